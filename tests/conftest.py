@@ -13,8 +13,8 @@ from hypothesis import settings
 settings.register_profile("hil", deadline=None, print_blob=True)
 settings.load_profile("hil")
 
-# Hundreds of tests start the command line in a process of its own. Without byte code each of them would compile the
-# library again, with pytest's assertion rewriting: a third of their time.
+# Hundreds of tests start the command line in a new process. Without byte code each process would compile the library
+# again, with pytest's assertion rewriting, which takes a third of its time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 ROOT = Path(__file__).parent.parent
@@ -37,8 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     Under ``-n`` an idle worker takes over tests of another one.
     """
     config.addinivalue_line("filterwarnings", "error")
-    # Otherwise each worker's share is fixed long before the end, and one is idle for minutes while another still has
-    # all tests of the boards to run.
+    # With "load" the shares are fixed early, and one worker is idle for minutes while another runs the boards' tests.
     if config.getoption("dist", "no") == "load":
         config.option.dist = "worksteal"
 

@@ -1,4 +1,4 @@
-"""The library's size and shape against its bars: ``python -m tests.measure_house``; exit code 1 if one is missed."""
+"""Compares the library's layout with its bars: ``python -m tests.measure_house``; exit code 1 if one is missed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 MOST_MODULES, MOST_LINES, MOST_LOOSE = 20, 300, 12
 LARGE_FOLDERS = {
-    "hil/checks": "one module a family of questions",
+    "hil/checks": "one module a family of checks",
     "hil/cli": "one module a command",
     "hil/agent/runtimes/tensorrt": "one module for each thing that differs between releases",
 }
 LONG_MODULES = {"hil/board/helper.py": "installed on a board as one file that root owns"}
 PARALLEL = ("hil.checks.", "hil.session.gather.", "hil.suites.", "hil.cli.", "hil.metrics.")
-"""Rooms whose modules are named alike on purpose: the question, what is run for it, the command."""
+"""Rooms whose modules share names on purpose: a check, its measurement, its suite, its command."""
 SAME_NAME = {
     "html": "one page of a report, one of a comparison",
     "markdown": "as html",
@@ -64,7 +64,7 @@ def main() -> int:
 
 
 def _definitions() -> tuple[list[int], int, int]:
-    """Lines of each function; how many public definitions have a docstring, of how many."""
+    """Return the lines of each function, the number of public definitions with a docstring, and of all."""
     functions, documented, public = [], 0, 0
     for path in modules().values():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -79,12 +79,12 @@ def _definitions() -> tuple[list[int], int, int]:
 
 
 def _same_names(paths: Iterable[str]) -> list[tuple[str, list[str]]]:
-    """Base names of several modules, but those that are parallel on purpose or have their reason."""
-    found: dict[str, list[str]] = defaultdict(list)
+    """Return base names that several modules share, without those that are shared on purpose or for a reason."""
+    by_name: dict[str, list[str]] = defaultdict(list)
     for module in sorted(paths):
-        found[module.rpartition(".")[2]].append(module)
-    others = {name: [one for one in twice if not one.startswith(PARALLEL)] for name, twice in found.items()}
-    return [(name, found[name]) for name, left in others.items() if len(left) > 1 and name not in SAME_NAME]
+        by_name[module.rpartition(".")[2]].append(module)
+    others = {name: [module for module in twice if not module.startswith(PARALLEL)] for name, twice in by_name.items()}
+    return [(name, by_name[name]) for name, left in others.items() if len(left) > 1 and name not in SAME_NAME]
 
 
 if __name__ == "__main__":

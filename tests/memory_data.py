@@ -1,4 +1,4 @@
-"""A data set in memory, for tests that need samples and not a file."""
+"""A data set in memory, for tests that need samples but no file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class MemoryData:
-    """Samples that are already there; keeps to ``hil.datasets.dataset.Dataset``."""
+    """Samples from arrays; a ``hil.datasets.dataset.Dataset``."""
 
     name = "memory"
 
@@ -27,7 +27,7 @@ class MemoryData:
         self.passes = 0
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
-        """Yields the samples in order."""
+        """Yield the samples in order."""
         self.passes += 1
         total = self.count if limit is None else min(limit, self.count)
         for start in range(0, total, size):
@@ -35,6 +35,6 @@ class MemoryData:
             yield Batch(start, {name: array[start:end] for name, array in self.inputs.items()}, {})
 
     def sample_digests(self) -> Iterator[str]:
-        """Yields the sha256 of each sample."""
+        """Yield the SHA-256 of each sample."""
         for row in range(self.count):
             yield sample_digest(self.inputs, row).hex()

@@ -39,7 +39,7 @@ def write(
 
 
 def convnet(path: Path, *, batch: int | str = "batch", norm: bool = False, opset: int = 13, named: bool = True) -> Path:
-    """Convolution (and batch norm), ReLU, mean, and a dense layer: image[batch, 2, 6, 6] to logits[batch, 4]."""
+    """Write a convolution (and batch norm), ReLU, mean and dense layer: image[batch, 2, 6, 6] to logits[batch, 4]."""
     random = np.random.default_rng(0)
     weights = {
         "kernel": random.normal(0, 0.5, (8, 2, 3, 3)).astype(np.float32),
@@ -63,17 +63,17 @@ def convnet(path: Path, *, batch: int | str = "batch", norm: bool = False, opset
 
 
 def images(count: int, seed: int = 0) -> np.ndarray:
-    """Inputs of ``convnet``: float32, shape (count, 2, 6, 6)."""
+    """Return inputs of ``convnet``: float32, shape (count, 2, 6, 6)."""
     return np.random.default_rng(seed).normal(0, 1, (count, 2, 6, 6)).astype(np.float32)
 
 
 def externalize(model: Path, location: str = "", *, small: int = 0) -> Path:
-    """Moves the weights of over ``small`` bytes into ``location`` beside the model; returns that file."""
+    """Move weights larger than ``small`` bytes into ``location`` next to the model; return that file."""
     location = location or f"{model.name}.data"
     proto = onnx.load(str(model))
     onnx.convert_model_to_external_data(proto, location=location, size_threshold=small, convert_attribute=True)
     data = model.parent / location
-    data.unlink(missing_ok=True)  # else it would be added to
+    data.unlink(missing_ok=True)  # onnx appends to an existing file
     onnx.save(proto, str(model))
     return data
 

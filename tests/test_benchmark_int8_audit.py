@@ -1,4 +1,4 @@
-"""A sample of ``benchmarks.int8_audit`` and ``benchmarks.determinism``; the whole of them is run as commands."""
+"""A sample of ``benchmarks.int8_audit`` and ``benchmarks.determinism``, which are run as commands in full."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ ROW: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("kind", ["cache of another data set", "a truncated cache"])
-def test_a_planted_fault_is_found_and_named(kind: str, tmp_path: Path) -> None:
-    """Two of the twelve kinds, by a real session."""
+def test_a_planted_fault_is_detected_and_named(kind: str, tmp_path: Path) -> None:
+    """A session detects a planted fault and names its cause; two of the twelve kinds are tested here."""
     fault = next(one for one in FAULTS if one.kind == kind)
     row = plant_fault(fault, 7, tmp_path)
     assert (row["found"], row["named"]) == (True, True), row
 
 
 def test_a_healthy_calibration_is_not_accused(tmp_path: Path) -> None:
-    """Drawn as the faulty ones are, without the fault."""
+    """A calibration that is drawn like the faulty ones, but has no fault, passes."""
     row = audit_healthy(7, tmp_path)
     assert not row["accused"], row
 
 
-def test_a_passed_check_is_no_finding() -> None:
-    """A fault counts as named only by the check that is for it, with the cause in its reason."""
+def test_only_a_failed_check_names_a_fault() -> None:
+    """A fault counts as named only if its own check fails with the cause in the reason."""
 
     class Result:
         def __init__(self, verdict: str, reason: str) -> None:
@@ -53,7 +53,7 @@ def test_a_passed_check_is_no_finding() -> None:
 
 
 def test_only_named_fields_are_left_out() -> None:
-    """A value, a verdict or a digest that differs shows; the environment and what is timed do not."""
+    """The comparison covers values, verdicts and models; it ignores environments and timed checks."""
     other = {"checks": [{**ROW, "measurement": {"value": 0.1, "environment": "f"}}, {**ROW, "id": "int8.speedup"}]}
     assert comparable({"checks": [ROW]}) == comparable(other)
     for change in ({"verdict": "failed"}, {"measurement": {"value": 0.10000001}}, {"model": "n"}):
@@ -62,15 +62,15 @@ def test_only_named_fields_are_left_out() -> None:
 
 
 def test_nothing_measured_is_nothing_compared() -> None:
-    """Two empty reports are alike, and show nothing."""
+    """A comparison of reports without measurements is an error."""
     for checks in ([], [{**ROW, "measurement": None}], [{**ROW, "id": "latency.p50"}]):
         with pytest.raises(ValueError, match="no measurement"):
             comparable({"checks": checks})
 
 
 def test_two_runs_judge_parity_and_int8_alike(tmp_path: Path) -> None:
-    """Two fresh processes with nothing kept give the same bytes."""
-    found = []
+    """Two runs without a common cache give the same values for parity and INT8."""
+    reports = []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         project = Project.make(tmp_path / name)
@@ -81,5 +81,5 @@ def test_two_runs_judge_parity_and_int8_alike(tmp_path: Path) -> None:
         ran = project.run(*SUITES, "-k", "parity or (int8 and not speedup)")
         assert ran.report is not None, ran.out
         assert ran.verdict("int8.repeatable", "int8") == "passed"
-        found.append(comparable(ran.report))
-    assert found[0] == found[1]
+        reports.append(comparable(ran.report))
+    assert reports[0] == reports[1]

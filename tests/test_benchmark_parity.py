@@ -11,44 +11,44 @@ from hil.diagnose.tensor_error import error
 
 
 @pytest.mark.parametrize("name", holes.HOLES)
-def test_nothing_passes_for_want_of_anything_compared(name: str) -> None:
-    """Each of the eight comparisons of nothing, or of the wrong thing, fails here."""
+def test_a_comparison_of_nothing_fails(name: str) -> None:
+    """Each of the eight comparisons of no values, or of the wrong values, fails."""
     assert holes.ours(holes.HOLES[name]) is False
 
 
-def test_polygraphy_lets_them_pass() -> None:
-    """The table's other column is run too, where the peer is installed."""
+def test_polygraphy_passes_a_comparison_of_nothing() -> None:
+    """Polygraphy passes all eight comparisons, as the benchmark's table states."""
     pytest.importorskip("polygraphy")
     assert all(row["theirs"] for row in holes.rows())
 
 
 @pytest.mark.parametrize("number", range(len(faults.KINDS)))
-def test_a_planted_fault_does_something_and_is_found(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One fault of each kind, in the small graphs: none is a no-op, all are detected and named."""
+def test_a_planted_fault_is_detected(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One fault of each kind, in the small graphs, changes the outputs and is detected and named."""
     monkeypatch.setattr(planting, "GRAPHS", ("digits", "arm", "encoder"))
     drawn = planting.draw_fault(21, number)
     assert drawn.kind == faults.KINDS[number]
     if drawn.kind in faults.GRAPH_FAULTS and drawn.precision == "fp32":
-        answers = [(on_host(drawn.reference, one), on_host(drawn.suspect, one)) for one in drawn.samples]
-        assert max(error(want[name], have[name]) for want, have in answers for name in want) > FLOORS["fp32"]
-    seen = planting.judge(drawn, engines.Engine())
-    assert seen["accused"], seen
-    assert seen["right"], seen
+        outputs = [(on_host(drawn.reference, feed), on_host(drawn.suspect, feed)) for feed in drawn.samples]
+        assert max(error(right[name], wrong[name]) for right, wrong in outputs for name in right) > FLOORS["fp32"]
+    row = planting.judge(drawn, engines.Engine())
+    assert row["accused"], row
+    assert row["right"], row
 
 
 @pytest.mark.parametrize("number", range(3))
 def test_a_healthy_engine_is_not_accused(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of each precision, in the small graphs."""
+    """A healthy engine of each precision, in the small graphs, has no culprit."""
     monkeypatch.setattr(planting, "GRAPHS", ("digits", "arm", "encoder"))
-    seen = planting.judge(planting.draw_healthy(22, number), engines.Engine())
-    assert not seen["accused"], seen
-    assert seen["planted"] is None
+    row = planting.judge(planting.draw_healthy(22, number), engines.Engine())
+    assert not row["accused"], row
+    assert row["planted"] is None
 
 
 @pytest.mark.parametrize("name", ["squeezenet", "encoder"])
 def test_a_seed_draws_the_same_graph_again(name: str) -> None:
-    """Weights and samples follow from the seed, so that a fault can be looked at again."""
+    """Weights and samples depend only on the seed, so that a fault can be examined again."""
     first, again, other = MAKERS[name](3), MAKERS[name](3), MAKERS[name](4)
     assert first.model.SerializeToString() == again.model.SerializeToString() != other.model.SerializeToString()
-    (one,), (same,) = first.samples(1, 5), again.samples(1, 5)
-    assert all(np.array_equal(one[key], same[key]) for key in one)
+    (sample,), (same,) = first.samples(1, 5), again.samples(1, 5)
+    assert all(np.array_equal(sample[key], same[key]) for key in sample)

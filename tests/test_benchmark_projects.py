@@ -18,57 +18,57 @@ if TYPE_CHECKING:
 BARE = ("bare.py", "bare_cuda.py", "polygraphy_loop.py")
 
 
-def asked(path: Path) -> set[tuple[str, str]]:
-    """Each model and precision whose outputs the project's plan compares on the GPU."""
+def planned(path: Path) -> set[tuple[str, str]]:
+    """Return the models and precisions whose outputs the project's plan compares on the GPU."""
     return {(row.model, row.precision) for row in expand(load(path), projects.TARGET).of("parity.outputs")}
 
 
 def expected(names: tuple[str, ...]) -> set[tuple[str, str]]:
-    """Every precision of every model, INT8 by both routes."""
-    found = {(name, precision) for name in names for precision in projects.FULL}
-    return found | {(f"{name}-implicit", "int8") for name in names}
+    """Return all precisions of these models, INT8 by both routes."""
+    explicit = {(name, precision) for name in names for precision in projects.FULL}
+    return explicit | {(f"{name}-implicit", "int8") for name in names}
 
 
-def test_networks_are_asked_for_in_every_precision(tmp_path: Path) -> None:
-    """The project written for the exported networks is valid and compares each in all precisions, INT8 twice."""
+def test_networks_are_compared_in_each_precision(tmp_path: Path) -> None:
+    """The project for the exported networks is valid and compares each in all precisions, INT8 by both routes."""
     for name in networks.NETWORKS:
         (tmp_path / f"{name}.onnx").touch()
         for data in ("validation", "calibration"):
             np.savez(tmp_path / f"{name}-{data}.npz", x=np.zeros((1, 1), np.float32))
     path = projects.networks_project(tmp_path, "/opt/trt/python", "h200", networks.NETWORKS, tmp_path / "store")
-    assert asked(path) == expected(networks.NETWORKS)
+    assert planned(path) == expected(networks.NETWORKS)
     config = load(path)
     assert config.spec.gate.evidence == "device"
     assert config.target(projects.TARGET).board == "h200"
-    assert {config.spec.models[f"{name}-implicit"].calibration.route for name in networks.NETWORKS} == {"implicit"}  # type: ignore[union-attr]  # the template gives each one
+    assert {config.spec.models[f"{name}-implicit"].calibration.route for name in networks.NETWORKS} == {"implicit"}  # type: ignore[union-attr]  # the template has one for each
 
 
-def test_bundled_models_are_asked_for_in_every_precision(tmp_path: Path) -> None:
-    """So are the two bundled models, whose data stays where it is; without a board's name evidence is the host's."""
+def test_bundled_models_are_compared_in_each_precision(tmp_path: Path) -> None:
+    """The bundled models are compared in all precisions; without a board's name the evidence is ``host``."""
     path = projects.bundled_project(tmp_path, "/opt/trt/python", None)
-    assert asked(path) == expected(tuple(projects.BUNDLED))
+    assert planned(path) == expected(tuple(projects.BUNDLED))
     assert load(path).spec.gate.evidence == "host"
 
 
-def test_judging_waits_for_every_model() -> None:
-    """A model that a project has is one whose absence from the results is missed."""
+def test_judging_requires_each_model() -> None:
+    """The results are judged for exactly the models of the projects."""
     assert set(MODELS) == {*networks.NETWORKS, *projects.BUNDLED}
 
 
 @pytest.mark.parametrize("name", list(networks.DATA))
-def test_data_is_the_same_each_time_and_unlike_its_neighbours(name: str) -> None:
-    """Validation and calibration samples are drawn by seed, finite, of unit scale, and no two of them are alike."""
-    made = networks.DATA[name](3, 5)
-    assert made.dtype == np.float32
-    assert np.array_equal(made, networks.DATA[name](3, 5))
-    assert not np.array_equal(made, networks.DATA[name](3, 6))
-    assert not np.array_equal(made[0], made[1])
-    assert 0.5 < made.std() < 2
+def test_drawn_data_is_repeatable_and_distinct(name: str) -> None:
+    """Samples depend only on the seed, have about unit deviation, and differ from each other."""
+    drawn = networks.DATA[name](3, 5)
+    assert drawn.dtype == np.float32
+    assert np.array_equal(drawn, networks.DATA[name](3, 5))
+    assert not np.array_equal(drawn, networks.DATA[name](3, 6))
+    assert not np.array_equal(drawn[0], drawn[1])
+    assert 0.5 < drawn.std() < 2
 
 
 @pytest.mark.parametrize("name", BARE)
-def test_what_we_are_measured_against_is_not_ours(repository: Path, name: str) -> None:
-    """The bare scripts import nothing of hil: else both sides of the comparison would have the same faults."""
+def test_bare_scripts_import_nothing_of_hil(repository: Path, name: str) -> None:
+    """The bare scripts import nothing of hil, so that both sides of a comparison do not share a fault."""
     tree = ast.parse((repository / "benchmarks" / "tensorrt" / name).read_text(encoding="utf-8"))
     modules = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     modules += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
@@ -76,13 +76,13 @@ def test_what_we_are_measured_against_is_not_ours(repository: Path, name: str) -
     assert not [module for module in modules if module.split(".")[0] == "hil"]
 
 
-def test_all_begins_with_what_needs_an_empty_store() -> None:
-    """Provisioning is measured first: after any other benchmark its cold build would not be cold."""
+def test_provisioning_is_measured_first() -> None:
+    """Provisioning needs an empty store: after another benchmark its cold build would not be cold."""
     assert next(iter(BENCHMARKS)) == "provision"
 
 
 def test_command_line_names_interpreter_and_folder(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without an interpreter that has TensorRT there is nothing to measure: said by the command line itself."""
+    """The command line requires an interpreter, because all measurements need TensorRT."""
     arguments = parsed(["all", "--python", "/opt/trt/python", "--out", "results", "--board", "h200"])
     assert (arguments.name, arguments.board, arguments.quick) == (["all"], "h200", False)
     with pytest.raises(SystemExit):

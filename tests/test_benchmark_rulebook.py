@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_no_judge_is_weaker_and_a_rule_taken_out_is_noticed(tmp_path: Path) -> None:
-    """Each fault once, with these seeds, by all judges; then one rule of each kind out of one judge in turn."""
+def test_no_judge_is_weaker_and_a_removed_rule_is_detected(tmp_path: Path) -> None:
+    """All judges refuse each fault, and a rule that is removed from one judge is detected."""
     workspace = Workspace(tmp_path)
-    made = [workspace.place(case) for case in draw(random.Random(5), len(FAULTS) + 2)]  # noqa: S311 - no secret
-    weaker, good = compare(made)
+    cases = [workspace.place(case) for case in draw(random.Random(5), len(FAULTS) + 2)]  # noqa: S311 - no secret
+    weaker, good = compare(cases)
     assert weaker == []
     assert good > 0
     for judge in JUDGES:
         rule = "clean" if judge == "run" else "expiry"
-        assert detected(made, judge, rule, 1) == 1, (judge, rule)
-    assert all(detected(made, "deploy", rule, 1) for rule in ROBOTS)
+        assert detected(cases, judge, rule, 1) == 1, (judge, rule)
+    assert all(detected(cases, "deploy", rule, 1) for rule in ROBOTS)

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def there(tmp_path: Path) -> Iterator[Board]:
-    """The stand-in for a board."""
-    with board(tmp_path / "board") as made:
-        yield made
+    """A stand-in for a board."""
+    with board(tmp_path / "board") as server:
+        yield server
 
 
 def test_the_relay_delays_both_directions_and_changes_nothing(there: Board) -> None:
-    """What goes in comes out whole and in order, each way as late as was asked, and not each piece after the other."""
+    """The relay delays each direction by the requested time, forwards pieces at once, and changes no byte."""
     data = os.urandom(32 << 20)
     with socket.create_server(("127.0.0.1", 0)) as echo:
 
@@ -54,20 +54,20 @@ def test_the_relay_delays_both_directions_and_changes_nothing(there: Board) -> N
             while len(back) < len(data):
                 back += client.recv(1 << 20)
             assert bytes(back) == data
-            assert time.monotonic() - began < 20  # one after the other the 128 pieces would take 25 s
+            assert time.monotonic() - began < 20  # 128 pieces that are delayed in turn would take 25 s
             sender.join()
 
 
 def test_scp_gets_its_own_defaults(there: Board) -> None:
-    """Who and where is all that it is told: neither cipher nor compression nor window."""
-    told = " ".join(there.way(0.0).options())
-    assert not [word for word in ("Cipher", "Compression", "Mac", "Control", "IPQoS") if word in told]
+    """The options for scp have address and account only, so that its own cipher and compression apply."""
+    options = " ".join(there.way(0.0).options())
+    assert not [word for word in ("Cipher", "Compression", "Mac", "Control", "IPQoS") if word in options]
     command = [program("ssh"), *there.way(0.0).options(), "127.0.0.1", "echo", "here"]
     assert subprocess.run(command, check=True, capture_output=True).stdout == b"here\n"
 
 
-def test_an_upload_is_a_new_file_each_time(there: Board, tmp_path: Path) -> None:
-    """Both sides bring the whole file, and nothing of it is left for the next round."""
+def test_each_round_uploads_a_new_file(there: Board, tmp_path: Path) -> None:
+    """Both sides upload the complete file, and both copies are deleted before the next round."""
     folder = tmp_path / "upload"
     folder.mkdir()
     pairs = upload.measure(there.way(0.0), folder, 8 * upload.MIB, 2)
@@ -77,8 +77,8 @@ def test_an_upload_is_a_new_file_each_time(there: Board, tmp_path: Path) -> None
     assert not (folder / "copy.bin").exists()
 
 
-def test_faster_is_more() -> None:
-    """A ratio is scp's time by ours; a session's cost is what it takes more; a delay's what it takes times."""
+def test_ratios_of_a_pair() -> None:
+    """An upload's ratio is scp's time by ours; a session has the extra seconds, and parity the factor of the delay."""
     assert upload.Pair(ours=2.0, scp=4.0, start=2.0).ratio == 2.0
     assert upload.Pair(ours=2.0, scp=4.0, start=2.0).strict == 1.0
     assert session.Pair(ours=2.5, bare=2.0, uploaded=0).more == 0.5
@@ -87,8 +87,8 @@ def test_faster_is_more() -> None:
     assert PARITY_BAR <= 1.3
 
 
-def test_the_project_is_valid_and_asks_for_parity(there: Board, tmp_path: Path) -> None:
-    """The config that is written loads, and has the comparison over as many samples as are claimed."""
+def test_the_project_is_valid_and_plans_parity(there: Board, tmp_path: Path) -> None:
+    """The written config loads and plans one parity check in FP32 with emulated evidence."""
     data = parity.write_data(tmp_path / "digits.npz")
     config = load(session.write_config(there.way(0.0), tmp_path, data))
     rows = expand(config, "board").of("parity.outputs")
@@ -96,6 +96,6 @@ def test_the_project_is_valid_and_asks_for_parity(there: Board, tmp_path: Path) 
     assert config.target("board").evidence == "emulated"
 
 
-def test_every_part_has_its_rounds() -> None:
-    """No part is left out, neither in full nor in quick."""
+def test_each_part_has_a_number_of_rounds() -> None:
+    """Each part has a number of rounds, for a full and for a quick run."""
     assert set(PARTS) == set(ROUNDS) == set(ROUNDS_QUICK)

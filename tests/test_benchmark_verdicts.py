@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
 
 def test_bounds_are_the_published_ones() -> None:
-    """None of a hundred is at most 2.95 % at 95 %, the rule of three; all of them is the mirror image."""
+    """The bounds equal published values: 0 of 100 is at most 2.95 % at 95 %, and 100 of 100 mirrors it."""
     assert list(table.bounds(0, 100, 0.95)) == pytest.approx([0, 1 - 0.05**0.01])
     assert list(table.bounds(100, 100, 0.95)) == pytest.approx([0.05**0.01, 1])
     assert list(table.bounds(10, 100, 0.975)) == pytest.approx([0.0490, 0.1762], abs=1e-4)
 
 
 @pytest.mark.parametrize(("hits", "met", "outright"), [(10, True, True), (25, True, False), (40, False, False)])
-def test_a_bar_is_missed_where_the_bound_is_beyond_it(hits: int, *, met: bool, outright: bool) -> None:
-    """1.25 % of 2,000 may be chance where 1 % is allowed, and is told as that; 2 % is not."""
-    one = table.cell("what", "noise", hits, 2000, bar=0.01, sense="at most")
-    assert (one.met, one.outright) == (met, outright)
-    assert table.passed([one]) is met
-    assert ("by no more than chance" in table.last_line([one])) is (met and not outright)
+def test_a_bar_is_missed_if_the_bound_is_beyond_it(hits: int, *, met: bool, outright: bool) -> None:
+    """With a bar of 1 %, 1.25 % of 2,000 may be chance, which the last line states; 2 % misses the bar."""
+    cell = table.cell("what", "noise", hits, 2000, bar=0.01, sense="at most")
+    assert (cell.met, cell.outright) == (met, outright)
+    assert table.passed([cell]) is met
+    assert ("by no more than chance" in table.last_line([cell])) is (met and not outright)
 
 
-def test_a_table_that_asks_nothing_passes_nothing() -> None:
-    """Other tools' rates alone are no success, nor is an empty table."""
+def test_a_table_without_bars_does_not_pass() -> None:
+    """A table without a bar of ours, or without cells, does not pass."""
     assert not table.passed([])
     assert not table.passed([table.cell("what", "noise", 0, 10, bar=None, sense="at most")])
     with pytest.raises(ValueError, match="no rate"):
@@ -47,25 +47,27 @@ def test_the_true_quantile_is_true(model: noise.Noise, q: float) -> None:
 
 
 @pytest.mark.parametrize("model", timings.MODELS)
-def test_runs_differ_by_what_is_said(model: str) -> None:
-    """Two per cent between runs come out as such, and the same numbers for the same seed."""
+def test_runs_differ_by_the_requested_deviation(model: str) -> None:
+    """A requested deviation of 2 % between runs is met, and a seed gives the same numbers again."""
     first, again = (timings.values(np.random.default_rng(2), model, (40, 30), sd=0.02) for _ in range(2))
     assert np.log(first).std() == pytest.approx(0.02, rel=0.15)
     assert (first == again).all()
 
 
-@pytest.mark.parametrize(("share", "said"), [(0.5, Verdict.PASSED), (2.0, Verdict.FAILED), (1.0, Verdict.INCONCLUSIVE)])
-def test_sampling_ends_where_the_limit_is_settled(share: float, said: Verdict) -> None:
-    """Far from the limit the first look decides; on it the budget is spent and nothing is said."""
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.5, Verdict.PASSED), (2.0, Verdict.FAILED), (1.0, Verdict.INCONCLUSIVE)]
+)
+def test_sampling_ends_once_the_verdict_is_certain(share: float, expected: Verdict) -> None:
+    """Far from the limit the first interim analysis decides; at the limit the budget ends as inconclusive."""
     model = noise.MODELS[0]
     series = next(percentile.drawn(model, 1, limits.BUDGET, 3, "test"))
     verdict, samples = limits.ended(series, model.quantile(0.99) / share)
-    assert verdict is said
-    assert samples == (limits.BUDGET if said is Verdict.INCONCLUSIVE else 688)
+    assert verdict is expected
+    assert samples == (limits.BUDGET if expected is Verdict.INCONCLUSIVE else 688)
 
 
-def test_each_peer_calls_what_its_rule_says() -> None:
-    """A slowdown of 8 % is over the thresholds of 5 % and under asv's factor; nobody calls what is faster."""
+def test_each_peer_applies_its_rule() -> None:
+    """A slowdown of 8 % exceeds the thresholds of 5 % but not asv's factor; no rule reports a speed-up."""
     random = np.random.default_rng(4)
     base, cand = (
         timings.values(random, "Gaussian", (8, peers.HISTORY), sd=1e-4, statistic=peers.statistics) for _ in range(2)
@@ -80,10 +82,10 @@ def test_each_peer_calls_what_its_rule_says() -> None:
 
 
 @pytest.mark.parametrize(("hits", "code"), [(0, 0), (20, 1)])
-def test_the_command_fails_where_a_cell_does(
+def test_the_command_fails_if_a_cell_does(
     hits: int, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """Exit code and last line follow from the cells, and a quick run writes no result."""
+    """Exit code and last line depend on the cells, and a quick run writes no result."""
 
     def cells(trials: int, _seed: int) -> list[table.Cell]:
         return [table.cell("what", "noise", hits, trials, bar=0.01, sense="at most")]

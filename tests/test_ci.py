@@ -28,7 +28,7 @@ def extract(root: Path, name: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def beside(folder: Path, repository: Path, text: str) -> Path:
+def copy_extractor(folder: Path, repository: Path, text: str) -> Path:
     """Write the extractor and a README with ``text`` into ``folder``; return ``folder``."""
     (folder / "README.md").write_text(text, encoding="utf-8")
     (folder / ".ci").mkdir()
@@ -46,16 +46,16 @@ def test_lowest_versions_are_the_lower_bounds(repository: Path) -> None:
 
 @pytest.mark.parametrize("name", ["main job", "tests"])
 def test_readme_holds_its_two_commands(repository: Path, name: str) -> None:
-    """Each set-up command can be taken from the README and stands in its own fresh environment."""
+    """Each set-up command can be extracted from the README and creates its own environment."""
     done = extract(repository, name)
     assert done.returncode == 0, done.stderr
     assert "-m venv .venv" in done.stdout
     assert "pytest" in done.stdout
 
 
-def test_command_is_taken_to_the_letter(repository: Path, tmp_path: Path) -> None:
+def test_command_is_extracted_verbatim(repository: Path, tmp_path: Path) -> None:
     """The extracted commands are those of the README's block without the console's prompt."""
-    copy = beside(tmp_path, repository, MAIN_JOB + "\nAnd:\n\n" + TESTS)
+    copy = copy_extractor(tmp_path, repository, MAIN_JOB + "\nAnd:\n\n" + TESTS)
     assert extract(copy, "main job").stdout == "one && two\nthree\n"
     assert extract(copy, "tests").stdout == "four\n"
 
@@ -67,7 +67,7 @@ def test_command_is_taken_to_the_letter(repository: Path, tmp_path: Path) -> Non
 )
 def test_any_other_number_of_commands_is_refused(repository: Path, tmp_path: Path, text: str) -> None:
     """A README without exactly the two set-up commands is refused."""
-    done = extract(beside(tmp_path, repository, text), "main job")
+    done = extract(copy_extractor(tmp_path, repository, text), "main job")
     assert done.returncode == 1
     assert done.stderr.startswith("set-up commands of README.md: ")
 
@@ -98,7 +98,7 @@ def test_skips():
 def test_skip_for_a_missing_part_fails_under_ci(
     repository: Path, tmp_path: Path, workers: list[str], reason: str, ci: str, code: int
 ) -> None:
-    """Where everything was installed a skip is a hole in the tests; only an interpreter may be absent, and is named."""
+    """Under ``HIL_CI=1`` a skip for a missing part fails the run; a missing interpreter is only listed."""
     shutil.copy(repository / "tests" / "conftest.py", tmp_path)
     (tmp_path / "test_skips.py").write_text(SKIPS.format(reason=reason), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *workers]

@@ -20,7 +20,7 @@ NOT_SHIPPED = ("ruff.toml", ".pyc", ".md")
 
 @pytest.fixture(scope="module")
 def source(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what git has or would add, so that nothing built earlier slips in; links stay links."""
+    """A copy of the files that git has or would add, without earlier build products; links stay links."""
     listed = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     names = subprocess.run(listed, cwd=repository, capture_output=True, text=True, check=True).stdout
     copy = tmp_path_factory.mktemp("source")
@@ -33,7 +33,7 @@ def source(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def built(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``chain`` holds the sdist and the wheel made from it, ``direct`` the wheel of the tree itself."""
+    """``chain`` has the sdist and the wheel built from it, ``direct`` the wheel built from the tree."""
     try:
         enough = int(version("setuptools").split(".")[0]) >= 77
     except PackageNotFoundError:
@@ -75,28 +75,28 @@ def files_of_wheel(folder: Path) -> list[str]:
 
 
 def package_files(root: Path) -> list[str]:
-    """What ``hil`` consists of, seen through its links: every file of the three rooms and of ``hil`` itself."""
-    found = [path.relative_to(root) for path in (root / "hil").rglob("*") if path.is_file()]
-    found += [
+    """Return the files of the package: those of ``hil`` and of the three rooms that it links to."""
+    files = [path.relative_to(root) for path in (root / "hil").rglob("*") if path.is_file()]
+    files += [
         Path("hil") / path.relative_to(root) for room in ROOMS for path in (root / room).rglob("*") if path.is_file()
     ]
-    return sorted({str(path) for path in found if not path.name.endswith(NOT_SHIPPED)})
+    return sorted({str(path) for path in files if not path.name.endswith(NOT_SHIPPED)})
 
 
 def test_rooms_are_links(repository: Path) -> None:
-    """The rooms stand at the top and ``hil`` links to them, so import name, wheel and checkout are one tree."""
+    """``hil`` has a link to each room at the top, so import name, wheel and checkout are one tree."""
     for room in ROOMS:
-        assert (repository / "hil" / room).is_symlink(), f"hil/{room} is no link"
+        assert (repository / "hil" / room).is_symlink(), f"hil/{room} is not a link"
         assert str((repository / "hil" / room).readlink()) == f"../{room}"
 
 
 def test_wheel_holds_the_whole_package(wheel: list[str], source: Path) -> None:
-    """Every module, template, schema and style sheet of ``hil`` is in the wheel: users alone would miss it."""
+    """The wheel has each module, template, schema and style sheet of ``hil``."""
     assert [name for name in wheel if ".dist-info/" not in name] == package_files(source)
 
 
 def test_wheel_holds_one_top_level_package(wheel: list[str]) -> None:
-    """Nothing but ``hil`` lands in site-packages: no tests, benchmarks, examples or a second copy of the rooms."""
+    """The wheel installs only ``hil``: no tests, benchmarks, examples or second copy of the rooms."""
     assert {name.split("/")[0] for name in wheel if ".dist-info/" not in name} == {"hil"}
 
 
@@ -112,7 +112,7 @@ def test_wheel_and_sdist_install_the_same_files(built: Path, wheel: list[str]) -
 
 
 def test_sdist_holds_the_package_and_how_to_build_it(sdist: list[str], wheel: list[str]) -> None:
-    """The sdist adds project files to what the wheel holds, and no other room."""
+    """The sdist has the wheel's files and the project's files, and no other room."""
     assert set(sdist) >= {name for name in wheel if ".dist-info/" not in name}
     assert {name.split("/")[0] for name in sdist} <= {
         "CHANGELOG.md",

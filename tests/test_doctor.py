@@ -19,18 +19,18 @@ HOLDER = {"who": "ci (pid 7)", "host": "runner-2", "since": "2026-01-01 00:00:00
 
 def ready(generation: str = "jp62") -> dict[str, Any]:
     """Return the facts of a healthy board whose runtime is TensorRT."""
-    told = facts_of(generation)
-    modes = told["power_modes"]["modes"]
+    known = facts_of(generation)
+    modes = known["power_modes"]["modes"]
     node = {"path": "/dev/nvhost-gpu", "group": {"number": 44, "name": "video"}, "usable": True}
-    boot = dict(line.split(" ", 1) for line in told["etc"].get("nv_boot_control.conf", []))
+    boot = dict(line.split(" ", 1) for line in known["etc"].get("nv_boot_control.conf", []))
     board = {
-        "compatible": told["compatible"],
-        "model": told["model"],
-        "serial": told["serial"],
-        "nv_tegra_release": "\n".join(told["etc"]["nv_tegra_release"]),
-        "packages": told["packages"],
+        "compatible": known["compatible"],
+        "model": known["model"],
+        "serial": known["serial"],
+        "nv_tegra_release": "\n".join(known["etc"]["nv_tegra_release"]),
+        "packages": known["packages"],
         "boot_control": boot,
-        "memory_total": told["memory_kib"] * 1024,
+        "memory_total": known["memory_kib"] * 1024,
         "cuda": {"toolkit": "12.6.68", "source": "/usr/local/cuda/version.json"},
         "devices": [node],
         "container": "none",
@@ -62,7 +62,7 @@ def ready(generation: str = "jp62") -> dict[str, Any]:
         "machine": "aarch64",
         "hostname": "rover",
         "kernel": "5.15",
-        "memory": {"total": told["memory_kib"] * 1024},
+        "memory": {"total": known["memory_kib"] * 1024},
         "python": "3.10.12",
         "executable": "/usr/bin/python3",
         "prefix": ["/usr", "/usr"],
@@ -97,14 +97,14 @@ def of(what: str, findings: list[Finding]) -> Finding:
     return finding
 
 
-def look(facts: dict[str, Any], ahead: float | None = 0.0, **keys: Any) -> list[Finding]:
+def findings_of(facts: dict[str, Any], ahead: float | None = 0.0, **keys: Any) -> list[Finding]:
     """Return the findings on target ``rover``."""
     return examine("rover", spec(**keys), facts, ahead)
 
 
 def test_healthy_board_has_no_findings_to_fix() -> None:
     """Every finding is ``ok``, and none has a fix."""
-    findings = look(ready())
+    findings = findings_of(ready())
     assert {
         (finding.what, finding.state, finding.fix) for finding in findings if finding.state != "ok" or finding.fix
     } == set()
@@ -116,7 +116,7 @@ def test_healthy_board_has_no_findings_to_fix() -> None:
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_each_generation_is_known(generation: str) -> None:
     """Boards of each generation are identified by the same facts that a session uses."""
-    findings = look(ready(generation), board=None)
+    findings = findings_of(ready(generation), board=None)
     assert of("board", findings).result.startswith({"jp46": "nano-4gb", "jp62": "orin-nx-16gb"}.get(generation, ""))
     assert of("jetpack", findings).state == "ok"
 
@@ -140,14 +140,14 @@ BAD = [
 @pytest.mark.parametrize(("path", "value", "what", "fix"), BAD)
 def test_what_stops_a_session_is_bad_and_has_its_fix(path: str, value: Any, what: str, fix: str) -> None:
     """A fact that would stop a session makes its finding ``bad``, with a command that fixes it."""
-    finding = of(what, look(changed(path, value), gpu_clients=("planner",)))
+    finding = of(what, findings_of(changed(path, value), gpu_clients=("planner",)))
     assert finding.state == "bad"
     assert fix in finding.fix
 
 
 def test_other_gpu_clients_only_warn_if_none_are_declared() -> None:
     """Without ``gpu_clients`` in the config, a session reports them and continues: every desktop has some."""
-    assert of("GPU clients", look(changed("state.gpu_clients", OTHERS))).state == "warn"
+    assert of("GPU clients", findings_of(changed("state.gpu_clients", OTHERS))).state == "warn"
 
 
 DECLARED = [
@@ -163,7 +163,7 @@ DECLARED = [
 @pytest.mark.parametrize(("keys", "what", "fix"), DECLARED)
 def test_a_board_that_differs_from_the_config_is_bad(keys: dict[str, Any], what: str, fix: str) -> None:
     """Each declared key that the machine contradicts is ``bad``, with a fix."""
-    finding = of(what, look(ready(), **keys))
+    finding = of(what, findings_of(ready(), **keys))
     assert finding.state == "bad"
     assert fix in finding.fix
 
@@ -181,7 +181,7 @@ WARNED = [
 @pytest.mark.parametrize(("path", "value", "what", "fix"), WARNED)
 def test_what_only_spoils_numbers_warns(path: str, value: Any, what: str, fix: str) -> None:
     """Facts that only disturb measurements are warnings: a session would still start."""
-    findings = look(changed(path, value))
+    findings = findings_of(changed(path, value))
     assert of(what, findings).state == "warn"
     assert fix in of(what, findings).fix
     assert "bad" not in {finding.state for finding in findings}
@@ -190,12 +190,12 @@ def test_what_only_spoils_numbers_warns(path: str, value: Any, what: str, fix: s
 def test_a_missing_helper_is_bad_only_where_it_is_needed() -> None:
     """Locking clocks and stopping services need root; without either, a missing helper only warns."""
     without = changed("helper", {"installed": False, "why_not": "no root helper is installed: run 'x' on the host"})
-    assert of("root helper", look(without)).state == "warn"
-    finding = of("root helper", look(without, clocks="locked", stop_services=("perception",)))
+    assert of("root helper", findings_of(without)).state == "warn"
+    finding = of("root helper", findings_of(without, clocks="locked", stop_services=("perception",)))
     assert (finding.state, finding.fix.split("  #")[0]) == ("bad", "hil board setup rover --service perception")
     assert finding.result == 'no root helper is installed; needed for clocks = "locked" and stop_services'
-    assert of("clocks", look(without, clocks="locked")).state == "bad"
-    assert of("clocks", look(ready(), clocks="locked")).state == "ok"
+    assert of("clocks", findings_of(without, clocks="locked")).state == "bad"
+    assert of("clocks", findings_of(ready(), clocks="locked")).state == "ok"
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_missing_helper_is_bad_only_where_it_is_needed() -> None:
 )
 def test_a_wrong_clock_is_reported_with_its_offset(ahead: float | None, state: str, message: str) -> None:
     """A board without a battery starts in 1970. That breaks TLS and logs but not a session, so it is a warning."""
-    finding = of("clock", look(ready(), ahead))
+    finding = of("clock", findings_of(ready(), ahead))
     assert finding.state == state
     assert message in finding.result
     assert ("timedatectl" in finding.fix) is (state == "warn")
@@ -241,7 +241,7 @@ MISSING = [
 def test_the_fix_depends_on_the_interpreter(other: dict[str, Any], what: str, fix: str) -> None:
     """The fix is apt for the system's interpreter and pip for others; JetPack's TensorRT needs the system's."""
     facts = {**ready(), **other, "numpy": None, "runtimes": {}}
-    assert fix in of(what, look(facts)).fix
+    assert fix in of(what, findings_of(facts)).fix
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_the_fix_depends_on_the_interpreter(other: dict[str, Any], what: str, fi
 def test_the_dla_compiler_by_jetpack(generation: str, fix: str) -> None:
     """JetPack 7.2 has no package for the DLA compiler, so the command there names other packages."""
     facts = {**ready(generation), "runtimes": {}, "why_not": {"tensorrt": "ImportError: libnvdla_compiler.so: cannot"}}
-    assert of("TensorRT", look(facts, board=None)).fix.startswith(fix)
+    assert of("TensorRT", findings_of(facts, board=None)).fix.startswith(fix)
 
 
 def test_a_user_without_the_groups_gets_the_command_to_join_them() -> None:
@@ -264,7 +264,7 @@ def test_a_user_without_the_groups_gets_the_command_to_join_them() -> None:
         {"path": "/dev/dri/renderD128", "group": {"number": 110, "name": "render"}, "usable": False},
         {"path": "/dev/nvmap", "group": {"number": 0, "name": "root"}, "usable": False},
     ]
-    finding = of("groups", look(changed("board.devices", nodes)))
+    finding = of("groups", findings_of(changed("board.devices", nodes)))
     assert finding.state == "bad"
     assert finding.fix.startswith("sudo usermod -aG render,video hil")
     assert "root" not in finding.fix
@@ -274,10 +274,10 @@ def test_names_from_the_board_are_quoted_in_commands() -> None:
     """A malicious board cannot put a second command into the text that a person copies."""
     evil = ready()
     evil["store"]["writable"], evil["account"] = False, {"name": "x; rm -rf /"}
-    assert "chown 'x; rm -rf /'" in of("store", look(evil)).fix
+    assert "chown 'x; rm -rf /'" in of("store", findings_of(evil)).fix
     assert (
         "'/o;reboot/python' -m pip"
-        in of("numpy", look({**ready(), "numpy": None, "executable": "/o;reboot/python"})).fix
+        in of("numpy", findings_of({**ready(), "numpy": None, "executable": "/o;reboot/python"})).fix
     )
 
 
@@ -288,7 +288,7 @@ def test_a_holder_is_reported_and_not_an_error() -> None:
         del facts[key]
     facts["board"] |= {"cuinit": None, "libraries": None}
     facts["helper"]["answers"] = None
-    findings = look({**facts, "holder": HOLDER})
+    findings = findings_of({**facts, "holder": HOLDER})
     assert of("held", findings).result.startswith("by ci (pid 7) from host runner-2 since 2026-01-01 00:00:00 UTC")
     assert of("held", findings).state == "ok"
     unknown = {finding.what for finding in findings if finding.state == "unknown"}
@@ -298,26 +298,26 @@ def test_a_holder_is_reported_and_not_an_error() -> None:
 
 def test_a_holder_without_a_name_is_unknown() -> None:
     """A lock whose holder left no name still counts as held."""
-    assert of("held", look({**ready(), "holder": {"why": "it left no name"}})).state == "unknown"
+    assert of("held", findings_of({**ready(), "holder": {"why": "it left no name"}})).state == "unknown"
 
 
 def test_onnx_runtime_on_a_board_needs_no_tensorrt() -> None:
     """Missing libraries that the runtime does not need are not ``bad``."""
     facts = {**ready(), "runtimes": {"onnxruntime": "1.23.0"}}
     facts["board"] |= {"cuinit": None, "cuda": None, "libraries": {"nvinfer": None, "cudnn": None}}
-    assert "bad" not in {finding.state for finding in look(facts, runtime="onnxruntime")}
+    assert "bad" not in {finding.state for finding in findings_of(facts, runtime="onnxruntime")}
 
 
 def test_no_facts_are_never_ready() -> None:
     """A target that reports no facts is not ready."""
-    assert "bad" in {finding.state for finding in look({})}
+    assert "bad" in {finding.state for finding in findings_of({})}
     assert "bad" in {finding.state for finding in examine("cpu", TargetSpec(), {})}
 
 
 def test_what_a_session_would_refuse_is_never_ready() -> None:
     """Doctor also runs the session's own check, in case no other finding covers its reason."""
     facts = changed("facts.tensorrt.sm", "8.9")
-    findings = look(facts)
+    findings = findings_of(facts)
     assert of("confirmed", findings).state == "bad"
     assert "SM" in of("confirmed", findings).result
 
@@ -350,10 +350,10 @@ def paths(facts: dict[str, Any], prefix: str = "") -> list[str]:
 
 @given(st.sampled_from(paths(ready())), JSON, st.sampled_from(["tensorrt", "onnxruntime"]), st.booleans())
 def test_malformed_facts_are_never_a_traceback(path: str, value: Any, runtime: str, locked: bool) -> None:
-    """Any JSON value in place of a fact yields findings with text and finding of the four states."""
+    """Any JSON value in place of a fact yields findings with a text and one of the four states."""
     keys: dict[str, Any] = {"clocks": "locked" if locked else "as-deployed", "board": None, "runtime": runtime}
     keys |= {"power_mode": "15W", "start_below": "60 °C", "free_memory": "1 GiB", "stop_services": ("perception",)}
-    for finding in look(changed(path, value), **keys):
+    for finding in findings_of(changed(path, value), **keys):
         assert finding.state in STATES
         assert finding.what
         assert finding.result
@@ -361,7 +361,7 @@ def test_malformed_facts_are_never_a_traceback(path: str, value: Any, runtime: s
 
 @given(st.sampled_from(paths(ready())), st.none() | JSON)
 def test_ready_means_that_a_session_would_confirm_it(path: str, value: Any) -> None:
-    """If finding fact of a healthy board is changed and no finding is ``bad``, a session confirms the board too."""
+    """If one fact of a healthy board is changed and no finding is ``bad``, a session confirms the board too."""
     facts = changed(path, value)
-    if facts.get("holder") is None and "bad" not in {finding.state for finding in look(facts)}:
+    if facts.get("holder") is None and "bad" not in {finding.state for finding in findings_of(facts)}:
         assert confirm("rover", spec(), facts) is not None

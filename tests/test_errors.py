@@ -1,4 +1,4 @@
-"""``did you mean``: the nearest name, or what there is to choose from."""
+"""``did you mean``: the most similar name, or the names to choose from."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ from hil.errors import did_you_mean
     ],
 )
 def test_hints(word: str, names: list[str], hint: str) -> None:
-    """It follows a message as it is, and promises nothing where nothing is near."""
+    """The hint has the most similar name, or else the first names, or is empty without names."""
     assert did_you_mean(word, names) == hint

@@ -1,4 +1,4 @@
-"""The house has floors: a module imports only from floors below its own, whatever the import hides in."""
+"""Import rules: a module imports only from levels below its own, also in functions and for type checkers."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ FLOORS = (
     ("hil.suites",),
     ("hil.plugins",),
 )
-"""From the ground up. A package stands for all its modules, which may import each other; neighbours may not."""
+"""The levels, from the lowest. A package includes its modules, which may import each other; its neighbours may not."""
 
 PURE = {
     "hil.text",
@@ -73,7 +73,7 @@ PURE = {
     "hil.onnx_files.signature",
     "hil.config.spec",
 }
-"""All that checks may stand on: data comes in, judgements go out."""
+"""The modules that checks may import: a check gets data and returns a judgement."""
 
 INPUT_OUTPUT = {
     *("asyncio", "glob", "http", "io", "mmap", "multiprocessing", "os", "pathlib", "shutil", "signal", "socket"),
@@ -85,7 +85,7 @@ RUNTIMES = {"onnxruntime", "tensorrt", "pycuda"}
 
 @dataclass(frozen=True)
 class Import:
-    """One import of a module: ``name`` is absolute, ``top`` says that it runs when the module is imported."""
+    """One import of a module: ``name`` is absolute; ``top`` is true if it runs when the module is imported."""
 
     module: str
     name: str
@@ -98,25 +98,25 @@ class Import:
 
 @cache
 def modules() -> dict[str, Path]:
-    """Every module of ``hil``, the rooms included, by its import name."""
-    found = {}
+    """Return the path of each module of ``hil``, including the rooms, by its import name."""
+    paths = {}
     folders = [ROOT / "hil", *(ROOT / room.partition(".")[2] for room in ROOMS)]
     for folder in folders:
         prefix = () if folder.name == "hil" else ("hil",)
         for path in folder.rglob("*.py"):
             parts = (*prefix, *path.relative_to(ROOT).with_suffix("").parts)
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+            paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return paths
 
 
 @cache
 def imports(module: str) -> tuple[Import, ...]:
-    """Every import statement of ``module``, in functions and under TYPE_CHECKING too."""
+    """Return the imports of ``module``, including those in functions and under TYPE_CHECKING."""
     path = modules()[module]
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     top = set(run_on_import(tree))
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    found = []
+    statements = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -124,12 +124,12 @@ def imports(module: str) -> tuple[Import, ...]:
             names = names_from(node, package)
         else:
             continue
-        found += [Import(module, name, node.lineno, node in top) for name in names]
-    return tuple(found)
+        statements += [Import(module, name, node.lineno, node in top) for name in names]
+    return tuple(statements)
 
 
 def names_from(node: ast.ImportFrom, package: str) -> list[str]:
-    """The absolute names of ``from X import Y``: ``X.Y`` where that is a module, else ``X``."""
+    """Return the absolute names of ``from X import Y``: ``X.Y`` if that is a module, else ``X``."""
     base = node.module or ""
     if node.level:
         above = package.split(".")[: len(package.split(".")) - node.level + 1]
@@ -139,8 +139,8 @@ def names_from(node: ast.ImportFrom, package: str) -> list[str]:
 
 
 def run_on_import(tree: ast.Module) -> list[ast.AST]:
-    """The statements that run when the module is imported: not in functions, not under TYPE_CHECKING."""
-    found: list[ast.AST] = []
+    """Return the nodes that run when the module is imported: not in functions, not under TYPE_CHECKING."""
+    running: list[ast.AST] = []
     waiting: list[ast.AST] = list(tree.body)
     while waiting:
         node = waiting.pop()
@@ -149,54 +149,54 @@ def run_on_import(tree: ast.Module) -> list[ast.AST]:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             waiting += node.orelse
             continue
-        found.append(node)
+        running.append(node)
         waiting += ast.iter_child_nodes(node)
-    return found
+    return running
 
 
 def home(module: str) -> str | None:
-    """The entry of FLOORS that ``module`` belongs to; ``hil`` itself is only ``hil/__init__.py``."""
+    """Return the entry of FLOORS that ``module`` belongs to; the entry ``hil`` is only ``hil/__init__.py``."""
     entries = [entry for floor in FLOORS for entry in floor]
     fitting = [e for e in entries if module == e or (e != "hil" and module.startswith(e + "."))]
     return max(fitting, key=len, default=None)
 
 
 def floor_of(entry: str) -> int:
-    """How high ``entry`` stands."""
+    """Return the level of ``entry``, from 0."""
     return next(height for height, floor in enumerate(FLOORS) if entry in floor)
 
 
 def of_hil(module: str) -> list[Import]:
-    """The imports of ``module`` that stay within ``hil``, its own package left out."""
+    """Return the imports of ``module`` within ``hil``, without those of its own entry."""
     own = home(module)
     return [each for each in imports(module) if each.name.split(".")[0] == "hil" and home(each.name) != own]
 
 
 def outside(module: str) -> set[str]:
-    """The top names of what ``module`` imports from elsewhere."""
+    """Return the top-level packages that ``module`` imports, without ``hil``."""
     return {each.name.split(".")[0] for each in imports(module)} - {"hil"}
 
 
 def below(prefix: str) -> list[str]:
-    """The modules of a package, or the one module, called ``prefix``."""
-    found = sorted(module for module in modules() if home(module) == prefix)
-    assert found, prefix
-    return found
+    """Return the modules of the entry ``prefix``."""
+    members = sorted(module for module in modules() if home(module) == prefix)
+    assert members, prefix
+    return members
 
 
 def test_every_module_has_a_floor() -> None:
-    """A new module is entered in FLOORS, where its height is decided with open eyes."""
+    """Each module has an entry in FLOORS, so the level of a new one is a decision."""
     assert not [module for module in sorted(modules()) if home(module) is None]
 
 
-def test_every_floor_is_lived_on() -> None:
-    """FLOORS names nothing that is no longer there."""
+def test_every_floor_has_modules() -> None:
+    """FLOORS has no entry without modules."""
     assert not [entry for floor in FLOORS for entry in floor if not below(entry)]
 
 
 @pytest.mark.parametrize("module", sorted(modules()))
 def test_imports_go_down(module: str) -> None:
-    """A floor imports only from floors below it."""
+    """A module imports only from levels below its own."""
     own = home(module)
     assert own is not None
     wrong = [each for each in of_hil(module) if (entry := home(each.name)) is None or floor_of(entry) >= floor_of(own)]
@@ -204,28 +204,28 @@ def test_imports_go_down(module: str) -> None:
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_rooms_go_by_their_import_name(room: str) -> None:
-    """Nobody imports a room as ``fixtures`` or ``plugins``: installed, it is called ``hil.fixtures``."""
+def test_rooms_are_imported_by_their_installed_name(room: str) -> None:
+    """No module imports a room as ``fixtures`` or ``plugins``: its installed name is ``hil.fixtures``."""
     name = room.partition(".")[2]
     assert not [str(each) for module in modules() for each in imports(module) if each.name.split(".")[0] == name]
 
 
-def test_library_knows_no_room() -> None:
-    """``hil`` works without pytest: it imports none of the rooms, and pytest nowhere."""
+def test_library_imports_no_room() -> None:
+    """``hil`` works without pytest: outside of the rooms, no module imports pytest or a room."""
     library = [module for module in modules() if home(module) not in ROOMS]
     wrong = [str(each) for module in library for each in imports(module) if each.name.startswith((*ROOMS, "pytest"))]
     assert not wrong
 
 
-def test_suites_use_fixtures_names_alone() -> None:
-    """A stock suite is written as a user's own tests would be: with pytest and the fixtures."""
+def test_suites_use_only_fixtures() -> None:
+    """A stock suite imports only pytest and the fixtures, like a user's own tests."""
     for module in below("hil.suites"):
         assert not [str(each) for each in of_hil(module) if home(each.name) != "hil.fixtures"]
         assert outside(module) <= {"__future__", "typing", "pytest"}
 
 
-def test_agent_stands_on_nothing_of_ours() -> None:
-    """The agent is shipped to boards alone: it imports its own modules, the standard library, numpy and a runtime."""
+def test_agent_imports_nothing_else_of_hil() -> None:
+    """The agent imports only its own modules, the standard library, numpy and a runtime: boards have nothing else."""
     allowed = set(sys.stdlib_module_names) | {"numpy"} | RUNTIMES
     for module in below("hil.agent"):
         assert not of_hil(module)
@@ -233,7 +233,7 @@ def test_agent_stands_on_nothing_of_ours() -> None:
 
 
 def test_agent_imports_itself_relatively() -> None:
-    """On a board the agent is not called ``hil.agent``: it finds its own modules whatever its package is called."""
+    """The agent imports its modules relatively, because its package has another name on a board."""
     for module in below("hil.agent"):
         tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
         named = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level]
@@ -242,13 +242,13 @@ def test_agent_imports_itself_relatively() -> None:
 
 
 def test_only_a_runtime_imports_a_runtime() -> None:
-    """ONNX Runtime, TensorRT and CUDA are imported in ``agent/runtimes`` and nowhere else of the agent."""
+    """Within the agent, only ``agent/runtimes`` imports ONNX Runtime, TensorRT and CUDA."""
     for module in below("hil.agent"):
         assert module.startswith("hil.agent.runtimes.") or not outside(module) & RUNTIMES, module
 
 
 def test_checks_do_no_input_output() -> None:
-    """A check is a pure function: it opens, starts and waits for nothing, so a saved report can be judged anywhere."""
+    """A check is a pure function without input or output, so that a saved report can be judged anywhere."""
     for module in below("hil.checks"):
         assert not outside(module) & INPUT_OUTPUT, module
         assert not [str(each) for each in of_hil(module) if not {each.name, home(each.name)} & PURE]
@@ -260,12 +260,12 @@ def test_checks_do_no_input_output() -> None:
 
 @cache
 def cycles() -> tuple[tuple[str, ...], ...]:
-    """Modules that import each other, in functions and for type checkers too (Tarjan's algorithm)."""
+    """Return the import cycles, including imports in functions and for type checkers (Tarjan's algorithm)."""
     graph = {module: {e.name for e in imports(module) if e.name in modules()} - {module} for module in modules()}
     number: dict[str, int] = {}
     lowest: dict[str, int] = {}
     open_: list[str] = []
-    found: list[tuple[str, ...]] = []
+    components: list[tuple[str, ...]] = []
 
     def visit(module: str) -> None:
         number[module] = lowest[module] = len(number)
@@ -281,14 +281,14 @@ def cycles() -> tuple[tuple[str, ...], ...]:
             component = tuple(sorted(open_[start:]))
             del open_[start:]
             if len(component) > 1:
-                found.append(component)
+                components.append(component)
 
     for module in sorted(graph):
         if module not in number:
             visit(module)
-    return tuple(found)
+    return tuple(components)
 
 
 def test_no_modules_import_each_other() -> None:
-    """A cycle, if only for the type checker, means that neither module can be read without the other."""
+    """There is no import cycle, not even one for the type checker alone."""
     assert not cycles()

@@ -32,10 +32,10 @@ REASONED = re.compile(r"# (noqa: [A-Z0-9, ]+ - \S|type: ignore\[[a-z, -]+\]  ?# 
 
 def run(root: Path, tool: str, *arguments: str) -> None:
     """Run ``tool`` of this environment in ``root``; fail the test with its findings."""
-    found = shutil.which(tool, path=sysconfig.get_path("scripts")) or shutil.which(tool)
-    if found is None:
+    program = shutil.which(tool, path=sysconfig.get_path("scripts")) or shutil.which(tool)
+    if program is None:
         pytest.skip(f"{tool} is not there: pip install -e .[dev]")
-    done = subprocess.run([found, *arguments], cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run([program, *arguments], cwd=root, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.fail(f"{tool} {' '.join(arguments)}:\n{done.stdout}{done.stderr}", pytrace=False)
 
@@ -56,8 +56,8 @@ def test_agent_keeps_to_python_3_6(repository: Path) -> None:
     run(repository, *VERMIN)
 
 
-def test_every_ignore_says_why(repository: Path) -> None:
-    """A silenced rule carries its reason on the same line: ``RULE - why`` for ruff, ``[code]  # why`` for mypy."""
+def test_each_ignore_has_a_reason(repository: Path) -> None:
+    """A silenced rule has its reason on the same line: ``RULE - why`` for ruff, ``[code]  # why`` for mypy."""
     bare = [
         f"{path.relative_to(repository)}:{number}: {line.strip()}"
         for path in python_files(repository)
@@ -68,6 +68,6 @@ def test_every_ignore_says_why(repository: Path) -> None:
 
 
 def python_files(root: Path) -> list[Path]:
-    """Every Python file of the rooms, once: ``rglob`` does not follow the links inside ``hil``."""
+    """Return each Python file once: ``rglob`` does not follow the links inside ``hil``."""
     rooms = ("hil", "plugins", "fixtures", "suites", "tests", "benchmarks", "examples", ".ci")
     return [path for room in rooms for path in sorted((root / room).rglob("*.py"))]

@@ -1,4 +1,4 @@
-"""The layout of the code keeps its bars: folder and module sizes, import cycles, names that occur twice."""
+"""The layout of the code meets its bars: sizes of folders and modules, import cycles, names that occur twice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_no_bar_of_the_layout_is_missed(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_missed_bar_is_reported(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a bar that the code cannot keep, the exit code is 1 and the offending modules are listed."""
+    """With a bar that the code misses, the exit code is 1 and the offending modules are listed."""
     monkeypatch.setattr(measure_house, "MOST_LINES", 1)
     assert measure_house.main() == 1
     assert "missed: hil.plan has " in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The plan: what must be judged follows from the config alone."""
+"""The plan: the config alone decides which rows must be judged."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def _plan(root: Path, *edits: tuple[str, str], target: str = "cpu") -> Plan:
     return expand(load(root / "hil.toml"), target)
 
 
-def test_every_check_can_be_gathered_and_is_asked_by_a_suite() -> None:
-    """Catalogue, gathering and the stock suites hold the same checks."""
+def test_each_check_is_gathered_and_in_a_suite() -> None:
+    """Catalogue, gathering and the stock suites have the same checks."""
     assert set(GATHER) == set(CATALOGUE)
     suites = Path(__file__).parents[1] / "suites"
     text = "".join(path.read_text() for path in sorted(suites.glob("test_*.py")))
@@ -33,8 +33,8 @@ def test_every_check_can_be_gathered_and_is_asked_by_a_suite() -> None:
     assert text.count("@pytest.mark.hil(") == len(KINDS)
 
 
-def test_checks_with_a_criterion_are_rows_and_others_are_measured(tmp_path: Path) -> None:
-    """A limit makes a row; without one there is only a measurement."""
+def test_checks_with_a_limit_are_rows_and_others_are_measured(tmp_path: Path) -> None:
+    """A check with a limit or a fixed criterion is a row; any other is only measured."""
     plan = _plan(tmp_path)
     judged = {row.id for row in plan.rows}
     assert {"contract.signature", "parity.outputs", "latency.p99", "memory.growth"} <= judged
@@ -49,8 +49,8 @@ def test_checks_with_a_criterion_are_rows_and_others_are_measured(tmp_path: Path
     assert not judged & {row.id for row in plan.unlimited}
 
 
-def test_limits_carry_their_line_and_the_warning_band(tmp_path: Path) -> None:
-    """Who reads a verdict can find the limit; a frame rate warns down to 80 % of it."""
+def test_limits_have_their_line_and_warning_band(tmp_path: Path) -> None:
+    """A limit has its line in the config; a frame rate warns down to 80 % of its limit."""
     rows = {row.id: row for row in _plan(tmp_path).rows}
     fps = rows["fps.sustained"].limit
     assert fps is not None
@@ -63,15 +63,15 @@ def test_limits_carry_their_line_and_the_warning_band(tmp_path: Path) -> None:
 
 
 def test_a_literal_requirement_is_planned_without_a_limit(tmp_path: Path) -> None:
-    """Deleting the limit of a required check leaves the row: it then cannot pass."""
+    """A required check without a limit stays a row, which then cannot pass."""
     plan = _plan(tmp_path, ('latency = { p99 = "5 s" }\n', ""))
     row = next(row for row in plan.rows if row.id == "latency.p99")
     assert row.required
     assert row.limit is None
 
 
-def test_int8_is_asked_of_int8_alone(tmp_path: Path) -> None:
-    """No other precision has a calibration to audit."""
+def test_int8_checks_are_planned_for_int8_only(tmp_path: Path) -> None:
+    """Checks of the calibration are planned only for INT8."""
     np_data = '\n[models.toy.calibration]\ndata = "validation.npz"\n'
     plan = _plan(
         tmp_path, ('precisions = ["fp32"]', 'precisions = ["fp32", "int8"]'), ("[measure]", np_data + "[measure]")
@@ -80,7 +80,7 @@ def test_int8_is_asked_of_int8_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "said"),
+    ("pattern", "message"),
     [
         ("latency.p98", "did you mean 'latency.p99'?"),
         ("int8.*", "matches no planned check"),
@@ -88,13 +88,13 @@ def test_int8_is_asked_of_int8_alone(tmp_path: Path) -> None:
         ("latency.p99 toy fp32 now", "'id model precision'"),
     ],
 )
-def test_a_policy_that_names_nothing_is_a_mistake(tmp_path: Path, pattern: str, said: str) -> None:
-    """A required row that cannot exist would otherwise never be missed."""
+def test_a_pattern_without_a_match_is_a_user_error(tmp_path: Path, pattern: str, message: str) -> None:
+    """A policy's pattern that matches no planned row is a user error: no run could meet it."""
     with pytest.raises(UserError, match=r"hil\.toml:") as raised:
         _plan(tmp_path, ('"contract.*"', f'"{pattern}"'))
-    assert said in str(raised.value)
+    assert message in str(raised.value)
 
 
 def test_a_users_own_family_may_be_required(tmp_path: Path) -> None:
-    """Its row comes with the test; the gate misses it if it does not come."""
+    """A policy may require a user's own check, whose row exists only once its test has run."""
     assert _plan(tmp_path, ('"contract.*"', '"grasp.error", "contract.*"')).rows

@@ -9,15 +9,15 @@ from hil.errors import Unsupported
 from hil.runtimes import RUNTIMES, runtime_record
 
 
-def test_agent_config_and_records_name_the_same_runtimes() -> None:
-    """A runtime that one of the three lacks could be asked for and never driven, or driven and never asked for."""
+def test_agent_config_and_records_have_the_same_runtimes() -> None:
+    """Agent, config and the host's records have the same runtimes."""
     options = TargetSpec.model_json_schema()["properties"]["runtime"]["enum"]
     assert sorted(TABLE) == sorted(RUNTIMES) == sorted(options)
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
-def test_record_and_class_state_the_same(name: str) -> None:
-    """The agent cannot import the host's records, so its classes repeat what both decide by."""
+def test_record_and_class_are_equal(name: str) -> None:
+    """The agent cannot import the host's records, so its classes repeat their facts, which must be equal."""
     record, driven = runtime_record(name), runtime(name)
     assert (record.name, record.module) == (driven.name, driven.module)
     assert (record.uses_gpu, record.compiles) == (driven.uses_gpu, driven.compiles)
@@ -26,6 +26,6 @@ def test_record_and_class_state_the_same(name: str) -> None:
 
 
 def test_unknown_runtime_is_refused_in_one_line() -> None:
-    """A report of a newer version may name a runtime that this one does not drive."""
+    """An unknown runtime, such as one in a newer version's report, is refused with the known names."""
     with pytest.raises(Unsupported, match="runtime 'other' is not driven by this version: use one of onnxruntime"):
         runtime_record("other")

@@ -1,4 +1,4 @@
-"""The plugin loads nothing heavy in runs that do not use it; ``benchmarks/startup.py`` measures the time."""
+"""The plugin loads no heavy library in runs that do not use it; ``benchmarks/startup.py`` measures the time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_trivial(request):
 
 
 def run(folder: Path, *arguments: str) -> str:
-    """Return the standard output of a fresh interpreter in ``folder``, which must succeed."""
+    """Run a fresh interpreter in ``folder``, which must succeed; return its standard output."""
     done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -53,7 +53,7 @@ def test_import_is_light(module: str, tmp_path: Path) -> None:
     assert not HEAVY & set(loaded)
 
 
-def test_sleeping_plugin_loads_nothing(tmp_path: Path) -> None:
+def test_unused_plugin_loads_nothing(tmp_path: Path) -> None:
     """A pytest run without hil options or tests imports no heavy library, although the plugin is loaded."""
     (tmp_path / "test_trivial.py").write_text(TRIVIAL, encoding="utf-8")
     run(tmp_path, "-m", "pytest", *without_other_plugins())
@@ -61,6 +61,6 @@ def test_sleeping_plugin_loads_nothing(tmp_path: Path) -> None:
 
 
 def without_other_plugins() -> list[str]:
-    """Options that switch off whatever else this environment plugs into pytest: what that loads is not ours."""
+    """Return options that disable the other pytest plugins of this environment, whose imports do not count."""
     names = sorted({point.name for point in entry_points(group="pytest11")} - {"hil"})
     return [option for name in names for option in ("-p", f"no:{name}")]

@@ -1,4 +1,4 @@
-"""The state contract's rules: who is to blame for a disturbance, and that nothing unread counts as undisturbed."""
+"""The state contract's rules: the source of a disturbance, and that an unread fact never counts as undisturbed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hil.results import Cause, Judgement, Verdict
 from hil.state import OF_MEMORY, Contract, Finding, State, fold, judge, of_facts
 
 MHZ = 1_000_000
-CALM: dict[str, Any] = {
+UNDISTURBED: dict[str, Any] = {
     "power_mode": "MAXN",
     "clocks": {
         "gpu": {"min": 300 * MHZ, "max": 900 * MHZ, "cur": 600 * MHZ, "governor": "nvhost_podgov"},
@@ -39,20 +39,20 @@ PASSED = Judgement(verdict=Verdict.PASSED, reason="it is at most 5 ms")
 
 
 def state(**changes: Any) -> State:
-    """The calm board with ``changes``; a table is merged into, and ``None`` in it takes an entry out."""
-    told = json.loads(json.dumps(CALM))
+    """Return the undisturbed state with ``changes``; tables are merged, and ``None`` in a table deletes an entry."""
+    facts = json.loads(json.dumps(UNDISTURBED))
     for key, value in changes.items():
-        if isinstance(value, dict) and isinstance(told.get(key), dict):
+        if isinstance(value, dict) and isinstance(facts.get(key), dict):
             for name, entry in value.items():
-                if isinstance(entry, dict) and isinstance(told[key].get(name), dict):
-                    told[key][name].update(entry)
+                if isinstance(entry, dict) and isinstance(facts[key].get(name), dict):
+                    facts[key][name].update(entry)
                 elif entry is None:
-                    told[key].pop(name, None)
+                    facts[key].pop(name, None)
                 else:
-                    told[key][name] = entry
+                    facts[key][name] = entry
         else:
-            told[key] = value
-    return State.read(told)
+            facts[key] = value
+    return State.read(facts)
 
 
 def kinds_of(
@@ -64,11 +64,11 @@ def kinds_of(
 ) -> list[tuple[str, str]]:
     """Return the kinds and sources of the findings between an undisturbed board, or ``before``, and ``after``."""
     findings = judge(contract or Contract(), before or state(), windows, after, opened)
-    return sorted({(one.kind, one.source) for one in findings})
+    return sorted({(finding.kind, finding.source) for finding in findings})
 
 
-def test_a_calm_board_and_a_pc_give_nothing() -> None:
-    """Nothing changed, and what is neither declared nor readable has nothing to say."""
+def test_an_undisturbed_board_and_a_pc_have_no_findings() -> None:
+    """There is no finding if nothing changed, nor for a fact that is neither declared nor readable."""
     assert not kinds_of(state(), Contract("MAXN"))
     assert not judge(Contract(), State.read(PC), [], State.read(PC), State.read(PC))
     assert not judge(Contract(), State(), [{}], State())
@@ -101,7 +101,7 @@ def test_a_calm_board_and_a_pc_give_nothing() -> None:
     ],
 )
 def test_each_disturbance_is_from_outside(changes: dict[str, Any], kind: str) -> None:
-    """Whatever the model has no part in, and whatever could not be read to the end, is from outside."""
+    """A change that the model did not cause, and a fact that became unreadable, are from outside."""
     after = state(**changes)
     assert kinds_of(after, DECLARED) == [(kind, "outside")]
     folded = fold(PASSED, judge(DECLARED, state(), [], after))
@@ -110,13 +110,13 @@ def test_each_disturbance_is_from_outside(changes: dict[str, Any], kind: str) ->
 
 
 @pytest.mark.parametrize("changes", [{"swap_used": 1 << 20}, {"memory_available": 0}, {"temperature": {"x": 90.0}}])
-def test_what_is_no_disturbance(changes: dict[str, Any]) -> None:
-    """A MiB of idle pages, memory that the engine takes, and heat that throttles nothing are none."""
+def test_changes_that_are_no_disturbance(changes: dict[str, Any]) -> None:
+    """1 MiB of swap, memory that the engine uses, and heat without throttling are no disturbance."""
     assert not kinds_of(state(**changes))
 
 
-def test_another_mode_than_declared_is_never_conclusive() -> None:
-    """It need not change: having been another one throughout is enough."""
+def test_an_undeclared_power_mode_is_a_finding() -> None:
+    """A power mode other than the declared one is a finding even if it never changed."""
     assert kinds_of(state(), Contract("15W")) == [("power_mode", "outside")]
     assert "was MAXN, not 15W" in judge(Contract("15W"), state(), [], state())[0].text
 
@@ -130,21 +130,21 @@ def test_another_mode_than_declared_is_never_conclusive() -> None:
         (Contract(gpu_clients=("Xorg",), clients_declared=True), "gpu_clients"),
     ],
 )
-def test_what_was_declared_and_cannot_be_read_is_not_confirmed(contract: Contract, kind: str) -> None:
-    """Unreadable is never the same as in order."""
-    told = judge(contract, State.read(PC), [], State.read(PC))
-    assert {(one.kind, one.source) for one in told} == {(kind, "outside")}
-    assert all("cannot be" in one.text for one in told)
+def test_an_unreadable_declared_fact_is_a_finding(contract: Contract, kind: str) -> None:
+    """A declared fact that cannot be read is a finding from outside."""
+    findings = judge(contract, State.read(PC), [], State.read(PC))
+    assert {(finding.kind, finding.source) for finding in findings} == {(kind, "outside")}
+    assert all("cannot be" in finding.text for finding in findings)
 
 
 def test_an_empty_list_of_clients_is_a_declaration() -> None:
-    """``gpu_clients = []`` written says that nobody may use the GPU; not written, an unreadable list says nothing."""
+    """``gpu_clients = []`` declares that no other process uses the GPU; without the key nothing is declared."""
     assert Contract.of(TargetSpec(gpu_clients=())).clients_declared
     assert not Contract.of(TargetSpec()).clients_declared
 
 
 def test_clients_are_allowed_by_name() -> None:
-    """The kernel keeps 15 letters of a name, so a longer one in the config stands for its beginning."""
+    """Clients are matched by the first 15 letters of their names, because the kernel stores no more."""
     clients = [{"pid": 1, "name": "Xorg", "bytes": 5}, {"pid": 2, "name": "gnome-remote-de", "bytes": 5}]
     allowed = Contract(gpu_clients=("Xorg", "gnome-remote-desktop"), clients_declared=True)
     same = state(gpu_clients=clients)
@@ -156,12 +156,12 @@ def test_clients_are_allowed_by_name() -> None:
     assert kinds_of(nameless, allowed) == [("gpu_clients", "outside")]
 
 
-def test_clients_that_nobody_asked_about_are_told() -> None:
-    """A desktop's own are always there: named among the details, and the row counts; an empty list written judges."""
+def test_undeclared_clients_are_reported() -> None:
+    """Without a declaration, GPU clients are only listed in the details; an empty declared list forbids them."""
     desktop = state(gpu_clients=[{"pid": 1, "name": "Xorg", "bytes": 5}])
     folded = fold(PASSED, judge(Contract(), desktop, [], desktop))
     assert (folded.verdict, folded.reason) == (Verdict.PASSED, PASSED.reason)
-    assert [(one["source"], "Xorg" in one["text"]) for one in folded.details["state"]] == [("told", True)]
+    assert [(finding["source"], "Xorg" in finding["text"]) for finding in folded.details["state"]] == [("told", True)]
     assert kinds_of(desktop, DECLARED, before=desktop) == [("gpu_clients", "outside")]
     assert kinds_of(state(gpu_clients=None), Contract()) == [("gpu_clients", "told")]
 
@@ -176,15 +176,15 @@ def test_clients_that_nobody_asked_about_are_told() -> None:
         ({"free_memory": 6 << 30, "reserve_memory": 1 << 30}, {}, "memory"),
     ],
 )
-def test_what_was_to_be_so_at_the_start(spec: dict[str, Any], before: dict[str, Any], kind: str) -> None:
-    """As hot or as full when timing began as it was not to be, or nobody can tell: nothing is concluded."""
+def test_conditions_at_the_start(spec: dict[str, Any], before: dict[str, Any], kind: str) -> None:
+    """A start that is too hot, has too little memory, or is unreadable is a finding from outside."""
     first = state(**before)
     assert kinds_of(first, Contract(**spec), before=first) == [(kind, "outside")]
     assert not kinds_of(state(temperature={"gpu-thermal": 90.0}), Contract(start_below=48.1))
 
 
-def test_what_was_reserved_counts_as_free() -> None:
-    """It is taken after the memory was found free, by the contract itself; from the config as from a saved series."""
+def test_reserved_memory_counts_as_free() -> None:
+    """Reserved memory counts as free, because the contract itself reserves it; a saved contract equals the config's."""
     contract = Contract.of(
         TargetSpec.model_validate({"free_memory": "5 GiB", "reserve_memory": "1 GiB", "start_below": "60 °C"})
     )
@@ -192,8 +192,8 @@ def test_what_was_reserved_counts_as_free() -> None:
     assert Contract.read(json.loads(json.dumps(contract.plain()))) == contract
 
 
-def test_clocks_that_were_to_be_locked() -> None:
-    """Locked before and after, or nothing is concluded."""
+def test_clocks_that_are_declared_locked() -> None:
+    """Declared locked clocks must be locked before and after the window."""
     fixed = state(locked=True)
     assert not kinds_of(fixed, Contract(clocks="locked"), before=fixed)
     assert kinds_of(state(), Contract(clocks="locked"), before=fixed) == [("clocks", "outside")]
@@ -204,7 +204,7 @@ FIXED = {"gpu": {"min": 900 * MHZ, "cur": 900 * MHZ}, "policy0": {"min": 2200 * 
 
 @pytest.mark.parametrize("column", ["clock.gpu", "clock.policy0"])
 def test_one_sample_below_the_lock_is_a_finding(column: str) -> None:
-    """There and back again between the readings: a locked clock never moves; zero is a part that is asleep."""
+    """One sample below a locked clock is a finding; zero means a suspended part and is not."""
     fixed, contract = state(locked=True, clocks=FIXED), Contract(clocks="locked")
     top = 900 * MHZ if column == "clock.gpu" else 2200 * MHZ
     low = {column: [top] * 50 + [top * 0.98] + [top] * 50}
@@ -214,8 +214,8 @@ def test_one_sample_below_the_lock_is_a_finding(column: str) -> None:
 
 
 @pytest.mark.parametrize("column", ["limit.gpu.min", "limit.gpu.max", "limit.policy0.max"])
-def test_a_limit_that_changed_there_and_back_is_found(column: str) -> None:
-    """The readings around the window agree, and its samples do not; own heat only lowers the highest."""
+def test_a_temporary_change_of_a_clocks_limit_is_a_finding(column: str) -> None:
+    """A limit that differs only in the samples is a finding; the model's own heat can only lower the maximum."""
     window = {column: [900 * MHZ, None, 600 * MHZ, 900 * MHZ]}
     assert kinds_of(state(), windows=(window,)) == [("clocks", "outside")]
     assert not kinds_of(state(), windows=({column: [900 * MHZ, None, 900 * MHZ]},))
@@ -224,22 +224,22 @@ def test_a_limit_that_changed_there_and_back_is_found(column: str) -> None:
     assert ("clocks", "outside") in kinds_of(hot(), windows=({column: [600 * MHZ, 900 * MHZ]},))
 
 
-def test_a_memory_clock_that_nobody_can_tell_of_is_told() -> None:
-    """Locked by GPU and CPU clocks: the row counts, and what is not known is among its details."""
+def test_an_unreadable_memory_clock_is_reported() -> None:
+    """If GPU and CPU clocks are locked, an unreadable memory clock is listed and changes no verdict."""
     fixed = state(locked=True, clocks=FIXED, not_readable={"clocks.emc": "no cap"})
     findings = judge(Contract(clocks="locked"), fixed, [], fixed)
-    assert [(one.source, "no cap" in one.text) for one in findings] == [("told", True)]
+    assert [(finding.source, "no cap" in finding.text) for finding in findings] == [("told", True)]
     assert fold(PASSED, findings).verdict is Verdict.PASSED
 
 
 def hot(**changes: Any) -> State:
-    """The GPU's alert is up and the GPU 20 °C hotter."""
+    """Return a state with an active alert of the GPU, which is 20 °C hotter."""
     up = {"throttle": {"gpu-throttle-alert": 1}, "temperature": {"gpu-thermal": 65.0}}
     return state(**{**up, **changes})
 
 
-def test_throttling_by_the_models_own_heat_counts_against_it() -> None:
-    """It got hotter under the load that was timed: told, and the verdict is as it was."""
+def test_throttling_by_the_models_own_heat_changes_no_verdict() -> None:
+    """Throttling while the measured load heats the board is reported as the model's own; the verdict stays."""
     assert kinds_of(hot()) == [("throttle", "own")]
     folded = fold(PASSED, judge(Contract(), state(), [], hot()))
     assert folded.verdict is Verdict.PASSED
@@ -250,33 +250,33 @@ def test_throttling_by_the_models_own_heat_counts_against_it() -> None:
 
 
 def test_throttling_without_heat_is_from_outside() -> None:
-    """The zone of the same name decides, though another got hotter; half a degree is the sensors' own step."""
+    """Throttling is from outside if the alert's own zone did not become hotter; half a degree is a sensor's step."""
     assert kinds_of(hot(temperature={"gpu-thermal": 45.4, "cpu-thermal": 90.0})) == [("throttle", "outside")]
     text = judge(Contract(), state(), [], hot(temperature={"gpu-thermal": 45.0}))[0].text
     assert "although it did not become hotter" in text
 
 
 def test_throttling_of_unknown_heat_is_from_outside() -> None:
-    """Without a temperature nobody can say whose it is."""
+    """Throttling without a known temperature is from outside."""
     bare = dataclasses.replace(state(), temperature={})
     assert kinds_of(dataclasses.replace(hot(), temperature={}), before=bare) == [("throttle", "outside")]
 
 
-def test_an_alert_without_a_zone_of_its_name_looks_at_the_hottest() -> None:
-    """A placeholder that always shows 100 °C is not the hottest."""
+def test_an_alert_without_its_own_zone_is_judged_by_the_hottest() -> None:
+    """An alert without a zone of its name is judged by the hottest zone; a constant 100 °C is a placeholder."""
     before = state(throttle={"cv0-throttle-alert": 0}, temperature={"PMIC-Die": 100.0})
     after = state(throttle={"cv0-throttle-alert": 1}, temperature={"PMIC-Die": 100.0, "tj-thermal": 60.0})
     assert before.hottest() == ("tj-thermal", 48.0)
     assert kinds_of(after, before=before) == [("throttle", "own")]
 
 
-def test_an_alert_that_was_up_before_is_from_outside() -> None:
-    """What throttles before the first inference was not heated by it."""
+def test_an_alert_from_before_is_from_outside() -> None:
+    """An alert that was active before the first inference is from outside."""
     assert kinds_of(hot(), before=hot()) == [("throttle", "outside")]
 
 
-def test_an_alert_that_came_and_went_is_seen_in_the_samples() -> None:
-    """The readings before and after are calm; the telemetry between them is not."""
+def test_a_temporary_alert_is_detected_in_the_samples() -> None:
+    """An alert that is active only in the telemetry between the readings is a finding."""
     window = {"throttle.gpu-throttle-alert": [0, None, 1, 0], "temperature.gpu-thermal": [45.0, 48.0]}
     assert kinds_of(state(), windows=(window,)) == [("throttle", "own")]
     still = {"throttle.gpu-throttle-alert": [0, 1, 0], "temperature.gpu-thermal": [45.0, 45.0]}
@@ -295,14 +295,14 @@ def test_an_alert_that_came_and_went_is_seen_in_the_samples() -> None:
     ],
 )
 def test_own_heat_is_near_where_the_kernel_throttles(trips: dict[str, float], heat: float, source: str) -> None:
-    """Within 5 °C of the zone's own trip point; where that is not known, by 3 °C at least; and hotter than before."""
+    """Heat is the model's own near the zone's trip point (5 °C), or without a trip point from 3 °C of rise."""
     before = state(trips=trips)
     after = hot(temperature={"gpu-thermal": 45.0 + heat})
     assert kinds_of(after, before=before) == [("throttle", source)]
 
 
 def test_heat_after_the_alert_did_not_raise_it() -> None:
-    """The kernel throttled a cool board; that it got hot later does not make it the model's doing."""
+    """An alert on a cool board is from outside, even if the board becomes hot later."""
     column = {"throttle.gpu-throttle-alert": [0, 1, 1, 0], "temperature.gpu-thermal": [45.0, 45.0, 80.0, 80.0]}
     assert kinds_of(state(temperature={"gpu-thermal": 80.0}), windows=(column,)) == [("throttle", "outside")]
     other = {"throttle.gpu-throttle-alert": [0, 0, 0, 1], "temperature.gpu-thermal": [45.0, 80.0, 60.0, 60.0]}
@@ -312,7 +312,7 @@ def test_heat_after_the_alert_did_not_raise_it() -> None:
 
 @pytest.mark.parametrize("alert", ["devfreq-17000000.gpu", "cpufreq-cpu0", "thermal-cpufreq-0"])
 def test_a_cap_is_judged_by_the_zone_of_its_part(alert: str) -> None:
-    """A GPU's by the GPU, a CPU's by the CPU, whichever other zone got hot."""
+    """A cap of the GPU or CPU is judged by the temperature of its own zone."""
     zone, other = ("gpu", "cpu") if "gpu" in alert else ("cpu", "gpu")
     before, up = state(throttle={alert: 0}), {alert: 2}
     own = state(throttle=up, temperature={f"{zone}-thermal": 80.0})
@@ -321,10 +321,13 @@ def test_a_cap_is_judged_by_the_zone_of_its_part(alert: str) -> None:
     assert kinds_of(not_own, before=before) == [("throttle", "outside")]
 
 
-def test_an_alert_between_two_windows_is_seen() -> None:
-    """Up in a reading around a window, and neither in its samples nor in the first and last reading."""
-    up = {**CALM, "throttle": {**CALM["throttle"], "gpu-throttle-alert": 1}}
-    windows = ({"state": {"before": CALM, "after": up}}, {"state": {"before": CALM, "after": CALM}})
+def test_an_alert_between_two_windows_is_a_finding() -> None:
+    """An alert that is active only in a reading around a window is a finding."""
+    up = {**UNDISTURBED, "throttle": {**UNDISTURBED["throttle"], "gpu-throttle-alert": 1}}
+    windows = (
+        {"state": {"before": UNDISTURBED, "after": up}},
+        {"state": {"before": UNDISTURBED, "after": UNDISTURBED}},
+    )
     assert kinds_of(state(), windows=windows) == [("throttle", "outside")]
 
 
@@ -342,8 +345,8 @@ def test_an_alert_between_two_windows_is_seen() -> None:
         (0x8, 0x0, [("throttle", "outside")]),
     ],
 )
-def test_nvml_tells_heat_by_its_bits(first: int, second: int, kinds: list[tuple[str, str]]) -> None:
-    """Idle and power caps are no throttling; a power brake, a slowdown not for heat, one from the start: outside."""
+def test_nvml_throttle_bits(first: int, second: int, kinds: list[tuple[str, str]]) -> None:
+    """Idle and power caps are no throttling; a power brake and a slowdown without own heat are from outside."""
     before = state(temperature={"gpu": 50.0, "gpu-thermal": None})
     column = {"throttle.gpu": [None, first, second], "temperature.gpu": [50.0, 50.0, 88.0]}
     assert kinds_of(before, windows=(column,), before=before) == kinds
@@ -354,8 +357,8 @@ def test_nvml_tells_heat_by_its_bits(first: int, second: int, kinds: list[tuple[
 @pytest.mark.parametrize(
     ("name", "kind"), [("throttle.gpu-throttle-alert", "throttle"), ("over_current.oc1", "over_current")]
 )
-def test_what_became_unreadable_is_not_silent(name: str, kind: str) -> None:
-    """Known at the session's start or in another window, or sampled until it was None: no calm is made of it."""
+def test_a_fact_that_became_unreadable_is_a_finding(name: str, kind: str) -> None:
+    """A fact that was readable at the start, in another window or in earlier samples must stay readable."""
     gone = state(**{kind: {name.partition(".")[2]: None}})
     assert kinds_of(gone, before=gone, opened=state()) == [(kind, "outside")]
     for window in ({name: [0, 0, None]}, {name: [None]}, {"not_readable": {name: "gave no reading"}}):
@@ -366,83 +369,92 @@ def test_what_became_unreadable_is_not_silent(name: str, kind: str) -> None:
     assert not judge(Contract(), bare, [{"not_readable": {name: "x"}}], bare, bare)
 
 
-@pytest.mark.parametrize("told", [{}, {"before": CALM}, {"after": CALM}, {"before": CALM, "after": None}, None])
-def test_a_window_without_readings_is_found(told: Any) -> None:
-    """Where others have them, nobody knows what happened around it."""
-    full = {"state": {"before": CALM, "after": CALM}}
-    assert ("state", "outside") in kinds_of(state(), windows=(full, {"state": told}))
+@pytest.mark.parametrize(
+    "readings", [{}, {"before": UNDISTURBED}, {"after": UNDISTURBED}, {"before": UNDISTURBED, "after": None}, None]
+)
+def test_a_window_without_readings_is_a_finding(readings: Any) -> None:
+    """A window without readings is a finding if other windows have them."""
+    full = {"state": {"before": UNDISTURBED, "after": UNDISTURBED}}
+    assert ("state", "outside") in kinds_of(state(), windows=(full, {"state": readings}))
     assert not kinds_of(state(), windows=({}, {}))
 
 
-def test_a_highest_clock_that_own_heat_lowered_is_own() -> None:
-    """The kernel throttles by lowering it; raised, or the memory's, it is somebody else's doing."""
+def test_a_maximum_clock_lowered_by_own_heat_is_own() -> None:
+    """Own heat explains a lowered maximum of the GPU's clock; a raised one, or the memory's, is from outside."""
     assert kinds_of(hot(clocks={"gpu": {"max": 600 * MHZ}})) == [("clocks", "own"), ("throttle", "own")]
     assert ("clocks", "outside") in kinds_of(hot(clocks={"gpu": {"max": 1300 * MHZ}}))
     assert ("clocks", "outside") in kinds_of(hot(clocks={"emc": {"max": 600 * MHZ}}))
 
 
-def test_a_gpu_below_its_lowest_clock_was_held_back() -> None:
-    """Zero is a GPU asleep and no reading; one low sample is none of the window's clock."""
+def test_a_gpu_below_its_minimum_clock_is_a_finding() -> None:
+    """A window below the GPU's minimum clock is a finding; zero is a suspended GPU, and one low sample is none."""
     assert kinds_of(state(), windows=({"clock.gpu": [150 * MHZ] * 5 + [0, None]},)) == [("clocks", "outside")]
     assert not kinds_of(state(), windows=({"clock.gpu": [0, 150 * MHZ, 300 * MHZ, 300 * MHZ]},))
     assert ("clocks", "own") in kinds_of(hot(), windows=({"clock.gpu": [150 * MHZ]},))
 
 
-def test_bursts_of_current_are_the_models_own() -> None:
-    """OC3 counts them in MAXN as a matter of course."""
+def test_oc3_events_are_the_models_own() -> None:
+    """OC3 events, which are normal in MAXN, are the model's own."""
     assert kinds_of(state(over_current={"oc3": 55})) == [("over_current", "own")]
 
 
-def test_a_change_between_windows_is_found() -> None:
-    """Against the session's first reading: before and after may agree with each other and still be another mode."""
+def test_a_change_before_the_first_window_is_a_finding() -> None:
+    """Readings are also compared with the session's first: a mode that was changed before the window is a finding."""
     other = state(power_mode="15W", clocks={"gpu": {"max": 600 * MHZ}})
     assert not kinds_of(other, before=other)
     assert kinds_of(other, before=other, opened=state()) == [("clocks", "outside"), ("power_mode", "outside")]
 
 
-def test_a_change_between_two_looks_is_found() -> None:
-    """Each timed stretch has readings of its own, and there and back again is a change too."""
-    window = {"state": {"before": CALM, "after": {**CALM, "power_mode": "15W"}}}
-    assert kinds_of(state(), windows=(window, {"state": {"before": CALM, "after": CALM}})) == [
+def test_a_change_between_two_windows_is_a_finding() -> None:
+    """Each window has its own readings, so a change that was reverted before the end is a finding."""
+    window = {"state": {"before": UNDISTURBED, "after": {**UNDISTURBED, "power_mode": "15W"}}}
+    assert kinds_of(state(), windows=(window, {"state": {"before": UNDISTURBED, "after": UNDISTURBED}})) == [
         ("power_mode", "outside")
     ]
 
 
-def test_swap_that_grew_and_shrank_is_found() -> None:
-    """The peak of the readings counts, from the least before it."""
-    window = {"state": {"before": {**CALM, "swap_used": 5 << 20}, "after": {**CALM, "swap_used": 9 << 20}}}
+def test_swap_that_grew_and_shrank_is_a_finding() -> None:
+    """The growth of swap is the largest rise between readings."""
+    window = {
+        "state": {"before": {**UNDISTURBED, "swap_used": 5 << 20}, "after": {**UNDISTURBED, "swap_used": 9 << 20}}
+    }
     assert kinds_of(state(swap_used=5 << 20), windows=(window,), before=state(swap_used=5 << 20)) == [
         ("swap", "outside")
     ]
 
 
-def test_swap_that_grew_before_the_window_is_found() -> None:
-    """While the reserve was filled, say: against the session's first reading."""
+def test_swap_that_grew_before_the_window_is_a_finding() -> None:
+    """Swap is compared with the session's first reading, for example if reserving memory filled it."""
     grown = state(swap_used=9 << 20)
     assert not kinds_of(grown, before=grown)
     assert kinds_of(grown, before=grown, opened=state()) == [("swap", "outside")]
 
 
 def test_a_load_that_ended_by_itself_is_from_outside() -> None:
-    """The board was less loaded than the number says."""
-    window = {"state": {"before": CALM, "after": {**CALM, "load_ended": ["co_runner was not there"]}}}
+    """A load that ended early is from outside, because the board was less loaded than declared."""
+    window = {"state": {"before": UNDISTURBED, "after": {**UNDISTURBED, "load_ended": ["co_runner was not there"]}}}
     assert kinds_of(state(), windows=(window,)) == [("load", "outside")]
 
 
-def test_a_saved_series_is_judged_the_same() -> None:
-    """What a series keeps is enough, through JSON; without its readings a contract is not kept."""
+def test_a_saved_series_is_judged_alike() -> None:
+    """A series that was saved as JSON gives the same findings; without readings the contract is not confirmed."""
     contract = Contract("MAXN", "as-deployed", ("Xorg",), clients_declared=True)
-    window = {"state": {"before": CALM, "after": {**CALM, "swap_used": 5 << 20}}, "clock.gpu": [600 * MHZ]}
-    facts = json.loads(json.dumps({"contract": contract.plain(), "opened": CALM, "windows": [window], "looks": 1}))
+    window = {
+        "state": {"before": UNDISTURBED, "after": {**UNDISTURBED, "swap_used": 5 << 20}},
+        "clock.gpu": [600 * MHZ],
+    }
+    facts = json.loads(
+        json.dumps({"contract": contract.plain(), "opened": UNDISTURBED, "windows": [window], "looks": 1})
+    )
     assert Contract.read(facts["contract"]) == contract
-    assert [one.kind for one in of_facts(facts)] == ["swap"]
+    assert [finding.kind for finding in of_facts(facts)] == ["swap"]
     del facts["windows"][0]["state"]
     assert "cannot be confirmed" in of_facts(facts)[0].text
     assert of_facts({"windows": []}) == []
 
 
-def test_a_row_without_a_verdict_keeps_none() -> None:
-    """Disturbed or not, what has no limit was not judged; and what disturbs no memory is left out of its rows."""
+def test_a_row_without_a_verdict_gets_none() -> None:
+    """A disturbance gives no verdict to a row without a limit, and a memory row ignores disturbances of time."""
     judgement = Judgement(verdict=Verdict.NOT_RUN, reason="no limit", cause=Cause.NO_LIMIT)
     disturbed = fold(judgement, [Finding("swap", "outside", "swap grew")])
     assert (disturbed.verdict, disturbed.cause) == (Verdict.NOT_RUN, Cause.NO_LIMIT)
@@ -450,15 +462,15 @@ def test_a_row_without_a_verdict_keeps_none() -> None:
     assert fold(PASSED, [Finding("throttle", "outside", "x")], OF_MEMORY) == PASSED
 
 
-def test_a_failure_that_a_disturbance_may_explain_is_none() -> None:
-    """Slow because of somebody else is not the model's failure, nor a pass."""
+def test_a_disturbed_failure_is_inconclusive() -> None:
+    """A failure under a disturbance from outside is inconclusive; under the model's own heat it is a failure."""
     failed = Judgement(verdict=Verdict.FAILED, reason="it is not at most 5 ms")
     assert fold(failed, [Finding("swap", "outside", "swap grew")]).verdict is Verdict.INCONCLUSIVE
     assert fold(failed, [Finding("throttle", "own", "hot")]).verdict is Verdict.FAILED
 
 
 def tables(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """Tables of the names that a board has, and of one that it has not."""
+    """Generate tables with a board's names, and one unknown name."""
     names = st.sampled_from(["gpu", "emc", "policy0", "gpu-throttle-alert", "oc1", "oc3", "gpu-thermal", "other"])
     return st.dictionaries(names, values, max_size=4)
 
@@ -499,19 +511,19 @@ COLUMNS = st.dictionaries(
 
 @given(CONTRACTS, READINGS, st.lists(COLUMNS, max_size=2), READINGS)
 def test_any_reading_is_judged(contract: Contract, before: Any, windows: list[Any], after: Any) -> None:
-    """Whatever an agent tells, judging ends with findings in words, never with an error."""
-    told = judge(contract, State.read(before), windows, State.read(after), State.read(after))
-    assert all(one.text and one.source in {"own", "outside", "told"} for one in told)
+    """Any readings of an agent give findings with a text, never an error."""
+    findings = judge(contract, State.read(before), windows, State.read(after), State.read(after))
+    assert all(finding.text and finding.source in {"own", "outside", "told"} for finding in findings)
 
 
 @given(CONTRACTS, READINGS, READINGS, st.sampled_from(["power_mode", "locked", "gpu_clients", "swap_used"]))
-def test_not_reading_is_never_better_than_reading(contract: Contract, before: Any, after: Any, key: str) -> None:
-    """Taking a fact out of the last reading never turns an inconclusive row into one that counts."""
+def test_an_unread_fact_never_improves_a_verdict(contract: Contract, before: Any, after: Any, key: str) -> None:
+    """Removing a fact from the last reading never makes an inconclusive row conclusive."""
     first, last = State.read(before), State.read(after)
     changes: dict[str, Any] = {key: None}
     blind = dataclasses.replace(last, **changes)
-    full = {one.kind for one in judge(contract, first, [], last) if one.source == "outside"}
-    less = {one.kind for one in judge(contract, first, [], blind) if one.source == "outside"}
+    full = {finding.kind for finding in judge(contract, first, [], last) if finding.source == "outside"}
+    less = {finding.kind for finding in judge(contract, first, [], blind) if finding.source == "outside"}
     known = getattr(first, key) is not None
     assert full <= less or not known
 
@@ -522,10 +534,10 @@ def test_not_reading_is_never_better_than_reading(contract: Contract, before: An
     st.sampled_from([{}, TRIPS]),
     st.integers(0, 5),
 )
-def test_an_alert_that_came_up_earlier_is_never_less_from_outside(
+def test_an_earlier_alert_stays_from_outside(
     alerts: list[int], heat: list[float], trips: dict[str, float], at: int
 ) -> None:
-    """Another active sample adds a disturbance; it never makes one from outside the model's own."""
+    """A further active sample may add a disturbance; it never turns one from outside into the model's own."""
     before = state(trips=trips)
     column = {"throttle.gpu-throttle-alert": alerts, "temperature.gpu-thermal": heat[: len(alerts)]}
     more = {**column, "throttle.gpu-throttle-alert": [*alerts[: at % len(alerts)], 1, *alerts[at % len(alerts) + 1 :]]}
@@ -553,8 +565,10 @@ def test_an_alert_that_came_up_earlier_is_never_less_from_outside(
     st.booleans(),
     st.sampled_from([Verdict.PASSED, Verdict.WARNED, Verdict.FAILED, Verdict.INCONCLUSIVE]),
 )
-def test_more_disturbance_is_never_greener(changes: list[dict[str, Any]], heated: bool, verdict: Verdict) -> None:
-    """Once disturbed from outside, no further disturbance and no heat of its own makes a row conclusive again."""
+def test_more_disturbances_never_improve_a_verdict(
+    changes: list[dict[str, Any]], heated: bool, verdict: Verdict
+) -> None:
+    """After a disturbance from outside, neither further disturbances nor own heat make a row conclusive again."""
     merged: dict[str, Any] = {}
     judgement = Judgement(verdict=verdict, reason="as measured")
     for change in changes:

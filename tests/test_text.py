@@ -1,4 +1,4 @@
-"""Text that others wrote: what ``hil.text`` makes of it, and that every way in goes through it."""
+"""Untrusted text: what ``hil.text`` makes of it, and that all text from outside passes through it."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ EVIL = (
     "ill\n::warning title=x::passed\n ##[error]y\r✓ deployed\x1b[2J\x1b]0;t\x07"
     "\x00\x7f\x9b1m\u202e\u2066\u200b\u2028\ud800 end"
 )
-"""Line ends that begin another program's command, and what a terminal or a reader's eye obeys."""
-OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Line ends before commands of CI systems, and characters that control a terminal or mislead a reader."""
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 COMMAND = re.compile(r"^\s*::[a-z]|##\[", re.MULTILINE)
 USE = TargetUse(requested="cpu", used="cpu")
 
 
 def texts(value: object) -> str:
-    """All texts in a value, keys too, as they are: ``repr`` and JSON would hide what is raw."""
+    """Return all texts in a value, including keys, unescaped: ``repr`` and JSON would escape them."""
     if isinstance(value, Mapping):
         return texts([*value.keys(), *value.values()])
     if isinstance(value, BaseModel):
@@ -67,21 +67,21 @@ def texts(value: object) -> str:
     return "\n".join(map(texts, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def nothing_raw(text: str) -> None:
-    """Asserts that no terminal and no runner obeys anything in ``text``, and that the text is there."""
+def assert_safe(text: str) -> None:
+    """Assert that ``text`` has no control character and no command of a CI system, and is not empty."""
     assert "ill" in text
-    assert not OBEYED.search(text), ascii(text)
+    assert not CONTROLS.search(text), ascii(text)
     assert not COMMAND.search(text), ascii(text)
 
 
 @given(st.text(st.characters(exclude_categories=()) | st.sampled_from(EVIL)), st.integers(1, 40))
-def test_nothing_of_it_is_obeyed(text: str, most: int) -> None:
-    """Whatever it is, on one line or on several; clean text stays as it is, and there is a bound."""
-    for make in (clean, clean_lines, joined):
-        made = make(text)
-        assert not OBEYED.search(made)
-        assert not COMMAND.search(made)
-        assert make(made) == made
+def test_cleaned_text_has_no_control_characters(text: str, most: int) -> None:
+    """Any text is cleaned, on one line or several; cleaning again changes nothing, and the length is bounded."""
+    for function in (clean, clean_lines, joined):
+        result = function(text)
+        assert not CONTROLS.search(result)
+        assert not COMMAND.search(result)
+        assert function(result) == result
     assert len(clean(text).splitlines()) <= 1
     assert len(joined(text).splitlines()) <= 1
     assert len(clean(text, most)) <= most
@@ -102,111 +102,111 @@ def test_nothing_of_it_is_obeyed(text: str, most: int) -> None:
     ],
 )
 def test_plain_text_stays(text: str) -> None:
-    """What people write in any language, paths and names of C++ are no danger."""
+    """Text in any language, paths and C++ names are unchanged."""
     assert clean(text) == clean_lines(text) == text
 
 
-def test_two_names_stay_two() -> None:
-    """Outputs whose names look alike once they are safe are not merged."""
-    found = cleaned({"a\n": 1, "a\\n": 2, "log": "b\n\x1b", "c": [{"d\x1b": "e\n"}]})
-    assert list(found.values())[:2] == [1, 2]
-    assert found["log"] == "b\n\\x1b"
-    assert found["c"] == [{"d\\x1b": "e\\n"}]
+def test_distinct_names_stay_distinct() -> None:
+    """Keys that would be equal after cleaning are not merged."""
+    result = cleaned({"a\n": 1, "a\\n": 2, "log": "b\n\x1b", "c": [{"d\x1b": "e\n"}]})
+    assert list(result.values())[:2] == [1, 2]
+    assert result["log"] == "b\n\\x1b"
+    assert result["c"] == [{"d\\x1b": "e\\n"}]
 
 
 def deep(levels: int) -> Any:
-    """A list in a list in …, with the text in the innermost."""
-    made: Any = EVIL
+    """Return ``levels`` nested lists around the hostile text."""
+    value: Any = EVIL
     for _ in range(levels):
-        made = [made]
-    return made
+        value = [value]
+    return value
 
 
 def test_depth_is_bounded() -> None:
-    """What is nested without end is cut off, and costs no stack."""
+    """Deep nesting is cut off and does not exhaust the stack."""
     assert "ill" in json.dumps(cleaned(deep(50)))
     assert "ill" not in json.dumps(cleaned(deep(900)))
 
 
-class Answering(AgentClient):
-    """A client that takes this answer for every request, as it would one that came over the wire."""
+class FixedAnswer(AgentClient):
+    """A client that gets this answer to each request, and processes it like one from an agent."""
 
     def __init__(self, **ok: Any) -> None:
         self.answer = {"ok": ok}
         self.target = "rover"
 
     def ask_raw(self, *_: Any, **__: Any) -> Any:
-        """The answer, as every one is taken."""
+        """Return the answer after the client's own checks."""
         return self._checked(self.answer, np.empty(0, np.uint8))
 
 
 def listing() -> str:
-    """A robot's releases, damage, holder and history."""
+    """Return the texts of a robot's releases, damage, holder and history."""
     manifest = {"engines": [{"model": EVIL}]}
-    agent = Answering(
+    agent = FixedAnswer(
         there=True,
         damage=EVIL,
         holder={"who": EVIL},
         history=[{"kind": EVIL, "text": EVIL}],
         releases=[{"release": "0" * 64, "healthy": True, "manifest": manifest}],
     )
-    found = Robot("rover", DeploySpec.model_construct(directory="~/releases"), agent, lambda *_: None).listing()
-    return texts(found)
+    robot = Robot("rover", DeploySpec.model_construct(directory="~/releases"), agent, lambda *_: None)
+    return texts(robot.listing())
 
 
 def steps() -> str:
-    """What a robot reports while it switches, and how that ended."""
+    """Return the steps and the outcome that a robot reports while it switches releases."""
     lines = [{"step": EVIL, "text": EVIL}, {"step": "end unhealthy", "text": EVIL}]
     shown: list[str] = []
-    agent = Answering(steps=lines, current=None, ended=True)
+    agent = FixedAnswer(steps=lines, current=None, ended=True)
     robot = Robot("rover", DeploySpec.model_construct(directory=""), agent, lambda *words: shown.extend(words))
     return "\n".join([*shown, robot.activate("forward").text])
 
 
 def engine() -> str:
-    """What the runtime wrote while it built, facts and warnings of the engine, and its layers."""
+    """Return the texts of a build: log, facts and warnings."""
     digest = "0" * 64
     facts = {"runtime_version": EVIL, EVIL: EVIL}
-    made = {"key": digest, "digest": digest, "size": 1, "seconds": 1, "cached": False, "log": EVIL, "facts": facts}
-    built = Answering(**made, about={"warnings": [EVIL]}).build(digest, "fp32", "onnxruntime", {}, 1)
+    build = {"key": digest, "digest": digest, "size": 1, "seconds": 1, "cached": False, "log": EVIL, "facts": facts}
+    built = FixedAnswer(**build, about={"warnings": [EVIL]}).build(digest, "fp32", "onnxruntime", {}, 1)
     return texts(built)
 
 
 def worker() -> str:
-    """A loaded engine: names of tensors are bound by as they are, and shown safely; the rest is safe."""
+    """Return the texts of a loaded engine. Names of tensors stay unchanged for binding, and are cleaned when shown."""
     port = {"name": EVIL, "dtype": "float32", "shape": ["n"]}
-    loaded = Answering(worker=1, pid=2, outputs=[port], load={EVIL: EVIL}, about={"flags": EVIL}).load("key", {}, 1)
+    loaded = FixedAnswer(worker=1, pid=2, outputs=[port], load={EVIL: EVIL}, about={"flags": EVIL}).load("key", {}, 1)
     assert loaded.outputs[0].name == EVIL
     return "\n".join([*map(str, loaded.outputs), texts(loaded.load), texts(loaded.about)])
 
 
 def facts() -> str:
-    """What the probe reads of a machine; numbers stay numbers."""
-    found = Answering(cpu=EVIL, cores=4, board={EVIL: [EVIL, 1.5]}).probe()
-    assert found["cores"] == 4
-    return texts(found)
+    """Return the texts of a probe; numbers stay numbers."""
+    probed = FixedAnswer(cpu=EVIL, cores=4, board={EVIL: [EVIL, 1.5]}).probe()
+    assert probed["cores"] == 4
+    return texts(probed)
 
 
 def surveyed() -> str:
-    """What a machine reports to ``hil doctor``, ``hil probe`` and ``hil targets``."""
+    """Return the texts of a survey, as for ``hil doctor``, ``hil probe`` and ``hil targets``."""
     out = b"banner\n" + MARK + json.dumps({"holder": {"who": EVIL}, "runtimes": {EVIL: EVIL}}).encode() + b"\n"
-    return texts(run_survey._facts(Done(0, out, b"")))  # noqa: SLF001 - the way in
+    return texts(run_survey._facts(Done(0, out, b"")))  # noqa: SLF001 - where the text enters
 
 
 def report() -> Any:
-    """A report in which every kind of text is hostile, as it is written."""
+    """Return a report in which each kind of text is hostile, as it is written."""
     draft = run_reports.draft(1)
-    wrong = {"verdict": Verdict.FAILED, "reason": EVIL, "advice": (EVIL,), "details": {EVIL: {"output": EVIL}}}
-    checks = (draft.checks[0].model_copy(update=wrong), *draft.checks[1:])
+    hostile = {"verdict": Verdict.FAILED, "reason": EVIL, "advice": (EVIL,), "details": {EVIL: {"output": EVIL}}}
+    checks = (draft.checks[0].model_copy(update=hostile), *draft.checks[1:])
     run = draft.run.model_copy(update={"host": EVIL, "arguments": (EVIL,), "lab_error": EVIL})
     target = draft.target.model_copy(update={"facts": {EVIL: [EVIL]}, "fallback_reason": EVIL})
-    engines = tuple(one.model_copy(update={"log": EVIL, "about": {EVIL: EVIL}}) for one in draft.engines)
+    engines = tuple(used.model_copy(update={"log": EVIL, "about": {EVIL: EVIL}}) for used in draft.engines)
     changes = {"checks": checks, "run": run, "target": target, "engines": engines, "reasons": (EVIL,)}
     return sealed(draft.model_copy(update=changes))
 
 
 def foreign_report() -> str:
-    """Somebody else's report, whose digest is right, as it is read."""
+    """Return the texts of a hostile report with a valid digest, as it is read."""
     document = json.loads(to_json(report()))
     document["checks"][0] |= {"reason": EVIL, "details": {EVIL: EVIL}}
     document["run"]["host"] = EVIL
@@ -215,25 +215,25 @@ def foreign_report() -> str:
 
 
 def row(kind: Any) -> str:
-    """A row of a history's table, whoever wrote it."""
+    """Return the texts of a row of a history's table."""
     values: Any = dict.fromkeys([*RUN_FIELDS, *POINT_FIELDS, "commit_id", "check_id", "who", "why", "run"], EVIL)
     values |= {"started": "2026-01-01T00:00:00+00:00", "at": "2026-01-01T00:00:00+00:00", "runs": "[]"}
     return texts(run_of(values) if kind is RunRecord else added_of(kind, values))
 
 
 def point() -> str:
-    """As ``row``, of what was measured."""
+    """Return the texts of a measured point in a history."""
     values: Any = dict.fromkeys([*RUN_FIELDS, *POINT_FIELDS, "commit_id", "check_id"], EVIL)
     values |= {"started": "2026-01-01T00:00:00+00:00", "runs": "[]"}
     return texts(point_of(values, run_of(values)))
 
 
 def mistakes() -> str:
-    """What ONNX Runtime and the user's own code raise, and a message of several lines."""
+    """Return errors of ONNX Runtime and of the user's code, and a message of several lines."""
     with pytest.raises(UserError) as caught:
         _ = UserCallable("own:metric", "toy", _raising, "")()
-    found = [str(ort_error(RuntimeError(EVIL), Path("m.onnx"), "while running")), str(caught.value)]
-    return texts([*found, str(UserError("hil.toml:1: unknown key", EVIL)).partition("\n")[2]])
+    messages = [str(ort_error(RuntimeError(EVIL), Path("m.onnx"), "while running")), str(caught.value)]
+    return texts([*messages, str(UserError("hil.toml:1: unknown key", EVIL)).partition("\n")[2]])
 
 
 def _raising() -> None:
@@ -260,7 +260,7 @@ BOUNDARIES: dict[str, Callable[[], str]] = {
     "a machine's interpreter": lambda: texts(
         start_failures.parse_facts(b"hil-inspect path " + EVIL.replace("\n", " ").encode("utf-8", "replace"))
     ),
-    "root's answer on a board": lambda: texts(install._object(json.dumps({"error": EVIL}).encode())),  # noqa: SLF001 - the way in
+    "root's answer on a board": lambda: texts(install._object(json.dumps({"error": EVIL}).encode())),  # noqa: SLF001 - where the text enters
     "root's last words": lambda: install._shown(b"ill \x1b[2J\xff\xc2\x9b"),  # noqa: SLF001 - as above
     "report.json": lambda: to_json(report()) + texts(report()),
     "somebody else's report.json": foreign_report,
@@ -276,6 +276,6 @@ BOUNDARIES: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
-def test_nothing_raw_gets_past(boundary: str) -> None:
-    """Hostile text through each way in: it is there to be read, and nothing in it is obeyed."""
-    nothing_raw(BOUNDARIES[boundary]())
+def test_hostile_text_is_cleaned_at_each_boundary(boundary: str) -> None:
+    """Hostile text from each source stays readable, without control characters and commands."""
+    assert_safe(BOUNDARIES[boundary]())

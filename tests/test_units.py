@@ -1,4 +1,4 @@
-"""Quantities: what people write becomes base units, and everything else is refused with the right units named."""
+"""Quantities: text becomes base units; anything else is refused with a message that names the valid units."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ FINITE = st.floats(0, 1e12, allow_nan=False, allow_infinity=False)
     ],
 )
 def test_quantities_become_base_units(text: object, dimension: Dimension, value: float) -> None:
-    """Spaces do not matter; a bare number is taken where the unit may be empty."""
+    """Spaces are optional; a number without a unit is accepted for fractions and rates."""
     assert parse(text, dimension) == pytest.approx(value)
 
 
 @pytest.mark.parametrize("dimension", Dimension)
 @given(value=FINITE, data=st.data())
 def test_every_unit_scales(dimension: Dimension, value: float, data: st.DataObject) -> None:
-    """Whatever the unit, the value is the number times the unit's scale."""
+    """In each unit the value is the number times the unit's scale."""
     unit = data.draw(st.sampled_from(sorted(SCALES[dimension])))
     assert parse(f"{value!r} {unit}", dimension) == pytest.approx(value * SCALES[dimension][unit])
 
@@ -65,7 +65,7 @@ def test_every_unit_scales(dimension: Dimension, value: float, data: st.DataObje
     ],
 )
 def test_anything_else_is_refused(value: object, dimension: Dimension, message: str) -> None:
-    """The message names the units that would have been right."""
+    """A wrong unit or value is refused, and the message names the valid units or an example."""
     with pytest.raises(ValueError, match=message):
         parse(value, dimension)
 
@@ -74,8 +74,8 @@ QUANTITIES = st.from_regex(r"-?[0-9]{1,4}(\.[0-9]{1,3})?(e[0-9]{1,3})? ?(ms|s|B|
 
 
 @given(st.text(max_size=30) | QUANTITIES, st.sampled_from(Dimension))
-def test_no_text_breaks_the_reader(text: str, dimension: Dimension) -> None:
-    """Any text is a finite quantity that is not negative, or a ValueError."""
+def test_any_text_is_a_quantity_or_a_value_error(text: str, dimension: Dimension) -> None:
+    """Any text gives a finite, non-negative quantity or a ``ValueError``."""
     try:
         value = parse(text, dimension)
     except ValueError:
@@ -85,7 +85,7 @@ def test_no_text_breaks_the_reader(text: str, dimension: Dimension) -> None:
 
 
 def test_split_keeps_any_unit() -> None:
-    """A user's own check may count in millimetres."""
+    """``split`` accepts any unit: a user's own check may use millimetres."""
     assert split("2 mm") == (2.0, "mm")
     with pytest.raises(UserError, match="is not a quantity"):
         split("two mm")
@@ -106,6 +106,6 @@ def test_split_keeps_any_unit() -> None:
         (2.0, "mm", "2 mm"),
     ],
 )
-def test_values_are_shown_for_people(value: float, unit: str, text: str) -> None:
-    """A few digits and the unit that keeps the number small."""
+def test_values_are_shown_with_readable_units(value: float, unit: str, text: str) -> None:
+    """A value is shown with a few digits, in the unit that keeps the number small."""
     assert show(value, unit) == text

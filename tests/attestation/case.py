@@ -64,20 +64,20 @@ class Case:
 
     def statement(self) -> dict[str, Any]:
         """Return the signed statement."""
-        found: dict[str, Any] = json.loads(base64.b64decode(self.document()["dsseEnvelope"]["payload"]))
-        return found
+        statement: dict[str, Any] = json.loads(base64.b64decode(self.document()["dsseEnvelope"]["payload"]))
+        return statement
 
     def document(self) -> dict[str, Any]:
         """Return the bundle as JSON."""
-        found: dict[str, Any] = json.loads(self.bundle.read_text())
-        return found
+        bundle: dict[str, Any] = json.loads(self.bundle.read_text())
+        return bundle
 
     def put(self, document: Any) -> None:
         """Write another bundle, in the form that hil writes."""
         self.bundle.write_text(json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n")
 
     def sign_again(self, statement: Any, signer: KeySigner | None = None) -> None:
-        """Sign any statement with the case's key, as the holder of a stolen key could."""
+        """Sign any statement with the case's key, or with another signer's, as the holder of a stolen key could."""
         who = signer or self.signer
         payload = statement if isinstance(statement, bytes) else json.dumps(statement).encode()
         self.bundle.write_text(dsse.write(payload, who.sign(dsse.pae(payload)), who.public))

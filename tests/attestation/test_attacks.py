@@ -79,39 +79,39 @@ def test_a_swapped_subject(tmp_path: Path) -> None:
     refused(case, "was not judged as engine", files=[("engine", rogue)])
     refused(case, "was not judged as onnx", files=[("onnx", case.engine())])
     refused(case, "was not judged as engine", files=[("engine", case.onnx)])
-    said = case.statement()
-    said["subject"][0]["digest"]["sha256"] = hashlib.sha256(b"never judged").hexdigest()
+    statement = case.statement()
+    statement["subject"][0]["digest"]["sha256"] = hashlib.sha256(b"never judged").hexdigest()
     document = case.document()
-    document["dsseEnvelope"]["payload"] = base64.b64encode(json.dumps(said).encode()).decode()
+    document["dsseEnvelope"]["payload"] = base64.b64encode(json.dumps(statement).encode()).decode()
     case.put(document)
     refused(case, "not that of key")
 
 
-def test_a_statement_that_the_report_does_not_give(tmp_path: Path) -> None:
+def test_a_statement_that_differs_from_the_report(tmp_path: Path) -> None:
     """If the report is available, a statement signed by the right key must still match it in every part."""
     case = cases.signed(tmp_path, sample.failed())
     good = case.statement()
-    said = json.loads(json.dumps(good))
-    said["predicate"] |= {"result": "PASSED", "warnedTests": [], "failedTests": []}
-    case.sign_again(said)
+    statement = json.loads(json.dumps(good))
+    statement["predicate"] |= {"result": "PASSED", "warnedTests": [], "failedTests": []}
+    case.sign_again(statement)
     refused(case, "differs from the one that .* gives")
-    said = json.loads(json.dumps(good))
-    said["subject"][0]["digest"]["sha256"] = "0" * 64
-    case.sign_again(said)
+    statement = json.loads(json.dumps(good))
+    statement["subject"][0]["digest"]["sha256"] = "0" * 64
+    case.sign_again(statement)
     refused(case, "differs from the one that .* gives", failed_too=True)
-    said = json.loads(json.dumps(good))
-    said["predicate"]["configuration"][0]["digest"]["sha256"] = "0" * 64
-    case.sign_again(said)
+    statement = json.loads(json.dumps(good))
+    statement["predicate"]["configuration"][0]["digest"]["sha256"] = "0" * 64
+    case.sign_again(statement)
     refused(case, "differs from the one that .* gives", failed_too=True)
 
 
-def test_a_result_that_its_own_tests_deny(tmp_path: Path) -> None:
+def test_a_result_that_contradicts_its_tests(tmp_path: Path) -> None:
     """Without the report, a statement with result PASSED and failed tests is refused."""
     case = cases.signed(tmp_path, sample.failed())
-    said = case.statement()
+    statement = case.statement()
     for result in ("PASSED", "WARNED"):
-        said["predicate"]["result"] = result
-        case.sign_again(said)
+        statement["predicate"]["result"] = result
+        case.sign_again(statement)
         refused(case, "lists tests with worse results", report=None)
 
 
@@ -122,15 +122,17 @@ def test_a_downgraded_schema(tmp_path: Path) -> None:
     document["schema_version"] = 0
     document["digest"] = report_digest(document)
     case.report.write_text(json.dumps(document))
-    said = case.statement()
-    said["predicate"]["configuration"][1]["digest"]["sha256"] = hashlib.sha256(case.report.read_bytes()).hexdigest()
-    case.sign_again(said)
+    statement = case.statement()
+    statement["predicate"]["configuration"][1]["digest"]["sha256"] = hashlib.sha256(
+        case.report.read_bytes()
+    ).hexdigest()
+    case.sign_again(statement)
     refused(case, "schema version 0")
     for key, value in (
         ("_type", "https://in-toto.io/Statement/v0.1"),
         ("predicateType", "https://in-toto.io/attestation/test-result/v0.0"),
     ):
-        case.sign_again({**said, key: value})
+        case.sign_again({**statement, key: value})
         refused(case, "not a statement of hil", report=None)
     case = cases.signed(tmp_path)
     case.put({**case.document(), "mediaType": "application/vnd.dev.sigstore.bundle+json;version=0.2"})
@@ -149,9 +151,11 @@ def test_a_duplicate_key(tmp_path: Path) -> None:
     refused(case, "a key occurs twice")
     case = cases.signed(tmp_path)
     case.report.write_text(case.report.read_text().replace("{", '{"status": "complete",', 1))
-    said = case.statement()
-    said["predicate"]["configuration"][1]["digest"]["sha256"] = hashlib.sha256(case.report.read_bytes()).hexdigest()
-    case.sign_again(said)
+    statement = case.statement()
+    statement["predicate"]["configuration"][1]["digest"]["sha256"] = hashlib.sha256(
+        case.report.read_bytes()
+    ).hexdigest()
+    case.sign_again(statement)
     refused(case, "a key occurs twice")
 
 
@@ -169,13 +173,13 @@ def test_a_bundle_with_two_signatures(tmp_path: Path) -> None:
 ODD: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
     ("an unknown field", lambda d: d.update(extra=1)),
     ("a missing field", lambda d: d.pop("verificationMaterial")),
-    ("a log's entry", lambda d: d["verificationMaterial"].update(tlogEntries=[{}])),
+    ("an entry of a transparency log", lambda d: d["verificationMaterial"].update(tlogEntries=[{}])),
     ("another payload type", lambda d: d["dsseEnvelope"].update(payloadType="text/plain")),
     ("padding within base64", lambda d: d["dsseEnvelope"].update(payload=d["dsseEnvelope"]["payload"] + "\n")),
-    ("no base64", lambda d: d["dsseEnvelope"].update(payload="é")),
+    ("invalid base64", lambda d: d["dsseEnvelope"].update(payload="é")),
     ("an empty payload", lambda d: d["dsseEnvelope"].update(payload="")),
-    ("a payload that is no text", lambda d: d["dsseEnvelope"].update(payload=7)),
-    ("two keys named", lambda d: d["dsseEnvelope"]["signatures"][0].update(keyid="0" * 64)),
+    ("a payload that is not a text", lambda d: d["dsseEnvelope"].update(payload=7)),
+    ("a second key id", lambda d: d["dsseEnvelope"]["signatures"][0].update(keyid="0" * 64)),
     ("a certificate in place of a key", lambda d: d["verificationMaterial"].update(publicKey={"rawBytes": "AAAA"})),
 )
 
@@ -192,11 +196,11 @@ def test_an_odd_bundle(tmp_path: Path, what: str, change: Callable[[dict[str, An
     assert what
 
 
-NONE = (b"", b"{}", b"[]", b"null", b"[" * 100_000, b"\xff", b'{"a":NaN}', b"x" * (9 << 20))
+NOT_BUNDLES = (b"", b"{}", b"[]", b"null", b"[" * 100_000, b"\xff", b'{"a":NaN}', b"x" * (9 << 20))
 
 
-@pytest.mark.parametrize("content", NONE, ids=range(len(NONE)))
-def test_what_is_no_bundle(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("content", NOT_BUNDLES, ids=range(len(NOT_BUNDLES)))
+def test_a_file_that_is_not_a_bundle(tmp_path: Path, content: bytes) -> None:
     """A file that is not a bundle gives one message, whatever its depth or size."""
     case = cases.signed(tmp_path)
     case.bundle.write_bytes(content)
@@ -204,7 +208,7 @@ def test_what_is_no_bundle(tmp_path: Path, content: bytes) -> None:
         verify(case.bundle, keys=case.keys)
 
 
-def test_a_statement_with_a_field_of_its_own(tmp_path: Path) -> None:
+def test_a_statement_with_an_unknown_field(tmp_path: Path) -> None:
     """A statement with an unknown field is refused."""
     case = cases.signed(tmp_path)
     case.sign_again({**case.statement(), "note": "trust me"})
@@ -223,5 +227,5 @@ def test_single_bytes(tmp_path: Path) -> None:
     """A changed byte anywhere in any signed file is refused (a sample of ``python -m tests.fuzz.tamper``)."""
     folder = tamper.prepare(tmp_path)
     chance = random.Random(6)  # noqa: S311 - repeatable, not secret
-    found = [tamper.attempt(folder, kind, chance) for kind in tamper.KINDS for _ in range(30)]
-    assert not [fault for fault in found if fault]
+    problems = [tamper.attempt(folder, kind, chance) for kind in tamper.KINDS for _ in range(30)]
+    assert not [problem for problem in problems if problem]

@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 FINISHED = datetime.fromisoformat("2026-11-22T10:00:42+00:00")
 
 
-def test_what_was_signed_is_what_is_verified(tmp_path: Path) -> None:
+def test_verifying_returns_what_was_signed(tmp_path: Path) -> None:
     """Verifying returns decision, key, report and each subject by role, and judges the report again."""
     case = cases.signed(tmp_path)
     files = (("engine", case.engine()), ("onnx", case.onnx), ("calibration-cache", case.cache))
-    found = verify(case.bundle, keys=case.keys, report=case.report, files=files)  # type: ignore[arg-type] # literals
-    assert (found.gate, found.decision, found.key) == ("hil-gate", "PASSED", case.signer.public.id)
-    assert found.report_digest == hashlib.sha256(case.report.read_bytes()).hexdigest()
-    assert [s.role for s in found.subjects] == ["engine"] * 4 + ["onnx"] * 2 + ["calibration-cache"] * 2
-    engine = found.subject("engine", hashlib.sha256(case.engine().read_bytes()).hexdigest())
+    verified = verify(case.bundle, keys=case.keys, report=case.report, files=files)  # type: ignore[arg-type] # literals
+    assert (verified.gate, verified.decision, verified.key) == ("hil-gate", "PASSED", case.signer.public.id)
+    assert verified.report_digest == hashlib.sha256(case.report.read_bytes()).hexdigest()
+    assert [s.role for s in verified.subjects] == ["engine"] * 4 + ["onnx"] * 2 + ["calibration-cache"] * 2
+    engine = verified.subject("engine", hashlib.sha256(case.engine().read_bytes()).hexdigest())
     assert engine is not None
     assert (engine.model, engine.precision, engine.name) == ("digits", "int8", "engines/digits-int8.onnx")
-    assert found.report is not None
-    assert found.passed
+    assert verified.report is not None
+    assert verified.passed
 
 
 def test_each_file_of_a_model_is_a_subject(tmp_path: Path) -> None:
@@ -44,25 +44,27 @@ def test_each_file_of_a_model_is_a_subject(tmp_path: Path) -> None:
         (tmp_path / name).write_text(role)
     report = seal(sample.consisting_of(sample.draft(), {**files, "module": "pre.py"}))
     case = cases.signed(tmp_path, report)
-    wanted = [(role, tmp_path / name) for role, name in files.items()]
-    found = verify(case.bundle, keys=case.keys, report=case.report, files=wanted)  # type: ignore[arg-type] # literals
-    told = [(subject.role, subject.name) for subject in found.subjects if subject.model == "digits"]
-    assert told[2:] == [("onnx", "examples/digits/model.onnx"), *sorted(files.items())]
-    assert [subject.identity for subject in found.by_role("onnx")] == [report.models[0].identity, ""]
+    paths = [(role, tmp_path / name) for role, name in files.items()]
+    verified = verify(case.bundle, keys=case.keys, report=case.report, files=paths)  # type: ignore[arg-type] # literals
+    subjects = [(subject.role, subject.name) for subject in verified.subjects if subject.model == "digits"]
+    assert subjects[2:] == [("onnx", "examples/digits/model.onnx"), *sorted(files.items())]
+    assert [subject.identity for subject in verified.by_role("onnx")] == [report.models[0].identity, ""]
     with pytest.raises(AttestationRefused, match="was not judged as external-data"):
         verify(case.bundle, keys=case.keys, files=[("external-data", tmp_path / "libplugin.so")])
 
 
-@pytest.mark.parametrize("edit", ["gone", "added"])
+@pytest.mark.parametrize("edit", ["no part", "no identity"])
 def test_a_signed_part_is_what_the_report_gives(tmp_path: Path, edit: str) -> None:
     """A bundle without a file of the model, or without its identity, does not match the report and is refused."""
     case = cases.signed(tmp_path, seal(sample.consisting_of(sample.draft(), {"external-data": "digits.data"})))
-    said = case.statement()
-    if edit == "gone":
-        said["subject"] = [each for each in said["subject"] if each["annotations"]["role"] != "external-data"]
+    statement = case.statement()
+    if edit == "no part":
+        statement["subject"] = [each for each in statement["subject"] if each["annotations"]["role"] != "external-data"]
     else:
-        next(each for each in said["subject"] if each["annotations"]["role"] == "onnx")["annotations"]["identity"] = ""
-    case.sign_again(said)
+        next(each for each in statement["subject"] if each["annotations"]["role"] == "onnx")["annotations"][
+            "identity"
+        ] = ""
+    case.sign_again(statement)
     with pytest.raises(AttestationRefused, match="the signed statement differs from"):
         verify(case.bundle, keys=case.keys, report=case.report)
 
@@ -70,26 +72,26 @@ def test_a_signed_part_is_what_the_report_gives(tmp_path: Path, edit: str) -> No
 def test_a_bundle_of_a_report_without_parts_verifies(tmp_path: Path) -> None:
     """A report from before models had parts is signed and verified without an identity."""
     case = cases.signed(tmp_path)
-    said = case.statement()
-    for each in said["subject"]:
+    statement = case.statement()
+    for each in statement["subject"]:
         del each["annotations"]["identity"]
-    case.sign_again(said)
+    case.sign_again(statement)
     assert verify(case.bundle, keys=case.keys, report=case.report).passed
 
 
 def test_the_statement_is_that_of_the_specification(tmp_path: Path) -> None:
     """The statement has type v1, predicate test-result v0.1, the gate first, and a digest in every descriptor."""
-    said = cases.signed(tmp_path).statement()
-    assert said["_type"] == "https://in-toto.io/Statement/v1"
-    assert said["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
-    predicate = said["predicate"]
+    statement = cases.signed(tmp_path).statement()
+    assert statement["_type"] == "https://in-toto.io/Statement/v1"
+    assert statement["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
+    predicate = statement["predicate"]
     assert predicate["result"] == "PASSED"
     assert [each["name"] for each in predicate["configuration"]] == ["hil-gate", "report.json", "hil.toml"]
-    assert all(len(each["digest"]["sha256"]) == 64 for each in (*predicate["configuration"], *said["subject"]))
+    assert all(len(each["digest"]["sha256"]) == 64 for each in (*predicate["configuration"], *statement["subject"]))
     assert "latency.p99 digits int8 saturated" in predicate["passedTests"]
 
 
-def test_what_was_required_and_not_settled_is_a_failed_test(tmp_path: Path) -> None:
+def test_an_unsettled_required_row_is_a_failed_test(tmp_path: Path) -> None:
     """The predicate has no list for skipped tests: inconclusive and required not run rows are listed as failed."""
     report = sample.failed()
     case = cases.signed(tmp_path, report)
@@ -101,13 +103,13 @@ def test_what_was_required_and_not_settled_is_a_failed_test(tmp_path: Path) -> N
     assert set(predicate["passedTests"]) | set(predicate["warnedTests"]) | unsettled == set(rows)
 
 
-def test_a_failed_report_is_refused_unless_asked_for(tmp_path: Path) -> None:
+def test_a_failed_report_is_refused_by_default(tmp_path: Path) -> None:
     """A failed report is signed as failed, and ``verify`` refuses it unless ``failed_too`` is set."""
     case = cases.signed(tmp_path, sample.failed())
     with pytest.raises(AttestationRefused, match="decision is FAILED"):
         verify(case.bundle, keys=case.keys, report=case.report)
-    found = verify(case.bundle, keys=case.keys, report=case.report, failed_too=True)
-    assert (found.decision, found.passed) == ("FAILED", False)
+    verified = verify(case.bundle, keys=case.keys, report=case.report, failed_too=True)
+    assert (verified.decision, verified.passed) == ("FAILED", False)
 
 
 def test_a_run_that_did_not_finish_cannot_be_signed(tmp_path: Path) -> None:
@@ -145,23 +147,23 @@ def test_a_signer_may_give_either_signature(tmp_path: Path) -> None:
     assert verify(tmp_path, keys=[Elsewhere.public], report=tmp_path).decision == "PASSED"
 
 
-@pytest.mark.parametrize("given", [b"", b"no DER"])
-def test_a_signer_that_gives_no_signature_writes_nothing(tmp_path: Path, given: bytes) -> None:
+@pytest.mark.parametrize("signature", [b"", b"no DER"])
+def test_a_signer_without_a_signature_is_refused(tmp_path: Path, signature: bytes) -> None:
     """Bytes that are not a signature are refused like a signature by another key."""
 
     class Empty:
         public: PublicKey = cases.new_signer().public
 
         def sign(self, _data: bytes) -> bytes:
-            return given
+            return signature
 
     finish(tmp_path, cases.made())
     with pytest.raises(AttestationRefused, match="does not verify its signature"):
         attest(tmp_path, Empty())
 
 
-def test_a_signer_whose_signature_is_not_its_own_writes_nothing(tmp_path: Path) -> None:
-    """Any ``Signer`` may be used; its signature is verified before the bundle is written."""
+def test_a_signature_by_another_key_writes_no_bundle(tmp_path: Path) -> None:
+    """A signature is verified before the bundle is written, whichever ``Signer`` made it."""
 
     class Faulty:
         public: PublicKey = cases.new_signer().public
@@ -175,7 +177,7 @@ def test_a_signer_whose_signature_is_not_its_own_writes_nothing(tmp_path: Path) 
     assert not (tmp_path / "report.sigstore.json").exists()
 
 
-def test_a_new_run_takes_an_old_signature_away(tmp_path: Path) -> None:
+def test_a_new_run_deletes_an_old_signature(tmp_path: Path) -> None:
     """When a run begins, the bundle of an earlier report is deleted."""
     case = cases.signed(tmp_path)
     begin(tmp_path, sample.draft(run=sample.run(id="another")))
@@ -199,8 +201,8 @@ def test_a_replayed_report_is_refused(tmp_path: Path, fresh: Freshness, why: str
         verify(case.bundle, keys=case.keys, report=case.report, fresh=fresh, now=FINISHED + timedelta(hours=2))
 
 
-def test_a_fresh_report_is_taken(tmp_path: Path) -> None:
-    """Requirements that are met are no reason to refuse."""
+def test_a_fresh_report_is_accepted(tmp_path: Path) -> None:
+    """A report that meets the required age, time, commit and digest is accepted."""
     commit = "c" * 40
     report = cases.made(sample.draft(run=sample.run(commit=commit)))
     case = cases.signed(tmp_path, report)
@@ -211,7 +213,7 @@ def test_a_fresh_report_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("finished", "why"), [(None, "does not state when"), ("yesterday", "does not state when")])
-def test_a_report_without_a_moment_is_never_fresh(tmp_path: Path, finished: str | None, why: str) -> None:
+def test_a_report_without_a_finish_time_is_never_fresh(tmp_path: Path, finished: str | None, why: str) -> None:
     """If an age is required, a report without a valid finish time is refused."""
     case = cases.signed(tmp_path, cases.made(sample.draft(run=sample.run(finished=finished))))
     with pytest.raises(AttestationRefused, match=why):

@@ -46,7 +46,7 @@ def test_a_signature_has_one_form() -> None:
         assert lowest(cases.other_signature(signature)) == signature
 
 
-def test_an_encrypted_key_wants_its_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_encrypted_key_needs_its_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The password comes from the environment; a missing or wrong one gives one message."""
     path = put(tmp_path / "hil.key", cases.pem(password="correct horse"))  # noqa: S106 - of a key of this test
     with pytest.raises(UserError, match=PASSWORD):
@@ -68,7 +68,7 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> Non
 @pytest.mark.parametrize(
     "content", [b"", b"no key", b"x" * 70_000, cases.pem(curve=ec.SECP384R1()), cases.pem()[:100]], ids=range(5)
 )
-def test_what_is_no_key_of_p256(tmp_path: Path, content: bytes) -> None:
+def test_a_file_without_a_p256_key(tmp_path: Path, content: bytes) -> None:
     """Keys of other kinds, truncated keys and empty files give one message that names the file."""
     path = put(tmp_path / "hil.key", content)
     with pytest.raises(UserError, match=r"hil\.key"):
@@ -77,7 +77,7 @@ def test_what_is_no_key_of_p256(tmp_path: Path, content: bytes) -> None:
         public_key(path)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_or_variable(tmp_path: Path) -> None:
     """A missing file and a missing variable give one message each."""
     for name in (tmp_path / "none", tmp_path, tmp_path / "a\0b"):
         with pytest.raises(UserError):
@@ -86,7 +86,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         key_from_environment("NO_SUCH_VARIABLE")
 
 
-def test_no_message_has_anything_of_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_message_contains_a_part_of_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No message or traceback contains a part of a private key, whether damaged or passed in the wrong place."""
     pem = cases.pem().decode()
     lines = [line for line in pem.splitlines() if "-----" not in line]
@@ -104,8 +104,8 @@ def test_no_message_has_anything_of_a_key(tmp_path: Path, monkeypatch: pytest.Mo
     for attempt in attempts:
         with pytest.raises(UserError) as caught:
             attempt()
-        told = "".join(traceback.format_exception(caught.value))
-        assert not [line for line in lines if line[:20] in told]
+        text = "".join(traceback.format_exception(caught.value))
+        assert not [line for line in lines if line[:20] in text]
 
 
 def test_a_signer_is_neither_shown_nor_stored() -> None:

@@ -38,7 +38,7 @@ def case(tmp_path: Path) -> Case:
     return made
 
 
-def edited(case: Case) -> None:
+def edit_result(case: Case) -> None:
     """Change the decision in the payload and keep the signature."""
     document = case.document()
     payload = base64.b64decode(document["dsseEnvelope"]["payload"])
@@ -61,7 +61,7 @@ def test_securesystemslib_verifies_the_envelope(case: Case) -> None:
     stranger = cases.signed(case.folder / "other")
     with pytest.raises(VerificationError):
         envelope(case).verify([SSlibKey.from_crypto(_loaded(stranger), keyid=case.signer.public.id)], threshold=1)
-    edited(case)
+    edit_result(case)
     with pytest.raises(VerificationError):
         envelope(case).verify([key], threshold=1)
 
@@ -74,13 +74,13 @@ def _loaded(case: Case) -> EllipticCurvePublicKey:
 
 def test_in_toto_reads_the_statement(case: Case) -> None:
     """The in-toto library accepts the statement and reads every field of its predicate."""
-    said = case.statement()
-    read = json_format.Parse(json.dumps(said), Message())  # its JSON names, _type too
+    statement = case.statement()
+    read = json_format.Parse(json.dumps(statement), Message())  # accepts JSON names such as _type
     Statement.copy_from_pb(read).validate()
-    result = json_format.ParseDict(said["predicate"], Result())
+    result = json_format.ParseDict(statement["predicate"], Result())
     assert result.result == "PASSED"
     assert result.configuration[0].name == "hil-gate"
-    assert len(result.passed_tests) == len(said["predicate"]["passedTests"])
+    assert len(result.passed_tests) == len(statement["predicate"]["passedTests"])
 
 
 def test_sigstore_verifies_the_bundle(case: Case) -> None:
@@ -91,7 +91,7 @@ def test_sigstore_verifies_the_bundle(case: Case) -> None:
     command = ["node", str(SCRIPT), modules, str(case.bundle), str(case.folder / "hil.pub")]
     done = subprocess.run(command, capture_output=True, check=True)
     assert json.loads(done.stdout) == case.statement()
-    edited(case)
+    edit_result(case)
     failed = subprocess.run(command, capture_output=True, check=False)
     assert failed.returncode != 0
     assert b"SIGNATURE_ERROR" in failed.stderr

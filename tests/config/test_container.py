@@ -30,7 +30,7 @@ engine = "docker"
         ("", r"targets\.b\.container\.image"),
     ],
 )
-def test_a_container_that_cannot_be_is_a_mistake_of_the_file(tmp_path: Path, keys: str, message: str) -> None:
+def test_an_impossible_container_is_a_mistake_of_the_config(tmp_path: Path, keys: str, message: str) -> None:
     """An invalid container table is reported with its line when the config is loaded."""
     (tmp_path / "model.onnx").touch()
     (tmp_path / "hil.toml").write_text(TEXT + keys)

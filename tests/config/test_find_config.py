@@ -18,7 +18,7 @@ SOMEBODY = 54321
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: gives files to another user")
-def test_somebody_elses_config_above_is_refused(tmp_path: Path) -> None:
+def test_another_users_config_above_is_refused(tmp_path: Path) -> None:
     """Above the working directory, a file or link that belongs to another user is ignored."""
     config, below = tmp_path / "hil.toml", tmp_path / "below"
     below.mkdir()
@@ -43,7 +43,7 @@ def test_somebody_elses_config_above_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: gives files to another user")
-def test_the_command_lines_refuse_it(tmp_path: Path) -> None:
+def test_pytest_and_hil_refuse_it(tmp_path: Path) -> None:
     """``pytest`` and ``hil`` name the ignored file and the option to use it; with the option, it is used."""
     project = Project.make(tmp_path)
     project.own_check()

@@ -7,6 +7,6 @@ from tests.fuzz.config import fuzz
 
 def test_no_config_crashes_the_reader() -> None:
     """Every mutated config either loads or raises ``UserError``, and both occur."""
-    told = fuzz(500, seed=1)
-    assert told["loaded"] > 0
-    assert told["refused"] > 0
+    counts = fuzz(500, seed=1)
+    assert counts["loaded"] > 0
+    assert counts["refused"] > 0

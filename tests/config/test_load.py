@@ -42,7 +42,7 @@ def test_example_of_the_design_loads(tmp_path: Path) -> None:
     assert len(config.digest) == 64
 
 
-def test_where_names_the_line_of_the_deepest_key(tmp_path: Path) -> None:
+def test_where_returns_the_line_of_a_key(tmp_path: Path) -> None:
     """``where`` returns the line of a key, or the line of the nearest table around an absent key."""
     config = loaded(tmp_path)
     assert config.where("models", "digits", "limits", "latency", "p99") == "hil.toml:32"
@@ -107,7 +107,7 @@ def test_scoring_fits_its_task(tmp_path: Path, task: str, line: str, message: st
     assert any(message in one and one.startswith("hil.toml:5: ") for one in lines), lines
 
 
-def test_all_mistakes_are_told_at_once_in_order(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     """All mistakes of a file are reported at once."""
     text = MODEL.replace("model.onnx", "modle.onnx") + "samples = 0\nlimts = 1\n[gate]\nwarnings = 3\n[measures]\n"
     lines = refused(tmp_path, text)
@@ -116,10 +116,10 @@ def test_all_mistakes_are_told_at_once_in_order(tmp_path: Path) -> None:
     assert "did you mean 'measure'?" in lines[-1]
 
 
-@pytest.mark.parametrize(("given", "lines"), [('["fp12"]', 1), ('["fp12", "fp13"]', 2)])
-def test_what_is_wrong_in_an_array_is_told_once(tmp_path: Path, given: str, lines: int) -> None:
-    """A table whose keys are all wrong is not reported as an additional mistake."""
-    assert len(refused(tmp_path, f"{MODEL}precisions = {given}\n")) == lines
+@pytest.mark.parametrize(("array", "lines"), [('["fp12"]', 1), ('["fp12", "fp13"]', 2)])
+def test_a_mistake_in_an_array_is_reported_once(tmp_path: Path, array: str, lines: int) -> None:
+    """Each wrong element of an array is one mistake, and the array is not another one."""
+    assert len(refused(tmp_path, f"{MODEL}precisions = {array}\n")) == lines
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_what_is_wrong_in_an_array_is_told_once(tmp_path: Path, given: str, line
         ("agx-orin", "did you mean 'agx-orin-32gb' or 'agx-orin-64gb' or 'agx-orin-industrial-64gb'?"),
     ],
 )
-def test_a_slip_in_a_modules_name_is_told_before_any_board_is_reached(tmp_path: Path, board: str, message: str) -> None:
+def test_a_misspelt_module_is_a_mistake_of_the_config(tmp_path: Path, board: str, message: str) -> None:
     """A misspelt module is reported with its line and all modules that it may mean."""
     lines = refused(tmp_path, f'{MODEL}[targets.orin]\nkind = "ssh"\nhost = "h"\nboard = "{board}"\n')
     assert len(lines) == 1
@@ -139,10 +139,10 @@ def test_a_slip_in_a_modules_name_is_told_before_any_board_is_reached(tmp_path: 
 
 @pytest.mark.parametrize("key", ["host", "user", "identity", "known_hosts", "python", "store"])
 @pytest.mark.parametrize("character", ["\\u0000", "\\n", "\\u001b", "\\u007f"])
-def test_a_control_character_is_told_before_any_board_is_reached(tmp_path: Path, key: str, character: str) -> None:
+def test_a_control_character_is_refused(tmp_path: Path, key: str, character: str) -> None:
     """A control character in a name, path or argument is refused, and the message escapes it."""
-    given = "" if key == "host" else 'host = "h"\n'
-    lines = refused(tmp_path, f'{MODEL}[targets.orin]\nkind = "ssh"\n{given}{key} = "a{character}b"\n')
+    host = "" if key == "host" else 'host = "h"\n'
+    lines = refused(tmp_path, f'{MODEL}[targets.orin]\nkind = "ssh"\n{host}{key} = "a{character}b"\n')
     assert len(lines) == 1
     assert lines[0].startswith(f"hil.toml:{6 if key == 'host' else 7}: targets.orin.{key}: ")
     assert "contains a control character: remove it" in lines[0]
@@ -150,7 +150,7 @@ def test_a_control_character_is_told_before_any_board_is_reached(tmp_path: Path,
 
 
 @pytest.mark.parametrize(("key", "value"), [("silence", "2 h"), ("silence", "4 s"), ("connect_timeout", "11 min")])
-def test_patience_has_bounds(tmp_path: Path, key: str, value: str) -> None:
+def test_time_limits_have_bounds(tmp_path: Path, key: str, value: str) -> None:
     """A duration below or above the bounds of its key is refused."""
     (line,) = refused(tmp_path, f'{MODEL}[targets.orin]\nkind = "ssh"\nhost = "h"\n{key} = "{value}"\n')
     assert line.startswith(f"hil.toml:7: targets.orin.{key}: ")
@@ -159,7 +159,7 @@ def test_patience_has_bounds(tmp_path: Path, key: str, value: str) -> None:
 @pytest.mark.parametrize(
     "board", ["orin-nx-16gb", "jetson-thor-t5000", "h200", "geforce-rtx-4090", "a-card-of-tomorrow"]
 )
-def test_a_board_that_may_be_one_is_left_to_the_probe(tmp_path: Path, board: str) -> None:
+def test_other_board_names_are_accepted(tmp_path: Path, board: str) -> None:
     """``board`` accepts a Jetson module and any other name, which may be a GPU's."""
     assert loaded(tmp_path, f'{MODEL}[targets.orin]\nboard = "{board}"\n').spec.targets["orin"].board == board
 
@@ -172,7 +172,7 @@ def test_a_missing_key_names_its_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a b", "-a", "../a", "a/b", "", "ä", "a\\nb", "x" * 101])
 @pytest.mark.parametrize("table", ["models", "targets"])
-def test_names_are_fit_for_files(tmp_path: Path, table: str, name: str) -> None:
+def test_names_are_valid_file_names(tmp_path: Path, table: str, name: str) -> None:
     """Names contain only letters, digits, '_', '.' and '-', because they become ids and file names."""
     lines = refused(tmp_path, f'{MODEL}[{table}."{name}"]\n')
     assert any("names are letters, digits" in one for one in lines)
@@ -193,7 +193,7 @@ def test_names_are_fit_for_files(tmp_path: Path, table: str, name: str) -> None:
     ],
     ids=["empty", "header", "string", "duplicate", "encoding", "huge", "nested", "digits", "dots"],
 )
-def test_what_is_no_config_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
+def test_a_malformed_file_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
     """A file of arbitrary bytes gives one message."""
     path = tmp_path / "hil.toml"
     path.write_bytes(data)
@@ -203,7 +203,7 @@ def test_what_is_no_config_is_refused(tmp_path: Path, data: bytes, message: str)
     assert error.value.exit_code is ExitCode.USER_ERROR
 
 
-def test_a_missing_file_or_folder_says_how_to_get_one(tmp_path: Path) -> None:
+def test_a_missing_config_names_the_command_that_writes_one(tmp_path: Path) -> None:
     """A missing config names the command that writes one; a folder is reported as a folder."""
     with pytest.raises(UserError, match="hil init"):
         load(tmp_path / "hil.toml")
@@ -227,13 +227,13 @@ def test_targets_are_found_by_name(tmp_path: Path) -> None:
         loaded(tmp_path).target("jetson-orni")
 
 
-def test_unknown_models_are_answered_by_the_nearest(tmp_path: Path) -> None:
-    """A misspelt ``--hil-model`` is a user error, not a ``KeyError``."""
+def test_an_unknown_model_is_a_user_error(tmp_path: Path) -> None:
+    """A misspelt model is a user error with the most similar name, not a ``KeyError``."""
     with pytest.raises(UserError, match="did you mean 'digits'"):
         loaded(tmp_path).model("digit", "cpu")
 
 
-def test_what_nothing_uses_is_told(tmp_path: Path) -> None:
+def test_unused_tables_are_warnings(tmp_path: Path) -> None:
     """Overrides of an undeclared target and tolerances of an unlisted precision are warnings."""
     config = loaded(tmp_path, EXAMPLE + "[models.digits.tolerances.bf16]\ncosine = 0.9\n")
     assert [one.split(":")[1] for one in config.warnings] == ["41", "48"]
@@ -243,7 +243,7 @@ def test_what_nothing_uses_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bound", "warned"), [("max_rel = 1e30", 1), ("cosine = -0.5", 1), ("sqnr_db = 0", 1), ("cosine = 0.9", 0)]
 )
-def test_a_tolerance_that_holds_for_anything_is_told(tmp_path: Path, bound: str, warned: int) -> None:
+def test_a_tolerance_that_any_output_meets_is_a_warning(tmp_path: Path, bound: str, warned: int) -> None:
     """A tolerance that any output meets is a warning, because it disables the check."""
     config = loaded(tmp_path, f"{MODEL}[models.a.tolerances.fp32]\n{bound}\n")
     assert len(config.warnings) == warned

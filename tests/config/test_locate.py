@@ -73,7 +73,7 @@ def paths(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | 
 
 
 @given(documents())
-def test_finds_the_paths_that_tomllib_reads(text: str) -> None:
+def test_paths_are_those_of_tomllib(text: str) -> None:
     """Exactly the keys that tomllib parses have a line, whatever strings, comments and brackets contain."""
     try:
         values = tomllib.loads(text)
@@ -83,16 +83,16 @@ def test_finds_the_paths_that_tomllib_reads(text: str) -> None:
 
 
 @given(documents())
-def test_a_key_stands_on_its_line(text: str) -> None:
+def test_the_line_of_a_key_contains_it(text: str) -> None:
     """The line of a key contains that key, or the beginning of an array element."""
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         return
-    found, lines = Lines(text), text.split("\n")
+    located, lines = Lines(text), text.split("\n")
     for path in paths(values):
         if isinstance(path[-1], str) and path[-1].isalnum() and path[-1].isascii():
-            assert path[-1] in lines[found.of(path) - 1]
+            assert path[-1] in lines[located.of(path) - 1]
 
 
 BY_HAND = """\

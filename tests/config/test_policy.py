@@ -34,13 +34,13 @@ def policy(**changes: Any) -> GateSpec:
     return GateSpec.model_validate({**sample.POLICY.model_dump(), **changes}, strict=False)
 
 
-def saw(decision: Decision, rule: str) -> tuple[bool, str]:
+def rule_outcome(decision: Decision, rule: str) -> tuple[bool, str]:
     """Return whether one rule passed, and its text."""
     return next((each.ok, each.saw) for each in decision.rules if each.rule == rule)
 
 
-def test_what_a_policy_does_not_ask_is_no_rule() -> None:
-    """A policy as before has the rules as before, and an older report's policy reads as it did."""
+def test_optional_rules_apply_only_if_configured() -> None:
+    """Without its key, a policy has no rule on age, signature, power or state."""
     decision = judge(sample.passed(), policy(), around=NOW)
     assert {"age", "signature", "power", "state"}.isdisjoint(rule.rule for rule in decision.rules)
     assert decision.status == "PASSED"
@@ -54,29 +54,29 @@ def test_an_old_report_fails(age: str, hours: float, ok: bool) -> None:
     """A report older than ``max_age`` does not pass."""
     around = Circumstances(FINISHED + timedelta(hours=hours))
     decision = judge(sample.passed(), policy(max_age=age), around=around)
-    assert saw(decision, "age")[0] is ok
+    assert rule_outcome(decision, "age")[0] is ok
     assert decision.exit_code == (0 if ok else 1)
 
 
 def test_a_report_of_the_future_fails() -> None:
-    """One of the two clocks is wrong, so nobody can tell its age; a few minutes are clocks that differ."""
+    """A report from the future fails, because its age is unknown; a few minutes of clock difference are accepted."""
     early = Circumstances(FINISHED - timedelta(minutes=30))
     decision = judge(sample.passed(), policy(max_age="7 days"), around=early)
     assert decision.status == "FAILED"
-    assert "future" in saw(decision, "age")[1]
+    assert "future" in rule_outcome(decision, "age")[1]
     nearly = Circumstances(FINISHED - timedelta(minutes=2))
     assert judge(sample.passed(), policy(max_age="7 days"), around=nearly).status == "PASSED"
 
 
 @pytest.mark.parametrize("finished", [None, "yesterday", "2026-11-22T10:00:42", "9999-99-99T00:00:00+00:00"])
-def test_a_report_of_no_known_age_fails(finished: str | None) -> None:
+def test_a_report_of_unknown_age_fails(finished: str | None) -> None:
     """Under ``max_age``, an unreadable time counts as too old."""
     report = seal(sample.draft(run=sample.run(finished=finished)))
     assert judge(report, policy(max_age="7 days"), around=NOW).status == "FAILED"
 
 
-def test_the_reports_own_decision_does_not_age() -> None:
-    """Age and signature belong to whoever looks; what the report recorded can be judged again for ever."""
+def test_the_recorded_decision_ignores_age_and_signature() -> None:
+    """The report's own decision is made without age and signature, which are judged later, so it stays verifiable."""
     report = seal(sample.draft(policy=policy(max_age="1 h", signed_by=[_key()])))
     assert report.decision == "PASSED"
     assert parse(to_json(report).encode()).policy == report.policy
@@ -87,24 +87,24 @@ def _key() -> str:
     return cases.new_signer().public.pem
 
 
-def test_an_unsigned_report_fails_where_a_signature_is_wanted(tmp_path: Path) -> None:
-    """No bundle, another key's, and one of another report: each is the rule's to tell."""
+def test_an_unsigned_report_fails_if_a_signature_is_required(tmp_path: Path) -> None:
+    """``signed_by`` fails a report without a bundle or with a signature by another key."""
     case = cases.signed(tmp_path)
     good = policy(signed_by=[case.signer.public.pem])
     report = parse(case.report.read_bytes())
     decision = judge(report, good, around=circumstances(case.report, good))
-    assert (decision.status, saw(decision, "signature")[0]) == ("PASSED", True)
-    assert case.signer.public.id[:12] in saw(decision, "signature")[1]
+    assert (decision.status, rule_outcome(decision, "signature")[0]) == ("PASSED", True)
+    assert case.signer.public.id[:12] in rule_outcome(decision, "signature")[1]
     other = policy(signed_by=[_key()])
     decision = judge(report, other, around=circumstances(tmp_path, other))
-    assert (decision.exit_code, saw(decision, "signature")[0]) == (1, False)
+    assert (decision.exit_code, rule_outcome(decision, "signature")[0]) == (1, False)
     case.bundle.unlink()
     decision = judge(report, good, around=circumstances(case.report, good))
-    assert "there is no bundle" in saw(decision, "signature")[1]
+    assert "there is no bundle" in rule_outcome(decision, "signature")[1]
     assert judge(report, good, around=NOW).status == "FAILED"
 
 
-def test_a_row_that_the_report_lacks_fails() -> None:
+def test_a_required_row_that_is_missing_fails() -> None:
     """A policy that requires an unplanned check does not pass."""
     for pattern in ("latency.p42", "parity.outputs segmenter", "latency.p99 digits fp16", "vision.*"):
         decision = judge(sample.passed(), policy(require=["contract.*", pattern]), around=NOW)
@@ -131,32 +131,35 @@ def regression(visible: object) -> Report:
 
 
 @pytest.mark.parametrize(("visible", "ok"), [(0.02, True), (0.04, False), ("inf", False), (None, False), (True, False)])
-def test_a_comparison_that_was_blind_fails(visible: object, ok: bool) -> None:
-    """One that could not have seen the change that the policy asks for says nothing, passed or not."""
-    asked = policy(require=["regression.latency_p50"], detects="3 %")
-    decision = judge(regression(visible), asked, around=NOW)
-    assert saw(decision, "power")[0] is ok
+def test_a_comparison_of_too_little_power_fails(visible: object, ok: bool) -> None:
+    """``detects`` fails a comparison that could not have detected a change of that size, even if it passed."""
+    demanding = policy(require=["regression.latency_p50"], detects="3 %")
+    decision = judge(regression(visible), demanding, around=NOW)
+    assert rule_outcome(decision, "power")[0] is ok
     assert decision.exit_code == (0 if ok else 1)
 
 
-def test_a_limit_that_was_blind_fails() -> None:
-    """An interval that reaches further than the policy asks, as a share of the limit, hides a change of that size."""
+def test_an_interval_wider_than_the_required_power_fails() -> None:
+    """``detects`` fails a row whose confidence interval, as a share of its limit, is wider than that."""
     decision = judge(sample.passed(), policy(require=["latency.p99"], detects="2 %"), around=NOW)
-    assert saw(decision, "power")[0] is True
+    assert rule_outcome(decision, "power")[0] is True
     decision = judge(sample.passed(), policy(require=["latency.p99"], detects="1 %"), around=NOW)
     assert decision.status == "FAILED"
-    assert "latency.p99 digits fp32 saturated could not have detected less than 1.52 %" in saw(decision, "power")[1]
+    assert (
+        "latency.p99 digits fp32 saturated could not have detected less than 1.52 %"
+        in rule_outcome(decision, "power")[1]
+    )
 
 
-def test_a_policy_on_power_wants_something_that_can_see() -> None:
-    """Exact rows alone see no change in time: asking them for power is asking nothing."""
+def test_a_policy_on_power_needs_a_measured_row() -> None:
+    """``detects`` fails if no required row can detect a change of time, as with exact checks alone."""
     decision = judge(sample.passed(), policy(require=["contract.*"], detects="50 %"), around=NOW)
     assert decision.status == "FAILED"
-    assert "no required check can detect a change" in saw(decision, "power")[1]
+    assert "no required check can detect a change" in rule_outcome(decision, "power")[1]
 
 
-def test_an_open_interval_sees_nothing() -> None:
-    """A missing bound counts as infinite."""
+def test_an_open_interval_detects_nothing() -> None:
+    """A missing bound of an interval counts as infinite."""
     row = next(check for check in sample.checks() if check.id == "latency.p99")
     assert row.measurement is not None
     open_ = row.measurement.model_copy(update={"high": None})
@@ -183,20 +186,20 @@ CONTRACT = {
     ],
 )
 def test_an_undeclared_state_fails(state: list[str], ok: bool) -> None:
-    """A number says something of the robot only if the board was held to what the policy names."""
+    """A key in ``state`` fails a report whose state contract does not declare it."""
     target = sample.draft().target.model_copy(update={"contract": CONTRACT})
     decision = judge(seal(sample.draft(target=target)), policy(state=state), around=NOW)
-    assert saw(decision, "state")[0] is ok
+    assert rule_outcome(decision, "state")[0] is ok
     assert decision.exit_code == (0 if ok else 1)
 
 
-def test_a_report_without_a_contract_fails_where_one_is_wanted() -> None:
-    """An older report, or a run that never reached its target, declares nothing."""
+def test_a_report_without_a_contract_fails_if_a_state_is_required() -> None:
+    """A report without a state contract, such as an older one, fails a policy with ``state``."""
     assert judge(sample.passed(), policy(state=["power_mode"]), around=NOW).status == "FAILED"
 
 
 def test_another_policy_judges_the_same_measurements() -> None:
-    """Stricter evidence and no warnings fail what the run's own policy let through, and the other way round."""
+    """Another policy can give a better or a worse decision on the same report."""
     report = seal(
         sample.with_row(
             sample.draft(), "fps.sustained", verdict=Verdict.WARNED, reason="27 /s", measurement=None, limit=None
@@ -223,13 +226,13 @@ def test_another_policy_judges_the_same_measurements() -> None:
     ],
     ids=str,
 )
-def test_what_a_policy_cannot_mean_is_refused(changes: dict[str, Any]) -> None:
+def test_an_invalid_policy_is_refused(changes: dict[str, Any]) -> None:
     """A contradictory or meaningless policy is a user error."""
     with pytest.raises(ValidationError):
         policy(**changes)
 
 
-def test_a_key_is_taken_as_pem_or_as_one_line() -> None:
+def test_a_key_may_be_pem_or_one_line() -> None:
     """A key as a PEM and as one line is stored as the same single line."""
     pem = _key()
     line = "".join(pem.splitlines()[1:-1])
@@ -239,13 +242,13 @@ def test_a_key_is_taken_as_pem_or_as_one_line() -> None:
 def lacking(*keys: tuple[str, str, str]) -> Report:
     """Return a passed run without limits for these rows, which were only measured."""
     rows = tuple(row for row in sample.checks() if (row.id, row.model, row.precision) not in keys)
-    gone = [row for row in sample.checks() if (row.id, row.model, row.precision) in keys]
-    told = tuple(
+    removed = [row for row in sample.checks() if (row.id, row.model, row.precision) in keys]
+    measured = tuple(
         Measured(id=row.id, model=row.model, precision=row.precision, measurement=row.measurement)
-        for row in gone
+        for row in removed
         if row.measurement is not None
     )
-    return seal(sample.draft(rows, measurements=told, policy=policy(require=["contract.*"])))
+    return seal(sample.draft(rows, measurements=measured, policy=policy(require=["contract.*"])))
 
 
 @pytest.mark.parametrize(
@@ -262,18 +265,18 @@ def lacking(*keys: tuple[str, str, str]) -> Report:
         ("*", []),
     ],
 )
-def test_a_policy_requires_what_a_plan_by_it_would(pattern: str, missing: list[str]) -> None:
+def test_a_policy_requires_the_rows_that_its_plan_would_have(pattern: str, missing: list[str]) -> None:
     """A pattern requires an id of each model and a comparison of each family; a wildcard requires only planned rows."""
     lacks = [("latency.p90", "arm", "fp32"), ("latency.p90", "arm", "int8"), ("int8.ranges", "arm", "int8")]
     report = lacking(*lacks, ("regression.fps", "arm", "fp32"))
     assert report.decision == "PASSED"
-    ok, said = saw(judge(report, policy(require=["contract.*", pattern]), around=NOW), "required checks exist")
+    ok, text = rule_outcome(judge(report, policy(require=["contract.*", pattern]), around=NOW), "required checks exist")
     assert ok is (not missing)
-    assert all(name in said for name in missing)
-    assert f"{len(missing)} required but not judged" in said or not missing
+    assert all(name in text for name in missing)
+    assert f"{len(missing)} required but not judged" in text or not missing
 
 
-def test_a_policy_that_requires_nothing_asks_nothing_of_own_checks_either() -> None:
+def test_a_required_own_check_does_not_satisfy_an_empty_policy() -> None:
     """A required row of a user's own test does not satisfy a policy without requirements."""
     own = sample.checks()[0].model_copy(update={"id": "grasp.error", "required": True})
     report = seal(sample.draft((*sample.checks(), own)))
@@ -290,8 +293,8 @@ def test_a_policy_that_requires_nothing_asks_nothing_of_own_checks_either() -> N
         ({"commit": None, "dirty": False}, False),
     ],
 )
-def test_what_is_not_known_is_not_clean(facts: dict[str, Any], clean: bool) -> None:
-    """Every judge asks it: by the key, by the default for evidence of a device, and for a commit that is asked for."""
+def test_an_unknown_working_tree_is_not_clean(facts: dict[str, Any], clean: bool) -> None:
+    """Only a known, unmodified commit is clean, which ``clean``, evidence of a device and a required commit demand."""
     report = seal(sample.draft(run=sample.run(**facts)))
     assert report.policy.clean is False
     assert (judge(report, policy(clean=True)).exit_code == 0) is clean
@@ -301,23 +304,23 @@ def test_what_is_not_known_is_not_clean(facts: dict[str, Any], clean: bool) -> N
     board = board.model_copy(update={"run": sample.run(**facts)})
     assert (seal(board).exit_code == 0) is clean
     assert seal(board).policy.clean is True
-    asked = replace(NOW, commit="c" * 40)
-    assert (judge(report, policy(), around=asked).exit_code == 0) is clean
+    with_commit = replace(NOW, commit="c" * 40)
+    assert (judge(report, policy(), around=with_commit).exit_code == 0) is clean
 
 
 @pytest.mark.parametrize(("day", "good"), [("2026-11-22", True), ("2026-11-21", False), ("soon", False), (7, False)])
 def test_a_tolerance_holds_until_its_day_is_over(day: object, good: bool) -> None:
-    """The day is that of whoever judges, in UTC; what failed anyway is not told twice."""
+    """A tolerance expires after its day in UTC, at the time of judging; a failed row is not reported as expired too."""
     report = sample.with_row(sample.draft(), "parity.outputs", details={"tolerance_given": {"expires": day}})
     assert judge(seal(report), policy()).exit_code == 0
     assert (judge(seal(report), policy(), around=NOW).exit_code == 0) is good
     bad = sample.with_row(report, "parity.outputs", verdict=Verdict.FAILED, reason="0.3 off")
-    assert saw(judge(seal(bad), policy(), around=NOW), "expiry")[0] is True
+    assert rule_outcome(judge(seal(bad), policy(), around=NOW), "expiry")[0] is True
 
 
 @pytest.mark.parametrize("key", ["commit", "run", "target"])
-def test_another_report_than_the_one_asked_for_fails(key: str) -> None:
-    """Of another commit, run or target: exit code 1, whatever else it says."""
+def test_a_report_other_than_the_requested_one_fails(key: str) -> None:
+    """A report of another commit, run or target fails with exit code 1."""
     report = sample.passed()
     right: dict[str, Any] = {"commit": report.run.commit, "run": report.run.id, "target": report.target.requested}
     assert judge(report, policy(), around=replace(NOW, **right)).exit_code == 0

@@ -1,4 +1,4 @@
-"""A project folder of the test's own."""
+"""A project folder for each test."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A model ``m`` with input ``x`` of ``[batch, 2]`` float32, and no data yet."""
+    """A model ``m`` with input ``x`` of ``[batch, 2]`` float32, without data."""
     return Project(tmp_path)

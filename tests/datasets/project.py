@@ -20,7 +20,7 @@ Shape = list["int | str | None"]
 
 
 def write_model(path: Path, shape: Shape, *, dtype: int = TensorProto.FLOAT, initializer: bool = False) -> Path:
-    """An ONNX file with input ``x`` of ``shape`` and output ``y``, its copy."""
+    """Write an ONNX file whose output ``y`` is a copy of its input ``x`` of ``shape``; return its path."""
     x = helper.make_tensor_value_info("x", dtype, shape)
     y = helper.make_tensor_value_info("y", dtype, shape)
     weight = helper.make_tensor("w", TensorProto.FLOAT, [1], [0.0])
@@ -33,14 +33,14 @@ def write_model(path: Path, shape: Shape, *, dtype: int = TensorProto.FLOAT, ini
 
 @dataclass
 class Project:
-    """A folder with ``m.onnx`` and ``hil.toml``; ``open`` opens a data source of it."""
+    """A folder with ``m.onnx`` and ``hil.toml``."""
 
     root: Path
     shape: Shape = field(default_factory=lambda: ["batch", 2])
     extra: str = ""
 
     def signature(self) -> Signature:
-        """The signature of the model, written anew."""
+        """Write the model again; return its signature."""
         return read_signature(write_model(self.root / "m.onnx", self.shape))
 
     def open(
@@ -52,7 +52,7 @@ class Project:
         signature: Signature | None = None,
         samples: int | None = None,
     ) -> Dataset:
-        """Opens ``source`` for the model ``m``."""
+        """Open ``source`` for the model ``m``."""
         own = signature or self.signature()
         path = self.root / "hil.toml"
         path.write_text(f'[models.m]\npath = "m.onnx"\ndata = "synthetic"\n{self.extra}\n')
@@ -68,15 +68,15 @@ class Project:
         )
 
     def save(self, **arrays: np.ndarray) -> str:
-        """Saves ``data.npz``; names may hold dots."""
+        """Save ``data.npz``; names may contain dots. Return its name."""
         np.savez(self.root / "data.npz", **arrays)  # type: ignore[arg-type]  # numpy types the keyword allow_pickle alone
         return "data.npz"
 
     def module(self, name: str, text: str) -> None:
-        """Writes a module of the user's, ``numpy`` imported as ``np``."""
+        """Write a module of the user that imports ``numpy`` as ``np``."""
         (self.root / f"{name}.py").write_text(f"import numpy as np\n{text}")
 
 
 def spec(name: str, dtype: str, *shape: int | str | None) -> TensorSpec:
-    """``TensorSpec`` in one line."""
+    """Return a ``TensorSpec`` with this shape."""
     return TensorSpec(name, dtype, shape)

@@ -1,4 +1,4 @@
-"""``NpzArrays``: rows of a file of any size, and one message for whatever is wrong with it."""
+"""``NpzArrays``: rows of a file of any size, and one message for any defect of it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ MIB = 2**20
 
 
 def member(array: np.ndarray, *, allow_pickle: bool = False) -> bytes:
-    """The bytes of one ``.npy`` file."""
+    """Return the bytes of a ``.npy`` file."""
     stream = io.BytesIO()
     np.lib.format.write_array(stream, array, allow_pickle=allow_pickle)
     return stream.getvalue()
 
 
 def write(path: Path, members: dict[str, bytes]) -> Path:
-    """A zip file of members, as they are."""
+    """Write a zip file with these members."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
             archive.writestr(name, data)
@@ -46,7 +46,7 @@ def write(path: Path, members: dict[str, bytes]) -> Path:
     size=st.integers(1, 6),
 )
 def test_rows_are_the_array(tmp_path_factory: pytest.TempPathFactory, array: np.ndarray, size: int) -> None:
-    """Batches put together are what was saved, whatever dtype, byte order and shape."""
+    """The concatenated batches equal the saved array, for each dtype, byte order and shape."""
     path = tmp_path_factory.mktemp("npz") / "x.npz"
     np.savez(path, a=np.ascontiguousarray(array))
     arrays = NpzArrays(path)
@@ -59,7 +59,7 @@ def test_rows_are_the_array(tmp_path_factory: pytest.TempPathFactory, array: np.
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_memory_is_that_of_a_batch(tmp_path: Path, save: Callable[..., None]) -> None:
-    """64 MiB are read with less than 4 MiB held at any time."""
+    """Reading 64 MiB needs less than 4 MiB of memory."""
     path = tmp_path / "x.npz"
     save(path, a=np.ones((16384, 1024), np.float32), labels=np.arange(16384))
     tracemalloc.start()
@@ -73,7 +73,7 @@ def test_memory_is_that_of_a_batch(tmp_path: Path, save: Callable[..., None]) ->
 
 
 def test_arrays_are_read_side_by_side(tmp_path: Path) -> None:
-    """Row ``i`` of each array comes together; arrays that were not asked for are not read."""
+    """Rows of all requested arrays are read together; other arrays are not read."""
     path = tmp_path / "x.npz"
     np.savez(path, a=np.arange(5), b=np.arange(5) * 10, other=np.arange(3))
     rows = list(NpzArrays(path).rows(2, ("a", "b")))
@@ -84,28 +84,28 @@ def test_arrays_are_read_side_by_side(tmp_path: Path) -> None:
 
 
 def test_pickles_are_refused_unread(tmp_path: Path) -> None:
-    """An object array can run code when it is read, so it never is."""
+    """An object array is refused without reading it, because a pickle can run code."""
     path = write(tmp_path / "x.npz", {"a.npy": member(np.array([{}], object), allow_pickle=True)})
     with pytest.raises(UserError, match="holds pickled objects, which are never read"):
         NpzArrays(path)
 
 
 def test_fortran_order_is_refused(tmp_path: Path) -> None:
-    """Columns first cannot be read row by row; the message says how to save it."""
+    """An array in Fortran order cannot be read by rows; the message states how to save it."""
     np.savez(tmp_path / "x.npz", a=np.asfortranarray(np.ones((3, 4))))
     with pytest.raises(UserError, match="ascontiguousarray"):
         NpzArrays(tmp_path / "x.npz")
 
 
 def test_a_scalar_has_no_samples(tmp_path: Path) -> None:
-    """Without a first dimension nothing counts samples."""
+    """A scalar is refused, because it has no dimension of samples."""
     np.savez(tmp_path / "x.npz", a=np.float32(1))
     with pytest.raises(UserError, match="is a scalar"):
         NpzArrays(tmp_path / "x.npz")
 
 
 def claimed(shape: tuple[int, ...], data: bytes = b"") -> bytes:
-    """A member whose header claims ``shape``."""
+    """Return a member whose header states ``shape``, with this data."""
     stream = io.BytesIO()
     np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": shape})
     return stream.getvalue() + data
@@ -125,14 +125,14 @@ def claimed(shape: tuple[int, ...], data: bytes = b"") -> bytes:
     ],
 )
 def test_damage_is_one_message(tmp_path: Path, members: dict[str, bytes], message: str) -> None:
-    """What headers claim is held against what is there, before any memory is asked for."""
+    """A header that does not match the data is refused before memory is allocated for it."""
     with pytest.raises(UserError) as error:
         NpzArrays(write(tmp_path / "x.npz", members))
     assert message in str(error.value)
 
 
-def test_a_file_cut_in_half_is_refused(tmp_path: Path) -> None:
-    """As after a copy that broke off."""
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
+    """A truncated and a missing file are refused."""
     np.savez(tmp_path / "x.npz", a=np.ones(1000))
     data = (tmp_path / "x.npz").read_bytes()
     (tmp_path / "x.npz").write_bytes(data[: len(data) // 2])
@@ -142,8 +142,8 @@ def test_a_file_cut_in_half_is_refused(tmp_path: Path) -> None:
         NpzArrays(tmp_path / "absent.npz")
 
 
-def test_a_wrong_checksum_is_noticed_while_reading(tmp_path: Path) -> None:
-    """A flipped bit in the data is not data."""
+def test_a_wrong_checksum_is_detected_while_reading(tmp_path: Path) -> None:
+    """A flipped bit in the data is refused while reading."""
     path = tmp_path / "x.npz"
     np.savez(path, a=np.zeros(1000))
     data = bytearray(path.read_bytes())
@@ -155,7 +155,7 @@ def test_a_wrong_checksum_is_noticed_while_reading(tmp_path: Path) -> None:
 
 @given(st.data())
 def test_no_flipped_byte_gets_through(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    """Whatever byte of a file is changed, it is the same arrays, none at all, or a UserError."""
+    """After a change of any byte, the file has the same arrays or no arrays, or gives a ``UserError``."""
     path = tmp_path_factory.mktemp("npz") / "x.npz"
     np.savez_compressed(path, a=np.arange(50, dtype=np.float32).reshape(10, 5))
     raw = bytearray(path.read_bytes())
@@ -166,6 +166,6 @@ def test_no_flipped_byte_gets_through(tmp_path_factory: pytest.TempPathFactory, 
         rows = list(arrays.rows(4))
     except UserError:
         return
-    if not arrays.names:  # an archive of no members by one byte of its end: no data set is made of it
+    if not arrays.names:  # a changed byte at the end can make an archive without members, which no data set accepts
         return
     np.testing.assert_array_equal(np.concatenate([row["a"] for row in rows]).ravel(), np.arange(50))

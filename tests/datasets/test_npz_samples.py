@@ -1,4 +1,4 @@
-"""``.npz`` data held against the model: nothing is renamed, converted, padded or dropped silently."""
+"""``.npz`` data is compared with the model: no array is silently renamed, converted, padded or dropped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ X = np.arange(20, dtype=np.float32).reshape(10, 2)
 
 
 def test_batches_hold_inputs_and_labels(project: Project) -> None:
-    """Inputs by their names, ``labels`` under "", ``labels.OUT`` under OUT, in the file's order."""
+    """Batches have the inputs by name, ``labels`` under "" and ``labels.OUT`` under OUT, in the file's order."""
     data = project.open(project.save(x=X, labels=np.arange(10), **{"labels.y": X * 2}))
     batches = list(data.batches(4))
     assert [batch.start for batch in batches] == [0, 4, 8]
@@ -23,7 +23,7 @@ def test_batches_hold_inputs_and_labels(project: Project) -> None:
 
 
 def test_a_limit_takes_the_first(project: Project) -> None:
-    """``samples = 3`` is the first three, whatever the batch."""
+    """``samples = 3`` selects the first three at any batch size."""
     data = project.open(project.save(x=X))
     assert [len(batch.inputs["x"]) for batch in data.batches(2, 3)] == [2, 1]
     assert sum(len(batch.inputs["x"]) for batch in data.batches(2, 99)) == 10
@@ -46,8 +46,10 @@ def test_a_limit_takes_the_first(project: Project) -> None:
         ({}, "has nothing, but the inputs are 'x'"),
     ],
 )
-def test_what_does_not_match_is_refused(project: Project, arrays: dict[str, np.ndarray], message: str) -> None:
-    """One message: both sides, the model, what to do."""
+def test_data_that_does_not_match_the_model_is_refused(
+    project: Project, arrays: dict[str, np.ndarray], message: str
+) -> None:
+    """Arrays that do not fit the model are refused with one message that names model and mismatch."""
     with pytest.raises(UserError) as error:
         project.open(project.save(**arrays))
     assert message in str(error.value)
@@ -55,7 +57,7 @@ def test_what_does_not_match_is_refused(project: Project, arrays: dict[str, np.n
 
 
 def test_digest_is_of_the_content(project: Project) -> None:
-    """The same arrays have one digest, compressed or not; a changed value, label or name has another."""
+    """Equal arrays have the same digest, compressed or not; a changed value, label or order changes it."""
     first = project.open(project.save(x=X)).digest
     np.savez_compressed(project.root / "other.npz", x=X)
     assert project.open("other.npz").digest == first
@@ -66,15 +68,15 @@ def test_digest_is_of_the_content(project: Project) -> None:
     assert project.open(project.save(x=X[::-1].copy())).digest != first
 
 
-def test_sample_digests_tell_equal_samples(project: Project) -> None:
-    """Disjointness is by content: labels and position do not matter."""
+def test_equal_samples_have_equal_digests(project: Project) -> None:
+    """A sample's digest depends only on its inputs, not on label or position."""
     data = project.open(project.save(x=np.stack([X[0], X[1], X[0]]), labels=np.arange(3)))
     first, second, third = data.sample_digests()
     assert first == third != second
 
 
-def test_the_models_own_batch_is_kept(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Inputs fixed at batch 4 get four samples each time; a remainder is an error, never dropped or padded."""
+def test_a_fixed_batch_is_used(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A model with a fixed batch of 4 gets four samples at a time; a remainder is an error."""
     project = Project(tmp_path_factory.mktemp("fixed"), shape=[4, 2])
     data = project.open(project.save(x=X[:8]))
     assert [len(batch.inputs["x"]) for batch in data.batches(4)] == [4, 4]
@@ -85,8 +87,8 @@ def test_the_models_own_batch_is_kept(tmp_path_factory: pytest.TempPathFactory) 
     assert data.digest
 
 
-def test_one_name_of_a_dimension_is_one_size(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Dynamic dimensions take any size, within what ``shapes`` allows."""
+def test_dimensions_of_one_name_have_one_size(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Dimensions with the same name must have the same size, within ``shapes``."""
     root = tmp_path_factory.mktemp("dynamic")
     project = Project(root, shape=["batch", "side", "side"], extra="shapes.side = [1, 2, 3]")
     assert project.open(project.save(x=np.zeros((1, 3, 3), np.float32))).count == 1
@@ -97,7 +99,7 @@ def test_one_name_of_a_dimension_is_one_size(tmp_path_factory: pytest.TempPathFa
 
 
 def test_names_in_the_config_are_the_models(project: Project) -> None:
-    """Ranges of no input and shapes of no dimension are mistakes with their line."""
+    """Ranges for an unknown input and shapes for an unknown dimension are user errors."""
     with pytest.raises(UserError, match=r"ranges.z: there is no such input"):
         project.open(project.save(x=X), ranges={"z": (0, 1)})
     project.extra = "shapes.bacth = [1, 1, 1]"
@@ -105,7 +107,7 @@ def test_names_in_the_config_are_the_models(project: Project) -> None:
         project.open(project.save(x=X))
 
 
-def test_a_source_that_is_not_there(project: Project) -> None:
-    """The message names the file and where it was asked for."""
+def test_a_missing_source(project: Project) -> None:
+    """The message for a missing file names the file and the line of the config."""
     with pytest.raises(UserError, match=r"hil.toml:3: .*absent.npz does not exist: model m"):
         project.open("absent.npz")

@@ -31,7 +31,7 @@ def _json(array: np.ndarray) -> dict[str, Any]:
 
 
 def _results(*runs: str) -> dict[str, Any]:
-    """The form of a ``RunResults`` of Polygraphy 0.53."""
+    """Return ``RunResults`` in the format of Polygraphy 0.53."""
     iterations = [
         {
             "outputs": {"y": {"values": _json(part), "polygraphy_class": "LazyArray"}},
@@ -52,19 +52,19 @@ def _read(tmp_path: Path, content: object) -> dict[str, np.ndarray]:
 
 
 def test_inputs_are_samples_one_after_another(tmp_path: Path) -> None:
-    """Iterations of any number of samples, along the first dimension."""
-    found = _read(tmp_path, [{"x": _json(IMAGES[:1])}, {"x": _json(IMAGES[1:])}])
-    assert np.array_equal(found["x"], IMAGES)
+    """Iterations are concatenated along the first dimension, whatever their numbers of samples."""
+    arrays = _read(tmp_path, [{"x": _json(IMAGES[:1])}, {"x": _json(IMAGES[1:])}])
+    assert np.array_equal(arrays["x"], IMAGES)
 
 
 @pytest.mark.parametrize("runs", [["trt-runner"], ["trt-runner", "onnxrt-runner-N0"]])
 def test_outputs_are_those_of_the_reference(tmp_path: Path, runs: list[str]) -> None:
-    """Of the only run, or of ONNX Runtime's."""
+    """The outputs are those of the only run, or of ONNX Runtime's run if there are several."""
     assert np.array_equal(_read(tmp_path, _results(*runs))["y"], IMAGES)
 
 
-def test_it_is_converted_once(tmp_path: Path) -> None:
-    """By content: the same file is not read again, another one is."""
+def test_a_file_is_converted_once(tmp_path: Path) -> None:
+    """A file with unchanged content is not converted again; a changed one is."""
     path = tmp_path / "saved.json"
     path.write_text(json.dumps([{"x": _json(IMAGES)}]))
     first = polygraphy.converted(path, tmp_path)
@@ -75,14 +75,14 @@ def test_it_is_converted_once(tmp_path: Path) -> None:
     assert polygraphy.converted(path, tmp_path) != first
 
 
-def test_a_changed_conversion_is_made_again(tmp_path: Path) -> None:
-    """What was converted before is hashed before it is used."""
+def test_a_changed_conversion_is_repeated(tmp_path: Path) -> None:
+    """An earlier conversion is used only if its digest is unchanged."""
     path = tmp_path / "saved.json"
     path.write_text(json.dumps([{"x": _json(IMAGES)}]))
-    made = polygraphy.converted(path, tmp_path)
-    with np.load(made) as file:
+    conversion = polygraphy.converted(path, tmp_path)
+    with np.load(conversion) as file:
         assert np.array_equal(file["x"], IMAGES)
-    np.savez(made, x=IMAGES + 1)
+    np.savez(conversion, x=IMAGES + 1)
     assert np.array_equal(np.load(polygraphy.converted(path, tmp_path))["x"], IMAGES)
 
 
@@ -107,22 +107,22 @@ def test_a_changed_conversion_is_made_again(tmp_path: Path) -> None:
         ([{"x": 3}], "as int"),
     ],
 )
-def test_what_does_not_fit_is_one_message(tmp_path: Path, content: object, word: str) -> None:
-    """No JSON, not Polygraphy's, ambiguous, empty, uneven, PyTorch's, damaged, pickled; and nothing is left behind."""
+def test_unusable_content_is_one_message(tmp_path: Path, content: object, word: str) -> None:
+    """Malformed, foreign, ambiguous, empty, uneven, damaged or pickled content is refused, and no file is left."""
     with pytest.raises(UserError, match=word):
         _read(tmp_path, content)
     assert not list(tmp_path.rglob("*.npz"))
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
-def test_any_json_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: object) -> None:
-    """Never a traceback."""
+def test_any_other_json_is_refused(tmp_path_factory: pytest.TempPathFactory, content: object) -> None:
+    """Any other JSON is refused with a ``UserError``."""
     with pytest.raises(UserError):
         _read(tmp_path_factory.mktemp("any"), content)
 
 
-def test_what_polygraphy_itself_writes_is_read(tmp_path: Path) -> None:
-    """Its own classes, its own encoder."""
+def test_files_written_by_polygraphy_are_read(tmp_path: Path) -> None:
+    """A file that Polygraphy itself saved is read."""
     save_json([{"x": IMAGES[:2]}, {"x": IMAGES[2:]}], str(tmp_path / "own.json"))
     with np.load(polygraphy.converted(tmp_path / "own.json", tmp_path), allow_pickle=False) as file:
         assert np.array_equal(file["x"], IMAGES)

@@ -1,4 +1,4 @@
-"""``synthetic``: seeded, within ranges, and plainly marked as what it is."""
+"""``synthetic``: random data with a fixed seed, within ranges, and marked as synthetic."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ DTYPES = ("float16", "float32", "float64", "int8", "uint8", "int32", "int64", "u
 
 
 def drawn(signature: Signature, **ranges: tuple[float, float]) -> SyntheticDataset:
-    """A data set of three samples."""
+    """Return a data set of three samples."""
     return SyntheticDataset(signature, model="m", count=3, ranges=ranges, shapes={"side": (1, 5, 9)})
 
 
-def test_it_says_what_it_is(project: Project) -> None:
-    """No labels, ``synthetic``, a digest that stays: evidence for nothing, but repeatable."""
+def test_synthetic_data_is_marked(project: Project) -> None:
+    """Synthetic data is marked, has no labels, and has the same digest each time."""
     data = project.open("synthetic")
     assert (data.synthetic, data.has_labels, data.count) == (True, False, 64)
     assert data.digest == project.open("synthetic").digest
@@ -30,7 +30,7 @@ def test_it_says_what_it_is(project: Project) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_shapes_and_dtypes_are_the_inputs(dtype: str) -> None:
-    """Dynamic dimensions have the ``opt`` of ``shapes``, else 1; no dtype is converted on the way."""
+    """Dynamic dimensions have the ``opt`` of ``shapes``, else 1; the dtype is the input's."""
     data = drawn(Signature((spec("a", dtype, "batch", "side", None, 3),), ()))
     values = next(data.batches(2)).inputs["a"]
     assert values.dtype == np.dtype(dtype)
@@ -39,7 +39,7 @@ def test_shapes_and_dtypes_are_the_inputs(dtype: str) -> None:
 
 @given(batch=st.integers(1, 3), low=st.floats(-100, 100), width=st.floats(1, 100), dtype=st.sampled_from(DTYPES[:3]))
 def test_values_lie_within_ranges_whatever_the_batch(batch: int, low: float, width: float, dtype: str) -> None:
-    """Sample ``i`` is the same in every batch size and within its range, up to the dtype's rounding."""
+    """A sample is the same at each batch size and within its range, up to the dtype's rounding."""
     data = drawn(Signature((spec("a", dtype, "batch", 4),), ()), a=(low, low + width))
     whole = np.concatenate([each.inputs["a"] for each in data.batches(batch)])
     np.testing.assert_array_equal(whole, next(data.batches(3)).inputs["a"])
@@ -49,15 +49,15 @@ def test_values_lie_within_ranges_whatever_the_batch(batch: int, low: float, wid
 
 
 def test_bytes_use_their_range_and_integers_are_small() -> None:
-    """``uint8`` is mostly an image, ``int64`` mostly an index that must exist."""
+    """``uint8``, often an image, uses its whole range; ``int64``, often an index, is 0 or 1."""
     data = drawn(Signature((spec("a", "uint8", "n", 999), spec("b", "int64", "n", 999)), ()))
     values = next(data.batches(1)).inputs
     assert values["a"].max() > 200
     assert set(values["b"].ravel()) == {0, 1}
 
 
-def test_what_cannot_be_drawn_is_told() -> None:
-    """Texts and ranges beyond the dtype are the user's to mend."""
+def test_inputs_that_cannot_be_drawn_are_refused() -> None:
+    """Text inputs and ranges beyond the dtype are user errors."""
     with pytest.raises(UserError, match="str cannot be drawn at random: input 'a'"):
         drawn(Signature((spec("a", "str", "n"),), ()))
     with pytest.raises(UserError, match=r"ranges.a has no value that int8 can hold"):
@@ -67,14 +67,14 @@ def test_what_cannot_be_drawn_is_told() -> None:
 
 
 def test_a_fixed_batch_has_no_remainder() -> None:
-    """Without ``samples`` the count is a multiple of the batch that the model fixes."""
+    """Without ``samples`` the count is a multiple of the model's fixed batch."""
     data = SyntheticDataset(Signature((spec("a", "float32", 3, 1),), ()), model="m", count=None, ranges={}, shapes={})
     assert data.count == 66
     assert sum(len(batch.inputs["a"]) for batch in data.batches(3)) == 66
 
 
 def test_inputs_without_a_common_batch_are_refused() -> None:
-    """Where nothing counts samples, nothing can be fed one by one."""
+    """Inputs without a common batch dimension are refused, because samples cannot be counted."""
     for inputs in ((spec("a", "float32"),), (spec("a", "float32", 2, 1), spec("b", "float32", 3, 1))):
         with pytest.raises(UserError, match="share no batch dimension"):
             drawn(Signature(inputs, ()))

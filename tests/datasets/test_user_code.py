@@ -1,4 +1,4 @@
-"""Samples from the user's own code: imported from beside the config, blamed by name, the same each pass."""
+"""Samples from the user's own code: imported from the config's folder, named in errors, the same in each pass."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def read(path):
 
 @pytest.fixture(autouse=True)
 def _fresh_modules() -> Iterator[None]:
-    """Modules of one test are not those of the next."""
+    """Unload the modules that a test imported."""
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:
@@ -42,15 +42,15 @@ def _fresh_modules() -> Iterator[None]:
 
 
 def images(project: Project, *names: str) -> None:
-    """Two-pixel images, each of its own grey."""
+    """Write images of two pixels, each of another grey."""
     for grey, name in enumerate(names):
         path = project.root / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((1, 2), grey, np.uint8)).save(path)
 
 
-def test_a_callable_is_read_anew_each_pass(project: Project) -> None:
-    """Samples become batches; count, digest and labels are known from a first pass."""
+def test_a_callable_is_called_in_each_pass(project: Project) -> None:
+    """A callable is called in each pass; a first pass gives count, digest and labels."""
     project.module("good", GOOD)
     data = project.open("good:samples")
     assert (data.count, data.has_labels) == (5, True)
@@ -62,7 +62,7 @@ def test_a_callable_is_read_anew_each_pass(project: Project) -> None:
 
 
 def test_the_same_samples_have_the_same_digest(project: Project) -> None:
-    """It does not matter whether a file or a callable gives them."""
+    """Samples from a callable and from a file have the same digest."""
     project.module("good", GOOD)
     arrays = np.repeat(np.arange(5, dtype=np.float32), 2).reshape(5, 2)
     assert project.open("good:samples").digest == project.open(project.save(x=arrays, labels=np.arange(5))).digest
@@ -90,8 +90,8 @@ def test_the_same_samples_have_the_same_digest(project: Project) -> None:
         ),
     ],
 )
-def test_what_the_users_code_does_wrong_is_told(project: Project, body: str, message: str) -> None:
-    """Never a traceback: which callable, which model, what it did."""
+def test_an_error_of_the_users_code_is_one_message(project: Project, body: str, message: str) -> None:
+    """An error of the user's code is a message with callable, model and cause, not a traceback."""
     project.module("bad", body)
     with pytest.raises(UserError) as error:
         project.open("bad:samples")
@@ -109,8 +109,8 @@ def samples():
 """
 
 
-def test_no_more_is_read_than_was_asked_for(project: Project) -> None:
-    """A callable without end is as long as ``samples``, in every pass, and its next sample is never made."""
+def test_only_the_requested_samples_are_read(project: Project) -> None:
+    """An endless callable has ``samples`` samples in each pass, and no further one is requested of it."""
     project.module("endless", ENDLESS.format(most=7))
     data = project.open("endless:samples", samples=7)
     assert data.count == len(list(data.sample_digests())) == 7
@@ -124,7 +124,7 @@ def test_no_more_is_read_than_was_asked_for(project: Project) -> None:
 def test_a_callable_without_end_is_given_up(
     project: Project, monkeypatch: pytest.MonkeyPatch, name: str, most: int
 ) -> None:
-    """Without ``samples`` the message says to set them; neither time nor memory is spent on more."""
+    """Without ``samples`` an endless callable is refused at a limit of samples or bytes, with advice to set it."""
     monkeypatch.setattr(user_code, name, most)
     project.module("endless", ENDLESS.format(most=60))
     with pytest.raises(UserError, match="has not ended: model m: set samples"):
@@ -140,16 +140,16 @@ def test_a_callable_without_end_is_given_up(
     ],
     ids=["random", "longer", "used-up"],
 )
-def test_other_samples_in_another_pass_are_noticed(project: Project, body: str) -> None:
-    """Reference and engine must see the same samples, so a source that changes is refused."""
+def test_different_samples_in_another_pass_are_refused(project: Project, body: str) -> None:
+    """A source that gives other samples in another pass is refused: reference and engine need the same ones."""
     project.module("shaky", body)
     data = project.open("shaky:samples")
     with pytest.raises(UserError, match="differs from the pass before"):
         list(data.batches(2))
 
 
-def test_imports_are_from_beside_the_config(project: Project) -> None:
-    """The config's folder is on the path while importing, and gone from it after."""
+def test_modules_are_imported_from_the_configs_folder(project: Project) -> None:
+    """The config's folder is on ``sys.path`` only during the import."""
     project.module("good", GOOD)
     before = list(sys.path)
     loaded = load_callable("good:samples", project.root, model="m", where="hil.toml:3")
@@ -165,7 +165,7 @@ def test_a_module_of_the_same_name_is_refused(project: Project) -> None:
 
 
 def test_a_folder_of_images(project: Project) -> None:
-    """Files in the order of their names; what preprocessed them is recorded by digest and part of the digest."""
+    """Images are read in the order of their names; the digest includes that of the preprocessing code."""
     project.module("reading", READ)
     images(project, "b.png", "a.png", ".hidden.png")
     data = project.open("images", preprocess="reading:read")
@@ -178,8 +178,8 @@ def test_a_folder_of_images(project: Project) -> None:
     assert project.open("images", preprocess="reading2:read").digest != first
 
 
-def test_sub_folders_are_the_truth(project: Project) -> None:
-    """Sorted names of sub-folders are classes 0, 1, …; a file beside them has none and is refused."""
+def test_sub_folders_are_the_labels(project: Project) -> None:
+    """The sorted sub-folders are classes 0, 1, …; a file next to them is refused."""
     project.module("reading", READ)
     images(project, "dog/1.png", "cat/2.png", "cat/1.png")
     data = project.open("images", preprocess="reading:read")
@@ -191,7 +191,7 @@ def test_sub_folders_are_the_truth(project: Project) -> None:
 
 
 def test_an_empty_folder_holds_zero_samples(project: Project) -> None:
-    """Nothing is judged on nothing."""
+    """An empty folder is refused, as is a folder without ``preprocess``."""
     project.module("reading", READ)
     (project.root / "images").mkdir()
     with pytest.raises(UserError, match="holds zero samples"):

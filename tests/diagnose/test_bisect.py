@@ -53,20 +53,20 @@ def test_a_changed_constant_is_found_at_its_node(
 ) -> None:
     """Only the node that reads the constant is named, with the kind of change, although later tensors differ too."""
     model = net(tmp_path, norm=True)
-    found = diagnose(model, with_constant(model, constant, change), feeds(), "fp32")
-    assert [one.seen.node.name for one in found.culprits] == [named]
-    assert found.culprits[0].cause is cause
-    assert found.culprits[0].after == pytest.approx(0, abs=1e-6)  # correcting that tensor corrects the outputs
-    assert found.culprits[0].before == max(found.outputs.values()) > 0
+    diagnosis = diagnose(model, with_constant(model, constant, change), feeds(), "fp32")
+    assert [one.seen.node.name for one in diagnosis.culprits] == [named]
+    assert diagnosis.culprits[0].cause is cause
+    assert diagnosis.culprits[0].after == pytest.approx(0, abs=1e-6)  # correcting that tensor corrects the outputs
+    assert diagnosis.culprits[0].before == max(diagnosis.outputs.values()) > 0
 
 
-def test_introducing_is_distinguished_from_passing_on(tmp_path: Path) -> None:
+def test_nodes_that_pass_an_error_on_are_not_accused(tmp_path: Path) -> None:
     """In the whole engine every tensor after the fault differs; run alone, only the faulty node does."""
     model = net(tmp_path)
-    found = diagnose(model, with_constant(model, "kernel", one_weight), feeds(), "fp32")
-    assert found.first is not None
-    assert found.first.node.name == "conv"
-    behind = [one for one in found.grown if one.node.name != "conv"]
+    diagnosis = diagnose(model, with_constant(model, "kernel", one_weight), feeds(), "fp32")
+    assert diagnosis.first is not None
+    assert diagnosis.first.node.name == "conv"
+    behind = [one for one in diagnosis.grown if one.node.name != "conv"]
     assert behind
     assert all(one.alone <= one.bound < one.whole for one in behind)
 
@@ -106,9 +106,9 @@ def test_fp16_overflow_is_found(tmp_path: Path) -> None:
     """The node whose values exceed FP16 is named with its range, and not the correct nodes after it."""
     model = with_constant(net(tmp_path), "kernel", lambda a: a * 1e5)
     model = with_constant(model, "dense", lambda a: a * 1e-5)
-    found = diagnose(model, in_fp16(model), feeds(), "fp16")
-    assert (found.culprits[0].seen.node.name, found.culprits[0].cause) == ("conv", Cause.OVERFLOW)
-    assert "65504" in found.culprits[0].evidence[0]
+    diagnosis = diagnose(model, in_fp16(model), feeds(), "fp16")
+    assert (diagnosis.culprits[0].seen.node.name, diagnosis.culprits[0].cause) == ("conv", Cause.OVERFLOW)
+    assert "65504" in diagnosis.culprits[0].evidence[0]
 
 
 def narrow(model: onnx.ModelProto, fed: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,11 +141,11 @@ def test_an_overflow_inside_the_engine_is_not_a_wrong_fusion(tmp_path: Path, fac
     """If each node alone and the marked engine are right, the first tensor that FP16 cannot hold is named."""
     model = with_constant(net(tmp_path), "kernel", lambda a: a * factor)
     model = with_constant(model, "dense", lambda a: a / factor)
-    found = diagnose(model, model, feeds(), "fp16", narrow)
+    diagnosis = diagnose(model, model, feeds(), "fp16", narrow)
     if factor == 1e3:
-        assert not found.culprits, list(sentences.lines(found))
+        assert not diagnosis.culprits, list(sentences.lines(diagnosis))
         return
-    (culprit,) = found.culprits
+    (culprit,) = diagnosis.culprits
     assert (culprit.seen.node.name, culprit.cause) == ("conv", Cause.OVERFLOW)
     assert "FP16 ends at 65504" in culprit.evidence[0]
     assert culprit.before == math.inf
@@ -169,9 +169,9 @@ def test_a_wrong_scale_is_found_at_its_tensor(tmp_path: Path, factor: float, cau
         if one.name in wrong:
             scaled = numpy_helper.to_array(one) * np.float32(factor)
             suspect.graph.initializer.append(numpy_helper.from_array(scaled, wrong[one.name]))
-    found = diagnose(model, suspect, feeds(), "int8")
-    assert (found.culprits[0].seen.tensor, found.culprits[0].cause) == (tensor, cause)
-    assert "covers" in found.culprits[0].evidence[0]
+    diagnosis = diagnose(model, suspect, feeds(), "int8")
+    assert (diagnosis.culprits[0].seen.tensor, diagnosis.culprits[0].cause) == (tensor, cause)
+    assert "covers" in diagnosis.culprits[0].evidence[0]
 
 
 @pytest.mark.parametrize("norm", [False, True])
@@ -180,11 +180,11 @@ def test_a_correct_engine_has_no_culprit(tmp_path: Path, precision: str, norm: b
     """Errors from rewriting, rounding and quantizing a correct graph are not a fault."""
     model = net(tmp_path, norm=norm)
     suspect = in_int8(model, samples(16)) if precision == "int8" else MAKE[precision](model)
-    found = diagnose(model, suspect, feeds(), precision)
-    assert not found.culprits, list(sentences.lines(found))
-    assert found.looked_at
-    assert sentences.sentence(found) == ""
-    assert "no node is at fault" in sentences.verdict(found)
+    diagnosis = diagnose(model, suspect, feeds(), precision)
+    assert not diagnosis.culprits, list(sentences.lines(diagnosis))
+    assert diagnosis.looked_at
+    assert sentences.sentence(diagnosis) == ""
+    assert "no node is at fault" in sentences.verdict(diagnosis)
 
 
 def test_all_outputs_are_examined(tmp_path: Path) -> None:
@@ -197,9 +197,9 @@ def test_all_outputs_are_examined(tmp_path: Path) -> None:
     weights = {"a": np.array([1, 2, 3], np.float32), "b": np.array([4, 5, 6], np.float32)}
     model = onnx.load(str(write(tmp_path / "two.onnx", nodes, shape, {"one": shape["x"], "two": shape["x"]}, weights)))
     suspect = with_constant(model, "b", lambda array: array[::-1])
-    found = diagnose(model, suspect, {"x": np.ones((2, 3), np.float32)}, "fp32")
-    assert found.outputs["one"] == 0 < found.outputs["two"]
-    assert [one.seen.node.name for one in found.culprits] == ["second"]
+    diagnosis = diagnose(model, suspect, {"x": np.ones((2, 3), np.float32)}, "fp32")
+    assert diagnosis.outputs["one"] == 0 < diagnosis.outputs["two"]
+    assert [one.seen.node.name for one in diagnosis.culprits] == ["second"]
 
 
 def branching(folder: Path, factor: float) -> onnx.ModelProto:
@@ -220,9 +220,9 @@ def branching(folder: Path, factor: float) -> onnx.ModelProto:
 
 def test_control_flow_is_one_node(tmp_path: Path) -> None:
     """A fault inside a body is reported at the outer node, with a note that bodies are not examined."""
-    found = diagnose(branching(tmp_path, 2), branching(tmp_path, 3), {"x": np.ones((2, 3), np.float32)}, "fp32")
-    assert [one.seen.node.name for one in found.culprits] == ["branch"]
-    assert any("bodies of branch" in note for note in found.notes)
+    diagnosis = diagnose(branching(tmp_path, 2), branching(tmp_path, 3), {"x": np.ones((2, 3), np.float32)}, "fp32")
+    assert [one.seen.node.name for one in diagnosis.culprits] == ["branch"]
+    assert any("bodies of branch" in note for note in diagnosis.notes)
 
 
 def fusing(model: onnx.ModelProto, fed: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,10 +240,10 @@ def fusing(model: onnx.ModelProto, fed: Mapping[str, Any]) -> dict[str, Any]:
 def test_a_wrong_fusion_that_marking_prevents_is_bisected(tmp_path: Path) -> None:
     """If each node alone and the marked engine are right, bisection finds the mark that fixes the outputs."""
     model = net(tmp_path)
-    found = diagnose(model, model, feeds(), "fp32", fusing)
-    (culprit,) = found.culprits
+    diagnosis = diagnose(model, model, feeds(), "fp32", fusing)
+    (culprit,) = diagnosis.culprits
     assert (culprit.seen.node.name, culprit.cause) == ("conv", Cause.FUSION)
-    assert max(found.outputs.values()) > 0.01 > max(found.marked.values())
+    assert max(diagnosis.outputs.values()) > 0.01 > max(diagnosis.marked.values())
     assert culprit.after == pytest.approx(0, abs=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""Seals are made with one key for each user, which is created once and stored in no cache."""
+"""Seals are made with one key for each user, which is created once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_seal_is_of_all_facts_and_of_this_users_key(tmp_path: Path, monkeypatc
 
 
 def test_a_key_that_cannot_be_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process recognizes its own seals, and no other process does."""
+    """Without a stored key, a process recognizes only its own seals."""
     (tmp_path / "pytest-hil").write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     sealed = sealing.seal({})

@@ -1,6 +1,6 @@
 """Feeds mutated configs to the reader: ``python -m tests.fuzz.config [--configs 10000] [--seed 0]``.
 
-Each one must be loaded or refused with UserError, within two seconds; anything else ends the run with its text.
+Each must be loaded or refused with ``UserError`` within two seconds; anything else ends the run with the config's text.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def mutate(rng: random.Random) -> bytes:
 def fuzz(configs: int, seed: int) -> dict[str, int]:
     """Load ``configs`` mutated configs and return how many were loaded and refused. Raises any unexpected error."""
     rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
-    told: Counter[str] = Counter(loaded=0, refused=0)
+    counts: Counter[str] = Counter(loaded=0, refused=0)
     with TemporaryDirectory() as folder:
         path = project(Path(folder))
         for _ in range(configs):
@@ -159,9 +159,9 @@ def fuzz(configs: int, seed: int) -> dict[str, int]:
             began = time.monotonic()
             try:
                 load(path)
-                told["loaded"] += 1
+                counts["loaded"] += 1
             except UserError as error:
-                told["refused"] += 1
+                counts["refused"] += 1
                 if "hil.toml" not in str(error):
                     raise AssertionError(f"names no file: {error}: {data!r}") from error
             except BaseException:
@@ -169,7 +169,7 @@ def fuzz(configs: int, seed: int) -> dict[str, int]:
                 raise
             if time.monotonic() - began > SLOW_SECONDS:
                 raise TimeoutError(f"took {time.monotonic() - began:.1f} s: {data!r}")
-    return dict(told)
+    return dict(counts)
 
 
 def main() -> None:
@@ -177,8 +177,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--configs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    print(f"{given.configs} configs: {fuzz(given.configs, given.seed)}")
+    arguments = parser.parse_args()
+    print(f"{arguments.configs} configs: {fuzz(arguments.configs, arguments.seed)}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Feeds damaged and edited reports to the reader: ``python -m tests.fuzz.report --count 10000``.
 
-Each answer must be a report or a ``UserError``, within a second, and never a better decision than
-the report had before it was damaged.
+Each must be read or refused with ``UserError`` within a second, and damage must never improve the decision.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ ODD_VALUES: tuple[Any, ...] = (
 )
 
 
-class Fault(Exception):  # noqa: N818 - a finding of the fuzzer, told and counted
+class Fault(Exception):  # noqa: N818 - a finding of the fuzzer, not an error of it
     """The reader crashed, or reported a better decision than the original."""
 
 
@@ -101,7 +100,7 @@ MUTATIONS: tuple[Mutation, ...] = (flip, put, cut, repeat, nest, swap, swap, swa
 
 def answer(data: bytes) -> str | None:
     """Return the decision that the reader reports, ``None`` if it refuses the report. Raises ``Fault``."""
-    begun = time.monotonic()
+    began = time.monotonic()
     try:
         report = parse(data)
         verify(report)
@@ -112,7 +111,7 @@ def answer(data: bytes) -> str | None:
     except Exception as error:
         raise Fault(f"{type(error).__name__}: {error}") from error
     finally:
-        if time.monotonic() - begun > SLOWEST:
+        if time.monotonic() - began > SLOWEST:
             raise Fault(f"took more than {SLOWEST} s")
     return report.decision
 
@@ -130,20 +129,20 @@ def fuzz(count: int, seed: int) -> int:
         mutation = chance.choice(MUTATIONS)
         mutation(data, chance)
         try:
-            found = answer(bytes(data))
-            _no_better(found, good, mutation)
+            decision = answer(bytes(data))
+            _no_better(decision, good, mutation)
         except Fault as fault:
-            kept = Path(tempfile.gettempdir()) / f"hil-fuzz-report-{seed}-{number}.json"
-            kept.write_bytes(data)
-            raise Fault(f"case {number} of seed {seed}: {fault}: kept as {kept}") from fault
-        refused += found is None
+            path = Path(tempfile.gettempdir()) / f"hil-fuzz-report-{seed}-{number}.json"
+            path.write_bytes(data)
+            raise Fault(f"case {number} of seed {seed}: {fault}: stored as {path}") from fault
+        refused += decision is None
     return refused
 
 
-def _no_better(found: str | None, good: int, mutation: Mutation) -> None:
+def _no_better(decision: str | None, good: int, mutation: Mutation) -> None:
     """Raise ``Fault`` if damage improved the decision. Only ``swap``, which recomputes the digest, may improve it."""
-    if GOODNESS[found] > good and mutation is not swap:
-        raise Fault(f"{mutation.__name__} made the decision {found}")
+    if GOODNESS[decision] > good and mutation is not swap:
+        raise Fault(f"{mutation.__name__} made the decision {decision}")
 
 
 def main() -> int:
@@ -151,13 +150,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     try:
-        refused = fuzz(given.count, given.seed)
+        refused = fuzz(arguments.count, arguments.seed)
     except Fault as fault:
         print(fault)
         return 1
-    print(f"{given.count} mutated reports: {refused} refused, {given.count - refused} read, no crash, no hang")
+    print(f"{arguments.count} mutated reports: {refused} refused, {arguments.count - refused} read, no crash, no hang")
     return 0
 
 

@@ -1,8 +1,8 @@
-"""Changes one byte in what was signed: ``python -m tests.fuzz.tamper --count 10000``.
+"""Changes one byte of a signed file: ``python -m tests.fuzz.tamper --count 10000``.
 
-Report, engine, model, calibration cache and bundle take turns. Each change must be refused by ``hil verify`` with one
-message. So that a reader who looks at the report alone is not deceived either, a changed report that the reader takes
-nevertheless (a space for a line's end) must be the same report, with the same decision.
+Report, engine, model, calibration cache and bundle take turns. ``hil verify`` must refuse each change with one message.
+A changed report may still be readable without its signature (a space for a line end), but then its content must be
+unchanged.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ def prepare(folder: Path) -> Case:
 
 
 def attempt(case: Case, kind: str, chance: random.Random) -> str | None:
-    """Change one byte of one file, verify, and restore it; return what went wrong, empty if nothing did."""
+    """Change one byte of one file, verify, and restore it; return the problem, ``None`` if there is none."""
     path = _file(case, kind)
     good = path.read_bytes()
     bad = bytearray(good)
     where = chance.randrange(len(bad))
     bad[where] ^= chance.randrange(1, 256)
-    told = f"{kind}: byte {where} from {good[where]:#04x} to {bad[where]:#04x}"
+    change = f"{kind}: byte {where} from {good[where]:#04x} to {bad[where]:#04x}"
     try:
         path.write_bytes(bad)
         if _verified(case) is None:
-            return f"{told}: verified nevertheless"
-        return f"{told}: read as another report" if kind == "report" and _deceives(good, bytes(bad)) else None
+            return f"{change}: verified nevertheless"
+        return f"{change}: read as another report" if kind == "report" and _deceives(good, bytes(bad)) else None
     except Exception as error:  # noqa: BLE001 - anything but a UserError is the finding
-        return f"{told}: {type(error).__name__}: {error}"
+        return f"{change}: {type(error).__name__}: {error}"
     finally:
         path.write_bytes(good)
 
@@ -72,11 +72,11 @@ def _verified(case: Case) -> str | None:
 def _deceives(good: bytes, bad: bytes) -> bool:
     """Return whether the reader accepts the changed report and its content differs."""
     try:
-        found = parse(bad)
-        judge_again(found)
+        report = parse(bad)
+        judge_again(report)
     except UserError:
         return False
-    return found != parse(good)
+    return report != parse(good)
 
 
 def main() -> int:
@@ -84,19 +84,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=10_000, metavar="N", help="how many bytes to change")
     parser.add_argument("--seed", type=int, default=None, help="repeat a run")
-    given = parser.parse_args()
-    seed = random.SystemRandom().randrange(2**32) if given.seed is None else given.seed
+    arguments = parser.parse_args()
+    seed = random.SystemRandom().randrange(2**32) if arguments.seed is None else arguments.seed
     chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
     start, faults = time.monotonic(), 0
     with tempfile.TemporaryDirectory() as folder:
         case = prepare(Path(folder))
-        for number in range(given.count):
+        for number in range(arguments.count):
             problem = attempt(case, KINDS[number % len(KINDS)], chance)
             if problem is not None:
                 faults += 1
                 print(problem)
     took = time.monotonic() - start
-    print(f"{given.count} bytes changed with seed {seed} in {took:.0f} s: {faults} not refused")
+    print(f"{arguments.count} bytes changed with seed {seed} in {took:.0f} s: {faults} not refused")
     return 1 if faults else 0
 
 

@@ -1,6 +1,6 @@
 """Feeds mutated frames to the reader: ``python -m tests.fuzz.wire [--frames 100000] [--seed 0]``.
 
-Every one must be read or refused with WireError, within a second; anything else ends the run with its bytes.
+Each must be read or refused with ``WireError`` within a second; anything else ends the run with the frame's bytes.
 """
 
 from __future__ import annotations
@@ -113,21 +113,21 @@ def read(data: bytes) -> None:
 def fuzz(frames: int, seed: int) -> dict[str, Any]:
     """Read ``frames`` mutated frames and return how many were accepted and refused. Raises any unexpected error."""
     rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
-    told: Counter[str] = Counter(read=0, refused=0)
+    counts: Counter[str] = Counter(read=0, refused=0)
     for _ in range(frames):
         data = mutate(rng)
         began = time.monotonic()
         try:
             read(data)
-            told["read"] += 1
+            counts["read"] += 1
         except wire.WireError:
-            told["refused"] += 1
+            counts["refused"] += 1
         except BaseException:
             print(f"the frame that did it: {data!r}", file=sys.stderr)
             raise
         if time.monotonic() - began > SLOW_SECONDS:
             raise TimeoutError(f"took {time.monotonic() - began:.1f} s: {data[:200]!r}")
-    return dict(told)
+    return dict(counts)
 
 
 def main() -> None:
@@ -135,8 +135,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    print(f"{given.frames} frames: {fuzz(given.frames, given.seed)}")
+    arguments = parser.parse_args()
+    print(f"{arguments.frames} frames: {fuzz(arguments.frames, arguments.seed)}")
 
 
 if __name__ == "__main__":

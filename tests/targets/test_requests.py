@@ -48,16 +48,16 @@ def feeds(count: int, rows: int = 2) -> list[dict[str, Any]]:
 def test_answers_come_in_the_order_of_the_feeds(worker: EngineWorker) -> None:
     """Pipelined inferences give the same outputs as sequential ones, bit for bit, for any number of feeds."""
     for count in (0, 1, 2, 300):
-        alone = [worker.run(feed) for feed in feeds(count)]
-        many = list(worker.run_many(iter(feeds(count))))
-        assert len(many) == count
-        for (one,), (other,) in zip(alone, many, strict=True):
+        sequential = [worker.run(feed) for feed in feeds(count)]
+        pipelined = list(worker.run_many(iter(feeds(count))))
+        assert len(pipelined) == count
+        for (one,), (other,) in zip(sequential, pipelined, strict=True):
             assert one[0] == other[0]
             assert one[1].tobytes() == other[1].tobytes()
 
 
 def test_feeds_may_share_a_buffer(worker: EngineWorker) -> None:
-    """Each feed is sent before the next is taken, so that a generator may reuse one array."""
+    """Each feed is sent before the next one is requested, so that a generator may reuse one array."""
     buffer = np.zeros((2, 4), np.float32)
 
     def filled() -> Iterator[dict[str, Any]]:
@@ -65,8 +65,8 @@ def test_feeds_may_share_a_buffer(worker: EngineWorker) -> None:
             buffer[:] = number
             yield {"x": buffer}
 
-    for (expected,), (got,) in zip(worker.run_many(feeds(100)), worker.run_many(filled()), strict=True):
-        assert expected[1].tobytes() == got[1].tobytes()
+    for (expected,), (actual,) in zip(worker.run_many(feeds(100)), worker.run_many(filled()), strict=True):
+        assert expected[1].tobytes() == actual[1].tobytes()
 
 
 def test_a_refused_feed_is_an_error_in_its_place(worker: EngineWorker) -> None:
@@ -153,7 +153,7 @@ def test_large_feeds_and_large_answers_flow_both_ways(worker: EngineWorker) -> N
     assert received == 12
 
 
-def test_a_slow_engine_gets_few_ahead() -> None:
+def test_a_slow_engine_has_few_requests_in_flight() -> None:
     """At most about a second of work is in flight, so that a request after an abandoned stream waits no longer."""
     began, sent = time.monotonic(), []
 
@@ -173,7 +173,7 @@ def test_a_slow_engine_gets_few_ahead() -> None:
     assert max(ahead) <= 7
 
 
-def test_a_dead_worker_ends_a_stream(agent: AgentClient, worker: EngineWorker) -> None:
+def test_a_killed_worker_ends_a_stream(agent: AgentClient, worker: EngineWorker) -> None:
     """The answers before the worker's death arrive, then ``WorkerLost``; the agent stays usable."""
     stream = worker.run_many(feeds(100_000))
     for _ in range(10):
@@ -185,7 +185,7 @@ def test_a_dead_worker_ends_a_stream(agent: AgentClient, worker: EngineWorker) -
     assert agent.probe()["cores"] >= 1
 
 
-def test_a_dead_agent_ends_a_stream(agent: AgentClient, worker: EngineWorker) -> None:
+def test_a_killed_agent_ends_a_stream(agent: AgentClient, worker: EngineWorker) -> None:
     """The loss of the agent is one message for the stream and for every later call."""
     stream = worker.run_many(feeds(100_000))
     next(stream)
@@ -197,7 +197,7 @@ def test_a_dead_agent_ends_a_stream(agent: AgentClient, worker: EngineWorker) ->
 
 
 def test_a_slow_caller(worker: EngineWorker) -> None:
-    """An answer that the caller has not taken yet blocks neither the agent nor other requests."""
+    """An answer that the caller has not read yet blocks neither the agent nor other requests."""
     stream = worker.run_many(feeds(64, rows=20_000))
     next(stream)
     time.sleep(0.5)

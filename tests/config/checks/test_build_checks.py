@@ -54,14 +54,14 @@ def write(folder: Path, text: str) -> Path:
         (f'{CALIBRATED}route = "implicit"\nexclude_nodes = ["x"]', "cannot exclude nodes"),
     ],
 )
-def test_what_no_builder_can_do_is_a_mistake(tmp_path: Path, text: str, message: str) -> None:
+def test_an_impossible_setting_is_refused(tmp_path: Path, text: str, message: str) -> None:
     """An impossible setting is reported with its line when the config is loaded."""
     with pytest.raises(UserError) as caught:
         load(write(tmp_path, text + "\n"))
     assert message in str(caught.value)
 
 
-def test_a_mistake_of_the_model_is_told_once(tmp_path: Path) -> None:
+def test_a_mistake_of_the_model_is_reported_once(tmp_path: Path) -> None:
     """A mistake that a target inherits from the model is reported once."""
     with pytest.raises(UserError) as caught:
         load(write(tmp_path, 'build.workspace = "0 B"\non.cpu.build.optimization_level = 3\n'))
@@ -81,7 +81,7 @@ def test_a_mistake_of_the_model_is_told_once(tmp_path: Path) -> None:
         'on.cpu = { engine = "x.plan", precisions = ["int8"] }',
     ],
 )
-def test_what_can_be_built_is_let_through(tmp_path: Path, text: str) -> None:
+def test_a_supported_setting_is_accepted(tmp_path: Path, text: str) -> None:
     """Settings that TensorRT supports are accepted."""
     assert not [one for one in load(write(tmp_path, text + "\n")).warnings if "on.cpu" not in one]
 
@@ -94,7 +94,7 @@ def test_what_can_be_built_is_let_through(tmp_path: Path, text: str) -> None:
         ("on.cpu.limits.dla_fallback = 0", "on.cpu.limits.dla_fallback: no engine"),
     ],
 )
-def test_a_limit_that_nothing_can_meet_is_told(tmp_path: Path, text: str, key: str) -> None:
+def test_a_limit_without_an_engine_is_a_warning(tmp_path: Path, text: str, key: str) -> None:
     """A limit on INT8 layers or DLA fallback that no engine can meet is a warning."""
     (warning,) = load(write(tmp_path, text + "\n")).warnings
     assert key in warning

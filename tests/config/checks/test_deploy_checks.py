@@ -64,7 +64,7 @@ def test_what_a_robot_needs(tmp_path: Path) -> None:
         ({"restart_in": '"5 s"'}, "did you mean 'restart"),
     ],
 )
-def test_a_slip_is_told_with_its_line(tmp_path: Path, keys: dict[str, str | None], message: str) -> None:
+def test_an_impossible_value_has_its_line(tmp_path: Path, keys: dict[str, str | None], message: str) -> None:
     """An impossible value is refused when the config is loaded."""
     with pytest.raises(UserError, match=rf"hil\.toml:\d+: (?s:.*){message}"):
         config(tmp_path, **keys)

@@ -45,7 +45,7 @@ def write(folder: Path, text: str) -> Path:
         ("[measure]\nruns = 0", "measure.runs: must be at least 1: got 0"),
     ],
 )
-def test_a_slip_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+def test_an_impossible_limit_has_its_line(tmp_path: Path, text: str, message: str) -> None:
     """A limit that cannot be judged is refused when the config is loaded, with a valid alternative."""
     with pytest.raises(UserError) as caught:
         load(write(tmp_path, text + "\n"))
@@ -60,7 +60,7 @@ def test_a_rate_of_one_target_is_enough_for_its_limits(tmp_path: Path) -> None:
     assert model.limits.paced.streak == 2
 
 
-def test_limits_that_no_time_is_given_for_are_warned_of(tmp_path: Path) -> None:
+def test_limits_that_need_more_time_are_a_warning(tmp_path: Path) -> None:
     """Paced limits that need more releases than ``measure.paced`` allows are a warning: 0.1 % needs 4603 releases."""
     text = 'run.rate = "10 fps"\nlimits.paced = { missed = "0.1 %", p99 = "50 ms" }\n'
     (warning,) = load(write(tmp_path, text)).warnings

@@ -70,7 +70,7 @@ def test_every_limit_declares_what_can_be_reached() -> None:
 
 @pytest.mark.parametrize("keys", EDGES, ids=".".join)
 @pytest.mark.parametrize("place", ["", "on.cpu."])
-def test_a_limit_that_nothing_misses_is_refused(tmp_path: Path, keys: Keys, place: str) -> None:
+def test_a_limit_that_every_model_meets_is_refused(tmp_path: Path, keys: Keys, place: str) -> None:
     """A value at the edge or past it is refused with key, line, reason and example, also for one target."""
     reach = EDGES[keys]
     assert reach.edge is not None
@@ -95,7 +95,7 @@ def test_a_limit_that_nothing_misses_is_refused(tmp_path: Path, keys: Keys, plac
         ('[targets.b]\nreserve_memory = "0 B"', "targets.b.reserve_memory"),
     ],
 )
-def test_so_is_a_criterion_elsewhere(tmp_path: Path, text: str, where: str) -> None:
+def test_other_criteria_have_ranges_too(tmp_path: Path, text: str, where: str) -> None:
     """The keys of the gate, of a baseline, of a board's state and of a policy file are checked too."""
     assert f" {where}: " in refused(tmp_path, MODEL + text + "\n")
     if text.startswith("[gate]"):
@@ -104,7 +104,7 @@ def test_so_is_a_criterion_elsewhere(tmp_path: Path, text: str, where: str) -> N
             load_policy(tmp_path / "policy.toml")
 
 
-def test_the_whole_of_the_memory_takes_the_default_away(tmp_path: Path) -> None:
+def test_all_of_the_memory_removes_the_default_limit(tmp_path: Path) -> None:
     """``system_memory = "100 %"`` is allowed, because it removes the default limit of 85 %."""
     (tmp_path / "model.onnx").touch()
     (tmp_path / "hil.toml").write_text(MODEL + 'limits.system_memory = "100 %"\n')
@@ -115,7 +115,7 @@ def test_the_command_line_refuses_it(tmp_path: Path) -> None:
     """A limit that every model meets ends the run with one message and exit code 4 before any test."""
     project = Project.make(tmp_path)
     project.edit('memory = "4 GiB"', 'memory = "4 GiB"\nint8_clipping = 5')
-    found = project.run("--target=cpu", "--pyargs", "hil.suites")
-    assert found.code == int(ExitCode.USER_ERROR), found.out
-    assert "limits.int8_clipping: 500 % is more than 100 %: write e.g. '5 %'" in found.out
-    assert found.report is None
+    ran = project.run("--target=cpu", "--pyargs", "hil.suites")
+    assert ran.code == int(ExitCode.USER_ERROR), ran.out
+    assert "limits.int8_clipping: 500 % is more than 100 %: write e.g. '5 %'" in ran.out
+    assert ran.report is None

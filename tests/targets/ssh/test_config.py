@@ -56,7 +56,7 @@ def by_openssh(path: Path, host: str) -> dict[str, list[str]]:
 
 
 def expanded(files: Sequence[str], home: Path, user: str) -> list[Path]:
-    """Expand file names, which ``ssh -G`` prints as they were written."""
+    """Expand file names, because ``ssh -G`` prints them unexpanded."""
     return [Path(file.replace("~", str(home)).replace("%d", str(home)).replace("%r", user)) for file in files]
 
 
@@ -195,7 +195,7 @@ def test_addresses_of_jump_hosts(text: str, address: tuple[str | None, str, int 
 
 
 @pytest.mark.parametrize("text", ["", "me@", "jump:0", "jump:99999", "jump:x"])
-def test_no_addresses(text: str) -> None:
+def test_malformed_addresses(text: str) -> None:
     """Malformed addresses raise ``ValueError``."""
     with pytest.raises(ValueError, match=r"ProxyJump|invalid literal"):
         split_address(text)
@@ -211,7 +211,7 @@ WORDS = st.text(alphabet=string.ascii_lowercase + "*?.-", min_size=1, max_size=6
     port=st.sampled_from([22, 2222]),
     hashed=st.booleans(),
 )
-def test_known_hosts_mean_what_openssh_takes_them_for(
+def test_known_hosts_match_as_in_openssh(
     home: Path, patterns: list[tuple[str, str]], name: str, port: int, hashed: bool
 ) -> None:
     """Plain, hashed, wildcard and negated names match the same hosts as in ``ssh-keygen -F``."""
@@ -231,7 +231,7 @@ def test_known_hosts_mean_what_openssh_takes_them_for(
     assert bool(known_keys(expected, [path]).keys) == matched
 
 
-def test_lines_that_are_no_keys(home: Path) -> None:
+def test_lines_without_a_key(home: Path) -> None:
     """Comments, incomplete lines, keys under a wrong type and missing files yield no key."""
     path = home / "known"
     words = (home / ".ssh" / "id_ed25519.pub").read_text().split()
@@ -263,7 +263,7 @@ def test_files_are_relative_to_the_config_of_the_target(home: Path) -> None:
         ("Include ~nobody-of-ours/config\n", {}),
     ],
 )
-def test_the_home_folder_of_nobody(home: Path, text: str, keys: dict[str, str]) -> None:
+def test_the_home_folder_of_an_unknown_account(home: Path, text: str, keys: dict[str, str]) -> None:
     """A path in the home folder of an unknown account is a user error, in one line with the path."""
     write(home, text)
     with pytest.raises(UserError, match=r"~nobody-of-ours/\w+' is in the home folder.*not exist: on target 'board'"):

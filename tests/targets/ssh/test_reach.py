@@ -73,7 +73,7 @@ def test_the_advised_command_adds_the_key(machine: Machine) -> None:
     open_target("board", machine.spec()).start_agent().close()
 
 
-def test_a_changed_host_key_is_the_labs_error(machine: Machine, tmp_path: Path) -> None:
+def test_a_changed_host_key_is_a_lab_error(machine: Machine, tmp_path: Path) -> None:
     """A host key that differs from the known one is a lab error, which no fallback answers."""
     other = make_key(tmp_path / "other")
     words = (tmp_path / "other.pub").read_text().split()
@@ -85,7 +85,7 @@ def test_a_changed_host_key_is_the_labs_error(machine: Machine, tmp_path: Path) 
     assert not issubclass(ssh_errors.ChangedHostKey, TargetUnreachable)
 
 
-def test_a_key_of_another_type_is_no_way_around(machine: Machine, tmp_path: Path) -> None:
+def test_an_unknown_key_of_another_type_is_refused(machine: Machine, tmp_path: Path) -> None:
     """A host whose known key is of one type is not accepted with an unknown key of another type."""
     make_key(tmp_path / "other", "-t", "ecdsa", "-N", "")
     words = (tmp_path / "other.pub").read_text().split()
@@ -112,9 +112,7 @@ def test_the_known_key_is_requested(machine: Machine, serve: MakeServer, tmp_pat
         "MACs hmac-sha1\nCiphers aes128-ctr",
     ],
 )
-def test_a_server_with_nothing_but_old_algorithms(
-    machine: Machine, serve: MakeServer, tmp_path: Path, only: str
-) -> None:
+def test_a_server_with_only_old_algorithms(machine: Machine, serve: MakeServer, tmp_path: Path, only: str) -> None:
     """SHA-1 and CBC are never negotiated, whatever version of paramiko is installed."""
     rsa = make_key(tmp_path / "rsa", "-t", "rsa", "-b", "2048", "-N", "")
     machine.server = serve(only, key=rsa)
