@@ -50,7 +50,7 @@ def mirror() -> tuple[str, str]:
                 r"\w+", fields.get("Suites", "")
             ):
                 return fields["URIs"], fields["Suites"]
-    pytest.skip("apt has no Debian mirror, from which the arm64 root file system is created")
+    pytest.skip("apt has no Debian mirror, which an arm64 userland is created from")
 
 
 def userland(folder: Path) -> Path:
@@ -59,7 +59,7 @@ def userland(folder: Path) -> Path:
         pytest.skip("an arm64 userland needs root")
     for program in PROGRAMS:
         if not path_of(program):
-            pytest.skip(f"{program} is not there, which an arm64 userland needs")
+            pytest.skip(f"{program} is missing, which an arm64 userland needs")
     folder.mkdir(parents=True, exist_ok=True)
     root = folder / "arm64"
     with (folder / "arm64.lock").open("w") as lock:
@@ -72,7 +72,7 @@ def userland(folder: Path) -> Path:
     return root
 
 
-def _do(*words: str | Path) -> None:
+def _run_or_skip(*words: str | Path) -> None:
     done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False)
     if done.returncode:
         output = f"{done.stdout[-300:]}{done.stderr[-300:]}"
@@ -83,11 +83,11 @@ def _unpack(scratch: Path, root: Path) -> None:
     address, release = mirror()
     shutil.rmtree(scratch, ignore_errors=True)
     options = ("--arch=arm64", "--variant=minbase", "--include=python3", "--download-only")
-    _do(path_of("debootstrap"), *options, release, scratch, address)
+    _run_or_skip(path_of("debootstrap"), *options, release, scratch, address)
     for name in ("proc", "sys", "dev", "mnt", "tmp", SITE):
         (root / name).mkdir(parents=True)
     for package in sorted(scratch.glob("var/cache/apt/archives/*.deb")):
-        _do(path_of("dpkg-deb"), "-x", package, root)
+        _run_or_skip(path_of("dpkg-deb"), "-x", package, root)
     shutil.rmtree(scratch)
 
 
@@ -97,17 +97,17 @@ def _wheels(scratch: Path, root: Path) -> None:
     options = ["-q", "--no-deps", "--only-binary", ":all:", "--python-version", version, "-d", str(scratch)]
     for platform in PLATFORMS:
         options += ["--platform", platform]
-    _do(sys.executable, "-m", "pip", "download", "--disable-pip-version-check", *options, *WHEELS)
+    _run_or_skip(sys.executable, "-m", "pip", "download", "--disable-pip-version-check", *options, *WHEELS)
     for wheel in scratch.iterdir():
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(root / SITE)
     shutil.rmtree(scratch)
 
 
-def emulated() -> Iterator[None]:
-    """Within the context, the kernel runs arm64 programs with qemu."""
+def register_emulator() -> Iterator[None]:
+    """Let the kernel run arm64 programs with qemu until the generator is resumed."""
     if not (REGISTRY / "register").exists():
-        _do(path_of("mount"), "-t", "binfmt_misc", "binfmt_misc", REGISTRY)
+        _run_or_skip(path_of("mount"), "-t", "binfmt_misc", "binfmt_misc", REGISTRY)
     if not HANDLER.exists():
         pytest.skip(f"{HANDLER} is missing, which registers handlers for foreign programs")
     name = f"hil-aarch64-{os.getpid()}"
@@ -117,6 +117,6 @@ def emulated() -> Iterator[None]:
     (REGISTRY / name).write_text("-1", encoding="ascii")
 
 
-def within(root: Path, folder: Path, *words: str) -> list[str]:
+def command_in(root: Path, folder: Path, *words: str) -> list[str]:
     """Return the command that runs ``words`` in ``root``, with ``folder`` mounted as /mnt until the command ends."""
     return [path_of("unshare"), "-m", "sh", "-c", INSIDE, "hil", str(root), str(folder), *words]

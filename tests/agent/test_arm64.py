@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 DIGITS = Path("examples/digits")
 IMPORTS = """
 import importlib, pkgutil, platform, hil_agent
-names = [one.name for one in pkgutil.walk_packages(hil_agent.__path__, "hil_agent.") if "__main__" not in one.name]
+modules = pkgutil.walk_packages(hil_agent.__path__, "hil_agent.")
+names = [module.name for module in modules if "__main__" not in module.name]
 for name in names:
     importlib.import_module(name)
 print(platform.machine(), len(names))
@@ -36,7 +37,7 @@ def root(request: pytest.FixtureRequest) -> Iterator[Path]:
     """An arm64 root file system that can run."""
     cache = os.environ.get(CACHE)
     userland = arm64.userland(Path(cache) if cache else Path(request.config.cache.mkdir("hil-interpreters")))
-    for _ in arm64.emulated():
+    for _ in arm64.register_emulator():
         yield userland
 
 
@@ -45,7 +46,7 @@ def arm64_agent(root: Path, tmp_path: Path) -> Iterator[AgentClient]:
     """An arm64 agent that holds its target."""
     archive, digest = agent_archive(tmp_path)
     words = ("/usr/bin/python3", f"/mnt/{archive.name}", "--store", "/mnt/store")
-    with start(arm64.within(root, tmp_path, *words), "arm64", digest) as agent:
+    with start(arm64.command_in(root, tmp_path, *words), "arm64", digest) as agent:
         agent.hold("token", "tester")
         yield agent
 
@@ -54,24 +55,24 @@ def test_every_module_is_imported(root: Path, tmp_path: Path, repository: Path) 
     """Every module of the agent can be imported on arm64 with Debian's packages."""
     archive, _ = agent_archive(tmp_path)
     words = ("PYTHONPATH=/mnt/" + archive.name + ":/" + arm64.SITE, "/usr/bin/python3", "-c", IMPORTS)
-    command = arm64.within(root, tmp_path, *words)
+    command = arm64.command_in(root, tmp_path, *words)
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     modules = [path for path in (repository / "hil/agent").rglob("*.py") if path.name != "__main__.py"]
     assert done.stdout.split() == ["aarch64", str(len(modules) - 1)], done.stderr  # hil_agent itself is not walked
 
 
 def test_the_probe_reports_arm64(arm64_agent: AgentClient) -> None:
-    """The probe reports that architecture: the machine, and the versions of its own wheels."""
+    """The probe reports the emulated machine and the versions of its own wheels."""
     facts = arm64_agent.probe()
     assert facts["machine"] == "aarch64"
     assert facts["runtimes"]["onnxruntime"] == arm64.WHEELS[1].split("==")[1]
 
 
-def test_digits_are_the_same_on_arm64(arm64_agent: AgentClient, repository: Path) -> None:
-    """Arrays arrive bit for bit, and the model that is built and run on arm64 gives the same outputs as here."""
+def test_outputs_equal_this_machines(arm64_agent: AgentClient, repository: Path) -> None:
+    """Arrays arrive bit for bit, and a model that is built and run on arm64 gives this machine's outputs."""
     model, images = repository / DIGITS / "model.onnx", np.load(repository / DIGITS / "validation.npz")
-    here = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    name = here.get_inputs()[0].name
+    local = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    name = local.get_inputs()[0].name
     feeds = [{name: images[name][at : at + 1]} for at in range(32)]
     built = arm64_agent.build(arm64_agent.put_blob(model), "fp32", "onnxruntime", {}, 300)
     with arm64_agent.load(built.key, {"threads": 1}, 300) as worker:
@@ -82,6 +83,6 @@ def test_digits_are_the_same_on_arm64(arm64_agent: AgentClient, repository: Path
             np.testing.assert_array_equal(echoed, value)
         outputs = np.concatenate([worker.run(feed, 120)[0][1] for feed in feeds])
         assert worker.memory().peak_rss > 1 << 20
-    expected = np.concatenate([here.run(None, feed)[0] for feed in feeds])
+    expected = np.concatenate([local.run(None, feed)[0] for feed in feeds])
     np.testing.assert_allclose(outputs, expected, rtol=1e-3, atol=1e-4)
     np.testing.assert_array_equal(outputs.argmax(1), expected.argmax(1))

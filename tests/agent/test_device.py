@@ -56,7 +56,7 @@ def load(agent: AgentClient, streams: int) -> EngineWorker:
     return agent.load(built.key, {"streams": streams}, 60)
 
 
-def test_the_devices_clock_comes_back_with_the_hosts(agent: AgentClient) -> None:
+def test_each_sample_has_a_device_time(agent: AgentClient) -> None:
     """Each sample has a device time, which is read after the host's clock has stopped."""
     with load(agent, 1) as worker:
         timed = worker.time([FEED], **WINDOW)
@@ -81,12 +81,12 @@ def test_streams_overlap(agent: AgentClient, feeds: int) -> None:
     assert timed.warmup_runs > 0
 
 
-def test_a_series_of_streams_ends_whole(agent: AgentClient) -> None:
-    """Inferences in flight when time or number is reached are completed and counted; their slots are free again."""
+def test_inferences_in_flight_are_completed(agent: AgentClient) -> None:
+    """Inferences in flight at the end of a series are completed and counted, and their slots are free again."""
     with load(agent, 3) as worker:
-        for most in (1, 2, 7):
-            timed = worker.throughput([FEED], streams=3, warmup=0.0, seconds=60.0, min_samples=1, max_samples=most)
-            assert timed.start.size == timed.duration.size == most
+        for limit in (1, 2, 7):
+            timed = worker.throughput([FEED], streams=3, warmup=0.0, seconds=60.0, min_samples=1, max_samples=limit)
+            assert timed.start.size == timed.duration.size == limit
         assert len(worker.run(FEED)) == 1
 
 
@@ -99,7 +99,7 @@ def test_more_streams_than_loaded_are_refused(agent: AgentClient) -> None:
         worker.throughput([FEED], streams=3, **WINDOW)
 
 
-def test_layers_and_nodes_come_back_bounded(agent: AgentClient) -> None:
+def test_long_layer_names_are_cut(agent: AgentClient) -> None:
     """A very long layer name is cut; loading reports where the engine runs and its facts."""
     with load(agent, 1) as worker:
         assert worker.executed_on == {"kind": "gpu", "name": "Make-believe", "sm": "8.7"}

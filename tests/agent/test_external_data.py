@@ -71,10 +71,10 @@ def _run(agent: AgentClient, model: Path) -> Any:
         worker.close()
 
 
-def test_wherever_the_weights_are_named(agent: AgentClient, tmp_path: Path) -> None:
+def test_shared_weights_and_weights_of_a_subgraph(agent: AgentClient, tmp_path: Path) -> None:
     """Models that share a file, and one with weights in a subgraph, are built, loaded and run on the target."""
-    for make, expected in ((_add, 1 + WEIGHTS), (_multiply, WEIGHTS), (_branch, 1 + WEIGHTS)):
-        model = addressed(make(tmp_path / f"{make.__name__}.onnx"), tmp_path / "cache")
+    for write, expected in ((_add, 1 + WEIGHTS), (_multiply, WEIGHTS), (_branch, 1 + WEIGHTS)):
+        model = addressed(write(tmp_path / f"{write.__name__}.onnx"), tmp_path / "cache")
         np.testing.assert_array_equal(_run(agent, model), expected)
 
 
@@ -84,14 +84,14 @@ def test_a_constant_of_a_local_function(agent: AgentClient, tmp_path: Path) -> N
     np.testing.assert_array_equal(_run(agent, model), 1 + WEIGHTS)
 
 
-def test_a_damaged_file_is_found_before_a_build_and_a_load(agent: AgentClient, tmp_path: Path, store: Path) -> None:
+def test_damaged_weights_fail_a_build_and_a_load(agent: AgentClient, tmp_path: Path, store: Path) -> None:
     """Weights are hashed before each build and load, even if the engine is already in the store."""
     model = addressed(_add(tmp_path / "m.onnx"), tmp_path / "cache")
     digest, external = agent.put_model(model)
     built = agent.build(digest, "fp32", "onnxruntime", {}, 60, external=external)
     assert built.digest == digest
     blob = store / "blobs" / external[0]
-    for again in (
+    for request in (
         lambda: agent.load(built.key, {}, 60),
         lambda: agent.build(digest, "fp32", "onnxruntime", {}, 60, external=external),
     ):
@@ -99,11 +99,11 @@ def test_a_damaged_file_is_found_before_a_build_and_a_load(agent: AgentClient, t
         content[100] ^= 1
         blob.write_bytes(content)
         with pytest.raises(LabError, match="was damaged in the store and has been deleted"):
-            again()
+            request()
         agent.put_model(model)
 
 
-def test_a_build_without_its_weights(agent: AgentClient, tmp_path: Path) -> None:
+def test_a_build_without_its_weights_fails(agent: AgentClient, tmp_path: Path) -> None:
     """A build fails if its external data is not listed, or is not in the store."""
     model = addressed(_add(tmp_path / "m.onnx"), tmp_path / "cache")
     digest = agent.put_blob(model)

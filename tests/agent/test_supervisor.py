@@ -51,9 +51,9 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def all_gone(pids: list[int], within: float) -> bool:
-    """Return whether all processes have ended within ``within`` seconds."""
-    until = time.monotonic() + within
+def all_ended(pids: list[int], seconds: float) -> bool:
+    """Return whether all processes end within ``seconds``."""
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         if not any(map(is_running, pids)):
             return True
@@ -78,7 +78,7 @@ def test_no_orphan_when_the_host_is_killed(store: Path, model: Path) -> None:
     """Two seconds after SIGKILL of the host, the supervisor and its workers have ended, the busy one too."""
     process, pids = start_host(store, model)
     process.kill()
-    assert all_gone(pids, 2.0)
+    assert all_ended(pids, 2.0)
     process.communicate()
 
 
@@ -86,7 +86,7 @@ def test_no_orphan_when_the_supervisor_is_killed(store: Path, model: Path) -> No
     """Two seconds after SIGKILL of the supervisor, its workers have ended and the host has noticed."""
     process, pids = start_host(store, model)
     os.kill(pids[0], signal.SIGKILL)
-    assert all_gone(pids[1:], 2.0)
+    assert all_ended(pids[1:], 2.0)
     process.communicate(timeout=10)
     assert process.returncode == 1
 
@@ -106,7 +106,7 @@ def test_a_silent_agent_is_lost(agent: AgentClient) -> None:
     os.kill(pid, signal.SIGSTOP)
     with pytest.raises(LabError, match=r"no data was transferred for 0\.5 s"):
         agent.probe()
-    assert all_gone([pid], 2.0)
+    assert all_ended([pid], 2.0)
 
 
 def test_a_slow_request_is_not_silence(agent: AgentClient, worker: EngineWorker, feed: Feed) -> None:
@@ -121,14 +121,14 @@ def test_an_overdue_worker_is_killed(worker: EngineWorker, feed: Feed) -> None:
     os.kill(worker.pid, signal.SIGSTOP)
     with pytest.raises(WorkerLost, match=r"run took longer than its deadline of 0\.5 s; its worker .* was killed"):
         worker.run(feed, deadline=0.5)
-    assert all_gone([worker.pid], 1.0)
+    assert all_ended([worker.pid], 1.0)
     assert worker.lost
     with pytest.raises(WorkerLost, match="is gone"):
         worker.run(feed)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
-def test_a_dead_workers_signal_is_named(
+def test_the_signal_that_killed_a_worker_is_named(
     agent: AgentClient, model: Path, worker: EngineWorker, feed: Feed, number: signal.Signals
 ) -> None:
     """If a worker dies during a run, the message names the signal, and the next load works."""
@@ -141,7 +141,7 @@ def test_a_dead_workers_signal_is_named(
 
 
 def test_a_crash_shows_the_last_output(worker: EngineWorker, feed: Feed) -> None:
-    """The message of a dead worker has the end of its stderr: here, faulthandler's output."""
+    """The message about a worker that died quotes the end of its stderr, here faulthandler's output."""
     os.kill(worker.pid, signal.SIGSEGV)
     with pytest.raises(WorkerLost, match=r"its last output: .*Segmentation fault"):
         worker.run(feed)
@@ -160,11 +160,11 @@ def test_workers_show_on_the_command_line(worker: EngineWorker) -> None:
 def test_close_ends_the_worker(worker: EngineWorker) -> None:
     """Closing a worker ends its process; closing it again does nothing."""
     worker.close()
-    assert all_gone([worker.pid], 1.0)
+    assert all_ended([worker.pid], 1.0)
     worker.close()
 
 
-def test_many_workers_leave_nothing_behind(agent: AgentClient, model: Path) -> None:
+def test_repeated_loads_leak_nothing(agent: AgentClient, model: Path) -> None:
     """Loading and closing repeatedly leaks neither descriptors nor processes."""
     built = agent.build(agent.put_blob(model), "fp32", "onnxruntime", {}, 60)
     folder = Path(f"/proc/{agent.hello['pid']}/fd")
@@ -184,7 +184,7 @@ def test_heartbeats_are_for_open_requests(monkeypatch: pytest.MonkeyPatch) -> No
 
         def answer(_request: wire.Header) -> None:
             agent.host.drain()
-            agent.beat()  # none is due so soon
+            agent.beat()  # too early for a heartbeat
             monkeypatch.setattr(time, "monotonic", lambda: began + 2 * supervisor.HEARTBEAT + 60)
             agent.beat()
             agent.beat()
@@ -219,7 +219,7 @@ def test_a_malformed_frame_ends_the_agent(agent: AgentClient) -> None:
         agent.call("probe")
 
 
-def test_the_library_may_print(store: Path) -> None:
+def test_standard_output_goes_to_stderr(store: Path) -> None:
     """Whatever is printed to descriptor 1 goes to stderr and never between frames."""
     with open_target("bench", TargetSpec(store=str(store))).start_agent() as agent:
         pid = agent.hello["pid"]

@@ -50,9 +50,9 @@ TOKENS = (
 
 def seeds() -> list[str]:
     """Return the real lines that the unit tests parse value by value."""
-    from tests.agent.jetson.test_tegrastats import READ  # circular otherwise: those tests run this fuzzer
+    from tests.agent.jetson.test_tegrastats import SAMPLES  # circular otherwise: those tests run this fuzzer
 
-    return [line for line, _ in READ.values()]
+    return [line for line, _ in SAMPLES.values()]
 
 
 def flip(rng: random.Random, text: list[str]) -> None:

@@ -15,10 +15,10 @@ import onnxruntime
 
 PYTHON = "/opt/python/bin/python3"
 FULL, WITHOUT_RUNTIME, SLOW = "/opt/numpy:/opt/onnxruntime", "/opt/numpy", "/opt/slow"
-"""``PYTHONPATH`` that finds both, numpy alone, or what makes the interpreter take a minute to start."""
+"""``PYTHONPATH`` that finds both, finds numpy alone, or delays the start of the interpreter by a minute."""
 NOT_NEEDED = ("test", "idlelib", "tkinter", "ensurepip", "lib2to3", "site-packages", "__pycache__", "config-*")
 LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
-# cgroup version 1, or none that this root may write to: podman then sets no limits at all.
+# Where cgroups are of version 1 or cannot be written to, podman can only run without limits.
 ARGS = ("--cgroups=disabled", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096")
 
 

@@ -16,7 +16,7 @@ from hil.config.spec import ContainerSpec, TargetSpec
 from hil.targets.start_agent import agent_arguments
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
-ASKED = Container("docker", "nvcr.io/nvidia/l4t-tensorrt:r8.6.2-runtime", ("--runtime", "nvidia"), "python3")
+REQUESTED = Container("docker", "nvcr.io/nvidia/l4t-tensorrt:r8.6.2-runtime", ("--runtime", "nvidia"), "python3")
 MOUNTS = Mounts("/home/hil/agent.pyz", "/home/hil/store", ("/home/hil/store/tmp",))
 
 
@@ -45,7 +45,7 @@ def test_invalid_references_are_refused(name: str) -> None:
     """Anything else is rejected, above all options of the engine."""
     assert not container_spec.is_reference(name)
     with pytest.raises(Failure, match="is not an image reference"):
-        container_spec.parse(json.dumps(ASKED._replace(image=name)._asdict()))
+        container_spec.parse(json.dumps(REQUESTED._replace(image=name)._asdict()))
 
 
 @given(
@@ -64,7 +64,7 @@ def test_no_image_is_ever_an_option(name: str) -> None:
 
 @given(st.text(max_size=60) | st.recursive(st.none() | st.text(), st.lists).map(json.dumps))
 def test_invalid_descriptions_are_refused(text: str) -> None:
-    """Whatever a host sends, the error is one ``Failure``."""
+    """Whatever a host sends, the error is first ``Failure``."""
     with pytest.raises(Failure):
         container_spec.parse(text)
 
@@ -76,21 +76,21 @@ def test_invalid_descriptions_are_refused(text: str) -> None:
 def test_each_part_is_checked(wrong: dict[str, object]) -> None:
     """The engine must be docker or podman, args a list of strings, and the interpreter not an option."""
     with pytest.raises(Failure):
-        container_spec.parse(json.dumps({**ASKED._asdict(), **wrong}))
+        container_spec.parse(json.dumps({**REQUESTED._asdict(), **wrong}))
 
 
 def test_the_agent_gets_the_configured_container() -> None:
-    """The agent is started with the container of the config, word for word."""
-    spec = TargetSpec(container=ContainerSpec(engine="docker", image=ASKED.image, args=ASKED.args))
+    """The agent is started with exactly the container of the config."""
+    spec = TargetSpec(container=ContainerSpec(engine="docker", image=REQUESTED.image, args=REQUESTED.args))
     words = agent_arguments(spec)
-    assert container_spec.parse(words[words.index("--container") + 1]) == ASKED
+    assert container_spec.parse(words[words.index("--container") + 1]) == REQUESTED
     assert "--container" not in agent_arguments(TargetSpec())
 
 
 def test_the_command_is_as_documented() -> None:
     """No privileges, no network, no pull; a read-only store with writable scratch folders; the user's args last."""
     user_options = container_spec.account("docker", 1000, 1000, [44, 104])
-    order = Order(ASKED, Image(DIGEST, "27.1"), MOUNTS, tuple(user_options))
+    order = Order(REQUESTED, Image(DIGEST, "27.1"), MOUNTS, tuple(user_options))
     words = container_spec.run_words(order, "hil-1", "/home/hil/store/tmp/worker-1")
     assert " ".join(words) == (
         "docker run --rm --pull never --name hil-1 --cidfile /home/hil/store/tmp/worker-1/id --network none "
@@ -138,7 +138,7 @@ def test_a_path_that_would_be_an_option_is_refused(store: str) -> None:
 )
 def test_image_errors_are_distinguished(output: str, message: str) -> None:
     """Errors of docker and podman versions of several years are recognized."""
-    assert container_spec.image_trouble(ASKED, output).message.startswith(message)
+    assert container_spec.image_trouble(REQUESTED, output).message.startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -161,17 +161,19 @@ def test_image_errors_are_distinguished(output: str, message: str) -> None:
 def test_start_errors_are_distinguished(code: int, output: str, message: str) -> None:
     """The cause is found by exit code and output; unknown output is repeated in the message."""
     with pytest.raises(Failure, match=message):
-        raise container_spec.start_trouble(ASKED, code, output)
+        raise container_spec.start_trouble(REQUESTED, code, output)
 
 
 def test_args_are_not_reported() -> None:
     """Args may contain secrets, so only their digest is reported, which still shows that they differ."""
     libraries = {"numpy": "1", "runtimes": {"tensorrt": "10.3.0"}}
     image = Image(DIGEST, None)
-    one, other = (
-        container_spec.with_container(ASKED._replace(args=("--env", f"TOKEN={secret}")), image, libraries)["container"]
+    first, second = (
+        container_spec.with_container(REQUESTED._replace(args=("--env", f"TOKEN={secret}")), image, libraries)[
+            "container"
+        ]
         for secret in ("hunter2", "hunter3")
     )
-    assert "hunter" not in json.dumps(one)
-    assert one["args_digest"] != other["args_digest"]
-    assert one["version"] is None
+    assert "hunter" not in json.dumps(first)
+    assert first["args_digest"] != second["args_digest"]
+    assert first["version"] is None

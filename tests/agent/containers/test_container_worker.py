@@ -25,7 +25,7 @@ from hil.targets.target import open_target
 from tests.agent import models
 from tests.agent.containers import image
 from tests.agent.test_interpreters import CACHE, environment, find
-from tests.agent.test_supervisor import all_gone
+from tests.agent.test_supervisor import all_ended
 from tests.plugins.project import SUITES, Project
 from tests.targets.sshd import USER, Server, make_key
 
@@ -60,15 +60,15 @@ def podman() -> Iterator[image.Podman]:
         pytest.skip("podman with storage and a mount namespace of its own needs root")
     for program in ("podman", "unshare", "ldd", "tar"):
         if shutil.which(program) is None:
-            pytest.skip(f"{program} is not there, which containers need")
-    # Of its own and short: podman refuses a state folder of over 50 characters, and pytest's are longer under xdist.
+            pytest.skip(f"{program} is missing, which containers need")
+    # Not pytest's folder: podman refuses a state folder of over 50 characters, and pytest's are longer under xdist.
     with tempfile.TemporaryDirectory(prefix="hil-") as place:
         folder = Path(place)
-        made = image.podman(folder)
-        image.make(made, folder)
-        yield made
-        made("rm", "--all", "--force")
-        made("rmi", "--all", "--force")
+        engine = image.podman(folder)
+        image.make(engine, folder)
+        yield engine
+        engine("rm", "--all", "--force")
+        engine("rmi", "--all", "--force")
 
 
 @pytest.fixture(autouse=True)
@@ -107,9 +107,9 @@ def contained(target: Callable[..., TargetSpec], podman: image.Podman, store: Pa
     assert not list((store / "tmp").iterdir())
 
 
-def nothing_left(podman: image.Podman, within: float) -> bool:
-    """Return whether no container, running or not, is left within ``within`` seconds."""
-    until = time.monotonic() + within
+def nothing_left(podman: image.Podman, seconds: float) -> bool:
+    """Return whether no container, running or not, is left after at most ``seconds``."""
+    until = time.monotonic() + seconds
     while podman("ps", "--all", "--quiet"):
         if time.monotonic() > until:
             return False
@@ -123,7 +123,7 @@ def build(agent: AgentClient, model: Path) -> Any:
 
 
 def test_end_to_end(contained: Starts, model: Path) -> None:
-    """The host drives such a worker like any other: build, load, run, time, memory, a large tensor."""
+    """A worker in a container builds, loads, runs, times, measures memory, and takes a large tensor."""
     agent = contained()
     with agent.load(build(agent, model).key, {"threads": 1}, 60) as worker:
         assert worker.first(FEED) > 0
@@ -153,7 +153,7 @@ def test_only_the_worker_is_inside(contained: Starts, model: Path, store: Path) 
     effective = next(line for line in (proc / "status").read_text().splitlines() if line.startswith("CapEff"))
     assert int(effective.split()[1], 16) & (1 << 21) == 0, "CAP_SYS_ADMIN"
     archive = (proc / "cmdline").read_bytes().split(b"\0")[2].decode()
-    assert GpuClients("/sys", "/proc", archive)._is_own(worker.pid)  # noqa: SLF001 - who of all GPU clients is no stranger
+    assert GpuClients("/sys", "/proc", archive)._is_own(worker.pid)  # noqa: SLF001 - decides which GPU clients are the agent's
     mounts = {line.split()[4]: line.split()[5] for line in (proc / "mountinfo").read_text().splitlines()}
     assert mounts[str(store)].split(",")[0] == "ro"
     assert mounts[str(store / "tmp")].split(",")[0] == "rw"
@@ -171,22 +171,22 @@ def test_the_environment_names_the_container(contained: Starts, podman: image.Po
 
 
 def test_an_image_is_part_of_the_key(contained: Starts, podman: image.Podman, model: Path, agent: AgentClient) -> None:
-    """The image's libraries build the engine, so another image or other args, or none, give another key."""
-    beside = build(agent, model)
+    """An engine's key depends on the image and its args, since the image's libraries build the engine."""
+    uncontained = build(agent, model)
     agent.close()
-    built = [beside, build(contained(), model)]
+    built = [uncontained, build(contained(), model)]
     assert build(contained(), model).cached
     podman("tag", "hil-test:full", "hil-test:same")
     assert build(contained(image="hil-test:same"), model).cached
     podman("commit", "--quiet", podman("create", *image.ARGS, "hil-test:full", "none"), "hil-test:other")
     podman("rm", "--all", "--force")
     built += [build(contained(image="hil-test:other"), model), build(contained(extra=("--env", "A=1")), model)]
-    assert len({one.key for one in built}) == 4
-    assert not any(one.cached for one in built)
+    assert len({first.key for first in built}) == 4
+    assert not any(first.cached for first in built)
 
 
-def test_a_worker_that_dies_is_reported(contained: Starts, model: Path) -> None:
-    """The message states how the worker ended, as for any worker; the next one is fresh."""
+def test_the_end_of_a_worker_is_reported(contained: Starts, model: Path) -> None:
+    """The message states how the worker ended, and the next load starts another worker."""
     agent = contained()
     key = build(agent, model).key
     worker = agent.load(key, {}, 60)
@@ -198,14 +198,14 @@ def test_a_worker_that_dies_is_reported(contained: Starts, model: Path) -> None:
         assert fresh.run(FEED)
 
 
-def test_a_worker_that_is_late_is_killed(contained: Starts, podman: image.Podman, model: Path) -> None:
+def test_an_overdue_worker_is_killed(contained: Starts, podman: image.Podman, model: Path) -> None:
     """The deadline kills the container by its id, not only the engine's own process."""
     agent = contained()
     worker = agent.load(build(agent, model).key, {}, 60)
     os.kill(worker.pid, signal.SIGSTOP)
     with pytest.raises(WorkerLost, match=r"took longer than its deadline of 0.5 s"):
         worker.run(FEED, deadline=0.5)
-    assert all_gone([worker.pid], 0.5)
+    assert all_ended([worker.pid], 0.5)
     assert nothing_left(podman, 1.0)
     worker.close()
 
@@ -225,7 +225,7 @@ def test_no_container_outlives_its_supervisor(
         assert len(workers) == 2
         time.sleep(0.3)
         os.kill(host.pid if victim == "host" else supervisor, signal.SIGKILL)
-        assert all_gone([supervisor, *workers], 3.0)
+        assert all_ended([supervisor, *workers], 3.0)
         assert nothing_left(podman, 3.0)
         host.kill()
 
@@ -244,8 +244,8 @@ def test_no_container_outlives_its_supervisor(
     ],
     ids=["image", "engine", "python", "executable", "numpy", "option", "detached", "entry point"],
 )
-def test_what_is_missing_is_one_message(contained: Starts, keys: dict[str, Any], message: str) -> None:
-    """Whatever prevents a worker from starting is one message, and the agent goes on."""
+def test_each_obstacle_is_one_message(contained: Starts, keys: dict[str, Any], message: str) -> None:
+    """Whatever prevents a worker from starting gives one message, and the agent continues."""
     agent = contained(**keys)
     for _ in range(2):
         with pytest.raises(LabError, match=message) as caught:
@@ -254,7 +254,7 @@ def test_what_is_missing_is_one_message(contained: Starts, keys: dict[str, Any],
 
 
 def test_a_missing_runtime_is_reported(contained: Starts, model: Path) -> None:
-    """A runtime that only the machine outside the container has does not count."""
+    """A runtime that is installed outside the container but not in it is missing."""
     agent = contained(libraries=image.WITHOUT_RUNTIME)
     reason = f"image hil-test:full has no onnxruntime that {image.PYTHON} can import"
     assert agent.probe()["why_not"]["onnxruntime"] == reason
@@ -262,45 +262,45 @@ def test_a_missing_runtime_is_reported(contained: Starts, model: Path) -> None:
         build(agent, model)
 
 
-def test_giving_up_while_it_starts_leaves_nothing(contained: Starts, podman: image.Podman) -> None:
+def test_a_container_that_is_starting_is_removed(contained: Starts, podman: image.Podman) -> None:
     """If the host goes away while a container starts, the container is removed too."""
     agent = contained(libraries=image.SLOW)
 
-    def ask() -> None:
+    def probe() -> None:
         with pytest.raises(LabError):
             agent.probe()
 
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
     while not podman("ps", "--quiet"):
         time.sleep(0.1)
     agent.close()
-    asking.join(10)
-    assert not asking.is_alive()
+    thread.join(10)
+    assert not thread.is_alive()
     assert nothing_left(podman, 3.0)
 
 
 def test_no_other_process_is_accepted_as_the_worker(contained: Starts, store: Path) -> None:
-    """Another process of the same user that connects to a worker's socket is rejected by its process id."""
+    """Another process of the user that connects to a worker's socket is rejected by its process id."""
     agent = contained(libraries=image.SLOW)
     messages: list[str] = []
 
-    def ask() -> None:
+    def probe() -> None:
         with pytest.raises(LabError) as caught:
             agent.probe()
         messages.append(str(caught.value))
 
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
     while not (sockets := list(store.glob("tmp/worker-*/socket"))):
         time.sleep(0.05)
     assert sockets[0].parent.stat().st_mode & 0o077 == 0
     time.sleep(1)
     folder = os.open(sockets[0].parent, os.O_RDONLY)
-    with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as two:
-        for stranger in (one, two):
-            stranger.connect(f"/proc/self/fd/{folder}/socket")
-        asking.join(20)
+    with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
+        for client in (first, second):
+            client.connect(f"/proc/self/fd/{folder}/socket")
+        thread.join(20)
     os.close(folder)
     assert f"the process that connected as the worker ({os.getpid()}) is not in the worker's container" in messages[0]
 
@@ -339,7 +339,7 @@ def test_the_suites_across_a_network(
 def test_board_and_image_may_have_other_interpreters(
     contained: Starts, request: pytest.FixtureRequest, model: Path, version: str
 ) -> None:
-    """The agent runs on the board's interpreter, which then only needs its standard library."""
+    """The board's interpreter, which runs the agent, needs only its standard library."""
     python = find(version)
     if python is None:
         pytest.skip(f"python{version} is not installed")

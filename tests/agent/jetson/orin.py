@@ -94,7 +94,7 @@ while True:
     return program(path, body)
 
 
-def alive(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     """Return whether the process exists and is not a zombie."""
     try:
         os.kill(pid, 0)
@@ -108,6 +108,6 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def is_there(pid: int) -> bool:
+def exists(pid: int) -> bool:
     """Return whether the process exists, also as a zombie."""
     return Path(f"/proc/{pid}").exists()

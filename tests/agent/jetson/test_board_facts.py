@@ -48,9 +48,9 @@ def test_a_machine_without_any_file_has_a_reason_for_each_fact(tmp_path: Path) -
     """A missing fact is None with a reason; it is not zero, empty or read from this machine instead."""
     facts = board_facts.facts(str(tmp_path))
     reasons = facts.pop("not_readable")
-    queried_elsewhere = {"libraries", "cuinit"}
+    read_elsewhere = {"libraries", "cuinit"}
     unknown = {name for name, value in facts.items() if value is None}
-    assert unknown == set(reasons) | queried_elsewhere | {"default_power_mode"}
+    assert unknown == set(reasons) | read_elsewhere | {"default_power_mode"}
     assert set(facts) - unknown == set(EMPTY)
     assert all(reasons.values())
 
@@ -138,7 +138,7 @@ def test_ambiguous_modes_are_left_out(lines: list[str]) -> None:
 
 
 def test_masks_are_read_inside_a_mode_only() -> None:
-    """Definitions of parameters come before the modes and use the same words."""
+    """A mask in the definition of a parameter, outside any mode, is not a mode's mask."""
     text = "< PARAM TYPE=FILE NAME=X >\nTPC_POWER_GATING TPC_PG_MASK 7\n< POWER_MODEL ID=1 NAME=A >\n"
     assert nvpmodel.parse(text) == ([{"id": 1, "name": "A", "tpc_mask": None}], None)
     assert nvpmodel.parse(text + "TPC_POWER_GATING TPC_PG_MASK 0xf0 # four\n")[0][0]["tpc_mask"] == 240
@@ -179,13 +179,13 @@ def compiled(folder: Path, name: str, source: str) -> Path:
     """Compile a shared library of that name into the folder."""
     compiler = shutil.which("cc")
     if compiler is None:
-        pytest.skip("no C compiler is there")
+        pytest.skip("there is no C compiler")
     path = folder / name
     subprocess.run([compiler, "-shared", "-fPIC", "-x", "c", "-", "-o", str(path)], input=source.encode(), check=True)
     return path
 
 
-def queried(
+def answers_of(
     folder: Path, monkeypatch: pytest.MonkeyPatch, patience: float = 20.0, **other: str
 ) -> library_versions.Answers:
     """Return the answers with these libraries installed; ``other`` replaces sources by the start of their name."""
@@ -198,37 +198,37 @@ def queried(
 
 def test_versions_come_from_the_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All four numbers of TensorRT, cuDNN's version, and cuInit's result by code and name."""
-    answers, why = queried(tmp_path, monkeypatch)
+    answers, reasons = answers_of(tmp_path, monkeypatch)
     no_device = {"code": 100, "error": "CUDA_ERROR_NO_DEVICE"}
     assert answers == {"cuinit": no_device, "nvinfer": "10.3.0.30", "cudnn": "9.3.0"}
-    assert not why
+    assert not reasons
 
 
 def test_an_old_library_has_one_number(tmp_path: Path) -> None:
-    """TensorRT 8.2 has no function for each part of its version."""
+    """The version of TensorRT 8.2, which has no function for each part of it, is decoded from its one number."""
     library = compiled(tmp_path, "libnvinfer.so.8", "int getInferLibVersion(void) { return 8201; }")
     assert library_versions.nvinfer_of(ctypes.CDLL(str(library))) == "8.2.1"
 
 
 @pytest.mark.parametrize("call", ["abort", "crash"])
-def test_a_crashing_library_is_survived(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Earlier answers stay, the crash has the signal as its reason, and later questions are marked as not queried."""
+def test_a_crash_ends_only_the_library_s_own_query(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Earlier answers stay, the crash has the signal as its reason, and later queries are marked as not made."""
     body = {"abort": "abort();", "crash": "*(volatile int *)0 = 1;"}[call]
     source = f"#include <stdlib.h>\nint getInferLibVersion(void) {{ {body} return 1; }}"
-    answers, why = queried(tmp_path, monkeypatch, libnvinfer=source)
+    answers, reasons = answers_of(tmp_path, monkeypatch, libnvinfer=source)
     assert answers["cuinit"]["code"] == 100
     assert (answers["nvinfer"], answers["cudnn"]) == (None, None)
-    assert "signal" in why["nvinfer"]
-    assert why["cudnn"].startswith("not queried")
+    assert "signal" in reasons["nvinfer"]
+    assert reasons["cudnn"].startswith("not queried")
 
 
-def test_a_library_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_hangs_has_a_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver that never answers costs the patience once, and the reason states it."""
     began = time.monotonic()
     hanging = "#include <unistd.h>\nint cuInit(unsigned f) { for (;;) pause(); }"
-    answers, why = queried(tmp_path, monkeypatch, patience=1.5, libcuda=hanging)
+    answers, reasons = answers_of(tmp_path, monkeypatch, patience=1.5, libcuda=hanging)
     assert answers["cuinit"] is None
-    assert why["cuinit"] == "it did not answer within 1.5 s"
+    assert reasons["cuinit"] == "it did not answer within 1.5 s"
     assert time.monotonic() - began < 10
 
 
@@ -237,12 +237,12 @@ def test_output_of_a_library_is_not_an_answer(tmp_path: Path, monkeypatch: pytes
     printing = (
         '#include <stdio.h>\nint cuInit(unsigned f) { puts("{\\"name\\": \\"cudnn\\"}"); fflush(stdout); return 0; }'
     )
-    answers, _ = queried(tmp_path, monkeypatch, libcuda=printing)
+    answers, _ = answers_of(tmp_path, monkeypatch, libcuda=printing)
     assert answers == {"cuinit": {"code": 0, "error": None}, "nvinfer": "10.3.0.30", "cudnn": "9.3.0"}
 
 
-def test_a_library_that_lacks_another_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If ``libnvinfer`` exists and a library that it needs is missing, the reason names the missing one."""
+def test_the_reason_names_a_missing_dependency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a library that ``libnvinfer`` needs is missing, the reason names the missing one."""
     needed = compiled(tmp_path, "libnvdla_compiler.so", "int nvdla(void) { return 0; }")
     source = "int nvdla(void); int getInferLibVersion(void) { return nvdla(); }"
     name = str(tmp_path / "libnvinfer.so.10")
@@ -261,9 +261,9 @@ def test_a_library_that_lacks_another_names_it(tmp_path: Path, monkeypatch: pyte
     subprocess.run(command, input=source.encode(), check=True)
     needed.unlink()
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
-    answers, why = library_versions.LibraryProbe().answers()
+    answers, reasons = library_versions.LibraryProbe().answers()
     assert answers["nvinfer"] is None
-    assert why["nvinfer"].startswith("libnvdla_compiler.so")
+    assert reasons["nvinfer"].startswith("libnvdla_compiler.so")
 
 
 def test_the_loaded_library_gives_the_version(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ ORIN_R39 = (
     "VIN_SYS_5V0 5500mW/5500mW/5500mW"
 )
 
-READ: dict[str, tuple[str, dict[str, Any]]] = {
+SAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
     "R32 Nano, root": (
         NANO,
         {
@@ -260,21 +260,21 @@ READ: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("release", READ)
+@pytest.mark.parametrize("release", SAMPLES)
 def test_each_release_s_line_is_parsed_in_full(release: str) -> None:
     """Every value of the line is parsed, and no word is unknown."""
-    line, read = READ[release]
-    assert parse(line) == read
+    line, expected = SAMPLES[release]
+    assert parse(line) == expected
 
 
 def test_a_malformed_field_does_not_hide_others() -> None:
     """Words that are not part of a field are listed as unknown, and the fields around them are parsed."""
     fields = parse(THOR_R38.replace("2%@972,1%@972", "..").replace("NVDEC0_FREQ @315", "..."))
-    whole = READ["R38 AGX Thor"][1]
+    expected = SAMPLES["R38 AGX Thor"][1]
     assert fields["unknown"] == ["CPU", "[0%@972,..]", "..."]
-    assert fields["temperature"] == whole["temperature"]
-    assert fields["power"] == whole["power"]
-    assert fields["engines"]["GR3D"] == whole["engines"]["GR3D"]
+    assert fields["temperature"] == expected["temperature"]
+    assert fields["power"] == expected["power"]
+    assert fields["engines"]["GR3D"] == expected["engines"]["GR3D"]
 
 
 @pytest.mark.parametrize(
@@ -347,7 +347,7 @@ def test_any_text_is_parsed_or_unknown(text: str) -> None:
     json.dumps(parse(text), allow_nan=False)
 
 
-def test_the_fuzzer_finds_nothing() -> None:
+def test_mutated_lines_are_parsed_safely() -> None:
     """2,000 mutations of real lines: no exception, only finite values, and no power that is not in the line."""
     fields = fuzzer.fuzz(2000, seed=1)
     assert fields["read"] > 500

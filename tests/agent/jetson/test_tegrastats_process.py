@@ -14,7 +14,7 @@ import pytest
 from hil.agent.jetson import tegrastats_process
 from hil.agent.jetson.tegrastats_process import SILENCE, STALE, TegrastatsProcess, find
 from tests.agent.jetson import orin
-from tests.agent.jetson.test_tegrastats import ORIN_R39, READ
+from tests.agent.jetson.test_tegrastats import ORIN_R39, SAMPLES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 HANGS = "time.sleep(600)"
 GARBAGE = "while True: os.write(1, os.urandom(300) + b'\\n'); time.sleep(0.02)"
 FLOOD = "while True: os.write(1, b'x' * 65536)"
-LEAVES = "print('no permission', flush=True); sys.exit(3)"
-DEAF = "os.close(1); os.close(2); time.sleep(600)"
-TROUBLE = {
+EXITS = "print('no permission', flush=True); sys.exit(3)"
+CLOSES_OUTPUT = "os.close(1); os.close(2); time.sleep(600)"
+FAILURES = {
     "hangs": (HANGS, "printed no line for 2 s"),
     "garbage": (GARBAGE, "printed what cannot be read ("),
     "flood": (FLOOD, "printed what cannot be read (a line without an end) for 2 s"),
-    "leaves": (LEAVES, "ended with exit code 3 after printing 'no permission'"),
-    "deaf": (DEAF, "closed its output"),
+    "exits": (EXITS, "ended with exit code 3 after printing 'no permission'"),
+    "closes its output": (CLOSES_OUTPUT, "closed its output"),
 }
 
 
 def watch(reader: TegrastatsProcess, seconds: float) -> list[dict[str, Any]]:
-    """Return the values read every 100 ms for ``seconds``, or until there is a reason for having none."""
+    """Return the values read every 100 ms for ``seconds``, or until there is a reason for no values."""
     values, end = [], time.monotonic() + seconds
     while time.monotonic() < end and reader.why is None:
         began = time.monotonic()
@@ -58,24 +58,24 @@ def test_the_newest_line_is_read(tmp_path: Path) -> None:
     values = watch(reader, 1.5)
     reader.close()
     reader.close()
-    assert values[-1] == READ["R39 AGX Orin"][1]
+    assert values[-1] == SAMPLES["R39 AGX Orin"][1]
     assert reader.why is None
-    assert not orin.is_there(pid)  # reaped, not only dead
+    assert not orin.exists(pid)  # reaped, not only dead
 
 
-@pytest.mark.parametrize("kind", TROUBLE)
+@pytest.mark.parametrize("kind", FAILURES)
 def test_a_failing_program_gives_a_reason(kind: str, tmp_path: Path) -> None:
     """There are no values, the reason is one line, and the process has ended."""
-    body, why = TROUBLE[kind]
+    body, reason = FAILURES[kind]
     reader = TegrastatsProcess(str(orin.program(tmp_path / "tegrastats", body)), time.monotonic())
     pid = pid_of(reader)
     try:
         assert not any(watch(reader, SILENCE + 3))
         assert reader.why is not None
-        assert reader.why.startswith(why)
+        assert reader.why.startswith(reason)
         assert reader.why.isprintable()
         assert len(reader.why) < 300
-        assert not orin.is_there(pid)
+        assert not orin.exists(pid)
         assert reader.latest(time.monotonic()) == {}
     finally:
         reader.close()
@@ -96,7 +96,7 @@ def test_a_program_that_cannot_start_gives_a_reason(kind: str, tmp_path: Path) -
     reader.close()
 
 
-def test_an_old_line_is_not_used(tmp_path: Path) -> None:
+def test_an_old_line_expires(tmp_path: Path) -> None:
     """A program that stops printing gives no values after half a second, and a reason after two seconds."""
     line = f"print({ORIN_R39!r}, flush=True); time.sleep(600)"
     reader = TegrastatsProcess(str(orin.program(tmp_path / "tegrastats", line)), time.monotonic())
@@ -104,18 +104,18 @@ def test_an_old_line_is_not_used(tmp_path: Path) -> None:
         end = time.monotonic() + 5
         while not reader.latest(time.monotonic()) and time.monotonic() < end:
             time.sleep(0.02)
-        heard = time.monotonic()
-        assert reader.latest(heard + STALE / 2)
-        assert reader.latest(heard + STALE + 0.1) == {}
+        read_at = time.monotonic()
+        assert reader.latest(read_at + STALE / 2)
+        assert reader.latest(read_at + STALE + 0.1) == {}
         assert reader.why is None
-        assert reader.latest(heard + SILENCE + 0.1) == {}
+        assert reader.latest(read_at + SILENCE + 0.1) == {}
         assert reader.why == "printed no line for 2 s"
     finally:
         reader.close()
 
 
-def test_its_children_are_killed(tmp_path: Path) -> None:
-    """If tegrastats is a script around the real program, that is killed too."""
+def test_children_of_tegrastats_are_killed(tmp_path: Path) -> None:
+    """If tegrastats is a script that starts the real program, both are killed."""
     body = "import subprocess; print(subprocess.Popen(['sleep', '600']).pid, flush=True); time.sleep(600)"
     reader = TegrastatsProcess(str(orin.program(tmp_path / "tegrastats", body)), time.monotonic())
     end = time.monotonic() + 5
@@ -123,14 +123,14 @@ def test_its_children_are_killed(tmp_path: Path) -> None:
         reader.latest(time.monotonic())
         time.sleep(0.05)
     child = int(reader.odd.strip("'"))
-    assert orin.alive(child)
+    assert orin.is_running(child)
     reader.close()
-    while orin.alive(child) and time.monotonic() < end:
+    while orin.is_running(child) and time.monotonic() < end:
         time.sleep(0.02)
-    assert not orin.alive(child)
+    assert not orin.is_running(child)
 
 
-def test_it_dies_with_the_supervisor(tmp_path: Path) -> None:
+def test_tegrastats_ends_with_the_supervisor(tmp_path: Path) -> None:
     """If the supervisor is killed, tegrastats is killed too."""
     program = orin.program(tmp_path / "tegrastats", HANGS)
     code = (
@@ -140,16 +140,16 @@ def test_it_dies_with_the_supervisor(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code, str(program)], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        assert orin.alive(pid)
+        assert orin.is_running(pid)
         parent.send_signal(signal.SIGKILL)
     end = time.monotonic() + 5
-    while orin.alive(pid) and time.monotonic() < end:
+    while orin.is_running(pid) and time.monotonic() < end:
         time.sleep(0.02)
-    assert not orin.alive(pid)
+    assert not orin.is_running(pid)
 
 
-def test_it_is_found_in_path_or_in_usr_bin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PATH comes first; a file in it that is not executable is skipped."""
+def test_tegrastats_is_searched_in_path_then_usr_bin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PATH is searched first; a file that is not executable is skipped."""
     monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "tegrastats").write_text("no program")
     usual = "/usr/bin/tegrastats"

@@ -1,4 +1,4 @@
-"""Reserved memory and a command that runs meanwhile: real processes, which are ended in every case."""
+"""Load during a measurement, by reserved memory and by a command: real processes, which end in every case."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hil.targets.client import AgentClient
 
 MIB = 1 << 20
-FAMILY = "(setsid sleep {n} &) ; sleep {n} & trap '' TERM; sleep {n}"
+SHELL = "(setsid sleep {n} &) ; sleep {n} & trap '' TERM; sleep {n}"
 """A shell that ignores SIGTERM, with a child, and a process in a session of its own."""
 
 
@@ -54,7 +54,7 @@ def resident(pid: int) -> int:
 
 
 def test_reserved_memory_is_resident(agent: AgentClient) -> None:
-    """Every page is written, by a process of its own, and freed at the end."""
+    """A separate process writes every page of the reserve, and ends with the load."""
     (load,) = agent.call("load_begin", {"reserve": 200 * MIB})[0]["loads"]
     assert resident(load["pid"]) > 200 * MIB
     assert agent.call("load_end")[0]["ended"] == []
@@ -62,14 +62,14 @@ def test_reserved_memory_is_resident(agent: AgentClient) -> None:
 
 
 def test_a_reserve_that_does_not_fit_is_refused(agent: AgentClient) -> None:
-    """It is refused before a page is written: otherwise the kernel would kill some process."""
+    """A reserve above the available memory is refused before a page is written; the kernel would kill a process."""
     with pytest.raises(LabError, match=r"cannot be reserved: \d+ MiB are available: on target 'bench': lower"):
         agent.call("load_begin", {"reserve": 1 << 50})
 
 
 def test_a_co_runner_ends_with_all_that_it_started(agent: AgentClient) -> None:
-    """This includes its children, processes in a session of their own, and one that ignores SIGTERM."""
-    agent.call("load_begin", {"co_runner": ["sh", "-c", FAMILY.format(n=7401)]})
+    """Its children end, also in a session of their own, and a process that ignores SIGTERM."""
+    agent.call("load_begin", {"co_runner": ["sh", "-c", SHELL.format(n=7401)]})
     limit = time.monotonic() + 10
     while len(running("7401")) < 3 and time.monotonic() < limit:
         time.sleep(0.02)
@@ -79,19 +79,19 @@ def test_a_co_runner_ends_with_all_that_it_started(agent: AgentClient) -> None:
 
 
 def test_no_shell_interprets_the_command(agent: AgentClient, tmp_path: Path) -> None:
-    """The words of a co-runner are passed as they are."""
+    """The arguments of a co-runner are passed unchanged."""
     agent.call("load_begin", {"co_runner": ["tail", "-f", f"/dev/null; touch {tmp_path}/x", "$(id)", "/dev/null"]})
     agent.call("load_end")
     assert not list(tmp_path.glob("x"))
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_the_loads_die_with_the_agent(agent: AgentClient, how: signal.Signals) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_loads_end_with_the_agent(agent: AgentClient, number: signal.Signals) -> None:
     """However the supervisor ends, no process of a load remains."""
-    order = {"reserve": 50 * MIB, "co_runner": ["sh", "-c", FAMILY.format(n=7402)]}
+    order = {"reserve": 50 * MIB, "co_runner": ["sh", "-c", SHELL.format(n=7402)]}
     agent.call("load_begin", order)
     assert len(running(str(50 * MIB))) == 1
-    os.kill(agent.hello["pid"], how)
+    os.kill(agent.hello["pid"], number)
     assert have_ended("7402")
     assert have_ended(str(50 * MIB))
 
@@ -106,9 +106,9 @@ def test_killed_keepers_end_the_command(agent: AgentClient) -> None:
     assert message == "co_runner did not run all the time: it was killed"
 
 
-def started(word: str, agent: AgentClient) -> list[int]:
+def start_co_runner(word: str, agent: AgentClient) -> list[int]:
     """Start a co-runner with three processes of ``word``; return its two keeper processes."""
-    agent.call("load_begin", {"co_runner": ["sh", "-c", FAMILY.format(n=word)]})
+    agent.call("load_begin", {"co_runner": ["sh", "-c", SHELL.format(n=word)]})
     limit = time.monotonic() + 10
     while len(running(word)) < 3 and time.monotonic() < limit:
         time.sleep(0.02)
@@ -117,19 +117,19 @@ def started(word: str, agent: AgentClient) -> list[int]:
     return sorted(keepers)
 
 
-@pytest.mark.parametrize("which", [0, 1])
-def test_either_keeper_clears_up_after_the_other(agent: AgentClient, which: int) -> None:
-    """The survivor ends all processes at once, including those in a session of their own."""
-    keepers = started("7404", agent)
-    os.kill(keepers[which], signal.SIGKILL)
+@pytest.mark.parametrize("killed", [0, 1])
+def test_either_keeper_ends_the_load_if_the_other_is_killed(agent: AgentClient, killed: int) -> None:
+    """The other keeper ends all processes of the load at once, including those in a session of their own."""
+    keepers = start_co_runner("7404", agent)
+    os.kill(keepers[killed], signal.SIGKILL)
     assert have_ended("7404")
     assert agent.call("load_end")[0]["ended"] == ["co_runner did not run all the time: it was killed"]
 
 
-def test_the_agent_clears_up_after_both(agent: AgentClient) -> None:
-    """Processes are found by the mark in their environment; the user's own without the mark are left alone."""
+def test_the_agent_ends_the_load_if_both_keepers_are_killed(agent: AgentClient) -> None:
+    """The processes are identified by a mark in their environment; others keep running."""
     with subprocess.Popen(["/bin/sleep", "7406"]) as own:
-        for pid in started("7405", agent):
+        for pid in start_co_runner("7405", agent):
             os.kill(pid, signal.SIGKILL)
         agent.call("load_end")
         assert not running("7405")
@@ -137,20 +137,20 @@ def test_the_agent_clears_up_after_both(agent: AgentClient) -> None:
         own.kill()
 
 
-def test_the_next_session_clears_up_after_all(agent: AgentClient, store: Path) -> None:
-    """If agent and keepers are killed at once, the next session kills what would still load the board."""
-    keepers = started("7407", agent)
+def test_the_next_session_ends_a_load_without_agent_and_keepers(agent: AgentClient, store: Path) -> None:
+    """If agent and keepers are killed, the next session kills the processes of the load that still run."""
+    keepers = start_co_runner("7407", agent)
     for pid in (agent.hello["pid"], *keepers):
         os.kill(pid, signal.SIGKILL)
     assert running("7407")
-    with open_target("bench", TargetSpec(store=str(store))).start_agent() as following:
-        following.hold("token", "tester")
-        following.call("load_begin", {"reserve": MIB})
+    with open_target("bench", TargetSpec(store=str(store))).start_agent() as next_agent:
+        next_agent.hold("token", "tester")
+        next_agent.call("load_begin", {"reserve": MIB})
         assert not running("7407")
 
 
 def test_an_early_end_is_reported(agent: AgentClient) -> None:
-    """The state reports it while the load should be running, and so does its end, whatever the exit code."""
+    """A co-runner that ends early is reported by the state and at the end of the load, whatever its exit code."""
     agent.call("load_begin", {"co_runner": ["sh", "-c", "sleep 0.6; exit 0"]})
     time.sleep(0.6)
     messages = agent.call("state", {"quick": True})[0]["load_ended"]
@@ -171,14 +171,14 @@ def test_agents_of_one_session_load_in_turn(agent: AgentClient, store: Path) -> 
     """Two agents of a run never load the board at the same time."""
     agent.call("load_begin", {"reserve": 10 * MIB})
     begins = []
-    with open_target("bench", TargetSpec(store=str(store))).start_agent() as mate:
-        mate.hold("token", "tester")
+    with open_target("bench", TargetSpec(store=str(store))).start_agent() as second_agent:
+        second_agent.hold("token", "tester")
 
-        def second() -> None:
-            mate.call("load_begin", {"reserve": 10 * MIB})
+        def begin_second_load() -> None:
+            second_agent.call("load_begin", {"reserve": 10 * MIB})
             begins.append(time.monotonic())
 
-        thread = threading.Thread(target=second)
+        thread = threading.Thread(target=begin_second_load)
         thread.start()
         time.sleep(0.7)
         ended = time.monotonic()

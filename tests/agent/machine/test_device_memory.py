@@ -66,7 +66,7 @@ def test_nvml_uuids_follow_from_cuda_s() -> None:
     assert nvml.uuids(None) == nvml.uuids("12") == []
 
 
-def test_no_nvml_is_no_gpu() -> None:
+def test_without_nvml_no_gpu_is_opened() -> None:
     """Without the library, or with one that is not NVML, no GPU is opened."""
     assert nvml.open_nvml({"number": 0}, "libnvidia-ml-that-is-nowhere.so.1") is None
     assert nvml.open_nvml({"number": 0}, "libc.so.6") is None
@@ -79,13 +79,13 @@ class Board:
         self.sys, self.proc = folder / "sys", folder / "proc"
         self.clients = self.sys / device_memory.NVMAP
         self.proc.mkdir()
-        self.available(6000)
+        self.set_available(6000)
 
-    def available(self, mib: int) -> None:
+    def set_available(self, mib: int) -> None:
         """Set MemAvailable, of 8000 MiB."""
         self.proc.joinpath("meminfo").write_text(f"MemTotal: {8000 * 1024} kB\nMemAvailable: {mib * 1024} kB\n")
 
-    def lists(self, **sizes: int) -> None:
+    def list_processes(self, **sizes: int) -> None:
         """Set the listed processes (``p12=…``) and their MiB."""
         self.clients.parent.mkdir(parents=True, exist_ok=True)
         lines = [f"user name {pid[1:]} {size * 1024}K\n" for pid, size in sizes.items()]
@@ -106,14 +106,14 @@ def board(tmp_path: Path) -> Board:
 
 def test_orin_is_read_through_nvmap(board: Board) -> None:
     """Baseline, peak and current value are the process's own, whatever else uses the machine's memory."""
-    board.lists(p7=5)
+    board.list_processes(p7=5)
     watch = Watch(board.open())
     watch.follow(12)
-    board.lists(p7=5, p12=200)
+    board.list_processes(p7=5, p12=200)
     watch.baseline()
     for size in (300, 900, 400):
-        board.lists(p7=5, p12=size)
-        board.available(10)
+        board.list_processes(p7=5, p12=size)
+        board.set_available(10)
         watch.note()
     usage = watch.report()
     assert (usage["source"], usage["unified"], usage["includes_host"]) == (BY_NVMAP, True, False)
@@ -125,12 +125,12 @@ def test_without_root_the_machine_is_read(board: Board) -> None:
     """The machine's usage is labelled as such, includes the worker's host memory, and stays the source."""
     watch = Watch(board.open())
     watch.follow(12)
-    board.available(5500)
+    board.set_available(5500)
     watch.baseline()
-    board.available(4000)
+    board.set_available(4000)
     watch.note()
-    board.lists(p12=1)  # readable only now: a change of source would make the figures incomparable
-    board.available(5000)
+    board.list_processes(p12=1)  # readable only now: a change of source would make the figures incomparable
+    board.set_available(5000)
     usage = watch.report()
     assert (usage["source"], usage["includes_host"]) == (BY_MACHINE, True)
     assert (usage["baseline"], usage["peak"], usage["now"]) == (500 * MIB, 2000 * MIB, 1000 * MIB)
@@ -138,10 +138,10 @@ def test_without_root_the_machine_is_read(board: Board) -> None:
 
 def test_a_process_id_that_was_listed_before_is_ignored(board: Board) -> None:
     """In a container the list may hold the host's process ids: one that was listed before is another process."""
-    board.lists(p12=4000)
+    board.list_processes(p12=4000)
     watch = Watch(board.open())
     watch.follow(12)
-    board.available(5000)
+    board.set_available(5000)
     watch.baseline()
     assert (watch.report()["source"], watch.report()["peak"]) == (BY_MACHINE, 1000 * MIB)
 
@@ -150,9 +150,9 @@ def test_an_unlisted_process_is_none_and_not_zero(board: Board) -> None:
     """If the list no longer contains the worker, the current value is None and the peak stays."""
     watch = Watch(board.open())
     watch.follow(12)
-    board.lists(p12=7)
+    board.list_processes(p12=7)
     watch.baseline()
-    board.lists(p13=7)
+    board.list_processes(p13=7)
     assert (watch.report()["now"], watch.report()["peak"]) == (None, 7 * MIB)
 
 
@@ -173,7 +173,7 @@ def test_a_decrease_of_the_total_is_not_a_reading(board: Board) -> None:
     """If other processes freed more than the worker allocated, the difference is not used."""
     watch = Watch(board.open())
     watch.follow(12)
-    board.available(7000)
+    board.set_available(7000)
     watch.baseline()
     assert watch.report()["peak"] is None
 
@@ -182,18 +182,18 @@ class Gpu:
     """A stand-in for ``Nvml``, which needs a GPU, with the processes that it lists."""
 
     def __init__(self, processes: dict[int, int | None] | None, used: int) -> None:
-        self.listed, self.used = processes, used
+        self.process_list, self.used = processes, used
 
     def processes(self) -> dict[int, int | None] | None:
         """Return the list."""
-        return self.listed
+        return self.process_list
 
     def memory(self) -> tuple[int, int]:
         """Return used and total bytes, of 100 MiB."""
         return self.used, 100 * MIB
 
 
-def watched(gpu: Any) -> Watch:
+def watch_of(gpu: Any) -> Watch:
     """Return a watch of process 12 on a discrete GPU."""
     watch = Watch(DeviceMemory(gpu, unified=False, sys_root="/nowhere", proc_root="/nowhere"))
     watch.follow(12)
@@ -201,11 +201,11 @@ def watched(gpu: Any) -> Watch:
 
 
 @pytest.mark.parametrize("processes", [None, {}, {99: 50 * MIB}, {12: None}])
-def test_a_gpu_that_hides_the_process_is_read_whole(processes: dict[int, int | None] | None) -> None:
+def test_a_gpu_that_does_not_list_the_process_is_read_as_a_whole(processes: dict[int, int | None] | None) -> None:
     """If the process is not listed, or without a size, the growth of the whole GPU's usage is used."""
     gpu = Gpu({}, 10 * MIB)
-    watch = watched(gpu)
-    gpu.listed, gpu.used = processes, 14 * MIB
+    watch = watch_of(gpu)
+    gpu.process_list, gpu.used = processes, 14 * MIB
     watch.baseline()
     gpu.used = 40 * MIB
     usage = watch.report()
@@ -213,13 +213,13 @@ def test_a_gpu_that_hides_the_process_is_read_whole(processes: dict[int, int | N
     assert (usage["system_used"], usage["system_total"]) == (40 * MIB, 100 * MIB)
 
 
-def test_the_source_is_settled_once_the_process_is_listed() -> None:
+def test_the_source_is_fixed_once_the_process_is_listed() -> None:
     """A process is not listed before it has a context; the whole GPU's growth until then is dropped."""
     gpu = Gpu({}, 10 * MIB)
-    watch = watched(gpu)
+    watch = watch_of(gpu)
     gpu.used = 90 * MIB
     watch.note()
-    gpu.listed = {12: 20 * MIB}
+    gpu.process_list = {12: 20 * MIB}
     watch.note()
     assert (watch.report()["source"], watch.report()["peak"]) == (BY_NVML, 20 * MIB)
 

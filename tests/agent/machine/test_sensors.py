@@ -1,4 +1,4 @@
-"""A board's own sensors are found by type and label, read in base units, and never invented."""
+"""A board's sensors are identified by type and label and read in base units."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def opened() -> Iterator[Callable[[Path], Sensors]]:
+def open_sensors() -> Iterator[Callable[[Path], Sensors]]:
     """Return a function that opens the sensors of a tree; all are closed after the test."""
-    made = []
+    opened = []
 
-    def make(root: Path) -> Sensors:
-        made.append(Sensors(str(root)))
-        return made[-1]
+    def open_tree(root: Path) -> Sensors:
+        opened.append(Sensors(str(root)))
+        return opened[-1]
 
-    yield make
-    for each in made:
-        each.close()
+    yield open_tree
+    for sensors in opened:
+        sensors.close()
 
 
 def read(sensors: Sensors) -> dict[str, float | None]:
@@ -36,17 +36,17 @@ def read(sensors: Sensors) -> dict[str, float | None]:
     return {name: channel.read() for name, channel in sensors.channels.items()}
 
 
-def test_an_orin_s_sensors(tmp_path: Path, opened: Callable[[Path], Sensors]) -> None:
+def test_an_orin_s_sensors(tmp_path: Path, open_sensors: Callable[[Path], Sensors]) -> None:
     """Every column has its name and base unit; fan, shunt sums and unconnected rails are left out."""
-    sensors = opened(orin.sysfs(tmp_path, orin.AGX))
+    sensors = open_sensors(orin.sysfs(tmp_path, orin.AGX))
     assert sensors.not_readable == {}
     assert read(sensors) == {
         **{f"clock.policy{number}": 729.6e6 for number in (0, 4, 8)},
         "clock.gpu": 306e6,
         "clock.emc": 2133e6,
         "load.gpu": pytest.approx(0.123),
-        **{f"temperature.{zone}": pytest.approx(each / 1000) for zone, each in orin.ZONES.items()},
-        **{f"throttle.{one}-throttle-alert": 0.0 for one in orin.ALERTS},
+        **{f"temperature.{zone}": pytest.approx(value / 1000) for zone, value in orin.ZONES.items()},
+        **{f"throttle.{part}-throttle-alert": 0.0 for part in orin.ALERTS},
         "throttle.hot-surface-alert": 0.0,
         "throttle.devfreq-17000000.gpu": 0.0,
         "over_current.oc1": 0.0,
@@ -59,10 +59,10 @@ def test_an_orin_s_sensors(tmp_path: Path, opened: Callable[[Path], Sensors]) ->
     assert sensors.rails == ["power.VDD_GPU_SOC", "power.VDD_CPU_CV", "power.VIN_SYS_5V0"]
 
 
-def test_each_read_gives_the_current_value(tmp_path: Path, opened: Callable[[Path], Sensors]) -> None:
+def test_each_read_gives_the_current_value(tmp_path: Path, open_sensors: Callable[[Path], Sensors]) -> None:
     """A file is opened once and reread each time."""
     root = orin.sysfs(tmp_path, orin.NANO)
-    sensors = opened(root)
+    sensors = open_sensors(root)
     (root / "class/thermal/thermal_zone1/temp").write_text("83500\n")
     (root / "class/thermal/cooling_device4/cur_state").write_text("1\n")
     (root / "class/hwmon/hwmon1/curr1_input").write_text("2000\n")
@@ -72,12 +72,12 @@ def test_each_read_gives_the_current_value(tmp_path: Path, opened: Callable[[Pat
     assert values["power.VDD_IN"] == 10.208
 
 
-def test_zones_of_one_type_stay_apart(tmp_path: Path, opened: Callable[[Path], Sensors]) -> None:
+def test_zones_of_one_type_stay_apart(tmp_path: Path, open_sensors: Callable[[Path], Sensors]) -> None:
     """The second and later zones of the same type are numbered in the kernel's order."""
     for number in (0, 2, 10):
         orin.write(tmp_path, f"class/thermal/thermal_zone{number}/type", "x86 pkg\ttemp")
         orin.write(tmp_path, f"class/thermal/thermal_zone{number}/temp", 1000 * number)
-    values = read(opened(tmp_path))
+    values = read(open_sensors(tmp_path))
     assert values == {
         "temperature.x86_pkg_temp": 0.0,
         "temperature.x86_pkg_temp.2": 2.0,
@@ -86,41 +86,41 @@ def test_zones_of_one_type_stay_apart(tmp_path: Path, opened: Callable[[Path], S
 
 
 @pytest.mark.parametrize("text", ["", "nan", "inf", "-256000", "garbage", "1e999", "\0\0"])
-def test_an_invalid_reading_is_none(text: str, tmp_path: Path, opened: Callable[[Path], Sensors]) -> None:
-    """It is never zero or NaN; an offline sensor reads -256 °C, which is not a temperature."""
+def test_an_invalid_reading_is_none(text: str, tmp_path: Path, open_sensors: Callable[[Path], Sensors]) -> None:
+    """An invalid reading is None, never zero or NaN; a sensor that is off reads -256 °C."""
     root = orin.sysfs(tmp_path, orin.NANO)
     (root / "class/thermal/thermal_zone0/temp").write_text(text)
     (root / "class/hwmon/hwmon1/curr1_input").write_text(text if text != "-256000" else "x")
-    values = read(opened(root))
+    values = read(open_sensors(root))
     assert values["temperature.cpu-thermal"] is None
     assert values["power.VDD_IN"] is None
     assert values["temperature.gpu-thermal"] is not None
 
 
-def test_two_negative_factors_give_no_power(tmp_path: Path, opened: Callable[[Path], Sensors]) -> None:
+def test_two_negative_factors_give_no_power(tmp_path: Path, open_sensors: Callable[[Path], Sensors]) -> None:
     """A negative voltage is invalid; a small negative current without load gives a negative power."""
     root = orin.sysfs(tmp_path, orin.AGX)
     for name, volts, amperes in (("1", -5000, -900), ("2", 5000, -8)):
         (root / f"class/hwmon/hwmon1/in{name}_input").write_text(str(volts))
         (root / f"class/hwmon/hwmon1/curr{name}_input").write_text(str(amperes))
-    values = read(opened(root))
+    values = read(open_sensors(root))
     assert values["power.VDD_GPU_SOC"] is None
     assert values["power.VDD_CPU_CV"] == -0.04
 
 
-def test_jetpack_4_has_its_rails_in_iio(tmp_path: Path, opened: Callable[[Path], Sensors]) -> None:
+def test_jetpack_4_has_its_rails_in_iio(tmp_path: Path, open_sensors: Callable[[Path], Sensors]) -> None:
     """Names and power (mW) are files of one device; a second path to the same device is not counted again."""
     folder = "bus/i2c/drivers/ina3221x/6-0040/iio:device0"
     for number, (label, milliwatts) in enumerate([("POM_5V_IN", 933), ("POM_5V_GPU", 0), ("NC", 7)]):
         for place in (folder, "bus/iio/devices/iio:device0"):
             orin.write(tmp_path, f"{place}/rail_name_{number}", label)
             orin.write(tmp_path, f"{place}/in_power{number}_input", milliwatts)
-    sensors = opened(tmp_path)
+    sensors = open_sensors(tmp_path)
     assert read(sensors) == {"power.POM_5V_IN": 0.933, "power.POM_5V_GPU": 0.0}
     assert power_rails.total(["POM_5V_IN", "POM_5V_GPU"], {}) == (["POM_5V_IN"], "POM_5V_IN")
 
 
-def test_thor_has_a_meter_on_its_input(tmp_path: Path, opened: Callable[[Path], Sensors]) -> None:
+def test_thor_has_a_meter_on_its_input(tmp_path: Path, open_sensors: Callable[[Path], Sensors]) -> None:
     """The INA238 gives microwatts without a label; clocks are the GPC's and the bandwidth manager's."""
     orin.meter(tmp_path, 0, {"VDD_GPU": (12000, 163), "VDD_CPU_SOC_MSS": (12000, 490), "VIN_SYS_5V0": (5000, 1127)})
     orin.write(tmp_path, "class/hwmon/hwmon1/name", "ina238")
@@ -128,7 +128,7 @@ def test_thor_has_a_meter_on_its_input(tmp_path: Path, opened: Callable[[Path], 
     orin.write(tmp_path, "class/devfreq/gpu-gpc-0/cur_freq", 314000000)
     orin.write(tmp_path, "class/devfreq/gpu-nvd-0/cur_freq", 999)
     orin.write(tmp_path, "class/devfreq/bwmgr/cur_freq", 4266000000)
-    values = read(opened(tmp_path))
+    values = read(open_sensors(tmp_path))
     assert values == {
         "power.VDD_GPU": 1.956,
         "power.VDD_CPU_SOC_MSS": 5.88,
@@ -139,15 +139,15 @@ def test_thor_has_a_meter_on_its_input(tmp_path: Path, opened: Callable[[Path], 
     }
 
 
-def test_a_gpu_is_known_by_its_node_too(tmp_path: Path, opened: Callable[[Path], Sensors]) -> None:
+def test_a_gpu_is_known_by_its_node_too(tmp_path: Path, open_sensors: Callable[[Path], Sensors]) -> None:
     """If the folder's name is unknown, the device tree node identifies the GPU."""
     orin.write(tmp_path, "class/devfreq/1.bus/cur_freq", 1)
     orin.write(tmp_path, "class/devfreq/57000000.thing/cur_freq", 76800000)
     orin.write(tmp_path, "class/devfreq/57000000.thing/device/of_node/name", "gpu\0")
-    assert read(opened(tmp_path)) == {"clock.gpu": 76.8e6}
+    assert read(open_sensors(tmp_path)) == {"clock.gpu": 76.8e6}
 
 
-NOBODY = 65534
+UNPRIVILEGED = 65534
 
 
 def test_sensors_that_only_root_may_read_are_listed() -> None:
@@ -159,7 +159,7 @@ def test_sensors_that_only_root_may_read_are_listed() -> None:
             (root / path).chmod(0)
         privileged = os.geteuid() == 0
         if privileged:
-            os.seteuid(NOBODY)
+            os.seteuid(UNPRIVILEGED)
         try:
             sensors = Sensors(str(root))
         finally:
@@ -176,7 +176,7 @@ def test_sensors_that_only_root_may_read_are_listed() -> None:
 
 
 def test_closing_closes_every_file(tmp_path: Path) -> None:
-    """This includes the files of rails of which only one could be opened."""
+    """Closing leaves no file open, even if only one file of a rail could be opened."""
     root = orin.sysfs(tmp_path, orin.AGX)
     (root / "class/hwmon/hwmon1/curr2_input").unlink()
     before = orin.open_files()

@@ -1,4 +1,4 @@
-"""What the agent reads of a machine's state, from trees of files and from this machine."""
+"""The agent's reading of a machine's state, from trees of files and from this machine."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_an_orin_s_state_is_complete(orin: Path) -> None:
 
 @pytest.mark.parametrize("name", GPUS)
 def test_the_gpus_clock_is_found_by_generation(tmp_path: Path, name: str) -> None:
-    """The GPU's devfreq folder has another name in each generation; other devices are not taken for it."""
+    """The GPU's devfreq folder has another name in each generation; other devices are ignored."""
     clock(tmp_path / "sys/class/devfreq/bwmgr2", 1, 2, 1)
     clock(tmp_path / "sys/class/devfreq" / name, 3, 4, 3)
     assert StateReader(str(tmp_path)).snapshot()["clocks"]["gpu"]["max"] == 4
@@ -235,7 +235,7 @@ def test_a_failing_nvpmodel_gives_no_mode(tmp_path: Path, script: str, why: str)
 
 
 def test_a_hung_nvpmodel_runs_once(tmp_path: Path) -> None:
-    """Otherwise each reading before and after a timed window would wait for its deadline."""
+    """An nvpmodel that hung is not run again: each reading around a timed window would wait for its deadline."""
     mode = PowerMode(str(tmp_path), program(tmp_path / "nvpmodel", "sleep 60"), deadline=0.3)
     mode.read({})
     began = time.monotonic()
@@ -259,9 +259,9 @@ def test_the_status_file_does_not_replace_a_failed_nvpmodel(tmp_path: Path, scri
     write(tmp_path / "var/lib/nvpmodel/status", "pmode:0002")
     write(tmp_path / "etc/nvpmodel.conf", CONF)
     path = program(tmp_path / "usr/sbin/nvpmodel", script)
-    for given_path in (None, path):
+    for path_argument in (None, path):
         reasons: dict[str, str] = {}
-        assert PowerMode(str(tmp_path), given_path, deadline=0.3).read(reasons) is None
+        assert PowerMode(str(tmp_path), path_argument, deadline=0.3).read(reasons) is None
         assert "nvpmodel -q" in reasons["power_mode"]
     (tmp_path / "usr/sbin/nvpmodel").chmod(0o600)
     if os.geteuid() == 0:
@@ -291,7 +291,7 @@ def test_nvmap_s_list_is_parsed() -> None:
         "CLIENT PROCESS PID SIZE\nuser Xorg 1200 2048K\nuser vllm 9 77 KiB\ntotal 2048K\n",
     ],
 )
-def test_an_unusable_list_is_not_an_empty_one(tmp_path: Path, text: str) -> None:
+def test_an_unusable_list_is_not_an_empty_list(tmp_path: Path, text: str) -> None:
     """An unknown format, an empty file or sizes of 0 throughout, as on Thor, give None with the reason."""
     assert nvmap_list(text)[0] is None
     reasons: dict[str, str] = {}
@@ -320,11 +320,11 @@ def test_own_processes_are_not_clients(tmp_path: Path, monkeypatch: pytest.Monke
     process(tmp_path, 500, 500, "python -B /store/agent-1.pyz --store x")
     clients = GpuClients(str(tmp_path / "sys"), str(tmp_path / "proc"), "/other/agent-1.pyz")
     assert [client["name"] for client in clients.read(None, {}) or []] == ["Xorg"]
-    alone = GpuClients(str(tmp_path / "sys"), str(tmp_path / "proc"), "/other/agent-2.pyz")
-    assert [client["pid"] for client in alone.read(None, {}) or []] == [1200, 1792595]
+    others = GpuClients(str(tmp_path / "sys"), str(tmp_path / "proc"), "/other/agent-2.pyz")
+    assert [client["pid"] for client in others.read(None, {}) or []] == [1200, 1792595]
 
 
-def test_session_number_0_identifies_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_session_0_does_not_identify_own_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a container all processes may have session 0: only the agent's own children are left out then."""
     monkeypatch.setattr(os, "getsid", lambda _: 0)
     write(tmp_path / "sys/kernel/debug/nvmap/iovmm/clients", NVMAP)

@@ -14,12 +14,12 @@ from hil.agent.store.holder import held_if_free, holder
 from hil.agent.store.lock import SessionLock
 
 CLAIM = {"token": "mine", "who": "alice", "host": "runner", "pid": "7"}
-DOCTOR = {"token": "look 1", "who": "doctor", "host": "here", "pid": "1"}
+SURVEYOR = {"token": "survey 1", "who": "doctor", "host": "here", "pid": "1"}
 
 
-def test_a_store_that_nobody_ever_held_stays_untouched(tmp_path: Path) -> None:
-    """A survey of a store that was never held writes nothing into it: no session has to be kept out."""
-    with held_if_free(str(tmp_path), DOCTOR, holder_only=False) as owner:
+def test_a_survey_writes_nothing_into_a_store_never_held(tmp_path: Path) -> None:
+    """A survey of a store that was never held writes nothing into it: no session has to be excluded."""
+    with held_if_free(str(tmp_path), SURVEYOR, holder_only=False) as owner:
         assert owner is None
         assert list(tmp_path.iterdir()) == []
 
@@ -28,8 +28,8 @@ def test_the_holder_is_reported_and_keeps_its_hold(tmp_path: Path) -> None:
     """The report gives the holder's name and host, without the token that would allow joining its session."""
     lock = SessionLock(str(tmp_path))
     assert lock.attempt(CLAIM)
-    for only in (True, False):
-        with held_if_free(str(tmp_path), DOCTOR, holder_only=only) as owner:
+    for holder_only in (True, False):
+        with held_if_free(str(tmp_path), SURVEYOR, holder_only=holder_only) as owner:
             assert owner is not None
             assert (owner["who"], owner["host"]) == ("alice", "runner")
             assert "token" not in owner
@@ -37,14 +37,14 @@ def test_the_holder_is_reported_and_keeps_its_hold(tmp_path: Path) -> None:
 
 
 def test_the_store_is_held_during_a_full_survey(tmp_path: Path) -> None:
-    """No session can start during a full survey; asking only for the holder keeps no session out."""
+    """No session can start during a full survey; reading only the holder excludes no session."""
     first = SessionLock(str(tmp_path))
     assert first.attempt(CLAIM)
     first.release()
-    with held_if_free(str(tmp_path), DOCTOR, holder_only=False) as owner:
+    with held_if_free(str(tmp_path), SURVEYOR, holder_only=False) as owner:
         assert owner is None
         assert not SessionLock(str(tmp_path)).attempt(CLAIM)
-    with held_if_free(str(tmp_path), DOCTOR, holder_only=True) as owner:
+    with held_if_free(str(tmp_path), SURVEYOR, holder_only=True) as owner:
         assert owner is None
         session = SessionLock(str(tmp_path))
         assert session.attempt(CLAIM)
@@ -52,15 +52,15 @@ def test_the_store_is_held_during_a_full_survey(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_cannot_be_opened_counts_as_held(tmp_path: Path) -> None:
-    """If it is not known who holds the store, the GPU must not be opened."""
+    """If the holder of the store is unknown, the store counts as held, since the GPU must not be opened."""
     (tmp_path / "hold.lock").touch()
-    with held_if_free(str(tmp_path), DOCTOR, holder_only=False) as owner:
+    with held_if_free(str(tmp_path), SURVEYOR, holder_only=False) as owner:
         assert owner is not None
         assert "why" in owner
 
 
 def test_a_holder_without_a_name_counts_as_one(tmp_path: Path) -> None:
-    """A session can die after it took the lock and before it wrote its name."""
+    """A session that ended between taking the lock and writing its name counts as a holder."""
     assert SessionLock(str(tmp_path)).attempt(CLAIM)
     holding = SessionLock(str(tmp_path))
     assert holding.attempt(CLAIM)
@@ -77,15 +77,15 @@ def test_a_store_that_does_not_exist_is_judged_by_its_parent(tmp_path: Path) -> 
     assert survey.store(str(tmp_path / "file" / "b"))["writable"] is False
 
 
-def parsed(out: bytes, how: str = "it ended the interpreter") -> dict[str, Any]:
+def parse(out: bytes, ending: str = "it ended the interpreter") -> dict[str, Any]:
     """Return what ``import_probe`` reads from a process that wrote ``out``."""
-    return import_probe.read(out, how)
+    return import_probe.read(out, ending)
 
 
 def test_an_import_that_kills_the_interpreter_is_named() -> None:
     """The reason for the unfinished import is how the process ended; earlier answers are kept."""
     lines = [{"begin": "numpy"}, {"name": "numpy", "value": "1.19.5"}, {"begin": "runtime tensorrt"}]
-    facts = parsed(b"\n".join(json.dumps(line).encode() for line in lines), "the interpreter was killed by SIGSEGV")
+    facts = parse(b"\n".join(json.dumps(line).encode() for line in lines), "the interpreter was killed by SIGSEGV")
     assert facts["numpy"] == "1.19.5"
     assert facts["why_not"] == {"tensorrt": "the interpreter was killed by SIGSEGV"}
 
@@ -93,12 +93,12 @@ def test_an_import_that_kills_the_interpreter_is_named() -> None:
 @pytest.mark.parametrize("out", [b"", b"\xff\n", b'{"begin": "numpy"}\n{"na'])
 def test_a_process_without_output_gives_no_facts(out: bytes) -> None:
     """A version that was not reported is None."""
-    facts = parsed(out)
+    facts = parse(out)
     assert (facts["numpy"], facts["runtimes"], facts["facts"]) == (None, {}, {})
 
 
 def test_each_missing_module_has_python_s_own_reason(tmp_path: Path) -> None:
-    """With a real interpreter: numpy that raises on import, and a runtime that does too."""
+    """If numpy and a runtime raise on import, each has the interpreter's own message."""
     (tmp_path / "numpy.py").write_text("raise ImportError('libopenblas.so.0: cannot open')", encoding="ascii")
     (tmp_path / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.8: cannot open')", encoding="ascii")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from hil.agent.machine import import_probe; import os; "
@@ -107,6 +107,6 @@ def test_each_missing_module_has_python_s_own_reason(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, check=True, env={**os.environ, "PYTHONPATH": ""}
     )
-    facts = parsed(done.stdout)
+    facts = parse(done.stdout)
     assert "libopenblas.so.0" in facts["why_not"]["numpy"]
     assert "libnvinfer.so.8" in facts["why_not"]["tensorrt"]

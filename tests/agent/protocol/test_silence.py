@@ -20,7 +20,7 @@ from hil.targets.client import AgentClient
 from hil.targets.link import Link
 from hil.targets.process import LocalProcess, spawn
 from hil.targets.start_agent import agent_arguments
-from tests.agent.test_supervisor import all_gone, is_running
+from tests.agent.test_supervisor import all_ended, is_running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ class Host:
         self.channel.send(dict(fields, op=op, id=self.number), *body)
 
     def answer(self) -> Any:
-        """Return ``ok`` of the next answer, skipping heartbeats. Ping meanwhile, since a busy machine is slow."""
+        """Return ``ok`` of the next answer, skipping heartbeats. Ping until then: a busy machine is slow."""
         header: dict[str, Any] = {"alive": True}
         answered = threading.Event()
         pings = threading.Thread(target=self.ping_for, args=(60.0, answered))
@@ -87,11 +87,11 @@ class Host:
         fields = {"worker": self.worker, "runs": 10**9, "budget": 590, "deadline": 600, "feeds": 1, "arrays": listing}
         self.ask("soak", chunks, **fields)
 
-    def ping_for(self, seconds: float, enough: threading.Event | None = None) -> None:
+    def ping_for(self, seconds: float, stop: threading.Event | None = None) -> None:
         """Send only pings for ``seconds``."""
-        enough = enough or threading.Event()
+        stop = stop or threading.Event()
         until = time.monotonic() + seconds
-        while time.monotonic() < until and not enough.wait(SILENCE / 4):
+        while time.monotonic() < until and not stop.wait(SILENCE / 4):
             self.channel.send({"op": "ping"})
 
 
@@ -99,25 +99,25 @@ class Host:
 def host(tmp_path: Path) -> Iterator[Host]:
     """An agent with a silence limit, and its host."""
     archive, _ = agent_archive(tmp_path)
-    made = Host(archive, tmp_path / "store")
-    yield made
-    made.process.kill()
-    made.process.communicate()
+    host = Host(archive, tmp_path / "store")
+    yield host
+    host.process.kill()
+    host.process.communicate()
 
 
 def test_a_silent_host_is_lost(host: Host, model: Path) -> None:
-    """If nothing arrives although the pipe is open, the agent ends its workers and itself, and the store is free."""
+    """If nothing arrives although the pipe is open, the agent ends its workers and itself."""
     pid = host.load(model)
     began = time.monotonic()
-    assert all_gone([host.process.pid, pid], SILENCE + 2)
+    assert all_ended([host.process.pid, pid], SILENCE + 2)
     assert time.monotonic() - began > SILENCE / 2
 
 
-def test_a_busy_agent_notices_as_well(host: Host, model: Path) -> None:
+def test_a_silent_host_is_lost_during_a_request(host: Host, model: Path) -> None:
     """A worker with ten minutes of work left is ended once the host has been silent for too long."""
     pid = host.load(model)
     host.soak()
-    assert all_gone([host.process.pid, pid], SILENCE + 2)
+    assert all_ended([host.process.pid, pid], SILENCE + 2)
 
 
 def test_pings_keep_an_idle_agent(host: Host, model: Path) -> None:
@@ -135,17 +135,17 @@ def test_pings_keep_a_busy_agent(host: Host, model: Path) -> None:
     host.soak()
     host.ping_for(2 * SILENCE)
     assert is_running(pid)
-    assert all_gone([host.process.pid, pid], SILENCE + 2)
+    assert all_ended([host.process.pid, pid], SILENCE + 2)
 
 
-def test_pings_behind_a_request_count(host: Host, model: Path) -> None:
-    """While another request waits nothing is read, but bytes that arrive behind it count as a sign of life."""
+def test_pings_behind_an_unread_request_count(host: Host, model: Path) -> None:
+    """While a request waits, its bytes are not read; pings that arrive behind it count as a sign of life."""
     pid = host.load(model)
     host.soak()
     host.ask("probe")
     host.ping_for(2 * SILENCE)
     assert is_running(pid)
-    assert all_gone([host.process.pid, pid], SILENCE + 2)
+    assert all_ended([host.process.pid, pid], SILENCE + 2)
 
 
 def test_an_early_request_is_answered(host: Host, model: Path) -> None:
@@ -164,11 +164,11 @@ def test_an_early_request_is_answered(host: Host, model: Path) -> None:
             assert (back[:10_000] == value).all()
 
 
-def test_half_a_frame_is_not_awaited_for_ever(host: Host, model: Path) -> None:
-    """A host that falls silent in the middle of a request is lost too."""
+def test_silence_within_a_frame_has_the_limit(host: Host, model: Path) -> None:
+    """A host that sends nothing more in the middle of a request is lost too."""
     pid = host.load(model)
     os.write(host.channel.write_fd, wire.encode({"op": "probe", "id": 99}, 1000)[:30])
-    assert all_gone([host.process.pid, pid], 2 * SILENCE + 2)
+    assert all_ended([host.process.pid, pid], 2 * SILENCE + 2)
 
 
 def test_a_host_that_reads_nothing_is_lost(host: Host, model: Path) -> None:
@@ -176,27 +176,27 @@ def test_a_host_that_reads_nothing_is_lost(host: Host, model: Path) -> None:
     pid = host.load(model)
     listing, chunks = arrays.describe([("x", np.zeros(4 << 20, np.float32))])
     host.ask("echo", chunks, worker=host.worker, deadline=60, arrays=listing)
-    assert all_gone([host.process.pid, pid], 2 * SILENCE + 2)
+    assert all_ended([host.process.pid, pid], 2 * SILENCE + 2)
 
 
-class Far(LocalProcess):
+class RemoteProcess(LocalProcess):
     """A process that reports a network between itself and the host."""
 
     remote = True
 
 
-def far_agent(tmp_path: Path, silence: float) -> AgentClient:
+def remote_agent(tmp_path: Path, silence: float) -> AgentClient:
     """Return an agent on this machine that is treated as one across a network."""
     archive, digest = agent_archive(tmp_path)
     spec = TargetSpec.model_validate({"kind": "ssh", "host": "x", "silence": "5 s"})
     arguments = [*agent_arguments(spec), "--host-silence", str(silence)]
     command = [sys.executable, "-B", str(archive), "--store", str(tmp_path / "store"), *arguments]
-    return AgentClient(Link(Far(spawn(command, "far"), 20.0), "far", silence), digest)
+    return AgentClient(Link(RemoteProcess(spawn(command, "far"), 20.0), "far", silence), digest)
 
 
 def test_the_host_pings(tmp_path: Path) -> None:
     """An idle client keeps its agent alive; once it is stopped, the agent ends and the client reports it lost."""
-    with far_agent(tmp_path, SILENCE) as agent:
+    with remote_agent(tmp_path, SILENCE) as agent:
         pid = agent.hello["pid"]
         time.sleep(3 * SILENCE)
         assert agent.probe()["cores"] >= 1
@@ -206,8 +206,8 @@ def test_the_host_pings(tmp_path: Path) -> None:
 STOPPED = """
 import sys, time
 from pathlib import Path
-from tests.agent.protocol.test_silence import far_agent
-agent = far_agent(Path(sys.argv[1]), 1.5)
+from tests.agent.protocol.test_silence import remote_agent
+agent = remote_agent(Path(sys.argv[1]), 1.5)
 print(agent.hello["pid"], flush=True)
 time.sleep(60)
 """
@@ -222,7 +222,7 @@ def test_a_stopped_host_loses_the_board(tmp_path: Path) -> None:
         time.sleep(2 * SILENCE)
         assert is_running(pid)
         os.kill(process.pid, signal.SIGSTOP)
-        assert all_gone([pid], SILENCE + 2)
+        assert all_ended([pid], SILENCE + 2)
     finally:
         process.kill()
         process.communicate()

@@ -71,9 +71,9 @@ def read_frame(data: bytes) -> tuple[wire.Header, list[tuple[str, Array]]]:
 def test_what_is_sent_arrives(header: wire.Header, named: list[tuple[str, Array]]) -> None:
     """A frame transfers its header and every array bit for bit, including NaN and empty arrays."""
     header.pop("arrays", None)
-    got, received = read_frame(frame(header, named))
-    got.pop("arrays")
-    assert got == header
+    header_read, received = read_frame(frame(header, named))
+    header_read.pop("arrays")
+    assert header_read == header
     assert [name for name, _ in received] == [name for name, _ in named]
     for (_, sent), (_, back) in zip(named, received, strict=True):
         assert (back.dtype, back.shape, back.tobytes()) == (sent.dtype, sent.shape, sent.tobytes())
@@ -149,7 +149,7 @@ def test_json_is_strict(text: bytes) -> None:
 @pytest.mark.parametrize(
     "head", [(wire.MAGIC, wire.MAX_HEADER + 1, 0), (wire.MAGIC, 2, wire.MAX_BODY + 1), (b"SSH-2.0-", 2, 0)]
 )
-def test_limits_hold_before_memory_is_taken(head: tuple[bytes, int, int]) -> None:
+def test_limits_are_checked_before_memory_is_allocated(head: tuple[bytes, int, int]) -> None:
     """Sizes over the limits are rejected from the head alone, before memory is allocated."""
     with pytest.raises(wire.WireError):
         wire.decode_head(struct.pack("<8sIQ", *head))
@@ -182,15 +182,15 @@ def test_an_endless_banner_is_refused() -> None:
         through_pipe(b"x" * (MAX_BANNER + 10)).find_start()
 
 
-def test_silence_has_an_end() -> None:
-    """With patience, a stream without data raises Silent."""
+def test_silence_is_an_error() -> None:
+    """A stream without data raises Silent after ``patience`` seconds."""
     read_fd, write_fd = os.pipe()
     with pytest.raises(wire.Silent):
         Channel(read_fd, write_fd, patience=0.05).receive()
 
 
 def test_memory_follows_what_arrives() -> None:
-    """A frame that announces 2 GiB and contains ten bytes costs neither memory nor time."""
+    """A frame that announces 2 GiB and contains ten bytes allocates no memory for the rest."""
     channel = through_pipe(wire.encode({"op": "x"}, wire.MAX_BODY) + b"0123456789")
     channel.receive()
     tracemalloc.start()

@@ -19,7 +19,7 @@ from hil.agent.releases.staging import Staging
 CLAIM = {"who": "ada", "host": "ci", "pid": "7"}
 
 
-class Shelf:
+class Blobs:
     """Blobs by digest, as the store has them."""
 
     def __init__(self, folder: Path) -> None:
@@ -34,28 +34,28 @@ class Shelf:
 
     def release(self, **files: str) -> str:
         """Store a release of ``config/NAME`` files with these texts, and return its digest."""
-        listed = [
+        entries = [
             {"path": f"config/{name}", "sha256": self.add(text.encode()), "size": len(text)}
             for name, text in files.items()
         ]
-        return self.add(json.dumps({"schema": 1, "files": listed}).encode())
+        return self.add(json.dumps({"schema": 1, "files": entries}).encode())
 
     def __call__(self, digest: str) -> str:
         return str(self.folder / digest)
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
+def blobs(tmp_path: Path) -> Blobs:
     """An empty store of blobs."""
-    return Shelf(tmp_path / "shelf")
+    return Blobs(tmp_path / "blobs")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Releases:
     """A new folder of releases."""
-    made = Releases(str(tmp_path / "robot/perception"))
-    made.make()
-    return made
+    releases = Releases(str(tmp_path / "robot/perception"))
+    releases.make()
+    return releases
 
 
 def names(folder: Releases) -> list[str]:
@@ -82,36 +82,36 @@ def activate(folder: Releases, to: str, tmp_path: Path, *, healthy: bool = True,
     assert Journal(folder).operation() is None
 
 
-def test_staged_whole_and_readable_by_the_service(folder: Releases, shelf: Shelf) -> None:
+def test_a_staged_release_is_complete_and_readable(folder: Releases, blobs: Blobs) -> None:
     """A staged release has exactly its files, readable by others whatever the umask; staging again does nothing."""
     before = os.umask(0o077)
     try:
-        release = shelf.release(robot="mood: well", arm="reach: 1")
-        assert Staging(folder).stage(release, shelf)
+        release = blobs.release(robot="mood: well", arm="reach: 1")
+        assert Staging(folder).stage(release, blobs)
     finally:
         os.umask(before)
     assert folder.damage(release) == ""
     place = Path(folder.path("releases", release, "config", "robot"))
     assert place.stat().st_mode & 0o777 == 0o644
     assert place.parent.stat().st_mode & 0o777 == 0o755
-    assert not Staging(folder).stage(release, shelf)
+    assert not Staging(folder).stage(release, blobs)
     assert names(folder) == [release]
 
 
-def test_a_file_that_does_not_match_the_manifest(folder: Releases, shelf: Shelf) -> None:
-    """Nothing is staged, and no partial release is left."""
-    release = shelf.release(robot="mood: well")
-    blob = next(path for path in shelf.folder.iterdir() if path.read_bytes() == b"mood: well")
+def test_a_file_that_does_not_match_the_manifest(folder: Releases, blobs: Blobs) -> None:
+    """If a blob does not match the manifest, nothing is staged and no partial release is left."""
+    release = blobs.release(robot="mood: well")
+    blob = next(path for path in blobs.folder.iterdir() if path.read_bytes() == b"mood: well")
     blob.write_bytes(b"mood: ill!")
     with pytest.raises(Failure, match="config/robot does not match the manifest"):
-        Staging(folder).stage(release, shelf)
+        Staging(folder).stage(release, blobs)
     assert names(folder) == []
 
 
-def test_a_damaged_release_is_reported_and_repaired(folder: Releases, shelf: Shelf, tmp_path: Path) -> None:
+def test_a_damaged_release_is_reported_and_repaired(folder: Releases, blobs: Blobs, tmp_path: Path) -> None:
     """Changed, missing and additional files and links are each reported, and staging again repairs the release."""
-    release = shelf.release(robot="mood: well", arm="reach: 1")
-    Staging(folder).stage(release, shelf)
+    release = blobs.release(robot="mood: well", arm="reach: 1")
+    Staging(folder).stage(release, blobs)
     place = tmp_path / "robot/perception/releases" / release
     (place / "config/robot").write_text("mood: ill")
     assert folder.damage(release) == "config/robot was changed"
@@ -120,39 +120,39 @@ def test_a_damaged_release_is_reported_and_repaired(folder: Releases, shelf: She
     (place / "config/robot").symlink_to("/etc/passwd")
     assert folder.damage(release) == "config/robot does not belong there"
     (place / "more").write_text("x")
-    assert Staging(folder).stage(release, shelf)
+    assert Staging(folder).stage(release, blobs)
     assert folder.damage(release) == ""
     (place / "manifest.json").write_text('{"schema": 1, "files": []}')
     assert "manifest" in folder.damage(release)
 
 
-def test_forward_and_back(folder: Releases, shelf: Shelf, tmp_path: Path) -> None:
+def test_an_unhealthy_release_is_rolled_back(folder: Releases, blobs: Blobs, tmp_path: Path) -> None:
     """A healthy release stays; an unhealthy one is rolled back, and the service restarts with the old one."""
-    one, two = shelf.release(robot="1"), shelf.release(robot="2")
-    for release in (one, two):
-        Staging(folder).stage(release, shelf)
-    activate(folder, one, tmp_path)
-    assert (folder.current(), folder.healthy(one)) == (one, True)
-    activate(folder, two, tmp_path, healthy=False)
-    assert (folder.current(), folder.healthy(two)) == (one, False)
-    assert (tmp_path / "log").read_text().split() == [f"releases/{name}" for name in (one, two, one)]
+    first, second = blobs.release(robot="1"), blobs.release(robot="2")
+    for release in (first, second):
+        Staging(folder).stage(release, blobs)
+    activate(folder, first, tmp_path)
+    assert (folder.current(), folder.healthy(first)) == (first, True)
+    activate(folder, second, tmp_path, healthy=False)
+    assert (folder.current(), folder.healthy(second)) == (first, False)
+    assert (tmp_path / "log").read_text().split() == [f"releases/{name}" for name in (first, second, first)]
     outcomes = [line["outcome"] for line in Journal(folder).history()]
-    assert outcomes == ["deployed", "unhealthy"]  # of the old one health was asked by the same command
+    assert outcomes == ["deployed", "unhealthy"]  # the failing health command was also used for the old release
 
 
-def test_an_unhealthy_first_release(folder: Releases, shelf: Shelf, tmp_path: Path) -> None:
+def test_an_unhealthy_first_release(folder: Releases, blobs: Blobs, tmp_path: Path) -> None:
     """With no earlier release to return to, there is no current release afterwards."""
-    release = shelf.release(robot="1")
-    Staging(folder).stage(release, shelf)
+    release = blobs.release(robot="1")
+    Staging(folder).stage(release, blobs)
     activate(folder, release, tmp_path, healthy=False)
     assert folder.current() is None
 
 
-def test_pruning(folder: Releases, shelf: Shelf, tmp_path: Path) -> None:
+def test_pruning(folder: Releases, blobs: Blobs, tmp_path: Path) -> None:
     """The newest releases stay, and always the current one and the one that a rollback would return to."""
-    names = [shelf.release(robot=str(number)) for number in range(5)]
+    names = [blobs.release(robot=str(number)) for number in range(5)]
     for name in names:
-        Staging(folder).stage(name, shelf)
+        Staging(folder).stage(name, blobs)
         activate(folder, name, tmp_path, keep=2)
     assert folder.ordered() == names[-2:]
     assert folder.previous(names[-1]) == names[-2]
@@ -161,13 +161,13 @@ def test_pruning(folder: Releases, shelf: Shelf, tmp_path: Path) -> None:
     assert folder.ordered() == names[-2:]
 
 
-def test_order_does_not_depend_on_the_clock(folder: Releases, shelf: Shelf) -> None:
+def test_order_does_not_depend_on_the_clock(folder: Releases, blobs: Blobs) -> None:
     """A release staged by a board whose clock is in 1970 is newer than one dated in the future."""
-    one, two = shelf.release(robot="1"), shelf.release(robot="2")
-    Staging(folder).stage(one, shelf)
-    os.utime(folder.path("releases", one), (4e9, 4e9))
-    Staging(folder).stage(two, shelf)
-    assert folder.ordered() == [one, two]
+    first, second = blobs.release(robot="1"), blobs.release(robot="2")
+    Staging(folder).stage(first, blobs)
+    os.utime(folder.path("releases", first), (4e9, 4e9))
+    Staging(folder).stage(second, blobs)
+    assert folder.ordered() == [first, second]
 
 
 def test_one_deployment_at_a_time(folder: Releases) -> None:
@@ -182,17 +182,17 @@ def test_one_deployment_at_a_time(folder: Releases) -> None:
 
 
 @pytest.mark.parametrize("target", ["/etc", "releases/../../etc", "releases/" + "0" * 63, "elsewhere"])
-def test_a_current_that_is_not_ours(folder: Releases, target: str) -> None:
+def test_a_foreign_current_link_is_refused(folder: Releases, target: str) -> None:
     """A ``current`` that is not a link to a release is neither followed nor replaced."""
     Path(folder.path("current")).symlink_to(target)
     with pytest.raises(Failure, match="which is not a release"):
         folder.current()
 
 
-def test_a_folder_that_anybody_may_write_to(tmp_path: Path) -> None:
+def test_a_world_writable_folder_is_refused(tmp_path: Path) -> None:
     """A world-writable folder of another user is refused."""
     if os.geteuid() != 0:
-        pytest.skip("needs root to make a folder of somebody else's")
+        pytest.skip("needs root to create a folder of another user")
     place = tmp_path / "shared"
     place.mkdir(mode=0o777)
     place.chmod(0o777)

@@ -1,5 +1,5 @@
 /* A driver for a machine without a GPU: "device" memory is the host's, copies happen at once.
-   It holds what needs no GPU: argument types, the balance of contexts, errors, the order of a capture. */
+   It tests what needs no GPU: argument types, the balance of contexts, errors, the order of a capture. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-"""What a condition in our TensorRT code says about the release it runs under.
+"""The releases of TensorRT under which a condition in our code can hold or fail.
 
 ``hasattr(x, "name")`` is feature detection: if it holds, the release has the name. A condition thus splits the possible
 releases into those under which it may hold and those under which it may fail. Understood are ``hasattr``, ``getattr(x,
@@ -39,7 +39,7 @@ RECEIVERS = {
 
 @dataclass(frozen=True)
 class Declared:
-    """A condition that stands for feature detection elsewhere: names that exist if it holds, and if it fails."""
+    """A condition that implies feature detection elsewhere: names that exist if it holds, and if it fails."""
 
     holds: str
     fails: str

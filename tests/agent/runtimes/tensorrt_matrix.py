@@ -44,7 +44,7 @@ class Correction:
         return (version, owner) == (self.version, self.owner) and (self.names is None or name in self.names)
 
 
-_LATER = "the branch is 8.6.1 and later, and the module 8.6.0 lacks it; 8.6 stands for what all of them have"
+_LATER = "the branch is 8.6.1 and later, and the module 8.6.0 lacks it; 8.6 here means the names that all of them have"
 CORRECTIONS = (
     Correction("8.6", "OnnxParser", frozenset({"flags", "set_flag", "get_flag", "clear_flag"}), _LATER),
     Correction("8.6", "OnnxParserFlag", None, _LATER),

@@ -31,7 +31,7 @@ from tests.agent.runtimes.tensorrt_matrix import (
 DEFINED = {"EXPORT_ALL_BINDINGS": True, "ENABLE_INETWORK_SERIALIZE": False}
 """Macros that decide what the full ``tensorrt`` module has; other conditions do not affect names."""
 LIST = ("append", "clear", "extend", "insert", "pop")
-"""What pybind11's ``bind_vector`` gives every list; also ``count`` and ``remove`` if elements can be compared."""
+"""Methods of every list that pybind11's ``bind_vector`` binds; also ``count`` and ``remove`` if elements compare."""
 DECLARED = re.compile(r"py::(class_|enum_|bind_vector|exception)<")
 SCOPED = re.compile(r"\s*(\w+)?\s*[({]\s*(\w+)\s*,\s*\"(\w+)\"")
 CHAINED = re.compile(r"\s*\.\s*(\w+)\s*\(\s*(?:\"(\w+)\")?")

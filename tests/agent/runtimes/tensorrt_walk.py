@@ -192,7 +192,7 @@ class Walk:
             self.mentions[target] = self.mentions.get(target, NONE) | now
 
     def call(self, node: ast.Call, now: Versions) -> None:
-        """Check the names passed to ``hasattr`` and the like: a misspelt name would silently never exist."""
+        """Check the names passed to ``hasattr`` and the like: a misspelt name exists in no release."""
         for function in ("hasattr", "getattr", "setattr", "delattr"):
             name = literal_name(node, function)
             if name is None:

@@ -53,7 +53,7 @@ def cuda(library: str, state: Any) -> Iterator[Cuda]:
 
 
 def test_a_missing_driver_is_unsupported() -> None:
-    """Without libcuda the failure is "unsupported" and says what to check."""
+    """Without libcuda the failure is "unsupported", with advice on what to check."""
     with pytest.raises(Failure, match="driver cannot be loaded") as caught:
         open_cuda(0, "auto", "libcuda-that-is-nowhere.so.1")
     assert (caught.value.kind, "nvidia-smi" in caught.value.advice) == (UNSUPPORTED, True)
@@ -131,8 +131,8 @@ def test_events_measure_seconds(cuda: Cuda) -> None:
     after.synchronize()
     assert after.seconds_since(before) == pytest.approx(2.5e-3)
     assert not after.done()
-    for each in (before, after, before, stream):
-        each.close()
+    for resource in (before, after, before, stream):
+        resource.close()
 
 
 def test_out_of_memory_has_its_own_advice(cuda: Cuda) -> None:

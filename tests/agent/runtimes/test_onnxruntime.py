@@ -25,7 +25,7 @@ def build(agent: AgentClient, path: Path, precision: str = "fp32", **options: ob
     return agent.build(agent.put_blob(path), precision, "onnxruntime", options, 60)
 
 
-def test_ports_are_the_models(worker: EngineWorker) -> None:
+def test_ports_are_those_of_the_model(worker: EngineWorker) -> None:
     """Names, dtypes and shapes come from the runtime; dynamic dimensions have their names."""
     assert worker.inputs == (TensorSpec("x", "float32", ("n", 4)),)
     assert worker.outputs == (TensorSpec("y", "float32", ("n", 3)),)
@@ -101,8 +101,8 @@ def test_a_truncated_file_is_refused(agent: AgentClient, model: Path, tmp_path: 
     assert not list((Path(agent.hello["store"]) / "engines").iterdir())
 
 
-def test_engines_are_cached_by_what_they_depend_on(agent: AgentClient, model: Path) -> None:
-    """An equal request finds the engine again; other options or another calibration have another key."""
+def test_equal_builds_share_an_engine(agent: AgentClient, model: Path) -> None:
+    """An equal request reuses the engine; other options or another calibration have another key."""
     first = build(agent, model)
     assert not first.cached
     second = build(agent, model)
@@ -115,7 +115,7 @@ def test_engines_are_cached_by_what_they_depend_on(agent: AgentClient, model: Pa
     assert first.runtime_version == agent.probe()["runtimes"]["onnxruntime"]
 
 
-def test_only_what_the_store_built_is_loaded(agent: AgentClient) -> None:
+def test_only_engines_built_by_the_store_are_loaded(agent: AgentClient) -> None:
     """A key without a record, and a path instead of a key, are refused."""
     with pytest.raises(EngineBuildError, match="was not built by this store"):
         agent.load("0" * 64, {}, 60)

@@ -24,7 +24,7 @@ DECLARED = {
     "label == 'named'": Declared(
         "ICudaEngine.num_io_tensors",
         "ICudaEngine.num_bindings",
-        "tensors.choose returns a label only where hasattr finds its interface, and refuses the other",
+        "tensors.choose returns a label only where hasattr finds its interface, and refuses an engine without it",
     ),
     "api.calibrator_class(trt, algorithm)": Declared(
         "tensorrt.IInt8EntropyCalibrator2",
@@ -32,7 +32,7 @@ DECLARED = {
         "getattr with a name from a table, which test_names_in_tables_are_real checks",
     ),
 }
-"""Conditions that stand for feature detection elsewhere."""
+"""Conditions that imply feature detection elsewhere."""
 
 OURS = {
     "flags": "of numpy: whether an array is contiguous",
@@ -58,18 +58,18 @@ def test_every_name_exists_everywhere_or_is_detected() -> None:
     assert package.spared == set(OURS), "an exemption is no longer needed"
 
 
-@pytest.mark.parametrize("wanted", ["auto", "named", "bindings"])
-def test_labels_match_the_interface(wanted: str) -> None:
+@pytest.mark.parametrize("requested", ["auto", "named", "bindings"])
+def test_labels_match_the_interface(requested: str) -> None:
     """An engine without an interface never gets its label, as ``DECLARED`` claims of ``label``."""
     tensors = importlib.import_module("hil.agent.runtimes.tensorrt.tensors")
     failure = importlib.import_module("hil.agent.failure")
     for attribute, label in (("num_io_tensors", "named"), ("num_bindings", "bindings")):
         engine = SimpleNamespace(**{attribute: 1})
-        if wanted in {"auto", label}:
-            assert tensors.choose(engine, wanted) == label
+        if requested in {"auto", label}:
+            assert tensors.choose(engine, requested) == label
         else:
             with pytest.raises(failure.Failure):
-                tensors.choose(engine, wanted)
+                tensors.choose(engine, requested)
 
 
 def test_names_in_tables_are_real() -> None:
@@ -83,109 +83,117 @@ def test_names_in_tables_are_real() -> None:
 
 
 WRONG = {
-    "a flag that 11 has not": "config.set_flag(trt.BuilderFlag.FP16)",
-    "a flag, though a type of that name is everywhere": "x = trt.BuilderFlag.INT8",
-    "a method that came with 8.5": "context.set_input_shape(name, shape)",
-    "a method that went with 10": "engine.get_binding_name(0)",
-    "on an object of which nothing is known": "x.y.execute_async_v3(0)",
-    "a property that is set": "config.max_workspace_size = 1",
-    "a name that no release has": "trt.Bilder(log)",
-    "a member that no release has": "trt.BuilderFlag.FP61",
-    "asked for another name": "if hasattr(engine, 'num_io_tensors'): engine.device_memory_size_v2",
-    "on the wrong side": "if hasattr(engine, 'num_io_tensors'): engine.num_bindings",
-    "after both sides": "if hasattr(engine, 'num_io_tensors'):\n    pass\nengine.num_io_tensors",
-    "or is not and": "x = hasattr(engine, 'num_io_tensors') or engine.num_io_tensors",
+    "a flag removed in 11": "config.set_flag(trt.BuilderFlag.FP16)",
+    "a removed flag with the name of a type in every release": "x = trt.BuilderFlag.INT8",
+    "a method added in 8.5": "context.set_input_shape(name, shape)",
+    "a method removed in 10": "engine.get_binding_name(0)",
+    "on an object of unknown class": "x.y.execute_async_v3(0)",
+    "a removed property that is set": "config.max_workspace_size = 1",
+    "a name in no release": "trt.Bilder(log)",
+    "an enum member in no release": "trt.BuilderFlag.FP61",
+    "behind the detection of another name": "if hasattr(engine, 'num_io_tensors'): engine.device_memory_size_v2",
+    "in the branch without the name": "if hasattr(engine, 'num_io_tensors'): engine.num_bindings",
+    "after both branches": "if hasattr(engine, 'num_io_tensors'):\n    pass\nengine.num_io_tensors",
+    "behind or instead of and": "x = hasattr(engine, 'num_io_tensors') or engine.num_io_tensors",
     "getattr without a default": "getattr(trt.BuilderFlag, 'FP16')",
-    "getattr with a computed name": "getattr(engine, wanted)",
-    "setattr": "setattr(config, 'builder_optimization_level', 5)",
-    "a misspelt question": "x = hasattr(engine, 'num_io_tensor')",
-    "a misspelt question with a default": "x = getattr(engine, 'device_memory_size_v3', None)",
-    "a question of the wrong class": "x = hasattr(trt.ICudaEngine, 'set_input_shape')",
+    "getattr with a computed name": "getattr(engine, name)",
+    "setattr of a name added later": "setattr(config, 'builder_optimization_level', 5)",
+    "hasattr of a misspelt name": "x = hasattr(engine, 'num_io_tensor')",
+    "getattr of a misspelt name with a default": "x = getattr(engine, 'device_memory_size_v3', None)",
+    "hasattr on the wrong class": "x = hasattr(trt.ICudaEngine, 'set_input_shape')",
     "names imported one by one": "from tensorrt import Builder",
-    "the module by another name": "import tensorrt as rt",
-    "a subclass that nothing calls": (
+    "the module imported under another name": "import tensorrt as rt",
+    "a subclass without a method that TensorRT calls": (
         "if hasattr(trt, 'IOutputAllocator'):\n    class A(trt.IOutputAllocator):\n        def realocate(self): pass"
     ),
-    "from a function that is reached otherwise too": (
+    "in a function that is also reached without detection": (
         "def bound(engine): return engine.num_bindings\n"
         "def a(engine):\n    if hasattr(engine, 'num_bindings'): return bound(engine)\n"
         "def b(engine): return bound(engine)"
     ),
-    "in a class that is made anywhere": (
+    "in a class that is created without detection": (
         "class Named:\n    def run(self, context): context.execute_async_v3(0)\ndef make(): return Named()"
     ),
-    "after a function that refuses sometimes": (
+    "after a function that does not always raise": (
         "def need(config):\n    if config and not hasattr(config, 'int8_calibrator'):\n        raise ValueError\n"
         "def f(config):\n    need(config)\n    config.int8_calibrator = None"
     ),
-    "something that is false is not missing": (
+    "a false value is not a missing one": (
         "def f(engine):\n    size = getattr(engine, 'device_memory_size_v2', None)\n"
         "    return size if size else engine.device_memory_size"
     ),
-    "a default that is true": (
+    "getattr with a true default": (
         "def f(engine):\n    x = getattr(engine, 'num_io_tensors', True)\n    if x: engine.num_io_tensors"
     ),
-    "a private method that is called otherwise too": (
+    "a private method that is also called without detection": (
         "class A:\n    def run(self, trt, engine):\n        if hasattr(engine, 'num_bindings'): self._bound(engine)\n"
         "    def go(self, engine): return self._bound(engine)\n"
         "    def _bound(self, engine): return engine.num_bindings"
     ),
-    "a private method that nobody here calls": "class A:\n    def _bound(self, engine): return engine.num_bindings",
-    "a closure made before the question": (
+    "a private method without a call": "class A:\n    def _bound(self, engine): return engine.num_bindings",
+    "a closure defined before the detection": (
         "def a(engine):\n    def b(): return engine.num_io_tensors\n    if hasattr(engine, 'num_io_tensors'): return b"
     ),
 }
 RIGHT = {
-    "a name that is everywhere": "builder.create_builder_config()\nconfig.set_flag(trt.BuilderFlag.TF32)",
-    "asked for itself": "if hasattr(engine, 'num_io_tensors'): engine.num_io_tensors",
-    "asked for what came with it": "if hasattr(trt.ICudaEngine, 'num_io_tensors'): context.execute_async_v3(0)",
-    "the other side": "if hasattr(config, 'set_memory_pool_limit'): pass\nelse: config.max_workspace_size = 1",
-    "asked before": "def f(config):\n    if not hasattr(config, 'builder_optimization_level'):\n        return\n"
+    "a name in every release": "builder.create_builder_config()\nconfig.set_flag(trt.BuilderFlag.TF32)",
+    "behind its own detection": "if hasattr(engine, 'num_io_tensors'): engine.num_io_tensors",
+    "behind detection of a name of the same release": (
+        "if hasattr(trt.ICudaEngine, 'num_io_tensors'): context.execute_async_v3(0)"
+    ),
+    "in the branch without a newer name": (
+        "if hasattr(config, 'set_memory_pool_limit'): pass\nelse: config.max_workspace_size = 1"
+    ),
+    "after a return": "def f(config):\n    if not hasattr(config, 'builder_optimization_level'):\n        return\n"
     "    config.builder_optimization_level = 5",
-    "in one expression": "x = engine.num_io_tensors if hasattr(engine, 'num_io_tensors') else engine.num_bindings",
-    "and": "x = hasattr(engine, 'num_io_tensors') and engine.num_io_tensors",
-    "with a default": "x = getattr(trt.BuilderFlag, 'BF16', None)",
-    "against None": (
+    "in a conditional expression": (
+        "x = engine.num_io_tensors if hasattr(engine, 'num_io_tensors') else engine.num_bindings"
+    ),
+    "behind and": "x = hasattr(engine, 'num_io_tensors') and engine.num_io_tensors",
+    "getattr with a default": "x = getattr(trt.BuilderFlag, 'BF16', None)",
+    "getattr compared with None": (
         "def f(engine):\n    size = getattr(engine, 'device_memory_size_v2', None)\n"
         "    return engine.device_memory_size if size is None else size"
     ),
-    "kept in a name": "def f(engine):\n    x = hasattr(engine, 'num_io_tensors')\n    if x: engine.num_io_tensors",
-    "kept in self": (
+    "detection in a variable": (
+        "def f(engine):\n    x = hasattr(engine, 'num_io_tensors')\n    if x: engine.num_io_tensors"
+    ),
+    "detection in an attribute": (
         "class A:\n    def __init__(self, trt): self._named = hasattr(trt.ICudaEngine, 'num_io_tensors')\n"
         "    def run(self, context):\n        if self._named: context.execute_async_v3(0)"
     ),
-    "a function that asks": (
+    "detection in a function": (
         "def named(trt):\n    'Whether.'\n    return hasattr(trt.ICudaEngine, 'num_io_tensors')\n"
         "def run(trt, context):\n    if named(trt): context.execute_async_v3(0)"
     ),
-    "a function that is only reached behind the question": (
+    "in a function that is only called after detection": (
         "def bound(engine): return engine.num_bindings\n"
         "def a(engine):\n    if hasattr(engine, 'num_bindings'): return bound(engine)"
     ),
-    "a class that is only made behind the question": (
+    "in a class that is only created after detection": (
         "class Named:\n    def run(self, context): context.execute_async_v3(0)\n"
         "def make(trt): return Named() if hasattr(trt.ICudaEngine, 'num_io_tensors') else None"
     ),
-    "after a function that refuses": (
+    "after a function that raises without the name": (
         "def need(config):\n    if not hasattr(config, 'int8_calibrator'):\n        raise ValueError\n"
         "def f(config):\n    need(config)\n    config.int8_calibrator = None"
     ),
-    "a private method that is only called behind the question": (
+    "in a private method that is only called after detection": (
         "class A:\n    def run(self, trt, engine):\n        if hasattr(engine, 'num_bindings'): self._bound(engine)\n"
         "    def _bound(self, engine): return engine.num_bindings"
     ),
-    "something of ours": "buffer.free()\nimport numpy as np\nnp.float16\n'x'.format()",
+    "names that are not TensorRT's": "buffer.free()\nimport numpy as np\nnp.float16\n'x'.format()",
 }
 
 
 @pytest.mark.parametrize("source", WRONG.values(), ids=WRONG)
-def test_it_reports(source: str) -> None:
+def test_an_unavailable_name_is_reported(source: str) -> None:
     """The check reports a use that some release cannot satisfy."""
     assert problems(source)
 
 
 @pytest.mark.parametrize("source", RIGHT.values(), ids=RIGHT)
-def test_it_accepts(source: str) -> None:
+def test_a_detected_name_is_accepted(source: str) -> None:
     """The check accepts names that exist everywhere or are detected."""
     assert not problems(source)
 

@@ -17,9 +17,9 @@ PYTHONS = (*WHEELS, "3.13")
 CODE = """
 import importlib, pkgutil, sys
 for package in ("tensorrt", "cuda"):
-    whole = importlib.import_module("hil_agent.runtimes." + package)
-    for found in pkgutil.iter_modules(whole.__path__):
-        importlib.import_module(whole.__name__ + "." + found.name)
+    parent = importlib.import_module("hil_agent.runtimes." + package)
+    for module in pkgutil.iter_modules(parent.__path__):
+        importlib.import_module(parent.__name__ + "." + module.name)
 assert not {"tensorrt", "pycuda"} & set(sys.modules), "a runtime was imported"
 from hil_agent.runtimes import runtime
 gpu = runtime("tensorrt")
@@ -34,8 +34,8 @@ def test_modules_import_without_tensorrt(version: str, cache: Path, request: pyt
     python = find(version)
     if python is None:
         pytest.skip(f"python{version} is not installed")
-    given_folder = os.environ.get(CACHE)
-    folder = Path(given_folder) if given_folder else Path(request.config.cache.mkdir("hil-interpreters"))
+    cache_folder = os.environ.get(CACHE)
+    folder = Path(cache_folder) if cache_folder else Path(request.config.cache.mkdir("hil-interpreters"))
     inside = environment(python, version, folder, WHEELS.get(version, ("numpy",)))
     settings = dict(os.environ, PYTHONPATH=str(agent_archive(cache / "pytest-hil" / "agents")[0]))
     done = subprocess.run(

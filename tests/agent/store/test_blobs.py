@@ -40,8 +40,8 @@ def put(store: Store, data: bytes) -> str:
 
 def begin(agent: AgentClient, data: bytes, name: str = "") -> dict[str, Any]:
     """Return the agent's answer to the start of an upload of ``data``."""
-    asked = {"name": name or sha(data), "digest": sha(data), "size": len(data)}
-    state: dict[str, Any] = agent.call("blob_begin", asked)[0]
+    request = {"name": name or sha(data), "digest": sha(data), "size": len(data)}
+    state: dict[str, Any] = agent.call("blob_begin", request)[0]
     return state
 
 
@@ -50,7 +50,7 @@ def files(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
 
-def test_a_blob_comes_back(agent: AgentClient, tmp_path: Path) -> None:
+def test_a_blob_is_read_back(agent: AgentClient, tmp_path: Path) -> None:
     """An uploaded file is read back byte for byte, over several pieces; an empty file too."""
     for size in (0, 1, (9 << 20) + 7):
         source, back = tmp_path / "source", tmp_path / "back"
@@ -103,18 +103,18 @@ def test_names_that_are_no_digest_are_refused(agent: AgentClient, digest: object
         agent.call("blob_read", {"digest": digest, "offset": 0, "length": 10})
 
 
-def test_least_recently_used_goes_first(tmp_path: Path) -> None:
+def test_the_least_recently_used_blob_is_evicted_first(tmp_path: Path) -> None:
     """Over the limit, the least recently used blobs are evicted, and no more than needed."""
     store = Store(str(tmp_path), limit=3000)
     old = [put(store, bytes([at]) * 1000) for at in range(3)]
     for age, digest in ((300, old[1]), (200, old[0]), (100, old[2])):
         os.utime(store.blob(digest), (time.time() - age, time.time() - age))
-    again = Store(str(tmp_path), limit=3000)
-    put(again, b"new" * 300)
-    assert [Path(again.blob(digest)).exists() for digest in old] == [True, False, True]
+    reopened = Store(str(tmp_path), limit=3000)
+    put(reopened, b"new" * 300)
+    assert [Path(reopened.blob(digest)).exists() for digest in old] == [True, False, True]
 
 
-def test_what_the_session_uses_stays(tmp_path: Path) -> None:
+def test_a_blob_in_use_is_not_evicted(tmp_path: Path) -> None:
     """A blob that this session uses is never evicted; the message states which limit to raise."""
     store = Store(str(tmp_path), limit=1500)
     digest = put(store, b"x" * 1000)
@@ -135,8 +135,8 @@ def test_a_blob_damaged_at_rest_is_noticed(tmp_path: Path) -> None:
     assert not Path(store.blob(digest)).exists()
 
 
-def test_a_blob_is_hashed_once_until_somebody_touches_it(tmp_path: Path) -> None:
-    """A blob is hashed again only if its file was written to, even if size and date are the same."""
+def test_a_blob_is_hashed_again_only_if_it_was_written_to(tmp_path: Path) -> None:
+    """A blob is hashed again only if its file was written to, also if size and date are the same."""
     store = Store(str(tmp_path))
     hashed: list[int] = []
     digest = put(store, b"engine")
@@ -169,14 +169,14 @@ def test_hashing_sends_heartbeats(tmp_path: Path) -> None:
 
 def test_two_agents_never_write_one_upload(tmp_path: Path) -> None:
     """The second agent waits for the first, then uses the finished blob or resumes the upload."""
-    one, two = Store(str(tmp_path)), Store(str(tmp_path))
+    first, second = Store(str(tmp_path)), Store(str(tmp_path))
     digest = sha(b"ab")
-    assert one.begin(digest, 2) == 0
-    one.append(digest, 0, b"a")
-    assert two.begin(digest, 2) is None
-    one.append(digest, 1, b"b")
-    one.commit(digest)
-    assert two.use(digest)
+    assert first.begin(digest, 2) == 0
+    first.append(digest, 0, b"a")
+    assert second.begin(digest, 2) is None
+    first.append(digest, 1, b"b")
+    first.commit(digest)
+    assert second.use(digest)
 
 
 def test_a_pieces_offset_must_fit(tmp_path: Path) -> None:
@@ -249,8 +249,12 @@ def test_a_partial_file_of_another_version(store: Path, agent: AgentClient, tmp_
     path = tmp_path / "x"
     path.write_bytes(data)
     partial = store / "partial" / outline_of(str(path))
-    for left, sent in ((data[: 8 << 20], 32 << 20), (os.urandom(8 << 20), 40 << 20), (data + b"more", 40 << 20)):
-        partial.write_bytes(left)
+    for partial_content, sent in (
+        (data[: 8 << 20], 32 << 20),
+        (os.urandom(8 << 20), 40 << 20),
+        (data + b"more", 40 << 20),
+    ):
+        partial.write_bytes(partial_content)
         before = agent.uploaded
         assert agent.put_blob(path) == sha(data)
         assert agent.uploaded - before == sent

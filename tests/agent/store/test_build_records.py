@@ -31,31 +31,31 @@ LIBRARIES: dict[str, Any] = {
 }
 
 
-def ask(**changes: Any) -> dict[str, Any]:
+def request_of(**changes: Any) -> dict[str, Any]:
     """Return a build request."""
     return {"model": DIGEST, "precision": "fp16", "runtime": "tensorrt", "options": {}, **changes}
 
 
 def test_every_fact_is_in_the_key() -> None:
     """Another TensorRT, GPU, architecture, number of multiprocessors, driver or option gives another key."""
-    keys = {key_of(key_facts(ask(), LIBRARIES, None))}
+    keys = {key_of(key_facts(request_of(), LIBRARIES, None))}
     for name in ("cuda", "gpu", "sm", "sms", "dla"):
-        other = json.loads(json.dumps(LIBRARIES))
-        other["facts"]["tensorrt"][name] = "other"
-        keys.add(key_of(key_facts(ask(), other, None)))
+        libraries = json.loads(json.dumps(LIBRARIES))
+        libraries["facts"]["tensorrt"][name] = "other"
+        keys.add(key_of(key_facts(request_of(), libraries, None)))
     newer = {**LIBRARIES, "runtimes": {"tensorrt": "8.6.1"}}
-    keys.add(key_of(key_facts(ask(), newer, None)))
-    keys.add(key_of(key_facts(ask(), LIBRARIES, "R36")))
+    keys.add(key_of(key_facts(request_of(), newer, None)))
+    keys.add(key_of(key_facts(request_of(), LIBRARIES, "R36")))
     for options in ({"workspace": 1}, {"dla": 0}, {"plugins": [DIGEST]}, {"calibration": "x"}, {"gpu": 1}):
-        keys.add(key_of(key_facts(ask(options=options), LIBRARIES, None)))
+        keys.add(key_of(key_facts(request_of(options=options), LIBRARIES, None)))
     assert len(keys) == 13
 
 
 def test_the_key_is_of_the_requested_gpu() -> None:
     """The facts are those of the requested GPU; for a GPU that does not exist they are null."""
-    second = key_facts(ask(options={"gpu": 1}), LIBRARIES, None)
+    second = key_facts(request_of(options={"gpu": 1}), LIBRARIES, None)
     assert (second["gpu"], second["sm"], second["sms"]) == ("A2", "8.6", "10")
-    assert key_facts(ask(options={"gpu": 7}), LIBRARIES, None)["gpu"] is None
+    assert key_facts(request_of(options={"gpu": 7}), LIBRARIES, None)["gpu"] is None
 
 
 def put(store: Store, data: bytes) -> str:
@@ -65,32 +65,30 @@ def put(store: Store, data: bytes) -> str:
     return store.adopt(str(path))
 
 
-def test_files_in_place_of_digests(tmp_path: Path) -> None:
+def test_digests_become_paths(tmp_path: Path) -> None:
     """Plugins and data become verified paths that stay in use; cache paths depend on what the caches depend on."""
     store = Store(str(tmp_path))
     plugin, data = put(store, b"plugin"), put(store, b"data")
     store.used.clear()
     implicit = {"algorithm": "entropy2", "batch": 1, "samples": 1, "data": {"x": data}}
     options = {"plugins": [plugin], "implicit": implicit, "calibration": "k"}
-    request = ask(options=options)
-    paths = build_inputs.for_build(store, request, key_facts(request, LIBRARIES, None))["paths"]
+
+    def paths_of(options: dict[str, Any], libraries: dict[str, Any] = LIBRARIES) -> Any:
+        request = request_of(options=options)
+        return build_inputs.for_build(store, request, key_facts(request, libraries, None))["paths"]
+
+    paths = paths_of(options)
     assert paths["plugins"] == [store.blob(plugin)]
     assert paths["data"] == {"x": store.blob(data)}
     assert store.used == {plugin, data}
-    places = {paths["calibration_cache"]}
-    for change in ({"algorithm": "minmax"}, {"batch": 2}):
-        other = ask(options={**options, "implicit": {**implicit, **change}})
-        places.add(
-            build_inputs.for_build(store, other, key_facts(other, LIBRARIES, None))["paths"]["calibration_cache"]
-        )
-    other = ask(options={**options, "plugins": []})
-    places.add(build_inputs.for_build(store, other, key_facts(other, LIBRARIES, None))["paths"]["calibration_cache"])
-    for newer in ({"tensorrt": "8.6.1"},):
-        facts = key_facts(request, {**LIBRARIES, "runtimes": newer}, None)
-        changed = build_inputs.for_build(store, request, facts)["paths"]
-        places.add(changed["calibration_cache"])
-        assert changed["timing_cache"] != paths["timing_cache"]
-    assert len(places) == 5
+    changed = [
+        paths_of({**options, "implicit": {**implicit, **change}}) for change in ({"algorithm": "minmax"}, {"batch": 2})
+    ]
+    changed.append(paths_of({**options, "plugins": []}))
+    newer = paths_of(options, {**LIBRARIES, "runtimes": {"tensorrt": "8.6.1"}})
+    assert newer["timing_cache"] != paths["timing_cache"]
+    cache_paths = {prepared["calibration_cache"] for prepared in (paths, *changed, newer)}
+    assert len(cache_paths) == 5
 
 
 def test_a_plugin_changed_on_disk_is_not_loaded(tmp_path: Path) -> None:
@@ -102,31 +100,31 @@ def test_a_plugin_changed_on_disk_is_not_loaded(tmp_path: Path) -> None:
     def for_load(store: Store, _request: Any, record: Any) -> None:
         build_inputs.for_load(store, {"options": {}}, record)
 
-    for fetch in (for_build, for_load):
-        store = Store(str(tmp_path / fetch.__name__))
+    for prepare in (for_build, for_load):
+        store = Store(str(tmp_path / prepare.__name__))
         plugin = put(store, b"plugin")
         Path(store.blob(plugin)).write_bytes(b"another")
-        request = ask(options={"plugins": [plugin]})
+        request = request_of(options={"plugins": [plugin]})
         record = {"plugins": [plugin], "facts": {"options": {}}}
         with pytest.raises(Failure, match="damaged"):
-            fetch(store, request, record)
+            prepare(store, request, record)
         assert not Path(store.blob(plugin)).exists()
 
 
-def test_a_load_gets_what_the_engine_was_built_for(tmp_path: Path) -> None:
+def test_a_load_uses_the_options_of_the_build(tmp_path: Path) -> None:
     """Plugins, in order, and the DLA core come from the record, whatever the host requests."""
     store = Store(str(tmp_path))
     digests = [put(store, data) for data in (b"b", b"a")]
     record = {"plugins": digests, "facts": {"options": {"dla": 1}}}
     options = build_inputs.for_load(store, {"options": {"gpu": 0, "dla": 0}}, record)
-    assert options == {"gpu": 0, "dla": 1, "paths": {"plugins": [store.blob(one) for one in digests]}}
+    assert options == {"gpu": 0, "dla": 1, "paths": {"plugins": [store.blob(digest) for digest in digests]}}
     foreign = {"facts": {"options": {}, "foreign": True}}
     assert build_inputs.for_load(store, {"options": {}}, foreign) == {"foreign": True}
 
 
 def test_the_host_cannot_set_paths(tmp_path: Path) -> None:
     """A request cannot make the worker read or write files outside the store."""
-    request = ask(options={"paths": {"timing_cache": "/etc/passwd"}})
+    request = request_of(options={"paths": {"timing_cache": "/etc/passwd"}})
     with pytest.raises(Failure, match="paths are the agent's"):
         build_inputs.for_build(Store(str(tmp_path)), request, key_facts(request, LIBRARIES, None))
     with pytest.raises(Failure, match="paths are the agent's"):
@@ -136,7 +134,7 @@ def test_the_host_cannot_set_paths(tmp_path: Path) -> None:
 def test_a_build_is_described_in_its_record(tmp_path: Path) -> None:
     """``about``, ``peak`` and the power mode are recorded, but are not part of the key."""
     store = Store(str(tmp_path))
-    facts = key_facts(ask(), LIBRARIES, None)
+    facts = key_facts(request_of(), LIBRARIES, None)
     built = {"seconds": 1.0, "log": "", "about": {"timing_cache": "warm"}, "peak": {"rss": 7}}
     Records(store).write(key_of(facts), facts, put(store, b"plan"), built)
     record = Records(store).need(key_of(facts))
@@ -161,7 +159,7 @@ def test_a_foreign_engine_is_not_used_for_a_build(agent: AgentClient, model: Pat
         agent.adopt(DIGEST, "fp32", "onnxruntime", {})
 
 
-def test_a_foreign_record_under_a_builds_key_is_not_found(agent: AgentClient, model: Path, store: Path) -> None:
+def test_a_foreign_record_under_a_builds_key_is_ignored(agent: AgentClient, model: Path, store: Path) -> None:
     """A foreign record that is renamed to a build's key, or loses its mark, is not returned."""
     digest = agent.put_blob(model)
     foreign = agent.adopt(digest, "fp32", "onnxruntime", {})
@@ -177,8 +175,8 @@ def test_a_damaged_engine_is_built_again_at_once(agent: AgentClient, model: Path
     digest = agent.put_blob(model)
     built = agent.build(digest, "fp32", "onnxruntime", {}, 60)
     compiled = agent.put_blob(models.tiny_qdq(model.parent / "other.onnx"))
-    place = store / "engines" / f"{built.key}.json"
-    place.write_text(json.dumps(dict(json.loads(place.read_text()), digest=compiled)))
+    record_path = store / "engines" / f"{built.key}.json"
+    record_path.write_text(json.dumps(dict(json.loads(record_path.read_text()), digest=compiled)))
     assert agent.build(digest, "fp32", "onnxruntime", {}, 60).digest == compiled
     os.truncate(store / "blobs" / compiled, 5)
     again = agent.build(digest, "fp32", "onnxruntime", {}, 60)
@@ -197,7 +195,7 @@ def test_a_build_that_takes_too_long_names_the_limit(agent: AgentClient, model: 
     assert not agent.build(digest, "fp32", "onnxruntime", {}, 60).cached
 
 
-def test_without_tensorrt_a_build_says_why(agent: AgentClient, model: Path) -> None:
+def test_without_tensorrt_a_build_is_unsupported(agent: AgentClient, model: Path) -> None:
     """The message names the interpreter that cannot import TensorRT, and the reason."""
     with pytest.raises(Unsupported, match=r"tensorrt cannot be imported by \S+python\S*: ModuleNotFoundError"):
         agent.build(agent.put_blob(model), "fp16", "tensorrt", {}, 60)

@@ -31,7 +31,7 @@ time.sleep(float(sys.argv[2]))
 """
 
 
-def start(store: Path) -> AgentClient:
+def start_agent(store: Path) -> AgentClient:
     """Return an agent that does not hold the target yet."""
     return open_target("bench", TargetSpec(store=str(store))).start_agent()
 
@@ -47,7 +47,7 @@ def holder(store: Path, seconds: float) -> subprocess.Popen[bytes]:
 @pytest.mark.usefixtures("agent")
 def test_a_second_session_is_refused(store: Path) -> None:
     """Another token is refused with the holder's name, host, process and time."""
-    with start(store) as other, pytest.raises(TargetHeld) as caught:
+    with start_agent(store) as other, pytest.raises(TargetHeld) as caught:
         other.hold("another", "bob")
     assert "the target is held by tester from host " in str(caught.value)
     assert f"(process {os.getpid()}) since 20" in str(caught.value)
@@ -56,19 +56,19 @@ def test_a_second_session_is_refused(store: Path) -> None:
 
 def test_agents_of_one_session_share(store: Path, agent: AgentClient) -> None:
     """Agents of the same token share the lock, as pytest-xdist's workers do; the last one releases it."""
-    with start(store) as mate, start(store) as other:
-        mate.hold("token", "tester")
+    with start_agent(store) as second_agent, start_agent(store) as other:
+        second_agent.hold("token", "tester")
         agent.close()
         with pytest.raises(TargetHeld):
             other.hold("another", "bob")
-        mate.close()
+        second_agent.close()
         other.hold("another", "bob")
 
 
-def test_a_dead_holder_holds_nothing(store: Path) -> None:
+def test_a_killed_holder_releases_the_target(store: Path) -> None:
     """When the session that holds the target is killed, the kernel releases the lock."""
     process = holder(store, 60)
-    with start(store) as agent:
+    with start_agent(store) as agent:
         with pytest.raises(TargetHeld, match="held by alice"):
             agent.hold("mine", "bob")
         process.send_signal(signal.SIGKILL)
@@ -82,51 +82,51 @@ def agent_of(process: subprocess.Popen[bytes]) -> int:
 
 
 @pytest.mark.parametrize("stopped", ["session", "agent", "both"])
-def test_a_stopped_holder_that_is_killed_holds_nothing(store: Path, stopped: str) -> None:
+def test_a_stopped_holder_keeps_the_target_until_it_is_killed(store: Path, stopped: str) -> None:
     """A stopped session keeps the target, since it may continue; once it is killed, the target is free at once."""
     process = holder(store, 60)
-    theirs = agent_of(process)
-    for pid in {"session": [process.pid], "agent": [theirs], "both": [process.pid, theirs]}[stopped]:
+    their_agent = agent_of(process)
+    for pid in {"session": [process.pid], "agent": [their_agent], "both": [process.pid, their_agent]}[stopped]:
         os.kill(pid, signal.SIGSTOP)
-    with start(store) as agent:
+    with start_agent(store) as agent:
         with pytest.raises(TargetHeld, match="held by alice"):
             agent.hold("mine", "bob", wait=0.3)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         if stopped != "session":  # a stopped agent cannot notice its host's end, so it is killed too
-            os.kill(theirs, signal.SIGKILL)
+            os.kill(their_agent, signal.SIGKILL)
         began = time.monotonic()
         agent.hold("mine", "bob", wait=5.0)
         assert time.monotonic() - began < 2
 
 
-@pytest.mark.parametrize("at", [0.0, 4e9, -1.0, "yesterday", None])
-def test_a_clock_that_jumped_holds_nothing(store: Path, at: object) -> None:
+@pytest.mark.parametrize("time_held", [0.0, 4e9, -1.0, "yesterday", None])
+def test_a_wrong_time_does_not_hold_the_target(store: Path, time_held: object) -> None:
     """Only the kernel's lock decides who holds the target; a wrong time in the owner file never keeps it held."""
-    with start(store) as first:
+    with start_agent(store) as first:
         first.hold("theirs", "alice")
     owner = store / "owner.json"
-    owner.write_text(json.dumps({**json.loads(owner.read_text()), "at": at, "since": "2099-01-01 00:00:00 UTC"}))
-    with start(store) as agent:
+    owner.write_text(json.dumps({**json.loads(owner.read_text()), "at": time_held, "since": "2099-01-01 00:00:00 UTC"}))
+    with start_agent(store) as agent:
         agent.hold("mine", "bob")
-        with start(store) as other, pytest.raises(TargetHeld, match="held by bob"):
+        with start_agent(store) as other, pytest.raises(TargetHeld, match="held by bob"):
             other.hold("theirs", "alice", wait=0.2)
 
 
-@pytest.mark.parametrize("at", [4e9, -1.0, "yesterday", None])
-def test_an_agent_joins_whatever_the_clock(store: Path, agent: AgentClient, at: object) -> None:
+@pytest.mark.parametrize("time_held", [4e9, -1.0, "yesterday", None])
+def test_an_agent_joins_despite_a_wrong_time(store: Path, agent: AgentClient, time_held: object) -> None:
     """A second agent of a session joins even if the board's clock has jumped since the first."""
     owner = store / "owner.json"
-    owner.write_text(json.dumps({**json.loads(owner.read_text()), "at": at}))
-    with start(store) as mate:
-        mate.hold("token", "tester")
+    owner.write_text(json.dumps({**json.loads(owner.read_text()), "at": time_held}))
+    with start_agent(store) as second_agent:
+        second_agent.hold("token", "tester")
     assert agent.hello["pid"]
 
 
-def test_waiting_outlasts_the_holder(store: Path) -> None:
+def test_waiting_ends_with_the_holder(store: Path) -> None:
     """``wait`` ends as soon as the holder has finished."""
     process = holder(store, 1.0)
-    with start(store) as agent:
+    with start_agent(store) as agent:
         began = time.monotonic()
         agent.hold("mine", "bob", wait=20.0)
         assert time.monotonic() - began < 5
@@ -134,9 +134,9 @@ def test_waiting_outlasts_the_holder(store: Path) -> None:
 
 
 @pytest.mark.usefixtures("agent")
-def test_waiting_ends(store: Path) -> None:
+def test_waiting_has_a_limit(store: Path) -> None:
     """``wait`` fails after that many seconds."""
-    with start(store) as other:
+    with start_agent(store) as other:
         began = time.monotonic()
         with pytest.raises(TargetHeld):
             other.hold("another", "bob", wait=0.5)
@@ -145,7 +145,7 @@ def test_waiting_ends(store: Path) -> None:
 
 def test_engines_need_the_target_held(store: Path, model: Path) -> None:
     """An agent that does not hold the target cannot build or load engines on it."""
-    with start(store) as agent:
+    with start_agent(store) as agent:
         digest = agent.put_blob(model)
         with pytest.raises(LabError, match="hold it first"):
             agent.build(digest, "fp32", "onnxruntime", {}, 60)
@@ -156,15 +156,15 @@ def test_engines_of_one_session_take_turns(store: Path, agent: AgentClient, mode
     feed = {"x": np.zeros((1, 4), np.float32)}
     built = agent.build(agent.put_blob(model), "fp32", "onnxruntime", {}, 60)
     spans = []
-    with start(store) as mate:
-        mate.hold("token", "tester")
-        workers = [agent.load(built.key, {}, 60), mate.load(built.key, {}, 60)]
+    with start_agent(store) as second_agent:
+        second_agent.hold("token", "tester")
+        workers = [agent.load(built.key, {}, 60), second_agent.load(built.key, {}, 60)]
 
-        def measure(at: int) -> None:
-            timed = workers[at].time([feed], warmup=0.1, seconds=0.5, min_samples=1, max_samples=10**7)
+        def measure(index: int) -> None:
+            timed = workers[index].time([feed], warmup=0.1, seconds=0.5, min_samples=1, max_samples=10**7)
             spans.append((timed.start[0], timed.start[-1]))
 
-        threads = [threading.Thread(target=measure, args=(at,)) for at in range(2)]
+        threads = [threading.Thread(target=measure, args=(index,)) for index in range(2)]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -16,7 +16,7 @@ NAME = "0" * 64
 
 def open_files() -> int:
     """Return the number of open file descriptors of this process."""
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - as cheap as can be
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - only their number matters
 
 
 def test_an_upload_whose_file_was_deleted_is_closed(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_an_upload_that_cannot_begin_leaves_nothing_open(tmp_path: Path) -> None
         raise OSError(5, "Input/output error")
 
     (tmp_path / "partial" / NAME).write_bytes(b"abc")
-    store.beat = broken  # called while what is there is hashed
+    store.beat = broken  # called while the partial file is hashed
     with pytest.raises(Failure, match="Input/output error"):
         store.begin(NAME, 10)
     assert not store.uploads

@@ -101,7 +101,7 @@ class Pace(unittest.TestCase):
 class Stores(WithFolder):
     """Blobs, locks, shared memory."""
 
-    def test_a_blob_is_kept(self):
+    def test_an_upload_becomes_a_blob(self):
         """An upload in two pieces becomes a blob; one with a wrong digest is deleted."""
         store = Store(self.folder)
         digest = hashlib.sha256(b"abcd").hexdigest()
@@ -232,9 +232,9 @@ class Board(WithFolder):
         self.assertEqual(report["sources"]["power.total"], "VDD_IN")
         self.assertEqual(report["not_readable"], {})
         with self.assertRaises(OSError):
-            os.waitpid(-1, os.WNOHANG)  # no child is left, dead or alive
+            os.waitpid(-1, os.WNOHANG)  # no child is left, not even a zombie
 
-    def test_a_missing_tegrastats_is_a_reason(self):
+    def test_a_program_that_cannot_start_gives_a_reason(self):
         """A program that cannot be started raises nothing; its reason is recorded."""
         program = self.make("tegrastats", "no program")
         reader = TegrastatsProcess(program, 0.0)
@@ -246,7 +246,7 @@ class OnnxRuntime(unittest.TestCase):
     """ONNX Runtime in this process."""
 
     def test_it_builds_loads_and_runs(self):
-        """The host's model builds, loads, runs and profiles; invalid input is rejected."""
+        """A model builds, loads, runs and profiles, and invalid input is rejected."""
         model = os.environ["HIL_MODEL"]
         driver = runtime("onnxruntime")
         self.assertEqual(driver.build(model, "fp32", {}, "").path, model)

@@ -41,17 +41,17 @@ def service(cache: Path, store: Path) -> Iterator[Watched]:
     archive, _ = agent_archive(cache / "pytest-hil" / "agents")
     ours, theirs = socket.socketpair()
     supervisor = Supervisor(Channel(theirs.fileno(), theirs.fileno()), str(archive), str(store))
-    made = Watched(supervisor, Store(str(store)))
-    made.hold({"token": "a", "who": "me", "host": "here", "pid": "1", "wait": 0})
-    yield made
+    service = Watched(supervisor, Store(str(store)))
+    service.hold({"token": "a", "who": "me", "host": "here", "pid": "1", "wait": 0})
+    yield service
     for worker in list(supervisor.workers.values()):
         supervisor.stop_worker(worker)
-    made.lock.release()
+    service.lock.release()
     ours.close()
     theirs.close()
 
 
-def built(service: Watched, model: Path) -> dict[str, Any]:
+def build(service: Watched, model: Path) -> dict[str, Any]:
     """Put the model into the store and return the record of its build."""
     digest, size = file_digest(model), model.stat().st_size
     service.store.begin(digest, size)
@@ -61,7 +61,9 @@ def built(service: Watched, model: Path) -> dict[str, Any]:
     return dict(service.build(order)[0]["ok"])
 
 
-def ask(service: Watched, op: str, worker: int, feed: np.ndarray | None = None, **fields: Any) -> dict[str, Any]:
+def request_worker(
+    service: Watched, op: str, worker: int, feed: np.ndarray | None = None, **fields: Any
+) -> dict[str, Any]:
     """Send a request to a worker, with the tensors already in the shared memory, and return its reply."""
     process = service.supervisor.workers[worker]
     request: dict[str, Any] = dict(fields, op=op, worker=worker, deadline=60, body=0)
@@ -77,19 +79,19 @@ def ask(service: Watched, op: str, worker: int, feed: np.ndarray | None = None, 
 
 def test_a_watched_engine_is_sampled_from_build_to_run(service: Watched, model: Path) -> None:
     """Builds and loads report peaks, the baseline is read before the engine loads, timed runs have the column."""
-    made = built(service, model)
-    assert made["peak"]["source"] == BY_MACHINE
-    assert made["peak"]["rss"] > 1 << 20
-    loaded = service.load({"key": made["key"], "options": {"threads": 1}, "deadline": 60})[0]["ok"]
+    record = build(service, model)
+    assert record["peak"]["source"] == BY_MACHINE
+    assert record["peak"]["rss"] > 1 << 20
+    loaded = service.load({"key": record["key"], "options": {"threads": 1}, "deadline": 60})[0]["ok"]
     assert loaded["load"]["context_seconds"] >= 0
     assert loaded["load"]["import_seconds"] > 0.01
     feed = np.ones((2, 4), np.float32)
     timing = {"warmup": 0.1, "seconds": 0.3, "min_samples": 5, "max_samples": 10**6, "budget": 30}
-    telemetry = ask(service, "time", loaded["worker"], feed, **timing)["telemetry"]
+    telemetry = request_worker(service, "time", loaded["worker"], feed, **timing)["telemetry"]
     lengths = {len(telemetry[name]) for name in ("t", "rss", "memory.gpu")}
     assert lengths == {len(telemetry["t"])}
     assert len(telemetry["t"]) >= 3
-    usage = DeviceUse(**ask(service, "memory", loaded["worker"])["device"])
+    usage = DeviceUse(**request_worker(service, "memory", loaded["worker"])["device"])
     assert (usage.source, usage.unified, usage.includes_host) == (BY_MACHINE, True, True)
     assert usage.system_used is not None
     assert usage.peak is None or usage.now is None or usage.peak >= usage.now

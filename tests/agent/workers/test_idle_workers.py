@@ -14,7 +14,7 @@ from hil.config.spec import TargetSpec
 from hil.errors import EngineBuildError
 from hil.targets.target import open_target
 from tests.agent import models
-from tests.agent.test_supervisor import all_gone, is_running
+from tests.agent.test_supervisor import all_ended, is_running
 
 if TYPE_CHECKING:
     from hil.targets.client import AgentClient
@@ -74,12 +74,12 @@ def test_a_build_stops_the_idle_worker(agent: AgentClient, tmp_path: Path) -> No
     assert workers(agent) == []
 
 
-def test_a_dead_idle_worker_is_replaced(key: str, agent: AgentClient) -> None:
+def test_a_killed_idle_worker_is_replaced(key: str, agent: AgentClient) -> None:
     """An idle worker that was killed is replaced by a new one, without an error."""
     agent.probe()
     [idle] = workers(agent)
     os.kill(idle, signal.SIGKILL)
-    assert all_gone([idle], 2.0)
+    assert all_ended([idle], 2.0)
     time.sleep(0.3)  # its main thread has ended, the others may take a moment longer
     with agent.load(key, {}, 60, fresh=False) as worker:
         assert worker.pid != idle
@@ -91,7 +91,7 @@ def build(agent: AgentClient, model: Path, *, more: bool = True) -> dict[str, An
 
 
 @pytest.fixture
-def others(tmp_path: Path) -> list[Path]:
+def model_files(tmp_path: Path) -> list[Path]:
     """Three models with the same graph and different digests, so that none shares an engine with another."""
     paths = [models.tiny(tmp_path / f"{number}.onnx") for number in range(3)]
     for number, path in enumerate(paths):
@@ -101,27 +101,27 @@ def others(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def test_builds_one_after_the_other_share_a_process(agent: AgentClient, others: list[Path]) -> None:
+def test_builds_one_after_the_other_share_a_process(agent: AgentClient, model_files: list[Path]) -> None:
     """Builds announced with ``more`` share one process, even with uploads in between; the last one stops it."""
-    assert build(agent, others[0])["process"] == "fresh"
+    assert build(agent, model_files[0])["process"] == "fresh"
     [builder] = workers(agent)
-    assert build(agent, others[1])["process"] == "kept"
+    assert build(agent, model_files[1])["process"] == "kept"
     assert workers(agent) == [builder]
-    assert build(agent, others[2], more=False)["process"] == "kept"
+    assert build(agent, model_files[2], more=False)["process"] == "kept"
     assert workers(agent) == []
 
 
-def test_no_builder_is_kept_without_more(agent: AgentClient, others: list[Path]) -> None:
+def test_no_builder_is_kept_without_more(agent: AgentClient, model_files: list[Path]) -> None:
     """A build without ``more`` leaves no process behind, and the next build gets a fresh one."""
-    for model in others[:2]:
+    for model in model_files[:2]:
         assert build(agent, model, more=False)["process"] == "fresh"
         assert workers(agent) == []
 
 
 @pytest.mark.parametrize("op", ["load", "probe", "spawn", "state"])
-def test_other_requests_stop_the_builder(op: str, agent: AgentClient, others: list[Path]) -> None:
+def test_other_requests_stop_the_builder(op: str, agent: AgentClient, model_files: list[Path]) -> None:
     """A builder holds memory and, on a GPU, a context, so it is stopped before anything is loaded or measured."""
-    key = agent.build(agent.put_blob(others[0]), "fp32", "onnxruntime", {}, 60, more=True).key
+    key = agent.build(agent.put_blob(model_files[0]), "fp32", "onnxruntime", {}, 60, more=True).key
     [builder] = workers(agent)
     if op == "load":
         agent.load(key, {}, 60).close()
@@ -130,44 +130,46 @@ def test_other_requests_stop_the_builder(op: str, agent: AgentClient, others: li
     assert not is_running(builder)
 
 
-def test_a_builder_that_died_is_replaced(agent: AgentClient, others: list[Path]) -> None:
+def test_a_killed_builder_is_replaced(agent: AgentClient, model_files: list[Path]) -> None:
     """If the idle builder was killed, for example because memory ran out, the next build gets a fresh process."""
-    build(agent, others[0])
+    build(agent, model_files[0])
     [builder] = workers(agent)
     os.kill(builder, signal.SIGKILL)
-    assert all_gone([builder], 2.0)
-    assert build(agent, others[1])["process"] == "fresh"
+    assert all_ended([builder], 2.0)
+    assert build(agent, model_files[1])["process"] == "fresh"
 
 
-def test_a_failure_in_an_idle_builder_is_retried_in_a_fresh_one(agent: AgentClient, others: list[Path]) -> None:
+def test_a_failure_in_an_idle_builder_is_retried_in_a_fresh_one(agent: AgentClient, model_files: list[Path]) -> None:
     """A failure caused by an earlier build in the same process does not fail this build, and it is recorded."""
-    build(agent, others[0])
+    build(agent, model_files[0])
     [builder] = workers(agent)
     resource.prlimit(builder, resource.RLIMIT_NOFILE, (0, 0))  # it can open nothing more
-    about = build(agent, others[1])
+    about = build(agent, model_files[1])
     assert about["process"] == "fresh"
     assert about["retried"]
     assert not is_running(builder)
-    assert "retried" not in build(agent, others[2])
+    assert "retried" not in build(agent, model_files[2])
 
 
-def test_a_model_that_cannot_be_built_leaves_no_builder(agent: AgentClient, others: list[Path], tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_built_leaves_no_builder(
+    agent: AgentClient, model_files: list[Path], tmp_path: Path
+) -> None:
     """If both attempts fail, the error is the runtime's own, and no builder is kept."""
-    build(agent, others[0])
+    build(agent, model_files[0])
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     with pytest.raises(EngineBuildError, match="ONNX Runtime cannot load"):
         build(agent, tmp_path / "bad.onnx")
     assert workers(agent) == []
 
 
-def test_both_attempts_share_the_time_limit(agent: AgentClient, others: list[Path]) -> None:
+def test_both_attempts_share_the_time_limit(agent: AgentClient, model_files: list[Path]) -> None:
     """If the idle builder hangs until the time limit, no second attempt with a limit of its own follows."""
-    build(agent, others[0])
+    build(agent, model_files[0])
     [builder] = workers(agent)
     os.kill(builder, signal.SIGSTOP)
     began = time.monotonic()
     with pytest.raises(EngineBuildError, match=r"longer than 1\.5 s"):
-        agent.build(agent.put_blob(others[1]), "fp32", "onnxruntime", {}, 1.5, more=True)
+        agent.build(agent.put_blob(model_files[1]), "fp32", "onnxruntime", {}, 1.5, more=True)
     assert time.monotonic() - began < 6
     assert workers(agent) == []
 
@@ -177,4 +179,4 @@ def test_idle_workers_end_with_the_session(agent: AgentClient) -> None:
     agent.probe()
     idle = workers(agent)
     os.kill(agent.hello["pid"], signal.SIGKILL)
-    assert all_gone(idle, 2.0)
+    assert all_ended(idle, 2.0)

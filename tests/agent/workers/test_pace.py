@@ -34,13 +34,13 @@ def test_no_inference_starts_before_its_release() -> None:
     assert (np.array(series["start"]) >= release).all()
 
 
-def test_pacing_keeps_its_budget() -> None:
+def test_pacing_ends_with_its_budget() -> None:
     """An engine slower than the period stops when the budget is spent, with fewer samples than releases."""
     series = timed_loop.pace([lambda: time.sleep(0.02)], 1e-4, 10**6, 0.2)
     assert 1 <= len(series["start"]) <= 20
 
 
-def test_release_times_come_back_with_the_samples(worker: EngineWorker, feed: Feed) -> None:
+def test_a_paced_series_has_its_release_times(worker: EngineWorker, feed: Feed) -> None:
     """The host gets what it needs to compute response times, and a method that differs from back to back."""
     timed = worker.pace([feed, feed], warmup=0.05, period=0.005, releases=40)
     pace = timed.telemetry["pace"]

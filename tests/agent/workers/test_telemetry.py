@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EXTRA = {"t", "interval", "taken", "sources", "not_readable", "warmup", "state"}
 
 
-def sampled(root: Path, program: Path | None, seconds: float) -> dict[str, Any]:
+def sample(root: Path, program: Path | None, seconds: float) -> dict[str, Any]:
     """Sample this process for ``seconds`` and return the report."""
     instruments = BoardSampler(time.monotonic(), str(root), None if program is None else str(program))
     sampler = Sampler(os.getpid(), instruments=instruments)
@@ -48,7 +48,7 @@ def columns(report: dict[str, Any]) -> set[str]:
 
 
 @pytest.fixture
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def without_tegrastats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder, with PATH set so that no tegrastats is on it."""
     if Path("/usr/bin/tegrastats").exists():
         pytest.skip("this machine has a tegrastats")
@@ -57,12 +57,12 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_sysfs_comes_first_and_tegrastats_fills_in(tmp_path: Path) -> None:
+def test_sysfs_is_preferred_to_tegrastats(tmp_path: Path) -> None:
     """Only columns that sysfs lacks (EMC's load) come from tegrastats, and ``sources`` states it.
 
     The total is that of the meter on the board's input.
     """
-    report = sampled(orin.sysfs(tmp_path / "sys", orin.NANO), orin.tegrastats(tmp_path / "t", ORIN_R39), 1.5)
+    report = sample(orin.sysfs(tmp_path / "sys", orin.NANO), orin.tegrastats(tmp_path / "t", ORIN_R39), 1.5)
     names = columns(report)
     assert {"temperature.gpu-thermal", "clock.gpu", "clock.emc", "load.gpu", "over_current.oc3"} <= names
     assert report["not_readable"] == {}
@@ -76,7 +76,7 @@ def test_sysfs_comes_first_and_tegrastats_fills_in(tmp_path: Path) -> None:
 
 def test_late_samples_do_not_lower_the_rate(tmp_path: Path) -> None:
     """A late sample does not delay the next one: the mean interval stays at 0.1 s."""
-    report = sampled(orin.sysfs(tmp_path / "sys", orin.AGX), orin.tegrastats(tmp_path / "t", ORIN_R39), 3.0)
+    report = sample(orin.sysfs(tmp_path / "sys", orin.AGX), orin.tegrastats(tmp_path / "t", ORIN_R39), 3.0)
     assert len(report["t"]) >= 3.0 / INTERVAL - 1
     assert (report["t"][-1] - report["t"][0]) / (len(report["t"]) - 1) == pytest.approx(INTERVAL, rel=0.02)
     assert report["sources"]["power.total"] == "sum of VDD_GPU_SOC, VDD_CPU_CV, VIN_SYS_5V0"
@@ -87,13 +87,13 @@ def test_a_board_whose_meters_are_not_readable(tmp_path: Path) -> None:
     """Rails and the total then come from tegrastats, without the rail NC (not connected)."""
     root = orin.sysfs(tmp_path / "sys", {})
     (root / "class/devfreq/17000000.gpu/device/load").write_text("nothing")
-    report = sampled(root, orin.tegrastats(tmp_path / "t", THOR_R38 + " NC 7mW/7mW"), 1.5)
+    report = sample(root, orin.tegrastats(tmp_path / "t", THOR_R38 + " NC 7mW/7mW"), 1.5)
     assert report["power.total"][-1] == 19.78
     assert report["sources"]["power.total"] == "VIN"
     assert report["sources"]["power.VDD_GPU"] == "tegrastats"
     assert "power.NC" not in report
     assert report["power.total"][0] is None  # before tegrastats' first line: None, not zero
-    assert "load.gpu" not in report  # Thor prints clocks alone
+    assert "load.gpu" not in report  # Thor prints only clocks
     assert report["not_readable"] == {"load.gpu": "gave no reading"}
 
 
@@ -101,7 +101,7 @@ def test_rails_of_sysfs_and_tegrastats_add_up(tmp_path: Path) -> None:
     """A rail that sysfs lacks is read from tegrastats, and each rail counts once in the sum."""
     root = orin.sysfs(tmp_path / "sys", orin.AGX)
     (root / "class/hwmon/hwmon1/curr2_input").unlink()
-    report = sampled(root, orin.tegrastats(tmp_path / "t", ORIN_R39), 1.0)
+    report = sample(root, orin.tegrastats(tmp_path / "t", ORIN_R39), 1.0)
     assert report["sources"]["power.VDD_CPU_CV"] == "tegrastats"
     assert "power.VDD_GPU_SOC" not in report["sources"]
     assert report["power.total"][-1] == pytest.approx(4.76544 + 3.268 + 3.497472)
@@ -117,28 +117,28 @@ def test_rails_of_sysfs_and_tegrastats_add_up(tmp_path: Path) -> None:
         (None, "not found in PATH or /usr/bin"),
     ],
 )
-def test_a_failing_tegrastats_is_reported(body: str | None, why: str, nowhere: Path) -> None:
+def test_a_failing_tegrastats_is_reported(body: str | None, why: str, without_tegrastats: Path) -> None:
     """Its columns are absent, not zero, the report gives the reason, and the sensors of sysfs are still read."""
-    program = None if body is None else orin.program(nowhere / "t", body)
-    report = sampled(orin.sysfs(nowhere / "sys", orin.NANO), program, 2.6)
+    program = None if body is None else orin.program(without_tegrastats / "t", body)
+    report = sample(orin.sysfs(without_tegrastats / "sys", orin.NANO), program, 2.6)
     assert report["not_readable"]["tegrastats"].startswith(why)
     assert "load.emc" not in report
     assert report["sources"] == {"power.total": "VDD_IN"}
     assert len(report["t"]) >= 25
 
 
-def test_tegrastats_is_not_expected_off_tegra(nowhere: Path) -> None:
+def test_tegrastats_is_expected_only_on_tegra(without_tegrastats: Path) -> None:
     """On other machines a missing tegrastats is not reported, but missing power is."""
-    (nowhere / "sys").mkdir()
-    report = sampled(nowhere / "sys", None, 0.3)
+    (without_tegrastats / "sys").mkdir()
+    report = sample(without_tegrastats / "sys", None, 0.3)
     assert columns(report) == {"rss"}
     assert report["not_readable"] == {"power.total": "no known meter measures the board's power"}
-    assert not is_tegra(str(nowhere / "sys"))
+    assert not is_tegra(str(without_tegrastats / "sys"))
 
 
-def test_a_sensor_without_any_reading_is_absent(nowhere: Path) -> None:
+def test_a_sensor_without_any_reading_is_absent(without_tegrastats: Path) -> None:
     """A zone without any reading is listed with a reason; one that starts to read late has None before."""
-    root = orin.sysfs(nowhere / "sys", orin.NANO)
+    root = orin.sysfs(without_tegrastats / "sys", orin.NANO)
     (root / "class/thermal/thermal_zone2/temp").write_text("-256000\n")
     gpu = root / "class/thermal/thermal_zone1/temp"
     gpu.write_text("-256000\n")
@@ -173,7 +173,7 @@ def test_a_long_window_fits_a_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert columns(report)
 
 
-def test_a_dead_worker_leaves_no_file_open(tmp_path: Path) -> None:
+def test_a_missing_worker_leaves_no_file_open(tmp_path: Path) -> None:
     """If the sampler cannot be created, the instruments that it would have used are closed."""
     root = orin.sysfs(tmp_path / "sys", orin.NANO)
     before = orin.open_files()
@@ -194,10 +194,10 @@ def test_a_timed_window_has_telemetry(worker: EngineWorker, feed: dict[str, Any]
 
 
 def test_a_clock_that_tegrastats_does_not_show_is_absent(tmp_path: Path) -> None:
-    """A line of tegrastats read as a user gives loads but no clocks; 0 MHz stands for a clock that is not shown."""
+    """A line of tegrastats read as a user gives loads but no clocks; 0 MHz means that the clock is not shown."""
     (tmp_path / "sys").mkdir()
     line = ORIN_NANO_R36.replace("GR3D_FREQ 0%", "GR3D_FREQ 7%@[0]")
-    report = sampled(tmp_path / "sys", orin.tegrastats(tmp_path / "t", line), 1.0)
+    report = sample(tmp_path / "sys", orin.tegrastats(tmp_path / "t", line), 1.0)
     assert report["load.gpu"][-1] == 0.07
     assert "clock.gpu" not in report
     assert report["temperature.gpu"][-1] == 45.968

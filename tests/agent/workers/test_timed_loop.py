@@ -19,10 +19,10 @@ Feed = dict[str, npt.NDArray[np.float32]]
 
 def test_warm_up_waits_until_stable() -> None:
     """Warm-up lasts at least the requested time and ends with two windows whose medians agree."""
-    done = timed_loop.warm_up([lambda: time.sleep(0.002)], 0.2)
-    assert done.stable
-    assert done.seconds >= 0.2
-    assert done.runs >= 2 * timed_loop.WINDOW_RUNS
+    warm_up = timed_loop.warm_up([lambda: time.sleep(0.002)], 0.2)
+    assert warm_up.stable
+    assert warm_up.seconds >= 0.2
+    assert warm_up.runs >= 2 * timed_loop.WINDOW_RUNS
 
 
 def test_warm_up_has_a_cap() -> None:
@@ -33,9 +33,9 @@ def test_warm_up_has_a_cap() -> None:
         pause[0] *= 1.1
         time.sleep(pause[0])
 
-    done = timed_loop.warm_up([slower], 0.1)
-    assert not done.stable
-    assert done.seconds > 1.4
+    warm_up = timed_loop.warm_up([slower], 0.1)
+    assert not warm_up.stable
+    assert warm_up.seconds > 1.4
 
 
 def test_no_warm_up_runs_nothing() -> None:
@@ -51,12 +51,12 @@ def test_no_warm_up_runs_nothing() -> None:
         (timed_loop.Window(60.0, 10**9, 10**9, 0.0), 1),
     ],
 )
-def test_when_timing_stops(window: timed_loop.Window, count: int) -> None:
+def test_timing_stops_at_its_limits(window: timed_loop.Window, count: int) -> None:
     """Timing stops after the seconds and the minimum number of samples, at the maximum, or when the budget is spent."""
     assert len(timed_loop.measure([lambda: None], window)["start"]) == count
 
 
-def test_every_sample_is_kept() -> None:
+def test_slow_samples_stay_in_the_series() -> None:
     """Slow samples stay in the series, feeds are used in turn, and start times are monotonic seconds."""
     pauses = (0.0, 0.05)
     calls = [lambda pause=pause: time.sleep(pause) for pause in pauses]
@@ -84,14 +84,14 @@ def test_a_soak_reads_memory_about_200_times() -> None:
     assert set(table["rss"]) == {42}
 
 
-def test_a_soak_keeps_its_budget() -> None:
+def test_a_soak_ends_with_its_budget() -> None:
     """A soak whose budget is spent ends early, with a last reading."""
     table = timed_loop.soak([lambda: time.sleep(0.01)], 10**9, lambda: 1, budget=0.2)
     assert 0.2 <= table["t"][-1] < 2
     assert table["runs"][-1] > 1
 
 
-def test_timed_samples_come_back_whole(worker: EngineWorker, feed: Feed) -> None:
+def test_a_timed_window_is_complete(worker: EngineWorker, feed: Feed) -> None:
     """A timed window returns float64 samples, the method that comparisons require to match, and telemetry at 10 Hz."""
     timed = worker.time([feed, feed], warmup=0.1, seconds=1.0, min_samples=50, max_samples=10**7)
     assert timed.start.dtype == timed.duration.dtype == np.float64
@@ -118,7 +118,7 @@ def test_equal_settings_have_equal_methods(worker: EngineWorker, feed: Feed) -> 
     assert short.method == long.method
 
 
-def test_only_the_first_inference_is_measured_as_first(worker: EngineWorker, feed: Feed) -> None:
+def test_first_is_refused_after_a_run(worker: EngineWorker, feed: Feed) -> None:
     """``first`` measures the first run after the load and is refused after any run."""
     assert worker.first(feed) > 0
     with pytest.raises(EngineError, match="has run already"):

@@ -41,7 +41,7 @@ class DataType(enum.Enum):
 
 
 class LayerType(enum.Enum):
-    """A few of them."""
+    """The layer types that tests need."""
 
     CONVOLUTION = 0
     QUANTIZE = 1
@@ -74,7 +74,7 @@ class Layer:
 
 
 class Network:
-    """Contains what the fake parser puts in."""
+    """A network that the fake parser fills in."""
 
     def __init__(self) -> None:
         self.inputs: list[Tensor] = []
@@ -110,7 +110,7 @@ class Cache:
 
 
 class Config:
-    """Records what is set."""
+    """A builder configuration that records its settings."""
 
     def __init__(self) -> None:
         self.on = {BuilderFlag.TF32.name}

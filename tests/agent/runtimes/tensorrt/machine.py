@@ -228,7 +228,7 @@ class Plan:
 
 
 class Context:
-    """Records what is set, and computes with what was set at the time of the enqueue."""
+    """An execution context that records its settings and computes with those at the time of the enqueue."""
 
     def __init__(self, plan: Plan, profile: int) -> None:
         self.plan = plan
@@ -298,7 +298,7 @@ class Context:
 
 
 class Log:
-    """A log with errors that a test put there."""
+    """A log with the errors of a test."""
 
     def __init__(self, text: str = "") -> None:
         self.text = text
@@ -320,7 +320,7 @@ def module(plan: Any) -> Any:
     """Return a ``tensorrt`` module whose runtime always returns ``plan``."""
 
     class Base:
-        """Of what users derive from."""
+        """The base class of users' callbacks."""
 
     def deserialized(_: Any) -> Any:
         plan.contexts = 0  # another engine, so its first context is again the first

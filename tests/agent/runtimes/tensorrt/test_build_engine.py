@@ -47,9 +47,9 @@ def build(trt: Trt, folder: Path, precision: str = "fp32", cuda: Cuda | None = N
 
 def refusal(trt: Trt, folder: Path, precision: str = "fp32", **options: Any) -> str:
     """Return kind, message and advice of the failure."""
-    with pytest.raises(Failure) as refused:
+    with pytest.raises(Failure) as caught:
         build(trt, folder, precision, **options)
-    return f"{refused.value.kind}: {refused.value.message}: {refused.value.advice}"
+    return f"{caught.value.kind}: {caught.value.message}: {caught.value.advice}"
 
 
 def test_the_plan_and_its_record(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_the_workspace_before_pools() -> None:
     assert api.set_workspace(None, Old(), 4096) == 4096
 
 
-def test_dla(tmp_path: Path) -> None:
+def test_dla_refusals_and_facts(tmp_path: Path) -> None:
     """Missing cores, unsupported precisions and failed trial builds are unsupported, with advice."""
 
     class WithDla(Builder):

@@ -35,7 +35,7 @@ def batches(folder: Path, array: npt.NDArray[Any], batch: int = 2, shape: tuple[
 DATA = np.arange(18, dtype=np.float32).reshape(6, 3)
 
 
-class Sent:
+class Device:
     """Stands for the device: stores what is sent to it."""
 
     def __init__(self) -> None:
@@ -47,11 +47,11 @@ class Sent:
         return [4096 + at for at in range(len(names))]
 
 
-def calibration(folder: Path, algorithm: str = "entropy2") -> tuple[calibrator.Calibration, Sent]:
+def calibration(folder: Path, algorithm: str = "entropy2") -> tuple[calibrator.Calibration, Device]:
     """Return a calibration with three batches of ``DATA``."""
-    sent = Sent()
+    device = Device()
     cache = str(folder / "cache")
-    return calibrator.Calibration(algorithm, batches(folder, DATA), cache, sent), sent
+    return calibrator.Calibration(algorithm, batches(folder, DATA), cache, device), device
 
 
 def feed(state: calibrator.Calibration) -> None:
@@ -63,11 +63,11 @@ def feed(state: calibrator.Calibration) -> None:
 
 def test_all_batches_are_fed_and_hashed(tmp_path: Path) -> None:
     """Every sample is sent to the device once and in order; the digest is over the same bytes."""
-    state, sent = calibration(tmp_path)
+    state, device = calibration(tmp_path)
     feed(state)
     state.write_cache(memoryview(CACHE))
     facts = state.finish()
-    assert np.array_equal(np.concatenate([batch["x"] for batch in sent.batches]), DATA)
+    assert np.array_equal(np.concatenate([batch["x"] for batch in device.batches]), DATA)
     assert facts["consumed"] == {"x": hashlib.sha256(DATA.tobytes()).hexdigest()}
     assert (facts["cache"], facts["batches"], facts["samples"]) == ("written", 3, 6)
     assert facts["header"] == "TRT-8600-EntropyCalibration2"
@@ -80,12 +80,12 @@ def test_it_is_recorded_whether_the_cache_was_used(tmp_path: Path) -> None:
     feed(state)
     state.write_cache(CACHE)
     state.finish()
-    reading, sent = calibration(tmp_path)
+    reading, device = calibration(tmp_path)
     assert reading.read_cache() == CACHE
     facts = reading.finish()
     assert (facts["cache"], facts["batches"], facts["samples"]) == ("read", 0, 6)
     assert facts["consumed"] == {"x": hashlib.sha256(DATA.tobytes()).hexdigest()}
-    assert not sent.batches
+    assert not device.batches
     ignoring, _ = calibration(tmp_path)
     feed(ignoring)
     ignoring.write_cache(CACHE)
@@ -99,9 +99,9 @@ def test_a_build_that_requests_no_data_fails(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="without asking for calibration data"):
         state.finish()
     digest_file.write(str(tmp_path / "cache"), FED + CACHE)
-    offered, _ = calibration(tmp_path)
+    unread, _ = calibration(tmp_path)
     with pytest.raises(Failure, match="without asking"):
-        offered.finish()
+        unread.finish()
 
 
 def test_too_few_batches_or_no_scales_fail(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_failure_in_a_callback_is_not_lost(tmp_path: Path) -> None:
     """TensorRT prints exceptions of callbacks and continues; ours are stored and fail the build."""
     bad = DATA.copy()
     bad[3, 1] = np.nan
-    state = calibrator.Calibration("entropy2", batches(tmp_path, bad), None, Sent())
+    state = calibrator.Calibration("entropy2", batches(tmp_path, bad), None, Device())
     feed(state)
     state.write_cache(CACHE)
     with pytest.raises(Failure, match="NaN or infinity in samples 2 to 3"):
@@ -181,9 +181,9 @@ def test_data_that_does_not_fit_is_refused(
     array: npt.NDArray[Any], batch: int, shape: tuple[int, ...], message: str, tmp_path: Path
 ) -> None:
     """Incomplete batches, no samples, wrong dtypes and shapes are refused before anything is built."""
-    with pytest.raises(Failure) as refused:
+    with pytest.raises(Failure) as caught:
         batches(tmp_path, array, batch, shape)
-    assert re.search(message, refused.value.message + refused.value.advice)
+    assert re.search(message, caught.value.message + caught.value.advice)
 
 
 def test_other_inputs_and_pickles_are_refused(tmp_path: Path) -> None:
@@ -237,6 +237,6 @@ def test_a_file_that_is_not_a_cache_is_refused(cache: bytes) -> None:
 
 def test_without_calibrators_the_explicit_route_is_advised() -> None:
     """If TensorRT has no calibrators, the advice names the explicit route."""
-    with pytest.raises(Failure, match="no calibrators") as refused:
+    with pytest.raises(Failure, match="no calibrators") as caught:
         calibrator.base_class(object(), "entropy2")
-    assert 'route = "explicit"' in refused.value.advice
+    assert 'route = "explicit"' in caught.value.advice

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hil.agent.failure import BUILD, ENGINE, UNSUPPORTED, Failure
-from hil.agent.runtimes.tensorrt import engine as under_test
+from hil.agent.runtimes.tensorrt import engine as engine_module
 from hil.agent.runtimes.tensorrt import tensors
 from hil.agent.runtimes.tensorrt.engine import TensorRtEngine
 from tests.agent.runtimes.tensorrt.machine import Gpu, Log, Named, Plan, module
@@ -34,12 +34,12 @@ def gpu() -> Gpu:
 def load(gpu: Gpu, tmp_path: Path) -> Load:
     """Return a function that loads a plan with options."""
 
-    def loaded(plan: Any = None, log: Log | None = None, **options: Any) -> TensorRtEngine:
+    def load_plan(plan: Any = None, log: Log | None = None, **options: Any) -> TensorRtEngine:
         path = tmp_path / "x.plan"
         path.write_bytes(b"plan")
         return TensorRtEngine(str(path), options, log or Log(), module(plan or Plan(gpu)), gpu)
 
-    return loaded
+    return load_plan
 
 
 def batch(rows: int, first: float = 0.0) -> dict[str, npt.NDArray[np.float32]]:
@@ -149,13 +149,13 @@ def test_an_allocation_failure_in_tensorrt_is_reported(gpu: Gpu, load: Load, mon
     engine = load(Plan(gpu, dependent=True))
     slot = engine._open_slots[0]  # noqa: SLF001 - to make one tensor's allocation fail
 
-    def none(name: str, nbytes: int) -> Any:
+    def refuse_z(name: str, nbytes: int) -> Any:
         if name == "z":
             raise Failure(ENGINE, f"out of memory for {nbytes} bytes")
-        return real(name, nbytes)
+        return need(name, nbytes)
 
-    real = slot.device.need
-    monkeypatch.setattr(slot.device, "need", none)
+    need = slot.device.need
+    monkeypatch.setattr(slot.device, "need", refuse_z)
     with pytest.raises(Failure, match="out of memory for 24 bytes"):
         engine.bind({"x": np.ones((2, 3), np.float32)}).run()
 
@@ -274,7 +274,7 @@ def test_a_refused_enqueue_is_a_failure(gpu: Gpu, load: Load) -> None:
         load(Plan(gpu, refuse=True)).bind(batch(1)).run()
 
 
-def test_a_broken_context_comes_out_of_a_refused_enqueue(gpu: Gpu, load: Load) -> None:
+def test_a_broken_context_is_reported_by_a_refused_enqueue(gpu: Gpu, load: Load) -> None:
     """If the CUDA context is broken, the driver's error is raised and not TensorRT's."""
     engine = load(Plan(gpu, refuse=True))
     bound = engine.bind(batch(1))
@@ -334,19 +334,19 @@ def test_a_failed_load_frees_tensorrt_s_objects_before_the_context(
 
 
 @pytest.mark.parametrize(
-    ("attribute", "value", "words"),
+    ("attribute", "value", "text"),
     [
         ("get_tensor_dtype", Named("BF16"), "'x' has type BF16"),
         ("get_tensor_format", Named("CHW32"), "laid out as CHW32"),
     ],
 )
 def test_tensors_that_numpy_cannot_hold_are_refused(
-    gpu: Gpu, load: Load, attribute: str, value: Named, words: str
+    gpu: Gpu, load: Load, attribute: str, value: Named, text: str
 ) -> None:
     """Otherwise bytes of another type would be compared as numbers."""
     plan = Plan(gpu)
     setattr(plan, attribute, lambda _: value)
-    with pytest.raises(Failure, match=words) as caught:
+    with pytest.raises(Failure, match=text) as caught:
         load(plan)
     assert caught.value.kind == UNSUPPORTED
     assert not gpu.open, "what failed to load still holds the GPU"
@@ -379,21 +379,21 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("words", "what"), REFUSALS)
-def test_a_refused_engine_is_explained(words: str, what: str) -> None:
+@pytest.mark.parametrize(("text", "message"), REFUSALS)
+def test_a_refused_engine_is_explained(text: str, message: str) -> None:
     """The message has one clear sentence, TensorRT's own text (as in libnvinfer 8.6), and advice."""
-    with pytest.raises(Failure, match=what) as caught:
-        under_test._deserialize(__file__, SimpleNamespace(deserialize_cuda_engine=lambda _: None), Log(words))  # noqa: SLF001 - it loads a plan
+    with pytest.raises(Failure, match=message) as caught:
+        engine_module._deserialize(__file__, SimpleNamespace(deserialize_cuda_engine=lambda _: None), Log(text))  # noqa: SLF001 - it loads a plan
     assert caught.value.kind == BUILD
     assert caught.value.advice
-    assert words[:40] in caught.value.message
+    assert text[:40] in caught.value.message
 
 
 def test_an_empty_file_is_no_engine(tmp_path: Path) -> None:
     """An empty file cannot be mapped."""
     (tmp_path / "x").touch()
     with pytest.raises(Failure, match="the file is empty"):
-        under_test._deserialize(str(tmp_path / "x"), None, Log())  # noqa: SLF001 - it loads a plan
+        engine_module._deserialize(str(tmp_path / "x"), None, Log())  # noqa: SLF001 - it loads a plan
 
 
 def test_a_runtime_that_does_not_start_is_reported(gpu: Gpu, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_layers_of_later_profiles_never_run() -> None:
     ],
 )
 def test_datatypes_by_their_many_names(text: str, name: str | None) -> None:
-    """uint8 is not taken for int8, nor bfloat16 for float."""
+    """uint8 is not read as int8, nor bfloat16 as float."""
     assert inspector.datatype(text) == name
 
 
