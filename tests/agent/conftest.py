@@ -46,18 +46,42 @@ def agent(store: Path) -> Iterator[AgentClient]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def shared_agent(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentClient]:
+    """An agent that holds its target, for the tests of a module that leave it running."""
+    folder = tmp_path_factory.mktemp("shared")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_CACHE_HOME", str(cache))
+        agent = open_target("bench", TargetSpec(store=str(folder / "store"))).start_agent()
+    with agent:
+        agent.hold("token", "tester")
+        yield agent
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """The path of a file with ``models.tiny``."""
-    return models.tiny(tmp_path / "tiny.onnx")
+    """The path of a file with ``models.tiny``; each test's file has its own digest."""
+    return models.tiny(tmp_path / "tiny.onnx", note=str(tmp_path))
+
+
+def load(agent: AgentClient, model: Path) -> EngineWorker:
+    """Load a model as an engine built elsewhere, in the process that imported the runtime: one process starts."""
+    key = agent.adopt(agent.put_blob(model), "fp32", "onnxruntime", {}).key
+    return agent.load(key, {"threads": 1}, 60, fresh=False)
 
 
 @pytest.fixture
 def worker(agent: AgentClient, model: Path) -> Iterator[EngineWorker]:
     """A worker with ``models.tiny`` loaded."""
-    built = agent.build(agent.put_blob(model), "fp32", "onnxruntime", {}, 60)
-    with agent.load(built.key, {"threads": 1}, 60) as loaded:
-        yield loaded
+    with load(agent, model) as engine_worker:
+        yield engine_worker
+
+
+@pytest.fixture(scope="module")
+def shared_worker(shared_agent: AgentClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineWorker]:
+    """A worker with ``models.tiny`` loaded, for the tests of a module that leave it running."""
+    with load(shared_agent, models.tiny(tmp_path_factory.mktemp("model") / "tiny.onnx")) as engine_worker:
+        yield engine_worker
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 WEIGHTS = (np.arange(12, dtype=np.float32) / 10).reshape(4, 3)
 
 
-def write_model(path: Path, nodes: list[onnx.NodeProto], initializers: list[onnx.TensorProto]) -> Path:
-    """Write a model from ``x: float32[n, 4]`` to ``y: float32[n, 3]``."""
+def write_model(path: Path, nodes: list[onnx.NodeProto], initializers: list[onnx.TensorProto], note: str = "") -> Path:
+    """Write a model from ``x: float32[n, 4]`` to ``y: float32[n, 3]``. Another ``note`` gives another digest."""
     graph = helper.make_graph(
         nodes,
         "tiny",
@@ -23,7 +23,7 @@ def write_model(path: Path, nodes: list[onnx.NodeProto], initializers: list[onnx
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
         initializers,
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], doc_string=note)
     model.ir_version = 7
     onnx.save(model, path)
     return path
@@ -33,10 +33,10 @@ def _weights() -> onnx.TensorProto:
     return helper.make_tensor("w", TensorProto.FLOAT, WEIGHTS.shape, WEIGHTS.ravel())
 
 
-def tiny(path: Path) -> Path:
-    """Write ``y = relu(x @ WEIGHTS)``."""
+def tiny(path: Path, note: str = "") -> Path:
+    """Write ``y = relu(x @ WEIGHTS)``; ``note`` as for ``write_model``."""
     multiply = helper.make_node("MatMul", ["x", "w"], ["m"], name="multiply")
-    return write_model(path, [multiply, helper.make_node("Relu", ["m"], ["y"], name="clip")], [_weights()])
+    return write_model(path, [multiply, helper.make_node("Relu", ["m"], ["y"], name="clip")], [_weights()], note)
 
 
 def tiny_qdq(path: Path) -> Path:

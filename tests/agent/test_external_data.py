@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +15,6 @@ from hil.onnx_files.external_data import addressed, external_files
 from tests.models import point_to
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hil.targets.client import AgentClient
 
 WEIGHTS = np.arange(64, dtype=np.float32)
@@ -64,48 +63,47 @@ def _function(path: Path) -> Path:
 def _run(agent: AgentClient, model: Path) -> Any:
     digest, external = agent.put_model(model)
     built = agent.build(digest, "fp32", "onnxruntime", {}, 60, external=external)
-    worker = agent.load(built.key, {}, 60, fresh=False)
-    try:
+    with agent.load(built.key, {}, 60, fresh=False) as worker:
         return dict(worker.run(X))["y"]
-    finally:
-        worker.close()
 
 
-def test_shared_weights_and_weights_of_a_subgraph(agent: AgentClient, tmp_path: Path) -> None:
+def test_shared_weights_and_weights_of_a_subgraph(shared_agent: AgentClient, tmp_path: Path) -> None:
     """Models that share a file, and one with weights in a subgraph, are built, loaded and run on the target."""
     for write, expected in ((_add, 1 + WEIGHTS), (_multiply, WEIGHTS), (_branch, 1 + WEIGHTS)):
         model = addressed(write(tmp_path / f"{write.__name__}.onnx"), tmp_path / "cache")
-        np.testing.assert_array_equal(_run(agent, model), expected)
+        np.testing.assert_array_equal(_run(shared_agent, model), expected)
 
 
-def test_a_constant_of_a_local_function(agent: AgentClient, tmp_path: Path) -> None:
+def test_a_constant_of_a_local_function(shared_agent: AgentClient, tmp_path: Path) -> None:
     """A constant of a local function may be external data too."""
     model = addressed(_function(tmp_path / "m.onnx"), tmp_path / "cache")
-    np.testing.assert_array_equal(_run(agent, model), 1 + WEIGHTS)
+    np.testing.assert_array_equal(_run(shared_agent, model), 1 + WEIGHTS)
 
 
-def test_damaged_weights_fail_a_build_and_a_load(agent: AgentClient, tmp_path: Path, store: Path) -> None:
+def test_damaged_weights_fail_a_build_and_a_load(shared_agent: AgentClient, tmp_path: Path) -> None:
     """Weights are hashed before each build and load, even if the engine is already in the store."""
     model = addressed(_add(tmp_path / "m.onnx"), tmp_path / "cache")
-    digest, external = agent.put_model(model)
-    built = agent.build(digest, "fp32", "onnxruntime", {}, 60, external=external)
+    digest, external = shared_agent.put_model(model)
+    built = shared_agent.build(digest, "fp32", "onnxruntime", {}, 60, external=external)
     assert built.digest == digest
-    blob = store / "blobs" / external[0]
+    blob = Path(shared_agent.hello["store"]) / "blobs" / external[0]
     for request in (
-        lambda: agent.load(built.key, {}, 60),
-        lambda: agent.build(digest, "fp32", "onnxruntime", {}, 60, external=external),
+        lambda: shared_agent.load(built.key, {}, 60),
+        lambda: shared_agent.build(digest, "fp32", "onnxruntime", {}, 60, external=external),
     ):
         content = bytearray(WEIGHTS.tobytes())
         content[100] ^= 1
         blob.write_bytes(content)
         with pytest.raises(LabError, match="was damaged in the store and has been deleted"):
             request()
-        agent.put_model(model)
+        shared_agent.put_model(model)
 
 
-def test_a_build_without_its_weights_fails(agent: AgentClient, tmp_path: Path) -> None:
+def test_a_build_without_its_weights_fails(shared_agent: AgentClient, tmp_path: Path) -> None:
     """A build fails if its external data is not listed, or is not in the store."""
     model = addressed(_add(tmp_path / "m.onnx"), tmp_path / "cache")
-    digest = agent.put_blob(model)
+    digest = shared_agent.put_blob(model)
+    location = external_files(model)[0].location
+    (Path(shared_agent.hello["store"]) / "blobs" / location).unlink(missing_ok=True)
     with pytest.raises(HilError, match="is not in the store"):
-        agent.build(digest, "fp32", "onnxruntime", {}, 60, external=[external_files(model)[0].location])
+        shared_agent.build(digest, "fp32", "onnxruntime", {}, 60, external=[location])

@@ -15,9 +15,9 @@ import pytest
 from hil.agent import supervisor
 from hil.agent.protocol import wire
 from hil.agent.protocol.channel import Channel
-from hil.config.spec import TargetSpec
+from hil.agent.workers.worker_process import signal_name
 from hil.errors import LabError, WorkerLost
-from hil.targets.target import open_target
+from tests.agent.conftest import load
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     Feed = dict[str, npt.NDArray[np.float32]]
 
 HOST = """
-import sys, time
-from pathlib import Path
-import numpy as np
+import os, signal, sys
 from hil.config.spec import TargetSpec
 from hil.targets.target import open_target
 agent = open_target("bench", TargetSpec(store=sys.argv[1])).start_agent()
 agent.hold("token", "host")
-built = agent.build(agent.put_blob(Path(sys.argv[2])), "fp32", "onnxruntime", {}, 60)
-worker, idle = agent.load(built.key, {}, 60), agent.load(built.key, {}, 60)
-print(agent.hello["pid"], worker.pid, idle.pid, flush=True)
-worker.soak({"x": np.zeros((1, 4), np.float32)}, 10**9, deadline=600)
+busy, idle = (agent.call("spawn")[0] for _ in range(2))
+for worker in (busy, idle):
+    agent.call("echo", {"worker": worker["worker"], "deadline": 60, "arrays": []})
+os.kill(busy["pid"], signal.SIGSTOP)
+print(agent.hello["pid"], busy["pid"], idle["pid"], flush=True)
+agent.call("echo", {"worker": busy["worker"], "deadline": 600, "arrays": []})
 """
 
 
@@ -61,10 +61,10 @@ def all_ended(pids: list[int], seconds: float) -> bool:
     return False
 
 
-def start_host(store: Path, model: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
+def start_host(store: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
     """Start a host process with a busy and an idle worker; return it and the pids of [supervisor, busy, idle]."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOST, str(store), str(model)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", HOST, str(store)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     assert process.stdout is not None
     pids = [int(word) for word in process.stdout.readline().split()]
@@ -74,17 +74,17 @@ def start_host(store: Path, model: Path) -> tuple[subprocess.Popen[bytes], list[
     return process, pids
 
 
-def test_no_orphan_when_the_host_is_killed(store: Path, model: Path) -> None:
+def test_no_orphan_when_the_host_is_killed(store: Path) -> None:
     """Two seconds after SIGKILL of the host, the supervisor and its workers have ended, the busy one too."""
-    process, pids = start_host(store, model)
+    process, pids = start_host(store)
     process.kill()
     assert all_ended(pids, 2.0)
     process.communicate()
 
 
-def test_no_orphan_when_the_supervisor_is_killed(store: Path, model: Path) -> None:
+def test_no_orphan_when_the_supervisor_is_killed(store: Path) -> None:
     """Two seconds after SIGKILL of the supervisor, its workers have ended and the host has noticed."""
-    process, pids = start_host(store, model)
+    process, pids = start_host(store)
     os.kill(pids[0], signal.SIGKILL)
     assert all_ended(pids[1:], 2.0)
     process.communicate(timeout=10)
@@ -109,11 +109,15 @@ def test_a_silent_agent_is_lost(agent: AgentClient) -> None:
     assert all_ended([pid], 2.0)
 
 
-def test_a_slow_request_is_not_silence(agent: AgentClient, worker: EngineWorker, feed: Feed) -> None:
-    """The agent sends heartbeats while a worker is busy, so that the host's timeout can be short."""
+def test_a_slow_request_is_not_silence(agent: AgentClient) -> None:
+    """The agent sends heartbeats until a worker answers, so that the host's timeout can be short."""
     agent._link.channel.patience = 3.0  # noqa: SLF001 - the default is a minute
-    soak = worker.soak(feed, 10**9, deadline=5)
-    assert soak.t[-1] > 3
+    worker = agent.call("spawn")[0]
+    os.kill(worker["pid"], signal.SIGSTOP)
+    threading.Timer(4.0, os.kill, (worker["pid"], signal.SIGCONT)).start()
+    began = time.monotonic()
+    agent.call("echo", {"worker": worker["worker"], "deadline": 60, "arrays": []})
+    assert time.monotonic() - began > 3
 
 
 def test_an_overdue_worker_is_killed(worker: EngineWorker, feed: Feed) -> None:
@@ -127,50 +131,41 @@ def test_an_overdue_worker_is_killed(worker: EngineWorker, feed: Feed) -> None:
         worker.run(feed)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
-def test_the_signal_that_killed_a_worker_is_named(
-    agent: AgentClient, model: Path, worker: EngineWorker, feed: Feed, number: signal.Signals
+def test_a_crash_names_its_signal_and_shows_the_last_output(
+    agent: AgentClient, model: Path, worker: EngineWorker, feed: Feed
 ) -> None:
-    """If a worker dies during a run, the message names the signal, and the next load works."""
-    threading.Timer(0.3, os.kill, (worker.pid, number)).start()
-    with pytest.raises(WorkerLost, match=f"was killed by {number.name}"):
+    """If a worker dies in a run, the message names the signal and quotes faulthandler's output; the next load works."""
+    threading.Timer(0.3, os.kill, (worker.pid, signal.SIGSEGV)).start()
+    with pytest.raises(WorkerLost, match=r"was killed by SIGSEGV; its last output: .*worker\.py"):
         worker.soak(feed, 10**9)
-    built = agent.build(agent.put_blob(model), "fp32", "onnxruntime", {}, 60)
-    with agent.load(built.key, {}, 60) as fresh:
+    with load(agent, model) as fresh:
         assert len(fresh.run(feed)) == 1
 
 
-def test_a_crash_shows_the_last_output(worker: EngineWorker, feed: Feed) -> None:
-    """The message about a worker that died quotes the end of its stderr, here faulthandler's output."""
-    os.kill(worker.pid, signal.SIGSEGV)
-    with pytest.raises(WorkerLost, match=r"its last output: .*Segmentation fault"):
-        worker.run(feed)
+@pytest.mark.parametrize(
+    ("number", "name"), [(9, "SIGKILL"), (11, "SIGSEGV"), (6, "SIGABRT"), (34, "SIGRTMIN"), (35, "signal 35")]
+)
+def test_signals_are_named(number: int, name: str) -> None:
+    """A signal has its name, or its number if it has no name."""
+    assert signal_name(number) == name
 
 
-def test_the_kernel_kills_workers_first(worker: EngineWorker) -> None:
-    """When memory runs out, the kernel kills a worker before the supervisor."""
+def test_a_worker_can_be_identified_and_closed(worker: EngineWorker) -> None:
+    """The kernel kills a worker before the supervisor, ``ps`` shows it as a worker, and closing twice ends it once."""
     assert int(Path(f"/proc/{worker.pid}/oom_score_adj").read_text()) == 900
-
-
-def test_workers_show_on_the_command_line(worker: EngineWorker) -> None:
-    """A worker can be distinguished from its supervisor in the output of ``ps``."""
     assert b"\0--worker\0" in Path(f"/proc/{worker.pid}/cmdline").read_bytes()
-
-
-def test_close_ends_the_worker(worker: EngineWorker) -> None:
-    """Closing a worker ends its process; closing it again does nothing."""
     worker.close()
     assert all_ended([worker.pid], 1.0)
     worker.close()
 
 
-def test_repeated_loads_leak_nothing(agent: AgentClient, model: Path) -> None:
-    """Loading and closing repeatedly leaks neither descriptors nor processes."""
-    built = agent.build(agent.put_blob(model), "fp32", "onnxruntime", {}, 60)
-    folder = Path(f"/proc/{agent.hello['pid']}/fd")
+def test_many_workers_leak_nothing(shared_agent: AgentClient) -> None:
+    """Starting and stopping workers repeatedly leaks no descriptors."""
+    folder = Path(f"/proc/{shared_agent.hello['pid']}/fd")
     counts = []
     for _ in range(3):
-        agent.load(built.key, {}, 60).close()
+        worker = shared_agent.call("spawn")[0]["worker"]
+        shared_agent.call("unload", {"worker": worker})
         counts.append(len(list(folder.iterdir())))
     assert len(set(counts)) == 1
 
@@ -202,12 +197,12 @@ def test_heartbeats_are_for_open_requests(monkeypatch: pytest.MonkeyPatch) -> No
             host.receive()
 
 
-def test_malformed_requests_are_answered(agent: AgentClient) -> None:
+def test_malformed_requests_are_answered(shared_agent: AgentClient) -> None:
     """Unknown operations, missing fields and wrong types are errors with one message, and the agent goes on."""
     for op, fields in (("fly", {}), ("load", {}), ("run", {"worker": []}), ("blob_append", {"digest": 1, "offset": 0})):
         with pytest.raises(LabError, match="on target 'bench'"):
-            agent.call(op, fields)
-    assert agent.probe()["cores"] >= 1
+            shared_agent.call(op, fields)
+    assert shared_agent.probe()["cores"] >= 1
 
 
 def test_a_malformed_frame_ends_the_agent(agent: AgentClient) -> None:
@@ -219,8 +214,7 @@ def test_a_malformed_frame_ends_the_agent(agent: AgentClient) -> None:
         agent.call("probe")
 
 
-def test_standard_output_goes_to_stderr(store: Path) -> None:
+def test_standard_output_goes_to_stderr(shared_agent: AgentClient) -> None:
     """Whatever is printed to descriptor 1 goes to stderr and never between frames."""
-    with open_target("bench", TargetSpec(store=str(store))).start_agent() as agent:
-        pid = agent.hello["pid"]
-        assert Path(f"/proc/{pid}/fd/1").readlink() == Path(f"/proc/{pid}/fd/2").readlink()
+    pid = shared_agent.hello["pid"]
+    assert Path(f"/proc/{pid}/fd/1").readlink() == Path(f"/proc/{pid}/fd/2").readlink()

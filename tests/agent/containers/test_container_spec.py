@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hil.agent.containers import container_spec
 from hil.agent.containers.container_spec import Container, Image, Mounts, Order
 from hil.agent.failure import Failure
+from hil.agent.store.build_records import key_facts, key_of
 from hil.config.spec import ContainerSpec, TargetSpec
 from hil.targets.start_agent import agent_arguments
 
@@ -177,3 +178,18 @@ def test_args_are_not_reported() -> None:
     assert "hunter" not in json.dumps(first)
     assert first["args_digest"] != second["args_digest"]
     assert first["version"] is None
+
+
+def test_an_image_is_part_of_the_key() -> None:
+    """Another image, other args and no container each give another key, since an image has its own libraries."""
+    libraries = {"numpy": "1", "runtimes": {"onnxruntime": "1"}}
+    request = {"model": "a" * 64, "precision": "fp32", "runtime": "onnxruntime", "options": {}}
+
+    def key(container: Container, digest: str) -> str:
+        facts = container_spec.with_container(container, Image(digest, None), libraries)
+        return key_of(key_facts(request, facts, None))
+
+    keys = [key_of(key_facts(request, libraries, None)), key(REQUESTED, DIGEST), key(REQUESTED, DIGEST[::-1])]
+    keys.append(key(REQUESTED._replace(args=("--env", "A=1")), DIGEST))
+    assert len(set(keys)) == 4
+    assert key(REQUESTED._replace(image="hil-test:same"), DIGEST) == keys[1]

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     import struct
     from pathlib import Path
 
-    from hil.targets.engine_worker import EngineWorker
-
 KIB, MIB = 1 << 10, 1 << 20
 CLIENTS = """CLIENT                        PROCESS      PID        SIZE
 user                VLLM::EngineCor  1792595  14617792K
@@ -222,9 +220,3 @@ def test_the_source_is_fixed_once_the_process_is_listed() -> None:
     gpu.process_list = {12: 20 * MIB}
     watch.note()
     assert (watch.report()["source"], watch.report()["peak"]) == (BY_NVML, 20 * MIB)
-
-
-def test_a_cpu_target_has_no_device(worker: EngineWorker) -> None:
-    """On a target without a GPU no NVIDIA library is loaded and no GPU memory is reported."""
-    assert worker.memory().device is None
-    assert worker.load["context_seconds"] is None

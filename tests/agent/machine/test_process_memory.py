@@ -8,12 +8,12 @@ import numpy.typing as npt
 import pytest
 
 from hil.agent.machine import process_memory
-from tests.agent import models
 
 if TYPE_CHECKING:
     from hil.targets.client import AgentClient
     from hil.targets.engine_worker import EngineWorker
 
+Feed = dict[str, npt.NDArray[np.float32]]
 MIB = 1 << 20
 
 
@@ -39,45 +39,51 @@ def test_the_peak_includes_memory_that_was_freed() -> None:
     assert second.highest < peak.highest - 40 * MIB
 
 
-def test_use_is_plausible(worker: EngineWorker, feed: dict[str, npt.NDArray[np.float32]]) -> None:
-    """RSS, peak and PSS of a worker are consistent with each other and with /proc."""
-    worker.run(feed)
+def test_use_is_plausible(shared_agent: AgentClient, shared_worker: EngineWorker, model: Path, feed: Feed) -> None:
+    """RSS, peak and PSS of a fresh worker are consistent with each other and with /proc, and do not include another's.
+
+    Without a GPU no NVIDIA library is loaded and no GPU memory is reported.
+    """
+    key = shared_agent.adopt(shared_agent.put_blob(model), "fp32", "onnxruntime", {}).key
+    with shared_agent.load(key, {}, 60) as worker:
+        assert worker.pid != shared_worker.pid
+        worker.run(feed)
+        check_use(worker)
+        assert worker.memory().peak_rss < shared_worker.memory().peak_rss + 16 * MIB
+
+
+def check_use(worker: EngineWorker) -> None:
+    """Check what a worker that has run once reports of its memory."""
     use = worker.memory()
     assert 10 * MIB < use.rss <= use.peak_rss < 500 * MIB
     assert use.pss is None or 0 < use.pss <= use.rss
     assert use.system_total is not None
     assert use.system_available is not None
     assert use.system_available < use.system_total
+    assert use.device is None
     load = worker.load
+    assert load["context_seconds"] is None
     assert 0 < load["memory_start"] < load["memory_before"] <= load["memory_after"]
     assert load["import_seconds"] > 0 < load["load_seconds"] < load["total_seconds"]
     pages = int(Path(f"/proc/{worker.pid}/statm").read_text().split()[1]) * process_memory.PAGE
     assert abs(pages - use.rss - use.shared_bytes) < 8 * MIB
 
 
-def test_tensors_in_transit_are_left_out(worker: EngineWorker) -> None:
+def test_tensors_in_transit_are_left_out(shared_worker: EngineWorker) -> None:
     """A large input lies in shared memory and does not count; what the engine allocates does."""
     small, large = np.zeros((1, 4), np.float32), np.zeros((2 * MIB, 4), np.float32)  # 32 MiB in, 24 MiB out
-    worker.run({"x": small})
-    before = worker.memory()
-    worker.run({"x": large})
-    after = worker.memory()
+    shared_worker.run({"x": small})
+    before = shared_worker.memory()
+    shared_worker.run({"x": large})
+    after = shared_worker.memory()
     assert after.shared_bytes - before.shared_bytes >= 20 * MIB
     assert 20 * MIB <= after.peak_rss - before.peak_rss < 64 * MIB  # two buffers of 24 MiB, without the input's 32 MiB
 
 
-def test_a_sound_engine_does_not_grow(worker: EngineWorker, feed: dict[str, npt.NDArray[np.float32]]) -> None:
+def test_a_sound_engine_does_not_grow(shared_worker: EngineWorker, feed: Feed) -> None:
     """Over 2,000 runs of a sound engine the resident size stays within 1 MiB."""
-    soak = worker.soak(feed, 2000)
+    soak = shared_worker.soak(feed, 2000)
     assert soak.runs[-1] == 2000
     assert soak.t.dtype == np.float64
     assert soak.rss.dtype == np.int64
     assert abs(int(soak.rss[-1]) - int(soak.rss[0])) < MIB
-
-
-def test_fresh_workers_share_nothing(agent: AgentClient, tmp_path: Path) -> None:
-    """Each load is a process of its own, so one model's memory does not count for another."""
-    built = agent.build(agent.put_blob(models.tiny(tmp_path / "m.onnx")), "fp32", "onnxruntime", {}, 60)
-    with agent.load(built.key, {}, 60) as first, agent.load(built.key, {}, 60) as second:
-        assert first.pid != second.pid
-        assert second.memory().peak_rss < first.memory().peak_rss + 16 * MIB

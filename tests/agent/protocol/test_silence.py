@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import subprocess
@@ -10,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from hil.agent.protocol import arrays, wire
@@ -41,7 +41,7 @@ class Host:
         self.channel.find_start()
         self.channel.receive()
         self.number = 0
-        self.worker = 0
+        self.worker = self.worker_pid = 0
 
     def ask(self, op: str, body: Any = (), **fields: Any) -> None:
         """Send a request without waiting for the answer."""
@@ -62,30 +62,24 @@ class Host:
         self.channel.drain()
         return header["ok"]
 
-    def load(self, model: Path) -> int:
-        """Return the process id of a worker with ``model`` loaded."""
-        data = model.read_bytes()
-        digest = hashlib.sha256(data).hexdigest()
-        for op, fields, body in (
-            ("hold", {"token": "t", "who": "me", "host": "here", "pid": "1", "wait": 0}, ()),
-            ("blob_begin", {"name": digest, "digest": digest, "size": len(data)}, ()),
-            ("blob_append", {"name": digest, "offset": 0}, (data,)),
-            ("blob_commit", {"name": digest, "digest": digest}, ()),
-        ):
-            self.ask(op, body, **fields)
-            self.answer()
-        self.ask("build", model=digest, precision="fp32", runtime="onnxruntime", options={}, deadline=60)
-        key = self.answer()["key"]
-        self.ask("load", key=key, options={}, deadline=60)
-        loaded = self.answer()
-        self.worker = loaded["worker"]
-        return int(loaded["pid"])
+    def spawn(self) -> int:
+        """Return the process id of a worker without an engine, which has answered a request."""
+        self.ask("spawn")
+        spawned = self.answer()
+        self.worker, self.worker_pid = spawned["worker"], int(spawned["pid"])
+        self.echo(np.zeros(4, np.float32))
+        self.answer()
+        return self.worker_pid
 
-    def soak(self) -> None:
-        """Send a request that takes ten minutes."""
-        listing, chunks = arrays.describe([("x", np.zeros((1, 4), np.float32))])
-        fields = {"worker": self.worker, "runs": 10**9, "budget": 590, "deadline": 600, "feeds": 1, "arrays": listing}
-        self.ask("soak", chunks, **fields)
+    def echo(self, array: npt.NDArray[Any]) -> None:
+        """Send a request that the worker answers with the same array."""
+        listing, chunks = arrays.describe([("x", array)])
+        self.ask("echo", chunks, worker=self.worker, deadline=600, arrays=listing)
+
+    def begin_long_request(self) -> None:
+        """Send a request that its worker, which is stopped, never answers."""
+        os.kill(self.worker_pid, signal.SIGSTOP)
+        self.echo(np.zeros(4, np.float32))
 
     def ping_for(self, seconds: float, stop: threading.Event | None = None) -> None:
         """Send only pings for ``seconds``."""
@@ -105,57 +99,40 @@ def host(tmp_path: Path) -> Iterator[Host]:
     host.process.communicate()
 
 
-def test_a_silent_host_is_lost(host: Host, model: Path) -> None:
-    """If nothing arrives although the pipe is open, the agent ends its workers and itself."""
-    pid = host.load(model)
+def test_pings_keep_an_idle_agent(host: Host) -> None:
+    """An agent stays while its host pings, and answers the next request; after the silence it ends with its workers."""
+    pid = host.spawn()
+    host.ping_for(3 * SILENCE)
+    assert is_running(pid)
+    host.ask("probe")
+    assert host.answer()["cores"] >= 1
     began = time.monotonic()
     assert all_ended([host.process.pid, pid], SILENCE + 2)
     assert time.monotonic() - began > SILENCE / 2
 
 
-def test_a_silent_host_is_lost_during_a_request(host: Host, model: Path) -> None:
-    """A worker with ten minutes of work left is ended once the host has been silent for too long."""
-    pid = host.load(model)
-    host.soak()
-    assert all_ended([host.process.pid, pid], SILENCE + 2)
+def test_pings_keep_a_busy_agent(host: Host) -> None:
+    """A long request goes on for as long as the host pings, and no longer, also if another request waits behind it.
 
-
-def test_pings_keep_an_idle_agent(host: Host, model: Path) -> None:
-    """An agent stays while its host sends pings without requests, and answers the next request."""
-    pid = host.load(model)
-    host.ping_for(3 * SILENCE)
-    assert is_running(pid)
-    host.ask("probe")
-    assert host.answer()["cores"] >= 1
-
-
-def test_pings_keep_a_busy_agent(host: Host, model: Path) -> None:
-    """A long request goes on for as long as the host pings, and no longer; pings are read as they come."""
-    pid = host.load(model)
-    host.soak()
+    While a request waits, its bytes are not read, and pings that arrive behind it count as a sign of life.
+    """
+    pid = host.spawn()
+    host.begin_long_request()
     host.ping_for(2 * SILENCE)
     assert is_running(pid)
-    assert all_ended([host.process.pid, pid], SILENCE + 2)
-
-
-def test_pings_behind_an_unread_request_count(host: Host, model: Path) -> None:
-    """While a request waits, its bytes are not read; pings that arrive behind it count as a sign of life."""
-    pid = host.load(model)
-    host.soak()
     host.ask("probe")
     host.ping_for(2 * SILENCE)
     assert is_running(pid)
     assert all_ended([host.process.pid, pid], SILENCE + 2)
 
 
-def test_an_early_request_is_answered(host: Host, model: Path) -> None:
+def test_an_early_request_is_answered(host: Host) -> None:
     """A request that arrives while another is processed is answered, and its body is not mixed with pings."""
-    host.load(model)
+    host.spawn()
     for number in range(5):
         for value in (number, number + 100):
-            listing, chunks = arrays.describe([("x", np.full(10_000, value, np.int32))])
             host.channel.send({"op": "ping"})
-            host.ask("echo", chunks, worker=host.worker, deadline=10, arrays=listing)
+            host.echo(np.full(10_000, value, np.int32))
             host.channel.send({"op": "ping"})
         for value in (number, number + 100):
             header = host.channel.receive()
@@ -164,18 +141,16 @@ def test_an_early_request_is_answered(host: Host, model: Path) -> None:
             assert (back[:10_000] == value).all()
 
 
-def test_silence_within_a_frame_has_the_limit(host: Host, model: Path) -> None:
+def test_silence_within_a_frame_has_the_limit(host: Host) -> None:
     """A host that sends nothing more in the middle of a request is lost too."""
-    pid = host.load(model)
     os.write(host.channel.write_fd, wire.encode({"op": "probe", "id": 99}, 1000)[:30])
-    assert all_ended([host.process.pid, pid], 2 * SILENCE + 2)
+    assert all_ended([host.process.pid], 2 * SILENCE + 2)
 
 
-def test_a_host_that_reads_nothing_is_lost(host: Host, model: Path) -> None:
+def test_a_host_that_reads_nothing_is_lost(host: Host) -> None:
     """If the host does not read an answer within the limit, the agent ends."""
-    pid = host.load(model)
-    listing, chunks = arrays.describe([("x", np.zeros(4 << 20, np.float32))])
-    host.ask("echo", chunks, worker=host.worker, deadline=60, arrays=listing)
+    pid = host.spawn()
+    host.echo(np.zeros(4 << 20, np.float32))
     assert all_ended([host.process.pid, pid], 2 * SILENCE + 2)
 
 

@@ -144,58 +144,58 @@ def test_a_build_is_described_in_its_record(tmp_path: Path) -> None:
     assert build_inputs.power_mode(str(tmp_path / "gone")) is None
 
 
-def test_a_foreign_engine_is_not_used_for_a_build(agent: AgentClient, model: Path) -> None:
+def test_a_foreign_engine_is_not_used_for_a_build(shared_agent: AgentClient, model: Path) -> None:
     """An adopted engine loads by its own key and is marked foreign; the same build request builds its own."""
-    digest = agent.put_blob(model)
-    foreign = agent.adopt(digest, "fp32", "onnxruntime", {})
+    digest = shared_agent.put_blob(model)
+    foreign = shared_agent.adopt(digest, "fp32", "onnxruntime", {})
     assert foreign.facts["foreign"] is True
-    built = agent.build(digest, "fp32", "onnxruntime", {}, 60)
+    built = shared_agent.build(digest, "fp32", "onnxruntime", {}, 60)
     assert not built.cached
     assert built.key != foreign.key
     assert "foreign" not in built.facts
-    with agent.load(foreign.key, {}, 60) as worker:
+    with shared_agent.load(foreign.key, {}, 60, fresh=False) as worker:
         assert dict(worker.run({"x": np.zeros((1, 4), np.float32)}))["y"].shape == (1, 3)
     with pytest.raises(LabError, match="not in the store"):
-        agent.adopt(DIGEST, "fp32", "onnxruntime", {})
+        shared_agent.adopt(DIGEST, "fp32", "onnxruntime", {})
 
 
-def test_a_foreign_record_under_a_builds_key_is_ignored(agent: AgentClient, model: Path, store: Path) -> None:
+def test_a_foreign_record_under_a_builds_key_is_ignored(shared_agent: AgentClient, model: Path) -> None:
     """A foreign record that is renamed to a build's key, or loses its mark, is not returned."""
-    digest = agent.put_blob(model)
-    foreign = agent.adopt(digest, "fp32", "onnxruntime", {})
+    digest = shared_agent.put_blob(model)
+    foreign = shared_agent.adopt(digest, "fp32", "onnxruntime", {})
     own = key_of({name: value for name, value in foreign.facts.items() if name != "foreign"})
-    record = json.loads((store / "engines" / f"{foreign.key}.json").read_text())
+    record = json.loads((Path(shared_agent.hello["store"]) / "engines" / f"{foreign.key}.json").read_text())
     del record["facts"]["foreign"]
-    (store / "engines" / f"{own}.json").write_text(json.dumps(record))
-    assert not agent.build(digest, "fp32", "onnxruntime", {}, 60).cached
+    (Path(shared_agent.hello["store"]) / "engines" / f"{own}.json").write_text(json.dumps(record))
+    assert not shared_agent.build(digest, "fp32", "onnxruntime", {}, 60).cached
 
 
-def test_a_damaged_engine_is_built_again_at_once(agent: AgentClient, model: Path, store: Path) -> None:
+def test_a_damaged_engine_is_built_again_at_once(shared_agent: AgentClient, model: Path) -> None:
     """A damaged engine is deleted and rebuilt by the same request, which reports the damage."""
-    digest = agent.put_blob(model)
-    built = agent.build(digest, "fp32", "onnxruntime", {}, 60)
-    compiled = agent.put_blob(models.tiny_qdq(model.parent / "other.onnx"))
-    record_path = store / "engines" / f"{built.key}.json"
+    digest = shared_agent.put_blob(model)
+    built = shared_agent.build(digest, "fp32", "onnxruntime", {}, 60)
+    compiled = shared_agent.put_blob(models.tiny_qdq(model.parent / "other.onnx"))
+    record_path = Path(shared_agent.hello["store"]) / "engines" / f"{built.key}.json"
     record_path.write_text(json.dumps(dict(json.loads(record_path.read_text()), digest=compiled)))
-    assert agent.build(digest, "fp32", "onnxruntime", {}, 60).digest == compiled
-    os.truncate(store / "blobs" / compiled, 5)
-    again = agent.build(digest, "fp32", "onnxruntime", {}, 60)
+    assert shared_agent.build(digest, "fp32", "onnxruntime", {}, 60).digest == compiled
+    os.truncate(Path(shared_agent.hello["store"]) / "blobs" / compiled, 5)
+    again = shared_agent.build(digest, "fp32", "onnxruntime", {}, 60)
     assert (again.cached, again.digest) == (False, digest)
     assert "was damaged in the store" in again.about["rebuilt"]
-    assert not (store / "blobs" / compiled).exists()
-    assert agent.build(digest, "fp32", "onnxruntime", {}, 60).cached
+    assert not (Path(shared_agent.hello["store"]) / "blobs" / compiled).exists()
+    assert shared_agent.build(digest, "fp32", "onnxruntime", {}, 60).cached
 
 
-def test_a_build_that_takes_too_long_names_the_limit(agent: AgentClient, model: Path) -> None:
+def test_a_build_that_takes_too_long_names_the_limit(shared_agent: AgentClient, model: Path) -> None:
     """The message names the key of hil.toml to raise, and the next build works."""
-    digest = agent.put_blob(model)
-    agent.probe()
+    digest = shared_agent.put_blob(model)
+    shared_agent.probe()
     with pytest.raises(EngineBuildError, match=r"longer than 0\.01 s and was stopped.*raise time_limit"):
-        agent.build(digest, "fp32", "onnxruntime", {}, 0.01)
-    assert not agent.build(digest, "fp32", "onnxruntime", {}, 60).cached
+        shared_agent.build(digest, "fp32", "onnxruntime", {}, 0.01)
+    assert not shared_agent.build(digest, "fp32", "onnxruntime", {}, 60).cached
 
 
-def test_without_tensorrt_a_build_is_unsupported(agent: AgentClient, model: Path) -> None:
+def test_without_tensorrt_a_build_is_unsupported(shared_agent: AgentClient, model: Path) -> None:
     """The message names the interpreter that cannot import TensorRT, and the reason."""
     with pytest.raises(Unsupported, match=r"tensorrt cannot be imported by \S+python\S*: ModuleNotFoundError"):
-        agent.build(agent.put_blob(model), "fp16", "tensorrt", {}, 60)
+        shared_agent.build(shared_agent.put_blob(model), "fp16", "tensorrt", {}, 60)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from hil.agent.store.lock import SessionLock
 from hil.config.spec import TargetSpec
 from hil.errors import LabError, TargetHeld
 from hil.targets.target import open_target
@@ -81,12 +82,12 @@ def agent_of(process: subprocess.Popen[bytes]) -> int:
     return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
 
 
-@pytest.mark.parametrize("stopped", ["session", "agent", "both"])
+@pytest.mark.parametrize("stopped", ["session", "both"])
 def test_a_stopped_holder_keeps_the_target_until_it_is_killed(store: Path, stopped: str) -> None:
     """A stopped session keeps the target, since it may continue; once it is killed, the target is free at once."""
     process = holder(store, 60)
     their_agent = agent_of(process)
-    for pid in {"session": [process.pid], "agent": [their_agent], "both": [process.pid, their_agent]}[stopped]:
+    for pid in {"session": [process.pid], "both": [process.pid, their_agent]}[stopped]:
         os.kill(pid, signal.SIGSTOP)
     with start_agent(store) as agent:
         with pytest.raises(TargetHeld, match="held by alice"):
@@ -100,37 +101,34 @@ def test_a_stopped_holder_keeps_the_target_until_it_is_killed(store: Path, stopp
         assert time.monotonic() - began < 2
 
 
+CLAIM = {"token": "theirs", "who": "alice", "host": "runner", "pid": "7"}
+
+
 @pytest.mark.parametrize("time_held", [0.0, 4e9, -1.0, "yesterday", None])
-def test_a_wrong_time_does_not_hold_the_target(store: Path, time_held: object) -> None:
-    """Only the kernel's lock decides who holds the target; a wrong time in the owner file never keeps it held."""
-    with start_agent(store) as first:
-        first.hold("theirs", "alice")
-    owner = store / "owner.json"
+def test_a_wrong_time_decides_nothing(tmp_path: Path, time_held: object) -> None:
+    """Only the kernel's lock decides who holds the target, whatever the time in the owner file.
+
+    A second agent of the session joins, another session is refused, and once the session has ended it is accepted.
+    """
+    owner = tmp_path / "owner.json"
+    locks = [SessionLock(str(tmp_path)) for _ in range(3)]
+    assert locks[0].attempt(CLAIM)
     owner.write_text(json.dumps({**json.loads(owner.read_text()), "at": time_held, "since": "2099-01-01 00:00:00 UTC"}))
-    with start_agent(store) as agent:
-        agent.hold("mine", "bob")
-        with start_agent(store) as other, pytest.raises(TargetHeld, match="held by bob"):
-            other.hold("theirs", "alice", wait=0.2)
+    assert locks[1].attempt(CLAIM)
+    assert not locks[2].attempt({**CLAIM, "token": "mine"})
+    for lock in locks[:2]:
+        lock.release()
+    assert locks[2].attempt({**CLAIM, "token": "mine"})
+    locks[2].release()
 
 
-@pytest.mark.parametrize("time_held", [4e9, -1.0, "yesterday", None])
-def test_an_agent_joins_despite_a_wrong_time(store: Path, agent: AgentClient, time_held: object) -> None:
-    """A second agent of a session joins even if the board's clock has jumped since the first."""
-    owner = store / "owner.json"
-    owner.write_text(json.dumps({**json.loads(owner.read_text()), "at": time_held}))
-    with start_agent(store) as second_agent:
-        second_agent.hold("token", "tester")
-    assert agent.hello["pid"]
-
-
-def test_waiting_ends_with_the_holder(store: Path) -> None:
+def test_waiting_ends_with_the_holder(store: Path, agent: AgentClient) -> None:
     """``wait`` ends as soon as the holder has finished."""
-    process = holder(store, 1.0)
-    with start_agent(store) as agent:
+    threading.Timer(0.5, agent.close).start()
+    with start_agent(store) as other:
         began = time.monotonic()
-        agent.hold("mine", "bob", wait=20.0)
+        other.hold("mine", "bob", wait=20.0)
         assert time.monotonic() - began < 5
-    process.communicate()
 
 
 @pytest.mark.usefixtures("agent")
@@ -144,24 +142,29 @@ def test_waiting_has_a_limit(store: Path) -> None:
 
 
 def test_engines_need_the_target_held(store: Path, model: Path) -> None:
-    """An agent that does not hold the target cannot build or load engines on it."""
+    """An agent that does not hold the target cannot build, load or adopt engines on it."""
     with start_agent(store) as agent:
         digest = agent.put_blob(model)
-        with pytest.raises(LabError, match="hold it first"):
-            agent.build(digest, "fp32", "onnxruntime", {}, 60)
+        for request in (
+            lambda: agent.build(digest, "fp32", "onnxruntime", {}, 60),
+            lambda: agent.adopt(digest, "fp32", "onnxruntime", {}),
+            lambda: agent.load("0" * 64, {}, 60),
+        ):
+            with pytest.raises(LabError, match="hold it first"):
+                request()
 
 
 def test_engines_of_one_session_take_turns(store: Path, agent: AgentClient, model: Path) -> None:
     """While one agent's engine runs, another agent's waits, so that measurements never overlap."""
     feed = {"x": np.zeros((1, 4), np.float32)}
-    built = agent.build(agent.put_blob(model), "fp32", "onnxruntime", {}, 60)
+    key = agent.adopt(agent.put_blob(model), "fp32", "onnxruntime", {}).key
     spans = []
     with start_agent(store) as second_agent:
         second_agent.hold("token", "tester")
-        workers = [agent.load(built.key, {}, 60), second_agent.load(built.key, {}, 60)]
+        workers = [holder.load(key, {}, 60, fresh=False) for holder in (agent, second_agent)]
 
         def measure(index: int) -> None:
-            timed = workers[index].time([feed], warmup=0.1, seconds=0.5, min_samples=1, max_samples=10**7)
+            timed = workers[index].time([feed], warmup=0.1, seconds=0.3, min_samples=1, max_samples=10**7)
             spans.append((timed.start[0], timed.start[-1]))
 
         threads = [threading.Thread(target=measure, args=(index,)) for index in range(2)]

@@ -7,12 +7,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import onnx
 import pytest
 
-from hil.config.spec import TargetSpec
 from hil.errors import EngineBuildError
-from hil.targets.target import open_target
 from tests.agent import models
 from tests.agent.test_supervisor import all_ended, is_running
 
@@ -27,16 +24,13 @@ def workers(agent: AgentClient) -> list[int]:
 
 
 @pytest.fixture
-def key(store: Path, model: Path) -> str:
-    """The key of an engine that an earlier session built."""
-    with open_target("bench", TargetSpec(store=str(store))).start_agent() as agent:
-        agent.hold("earlier", "tester")
-        return agent.build(agent.put_blob(model), "fp32", "onnxruntime", {}, 60).key
+def key(agent: AgentClient, model: Path) -> str:
+    """The key of an engine; the agent has an idle worker, which reported the runtime's version for it."""
+    return agent.adopt(agent.put_blob(model), "fp32", "onnxruntime", {}).key
 
 
 def test_the_probing_worker_serves_one_load(key: str, agent: AgentClient) -> None:
     """The worker that imported the runtimes for a probe serves the next load, and only that one."""
-    agent.probe()
     [idle] = workers(agent)
     with agent.load(key, {}, 60, fresh=False) as first, agent.load(key, {}, 60, fresh=False) as second:
         assert first.pid == idle
@@ -47,7 +41,6 @@ def test_the_probing_worker_serves_one_load(key: str, agent: AgentClient) -> Non
 
 def test_a_fresh_load_gets_a_fresh_process(key: str, agent: AgentClient) -> None:
     """A load that needs a fresh process (cold start, memory) gets one, and the idle worker is stopped before."""
-    agent.probe()
     [idle] = workers(agent)
     with agent.load(key, {}, 60) as worker:
         assert worker.pid != idle
@@ -58,7 +51,6 @@ def test_a_fresh_load_gets_a_fresh_process(key: str, agent: AgentClient) -> None
 
 def test_a_load_is_fresh_by_default(key: str, agent: AgentClient) -> None:
     """A load request without ``fresh`` gets a fresh process."""
-    agent.probe()
     [idle] = workers(agent)
     assert agent.call("load", {"key": key, "options": {}, "deadline": 60})[0]["pid"] != idle
 
@@ -76,7 +68,6 @@ def test_a_build_stops_the_idle_worker(agent: AgentClient, tmp_path: Path) -> No
 
 def test_a_killed_idle_worker_is_replaced(key: str, agent: AgentClient) -> None:
     """An idle worker that was killed is replaced by a new one, without an error."""
-    agent.probe()
     [idle] = workers(agent)
     os.kill(idle, signal.SIGKILL)
     assert all_ended([idle], 2.0)
@@ -92,86 +83,87 @@ def build(agent: AgentClient, model: Path, *, more: bool = True) -> dict[str, An
 
 @pytest.fixture
 def model_files(tmp_path: Path) -> list[Path]:
-    """Three models with the same graph and different digests, so that none shares an engine with another."""
-    paths = [models.tiny(tmp_path / f"{number}.onnx") for number in range(3)]
-    for number, path in enumerate(paths):
-        model = onnx.load(str(path))
-        model.doc_string = str(number)
-        onnx.save(model, str(path))
-    return paths
+    """Four models with the same graph and different digests, so that none shares an engine with another."""
+    return [models.tiny(tmp_path / f"{number}.onnx", note=f"{tmp_path} {number}") for number in range(4)]
 
 
-def test_builds_one_after_the_other_share_a_process(agent: AgentClient, model_files: list[Path]) -> None:
-    """Builds announced with ``more`` share one process, even with uploads in between; the last one stops it."""
-    assert build(agent, model_files[0])["process"] == "fresh"
-    [builder] = workers(agent)
-    assert build(agent, model_files[1])["process"] == "kept"
-    assert workers(agent) == [builder]
-    assert build(agent, model_files[2], more=False)["process"] == "kept"
-    assert workers(agent) == []
+@pytest.fixture
+def build_agent(shared_agent: AgentClient) -> AgentClient:
+    """An agent without a builder."""
+    shared_agent.call("state", {"quick": True})
+    return shared_agent
 
 
-def test_no_builder_is_kept_without_more(agent: AgentClient, model_files: list[Path]) -> None:
-    """A build without ``more`` leaves no process behind, and the next build gets a fresh one."""
-    for model in model_files[:2]:
-        assert build(agent, model, more=False)["process"] == "fresh"
-        assert workers(agent) == []
+def test_builds_one_after_the_other_share_a_process(build_agent: AgentClient, model_files: list[Path]) -> None:
+    """Builds announced with ``more`` share one process; a build without it leaves none, and the next one is fresh."""
+    assert build(build_agent, model_files[0])["process"] == "fresh"
+    [builder] = workers(build_agent)
+    assert build(build_agent, model_files[1])["process"] == "kept"
+    assert workers(build_agent) == [builder]
+    assert build(build_agent, model_files[2], more=False)["process"] == "kept"
+    assert workers(build_agent) == []
+    assert build(build_agent, model_files[3], more=False)["process"] == "fresh"
+    assert workers(build_agent) == []
 
 
 @pytest.mark.parametrize("op", ["load", "probe", "spawn", "state"])
-def test_other_requests_stop_the_builder(op: str, agent: AgentClient, model_files: list[Path]) -> None:
+def test_other_requests_stop_the_builder(op: str, build_agent: AgentClient, model_files: list[Path]) -> None:
     """A builder holds memory and, on a GPU, a context, so it is stopped before anything is loaded or measured."""
-    key = agent.build(agent.put_blob(model_files[0]), "fp32", "onnxruntime", {}, 60, more=True).key
-    [builder] = workers(agent)
+    key = build_agent.build(build_agent.put_blob(model_files[0]), "fp32", "onnxruntime", {}, 60, more=True).key
+    [builder] = workers(build_agent)
     if op == "load":
-        agent.load(key, {}, 60).close()
+        build_agent.load(key, {}, 60, fresh=False).close()
     else:
-        agent.call(op, {"quick": True})
+        reply = build_agent.call(op, {"quick": True})[0]
+        if op == "spawn":
+            build_agent.call("unload", {"worker": reply["worker"]})
     assert not is_running(builder)
 
 
-def test_a_killed_builder_is_replaced(agent: AgentClient, model_files: list[Path]) -> None:
+def test_a_killed_builder_is_replaced(build_agent: AgentClient, model_files: list[Path]) -> None:
     """If the idle builder was killed, for example because memory ran out, the next build gets a fresh process."""
-    build(agent, model_files[0])
-    [builder] = workers(agent)
+    build(build_agent, model_files[0])
+    [builder] = workers(build_agent)
     os.kill(builder, signal.SIGKILL)
     assert all_ended([builder], 2.0)
-    assert build(agent, model_files[1])["process"] == "fresh"
+    assert build(build_agent, model_files[1])["process"] == "fresh"
 
 
-def test_a_failure_in_an_idle_builder_is_retried_in_a_fresh_one(agent: AgentClient, model_files: list[Path]) -> None:
+def test_a_failure_in_an_idle_builder_is_retried_in_a_fresh_one(
+    build_agent: AgentClient, model_files: list[Path]
+) -> None:
     """A failure caused by an earlier build in the same process does not fail this build, and it is recorded."""
-    build(agent, model_files[0])
-    [builder] = workers(agent)
+    build(build_agent, model_files[0])
+    [builder] = workers(build_agent)
     resource.prlimit(builder, resource.RLIMIT_NOFILE, (0, 0))  # it can open nothing more
-    about = build(agent, model_files[1])
+    about = build(build_agent, model_files[1])
     assert about["process"] == "fresh"
     assert about["retried"]
     assert not is_running(builder)
-    assert "retried" not in build(agent, model_files[2])
+    assert "retried" not in build(build_agent, model_files[2])
 
 
 def test_a_model_that_cannot_be_built_leaves_no_builder(
-    agent: AgentClient, model_files: list[Path], tmp_path: Path
+    build_agent: AgentClient, model_files: list[Path], tmp_path: Path
 ) -> None:
     """If both attempts fail, the error is the runtime's own, and no builder is kept."""
-    build(agent, model_files[0])
+    build(build_agent, model_files[0])
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     with pytest.raises(EngineBuildError, match="ONNX Runtime cannot load"):
-        build(agent, tmp_path / "bad.onnx")
-    assert workers(agent) == []
+        build(build_agent, tmp_path / "bad.onnx")
+    assert workers(build_agent) == []
 
 
-def test_both_attempts_share_the_time_limit(agent: AgentClient, model_files: list[Path]) -> None:
+def test_both_attempts_share_the_time_limit(build_agent: AgentClient, model_files: list[Path]) -> None:
     """If the idle builder hangs until the time limit, no second attempt with a limit of its own follows."""
-    build(agent, model_files[0])
-    [builder] = workers(agent)
+    build(build_agent, model_files[0])
+    [builder] = workers(build_agent)
     os.kill(builder, signal.SIGSTOP)
     began = time.monotonic()
     with pytest.raises(EngineBuildError, match=r"longer than 1\.5 s"):
-        agent.build(agent.put_blob(model_files[1]), "fp32", "onnxruntime", {}, 1.5, more=True)
+        build_agent.build(build_agent.put_blob(model_files[1]), "fp32", "onnxruntime", {}, 1.5, more=True)
     assert time.monotonic() - began < 6
-    assert workers(agent) == []
+    assert workers(build_agent) == []
 
 
 def test_idle_workers_end_with_the_session(agent: AgentClient) -> None:

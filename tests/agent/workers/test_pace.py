@@ -40,9 +40,9 @@ def test_pacing_ends_with_its_budget() -> None:
     assert 1 <= len(series["start"]) <= 20
 
 
-def test_a_paced_series_has_its_release_times(worker: EngineWorker, feed: Feed) -> None:
+def test_a_paced_series_has_its_release_times(shared_worker: EngineWorker, feed: Feed) -> None:
     """The host gets what it needs to compute response times, and a method that differs from back to back."""
-    timed = worker.pace([feed, feed], warmup=0.05, period=0.005, releases=40)
+    timed = shared_worker.pace([feed, feed], warmup=0.05, period=0.005, releases=40)
     pace = timed.telemetry["pace"]
     assert timed.start.shape == timed.duration.shape == (40,)
     assert pace["period"] == 0.005
@@ -55,7 +55,7 @@ def test_a_paced_series_has_its_release_times(worker: EngineWorker, feed: Feed) 
 
 
 @pytest.mark.parametrize(("period", "releases"), [(0.0, 5), (-1.0, 5), (0.01, 0)])
-def test_an_invalid_pace_is_refused(worker: EngineWorker, feed: Feed, period: float, releases: int) -> None:
+def test_an_invalid_pace_is_refused(shared_worker: EngineWorker, feed: Feed, period: float, releases: int) -> None:
     """A period that is not positive, or zero releases, is an error and not an empty series."""
     with pytest.raises(HilError):
-        worker.pace([feed], warmup=0.0, period=period, releases=releases)
+        shared_worker.pace([feed], warmup=0.0, period=period, releases=releases)

@@ -91,9 +91,9 @@ def test_a_soak_ends_with_its_budget() -> None:
     assert table["runs"][-1] > 1
 
 
-def test_a_timed_window_is_complete(worker: EngineWorker, feed: Feed) -> None:
+def test_a_timed_window_is_complete(shared_worker: EngineWorker, feed: Feed) -> None:
     """A timed window returns float64 samples, the method that comparisons require to match, and telemetry at 10 Hz."""
-    timed = worker.time([feed, feed], warmup=0.1, seconds=1.0, min_samples=50, max_samples=10**7)
+    timed = shared_worker.time([feed, feed], warmup=0.1, seconds=1.0, min_samples=50, max_samples=10**7)
     assert timed.start.dtype == timed.duration.dtype == np.float64
     assert timed.start.shape == timed.duration.shape
     assert timed.start.size >= 50
@@ -110,10 +110,11 @@ def test_a_timed_window_is_complete(worker: EngineWorker, feed: Feed) -> None:
     assert all(value > 1 << 20 for value in telemetry["rss"])
 
 
-def test_equal_settings_have_equal_methods(worker: EngineWorker, feed: Feed) -> None:
+def test_equal_settings_have_equal_methods(shared_worker: EngineWorker, feed: Feed) -> None:
     """Two windows with equal settings have the same method, whatever their numbers of samples and runs."""
     short, long = (
-        worker.time([feed], warmup=0.05, seconds=seconds, min_samples=1, max_samples=10**6) for seconds in (0.05, 0.2)
+        shared_worker.time([feed], warmup=0.05, seconds=seconds, min_samples=1, max_samples=10**6)
+        for seconds in (0.05, 0.2)
     )
     assert short.method == long.method
 
