@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 from tests.agent.runtimes.tensorrt_matrix import ALL, MODULE, Matrix
@@ -78,6 +79,13 @@ def _is_self(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id == "self"
 
 
+@cache
+def source_of(node: ast.AST) -> str:
+    """Return the source of a node; cached, since each node is walked several times."""
+    return ast.unparse(node)
+
+
+@cache
 def once(scope: ast.AST) -> dict[str, ast.expr]:
     """Return what is assigned exactly once in a function or class, by name (``self.x`` for attributes)."""
     values_by_name: dict[str, list[ast.expr | None]] = {}
@@ -93,7 +101,7 @@ def once(scope: ast.AST) -> dict[str, ast.expr]:
         for target in targets:
             parts = target.elts if isinstance(target, ast.Tuple) else [target]
             for part in parts:
-                values_by_name.setdefault(ast.unparse(part), []).append(value if part is target else None)
+                values_by_name.setdefault(source_of(part), []).append(value if part is target else None)
     return {name: values[0] for name, values in values_by_name.items() if len(values) == 1 and values[0] is not None}
 
 
@@ -108,7 +116,7 @@ class Conditions:
 
     def split(self, node: ast.expr, module: Module, known: Mapping[str, ast.expr], now: Versions) -> Split:
         """Return the releases of ``now`` under which the condition may hold, and those under which it may fail."""
-        text = ast.unparse(node)
+        text = source_of(node)
         if text in self.declared:
             self.used.add(text)
             return (now & self.having(self.declared[text].holds)[0], now & self.having(self.declared[text].fails)[0])
@@ -131,22 +139,22 @@ class Conditions:
 
     def _stored(self, node: ast.expr, module: Module, known: Mapping[str, ast.expr], now: Versions) -> Split:
         """Split by a stored answer: ``x is None``, ``x is not None``, or ``x`` alone."""
-        compared = isinstance(node, ast.Compare) and ast.unparse(node).endswith((" is None", " is not None"))
+        compared = isinstance(node, ast.Compare) and source_of(node).endswith((" is None", " is not None"))
         subject = node.left if compared and isinstance(node, ast.Compare) else node
-        value = known.get(ast.unparse(subject), subject)
+        value = known.get(source_of(subject), subject)
         if literal_name(value, "getattr") and isinstance(value, ast.Call):
-            default = ast.unparse(value.args[2]) if len(value.args) == 3 else ""
-            some, every = self.having(ast.unparse(value.args[0]), literal_name(value, "getattr"))
+            default = source_of(value.args[2]) if len(value.args) == 3 else ""
+            some, every = self.having(source_of(value.args[0]), literal_name(value, "getattr"))
             # An existing value may be false, so only "is None" shows that it does not exist.
             holds = now & some if default in {"None", "False"} else now
             fails = now - every if compared and default == "None" else now
         else:
             holds, fails = (now, now) if value is node else self.split(value, module, {}, now)
-        return (fails, holds) if compared and ast.unparse(node).endswith(" is None") else (holds, fails)
+        return (fails, holds) if compared and source_of(node).endswith(" is None") else (holds, fails)
 
     def _call(self, node: ast.Call, module: Module, now: Versions) -> Split:
         if literal_name(node, "hasattr"):
-            some, every = self.having(ast.unparse(node.args[0]), literal_name(node, "hasattr"))
+            some, every = self.having(source_of(node.args[0]), literal_name(node, "hasattr"))
             return now & some, now - every
         target = self.function(node.func, module)
         if target is None:

@@ -18,7 +18,7 @@ from tests.agent.runtimes.tensorrt_matrix import ALL, Matrix
 from tests.agent.runtimes.tensorrt_walk import NONE, Finding, Walk, is_private, private_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 @dataclass
@@ -76,23 +76,17 @@ class Package:
     def mentionable(self) -> set[tuple[str, str]]:
         """Functions and classes that code here mentions, including private methods (``private_key``)."""
         if not hasattr(self, "_mentionable"):
-            names = {(module, name) for module, read in self.modules.items() for name in read.defined}
-            private = {
-                private_key(module.name, node)
-                for module in self.modules.values()
-                for node in ast.walk(module.tree)
-                if isinstance(node, ast.Attribute) and is_private(node)
-            }
-            self._mentionable = private | {key for key in names if self._mentioned(*key)}
+            self._mentionable = {key for module in self.modules.values() for key in self._mentions(module)}
         return self._mentionable
 
-    def _mentioned(self, home: str, name: str) -> bool:
-        for module in self.modules.values():
-            for node in ast.walk(module.tree):
-                inside = isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load)
-                if inside and self.target(node, module) == (home, name):
-                    return True
-        return False
+    def _mentions(self, module: Module) -> Iterator[tuple[str, str]]:
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Attribute) and is_private(node):
+                yield private_key(module.name, node)
+            if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
+                target = self.target(node, module)
+                if target is not None:
+                    yield target
 
     def target(self, node: ast.AST, module: Module) -> tuple[str, str] | None:
         """Return the function or class of the package that an expression mentions."""

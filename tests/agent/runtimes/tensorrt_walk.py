@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.agent.runtimes.tensorrt_guards import literal_name, once, owner_of
+from tests.agent.runtimes.tensorrt_guards import literal_name, once, owner_of, source_of
 from tests.agent.runtimes.tensorrt_matrix import ALL, MODULE, spelled
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class Walk:
             if name is None:
                 self.computed(node, function)
                 continue
-            owner = owner_of(ast.unparse(node.args[0]), self.matrix)
+            owner = owner_of(source_of(node.args[0]), self.matrix)
             known = self.matrix.classes[owner] if owner is not None else self.matrix.names()
             if name not in known and name in self.package.ours:
                 self.package.spared.add(name)
@@ -210,15 +210,15 @@ class Walk:
     def computed(self, node: ast.Call, function: str) -> None:
         """Report a computed name, which cannot be checked, unless it has a default or a listed reason."""
         called = isinstance(node.func, ast.Name) and node.func.id == function
-        text = ast.unparse(node)
         if called and function != "hasattr" and not (function == "getattr" and len(node.args) == 3):
+            text = source_of(node)
             self.package.spared |= {text} & set(self.package.ours)
             if text not in self.package.ours:
                 self.report(node.lineno, f"{text}: the name is computed")
 
     def attribute(self, receiver: ast.expr, name: str, line: int, now: Versions) -> None:
         """Check a use of ``name``."""
-        text = ast.unparse(receiver)
+        text = source_of(receiver)
         owner = owner_of(text, self.matrix)
         if name.startswith("__") and name != "__version__":
             return
@@ -245,7 +245,7 @@ class Walk:
     def callbacks(self, node: ast.ClassDef, now: Versions) -> None:
         """Require that a subclass of a TensorRT interface defines the methods that each release calls."""
         for base in node.bases:
-            owner = owner_of(ast.unparse(base), self.matrix)
+            owner = owner_of(source_of(base), self.matrix)
             required = self.matrix.callbacks.get(owner or "", {})
             if required:
                 methods = {part.name for part in node.body if isinstance(part, ast.FunctionDef)}
