@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+DATABASES = ("sqlite", "postgresql")
 _numbers = itertools.count()
 
 
@@ -25,10 +26,20 @@ def server() -> Iterator[postgresql.Server]:
         yield running
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database, SQLite and PostgreSQL in turn."""
+    return _empty(request, tmp_path)
+
+
+@pytest.fixture(params=DATABASES, scope="module")
+def module_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a database for tests of one module that do not change it, SQLite and PostgreSQL in turn."""
+    return _empty(request, tmp_path_factory.mktemp("history"))
+
+
+def _empty(request: pytest.FixtureRequest, folder: Path) -> str:
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/history.db"
+        return f"sqlite:///{folder}/history.db"
     running: postgresql.Server = request.getfixturevalue("server")
     return running.database(f"hil{next(_numbers)}")

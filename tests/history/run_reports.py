@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -26,6 +27,7 @@ ROWS = tuple(
 RELEASES = {"6.2": "36.4.3", "6.1": "36.4.0"}
 
 
+@functools.cache
 def report(number: int = 0, **changes: Any) -> Report:
     """Return the report of run ``number``, one hour after the previous run; ``changes`` are fields of ``Run``."""
     return seal(draft(number, **changes))
@@ -38,6 +40,7 @@ def draft(number: int = 0, **changes: Any) -> Report:
     return sample.draft(ROWS, run=sample.run(**{**fields, **changes}))
 
 
+@functools.cache
 def on_jetpack(number: int, jetpack: str, serial: str = "1420") -> Report:
     """Return a run whose probe read a Jetson with this JetPack release."""
     major, minor, patch = RELEASES[jetpack].split(".")
@@ -47,6 +50,7 @@ def on_jetpack(number: int, jetpack: str, serial: str = "1420") -> Report:
     return seal(draft(number).model_copy(update={"target": target}))
 
 
+@functools.cache
 def fallback(number: int) -> Report:
     """Return a run that requested a board and used the CPU, without measurements."""
     use = TargetUse(requested="jetson", used="cpu")

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from hil.report.schema import Report
 
 
-@pytest.fixture
-def history(url: str) -> Iterator[History]:
+@pytest.fixture(scope="module")
+def history(module_url: str) -> Iterator[History]:
     """A history with runs 0 to 3 on alternating JetPack releases, then a fallback and an interrupted run."""
-    with open_history(url, base=Path("/")) as opened:
+    with open_history(module_url, base=Path("/")) as opened:
         for number in range(4):
             opened.append(run_reports.on_jetpack(number, ("6.1", "6.2")[number % 2]))
         opened.append(run_reports.fallback(10))
@@ -94,18 +94,20 @@ def test_a_reference_without_a_usable_run_is_the_users_mistake(history: History,
         history.resolve(ref)
 
 
-def test_an_incomplete_report_is_not_a_baseline(history: History) -> None:
+def test_an_incomplete_report_is_not_a_baseline(url: str) -> None:
     """An incomplete report may be stored next to the complete one of its run, and is never compared."""
     report = run_reports.draft(20)
     incomplete = report.model_copy(update={"checks": (), "measurements": (), "engines": (), "models": ()})
-    assert history.append(seal_incomplete(incomplete))
-    assert history.runs(limit=1)[0].decision == "incomplete"
-    assert ids(history, "latest") == of(3)
-    with pytest.raises(UserError, match="did not finish"):
-        history.resolve(report.run.id)
-    assert history.append(seal(report))
-    assert ids(history, report.run.id) == [report.run.id]
-    assert history.points([report.run.id])
+    with open_history(url, base=Path("/")) as history:
+        history.append(run_reports.report(3))
+        assert history.append(seal_incomplete(incomplete))
+        assert history.runs(limit=1)[0].decision == "incomplete"
+        assert ids(history, "latest") == of(3)
+        with pytest.raises(UserError, match="did not finish"):
+            history.resolve(report.run.id)
+        assert history.append(seal(report))
+        assert ids(history, report.run.id) == [report.run.id]
+        assert history.points([report.run.id])
 
 
 def seal_incomplete(report: Report) -> Report:
