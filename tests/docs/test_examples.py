@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent.parent
 ROOMS = ("hil", "plugins", "fixtures", "suites")
 PAGES = ("adding.md", "pytest.md", "signing.md")
 QUICK = {"duration": '"0.2 s"', "warmup": '"50 ms"', "budget": '"0.4 s"', "soak": "100"}
-"""Replacements in the pages' ``[measure]`` for examples that change no module of a clone."""
+"""Replacements in the pages' ``[measure]``: no example is about how long a measurement takes."""
 HIL = "import sys; from hil.cli import main; sys.exit(main())"
 EXAMPLES = [
     pytest.param(page, title, id=f"{page}:{title or 'introduction'}")
@@ -36,7 +36,6 @@ class Reader:
 
     project: Path
     clone: Path
-    quick: bool = False
 
     def follow(self, blocks: list[Block]) -> None:
         """Execute the blocks in their order."""
@@ -55,14 +54,7 @@ class Reader:
             path.write_text(patched(path.read_text(encoding="utf-8"), block.body), encoding="utf-8")
         else:
             assert not path.exists() or path.is_relative_to(self.project), f"{path} already exists"
-            path.write_text(self._shortened(block.body), encoding="utf-8")
-
-    def _shortened(self, text: str) -> str:
-        if not self.quick or "[measure]" not in text:
-            return text
-        for name, value in QUICK.items():
-            text = re.sub(rf"(?m)^{name}( *)= .*", rf"{name}\1= {value}", text)
-        return text.replace("[measure]", "[measure]\nexamples = 5")
+            path.write_text(_shortened(block.body), encoding="utf-8")
 
     def place(self, path: str) -> Path:
         """Return the path of a file that the page names; a file of the clone creates the clone."""
@@ -95,6 +87,12 @@ class Reader:
         assert not missing, f"$ {command.text}\nnot shown: {missing}\n{output}"
 
 
+def _shortened(text: str) -> str:
+    for name, value in QUICK.items():
+        text = re.sub(rf"(?m)^{name}( *)= .*", rf"{name}\1= {value}", text)
+    return text.replace("[measure]", "[measure]\nexamples = 5")
+
+
 @pytest.fixture
 def reader(tmp_path: Path) -> Reader:
     """Return a reader whose project contains only the bundled model and its data."""
@@ -109,7 +107,6 @@ def reader(tmp_path: Path) -> Reader:
 def test_an_example_ends_as_the_page_shows(reader: Reader, page: str, title: str) -> None:
     """After the page's introduction, each command of a section has the exit code and output of the page."""
     blocks = sections(ROOT / "docs" / page)
-    reader.quick = not any(block.path and block.path.split("/")[0] in ROOMS for block in blocks[title])
     reader.follow([*(blocks[""] if title else []), *blocks[title]])
 
 
