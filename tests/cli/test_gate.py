@@ -2,39 +2,42 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hil.report.write_report import begin, finish
+from tests import warm_start
 from tests.report import sample
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
 
 def gate(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the real ``hil gate`` in ``folder``."""
+    """Run ``hil gate`` in ``folder``, in a process of its own."""
     command = [sys.executable, "-c", "import sys; from hil.cli import main; sys.exit(main())", "gate", *arguments]
-    env = {**os.environ, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8", **environment}
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, encoding="utf-8", check=False)
+    return warm_start.run(command, cwd=folder, env={**os.environ, "COLUMNS": "80", **environment}, timeout=60)
 
 
 @pytest.mark.parametrize(
-    ("make", "decision", "code"),
-    [(sample.passed, "PASSED", 0), (sample.failed, "FAILED", 1), (sample.fallback, "FAILED", 10)],
+    ("make", "argument", "decision", "code"),
+    [
+        (sample.passed, "report", "PASSED", 0),
+        (sample.failed, "report/report.json", "FAILED", 1),
+        (sample.fallback, "", "FAILED", 10),
+    ],
 )
-def test_the_exit_code_is_the_verdict(tmp_path: Path, make: object, decision: str, code: int) -> None:
+def test_the_exit_code_is_the_verdict(tmp_path: Path, make: object, argument: str, decision: str, code: int) -> None:
     """``hil gate`` repeats the recorded decision and exit code, given the report's file or its folder."""
     assert callable(make)
     finish(tmp_path / "report", make())
-    for arguments in ((), ("report",), ("report/report.json",)):
-        done = gate(tmp_path, *arguments)
-        assert (done.returncode, done.stderr) == (code, "")
-        assert decision in done.stdout
-        assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    done = gate(tmp_path, *argument.split())
+    assert (done.returncode, done.stderr) == (code, "")
+    assert decision in done.stdout
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
 
 
 def test_a_failure_is_shown_with_cause_and_next_step(tmp_path: Path) -> None:
