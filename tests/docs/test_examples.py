@@ -11,6 +11,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests import warm_start
@@ -21,6 +22,8 @@ ROOMS = ("hil", "plugins", "fixtures", "suites")
 PAGES = ("adding.md", "pytest.md", "signing.md")
 QUICK = {"duration": '"0.2 s"', "warmup": '"50 ms"', "budget": '"0.4 s"', "soak": "100"}
 """Replacements in the pages' ``[measure]``: no example is about how long a measurement takes."""
+SAMPLES = 100
+"""The samples of the bundled validation data that the project has: enough for each example."""
 HIL = "import sys; from hil.cli import main; sys.exit(main())"
 EXAMPLES = [
     pytest.param(page, title, id=f"{page}:{title or 'introduction'}")
@@ -95,11 +98,14 @@ def _shortened(text: str) -> str:
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Reader:
-    """Return a reader whose project contains only the bundled model and its data."""
+    """Return a reader whose project contains only the bundled model and part of its data."""
     project = tmp_path / "project"
     project.mkdir()
-    for name in ("model.onnx", "validation.npz", "calibration.npz"):
-        shutil.copy(ROOT / "examples" / "digits" / name, project)
+    digits = ROOT / "examples" / "digits"
+    for name in ("model.onnx", "calibration.npz"):
+        shutil.copy(digits / name, project)
+    with np.load(digits / "validation.npz", allow_pickle=False) as data:
+        np.savez(project / "validation.npz", image=data["image"][:SAMPLES], labels=data["labels"][:SAMPLES])
     return Reader(project, tmp_path / "clone")
 
 

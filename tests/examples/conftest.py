@@ -20,5 +20,5 @@ def old_python(environments: Path) -> str:
     """Return a Python 3.6 with numpy 1.19 and ONNX Runtime 1.10, in the environment of the agent's tests."""
     python = find("3.6")
     if python is None:
-        pytest.skip("python3.6 is not there")
+        pytest.skip("python3.6 is not installed")
     return str(environment(python, "3.6", environments))
