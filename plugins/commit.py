@@ -112,9 +112,9 @@ def imported() -> Iterator[Path]:
         file = getattr(module, "__file__", None)
         if not isinstance(file, str):
             continue
-        path = Path(file).absolute()
-        if not is_installed(str(path)) and not is_installed(str(path.resolve())):
-            yield path
+        path = os.path.abspath(file)  # noqa: PTH100 - as above
+        if not is_installed(path) and not is_installed(os.path.realpath(path)):
+            yield Path(path)
 
 
 def _installed() -> set[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,8 @@ class HilRun(RunState):
         if self.config is None:
             return Commit()
         configs = (self.config.path, own_checks.place(self.config.path), self.pytest_config.inipath)
-        files = {*self._files, *imported(), *(path for path in configs if path is not None and path.exists())}
+        existing = (path for path in configs if path is not None and path.exists())
+        files = itertools.chain(self._files, imported(), existing)  # read only where there is a repository
         return commit_of(self.config.root, files, others=others)
 
     def raise_problem(self) -> None:

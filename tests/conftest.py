@@ -18,6 +18,10 @@ settings.load_profile("hil")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 ROOT = Path(__file__).parent.parent
+# Agents of this host fork their workers; see tests/warm_agent/forks.py.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(ROOT / "tests/warm_agent"), os.environ.get("PYTHONPATH", "")])
+)
 ABSENT_INTERPRETER = re.compile(r"python3\.\d+ is not installed")
 """The one missing part that continuous integration accepts: it uses only the interpreters that are installed."""
 
@@ -29,6 +33,12 @@ _terminal: list[pytest.TerminalReporter] = []
 def repository() -> Path:
     """Return the root of this repository."""
     return ROOT
+
+
+@pytest.fixture
+def fresh_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start each worker as a process of its own, as users' agents do: for tests about the processes themselves."""
+    monkeypatch.setenv("HIL_TESTS_FRESH_WORKERS", "1")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -3,8 +3,8 @@
 A test that runs ``python -m pytest`` or ``hil`` hundreds of times pays for the imports of numpy, onnx and pydantic each
 time; a fork of a warm interpreter does not. What runs is the same code with the same arguments, environment, working
 folder and standard streams, in a process of its own. The pytest plugin, its fixtures and the suites are not imported
-beforehand, because pytest rewrites some of them, nor is onnxruntime, whose threads do not survive a fork. The main job
-and ``tests/test_startup.py`` start real interpreters.
+beforehand, because pytest rewrites some of them. The command's agent is a fork, too (``warm_agent/forks.py``). The main
+job and ``tests/test_startup.py`` start real interpreters.
 """
 
 from __future__ import annotations
@@ -30,12 +30,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from tests.warm_agent import forks
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 LIBRARIES = (
     "numpy",
     "onnx",
+    "onnxruntime",
     "pydantic",
     "rich.console",
     "rich.table",
@@ -123,7 +126,11 @@ def _server() -> str:
     folder = tempfile.mkdtemp(prefix="hil-warm-")
     path = f"{folder}/socket"
     process = subprocess.Popen(
-        [sys.executable, __file__, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-m", "tests.warm_start", path],
+        cwd=Path(__file__).parent.parent,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -220,6 +227,7 @@ def _execute(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
+    forks.install()
     kind, what, *arguments = request["argv"]
     here = request["cwd"] if kind == "-m" else ""
     sys.path[0:1] = [here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]

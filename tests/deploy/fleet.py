@@ -61,7 +61,11 @@ class Fleet:
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start ``hil WORDS``."""
-        env = {**os.environ, "XDG_CACHE_HOME": str(self.root / "cache"), "PYTHONPATH": str(self.root)}
+        env = {
+            **os.environ,
+            "XDG_CACHE_HOME": str(self.root / "cache"),
+            "PYTHONPATH": os.pathsep.join([str(self.root), os.environ["PYTHONPATH"]]),
+        }
         return subprocess.Popen(
             (*HIL, *words), cwd=self.root, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

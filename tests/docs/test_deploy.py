@@ -67,7 +67,11 @@ def test_the_printed_commands_work(
     boards("jp62").close()  # skips if this machine cannot simulate a board; prepares its interpreter
     blocks = sections(PAGE)["Try it on a simulated board"]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
-    env |= {CACHE: str(environments), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(clone)}
+    env |= {
+        CACHE: str(environments),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "PYTHONPATH": os.pathsep.join([str(clone), os.environ["PYTHONPATH"]]),
+    }
     (start_board,) = commands(blocks[0].body)
     started = subprocess.Popen(
         ["/bin/sh", "-c", f"exec {start_board.text}"], cwd=clone, env=env, stdin=subprocess.DEVNULL

@@ -74,7 +74,7 @@ class Reader:
         scripts = sysconfig.get_path("scripts")
         env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_", "HIL_"))}
         env |= {"PATH": os.pathsep.join([scripts, env["PATH"]]), "XDG_CACHE_HOME": str(self.project / ".cache")}
-        env |= {"PYTHONPATH": str(self.clone), "COLUMNS": "200"}
+        env |= {"PYTHONPATH": os.pathsep.join([str(self.clone), os.environ["PYTHONPATH"]]), "COLUMNS": "200"}
         env["PYTEST_ADDOPTS"] = "-p no:benchmark"  # an optional plugin that no page requires
         program, *arguments = shlex.split(command.text)
         starts = {"pytest": ["-m", "pytest"], "hil": ["-c", HIL]}

@@ -118,7 +118,11 @@ class Project:
         save(root / "validation.npz", samples())
         (root / "hil.toml").write_text(CONFIG)
         project = cls(root)
-        project.env = {**os.environ, "XDG_CACHE_HOME": str(root / "cache"), "PYTHONPATH": str(root)}
+        project.env = {
+            **os.environ,
+            "XDG_CACHE_HOME": str(root / "cache"),
+            "PYTHONPATH": os.pathsep.join([str(root), os.environ["PYTHONPATH"]]),
+        }
         for name in [name for name in project.env if name.startswith(("PYTEST_", "COV_", "GITHUB_", "GITLAB_"))]:
             del project.env[name]
         return project

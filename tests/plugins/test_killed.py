@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("fresh_workers")  # workers are recognized by their command line
 SLOW = ('duration = "2.2 s"', 'duration = "30 s"')
 
 
