@@ -83,10 +83,12 @@ def test_arbitrary_facts_identify_no_module(raw: Any) -> None:
 
 
 @given(SHAPED)
-def test_a_module_is_identified_only_if_part_chip_and_memory_agree(raw: dict[str, Any]) -> None:
-    """An identified module always fits the part number, the chip and the memory in the facts."""
+def test_an_identification_fits_the_facts(raw: dict[str, Any]) -> None:
+    """A module fits part number, chip and memory of the facts; a release fits the L4T version or JetPack package."""
     board = identify(raw)
     identity_fields(raw), versions(raw), power_modes(raw)
+    if board.release is not None and board.l4t not in board.release.l4t:
+        assert raw["packages"]["nvidia-jetpack"].startswith(board.release.jetpack)
     assert (board.module is None) == bool(board.why)
     if board.module is None:
         return
@@ -95,14 +97,6 @@ def test_a_module_is_identified_only_if_part_chip_and_memory_agree(raw: dict[str
     assert f"nvidia,{board.module.soc}" in raw["compatible"]
     total = raw.get("memory_total")
     assert type(total) is not int or total <= 0 or board.module.fits(total)
-
-
-@given(SHAPED)
-def test_a_release_is_identified_only_by_its_own_name(raw: dict[str, Any]) -> None:
-    """A release is identified only by its L4T version or its JetPack package."""
-    board = identify(raw)
-    if board.release is not None and board.l4t not in board.release.l4t:
-        assert raw["packages"]["nvidia-jetpack"].startswith(board.release.jetpack)
 
 
 @pytest.mark.parametrize(

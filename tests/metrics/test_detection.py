@@ -14,7 +14,7 @@ from pycocotools.cocoeval import COCOeval
 
 from hil.config.spec import DetectionSpec
 from hil.errors import UserError
-from hil.metrics import open_metric
+from hil.metrics import open_metric, own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,10 +121,11 @@ def test_a_callable_may_decode_boxes() -> None:
     )
 
 
-def test_a_decoder_without_end_is_refused() -> None:
+def test_a_decoder_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A decoder that yields more tables than a batch can have images is refused."""
+    monkeypatch.setattr(own, "MOST_IMAGES", 100)
     metric = open_metric("detection", boxes_as=DetectionSpec(decode="tests.metrics.test_detection:endless"))
-    with pytest.raises(UserError, match="boxes of 65536 images were decoded"):
+    with pytest.raises(UserError, match="boxes of 100 images were decoded"):
         metric.score({"y": np.zeros((2, 1, 6))}, {"": _scenes(1)[1]})
 
 

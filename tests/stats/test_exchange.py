@@ -44,16 +44,16 @@ def test_assignments_of_many_values_are_drawn() -> None:
     one, other = random.normal(0, 1, 30).tolist(), random.normal(0.6, 1, 30).tolist()
     p = permutation_p_value(one, other)
     assert p == permutation_p_value(one, other)
-    theirs = permutation_test((one, other), mean_difference, n_resamples=50_000, rng=1).pvalue
+    theirs = permutation_test((one, other), mean_difference, n_resamples=10_000, rng=1).pvalue
     assert p == pytest.approx(theirs, abs=0.005)
     assert permutation_p_value([*range(30)], [*range(100, 130)]) == 1 / (DRAWN + 1)
 
 
 def test_false_alarms_of_bimodal_runs_are_bounded() -> None:
-    """If runs are 2 % slower at random and nothing changed, at most 1.6 % of 2,000 comparisons have p <= 1 %."""
+    """If runs are 2 % slower at random and nothing changed, at most 1.8 % of 1,000 comparisons have p <= 1 %."""
     random = np.random.default_rng(4)
-    alarms = sum(permutation_p_value(*random.choice([0.0, 0.02], (2, 7)).tolist()) <= 0.01 for _ in range(2000))
-    assert alarms <= 32
+    alarms = sum(permutation_p_value(*random.choice([0.0, 0.02], (2, 7)).tolist()) <= 0.01 for _ in range(1000))
+    assert alarms <= 18
 
 
 @pytest.mark.parametrize("sides", [([], [1.0]), ([1.0], [])])

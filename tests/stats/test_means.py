@@ -11,8 +11,8 @@ from hil.stats import (
 from tests.stats.series import ar1_rows
 
 
-@pytest.mark.parametrize("phi", [0.0, 0.5, 0.8, 0.9, 0.95])
-@pytest.mark.parametrize("n", [40, 100, 400])
+@pytest.mark.parametrize("phi", [0.0, 0.8, 0.95])
+@pytest.mark.parametrize("n", [40, 400])
 @pytest.mark.parametrize(("confidence", "wrong"), [(0.95, 0.06), (0.99, 0.03)])
 def test_the_mean_of_a_correlated_series_keeps_its_bounds(phi: float, n: int, confidence: float, wrong: float) -> None:
     """With a worth of five or more, a bound excludes the true mean at the documented rate at most."""

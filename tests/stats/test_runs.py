@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_1samp, ttest_ind
 
+from hil.stats.power import power_of
 from hil.stats.runs import (
     FEWEST,
     FEWEST_PAIRS,
@@ -154,15 +155,11 @@ def test_swapped_sides_give_the_reciprocal(base: list[float], cand: list[float])
     assert scaled.ratio == pytest.approx(forward.ratio)
 
 
-def test_a_visible_change_is_detected_in_nine_of_ten_comparisons() -> None:
-    """With many runs, so that the spread is known well, a true change of the visible size is reported in about 90 %."""
-    random = np.random.default_rng(4)
-    visible = compare_runs([runs(1, 400, 0.05)], [runs(2, 400, 0.05)]).visible
-    changes = [
-        judge_change(compare_runs(*([random.lognormal(mean, 0.05, 400).tolist()] for mean in (0, math.log1p(visible)))))
-        for _ in range(400)
-    ]
-    assert 0.85 <= changes.count(Change.WORSE) / 400 <= 0.95
+@pytest.mark.parametrize(("sd", "n"), [(0.05, 400), (0.01, 100)])
+def test_a_visible_change_has_90_percent_power(sd: float, n: int) -> None:
+    """With many runs, so that the spread is known well, a change of the visible size is detected in about 90 %."""
+    visible = compare_runs([runs(1, n, sd)], [runs(2, n, sd)]).visible
+    assert power_of(n, sd, visible) == pytest.approx(0.9, abs=0.03)
 
 
 def test_pairs_are_students_test_of_the_ratios_logarithms() -> None:
