@@ -197,7 +197,7 @@ class HilRun(RunState):
                 baseline=self.baseline,
             )
             self._session = Session.open(request)
-            self._session.engines.ahead(self._engines)
+            self._session.engines.plan(self._engines)
         return self._session
 
     def row(self, check_id: str, case: Case) -> Row | None:

@@ -136,7 +136,7 @@ def _session(
             at = ""
             for model, precision in engines:
                 try:
-                    runs[model, precision] = replicates.take(session, model, precision, FEWEST)
+                    runs[model, precision] = replicates.measure_runs(session, model, precision, FEWEST)
                 except Unsupported as error:
                     why_not.append(str(error))
                     notify(f"{model} {precision} is left out: {error}")

@@ -18,7 +18,7 @@ from hil.onnx_files.reference import open_reference
 from hil.onnx_files.signature import read_signature
 from hil.results import Verdict
 from hil.runtimes import runtime_record
-from hil.session.engines.int64 import fitted, narrows
+from hil.session.engines.int64 import narrows, with_model_dtypes
 from hil.session.engines.load_options import load_options
 from hil.session.watched_files import Sources
 
@@ -142,7 +142,7 @@ def _run(worker: EngineWorker, comparison: Comparison, samples: Golden) -> None:
 
 def _with_int64_inputs(worker: EngineWorker, engine: EngineUsed, samples: Golden) -> EngineWorker:
     if narrows(engine.runtime, engine.runtime_version):
-        return fitted(worker, samples.signature, samples.model)
+        return with_model_dtypes(worker, samples.signature, samples.model)
     return worker
 
 

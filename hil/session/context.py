@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hil.config.spec import ModelSpec
     from hil.results import Evidence, Part
     from hil.session.request import Request
-    from hil.session.target.holding import Held
+    from hil.session.target.holding import HeldTarget
     from hil.targets.client import AgentClient
 
 
@@ -33,7 +33,7 @@ class Context:
     time each engine. ``plan`` has the rows of the run.
     """
 
-    def __init__(self, request: Request, held: Held) -> None:
+    def __init__(self, request: Request, held: HeldTarget) -> None:
         self.config = request.config
         self.progress = request.progress
         self.report_dir: Path = request.report_dir

@@ -22,7 +22,7 @@ class Session(EngineContext):
     def open(cls, request: Request) -> Session:
         """Connect to the target, start the agent, hold the target and bring it into the declared state.
 
-        Raises ``LabError`` as ``holding.hold`` and ``Keeper.open`` do.
+        Raises ``LabError`` as ``holding.hold`` and ``StateControl.open`` do.
         """
         session = cls(request, hold(request))
         try:

@@ -13,7 +13,7 @@ from hil.errors import HilError, Unsupported
 from hil.onnx_files.external_data import INLINE, save, size_of
 from hil.onnx_files.signature import read_signature
 from hil.runtimes import runtime_record
-from hil.session.engines.int64 import fitted, narrows
+from hil.session.engines.int64 import narrows, with_model_dtypes
 from hil.session.engines.provision import build_options
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ LOAD_DEADLINE = 300.0
 Values = dict[str, "np.ndarray[Any, Any]"]
 
 
-class OutOfTime(HilError):  # noqa: N818 - as the other errors here are named
+class DiagnosisTimeout(HilError):  # noqa: N818 - as the other errors here are named
     """The time for the diagnosis is over: its partial results are dropped, and the verdict stays."""
 
 
@@ -54,7 +54,7 @@ class Examined:
 class OnTarget:
     """Builds a variant of a model's graph on the target with the engine's options, runs it once and closes it.
 
-    Raises ``OutOfTime`` after ``budget`` seconds (``None``: no limit), and whatever building and running raise.
+    Raises ``DiagnosisTimeout`` after ``budget`` seconds (``None``: no limit), and whatever building and running raise.
     """
 
     def __init__(self, session: EngineContext, model: str, precision: str, budget: float | None = None) -> None:
@@ -67,7 +67,7 @@ class OnTarget:
     def __call__(self, variant: onnx.ModelProto, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Values:
         """Return the outputs of ``variant`` on the target."""
         if self._until is not None and time.monotonic() > self._until:
-            raise OutOfTime(f"the time for the diagnosis ended after {self.built} variants: run hil diagnose")
+            raise DiagnosisTimeout(f"the time for the diagnosis ended after {self.built} variants: run hil diagnose")
         session, spec = self._session, self._session.model(self._model)
         with tempfile.TemporaryDirectory(prefix="hil-diagnose-") as folder:
             path = Path(folder) / f"{self._model}.onnx"
@@ -86,7 +86,7 @@ class OnTarget:
         worker = session.agent.load(engine.key, session.load_options(self._model), LOAD_DEADLINE, fresh=False)
         try:
             if narrows(engine.runtime, engine.runtime_version):
-                worker = fitted(worker, signature, self._model)
+                worker = with_model_dtypes(worker, signature, self._model)
             wanted = {one.name for one in worker.inputs}
             return dict(worker.run({name: array for name, array in feeds.items() if name in wanted}))
         finally:
@@ -98,8 +98,8 @@ def examine(
 ) -> Examined:
     """Find the node where ``comparison`` starts to differ. Raises ``Unsupported`` if the engine's graph is not known.
 
-    Also raises ``OutOfTime``, and ``EngineBuildError``, ``EngineError`` and ``WorkerLost`` for variants that cannot be
-    built or run.
+    Also raises ``DiagnosisTimeout``, and ``EngineBuildError``, ``EngineError`` and ``WorkerLost`` for variants that
+    cannot be built or run.
     """
     import onnx
 

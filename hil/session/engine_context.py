@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 
 from hil.session.context import Context
 from hil.session.engines.engines import EngineHandle, Engines
-from hil.session.target.state_contract import Keeper
+from hil.session.target.state_contract import StateControl
 
 if TYPE_CHECKING:
     from hil.session.request import Request
-    from hil.session.target.holding import Held
+    from hil.session.target.holding import HeldTarget
 
 
 class EngineContext(Context):
     """The context of gathering: ``engines`` to run, and ``state``, the state contract to keep during timing."""
 
-    def __init__(self, request: Request, held: Held) -> None:
+    def __init__(self, request: Request, held: HeldTarget) -> None:
         super().__init__(request, held)
         self.engines = Engines(self)
-        self.state = Keeper(self)
+        self.state = StateControl(self)
 
     def engine(self, model: str, precision: str) -> EngineHandle:
         """Return the handle that a user's test gets for an engine."""

@@ -31,7 +31,7 @@ def evidence_of(session: EngineContext, row: Row, *, by_engine: bool) -> tuple[E
     processor_or_cpu = processor or _cpu(session)
     if session.evidence is not Evidence.DEVICE:
         return session.evidence, processor_or_cpu
-    confirmed = session.board is not None and session.board.did(processor)
+    confirmed = session.board is not None and session.board.ran(processor)
     return (Evidence.DEVICE if confirmed else Evidence.HOST), processor_or_cpu
 
 

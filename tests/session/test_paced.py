@@ -17,7 +17,7 @@ from hil.config.load import load
 from hil.plan import expand
 from hil.results import Cause, Row, Verdict
 from hil.session import Request, Session
-from hil.session.gather.paced import Pace, released, releases
+from hil.session.gather.paced import Pace, paced_series, releases
 
 if TYPE_CHECKING:
     from tests.session.conftest import MakesRequests
@@ -83,7 +83,7 @@ def test_a_stalled_worker_misses_consecutive_deadlines(make_request: MakesReques
         thread.start()
         result = session.judge(row(request, "paced.streak")).result
         thread.join()
-        series = released(session, row(request, "paced.streak"))
+        series = paced_series(session, row(request, "paced.streak"))
     late = paced.response(series) > 0.005
     assert paced.response(series).max() >= STALL - 0.05
     assert result.measurement is not None

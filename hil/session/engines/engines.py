@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.errors import EngineError, WorkerLost
 from hil.results import ExecutedOn
-from hil.session.engines.int64 import fitted, narrows
+from hil.session.engines.int64 import narrows, with_model_dtypes
 from hil.session.engines.provision import Provisioned, provision
 from hil.session.memo import LASTING
 
@@ -51,18 +51,18 @@ class Engines:
         self._session = session
         self._workers: OrderedDict[tuple[str, str], EngineWorker] = OrderedDict()
         self._loaded: dict[tuple[str, str], Loaded] = {}
-        self._ahead: tuple[tuple[str, str], ...] = ()
+        self._planned: tuple[tuple[str, str], ...] = ()
 
-    def ahead(self, engines: Iterable[tuple[str, str]]) -> None:
+    def plan(self, engines: Iterable[tuple[str, str]]) -> None:
         """Set the engines, by model and precision, that the run will need: all are built when the first is needed.
 
         Builds in a row share a process on the target, which loads its builder once, and they heat the target before
         anything is measured instead of in between.
         """
-        self._ahead = tuple(dict.fromkeys(engines))
+        self._planned = tuple(dict.fromkeys(engines))
 
-    def _build_ahead(self) -> None:
-        engines, self._ahead = self._ahead, ()
+    def _build_planned(self) -> None:
+        engines, self._planned = self._planned, ()
         for number, (model, precision) in enumerate(engines, 1):
             try:  # the row that needs the engine raises a lasting error again
                 self.provisioned(model, precision, more=number < len(engines))
@@ -74,7 +74,7 @@ class Engines:
 
         Raises ``Unsupported``, ``EngineBuildError``.
         """
-        self._build_ahead()
+        self._build_planned()
         key = ("engine", model, precision)
         return self._session.memo.once(key, lambda: provision(self._session, model, precision, more=more))
 
@@ -121,15 +121,15 @@ class Engines:
         options = self._session.load_options(model)
         worker = self._session.agent.load(built.key, options, LOAD_DEADLINE, fresh=fresh)
         try:
-            self._note(model, precision, worker)
+            self._check_processor(model, precision, worker)
             if narrows(built.runtime, built.runtime_version):
-                return fitted(worker, self._session.signature(model), model)
+                return with_model_dtypes(worker, self._session.signature(model), model)
         except BaseException:
             worker.close()
             raise
         return worker
 
-    def _note(self, model: str, precision: str, worker: EngineWorker) -> None:
+    def _check_processor(self, model: str, precision: str, worker: EngineWorker) -> None:
         processor = worker.executed_on
         here = None
         if processor is not None:

@@ -38,7 +38,7 @@ def narrowed(model: Sequence[TensorSpec], engine: Sequence[TensorSpec]) -> froze
     return frozenset(spec.name for spec in model if (spec.dtype, theirs.get(spec.name)) == (WIDE, NARROW))
 
 
-def fitted(worker: EngineWorker, model: Signature, name: str) -> EngineWorker:
+def with_model_dtypes(worker: EngineWorker, model: Signature, name: str) -> EngineWorker:
     """Return ``worker``, or a wrapper with the dtypes of ``model`` if they differ; ``name`` is for messages."""
     inputs, outputs = narrowed(model.inputs, worker.inputs), narrowed(model.outputs, worker.outputs)
     return NarrowedWorker(worker, inputs, outputs, name) if inputs or outputs else worker
@@ -56,12 +56,12 @@ class NarrowedWorker(EngineWorker):
 
     def _order(self, feeds: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> tuple[dict[str, Any], Named]:
         """Narrow the feeds of every request: all requests with tensors are sent through this method."""
-        return super()._order([self._fed(feed) for feed in feeds], fields)
+        return super()._order([self._narrowed_feed(feed) for feed in feeds], fields)
 
     def _adapted(self, op: str, named: Named) -> Named:
         return list(widen(named, self._widen)) if op == "run" else named
 
-    def _fed(self, feed: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    def _narrowed_feed(self, feed: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         return {key: narrow(key, value, self._name) if key in self._narrow else value for key, value in feed.items()}
 
 

@@ -62,7 +62,7 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
     """
     spec = session.model(name)
     if spec.engine is not None:
-        return _adopted(session, name, precision, spec)
+        return _store_foreign(session, name, precision, spec)
     source = session.onnx(name)
     quantized, streamed = None, None
     if spec.deployed is not None:
@@ -133,7 +133,7 @@ def _uploaded(session: Context, file: str) -> str:
     return session.agent.put_blob(path)
 
 
-def _adopted(session: Context, name: str, precision: str, spec: ModelSpec) -> Provisioned:
+def _store_foreign(session: Context, name: str, precision: str, spec: ModelSpec) -> Provisioned:
     """Return the engine that was built elsewhere, marked as foreign."""
     assert spec.engine is not None  # noqa: S101 - the caller's condition; for the type checker
     if not runtime_record(session.spec.runtime).takes_foreign_engines:

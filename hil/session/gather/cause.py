@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hil.errors import EngineBuildError, EngineError, Unsupported, UserError, WorkerLost
 from hil.results import Verdict
 from hil.session.amendments.row_facts import Diagnosis
-from hil.session.diagnosing import BUDGET, OutOfTime, examine
+from hil.session.diagnosing import BUDGET, DiagnosisTimeout, examine
 
 if TYPE_CHECKING:
     from hil.checks.comparison import Comparison
@@ -28,7 +28,7 @@ def diagnosis_of(session: EngineContext, row: Row, comparison: Comparison, judge
 
     try:
         examined = examine(session, row.model, row.precision, comparison, BUDGET)
-    except (EngineBuildError, EngineError, OutOfTime, Unsupported, UserError, WorkerLost) as error:
+    except (EngineBuildError, EngineError, DiagnosisTimeout, Unsupported, UserError, WorkerLost) as error:
         return Diagnosis({"diagnosis": {"why_not": str(error)}})
     bundle = session.report_dir / "repro" / f"{row.model}-{row.precision}"
     written = write(bundle, examined, session.facts, judgement.reason).relative_to(session.report_dir)

@@ -40,35 +40,35 @@ def pace_of(session: EngineContext, model: str) -> Pace:
 
 def response_p99(session: EngineContext, row: Row) -> Gathered:
     """``paced.response_p99``."""
-    series = released(session, row)
+    series = paced_series(session, row)
     return _gathered(session, row, series, paced.response_p99(series, row.limit, _confidence(session)))
 
 
 def missed(session: EngineContext, row: Row) -> Gathered:
     """``paced.missed``."""
-    series, deadline = released(session, row), pace_of(session, row.model).deadline
+    series, deadline = paced_series(session, row), pace_of(session, row.model).deadline
     judgement = paced.missed(series, deadline, row.limit, _confidence(session))
     return _gathered(session, row, series, judgement, deadline)
 
 
 def streak(session: EngineContext, row: Row) -> Gathered:
     """``paced.streak``."""
-    series, deadline = released(session, row), pace_of(session, row.model).deadline
+    series, deadline = paced_series(session, row), pace_of(session, row.model).deadline
     judgement = paced.streak(series, deadline, row.limit, _confidence(session))
     return _gathered(session, row, series, judgement, deadline)
 
 
 def jitter(session: EngineContext, row: Row) -> Gathered:
     """``paced.jitter``."""
-    series = released(session, row)
+    series = paced_series(session, row)
     return _gathered(session, row, series, paced.jitter(series, row.limit, _confidence(session)))
 
 
-def released(session: EngineContext, row: Row) -> Series:
+def paced_series(session: EngineContext, row: Row) -> Series:
     """Return the series of all paced rows of an engine; it has no interim analyses, so its confidence is unchanged."""
     pace = pace_of(session, row.model)
     name = f"{row.model}-{row.precision}-paced"
-    return session.samples.once(name, lambda: _release(session, row.model, row.precision, pace))
+    return session.samples.once(name, lambda: _measure(session, row.model, row.precision, pace))
 
 
 def releases(session: EngineContext, model: str, precision: str, pace: Pace) -> int:
@@ -82,7 +82,7 @@ def releases(session: EngineContext, model: str, precision: str, pace: Pace) -> 
     return max(1, math.floor(min(max(counts), pace.rate * spec.paced, MAX_SAMPLES)))
 
 
-def _release(session: EngineContext, model: str, precision: str, pace: Pace) -> Series:
+def _measure(session: EngineContext, model: str, precision: str, pace: Pace) -> Series:
     spec = session.config.spec.measure
     feeds = feeds_of(session, model, session.model(model).batch)
     count = releases(session, model, precision, pace)

@@ -148,34 +148,34 @@ def side_by_side(session: EngineContext, row: Row, answers: Iterable[Outputs]) -
     )
     why_not = "the validation data has no labels" if spec.task else "the model has no task"
     scored = Compared(comparison, metric, [], [], why_not, 0 if metric is None else distinct_of(session, row.model))
-    mates: deque[Mate] = deque()
+    sent: deque[SentBatch] = deque()
     with (
         session.engines.lease(row.model, row.precision) as worker,
-        closing(worker.run_many(_fed(data.batches(spec.batch, spec.samples), mates))) as runs,
+        closing(worker.run_many(_feeds(data.batches(spec.batch, spec.samples), sent))) as runs,
     ):
         for got, answer in zip_longest(runs, answers):
             if got is None or answer is None:
-                comparison.consume(_some(answer), _some(got))
+                comparison.consume(_at_most_one(answer), _at_most_one(got))
                 break
-            mate = mates.popleft()
-            comparison.update(answer, got, samples=mate.samples)
+            batch = sent.popleft()
+            comparison.update(answer, got, samples=batch.samples)
             if comparison.fatal:
                 break
             if metric is not None:
-                _score(scored, metric, mate, answer, got)
+                _score(scored, metric, batch, answer, got)
     return scored
 
 
-class Mate(NamedTuple):
+class SentBatch(NamedTuple):
     """The part of a batch that is needed after it was sent."""
 
     samples: int
     labels: dict[str, np.ndarray[Any, Any]]
 
 
-def _fed(batches: Iterable[Batch], mates: deque[Mate]) -> Iterator[dict[str, np.ndarray[Any, Any]]]:
+def _feeds(batches: Iterable[Batch], sent: deque[SentBatch]) -> Iterator[dict[str, np.ndarray[Any, Any]]]:
     for batch in batches:
-        mates.append(Mate(len(next(iter(batch.inputs.values()))), batch.labels))
+        sent.append(SentBatch(len(next(iter(batch.inputs.values()))), batch.labels))
         yield batch.inputs
 
 
@@ -185,13 +185,13 @@ def _metric(session: EngineContext, model: str, task: str) -> Metric:
     return open_metric(task, config.root, name=spec.metric, boxes_as=spec.detection, model=model, where=where)
 
 
-def _some(outputs: Outputs | None) -> Iterator[Outputs]:
+def _at_most_one(outputs: Outputs | None) -> Iterator[Outputs]:
     return iter(() if outputs is None else (outputs,))
 
 
-def _score(scored: Compared, metric: Metric, mate: Mate, answer: Outputs, got: Outputs) -> None:
-    scored.reference.append(metric.score(dict(answer), mate.labels))
-    scored.candidate.append(metric.score(dict(got), mate.labels))
+def _score(scored: Compared, metric: Metric, batch: SentBatch, answer: Outputs, got: Outputs) -> None:
+    scored.reference.append(metric.score(dict(answer), batch.labels))
+    scored.candidate.append(metric.score(dict(got), batch.labels))
 
 
 def precision_of(row: Row) -> Any:

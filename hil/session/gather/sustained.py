@@ -20,31 +20,31 @@ MAX_SAMPLES = 5_000_000
 
 def p99(session: EngineContext, row: Row) -> Gathered:
     """``sustained.p99``."""
-    series, spec = worked(session, row), session.config.spec.measure
+    series, spec = sustained_series(session, row), session.config.spec.measure
     judgement = sustained.p99(series, spec.sustained, row.limit, spec.confidence)
     return timing.of_series(session, row, series, judgement, "sustained")
 
 
 def frames(session: EngineContext, row: Row) -> Gathered:
     """``sustained.fps``."""
-    series, spec = worked(session, row), session.config.spec.measure
+    series, spec = sustained_series(session, row), session.config.spec.measure
     return timing.of_series(session, row, series, sustained.frames(series, spec.sustained, row.limit), "sustained")
 
 
 def slowdown(session: EngineContext, row: Row) -> Gathered:
     """``sustained.slowdown``."""
-    series, spec = worked(session, row), session.config.spec.measure
+    series, spec = sustained_series(session, row), session.config.spec.measure
     judgement = sustained.slowdown(series, spec.sustained, row.limit, spec.confidence)
     return timing.of_series(session, row, series, judgement, "sustained")
 
 
-def worked(session: EngineContext, row: Row) -> Series:
+def sustained_series(session: EngineContext, row: Row) -> Series:
     """Return the series of all sustained rows of an engine: one window, so that the board cannot cool in between."""
     name = f"{row.model}-{row.precision}-sustained"
-    return session.samples.once(name, lambda: _work(session, row.model, row.precision))
+    return session.samples.once(name, lambda: _measure(session, row.model, row.precision))
 
 
-def _work(session: EngineContext, model: str, precision: str) -> Series:
+def _measure(session: EngineContext, model: str, precision: str) -> Series:
     spec = session.config.spec.measure
     feeds = feeds_of(session, model, session.model(model).batch)
     with session.engines.lease(model, precision) as worker, conditions(session):

@@ -31,7 +31,7 @@ MIN_RUNS = 2
 """Fewer runs are not timed: a single run adds nothing to the row's own series."""
 
 
-def take(  # noqa: PLR0913 - the engine, the number of runs and their kind, each named at the call
+def measure_runs(  # noqa: PLR0913 - the engine, the number of runs and their kind, each named at the call
     session: EngineContext, model: str, precision: str, n: int, *, streams: int = 1, label: str = "run"
 ) -> list[Series]:
     """Time an engine in ``n`` fresh processes, one after the other, for ``measure.run_duration`` each.
@@ -40,10 +40,10 @@ def take(  # noqa: PLR0913 - the engine, the number of runs and their kind, each
     limits. All processes of one pytest run share the runs, which are files of the report: ``MODEL-PRECISION-LABEL-1``.
     With ``streams`` above 1, that many inferences are in flight. Raises as timing an engine does.
     """
-    return [one(session, model, precision, f"{label}-{number}", streams=streams) for number in range(1, n + 1)]
+    return [measure_run(session, model, precision, f"{label}-{number}", streams=streams) for number in range(1, n + 1)]
 
 
-def one(session: EngineContext, model: str, precision: str, label: str, *, streams: int = 1) -> Series:
+def measure_run(session: EngineContext, model: str, precision: str, label: str, *, streams: int = 1) -> Series:
     """Return one run, whose file name ends in ``label``; lets a caller alternate between the runs of two engines."""
     name = f"{model}-{precision}-{'streams-' if streams > 1 else ''}{label}"
     return session.samples.once(name, lambda: _run(session, model, precision, label, streams))
@@ -106,7 +106,7 @@ def run_values(
     requested = session.runs
     if requested < MIN_RUNS or judgement.measurement is None or row.id not in {*QUANTILES, "fps.sustained"}:
         return None
-    runs = take(session, row.model, row.precision, requested, streams=streams)
+    runs = measure_runs(session, row.model, row.precision, requested, streams=streams)
     results, why_not = values(row.id, runs, digest_of(series.method))
     duration = session.config.spec.measure.run_duration
     details = {"asked": requested, "seconds": duration, "samples": [run.n for run in runs]}

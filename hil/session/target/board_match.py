@@ -34,7 +34,7 @@ class Board:
     sm: str | None
     module: str | None = None
 
-    def did(self, work: ExecutedOn | None) -> bool:
+    def ran(self, work: ExecutedOn | None) -> bool:
         """Whether ``work`` ran on this GPU, or on a DLA of the same board."""
         if work is None or self.gpu is None or self.sm is None:
             return False
@@ -90,26 +90,28 @@ def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | No
         return None
     gpu, sm = str(known["gpu"]), known.get("sm")
     if module is None and not is_gpu(spec.board, gpu):
-        raise LabError(f"the GPU there is {gpu}, not {spec.board}: {_correct(name, _called(gpu, sm, identity))}")
+        raise LabError(
+            f"the GPU there is {gpu}, not {spec.board}: {_correction(name, _name_to_declare(gpu, sm, identity))}"
+        )
     if not isinstance(sm, str) or not sm:
         what = f"the probe read no SM of {gpu}, so board {spec.board} is not confirmed"
         raise LabError(f"{what}: on target {name!r}: run again")
     if module is None and sm in SMS:
         what = f"{gpu} is the GPU of several Jetson modules, so board {spec.board} is ambiguous"
-        raise LabError(f"{what}: {_correct(name, _called(gpu, sm, identity))}")
+        raise LabError(f"{what}: {_correction(name, _name_to_declare(gpu, sm, identity))}")
     if module is not None and sm != module.sm:
         what = f"GPU {spec.gpu} there is {gpu} with SM {sm}, and that of {module.name} has SM {module.sm}"
-        raise LabError(f"{what}: {_correct(name, None)}")
+        raise LabError(f"{what}: {_correction(name, None)}")
     return Board(spec.board, gpu, sm, None if module is None else module.slug)
 
 
-def _correct(name: str, called: str | None) -> str:
+def _correction(name: str, called: str | None) -> str:
     """Return what to do about an undeclared board; ``called`` is the name to declare for it, if known."""
     hint = f" (this one is called {called!r})" if called else ""
     return f"on target {name!r}: correct board in [targets.{name}]{hint} or use the intended machine"
 
 
-def _called(gpu: str, sm: object, identity: Identity) -> str | None:
+def _name_to_declare(gpu: str, sm: object, identity: Identity) -> str | None:
     """Return the name to declare for the board: a Jetson module's slug, if known, or the GPU of any other board."""
     if identity.module is not None:
         return identity.module.slug
@@ -125,7 +127,7 @@ def _check_module(name: str, declared: Module, identity: Identity) -> None:
         raise LabError(f"{what}: on target {name!r}: {read}")
     if identity.module.slug != declared.slug:
         what = f"the board there is {identity.module.slug} (part {identity.part}), not {declared.slug}"
-        raise LabError(f"{what}: {_correct(name, identity.module.slug)}")
+        raise LabError(f"{what}: {_correction(name, identity.module.slug)}")
 
 
 def _check_serial(name: str, declared: str, facts: Mapping[str, Any], identity: Identity) -> None:

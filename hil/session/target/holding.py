@@ -24,7 +24,7 @@ FALLBACK = "cpu"
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldTarget:
     """A target held for a run. ``agent`` is ``None`` if the target is unavailable and the run skips its rows.
 
     ``evidence`` is the best that a row may have, ``board`` is the confirmed board, ``facts`` are the probe's.
@@ -39,7 +39,7 @@ class Held:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def hold(request: Request) -> Held:
+def hold(request: Request) -> HeldTarget:
     """Start the agent and hold the target for the whole session.
 
     Raises ``LabError`` if the target is unavailable and the request allows no fallback, or if it is not the declared
@@ -47,16 +47,16 @@ def hold(request: Request) -> Held:
     """
     spec = request.config.target(request.target)
     try:
-        return _held(request, request.target, spec)
+        return _hold(request, request.target, spec)
     except TargetUnreachable as error:
         if request.fallback == "fail":
             raise LabError(str(error)) from None
-        return _instead(request, str(error))
+        return _fall_back(request, str(error))
 
 
-def _held(request: Request, name: str, spec: TargetSpec) -> Held:
+def _hold(request: Request, name: str, spec: TargetSpec) -> HeldTarget:
     target = open_target(name, spec)
-    _check_carried_out(name, spec)
+    _check_ignored_keys(name, spec)
     agent = target.start_agent()
     try:
         agent.hold(request.run_id, f"{getpass.getuser()} (pid {os.getpid()})", request.wait)
@@ -66,10 +66,10 @@ def _held(request: Request, name: str, spec: TargetSpec) -> Held:
     except BaseException:
         agent.close()
         raise
-    return Held(name, spec, agent, _evidence(spec, board), None, board, facts)
+    return HeldTarget(name, spec, agent, _evidence(spec, board), None, board, facts)
 
 
-def _check_carried_out(name: str, spec: TargetSpec) -> None:
+def _check_ignored_keys(name: str, spec: TargetSpec) -> None:
     """Raise ``UserError`` for keys of the target that its runtime ignores: they would appear to be in effect."""
     co_runner_command(name, spec)
     for runtime, record in RUNTIMES.items():
@@ -81,11 +81,11 @@ def _check_carried_out(name: str, spec: TargetSpec) -> None:
             raise UserError(f"[targets.{name}] has {', '.join(others)}, {what}: take it out, or change the runtime")
 
 
-def _instead(request: Request, reason: str) -> Held:
+def _fall_back(request: Request, reason: str) -> HeldTarget:
     if request.fallback == "skip":
-        return Held(FALLBACK, request.config.target(FALLBACK), None, Evidence.CPU_FALLBACK, reason)
+        return HeldTarget(FALLBACK, request.config.target(FALLBACK), None, Evidence.CPU_FALLBACK, reason)
     request.progress(f"{reason}: falling back to the CPU, which never counts as {request.target}")
-    held = _held(request, FALLBACK, request.config.target(FALLBACK))
+    held = _hold(request, FALLBACK, request.config.target(FALLBACK))
     # Whatever the config declares for "cpu", it is not the requested target.
     return replace(held, evidence=Evidence.CPU_FALLBACK, fallback_reason=reason, board=None)
 

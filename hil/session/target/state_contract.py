@@ -32,7 +32,7 @@ class Disturbances:
     findings: list[Finding] = field(default_factory=list)
 
 
-class Keeper:
+class StateControl:
     """Keeps the state contract of the session's target. Does nothing if the run has no target."""
 
     def __init__(self, session: Context) -> None:
@@ -63,7 +63,7 @@ class Keeper:
             reading = self._read_state()
         self.opened = reading
         if self._spec.clocks == "locked" and State.read(reading).locked is not True:
-            raise LabError(f"{self._unlocked(reading)}: on target {self._name!r}: run `sudo jetson_clocks` there")
+            raise LabError(f"{self._why_unlocked(reading)}: on target {self._name!r}: run `sudo jetson_clocks` there")
 
     def close(self) -> None:
         """Restore what ``open`` changed; later calls do nothing.
@@ -86,11 +86,11 @@ class Keeper:
             fix = "; ".join(dict.fromkeys(change["mend"] for change in left))
             raise LabError(f"{what}: {where}: run `{fix}` there")
 
-    def _changes(self) -> bool:
+    def _needs_root(self) -> bool:
         return bool(self._spec.stop_services) or self._spec.clocks == "locked"
 
     def _prepare(self) -> None:
-        if not self._changes():
+        if not self._needs_root():
             return
         self._prepared = True
         services, lock = list(self._spec.stop_services), self._spec.clocks == "locked"
@@ -106,7 +106,7 @@ class Keeper:
         services, lock = self._spec.stop_services, self._spec.clocks == "locked"
         return " and ".join(filter(None, ["stop_services" if services else "", "clocks" if lock else ""]))
 
-    def _unlocked(self, reading: Mapping[str, Any]) -> str:
+    def _why_unlocked(self, reading: Mapping[str, Any]) -> str:
         state = State.read(reading)
         if state.locked is None:
             return f"it is not known whether the clocks are locked{state.why_not('clocks.gpu')}"

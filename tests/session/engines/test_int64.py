@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from hil.errors import EngineError
 from hil.onnx_files.signature import Signature, TensorSpec
-from hil.session.engines.int64 import LIMITS, NarrowedWorker, fitted, narrow, narrowed, narrows, widen
+from hil.session.engines.int64 import LIMITS, NarrowedWorker, narrow, narrowed, narrows, widen, with_model_dtypes
 from hil.targets.engine_worker import EngineWorker
 
 if TYPE_CHECKING:
@@ -83,13 +83,13 @@ def test_no_other_pair_is_converted(ours: str, theirs: str) -> None:
 def test_a_worker_with_the_models_dtypes_is_unchanged() -> None:
     """A worker whose engine has the model's dtypes is returned as it is."""
     plain = worker(Client(), ids="int64", top="int64")
-    assert fitted(plain, MODEL, "bert") is plain
+    assert with_model_dtypes(plain, MODEL, "bert") is plain
 
 
 def test_feeds_are_narrowed_and_outputs_widened() -> None:
     """A caller uses the model's dtypes; the worker's ports keep the engine's."""
     client = Client()
-    fit = fitted(worker(client), MODEL, "bert")
+    fit = with_model_dtypes(worker(client), MODEL, "bert")
     assert isinstance(fit, NarrowedWorker)
     ((name, top),) = fit.run(FEED)
     assert (name, top.dtype.name, top.tolist()) == ("top", "int64", [LIMITS.max - 18])
@@ -103,7 +103,7 @@ def test_feeds_are_narrowed_and_outputs_widened() -> None:
 def test_every_request_with_tensors_is_narrowed() -> None:
     """First inference and timing narrow their feeds as runs do."""
     client = Client()
-    fit = fitted(worker(client), MODEL, "bert")
+    fit = with_model_dtypes(worker(client), MODEL, "bert")
     assert fit.first(FEED) == 0.5
     with pytest.raises(KeyError):  # this client has no series to give
         fit.time([FEED, FEED], warmup=0.0, seconds=0.1, min_samples=1, max_samples=1)
@@ -116,7 +116,7 @@ def test_a_value_that_does_not_fit_is_refused(value: int) -> None:
     client = Client()
     bad = {**FEED, "ids": np.array([[0, value, 0, 0]], np.int64)}
     with pytest.raises(EngineError, match=rf"input 'ids' holds {value}.*model bert"):
-        fitted(worker(client), MODEL, "bert").run(bad)
+        with_model_dtypes(worker(client), MODEL, "bert").run(bad)
     assert not client.requests
 
 

@@ -93,7 +93,7 @@ def test_runs_are_fresh_processes_measured_once(make_request: MakesRequests, mon
         monkeypatch.setattr(session.engines, "fresh", recording_pids)
         p99 = session.judge(row(request, "latency.p99")).result
         rate = session.judge(row(request, "fps.sustained")).result
-        again = replicates.take(session, "toy", "fp32", 3)
+        again = replicates.measure_runs(session, "toy", "fp32", 3)
     assert p99.measurement is not None
     assert rate.measurement is not None
     assert len(p99.measurement.runs) == len(rate.measurement.runs) == 3, (p99.details, rate.details)

@@ -138,7 +138,7 @@ def test_without_a_declared_board_none_is_confirmed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("work", "did"),
+    ("work", "ran"),
     [
         (ExecutedOn(kind="gpu", name="NVIDIA H200", sm="9.0"), True),
         (ExecutedOn(kind="dla", name="NVIDIA H200", sm="9.0"), True),
@@ -149,9 +149,9 @@ def test_without_a_declared_board_none_is_confirmed() -> None:
         (None, False),
     ],
 )
-def test_work_counts_for_the_board_only_with_its_name_and_sm(work: ExecutedOn | None, *, did: bool) -> None:
+def test_work_counts_for_the_board_only_with_its_name_and_sm(work: ExecutedOn | None, *, ran: bool) -> None:
     """Kind, name and SM must all be those of the confirmed board."""
-    assert Board("h200", "NVIDIA H200", "9.0").did(work) is did
+    assert Board("h200", "NVIDIA H200", "9.0").ran(work) is ran
 
 
 @pytest.mark.parametrize("facts", [{}, {"facts": 1}, {"facts": {"tensorrt": []}}])
@@ -171,7 +171,7 @@ def test_a_jetson_is_confirmed_by_its_module(jetpack: str, tmp_path: Path) -> No
     tree, name = GENERATIONS[jetpack]
     board = confirm("orin", TargetSpec(board=name), jetson(tree, tmp_path))
     assert board == Board(name, None, None, name)
-    assert not board.did(ExecutedOn(kind="gpu", name="Orin", sm="8.7"))
+    assert not board.ran(ExecutedOn(kind="gpu", name="Orin", sm="8.7"))
 
 
 def test_under_tensorrt_the_gpu_must_be_the_modules(tmp_path: Path) -> None:
@@ -179,8 +179,8 @@ def test_under_tensorrt_the_gpu_must_be_the_modules(tmp_path: Path) -> None:
     spec = TargetSpec(runtime="tensorrt", board="jetson-orin-nx-16gb")
     board = confirm("orin", spec, jetson(ORIN_NX, tmp_path))
     assert board == Board("jetson-orin-nx-16gb", "Orin", "8.7", "orin-nx-16gb")
-    assert board.did(ExecutedOn(kind="dla", name="Orin", sm="8.7"))
-    assert not board.did(ExecutedOn(kind="cpu", name="Orin", sm="8.7"))
+    assert board.ran(ExecutedOn(kind="dla", name="Orin", sm="8.7"))
+    assert not board.ran(ExecutedOn(kind="cpu", name="Orin", sm="8.7"))
     with pytest.raises(LabError, match=r"RTX A6000 with SM 8\.6, and that of Jetson Orin NX 16GB has SM 8\.7"):
         confirm("orin", spec, jetson(ORIN_NX, tmp_path, "RTX A6000", "8.6"))
     with pytest.raises(LabError, match="no SM"):
@@ -270,5 +270,5 @@ def test_an_unreadable_serial_number_is_not_confirmed(serial: str, tmp_path: Pat
 def test_only_the_gpu_of_a_confirmed_board_is_a_device(
     spec: TargetSpec, board: Board | None, evidence: Evidence
 ) -> None:
-    """A machine reached over SSH and a Jetson whose CPU did the work have evidence host."""
+    """A machine reached over SSH and a Jetson whose CPU ran the work have evidence host."""
     assert _evidence(spec, board) is evidence
