@@ -1,4 +1,4 @@
-"""Requests for sessions: a real project, and a real agent with its own cache."""
+"""Requests for sessions: a real project, and a real agent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from hil.config.load import load
 from hil.session import Request
-from tests.plugins.project import Project
+from tests.plugins.project import Project, samples, save
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,9 +35,6 @@ threads = 2
 [targets.module]
 board = "orin-nx-16gb"
 
-[targets.numbered]
-serial = "1424721012345"
-
 [targets.board]
 kind = "ssh"
 host = "board.invalid"
@@ -51,9 +48,19 @@ class MakesRequests(Protocol):
         """Return the request of one process of run ``run_id``."""
 
 
+SAMPLES = 40
+"""Validation samples of the project; each costs a request to the engine."""
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a cache in which the project's engine is built once for all tests that do not count builds."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def _cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shared_cache))
 
 
 @pytest.fixture
@@ -66,6 +73,7 @@ def messages() -> list[str]:
 def make_request(tmp_path: Path, messages: list[str]) -> MakesRequests:
     """Return a factory of requests for one project with the targets of ``TARGETS``."""
     project = Project.make(tmp_path)
+    save(project.root / "validation.npz", samples(SAMPLES))
     path = project.root / "hil.toml"
     path.write_text(path.read_text() + TARGETS)
     config = load(path)

@@ -24,58 +24,74 @@ if TYPE_CHECKING:
 
     from hil.results import CheckResult
 
-CONFIG = """
-[models.net]
-path = "net.onnx"
+TABLE = """
+[models.{name}]
+path = "{name}.onnx"
 data = "validation.npz"
 precisions = ["fp32", "int8"]
 batch = {batch}
 task = "classification"
 
-[models.net.calibration]
-data = "calibration.npz"
+[models.{name}.calibration]
+data = "{name}.npz"
 method = "minmax"
 """
+BAD_SETS = {
+    "scaled": (images(60) * 255, "int8.calibration_set", "preprocessed differently"),
+    "near_copy": (
+        np.concatenate([images(59), images(80, seed=1)[:1] * np.float32(1.01)]),
+        "int8.disjoint",
+        "slightly changed",
+    ),
+    "dark": (images(60) * np.float32(0.2), "int8.ranges", "clipping takes"),
+}
+"""By model: calibration data, the check that must fail, and a part of its reason."""
+AUDIT = ("int8.calibration_set", "int8.ranges", "int8.repeatable", "int8.cache", "int8.disjoint")
 
 
-def audited(root: Path, *, batch: int = 1, calibration: np.ndarray | None = None) -> dict[str, CheckResult]:
-    """Return the audit's results of ``net.onnx`` in ``root``, with labels for the validation data only."""
-    validation = images(80, seed=1)
-    np.savez(root / "validation.npz", image=validation, labels=np.arange(80) % 4)
-    np.savez(root / "calibration.npz", image=images(60) if calibration is None else calibration)
-    (root / "hil.toml").write_text(CONFIG.format(batch=batch))
+@pytest.fixture(scope="module")
+def audit(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, CheckResult]]:
+    """Return the audit's results by model and check, from one session; only the validation data has labels."""
+    root = tmp_path_factory.mktemp("audit")
+    np.savez(root / "validation.npz", image=images(80, seed=1), labels=np.arange(80) % 4)
+    for name in ("plain", "fixed", "quantized", *BAD_SETS):
+        convnet(root / f"{name}.onnx", batch=20) if name == "fixed" else convnet(root / f"{name}.onnx")
+        np.savez(root / f"{name}.npz", image=BAD_SETS[name][0] if name in BAD_SETS else images(60))
+    spec = CalibrationSpec(data="memory", method="minmax")
+    quantize(root / "quantized.onnx", root, MemoryData(image=images(64)), spec).path.rename(root / "quantized.onnx")
+    tables = [TABLE.format(name=name, batch=20 if name == "fixed" else 1) for name in ("plain", "fixed", "quantized")]
+    tables += [TABLE.format(name=name, batch=1) for name in BAD_SETS]
+    (root / "hil.toml").write_text("".join(tables))
     config = load(root / "hil.toml")
     request = Request(config, "cpu", "fail", 0.0, "run", root / "report", progress=lambda _: None)
-    rows = [row for row in expand(config, "cpu").rows if row.id.startswith("int8.") and row.id != "int8.drop"]
-    with closing(Session.open(request)) as session:
-        return {row.id: session.judge(row).result for row in rows}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
+        with closing(Session.open(request)) as session:
+            results: dict[str, dict[str, CheckResult]] = {}
+            for row in expand(config, "cpu").rows:
+                if row.id == BAD_SETS[row.model][1] if row.model in BAD_SETS else row.id in AUDIT:
+                    results.setdefault(row.model, {})[row.id] = session.judge(row).result
+    return results
 
 
-def test_a_model_without_calibration_labels_is_audited(tmp_path: Path) -> None:
+def test_a_model_without_calibration_labels_is_audited(audit: dict[str, dict[str, CheckResult]]) -> None:
     """Without labels the classes are the FP32 model's predictions, and every check passes."""
-    convnet(tmp_path / "net.onnx")
-    results = audited(tmp_path)
-    assert results["int8.calibration_set"].verdict is Verdict.PASSED, results["int8.calibration_set"].reason
+    results = audit["plain"]
     assert "by the FP32 model's answers" in results["int8.calibration_set"].reason
-    for check in ("int8.ranges", "int8.repeatable", "int8.cache", "int8.disjoint"):
+    for check in AUDIT:
         assert results[check].verdict is Verdict.PASSED, results[check].reason
     assert results["int8.cache"].details["scales"]["image"] > 0
 
 
-def test_the_audit_respects_a_fixed_batch(tmp_path: Path) -> None:
+def test_the_audit_respects_a_fixed_batch(audit: dict[str, dict[str, CheckResult]]) -> None:
     """Every check that runs the model feeds its fixed batch."""
-    convnet(tmp_path / "net.onnx", batch=20)
-    results = audited(tmp_path, batch=20)
     for check in ("int8.calibration_set", "int8.ranges", "int8.repeatable", "int8.disjoint"):
-        assert results[check].verdict is Verdict.PASSED, results[check].reason
+        assert audit["fixed"][check].verdict is Verdict.PASSED, audit["fixed"][check].reason
 
 
-def test_ranges_that_came_with_the_model_are_audited(tmp_path: Path) -> None:
+def test_ranges_that_came_with_the_model_are_audited(audit: dict[str, dict[str, CheckResult]]) -> None:
     """A quantized model has no calibration to repeat, and whether its ranges settled is unknown."""
-    spec = CalibrationSpec(data="memory", method="minmax")
-    quantized = quantize(convnet(tmp_path / "float.onnx"), tmp_path, MemoryData(image=images(64)), spec)
-    quantized.path.rename(tmp_path / "net.onnx")
-    results = audited(tmp_path)
+    results = audit["quantized"]
     assert results["int8.ranges"].verdict is Verdict.PASSED, results["int8.ranges"].reason
     assert results["int8.ranges"].measurement is not None
     assert (results["int8.repeatable"].verdict, results["int8.repeatable"].cause) == (
@@ -86,24 +102,12 @@ def test_ranges_that_came_with_the_model_are_audited(tmp_path: Path) -> None:
     assert "is not known" in results["int8.calibration_set"].reason
 
 
-@pytest.mark.parametrize(
-    ("calibration", "check", "reason"),
-    [
-        (images(60) * 255, "int8.calibration_set", "preprocessed differently"),
-        (
-            np.concatenate([images(59), images(80, seed=1)[:1] * np.float32(1.01)]),
-            "int8.disjoint",
-            "slightly changed",
-        ),
-        (images(60) * np.float32(0.2), "int8.ranges", "clipping takes"),
-    ],
-)
-def test_a_bad_calibration_set_fails_its_check(tmp_path: Path, calibration: Any, check: str, reason: str) -> None:
+@pytest.mark.parametrize("name", BAD_SETS)
+def test_a_bad_calibration_set_fails_its_check(audit: dict[str, dict[str, CheckResult]], name: str) -> None:
     """Each kind of bad calibration data fails the check that covers it."""
-    convnet(tmp_path / "net.onnx")
-    result = audited(tmp_path, calibration=calibration)[check]
-    assert result.verdict is Verdict.FAILED
-    assert reason in result.reason
+    _, check, reason = BAD_SETS[name]
+    assert audit[name][check].verdict is Verdict.FAILED
+    assert reason in audit[name][check].reason
 
 
 def test_a_repeated_build_has_its_own_calibration_cache(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -38,6 +38,7 @@ RESULTS = st.builds(
 )
 
 
+@settings(max_examples=40)
 @given(st.builds(Outcome, result=RESULTS, methods=TABLES, environments=TABLES, engines=ROWS, models=ROWS))
 def test_an_outcome_survives_serialization(outcome: Outcome) -> None:
     """An outcome read from a worker's JSON equals the one that was sent, whatever text is in it."""

@@ -8,16 +8,19 @@ import threading
 import time
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 
 from hil.checks import paced
 from hil.config.load import load
+from hil.errors import Unsupported
 from hil.plan import expand
-from hil.results import Cause, Row, Verdict
+from hil.results import Row, Verdict
 from hil.session import Request, Session
-from hil.session.gather.paced import Pace, paced_series, releases
+from hil.session.gather.paced import Pace, pace_of, paced_series, releases
 
 if TYPE_CHECKING:
     from tests.session.conftest import MakesRequests
@@ -94,18 +97,14 @@ def test_a_stalled_worker_misses_consecutive_deadlines(make_request: MakesReques
 def test_the_number_of_releases_follows_limits_and_budget(make_request: MakesRequests) -> None:
     """Twice the fewest releases that could pass are planned, within the time of ``[measure] paced``."""
     request = with_scenarios(make_request())
-    with closing(Session.open(request)) as session:
-        pace = Pace(200.0, 0.005)
-        assert releases(session, "toy", "fp32", pace) == 918
     path = request.config.path
-    path.write_text(path.read_text().replace('missed = "99 %"', 'missed = "0.1 %"'))
-    request = replace(request, config=load(path), run_id="two")
-    with closing(Session.open(request)) as session:
-        assert releases(session, "toy", "fp32", pace) == 2 * 4603
-    path.write_text(path.read_text().replace("[measure]", '[measure]\npaced = "3 s"'))
-    request = replace(request, config=load(path), run_id="three")
-    with closing(Session.open(request)) as session:
-        assert releases(session, "toy", "fp32", pace) == 600
+    counts = []
+    for old, new in (("", ""), ('missed = "99 %"', 'missed = "0.1 %"'), ("[measure]", '[measure]\npaced = "3 s"')):
+        path.write_text(path.read_text().replace(old, new, 1))
+        config = load(path)
+        session: Any = SimpleNamespace(config=config, plan=expand(config, "cpu"))
+        counts.append(releases(session, "toy", "fp32", Pace(200.0, 0.005)))
+    assert counts == [918, 2 * 4603, 600]
 
 
 def test_all_sustained_rows_read_one_series(make_request: MakesRequests) -> None:
@@ -121,11 +120,8 @@ def test_all_sustained_rows_read_one_series(make_request: MakesRequests) -> None
     assert "'sustained'" in method
 
 
-def test_a_check_without_a_rate_is_not_run(make_request: MakesRequests) -> None:
-    """A paced row of a model without a rate is not run, and the reason names the table for it."""
-    request = make_request()
-    with closing(Session.open(request)) as session:
-        planned = Row(id="paced.missed", model="toy", precision="fp32", scenario="paced", required=True)
-        result = session.judge(planned).result
-    assert (result.verdict, result.cause) == (Verdict.NOT_RUN, Cause.UNSUPPORTED)
-    assert "[models.toy.run]" in result.reason
+def test_a_check_without_a_rate_is_unsupported(make_request: MakesRequests) -> None:
+    """A paced row of a model without a rate is unsupported, and the reason names the table for it."""
+    session: Any = SimpleNamespace(model=make_request().config.spec.models.get)
+    with pytest.raises(Unsupported, match=r"\[models\.toy\.run\]"):
+        pace_of(session, "toy")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,70 +14,83 @@ from hil.session import Request, Session
 from tests.models import images, write
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from hil.results import CheckResult
 
 TOML = """
-[models.m]
-path = "m.onnx"
+[models.{name}]
+path = "{name}.onnx"
 data = "data.npz"
 precisions = ["fp32"]
-
-[measure]
-examples = 30
 """
-
-
+RANGES = """
+[models.reciprocal.ranges]
+image = [0.0, 1.0]
+"""
+EXAMPLES = 12
 NODES = {
-    "Relu": [helper.make_node("Relu", ["image"], ["y"])],
-    "Reciprocal": [helper.make_node("Reciprocal", ["image"], ["y"])],
-    "batch statistics": [
+    "relu": [helper.make_node("Relu", ["image"], ["y"])],
+    "reciprocal": [helper.make_node("Reciprocal", ["image"], ["y"])],
+    "batch_statistics": [
         helper.make_node("ReduceMean", ["image"], ["mean"], axes=[0]),
         helper.make_node("Sub", ["image", "mean"], ["y"]),
     ],
 }
 
 
-def _rows(tmp_path: Path, nodes: str, more: str = "") -> list[CheckResult]:
-    """Return the results of both property rows of a model with these nodes, on the CPU."""
-    write(tmp_path / "m.onnx", NODES[nodes], {"image": ["batch", 2, 6, 6]}, {"y": ["batch", 2, 6, 6]})
-    np.savez(tmp_path / "data.npz", image=np.abs(images(16)))
-    (tmp_path / "hil.toml").write_text(TOML + more)
-    request = Request(load(tmp_path / "hil.toml"), "cpu", "cpu", 0.0, "one", tmp_path / "report", lambda _: None)
-    rows = [Row(id=f"property.{name}", model="m", precision="fp32", required=True) for name in ("parity", "stable")]
-    with closing(Session.open(request)) as session:
-        return [session.judge(row).result for row in rows]
+@dataclass(frozen=True)
+class Judged:
+    """The results of ``property.parity`` and ``property.stable`` by model, in the project at ``root``."""
+
+    root: Path
+    results: dict[str, tuple[CheckResult, CheckResult]]
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
+    """Return the results of both properties of each model of ``NODES``, on the CPU, in the project's folder."""
+    root = tmp_path_factory.mktemp("properties")
+    for name, nodes in NODES.items():
+        write(root / f"{name}.onnx", nodes, {"image": ["batch", 2, 6, 6]}, {"y": ["batch", 2, 6, 6]})
+    np.savez(root / "data.npz", image=np.abs(images(16)))
+    tables = "".join(TOML.format(name=name) for name in NODES)
+    (root / "hil.toml").write_text(f"{tables}{RANGES}[measure]\nexamples = {EXAMPLES}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
+        patch.chdir(root)
+        request = Request(load(root / "hil.toml"), "cpu", "cpu", 0.0, "one", root / "report", lambda _: None)
+        with closing(Session.open(request)) as session:
+
+            def judge(model: str, name: str) -> CheckResult:
+                return session.judge(Row(id=f"property.{name}", model=model, precision="fp32", required=True)).result
+
+            yield Judged(root, {model: (judge(model, "parity"), judge(model, "stable")) for model in NODES})
 
 
-def test_a_sound_engine_passes_both_properties(tmp_path: Path) -> None:
+def test_a_sound_engine_passes_both_properties(judged: Judged) -> None:
     """All batches are tried, and Hypothesis leaves no folder beside the config."""
-    parity, stable = _rows(tmp_path, "Relu")
+    parity, stable = judged.results["relu"]
     assert parity.verdict is stable.verdict is Verdict.PASSED
     assert parity.measurement is not None
-    assert parity.measurement.value == 30
-    assert not (tmp_path / ".hypothesis").exists()
+    assert parity.measurement.value == EXAMPLES
+    assert not (judged.root / ".hypothesis").exists()
 
 
-def test_batch_statistics_fail_stability(tmp_path: Path) -> None:
+def test_batch_statistics_fail_stability(judged: Judged) -> None:
     """A normalization in training mode passes parity, and fails stability with an example of two samples."""
-    parity, stable = _rows(tmp_path, "batch statistics")
+    parity, stable = judged.results["batch_statistics"]
     assert parity.verdict is Verdict.PASSED
     assert stable.verdict is Verdict.FAILED
     assert "batch mates" in stable.reason
     assert len(stable.details["example"]["samples"]) == 2
 
 
-def test_non_finite_outputs_within_the_range_fail_and_are_saved(tmp_path: Path) -> None:
+def test_non_finite_outputs_within_the_range_fail_and_are_saved(judged: Judged) -> None:
     """A reciprocal of zero, which only the declared range includes, fails, and its inputs are in the report."""
-    _, stable = _rows(tmp_path, "Reciprocal", "\n[models.m.ranges]\nimage = [0.0, 1.0]\n")
+    _, stable = judged.results["reciprocal"]
     assert stable.verdict is Verdict.FAILED
     assert "not finite" in stable.reason
-    with np.load(tmp_path / "report" / stable.details["inputs"], allow_pickle=False) as saved:
+    with np.load(judged.root / "report" / stable.details["inputs"], allow_pickle=False) as saved:
         assert (saved["image"] == 0).any()

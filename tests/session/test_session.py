@@ -39,16 +39,6 @@ def test_an_outcome_has_everything_its_digests_refer_to(make_request: MakesReque
     assert [model["name"] for model in outcome.models] == ["toy"]
 
 
-def test_an_unsupported_precision_is_not_run(make_request: MakesRequests) -> None:
-    """A row of a precision without kernels is not run."""
-    request = make_request()
-    with closing(Session.open(request)) as session:
-        fp16 = row(request, "parity.outputs").model_copy(update={"precision": "fp16"})
-        result = session.judge(fp16).result
-    assert (result.verdict, result.cause) == (Verdict.NOT_RUN, Cause.UNSUPPORTED)
-    assert result.evidence is None
-
-
 def test_the_check_after_a_crash_gets_a_new_worker(make_request: MakesRequests) -> None:
     """A crash fails only the check during which it happened."""
     request = make_request()
@@ -72,17 +62,6 @@ def test_a_lost_worker_is_raised_once_to_a_users_test(make_request: MakesRequest
         with pytest.raises(WorkerLost):
             engine.run(feeds)
         assert engine.run(feeds)["scores"].shape == (4, 4)
-
-
-def test_timed_rows_are_not_run_under_a_fallback(make_request: MakesRequests) -> None:
-    """A timed row is not run; parity is judged, with the lowest evidence."""
-    request = make_request("board")
-    with closing(Session.open(request)) as session:
-        timed = session.judge(row(request, "latency.p99")).result
-        parity = session.judge(row(request, "parity.outputs")).result
-    assert (timed.verdict, timed.cause) == (Verdict.NOT_RUN, Cause.FALLBACK)
-    assert (parity.verdict, parity.evidence) == (Verdict.PASSED, Evidence.CPU_FALLBACK)
-    assert (parity.target.requested, parity.target.used) == ("board", "cpu")
 
 
 def test_skipped_rows_state_the_reason(make_request: MakesRequests) -> None:

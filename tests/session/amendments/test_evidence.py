@@ -64,37 +64,53 @@ def test_an_engine_on_the_cpu_of_a_confirmed_board_is_host(make_request: MakesRe
     """An engine on the CPU of a confirmed board has evidence host."""
     request = make_request()
     with closing(on_board(request)) as session:
-        for name in ("contract.signature", "memory.engine_size", "parity.outputs"):
+        for name in ("contract.signature", "memory.engine_size"):
             result = session.judge(row(request, name)).result
             assert result.executed_on is not None
             assert (result.evidence, result.executed_on.kind) == (Evidence.HOST, "cpu"), name
 
 
 def test_an_engine_that_ran_on_the_board_is_a_device(make_request: MakesRequests, engine_on: Any) -> None:
-    """Its rows have the GPU's name and SM; the check of the data itself has evidence host."""
+    """Its rows have the GPU's name and SM; data, a user's test without the engine, and a failed build are host."""
     request = make_request()
     engine_on(H200)
     with closing(on_board(request)) as session:
-        parity = session.judge(row(request, "parity.outputs"))
+        signature = session.judge(row(request, "contract.signature"))
         data = session.judge(row(request, "parity.data")).result
-    assert (parity.result.evidence, parity.result.executed_on) == (Evidence.DEVICE, ExecutedOn(**H200))
-    assert parity.engines[0]["executed_on"] == H200
-    (environment,) = parity.environments.values()
+        fp16 = row(request, "contract.signature").model_copy(update={"precision": "fp16"})
+        unbuilt = session.judge(fp16).result
+        own = {
+            (by_engine, changes): session.enter(OWN.model_copy(update=dict(changes)), GOOD, by_engine=by_engine).result
+            for by_engine, changes in (
+                (True, ()),
+                (False, ()),
+                (True, (("precision", ""),)),
+                (True, (("model", ""), ("precision", ""))),
+                (True, (("precision", "fp16"),)),
+            )
+        }
+    assert (signature.result.evidence, signature.result.executed_on) == (Evidence.DEVICE, ExecutedOn(**H200))
+    assert signature.engines[0]["executed_on"] == H200
+    (environment,) = signature.environments.values()
     assert environment["accelerator"] == {"gpu": "NVIDIA H200", "sm": "9.0", "cuda": "12.8"}
     assert environment["driven_by"] == {"cuda": "ctypes", "io": "named"}
     assert data.executed_on is not None
     assert (data.evidence, data.executed_on.kind) == (Evidence.HOST, "cpu")
+    assert (unbuilt.verdict, unbuilt.cause) == (Verdict.NOT_RUN, Cause.UNSUPPORTED)
+    assert (unbuilt.evidence, unbuilt.executed_on) == (None, None)
+    (by_its_engine, *others) = own.values()
+    assert by_its_engine.evidence is Evidence.DEVICE
+    assert [result.evidence for result in others] == [Evidence.HOST] * 4
+    assert others[-1].executed_on is None
 
 
-@pytest.mark.parametrize("other", [{**H200, "name": "NVIDIA H100"}, {**H200, "sm": "8.7"}, {**H200, "kind": "npu"}])
-def test_another_processor_than_the_confirmed_one_is_host(
-    make_request: MakesRequests, engine_on: Any, other: dict[str, str]
-) -> None:
+def test_another_processor_than_the_confirmed_one_is_host(make_request: MakesRequests, engine_on: Any) -> None:
     """An engine on another GPU of the same machine does not have evidence device."""
+    other = {**H200, "name": "NVIDIA H100"}
     request = make_request()
     engine_on(other)
     with closing(on_board(request)) as session:
-        result = session.judge(row(request, "parity.outputs")).result
+        result = session.judge(row(request, "contract.signature")).result
     assert (result.evidence, result.executed_on) == (Evidence.HOST, ExecutedOn(**other))
 
 
@@ -103,7 +119,7 @@ def test_a_gpu_without_a_confirmed_board_is_host(make_request: MakesRequests, en
     request = make_request()
     engine_on(H200)
     with closing(Session.open(request)) as session:
-        result = session.judge(row(request, "parity.outputs")).result
+        result = session.judge(row(request, "contract.signature")).result
     assert (result.evidence, result.executed_on) == (Evidence.HOST, ExecutedOn(**H200))
 
 
@@ -112,7 +128,7 @@ def test_a_stand_in_is_emulated_on_any_processor(make_request: MakesRequests, en
     request = make_request("stand-in")
     engine_on(H200)
     with closing(Session.open(request)) as session:
-        assert session.judge(row(request, "parity.outputs")).result.evidence is Evidence.EMULATED
+        assert session.judge(row(request, "contract.signature")).result.evidence is Evidence.EMULATED
         assert session.judge(row(request, "parity.data")).result.evidence is Evidence.HOST
 
 
@@ -121,47 +137,25 @@ def test_an_engine_that_changes_its_processor_is_an_error(make_request: MakesReq
     request = make_request()
     engine_on(H200)
     with closing(on_board(request)) as session:
-        assert session.judge(row(request, "parity.outputs")).result.evidence is Evidence.DEVICE
+        assert session.judge(row(request, "contract.signature")).result.evidence is Evidence.DEVICE
         engine_on(None)
         with pytest.raises(EngineError, match="run again"), session.engines.fresh("toy", "fp32"):
             pass
 
 
-def test_a_row_without_an_engine_has_no_processor(make_request: MakesRequests) -> None:
-    """A row without an engine does not have evidence device."""
-    request = make_request()
-    with closing(on_board(request)) as session:
-        fp16 = row(request, "parity.outputs").model_copy(update={"precision": "fp16"})
-        result = session.judge(fp16).result
-        own = session.enter(OWN.model_copy(update={"precision": "fp16"}), GOOD, by_engine=True).result
-    assert (result.cause, result.evidence, result.executed_on) == (Cause.UNSUPPORTED, None, None)
-    assert (own.evidence, own.executed_on) == (Evidence.HOST, None)
-
-
-@pytest.mark.parametrize(
-    ("by_engine", "changes", "evidence"),
-    [
-        (True, {}, Evidence.DEVICE),
-        (False, {}, Evidence.HOST),
-        (True, {"precision": ""}, Evidence.HOST),
-        (True, {"model": "", "precision": ""}, Evidence.HOST),
-    ],
-)
-def test_a_users_row_is_device_only_with_its_engine(
-    make_request: MakesRequests, engine_on: Any, changes: dict[str, str], evidence: Evidence, *, by_engine: bool
+def test_under_a_fallback_no_row_is_better_than_fallback(
+    make_request: MakesRequests, engine_on: Any, messages: list[str]
 ) -> None:
-    """A user's test that did not request the engine has evidence host."""
-    request = make_request()
-    engine_on(H200)
-    with closing(on_board(request)) as session:
-        session.engine("toy", "fp32")
-        assert session.enter(OWN.model_copy(update=changes), GOOD, by_engine=by_engine).result.evidence is evidence
-
-
-def test_under_a_fallback_every_row_is_fallback(make_request: MakesRequests, engine_on: Any) -> None:
-    """Under a fallback every row has evidence fallback, also the host's own checks and work on a GPU."""
+    """Under a fallback timed rows are not run; others have evidence fallback, on any processor. The user is told."""
     request = make_request("board")
     engine_on(H200)
     with closing(Session.open(request)) as session:
-        for name in ("parity.data", "parity.outputs"):
-            assert session.judge(row(request, name)).result.evidence is Evidence.CPU_FALLBACK
+        assert (session.evidence, session.requested, session.used) == (Evidence.CPU_FALLBACK, "board", "cpu")
+        assert "on target 'board'" in str(session.fallback_reason)
+        timed = session.judge(row(request, "latency.p99")).result
+        for name in ("parity.data", "contract.signature"):
+            result = session.judge(row(request, name)).result
+            assert (result.verdict is Verdict.NOT_RUN, result.evidence) == (False, Evidence.CPU_FALLBACK)
+            assert (result.target.requested, result.target.used) == ("board", "cpu")
+    assert (timed.verdict, timed.cause) == (Verdict.NOT_RUN, Cause.FALLBACK)
+    assert "never counts as board" in messages[0]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -42,22 +43,23 @@ def gathered(verdict: Verdict) -> Gathered:
     return Gathered(judged(verdict, "2 declared samples were consumed"), {"version": 1})
 
 
-@pytest.mark.parametrize("check_id", sorted(UNVERIFIABLE))
-@pytest.mark.parametrize("verdict", [Verdict.PASSED, Verdict.FAILED, Verdict.INCONCLUSIVE])
 def test_a_foreign_engines_calibration_never_passes(
-    make_request: MakesRequests, monkeypatch: pytest.MonkeyPatch, check_id: str, verdict: Verdict
+    make_request: MakesRequests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pass of its calibration rows becomes a warning, because its data is unknown; other verdicts stay."""
     request = with_engine(make_request())
     with closing(Session.open(request)) as session:
         monkeypatch.setattr(session.engines, "provisioned", lambda *_: None)  # as if the runtime had loaded it
-        monkeypatch.setitem(GATHER, check_id, lambda *_: gathered(verdict))
         monkeypatch.setattr(judging, "evidence_of", lambda *_, **__: (Evidence.HOST, None))
         monkeypatch.setattr(records, "engines", lambda *_: [])
         monkeypatch.setattr(records, "models", lambda *_: [])
-        result = session.judge(Row(id=check_id, model="toy", precision="int8", required=True)).result
-    assert result.verdict is (Verdict.WARNED if verdict is Verdict.PASSED else verdict)
-    assert ("built elsewhere" in result.reason) is (verdict is Verdict.PASSED)
+        for check_id, verdict in itertools.product(
+            UNVERIFIABLE, (Verdict.PASSED, Verdict.FAILED, Verdict.INCONCLUSIVE)
+        ):
+            monkeypatch.setitem(GATHER, check_id, lambda *_, verdict=verdict: gathered(verdict))
+            result = session.judge(Row(id=check_id, model="toy", precision="int8", required=True)).result
+            assert result.verdict is (Verdict.WARNED if verdict is Verdict.PASSED else verdict)
+            assert ("built elsewhere" in result.reason) is (verdict is Verdict.PASSED)
 
 
 def test_an_engine_that_cannot_be_loaded_gives_no_warning(

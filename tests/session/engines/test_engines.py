@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hil.config.load import load
-from hil.errors import EngineBuildError, EngineError, HilError, LabError, Unsupported, UserError, WorkerLost
+from hil.errors import EngineBuildError, EngineError, LabError, Unsupported, UserError, WorkerLost
 from hil.session import Request, Session
 from hil.session.engines import engines
 from hil.session.engines.provision import Provisioned, provision
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.session.conftest import MakesRequests
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
 
 CALIBRATION = '\n[models.toy.calibration]\ndata = "synthetic"\n'
 
@@ -40,7 +46,7 @@ def built(tmp_path: Path) -> dict[str, str]:
 def test_planned_engines_are_built_together_at_the_first_request(three_precisions: Request, tmp_path: Path) -> None:
     """The first engine that is needed has the other planned ones built with it in one process, and not earlier."""
     with closing(Session.open(three_precisions)) as session:
-        session.engines.ahead([("toy", precision) for precision in ("fp16", "fp32", "int8", "fp32")])
+        session.engines.plan([("toy", precision) for precision in ("fp16", "fp32", "int8", "fp32")])
         assert built(tmp_path) == {}
         session.engines.provisioned("toy", "int8")
         assert built(tmp_path) == {"fp32": "fresh", "int8": "kept"}
@@ -49,7 +55,7 @@ def test_planned_engines_are_built_together_at_the_first_request(three_precision
 def test_a_failure_of_an_early_build_is_reported_by_its_rows(three_precisions: Request, messages: list[str]) -> None:
     """A precision that cannot be built fails only its own rows; the progress reports that it has no engine."""
     with closing(Session.open(three_precisions)) as session:
-        session.engines.ahead([("toy", precision) for precision in ("fp16", "fp32")])
+        session.engines.plan([("toy", precision) for precision in ("fp16", "fp32")])
         with session.engines.lease("toy", "fp32") as worker:
             assert worker.pid > 0
         assert messages.count("toy fp16: no engine; its checks report why") == 1
@@ -57,23 +63,24 @@ def test_a_failure_of_an_early_build_is_reported_by_its_rows(three_precisions: R
             session.engines.provisioned("toy", "fp16")
 
 
-@pytest.mark.parametrize("kind", [EngineBuildError, EngineError, Unsupported, UserError, WorkerLost])
 def test_a_failure_of_an_early_build_affects_no_other_precision(
-    three_precisions: Request, monkeypatch: pytest.MonkeyPatch, kind: type[HilError]
+    three_precisions: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Any failure of one precision, also a lost worker, is raised only when that precision is requested."""
+    failures = {kind.__name__: kind for kind in (EngineBuildError, EngineError, Unsupported, UserError, WorkerLost)}
 
     def failing(session: Session, model: str, precision: str, *, more: bool) -> Provisioned:
-        if precision == "int8":
-            raise kind("no engine of this")
+        if precision in failures:
+            raise failures[precision]("no engine of this")
         return provision(session, model, precision, more=more)
 
     monkeypatch.setattr(engines, "provision", failing)
     with closing(Session.open(three_precisions)) as session:
-        session.engines.ahead([("toy", precision) for precision in ("int8", "fp32")])
+        session.engines.plan([("toy", precision) for precision in (*failures, "fp32")])
         assert session.engines.provisioned("toy", "fp32").engine.digest
-        with pytest.raises(kind, match="no engine of this"):
-            session.engines.provisioned("toy", "int8")
+        for precision, kind in failures.items():
+            with pytest.raises(kind, match="no engine of this"):
+                session.engines.provisioned("toy", precision)
 
 
 def test_a_lost_target_ends_the_building(three_precisions: Request, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +93,7 @@ def test_a_lost_target_ends_the_building(three_precisions: Request, monkeypatch:
 
     monkeypatch.setattr(engines, "provision", lost)
     with closing(Session.open(three_precisions)) as session:
-        session.engines.ahead([("toy", precision) for precision in ("int8", "fp32")])
+        session.engines.plan([("toy", precision) for precision in ("int8", "fp32")])
         with pytest.raises(LabError, match="the connection was lost"):
             session.engines.provisioned("toy", "fp32")
     assert attempted == ["int8"]

@@ -4,7 +4,7 @@ import shlex
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hil.session.engines.trtexec import equivalent
@@ -103,6 +103,7 @@ def test_a_fractional_workspace() -> None:
     assert "ours are 1.5" in differences(version="8.2.1", workspace=3 * MIB // 2)
 
 
+@settings(max_examples=50)
 @given(st.text(min_size=1), st.sampled_from(PRECISIONS), st.sampled_from(VERSIONS))
 def test_the_command_survives_a_shell(name: str, precision: str, version: str) -> None:
     """The printed command splits into the same arguments, whatever the file and inputs are called."""

@@ -74,11 +74,11 @@ def test_other_imports_do_not_change_the_batches(tmp_path: Path, monkeypatch: py
         into.append(drawn)
         return ""
 
-    search(SPACE, 600, lambda drawn: trial(drawn, batches[0]))
+    search(SPACE, 150, lambda drawn: trial(drawn, batches[0]))
     (tmp_path / "numbers_of_mine.py").write_text(f"SEEDS = {list(range(30000, 30400))}\n", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.import_module("numbers_of_mine")
-    search(SPACE, 600, lambda drawn: trial(drawn, batches[1]))
+    search(SPACE, 150, lambda drawn: trial(drawn, batches[1]))
     assert batches[0] == batches[1]
 
 

@@ -30,7 +30,7 @@ def timed_series(n: int = 1000, level: float = 0.002, **method: object) -> Serie
     return Series(np.arange(n) * np.float64(level), np.full(n, level), 1, {**METHOD, **method})
 
 
-def quick(request: Request, runs: int | None) -> Request:
+def quick(request: Request, runs: int) -> Request:
     """Return the request with short runs, timed long enough for a frame rate."""
     path = request.config.path
     text = path.read_text().replace('duration = "0.5 s"', 'duration = "1.1 s"')
@@ -107,7 +107,7 @@ def test_runs_are_fresh_processes_measured_once(make_request: MakesRequests, mon
 
 def test_without_runs_only_the_series_is_timed(make_request: MakesRequests) -> None:
     """Without ``--hil-runs`` a measurement has no run values and no run files."""
-    request = quick(make_request(), runs=None)
+    request = make_request()
     with closing(Session.open(request)) as session:
         result = session.judge(row(request, "latency.p99")).result
     assert result.measurement is not None

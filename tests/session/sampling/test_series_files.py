@@ -96,13 +96,13 @@ def measure(folder: Path, log: Path) -> None:
     assert same(Samples(folder, "run").once(NAME, timed), series())
 
 
-def test_only_one_of_several_processes_measures(tmp_path: Path) -> None:
-    """Processes that come while a series is measured wait for it and read it."""
+def test_only_one_of_two_processes_measures(tmp_path: Path) -> None:
+    """A process that comes while a series is measured waits for it and reads it."""
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=measure, args=(tmp_path / "samples", tmp_path / "log")) for _ in range(4)]
+    processes = [context.Process(target=measure, args=(tmp_path / "samples", tmp_path / "log")) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(60)
-    assert [process.exitcode for process in processes] == [0] * 4
+    assert [process.exitcode for process in processes] == [0] * 2
     assert len((tmp_path / "log").read_text().splitlines()) == 1
