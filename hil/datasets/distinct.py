@@ -56,7 +56,9 @@ class Distinct:
         rows = len(next(iter(inputs.values())))
         flat = {name: array.reshape(rows, -1).astype(np.float64) for name, array in inputs.items() if is_signal(array)}
         rest = {name: array for name, array in inputs.items() if name not in flat}
-        vectors = {name: self._sketches.setdefault(name, Sketch(one.shape[1])).of(one) for name, one in flat.items()}
+        for name in flat.keys() - self._sketches.keys():  # once: of a large image it takes as long as the samples
+            self._sketches[name] = Sketch(flat[name].shape[1])
+        vectors = {name: self._sketches[name].of(one) for name, one in flat.items()}
         reaches = {name: self._reach(one) for name, one in flat.items()}
         close = self._close(vectors, reaches)
         new: list[int] = []
@@ -106,8 +108,10 @@ class Distinct:
         """Store a sample, replacing the oldest if there is no free place, and return its place."""
         place = self.count % MOST
         for name, vector in own.items():
-            self._stored.setdefault(name, np.zeros((MOST, vector.size)))[place] = vector
-            self._squares.setdefault(name, np.zeros(MOST))[place] = np.square(vector).sum()
+            if name not in self._stored:
+                self._stored[name], self._squares[name] = np.zeros((MOST, vector.size)), np.zeros(MOST)
+            self._stored[name][place] = vector
+            self._squares[name][place] = np.square(vector).sum()
         self._kinds[place] = kind
         self.count += 1
         return place

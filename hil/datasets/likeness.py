@@ -87,8 +87,10 @@ def _sketched(data: Dataset, count: int | None, size: int) -> Iterator[tuple[Arr
             return
         flat = {name: array.reshape(rows, -1).astype(np.float64) for name, array in wanted.items()}
         centred = [np.square(one - one.mean(axis=1, keepdims=True)).sum(axis=1) for one in flat.values()]
+        for name in flat.keys() - sketches.keys():
+            sketches[name] = Sketch(flat[name].shape[1])
         yield (
-            np.concatenate([sketches.setdefault(n, Sketch(a.shape[1])).of(a) for n, a in flat.items()], axis=1),
+            np.concatenate([sketches[name].of(array) for name, array in flat.items()], axis=1),
             np.sqrt(np.sum(centred, axis=0)),
         )
 
