@@ -28,6 +28,7 @@ def test_an_outcome_has_everything_its_digests_refer_to(make_request: MakesReque
     """The outcome includes the method, environment, engine and model of its result."""
     request = make_request()
     with closing(Session.open(request)) as session:
+        assert (session.requested, session.used, session.is_fallback) == ("cpu", "cpu", False)
         outcome = session.judge(row(request, "parity.outputs"))
     result = outcome.result
     assert (result.verdict, result.evidence) == (Verdict.PASSED, Evidence.HOST), result.reason

@@ -15,7 +15,7 @@ TRIALS = 1500
 
 @pytest.mark.parametrize(
     ("n", "sd", "effect", "noise"),
-    [(5, 0.01, 0.02, 0), (7, 0.01, 0.02, 0), (6, 0.02, 0.05, 0), (5, 0.005, 0.02, 0.005), (20, 0.01, 0.0, 0.0)],
+    [(5, 0.01, 0.02, 0), (8, 0.01, 0.02, 0), (6, 0.02, 0.05, 0), (5, 0.005, 0.02, 0.005), (20, 0.01, 0.0, 0.0)],
 )
 def test_power_is_the_rate_of_detected_changes(n: int, sd: float, effect: float, noise: float) -> None:
     """The computed power is within three percentage points of the rate at which ``judge_change`` reports the change."""

@@ -76,6 +76,7 @@ def test_an_engine_that_ran_on_the_board_is_a_device(make_request: MakesRequests
     engine_on(H200)
     with closing(on_board(request)) as session:
         signature = session.judge(row(request, "contract.signature"))
+        size = session.judge(row(request, "memory.engine_size"))
         data = session.judge(row(request, "parity.data")).result
         fp16 = row(request, "contract.signature").model_copy(update={"precision": "fp16"})
         unbuilt = session.judge(fp16).result
@@ -91,7 +92,7 @@ def test_an_engine_that_ran_on_the_board_is_a_device(make_request: MakesRequests
         }
     assert (signature.result.evidence, signature.result.executed_on) == (Evidence.DEVICE, ExecutedOn(**H200))
     assert signature.engines[0]["executed_on"] == H200
-    (environment,) = signature.environments.values()
+    (environment,) = size.environments.values()
     assert environment["accelerator"] == {"gpu": "NVIDIA H200", "sm": "9.0", "cuda": "12.8"}
     assert environment["driven_by"] == {"cuda": "ctypes", "io": "named"}
     assert data.executed_on is not None
