@@ -17,10 +17,18 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROGRAMS = ("debootstrap", "dpkg-deb", "qemu-aarch64-static", "unshare", "chroot", "mount")
+PROGRAMS = ("apt-get", "dpkg-deb", "qemu-aarch64-static", "unshare", "chroot", "mount")
 # Importing 1.32 crashes qemu-user 7.2 with a segmentation fault, whatever processor it emulates; 1.23 does not.
 WHEELS = ("numpy", "onnxruntime==1.23.2")
 PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_27_aarch64", "manylinux_2_28_aarch64")
+PACKAGES = ("python3", "coreutils", "libstdc++6")
+APT = (
+    "Dir::State={0} Dir::State::lists={0}/lists Dir::State::status={0}/status Dir::Cache={0} "
+    "Dir::Etc::SourceList={0}/sources.list Dir::Etc::SourceParts=/dev/null APT::Sandbox::User=root "
+    "APT::Architecture=arm64 APT::Architectures=arm64 APT::Install-Recommends=false Acquire::Languages=none "
+    "pkgCacheGen::Essential=none"
+)
+"""Options of an apt for arm64 whose files are all in one folder, and which does not add essential packages."""
 HANDLER = Path("/usr/lib/binfmt.d/qemu-aarch64.conf")
 """The kernel's handler for arm64 programs; its flag F opens qemu now, so that it works in any root file system."""
 REGISTRY = Path("/proc/sys/fs/binfmt_misc")
@@ -82,11 +90,16 @@ def _run_or_skip(*words: str | Path) -> None:
 def _unpack(scratch: Path, root: Path) -> None:
     address, release = mirror()
     shutil.rmtree(scratch, ignore_errors=True)
-    options = ("--arch=arm64", "--variant=minbase", "--include=python3", "--download-only")
-    _run_or_skip(path_of("debootstrap"), *options, release, scratch, address)
+    for name in ("lists/partial", "archives/partial"):
+        (scratch / name).mkdir(parents=True)
+    (scratch / "status").touch()
+    (scratch / "sources.list").write_text(f"deb {address} {release} main\n", encoding="ascii")
+    apt = [path_of("apt-get"), "-qq", *(word for option in APT.format(scratch).split() for word in ("-o", option))]
+    _run_or_skip(*apt, "update")
+    _run_or_skip(*apt, "install", "--yes", "--download-only", *PACKAGES)
     for name in ("proc", "sys", "dev", "mnt", "tmp", SITE):
         (root / name).mkdir(parents=True)
-    for package in sorted(scratch.glob("var/cache/apt/archives/*.deb")):
+    for package in sorted(scratch.glob("archives/*.deb")):
         _run_or_skip(path_of("dpkg-deb"), "-x", package, root)
     shutil.rmtree(scratch)
 

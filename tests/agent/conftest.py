@@ -65,10 +65,10 @@ def model(tmp_path: Path) -> Path:
     return models.tiny(tmp_path / "tiny.onnx", note=str(tmp_path))
 
 
-def load(agent: AgentClient, model: Path) -> EngineWorker:
+def load(agent: AgentClient, model: Path, deadline: float = 60) -> EngineWorker:
     """Load a model as an engine built elsewhere, in the process that imported the runtime: one process starts."""
     key = agent.adopt(agent.put_blob(model), "fp32", "onnxruntime", {}).key
-    return agent.load(key, {"threads": 1}, 60, fresh=False)
+    return agent.load(key, {"threads": 1}, deadline, fresh=False)
 
 
 @pytest.fixture

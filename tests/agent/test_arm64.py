@@ -14,6 +14,7 @@ import pytest
 from hil.targets.bundle import agent_archive
 from hil.targets.start_agent import start
 from tests.agent import arm64
+from tests.agent.conftest import load
 from tests.agent.test_interpreters import CACHE
 
 if TYPE_CHECKING:
@@ -41,16 +42,6 @@ def root(request: pytest.FixtureRequest) -> Iterator[Path]:
         yield userland
 
 
-@pytest.fixture
-def arm64_agent(root: Path, tmp_path: Path) -> Iterator[AgentClient]:
-    """An arm64 agent that holds its target."""
-    archive, digest = agent_archive(tmp_path)
-    words = ("/usr/bin/python3", f"/mnt/{archive.name}", "--store", "/mnt/store")
-    with start(arm64.command_in(root, tmp_path, *words), "arm64", digest) as agent:
-        agent.hold("token", "tester")
-        yield agent
-
-
 def test_every_module_is_imported(root: Path, tmp_path: Path, repository: Path) -> None:
     """Every module of the agent can be imported on arm64 with Debian's packages."""
     archive, _ = agent_archive(tmp_path)
@@ -61,21 +52,25 @@ def test_every_module_is_imported(root: Path, tmp_path: Path, repository: Path) 
     assert done.stdout.split() == ["aarch64", str(len(modules) - 1)], done.stderr  # hil_agent itself is not walked
 
 
-def test_the_probe_reports_arm64(arm64_agent: AgentClient) -> None:
-    """The probe reports the emulated machine and the versions of its own wheels."""
-    facts = arm64_agent.probe()
-    assert facts["machine"] == "aarch64"
-    assert facts["runtimes"]["onnxruntime"] == arm64.WHEELS[1].split("==")[1]
+def test_an_agent_on_arm64(root: Path, tmp_path: Path, repository: Path) -> None:
+    """The probe reports arm64 and its own wheels; arrays arrive bit for bit, and outputs equal this machine's."""
+    archive, digest = agent_archive(tmp_path)
+    words = ("/usr/bin/python3", f"/mnt/{archive.name}", "--store", "/mnt/store")
+    with start(arm64.command_in(root, tmp_path, *words), "arm64", digest) as agent:
+        agent.hold("token", "tester")
+        facts = agent.probe()
+        assert facts["machine"] == "aarch64"
+        assert facts["runtimes"]["onnxruntime"] == arm64.WHEELS[1].split("==")[1]
+        check_outputs(agent, repository / DIGITS)
 
 
-def test_outputs_equal_this_machines(arm64_agent: AgentClient, repository: Path) -> None:
-    """Arrays arrive bit for bit, and a model that is built and run on arm64 gives this machine's outputs."""
-    model, images = repository / DIGITS / "model.onnx", np.load(repository / DIGITS / "validation.npz")
+def check_outputs(agent: AgentClient, example: Path) -> None:
+    """Check that arrays arrive bit for bit, and that the example's model gives the same outputs as on this machine."""
+    model, images = example / "model.onnx", np.load(example / "validation.npz")
     local = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     name = local.get_inputs()[0].name
-    feeds = [{name: images[name][at : at + 1]} for at in range(32)]
-    built = arm64_agent.build(arm64_agent.put_blob(model), "fp32", "onnxruntime", {}, 300)
-    with arm64_agent.load(built.key, {"threads": 1}, 300) as worker:
+    feeds = [{name: images[name][at : at + 1]} for at in range(16)]
+    with load(agent, model, 300) as worker:
         for key, value in (("ints", np.arange(7, dtype=np.int8)), ("image", feeds[0][name])):
             [(back, echoed)] = worker.echo({key: value})
             assert back == key

@@ -53,35 +53,37 @@ def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_reserved_memory_is_resident(agent: AgentClient) -> None:
+def test_reserved_memory_is_resident(shared_agent: AgentClient) -> None:
     """A separate process writes every page of the reserve, and ends with the load."""
-    (load,) = agent.call("load_begin", {"reserve": 200 * MIB})[0]["loads"]
+    (load,) = shared_agent.call("load_begin", {"reserve": 200 * MIB})[0]["loads"]
     assert resident(load["pid"]) > 200 * MIB
-    assert agent.call("load_end")[0]["ended"] == []
+    assert shared_agent.call("load_end")[0]["ended"] == []
     assert not Path(f"/proc/{load['pid']}").exists()
 
 
-def test_a_reserve_that_does_not_fit_is_refused(agent: AgentClient) -> None:
+def test_a_reserve_that_does_not_fit_is_refused(shared_agent: AgentClient) -> None:
     """A reserve above the available memory is refused before a page is written; the kernel would kill a process."""
     with pytest.raises(LabError, match=r"cannot be reserved: \d+ MiB are available: on target 'bench': lower"):
-        agent.call("load_begin", {"reserve": 1 << 50})
+        shared_agent.call("load_begin", {"reserve": 1 << 50})
 
 
-def test_a_co_runner_ends_with_all_that_it_started(agent: AgentClient) -> None:
+def test_a_co_runner_ends_with_all_that_it_started(shared_agent: AgentClient) -> None:
     """Its children end, also in a session of their own, and a process that ignores SIGTERM."""
-    agent.call("load_begin", {"co_runner": ["sh", "-c", SHELL.format(n=7401)]})
+    shared_agent.call("load_begin", {"co_runner": ["sh", "-c", SHELL.format(n=7401)]})
     limit = time.monotonic() + 10
     while len(running("7401")) < 3 and time.monotonic() < limit:
         time.sleep(0.02)
     assert len(running("7401")) == 3
-    assert agent.call("load_end")[0]["ended"] == []
+    assert shared_agent.call("load_end")[0]["ended"] == []
     assert not running("7401")
 
 
-def test_no_shell_interprets_the_command(agent: AgentClient, tmp_path: Path) -> None:
+def test_no_shell_interprets_the_command(shared_agent: AgentClient, tmp_path: Path) -> None:
     """The arguments of a co-runner are passed unchanged."""
-    agent.call("load_begin", {"co_runner": ["tail", "-f", f"/dev/null; touch {tmp_path}/x", "$(id)", "/dev/null"]})
-    agent.call("load_end")
+    shared_agent.call(
+        "load_begin", {"co_runner": ["tail", "-f", f"/dev/null; touch {tmp_path}/x", "$(id)", "/dev/null"]}
+    )
+    shared_agent.call("load_end")
     assert not list(tmp_path.glob("x"))
 
 
@@ -96,13 +98,13 @@ def test_loads_end_with_the_agent(agent: AgentClient, number: signal.Signals) ->
     assert have_ended(str(50 * MIB))
 
 
-def test_killed_keepers_end_the_command(agent: AgentClient) -> None:
+def test_killed_keepers_end_the_command(shared_agent: AgentClient) -> None:
     """If the kernel kills the load's own processes for lack of memory, the command is killed too."""
-    agent.call("load_begin", {"co_runner": ["sleep", "7403"]})
+    shared_agent.call("load_begin", {"co_runner": ["sleep", "7403"]})
     for pid in running("--load"):
         os.kill(pid, signal.SIGKILL)
     assert have_ended("7403")
-    (message,) = agent.call("load_end")[0]["ended"]
+    (message,) = shared_agent.call("load_end")[0]["ended"]
     assert message == "co_runner did not run all the time: it was killed"
 
 
@@ -118,20 +120,20 @@ def start_co_runner(word: str, agent: AgentClient) -> list[int]:
 
 
 @pytest.mark.parametrize("killed", [0, 1])
-def test_either_keeper_ends_the_load_if_the_other_is_killed(agent: AgentClient, killed: int) -> None:
+def test_either_keeper_ends_the_load_if_the_other_is_killed(shared_agent: AgentClient, killed: int) -> None:
     """The other keeper ends all processes of the load at once, including those in a session of their own."""
-    keepers = start_co_runner("7404", agent)
+    keepers = start_co_runner("7404", shared_agent)
     os.kill(keepers[killed], signal.SIGKILL)
     assert have_ended("7404")
-    assert agent.call("load_end")[0]["ended"] == ["co_runner did not run all the time: it was killed"]
+    assert shared_agent.call("load_end")[0]["ended"] == ["co_runner did not run all the time: it was killed"]
 
 
-def test_the_agent_ends_the_load_if_both_keepers_are_killed(agent: AgentClient) -> None:
+def test_the_agent_ends_the_load_if_both_keepers_are_killed(shared_agent: AgentClient) -> None:
     """The processes are identified by a mark in their environment; others keep running."""
     with subprocess.Popen(["/bin/sleep", "7406"]) as own:
-        for pid in start_co_runner("7405", agent):
+        for pid in start_co_runner("7405", shared_agent):
             os.kill(pid, signal.SIGKILL)
-        agent.call("load_end")
+        shared_agent.call("load_end")
         assert not running("7405")
         assert own.poll() is None
         own.kill()
@@ -149,21 +151,21 @@ def test_the_next_session_ends_a_load_without_agent_and_keepers(agent: AgentClie
         assert not running("7407")
 
 
-def test_an_early_end_is_reported(agent: AgentClient) -> None:
+def test_an_early_end_is_reported(shared_agent: AgentClient) -> None:
     """A co-runner that ends early is reported by the state and at the end of the load, whatever its exit code."""
-    agent.call("load_begin", {"co_runner": ["sh", "-c", "sleep 0.6; exit 0"]})
+    shared_agent.call("load_begin", {"co_runner": ["sh", "-c", "sleep 0.6; exit 0"]})
     time.sleep(0.6)
-    messages = agent.call("state", {"quick": True})[0]["load_ended"]
+    messages = shared_agent.call("state", {"quick": True})[0]["load_ended"]
     assert len(messages) == 1
     assert "co_runner did not run all the time: it ended with exit code 0 after" in messages[0]
-    assert agent.call("load_end")[0]["ended"] == messages
+    assert shared_agent.call("load_end")[0]["ended"] == messages
 
 
 @pytest.mark.parametrize(("command", "why"), [(["/no/such"], "No such file"), (["/"], "Permission denied")])
-def test_a_command_that_cannot_start_is_an_error(agent: AgentClient, command: list[str], why: str) -> None:
+def test_a_command_that_cannot_start_is_an_error(shared_agent: AgentClient, command: list[str], why: str) -> None:
     """The error has the reason, and no process remains."""
     with pytest.raises(LabError, match=f"co_runner did not start: it cannot be started: {why}"):
-        agent.call("load_begin", {"co_runner": command})
+        shared_agent.call("load_begin", {"co_runner": command})
     assert not running("--load")
 
 

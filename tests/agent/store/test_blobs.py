@@ -45,62 +45,67 @@ def begin(agent: AgentClient, data: bytes, name: str = "") -> dict[str, Any]:
     return state
 
 
+def folder_of(agent: AgentClient) -> Path:
+    """Return the folder of the agent's store."""
+    return Path(agent.hello["store"])
+
+
 def files(root: Path) -> list[str]:
     """Return all files below ``root``, relative to it."""
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
 
-def test_a_blob_is_read_back(agent: AgentClient, tmp_path: Path) -> None:
+def test_a_blob_is_read_back(shared_agent: AgentClient, tmp_path: Path) -> None:
     """An uploaded file is read back byte for byte, over several pieces; an empty file too."""
     for size in (0, 1, (9 << 20) + 7):
         source, back = tmp_path / "source", tmp_path / "back"
         source.write_bytes(os.urandom(size))
-        agent.get_blob(agent.put_blob(source), back)
+        shared_agent.get_blob(shared_agent.put_blob(source), back)
         assert back.read_bytes() == source.read_bytes()
 
 
-def test_an_upload_resumes(store: Path, agent: AgentClient, tmp_path: Path) -> None:
+def test_an_upload_resumes(shared_agent: AgentClient, tmp_path: Path) -> None:
     """An upload continues where another agent's was interrupted."""
     data = os.urandom(3 << 20)
-    (store / "partial" / sha(data)).write_bytes(data[: 1 << 20])
-    state = begin(agent, data)
+    (folder_of(shared_agent) / "partial" / sha(data)).write_bytes(data[: 1 << 20])
+    state = begin(shared_agent, data)
     assert (state["have"], state["offset"], state["prefix"]) == (False, 1 << 20, sha(data[: 1 << 20]))
     (tmp_path / "x").write_bytes(data)
-    assert agent.put_blob(tmp_path / "x") == sha(data)
-    assert (store / "blobs" / sha(data)).read_bytes() == data
-    assert begin(agent, data)["have"]
+    assert shared_agent.put_blob(tmp_path / "x") == sha(data)
+    assert (folder_of(shared_agent) / "blobs" / sha(data)).read_bytes() == data
+    assert begin(shared_agent, data)["have"]
 
 
-def test_an_upload_resumes_only_from_its_own_bytes(store: Path, agent: AgentClient, tmp_path: Path) -> None:
+def test_an_upload_resumes_only_from_its_own_bytes(shared_agent: AgentClient, tmp_path: Path) -> None:
     """A partial file with other bytes is detected by its digest, and the upload starts over by itself, once."""
     data = os.urandom(1 << 20)
-    (store / "partial" / sha(data)).write_bytes(b"not the beginning")
+    (folder_of(shared_agent) / "partial" / sha(data)).write_bytes(b"not the beginning")
     (tmp_path / "x").write_bytes(data)
-    assert agent.put_blob(tmp_path / "x") == sha(data)
-    assert (store / "blobs" / sha(data)).read_bytes() == data
-    assert not list((store / "partial").iterdir())
+    assert shared_agent.put_blob(tmp_path / "x") == sha(data)
+    assert (folder_of(shared_agent) / "blobs" / sha(data)).read_bytes() == data
+    assert not (folder_of(shared_agent) / "partial" / sha(data)).exists()
 
 
-def test_a_damaged_upload_is_deleted(store: Path, agent: AgentClient) -> None:
+def test_a_damaged_upload_is_deleted(shared_agent: AgentClient) -> None:
     """Bytes that do not have the announced digest never become a blob."""
     digest = sha(b"other bytes")
-    agent.call("blob_begin", {"name": digest, "digest": digest, "size": 5})
-    agent.ask_raw({"op": "blob_append", "name": digest, "offset": 0}, [b"bytes"])
+    shared_agent.call("blob_begin", {"name": digest, "digest": digest, "size": 5})
+    shared_agent.ask_raw({"op": "blob_append", "name": digest, "offset": 0}, [b"bytes"])
     with pytest.raises(LabError, match="arrived damaged and was deleted"):
-        agent.call("blob_commit", {"name": digest, "digest": digest})
-    assert not list((store / "partial").iterdir())
-    assert not list((store / "blobs").iterdir())
+        shared_agent.call("blob_commit", {"name": digest, "digest": digest})
+    assert not (folder_of(shared_agent) / "partial" / digest).exists()
+    assert not (folder_of(shared_agent) / "blobs" / digest).exists()
 
 
 @pytest.mark.parametrize("digest", ["../../etc/passwd", "", "A" * 64, "0" * 63, None, 7])
-def test_names_that_are_no_digest_are_refused(agent: AgentClient, digest: object) -> None:
+def test_names_that_are_no_digest_are_refused(shared_agent: AgentClient, digest: object) -> None:
     """Only 64 hexadecimal digits are accepted as a file name."""
     with pytest.raises(LabError, match="not a SHA-256 digest"):
-        agent.call("blob_begin", {"name": "0" * 64, "digest": digest or "", "size": 1})
+        shared_agent.call("blob_begin", {"name": "0" * 64, "digest": digest or "", "size": 1})
     with pytest.raises(LabError, match="not a SHA-256 digest"):
-        agent.call("blob_begin", {"name": digest, "digest": None, "size": 1})
+        shared_agent.call("blob_begin", {"name": digest, "digest": None, "size": 1})
     with pytest.raises(LabError, match="not a SHA-256 digest"):
-        agent.call("blob_read", {"digest": digest, "offset": 0, "length": 10})
+        shared_agent.call("blob_read", {"digest": digest, "offset": 0, "length": 10})
 
 
 def test_the_least_recently_used_blob_is_evicted_first(tmp_path: Path) -> None:
@@ -227,52 +232,52 @@ def _kill_at(pid: int, path: Path, size: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def test_files_with_equal_outlines_are_distinguished(agent: AgentClient, tmp_path: Path) -> None:
+def test_files_with_equal_outlines_are_distinguished(shared_agent: AgentClient, tmp_path: Path) -> None:
     """A file with the same size, beginning and end, but one other byte in the middle, is sent."""
     data = bytearray(os.urandom(40 << 20))
     path, digests = tmp_path / "x", []
     for _ in range(2):
         path.write_bytes(data)
-        before = agent.uploaded
-        digests.append(agent.put_blob(path))
+        before = shared_agent.uploaded
+        digests.append(shared_agent.put_blob(path))
         assert digests[-1] == sha(bytes(data))
-        assert agent.uploaded - before == len(data)
-        assert agent.put_blob(path) == digests[-1]
-        assert agent.uploaded - before == len(data)
+        assert shared_agent.uploaded - before == len(data)
+        assert shared_agent.put_blob(path) == digests[-1]
+        assert shared_agent.uploaded - before == len(data)
         data[20 << 20] ^= 1
     assert digests[0] != digests[1]
 
 
-def test_a_partial_file_of_another_version(store: Path, agent: AgentClient, tmp_path: Path) -> None:
+def test_a_partial_file_of_another_version(shared_agent: AgentClient, tmp_path: Path) -> None:
     """An earlier partial upload is resumed only if its bytes are a prefix of the file."""
     data = os.urandom(40 << 20)
     path = tmp_path / "x"
     path.write_bytes(data)
-    partial = store / "partial" / outline_of(str(path))
+    partial = folder_of(shared_agent) / "partial" / outline_of(str(path))
     for partial_content, sent in (
         (data[: 8 << 20], 32 << 20),
         (os.urandom(8 << 20), 40 << 20),
         (data + b"more", 40 << 20),
     ):
         partial.write_bytes(partial_content)
-        before = agent.uploaded
-        assert agent.put_blob(path) == sha(data)
-        assert agent.uploaded - before == sent
-        assert (store / "blobs" / sha(data)).read_bytes() == data
-        (store / "blobs" / sha(data)).unlink()
+        before = shared_agent.uploaded
+        assert shared_agent.put_blob(path) == sha(data)
+        assert shared_agent.uploaded - before == sent
+        assert (folder_of(shared_agent) / "blobs" / sha(data)).read_bytes() == data
+        (folder_of(shared_agent) / "blobs" / sha(data)).unlink()
 
 
-def test_a_file_that_changes_is_hashed_again(agent: AgentClient, tmp_path: Path) -> None:
+def test_a_file_that_changes_is_hashed_again(shared_agent: AgentClient, tmp_path: Path) -> None:
     """The remembered digest of a file is always that of its current bytes."""
     path = tmp_path / "x"
     for content in (b"one", b"two", b"333", b"one"):
         path.write_bytes(content)
-        assert agent.put_blob(path) == sha(content)
+        assert shared_agent.put_blob(path) == sha(content)
     old = time.time() - 100
     for content in (b"one", b"two"):
         path.write_bytes(content)
         os.utime(path, (old, old))
-        assert agent.put_blob(path) == sha(content)
+        assert shared_agent.put_blob(path) == sha(content)
 
 
 @pytest.fixture

@@ -261,5 +261,19 @@ class OnnxRuntime(unittest.TestCase):
         self.assertIsNotNone(driver.reason_against("fp16"))
 
 
+class WithoutTensorRt(unittest.TestCase):
+    """TensorRT and CUDA where neither is installed."""
+
+    def test_modules_import_and_the_runtime_has_a_reason(self):
+        """Every module of both imports without them; the runtime then has no version, and a reason."""
+        for package in ("tensorrt", "cuda"):
+            parent = importlib.import_module("hil_agent.runtimes." + package)
+            for module in pkgutil.iter_modules(parent.__path__):
+                importlib.import_module(parent.__name__ + "." + module.name)
+        driver = runtime("tensorrt")
+        self.assertIsNone(driver.version())
+        self.assertIn("tensorrt", driver.reason_why())
+
+
 if __name__ == "__main__":
     unittest.main()
