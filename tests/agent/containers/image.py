@@ -16,7 +16,8 @@ import onnxruntime
 PYTHON = "/opt/python/bin/python3"
 FULL, WITHOUT_RUNTIME, SLOW = "/opt/numpy:/opt/onnxruntime", "/opt/numpy", "/opt/slow"
 """``PYTHONPATH`` that finds both, finds numpy alone, or delays the start of the interpreter by a minute."""
-NOT_NEEDED = ("test", "idlelib", "tkinter", "ensurepip", "lib2to3", "site-packages", "config-*")
+NOT_NEEDED = ("test", "idlelib", "tkinter", "ensurepip", "lib2to3", "site-packages", "config-*", "*.opt-?.pyc")
+NOT_NEEDED += ("distutils", "pydoc_data", "turtledemo", "_tkinter*", "_test*", "_codecs_*")
 LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
 # Where cgroups are of version 1 or cannot be written to, podman can only run without limits.
 ARGS = ("--cgroups=disabled", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096")
@@ -65,7 +66,9 @@ def make(engine: Podman, folder: Path) -> None:
         package = Path(module.__path__[0])
         for source in (package, package.with_name(f"{package.name}.libs")):
             if source.is_dir():
-                ignore = shutil.ignore_patterns("tests", "transformers", "quantization", "tools")
+                ignore = shutil.ignore_patterns(
+                    "tests", "transformers", "quantization", "tools", "f2py", "include", "*.pyi", "libonnxruntime.so*"
+                )
                 shutil.copytree(source, root / "opt" / package.name / source.name, ignore=ignore)
     (root / "opt/slow/sitecustomize.py").write_text("import time\ntime.sleep(60)\n", encoding="ascii")
     _libraries(root)

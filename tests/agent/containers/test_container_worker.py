@@ -365,5 +365,7 @@ def test_board_and_image_may_have_other_interpreters(
 def test_a_store_may_have_a_long_path(tmp_path: Path) -> None:
     """A store's path may be longer than the 107 bytes of a socket's address."""
     with start(describe(tmp_path / ("a" * 100) / ("b" * 100))) as agent:
-        worker = agent.call("spawn")[0]
-        assert agent.call("echo", {"worker": worker["worker"], "deadline": 60, "arrays": []})[0]
+        worker = agent.call("spawn")[0]["worker"]
+        [(name, value)] = agent.call("echo", {"worker": worker, "deadline": 60}, FEED.items())[1]
+    assert name == "x"
+    np.testing.assert_array_equal(value, FEED["x"])
