@@ -16,8 +16,10 @@ import onnxruntime
 PYTHON = "/opt/python/bin/python3"
 FULL, WITHOUT_RUNTIME, SLOW = "/opt/numpy:/opt/onnxruntime", "/opt/numpy", "/opt/slow"
 """``PYTHONPATH`` that finds both, finds numpy alone, or delays the start of the interpreter by a minute."""
-NOT_NEEDED = ("test", "idlelib", "tkinter", "ensurepip", "lib2to3", "site-packages", "config-*", "*.opt-?.pyc")
-NOT_NEEDED += ("distutils", "pydoc_data", "turtledemo", "_tkinter*", "_test*", "_codecs_*")
+NOT_NEEDED = (
+    *("test", "idlelib", "tkinter", "ensurepip", "lib2to3", "site-packages", "config-*", "*.opt-?.pyc"),
+    *("distutils", "pydoc_data", "turtledemo", "_tkinter*", "_test*", "_codecs_*"),
+)
 LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
 # Where cgroups are of version 1 or cannot be written to, podman can only run without limits.
 ARGS = ("--cgroups=disabled", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096")
