@@ -49,7 +49,7 @@ def agent(store: Path) -> Iterator[AgentClient]:
 
 @pytest.fixture(scope="module")
 def shared_agent(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentClient]:
-    """An agent that holds its target, for the tests of a module that leave it running."""
+    """An agent that holds its target, for the tests of a module that leave it running. Its workers are forks."""
     folder = tmp_path_factory.mktemp("shared")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("XDG_CACHE_HOME", str(cache))

@@ -39,17 +39,17 @@ def test_the_peak_includes_memory_that_was_freed() -> None:
     assert second.highest < peak.highest - 40 * MIB
 
 
-def test_use_is_plausible(shared_agent: AgentClient, shared_worker: EngineWorker, model: Path, feed: Feed) -> None:
+def test_use_is_plausible(agent: AgentClient, worker: EngineWorker, model: Path, feed: Feed) -> None:
     """RSS, peak and PSS of a fresh worker are consistent with each other and with /proc, and do not include another's.
 
     Without a GPU no NVIDIA library is loaded and no GPU memory is reported.
     """
-    key = shared_agent.adopt(shared_agent.put_blob(model), "fp32", "onnxruntime", {}).key
-    with shared_agent.load(key, {}, 60) as worker:
-        assert worker.pid != shared_worker.pid
-        worker.run(feed)
-        check_use(worker)
-        assert worker.memory().peak_rss < shared_worker.memory().peak_rss + 16 * MIB
+    key = agent.adopt(agent.put_blob(model), "fp32", "onnxruntime", {}).key
+    with agent.load(key, {}, 60) as fresh:
+        assert fresh.pid != worker.pid
+        fresh.run(feed)
+        check_use(fresh)
+        assert fresh.memory().peak_rss < worker.memory().peak_rss + 16 * MIB
 
 
 def check_use(worker: EngineWorker) -> None:
