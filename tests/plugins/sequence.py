@@ -1,4 +1,4 @@
-"""Several runs of ``python -m pytest`` in one process, each with a conftest of its own: they share what they import."""
+"""Several runs of ``python -m pytest`` in one process, which imports the libraries once; each has its own files."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 DRIVER = """
 import json, pathlib, runpy, sys
 sys.dont_write_bytecode = True
-given, codes, reports = json.load(sys.stdin), {}, {}
+request, codes, reports = json.load(sys.stdin), {}, {}
 report = pathlib.Path("report/report.json")
 green = report.read_bytes()
-for name, files in given["runs"].items():
+for name, files in request["runs"].items():
     report.write_bytes(green)
     for path, text in files.items():
         pathlib.Path(path).parent.mkdir(exist_ok=True)
         pathlib.Path(path).write_text(text)
-    sys.argv = ["pytest", *given["args"]]
+    sys.argv = ["pytest", *request["args"]]
     try:
         runpy.run_module("pytest", run_name="__main__", alter_sys=True)
         codes[name] = "no SystemExit"
@@ -41,9 +41,9 @@ sys.stderr.write("\\nRESULT " + json.dumps([codes, reports]) + "\\n")
 def run_each(
     project: Project, runs: dict[str, dict[str, str]], *args: str
 ) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """Exit code, and status with decision of the report, by the name of the run; and all that they wrote.
+    """Return by run its exit code, and its report's status and decision; and the output of all runs.
 
-    Each run has its own ``files`` (path: text) in the project and begins with the report that lies there now.
+    Each run has its own files (path: text) in the project and starts with the report that is there at the call.
     """
     done = subprocess.run(
         [sys.executable, "-c", DRIVER],
@@ -58,4 +58,4 @@ def run_each(
     out = done.stdout + done.stderr
     assert "RESULT " in done.stderr, out
     codes, reports = json.loads(done.stderr.rsplit("RESULT ", 1)[1])
-    return codes, {name: tuple(one) for name, one in reports.items()}, out
+    return codes, {name: tuple(report) for name, report in reports.items()}, out

@@ -1,4 +1,4 @@
-"""The accounts: whatever happens to tests, planned rows and results stay one to one."""
+"""The accounts: each planned row has exactly one result, whatever happens to its tests."""
 
 from __future__ import annotations
 
@@ -44,23 +44,23 @@ def _outcome(row: Row, verdict: Verdict, reason: str = "because") -> Outcome:
 
 @given(st.lists(st.tuples(st.sampled_from(ROWS), st.sampled_from(list(Verdict)), st.booleans())))
 def test_planned_rows_and_results_stay_one_to_one(entries: list[tuple[Row, Verdict, bool]]) -> None:
-    """Any sequence of results, reruns and strangers: each row ends with one result, none better than its worst."""
+    """After any sequence of results, reruns and foreign tests, a row has one result, no better than its worst."""
     accounts = Accounts(Plan("cpu", ROWS))
     for row, verdict, stranger in entries:
         accounts.enter("other.py::test" if stranger else f"suites/{row.test}", _outcome(row, verdict), own=False)
     results = accounts.close(NodeStates(), USE)
     assert [result.key for result in results] == [row.key for row in ROWS]
     for row, result in zip(ROWS, results, strict=True):
-        seen = [(verdict, stranger) for entered, verdict, stranger in entries if entered is row]
-        worst = min((WORST_FIRST.index(verdict) for verdict, _ in seen), default=WORST_FIRST.index(Verdict.NOT_RUN))
+        attempts = [(verdict, stranger) for entered, verdict, stranger in entries if entered is row]
+        worst = min((WORST_FIRST.index(verdict) for verdict, _ in attempts), default=WORST_FIRST.index(Verdict.NOT_RUN))
         assert WORST_FIRST.index(result.verdict) <= worst
-        if len({stranger for _, stranger in seen}) == 2:
+        if len({stranger for _, stranger in attempts}) == 2:
             assert result.verdict is Verdict.FAILED
         assert result.required
 
 
 def test_a_result_without_a_row_is_rejected() -> None:
-    """What was not planned is not judged, and it is told."""
+    """A result that was not planned is not judged but recorded as rejected."""
     accounts = Accounts(Plan("cpu", ROWS))
     stranger = Row(id="parity.magic", model="m", precision="fp32", required=False)
     accounts.enter("test_x.py::test_x", _outcome(stranger, Verdict.PASSED), own=False)
@@ -69,7 +69,7 @@ def test_a_result_without_a_row_is_rejected() -> None:
 
 
 def test_a_users_own_result_adds_a_required_row() -> None:
-    """It counts like the stock ones."""
+    """An own check's result adds a row, which is required."""
     accounts = Accounts(Plan("cpu", ()))
     own = Row(id="grasp.error", required=True)
     accounts.enter("test_x.py::test_x", _outcome(own, Verdict.FAILED), own=True)
@@ -77,8 +77,11 @@ def test_a_users_own_result_adds_a_required_row() -> None:
     assert (result.id, result.verdict, result.required) == ("grasp.error", Verdict.FAILED, True)
 
 
-def test_the_cause_of_a_missing_result_is_told() -> None:
-    """Crash before scope before deselection before silence before a stop; else it was never collected."""
+def test_a_missing_result_has_its_cause() -> None:
+    """The first that applies: crashed, out of scope, deselected, stopped by a problem, no result, stopped.
+
+    Otherwise the test was not collected.
+    """
     row = ROWS[0]
     node = f"suites/{row.test}"
     cases = [
@@ -95,12 +98,12 @@ def test_the_cause_of_a_missing_result_is_told() -> None:
 
 
 def test_a_listed_check_ends_with_one_result() -> None:
-    """Whatever became of its test: its own result, ``not_run`` with the cause, and never a second row for the test."""
+    """A listed own check without a result is ``not_run`` with the cause, and its test has no second row."""
     listed = Row(id="grasp.error", required=True, test="t.py::test_grasp")
-    owed = OwnTest("t.py::test_grasp")
+    own_test = OwnTest("t.py::test_grasp")
     for states, cause in (
-        (NodeStates(deselected={listed.test}, own={owed.nodeid: owed}), Cause.DESELECTED),
-        (NodeStates(selected={listed.test}, own={owed.nodeid: owed}), Cause.STOPPED),
+        (NodeStates(deselected={listed.test}, own={own_test.nodeid: own_test}), Cause.DESELECTED),
+        (NodeStates(selected={listed.test}, own={own_test.nodeid: own_test}), Cause.STOPPED),
         (NodeStates(), Cause.NOT_COLLECTED),
         (NodeStates(own={"t.py::test_new": OwnTest("t.py::test_new", why="no case")}), Cause.NOT_COLLECTED),
     ):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         ("read-only", BEFORE, 4, "it is read-only"),
     ],
 )
-def test_a_history_that_cannot_be_written_costs_no_report(
+def test_a_history_that_cannot_be_written_is_one_message(
     tmp_path: Path, what: str, when: str, code: int, message: str
 ) -> None:
     """A history that cannot be written gives one message: before measuring, or after it with a complete report."""

@@ -30,17 +30,17 @@ def repository(tmp_path: Path) -> Path:
 
 
 def test_what_is_committed_is_clean(repository: Path) -> None:
-    """Every file used is tracked and as it was committed; what the run did not use does not count."""
+    """If every used file is as it was committed, the tree is clean; unused files do not count."""
     (repository / "notes.txt").write_text("untracked and not used")
-    found = commit_of(repository, [repository / "hil.toml", repository / "glue.py"])
-    assert found == Commit(git(repository, "rev-parse", "HEAD"), dirty=False)
+    commit = commit_of(repository, [repository / "hil.toml", repository / "glue.py"])
+    assert commit == Commit(git(repository, "rev-parse", "HEAD"), dirty=False)
 
 
 @pytest.mark.parametrize(
     "how", ["modified", "staged", "untracked", "ignored", "assumed", "skipped", "linked", "renamed"]
 )
-def test_what_a_commit_does_not_hold_is_a_change(repository: Path, how: str) -> None:
-    """Whatever hides a change from git status: an ignored file, a flag of the index, a link out of the repository."""
+def test_a_used_file_that_differs_from_the_commit_is_a_change(repository: Path, how: str) -> None:
+    """A used file that differs from the commit is a change, even if git status hides it (ignored, flagged, linked)."""
     used = repository / "conftest.py"
     if how in {"modified", "assumed", "skipped"}:
         used = repository / "hil.toml"
@@ -62,13 +62,13 @@ def test_what_a_commit_does_not_hold_is_a_change(repository: Path, how: str) -> 
             git(repository, "add", ".")
         if how == "ignored":
             (repository / ".gitignore").write_text("conftest.py\n.gitignore\n")
-    found = commit_of(repository, [used])
-    assert found.dirty is True
-    assert [name.rpartition("/")[2] for name in found.changed] == ["outside.py" if how == "linked" else used.name]
+    commit = commit_of(repository, [used])
+    assert commit.dirty is True
+    assert [name.rpartition("/")[2] for name in commit.changed] == ["outside.py" if how == "linked" else used.name]
 
 
 def test_unknown_is_not_clean(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a repository, a commit or git, no commit is known and the tree is never clean."""
+    """Without a repository, a commit or git, the commit is unknown and the tree is not clean."""
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -87,13 +87,13 @@ def test_another_repository_does_not_answer(
     git(other, "init", "-q")
     git(other, "commit", "-qm", "other", "--allow-empty")
     monkeypatch.setenv("GIT_DIR", os.fspath(other / ".git"))
-    found = commit_of(repository)
+    commit = commit_of(repository)
     monkeypatch.delenv("GIT_DIR")
-    assert found.sha == git(repository, "rev-parse", "HEAD")
+    assert commit.sha == git(repository, "rev-parse", "HEAD")
 
 
-def test_later_findings_add_up() -> None:
-    """Dirty once is dirty; a commit made while the run was under way is no commit of the run."""
+def test_observations_of_a_commit_are_combined() -> None:
+    """A tree that was dirty once is dirty; if the commit changed during the run, it is unknown."""
     clean, dirty, unknown = Commit("a", dirty=False), Commit("a", dirty=True, changed=("x",)), Commit("a")
     assert clean.combined(dirty) == dirty.combined(clean) == dirty
     assert dirty.combined(unknown).dirty is True

@@ -1,4 +1,4 @@
-"""``_engines``: what the processes of a run told of one engine becomes one entry."""
+"""``_engines`` and ``_two_identities``: observations of a run's processes are merged, or contradict each other."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
     from hil.session.outcome import Outcome
 
 
-def test_the_process_that_loaded_an_engine_is_believed() -> None:
-    """In whatever order rows come: what only built, or only took the engine, does not hide what ran it."""
+def test_facts_of_the_process_that_loaded_an_engine_win() -> None:
+    """The facts of the process that ran the engine are kept, in whatever order the rows come."""
     built = sample.on_board().engines[0].model_dump()
     loaded: dict[str, Any] = {**built, "about": {**built["about"], "loaded": {"layers": 7}}}
     only_built: dict[str, Any] = {**built, "executed_on": None}
     for order in itertools.permutations([only_built, loaded, only_built]):
-        outcomes = [cast("Outcome", Told([each])) for each in order]
+        outcomes = [cast("Outcome", PartialOutcome([each])) for each in order]
         (engine,) = _engines(outcomes)
         assert engine.about["loaded"] == {"layers": 7}
         assert engine.executed_on is not None
 
 
 def test_workers_that_read_two_models_of_one_name() -> None:
-    """A part that changed between two workers' looks: the report would be of a model that nobody judged whole."""
+    """If two workers read different parts of a model, the run is a user error that names the model."""
     first, other = {"name": "toy", "identity": "1" * 64}, {"name": "arm", "identity": "2" * 64}
-    alike = [cast("Outcome", Told(models=[each])) for each in (first, other, first)]
+    alike = [cast("Outcome", PartialOutcome(models=[each])) for each in (first, other, first)]
     assert _two_identities(alike) is None
-    changed = [*alike, cast("Outcome", Told(models=[{**other, "identity": "3" * 64}]))]
+    changed = [*alike, cast("Outcome", PartialOutcome(models=[{**other, "identity": "3" * 64}]))]
     assert "model arm was changed while the run read it" in str(_two_identities(changed))
 
 
-class Told:
-    """Stands for the engines or the models of an outcome alone."""
+class PartialOutcome:
+    """The engines or models of an outcome, without its other fields."""
 
     def __init__(self, engines: Sequence[dict[str, Any]] = (), models: Sequence[dict[str, Any]] = ()) -> None:
         self.engines, self.models = engines, models
