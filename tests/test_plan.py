@@ -16,7 +16,7 @@ from tests.plugins.project import Project
 
 def _plan(root: Path, *edits: tuple[str, str], target: str = "cpu") -> Plan:
     project = Project.make(root)
-    project.rate()
+    project.limit_frame_rate()
     for old, new in edits:
         project.edit(old, new)
     return expand(load(root / "hil.toml"), target)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import ExitCode
-from tests.plugins.project import SUITES, Project, Ran
+from tests.plugins.project import SUITES, Project, RunResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,11 +43,11 @@ class BoardProject:
         text = self.local.toml.read_text(encoding="utf-8").split("[targets.board]")[0]
         self.local.toml.write_text(text + self.board.toml("board", **{"silence": "5 s", **keys}), encoding="utf-8")
 
-    def run(self, *args: str, fallback: str = "fail", timeout: float = 120) -> Ran:
+    def run(self, *args: str, fallback: str = "fail", timeout: float = 120) -> RunResult:
         """Run the suites on the board and wait for the end."""
         return self.local.run(*SUITES, "--target=board", f"--hil-fallback={fallback}", *args, timeout=timeout)
 
-    def brief(self) -> Ran:
+    def brief(self) -> RunResult:
         """Run only the rows of ``BRIEF``, with a timed window of 1 s."""
         text = self.local.toml.read_text(encoding="utf-8")
         text = re.sub(r"require = .*", 'require = ["contract.*", "parity.outputs", "latency.p99"]', text)
@@ -74,7 +74,7 @@ class BoardProject:
             start_new_session=True,
         )
 
-    def end(self, process: subprocess.Popen[str], timeout: float = 60) -> Ran:
+    def end(self, process: subprocess.Popen[str], timeout: float = 60) -> RunResult:
         """Wait for the process of ``start``; return its result."""
         try:
             out, _ = process.communicate(timeout=timeout)
@@ -82,7 +82,7 @@ class BoardProject:
             process.send_signal(signal.SIGKILL)
             out, _ = process.communicate()
             raise AssertionError(f"the run had not ended {timeout} s after the fault:\n{out}") from None
-        return Ran(process.returncode, out, self.local.report())
+        return RunResult(process.returncode, out, self.local.report())
 
     def worker(self) -> int:
         """Wait for a worker with 0.5 s of processor time; return its process id on the board."""
@@ -115,7 +115,7 @@ def cpu_seconds(outer: int) -> float:
         return 0.0
 
 
-def assert_ended_with(ran: Ran, code: int, *words: str) -> str:
+def assert_ended_with(ran: RunResult, code: int, *words: str) -> str:
     """Assert the exit code and exactly one message with these words, no traceback and no pass; return the message.
 
     The message is in the headline of the summary. All other output that names the target must repeat it.
@@ -137,7 +137,7 @@ def assert_ended_with(ran: Ran, code: int, *words: str) -> str:
     return message
 
 
-def assert_not_passed(ran: Ran) -> None:
+def assert_not_passed(ran: RunResult) -> None:
     """Assert that neither output nor report contains a passing decision."""
     assert "PASSED" not in ran.out.replace("passed", ""), ran.out
     if ran.report is not None:

@@ -99,6 +99,13 @@ def test_a_pass_needs_enough_samples_to_exclude_the_loss(n: int, lost: int, verd
     assert judgement.verdict is verdict, judgement.reason
 
 
+def test_a_reference_that_is_never_right_has_nothing_to_lose() -> None:
+    """If the reference scores nothing, a loss cannot be measured: inconclusive."""
+    judgement = parity.task(Scores("top1_drop", np.zeros(400), np.zeros(400)), "fp32", None)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "labels" in judgement.reason
+
+
 def test_a_gain_passes() -> None:
     """An engine that scores better than the reference passes."""
     judgement = parity.task(Scores("top1_drop", hits(500, 5), hits(500)), "fp32", None)

@@ -46,7 +46,7 @@ def test_another_users_config_above_is_refused(tmp_path: Path) -> None:
 def test_pytest_and_hil_refuse_it(tmp_path: Path) -> None:
     """``pytest`` and ``hil`` name the ignored file and the option to use it; with the option, it is used."""
     project = Project.make(tmp_path)
-    project.own_check()
+    project.add_own_check()
     (tmp_path / "below").mkdir()
     (tmp_path / "test_own.py").rename(tmp_path / "below" / "test_own.py")
     os.chown(project.toml, SOMEBODY, 0)

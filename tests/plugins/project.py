@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import sys
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from hil.report.write_report import finish
@@ -19,12 +22,15 @@ from tests.report import sample
 if TYPE_CHECKING:
     from pathlib import Path
 
+REPORT_COMMANDS = {"gate", "verify", "attest", "checks", "history", "compare", "accept"}
+"""Commands of ``hil`` that read reports and start no process."""
+
 SUITES = ("--pyargs", "hil.suites")
 UNUSED = ("cacheprovider", "hypothesispytest", "benchmark", "unraisableexception")
 QUIET = tuple(word for name in UNUSED for word in ("-p", f"no:{name}"))
-"""Plugins that a test about one of them asks for (``-p benchmark``): each would cost every run a second.
+"""Plugins that are off unless a test loads one (``-p benchmark``), because each adds up to a second to every run.
 
-pytest's watch on exceptions that nobody sees collects garbage five times at the end of every run.
+``unraisableexception`` collects garbage five times at the end of every run.
 """
 
 FEATURES, CLASSES, SAMPLES = 6, 4, 400
@@ -57,7 +63,7 @@ evidence = "host"
 
 
 def toy(path: Path, *, extra: str | None = None, op: str = "Gemm") -> None:
-    """A linear classifier ``x`` [batch, 6] -> ``scores`` [batch, 4]; ``extra`` adds an output that is ``x / 0 * 0``."""
+    """Write a linear classifier ``x`` [batch, 6] -> ``scores`` [batch, 4]; ``extra`` names a second output, all NaN."""
     rng = np.random.default_rng(7)
     weights = rng.normal(size=(FEATURES, CLASSES)).astype(np.float32)
     nodes = [helper.make_node(op, ["x", "w", "b"], ["scores"], name="scores")]
@@ -75,7 +81,7 @@ def toy(path: Path, *, extra: str | None = None, op: str = "Gemm") -> None:
 
 
 def samples(n: int = SAMPLES, seed: int = 1) -> dict[str, np.ndarray[Any, Any]]:
-    """``x`` and the labels that the linear classifier itself gives."""
+    """Return ``x`` and, as ``labels``, the classes that the linear classifier predicts for it."""
     weights = np.random.default_rng(7).normal(size=(FEATURES, CLASSES)).astype(np.float32)
     x = np.random.default_rng(seed).normal(size=(n, FEATURES)).astype(np.float32)
     return {"x": x, "labels": (x @ weights).argmax(axis=1).astype(np.int64)}
@@ -87,8 +93,8 @@ def save(path: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
 
 
 @dataclass
-class Ran:
-    """The result of a command."""
+class RunResult:
+    """The exit code of a command, its output and the report that it left."""
 
     code: int
     out: str
@@ -106,14 +112,14 @@ class Ran:
 
 @dataclass
 class Project:
-    """A folder with a model, data and ``hil.toml``; ``store`` keeps its engines out of the user's cache."""
+    """A folder with a model, data and ``hil.toml``; ``env`` keeps its engines out of the user's cache."""
 
     root: Path
     env: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def make(cls, root: Path) -> Project:
-        """The healthy project; tests break it."""
+        """Create a project that passes; tests break it."""
         toy(root / "toy.onnx")
         save(root / "validation.npz", samples())
         (root / "hil.toml").write_text(CONFIG)
@@ -139,42 +145,64 @@ class Project:
         (self.root / "hil.toml").write_text(text.replace(old, new))
 
     def require(self, *names: str) -> None:
-        """Have the policy require these checks alone, so that a run need not measure the others."""
+        """Make the policy require only these checks, so that a run need not measure the others."""
         self.edit('["contract.*", "parity.*", "latency.p99", "memory.peak"]', json.dumps(names))
 
-    def rate(self) -> None:
-        """Limits the frame rate as well; its slowest second wants two seconds to be timed, so no other test does."""
+    def limit_frame_rate(self) -> None:
+        """Add a limit on the frame rate. Its slowest second needs a window of two seconds."""
         self.edit('memory = "4 GiB"', 'fps = 1\nmemory = "4 GiB"')
         self.edit('duration = "0.5 s"', 'duration = "2.2 s"')
 
-    def keep(self) -> None:
-        """Has its runs kept, as they are by default; opening a history takes half a second, so no other test does."""
+    def keep_history(self) -> None:
+        """Store runs in a history, as is the default. Opening it takes half a second, so most tests have none."""
         self.edit('history = "none"\n', "")
 
     def command(self, *args: str, python: tuple[str, ...] = ()) -> list[str]:
-        """The command line that ``run`` runs, without the plugin of Hypothesis: it loads all of it to say nothing."""
+        """Return the command line that ``run`` executes, without the plugins of ``UNUSED``."""
         return [sys.executable, *python, "-m", "pytest", *QUIET, *args]
 
-    def run(self, *args: str, python: tuple[str, ...] = (), timeout: float = 120) -> Ran:
+    def run(self, *args: str, python: tuple[str, ...] = (), timeout: float = 120) -> RunResult:
         """Run pytest in the project."""
         done = warm_start.run(self.command(*args, python=python), cwd=self.root, env=self.env, timeout=timeout)
-        return Ran(done.returncode, done.stdout + done.stderr, self.report())
+        return RunResult(done.returncode, done.stdout + done.stderr, self.report())
 
-    def hil(self, *args: str) -> Ran:
-        """Run ``hil …`` in the project."""
+    def hil(self, *args: str) -> RunResult:
+        """Run ``hil …`` in the project; a command of ``REPORT_COMMANDS`` runs in this process, which is faster."""
+        if args[0] in REPORT_COMMANDS:
+            return self._hil_here(args)
         command = [sys.executable, "-c", "import sys; from hil.cli import main; sys.exit(main())", *args]
         done = warm_start.run(command, cwd=self.root, env=self.env, timeout=120)
-        return Ran(done.returncode, done.stdout + done.stderr, self.report())
+        return RunResult(done.returncode, done.stdout + done.stderr, self.report())
 
-    def own_check(self) -> None:
-        """A test of the user's own is all that the policy requires: it builds no engine, so that its run is short."""
+    def _hil_here(self, args: tuple[str, ...]) -> RunResult:
+        from hil.cli import main
+
+        with pytest.MonkeyPatch.context() as patch, io.StringIO() as out:
+            patch.chdir(self.root)
+            for name in os.environ.keys() - self.env.keys():
+                patch.delenv(name)
+            for name, value in self.env.items():
+                patch.setenv(name, value)
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+                code = main(args)
+            return RunResult(code, out.getvalue(), self.report())
+
+    def add_own_check(self, *required: str, value: float = 1.0) -> None:
+        """Add a check of the user's own with a limit of 2; the policy requires it and ``required``.
+
+        The check builds no engine, so that its run is short.
+        """
         (self.root / "test_own.py").write_text(
-            "def test_own(hil_check): hil_check.at_most('grasp.error', 1.0, '2 mm')\n"
+            f"def test_own(hil_check): hil_check.at_most('grasp.error', {value}, '2 mm')\n"
         )
-        self.edit('["contract.*", "parity.*", "latency.p99", "memory.peak"]', '["grasp.error"]')
+        self.require("grasp.error", *required)
 
-    def green(self) -> None:
-        """A passed report of an earlier run lies in ``report``."""
+    def add_plain_test(self) -> None:
+        """Add a test that passes and has no check: its run opens no session."""
+        (self.root / "test_plain.py").write_text("def test_plain(): pass\n")
+
+    def write_passed_report(self) -> None:
+        """Write the passed report of an earlier run to ``report``."""
         finish(self.root / "report", sample.passed())
 
     def report(self) -> dict[str, Any] | None:

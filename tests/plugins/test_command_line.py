@@ -1,4 +1,4 @@
-"""No option is silently weakened, and no mistake on the command line leaves a passed report."""
+"""No option is ignored without a message, and no mistake on the command line leaves a passed report."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 USER = int(ExitCode.USER_ERROR)
 WITH_VALUE = [spelling(name) for name in OPTIONS if name != WITHOUT_VALUE]
-TAKEN = "def pytest_addoption(parser): parser.addoption('--target', {})\n"
+DEFINES_TARGET = "def pytest_addoption(parser): parser.addoption('--target', {})\n"
 
 
 def test_the_options_are_those_of_pytest() -> None:
-    """The list of the options that activate the plugin equals the options that it adds to pytest."""
+    """The options that activate the plugin are those that it adds to pytest."""
     parser = pytest.Parser(_ispytest=True)
     plugin.pytest_addoption(parser, pytest.PytestPluginManager())
     added = [name for option in parser.getgroup("hil").options for name in option.names()]
@@ -44,7 +44,7 @@ def test_the_options_are_those_of_pytest() -> None:
     ],
 )
 def test_hil_is_named(tmp_path: Path, arguments: list[str], named: bool) -> None:
-    """By an option, a target or the stock suites; also in a file that ``@FILE`` names."""
+    """Options of hil, a target and the stock suites name it; other arguments do not, and ``@FILE`` is read."""
     assert parsed(arguments).names_hil is named
     (tmp_path / "args").write_text("\n".join(arguments))
     assert parsed([f"@{tmp_path / 'args'}"]).names_hil is named
@@ -52,7 +52,7 @@ def test_hil_is_named(tmp_path: Path, arguments: list[str], named: bool) -> None
 
 @pytest.mark.parametrize("option", ["--target", *WITH_VALUE])
 def test_a_value_that_pytest_takes_for_a_path(tmp_path: Path, option: str) -> None:
-    """Spelled with a space, a value that exists is misread, absolute or relative; with ``=``, or absent, it is not."""
+    """A value after a space that is an existing path is misread; one after ``=``, or that does not exist, is not."""
     (tmp_path / "here").mkdir()
     for value in ("here", str(tmp_path), "here::x"):
         assert misread(parsed(["-q", option, value]), tmp_path) == (option, value)
@@ -73,7 +73,7 @@ def test_a_value_that_pytest_takes_for_a_path(tmp_path: Path, option: str) -> No
     ],
 )
 def test_the_folder_that_a_broken_config_names(tmp_path: Path, config: str, folder: str) -> None:
-    """Where the report goes is known also where ``hil.toml`` has mistakes: an earlier report lies there."""
+    """The report's folder is known even if ``hil.toml`` has mistakes, because an earlier report is in it."""
     (tmp_path / "hil.toml").write_text(config)
     (tmp_path / "below").mkdir()
     for options in ({}, {"hil_config": "../hil.toml"}):
@@ -83,9 +83,9 @@ def test_the_folder_that_a_broken_config_names(tmp_path: Path, config: str, fold
 
 
 def test_no_green_report_outlives_a_run_that_did_not_begin(project: Project) -> None:
-    """A mistake in a conftest, the ini file or the command line: exit code 4, and yesterday's report is incomplete."""
-    project.own_check()
-    project.green()
+    """After a mistake in conftest, ini file or command line, exit code 4 and an incomplete report replace a pass."""
+    project.add_own_check()
+    project.write_passed_report()
     mistakes = ["--no-such-option", "-n x", "--hil-wait=soon", "--hil-gate=", "--hil-report"]
     mistakes += [f"{option}=" for option in ("--target", *WITH_VALUE)]
     ini = "[pytest]\naddopts = "
@@ -101,8 +101,8 @@ def test_no_green_report_outlives_a_run_that_did_not_begin(project: Project) -> 
     assert "Traceback" not in out
 
 
-def test_the_folder_of_a_config_alone_is_found(project: Project) -> None:
-    """The report lies where ``hil.toml`` says, which names hil only by the suites; the signature goes with it."""
+def test_the_folder_that_only_the_config_names_is_used(project: Project) -> None:
+    """If only ``hil.toml`` names the folder, the earlier report in it is invalidated and its signature deleted."""
     project.edit("[project]\n", '[project]\nreport = "out"\n')
     finish(project.root / "out", sample.passed())
     for name in ("report.sigstore.json", "junit.xml"):
@@ -114,12 +114,15 @@ def test_the_folder_of_a_config_alone_is_found(project: Project) -> None:
 
 
 def test_a_target_of_somebody_elses(project: Project) -> None:
-    """Where a conftest has ``--target``, hil has no target: exit code 4 unless ``--hil-target`` names one."""
-    project.own_check()
-    project.green()
-    (project.root / "test_plain.py").write_text("def test_plain(): pass\n")
+    """If a conftest defines ``--target``, a run with checks is a user error unless ``--hil-target`` names a target."""
+    project.add_own_check()
+    project.write_passed_report()
+    project.add_plain_test()
     runs = {
-        (arguments, how): {"conftest.py": TAKEN.format(how), "pytest.ini": f"[pytest]\naddopts = {arguments}\n"}
+        (arguments, how): {
+            "conftest.py": DEFINES_TARGET.format(how),
+            "pytest.ini": f"[pytest]\naddopts = {arguments}\n",
+        }
         for arguments in ("test_own.py", "test_own.py --hil-target=cpu", "test_plain.py")
         for how in ("dest='theirs'", "choices=['cpu']")
     }
@@ -131,9 +134,18 @@ def test_a_target_of_somebody_elses(project: Project) -> None:
 
 
 def test_a_target_of_ours_beside_a_required_option() -> None:
-    """An option that some conftest requires does not take ``--target`` away, one that accepts few values does."""
+    """Another required option does not count as a definition of ``--target``; an option with that name does."""
     parser = pytest.Parser(_ispytest=True)
     parser.addoption("--needed", required=True)
     assert not plugin.is_taken(parser, "--target")
     parser.addoption("--target", choices=["esp32"])
     assert plugin.is_taken(parser, "--target")
+
+
+@pytest.mark.parametrize("wait", ["-1", "nan", "inf", "soon"])
+def test_a_wait_is_a_number_of_seconds(wait: str) -> None:
+    """``--hil-wait`` accepts only a finite, non-negative number."""
+    parser = pytest.Parser(_ispytest=True)
+    plugin.pytest_addoption(parser, pytest.PytestPluginManager())
+    with pytest.raises(pytest.UsageError, match="is not a number of seconds"):
+        parser.parse([f"--hil-wait={wait}"])

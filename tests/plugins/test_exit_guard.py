@@ -1,4 +1,4 @@
-"""Hooks that end pytest, options that show instead of run, attempts that a retry hides: none of it is green."""
+"""No run passes through hooks that end pytest, options that only list, or attempts that a retry hides."""
 
 from __future__ import annotations
 
@@ -27,6 +27,18 @@ EXITS = {
     "outer wrapper, before": OUTER.format("sys.exit(0); yield"),
     "outer wrapper, after": OUTER.format("yield; sys.exit(0)"),
 }
+DROP = "import pytest\n{}\ndef pytest_collection_modifyitems(items): items.clear()\n"
+HOOKS = {
+    "status, last": "@pytest.hookimpl(trylast=True)\ndef pytest_sessionfinish(session): session.exitstatus = 0",
+    "status, wrapper": (
+        "@pytest.hookimpl(wrapper=True)\ndef pytest_sessionfinish(session):\n    yield\n    session.exitstatus = 0"
+    ),
+    "exit at the end": "def pytest_sessionfinish(): pytest.exit('done', returncode=0)",
+    "exit at the start": "def pytest_sessionstart(): pytest.exit('done', returncode=0)",
+    "exit in configure": "def pytest_configure(): pytest.exit('done', returncode=0)",
+    "no session": "@pytest.hookimpl(tryfirst=True)\ndef pytest_cmdline_main(): return 0",
+}
+"""Ways to set exit code 0 without ``SystemExit``, each in a run whose tests are dropped, so that it fails."""
 RETRY = """
 from _pytest import runner
 
@@ -39,26 +51,28 @@ def pytest_runtest_protocol(item, nextitem):
         item.ihook.pytest_runtest_logreport(report=report)
     return True
 """
-"""Of a failed attempt nobody learns anything: so do ``flaky`` and its like."""
+"""Repeats a failed test and reports only the last attempt, as ``flaky`` does."""
 
 
 def test_system_exit_is_never_green(project: Project) -> None:
-    """Wherever a hook, a fixture or a module calls ``sys.exit(0)``: the exit code is not 0, the report not passed."""
-    project.own_check()
-    project.green()
+    """A hook, fixture or module that calls ``sys.exit(0)`` or sets status 0: exit code not 0, report not passed."""
+    project.add_own_check()
+    project.write_passed_report()
     runs = {name: {"conftest.py": f"import sys, pytest\n{text}\n"} for name, text in EXITS.items()}
     runs |= {"nested conftest": {"tests/conftest.py": EXITS["conftest"].join(("import sys\n", "\n"))}}
     runs |= {"module": {"test_exit.py": "import sys\nsys.exit(0)\n"}, "nothing": {}}
+    runs |= {name: {"conftest.py": DROP.format(text)} for name, text in HOOKS.items()}
     codes, reports, out = run_each(project, runs, ".", "--target=cpu")
     assert (codes.pop("nothing"), reports.pop("nothing")) == (0, ("complete", "PASSED")), out
     assert {name: code for name, code in codes.items() if not isinstance(code, int) or code == 0} == {}, out
+    assert {name: codes[name] for name in HOOKS} == dict.fromkeys(HOOKS, FAILED), out
     assert {name: report for name, report in reports.items() if "PASSED" in report} == {}, out
 
 
 def test_a_gate_on_a_listing_is_refused(project: Project) -> None:
-    """Options that show and run nothing, from ``addopts`` as from elsewhere: exit code 4, and no report is green."""
-    project.own_check()
-    project.green()
+    """Under ``--hil-gate`` an option that lists instead of running gives exit code 4 and an incomplete report."""
+    project.add_own_check()
+    project.write_passed_report()
     spelled = {"showfixtures": "fixtures", "cacheshow": "cache-show", "collectonly": "collect-only"}
     options = [spelled.get(name, name).replace("_", "-").removeprefix("show-") for name in LISTINGS]
     runs = {option: {"pytest.ini": f"[pytest]\naddopts = --{option}\n"} for option in options}
@@ -66,15 +80,15 @@ def test_a_gate_on_a_listing_is_refused(project: Project) -> None:
     assert codes == dict.fromkeys(options, USER), out
     assert reports == dict.fromkeys(options, ("incomplete", None)), out
     assert all(f"and --{option} runs nothing" in out for option in options), out
-    project.green()
+    project.write_passed_report()
     project.env["PYTEST_ADDOPTS"] = "--collect-only"
     ran = project.run("test_own.py", "--hil-gate")
     assert (ran.code, (ran.report or {})["status"]) == (USER, "incomplete"), ran.out
 
 
 def test_an_attempt_that_a_retry_hides_counts(project: Project) -> None:
-    """Of several attempts within one protocol the worst counts, though pytest is given the last one's reports alone."""
-    project.own_check()
+    """The worst of several attempts in one test protocol counts, although pytest gets only the last one's reports."""
+    project.add_own_check()
     (project.root / "conftest.py").write_text(RETRY)
     (project.root / "test_own.py").write_text(
         "import itertools\n"
@@ -87,8 +101,8 @@ def test_an_attempt_that_a_retry_hides_counts(project: Project) -> None:
 
 
 def test_a_worker_that_exits_fails_the_run(project: Project) -> None:
-    """An xdist worker that ends before it hands in its notes takes a lost target or another config with it."""
-    project.own_check()
+    """An xdist worker that exits before it sends its observations fails the run: a lost target may be among them."""
+    project.add_own_check()
     (project.root / "conftest.py").write_text(
         "import sys\ndef pytest_sessionfinish(session):\n    if hasattr(session.config, 'workerinput'): sys.exit(0)\n"
     )

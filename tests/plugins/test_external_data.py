@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,37 +28,33 @@ class _Samples(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ship
         return next(self.rows, None)
 
 
-def _judge_parity_alone(project: Project) -> None:
-    project.edit('require = ["contract.*", "parity.*", "latency.p99", "memory.peak"]', 'require = ["parity.outputs"]')
-
-
 def _quantized(model: Path, path: Path) -> None:
-    """``model`` in INT8, as another tool makes it."""
+    """Write ``model`` in INT8, as another tool would, to ``path``.
+
+    Weights have 7 bits: on processors without VNNI, products of 8 bits saturate.
+    """
     kinds = {"activation_type": QuantType.QInt8, "weight_type": QuantType.QInt8}
-    quantize_static(str(model), str(path), _Samples(), quant_format=QuantFormat.QDQ, **kinds)
+    quantize_static(str(model), str(path), _Samples(), quant_format=QuantFormat.QDQ, reduce_range=True, **kinds)
 
 
 def test_other_weights_beside_the_same_onnx_file(project: Project) -> None:
-    """An engine of former weights fails, with and without what the run before left in its caches and the store."""
+    """An engine of former weights fails, although caches and store still have the former outputs and engine."""
     model = project.root / "toy.onnx"
     _quantized(model, project.root / "toy-int8.onnx")
     data = externalize(model)
     project.edit('precisions = ["fp32"]', 'precisions = ["int8"]\ndeployed = "toy-int8.onnx"')
-    _judge_parity_alone(project)
+    project.require("parity.outputs")
     ran = project.run(*PARITY)
     assert (ran.code, ran.verdict("parity.outputs", "int8")) == (0, "passed"), ran.out
     before = model.read_bytes()
     data.write_bytes(np.random.default_rng(77).normal(size=data.stat().st_size // 4).astype(np.float32).tobytes())
     assert model.read_bytes() == before
-    for kept in (True, False):
-        if not kept:
-            shutil.rmtree(project.root / ".hil")
-        ran = project.run(*PARITY)
-        assert (ran.code, ran.verdict("parity.outputs", "int8")) == (FAILED, "failed"), ran.out
+    ran = project.run(*PARITY)
+    assert (ran.code, ran.verdict("parity.outputs", "int8")) == (FAILED, "failed"), ran.out
 
 
 def test_a_linked_model_of_a_subfolder(project: Project) -> None:
-    """FP32 and INT8 run from links into a store, as caches of hubs make them; the report has weights and engine."""
+    """FP32 and INT8 run from links into another folder, as model hubs cache them; the report has weights and engine."""
     (project.root / "blobs").mkdir()
     (project.root / "weights").mkdir()
     data = externalize(project.root / "toy.onnx", "toy.onnx.data")
@@ -69,17 +64,17 @@ def test_a_linked_model_of_a_subfolder(project: Project) -> None:
     save(project.root / "calibration.npz", samples(64, seed=2))
     project.edit('path = "toy.onnx"', 'path = "weights/toy.onnx"')
     project.edit('precisions = ["fp32"]', 'precisions = ["fp32", "int8"]\ncalibration = { data = "calibration.npz" }')
-    _judge_parity_alone(project)
-    ran = project.run(*PARITY)
+    project.require("parity.outputs toy fp32", "contract.signature toy int8")
+    ran = project.run(*SUITES, "--target=cpu", "-k", "(outputs and fp32) or (signature and int8)")
     assert ran.code == 0, ran.out
     assert ran.report is not None
-    assert [ran.verdict("parity.outputs", precision) for precision in ("fp32", "int8")] == ["passed", "passed"]
-    [used] = [one for one in ran.report["engines"] if one["precision"] == "fp32"]
-    [beside] = used["external"]
-    copy = project.root / "report" / beside["file"]
+    assert (ran.verdict("parity.outputs"), ran.verdict("contract.signature", "int8")) == ("passed", "passed")
+    [engine] = [engine for engine in ran.report["engines"] if engine["precision"] == "fp32"]
+    [weights] = engine["external"]
+    copy = project.root / "report" / weights["file"]
     assert copy.read_bytes() == (project.root / "blobs/b2").read_bytes()
-    assert beside["digest"] == copy.name == file_digest(copy)
-    assert [file.path for file in external_files(project.root / "report" / used["file"])] == [copy]
+    assert weights["digest"] == copy.name == file_digest(copy)
+    assert [file.path for file in external_files(project.root / "report" / engine["file"])] == [copy]
 
 
 def test_a_missing_file_is_named_before_anything_runs(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""A model whose output's name is an attack, and a URL with a password, through the real command line."""
+"""Control sequences in an output's name, and a password in a URL, through the real command line."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 EVIL = "out\n::warning title=x::pwned\n##[error]y\x1b[2J\r✓ passed\u202e\x9b1m"
 TWIN = clean(EVIL)
-"""Another output's name, which reads as the first one's when that is shown safely."""
-OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
+"""Another output's name: equal to the escaped form of the first one's."""
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 COMMAND = re.compile(r"^\s*::warning title=x|##\[", re.MULTILINE)
 
 
-def _shown(project: Project) -> list[Path]:
-    """Sets the environment that both forges set; the files that they, people and other tools read."""
+def _in_a_pipeline(project: Project) -> list[Path]:
+    """Set the environment of GitHub and GitLab; return the files that they, people and other tools read."""
     step = project.root / "step.md"
     project.env |= {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(step), "GITLAB_CI": "true"}
     report = project.root / "report"
@@ -34,7 +34,7 @@ def _shown(project: Project) -> list[Path]:
 
 
 def test_an_outputs_name_is_obeyed_by_nothing(project: Project) -> None:
-    """It is bound by its true name, judged apart from its twin, and shown in every place as text alone."""
+    """An output with control sequences in its name is judged by that name and shown everywhere as plain text."""
     nodes = [helper.make_node("MatMul", ["x", "w"], ["scores"], name=EVIL)]
     nodes += [helper.make_node("Identity", ["x"], [name], name=name) for name in (EVIL + "2", TWIN)]
     nodes[1].output[0] = EVIL
@@ -45,23 +45,23 @@ def test_an_outputs_name_is_obeyed_by_nothing(project: Project) -> None:
     x = samples()["x"]
     save(project.root / "outputs.npz", {"scores": x @ weights["w"], EVIL: x, TWIN: x + 1})
     project.edit('task = "classification"', 'reference = "outputs.npz"')
-    files = _shown(project)
-    ran = project.run(*SUITES, "-k", "parity or contract or diag", "--target=cpu", "-rA", "--junitxml=junit.xml")
+    files = _in_a_pipeline(project)
+    ran = project.run(*SUITES, "-k", "test_outputs or signature", "--target=cpu", "-rA", "--junitxml=junit.xml")
     assert ran.code == 1, ran.out
     outputs: list[dict[str, Any]] = ran.check("parity.outputs")["details"]["outputs"]
-    assert [(one["output"], one["met"]) for one in outputs] == [(TWIN, False), ("scores", True), (TWIN, True)]
+    assert [(output["output"], output["met"]) for output in outputs] == [(TWIN, False), ("scores", True), (TWIN, True)]
     shown = [ran.out, *(place.read_text(encoding="utf-8") for place in files)]
     parity = ("parity", "toy.onnx", "toy.onnx", "--data", "validation.npz")
     diagnose = ("diagnose", "toy", "--target", "cpu", "--precision", "fp32")
     shown += [project.hil(*command).out for command in (("gate", "report"), parity, diagnose)]
     for text in shown:
-        assert not OBEYED.search(text), ascii(text[-4000:])
+        assert not CONTROL.search(text), ascii(text[-4000:])
         assert not COMMAND.search(text), ascii(text[-4000:])
     assert "pwned" in ran.out
 
 
 def test_a_historys_password_is_shown_nowhere(project: Project) -> None:
-    """Neither in messages nor in the report, of the command line's URL and of the config's, readable or not."""
+    """The password of a history's URL is in no message and no report, whether or not the URL is valid."""
     secret = uuid4().hex
     odd = f"postgres//hil:{secret}@db.lab/runs"
     good = f"postgresql+psycopg://hil@corp:two {secret}@127.0.0.1:1/runs?password={secret}"
@@ -72,6 +72,6 @@ def test_a_historys_password_is_shown_nowhere(project: Project) -> None:
         assert secret not in ran.out + json.dumps(ran.report)
         assert ("127.0.0.1/runs" in ran.out) == bool(arguments), ran.out
     for command in (("history",), ("compare", "latest~1", "latest", "--history", good)):
-        told = project.hil(*command)
-        assert told.code in {4, 11}, told.out
-        assert secret not in told.out
+        done = project.hil(*command)
+        assert done.code in {4, 11}, done.out
+        assert secret not in done.out

@@ -1,4 +1,4 @@
-"""A model is everything it consists of, through the real command line: what changed is another model, and named."""
+"""A model's identity covers all its files, through the real command line: a changed part is another model."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from tests.plugins.project import SUITES, Project
 if TYPE_CHECKING:
     from pathlib import Path
 
-PARITY = (*SUITES, "-k", "parity and not property", "--target=cpu", "--hil-gate")
-POLICY = ("""require = ["contract.*", "parity.*", "latency.p99", "memory.peak"]""", """require = ["parity.*"]""")
+TASK = (*SUITES, "-k", "test_task", "--target=cpu", "--hil-gate")
 FILES = {
     "reading.py": """
 import numpy as np
@@ -45,58 +44,58 @@ def each(outputs, labels):
 
 @pytest.fixture
 def coded(project: Project) -> Project:
-    """A project whose samples and scores are code, each with a module that it imports."""
+    """A project whose preprocessing and metric are code, each with a module that it imports."""
     for name, text in FILES.items():
         (project.root / name).write_text(text)
     for number in range(10):
         folder = project.root / "images" / str(number % 2)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{number}.txt").write_text(" ".join(str(number + one) for one in range(6)))
+        (folder / f"{number}.txt").write_text(" ".join(str(number + column) for column in range(6)))
     project.edit('data = "validation.npz"', 'data = "images"\npreprocess = "reading:read"')
     project.edit('task = "classification"', 'task = "scoring:score"')
     project.edit("[measure]", "[models.toy.tolerances.fp32]\nscore_drop = 0.1\n\n[measure]")
-    project.edit(*POLICY)
+    project.require("parity.task")
     return project
 
 
-def _ran(project: Project, keep: str) -> dict[str, Any]:
-    """A run's report, kept in a folder ``keep`` too, to be compared."""
-    report = project.run(*PARITY).report
+def _report(project: Project, folder: str) -> dict[str, Any]:
+    """Run the project, move its report to ``folder`` and return it."""
+    report = project.run(*TASK).report
     assert report is not None
-    (project.root / "report").rename(project.root / keep)
+    (project.root / "report").rename(project.root / folder)
     return report
 
 
 def _model(report: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = report["models"][0]
-    return found
+    model: dict[str, Any] = report["models"][0]
+    return model
 
 
-def _of_code(report: dict[str, Any]) -> dict[str, Any]:
+def _code(report: dict[str, Any]) -> dict[str, Any]:
     task = next(each for each in report["checks"] if each["id"] == "parity.task")
     return dict(report["methods"][task["measurement"]["method"]]["code"])
 
 
 def test_a_changed_module_is_another_model(coded: Project) -> None:
-    """What preprocessing imports makes other data, what a metric imports another method; the engine stays as it is.
+    """A changed module of preprocessing changes the data, one of a metric the method; the engine is reused.
 
-    The ONNX file's digest is the same; a comparison names what changed.
+    The ONNX file's digest is the same; a comparison names the changed modules.
     """
-    first = _ran(coded, "first")
+    first = _report(coded, "first")
     for name in ("helping.py", "scores_of.py"):
         (coded.root / name).write_text(FILES[name] + "# the same numbers\n")
-    second = _ran(coded, "second")
+    second = _report(coded, "second")
     assert [report["decision"] for report in (first, second)] == ["PASSED"] * 2
     assert _model(first)["digest"] == _model(second)["digest"]
     assert _model(first)["identity"] != _model(second)["identity"]
     assert _model(first)["data_digest"] != _model(second)["data_digest"]
-    assert _of_code(first) != _of_code(second)
+    assert _code(first) != _code(second)
     assert [report["engines"][0]["cached"] for report in (first, second)] == [False, True]
     assert {"role": "module", "name": "helping.py"}.items() <= _part(first, "helping.py").items()
-    told = coded.hil("compare", "first", "second").out
-    assert "module helping.py" in told, told
-    assert "module scores_of.py" in told
-    assert "module scoring.py" not in told
+    out = coded.hil("compare", "first", "second").out
+    assert "module helping.py" in out, out
+    assert "module scores_of.py" in out
+    assert "module scoring.py" not in out
 
 
 def _part(report: dict[str, Any], name: str) -> dict[str, Any]:
@@ -104,43 +103,43 @@ def _part(report: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def test_a_module_that_changes_after_it_was_imported_ends_the_run(coded: Project) -> None:
-    """What is executed was imported before the first test: a part that changed since is the user's mistake, by name."""
+    """A module that changes after it was imported is a user error that names it: the run executes the old code."""
     (coded.root / "conftest.py").write_text(
         "import pathlib\n"
         "def pytest_collection_finish(session):\n"
         "    path = pathlib.Path('helping.py')\n"
         "    path.write_bytes(path.read_bytes() + b'#')\n"
     )
-    ran = coded.run(*PARITY, "-p", "conftest")
+    ran = coded.run(*TASK, "-p", "conftest")
     assert ran.code == ExitCode.USER_ERROR, ran.out
     assert "helping.py was changed while the run read it" in ran.out
 
 
-def test_a_module_that_is_no_python_is_named(coded: Project) -> None:
-    """What a broken module imports nobody knows: one message with file and line, exit code 4."""
+def test_a_module_with_a_syntax_error_is_named(coded: Project) -> None:
+    """A module that cannot be parsed is a user error with file and line: its imports are unknown."""
     (coded.root / "reading.py").write_text(FILES["reading.py"] + "    import broken\n")
     (coded.root / "broken.py").write_text("x = 1\ndef (")
-    ran = coded.run(*PARITY)
+    ran = coded.run(*TASK)
     assert ran.code == ExitCode.USER_ERROR, ran.out
     assert "broken.py cannot be read as Python" in ran.out
     assert "line 2" in ran.out
 
 
 def test_a_signature_is_of_every_file_of_a_model(project: Project) -> None:
-    """External data is a subject: other weights are none that were judged, and a report that states them is refused."""
+    """External data is a signed subject: other weights fail verification, also if the report was edited to match."""
     data = externalize(project.root / "toy.onnx")
-    project.edit(*POLICY)
+    project.require("parity.task")
     pem = cases.pem()
     (project.root / "hil.pub").write_bytes(_public(pem))
     project.env["SIGNING"] = pem.decode()
-    ran = project.run(*PARITY, "--hil-sign-key=env:SIGNING")
+    ran = project.run(*TASK, "--hil-sign-key=env:SIGNING")
     assert ran.code == 0, ran.out
     verify = ("verify", "report", "--key=hil.pub", f"--external-data={data.name}")
     signed = project.hil(*verify, "--json")
     assert signed.code == 0, signed.out
-    told = {each["role"]: each for each in json.loads(signed.out)["subjects"]}
-    assert told["external-data"]["name"] == data.name
-    assert told["onnx"]["identity"] == _model(signed.report or {})["identity"]
+    subjects = {subject["role"]: subject for subject in json.loads(signed.out)["subjects"]}
+    assert subjects["external-data"]["name"] == data.name
+    assert subjects["onnx"]["identity"] == _model(signed.report or {})["identity"]
     data.write_bytes(bytes(data.stat().st_size))
     other = project.hil(*verify)
     assert other.code == ExitCode.FAILED
@@ -152,7 +151,7 @@ def test_a_signature_is_of_every_file_of_a_model(project: Project) -> None:
 
 
 def _restate(project: Project, data: Path) -> None:
-    """Edits the report so that it is of these weights, free of contradictions, as who knows the format would."""
+    """Edit the report so that it names these weights, without a contradiction in it."""
     document = project.report() or {}
     model = _model(document)
     next(part for part in model["parts"] if part["name"] == data.name)["digest"] = file_digest(data)

@@ -1,4 +1,4 @@
-"""Checks of the user's own cannot vanish: deselected, renamed, left without a case or removed, the run is not green."""
+"""A user's own check that is deselected, renamed, without a case or removed fails the run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hil.results import Row
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.plugins.project import Project, Ran
+    from tests.plugins.project import Project, RunResult
 
 FAILED, USER = int(ExitCode.FAILED), int(ExitCode.USER_ERROR)
 OWN = """
@@ -45,26 +45,26 @@ host = "orin"
 
 @pytest.fixture
 def own(project: Project) -> Project:
-    """A project whose policy asks for one of its own checks, so that a run takes no more than that."""
-    project.edit('require = ["contract.*", "parity.*", "latency.p99", "memory.peak"]', 'require = ["grasp.error"]')
+    """A project whose policy requires one of its two own checks, and no stock row."""
+    project.require("grasp.error")
     (project.root / "test_own.py").write_text(OWN)
     return project
 
 
-def ran(project: Project, *args: str) -> Ran:
+def ran(project: Project, *args: str) -> RunResult:
     """Run the project's own tests on its CPU."""
     return project.run("test_own.py", "--target=cpu", *args)
 
 
-def rows(found: Ran) -> dict[str, tuple[str, str | None]]:
-    """The own rows of a report: verdict and cause by id."""
-    assert found.report is not None, found.out
-    own = [row for row in found.report["checks"] if own_checks.is_own(row["id"])]
+def rows(result: RunResult) -> dict[str, tuple[str, str | None]]:
+    """Return verdict and cause of the report's own rows, by id."""
+    assert result.report is not None, result.out
+    own = [row for row in result.report["checks"] if own_checks.is_own(row["id"])]
     return {row["id"]: (row["verdict"], row["cause"]) for row in own}
 
 
 def test_an_own_check_that_is_left_out_is_a_row(own: Project) -> None:
-    """Deselected it is a required row; listed in the file it keeps its id, and only a whole run writes it."""
+    """A deselected own check is a required row; a listed one keeps its id; only a run of all tests writes the list."""
     left = ran(own, "-k", "grasp", "-n1")
     assert left.code == FAILED, left.out
     assert rows(left) == {"grasp.error": ("passed", None), "test.test_carry": ("not_run", "deselected")}
@@ -76,8 +76,8 @@ def test_an_own_check_that_is_left_out_is_a_row(own: Project) -> None:
     written = own.hil("checks", "--write", "report")
     assert written.code == 0, written.out
     assert "+ carry.mass" in written.out
-    place = own.root / "hil.checks.json"
-    assert json.loads(place.read_text())["checks"] == [
+    listed = own.root / "hil.checks.json"
+    assert json.loads(listed.read_text())["checks"] == [
         {"id": "carry.mass", "test": "test_own.py::test_carry"},
         {"id": "grasp.error", "test": "test_own.py::test_grasp"},
     ]
@@ -91,26 +91,26 @@ def test_an_own_check_that_is_left_out_is_a_row(own: Project) -> None:
     assert "if it was removed on purpose, run: hil checks --write REPORT" in stale["reason"]
     again = own.hil("checks", "--write", "report")
     assert "- carry.mass\n+ carry.load" in again.out
-    place.write_text("{")
+    listed.write_text("{")
     damaged = own.hil("checks")
     assert damaged.code == USER
     assert "is damaged" in damaged.out
 
 
 def test_a_check_without_a_case_is_a_row(own: Project) -> None:
-    """Limited to a precision that no model has, a test is no green run; taken out by a conftest it is none either."""
+    """A test limited to a precision that no model has, or removed by a conftest, fails the run."""
     marked = "@pytest.mark.hil_precisions('fp16')\ndef test_fast(hil_check, hil_engine):"
     (own.root / "test_own.py").write_text(OWN.replace("def test_carry(hil_check):", marked))
     (own.root / "conftest.py").write_text(
         "def pytest_collection_modifyitems(items): items[:] = [i for i in items if 'grasp' not in i.name]\n"
     )
-    found = ran(own)
-    assert found.code == FAILED, found.out
-    assert rows(found) == {
+    result = ran(own)
+    assert result.code == FAILED, result.out
+    assert rows(result) == {
         "test.test_fast": ("not_run", "not_collected"),
         "test.test_grasp": ("not_run", "not_collected"),
     }
-    assert "it is limited to fp16" in json.dumps(found.report)
+    assert "it is limited to fp16" in json.dumps(result.report)
 
 
 def config(root: Path, *checks: dict[str, Any], text: str | None = None) -> Any:
@@ -127,13 +127,13 @@ GRASP = {"id": "grasp.error", "model": "toy", "precision": "int8", "scenario": "
 
 
 def test_a_target_has_the_rows_of_its_precisions(tmp_path: Path) -> None:
-    """As the stock checks do; a check without a precision is every target's. All are required."""
-    found = config(tmp_path, GRASP, {"id": "idle.memory"})
-    assert [row.id for row in expand(found, "cpu").own] == ["idle.memory"]
-    both = expand(found, "orin").own
+    """A target has the own checks of its precisions and those without a precision; all are required."""
+    loaded = config(tmp_path, GRASP, {"id": "idle.memory"})
+    assert [row.id for row in expand(loaded, "cpu").own] == ["idle.memory"]
+    both = expand(loaded, "orin").own
     assert [row.id for row in both] == ["grasp.error", "idle.memory"]
     assert all(row.required for row in both)
-    assert len(found.checks_digest) == 64
+    assert len(loaded.checks_digest) == 64
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_target_has_the_rows_of_its_precisions(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_does_not_fit_is_the_users_mistake(tmp_path: Path, entries: Any, why: str) -> None:
-    """Damaged, or with what this config cannot have: one message, with the command that writes it anew."""
+    """A damaged list, or one that does not fit the config, is a user error with the command that rewrites it."""
     text = entries if isinstance(entries, str) else json.dumps({"schema": 1, "checks": entries})
     with pytest.raises(UserError) as caught:
         config(tmp_path, text=text)
@@ -165,17 +165,17 @@ def test_a_file_that_does_not_fit_is_the_users_mistake(tmp_path: Path, entries: 
 
 
 def test_the_same_checks_give_the_same_file(tmp_path: Path) -> None:
-    """Sorted, a line a check, and what is written is read."""
-    one, other = own_checks.OwnCheck(**GRASP), own_checks.OwnCheck(id="a.b")
-    text = own_checks.to_json([one, other])
-    assert text == own_checks.to_json([other, one])
+    """The list is sorted, has a line for each check, and is read as written."""
+    first, second = own_checks.OwnCheck(**GRASP), own_checks.OwnCheck(id="a.b")
+    text = own_checks.to_json([first, second])
+    assert text == own_checks.to_json([second, first])
     assert text.count("\n    {") == 2
-    assert config(tmp_path, text=text).own_checks == (other, one)
+    assert config(tmp_path, text=text).own_checks == (second, first)
 
 
 @pytest.mark.parametrize("nodeid", ["a/t.py::test_x[a::b-Ä]", "t.py::T::test_x", f"t.py::test_{'x' * 400}", "t.py::Ä"])
 def test_every_test_has_a_row_that_a_report_takes(nodeid: str) -> None:
-    """Whatever it is called; two tests of one name in two files are two rows."""
+    """Each node id gives a valid row; tests of the same name in two files give two rows."""
     row = OwnTest(nodeid).row
     assert Row.model_validate(row.model_dump()) == row
     assert row.key != OwnTest("other/" + nodeid).row.key

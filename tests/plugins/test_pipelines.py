@@ -1,4 +1,4 @@
-"""A run inside a pipeline: what the forge shows comes from the real command line."""
+"""A run in a CI pipeline, through the real command line: what GitHub and GitLab show."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def test_a_missed_limit_is_shown_where_it_was_written(project: Project) -> None:
-    """GitHub gets an annotation at the line and a step summary, GitLab its file; the row has its advice everywhere."""
+    """A missed limit has an annotation and a GitLab entry at its line, a step summary, its slowest nodes and advice."""
     project.edit('latency = { p99 = "5 s" }', 'latency = { p99 = "1 ns" }')
     step = project.root / "step.md"
     project.env |= {
@@ -30,9 +30,12 @@ def test_a_missed_limit_is_shown_where_it_was_written(project: Project) -> None:
     summary = step.read_text(encoding="utf-8")
     assert summary.startswith("## ❌ FAILED on cpu")
     entries = json.loads((project.root / "report" / "gl-code-quality.json").read_text(encoding="utf-8"))
-    found = next(entry for entry in entries if entry["check_name"] == "latency.p99")
-    assert found["location"] == {"path": "hil.toml", "lines": {"begin": line}}
-    (advice, *_) = ran.check("latency.p99")["advice"]
+    entry = next(entry for entry in entries if entry["check_name"] == "latency.p99")
+    assert entry["location"] == {"path": "hil.toml", "lines": {"begin": line}}
+    check = ran.check("latency.p99")
+    assert "slowest nodes: scores (Gemm)" in check["reason"]
+    assert check["details"]["slowest_nodes"][0]["op"] == "Gemm"
+    (advice, *_) = check["advice"]
     assert "of the time must go" in advice
     page = (project.root / "report" / "report.html").read_text(encoding="utf-8")
     assert 'class="plot over-time"' in page

@@ -1,4 +1,4 @@
-"""The report's folder has one owner: a second run never replaces the results of the first."""
+"""A second run never replaces the results of the run that holds the report's folder."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def test_own(hil_check):
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "xdist"])
 def test_a_second_run_is_refused_while_the_first_lives(project: Project, workers: tuple[str, ...]) -> None:
-    """Exit code 11 with who writes there; what the first run finds is what stands in the end."""
-    project.own_check()
+    """A run whose report folder another run holds ends with exit code 11; the report is that of the other run."""
+    project.add_own_check()
     (project.root / "test_own.py").write_text(WAITS)
     command = project.command("test_own.py", "--target=cpu", *workers)
     with subprocess.Popen(command, cwd=project.root, env=project.env, stdout=subprocess.PIPE, text=True) as first:
@@ -49,8 +49,8 @@ def test_a_second_run_is_refused_while_the_first_lives(project: Project, workers
 
 
 def test_a_report_that_another_run_wrote_meanwhile_stays(project: Project) -> None:
-    """Where no lock holds, as on some network file systems: exit code 11, and the other report is not replaced."""
-    project.own_check()
+    """A report that another run wrote despite the lock is not replaced: exit code 11."""
+    project.add_own_check()
     other = json.dumps(sample.failed().model_dump(mode="json"))
     (project.root / "other.json").write_text(other)
     (project.root / "conftest.py").write_text(
@@ -64,9 +64,9 @@ def test_a_report_that_another_run_wrote_meanwhile_stays(project: Project) -> No
 
 def test_a_folder_without_locks_is_a_note(project: Project, tmp_path: Path) -> None:
     """A folder that cannot be locked is not a user error: the run continues and reports it."""
-    project.own_check()
+    project.add_own_check()
     (tmp_path / "report").mkdir()
-    (tmp_path / "report" / ".lock").symlink_to("elsewhere")  # never followed: it may be somebody else's
+    (tmp_path / "report" / ".lock").symlink_to("elsewhere")  # not followed: it may lead out of the folder
     ran = project.run("test_own.py", "--target=cpu")
     assert ran.code == 0, ran.out
     assert "cannot be locked" in ran.out

@@ -10,7 +10,7 @@ from tests.attestation import case as cases
 from tests.plugins.project import SUITES, Project
 
 USER = int(ExitCode.USER_ERROR)
-SOME = (*SUITES, "--target=cpu", "-k", "contract or parity")
+SOME = (*SUITES, "--target=cpu", "-k", "signature")
 LEAK = """
 import os
 
@@ -21,12 +21,12 @@ def test_no_key_is_in_reach():
 
 
 def test_a_run_signs_its_report(project: Project) -> None:
-    """The bundle verifies with report and engine, and neither key nor password was in the tests' environment."""
+    """The bundle verifies report and engine; neither key nor password is in the tests' environment or any output."""
     pem = cases.pem(password="correct horse").decode()  # noqa: S106 - of a key of this test
     project.env |= {"SIGNING": pem, "HIL_SIGN_KEY_PASSWORD": "correct horse"}
-    project.edit('"parity.*", "latency.p99", "memory.peak"', '"parity.*"')
+    project.require("contract.signature")
     (project.root / "test_leak.py").write_text(LEAK)
-    ran = project.run(*SOME[:-1], "contract or parity or leak", "test_leak.py", "--hil-sign-key=env:SIGNING")
+    ran = project.run(*SOME[:-1], "signature or leak", "test_leak.py", "--hil-sign-key=env:SIGNING")
     assert ran.code == 0, ran.out
     assert "signed: report/report.sigstore.json" in ran.out
     assert ran.report is not None
@@ -49,20 +49,20 @@ def _public(pem: str) -> PublicKey:
 
 
 def test_a_key_that_cannot_sign_ends_the_run_before_it_begins(project: Project) -> None:
-    """No file, no variable, the key itself in place of its file: exit code 4, and nothing of the key is repeated."""
+    """A missing file or variable, or the key itself in place of a path, is a user error that repeats no key."""
     pem = cases.pem().decode()
-    for given in ("no-such.key", "env:NO_SUCH", pem):
-        ran = project.run(*SOME, f"--hil-sign-key={given}")
+    for key in ("no-such.key", "env:NO_SUCH", pem):
+        ran = project.run(*SOME, f"--hil-sign-key={key}")
         assert ran.code == USER, ran.out
         assert "Traceback" not in ran.out
         assert ran.report is None
         assert pem.splitlines()[1] not in ran.out
 
 
-def test_a_gate_that_wants_a_signature_wants_the_key_first(project: Project) -> None:
-    """``--hil-gate`` without a key, or with a key that the policy does not list, fails before anything runs."""
-    wanted = cases.new_signer().public
-    line = "".join(wanted.pem.splitlines()[1:-1])
+def test_a_gate_that_requires_a_signature_requires_the_key_first(project: Project) -> None:
+    """If the policy lists signers, ``--hil-gate`` without a listed key is a user error before anything runs."""
+    listed = cases.new_signer().public
+    line = "".join(listed.pem.splitlines()[1:-1])
     project.edit('evidence = "host"', f'evidence = "host"\nsigned_by = ["{line}"]')
     ran = project.run(*SOME, "--hil-gate")
     assert (ran.code, "needs a signature" in ran.out) == (USER, True), ran.out
