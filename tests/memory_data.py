@@ -21,6 +21,7 @@ class MemoryData:
         self.inputs = inputs
         self.synthetic = synthetic
         self.has_labels = False
+        self.stride: int | None = None
         self.provenance: dict[str, str] = {}
         self.count = len(next(iter(inputs.values())))
         self.digest = "".join(self.sample_digests())[:64]

@@ -76,7 +76,7 @@ def optimized(model: onnx.ModelProto) -> onnx.ModelProto:
 class Samples:
     """Single samples as a data set for calibration."""
 
-    synthetic, has_labels = False, False
+    synthetic, has_labels, stride = False, False, None
 
     def __init__(self, samples: Sequence[Feeds]) -> None:
         self._samples = samples

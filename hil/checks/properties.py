@@ -31,6 +31,9 @@ ROUNDING: Mapping[Precision, float] = {"fp32": 1e-5, "tf32": 2e-3, "fp16": 2e-3,
 of the precision's significand (24, 11, 11 and 8 bits), or one or two steps of 8-bit integers."""
 
 
+SIZES = "declare the sizes that the network takes, by shape and multiple_of under [models.NAME.inputs.INPUT]"
+
+
 @dataclass(frozen=True)
 class SearchResult:
     """The result of a search for a counterexample.
@@ -41,6 +44,7 @@ class SearchResult:
         wrong: the error message of the smallest counterexample, empty if there is none.
         example: how to draw that batch again.
         saved: the file of the report that holds its inputs.
+        refused: how many more batches the reference refuses as well, so that they judge nothing.
     """
 
     examples: int
@@ -48,20 +52,29 @@ class SearchResult:
     wrong: str = ""
     example: Mapping[str, Any] | None = None
     saved: str = ""
+    refused: int = 0
 
 
 def judge(searched: SearchResult, what: str) -> Judgement:
-    """Return passed if at least one batch was tried without an error, failed with the smallest counterexample."""
-    details = {"examples": searched.examples, "samples": searched.samples}
+    """Return passed if at least one batch was tried without an error, failed with the smallest counterexample.
+
+    It is warned if the reference refuses most of the batches that were drawn, and inconclusive if it refuses all.
+    """
+    details: dict[str, Any] = {"examples": searched.examples, "samples": searched.samples, "refused": searched.refused}
     if searched.wrong:
         replay = f"; its inputs are in {searched.saved}" if searched.saved else ""
         more = {"example": dict(searched.example or {}), "inputs": searched.saved}
         return failed(f"{searched.wrong}, for a batch of {_summary(searched.example)}{replay}", {**details, **more})
     if searched.examples < 1:
-        return inconclusive("no batch was drawn", details=details)
+        refused = f"the reference refuses all {searched.refused} drawn batches: {SIZES}"
+        return inconclusive(refused if searched.refused else "no batch was drawn", details=details)
     reason = f"{searched.examples} drawn batches, {searched.samples} samples: {what}"
     measurement = Measurement(value=searched.examples, unit="batches", n=searched.examples)
-    return judged(Verdict.PASSED, reason, measurement, details=details)
+    verdict = Verdict.PASSED
+    if searched.refused > searched.examples:
+        verdict = Verdict.WARNED
+        reason += f"; {searched.refused} more batches judge nothing, since the reference refuses them: {SIZES}"
+    return judged(verdict, reason, measurement, details=details)
 
 
 def _summary(example: Mapping[str, Any] | None) -> str:
@@ -130,8 +143,9 @@ def malformed(outputs: Outputs, signature: Signature, sizes: Mapping[str, int]) 
         return f"outputs {names} instead of {declared}"
     for (name, array), spec in zip(outputs, signature.outputs, strict=True):
         shape = [sizes.get(size) if isinstance(size, str) else size for size in spec.shape]
-        fits = len(shape) == array.ndim and all(
-            size in {None, have} for size, have in zip(shape, array.shape, strict=True)
+        fits = not spec.ranked or (
+            len(shape) == array.ndim
+            and all(size in {None, have} for size, have in zip(shape, array.shape, strict=True))
         )
         if not fits or array.dtype.name != spec.dtype:
             return f"output {name!r} is {array.dtype}{list(array.shape)} instead of {spec}"
@@ -148,20 +162,33 @@ def not_repeatable(first: Outputs, again: Outputs) -> str:
     return ""
 
 
-def batch_dependence(
-    first: Outputs, others: Outputs, batch: int, scales: Mapping[str, float], precision: Precision
+def batch_dependence(  # noqa: PLR0913, PLR0917 - two runs, and what their outputs mean
+    first: Outputs,
+    others: Outputs,
+    batch: int,
+    scales: Mapping[str, float],
+    precision: Precision,
+    signature: Signature,
 ) -> str:
     """Return which output of the first sample changes with the other samples of its batch; empty if none does.
 
-    Changes by rounding are allowed. Outputs whose first dimension is not the batch are left out.
+    Changes by rounding are allowed. Left out are outputs without a batch axis, and outputs whose size depends on the
+    data if it differs.
     """
+    sizes = {size for spec in signature.inputs for size in spec.shape if isinstance(size, str)}
     for (name, ours), (_, theirs) in zip(first, others, strict=True):
-        if ours.shape != theirs.shape:
-            return f"output {name!r} has another shape when the batch mates change"
-        if not ours.ndim or len(ours) != batch or not ours.size:
+        axis = signature.output_axis(name)
+        if axis is None or ours.ndim <= axis or ours.shape[axis] != batch or not ours.size:
             continue
-        apart = float(np.abs(ours[0].astype(np.float64) - theirs[0].astype(np.float64)).max(initial=0.0))
-        scale = max(float(np.abs(ours[0].astype(np.float64)).max(initial=0.0)), scales.get(name, 0.0))
+        if ours.shape != theirs.shape:
+            declared = next(spec for spec in signature.outputs if spec.name == name)
+            free = [size for place, size in enumerate(declared.shape) if place != axis and size not in sizes]
+            if not declared.ranked or any(not isinstance(size, int) for size in free):
+                continue
+            return f"output {name!r} has another shape when the batch mates change"
+        one, other = (np.take(array, 0, axis).astype(np.float64) for array in (ours, theirs))
+        apart = float(np.abs(one - other).max(initial=0.0))
+        scale = max(float(np.abs(one).max(initial=0.0)), scales.get(name, 0.0))
         allowed = ROUNDING[precision] * scale if ours.dtype.kind == "f" else 0.0
         if not apart <= allowed:
             return (

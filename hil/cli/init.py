@@ -28,20 +28,22 @@ def command(
       hil init detector.onnx --output robot/hil.toml --force
     """
     from hil.cli.views.starter import model_name, sizes_that_run, starter
+    from hil.config.spec import ModelSpec
     from hil.datasets.synthetic import SyntheticDataset
-    from hil.onnx_files.signature import read_signature
+    from hil.onnx_files.declared import declared_signature
 
     if output.exists() and not force:
         raise UserError(
             f"{output} exists already: model {model.stem}: --force replaces it, --output FILE writes another file"
         )
-    signature = read_signature(model)
+    name = model_name(model)
+    signature = declared_signature(model, ModelSpec(path=str(model), data="synthetic"), name)
     if not signature.inputs:
         raise UserError(f"{model} has no inputs, so it cannot be run on data: export it with an input")
     # Raises UserError now, not in the first run, for inputs that cannot be drawn at random.
-    SyntheticDataset(signature, model=model.stem, count=None, ranges={}, shapes={})
+    SyntheticDataset(signature, model=model.stem, count=None, ranges={})
     relative = os.path.relpath(model.absolute(), output.absolute().parent)
-    _write(output, starter(signature, relative, model_name(model), sizes_that_run(model, signature)))
+    _write(output, starter(signature, relative, name, sizes_that_run(model, signature)))
     _print_summary(output, signature)
 
 

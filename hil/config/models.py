@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -65,6 +65,24 @@ class RunSpec(Table):
     deadline: Annotated[Seconds, Field(gt=0), Reach("a time has no greatest value")] | None = None
 
 
+class InputSpec(Table):
+    """``[models.NAME.inputs.INPUT]``: what the ONNX file does not say of an input.
+
+    ``shape`` has for each axis a size, ``[min, opt, max]``, or the name of a dimension; equal names share their sizes.
+    ``multiple_of`` has for each axis the number that its size is a multiple of. ``batch_axis`` is the axis along which
+    samples are stacked; ``"none"`` is an input with one tensor a call, whatever the batch. ``value`` is the same in
+    every call. ``range`` is the least and the greatest valid value. ``carry`` is the output of the step before with
+    which the input is fed.
+    """
+
+    shape: tuple[Positive | tuple[Positive, Positive, Positive] | str, ...] | None = None
+    batch_axis: Annotated[int, Field(ge=0)] | Literal["none"] | None = None
+    value: bool | int | float | tuple[Any, ...] | None = None
+    multiple_of: tuple[Positive, ...] | None = None
+    range: tuple[float, float] | None = None
+    carry: str | None = None
+
+
 class OverrideSpec(Table):
     """``[models.NAME.on.TARGET]``: overrides for one target; only written keys replace the model's."""
 
@@ -83,8 +101,8 @@ class ModelSpec(Table):
     or ``package.module:callable``. The word ``synthetic`` stands for random inputs, which cause a warning and never
     satisfy a robot's gate. ``isaac_ros`` is the ROS 2 parameter file of the node that loads the engine, ``FILE#NODE``
     if it has several nodes. ``shapes`` gives ``[min, opt, max]`` for dynamic dimensions, by their names in the ONNX
-    file. ``deployed`` is an ONNX file that a tool made from ``path``: engines are built from it and compared with
-    ``path``.
+    file; ``inputs`` describes inputs one by one. ``deployed`` is an ONNX file that a tool made from ``path``: engines
+    are built from it and compared with ``path``.
     """
 
     path: str
@@ -101,6 +119,7 @@ class ModelSpec(Table):
     samples: Positive | None = None
     shapes: dict[str, tuple[Positive, Positive, Positive]] = {}
     ranges: dict[str, tuple[float, float]] = {}
+    inputs: dict[str, InputSpec] = {}
     engine: str | None = None
     isaac_ros: str | None = None
     build: BuildSpec = BuildSpec()

@@ -34,7 +34,7 @@ from hil.config.limits import (
     ToleranceSpec,
     TolerancesSpec,
 )
-from hil.config.models import BuildSpec, CalibrationSpec, DetectionSpec, ModelSpec, OverrideSpec, RunSpec
+from hil.config.models import BuildSpec, CalibrationSpec, DetectionSpec, InputSpec, ModelSpec, OverrideSpec, RunSpec
 from hil.config.targets import ContainerSpec, DeployContainerSpec, DeploySpec, TargetSpec
 from hil.units import Dimension, parse
 
@@ -48,6 +48,7 @@ __all__ = [
     "DeploySpec",
     "DetectionSpec",
     "GateSpec",
+    "InputSpec",
     "LatencyLimits",
     "LimitsSpec",
     "MeasureSpec",

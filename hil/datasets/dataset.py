@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from hil.datasets.feeding import Feeding
+
 Arrays = dict[str, "np.ndarray"]
 
 FINGERPRINT = 8
@@ -26,19 +28,27 @@ FINGERPRINT = 8
 class Batch:
     """Samples ``start``, ``start + 1``, … along the first dimension of every array.
 
-    ``labels`` maps output names to labels, with ``""`` for the array ``labels``; it is empty without labels.
+    ``labels`` maps output names to labels, with ``""`` for the array ``labels``; it is empty without labels. ``fed``
+    has the inputs as the model takes them, if that is not the same (``hil.datasets.feeding``).
     """
 
     start: int
     inputs: Arrays
     labels: Arrays
+    fed: Arrays | None = None
+
+    @property
+    def feeds(self) -> Arrays:
+        """What the model is fed: stacked along each input's batch axis, with constants."""
+        return self.inputs if self.fed is None else self.fed
 
 
 class Dataset(Protocol):
     """Samples to run a model on. They can be read any number of times and are never all in memory.
 
-    ``digest`` is the SHA-256 of the content and of the preprocessing source. ``provenance`` has other facts about the
-    origin of the samples (``source``, ``kind``, ``preprocess``, ``preprocess_digest``).
+    ``digest`` is the SHA-256 of the content, of the preprocessing source and of what is declared of the inputs.
+    ``stride`` is the number of samples that one call takes, ``None`` if any number will do. ``provenance`` has other
+    facts about the origin of the samples (``source``, ``kind``, ``preprocess``, ``preprocess_digest``).
     """
 
     @property
@@ -47,6 +57,8 @@ class Dataset(Protocol):
     def digest(self) -> str: ...  # noqa: D102 - see the docstring of the class
     @property
     def count(self) -> int: ...  # noqa: D102 - see the docstring of the class
+    @property
+    def stride(self) -> int | None: ...  # noqa: D102 - see the docstring of the class
     @property
     def synthetic(self) -> bool: ...  # noqa: D102 - see the docstring of the class
     @property
@@ -63,11 +75,11 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True)
 class Origin:
-    """The source of samples and their model; ``batch`` is the model's fixed batch size, or ``None``."""
+    """The source of samples, their model, and how the model is fed with them."""
 
     name: str
     model: str
-    batch: int | None
+    feeding: Feeding
     provenance: Mapping[str, str]
 
 
@@ -86,8 +98,13 @@ class Streamed(ABC):
         self.name = origin.name
         self.provenance = origin.provenance
         self._model = origin.model
-        self._batch = origin.batch
+        self._feeding = origin.feeding
         self._fingerprints: array[int] | None = None
+
+    @property
+    def stride(self) -> int | None:
+        """Number of samples in one call; ``None`` if any number will do."""
+        return self._feeding.stride
 
     @property
     @abstractmethod
@@ -116,7 +133,8 @@ class Streamed(ABC):
             rows = min(_length(inputs), wanted - start)
             if rows < _length(inputs) and wanted == self.count:
                 raise UserError(self._changed(wanted))
-            batch = Batch(start, _head(inputs, rows), _head(labels, rows))
+            head = _head(inputs, rows)
+            batch = Batch(start, head, _head(labels, rows), self._feeding.feeds(head, start))
             if self.checks_repeats and self._fingerprints is not None:
                 self._check_repeats(batch, self._fingerprints)
             yield batch
@@ -128,7 +146,7 @@ class Streamed(ABC):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over names, dtypes, shapes and bytes of each sample with its labels, and the preprocessing source."""
+        """SHA-256 over each sample with its labels (name, dtype, shape and bytes), preprocessing and declarations."""
         total = sha256()
         fingerprints = array("Q")
         for inputs, labels in self._read(self.chunk):
@@ -137,6 +155,7 @@ class Streamed(ABC):
                 fingerprints.frombytes(sample[:FINGERPRINT])
                 total.update(sample)
         total.update(self.provenance.get("preprocess_digest", "").encode())
+        total.update(self._feeding.digest)
         self._fingerprints = fingerprints
         return total.hexdigest()
 
@@ -147,15 +166,16 @@ class Streamed(ABC):
                 yield sample_digest(inputs, row).hex()
 
     def _check_batch(self, size: int, wanted: int) -> None:
-        if self._batch is None:
+        fixed = self._feeding.fixed
+        if fixed is None:
             return
-        fixed = f"the inputs of model {self._model} are fixed at batch {self._batch}"
-        if size != self._batch:
-            raise UserError(f"batch = {size}, but {fixed}: write batch = {self._batch} under [models.{self._model}]")
-        if wanted % self._batch:
+        what = f"the inputs of model {self._model} are fixed at batch {fixed}"
+        if size != fixed:
+            raise UserError(f"batch = {size}, but {what}: write batch = {fixed} under [models.{self._model}]")
+        if wanted % fixed:
             raise UserError(
-                f"{wanted} samples of {self.name} leave {wanted % self._batch} over, but {fixed}: "
-                f"give a multiple of {self._batch}, e.g. samples = {wanted - wanted % self._batch or self._batch}"
+                f"{wanted} samples of {self.name} leave {wanted % fixed} over, but {what}: "
+                f"give a multiple of {fixed}, e.g. samples = {wanted - wanted % fixed or fixed}"
             )
 
     def _check_repeats(self, batch: Batch, fingerprints: array[int]) -> None:

@@ -26,18 +26,13 @@ def label_key(name: str) -> str | None:
 class Matcher:
     """Checks samples of one source against the inputs of one model; every message names both."""
 
-    def __init__(
-        self, signature: Signature, *, model: str, source: str, shapes: Mapping[str, tuple[int, int, int]]
-    ) -> None:
-        """``source`` describes the samples in messages, preferably with the line of ``hil.toml``.
-
-        ``shapes`` has the limits of dynamic dimensions by name: ``(min, opt, max)``.
-        """
+    def __init__(self, signature: Signature, *, model: str, source: str) -> None:
+        """``source`` describes the samples in messages, preferably with the line of ``hil.toml``."""
         self.inputs = {spec.name: spec for spec in signature.inputs}
         self._outputs = [spec.name for spec in signature.outputs]
         self._model = model
         self._source = source
-        self._shapes = shapes
+        self._sizes, self._multiples = signature.sizes, signature.multiples
 
     def names(self, present: Iterable[str]) -> tuple[list[str], list[str]]:
         """Return the names of inputs and the names of labels among ``present``.
@@ -47,7 +42,7 @@ class Matcher:
         names = list(present)
         labels = [name for name in names if name not in self.inputs and label_key(name) is not None]
         unknown = [name for name in names if name not in self.inputs and name not in labels]
-        missing = [name for name in self.inputs if name not in names]
+        missing = [name for name, spec in self.inputs.items() if name not in names and not spec.is_given]
         if unknown or missing:
             hints = [
                 f" (did you mean {near!r}?)" for name in unknown if (near := nearest(name, missing or self.inputs))
@@ -69,33 +64,36 @@ class Matcher:
     def tensors(self, tensors: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> None:
         """Check dtypes and shapes of one sample (without the batch dimension) against the inputs.
 
-        Dynamic dimensions with the same name must have the same size, within ``shapes``. Raises ``UserError``.
+        Dynamic dimensions with the same name must have the same size, within the declared sizes. Raises ``UserError``.
         """
         sizes: dict[str, int] = {}
-        for name, spec in self.inputs.items():
-            dtype, shape = tensors[name]
+        for name, (dtype, shape) in tensors.items():
+            spec = self.inputs[name]
             if dtype.name != spec.dtype:
                 raise self._error(
                     f"has {name!r} as {dtype.name}, but the input takes {spec.dtype}",
                     f"nothing is converted silently; save it with .astype('{spec.dtype}')",
                 )
             if not _fits(shape, spec, sizes):
-                takes = ", ".join("any" if size is None else str(size) for size in spec.shape[1:])
+                takes = ", ".join("any" if size is None else str(size) for size in spec.sample)
                 raise self._error(
                     f"has samples of {name!r} shaped {list(shape)}, but the input takes [{takes}] per sample",
                     "shapes are those of one sample, without the batch dimension",
                 )
         for name, size in sizes.items():
-            low, _, high = self._shapes.get(name, (size, size, size))
+            low, _, high = self._sizes.get(name, (size, size, size))
             if not low <= size <= high:
-                raise self._error(f"has {name!r} of {size}", f"shapes.{name} allows {low} to {high}: widen it")
+                raise self._error(f"has {name!r} of {size}", f"hil.toml allows {low} to {high} for it: widen that")
+            if size % self._multiples.get(name, 1):
+                multiple = self._multiples[name]
+                raise self._error(f"has {name!r} of {size}", f"hil.toml allows multiples of {multiple}: correct one")
 
     def _error(self, what: str, remedy: str) -> UserError:
         return UserError(f"{self._source} {what}: model {self._model}: {remedy}")
 
 
 def _fits(shape: tuple[int, ...], spec: TensorSpec, sizes: dict[str, int]) -> bool:
-    expected = spec.shape[1:]
+    expected = spec.sample
     if len(shape) != len(expected):
         return False
     for size, dimension in zip(shape, expected, strict=True):

@@ -8,6 +8,7 @@ from hil.callables import load_callable
 from hil.config.data_sources import SourceKind, source_kind
 from hil.datasets import polygraphy
 from hil.datasets.dataset import Origin
+from hil.datasets.feeding import Feeding
 from hil.datasets.fit_check import Matcher
 from hil.datasets.npz import NpzArrays
 from hil.datasets.npz_samples import NpzDataset
@@ -45,31 +46,35 @@ def open_dataset(  # noqa: PLR0913 - all but the source are keyword arguments
     spec = config.spec.models[model]
     if not signature.inputs:
         raise UserError(f"model {model} has no inputs, so it cannot be run on data: export it with an input")
+    if all(one.is_given for one in signature.inputs):
+        raise UserError(
+            f"hil.toml gives every input of model {model} a value, so no data is used: leave one to the data"
+        )
     _check_names(config, model, signature, ranges)
-    batch = signature.batch()
+    feeding = Feeding(signature, model)
     kind = source_kind(source, config.root)
     if kind is SourceKind.SYNTHETIC:
-        return SyntheticDataset(signature, model=model, count=spec.samples, ranges=ranges, shapes=spec.shapes)
+        return SyntheticDataset(signature, model=model, count=spec.samples, ranges=ranges)
     if kind is None:
         raise UserError(
             f"{where}: {config.resolve(source)} does not exist: model {model}: paths are relative to hil.toml"
         )
-    matcher = Matcher(signature, model=model, source=f"{where}: {source}", shapes=spec.shapes)
+    matcher = Matcher(signature, model=model, source=f"{where}: {source}")
     provenance = {"source": source, "kind": kind.value}
     if kind in {SourceKind.NPZ, SourceKind.POLYGRAPHY}:
         path = config.resolve(source)
         cache = config.resolve(config.spec.project.cache)
         arrays = NpzArrays(path if kind is SourceKind.NPZ else polygraphy.converted(path, cache))
-        return NpzDataset(arrays, matcher, Origin(source, model, batch, provenance))
+        return NpzDataset(arrays, matcher, Origin(source, model, feeding, provenance))
     if kind is SourceKind.CALLABLE:
         code = load_callable(source, config.root, model=model, where=where)
         provenance["callable_digest"] = code.digest
-        return CallableDataset(code, matcher, Origin(source, model, batch, provenance), samples)
+        return CallableDataset(code, matcher, Origin(source, model, feeding, provenance), samples)
     if preprocess is None:
         raise UserError(f"{where}: {source} is a folder: model {model}: add preprocess = 'package.module:callable'")
     code = load_callable(preprocess, config.root, model=model, where=where)
     provenance |= {"preprocess": preprocess, "preprocess_digest": code.digest}
-    return FolderDataset(config.resolve(source), code, matcher, Origin(source, model, batch, provenance))
+    return FolderDataset(config.resolve(source), code, matcher, Origin(source, model, feeding, provenance))
 
 
 def _check_names(config: Config, model: str, signature: Signature, ranges: Mapping[str, tuple[float, float]]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hil.datasets.dataset import Arrays, Origin, Streamed
+from hil.datasets.feeding import Feeding
 from hil.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ Interval = tuple[float, float]
 class SyntheticDataset(Streamed):
     """Uniform random inputs within ``ranges``; sample ``i`` is the same for every batch size.
 
-    Without a range, values are from 0 to 1, and for ``uint8`` from 0 to 255. A dynamic dimension has the ``opt`` size
-    of ``shapes``, else 1.
+    Without a range, values are from 0 to 1, and for ``uint8`` from 0 to 255. A dynamic dimension has the ``opt`` of its
+    declared sizes, else the least size that its multiple allows. An input with one tensor a call is the same in all
+    samples. Inputs whose values are declared or carried over are not drawn.
     """
 
     synthetic = True
@@ -41,14 +43,18 @@ class SyntheticDataset(Streamed):
         model: str,
         count: int | None,
         ranges: Mapping[str, Interval],
-        shapes: Mapping[str, tuple[int, int, int]],
     ) -> None:
         """Raise ``UserError`` for a dtype without random values and a range outside that of its dtype."""
-        batch = signature.batch()
+        feeding = Feeding(signature, model)
+        batch = feeding.fixed
         provenance = {"source": "synthetic", "kind": "synthetic", "seed": str(SEED)}
-        super().__init__(Origin("synthetic", model, batch, provenance))
+        super().__init__(Origin("synthetic", model, feeding, provenance))
         self._count = count or math.ceil(COUNT / (batch or 1)) * (batch or 1)
-        self._draws = [_Draw(spec, model, ranges.get(spec.name), shapes) for spec in signature.inputs]
+        self._draws = [
+            _Draw(spec, model, ranges.get(spec.name) or spec.range, signature)
+            for spec in signature.inputs
+            if not spec.is_given
+        ]
 
     @property
     def count(self) -> int:
@@ -69,9 +75,7 @@ class SyntheticDataset(Streamed):
 class _Draw:
     """The random values of one input."""
 
-    def __init__(
-        self, spec: TensorSpec, model: str, interval: Interval | None, shapes: Mapping[str, tuple[int, int, int]]
-    ) -> None:
+    def __init__(self, spec: TensorSpec, model: str, interval: Interval | None, signature: Signature) -> None:
         try:
             self._dtype = np.dtype(spec.dtype)
         except TypeError:
@@ -82,7 +86,8 @@ class _Draw:
             )
         self.name = spec.name
         self._key = [SEED, *spec.name.encode()]
-        self._shape = tuple(_size(size, shapes) for size in spec.shape[1:])
+        self._shape = tuple(_size(size, signature) for size in spec.sample)
+        self._same = spec.batch_axis is None
         self._low, self._high = interval or (BYTE if spec.dtype == "uint8" else UNIT)
         if self._dtype.kind != "f":
             self._low, self._high = math.ceil(self._low), math.floor(self._high)
@@ -94,7 +99,7 @@ class _Draw:
             )
 
     def sample(self, number: int) -> np.ndarray:
-        random = np.random.default_rng([*self._key, number])
+        random = np.random.default_rng([*self._key, 0 if self._same else number])
         if self._dtype.kind == "f":
             return random.uniform(self._low, self._high, self._shape).astype(self._dtype)
         return random.integers(int(self._low), int(self._high), self._shape, np.int64, endpoint=True).astype(
@@ -102,10 +107,11 @@ class _Draw:
         )
 
 
-def _size(size: int | str | None, shapes: Mapping[str, tuple[int, int, int]]) -> int:
+def _size(size: int | str | None, signature: Signature) -> int:
     if isinstance(size, int):
         return size
-    return shapes[size][1] if size is not None and size in shapes else 1
+    name = size or ""
+    return signature.sizes[name][1] if name in signature.sizes else signature.multiples.get(name, 1)
 
 
 def _span(dtype: np.dtype) -> Interval:

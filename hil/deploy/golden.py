@@ -12,10 +12,10 @@ import numpy as np
 from hil.checks.comparison import Comparison
 from hil.datasets import open_dataset
 from hil.errors import DeployRefused, UserError
+from hil.onnx_files.declared import declared_signature
 from hil.onnx_files.external_data import addressed
 from hil.onnx_files.identity import ENGINE, changes, sources_of
 from hil.onnx_files.reference import open_reference
-from hil.onnx_files.signature import read_signature
 from hil.results import Verdict
 from hil.runtimes import runtime_record
 from hil.session.engines.int64 import narrows, with_model_dtypes
@@ -76,7 +76,7 @@ def golden(config: Config, target: str, used: ModelUsed, count: int) -> Golden:
     if differ:
         what = f"model {used.name} is not the one that was judged ({'; '.join(differ)})"
         raise UserError(f"{what}: on target {target!r}: run the checks again")
-    signature = read_signature(path)
+    signature = declared_signature(path, spec, used.name)
     where = config.where("models", used.name, "data")
     data = open_dataset(
         spec.data,
@@ -97,7 +97,7 @@ def golden(config: Config, target: str, used: ModelUsed, count: int) -> Golden:
     reference = open_reference(whole, data, spec.batch, cache / "reference", saved, limit)
     inputs = data.batches(spec.batch, limit)
     pairs = tuple(
-        (batch.inputs, outputs) for batch, outputs in zip(inputs, reference.batches(spec.batch, limit), strict=True)
+        (batch.feeds, outputs) for batch, outputs in zip(inputs, reference.batches(spec.batch, limit), strict=True)
     )
     sources.check()
     return Golden(used.name, signature, pairs, limit, reference.source)

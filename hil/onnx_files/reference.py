@@ -233,7 +233,7 @@ def _run(model: Path, batches: Iterator[Batch], folder: Path) -> dict[str, Any]:
         streams = [stack.enter_context((folder / output["file"]).open("wb")) for output in outputs]
         for batch in batches:
             try:
-                results = session.run(names, batch.inputs)
+                results = session.run(names, batch.feeds)
             except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no class of their own
                 raise ort_error(error, model, "while running the reference") from None
             for output, stream, array in zip(outputs, streams, results, strict=True):

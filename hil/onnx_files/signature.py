@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hil.errors import UserError
 from hil.text import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import onnx
+
+    Constant = bool | int | float | tuple[Any, ...]
 
 LARGEST = 2**31 - 1
 """Most bytes of an ONNX file. Source: protobuf.dev, "Proto Limits"."""
 
 QDQ_OPERATORS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+
+PLACEHOLDER = re.compile(r"\?|-1|unk__\d+")
+"""Names that exporters give to dimensions without a name. Two dimensions that share one need not have equal sizes."""
+
+Interval = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -26,47 +35,100 @@ class TensorSpec:
 
     ``name`` is the file's own, since runtimes bind by it; ``str(spec)`` is safe to print. ``dtype`` is numpy's name
     (``float32``), or ONNX's where numpy has none (``bfloat16``). A dimension is its size, the name of a dynamic
-    dimension, or ``None`` for a dynamic dimension without a name.
+    dimension, or ``None`` for a dynamic dimension without a name. If ``ranked`` is false, the file declares no shape at
+    all, and ``shape`` is empty.
+
+    An input's other facts come from ``hil.toml`` (``hil.onnx_files.declared``): ``batch_axis`` is the axis along which
+    samples are stacked, ``None`` for one tensor a call, whatever the batch. ``value`` is the same in every call.
+    ``range`` holds the valid values. ``carry`` is the output of the step before that the input is fed with.
     """
 
     name: str
     dtype: str
     shape: tuple[int | str | None, ...]
+    ranked: bool = True
+    batch_axis: int | None = 0
+    value: Constant | None = None
+    range: tuple[float, float] | None = None
+    carry: str | None = None
+
+    @property
+    def sample(self) -> tuple[int | str | None, ...]:
+        """The shape of one sample: ``shape`` without the batch axis."""
+        return tuple(size for axis, size in enumerate(self.shape) if axis != self.batch_axis)
+
+    @property
+    def is_given(self) -> bool:
+        """Whether data may leave the input out, because its value is declared or carried over."""
+        return self.value is not None or self.carry is not None
 
     def __str__(self) -> str:
         """Return ``image: float32[batch, 1, 8, 8]``, with ``?`` for a dynamic dimension without a name."""
         sizes = ", ".join("?" if size is None else str(size) for size in self.shape)
+        if not self.shape and not self.ranked:
+            sizes = "unknown rank"
         return clean(f"{self.name}: {self.dtype}[{sizes}]")
 
 
 @dataclass(frozen=True)
 class Signature:
-    """A model's inputs and outputs in the file's order, its opset, IR version and whether it has Q/DQ nodes."""
+    """A model's inputs and outputs in the file's order, its opset, IR version and whether it has Q/DQ nodes.
+
+    ``sizes`` has ``(min, opt, max)`` of dynamic dimensions by name, ``multiples`` the number that a dimension's size is
+    a multiple of; both are declared in ``hil.toml``.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     opset: int = 0
     ir_version: int = 0
     has_qdq: bool = False
+    sizes: Mapping[str, Interval] = field(default_factory=dict)
+    multiples: Mapping[str, int] = field(default_factory=dict)
 
     def input(self, name: str) -> TensorSpec:
         """Return the input called ``name``. Raise ``KeyError`` if there is none."""
         return {spec.name: spec for spec in self.inputs}[name]
 
-    def batch(self) -> int | None:
-        """Return the fixed size of the inputs' first dimension, the batch; ``None`` if it is dynamic.
+    @property
+    def stacked(self) -> tuple[TensorSpec, ...]:
+        """The inputs along one of whose axes samples are stacked."""
+        return tuple(spec for spec in self.inputs if spec.batch_axis is not None)
 
-        Raise ``UserError`` for an input without dimensions and for inputs with different fixed sizes, since they have
-        no common batch dimension.
+    def batch(self) -> int | None:
+        """Return the fixed size of the batch axes; ``None`` if it is dynamic, 1 if no input has a batch axis.
+
+        Raise ``UserError`` for an input whose batch axis is beyond its rank and for inputs with different fixed sizes,
+        since they have no common batch.
         """
-        flat = [spec.name for spec in self.inputs if not spec.shape]
-        sizes = {spec.name: spec.shape[0] for spec in self.inputs if spec.shape and isinstance(spec.shape[0], int)}
-        if flat or len(set(sizes.values())) > 1:
+        flat = [spec for spec in self.stacked if not 0 <= (spec.batch_axis or 0) < len(spec.shape)]
+        sizes = {size for size in self._batch_sizes() if isinstance(size, int)}
+        if flat or len(sizes) > 1:
             inputs = "; ".join(str(spec) for spec in self.inputs)
-            raise UserError(
-                f"the inputs share no batch dimension ({inputs}): export the model with the batch as first dimension"
-            )
-        return next(iter(sizes.values()), None)
+            raise UserError(f"the inputs share no batch dimension ({inputs}): declare the batch_axis of each")
+        return next(iter(sizes), None) if self.stacked else 1
+
+    def batch_names(self) -> frozenset[str]:
+        """Return the names of the dimensions along which samples are stacked."""
+        return frozenset(size for size in self._batch_sizes() if isinstance(size, str))
+
+    def output_axis(self, name: str) -> int | None:
+        """Return the axis of output ``name`` along which samples are stacked, ``None`` if it has none or is unknown.
+
+        It is the axis with a batch dimension's name. If the output has none, it is the first axis, provided that all
+        inputs are stacked along theirs and that the output's is not a fixed size other than the batch.
+        """
+        shape = next(spec.shape for spec in self.outputs if spec.name == name)
+        named = [axis for axis, size in enumerate(shape) if size in self.batch_names()]
+        if named:
+            return named[0]
+        first = bool(self.stacked) and all(spec.batch_axis == 0 for spec in self.stacked)
+        fixed = bool(shape) and isinstance(shape[0], int) and shape[0] != self.batch()
+        return 0 if first and not fixed else None
+
+    def _batch_sizes(self) -> list[int | str | None]:
+        axes = ((spec.shape, spec.batch_axis) for spec in self.inputs)
+        return [shape[axis] for shape, axis in axes if axis is not None and axis < len(shape)]
 
 
 def read_signature(path: Path) -> Signature:
@@ -119,16 +181,20 @@ def _unreadable(path: Path, why: str) -> str:
 
 def _spec(value: onnx.ValueInfoProto, path: Path) -> TensorSpec:
     if not value.type.HasField("tensor_type"):
-        kind = value.type.WhichOneof("value") or "of no type"
-        raise UserError(f"{value.name} of {path} is {kind}, not a tensor: export the model with tensors only")
+        kind = (value.type.WhichOneof("value") or "value of no type").removesuffix("_type").replace("_", " ")
+        raise UserError(
+            f"{value.name!r} of {path} is a {kind}, not a tensor, and only tensors can be fed and compared: model "
+            f"{path.stem}: cut the graph before it (onnx.utils.extract_model), or export the model without it"
+        )
     tensor = value.type.tensor_type
-    return TensorSpec(value.name, _dtype_name(tensor.elem_type), tuple(_size(dim) for dim in tensor.shape.dim))
+    shape = tuple(_size(dim) for dim in tensor.shape.dim)
+    return TensorSpec(value.name, _dtype_name(tensor.elem_type), shape, ranked=tensor.HasField("shape"))
 
 
 def _size(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
-    if dim.HasField("dim_value") and dim.dim_value > 0:
-        return int(dim.dim_value)
-    return str(dim.dim_param) or None
+    if dim.HasField("dim_value"):
+        return int(dim.dim_value) if dim.dim_value >= 0 else None
+    return None if PLACEHOLDER.fullmatch(dim.dim_param) else str(dim.dim_param) or None
 
 
 def _dtype_name(element: int) -> str:

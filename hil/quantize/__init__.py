@@ -18,7 +18,7 @@ from hil.errors import UserError
 from hil.files.digests import file_digest
 from hil.files.sealing import is_sealed, seal
 from hil.onnx_files.external_data import external_files, is_whole
-from hil.onnx_files.signature import Signature, read_signature
+from hil.onnx_files.signature import read_signature
 from hil.quantize.layout import OPTIONS_VERSION
 from hil.quantize.ranges import Ranges, read_ranges, weighted_nodes
 from hil.series import digest_of
@@ -82,10 +82,9 @@ def quantize(
     that has Q/DQ nodes already is returned as it is. Raise ``UserError`` for data that is too little or not finite and
     for unknown ``exclude_nodes``, ``EngineBuildError`` if the quantizer or ONNX Runtime fails.
     """
-    signature = read_signature(model)
     parts = key_parts(model, data, spec, layout)
     key = digest_of(parts)
-    if signature.has_qdq:
+    if read_signature(model).has_qdq:
         note = {"parts": {}, "foreign": True, "samples": 0, "samples_digest": "", "skipped": {}}
         return Quantized(model, parts["model"], key, note)
     if parts["samples"] > data.count:
@@ -97,7 +96,7 @@ def quantize(
     stored, damaged = _stored(path, record, key, parts)
     if stored is not None:
         return stored
-    result = _quantize_and_store(path, record, key, model, signature, data, spec, parts)
+    result = _quantize_and_store(path, record, key, model, data, spec, parts)
     return replace(result, damaged=damaged)
 
 
@@ -126,7 +125,6 @@ def _quantize_and_store(  # noqa: PLR0913, PLR0917 - private: the values of quan
     record: Path,
     key: str,
     model: Path,
-    signature: Signature,
     data: Dataset,
     spec: CalibrationSpec,
     parts: dict[str, Any],
@@ -136,7 +134,7 @@ def _quantize_and_store(  # noqa: PLR0913, PLR0917 - private: the values of quan
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".making-", dir=path.parent) as folder:
-            calibrated_model = calibrated(model, signature, data, spec, parts, Path(folder))
+            calibrated_model = calibrated(model, data, spec, parts, Path(folder))
             digest = file_digest(calibrated_model.path)
             provenance = {"key": key, "digest": digest, "parts": parts, "foreign": False, **calibrated_model.facts}
             new_record = Path(folder) / "record.json"

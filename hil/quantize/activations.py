@@ -14,7 +14,6 @@ from onnx import helper
 
 from hil.onnx_files.external_data import save
 from hil.onnx_files.ort_errors import ort_error
-from hil.onnx_files.signature import read_signature
 from hil.quantize.calibrate import prepared, silence, stride_of
 
 if TYPE_CHECKING:
@@ -103,7 +102,6 @@ def observe(
     it, since what that removes is lost anyway. ``fold`` prepares the model as the quantizer does. At most 512 samples
     run, spread evenly; memory holds one feed's activations. Raise ``UserError`` or ``EngineBuildError``.
     """
-    signature = read_signature(model)
     try:
         with silence(), tempfile.TemporaryDirectory(prefix="hil-flow-") as folder:
             proto = prepared(model, Path(folder)) if fold else onnx.load(str(model))
@@ -113,7 +111,7 @@ def observe(
             places = {name: _measured_at(proto, name) for name in named if name in flowing}
             uses = {name: Use(named[name]) for name in places}
             samples = 0
-            for batch, values in _runs(proto, Path(folder), set(places.values()), _spread(data, signature, limit)):
+            for batch, values in _runs(proto, Path(folder), set(places.values()), _spread(data, limit)):
                 samples += len(next(iter(batch.inputs.values())))
                 for name, place in places.items():
                     if values[place].dtype.kind == "f":
@@ -132,8 +130,8 @@ def _measured_at(proto: onnx.ModelProto, name: str) -> str:
     return str(readers[0].output[0]) if only else name
 
 
-def _spread(data: Dataset, signature: Any, limit: int | None) -> Iterator[Batch]:
-    size = stride_of(signature, data, FEED)
+def _spread(data: Dataset, limit: int | None) -> Iterator[Batch]:
+    size = stride_of(data, FEED)
     every = max(1, math.ceil(min(limit or data.count, data.count) / MOST))
     return (batch for number, batch in enumerate(data.batches(size, limit)) if number % every == 0)
 
@@ -150,5 +148,5 @@ def _runs(
     save(proto, folder / "marked.onnx")
     session = cpu_session(folder / "marked.onnx")
     for batch in batches:
-        values = dict(zip(marked, session.run(marked, batch.inputs) if marked else [], strict=True))
-        yield batch, {**values, **{name: batch.inputs[name] for name in tensors & inputs}}
+        values = dict(zip(marked, session.run(marked, batch.feeds) if marked else [], strict=True))
+        yield batch, {**values, **{name: batch.feeds[name] for name in tensors & inputs}}

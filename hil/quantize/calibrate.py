@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from hil.config.spec import CalibrationSpec
     from hil.datasets.dataset import Dataset
-    from hil.onnx_files.signature import Signature
     from hil.runtimes import QdqLayout
 
 OPSET = 13
@@ -59,16 +58,14 @@ class Result:
     facts: dict[str, Any]
 
 
-def calibrated(  # noqa: PLR0913, PLR0917 - the values of quantize()
-    model: Path, signature: Signature, data: Dataset, spec: CalibrationSpec, parts: dict[str, Any], folder: Path
-) -> Result:
+def calibrated(model: Path, data: Dataset, spec: CalibrationSpec, parts: dict[str, Any], folder: Path) -> Result:
     """Quantize ``model`` into a file in ``folder``. Raise as ``hil.quantize.quantize``."""
     layout: QdqLayout = parts["layout"]
     try:
         with silence():
             proto = prepared(model, folder)
             _check_excluded(proto, spec.exclude_nodes, model)
-            feed = Feed(data, stride_of(signature, data), parts["samples"], model.stem)
+            feed = Feed(data, stride_of(data), parts["samples"], model.stem)
             [(_, ranges)] = collect(proto, folder, feed, spec, layout)
             result = insert(proto, ranges, spec, layout)
             result.ir_version = proto.ir_version
@@ -136,11 +133,10 @@ def _check_excluded(proto: onnx.ModelProto, excluded: tuple[str, ...], model: Pa
             raise UserError(f"exclude_nodes: model {model.stem} has no node {name!r}{did_you_mean(name, names)}")
 
 
-def stride_of(signature: Signature, data: Dataset, most_bytes: int = FEED) -> int:
-    """Return the samples per feed: the model's fixed batch, or as many as fit ``most_bytes``, 32 at most."""
-    fixed = signature.batch()
-    if fixed is not None:
-        return fixed
+def stride_of(data: Dataset, most_bytes: int = FEED) -> int:
+    """Return the samples per feed: as many as one call takes, or as many as fit ``most_bytes``, 32 at most."""
+    if data.stride is not None:
+        return data.stride
     first = next(iter(data.batches(1, 1))).inputs
     return int(min(MOST, max(1, most_bytes // max(1, sum(array.nbytes for array in first.values())))))
 
@@ -157,28 +153,29 @@ class Feed:
         self._batches = data.batches(stride, samples)
         self._digest = hashlib.sha256()
         self._next: dict[str, np.ndarray] | None = None
+        self._samples: dict[str, np.ndarray] = {}
 
     def advance(self) -> bool:
         """Load the next batch; return False at the end of the data."""
         batch = next(self._batches, None)
         if batch is None:
             return False
-        for name, array in batch.inputs.items():
+        for name, array in batch.feeds.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise UserError(
                     f"calibration data holds NaN or infinity near sample {batch.start}: "
                     f"model {self.model}, input {name!r}: fix or remove those samples"
                 )
-        self._next = batch.inputs
+        self._next, self._samples = batch.feeds, batch.inputs
         return True
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         """Return one batch, then None until ``advance``, as onnxruntime.quantization's data readers do."""
         batch, self._next = self._next, None
         if batch is not None:
-            rows = len(next(iter(batch.values())))
+            rows = len(next(iter(self._samples.values())))
             for row in range(rows):
-                self._digest.update(sample_digest(batch, row).hex().encode())
+                self._digest.update(sample_digest(self._samples, row).hex().encode())
             self.consumed += rows
         return batch
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from hil.errors import HilError
 from hil.onnx_files.ort_errors import ort_error
-from hil.onnx_files.signature import read_signature
 from hil.quantize.calibrate import Feed, collect, insert, prepared, silence, stride_of
 from hil.quantize.ranges import Ranges, ranges_of
 
@@ -40,8 +39,7 @@ def snapshots(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayo
     Samples of one feed (up to 32) cannot be separated. If all samples are in one feed, half of them are calibrated in a
     second run, if the model's batch allows. The last entry must equal what ``quantize`` wrote. Raise as ``quantize``.
     """
-    signature = read_signature(model)
-    samples, stride = spec.samples or data.count, stride_of(signature, data)
+    samples, stride = spec.samples or data.count, stride_of(data)
     try:
         with silence(), tempfile.TemporaryDirectory(prefix="hil-calibration-") as folder:
             proto = prepared(model, Path(folder))
@@ -49,8 +47,8 @@ def snapshots(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayo
             marks = [int(samples * share) for share in MARKS]
             result = _distinct(_snapshots(proto, Path(folder), feed, spec, layout, marks))
             half = samples // 2
-            if len(result) == 1 and half and (signature.batch() is None or half % stride == 0):
-                half_feed = Feed(data, signature.batch() or half, half, model.stem)
+            if len(result) == 1 and half and (data.stride is None or half % stride == 0):
+                half_feed = Feed(data, data.stride or half, half, model.stem)
                 result = [*_snapshots(proto, Path(folder), half_feed, spec, layout, []), *result]
     except (HilError, OSError):
         raise

@@ -19,7 +19,6 @@ import numpy as np
 from hil.errors import HilError
 from hil.onnx_files.external_data import save
 from hil.onnx_files.ort_errors import ort_error
-from hil.onnx_files.signature import read_signature
 from hil.quantize.calibrate import Feed, collect, insert, prepared, silence, stride_of
 from hil.quantize.layout import WEIGHTED
 from hil.quantize.ranges import ranges_of
@@ -125,13 +124,12 @@ def sensitivity(  # noqa: PLR0913 - a model, two data sets, settings and a metri
 
     ``metric`` is the task's. Raise as ``quantize``.
     """
-    signature = read_signature(model)
     try:
         with silence(), tempfile.TemporaryDirectory(prefix="hil-sensitivity-") as folder:
             work = _Comparison(Path(folder), prepared(model, Path(folder)), spec, metric)
-            feed = Feed(calibration, stride_of(signature, calibration), spec.samples or calibration.count, model.stem)
+            feed = Feed(calibration, stride_of(calibration), spec.samples or calibration.count, model.stem)
             *_, (_, ranges) = collect(work.proto, work.folder, feed, spec, layout)
-            work.load(validation, signature.batch())
+            work.load(validation)
             return _ranked(work, ranges, layout, progress)
     except (HilError, OSError):
         raise
@@ -148,9 +146,9 @@ class _Comparison:
         self.reference: list[Outputs] = []
         self.signal = 0.0
 
-    def load(self, data: Dataset, batch: int | None) -> None:
+    def load(self, data: Dataset) -> None:
         """Load every n-th batch, up to 128 samples, and run the FP32 model on them."""
-        size = batch or min(16, data.count)
+        size = data.stride or min(16, data.count)
         every = max(1, data.count // MOST)
         self.batches = [entry for number, entry in enumerate(data.batches(size)) if number % every == 0]
         self.reference = self.run(self.proto)[0]
@@ -170,7 +168,7 @@ class _Comparison:
 
     def run(self, proto: onnx.ModelProto) -> tuple[list[Outputs], Any]:
         session = self.session(proto)
-        return [session.run(None, batch.inputs) for batch in self.batches], session
+        return [session.run(None, batch.feeds) for batch in self.batches], session
 
     def noise(self, outputs: list[Outputs]) -> float:
         """Return the power of the difference from FP32 over all outputs, relative to the signal's."""
@@ -241,7 +239,7 @@ def _measure(comparison: _Comparison, models: list[onnx.ModelProto]) -> list[Mea
         sessions.append(session)
         names = [output.name for output in session.get_outputs()]
         results.append((comparison.noise(outputs), comparison.score(names, outputs)))
-    feed = comparison.batches[0].inputs
+    feed = comparison.batches[0].feeds
     times: list[list[float]] = [[] for _ in sessions]
     for _ in range(ROUNDS):
         for session, own in zip(sessions, times, strict=True):

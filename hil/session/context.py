@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from hil.datasets import Dataset, open_dataset
 from hil.errors import Unsupported
+from hil.onnx_files.declared import declared_signature
 from hil.onnx_files.external_data import addressed, external_files
 from hil.onnx_files.identity import sources_of
 from hil.onnx_files.reference import Reference, open_reference
-from hil.onnx_files.signature import Signature, read_signature
 from hil.plan import expand
 from hil.session.engines import load_options
 from hil.session.memo import Memo
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hil.config.spec import ModelSpec
+    from hil.onnx_files.signature import Signature
     from hil.results import Evidence, Part
     from hil.session.request import Request
     from hil.session.target.holding import HeldTarget
@@ -76,10 +77,10 @@ class Context:
         return self.config.model(name, self.requested)
 
     def signature(self, name: str) -> Signature:
-        """Return the inputs and outputs of the model's ONNX file."""
+        """Return the inputs and outputs of the model's ONNX file, with what the config declares of them."""
         path = self.config.resolve(self.model(name).path)
         self.sources.watch(path)
-        return self.memo.once(("signature", name), lambda: read_signature(path))
+        return self.memo.once(("signature", name), lambda: declared_signature(path, self.model(name), name))
 
     def onnx(self, name: str) -> Path:
         """Return the ONNX file that everything here reads: its SHA-256 covers the model's external data too."""
@@ -150,7 +151,7 @@ class Context:
             self.sources.watch(saved)
         return self.memo.once(
             ("reference", name),
-            lambda: open_reference(self.onnx(name), self.dataset(name), spec.batch, cache, saved),
+            lambda: open_reference(self.onnx(name), self.dataset(name), spec.batch, cache, saved, spec.samples),
         )
 
     def load_options(self, model: str) -> dict[str, Any]:

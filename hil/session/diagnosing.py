@@ -132,9 +132,10 @@ def worst_batch(session: EngineContext, model: str, comparison: Comparison) -> V
     It has as many samples as the model or the config fixes, and at least four if the runtime takes any number.
     """
     spec, data = session.model(model), session.dataset(model)
-    fixed = session.signature(model).batch()
     size = (
-        spec.batch if fixed is not None or runtime_record(session.spec.runtime).has_profiles else max(spec.batch, ROWS)
+        spec.batch
+        if data.stride is not None or runtime_record(session.spec.runtime).has_profiles
+        else max(spec.batch, ROWS)
     )
     at = comparison.samples
     if not comparison.fatal:
@@ -142,4 +143,4 @@ def worst_batch(session: EngineContext, model: str, comparison: Comparison) -> V
         at = min(worst)[1] if worst else 0
     number = min(at, data.count - 1) // size
     batch = next(islice(data.batches(size), number, None))
-    return dict(batch.inputs)
+    return dict(batch.feeds)

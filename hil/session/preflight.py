@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from hil.datasets import open_dataset
 from hil.errors import UserError
+from hil.onnx_files.declared import declared_signature
 from hil.onnx_files.identity import sources_of
-from hil.onnx_files.signature import read_signature
 from hil.runtimes import runtime_record
 from hil.session.engines.shape_profiles import profiles_of
 
@@ -35,7 +35,7 @@ def preflight(
     runtime = config.target(target).runtime
     for name in config.spec.models if only is None else (only,):
         spec = config.model(name, target)
-        signature = read_signature(config.resolve(spec.path))
+        signature = declared_signature(config.resolve(spec.path), spec, name)
         for path in sources_of(config, name, target).paths():
             if watched is not None:
                 watched.watch(path)
@@ -63,7 +63,7 @@ def preflight(
 
 def _buildable(config: Config, name: str, spec: ModelSpec, signature: Signature) -> None:
     """Raise ``UserError`` if TensorRT cannot build this model, or cannot use the engine that the config names."""
-    if spec.engine is None or spec.shapes:
+    if spec.engine is None or signature.sizes:
         profiles_of(signature, spec, name)
     if spec.engine is not None and len(spec.precisions) != 1:
         raise UserError(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HALF = np.full((2, 3), 0.5, np.float32)
-SIGNATURE = Signature(inputs=(), outputs=(TensorSpec("y", "float32", ("n", 3)),))
+SIGNATURE = Signature(inputs=(TensorSpec("x", "float32", ("n", 3)),), outputs=(TensorSpec("y", "float32", ("n", 3)),))
 
 
 def _y(array: np.ndarray) -> list[tuple[str, np.ndarray]]:
@@ -101,7 +101,7 @@ def test_sound_outputs_have_no_fault() -> None:
     """Outputs of the declared shape that are repeatable and independent of the batch have no fault."""
     assert not malformed(_y(HALF), SIGNATURE, {"n": 2})
     assert not not_repeatable(_y(HALF), _y(HALF.copy()))
-    assert not batch_dependence(_y(HALF), _y(np.concatenate([HALF[:1], HALF[1:] * 7])), 2, {}, "fp32")
+    assert not batch_dependence(_y(HALF), _y(np.concatenate([HALF[:1], HALF[1:] * 7])), 2, {}, "fp32", SIGNATURE)
 
 
 def test_one_bit_is_not_repeatable() -> None:
@@ -116,7 +116,7 @@ def test_a_sample_that_depends_on_its_batch_is_reported(first: float) -> None:
     """A sample that differs by more than rounding, or becomes non-finite, in another batch is reported."""
     others = HALF.copy()
     others[0, 0] = first
-    assert "batch mates" in batch_dependence(_y(HALF), _y(others), 2, {}, "fp16")
+    assert "batch mates" in batch_dependence(_y(HALF), _y(others), 2, {}, "fp16", SIGNATURE)
     assert not batch_dependence(
-        _y(HALF), _y(others), 3, {}, "fp16"
-    )  # another size than the batch: the axis does not count samples
+        _y(HALF), _y(others), 3, {}, "fp16", SIGNATURE
+    )  # not the batch's dimension: of no one sample

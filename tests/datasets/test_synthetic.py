@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,8 +18,9 @@ DTYPES = ("float16", "float32", "float64", "int8", "uint8", "int32", "int64", "u
 
 
 def drawn(signature: Signature, **ranges: tuple[float, float]) -> SyntheticDataset:
-    """Return a data set of three samples."""
-    return SyntheticDataset(signature, model="m", count=3, ranges=ranges, shapes={"side": (1, 5, 9)})
+    """A data set of three samples."""
+    sized = replace(signature, sizes={"side": (1, 5, 9)})
+    return SyntheticDataset(sized, model="m", count=3, ranges=ranges)
 
 
 def test_synthetic_data_is_marked(project: Project) -> None:
@@ -67,8 +70,8 @@ def test_inputs_that_cannot_be_drawn_are_refused() -> None:
 
 
 def test_a_fixed_batch_has_no_remainder() -> None:
-    """Without ``samples`` the count is a multiple of the model's fixed batch."""
-    data = SyntheticDataset(Signature((spec("a", "float32", 3, 1),), ()), model="m", count=None, ranges={}, shapes={})
+    """Without ``samples`` the count is a multiple of the batch that the model fixes."""
+    data = SyntheticDataset(Signature((spec("a", "float32", 3, 1),), ()), model="m", count=None, ranges={})
     assert data.count == 66
     assert sum(len(batch.inputs["a"]) for batch in data.batches(3)) == 66
 

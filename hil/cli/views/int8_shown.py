@@ -98,13 +98,13 @@ def rank_layers(config: Config, model: str, target: str, say: Callable[[str], No
     """
     from hil.datasets import open_dataset
     from hil.metrics import open_metric
+    from hil.onnx_files.declared import declared_signature
     from hil.onnx_files.external_data import addressed
-    from hil.onnx_files.signature import read_signature
     from hil.quantize.sensitivity import sensitivity as rank
 
     spec = config.model(model, target)
     path = addressed(config.resolve(spec.path), config.resolve(config.spec.project.cache) / "external_data")
-    signature = read_signature(path)
+    signature = declared_signature(path, spec, model)
     if spec.calibration is None or signature.has_qdq or spec.engine is not None:
         raise UserError(f"model {model} is not calibrated by pytest-hil: add a [calibration] table to rank its layers")
 

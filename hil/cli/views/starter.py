@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hil.config.checks.cross_checks import MAX_NAME
@@ -104,7 +105,7 @@ def starter(signature: Signature, path: str, name: str, sizes: Mapping[str, int]
 
 def dynamic_sizes(signature: Signature) -> list[str]:
     """Return the names of dynamic dimensions other than the batch, in order of appearance."""
-    return list(dict.fromkeys(size for spec in signature.inputs for size in spec.shape[1:] if isinstance(size, str)))
+    return list(dict.fromkeys(size for spec in signature.inputs for size in spec.sample if isinstance(size, str)))
 
 
 def sizes_that_run(path: Path, signature: Signature) -> dict[str, int]:
@@ -121,9 +122,9 @@ def sizes_that_run(path: Path, signature: Signature) -> dict[str, int]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     for size in SIZES if names else ():
-        shapes = dict.fromkeys(names, (size, size, size))
-        data = SyntheticDataset(signature, model=path.stem, count=signature.batch() or 1, ranges={}, shapes=shapes)
-        feeds = next(data.batches(signature.batch() or 1)).inputs
+        sized = replace(signature, sizes=dict.fromkeys(names, (size, size, size)))
+        data = SyntheticDataset(sized, model=path.stem, count=signature.batch() or 1, ranges={})
+        feeds = next(data.batches(signature.batch() or 1)).feeds
         try:
             onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]).run(None, feeds)
         except Exception:  # noqa: BLE001, S112 - ONNX Runtime has no base class of its errors

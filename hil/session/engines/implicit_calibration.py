@@ -101,13 +101,19 @@ def stream(  # noqa: PLR0913 - a session's facts of a model, each named at the c
     written; ``LabError`` if the store is full.
     """
     algorithm, parts = algorithm_of(spec, name), key_parts(path, data, spec)
+    odd = [one.name for one in signature.inputs if one.batch_axis != 0 or one.is_given]
+    if odd:
+        raise UserError(
+            f"TensorRT's calibrator is fed with samples along the first axis, and hil.toml declares another way for "
+            f"{', '.join(odd)}: model {name}: write calibration.route = 'explicit'"
+        )
     samples = int(parts["samples"])
     if samples > data.count:
         raise UserError(
             f"calibration of model {name} asks for {samples} samples, {data.name} has {data.count}: "
             "lower calibration.samples or give more data"
         )
-    batch = signature.batch() or divisor(samples)
+    batch = data.stride or divisor(samples)
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".calibration-", dir=cache) as folder:

@@ -1,18 +1,18 @@
-"""TensorRT's optimization profiles, from ``shapes`` and ``batch``."""
+"""TensorRT's optimization profiles, from the declared sizes and ``batch``."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hil.config.explain import written
 from hil.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from hil.config.spec import ModelSpec
-    from hil.onnx_files.signature import Signature, TensorSpec
+    from hil.onnx_files.signature import Interval, Signature, TensorSpec
 
-Interval = tuple[int, int, int]
 Profiles = dict[str, list[list[int]]]
 
 MAX_TRIED = 4
@@ -22,20 +22,21 @@ MAX_TRIED = 4
 def profiles_of(signature: Signature, spec: ModelSpec, name: str) -> Profiles:
     """Return the ``[min, opt, max]`` shapes of each input with dynamic dimensions; static inputs are left out.
 
-    A named dimension has its sizes from ``shapes``. A first dimension without an entry is the batch: 1, ``batch``, and
-    the larger of ``batch`` and 4. Raises ``UserError`` for any other dynamic dimension, with the lines to write, for
-    names that no tensor has, and for a ``batch`` outside its range in ``shapes``.
+    A dimension has its sizes from ``shapes`` or from its input's ``shape``. A batch dimension without any is 1,
+    ``batch``, and the larger of ``batch`` and 4. Raises ``UserError`` for any other dynamic dimension, with the lines
+    to write, for names that no tensor has, and for a ``batch`` outside its declared sizes.
     """
+    sizes = {**spec.shapes, **signature.sizes}
     _check_names(signature, spec, name)
-    missing = sorted(set(_missing(signature, spec, name)))
+    missing = list(dict.fromkeys(_missing(signature, sizes)))
     if missing:
         raise UserError(
             f"TensorRT builds for given sizes, and {', '.join(missing)} of model {name} have no sizes: "
             "write the [min, opt, max] that the robot feeds to hil.toml:",
-            f"[models.{name}.shapes]",
-            *(f"{one} = [1, 1, 1]" for one in missing),
+            f"[{written(('models', name, 'shapes'))}]",
+            *(f"{written((one,))} = [1, 1, 1]" for one in missing),
         )
-    return {one.name: _profile(one, spec, name) for one in signature.inputs if _dynamic(one)}
+    return {one.name: _profile(one, sizes, spec, name) for one in signature.inputs if _dynamic(one)}
 
 
 def _dynamic(tensor: TensorSpec) -> bool:
@@ -53,37 +54,29 @@ def _check_names(signature: Signature, spec: ModelSpec, name: str) -> None:
             )
 
 
-def _missing(signature: Signature, spec: ModelSpec, name: str) -> Iterator[str]:
+def _missing(signature: Signature, sizes: Mapping[str, Interval]) -> Iterator[str]:
     for one in signature.inputs:
         for axis, size in enumerate(one.shape):
-            if size is None and axis:
-                raise UserError(
-                    f"dimension {axis} of input {one} has no name: model {name}: TensorRT must know its sizes: "
-                    "export the model with a name for it and give that name [min, opt, max] under shapes"
-                )
-            if isinstance(size, str) and axis and size not in spec.shapes and not _is_batch(signature, size):
-                yield size
+            key = size or f"{one.name}[{axis}]"
+            free = axis == one.batch_axis or key in signature.batch_names() or key in sizes
+            if isinstance(key, str) and not free:
+                yield key
 
 
-def _is_batch(signature: Signature, size: str) -> bool:
-    """Whether the name is the first dimension of an input: it has the same size everywhere."""
-    return any(one.shape and one.shape[0] == size for one in signature.inputs)
-
-
-def _profile(tensor: TensorSpec, spec: ModelSpec, name: str) -> list[list[int]]:
-    sizes = [_interval(size, spec) for size in tensor.shape]
-    first, size = sizes[0], tensor.shape[0]
-    if not isinstance(size, int) and not first[0] <= spec.batch <= first[2]:
-        raise UserError(
-            f"batch = {spec.batch} is outside of shapes.{size} = {list(first)}: model {name}: "
-            "the batch must be between min and max"
-        )
+def _profile(tensor: TensorSpec, declared: Mapping[str, Interval], spec: ModelSpec, name: str) -> list[list[int]]:
+    sizes = [_interval(size, declared, spec.batch) for size in tensor.shape]
+    axis = tensor.batch_axis
+    if axis is not None and not isinstance(tensor.shape[axis], int):
+        first = sizes[axis]
+        if not first[0] <= spec.batch <= first[2]:
+            raise UserError(
+                f"batch = {spec.batch} is outside of shapes.{tensor.shape[axis]} = {list(first)}: model {name}: "
+                "the batch must be between min and max"
+            )
     return [[interval[choice] for interval in sizes] for choice in range(3)]
 
 
-def _interval(size: int | str | None, spec: ModelSpec) -> Interval:
+def _interval(size: int | str | None, declared: Mapping[str, Interval], batch: int) -> Interval:
     if isinstance(size, int):
         return size, size, size
-    if size in spec.shapes:
-        return spec.shapes[size]
-    return 1, spec.batch, max(MAX_TRIED, spec.batch)
+    return declared.get(size or "", (1, batch, max(MAX_TRIED, batch)))

@@ -85,7 +85,8 @@ def _trial(worker: EngineWorker, model: Signature, feeds: Feeds, *, allowed: boo
         if isinstance(size, str)
     }
     expected = {
-        spec.name: [sizes.get(size) if isinstance(size, str) else size for size in spec.shape] for spec in model.outputs
+        spec.name: [sizes.get(size) if isinstance(size, str) else size for size in spec.shape] if spec.ranked else None
+        for spec in model.outputs
     }
     obtained = {name: list(array.shape) for name, array in outputs}
     finite = all(bool(np.isfinite(array).all()) for _, array in outputs if array.dtype.kind == "f")
@@ -105,7 +106,7 @@ def bad_input(session: EngineContext, row: Row) -> Gathered:
 
 
 def _bad(model: Signature, good: Feeds) -> Iterator[tuple[str, Feeds]]:
-    spec = model.inputs[0]
+    spec = next((one for one in model.inputs if one.shape), model.inputs[0])
     array = good[spec.name]
     yield "missing", {name: value for name, value in good.items() if name != spec.name}
     yield "unknown", {**good, f"{spec.name}_that_is_not_there": array}

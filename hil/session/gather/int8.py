@@ -154,7 +154,7 @@ def disjoint(session: EngineContext, row: Row) -> Gathered:
 
     data, source = session.dataset(row.model), session.calibration_data(row.model)
     shared = parity.overlap(data.sample_digests(), source.sample_digests())
-    spec, batch = session.model(row.model), session.signature(row.model).batch()
+    spec, batch = session.model(row.model), data.stride or source.stride
     counts = spec.samples, spec.calibration.samples if spec.calibration else None
     alike = near(data, source, counts=counts, **({"batch": batch} if batch else {}))
     facts = int8.NearFacts(alike.pairs, alike.checked, NEAR)

@@ -33,10 +33,9 @@ def calibration_set(session: EngineContext, row: Row) -> Gathered:
 
     spec = session.model(row.model)
     source, data = session.calibration_data(row.model), session.dataset(row.model)
-    size = session.signature(row.model).batch() or CHUNK
     session.progress(f"{row.model} int8: examining calibration and validation data")
-    ours = statistics_of(source, spec.calibration.samples if spec.calibration else None, size)
-    theirs = statistics_of(data, spec.samples, size)
+    ours = statistics_of(source, spec.calibration.samples if spec.calibration else None, source.stride or CHUNK)
+    theirs = statistics_of(data, spec.samples, data.stride or CHUNK)
     growth, unknown = _growth(session, row.model)
     facts = SetFacts(
         samples=ours.samples,
@@ -94,7 +93,7 @@ def _answers(path: Path, data: Dataset, batch: int, samples: int | None) -> dict
     from hil.onnx_files.reference import cpu_session
 
     runtime, counted = cpu_session(path), Counter[int]()
-    for inputs in (portion.inputs for portion in data.batches(batch, samples)):
+    for inputs in (portion.feeds for portion in data.batches(batch, samples)):
         ranked = [array for array in runtime.run(None, inputs) if array.ndim == 2]  # (n, classes)
         if len(ranked) != 1:
             return {}

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hil.checks import properties
-from hil.errors import EngineError
+from hil.errors import EngineBuildError, EngineError, Unsupported, UserError
 from hil.onnx_files.reference import cpu_session
 from hil.runtimes import runtime_record
 from hil.session.engines.shape_profiles import profiles_of
 from hil.session.gather.gathered import Gathered
-from hil.session.gather.parity import precision_of, where_of
+from hil.session.gather.parity import precision_of, refuse_sequences, where_of
 from hil.session.properties.drawing import MOST_MATES, Drawn, Recipe, Space, dimension, search
 
 if TYPE_CHECKING:
@@ -33,13 +34,14 @@ EXAMINED = 8
 
 def numeric(session: EngineContext, row: Row) -> Gathered:
     """Judge ``property.parity``: drawn batches agree with the reference."""
-    spec = session.model(row.model)
-    reference = session.memo.once(("fp32 on the host", row.model), lambda: cpu_session(session.onnx(row.model)))
-    names = [output.name for output in session.signature(row.model).outputs]
+    refuse_sequences(session, row.model)
+    spec, reference = session.model(row.model), _reference(session, row.model)
     scales, tolerances = _scales(session, row.model), spec.tolerances.get(precision_of(row))
 
-    def trial(worker: EngineWorker, feeds: Feeds, _drawn: Drawn) -> str:
-        ours: Outputs = list(zip(names, reference.run(names, feeds), strict=True))
+    def trial(worker: EngineWorker, feeds: Feeds, _drawn: Drawn) -> str | None:
+        ours = reference(feeds)
+        if ours is None:
+            return None
         engine = worker.run(feeds)
         return properties.difference(ours, engine, scales, precision_of(row), tolerances, where=where_of(session, row))
 
@@ -48,6 +50,7 @@ def numeric(session: EngineContext, row: Row) -> Gathered:
 
 def stable(session: EngineContext, row: Row) -> Gathered:
     """Judge ``property.stable``: outputs are well-formed, repeatable and independent of the other samples."""
+    refuse_sequences(session, row.model)
     signature, scales = session.signature(row.model), _scales(session, row.model)
 
     def trial(worker: EngineWorker, feeds: Feeds, drawn: Drawn) -> str:
@@ -59,32 +62,73 @@ def stable(session: EngineContext, row: Row) -> Gathered:
             return wrong
         mates = Drawn((drawn.samples[0], *[Recipe(level=9)] * (batch - 1)), drawn.sizes)
         others = worker.run(mates.feeds(space(session, row)))
-        return properties.batch_dependence(first, others, batch, scales, precision_of(row))
+        return properties.batch_dependence(first, others, batch, scales, precision_of(row), signature)
 
     what = "shapes, dtypes and finiteness hold, the same twice, whatever the batch mates"
     return _searched(session, row, trial, what)
 
 
+def _reference(session: EngineContext, model: str) -> Callable[[Feeds], Outputs | None]:
+    """Return a function that runs the FP32 model on the host, which returns ``None`` for a batch that it refuses.
+
+    Raises ``Unsupported`` if the host cannot run the model and its outputs were saved.
+    """
+    names = [output.name for output in session.signature(model).outputs]
+
+    def load() -> Any:
+        try:
+            return cpu_session(session.onnx(model))
+        except (EngineBuildError, UserError) as error:
+            if session.model(model).reference is None:
+                raise
+            raise Unsupported(
+                f"only a run of the reference could judge drawn inputs, and the host cannot run it: model {model}: "
+                f"{error}"
+            ) from None
+
+    host = session.memo.once(("fp32 on the host", model), load)
+
+    def run(feeds: Feeds) -> Outputs | None:
+        try:
+            return list(zip(names, host.run(names, feeds), strict=True))
+        except Exception:  # noqa: BLE001 - ONNX Runtime's errors share no class of their own
+            return None
+
+    return run
+
+
 def _searched(
-    session: EngineContext, row: Row, trial: Callable[[EngineWorker, Feeds, Drawn], str], what: str
+    session: EngineContext, row: Row, trial: Callable[[EngineWorker, Feeds, Drawn], str | None], what: str
 ) -> Gathered:
     valid, most = space(session, row), session.config.spec.measure.examples
     with session.engines.lease(row.model, row.precision) as worker:
 
-        def run_trial(drawn: Drawn) -> str:
+        def run_trial(drawn: Drawn) -> str | None:
+            feeds = drawn.feeds(valid)
             try:
-                return trial(worker, drawn.feeds(valid), drawn)
+                return trial(worker, feeds, drawn)
             except EngineError as error:
-                return f"a valid batch is refused: {error}"
+                return _refusal(session, row.model, feeds, error)
 
         session.progress(f"{row.model} {row.precision}: {row.id}, up to {most} drawn batches")
-        examples, samples, smallest, wrong = search(valid, most, run_trial)
+        found = search(valid, most, run_trial)
+    smallest = found.smallest
     saved = "" if smallest is None else _save_inputs(session, row, smallest.feeds(valid))
     example = None if smallest is None else smallest.as_dict()
-    judgement = properties.judge(properties.SearchResult(examples, samples, wrong, example, saved), what)
+    result = properties.SearchResult(found.examples, found.samples, found.wrong, example, saved, found.refused)
+    judgement = properties.judge(result, what)
     ranges = {name: list(ends) for name, ends in valid.ranges.items()}
-    method = {"version": 1, "drawn": "by Hypothesis, derandomized", "examples": most, "ranges": ranges}
+    method = {"version": 2, "drawn": "by Hypothesis, derandomized", "examples": most, "ranges": ranges}
     return Gathered(judgement, {**method, "sizes": {name: list(ends) for name, ends in valid.sizes.items()}})
+
+
+def _refusal(session: EngineContext, model: str, feeds: Feeds, error: EngineError) -> str | None:
+    """Return the problem of a batch that the engine refuses; ``None`` if the reference refuses it as well."""
+    try:
+        refused = _reference(session, model)(feeds) is None
+    except Unsupported:
+        refused = False
+    return None if refused else f"a valid batch is refused: {error}"
 
 
 def _save_inputs(session: EngineContext, row: Row, feeds: Feeds) -> str:
@@ -101,16 +145,15 @@ def space(session: EngineContext, row: Row) -> Space:
 
     Ranges are the declared ones, else those of the validation data. Sizes are those that the engine accepts.
     """
-    spec, signature = session.model(row.model), session.signature(row.model)
+    signature = session.signature(row.model)
     observed = session.memo.once(("input ranges", row.model), lambda: _observed_inputs(session, row.model))
-    ranges = {tensor.name: spec.ranges.get(tensor.name) or observed[tensor.name][0] for tensor in signature.inputs}
-    sizes: dict[str, tuple[int, int]] = {}
+    ranges = {tensor.name: tensor.range or observed[tensor.name].range for tensor in signature.inputs}
+    sizes: dict[str, tuple[int, ...]] = {}
     for tensor in signature.inputs:
-        for axis, size in list(enumerate(tensor.shape))[1:]:
-            if not isinstance(size, int):
+        for axis, size in enumerate(tensor.shape):
+            if axis != tensor.batch_axis and not isinstance(size, int):
                 key = size or dimension(tensor, axis)
-                own = spec.shapes.get(key)
-                sizes[key] = (own[0], own[2]) if own else (observed[tensor.name][1][axis],) * 2
+                sizes[key] = signature.sizes.get(key) or observed[tensor.name].sizes(axis)
     return Space(signature, ranges, sizes, _batch(session, row, signature))
 
 
@@ -118,24 +161,37 @@ def _batch(session: EngineContext, row: Row, signature: Signature) -> tuple[int,
     fixed, spec = signature.batch(), session.model(row.model)
     if fixed is not None:
         return fixed, fixed
-    first = signature.inputs[0]
-    own = spec.shapes.get(str(first.shape[0]))
+    own = next((signature.sizes[name] for name in signature.batch_names() if name in signature.sizes), None)
+    if own is None and runtime_record(session.spec.runtime).has_profiles and spec.engine is None:
+        first = signature.stacked[0]
+        shapes = profiles_of(signature, spec, row.model)[first.name]
+        least, own_batch, most = (shape[first.batch_axis or 0] for shape in shapes)
+        own = least, own_batch, most
     if own is not None:
         return own[0], min(own[2], max(own[0], MOST_MATES))
-    if runtime_record(session.spec.runtime).has_profiles and spec.engine is None:
-        least, _, most = (shape[0] for shape in profiles_of(signature, spec, row.model)[first.name])
-        return least, min(most, max(least, MOST_MATES))
     return (1, MOST_MATES) if spec.engine is None else (spec.batch, spec.batch)
 
 
-def _observed_inputs(session: EngineContext, model: str) -> dict[str, tuple[tuple[float, float], tuple[int, ...]]]:
-    """Return, for each input, the range of its values in the first batches and the shape of a batch."""
-    observed: dict[str, tuple[tuple[float, float], tuple[int, ...]]] = {}
+@dataclass
+class Observed:
+    """The least and the greatest value of an input in the first batches, and the shapes that it had."""
+
+    range: tuple[float, float]
+    shapes: set[tuple[int, ...]]
+
+    def sizes(self, axis: int) -> tuple[int, ...]:
+        """Return the sizes of ``axis`` in ascending order."""
+        return tuple(sorted({shape[axis] for shape in self.shapes}))
+
+
+def _observed_inputs(session: EngineContext, model: str) -> dict[str, Observed]:
+    observed: dict[str, Observed] = {}
     for batch in islice(session.dataset(model).batches(session.model(model).batch), EXAMINED):
-        for name, array in batch.inputs.items():
-            low, high = float(array.min(initial=np.inf)), float(array.max(initial=-np.inf))
-            ends = observed[name][0] if name in observed else (low, high)
-            observed[name] = (min(low, ends[0]), max(high, ends[1])), array.shape
+        for name, array in batch.feeds.items():
+            low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
+            ends = observed.setdefault(name, Observed((low, high), set()))
+            ends.range = min(low, ends.range[0]), max(high, ends.range[1])
+            ends.shapes.add(array.shape)
     return observed
 
 

@@ -32,14 +32,19 @@ def candidates(session: EngineContext, row: Row, model: Signature, feeds: Feeds)
     else:
         for sizes in _named_sizes(session, row, model):
             yield resized(feeds, {spec.name: _sized(spec, feeds, sizes) for spec in model.inputs}), True
-    if model.batch() is not None:
-        yield {name: np.concatenate([array, array]) for name, array in feeds.items()}, False
+    if model.batch() is not None and model.stacked:
+        axes = {spec.name: spec.batch_axis for spec in model.inputs}
+        doubled = {
+            name: array if axes[name] is None else np.concatenate([array, array], axis=axes[name])
+            for name, array in feeds.items()
+        }
+        yield doubled, False
 
 
 def _profiles(session: EngineContext, row: Row, model: Signature) -> Profiles:
     """Return the engine's profiles; empty if the runtime has none, or if they are unknown (built elsewhere)."""
     spec = session.model(row.model)
-    theirs = spec.engine is not None and not spec.shapes
+    theirs = spec.engine is not None and not model.sizes
     return (
         {} if theirs or not runtime_record(session.spec.runtime).has_profiles else profiles_of(model, spec, row.model)
     )
@@ -81,11 +86,10 @@ def _named_sizes(session: EngineContext, row: Row, model: Signature) -> Iterator
     """Yield three sizes for each named dimension; for an engine built elsewhere, only sizes that are declared."""
     spec = session.model(row.model)
     names = sorted({size for tensor in model.inputs for size in tensor.shape if isinstance(size, str)})
-    batch = {tensor.shape[0] for tensor in model.inputs if tensor.shape and isinstance(tensor.shape[0], str)}
-    for choice in range(3 if spec.engine is None or spec.shapes else 1):
-        sizes = {name: spec.shapes[name][choice] for name in names if name in spec.shapes}
+    for choice in range(3 if spec.engine is None or model.sizes else 1):
+        sizes = {name: model.sizes[name][choice] for name in names if name in model.sizes}
         own = BATCHES[choice] if spec.engine is None else spec.batch
-        yield sizes | {str(name): own for name in batch if name not in spec.shapes}
+        yield sizes | {name: own for name in model.batch_names() if name not in model.sizes}
 
 
 def _sized(spec: TensorSpec, feeds: Feeds, sizes: Mapping[str, int]) -> list[int]:

@@ -7,9 +7,12 @@ cost more than running it and would not shrink to anything readable. The smalles
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from hil.datasets.feeding import Feeding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -63,13 +66,15 @@ class Drawn:
 
     def feeds(self, space: Space) -> Feeds:
         """Return the inputs; the same batch always gives the same arrays."""
-        sizes, feeds = dict(self.sizes), {}
+        sizes, samples = dict(self.sizes), {}
         for spec in space.signature.inputs:
+            if spec.is_given:
+                continue
             shape = tuple(sizes[key] if not isinstance(size, int) else size for size, key in _keyed(spec))
             low, high = space.ranges[spec.name]
-            rows = [recipe.array(spec.dtype, shape[1:], low, high) for recipe in self.samples]
-            feeds[spec.name] = np.ascontiguousarray(np.stack(rows))
-        return feeds
+            recipes = self.samples if spec.batch_axis is not None else self.samples[:1] * len(self.samples)
+            samples[spec.name] = np.stack([recipe.array(spec.dtype, shape, low, high) for recipe in recipes])
+        return space.feeding.feeds(samples, 0)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the batch as plain JSON types."""
@@ -78,12 +83,21 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Space:
-    """All valid batches: ``ranges`` by input, ``sizes`` as ``(least, greatest)`` by dimension, ``batch`` likewise."""
+    """All valid batches: ``ranges`` by input, ``sizes`` by dimension in ascending order, ``batch`` likewise.
+
+    A dimension has any size between its first and its last, in steps of the signature's multiple; each size that is
+    listed is drawn often.
+    """
 
     signature: Signature
     ranges: Mapping[str, tuple[float, float]]
-    sizes: Mapping[str, tuple[int, int]]
+    sizes: Mapping[str, tuple[int, ...]]
     batch: tuple[int, int]
+
+    @cached_property
+    def feeding(self) -> Feeding:
+        """How samples become what the model takes."""
+        return Feeding(self.signature, "")
 
     def batches(self) -> SearchStrategy[Drawn]:
         """Return a strategy for all valid batches, which shrinks to the smallest batch of constants at the low end."""
@@ -91,8 +105,15 @@ class Space:
 
         recipe = st.builds(Recipe, st.sampled_from(KINDS), st.integers(0, STEPS), st.integers(0, 2**16))
         samples = st.lists(recipe, min_size=self.batch[0], max_size=self.batch[1]).map(tuple)
-        sizes = st.tuples(*(st.tuples(st.just(name), st.integers(*ends)) for name, ends in sorted(self.sizes.items())))
+        sizes = st.tuples(*(st.tuples(st.just(name), self._sizes(name)) for name in sorted(self.sizes)))
         return st.builds(Drawn, samples, sizes)
+
+    def _sizes(self, name: str) -> SearchStrategy[int]:
+        from hypothesis import strategies as st
+
+        listed, step = self.sizes[name], self.signature.multiples.get(name, 1)
+        least, most = -(-listed[0] // step), listed[-1] // step
+        return st.integers(least, most).map(lambda count: count * step) | st.sampled_from(listed)
 
 
 def dimension(spec: TensorSpec, axis: int) -> str:
@@ -101,16 +122,30 @@ def dimension(spec: TensorSpec, axis: int) -> str:
 
 
 def _keyed(spec: TensorSpec) -> list[tuple[int | str | None, str]]:
-    keys = [size if isinstance(size, str) else dimension(spec, axis) for axis, size in enumerate(spec.shape)]
-    return list(zip([0, *spec.shape[1:]], keys, strict=True))
+    axes = (axis for axis in range(len(spec.shape)) if axis != spec.batch_axis)
+    return [(spec.shape[axis], spec.shape[axis] or dimension(spec, axis)) for axis in axes]  # type: ignore[misc]
 
 
-def search(space: Space, most: int, trial: Callable[[Drawn], str]) -> tuple[int, int, Drawn | None, str]:
+@dataclass
+class Searched:
+    """The result of a search: batches and samples without a problem, and the smallest batch with one.
+
+    ``refused`` is the number of batches that the reference refuses as well, and that therefore judge nothing.
+    """
+
+    examples: int = 0
+    samples: int = 0
+    refused: int = 0
+    smallest: Drawn | None = None
+    wrong: str = ""
+
+
+def search(space: Space, most: int, trial: Callable[[Drawn], str | None]) -> Searched:
     """Try up to ``most`` batches, and shrink the first for which ``trial`` returns a problem as text.
 
-    Return the number of batches and samples without a problem, the smallest batch with a problem, and the problem. The
-    search is deterministic: the same space and trial give the same batches, whatever ran before or is imported. An
-    exception of ``trial`` ends the search at once.
+    ``trial`` returns an empty text for a batch without a problem, ``None`` for one that judges nothing. The search is
+    deterministic: the same space and trial give the same batches, whatever ran before or is imported. An exception of
+    ``trial`` ends the search at once.
     """
     from hypothesis import HealthCheck, Phase, given, settings
 
@@ -139,7 +174,7 @@ def search(space: Space, most: int, trial: Callable[[Drawn], str]) -> tuple[int,
         raise
     if state.broken is not None:
         raise state.broken
-    return state.examples, state.samples, state.smallest, state.wrong
+    return state.found
 
 
 class _Wrong(Exception):  # noqa: N818 - a signal to Hypothesis, never visible outside
@@ -149,11 +184,9 @@ class _Wrong(Exception):  # noqa: N818 - a signal to Hypothesis, never visible o
 class _Search:
     """The state of a search. After the first failure Hypothesis only shrinks, so batches are no longer counted."""
 
-    def __init__(self, trial: Callable[[Drawn], str]) -> None:
+    def __init__(self, trial: Callable[[Drawn], str | None]) -> None:
         self.trial = trial
-        self.examples = self.samples = 0
-        self.smallest: Drawn | None = None
-        self.wrong = ""
+        self.found = Searched()
         self.broken: BaseException | None = None
 
     def run(self, drawn: Drawn) -> None:
@@ -165,8 +198,9 @@ class _Search:
             self.broken = error
             raise _Wrong from error
         if wrong:
-            self.smallest, self.wrong = drawn, wrong
+            self.found.smallest, self.found.wrong = drawn, wrong
             raise _Wrong
-        if self.smallest is None:
-            self.examples += 1
-            self.samples += len(drawn.samples)
+        if self.found.smallest is None:
+            self.found.refused += wrong is None
+            self.found.examples += wrong is not None
+            self.found.samples += 0 if wrong is None else len(drawn.samples)

@@ -20,8 +20,8 @@ MAX_SAMPLES = 1_000_000
 
 
 def feeds_of(session: EngineContext, model: str, batch: int) -> list[dict[str, Any]]:
-    """Return up to 16 batches of the validation data, as inputs by name."""
-    return [dict(portion.inputs) for portion in islice(session.dataset(model).batches(batch), FEEDS)]
+    """Return up to 16 batches of the validation data, as the model takes them."""
+    return [dict(portion.feeds) for portion in islice(session.dataset(model).batches(batch), FEEDS)]
 
 
 @contextmanager

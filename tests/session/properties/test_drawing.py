@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from hil.errors import WorkerLost
 from hil.onnx_files.signature import Signature, TensorSpec
-from hil.session.properties.drawing import KINDS, Drawn, Recipe, Space, search
+from hil.session.properties.drawing import KINDS, Drawn, Recipe, Searched, Space, search
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,8 +60,8 @@ def test_a_search_is_deterministic_and_shrinks_to_the_simplest_batch() -> None:
     results = [search(SPACE, 50, lambda drawn, into=into: trial(drawn, into)) for into in batches]  # type: ignore[misc]  # bound early
     assert batches[0] == batches[1]
     assert results[0] == results[1]
-    _, _, smallest, wrong = results[0]
-    assert wrong == "wrong"
+    smallest = results[0].smallest
+    assert results[0].wrong == "wrong"
     assert smallest is not None
     assert dict(smallest.sizes) == {"side": 4, "image[3]": 1}
     assert smallest.samples == (Recipe("noise", 0, 0),)
@@ -90,9 +91,26 @@ def test_all_batches_are_counted_without_a_failure() -> None:
         sizes.append(len(drawn.samples))
         return ""
 
-    examples, samples, smallest, wrong = search(SPACE, 40, trial)
-    assert (examples, samples) == (40, sum(sizes))
-    assert (smallest, wrong) == (None, "")
+    assert search(SPACE, 40, trial) == Searched(examples=40, samples=sum(sizes))
+
+
+def test_batches_that_judge_nothing_are_counted_apart() -> None:
+    """They are no examples; the first real failure is still found."""
+    odd = search(SPACE, 40, lambda drawn: None if dict(drawn.sizes)["side"] % 2 else "")
+    assert odd.refused > 0
+    assert odd.examples == 40 - odd.refused
+    assert search(SPACE, 40, lambda _: None) == Searched(refused=40)
+    assert search(SPACE, 40, lambda drawn: "wrong" if dict(drawn.sizes)["side"] == 4 else None).wrong == "wrong"
+
+
+def test_sizes_are_multiples_of_what_is_declared() -> None:
+    """Each size between the ends in steps of the multiple, and the listed ones."""
+    space = replace(
+        SPACE, signature=replace(SIGNATURE, multiples={"side": 8}), sizes={"side": (8, 16, 40), "image[3]": (1,)}
+    )
+    sizes: set[int] = set()
+    search(space, 60, lambda drawn: sizes.add(dict(drawn.sizes)["side"]) or "")
+    assert sizes == {8, 16, 24, 32, 40}
 
 
 def test_a_lost_worker_ends_the_search() -> None:

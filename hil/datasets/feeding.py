@@ -1,0 +1,100 @@
+"""From samples to what a model is fed: stacked along each input's batch axis, with constants and initial states."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hil.errors import UserError
+
+if TYPE_CHECKING:
+    from hil.onnx_files.signature import Signature, TensorSpec
+
+    Array = np.ndarray[Any, Any]
+    Arrays = dict[str, Array]
+
+
+class Feeding:
+    """The inputs of one model as data gives them and as the model takes them."""
+
+    def __init__(self, signature: Signature, model: str) -> None:
+        """Raise ``UserError`` for a ``value`` that the input cannot hold, or whose shape does not fit."""
+        self._signature = signature
+        self._model = model
+        self._constants = {one.name: self._constant(one) for one in signature.inputs if one.is_given}
+        self._odd = [one for one in signature.inputs if one.batch_axis != 0 or one.is_given]
+
+    @property
+    def stride(self) -> int | None:
+        """The number of samples in one call: the model's fixed batch, or 1 for an input with one tensor a call.
+
+        ``None`` if any number will do.
+        """
+        alone = any(one.batch_axis is None and one.name not in self._constants for one in self._signature.inputs)
+        return 1 if alone else self.fixed
+
+    @property
+    def fixed(self) -> int | None:
+        """The model's fixed batch size; 1 if no input has a batch axis, ``None`` if it is dynamic."""
+        return self._signature.batch()
+
+    @cached_property
+    def digest(self) -> bytes:
+        """The SHA-256 of all that is declared of the inputs; empty if samples are fed as they are."""
+        odd = [(one.name, one.batch_axis, one.value, one.carry, self._shape(one)) for one in self._odd]
+        return sha256(repr(odd).encode()).digest() if odd else b""
+
+    def feeds(self, samples: Arrays, start: int) -> Arrays:
+        """Return what the model is fed for ``samples``, stacked along the first axis of each array.
+
+        ``start`` is the number of the first. Raise ``UserError`` for samples that differ where one call takes one
+        tensor, and for data that contradicts a constant.
+        """
+        if not self._odd:
+            return samples
+        rows = len(next(iter(samples.values())))
+        return {one.name: self._fed(one, samples.get(one.name), rows, start) for one in self._signature.inputs}
+
+    def _fed(self, one: TensorSpec, samples: np.ndarray[Any, Any] | None, rows: int, start: int) -> Array:
+        constant = self._constants.get(one.name)
+        if samples is not None and one.value is not None and not (samples == constant).all():
+            raise UserError(
+                f"models.{self._model}.inputs.{one.name}.value is not what the data has near sample {start}: "
+                "remove value, or the array from the data"
+            )
+        if samples is None:
+            assert constant is not None  # noqa: S101 - fit_check saw to it; for the type checker
+            samples = np.broadcast_to(constant, (rows, *constant.shape))
+        if one.batch_axis is None:
+            if not all(np.array_equal(samples[0], each) for each in samples[1:]):
+                raise UserError(
+                    f"input {one.name!r} takes one tensor a call, and the {rows} samples from {start} on differ in it: "
+                    f"model {self._model}: write batch = 1 under [models.{self._model}]"
+                )
+            return np.ascontiguousarray(samples[0]).reshape(samples.shape[1:])
+        return np.ascontiguousarray(np.moveaxis(samples, 0, one.batch_axis))
+
+    def _constant(self, one: TensorSpec) -> Array:
+        shape = self._shape(one)
+        if one.value is None:
+            return np.zeros(shape, one.dtype)
+        try:
+            exact = np.asarray(one.value)
+            value = exact.astype(one.dtype)
+            result = np.broadcast_to(value, shape)
+        except (TypeError, ValueError, OverflowError):
+            exact, value, result = np.zeros(1), np.ones(1), np.zeros(1)
+        if exact.dtype.kind not in "biuf" or (value.dtype.kind != "f" and not (exact == value).all()):
+            raise UserError(
+                f"models.{self._model}.inputs.{one.name}.value is not a value of {one}: "
+                f"write a {one.dtype}, or an array of the shape {list(shape)}"
+            )
+        return result
+
+    def _shape(self, one: TensorSpec) -> tuple[int, ...]:
+        """The shape of one sample; a dynamic dimension has its usual size, 1 if none is declared."""
+        sizes = self._signature.sizes
+        return tuple(size if isinstance(size, int) else sizes.get(str(size), (1, 1, 1))[1] for size in one.sample)

@@ -1,0 +1,143 @@
+"""A model's signature with what ``hil.toml`` declares of its inputs: sizes, batch axes, constants, ranges."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hil.config.explain import written
+from hil.config.spec import InputSpec
+from hil.errors import UserError, did_you_mean
+from hil.onnx_files.batch_axes import check_batch_axes
+from hil.onnx_files.signature import Signature, TensorSpec, read_signature
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hil.config.spec import ModelSpec
+
+Declared = int | str | tuple[int, int, int]
+
+
+def declared_signature(path: Path, spec: ModelSpec, name: str) -> Signature:
+    """Return the signature of the ONNX file with the declarations of ``spec``, the model ``name``.
+
+    Raise ``UserError`` as ``read_signature`` and ``declare``.
+    """
+    return declare(read_signature(path), spec, name)
+
+
+def declare(signature: Signature, spec: ModelSpec, name: str) -> Signature:
+    """Return ``signature`` with the declarations of the model ``name``.
+
+    A dynamic dimension without a name gets one by its position, such as ``images[2]``, unless samples are stacked along
+    it. Raise ``UserError`` for a declaration that the file contradicts, and with the lines to write if the inputs have
+    no common batch.
+    """
+    known = [one.name for one in signature.inputs]
+    for key in spec.inputs:
+        if key not in known:
+            raise UserError(f"models.{name}.inputs.{key}: there is no such input{did_you_mean(key, known)}")
+    declaring = _Declaring(signature, spec, name)
+    inputs = tuple(declaring.input(one) for one in signature.inputs)
+    check_batch_axes(inputs, {key for key, own in spec.inputs.items() if own.batch_axis is not None}, name)
+    result = replace(signature, inputs=inputs, sizes=declaring.sizes, multiples=declaring.multiples)
+    result.batch()
+    return result
+
+
+class _Declaring:
+    """The sizes and multiples of dimensions, collected over the inputs."""
+
+    def __init__(self, signature: Signature, spec: ModelSpec, name: str) -> None:
+        self.sizes = dict(spec.shapes)
+        self.multiples: dict[str, int] = {}
+        self._outputs = {one.name: one for one in signature.outputs}
+        self._spec = spec
+        self._name = name
+
+    def input(self, tensor: TensorSpec) -> TensorSpec:
+        own = self._spec.inputs.get(tensor.name, InputSpec())
+        rank = len(tensor.shape) if tensor.ranked else None if own.shape is None else len(own.shape)
+        if rank is None:
+            table = written(("models", self._name, "inputs", tensor.name))
+            raise UserError(
+                f"the ONNX file of model {self._name} declares no shape of input {tensor.name!r}: write the size of "
+                "each axis to hil.toml: a number, [min, opt, max] or a name:",
+                f"[{table}]",
+                "shape = [1]",
+            )
+        for key in ("shape", "multiple_of"):
+            length = len(getattr(own, key) or ()) if getattr(own, key) is not None else rank
+            if length != rank:
+                raise self._error(tensor, key, f"has {length} entries, and the input has {rank} axes")
+        axis = self._batch_axis(tensor, own, rank)
+        shape = tuple(
+            self._dimension(tensor, place, None if own.shape is None else own.shape[place], batch=place == axis)
+            for place in range(rank)
+        )
+        self._multiples(tensor, shape, own.multiple_of or ())
+        self._check_carry(tensor, own)
+        limits = own.range or self._spec.ranges.get(tensor.name)
+        return TensorSpec(tensor.name, tensor.dtype, shape, tensor.ranked, axis, own.value, limits, own.carry)
+
+    def _batch_axis(self, tensor: TensorSpec, own: InputSpec, rank: int) -> int | None:
+        if isinstance(own.batch_axis, int):
+            if own.batch_axis >= rank:
+                raise self._error(tensor, "batch_axis", f"is {own.batch_axis}, and the input has {rank} axes from 0 on")
+            return own.batch_axis
+        if own.batch_axis == "none":
+            return None
+        constant = own.value is not None and (not rank or isinstance((tensor.shape or (None,))[0], int))
+        return None if constant else 0
+
+    def _dimension(self, tensor: TensorSpec, axis: int, declared: Declared | None, *, batch: bool) -> int | str | None:
+        size = tensor.shape[axis] if tensor.ranked else None
+        if isinstance(size, int):
+            if declared is not None and declared not in (size, (size,) * 3):
+                raise self._error(
+                    tensor, "shape", f"has {_shown(declared)} on axis {axis}, which the file fixes at {size}"
+                )
+            return size
+        if isinstance(declared, str):
+            return declared
+        key = size or (None if batch and declared is None else f"{tensor.name}[{axis}]")
+        if declared is not None and key is not None:
+            interval = (declared,) * 3 if isinstance(declared, int) else declared
+            if self.sizes.setdefault(key, interval) != interval:
+                before = list(self.sizes[key])
+                raise self._error(
+                    tensor,
+                    "shape",
+                    f"has {_shown(declared)} for {key!r}, which has {before} elsewhere: equal names share",
+                )
+        return key
+
+    def _multiples(self, tensor: TensorSpec, shape: tuple[int | str | None, ...], multiples: tuple[int, ...]) -> None:
+        for size, multiple in zip(shape, multiples, strict=False):
+            if isinstance(size, str) and multiple > 1:
+                self.multiples[size] = math.lcm(multiple, self.multiples.get(size, 1))
+                wrong = [one for one in self.sizes.get(size, ()) if one % multiple]
+            else:
+                wrong = [size] if isinstance(size, int) and size % multiple else []
+            if wrong:
+                raise self._error(tensor, "multiple_of", f"has {multiple} for an axis with the size {wrong[0]}")
+
+    def _check_carry(self, tensor: TensorSpec, own: InputSpec) -> None:
+        if own.carry is None:
+            return
+        source = self._outputs.get(own.carry)
+        if source is None:
+            near = did_you_mean(own.carry, self._outputs)
+            raise self._error(tensor, "carry", f"names {own.carry!r}, and there is no such output{near}")
+        if source.dtype != tensor.dtype:
+            raise self._error(tensor, "carry", f"names {source}, and the input takes {tensor.dtype}")
+
+    def _error(self, tensor: TensorSpec, key: str, what: str) -> UserError:
+        place = written(("models", self._name, "inputs", tensor.name, key))
+        return UserError(f"{place} {what}: input {tensor}: correct it in hil.toml")
+
+
+def _shown(declared: Declared) -> str:
+    return str(list(declared)) if isinstance(declared, tuple) else repr(declared)
