@@ -85,9 +85,10 @@ class Feeding:
             exact = np.asarray(one.value)
             value = exact.astype(one.dtype)
             result = np.broadcast_to(value, shape)
+            fits = exact.dtype.kind in "biuf" and (value.dtype.kind == "f" or bool((exact == value).all()))
         except (TypeError, ValueError, OverflowError):
-            exact, value, result = np.zeros(1), np.ones(1), np.zeros(1)
-        if exact.dtype.kind not in "biuf" or (value.dtype.kind != "f" and not (exact == value).all()):
+            fits = False
+        if not fits:
             raise UserError(
                 f"models.{self._model}.inputs.{one.name}.value is not a value of {one}: "
                 f"write a {one.dtype}, or an array of the shape {list(shape)}"

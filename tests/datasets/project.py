@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 
 from hil.config.load import load
 from hil.datasets import Dataset, open_dataset
+from hil.onnx_files.declared import declare
 from hil.onnx_files.signature import Signature, TensorSpec, read_signature
 
 if TYPE_CHECKING:
@@ -52,10 +53,11 @@ class Project:
         signature: Signature | None = None,
         samples: int | None = None,
     ) -> Dataset:
-        """Open ``source`` for the model ``m``."""
-        own = signature or self.signature()
+        """Opens ``source`` for the model ``m``."""
+        plain = self.signature()
         path = self.root / "hil.toml"
         path.write_text(f'[models.m]\npath = "m.onnx"\ndata = "synthetic"\n{self.extra}\n')
+        own = signature or declare(plain, load(path).spec.models["m"], "m")
         return open_dataset(
             source,
             config=load(path),

@@ -94,7 +94,7 @@ def test_dimensions_of_one_name_have_one_size(tmp_path_factory: pytest.TempPathF
     assert project.open(project.save(x=np.zeros((1, 3, 3), np.float32))).count == 1
     with pytest.raises(UserError, match="shaped"):
         project.open(project.save(x=np.zeros((1, 3, 2), np.float32)))
-    with pytest.raises(UserError, match=r"shapes.side allows 1 to 3"):
+    with pytest.raises(UserError, match=r"hil.toml allows 1 to 3 for it"):
         project.open(project.save(x=np.zeros((1, 4, 4), np.float32)))
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from hil.config.spec import ModelSpec
 from hil.errors import UserError
+from hil.onnx_files.declared import declare
 from hil.onnx_files.signature import Signature, TensorSpec
 from hil.session.engines.shape_profiles import profiles_of
 
@@ -60,10 +61,13 @@ def test_the_batch_dimension_has_one_size_in_all_inputs() -> None:
     assert profiles(model(batch=2), ("n", 3), (7, "n"))["i1"] == [[7, 1], [7, 2], [7, 4]]
 
 
-def test_a_dynamic_dimension_needs_a_name() -> None:
-    """A dynamic dimension without a name is refused, because ``shapes`` refers to names."""
-    with pytest.raises(UserError, match=r"dimension 1 of input i0: float32\[\?, \?\] has no name"):
+def test_a_dimension_without_name_is_named_by_its_position() -> None:
+    """The message has a line to write for it too, and that line is accepted."""
+    with pytest.raises(UserError, match=r"\[models\.m\.shapes\]\n\"i0\[1\]\" = \[1, 1, 1\]"):
         profiles(model(), (None, None))
+    declared = model(shapes={"i0[1]": (1, 2, 3)})
+    signature = declare(Signature((TensorSpec("i0", "float32", (None, None)),), ()), declared, "m")
+    assert profiles_of(signature, declared, "m") == {"i0": [[1, 1], [1, 2], [4, 3]]}
 
 
 def test_an_unknown_dimension_name_is_refused() -> None:

@@ -105,12 +105,16 @@ def test_batches_that_judge_nothing_are_counted_apart() -> None:
 
 def test_sizes_are_multiples_of_what_is_declared() -> None:
     """Each size between the ends in steps of the multiple, and the listed ones."""
-    space = replace(
-        SPACE, signature=replace(SIGNATURE, multiples={"side": 8}), sizes={"side": (8, 16, 40), "image[3]": (1,)}
-    )
-    sizes: set[int] = set()
-    search(space, 60, lambda drawn: sizes.add(dict(drawn.sizes)["side"]) or "")
-    assert sizes == {8, 16, 24, 32, 40}
+    signature = replace(SIGNATURE, multiples={"side": 8})
+    space = replace(SPACE, signature=signature, sizes={"side": (8, 16, 40), "image[3]": (1,)})
+    sizes: list[int] = []
+
+    def trial(drawn: Drawn) -> str:
+        sizes.append(dict(drawn.sizes)["side"])
+        return ""
+
+    search(space, 60, trial)
+    assert set(sizes) == {8, 16, 24, 32, 40}
 
 
 def test_a_lost_worker_ends_the_search() -> None:

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.config.load import load
+from hil.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("shape = [[3, 2, 4]]", "must not decrease"),
+        ("shape = [0]", "shape"),
+        ("shape = [8, 12]\nmultiple_of = [8, 8]", "12 is not a multiple of 8"),
+        ("shape = [8, 16]\nmultiple_of = [8]", "has 1 numbers, and shape has 2 axes"),
+        ("value = 1\nrange = [0, 2]", "value fixes the input"),
+        ("value = 1\ncarry = 'y'", "value fixes the input"),
+        ("range = [2, 1]", "must not decrease"),
+        ("range = [0, 1]\n[models.m.ranges]\nx = [0, 1]", "remove one of them"),
+        ("batch_axis = -1", "batch_axis"),
+        ("batch_axis = 'last'", "batch_axis"),
+        ("bach_axis = 1", "did you mean 'batch_axis'"),
+    ],
+)
+def test_a_table_that_contradicts_itself_is_refused(tmp_path: Path, lines: str, words: str) -> None:
+    """Each mistake is reported with its line, before any model is read."""
+    (tmp_path / "m.onnx").touch()
+    (tmp_path / "hil.toml").write_text(
+        f"[models.m]\npath = 'm.onnx'\ndata = 'synthetic'\n[models.m.inputs.x]\n{lines}\n"
+    )
+    with pytest.raises(UserError, match=words) as caught:
+        load(tmp_path / "hil.toml")
+    assert str(caught.value).startswith("hil.toml:")

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hil.config.spec import ModelSpec
+from hil.errors import UserError
+from hil.onnx_files.declared import declare
+from hil.onnx_files.signature import Signature, TensorSpec
+
+Shape = tuple["int | str | None", ...]
+
+
+def model(**keys: Any) -> ModelSpec:
+    """A model's table with what a test is about."""
+    return ModelSpec.model_validate({"path": "m.onnx", "data": "synthetic", **keys})
+
+
+def signature(**shapes: Shape) -> Signature:
+    """A model with float32 inputs of these shapes, and the output ``y``."""
+    inputs = tuple(TensorSpec(name, "float32", shape) for name, shape in shapes.items())
+    return Signature(inputs, (TensorSpec("y", "float32", ("batch", 2)),))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "lines"),
+    [
+        ({"x": ("batch", 64), "sr": ()}, ["[models.m.inputs.sr]", 'batch_axis = "none"']),
+        ({"x": ("batch", 3, 8, 8), "size": (2,)}, ["[models.m.inputs.size]", 'batch_axis = "none"']),
+        (
+            {"x": ("seq", "batch", 4), "h": (1, "batch", 8)},
+            ["[models.m.inputs.x]", "batch_axis = 1", "[models.m.inputs.h]", "batch_axis = 1"],
+        ),
+        ({"x": ("batch", "seq", 4), "h": (2, "batch", 8)}, ["[models.m.inputs.h]", "batch_axis = 1"]),
+        ({"x": ("seq", "batch", 4)}, ["[models.m.inputs.x]", "batch_axis = 1"]),
+        ({"x": ("batch", "seq"), "places": ("seq",)}, ["[models.m.inputs.places]", 'batch_axis = "none"']),
+        ({"x": (1, 3), "h": (2, 8)}, ["[models.m.inputs.h]", 'batch_axis = "none"']),
+        ({"graph": ("n", "n")}, ["[models.m.inputs.graph]", 'batch_axis = "none"']),
+    ],
+)
+def test_inputs_without_a_common_batch_are_refused_with_lines_that_help(
+    shapes: dict[str, Shape], lines: list[str]
+) -> None:
+    """No axis is guessed where the file leaves the batch open; with the proposed lines the model is accepted."""
+    with pytest.raises(UserError) as caught:
+        declare(signature(**shapes), model(), "m")
+    written = [line.partition("  #")[0] for line in str(caught.value).splitlines()[1:]]
+    assert written == lines
+    inputs: dict[str, Any] = {}
+    for table, value in zip(written[::2], written[1::2], strict=True):
+        axis = value.removeprefix("batch_axis = ")
+        inputs[table.strip("[]").rpartition(".")[2]] = {"batch_axis": "none" if "none" in axis else int(axis)}
+    declared = declare(signature(**shapes), model(inputs=inputs), "m")
+    expected = {name: inputs.get(name, {"batch_axis": 0})["batch_axis"] for name in shapes}
+    assert {one.name: "none" if one.batch_axis is None else one.batch_axis for one in declared.inputs} == expected
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {"ids": ("batch", "seq"), "mask": ("batch", "seq")},
+        {"x": (1, 3, 8, 8), "box": (1, 4)},
+        {"x": (None, 3), "y": ("n", 3)},
+        {"x": ("batch", 3), "scale": (1, 3)},
+        {"points": ("batch", "n", 3)},
+    ],
+)
+def test_a_first_axis_beyond_doubt_needs_no_declaration(shapes: dict[str, Shape]) -> None:
+    """Files that were accepted before stay accepted."""
+    assert all(one.batch_axis == 0 for one in declare(signature(**shapes), model(), "m").inputs)
+
+
+def test_equal_names_share_their_sizes_across_inputs() -> None:
+    """A size that is declared for one axis holds for each axis of that name; another size for it is refused."""
+    declared = declare(
+        signature(ids=("batch", "seq"), mask=("batch", "seq")),
+        model(inputs={"ids": {"shape": ("batch", (8, 16, 32))}}),
+        "m",
+    )
+    assert declared.sizes == {"seq": (8, 16, 32)}
+    twice = model(inputs={"ids": {"shape": ("batch", 8)}, "mask": {"shape": ("batch", 9)}})
+    with pytest.raises(UserError, match=r"'seq', which has \[8, 8, 8\] elsewhere"):
+        declare(signature(ids=("batch", "seq"), mask=("batch", "seq")), twice, "m")
+
+
+def test_dimensions_without_a_name_are_separate_until_they_are_named() -> None:
+    """Each has a name by its position; the same declared name ties them."""
+    free = declare(signature(x=(None, None, None)), model(), "m")
+    assert free.inputs[0].shape == (None, "x[1]", "x[2]")
+    tied = declare(signature(x=(None, None, None)), model(inputs={"x": {"shape": ("batch", "side", "side")}}), "m")
+    assert tied.inputs[0].shape == ("batch", "side", "side")
+
+
+def test_multiples_belong_to_dimensions() -> None:
+    """A multiple applies to its dimension wherever it occurs; sizes must be multiples."""
+    table = {"x": {"multiple_of": (1, 1, 32)}}
+    declared = declare(signature(x=("batch", 3, "side")), model(inputs=table, shapes={"side": (32, 64, 96)}), "m")
+    assert declared.multiples == {"side": 32}
+    with pytest.raises(UserError, match="has 32 for an axis with the size 33"):
+        declare(signature(x=("batch", 3, "side")), model(inputs=table, shapes={"side": (32, 33, 64)}), "m")
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"shape": ("batch", 4)}, "has 4 on axis 1"),
+        ({"shape": ("batch",)}, "has 1 entries, and the input has 2 axes"),
+        ({"batch_axis": 2}, "is 2, and the input has 2 axes"),
+        ({"carry": "z"}, "there is no such output"),
+        ({"multiple_of": (1, 2)}, "an axis with the size 3"),
+    ],
+)
+def test_what_the_file_contradicts_is_refused(table: dict[str, Any], words: str) -> None:
+    """A declaration never overrides the file."""
+    with pytest.raises(UserError, match=words):
+        declare(signature(x=("batch", 3)), model(inputs={"x": table}), "m")
+
+
+def test_an_unknown_input_is_refused() -> None:
+    """A misspelt table would have no effect."""
+    with pytest.raises(UserError, match="did you mean 'image'"):
+        declare(signature(image=("batch", 3)), model(inputs={"imgae": {"batch_axis": 0}}), "m")
+
+
+def test_an_input_of_unknown_rank_needs_a_shape() -> None:
+    """The file declares none, which is not rank 0."""
+    unknown = Signature((TensorSpec("x", "float32", (), ranked=False),), ())
+    with pytest.raises(UserError, match="declares no shape of input 'x'"):
+        declare(unknown, model(), "m")
+    assert declare(unknown, model(inputs={"x": {"shape": ("batch", 3)}}), "m").inputs[0].shape == ("batch", "x[1]")
+
+
+def test_a_constant_of_fixed_size_has_no_batch_axis() -> None:
+    """It is the same tensor in every call, whatever the batch; its presence raises no doubt about the others."""
+    declared = declare(signature(x=("batch", 3), size=(2,)), model(inputs={"size": {"value": (8, 8)}}), "m")
+    assert declared.input("size").batch_axis is None
+    assert declared.batch() is None
+
+
+def test_a_model_without_a_batch_axis_runs_one_sample_a_call() -> None:
+    """Then the batch is 1."""
+    assert declare(signature(x=(3, 8)), model(inputs={"x": {"batch_axis": "none"}}), "m").batch() == 1
+
+
+def test_the_batch_axis_of_an_output() -> None:
+    """It follows the batch dimension's name, and is unknown for a fixed first axis that is not the batch."""
+    inputs = (TensorSpec("x", "float32", ("seq", "batch", 4), batch_axis=1),)
+    outputs = (TensorSpec("a", "float32", ("seq", "batch")), TensorSpec("b", "float32", ("n", 2)))
+    assert [Signature(inputs, outputs).output_axis(name) for name in "ab"] == [1, None]
+    first = (TensorSpec("x", "float32", ("batch", 4)),)
+    outputs = (TensorSpec("a", "float32", (None, 4)), TensorSpec("b", "float32", (7, 4)))
+    assert [Signature(first, outputs).output_axis(name) for name in "ab"] == [0, None]
