@@ -31,6 +31,8 @@ ROUNDING: Mapping[Precision, float] = {"fp32": 1e-5, "tf32": 2e-3, "fp16": 2e-3,
 of the precision's significand (24, 11, 11 and 8 bits), or one or two steps of 8-bit integers."""
 
 
+FEW = 9
+"""How many times as many batches the reference may refuse as it accepts before the check is warned."""
 SIZES = "declare the sizes that the network takes, by shape and multiple_of under [models.NAME.inputs.INPUT]"
 
 
@@ -58,7 +60,8 @@ class SearchResult:
 def judge(searched: SearchResult, what: str) -> Judgement:
     """Return passed if at least one batch was tried without an error, failed with the smallest counterexample.
 
-    It is warned if the reference refuses most of the batches that were drawn, and inconclusive if it refuses all.
+    The reason reports it if the reference refuses most of the batches that were drawn. It is warned if that leaves less
+    than a tenth of them, and inconclusive if it leaves none.
     """
     details: dict[str, Any] = {"examples": searched.examples, "samples": searched.samples, "refused": searched.refused}
     if searched.wrong:
@@ -72,7 +75,7 @@ def judge(searched: SearchResult, what: str) -> Judgement:
     measurement = Measurement(value=searched.examples, unit="batches", n=searched.examples)
     verdict = Verdict.PASSED
     if searched.refused > searched.examples:
-        verdict = Verdict.WARNED
+        verdict = Verdict.WARNED if searched.refused > FEW * searched.examples else verdict
         reason += f"; {searched.refused} more batches judge nothing, since the reference refuses them: {SIZES}"
     return judged(verdict, reason, measurement, details=details)
 
