@@ -34,14 +34,32 @@ def distinct(data: Dataset, samples: int | None = None, batch: int = CHUNK) -> i
 
 
 class Distinct:
-    """Counts samples that differ from every sample counted before; ``count`` is their number.
+    """Counts samples that differ from every sample counted before. Samples of different shapes are different."""
+
+    def __init__(self, samples: int) -> None:
+        """``samples`` is the total number: with more samples, different ones are closer to each other by chance."""
+        self._samples = samples
+        self._shapes: dict[tuple[tuple[str, tuple[int, ...]], ...], _OfOneShape] = {}
+
+    @property
+    def count(self) -> int:
+        """The number of samples that differ from each other."""
+        return sum(one.count for one in self._shapes.values())
+
+    def add(self, inputs: Arrays) -> None:
+        """Count the samples along the first dimension of each array."""
+        shapes = tuple((name, array.shape[1:]) for name, array in sorted(inputs.items()))
+        self._shapes.setdefault(shapes, _OfOneShape(self._samples)).add(inputs)
+
+
+class _OfOneShape:
+    """Counts samples of one shape; ``count`` is their number.
 
     Two samples are the same if each of their inputs is. Inputs are the same if they are equal or, for float and uint8,
     closer than a share of the signal about its mean (``_reach``).
     """
 
     def __init__(self, samples: int) -> None:
-        """``samples`` is the total number: with more samples, different ones are closer to each other by chance."""
         self.count = 0
         self._samples = max(samples, 2)
         self._digests: set[bytes] = set()
@@ -52,7 +70,6 @@ class Distinct:
         self._kinds = np.full(MOST, -1)  # index of the inputs that must be equal; -1 for an empty place
 
     def add(self, inputs: Arrays) -> None:
-        """Count the samples along the first dimension of each array."""
         rows = len(next(iter(inputs.values())))
         flat = {name: array.reshape(rows, -1).astype(np.float64) for name, array in inputs.items() if is_signal(array)}
         rest = {name: array for name, array in inputs.items() if name not in flat}

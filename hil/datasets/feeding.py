@@ -37,6 +37,11 @@ class Feeding:
         return 1 if alone else self.fixed
 
     @property
+    def varies(self) -> bool:
+        """Whether samples may differ in shape, so that they cannot be stacked."""
+        return any(not isinstance(size, int) for one in self._signature.inputs for size in one.sample)
+
+    @property
     def fixed(self) -> int | None:
         """The model's fixed batch size; 1 if no input has a batch axis, ``None`` if it is dynamic."""
         return self._signature.batch()

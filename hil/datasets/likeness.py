@@ -79,7 +79,7 @@ def _vectors(data: Dataset, count: int, batch: int) -> Array | None:
 
 def _sketched(data: Dataset, count: int | None, size: int) -> Iterator[tuple[Array, Array]]:
     """Yield vectors (rows, at most 256 per input) and the norm of each sample about its mean."""
-    sketches: dict[str, Sketch] = {}
+    sketches: dict[tuple[str, int], Sketch] = {}
     for batch in data.batches(size, count):
         rows = len(next(iter(batch.inputs.values())))
         wanted = {name: array for name, array in sorted(batch.inputs.items()) if is_signal(array)}
@@ -87,12 +87,21 @@ def _sketched(data: Dataset, count: int | None, size: int) -> Iterator[tuple[Arr
             return
         flat = {name: array.reshape(rows, -1).astype(np.float64) for name, array in wanted.items()}
         centred = [np.square(one - one.mean(axis=1, keepdims=True)).sum(axis=1) for one in flat.values()]
-        for name in flat.keys() - sketches.keys():
-            sketches[name] = Sketch(flat[name].shape[1])
         yield (
-            np.concatenate([sketches[name].of(array) for name, array in flat.items()], axis=1),
+            np.concatenate([_padded(_sketch(sketches, n, a.shape[1]).of(a)) for n, a in flat.items()], axis=1),
             np.sqrt(np.sum(centred, axis=0)),
         )
+
+
+def _sketch(sketches: dict[tuple[str, int], Sketch], name: str, size: int) -> Sketch:
+    if (name, size) not in sketches:
+        sketches[name, size] = Sketch(size)
+    return sketches[name, size]
+
+
+def _padded(vectors: Array) -> Array:
+    """Return ``vectors`` with zeros up to 256 elements, since samples may differ in size; no distance changes."""
+    return np.pad(vectors, ((0, 0), (0, WIDTH - vectors.shape[1])))
 
 
 def is_signal(array: Array) -> bool:

@@ -91,17 +91,23 @@ def _classes(batch: Batch) -> list[int]:
 
 
 class _Input:
-    """Collects elements of one input, at the same places of every sample."""
+    """Collects elements of one input, at the same places of every sample of one size."""
 
     def __init__(self, size: int, samples: int) -> None:
-        most = max(1, ELEMENTS // max(1, samples))
-        every = np.random.default_rng(0).permutation(size)[:most] if size > most else np.arange(size)
-        self._places = np.sort(every)
+        self._most = max(1, ELEMENTS // max(1, samples))
+        self._places = {size: self._chosen(size)}
         self._picked: list[Array] = []
         self._peaks: list[Array] = []
 
+    def _chosen(self, size: int) -> Array:
+        every = np.random.default_rng(0).permutation(size)[: self._most] if size > self._most else np.arange(size)
+        return np.sort(every)
+
     def add(self, array: Array) -> None:
-        self._picked.append(array[:, self._places].astype(np.float32))
+        size = array.shape[1]
+        if size not in self._places:
+            self._places[size] = self._chosen(size)
+        self._picked.append(array[:, self._places[size]].astype(np.float32))
         self._peaks.append(np.abs(array.astype(np.float64)).max(axis=1))
 
     def spread(self) -> Spread:

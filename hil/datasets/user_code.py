@@ -41,6 +41,11 @@ class CodeDataset(Streamed):
         self._code = code
         self._matcher = matcher
 
+    @property
+    def stride(self) -> int | None:
+        """Number of samples in one call: 1 if samples may differ in shape."""
+        return self._feeding.stride or (1 if self._feeding.varies else None)
+
     @abstractmethod
     def _samples(self) -> Iterator[Sample]:
         """Yield the checked samples of one pass, without a batch dimension."""

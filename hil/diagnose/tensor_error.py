@@ -33,7 +33,7 @@ def error(expected: Array, obtained: Array) -> float:
         return 0.0
     if expected.dtype.kind != "f":
         return float(np.mean(expected != obtained))
-    x, y = expected.astype(np.float64), obtained.astype(np.float64)
+    x, y = np.array(expected, np.float64), np.array(obtained, np.float64)  # astype may return a scalar
     finite = np.isfinite(x)
     if not np.isfinite(y[finite]).all() or not np.array_equal(x[~finite], y[~finite], equal_nan=True):
         return math.inf

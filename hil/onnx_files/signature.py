@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 LARGEST = 2**31 - 1
 """Most bytes of an ONNX file. Source: protobuf.dev, "Proto Limits"."""
 
+DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "com.microsoft"})
+"""Operator domains that ONNX Runtime knows without a custom library."""
+
 QDQ_OPERATORS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 PLACEHOLDER = re.compile(r"\?|-1|unk__\d+")
@@ -74,6 +77,9 @@ class TensorSpec:
 class Signature:
     """A model's inputs and outputs in the file's order, its opset, IR version and whether it has Q/DQ nodes.
 
+    ``foreign`` has the operators of other domains than ``DOMAINS`` and the model's own functions, as ``domain:operator``:
+    the host cannot run them.
+
     ``sizes`` has ``(min, opt, max)`` of dynamic dimensions by name, ``multiples`` the number that a dimension's size is
     a multiple of; both are declared in ``hil.toml``.
     """
@@ -83,6 +89,7 @@ class Signature:
     opset: int = 0
     ir_version: int = 0
     has_qdq: bool = False
+    foreign: tuple[str, ...] = ()
     sizes: Mapping[str, Interval] = field(default_factory=dict)
     multiples: Mapping[str, int] = field(default_factory=dict)
 
@@ -150,7 +157,14 @@ def read_signature(path: Path) -> Signature:
         opset=max((opset.version for opset in model.opset_import if opset.domain in {"", "ai.onnx"}), default=0),
         ir_version=model.ir_version,
         has_qdq=any(node.op_type in QDQ_OPERATORS for node in graph.node),
+        foreign=tuple(sorted(_foreign(model))),
     )
+
+
+def _foreign(model: onnx.ModelProto) -> set[str]:
+    own = {(function.domain, function.name) for function in model.functions}
+    nodes = (node for node in model.graph.node if node.domain not in DOMAINS)
+    return {clean(f"{node.domain}:{node.op_type}") for node in nodes if (node.domain, node.op_type) not in own}
 
 
 def read_proto(path: Path) -> onnx.ModelProto:

@@ -128,7 +128,7 @@ def test_a_sample_that_depends_on_its_batch_is_reported(first: float) -> None:
 )
 def test_batches_that_the_reference_refuses_prove_nothing(examples: int, refused: int, verdict: Verdict) -> None:
     """They are counted, reported if they are most, and never add up to a pass."""
-    judgement = judge(SearchResult(examples, examples, refused=refused), "all hold")
+    judgement = properties.judge(SearchResult(examples, examples, refused=refused), "all hold")
     assert judgement.verdict is verdict
     assert ("the reference refuses" in judgement.reason) is (refused > examples)
     assert judgement.details["refused"] == refused

@@ -107,5 +107,5 @@ def resized(feeds: Feeds, shapes: Mapping[str, Sequence[int]]) -> Feeds:
         for axis, size in enumerate(shape):
             if array.shape[axis] != size:
                 array = np.take(array, np.arange(size) % array.shape[axis], axis=axis)
-        result[name] = np.ascontiguousarray(array)
+        result[name] = np.ascontiguousarray(array).reshape(array.shape)  # it turns a scalar into an array of one
     return result
