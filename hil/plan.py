@@ -145,7 +145,7 @@ def _rows_of(
 
 
 def _only_saved(config: Config, model: ModelSpec) -> bool:
-    """Whether the reference's outputs are saved and the host cannot run the model, so that it answers no drawn input."""
+    """Whether the reference is saved outputs alone, since the host cannot run the model: they answer no drawn input."""
     try:
         return model.reference is not None and bool(read_signature(config.resolve(model.path)).foreign)
     except UserError:  # reported where the model is used

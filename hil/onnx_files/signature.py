@@ -77,8 +77,8 @@ class TensorSpec:
 class Signature:
     """A model's inputs and outputs in the file's order, its opset, IR version and whether it has Q/DQ nodes.
 
-    ``foreign`` has the operators of other domains than ``DOMAINS`` and the model's own functions, as ``domain:operator``:
-    the host cannot run them.
+    ``foreign`` has the operators, as ``domain:operator``, that the host cannot run: those of other domains than
+    ``DOMAINS`` that are no functions of the file.
 
     ``sizes`` has ``(min, opt, max)`` of dynamic dimensions by name, ``multiples`` the number that a dimension's size is
     a multiple of; both are declared in ``hil.toml``.
