@@ -193,6 +193,7 @@ def test_nodes_without_names_are_quantized(tmp_path: Path, data: MemoryData) -> 
 
 def test_a_fixed_batch_is_the_stride(tmp_path: Path, data: MemoryData) -> None:
     """A model of batch 4 is calibrated with four samples at a time."""
+    data.stride = 4
     made = quantize(convnet(tmp_path / "m.onnx", batch=4), tmp_path, data, spec())
     assert (made.provenance["stride"], made.provenance["samples"]) == (4, 100)
 

@@ -53,13 +53,14 @@ def stream_to_store(
     model = tmp_path / "model.onnx"
     model.write_bytes(b"model")
     inputs = tuple(TensorSpec(n, a.dtype.name, (batch or "n", *a.shape[1:])) for n, a in arrays.items())
-    store = Store()
+    store, data = Store(), data_of(arrays)
+    data.stride = batch
     made = stream(
         cast("AgentClient", store),
         path=model,
         name="m",
         signature=Signature(inputs, ()),
-        data=data_of(arrays),
+        data=data,
         spec=CalibrationSpec(data="c.npz", route="implicit", **keys),
         cache=tmp_path / "cache",
         narrow=narrow,
