@@ -29,12 +29,8 @@ class Feeding:
 
     @property
     def stride(self) -> int | None:
-        """The number of samples in one call: the model's fixed batch, or 1 for an input with one tensor a call.
-
-        ``None`` if any number will do.
-        """
-        alone = any(one.batch_axis is None and one.name not in self._constants for one in self._signature.inputs)
-        return 1 if alone else self.fixed
+        """The number of samples in one call; ``None`` if any number will do."""
+        return self._signature.stride()
 
     @property
     def varies(self) -> bool:

@@ -151,3 +151,12 @@ def test_the_batch_axis_of_an_output() -> None:
     first = (TensorSpec("x", "float32", ("batch", 4)),)
     outputs = (TensorSpec("a", "float32", (None, 4)), TensorSpec("b", "float32", (7, 4)))
     assert [Signature(first, outputs).output_axis(name) for name in "ab"] == [0, None]
+
+
+def test_samples_that_differ_in_what_a_call_takes_once_cannot_share_a_call() -> None:
+    """Then each call takes one sample; a constant leaves the number open."""
+    shapes: dict[str, Shape] = {"x": ("batch", 3), "size": (2,)}
+    alone = declare(signature(**shapes), model(inputs={"size": {"batch_axis": "none"}}), "m")
+    assert (alone.stride(), alone.batch()) == (1, None)
+    constant = declare(signature(**shapes), model(inputs={"size": {"value": 8}}), "m")
+    assert constant.stride() is None

@@ -158,7 +158,7 @@ def space(session: EngineContext, row: Row) -> Space:
 
 
 def _batch(session: EngineContext, row: Row, signature: Signature) -> tuple[int, int]:
-    fixed, spec = signature.batch(), session.model(row.model)
+    fixed, spec = signature.stride(), session.model(row.model)
     if fixed is not None:
         return fixed, fixed
     own = next((signature.sizes[name] for name in signature.batch_names() if name in signature.sizes), None)
