@@ -115,12 +115,14 @@ class Signature:
             raise UserError(f"the inputs share no batch dimension ({inputs}): declare the batch_axis of each")
         return next(iter(sizes), None) if self.stacked else 1
 
-    def stride(self) -> int | None:
-        """Return the number of samples that one call takes; ``None`` if any number will do.
+    @property
+    def alone(self) -> bool:
+        """Whether a call takes one sample: an input has one tensor a call, which may differ from sample to sample."""
+        return any(one.batch_axis is None and not one.is_given for one in self.inputs)
 
-        It is the fixed batch, and 1 if an input has one tensor a call that may differ from sample to sample.
-        """
-        return 1 if any(one.batch_axis is None and not one.is_given for one in self.inputs) else self.batch()
+    def stride(self) -> int | None:
+        """Return the number of samples that one call takes; ``None`` if any number will do."""
+        return 1 if self.alone else self.batch()
 
     def batch_names(self) -> frozenset[str]:
         """Return the names of the dimensions along which samples are stacked."""

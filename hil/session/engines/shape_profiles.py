@@ -23,10 +23,11 @@ def profiles_of(signature: Signature, spec: ModelSpec, name: str) -> Profiles:
     """Return the ``[min, opt, max]`` shapes of each input with dynamic dimensions; static inputs are left out.
 
     A dimension has its sizes from ``shapes`` or from its input's ``shape``. A batch dimension without any is 1,
-    ``batch``, and the larger of ``batch`` and 4, or ``batch`` where each call takes one sample. Raises ``UserError`` for any other dynamic dimension, with the lines
-    to write, for names that no tensor has, and for a ``batch`` outside its declared sizes.
+    ``batch``, and the larger of ``batch`` and 4, or ``batch`` where a call takes one sample. Raises ``UserError`` for
+    any other dynamic dimension, with the lines to write, for names that no tensor has, and for a ``batch`` outside its
+    declared sizes.
     """
-    most = spec.batch if signature.stride() == 1 else max(MAX_TRIED, spec.batch)
+    most = spec.batch if signature.alone else max(MAX_TRIED, spec.batch)
     sizes = {**dict.fromkeys(signature.batch_names(), (1, spec.batch, most)), **spec.shapes, **signature.sizes}
     _check_names(signature, spec, name)
     missing = list(dict.fromkeys(_missing(signature, sizes)))

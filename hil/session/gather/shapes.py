@@ -88,7 +88,7 @@ def _named_sizes(session: EngineContext, row: Row, model: Signature) -> Iterator
     names = sorted({size for tensor in model.inputs for size in tensor.shape if isinstance(size, str)})
     for choice in range(3 if spec.engine is None or model.sizes else 1):
         sizes = {name: model.sizes[name][choice] for name in names if name in model.sizes}
-        own = BATCHES[choice] if spec.engine is None and model.stride() is None else spec.batch
+        own = BATCHES[choice] if spec.engine is None and not model.alone else spec.batch
         yield sizes | {name: own for name in model.batch_names() if name not in model.sizes}
 
 
