@@ -18,7 +18,7 @@ DTYPES = ("float16", "float32", "float64", "int8", "uint8", "int32", "int64", "u
 
 
 def drawn(signature: Signature, **ranges: tuple[float, float]) -> SyntheticDataset:
-    """A data set of three samples."""
+    """Return a data set of three samples."""
     sized = replace(signature, sizes={"side": (1, 5, 9)})
     return SyntheticDataset(sized, model="m", count=3, ranges=ranges)
 
@@ -70,7 +70,7 @@ def test_inputs_that_cannot_be_drawn_are_refused() -> None:
 
 
 def test_a_fixed_batch_has_no_remainder() -> None:
-    """Without ``samples`` the count is a multiple of the batch that the model fixes."""
+    """Without ``samples`` the count is a multiple of the model's fixed batch."""
     data = SyntheticDataset(Signature((spec("a", "float32", 3, 1),), ()), model="m", count=None, ranges={})
     assert data.count == 66
     assert sum(len(batch.inputs["a"]) for batch in data.batches(3)) == 66
