@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.boards.board import SimulatedBoard
-from tests.boards.conftest import board, boards, environments, interpreters
+from tests.boards.conftest import board, boards, environments, interpreters, missing_requirement
 from tests.boards.faults import BoardProject
 from tests.boards.generations import facts_of
 from tests.deploy import container
@@ -34,12 +34,15 @@ def judged(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """A project with a report from a board of JetPack 6.2; the model has external weights."""
+    if why := missing_requirement():
+        pytest.skip(why)
     board = SimulatedBoard("jp62", interpreters(facts_of("jp62")["python"]), tmp_path_factory.mktemp("judged-on"))
     try:
         root = tmp_path_factory.mktemp("project")
         project = BoardProject.make(root, board)
         externalize(root / "toy.onnx")
-        ran = project.run("--hil-gate")
+        project.local.require(*container.REQUIRED)
+        ran = project.run(*container.SELECTED, "--hil-gate")
     finally:
         board.close()
     assert ran.code == 0, ran.out

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from tests.deploy.fleet import CommandResult
 
+REQUIRED = ("contract.*", "parity.*", "latency.p99")
+SELECTED = ("-k", "contract or parity or property or p99")
+"""The rows that the tests of deployments need."""
 BASE, NAME = "hil-test:plain", "hil-test-robot"
 PROGRAMS = ("dash", "sleep", "touch", "test", "grep")
 SERVICE = "grep -q 'mood: well' /opt/hil/release/config/robot.yaml && touch /well; sleep 1000"
@@ -71,7 +74,8 @@ def judged_project(root: Path) -> Path:
     project.edit('evidence = "host"', 'evidence = "emulated"')
     with project.toml.open("a", encoding="utf-8") as file:
         file.write(TARGET.format(store=root / "store"))
-    ran = project.run(*SUITES, "--target=rover", "--hil-fallback=fail", "--hil-gate")
+    project.require(*REQUIRED)
+    ran = project.run(*SUITES, *SELECTED, "--target=rover", "--hil-fallback=fail", "--hil-gate")
     assert ran.code == 0, ran.out
     return root
 
@@ -108,6 +112,13 @@ class ImageFleet(Fleet):
         self.engine("save", "--quiet", "--output", str(archive), f"hil-test:{name}")
         self.engine("rmi", f"hil-test:{name}")
         return archive
+
+    def edit(self, old: str, new: str) -> None:
+        """Replace text in ``hil.toml``; the text must exist."""
+        place = self.root / "hil.toml"
+        text = place.read_text(encoding="utf-8")
+        assert old in text
+        place.write_text(text.replace(old, new), encoding="utf-8")
 
     def deploy_image(self, archive: Path) -> CommandResult:
         """Run ``hil deploy report --to rover --image ARCHIVE``."""

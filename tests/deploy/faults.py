@@ -12,6 +12,9 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
+import onnxruntime  # noqa: F401 - imported here once instead of in each fork
+
+import hil.targets.ssh.target  # noqa: F401 - as onnxruntime
 from hil.config.load import load
 from hil.deploy.deploying import deploy
 from hil.deploy.list_releases import list_releases

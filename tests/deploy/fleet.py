@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hil.cli import main
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,21 +66,25 @@ class Fleet:
         (self.root / "robot.yaml").write_text(f"mood: {mood}\nnote: {note}\n", encoding="utf-8")
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        """Start ``hil WORDS``."""
-        env = {
-            **os.environ,
-            "XDG_CACHE_HOME": str(self.root / "cache"),
-            "PYTHONPATH": os.pathsep.join([str(self.root), os.environ["PYTHONPATH"]]),
-        }
+        """Start ``hil WORDS`` in a new process."""
+        env = {**os.environ, **self._env()}
         return subprocess.Popen(
             (*HIL, *words), cwd=self.root, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
-    def hil(self, *words: str, timeout: float = 120) -> CommandResult:
-        """Run ``hil WORDS``; with ``--json`` the output leaves out standard error."""
-        process = self.start(*words)
-        out, err = process.communicate(timeout=timeout)
-        return CommandResult(process.returncode, out if "--json" in words else out + err)
+    def hil(self, *words: str) -> CommandResult:
+        """Run ``hil WORDS`` in this process, which has the imports; with ``--json``, standard error is left out."""
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            patch.chdir(self.root)
+            for name, value in self._env().items():
+                patch.setenv(name, value)
+            code = main(words)
+        return CommandResult(code, out.getvalue() if "--json" in words else out.getvalue() + err.getvalue())
+
+    def _env(self) -> dict[str, str]:
+        path = os.pathsep.join([str(self.root), os.environ["PYTHONPATH"]])
+        return {"XDG_CACHE_HOME": str(self.root / "cache"), "PYTHONPATH": path}
 
     def deploy(self) -> CommandResult:
         """Run ``hil deploy report --to rover``."""

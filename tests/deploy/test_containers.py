@@ -17,7 +17,10 @@ from tests.deploy.test_image import Entry, tar_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ENGINES = "opt/hil/release/engines"
+RELEASE = "opt/hil/release"
+HEALTH = f'["podman", "exec", "{container.NAME}", "/bin/test", "-e", "/well"]'
+FIRST_ONLY = f'["podman", "exec", "{container.NAME}", "/bin/grep", "-q", "note: $", "/{RELEASE}/config/robot.yaml"]'
+"""A health command that only the image of the config without a note passes."""
 
 
 @pytest.fixture(scope="module")
@@ -36,33 +39,46 @@ def podman() -> Iterator[image.Podman]:
         engine("rmi", "--all", "--force")
 
 
+@pytest.fixture(scope="module")
+def first(local: Path, podman: image.Podman, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive of an image of the judged project's release; a test that changes the archive copies it first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{podman.folder}:{os.environ['PATH']}")
+        return _fleet(local, podman, tmp_path_factory.mktemp("first")).build("first")
+
+
 @pytest.fixture
 def fleet(local: Path, podman: image.Podman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> container.ImageFleet:
-    """A copy of the judged project that is deployed as images."""
+    """A copy of the judged project that is deployed as images; its release is that of ``first``."""
     monkeypatch.setenv("PATH", f"{podman.folder}:{os.environ['PATH']}")
-    root = tmp_path / "project"
+    return _fleet(local, podman, tmp_path)
+
+
+def _fleet(local: Path, podman: image.Podman, folder: Path) -> container.ImageFleet:
+    root = folder / "project"
     shutil.copytree(local, root, ignore=shutil.ignore_patterns("cache"))
     return container.ImageFleet.create(root, podman)
 
 
-def test_deploy_and_roll_back_images(fleet: container.ImageFleet) -> None:
+def test_deploy_and_roll_back_images(fleet: container.ImageFleet, first: Path) -> None:
     """A deployed image runs; an unhealthy one is replaced by the image before it, and a rollback runs it again."""
-    first = fleet.build("first")
     result = fleet.deploy_image(first)
     assert result.code == 0, result.out
     assert "evidence is emulated, not device" in result.out
     first_image = fleet.running_image()
     assert first_image
-    assert "already runs there" in fleet.deploy_image(first).out
 
-    fleet.mood("ill")
-    result = fleet.deploy_image(fleet.build("ill"))
+    fleet.mood("well", "second")
+    second = fleet.build("second")
+    fleet.edit(HEALTH, FIRST_ONLY)
+    result = fleet.deploy_image(second)
     assert result.code == 1, result.out
     assert "rolled back" in result.out
     assert fleet.running_image() == first_image
 
-    fleet.mood("well", "second")
-    assert fleet.deploy_image(fleet.build("second")).code == 0
+    fleet.edit(FIRST_ONLY, HEALTH)
+    assert fleet.deploy_image(second).code == 0
+    assert "already runs there" in fleet.deploy_image(second).out
     second_image = fleet.running_image()
     listing = fleet.releases()
     images = {release["release"]: release["manifest"]["image"]["id"] for release in listing["releases"]}
@@ -85,67 +101,51 @@ def test_deploy_and_roll_back_images(fleet: container.ImageFleet) -> None:
     assert fleet.running_image() == first_image
 
 
-def test_a_wrong_or_truncated_image_is_refused(fleet: container.ImageFleet) -> None:
-    """An image with another config or engine, or half an archive, is refused before the robot is contacted.
+def test_an_image_of_another_release_is_refused(fleet: container.ImageFleet, first: Path) -> None:
+    """An archive with another config is refused before the robot is contacted.
 
     An engine that only a container shows, below a link in a layer, is refused on the robot, and no release is switched.
     """
-    archive = fleet.build("other")
-    content = archive.read_bytes()
     fleet.mood("well", "changed since")
-    result = fleet.deploy_image(archive)
+    result = fleet.deploy_image(first)
     assert result.code == 1
-    assert "/opt/hil/release/config/robot.yaml in its image has SHA-256" in result.out
-    fleet.mood("well")
-    context = fleet.root / "forged"
-    shutil.copytree(fleet.root / "other-context", context)
-    (context / "release/engines/toy-fp32.onnx").write_bytes(b"another engine")
-    fleet.engine("build", "--quiet", "--isolation", "chroot", "--tag", "hil-test:forged", str(context))
-    fleet.engine("save", "--quiet", "--output", str(fleet.root / "forged.tar"), "hil-test:forged")
-    result = fleet.deploy_image(fleet.root / "forged.tar")
-    assert result.code == 1
-    assert "toy-fp32.onnx in its image has SHA-256" in result.out
-    linked = fleet.root / "linked.tar"
-    layer: list[Entry] = [("opt/", None), ("opt/hil/", None), ("opt/hil/release/", None), (f"{ENGINES}/", None)]
-    layer += [("srv", ENGINES), ("srv/toy-fp32.onnx", b"an engine that nobody judged")]
-    image_id = container.add_layer(archive, tar_of(layer), linked)
-    archive.write_bytes(content[: len(content) // 2])
-    result = fleet.deploy_image(archive)
-    assert result.code == 1
-    assert "it is not a complete archive of an image" in result.out
+    assert f"/{RELEASE}/config/robot.yaml in its image has SHA-256" in result.out
     assert not (fleet.root / "robot").exists()
+    fleet.mood("well")
+    linked = fleet.root / "linked.tar"
+    layer: list[Entry] = [("opt/", None), ("opt/hil/", None), (f"{RELEASE}/", None), (f"{RELEASE}/engines/", None)]
+    layer += [("srv", f"{RELEASE}/engines"), ("srv/toy-fp32.onnx", b"an engine that nobody judged")]
+    image_id = container.add_layer(first, tar_of(layer), linked)
     before = fleet.running_image()
     result = fleet.deploy_image(linked)
     assert result.code == 1, result.out
     assert f"image sha256:{image_id[:12]}… does not have the release" in result.out
     assert "engines/toy-fp32.onnx was changed" in result.out
     assert fleet.running_image() == before
-    assert fleet.releases()["current"] is None
+    assert not (fleet.root / "robot/releases/current").exists()
 
 
-def test_a_container_that_exits_is_unhealthy(fleet: container.ImageFleet) -> None:
+def test_a_container_that_exits_is_unhealthy(fleet: container.ImageFleet, first: Path) -> None:
     """A container that has exited is unhealthy even if the health command succeeds."""
-    place = fleet.root / "hil.toml"
-    text = place.read_text(encoding="utf-8").replace("sleep 1000", "true")
-    text = text.replace(f'["podman", "exec", "{container.NAME}", "/bin/test", "-e", "/well"]', '["/bin/true"]')
-    place.write_text(text, encoding="utf-8")
-    result = fleet.deploy_image(fleet.build("ends"))
+    fleet.edit("sleep 1000", "true")
+    fleet.edit(HEALTH, '["/bin/true"]')
+    result = fleet.deploy_image(first)
     assert result.code == 1, result.out
     assert "does not run image" in result.out
 
 
-def test_an_image_is_pulled_by_its_digest(fleet: container.ImageFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_is_pulled_by_its_digest(
+    fleet: container.ImageFleet, first: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The robot pulls an image by its digest, runs it if it has the release, and refuses one with another engine."""
-    archive = fleet.build("pulled")
-    fleet.engine("load", "--quiet", "--input", str(archive))
-    fleet.engine("save", "--quiet", "--format", "oci-dir", "--output", str(fleet.root / "good"), "hil-test:pulled")
-    (fleet.root / "pulled-context/release/engines/toy-fp32.onnx").write_bytes(b"another engine")
-    context = str(fleet.root / "pulled-context")
-    fleet.engine("build", "--quiet", "--isolation", "chroot", "--tag", "hil-test:bad", context)
-    fleet.engine("save", "--quiet", "--format", "oci-dir", "--output", str(fleet.root / "bad"), "hil-test:bad")
-    fleet.engine("rmi", "hil-test:pulled", "hil-test:bad")
-    for name, code, message in (("bad", 1, "engines/toy-fp32.onnx was changed"), ("good", 0, "runs and is healthy")):
-        with registry.served(fleet.root / name) as reference:
+    before = fleet.running_image()
+    changed = fleet.root / "changed.tar"
+    container.add_layer(first, tar_of([(f"{RELEASE}/engines/toy-fp32.onnx", b"another engine")]), changed)
+    for archive, code, message in (
+        (changed, 1, "engines/toy-fp32.onnx was changed"),
+        (first, 0, "runs and is healthy"),
+    ):
+        with registry.served(archive) as reference:
             conf = fleet.root / "registries.conf"
             place = reference.partition("/")[0]
             conf.write_text(f'[[registry]]\nlocation = "{place}"\ninsecure = true\n', encoding="utf-8")
@@ -153,5 +153,7 @@ def test_an_image_is_pulled_by_its_digest(fleet: container.ImageFleet, monkeypat
             result = fleet.hil("deploy", "report", "--to", "rover", "--image", reference)
         assert result.code == code, result.out
         assert message in result.out
-        assert bool(fleet.running_image()) == (name == "good")
+        if archive == changed:
+            assert fleet.running_image() == before
+    assert fleet.running_image()
     assert "hil-look" not in fleet.engine("ps", "--all")

@@ -12,26 +12,18 @@ from hil.deploy import refusals
 from hil.report.canonical import report_digest
 from hil.report.schema import EngineUsed
 from hil.results import ExecutedOn
+from tests.deploy.test_rollback import Rover, rover
 from tests.jetson.trees import AGX_ORIN, ORIN_NX
-from tests.plugins.project import SUITES, Project
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.jetson.trees import Tree
 
+__all__ = ["rover"]
+
 H200 = ExecutedOn(kind="gpu", name="NVIDIA H200", sm="9.0")
 ORIN = ExecutedOn(kind="gpu", name="Orin", sm="8.7")
-DEPLOY = """
-[targets.arm]
-kind = "local"
-runtime = "onnxruntime"
-
-[targets.arm.deploy]
-directory = "{root}/robot"
-restart = ["/bin/true"]
-health = ["/bin/true"]
-"""
 
 
 def engine(runtime: str, work: ExecutedOn | None = None, version: str = "1") -> EngineUsed:
@@ -144,27 +136,19 @@ def test_another_jetson(tmp_path: Path) -> None:
     assert "Jetson Linux" in differences(orin, release, engine("onnxruntime"))
 
 
-def test_a_report_is_deployed_to_its_own_machine_only(tmp_path: Path) -> None:
+def test_a_report_is_deployed_to_its_own_machine_only(rover: Rover) -> None:
     """``hil deploy`` accepts a report of this machine, and refuses it without a required check or a known CPU."""
-    project = Project.make(tmp_path)
-    for old, new in (('latency = { p99 = "5 s" }\n', ""), (', "latency.p99"', ""), ("soak = 400", "soak = 60")):
-        project.edit(old, new)
-    with project.toml.open("a", encoding="utf-8") as file:
-        file.write(DEPLOY.format(root=tmp_path))
-    ran = project.run(*SUITES, "--target=arm", "--hil-gate")
-    assert ran.code == 0, ran.out
-    deployed = project.hil("deploy", "report", "--to", "arm")
-    assert deployed.code == 0, deployed.out
-    listed = tmp_path / "hil.checks.json"
+    rover.deploy("first")
+    listed = rover.root / "hil.checks.json"
     listed.write_text('{"schema": 1, "checks": [{"id": "grasp.error"}]}', encoding="utf-8")
-    lacking = project.hil("deploy", "report", "--to", "arm")
-    assert lacking.code == 1, lacking.out
-    assert "grasp.error is required now and was not judged" in lacking.out
+    code, out = rover.hil("deploy", str(rover.root / "report"), "--to", "rover")
+    assert code == 1, out
+    assert "grasp.error is required now and was not judged" in out
     listed.unlink()
-    place = tmp_path / "report/report.json"
-    document = json.loads(place.read_text())
+    place = rover.root / "report/report.json"
+    document = json.loads(place.read_text(encoding="utf-8"))
     document["target"]["facts"]["cpu_model"] = None
-    place.write_text(json.dumps({**document, "digest": report_digest(document)}))
-    refused = project.hil("deploy", "report", "--to", "arm")
-    assert refused.code == 1, refused.out
-    assert "CPU: judged on an unknown one" in refused.out
+    place.write_text(json.dumps({**document, "digest": report_digest(document)}), encoding="utf-8")
+    code, out = rover.hil("deploy", str(rover.root / "report"), "--to", "rover")
+    assert code == 1, out
+    assert "CPU: judged on an unknown one" in out
