@@ -8,11 +8,13 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-
-import pytest
+from typing import TYPE_CHECKING
 
 import hil.agent
 from hil.targets import bundle
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_the_same_sources_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -55,15 +57,3 @@ def test_the_supervisor_needs_no_numpy(tmp_path: Path) -> None:
     assert b'"hello"' in done.stdout
     assert done.stderr == b""
     assert not list(tmp_path.rglob("*.pyc"))
-
-
-def test_the_agent_runs_on_python_3_6() -> None:
-    """Vermin reports nothing in the agent that CPython 3.6 lacks."""
-    vermin = shutil.which("vermin", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-    if vermin is None:
-        pytest.skip("vermin is not installed")
-    folder = Path(hil.agent.__file__).parent
-    done = subprocess.run(
-        [vermin, "-t=3.6-", "--no-tips", "--violations", str(folder)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout

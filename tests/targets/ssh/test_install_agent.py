@@ -77,14 +77,12 @@ def test_the_archive_is_sent_once(machine: Machine) -> None:
     assert list(archive(machine).parent.iterdir()) == [archive(machine)]
 
 
-@pytest.mark.parametrize("damage", ["empty", "nonsense", "short", "altered"])
+@pytest.mark.parametrize("damage", ["short", "altered"])
 def test_a_damaged_archive_is_replaced(machine: Machine, damage: str) -> None:
     """A file with the archive's name but other content is replaced and never run."""
     whole = agent_bytes()
-    altered = whole.replace(b"hil", b"hal")
-    content = {"empty": b"", "nonsense": b"PK\3\4 nonsense", "short": whole[:-1], "altered": altered}[damage]
     archive(machine).parent.mkdir(parents=True)
-    archive(machine).write_bytes(content)
+    archive(machine).write_bytes(whole[:-1] if damage == "short" else whole.replace(b"hil", b"hal"))
     open_target("board", machine.spec()).start_agent().close()
     assert archive(machine).read_bytes() == agent_bytes()
 
@@ -200,7 +198,8 @@ def installed(shell: str) -> str:
 @pytest.mark.parametrize(
     ("before", "shell"),
     [
-        *(("", shell) for shell in SHELLS),
+        ("", "dash"),
+        ("", "zsh"),
         ('echo "Welcome to Ubuntu 18.04"; echo noise >&2;', "bash"),
         ("head -c 30000 /dev/urandom | base64;", "tcsh"),
         ("umask 000; cd /; unset XDG_CACHE_HOME LANG; export LC_ALL=C;", "fish"),
@@ -344,8 +343,8 @@ def test_errors_without_end_are_bounded(machine: Machine) -> None:
         assert done.err.endswith(b"y\ny\nend\n")
         for flood in ("yes >&2", "cat /dev/zero >&2"):
             began = time.monotonic()
-            with pytest.raises(LabError, match="did not end within 1 s"):
-                target.run(["sh", "-c", flood], timeout=1)
+            with pytest.raises(LabError, match=r"did not end within 0\.3 s"):
+                target.run(["sh", "-c", flood], timeout=0.3)
             assert time.monotonic() - began < 8
 
 

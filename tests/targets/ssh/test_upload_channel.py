@@ -24,13 +24,16 @@ if TYPE_CHECKING:
     from hil.targets.client import AgentClient
     from tests.targets.conftest import Machine, MakeServer
 
-SIZE = (40 << 20) + 12_345
+THRESHOLD = 8 << 20
+SIZE = (16 << 20) + 12_345
 
 
 @pytest.fixture(autouse=True)
 def _upload_channels_always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use upload channels however short the round trip is."""
+    """Use upload channels however short the round trip is, and from a size that is cheap to encrypt."""
     monkeypatch.setattr(file_transfer, "FAR", 0.0)
+    monkeypatch.setattr(file_transfer, "OUTLINE_FROM", THRESHOLD)
+    monkeypatch.setattr(file_transfer, "CHANNELS_FROM", THRESHOLD)
 
 
 @pytest.fixture
@@ -77,6 +80,7 @@ def watch_writers(machine: Machine) -> tuple[threading.Thread, list[int]]:
         until = time.monotonic() + 20
         while len(pids) < file_transfer.CHANNELS and time.monotonic() < until:
             pids[:] = writers(machine)
+            time.sleep(0.01)
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -154,6 +158,7 @@ def test_an_upload_channel_that_is_killed(machine: Machine, agent: AgentClient, 
 
 def test_an_agent_that_is_killed(machine: Machine, agent: AgentClient, source: Path) -> None:
     """When the agent is killed its upload channels end too, and another agent resumes the upload."""
+    source.write_bytes(os.urandom(2 * SIZE))  # still in progress once the writers are observed
     thread, _ = watch_writers(machine)
 
     def kill() -> None:
@@ -176,7 +181,7 @@ def test_a_disk_that_is_full(machine: Machine, source: Path, tmp_path: Path) -> 
         pytest.skip("mounting a small disk needs root")
     disk = tmp_path / "disk"
     disk.mkdir()
-    subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=16m", "none", str(disk)], check=True)
+    subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=10m", "none", str(disk)], check=True)
     try:
         with open_target("board", machine.spec(store=str(disk / "store"))).start_agent() as agent:
             machine.store = disk / "store"
