@@ -10,7 +10,8 @@ import pytest
 from hypothesis import settings
 
 # No deadline: the machine that runs the tests may be busy, and time is what benchmarks/ measure.
-settings.register_profile("hil", deadline=None, print_blob=True)
+# Each run draws other examples, so few of them in each run cover as much over time.
+settings.register_profile("hil", deadline=None, print_blob=True, max_examples=40)
 settings.load_profile("hil")
 
 # Hundreds of tests start the command line in a new process. Without byte code each process would compile the library

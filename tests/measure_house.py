@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections import Counter, defaultdict
+from functools import cache
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,7 @@ def main() -> int:
     return int(bool(missed))
 
 
+@cache
 def _definitions() -> tuple[list[int], int, int]:
     """Return the lines of each function, the number of public definitions with a docstring, and of all."""
     functions, documented, public = [], 0, 0

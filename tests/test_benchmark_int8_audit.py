@@ -23,10 +23,9 @@ ROW: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("kind", ["cache of another data set", "a truncated cache"])
-def test_a_planted_fault_is_detected_and_named(kind: str, tmp_path: Path) -> None:
-    """A session detects a planted fault and names its cause; two of the twelve kinds are tested here."""
-    fault = next(one for one in FAULTS if one.kind == kind)
+def test_a_planted_fault_is_detected_and_named(tmp_path: Path) -> None:
+    """A session detects a planted fault and names its cause; one of the twelve kinds is tested here."""
+    fault = next(fault for fault in FAULTS if fault.kind == "cache of another data set")
     row = plant_fault(fault, 7, tmp_path)
     assert (row["found"], row["named"]) == (True, True), row
 

@@ -73,23 +73,14 @@ def paths(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | 
 
 
 @given(documents())
-def test_paths_are_those_of_tomllib(text: str) -> None:
-    """Exactly the keys that tomllib parses have a line, whatever strings, comments and brackets contain."""
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        return
-    assert Lines(text).paths() == set(paths(values))
-
-
-@given(documents())
-def test_the_line_of_a_key_contains_it(text: str) -> None:
-    """The line of a key contains that key, or the beginning of an array element."""
+def test_keys_and_lines_are_those_of_tomllib(text: str) -> None:
+    """Exactly the keys that tomllib parses have a line, whatever strings and comments contain; the line has the key."""
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         return
     located, lines = Lines(text), text.split("\n")
+    assert located.paths() == set(paths(values))
     for path in paths(values):
         if isinstance(path[-1], str) and path[-1].isalnum() and path[-1].isascii():
             assert path[-1] in lines[located.of(path) - 1]
