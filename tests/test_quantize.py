@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
+import onnx.version_converter
 import onnxruntime
 import pytest
 from onnx import helper
@@ -18,12 +19,15 @@ from hil.checks.comparison import Comparison
 from hil.config.spec import CalibrationSpec
 from hil.errors import EngineBuildError, UserError
 from hil.files.digests import file_digest
+from hil.onnx_files.reference import cpu_session
+from hil.onnx_files.signature import read_signature
 from hil.quantize import Quantized, key_parts, quantize, read_ranges, samples_digest
 from hil.results import Verdict
 from tests.memory_data import MemoryData
 from tests.models import convnet, images, write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from hil.runtimes import QdqLayout
@@ -258,3 +262,59 @@ def test_a_record_without_our_seal_is_ignored(tmp_path: Path, data: MemoryData) 
     record.write_text(json.dumps({**facts, "digest": file_digest(first.path)}))
     second = quantize(model, tmp_path / "out", data, spec())
     assert (second.digest, second.damaged) == (first.digest, False)
+
+
+def changed(path: Path, change: Callable[[onnx.ModelProto], onnx.ModelProto]) -> Path:
+    """Return the file after ``change`` of its content."""
+    onnx.save(change(onnx.load(str(path))), str(path))
+    return path
+
+
+def with_weights_as_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model of IR version 3, whose weights are inputs too."""
+    values = [onnx.helper.make_tensor_value_info(one.name, one.data_type, one.dims) for one in model.graph.initializer]
+    model.graph.input.extend(values)
+    model.ir_version = 3
+    return onnx.version_converter.convert_version(model, 9) if model.opset_import[0].version > 9 else model
+
+
+def with_a_function(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model whose dense layer is a call of a local function."""
+    dense = onnx.helper.make_node("MatMul", ["a", "b"], ["c"])
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    model.functions.append(onnx.helper.make_function("own", "Dense", ["a", "b"], ["c"], [dense], opsets))
+    head = next(node for node in model.graph.node if node.op_type == "MatMul")
+    head.op_type, head.domain = "Dense", "own"
+    model.opset_import.append(onnx.helper.make_opsetid("own", 1))
+    model.ir_version = 9
+    return model
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_layers_in_a_local_function_are_quantized(tmp_path: Path, data: MemoryData, layout: QdqLayout) -> None:
+    """A function is inlined: without that its layers would stay in float, or calibration fail."""
+    model = changed(convnet(tmp_path / "m.onnx", opset=17), with_a_function)
+    made = quantize(model, tmp_path / "out", data, spec(), layout=layout)
+    assert len(made.provenance["quantized"]) == 2
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_weights_that_are_inputs_are_quantized(tmp_path: Path, data: MemoryData, layout: QdqLayout) -> None:
+    """They are constants, whatever an old exporter lists; the batch norm is folded as in any model."""
+    model = changed(convnet(tmp_path / "m.onnx", norm=True, opset=9), with_weights_as_inputs)
+    made = quantize(model, tmp_path / "out", data, spec(), layout=layout)
+    assert len(made.provenance["quantized"]) == 2
+    assert {one.name for one in read_signature(made.path).inputs} == {"image"}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_float16_model_is_quantized(tmp_path: Path, layout: QdqLayout) -> None:
+    """Its opset is raised to one whose Q/DQ nodes take float16, and the file can be loaded."""
+    weight = np.random.default_rng(0).normal(size=(16, 8)).astype(np.float16)
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"], name="dense")
+    half = onnx.TensorProto.FLOAT16
+    model = write(tmp_path / "m.onnx", [node], {"x": ["n", 16]}, {"y": ["n", 8]}, {"w": weight}, opset=17, dtype=half)
+    samples = MemoryData(x=np.random.default_rng(1).normal(size=(64, 16)).astype(np.float16))
+    made = quantize(model, tmp_path / "out", samples, spec(), layout=layout)
+    assert made.provenance["quantized"] == ["dense"]
+    cpu_session(made.path)

@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 
 Sample = tuple[Arrays, Arrays]
 END = object()
+ORIENTATION = 0x0112
+"""The EXIF tag of an image's orientation; 1 is upright."""
+_ALIKE = ": image.convert('RGB') in preprocess makes all images alike"
+_DEEP = ": scale its 16-bit values to 8 bits in preprocess first, since image.convert('RGB') clips them"
+MODES = {
+    **dict.fromkeys(("1", "L", "LA", "P", "PA", "RGBA", "CMYK"), _ALIKE),
+    **dict.fromkeys(("I", "I;16", "I;16B"), _DEEP),
+}
+"""What helps with an image of each of Pillow's modes but RGB."""
 MOST_SAMPLES, MOST_BYTES = 100_000, 64 << 30
 """The most samples and bytes of a callable without a limit, to detect one that yields without end. The number of
 samples is twice that of ImageNet's validation images."""
@@ -167,13 +176,31 @@ class FolderDataset(CodeDataset):
 
     def _samples(self) -> Iterator[Sample]:
         for index, path in enumerate(self._files):
-            inputs, labels = self._checked(self._code(path), index)
+            try:
+                inputs, labels = self._checked(self._code(path), index)
+            except UserError as error:
+                raise UserError(f"{error}: file {path.relative_to(self._folder)}{_described(path)}") from None
             if labels:
                 raise UserError(
                     f"{self._code.name} gave labels: model {self._model}: they come from sub-folders of {self.name}"
                 )
             number = self._classes.get(path.relative_to(self._folder).parts[0])
             yield inputs, {} if number is None else {"": np.asarray(number, np.int64)}
+
+
+def _described(path: Path) -> str:
+    """Return what a file's image is, and what helps if it is not like most; empty if it is no image."""
+    try:
+        from PIL import Image
+
+        with Image.open(path) as image:
+            mode, turned = image.mode, image.getexif().get(ORIENTATION, 1) != 1
+    except (ImportError, OSError, ValueError):
+        return ""
+    advice = MODES.get(mode, "")
+    if turned:
+        advice += ", and PIL.ImageOps.exif_transpose(image) turns it upright, as its EXIF data asks"
+    return f", an image of mode {mode}{advice}"
 
 
 def _files(folder: Path) -> list[Path]:

@@ -41,10 +41,11 @@ def ort_error(error: Exception, model: Path, doing: str) -> HilError:
     operator = next((match[1] for pattern in _OPERATORS if (match := pattern.search(text))), None)
     if operator is None:
         return EngineBuildError(f"ONNX Runtime failed {doing}: model {model.stem}: {code}: {text}")
-    return EngineBuildError(
-        f"ONNX Runtime cannot run operator {operator}{_place(model, operator)}: model {model.stem}: {text}: "
-        f"export with operators that this ONNX Runtime supports / upgrade ONNX Runtime"
-    )
+    place = _place(model, operator)
+    helps = "export with operators that this ONNX Runtime supports / upgrade ONNX Runtime"
+    if " of domain " in place:
+        helps = "run it on TensorRT with its plugin under build.plugins, and save the outputs of training as reference"
+    return EngineBuildError(f"ONNX Runtime cannot run operator {operator}{place}: model {model.stem}: {text}: {helps}")
 
 
 def _place(model: Path, operator: str) -> str:

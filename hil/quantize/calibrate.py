@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
+import onnx.inliner
 import onnxruntime
 from onnx import version_converter
 from onnxruntime.quantization import CalibrationMethod, QuantType
@@ -36,6 +37,12 @@ if TYPE_CHECKING:
 
 OPSET = 13
 """First opset whose Q/DQ nodes have a scale per channel."""
+
+HALF_OPSET = 19
+"""First opset whose Q/DQ nodes take float16."""
+
+IR_VERSIONS = {OPSET: 7, HALF_OPSET: 9}
+"""The IR version of each (onnx's table of released versions)."""
 
 FEED = 4 * 2**20
 """Bytes of inputs per feed; calibration keeps all activations of a feed in memory."""
@@ -96,14 +103,21 @@ def silence() -> Iterator[None]:
 
 
 def prepared(model: Path, folder: Path) -> onnx.ModelProto:
-    """Return the model with batch norms folded, opset 13 or later, all nodes named and shapes inferred."""
-    proto = onnx.load(str(model))
+    """Return the model with functions inlined, batch norms folded, all nodes named and shapes inferred.
+
+    Its opset is at least 13, and 19 if it has float16 tensors.
+    """
+    proto, changed = _plain(onnx.load(str(model)))
     version = proto.ir_version
     if any(node.op_type == "BatchNormalization" for node in proto.graph.node):
-        proto = _folded(model, folder)
-    if max((entry.version for entry in proto.opset_import if entry.domain in {"", "ai.onnx"}), default=0) < OPSET:
-        proto = version_converter.convert_version(proto, OPSET)
-    proto.ir_version = max(version, 7)  # the IR version of opset 13
+        whole = folder / "whole.onnx"
+        if changed:
+            save(proto, whole)
+        proto = _folded(whole if changed else model, folder)
+    needed = HALF_OPSET if _has_half(proto) else OPSET
+    if max((entry.version for entry in proto.opset_import if entry.domain in {"", "ai.onnx"}), default=0) < needed:
+        proto = version_converter.convert_version(proto, needed)
+    proto.ir_version = max(version, IR_VERSIONS[needed])
     for number, node in enumerate(proto.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
     with contextlib.suppress(onnx.shape_inference.InferenceError):
@@ -114,6 +128,31 @@ def prepared(model: Path, folder: Path) -> onnx.ModelProto:
         onnx.shape_inference.infer_shapes_path(str(plain), str(shaped), data_prop=True)
         return onnx.load(str(shaped))
     return proto
+
+
+def _plain(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
+    """Return the model with local functions inlined and without weights among its inputs, and whether it had any.
+
+    The quantizer does not look into functions, and a weight that is an input is no constant to it.
+    """
+    functions = bool(proto.functions)
+    if functions:
+        proto = onnx.inliner.inline_local_functions(proto)
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    inputs = [value for value in proto.graph.input if value.name not in weights]
+    changed = functions or len(inputs) < len(proto.graph.input)
+    if changed:
+        del proto.graph.input[:]
+        proto.graph.input.extend(inputs)
+        proto.ir_version = max(proto.ir_version, 4)  # before, each weight had to be an input
+    return proto, changed
+
+
+def _has_half(proto: onnx.ModelProto) -> bool:
+    """Whether any weight or input is float16."""
+    types = [tensor.data_type for tensor in proto.graph.initializer]
+    types += [value.type.tensor_type.elem_type for value in proto.graph.input]
+    return onnx.TensorProto.FLOAT16 in types
 
 
 def _folded(model: Path, folder: Path) -> onnx.ModelProto:

@@ -207,3 +207,18 @@ def test_a_file_that_cannot_be_read_names_the_callable(project: Project) -> None
     (project.root / "images" / "a.png").write_bytes(b"no image")
     with pytest.raises(UserError, match="reading:read raised UnidentifiedImageError"):
         next(project.open("images", preprocess="reading:read").batches(1))
+
+
+@pytest.mark.parametrize(("mode", "words"), [("RGBA", "convert"), ("L", "convert"), ("I;16", "16-bit values")])
+def test_an_image_of_another_mode_is_named_with_what_helps(project: Project, mode: str, words: str) -> None:
+    """The message names the file and its mode; nothing is converted silently."""
+    image = pytest.importorskip("PIL.Image")
+    project.shape = ["batch", 2, 2, 3]
+    read = "from PIL import Image\ndef read(path):\n    return {'x': np.asarray(Image.open(path)).astype('float32')}\n"
+    project.module("reading", read)
+    (project.root / "images").mkdir()
+    image.new("RGB", (2, 2)).save(project.root / "images" / "a.png")
+    image.new(mode, (2, 2)).save(project.root / "images" / "b.png")
+    data = project.open("images", preprocess="reading:read")
+    with pytest.raises(UserError, match=f"file b.png, an image of mode {mode}.*{words}"):
+        list(data.batches(1))

@@ -3,6 +3,7 @@
 import json
 import mmap
 import os
+import re
 import shutil
 import tempfile
 from functools import partial
@@ -30,6 +31,17 @@ DTYPES = {
 # needs no onnx package on the target; DynamicQuantizeLinear has another length, so it does not match.
 QUANTIZE, DEQUANTIZE = b"\x22\x0eQuantizeLinear", b"\x22\x10DequantizeLinear"
 MAX_PROFILE = 256 << 20
+
+CUSTOM = re.compile(r"(?P<domain>[\w.-]+):(?P<operator>\w+)\(-?\d+\) is not a registered function/op")
+CUSTOM_ADVICE = "run it on TensorRT with its plugin under build.plugins, and save the outputs of training as reference"
+CAUSES = (
+    ("Unsupported model IR version", "upgrade onnxruntime on this target, or save the file with an older ir_version"),
+    ("is till opset", "upgrade onnxruntime on this target, or convert the file with onnx.version_converter"),
+    ("under development", "upgrade onnxruntime on this target, or convert the file with onnx.version_converter"),
+    ("External data path", "put the file with the weights beside the ONNX file, under the name that it had"),
+    ("Protobuf parsing failed", "check that the file was copied whole"),
+)
+"""What helps against each known cause, by words of ONNX Runtime's message."""
 
 
 LEAST_NUMPY = (1, 16)
@@ -80,6 +92,18 @@ class OnnxRuntime(Runtime):
         return Session(path, options)
 
 
+def _load_failure(error: str) -> Failure:
+    """Return the failure for a model that cannot be loaded, with what helps against its cause."""
+    custom = CUSTOM.search(error)
+    if custom is not None:
+        what = "ONNX Runtime has no operator %s of domain %s" % (custom.group("operator"), custom.group("domain"))
+        return Failure(BUILD, what, CUSTOM_ADVICE)
+    advice = next(
+        (advice for words, advice in CAUSES if words in error), "check the file with onnx.checker.check_model"
+    )
+    return Failure(BUILD, "ONNX Runtime cannot load the model: %s" % error, advice)
+
+
 def _has_qdq(path: str) -> bool:
     if os.path.getsize(path) == 0:
         return False
@@ -110,9 +134,7 @@ class Session(Engine):
         try:
             return ort.InferenceSession(path, settings, providers=PROVIDERS)
         except Exception as error:  # noqa: BLE001 - its exceptions share no other base class
-            raise Failure(
-                BUILD, "ONNX Runtime cannot load the model: %s" % short(error), "export the model again"
-            ) from None
+            raise _load_failure(short(error)) from None
 
     def method(self) -> Dict[str, Any]:
         threads = self._threads or 0
