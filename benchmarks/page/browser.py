@@ -58,30 +58,36 @@ def open_browser() -> Iterator[Browser]:
 
 
 def inspect(page: Path, *, loads: int = 1, expand: bool = True) -> Inspection:
+    """Return ``inspect_in`` a new browser."""
+    with open_browser() as browser:
+        return inspect_in(browser, page, loads=loads, expand=expand)
+
+
+def inspect_in(browser: Browser, page: Path, *, loads: int = 1, expand: bool = True) -> Inspection:
     """Load ``page`` ``loads`` times, each in a new context, then run axe-core on it.
 
     It runs with collapsed sections, and with ``expand`` also with expanded ones.
     """
-    with open_browser() as browser:
-        inspection = Inspection(page.stat().st_size, browser.version)
-        for _ in range(loads):
-            context = browser.new_context(viewport=SIZE)
-            _load(context.new_page(), page, inspection)
-            context.close()
-        # The page's own policy blocks every script, also axe-core; bypassing it does not change the page.
-        context = browser.new_context(viewport=SIZE, bypass_csp=True)
-        tab = context.new_page()
-        tab.goto(page.as_uri())
-        inspection.rows, inspection.elements = (
-            tab.locator("table.checks tbody tr").count(),
-            tab.evaluate("() => document.querySelectorAll('*').length"),
-        )
-        axe = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-        tab.evaluate(axe)
-        inspection.violations += _violations(tab.evaluate(AXE), "")
-        if expand:
-            tab.evaluate(EXPAND)
-            inspection.violations += _violations(tab.evaluate(AXE), "expanded: ")
+    inspection = Inspection(page.stat().st_size, browser.version)
+    for _ in range(loads):
+        context = browser.new_context(viewport=SIZE)
+        _load(context.new_page(), page, inspection)
+        context.close()
+    # The page's own policy blocks every script, also axe-core; bypassing it does not change the page.
+    context = browser.new_context(viewport=SIZE, bypass_csp=True)
+    tab = context.new_page()
+    tab.goto(page.as_uri())
+    inspection.rows, inspection.elements = (
+        tab.locator("table.checks tbody tr").count(),
+        tab.evaluate("() => document.querySelectorAll('*').length"),
+    )
+    axe = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    tab.evaluate(axe)
+    inspection.violations += _violations(tab.evaluate(AXE), "")
+    if expand:
+        tab.evaluate(EXPAND)
+        inspection.violations += _violations(tab.evaluate(AXE), "expanded: ")
+    context.close()
     return inspection
 
 

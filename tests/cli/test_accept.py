@@ -26,8 +26,19 @@ WHY = ("--why", "larger input, agreed")
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A project with three runs in its history, the last of them a fallback."""
-    made = Project.make(tmp_path)
-    with open_history(URL, base=tmp_path) as history:
+    return make_project(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def unchanged_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The same project for tests that do not change its history."""
+    return make_project(tmp_path_factory.mktemp("project"))
+
+
+def make_project(folder: Path) -> Project:
+    """Make a project with three runs in its history, the last of them a fallback."""
+    made = Project.make(folder)
+    with open_history(URL, base=folder) as history:
         for report in (run_reports.report(1), run_reports.report(2), run_reports.fallback(3)):
             history.append(report)
     return made
@@ -67,11 +78,11 @@ def test_a_level_is_accepted_on_record(project: Project) -> None:
         (("latest", *P99, *WHY, "--precision", "fp32", "--who", " "), "--who is empty"),
     ],
 )
-def test_a_mistake_accepts_nothing(project: Project, arguments: tuple[str, ...], message: str) -> None:
+def test_a_mistake_accepts_nothing(unchanged_project: Project, arguments: tuple[str, ...], message: str) -> None:
     """A mistake in the call gives one message and exit code 4, and records no acceptance."""
-    done = project.hil("accept", *arguments, "--history", URL)
+    done = unchanged_project.hil("accept", *arguments, "--history", URL)
     assert (done.code, message in done.out, "Traceback" in done.out) == (4, True, False), done.out
-    with open_history(URL, base=project.root, read_only=True) as history:
+    with open_history(URL, base=unchanged_project.root, read_only=True) as history:
         assert history.acceptances() == []
 
 

@@ -26,6 +26,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a small classifier that has INT8."""
     made = Project.make(tmp_path)
     made.edit('precisions = ["fp32"]', 'precisions = ["fp32", "int8"]')
+    made.edit('duration = "0.5 s"', 'duration = "0.1 s"')  # no test here is about how long the speedup is measured
+    made.edit('budget = "4 s"', 'budget = "0.4 s"')
     path = tmp_path / "hil.toml"
     path.write_text(path.read_text() + CALIBRATION + TOLERANCE)
     save(tmp_path / "calibration.npz", samples(128, seed=5))

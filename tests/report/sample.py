@@ -1,7 +1,8 @@
-"""Factory of reports as a run makes them, for the tests of report and gate."""
+"""Factory of reports as a run makes them, for the tests of report and gate; reports are frozen, so some are cached."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from typing import Any
@@ -207,6 +208,7 @@ def draft(rows: tuple[CheckResult, ...] | None = None, **changes: Any) -> Report
     return Report(**{**fields, **changes})
 
 
+@functools.cache
 def passed() -> Report:
     """Return a report of both bundled models in which every check passed."""
     return seal(draft())
@@ -220,6 +222,7 @@ def with_row(report: Report, check_id: str, **changes: Any) -> Report:
     return report.model_copy(update={"checks": rows, "totals": count(rows)})
 
 
+@functools.cache
 def failed() -> Report:
     """Return a report with two failures, an inconclusive percentile, a warning and a deselected row."""
     report = draft(run=run(pytest_exit_status=1))
@@ -305,6 +308,7 @@ TENSORRT: dict[str, Any] = {
 """The fields of a TensorRT engine that differ from those of ``engine()``."""
 
 
+@functools.cache
 def foreign() -> Report:
     """Return a run on a board that judged a foreign engine."""
     report = on_board()
@@ -316,6 +320,7 @@ ON_HOST = frozenset(kind.id for kind in KINDS if kind.on_host)
 NEEDS_TARGET = frozenset(kind.id for kind in KINDS if kind.needs_target)
 
 
+@functools.cache
 def fallback() -> Report:
     """Return a fallback run: checks that need the board were not run, the others passed on the CPU."""
     use = TargetUse(requested="jetson-orin", used="cpu")
@@ -332,6 +337,7 @@ def fallback() -> Report:
     return seal(draft(tuple(rows), target=target))
 
 
+@functools.cache
 def large(models: int = 40) -> Report:
     """Return a report of many models in 3 precisions."""
     names = tuple(f"model-{number:02d}" for number in range(models))

