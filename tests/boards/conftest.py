@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -37,6 +38,7 @@ def interpreters(environments: Path) -> Callable[..., Interpreter]:
     return interpreter
 
 
+@functools.cache
 def installed_interpreter(version: str, wheels: tuple[str, ...], folder: Path) -> Interpreter:
     """Return the interpreter with ``wheels`` or the default packages, cached in ``folder``. Skip if it is missing."""
     python = find(version)
@@ -79,5 +81,6 @@ def boards(
 
 @pytest.fixture
 def board(request: pytest.FixtureRequest, boards: Callable[..., SimulatedBoard]) -> SimulatedBoard:
-    """A new board: ``jp62``, or the generation of an ``indirect`` parametrization."""
-    return boards(getattr(request, "param", "jp62"))
+    """A new board: ``jp62``, or the generation, or generation and wheels, of an ``indirect`` parametrization."""
+    generation = getattr(request, "param", "jp62")
+    return boards(generation) if isinstance(generation, str) else boards(*generation)

@@ -31,7 +31,7 @@ class Relay:
     """A relay process to ``target``. Unpacks to its (host, port). ``delay`` is added to each round trip, in seconds."""
 
     def __init__(self, target: str, port: int, delay: float) -> None:
-        argv = (sys.executable, "-m", "tests.boards.relay", target, str(port), str(delay))
+        argv = (sys.executable, "-S", "-m", "tests.boards.relay", target, str(port), str(delay))
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(argv, cwd=REPOSITORY, stdin=pipe, stdout=pipe, text=True)
         self.host = "127.0.0.1"
