@@ -511,6 +511,8 @@ def settle() -> None:
         resource.setrlimit(limit, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))
     signal.setitimer(signal.ITIMER_REAL, 0)
+    for action in (signal.SIG_IGN, signal.SIG_DFL):
+        signal.signal(signal.SIGALRM, action)  # ignoring it discards an expired timer's, which is pending if blocked
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if ignored, exit codes of programs would be lost
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:

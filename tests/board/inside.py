@@ -1,22 +1,25 @@
-"""Turns this process's mount namespace into a board; ``sandbox.py`` runs it as ``unshare -m python inside.py``.
+"""Turns this process's mount namespace into a board; ``sandbox.py`` runs it in a new one, without site-packages.
 
 The files that the helper and sudo use are mounted over this machine's folders, and vanish with the process.
 """
 
 from __future__ import annotations
 
+import os
 import select
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
-MOUNT = "/usr/bin/mount"
+from tests.boards import kernel
+
 OVER = ("/usr", "/etc", "/dev")
 """Whole folders: a rename onto a mount point inside one of them would change this machine's own folder."""
 EMPTY = ("/run", "/sys/kernel/debug", "/srv")
 BASE = Path("/mnt")
 USER, PASSWORD = "hil", "correct horse"
+SHADOW = "$6$boardsandbox$LDZuVxNrtReqGDx0942P1CO1DdvHd0fbX.d0XWsljsnJgOJvS4PQxCJBi686gUyBhNCDH3W4BhJdT3jrkgNlu1"
+"""The hash of ``PASSWORD``, as ``openssl passwd -6`` prints it."""
 FAKE = BASE / "fake"
 
 CONF = """\
@@ -78,17 +81,17 @@ if [ -e "$F/fail-$(basename "$0")" ] && grep -qxe "$*" "$F/fail-$(basename "$0")
 
 def mount_overlays() -> None:
     """Mount overlays over the folders that change, and empty file systems over those that must be empty."""
-    subprocess.run([MOUNT, "--make-rprivate", "/"], check=True)
+    kernel.mount("none", "/", "", kernel.RECURSIVE | kernel.PRIVATE)
     for place in (str(BASE), *EMPTY):
         mode = "mode=0700" if "debug" in place else "mode=0755"
-        subprocess.run([MOUNT, "-t", "tmpfs", "-o", mode, "none", place], check=True)
+        kernel.mount("none", place, "tmpfs", 0, mode)
     for number, place in enumerate(OVER):
         upper, work = BASE / f"upper{number}", BASE / f"work{number}"
         upper.mkdir()
         upper.chmod(0o755)
         work.mkdir()
         layers = f"lowerdir={place},upperdir={upper},workdir={work}"
-        subprocess.run([MOUNT, "-t", "overlay", "-o", layers, "none", place], check=True)
+        kernel.mount("none", place, "overlay", 0, layers)
 
 
 def create_board() -> None:
@@ -106,7 +109,7 @@ def create_board() -> None:
     (FAKE / "calls").touch()
     Path("/sys/kernel/debug/nvmap/iovmm/clients").write_text("user python3 12 4096K\ntotal 4096K\n", encoding="ascii")
     (FAKE / "drop_caches").touch()
-    subprocess.run([MOUNT, "--bind", str(FAKE / "drop_caches"), "/proc/sys/vm/drop_caches"], check=True)
+    kernel.bind(str(FAKE / "drop_caches"), "/proc/sys/vm/drop_caches")
     emc = Path("/sys/kernel/debug/bpmp/debug/clk/emc")
     emc.mkdir(parents=True)
     for name, value in (("rate", 2133000000), ("min_rate", 204000000), ("max_rate", 3199000000)):
@@ -116,17 +119,15 @@ def create_board() -> None:
 
 def account() -> None:
     """Create the user ``hil`` with a password, a home folder and no privileges."""
-    crypt = ("openssl", "passwd", "-6", PASSWORD)
-    hashed = subprocess.run(crypt, check=True, capture_output=True, text=True).stdout.strip()
     with Path("/etc/passwd").open("a", encoding="ascii") as file:
         file.write(f"{USER}:x:4711:4711::/srv/{USER}:/bin/sh\n")
     with Path("/etc/group").open("a", encoding="ascii") as file:
         file.write(f"{USER}:x:4711:\n")
     with Path("/etc/shadow").open("a", encoding="ascii") as file:
-        file.write(f"{USER}:{hashed}:19000:0:99999:7:::\n")
+        file.write(f"{USER}:{SHADOW}:19000:0:99999:7:::\n")
     home = Path("/srv") / USER
     home.mkdir()
-    subprocess.run(["/usr/bin/chown", "4711:4711", str(home)], check=True)
+    os.chown(home, 4711, 4711)
 
 
 def write_log() -> None:

@@ -29,7 +29,8 @@ class Sandbox:
 
     def __init__(self) -> None:
         self._keeper = subprocess.Popen(
-            ["/usr/bin/unshare", "-m", sys.executable, inside.__file__],
+            ["/usr/bin/unshare", "-m", sys.executable, "-S", "-m", "tests.board.inside"],
+            cwd=Path(__file__).parents[2],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -171,124 +171,132 @@ def test_altered_bytes_are_not_carried_out(bare: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("place", ["/usr/local/sbin", "/etc/sudoers.d", "/etc/pytest-hil"])
-@pytest.mark.parametrize("how", ["group", "others", "owner", "link"])
-def test_a_folder_that_others_can_write_is_refused(bare: Sandbox, place: str, how: str) -> None:
+def test_a_folder_that_others_can_write_is_refused(bare: Sandbox, place: str) -> None:
     """Nothing is installed where another user could replace it; the folder keeps its mode and owner."""
     folder = bare.file(place)
     folder.mkdir(exist_ok=True)
-    if how == "link":
-        bare.run("/usr/bin/mv", place, f"{place}.away").check_returncode()
-        bare.run("/usr/bin/ln", "-s", "/srv/hil", place).check_returncode()
-    elif how == "owner":
-        os.chown(folder, 4711, 4711)
-    else:
-        folder.chmod(0o775 if how == "group" else 0o757)
+    for owner, mode in ((0, 0o775), (0, 0o757), (4711, 0o755)):
+        os.chown(folder, owner, owner)
+        folder.chmod(mode)
+        assert_folder_is_refused(bare)
+        status = folder.stat()
+        assert (status.st_uid, status.st_mode & 0o7777) == (owner, mode)
+    bare.run("/usr/bin/mv", place, f"{place}.away").check_returncode()
+    bare.run("/usr/bin/ln", "-s", "/srv/hil", place).check_returncode()
+    assert_folder_is_refused(bare)
+
+
+def assert_folder_is_refused(sandbox: Sandbox) -> None:
+    """Assert that installing fails and writes neither the sudoers file nor the user's folder."""
     with pytest.raises(LabError, match="can be changed by users other than root"):
-        install._as_root(Inside(bare, root=True), ORDER, "root", no_password)  # noqa: SLF001 - all three files
-    assert not bare.run("/usr/bin/cat", SUDOERS).stdout
-    assert list(bare.file("/srv/hil").iterdir()) == []
+        install._as_root(Inside(sandbox, root=True), ORDER, "root", no_password)  # noqa: SLF001 - all three files
+    assert not sandbox.run("/usr/bin/cat", SUDOERS).stdout
+    assert list(sandbox.file("/srv/hil").iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("keys", "refused"),
-    [
-        ({}, False),
-        ({"program": "/srv/hil/robot.py"}, True),
-        ({"program": "/srv/hil/robot.py", "user": "root"}, True),
-        ({"program": "--config=/srv/hil/robot.py"}, True),
-        ({"program": "/srv/hil/robot.py", "user": "hil"}, False),
-        ({"program": "/srv/hil/robot.py", "user": "hil", "lines": "ExecStartPre=+/srv/hil/robot.py\n"}, True),
-        ({"program": "/srv/hil/robot.py", "user": "hil", "lines": "ExecStartPre=-!/srv/hil/robot.py\n"}, True),
-        ({"env": "/srv/hil/robot.py (ignore_errors=yes)"}, True),
-    ],
-)
-def test_a_service_that_runs_the_users_files_as_root_is_refused(
-    bare: Sandbox, keys: dict[str, str], *, refused: bool
-) -> None:
+SERVICES_OF_USERS_FILES: list[tuple[dict[str, str], bool]] = [
+    ({}, False),
+    ({"program": "/srv/hil/robot.py"}, True),
+    ({"program": "/srv/hil/robot.py", "user": "root"}, True),
+    ({"program": "--config=/srv/hil/robot.py"}, True),
+    ({"program": "/srv/hil/robot.py", "user": "hil"}, False),
+    ({"program": "/srv/hil/robot.py", "user": "hil", "lines": "ExecStartPre=+/srv/hil/robot.py\n"}, True),
+    ({"program": "/srv/hil/robot.py", "user": "hil", "lines": "ExecStartPre=-!/srv/hil/robot.py\n"}, True),
+    ({"env": "/srv/hil/robot.py (ignore_errors=yes)"}, True),
+]
+"""Services, and whether root would run a file of the user."""
+
+
+def test_a_service_that_runs_the_users_files_as_root_is_refused(bare: Sandbox) -> None:
     """Restarting such a service could make its caller root. A service of another user may run anything."""
     robot = bare.file("/srv/hil/robot.py")
     robot.write_text("")
     os.chown(robot, 4711, 4711)
-    add_service(bare, **keys)
-    if refused:
-        with pytest.raises(LabError, match="service robot runs as root, and /srv/hil"):
-            set_up(Inside(bare, root=True), "robot")
-        assert installed_files(bare) == []
-    else:
-        assert set_up(Inside(bare, root=True), "robot")
+    target = Inside(bare, root=True)
+    for keys, refused in SERVICES_OF_USERS_FILES:
+        add_service(bare, **keys)
+        if refused:
+            with pytest.raises(LabError, match="service robot runs as root, and /srv/hil"):
+                set_up(target, "robot")
+            assert installed_files(bare) == [], keys
+        else:
+            assert set_up(target, "robot"), keys
+            install.remove(target, no_password)
 
 
 ROOTS = "/srv/root"
 """A folder of root. /srv/hil, next to it, is the user's."""
 
 
-@pytest.mark.parametrize(
-    "lines",
-    [
-        "EnvironmentFile=/srv/hil/none.env",  # not there yet: the user can make it
-        "EnvironmentFile=-/srv/hil/none/none.env",
-        "EnvironmentFile=/srv/root/a b",
-        "EnvironmentFile=/srv/root/bad.env",
-        "ExecStartPre=/usr/bin/true /srv/hil/none",
-        "ExecStartPre=/usr/bin/true --file=/srv/hil/none/none",
-        'ExecStartPre=/usr/bin/true "/srv/hil/a b"',
-        "ExecStartPre=/usr/bin/true ../srv/hil/x",
-        "ExecStartPre=/usr/bin/true ${WHERE}/x",
-        "ExecStartPre=/usr/bin/true %h/x",
-        "ExecStartPre=/usr/bin/true \\\n /srv/hil/x",
-        "ExecStartPre=/usr/local/bin/none",
-        "ExecStartPre=true",
-        "WorkingDirectory=/srv/hil",
-        "WorkingDirectory=~",
-        "Environment=PYTHONPATH=/srv/hil",
-        "Environment=LD_PRELOAD=x.so",
-        'Environment="LANG=C" "BASH_ENV=x"',
-        "RootDirectory=/srv/root",
-        "BindPaths=/srv/hil:/opt",
-        "StandardOutput=append:/srv/hil/log",
-        "ExecSearchPath=/srv/hil",
-        "AmbientCapabilities=CAP_SYS_ADMIN",
-        "[Unit]\nWants=other.service",
-        "[Unit]\nRequires=other.socket",
-        "[Socket]\nListenStream=1",
-    ],
+UNSUPPORTED = (
+    "EnvironmentFile=/srv/hil/none.env",  # not there yet: the user can make it
+    "EnvironmentFile=-/srv/hil/none/none.env",
+    "EnvironmentFile=/srv/root/a b",
+    "EnvironmentFile=/srv/root/bad.env",
+    "ExecStartPre=/usr/bin/true /srv/hil/none",
+    "ExecStartPre=/usr/bin/true --file=/srv/hil/none/none",
+    'ExecStartPre=/usr/bin/true "/srv/hil/a b"',
+    "ExecStartPre=/usr/bin/true ../srv/hil/x",
+    "ExecStartPre=/usr/bin/true ${WHERE}/x",
+    "ExecStartPre=/usr/bin/true %h/x",
+    "ExecStartPre=/usr/bin/true \\\n /srv/hil/x",
+    "ExecStartPre=/usr/local/bin/none",
+    "ExecStartPre=true",
+    "WorkingDirectory=/srv/hil",
+    "WorkingDirectory=~",
+    "Environment=PYTHONPATH=/srv/hil",
+    "Environment=LD_PRELOAD=x.so",
+    'Environment="LANG=C" "BASH_ENV=x"',
+    "RootDirectory=/srv/root",
+    "BindPaths=/srv/hil:/opt",
+    "StandardOutput=append:/srv/hil/log",
+    "ExecSearchPath=/srv/hil",
+    "AmbientCapabilities=CAP_SYS_ADMIN",
+    "[Unit]\nWants=other.service",
+    "[Unit]\nRequires=other.socket",
+    "[Socket]\nListenStream=1",
 )
-def test_unit_lines_that_are_not_supported_are_refused(bare: Sandbox, lines: str) -> None:
-    """Such as, for a service of root, files that the user could create, variables, other units."""
-    add_service(bare, lines=lines + "\n")
+"""Lines of a unit file of root: files that the user could create, variables, other units."""
+
+
+def test_unit_lines_that_are_not_supported_are_refused(bare: Sandbox) -> None:
+    """A service of root may not depend on files that the user could create, on variables or on other units."""
     add_root_files(bare)
-    with pytest.raises(LabError, match=r"service (robot|other)") as error:
-        set_up(Inside(bare, root=True), "robot")
-    assert "does not answer" not in str(error.value)
-    assert installed_files(bare) == []
+    for lines in UNSUPPORTED:
+        add_service(bare, lines=lines + "\n")
+        with pytest.raises(LabError, match=r"service (robot|other)") as error:
+            set_up(Inside(bare, root=True), "robot")
+        assert "does not answer" not in str(error.value), lines
+        assert installed_files(bare) == [], lines
 
 
-@pytest.mark.parametrize(
-    ("shown", "lines", "user"),
-    [
-        ("NeedDaemonReload=yes\n", "", ""),
-        ("RootDirectory=/srv/root\n", "", "hil"),
-        ("Environment=LD_PRELOAD=x.so\n", "", ""),
-        ("WorkingDirectory=/srv/hil\n", "", ""),
-        ("Wants=other.service\n", "", "hil"),
-        ("DropInPaths=/srv/hil/robot.conf\n", "", "hil"),
-        ("", "PermissionsStartOnly=true\n", "hil"),
-        ("", "AmbientCapabilities=CAP_SYS_ADMIN\n", "hil"),
-        ("", "StandardOutput=file:/srv/hil/log\n", "hil"),
-        ("", "Group=docker\n", "hil"),
-        ("", "", "nobody-here"),
-        ("", "", "00"),
-    ],
+PROPERTIES = (
+    ("NeedDaemonReload=yes\n", "", ""),
+    ("RootDirectory=/srv/root\n", "", "hil"),
+    ("Environment=LD_PRELOAD=x.so\n", "", ""),
+    ("WorkingDirectory=/srv/hil\n", "", ""),
+    ("Wants=other.service\n", "", "hil"),
+    ("DropInPaths=/srv/hil/robot.conf\n", "", "hil"),
+    ("", "PermissionsStartOnly=true\n", "hil"),
+    ("", "AmbientCapabilities=CAP_SYS_ADMIN\n", "hil"),
+    ("", "StandardOutput=file:/srv/hil/log\n", "hil"),
+    ("", "Group=docker\n", "hil"),
+    ("", "", "nobody-here"),
+    ("", "", "00"),
 )
-def test_loaded_properties_follow_the_same_rules(bare: Sandbox, shown: str, lines: str, user: str) -> None:
+"""What ``systemctl show`` adds, lines of the unit file, and the service's user."""
+
+
+def test_loaded_properties_follow_the_same_rules(bare: Sandbox) -> None:
     """This holds for properties that are in no unit file, and for services of other users with root's privileges."""
-    add_service(bare, lines=lines, user=user, program="/srv/hil/robot.py" if user else "/usr/bin/true")
     add_root_files(bare)
     place = bare.fake("shown/robot.service")
-    place.write_text(place.read_text() + shown)
-    with pytest.raises(LabError, match=r"service (robot|other)"):
-        set_up(Inside(bare, root=True), "robot")
-    assert installed_files(bare) == []
+    for shown, lines, user in PROPERTIES:
+        add_service(bare, lines=lines, user=user, program="/srv/hil/robot.py" if user else "/usr/bin/true")
+        place.write_text(place.read_text() + shown)
+        with pytest.raises(LabError, match=r"service (robot|other)"):
+            set_up(Inside(bare, root=True), "robot")
+        assert installed_files(bare) == [], (shown, lines, user)
 
 
 def test_a_supported_service_is_accepted(bare: Sandbox) -> None:
@@ -340,33 +348,37 @@ def test_an_unknown_service_is_refused(bare: Sandbox) -> None:
     assert installed_files(bare) == []
 
 
-@pytest.mark.parametrize("name", ["../x", "--force", "a\nb", "a b", "", "x;y", "*", "a/b", ".x", "é", "x" * 200])
-def test_names_of_services_are_checked_on_both_sides(bare: Sandbox, name: str) -> None:
+def test_names_of_services_are_checked_on_both_sides(bare: Sandbox) -> None:
     """The host refuses an invalid name at once, and the script on the board checks it again."""
     target = Inside(bare, root=True)
-    with pytest.raises(UserError, match="is not a valid service name"):
-        install.plan(target, [name])
     helper = SOURCE.read_text(encoding="ascii")
-    with pytest.raises(LabError, match="is not a valid service name"):
-        install.install(target, install.Setup("root", (name,), helper), no_password)
+    for name in ("../x", "--force", "a\nb", "a b", "", "x;y", "*", "a/b", ".x", "é", "x" * 200):
+        with pytest.raises(UserError, match="is not a valid service name"):
+            install.plan(target, [name])
+        with pytest.raises(LabError, match="is not a valid service name"):
+            install.install(target, install.Setup("root", (name,), helper), no_password)
 
 
-@pytest.mark.parametrize("user", ["ALL", "%wheel", "#0", "a b", "hil,root", "x\ny", "-u", "", "hil ALL=(ALL) ALL\n#"])
-def test_names_of_users_are_checked_on_both_sides(bare: Sandbox, user: str) -> None:
+def test_names_of_users_are_checked_on_both_sides(bare: Sandbox) -> None:
     """A name that sudo could read as several users is never written to sudoers."""
 
     class Named(Inside):
+        name = ""
+
         def run(self, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60.0) -> Done:
             if argv[0].endswith("/id"):
-                return Done(0, f"{user}\n".encode(), b"")
+                return Done(0, f"{self.name}\n".encode(), b"")
             return super().run(argv, stdin, timeout)
 
-    with pytest.raises((UserError, LabError)):
-        install.plan(Named(bare, root=True), [])
-    order = {"do": "install", "user": user, "services": [], "sudoers": f"{user} ALL=(ALL) NOPASSWD: ALL\n"}
-    with pytest.raises(LabError, match="is not supported in a sudoers file"):
-        install._as_root(Inside(bare, root=True), order, "root", no_password)  # noqa: SLF001 - as a careless host would
-    assert installed_files(bare) == []
+    target = Named(bare, root=True)
+    for user in ("ALL", "%wheel", "#0", "a b", "hil,root", "x\ny", "-u", "", "hil ALL=(ALL) ALL\n#"):
+        target.name = user
+        with pytest.raises((UserError, LabError)):
+            install.plan(target, [])
+        order = {"do": "install", "user": user, "services": [], "sudoers": f"{user} ALL=(ALL) NOPASSWD: ALL\n"}
+        with pytest.raises(LabError, match="is not supported in a sudoers file"):
+            install._as_root(Inside(bare, root=True), order, "root", no_password)  # noqa: SLF001 - as a careless host would
+        assert installed_files(bare) == [], user
 
 
 def test_a_user_cannot_be_passed_off_as_another(bare: Sandbox) -> None:
