@@ -16,9 +16,10 @@ import pytest
 
 from tests.boards import generations, network
 from tests.boards.board import REPOSITORY, SimulatedBoard, reachable
+from tests.boards.conftest import missing_requirement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.boards.board import Interpreter
 
@@ -38,42 +39,64 @@ while True:
 CONTENT = "import json,numpy,onnxruntime,sys; print(json.dumps([list(sys.version_info[:2]), sys.executable]))"
 
 
+@pytest.fixture(scope="module")
+def shared_board(
+    interpreters: Callable[..., Interpreter], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SimulatedBoard]:
+    """A board for tests that undo their changes."""
+    if why := missing_requirement():
+        pytest.skip(why)
+    board = SimulatedBoard("jp62", interpreters("3.10"), tmp_path_factory.mktemp("jp62"))
+    yield board
+    board.close()
+
+
 @EVERY
-def test_identity_over_ssh(board: SimulatedBoard) -> None:
-    """Over SSH, each generation has its own interpreter, release, module and user."""
+def test_each_generation(board: SimulatedBoard) -> None:
+    """Over SSH, each generation has its own interpreter, release, module, power modes and tegrastats.
+
+    tegrastats prints at the requested interval and has the temperature that was set. A power mode limits the GPU,
+    pinning sets all clocks to that limit, and restoring resets them.
+    """
+    assert_identity(board)
+    assert_tegrastats(board)
+    assert_power_modes(board)
+
+
+def assert_identity(board: SimulatedBoard) -> None:
+    """Assert interpreter, user, release and module as a user reads them."""
     version, executable = json.loads(board.ssh("python3", "-c", CONTENT).stdout)
     assert ".".join(map(str, version)) == board.facts["python"]
     assert executable == "/usr/bin/python3"
-    assert board.ssh("id", "-un").stdout == "hil\n"
-    assert {"video", "render"} <= set(board.ssh("id", "-Gn").stdout.split())
-    assert board.ssh("hostname").stdout.strip() == board.facts["hostname"]
-    assert board.ssh("head", "-1", "/etc/nv_tegra_release").stdout.startswith("# R")
-    tree = board.ssh("cat", "/sys/firmware/devicetree/base/compatible").stdout
+    reads = ("id -un", "hostname", "dpkg-query -W -f='${Version}\\n' nvidia-l4t-core", "id -Gn")
+    reads += ("head -1 /etc/nv_tegra_release", "head -1 /proc/meminfo", "cat /sys/firmware/devicetree/base/compatible")
+    output = board.ssh("sh", "-c", "; ".join(reads)).stdout
+    user, hostname, core, groups, release, memory, tree = output.split("\n")
+    assert user == "hil"
+    assert {"video", "render"} <= set(groups.split())
+    assert hostname == board.facts["hostname"]
+    assert release.startswith("# R")
     assert tree.split("\0") == [*board.facts["compatible"], ""]
-    core = board.ssh("dpkg-query", "-W", "-f=${Version}", "nvidia-l4t-core").stdout
     assert core == board.facts["packages"]["nvidia-l4t-core"]
-    assert f"{board.facts['memory_kib']} kB" in board.ssh("head", "-1", "/proc/meminfo").stdout
+    assert f"{board.facts['memory_kib']} kB" in memory
 
 
-@EVERY
-def test_isolation(board: SimulatedBoard) -> None:
-    """A board has no access to this machine's users and processes, and its user cannot become root."""
-    commands = [process.command for process in board.processes()]
-    assert len(commands) == 1
-    assert "[listener]" in commands[0]
-    assert set(board.ssh("ls", "/home", "/work", check=False).stdout.split()) <= {"/home:", "/work:", "hil"}
-    assert board.ssh("sudo", "-n", "true", check=False).returncode != 0
-    assert board.ssh("cat", "/sys/kernel/debug/nvmap/iovmm/clients", check=False).returncode != 0
-    assert board.shell("cat", "/sys/kernel/debug/nvmap/iovmm/clients").stdout.startswith("CLIENT")
-    with pytest.raises(OSError, match="denied"):
-        board.shell("touch", "/etc/mine", user="hil")
+def assert_tegrastats(board: SimulatedBoard) -> None:
+    """Assert that lines of tegrastats come at the requested interval and have the temperature that was set."""
+    board.temperature(77.5)
+    begun = time.monotonic()
+    lines = board.ssh("sh", "-c", "tegrastats --interval 100 | head -n 6").stdout.splitlines()
+    assert len(lines) == 6
+    assert time.monotonic() - begun >= 0.5
+    assert all("77.5C" in line for line in lines)
+    zones = board.ssh("sh", "-c", "cat /sys/class/thermal/thermal_zone*/temp", check=False).stdout.split()
+    assert set(zones) == {"77500"}
 
 
-@EVERY
-def test_power_mode_and_clocks(board: SimulatedBoard) -> None:
-    """The power mode is reported and limits the GPU. Pinning sets all clocks to that limit; restoring resets them."""
-    modes = board.facts["power_modes"]
-    for mode in modes["modes"]:
+def assert_power_modes(board: SimulatedBoard) -> None:
+    """Assert that the power mode is reported and limits the GPU, and that pinned clocks are restored."""
+    modes = board.facts["power_modes"]["modes"]
+    for mode in (modes[-1], modes[0]):
         board.power_mode(mode["name"])
         output = board.ssh("nvpmodel", "-q").stdout
         assert output.endswith(f"NV Power Mode: {mode['name']}\n{mode['id']}\n")
@@ -87,17 +110,17 @@ def test_power_mode_and_clocks(board: SimulatedBoard) -> None:
     assert board.read(f"{gpu}/min_freq") == lowest
 
 
-@EVERY
-def test_tegrastats_agrees_with_sysfs(board: SimulatedBoard) -> None:
-    """Lines of tegrastats come at the requested interval and have the temperature that was set."""
-    board.temperature(77.5)
-    begun = time.monotonic()
-    lines = board.ssh("timeout", "0.95", "tegrastats", "--interval", "100", check=False).stdout.splitlines()
-    assert 5 <= len(lines) <= 11
-    assert time.monotonic() - begun >= 0.9
-    assert all("77.5C" in line for line in lines)
-    zones = board.ssh("sh", "-c", "cat /sys/class/thermal/thermal_zone*/temp", check=False).stdout.split()
-    assert set(zones) == {"77500"}
+def test_isolation(board: SimulatedBoard) -> None:
+    """A board has no access to this machine's users and processes, and its user cannot become root."""
+    commands = [process.command for process in board.processes()]
+    assert len(commands) == 1
+    assert "[listener]" in commands[0]
+    assert set(board.ssh("ls", "/home", "/work", check=False).stdout.split()) <= {"/home:", "/work:", "hil"}
+    assert board.ssh("sudo", "-n", "true", check=False).returncode != 0
+    assert board.ssh("cat", "/sys/kernel/debug/nvmap/iovmm/clients", check=False).returncode != 0
+    assert board.shell("cat", "/sys/kernel/debug/nvmap/iovmm/clients").stdout.startswith("CLIENT")
+    with pytest.raises(OSError, match="denied"):
+        board.shell("touch", "/etc/mine", user="hil")
 
 
 def test_conditions(board: SimulatedBoard) -> None:
@@ -120,42 +143,42 @@ def test_conditions(board: SimulatedBoard) -> None:
     assert int(memory["SwapTotal"].split()[0]) - int(memory["SwapFree"].split()[0]) == 4096
 
 
-def test_memory_is_the_boards_own(board: SimulatedBoard) -> None:
+def test_memory_is_the_boards_own(shared_board: SimulatedBoard) -> None:
     """The available memory decreases by what the board's processes use, whatever else this machine runs."""
     code = "import re,time; a=bytearray(300<<20); time.sleep(.4); print(open('/proc/meminfo').read())"
-    before = board.ssh("grep", "MemAvailable", "/proc/meminfo").stdout.split()[1]
-    during = board.ssh("python3", "-c", code).stdout.split("MemAvailable:")[1].split()[0]
+    before = shared_board.ssh("grep", "MemAvailable", "/proc/meminfo").stdout.split()[1]
+    during = shared_board.ssh("python3", "-c", code).stdout.split("MemAvailable:")[1].split()[0]
     assert 300 << 10 <= int(before) - int(during) <= 340 << 10
 
 
-def test_wall_clock(board: SimulatedBoard) -> None:
+def test_wall_clock(shared_board: SimulatedBoard) -> None:
     """The user's wall clock has the offset that was set; monotonic time is unchanged."""
-    board.clock("-3650d")
+    shared_board.clock("-3650d")
     code = "import time; a=time.monotonic(); time.sleep(.1); print(time.time(), time.monotonic()-a)"
-    shifted, elapsed = map(float, board.ssh("python3", "-c", code).stdout.split())
+    shifted, elapsed = map(float, shared_board.ssh("python3", "-c", code).stdout.split())
     assert abs(time.time() - shifted - 3650 * 86400) < 60
     assert 0.1 <= elapsed < 5
-    board.clock(None)
-    assert abs(time.time() - float(board.ssh("date", "+%s").stdout)) < 60
+    shared_board.clock(None)
+    assert abs(time.time() - float(shared_board.ssh("date", "+%s").stdout)) < 60
 
 
-def test_link(board: SimulatedBoard) -> None:
+def test_link(shared_board: SimulatedBoard) -> None:
     """A disconnected cable passes nothing, but breaks no connection: once reconnected, pending data arrives."""
-    with socket.create_connection((board.host, board.port), 5) as connection:
+    with socket.create_connection((shared_board.host, shared_board.port), 5) as connection:
         assert connection.recv(100).startswith(b"SSH-2.0")
-        board.link(up=False)
-        assert not reachable(board.host, board.port, 0.5)
-        board.link(up=True)
-        assert reachable(board.host, board.port, 10)
+        shared_board.link(up=False)
+        assert not reachable(shared_board.host, shared_board.port, 0.5)
+        shared_board.link(up=True)
+        assert reachable(shared_board.host, shared_board.port, 10)
 
 
-def test_loss(board: SimulatedBoard) -> None:
+def test_loss(shared_board: SimulatedBoard) -> None:
     """About this share of packets is lost, and none after the loss is reset."""
-    board.loss(0.3)
-    count = ping(board, 60)
+    shared_board.loss(0.3)
+    count = ping(shared_board, 60)
     assert 15 <= count <= 45
-    board.loss(0)
-    assert ping(board, 10) == 10
+    shared_board.loss(0)
+    assert ping(shared_board, 10) == 10
 
 
 def ping(board: SimulatedBoard, count: int) -> int:
@@ -182,22 +205,22 @@ def ping(board: SimulatedBoard, count: int) -> int:
         program.wait()
 
 
-def test_black_hole_and_closed_port(board: SimulatedBoard) -> None:
+def test_black_hole_and_closed_port(shared_board: SimulatedBoard) -> None:
     """A black hole never answers, and a closed port refuses at once. Both can be undone."""
-    board.black_hole(on=True)
+    shared_board.black_hole(on=True)
     with pytest.raises(TimeoutError):
-        socket.create_connection((board.host, board.port), 0.5)
-    board.black_hole(on=False)
-    board.sshd(on=False)
+        socket.create_connection((shared_board.host, shared_board.port), 0.5)
+    shared_board.black_hole(on=False)
+    shared_board.sshd(on=False)
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((board.host, board.port), 0.5)
-    board.sshd(on=True)
-    assert board.ssh("true").returncode == 0
+        socket.create_connection((shared_board.host, shared_board.port), 0.5)
+    shared_board.sshd(on=True)
+    assert shared_board.ssh("true").returncode == 0
 
 
-def test_relay(board: SimulatedBoard) -> None:
+def test_relay(shared_board: SimulatedBoard) -> None:
     """A relay delays, stalls and resets connections as requested, and is a known host."""
-    relay = board.relay(delay=0.2)
+    relay = shared_board.relay(delay=0.2)
     host, port = relay
     with socket.create_connection((str(host), int(port)), 5) as connection:
         begun = time.monotonic()
@@ -213,7 +236,7 @@ def test_relay(board: SimulatedBoard) -> None:
         relay.cut()
         with pytest.raises(ConnectionResetError):
             connection.recv(100)
-    assert f"[127.0.0.1]:{port} " in board.known_hosts.read_text(encoding="ascii")
+    assert f"[127.0.0.1]:{port} " in shared_board.known_hosts.read_text(encoding="ascii")
 
 
 def test_reboot(board: SimulatedBoard) -> None:
@@ -237,18 +260,20 @@ def test_memory_limit(board: SimulatedBoard) -> None:
     assert board.ssh("true").returncode == 0
 
 
-def test_small_disk(board: SimulatedBoard) -> None:
+def test_small_disk(shared_board: SimulatedBoard) -> None:
     """The disk belongs to the user and is full after ``size`` bytes."""
-    board.small_disk("/home/hil/store", 1 << 20)
-    done = board.ssh("sh", "-c", "head -c 2000000 /dev/zero >store/file", check=False)
+    shared_board.small_disk("/home/hil/store", 1 << 20)
+    done = shared_board.ssh("sh", "-c", "head -c 2000000 /dev/zero >store/file", check=False)
     assert "No space left" in done.stderr
 
 
-def test_file_follows_the_boards_own_links(board: SimulatedBoard) -> None:
+def test_file_follows_the_boards_own_links(shared_board: SimulatedBoard) -> None:
     """Paths are resolved on the board: an absolute link never leads to this machine's files."""
-    board.shell("sh", "-c", "mkdir /opt/x; echo inside >/opt/x/file; ln -s /opt/x /opt/y; ln -s ../opt/y/file /opt/z")
-    assert board.file("/opt/z").read_text(encoding="ascii") == "inside\n"
-    assert board.read("/opt/y/file") == "inside"
+    shared_board.shell(
+        "sh", "-c", "mkdir /opt/x; echo inside >/opt/x/file; ln -s /opt/x /opt/y; ln -s ../opt/y/file /opt/z"
+    )
+    assert shared_board.file("/opt/z").read_text(encoding="ascii") == "inside\n"
+    assert shared_board.read("/opt/y/file") == "inside"
 
 
 def test_close_removes_the_board(board: SimulatedBoard) -> None:

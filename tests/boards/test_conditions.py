@@ -19,14 +19,14 @@ from hil.targets.target import open_target
 from tests.board.inside import SYSTEMCTL
 from tests.boards.faults import LAB, BoardProject
 from tests.boards.test_setup import PASSWORD, clocks_become, locked
-from tests.boards.test_state import Opens, messages, row_result, start, while_timing
+from tests.boards.test_state import Opens, local, messages, row_result, start, while_timing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.boards.board import SimulatedBoard
 
-__all__ = ["messages", "start"]
+__all__ = ["local", "messages", "start"]
 FAKE = "/var/lib/fake"
 UNIT = f"{FAKE}/units/robot.service"
 SHOWN = "LoadState=loaded\nFragmentPath=/etc/robot.service\nDropInPaths=\nUser=\nEnvironmentFiles=\n"
@@ -46,7 +46,7 @@ def add_service(board: SimulatedBoard) -> None:
 
 def service_state(board: SimulatedBoard) -> str:
     """Return the state of the service."""
-    return board.shell("cat", UNIT).stdout.strip()
+    return board.read(UNIT)
 
 
 def reaches(board: SimulatedBoard, state: str) -> bool:
@@ -211,7 +211,7 @@ def test_a_memory_reserve_that_is_not_locked_is_reported(start: Opens, messages:
     assert load["locked"] is (not any("reserve_memory is not locked" in line for line in messages))
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "xdist"])
 def test_the_run_ends_with_a_lab_error(board: SimulatedBoard, tmp_path: Path, workers: tuple[str, ...]) -> None:
     """Exit code 11 with the command that undoes the change, although all rows passed."""
     add_service(board)

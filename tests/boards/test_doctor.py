@@ -81,7 +81,7 @@ def started(board: SimulatedBoard) -> list[Process]:
     return [one for one in board.processes() if one.user == board.user and not one.command.startswith("sshd: ")]
 
 
-@ALL
+@pytest.mark.parametrize("board", ["jp46", "jp62"], indirect=True)
 def test_missing_tensorrt(doctor: Any) -> None:
     """Each missing part of TensorRT, which no simulated board has, is bad, with the command that installs it."""
     code, document = doctor(runtime="tensorrt")

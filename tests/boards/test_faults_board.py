@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from typing import TYPE_CHECKING
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.boards.faults import (
-    BRIEF,
-    FAILED,
-    LAB,
-    STORE,
-    BoardProject,
-    assert_clean,
-    assert_ended_with,
-    assert_not_passed,
-    until,
-)
+from hil.errors import LabError
+from hil.results import Verdict
+from tests.boards.faults import LAB, STORE, BoardProject, assert_clean, assert_ended_with
+from tests.boards.test_state import Opens, local, messages, row_result, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from hil.session import Session
     from tests.boards.board import SimulatedBoard
+    from tests.plugins.project import Project
 
-CONTRACT = ("-k", "contract")
+__all__ = ["local", "messages", "start"]
 MIB = 1 << 20
+DISK = "/home/hil/store"
 
 
-@pytest.fixture
-def project(board: SimulatedBoard, tmp_path: Path) -> BoardProject:
-    """A project that passes; the test breaks its board."""
-    return BoardProject.make(tmp_path, board)
+def lab_error(act: Callable[..., object], **keys: Any) -> str:
+    """Call ``act``, which must raise ``LabError``; return its message, which names the target once."""
+    with pytest.raises(LabError) as caught:
+        act(**keys)
+    message = str(caught.value)
+    assert message.count("on target 'orin'") == 1, message
+    return message
+
+
+def provision(session: Session) -> None:
+    """Upload the model and build its engine."""
+    session.engines.provisioned("toy", "fp32")
+
+
+def open_and_provision(start: Opens, **keys: Any) -> None:
+    """Open a session, upload the model and build its engine."""
+    with closing(start(**keys)) as session:
+        provision(session)
 
 
 def site(board: SimulatedBoard) -> Path:
@@ -50,9 +60,8 @@ def remove(board: SimulatedBoard, package: str) -> None:
         shutil.rmtree(place)
 
 
-def larger(project: BoardProject, size: int) -> None:
-    """Add ``size`` bytes of weights to the model that no optimizer can remove."""
-    place = project.local.root / "toy.onnx"
+def larger(place: Path, size: int) -> None:
+    """Add ``size`` bytes of weights to the model at ``place`` that no optimizer can remove."""
     toy = onnx.load(place)
     [gemm] = [node for node in toy.graph.node if node.op_type == "Gemm"]
     wide = np.random.default_rng(1).normal(size=(6, size // 24)).astype(np.float32)
@@ -67,175 +76,125 @@ def larger(project: BoardProject, size: int) -> None:
     onnx.save(toy, place)
 
 
-def test_python_missing(project: BoardProject) -> None:
+def test_python_missing(board: SimulatedBoard, start: Opens) -> None:
     """A missing interpreter is named in the error."""
-    project.target(python="/usr/bin/python3.99")
-    assert_ended_with(project.run(*CONTRACT), LAB, "python3.99")
-    assert_clean(project.board)
-
-
-def test_numpy_missing(project: BoardProject) -> None:
-    """The error names numpy and ``hil doctor``, which shows the command that installs it."""
-    remove(project.board, "numpy")
-    assert_ended_with(project.run(*CONTRACT), LAB, "numpy", "hil doctor")
-    assert_clean(project.board)
-
-
-def test_stock_numpy_of_jetpack_4(boards: Callable[..., SimulatedBoard], tmp_path: Path) -> None:
-    """Ubuntu 18.04's numpy 1.13 is too old for the runtime; the error names numpy and the fix."""
-    board = boards("jp46", "numpy==1.13.3")
-    donor = boards("jp46")
-    shutil.copytree(site(donor) / "onnxruntime", site(board) / "onnxruntime")
-    assert_ended_with(BoardProject.make(tmp_path, board).run(*CONTRACT), LAB, "numpy", "hil doctor")
+    assert "python3.99" in lab_error(start, python="/usr/bin/python3.99")
     assert_clean(board)
 
 
-def test_runtime_missing(project: BoardProject) -> None:
+def test_numpy_missing(board: SimulatedBoard, tmp_path: Path) -> None:
+    """The run ends in one message with numpy and ``hil doctor``, which shows the command that installs it."""
+    remove(board, "numpy")
+    assert_ended_with(BoardProject.make(tmp_path, board).run("-k", "contract"), LAB, "numpy", "hil doctor")
+    assert_clean(board)
+
+
+@pytest.mark.parametrize("board", [("jp46", "numpy==1.13.3")], indirect=True, ids=["jp46"])
+def test_stock_numpy_of_jetpack_4(board: SimulatedBoard, boards: Callable[..., SimulatedBoard], start: Opens) -> None:
+    """Ubuntu 18.04's numpy 1.13 is too old for the runtime; the error names numpy and the fix."""
+    shutil.copytree(site(boards("jp46")) / "onnxruntime", site(board) / "onnxruntime")
+    message = lab_error(open_and_provision, start=start)
+    assert "numpy" in message
+    assert "hil doctor" in message
+    assert_clean(board)
+
+
+def test_runtime_missing(board: SimulatedBoard, start: Opens) -> None:
     """The error names the runtime and ``hil doctor``, which shows the command that installs it."""
-    remove(project.board, "onnxruntime")
-    assert_ended_with(project.run(*CONTRACT), LAB, "onnxruntime", "hil doctor")
-    assert_clean(project.board)
+    remove(board, "onnxruntime")
+    message = lab_error(open_and_provision, start=start)
+    assert "onnxruntime" in message
+    assert "hil doctor" in message
+    assert_clean(board)
 
 
-def test_wrong_architecture(project: BoardProject) -> None:
-    """For a runtime built for another architecture, the error quotes the dynamic loader."""
-    [library] = site(project.board).glob("onnxruntime/capi/onnxruntime_pybind11_state*.so")
+def test_wrong_architecture(board: SimulatedBoard, start: Opens) -> None:
+    """For a runtime built for another architecture, the error names the runtime and ``hil doctor``."""
+    [library] = site(board).glob("onnxruntime/capi/onnxruntime_pybind11_state*.so")
     data = bytearray(library.read_bytes())
     data[18:20] = b"\xb7\x00"  # e_machine of AArch64, in elf.h
     library.write_bytes(bytes(data))
-    assert_ended_with(project.run(*CONTRACT), LAB, "onnxruntime", "hil doctor")
-    assert_clean(project.board)
+    message = lab_error(open_and_provision, start=start)
+    assert "onnxruntime" in message
+    assert "hil doctor" in message
+    assert_clean(board)
 
 
-def test_banner_and_a_shell_that_prints(project: BoardProject) -> None:
-    """Output of sshd and of the login shell is ignored."""
-    board = project.board
+def test_harmless_faults(board: SimulatedBoard, tmp_path: Path) -> None:
+    """A run passes whatever sshd, the login shell, native libraries and tegrastats print, and whatever the clock is.
+
+    The library prints at loading and at exit; the wall clock is ten years off; tegrastats prints one endless line.
+    """
     board.file("/etc/banner").write_text("HIL\x01 authorised use only\n" * 20, encoding="utf-8")
     board.sshd_config(Banner="/etc/banner")
+    board.clock("-3650d")
     rc = board.file("/home/hil/.bashrc")
     rc.write_text("echo Welcome to Jetson; echo careful >&2\n", encoding="utf-8")
     rc.chmod(0o644)
     assert board.ssh("true").stdout == "Welcome to Jetson\n"
-    ran = project.brief()
+    library = site(board) / "onnxruntime/__init__.py"
+    prints = "import ctypes\n_c = ctypes.CDLL(None)\n_c.printf(b'loaded %d\\n', 1)\n_c.puts(b'x' * 70000)\n"
+    library.write_text(prints + library.read_text(encoding="utf-8"), encoding="utf-8")
+    endless = 'printf "RAM %0100000d\\n" 1; sleep 600'
+    board.file("/usr/bin/tegrastats").write_text(f"#!/bin/sh\n{endless}\n", encoding="utf-8")
+    ran = BoardProject.make(tmp_path, board).brief()
     assert ran.code == 0, ran.out
     assert_clean(board)
 
 
-def test_a_native_library_that_prints(project: BoardProject) -> None:
-    """A native library that prints to standard output, at loading and at exit, does not break the protocol."""
-    place = site(project.board) / "onnxruntime/__init__.py"
-    place.write_text(
-        "import ctypes\n_c = ctypes.CDLL(None)\n_c.printf(b'loaded %d\\n', 1)\n_c.puts(b'x' * 70000)\n"
-        + place.read_text(encoding="utf-8"),
-        encoding="utf-8",
-    )
-    ran = project.brief()
-    assert ran.code == 0, ran.out
-    assert_clean(project.board)
-
-
-def test_store_not_writable(project: BoardProject) -> None:
+def test_store_not_writable(board: SimulatedBoard, start: Opens) -> None:
     """If the user cannot write the store, the error names its path."""
-    project.board.shell("mkdir", "-p", "/data/store")
-    project.target(store="/data/store")
-    assert_ended_with(project.run(*CONTRACT), LAB, "/data/store")
-    assert_clean(project.board, "/data/store")
+    board.shell("mkdir", "-p", "/data/store")
+    assert "/data/store" in lab_error(start, store="/data/store")
+    assert_clean(board, "/data/store")
 
 
-def test_disk_full_on_upload(project: BoardProject) -> None:
+def test_disk_full_on_upload(board: SimulatedBoard, local: Project, start: Opens) -> None:
     """If the disk has room for the agent but not the model, the error says that it is full; no partial file stays."""
-    larger(project, 8 * MIB)
-    project.board.small_disk("/home/hil/store", 4 * MIB)
-    project.target(store="/home/hil/store")
-    assert_ended_with(project.run(*CONTRACT), LAB, "full")
-    assert_clean(project.board, "/home/hil/store")
+    larger(local.root / "toy.onnx", 8 * MIB)
+    board.small_disk(DISK, 4 * MIB)
+    assert "full" in lab_error(open_and_provision, start=start, store=DISK)
+    assert_clean(board, DISK)
 
 
-def test_disk_full_on_build(project: BoardProject) -> None:
+def test_disk_full_on_build(board: SimulatedBoard, start: Opens) -> None:
     """If the disk has no room for the engine, the error says that it is full."""
-    board, store = project.board, "/home/hil/store"
-    board.small_disk(store, 4 * MIB)
-    project.target(store=store)
-    process = project.start(*CONTRACT)
-    blobs = board.file(f"{store}/blobs")
-    until(lambda: blobs.is_dir() and any(blobs.iterdir()), 30, "an upload")
-    with contextlib.suppress(OSError):
-        board.file(store).joinpath("other").write_bytes(bytes(4 * MIB))
-    assert_ended_with(project.end(process), LAB, "full")
-    assert_clean(board, store)
+    board.small_disk(DISK, 4 * MIB)
+    with closing(start(store=DISK)) as session:
+        session.agent.put_model(session.onnx("toy"))
+        with pytest.raises(OSError, match="No space"):
+            board.file(DISK).joinpath("other").write_bytes(bytes(4 * MIB))
+        assert "full" in lab_error(provision, session=session)
+    assert_clean(board, DISK)
 
 
-def test_blob_altered(project: BoardProject) -> None:
-    """A file altered on the board is reported, deleted and never run; the next run uploads it again."""
-    assert project.run(*CONTRACT).code == 1
-    blobs = list(project.board.file(f"{STORE}/blobs").iterdir())
+def test_blob_altered(board: SimulatedBoard, start: Opens) -> None:
+    """A file altered on the board is reported, deleted and never run; the next session uploads it again."""
+    open_and_provision(start)
+    blobs = list(board.file(f"{STORE}/blobs").iterdir())
     assert blobs
     for blob in blobs:
         data = bytearray(blob.read_bytes())
         data[len(data) // 2] ^= 0xFF
         blob.chmod(0o644)
         blob.write_bytes(bytes(data))
-    assert_ended_with(project.run(*CONTRACT), LAB, "damaged in the store and has been deleted", "run again")
-    assert project.brief().code == 0
-    for blob in project.board.file(f"{STORE}/blobs").iterdir():
-        digest = project.board.shell("sha256sum", f"{STORE}/blobs/{blob.name}").stdout.split()[0]
-        assert digest == blob.name
-    assert_clean(project.board)
+    with closing(start()) as session:
+        message = lab_error(row_result, session=session, check="contract.signature")
+    assert "damaged in the store and has been deleted" in message
+    assert "run again" in message
+    with closing(start()) as session:
+        assert row_result(session, "contract.signature").verdict is Verdict.PASSED
+    for blob in board.file(f"{STORE}/blobs").iterdir():
+        assert board.shell("sha256sum", f"{STORE}/blobs/{blob.name}").stdout.split()[0] == blob.name
+    assert_clean(board)
 
 
-def test_clock_ten_years_off(project: BoardProject) -> None:
-    """The board's wall clock is not used: the run passes."""
-    project.board.clock("-3650d")
-    ran = project.brief()
-    assert ran.code == 0, ran.out
-    assert_clean(project.board)
-
-
-@pytest.mark.parametrize(
-    "script",
-    [
-        "exec sleep 600",
-        "while :; do head -c 100000 /dev/urandom; done",
-        "exit 3",
-        'printf "RAM %0100000d\\n" 1; sleep 600',
-    ],
-    ids=["hanging", "garbage", "failing", "endless-line"],
-)
-def test_tegrastats_broken(project: BoardProject, script: str) -> None:
-    """A broken tegrastats does not affect the run, and no process of it stays."""
-    place = project.board.file("/usr/bin/tegrastats")
-    place.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
-    ran = project.brief()
-    assert ran.code == 0, ran.out
-    assert_clean(project.board)
-
-
-def test_tegrastats_missing(project: BoardProject) -> None:
-    """Without tegrastats, the state is read from sysfs."""
-    project.board.file("/usr/bin/tegrastats").unlink()
-    ran = project.brief()
-    assert ran.code == 0, ran.out
-    assert_clean(project.board)
-
-
-def test_too_hot_at_start(project: BoardProject) -> None:
-    """A board that does not cool down in time is not measured."""
-    project.board.temperature(80)
-    project.target(start_below="60 °C", cool_within="2 s")
-    assert_ended_with(project.run(*BRIEF), LAB, "80", "60 °C")
-    assert_clean(project.board)
-
-
-def test_energy_without_a_meter(project: BoardProject) -> None:
-    """Without a power meter, a limit on energy is not judged, and the run does not pass."""
-    project.board.shell("rm", "-r", "/usr/bin/tegrastats", "/sys/class/hwmon")
-    project.local.edit('memory = "4 GiB"', 'memory = "4 GiB"\nenergy = "1 J"')
-    project.local.edit("require = [", 'require = ["energy.*", ')
-    project.window(1)
-    ran = project.run("-k", "energy")
-    assert ran.code == FAILED, ran.out
-    row = ran.check("energy.inference")
-    assert row["verdict"] == "not_run", ran.out
-    assert "the board's power cannot be read" in row["reason"]
-    assert_not_passed(ran)
-    assert_clean(project.board)
+def test_energy_without_a_meter(board: SimulatedBoard, local: Project, start: Opens) -> None:
+    """Without a power meter, a limit on energy is not judged."""
+    board.shell("rm", "-r", "/usr/bin/tegrastats", "/sys/class/hwmon")
+    local.edit('memory = "4 GiB"', 'memory = "4 GiB"\nenergy = "1 J"')
+    with closing(start()) as session:
+        result = row_result(session, "energy.inference")
+    assert result.verdict is Verdict.NOT_RUN
+    assert "the board's power cannot be read" in result.reason
+    assert_clean(board)

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hil.targets.target import open_target
-from tests.boards.faults import LAB, BoardProject, assert_clean, assert_ended_with, until, user_processes
+from tests.boards.faults import (
+    BRIEF,
+    LAB,
+    BoardProject,
+    assert_clean,
+    assert_ended_with,
+    set_window,
+    until,
+    user_processes,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,21 +36,23 @@ def project(board: SimulatedBoard, tmp_path: Path) -> BoardProject:
 
 
 def test_waiting_ends_after_its_limit(project: BoardProject) -> None:
-    """After the limit, the error names the holder, its host and start time; nothing was started on the board."""
+    """After the limit, the error names the holder, its host and start time; no worker is started beside it."""
     with open_target("board", project.board.spec()).start_agent() as agent:
         agent.hold("theirs", "alice")
         began = time.monotonic()
         assert_ended_with(project.run("-k", "contract", "--hil-wait=2"), LAB, "held by alice from host", "since 20")
         assert time.monotonic() - began >= 2
         assert not [one for one in user_processes(project.board) if "--worker" in one.command]
+        assert agent.probe()["numpy"]
     assert_clean(project.board)
 
 
 def test_a_session_that_waited_passes(project: BoardProject) -> None:
-    """The session reports what it waits for, begins when the holder ends, and passes."""
+    """The session begins when the holder ends, and passes."""
     agent = open_target("board", project.board.spec()).start_agent()
     agent.hold("theirs", "alice")
-    process = project.start(WAIT)
+    project.require_brief()
+    process = project.start(WAIT, *BRIEF)
     until(
         lambda: len(user_processes(project.board)) > len(sessions(project.board, agent.hello["pid"])),
         30,
@@ -62,13 +73,14 @@ def sessions(board: SimulatedBoard, pid: int) -> list[int]:
 
 def test_a_killed_holder_blocks_no_one(project: BoardProject, tmp_path: Path) -> None:
     """When a run is killed while timing, the waiting run starts at once and passes."""
-    project.window()
+    set_window(project.local)
     first = project.start("-k", "p99")
     project.worker()
     (tmp_path / "second").mkdir()
     second = BoardProject.make(tmp_path / "second", project.board)
     os.killpg(first.pid, signal.SIGKILL)
-    ran = second.run(WAIT)
+    second.require_brief()
+    ran = second.run(WAIT, *BRIEF)
     first.communicate()
     assert ran.code == 0, ran.out
     assert_clean(project.board)

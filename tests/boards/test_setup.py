@@ -15,16 +15,12 @@ if TYPE_CHECKING:
     from tests.boards.board import SimulatedBoard
 
 PASSWORD = "correct horse"  # noqa: S105 - of an account that lives as long as the test
-GENERATIONS = pytest.mark.parametrize("board", ["jp46", "jp51", "jp62", "jp70", "jp72"], indirect=True)
 
 
 def locked(board: SimulatedBoard) -> bool:
     """Return whether the GPU's clock is pinned."""
-    devices = [path for path in board.file("/sys/class/devfreq").iterdir() if (path / "min_freq").exists()]
-    lines = board.shell("/usr/bin/jetson_clocks", "--show").stdout.splitlines()
-    assert devices
-    (gpu,) = [dict(word.split("=") for word in line.split()[1:]) for line in lines if line.startswith("GPU ")]
-    return gpu["MinFreq"] == gpu["MaxFreq"]
+    gpu = f"/sys/class/devfreq/{board.facts['devfreq'][0]['name']}"
+    return board.read(f"{gpu}/min_freq") == board.read(f"{gpu}/max_freq")
 
 
 def clocks_become(board: SimulatedBoard, *, are_locked: bool) -> bool:
@@ -35,8 +31,9 @@ def clocks_become(board: SimulatedBoard, *, are_locked: bool) -> bool:
     return locked(board) is are_locked
 
 
-@GENERATIONS
-@pytest.mark.parametrize("death", ["killed", "cut"])
+@pytest.mark.parametrize(
+    ("board", "death"), [("jp46", "killed"), ("jp62", "cut"), ("jp70", "killed")], indirect=["board"]
+)
 def test_clocks_are_restored_after_a_death(board: SimulatedBoard, death: str) -> None:
     """After the death of the agent or the connection, the clocks are restored; removal leaves nothing."""
     board.allow_sudo(PASSWORD)

@@ -17,7 +17,7 @@ from hil.plan import expand
 from hil.results import Verdict
 from hil.session import Request, Session
 from hil.targets.target import open_target
-from tests.boards.faults import until
+from tests.boards.faults import set_window, until
 from tests.boards.generations import facts_of
 from tests.boards.test_setup import PASSWORD, clocks_become, locked
 from tests.plugins.project import Project
@@ -40,20 +40,25 @@ class Opens(Protocol):
 
 
 @pytest.fixture
-def start(board: SimulatedBoard, tmp_path: Path, messages: list[str], monkeypatch: pytest.MonkeyPatch) -> Opens:
-    """Return a function that opens a session with a timed window of 1.5 s."""
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """The toy project, with a timed window of 1.5 s."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     project = Project.make(tmp_path)
-    project.edit('duration = "0.5 s"', 'duration = "1.5 s"')
-    project.edit('budget = "4 s"', 'budget = "1.5 s"')
-    path = project.root / "hil.toml"
-    text = path.read_text()
+    set_window(project, 1.5)
+    return project
+
+
+@pytest.fixture
+def start(board: SimulatedBoard, local: Project, messages: list[str]) -> Opens:
+    """Return a function that opens a session of ``local`` on the board, in this process."""
     runs = itertools.count()
 
     def opened(**keys: Any) -> Session:
-        path.write_text(f"{text}\n{board.toml('orin', **keys)}")
+        text = local.toml.read_text().partition("[targets.orin]")[0]
+        local.toml.write_text(f"{text}{board.toml('orin', **keys)}")
+        report = local.root / "report"
         return Session.open(
-            Request(load(path), "orin", "fail", 0.0, f"run {next(runs)}", tmp_path / "report", messages.append)
+            Request(load(local.toml), "orin", "fail", 0.0, f"run {next(runs)}", report, messages.append)
         )
 
     return opened
@@ -321,7 +326,7 @@ def test_loads_run_on_the_board_and_end_there(board: SimulatedBoard, start: Open
         while not stop.wait(0.1):
             commands.update(one.command for one in board.processes())
 
-    thread = threading.Thread(target=record)
+    thread = threading.Thread(target=record, daemon=True)
     with closing(start(co_runner="sleep 7601", reserve_memory="50 MiB")) as session:
         thread.start()
         result = row_result(session)

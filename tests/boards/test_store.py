@@ -1,22 +1,20 @@
-"""The store on a board over SSH: existing files are not sent again, and its size is limited."""
+"""The store on a board over SSH: its size is limited, and the least recently used files are deleted first."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from hil.files.digests import file_digest
-from tests.boards.faults import LAB, STORE, BoardProject, assert_clean, assert_ended_with
-from tests.boards.test_faults_board import MIB, larger
+from tests.boards.faults import STORE, assert_clean
+from tests.boards.test_faults_board import MIB, lab_error, larger, open_and_provision
+from tests.boards.test_state import Opens, local, messages, start
 from tests.plugins.project import toy
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.boards.board import SimulatedBoard
+    from tests.plugins.project import Project
 
-CONTRACT = ("-k", "contract")
+__all__ = ["local", "messages", "start"]
 
 
 def blobs(board: SimulatedBoard) -> set[str]:
@@ -24,36 +22,26 @@ def blobs(board: SimulatedBoard) -> set[str]:
     return {path.name for path in board.file(f"{STORE}/blobs").iterdir()}
 
 
-@pytest.fixture
-def project(board: SimulatedBoard, tmp_path: Path) -> BoardProject:
-    """A project with a model of 6 MiB."""
-    made = BoardProject.make(tmp_path, board)
-    larger(made, 6 * MIB)
-    return made
+def test_the_least_recently_used_file_is_deleted(board: SimulatedBoard, local: Project, start: Opens) -> None:
+    """A model without room replaces the least recently used one; the engines of both sessions were downloaded."""
+    model = local.root / "toy.onnx"
+    digests = []
+    for size in (6 * MIB, 7 * MIB):
+        toy(model)
+        larger(model, size)
+        digests.append(file_digest(model))
+        open_and_provision(start, store_size="10 MiB")
+        assert digests[-1] in blobs(board)
+    assert digests[0] not in blobs(board)
+    downloaded = {file_digest(path) for path in (local.root / "report/engines").glob("toy-fp32-*")}
+    assert downloaded == set(digests)  # ONNX Runtime's engine is the file itself
+    assert_clean(board)
 
 
-def test_the_least_recently_used_file_is_deleted(project: BoardProject) -> None:
-    """A model without room replaces the least recently used one; the engines of both runs were downloaded."""
-    project.target(store_size="10 MiB")
-    first = file_digest(project.local.root / "toy.onnx")
-    project.run(*CONTRACT)
-    assert first in blobs(project.board)
-    toy(project.local.root / "toy.onnx")
-    larger(project, 7 * MIB)
-    second = file_digest(project.local.root / "toy.onnx")
-    ran = project.run(*CONTRACT)
-    assert ran.report is not None, ran.out
-    verdicts = {row["verdict"] for row in ran.report["checks"] if row["id"].startswith("contract.")}
-    assert verdicts == {"passed"}, ran.out
-    assert second in blobs(project.board)
-    assert first not in blobs(project.board)
-    downloaded = {file_digest(path) for path in (project.local.root / "report/engines").glob("toy-fp32-*")}
-    assert downloaded == {first, second}  # ONNX Runtime's engine is the file itself
-    assert_clean(project.board)
-
-
-def test_a_model_that_is_larger_than_the_store(project: BoardProject) -> None:
+def test_a_model_that_is_larger_than_the_store(board: SimulatedBoard, local: Project, start: Opens) -> None:
     """The error names the config key that raises the limit."""
-    project.target(store_size="5 MiB")
-    assert_ended_with(project.run(*CONTRACT), LAB, "limited to 5 MiB", "raise store_size")
-    assert_clean(project.board)
+    larger(local.root / "toy.onnx", 6 * MIB)
+    message = lab_error(open_and_provision, start=start, store_size="5 MiB")
+    assert "limited to 5 MiB" in message
+    assert "raise store_size" in message
+    assert_clean(board)
