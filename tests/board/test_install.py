@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -375,7 +375,12 @@ def test_names_of_users_are_checked_on_both_sides(bare: Sandbox) -> None:
         target.name = user
         with pytest.raises((UserError, LabError)):
             install.plan(target, [])
-        order = {"do": "install", "user": user, "services": [], "sudoers": f"{user} ALL=(ALL) NOPASSWD: ALL\n"}
+        order: dict[str, Any] = {
+            "do": "install",
+            "user": user,
+            "services": [],
+            "sudoers": f"{user} ALL=(ALL) NOPASSWD: ALL\n",
+        }
         with pytest.raises(LabError, match="is not supported in a sudoers file"):
             install._as_root(Inside(bare, root=True), order, "root", no_password)  # noqa: SLF001 - as a careless host would
         assert installed_files(bare) == [], user

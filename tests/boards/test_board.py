@@ -68,8 +68,8 @@ def assert_identity(board: SimulatedBoard) -> None:
     version, executable = json.loads(board.ssh("python3", "-c", CONTENT).stdout)
     assert ".".join(map(str, version)) == board.facts["python"]
     assert executable == "/usr/bin/python3"
-    reads = ("id -un", "hostname", "dpkg-query -W -f='${Version}\\n' nvidia-l4t-core", "id -Gn")
-    reads += ("head -1 /etc/nv_tegra_release", "head -1 /proc/meminfo", "cat /sys/firmware/devicetree/base/compatible")
+    reads = ["id -un", "hostname", "dpkg-query -W -f='${Version}\\n' nvidia-l4t-core", "id -Gn"]
+    reads += ["head -1 /etc/nv_tegra_release", "head -1 /proc/meminfo", "cat /sys/firmware/devicetree/base/compatible"]
     output = board.ssh("sh", "-c", "; ".join(reads)).stdout
     user, hostname, core, groups, release, memory, tree = output.split("\n")
     assert user == "hil"
