@@ -39,7 +39,7 @@ def three_ways(check: CheckResult, around: Around) -> Iterator[str]:
     if bad:
         yield f"{name} fails in {' and '.join(bad)} too: check the export or the build first, not {check.precision}"
     elif good:
-        yield f"{name} holds in {' and '.join(good)} on the same target: the loss is {check.precision}'s own"
+        yield f"{name} passes in {' and '.join(good)} on the same target: only {check.precision} causes the loss"
 
 
 def worst_output(check: CheckResult, _around: Around) -> Iterator[str]:
@@ -53,7 +53,7 @@ def worst_output(check: CheckResult, _around: Around) -> Iterator[str]:
         use = number(row.get("use"))
         parts.append(f"{named(row.get('output'))}{f' ({use:.3g} times)' if use is not None else ''}")
     others = len(rows) - len(out)
-    count = f"{len(out)} of {len(rows)} outputs are past their tolerance"
+    count = f"{len(out)} of {len(rows)} outputs exceed their tolerance"
     yield f"{count}: {', '.join(parts)}; the other {others} are within theirs"
 
 
@@ -65,7 +65,7 @@ def one_sample(check: CheckResult, _around: Around) -> Iterator[str]:
         if not _failed(check, "parity.outputs") or mean is None or worst is None or not isinstance(sample, int):
             return
         if 1 - worst > FAR_OFF * max(1 - mean, 1e-12):
-            off = f"sample {sample} is far off (cosine {worst:.4g}, the mean is {mean:.4g})"
+            off = f"sample {sample} is an outlier (cosine {worst:.4g}, the mean is {mean:.4g})"
             yield f"{off}: check that sample's input"
 
 
@@ -90,12 +90,12 @@ def calibration_data(check: CheckResult, around: Around) -> Iterator[str]:
     about = table(model.calibration)
     samples, method = number(about.get("samples")), about.get("method")
     if about.get("synthetic") is True:
-        yield "its ranges were drawn from synthetic samples: calibrate with real ones"
+        yield "its ranges come from synthetic samples: calibrate with real ones"
     elif samples is not None and samples < FEW_SAMPLES:
-        yield f"its ranges were drawn from {samples:.0f} samples: calibrate with a few hundred that cover the task"
+        yield f"its ranges come from {samples:.0f} samples: calibrate with a few hundred that cover the task"
     elif samples is not None and isinstance(method, str):
         other = "minmax" if method != "minmax" else "entropy"
-        yield f"its ranges were drawn from {samples:.0f} samples by {named(method)}: try {other} before more samples"
+        yield f"its ranges come from {samples:.0f} samples by {named(method)}: try {other} before more samples"
 
 
 def more_samples(check: CheckResult, _around: Around) -> Iterator[str]:
@@ -120,7 +120,7 @@ def not_faster(check: CheckResult, around: Around) -> Iterator[str]:
         return
     share = around.measured(check, "placement.int8_layers")
     if share is not None:
-        yield f"{show(share.value, '1')} of the layers that INT8 is for run in it (placement.int8_layers)"
+        yield f"{show(share.value, '1')} of the layers that benefit from INT8 run in it (placement.int8_layers)"
     ours, half = around.measured(check, "latency.p50"), around.measured(check, "latency.p50", "fp16")
     if ours is not None and half is not None and half.value <= ours.value:
         yield f"fp16 takes {show(half.value, 's')}, int8 {show(ours.value, 's')} (p50): deploy fp16 instead of int8"

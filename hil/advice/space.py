@@ -62,10 +62,10 @@ def quantize(check: CheckResult, around: Around) -> Iterator[str]:
             what = (
                 f"its engine has {show(engine.size, 'B')}: weights in {precision} would save up to {show(saved, 'B')}"
             )
-            yield f"{what} of the {show(need * used, 'B')} too much: add {precision!r} to precisions"
+            yield f"{what} of the {show(need * used, 'B')} that must be saved: add {precision!r} to precisions"
             return
     if used is not None and check.id == "memory.engine_size":
-        yield f"{show(need * used, 'B')} must go ({need:.0%}): prune the model, or use a smaller one"
+        yield f"{show(need * used, 'B')} must be saved ({need:.0%}): prune the model, or use a smaller one"
 
 
 def activations(check: CheckResult, around: Around) -> Iterator[str]:

@@ -59,7 +59,7 @@ def slowest(check: CheckResult, around: Around) -> Iterator[str]:
     first, share = ranked[0]
     if share > need:
         faster = share / (share - need)
-        goal = f"{need:.0%} of the time must go; "
+        goal = f"the time must shrink by {need:.0%}; "
         yield f"{goal}{first} takes {share:.0%}: speeding it up {faster:.3g} times would be enough"
         return
     together = 0.0
@@ -67,10 +67,10 @@ def slowest(check: CheckResult, around: Around) -> Iterator[str]:
         together += more
         if together > need and count <= MOST_NAMED:
             parts = ", ".join(name for name, _ in ranked[:count])
-            yield f"{need:.0%} of the time must go; only {parts} together take more ({together:.0%}): optimize those"
+            yield f"the time must shrink by {need:.0%}; only {parts} together take more ({together:.0%}): optimize them"
             return
     whole = f"the {len(ranked)} slowest layers take only {together:.0%}"
-    yield f"{need:.0%} of the time must go and {whole}: prune the model or use a smaller one"
+    yield f"the time must shrink by {need:.0%}, and {whole}: prune the model or use a smaller one"
 
 
 def lower_precision(check: CheckResult, around: Around) -> Iterator[str]:
@@ -93,9 +93,9 @@ def host_bound(check: CheckResult, around: Around) -> Iterator[str]:
         return
     graph = around.method(check).get("cuda_graph")
     share = f"{show(device, 's')} of the {show(host.value, 's')} of {row_id} ({device / host.value:.0%})"
-    text = f"the device works for {share}"
+    text = f"the device computes during only {share}"
     if graph is False:
-        yield f"{text}, the rest is launching: set cuda_graph = true in [models.{check.model}.run]"
+        yield f"{text}, the rest is launch overhead: set cuda_graph = true in [models.{check.model}.run]"
     elif check.id.startswith("fps.") and around.method(check).get("streams") == 1:
         yield f"{text}: let inferences overlap with streams = 2 in [models.{check.model}.run]"
     elif graph is True:
@@ -108,7 +108,7 @@ def throttled(check: CheckResult, around: Around) -> Iterator[str]:
         if finding.get("source") == "own" and finding.get("kind") == "throttle":
             mode = table(around.environment(check).get("identity")).get("power_mode")
             now = f" than {named(mode)}" if mode else ""
-            yield f"{finding.get('text')}: cool the board better, or choose a power mode with a lower fixed budget{now}"
+            yield f"{finding.get('text')}: improve the cooling, or choose a power mode with a lower power budget{now}"
 
 
 def settle(check: CheckResult, around: Around) -> Iterator[str]:

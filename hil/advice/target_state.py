@@ -37,7 +37,7 @@ def disturbed(check: CheckResult, around: Around) -> Iterator[str]:
             left = f" ({show(free, 'B')} was free when the target was probed)" if free is not None else ""
             yield f"{named(text)}: free memory on the board before the row is judged again{left}"
         elif kind == "over_current":
-            yield f"{named(text)}: the supply cannot feed this power mode, use a stronger supply or a lower power mode"
+            yield f"{named(text)}: the power supply is too weak: use a stronger one, or a lower power mode"
 
 
 def another_board(check: CheckResult, around: Around) -> Iterator[str]:

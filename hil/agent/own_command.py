@@ -9,7 +9,7 @@ def own_command(archive: str) -> List[str]:
     """Return the words that start ``archive`` as this process was started: by this interpreter, from the same modules.
 
     ``-X hil_agent=FOLDER`` has the modules imported from a folder, where Python keeps their byte code. Only a host
-    that is its own target gives it.
+    that is its own target passes it.
     """
     folder = _folder()
     if folder is None:

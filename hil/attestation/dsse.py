@@ -115,7 +115,7 @@ def _parts(document: Any) -> tuple[Envelope, str]:
 
 def _fields(value: Any, *names: str) -> dict[str, Any]:
     if not isinstance(value, dict) or sorted(value) != sorted(names):
-        raise _Malformed(f"a part of it must have exactly the fields {', '.join(names)}")
+        raise _Malformed(f"one of its JSON objects must have exactly the fields {', '.join(names)}")
     return value
 
 
@@ -125,5 +125,5 @@ def _decoded(text: Any) -> bytes:
     except (binascii.Error, ValueError):
         decoded = b""
     if not decoded or base64.b64encode(decoded).decode("ascii") != text:
-        raise _Malformed("a part of it is empty or not canonical base64")
+        raise _Malformed("one of its values is empty or not canonical base64")
     return decoded

@@ -41,7 +41,7 @@ def signature(model: Signature, engine: Signature, *, narrows: bool = False) -> 
     counts = f"{len(model.inputs)} inputs and {len(model.outputs)} outputs"
     reason = f"{counts} are the model's in name, dtype and shape"
     if narrowed:
-        reason += f"; {', '.join(narrowed)} int32 instead of int64, as this runtime has it: exact, or refused"
+        reason += f"; {', '.join(narrowed)} int32 instead of int64, which this runtime lacks"
     return judged(Verdict.PASSED, reason, details=details)
 
 
@@ -114,9 +114,9 @@ def shapes(trials: Sequence[ShapeTrial], *, bounded: bool = False) -> Judgement:
         trial, why = wrong[0]
         return failed(f"inputs {_shown(trial.inputs)}: {why}; {len(wrong)} of {len(trials)} trials went wrong", details)
     refused = sum(not trial.allowed for trial in trials)
-    reason = f"{len(trials) - refused} shapes ran as the model promises, {refused} others were refused"
+    reason = f"{len(trials) - refused} shapes ran as the model declares, {refused} others were refused"
     if bounded and not refused:
-        what = "nothing says which sizes the engine was built for, so none beyond them was tried: give shapes"
+        what = "the sizes that the engine was built for are unknown, so no other size was tried: set shapes"
         return judged(Verdict.WARNED, f"{reason}; {what}", details=details)
     return judged(Verdict.PASSED, reason, details=details)
 
@@ -163,7 +163,7 @@ def bad_input(trials: Sequence[RefusalTrial], impossible: Mapping[str, str] | No
         return failed(f"bad input ({accepted[0].kind}) was computed instead of refused", details)
     dead = [trial for trial in trials if not trial.alive]
     if dead:
-        return failed(f"the engine did not survive bad input ({dead[0].kind}): {dead[0].message}", details)
+        return failed(f"the engine crashed on bad input ({dead[0].kind}): {dead[0].message}", details)
     untried = [kind for kind in KINDS if kind not in excused and kind not in {trial.kind for trial in trials}]
     if untried or not trials:
         return inconclusive(f"bad input was not tried: {', '.join(untried) or 'none at all'}", details=details)

@@ -43,7 +43,7 @@ class Window(NamedTuple):
 
 
 class Energy(NamedTuple):
-    """Joules per inference with bounds, the mean power (W), the number of power samples and what they are worth."""
+    """Joules per inference with bounds, the mean power (W), the number of power samples and their effective number."""
 
     joules: float
     low: float
@@ -68,7 +68,10 @@ def source(series: Series) -> str:
 
 
 def method(series: Series) -> dict[str, Any]:
-    """Return the part of the method that two energies must share, in addition to the series' method."""
+    """Return the energy's own part of the method.
+
+    Two energies can be compared only if this part and the methods of their series are equal.
+    """
     return {"energy": "v1: mean power over the timed windows, idle not subtracted", "power": source(series)}
 
 

@@ -61,7 +61,7 @@ class Rules:
 def fit(
     baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, rules: Rules, *, exact: bool = False
 ) -> Level | Judgement:
-    """Return the level to compare ``row`` with, or the judgement that there is none, with the command that helps.
+    """Return the level to compare ``row`` with, or the judgement that there is none, with the command to run.
 
     An ``exact`` value can be compared even if the verdict of its own row was inconclusive.
     """
@@ -101,7 +101,7 @@ def _unfit(baseline: Baseline, level: Level, row: MeasuredRow, measurement: Meas
     """Yield the reasons why the two cannot be compared."""
     of = f"baseline {baseline.ref}"
     if row.run in level.runs:
-        yield f"{of} is this very run: name an earlier one"
+        yield f"{of} is this run itself: name an earlier one"
     if measurement.unit != level.unit:
         yield f"{of} is in {level.unit!r}, this run in {measurement.unit!r}: not comparable: {rules.again}"
     if set(level.methods) != {row.digest}:
@@ -109,8 +109,8 @@ def _unfit(baseline: Baseline, level: Level, row: MeasuredRow, measurement: Meas
         yield f"{of} was measured by another method ({fields}): not comparable; to make a new one: {rules.again}"
     if not row.machine or set(level.machines) != {row.machine}:
         then, now = ", ".join(filter(None, level.machines)) or "an unknown machine", row.machine or "an unknown one"
-        what = f"{of} is of {then}, this run of {now}: a change may be the machine's (confounded)"
-        yield f"{what}: make a baseline on this one: {rules.again}"
+        what = f"{of} is of {then}, this run of {now}: the machine may be the cause of a change (confounded)"
+        yield f"{what}: make a baseline on this machine: {rules.again}"
     age = rules.now - datetime.fromisoformat(level.newest)
     if age > timedelta(seconds=rules.oldest):
         most = f"measure.baseline_age is {rules.oldest / DAY:.4g} days"
@@ -123,7 +123,7 @@ def _doubt(level: Level, row: MeasuredRow, rules: Rules) -> str:
     """Return why one of the two may hide a change, or an empty string."""
     disturbed = any(one.get("source") == "outside" for one in row.judgement.details.get("state", ()))
     if disturbed or row.judgement.verdict is Verdict.INCONCLUSIVE:
-        return f"{_name(row.key)} itself is not settled: {row.judgement.reason}"
+        return f"{_name(row.key)} itself is inconclusive: {row.judgement.reason}"
     if level.doubtful:
         what = f"it was inconclusive in run {level.doubtful[0]} of the baseline, which may hide a change"
         return f"{what}: choose another baseline, or make a new one: {rules.again}"

@@ -187,7 +187,7 @@ def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
     if bare and not facts.foreign:
         yield f"{_some(bare)} should be quantized and have no range"
     if facts.in_use is False:
-        what = "no layer of the engine computes in INT8, so the ranges are not in use: others were faster"
+        what = "no layer of the engine computes in INT8, so the ranges are not in use: other precisions were faster"
         yield f"{what}: leave int8 out of precisions for this target, or use the explicit route"
 
 

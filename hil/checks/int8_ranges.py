@@ -103,7 +103,7 @@ def _lossy(uses: Sequence[TensorUse]) -> str:
     if use.lost <= LOST:
         return ""
     return (
-        f"clipping takes {use.lost:.1%} of the energy of {use.name!r}: its range ends at {use.top:.4g}, validation "
+        f"clipping removes {use.lost:.1%} of the energy of {use.name!r}: its range ends at {use.top:.4g}, validation "
         f"reaches {use.peak:.4g}: calibrate on data with such values, or by another method"
     )
 
@@ -119,7 +119,7 @@ def _stretched(uses: Sequence[TensorUse]) -> str:
     use = max(wide, key=lambda use: use.top / peaks[use.top])
     more = f" and {len(wide) - 1} more" if len(wide) > 1 else ""
     return (
-        f"the range of {use.name!r}{more} is stretched: it reaches {use.top:.4g}, validation only {use.peak:.4g}, so "
+        f"the range of {use.name!r}{more} is too wide: it reaches {use.top:.4g}, validation only {use.peak:.4g}, so "
         f"{math.log2(use.top / peaks[use.top]):.1f} of 8 bits are never used: look for an outlier in the calibration "
         "data, or use method = 'percentile'"
     )

@@ -131,7 +131,7 @@ def unusable(series: Series) -> str:
     """Return why ``series`` cannot be judged, or an empty string."""
     start, duration = series.start, series.duration
     if duration.ndim != 1 or start.shape != duration.shape:
-        return f"{start.shape} start times do not belong to {duration.shape} durations"
+        return f"the start times have shape {start.shape}, the durations {duration.shape}"
     if not series.n:
         return "no inference was timed"
     if series.batch < 1:
@@ -150,7 +150,7 @@ def _unusable_device(series: Series) -> str:
     if device is None:
         return ""
     if device.shape != series.duration.shape:
-        return f"{device.shape} device times do not belong to {series.duration.shape} durations"
+        return f"the device times have shape {device.shape}, the durations {series.duration.shape}"
     bad = int(np.count_nonzero(~(np.isfinite(device) & (device >= 0))))
     if bad:
         return f"{bad} of {series.n} device times are not finite seconds: timing is broken"

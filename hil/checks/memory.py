@@ -115,13 +115,13 @@ def growth(runs: npt.ArrayLike, resident: npt.ArrayLike, limit: Limit | None, co
 
 def _unusable(done: npt.NDArray[np.float64], resident: npt.NDArray[np.float64]) -> str:
     if done.ndim != 1 or done.shape != resident.shape:
-        return f"{done.shape} counts do not belong to {resident.shape} readings"
+        return f"the inference counts have shape {done.shape}, the readings {resident.shape}"
     if done.size < FEWEST_POINTS:
         return f"{done.size} readings over the soak, {2 * FEWEST_POINTS} are needed"
     if not (np.isfinite(done).all() and np.isfinite(resident).all() and (resident > 0).all()):
         return "memory was not readable throughout the soak"
     if (np.diff(done) <= 0).any():
-        return "the soak's inferences do not count up"
+        return "the soak's inference counts do not increase"
     return ""
 
 

@@ -139,6 +139,6 @@ def _not_finite(reference: Array, candidate: Array, first: int) -> str:
         return ""
     row, column = (int(i) for i in bad[0])
     return (
-        f"{len(bad)} elements are not finite alike, first at sample {first + row}, element {column}: "
+        f"{len(bad)} elements differ in NaN or infinity, first at sample {first + row}, element {column}: "
         f"obtained {candidate[row, column]}, expected {reference[row, column]}"
     )

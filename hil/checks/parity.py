@@ -142,7 +142,7 @@ def repeatable(runs: Sequence[Outputs]) -> Judgement:
         if wrong:
             return failed(f"run {number} of the same batch: {wrong}", {"run": number})
     elements = sum(array.size for array in first.values())
-    return judged(Verdict.PASSED, f"{len(runs)} runs of one batch gave {elements} elements bit for bit alike")
+    return judged(Verdict.PASSED, f"{len(runs)} runs of one batch gave {elements} identical elements")
 
 
 def _other(first: Outputs, again: Outputs) -> str:

@@ -161,7 +161,7 @@ def not_repeatable(first: Outputs, again: Outputs) -> str:
     """Return which output of the same batch is not equal bit for bit in two runs; empty if all are."""
     for (name, ours), (_, theirs) in zip(first, again, strict=True):
         if ours.tobytes() != theirs.tobytes():
-            return f"output {name!r} of the same batch is not the same twice"
+            return f"output {name!r} of the same batch differs between two runs"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Regressions: a run compared with earlier runs, where one run is one value. Nothing passes without a fit baseline."""
+"""Regressions: a run compared with earlier runs, where one run is one value. None passes without a valid baseline."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def exactly(
     # Rounded so that 5 of 500 are 1 %, not 1.0000000000000009 %.
     measurement = Measurement(value=round(worse, 12), unit="1", n=1)
     judgement = hold(measurement, limit, _about(baseline, level, rules))
-    accept = "; if it is meant: hil accept --help" if judgement.verdict is Verdict.FAILED else ""
+    accept = "; if it is intended: hil accept --help" if judgement.verdict is Verdict.FAILED else ""
     return judgement.model_copy(
         update={"reason": f"{_size(measurement)} than {_named(baseline, level)}, exact: {judgement.reason}{accept}"}
     )
@@ -133,7 +133,7 @@ def _why(change: Change, level: Level, strict: Comparison, rules: Rules, sides: 
     over = f"{sure} over {rules.rows} rows" if rules.rows > 1 else sure
     visible = f"would have detected {strict.visible * 100:.3g} % in 90 % of cases" if strict.visible < math.inf else ""
     if change is Change.WORSE:
-        return f"more than {rules.above * 100:.3g} %, at {over}; if it is meant: hil accept --help"
+        return f"more than {rules.above * 100:.3g} %, at {over}; if it is intended: hil accept --help"
     if change is Change.BETTER:
         return f"a gain of more than {rules.above * 100:.3g} %, at {over}"
     if change is Change.SAME:

@@ -165,7 +165,7 @@ def _throughout(judgement: Judgement, series: Series, figure: Callable[[Series],
             measured = show(figure(one), limit.unit) if one.n else "nothing ran"
             span = _span(series)
             when = f"{low * span:.0f} to {high * span:.0f} s"
-            why = f"it is at the end, but was not from {when} ({measured}): raise [measure] sustained"
+            why = f"the limit is met at the end, but was not from {when} ({measured}): raise [measure] sustained"
             return _inconclusive(judgement, why)
     return _settled(judgement, measurement.value, measurement.value, series)
 

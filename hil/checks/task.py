@@ -147,7 +147,7 @@ def _signed(pool: Pool, sign: float) -> Pool:
 def _unscored(scores: Scores) -> str:
     ours, theirs = scores.reference, scores.candidate
     if ours.shape != theirs.shape or (scores.pools is None and ours.ndim != 1):
-        return f"{ours.shape} reference scores do not pair with {theirs.shape} of the engine"
+        return f"the reference's scores have shape {ours.shape}, the engine's {theirs.shape}"
     if scores.pools is not None:
         return ""
     for whose, values in (("reference", ours), ("engine", theirs)):

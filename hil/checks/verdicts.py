@@ -37,7 +37,7 @@ def inconclusive(reason: str, limit: Limit | None = None, details: Details | Non
 
 def no_limit(measurement: Measurement, details: Details | None = None) -> Judgement:
     """Return a judgement for a measurement without a limit: ``not_run`` with the cause ``no_limit``, never passed."""
-    reason = f"measured {show(measurement.value, measurement.unit)}, no limit to hold it against"
+    reason = f"measured {show(measurement.value, measurement.unit)}, no limit to compare it with"
     return Judgement(
         verdict=Verdict.NOT_RUN,
         reason=reason,

@@ -1,4 +1,4 @@
-"""Counts the distinct samples of a data set, equal up to noise counting once, in one pass with bounded memory."""
+"""Counts the distinct samples of a data set in one pass with bounded memory; samples equal up to noise count once."""
 
 from __future__ import annotations
 

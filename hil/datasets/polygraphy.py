@@ -84,7 +84,7 @@ def _run(path: Path, content: dict[str, Any]) -> list[Any]:
     if len(chosen) != 1:
         names = ", ".join(str(one[0]) for one in runs)
         raise _wrong(
-            path, f"holds the runs of {names}, of which exactly one must be of ONNX Runtime", "save one of them alone"
+            path, f"holds the runs of {names}, of which exactly one must be of ONNX Runtime", "save only one of them"
         )
     iterations = chosen[0][1]
     return iterations if isinstance(iterations, list) else []

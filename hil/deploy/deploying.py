@@ -128,7 +128,7 @@ def _send(agent: AgentClient, made: Release, notify: Notify) -> None:
     for path, source in made.paths.items():
         digest = agent.put_blob(source)
         if digest != digests.get(path, made.digest):
-            raise DeployRefused(f"{source} was changed while it was sent: leave it alone and run again")
+            raise DeployRefused(f"{source} was changed while it was sent: do not change it, and run again")
 
 
 def _image(made: Release) -> str:

@@ -88,7 +88,7 @@ def judged_report(config: Config, path: Path, robot: str, now: datetime) -> Judg
 
 
 def _of_config(config: Config, report: Report, robot: str) -> Iterator[str]:
-    """Yield demands that ``hil.toml`` has now, for the robot and its engines, and that the report was not judged by."""
+    """Yield a reason for each requirement of the current ``hil.toml`` that the report was not judged by."""
     compares = any(check.id in CATALOGUE and CATALOGUE[check.id].regresses for check in report.checks)
     patterns = deploy_spec(config, robot).engines
     plan = expand(config, robot, baseline=compares)

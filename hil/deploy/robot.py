@@ -213,7 +213,10 @@ class Robot:
         return outcome
 
     def give_up(self, error: BaseException) -> None:
-        """Abandon an operation before its switch because of ``error``, to which a further error is appended."""
+        """Abandon an operation before its switch, because of ``error``.
+
+        If that fails too, the message of ``error`` is extended by the second error.
+        """
         try:
             self.notify("giving up", f"{self.activate('stay').text}")
         except HilError as other:

@@ -1,6 +1,7 @@
-"""Demands of the present ``hil.toml`` that a report was not judged by: stricter limits and tolerances, new rows.
+"""Requirements of the current ``hil.toml`` that are stricter than those a report was judged by. Pure functions.
 
-Pure functions. Looser demands are no reason. A demand that the report does not record is one.
+These are stricter limits and tolerances, and new rows. A looser requirement is no reason against a deployment. A
+requirement that the report does not record counts as stricter.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ DEADLINES = frozenset({"paced.missed", "paced.streak"})
 
 
 def of_rows(report: Report, rows: Sequence[Row], models: Mapping[str, ModelSpec]) -> Iterator[str]:
-    """Yield a reason not to deploy for each stricter demand; ``rows`` and ``models`` are those planned for the robot.
+    """Yield a reason not to deploy for each stricter requirement on ``rows``, as planned for the robot's ``models``.
 
     Rows that neither passed nor warned are not compared: the gate decides on them.
     """
@@ -67,7 +68,7 @@ def judged_by(report: Report, model: str, precision: str, now: TolerancesSpec | 
 
 
 def of_state(report: Report, spec: TargetSpec) -> Iterator[str]:
-    """Yield a reason for each setting of the robot's state contract that the judged target did not declare alike."""
+    """Yield a reason for each setting of the robot's state contract that the judged target did not declare equally."""
     now, judged = Contract.of(spec).plain(), Contract.read(report.target.contract).plain()
     unset = Contract().plain()
     for key, value in now.items():

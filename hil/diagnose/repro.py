@@ -57,7 +57,7 @@ class Arrays:
 
 
 def write(folder: Path, examined: Examined, facts: Mapping[str, Any], verdict: str) -> Path:
-    """Write the bundle of ``examined`` to ``folder`` and return its path. An earlier bundle present is replaced.
+    """Write the bundle of ``examined`` to ``folder`` and return its path. An earlier bundle is replaced.
 
     The folder is renamed into place once complete, so a partial bundle never appears under that name. ``facts`` are the
     target's facts, ``verdict`` is the check's verdict as text. Raises ``UserError`` or ``LabError`` if the folder

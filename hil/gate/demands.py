@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hil.results import CheckResult
 
 SKEW = 300.0
-"""The largest difference of two clocks in seconds. A run that finished later than this after now is refused."""
+"""Accepted difference of two clocks in seconds: a run that finished further in the future is refused."""
 GOOD = frozenset({Verdict.PASSED, Verdict.WARNED})
 TWO_DAYS = 48
 SHORT = 12
@@ -97,7 +97,10 @@ def commit_problem(commit: str | None, required: str, *, dirty: bool | None, cha
 
 
 def expiry_problems(check: CheckResult, today: date) -> Iterator[str]:
-    """Yield a line if the limit, and one if the tolerance, of a passed or warned row expired before ``today`` (UTC)."""
+    """Yield an error if the limit of a passed or warned row has expired, and one if its tolerance has.
+
+    ``today`` is in UTC.
+    """
     if check.verdict not in GOOD:
         return
     tolerance = check.details.get("tolerance_given")
@@ -175,7 +178,7 @@ def _state(report: Report, keys: Sequence[str]) -> RuleOutcome:
     undeclared = [key for key in keys if not _declared(contract, key)]
     name = report.target.used
     wrong = [f"the state contract of {name} does not declare {', '.join(undeclared)}"] if undeclared else []
-    return outcome("state", wrong, f"the state contract of {name} declares {', '.join(keys)}, and it held")
+    return outcome("state", wrong, f"the state contract of {name} declares {', '.join(keys)}, and it was met")
 
 
 def _declared(contract: Mapping[str, Any], key: str) -> bool:

@@ -57,7 +57,7 @@ def identify(raw: Any) -> Identity:
     l4t = _l4t(facts, doubts)
     release, jetpack = _release(facts, l4t, doubts)
     if module is not None and release is not None and module.soc not in release.socs:
-        doubts.append(f"JetPack {release.jetpack} is not for {module.name}, as far as the table knows")
+        doubts.append(f"according to the table, JetPack {release.jetpack} does not support {module.name}")
     return Identity(
         module=module,
         release=release,

@@ -57,7 +57,7 @@ RELEASES = (
     Release("7.2", ("39.2.0",), "24.04", "3.12", "13.2", "10.16.2", "9.20.0.46", ORIN_THOR, META + "master"),
     Release("7.2.1", ("39.2.1",), "24.04", "3.12", "13.2", "10.16.2", "9.20.0.46", ORIN_THOR, META + "@e065842c"),
     Release("7.2.2", (), None, None, None, None, None, ORIN_THOR,
-            "named by TensorRT 11.4.1's documentation alone; its L4T and its contents were not found"),
+            "named only by TensorRT 11.4.1's documentation; its L4T and its contents were not found"),
 )  # fmt: skip
 """Oldest first. L4T 35.6.3 is left out, because no source was found for its JetPack."""
 

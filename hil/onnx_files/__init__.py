@@ -1,1 +1,1 @@
-"""ONNX files: what they take and give, what they consist of, and what the reference answers."""
+"""ONNX files: their inputs and outputs, their parts, and the reference outputs."""

@@ -212,7 +212,7 @@ def copy_by_digest(source: Path, home: Path) -> str:
     with source.open("rb") as stream:
         written = _write_atomically(home, None, iter(lambda: stream.read(CHUNK), b""))
     if written != digest:
-        raise UserError(f"{source} was changed while it was read: leave it alone and run again")
+        raise UserError(f"{source} was changed while it was read: do not change it, and run again")
     return digest
 
 

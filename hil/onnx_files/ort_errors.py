@@ -36,7 +36,7 @@ def ort_error(error: Exception, model: Path, doing: str) -> HilError:
     text = " ".join(_LOAD.sub("", text).split())[:LENGTH] or type(error).__name__
     if code in _UNREADABLE:
         return UserError(
-            f"cannot read {model} ({text}): model {model.stem}: export it again / check it was copied whole"
+            f"cannot read {model} ({text}): model {model.stem}: export it again / check that it was copied completely"
         )
     operator = next((match[1] for pattern in _OPERATORS if (match := pattern.search(text))), None)
     if operator is None:

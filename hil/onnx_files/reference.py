@@ -125,9 +125,9 @@ class CachedReference:
             array = np.lib.format.read_array(hashed, allow_pickle=False)
         except (ValueError, OSError) as error:
             what = f"{self.folder / file} cannot be read ({error})"
-            raise UserError(f"{what}: run again, which creates it again") from None
+            raise UserError(f"{what}: run again to recreate it") from None
         if (hashed.state.hexdigest(),) != expected:
-            raise UserError(f"{self.folder / file} was changed while the run read it: leave it alone and run again")
+            raise UserError(f"{self.folder / file} was changed while the run read it: do not change it, and run again")
         return array
 
 

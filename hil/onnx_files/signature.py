@@ -159,7 +159,9 @@ def read_signature(path: Path) -> Signature:
     inputs = tuple(_spec(value, path) for value in graph.input if value.name not in weights)
     outputs = tuple(_spec(value, path) for value in graph.output)
     if not outputs:
-        raise UserError(f"{path} has no outputs: model {path.stem}: export it again / check the file was copied whole")
+        raise UserError(
+            f"{path} has no outputs: model {path.stem}: export it again / check that the file was copied completely"
+        )
     return Signature(
         inputs,
         outputs,
@@ -199,7 +201,8 @@ def read_proto(path: Path) -> onnx.ModelProto:
 
 
 def _unreadable(path: Path, why: str) -> str:
-    return f"cannot read {path} as ONNX ({why}): model {path.stem}: export it again / check the file was copied whole"
+    fix = "export it again / check that the file was copied completely"
+    return f"cannot read {path} as ONNX ({why}): model {path.stem}: {fix}"
 
 
 def _spec(value: onnx.ValueInfoProto, path: Path) -> TensorSpec:

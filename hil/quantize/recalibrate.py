@@ -27,7 +27,7 @@ MARKS = (0.25, 0.5)
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The ranges that the first ``samples`` samples give, as they would be in the model."""
+    """The ranges after calibration on the first ``samples`` samples, as the model would contain them."""
 
     samples: int
     ranges: Ranges

@@ -232,7 +232,7 @@ def _without(spec: CalibrationSpec, nodes: tuple[str, ...]) -> CalibrationSpec:
 
 
 def _measure(comparison: _Comparison, models: list[onnx.ModelProto]) -> list[Measurement]:
-    """Return noise, score and median time of each model, timed in turns so that a disturbance affects all."""
+    """Return noise, score and median time of each model, timed alternately so that a disturbance affects all."""
     sessions, results = [], []
     for proto in models:
         outputs, session = comparison.run(proto)

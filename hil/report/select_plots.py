@@ -46,7 +46,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Bound:
-    """One tolerance of one output. ``use`` is the share that the measured value takes; ``bar`` shows it."""
+    """One tolerance of one output. ``use`` is the share of it that is used up; ``bar`` shows it."""
 
     output: str
     metric: str

@@ -83,7 +83,7 @@ class Context:
         return self.memo.once(("signature", name), lambda: declared_signature(path, self.model(name), name))
 
     def onnx(self, name: str) -> Path:
-        """Return the ONNX file that everything here reads: its SHA-256 covers the model's external data too."""
+        """Return the ONNX file that this session reads; its SHA-256 covers the model's external data too."""
         return self.addressed(self.config.resolve(self.model(name).path))
 
     def addressed(self, path: Path) -> Path:

@@ -116,7 +116,7 @@ def examine(
         if size_of(file) > INLINE:
             raise Unsupported(
                 f"{file.name} has {size_of(file) >> 20} MiB with its external data, and only up to {INLINE >> 20} MiB "
-                f"can be taken apart: model {model} on target {session.used}: compare a smaller variant of the network"
+                f"can be diagnosed: model {model} on target {session.used}: compare a smaller variant of the network"
             )
     session.progress(f"{model} {precision}: looking for the node where it starts to differ")
     reference = onnx.load(str(session.onnx(model)))

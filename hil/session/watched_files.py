@@ -25,7 +25,7 @@ class Sources:
         """Raise ``UserError`` if a watched file has changed."""
         for path, before in self._files.items():
             if _state_of(path) != before:
-                raise UserError(f"{path.name} was changed while the run read it: leave it alone and run again")
+                raise UserError(f"{path.name} was changed while the run read it: do not change it, and run again")
 
 
 def _state_of(path: Path) -> tuple[int, int, int] | None:

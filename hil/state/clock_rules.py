@@ -24,7 +24,7 @@ def limits(states: Sequence[State], *, heated: bool) -> Iterator[Finding]:
     for earlier, later in pairwise(states):
         for part in sorted(set(earlier.clocks) | set(later.clocks)):
             if part not in later.clocks:
-                yield _outside(f"clock {part} could not be read to the end, or was switched off")
+                yield _outside(f"clock {part} could no longer be read, or was switched off")
             elif part not in earlier.clocks and part.startswith("policy"):
                 yield _outside(f"clock {part} was missing at first")
             elif part in earlier.clocks:
@@ -37,7 +37,7 @@ def _changed(part: str, earlier: Mapping[str, Any], later: Mapping[str, Any], *,
         if was is None or was == now:
             continue
         if now is None:
-            yield _outside(f"the {word} {part} clock could not be read to the end")
+            yield _outside(f"the {word} {part} clock could no longer be read")
             continue
         text = f"the {word} {part} clock changed from {was / 1e6:.0f} to {now / 1e6:.0f} MHz"
         own = heated and key == "max" and now < was and part != "emc"

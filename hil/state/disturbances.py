@@ -35,7 +35,7 @@ def power(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
             yield outside("power_mode", f"the power mode was {state.power_mode}, not {declared}")
     for earlier, later in pairwise(states):
         if earlier.power_mode is not None and later.power_mode is None:
-            yield outside("power_mode", f"the power mode could not be read to the end{later.why_not('power_mode')}")
+            yield outside("power_mode", f"the power mode could no longer be read{later.why_not('power_mode')}")
         elif earlier.power_mode is not None and earlier.power_mode != later.power_mode:
             yield outside("power_mode", f"the power mode changed from {earlier.power_mode} to {later.power_mode}")
 
@@ -75,7 +75,7 @@ def gpu_clients(contract: Contract, states: Sequence[State]) -> Iterator[Finding
     for earlier, later in pairwise(states):
         if earlier.gpu_clients is not None and later.gpu_clients is None:
             why = later.why_not("gpu_clients")
-            yield Finding("gpu_clients", source, f"the GPU's clients could not be read to the end{why}")
+            yield Finding("gpu_clients", source, f"the GPU's clients could no longer be read{why}")
 
 
 def _same(allowed: str, name: str) -> bool:
@@ -88,7 +88,7 @@ def swap(states: Sequence[State]) -> Iterator[Finding]:
     least: float | None = None
     for earlier, now in zip([None, *known], known, strict=False):
         if earlier is not None and now is None:
-            yield outside("swap", "the swap in use could not be read to the end")
+            yield outside("swap", "the swap in use could no longer be read")
         elif now is not None:
             least = now if least is None else min(least, now)
             if now - least > SWAP:

@@ -52,9 +52,9 @@ def _of_the_driver(windows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     """Yield findings from NVML's bits: throttled from the first sample on, or for a reason other than heat."""
     values = [int(v) for window in windows for v in numbers(window.get(f"throttle.{NVML_COLUMN}"))]
     if values and values[0] & (NVML_HEAT | NVML_SLOW | NVML_BRAKE):
-        yield Finding("throttle", "outside", "the GPU was held back before anything was timed")
+        yield Finding("throttle", "outside", "the GPU's clock was reduced before anything was timed")
     if any(v & NVML_BRAKE or (v & NVML_SLOW and not v & NVML_HW_HEAT) for v in values):
-        yield Finding("throttle", "outside", "the GPU was held back by its hardware, and not for heat")
+        yield Finding("throttle", "outside", "the GPU's hardware reduced its clock for a reason other than heat")
 
 
 def _moments(before: State, windows: Sequence[Mapping[str, Any]], after: State) -> Iterator[Moment]:
@@ -98,7 +98,7 @@ def _attributed(alert: str, before: State, moments: Sequence[Moment]) -> Finding
     elif trip is not None and peak < trip - NEAR:
         why = f"although {zone} was at most {peak:.1f} °C, far from the {trip:.1f} °C at which it throttles"
     elif trip is None and peak - start < ROSE_BLIND:
-        why = f"although {zone} became hardly hotter ({start:.1f} to {peak:.1f} °C)"
+        why = f"although {zone} barely became hotter ({start:.1f} to {peak:.1f} °C)"
     else:
         text = f"{alert} became active as {zone} went from {start:.1f} to {peak:.1f} °C under the model's own load"
         return Finding("throttle", "own", text)

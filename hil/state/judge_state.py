@@ -94,7 +94,7 @@ def fold(judgement: Judgement, findings: Iterable[Finding], kinds: Collection[st
     own = [finding.text for finding in counted if finding.source == "own"]
     reason = judgement.reason
     if own:
-        reason = f"{reason}; the model's own doing: {'; '.join(own)}"
+        reason = f"{reason}; caused by the model itself: {'; '.join(own)}"
     update: dict[str, Any] = {"reason": reason}
     if others:
         update["reason"] = f"disturbed from outside: {'; '.join(others)}; otherwise {reason}"

@@ -22,7 +22,7 @@ def lost(states: Sequence[State], windows: Sequence[Mapping[str, Any]]) -> Itera
         for (earlier, later), state in zip(pairwise(tables), states[1:], strict=True):
             for name in sorted(set(earlier) - set(later)):
                 why = state.why_not(f"{kind}.{name}")
-                yield Finding(kind, "outside", f"{word}{name} could not be read to the end{why}")
+                yield Finding(kind, "outside", f"{word}{name} could no longer be read{why}")
         sampled = {name for window in windows for name in window if str(name).startswith(f"{kind}.")}
         known = sampled | {f"{kind}.{name}" for table in tables for name in table}
         for window in windows:

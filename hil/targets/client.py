@@ -55,7 +55,7 @@ class AgentClient(AgentCalls):
         files = external_files(path)
         for file in files:
             if self.put_blob(file.path) != file.location:
-                raise UserError(f"{file.path} was changed while the run read it: leave it alone and run again")
+                raise UserError(f"{file.path} was changed while the run read it: do not change it, and run again")
         return self.put_blob(path), tuple(file.location for file in files)
 
     def get_blob(self, digest: str, path: Path, size: int | None = None) -> None:

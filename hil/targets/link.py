@@ -108,7 +108,7 @@ class Link:
             raise self.give_up(f"the agent was lost: {error}") from None
         except BaseException:
             # After an interrupt in the middle of a frame the stream cannot be used any more.
-            self.give_up("the agent was given up in the middle of a request")
+            self.give_up("the connection to the agent was abandoned during a request")
             raise
 
     def give_up(self, what: str) -> LabError:

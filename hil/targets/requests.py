@@ -94,7 +94,7 @@ class Requests:
                     self._changed.wait()
         except BaseException:
             # The request was interrupted; the agent might work on it for hours.
-            self._link.give_up("the agent was given up in the middle of a request")
+            self._link.give_up("the connection to the agent was abandoned during a request")
             raise
         if answer.reply is None:
             raise LabError(str(self._lost))

@@ -61,11 +61,11 @@ def nodes(*shares: float) -> dict[str, Any]:
 
 CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("one layer", {"latency.p99": slow(0.00625, details=nodes(0.5, 0.1))}, "latency.p99 fp32",
-     "20% of the time must go; Conv_0 takes 50%: speeding it up 1.67 times would be enough"),
+     "the time must shrink by 20%; Conv_0 takes 50%: speeding it up 1.67 times would be enough"),
     ("some layers", {"latency.p99": slow(0.01, details=nodes(0.3, 0.3, 0.2))}, "latency.p99 fp32",
      "only Conv_0, Conv_1 together take more (60%)"),
     ("no layer", {"latency.p99": slow(0.1, details=nodes(0.3, 0.3))}, "latency.p99 fp32",
-     "95% of the time must go and the 2 slowest layers take only 60%"),
+     "the time must shrink by 95%, and the 2 slowest layers take only 60%"),
     ("lower precision", {"latency.p99 fp32": slow(0.006)}, "latency.p99 fp32",
      "int8 of arm keeps this limit here, with 1.094 ms (parity.task passed)"),
     ("stall", {"fps.slowest_second fp32": {**FAILED, "measurement": measured(2.0, "1/s"), "details":
@@ -74,7 +74,7 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
      "a frame takes 50 ms and may take 33.33 ms"),
     ("throttled", {"latency.p99": slow(0.006, details={"state": [{"kind": "throttle", "source": "own",
      "text": "gpu-alert became active as gpu went from 50.0 to 97.0 °C"}]})}, "latency.p99 fp16",
-     "gpu-alert became active as gpu went from 50.0 to 97.0 °C: cool the board better"),
+     "gpu-alert became active as gpu went from 50.0 to 97.0 °C: improve the cooling"),
     ("more samples", {"latency.p99 fp32": {**UNSETTLED, "measurement": measured(0.0049, "s", low=0.004, high=0.006),
      "details": {"samples_missing": 1000}}}, "latency.p99 fp32",
      "1,000 more samples take about 846.5 ms: raise [measure] budget to 5 s or more"),
@@ -105,7 +105,7 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("fits in int8", {"memory.engine_size fp32": {**FAILED, "measurement": measured(5e6, "B")}},
      "memory.engine_size fp32", "fp16 of arm fits, with 305.2 KiB"),
     ("prune", {"memory.engine_size int8": {**FAILED, "measurement": measured(5e6, "B")}},
-     "memory.engine_size int8", "3.815 MiB must go (80%)"),
+     "memory.engine_size int8", "3.815 MiB must be saved (80%)"),
     ("machine", {"memory.system": {**FAILED, "measurement": measured(0.95, "1"), "details":
      {"used": 7600 * MIB, "total": 8000 * MIB}}}, "memory.system fp32", "is not this model's, over the ceiling of"),
     ("leak", {"memory.growth": {**FAILED, "measurement": measured(2 * MIB, "B/1000 inferences")}}, "memory.growth fp32",
@@ -113,14 +113,14 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("soak", {"memory.growth": {**UNSETTLED, "measurement": measured(1e5, "B/1000 inferences", low=-1e6, high=2e6,
      confidence=0.99), "details": {"inferences": 2000.0}}}, "memory.growth fp32", "set [measure] soak to 4000"),
     ("quantization's own", {"parity.outputs int8": FAILED}, "parity.outputs int8",
-     "parity.outputs holds in fp32 and fp16 on the same target: the loss is int8's own"),
+     "parity.outputs passes in fp32 and fp16 on the same target: only int8 causes the loss"),
     ("the build's", {"parity.outputs": FAILED}, "parity.outputs int8", "fails in fp32 and fp16 too"),
     ("which output", {"parity.outputs fp32": {**FAILED, "details": {"outputs": [{"output": "boxes", "met": False,
      "use": 3.2}, {"output": "scores", "met": True, "use": 0.4}]}}}, "parity.outputs fp32",
-     "1 of 2 outputs are past their tolerance: boxes (3.2 times); the other 1 are within theirs"),
+     "1 of 2 outputs exceed their tolerance: boxes (3.2 times); the other 1 are within theirs"),
     ("one sample", {"parity.outputs fp32": {**FAILED, "details": {"outputs": [{"output": "y", "met": False, "use": 2.0,
      "metrics": {"cosine": 0.999}, "worst_cosine": 0.5, "worst_cosine_sample": 17}]}}}, "parity.outputs fp32",
-     "sample 17 is far off (cosine 0.5, the mean is 0.999)"),
+     "sample 17 is an outlier (cosine 0.5, the mean is 0.999)"),
     ("keep in float", {"int8.drop": FAILED, "parity.outputs int8": {**FAILED, "details": {"diagnosis": {"culprits": [
      {"seen": {"node": {"name": "Conv_4"}}}]}}}}, "int8.drop int8", "keep Conv_4 in floating point"),
     ("calibration", {"parity.task int8": FAILED}, "parity.task int8", "drawn from 256 samples by entropy: try minmax"),
@@ -131,14 +131,15 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
      n=100, confidence=0.95), "limit": limit(0.01, "1")}}, "parity.task fp32", "about 400 validation samples"),
     ("int8 brought nothing", {"int8.speedup": {**FAILED, "measurement": measured(0.9, "x")},
      "latency.p50 fp16": {"measurement": measured(0.0001, "s", low=0.0001, high=0.0001, confidence=0.99)}},
-     "int8.speedup int8", "94 % of the layers that INT8 is for run in it (placement.int8_layers) | fp16 takes 100 µs"),
+     "int8.speedup int8",
+     "94 % of the layers that benefit from INT8 run in it (placement.int8_layers) | fp16 takes 100 µs"),
     ("fell back", {"placement.dla_fallback": {**FAILED, "details": {"on_gpu": list("abcd"), "moves": 2}}},
      "placement.dla_fallback fp16", "on the GPU: a, b, c and 1 more, with 2 copies between the two"),
     ("gpu client", {"latency.p99": {**UNSETTLED, "details": {"state": [{"kind": "gpu_clients", "source": "outside",
      "text": "Xorg (process 812) used the GPU; if it may, add 'Xorg' to gpu_clients"}]}}}, "latency.p99 fp32",
      "stop the service of Xorg (process 812) while measuring"),
     ("supply", {"latency.p99": {**UNSETTLED, "details": {"state": [{"kind": "over_current", "source": "outside",
-     "text": "over-current counter oc1 rose by 3"}]}}}, "latency.p99 fp32", "oc1 rose by 3: the supply cannot feed"),
+     "text": "over-current counter oc1 rose by 3"}]}}}, "latency.p99 fp32", "rose by 3: the power supply is too weak"),
     ("swap", {"latency.p99": {**UNSETTLED, "details": {"state": [{"kind": "swap", "source": "outside",
      "text": "swap grew by 12 MiB"}]}}}, "latency.p99 fp32", "swap grew by 12 MiB: free memory"),
     ("another JetPack", {"contract.signature": {**FAILED, "reason": "model arm: the engine was not written by this "
@@ -195,7 +196,7 @@ HOST: tuple[str, dict[str, dict[str, Any]], str, str] = (
         }
     },
     "latency.p50 fp32",
-    "the device works for 1 ms of the 4 ms of latency.p50 (25%), the rest is launching: set cuda_graph = true",
+    "the device computes during only 1 ms of the 4 ms of latency.p50 (25%), the rest is launch overhead: set",
 )
 
 

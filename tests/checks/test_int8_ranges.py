@@ -51,7 +51,7 @@ def test_a_stretched_range_fails_unless_it_is_shared() -> None:
     wide = replace(USE, name="pool", top=10.0, peak=2.0, beyond=0, lost=0.0)
     judged = int8_ranges.ranges(RangesFacts([USE, wide], 50), LIMIT)
     assert judged.verdict is Verdict.FAILED
-    assert "'pool' is stretched" in judged.reason
+    assert "'pool' is too wide" in judged.reason
     assert verdict(wide, replace(wide, name="conv", peak=9.0)) is Verdict.PASSED
     assert verdict(USE, replace(wide, peak=0.0)) is Verdict.PASSED  # a tensor of zeros shows no stretch
 

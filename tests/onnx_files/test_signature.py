@@ -66,7 +66,7 @@ def test_a_truncated_file(tmp_path: Path, repository: Path) -> None:
     path = tmp_path / "m.onnx"
     for size in (3, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
-        with pytest.raises(UserError, match="check the file was copied whole"):
+        with pytest.raises(UserError, match="check that the file was copied completely"):
             read_signature(path)
     with pytest.raises(UserError, match="No such file"):
         read_signature(tmp_path / "absent.onnx")

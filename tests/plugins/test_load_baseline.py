@@ -55,7 +55,7 @@ def test_a_run_is_compared_with_its_baseline(tmp_path: Path) -> None:
     grow(project, 1)
     worse = project.run(*compare).check("regression.engine_size")
     assert worse["verdict"] == "failed"
-    assert "if it is meant: hil accept" in worse["reason"]
+    assert "if it is intended: hil accept" in worse["reason"]
     size = ("--check", "memory.engine_size", "--model", "toy", "--why", "a larger head, agreed", "--who", "ann")
     accepted = project.hil("accept", "latest", *size)
     assert accepted.code == 0, accepted.out

@@ -39,4 +39,4 @@ def test_a_missed_limit_is_shown_where_it_was_written(project: Project) -> None:
     assert "of the time must go" in advice
     page = (project.root / "report" / "report.html").read_text(encoding="utf-8")
     assert 'class="plot over-time"' in page
-    assert "of the time must go" in page
+    assert "the time must shrink by" in page

@@ -1,7 +1,7 @@
 """The first process of a worker's container: it connects to the supervisor and starts the worker; it ends with either.
 
 A container inherits no descriptors, and its processes do not die with the supervisor. Both are done through a Unix
-socket: descriptors are sent over it, and it hangs up when the supervisor dies. As this is the first process of the
+socket: descriptors are sent over it, and it is closed when the supervisor dies. As this is the first process of the
 container's PID namespace, its end kills every other process there.
 """
 

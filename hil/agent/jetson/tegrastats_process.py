@@ -12,7 +12,7 @@ from . import tegrastats
 
 INTERVAL_MS = 100
 SILENCE = 2.0
-"""Seconds without a readable line after which the process is given up."""
+"""Seconds without a readable line after which the process is abandoned."""
 STALE = 0.5
 """Seconds after which the newest line is too old to be used."""
 MOST_READ = 1 << 16
@@ -41,7 +41,7 @@ def _die_with_parent() -> Callable[[], None]:
 
 
 class TegrastatsProcess:
-    """``path --interval 100``, started at once; ``why`` is the reason if no values come of it.
+    """``path --interval 100``, started at once; ``why`` is the reason if it gives no values.
 
     ``process`` is the running program, or None. ``odd`` is the last output that is not a line of tegrastats. ``path``
     is None if tegrastats was not found. ``close`` kills and reaps the process and its children; if this process dies,
@@ -78,7 +78,7 @@ class TegrastatsProcess:
         if self.process is not None:
             self._read_lines(now)
             if self.why is None and now - self._heard > SILENCE:
-                problem = "printed what cannot be read (%s)" % self.odd if self.odd else "printed no line"
+                problem = "printed a line that cannot be parsed (%s)" % self.odd if self.odd else "printed no line"
                 self._give_up("%s for %g s" % (problem, SILENCE))
         return self._read if now - self._heard <= STALE else {}
 

@@ -44,7 +44,7 @@ def nvmap_list(text: str) -> Tuple[Optional[List[Dict[str, Any]]], str]:
             client = clients.setdefault(pid, {"pid": pid, "name": " ".join(words[1:-2]), "bytes": 0})
             client["bytes"] += int(size) * UNITS[unit]
     if not clients:
-        return None, "nobody in it holds memory, as on a board that accounts it elsewhere"
+        return None, "no process in it has memory, as on boards that account it elsewhere"
     return [clients[pid] for pid in sorted(clients)], ""
 
 

@@ -1,6 +1,6 @@
-"""Find out what the interpreter can import, in a process of its own, since an import may crash or hang.
+"""Determine what the interpreter can import, in a separate process, since an import may crash or hang.
 
-The process writes a line as each question begins and one as it ends, so that the question at which it ended is known.
+The process writes a line when an import begins and one when it ends, so that the one at which it died is known.
 """
 
 import ctypes
@@ -99,7 +99,7 @@ def _ended(status: int) -> str:
 
 
 def read(out: bytes, how: str) -> Dict[str, Any]:
-    """Parse what the process wrote; ``how`` says how it ended, and is the reason given for an unfinished question."""
+    """Parse what the process wrote; ``how`` says how it ended, and is the reason given for an unfinished import."""
     values: Dict[str, Any] = {}
     why: Dict[str, str] = {}
     begun: Optional[str] = None

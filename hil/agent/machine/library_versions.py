@@ -1,8 +1,8 @@
 """Query native libraries for their versions (TensorRT, cuDNN) and call cuInit.
 
 This runs in a process of its own (``main``), since a library may crash or hang when it is opened. The process starts
-before a worker imports its runtimes, so that nothing has to wait for it. It writes a line as each question begins and
-one as it ends.
+before a worker imports its runtimes, so that nothing has to wait for it. It writes a line when a query begins and
+one when it ends.
 """
 
 import ctypes
@@ -113,7 +113,7 @@ QUESTIONS: Dict[str, Callable[[], Any]] = {"cuinit": cuinit, "nvinfer": nvinfer,
 
 
 def main(parent: int) -> None:
-    """Answer every question with a line of JSON; a question that was begun and not answered ended the process."""
+    """Answer every query with a line of JSON; a query that was begun and not answered ended the process."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)  # the parent died before the line above took effect
@@ -163,7 +163,7 @@ def _ended(status: int) -> str:
 
 
 def read(out: bytes, end: str) -> Answers:
-    """Parse what the process wrote; ``end`` says how it ended, and is the reason given for an unfinished question."""
+    """Parse what the process wrote; ``end`` says how it ended, and is the reason given for an unfinished query."""
     values: Dict[str, Any] = dict.fromkeys(QUESTIONS)
     why: Dict[str, str] = {}
     begun = None

@@ -46,7 +46,7 @@ def uuids(raw: Optional[str]) -> List[str]:
 
 
 class Nvml:
-    """One GPU as NVML sees it."""
+    """One GPU, accessed through NVML."""
 
     def __init__(self, library: Any, handle: c_void_p) -> None:
         self._library = library
@@ -99,7 +99,7 @@ class Nvml:
         return None if milliwatt is None else milliwatt * 1e-3
 
     def throttle(self) -> Optional[int]:
-        """Return NVML's bit mask of reasons that hold the clocks back: 1 is idle, 0 is none."""
+        """Return NVML's bit mask of reasons for reduced clocks; bit 1 alone means idle, 0 means no reason."""
         for name in THROTTLE:
             value = c_uint64()
             if self._call(name, byref(value)) == 0:

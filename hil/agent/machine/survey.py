@@ -105,7 +105,7 @@ def account() -> Dict[str, Any]:
 
 
 def store_root(path: str) -> str:
-    """Return the store's folder; the default one if ``given`` is empty."""
+    """Return the store's folder; the default one if ``path`` is empty."""
     if path:
         return os.path.abspath(os.path.expanduser(path))
     cache = os.environ.get("XDG_CACHE_HOME", "")

@@ -79,7 +79,7 @@ class Frames:
     def take_into(self, view: memoryview) -> None:
         """Read the next ``len(view)`` bytes of the body into ``view`` (contiguous bytes)."""
         if len(view) > self.pending:
-            raise WireError("the body has %d bytes left, %d were asked for" % (self.pending, len(view)))
+            raise WireError("the body has %d bytes left, %d were requested" % (self.pending, len(view)))
         self._fill(view)
         self.pending -= len(view)
 

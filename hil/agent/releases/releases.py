@@ -121,8 +121,8 @@ class Releases:
         """Return the failure that names the deployment that has the lock."""
         claim = self.holder()
         facts = tuple(claim.get(key, "unknown") for key in ("who", "host", "pid", "since"))
-        what = "a deployment by %s from host %s (process %s) is under way since %s" % facts
-        return Failure(HELD, what, "wait for it to end; it ends by itself")
+        what = "a deployment by %s from host %s (process %s) has been in progress since %s" % facts
+        return Failure(HELD, what, "wait until it has ended")
 
     def current(self) -> Optional[str]:
         """Return the digest of the release that ``current`` links to; None if there is no such link.

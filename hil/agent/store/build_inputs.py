@@ -20,7 +20,7 @@ def for_build(store: Store, request: Mapping[str, Any], facts: Mapping[str, Any]
     """
     options = dict(request["options"])
     if "paths" in options:
-        raise Failure(PROTOCOL, "paths are the agent's to say")
+        raise Failure(PROTOCOL, "only the agent sets paths")
     if not runtime(facts["runtime"]).compiles:
         return options
     paths: Dict[str, Any] = {"plugins": [store.verify(digest) for digest in options.get("plugins") or []]}
@@ -51,7 +51,7 @@ def for_load(store: Store, request: Mapping[str, Any], record: Mapping[str, Any]
     """
     options = dict(request["options"])
     if "paths" in options:
-        raise Failure(PROTOCOL, "paths are the agent's to say")
+        raise Failure(PROTOCOL, "only the agent sets paths")
     verify_external(store, record)
     plugins = record.get("plugins") or []
     if plugins:

@@ -65,6 +65,6 @@ def holder(root: str) -> Optional[Dict[str, Any]]:
             with open(os.path.join(root, "owner.json")) as file:
                 owner = json.load(file)
             return {key: owner[key] for key in ("who", "host", "pid", "since") if isinstance(owner.get(key), str)}
-        return {"why": "it left no name"}
+        return {"why": "it recorded no name"}
     finally:
         os.close(gate)

@@ -103,7 +103,7 @@ class Worker(Measuring):
         except MemoryError:
             return {"error": Failure(failure.ENGINE, "memory ran out", "use a smaller batch").reply()}
         except ImportError as problem:
-            what = "%s cannot load what an engine runs with: %s" % (sys.executable, failure.short(problem))
+            what = "%s cannot load the libraries that run an engine: %s" % (sys.executable, failure.short(problem))
             return {"error": Failure(failure.MISSING, what, "`hil doctor` shows the command that fixes it").reply()}
         except Exception as problem:  # noqa: BLE001 - whatever a runtime raises is an answer
             what = "%s in the worker: %s" % (type(problem).__name__, failure.short(problem))

@@ -36,7 +36,7 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     "embedding": ("retrieval",),
 }
 """The tasks with built-in metrics (``hil.metrics``); the first metric of a task is its default."""
-SLIP = 0.8
+MISSPELT = 0.8
 """The similarity (difflib's ratio) from which an unknown target counts as misspelt."""
 
 Values = dict[str, Any]
@@ -240,5 +240,5 @@ def _targets(keys: Keys, model: Values, targets: Mapping[str, Any]) -> Iterator[
     for target in _table(model, "on"):
         near = nearest(target, known - {target})
         # A name unlike every other is a board that is not in this file, not a typo.
-        if target not in known and near and SequenceMatcher(None, target, near).ratio() >= SLIP:
+        if target not in known and near and SequenceMatcher(None, target, near).ratio() >= MISSPELT:
             yield Mistake((*keys, "on", target), f"unknown target: did you mean {near!r}?")

@@ -18,5 +18,5 @@ def warn_of_foreign_engine(row: Row, judgement: Judgement, facts: Facts) -> Judg
     """Turn a pass into a warning if it depends on calibration data that is not known; keep every other verdict."""
     if facts.foreign_engine is None or row.id not in UNVERIFIABLE or judgement.verdict is not Verdict.PASSED:
         return judgement
-    what = f"the engine was built elsewhere ({facts.foreign_engine}), and what it was calibrated on is not known"
+    what = f"the engine was built elsewhere ({facts.foreign_engine}), and its calibration data is not known"
     return judgement.model_copy(update={"verdict": Verdict.WARNED, "reason": f"{judgement.reason}; but {what}"})

@@ -29,7 +29,7 @@ class RunValues:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The outcome of looking for the node at fault: ``details`` for the report, and a sentence or an empty string."""
+    """The outcome of diagnosing the node at fault: ``details`` for the report, and a sentence or an empty string."""
 
     details: Mapping[str, Any]
     sentence: str = ""

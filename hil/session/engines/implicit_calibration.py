@@ -124,7 +124,9 @@ def stream(  # noqa: PLR0913 - a session's facts of a model, each named at the c
             blobs = {each: agent.put_blob(file) for each, file in files.items()}
     except OSError as error:
         why = error.strerror or error
-        raise UserError(f"cannot write the calibration data of {name} to {cache} ({why}): make room there") from None
+        raise UserError(
+            f"cannot write the calibration data of {name} to {cache} ({why}): free some space there"
+        ) from None
     return Streamed(
         key=digest_of(parts),
         parts=parts,

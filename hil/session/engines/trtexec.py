@@ -2,7 +2,7 @@
 
 Flags by release are those of ``samples/common/sampleOptions.cpp`` of NVIDIA/TensorRT, release branches 8.2,
 8.4, 8.5, 8.6, 10.0, 10.3, 10.13, 10.16, 11.0 and 11.1; what trtexec times is from ``sampleInference.cpp``
-beside it.
+next to it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TIMING = (
     "trtexec's Latency is the sum of H2D, GPU Compute and D2H by CUDA events; ours the host's clock around all three",
     "trtexec's GPU Compute Time is what our device time is to be compared with: CUDA events around the enqueue",
     "trtexec waits for blocking events unless --useSpinWait is given; we wait for the stream as CUDA chooses",
-    "trtexec's percentile is that of its samples; ours has a confidence bound, and a limit is held against the bound",
+    "trtexec's percentile is that of its samples; ours has a confidence bound, and a limit is compared with the bound",
     "trtexec feeds random data unless --loadInputs names files; we feed the validation data",
     "trtexec measures for 3 s after 0.2 s of warm-up by default; [measure] configures what hil does",
 )

@@ -22,7 +22,7 @@ BATCHES = (1, 2, 4)  # for a dynamic first dimension, if the config gives no sha
 
 
 def candidates(session: EngineContext, row: Row, model: Signature, feeds: Feeds) -> Iterator[tuple[Feeds, bool]]:
-    """Yield feeds with whether the engine must accept them; they are result from ``feeds``, whose values are valid."""
+    """Yield feeds with whether the engine must accept them; they are derived from ``feeds``, whose values are valid."""
     profiles = _profiles(session, row, model)
     if profiles:
         for choice in range(3):

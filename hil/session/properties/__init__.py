@@ -1,1 +1,1 @@
-"""Inputs that Hypothesis draws, and what is asked of an engine with them."""
+"""Batches drawn by Hypothesis, and the search for one for which an engine violates a property."""

@@ -1,4 +1,4 @@
-"""Where Hypothesis takes the choices of a search from: a backend by its documented interface for such."""
+"""The source of random choices for Hypothesis: a backend for its documented interface."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SeededProvider(PrimitiveProvider):
         weights: Mapping[int, float] | None = None,
         shrink_towards: int = 0,  # noqa: ARG002 - Hypothesis shrinks; this only draws
     ) -> int:
-        """Return an integer between the ends, both included: one of ``weights`` by its weight, else any alike."""
+        """Return an integer between the ends, both included: one of ``weights`` by its weight, else uniform."""
         if min_value is None or max_value is None:
             self._unused()
         at = self._random.random()

@@ -1,7 +1,7 @@
-"""Two engines timed in turns: for who has both at hand, and a machine on which something else always runs.
+"""Two engines timed alternately, for a machine on which other processes always run.
 
-What a neighbour does to a processor lasts for a second or so. Two windows right after one another mostly meet the same,
-so that the ratio within a pair of them says what the engines differ by, where neither of the times alone can.
+Other load on a processor lasts for about a second, so two consecutive windows usually run under the same load. The
+ratio of their times therefore shows how the engines differ, although neither time does.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 WINDOWS = 24
 SECONDS = 0.005
-"""Of one window: shorter than a scheduler's slice, so that most windows meet no other process, and two neighbours the
-same machine. On two processors under a load of ten the ratio of an engine's p50 to its own had a standard deviation of
-3 to 9 % over 6 windows of 20 ms, and of 0.5 to 2.5 % over 24 windows of 5 ms, which take as long."""
+"""Seconds of a window: less than a scheduler's time slice, so that most windows meet no other process.
+
+On two processors under a load of ten, the ratio of an engine's p50 to itself had a standard deviation of 3 to 9 % over
+6 windows of 20 ms, and of 0.5 to 2.5 % over 24 windows of 5 ms, which take as long.
+"""
 
 WARMUP = 0.001
 FEWEST = 30

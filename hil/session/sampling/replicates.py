@@ -36,7 +36,7 @@ def measure_runs(  # noqa: PLR0913 - the engine, the number of runs and their ki
 ) -> list[Series]:
     """Time an engine in ``n`` fresh processes, one after the other, for ``measure.run_duration`` each.
 
-    Each run warms up and is timed under the state contract, by the same method as the series that is held against the
+    Each run warms up and is timed under the state contract, by the same method as the series that is compared with the
     limits. All processes of one pytest run share the runs, which are files of the report: ``MODEL-PRECISION-LABEL-1``.
     With ``streams`` above 1, that many inferences are in flight. Raises as timing an engine does.
     """

@@ -123,7 +123,9 @@ def _check_module(name: str, declared: Module, identity: Identity) -> None:
         what = (
             f"board {declared.slug} is not confirmed, because the board there could not be identified: {identity.why}"
         )
-        read = f"'hil probe {name} --json' shows what was read; correct board in [targets.{name}] or that machine"
+        read = (
+            f"'hil probe {name} --json' shows what was read; correct board in [targets.{name}] or use another machine"
+        )
         raise LabError(f"{what}: on target {name!r}: {read}")
     if identity.module.slug != declared.slug:
         what = f"the board there is {identity.module.slug} (part {identity.part}), not {declared.slug}"

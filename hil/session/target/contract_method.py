@@ -42,5 +42,5 @@ def co_runner_command(name: str, spec: TargetSpec) -> list[str]:
     if "\0" in spec.co_runner:
         raise UserError(f"co_runner has a NUL in it: on target {name!r}: correct [targets.{name}]")
     if not command or not command[0]:
-        raise UserError(f"co_runner is empty: on target {name!r}: write a command, or take it out of [targets.{name}]")
+        raise UserError(f"co_runner is empty: on target {name!r}: write a command, or remove it from [targets.{name}]")
     return command

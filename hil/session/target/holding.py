@@ -78,7 +78,7 @@ def _check_ignored_keys(name: str, spec: TargetSpec) -> None:
             others = [key for key in others if key != "board"]
         if others:
             what = f"which only runtime {runtime!r} supports, not {spec.runtime!r}"
-            raise UserError(f"[targets.{name}] has {', '.join(others)}, {what}: take it out, or change the runtime")
+            raise UserError(f"[targets.{name}] has {', '.join(others)}, {what}: remove it, or change the runtime")
 
 
 def _fall_back(request: Request, reason: str) -> HeldTarget:

@@ -29,7 +29,7 @@ def check(name: str, declared: str, state: State, facts: Mapping[str, Any]) -> N
     current = state.power_mode
     if current is None:
         what = f"power mode {declared} cannot be confirmed{state.why_not('power_mode')}"
-        raise LabError(f"{what}: {where}: see that `nvpmodel -q` answers there")
+        raise LabError(f"{what}: {where}: check that `nvpmodel -q` answers there")
     if current != declared:
         raise LabError(f"the power mode is {current}, not {declared}: {where}: {_command(declared, current, modes)}")
 

@@ -164,7 +164,7 @@ class StateControl:
         where = f"on target {self._name!r}"
         if not state.temperature:
             what = f"start_below requires less than {limit:g} °C and no temperature can be read"
-            return f"{what}{state.why_not('temperature')}: {where}: take it out of [targets.{self._name}]"
+            return f"{what}{state.why_not('temperature')}: {where}: remove it from [targets.{self._name}]"
         zones = ", ".join(f"{zone} {value:.1f} °C" for zone, value in sorted(state.temperature.items()))
         what = f"it did not get cooler than {limit:g} °C within {self._spec.cool_within:g} s ({zones})"
         return f"{what}: {where}: let it cool, check its fan, or raise start_below or cool_within"

@@ -73,7 +73,7 @@ class _Router:
     def hops_to(self, name: str, spec: TargetSpec | None = None, depth: int = 0) -> tuple[Hop, ...]:
         """Return the hops to ``name``. ``spec`` is given for the target itself, and overrides the config."""
         if depth > MOST_HOPS:
-            raise self._refused(f"leads over more than {MOST_HOPS} jump hosts", "look for a circle of ProxyJump")
+            raise self._refused(f"needs more than {MOST_HOPS} jump hosts", "look for a loop of ProxyJump")
         user, host, port = split_address(name) if spec is None else (None, name, None)
         entry = self._lookup(host)
         hop = self._hop(host, entry, user=spec.user if spec else user, port=spec.port if spec else port, spec=spec)
@@ -85,7 +85,7 @@ class _Router:
         for jump in jumps[1:]:
             before += self.hops_to(jump, None, depth + 1)[-1:]
         if len(before) > MOST_HOPS:
-            raise self._refused(f"leads over more than {MOST_HOPS} jump hosts", "look for a circle of ProxyJump")
+            raise self._refused(f"needs more than {MOST_HOPS} jump hosts", "look for a loop of ProxyJump")
         return (*before, hop)
 
     def _lookup(self, host: str) -> Mapping[str, Any]:

@@ -35,7 +35,7 @@ def config_text(path: Path) -> str:
 def _lines(path: Path, folder: Path, block: str, depth: int) -> Iterator[str]:
     """Yield the lines of ``path``; ``block`` is the ``Host`` or ``Match`` line of the block that includes it."""
     if depth > DEPTH:
-        raise UserError(f"{path} is included {depth} levels deep: at most {DEPTH} are allowed: look for a circle")
+        raise UserError(f"{path} is included {depth} levels deep: at most {DEPTH} are allowed: look for a loop")
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:

@@ -109,7 +109,7 @@ def test_jump_hosts_in_order(home: Path) -> None:
         "Host orin\n ProxyJump u@b:77,c\nHost b\n HostName b.example\n ProxyJump a\nHost c\n ProxyJump z\n"
         "Host near\n ProxyJump none\nHost *\n ProxyJump b\n",
     )
-    with pytest.raises(UserError, match="look for a circle"):
+    with pytest.raises(UserError, match="look for a loop"):
         to("orin")
     write(home, "Host orin\n ProxyJump u@b:77,c\nHost b\n HostName b.example\n ProxyJump a\nHost c\n ProxyJump z\n")
     assert [(hop.host, hop.port) for hop in to("orin")] == [("a", 22), ("b.example", 77), ("c", 22), ("orin", 22)]
@@ -166,7 +166,7 @@ def test_includes(home: Path) -> None:
     with pytest.raises(UserError, match="move the Include to the top"):
         to("orin")
     write(home, "Include config\n")
-    with pytest.raises(UserError, match="look for a circle"):
+    with pytest.raises(UserError, match="look for a loop"):
         to("orin")
 
 

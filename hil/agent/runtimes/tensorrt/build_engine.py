@@ -14,14 +14,14 @@ from .open_builder import OpenBuilder, require
 ADVICE = (
     (
         r"[Cc]ould not find any implementation|insufficient.*workspace|workspace.*(?:insufficient|too small)",
-        "raise workspace in [models.M.build] or leave it out; with plugins, check that they do this precision",
+        "raise workspace in [models.M.build] or leave it out; with plugins, check that they support this precision",
     ),
     (r"[Oo]ut ?[Oo]f ?[Mm]emory|cuMemAlloc|bad_alloc|ALLOCATION", "free memory on the target, or use a smaller model"),
     (r"scaling factors|[Cc]alibrat", "check the calibration data, or use the explicit route"),
     (r"[Pp]rofile|dynamic", "check shapes in [models.M]"),
     (r"[Pp]lugin", "check plugins in [models.M.build]"),
 )
-OTHERWISE = "read TensorRT's own lines above; build the same file with trtexec to see whether it is the model"
+OTHERWISE = "read TensorRT's own lines above; build the same file with trtexec to see whether the model is the cause"
 
 
 def build(opened: OpenBuilder, model: str, target_precision: str, options: Mapping[str, Any], out: str) -> Built:

@@ -12,7 +12,7 @@ WAY_OUT = 'set route = "explicit" in [models.M.calibration]: Q/DQ nodes work wit
 
 
 class Calibration:
-    """The answers to a calibrator's questions, without TensorRT: batches, the cache offered, the cache written.
+    """A calibrator's logic without TensorRT: it provides batches and a cache, and receives the new cache.
 
     ``send`` copies one batch to the device and returns the addresses in the order of the requested names. TensorRT
     prints and discards exceptions from its callbacks, so the first one is stored as ``problem``.

@@ -95,7 +95,7 @@ def check_route(precision: str, implicit: bool, content: Content) -> None:  # no
         what = "the network has no Q/DQ layers after parsing, so it would not run in int8"
         raise Failure(BUILD, what, 'quantize it first (route = "explicit") and build the quantized file')
     if implicit and content.quantize:
-        what = "the model has Q/DQ nodes, so TensorRT would leave the calibrator out"
+        what = "the model has Q/DQ nodes, so TensorRT would ignore the calibrator"
         raise Failure(BUILD, what, 'pass the float32 file for route = "implicit", or set route = "explicit"')
     if implicit and precision != "int8":
         raise Failure(BUILD, "a calibrator is for int8, not for %s" % precision, "set precision to int8")

@@ -105,7 +105,7 @@ def test_int8_without_qdq_is_refused(tmp_path: Path) -> None:
 
 def test_a_calibrator_with_qdq_layers_is_refused(tmp_path: Path) -> None:
     """With Q/DQ layers TensorRT would silently ignore the calibrator."""
-    assert "leave the calibrator out" in refusal(Trt(layers=QDQ), tmp_path, "int8", implicit=IMPLICIT)
+    assert "ignore the calibrator" in refusal(Trt(layers=QDQ), tmp_path, "int8", implicit=IMPLICIT)
     assert "for int8, not for fp16" in refusal(Trt(), tmp_path, "fp16", implicit=IMPLICIT)
 
 
