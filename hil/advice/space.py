@@ -37,10 +37,11 @@ def runtime_alone(check: CheckResult, _around: Around) -> Iterator[str]:
     if baseline > check.limit.value:
         what = f"the bare runtime takes {show(baseline, 'B')} before the model is loaded"
         limit = show(check.limit.value, "B")
-        yield f"{what}: no model can keep {limit}, raise the limit or change the runtime"
+        yield f"{what}: no model can meet {limit}: raise the limit or change the runtime"
     elif used > baseline:
         room = check.limit.value - baseline
-        yield f"of {show(used, 'B')} the model takes {show(used - baseline, 'B')}, and {show(room, 'B')} is left for it"
+        own = show(used - baseline, "B")
+        yield f"the model uses {own} of {show(used, 'B')}, and {show(room, 'B')} would be left"
 
 
 def quantize(check: CheckResult, around: Around) -> Iterator[str]:
@@ -87,7 +88,7 @@ def build_peak(check: CheckResult, _around: Around) -> Iterator[str]:
     peak, used = table(check.details.get("build_peak")), _used(check)
     most = number(peak.get("device")) or number(peak.get("rss"))
     if _failed(check, "memory.peak", "memory.system") and most is not None and used is not None and most > 2 * used:
-        yield f"building it took {show(most, 'B')}, more than running it: a board that builds needs that much free"
+        yield f"building it took {show(most, 'B')}, more than running it: a board that builds it needs that much free"
 
 
 def others(check: CheckResult, around: Around) -> Iterator[str]:
@@ -99,7 +100,7 @@ def others(check: CheckResult, around: Around) -> Iterator[str]:
     if own.value >= used:
         return
     rest, most = used - own.value, check.limit.value * total
-    text = f"of {show(used, 'B')} in use {show(rest, 'B')} is not this model's"
+    text = f"{show(rest, 'B')} of the {show(used, 'B')} in use is not this model's"
     if rest > most:
         yield f"{text}, over the ceiling of {show(most, 'B')} by itself: end services there (stop_services)"
     else:

@@ -163,7 +163,7 @@ def frames_short(check: CheckResult, around: Around) -> Iterator[str]:
     if not _missed(check) or _stalled(check, around) or bound is None or limit is None or limit.unit != "1/s":
         return
     if 0 < bound < limit.value:
-        yield f"a frame takes {show(1 / bound, 's')} and may take {show(1 / limit.value, 's')}"
+        yield f"a frame takes {show(1 / bound, 's')} but may take only {show(1 / limit.value, 's')}"
 
 
 def cold(check: CheckResult, _around: Around) -> Iterator[str]:
@@ -178,7 +178,8 @@ def cold(check: CheckResult, _around: Around) -> Iterator[str]:
     rest = max(known[1:])
     if rest <= check.limit.value < known[0]:
         yield (
-            f"only the first of {len(known)} is over ({show(known[0], 's')}, then at most {show(rest, 's')}): "
+            f"only the first of {len(known)} repeats exceeds the limit "
+            f"({show(known[0], 's')}, then at most {show(rest, 's')}): "
             "load the engine when the robot starts, before it is needed"
         )
 
@@ -195,7 +196,7 @@ def paced(check: CheckResult, around: Around) -> Iterator[str]:
             f"{show(took.value, 's')} (p99): it sustains {1 / took.value:.3g} /s"
         )
     elif late is not None and response is not None and late > response / 2:
-        what = f"{show(late, 's')} of the {show(response, 's')} response (p99) is waiting for the processor"
+        what = f"{show(late, 's')} of the {show(response, 's')} response time (p99) is spent waiting for the processor"
         yield f"{what}: give the worker's process a real-time priority or a core of its own"
 
 

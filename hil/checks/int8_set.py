@@ -136,7 +136,7 @@ def _faults(facts: SetFacts) -> Iterator[str]:
         what = f"{facts.constant} of {count} calibration samples are constant, one value everywhere"
         yield f"{what}: ranges from them do not fit real data: give real samples"
     if facts.distinct < REPEATED * count:
-        yield f"only {facts.distinct} of {count} calibration samples differ: give others instead of repeats"
+        yield f"only {facts.distinct} of {count} calibration samples differ: replace the repeats"
     if facts.distinct < FEWEST:
         yield f"only {facts.distinct} distinct calibration samples: give at least {FEWEST}, some hundreds are usual"
     for one in facts.inputs:

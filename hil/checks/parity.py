@@ -133,7 +133,7 @@ def repeatable(runs: Sequence[Outputs]) -> Judgement:
     least one must have elements.
     """
     if len(runs) < 2:
-        return inconclusive(f"the batch was run {len(runs)} times: a repeat needs two")
+        return inconclusive(f"the batch was run {len(runs)} times, at least two runs are needed")
     first = dict(runs[0])
     if not any(array.size for array in first.values()):
         return failed("no output has an element to compare")

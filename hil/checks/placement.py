@@ -118,7 +118,9 @@ def int8_layers(layers: Sequence[Layer], limit: Limit | None, nodes: Sequence[st
     details |= {"not_visible": weighted.blobs[:LISTED], "nodes_not_visible": weighted.hidden}
     good, visible = len(weighted.inside), len(weighted.inside) + len(weighted.outside)
     if not visible and not weighted.blobs and not weighted.hidden:
-        return inconclusive("the engine has no convolution and no matrix product: nothing for INT8", limit, details)
+        return inconclusive(
+            "the engine has no convolution and no matrix product that could run in INT8", limit, details
+        )
     if weighted.hidden is None:
         low, high, most = 0.0, 1.0, visible
     else:

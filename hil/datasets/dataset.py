@@ -126,8 +126,8 @@ class Streamed(ABC):
         Raises ``UserError`` if the model has another fixed batch size, if the last batch would be incomplete for it,
         and if a source returns other samples than in the first pass.
         """
-        wanted = self.count if limit is None else min(limit, self.count)
-        self._check_batch(size, wanted)
+        count_needed = self.count if limit is None else min(limit, self.count)
+        self._check_batch(size, count_needed)
         start = 0
         for inputs, labels in self._read(size):
             rows = min(_length(inputs), wanted - start)
@@ -139,9 +139,9 @@ class Streamed(ABC):
                 self._check_repeats(batch, self._fingerprints)
             yield batch
             start += rows
-            if start >= wanted and wanted < self.count:
+            if start >= count_needed and count_needed < self.count:
                 return
-        if start < wanted:
+        if start < count_needed:
             raise UserError(self._changed(start))
 
     @cached_property

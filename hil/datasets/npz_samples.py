@@ -37,7 +37,9 @@ class NpzDataset(Streamed):
         counts = {one: shape[0] for one, (_, shape) in headers.items()}
         if len(set(counts.values())) > 1:
             lengths = ", ".join(f"{count} of {name!r}" for name, count in counts.items())
-            raise UserError(f"{arrays.path} holds {lengths}: model {model}: give each sample all of them")
+            raise UserError(
+                f"{arrays.path}: the arrays have different lengths ({lengths}): model {model}: save one row per sample"
+            )
         self._count = next(iter(counts.values()))
         if self._count == 0:
             raise UserError(f"{arrays.path} holds zero samples: model {model}: add samples")

@@ -162,7 +162,9 @@ class FolderDataset(CodeDataset):
             raise UserError(f"{folder} holds zero samples: model {code.model}: put images there")
         stray = [path for path in self._files if classes and path.parent == folder]
         if stray:
-            raise UserError(f"{stray[0]} lies next to sub-folders: model {code.model}: move it into its class")
+            raise UserError(
+                f"{stray[0]} is next to sub-folders: model {code.model}: move it into the sub-folder of its class"
+            )
 
     @property
     def count(self) -> int:

@@ -67,9 +67,9 @@ def _fused(
 
 
 def with_cured_tensor(case: Case, diagnosis: Diagnosis, errors: Mapping[Region, NodeErrors]) -> Diagnosis:
-    """Return ``diagnosis`` with the node as culprit whose tensor, marked as an output, fixes the model's outputs.
+    """Return ``diagnosis`` with the culprit whose tensor corrects the model's outputs if it is marked as an output.
 
-    Bisects the regions in order: one build a step, about log2(regions) builds.
+    The culprit is found by bisecting the regions in order: one build per step, about log2(regions) builds.
     """
     ordered = list(errors)
     before = max(diagnosis.outputs.values())

@@ -71,7 +71,7 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("stall", {"fps.slowest_second fp32": {**FAILED, "measurement": measured(2.0, "1/s"), "details":
      {"at_seconds": 3.5, **nodes(0.9)}}}, "fps.slowest_second fp32", "1,181 /s overall and 2.0 /s from 3.5 s on"),
     ("frame", {"fps.sustained": {**FAILED, "measurement": measured(20.0, "1/s")}}, "fps.sustained fp32",
-     "a frame takes 50 ms and may take 33.33 ms"),
+     "a frame takes 50 ms but may take only 33.33 ms"),
     ("throttled", {"latency.p99": slow(0.006, details={"state": [{"kind": "throttle", "source": "own",
      "text": "gpu-alert became active as gpu went from 50.0 to 97.0 °C"}]})}, "latency.p99 fp16",
      "gpu-alert became active as gpu went from 50.0 to 97.0 °C: improve the cooling"),
@@ -85,19 +85,19 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("heats", {"latency.p99 fp32": {**UNSETTLED, "details": {"drift": 0.00076}}}, "latency.p99 fp32",
      "it got 50% slower while it was timed"),
     ("cold", {"latency.cold_load": {**FAILED, "measurement": measured(0.9, "s"), "details": {"repeats": [0.9, 0.1]}}},
-     "latency.cold_load fp32", "only the first of 2 is over (900 ms, then at most 100 ms)"),
+     "latency.cold_load fp32", "only the first of 2 repeats exceeds the limit (900 ms, then at most 100 ms)"),
     ("paced", {"paced.missed": {**FAILED, "measurement": measured(1.0, "1"), "details": {"rate": 1000.0}}},
      "paced.missed fp32", "a frame arrives every 1 ms and an inference takes 1.52 ms (p99): it sustains 658 /s"),
     ("woken late", {"paced.missed": {**FAILED, "measurement": measured(1.0, "1"), "details":
      {"rate": 30.0, "late_wakeup_p99": 0.03, "response_p99": 0.04}}}, "paced.missed fp32",
-     "30 ms of the 40 ms response (p99) is waiting for the processor"),
+     "30 ms of the 40 ms response time (p99) is spent waiting for the processor"),
     ("slows down", {"sustained.slowdown": {**FAILED, "measurement": measured(0.3, "1"), "details":
      {"thirds_p99": [0.004, 0.005, 0.0052], "steady_since": 92.0}}}, "sustained.slowdown fp32",
      "p99 went from 4 ms to 5.2 ms and was steady from 92 s on"),
     ("runtime alone", {"memory.peak": {**FAILED, "measurement": measured(900 * MIB, "B"), "details":
      {"baseline": 600 * MIB}}}, "memory.peak fp32", "the bare runtime takes 600 MiB before the model is loaded"),
     ("model's part", {"memory.peak": {**FAILED, "measurement": measured(900 * MIB, "B"), "details":
-     {"baseline": 100 * MIB}}}, "memory.peak fp32", "of 900 MiB the model takes 800 MiB, and 412 MiB is left for it"),
+     {"baseline": 100 * MIB}}}, "memory.peak fp32", "the model uses 800 MiB of 900 MiB, and 412 MiB would be left"),
     ("activations", {"memory.peak": {**FAILED, "measurement": measured(900 * MIB, "B"), "details":
      {"device_memory_size": 500 * MIB}}}, "memory.peak fp32", "activations and scratch take 500 MiB of 900 MiB"),
     ("build peak", {"memory.peak": {**FAILED, "measurement": measured(900 * MIB, "B"), "details":
@@ -126,7 +126,7 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("calibration", {"parity.task int8": FAILED}, "parity.task int8", "drawn from 256 samples by entropy: try minmax"),
     ("few samples", {"parity.task fp32": {**UNSETTLED, "measurement": measured(0.0, "1", low=0.0, high=0.03, n=100,
      confidence=0.95), "limit": limit(0.01, "1")}}, "parity.task fp32",
-     "without any loss, 299 samples exclude 1 %; there are 100"),
+     "even without any loss, excluding 1 % needs 299 samples; there are 100"),
     ("loss not settled", {"parity.task fp32": {**UNSETTLED, "measurement": measured(0.005, "1", low=0.0, high=0.015,
      n=100, confidence=0.95), "limit": limit(0.01, "1")}}, "parity.task fp32", "about 400 validation samples"),
     ("int8 brought nothing", {"int8.speedup": {**FAILED, "measurement": measured(0.9, "x")},

@@ -54,7 +54,7 @@ class Conditions:
         }
 
     def state(self, request: Dict[str, Any]) -> Reply:
-        """Return ``StateReader.snapshot`` now; ``gpu`` is the number of the GPU to query, ``quick`` as there.
+        """Return ``StateReader.snapshot`` now; ``gpu`` is the number of the GPU to query, ``quick`` is its option.
 
         ``load_ended`` lists the loads that should be running and have ended.
         """

@@ -64,7 +64,7 @@ class DeviceMemory:
             self.readers += [(BY_NVMAP, self._by_nvmap), (BY_HELPER, self._by_helper)]
         self._open_helper = open_helper
         self._helper: Optional[Helper] = None
-        self._asked = False
+        self._is_open = False
 
     def _by_nvml(self) -> Mapping[int, Optional[int]]:
         return (self.gpu.processes() if self.gpu is not None else None) or {}
@@ -77,8 +77,8 @@ class DeviceMemory:
             return {}
 
     def _by_helper(self) -> Mapping[int, Optional[int]]:
-        if not self._asked:
-            self._asked = True
+        if not self._is_open:
+            self._is_open = True
             self._helper = None if os.access(self._clients, os.R_OK) else self._open_helper()
         answer = self._helper.ask("nvmap") if self._helper is not None else {}
         if not answer.get("ok") and self._helper is not None:

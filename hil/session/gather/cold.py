@@ -22,12 +22,12 @@ METHOD = {"version": 1, "scenario": "cold", "process": "fresh", "page_cache": "a
 
 
 def load(session: EngineContext, row: Row) -> Gathered:
-    """``latency.cold_load``: from the engine's file to ready, without the import of the runtime."""
+    """Judge ``latency.cold_load``: from the engine's file to ready, without the import of the runtime."""
     return _judged(session, row, 0, "engine load")
 
 
 def first(session: EngineContext, row: Row) -> Gathered:
-    """``latency.first_inference``: the first run after loading."""
+    """Judge ``latency.first_inference``: the first run after loading."""
     return _judged(session, row, 1, "first inference, host-to-host")
 
 

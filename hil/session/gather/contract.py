@@ -31,7 +31,7 @@ METHOD = {"version": 1, "tried": "on the loaded engine"}
 
 
 def signature(session: EngineContext, row: Row) -> Gathered:
-    """``contract.signature``."""
+    """Judge ``contract.signature`` of the loaded engine."""
     with session.engines.lease(row.model, row.precision) as worker:
         engine = Signature(inputs=worker.inputs, outputs=worker.outputs)
     built = session.engines.provisioned(row.model, row.precision).engine
@@ -40,7 +40,7 @@ def signature(session: EngineContext, row: Row) -> Gathered:
 
 
 def isaac_ros(session: EngineContext, row: Row) -> Gathered:
-    """``contract.isaac_ros``."""
+    """Judge ``contract.isaac_ros``: read the node's parameter file and compare it with the loaded engine."""
     spec, parameters = session.model(row.model), None
     if spec.isaac_ros is not None:
         file, name = split(spec.isaac_ros)
@@ -55,10 +55,10 @@ def isaac_ros(session: EngineContext, row: Row) -> Gathered:
 
 
 def shapes(session: EngineContext, row: Row) -> Gathered:
-    """``contract.shapes``: shapes that must run, and shapes that must be refused.
+    """Judge ``contract.shapes`` by running shapes that must run, and shapes that must be refused.
 
-    For an engine with profiles these are min, opt and max, and a size beyond each end; without profiles min, opt and
-    max of each dynamic dimension; for a static model its own shape, and another batch.
+    For an engine with profiles these are min, opt and max, and a size beyond each end. Without profiles they are min,
+    opt and max of each dynamic dimension. For a static model they are its own shape and another batch.
     """
     model = session.signature(row.model)
     feeds = feeds_of(session, row.model, model.batch() or 1)[0]
@@ -94,7 +94,7 @@ def _trial(worker: EngineWorker, model: Signature, feeds: Feeds, *, allowed: boo
 
 
 def bad_input(session: EngineContext, row: Row) -> Gathered:
-    """``contract.bad_input``: each kind of bad input, each followed by a good one."""
+    """Judge ``contract.bad_input``: run each kind of invalid input, each followed by a valid one."""
     model = session.signature(row.model)
     good = feeds_of(session, row.model, session.model(row.model).batch)[0]
     impossible = {}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def inference(session: EngineContext, row: Row) -> Gathered:
-    """``energy.inference``. Raises ``Unsupported`` if the board's power cannot be read."""
+    """Judge ``energy.inference``. Raises ``Unsupported`` if the board's power cannot be read."""
     series = timing.saturated(session, row.model, row.precision)
     why = energy.unreadable(series)
     if why:

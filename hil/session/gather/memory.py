@@ -62,7 +62,7 @@ class Use:
 
 
 def peak(session: EngineContext, row: Row) -> Gathered:
-    """``memory.peak``, in as many fresh processes as runs were requested, each with the same soak."""
+    """Judge ``memory.peak``, in as many fresh processes as runs were requested, each with the same soak."""
     use, *others = _uses(session, row)
     details: dict[str, Any] = {"baseline": use.baseline, "pss": use.pss, "resident": _thinned(use)}
     what = "the worker's peak"
@@ -80,14 +80,14 @@ def peak(session: EngineContext, row: Row) -> Gathered:
 
 
 def model(session: EngineContext, row: Row) -> Gathered:
-    """``memory.model``."""
+    """Judge ``memory.model``: the peak minus the memory of the bare runtime."""
     use = _use(session, row)
     used, baseline = use.counted(use.peak, "peak"), use.counted(use.baseline, "baseline")
     return _gathered(session, use, memory.increment(used, baseline, row.limit), "VmHWM less baseline")
 
 
 def system(session: EngineContext, row: Row) -> Gathered:
-    """``memory.system``: of the machine, or of a GPU that has its own memory."""
+    """Judge ``memory.system``: the use of the machine's memory, or of that of a GPU with its own memory."""
     use = _use(session, row)
     used, total = use.system_used, use.system_total
     measured = "MemTotal less MemAvailable, engine loaded"
@@ -99,13 +99,13 @@ def system(session: EngineContext, row: Row) -> Gathered:
 
 
 def engine_size(session: EngineContext, row: Row) -> Gathered:
-    """``memory.engine_size``."""
+    """Judge ``memory.engine_size``."""
     size = session.engines.provisioned(row.model, row.precision).engine.size
     return Gathered(memory.engine_size(float(size), row.limit), {"version": 1, "measured": "size of the engine's file"})
 
 
 def growth(session: EngineContext, row: Row) -> Gathered:
-    """``memory.growth``."""
+    """Judge ``memory.growth`` over the soak."""
     use = _use(session, row)
     level = session.config.spec.measure.confidence
     watched: npt.NDArray[Any] = use.resident

@@ -16,7 +16,7 @@ METHOD = {"version": 1, "told": "by the runtime's inspector"}
 
 
 def int8_layers(session: EngineContext, row: Row) -> Gathered:
-    """``placement.int8_layers``."""
+    """Judge ``placement.int8_layers`` by the loaded engine's layers."""
     from hil.quantize import weighted_nodes
 
     layers = layers_of(session, row)
@@ -25,7 +25,7 @@ def int8_layers(session: EngineContext, row: Row) -> Gathered:
 
 
 def dla_fallback(session: EngineContext, row: Row) -> Gathered:
-    """``placement.dla_fallback``. Raises ``Unsupported`` for an engine that was not built for a DLA core."""
+    """Judge ``placement.dla_fallback``. Raises ``Unsupported`` for an engine that was not built for a DLA core."""
     facts = session.engines.provisioned(row.model, row.precision).engine.facts
     if (facts.get("options") or {}).get("dla") is None:
         raise Unsupported(

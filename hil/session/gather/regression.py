@@ -36,18 +36,18 @@ def regression_by(gather: Callable[[EngineContext, Row], Gathered]) -> Callable[
 
 def _compared(session: EngineContext, row: Row, gather: Callable[[EngineContext, Row], Gathered]) -> Gathered:
     of = CATALOGUE[CATALOGUE[row.id].regresses]
-    asked = Row(id=of.id, model=row.model, precision=row.precision, scenario=of.scenario, required=False)
+    compared_row = Row(id=of.id, model=row.model, precision=row.precision, scenario=of.scenario, required=False)
     rules = _rules(session, row, of.id)
     baseline = session.baseline
-    key = asked.key
+    key = compared_row.key
     if baseline is None or baseline.why_not or baseline.of(key) is None:  # without a baseline nothing is timed
         gathered = Gathered(regression.missing(baseline, key, rules), {})
     else:
-        gathered = gather(session, asked)
+        gathered = gather(session, compared_row)
     method = dict(gathered.method)
     if not method:
         return gathered
-    judgement = amended(asked, gathered.judgement, gathered.facts)  # as it is reported in the row itself
+    judgement = amended(compared_row, gathered.judgement, gathered.facts)  # as it is reported in the row itself
     environment = records.environment(session, row)
     serial = (identity_fields(session.facts.get("board")) or {}).get("serial")
     measured = regression.MeasuredRow(

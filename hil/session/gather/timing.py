@@ -49,7 +49,7 @@ def confidence(spec: MeasureSpec, *series: Series) -> float:
 
 
 def percentile(session: EngineContext, row: Row) -> Gathered:
-    """``latency.p50``, ``p90``, ``p99``."""
+    """Judge ``latency.p50``, ``p90`` or ``p99`` by the engine's saturated series."""
     series = saturated(session, row.model, row.precision)
     level = confidence(session.config.spec.measure, series)
     judgement = latency.percentile(series, QUANTILES[row.id], row.limit, level)
@@ -58,7 +58,7 @@ def percentile(session: EngineContext, row: Row) -> Gathered:
 
 
 def rate(session: EngineContext, row: Row) -> Gathered:
-    """``fps.sustained``, ``slowest_second``, ``last_100``, with the number of inferences in flight of the config."""
+    """Judge ``fps.sustained``, ``slowest_second`` or ``last_100``, with the config's number of inferences in flight."""
     streams = load_options.streams(session.spec, session.model(row.model))
     if streams > 1:
         series, scenario = streamed(session, row.model, row.precision, streams), "streams"
@@ -70,7 +70,7 @@ def rate(session: EngineContext, row: Row) -> Gathered:
 
 
 def speedup(session: EngineContext, row: Row) -> Gathered:
-    """``int8.speedup``: FP32 against INT8 on the same target, in the same session."""
+    """Judge ``int8.speedup``: FP32 against INT8 on the same target, in the same session."""
     reference = saturated(session, row.model, "fp32")
     series = saturated(session, row.model, "int8")
     level = confidence(session.config.spec.measure, reference, series)
