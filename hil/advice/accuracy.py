@@ -107,7 +107,8 @@ def more_samples(check: CheckResult, _around: Around) -> Iterator[str]:
         return
     least = math.ceil(math.log(1 - measured.confidence) / math.log(1 - limit.value))
     if measured.value <= 0 and measured.n < least:
-        yield f"even without any loss, excluding {show(limit.value, '1')} needs {least:,} samples; there are {measured.n:,}"
+        needed = f"excluding {show(limit.value, '1')} needs {least:,} samples"
+        yield f"even without any loss, {needed}; there are {measured.n:,}"
     elif measured.high is not None and 0 < measured.value < limit.value < measured.high:
         # A mean's interval shrinks as the square root of the samples.
         times = ((measured.high - measured.value) / (limit.value - measured.value)) ** 2

@@ -70,7 +70,7 @@ class CodeDataset(Streamed):
         except (KeyError, ValueError):
             raise UserError(
                 f"{self.name} gives samples that cannot be stacked, since shapes or names differ: "
-                f"model {self._model}: make them alike, or set batch = 1"
+                f"model {self._model}: return equal ones, or set batch = 1"
             ) from None
 
     def _checked(self, sample: Any, index: int) -> Sample:

@@ -123,7 +123,7 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
      "sample 17 is an outlier (cosine 0.5, the mean is 0.999)"),
     ("keep in float", {"int8.drop": FAILED, "parity.outputs int8": {**FAILED, "details": {"diagnosis": {"culprits": [
      {"seen": {"node": {"name": "Conv_4"}}}]}}}}, "int8.drop int8", "keep Conv_4 in floating point"),
-    ("calibration", {"parity.task int8": FAILED}, "parity.task int8", "drawn from 256 samples by entropy: try minmax"),
+    ("calibration", {"parity.task int8": FAILED}, "parity.task int8", "come from 256 samples by entropy: try minmax"),
     ("few samples", {"parity.task fp32": {**UNSETTLED, "measurement": measured(0.0, "1", low=0.0, high=0.03, n=100,
      confidence=0.95), "limit": limit(0.01, "1")}}, "parity.task fp32",
      "even without any loss, excluding 1 % needs 299 samples; there are 100"),

@@ -108,7 +108,7 @@ def test_one_bit_is_not_repeatable() -> None:
     """Repetitions are compared bit for bit."""
     again = HALF.copy()
     again[1, 2] = np.nextafter(again[1, 2], np.float32(1))
-    assert "twice" in not_repeatable(_y(HALF), _y(again))
+    assert "two runs" in not_repeatable(_y(HALF), _y(again))
 
 
 @pytest.mark.parametrize("first", [0.51, np.nan])

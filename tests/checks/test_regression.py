@@ -95,7 +95,7 @@ def test_equal_runs_pass() -> None:
         (baseline(methods=(digest_of(METHOD), "0" * 64)), "by another method"),
         (baseline(methods=()), "by another method"),
         (baseline(methods=("",)), "by another method"),
-        (baseline(machines=("serial 143",)), "serial 143, this run of serial 142: a change may be the machine's"),
+        (baseline(machines=("serial 143",)), "serial 143, this run of serial 142: the machine may be the cause"),
         (baseline(machines=("serial 142", "serial 143")), "confounded"),
         (baseline(machines=("",)), "an unknown machine"),
         (baseline(newest=(NOW - timedelta(days=91)).isoformat()), "is 91 days old (measure.baseline_age is 90 days)"),

@@ -203,7 +203,7 @@ def test_the_super_configuration_is_reported(tree: Tree, is_super: bool, tmp_pat
             {"nv_tegra_release": "# R38 (release), REVISION: 2.0", "packages": {}},
             "38.2.0",
             "7.0",
-            "not for Jetson Orin NX",
+            "does not support Jetson Orin NX",
         ),
         ({"nv_tegra_release": "# R36 (release), REVISION: 4.4.4.4", "packages": {}}, None, None, ""),
         (

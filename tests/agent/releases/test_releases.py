@@ -176,7 +176,7 @@ def test_one_deployment_at_a_time(folder: Releases) -> None:
     assert first is not None
     assert Releases(folder.root).lock(CLAIM) is None
     assert folder.busy()
-    assert "a deployment by ada from host ci (process 7) is under way" in folder.refusal().message
+    assert "a deployment by ada from host ci (process 7) has been in progress" in folder.refusal().message
     os.close(first)
     assert not folder.busy()
 

@@ -112,7 +112,7 @@ def test_rails_of_sysfs_and_tegrastats_add_up(tmp_path: Path) -> None:
     ("body", "why"),
     [
         ("time.sleep(600)", "printed no line for 2 s"),
-        ("while True: print('garbage', flush=True); time.sleep(0.05)", "printed what cannot be read"),
+        ("while True: print('garbage', flush=True); time.sleep(0.05)", "printed a line that cannot be parsed"),
         ("sys.exit(1)", "ended with exit code 1"),
         (None, "not found in PATH or /usr/bin"),
     ],
