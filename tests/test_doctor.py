@@ -298,7 +298,7 @@ def test_a_holder_is_reported_and_not_an_error() -> None:
 
 def test_a_holder_without_a_name_is_unknown() -> None:
     """A lock whose holder left no name still counts as held."""
-    assert of("held", findings_of({**ready(), "holder": {"why": "it left no name"}})).state == "unknown"
+    assert of("held", findings_of({**ready(), "holder": {"why": "it recorded no name"}})).state == "unknown"
 
 
 def test_onnx_runtime_on_a_board_needs_no_tensorrt() -> None:

@@ -27,5 +27,5 @@ def test_record_and_class_are_equal(name: str) -> None:
 
 def test_unknown_runtime_is_refused_in_one_line() -> None:
     """An unknown runtime, such as one in a newer version's report, is refused with the known names."""
-    with pytest.raises(Unsupported, match="runtime 'other' is not driven by this version: use one of onnxruntime"):
+    with pytest.raises(Unsupported, match="runtime 'other' is not supported by this version: use one of onnxruntime"):
         runtime_record("other")

@@ -244,7 +244,7 @@ def test_throttling_by_the_models_own_heat_changes_no_verdict() -> None:
     folded = fold(PASSED, judge(Contract(), state(), [], hot()))
     assert folded.verdict is Verdict.PASSED
     assert (
-        "the model's own doing: gpu-throttle-alert became active as gpu-thermal went from 45.0 to 65.0 °C"
+        "caused by the model itself: gpu-throttle-alert became active as gpu-thermal went from 45.0 to 65.0 °C"
         in folded.reason
     )
 

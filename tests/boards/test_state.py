@@ -193,7 +193,7 @@ def test_throttling_by_the_model_counts_against_it(board: SimulatedBoard, start:
     with closing(start()) as session:
         result = while_timing(session, messages, heat)
     assert result.verdict is Verdict.PASSED, result.reason
-    assert "the model's own doing: gpu-throttle-alert became active as" in result.reason
+    assert "caused by the model itself: gpu-throttle-alert became active as" in result.reason
 
 
 def test_throttling_far_from_the_trip_point_is_inconclusive(
@@ -308,7 +308,7 @@ def test_gpu_clients_are_read_through_the_helper(board: SimulatedBoard, start: O
         assert {(one["source"], "Xorg" in one["text"]) for one in result.details["state"]} == {("told", True)}
     board.gpu_clients()
     with closing(start(gpu_clients=[])) as session:
-        assert "nobody in it holds memory" in row_result(session).reason
+        assert "no process in it has memory" in row_result(session).reason
     board.gpu_clients(("Xorg", 1200, 4096), ("blender", 77, 4096))
     with closing(start(gpu_clients=["Xorg"])) as session:
         result = row_result(session, "latency.p99")

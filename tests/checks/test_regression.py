@@ -88,8 +88,8 @@ def test_equal_runs_pass() -> None:
         (baseline(scenario="paced"), "has no latency.p50"),
         (baseline(sessions=()), "has no latency.p50"),
         (baseline(sessions=((),)), "has no latency.p50"),
-        (baseline(runs=("bbbb0000",)), "is this very run"),
-        (baseline(runs=("aaaa0000", "bbbb0000"), sessions=(QUIET, QUIET)), "is this very run"),
+        (baseline(runs=("bbbb0000",)), "is this run itself"),
+        (baseline(runs=("aaaa0000", "bbbb0000"), sessions=(QUIET, QUIET)), "is this run itself"),
         (baseline(unit="ms"), "is in 'ms', this run in 's'"),
         (baseline(methods=("0" * 64,)), "by another method"),
         (baseline(methods=(digest_of(METHOD), "0" * 64)), "by another method"),
@@ -174,7 +174,7 @@ def test_a_worse_value_fails_and_a_better_one_passes() -> None:
         worse, better = (slower, faster) if lower else (faster, slower)
         judged = by_runs(baseline(), measured(worse), LIMIT, rules)
         assert judged.verdict is Verdict.FAILED
-        assert "more than 1 %, at 99 % over 4 rows; if it is meant: hil accept" in judged.reason
+        assert "more than 1 %, at 99 % over 4 rows; if it is intended: hil accept" in judged.reason
         assert judged.measurement is not None
         assert judged.measurement.value == pytest.approx(0.02, abs=1e-3)
         assert by_runs(baseline(), measured(better), LIMIT, rules).verdict is Verdict.PASSED

@@ -26,8 +26,8 @@ EXITS = "print('no permission', flush=True); sys.exit(3)"
 CLOSES_OUTPUT = "os.close(1); os.close(2); time.sleep(600)"
 FAILURES = {
     "hangs": (HANGS, "printed no line for 2 s"),
-    "garbage": (GARBAGE, "printed what cannot be read ("),
-    "flood": (FLOOD, "printed what cannot be read (a line without an end) for 2 s"),
+    "garbage": (GARBAGE, "printed a line that cannot be parsed ("),
+    "flood": (FLOOD, "printed a line that cannot be parsed (a line without an end) for 2 s"),
     "exits": (EXITS, "ended with exit code 3 after printing 'no permission'"),
     "closes its output": (CLOSES_OUTPUT, "closed its output"),
 }
