@@ -140,7 +140,7 @@ def as_details(series: Series) -> dict[str, Any]:
 
 
 def slow_windows(series: Series) -> dict[str, Any]:
-    """Return the number of one-second windows below 80 % of the median rate and when they occurred; none is dropped."""
+    """Return the number of one-second windows below 80 % of the median rate, and the times of the first ones."""
     times, done = fps.progress(series)
     edges = np.arange(times[0], times[-1] + 1e-9, 1.0)
     rates = np.diff(np.interp(edges, times, done))

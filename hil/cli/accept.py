@@ -103,7 +103,7 @@ def decider(who: str | None) -> str:
     if who is not None and who.strip():
         return who.strip()
     if who is not None:
-        raise UserError("--who: is empty: write a name")
+        raise UserError("--who is empty: write a name")
     git = shutil.which("git")
     if git is not None:
         done = subprocess.run([git, "config", "user.name"], capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command

@@ -118,9 +118,9 @@ class _Input:
 
 
 def far(peaks: Array, times: float) -> list[tuple[int, float]]:
-    """Return (index, ratio) of samples whose peak is over ``times`` the 99th percentile of the peaks, largest first.
+    """Return (index, ratio) of each sample whose peak exceeds the 99th percentile of the peaks by the factor ``times``.
 
-    With few samples the second largest peak replaces the percentile.
+    The largest ratio comes first. With few samples the second largest peak replaces the percentile.
     """
     if len(peaks) < 2:
         return []

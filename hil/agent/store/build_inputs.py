@@ -15,8 +15,8 @@ POWER_MODE = "/var/lib/nvpmodel/status"  # "pmode:0002": nvpmodel writes it at e
 def for_build(store: Store, request: Mapping[str, Any], facts: Mapping[str, Any]) -> Dict[str, Any]:
     """Return ``request``'s options with ``paths``: plugins, calibration data and caches. Verify every blob.
 
-    A timing cache exists for each TensorRT version and GPU. A calibration cache exists for everything that the scales
-    depend on: model, plugins, data and its sampling, algorithm, TensorRT version. Raise ``Failure``.
+    There is one timing cache for each TensorRT version and GPU, and one calibration cache for each combination of what
+    the scales depend on: model, plugins, data and its sampling, algorithm, TensorRT version. Raise ``Failure``.
     """
     options = dict(request["options"])
     if "paths" in options:

@@ -1,1 +1,1 @@
-"""Batches drawn by Hypothesis, and the search for one for which an engine violates a property."""
+"""Draw valid batches with Hypothesis, and search for one with which an engine violates a property."""
