@@ -171,9 +171,9 @@ def _throughout(judgement: Judgement, series: Series, figure: Callable[[Series],
 
 
 def _settled(judgement: Judgement, value: float, grows: float, series: Series) -> Judgement:
-    """Return ``judgement``; a pass becomes inconclusive if the rise of the last third would exceed the limit once more.
+    """Return ``judgement``; a pass becomes inconclusive if another such rise would exceed the limit.
 
-    ``grows`` is the quantity that the relative rise applies to.
+    The rise is that of the last third; ``grows`` is the value to which the relative rise is applied.
     """
     limit, rise = judgement.limit, steadiness(_levels(series)).rise
     if judgement.verdict is not Verdict.PASSED or limit is None or rise <= 0:

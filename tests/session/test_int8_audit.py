@@ -43,7 +43,7 @@ BAD_SETS = {
         "int8.disjoint",
         "slightly changed",
     ),
-    "dark": (images(60) * np.float32(0.2), "int8.ranges", "clipping takes"),
+    "dark": (images(60) * np.float32(0.2), "int8.ranges", "clipping removes"),
 }
 """By model: calibration data, the check that must fail, and a part of its reason."""
 AUDIT = ("int8.calibration_set", "int8.ranges", "int8.repeatable", "int8.cache", "int8.disjoint")
