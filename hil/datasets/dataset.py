@@ -130,9 +130,9 @@ class Streamed(ABC):
         self._check_batch(size, count_needed)
         start = 0
         for inputs, labels in self._read(size):
-            rows = min(_length(inputs), wanted - start)
-            if rows < _length(inputs) and wanted == self.count:
-                raise UserError(self._changed(wanted))
+            rows = min(_length(inputs), count_needed - start)
+            if rows < _length(inputs) and count_needed == self.count:
+                raise UserError(self._changed(count_needed))
             head = _head(inputs, rows)
             batch = Batch(start, head, _head(labels, rows), self._feeding.feeds(head, start))
             if self.checks_repeats and self._fingerprints is not None:
