@@ -46,7 +46,7 @@ def open_builder(trt: Any, options: Mapping[str, Any]) -> OpenBuilder:
 
 
 def require(make: Any, what: str, journal: Any) -> Any:
-    """Return what ``make`` returns. Raise ``Failure`` with TensorRT's own message if make returns None."""
+    """Return what ``make`` returns. Raise ``Failure`` with TensorRT's own message if ``make`` returns None."""
     try:
         created = make()
     except TypeError:  # pybind11 raises it if a constructor returns nothing
