@@ -232,6 +232,10 @@ def _execute(request: dict[str, Any]) -> None:
     here = request["cwd"] if kind == "-m" else ""
     sys.path[0:1] = [here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     sys.path_importer_cache.clear()
+    folder = str(Path(__file__).parent)
+    for name, module in list(sys.modules.items()):  # the report of a run lists the files that it imported
+        if name != "__main__" and str(getattr(module, "__file__", None)).startswith(folder):
+            del sys.modules[name]
     if kind == "-m":
         sys.argv = [what, *arguments]
         runpy.run_module(what, run_name="__main__", alter_sys=True)

@@ -90,7 +90,8 @@ def test_the_run_continues_after_a_killed_worker(project: Project, started: subp
     workers = _workers(started.pid)
     for worker in workers:
         worker.kill()
-    _until(lambda: bool(set(_workers(started.pid)) - set(workers)) or started.poll() is not None, 30, "a new worker")
+    psutil.wait_procs(workers, timeout=10)
+    _until(lambda: _computed(started.pid) > 0.5 or started.poll() is not None, 30, "a new worker that computes")
     os.kill(started.pid, signal.SIGINT)
     out, _ = started.communicate(timeout=60)
     report = json.loads((project.root / "report" / "report.json").read_text())
