@@ -41,7 +41,7 @@ def test_a_limit_takes_the_first(project: Project) -> None:
         ({"x": X.astype(np.float64)}, "has 'x' as float64, but the input takes float32"),
         ({"x": X.reshape(10, 2, 1)}, "shaped [2, 1], but the input takes [2] per sample"),
         ({"x": X[:, :1]}, "shaped [1], but the input takes [2] per sample"),
-        ({"x": X, "labels": np.arange(9)}, "holds 10 of 'x', 9 of 'labels'"),
+        ({"x": X, "labels": np.arange(9)}, "different lengths (10 of 'x', 9 of 'labels')"),
         ({"x": X[:0]}, "holds zero samples"),
         ({}, "has nothing, but the inputs are 'x'"),
     ],
