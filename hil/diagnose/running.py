@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnx
 
 from hil.errors import EngineBuildError, EngineError
+from hil.onnx_files.reference import EXACT_PRODUCTS
 
 Array = npt.NDArray[Any]
 Values = dict[str, Array]
@@ -29,6 +30,7 @@ def on_host(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> Values:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    options.add_session_config_entry(*EXACT_PRODUCTS)
     options.enable_cpu_mem_arena = False
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

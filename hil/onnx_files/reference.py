@@ -39,6 +39,8 @@ FORMAT = 2
 one ``.npy`` record for each batch."""
 
 INDEX = "index.json"
+EXACT_PRODUCTS = ("session.x64quantprecision", "1")
+"""As in ``hil.agent.runtimes.onnxruntime``: on x86 without VNNI, sums of 8-bit products do not saturate."""
 
 
 class Reference(Protocol):
@@ -255,6 +257,7 @@ def cpu_session(model: Path, threads: int | None = None) -> onnxruntime.Inferenc
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    options.add_session_config_entry(*EXACT_PRODUCTS)
     options.enable_cpu_mem_arena = False  # it would never release the memory of the largest batch
     if threads is not None:
         options.intra_op_num_threads = threads

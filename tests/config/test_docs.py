@@ -28,6 +28,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "targets.NAME.deploy": spec.DeploySpec,
     "targets.NAME.deploy.container": spec.DeployContainerSpec,
     "models.NAME": spec.ModelSpec,
+    "models.NAME.inputs.INPUT": spec.InputSpec,
     "models.NAME.detection": spec.DetectionSpec,
     "models.NAME.calibration": spec.CalibrationSpec,
     "models.NAME.build": spec.BuildSpec,

@@ -31,6 +31,11 @@ DTYPES = {
 # needs no onnx package on the target; DynamicQuantizeLinear has another length, so it does not match.
 QUANTIZE, DEQUANTIZE = b"\x22\x0eQuantizeLinear", b"\x22\x10DequantizeLinear"
 MAX_PROFILE = 256 << 20
+EXACT_PRODUCTS = ("session.x64quantprecision", "1")
+"""Without it, sums of uint8 x int8 products saturate at 16 bits on x86 processors that lack VNNI.
+
+ONNX Runtime, onnxruntime_session_options_config_keys.h; no effect on other processors.
+"""
 
 CUSTOM = re.compile(r"(?P<domain>[\w.-]+):(?P<operator>\w+)\(-?\d+\) is not a registered function/op")
 CUSTOM_ADVICE = "run it on TensorRT with its plugin under build.plugins, and save the outputs of training as reference"
@@ -126,6 +131,7 @@ class Session(Engine):
         ort = _import()
         settings = ort.SessionOptions()
         settings.log_severity_level = 3
+        settings.add_session_config_entry(*EXACT_PRODUCTS)
         if self._threads is not None:
             settings.intra_op_num_threads = int(self._threads)
         if profile is not None:
