@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hil.config.spec import MeasureSpec, RunSpec, TargetSpec
+from hil.datasets.dataset import Batch
 from hil.plan import Plan
 from hil.results import Limit, Row, Sense
 from hil.session.amendments import amended
@@ -66,7 +67,7 @@ def session(folder: Path, worker: Worker, streams: int, runtime: str = "tensorrt
         assert (model, precision) == ("toy", "fp16")
         yield worker
 
-    batches = [SimpleNamespace(inputs={"x": np.zeros((1, 4), np.float32)})] * 3
+    batches = [Batch(0, {"x": np.zeros((1, 4), np.float32)}, {})] * 3
     return SimpleNamespace(
         plan=Plan("bench", ()),
         runs=1,
