@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 from onnx import helper
 
+from hil.agent.runtimes.onnxruntime import open_session
 from hil.checks import int8
 from hil.checks.comparison import Comparison
 from hil.config.spec import CalibrationSpec
@@ -43,7 +44,7 @@ def spec(**changes: Any) -> CalibrationSpec:
 
 def run(path: Path, image: np.ndarray) -> np.ndarray:
     """Return the logits of a model for some images."""
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = open_session(str(path), onnxruntime.SessionOptions())
     return np.asarray(session.run(None, {"image": image})[0])
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from hil.agent.runtimes.onnxruntime import open_session
 from hil.errors import EngineBuildError, EngineError
-from hil.onnx_files.reference import EXACT_PRODUCTS
 
 Array = npt.NDArray[Any]
 Values = dict[str, Array]
@@ -30,10 +30,9 @@ def on_host(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> Values:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    options.add_session_config_entry(*EXACT_PRODUCTS)
     options.enable_cpu_mem_arena = False
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = open_session(model.SerializeToString(), options)
         names = [output.name for output in session.get_outputs()]
         input_names = {value.name for value in session.get_inputs()}
         results = session.run(names, {name: array for name, array in feeds.items() if name in input_names})

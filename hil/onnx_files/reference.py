@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from hil.agent.runtimes.onnxruntime import open_session
 from hil.datasets import polygraphy
 from hil.datasets.npz import NpzArrays
 from hil.errors import UserError
@@ -39,8 +40,6 @@ FORMAT = 2
 one ``.npy`` record for each batch."""
 
 INDEX = "index.json"
-EXACT_PRODUCTS = ("session.x64quantprecision", "1")
-"""As in ``hil.agent.runtimes.onnxruntime``: on x86 without VNNI, sums of 8-bit products do not saturate."""
 
 
 class Reference(Protocol):
@@ -257,11 +256,10 @@ def cpu_session(model: Path, threads: int | None = None) -> onnxruntime.Inferenc
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    options.add_session_config_entry(*EXACT_PRODUCTS)
     options.enable_cpu_mem_arena = False  # it would never release the memory of the largest batch
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
-        return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        return open_session(str(model), options)
     except Exception as error:  # noqa: BLE001 - as above
         raise ort_error(error, model, "to load it") from None

@@ -55,3 +55,36 @@ def tiny_qdq(path: Path) -> Path:
 def unknown_operator(path: Path) -> Path:
     """Write a model with an operator that no runtime has."""
     return write_model(path, [helper.make_node("Frobnicate", ["x"], ["y"], name="odd_node")], [])
+
+
+def largest_products(path: Path, products: int) -> Path:
+    """Write a chain of products of ``x: float32[1, 64]`` in uint8, scale 1, with weights of 127 in int8, to ``y``."""
+    one = helper.make_tensor("one", TensorProto.FLOAT, [], [1.0])
+    small = helper.make_tensor("small", TensorProto.FLOAT, [], [1.0 / (127 * 64)])
+    unsigned = helper.make_tensor("unsigned", TensorProto.UINT8, [], [0])
+    signed = helper.make_tensor("signed", TensorProto.INT8, [], [0])
+    weights = []
+    nodes = []
+    for number in range(products):
+        last = number == products - 1
+        rows, columns = 64, 8 if last else 64
+        source, target = f"x{number}" if number else "x", "y" if last else f"x{number + 1}"
+        scale = "one" if last else "small"
+        weights.append(helper.make_tensor(f"w{number}", TensorProto.INT8, (rows, columns), [127] * (rows * columns)))
+        nodes += [
+            helper.make_node("QuantizeLinear", [source, "one", "unsigned"], [f"q{number}"]),
+            helper.make_node("DequantizeLinear", [f"q{number}", "one", "unsigned"], [f"d{number}"]),
+            helper.make_node("DequantizeLinear", [f"w{number}", scale, "signed"], [f"v{number}"]),
+            helper.make_node("MatMul", [f"d{number}", f"v{number}"], [target]),
+        ]
+    graph = helper.make_graph(
+        nodes,
+        "products",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 8])],
+        [one, small, unsigned, signed, *weights],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 7
+    onnx.save(model, path)
+    return path

@@ -31,11 +31,13 @@ DTYPES = {
 # needs no onnx package on the target; DynamicQuantizeLinear has another length, so it does not match.
 QUANTIZE, DEQUANTIZE = b"\x22\x0eQuantizeLinear", b"\x22\x10DequantizeLinear"
 MAX_PROFILE = 256 << 20
-EXACT_PRODUCTS = ("session.x64quantprecision", "1")
+EXACT_PRODUCTS = "session.x64quantprecision"
 """Without it, sums of uint8 x int8 products saturate at 16 bits on x86 processors that lack VNNI.
 
 ONNX Runtime, onnxruntime_session_options_config_keys.h; no effect on other processors.
 """
+NOT_EXACT = "Attempt to replace the existing tensor"
+"""ONNX Runtime's error for a graph whose weights share a zero point: 1.32 cannot make the products of it exact."""
 
 CUSTOM = re.compile(r"(?P<domain>[\w.-]+):(?P<operator>\w+)\(-?\d+\) is not a registered function/op")
 CUSTOM_ADVICE = "run it on TensorRT with its plugin under build.plugins, and save the outputs of training as reference"
@@ -63,6 +65,21 @@ def _import() -> Any:
     if tuple(int(part) for part in np.__version__.split(".")[:2]) < LEAST_NUMPY:
         raise ImportError("numpy %s is too old for onnxruntime, which needs %d.%d" % (np.__version__, *LEAST_NUMPY))
     return onnxruntime
+
+
+def open_session(model: Any, settings: Any) -> Any:
+    """Return a session on the CPU for a path or the bytes of a file, with exact 8-bit products if possible."""
+    ort = _import()
+    settings.add_session_config_entry(EXACT_PRODUCTS, "1")
+    logged, settings.log_severity_level = settings.log_severity_level, 4  # a refusal that is handled is not logged
+    try:
+        return ort.InferenceSession(model, settings, providers=PROVIDERS)
+    except Exception as error:
+        if NOT_EXACT not in str(error):
+            raise
+    settings.add_session_config_entry(EXACT_PRODUCTS, "0")
+    settings.log_severity_level = logged
+    return ort.InferenceSession(model, settings, providers=PROVIDERS)
 
 
 class OnnxRuntime(Runtime):
@@ -131,14 +148,13 @@ class Session(Engine):
         ort = _import()
         settings = ort.SessionOptions()
         settings.log_severity_level = 3
-        settings.add_session_config_entry(*EXACT_PRODUCTS)
         if self._threads is not None:
             settings.intra_op_num_threads = int(self._threads)
         if profile is not None:
             settings.enable_profiling = True
             settings.profile_file_prefix = profile
         try:
-            return ort.InferenceSession(path, settings, providers=PROVIDERS)
+            return open_session(path, settings)
         except Exception as error:  # noqa: BLE001 - its exceptions share no other base class
             raise _load_failure(short(error)) from None
 
