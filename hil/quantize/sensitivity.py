@@ -149,7 +149,7 @@ class _Comparison:
     def load(self, data: Dataset) -> None:
         """Load every n-th batch, up to 128 samples, and run the FP32 model on them."""
         size = data.stride or min(16, data.count)
-        every = max(1, data.count // MOST)
+        every = math.ceil(math.ceil(data.count / size) / max(1, MOST // size))
         self.batches = [entry for number, entry in enumerate(data.batches(size)) if number % every == 0]
         self.reference = self.run(self.proto)[0]
         arrays = [array for outputs in self.reference for array in outputs]

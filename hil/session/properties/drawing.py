@@ -122,8 +122,8 @@ def dimension(spec: TensorSpec, axis: int) -> str:
 
 
 def _keyed(spec: TensorSpec) -> list[tuple[int | str | None, str]]:
-    axes = (axis for axis in range(len(spec.shape)) if axis != spec.batch_axis)
-    return [(spec.shape[axis], spec.shape[axis] or dimension(spec, axis)) for axis in axes]  # type: ignore[misc]
+    axes = [(axis, size) for axis, size in enumerate(spec.shape) if axis != spec.batch_axis]
+    return [(size, size if isinstance(size, str) and size else dimension(spec, axis)) for axis, size in axes]
 
 
 @dataclass
