@@ -62,7 +62,7 @@ def judge_on(project: Path, board: SimulatedBoard) -> None:
 
 
 def fleet_at(folder: Path, board: SimulatedBoard, project: Path | None) -> Fleet:
-    """Return ``project`` with the board as its robot; without ``project``, a new one is judged on this board."""
+    """Return a copy of ``project`` whose robot is the board. Without ``project``, a new one is judged on this board."""
     own = folder / "project"
     if project is None:
         judge_on(own, board)

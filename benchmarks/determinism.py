@@ -33,7 +33,10 @@ LEFT_OUT: Mapping[tuple[str, ...], str] = {
 
 
 def comparable(report: Mapping[str, Any]) -> bytes:
-    """Return the rows of parity and INT8 as canonical JSON, without ``LEFT_OUT``. Raise ``ValueError`` for none."""
+    """Return the rows of parity and INT8 as canonical JSON, without ``LEFT_OUT``.
+
+    Raise ``ValueError`` if no row was measured.
+    """
     rows = [row for row in report["checks"] if row["id"].startswith(FAMILIES) and row["id"] not in TIMED]
     if not any(row["measurement"] for row in rows):
         raise ValueError("the report has no measurement of parity or INT8")

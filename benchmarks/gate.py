@@ -1,8 +1,9 @@
 """The time to read and judge a report: ``python -m benchmarks.gate [--quick]``.
 
 A fleet's report (40 models in 3 precisions) is read and judged by its own policy, alternating with ``json.load`` of the
-same file, which any reader needs at least. It is also judged by a second, stricter policy, as ``hil gate --policy``
-does. Imports are not timed. The figure is the median of reading and judging by its own policy.
+same file, the least that any reader must do. A third side also judges the report by a second policy, as ``hil gate
+--policy`` does. Imports are not timed. The figure is the median time of reading the report and judging it by its own
+policy.
 """
 
 from __future__ import annotations

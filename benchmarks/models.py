@@ -40,7 +40,7 @@ LARGE_FROM = 1e-3
 
 
 def chain(path: Path, shape: Shape, layers: int, *, pooled: bool = False) -> Path:
-    """Write ``layers`` convolutions with ReLU between, input ``x`` [batch, inputs, side, side].
+    """Write ``layers`` convolutions, each followed by ReLU, with input ``x`` [batch, inputs, side, side].
 
     Output ``y`` is [batch, channels, side, side], or its mean over each channel [batch, channels] if ``pooled``.
 

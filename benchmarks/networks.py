@@ -1,8 +1,8 @@
 """Export networks of realistic size with random weights, with data and a ``hil.toml``, for benchmarks on a GPU.
 
-``python -m benchmarks.networks FOLDER --python PYTHON --board NAME`` writes ResNet-50 and MobileNetV3-Large as
-torchvision defines them and a transformer encoder of this module, as ONNX with one static batch. Weights are random
-with a fixed seed. Batch normalization is calibrated on the data, so that activations have the scale of a trained
+``python -m benchmarks.networks FOLDER --python PYTHON --board NAME`` writes three ONNX models with a static batch of 1:
+ResNet-50 and MobileNetV3-Large as torchvision defines them, and the transformer encoder of this module. Weights are
+random with a fixed seed. Batch normalization is calibrated on the data, so that activations have the scale of a trained
 network's. This needs PyTorch (the CPU build is enough), and torchvision for the first two networks.
 """
 
@@ -57,9 +57,10 @@ DATA: Mapping[str, Callable[[int, int], npt.NDArray[np.float32]]] = {
 
 
 def encoder() -> Any:
-    """A transformer encoder before its head: 6 layers of width 384, 6 heads, [batch, 128, 384] to the same.
+    """Return a transformer encoder without a head: 6 layers of width 384, 6 heads; input and output [batch, 128, 384].
 
-    It only consists of matrix products, softmax and means, which every opset and every TensorRT version supports.
+    It uses only basic operators, such as matrix products, softmax and means, which every opset and every TensorRT
+    version supports.
     """
     import torch  # takes seconds; only an export needs it
     from torch import nn

@@ -4,9 +4,9 @@ The same ONNX Runtime session is timed through the agent (in its worker, with th
 by a bare loop in a plain script (``bare.py``). Each round starts new processes for both, since a process's memory
 layout alone may change its speed by some percent. They run alternately in short windows: AB BA AB … Two neighbouring
 windows are a pair, and a pair's figure is the ratio of the two p50. Pairs cancel the load of other processes: where two
-processors share a core, other work can slow the loop down 1.7 times for a second or so, which affects both windows. A
-round's figure is the median of its pairs, the benchmark's is the median of its rounds. The exit code is 1 if that is
-over the bar.
+processors share a core, other work can slow the loop down by a factor of 1.7 for about a second, which affects both
+windows. A round's figure is the median of its pairs, the benchmark's is the median of its rounds. The exit code is 1 if
+that is over the bar.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Round(NamedTuple):
 
 @contextmanager
 def through_agent(agent: AgentClient, model: Path, data: Path, threads: int) -> Iterator[Window]:
-    """Yield the window function of a fresh worker of ``agent`` with the model loaded."""
+    """Yield a function that times one window in a fresh worker of ``agent`` with the model loaded."""
     options = {"threads": threads}
     engine = agent.build(agent.put_blob(model), "fp32", "onnxruntime", options, 60)
     feed = {"x": np.load(data, allow_pickle=False)}
@@ -97,7 +97,7 @@ def through_agent(agent: AgentClient, model: Path, data: Path, threads: int) -> 
 
 @contextmanager
 def by_bare_loop(model: Path, data: Path, threads: int) -> Iterator[Window]:
-    """Yield the window function of a fresh process of the plain script."""
+    """Yield a function that times one window in a fresh process of the plain script."""
     command = [sys.executable, str(BARE), str(model), str(data), str(threads)]
     # In its own session, as the agent is: Linux distributes processor time by session (autogroup).
     with subprocess.Popen(

@@ -1,11 +1,11 @@
 """The latency that sampling a board adds to a timed engine: ``python -m benchmarks.telemetry [--quick]``.
 
 The bundled digits model is timed by the agent's own supervisor and worker, in short alternating windows (AB BA AB …)
-with and without the sampler. It samples ten times a second: the worker's memory, every file of a sysfs tree with as
-many sensors as an AGX Orin has, and a tegrastats that prints a line each 100 ms. Two neighbouring windows of one worker
-are a pair, and a pair's figure is the ratio of the two p50. A round's figure is the median of its pairs, the
-benchmark's is the median of its rounds. The exit code is 1 if that is over the bar. ``--out FOLDER`` writes the result
-of a whole run to ``telemetry.json``.
+with and without the sampler. Ten times a second, the sampler reads the worker's memory, every file of a sysfs tree with
+as many sensors as an AGX Orin has, and the output of a tegrastats that prints a line every 100 ms. Two neighbouring
+windows of one worker are a pair, and a pair's figure is the ratio of the two p50. A round's figure is the median of its
+pairs, the benchmark's is the median of its rounds. The exit code is 1 if that is over the bar. ``--out FOLDER`` writes
+the result of a whole run to ``telemetry.json``.
 
 The tree consists of plain files. Reading a real sensor takes longer (a power meter is read over I2C, which needs no
 processor time but blocks the supervisor), and a real tegrastats does other work: only a board shows those costs.
@@ -144,7 +144,7 @@ class Timer:
 
 
 def check(telemetry: dict[str, Any], effort: Effort) -> None:
-    """Exit if the sampler did not take all its samples."""
+    """Exit unless the sampler read all sensors and took ten samples a second."""
     columns = [name for name in telemetry if isinstance(telemetry[name], list)]
     if len(columns) < SENSORS or "load.emc" not in telemetry or "tegrastats" in telemetry["not_readable"]:
         raise SystemExit(f"the sensors were not read, so their cost was not measured: {len(columns)} columns")

@@ -2,7 +2,7 @@
 
 The history has 20,000 runs with a million measurements. The benchmark measures the query of ``hil compare --by jetpack
 --model M``: each time the history is opened for reading, and the facts behind the digests are read as well. Then 16
-writers write at the same time and are killed at random moments, from the first moment on. A database of the first
+writers write at the same time and are killed at random moments, some right after their start. A database of the first
 schema is migrated. Finally runs use a history that is not a database, is truncated or is read-only. Both databases are
 on this machine. PostgreSQL runs without ``fsync``, which affects neither a query nor a killed client. The exit code is
 1 if a bar is missed. ``--quick`` uses a twentieth of the runs and is not a result.

@@ -1,4 +1,4 @@
-"""Fill a history with 20,000 runs of 50 measurements each, as from nightly runs on a few boards with many JetPacks."""
+"""Fill a history with 20,000 runs of 50 measurements each, as from nightly runs on a few boards with many releases."""
 
 from __future__ import annotations
 

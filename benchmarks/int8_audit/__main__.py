@@ -1,9 +1,9 @@
 """``python -m benchmarks.int8_audit [--quick]``: faulty and healthy calibrations, judged by the INT8 audit.
 
 Each kind of fault is planted in one of the bundled models. The seed decides model, method, training data and the
-fault's details. A fault counts as named only if the check intended for it fails and its reason contains the cause. Each
-healthy calibration, drawn in the same way, must pass all checks of the audit. Everything uses the explicit route on
-this machine's CPU. Exit code 1 if a bar is missed.
+fault's details. A fault counts as named if a check intended for it does not pass and its reason contains the cause, or
+if the session refuses the planted file and calibrates again. Each healthy calibration, drawn in the same way, must pass
+all checks of the audit. Everything uses the explicit route on this machine's CPU. Exit code 1 if a bar is missed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ seeds no longer prove anything.
 
 
 def plant_fault(fault: Fault, seed: int, root: Path) -> dict[str, Any]:
-    """Plant one fault, audit the project, and return what was found."""
+    """Plant one fault, audit the project, and return the row."""
     random = np.random.default_rng([seed, FAULTS.index(fault)])
     project = Project.drawn(root, random, fault.model)
     config = fault.plant(project, random)
@@ -64,7 +64,7 @@ def _digests(config: Config) -> dict[Path, str]:
 
 
 def audit_healthy(seed: int, root: Path) -> dict[str, Any]:
-    """Audit one healthy calibration and return the checks that accuse it."""
+    """Audit one healthy calibration and return the row, with the reasons of the checks that accuse it."""
     project = Project.drawn(root, np.random.default_rng([seed, 1000]))
     results_ = audit(project.write(), project.model, root)
     reasons = {check: result.reason for check, result in results_.items() if result.verdict.value != "passed"}

@@ -23,7 +23,7 @@ Random = np.random.Generator
 
 @dataclass(frozen=True)
 class Fault:
-    """``plant`` writes a project with the fault; ``named`` lists checks with words that their reasons must contain."""
+    """``plant`` writes a project with the fault; ``named`` pairs checks with a pattern that their reason must match."""
 
     kind: str
     plant: Callable[[Project, Random], Config]
@@ -31,7 +31,7 @@ class Fault:
     model: str | None = None
 
     def outcome(self, results: dict[str, CheckResult]) -> tuple[bool, bool]:
-        """Return whether any check did not pass, and whether the right one named the cause."""
+        """Return whether any check did not pass, and whether a check of ``named`` gave the cause."""
         bad = {check: result for check, result in results.items() if result.verdict.value != "passed"}
         matches = (check in bad and re.search(words, bad[check].reason) for check, words in self.named)
         return bool(bad), any(matches)

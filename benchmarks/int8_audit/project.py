@@ -60,7 +60,7 @@ method = "{method}"
 
 @dataclass
 class Project:
-    """``calibration`` has its arrays, which ``write`` writes with the rest; stored calibrations are below ``root``."""
+    """A project below ``root``; ``write`` writes its files, including the arrays of ``calibration``."""
 
     root: Path
     model: str
@@ -97,7 +97,7 @@ class Project:
         return load(self.root / "hil.toml")
 
     def calibrated(self, config: Config, folder: Path, model: Path | None = None) -> Quantized:
-        """Return the project's calibration, stored in ``folder``; of another ``model`` if one is passed."""
+        """Calibrate the project's model, or ``model`` if it is passed; return the result, stored in ``folder``."""
         path = model or self.root / "model.onnx"
         spec = config.spec.models[self.model]
         assert spec.calibration is not None  # noqa: S101 - written above; for the type checker
@@ -119,7 +119,7 @@ def stored_models(config: Config) -> Path:
 
 
 def store_sealed(config: Config, key: str, content: bytes, provenance: dict[str, Any]) -> None:
-    """Store a calibrated model under ``key``, with a matching record that has the session's seal."""
+    """Store a calibrated model under ``key``, with a record of its digest, sealed as a session seals it."""
     folder = stored_models(config)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{key}.onnx"
@@ -141,7 +141,7 @@ def audit(config: Config, model: str, root: Path) -> dict[str, CheckResult]:
 
 @contextmanager
 def own_cache(folder: Path) -> Iterator[None]:
-    """Use another folder as the user's cache meanwhile, so that runs do not share files."""
+    """Use ``folder`` as the user's cache within the context, so that runs do not share files."""
     before = os.environ.get("XDG_CACHE_HOME")
     os.environ["XDG_CACHE_HOME"] = str(folder)
     try:

@@ -1,9 +1,9 @@
 """The HTML report of a fleet in headless Chromium: ``python -m benchmarks.page [--quick] [--keep FOLDER]``.
 
-The report has 40 models in three precisions. Measured are its size, the time until it is loaded from the disk (the load
-event), the requests that it makes, the messages on the console, and the violations that axe-core reports, with all
-sections collapsed and with all expanded. The exit code is 1 if a bar is missed. It needs the ``dev`` extra and
-Chromium.
+The report has 40 models in three precisions. The benchmark measures its size, the time until it is loaded from the disk
+(the load event), the requests that it makes and the messages on the console. It also counts the violations that
+axe-core reports, once with all sections collapsed and once with all expanded. The exit code is 1 if a bar is missed. It
+needs the ``dev`` extra and Chromium.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def open_browser() -> Iterator[Browser]:
 
 
 def inspect(page: Path, *, loads: int = 1, expand: bool = True) -> Inspection:
-    """Return ``inspect_in`` a new browser."""
+    """Return the result of ``inspect_in`` with a new browser."""
     with open_browser() as browser:
         return inspect_in(browser, page, loads=loads, expand=expand)
 
@@ -66,14 +66,14 @@ def inspect(page: Path, *, loads: int = 1, expand: bool = True) -> Inspection:
 def inspect_in(browser: Browser, page: Path, *, loads: int = 1, expand: bool = True) -> Inspection:
     """Load ``page`` ``loads`` times, each in a new context, then run axe-core on it.
 
-    It runs with collapsed sections, and with ``expand`` also with expanded ones.
+    axe-core runs with collapsed sections and, if ``expand``, again with expanded ones.
     """
     inspection = Inspection(page.stat().st_size, browser.version)
     for _ in range(loads):
         context = browser.new_context(viewport=SIZE)
         _load(context.new_page(), page, inspection)
         context.close()
-    # The page's own policy blocks every script, also axe-core; bypassing it does not change the page.
+    # The page's own policy blocks every script, including axe-core; bypassing it does not change the page.
     context = browser.new_context(viewport=SIZE, bypass_csp=True)
     tab = context.new_page()
     tab.goto(page.as_uri())

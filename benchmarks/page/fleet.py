@@ -142,7 +142,7 @@ def _own(rows: Sequence[Row], names: list[str]) -> int:
 
 
 def _named(check: CheckResult, row: Row) -> CheckResult:
-    """Return the result of a judged model as that of its copy in ``row``."""
+    """Return a judged model's result as the result of its copy in ``row``."""
     details = {**check.details, **({"samples": _file(row)} if "samples" in check.details else {})}
     limit = None if check.limit is None else (row.limit or check.limit)
     engine = _digest(row.model, row.precision)

@@ -1,1 +1,1 @@
-"""Parity that names the cause: ``python -m benchmarks.parity``; what is measured stands in ``__main__.py``."""
+"""Parity that names the cause: ``python -m benchmarks.parity``; ``__main__.py`` describes what is measured."""

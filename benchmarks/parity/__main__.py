@@ -4,8 +4,8 @@ Three parts. ``planted``: 40 faults planted in real graphs, and 40 healthy engin
 detected, 36 must be named by their node or one that is fused with it, and no healthy engine may be accused. An engine
 counts as detected or accused if the diagnosis names a node or, except for INT8, if parity fails: with random weights
 INT8 alone exceeds the tolerance in some networks, and then no node is blamed. ``peer``: time and memory compared with
-Polygraphy (``peer.py``). ``holes``: eight comparisons that must not pass (``holes.py``). ``--quick`` runs a part of
-each within a minute and is not a result. The exit code is 1 if a bar is missed.
+Polygraphy (``peer.py``). ``holes``: eight comparisons that must not pass (``holes.py``). ``--quick`` runs fewer cases
+within a minute and is not a result. The exit code is 1 if a bar is missed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def line(row: Mapping[str, Any]) -> str:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return lines with the holes and the processes, Polygraphy's next to ours."""
+    """Return a line for each hole and for each process that was run, with Polygraphy's result or ours."""
     lines = [
         f"{row['hole']:<42} Polygraphy: {_word(row['theirs'])}  hil: {_word(row['ours'])}"
         for row in rows
@@ -90,7 +90,7 @@ def versions() -> dict[str, str]:
 def main() -> int:
     """Measure, print the bars, and write each part's result to ``--out``; the last line has figure and bar."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the cases; not a result")
+    parser.add_argument("--quick", action="store_true", help="fewer cases; not a result")
     parser.add_argument("--part", choices=PARTS, action="append", help="only this part; may be repeated")
     parser.add_argument("--seed", type=int, default=SEED, help="decides what is planted (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="the folder to write parity-PART.json to")
@@ -110,7 +110,7 @@ def main() -> int:
         verdict = "met" if bar["met"] else "missed"
         print(f"{bar['name']}: {results.figure_text(bar)}; bar: {bar['sense']} {bar['limit']:g}: {verdict}")
     if arguments.quick:
-        print(f"parity: {len(bars)} bars on a tenth of the cases, not enough to judge; bar: none with --quick")
+        print(f"parity: {len(bars)} bars on fewer cases, not enough to judge; bar: none with --quick")
         return 0
     missed = sum(not bar["met"] for bar in bars)
     print(f"parity: {missed} of {len(bars)} bars missed; bar: none")

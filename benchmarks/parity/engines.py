@@ -1,7 +1,7 @@
-"""The graphs that engines are built from: as a runtime would have them, in FP32, FP16 or INT8.
+"""The graphs from which engines are built: as a runtime would execute them, in FP32, FP16 or INT8.
 
-ONNX Runtime's CPU provider does not compute in FP16, so FP16 is simulated as tensor cores compute it: operands, weights
-and results are rounded to FP16, products are added in FP32.
+ONNX Runtime's CPU provider does not compute in FP16, so FP16 is simulated as tensor cores compute it: weights and
+results are rounded to FP16, products are added in FP32.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def copied(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def in_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return ``model`` with every floating tensor rounded to FP16; values beyond ±65504 become infinite."""
+    """Return ``model`` with weights and computed FP32 tensors rounded to FP16; values beyond ±65504 become infinite."""
     made, graph = copied(model), Graph(model)
     types = types_of(model)
     nodes: list[onnx.NodeProto] = []

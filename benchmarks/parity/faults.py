@@ -1,7 +1,7 @@
 """Faults that occur in engines' graphs, each planted in a node that a random generator chooses.
 
 A fault takes a copy of the model and a generator, changes the copy, and returns the changed node; ``None`` if the model
-has no suitable node. ``overflow`` changes the reference too, ``range_`` an INT8 graph.
+has no suitable node. ``overflow`` also changes the reference; ``range_`` changes an INT8 graph.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HIGH = 3e5
 
 
 class Planted(NamedTuple):
-    """The node of the reference at fault, by the tensor that it outputs, and a description of the change."""
+    """The tensor that the faulty node outputs (or the wrongly preprocessed input), and a description of the change."""
 
     tensor: str
     what: str
@@ -81,7 +81,7 @@ def weight(model: onnx.ModelProto, rng: Rng) -> Planted | None:
 
 
 def epsilon(model: onnx.ModelProto, rng: Rng) -> Planted | None:
-    """Multiply the epsilon of one normalization by 100, as between the defaults of two frameworks."""
+    """Multiply the epsilon of one normalization by 100, as if another framework's default were used."""
     node = _pick(rng, [n for n in model.graph.node if n.op_type in NORMALIZATIONS])
     if node is None:
         return None
@@ -114,7 +114,7 @@ def axis(model: onnx.ModelProto, rng: Rng) -> Planted | None:
 
 
 def channels(model: onnx.ModelProto, rng: Rng) -> Planted | None:
-    """Reverse the input channels of one convolution or product, as BGR for RGB."""
+    """Reverse the input channels of one convolution or product, as with BGR instead of RGB."""
     constants = _constants(model)
     nodes = [n for n in _weighted(model) if constants[n.input[1]].dims[_axis(n)] > 1]
     node = _pick(rng, nodes)
@@ -132,7 +132,7 @@ def _axis(node: onnx.NodeProto) -> int:
 
 
 def scale(model: onnx.ModelProto, rng: Rng) -> Planted | None:
-    """Halve the scale of one normalization, or the factor of one multiplication."""
+    """Halve the scale of one normalization, or the constant of one multiplication or division."""
     node = _pick(rng, _weighted(model, (*NORMALIZATIONS, "Mul", "Div")))
     if node is None:
         return None
@@ -153,7 +153,7 @@ def bias(model: onnx.ModelProto, rng: Rng) -> Planted | None:
 
 
 def preprocessing(model: onnx.ModelProto, rng: Rng) -> Planted | None:
-    """Preprocess one input differently than the model expects: without subtracting the mean, or with another scale."""
+    """Shift one input by 0.5, and scale it in two of three cases, as with a wrong mean or scale in preprocessing."""
     graph = Graph(model)
     name = graph.inputs[int(rng.integers(len(graph.inputs)))]
     factor, shift = float(rng.choice([1.0, 0.5, 1 / 0.226])), float(rng.choice([0.5, -0.5]))
@@ -190,7 +190,7 @@ def overflow(model: onnx.ModelProto, rng: Rng, values: Mapping[str, Array]) -> P
 
 
 def _next_weight(graph: Graph, node: onnx.NodeProto) -> str | None:
-    """Return the weight of the only node that reads ``node``'s output, directly or through homogeneous operators."""
+    """Return the weight of the one Conv or Gemm after ``node``; only homogeneous operators may be between them."""
     while True:
         readers = [one for one in graph.nodes if node.output[0] in one.input]
         if len(readers) != 1 or node.output[0] in graph.outputs:
@@ -241,6 +241,6 @@ NEEDS: Mapping[str, frozenset[str]] = {
     "bias": frozenset({"Conv", "Gemm"}),
     "overflow": frozenset({"Conv", "Gemm"}),
 }
-"""Operators of which a graph must have at least one for a kind of fault."""
+"""For a kind of fault: operators, of which a graph must have at least one."""
 
 KINDS = (*GRAPH_FAULTS, "overflow", "range")

@@ -89,7 +89,7 @@ def _image(seed: int) -> Array:
 
 
 def _fill(model: onnx.ModelProto, rng: np.random.Generator) -> None:
-    """Replace the ``ConstantOfShape`` nodes with random weights, distributed by the node that reads them."""
+    """Replace the ``ConstantOfShape`` nodes with random weights, whose distribution depends on their reader."""
     graph = model.graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     readers = {name: (node, at) for node in reversed(graph.node) for at, name in enumerate(node.input)}
@@ -111,7 +111,7 @@ def _fill(model: onnx.ModelProto, rng: np.random.Generator) -> None:
 
 
 def _scale_logits(model: onnx.ModelProto, feeds: Feeds) -> None:
-    """Scale the last weight so that the softmax's input has spread ``SPREAD``: a saturated softmax hides faults."""
+    """Scale the last weight and bias so that the softmax's input has deviation ``SPREAD``: saturation hides faults."""
     graph = Graph(model)
     number = next(n for n, node in enumerate(graph.nodes) if node.op_type == "Softmax")
     logits = on_host(marked(graph, graph.nodes[number].input[:1], {}), feeds)[graph.nodes[number].input[0]]

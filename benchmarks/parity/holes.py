@@ -40,13 +40,13 @@ HOLES: Mapping[str, Runs] = {
 
 
 def ours(runs: Runs) -> bool:
-    """Return whether our comparison passes it."""
+    """Return whether our comparison passes ``runs``."""
     sides = [[list(one.items()) for one in side] for side in runs.values()] or [[], []]
     return Comparison("fp32").consume(*sides).judge().verdict is Verdict.PASSED
 
 
 def theirs(runs: Runs) -> bool:
-    """Return whether Polygraphy's comparison passes it."""
+    """Return whether Polygraphy's comparison passes ``runs``."""
     from polygraphy.comparator import Comparator, CompareFunc, IterationResult, RunResults
 
     silent = io.StringIO()
@@ -59,5 +59,5 @@ def theirs(runs: Runs) -> bool:
 
 
 def rows() -> list[dict[str, Any]]:
-    """Return a row for each comparison: whether either side passes it."""
+    """Return a row for each comparison: whether Polygraphy passes it, and whether we do."""
     return [{"part": "hole", "hole": name, "theirs": theirs(runs), "ours": ours(runs)} for name, runs in HOLES.items()]

@@ -1,8 +1,8 @@
 """Polygraphy's comparison against ours: same models, same data, whole processes, both references computed anew.
 
-Polygraphy runs by its Python API in its fastest form: one process, both runners, inputs from the ``.npz`` file. Ours is
-``hil parity``. The floor is ONNX Runtime alone: a script that runs both models on the same data one after the other and
-compares nothing. Processes alternate; each side's fastest time and largest memory peak count.
+Polygraphy runs through its Python API in its fastest form: one process, both runners, inputs from the ``.npz`` file.
+Ours is ``hil parity``. The floor is ONNX Runtime alone: a script that runs both models on the same data one after the
+other and compares nothing. Processes alternate; each side's fastest time and largest memory peak count.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ _, status, used = os.wait4(process, 0)
 print(time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss)
 sys.exit(os.waitstatus_to_exitcode(status) != 0)
 """
-"""Starts each side: Linux reports a peak memory of at least the parent's at the start, so the parent is small."""
+"""Starts each side. Linux counts the parent's memory at the start as part of the peak, so the parent must be small."""
 
 SIDES = ("theirs", "ours", "floor")
 ROUNDS = 3
 
 
 def inputs(folder: Path, *, quick: bool) -> dict[str, tuple[Path, Path, Path]]:
-    """Return reference, engine and data of each comparison: INT8 digits, 1,000 samples; a rewritten ResNet-50, 50."""
+    """Return reference, engine and data of each comparison: INT8 digits, 1,000 samples; a copy of ResNet-50, 50."""
     from benchmarks.parity.engines import Samples, copied  # the judge imports this module without needing it
     from hil.config.spec import CalibrationSpec
 
@@ -100,7 +100,7 @@ def command(side: str, folder: Path, files: tuple[Path, Path, Path]) -> list[str
 
 
 def once(order: list[str]) -> dict[str, float]:
-    """Run a process; return its seconds, processor seconds and peak memory (bytes). Raise ``SystemExit`` on failure."""
+    """Run ``order``; return its seconds, processor seconds and peak memory (bytes). Raise ``SystemExit`` on failure."""
     launched = [sys.executable, "-S", "-c", LAUNCHER, *order]
     done = subprocess.run(launched, capture_output=True, text=True, check=False)
     if done.returncode:

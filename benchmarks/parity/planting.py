@@ -1,8 +1,8 @@
 """40 planted faults and 40 healthy engines: drawn by a seed, run by the agent's runtime, compared and diagnosed.
 
-A case is a random choice of graph, precision, kind of fault and node. By a rule fixed in advance, a case is discarded
-and drawn again if the graph has no node for the fault, if ONNX Runtime cannot run the result, or if the fault has no
-effect: in FP32 it changes no output of any sample by more than the rounding of the engine's precision
+The kinds of faults alternate; graph, precision and node of a case are random. By a rule fixed in advance, a case is
+discarded and drawn again if the graph has no node for the fault, if ONNX Runtime cannot run the result, or if the fault
+has no effect: in FP32 it changes no output of any sample by more than the rounding of the engine's precision
 (``hil.diagnose.error_bounds.FLOORS``, relative to the RMS). A weight of an inactive channel is such a fault. A wrong
 scale of Q and DQ and an overflow have no effect in FP32: they must change the outputs of the engine in its precision.
 """
@@ -80,7 +80,7 @@ def _operators(graph: str) -> frozenset[str]:
 
 
 def draw_healthy(seed: int, number: int) -> Drawn:
-    """Return the healthy engine number ``number``: precisions alternate; for FP32 ONNX Runtime rewrote the graph."""
+    """Return the healthy engine number ``number``: precisions alternate. An FP32 graph is rewritten by ONNX Runtime."""
     rng = np.random.default_rng([seed, 1000 + number])
     precision = PRECISIONS[number % len(PRECISIONS)]
     graph = str(rng.choice(GRAPHS))
@@ -132,7 +132,7 @@ def _has_effect(sound: onnx.ModelProto, suspect: onnx.ModelProto, samples: list[
 
 
 def judge(drawn: Drawn, engine: engines.Engine) -> dict[str, Any]:
-    """Run, compare and diagnose the engine on its samples (or on the worst one), and return the row."""
+    """Run, compare and diagnose the engine; return the row. With a fixed batch, only the worst sample is diagnosed."""
     start = time.perf_counter()
     answers = engine.many(drawn.suspect, drawn.samples)
     expected = [on_host(drawn.reference, feeds) for feeds in drawn.samples]
@@ -175,8 +175,8 @@ def _node(drawn: Drawn, tensor: str) -> str:
 def _right(drawn: Drawn, diagnosis: Diagnosis) -> bool:
     """Return whether the named node is the faulty one, or one that a runtime fuses with it: a reader of its output.
 
-    For an input that is preprocessed differently, the node is one that reads the input. For a tensor that the quantizer
-    renamed, it is the node that outputs the result of its Q/DQ pair.
+    For an input that is preprocessed differently, the node is one that reads the input. If the quantizer put a Q/DQ
+    pair behind the output, the pair's result counts as the output too.
     """
     assert drawn.planted is not None  # noqa: S101 - the caller's condition
     graph, suspect = Graph(drawn.reference), Graph(drawn.suspect)

@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def report(seed: int, count: int, attempts: int) -> int:
-    """Judge ``count`` random reports and print the results; each removal is tried on ``attempts`` of them."""
+    """Judge ``count`` random reports and print the results; each removal is tried on at most ``attempts``."""
     with tempfile.TemporaryDirectory() as folder:
         workspace = judges.Workspace(Path(folder))
         made = [workspace.place(case) for case in cases.draw(random.Random(seed), count)]  # noqa: S311 - no secret
@@ -77,7 +77,7 @@ def compare(made: Iterable[judges.Placed]) -> tuple[list[str], int]:
 
 
 def detected(made: Iterable[judges.Placed], judge: str, rule: str, attempts: int) -> int:
-    """Return in how many of ``attempts`` decided reports ``judge`` is weaker with ``rule`` removed."""
+    """Return in how many reports ``judge`` is weaker without ``rule``; at most ``attempts`` that break it are tried."""
     # A report whose claims contradict its rows is rejected by every judge when it is read, before any rule.
     deciding = [placed for placed in made if rule in placed.broken(judge) and not placed.case.claims]
     tried = sorted(deciding, key=lambda placed: len(placed.broken(judge)))[:attempts]

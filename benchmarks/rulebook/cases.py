@@ -91,7 +91,7 @@ def spec(values: dict[str, Any]) -> GateSpec:
 
 
 def draw(rng: random.Random, number: int) -> Iterator[Case]:
-    """Yield ``number`` random cases: each fault about equally often, first one, later also a second one or a denial."""
+    """Yield ``number`` random cases, first with one fault each; later ones may have a second fault or claim PASSED."""
     names = [*FAULTS, "", ""]
     for index in range(number):
         chosen = [names[index % len(names)]]

@@ -47,7 +47,7 @@ ROBOTS = {
 }
 """Rules that only a deployment applies, and the function that returns the reason."""
 LATER = frozenset({"age", "expiry", "signature", *ASKED})
-"""Rules that depend on the judge and the time; a run does not apply them, since its rows have them."""
+"""Rules that depend on who judges and when; a run does not apply them."""
 BEFORE = frozenset({("run", "complete"), ("run", "totals"), ("verify", "complete"), ("attest", "complete")})
 """Decided before any rule: a run counts its rows itself, and an incomplete report is never signed."""
 CONFIG = """
@@ -81,7 +81,7 @@ limits = {{ latency = {{ p99 = "5 ms" }}, memory = "512 MiB" }}
 
 @dataclass(frozen=True)
 class Opinion:
-    """Whether a judge accepted the report; ``asked`` are the rules that it applied, each broken or not.
+    """Whether a judge accepted the report; ``asked`` has the rules that it applied, and whether each is met.
 
     ``why`` is the message if the judge rejected the report before it applied any rule.
     """
@@ -107,7 +107,7 @@ def pairs(made: Iterable[Placed]) -> list[tuple[str, str]]:
 
 
 class Workspace:
-    """A folder for each case, and the two keys."""
+    """A folder for each case, the key that policies name, and another key."""
 
     def __init__(self, folder: Path) -> None:
         """Create new keys."""

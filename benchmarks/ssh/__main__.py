@@ -92,7 +92,7 @@ def uploads(server: Board, folder: Path, rounds: int, *, quick: bool) -> Outcome
 
 
 def sessions(server: Board, folder: Path, rounds: int, *, quick: bool) -> Outcome:
-    """Measure a second session; the bar applies without delay. A run without ``quick`` also measures it with one."""
+    """Measure a second session; the bar applies without delay. Without ``quick`` it is also measured with a delay."""
     figures: dict[str, float] = {}
     stored: Rows = []
     uploaded = 0

@@ -67,7 +67,7 @@ class Board:
             time.sleep(0.02)
 
     def way(self, delay: float, *, relayed: bool = False) -> Way:
-        """Return a connection that takes ``delay`` seconds each way; ``relayed`` uses a relay also without delay."""
+        """Return a connection with ``delay`` seconds each way; ``relayed`` uses a relay even without a delay."""
         port = self.port
         if delay or relayed:
             command = [sys.executable, str(Path(__file__).with_name("relay.py")), str(port), str(delay)]
@@ -86,7 +86,7 @@ class Board:
 
 
 class Way:
-    """A connection to the board by ``port``; ``known_hosts`` has its key."""
+    """A connection to the board through ``port``; ``known_hosts`` has the board's key."""
 
     def __init__(self, board: Board, port: int, delay: float) -> None:
         """Write ``known_hosts``."""

@@ -1,7 +1,7 @@
 """A link with a delay, as a separate process: ``relay.py PORT SECONDS`` prints its port and relays until it is killed.
 
-Data is passed on ``SECONDS`` after it arrived, in both directions. Up to ``HELD`` bytes are in transit, more than any
-window of the programs that use the link.
+Data is passed on ``SECONDS`` after it arrived, in both directions. About ``HELD`` bytes can be in transit, more than
+any window of the programs that use the link.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ MIB = 1 << 20
 
 
 class Pair(NamedTuple):
-    """Seconds of one round: ours and scp's, including connecting; ``start`` is that of the agent in between.
+    """Seconds of one round: ours and scp's, each including connecting, and ``start``, the start of the agent.
 
     A session needs its agent whatever it uploads, so its start counts for neither side; ``strict`` counts it for ours.
     """
@@ -40,7 +40,7 @@ class Pair(NamedTuple):
 
 
 def random_file(path: Path, size: int) -> None:
-    """Write new random bytes, which no store has and no cipher can compress."""
+    """Write new random bytes, which no store has and no connection can compress."""
     with path.open("wb") as file:
         for _ in range(size // (4 * MIB)):
             file.write(os.urandom(4 * MIB))
@@ -60,7 +60,7 @@ def settle(scratch: Path, size: int) -> None:
 
 
 def ours(way: Way, source: Path, store: Path) -> tuple[float, float]:
-    """Return the seconds of connecting and of the upload until the blob is hashed and synced, and the agent's start."""
+    """Return two times in seconds: connecting and uploading until the blob is synced, and the agent's start."""
     target = SshTarget("board", way.spec(store=str(store), store_size="64 GiB"))
     began = time.perf_counter()
     target.connection()
@@ -87,7 +87,7 @@ def scp(way: Way, source: Path, to: Path) -> float:
 
 
 def measure(way: Way, folder: Path, size: int, rounds: int) -> list[Pair]:
-    """Return the rounds, each with a new file, in which the sides alternate; a small file installs the agent before."""
+    """Return the rounds, each with a new file, in which the sides alternate; a first upload installs the agent."""
     source, store = folder / "model.bin", folder / "store"
     random_file(source, 4 * MIB)
     ours(way, source, store)

@@ -2,8 +2,8 @@
 
 NAME is ``all`` or one or more of provision, honesty, streams, leak, suites, faults. PYTHON is the interpreter with
 TensorRT, numpy and, for half of the measurements, pycuda; the host's own interpreter needs PyTorch and torchvision to
-export the networks. ``--work`` is a folder for networks and engines, which are reused if they exist; ``provision``
-requires it without engines. Results are written to ``--out``. Without a git history, ``HIL_COMMIT`` names the commit
+export the networks. ``--work`` is a folder for networks and engines, which are reused if they exist; for ``provision``
+it must not contain engines. Results are written to ``--out``. Without a git history, ``HIL_COMMIT`` names the commit
 that is measured.
 """
 
@@ -51,7 +51,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--board", help="the GPU's name, e.g. h200, so that evidence is 'device'")
     parser.add_argument("--network", default="resnet50", choices=["resnet50", "mobilenet", "encoder"])
     parser.add_argument("--precision", default="fp16", choices=["fp32", "tf32", "fp16"])
-    parser.add_argument("--level", type=int, help="optimization level of the suites' networks: 1 builds faster")
+    parser.add_argument("--level", type=int, help="optimization level of the suites' engines: 1 builds faster")
     parser.add_argument(
         "--select", default="", help="pytest's -k for the suites; deselected checks are reported as not run"
     )

@@ -4,8 +4,8 @@
 later, in the repository's root. It imports nothing of hil. An inference has the same steps as one that the agent times:
 copy page-locked inputs to the device, record an event, enqueue the engine or launch its graph, record an event, copy
 the outputs back, and wait for the stream. Each line on standard input is a JSON object with ``op``. The answer to
-``time`` with ``warmup`` and ``seconds`` is the p50 of host and device; to ``rate`` with ``streams`` and ``seconds`` the
-number of inferences and the seconds they took.
+``time`` (with ``warmup`` and ``seconds``) is the p50 of host and device. The answer to ``rate`` (also with ``streams``)
+is the number of inferences and the seconds that they took.
 """
 
 from __future__ import annotations

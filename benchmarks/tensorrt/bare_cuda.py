@@ -47,7 +47,7 @@ class Driver:
         self.call("cuCtxSetCurrent", self.primary)
 
     def close(self) -> None:
-        """Release what must be released before the process exits; nothing here."""
+        """Release what must be released before the process exits. This class has nothing to release."""
 
     def call(self, name: str, *arguments: Any) -> None:
         """Call a function of the driver; raise ``RuntimeError`` for any error code."""
@@ -149,49 +149,49 @@ class PyCuda(Driver):
         return int(self.allocations[-1])
 
     def pinned(self, size: int) -> Bytes:
-        """By pycuda."""
+        """As ``Driver.pinned``, through pycuda."""
         array: Bytes = self.cuda.pagelocked_empty(size, np.uint8)
         return array
 
     def stream(self) -> Any:
-        """By pycuda."""
+        """As ``Driver.stream``, through pycuda."""
         return self.cuda.Stream(NON_BLOCKING)
 
     def handle(self, stream: Any) -> int:
-        """As TensorRT takes it."""
+        """As ``Driver.handle``."""
         return int(stream.handle)
 
     def event(self) -> Any:
-        """By pycuda."""
+        """As ``Driver.event``, through pycuda."""
         return self.cuda.Event()
 
     def record(self, event: Any, stream: Any) -> Step:
-        """By pycuda."""
+        """As ``Driver.record``, through pycuda."""
         return partial(event.record, stream)
 
     def between(self, first: Any, second: Any) -> float:
-        """By pycuda, which measures in milliseconds."""
+        """As ``Driver.between``, through pycuda, which measures in milliseconds."""
         return float(second.time_since(first)) / 1000
 
     def wait(self, stream: Any) -> Step:
-        """By pycuda."""
+        """As ``Driver.wait``, through pycuda."""
         step: Step = stream.synchronize
         return step
 
     def copy_in(self, device: int, host: Bytes, stream: Any) -> Step:
-        """By pycuda."""
+        """As ``Driver.copy_in``, through pycuda."""
         return partial(self.cuda.memcpy_htod_async, device, host, stream)
 
     def copy_out(self, host: Bytes, device: int, stream: Any) -> Step:
-        """By pycuda."""
+        """As ``Driver.copy_out``, through pycuda."""
         return partial(self.cuda.memcpy_dtoh_async, host, device, stream)
 
     def check(self) -> None:
-        """By pycuda, which raises."""
+        """As ``Driver.check``, through pycuda, which raises its own error."""
         self.context.synchronize()
 
     def close(self) -> None:
-        """Pops the context."""
+        """Pop the context."""
         self.context.pop()
 
 

@@ -43,7 +43,7 @@ def window_of_ours(worker: EngineWorker, feed: dict[str, Any], warmup: float, se
 
 
 def one_round(stage: Stage, worker: EngineWorker, bare: Peer, number: int) -> dict[str, Any]:
-    """Time pairs of windows in alternating order."""
+    """Time pairs of windows in alternating order and return the row."""
     warmup, seconds, pairs = QUICK if stage.quick else FULL
     feed = stage.feed()
     sides: dict[str, dict[str, list[float]]] = {side: {"host": [], "device": [], "n": []} for side in ("ours", "bare")}
@@ -79,7 +79,7 @@ def configuration(
 
 
 def polygraphy(stage: Stage, plan: Path) -> list[dict[str, Any]]:
-    """Return the p50 of Polygraphy's runner by the host's clock; an empty list if it is not installed."""
+    """Return the p50 of Polygraphy's runner by the host's clock; an empty list if its script fails."""
     command = [stage.python, "-B", "-m", "benchmarks.tensorrt.polygraphy_loop", str(plan), str(stage.feed_file())]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode != 0:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Peer:
-    """A script in a process of its own, run in the repository's root; ``ready`` is its first line.
+    """A script that runs in its own process, in the repository's root; ``ready`` is its first line.
 
     ``seconds`` is the time from its start until that line. Raise ``SystemExit`` if it dies.
     """

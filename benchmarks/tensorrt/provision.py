@@ -4,8 +4,9 @@ A cold build has no timing cache. For a warm build the engine's record is remove
 stays. Both are built in a fresh process, as a session's first engine, and in a process that has built before, as ``hil
 build`` and pytest do for all but their first. Each build is recorded as the host waits for it, and as TensorRT's build
 alone: a fresh process must start TensorRT's builder, which takes the same time with and without a cache. A cached
-engine is requested and loaded until it can run. For comparison, a bare script in a fresh process under the same
-interpreter imports TensorRT, deserializes the same file and allocates buffers, which is the least that is needed.
+engine is requested and loaded; its time ends when it can run. For comparison, a bare script in a fresh process under
+the same interpreter imports TensorRT, deserializes the same file and allocates buffers, which is the least that any
+program must do.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 WARM, CACHED = 2, 5
 FRESH = (("cold", "fresh"), *[("warm", "fresh")] * WARM)
 KEPT = (("cold", "kept"), *[("warm", "kept")] * WARM)
-"""After one more warm build in a fresh process, which then stays alive."""
+"""Builds after one more warm build in a fresh process, in that same process."""
 
 
 def timed_build(stage: Stage, agent: AgentClient, *, more: bool) -> tuple[BuiltEngine, float]:

@@ -33,8 +33,8 @@ LOAD_DEADLINE = 120.0
 class Stage:
     """The setting: ``python`` has TensorRT, ``out`` receives the results, ``work`` has the networks and the store.
 
-    The suites use ``level``, TensorRT's optimization level for the networks, ``select``, pytest's ``-k``, and
-    ``models``, the models to run on. With ``kept`` their complete reports in ``work`` are reused.
+    Only the suites use ``level`` (TensorRT's optimization level), ``select`` (pytest's ``-k``) and ``models`` (the
+    models to run on). With ``kept``, the suites' complete reports in ``work`` are reused.
     """
 
     python: str

@@ -2,7 +2,7 @@
 
 It runs ``pytest --pyargs hil.suites --target=gpu`` in a project of each exported network and each bundled model, and
 reads from ``report.json`` how far each engine is from ONNX Runtime in FP32. The projects run concurrently, each with a
-store of its own, so their timings are disturbed; none of them is part of a claim.
+store of its own, so their timings are disturbed; no timing is part of a claim.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ QUICK_ONLY = "parity"
 def run(folder: Path, select: str) -> dict[str, Any]:
     """Return the report of one project; pytest's output goes to ``pytest.txt``.
 
-    Raise ``SystemExit`` without a report.
+    Raise ``SystemExit`` without a complete report.
     """
     command = [sys.executable, "-m", "pytest", "--pyargs", "hil.suites", f"--target={TARGET}", "--hil-fallback=fail"]
     command += ["-q", *(["-k", select] if select else [])]
@@ -75,7 +75,7 @@ def rows_of(project: str, report: dict[str, Any], level: int | None) -> list[dic
 
 
 def largest_error(details: dict[str, Any]) -> float | None:
-    """Return the error over all outputs relative to the reference's largest magnitude; None if one has none."""
+    """Return the largest ``max_rel`` of all outputs; None if an output lacks it or there is no output."""
     errors = [output["metrics"]["max_rel"] for output in details.get("outputs", ())]
     return max(errors) if errors and all(error is not None for error in errors) else None
 
@@ -127,7 +127,7 @@ def store_result(stage: Stage, name: str, future: Future[dict[str, Any]]) -> int
 
 
 def report_of(stage: Stage, folder: Path, select: str) -> dict[str, Any]:
-    """Return this project's report: a complete one with ``--kept``, otherwise that of a run now."""
+    """Return this project's report: with ``--kept`` an existing complete one, otherwise that of a new run."""
     report = folder / "report" / "report.json"
     if stage.kept and report.is_file():
         document: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))

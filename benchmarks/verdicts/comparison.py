@@ -115,7 +115,7 @@ def _predicted_power(  # noqa: PLR0913 - a cell's coordinates
 
 
 def _sessions(trials: int, seed: int) -> list[Cell]:
-    """Return the cells with differences between sessions: without a known session noise there is no bar."""
+    """Return the cells with differences between sessions; one session a side of unknown noise has no bar."""
     noise = f"Gaussian, runs 0.5 %, sessions {100 * SESSION_SD:g} %"
     random = generator(seed, noise)
     few, many = (_days(random, trials, count) for count in (1, 6))

@@ -1,7 +1,7 @@
 """The rules of other tools on the same runs as ours; their rates are reported without a bar.
 
-Each rule has its documented defaults, and a call is one that reports a slowdown. Where nothing changed, a reported gain
-by our rule counts, too: either is a false alarm.
+Each rule has its documented defaults. A cell counts the runs in which a rule reports a slowdown. If nothing changed,
+every report is a false alarm, so a gain that our rule reports counts as well.
 """
 
 from __future__ import annotations

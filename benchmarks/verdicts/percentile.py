@@ -21,7 +21,7 @@ CONFIDENCE = 0.99
 QUANTILES = (0.5, 0.9, 0.99)
 SIZES = (samples_of_first_analysis(0.99, CONFIDENCE), 3000, 10_000)
 DRIFT = 0.2
-"""Relative change from the begin to the end of a drifting series: two standard deviations of the noise."""
+"""Relative change from the beginning to the end of a drifting series: two standard deviations of the noise."""
 
 OFF = (-0.05, -0.02, 0.02, 0.05)
 """Relative distance of the limit from the percentile of the whole series."""
@@ -77,7 +77,7 @@ def coverage(trials: int, seed: int) -> list[Cell]:
 
 
 def drift(trials: int, seed: int) -> list[Cell]:
-    """Return how often a series that drifts by ``DRIFT`` gets no verdict.
+    """Return how often a series that drifts by ``DRIFT``, or without a bar by ``SLIGHT``, gets no verdict.
 
     The limit is near its percentile, or twice as high.
     """

@@ -54,7 +54,7 @@ def lognormal(random: np.random.Generator, runs: int) -> FloatArray:
 
 
 def ar1(lag: float) -> Callable[[np.random.Generator, int], FloatArray]:
-    """Return a function that draws correlated samples: each contains ``lag`` of the one before it."""
+    """Return a function that draws samples with correlation ``lag`` between neighbours."""
 
     def drawn(random: np.random.Generator, runs: int) -> FloatArray:
         steps = random.standard_normal((runs, SAMPLES)) * math.sqrt(1 - lag * lag)

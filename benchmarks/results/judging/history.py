@@ -52,6 +52,6 @@ def judge(rows: Sequence[Row]) -> list[Bar]:
 
 
 def _survived(row: Row) -> bool:
-    """Return whether there was one message and a report; it may be incomplete if the run was refused early."""
+    """Return whether there was one message and a report, which is incomplete only if the run was refused early."""
     report = "incomplete" if row["early"] else "complete"
     return row["code"] in {4, 11} and len(row["messages"]) == 1 and not row["traceback"] and row["report"] == report

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from benchmarks.results.judging.bars import Bar, Row
 
 UPLOAD_SIZE, UPLOAD_ROUNDS, UPLOAD_BAR = 512 << 20, 5, 1.0
-"""Bytes of the new file in each round, rounds per way of uploading, and our speed relative to that of ``scp``."""
+"""Bytes of the new file in each round, rounds for each of ``ROUND_TRIPS``, and our speed relative to that of
+``scp``."""
 
 SESSION_ROUNDS, SESSION_BAR = 7, 0.5
 PARITY_SAMPLES, PARITY_ROUNDS, PARITY_WAY_BAR = 1000, 7, 1.3

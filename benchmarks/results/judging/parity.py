@@ -33,7 +33,7 @@ def planted(rows: Sequence[Row]) -> list[Bar]:
 
 
 def _out(row: Row) -> bool:
-    """Return whether parity failed because of the fault: with random weights INT8 alone may lose as much."""
+    """Return whether parity failed; INT8 does not count, since it alone may fail parity with random weights."""
     return bool(row["parity"] == "failed" and row["precision"] != "int8")
 
 
@@ -50,6 +50,6 @@ def peer(rows: Sequence[Row]) -> list[Bar]:
 
 
 def holes(rows: Sequence[Row]) -> list[Bar]:
-    """Comparisons that must not pass and did, of all of them."""
+    """Return the bar for comparisons that passed although they must not; all of them must be present."""
     there = len({row["hole"] for row in rows}) == PARITY_HOLES
     return [bar("comparisons of nothing that passed", sum(row["ours"] for row in rows) if there else None, 0)]

@@ -18,7 +18,7 @@ DEVICE = ("gpu", "device")
 
 
 def judge(model: str, rows: Sequence[Row]) -> list[Bar]:
-    """Return bars for parity in each precision, for misses that the report hides, and for evidence from this GPU."""
+    """Return bars for parity by precision, hidden misses, engines not compared, and evidence from this GPU."""
     parity = [row for row in rows if row["check"] == "parity.outputs"]
     bars = [
         bar(f"relative error, {row['model']} {row['precision']}", row["max_rel"], PARITY_BARS[row["precision"]])

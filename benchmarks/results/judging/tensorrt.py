@@ -67,9 +67,9 @@ def honesty(rows: Sequence[Row]) -> list[Bar]:
 def provision(rows: Sequence[Row]) -> list[Bar]:
     """Return what the timing cache and the engine cache save.
 
-    A timing cache can only save time within TensorRT's build itself. As the host waits, a session's first engine also
-    includes the start of TensorRT's builder, which takes the same time with and without a cache; later engines of ``hil
-    build`` or a pytest run do not. All three are judged.
+    A timing cache can only save time within TensorRT's build itself. The time that the host waits for a session's first
+    engine includes the start of TensorRT's builder, which takes equally long with and without a cache. Later engines of
+    ``hil build`` or a pytest run do not wait for it. All three times are judged.
     """
     fresh, kept = ([row for row in rows if row.get("process") == process] for process in ("fresh", "kept"))
     medians = {
@@ -95,7 +95,7 @@ def provision(rows: Sequence[Row]) -> list[Bar]:
 def faster(rows: Sequence[Row], what: str) -> float | None:
     """Return the median cold build divided by the median warm one.
 
-    Return None if one is missing or the timing cache was not used.
+    Return None if builds are missing or a warm one did not use the timing cache.
     """
     seconds = {step: [float(row[what]) for row in rows if row["step"] == step] for step in ("cold", "warm")}
     used = all(row.get("timing_cache") in USED for row in rows if row["step"] == "warm")
@@ -144,7 +144,7 @@ def leak(rows: Sequence[Row]) -> list[Bar]:
 
 
 def faults(rows: Sequence[Row]) -> list[Bar]:
-    """Return bars for each fault: one verdict other than passed, with one message, and a fresh worker afterwards."""
+    """Return a bar for each fault: no pass, a clear message, and a fresh worker afterwards."""
     bars = []
     for name in FAULTS:
         mine = [row for row in rows if row["fault"] == name]
