@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 # No deadline: the machine that runs the tests may be busy, and time is what benchmarks/ measure.
-# Each run draws other examples, so few of them in each run cover as much over time.
+# Each run draws new examples, so a few per run are enough over time.
 settings.register_profile("hil", deadline=None, print_blob=True, max_examples=40)
 settings.load_profile("hil")
 
@@ -43,9 +43,9 @@ def fresh_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make every warning an error. An exception goes below, with the reason why it cannot be fixed here.
+    """Make every warning an error. List exceptions below, each with the reason why it cannot be fixed here.
 
-    Under ``-n`` an idle worker takes over tests of another one.
+    Under ``-n`` an idle worker takes over tests of a busy one.
     """
     config.addinivalue_line("filterwarnings", "error")
     # With "load" the shares are fixed early, and one worker is idle for minutes while another runs the boards' tests.

@@ -66,7 +66,7 @@ def main() -> int:
 
 @cache
 def _definitions() -> tuple[list[int], int, int]:
-    """Return the lines of each function, the number of public definitions with a docstring, and of all."""
+    """Return each function's length in lines, and the numbers of documented and of all public definitions."""
     functions, documented, public = [], 0, 0
     for path in modules().values():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

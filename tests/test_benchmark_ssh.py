@@ -78,7 +78,7 @@ def test_each_round_uploads_a_new_file(there: Board, tmp_path: Path) -> None:
 
 
 def test_ratios_of_a_pair() -> None:
-    """An upload's ratio is scp's time by ours; a session has the extra seconds, and parity the factor of the delay."""
+    """An upload has scp's time divided by ours, a session the extra seconds, and parity the factor of the delay."""
     assert upload.Pair(ours=2.0, scp=4.0, start=2.0).ratio == 2.0
     assert upload.Pair(ours=2.0, scp=4.0, start=2.0).strict == 1.0
     assert session.Pair(ours=2.5, bare=2.0, uploaded=0).more == 0.5

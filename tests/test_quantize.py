@@ -214,7 +214,7 @@ def test_excluded_nodes_stay_in_float_with_the_reason(tmp_path: Path, data: Memo
 
 
 def test_a_model_with_qdq_nodes_is_used_as_it_is(tmp_path: Path, data: MemoryData) -> None:
-    """Quantizing twice would lose accuracy twice; the origin of its ranges is recorded as unknown."""
+    """A model with Q/DQ nodes is not quantized again; the origin of its ranges is recorded as unknown."""
     first = quantize(convnet(tmp_path / "m.onnx"), tmp_path, data, spec())
     second = quantize(first.path, tmp_path, data, spec())
     assert second.path == first.path
@@ -301,7 +301,7 @@ def test_the_layers_in_a_local_function_are_quantized(tmp_path: Path, data: Memo
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_weights_that_are_inputs_are_quantized(tmp_path: Path, data: MemoryData, layout: QdqLayout) -> None:
-    """They are constants, whatever an old exporter lists; the batch norm is folded as in any model."""
+    """Weights that an old exporter lists as inputs are constants; the batch norm is folded as in any model."""
     model = changed(convnet(tmp_path / "m.onnx", norm=True, opset=9), with_weights_as_inputs)
     made = quantize(model, tmp_path / "out", data, spec(), layout=layout)
     assert len(made.provenance["quantized"]) == 2
@@ -310,7 +310,7 @@ def test_weights_that_are_inputs_are_quantized(tmp_path: Path, data: MemoryData,
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_float16_model_is_quantized(tmp_path: Path, layout: QdqLayout) -> None:
-    """Its opset is raised to one whose Q/DQ nodes take float16, and the file can be loaded."""
+    """The opset is raised to one whose Q/DQ nodes accept float16, and the file can be loaded."""
     weight = np.random.default_rng(0).normal(size=(16, 8)).astype(np.float16)
     node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"], name="dense")
     half = onnx.TensorProto.FLOAT16

@@ -129,7 +129,7 @@ def test_depth_is_bounded() -> None:
 
 
 class FixedAnswer(AgentClient):
-    """A client that gets this answer to each request, and processes it like one from an agent."""
+    """A client that gets this answer to each request, and processes it like an agent's answer."""
 
     def __init__(self, **ok: Any) -> None:
         self.answer = {"ok": ok}

@@ -71,7 +71,7 @@ ROOMS = (
 """Imported before the first fork. No module of ``hil.plugins``, ``hil.fixtures`` or ``hil.suites`` is among them."""
 
 AT_START = ("PYTHON", "LD_", "LC_", "LANG", "FAKETIME", "MALLOC_", "OMP_", "OPENBLAS_")
-"""Variables that act when an interpreter starts: where one of them differs, a fork would not obey it."""
+"""Variables that act only when an interpreter starts. If one of them differs, a fork would ignore it."""
 
 SIZE = 4  # bytes that hold the length of a request
 
@@ -122,7 +122,7 @@ def _read(texts: list[str], at: int, descriptor: int) -> None:
 
 @functools.cache
 def _server() -> str:
-    """Start the warm process of this test process; return its socket. It ends with this process."""
+    """Start the warm process of this test process; return its socket. The warm process ends with this one."""
     folder = tempfile.mkdtemp(prefix="hil-warm-")
     path = f"{folder}/socket"
     process = subprocess.Popen(
@@ -141,7 +141,7 @@ def _server() -> str:
 
 def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
     try:
-        process.communicate(timeout=10)  # its standard input ends, and so does it
+        process.communicate(timeout=10)  # closes its standard input, which ends it
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
@@ -158,8 +158,8 @@ def serve(path: str) -> None:
     for name in (*LIBRARIES, *ROOMS):
         import_module(name)
     import_module("hil.report.html")._template()  # noqa: SLF001 - compiled once, for all forks
-    gc.freeze()  # what is here stays, and no collection of a fork needs to look at it
-    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # of numpy's, asleep
+    gc.freeze()  # existing objects are permanent: forks do not collect them
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # numpy's idle threads
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
@@ -179,7 +179,7 @@ def _reap() -> None:
 
 
 def _attend(connection: socket.socket) -> None:
-    """Fork once more, into what was asked for, and answer with its process id and its exit code."""
+    """Fork once more to run the requested command; answer with its process id and its exit code."""
     os.setsid()
     size, descriptors, _, _ = socket.recv_fds(connection, SIZE, 2)
     with connection.makefile("rb") as stream:
@@ -201,7 +201,7 @@ def _attend(connection: socket.socket) -> None:
 
 
 def _become(request: dict[str, Any]) -> NoReturn:
-    """Run the command as ``python`` does, and end as it does, but for taking each object apart."""
+    """Run the command and exit as ``python`` does, but without destroying the remaining objects."""
     code = 1
     try:
         _execute(request)
@@ -233,7 +233,7 @@ def _execute(request: dict[str, Any]) -> None:
     sys.path[0:1] = [here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     sys.path_importer_cache.clear()
     folder = str(Path(__file__).parent)
-    for name, module in list(sys.modules.items()):  # the report of a run lists the files that it imported
+    for name, module in list(sys.modules.items()):  # a run's report lists its imported files; these are not its own
         if name != "__main__" and str(getattr(module, "__file__", None)).startswith(folder):
             del sys.modules[name]
     if kind == "-m":

@@ -1,7 +1,7 @@
 """The process that holds a board's namespaces: ``python -m tests.boards.keeper``, with commands on standard input.
 
 It creates the root once. Each boot is a new PID namespace whose first process starts sshd. When standard input ends,
-also because the tests were killed, the board ends: with the last process of a namespace, the kernel removes its
+even because the tests were killed, the board ends: with the last process of a namespace, the kernel removes its
 mounts, interfaces and files.
 """
 

@@ -28,7 +28,7 @@ PIECES = 512
 
 
 class Relay:
-    """A relay process to ``target``. Unpacks to its (host, port). ``delay`` is added to each round trip, in seconds."""
+    """A relay process to ``target``; unpacks to its own (host, port). Each round trip takes ``delay`` seconds longer."""
 
     def __init__(self, target: str, port: int, delay: float) -> None:
         argv = (sys.executable, "-S", "-m", "tests.boards.relay", target, str(port), str(delay))

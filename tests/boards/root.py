@@ -16,7 +16,7 @@ PLACE = "/srv"
 OWN = {"bin", "etc", "lib", "lib32", "lib64", "libx32", "sbin", "usr", "var"}
 """Top-level folders of this machine that a board shares."""
 FOREIGN = ("var/tmp", "var/log", "var/lib/containers", "var/mail", "etc/ssh", "etc/sudoers.d")
-"""Folders inside those that a board does not share."""
+"""Subfolders of ``OWN`` that a board does not share."""
 _NODES = ("null", "zero", "full", "random", "urandom", "tty")
 
 

@@ -36,7 +36,7 @@ class Opens(Protocol):
     """Opens a session on the board, with keys of its table."""
 
     def __call__(self, **keys: Any) -> Session:
-        """The session; the test closes it."""
+        """Return the session; the test closes it."""
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_a_wrong_mode_at_the_start_ends_the_session(board: SimulatedBoard, start
 
 
 def test_a_mode_changed_while_timing_is_inconclusive(board: SimulatedBoard, start: Opens, messages: list[str]) -> None:
-    """This holds with and without a declared mode; if declared, no further row is timed."""
+    """A changed mode makes the row inconclusive, even if none is declared. If one is, no further row is timed."""
     mode, other = default_mode(board), other_mode(board)
     with closing(start()) as session:
         result = while_timing(session, messages, lambda: board.power_mode(other))

@@ -72,7 +72,7 @@ def test_each_generation_is_read(board: SimulatedBoard, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", TROUBLE)
 def test_a_failing_tegrastats_is_reported(board: SimulatedBoard, kind: str, tmp_path: Path) -> None:
-    """Its columns are absent, not zero; the telemetry has the reason, and all other columns."""
+    """The columns of tegrastats are absent, not zero; the telemetry has the reason and all other columns."""
     body, why, seconds = TROUBLE[kind]
     program = board.file("/usr/bin/tegrastats")
     if body is None:

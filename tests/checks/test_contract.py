@@ -111,7 +111,7 @@ def test_shapes_of_the_contract_pass() -> None:
     ],
 )
 def test_one_wrong_trial_fails(trial: ShapeTrial) -> None:
-    """A refused allowed shape, non-finite or other outputs, and a forbidden shape that ran fail."""
+    """A refusal of an allowed shape, wrong or non-finite outputs, or a forbidden shape that ran fails the check."""
     assert contract.shapes([RAN, trial, REFUSED]).verdict is Verdict.FAILED
 
 

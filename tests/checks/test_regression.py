@@ -50,7 +50,7 @@ def level(**changes: Any) -> Level:
 
 
 def baseline(**changes: Any) -> Baseline:
-    """Return a baseline with the one level of ``level``."""
+    """Return a baseline whose only level is ``level(**changes)``."""
     return Baseline(ref="latest", levels=(level(**changes),), methods={digest_of(METHOD): METHOD})
 
 
@@ -242,7 +242,7 @@ def test_exact_values_are_judged_for_inconclusive_rows() -> None:
 
 
 def test_a_missing_baseline_is_reported_before_timing() -> None:
-    """``missing`` reports the missing baseline without a measurement, so that nothing is timed in vain."""
+    """``missing`` reports the missing baseline without a measurement, so that no time is wasted."""
     assert missing(None, KEY, RULES).cause is Cause.NO_BASELINE
 
 

@@ -145,7 +145,7 @@ class Project:
         (self.root / "hil.toml").write_text(text.replace(old, new))
 
     def require(self, *names: str) -> None:
-        """Make the policy require only these checks, so that a run need not measure the others."""
+        """Make the policy require only these checks, so that a run can omit the others."""
         self.edit('["contract.*", "parity.*", "latency.p99", "memory.peak"]', json.dumps(names))
 
     def limit_frame_rate(self) -> None:

@@ -41,7 +41,7 @@ sys.stderr.write("\\nRESULT " + json.dumps([codes, reports]) + "\\n")
 def run_each(
     project: Project, runs: dict[str, dict[str, str]], *args: str
 ) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """Return by run its exit code, and its report's status and decision; and the output of all runs.
+    """Return each run's exit code, its report's status and decision, and the output of all runs together.
 
     Each run has its own files (path: text) in the project and starts with the report that is there at the call.
     """

@@ -51,7 +51,7 @@ def _workers(root: int) -> list[psutil.Process]:
 
 
 def _runs(process: psutil.Process) -> bool:
-    """Return whether the process has not ended. A zombie has, although nobody has waited for it yet."""
+    """Return whether the process still runs. A zombie does not: it has ended, but nobody has waited for it."""
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

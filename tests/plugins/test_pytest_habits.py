@@ -41,7 +41,7 @@ def test_the_judged_engine_is_copied_to_the_report(whole: tuple[Project, RunResu
 
 
 def test_a_target_under_xdist_runs_the_stock_suites(project: Project) -> None:
-    """``pytest --target=NAME -n 1`` runs them too, each once."""
+    """``pytest --target=NAME -n 1`` runs the stock suites and the project's own tests too, each once."""
     project.add_plain_test()
     ran = project.run("--target=cpu", "-k", "signature or plain", "-n", "1")
     assert "2 passed" in ran.out, ran.out

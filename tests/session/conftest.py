@@ -42,7 +42,7 @@ host = "board.invalid"
 
 
 class MakesRequests(Protocol):
-    """Return a request; omitted arguments have defaults."""
+    """A function that makes requests; omitted arguments have defaults."""
 
     def __call__(self, target: str = "cpu", fallback: str = "cpu", run_id: str = "one") -> Request:
         """Return the request of one process of run ``run_id``."""

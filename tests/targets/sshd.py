@@ -41,7 +41,7 @@ class Server:
     """An sshd with its own host key; ``options`` are additional lines of its config."""
 
     def __init__(self, folder: Path, authorized: Path, *options: str, key: Path | None = None) -> None:
-        """Start it; it accepts the public key ``authorized``."""
+        """Start the server, which accepts the public key ``authorized``."""
         program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if program is None:
             pytest.skip("sshd is not installed: install openssh-server")
@@ -74,11 +74,11 @@ class Server:
             time.sleep(0.01)
 
     def log(self) -> str:
-        """Return what it logged."""
+        """Return the server's log."""
         return self._log.read_text()
 
     def known_line(self, name: str = "") -> str:
-        """Return the ``known_hosts`` line with its key."""
+        """Return the ``known_hosts`` line with the server's key."""
         words = self.key.with_name(self.key.name + ".pub").read_text().split()
         return f"{name or f'[127.0.0.1]:{self.port}'} {words[0]} {words[1]}\n"
 

@@ -71,7 +71,7 @@ def test_an_engine_on_the_cpu_of_a_confirmed_board_is_host(make_request: MakesRe
 
 
 def test_an_engine_that_ran_on_the_board_is_a_device(make_request: MakesRequests, engine_on: Any) -> None:
-    """Its rows have the GPU's name and SM; data, a user's test without the engine, and a failed build are host."""
+    """The engine's rows have the GPU's name and SM; rows of data, tests without engine and failed builds are host."""
     request = make_request()
     engine_on(H200)
     with closing(on_board(request)) as session:
@@ -147,7 +147,7 @@ def test_an_engine_that_changes_its_processor_is_an_error(make_request: MakesReq
 def test_under_a_fallback_no_row_is_better_than_fallback(
     make_request: MakesRequests, engine_on: Any, messages: list[str]
 ) -> None:
-    """Under a fallback timed rows are not run; others have evidence fallback, on any processor. The user is told."""
+    """Under a fallback timed rows are not run; others have evidence fallback, on any processor. A message says so."""
     request = make_request("board")
     engine_on(H200)
     with closing(Session.open(request)) as session:

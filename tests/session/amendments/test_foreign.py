@@ -46,7 +46,7 @@ def gathered(verdict: Verdict) -> Gathered:
 def test_a_foreign_engines_calibration_never_passes(
     make_request: MakesRequests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pass of its calibration rows becomes a warning, because its data is unknown; other verdicts stay."""
+    """A foreign engine's calibration rows warn instead of passing, as its data is unknown; other verdicts stay."""
     request = with_engine(make_request())
     with closing(Session.open(request)) as session:
         monkeypatch.setattr(session.engines, "provisioned", lambda *_: None)  # as if the runtime had loaded it
@@ -131,7 +131,7 @@ def test_int8_of_a_foreign_engine_needs_no_calibration_table(
 
 
 def test_a_foreign_engine_that_was_never_loaded_has_no_processor() -> None:
-    """Its record has the GPU of the target that stored it, which is no evidence that it ran there."""
+    """The engine's record has the GPU of the target that stored it, which does not prove that it ran there."""
     facts = {"gpu": "NVIDIA H200", "sm": "9.0", "options": {}}
     assert _built_on(facts) is not None
     assert _built_on({**facts, "foreign": True}) is None

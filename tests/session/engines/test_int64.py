@@ -36,7 +36,7 @@ class Client:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Read without an error."""
+        """Do nothing: reading an answer cannot fail here."""
         yield
 
 
@@ -105,7 +105,7 @@ def test_every_request_with_tensors_is_narrowed() -> None:
     client = Client()
     fit = with_model_dtypes(worker(client), MODEL, "bert")
     assert fit.first(FEED) == 0.5
-    with pytest.raises(KeyError):  # this client has no series to give
+    with pytest.raises(KeyError):  # this client returns no series
         fit.time([FEED, FEED], warmup=0.0, seconds=0.1, min_samples=1, max_samples=1)
     assert {array.dtype.name for _, _, named in client.requests for name, array in named if name == "ids"} == {"int32"}
 

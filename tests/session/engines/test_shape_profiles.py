@@ -62,7 +62,7 @@ def test_the_batch_dimension_has_one_size_in_all_inputs() -> None:
 
 
 def test_a_dimension_without_name_is_named_by_its_position() -> None:
-    """The message has a line to write for it too, and that line is accepted."""
+    """The message has a line to write for such a dimension too, and that line is accepted."""
     with pytest.raises(UserError, match=r"\[models\.m\.shapes\]\n\"i0\[1\]\" = \[1, 1, 1\]"):
         profiles(model(), (None, None))
     declared = model(shapes={"i0[1]": (1, 2, 3)})

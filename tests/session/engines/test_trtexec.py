@@ -30,7 +30,7 @@ def build_command(precision: str = "fp32", version: str | None = "10.3.0", **opt
 
 
 def differences(precision: str = "fp32", version: str | None = "10.3.0", **options: Any) -> str:
-    """Return the differences from our own build and timing, as one text."""
+    """Return how the command's build and timing differ from our own, as one text."""
     return "\n".join(equivalent("model.onnx", precision, options, version).differences)
 
 

@@ -95,7 +95,7 @@ def test_all_batches_are_counted_without_a_failure() -> None:
 
 
 def test_batches_that_judge_nothing_are_counted_apart() -> None:
-    """They are no examples; the first real failure is still found."""
+    """Batches that judge nothing do not count as examples; the first real failure is still found."""
     odd = search(SPACE, 40, lambda drawn: None if dict(drawn.sizes)["side"] % 2 else "")
     assert odd.refused > 0
     assert odd.examples == 40 - odd.refused
@@ -104,7 +104,7 @@ def test_batches_that_judge_nothing_are_counted_apart() -> None:
 
 
 def test_sizes_are_multiples_of_what_is_declared() -> None:
-    """Each size between the ends in steps of the multiple, and the listed ones."""
+    """Every multiple between the ends and every listed size is drawn."""
     signature = replace(SIGNATURE, multiples={"side": 8})
     space = replace(SPACE, signature=signature, sizes={"side": (8, 16, 40), "image[3]": (1,)})
     sizes: list[int] = []
