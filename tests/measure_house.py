@@ -81,7 +81,7 @@ def _definitions() -> tuple[list[int], int, int]:
 
 
 def _same_names(paths: Iterable[str]) -> list[tuple[str, list[str]]]:
-    """Return base names that several modules share, without those that are shared on purpose or for a reason."""
+    """Return each base name that several modules share, with the modules; ``PARALLEL`` and ``SAME_NAME`` are exempt."""
     by_name: dict[str, list[str]] = defaultdict(list)
     for module in sorted(paths):
         by_name[module.rpartition(".")[2]].append(module)

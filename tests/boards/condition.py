@@ -62,7 +62,7 @@ class Condition:
         raise LookupError("this board has no over-current counters")
 
     def power_mode(self, name: str) -> None:
-        """Set a power mode by name with ``nvpmodel -m``, as root. Confirms a reboot but does not reboot."""
+        """Set a power mode by name with ``nvpmodel -m``, as root. It confirms a reboot, but does not reboot."""
         modes = self.facts["power_modes"]["modes"]
         [number] = [mode["id"] for mode in modes if mode["name"] == name]
         self.shell("nvpmodel", "-m", str(number), stdin="YES\n")
@@ -85,7 +85,7 @@ class Condition:
         self.file("/usr/local/lib/board/swap_used_kib").write_text(str(used_kib), encoding="utf-8")
 
     def clock(self, offset: str | None) -> None:
-        """Shift the wall clock of the user's programs, e.g. by ``-10y``; None resets it. Not for monotonic clocks."""
+        """Shift the wall clock of the user's programs, e.g. by ``-10y``; None resets it. Monotonic clocks do not change."""
         environment = f"PATH={accounts.PATH}"
         if offset is not None:
             faking = f"LD_PRELOAD={FAKETIME} FAKETIME={offset} FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1"
@@ -93,7 +93,7 @@ class Condition:
         self.sshd_config(SetEnv=environment)
 
     def allow_sudo(self, password: str) -> None:
-        """Allow the user all of sudo with this password, as on a developer kit."""
+        """Give the user full sudo rights with this password, as on a developer kit."""
         self.shell("chpasswd", stdin=f"{accounts.USER}:{password}\n")
         self.shell("sh", "-c", f"umask 337; echo '{accounts.USER} ALL=(ALL) ALL' > /etc/sudoers.d/lab")
 

@@ -64,7 +64,7 @@ def missing_requirement() -> str:
 def boards(
     interpreters: Callable[..., Interpreter], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., SimulatedBoard]]:
-    """Return a function that starts a board of a generation, with these wheels or the default ones (0.2 s)."""
+    """Return a function that starts a board of a generation, with these wheels or the default ones, in 0.2 s."""
     if why := missing_requirement():
         pytest.skip(why)
     started: list[SimulatedBoard] = []
@@ -81,6 +81,6 @@ def boards(
 
 @pytest.fixture
 def board(request: pytest.FixtureRequest, boards: Callable[..., SimulatedBoard]) -> SimulatedBoard:
-    """A new board: ``jp62``, or the generation, or generation and wheels, of an ``indirect`` parametrization."""
+    """A new ``jp62``; an ``indirect`` parameter names another generation, or a generation and its wheels."""
     generation = getattr(request, "param", "jp62")
     return boards(generation) if isinstance(generation, str) else boards(*generation)

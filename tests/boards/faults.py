@@ -149,7 +149,7 @@ def assert_not_passed(ran: RunResult) -> None:
 
 
 def assert_clean(board: SimulatedBoard, store: str = STORE, within: float = 15) -> None:
-    """Assert that, after ``within`` seconds, no process of the user and no partial file in the store is left."""
+    """Wait up to ``within`` seconds for the end of the user's processes; assert that the store has no partial file."""
     until(lambda: not user_processes(board), within, f"the end of {[one.command for one in user_processes(board)]}")
     for name in ("tmp", "partial"):
         place = board.file(f"{store}/{name}")

@@ -74,9 +74,9 @@ def _reap() -> None:
 
 
 class Memory:
-    """A ``/proc/meminfo`` of the board's size, less the memory of the board's processes.
+    """A ``/proc/meminfo`` with the board's memory, of which the board's processes use a part.
 
-    Rewritten in place with lines of fixed width, so that a reader never gets a truncated file.
+    It is rewritten in place with lines of fixed width, so that a reader never gets a truncated file.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -28,7 +28,7 @@ PIECES = 512
 
 
 class Relay:
-    """A relay process to ``target``; unpacks to its own (host, port). Each round trip takes ``delay`` seconds longer."""
+    """A relay process to ``target``; unpacks to its own (host, port). ``delay`` is in seconds per round trip."""
 
     def __init__(self, target: str, port: int, delay: float) -> None:
         argv = (sys.executable, "-S", "-m", "tests.boards.relay", target, str(port), str(delay))

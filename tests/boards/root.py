@@ -28,7 +28,7 @@ class Settings:
     prefix: str
     """The interpreter's folder, mounted at ``/opt/pyX.Y``; empty for this machine's interpreter."""
     site: str
-    """The folder of its packages, mounted as the user's site-packages."""
+    """The folder of the interpreter's packages, mounted as the user's site-packages."""
     public_key: str
     host_key: str
     sshd: list[str]

@@ -135,7 +135,7 @@ class Project:
 
     @property
     def toml(self) -> Path:
-        """Return the path of its ``hil.toml``."""
+        """The path of the project's ``hil.toml``."""
         return self.root / "hil.toml"
 
     def edit(self, old: str, new: str) -> None:
@@ -206,6 +206,6 @@ class Project:
         finish(self.root / "report", sample.passed())
 
     def report(self) -> dict[str, Any] | None:
-        """Return the content of ``report.json``."""
+        """Return the content of ``report.json``; None if there is no report."""
         path = self.root / "report" / "report.json"
         return json.loads(path.read_text()) if path.exists() else None
