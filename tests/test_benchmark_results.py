@@ -163,7 +163,7 @@ def telemetry() -> Rows:
 
 
 def planted() -> Rows:
-    """Return rows with each fault detected and named, and no culprit in a healthy engine, also if INT8 parity fails."""
+    """Return rows with each fault detected and named, and no culprit in a healthy engine, even if INT8 parity fails."""
     detected = {"precision": "fp32", "parity": "failed", "accused": True, "right": True}
     faulty = [{**detected, "planted": f"node{number}"} for number in range(judging.parity.PARITY_PLANTED)]
     healthy = {"planted": None, "precision": "int8", "parity": "failed", "accused": False, "right": False}

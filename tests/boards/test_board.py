@@ -305,7 +305,7 @@ def test_a_killed_test_process_leaves_no_board(interpreters: Callable[[str], Int
 
 
 def is_removed(near: str) -> bool:
-    """Return whether an interface has been removed, which the kernel does shortly after removing its namespace."""
+    """Wait up to 5 s until an interface is removed, which follows the end of its namespace; return whether it is."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline and Path(f"/sys/class/net/{near}").exists():
         time.sleep(0.05)

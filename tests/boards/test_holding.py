@@ -67,7 +67,7 @@ def test_a_session_that_waited_passes(project: BoardProject) -> None:
 
 
 def sessions(board: SimulatedBoard, pid: int) -> list[int]:
-    """Return the processes of the first agent, of its sshd session, and their children."""
+    """Return the ids of the agent's process ``pid`` and of the user's sshd processes."""
     return [one.pid for one in user_processes(board) if one.pid == pid or "sshd" in one.command]
 
 

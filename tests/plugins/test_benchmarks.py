@@ -82,7 +82,7 @@ class Exported:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """Run ``SOME`` with pytest-benchmark; the file is saved to be compared with, too."""
+    """Run ``SOME`` with pytest-benchmark; the result is also saved for a later comparison."""
     project = quick(tmp_path_factory.mktemp("exported"))
     ran = project.run(*SOME, *PRESENT, "--benchmark-json=out.json", "--benchmark-autosave")
     out = json.loads((project.root / "out.json").read_text())

@@ -31,7 +31,7 @@ signal.pause()
 
 
 def interrupted(machine: Machine, port: int, after: float, number: signal.Signals) -> int:
-    """Return the exit code of a host process that gets a signal ``after`` seconds of connecting."""
+    """Return the exit code of a host process that gets a signal ``after`` seconds after it began to connect."""
     command = [sys.executable, "-c", HOST, json.dumps(machine.keys(port=port, connect_timeout="60 s"))]
     host = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     with host:
