@@ -169,7 +169,7 @@ def main() -> int:
             figures[name] = statistics.median(one.ratio for one in rounds)
             low, _, high = statistics.quantiles((one.ratio for one in rounds), n=4)
             if high - low > QUIET:
-                print(f"the rounds differ by {high - low:.0%}: something else was running: measure again without it")
+                print(f"the rounds differ by {high - low:.0%}: another process was running: end it and measure again")
     texts = ", ".join(f"{figure:.3f} ({name})" for name, figure in figures.items())
     print(f"overhead: {texts}; bar: at most {BAR}")
     return 0 if max(figures.values()) <= BAR else 1

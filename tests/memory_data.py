@@ -28,7 +28,7 @@ class MemoryData:
         self.passes = 0
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
-        """Yield the samples in order."""
+        """Yield batches of ``size`` samples in order, of at most ``limit`` samples in total."""
         self.passes += 1
         total = self.count if limit is None else min(limit, self.count)
         for start in range(0, total, size):

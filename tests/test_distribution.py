@@ -39,7 +39,7 @@ def built(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     except PackageNotFoundError:
         enough = False
     if not enough:
-        pytest.skip("setuptools 77 is not there: pip install -e .[dev]")
+        pytest.skip("setuptools 77 is not installed: pip install -e .[dev]")
     folder = tmp_path_factory.mktemp("dist")
     build(source, folder / "chain")
     build(source, folder / "direct", "--wheel")

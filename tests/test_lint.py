@@ -34,7 +34,7 @@ def run(root: Path, tool: str, *arguments: str) -> None:
     """Run ``tool`` of this environment in ``root``; fail the test with its findings."""
     program = shutil.which(tool, path=sysconfig.get_path("scripts")) or shutil.which(tool)
     if program is None:
-        pytest.skip(f"{tool} is not there: pip install -e .[dev]")
+        pytest.skip(f"{tool} is not installed: pip install -e .[dev]")
     done = subprocess.run([program, *arguments], cwd=root, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.fail(f"{tool} {' '.join(arguments)}:\n{done.stdout}{done.stderr}", pytrace=False)

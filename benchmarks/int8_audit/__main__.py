@@ -83,7 +83,7 @@ def main() -> int:
     """Run all audits and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one seed of each fault, three healthy ones")
-    parser.add_argument("--only", metavar="WORDS", help="kinds of faults that have these words in their name")
+    parser.add_argument("--only", metavar="WORDS", help="only kinds of faults whose names contain WORDS")
     parser.add_argument("--seed", type=int, default=FIRST, help="the first seed of each kind (default: %(default)s)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="the folder to write int8-audit.json to")
     arguments = parser.parse_args()

@@ -29,7 +29,7 @@ def main() -> int:
     """Judge, print, and return 1 if the bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer reports for each removed rule")
-    parser.add_argument("--seed", type=int, help="of the random reports (default: a fresh one)")
+    parser.add_argument("--seed", type=int, help="the seed of the random reports (default: a new one)")
     arguments = parser.parse_args()
     seed = random.SystemRandom().randrange(2**32) if arguments.seed is None else arguments.seed
     return report(seed, CASES, ATTEMPTS_QUICK if arguments.quick else ATTEMPTS)

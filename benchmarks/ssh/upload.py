@@ -70,7 +70,7 @@ def ours(way: Way, source: Path, store: Path) -> tuple[float, float]:
         digest = agent.put_blob(source)
         ended = time.perf_counter()
     if (store / "blobs" / digest).stat().st_size != source.stat().st_size:
-        raise AssertionError("the blob is not whole")
+        raise AssertionError("the uploaded blob is incomplete")
     (store / "blobs" / digest).unlink()
     return (connected - began) + (ended - ready), ready - connected
 
@@ -81,7 +81,7 @@ def scp(way: Way, source: Path, to: Path) -> float:
     subprocess.run([program("scp"), "-q", *way.options(), str(source), f"127.0.0.1:{to}"], check=True)
     seconds = time.perf_counter() - began
     if to.stat().st_size != source.stat().st_size:
-        raise AssertionError("the copy is not whole")
+        raise AssertionError("the copy is incomplete")
     to.unlink()
     return seconds
 
