@@ -503,7 +503,7 @@ def test_nine_of_ten_nodes_must_be_named(make: Callable[[str, Rows], dict[str, A
 
 
 def test_a_comparison_of_nothing_that_passes_is_detected(make: Callable[[str, Rows], dict[str, Any]]) -> None:
-    """A comparison of nothing that passes, and one that was not run, miss the bar."""
+    """The bar is missed if a comparison of nothing passes, or was not run."""
     rows = holes()
     rows[3]["ours"] = True
     assert make("parity-holes", rows)["passed"] is False

@@ -204,7 +204,7 @@ FIXED = {"gpu": {"min": 900 * MHZ, "cur": 900 * MHZ}, "policy0": {"min": 2200 * 
 
 @pytest.mark.parametrize("column", ["clock.gpu", "clock.policy0"])
 def test_one_sample_below_the_lock_is_a_finding(column: str) -> None:
-    """One sample below a locked clock is a finding; zero means a suspended part and is not."""
+    """One sample below a locked clock is a finding; zero means a suspended part and is not a finding."""
     fixed, contract = state(locked=True, clocks=FIXED), Contract(clocks="locked")
     top = 900 * MHZ if column == "clock.gpu" else 2200 * MHZ
     low = {column: [top] * 50 + [top * 0.98] + [top] * 50}
@@ -387,7 +387,7 @@ def test_a_maximum_clock_lowered_by_own_heat_is_own() -> None:
 
 
 def test_a_gpu_below_its_minimum_clock_is_a_finding() -> None:
-    """A window below the GPU's minimum clock is a finding; zero is a suspended GPU, and one low sample is none."""
+    """A window below the GPU's minimum clock is a finding; zero (a suspended GPU) and one low sample are not."""
     assert kinds_of(state(), windows=({"clock.gpu": [150 * MHZ] * 5 + [0, None]},)) == [("clocks", "outside")]
     assert not kinds_of(state(), windows=({"clock.gpu": [0, 150 * MHZ, 300 * MHZ, 300 * MHZ]},))
     assert ("clocks", "own") in kinds_of(hot(), windows=({"clock.gpu": [150 * MHZ]},))

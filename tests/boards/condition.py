@@ -85,7 +85,7 @@ class Condition:
         self.file("/usr/local/lib/board/swap_used_kib").write_text(str(used_kib), encoding="utf-8")
 
     def clock(self, offset: str | None) -> None:
-        """Shift the wall clock of the user's programs, e.g. by ``-10y``; None resets it. Monotonic time stays."""
+        """Shift only the wall clock of the user's programs, e.g. by ``-10y``; None resets it."""
         environment = f"PATH={accounts.PATH}"
         if offset is not None:
             faking = f"LD_PRELOAD={FAKETIME} FAKETIME={offset} FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1"

@@ -305,7 +305,7 @@ def test_a_killed_test_process_leaves_no_board(interpreters: Callable[[str], Int
 
 
 def is_removed(near: str) -> bool:
-    """Wait up to 5 s until an interface is removed, which follows the end of its namespace; return whether it is."""
+    """Return whether an interface is removed within 5 s; the kernel removes it shortly after its namespace."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline and Path(f"/sys/class/net/{near}").exists():
         time.sleep(0.05)

@@ -44,7 +44,7 @@ def test_the_options_are_those_of_pytest() -> None:
     ],
 )
 def test_hil_is_named(tmp_path: Path, arguments: list[str], named: bool) -> None:
-    """Options of hil, a target and the stock suites name it; other arguments do not, and ``@FILE`` is read."""
+    """Options of hil, a target and the stock suites name hil; other arguments do not, and ``@FILE`` is read."""
     assert parsed(arguments).names_hil is named
     (tmp_path / "args").write_text("\n".join(arguments))
     assert parsed([f"@{tmp_path / 'args'}"]).names_hil is named

@@ -44,7 +44,7 @@ def built(tmp_path: Path) -> dict[str, str]:
 
 
 def test_planned_engines_are_built_together_at_the_first_request(three_precisions: Request, tmp_path: Path) -> None:
-    """The first engine that is needed has the other planned ones built with it in one process, and not earlier."""
+    """When the first engine is needed, all planned ones are built in one process, and not earlier."""
     with closing(Session.open(three_precisions)) as session:
         session.engines.plan([("toy", precision) for precision in ("fp16", "fp32", "int8", "fp32")])
         assert built(tmp_path) == {}
