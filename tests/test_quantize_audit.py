@@ -40,7 +40,7 @@ def test_calibrating_again_gives_the_same_ranges(tmp_path: Path, layout: QdqLayo
 
 
 def test_half_of_few_samples_is_calibrated_separately(tmp_path: Path) -> None:
-    """Samples of one feed cannot be separated; with a fixed batch there may be no half."""
+    """Ranges are recorded at half and at all of the samples; a single fixed batch cannot be halved."""
     data = MemoryData(image=images(20))
 
     def counts(path: Path) -> list[int]:

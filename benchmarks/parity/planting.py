@@ -59,7 +59,7 @@ class Drawn:
 
 
 def draw_fault(seed: int, number: int) -> Drawn:
-    """Return the fault number ``number``: the kinds alternate, everything else is random."""
+    """Return the fault number ``number``: the kinds alternate, the rest is random. Overflow needs FP16, range INT8."""
     kind = faults.KINDS[number % len(faults.KINDS)]
     rng = np.random.default_rng([seed, number])
     fit = [graph for graph in GRAPHS if faults.NEEDS.get(kind, _operators(graph)) & _operators(graph)]

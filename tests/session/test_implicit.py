@@ -84,7 +84,7 @@ READ = {**ABOUT, "cache": "read"}
 
 
 def test_a_cache_that_was_read_counts_by_its_key() -> None:
-    """A cache counts by the record of the build that wrote it; another key or other blobs fail."""
+    """A cache that was read passes by the record of the build that wrote it; another key or other blobs fail."""
     assert verdict(READ) is Verdict.PASSED
     assert verdict({**READ, "consumed": {}, "samples": 0}) is Verdict.FAILED
     assert verdict({**READ, "consumed": {"x": "0" * 64}}) is Verdict.FAILED
