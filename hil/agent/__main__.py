@@ -1,6 +1,6 @@
 """The agent's entry point: ``agent.pyz --store DIR [--store-size BYTES] [--host-silence SECONDS]`` serves a host.
 
-``--worker``, ``--load``, ``--activate`` and ``--inside`` are the processes that the agent starts itself.
+With ``--worker``, ``--load``, ``--activate`` or ``--inside`` it is a process that the agent itself has started.
 """
 
 import os
@@ -11,14 +11,14 @@ PIPE_BYTES = 1 << 20  # fs.pipe-max-size: the most that an unprivileged user may
 
 
 def private_stdout() -> int:
-    """Return a new descriptor for frames, and redirect descriptor 1 to stderr, since native libraries print to it."""
+    """Return a copy of descriptor 1 for frames. Redirect descriptor 1, to which native libraries print, to stderr."""
     frames = os.dup(1)  # not inherited by workers
     os.dup2(2, 1)
     return frames
 
 
 def main() -> None:
-    """Run the process that ``sys.argv`` names; a supervisor calls ``private_stdout`` before any other import."""
+    """Run the process that ``sys.argv`` selects; a supervisor calls ``private_stdout`` before any further import."""
     if sys.argv[1:2] == ["--worker"]:
         from .workers.worker import main as work
 
@@ -44,7 +44,10 @@ def main() -> None:
 
 
 def containers(text: str, store: str, archive: str) -> object:
-    """Return the factory of workers in the container that ``text`` (JSON) describes. Raise ``Failure`` if invalid."""
+    """Return the factory of workers in the container that ``text`` describes as JSON.
+
+    Raise ``Failure`` if ``text`` is invalid.
+    """
     from .containers.container_spec import parse
     from .containers.factory import Containers
 
@@ -77,7 +80,7 @@ def serve(frames: int) -> None:
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the host handles Ctrl-C; when it exits, the pipe closes
     for fd in (0, frames):
-        with contextlib.suppress(OSError):  # not a pipe, or the user's limit is reached: only slower
+        with contextlib.suppress(OSError):  # not a pipe, or the user's limit is reached: then transfers are slower
             fcntl.fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES)
     host = Channel(0, frames, arguments.host_silence)
     archive = os.path.abspath(sys.argv[0])

@@ -6,10 +6,10 @@ from typing import List, Optional
 
 
 def own_command(archive: str) -> List[str]:
-    """Return the words that start ``archive`` as this process was started: by this interpreter, from the same modules.
+    """Return the command that starts ``archive`` with this interpreter and this process's ``-X hil_agent``, if any.
 
-    ``-X hil_agent=FOLDER`` has the modules imported from a folder, where Python keeps their byte code. Only a host
-    that is its own target passes it.
+    With ``-X hil_agent=FOLDER`` the modules are imported from a folder, in which Python caches their byte code. Only a
+    host that is its own target passes this option.
     """
     folder = _folder()
     if folder is None:
@@ -18,7 +18,7 @@ def own_command(archive: str) -> List[str]:
 
 
 def own_path() -> str:
-    """Return the entry of ``sys.path`` in which a new interpreter finds this package under the name it has here."""
+    """Return the entry of ``sys.path`` from which a new interpreter can import this package under its present name."""
     if _folder() is not None:
         return os.path.abspath(sys.argv[0])  # the archive
     path = os.path.abspath(__file__)
@@ -28,6 +28,6 @@ def own_path() -> str:
 
 
 def _folder() -> Optional[str]:
-    """Return the folder of ``-X hil_agent=FOLDER``."""
+    """Return the folder of ``-X hil_agent=FOLDER``; None if this process was started without that option."""
     folder = sys._xoptions.get("hil_agent")  # noqa: SLF001 - documented, for implementations that have it
     return folder if isinstance(folder, str) else None

@@ -26,9 +26,12 @@ from .workers.worker_process import WorkerProcess
 PROBE_DEADLINE = 120.0
 BETWEEN_BUILDS = ("build", "adopt", "blob_begin", "blob_append", "blob_commit", "blob_read")
 BETWEEN_BUILDS += ("pipes_open", "pipes_join", "pipes_close")
-"""Operations that do not stop an idle builder: they neither load nor measure anything."""
+"""Operations that do not stop an idle builder: they neither load nor measure an engine."""
 SERIES = ("time", "throughput", "pace")
-"""Operations that return a series: the board's state is read before and after, and sensors are sampled during it."""
+"""Operations that return a series of times.
+
+The board's state is read before and after the series, and sensors are sampled during it.
+"""
 
 
 class Service(Transfers):
@@ -114,7 +117,10 @@ class Service(Transfers):
         return {"ok": self.conditions.meanwhile(lambda: probe.with_libraries(libraries))}, []
 
     def libraries(self) -> Dict[str, Any]:
-        """Return the library versions that a worker reports. Cached: importing a runtime takes a second on a board."""
+        """Return the library versions that a worker reports.
+
+        They are cached, since importing a runtime takes a second on a board.
+        """
         if self._libraries is None:
             worker = self.supervisor.start_worker()
             try:
@@ -132,23 +138,26 @@ class Service(Transfers):
         return libraries if container is None else dict(container.with_container(libraries))
 
     def build(self, request: Dict[str, Any]) -> Reply:
-        """Return the record of an engine from the store, or build it; see ``EngineBuilds.build``."""
+        """Return the record of an engine, which is built unless it is in the store; see ``EngineBuilds.build``."""
         self._must_hold()
         return {"ok": self.builds.build(request)}, []
 
     def _watch(self, facts: Dict[str, Any], options: Dict[str, Any]) -> Optional[Watch]:
-        """Return a GPU memory watch for the next worker; None unless its engine's ``facts`` name a GPU."""
+        """Return a GPU memory watch for the next worker; None if its engine's ``facts`` name no visible GPU."""
         if not facts.get("gpu"):
             return None
         return self._watching.watch(self.libraries().get("gpus") or [], int(options.get("gpu") or 0))
 
     def _nvml(self, number: int) -> Any:
-        """Return NVML's handle of the GPU with this number, or None if there is none."""
+        """Return NVML's interface to GPU ``number``; None if there is no such GPU, or NVML cannot access it."""
         watch = self._watching.watch(self.libraries().get("gpus") or [], number)
         return None if watch is None else watch.device.gpu
 
     def adopt(self, request: Dict[str, Any]) -> Reply:
-        """Record an uploaded engine that was built elsewhere. No build has its key, since its facts are ``foreign``."""
+        """Record an uploaded engine that was built elsewhere.
+
+        Its facts contain ``foreign``, so that its key differs from the key of any build.
+        """
         self._must_hold()
         digest = request["digest"]
         self.store.verify(digest)
@@ -160,9 +169,9 @@ class Service(Transfers):
         return {"ok": dict(self.records.write(key_of(facts), facts, digest, built), cached=False)}, []
 
     def load(self, request: Dict[str, Any]) -> Reply:
-        """Load the engine of ``key`` into a worker, after hashing its bytes again.
+        """Load the engine of ``key`` into a worker, after verifying the digest of its file.
 
-        The worker is a fresh process, unless ``fresh`` is false and no GPU memory is watched: then an idle one serves.
+        The worker is a fresh process. If ``fresh`` is false and no GPU memory is watched, an idle worker may be used.
         """
         self._must_hold()
         record = self.records.need(request["key"])
@@ -216,7 +225,10 @@ class Service(Transfers):
         return self.supervisor.turn(self.store.path("turn.lock"))
 
     def engine_work(self, request: Dict[str, Any]) -> Reply:
-        """Forward a request to a worker under the turn lock. If it is timed, sample the worker and the board."""
+        """Forward a request to a worker under the turn lock.
+
+        Sample the worker if the request is timed or its GPU memory is watched. Sample the board during a series.
+        """
         worker = self._take_body(request)
         with self.turn():
             timed = request["op"] in (*SERIES, "soak")

@@ -1,7 +1,8 @@
 """The agent's first process: it listens to the host and to the workers and enforces deadlines; it never computes.
 
 Standard library only. When the host closes the connection, the supervisor ends its workers and itself at once. A host
-behind a network may vanish without closing it; then it ends them once the host has been silent for too long.
+behind a network may vanish without closing the connection. Then the supervisor ends its workers and itself once the
+host has been silent for too long.
 """
 
 import array
@@ -63,7 +64,7 @@ class Supervisor:
         self._last_growth = time.monotonic()
 
     def await_host(self) -> wire.Header:
-        """Return the host's next request. Raise ``HostGone``, or ``WireError`` for a malformed frame."""
+        """Return the next request. Raise ``HostGone`` if the host is lost, ``WireError`` for a malformed frame."""
         while self._next is None:
             while not self.step(None, select.POLLIN):
                 pass
@@ -74,11 +75,11 @@ class Supervisor:
     def step(
         self, timeout: Optional[float], event: int = 0, worker: Optional[WorkerProcess] = None, fd: Optional[int] = None
     ) -> bool:
-        """Wait at most ``timeout`` seconds, and no longer than until ``fd`` can be read.
+        """Wait until an event occurs or ``fd`` can be read, at most ``timeout`` seconds.
 
         Return True if the poll event ``event`` occurred on the host's descriptor, or ``worker`` replied or went away.
 
-        Raise ``HostGone`` if the host is lost while a request is processed (``event`` is 0).
+        Raise ``HostGone`` if ``event`` did not occur and the host is lost.
         """
         listens = event | (select.POLLIN if self.silence is not None and self._next is None else 0)
         events = self._poll(listens | GONE, self._patience(timeout), worker.channel.read_fd if worker else fd)
@@ -97,7 +98,7 @@ class Supervisor:
         return worker is not None and worker.channel.read_fd in events
 
     def _poll(self, listens: int, patience: Optional[float], fd: Optional[int]) -> Dict[int, int]:
-        """Return the events of each descriptor within ``patience`` milliseconds. Workers' output is read at once."""
+        """Wait at most ``patience`` milliseconds and return the events by descriptor. Read workers' output at once."""
         poller = select.poll()
         poller.register(self.host.read_fd, listens)
         for worker in self.workers.values():
@@ -153,7 +154,7 @@ class Supervisor:
             self.host.drain()
 
     def start_worker(self) -> WorkerProcess:
-        """A fresh worker process."""
+        """Start a worker process and return it. Raise ``Failure`` if its container does not start."""
         self.started += 1
         if self.container is not None:
             return self._start_contained()
@@ -179,10 +180,10 @@ class Supervisor:
     def exchange(
         self, worker: WorkerProcess, request: wire.Header, deadline: float, sampler: Optional[Sampler] = None
     ) -> wire.Header:
-        """Send ``request`` to a worker and return its reply; ``sampler`` takes its samples while this waits.
+        """Send ``request`` to a worker and return its reply; ``sampler`` samples the worker meanwhile.
 
-        Raise ``Failure`` if the worker reports one, dies, or does not reply within ``deadline`` seconds; then it is
-        killed.
+        Raise ``Failure`` if the worker reports an error, dies, or does not reply within ``deadline`` seconds. A worker
+        that does not reply in time is killed.
         """
         if not worker.alive:
             raise Failure(DIED, "the worker (process %d) is gone" % worker.pid, "load the engine again")
@@ -216,7 +217,10 @@ class Supervisor:
 
     @contextmanager
     def turn(self, path: str) -> Iterator[None]:
-        """Hold the turn lock at ``path``, so that one engine of this target runs at a time. Raise ``Failure``."""
+        """Hold the turn lock at ``path``, so that one engine of this target runs at a time.
+
+        Raise ``Failure`` if the lock is not free within ``TURN_WAIT`` seconds.
+        """
         fd = open_lock(path)
         try:
             try:
@@ -242,7 +246,7 @@ class Supervisor:
             self.step(min(pause, limit - now))
 
     def beat(self) -> None:
-        """Send the host a heartbeat if the last one of this request is at least ``HEARTBEAT`` seconds old."""
+        """Send the host a heartbeat if the request, and the last heartbeat from here, are ``HEARTBEAT`` seconds old."""
         now = time.monotonic()
         if self._due is not None and now >= self._due:
             self.send({"alive": True})

@@ -12,7 +12,8 @@ Named = List[Tuple[str, Any]]
 def describe(named: Iterable[Tuple[str, Any]]) -> Tuple[List[Header], List[Any]]:
     """Return the header's ``arrays`` list and the body's chunks for ``[(name, array)]``.
 
-    Contiguous arrays are not copied. Raise ``WireError`` for an unsupported dtype (strings, objects, complex).
+    Contiguous little-endian arrays are not copied. Raise ``WireError`` for an unsupported dtype (strings, objects,
+    complex).
     """
     listing: List[Header] = []
     chunks: List[Any] = []
@@ -44,8 +45,8 @@ def views(buffer: Any, slots: Sequence[Slot]) -> Named:
 
 
 def split_feeds(named: Named, count: int) -> List[Dict[str, Any]]:
-    """Split a list of arrays into ``count`` feeds of equal length, in order. Raise ``WireError`` if it cannot."""
+    """Split a list of arrays into ``count`` feeds of equal length, in order. Raise ``WireError`` on a remainder."""
     if type(count) is not int or count < 1 or len(named) % count:
-        raise WireError("%d arrays do not make %r feeds" % (len(named), count))
+        raise WireError("%d arrays cannot be split into %r equal feeds" % (len(named), count))
     width = len(named) // count
     return [dict(named[at * width : (at + 1) * width]) for at in range(count)]

@@ -9,7 +9,7 @@ from .wire import HEAD, MAGIC, MAX_BODY, Closed, Header, Silent, WireError, deco
 
 MAX_BANNER = 1 << 16
 PIECE = 1 << 20
-SMALL = 1 << 16  # a body up to this size is joined to its head: one system call is cheaper than a copy
+SMALL = 1 << 16  # a body up to this size is copied behind its head: a copy is cheaper than a second system call
 
 
 class Frames:
@@ -32,7 +32,7 @@ class Frames:
         self._started = False
 
     def _fill(self, view: memoryview, *, closing: bool = False) -> bool:
-        """Fill ``view``. Return False only if ``closing`` is set and the stream ended before its first byte."""
+        """Fill ``view``. Return False only if ``closing`` is set and the stream ended before the first byte."""
         raise NotImplementedError
 
     def _write(self, view: memoryview) -> None:
@@ -40,7 +40,7 @@ class Frames:
         raise NotImplementedError
 
     def find_start(self) -> bytes:
-        """Read up to the first frame and return what preceded it (a login banner). Call once, before ``receive``."""
+        """Read to the start of the first frame and return the bytes before it (a login banner). Call once, first."""
         banner = bytearray()
         byte = bytearray(1)
         while not banner.endswith(MAGIC):

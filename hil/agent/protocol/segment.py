@@ -59,7 +59,7 @@ class Segment:
             self.size = size
 
     def view(self, at: int, size: int) -> memoryview:
-        """Return a writable view of ``size`` bytes at offset ``at``. Raise ``ValueError`` outside the segment."""
+        """Return a writable view of ``size`` bytes at offset ``at``. Raise ``ValueError`` if outside the segment."""
         if at < 0 or size < 0 or at + size > self.size:
             raise ValueError("%d bytes at %d lie outside the %d that are shared" % (size, at, self.size))
         if size == 0:

@@ -36,11 +36,11 @@ Header = Dict[str, Any]
 
 
 class WireError(Exception):
-    """The other side sent something that is not a frame, or stopped in the middle of one."""
+    """A frame is malformed, ended early, or cannot be sent."""
 
 
 class Closed(WireError):
-    """The other side closed the stream between two frames, or went away."""
+    """The stream was closed between two frames, or the other side went away."""
 
 
 class Silent(WireError):
@@ -63,7 +63,10 @@ def aligned(size: int) -> int:
 
 
 def encode(header: Header, body: int) -> bytes:
-    """Return head and header of a frame with a body of ``body`` bytes. Raise ``WireError`` if it cannot be sent."""
+    """Return head and header of a frame with a body of ``body`` bytes.
+
+    Raise ``WireError`` if the header is not JSON or is too long.
+    """
     try:
         text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode("ascii")
     except (TypeError, ValueError, RecursionError) as error:
@@ -90,7 +93,8 @@ def decode_head(data: bytes, max_body: int = MAX_BODY) -> Tuple[int, int]:
 def decode_header(data: bytes) -> Header:
     """Return a frame's JSON object.
 
-    Raise ``WireError`` for NaN, infinity, duplicate keys, integers of over 64 bits and anything that is not an object.
+    Raise ``WireError`` for NaN, infinity, duplicate keys, integers of more than ``MAX_DIGITS`` characters, and for
+    anything that is not an object.
     """
     try:
         header = json.loads(
@@ -108,7 +112,10 @@ def decode_header(data: bytes) -> Header:
 
 
 def slots(header: Header, body: int) -> List[Slot]:
-    """Return the arrays that a header lists. Raise ``WireError`` unless they fill its body (``body`` bytes) exactly."""
+    """Return the arrays that a header lists. Raise ``WireError`` unless they fill its body (``body`` bytes) exactly.
+
+    If the header lists no arrays, the body is raw bytes of any length.
+    """
     listing = header.get("arrays", [])
     if not isinstance(listing, list) or len(listing) > MAX_ARRAYS:
         raise WireError("'arrays' is not a list of at most %d entries" % MAX_ARRAYS)

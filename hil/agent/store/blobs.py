@@ -102,7 +102,9 @@ class Store:
         """Start or resume an upload of ``size`` bytes.
 
         Return the offset in bytes to continue at, or None while another agent writes this upload. ``name`` is the
-        blob's digest, or its outline if the digest will only be known at the end. Raise ``Failure``.
+        blob's digest, or its outline if the digest will only be known at the end.
+
+        Raise ``Failure`` if the store is full or cannot be written.
         """
         valid_digest(name)
         if name not in self.uploads:
@@ -134,7 +136,7 @@ class Store:
         return False
 
     def append(self, name: str, offset: int, data: Any) -> int:
-        """Write the next piece of an upload and return the new offset in bytes. Raise ``Failure``."""
+        """Write the next piece of an upload and return the new offset in bytes. Raise ``Failure`` as ``appending``."""
         with self.appending(name, offset) as upload:
             for at in range(0, len(data), PIECE):
                 piece = memoryview(data)[at : at + PIECE]
@@ -190,7 +192,7 @@ class Store:
             upload.close()
 
     def adopt(self, path: str) -> str:
-        """Move a finished file of the store (``tmp/…``) to the blobs and return its digest. Raise ``Failure``."""
+        """Move a finished file from ``tmp/`` to the blobs and return its digest. Raise ``Failure`` if that fails."""
         digest = digest_of(path, self.beat)
         try:
             self.make_room(os.path.getsize(path))
@@ -210,9 +212,10 @@ class Store:
             return file.read(length)
 
     def verify(self, digest: str) -> str:
-        """Hash a blob's bytes and return its path. Delete it and raise ``Failure`` if they do not match its digest.
+        """Return a blob's path if its bytes match its digest. Otherwise delete the blob and raise ``Failure``.
 
-        It is hashed again only if its file has changed since: hashing a large blob takes long on a slow card.
+        A blob that this agent has verified is hashed again only if its file has changed since: hashing a large blob
+        takes long on a slow card.
         """
         path = self.need(digest)
         before = file_version(path)
@@ -225,7 +228,10 @@ class Store:
         return path
 
     def make_room(self, size: int) -> None:
-        """Evict least recently used blobs until ``size`` more bytes fit within ``limit``. Raise ``Failure``."""
+        """Evict least recently used blobs until ``size`` more bytes fit within ``limit``.
+
+        Raise ``Failure`` if too few of them may be evicted.
+        """
         self._drop_stale()
         entries = []
         for entry in os.scandir(self.path("blobs")):

@@ -1,4 +1,4 @@
-"""The options of a build or a load, with verified files in place of digests and with the paths of caches."""
+"""The options of a build or a load, with the paths of caches and of the files that the options name by digest."""
 
 import hashlib
 import json
@@ -13,10 +13,12 @@ POWER_MODE = "/var/lib/nvpmodel/status"  # "pmode:0002": nvpmodel writes it at e
 
 
 def for_build(store: Store, request: Mapping[str, Any], facts: Mapping[str, Any]) -> Dict[str, Any]:
-    """Return ``request``'s options with ``paths``: plugins, calibration data and caches. Verify every blob.
+    """Return ``request``'s options; if the runtime compiles, with ``paths``: plugins, calibration data and caches.
 
-    There is one timing cache for each TensorRT version and GPU, and one calibration cache for each combination of what
-    the scales depend on: model, plugins, data and its sampling, algorithm, TensorRT version. Raise ``Failure``.
+    There is one timing cache for each TensorRT version and GPU. There is one calibration cache for each combination of
+    the facts that scales depend on: model, profiles, plugins, data and its sampling, algorithm, TensorRT version.
+
+    Raise ``Failure`` if a plugin or calibration data are missing or damaged, or if the request sets ``paths``.
     """
     options = dict(request["options"])
     if "paths" in options:
@@ -37,7 +39,10 @@ def for_build(store: Store, request: Mapping[str, Any], facts: Mapping[str, Any]
 
 
 def verify_external(store: Store, table: Mapping[str, Any]) -> List[str]:
-    """Verify the blobs under ``external`` of a request or a record, and return their digests. Raise ``Failure``."""
+    """Verify the blobs under ``external`` of a request or a record, and return their digests.
+
+    Raise ``Failure`` if a blob is missing or damaged.
+    """
     digests = list(table.get("external") or [])
     for digest in digests:
         store.verify(digest)
@@ -47,7 +52,8 @@ def verify_external(store: Store, table: Mapping[str, Any]) -> List[str]:
 def for_load(store: Store, request: Mapping[str, Any], record: Mapping[str, Any]) -> Dict[str, Any]:
     """Return ``request``'s options with the plugins' paths and the DLA core that the engine was built for.
 
-    ``foreign`` is set for an engine built elsewhere. The engine's external data is verified. Raise ``Failure``.
+    ``foreign`` is set for an engine built elsewhere. The plugins and the engine's external data are verified. Raise
+    ``Failure`` if a file is missing or damaged, or if the request sets ``paths``.
     """
     options = dict(request["options"])
     if "paths" in options:

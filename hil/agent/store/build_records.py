@@ -19,8 +19,8 @@ def key_facts(request: Dict[str, Any], libraries: Dict[str, Any], l4t: Optional[
     """Return everything an engine depends on. An absent fact is null, so that equal requests have equal keys.
 
     ``request`` has ``model`` (digest), ``precision``, ``runtime`` and ``options``. ``calibration`` (digest) and
-    ``plugins`` (digests) are taken out of the options; the rest are build options. ``libraries`` are the versions and
-    facts that a worker reported, ``l4t`` is the board's L4T release.
+    ``plugins`` (digests) are moved out of the options; the other options stay. ``libraries`` are the versions and facts
+    that a worker reported, ``l4t`` is the board's L4T release.
     """
     options = dict(request["options"])
     runtime = request["runtime"]
@@ -43,7 +43,7 @@ def key_facts(request: Dict[str, Any], libraries: Dict[str, Any], l4t: Optional[
 
 
 def _known(libraries: Dict[str, Any], runtime: str, number: Optional[int]) -> Dict[str, Any]:
-    """Return the runtime's facts with those of GPU ``number``; a worker reports those of the first GPU."""
+    """Return the runtime's facts with those of GPU ``number``. The facts that a worker reports are of the first GPU."""
     known = dict(libraries.get("facts", {}).get(runtime, {}))
     if number and known.get("gpu") is not None:
         known.update(gpu=None, sm=None, sms=None)
@@ -68,7 +68,7 @@ class Records:
     def find(self, key: Any) -> Optional[Dict[str, Any]]:
         """Return the record of ``key`` if it is valid and its blob is in the store, otherwise None.
 
-        Raise ``Failure`` if ``key`` is not a key.
+        Raise ``Failure`` if ``key`` is not a SHA-256 in hexadecimal.
         """
         if not isinstance(key, str) or not KEY.fullmatch(key):
             raise Failure(PROTOCOL, "%.80r is not an engine key" % (key,))
@@ -82,7 +82,7 @@ class Records:
         return record if usable else None
 
     def need(self, key: Any) -> Dict[str, Any]:
-        """Return the record of ``key``. Raise ``Failure`` for an engine that this store has not built."""
+        """Return the record of ``key``. Raise ``Failure`` if ``find`` returns none."""
         record = self.find(key)
         if record is None:
             raise Failure(BUILD, "engine %.12s was not built by this store" % key, "build it first")
@@ -91,10 +91,10 @@ class Records:
     def write(self, key: str, facts: Dict[str, Any], digest: str, built: Dict[str, Any]) -> Dict[str, Any]:
         """Record an engine whose blob is in the store, and return the record. Raise ``Failure`` if the write fails.
 
-        ``built`` has ``seconds`` and ``log``. It may have ``about`` (what the runtime reports of the build), ``peak``
-        (memory while building), ``plugins`` (digests in loading order) and ``external`` (digests of an ONNX file's
-        external data). The power mode is recorded, but is not part of the key: an engine built in another mode is
-        equally correct, but may be slower.
+        ``built`` has ``seconds`` and ``log``. It may have ``about`` (what the runtime reports about the build),
+        ``peak`` (memory while building), ``plugins`` (digests in loading order) and ``external`` (digests of an ONNX
+        file's external data). The power mode is recorded, but is not part of the key: an engine built in another mode
+        is equally correct, but may be slower.
         """
         record = {
             "key": key,

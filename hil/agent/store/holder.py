@@ -1,4 +1,4 @@
-"""Report which session holds a store, without waiting for it, and hold a free store for a short while."""
+"""Report which session holds a store, without waiting for its end, and hold a free store for a short while."""
 
 import contextlib
 import fcntl
@@ -43,10 +43,10 @@ def held_if_free(root: str, claim: Dict[str, Any], *, holder_only: bool) -> Iter
 
 
 def holder(root: str) -> Optional[Dict[str, Any]]:
-    """Return ``who``, ``host``, ``pid`` and ``since`` of the session that holds the store; None if none does.
+    """Return ``who``, ``host``, ``pid`` and ``since`` of the session that holds the store; None if the store is free.
 
-    ``why`` states the reason if the holder is unknown. The hold lock is not taken: only the gate, for a moment, which
-    every session must pass before it holds the store.
+    ``why`` states the reason if the holder is unknown. The hold lock is tested while this function holds the gate lock.
+    Every session takes the gate lock first, so no session sees the test as another holder.
     """
     gate = os.open(os.path.join(root, "gate.lock"), os.O_RDWR | os.O_CLOEXEC)
     try:

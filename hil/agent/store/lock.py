@@ -1,8 +1,8 @@
 """The session lock: one session at a time holds a store, with flock, which the kernel releases when the holder dies.
 
-``gate.lock`` is held for moments while an agent tries to take the session lock. ``hold.lock`` is shared by all agents
-of one session (one for each worker of pytest-xdist) for as long as they live. ``turn.lock`` is held by one of them
-while its engine runs, so that they do not disturb each other's measurements.
+``gate.lock`` is held for moments while an agent tries to take the session lock. ``hold.lock``, the session lock, is
+shared by all agents of one session (one for each worker of pytest-xdist) for as long as they live. ``turn.lock`` is
+held by the agent whose engine runs, so that the agents do not disturb each other's measurements.
 """
 
 import fcntl
@@ -15,7 +15,7 @@ from ..failure import HELD, Failure
 
 
 def open_lock(path: str) -> int:
-    """Return a descriptor to flock. Child processes do not inherit it, so they cannot keep the lock."""
+    """Open a lock file and return its descriptor. Child processes do not inherit it, so they cannot keep the lock."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
@@ -29,7 +29,7 @@ def try_flock(fd: int, kind: int) -> bool:
 
 
 class SessionLock:
-    """One agent's view of the session lock in the store's folder ``root``."""
+    """One agent's handle on the session lock of the store in the folder ``root``: takes, shares and releases it."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -43,7 +43,7 @@ class SessionLock:
 
     @property
     def began(self) -> float:
-        """When the session took the target, by the target's clock (seconds since the epoch); 0 if not recorded."""
+        """When the session took the lock, in seconds since the epoch on the target's clock; 0 if not recorded."""
         at = self.owner.get("at")
         return float(at) if isinstance(at, (int, float)) else 0.0
 

@@ -39,7 +39,7 @@ class UploadPipe:
             fcntl.fcntl(self._fd, F_SETPIPE_SZ, PIPE_BYTES)
 
     def join(self) -> None:
-        """Wait for the writer, read its process id and delete the path. Raise ``PipeLost``."""
+        """Wait for the writer, read its process id and delete the path. Raise ``PipeLost`` if no writer comes."""
         digits = bytearray(PID_DIGITS)
         self._fill(memoryview(digits), joining=True)
         try:
@@ -49,12 +49,12 @@ class UploadPipe:
         self._unlink()
 
     def take_into(self, view: memoryview) -> None:
-        """Read the next bytes of the piece into ``view``. Raise ``PipeLost`` if the writer ends before."""
+        """Read the next bytes of the piece into ``view``. Raise ``PipeLost`` if the writer closes the pipe first."""
         self._fill(view, joining=False)
         self.pending -= len(view)
 
     def drain(self) -> None:
-        """Read and discard the rest of the piece. Raise ``PipeLost``."""
+        """Read and discard the rest of the piece. Raise ``PipeLost`` if the writer closes the pipe first."""
         scratch = memoryview(bytearray(min(self.pending, PIPE_BYTES)))
         while self.pending:
             self.take_into(scratch[: self.pending])
@@ -74,7 +74,7 @@ class UploadPipe:
             at += count
 
     def close(self) -> None:
-        """Close the pipe and delete its path. Kill a writer that still waits for input from a lost host."""
+        """Close the pipe and delete its path. Terminate the writer: it may wait for input from a lost host."""
         os.close(self._fd)
         self._unlink()
         if self.pid > 1:
@@ -89,7 +89,10 @@ class UploadPipe:
 
 
 def open_pipes(folder: str, count: int, wait: Callable[[int], None]) -> List[UploadPipe]:
-    """Create ``count`` pipes (at most ``MOST_PIPES``) in ``folder``. Raise ``OSError`` if one fails; none stay then."""
+    """Create ``count`` pipes (at most ``MOST_PIPES``) in ``folder``.
+
+    If one cannot be created, delete the others and raise ``OSError``.
+    """
     pipes: List[UploadPipe] = []
     try:
         for number in range(min(count, MOST_PIPES)):

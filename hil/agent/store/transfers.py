@@ -32,9 +32,9 @@ class Transfers:
     def blob_begin(self, request: Dict[str, Any]) -> Reply:
         """Start or resume an upload of ``size`` bytes.
 
-        ``have`` reports that the blob is already stored, and ``like`` that a blob of the same outline is, if ``digest``
-        is not known yet. ``offset`` is the length in bytes of an earlier attempt, ``prefix`` the digest of its bytes.
-        With ``restart`` an earlier attempt is deleted first.
+        ``have`` is true if the blob is already stored. ``like`` is true if ``digest`` is not known yet and a blob with
+        the same outline and size is stored. Otherwise ``offset`` is the length in bytes of an earlier attempt, and
+        ``prefix`` the digest of its bytes. With ``restart``, the open upload of this name is deleted first.
         """
         name, digest, size = valid_digest(request["name"]), request.get("digest"), int(request["size"])
         state: Dict[str, Any] = {"have": False, "like": False, "offset": size}

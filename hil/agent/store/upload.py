@@ -24,7 +24,7 @@ def digest_of(path: str, beat: Optional[Callable[[], None]] = None) -> str:
 def outline_of(path: str) -> str:
     """Return the SHA-256 of a file's size, first and last MiB: a cheap comparison without reading the whole file.
 
-    Files with different outlines differ. Files with equal outlines may differ too: an outline is not a digest.
+    Files with different outlines differ, but files with equal outlines may differ too.
     """
     size = os.path.getsize(path)
     with open(path, "rb") as file:
@@ -46,8 +46,8 @@ def _hash_into(hasher: Any, path: str, beat: Optional[Callable[[], None]] = None
 class Upload:
     """One upload. It locks its partial file, so that two agents never write the same one at once.
 
-    A thread writes and syncs, so that a slow card works while the next bytes arrive. Its errors are raised by the next
-    call. ``beat`` is called repeatedly while a caller waits for the thread.
+    A thread writes and syncs, so that a slow card works while the next bytes arrive. The thread's errors are raised by
+    the next call. ``beat`` is called repeatedly while a caller waits for the thread.
     """
 
     def __init__(self, path: str, beat: Callable[[], None] = lambda: None) -> None:
@@ -67,7 +67,7 @@ class Upload:
         if not try_flock(self.fd, fcntl.LOCK_EX):
             return False
         if not os.path.exists(self.path) or os.stat(self.path).st_ino != os.fstat(self.fd).st_ino:
-            # The other agent has finished and renamed the file, so we hold a lock on the wrong one.
+            # The other agent has finished and renamed the file, so we hold a lock on the wrong file.
             former, self.fd = self.fd, open_lock(self.path)
             os.close(former)
             return self.begin()

@@ -1,4 +1,4 @@
-"""Build engines in worker processes, or return them from the store where a matching build exists."""
+"""Build engines in worker processes, or return them from the store if it has a matching build."""
 
 import os
 import time
@@ -20,7 +20,7 @@ class EngineBuilds:
     """Return an engine from the store, or build it in a worker process.
 
     ``libraries`` returns what a worker can import, as ``probe.libraries`` does. ``watch`` takes an engine's facts and
-    build options and starts to watch the memory of the GPU that they name; it returns None if they name no GPU.
+    build options and returns a watch of the memory of the GPU that they name, or None if they name no GPU.
     ``turn`` returns a context manager that holds the turn lock.
 
     If a request announces further builds (``more``), its worker stays alive for the next one: see ``IdleWorkers``.
@@ -45,10 +45,9 @@ class EngineBuilds:
     def build(self, request: Dict[str, Any]) -> Dict[str, Any]:
         """Return the build record of the requested engine; ``cached`` says whether it was in the store.
 
-        ``request["external"]`` lists the model's external data files, which the store holds by digest next to the
-        model. An engine whose file in the store is damaged is deleted and rebuilt; ``about.rebuilt`` in the record
-        gives the reason. Raise ``Failure`` if the model or its external data are missing from the store, or if the
-        build fails.
+        ``request["external"]`` lists the digests of the model's external data files, which must be in the store.
+        An engine whose file in the store is damaged is deleted and rebuilt; ``about.rebuilt`` in the record gives the
+        reason. Raise ``Failure`` if the model or its external data are missing from the store, or if the build fails.
         """
         model = self.store.verify(request["model"])
         build_inputs.verify_external(self.store, request)
@@ -116,7 +115,7 @@ class EngineBuilds:
     def _build_in_worker(
         self, request: Dict[str, Any], order: Dict[str, Any], facts: Dict[str, Any]
     ) -> Tuple[WorkerProcess, Dict[str, Any]]:
-        """Build in the idle builder if there is one, otherwise or if it fails in a fresh worker.
+        """Build in the idle builder. If there is none, or if it fails, build in a fresh worker.
 
         Return the worker and its reply. A process that has built before may fail because of its earlier builds, so such
         a failure is retried in a fresh worker and recorded as ``retried``, unless the runtime cannot build this model
@@ -162,7 +161,7 @@ class EngineBuilds:
 
 
 def _kind(request: Dict[str, Any]) -> Any:
-    """Return what builds in one process must have in common: plugins stay loaded in it, and its GPU selected."""
+    """Return what builds in one process must have in common: a process keeps its loaded plugins and its GPU."""
     options = request["options"]
     return request["runtime"], int(options.get("gpu") or 0), tuple(options.get("plugins") or ())
 

@@ -32,7 +32,7 @@ def start_sampler(worker: WorkerProcess, watch: Optional[Watch], *, slow: bool =
 
 
 def resume_sampler(worker: WorkerProcess) -> Optional[Sampler]:
-    """Return a sampler for a worker that is already watched, with its peak reset; None if it is not watched."""
+    """Reset the peak of a worker's watch and return a sampler for the worker; None if it is not watched."""
     if worker.watch is None:
         return None
     worker.watch.restart()

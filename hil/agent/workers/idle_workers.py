@@ -10,8 +10,9 @@ class IdleWorkers:
     """At most one idle worker that has imported the runtimes, and at most one idle builder.
 
     Importing the runtimes takes a second on a board, so the worker that reported their versions is kept and used for
-    one engine. It is not used where a fresh process is required (cold start, memory). It is stopped before a fresh
-    worker starts, whose memory is measured against the whole machine, and before a build, which needs the memory.
+    one engine. It is not used if a fresh process is required (cold start, memory). It is stopped before a fresh
+    worker starts, so that it does not disturb measurements of the machine's memory. It is also stopped before a build,
+    which needs the memory.
 
     The builder is kept only if the host has announced another build: TensorRT loads its builder once per process, which
     takes seconds and gigabytes. Any other request stops the builder.
@@ -23,7 +24,7 @@ class IdleWorkers:
         self._builder: Optional[Tuple[WorkerProcess, Any]] = None
 
     def keep(self, worker: WorkerProcess, libraries: Dict[str, Any]) -> None:
-        """Keep ``worker``, unless a runtime opened a GPU in it: idle, it would be one more client of that GPU."""
+        """Keep ``worker``, but stop it if a runtime opened a GPU in it, since it would remain a client of that GPU."""
         self.clear()
         facts = libraries.get("facts") or {}
         if any((known or {}).get("gpu") for known in facts.values()):

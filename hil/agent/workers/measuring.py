@@ -15,7 +15,7 @@ from ..machine import device_memory
 from ..machine import process_memory as memory
 from . import timed_loop
 
-LARGEST_LISTING = 900 << 10  # a header ends at 1 MiB
+LARGEST_LISTING = 900 << 10  # bytes; a header has at most 1 MiB
 LISTED_NODES = 1000
 
 Answer = Tuple[Dict[str, Any], List[Any]]
@@ -48,7 +48,7 @@ class Measuring(ABC):
         return self._timed(request, feeds, warmup, series, 1)
 
     def throughput(self, request: Dict[str, Any]) -> Answer:
-        """As ``time``, with ``streams`` inferences in flight at once."""
+        """Time inferences as ``time`` does, but with ``streams`` of them in flight, and without device times."""
         feeds, streams = self._feeds(request), int(request["streams"])
         if not 1 <= streams <= self.engine.slots:
             what = "the engine was loaded for %d inferences in flight, not %d" % (self.engine.slots, streams)
@@ -67,10 +67,10 @@ class Measuring(ABC):
         return self._timed(request, feeds, warmup, series, streams)
 
     def pace(self, request: Dict[str, Any]) -> Answer:
-        """As ``time``, but release the inferences ``period`` seconds apart.
+        """Time inferences as ``time`` does, but release them ``period`` seconds apart.
 
-        After the warm-up, inferences are released at this period for ``warmup`` seconds more and not counted: clocks
-        and caches settle at other values than in a back-to-back run.
+        After the warm-up, inferences are released at this period for another ``warmup`` seconds without being recorded,
+        because clocks and caches settle at other values than in a back-to-back run.
         """
         feeds, period, releases = self._feeds(request), float(request["period"]), int(request["releases"])
         if not period > 0 or releases < 1:
@@ -129,13 +129,13 @@ class Measuring(ABC):
         return method
 
     def profile(self, request: Dict[str, Any]) -> Answer:
-        """Return seconds per node, measured apart from anything that is timed."""
+        """Return the seconds of the slowest nodes, at most ``LISTED_NODES``, from runs that no timing includes."""
         feed = self._feeds(request)[0]
         costs = self.engine.profile(feed, request["runs"])[:LISTED_NODES]
         return {"nodes": [dict(cost._asdict(), name=failure.short(cost.name, 500)) for cost in costs]}, []
 
     def layers(self, request: Dict[str, Any]) -> Answer:  # noqa: ARG002 - as every operation
-        """Return what each layer executes; None if the runtime does not report its layers."""
+        """Return what each layer executes. ``layers`` is None if the runtime does not report its layers."""
         if self.engine is None:
             raise Failure(failure.PROTOCOL, "no engine is loaded in this worker")
         return {"layers": _bounded(self.engine.layers())}, []
@@ -148,7 +148,7 @@ class Measuring(ABC):
         """Return memory over many inferences. Host memory excludes the segment shared with the supervisor.
 
         GPU memory is that of this process if the supervisor found it in a list of GPU clients (``watched``), so that
-        other users of the GPU do not count. Otherwise it is what the driver reports for the whole GPU.
+        other users of the GPU do not count. Otherwise it is what the driver reports for the whole GPU, if anything.
         """
         feeds, watched = self._feeds(request), request.get("watched")
         read_device = None if self.engine.device_bytes() is None else self.engine.device_bytes
@@ -178,7 +178,7 @@ def _window(request: Dict[str, Any], warmup: Any) -> timed_loop.Window:
 def _bounded(layers: Any) -> Any:
     """Shorten layer names, and drop the ONNX nodes if needed, so that the layers fit into a frame's header.
 
-    Raise ``Failure`` if they do not fit even so.
+    Raise ``Failure`` if the shortened layers do not fit.
     """
     if layers is None:
         return None

@@ -1,8 +1,8 @@
 """Sample a worker from outside while it works: its memory and, while it is timed, the machine's sensors.
 
 A sample opens no file: every file is opened once and reread at offset 0, so that ten samples a second cost well under
-1 % of one core. If the worker uses a GPU and is not timed, its GPU memory is read more often, because a peak between
-two samples would be missed.
+1 % of one core. If the worker uses a GPU and is neither timed nor building, its GPU memory is read more often,
+because a peak between two samples would be missed.
 """
 
 from typing import Any, Callable, Dict, List, Optional
@@ -16,7 +16,7 @@ INTERVAL = 0.1
 INTERVAL_DEVICE = 0.02
 MAX_KEPT = 2000
 MAX_CELLS = 48000
-"""Most values kept over all columns: as JSON they are well under the limit of a frame's header (wire.MAX_HEADER)."""
+"""Maximum number of values in all columns: as JSON they stay well under a frame's limit, ``wire.MAX_HEADER``."""
 
 
 class Sensor:
@@ -32,8 +32,8 @@ class Sensor:
 def gpu_sensors(watch: Watch) -> Dict[str, Any]:
     """Return NVML's sensors of the GPU: SM clock (Hz), temperature (°C), power (W) and throttle reasons (NVML's bits).
 
-    Sensors that NVML cannot read are left out; without NVML (Orin and older) there are none. The power is the GPU's,
-    not the board's.
+    Sensors that NVML cannot read are left out; without NVML (Orin and older) the result is empty. The power is that of
+    the GPU, not of the board.
     """
     gpu = watch.device.gpu
     if gpu is None:
@@ -45,11 +45,12 @@ def gpu_sensors(watch: Watch) -> Dict[str, Any]:
 class Sampler:
     """Samples of one worker, every ``INTERVAL``, or every ``INTERVAL_DEVICE`` with a ``watch`` of its GPU memory.
 
-    With ``slow`` the interval is ``INTERVAL`` even with a watch. It is used while the worker is timed or builds, as a
-    precaution: the cost of querying the driver more often was not measured. ``instruments`` reads the machine's sensors
-    as well, for timed work; the sampler closes it. When ``MAX_KEPT`` samples are stored, every other one is dropped;
-    the watch still records the peak of all samples. Source of the RSS: ``/proc/PID/statm`` (pages; 3rd word: shared
-    pages, of files and of the segment).
+    With ``slow`` the interval is ``INTERVAL`` even with a watch. ``slow`` is set while the worker is timed or builds,
+    as a precaution: the cost of querying the driver more often was not measured. ``instruments`` reads the machine's
+    sensors during a timed series; the sampler closes it.
+
+    When ``MAX_KEPT`` samples or ``MAX_CELLS`` values are stored, every other sample is dropped; the watch still records
+    the peak of all samples. The RSS is the 2nd word of ``/proc/PID/statm``, in pages; it includes shared pages.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class Sampler:
 
 
 def _short(value: Any) -> Any:
-    """Round a float to the digits that are significant, which shortens the JSON."""
+    """Round a float to 6 decimals, which shortens the JSON; return any other value unchanged."""
     if not isinstance(value, float):
         return value
     return int(value) if value.is_integer() else round(value, 6)

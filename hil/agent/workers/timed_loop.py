@@ -18,7 +18,7 @@ Call = Callable[[], Any]
 
 
 class Warmup(NamedTuple):
-    """Result of warming up; ``stable`` is False if the time limit ended it."""
+    """Result of warming up; ``stable`` is False if the time limit ended the warm-up, or if none was requested."""
 
     runs: int
     seconds: float
@@ -26,7 +26,10 @@ class Warmup(NamedTuple):
 
 
 class Window(NamedTuple):
-    """When timing stops: after ``seconds`` and ``min_samples``, at ``max_samples``, or after ``budget`` seconds."""
+    """When timing stops: once ``seconds`` and ``min_samples`` are both reached, at ``max_samples``, or at ``budget``.
+
+    ``budget`` is in seconds from the same start as ``seconds``.
+    """
 
     seconds: float
     min_samples: int
@@ -35,7 +38,10 @@ class Window(NamedTuple):
 
 
 def warm_up(calls: Sequence[Call], seconds: float) -> Warmup:
-    """Run ``calls`` in turn by ``WARMUP_RULE``. A window lasts a quarter of ``seconds`` and at least five runs."""
+    """Run ``calls`` in turn until ``WARMUP_RULE`` is met.
+
+    A window lasts at least a quarter of ``seconds`` and at least ``WINDOW_RUNS`` runs.
+    """
     clock = time.perf_counter
     began = clock()
     cap = 4 * seconds + 1
@@ -66,9 +72,9 @@ def measure(
 ) -> Dict[str, "array[float]"]:
     """Time ``calls`` in turn and return the columns ``start`` and ``duration`` (seconds); no sample is dropped.
 
-    The loop does no more around the timed call than a bare script would, since this shows in the rate. The garbage
-    collector is off, since a collection would show in a sample. ``clocks``, one for each call, return the seconds on
-    the device of the latest run; they are read after the host's clock and give the column ``device``.
+    The loop does no more around the timed call than a bare script would, since any more work would lower the rate. The
+    garbage collector is off, since a collection would lengthen a sample. ``clocks``, one for each call, return the
+    seconds that the latest run took on the device; they are read after the host's clock and give the column ``device``.
     """
     clock = time.perf_counter
     start, duration, device = array("d"), array("d"), array("d")
@@ -137,7 +143,7 @@ class Flight:
 
 
 def fly(bounds: Sequence[Any], streams: int, window: Window) -> Dict[str, "array[float]"]:
-    """As ``measure``, with ``streams`` inferences in flight; a duration is from an inference's start to its completion.
+    """Time as ``measure`` does, with ``streams`` inferences in flight. A duration is from a start to its completion.
 
     Every started inference is in the series, also those still in flight when the window ends.
     """
@@ -172,10 +178,10 @@ def pace(
     """Time ``calls`` in turn; the k-th of ``releases`` starts at ``first + k * period`` seconds or later.
 
     Release times are fixed in advance. If one inference ends late, the next starts late, and its response time, which
-    counts from its release, includes the delay. If releases were postponed instead, a stall would show in one sample
-    and not in all those that a camera would have sent meanwhile ("coordinated omission", Tene 2013).
+    counts from its release, includes the delay. If releases were postponed instead, a stall would lengthen one sample,
+    but not those of the frames that a camera sends during the stall ("coordinated omission", Tene 2013).
 
-    Return the columns of ``measure``, and ``first``; fewer than ``releases`` rows if ``budget`` seconds have passed.
+    Return the columns of ``measure``, and ``first``. There are fewer than ``releases`` rows if ``budget`` seconds pass.
     """
     clock = time.perf_counter
     start, duration, device = array("d"), array("d"), array("d")
@@ -216,7 +222,7 @@ def soak(
     budget: float,
     read_device: Optional[Callable[[], int]] = None,
 ) -> Dict[str, "array[Any]"]:
-    """Run ``runs`` inferences and read memory about 200 times in between.
+    """Run ``runs`` inferences, fewer if ``budget`` seconds pass, and read memory every ``runs // 200`` inferences.
 
     Return ``t`` (seconds since the start), ``runs`` (inferences done) and ``rss`` (bytes), one value per reading, and
     ``device`` (bytes) if ``read_device`` is not None.

@@ -1,4 +1,4 @@
-"""One engine's process: answers requests from the supervisor; tensors are passed in the shared segment.
+"""The process of one engine: answers requests from the supervisor; tensors are passed in the shared segment.
 
 Code here may crash, hang or be killed; the supervisor survives that and reports it.
 """
@@ -43,8 +43,8 @@ def die_with(parent: int) -> None:
 class Started(NamedTuple):
     """An imported runtime.
 
-    ``memory`` is the resident memory of this process before the import, in bytes. The seconds are what the import and
-    opening a context on the device took.
+    ``memory`` is the resident memory of this process before the import, in bytes. ``import_seconds`` and
+    ``context_seconds`` are the times that the import and opening a context on the device took.
     """
 
     driver: Any
@@ -82,7 +82,7 @@ class Worker(Measuring):
         }
 
     def serve(self) -> None:
-        """Answer requests until the supervisor closes the channel or the device becomes unusable here."""
+        """Answer requests until the supervisor closes the channel or the device becomes unusable in this process."""
         while not self.broken:
             try:
                 request = self.channel.receive()
@@ -164,13 +164,16 @@ class Worker(Measuring):
         return {}, self._named(request)
 
     def facts(self, request: Dict[str, Any]) -> Answer:  # noqa: ARG002 - as every operation
-        """Return ``probe.libraries``: versions of numpy and of each runtime, and what engines depend on besides."""
+        """Return ``probe.libraries``: versions of numpy and each runtime, and other facts that engines depend on."""
         from ..machine import probe
 
         return probe.libraries(), []
 
     def build(self, request: Dict[str, Any]) -> Answer:
-        """Build an engine file, as ``Runtime.build``. ``about.process`` is "kept" if this process has built before."""
+        """Build an engine file, as ``Runtime.build`` does.
+
+        ``about.process`` is "kept" if this process has built with this runtime before, otherwise "fresh".
+        """
         from ..runtimes import runtime
 
         began = time.perf_counter()

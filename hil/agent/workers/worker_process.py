@@ -21,7 +21,7 @@ EXIT_SECONDS = 2.0
 class WorkerProcess:
     """One worker process; ``channel`` carries headers, ``segment`` tensors, ``output`` is the end of what it printed.
 
-    ``watch`` (``device_memory.Watch``) follows its memory on a GPU; None if it uses none.
+    ``watch`` (``device_memory.Watch``) measures the worker's GPU memory; None if that is not watched.
     """
 
     exit_seconds = EXIT_SECONDS
@@ -64,7 +64,7 @@ class WorkerProcess:
             theirs.close()
 
     def _connect(self, ours: socket.socket) -> None:
-        """Exchange frames with the worker through ``ours`` from here on."""
+        """Use the socket ``ours`` for all frames to and from the worker."""
         self._socket = ours
         self.channel = Channel(ours.fileno(), ours.fileno(), PATIENCE)
 
@@ -100,7 +100,7 @@ class WorkerProcess:
         )
 
     def exit_code(self) -> int:
-        """Return the exit code of a worker that has ended; if a signal ended it, the signal's number, negative."""
+        """Return the exit code of a worker that has ended; if a signal ended it, the signal's number negated."""
         return int(self.process.returncode)
 
     def kill(self) -> None:
@@ -111,7 +111,7 @@ class WorkerProcess:
         self.process.wait()
 
     def stop(self) -> None:
-        """Close the channel, which makes the process exit by itself; kill it after ``exit_seconds``."""
+        """Close the channel, which makes the process exit; kill it if it still runs after ``exit_seconds``."""
         if self._socket is not None:
             self._socket.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
