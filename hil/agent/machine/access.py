@@ -14,7 +14,7 @@ MOST_DEVICES = 64
 
 
 def groups(reader: Reader) -> List[Dict[str, Any]]:
-    """Return the groups of this process. A login that predates a change of its user's groups lacks the new ones."""
+    """Return the groups of this process. Groups that the user was added to after logging in are missing."""
     numbers = sorted({os.getegid(), *os.getgroups()})
     return [{"number": number, "name": group_name(reader, number)} for number in numbers]
 
@@ -47,7 +47,7 @@ def devices(reader: Reader) -> List[Dict[str, Any]]:
 
 
 def container(reader: Reader) -> str:
-    """Return ``"docker"``, ``"podman"`` or another container engine; ``"none"`` outside of a container.
+    """Return ``"docker"``, ``"podman"`` or an entry of ``CONTAINERS``; ``"none"`` outside of a container.
 
     Raise ``NotReadable`` if this cannot be determined.
     """

@@ -21,9 +21,9 @@ def is_tegra(root: str = "/sys") -> bool:
 
 
 class BoardSampler:
-    """The sensors of the machine, open for one timed window; ``now`` is monotonic seconds throughout.
+    """Reads the machine's sensors during one timed window. ``now`` is always a time in monotonic seconds.
 
-    tegrastats costs the board some work, so it runs only on a Tegra, or where the program exists.
+    tegrastats is started if the program exists. If it does not exist on a Tegra, ``not_readable`` reports this.
     """
 
     def __init__(self, now: float, root: str = "/sys", path: Optional[str] = None) -> None:
@@ -65,8 +65,8 @@ class BoardSampler:
     def report(self, columns: Dict[str, Sequence[Optional[float]]]) -> Dict[str, Any]:
         """Return ``columns`` with ``power.total`` if it is known, ``sources``, and ``not_readable`` with reasons.
 
-        A column without any reading is removed. ``sources`` names the source of each column that is not read from
-        sysfs.
+        A sysfs column without any reading is removed. ``sources`` names tegrastats for each column that it provides,
+        and the rails for ``power.total``.
         """
         not_readable = dict(self.sensors.not_readable)
         readable: Dict[str, Any] = {}

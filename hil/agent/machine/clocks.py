@@ -1,7 +1,7 @@
 """Limits and current values of GPU, memory and CPU clocks, in Hz, and whether the clocks are locked.
 
-The GPU's devfreq folder is named after its address and chip; on Thor after its part. The clock of the memory controller
-(EMC) is in debugfs, which only root may read; on Thor it is in devfreq.
+The GPU's devfreq folder has a name such as ``17000000.ga10b``, on Thor ``gpu-gpc-0``. The clock of the memory
+controller (EMC) is in debugfs, which only root may read; on Thor it is in devfreq.
 """
 
 import glob
@@ -13,12 +13,12 @@ NODES = ("gpu", "gp10b", "gv11b", "ga10b")
 EMC = "kernel/debug/bpmp/debug/clk/emc"
 EMC_DEVFREQ = ("bwmgr", "*.emc", "*.external-memory-controller")  # Thor; mainline's names
 CAPS = ("kernel/nvpmodel_emc_cap/emc_iso_cap", "kernel/nvpmodel_clk_cap/emc")
-"""The power mode's cap of the memory clock, in Hz as in NVIDIA's nvpmodel.conf files (``EMC MAX_FREQ 2133000000``).
+"""Files with the power mode's cap of the memory clock, in Hz as in nvpmodel.conf (``EMC MAX_FREQ 2133000000``).
 
-0 means no cap. The first file is that of kernels up to R35, the second from R36. Not read on a real board.
+0 means no cap. Kernels up to R35 have the first file, kernels from R36 the second. Neither was read on a real board.
 """
 LEAST_CAP = 10_000_000
-"""Caps below this (Hz) cannot be a memory clock, so they must be in a unit that is not known here."""
+"""Caps below this (Hz) cannot be a memory clock in Hz, so their unit is unknown and they are not used."""
 SAME = 0.99
 KILO = 1000
 
@@ -91,7 +91,8 @@ def policies(sys_root: str) -> Dict[str, Dict[str, Any]]:
 def read(sys_root: str, why: Dict[str, str], privileged: Optional[Mapping[str, Any]] = None) -> Dict[str, Any]:
     """Return ``{"gpu": {"min", "max", "cur", "governor"}, "emc": …, "policy0": …}``, clocks in Hz.
 
-    What cannot be read is left out, and ``why`` gets the reason. ``privileged`` is what the root helper has read.
+    A part that cannot be read is left out, a value that cannot be read is None. ``why`` gets the reason for a part, and
+    for ``min`` and ``max``. ``privileged`` is what the root helper has read.
     """
     by_part: Dict[str, Any] = {}
     folder = gpu_folder(sys_root)
@@ -116,7 +117,7 @@ def read(sys_root: str, why: Dict[str, str], privileged: Optional[Mapping[str, A
 
 
 def emc_cap(sys_root: str) -> Optional[int]:
-    """Return the power mode's cap of the memory clock in Hz, 0 for no cap; None if it is not known."""
+    """Return the power mode's cap of the memory clock in Hz, 0 for no cap; None if unknown."""
     for place in CAPS:
         cap = _number(os.path.join(sys_root, place))
         if cap is not None:
@@ -125,7 +126,10 @@ def emc_cap(sys_root: str) -> Optional[int]:
 
 
 def _emc_locked(emc: Mapping[str, Any]) -> Optional[bool]:
-    """Return whether the memory runs at the highest clock that its power mode allows; None if this is not known."""
+    """Return whether the memory is fixed to one clock or runs at the highest that its power mode allows.
+
+    Return None if this is unknown.
+    """
     top, low, now, cap = (emc.get(key) for key in ("max", "min", "cur", "cap"))
     if top is None or (now is None and low != top):
         return None
@@ -139,9 +143,11 @@ def _emc_locked(emc: Mapping[str, Any]) -> Optional[bool]:
 def locked(clocks: Mapping[str, Mapping[str, Any]], why: Dict[str, str]) -> Optional[bool]:
     """Return whether GPU and CPUs are limited to one frequency each, and the memory runs at its highest clock.
 
-    The highest clock of the memory is the one that its power mode allows. Locking does not raise the memory's lower
-    limit: ``jetson_clocks`` leaves the clock running at its highest. If that cannot be determined, GPU and CPUs decide,
-    and ``why["clocks.emc"]`` states this. Return None if the limits of GPU or CPUs cannot be read.
+    The highest clock of the memory is the highest that its power mode allows. ``jetson_clocks`` makes the memory run at
+    that clock without raising its lower limit. If the memory's clock cannot be determined, only GPU and CPUs decide,
+    and ``why["clocks.emc"]`` states this.
+
+    Return None if no known clock is unlocked, but limits of GPU or CPUs cannot be read.
     """
     answers: List[Optional[bool]] = []
     for part, part_clocks in clocks.items():

@@ -26,8 +26,8 @@ BY_MACHINE = "MemAvailable, less what was available before the worker"
 def nvmap_clients(text: str) -> Dict[int, int]:
     """Return bytes by process id from ``iovmm/clients``: lines of client, process name, id and size (``14617792K``).
 
-    A name may contain blanks, and a process may have several clients, which are added. A size of 0 is left out: Thor
-    lists every process with 0, since its memory is accounted elsewhere.
+    A name may contain blanks, and a process may have several clients, whose sizes are added. A size of 0 is left out:
+    Thor lists every process with 0, since its memory is accounted elsewhere.
     """
     used: Dict[int, int] = {}
     for line in text.splitlines():
@@ -42,7 +42,7 @@ def nvmap_clients(text: str) -> Dict[int, int]:
 
 
 class DeviceMemory:
-    """The memory of one GPU; ``unified`` says that it shares the machine's memory."""
+    """The memory of one GPU; ``unified`` states whether the GPU shares the machine's memory."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class DeviceMemory:
 
     @property
     def source(self) -> str:
-        """The best source: the first list with any process in it, otherwise the usage of the whole GPU or machine."""
+        """Label of the best source: the first list with a process, otherwise the whole GPU's or machine's usage."""
         return next((label for label, read in self.readers if any(read().values())), self.whole)
 
     def process(self, pid: int) -> Optional[int]:
@@ -110,7 +110,7 @@ def open_device_memory(
     """Return the memory of the GPU that CUDA describes as ``device``: ``number``, ``uuid``, ``pci``, ``integrated``."""
     gpu = nvml.open_nvml(device, library)
     unified = bool(device["integrated"])
-    # The helper reads this machine's own list, so it cannot stand in for another tree's.
+    # The helper reads this machine's own list, so it is not used for another ``sys_root``.
     open_helper: Callable[[], Optional[Helper]] = Helper.open if sys_root == "/sys" else lambda: None
     opened = DeviceMemory(gpu, unified=unified, sys_root=sys_root, proc_root=proc_root, open_helper=open_helper)
     opened.facts = device
@@ -136,18 +136,21 @@ class Watch:
     def follow(self, pid: int) -> None:
         """Follow process ``pid``, which has no memory on the GPU yet.
 
-        Lists that already contain this number are not used: they count processes as the host does, this process runs in
-        a container, and the number belongs to another process there.
+        A list that already contains this number is not used: the list has the host's process ids, this process runs in
+        a container, and the number belongs to another process of the host.
         """
         self._pid = pid
         self._readers = [(label, read) for label, read in self.device.readers if pid not in read()]
 
     def restart(self) -> None:
-        """Forget the peaks. Memory is still counted from before the worker's start."""
+        """Reset the peaks. Growth is still measured since before the worker's start."""
         self._peaks.clear()
 
     def baseline(self) -> None:
-        """Record the memory of the worker's context and runtime before an engine is loaded, and fix the source."""
+        """Record the memory of the worker's context and runtime before an engine is loaded.
+
+        From then on, only the source that provided this reading is used.
+        """
         self._baseline = self.note()
         if self._settled is None:
             self._settled = self.device.whole

@@ -2,8 +2,8 @@
 
 Processes of the agent are left out: its children, those of its session (in the kernel's sense), and those of any other
 agent started from the same archive. With pytest-xdist several such agents share a target; agents of other users cannot
-run while the target is held. A process whose session leader is outside of this process namespace has session number 0,
-as all such processes do, so the number says nothing about it.
+run while the target is held. Session number 0 is not compared: every process whose session leader is outside of this
+process namespace has it.
 """
 
 import os
@@ -59,7 +59,7 @@ class GpuClients:
     def read(
         self, gpu: Any, why: Dict[str, str], privileged: Optional[Mapping[str, Any]] = None
     ) -> Optional[List[Dict[str, Any]]]:
-        """Return every foreign client; None, with the reason in ``why``, if no list can be read.
+        """Return every foreign client; None, with the reason in ``why``, if no complete list can be read.
 
         A client's ``bytes`` and ``name`` may be None. NVML gives no names, and lists processes of other containers by
         process ids that are not valid here.
@@ -68,7 +68,7 @@ class GpuClients:
         by_nvml = gpu.processes() if gpu is not None else None
         if by_nvml is not None:
             if not by_nvml and clients is None:
-                reason = "NVML lists nobody, and %s" % reason
+                reason = "NVML lists no process, and %s" % reason
             else:
                 known = {client["pid"] for client in clients or []}
                 added = [{"pid": pid, "name": self._name(pid), "bytes": size} for pid, size in sorted(by_nvml.items())]

@@ -1,6 +1,7 @@
 """Determine what the interpreter can import, in a separate process, since an import may crash or hang.
 
-The process writes a line when an import begins and one when it ends, so that the one at which it died is known.
+The process writes one line when an import begins and another when it ends. If the process dies, the last line shows
+during which import.
 """
 
 import ctypes
@@ -23,7 +24,7 @@ NOWHERE = "/dev/null"
 
 
 def main(parent: int, runtimes: List[str], *, gpu: bool) -> None:
-    """Import numpy and each runtime, with ``gpu`` also query the GPU; write the answers and end the process."""
+    """Import numpy and each runtime, write the answers and end the process. With ``gpu``, query the GPU as well."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)  # the parent died before the line above took effect
@@ -41,7 +42,7 @@ def _ask(out: int, name: str, ask: Any) -> None:
     _write(out, {"begin": name})
     try:
         _write(out, {"name": name, "value": ask()})
-    except Exception as error:  # noqa: BLE001 - imports of native libraries fail in as many ways as there are boards
+    except Exception as error:  # noqa: BLE001 - the import of a native library may raise any exception
         _write(out, {"name": name, "why": "%s: %s" % (type(error).__name__, short(error, 500))})
 
 
@@ -81,7 +82,7 @@ class ImportProbe:
         )
 
     def answers(self) -> Dict[str, Any]:
-        """Return ``numpy``, ``runtimes``, ``facts``, ``gpus``; ``why_not`` has the reason for each missing one."""
+        """Return ``numpy``, ``runtimes``, ``facts``, ``gpus``; ``why_not`` has the reasons for what is missing."""
         how = ""
         try:
             out, err = self.process.communicate(timeout=PATIENCE)
@@ -99,7 +100,7 @@ def _ended(status: int) -> str:
 
 
 def read(out: bytes, how: str) -> Dict[str, Any]:
-    """Parse what the process wrote; ``how`` says how it ended, and is the reason given for an unfinished import."""
+    """Parse what the process wrote; ``how`` states how the process ended, the reason for an unfinished import."""
     values: Dict[str, Any] = {}
     why: Dict[str, str] = {}
     begun: Optional[str] = None

@@ -1,8 +1,8 @@
 """Query native libraries for their versions (TensorRT, cuDNN) and call cuInit.
 
 This runs in a process of its own (``main``), since a library may crash or hang when it is opened. The process starts
-before a worker imports its runtimes, so that nothing has to wait for it. It writes a line when a query begins and
-one when it ends.
+before a worker imports its runtimes, so that both work at the same time. It writes one line when a query begins and
+another when it ends.
 """
 
 import ctypes
@@ -28,13 +28,13 @@ Answers = Tuple[Dict[str, Any], Dict[str, str]]
 
 
 class NotThere(Exception):
-    """The library or function does not exist; the message names it and quotes the loader."""
+    """A library or function does not exist, or its answer is unknown; the message is the reason."""
 
 
 def _open(names: Tuple[str, ...]) -> Any:
-    """Return the first of ``names`` that opens; raise ``NotThere`` if none does.
+    """Open the first of the libraries ``names`` that can be opened. Raise ``NotThere`` if none can.
 
-    The reason is that of a library that exists but fails to open, if there is one.
+    If a library exists but fails to open, the message is the loader's reason for that library.
     """
     reasons = []
     for name in names:
@@ -64,7 +64,7 @@ def nvinfer() -> str:
 
 
 def nvinfer_of(library: Any) -> str:
-    """Return the version of an opened libnvinfer. Raise ``NotThere`` if it reports none."""
+    """Return the version of an opened libnvinfer. Raise ``NotThere`` if it reports no version."""
     names = ["getInferLib%sVersion" % part for part in ("Major", "Minor", "Patch", "Build")]
     if all(hasattr(library, name) for name in names):
         return ".".join(str(int(getattr(library, name)())) for name in names)
@@ -77,7 +77,7 @@ def nvinfer_of(library: Any) -> str:
 
 
 def loaded() -> Optional[str]:
-    """Return the version of the libnvinfer that this process has loaded; None if it has loaded none."""
+    """Return the version of the libnvinfer that this process has loaded; None if there is none or it is unknown."""
     try:
         with open("/proc/self/maps", "rb") as file:
             paths = {line.split(None, 5)[5].strip() for line in file if b"/libnvinfer.so" in line}
@@ -113,7 +113,7 @@ QUESTIONS: Dict[str, Callable[[], Any]] = {"cuinit": cuinit, "nvinfer": nvinfer,
 
 
 def main(parent: int) -> None:
-    """Answer every query with a line of JSON; a query that was begun and not answered ended the process."""
+    """Answer every query with a line of JSON. If a query was begun and not answered, it ended the process."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)  # the parent died before the line above took effect
@@ -147,7 +147,7 @@ class LibraryProbe:
         )
 
     def answers(self) -> Answers:
-        """Return ``cuinit``, ``nvinfer`` and ``cudnn``, each None if not known, and the reasons for those."""
+        """Return ``cuinit``, ``nvinfer`` and ``cudnn``, None where unknown, and the reasons for unknown answers."""
         try:
             out, _ = self.process.communicate(timeout=max(0.0, self.until - time.monotonic()))
             end = _ended(self.process.returncode)
@@ -163,7 +163,7 @@ def _ended(status: int) -> str:
 
 
 def read(out: bytes, end: str) -> Answers:
-    """Parse what the process wrote; ``end`` says how it ended, and is the reason given for an unfinished query."""
+    """Parse what the process wrote; ``end`` states how the process ended, the reason for an unfinished query."""
     values: Dict[str, Any] = dict.fromkeys(QUESTIONS)
     why: Dict[str, str] = {}
     begun = None

@@ -1,6 +1,6 @@
 """NVML through ctypes: one GPU's memory by process, clock, temperature, power; None for what it cannot report.
 
-It creates no CUDA context, so the supervisor may use it. Signatures and codes are those of nvml.h.
+NVML creates no CUDA context, so the supervisor may use it. Signatures and codes are those of nvml.h.
 """
 
 import ctypes
@@ -60,7 +60,7 @@ class Nvml:
         return None if function is None else int(function(self._handle, *arguments))
 
     def processes(self) -> Optional[Dict[int, Optional[int]]]:
-        """Return the bytes of each process, as ``processes_of`` does; None if this GPU or user cannot list them."""
+        """Return the bytes of each process, as ``processes_of`` does; None if NVML does not list them."""
         while self._room <= MOST_PROCESSES:
             count = c_uint(self._room)
             raw = ctypes.create_string_buffer(self._room * self._layout.size)
@@ -73,7 +73,7 @@ class Nvml:
         return None
 
     def memory(self) -> Optional[Tuple[int, int]]:
-        """Return used and total bytes of the whole GPU."""
+        """Return used and total bytes of the whole GPU; None if NVML does not report them."""
         read = (c_uint64 * 3)()  # nvmlMemory_t: total, free, used
         if self._call("nvmlDeviceGetMemoryInfo", byref(read)) != 0 or not read[0]:
             return None
@@ -99,7 +99,7 @@ class Nvml:
         return None if milliwatt is None else milliwatt * 1e-3
 
     def throttle(self) -> Optional[int]:
-        """Return NVML's bit mask of reasons for reduced clocks; bit 1 alone means idle, 0 means no reason."""
+        """Return NVML's bit mask of reasons for reduced clocks; a mask of 1 means idle, 0 no reason."""
         for name in THROTTLE:
             value = c_uint64()
             if self._call(name, byref(value)) == 0:
@@ -141,7 +141,7 @@ def _lookups(device: Mapping[str, Any]) -> List[Tuple[str, Any, Any]]:
 
 
 def _typed(library: Any) -> Any:
-    """Set the argument types of the functions: without them ctypes would cut a handle to 32 bits."""
+    """Set the functions' argument types and return ``library``: ctypes would otherwise cut a handle to 32 bits."""
     number = ctypes.POINTER(c_uint)
     types: Dict[str, Tuple[Any, ...]] = {
         "nvmlDeviceGetMemoryInfo": (c_void_p, c_void_p),

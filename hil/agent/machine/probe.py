@@ -44,7 +44,7 @@ def _libc() -> Optional[str]:
 
 
 def machine() -> Dict[str, Any]:
-    """Return facts from the standard library and /proc alone; sizes in bytes, clocks in Hz."""
+    """Return facts from the standard library, /proc, /sys and /etc; sizes in bytes, clocks in Hz."""
     return {
         "machine": platform.machine(),
         "hostname": platform.node(),

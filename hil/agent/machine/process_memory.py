@@ -10,7 +10,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def fields(path: str) -> Dict[str, int]:
-    """Return the ``Name: 123 kB`` lines of a /proc file in bytes; empty if it cannot be read."""
+    """Return the sizes in the ``Name: 123 kB`` lines of a /proc file, in bytes; empty if it cannot be read."""
     sizes: Dict[str, int] = {}
     try:
         with open(path, "rb") as file:

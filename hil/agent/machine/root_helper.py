@@ -18,7 +18,7 @@ PROGRAM = "/usr/local/sbin/pytest-hil-helper"
 SUDO = "/usr/bin/sudo"
 VERSION = 2
 START = 60.0  # seconds: before it answers, it undoes what a killed helper left
-LIMITS = {"service": 200.0, "mode": 120.0, "clocks": 120.0, "restore": 400.0}  # seconds; its own limits are shorter
+LIMITS = {"service": 200.0, "mode": 120.0, "clocks": 120.0, "restore": 400.0}  # s; the helper's own are shorter
 LIMIT = 15.0
 LONGEST = 8 << 20  # bytes of an answer: 1 MiB of text, escaped
 SETUP = "run 'hil board setup TARGET' on the host"
@@ -38,7 +38,7 @@ def installed() -> str:
 
 
 def command() -> List[str]:
-    """Return the command that starts it; ``sudo -n`` fails instead of asking for a password."""
+    """Return the command that starts the helper; ``sudo -n`` fails instead of asking for a password."""
     return [PROGRAM] if os.geteuid() == 0 else [SUDO, "-n", "--", PROGRAM]
 
 
@@ -84,11 +84,11 @@ class Helper:
         return None
 
     def ask(self, verb: str, *words: str) -> Dict[str, Any]:
-        """Send a verb and return the answer: ``ok``, and ``error`` if it is false. Raise nothing, also on a timeout."""
+        """Send a verb and return the answer: ``ok``, and ``error`` if ``ok`` is false. A timeout is an error too."""
         return self._ask(" ".join((verb, *words)), LIMITS.get(verb, LIMIT))
 
     def close(self) -> None:
-        """End the helper, which makes it undo its changes, and wait until it has.
+        """End the helper, which makes it undo its changes, and wait for its exit, at most ``START`` seconds.
 
         To learn whether undoing succeeded, call ``ask("restore")`` before.
         """
@@ -111,7 +111,7 @@ class Helper:
             try:
                 return self._answer(line, time.monotonic() + seconds)
             except (OSError, ValueError) as problem:
-                # A late answer would be taken for the next one's, so no further request is sent.
+                # A late answer would be mistaken for the next request's, so no further request is sent.
                 self._end_input()
                 return {"ok": False, "error": "the connection to the root helper is lost: %s" % problem}
 

@@ -1,4 +1,4 @@
-"""Names of the kernel's sensors in reports, and which cooling devices throttle; shared by all that read them.
+"""Names of the kernel's sensors in reports, and which cooling devices throttle; shared by all their readers.
 
 Types of cooling devices: Documentation/driver-api/thermal. A cap of the CPU clocks is ``cpufreq-cpu0``, on older
 kernels ``thermal-cpufreq-0``; a cap of another device is ``devfreq-`` and the device's name. None of these was read on
@@ -11,7 +11,7 @@ import re
 from typing import Container, List, Optional, Tuple
 
 MOST = 64
-"""Most files of one kind that are read; a Thor has about 20 zones and 14 policies."""
+"""Maximum number of files of one kind that are read; a Thor has about 20 zones and 14 policies."""
 GPUS = re.compile(r".*\.(gpu|gp10b|gv11b|ga10b)|gpu-gpc-0", re.ASCII)  # Nano and new kernels, TX2, Xavier, Orin; Thor
 THROTTLES = re.compile(r".*throttle-alert|hot-surface-alert|cpufreq-.*|thermal-cpufreq-.*", re.ASCII)
 DEVFREQ = "devfreq-"
@@ -54,7 +54,7 @@ def numbered(name: str, *used: Container[str]) -> str:
 
 
 def throttles(kind: str) -> bool:
-    """Return whether a cooling device above state 0 slows down GPU or CPUs, unlike a fan or another device's cap."""
+    """Return whether a cooling device of this ``kind`` slows down GPU or CPUs in states above 0; a fan does not."""
     if kind.startswith(DEVFREQ):
         return GPUS.fullmatch(kind[len(DEVFREQ) :]) is not None
     return THROTTLES.fullmatch(kind) is not None

@@ -1,8 +1,8 @@
 """Read a machine's own sensors from sysfs: temperatures, clocks, throttling, over-current counts, power.
 
-Every file is opened once and reread at offset 0. Names and places by L4T release are those of NVIDIA's kernels and of
-the kernel's documentation (thermal/sysfs-api, hwmon/sysfs-interface, hwmon/ina3221, hwmon/ina238). A device tree's
-numbering is not stable, so everything is found by its type or label. None of these was read on a real board.
+Every file is opened once and reread at offset 0. Names and paths are those of NVIDIA's kernels for each L4T release and
+of the kernel's documentation (thermal/sysfs-api, hwmon/sysfs-interface, hwmon/ina3221, hwmon/ina238). A device tree's
+numbering is not stable, so everything is found by its type or label. No sensor was read on a real board.
 """
 
 import glob
@@ -22,7 +22,7 @@ COLDEST = -200.0
 
 
 class Channel:
-    """One number in one file; ``scale`` converts it to base units, ``word`` is its position in the line.
+    """One number in one file; ``scale`` converts it to base units, ``word`` is its index among the file's words.
 
     A value below ``least`` counts as no reading.
     """
@@ -47,7 +47,7 @@ class Channel:
 
 
 class Rail:
-    """Power of one rail in W: millivolts times milliamperes. The meter's offset can make a current negative."""
+    """Power of one rail in W: voltage times current. The meter's offset can make a current negative."""
 
     def __init__(self, volts: Channel, amperes: Channel) -> None:
         self.volts = volts
@@ -65,7 +65,7 @@ class Rail:
 
 
 class Sensors:
-    """The sensors below ``root`` (``/sys``): ``channels`` by column name, and ``rails``, the columns of power.
+    """The sensors below ``root`` (``/sys``): ``channels`` by column name; ``rails`` lists the power columns.
 
     ``not_readable`` gives the reason for each sensor that exists and cannot be read.
     """
@@ -130,7 +130,7 @@ class Sensors:
                 pass  # not a Tegra with a BPMP
 
     def _limits(self, part: str, pattern: str, scale: float) -> None:
-        """Add the lowest and highest clock that are set, so that a temporary change during a window is recorded."""
+        """Add the lower and upper limit of a clock, so that a temporary change during a window is recorded."""
         for key in ("min", "max"):
             path = pattern % key
             if os.path.exists(path):
@@ -180,7 +180,7 @@ class Sensors:
                 self._rail(label, lambda volts=volts, amperes=amperes: _rail_of(volts, amperes))
 
     def _iio(self) -> None:
-        """Add the rails of JetPack 4, where each channel has its power (mW) in a file."""
+        """Add the rails of JetPack 4, whose kernel has one file for each channel's power (mW)."""
         folders = list(self._folders("bus", "i2c", "drivers", "ina3221x", "*", "iio:device*"))
         for folder in folders or self._folders("bus", "iio", "devices", "iio:device*"):
             for path in sorted(glob.glob(os.path.join(glob.escape(folder), "rail_name_[0-9]"))):

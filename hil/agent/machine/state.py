@@ -1,4 +1,4 @@
-"""The state of a machine: power mode, clocks, heat, throttling, GPU clients, swap. Reads it, changes nothing.
+"""The state of a machine: power mode, clocks, heat, throttling, GPU clients, swap. It is read, never changed.
 
 A fact that cannot be read is None or missing, with the reason in ``not_readable``; it is never zero. Sources:
 Documentation/ABI/testing/sysfs-class-thermal and -devfreq; L4T's hwmon ``soctherm_oc`` for over-current.
@@ -56,7 +56,7 @@ class StateReader:
         """Return the state now: °C, Hz, bytes, counts; ``t`` in seconds of the kernel's monotonic clock.
 
         ``gpu`` is the ``nvml.Nvml`` of a discrete GPU or of Thor. ``privileged`` is what a root helper read (``emc``
-        limits, ``nvmap`` list). ``quick`` omits what starts a process or lists clients, for callers that poll.
+        limits, ``nvmap`` list). ``quick`` omits trip points, power mode, clocks and GPU clients, for callers that poll.
         """
         why: Dict[str, str] = {}
         state: Dict[str, Any] = {
@@ -85,7 +85,7 @@ class StateReader:
             yield name, folder
 
     def temperatures(self, why: Dict[str, str], gpu: Any) -> Dict[str, float]:
-        """Return °C by thermal zone type; ``gpu`` is the temperature of a GPU that NVML reports."""
+        """Return °C by thermal zone type; the key ``gpu`` has the temperature that NVML reports."""
         degrees: Dict[str, float] = {}
         for name, folder in self._zones():
             value, reason = number(folder + "/temp")
@@ -101,7 +101,7 @@ class StateReader:
         return degrees
 
     def trips(self) -> Dict[str, float]:
-        """Return the lowest temperature of each zone at which it throttles or warns.
+        """Return, for each zone, the lowest temperature at which the kernel throttles or warns.
 
         Zones without such a trip point are left out.
         """
@@ -115,7 +115,7 @@ class StateReader:
         return lowest
 
     def throttle(self, why: Dict[str, str]) -> Dict[str, int]:
-        """Return ``cur_state`` of each alert and cap; above 0 the kernel throttles."""
+        """Return ``cur_state`` of each cooling device that throttles; above 0 the kernel throttles."""
         states: Dict[str, int] = {}
         names: Set[str] = set()
         devices = [(path, text_of(path + "/type") or "") for path in folders(self.sys, "class/thermal/cooling_device*")]

@@ -27,7 +27,7 @@ NICE = 10  # a measurement may be running
 
 
 def main() -> None:
-    """Print the facts; ``argv[1]`` is JSON: ``store``, ``runtimes``, ``gpu``, ``who``, ``host``, ``holder_only``."""
+    """Print the facts. ``argv[1]`` is JSON: ``store``, ``runtimes``, ``gpu``, ``who``, ``host``, ``holder_only``."""
     out = os.dup(1)
     os.dup2(2, 1)  # native libraries print to descriptor 1
     order = json.loads(sys.argv[1])
@@ -88,7 +88,7 @@ def _native(facts: Dict[str, Any], library_probe: library_versions.LibraryProbe)
 
 
 def _nvml(facts: Dict[str, Any]) -> Any:
-    """Return NVML's interface to the first GPU, which opens no context on it; None if it has none."""
+    """Return NVML's interface to the first GPU, which opens no context on it; None if NVML reaches no GPU."""
     gpus = facts.get("gpus") or []
     try:
         return device_memory.open_device_memory(gpus[0]).gpu if gpus else None

@@ -143,7 +143,7 @@ class Flight:
 
 
 def fly(bounds: Sequence[Any], streams: int, window: Window) -> Dict[str, "array[float]"]:
-    """Time as ``measure`` does, with ``streams`` inferences in flight. A duration is from a start to its completion.
+    """Time as ``measure`` does, with ``streams`` inferences in flight; each duration is from start to completion.
 
     Every started inference is in the series, also those still in flight when the window ends.
     """

@@ -376,7 +376,7 @@ def test_nvml_lists_process_ids(tmp_path: Path) -> None:
     assert state["gpu_clients"] == [named, unnamed]
     assert state["temperature"] == {"gpu": 51.0}
     assert reader.snapshot(Nvml({}))["gpu_clients"] is None
-    assert "NVML lists nobody, and NvMap" in reader.snapshot(Nvml({}))["not_readable"]["gpu_clients"]
+    assert "NVML lists no process, and NvMap" in reader.snapshot(Nvml({}))["not_readable"]["gpu_clients"]
     assert reader.snapshot(Nvml(None))["gpu_clients"] is None
 
 
