@@ -171,7 +171,7 @@ class Service(Transfers):
     def load(self, request: Dict[str, Any]) -> Reply:
         """Load the engine of ``key`` into a worker, after verifying the digest of its file.
 
-        The worker is a fresh process. If ``fresh`` is false and no GPU memory is watched, an idle worker may be used.
+        The worker is a fresh process. If ``fresh`` is false and no GPU memory is watched, an idle worker is preferred.
         """
         self._must_hold()
         record = self.records.need(request["key"])

@@ -44,7 +44,7 @@ def readable_bytes(fd: int) -> int:
 
 
 class Supervisor:
-    """The event loop: every wait of the supervisor happens in ``step``.
+    """The event loop: ``step`` waits for the host, the workers and their output.
 
     With ``silence`` (seconds) the host counts as lost when nothing arrives from it for that long. The host sends pings
     between its requests. Frames that arrive while a request is processed are read at once, up to the next request.
@@ -226,8 +226,10 @@ class Supervisor:
             try:
                 self.wait_until(lambda: try_flock(fd, fcntl.LOCK_EX), TURN_WAIT, TURN_POLL)
             except TimeoutError:
-                what = "another worker of this session kept the target busy for %g s" % TURN_WAIT
-                raise Failure(HELD, what, "run with fewer workers, or build ahead: hil build") from None
+                what = "another pytest-xdist worker of this session kept the target busy for %g s" % TURN_WAIT
+                raise Failure(
+                    HELD, what, "run with fewer workers (-n), or build the engines ahead with `hil build`"
+                ) from None
             yield
         finally:
             os.close(fd)
@@ -246,7 +248,7 @@ class Supervisor:
             self.step(min(pause, limit - now))
 
     def beat(self) -> None:
-        """Send the host a heartbeat if the request, and the last heartbeat from here, are ``HEARTBEAT`` seconds old."""
+        """Send the host a heartbeat every ``HEARTBEAT`` seconds of a request; call this repeatedly."""
         now = time.monotonic()
         if self._due is not None and now >= self._due:
             self.send({"alive": True})

@@ -25,7 +25,7 @@ def nvmap_list(text: str) -> Tuple[Optional[List[Dict[str, Any]]], str]:
     """Return ``{"pid", "name", "bytes"}`` of each process in ``iovmm/clients``, or None and why the list is unusable.
 
     A line is a client, a process name (which may contain blanks), a process id and a size; a process may have several
-    lines. A list in which no process has memory is unusable: Thor lists all with 0, since their memory is accounted
+    lines. A list in which every size is 0 is unusable: Thor lists all processes with 0, since it accounts their memory
     elsewhere.
     """
     lines = [line.split() for line in text.splitlines() if line.strip()]
@@ -44,7 +44,7 @@ def nvmap_list(text: str) -> Tuple[Optional[List[Dict[str, Any]]], str]:
             client = clients.setdefault(pid, {"pid": pid, "name": " ".join(words[1:-2]), "bytes": 0})
             client["bytes"] += int(size) * UNITS[unit]
     if not clients:
-        return None, "no process in it has memory, as on boards that account it elsewhere"
+        return None, "every process in it has size 0, as on boards that account GPU memory elsewhere"
     return [clients[pid] for pid in sorted(clients)], ""
 
 

@@ -176,4 +176,4 @@ def tegrastats(reader: Optional[tegrastats_process.TegrastatsProcess]) -> Option
         if reader.latest(time.monotonic()):
             return {"works": True, "why": None}
         time.sleep(0.02)
-    return {"works": False, "why": reader.why or "no line came"}
+    return {"works": False, "why": reader.why or "it printed no line"}

@@ -45,7 +45,10 @@ def views(buffer: Any, slots: Sequence[Slot]) -> Named:
 
 
 def split_feeds(named: Named, count: int) -> List[Dict[str, Any]]:
-    """Split a list of arrays into ``count`` feeds of equal length, in order. Raise ``WireError`` on a remainder."""
+    """Split a list of arrays, in order, into ``count`` feeds of equal length.
+
+    Raise ``WireError`` if the list cannot be split evenly.
+    """
     if type(count) is not int or count < 1 or len(named) % count:
         raise WireError("%d arrays cannot be split into %r equal feeds" % (len(named), count))
     width = len(named) // count

@@ -40,7 +40,10 @@ class Frames:
         raise NotImplementedError
 
     def find_start(self) -> bytes:
-        """Read to the start of the first frame and return the bytes before it (a login banner). Call once, first."""
+        """Read to the start of the first frame and return the bytes before it (a login banner).
+
+        Call this once, before ``receive``.
+        """
         banner = bytearray()
         byte = bytearray(1)
         while not banner.endswith(MAGIC):

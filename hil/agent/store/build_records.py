@@ -82,7 +82,7 @@ class Records:
         return record if usable else None
 
     def need(self, key: Any) -> Dict[str, Any]:
-        """Return the record of ``key``. Raise ``Failure`` if ``find`` returns none."""
+        """Return the record of ``key``. Raise ``Failure`` if there is no usable record."""
         record = self.find(key)
         if record is None:
             raise Failure(BUILD, "engine %.12s was not built by this store" % key, "build it first")

@@ -1,4 +1,4 @@
-"""Report which session holds a store, without waiting for its end, and hold a free store for a short while."""
+"""Report which session holds a store, without waiting for that session, and hold a free store for a short while."""
 
 import contextlib
 import fcntl

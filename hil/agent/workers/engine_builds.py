@@ -53,7 +53,11 @@ class EngineBuilds:
         build_inputs.verify_external(self.store, request)
         missing = (self._libraries().get("why_not") or {}).get(request["runtime"])
         if missing is not None:
-            raise Failure(failure.CONTAINER, missing, "use an image that has it, or set python of the container")
+            raise Failure(
+                failure.CONTAINER,
+                missing,
+                "use an image that has it, or set python of the container to an interpreter that has it",
+            )
         facts = key_facts(request, self._libraries(), probe.machine()["l4t"])
         key = key_of(facts)
         with self._turn():

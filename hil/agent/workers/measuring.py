@@ -56,7 +56,7 @@ class Measuring(ABC):
         rounds = len(feeds) * streams // gcd(len(feeds), streams)  # until a feed is bound to the same slot again
         with self._bound([(feeds[at % len(feeds)], at % streams) for at in range(rounds)]) as bounds:
             if any(bound.start is None or bound.finish is None for bound in bounds):
-                what = "the runtime %s cannot have inferences in flight" % self.load_request["runtime"]
+                what = "the runtime %s cannot keep several inferences in flight" % self.load_request["runtime"]
                 raise Failure(failure.UNSUPPORTED, what, "set streams = 1 in [models.M.run]")
             self.peak.begin()
             flight = timed_loop.Flight(bounds, streams)
@@ -187,7 +187,7 @@ def _bounded(layers: Any) -> Any:
         cut = [dict(layer, onnx=[], name=failure.short(layer["name"], 100)) for layer in cut]
     if len(json.dumps(cut)) > LARGEST_LISTING:
         what = "the engine has %d layers, more than can be listed" % len(cut)
-        raise Failure(failure.UNSUPPORTED, what, "leave out the checks of placement for this model")
+        raise Failure(failure.UNSUPPORTED, what, "omit the placement checks for this model")
     return cut
 
 

@@ -231,7 +231,11 @@ class Worker(Measuring):
     def first(self, request: Dict[str, Any]) -> Answer:
         """Return the seconds of the first inference after loading. Raise ``Failure`` if an inference has run before."""
         if self.runs:
-            raise Failure(failure.ENGINE, "the engine has run already", "load a fresh worker for the first inference")
+            raise Failure(
+                failure.ENGINE,
+                "the engine has run already",
+                "load the engine into a fresh worker to time the first inference",
+            )
         return {"seconds": self._once(request)[0]}, []
 
     def _once(self, request: Dict[str, Any]) -> Tuple[float, List[Tuple[str, Any]]]:
