@@ -147,7 +147,7 @@ def locked(clocks: Mapping[str, Mapping[str, Any]], why: Dict[str, str]) -> Opti
     that clock without raising its lower limit. If the memory's clock cannot be determined, only GPU and CPUs decide,
     and ``why["clocks.emc"]`` states this.
 
-    Return None if no known clock is unlocked, but limits of GPU or CPUs cannot be read.
+    Return None if every readable clock is locked, but limits of GPU or CPUs are missing.
     """
     answers: List[Optional[bool]] = []
     for part, part_clocks in clocks.items():

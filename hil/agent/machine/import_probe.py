@@ -1,7 +1,7 @@
 """Determine what the interpreter can import, in a separate process, since an import may crash or hang.
 
-The process writes one line when an import begins and another when it ends. If the process dies, the last line shows
-during which import.
+The process writes one line when an import begins and another when it ends. If the process dies, the last line names
+the import that ended it.
 """
 
 import ctypes

@@ -99,7 +99,7 @@ class Nvml:
         return None if milliwatt is None else milliwatt * 1e-3
 
     def throttle(self) -> Optional[int]:
-        """Return NVML's bit mask of reasons for reduced clocks; a mask of 1 means idle, 0 no reason."""
+        """Return NVML's bit mask of reasons for reduced clocks; the mask 1 means idle, the mask 0 no reason."""
         for name in THROTTLE:
             value = c_uint64()
             if self._call(name, byref(value)) == 0:
