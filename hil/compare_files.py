@@ -44,7 +44,7 @@ def compare(model: Path, engine: Path, data: Path, precision: Precision, batch: 
 
 
 def _openable(model: Path, folder: Path) -> Path:
-    """Return a path under which ONNX Runtime finds the external data of ``model``, which may be a symbolic link."""
+    """Return a path of ``model`` with which ONNX Runtime finds its external data, even if it is a symbolic link."""
     return addressed(model, folder) if external_files(model) and model.is_symlink() else model
 
 

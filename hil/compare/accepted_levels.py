@@ -1,6 +1,6 @@
-"""Accepted levels: a row at a level that was accepted is not a regression.
+"""Accepted levels: a row that is not worse than an accepted level is not a regression.
 
-An acceptance applies to its row, target and machine only, and only until the row gets worse than the accepted level.
+An acceptance applies only to its row, target and machine, and only until a newer base is measured.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Level:
     """An acceptance with its accepted point (``None`` if the history does not have it) and the machine of that point.
 
-    ``machine`` is named as by ``hil.baseline.machine``; empty if it is unknown.
+    ``machine`` is the name that ``hil.baseline.machine`` returns; empty if the machine is unknown.
     """
 
     act: Acceptance
@@ -33,8 +33,8 @@ class Level:
 def applicable_level(pair: Pair, levels: Sequence[Level], machines: Mapping[str, str]) -> Level | None:
     """Return the latest acceptance of this row on the candidate's target and machine; ``None`` if none applies.
 
-    ``machines`` are the machines of the candidate's runs, by run id. An acceptance from before the base was measured
-    does not apply: the base is a level that was reached after it.
+    ``machines`` are the machines of the candidate's runs, by run id. An acceptance that is older than the base
+    does not apply, because the base is the newer level.
     """
     if not pair.base or not pair.cand:
         return None
@@ -51,7 +51,7 @@ def applicable_level(pair: Pair, levels: Sequence[Level], machines: Mapping[str,
 
 
 def _same_machine(accepted: Level, run: RunRecord, machines: Mapping[str, str]) -> bool:
-    """Return whether the level was accepted on the target and machine of ``run``. An unknown machine matches none."""
+    """Return whether the level was accepted on the target and machine of ``run``. An unknown machine never matches."""
     if accepted.act.target != run.target or accepted.act.serial != run.serial:
         return False
     return bool(run.serial) or accepted.machine == machines.get(run.id) != ""
@@ -62,8 +62,9 @@ def with_acceptance(
 ) -> Row:
     """Return ``row`` with status ``accepted`` if it got worse but is still within an accepted level.
 
-    A worse row to which an acceptance applies always lists it. ``against`` judges the candidate against the accepted
-    point: unless the candidate is the same or better, the row stays worse.
+    If an acceptance applies to a worse row, the returned row lists this acceptance. ``against`` judges the candidate
+    against the accepted point: unless the candidate is the same or better, the row stays worse. The accepted run itself
+    is not judged again.
     """
     applicable = applicable_level(pair, levels, machines)
     if applicable is None or row.status is not Status.WORSE:

@@ -12,9 +12,9 @@ from hil.results import Sense
 class Scale(str, Enum):
     """How two values are compared.
 
-    ``RATIO``: positive and noisy values, statistically, from the values of several runs. ``EXACT``: values without
-    noise such as file sizes, by their ratio. ``LOSS``: a fraction lost on the same data, by the difference. ``TOLD``:
-    shown side by side without a verdict.
+    ``RATIO``: noisy positive values are compared statistically, from several runs. ``EXACT``: values without noise,
+    such as file sizes, are compared by their ratio. ``LOSS``: fractions lost on the same data are compared by their
+    difference. ``TOLD``: values are shown side by side without a verdict.
     """
 
     RATIO = "ratio"
@@ -28,7 +28,7 @@ class Measure:
     """How one check is compared.
 
     ``sense`` is ``None`` if it is unknown whether lower or higher is better: any change is then ``unclear``. ``counts``
-    is whether the check decides the exit code, ``needs_method`` whether both sides must have the same method.
+    is whether the check affects the exit code, ``needs_method`` whether both sides must have the same method.
     """
 
     title: str
@@ -57,11 +57,11 @@ MEASURES: dict[str, Measure] = {
     "sustained.p99": Measure("sustained p99", _LESS, Scale.RATIO),
     "sustained.fps": Measure("sustained FPS", _MORE, Scale.RATIO),
 }
-"""The compared checks, in the order of tables. The build time is judged and shown but does not decide the exit code:
-a cached engine has none, and it does not matter on a robot."""
+"""The compared checks, in the order of tables. The build time is judged and shown but does not affect the exit code:
+a cached engine repeats the time of its original build, and build times do not matter on a robot."""
 
 DERIVED = ("regression.", "parity.score")
-"""Checks that are computed from other rows, which are compared themselves."""
+"""Beginnings of the ids of checks that are computed from other rows. Those other rows are compared instead."""
 
 
 def measure_of(check: str) -> Measure:

@@ -82,7 +82,7 @@ def _refuse_unusable(side: Side) -> None:
 def document(
     comparisons: Sequence[Compared], settings: Settings, by: str | None = None, model: str | None = None
 ) -> Document:
-    """Return the comparisons as one document. It passes if there are comparisons and all of them pass."""
+    """Return the comparisons as one document. The document passes if there are comparisons and all of them pass."""
     passed = bool(comparisons) and all(each.passed for each in comparisons)
     return Document(
         hil_version=__version__, by=by, model=model, settings=settings, passed=passed, comparisons=tuple(comparisons)
@@ -134,14 +134,16 @@ def _version(name: str) -> tuple[int, tuple[int, ...], str]:
 def against_base(
     sides: Sequence[Side], base: str | None, settings: Settings, history_facts: HistoryFacts | None = None
 ) -> tuple[Compared, ...]:
-    """Compare each other side with the one named ``base`` (by default the first).
+    """Compare every other side with the side named ``base`` (by default the first side).
 
-    Raises ``UserError`` if there are fewer than two sides, or none with that name.
+    Raises ``UserError`` if there are fewer than two sides, or if no side has that name.
     """
     names = [side.name for side in sides]
     if len(names) < 2:
-        present = f"only {names[0]}" if names else "no usable run"
-        raise UserError(f"the history has {present}, and a comparison needs two: run the suites on another one first")
+        present = f"only the column {names[0]}" if names else "no usable run"
+        raise UserError(
+            f"the history has {present}, and a comparison needs two columns: run the suites for another one first"
+        )
     if base is not None and base not in names:
         raise UserError(f"--base {base}: there is no such column{did_you_mean(base, names)}")
     first = next(side for side in sides if base in {None, side.name})

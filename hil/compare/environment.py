@@ -33,7 +33,7 @@ WORDS = {
     "runtimes.onnxruntime": "ONNX Runtime",
     "cpu_model": "CPU",
 }
-"""Names for readers of the fields of an environment, in the order in which differences are listed."""
+"""Display names of an environment's fields, in the order in which differences are listed."""
 ORDER = (
     *dict.fromkeys(WORDS.values()),
     "clocks",
@@ -76,7 +76,7 @@ def confounded(base: Side, cand: Side) -> str | None:
 
 
 def _field_values(side: Side) -> dict[str, set[str]]:
-    """Return all values of each field on this side, by the field's name for readers."""
+    """Return all values of each field on this side, by the field's display name."""
     fields: dict[str, set[str]] = {}
     for facts in side.environments.values():
         for name, value in flat(facts).items():
@@ -108,7 +108,7 @@ def _run_fields(run: RunRecord) -> Iterable[tuple[str, str]]:
 
 
 def _routes(side: Side) -> set[str]:
-    """Return the INT8 routes that the side's engines were calibrated by, from the methods of the int8 checks."""
+    """Return the INT8 routes by which the side's engines were calibrated, from the methods of the int8 checks."""
     facts = (side.methods.get(point.method, {}) for point in side.points if point.check.startswith("int8."))
     return {str(each["route"]) for each in facts if each.get("route")}
 

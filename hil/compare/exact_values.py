@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def judge_exact(row: Row, pair: Pair, measure: Measure, settings: Settings) -> Row:
     """Return ``row`` judged by the values alone.
 
-    It is worse (or better) if the medians differ by more than ``settings.above``: relatively, or absolutely for a loss.
-    It is unclear if the engines of one side differ among themselves by more than that.
+    The row is worse or better if the medians differ by more than ``settings.above``: absolutely for a loss, otherwise
+    relatively. It is unclear if the values of one side differ by more than that, or if a value cannot be compared.
     """
     loss = measure.scale is Scale.LOSS
     base, cand = ([point.value for point in side] for side in (pair.base, pair.cand))
@@ -54,7 +54,7 @@ def _range(effects: Sequence[float]) -> float:
 
 
 def _interval(pair: Pair) -> tuple[float | None, float | None]:
-    """Return the interval of the difference, computed from the intervals of both sides.
+    """Return the interval of the difference, computed from the interval of each side's first point.
 
     It is wider than the interval of a paired comparison, which would need data that the history does not store.
     """

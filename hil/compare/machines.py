@@ -15,6 +15,6 @@ UNKNOWN_MACHINE = "machine unknown"
 
 
 def machine_name(run: RunRecord, environment: Mapping[str, Any]) -> str:
-    """Return the name of the run's machine: a board's serial number, or else host name, GPU and CPU."""
+    """Return the name of the run's machine: a board's serial number, or the target with host name, GPU and CPU."""
     known = baseline.machine(run.serial, environment)
     return known if run.serial else f"{run.used} ({known or UNKNOWN_MACHINE})"

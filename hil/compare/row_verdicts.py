@@ -45,7 +45,7 @@ UNKNOWN_NOISE = "; the noise between sessions is unknown: hil board calibrate TA
 class Known:
     """The facts of a comparison beyond its points: settings, methods, confounding, noise and accepted levels.
 
-    ``machines`` are the machines of the candidate's runs, by run id, named as by ``hil.baseline.machine``.
+    ``machines`` are the machines of the candidate's runs, by run id, as ``hil.baseline.machine`` names them.
     """
 
     settings: Settings
@@ -58,7 +58,7 @@ class Known:
 
 @dataclass(frozen=True)
 class _PendingRow:
-    """A row before its final verdict. If ``comparison`` is set, its p-value must still be adjusted with the others."""
+    """A row before its final verdict. If ``comparison`` is set, its p-value must still be adjusted."""
 
     pair: Pair
     measure: Measure
@@ -141,7 +141,7 @@ def _unjudged_row(pair: Pair, measure: Measure) -> Row:
 
 
 def _distinct(points: Sequence[Point]) -> Sequence[Point]:
-    """Return the points, but only one per build: every run with a cached engine repeats the build time."""
+    """Return the points; of build times only one per engine, because a cached engine repeats its build time."""
     if points and points[0].check == BUILD:
         return list({point.engine: point for point in points}.values())
     return points
@@ -204,11 +204,11 @@ def _reason(status: Status, pending: _PendingRow, comparison: Comparison, settin
     if status is Status.SAME:
         return f"a worsening of {settings.exclude * 100:.3g} % or more is excluded at {level}{unknown}"
     if status in {Status.WORSE, Status.BETTER}:
-        return f"by more than {settings.above * 100:.3g} %, at {level} over all rows{unknown}"
+        return f"by more than {settings.above * 100:.3g} %, significant at {level} over all rows{unknown}"
     if min(comparison.runs) < FEWEST:
         few = f"{min(comparison.runs)} runs per side are too few to detect a change"
         return f"{few}: {MORE_RUNS}{unknown}"
-    power = f"with 90 % power only {comparison.visible * 100:.2g} % or more would have been detected"
+    power = f"only a change of {comparison.visible * 100:.2g} % or more would have been detected with 90 % power"
     if not math.isfinite(comparison.visible):
         power = "no change of any size could have been detected"
     return f"neither a change nor its absence is settled: {power}; {_runs_advice(pending, comparison, settings)}"
@@ -225,7 +225,10 @@ def _runs_advice(pending: _PendingRow, comparison: Comparison, settings: Setting
 
 
 def _guarded(pair: Pair, row: Row, known: Known) -> Row:
-    """Return ``row`` as confounded if the machines differ, and as unclear if it would pass on an inconclusive run."""
+    """Return ``row`` as confounded if the machines differ, or as unclear if it would pass with an inconclusive point.
+
+    Rows that were not judged stay unchanged.
+    """
     if row.status in {Status.MISSING, Status.REFUSED, Status.TOLD}:
         return row
     if known.confounded is not None:

@@ -1,4 +1,7 @@
-"""The document of a comparison, as ``hil compare --json`` writes it. All other views are made from it."""
+"""The document of a comparison, as ``hil compare --json`` writes it.
+
+The page, the comment and the terminal output are made from this document.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ WORST_FIRST = (
 
 
 class Differing(Frozen):
-    """A field that differs: its dotted name (or its name for readers) and the values of each side as text."""
+    """A field that differs: its dotted name or its display name, and the values of each side as text."""
 
     name: str
     base: str
@@ -55,8 +58,8 @@ class Accepted(Frozen):
 class Settings(Frozen):
     """The rule by which rows are judged; ``above``, ``exclude`` and ``confidence`` are fractions.
 
-    A row is worse if a change of more than ``above`` is certain, and the same if a worsening of ``exclude`` or more is
-    excluded, at ``confidence``.
+    A noisy row is worse if its change is significant at ``confidence`` and estimated at more than ``above``. It is the
+    same if its interval at ``confidence`` excludes a worsening of ``exclude`` or more.
     """
 
     above: float = 0.01
@@ -71,8 +74,8 @@ class Row(Frozen):
     ``base`` and ``cand`` are medians of run values in ``unit``. ``effect``, ``low`` and ``high`` are the change from
     base to candidate and its interval: a fraction of the base, or a difference in ``unit`` if ``absolute`` is true.
     ``p`` is adjusted for all rows of the comparison. ``visible`` is the smallest relative change that would have been
-    detected with 90 % statistical power. ``noise`` is the relative standard deviation between sessions that the
-    interval includes; ``None`` if it is unknown. ``counts`` is whether the row decides the exit code.
+    detected with 90 % statistical power. ``noise`` is the relative standard deviation between sessions, which the
+    interval includes; ``None`` if it is unknown. ``counts`` is whether the row affects the exit code.
     """
 
     check: str
@@ -130,13 +133,13 @@ class Compared(Frozen):
 
     @property
     def passed(self) -> bool:
-        """Whether at least one row that counts was judged, and none of them is in ``troubles``."""
+        """Whether at least one row that counts was judged, and ``troubles`` is empty."""
         judged = any(row.counts and row.status in GOOD - {Status.TOLD} for row in self.rows)
         return judged and not self.troubles
 
 
 class Document(Frozen):
-    """The output of ``--json``: one comparison with the base for each other side.
+    """The output of ``--json``: for each side other than the base, its comparison with the base.
 
     ``by`` is the kind of a matrix's columns (``jetpack``, ``commit`` or ``target``); ``None`` for two sides.
     """

@@ -47,7 +47,7 @@ def side_of_reports(ref: str, model: str | None = None) -> Side:
 
 
 def side_of_history(history: History, ref: str, model: str | None = None, target: str | None = None) -> Side:
-    """Return the side of the runs that ``ref`` names in ``history``. Raises ``UserError`` as ``History.resolve``."""
+    """Return the side of the runs that ``ref`` names in ``history``. Raises the errors of ``History.resolve``."""
     runs = history.resolve(ref, model=model, target=target)
     points = tuple(history.points([run.id for run in runs], model=model))
     methods, environments = facts_of(history, points)

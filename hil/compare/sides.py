@@ -31,17 +31,17 @@ class Side:
 
     @cached_property
     def runs(self) -> tuple[RunRecord, ...]:
-        """The runs that the points are of, newest first."""
+        """The runs that measured the points, newest first."""
         by_id = {point.run.id: point.run for point in self.points}
         return tuple(sorted(by_id.values(), key=lambda run: run.started, reverse=True))
 
     @cached_property
     def machines(self) -> tuple[str, ...]:
-        """The machines of the runs, each once, by the environments of the runs' points."""
+        """The names of the runs' machines, sorted, without duplicates."""
         return tuple(sorted({machine_name(run, facts) for run in self.runs for facts in self.facts_of(run.id) or [{}]}))
 
     def facts_of(self, run: str) -> list[Facts]:
-        """Return the environments of the points of the run with this id, as far as the points have one."""
+        """Return the environments in which the run with this id measured its points, without duplicates."""
         digests = dict.fromkeys(point.environment for point in self.points if point.run.id == run)
         return [self.environments[digest] for digest in digests if digest in self.environments]
 
@@ -55,7 +55,7 @@ class Side:
 
 
 def machine_of(serial: str | None, environments: Iterable[Facts]) -> str:
-    """Return the machine of one run from its ``environments``; empty if it is unknown or they contradict each other."""
+    """Return the machine of one run from its ``environments``; empty if they give no name or different names."""
     names = {machine(serial, facts) for facts in environments}
     return names.pop() if len(names) == 1 else ""
 
@@ -103,6 +103,6 @@ def _by_key(points: Iterable[Point]) -> dict[Key, list[Point]]:
 def sessions(points: Sequence[Point]) -> list[list[float]]:
     """Return the values of each session. A session is one run of pytest.
 
-    Its values are those of its processes (``--hil-runs``), or its single value if it timed in one process only.
+    A session has one value for each of its processes (``--hil-runs``), or a single value.
     """
     return [list(point.runs) or [point.value] for point in points]

@@ -53,7 +53,7 @@ def interval(row: Row) -> str:
 
 
 def _end(row: Row, change: float) -> str:
-    """Return one end of the interval. Above ``MOST_CHANGE`` it is only stated to be larger."""
+    """Return one end of the interval as text. A relative change above ``MOST_CHANGE`` becomes ``>+1000 %``."""
     return _change(row, change) if row.absolute or change <= MOST_CHANGE else f">{MOST_CHANGE:+.0%}".replace("%", " %")
 
 
@@ -69,7 +69,7 @@ def title(check: str) -> str:
 
 
 def headline(document: Document) -> str:
-    """Return the number of rows of each status as text."""
+    """Return the number of rows of each status as text. Only rows that count are included."""
     rows = [row for each in document.comparisons for row in each.rows if row.counts]
     counts = {status: sum(row.status is status for row in rows) for status in WORST_FIRST}
     listed = ", ".join(f"{counts[status]} {status.value}" for status in WORST_FIRST if counts[status])
@@ -110,7 +110,9 @@ def subject(document: Document) -> str:
 def rule(document: Document) -> str:
     """Return the rule by which rows were judged."""
     settings = document.settings
-    worse = f"worse: by more than {settings.above * 100:g} % at {settings.confidence * 100:g} % over all rows"
+    worse = (
+        f"worse: by more than {settings.above * 100:g} %, significant at {settings.confidence * 100:g} % over all rows"
+    )
     return f"{worse}; same: a worsening of {settings.exclude * 100:g} % is excluded"
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def write(document: Document, kind: str, path: Path) -> None:
     """Write the document to ``path``; ``kind`` is ``json``, ``markdown`` or ``html``.
 
-    Raises ``UserError`` or ``LabError`` if that fails. The old file is kept then.
+    Raises ``UserError`` or ``LabError`` if that fails. An existing file then stays unchanged.
     """
     content = rendered(document, kind)
     try:

@@ -19,8 +19,8 @@ def plain(value: Any, depth: int = 0) -> Any:
     """Return ``value`` as JSON types. NaN and infinities become the strings ``"nan"``, ``"inf"``, ``"-inf"``.
 
     numpy scalars and arrays become numbers and lists, sets become sorted lists, and a value of any other type becomes
-    its ``str``. Values nested deeper than ``MAX_DEPTH`` become an ellipsis. Never raises: a check's details table may
-    hold any Python object, and the report must be written all the same.
+    its ``str``. Tables and lists nested deeper than ``MAX_DEPTH`` become an ellipsis. Never raises: a check's details
+    table may hold any Python object, which must not prevent the report from being written.
     """
     if isinstance(value, Enum):
         return plain(value.value, depth)
@@ -52,7 +52,7 @@ def canonical(document: Mapping[str, Any]) -> bytes:
 
 
 def report_digest(document: Mapping[str, Any]) -> str:
-    """Return the SHA-256 (hex) of the canonical JSON of a parsed ``report.json``, its ``digest`` field left out."""
+    """Return the SHA-256 (hex) of the canonical JSON of a parsed ``report.json`` without its ``digest`` field."""
     return hashlib.sha256(canonical({key: value for key, value in document.items() if key != "digest"})).hexdigest()
 
 

@@ -25,7 +25,7 @@ LIMITED = ("latency", "fps", "memory", "paced", "sustained", "energy")
 
 
 def certainty_lines(report: Report) -> list[str]:
-    """Return sentences on how certain the decision is; an empty list for a run in which nothing was judged."""
+    """Return sentences on how certain the decision is. A sentence is left out if the report has no numbers for it."""
     return [*_intervals(report), *_closest_pass(report), *_detectable(report), *_largest_loss(report)]
 
 
@@ -56,9 +56,10 @@ def _closest_pass(report: Report) -> Iterator[str]:
 
 
 def _margin(check: CheckResult) -> float | None:
-    """Return the distance of a pass's measured value from its limit, as a share of the limit; ``None`` for other rows.
+    """Return the distance of a passed row's measured value from its limit, as a share of the limit.
 
-    The confidence bound, which decides the verdict, may lie closer to the limit than the value.
+    ``None`` for a row that did not pass, has no positive limit, or is of a family outside ``LIMITED``. The confidence
+    bound, which decides the verdict, may be closer to the limit than the measured value.
     """
     measurement, limit = check.measurement, check.limit
     if check.verdict is not Verdict.PASSED or measurement is None or limit is None or limit.value <= 0:
@@ -78,7 +79,7 @@ def _detectable(report: Report) -> Iterator[str]:
 
 
 def _largest_loss(report: Report) -> Iterator[str]:
-    """Yield the largest upper bound of the task loss among the passed rows, and the name of its row."""
+    """Yield a sentence with the largest upper bound of the task loss among the passed rows, and the row's name."""
     rows = [
         (loss.high, loss.confidence, check.name)
         for check in report.checks

@@ -45,10 +45,10 @@ SEVERITY = {
 def announce(
     report: Report, folder: Path, config: Path | None, environ: Mapping[str, str], write_line: Callable[[str], None]
 ) -> None:
-    """Write the report's results in the form of the CI system that ``environ`` names; do nothing outside of CI.
+    """Write the report's results for the CI system that ``environ`` names; do nothing outside of CI.
 
-    ``folder`` is the report's, ``config`` is the run's ``hil.toml``, and ``write_line`` writes one line to the CI log.
-    A file that cannot be written causes a warning in the log and no error.
+    ``folder`` is the report's folder, ``config`` is the run's ``hil.toml``, and ``write_line`` writes one line to the
+    CI log. A file that cannot be written causes a warning in the log and no error.
     """
     try:
         if environ.get("GITHUB_ACTIONS") == "true":
@@ -81,9 +81,11 @@ def workflow_commands_off(environ: Mapping[str, str], write_line: Callable[[str]
 
 
 def github(report: Report, path: str | None) -> Iterator[str]:
-    """Yield one GitHub workflow command per trouble, worst first.
+    """Yield one GitHub workflow command for each group of rows in ``view.troubles``, worst first.
 
-    A command names the line of ``path`` where the row's limit is written, if that is known.
+    Each level has at most ``MOST_A_LEVEL`` commands: if there are more groups, the last command states how many were
+    left out. Rejected results share one more command. A command names the line of ``path`` that has the row's limit, if
+    this line is known.
     """
     counts = {"error": 0, "warning": 0}
     for trouble in view.troubles(report):
@@ -134,7 +136,7 @@ def _property(text: str) -> str:
 
 
 def code_quality(report: Report, path: str) -> list[dict[str, Any]]:
-    """Return GitLab's code quality report: one entry per row that did not pass.
+    """Return GitLab's code quality report: one entry for each row in ``view.troubles``.
 
     An entry's fingerprint depends on the row's id, model, precision and scenario only, so it is the same in every run.
     """
@@ -152,7 +154,7 @@ def code_quality(report: Report, path: str) -> list[dict[str, Any]]:
 
 
 def _line(check: CheckResult, path: str | None) -> int | None:
-    """Return the line of ``path`` where the row's limit is written; ``None`` if the limit's source is another file."""
+    """Return the line of ``path`` where the row's limit is written; ``None`` if it is unknown or in another file."""
     match = LINE.match(check.limit.source) if check.limit is not None else None
     if match is None or path is None or Path(match["name"]).name != Path(path).name:
         return None

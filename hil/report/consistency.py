@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 GOOD = (Verdict.PASSED, Verdict.WARNED)
 DEVICES = ("gpu", "dla")
 PERCENTILE = re.compile(r"latency\.p\d+")
-"""Ids that are judged by their confidence bound, never by the point estimate."""
+"""Ids of checks whose pass requires a confidence bound, even if no confidence level is recorded."""
 
 
 def problems(report: Report) -> Iterator[str]:
@@ -126,7 +126,7 @@ def _gpus(report: Report) -> set[tuple[str, str]]:
 
 
 def contradiction(check: CheckResult) -> str | None:
-    """Return why a row's ``passed`` or ``warned`` contradicts its own numbers; ``None`` if they agree."""
+    """Return why a row's verdict, ``passed`` or ``warned``, contradicts its own numbers; ``None`` if they agree."""
     measurement, limit = check.measurement, check.limit
     if measurement is None:
         return None if limit is None else "it has a limit but no measurement"
@@ -147,9 +147,10 @@ def contradiction(check: CheckResult) -> str | None:
 def deciding_value(check: CheckResult) -> float | None:
     """Return the number of a row that is compared with its limit, in the measurement's unit.
 
-    For a value without a confidence interval this is the value itself. For a pass it is the worse end of the interval,
-    which must meet the limit. For a warning it is the better end, which must meet ``fail_at``. ``None`` if the row has
-    no measurement or no limit, or if the worse end of a pass is unknown.
+    For a value without a confidence level this is the value itself, except for percentiles. For a pass it is the worse
+    end of the interval, or the value if that is even worse: it must meet the limit. For a warning it is the better end,
+    or the value if that end is unknown: it must meet ``fail_at``. ``None`` if the row has no measurement or no limit,
+    or if the worse end of a pass is unknown.
     """
     measurement, limit = check.measurement, check.limit
     if measurement is None or limit is None:

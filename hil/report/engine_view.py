@@ -44,7 +44,7 @@ def build_facts(about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _printable_texts(fact: Any) -> Any:
-    """Return ``fact`` with each text in it made printable: runtimes and models may write anything in it."""
+    """Return ``fact`` with control characters escaped in all its texts, which come from runtimes and models."""
     if isinstance(fact, dict):
         return {printable(str(key)): _printable_texts(value) for key, value in fact.items()}
     if isinstance(fact, list):
@@ -64,7 +64,7 @@ class Layers:
 
 
 def layers(report: Report, group: Group) -> Layers | None:
-    """Return the layers of the group's engine, from the first placement row that lists any; ``None`` if none does."""
+    """Return the layers of the group's engine, from the first placement row that lists any; ``None`` if no row does."""
     ours = [row for row in report.measurements if (row.model, row.precision) == (group.model, group.precision)]
     rows: list[CheckResult | Measured] = [*group.checks, *ours]
     for row in rows:

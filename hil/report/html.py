@@ -77,7 +77,7 @@ def render(report: Report, folder: Path | None = None) -> str:
 
 
 def _opened(groups: tuple[view.Group, ...]) -> set[int]:
-    """Return the indices of the groups that are open at first: all of a few, else the worst that did not pass."""
+    """Return the indices of the groups that are open at first: all if they are few, else the worst with problems."""
     if len(groups) <= OPEN_GROUPS:
         return set(range(len(groups)))
     bad = [index for index, group in enumerate(groups) if group.worst is not Verdict.PASSED]

@@ -45,7 +45,7 @@ JOINER = "\u2060"
 
 
 def escape(text: str) -> str:
-    """Return ``text`` on one line of at most ``LONGEST`` characters, with Markdown, HTML and mentions escaped."""
+    """Return ``text`` on one line, cut to ``LONGEST`` characters, then with Markdown, HTML and mentions escaped."""
     line = SPECIAL.sub(r"\\\1", one_line(text, LONGEST)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     line = line.replace("@", "@" + JOINER).replace("#", "#" + JOINER)
     return JOINER + line if STARTS_A_BLOCK.match(line) else line

@@ -32,7 +32,7 @@ MOST_COLUMN = 20_000
 
 @dataclass(frozen=True, eq=False)
 class SensorTrace:
-    """The readings of one sensor, both of shape (n,). ``at`` are times in seconds on the clock of the series."""
+    """The readings of one sensor. ``at`` and ``values`` have shape (n,); ``at`` is in seconds from the plot's start."""
 
     name: str
     unit: str
@@ -44,7 +44,7 @@ def latency(series: Series, limit: Limit | None, bins: int) -> str:
     """Return an SVG of the inference durations over time.
 
     It shows the smallest, median and largest duration of each of ``bins`` intervals. Clocks, temperature, power and
-    throttling are plotted below, as far as they were read.
+    throttling are shown below, as far as they were read: as plots, or as text if they are constant.
     """
     first = float(series.start[0])
     durations = series.duration
@@ -114,7 +114,7 @@ def _alerts(spans: list[tuple[float, float]], x: svg.Scale, top: int) -> list[st
 
 
 def _throttled(column: Floats) -> npt.NDArray[np.bool_]:
-    """Return where NVML's throttle reasons name heat or a hardware slowdown (``hil.state.heat``)."""
+    """Return for each reading whether NVML's throttle reasons name heat or a hardware slowdown (``hil.state.heat``)."""
     bits = np.where(np.isfinite(column) & (np.abs(column) < 2**31), column, 0).astype(np.int64)
     return (bits & (NVML_HEAT | NVML_SLOW)) > 0
 
@@ -197,13 +197,15 @@ def _numbers(column: Any) -> Floats:
 def rate(series: Series, limit: Limit | None, bins: int) -> str:
     """Return an SVG of the frames completed in each one-second window, with the target rate and the failing rate.
 
-    A window starts at each completed frame. The result is empty for a series too short for ``fps.FEWEST_WINDOWS``.
+    Windows start and end at the completed frames. The result is empty for a series that is shorter than
+    ``fps.FEWEST_WINDOWS`` windows.
     """
     times, done = fps.progress(series)
     span = float(times[-1] - times[0])
     if span < fps.FEWEST_WINDOWS * fps.WINDOW:
         return ""
-    # Where the curve of a window's frames has its knots: a slow second between two even steps would get lost.
+    # The count of a sliding window changes slope only where a frame enters or leaves. Evenly spaced windows could miss
+    # the slowest second.
     begins = np.concatenate([times, times - fps.WINDOW])
     begins = np.sort(begins[(begins >= times[0]) & (begins <= times[-1] - fps.WINDOW)])
     frames = np.interp(begins + fps.WINDOW, times, done) - np.interp(begins, times, done)

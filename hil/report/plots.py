@@ -1,7 +1,7 @@
 """Figures drawn from a report's own numbers: the latency histogram, memory over a soak, and bars next to numbers.
 
-Each figure has a text description. A bar repeats the number next to it, so screen readers skip it. It is a single
-element whose positions are percentages, because a report may have thousands of bars.
+Each figure has a text description. A bar repeats the number next to it, so screen readers skip it. Each bar is a
+single element whose positions are percentages, because a report may have thousands of bars.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def memory(resident: Mapping[str, Any], details: Mapping[str, Any], limit: Limit
 
 
 def _column(value: object) -> svg.Floats:
-    """Return ``value`` as an array of finite numbers of 0 or more; an empty array if it is anything else."""
+    """Return ``value``, a list of finite numbers of 0 or more, as an array; an empty array for anything else."""
     if not isinstance(value, list) or len(value) > MOST_POINTS:
         return np.empty(0)
     column = np.asarray([svg.number(each) for each in value], dtype=np.float64)

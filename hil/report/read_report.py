@@ -33,7 +33,7 @@ def read(path: Path) -> Report:
     """Return the report in the file ``path``, or in ``report.json`` of the folder ``path``.
 
     Raises ``UserError`` for a file that is not a report of this schema version, ``ReportRefused`` for a report that
-    contradicts itself. The recorded decision is not judged here: ``hil.gate.gate.open_report`` does that as well.
+    contradicts itself or its digest. The recorded decision is not judged: ``hil.gate.gate.open_report`` judges it.
     """
     path = file_in(path, "report.json")
     return parse(content_of(path), str(path))
@@ -50,7 +50,7 @@ def file_in(path: Path, name: str) -> Path:
 def content_of(path: Path, missing: str = MISSING, *, most: int = MAX_BYTES) -> bytes:
     """Return the bytes of the file ``path``: all of them, or ``most`` + 1 bytes of a larger file.
 
-    Raises ``UserError`` if the file cannot be read; ``missing`` is its message if there is no file.
+    Raises ``UserError`` if the file cannot be read; ``missing`` is the message if there is no file.
     """
     try:
         with path.open("rb") as file:
@@ -65,7 +65,7 @@ def content_of(path: Path, missing: str = MISSING, *, most: int = MAX_BYTES) -> 
 
 
 def parse(content: bytes, name: str = "report.json") -> Report:
-    """Return the report in ``content``; error messages begin with ``name``. Raises as ``read`` does."""
+    """Return the report in ``content``; error messages begin with ``name``. Raises the same errors as ``read``."""
     with collector_paused():
         return _parsed(content, name)
 
@@ -119,7 +119,7 @@ def _document(content: bytes, name: str) -> dict[str, Any]:
 def collector_paused() -> Iterator[None]:
     """Pause Python's cyclic garbage collector within the ``with`` block.
 
-    Parsing a report allocates many objects and leaves no cycles. Each collection would scan all of them for nothing.
+    Parsing a report allocates many objects and leaves no cycles, so a collection would scan them without freeing any.
     """
     running = gc.isenabled()
     gc.disable()

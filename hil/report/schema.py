@@ -31,7 +31,7 @@ class Stored(Frozen):
 
 
 class Totals(Stored):
-    """The number of checks that were planned, and of each verdict. ``planned`` is the sum of the others."""
+    """The number of planned checks, and the number of checks with each verdict. ``planned`` is their sum."""
 
     planned: Count
     passed: Count
@@ -44,7 +44,7 @@ class Totals(Stored):
 class Run(Stored):
     """The run: its id, times, versions, host and command line. Times are ISO 8601 with a time zone.
 
-    ``pytest_exit_status`` is pytest's own status; ``exit_code`` of the report is decided from it. ``lab_error`` and
+    ``pytest_exit_status`` is pytest's own status, one of the inputs of the report's ``exit_code``. ``lab_error`` and
     ``user_error`` are the message of the error that ended the run, if one did. ``commit`` is the commit of the
     repository that contains ``hil.toml``. ``dirty`` is true if the run used files that differ from this commit: changed
     tracked files, or a ``hil.toml``, conftest or Python module that is not committed; ``null`` means unknown.
@@ -82,7 +82,7 @@ class ConfigUsed(Stored):
 class TargetReport(Stored):
     """The target that was requested, the one that was used, and the facts that the probe read on it.
 
-    ``board`` is the declared board, if the probe confirmed it. Without it no check has evidence ``device``.
+    ``board`` is the declared board, if the probe confirmed it. Without a board, no check has evidence ``device``.
     ``contract`` is the declared state contract (``hil.state.state_types.Contract``).
     """
 
@@ -125,7 +125,8 @@ class EngineUsed(Stored):
     holds the facts that the build recorded (caches, calibration, flags, peak memory). ``trtexec`` holds the ``command``
     that builds an equivalent engine and how it ``differs``. ``executed_on`` is the processor that executes the engine.
     ``calibration_cache`` is the SHA-256 of the source of its INT8 ranges: TensorRT's calibration cache, or the ONNX
-    file with Q/DQ nodes. ``external`` lists the external data files that the engine needs; ``digest`` covers them.
+    file with Q/DQ nodes. ``external`` lists the external data files that the engine needs. ``digest`` covers them,
+    because the engine refers to them by their SHA-256.
     """
 
     model: str
@@ -186,7 +187,7 @@ class Rejected(Stored):
 
 
 class Report(Stored):
-    """The report of one run. ``decision`` and ``exit_code`` are the gate's, judged by ``policy``.
+    """The report of one run. ``decision`` and ``exit_code`` are the gate's result under ``policy``.
 
     ``digest`` is the SHA-256 of the canonical JSON of all other fields (``hil.report.canonical``). It is empty only
     before the report is sealed.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MOST_COUNTED = 10**15
 MOST_OUTPUTS, MOST_BOUNDS, MOST_NODES = 12, (4, 1), (10, 3)
-"""The most outputs; the most tolerances per output in a small and in a large report; the most layers, likewise."""
+"""The most outputs; the most tolerances per output and the most layers, each for a small and for a large report."""
 SAFE = re.compile(r"samples/[\w.+-]+\.npz", re.ASCII)
 """The names of files that may be linked and read: those directly in the report's folder ``samples``."""
 LONGEST = 80
@@ -46,7 +46,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Bound:
-    """One tolerance of one output. ``use`` is the share of it that is used up; ``bar`` shows it."""
+    """One tolerance of one output. ``use`` is the share of the tolerance that is used up; ``bar`` shows this share."""
 
     output: str
     metric: str
@@ -130,7 +130,7 @@ def _series(report: Report, check: CheckResult | None, folder: Path | None) -> t
 
 
 def coarser(edges: list[float], counts: list[float], bins: int) -> tuple[list[float], list[float]]:
-    """Return the histogram with neighbouring bars merged, in ``bins`` bars or a few more."""
+    """Return the histogram with neighbouring bars merged, so that it has fewer than twice ``bins`` bars."""
     step = max(1, len(counts) // bins)
     sums = [sum(counts[at : at + step]) for at in range(0, len(counts), step)]
     return [*edges[:-1:step], edges[-1]], sums
@@ -149,7 +149,7 @@ def edges_and_counts(value: object) -> tuple[list[float], list[float]] | None:
 
 
 def bounds(group: Group, *, large: bool = False) -> tuple[list[Bound], int]:
-    """Return the tolerances of each output, the most used first, and the number of outputs."""
+    """Return the first tolerances of the first outputs, in the order of the report, and the number of all outputs."""
     check = next((each for each in group.checks if each.id == "parity.outputs"), None)
     rows = _tables(None if check is None else check.details.get("outputs"))
     return [bound for row in rows[:MOST_OUTPUTS] for bound in _bounds(row, MOST_BOUNDS[large])], len(rows)

@@ -11,5 +11,5 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str, longest: int) -> str:
-    """Return ``text`` on one line of at most ``longest`` characters, each run of whitespace a single space."""
+    """Return ``text`` on one line of at most ``longest`` characters. Each run of whitespace becomes one space."""
     return clean(" ".join(text.split()), longest)

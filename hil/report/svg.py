@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WIDTH = 640
 LEFT, RIGHT = 8, WIDTH - 8
 GUTTER = 60
-"""The left end of a plot that has a y axis, in pixels: its labels are left of it."""
+"""The left end of a plot that has a y axis, in pixels. The labels of the axis are to the left of this position."""
 NEAR = 24
 """A tick label closer than this many pixels to an end of the axis is aligned to stay inside the plot."""
 DECADE = 10
@@ -58,9 +58,10 @@ class Scale:
         return np.rint(self.start + share * (self.end - self.start)).astype(np.int64)
 
     def ticks(self, unit: float = 1.0) -> list[float]:
-        """Return a few round values on the scale, multiples of ``unit``.
+        """Return a few round values on the scale.
 
-        On a logarithmic scale they are powers of ten, on a linear one multiples of 1, 2 or 5 times a power of ten.
+        On a logarithmic scale they are powers of ten. On a linear scale they are multiples of one step: ``unit`` times
+        1, 2 or 5 times a power of ten.
         """
         if not self.high - self.low > SMALLEST:
             return [self.low]
@@ -83,12 +84,12 @@ def figure(kind: str, height: int, title: str, description: str, body: Iterable[
 
 
 def line(kind: str, x: Sequence[int] | npt.NDArray[np.int64], y: Sequence[int] | npt.NDArray[np.int64]) -> str:
-    """Return a path through the points. Points within a horizontal run are left out. Empty without any point."""
+    """Return a path through the points, without the inner points of horizontal runs; empty if there are no points."""
     return "" if not len(x) else f'<path class="{kind}" d="{_through(x, y)}"/>'
 
 
 def area(kind: str, x: npt.NDArray[np.int64], low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]) -> str:
-    """Return the area between two lines over the same ``x``; empty without any point."""
+    """Return the area between two lines over the same ``x``; empty if there are no points."""
     if not len(x):
         return ""
     upper, lower = _through(x, high), _through(x[::-1], low[::-1])
@@ -132,7 +133,7 @@ def bottom(scale: Scale, y: int, show: Callable[[float], str]) -> list[str]:
 
 
 def levels(y: Scale, show: Callable[[float], str], unit: float = 1.0) -> list[str]:
-    """Return the y axis labels of a plot and a grid line at each; the values are multiples of ``unit``."""
+    """Return the labels of the y axis, each with a grid line, at the first positive values of ``y.ticks(unit)``."""
     ticks = [value for value in y.ticks(unit) if value > 0][:6]
     marks = "".join(f"M{GUTTER} {y(value)}H{RIGHT}" for value in ticks)
     labels = (text(GUTTER - 6, y(value) + 4, show(value), anchor="end") for value in ticks)
@@ -148,7 +149,7 @@ def across(kind: str, y: int, label: str, *, below: bool = False) -> list[str]:
 
 
 def above(label: str) -> str:
-    """Return a note at the top of the plot for a value that lies above it."""
+    """Return a note at the top of the plot for a value that lies above the plot."""
     return text(RIGHT, 12, f"{label}, far above ↑", anchor="end", kind="strong")
 
 

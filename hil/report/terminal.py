@@ -74,7 +74,7 @@ def verdict(
 ) -> Panel:
     """Return a panel with the decision, its reasons, the target and the evidence.
 
-    ``decision``, ``reasons`` and ``code`` (exit code) replace the recorded ones where another policy judged the report.
+    ``decision``, ``reasons`` and ``code`` (exit code) replace the recorded values if another policy judged the report.
     """
     word = decision or view.headline(report)
     totals = report.totals
@@ -99,7 +99,7 @@ def verdict(
 
 
 def matrix(report: Report) -> Table:
-    """Return a table of models and precisions by check families, with the worst verdict of each cell."""
+    """Return a table of models and precisions by check families, with the worst verdict in each cell."""
     names = view.families(report)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("model", overflow="fold", min_width=6)

@@ -120,14 +120,17 @@ class Trouble:
 
     @property
     def names(self) -> str:
-        """The names of the rows; above ``MOST_NAMES``, the first ones and the number of the others."""
+        """The names of the rows: at most the first ``MOST_NAMES``, then the number of the others."""
         shown = ", ".join(check.name for check in self.checks[:MOST_NAMES])
         more = len(self.checks) - MOST_NAMES
         return f"{shown} and {more} more" if more > 0 else shown
 
 
 def troubles(report: Report) -> tuple[Trouble, ...]:
-    """Return the rows that did not pass, worst first. Rows that were not run are included if they are required."""
+    """Return the rows that did not pass, grouped as ``Trouble`` describes, worst first.
+
+    Rows that were not run are included only if they are required.
+    """
     by_reason: dict[tuple[Verdict, str | None, str, tuple[str, ...]], list[CheckResult]] = {}
     for check in report.checks:
         if check.verdict is not Verdict.PASSED and (check.required or check.verdict is not Verdict.NOT_RUN):
@@ -153,7 +156,7 @@ def measured(report: Report) -> dict[tuple[str, str], dict[str, Measurement]]:
 
 
 def next_steps(check: CheckResult) -> tuple[str, ...]:
-    """Return what to do about a row that did not pass: the row's own advice, or else the general advice of its kind."""
+    """Return what to do about a row that did not pass: its own advice, or the general ``next_step`` if it has none."""
     return check.advice or (next_step(check),)
 
 
@@ -205,7 +208,7 @@ def group_text(group: Group, measured: Mapping[tuple[str, str], Mapping[str, Mea
 
 
 def count_text(measurement: Measurement) -> str:
-    """Return the number of samples and, for replicated measurements, of runs."""
+    """Return the number of samples as text; for a measurement of several runs also the number of runs."""
     runs = f", {len(measurement.runs)} runs" if measurement.runs else ""
     return f"n = {measurement.n:,}{runs}"
 
@@ -252,7 +255,7 @@ def target_text(report: Report) -> str:
 
 
 def commit_text(report: Report) -> str:
-    """Return the commit of the run, such as ``commit 4015b57a143a``, and the files it used that differ from it."""
+    """Return the commit of the run, such as ``commit 4015b57a143a``, and the uncommitted files that the run used."""
     run = report.run
     if not run.commit:
         return "commit unknown"

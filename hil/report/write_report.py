@@ -1,4 +1,4 @@
-"""Writing the report's folder. At no moment does the folder show a pass that the run did not have."""
+"""Writes the report's folder. The folder never shows a pass that the run did not have, even after a crash."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REPORT, SUMMARY, PAGE = "report.json", "summary.md", "report.html"
 JUNIT = "junit.xml"
 """pytest's JUnit report, unless the user names another file for it."""
 BUNDLE = "report.sigstore.json"
-"""The file of the report's signature. A new run deletes that of an earlier report."""
+"""The file of the report's signature. A new run deletes the signature of an earlier report."""
 THE_LAB = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE})
 
 
@@ -94,7 +94,7 @@ def to_json(report: Report) -> str:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Replace the file ``path`` by ``text`` atomically, readable by all users. Raises ``OSError``."""
+    """Write ``text`` to ``path`` atomically, and make the file readable by all users. Raises ``OSError`` on failure."""
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -119,7 +119,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def run_id_in(path: Path) -> str | None:
-    """Return the id of the run whose report is in the file ``path``; ``None`` if it is missing or not a report."""
+    """Return the run id of the report in the file ``path``; ``None`` if the file is missing or not a report."""
     try:
         document = json.loads(path.read_bytes())
         return str(document["run"]["id"])
