@@ -88,7 +88,7 @@ def acceptance_line(acceptance: object) -> str:
     from hil.report.shown_text import one_line
     from hil.units import show
 
-    assert isinstance(acceptance, Acceptance)  # noqa: S101 - for type checkers; importing it above would bring numpy
+    assert isinstance(acceptance, Acceptance)  # noqa: S101 - for type checkers; importing it above would import numpy
     row = " ".join(filter(None, (acceptance.check, acceptance.model, acceptance.precision, acceptance.scenario)))
     place = acceptance.target + (f" (serial {acceptance.serial})" if acceptance.serial else "")
     level = f"{row} at {show(acceptance.value, acceptance.unit)} on {place}, as in run {acceptance.run}"
@@ -118,7 +118,8 @@ def decider(who: str | None) -> str:
 def _settled_point(run: RunRecord, points: Sequence[Point], check: str, model: str, precision: str | None) -> Point:
     """Return the one measurement of ``check``, ``model`` and ``precision`` in ``points``.
 
-    Raise ``UserError`` if the run is unusable, if no measurement or several match, or if it was inconclusive.
+    Raise ``UserError`` if the run is unusable, if no measurement or several match, or if the measurement is
+    inconclusive.
     """
     from hil.catalogue import CATALOGUE
     from hil.results import Verdict

@@ -106,7 +106,7 @@ def calibrate(
     ] = None,
     config: ConfigFile = None,
 ) -> None:
-    """Measure how much a board's timings differ from session to session, and store it in the history.
+    """Measure how much a board's timings differ from session to session, and store the result in the history.
 
     Each engine is timed repeatedly and compared with itself, so every difference is noise of the board. hil compare
     and the regression checks then allow for this noise, and report which change they could detect and how many runs a

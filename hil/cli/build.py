@@ -125,7 +125,7 @@ class Steps:
 
 
 def seconds(text: str, option: str) -> float:
-    """Return a duration such as ``"10 min"`` in seconds. Raise ``UserError``, which names ``option``."""
+    """Return a duration such as ``"10 min"`` in seconds. Raise ``UserError`` for another text; it names ``option``."""
     from hil.units import Dimension, parse
 
     try:
@@ -135,7 +135,7 @@ def seconds(text: str, option: str) -> float:
 
 
 def _with_time_limit(config: Config, model: str, time_limit: str | None) -> Config:
-    """Return ``config`` with ``--time-limit`` in place of ``build.time_limit``, also in tables for one target."""
+    """Return ``config`` with ``--time-limit`` in place of ``build.time_limit``, also in the tables of targets."""
     from dataclasses import replace
 
     if time_limit is None or model not in config.spec.models:

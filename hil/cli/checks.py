@@ -25,13 +25,13 @@ File = Annotated[
 def command(
     write: Annotated[
         Path | None,
-        typer.Option("--write", metavar="REPORT", help="Write the list from the own checks in this report.json."),
+        typer.Option("--write", metavar="REPORT", help="Write the list of the own checks in this report.json."),
     ] = None,
     config: File = None,
 ) -> None:
     """List your own checks that every run must have, or write that list from a report.
 
-    If a test that uses hil_check is renamed, or its file is not collected, its check disappears and no run could
+    If a test that uses hil_check is renamed, or its file is not collected, its check disappears, and no run would
     notice. The checks listed in hil.checks.json next to hil.toml are therefore planned like the stock checks: a check
     without a result is not_run, and the run fails. Commit the file. Entries of models and precisions that the
     report's target does not run are left in the file.
@@ -61,9 +61,9 @@ def command(
 
 
 def _checks(config: Config, before: tuple[OwnCheck, ...], path: Path) -> tuple[OwnCheck, ...]:
-    """Return the own checks of the report at ``path``, and those in ``before`` that its target does not run.
+    """Return the report's own checks that still have a test, and those in ``before`` that its target does not run.
 
-    Raise ``UserError`` if the run was incomplete, left out tests, or has no own check while none is listed.
+    Raise ``UserError`` if the run was incomplete or left out tests, or if there would be no check to return.
     """
     from hil.config import own_checks
     from hil.gate.gate import open_report
@@ -86,7 +86,7 @@ def _checks(config: Config, before: tuple[OwnCheck, ...], path: Path) -> tuple[O
 
 
 def _removed() -> frozenset[object]:
-    """Return the causes of a row that is in the list and has no test any more."""
+    """Return the causes of a listed row that no test judges any more."""
     from hil.results import Cause
 
     return frozenset({Cause.NOT_COLLECTED, Cause.NO_RESULT})

@@ -34,7 +34,8 @@ def command(  # noqa: PLR0913, PLR0917 - options, given by name
     ] = None,
     cand: Annotated[str | None, typer.Argument(metavar="CAND", help="The candidate, in the same forms.")] = None,
     by: Annotated[
-        By | None, typer.Option("--by", help="Compare all of the history as a matrix, one column for each of these.")
+        By | None,
+        typer.Option("--by", help="Compare the newest runs of the history as a matrix, one column for each of these."),
     ] = None,
     base_column: Annotated[
         str | None,
@@ -61,11 +62,11 @@ def command(  # noqa: PLR0913, PLR0917 - options, given by name
         Path | None, typer.Option("--config", metavar="FILE", help="The config; default: the nearest hil.toml.")
     ] = None,
 ) -> int:
-    """Compare two runs, or all JetPack releases, commits or targets of the history.
+    """Compare two runs, or the JetPack releases, commits or targets of the history.
 
     Numbers measured by different methods are refused. Numbers of different machines are marked as confounded. Changes
-    of the environment are listed. Exit code 0: something was judged, and no check that counts is worse, open, missing
-    or refused; 1: otherwise; 4: a mistake on the command line.
+    of the environment are listed. Exit code 0: something was judged, and no check that counts is worse, unclear,
+    confounded, missing or refused; 1: otherwise; 4: a mistake on the command line.
 
     [bold]Examples[/bold]
 
@@ -86,7 +87,7 @@ def command(  # noqa: PLR0913, PLR0917 - options, given by name
         comparison = _two(base, cand, settings, (model, target), (history, config))
     else:
         if base is not None:
-            raise UserError(f"{base}: --by compares all of the history: name a column with --base instead")
+            raise UserError(f"{base}: --by compares groups of runs, not one run: name a column with --base instead")
         comparison = _matrix(by, base_column, settings, (model, target), (history, config))
     _write(comparison, {"json": as_json, "markdown": markdown, "html": html})
     _show(comparison)

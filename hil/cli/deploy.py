@@ -67,7 +67,7 @@ def command(
 
 
 def _image_source(image: str) -> Path | str:
-    """Return the path of an image archive, or a registry reference with a digest. Raise ``UserError`` for others."""
+    """Return the path of an image archive, or a registry reference with a digest. Raise ``UserError`` otherwise."""
     if "@sha256:" in image and is_reference(image):
         return image
     path = Path(image)

@@ -46,8 +46,8 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
 
     Compares the engine with the reference on all validation data. Then examines the graph on the samples around the
     worst one: each node on its own, fed with the reference's values, and the whole graph with intermediate tensors as
-    outputs. The result is written to a folder with a script that reproduces it on any CPU. Exit code 1 if the engine
-    is out of tolerance or a node is at fault.
+    outputs. If the engine is out of tolerance or a node is at fault, the exit code is 1, and the result is written to a
+    folder with a script that reproduces it on any CPU.
 
     [bold]Examples[/bold]
 

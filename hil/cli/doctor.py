@@ -95,7 +95,7 @@ def _show(target: Target, findings: Sequence[Finding], seconds: float) -> None:
 
 
 def _findings_by_fix(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
-    """Return the findings that each fix resolves, the worst first: one package may fix several findings."""
+    """Return the findings by the fix that resolves them; the fix of the worst finding comes first."""
     wrong = [finding for finding in findings if finding.fix and finding.state != "ok"]
     worst_first = sorted(wrong, key=lambda finding: ("bad", "warn", "unknown").index(finding.state))
     return {finding.fix: [other for other in wrong if other.fix == finding.fix] for finding in worst_first}

@@ -8,7 +8,7 @@ LENGTHS = {"commit": (40, 64), "digest": (64,)}
 
 
 def full_hex(text: str | None, kind: str) -> str | None:
-    """Return ``text``, a ``commit`` or ``digest`` (``kind``), or ``None``. Raise ``UserError`` if it is abbreviated."""
+    """Return ``text`` unchanged. Raise ``UserError`` if it is an abbreviated ``commit`` or ``digest`` (``kind``)."""
     if text is not None and (len(text) not in LENGTHS[kind] or set(text) - set("0123456789abcdef")):
         raise UserError(f"{text[:80]!r} is not a full {kind}: give all of its hexadecimal digits")
     return text

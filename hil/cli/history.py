@@ -121,7 +121,7 @@ def baseline(  # noqa: PLR0913, PLR0917 - as above
       hil history baseline release-4 latest --why "what robots run since June"
     """
     if not why.strip():
-        raise UserError("--why is empty: write why these runs; the reason is kept in the history")
+        raise UserError("--why is empty: write why you chose these runs; the reason is kept in the history")
     with history_at(history, config, read_only=False) as database:
         runs = dict.fromkeys(run.id for ref in refs for run in database.resolve(ref))
         database.name_baseline(name, list(runs), who=decider(who), why=why.strip())
@@ -130,7 +130,7 @@ def baseline(  # noqa: PLR0913, PLR0917 - as above
 
 @group.command()
 def baselines(history: Where = None, config: File = None) -> None:
-    """List the named baselines with their runs: by whom, when and why. The last entry of a name applies."""
+    """List the named baselines: their runs, and who named them, when and why. The last entry of a name applies."""
     with history_at(history, config) as database:
         names = database.baselines()
     if not names:
@@ -150,7 +150,7 @@ def accepted(
     history: Where = None,
     config: File = None,
 ) -> None:
-    """List the levels that were accepted with hil accept, oldest first: by whom, when and why."""
+    """List the levels that were accepted with hil accept, oldest first: who accepted them, when and why."""
     with history_at(history, config) as database:
         acceptances = database.acceptances(model=model)
     for acceptance in acceptances:

@@ -48,9 +48,9 @@ def audit(
     as_json: JsonFile = None,
     config: ConfigFile = None,
 ) -> int:
-    """Judge only a model's INT8 calibration: the int8 checks and placement.int8_layers of the main job, in detail.
+    """Judge a model's INT8 calibration without its other checks: the int8 checks and placement.int8_layers, in detail.
 
-    Exit code 0: every check passed or has no limit; 1: at least one did not; 4: a mistake in the config.
+    Exit code 0: every check passed, has no limit or is unsupported; 1: otherwise; 4: a mistake in the config.
 
     [bold]Examples[/bold]
 

@@ -1,4 +1,4 @@
-"""``hil releases robot-7``: list a robot's releases, after it has finished or undone an interrupted deployment."""
+"""``hil releases robot-7``: finish or undo an interrupted deployment, then list a robot's releases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``hil verify report --key hil.pub``: verify who signed a report, its decision and the files that it is about."""
+"""``hil verify report --key hil.pub``: verify a report's signature, its decision and the files that it judged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Converts errors of a database into one message each, as the user's or the lab's error, with what to do next."""
+"""Converts each error of a database to a ``UserError`` or ``LabError`` whose message states what to do next."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ MESSAGES: tuple[tuple[tuple[str, ...], type[HilError], str, str], ...] = (
 def database_errors(place: Place) -> Iterator[None]:
     """Convert an error of the database, its driver or the file system within the ``with`` block to a ``HilError``.
 
-    The message names ``place`` and contains no password.
+    The message names ``place`` and contains no password. A ``ValueError`` or ``TypeError`` is converted only for
+    PostgreSQL, whose driver raises it for a malformed URL.
     """
     try:
         yield

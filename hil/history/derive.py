@@ -1,4 +1,4 @@
-"""Derives the history's entries from a report: the run, its points, and the facts behind digests. Pure functions."""
+"""Derives the history's entries from a report: the run, its points, and their methods and environments."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def instant(text: str) -> datetime:
 
 
 def _cuda(report: Report) -> str | None:
-    """Return the CUDA version of the environments; ``None`` if they have none or different ones."""
+    """Return the CUDA version of the environments; ``None`` if they have no version or different versions."""
     tables = [facts.get(part) for facts in report.environments.values() for part in ("accelerator", "driven_by")]
     versions = {str(table["cuda"]) for table in tables if isinstance(table, dict) and table.get("cuda")}
     return versions.pop() if len(versions) == 1 else None

@@ -28,11 +28,12 @@ class NoHistory(UserError):  # noqa: N818 - named like the errors in hil.errors
 class RunRecord:
     """One run, from its report.
 
-    ``target`` was requested, ``used`` did the work. ``board`` is the declared board, if the probe confirmed it;
-    ``module``, ``serial``, ``jetpack`` and ``l4t`` were read by the probe. ``cuda`` is the CUDA version of the engines.
-    ``commit`` is that of the repository that contains ``hil.toml``; ``dirty`` is whether the run may have used files
-    that differ from it. ``decision`` is PASSED, WARNED, FAILED or ``incomplete``; ``evidence`` is the best evidence of
-    its checks. ``whole`` is false for a run that was interrupted or ended with a user's or lab error.
+    ``target`` is the requested target, ``used`` the target that did the work. ``board`` is the declared board, if the
+    probe confirmed it. ``module``, ``serial``, ``jetpack`` and ``l4t`` were read by the probe. ``cuda`` is the CUDA
+    version of the board, or else of the environments. ``commit`` is the commit of the repository that contains
+    ``hil.toml``; ``dirty`` is whether the run may have used files that differ from this commit. ``decision`` is PASSED,
+    WARNED, FAILED or ``incomplete``. ``evidence`` is the best evidence of the run's checks. ``whole`` is false for a
+    run that did not finish, was interrupted, or ended with a user's or lab error.
     """
 
     id: str
@@ -65,7 +66,7 @@ class RunRecord:
 
     @property
     def usable(self) -> bool:
-        """Whether other runs may be compared with it: it is complete and not a fallback. It may have failed."""
+        """Whether this run may be compared: it is complete and not a fallback. Its checks may have failed."""
         return self.whole and not self.fallback and self.decision != INCOMPLETE
 
 
@@ -98,7 +99,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Acceptance:
-    """The acceptance of the level of one row in ``run``, for this target and board: value, by whom, why and when."""
+    """The level (``value``) of one row in ``run``, accepted for a target and board: who accepted it, why and when."""
 
     run: str
     check: str
@@ -130,9 +131,9 @@ class Noise:
     """The noise of a board between sessions, calibrated from sessions of the same engine (A/A).
 
     ``sd`` is the relative standard deviation between sessions, which the runs within one session cannot show.
-    ``false_alarm`` is the share of ``comparisons`` of two such sessions that reported a change, each with the noise
-    estimated from the other sessions. ``serial`` is the board's serial number; for other machines it is host name, GPU
-    and CPU (``hil.baseline.machine``).
+    ``false_alarm`` is the share of ``comparisons`` that reported a change. Each of them compares two of these sessions,
+    with the noise estimated from the other sessions. ``serial`` is the board's serial number; for other machines it is
+    host name, GPU and CPU (``hil.baseline.machine``).
     """
 
     serial: str

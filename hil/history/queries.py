@@ -46,7 +46,7 @@ def points(
     precision: str | None = None,
     checks: Iterable[str] | None = None,
 ) -> list[Point]:
-    """Return the points of the complete runs with these ids, in their order; ``checks`` are exact check ids."""
+    """Return the points of the complete runs with these ids, in the order of ``ids``; ``checks`` are exact ids."""
     unique = list(dict.fromkeys(ids))
     by_seq: dict[int, RunRecord] = {}
     for part in _parts(unique):
@@ -94,8 +94,8 @@ def matrix(  # noqa: PLR0913 - each is a condition of the one query
 ) -> list[Point]:
     """Return the points of the ``per_group`` newest usable runs of each of the ``groups`` newest groups.
 
-    ``by`` is the criterion of the groups. The newest run comes first. Only runs are ranked, and measurements are read
-    by primary key, so the time depends on the size of the result.
+    ``by`` is the criterion of the groups. The newest run comes first. Only runs are ranked; their measurements are read
+    by primary key, so the time hardly depends on the number of stored measurements.
     """
     column = COLUMN[by]
     narrow = [RUNS.c.usable, column.is_not(None), *_with_model(model)]

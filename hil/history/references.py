@@ -64,7 +64,7 @@ def resolve(scope: Scope, ref: str) -> tuple[RunRecord, ...]:
 
 
 def find(scope: Scope, ref: str) -> RunRecord:
-    """Return the one run to show for ``ref``: any run whose id begins with it, else the newest run of ``resolve``."""
+    """Return the one run, usable or not, whose id begins with ``ref``; otherwise the newest run of ``resolve``."""
     begins = RUNS.c.id.startswith(ref.lower(), autoescape=True)
     runs = queries.runs(scope.connection, where=[begins], limit=2) if len(ref) >= LEAST else []
     return runs[0] if len({run.id for run in runs}) == 1 else resolve(scope, ref)[0]

@@ -20,7 +20,7 @@ POINT_FIELDS = tuple(field.name for field in fields(Point) if field.name != "run
 
 
 def moment(when: datetime) -> str:
-    """Return a time as it is stored: ISO 8601 in UTC with microseconds, so that text sorts in the order of time."""
+    """Return a time as it is stored: ISO 8601 in UTC with microseconds, so that sorting the texts sorts the times."""
     return when.astimezone(timezone.utc).isoformat(timespec="microseconds")
 
 
@@ -31,7 +31,7 @@ def run_row(run: RunRecord) -> dict[str, Any]:
 
 
 def run_of(row: RowMapping) -> RunRecord:
-    """Return the run in a row, which may have other columns as well."""
+    """Return the run that ``row`` stores; other columns of ``row`` are ignored."""
     values = cleaned({name: row[RENAMED.get(name, name)] for name in RUN_FIELDS})
     return RunRecord(**{**values, "started": datetime.fromisoformat(values["started"])})
 
@@ -43,7 +43,7 @@ def point_row(point: Point, seq: int) -> dict[str, Any]:
 
 
 def point_of(row: RowMapping, run: RunRecord) -> Point:
-    """Return the point of ``run`` in a row."""
+    """Return the point of ``run`` that ``row`` stores."""
     values = cleaned({name: row[RENAMED.get(name, name)] for name in POINT_FIELDS})
     return Point(run=run, **{**values, "runs": tuple(json.loads(values["runs"]))})
 
@@ -56,7 +56,7 @@ def added_row(added: Acceptance | Baseline | Noise) -> dict[str, Any]:
 
 
 def added_of(kind: type[Any], row: RowMapping) -> Any:
-    """Return the entry of class ``kind`` (``Acceptance``, ``Baseline``, ``Noise``) in a row."""
+    """Return the entry of class ``kind`` (``Acceptance``, ``Baseline``, ``Noise``) that ``row`` stores."""
     values = cleaned({field.name: row[RENAMED.get(field.name, field.name)] for field in fields(kind)})
     values["when"] = datetime.fromisoformat(values["when"])
     if kind is Baseline:

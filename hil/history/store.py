@@ -58,13 +58,13 @@ class History:
         self._engine.dispose()
 
     def check(self) -> None:
-        """Raise as ``append`` would if the database cannot be written. Writes nothing."""
+        """Raise the same error as ``append`` if the database cannot be written. Writes nothing."""
         self._write(lambda connection: connection.execute(sa.select(RUNS.c.seq).limit(1)).first())
 
     def append(self, report: Report) -> bool:
         """Add a report in one transaction. Return ``False``, without a change, if the history already has it.
 
-        After a lost connection it tries again; a report that was stored nevertheless is not added twice. Raises
+        Retries after a lost connection; a report that the lost attempt did store is not added twice. Raises
         ``UserError`` if the history has another report of the same run, ``LabError`` if the database fails.
         """
         derived = derive(report)
@@ -87,7 +87,7 @@ class History:
     def resolve(self, ref: str, *, model: str | None = None, target: str | None = None) -> tuple[RunRecord, ...]:
         """Return the usable runs that ``ref`` names (``hil.history.references``), newest first.
 
-        Raises ``UserError`` if there is none or the reference is ambiguous; the message suggests similar names.
+        Raises ``UserError`` if no run matches or the reference is ambiguous; the message suggests similar names.
         """
         return self._read(lambda connection: references.resolve(self._scope(connection, model, target), ref))
 
@@ -109,7 +109,7 @@ class History:
         precision: str | None = None,
         checks: Iterable[str] | None = None,
     ) -> list[Point]:
-        """Return the points of the runs with these ids, in the order of ``runs``; ``checks`` are exact check ids."""
+        """Return the points of the complete runs with these ids, in the order of ``runs``; ``checks`` are exact ids."""
         return self._read(
             lambda connection: queries.points(connection, runs, model=model, precision=precision, checks=checks)
         )
@@ -117,7 +117,10 @@ class History:
     def matrix(
         self, by: By, *, model: str | None = None, target: str | None = None, per_group: int = 10, groups: int = 12
     ) -> list[Point]:
-        """Return the points of the newest usable runs of each JetPack, commit or target, newest run first."""
+        """Return the points of the newest usable runs of each JetPack release, commit or target, newest run first.
+
+        At most ``groups`` releases, commits or targets are included, with at most ``per_group`` runs each.
+        """
         return self._read(
             lambda connection: queries.matrix(
                 connection, by, model=model, target=target, per_group=per_group, groups=groups
@@ -140,13 +143,15 @@ class History:
     def name_baseline(
         self, name: str, runs: Sequence[str], *, who: str, why: str, when: datetime | None = None
     ) -> None:
-        """Name these runs (by id) as a baseline. Raises ``UserError`` for a name that is another kind of reference."""
+        """Name these runs (by id) as a baseline. Raises ``UserError`` for an empty or reserved name."""
         if references.LATEST.fullmatch(name) or ":" in name or not name.strip():
-            raise UserError(f"baseline {name!r}: empty, latest or with a colon is not a name: choose another one")
+            raise UserError(
+                f"baseline {name!r}: a name may not be empty, 'latest' or contain a colon: choose another one"
+            )
         self._add(BASELINES, Baseline(name, tuple(runs), who, why, when or datetime.now(timezone.utc)))
 
     def baselines(self) -> list[Baseline]:
-        """Return all baselines, oldest first. The last one of a name counts."""
+        """Return all baselines, oldest first. If several have the same name, the last one applies."""
         return self._added(BASELINES, Baseline)
 
     def accept(self, acceptance: Acceptance) -> None:

@@ -44,7 +44,7 @@ def shown_url(url: str) -> str:
 
 
 def shown_arguments(arguments: Iterable[str]) -> tuple[str, ...]:
-    """Return a command's arguments with URLs as ``shown_url`` and ``***`` for passwords, tokens and keys."""
+    """Return a command's arguments, with URLs shown by ``shown_url``, and ``***`` for passwords, tokens and keys."""
     shown: list[str] = []
     previous = ""
     for argument in arguments:

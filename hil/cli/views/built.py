@@ -23,7 +23,7 @@ COLUMNS = ("precision", "engine", "size", "seconds", "cached", "timing cache", "
 
 
 def print_engines(session: Session, model: str, engines: Mapping[str, Provisioned]) -> None:
-    """Print ``engines`` (by precision): a table, their files and the ``trtexec`` commands; nothing if it is empty."""
+    """Print ``engines`` (by precision): a table, their files and the ``trtexec`` commands; nothing without engines."""
     if not engines:
         return
     out = console()
@@ -36,7 +36,7 @@ def print_engines(session: Session, model: str, engines: Mapping[str, Provisione
 
 
 def table(engines: Mapping[str, Provisioned]) -> Table:
-    """Return a table with one row for each engine; ``warnings`` is their number in the builder's log."""
+    """Return a table with one row for each engine. Its last column is the number of warnings in the builder's log."""
     columns = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in COLUMNS:
         columns.add_column(name, no_wrap=True)
@@ -76,7 +76,7 @@ def commands(session: Session, model: str, engines: Mapping[str, Provisioned]) -
 
 
 def _options(session: Session, model: str, provisioned: Provisioned) -> dict[str, Any]:
-    """Return the engine's build and run options, with plugins as file names."""
+    """Return the engine's build and run options, with the plugins as the config names them."""
     spec, facts = session.model(model), provisioned.engine.facts
     options = {**(facts.get("options") or {}), "plugins": list(spec.build.plugins)}
     if facts.get("calibration") is not None:

@@ -44,7 +44,10 @@ def calibrate(target: str, models: Sequence[str], comparisons: int, history: str
 
 
 def engines_to_time(config: Config, target: str, models: Sequence[str]) -> list[tuple[str, str]]:
-    """Return model and precision of each engine to time; no ``models`` means all. Raise ``UserError`` if unknown."""
+    """Return model and precision of each engine to time, of all models if ``models`` is empty.
+
+    Raise ``UserError`` for an unknown model.
+    """
     known = list(config.spec.models)
     for name in models:
         if name not in known:
@@ -58,7 +61,7 @@ def engines_to_time(config: Config, target: str, models: Sequence[str]) -> list[
 
 
 def store_noise(history: History, at: str, target: str, learned: Sequence[Learned]) -> None:
-    """Add the noise of the machine with serial ``at`` to the history; the newest entry of a row applies."""
+    """Add the noise of the machine ``at`` (its serial number or name) to the history. The newest entry applies."""
     when = datetime.now(timezone.utc)
     for row in learned:
         check, model, precision = row.key
@@ -88,7 +91,8 @@ def print_noise(at: str, learned: Sequence[Learned]) -> None:
         out.print(table)
     out.print("runs, sessions: how much they differ; false alarms: before and after allowing for the noise;")
     out.print(
-        f"the last two: the change that {FEWEST} runs a side detect, and the runs a side that detect {WORSENING:.0%},"
+        f"last two columns: the change that {FEWEST} runs per side detect, "
+        f"and how many runs per side detect {WORSENING:.0%},"
     )
     out.print("each with a statistical power of 90 %")
 

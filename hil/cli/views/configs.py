@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def config_at(path: Path | None, *, own: bool = True) -> Config:
-    """Return the config in ``path``, or the nearest ``hil.toml`` if ``None``; ``own=False`` skips ``hil.checks.json``.
+    """Return the config in ``path``; ``None`` means the nearest ``hil.toml``. ``own=False`` skips ``hil.checks.json``.
 
     Raise ``UserError`` if there is no config or it is invalid.
     """

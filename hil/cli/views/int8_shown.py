@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SHOWN = 12
 NAME = 30
 WORTH = 1.0
-"""The SQNR in dB that a proposal must gain when measured, to be recommended."""
+"""The least measured gain in SQNR (dB) with which a proposal is recommended."""
 MARKS = {"passed": "✓", "warned": "!", "failed": "✗", "inconclusive": "?", "not_run": "–"}
 ADVICE = (
     ("int8.calibration_set", "fix the calibration data first: everything else depends on it"),
@@ -168,7 +168,10 @@ def print_ranking(model: str, ranking: dict[str, Any]) -> None:
     out.print(Text(f"predicted with {printable(names)} in float: {_decibel(sqnr(float(ranking['predicted'])))}"))
     if not gain >= WORTH:
         out.print(
-            Text(f"measured gain: {gain:.1f} dB: no few layers cause the noise, so keep none in float", style="yellow")
+            Text(
+                f"measured gain: {gain:.1f} dB: the noise is not caused by a few layers, so keep none in float",
+                style="yellow",
+            )
         )
         return
     out.print(Text(f"to keep them in float, add to [models.{model}.calibration]:", style="cyan"))

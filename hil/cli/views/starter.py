@@ -89,7 +89,7 @@ def model_name(path: Path) -> str:
 
 
 def starter(signature: Signature, path: str, name: str, sizes: Mapping[str, int]) -> str:
-    """Return the text of ``hil.toml`` with ``path`` verbatim and ``sizes`` of dynamic dimensions by their names."""
+    """Return the text of ``hil.toml`` with ``path`` as it is. ``sizes`` are the dynamic dimensions by name."""
     model = written(("models", name))
     batch = signature.batch()
     return TEMPLATE.format(
@@ -111,8 +111,8 @@ def dynamic_sizes(signature: Signature) -> list[str]:
 def sizes_that_run(path: Path, signature: Signature) -> dict[str, int]:
     """Return the smallest of ``SIZES`` with which the model runs, for each dynamic dimension by name.
 
-    All dimensions get the same size; 1 if no size runs; an empty dict if there are none. Raise ``UserError`` for inputs
-    that cannot be drawn at random.
+    All dimensions get the same size; it is 1 if the model runs with none of ``SIZES``. The result is empty if there are
+    no dynamic dimensions. Raise ``UserError`` for inputs that cannot be drawn at random.
     """
     import onnxruntime
 
@@ -146,5 +146,5 @@ def _tensors(way: str, specs: Sequence[TensorSpec]) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return text that stays on one line of a comment."""
+    """Return ``text`` with its line ends escaped, so that it stays on one line of a comment."""
     return clean(text)

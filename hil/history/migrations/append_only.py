@@ -17,7 +17,7 @@ def prepare() -> None:
 
 
 def guard(*tables: str) -> None:
-    """Create triggers on these tables that refuse everything but INSERT."""
+    """Create triggers on these tables that refuse UPDATE, DELETE and, on PostgreSQL, TRUNCATE."""
     postgresql = op.get_bind().dialect.name == "postgresql"
     for table in tables:
         if postgresql:

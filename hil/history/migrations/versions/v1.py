@@ -74,7 +74,7 @@ def _measurements() -> None:
 
 
 def _additions() -> None:
-    """Create the tables of what people and calibrations add to the runs."""
+    """Create the tables of baselines, acceptances and noise."""
     _table("baselines", needed=("name", "runs", "who", "why", "at"))
     row = ("check_id", "model", "precision", "scenario", "target")
     _table("acceptances", needed=("run", *row, "unit", "who", "why", "at"), optional=("serial",), numbers=("value",))
