@@ -125,7 +125,7 @@ class Steps:
 
 
 def seconds(text: str, option: str) -> float:
-    """Return a duration such as ``"10 min"`` in seconds. Raise ``UserError`` for another text; it names ``option``."""
+    """Return a duration such as ``"10 min"`` in seconds. Raise a ``UserError`` that names ``option`` otherwise."""
     from hil.units import Dimension, parse
 
     try:

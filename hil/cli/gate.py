@@ -105,7 +105,7 @@ def _rules(decision: Decision) -> Table:
     from hil.report.shown_text import printable
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("rule", "", "saw"):
+    for name in ("rule", "", "judged value"):
         table.add_column(name, overflow="fold")
     for rule in decision.rules:
         sign = Text("✓ ok", style="green") if rule.ok else Text("✗ broken", style="bold red")

@@ -48,7 +48,7 @@ def audit(
     as_json: JsonFile = None,
     config: ConfigFile = None,
 ) -> int:
-    """Judge a model's INT8 calibration without its other checks: the int8 checks and placement.int8_layers, in detail.
+    """Run only the checks of a model's INT8 calibration (int8.* and placement.int8_layers), and show them in detail.
 
     Exit code 0: every check passed, has no limit or is unsupported; 1: otherwise; 4: a mistake in the config.
 

@@ -68,7 +68,9 @@ def compare(base: Side, cand: Side, settings: Settings, history_facts: HistoryFa
 def _refuse_unusable(side: Side) -> None:
     """Raise ``UserError`` if the side has no points, a fallback run or an unfinished run."""
     if not side.points:
-        raise UserError(f"{side.name}: it has no measurements: run pytest --target=NAME first, see hil history")
+        raise UserError(
+            f"{side.name}: it has no measurements: run pytest --target=NAME first; hil history lists the runs"
+        )
     for run in side.runs:
         if run.fallback:
             what = f"{run.used} was used instead of {run.target}"

@@ -157,7 +157,7 @@ def _by_runs(pair: Pair, measure: Measure, row: Row, known: Known) -> _PendingRo
     if not all(math.isfinite(value) and value > 0 for value in values):
         if len(set(values)) == 1:
             return _PendingRow(pair, measure, _with_status(row, Status.SAME, "the same value in every run", effect=0.0))
-        reason = "a value is zero or negative, so it has no ratio"
+        reason = "a value is not positive and finite, so there is no ratio"
         return _PendingRow(pair, measure, _with_status(row, Status.UNCLEAR, reason))
     calibrated = known.noise(pair.cand[0]) if known.noise is not None else None
     noise = None if calibrated is None else calibrated.sd

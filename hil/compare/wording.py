@@ -26,7 +26,7 @@ NEXT = {
     Status.WORSE: "find the cause in what changed, or accept the level: hil accept CAND --check … --model … --why …",
     Status.UNCLEAR: "take more runs on both sides: pytest --hil-runs=N",
     Status.CONFOUNDED: "measure both sides on the same machine, or pass --across-boards",
-    Status.REFUSED: "measure one side again by the method of the other",
+    Status.REFUSED: "measure one side again with the method of the other side",
     Status.MISSING: "run the same suites, models and precisions on both sides",
 }
 MOST_NAMES = 8

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hil.history.urls import Place
 
 PATIENCE = 30.0
-"""How long a connection waits for a lock of another one, in seconds. Writing a run takes milliseconds."""
+"""How long a connection waits for a lock that another holds, in seconds. Writing a run takes milliseconds."""
 CONNECT = 10
 WRITES = "hil_writes"
 """The execution option that marks a connection as a writer's."""

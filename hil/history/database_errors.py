@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hil.history.urls import Place
 
 MOVE = "move the file away (a new one is created) or restore a backup"
-ANOTHER = "or name another history: --hil-history=URL, [project] history"
+ANOTHER = "or name another history with --hil-history=URL or history in [project] of hil.toml"
 MESSAGES: tuple[tuple[tuple[str, ...], type[HilError], str, str], ...] = (
     # SQLite. Each entry: parts of the driver's message, class of the error, our message, what to do.
     (("not a database", "malformed", "file is encrypted"), LabError, "it is damaged or not a SQLite database", MOVE),

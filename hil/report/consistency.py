@@ -59,7 +59,7 @@ def _rows(report: Report) -> Iterator[str]:
 
 def _row(check: CheckResult, report: Report, *, fallback: bool) -> Iterator[str]:
     if check.verdict is Verdict.NOT_RUN and check.cause is None:
-        yield "not run without a cause"
+        yield "it was not run, but has no cause"
     if check.verdict in GOOD and check.cause is not None:
         yield f"{check.verdict.value} in spite of its cause {check.cause.value!r}"
     if check.cause is Cause.FALLBACK and not fallback:

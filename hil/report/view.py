@@ -42,9 +42,9 @@ MOST_NAMES = 12
 """How many rows of one trouble are named; the others are counted."""
 HINT = {
     "parity.data": "set [models.NAME] data to real validation data that was not used for training",
-    "parity.task": "see which samples went wrong; a tolerance in hil.toml needs a reason next to it",
+    "parity.task": "see which samples went wrong; if you loosen a tolerance in hil.toml, state the reason next to it",
     "contract": "compare the engine's inputs and outputs with the model's: rebuild it or export the model again",
-    "parity": "start with the worst output; a tolerance in hil.toml needs a reason next to it",
+    "parity": "start with the worst output; if you loosen a tolerance in hil.toml, state the reason next to it",
     "int8.calibration_set": "fix the calibration data as the reason states; hil int8 audit checks it alone",
     "int8.ranges": "calibrate on data like the validation data, or by another method; hil int8 audit lists each tensor",
     "int8.repeatable": "remove the folder 'quantized' in the cache that hil.toml names, and calibrate again",

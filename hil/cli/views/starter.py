@@ -89,7 +89,7 @@ def model_name(path: Path) -> str:
 
 
 def starter(signature: Signature, path: str, name: str, sizes: Mapping[str, int]) -> str:
-    """Return the text of ``hil.toml`` with ``path`` as it is. ``sizes`` are the dynamic dimensions by name."""
+    """Return the text of ``hil.toml`` with ``path`` as it is. ``sizes`` maps dynamic dimensions to sizes."""
     model = written(("models", name))
     batch = signature.batch()
     return TEMPLATE.format(
