@@ -110,7 +110,7 @@ def calibrate(
 
     Each engine is timed repeatedly and compared with itself, so every difference is noise of the board. hil compare
     and the regression checks then allow for this noise, and report which change they could detect and how many runs a
-    smaller one needs. This takes long (an estimate is printed after the first session). Nobody else should use the
+    smaller change needs. This takes long (an estimate is printed after the first session). Nobody else should use the
     board meanwhile.
 
     [bold]Examples[/bold]

@@ -48,7 +48,7 @@ def command(  # noqa: PLR0913 - each is an option of its own
 
     Reads only the file, and its signature if the policy requires one. A report that is damaged, edited or truncated is
     refused. This machine's clock decides how old the report is and whether a limit has expired. With --commit, --run
-    and --target, a report of another job or of yesterday cannot pass in place of this one.
+    and --target, a report of another commit, run or target is refused.
 
     [bold]Examples[/bold]
 

@@ -1,4 +1,4 @@
-"""Compares runs: what may be compared, what changed, and what got worse. Pure functions, used by ``hil compare``."""
+"""Compares runs: what may be compared, what changed, and what got worse. Used by ``hil compare``."""
 
 from __future__ import annotations
 

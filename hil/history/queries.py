@@ -1,4 +1,4 @@
-"""Reads runs and points. All queries use indexes and are limited, so their time does not grow with the history."""
+"""Reads runs and points. Measurements are read by index, so old measurements do not slow the queries."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ LATEST = re.compile(r"latest(?:~(\d{1,6}))?")
 LEAST = 4
 """The least number of characters of a run id or a commit in a reference."""
 MOST = 10
-"""The most runs of one JetPack release, commit or target; the newest ones are used."""
+"""The most runs that a reference to a JetPack release, commit or target returns: the newest ones."""
 GROUPS = {"jetpack": RUNS.c.jetpack, "commit": RUNS.c.commit_id, "target": RUNS.c.target}
 KINDS = "a run's id, latest, latest~1, jetpack:6.2, commit:SHA, target:NAME or a baseline's name"
 

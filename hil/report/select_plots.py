@@ -118,7 +118,7 @@ def _memory(checks: Mapping[str, CheckResult]) -> Iterator[Picture]:
 
 
 def _series(report: Report, check: CheckResult | None, folder: Path | None) -> tuple[Series | None, str]:
-    """Return the raw series of a row and its file name; ``None`` and "" if it is missing, unusable or another run's."""
+    """Return the raw series of a row and its file name; ``None`` and "" if they are missing or unusable."""
     file = None if check is None else check.details.get("samples")
     if folder is None or not isinstance(file, str) or SAFE.fullmatch(file) is None:
         return None, ""

@@ -214,7 +214,7 @@ def count_text(measurement: Measurement) -> str:
 
 
 def reason_text(check: CheckResult) -> str:
-    """Return the reason of a row, without the part that repeats the value, interval and limit shown next to it."""
+    """Return the reason of a row; for a passed row, without the value, interval and limit that are shown next to it."""
     if check.verdict is not Verdict.PASSED or check.measurement is None or check.limit is None:
         return check.reason
     first, _, rest = check.reason.partition("; ")
