@@ -77,7 +77,7 @@ class Context:
         return self.config.model(name, self.requested)
 
     def signature(self, name: str) -> Signature:
-        """Return the inputs and outputs of the model's ONNX file, with what the config declares of them."""
+        """Return the inputs and outputs of the model's ONNX file, completed with what the config declares for them."""
         path = self.config.resolve(self.model(name).path)
         self.sources.watch(path)
         return self.memo.once(("signature", name), lambda: declared_signature(path, self.model(name), name))
@@ -87,7 +87,7 @@ class Context:
         return self.addressed(self.config.resolve(self.model(name).path))
 
     def addressed(self, path: Path) -> Path:
-        """Return ``path`` or its copy in the cache (``external_data.addressed``), and watch all of its files."""
+        """Return ``path`` or, if it has external data, its addressed copy in the cache; watch all files of ``path``."""
 
         def work() -> Path:
             for file in (path, *(external.path for external in external_files(path))):
@@ -111,7 +111,7 @@ class Context:
         return self._data(name, self.model(name).data, self.model(name).samples, "data")
 
     def calibration_data(self, name: str) -> Dataset:
-        """Return the data that INT8 is calibrated on. Raises ``Unsupported`` if the config names none."""
+        """Return the INT8 calibration data. Raises ``Unsupported`` if the config names no calibration data."""
         calibration, engine = self.model(name).calibration, self.model(name).engine
         if calibration is None and engine is not None:
             what = f"{engine} was built elsewhere, and its calibration data is not known: model {name}"
@@ -143,7 +143,7 @@ class Context:
         )
 
     def reference(self, name: str) -> Reference:
-        """Return the reference outputs: the original model's, or those that the training framework saved."""
+        """Return the reference outputs: those of the file that the config names, else the FP32 model's on the host."""
         spec = self.model(name)
         saved = None if spec.reference is None else self.config.resolve(spec.reference)
         cache = self.config.resolve(self.config.spec.project.cache) / "reference"
@@ -155,7 +155,7 @@ class Context:
         )
 
     def load_options(self, model: str) -> dict[str, Any]:
-        """Return the load options of ``model`` on this target; report each option that its runtime ignores, once."""
+        """Return the load options of ``model``. The first call reports the config's keys that the runtime ignores."""
         spec = self.model(model)
         self.memo.once(
             ("left out", model), lambda: load_options.report_ignored_keys(self.spec, spec, model, self.progress)

@@ -22,7 +22,7 @@ class Session(EngineContext):
     def open(cls, request: Request) -> Session:
         """Connect to the target, start the agent, hold the target and bring it into the declared state.
 
-        Raises ``LabError`` as ``holding.hold`` and ``StateControl.open`` do.
+        Raises the errors of ``holding.hold`` and ``StateControl.open``.
         """
         session = cls(request, hold(request))
         try:
@@ -38,17 +38,17 @@ class Session(EngineContext):
         return session
 
     def judge(self, row: Row) -> Outcome:
-        """Measure and judge ``row``. Raises as ``hil.session.judging.judge`` does."""
+        """Measure and judge ``row``. Raises the errors of ``hil.session.judging.judge``."""
         return judging.judge(self, row)
 
     def enter(self, row: Row, judgement: Judgement, *, by_engine: bool = False) -> Outcome:
-        """Return the outcome of a user's own check that has its verdict (``hil.session.judging.enter``)."""
+        """Return the outcome of a user's own check from its finished judgement (``hil.session.judging.enter``)."""
         return judging.enter(self, row, judgement, by_engine=by_engine)
 
     def close(self) -> None:
         """Stop all workers, restore the target and release it.
 
-        Raises ``LabError`` if something on the target could not be restored; everything else is still closed.
+        Raises ``LabError`` if something on the target could not be restored; the target is released even then.
         """
         self.engines.close()
         if self._agent is not None:

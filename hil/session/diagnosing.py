@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from hil.session.engine_context import EngineContext
 
 BUDGET = 120.0
-"""Seconds that a failed check may spend on its diagnosis; ``hil diagnose`` has no such limit."""
+"""Seconds after which a failed check starts no further variant for its diagnosis; ``hil diagnose`` has no limit."""
 
 ROWS = 4
-"""Samples in the batch that is diagnosed, if the batch size is free: the worst one and its neighbours."""
+"""Smallest batch to diagnose if the batch size is free: the worst sample and its neighbours."""
 
 LOAD_DEADLINE = 300.0
 
@@ -54,7 +54,8 @@ class Examined:
 class OnTarget:
     """Builds a variant of a model's graph on the target with the engine's options, runs it once and closes it.
 
-    Raises ``DiagnosisTimeout`` after ``budget`` seconds (``None``: no limit), and whatever building and running raise.
+    After ``budget`` seconds (``None``: no limit) a call raises ``DiagnosisTimeout`` instead of starting a variant.
+    Errors of building and running are raised unchanged.
     """
 
     def __init__(self, session: EngineContext, model: str, precision: str, budget: float | None = None) -> None:
@@ -96,10 +97,11 @@ class OnTarget:
 def examine(
     session: EngineContext, model: str, precision: str, comparison: Comparison, budget: float | None = None
 ) -> Examined:
-    """Find the node where ``comparison`` starts to differ. Raises ``Unsupported`` if the engine's graph is not known.
+    """Find the node at which the outputs in ``comparison`` start to differ.
 
-    Also raises ``DiagnosisTimeout``, and ``EngineBuildError``, ``EngineError`` and ``WorkerLost`` for variants that
-    cannot be built or run.
+    Raises ``Unsupported`` for an engine that was built elsewhere or calibrated by TensorRT, and for a model that is too
+    large. Raises ``DiagnosisTimeout`` when the time is over, and ``EngineBuildError``, ``EngineError`` or
+    ``WorkerLost`` for a variant that cannot be built or run.
     """
     import onnx
 
@@ -110,7 +112,7 @@ def examine(
         what = "was built elsewhere" if made.foreign else "has its ranges from TensorRT's calibrator alone"
         raise Unsupported(
             f"the {precision} engine of model {model} {what}, so no part of it can be built on target {session.used}: "
-            'have it built from the ONNX file, int8 with calibration.route = "explicit"'
+            'have it built from the ONNX file; for int8, set calibration.route = "explicit"'
         )
     for file in (session.onnx(model), made.source):
         if size_of(file) > INLINE:
@@ -127,9 +129,10 @@ def examine(
 
 
 def worst_batch(session: EngineContext, model: str, comparison: Comparison) -> Values:
-    """Return the batch of inputs with the worst element of ``comparison``, or the batch where it stopped.
+    """Return the inputs of the batch with the worst element, or of the batch at which ``comparison`` stopped.
 
-    It has as many samples as the model or the config fixes, and at least four if the runtime takes any number.
+    The batch size is ``batch`` of the config or, if model and runtime take any size, the larger of ``batch`` and 4. The
+    last batch may be smaller.
     """
     spec, data = session.model(model), session.dataset(model)
     size = (

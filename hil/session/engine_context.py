@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class EngineContext(Context):
-    """The context of gathering: ``engines`` to run, and ``state``, the state contract to keep during timing."""
+    """The context that gathering functions use: ``engines`` runs engines, ``state`` keeps the state contract."""
 
     def __init__(self, request: Request, held: HeldTarget) -> None:
         super().__init__(request, held)

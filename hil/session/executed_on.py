@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 def evidence_of(session: EngineContext, row: Row, *, by_engine: bool) -> tuple[Evidence, ExecutedOn | None]:
-    """Return the evidence of ``row`` and its processor; ``by_engine`` is whether an engine did the work, not the host.
+    """Return the evidence of ``row`` and the processor that did its work.
 
-    The evidence is ``device`` only if the session confirmed the declared board and this engine ran on it. The processor
-    is ``None`` if the engine could not be built or loaded.
+    ``by_engine`` is true if an engine did the work, and false if the host did. The evidence is ``device`` only if the
+    session confirmed the declared board and the engine ran on it. The processor is ``None`` if there is no engine,
+    because it could not be built.
     """
     if not by_engine or not row.model or not row.precision:
         return _at_most_host(session), _host()
@@ -36,7 +37,7 @@ def evidence_of(session: EngineContext, row: Row, *, by_engine: bool) -> tuple[E
 
 
 def _at_most_host(session: EngineContext) -> Evidence:
-    """Return the evidence of work on the host: a fallback stays one, and a board adds nothing."""
+    """Return the evidence of work on the host: ``CPU_FALLBACK`` in a fallback, else ``HOST``, whatever the board."""
     return session.evidence if session.evidence is Evidence.CPU_FALLBACK else Evidence.HOST
 
 

@@ -1,4 +1,4 @@
-"""Judging one row: gather, amend, and store the result with everything that its digests refer to."""
+"""Judge one row: gather, amend, and return the result with the records that its digests refer to."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ FLOATS = ("float", "bfloat")
 
 
 def judge(session: EngineContext, row: Row) -> Outcome:
-    """Measure and judge ``row``. An unsupported check and a crashed worker are results too.
+    """Measure and judge ``row``. An unsupported check, a crashed worker and an engine's error also give an outcome.
 
-    Raises ``LabError`` if the target was lost and ``UserError`` for a mistake in the config or data.
+    Raises ``LabError`` if the target is lost or not in its declared state, and ``UserError`` for a mistake in the
+    config or data.
     """
     try:
         gathered = _gather(session, row)
@@ -60,15 +61,18 @@ def _gather(session: EngineContext, row: Row) -> Gathered:
 
 
 def _foreign_engine(session: EngineContext, row: Row) -> str | None:
-    """Return the file of an engine that was built elsewhere. Raises ``Unsupported`` if the target cannot load it."""
+    """Return the file of an engine that was built elsewhere, or ``None`` if the row's engine is built here.
+
+    If the row depends on calibration data, raises ``Unsupported`` for an engine that the target cannot use.
+    """
     file = session.model(row.model).engine if row.model else None
     if file is not None and row.id in UNVERIFIABLE:
-        session.engines.provisioned(row.model, row.precision)  # an engine that cannot be loaded is no reason to warn
+        session.engines.provisioned(row.model, row.precision)  # raises if unusable: then there is nothing to warn of
     return file
 
 
 def _tolerances(session: EngineContext, row: Row) -> Tolerances | None:
-    """Return the tolerances of a row that is judged by any."""
+    """Return the tolerances of ``row``, or ``None`` if its check uses no tolerances."""
     if row.id not in TOLERATED:
         return None
     table = session.model(row.model).tolerances.get(precision_of(row))
@@ -77,7 +81,7 @@ def _tolerances(session: EngineContext, row: Row) -> Tolerances | None:
 
 
 def enter(session: EngineContext, row: Row, judgement: Judgement, *, by_engine: bool = False) -> Outcome:
-    """Return the outcome of a user's own check that has its verdict already.
+    """Return the outcome of a user's own check from its finished judgement.
 
     ``by_engine`` is whether the test used the engine of the row's model and precision; otherwise the host did the
     work.

@@ -21,7 +21,10 @@ class Memo:
         self._outcomes: dict[tuple[str, ...], tuple[Any, HilError | None]] = {}
 
     def once(self, key: tuple[str, ...], work: Callable[[], T]) -> T:
-        """Call ``work`` at the first call with ``key``; return or raise its outcome then and at all later calls."""
+        """Return the result of ``work``, which is called only until it gives a result or a lasting error for ``key``.
+
+        A lasting error is raised again at each later call. After any other error the next call tries again.
+        """
         if key not in self._outcomes:
             try:
                 self._outcomes[key] = work(), None

@@ -27,10 +27,10 @@ def preflight(
     precisions: Collection[str] = ("int8",),
     watched: Sources | None = None,
 ) -> None:
-    """Open every model (or ``only`` one) and its data. Raises ``UserError`` for the first that cannot be used.
+    """Open every model, or only the model ``only``, and its data. Raises ``UserError`` for the first unusable one.
 
-    Calibration data is opened only if int8 is among ``precisions``, since generating it may take long. ``watched``
-    starts to watch the models' files before any of them is imported.
+    Calibration data is opened only if int8 is among ``precisions``, since generating it may take long. If
+    ``watched`` is given, it watches a model's files from before its code and data are used.
     """
     runtime = config.target(target).runtime
     for name in config.spec.models if only is None else (only,):
@@ -62,7 +62,7 @@ def preflight(
 
 
 def _buildable(config: Config, name: str, spec: ModelSpec, signature: Signature) -> None:
-    """Raise ``UserError`` if TensorRT cannot build this model, or cannot use the engine that the config names."""
+    """Raise ``UserError`` for declared shapes, an engine or plugins that TensorRT cannot use for this model."""
     if spec.engine is None or signature.sizes:
         profiles_of(signature, spec, name)
     if spec.engine is not None and len(spec.precisions) != 1:

@@ -26,9 +26,9 @@ VARYING = frozenset({"memory", "board"})
 """Facts that are in the report's target but not in an environment: memory in use, and a board's raw facts. The facts of
 a board that affect a measurement (module, serial number, JetPack, versions, power mode) are in ``identity``."""
 OF_THE_RUN = ("cuda", "driver", "io")
-"""Facts of a loaded engine that are the same for all engines of a target: how the runtime drives it."""
+"""Facts that all loaded engines of a target share: CUDA binding, driver, and how inputs and outputs are moved."""
 OF_ONE_ENGINE = ("device_memory_size", "layers", "profiles", "ranges", "warnings")
-"""Facts of a loaded engine that are its own."""
+"""Facts of a loaded engine that differ between engines."""
 OF_THE_GPU = ("gpu", "sm", "sms", "driver", "cuda", "dla")
 LOG_LETTERS = 16_000
 SHORT = 12
@@ -78,12 +78,12 @@ def target(session: EngineContext) -> dict[str, Any]:
 
 
 def engines(session: EngineContext, row: Row) -> list[dict[str, Any]]:
-    """Return the record of the row's engine, or an empty list if it was not built."""
+    """Return a list with the record of the row's engine; empty if the row has no engine or it could not be built."""
     try:
         made = session.engines.provisioned(row.model, row.precision) if row.model and row.precision else None
     except (LabError, UserError):
         raise
-    except HilError:  # it cannot be built, and the rows that need it report so
+    except HilError:  # the engine cannot be built, and the rows that need it report why
         return []
     if made is None:
         return []
@@ -117,7 +117,7 @@ def _engine(session: EngineContext, row: Row, made: Provisioned) -> dict[str, An
 
 
 def _calibration_cache(made: Provisioned) -> str | None:
-    """Return the SHA-256 of the source of the engine's INT8 ranges, or ``None`` if nothing was calibrated."""
+    """Return the SHA-256 of the model with Q/DQ nodes or of TensorRT's cache; ``None`` if nothing was calibrated."""
     if made.quantized is not None and not made.quantized.provenance.get("foreign"):
         return made.quantized.digest
     calibration = made.engine.about.get("calibration")
@@ -126,15 +126,15 @@ def _calibration_cache(made: Provisioned) -> str | None:
 
 
 def _bounded(log: str) -> str:
-    """Return the end of a log, which has the outcome of the build."""
+    """Return the log; of a long log only the end, which has the outcome of the build."""
     left = len(log) - LOG_LETTERS
     return log if left <= 0 else f"… {left} characters before\n{log[-LOG_LETTERS:]}"
 
 
 def _about(engine: BuiltEngine, loaded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the build recorded: caches, calibration, flags, and its peak memory (bytes).
+    """Return what the build recorded (caches, calibration, flags, peak memory in bytes) and the engine's own facts.
 
-    ``loaded`` holds the facts of the loaded engine, if this process loaded it.
+    ``loaded`` has the facts of the loaded engine; it is empty if this process has not loaded the engine.
     """
     about = dict(engine.about)
     own = {key: loaded[key] for key in OF_ONE_ENGINE if loaded.get(key) is not None}
@@ -147,7 +147,10 @@ def _about(engine: BuiltEngine, loaded: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _trtexec(session: EngineContext, name: str, made: Provisioned) -> dict[str, Any] | None:
-    """Return the trtexec command that builds an equivalent engine from the user's files, and its differences."""
+    """Return the trtexec commands equivalent to our build and timing, and how they differ from ours.
+
+    Returns ``None`` for a runtime without trtexec and for an engine that was built elsewhere.
+    """
     engine, spec = made.engine, session.model(name)
     if not runtime_record(engine.runtime).has_trtexec or made.foreign:
         return None
@@ -160,7 +163,7 @@ def _trtexec(session: EngineContext, name: str, made: Provisioned) -> dict[str, 
 
 
 def models(session: EngineContext, row: Row) -> list[dict[str, Any]]:
-    """Return the record of the row's model with its data, each by digest."""
+    """Return a list with the record of the row's model and its data; empty for a row without a model."""
     return [session.memo.once(("record", row.model), lambda: _model(session, row.model))] if row.model else []
 
 

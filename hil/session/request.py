@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """The target and config of a session; ``fallback`` is cpu, skip or fail; ``wait`` is in seconds.
+    """The target and config of a session; ``fallback`` is cpu, skip or fail.
 
-    All processes of one run share ``run_id``, so that they can hold one target together. ``runs`` is how many fresh
-    processes time each engine; ``None`` means ``measure.runs``. ``baseline`` is ``None`` if the run is compared with
-    nothing. ``sources`` are the files that are watched already.
-    ``plan`` has the rows of the run; without it the session plans ``config`` for ``target`` itself.
+    ``wait`` is how many seconds to wait for a target that another run holds. All processes of one run share
+    ``run_id``, so that they can hold one target together. ``runs`` is how many fresh processes time each engine;
+    ``None`` means ``measure.runs``. ``baseline`` is ``None`` if the run is not compared with a baseline. ``sources``
+    are the files that are watched already. ``plan`` has the rows of the run; if it is ``None``, the session plans
+    ``config`` for ``target``.
     """
 
     config: Config

@@ -17,7 +17,7 @@ class Sources:
         self._files: dict[Path, tuple[int, int, int] | None] = {}
 
     def watch(self, path: Path) -> None:
-        """Note the state of ``path``. Anything but a file (a folder, a callable) is ignored here."""
+        """Record the state of the file ``path``, once. A path that is not a file (a folder, a callable) is ignored."""
         if path not in self._files and path.is_file():
             self._files[path] = _state_of(path)
 

@@ -1,4 +1,4 @@
-"""The amendments: what changes a judgement after its check has made it, in one ordered list."""
+"""The amendments: one ordered list of changes to a judgement, applied after its check has made it."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ AMENDMENTS: tuple[Amendment, ...] = (
     Amendment("tolerance expiry", expiry.expire_tolerance),
     Amendment("evidence", evidence.set_evidence),
 )
-"""In the order in which they are applied: each sees the verdict and the reason that the ones before it left.
+"""In the order of application: each amendment receives the judgement that the earlier amendments returned.
 
-A disturbance precedes expiry: a row that was disturbed is inconclusive for that reason. Evidence comes last, since it
-describes the verdict that is reported.
+Disturbances come before expiry, so that a disturbed row is inconclusive because of its disturbance. Evidence comes
+last, since it describes the verdict that is reported.
 """
 
 

@@ -1,4 +1,4 @@
-"""The amendments for limits and tolerances that were accepted until a day: after that day nothing passes by them."""
+"""The amendments for limits and tolerances with an expiry date: after that date no row passes because of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOLERATED = frozenset({"parity.outputs", "parity.task", "property.parity", "int8
 
 
 def expire_limit(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Make a good verdict inconclusive if the row's limit has expired."""
+    """Make a passed or warned row inconclusive if its limit has expired."""
     limit = row.limit
     if limit is None or facts.today is None:
         return judgement
@@ -24,7 +24,7 @@ def expire_limit(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
 
 
 def expire_tolerance(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Add the tolerances in force and who accepted them; make a good verdict inconclusive if they have expired."""
+    """Add the tolerances in force and who accepted them; make a passed or warned row inconclusive if they expired."""
     tolerances = facts.tolerances
     if tolerances is None:
         return judgement

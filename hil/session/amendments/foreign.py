@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from hil.session.amendments.row_facts import Facts
 
 UNVERIFIABLE = frozenset({"int8.calibration", "int8.calibration_set", "int8.cache", "int8.disjoint"})
-"""Checks of the data that an engine was calibrated on, which need not be the data that ``hil.toml`` names."""
+"""Checks that depend on the calibration data. An engine built elsewhere may have used other data than ``hil.toml``."""
 
 
 def warn_of_foreign_engine(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Turn a pass into a warning if it depends on calibration data that is not known; keep every other verdict."""
+    """Turn a pass into a warning if it depends on unknown calibration data; keep every other verdict."""
     if facts.foreign_engine is None or row.id not in UNVERIFIABLE or judgement.verdict is not Verdict.PASSED:
         return judgement
     what = f"the engine was built elsewhere ({facts.foreign_engine}), and its calibration data is not known"

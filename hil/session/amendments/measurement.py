@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_details(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Add what else is known of the measurement: its energy, its file, its histogram."""
+    """Add further details of the measurement, such as its energy, file and histogram."""
     return judgement.model_copy(update={"details": {**judgement.details, **facts.details}})
 
 
@@ -30,12 +30,12 @@ def add_run_values(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
 
 
 def add_state_of_runs(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Make the row inconclusive if something from outside disturbed one of the separate runs."""
+    """Add the disturbances of the separate runs; a disturbance from outside makes the row inconclusive."""
     return judgement if facts.runs is None else _with_findings(row, judgement, facts.runs.findings)
 
 
 def add_state(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Make the row inconclusive if something from outside disturbed its measurement."""
+    """Add the disturbances of the measurement; a disturbance from outside makes the row inconclusive."""
     return _with_findings(row, judgement, facts.findings)
 
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunValues:
-    """The values of separate runs of the same row, each in a fresh process, in the unit of its measurement.
+    """The values of separate runs of the same row, each in a fresh process, in the unit of the row's measurement.
 
-    ``details`` describes the runs in the report; ``None`` leaves them undescribed. ``findings`` are the disturbances
-    of any of the runs.
+    ``details`` describes the runs in the report; ``None`` adds no description. ``findings`` are the disturbances of
+    all runs.
     """
 
     values: tuple[float, ...]
@@ -29,7 +29,7 @@ class RunValues:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The outcome of diagnosing the node at fault: ``details`` for the report, and a sentence or an empty string."""
+    """The outcome of diagnosing the node at fault: ``details`` for the report, ``sentence`` for the reason."""
 
     details: Mapping[str, Any]
     sentence: str = ""
@@ -39,8 +39,8 @@ class Diagnosis:
 class Tolerances:
     """The tolerances that a row is judged by.
 
-    ``table`` is what ``hil.toml`` writes for the model and precision, at ``where``; ``None`` if only the defaults
-    apply. ``exact`` maps each output to whether its values are integers or truth values.
+    ``table`` is the table in ``hil.toml`` for the model and precision, at the place ``where``; ``None`` if only the
+    defaults apply. ``exact`` maps each output to true if its values are integers or booleans.
     """
 
     precision: Precision

@@ -45,7 +45,7 @@ def _built_on(facts: Mapping[str, Any]) -> ExecutedOn | None:
 
 
 class Engines:
-    """The engines that a session has built and loaded; at most 4 stay loaded, the most recently used."""
+    """The engines that a session has built and loaded; at most 4 shared ones, the most recently used, stay loaded."""
 
     def __init__(self, session: Context) -> None:
         self._session = session
@@ -57,7 +57,7 @@ class Engines:
         """Set the engines, by model and precision, that the run will need: all are built when the first is needed.
 
         Builds in a row share a process on the target, which loads its builder once, and they heat the target before
-        anything is measured instead of in between.
+        anything is measured instead of between measurements.
         """
         self._planned = tuple(dict.fromkeys(engines))
 
@@ -70,18 +70,18 @@ class Engines:
                 self._session.progress(f"{model} {precision}: no engine; its checks report why")
 
     def provisioned(self, model: str, precision: str, *, more: bool = False) -> Provisioned:
-        """Return the engine, built on the target and copied here; ``more`` as in ``AgentClient.build``.
+        """Return the engine, which the first call builds on the target and copies to the report's folder.
 
-        Raises ``Unsupported``, ``EngineBuildError``.
+        ``more`` has the meaning that it has in ``AgentClient.build``. Raises the errors of ``provision``.
         """
         self._build_planned()
         key = ("engine", model, precision)
         return self._session.memo.once(key, lambda: provision(self._session, model, precision, more=more))
 
     def loaded(self, model: str, precision: str) -> Loaded:
-        """Return the engine's processor and facts. Raises as ``provisioned`` does.
+        """Return the engine's processor and facts. Raises the errors of ``provisioned``.
 
-        If this process has not loaded the engine, the processor is the one that its build recorded.
+        If this process has not loaded the engine, the processor is the one that the build recorded, without facts.
         """
         loaded = self._loaded.get((model, precision))
         return loaded or Loaded(_built_on(self.provisioned(model, precision).engine.facts), {})
@@ -93,7 +93,7 @@ class Engines:
 
     @contextlib.contextmanager
     def lease(self, model: str, precision: str) -> Iterator[EngineWorker]:
-        """Lend a loaded engine, shared by all checks. After a crash the next check gets a new worker."""
+        """Yield the worker of a loaded engine, which all checks share. After a crash the next check gets a new worker."""
         key = (model, precision)
         if key not in self._workers:
             while len(self._workers) >= LOADED_AT_MOST:
@@ -139,7 +139,7 @@ class Engines:
             raise EngineError(f"{model} {precision} ran on {before.executed_on}, and now on {here}: run again")
 
     def close(self) -> None:
-        """Stop all workers."""
+        """Stop all shared workers."""
         while self._workers:
             with contextlib.suppress(WorkerLost):
                 self._workers.popitem()[1].close()
@@ -147,7 +147,7 @@ class Engines:
 
 @dataclass(frozen=True)
 class EngineHandle:
-    """An engine as a test gets it from the fixture ``hil_engine``."""
+    """The engine that the fixture ``hil_engine`` gives to a test."""
 
     model: str
     precision: str
@@ -157,6 +157,6 @@ class EngineHandle:
     _engines: Engines
 
     def run(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
-        """Run one batch on the target. Raises ``EngineError`` if the engine refuses it, ``WorkerLost`` if it died."""
+        """Run one batch on the target. Raises ``EngineError`` if the engine refuses the batch, ``WorkerLost`` after a crash."""
         with self._engines.lease(self.model, self.precision) as worker:
             return dict(worker.run(feeds))

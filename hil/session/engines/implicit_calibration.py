@@ -30,7 +30,7 @@ ALGORITHMS = {"entropy": "entropy2", "minmax": "minmax"}
 """``calibration.method`` as TensorRT calls it: IInt8EntropyCalibrator2 and IInt8MinMaxCalibrator."""
 
 MAX_BATCH = 32
-"""The most samples in a batch: a calibrator keeps every activation of a batch on the device."""
+"""Most samples in a batch whose size is free: a calibrator keeps every activation of a batch on the device."""
 
 OPTIONS_VERSION = 1
 """Part of the key: increase it with every change here that changes what is fed."""
@@ -40,9 +40,9 @@ OPTIONS_VERSION = 1
 class Streamed:
     """The calibration data in the target's store.
 
-    ``key`` is the digest of ``parts``; ``data`` maps each input to its blob, ``fed`` to the SHA-256 of its raw bytes in
-    C order; ``samples_digest`` is the digest of the samples' own digests, as in ``hil.quantize``; ``batch`` divides
-    ``samples``.
+    ``key`` is the digest of ``parts``. ``data`` maps each input to its blob, and ``fed`` maps each input to the SHA-256
+    of its raw bytes in C order. ``samples_digest`` is the digest of the samples' own digests, as in ``hil.quantize``.
+    ``batch`` divides ``samples``.
     """
 
     key: str
@@ -61,7 +61,7 @@ class Streamed:
 
 
 def algorithm_of(spec: CalibrationSpec, model: str) -> str:
-    """Return TensorRT's name of the method. Raises ``UserError`` for one that it does not have."""
+    """Return TensorRT's name of the calibration method. Raises ``UserError`` if TensorRT does not have the method."""
     if spec.method not in ALGORITHMS:
         raise UserError(
             f"TensorRT has no {spec.method} calibrator: model {model}, calibration.route = 'implicit': "
@@ -71,7 +71,7 @@ def algorithm_of(spec: CalibrationSpec, model: str) -> str:
 
 
 def key_parts(model: Path, data: Dataset, spec: CalibrationSpec) -> dict[str, Any]:
-    """Return what the ranges depend on, except TensorRT's version and the GPU, which the engine's facts have."""
+    """Return what the ranges depend on, except TensorRT's version and the GPU: these are in the engine's facts."""
     return {
         "route": "implicit",
         "model": file_digest(model),
@@ -97,8 +97,8 @@ def stream(  # noqa: PLR0913 - a session's facts of a model, each named at the c
     """Write the samples below ``cache``, upload them to the target's store, and remove them from ``cache``.
 
     Needs the memory of one batch. ``narrow`` converts int64 to int32, as TensorRT before 10 does. Raises ``UserError``
-    for too few samples, for values that are not finite or do not fit TensorRT's types, and if ``cache`` cannot be
-    written; ``LabError`` if the store is full.
+    for a method or an input that the calibrator does not support, for too few samples, for values that are not finite
+    or do not fit TensorRT's types, and if ``cache`` cannot be written. Raises ``LabError`` if the store is full.
     """
     algorithm, parts = algorithm_of(spec, name), key_parts(path, data, spec)
     odd = [one.name for one in signature.inputs if one.batch_axis != 0 or one.is_given]
@@ -188,13 +188,13 @@ class Writer:
         bounds = np.iinfo(np.int32)
         if array.size and not bounds.min <= int(array.min()) <= int(array.max()) <= bounds.max:
             raise UserError(
-                f"calibration data near sample {self.rows} does not fit int32, which TensorRT takes for int64: "
+                f"calibration data near sample {self.rows} does not fit int32, which TensorRT uses instead of int64: "
                 f"model {self._model}, input {name!r}: fix or remove those samples"
             )
         return array.astype(np.int32)
 
     def finish(self) -> dict[str, Path]:
-        """Return the file of each input. Raises ``UserError`` if fewer rows were written than declared."""
+        """Return the file of each input. Raises ``UserError`` unless as many rows were written as declared."""
         if self.rows != self._declared or not self._maps:
             raise UserError(
                 f"calibration data gave {self.rows} of {self._declared} samples: model {self._model}: "
@@ -212,7 +212,7 @@ class Writer:
 
 
 def expected_header(algorithm: str) -> str:
-    """Return the calibrator that the first line of TensorRT's cache names: ``TRT-8600-EntropyCalibration2``."""
+    """Return the last part of the first line of TensorRT's cache, such as ``TRT-8600-EntropyCalibration2``."""
     return {"entropy2": "EntropyCalibration2", "minmax": "MinMaxCalibration"}[algorithm]
 
 
@@ -230,5 +230,5 @@ def header_versions(version: str) -> tuple[str, ...]:
 
 
 def float_inputs(signature: Signature) -> Iterator[str]:
-    """Return the inputs that must have a range; integers and booleans have none."""
+    """Return the names of the inputs that must have a range; integers and booleans have no range."""
     return (one.name for one in signature.inputs if one.dtype in {"float16", "float32", "float64"})

@@ -27,7 +27,7 @@ LIMITS = np.iinfo(np.int32)
 
 
 def narrows(runtime: str, version: str) -> bool:
-    """Whether engines of this runtime have int32 for the model's int64; false for an unknown version."""
+    """Whether engines of this runtime have int32 where the model has int64; false for an unknown version."""
     major, since = re.match(r"\d+", version), runtime_record(runtime).int64_since
     return since is not None and major is not None and int(major[0]) < since
 
@@ -39,7 +39,7 @@ def narrowed(model: Sequence[TensorSpec], engine: Sequence[TensorSpec]) -> froze
 
 
 def with_model_dtypes(worker: EngineWorker, model: Signature, name: str) -> EngineWorker:
-    """Return ``worker``, or a wrapper with the dtypes of ``model`` if they differ; ``name`` is for messages."""
+    """Return ``worker``, or a wrapper with the dtypes of ``model`` if they differ; ``name`` is the model's."""
     inputs, outputs = narrowed(model.inputs, worker.inputs), narrowed(model.outputs, worker.outputs)
     return NarrowedWorker(worker, inputs, outputs, name) if inputs or outputs else worker
 
@@ -68,7 +68,7 @@ class NarrowedWorker(EngineWorker):
 def narrow(key: str, array: npt.NDArray[Any], model: str) -> npt.NDArray[Any]:
     """Return an int64 ``array`` as int32 with the same values; any other dtype unchanged, for the engine to refuse.
 
-    Raises ``EngineError`` with the input and the value if one does not fit.
+    Raises ``EngineError``, which names the input and the value, if a value does not fit.
     """
     if array.dtype.name != WIDE:
         return array
@@ -76,7 +76,7 @@ def narrow(key: str, array: npt.NDArray[Any], model: str) -> npt.NDArray[Any]:
         for value in (int(array.min()), int(array.max())):
             if not LIMITS.min <= value <= LIMITS.max:
                 raise EngineError(
-                    f"input {key!r} holds {value}, and TensorRT before 10 has int32 for it: model {model}: "
+                    f"input {key!r} holds {value}, and TensorRT before 10 takes it as int32: model {model}: "
                     "keep the values within int32, or use TensorRT 10 or later"
                 )
     return array.astype(np.int32)

@@ -1,4 +1,4 @@
-"""The options to load an engine with on a target, and the keys of the config that its runtime ignores."""
+"""The options to load an engine with on a target, and the keys of the config that the target's runtime ignores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def streams(target: TargetSpec, model: ModelSpec) -> int:
 
 
 def ignored_keys(target: TargetSpec, model: ModelSpec) -> list[str]:
-    """Return the keys of ``[models.NAME.build]`` and ``.run`` that the config sets and this runtime ignores."""
+    """Return the keys of ``[models.NAME.build]`` and ``.run`` that differ from the default and have no effect here."""
     own = runtime_record(target.runtime).model_keys
     ignored: dict[str, None] = {}
     for record in RUNTIMES.values():
@@ -39,7 +39,7 @@ def ignored_keys(target: TargetSpec, model: ModelSpec) -> list[str]:
 
 
 def report_ignored_keys(target: TargetSpec, model: ModelSpec, name: str, progress: Callable[[str], None]) -> None:
-    """Report the ignored keys: one hil.toml serves CPU and board, and a measurement's method has what was applied."""
+    """Report the ignored keys. They are no error, since one hil.toml serves both the CPU and the board."""
     keys = ignored_keys(target, model)
     if keys:
         progress(f"{name}: {', '.join(keys)} have no effect on {target.runtime} and are ignored here")

@@ -27,13 +27,14 @@ ENGINES = "engines"
 """The folder of a report that holds its engines."""
 
 DLA_PRECISIONS = frozenset({"fp16", "int8"})
-"""The precisions of a DLA. Engines of other precisions, with which int8 is compared, run on the GPU."""
+"""The precisions that a DLA supports. Engines of other precisions, with which int8 is compared, run on the GPU."""
 
 
 @dataclass(frozen=True)
 class Provisioned:
-    """An engine with the ONNX file it was built from; ``file`` is its copy, relative to the report's folder.
+    """An engine, and ``source``, the ONNX file that it was built from.
 
+    ``file`` is the engine's copy, relative to the report's folder.
     ``external`` lists the external data of an engine that is an ONNX file, as the report's ``ExternalData``.
     ``quantized`` is the explicit route's model with Q/DQ nodes, ``streamed`` the data of the implicit route's
     calibrator; each is ``None`` if its route was not used.
@@ -48,17 +49,17 @@ class Provisioned:
 
     @property
     def foreign(self) -> bool:
-        """Whether it was built elsewhere: then ``source`` only serves as the reference."""
+        """Whether the engine was built elsewhere: then ``source`` only serves as the reference."""
         return bool(self.engine.facts.get("foreign"))
 
 
 def provision(session: Context, name: str, precision: str, *, more: bool = False) -> Provisioned:
     """Build ``name`` in ``precision`` on the session's target, or use the engine that the config names.
 
-    ``more`` as in ``AgentClient.build``.
+    ``more`` has the meaning that it has in ``AgentClient.build``.
 
-    Raises ``Unsupported`` if this runtime or version does not support it, ``EngineBuildError`` with the runtime's
-    message if the build failed, and ``UserError`` for data that cannot be used for calibration.
+    Raises ``Unsupported`` if the runtime or its version does not support such an engine, ``EngineBuildError`` with the
+    runtime's message if the build failed, and ``UserError`` for data that cannot be used for calibration.
     """
     spec = session.model(name)
     if spec.engine is not None:
@@ -90,7 +91,7 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
 
 
 def _deployed(session: Context, name: str, precision: str, file: str) -> Path:
-    """Return the ONNX file that is deployed instead of the model's. Raises ``Unsupported`` for int8 without Q/DQ."""
+    """Return the ONNX file to deploy instead of the model's. Raises ``Unsupported`` for int8 without Q/DQ nodes."""
     source = session.addressed(session.config.resolve(file))
     if precision == "int8" and not read_signature(source).has_qdq:
         raise Unsupported(
@@ -101,7 +102,7 @@ def _deployed(session: Context, name: str, precision: str, file: str) -> Path:
 
 
 def build_options(session: Context, name: str, precision: str, spec: ModelSpec) -> dict[str, Any]:
-    """Return TensorRT's build options, with plugins uploaded; empty for a runtime that compiles nothing."""
+    """Upload the plugins and return TensorRT's build options; empty for a runtime that compiles nothing."""
     if not runtime_record(session.spec.runtime).compiles:
         return {}
     options = _runtime_options(session, precision, spec)
@@ -116,7 +117,7 @@ def build_options(session: Context, name: str, precision: str, spec: ModelSpec) 
 
 
 def _runtime_options(session: Context, precision: str, spec: ModelSpec) -> dict[str, Any]:
-    """Return the options that building and loading share: plugins, DLA core, GPU."""
+    """Return the options of engines that are built here or elsewhere: plugins, DLA core, GPU."""
     options: dict[str, Any] = {}
     if spec.build.plugins:
         options["plugins"] = [_uploaded(session, plugin) for plugin in spec.build.plugins]
@@ -134,7 +135,10 @@ def _uploaded(session: Context, file: str) -> str:
 
 
 def _store_foreign(session: Context, name: str, precision: str, spec: ModelSpec) -> Provisioned:
-    """Return the engine that was built elsewhere, marked as foreign."""
+    """Upload the engine that was built elsewhere and return it, marked as foreign.
+
+    Raises ``Unsupported`` if the runtime takes no such engine, or if the engine has another precision.
+    """
     assert spec.engine is not None  # noqa: S101 - the caller's condition; for the type checker
     if not runtime_record(session.spec.runtime).takes_foreign_engines:
         raise Unsupported(
@@ -157,7 +161,10 @@ def _store_foreign(session: Context, name: str, precision: str, spec: ModelSpec)
 
 
 def is_implicit(session: Context, name: str) -> bool:
-    """Whether TensorRT's calibrator computes the INT8 ranges. Raises ``Unsupported`` if the runtime has none."""
+    """Whether TensorRT's calibrator computes the INT8 ranges.
+
+    Raises ``Unsupported`` if the config names no calibration data, or if the runtime has no calibrator.
+    """
     calibration = session.model(name).calibration
     if calibration is None:
         raise Unsupported(f"int8 needs data to calibrate on: model {name}: add [models.{name}.calibration]")
@@ -170,7 +177,7 @@ def is_implicit(session: Context, name: str) -> bool:
 
 
 def calibration_stream(session: Context, name: str) -> Streamed:
-    """Return the calibration samples in the target's store, for TensorRT's calibrator; uploaded once."""
+    """Upload the samples for TensorRT's calibrator to the target's store, once, and return their record."""
     return session.memo.once(("streamed", name), lambda: _stream(session, name))
 
 
@@ -179,7 +186,7 @@ def _stream(session: Context, name: str) -> Streamed:
     from hil.session.engines.int64 import narrows
 
     spec = session.model(name)
-    assert spec.calibration is not None  # noqa: S101 - is_implicit saw to it; for the type checker
+    assert spec.calibration is not None  # noqa: S101 - is_implicit checked it; for the type checker
     session.progress(f"{name} int8: sending calibration data ({spec.calibration.method}, implicit)")
     return stream(
         session.agent,
@@ -201,7 +208,7 @@ def calibrated(session: Context, name: str) -> Quantized:
 def _calibrate(session: Context, name: str, spec: ModelSpec) -> Quantized:
     from hil.quantize import quantize
 
-    assert spec.calibration is not None  # noqa: S101 - is_implicit saw to it; for the type checker
+    assert spec.calibration is not None  # noqa: S101 - is_implicit checked it; for the type checker
     session.progress(f"{name} int8: calibrating ({spec.calibration.method})")
     folder = session.config.resolve(session.config.spec.project.cache) / "quantized"
     path, data = session.onnx(name), session.calibration_data(name)
@@ -209,7 +216,7 @@ def _calibrate(session: Context, name: str, spec: ModelSpec) -> Quantized:
 
 
 def _with_external(session: Context, source: Path) -> tuple[Mapping[str, Any], ...]:
-    """Copy the external data of ``source`` to the report's engines, and return its records."""
+    """Copy the external data of ``source`` to the report's engines, and return the records of these files."""
     folder = session.report_dir / ENGINES
     with writing(folder):
         return tuple(

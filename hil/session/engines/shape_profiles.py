@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 Profiles = dict[str, list[list[int]]]
 
 MAX_TRIED = 4
-"""The largest batch that ``contract.shapes`` tries if the config sets no shapes."""
+"""The largest batch that ``contract.shapes`` tries if the config sets neither shapes nor a larger batch."""
 
 
 def profiles_of(signature: Signature, spec: ModelSpec, name: str) -> Profiles:
     """Return the ``[min, opt, max]`` shapes of each input with dynamic dimensions; static inputs are left out.
 
-    A dimension has its sizes from ``shapes`` or from its input's ``shape``. A batch dimension without any is 1,
-    ``batch``, and the larger of ``batch`` and 4, or ``batch`` where a call takes one sample. Raises ``UserError`` for
-    any other dynamic dimension, with the lines to write, for names that no tensor has, and for a ``batch`` outside its
-    declared sizes.
+    A dimension's sizes come from ``shapes`` or from the ``shape`` of its input. Without either, a batch dimension has min
+    1, opt ``batch``, and as max the larger of ``batch`` and 4 (``batch`` if a call takes one sample). Raises
+    ``UserError`` for any other dynamic dimension without sizes, for a name in ``shapes`` that no dimension has, and for
+    a ``batch`` outside the declared sizes.
     """
     most = spec.batch if signature.alone else max(MAX_TRIED, spec.batch)
     sizes = {**dict.fromkeys(signature.batch_names(), (1, spec.batch, most)), **spec.shapes, **signature.sizes}
@@ -34,7 +34,7 @@ def profiles_of(signature: Signature, spec: ModelSpec, name: str) -> Profiles:
     if missing:
         raise UserError(
             f"TensorRT builds for given sizes, and {', '.join(missing)} of model {name} have no sizes: "
-            "write the [min, opt, max] that the robot feeds to hil.toml:",
+            "add the [min, opt, max] of what the robot feeds, in hil.toml:",
             f"[{written(('models', name, 'shapes'))}]",
             *(f"{written((one,))} = [1, 1, 1]" for one in missing),
         )

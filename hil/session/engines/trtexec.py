@@ -1,4 +1,4 @@
-"""The ``trtexec`` command that is equivalent to our build and timing, to verify them, and its differences.
+"""The ``trtexec`` commands with which a user can verify our build and timing, and how they differ from ours.
 
 Flags by release are those of ``samples/common/sampleOptions.cpp`` of NVIDIA/TensorRT, release branches 8.2,
 8.4, 8.5, 8.6, 10.0, 10.3, 10.13, 10.16, 11.0 and 11.1; what trtexec times is from ``sampleInference.cpp``
@@ -41,7 +41,7 @@ TIMING = (
 class Trtexec:
     """Two commands as lists: ``command`` builds and saves the engine, ``timing`` loads and times it.
 
-    ``differences`` are sentences about how they differ from what pytest-hil does.
+    ``differences`` are sentences about how the commands differ from what pytest-hil does.
     """
 
     command: tuple[str, ...]

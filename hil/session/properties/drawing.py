@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 Feeds = dict[str, np.ndarray[Any, Any]]
 
 KINDS = ("constant", "ramp", "spike", "wave", "noise")
-"""From the simplest kind on, since Hypothesis shrinks towards the first."""
+"""The simplest kind comes first, since Hypothesis shrinks towards the first."""
 
 STEPS = 16
-"""Levels between the ends of a range."""
+"""Equal steps from the low end of a range to its high end."""
 
 MOST_MATES = 4
-"""Largest batch if its size is free: small, so that an example costs little more than an inference."""
+"""Largest drawn batch if the batch size is free: small, so that an example costs little more than an inference."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One sample: ``level`` in sixteenths of the range from its low end, and ``seed`` for the random kinds."""
+    """One sample. ``level`` is in sixteenths of the range from its low end; ``seed`` varies spike, wave and noise."""
 
     kind: str = KINDS[0]
     level: int = 0
@@ -83,10 +83,11 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Space:
-    """All valid batches: ``ranges`` by input, ``sizes`` by dimension in ascending order, ``batch`` likewise.
+    """All valid batches.
 
-    A dimension has any size between its first and its last, in steps of the signature's multiple; each size that is
-    listed is drawn often.
+    ``ranges`` maps each input to its low and high end, ``sizes`` each dimension to its listed sizes in ascending order;
+    ``batch`` is the smallest and the largest batch. A dimension's size is drawn between the first and the last listed
+    size, in steps of the signature's multiple; the listed sizes themselves are drawn more often.
     """
 
     signature: Signature
@@ -96,7 +97,7 @@ class Space:
 
     @cached_property
     def feeding(self) -> Feeding:
-        """How samples become what the model takes."""
+        """Converts samples to the inputs of the model."""
         return Feeding(self.signature, "")
 
     def batches(self) -> SearchStrategy[Drawn]:
@@ -128,9 +129,9 @@ def _keyed(spec: TensorSpec) -> list[tuple[int | str | None, str]]:
 
 @dataclass
 class Searched:
-    """The result of a search: batches and samples without a problem, and the smallest batch with one.
+    """The result of a search: how many batches and samples had no problem, and the smallest batch with a problem.
 
-    ``refused`` is the number of batches that the reference refuses as well, and that therefore judge nothing.
+    ``refused`` counts the batches that are not judged because the reference refuses them. ``wrong`` is the problem.
     """
 
     examples: int = 0
@@ -143,9 +144,9 @@ class Searched:
 def search(space: Space, most: int, trial: Callable[[Drawn], str | None]) -> Searched:
     """Try up to ``most`` batches, and shrink the first for which ``trial`` returns a problem as text.
 
-    ``trial`` returns an empty text for a batch without a problem, ``None`` for one that judges nothing. The search is
-    deterministic: the same space and trial give the same batches, whatever ran before or is imported. An exception of
-    ``trial`` ends the search at once.
+    ``trial`` returns an empty text for a batch without a problem, and ``None`` for a batch that it cannot judge. Trials
+    for shrinking do not count towards ``most``. The search is deterministic: the same space and trial give the same
+    batches, whatever ran before or is imported. An exception of ``trial`` ends the search and is raised.
     """
     from hypothesis import HealthCheck, Phase, given, settings
 

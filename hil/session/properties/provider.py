@@ -38,7 +38,7 @@ class SeededProvider(PrimitiveProvider):
         weights: Mapping[int, float] | None = None,
         shrink_towards: int = 0,  # noqa: ARG002 - Hypothesis shrinks; this only draws
     ) -> int:
-        """Return an integer between the ends, both included: one of ``weights`` by its weight, else uniform."""
+        """Return an integer, ends included. ``weights`` maps values to probabilities; other draws are uniform."""
         if min_value is None or max_value is None:
             self._unused()
         at = self._random.random()

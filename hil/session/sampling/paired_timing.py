@@ -1,7 +1,7 @@
 """Two engines timed alternately, for a machine on which other processes always run.
 
 Other load on a processor lasts for about a second, so two consecutive windows usually run under the same load. The
-ratio of their times therefore shows how the engines differ, although neither time does.
+ratio of their times therefore shows how the engines differ, although neither time alone does.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 WINDOWS = 24
 SECONDS = 0.005
-"""Seconds of a window: less than a scheduler's time slice, so that most windows meet no other process.
+"""Seconds of a window: less than a scheduler's time slice, so that most windows are not interrupted by another process.
 
 On two processors under a load of ten, the ratio of an engine's p50 to itself had a standard deviation of 3 to 9 % over
-6 windows of 20 ms, and of 0.5 to 2.5 % over 24 windows of 5 ms, which take as long.
+6 windows of 20 ms, and of 0.5 to 2.5 % over 24 windows of 5 ms, which take the
+same time in total.
 """
 
 WARMUP = 0.001
@@ -36,10 +37,10 @@ Engine = tuple[str, str]
 
 @dataclass(frozen=True)
 class Pair:
-    """One pair of fresh processes: the p50 of each in seconds, and their ratio.
+    """One pair of fresh processes: the p50 of each in seconds, and the ratio of second to first.
 
-    ``first`` and ``second`` are medians over the windows; ``ratio`` is the median over neighbouring windows of the
-    second's p50 divided by the first's, which is insensitive to temporary load on the machine.
+    ``first`` and ``second`` are medians over the windows. ``ratio`` is the median of the ratios of consecutive windows,
+    which temporary load on the machine hardly changes.
     """
 
     first: float
@@ -48,7 +49,7 @@ class Pair:
 
 
 def pairs(session: EngineContext, base: Engine, candidate: Engine, n: int, *, windows: int = WINDOWS) -> list[Pair]:
-    """Time ``n`` pairs of fresh processes, alternating which engine starts first; ``second`` is the candidate."""
+    """Time ``n`` pairs of fresh processes, alternating which engine starts first; ``second`` is the candidate's p50."""
     results = []
     for number in range(n):
         if number % 2 == 0:
@@ -60,9 +61,9 @@ def pairs(session: EngineContext, base: Engine, candidate: Engine, n: int, *, wi
 
 
 def pair(session: EngineContext, first: Engine, second: Engine, *, windows: int = WINDOWS) -> Pair:
-    """Load both engines, each in a process of its own, and time both in ``windows`` short windows: AB BA AB and so on.
+    """Load each engine in a process of its own, and time each in ``windows`` short windows, in the order AB BA AB ….
 
-    The state contract applies, as for every series. Raises as timing an engine does.
+    The state contract applies, as for every series. Errors of building, loading and timing are raised unchanged.
     """
     feeds = [feeds_of(session, model, session.model(model).batch) for model, _ in (first, second)]
     for engine in (first, second):

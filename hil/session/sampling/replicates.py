@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 QUANTILES = {"latency.p50": 0.5, "latency.p90": 0.9, "latency.p99": 0.99}
 MIN_SAMPLES = 30
-"""Inferences in each run, so that its median is meaningful, unless the worker's deadline comes first."""
+"""Fewest inferences of a run, so that its median is meaningful; fewer only if the worker's deadline ends the run."""
 MIN_RUNS = 2
 """Fewer runs are not timed: a single run adds nothing to the row's own series."""
 
@@ -38,13 +38,13 @@ def measure_runs(  # noqa: PLR0913 - the engine, the number of runs and their ki
 
     Each run warms up and is timed under the state contract, by the same method as the series that is compared with the
     limits. All processes of one pytest run share the runs, which are files of the report: ``MODEL-PRECISION-LABEL-1``.
-    With ``streams`` above 1, that many inferences are in flight. Raises as timing an engine does.
+    ``streams`` is the number of inferences in flight. Errors of building, loading and timing are raised unchanged.
     """
     return [measure_run(session, model, precision, f"{label}-{number}", streams=streams) for number in range(1, n + 1)]
 
 
 def measure_run(session: EngineContext, model: str, precision: str, label: str, *, streams: int = 1) -> Series:
-    """Return one run, whose file name ends in ``label``; lets a caller alternate between the runs of two engines."""
+    """Return one run, whose file name ends in ``label``. A caller can thus alternate between two engines."""
     name = f"{model}-{precision}-{'streams-' if streams > 1 else ''}{label}"
     return session.samples.once(name, lambda: _run(session, model, precision, label, streams))
 
@@ -64,9 +64,9 @@ def _run(session: EngineContext, model: str, precision: str, label: str, streams
 
 
 def value(check: str, series: Series) -> float | None:
-    """Return one run's ``latency.p50``, ``p90``, ``p99`` (s) or ``fps.sustained`` (1/s); None if it has no such value.
+    """Return one run's ``latency.p50``, ``p90``, ``p99`` (s) or ``fps.sustained`` (1/s); None if unavailable.
 
-    A percentile needs enough samples for one to lie beyond it: 100 for the 99th.
+    A percentile needs so many samples that one of them lies beyond it: 100 for the 99th percentile.
     """
     if latency.unusable(series):
         return None
@@ -81,8 +81,8 @@ def value(check: str, series: Series) -> float | None:
 def values(check: str, runs: Sequence[Series], method: str) -> tuple[tuple[float, ...], str]:
     """Return the value of ``check`` in each run and "", or no values and the reason.
 
-    One run without a value, or timed by another method than ``method`` (a digest), leaves no values at all: the others
-    alone would be a selection.
+    If any run has no value or was timed by another method than ``method`` (a digest), no values are returned: those of
+    the other runs would be a biased selection.
     """
     results = []
     for number, run in enumerate(runs, 1):
@@ -98,10 +98,10 @@ def values(check: str, runs: Sequence[Series], method: str) -> tuple[tuple[float
 def run_values(
     session: EngineContext, row: Row, judgement: Judgement, series: Series, streams: int = 1
 ) -> RunValues | None:
-    """Time the engine in fresh processes and return the value of ``row.id`` in each; ``series`` has the method.
+    """Time the engine in fresh processes and return the value of ``row.id`` in each, by the method of ``series``.
 
-    Return ``None`` if fewer than two runs were requested, the judgement has no measurement, or the check has no value
-    for a run. The values are empty, and ``details["why_not"]`` gives the reason, if one run has none.
+    Return ``None`` if fewer than two runs were requested, if the judgement has no measurement, or if the check is not
+    measured by run. If any run has no value, the values are empty and ``details["why_not"]`` gives the reason.
     """
     requested = session.runs
     if requested < MIN_RUNS or judgement.measurement is None or row.id not in {*QUANTILES, "fps.sustained"}:

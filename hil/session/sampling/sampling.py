@@ -20,13 +20,13 @@ MAX_SAMPLES = 1_000_000
 
 
 def feeds_of(session: EngineContext, model: str, batch: int) -> list[dict[str, Any]]:
-    """Return up to 16 batches of the validation data, as the model takes them."""
+    """Return up to 16 batches of the validation data, as inputs of the model."""
     return [dict(portion.feeds) for portion in islice(session.dataset(model).batches(batch), FEEDS)]
 
 
 @contextmanager
 def conditions(session: EngineContext) -> Iterator[None]:
-    """Apply the state contract around a series. Enter it once the engine is built and loaded; both heat the board."""
+    """Apply the state contract around a series. Enter it after building and loading the engine: both heat the board."""
     session.state.ready()
     with session.state.loaded():
         yield

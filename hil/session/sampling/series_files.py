@@ -1,4 +1,4 @@
-"""Raw series as files in the report: measured once a run, by the first of its processes that needs them."""
+"""Raw series as files of the report. Each is measured once in a run, by the first process that needs it."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def read(path: Path, run_id: str) -> Series | None:
 
 
 class Samples:
-    """``report/samples/NAME.npz``: start, duration and device time in seconds, and the method."""
+    """The series of one run in ``report/samples/NAME.npz``: start, duration and device time (s), method and facts."""
 
     def __init__(self, folder: Path, run_id: str) -> None:
         self._folder = folder
         self._run_id = run_id
 
     def once(self, name: str, take: Callable[[], Series]) -> Series:
-        """Return this run's series ``name`` from its file, else measure it with ``take`` and write the file.
+        """Return this run's series ``name`` from its file; if there is no file, measure with ``take`` and write it.
 
         A lock prevents two xdist workers from timing the same engine twice and from reading a partial file.
         """

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 VENDOR = "nvidia-"
 DEVICES = ("gpu", "dla")
-"""The kinds of processors that count as a device; work on any other is the host's."""
+"""The kinds of processors that count as a device; work on any other kind counts as the host's."""
 
 
 @dataclass(frozen=True)
 class Board:
     """A confirmed board: its declared name, and the name and SM (``8.7``) of the probed GPU.
 
-    ``module`` is the Jetson module, if it is one. ``gpu`` is ``None`` under a runtime without a GPU: then all work
-    counts as the host's.
+    ``module`` is the Jetson module, or ``None`` for any other board. ``gpu`` is ``None`` under a runtime without a
+    GPU: then all work counts as the host's.
     """
 
     declared: str
@@ -53,10 +53,10 @@ def is_gpu(board: str, gpu: str) -> bool:
 
 
 def runtime_facts(facts: Mapping[str, Any], runtime: str, number: int = 0) -> dict[str, Any]:
-    """Return the probe's facts of GPU ``number`` for ``runtime`` (``gpu``, ``sm``, ``cuda``, …), or an empty dict.
+    """Return the probe's facts of GPU ``number`` for ``runtime`` (``gpu``, ``sm``, ``cuda``, …), empty if unknown.
 
-    A runtime reports the first GPU only; other GPUs are read from the driver's list, and one that is not in that list
-    has neither name nor SM.
+    A runtime reports the first GPU only; other GPUs are read from the driver's list. A GPU that is not in that list has
+    neither name nor SM.
     """
     by_runtime = facts.get("facts")
     known = by_runtime.get(runtime) if isinstance(by_runtime, dict) else None
@@ -68,11 +68,11 @@ def runtime_facts(facts: Mapping[str, Any], runtime: str, number: int = 0) -> di
 
 
 def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | None:
-    """Return the confirmed board, or ``None`` if ``spec`` declares none.
+    """Return the confirmed board; ``None`` if ``spec`` declares no board, or only a GPU that its runtime does not use.
 
-    A Jetson is confirmed by its module (part number and memory), any other board by its GPU. Raises ``LabError`` if
-    the board or serial number is another one or cannot be read, for which there is no fallback, and
-    ``TargetUnreachable`` if TensorRT or its GPU is missing, for which there is.
+    A Jetson is confirmed by its module (part number and memory), any other board by its GPU. Raises ``LabError``, which
+    permits no fallback, if the board or serial number cannot be read or differs from the declared one. Raises
+    ``TargetUnreachable``, which permits a fallback, if the runtime cannot be imported or has no such GPU.
     """
     identity, module = identify(facts.get("board")), module_of(spec.board or "")
     if spec.serial is not None:
@@ -100,19 +100,19 @@ def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | No
         what = f"{gpu} is the GPU of several Jetson modules, so board {spec.board} is ambiguous"
         raise LabError(f"{what}: {_correction(name, _name_to_declare(gpu, sm, identity))}")
     if module is not None and sm != module.sm:
-        what = f"GPU {spec.gpu} there is {gpu} with SM {sm}, and that of {module.name} has SM {module.sm}"
+        what = f"GPU {spec.gpu} there is {gpu} with SM {sm}, and the GPU of {module.name} has SM {module.sm}"
         raise LabError(f"{what}: {_correction(name, None)}")
     return Board(spec.board, gpu, sm, None if module is None else module.slug)
 
 
 def _correction(name: str, called: str | None) -> str:
-    """Return what to do about an undeclared board; ``called`` is the name to declare for it, if known."""
+    """Return the advice for a board that is not the declared one; ``called`` is the name to declare, if known."""
     hint = f" (this one is called {called!r})" if called else ""
     return f"on target {name!r}: correct board in [targets.{name}]{hint} or use the intended machine"
 
 
 def _name_to_declare(gpu: str, sm: object, identity: Identity) -> str | None:
-    """Return the name to declare for the board: a Jetson module's slug, if known, or the GPU of any other board."""
+    """Return the name to declare: a Jetson module's slug (``None`` if unknown), or the GPU of any other board."""
     if identity.module is not None:
         return identity.module.slug
     return None if identity.is_jetson or sm in SMS else slug(gpu).removeprefix(VENDOR)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def method(spec: TargetSpec, *, timed: bool = True) -> dict[str, Any]:
     """Return the keys of the state contract that change what is measured; a key that is not set adds nothing.
 
-    ``timed`` is whether the measurement is a time: only those depend on a co-runner, locked clocks and heat
+    ``timed`` is whether the measurement is a time: only times depend on a co-runner, locked clocks and heat
     (``start_below``, °C).
     """
     keys: dict[str, Any] = {}
@@ -32,7 +32,7 @@ def method(spec: TargetSpec, *, timed: bool = True) -> dict[str, Any]:
 
 
 def co_runner_command(name: str, spec: TargetSpec) -> list[str]:
-    """Return the co-runner's command as a list, empty if there is none. Raises ``UserError`` if it is not a command."""
+    """Return the co-runner's command as a list, empty without a co-runner. Raises ``UserError`` if it is invalid."""
     if spec.co_runner is None:
         return []
     try:

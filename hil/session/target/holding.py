@@ -27,7 +27,7 @@ FALLBACK = "cpu"
 class HeldTarget:
     """A target held for a run. ``agent`` is ``None`` if the target is unavailable and the run skips its rows.
 
-    ``evidence`` is the best that a row may have, ``board`` is the confirmed board, ``facts`` are the probe's.
+    ``evidence`` is the best evidence that a row may have, ``board`` is the confirmed board, ``facts`` are the probe's.
     """
 
     used: str
@@ -42,8 +42,8 @@ class HeldTarget:
 def hold(request: Request) -> HeldTarget:
     """Start the agent and hold the target for the whole session.
 
-    Raises ``LabError`` if the target is unavailable and the request allows no fallback, or if it is not the declared
-    board, and ``TargetHeld`` if someone else holds it: in these two cases there is never a fallback.
+    Raises ``LabError`` if the target is unavailable and the request allows no fallback. There is never a fallback for a
+    target that is not the declared board (``LabError``) or that another run holds (``TargetHeld``).
     """
     spec = request.config.target(request.target)
     try:
@@ -70,11 +70,11 @@ def _hold(request: Request, name: str, spec: TargetSpec) -> HeldTarget:
 
 
 def _check_ignored_keys(name: str, spec: TargetSpec) -> None:
-    """Raise ``UserError`` for keys of the target that its runtime ignores: they would appear to be in effect."""
+    """Raise ``UserError`` for keys of the target that its runtime ignores: they would seem to have an effect."""
     co_runner_command(name, spec)
     for runtime, record in RUNTIMES.items():
         others = [key for key in record.target_keys if key in spec.model_fields_set] if runtime != spec.runtime else []
-        if module_of(spec.board or "") is not None:  # known by its device tree, whatever runs on it
+        if module_of(spec.board or "") is not None:  # its device tree identifies it, under any runtime
             others = [key for key in others if key != "board"]
         if others:
             what = f"which only runtime {runtime!r} supports, not {spec.runtime!r}"
@@ -91,8 +91,8 @@ def _fall_back(request: Request, reason: str) -> HeldTarget:
 
 
 def _evidence(spec: TargetSpec, board: Board | None) -> Evidence:
-    # A stand-in stays emulated, whatever GPU it has; a machine without a confirmed board is a host.
+    # A target that is declared as emulated stays so, whatever its GPU.
     if spec.evidence == "emulated":
         return Evidence.EMULATED
-    # Under a runtime that uses no GPU a confirmed Jetson's CPU does the work, as this host's would.
+    # A machine without a confirmed board is a host. So is a confirmed Jetson whose runtime uses only its CPU.
     return Evidence.HOST if board is None or board.gpu is None else Evidence.DEVICE

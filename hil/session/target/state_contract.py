@@ -33,7 +33,7 @@ class Disturbances:
 
 
 class StateControl:
-    """Keeps the state contract of the session's target. Does nothing if the run has no target."""
+    """Keeps the state contract of the session's target. ``open`` and ``close`` do nothing if the run has no target."""
 
     def __init__(self, session: Context) -> None:
         self._session = session
@@ -48,7 +48,7 @@ class StateControl:
         self._swappable = False
 
     def open(self) -> None:
-        """Stop services and lock clocks as declared, and take the reading that all later ones are compared with.
+        """Stop services, lock clocks and let the board cool, as declared; then read the state for later comparisons.
 
         Raises ``LabError`` if the target is not in the declared state and cannot be brought into it.
         """
@@ -68,8 +68,8 @@ class StateControl:
     def close(self) -> None:
         """Restore what ``open`` changed; later calls do nothing.
 
-        Raises ``LabError`` with what could not be restored and the command that restores it, or if that is unknown: an
-        agent that lost its connection restores what it can by itself.
+        Raises ``LabError`` with each change that was not undone and the command that undoes it. Also raises
+        ``LabError`` if the agent does not answer: it then restores what it can by itself, and the result is unknown.
         """
         if not self._prepared:
             return
@@ -123,7 +123,7 @@ class StateControl:
         return reading
 
     def ready(self) -> None:
-        """Check power mode and free memory, and wait until the board is cool. Raises ``LabError`` if one is not met."""
+        """Check power mode and free memory, and wait until the board is cool. Raises ``LabError`` if a check fails."""
         if self._spec.power_mode is not None or self._spec.free_memory is not None:
             self._check(self._read_state(quick=self._spec.power_mode is None))
         self._cool()
@@ -136,7 +136,7 @@ class StateControl:
         if least is not None and (state.memory_available is None or state.memory_available < least):
             available = "an unknown amount" if state.memory_available is None else show(state.memory_available, "B")
             what = f"free_memory requires {show(least, 'B')} and there is {available}"
-            raise LabError(f"{what}: on target {self._name!r}: end what uses it there (stop_services can)")
+            raise LabError(f"{what}: on target {self._name!r}: end programs that use memory there (see stop_services)")
 
     def _cool(self) -> None:
         """Wait until every sensor is below ``start_below``, and report the progress."""
@@ -164,14 +164,14 @@ class StateControl:
         where = f"on target {self._name!r}"
         if not state.temperature:
             what = f"start_below requires less than {limit:g} °C and no temperature can be read"
-            return f"{what}{state.why_not('temperature')}: {where}: remove it from [targets.{self._name}]"
+            return f"{what}{state.why_not('temperature')}: {where}: remove start_below from [targets.{self._name}]"
         zones = ", ".join(f"{zone} {value:.1f} °C" for zone, value in sorted(state.temperature.items()))
-        what = f"it did not get cooler than {limit:g} °C within {self._spec.cool_within:g} s ({zones})"
+        what = f"the board did not get cooler than {limit:g} °C within {self._spec.cool_within:g} s ({zones})"
         return f"{what}: {where}: let it cool, check its fan, or raise start_below or cool_within"
 
     @contextlib.contextmanager
     def loaded(self, *, timed: bool = True) -> Iterator[None]:
-        """Reserve memory and, if ``timed``, run the co-runner meanwhile, each if the config declares it."""
+        """Reserve memory and, if ``timed``, run the co-runner during the block; each only if the config declares it."""
         command = self._co_runner if timed else []
         if not command and not self._spec.reserve_memory:
             yield
@@ -188,7 +188,7 @@ class StateControl:
                     self._session.progress(str(left))
             raise
         else:
-            self._session.agent.call("load_end")  # an error here is the lab's: something still loads the board
+            self._session.agent.call("load_end")  # an error here means that something still loads the board
         finally:
             self._loads = []
 
