@@ -93,7 +93,7 @@ class Engines:
 
     @contextlib.contextmanager
     def lease(self, model: str, precision: str) -> Iterator[EngineWorker]:
-        """Yield the worker of a loaded engine, which all checks share. After a crash the next check gets a new worker."""
+        """Yield a loaded engine's worker, which all checks share. After a crash the next check gets a new worker."""
         key = (model, precision)
         if key not in self._workers:
             while len(self._workers) >= LOADED_AT_MOST:
@@ -157,6 +157,6 @@ class EngineHandle:
     _engines: Engines
 
     def run(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
-        """Run one batch on the target. Raises ``EngineError`` if the engine refuses the batch, ``WorkerLost`` after a crash."""
+        """Run one batch on the target. Raises ``EngineError`` for a refused batch, and ``WorkerLost`` after a crash."""
         with self._engines.lease(self.model, self.precision) as worker:
             return dict(worker.run(feeds))

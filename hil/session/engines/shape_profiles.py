@@ -22,8 +22,8 @@ MAX_TRIED = 4
 def profiles_of(signature: Signature, spec: ModelSpec, name: str) -> Profiles:
     """Return the ``[min, opt, max]`` shapes of each input with dynamic dimensions; static inputs are left out.
 
-    A dimension's sizes come from ``shapes`` or from the ``shape`` of its input. Without either, a batch dimension has min
-    1, opt ``batch``, and as max the larger of ``batch`` and 4 (``batch`` if a call takes one sample). Raises
+    A dimension's sizes come from ``shapes`` or from the ``shape`` of its input. Without either, a batch dimension has
+    min 1, opt ``batch``, and as max the larger of ``batch`` and 4 (``batch`` if a call takes one sample). Raises
     ``UserError`` for any other dynamic dimension without sizes, for a name in ``shapes`` that no dimension has, and for
     a ``batch`` outside the declared sizes.
     """

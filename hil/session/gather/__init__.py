@@ -1,4 +1,4 @@
-"""Gathering: one function a check, which obtains its inputs from engine, reference and data and calls the check."""
+"""Gathering: one function for each check, which obtains the check's inputs from engine, reference and data."""
 
 from __future__ import annotations
 

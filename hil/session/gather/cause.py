@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def diagnosis_of(session: EngineContext, row: Row, comparison: Comparison, judgement: Judgement) -> Diagnosis | None:
-    """Return the diagnosis of a failed ``judgement``, or ``None`` if it did not fail or no numbers were compared.
+    """Return the diagnosis of a failed ``judgement``; ``None`` if it did not fail or no numbers were compared.
 
-    Its details hold ``diagnosis``, which is the outcome or ``why_not``, and ``repro``, the bundle's folder in the
-    report.
+    ``details["diagnosis"]`` is the outcome, and ``details["repro"]`` the bundle's folder in the report. Without an
+    outcome there is no bundle, and ``details["diagnosis"]["why_not"]`` is the reason.
     """
     if judgement.verdict is not Verdict.FAILED or not comparison.numbers:
         return None

@@ -22,7 +22,7 @@ METHOD = {"version": 1, "scenario": "cold", "process": "fresh", "page_cache": "a
 
 
 def load(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``latency.cold_load``: from the engine's file to ready, without the import of the runtime."""
+    """Judge ``latency.cold_load``: the time to load the engine from its file, without the import of the runtime."""
     return _judged(session, row, 0, "engine load")
 
 
@@ -46,7 +46,7 @@ def _starts(session: EngineContext, row: Row) -> Starts:
 def _start(session: EngineContext, row: Row) -> Starts:
     feeds = feeds_of(session, row.model, session.model(row.model).batch)[0]
     starts = []
-    session.engines.provisioned(row.model, row.precision)  # building is done before the state is watched
+    session.engines.provisioned(row.model, row.precision)  # build before the state is watched
     with session.state.watching() as disturbances:
         for _ in range(max(REPEATS, session.runs)):
             with session.engines.fresh(row.model, row.precision) as worker:

@@ -55,10 +55,10 @@ def isaac_ros(session: EngineContext, row: Row) -> Gathered:
 
 
 def shapes(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``contract.shapes`` by running shapes that must run, and shapes that must be refused.
+    """Judge ``contract.shapes`` by shapes that must run and shapes that must be refused.
 
-    For an engine with profiles these are min, opt and max, and a size beyond each end. Without profiles they are min,
-    opt and max of each dynamic dimension. For a static model they are its own shape and another batch.
+    With profiles, the min, opt and max shapes must run, and a size beyond each end must be refused. Without profiles,
+    three sizes of each dynamic dimension must run. A fixed batch must run, and twice that batch must be refused.
     """
     model = session.signature(row.model)
     feeds = feeds_of(session, row.model, model.batch() or 1)[0]

@@ -1,4 +1,4 @@
-"""Energy of an inference: the series of the latency, with the power sampled during it."""
+"""Energy of an inference, from the power that is sampled during the latency's series."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def inference(session: EngineContext, row: Row) -> Gathered:
     if why:
         raise Unsupported(
             f"the board's power cannot be read: {why}: on target {session.used!r}: remove limits.energy of "
-            f"models.{row.model} for it, or give its user the rights in docs/boards.md"
+            f"models.{row.model}, or give the target's user the rights in docs/boards.md"
         )
     judgement = energy.inference(series, row.limit, timing.confidence(session.config.spec.measure, series))
     facts = Facts(findings=state_contract.findings_of(series))

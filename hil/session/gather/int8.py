@@ -57,7 +57,7 @@ def calibration(session: EngineContext, row: Row) -> Gathered:
 
 
 def _method(session: EngineContext, model: str) -> dict[str, Any]:
-    """Return the method with the ranges' route; ``foreign`` if the model or the engine has ranges of its own."""
+    """Return the method with the route of the ranges: ``foreign`` if they came with the ONNX file or the engine."""
     spec = session.model(model)
     if spec.engine is not None or spec.deployed is not None or session.signature(model).has_qdq:
         return {"version": 1, "route": "foreign"}
@@ -65,7 +65,7 @@ def _method(session: EngineContext, model: str) -> dict[str, Any]:
 
 
 def consumed(made: Provisioned, declared: int, declared_digest: str) -> CalibrationFacts:
-    """Return the facts to compare what TensorRT's calibrator read with the samples streamed and declared."""
+    """Return the facts for comparing the samples that TensorRT's calibrator read with those that were declared."""
     streamed, about = made.streamed, _about(made)
     assert streamed is not None  # noqa: S101 - the implicit route streamed them; for the type checker
     fed, samples, earlier = about.get("consumed") or {}, int(about.get("samples") or 0), about.get("cache") == "read"
@@ -163,7 +163,7 @@ def disjoint(session: EngineContext, row: Row) -> Gathered:
 
 
 def drop(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``int8.drop``: the task's loss (without a task, the outputs') against the FP32 engine on the target."""
+    """Judge ``int8.drop``: the loss of score against the target's FP32 engine; without a task, the outputs' error."""
     spec = session.model(row.model)
     fp32 = row.model_copy(update={"precision": "fp32"})
     method = {
@@ -191,7 +191,7 @@ def drop(session: EngineContext, row: Row) -> Gathered:
 
 
 def _fp16(session: EngineContext, row: Row, metric: Metric, fp32: Any) -> tuple[float | None, str]:
-    """Return the fp16 engine's score, or ``None`` and the reason. A loss that fp16 has too is not due to INT8."""
+    """Return the fp16 engine's score, or ``None`` and the reason. A loss that fp16 has as well is not due to INT8."""
     if "fp16" not in session.model(row.model).precisions:
         return None, "fp16 is not among the model's precisions"
     try:

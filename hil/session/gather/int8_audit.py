@@ -1,4 +1,4 @@
-"""INT8: check the ranges by running the FP32 model on the host and by calibrating again."""
+"""INT8 audit: judge the calibration set, and check the ranges by an FP32 run on the host and by calibrating again."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def _growth(
         return [], {"growth": "the ranges came with the model, and nothing is calibrated here"}
     snapshots = again(session, name)
     if len(snapshots) < 2:  # half of the set and the whole set
-        return [], {"growth": "the model's fixed batch leaves no half of the samples"}
+        return [], {"growth": "half of the samples is not a whole number of the model's batches"}
     flowing = tensors(session, name)[0]
     return [(s.samples, {n: step for n, step in s.ranges.scales.items() if n in flowing}) for s in snapshots], {}
 
 
 def _classes(session: EngineContext, name: str, ours: DataStatistics, theirs: DataStatistics) -> Classes | None:
-    """Count the classes by labels if both sets have them, else by the FP32 model's answers; only for classification."""
+    """Count the classes by labels if both sets have labels, else by the FP32 model's; ``None`` if not classifying."""
     if session.model(name).task != CLASSIFYING:
         return None
     if ours.classes and theirs.classes:
@@ -87,7 +87,7 @@ def _classes(session: EngineContext, name: str, ours: DataStatistics, theirs: Da
 
 
 def _answers(path: Path, data: Dataset, batch: int, samples: int | None) -> dict[int, int]:
-    """How often the model answers each class: the largest entry of its one output of shape (n, classes)."""
+    """Return how often the model answers each class; empty without exactly one output of shape (n, classes)."""
     from collections import Counter
 
     from hil.onnx_files.reference import cpu_session
@@ -128,7 +128,7 @@ def tensors(session: EngineContext, name: str) -> tuple[set[str], set[str]]:
 
 
 def scales_in_use(session: EngineContext, row: Row) -> dict[str, list[float]]:
-    """Return the scales by tensor: from the built file or, on the implicit route, from TensorRT's cache."""
+    """Return the scales by tensor: from the ONNX file that was built or, on the implicit route, TensorRT's cache."""
     from hil.quantize import read_ranges
 
     if session.model(row.model).engine is not None:

@@ -28,8 +28,9 @@ NOT_READ = "not readable"
 class Use:
     """The memory of one process, in bytes; ``runs``, ``resident``, ``on_device`` are the soak's readings, shape (n,).
 
-    ``baseline`` and ``peak`` are the process's own on the host. ``has_device`` is whether the engine ran on a device;
-    ``device`` is then ``None`` only if its memory could not be read. ``findings`` are the disturbances.
+    ``baseline`` and ``peak`` are the process's host memory. ``has_device`` is whether the engine ran on a device;
+    ``device`` is then ``None`` only if the device's memory could not be read. ``by_process`` is whether ``on_device``
+    is the memory of this process alone. ``findings`` are the disturbances.
     """
 
     baseline: float
@@ -52,7 +53,10 @@ class Use:
         return self.device is not None and self.device.unified
 
     def counted(self, host: float, part: str) -> float | None:
-        """Return the bytes that count against a limit: ``host``, the device's reading ``part``, or both."""
+        """Return the bytes that count against a limit: ``host``, the device's reading ``part``, or both.
+
+        ``None`` if the device's memory could not be read.
+        """
         if not self.has_device:
             return host
         if self.device is None:
@@ -62,7 +66,7 @@ class Use:
 
 
 def peak(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``memory.peak``, in as many fresh processes as runs were requested, each with the same soak."""
+    """Judge ``memory.peak`` of one fresh process; each further requested run adds the peak of another such process."""
     use, *others = _uses(session, row)
     details: dict[str, Any] = {"baseline": use.baseline, "pss": use.pss, "resident": _thinned(use)}
     what = "the worker's peak"
@@ -87,7 +91,7 @@ def model(session: EngineContext, row: Row) -> Gathered:
 
 
 def system(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``memory.system``: the use of the machine's memory, or of that of a GPU with its own memory."""
+    """Judge ``memory.system``: the memory in use on the machine, or on the GPU if it has its own memory."""
     use = _use(session, row)
     used, total = use.system_used, use.system_total
     measured = "MemTotal less MemAvailable, engine loaded"
@@ -132,7 +136,7 @@ def _use(session: EngineContext, row: Row) -> Use:
 
 
 def _uses(session: EngineContext, row: Row) -> list[Use]:
-    """Return the process of all memory checks, followed by one for each further requested run."""
+    """Return the use of the process that all memory checks share, then that of one process for each further run."""
     more = range(max(0, session.runs - 1))
     others = session.memo.once(
         ("memory of runs", row.model, row.precision), lambda: [_watch(session, row) for _ in more]
@@ -144,7 +148,7 @@ def _watch(session: EngineContext, row: Row) -> Use:
     spec = session.config.spec.measure
     feeds = feeds_of(session, row.model, session.model(row.model).batch)
     session.progress(f"{row.model} {row.precision}: memory over {spec.soak} inferences")
-    session.engines.provisioned(row.model, row.precision)  # building is done before the state is watched
+    session.engines.provisioned(row.model, row.precision)  # build before the state is watched
     with session.state.watching(timed=False) as disturbances, session.engines.fresh(row.model, row.precision) as worker:
         worker.first(feeds[0])
         soak = worker.soak(feeds[0], spec.soak)

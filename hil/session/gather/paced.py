@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hil.session.gather.gathered import Gathered
 
 SPARE = 2
-"""Factor on the fewest releases that can decide a limit: a few late ones must not leave it undecided."""
+"""Factor on the fewest releases that can decide a limit: a few late responses must not leave it undecided."""
 
 
 @dataclass(frozen=True)
@@ -39,40 +39,43 @@ def pace_of(session: EngineContext, model: str) -> Pace:
 
 
 def response_p99(session: EngineContext, row: Row) -> Gathered:
-    """``paced.response_p99``."""
+    """Judge ``paced.response_p99``."""
     series = paced_series(session, row)
     return _gathered(session, row, series, paced.response_p99(series, row.limit, _confidence(session)))
 
 
 def missed(session: EngineContext, row: Row) -> Gathered:
-    """``paced.missed``."""
+    """Judge ``paced.missed``."""
     series, deadline = paced_series(session, row), pace_of(session, row.model).deadline
     judgement = paced.missed(series, deadline, row.limit, _confidence(session))
     return _gathered(session, row, series, judgement, deadline)
 
 
 def streak(session: EngineContext, row: Row) -> Gathered:
-    """``paced.streak``."""
+    """Judge ``paced.streak``."""
     series, deadline = paced_series(session, row), pace_of(session, row.model).deadline
     judgement = paced.streak(series, deadline, row.limit, _confidence(session))
     return _gathered(session, row, series, judgement, deadline)
 
 
 def jitter(session: EngineContext, row: Row) -> Gathered:
-    """``paced.jitter``."""
+    """Judge ``paced.jitter``."""
     series = paced_series(session, row)
     return _gathered(session, row, series, paced.jitter(series, row.limit, _confidence(session)))
 
 
 def paced_series(session: EngineContext, row: Row) -> Series:
-    """Return the series of all paced rows of an engine; it has no interim analyses, so its confidence is unchanged."""
+    """Return the series that all paced rows of an engine share. It has no interim analyses to adjust for."""
     pace = pace_of(session, row.model)
     name = f"{row.model}-{row.precision}-paced"
     return session.samples.once(name, lambda: _measure(session, row.model, row.precision, pace))
 
 
 def releases(session: EngineContext, model: str, precision: str, pace: Pace) -> int:
-    """Return the number of releases in ``measure.duration``, or more if a limit needs them, up to ``measure.paced``."""
+    """Return the number of releases in ``measure.duration``, or more to decide the p99 or a limit of missed deadlines.
+
+    ``measure.paced`` seconds and ``MAX_SAMPLES`` limit the number, even if it then cannot decide.
+    """
     spec = session.config.spec.measure
     counts = [pace.rate * spec.duration, SPARE * smallest_n(paced.Q, spec.confidence)]
     for row in session.plan.rows:

@@ -34,7 +34,7 @@ TIMES = 3
 
 @dataclass
 class Compared:
-    """The comparison of two runs over the same data, and each sample's score if the model has a task."""
+    """The comparison of reference and candidate over the same data, with each sample's scores if there is a task."""
 
     comparison: Comparison
     metric: Metric | None
@@ -44,7 +44,7 @@ class Compared:
     distinct: int
 
     def scores(self) -> Scores | None:
-        """Return the scores of both sides, or ``None`` if there are none; ``why_not`` has the reason."""
+        """Return the scores of both sides, or ``None`` if nothing was scored."""
         if self.comparison.fatal or not self.candidate or self.metric is None:
             return None
         ours, theirs = np.concatenate(self.reference), np.concatenate(self.candidate)
@@ -58,7 +58,7 @@ def scored(metric: Metric, ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, A
 
 
 def data(session: EngineContext, row: Row) -> Gathered:
-    """``parity.data``, read once for all precisions of the model."""
+    """Judge ``parity.data``; the data is read once for all precisions of the model."""
     facts = session.memo.once(("data facts", row.model), lambda: _facts(session, row.model))
     return Gathered(
         parity.data(facts), {"version": 2, "compared": "samples by SHA-256 of their inputs, and by likeness"}
@@ -87,7 +87,7 @@ def _facts(session: EngineContext, model: str) -> DataFacts:
 
 
 def outputs(session: EngineContext, row: Row) -> Gathered:
-    """``parity.outputs``."""
+    """Judge ``parity.outputs``."""
     comparison = compared(session, row).comparison
     judgement = comparison.judge()
     facts = Facts(diagnosis=diagnosis_of(session, row, comparison, judgement))
@@ -95,7 +95,7 @@ def outputs(session: EngineContext, row: Row) -> Gathered:
 
 
 def task(session: EngineContext, row: Row) -> Gathered:
-    """``parity.task``."""
+    """Judge ``parity.task``."""
     scored = compared(session, row)
     tolerances = session.model(row.model).tolerances.get(precision_of(row))
     judgement = parity.task(
@@ -109,14 +109,14 @@ def task(session: EngineContext, row: Row) -> Gathered:
 
 
 def _scored_by(session: EngineContext, model: str) -> dict[str, Any]:
-    """Return how the task is scored, with the digest of the user's code: another score is another method."""
+    """Return how the task is scored, with the digest of the user's code: other scoring code is another method."""
     own = ("task", "detection.decode")
     code = {part.role: part.digest for part in session.parts(model) if part.role in own}
     return {"task": session.model(model).task, **({"code": code} if code else {})}
 
 
 def repeatable(session: EngineContext, row: Row) -> Gathered:
-    """``parity.repeatable``."""
+    """Judge ``parity.repeatable``."""
     refuse_sequences(session, row.model)
     best: list[Outputs] = []
     with session.engines.lease(row.model, row.precision) as worker:
@@ -136,7 +136,7 @@ def _filled(runs: list[Outputs]) -> int:
 def compared(session: EngineContext, row: Row) -> Compared:
     """Compare the engine with the reference, once for all rows of the engine.
 
-    Raises ``Unsupported`` as ``refuse_sequences``.
+    Raises ``Unsupported`` for a model that carries a state.
     """
     refuse_sequences(session, row.model)
     spec = session.model(row.model)
@@ -150,7 +150,7 @@ def compared(session: EngineContext, row: Row) -> Compared:
 
 
 def refuse_sequences(session: EngineContext, model: str) -> None:
-    """Raise ``Unsupported`` for a model that carries a state: one step that agrees says nothing of the steps after."""
+    """Raise ``Unsupported`` for a model that carries a state: agreement in one step does not show later errors."""
     carried = [spec.name for spec in session.signature(model).inputs if spec.carry is not None]
     if carried:
         raise Unsupported(
@@ -162,7 +162,7 @@ def refuse_sequences(session: EngineContext, model: str) -> None:
 def side_by_side(session: EngineContext, row: Row, answers: Iterable[Outputs]) -> Compared:
     """Run the engine of ``row`` over the validation data and compare its outputs with ``answers``, a batch at a time.
 
-    Only the batches in transit to and from the engine are in memory. It is fatal if one side ends before the other.
+    Only the batches in transit to and from the engine are in memory. The comparison is fatal if one side ends first.
     """
     refuse_sequences(session, row.model)
     spec, data = session.model(row.model), session.dataset(row.model)
@@ -193,7 +193,7 @@ def side_by_side(session: EngineContext, row: Row, answers: Iterable[Outputs]) -
 
 
 class SentBatch(NamedTuple):
-    """The part of a batch that is needed after it was sent."""
+    """The part of a batch that is needed after the batch was sent."""
 
     samples: int
     labels: dict[str, np.ndarray[Any, Any]]
@@ -226,7 +226,7 @@ def precision_of(row: Row) -> Any:
 
 
 def where_of(session: EngineContext, row: Row) -> Where:
-    """Return a function that names the place in ``hil.toml`` of a tolerance of this row."""
+    """Return a function that returns where ``hil.toml`` sets a tolerance of this row."""
 
     def where(*keys: str) -> str:
         return session.config.where("models", row.model, "tolerances", row.precision, *keys)

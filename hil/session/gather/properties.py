@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hil.targets.engine_worker import EngineWorker
 
 EXAMINED = 8
-"""Batches of validation data from which ranges and scales are derived if the config gives none."""
+"""First batches of the data that give undeclared ranges and sizes of inputs, and the scales of outputs."""
 
 
 def numeric(session: EngineContext, row: Row) -> Gathered:
@@ -49,7 +49,7 @@ def numeric(session: EngineContext, row: Row) -> Gathered:
 
 
 def stable(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``property.stable``: outputs are well-formed, repeatable and independent of the other samples."""
+    """Judge ``property.stable``: outputs are well-formed, repeatable and independent of the batch's other samples."""
     refuse_sequences(session, row.model)
     signature, scales = session.signature(row.model), _scales(session, row.model)
 
@@ -64,14 +64,15 @@ def stable(session: EngineContext, row: Row) -> Gathered:
         others = worker.run(mates.feeds(space(session, row)))
         return properties.batch_dependence(first, others, batch, scales, precision_of(row), signature)
 
-    what = "shapes, dtypes and finiteness hold, the same twice, whatever the batch mates"
+    what = "outputs have the declared shapes and dtypes, are finite and repeatable, and do not depend on batch mates"
     return _searched(session, row, trial, what)
 
 
 def _reference(session: EngineContext, model: str) -> Callable[[Feeds], Outputs | None]:
-    """Return a function that runs the FP32 model on the host, which returns ``None`` for a batch that it refuses.
+    """Return a function that runs the FP32 model on the host; it returns ``None`` for a batch that the model refuses.
 
-    Raises ``Unsupported`` if the host cannot run the model and its outputs were saved.
+    If the host cannot run the model, raises ``Unsupported`` for a model with saved reference outputs, and the original
+    error for any other model.
     """
     names = [output.name for output in session.signature(model).outputs]
 
@@ -132,7 +133,7 @@ def _refusal(session: EngineContext, model: str, feeds: Feeds, error: EngineErro
 
 
 def _save_inputs(session: EngineContext, row: Row, feeds: Feeds) -> str:
-    """Save the inputs that fail to the report's folder, in the format of a model's ``data``; return the path."""
+    """Save failing inputs in the report's folder, in the format of a model's ``data``; return the path."""
     name = re.sub(r"[^\w.-]", "_", f"{row.id}-{row.model}-{row.precision}") + ".npz"
     folder = session.report_dir / "repro"
     folder.mkdir(parents=True, exist_ok=True)
@@ -143,7 +144,7 @@ def _save_inputs(session: EngineContext, row: Row, feeds: Feeds) -> str:
 def space(session: EngineContext, row: Row) -> Space:
     """Return the valid batches of a model.
 
-    Ranges are the declared ones, else those of the validation data. Sizes are those that the engine accepts.
+    Ranges and sizes are the declared ones, else those in the first batches of the validation data.
     """
     signature = session.signature(row.model)
     observed = session.memo.once(("input ranges", row.model), lambda: _observed_inputs(session, row.model))
@@ -196,7 +197,7 @@ def _observed_inputs(session: EngineContext, model: str) -> dict[str, Observed]:
 
 
 def _scales(session: EngineContext, model: str) -> dict[str, float]:
-    """Return the largest magnitude of each output over the first batches of the reference."""
+    """Return the largest finite magnitude of each output over the first batches of the reference."""
 
     def work() -> dict[str, float]:
         scales: dict[str, float] = {}

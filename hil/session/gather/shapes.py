@@ -22,7 +22,7 @@ BATCHES = (1, 2, 4)  # for a dynamic first dimension, if the config gives no sha
 
 
 def candidates(session: EngineContext, row: Row, model: Signature, feeds: Feeds) -> Iterator[tuple[Feeds, bool]]:
-    """Yield feeds with whether the engine must accept them; they are derived from ``feeds``, whose values are valid."""
+    """Yield resized copies of ``feeds``, each with whether the engine must accept it (otherwise it must refuse it)."""
     profiles = _profiles(session, row, model)
     if profiles:
         for choice in range(3):
@@ -51,10 +51,10 @@ def _profiles(session: EngineContext, row: Row, model: Signature) -> Profiles:
 
 
 def outside(model: Signature, profiles: Mapping[str, Sequence[Sequence[int]]]) -> Iterator[dict[str, list[int]]]:
-    """Yield, for each dynamic dimension, the shapes one above its max and, if that is at least 1, one below its min.
+    """Yield shapes with each dynamic dimension in turn one above its max, and one below its min if that is not 0.
 
-    All other dimensions have their optimum size. Dimensions of one name have one size, so that only the profile can
-    refuse the shapes.
+    All other dimensions have their optimum size. Dimensions with the same name change together, so that only the
+    profile can be the reason for a refusal.
     """
     tried: set[object] = set()
     for spec in model.inputs:
@@ -83,7 +83,7 @@ def _moved(
 
 
 def _named_sizes(session: EngineContext, row: Row, model: Signature) -> Iterator[dict[str, int]]:
-    """Yield three sizes for each named dimension; for an engine built elsewhere, only sizes that are declared."""
+    """Yield the named dimensions' sizes: three sets, or one for an engine built elsewhere without declared sizes."""
     spec = session.model(row.model)
     names = sorted({size for tensor in model.inputs for size in tensor.shape if isinstance(size, str)})
     for choice in range(3 if spec.engine is None or model.sizes else 1):
@@ -107,5 +107,5 @@ def resized(feeds: Feeds, shapes: Mapping[str, Sequence[int]]) -> Feeds:
         for axis, size in enumerate(shape):
             if array.shape[axis] != size:
                 array = np.take(array, np.arange(size) % array.shape[axis], axis=axis)
-        result[name] = np.ascontiguousarray(array).reshape(array.shape)  # it turns a scalar into an array of one
+        result[name] = np.ascontiguousarray(array).reshape(array.shape)  # ascontiguousarray makes a scalar 1-D
     return result

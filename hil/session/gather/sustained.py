@@ -19,27 +19,27 @@ MAX_SAMPLES = 5_000_000
 
 
 def p99(session: EngineContext, row: Row) -> Gathered:
-    """``sustained.p99``."""
+    """Judge ``sustained.p99``."""
     series, spec = sustained_series(session, row), session.config.spec.measure
     judgement = sustained.p99(series, spec.sustained, row.limit, spec.confidence)
     return timing.of_series(session, row, series, judgement, "sustained")
 
 
 def frames(session: EngineContext, row: Row) -> Gathered:
-    """``sustained.fps``."""
+    """Judge ``sustained.fps``."""
     series, spec = sustained_series(session, row), session.config.spec.measure
     return timing.of_series(session, row, series, sustained.frames(series, spec.sustained, row.limit), "sustained")
 
 
 def slowdown(session: EngineContext, row: Row) -> Gathered:
-    """``sustained.slowdown``."""
+    """Judge ``sustained.slowdown``."""
     series, spec = sustained_series(session, row), session.config.spec.measure
     judgement = sustained.slowdown(series, spec.sustained, row.limit, spec.confidence)
     return timing.of_series(session, row, series, judgement, "sustained")
 
 
 def sustained_series(session: EngineContext, row: Row) -> Series:
-    """Return the series of all sustained rows of an engine: one window, so that the board cannot cool in between."""
+    """Return the series that all sustained rows of an engine share: one window, in which the board cannot cool."""
     name = f"{row.model}-{row.precision}-sustained"
     return session.samples.once(name, lambda: _measure(session, row.model, row.precision))
 

@@ -1,4 +1,4 @@
-"""Latency and frame rate: one saturated series for each engine, sampled until its limits are decided."""
+"""Latency and frame rate: one saturated series for each engine, timed until its limits are decided."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def interim_analyses(spec: MeasureSpec) -> InterimAnalyses:
 def confidence(spec: MeasureSpec, *series: Series) -> float:
     """Return the confidence to judge ``series`` at, so that all interim analyses together keep ``measure.confidence``.
 
-    It is the level of the analysis at which a series ended; of several series, the strictest. A series without interim
-    analyses has the level of the first.
+    A series has the level of the analysis at which it ended, or of the first analysis if it had no interim analyses.
+    For several series, the highest of their levels is returned.
     """
     plan = interim_analyses(spec)
     return max(plan.level(min(int(one.facts.get("looks", 1)), plan.count)) for one in series)
@@ -79,7 +79,7 @@ def speedup(session: EngineContext, row: Row) -> Gathered:
 
 
 def saturated(session: EngineContext, model: str, precision: str) -> Series:
-    """Return the series of inferences without pauses: ``measure.duration``, longer while a limit is undecided."""
+    """Return the series of inferences without pauses: ``measure.duration``, or longer to decide a limit."""
     name = f"{model}-{precision}-saturated"
     return session.samples.once(name, lambda: _sample(session, model, precision))
 
@@ -156,9 +156,9 @@ def _unsettled(session: EngineContext, model: str, precision: str, series: Serie
 def of_series(  # noqa: PLR0913, PLR0917 - a row, its series, and what is known of both
     session: EngineContext, row: Row, series: Series, judgement: Judgement, scenario: str, facts: Facts | None = None
 ) -> Gathered:
-    """Return ``judgement`` with the facts of its ``series``: its file, its histogram and what disturbed it.
+    """Return ``judgement`` with the facts of its ``series``: its file, its histogram and its disturbances.
 
-    Where the row then fails or warns, the engine is profiled for its slowest nodes.
+    If the amended row fails or warns, the engine is profiled for its slowest nodes.
     """
     facts = facts or Facts()
     file = session.samples.file(f"{row.model}-{row.precision}-{scenario}")
@@ -170,7 +170,7 @@ def of_series(  # noqa: PLR0913, PLR0917 - a row, its series, and what is known 
 
 
 def slowest_nodes(session: EngineContext, row: Row) -> list[dict[str, Any]]:
-    """Return the slowest nodes by the runtime's profile, from a run that is not timed; empty without a profile."""
+    """Return the slowest nodes by the runtime's profile, from runs that are not timed; empty without a profile."""
     key = ("profile", row.model, row.precision)
     return session.memo.once(key, lambda: _profile(session, row))
 
@@ -188,7 +188,7 @@ def _profile(session: EngineContext, row: Row) -> list[dict[str, Any]]:
 
 
 def histogram(series: Series, bins: int = 60) -> dict[str, list[float]]:
-    """Return the histogram of durations (s), up to twice the 99th percentile; slower ones are in the last bin."""
+    """Return the histogram of durations (s), up to twice the 99th percentile; the last bin has all longer durations."""
     if not series.n or not np.isfinite(series.duration).all():
         return {"edges": [], "counts": []}
     top = min(float(series.duration.max()), TAIL_GROWTH * float(np.quantile(series.duration, 0.99)))
