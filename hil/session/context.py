@@ -64,12 +64,12 @@ class Context:
 
     @property
     def has_target(self) -> bool:
-        """Whether there is an agent: there is none if the target is unavailable and the run skips its rows."""
+        """Whether there is an agent. There is no agent if the target is unavailable and the run skips its rows."""
         return self._agent is not None
 
     @property
     def is_fallback(self) -> bool:
-        """Whether another target than the requested one does the work."""
+        """Whether the requested target is unavailable, so that another does the work or the rows are skipped."""
         return self.fallback_reason is not None
 
     def model(self, name: str) -> ModelSpec:

@@ -27,7 +27,7 @@ def evidence_of(session: EngineContext, row: Row, *, by_engine: bool) -> tuple[E
         processor = session.engines.loaded(row.model, row.precision).executed_on
     except (LabError, UserError):
         raise
-    except HilError:  # no engine, so it ran nowhere
+    except HilError:  # there is no engine, so nothing ran
         return _at_most_host(session), None
     processor_or_cpu = processor or _cpu(session)
     if session.evidence is not Evidence.DEVICE:

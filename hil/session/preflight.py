@@ -1,4 +1,4 @@
-"""Checks of models and data before any target is touched: a user's mistake is one message and exit code 4."""
+"""Checks of models and data before any target is touched: a user's mistake gives one message and exit code 4."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def preflight(
 ) -> None:
     """Open every model, or only the model ``only``, and its data. Raises ``UserError`` for the first unusable one.
 
-    Calibration data is opened only if int8 is among ``precisions``, since generating it may take long. If
-    ``watched`` is given, it watches a model's files from before its code and data are used.
+    Calibration data is opened only if int8 is among ``precisions``, since generating it may take long.
+    ``watched`` starts to watch each model's files before the model's code and data are used.
     """
     runtime = config.target(target).runtime
     for name in config.spec.models if only is None else (only,):

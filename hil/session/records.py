@@ -78,7 +78,7 @@ def target(session: EngineContext) -> dict[str, Any]:
 
 
 def engines(session: EngineContext, row: Row) -> list[dict[str, Any]]:
-    """Return a list with the record of the row's engine; empty if the row has no engine or it could not be built."""
+    """Return a list with the record of the row's engine; empty if the row has no engine or the build failed."""
     try:
         made = session.engines.provisioned(row.model, row.precision) if row.model and row.precision else None
     except (LabError, UserError):

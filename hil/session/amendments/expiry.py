@@ -16,7 +16,7 @@ TOLERATED = frozenset({"parity.outputs", "parity.task", "property.parity", "int8
 
 
 def expire_limit(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Make a passed or warned row inconclusive if its limit has expired."""
+    """Make a good verdict (passed or warned) inconclusive if the row's limit has expired."""
     limit = row.limit
     if limit is None or facts.today is None:
         return judgement
@@ -24,7 +24,7 @@ def expire_limit(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
 
 
 def expire_tolerance(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Add the tolerances in force and who accepted them; make a passed or warned row inconclusive if they expired."""
+    """Add the tolerances in force and who accepted them; make a good verdict inconclusive if they have expired."""
     tolerances = facts.tolerances
     if tolerances is None:
         return judgement

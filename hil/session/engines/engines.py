@@ -35,7 +35,7 @@ class Loaded:
 
 
 def _built_on(facts: Mapping[str, Any]) -> ExecutedOn | None:
-    if facts.get("foreign"):  # its record names the GPU of the target that accepted it, not one that it ran on
+    if facts.get("foreign"):  # the record names the GPU of the target that accepted it, not the GPU that ran it
         return None
     gpu, sm = facts.get("gpu"), facts.get("sm")
     if not gpu:
@@ -72,7 +72,7 @@ class Engines:
     def provisioned(self, model: str, precision: str, *, more: bool = False) -> Provisioned:
         """Return the engine, which the first call builds on the target and copies to the report's folder.
 
-        ``more`` has the meaning that it has in ``AgentClient.build``. Raises the errors of ``provision``.
+        ``more`` is passed to ``AgentClient.build``. Raises the errors of ``provision``.
         """
         self._build_planned()
         key = ("engine", model, precision)
@@ -81,7 +81,8 @@ class Engines:
     def loaded(self, model: str, precision: str) -> Loaded:
         """Return the engine's processor and facts. Raises the errors of ``provisioned``.
 
-        If this process has not loaded the engine, the processor is the one that the build recorded, without facts.
+        If this process has not loaded the engine, the processor is the one that the build recorded, and there
+        are no facts.
         """
         loaded = self._loaded.get((model, precision))
         return loaded or Loaded(_built_on(self.provisioned(model, precision).engine.facts), {})

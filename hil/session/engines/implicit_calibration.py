@@ -212,7 +212,7 @@ class Writer:
 
 
 def expected_header(algorithm: str) -> str:
-    """Return the end of the first line of TensorRT's cache; that line is such as ``TRT-8600-EntropyCalibration2``."""
+    """Return the calibrator's name in the first line of TensorRT's cache (``TRT-8600-EntropyCalibration2``)."""
     return {"entropy2": "EntropyCalibration2", "minmax": "MinMaxCalibration"}[algorithm]
 
 

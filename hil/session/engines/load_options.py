@@ -26,7 +26,7 @@ def streams(target: TargetSpec, model: ModelSpec) -> int:
 
 
 def ignored_keys(target: TargetSpec, model: ModelSpec) -> list[str]:
-    """Return the keys of ``[models.NAME.build]`` and ``.run`` that differ from the default and have no effect here."""
+    """Return the keys of ``[models.NAME.build]`` and ``.run`` that are not at their default and have no effect here."""
     own = runtime_record(target.runtime).model_keys
     ignored: dict[str, None] = {}
     for record in RUNTIMES.values():
@@ -39,7 +39,7 @@ def ignored_keys(target: TargetSpec, model: ModelSpec) -> list[str]:
 
 
 def report_ignored_keys(target: TargetSpec, model: ModelSpec, name: str, progress: Callable[[str], None]) -> None:
-    """Report the ignored keys. They are no error, since one hil.toml serves both the CPU and the board."""
+    """Report the ignored keys. They are not an error, since one hil.toml serves both the CPU and the board."""
     keys = ignored_keys(target, model)
     if keys:
         progress(f"{name}: {', '.join(keys)} have no effect on {target.runtime} and are ignored here")

@@ -56,7 +56,7 @@ class Provisioned:
 def provision(session: Context, name: str, precision: str, *, more: bool = False) -> Provisioned:
     """Build ``name`` in ``precision`` on the session's target, or use the engine that the config names.
 
-    ``more`` has the meaning that it has in ``AgentClient.build``.
+    ``more`` is passed to ``AgentClient.build``.
 
     Raises ``Unsupported`` if the runtime or its version does not support such an engine, ``EngineBuildError`` with the
     runtime's message if the build failed, and ``UserError`` for data that cannot be used for calibration.
@@ -117,7 +117,7 @@ def build_options(session: Context, name: str, precision: str, spec: ModelSpec) 
 
 
 def _runtime_options(session: Context, precision: str, spec: ModelSpec) -> dict[str, Any]:
-    """Return the options of engines that are built here or elsewhere: plugins, DLA core, GPU."""
+    """Return the options that apply to an engine whether it was built here or elsewhere: plugins, DLA core, GPU."""
     options: dict[str, Any] = {}
     if spec.build.plugins:
         options["plugins"] = [_uploaded(session, plugin) for plugin in spec.build.plugins]

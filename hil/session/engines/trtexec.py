@@ -20,7 +20,7 @@ Version = tuple[int, int]
 
 NEWEST: Version = (11, 1)
 ASSUMED: Version = (10, 3)
-"""Assumed for an unknown release: the one of JetPack 6.1 and 6.2."""
+"""The version in JetPack 6.1 and 6.2, assumed if the version is unknown."""
 
 MIB = 2**20
 STREAMS_RENAMED, POOLS, PERCENTILES, SKIPS, TYPED = (8, 6), (8, 4), (8, 5), (8, 6), (11, 0)

@@ -94,7 +94,7 @@ def _about(made: Provisioned) -> Mapping[str, Any]:
 
 
 def cache(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``int8.cache``: the ranges in the built engine, and their key compared with a recomputed one."""
+    """Judge ``int8.cache``: the ranges in the built engine, and the ranges' key compared with a recomputed key."""
     method = _method(session, row.model)
     if session.model(row.model).engine is not None:
         raise Unsupported(f"{ELSEWHERE}: model {row.model} on target {session.used}: have it built from the ONNX file")
@@ -163,7 +163,7 @@ def disjoint(session: EngineContext, row: Row) -> Gathered:
 
 
 def drop(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``int8.drop``: the loss of score against the target's FP32 engine; without a task, the outputs' error."""
+    """Judge ``int8.drop``: the loss of score against the FP32 engine or, without a task, the outputs' difference."""
     spec = session.model(row.model)
     fp32 = row.model_copy(update={"precision": "fp32"})
     method = {

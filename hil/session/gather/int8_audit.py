@@ -72,7 +72,7 @@ def _growth(
 
 
 def _classes(session: EngineContext, name: str, ours: DataStatistics, theirs: DataStatistics) -> Classes | None:
-    """Count the classes by labels if both sets have labels, else by the FP32 model's; ``None`` if not classifying."""
+    """Count the classes by labels if both sets have labels, else by the model's answers; ``None`` if impossible."""
     if session.model(name).task != CLASSIFYING:
         return None
     if ours.classes and theirs.classes:

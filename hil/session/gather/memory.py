@@ -136,7 +136,7 @@ def _use(session: EngineContext, row: Row) -> Use:
 
 
 def _uses(session: EngineContext, row: Row) -> list[Use]:
-    """Return the use of the process that all memory checks share, then that of one process for each further run."""
+    """Return the memory use of the process that all memory checks share, then of one process for each further run."""
     more = range(max(0, session.runs - 1))
     others = session.memo.once(
         ("memory of runs", row.model, row.precision), lambda: [_watch(session, row) for _ in more]

@@ -65,7 +65,7 @@ def jitter(session: EngineContext, row: Row) -> Gathered:
 
 
 def paced_series(session: EngineContext, row: Row) -> Series:
-    """Return the series that all paced rows of an engine share. It has no interim analyses to adjust for."""
+    """Return the series that all paced rows of an engine share. It is judged at ``measure.confidence``."""
     pace = pace_of(session, row.model)
     name = f"{row.model}-{row.precision}-paced"
     return session.samples.once(name, lambda: _measure(session, row.model, row.precision, pace))
@@ -74,7 +74,7 @@ def paced_series(session: EngineContext, row: Row) -> Series:
 def releases(session: EngineContext, model: str, precision: str, pace: Pace) -> int:
     """Return the number of releases in ``measure.duration``, or more to decide the p99 or a limit of missed deadlines.
 
-    ``measure.paced`` seconds and ``MAX_SAMPLES`` limit the number, even if it then cannot decide.
+    The number never exceeds ``MAX_SAMPLES``, nor the releases in ``measure.paced`` seconds (but at least 1).
     """
     spec = session.config.spec.measure
     counts = [pace.rate * spec.duration, SPARE * smallest_n(paced.Q, spec.confidence)]

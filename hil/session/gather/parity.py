@@ -44,7 +44,7 @@ class Compared:
     distinct: int
 
     def scores(self) -> Scores | None:
-        """Return the scores of both sides, or ``None`` if nothing was scored."""
+        """Return the scores of both sides, or ``None`` if nothing was scored or the comparison is fatal."""
         if self.comparison.fatal or not self.candidate or self.metric is None:
             return None
         ours, theirs = np.concatenate(self.reference), np.concatenate(self.candidate)
@@ -52,7 +52,7 @@ class Compared:
 
 
 def scored(metric: Metric, ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any], distinct: int) -> Scores:
-    """Return both sides' scores as ``parity.task`` takes them; ``distinct`` is the number of distinct samples."""
+    """Return both sides' scores as ``parity.task`` requires them; ``distinct`` is the number of distinct samples."""
     pools = None if metric.pools is None else metric.pools(ours, theirs)
     return Scores(metric.key, ours, theirs, pools, min(distinct, len(ours)))
 

@@ -1,4 +1,4 @@
-"""Placement: the layers of the loaded engine, and the nodes of the model that became them."""
+"""Placement: in which precision and on which processor the loaded engine's layers run."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hil.targets.engine_worker import EngineWorker
 
 EXAMINED = 8
-"""First batches of the data that give undeclared ranges and sizes of inputs, and the scales of outputs."""
+"""Number of batches from which undeclared input ranges and sizes, and the scales of outputs, are derived."""
 
 
 def numeric(session: EngineContext, row: Row) -> Gathered:

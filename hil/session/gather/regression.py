@@ -47,7 +47,7 @@ def _compared(session: EngineContext, row: Row, gather: Callable[[EngineContext,
     method = dict(gathered.method)
     if not method:
         return gathered
-    judgement = amended(compared_row, gathered.judgement, gathered.facts)  # as it is reported in the row itself
+    judgement = amended(compared_row, gathered.judgement, gathered.facts)  # as the row itself reports it
     environment = records.environment(session, row)
     serial = (identity_fields(session.facts.get("board")) or {}).get("serial")
     measured = regression.MeasuredRow(

@@ -22,7 +22,7 @@ BATCHES = (1, 2, 4)  # for a dynamic first dimension, if the config gives no sha
 
 
 def candidates(session: EngineContext, row: Row, model: Signature, feeds: Feeds) -> Iterator[tuple[Feeds, bool]]:
-    """Yield resized copies of ``feeds``, each with whether the engine must accept it (otherwise it must refuse it)."""
+    """Yield resized copies of ``feeds``: with ``True`` if the engine must accept them, ``False`` if it must refuse."""
     profiles = _profiles(session, row, model)
     if profiles:
         for choice in range(3):
@@ -51,7 +51,7 @@ def _profiles(session: EngineContext, row: Row, model: Signature) -> Profiles:
 
 
 def outside(model: Signature, profiles: Mapping[str, Sequence[Sequence[int]]]) -> Iterator[dict[str, list[int]]]:
-    """Yield shapes with each dynamic dimension in turn one above its max, and one below its min if that is not 0.
+    """Yield shapes outside the profiles: each dynamic dimension in turn is max + 1, then min - 1 unless that is 0.
 
     All other dimensions have their optimum size. Dimensions with the same name change together, so that only the
     profile can be the reason for a refusal.

@@ -1,4 +1,4 @@
-"""Latency and frame rate: one saturated series for each engine, timed until its limits are decided."""
+"""Latency and frame rate: one saturated series for each engine, timed until limits are decided or time is up."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def speedup(session: EngineContext, row: Row) -> Gathered:
 
 
 def saturated(session: EngineContext, model: str, precision: str) -> Series:
-    """Return the series of inferences without pauses: ``measure.duration``, or longer to decide a limit."""
+    """Return the series of inferences without pauses, timed for ``measure.duration``, or longer to decide a limit."""
     name = f"{model}-{precision}-saturated"
     return session.samples.once(name, lambda: _sample(session, model, precision))
 

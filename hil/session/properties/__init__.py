@@ -1,1 +1,1 @@
-"""Draw valid batches with Hypothesis, and search for one with which an engine violates a property."""
+"""Draw valid batches with Hypothesis, and search for a batch with which an engine violates a property."""

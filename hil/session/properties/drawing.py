@@ -97,7 +97,7 @@ class Space:
 
     @cached_property
     def feeding(self) -> Feeding:
-        """Converts samples to the inputs of the model."""
+        """The conversion of samples to the model's inputs."""
         return Feeding(self.signature, "")
 
     def batches(self) -> SearchStrategy[Drawn]:
@@ -131,7 +131,8 @@ def _keyed(spec: TensorSpec) -> list[tuple[int | str | None, str]]:
 class Searched:
     """The result of a search: how many batches and samples had no problem, and the smallest batch with a problem.
 
-    ``refused`` counts the batches that are not judged because the reference refuses them. ``wrong`` is the problem.
+    ``refused`` counts the batches that are not judged because the reference refuses them. ``wrong`` is the problem
+    as text, or empty.
     """
 
     examples: int = 0

@@ -66,7 +66,7 @@ def _run(session: EngineContext, model: str, precision: str, label: str, streams
 def value(check: str, series: Series) -> float | None:
     """Return one run's ``latency.p50``, ``p90``, ``p99`` (s) or ``fps.sustained`` (1/s); None if unavailable.
 
-    A percentile needs so many samples that one of them lies beyond it: 100 for the 99th percentile.
+    A percentile needs enough samples for at least one to lie beyond it: 100 for the 99th percentile.
     """
     if latency.unusable(series):
         return None

@@ -1,4 +1,4 @@
-"""Confirm that the machine is the declared one, by its ``runtime``, ``board`` and ``serial``."""
+"""Confirm that the machine is the declared one, by the target's ``runtime``, ``board`` and ``serial``."""
 
 from __future__ import annotations
 

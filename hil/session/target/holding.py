@@ -1,4 +1,4 @@
-"""Holding a target, or the CPU as its fallback, and the evidence that follows from it."""
+"""Hold a target, or the CPU as its fallback, and derive the best evidence that its rows may have."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ class StateControl:
 
     @contextlib.contextmanager
     def watching(self, *, timed: bool = True) -> Iterator[Disturbances]:
-        """Keep the contract around work that is not a timed series, and read the state before and after it."""
+        """Keep the contract around work that is not a timed series, and read the state before and after that work."""
         if timed:
             self.ready()
         disturbances = Disturbances()
@@ -214,7 +214,7 @@ class StateControl:
         disturbances.findings = judge(self.contract, State.read(before), [window], State.read(after), opened)
 
     def facts(self) -> dict[str, Any]:
-        """Return the facts that a series stores with its windows, so that it can be judged again from its file."""
+        """Return the facts that a series stores with its windows, so that its file is enough to judge it again."""
         loads = {"loads": self._loads} if self._loads else {}
         return {"contract": self.contract.plain(), "opened": self.opened, **loads}
 
