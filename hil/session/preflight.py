@@ -68,7 +68,7 @@ def _buildable(config: Config, name: str, spec: ModelSpec, signature: Signature)
     if spec.engine is not None and len(spec.precisions) != 1:
         raise UserError(
             f"{config.where('models', name, 'engine')}: one engine has one precision, and {', '.join(spec.precisions)} "
-            f"are requested of {spec.engine}: model {name}: write the precision that it was built in"
+            f"are requested of {spec.engine}: model {name}: write only the precision of that engine"
         )
     for path in (spec.engine, *spec.build.plugins):
         if path is not None and not config.resolve(path).is_file():

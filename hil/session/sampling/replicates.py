@@ -90,7 +90,7 @@ def values(check: str, runs: Sequence[Series], method: str) -> tuple[tuple[float
             return (), f"run {number} was timed by another method"
         result = value(check, run)
         if result is None:
-            return (), f"run {number} has no such value ({latency.unusable(run) or f'{run.n} samples'})"
+            return (), f"run {number} has no value of {check} ({latency.unusable(run) or f'{run.n} samples'})"
         results.append(result)
     return tuple(results), ""
 
