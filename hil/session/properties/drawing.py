@@ -27,7 +27,7 @@ KINDS = ("constant", "ramp", "spike", "wave", "noise")
 """The simplest kind comes first, since Hypothesis shrinks towards the first."""
 
 STEPS = 16
-"""Equal steps from the low end of a range to its high end."""
+"""Number of equal steps from the low end of a range to its high end."""
 
 MOST_MATES = 4
 """Largest drawn batch if the batch size is free: small, so that an example costs little more than an inference."""

@@ -39,8 +39,8 @@ Engine = tuple[str, str]
 class Pair:
     """One pair of fresh processes: the p50 of each in seconds, and the ratio of second to first.
 
-    ``first`` and ``second`` are medians over the windows. ``ratio`` is the median of the ratios of consecutive windows,
-    which temporary load on the machine hardly changes.
+    ``first`` and ``second`` are medians over the windows. ``ratio`` is the median of the ratios of two consecutive
+    windows, one of each engine; temporary load on the machine hardly changes it.
     """
 
     first: float

@@ -35,7 +35,7 @@ def check(name: str, declared: str, state: State, facts: Mapping[str, Any]) -> N
 
 
 def _command(declared: str, current: str, modes: Mapping[str, PowerMode]) -> str:
-    """Return the command that sets the mode. If the mode's number on this board is unknown, the command has ``ID``."""
+    """Return the command that sets the mode; ``ID`` replaces the mode's number if it is not known."""
     if declared not in modes:
         return f"run `sudo nvpmodel -m ID` there, with the ID that /etc/nvpmodel.conf gives {declared}"
     command = f"run `sudo nvpmodel -m {modes[declared].number}` there"

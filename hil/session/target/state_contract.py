@@ -139,7 +139,7 @@ class StateControl:
             raise LabError(f"{what}: on target {self._name!r}: end programs that use memory there (see stop_services)")
 
     def _cool(self) -> None:
-        """Wait until every sensor is below ``start_below``, and report the progress."""
+        """Wait until every sensor is below ``start_below``. Raises ``LabError`` after ``cool_within`` seconds."""
         limit = self._spec.start_below
         if limit is None:
             return
