@@ -40,10 +40,11 @@ KINDS: dict[str, type[HilError]] = {
 
 @dataclass(frozen=True)
 class BuiltEngine:
-    """An engine in the target's store: ``digest`` and ``size`` (bytes) of its file, ``seconds`` its build took.
+    """An engine in the target's store: ``digest`` and ``size`` (bytes) of its file, ``seconds`` that its build took.
 
-    ``cached`` is true if the store already had it; ``key`` is the digest of ``facts``. ``about`` is what the
-    build recorded (caches, calibration, flags), ``peak`` its peak memory use (bytes) if that was watched.
+    ``cached`` is true if the store already had the engine; ``key`` is the digest of ``facts``. ``about`` is what the
+    build recorded (caches, calibration, flags). ``peak`` is the build's peak memory use (bytes), ``None`` if it was
+    not watched.
     """
 
     key: str
@@ -61,9 +62,10 @@ class BuiltEngine:
 
 @dataclass(frozen=True)
 class Timed:
-    """Samples of one timed window: release times and host-to-host durations, float64 seconds, shape (n,).
+    """Samples of one timed window: start times and host-to-host durations, float64 seconds, shape (n,).
 
-    ``device`` has the same durations by the device's own clock, in seconds, same shape; ``None`` without that clock.
+    ``device`` has the seconds of each inference by the device's own clock, in the same shape; ``None`` if the runtime
+    has no such clock.
     """
 
     start: npt.NDArray[np.float64]
@@ -85,11 +87,12 @@ class NodeTime:
 
 @dataclass(frozen=True)
 class DeviceUse:
-    """Bytes that the worker uses on its GPU, read by another process. ``None`` means unreadable, never zero.
+    """Bytes that the worker uses on its GPU. ``None`` means that a figure is unreadable, not that it is zero.
 
     ``baseline`` (context and runtime, before the engine is loaded), ``peak`` (highest sample) and ``now`` are read
     from ``source``. ``unified``: GPU and CPU share the machine's memory. ``includes_host``: the three figures also
-    count the worker's resident memory. ``system_used`` and ``system_total`` are the whole GPU's, or the machine's.
+    count the worker's resident memory. ``system_used`` and ``system_total`` are those of the whole GPU, or those of
+    the machine if ``unified``.
     """
 
     source: str
@@ -104,10 +107,11 @@ class DeviceUse:
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """Memory of the worker and its machine, in bytes. The other fields exclude ``shared_bytes`` (tensors in transit).
+    """Memory of the worker and its machine, in bytes.
 
-    ``peak_rss`` is the kernel's high-water mark over load and inferences; ``peak_reset`` is true if the mark was
-    reset before each. ``pss`` is ``None`` if the kernel does not report it, ``device`` if there is no GPU.
+    ``rss``, ``peak_rss`` and ``pss`` exclude ``shared_bytes`` (tensors in transit). ``peak_rss`` is the kernel's
+    high-water mark over load and inferences; ``peak_reset`` is true if the kernel could reset the mark before each of
+    them. ``pss`` is ``None`` if the kernel does not report it; ``device`` is ``None`` if there is no GPU.
     """
 
     rss: int
@@ -149,7 +153,7 @@ def error_of(reply: Mapping[str, Any], target: str) -> HilError:
 
 
 def digest_in(value: Any) -> str:
-    """Return ``value``, a SHA-256 in hex. Raises ``ValueError`` if it is not: it becomes part of a path on the host."""
+    """Return ``value`` if it is a SHA-256 in hex, else raise ``ValueError``: it becomes part of a path on the host."""
     if not isinstance(value, str) or not DIGEST.fullmatch(value):
         raise ValueError(f"{str(value)[:80]!r} is not a SHA-256 digest")
     return value

@@ -73,7 +73,7 @@ class AgentCalls:
         self._requests.close()
 
     def call(self, op: str, fields: Mapping[str, Any] | None = None, named: Iterable[tuple[str, Any]] = ()) -> Any:
-        """Send a request; return ``(ok, [(name, array)])``. Raises the ``HilError`` of an error reply."""
+        """Send a request; return the answer's fields and named arrays. Raises the ``HilError`` of an error reply."""
         request, chunks = self._order(op, fields, named)
         return self._with_arrays(*self.ask_raw(request, chunks))
 
@@ -114,7 +114,7 @@ class AgentCalls:
             raise self._link.give_up(f"the agent's answer is malformed: {what[:200]}") from None
 
     def ask_raw(self, request: dict[str, Any], chunks: Sequence[Any], most: int = wire.MAX_BODY) -> Raw:
-        """Send one request; return ``ok``, the whole header and the body (at most ``most`` bytes)."""
+        """Send one request; return the answer's fields, its whole header and its body (at most ``most`` bytes)."""
         return self._checked(*self._requests.take(self._requests.send(request, chunks, most)))
 
     def ask_many(self, orders: Iterable[Order], most: int = wire.MAX_BODY) -> Generator[Raw, None, None]:

@@ -29,7 +29,8 @@ class AgentClient(AgentCalls):
     def hold(self, token: str, who: str, wait: float = 0.0) -> None:
         """Hold the target for the session ``token``, or join the agents that hold it under the same token.
 
-        Waits at most ``wait`` seconds. Raises ``TargetHeld``, which names the holder, its host and since when.
+        Waits at most ``wait`` seconds. Raises ``TargetHeld`` if another session holds it; the message names the holder,
+        its host and the start time.
         """
         claim = {"token": token, "who": who, "host": socket.gethostname(), "pid": str(os.getpid()), "wait": wait}
         self.call("hold", claim)
@@ -59,9 +60,9 @@ class AgentClient(AgentCalls):
         return self.put_blob(path), tuple(file.location for file in files)
 
     def get_blob(self, digest: str, path: Path, size: int | None = None) -> None:
-        """Download a blob to ``path`` on the host, verified and written atomically. ``size`` is its expected bytes.
+        """Download a blob to ``path`` on the host, verified and written atomically.
 
-        Raises ``LabError`` if its size differs, or exceeds 64 GiB.
+        Raises ``LabError`` if the blob arrives damaged, has another size than ``size`` (bytes), or exceeds 64 GiB.
         """
         file_transfer.get(self, digest, path, size)
 
@@ -79,7 +80,7 @@ class AgentClient(AgentCalls):
         """Build an engine from an uploaded model, or take it from the store; ``deadline`` in seconds.
 
         ``model_digest`` and ``external`` are what ``put_model`` returned.
-        ``options`` may have ``calibration`` (digest) and ``plugins`` (digests); the rest are the runtime's.
+        ``options`` may have ``calibration`` (digest) and ``plugins`` (digests); its other keys are the runtime's.
         ``more`` announces another build: the build process then keeps running, with TensorRT's builder loaded,
         until a request arrives that is neither a build nor a file transfer. Its memory stays in use until then.
         Raises ``Unsupported``, ``EngineBuildError`` with the runtime's message, or ``WorkerLost``.
@@ -94,9 +95,9 @@ class AgentClient(AgentCalls):
     ) -> BuiltEngine:
         """Register an uploaded engine file that was built elsewhere, with the ``precision`` that the caller states.
 
-        ``external`` and ``options`` as for ``build``, as far as loading needs them (``plugins``, ``dla``, ``gpu``).
-        The engine's ``facts`` have ``foreign``, and its key equals no build's. Raises ``LabError`` if it was not
-        uploaded.
+        ``external`` is as for ``build``. ``options`` has only what loading needs (``plugins``, ``dla``, ``gpu``).
+        The engine's ``facts`` contain ``foreign``, so its key differs from the key of every build. Raises ``LabError``
+        if the file was not uploaded.
         """
         order = {"digest": digest, "precision": precision, "runtime": runtime, "options": dict(options)}
         answer = self.call("adopt", dict(order, external=list(external)))[0]
@@ -104,7 +105,7 @@ class AgentClient(AgentCalls):
             return built_engine(answer, runtime)
 
     def load(self, engine_key: str, options: Mapping[str, Any], deadline: float, *, fresh: bool = True) -> EngineWorker:
-        """Load an engine of this store into a worker process of its own. Raises like ``build``.
+        """Load an engine of the target's store into a worker process of its own. Raises like ``build``.
 
         Without ``fresh`` the process may be one that has already imported the runtime. That is quicker, but its load
         times and memory differ from those of a new process on a robot.

@@ -31,11 +31,11 @@ class EngineWorker:
         inputs, outputs: names, dtypes and shapes as the runtime reports them.
         load: ``import_seconds``, ``load_seconds``, ``total_seconds`` (process start included), and resident
             bytes ``memory_start`` (interpreter), ``memory_before`` (runtime imported), ``memory_after`` (loaded).
-        executed_on: the processor that executes the engine: ``kind`` (gpu, dla), ``name``, ``sm``; ``None``: the CPU.
+        executed_on: the processor that executes the engine (``kind`` gpu or dla, ``name``, ``sm``); ``None`` for the CPU.
         about: what the runtime reports about the loaded engine (bindings in use, sizes in bytes).
 
-    Every method raises ``EngineError`` if the engine fails, ``WorkerLost`` if the worker died or overran its
-    ``deadline`` (seconds), ``LabError`` if the agent is lost.
+    Every method except ``close`` raises ``EngineError`` if the engine fails, ``WorkerLost`` if the worker died or
+    exceeded its ``deadline`` (seconds), ``LabError`` if the agent is lost.
     """
 
     def __init__(self, client: AgentCalls, loaded: Mapping[str, Any]) -> None:
@@ -100,7 +100,8 @@ class EngineWorker:
         """Like ``run`` for each of ``feeds``, yielding in their order. Many are in flight, to hide network latency.
 
         ``feeds`` is consumed in the caller's thread, ahead of the answers by at most tens of MiB and about a second
-        of work. An error of the target or of ``feeds`` is raised where its outputs would have been, and ends it all.
+        of work. An error of the target or of ``feeds`` is raised where its outputs would have been yielded, and ends
+        the iteration.
         """
         with contextlib.closing(self._call_many("run", deadline, feeds)) as replies:
             for _, outputs in replies:
@@ -121,10 +122,11 @@ class EngineWorker:
         max_samples: int,
         deadline: float | None = None,
     ) -> Timed:
-        """Warm up until stable, then time inferences back to back, cycling through ``feeds``.
+        """Warm up until durations are stable, then time inferences back to back, cycling through ``feeds``.
 
-        Stops once ``seconds`` have passed with ``min_samples`` measured, at ``max_samples``, or shortly before
-        ``deadline`` with the samples it has (default: 5 × ``warmup`` + 4 × ``seconds`` + 60 s).
+        Warming up takes at most about 4 × ``warmup`` + 1 s. Timing stops when ``seconds`` have passed and
+        ``min_samples`` are measured, at ``max_samples``, or shortly before ``deadline``. The default ``deadline`` is
+        5 × ``warmup`` + 4 × ``seconds`` + 60 s.
         """
         window = {"seconds": seconds, "min_samples": min_samples, "max_samples": max_samples}
         return self._timed("time", feeds, deadline, warmup=warmup, **window)
@@ -188,7 +190,7 @@ class EngineWorker:
             return float(ok["seconds"])
 
     def profile(self, feeds: Mapping[str, npt.NDArray[Any]], runs: int, deadline: float = 120) -> list[NodeTime]:
-        """Return the seconds of each node, slowest first, from a second engine with the runtime's profiler on."""
+        """Return the mean seconds of each node, slowest first, from a second engine that runs with the profiler."""
         ok = self._call("profile", deadline, [feeds], runs=runs)[0]
         with self._client.reading():
             return [NodeTime(node["name"], node["op"], node["seconds"]) for node in ok["nodes"]]

@@ -120,9 +120,9 @@ class _Upload:
 
 @contextlib.contextmanager
 def upload_channels(agent: AgentCalls, size: int) -> Iterator[list[UploadChannel]]:
-    """Open further channels for ``size`` bytes if one would be slow: large files, network with a long round trip.
+    """Open further channels to upload ``size`` bytes if one would be slow: the file is large, the round trip long.
 
-    Yields no channels if they would not help or the target cannot open any: the agent's own channel is used then.
+    Yields an empty list if they would not help or the target cannot open any: the agent's own channel is used then.
     """
     opened: list[UploadChannel] = []
     if not agent.remote or size < CHANNELS_FROM:
@@ -140,7 +140,7 @@ def upload_channels(agent: AgentCalls, size: int) -> Iterator[list[UploadChannel
 
 
 def _open(agent: AgentCalls, opened: list[UploadChannel]) -> None:
-    """Add channels to ``opened`` if the round trip is long. Leaves it empty when it raises ``LabError``."""
+    """Add channels to ``opened`` if the round trip is long. ``opened`` is empty if this raises ``LabError``."""
     began = time.monotonic()
     paths = agent.call("pipes_open", {"count": CHANNELS})[0]["paths"]
     if time.monotonic() - began < FAR:
@@ -164,7 +164,7 @@ def _user_errors(path: Path) -> Iterator[None]:
 
 
 def identity(stat: os.stat_result) -> tuple[int, ...]:
-    """Return device, inode, size and times of a file, at least one of which changes when it is written or replaced."""
+    """Return device, inode, size and times of a file. At least one of them changes when it is written or replaced."""
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
@@ -190,7 +190,7 @@ _known: dict[tuple[Path, tuple[int, ...]], str] = {}
 
 
 def get(agent: AgentCalls, digest: str, path: Path, size: int | None = None) -> None:
-    """Download a blob to ``path`` on the host, verified and written atomically. ``size`` is its expected bytes."""
+    """Download a blob to ``path`` on the host, verified and written atomically; ``size`` is its expected size."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=path.name, dir=path.parent)
     hasher = hashlib.sha256()

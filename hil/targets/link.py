@@ -1,4 +1,4 @@
-"""The connection to one agent process: frames in and out, its stderr, its end."""
+"""The connection to one agent process: sends and receives frames, reads its stderr, and ends the process."""
 
 from __future__ import annotations
 
@@ -47,9 +47,10 @@ class Link:
                 self.stderr_lines.append(clean(line[-LONGEST:].decode("utf-8", "replace").strip(), LONGEST))
 
     def greeting(self) -> dict[str, Any]:
-        """Return the first frame, skipping any login banner. Raises ``TargetUnreachable`` if none arrives in time.
+        """Return the header of the first frame, skipping any login banner.
 
-        The channel's ``patience`` limits the whole greeting: single bytes that arrive do not extend it.
+        Raises ``TargetUnreachable`` if none arrives in time. The channel's ``patience`` limits the whole greeting: single
+        bytes that arrive do not extend it.
         """
         patience = self.channel.patience
         late = threading.Timer(patience or 0.0, self.give_up, [f"the agent did not start within {patience or 0:g} s"])
@@ -85,7 +86,7 @@ class Link:
         return header
 
     def body_size(self, most: int) -> int:
-        """Return the bytes of the reply's body. Raises ``LabError`` if they exceed ``most``."""
+        """Return the size of the reply's body in bytes. Raises ``LabError`` if it exceeds ``most``."""
         size = self.channel.pending
         if size > most:
             raise self.give_up(f"the agent answered with {size} bytes where at most {most} are allowed")
@@ -122,7 +123,7 @@ class Link:
             return self._lost
 
     def close(self) -> None:
-        """End the agent by closing its standard input, as would happen if the host died."""
+        """End the agent: close its standard input, as happens if the host dies, and kill it if it does not exit."""
         self.process.end_input()
         self.process.wait(LEAVE_SECONDS)
         self.destroy()

@@ -42,7 +42,7 @@ class LocalTarget(Target):
         rest = [str(archive), "--store", str(store.absolute()), *agent_arguments(self.spec)]
         if self.spec.python:
             return [self.spec.python, "-B", *rest]
-        # This interpreter has the byte code of the same modules, where a zip file would be compiled at each start.
+        # This interpreter already has the byte code of these modules; a zip file would be compiled at each start.
         return [sys.executable, "-X", f"{INSTALLED}={installed_agent()}", *rest]
 
     def run(self, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60.0) -> Done:
@@ -57,7 +57,7 @@ class LocalTarget(Target):
                 bufsize=0,
             )
         except OSError as error:
-            code = 127 if isinstance(error, FileNotFoundError) else 126  # as sh has it
+            code = 127 if isinstance(error, FileNotFoundError) else 126  # as in sh
             return Done(code, b"", f"{argv[0]}: {error.strerror}\n".encode())
         with process:
             try:

@@ -39,22 +39,22 @@ class Process(Protocol):
 
     @property
     def channel(self) -> Frames:
-        """Frames over its standard input and output."""
+        """Frames over the process's standard input and output."""
 
     def lines(self) -> Iterator[bytes]:
-        """Yield what it writes to stderr, until that is closed. An item is several lines, or part of one."""
+        """Yield the process's stderr until it is closed. An item is several lines or a part of a line."""
 
     def end_input(self) -> None:
-        """Close its standard input, as would happen if the host died."""
+        """Close the process's standard input, as happens if the host dies."""
 
     def wait(self, seconds: float) -> bool:
-        """Wait at most ``seconds`` for its end; return whether it ended."""
+        """Wait at most ``seconds`` for the process to end; return whether it ended."""
 
     def upload_channel(self, path: str, target: str) -> UploadChannel:
         """Open a channel into the target's named pipe ``path``. Raises ``LabError`` if that is impossible."""
 
     def destroy(self) -> None:
-        """Kill what is left of it and close its streams. May be called twice."""
+        """Kill what is left of the process and close its streams. May be called twice."""
 
 
 class LocalProcess:
@@ -63,7 +63,7 @@ class LocalProcess:
     remote = False
 
     def __init__(self, process: subprocess.Popen[bytes], patience: float) -> None:
-        """Take over a process that was just started; ``patience`` (seconds) is the channel's."""
+        """Take over a process that was just started; ``patience`` is the channel's, in seconds."""
         if process.stdin is None or process.stdout is None or process.stderr is None:
             raise ValueError("the process needs pipes on all three standard streams")
         self._process = process
@@ -74,18 +74,18 @@ class LocalProcess:
                 fcntl.fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES)
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the lines that it writes to stderr."""
+        """Yield the lines that the process writes to stderr."""
         with contextlib.suppress(OSError, ValueError), self._stderr:
             while line := self._stderr.readline(4096):
                 yield line
 
     def end_input(self) -> None:
-        """Close its standard input."""
+        """Close the process's standard input."""
         with contextlib.suppress(OSError):
             self._stdin.close()
 
     def wait(self, seconds: float) -> bool:
-        """Wait at most ``seconds`` for its end; return whether it ended."""
+        """Wait at most ``seconds`` for the process to end; return whether it ended."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
         return self._process.returncode is not None
@@ -95,7 +95,7 @@ class LocalProcess:
         raise LabError(f"a local agent has a single channel: on target {target!r}: use it for {path}")
 
     def destroy(self) -> None:
-        """Kill what is left of its process group, and reap it."""
+        """Kill what is left of the process group, and reap the process."""
         kill_group(self._process)
         self.channel.closed = True
         for stream in (self._stdin, self._stdout):

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 MOST = 512  # requests in flight; at 0.1 ms each they fill a round trip of 50 ms
 MOST_BYTES = 32 << 20  # bytes in flight, requests and answers together; 32 MiB in 40 ms is 800 MB/s
-AHEAD = 1.0  # seconds of the agent's work in flight; after an abandoned stream the next request waits for them
+AHEAD = 1.0  # seconds of the agent's work in flight; after an abandoned stream the next request waits until it is done
 FIRST = 4  # requests in flight until the first answers show their duration and size
-GROWTH = 64  # limit of requests in flight per answer received, since a few answers may arrive in one burst
+GROWTH = 64  # limit of requests in flight per answer received: a burst of a few answers gives too high a pace
 PING_EVERY = 5.0  # seconds
 PINGS_A_SILENCE = 4  # several, so that one or two may be late
 
@@ -101,7 +101,7 @@ class Requests:
         return answer.reply
 
     def close(self) -> None:
-        """End the threads once the link has ended."""
+        """End the reader and ping threads. Call it after the link has ended."""
         self._closed.set()
         with self._changed:
             self._changed.notify_all()
@@ -156,16 +156,16 @@ class Requests:
 def pipelined(requests: Requests, orders: Iterable[Order], most: int = wire.MAX_BODY) -> Generator[Reply, None, None]:
     """Yield the replies to ``orders`` in their order, with enough requests in flight to hide the round trip.
 
-    Each reply's body has at most ``most`` bytes. ``orders`` is consumed in the caller's thread, somewhat ahead; each
-    order is sent before the next is taken. An error of ``orders`` is raised after the replies to the orders before
-    it. The caller may stop early; later requests still get their own answers.
+    Each reply's body has at most ``most`` bytes. ``orders`` is consumed in the caller's thread, ahead of the replies;
+    each order is sent before the next one is taken. An error that ``orders`` raises is raised here after the replies
+    to the earlier orders. The caller may stop early: the outstanding answers are discarded.
     """
     ahead = _Ahead(orders)
     flying: collections.deque[tuple[Answer, int]] = collections.deque()
     first, answered, answer_bytes = 0.0, 0, 0
     try:
         while True:
-            # From the time between answers, because the round trip does not show how long the agent works on one.
+            # From the time between answers, because the round trip does not show how long the agent works on a request.
             pace = (answered - 1) / max(1e-9, time.monotonic() - first)
             allowed = min(MOST, 2 + int(AHEAD * pace), GROWTH * answered) if answered > 1 else FIRST
             while len(flying) < allowed and sum(size + answer_bytes for _, size in flying) < MOST_BYTES:

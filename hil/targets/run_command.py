@@ -1,4 +1,4 @@
-"""Runs the input and output of a local command, with limits on its output and its time."""
+"""Feeds input to a local command and collects its output, with limits on its output and its time."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ MOST = 64 << 20  # bytes of output, on this machine and over a network alike
 
 
 def collect(process: subprocess.Popen[bytes], stdin: bytes, timeout: float) -> tuple[bytes, bytes] | None:
-    """Return stdout and the end of stderr of ``process``; ``None`` if it has not ended after ``timeout`` seconds.
+    """Send ``stdin`` to ``process``; return its stdout and the last MiB of its stderr.
 
+    Returns ``None`` if the process has not ended after ``timeout`` seconds.
     All three standard streams must be pipes. Raises ``OverflowError`` if stdout exceeds 64 MiB.
     """
     if process.stdin is None or process.stdout is None or process.stderr is None:

@@ -1,4 +1,4 @@
-"""Starts an agent with a command whose three standard streams are connected to it."""
+"""Starts the command that runs an agent, with pipes on its three standard streams."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def agent_arguments(spec: TargetSpec) -> list[str]:
     size = ["--store-size", repr(float(spec.store_size))]
     if spec.container is not None:
         size += ["--container", spec.container.model_dump_json()]
-    # Pipes close when the host dies. A network connection may not, and the dead host would keep holding the board.
+    # Pipes close when the host dies. A network connection may stay open, and the agent would keep holding the board.
     return size if spec.kind == "local" else [*size, "--host-silence", repr(float(spec.silence))]
 
 

@@ -32,7 +32,7 @@ class Done:
 
 
 class Target(ABC):
-    """A machine under test, called ``name`` in ``hil.toml`` and described by ``spec``; a context manager."""
+    """A machine under test, called ``name`` in ``hil.toml`` and described by ``spec``. A context manager."""
 
     kind = ""
 
@@ -68,7 +68,7 @@ class Target(ABC):
         """
 
     def close(self) -> None:  # noqa: B027 - a target that holds nothing open has nothing to close
-        """Close connections and end the agents on the machine. May be called twice; the target stays usable."""
+        """Close any connection to the machine, which ends its agents. May be called twice; the target stays usable."""
 
     def overdue(self, argv: Sequence[str], timeout: float) -> LabError:
         """Return the error of a command that exceeded its time limit."""
@@ -83,7 +83,7 @@ class Target(ABC):
 
 
 def open_target(name: str, spec: TargetSpec) -> Target:
-    """Return a target of ``spec.kind``; connects to nothing. Raises ``TargetUnreachable`` for an unsupported kind."""
+    """Return a target of ``spec.kind`` without connecting. Raises ``TargetUnreachable`` for an unsupported kind."""
     if spec.kind not in KINDS:
         supported = ", ".join(sorted(KINDS))
         raise TargetUnreachable(

@@ -40,7 +40,7 @@ class AgentKeys:
     """The keys that the SSH agent holds; ``notes`` state why the agent is unusable. ``patience`` in seconds."""
 
     def __init__(self, patience: float) -> None:
-        """Connect to nothing yet; ``keys`` does."""
+        """Connect to nothing yet: ``keys`` connects."""
         self.notes: list[str] = []
         self._patience = patience
         self._agent: _Agent | None = None

@@ -31,8 +31,8 @@ class Hop:
     """One machine on the route to a target: its address, the login, and the files that its host key is checked with.
 
     ``name`` is as the user wrote it. ``identities`` are private key files; ``chosen`` is true if the user named
-    them, ``only`` if no other keys may be tried. ``known_as`` is the host's name in the ``known_hosts`` files, of
-    which the first is where a new key would go. ``revoked`` is a file of revoked host keys.
+    them, ``only`` if no other keys may be tried. ``known_as`` is the host's name in the ``known_hosts`` files; a new
+    key belongs in the first of these files. ``revoked`` is a file of revoked host keys.
     """
 
     name: str
@@ -111,7 +111,7 @@ class _Router:
             raise UserError(f"{what}: set the environment variable LOGNAME") from None
 
     def _spec_path(self, key: str, text: str) -> Path:
-        """Return the path ``text`` of the target's key ``key``, with ``~`` expanded."""
+        """Return ``text``, the value of the target's key ``key``, as a path with ``~`` expanded."""
         try:
             return with_home(text)
         except ValueError as error:
@@ -165,7 +165,7 @@ def split_address(text: str) -> tuple[str | None, str, int | None]:
 
 
 def _identities(entry: Mapping[str, Any]) -> tuple[Path, ...] | None:
-    """Return the key files that the config names; ``None`` if it names none, so that the usual ones apply."""
+    """Return the key files that the config names; ``None`` if it has no such key: the usual files apply then."""
     files = entry.get("identityfile")
     if files is None:
         return None

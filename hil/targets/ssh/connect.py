@@ -24,14 +24,14 @@ KEEPALIVE = 10.0
 
 
 class Connection:
-    """An open connection to the last of ``hops``; messages call it ``target``.
+    """An open connection to the last of ``hops``; ``target`` is its name in messages.
 
     ``timeout`` (seconds) limits each step: TCP, key exchange, each login. ``silence`` (seconds) is how long sent
     data may stay unacknowledged before the kernel closes the connection.
     """
 
     def __init__(self, target: str, hops: Sequence[Hop], timeout: float, silence: float) -> None:
-        """Connect. Raises a class of ``hil.targets.ssh.ssh_errors``, with every socket closed again."""
+        """Connect. Closes every socket if it raises: a class of ``hil.targets.ssh.ssh_errors``, or ``LabError``."""
         self.target = target
         self.hops = hops
         self.timeout = timeout
@@ -79,7 +79,7 @@ class Connection:
 
     @contextlib.contextmanager
     def _deadline(self) -> Iterator[list[paramiko.Channel]]:
-        """Close the channels added to the list after ``timeout``: paramiko waits without limit for some answers."""
+        """After ``timeout``, close the channels in the yielded list: paramiko waits without limit for some answers."""
         watched: list[paramiko.Channel] = []
         timer = threading.Timer(self.timeout, lambda: [channel.close() for channel in watched])
         timer.daemon = True

@@ -93,7 +93,7 @@ class SshChannel(Frames):
         return sent
 
     def _check_silence(self, began: float) -> None:
-        """Raise ``Silent`` if there was no sign of life for ``patience`` seconds, counted from ``began`` at least."""
+        """Raise ``Silent`` if the last sign of life, or ``began`` if it is later, is ``patience`` seconds ago."""
         granted = self._channel.out_window_size + self._sent
         if granted > self._granted:
             self._granted = granted
@@ -104,7 +104,7 @@ class SshChannel(Frames):
 
 
 def send_all(channel: paramiko.Channel, piece: bytes) -> None:
-    """Send all of ``piece``. Raises ``Silent`` if nothing could be sent for the channel's timeout, ``Closed``."""
+    """Send all of ``piece``. Raises ``Silent`` if nothing is sent within the channel's timeout, else ``Closed``."""
     while piece:
         piece = piece[send_some(channel, piece) :]
 
@@ -136,7 +136,7 @@ class Tunnel:
 
     @property
     def _closed(self) -> bool:
-        """Whether it is closed; paramiko reads this attribute of its socket."""
+        """Whether the channel is closed; paramiko reads this attribute of its socket."""
         return bool(self._channel.closed)
 
     def settimeout(self, seconds: float | None) -> None:

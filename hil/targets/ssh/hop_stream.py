@@ -37,7 +37,7 @@ def dial(hop: Hop, where: str, timeout: float, silence: float) -> socket.socket:
     except OSError as error:
         raise NoAnswer(f"{error.strerror}: cannot reach {where}: check the network") from None
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # Without it a link that is down is noticed only after some 15 minutes (tcp(7): tcp_retries2).
+    # Without this option a broken link is noticed only after about 15 minutes (tcp(7): tcp_retries2).
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(silence * 1000))
     return sock
 

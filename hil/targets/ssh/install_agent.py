@@ -61,17 +61,18 @@ class AgentInstaller:
         return shell(script, self.store, self.digest, self.python, *arguments)
 
     def _failure(self, code: int | None) -> str | None:
-        """Return why the agent did not start, as found out on the machine; ``None`` if that finds no reason."""
+        """Examine the machine and return why the agent did not start; ``None`` if no reason is found."""
         where = f"on target {self.name!r}"
         if not self.connection.alive:
             return f"the connection was lost while the agent started: {where}: run again"
         if code == scripts.ABSENT:
-            return f"the agent was sent, but its file is gone: {where}: find what clears its store, or move store"
+            advice = "find what deletes files from the store, or set store to another folder"
+            return f"the agent was sent, but its file is gone: {where}: {advice}"
         done = finish(SshProcess(self.connection, self._script(scripts.INSPECT), None), b"", INSPECT_SECONDS)
         return start_failures.failure_message(self.python, parse_facts(done.out), self.name) if done else None
 
     def _upload(self) -> None:
-        """Send the archive. Raises ``LabError`` if the store cannot hold it, ``ConnectionLost``."""
+        """Send the archive. Raises ``LabError`` if the store cannot be written, else ``TargetUnreachable``."""
         process = SshProcess(self.connection, self._script(scripts.UPLOAD), None)
         done = finish(process, self.archive, UPLOAD_SECONDS)
         where = f"on target {self.name!r}"
@@ -95,7 +96,7 @@ class AgentInstaller:
 
 
 def _checked(text: str, key: str, name: str) -> str:
-    """Return ``text`` if it can be a script's argument, and ``store`` an absolute path. Raises ``UserError``."""
+    """Return ``text`` if a script can use it; a store must begin with ``/`` or ``~/``. Raises ``UserError`` if not."""
     what = None
     if CONTROL.search(text) or text.startswith("-"):
         what = "is not a path"

@@ -62,9 +62,9 @@ def known_keys(name: str, files: Iterable[Path]) -> Known:
 
 
 def revoked_keys(file: Path | None) -> set[bytes]:
-    """Return the keys in a ``RevokedHostKeys`` file (ssh_config(5)), one public key a line; empty for ``None``.
+    """Return the keys in a ``RevokedHostKeys`` file (ssh_config(5)), one public key per line; empty for ``None``.
 
-    Raises ``LabError`` if any of it cannot be read: OpenSSH accepts no host then either.
+    Raises ``LabError`` if any part of the file cannot be read: OpenSSH accepts no host either in that case.
     """
     if file is None:
         return set()

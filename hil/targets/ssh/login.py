@@ -60,7 +60,7 @@ def _try(transport: paramiko.Transport, hop: Hop, keys: Keys, where: str) -> tup
 
 
 def _try_none(transport: paramiko.Transport, hop: Hop, where: str) -> list[str]:
-    """Log in without a key, which servers that trust the network allow; return the methods offered if refused."""
+    """Try to log in without a key, as some servers allow; if refused, return the methods that the server offers."""
     try:
         transport.auth_none(hop.user)
     except paramiko.BadAuthenticationType as error:

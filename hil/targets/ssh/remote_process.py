@@ -66,12 +66,12 @@ class SshProcess:
 
     @property
     def code(self) -> int | None:
-        """The exit status; ``None`` while the command runs, and if none was reported (killed by a signal)."""
+        """The exit status; ``None`` while the command runs, and if a signal killed it."""
         known = self._stream.exit_status_ready() and self._stream.exit_status >= 0
         return int(self._stream.exit_status) if known else None
 
     def lines(self) -> Iterator[bytes]:
-        """Yield what it writes to stderr, without the line of ``PRINT_GROUP``, which sets ``group``."""
+        """Yield the command's stderr without the line of ``PRINT_GROUP``; reading that line sets ``group``."""
         rest = b""
         for data in self._error_pieces():
             whole, end, rest = (rest + data).rpartition(b"\n")
@@ -88,7 +88,7 @@ class SshProcess:
             yield rest
 
     def _without_group(self, whole: bytes) -> tuple[bytes, bytes]:
-        """Return the lines before and after the one of ``PRINT_GROUP``; without that line, all are before."""
+        """Return the lines before and after the line of ``PRINT_GROUP``. If there is none, all lines are before it."""
         lines = whole.split(b"\n")
         for at, line in enumerate(lines):
             if line.startswith(GROUP):
@@ -97,7 +97,7 @@ class SshProcess:
         return whole, b""
 
     def _error_pieces(self) -> Iterator[bytes]:
-        """Yield stderr in small pieces: split into lines, a whole window would take some hundred MiB of objects."""
+        """Yield stderr in small pieces: the lines of a whole window would take several hundred MiB as objects."""
         while data := self._error_bytes():
             for at in range(0, len(data), SLICE):
                 yield data[at : at + SLICE]
@@ -114,11 +114,11 @@ class SshProcess:
         return SshUploadChannel(self._connection, shell(SCRIPT, path), target)
 
     def end_input(self) -> None:
-        """Close its standard input."""
+        """Close the command's standard input."""
         within(LEAVE, self._stream.shutdown_write)
 
     def wait(self, seconds: float) -> bool:
-        """Wait at most ``seconds`` for its end; return whether it ended."""
+        """Wait at most ``seconds`` for the command to end; return whether it ended."""
         return bool(self._stream.status_event.wait(seconds))
 
     def destroy(self) -> None:
@@ -126,7 +126,7 @@ class SshProcess:
         if not self._ended.acquire(blocking=False):
             return
         self.channel.closed = True
-        if self._stream.eof_received:  # it is ending by itself, and its exit status follows
+        if self._stream.eof_received:  # the command is ending by itself, and its exit status follows
             self.wait(LEAVE)
         if not self._stream.exit_status_ready() and self._connection.alive:
             within(LEAVE, self._kill)
@@ -142,7 +142,7 @@ class SshProcess:
 
 
 def group_of(line: bytes) -> int | None:
-    """Return the process group in a line of ``PRINT_GROUP``; ``None`` if malformed, or 0 or 1."""
+    """Return the process group in a line of ``PRINT_GROUP``; ``None`` if it is malformed, 0 or 1."""
     word = line[len(GROUP) :].strip()
     # The longest pid_t has ten digits.
     return int(word) if word.isdigit() and len(word) < 11 and int(word) > 1 else None
@@ -151,7 +151,7 @@ def group_of(line: bytes) -> int | None:
 def run(connection: Connection, argv: Sequence[str], stdin: bytes, timeout: float) -> Done | None:
     """Run a command to its end; kill it and return ``None`` if that takes longer than ``timeout`` seconds.
 
-    Raises ``ConnectionLost`` if the connection broke, ``OverflowError`` if the output exceeds 64 MiB.
+    Raises ``ConnectionLost`` if the connection broke, ``OverflowError`` if stdout exceeds 64 MiB.
     """
     return finish(SshProcess(connection, shell(RUN, *argv), None), stdin, timeout)
 

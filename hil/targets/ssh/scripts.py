@@ -1,7 +1,7 @@
 """Constant POSIX sh scripts that run on the remote machine; variable parts are passed as arguments.
 
 The account's login shell passes them to sh within single quotes. They contain no single quote, backslash, newline or
-exclamation mark, because the rest is literal within single quotes in bash, dash, zsh, fish and tcsh alike.
+exclamation mark. All other characters are literal within single quotes in bash, dash, zsh, fish and tcsh.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ START = (
     + PRINT_GROUP
     + 'exec "$P" -B "$A" --store "$S" "$@"'
 )
-"""Starts the agent with the remaining arguments. The user's site packages stay enabled: many install there."""
+"""Starts the agent with the remaining arguments. The user's site packages stay enabled: many users need them."""
 
 UPLOAD = (
     LOCATE
@@ -48,7 +48,7 @@ UPLOAD = (
     + f'[ "$(H <"$T")" = "$D" ] || exit {DAMAGED}; '
     + f'mv -f -- "$T" "$A" || exit {REFUSED}'
 )
-"""Reads the archive from stdin into a temporary file, verifies its hash and renames it; deletes it on error."""
+"""Reads the archive from stdin into a temporary file, verifies its hash and renames it; deletes the file on error."""
 
 INSPECT = (
     LOCATE
@@ -58,4 +58,4 @@ INSPECT = (
     + 'echo "hil-inspect version $V"; '
     + 'echo "hil-inspect head $(head -c 20 -- "$F" 2>/dev/null | od -An -v -tx1 | tr -dc 0-9a-f)"'
 )
-"""Prints facts of the interpreter that explain why no agent started, on lines that begin with ``hil-inspect``."""
+"""Prints facts about the interpreter, on lines that begin with ``hil-inspect``. They explain why no agent started."""

@@ -1,7 +1,7 @@
 """The user's ``ssh_config`` as text for paramiko: with includes inserted and without commands.
 
 paramiko ignores ``Include`` and runs the command of ``Match exec``. pytest-hil runs no program of a config: such a
-block gets the key ``TRAP`` instead, and a lookup that returns the key has reached the block.
+block gets the key ``TRAP`` in place of the command. If a lookup returns this key, the block may apply to the host.
 """
 
 from __future__ import annotations

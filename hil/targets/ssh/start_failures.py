@@ -39,7 +39,7 @@ def failure_message(python: str, facts: Mapping[str, str], target: str) -> str |
     """Return a message about what is wrong with the interpreter ``python``; ``None`` if nothing is."""
     where = f"on target {target!r}"
     if not facts:
-        return f"its login shell does not run commands: {where}: give the account a shell such as /bin/bash"
+        return f"the account's login shell does not run commands: {where}: give the account a shell such as /bin/bash"
     path = facts.get("path") or python
     version = VERSION.fullmatch(facts.get("version", ""))
     if version is not None:

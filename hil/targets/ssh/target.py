@@ -32,7 +32,7 @@ class SshTarget(Target):
         self._agents = 0
 
     def connection(self) -> Connection:
-        """Return the open connection, or open one. Raises a class of ``ssh_errors``, or ``UserError``."""
+        """Return the open connection, or open one. Raises a class of ``ssh_errors``, ``LabError`` or ``UserError``."""
         with self._lock:
             if self._connection is None or not self._connection.alive:
                 self.close()

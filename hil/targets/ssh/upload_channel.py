@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from hil.targets.ssh.connect import Connection
 
 SCRIPT = '{ printf "%020d" $$; exec cat; } >"$1"'
-"""Writes its process id, with which the agent can kill it, then copies stdin. ``$1`` is the pipe."""
+"""Writes its process id into the pipe ``$1``, so that the agent can kill it, then copies stdin into the pipe."""
 AHEAD = 2
 WAIT = 0.5
-IDLE = 3600.0  # seconds; an upload without a piece for so long was abandoned
+IDLE = 3600.0  # seconds; an upload without a piece for this long was abandoned
 LEAVE = 2.0
 
 
 class SshUploadChannel:
-    """Sends the pieces that are ``put`` in a thread of its own, with a short queue."""
+    """Sends pieces in a thread of its own; ``put`` adds them to a short queue."""
 
     def __init__(self, connection: Connection, command: str, target: str) -> None:
         """Start ``command``. Raises ``ConnectionLost``."""
