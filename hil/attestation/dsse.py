@@ -26,7 +26,7 @@ MOST = 8 * 2**20
 
 @dataclass(frozen=True)
 class Envelope:
-    """A payload, its one signature (DER), and the id of the key that the bundle claims it was made with."""
+    """A payload, its only signature (DER), and the id of the key that made the signature according to the bundle."""
 
     payload: bytes
     signature: bytes
@@ -39,7 +39,7 @@ class Envelope:
 
 
 def pae(payload: bytes, kind: str = PAYLOAD) -> bytes:
-    """Return DSSE's pre-authentication encoding: the lengths make the border of type and payload unambiguous."""
+    """Return DSSE's pre-authentication encoding: the lengths make the border between type and payload unambiguous."""
     name = kind.encode("utf-8")
     return b"DSSEv1 %d %s %d %s" % (len(name), name, len(payload), payload)
 
@@ -52,8 +52,8 @@ def write(payload: bytes, signature: bytes, key: PublicKey) -> str:
 def read(content: bytes, name: str) -> Envelope:
     """Return the envelope in the bytes of a bundle. The signature is not verified here. Messages begin with ``name``.
 
-    Raises ``AttestationRefused`` for anything but a bundle as ``write`` makes it: unknown types or fields, a repeated
-    key, no signature or several, or another form of base64 or JSON.
+    Raises ``AttestationRefused`` for a bundle that is not in the form of ``write``: unknown types or fields, a repeated key, no
+    signature or several, or another form of base64 or JSON.
     """
     if len(content) > MOST:
         raise AttestationRefused(f"{name}: larger than {MOST // 2**20} MiB: this is not a bundle of hil")

@@ -105,9 +105,10 @@ def lowest(signature: bytes) -> bytes:
 
 
 def key_from_file(path: Path) -> KeySigner:
-    """Return the private key in a PEM file. ``HIL_SIGN_KEY_PASSWORD`` is the password of an encrypted key.
+    """Return the private key in a PEM file. An encrypted key needs its password in ``HIL_SIGN_KEY_PASSWORD``.
 
-    Raises ``UserError`` for a file that others can read, and for a file without a P-256 private key.
+    Raises ``UserError`` for a file that others can read or that belongs to another user, and for a file without a
+    P-256 private key.
     """
     if SECRET in str(path):
         raise UserError(
@@ -148,7 +149,7 @@ def signature_by(key: PublicKey, signed_by: Iterable[str]) -> dict[str, str]:
 
 
 def parse_public(content: bytes | str, name: str = "public key") -> PublicKey:
-    """Return the public key in a PEM text, or in only the base64 part of one. Messages begin with ``name``.
+    """Return the public key in a PEM text, or in the base64 part of a PEM text. Messages begin with ``name``.
 
     Raises ``UserError`` if it is not a P-256 public key.
     """

@@ -45,7 +45,9 @@ class Sha256(Part):
 
 
 class SubjectNotes(Part):
-    """The role of a subject, and the model and precision that it belongs to. ``precision`` of an ONNX file is empty.
+    """The role of a subject, and the model and precision that it belongs to.
+
+    ``precision`` is empty except for an engine and a calibration cache.
 
     ``identity`` is the identity of the model (``hil.onnx_files.identity``). Only the ONNX file has it; it is empty for
     other subjects and for reports of earlier versions.
@@ -81,7 +83,7 @@ class Subject(Part):
 
     @property
     def precision(self) -> str:
-        """The precision, empty for an ONNX file."""
+        """The precision of an engine or a calibration cache; empty for other subjects."""
         return self.annotations.precision
 
     @property
@@ -197,7 +199,7 @@ def _policy_digest(policy: GateSpec) -> str:
 
 
 def as_signed(current: Statement, signed: Statement) -> Statement:
-    """Return ``current`` in the form of the hil version that signed ``signed``: without notes that it did not have."""
+    """Return ``current`` for a comparison with ``signed``: with an empty ``dirty`` if ``signed`` lacks that note."""
     notes = signed.report.annotations
     if "dirty" in notes.model_fields_set:
         return current
@@ -208,7 +210,7 @@ def as_signed(current: Statement, signed: Statement) -> Statement:
 
 
 def write(document_of: Statement) -> bytes:
-    """Return the bytes of a statement that are signed."""
+    """Return a statement as the bytes that are signed."""
     document = document_of.model_dump(mode="json", by_alias=True)
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
 

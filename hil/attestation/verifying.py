@@ -32,10 +32,10 @@ SHORT = 12
 
 @dataclass(frozen=True)
 class Freshness:
-    """Requirements that an old or another report does not meet; ``None`` requires nothing.
+    """Requirements that exclude old reports and the reports of other runs; ``None`` requires nothing.
 
-    ``max_age`` is the most seconds since the run finished. ``newer_than`` is a time (with time zone) before the end of
-    the run. ``commit`` is the full hash of the judged commit, ``report`` the SHA-256 of ``report.json``.
+    ``max_age`` is the most seconds since the run finished. The run must have finished after the time ``newer_than``
+    (with time zone). ``commit`` is the full hash of the judged commit, ``report`` the SHA-256 of ``report.json``.
     """
 
     max_age: float | None = None
@@ -153,9 +153,9 @@ def _refuse_failed(signed: Statement, report: Report | None, key: PublicKey, nam
 
 
 def _refuse_high_s(signed: Statement, envelope: dsse.Envelope, name: str) -> None:
-    """Raise ``AttestationRefused`` for a signature with the higher s, which anybody can compute from hil's own.
+    """Raise ``AttestationRefused`` for a signature with the higher s, which anybody can compute from the one by hil.
 
-    Older statements, which have no annotation ``dirty``, were signed with either.
+    Statements whose annotation ``dirty`` is empty are not checked: older ones lack it and were signed with either s.
     """
     if signed.report.annotations.dirty and lowest(envelope.signature) != envelope.signature:
         what = "the signature is not in the form that hil writes (the lower s), so it was changed"

@@ -1,4 +1,4 @@
-"""The steps of ``deploy`` and ``roll_back``. All reasons to refuse are checked before anything is changed."""
+"""The steps of ``deploy`` and ``roll_back``. All reasons to refuse are checked before the switch."""
 
 from __future__ import annotations
 
@@ -142,9 +142,9 @@ def _load(there: Robot, made: Release, archive: Path) -> None:
 
 
 def _compare_image(there: Robot, made: Release) -> None:
-    """Check that a container of the image has exactly the release; only the robot's container engine can tell.
+    """Check that a container of the image has exactly the release, as the robot's container engine resolves it.
 
-    Raises ``DeployRefused`` if it differs, ``LabError`` if the image is gone.
+    Raises ``DeployRefused`` if it differs, ``LabError`` if the image was removed.
     """
     if not there.has_image_of(release.table(made)):
         what = f"image sha256:{_image(made)[:12]}… was removed after it was loaded"
@@ -169,8 +169,8 @@ def _switch(config: Config, there: Robot, judged: Judged, samples: dict[str, gol
 def roll_back(config: Config, robot: str, to: str | None, notify: Notify) -> Outcome:
     """Switch the robot back to its previous release, or to the release whose digest begins with ``to``, of any age.
 
-    Raises ``DeployRefused`` if that release was judged on another board or runtime than the robot has now, is not
-    signed by one of the robot's keys, or is damaged; ``LabError`` if board or serial number differ from the config.
+    Raises ``DeployRefused`` if that release was judged on another board or runtime than the robot has now, is damaged,
+    or lacks a signature that the robot requires; ``LabError`` if the board or serial number is not the configured one.
     """
     with robot_agent(config, robot, hold=False) as agent:
         there = Robot(robot, deploy_spec(config, robot), agent, notify)

@@ -49,7 +49,7 @@ class Golden:
     source: str
 
     def content(self) -> bytes:
-        """Return an ``.npz`` file with ``N/inputs/NAME`` and ``N/outputs/NAME`` of batch N; equal data, equal bytes."""
+        """Return an ``.npz`` with ``N/inputs/NAME`` and ``N/outputs/NAME`` of batch N; equal data gives equal bytes."""
         arrays: Arrays = {}
         for number, (inputs, outputs) in enumerate(self.batches):
             arrays |= {f"{number}/inputs/{name}": array for name, array in inputs.items()}
@@ -62,8 +62,8 @@ class Golden:
 def golden(config: Config, target: str, used: ModelUsed, count: int) -> Golden:
     """Return at least ``count`` samples of the validation data (whole batches) with the reference's outputs.
 
-    There are fewer if the data has fewer. Raises ``UserError`` if the model in ``hil.toml``, with all its parts on
-    ``target``, is not the judged one, or changes meanwhile.
+    There are fewer if the data has fewer. Raises ``UserError`` if the data, the model or one of its parts on
+    ``target`` differs from what was judged, or if the model changes meanwhile.
     """
     spec = config.model(used.name, target)
     path = config.resolve(spec.path)

@@ -31,7 +31,7 @@ FOLDER = "opt/hil/release"
 PARENTS = ("opt", "opt/hil", FOLDER)
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 SMALL = 8 << 20
-"""Most bytes of a table in an archive."""
+"""Limit: bytes of a JSON file in an archive."""
 MOST_LAYERS, MOST_MEMBERS, MOST_BYTES = 200, 2_000_000, 64 << 30
 """Limits: layers of an image, files of a layer, and bytes of a layer unpacked."""
 CHUNK = 1 << 20
@@ -101,7 +101,7 @@ def _read(path: Path, archive: tarfile.TarFile) -> Archive:
     image = hashlib.sha256(config).hexdigest()
     diffs, layers = json.loads(config)["rootfs"]["diff_ids"], listed[0]["Layers"]
     if not isinstance(layers, list) or not isinstance(diffs, list) or not 0 < len(layers) == len(diffs) <= MOST_LAYERS:
-        raise ValueError("its layers are not those of its image")
+        raise ValueError("its list of layers does not match its configuration")
     files: dict[str, str] = {}
     for name, diff in zip(layers, diffs, strict=True):
         with _member(archive, name) as layer:
@@ -130,7 +130,7 @@ def _small(archive: tarfile.TarFile, name: object) -> bytes:
 
 
 class _Hashed(io.RawIOBase):
-    """A reader that hashes what it reads, and raises ``ValueError`` beyond ``MOST_BYTES``."""
+    """A reader that hashes the bytes it reads, and raises ``ValueError`` after more than ``MOST_BYTES``."""
 
     def __init__(self, source: IO[bytes]) -> None:
         super().__init__()

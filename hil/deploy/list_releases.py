@@ -1,4 +1,4 @@
-"""Lists the releases on a robot. Completes an interrupted deployment first, so that the list is final."""
+"""Lists the releases on a robot. First completes a deployment that was interrupted, so that the list is final."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Reasons not to deploy a release: pure functions of the report, the decisions on it, and the robot's facts.
 
-Each yields every reason it finds as text, and nothing if there is none. An unknown fact is a reason.
+Each generator yields its reasons as text, and nothing if there is no reason. An unknown fact is a reason.
 """
 
 from __future__ import annotations
@@ -58,7 +58,10 @@ def _age(finished: str | None, now: datetime, max_age: float) -> Iterator[str]:
 
 
 def of_engines(report: Report, engines: Sequence[EngineUsed]) -> Iterator[str]:
-    """Yield a reason for each engine without rows or file, and each required row that neither passed nor warned."""
+    """Yield a reason for each engine that has no rows, and for each that has no file.
+
+    Also yields a reason for up to three required rows of each engine that neither passed nor warned.
+    """
     for engine in engines:
         rows = [row for row in report.checks if row.engine == engine.digest]
         if not rows:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hil.results import Evidence
 
 LARGEST = 64 << 20
-"""Most bytes of a robot's config file, since these are read into memory."""
+"""The largest config file of a robot in bytes: config files are read into memory."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,8 @@ def build(
 ) -> Release:
     """Return the release of these files; write ``contents`` and the manifest into the empty ``folder``.
 
-    ``engines`` maps paths in the release to files whose digests ``about`` has. Equal files and an equal ``about`` give
-    the same release. Raises ``DeployRefused`` for a path that a release may not have.
+    ``engines`` maps paths in the release to files; their digests are in ``about``. Equal files and an equal ``about``
+    give the same release. Raises ``DeployRefused`` for a path that a release may not have.
     """
     digests = {
         file["path"]: file["sha256"] for engine in about["engines"] for file in (engine, *engine.get("external", ()))
@@ -174,7 +174,7 @@ def build(
 
 
 def in_image(manifest: Mapping[str, Any]) -> str:
-    """Return the digest of the release as packed in its image: its manifest cannot contain the id of that image."""
+    """Return the digest of the manifest as packed in its image: without ``image``, since its id is not known then."""
     return hashlib.sha256(canonical({key: value for key, value in manifest.items() if key != "image"})).hexdigest()
 
 

@@ -50,7 +50,7 @@ class Judged:
 
 
 def judged_report(config: Config, path: Path, robot: str, now: datetime) -> Judged:
-    """Return the report at ``path`` if nothing known without the robot forbids to deploy it.
+    """Return the report at ``path`` if no check that works without contacting the robot forbids its deployment.
 
     Raises ``DeployRefused`` with every reason, ``UserError`` if it is not a report.
     """
@@ -157,6 +157,6 @@ def _signed(  # noqa: PLR0913, PLR0917 - the signed files, and the keys and age 
 def refuse(reasons: Sequence[str], path: Path, robot: str) -> None:
     """Raise ``DeployRefused`` with all ``reasons``, if there are any."""
     if reasons:
-        what = "run the checks again on such a board, or fix the following"
+        what = "run the checks again on a board like this robot's, or fix the following"
         listed = [f"  - {reason}" for reason in dict.fromkeys(reasons)]
         raise DeployRefused(f"{path} is not deployed: on target {robot!r}: {what}:", *listed)

@@ -41,8 +41,8 @@ class Outcome:
 class Listing:
     """The releases on a robot.
 
-    ``current`` is the digest of the one that runs, ``previous`` of the one before; ``damage`` describes damaged files
-    of the current one.
+    ``current`` is the digest of the release that runs, ``previous`` that of the release before it. ``damage``
+    describes damaged files of the current release.
     """
 
     there: bool
@@ -57,7 +57,10 @@ class Listing:
     history: tuple[Mapping[str, Any], ...] = ()
 
     def of(self, release: str) -> Mapping[str, Any] | None:
-        """Return the entry of a release, or ``None``: ``release``, ``healthy``, ``manifest`` (``None`` if damaged)."""
+        """Return the entry of a release: ``release``, ``healthy``, ``manifest`` (``None`` if damaged).
+
+        Returns ``None`` if the robot does not have the release.
+        """
         return next((entry for entry in self.releases if entry["release"] == release), None)
 
 
@@ -114,7 +117,7 @@ class Robot:
     def has_image_of(self, manifest: Mapping[str, Any]) -> bool:
         """Return whether the robot's container engine has the image of the release with this manifest.
 
-        Raises ``DeployRefused`` if a container of the image has any other content than that release.
+        Raises ``DeployRefused`` if the release's folder in a container of the image differs from that release.
         """
         if self.spec.container is None:
             raise ValueError("this robot runs no images")
@@ -127,9 +130,9 @@ class Robot:
         return bool(self.agent.call("releases_compare", order)[0]["there"])
 
     def runs(self, listing: Listing, release: str) -> bool:
-        """Return whether ``release`` runs, undamaged, was healthy, and has its image if it runs in a container.
+        """Return whether ``release`` runs, is undamaged, was healthy, and still has its image if it needs one.
 
-        Raises ``DeployRefused`` if its image has any other content than the release.
+        Raises ``DeployRefused`` if the release's folder in its image differs from the release.
         """
         entry = listing.of(release)
         if listing.current != release or listing.damage or entry is None or not entry["healthy"]:

@@ -27,7 +27,7 @@ def check(
 ) -> None:
     """Raise ``DeployRefused`` with every reason why ``release`` must not run on the robot with these ``facts``.
 
-    ``manifest`` is the release's, ``None`` if damaged. A missing field cannot be compared, and is a reason.
+    ``manifest`` is the release's manifest, ``None`` if it is damaged. A missing field in it is a reason too.
     """
     if manifest is None:
         raise _refused(there, release, ["its manifest is missing, or was changed"])

@@ -68,7 +68,7 @@ def judged_by(report: Report, model: str, precision: str, now: TolerancesSpec | 
 
 
 def of_state(report: Report, spec: TargetSpec) -> Iterator[str]:
-    """Yield a reason for each setting of the robot's state contract that the judged target did not declare equally."""
+    """Yield a reason for each state setting that the robot declares and the judged target did not declare equally."""
     now, judged = Contract.of(spec).plain(), Contract.read(report.target.contract).plain()
     unset = Contract().plain()
     for key, value in now.items():
@@ -100,7 +100,7 @@ def _stricter(now: float, then: float, sense: Sense) -> bool:
 
 def _expiry(name: str, what: str, now: str | None, then: str | None) -> Iterator[str]:
     if now is not None and (then is None or now < then):
-        yield f"{name}: the {what} expires on {now} now, but {f'on {then}' if then else 'never'} when judged: {AGAIN}"
+        yield f"{name}: the {what} expires on {now} now, but when judged {f'on {then}' if then else 'never'}: {AGAIN}"
 
 
 def _shown(limit: Limit) -> str:

@@ -60,7 +60,7 @@ def _board(case: Case, identity: Identity) -> Finding:
         return _undeclared(case, identity.module.slug, _known(identity))
     if identity.is_jetson:
         return Finding("target", "board", f"unknown: {identity.why}", "unknown")
-    return Finding("target", "board", "not a Jetson, and none declared")
+    return Finding("target", "board", "not a Jetson, and no board is declared")
 
 
 def _known(identity: Identity) -> str:
@@ -80,8 +80,8 @@ def _module(case: Case, declared: Module, identity: Identity) -> Finding:
 def _undeclared(case: Case, actual: str, known: str) -> Finding:
     """Return the finding for an undeclared board: without ``board``, results on its GPU are not device evidence."""
     if not case.wants_gpu or case.spec.evidence == "emulated":
-        return Finding("target", "board", f"{known}, none declared")
-    result = f"{known}, none declared: results are host evidence"
+        return Finding("target", "board", f"{known}, but no board is declared")
+    result = f"{known}, but no board is declared: its results are only host evidence"
     return Finding("target", "board", result, "warn", f'board = "{actual}"  {case.config}')
 
 

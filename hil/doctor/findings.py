@@ -30,13 +30,13 @@ class Finding:
     fix: str = ""
 
     def as_dict(self) -> dict[str, str]:
-        """Return the finding with the field names of ``hil doctor --json``, where ``found`` and ``mend`` are kept."""
+        """Return the fields of ``hil doctor --json``, which names ``result`` ``found`` and ``fix`` ``mend``."""
         return {"part": self.part, "what": self.what, "found": self.result, "state": self.state, "mend": self.fix}
 
 
 @dataclass(frozen=True)
 class Case:
-    """The input: a target's name and config, its facts (``hil.agent.machine.survey``), its clock's lead in seconds."""
+    """A target's name, config and facts (``hil.agent.machine.survey``), and the seconds that its clock is ahead."""
 
     name: str
     spec: TargetSpec

@@ -21,12 +21,12 @@ DLA = "libnvdla_compiler"
 
 
 def python_of(case: Case) -> str:
-    """Return the path of the target's interpreter: as it reports it, else as configured."""
+    """Return the path of the target's interpreter: the one that the interpreter reports, else the configured one."""
     return case.text("executable") or case.spec.python or "python3"
 
 
 def is_system(case: Case) -> bool:
-    """Return whether it is the distribution's interpreter, whose modules apt installs (since Ubuntu 24.04 only apt)."""
+    """Return whether the target's interpreter is the distribution's: apt installs its modules."""
     return python_of(case).startswith(SYSTEM) and not is_environment(case)
 
 
@@ -64,7 +64,7 @@ def runtime(case: Case, identity: Identity) -> str:
 
 
 def _from_jetpack(case: Case) -> str:
-    """Return the fix for TensorRT's module on a Jetson, which is a system package for the system's interpreter."""
+    """Return the fix for TensorRT's module on a Jetson: a system package that only the system's interpreter uses."""
     if is_environment(case):
         return f"python3 -m venv --system-site-packages {shlex.quote(_folder(case))}  # a system package"
     if not is_system(case):
@@ -85,7 +85,7 @@ def setup(case: Case) -> str:
 
 
 def driver(identity: Identity) -> str:
-    """Return the command that installs the CUDA driver library: a package up to L4T 36, unknown for later ones."""
+    """Return the command that installs the CUDA driver library; empty if its package is unknown, as after L4T 36."""
     major = (identity.l4t or "").partition(".")[0]
     return f"{APT} --reinstall nvidia-l4t-cuda" if major in {"32", "35", "36"} else ""
 
@@ -113,5 +113,5 @@ def _dla_compiler(identity: Identity) -> str:
 
 
 def shared_library(identity: Identity) -> str:
-    """Return the command for a missing NVIDIA library: ``nvidia-jetpack`` depends on all of them."""
+    """Return the command for a missing NVIDIA library, empty if it is not a Jetson: JetPack depends on all of them."""
     return f"{APT} nvidia-jetpack" if identity.is_jetson else ""

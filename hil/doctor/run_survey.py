@@ -55,7 +55,7 @@ class SurveyResult:
 def survey_target(target: Target, *, runtimes: Sequence[str], gpu: bool, holder_only: bool = False) -> SurveyResult:
     """Return the facts of ``target``, with those of its GPU if ``gpu`` is true and nobody holds the target.
 
-    With ``holder_only``, only who holds it. Raise ``TargetUnreachable`` and ``LabError`` as ``Target.run`` does.
+    With ``holder_only``, return only who holds it. Raises the errors of ``Target.run``.
     """
     begun = time.monotonic()
     order = {"store": _store(target), "runtimes": list(runtimes), "gpu": gpu, "holder_only": holder_only}
@@ -115,7 +115,7 @@ def _trouble(target: Target, done: Done) -> str:
 
 
 def holder_of(target: Target) -> tuple[str | None, Mapping[str, Any] | None]:
-    """Return why ``target`` is not reachable (``None`` if it is) and who holds it (``None`` if nobody); close it."""
+    """Return why ``target`` is unreachable and who holds it, each ``None`` if it does not apply. Closes ``target``."""
     with target:
         try:
             survey = survey_target(target, runtimes=(), gpu=False, holder_only=True)

@@ -43,7 +43,7 @@ def _module(case: Case, key: str, name: str, version: str | None, fix: str) -> F
 
 
 def _libraries(case: Case, identity: Identity) -> Iterator[Finding]:
-    """Yield the version that each library reports; another one than JetPack's is fine, a missing one may not be."""
+    """Yield the version of each library. A version other than JetPack's is no fault; a missing library may be one."""
     reported = versions(case.facts.get("board"))
     release = identity.release
     shipped = {} if release is None else {"cuda": release.cuda, "tensorrt": release.tensorrt, "cudnn": release.cudnn}
@@ -70,7 +70,7 @@ def _missing(case: Case, identity: Identity, key: str, name: str) -> Finding:
 
 
 def _reason(case: Case, key: str) -> str:
-    """Return why a version could not be read, or an empty text if the file simply does not exist."""
+    """Return why a version could not be read, or an empty text if the file does not exist."""
     why = case.why(key)
     return "" if why.startswith(" (there is no ") or "No such file" in why else why
 

@@ -31,7 +31,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def file_digest(path: Path, hint: str = "check its path in hil.toml") -> str:
-    """Return the SHA-256 of a file, read in pieces. Raise ``UserError``, ending with ``hint``, if it cannot be read."""
+    """Return the SHA-256 of a file, read in pieces. Raises ``UserError``, which ends with ``hint``, if that fails."""
     state = hashlib.sha256()
     try:
         with path.open("rb") as stream:

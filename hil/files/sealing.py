@@ -45,7 +45,7 @@ def _folder() -> Path:
 def key_in(folder: Path) -> bytes:
     """Return the key in ``folder``, which is created on first use.
 
-    If it cannot be stored, return a key for this process only; later processes then generate its caches again.
+    If the key cannot be stored, return a key for this process only; later processes generate the caches again.
     """
     place = folder / "cache-key"
     try:

@@ -1,4 +1,4 @@
-"""Strict JSON, which every parser reads alike: no duplicate keys, no NaN, no infinity, no number out of range."""
+"""Strict JSON, which all parsers read the same: no duplicate keys, no NaN, no infinity, no number out of range."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Optional rules of a policy, and rules that depend on who judges the report and when. Pure functions.
 
-Optional are: the smallest detectable change, the declared state, a clean tree. Age, expiry, signature and the requested
-commit, run and target depend on the circumstances.
+The optional rules are on the smallest detectable change, the declared state and a clean tree. The rules on age, expiry,
+signature and the requested commit, run and target depend on the circumstances.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ SHORT = 12
 class Circumstances:
     """The facts for a judgement that are not in the report: the time, the signature, and what the caller requested.
 
-    ``signer`` is the id of the key of the policy that signed the report, and ``unsigned`` is empty. Without such a
-    signature ``unsigned`` states the reason. ``commit`` (the full hash), ``run`` and ``target`` are the ones that the
+    If a key of the policy signed the report, ``signer`` is the key's id and ``unsigned`` is empty. Otherwise
+    ``unsigned`` states the reason. ``commit`` (the full hash), ``run`` and ``target`` are the ones that the
     report must have; ``None`` accepts any.
     """
 
@@ -164,13 +164,17 @@ def smallest_change(check: CheckResult) -> float | None:
 def _detects(required: Sequence[CheckResult], most: float) -> RuleOutcome:
     changes = [(change, check) for check in required if (change := smallest_change(check)) is not None]
     blind = sorted(((change, check) for change, check in changes if change > most), key=lambda pair: -pair[0])
-    wrong = [f"{check.name} could not have detected less than {show(change, '1')}" for change, check in blind]
+    wrong = [
+        f"{check.name} could not have detected a change of less than {show(change, '1')}" for change, check in blind
+    ]
     if wrong:
         wrong[0] = f"a change of {show(most, '1')} must be detectable: {wrong[0]}"
     if not changes:
         wrong = ["no required check can detect a change: require one with an interval, such as latency.p99"]
     largest = max((change for change, _ in changes), default=0.0)
-    return outcome("power", wrong, f"{len(changes)} required checks could have detected {show(largest, '1')} or less")
+    return outcome(
+        "power", wrong, f"{len(changes)} required checks could have detected a change of {show(largest, '1')}"
+    )
 
 
 def _state(report: Report, keys: Sequence[str]) -> RuleOutcome:

@@ -25,8 +25,8 @@ class Facts:
     """The facts that decide an exit code.
 
     ``pytest_status`` is pytest's exit status, ``None`` if pytest did not run. ``planned`` is the number of planned
-    checks. ``failed`` is whether any rule other than the target's is broken. ``other_target`` is whether another target
-    than the requested one was used.
+    checks. ``failed`` is true if a broken rule has the exit code ``FAILED``, ``other_target`` if a broken rule has the
+    exit code ``OTHER_TARGET``.
     """
 
     pytest_status: int | None

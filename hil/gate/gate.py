@@ -39,9 +39,9 @@ class Decision:
 def judge(report: Report, policy: GateSpec, *, full: bool = True, around: Circumstances | None = None) -> Decision:
     """Judge ``report`` by ``policy``.
 
-    ``full=False`` (pytest without ``--hil-gate``) leaves out evidence, synthetic data and the optional demands.
-    ``around`` holds the time, the signature and the requested commit, run and target. ``None`` leaves out every rule
-    that depends on them: the result is the report's own decision, which never changes.
+    ``full=False`` (pytest without ``--hil-gate``) leaves out the rules on evidence and synthetic data, and the optional
+    rules. ``around`` holds the time, the signature and the requested commit, run and target. ``None`` leaves out every
+    rule that depends on them, so the decision by the report's own policy never changes.
     """
     required = required_rows(report, policy)
     rules = tuple(judge_rules(report, policy, required, full=full, around=around))

@@ -31,7 +31,7 @@ class EngineWorker:
         inputs, outputs: names, dtypes and shapes as the runtime reports them.
         load: ``import_seconds``, ``load_seconds``, ``total_seconds`` (process start included), and resident
             bytes ``memory_start`` (interpreter), ``memory_before`` (runtime imported), ``memory_after`` (loaded).
-        executed_on: the processor that executes the engine (``kind`` gpu or dla, ``name``, ``sm``); ``None`` for the CPU.
+        executed_on: the processor that runs the engine: ``kind`` (gpu or dla), ``name``, ``sm``; ``None`` for the CPU.
         about: what the runtime reports about the loaded engine (bindings in use, sizes in bytes).
 
     Every method except ``close`` raises ``EngineError`` if the engine fails, ``WorkerLost`` if the worker died or

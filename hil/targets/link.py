@@ -49,8 +49,8 @@ class Link:
     def greeting(self) -> dict[str, Any]:
         """Return the header of the first frame, skipping any login banner.
 
-        Raises ``TargetUnreachable`` if none arrives in time. The channel's ``patience`` limits the whole greeting: single
-        bytes that arrive do not extend it.
+        Raises ``TargetUnreachable`` if none arrives in time. The channel's ``patience`` limits the whole greeting:
+        single bytes that arrive do not extend it.
         """
         patience = self.channel.patience
         late = threading.Timer(patience or 0.0, self.give_up, [f"the agent did not start within {patience or 0:g} s"])

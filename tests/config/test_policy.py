@@ -146,7 +146,7 @@ def test_an_interval_wider_than_the_required_power_fails() -> None:
     decision = judge(sample.passed(), policy(require=["latency.p99"], detects="1 %"), around=NOW)
     assert decision.status == "FAILED"
     assert (
-        "latency.p99 digits fp32 saturated could not have detected less than 1.52 %"
+        "latency.p99 digits fp32 saturated could not have detected a change of less than 1.52 %"
         in rule_outcome(decision, "power")[1]
     )
 
