@@ -1,4 +1,4 @@
-"""The steps of ``deploy`` and ``roll_back``. All reasons to refuse are checked before the switch."""
+"""The steps of ``deploy`` and ``roll_back``. All reasons to refuse are checked before the robot switches releases."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WARNING = "warning"
 
 
 def deploy(config: Config, path: Path, robot: str, notify: Notify, carried: Path | str | None = None) -> Outcome:
-    """Deploy the engines of a judged report to the robot; restore the earlier release if the robot gets unhealthy.
+    """Deploy the engines of a judged report to the robot; restore the earlier release if the robot becomes unhealthy.
 
     ``carried`` is an image built from the output of ``containerize``: an archive, or its name in a registry
     (``NAME@sha256:…``). Raises ``DeployRefused`` if the release must not be deployed, ``LabError`` if the robot cannot
@@ -85,7 +85,7 @@ def containerize(config: Config, path: Path, robot: str, folder: Path, notify: N
 
 
 def _check_kind(config: Config, robot: str, carried: Path | str | None) -> None:
-    """Raise ``UserError`` unless ``carried`` fits the robot's config, which deploys either images or files."""
+    """Raise ``UserError`` if the robot's config deploys images and ``carried`` is ``None``, or the other way round."""
     if (deploy_spec(config, robot).container is None) == (carried is None):
         return
     table = f"[targets.{robot}.deploy.container]"
@@ -142,9 +142,9 @@ def _load(there: Robot, made: Release, archive: Path) -> None:
 
 
 def _compare_image(there: Robot, made: Release) -> None:
-    """Check that a container of the image has exactly the release, as the robot's container engine resolves it.
+    """Check on the robot that a container of the image has exactly the files of the release.
 
-    Raises ``DeployRefused`` if it differs, ``LabError`` if the image was removed.
+    Raises ``DeployRefused`` if the files differ, ``LabError`` if the image was removed.
     """
     if not there.has_image_of(release.table(made)):
         what = f"image sha256:{_image(made)[:12]}… was removed after it was loaded"
@@ -167,10 +167,11 @@ def _switch(config: Config, there: Robot, judged: Judged, samples: dict[str, gol
 
 
 def roll_back(config: Config, robot: str, to: str | None, notify: Notify) -> Outcome:
-    """Switch the robot back to its previous release, or to the release whose digest begins with ``to``, of any age.
+    """Switch the robot back to its previous release, or to the release whose digest begins with ``to``.
 
-    Raises ``DeployRefused`` if that release was judged on another board or runtime than the robot has now, is damaged,
-    or lacks a signature that the robot requires; ``LabError`` if the board or serial number is not the configured one.
+    The release may have any age. Raises ``DeployRefused`` if it was judged on another board or runtime than the robot
+    has now, is damaged, or lacks a signature that the robot requires. Raises ``LabError`` if the robot's board or
+    serial number is not the configured one.
     """
     with robot_agent(config, robot, hold=False) as agent:
         there = Robot(robot, deploy_spec(config, robot), agent, notify)

@@ -55,7 +55,7 @@ class Archive:
 def verified(path: Path, release: Release) -> Archive:
     """Return the archive at ``path`` if its layers have exactly the files of this release below ``FOLDER``.
 
-    Raises ``DeployRefused`` if they differ, or if it is not a complete archive of one image.
+    Raises ``DeployRefused`` if the files differ, or if ``path`` is not a complete archive of one image.
     """
     archive = read(path)
     expected = dict(_expected(release))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def list_releases(config: Config, robot: str, notify: Notify) -> Listing:
-    """Return the robot's releases. Raises ``LabError`` if it cannot be reached."""
+    """Return the robot's releases. Raises ``LabError`` if the robot cannot be reached."""
     with robot_agent(config, robot, hold=False) as agent:
         there = Robot(robot, deploy_spec(config, robot), agent, notify)
         listing = there.listing()

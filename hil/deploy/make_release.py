@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def samples_of(config: Config, robot: str, judged: Judged) -> dict[str, golden.Golden]:
     """Return the golden samples of each model with an engine in ``judged``, by model name.
 
-    Raises ``DeployRefused`` if the report does not record a model, and like ``golden.golden``.
+    Raises ``DeployRefused`` if the report does not record a model, and the errors of ``golden.golden``.
     """
     count = deploy_spec(config, robot).golden
     used = {model.name: model for model in judged.report.models}
@@ -43,7 +43,7 @@ def make_release(  # noqa: PLR0913, PLR0917 - all parts of a release
     folder: Path,
     image_id: str | None = None,
 ) -> Release:
-    """Write the release into ``folder`` and return it; ``image_id`` is the id of its image, for its manifest."""
+    """Write the release into ``folder`` and return it; the manifest records ``image_id``, if any."""
     files = release.engine_files(judged.folder, judged.engines)
     engines = {release.path_in_release(engine): files[str(engine.file)] for engine in judged.engines}
     for engine in judged.engines:

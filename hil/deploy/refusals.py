@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hil.gate.gate import Decision
     from hil.report.schema import EngineUsed, Report
 
-NO_JETSON, NO_JETPACK = "not a Jetson", "not named"
+NO_JETSON, NO_JETPACK = "no Jetson module", "an unnamed release"
 UNKNOWN = "an unknown one"
 AHEAD = 300.0
 """Seconds by which a report's time may lie in the future, since clocks differ between machines."""
@@ -86,7 +86,7 @@ def _on_host(check: str) -> bool:
 
 
 def of_files(engines: Sequence[EngineUsed], digests: Mapping[str, str]) -> Iterator[str]:
-    """Yield reasons unless the engines' files and external data are the judged ones.
+    """Yield a reason for each file of the engines, or of their external data, that is not the judged file.
 
     ``digests`` maps each file's name in the report to its present SHA-256.
     """
@@ -100,10 +100,10 @@ def of_files(engines: Sequence[EngineUsed], digests: Mapping[str, str]) -> Itera
 def of_robot(
     engines: Sequence[EngineUsed], judged: Mapping[str, Any], robot: Mapping[str, Any], gpu: int = 0
 ) -> Iterator[str]:
-    """Yield reasons unless the robot is the same kind of machine as the judged one, with the runtime of each engine.
+    """Yield reasons if the robot is another kind of machine than the judged one, or lacks the runtime of an engine.
 
     ``judged`` and ``robot`` are facts of a probe, ``gpu`` is the index of the robot's GPU. A fact that is unknown on
-    both sides is a reason too: two unidentified machines never count as the same kind.
+    either or both sides is a reason too: two unidentified machines never count as the same kind.
     """
     for runtime, work in dict.fromkeys((engine.runtime, engine.executed_on) for engine in engines):
         own = runtime_facts(robot, runtime, gpu)

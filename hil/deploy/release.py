@@ -174,7 +174,7 @@ def build(
 
 
 def in_image(manifest: Mapping[str, Any]) -> str:
-    """Return the digest of the manifest as packed in its image: without ``image``, since its id is not known then."""
+    """Return the digest of the manifest in the image, without ``image``: an image cannot contain its own id."""
     return hashlib.sha256(canonical({key: value for key, value in manifest.items() if key != "image"})).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Checks whether a release on a robot may run again, by its manifest, report and signature; its age does not count."""
+"""Checks by manifest, report and signature whether a release on a robot may run again. Its age is not checked."""
 
 from __future__ import annotations
 

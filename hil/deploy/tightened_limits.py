@@ -29,9 +29,10 @@ DEADLINES = frozenset({"paced.missed", "paced.streak"})
 
 
 def of_rows(report: Report, rows: Sequence[Row], models: Mapping[str, ModelSpec]) -> Iterator[str]:
-    """Yield a reason not to deploy for each stricter requirement on ``rows``, as planned for the robot's ``models``.
+    """Yield a reason not to deploy for each requirement on ``rows`` that is stricter than in the report.
 
-    Rows that neither passed nor warned are not compared: the gate decides on them.
+    ``rows`` and ``models`` are the robot's, from the current ``hil.toml``. Rows that neither passed nor warned are not
+    compared: the gate decides on them.
     """
     judged = {check.key: check for check in report.checks}
     for row in rows:
@@ -68,7 +69,7 @@ def judged_by(report: Report, model: str, precision: str, now: TolerancesSpec | 
 
 
 def of_state(report: Report, spec: TargetSpec) -> Iterator[str]:
-    """Yield a reason for each state setting that the robot declares and the judged target did not declare equally."""
+    """Yield a reason for each state setting of the robot that the judged target declared differently or not at all."""
     now, judged = Contract.of(spec).plain(), Contract.read(report.target.contract).plain()
     unset = Contract().plain()
     for key, value in now.items():
@@ -110,7 +111,7 @@ def _shown(limit: Limit) -> str:
 
 
 def _of_criteria(report: Report, check: CheckResult, model: ModelSpec) -> Iterator[str]:
-    """Yield reasons from the criteria in a row's method other than its limit; a smaller value is stricter."""
+    """Yield reasons from the criteria that a row's method records besides the limit. A smaller value is stricter."""
     criteria: dict[str, tuple[float, str]] = {}
     if CATALOGUE[check.id].regresses:
         above = model.limits.regression.above

@@ -1,4 +1,4 @@
-"""Whether a target is ready for a session: facts of the target are judged by pure functions, with a fix for each fault.
+"""Judges whether a target is ready for a session, by pure functions of its facts, and names fixes for faults.
 
 ``hil.doctor.run_survey`` collects the facts. All other modules take facts and return findings.
 """

@@ -1,4 +1,4 @@
-"""Findings on the target's current state, compared with the declared one as a session would compare it."""
+"""Findings on the target's current state, compared with the declared state in the same way as in a session."""
 
 from __future__ import annotations
 

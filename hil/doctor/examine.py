@@ -1,4 +1,4 @@
-"""Judge all facts of a target, in the order of the report."""
+"""Judges all facts of a target, in the order of the report."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Finding:
     fix: str = ""
 
     def as_dict(self) -> dict[str, str]:
-        """Return the fields of ``hil doctor --json``, which names ``result`` ``found`` and ``fix`` ``mend``."""
+        """Return the finding for ``hil doctor --json``, where ``result`` is called ``found`` and ``fix`` ``mend``."""
         return {"part": self.part, "what": self.what, "found": self.result, "state": self.state, "mend": self.fix}
 
 
@@ -44,11 +44,11 @@ class Case:
     ahead: float | None = None
 
     def table(self, *keys: str) -> Mapping[str, Any]:
-        """The table below ``keys``, empty if there is none."""
+        """Return the table below ``keys``, empty if there is no table."""
         return table(self.facts, *keys)
 
     def text(self, *keys: str) -> str | None:
-        """Return the text below ``keys``, or ``None`` if there is none or it is empty."""
+        """Return the text below ``keys``, or ``None`` if there is no text or it is empty."""
         return text(self.table(*keys[:-1]).get(keys[-1]))
 
     def why(self, key: str) -> str:
@@ -58,7 +58,7 @@ class Case:
 
     @property
     def held(self) -> bool:
-        """Whether somebody holds the target, so that its GPU was not queried. A malformed holder counts as one."""
+        """Whether somebody holds the target, so that its GPU was not queried. A malformed holder counts as a holder."""
         return self.facts.get("holder") is not None
 
     @property
@@ -73,7 +73,7 @@ class Case:
 
 
 def table(facts: Any, *keys: str) -> Mapping[str, Any]:
-    """The table below ``keys``, empty if there is none."""
+    """Return the table below ``keys``, empty if there is no table."""
     for key in keys:
         facts = facts.get(key) if isinstance(facts, Mapping) else None
     return facts if isinstance(facts, Mapping) else {}

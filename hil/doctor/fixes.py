@@ -113,5 +113,5 @@ def _dla_compiler(identity: Identity) -> str:
 
 
 def shared_library(identity: Identity) -> str:
-    """Return the command for a missing NVIDIA library, empty if it is not a Jetson: JetPack depends on all of them."""
+    """Return the command that installs a missing NVIDIA library, empty for a machine that is not a Jetson."""
     return f"{APT} nvidia-jetpack" if identity.is_jetson else ""

@@ -43,7 +43,7 @@ def _module(case: Case, key: str, name: str, version: str | None, fix: str) -> F
 
 
 def _libraries(case: Case, identity: Identity) -> Iterator[Finding]:
-    """Yield the version of each library. A version other than JetPack's is no fault; a missing library may be one."""
+    """Yield the version of each library. Another version than JetPack's is not a fault; a missing library may be."""
     reported = versions(case.facts.get("board"))
     release = identity.release
     shipped = {} if release is None else {"cuda": release.cuda, "tensorrt": release.tensorrt, "cudnn": release.cudnn}

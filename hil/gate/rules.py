@@ -1,4 +1,4 @@
-"""The rules of the gate. Each is a pure function of report and policy and has a finding of one line."""
+"""The rules of the gate. Each is a pure function of its arguments and states its finding in one line."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def rules(
 
 
 def _named(what: str, checks: Sequence[CheckResult]) -> list[str]:
-    """Return one line that names ``checks`` with their causes; an empty list if there are none."""
+    """Return a list of one line that names ``checks`` with their causes; an empty list if there are no checks."""
     return _listed(what, [check.name + (f" ({check.cause.value})" if check.cause else "") for check in checks])
 
 

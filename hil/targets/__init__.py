@@ -1,1 +1,1 @@
-"""How a machine is reached and held, and the host's end of the agent that runs there."""
+"""Connections to target machines, and the host's side of the agent that runs on a target."""

@@ -145,7 +145,7 @@ def tensor_specs(ports: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
 
 
 def error_of(reply: Mapping[str, Any], target: str) -> HilError:
-    """Return the error of an agent's error reply, as the class that its ``kind`` maps to (else ``LabError``)."""
+    """Return an agent's error reply as an error of the class for its ``kind``; ``LabError`` for any other kind."""
     kind, message, advice = (joined(str(reply.get(name, ""))) for name in ("kind", "message", "advice"))
     if kind == "held":
         message = f"the target is {message}"
@@ -167,7 +167,7 @@ def size_in(value: Any, most: int = MOST_FILE) -> int:
 
 
 def built_engine(answer: Mapping[str, Any], runtime: str) -> BuiltEngine:
-    """Return the engine that an answer describes. Raises ``ValueError``, ``KeyError`` or ``TypeError`` if malformed."""
+    """Return the engine in an answer. A malformed answer raises ``ValueError``, ``KeyError`` or ``TypeError``."""
     return BuiltEngine(
         key=digest_in(answer["key"]),
         digest=digest_in(answer["digest"]),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class AgentClient(AgentCalls):
-    """The requests that an agent answers, one method each; ``AgentCalls`` transports them."""
+    """One method for each request that an agent answers; ``AgentCalls`` transports the requests."""
 
     def hold(self, token: str, who: str, wait: float = 0.0) -> None:
         """Hold the target for the session ``token``, or join the agents that hold it under the same token.

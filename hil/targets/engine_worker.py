@@ -158,9 +158,10 @@ class EngineWorker:
         releases: int,
         deadline: float | None = None,
     ) -> Timed:
-        """Like ``time``, but inference k of ``releases`` starts no earlier than ``k * period`` seconds after the first.
+        """Like ``time``, but at a fixed rate: inference k is released ``k * period`` seconds after the first release.
 
-        ``telemetry["pace"]`` has ``first`` (the first release on the clock of ``start``), ``period`` and ``releases``.
+        An inference starts at its release, or later if the previous one has not ended. ``telemetry["pace"]`` has
+        ``first`` (the time of the first release, by the clock of ``start``), ``period`` and ``releases``.
         There are fewer samples than ``releases`` if the engine fell so far behind that ``deadline`` came near.
         """
         fields = {"seconds": period * releases, "period": period, "releases": releases}

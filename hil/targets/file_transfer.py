@@ -74,7 +74,7 @@ class _Upload:
         self.offset = 0
 
     def begin(self, state: Mapping[str, Any]) -> None:
-        """Skip what an earlier upload has sent if it is this file's beginning; otherwise start over."""
+        """Skip the bytes that an earlier upload has sent if this file begins with them; otherwise start over."""
         left = int(state["offset"])
         while left and (piece := self.file.read(min(left, PIECE))):
             self.hasher.update(piece)
@@ -120,9 +120,10 @@ class _Upload:
 
 @contextlib.contextmanager
 def upload_channels(agent: AgentCalls, size: int) -> Iterator[list[UploadChannel]]:
-    """Open further channels to upload ``size`` bytes if one would be slow: the file is large, the round trip long.
+    """Open further channels to upload ``size`` bytes if they are many and the round trip is long.
 
-    Yields an empty list if they would not help or the target cannot open any: the agent's own channel is used then.
+    Yields an empty list if one channel is fast enough or the target cannot open more: the agent's own channel is used
+    then.
     """
     opened: list[UploadChannel] = []
     if not agent.remote or size < CHANNELS_FROM:

@@ -165,7 +165,7 @@ def split_address(text: str) -> tuple[str | None, str, int | None]:
 
 
 def _identities(entry: Mapping[str, Any]) -> tuple[Path, ...] | None:
-    """Return the key files that the config names; ``None`` if it has no such key: the usual files apply then."""
+    """Return the key files that the config names; ``None`` without ``IdentityFile``: the usual files apply then."""
     files = entry.get("identityfile")
     if files is None:
         return None

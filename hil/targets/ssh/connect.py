@@ -31,7 +31,7 @@ class Connection:
     """
 
     def __init__(self, target: str, hops: Sequence[Hop], timeout: float, silence: float) -> None:
-        """Connect. Closes every socket if it raises: a class of ``hil.targets.ssh.ssh_errors``, or ``LabError``."""
+        """Connect. Raises a class of ``hil.targets.ssh.ssh_errors`` or ``LabError``, after closing every socket."""
         self.target = target
         self.hops = hops
         self.timeout = timeout

@@ -104,13 +104,13 @@ class SshChannel(Frames):
 
 
 def send_all(channel: paramiko.Channel, piece: bytes) -> None:
-    """Send all of ``piece``. Raises ``Silent`` if nothing is sent within the channel's timeout, else ``Closed``."""
+    """Send all of ``piece``. Raises ``Silent`` after the channel's timeout, ``Closed`` if the channel is closed."""
     while piece:
         piece = piece[send_some(channel, piece) :]
 
 
 def send_some(channel: paramiko.Channel, piece: bytes) -> int:
-    """Send the beginning of ``piece``; return how many bytes. Raises like ``send_all``."""
+    """Send the beginning of ``piece``; return the number of bytes sent. Raises like ``send_all``."""
     try:
         sent = int(channel.send(piece))
     except TimeoutError:

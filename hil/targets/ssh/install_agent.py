@@ -72,7 +72,10 @@ class AgentInstaller:
         return start_failures.failure_message(self.python, parse_facts(done.out), self.name) if done else None
 
     def _upload(self) -> None:
-        """Send the archive. Raises ``LabError`` if the store cannot be written, else ``TargetUnreachable``."""
+        """Send the archive.
+
+        Raises ``LabError`` if the store cannot be written, ``TargetUnreachable`` if sending fails for another reason.
+        """
         process = SshProcess(self.connection, self._script(scripts.UPLOAD), None)
         done = finish(process, self.archive, UPLOAD_SECONDS)
         where = f"on target {self.name!r}"

@@ -35,7 +35,7 @@ def log_in(transport: paramiko.Transport, hop: Hop, where: str) -> None:
 
 
 def _try(transport: paramiko.Transport, hop: Hop, keys: Keys, where: str) -> tuple[list[str], list[str]]:
-    """Try the keys until one is accepted; return the names of those tried, and the methods that the server offers."""
+    """Try the keys until one is accepted; return the names of the tried keys and the methods that the server offers."""
     tried: list[str] = []
     for key, name in keys.candidates():
         tried.append(name)

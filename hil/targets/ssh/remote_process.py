@@ -122,7 +122,7 @@ class SshProcess:
         return bool(self._stream.status_event.wait(seconds))
 
     def destroy(self) -> None:
-        """Kill what is left of its process group and close the channel; waits a few seconds at most."""
+        """Kill what is left of the process group and close the channel; waits a few seconds at most."""
         if not self._ended.acquire(blocking=False):
             return
         self.channel.closed = True
