@@ -206,7 +206,7 @@ def _refuse_stale(signed: Statement, report: Report | None, fresh: Freshness, na
     """Raise ``AttestationRefused`` if the statement does not meet ``fresh``."""
     notes = signed.report.annotations
     if fresh.report is not None and fresh.report != signed.report.digest.sha256:
-        what = f"it is of report {signed.report.digest.sha256[:SHORT]}, requested is {fresh.report[:SHORT]}"
+        what = f"it signs report {signed.report.digest.sha256[:SHORT]}, but report {fresh.report[:SHORT]} is requested"
         raise AttestationRefused(f"{name}: refused: {what}: get the bundle of the requested run")
     dirty, changed = (notes.is_dirty, ()) if report is None else (report.run.dirty, report.run.changed)
     if fresh.commit is not None and (what := commit_problem(notes.commit, fresh.commit, dirty=dirty, changed=changed)):

@@ -41,8 +41,8 @@ class Outcome:
 class Listing:
     """The releases on a robot.
 
-    ``current`` is the digest of the release that runs, ``previous`` that of the release before it. ``damage``
-    describes damaged files of the current release.
+    ``there`` is false if the robot has no folder of releases. ``current`` is the digest of the release that runs,
+    ``previous`` that of the release before it. ``damage`` describes damaged files of the current release.
     """
 
     there: bool

@@ -81,4 +81,4 @@ def _unsigned(config: Config, there: Robot, folder: Path, engines: Sequence[str]
 def _refused(there: Robot, release: str, reasons: Sequence[str]) -> DeployRefused:
     listed = [f"  - {reason}" for reason in dict.fromkeys(reasons)]
     ways = f"choose another one with `hil rollback {there.name} --to RELEASE`, or run the checks and deploy"
-    return DeployRefused(f"release {release[:12]} may not run: on target {there.name!r}: {ways}:", *listed)
+    return DeployRefused(f"release {release[:12]} may not run: on target {there.name!r}: {ways}. Reasons:", *listed)

@@ -84,7 +84,7 @@ def _of_limit(row: Row, check: CheckResult) -> Iterator[str]:
     if then is None:
         yield f"{row.name}: the limit is {_shown(now)} now, but it was judged without one: {AGAIN}"
     elif (now.unit, now.sense) != (then.unit, then.sense):
-        yield f"{row.name}: the limit is {_shown(now)} now, but was of another kind, {_shown(then)}: {AGAIN}"
+        yield f"{row.name}: the limit is {_shown(now)} now, but of another kind when judged, {_shown(then)}: {AGAIN}"
     elif _stricter(now.value, then.value, now.sense) or _stricter(_edge(now), _edge(then), now.sense):
         yield f"{row.name}: the limit is {_shown(now)} now, but it was judged by {_shown(then)}: {AGAIN}"
     yield from _expiry(check.name, "limit", now.expires, None if then is None else then.expires)
@@ -101,7 +101,8 @@ def _stricter(now: float, then: float, sense: Sense) -> bool:
 
 def _expiry(name: str, what: str, now: str | None, then: str | None) -> Iterator[str]:
     if now is not None and (then is None or now < then):
-        yield f"{name}: the {what} expires on {now} now, but when judged {f'on {then}' if then else 'never'}: {AGAIN}"
+        before = "had no expiry date" if then is None else f"expired on {then}"
+        yield f"{name}: the {what} expires on {now} now, but {before} when it was judged: {AGAIN}"
 
 
 def _shown(limit: Limit) -> str:

@@ -119,7 +119,7 @@ def _jetpack(identity: Identity) -> Finding:
         return Finding("target", "jetpack", "neither JetPack nor L4T is known", "unknown")
     state: State = "ok" if identity.release is not None else "unknown"
     return Finding(
-        "target", "jetpack", f"{identity.jetpack or 'not in the table'}, L4T {identity.l4t or 'unknown'}", state
+        "target", "jetpack", f"{identity.jetpack or 'unknown JetPack'}, L4T {identity.l4t or 'unknown'}", state
     )
 
 

@@ -1,4 +1,4 @@
-"""Collects the facts of a machine: the agent runs there once, from memory, without a store, an upload or a file."""
+"""Collects the facts of a machine: the agent runs there once, from memory, without being uploaded to the store."""
 
 from __future__ import annotations
 

@@ -164,9 +164,8 @@ def smallest_change(check: CheckResult) -> float | None:
 def _detects(required: Sequence[CheckResult], most: float) -> RuleOutcome:
     changes = [(change, check) for check in required if (change := smallest_change(check)) is not None]
     blind = sorted(((change, check) for change, check in changes if change > most), key=lambda pair: -pair[0])
-    wrong = [
-        f"{check.name} could not have detected a change of less than {show(change, '1')}" for change, check in blind
-    ]
+    small = "could not have detected a change of less than"
+    wrong = [f"{check.name} {small} {show(change, '1')}" for change, check in blind]
     if wrong:
         wrong[0] = f"a change of {show(most, '1')} must be detectable: {wrong[0]}"
     if not changes:

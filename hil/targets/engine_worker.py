@@ -214,7 +214,7 @@ class EngineWorker:
             return MemoryUse(**fields, device=None if device is None else DeviceUse(**device))
 
     def soak(self, feeds: Mapping[str, npt.NDArray[Any]], runs: int, deadline: float = 600) -> Soak:
-        """Run ``runs`` inferences and read memory about 200 times; fewer of both if ``deadline`` comes near."""
+        """Run ``runs`` inferences and read memory up to 400 times. Does fewer of both if ``deadline`` comes near."""
         budget = deadline - min(MARGIN, deadline / 5)
         ok, named = self._call("soak", deadline, [feeds], runs=runs, budget=budget)
         with self._client.reading():

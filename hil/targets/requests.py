@@ -188,7 +188,7 @@ def pipelined(requests: Requests, orders: Iterable[Order], most: int = wire.MAX_
 
 
 def _bytes_of(order: Order) -> int:
-    """Return the bytes that an order sends: its chunks, and the piece sent over an upload channel."""
+    """Return the number of bytes that an order sends: its chunks, or its piece on an upload channel."""
     request, chunks = order
     return sum(len(chunk) for chunk in chunks) + (int(request["length"]) if "pipe" in request else 0)
 

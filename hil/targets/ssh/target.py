@@ -59,7 +59,7 @@ class SshTarget(Target):
         try:
             done = run(self.connection(), argv, stdin, timeout)
         except ValueError as error:
-            raise UserError(f"{argv[0]!r} cannot be run: {error}: on target {self.name!r}: leave it out") from None
+            raise UserError(f"{argv[0]!r} cannot be run: {error}: on target {self.name!r}: remove that byte") from None
         except OverflowError as error:
             raise self.too_much(argv, error) from None
         if done is None:
