@@ -33,7 +33,7 @@ WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 SMALL = 8 << 20
 """Limit: bytes of a JSON file in an archive."""
 MOST_LAYERS, MOST_MEMBERS, MOST_BYTES = 200, 2_000_000, 64 << 30
-"""Limits: layers of an image, files of a layer, and bytes of a layer unpacked."""
+"""Limits: layers of an image, files of a layer, and bytes of an unpacked layer."""
 CHUNK = 1 << 20
 DIGEST = re.compile(r"[0-9a-f]{64}")
 GZIP = b"\x1f\x8b"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def findings(case: Case) -> Iterator[Finding]:
-    """Yield the holder, machine, module, serial number, JetPack and container."""
+    """Yield the findings on holder, machine, board, serial number, JetPack and container."""
     identity = identify(case.facts.get("board"))
     yield _holder(case)
     yield _machine(case)
@@ -29,7 +29,7 @@ def findings(case: Case) -> Iterator[Finding]:
 
 
 def _holder(case: Case) -> Finding:
-    """Return who holds the target. A holder is not an error, because doctor works during a session."""
+    """Return the finding on who holds the target. A holder is not an error, because doctor works during a session."""
     if not case.held:
         return Finding("target", "held", "by nobody")
     holder = case.table("holder")

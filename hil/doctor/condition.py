@@ -24,7 +24,7 @@ COMMAND = re.compile(r"`(sudo [^`]+)`")
 
 
 def findings(case: Case) -> Iterator[Finding]:
-    """Yield power mode, clocks, temperature, throttling, over-current, GPU clients, memory, swap and tegrastats."""
+    """Yield the findings on the target's state, from its power mode to tegrastats."""
     state = State.read(case.facts.get("state"))
     jetson = identify(case.facts.get("board")).is_jetson
     if jetson or case.spec.power_mode is not None:

@@ -19,7 +19,7 @@ REASONS = {"cuda": "cuda", "tensorrt": "nvinfer", "cudnn": "cudnn"}
 
 
 def findings(case: Case) -> Iterator[Finding]:
-    """Yield the findings, from the interpreter to the GPU's device nodes."""
+    """Yield the findings on software, from the interpreter to the GPU's device nodes."""
     identity = identify(case.facts.get("board"))
     yield Finding("software", "python", f"{case.text('python') or 'unknown version'}, {fixes.python_of(case)}")
     yield _module(case, "numpy", "numpy", case.text("numpy"), fixes.numpy(case))

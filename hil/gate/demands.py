@@ -181,7 +181,7 @@ def _state(report: Report, keys: Sequence[str]) -> RuleOutcome:
     undeclared = [key for key in keys if not _declared(contract, key)]
     name = report.target.used
     wrong = [f"the state contract of {name} does not declare {', '.join(undeclared)}"] if undeclared else []
-    return outcome("state", wrong, f"the state contract of {name} declares {', '.join(keys)}, and it was met")
+    return outcome("state", wrong, f"the state contract of {name} declares {', '.join(keys)}")
 
 
 def _declared(contract: Mapping[str, Any], key: str) -> bool:

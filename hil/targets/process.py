@@ -32,7 +32,7 @@ class UploadChannel(Protocol):
 
 
 class Process(Protocol):
-    """A started agent: frames in and out through ``channel``, text on its stderr."""
+    """The process of a started agent: ``channel`` transports its frames; it writes text to stderr."""
 
     remote: bool
     """Whether the process is reached over a network, so that either side can vanish unnoticed by the other."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _Agent(AgentSSH):  # type: ignore[misc]  # paramiko ships no types
-    """Like ``paramiko.Agent``, but with a timeout, and closes its socket on failure."""
+    """Like ``paramiko.Agent``, but has a timeout and closes its socket on failure."""
 
     def __init__(self, patience: float) -> None:
         super().__init__()
