@@ -28,8 +28,8 @@ AFTERWARDS = "the robot completes the operation by itself"
 class Outcome:
     """How an operation ended, and why.
 
-    ``how`` is ``unchanged`` (the release already runs), ``deployed``, ``rolled back``, ``refused`` (nothing was
-    switched, the earlier release keeps running) or ``unhealthy``.
+    ``how`` is ``unchanged`` (the release already runs), ``deployed``, ``rolled back`` (the earlier release runs
+    again), ``refused`` (nothing was switched) or ``unhealthy`` (no release is known to be healthy).
     """
 
     how: str

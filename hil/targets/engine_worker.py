@@ -29,8 +29,9 @@ class EngineWorker:
     Attributes:
         pid: the worker's process id on the target.
         inputs, outputs: names, dtypes and shapes as the runtime reports them.
-        load: ``import_seconds``, ``load_seconds``, ``total_seconds`` (process start included), and resident
-            bytes ``memory_start`` (interpreter), ``memory_before`` (runtime imported), ``memory_after`` (loaded).
+        load: ``import_seconds``, ``context_seconds``, ``load_seconds``, ``total_seconds`` (from the start of the
+            process), and resident bytes ``memory_start`` (interpreter), ``memory_before`` (runtime imported),
+            ``memory_after`` (loaded).
         executed_on: the processor that runs the engine: ``kind`` (gpu or dla), ``name``, ``sm``; ``None`` for the CPU.
         about: what the runtime reports about the loaded engine (bindings in use, sizes in bytes).
 
