@@ -155,9 +155,9 @@ def _refuse_failed(signed: Statement, report: Report | None, key: PublicKey, nam
 def _refuse_high_s(signed: Statement, envelope: dsse.Envelope, name: str) -> None:
     """Raise ``AttestationRefused`` for a signature with the higher s, which anybody can compute from the one by hil.
 
-    Statements whose annotation ``dirty`` is empty are not checked: older ones lack it and were signed with either s.
+    Statements without the annotation ``dirty`` are not checked: they are older, and were signed with either s.
     """
-    if signed.report.annotations.dirty and lowest(envelope.signature) != envelope.signature:
+    if "dirty" in signed.report.annotations.model_fields_set and lowest(envelope.signature) != envelope.signature:
         what = "the signature is not in the form that hil writes (the lower s), so it was changed"
         raise AttestationRefused(f"{name}: refused: {what}: sign again with hil attest")
 

@@ -59,9 +59,13 @@ def test_another_key(tmp_path: Path) -> None:
     refused(case, "not that of key")
 
 
-def test_the_other_signature_of_the_same_key(tmp_path: Path) -> None:
-    """The second valid signature (r, n - s), which anybody can compute, is refused."""
+@pytest.mark.parametrize("dirty", ["no", ""])
+def test_the_other_signature_of_the_same_key(tmp_path: Path, dirty: str) -> None:
+    """The second valid signature (r, n - s), which anybody can compute, is refused, also where ``dirty`` is unknown."""
     case = cases.signed(tmp_path)
+    statement = case.statement()
+    statement["predicate"]["configuration"][1]["annotations"]["dirty"] = dirty
+    case.sign_again(statement)
     document = case.document()
     signature = base64.b64decode(document["dsseEnvelope"]["signatures"][0]["sig"])
     other = cases.other_signature(signature)
