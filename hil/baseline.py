@@ -21,7 +21,7 @@ class Level(Frozen):
         sessions: the values of the runs, grouped by earlier pytest run (session).
         runs: ids of these pytest runs; ``newest`` is when the last of them began (ISO 8601).
         methods: digests of the measuring methods; ``Baseline.methods`` has the facts.
-        machines: the machines they were measured on, as identified by ``machine``.
+        machines: the identities (``machine``) of the machines that measured the values.
         doubtful: ids of the runs in which the row itself was inconclusive.
         noise: relative standard deviation between sessions, from a calibration; None without one.
         accepted: by whom, when and why this level was accepted instead of the requested one.
@@ -48,7 +48,10 @@ class Level(Frozen):
 
 
 class Baseline(Frozen):
-    """The levels that the reference ``ref`` selects on one target; ``why_not`` is the reason if it selects none."""
+    """The levels that the reference ``ref`` selects on one target.
+
+    ``why_not`` is the reason if there is no history, or if ``ref`` is not in the history.
+    """
 
     ref: str
     levels: tuple[Level, ...] = ()
@@ -56,15 +59,15 @@ class Baseline(Frozen):
     why_not: str = ""
 
     def of(self, key: RowKey) -> Level | None:
-        """Return the level of the row ``key``, ``None`` if the baseline does not have it."""
+        """Return the level of the row ``key``; ``None`` if the baseline does not have this row."""
         return next((level for level in self.levels if level.key == key), None)
 
 
 def machine(serial: str | None, environment: Mapping[str, Any]) -> str:
     """Return the identity of a machine: the serial number of a board, else host name, GPU and CPU.
 
-    Empty if the machine cannot be identified. That is so without a host name, since machines of one model share GPU and
-    CPU, and for a Jetson without a serial number, since boards flashed from one image share the host name.
+    Empty without a host name, since machines of one model have the same GPU and CPU. Also empty for a Jetson without a
+    serial number, since boards flashed from one image have the same host name.
     """
     if serial:
         return f"serial {serial}"

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class UserCallable:
     """A callable of the user.
 
-    ``digest`` is the digest of the project's modules that it imports. ``model`` is the model's name for messages.
+    ``digest`` covers its own module and the project's modules that this one imports. ``model`` is the model's name for
+    messages.
     """
 
     name: str
@@ -50,7 +51,7 @@ class UserCallable:
 def load_callable(name: str, root: Path, *, model: str, where: str) -> UserCallable:
     """Import ``package.module:callable``; modules in ``root``, the folder of ``hil.toml``, take precedence.
 
-    Raises ``UserError``, prefixed with ``where`` (``hil.toml:12``), if it cannot be imported.
+    Raises ``UserError`` if it cannot be imported or called; the message begins with ``where`` (``hil.toml:12``).
     """
     if not is_callable(name):
         raise UserError(f"{where}: {name!r} is not written as package.module:callable: model {model}")

@@ -28,15 +28,14 @@ class CheckKind:
     """One kind of check, which is planned for each model and precision that it applies to.
 
     Attributes:
-        limit: the key of its limit; ``None`` for a check with a fixed criterion.
-        needs_target: its result is meaningless on another machine than the requested target.
-        on_host: it never runs the engine, so its best possible evidence is the host's.
-        precisions: the precisions it applies to; ``None`` for all.
-        needs_task: it applies only to models with a task.
-        needs_node: it applies only to models with an ``isaac_ros`` file.
-        only_limited: it is measured only if it has a limit, since few targets support the measurement.
-        regresses: the check whose values it compares with a baseline. It is planned only with a baseline or if a policy
-            names it.
+        limit: the key of its limit; ``None`` for a check with a fixed criterion. needs_target: its result is
+        meaningless on another machine than the requested target. on_host: it never runs the engine, so its best
+        possible evidence is the host's. precisions: the precisions it applies to; ``None`` for all. needs_task: it
+        applies only to models with a task. needs_node: it applies only to models with an ``isaac_ros`` file.
+        only_limited: it is planned only if it has a limit or a policy names its id; otherwise it is not even measured.
+        regresses: the id of the check whose values are compared with a baseline. Such a kind is planned only if there
+        is a
+            baseline or a policy names the kind.
     """
 
     id: str
@@ -109,7 +108,8 @@ def _regression(name: str, question: str, of: str, limit: LimitKey, *, needs_tas
 _CEILING = "the robot needs the rest of the memory: the project's design sets this ceiling"
 _LEAK = "a leak of 1 MiB in 1,000 inferences fills a board's memory within days"
 ABOVE, EXCLUDE = 0.01, 0.05
-"""Regressions: the smallest worsening that fails, and the worsening that must be excluded to pass (fractions)."""
+"""Default limits of a regression, as fractions: a significant worsening by more than ``ABOVE`` fails; to pass, the data
+must exclude a worsening by ``EXCLUDE``."""
 _WORSE = LimitKey(
     ("regression", "exclude"), "1", Sense.AT_MOST, EXCLUDE, "what a few runs can exclude on a noisy board"
 )

@@ -1,4 +1,4 @@
-"""The errors that hil reports to the user, by who can fix them, with their exit codes.
+"""The errors that hil reports to the user, grouped by who can fix them, and their exit codes.
 
 Every message has the form ``what happened: on which target, model or output: what to do next``.
 """
@@ -18,7 +18,7 @@ SIMILARITY = 0.6
 """The least ratio of ``difflib`` at which a name counts as a misspelling of another; difflib's own default."""
 
 LISTED = 12
-"""The most names listed if none is similar."""
+"""The maximum number of names in a message that lists the candidates."""
 
 
 class ExitCode(IntEnum):
@@ -86,7 +86,7 @@ class EngineError(HilError):
 
 
 class WorkerLost(HilError):
-    """A worker process died or exceeded its deadline. The next check gets a new one."""
+    """A worker process died or exceeded its deadline. The next check gets a new worker process."""
 
 
 class EngineBuildError(HilError):
@@ -103,7 +103,8 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Return the end of an error message about an unknown name, beginning with ``": "``.
 
-    It suggests the most similar candidate (``did you mean 'limits'?``), or lists the candidates. Empty without any.
+    It suggests the most similar candidate (``did you mean 'limits'?``), or lists the candidates.
+    Empty if there are no candidates.
     """
     names = list(candidates)
     similar = nearest(word, names)

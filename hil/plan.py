@@ -49,7 +49,7 @@ def applies(kind: CheckKind, precision: str, *, literal: bool, task: bool, node:
     """Return whether ``kind`` applies to a model in ``precision``, regardless of its limits.
 
     ``literal`` is the result of ``asked_by_id``. ``task`` and ``node`` are whether the model has a task and an
-    ``isaac_ros`` file.
+    ``isaac_ros`` file; a kind that is named by its literal id requires neither.
     """
     if kind.precisions is not None and precision not in kind.precisions:
         return False
@@ -71,7 +71,7 @@ def compared_by_name(require: Iterable[str], kind: CheckKind, model: str, precis
 def must_exist(
     require: Iterable[str], models: Mapping[tuple[str, str], frozenset[str]]
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield id, model and precision of the rows that every plan under ``require`` has, with any limits and baseline.
+    """Yield id, model and precision of the rows that a plan under ``require`` has whatever the limits and the baseline.
 
     ``models`` maps model and precision to the ids of their rows. A model counts as having a task or an Isaac ROS node
     if it has the row of that check.
@@ -93,7 +93,8 @@ def expand(config: Config, target: str, *, baseline: bool = False) -> Plan:
     A check is planned as judged if it has a fixed criterion or a limit, or if the policy requires its literal id; in
     the last case it cannot pass without a limit. Regressions are planned if there is a ``baseline``, or if the policy
     names them (``regression.*``); then they cannot pass without a baseline. The project's own checks listed in
-    ``hil.checks.json`` are all required. Raises ``UserError`` for a policy with an empty or unmatched pattern.
+    ``hil.checks.json`` are all required. Raises ``UserError`` for a policy without patterns, and
+    for an invalid or unmatched pattern.
     """
     policy = config.spec.gate
     judged: list[Row] = []
@@ -145,7 +146,10 @@ def _rows_of(
 
 
 def _only_saved(config: Config, model: ModelSpec) -> bool:
-    """Whether the reference is saved outputs alone, since the host cannot run the model: they answer no drawn input."""
+    """Return whether only saved outputs can be the reference, since the host cannot run the model.
+
+    There are no saved outputs for inputs that a property check draws.
+    """
     try:
         return model.reference is not None and bool(read_signature(config.resolve(model.path)).foreign)
     except UserError:  # reported where the model is used

@@ -18,7 +18,7 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Line = Annotated[str, AfterValidator(joined)]
 """One line of text that may quote a model or a board: control characters and line breaks are neutralized."""
 Details = Annotated[dict[str, Any], AfterValidator(cleaned)]
-"""A table whose keys and values are made safe in the same way."""
+"""A table whose keys and texts are neutralized too (``hil.text.cleaned``)."""
 
 
 class Frozen(BaseModel):
@@ -53,7 +53,7 @@ class Verdict(str, Enum):
 
 
 class Cause(str, Enum):
-    """The reason why a planned row has no verdict."""
+    """The reason why a planned row was not judged."""
 
     DESELECTED = "deselected"
     NOT_COLLECTED = "not_collected"

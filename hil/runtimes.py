@@ -105,7 +105,7 @@ RUNTIMES: Mapping[str, RuntimeRecord] = {record.name: record for record in (_ONN
 
 
 def runtime_record(name: str) -> RuntimeRecord:
-    """Return the record of the runtime ``name``. Raises ``Unsupported`` if this version does not support it."""
+    """Return the record of the runtime ``name``. Raises ``Unsupported`` if there is no such runtime."""
     if name not in RUNTIMES:
         raise Unsupported(f"runtime {name[:40]!r} is not supported by this version: use one of {', '.join(RUNTIMES)}")
     return RUNTIMES[name]

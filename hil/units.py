@@ -10,7 +10,7 @@ from hil.errors import UserError
 
 
 class Dimension(str, Enum):
-    """What a quantity measures; the value is the base unit it is held in."""
+    """What a quantity measures; the value is its base unit. An age is in seconds."""
 
     TIME = "s"
     MEMORY = "B"
@@ -36,7 +36,11 @@ SCALES: dict[Dimension, dict[str, float]] = {
     Dimension.RATE: {"": 1.0, "1/s": 1.0, "Hz": 1.0, "fps": 1.0, "FPS": 1.0},
     Dimension.TEMPERATURE: {"": 1.0, "°C": 1.0, "C": 1.0},
     Dimension.ENERGY: {"µJ": 1e-6, "uJ": 1e-6, "mJ": 1e-3, "J": 1.0},
-    Dimension.AGE: {"h": 3600.0, "days": 86400.0, "weeks": 604800.0},  # seconds too, of what is kept and not timed
+    Dimension.AGE: {
+        "h": 3600.0,
+        "days": 86400.0,
+        "weeks": 604800.0,
+    },  # in seconds, like a time, but written in larger units
 }
 EXAMPLES = {
     Dimension.TIME: "5 ms",
@@ -104,7 +108,7 @@ def show(value: float, unit: str) -> str:
     if unit == "x":
         return f"{value:.3g} x"
     if unit == "1":
-        percent = value * 100  # of a share beyond 1e306 it is no number; such a share is told as it is
+        percent = value * 100  # infinite for a share beyond 1e306, which is shown without %
         return f"{percent:.4g} %" if math.isfinite(percent) or not math.isfinite(value) else f"{value:.4g}"
     if unit == "1/s":
         return f"{value:,.1f} /s" if abs(value) < KILO else f"{value:,.0f} /s"

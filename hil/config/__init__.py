@@ -1,1 +1,1 @@
-"""Read and check ``hil.toml``, and its specs as pydantic models."""
+"""Reading and checking ``hil.toml``, and the pydantic models of its tables."""

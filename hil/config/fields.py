@@ -110,6 +110,6 @@ class StatedTable(Table):
 
     @property
     def why(self) -> str | None:
-        """Return ``reason (by, date)``, without the parts that are not given, or ``None``."""
+        """Return ``reason (by, date)`` without missing parts; ``None`` if all three are missing."""
         who = ", ".join(filter(None, (self.by, self.date)))
         return " ".join(filter(None, (self.reason, f"({who})" if who else ""))) or None

@@ -18,8 +18,8 @@ ROOT = 0
 def find(start: Path, here: Path | None = None) -> Path | None:
     """Return ``hil.toml`` in ``start`` or the nearest folder above it, or ``None``.
 
-    ``here`` is the folder in which the command was started (``start`` by default). Raise ``UserError`` for a file in
-    any other folder that belongs to another user than this one and root: a config names code that is run.
+    ``here`` is the folder in which the command was started (``start`` by default). A file in any other folder must
+    belong to this user or to root, because a config names code that hil runs; otherwise raise ``UserError``.
     """
     folder = start.absolute()
     trusted = folder if here is None else here.absolute()
@@ -30,5 +30,5 @@ def find(start: Path, here: Path | None = None) -> Path | None:
     foreign = {path.lstat().st_uid, path.stat().st_uid} - {os.geteuid(), ROOT}
     if foreign:
         what = f"{path} belongs to another user (uid {min(foreign)}) and lies outside {trusted}"
-        raise UserError(f"{what}: name it if it is meant: pytest --hil-config={path}, or hil COMMAND --config {path}")
+        raise UserError(f"{what}: if you trust it, name it: pytest --hil-config={path}, or hil COMMAND --config {path}")
     return path

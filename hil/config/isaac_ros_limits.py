@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Applied:
-    """The config with these limits, the file and line of each, and mistakes in the files."""
+    """The config with the limits from parameter files, the place of each limit, and the mistakes in the files."""
 
     spec: ConfigSpec
     sources: Mapping[Keys, str] = field(default_factory=dict)
@@ -27,7 +27,10 @@ class Applied:
 
 
 def applied(spec: ConfigSpec, root: Path) -> Applied:
-    """Return ``spec`` with ``limits.fps`` from ``inference_fps`` of each model's parameter file, below ``root``."""
+    """Return ``spec`` with ``limits.fps`` from ``inference_fps`` of each model's parameter file.
+
+    The paths of the files are relative to ``root``.
+    """
     models = dict(spec.models)
     sources: dict[Keys, str] = {}
     wrong: list[Mistake] = []

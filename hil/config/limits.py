@@ -35,7 +35,7 @@ class PacedLimits(Table):
 
 
 class SustainedLimits(Table):
-    """``sustained = { p99 = "5 ms", fps = 28, slowdown = "5 %" }``: limits at the end of ``measure.sustained``."""
+    """``sustained = { p99 = "5 ms", fps = 28, slowdown = "5 %" }``: limits after a load of ``measure.sustained``."""
 
     p99: _Time | None = None
     fps: _LeastRate | None = None
@@ -102,7 +102,7 @@ class ToleranceSpec(Table):
 
 
 class TolerancesSpec(ToleranceSpec, StatedTable):
-    """``[models.NAME.tolerances.PRECISION]``: tolerances of all outputs; ``outputs.NAME`` replaces them for one output.
+    """``[models.NAME.tolerances.PRECISION]``: tolerances of all outputs; keys of ``outputs.NAME`` override them.
 
     ``top1_drop``, ``top5_drop``, ``map_drop``, ``miou_drop`` and ``retrieval_drop`` limit the loss of the task's score,
     ``error_increase`` the relative growth of a regression task's error, and ``score_drop`` the loss of a callable's

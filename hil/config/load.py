@@ -39,8 +39,8 @@ class Config:
     """A valid config file.
 
     ``digest`` is the SHA-256 of the file's bytes in hexadecimal. ``warnings`` describe values that are valid but
-    probably unintended. ``own_checks`` are those in ``hil.checks.json`` next to it, and ``checks_digest`` is the
-    SHA-256 of that file, or ``None`` if there is none.
+    probably unintended. ``own_checks`` are the checks listed in ``hil.checks.json`` in the same folder, and
+    ``checks_digest`` is the SHA-256 of ``hil.checks.json``, or ``None`` if there is no such file.
     """
 
     spec: ConfigSpec
@@ -116,7 +116,7 @@ def load(path: Path, *, own: bool = True) -> Config:
 
 
 def load_policy(path: Path) -> GateSpec:
-    """Return ``[gate]`` of a config or policy file; the latter has no other table. Raise ``UserError`` as ``load``."""
+    """Return ``[gate]`` of a config or policy file; a policy file has no other table. Raise ``UserError``."""
     text, _ = read_text(path)
     values = parse(text, path.name)
     if set(values) != {"gate"}:

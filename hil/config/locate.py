@@ -46,7 +46,7 @@ class Lines:
         self._read()
 
     def of(self, keys: Sequence[str | int]) -> int:
-        """Return the line, from 1, of the deepest part of ``keys`` that is written; 1 if none is."""
+        """Return the line, from 1, of the longest prefix of ``keys`` that the text contains; 1 if there is none."""
         for end in range(len(keys), 0, -1):
             path = tuple(keys[:end])
             line = self._written.get(path) or self._implied.get(path)
@@ -55,7 +55,7 @@ class Lines:
         return 1
 
     def paths(self) -> frozenset[Path]:
-        """Return every path that is written or implied."""
+        """Return every path that is written, or that a longer path implies."""
         return frozenset(self._written) | frozenset(self._implied)
 
     def _read(self) -> None:
@@ -84,7 +84,7 @@ class Lines:
         return path, end + 1 + double
 
     def _note(self, path: Path, position: int, *, implied: bool) -> Path:
-        """Record a path, and return it; for an array of tables, with the index of its last table."""
+        """Record a path and return it; for an array of tables, append the index of its last table."""
         (self._implied if implied else self._written).setdefault(path, self._line(position))
         return (*path, self._lengths[path] - 1) if path in self._lengths else path
 

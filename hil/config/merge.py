@@ -36,7 +36,7 @@ def _over(base: Any, override: Any) -> Any:
 
 
 def variants(model: ModelSpec) -> Iterator[tuple[Keys, ModelSpec]]:
-    """Yield the model as written, and the model on each target that has overrides, with the path of its keys."""
+    """Yield ``()`` and the model as written, then ``("on", TARGET)`` and the model on each target with overrides."""
     yield (), model
     for target in model.on:
         yield ("on", target), on_target(model, target)

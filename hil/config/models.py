@@ -25,9 +25,10 @@ class DetectionSpec(Table):
     """``[models.NAME.detection]``: the layout of a detector's outputs, so that boxes can be scored.
 
     ``layout`` is the arrangement of boxes, scores and classes (``hil.metrics.boxes``). ``boxes`` states whether a box
-    is two corners or centre and size. ``nms`` is the IoU above which the box with the lower score of two in a class is
-    dropped; leave it out if the graph does that itself. Boxes with a score below ``score`` are dropped. ``decode`` is a
-    callable that takes a batch's outputs and returns for each image an array [boxes, 6]: x1 y1 x2 y2 score class.
+    is two corners or centre and size. If two boxes of a class have an IoU above ``nms``, the box with
+    the lower score is dropped; leave ``nms`` out if the graph does this itself. Boxes with a score below ``score`` are
+    dropped. ``decode`` is a callable that takes a batch's outputs and returns for each image an array [boxes, 6]:
+    x1 y1 x2 y2 score class.
     """
 
     layout: Literal["end-to-end", "efficient-nms", "channels-first", "objectness", "boxes-scores"] = "end-to-end"
@@ -66,13 +67,13 @@ class RunSpec(Table):
 
 
 class InputSpec(Table):
-    """``[models.NAME.inputs.INPUT]``: what the ONNX file does not say of an input.
+    """``[models.NAME.inputs.INPUT]``: what the ONNX file does not state about an input.
 
-    ``shape`` has for each axis a size, ``[min, opt, max]``, or the name of a dimension; equal names share their sizes.
-    ``multiple_of`` has for each axis the number that its size is a multiple of. ``batch_axis`` is the axis along which
-    samples are stacked; ``"none"`` is an input with one tensor a call, whatever the batch. ``value`` is the same in
-    every call. ``range`` is the least and the greatest valid value. ``carry`` is the output of the step before with
-    which the input is fed.
+    ``shape`` has for each axis a size, ``[min, opt, max]``, or the name of a dimension; equal names have equal sizes.
+    ``multiple_of`` has a number for each axis: the axis's size must be a multiple of it. ``batch_axis`` is the axis
+    along which samples are stacked; ``"none"`` means one tensor per call, whatever the batch size. ``value`` is a
+    constant that is fed in every call. ``range`` is the least and the greatest valid value. ``carry`` names an output:
+    the input is fed with the value of this output in the previous step.
     """
 
     shape: tuple[Positive | tuple[Positive, Positive, Positive] | str, ...] | None = None
@@ -97,12 +98,12 @@ class OverrideSpec(Table):
 class ModelSpec(Table):
     """``[models.NAME]``: an ONNX file with its data, limits and tolerances.
 
-    ``data``, ``calibration.data`` and ``training_data`` are an ``.npz`` file, a folder of images (needs ``preprocess``)
-    or ``package.module:callable``. The word ``synthetic`` stands for random inputs, which cause a warning and never
-    satisfy a robot's gate. ``isaac_ros`` is the ROS 2 parameter file of the node that loads the engine, ``FILE#NODE``
-    if it has several nodes. ``shapes`` gives ``[min, opt, max]`` for dynamic dimensions, by their names in the ONNX
-    file; ``inputs`` describes inputs one by one. ``deployed`` is an ONNX file that a tool made from ``path``: engines
-    are built from it and compared with ``path``.
+    ``data``, ``calibration.data`` and ``training_data`` are an ``.npz`` file, Polygraphy's ``.json``, a folder of
+    images (needs ``preprocess``) or ``package.module:callable``. The word ``synthetic`` stands for random inputs, which
+    cause a warning and never satisfy a robot's gate. ``isaac_ros`` is the ROS 2 parameter file of the node that loads
+    the engine, ``FILE#NODE`` if it has several nodes. ``shapes`` gives ``[min, opt, max]`` for dynamic dimensions, by
+    their names in the ONNX file; ``inputs`` describes inputs one by one. ``deployed`` is an ONNX file that a tool made
+    from ``path``: engines are built from it and compared with ``path``.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""``hil.checks.json`` next to ``hil.toml``: the list of the project's own checks, so that none can vanish unnoticed.
+"""``hil.checks.json`` next to ``hil.toml``: the list of the project's own checks, so that a missing check is noticed.
 
 The file is written by ``hil checks --write REPORT``, committed, and part of the plan of every run.
 """
@@ -41,7 +41,7 @@ def is_own(check_id: str) -> bool:
 
 
 class OwnCheck(BaseModel):
-    """One own check; ``test`` is the node id of the test that gives it, relative to pytest's rootdir."""
+    """One own check; ``test`` is the node id, relative to pytest's rootdir, of the test that gives its result."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -96,7 +96,7 @@ def read(path: Path, spec: ConfigSpec) -> tuple[tuple[OwnCheck, ...], str | None
 
 
 def require_valid(checks: Iterable[OwnCheck], spec: ConfigSpec, name: str) -> None:
-    """Raise ``UserError``, which lists the checks in the file ``name`` that are impossible with ``spec``."""
+    """Raise ``UserError`` if checks in the file ``name`` are impossible with ``spec``; the message lists them."""
     wrong = list(_mistakes(checks, spec))
     if wrong:
         more = [f"… and {len(wrong) - LISTED} more"] if len(wrong) > LISTED else []
@@ -116,7 +116,7 @@ def _parsed(content: bytes, name: str) -> tuple[OwnCheck, ...]:
 
 
 def _mistakes(checks: Iterable[OwnCheck], spec: ConfigSpec) -> Iterator[str]:
-    """Yield a message for every entry that no run with ``spec`` could have, and every duplicate."""
+    """Yield a message for every entry that no run with ``spec`` can contain, and for every duplicate."""
     keys: set[RowKey] = set()
     for check in checks:
         if re.fullmatch(ID, check.id) is None or not is_own(check.id):

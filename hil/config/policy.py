@@ -33,6 +33,9 @@ def _fits(word: str, value: str) -> bool:
 
 
 def literal_id(pattern: str) -> str | None:
-    """Return the check id in ``pattern`` if it has no wildcard: such a check must be judged even without a limit."""
+    """Return the check id in ``pattern``; ``None`` if this id has a wildcard.
+
+    A check that is named by its literal id must be judged even without a limit.
+    """
     first = (pattern.split() or [""])[0]
     return None if not first or WILDCARDS & set(first) else first

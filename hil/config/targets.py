@@ -14,9 +14,9 @@ Command = tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...]
 
 
 class ContainerSpec(Table):
-    """``[targets.NAME.container]``: the workers run in a container of ``image``, the agent on the board's own system.
+    """``[targets.NAME.container]``: the workers run in a container of ``image``, the agent runs outside it.
 
-    ``args`` go to ``run`` before the image, e.g. ``["--runtime", "nvidia"]``; ``python`` is the interpreter in it.
+    ``args`` go to ``run`` before the image, e.g. ``["--runtime", "nvidia"]``; ``python`` is the image's interpreter.
     """
 
     engine: Literal["docker", "podman"]
@@ -41,9 +41,9 @@ class DeployContainerSpec(Table):
 class DeploySpec(Table):
     """``[targets.NAME.deploy]``: which engines a robot runs, how it is stopped and started, and its health check.
 
-    Commands are lists of words that run on the robot without a shell. ``config`` lists the robot's own files, which are
-    copied into each release as ``config/NAME``. ``engines`` are patterns for ``model`` or ``model precision``. ``keys``
-    are public keys (PEM), one of which must have signed the report.
+    Commands are lists of words that run on the robot without a shell. ``config`` lists files next to ``hil.toml`` that
+    are copied into each release as ``config/NAME``. ``engines`` are patterns for ``model`` or ``model precision``.
+    ``keys`` are public keys (PEM), one of which must have signed the report.
     """
 
     directory: str
@@ -66,7 +66,8 @@ class DeploySpec(Table):
 class TargetSpec(Table):
     """``[targets.NAME]``: a machine under test, how it is reached, and the state that it must be in.
 
-    The keys of the state (``power_mode`` to ``co_runner``) are checked before, during and after measuring.
+    The state is checked before, during and after measuring. Its keys are ``power_mode``, ``clocks``, and those from
+    ``start_below`` to ``co_runner``.
     """
 
     kind: Literal["local", "ssh", "labgrid"] = "local"

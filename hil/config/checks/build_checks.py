@@ -45,7 +45,7 @@ def _impossible_settings(model: ModelSpec) -> Iterator[tuple[Keys, str]]:
 
 
 def doubts(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
-    """Yield limits that are never used: on INT8 or a DLA, if no engine is built for it."""
+    """Yield the first limit on INT8 layers or on DLA layers that applies to no engine of the model."""
     every_variant = [variant for _, variant in variants(model)]
     for inner, variant in variants(model):
         place = (*keys, *inner, "limits")

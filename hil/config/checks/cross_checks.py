@@ -135,7 +135,7 @@ def _files(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
 
 
 def _built_with(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
-    """Yield missing plugin libraries and missing engine files of single targets."""
+    """Yield missing and duplicate plugin libraries, and missing engine files under ``on.TARGET``."""
     places: dict[Keys, Any] = {("build",): _table(model, "build")}
     for target, override in _table(model, "on").items():
         places["on", target, "build"] = _table(override, "build")

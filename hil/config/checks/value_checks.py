@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def mistakes(spec: ConfigSpec) -> Iterator[Mistake]:
-    """Yield the mistakes: limits that cannot fail, and measurements without samples."""
+    """Yield the mistakes in all tables, such as limits that every model meets and measurements of no duration."""
     if spec.measure.duration == 0:
         yield Mistake(("measure", "duration"), "must be more than 0: write e.g. '4 s'")
     yield from value_ranges.mistakes(spec)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def mistakes(table: BaseModel | Mapping[str, Any], keys: Keys = ()) -> Iterator[Mistake]:
-    """Yield each value below ``table`` that the ``Reach`` of its key refuses. Lists contain no tables with limits."""
+    """Yield each value below ``table`` that the ``Reach`` of its key refuses. Lists are skipped."""
     declared: dict[str, Reach] = {}
     values: Mapping[str, Any]
     if isinstance(table, BaseModel):
