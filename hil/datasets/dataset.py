@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Arrays = dict[str, "np.ndarray"]
 
 FINGERPRINT = 8
-"""Bytes stored of each sample's digest during a run, to detect a source that changes between passes."""
+"""Number of bytes of each sample's digest that are stored, to detect a source that changes between passes."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Batch:
     """Samples ``start``, ``start + 1``, … along the first dimension of every array.
 
     ``labels`` maps output names to labels, with ``""`` for the array ``labels``; it is empty without labels. ``fed``
-    has the inputs as the model takes them, if that is not the same (``hil.datasets.feeding``).
+    has the inputs as the model takes them (``hil.datasets.feeding``); ``None`` if ``inputs`` have that form.
     """
 
     start: int
@@ -39,16 +39,16 @@ class Batch:
 
     @property
     def feeds(self) -> Arrays:
-        """What the model is fed: stacked along each input's batch axis, with constants."""
+        """The inputs as the model takes them: stacked along each input's batch axis, with constants."""
         return self.inputs if self.fed is None else self.fed
 
 
 class Dataset(Protocol):
     """Samples to run a model on. They can be read any number of times and are never all in memory.
 
-    ``digest`` is the SHA-256 of the content, of the preprocessing source and of what is declared of the inputs.
-    ``stride`` is the number of samples that one call takes, ``None`` if any number will do. ``provenance`` has other
-    facts about the origin of the samples (``source``, ``kind``, ``preprocess``, ``preprocess_digest``).
+    ``digest`` is the SHA-256 over the content, the preprocessing source and the declarations of the inputs. ``stride``
+    is the number of samples that one call takes, ``None`` if any number is possible. ``provenance`` has other facts
+    about the origin of the samples (``source``, ``kind``, ``preprocess``, ``preprocess_digest``).
     """
 
     @property
@@ -88,7 +88,7 @@ class Streamed(ABC):
 
     synthetic = False
     chunk = 64
-    """Samples that are read at a time for digests."""
+    """Number of samples that are read at a time for digests."""
 
     checks_repeats = False
     """Whether each pass is compared with the first: code may return other samples, a file does not."""
@@ -103,7 +103,7 @@ class Streamed(ABC):
 
     @property
     def stride(self) -> int | None:
-        """Number of samples in one call; ``None`` if any number will do."""
+        """Number of samples in one call; ``None`` if any number is possible."""
         return self._feeding.stride
 
     @property
@@ -123,7 +123,7 @@ class Streamed(ABC):
     def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
         """Yield the first ``limit`` samples (all if ``None``), ``size`` at a time, fewer in the last batch.
 
-        Raises ``UserError`` if the model has another fixed batch size, if the last batch would be incomplete for it,
+        Raises ``UserError`` if the model's batch size is fixed and ``size`` differs or the last batch would be smaller,
         and if a source returns other samples than in the first pass.
         """
         count_needed = self.count if limit is None else min(limit, self.count)

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 MOST = 4096
-"""The most recent samples with which a new one is compared: 8 MiB per input."""
+"""Number of stored samples, the most recent ones, with which a new sample is compared: 8 MiB per input."""
 
 ROUNDING = 1e-5
-"""Distance, relative to a sample's norm, of two copies that differ by float32 rounding of a few operations."""
+"""Largest distance, relative to a sample's norm, of two copies that differ by a few float32 rounding errors."""
 
 CHUNK = 64
 
@@ -37,7 +37,7 @@ class Distinct:
     """Counts samples that differ from every sample counted before. Samples of different shapes are different."""
 
     def __init__(self, samples: int) -> None:
-        """``samples`` is the total number: with more samples, different ones are closer to each other by chance."""
+        """``samples`` is the total number: the more samples, the closer different ones are to each other by chance."""
         self._samples = samples
         self._shapes: dict[tuple[tuple[str, tuple[int, ...]], ...], _OfOneShape] = {}
 
@@ -73,7 +73,7 @@ class _OfOneShape:
         rows = len(next(iter(inputs.values())))
         flat = {name: array.reshape(rows, -1).astype(np.float64) for name, array in inputs.items() if is_signal(array)}
         rest = {name: array for name, array in inputs.items() if name not in flat}
-        for name in flat.keys() - self._sketches.keys():  # once: of a large image it takes as long as the samples
+        for name in flat.keys() - self._sketches.keys():  # once, since for a large image this is slow
             self._sketches[name] = Sketch(flat[name].shape[1])
         vectors = {name: self._sketches[name].of(one) for name, one in flat.items()}
         reaches = {name: self._reach(one) for name, one in flat.items()}

@@ -1,4 +1,4 @@
-"""From samples to what a model is fed: stacked along each input's batch axis, with constants and initial states."""
+"""Convert samples to a model's inputs: stacked along each input's batch axis, with constants and initial states."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Feeding:
-    """The inputs of one model as data gives them and as the model takes them."""
+    """Converts samples as the data holds them to inputs as one model takes them."""
 
     def __init__(self, signature: Signature, model: str) -> None:
         """Raise ``UserError`` for a ``value`` that the input cannot hold, or whose shape does not fit."""
@@ -29,7 +29,7 @@ class Feeding:
 
     @property
     def stride(self) -> int | None:
-        """The number of samples in one call; ``None`` if any number will do."""
+        """The number of samples in one call; ``None`` if any number is possible."""
         return self._signature.stride()
 
     @property
@@ -44,15 +44,15 @@ class Feeding:
 
     @cached_property
     def digest(self) -> bytes:
-        """The SHA-256 of all that is declared of the inputs; empty if samples are fed as they are."""
+        """The SHA-256 of the declarations that change how samples are fed; empty if samples are fed unchanged."""
         odd = [(one.name, one.batch_axis, one.value, one.carry, self._shape(one)) for one in self._odd]
         return sha256(repr(odd).encode()).digest() if odd else b""
 
     def feeds(self, samples: Arrays, start: int) -> Arrays:
         """Return what the model is fed for ``samples``, stacked along the first axis of each array.
 
-        ``start`` is the number of the first. Raise ``UserError`` for samples that differ where one call takes one
-        tensor, and for data that contradicts a constant.
+        ``start`` is the index of the first sample. Raise ``UserError`` for samples that differ in an input with one
+        tensor per call, and for data that contradicts a constant.
         """
         if not self._odd:
             return samples
@@ -67,7 +67,7 @@ class Feeding:
                 "remove value, or the array from the data"
             )
         if samples is None:
-            assert constant is not None  # noqa: S101 - fit_check saw to it; for the type checker
+            assert constant is not None  # noqa: S101 - fit_check ensures it; for the type checker
             samples = np.broadcast_to(constant, (rows, *constant.shape))
         if one.batch_axis is None:
             if not all(np.array_equal(samples[0], each) for each in samples[1:]):
@@ -97,6 +97,6 @@ class Feeding:
         return result
 
     def _shape(self, one: TensorSpec) -> tuple[int, ...]:
-        """The shape of one sample; a dynamic dimension has its usual size, 1 if none is declared."""
+        """The shape of one sample; a dynamic dimension has its declared ``opt`` size, or 1 if none is declared."""
         sizes = self._signature.sizes
         return tuple(size if isinstance(size, int) else sizes.get(str(size), (1, 1, 1))[1] for size in one.sample)

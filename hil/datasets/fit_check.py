@@ -64,7 +64,8 @@ class Matcher:
     def tensors(self, tensors: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> None:
         """Check dtypes and shapes of one sample (without the batch dimension) against the inputs.
 
-        Dynamic dimensions with the same name must have the same size, within the declared sizes. Raises ``UserError``.
+        Dynamic dimensions with the same name must have the same size, which must fit the declared sizes and multiples.
+        Raises ``UserError``.
         """
         sizes: dict[str, int] = {}
         for name, (dtype, shape) in tensors.items():

@@ -31,7 +31,7 @@ FEW = 64
 
 CHUNK = 64
 MOST = 20_000
-"""The most calibration samples in memory: 20 MiB per input."""
+"""Maximum number of calibration samples in memory: 20 MiB per input."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,11 @@ class Near:
 def near(
     samples: Dataset, others: Dataset, *, batch: int = CHUNK, counts: tuple[int | None, int | None] = (None, None)
 ) -> Near:
-    """Return the near-duplicates of ``samples`` among ``others``, by their float and uint8 inputs.
+    """Return the near-duplicates of ``samples`` among ``others``: for each sample, at most the closest other.
 
-    ``counts`` are the numbers of samples to compare (all if ``None``), read ``batch`` at a time. Equal samples have
-    distance 0. Samples with fewer than 64 elements are not compared: ``checked`` is 0.
+    Float and uint8 inputs are compared. ``counts`` are the numbers of samples to compare (all if ``None``), read
+    ``batch`` at a time. Equal samples have distance 0. Samples with fewer than 64 elements are not compared:
+    ``checked`` is 0.
     """
     wanted, most = counts[0], counts[1] or others.count
     vectors = _vectors(others, min(most, MOST // batch * batch), batch)

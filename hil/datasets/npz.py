@@ -26,7 +26,7 @@ MAX_HEADER = 10_000
 """The most characters of an array's header: numpy's own limit for safe parsing."""
 
 MAX_ROW = 2**31
-"""The most bytes of one row of an array, because a small compressed file can claim any size."""
+"""The maximum size of one row in bytes: the header of a small compressed file may state any size."""
 
 READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 

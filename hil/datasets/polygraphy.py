@@ -24,16 +24,17 @@ from hil.files.sealing import is_sealed, seal
 
 SUFFIX = ".json"
 MOST = 2**31
-"""The most bytes of a file, which is read into memory for the conversion."""
+"""The maximum size of a file in bytes; the conversion reads the whole file into memory."""
 
 FORMAT = 1
 _REFERENCE = "onnxrt"
 
 
 def converted(path: Path, folder: Path) -> Path:
-    """Return the ``.npz`` file in ``folder`` with the content of ``path``; convert ``path`` if it does not exist yet.
+    """Return the ``.npz`` file in ``folder`` with the content of ``path``.
 
-    Of several runs, that of ONNX Runtime is used. Raises ``UserError`` for a file not written by Polygraphy, for
+    ``path`` is converted if the ``.npz`` file is missing or damaged. Of several runs, the one of ONNX Runtime is used.
+    Raises ``UserError`` for a file not written by Polygraphy, for
     iterations with different arrays, and for several runs unless exactly one is of ONNX Runtime.
     """
     made = folder / "polygraphy" / f"{FORMAT}-{file_digest(path)}.npz"
@@ -75,7 +76,7 @@ def _iterations(path: Path) -> list[dict[str, Any]]:
 
 
 def _run(path: Path, content: dict[str, Any]) -> list[Any]:
-    """Return the iterations of the only run, or of that of ONNX Runtime."""
+    """Return the iterations of the only run; of several runs, those of the one of ONNX Runtime."""
     runs = content.get("lst")
     # Each run is a pair: [runner name, iterations].
     if not isinstance(runs, list) or not runs or not all(isinstance(one, list) and len(one) == 2 for one in runs):

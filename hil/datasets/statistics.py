@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 ELEMENTS = 2**20
-"""Elements of each input from which its spread is computed: equally many of each sample, at seeded places."""
+"""Number of elements from which an input's spread is computed: the same number from each sample, at places drawn with
+a fixed seed."""
 
 TRIMMED = 0.01
 CHUNK = 64
@@ -27,7 +28,7 @@ _ONE_CLASS = 2  # dimensions of labels (n,) or (n, 1)
 
 @dataclass(frozen=True)
 class Spread:
-    """The values of one input: mean, standard deviation and range, each with the outermost 1 % on either side clipped.
+    """The values of one input: mean, standard deviation and range after clipping the outermost 1 % on either side.
 
     ``peaks`` are the largest magnitudes of the samples, shape (n,), not clipped.
     """
@@ -43,8 +44,9 @@ class Spread:
 class DataStatistics:
     """The statistics of ``samples`` samples.
 
-    ``constant`` samples have a single value in all elements. ``classes`` counts integer labels; it is empty without
-    them. ``distinct`` samples are neither equal nor equal up to noise (``hil.datasets.distinct``).
+    ``distinct`` is the number of samples that differ by more than noise (``hil.datasets.distinct``). ``constant`` is
+    the number of samples in which each float and uint8 input has a single value. ``classes`` counts integer labels; it
+    is empty without such labels.
     """
 
     samples: int

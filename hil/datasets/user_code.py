@@ -31,14 +31,14 @@ MODES = {
     **dict.fromkeys(("1", "L", "LA", "P", "PA", "RGBA", "CMYK"), _ALIKE),
     **dict.fromkeys(("I", "I;16", "I;16B"), _DEEP),
 }
-"""What helps with an image of each of Pillow's modes but RGB."""
+"""The advice for images that are not RGB, by Pillow's mode."""
 MOST_SAMPLES, MOST_BYTES = 100_000, 64 << 30
-"""The most samples and bytes of a callable without a limit, to detect one that yields without end. The number of
-samples is twice that of ImageNet's validation images."""
+"""The maximum number of samples and bytes of a callable without a limit, to detect a callable that never ends. The
+number of samples is twice that of ImageNet's validation images."""
 
 
 class CodeDataset(Streamed):
-    """Base class of both: each sample is checked when it is read, and compared with the first pass."""
+    """Base class of the two sources: each sample is checked when it is read, and compared with the first pass."""
 
     chunk = 1  # samples may differ in shape; only those of one batch must have the same shape
 
@@ -114,7 +114,7 @@ class CallableDataset(CodeDataset):
 
     @property
     def has_labels(self) -> bool:
-        """Whether the first sample has labels; then all must."""
+        """Whether the first sample has labels; then all samples must have labels."""
         return bool(self._labels)
 
     def _samples(self) -> Iterator[Sample]:
@@ -148,7 +148,7 @@ class CallableDataset(CodeDataset):
 
 
 class FolderDataset(CodeDataset):
-    """Files of a folder in the order of their names; the label is the index of the sub-folder, if there are any."""
+    """Files of a folder in the order of their names; a file's label is the index of its sub-folder, if it has one."""
 
     def __init__(self, folder: Path, code: UserCallable, matcher: Matcher, origin: Origin) -> None:
         """List the files; they are read one by one later. Raises ``UserError``."""
@@ -191,7 +191,7 @@ class FolderDataset(CodeDataset):
 
 
 def _described(path: Path) -> str:
-    """Return what a file's image is, and what helps if it is not like most; empty if it is no image."""
+    """Return the mode of an image, and advice if ``preprocess`` must convert it; empty if the file is not an image."""
     try:
         from PIL import Image
 

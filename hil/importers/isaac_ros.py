@@ -29,7 +29,7 @@ DEEPEST = 16
 
 @dataclass(frozen=True)
 class Node:
-    """The parameters of one node; ``None`` if the file does not set one. ``lines`` has the line of each key, from 1."""
+    """The parameters of one node; ``None`` if the file does not set it. ``lines`` has the line of each key, from 1."""
 
     name: str
     engine_file_path: str | None
@@ -76,7 +76,10 @@ def read(path: Path, requested: str | None = None) -> Node:
 
 
 def inference_node(parameters: Mapping[str, Parameters], file: str, requested: str | None) -> Node:
-    """Return the node called ``requested``, or the only one, with its wildcards' parameters. Raise ``UserError``."""
+    """Return the node called ``requested``, or the only one, with the parameters that wildcards set for it.
+
+    Raise ``UserError`` if there is no such node, and for several if ``requested`` is ``None``.
+    """
     wild = {name: keys for name, keys in parameters.items() if "*" in name}
     own = {name: keys for name, keys in parameters.items() if "*" not in name}
     whole = {name: {**_wildcard_parameters(wild, name), **keys} for name, keys in own.items()} or wild
@@ -164,7 +167,10 @@ def _walk(node: yaml.Node | None, name: str, file: str, depth: int) -> Iterator[
 
 
 def _pairs(node: yaml.Node | None, file: str) -> Iterator[tuple[str, int, yaml.Node]]:
-    """Yield key, line and value of each entry of a mapping. Raise ``UserError`` otherwise, and for a duplicate key."""
+    """Yield key, line and value of each entry of a mapping.
+
+    Raise ``UserError`` if ``node`` is not a mapping, and for a duplicate key.
+    """
     import yaml
 
     if not isinstance(node, yaml.MappingNode):

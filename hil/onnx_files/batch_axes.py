@@ -1,4 +1,4 @@
-"""Whether the inputs of a model have a common batch, and the lines that declare it if the file leaves it open."""
+"""Check that a model's inputs have a common batch, and propose lines of ``hil.toml`` that declare it if unclear."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ USUAL = frozenset({"batch", "batch_size", "batchsize"})
 
 
 def check_batch_axes(inputs: Sequence[TensorSpec], declared: Collection[str], model: str) -> None:
-    """Raise ``UserError`` with the lines to write unless the batch axes are ``declared`` or beyond doubt.
+    """Raise ``UserError`` with the lines to write, unless all batch axes are ``declared`` or clear.
 
-    In doubt are: an input without axes; a first axis of a fixed size other than 1, where another input's batch is
-    dynamic or of another size; a batch dimension whose name another input has on another axis.
+    They are unclear if an input has no axes, if two fixed batch sizes differ, if a fixed batch size other than 1 occurs
+    beside a dynamic one, or if another axis has the name of a batch dimension or a name in ``USUAL``.
     """
     stacked = [one for one in inputs if one.batch_axis is not None]
     open_ones = [one for one in stacked if one.name not in declared]
@@ -57,7 +57,7 @@ def _doubtful(stacked: Sequence[TensorSpec], open_ones: Sequence[TensorSpec]) ->
 
 
 def _proposal(inputs: Sequence[TensorSpec], open_ones: Sequence[TensorSpec], model: str) -> Iterator[str]:
-    """Yield the lines of ``hil.toml`` that declare each open batch axis, by the name that most inputs share."""
+    """Yield the lines of ``hil.toml`` that declare each unclear batch axis, by the name that most inputs share."""
     names = [size for one in inputs for size in one.shape if isinstance(size, str)]
     counts = {name: sum(name in one.shape for one in inputs) for name in names}
     batch = max(counts, key=lambda name: (name.lower() in USUAL, counts[name]), default=None)

@@ -1,4 +1,4 @@
-"""A model's signature with what ``hil.toml`` declares of its inputs: sizes, batch axes, constants, ranges."""
+"""A model's signature with what ``hil.toml`` declares about its inputs: sizes, batch axes, constants, ranges."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Declared = int | str | tuple[int, int, int]
 def declared_signature(path: Path, spec: ModelSpec, name: str) -> Signature:
     """Return the signature of the ONNX file with the declarations of ``spec``, the model ``name``.
 
-    Raise ``UserError`` as ``read_signature`` and ``declare``.
+    Raises ``UserError`` when ``read_signature`` or ``declare`` does.
     """
     return declare(read_signature(path), spec, name)
 
@@ -32,8 +32,8 @@ def declare(signature: Signature, spec: ModelSpec, name: str) -> Signature:
     """Return ``signature`` with the declarations of the model ``name``.
 
     A dynamic dimension without a name gets one by its position, such as ``images[2]``, unless samples are stacked along
-    it. Raise ``UserError`` for a declaration that the file contradicts, and with the lines to write if the inputs have
-    no common batch.
+    it. Raise ``UserError`` for a declaration that the file contradicts. Also raise it if the inputs have no common
+    batch; the message then has the lines to write.
     """
     known = [one.name for one in signature.inputs]
     for key in spec.inputs:
@@ -110,7 +110,7 @@ class _Declaring:
                 raise self._error(
                     tensor,
                     "shape",
-                    f"has {_shown(declared)} for {key!r}, which has {before} elsewhere: equal names share",
+                    f"has {_shown(declared)} for {key!r}, which has {before} elsewhere: equal names have equal sizes",
                 )
         return key
 

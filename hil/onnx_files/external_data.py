@@ -1,6 +1,6 @@
 """The external data files of an ONNX model: weights in separate files, which the ONNX file refers to by location.
 
-In an *addressed* model each location is the SHA-256 of that file, so the ONNX file's digest covers the weights too.
+In an *addressed* model each location is the SHA-256 of the data file, so the ONNX file's digest covers the weights too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 EXPORT = "export it again with its weights in the same folder"
 DIGEST = re.compile("[0-9a-f]{64}")
 INLINE = 2**31 - 2**28
-"""Most bytes of weights that are written into an ONNX file, whose limit is 2 GiB with everything else in it."""
+"""Most bytes of weights that are written into an ONNX file; the limit of the whole file is 2 GiB."""
 
 SMALL = 1024
 """Bytes: smaller tensors stay in the ONNX file; ``onnx`` has the same default."""
@@ -70,7 +70,7 @@ def external_files_of(proto: onnx.ModelProto, model: Path) -> tuple[ExternalFile
 
 
 def external_tensors(message: Any) -> Iterator[onnx.TensorProto]:
-    """Yield each tensor with external data, at whatever depth of a model, a graph or a node."""
+    """Yield each tensor with external data in a model, a graph or a node, at any depth."""
     if message.DESCRIPTOR.name == "TensorProto":
         if message.data_location == message.EXTERNAL:
             yield message
@@ -123,7 +123,10 @@ def _existing_file(model: Path, location: str, size: int) -> Path:
 
 
 def size_of(model: Path) -> int:
-    """Return the size in bytes of ``model`` with its external data. Raise as ``external_files`` does."""
+    """Return the size in bytes of ``model`` with its external data.
+
+    Raises ``UserError`` when ``external_files`` does.
+    """
     return sum(path.stat().st_size for path in (model, *(file.path for file in external_files(model))))
 
 
@@ -133,8 +136,8 @@ def addressed(model: Path, folder: Path) -> Path:
     A ``model`` without external data is returned itself. Otherwise the ONNX file is copied below ``folder`` with each
     location replaced by the SHA-256 (hex) of that file, and the files are copied next to it under these names. They
     are copies because ONNX Runtime refuses links out of a model's folder and ``onnx`` refuses hard links. Files of an
-    earlier version of ``model`` are deleted. Raise ``UserError`` as ``external_files`` does, and if ``folder`` cannot
-    be written.
+    earlier version of ``model`` are deleted. Raises ``UserError`` when ``external_files`` does, and if ``folder``
+    cannot be written.
     """
     proto = read_proto(model)
     files = external_files_of(proto, model)
@@ -159,7 +162,10 @@ def addressed(model: Path, folder: Path) -> Path:
 
 
 def is_whole(model: Path) -> bool:
-    """Return whether each external data file of an addressed model matches its name. Raise as ``external_files``."""
+    """Return whether each external data file of an addressed model matches its name.
+
+    Raises ``UserError`` when ``external_files`` does.
+    """
     return all(file_digest(file.path) == file.location for file in external_files(model))
 
 
@@ -167,7 +173,8 @@ def save(proto: onnx.ModelProto, path: Path, most: int = INLINE) -> None:
     """Write ``proto``, whose weights are in memory, to ``path``.
 
     If it has over ``most`` bytes of weights, it is written as an addressed model: initializers of 1 KiB and more go
-    into one file next to it, named by its SHA-256. ``proto`` is changed meanwhile and restored. Raise ``OSError``.
+    into one file next to it, named by its SHA-256. ``proto`` is changed meanwhile and restored. Raise ``OSError``
+    if a file cannot be written.
     """
     large = _large(proto)
     if fits(proto, most):
@@ -217,7 +224,10 @@ def copy_by_digest(source: Path, home: Path) -> str:
 
 
 def _write_atomically(folder: Path, name: str | None, contents: Iterable[bytes]) -> str:
-    """Write a file atomically, since other processes may read it, and return its SHA-256: its name if none is given."""
+    """Write a file atomically, since other processes may read it, and return its SHA-256.
+
+    Without ``name``, the file is named by its SHA-256.
+    """
     state = hashlib.sha256()
     handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=folder)
     try:

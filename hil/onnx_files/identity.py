@@ -1,7 +1,7 @@
 """A model's identity: the files and the code that it consists of, and one digest over all of them.
 
-From ``hil.toml`` only the names of these files and callables are part of it. Other settings belong elsewhere: build
-options to an engine's key, batch and samples to a check's method, limits and tolerances to the policy. Data are
+Of ``hil.toml``, the identity includes only the names of these files and callables. Other settings belong elsewhere:
+build options to an engine's key, batch and samples to a check's method, limits and tolerances to the policy. Data are
 identified by the digest of their samples.
 """
 
@@ -36,7 +36,7 @@ MODULE = "module"
 
 @dataclass(frozen=True)
 class PartFiles:
-    """The files of a model's parts: ``files`` by role and name, ``code`` the modules of each callable alike."""
+    """The files of a model's parts, by role and name: ``files`` has single files, ``code`` the modules of callables."""
 
     files: dict[tuple[str, str], Path] = field(default_factory=dict)
     code: dict[tuple[str, str], tuple[Module, ...]] = field(default_factory=dict)
@@ -65,8 +65,8 @@ def sources_of(config: Config, name: str, target: str) -> PartFiles:
     """Return the files of the parts of model ``name`` on ``target``.
 
     The parts are its ONNX files with their external data, an engine built elsewhere, plugins, saved reference outputs,
-    and its callables with the project's own modules that they import. Raise ``UserError`` for an ONNX file or a module
-    that cannot be read.
+    the Isaac ROS parameter file, and its callables with the project's own modules that they import. Raise ``UserError``
+    for an ONNX file or a module that cannot be read.
     """
     spec = config.model(name, target)
     sources = PartFiles()
@@ -85,7 +85,7 @@ def identity_of(parts: Iterable[Part]) -> str:
 
 
 def changes(before: Iterable[Part], now: Iterable[Part]) -> list[str]:
-    """Return the differences between two versions' parts, one line a part: ``module pre/scale.py was changed``."""
+    """Return the differences between two versions' parts, one line per part: ``module pre/scale.py was changed``."""
     old, new = ({(part.role, part.name): part.digest for part in parts} for parts in (before, now))
     lines = []
     for key in sorted({*old, *new}):

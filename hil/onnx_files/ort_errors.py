@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import onnx
 
 LENGTH = 400
-"""Most characters of ONNX Runtime's message that ours repeats; some contain a whole C++ signature."""
+"""Maximum number of characters of ONNX Runtime's message in ours; some contain a whole C++ signature."""
 
 _STAMP = re.compile(r"\[ONNXRuntimeError\] : \d+ : (?P<code>[A-Z_]+) : (?P<text>.*)", re.DOTALL)
 _LOAD = re.compile(r"^Load model from .*? failed:\s*", re.DOTALL)

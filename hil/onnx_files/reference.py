@@ -155,8 +155,7 @@ def open_reference(  # noqa: PLR0913, PLR0917 - where it comes from, and where i
     """Return the reference of ``model`` on ``dataset``: the ``saved`` outputs if given, otherwise ONNX Runtime's.
 
     ``batch`` is the number of samples of one inference, ``limit`` the most samples that are run. Raise ``UserError``
-    for a file that cannot be read and for inputs that the model rejects, ``EngineBuildError`` for an operator that ONNX
-    Runtime does not support.
+    for a file that cannot be read, ``EngineBuildError`` if ONNX Runtime cannot load or run the model.
     """
     if saved is not None:
         return _open_saved(

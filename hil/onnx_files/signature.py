@@ -27,7 +27,7 @@ DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.p
 QDQ_OPERATORS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 PLACEHOLDER = re.compile(r"\?|-1|unk__\d+")
-"""Names that exporters give to dimensions without a name. Two dimensions that share one need not have equal sizes."""
+"""Placeholders that exporters write for dimensions without a name. Two dimensions with the same placeholder may differ."""
 
 Interval = tuple[int, int, int]
 
@@ -42,8 +42,9 @@ class TensorSpec:
     all, and ``shape`` is empty.
 
     An input's other facts come from ``hil.toml`` (``hil.onnx_files.declared``): ``batch_axis`` is the axis along which
-    samples are stacked, ``None`` for one tensor a call, whatever the batch. ``value`` is the same in every call.
-    ``range`` holds the valid values. ``carry`` is the output of the step before that the input is fed with.
+    samples are stacked, ``None`` for one tensor per call, whatever the batch size. ``value`` is a constant that is fed
+    in every call. ``range`` holds the valid values. ``carry`` names an output: the input is fed with the value of this
+    output in the previous step.
     """
 
     name: str
@@ -77,8 +78,8 @@ class TensorSpec:
 class Signature:
     """A model's inputs and outputs in the file's order, its opset, IR version and whether it has Q/DQ nodes.
 
-    ``foreign`` has the operators, as ``domain:operator``, that the host cannot run: those of other domains than
-    ``DOMAINS`` that are no functions of the file.
+    ``foreign`` has the operators, as ``domain:operator``, that the host cannot run: those outside ``DOMAINS``
+    that the file does not define as functions.
 
     ``sizes`` has ``(min, opt, max)`` of dynamic dimensions by name, ``multiples`` the number that a dimension's size is
     a multiple of; both are declared in ``hil.toml``.
@@ -99,7 +100,7 @@ class Signature:
 
     @property
     def stacked(self) -> tuple[TensorSpec, ...]:
-        """The inputs along one of whose axes samples are stacked."""
+        """The inputs that have a batch axis, along which samples are stacked."""
         return tuple(spec for spec in self.inputs if spec.batch_axis is not None)
 
     def batch(self) -> int | None:
@@ -117,11 +118,11 @@ class Signature:
 
     @property
     def alone(self) -> bool:
-        """Whether a call takes one sample: an input has one tensor a call, which may differ from sample to sample."""
+        """Whether a call takes only one sample, since an input with one tensor per call may differ between samples."""
         return any(one.batch_axis is None and not one.is_given for one in self.inputs)
 
     def stride(self) -> int | None:
-        """Return the number of samples that one call takes; ``None`` if any number will do."""
+        """Return the number of samples that one call takes; ``None`` if any number is possible."""
         return 1 if self.alone else self.batch()
 
     def batch_names(self) -> frozenset[str]:
@@ -129,10 +130,10 @@ class Signature:
         return frozenset(size for size in self._batch_sizes() if isinstance(size, str))
 
     def output_axis(self, name: str) -> int | None:
-        """Return the axis of output ``name`` along which samples are stacked, ``None`` if it has none or is unknown.
+        """Return the axis of output ``name`` along which samples are stacked; ``None`` if unknown or if there is none.
 
-        It is the axis with a batch dimension's name. If the output has none, it is the first axis, provided that all
-        inputs are stacked along theirs and that the output's is not a fixed size other than the batch.
+        It is the axis with the name of a batch dimension. If the output has no such axis, it is the first axis, unless
+        an input is stacked along another axis or the output's first axis has a fixed size other than the batch.
         """
         shape = next(spec.shape for spec in self.outputs if spec.name == name)
         named = [axis for axis, size in enumerate(shape) if size in self.batch_names()]
