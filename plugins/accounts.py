@@ -35,7 +35,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class OwnTest:
-    """A test that must give an own check; ``why`` is the reason if it has no case."""
+    """A test that must give the result of an own check; ``why`` is the reason if the test has no case."""
 
     nodeid: str
     model: str = ""
@@ -71,7 +71,7 @@ class NodeStates:
     problem: str = ""  # the user's mistake or lab error that ended tests
 
     def cause_of(self, row: Row) -> tuple[Cause, str]:
-        """Return the cause and a one-line reason for which ``row`` has no result."""
+        """Return the cause why ``row`` has no result, and a reason of one line."""
 
         def among(nodeids: Iterable[str]) -> bool:
             return any(nodeid == row.test or nodeid.endswith("/" + row.test) for nodeid in nodeids)
@@ -157,7 +157,7 @@ class Accounts:
 
 
 def _with_advice(result: CheckResult) -> CheckResult:
-    """Return ``result`` with advice if it is listed but has no test: restore the test or rewrite the list."""
+    """Return the result of a listed own check, with advice if its test is missing or gave no result."""
     if result.cause not in {Cause.NOT_COLLECTED, Cause.NO_RESULT}:
         return result
     advice = f"restore the test, or, if it was removed on purpose, run: {REWRITE}"

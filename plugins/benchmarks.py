@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAME = "hil-benchmarks"
 PERCENTILES = ("latency.p50", "latency.p90", "latency.p99")
-"""The checks that one saturated series answers: it is exported by the first of them."""
+"""The checks that are judged from one saturated series; the first of them that runs exports it."""
 
 
 class Replay:

@@ -69,7 +69,7 @@ def parametrize(metafunc: pytest.Metafunc, plan: Plan, config: Config | None, st
 
 
 def _note_excluded(nodeid: str, cases: list[Case], states: NodeStates, only: set[str]) -> None:
-    """Note the cases of an own test that ``--hil-model`` excludes, or that the test has no case."""
+    """Note the cases of an own test that ``--hil-model`` excludes; if ``cases`` is empty, note why."""
     for case in cases:
         if case.model in states.out_of_scope:
             test = OwnTest(f"{nodeid}[{'-'.join(filter(None, case))}]", case.model, case.precision)
@@ -82,7 +82,7 @@ def _note_excluded(nodeid: str, cases: list[Case], states: NodeStates, only: set
 
 
 def own_tests(items: Iterable[pytest.Item]) -> Iterator[OwnTest]:
-    """Yield the tests that must give an own check."""
+    """Yield the tests that must give the result of an own check."""
     for item in items:
         if is_own(item):
             callspec = getattr(item, "callspec", None)
@@ -91,7 +91,7 @@ def own_tests(items: Iterable[pytest.Item]) -> Iterator[OwnTest]:
 
 
 def is_own(item: pytest.Item) -> bool:
-    """Return whether a test must give an own check: it uses ``hil_check`` and is not a stock check."""
+    """Return whether a test must give the result of an own check: it uses ``hil_check`` and is not a stock check."""
     return "hil_check" in getattr(item, "fixturenames", ()) and item.get_closest_marker("hil") is None
 
 
@@ -181,7 +181,7 @@ def _without_result(run: RunState, item: pytest.Item) -> Outcome:
 
 
 def outcomes_of(report: pytest.TestReport) -> list[tuple[Outcome, bool]]:
-    """Return the outcomes on a report, each with whether it is of an own check."""
+    """Return the outcomes on a report; the second item of each is true for an own check."""
     text = getattr(report, RESULTS, None)
     if not isinstance(text, str):
         return []

@@ -1,4 +1,4 @@
-"""The judged commit: that of the repository of ``hil.toml``, and which files of the run differ from it."""
+"""The commit of the repository that contains ``hil.toml``, and the files of the run that differ from it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ELSEWHERE = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON
 """Variables set by git hooks, which would make git use another repository."""
 OURS = Path(hil.__file__).parent
 ROOMS = ("", "fixtures", "plugins", "suites", "../conftest.py")
-"""Folders and files of hil itself: in its repository three are links, and pytest loads a conftest above them."""
+"""The places of hil's own files: in its repository three are links to folders above, beside pytest's conftest."""
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def configured(config: pytest.Config) -> None:
 
 
 def run_of(config: pytest.Config) -> HilRun:
-    """Return the run, creating it if needed. It stores a mistake of the user until it can be reported once."""
+    """Return the run, creating it if needed. The run stores a mistake of the user until it is reported."""
     if RUN not in config.stash:
         from hil.plugins.run import HilRun
 

@@ -42,7 +42,7 @@ NO_CONFIG_DIGEST = hashlib.sha256(b"").hexdigest()
 def begin(run: RunState) -> None:
     """Write the report as ``incomplete``, so that a killed run never leaves an earlier passed report.
 
-    Raise ``LabError`` if another live run writes its report there, and errors as ``hil.report.write_report.begin``.
+    Raises ``LabError`` if another live run writes its report there, and what ``write_report.begin`` raises.
     """
     folder_lock.lock(run)
     use = TargetUse(requested=run.target, used=run.target)
@@ -64,7 +64,7 @@ def refuse(run: RunState, problem: HilError) -> None:
 
 
 def close(run: RunState, pytest_status: int) -> int:
-    """Write the report and return the exit code. Report write errors on stderr and return their exit code."""
+    """Write the report and return the exit code. If writing fails, print the error and return its exit code."""
     try:
         report = _finish(run, pytest_status)
     except HilError as error:
@@ -162,7 +162,7 @@ def _models(outcomes: list[Outcome]) -> list[ModelUsed]:
 
 
 def _two_identities(outcomes: list[Outcome]) -> UserError | None:
-    """Return an error if two workers read different files of one model; each one only watches what it read."""
+    """Return an error if two workers read different files of one model; a worker watches only files that it read."""
     models = {(model["name"], model["identity"]) for outcome in outcomes for model in outcome.models}
     twice = [name for name, times in Counter(name for name, _ in models).items() if times > 1]
     what = "was changed while the run read it: do not change its files, and run again"

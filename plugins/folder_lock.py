@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hil.plugins.run_state import RunState
 
 LOCK = ".lock"
-"""The lock file in the report's folder. It is never deleted: deleting it would let a second run in."""
+"""The lock file in the report's folder. It is never deleted: otherwise a second run could lock a new file."""
 LONGEST = 200
 LOCKED: pytest.StashKey[dict[Path, str]] = pytest.StashKey()
 
@@ -49,7 +49,8 @@ def check(run: RunState) -> None:
 def lock(run: RunState) -> None:
     """Lock the report's folder until pytest ends. Raise ``LabError`` if another live run holds the lock.
 
-    Does nothing in an xdist worker, whose controller locks. If the file system has no locks, that is only a note.
+    Does nothing in an xdist worker, whose controller holds the lock. If the file system has no locks, the run only
+    gets a note.
     """
     if run.is_worker:
         return

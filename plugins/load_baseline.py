@@ -1,4 +1,4 @@
-"""``--hil-baseline=REF``: the controller reads the baseline from the history once, as data for every worker."""
+"""``--hil-baseline=REF``: the controller reads the baseline from the history once, for all workers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _read(history: History, ref: str, target: str) -> Baseline:
 
 
 def _level(history: History, points: list[Point], acceptances: Iterable[Acceptance]) -> Level:
-    """Return the level of one row from its points, or from the level that was accepted since."""
+    """Return the level of one row from its points, or from a later point that was accepted instead."""
     accepted_point, acceptance = _accepted(history, points, acceptances)
     points = [accepted_point] if accepted_point is not None else points
     first = points[0]

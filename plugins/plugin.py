@@ -41,8 +41,7 @@ MISREAD = (
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Add the ``--hil-…`` options; ``--target`` follows in ``pytest_load_initial_conftests``.
 
-    Also invalidate an earlier report, because pytest may end after this by a mistake on the command line or in a
-    conftest.
+    Also invalidate an earlier report, because a mistake on the command line or in a conftest may end pytest after this.
     """
     group = parser.getgroup("hil", "hardware in the loop: judge neural networks on the target")
     add = group.addoption
@@ -185,7 +184,7 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Note the selected tests, and write the incomplete report if only the tests activated hil."""
+    """Note the selected tests, and write the incomplete report unless an option already caused that."""
     if run := current_run.active_run(session.config):
         run.selected([item.nodeid for item in session.items])
         run.will_run(session.items)

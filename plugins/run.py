@@ -106,7 +106,7 @@ class HilRun(RunState):
         return load_baseline.load(place, ref, self.target)
 
     def _runs(self, config: Config) -> int | None:
-        """Return the number of processes that time each engine: the option, else ``RUNS`` if a baseline needs it."""
+        """Return ``--hil-runs``, else ``RUNS`` if a baseline needs several, else ``None`` for ``[measure] runs``."""
         option: int | None = self.pytest_config.getoption("hil_runs", None)
         enough = self.baseline is None or config.spec.measure.runs > 1
         return option if option is not None or enough else load_baseline.RUNS
@@ -136,7 +136,7 @@ class HilRun(RunState):
         self.states.own.update((test.nodeid, test) for test in collection.own_tests(items))
 
     def selected(self, nodeids: list[str]) -> None:
-        """Note the selected tests, and write the incomplete report."""
+        """Note the selected tests, and write the incomplete report if it is not written yet."""
         self.states.selected.update(nodeids)
         self.open_report()
 
@@ -177,7 +177,7 @@ class HilRun(RunState):
     # RunInterface, for the fixtures
 
     def session(self) -> Session:
-        """Return the session, which holds the target; open it at the first call. Raise ``LabError``, ``UserError``."""
+        """Return the session, which holds the target; open it at the first call. Raise the run's problem."""
         if self.problem is not None:
             raise self.problem
         if self._session is None:
@@ -268,12 +268,12 @@ class HilRun(RunState):
             finish_run.show(self.report, self.report_dir, config, terminal)
 
     def end(self) -> None:
-        """End the run in any state. Raise ``LabError`` as ``close``."""
+        """End the run in any state. Raises ``LabError`` when ``close`` does."""
         with self._until_end:
             self.close()
 
     def close(self) -> None:
-        """Release the target. The first call raises ``LabError`` as ``Session.close``."""
+        """Release the target, once. Raises ``LabError`` when ``Session.close`` does."""
         session, self._session = self._session, None
         if session is not None:
             session.close()

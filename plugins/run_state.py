@@ -77,7 +77,7 @@ class RunState:
         return self._folder
 
     def used(self) -> TargetUse:
-        """Return the requested target and the one used, according to results, else to the session."""
+        """Return the requested and the used target, from a result if there is one, else from the session."""
         for _, outcome in self.accounts.outcomes.values():
             return outcome.result.target
         if self._session is None and self._used is not None:
@@ -85,7 +85,7 @@ class RunState:
         return TargetUse(requested=self.target, used=self._session.used if self._session else self.target)
 
     def error_text(self, kind: ExitCode) -> str | None:
-        """Return the problem's message if it is of ``kind``, ``USER_ERROR`` or ``LAB_ERROR``; else ``None``."""
+        """Return the problem's message if ``kind`` (``USER_ERROR`` or ``LAB_ERROR``) fits it; else ``None``."""
         problem = self.problem
         of_kind = isinstance(problem, UserError) if kind is ExitCode.USER_ERROR else isinstance(problem, LabError)
         return str(problem) if of_kind else None

@@ -19,7 +19,8 @@ def signer(run: RunState) -> Signer | None:
     """Return the signer of this run's report, or ``None`` without ``--hil-sign-key``.
 
     The variables of the key and its password are removed from the environment, so that tests and their child processes
-    cannot read them. Raise ``UserError`` for an unusable key, and if ``--hil-gate`` requires another key or any key.
+    cannot read them. Raise ``UserError`` for an unusable key. With ``--hil-gate`` and ``gate.signed_by``, also raise it
+    if there is no key, or if it is not listed there.
     """
     option: str | None = run.pytest_config.getoption("hil_sign_key", None)
     allowed = run.config.spec.gate.signed_by if run.config else ()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def sigterm_interrupts(target: str) -> Iterator[None]:
-    """Make SIGTERM raise ``KeyboardInterrupt``, once. An existing handler of somebody else is left in place."""
+    """Make SIGTERM raise ``KeyboardInterrupt``, once. A handler that other code installed is left in place."""
 
     def end(*_: object) -> NoReturn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # finishing takes a moment; SIGKILL still ends it

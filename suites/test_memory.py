@@ -1,4 +1,4 @@
-"""Memory: the worker's peak, the model's share of it, and growth over a soak."""
+"""Memory: the worker's and the machine's peak, what the model adds, the engine's size, and growth over a soak."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ LISTED = 5
 """Largest number of culprits, and of tensors in ``grown``, that are reported."""
 
 LESS = 0.1
-"""Share of the precision's error floor that the outputs must exceed if the node also differs between the graphs."""
+"""Share of the precision's error floor that is enough for a node above its bound with other evidence (``_guilty``)."""
 
 TRIED = 20
 """Largest number of suspicious nodes whose effect on the outputs is measured."""
@@ -119,12 +119,12 @@ def node_of(case: Case, region: Region) -> Node:
 
 
 def _guilty(case: Case, errors: Mapping[Region, NodeErrors], alone: Values) -> list[tuple[Region, float]]:
-    """Return the regions at fault, worst first, each with the error of the outputs that it alone causes.
+    """Return at most ``LISTED`` regions at fault, worst first, each with the error that it alone causes in the outputs.
 
-    Candidates are regions above their bound, and regions that differ between the graphs, whose error may be smaller
-    than the rounding of the precision. A region is at fault if the error that it causes in the outputs exceeds the
-    floor of the precision: a range that clips only what a later ReLU drops is harmless. A tenth of the floor is enough
-    if the region is above its bound and also differs between the graphs or uses little of its range.
+    Candidates are regions above their bound, and regions that differ between the graphs, even with an error smaller
+    than the rounding of the precision. A candidate is at fault if the error that it causes in the outputs exceeds the
+    floor of the precision: a range that clips only values that a later ReLU drops is harmless. For a region above its
+    bound, a tenth of the floor is enough if the region also differs between the graphs or uses little of its range.
     """
     floor = error_bounds.FLOORS[case.precision]
     tried: list[tuple[float, Region, float]] = []
@@ -176,7 +176,7 @@ def _culprit(case: Case, region: Region, errors: NodeErrors, alone: Values) -> C
 
 
 def _confirmed(case: Case, region: Region, culprit: Culprit, whole: Mapping[str, float]) -> Culprit:
-    """Return the culprit with the error of the outputs before and after only its tensor is corrected."""
+    """Return the culprit with two errors of the engine's outputs: as they are, and with only its tensor corrected."""
     before = max(whole.values(), default=0.0)
     name = region.pair.suspect
     if name in case.suspect.outputs:
@@ -223,4 +223,7 @@ def _notes(case: Case) -> Iterable[str]:
         yield f"the bodies of {', '.join(bodies[:LISTED])} were not examined: each counts as one node"
     lost = len(case.reference.varying) - len(case.reference.inputs) - len({r.pair.reference for r in case.regions})
     if lost > 0:
-        yield f"{lost} tensors of the model are not in the engine's graph by name: the next named node covers them"
+        yield (
+            f"the engine's graph lacks {lost} tensor names of the model: "
+            "errors there are reported at the next tensor that both graphs name"
+        )

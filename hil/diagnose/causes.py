@@ -28,7 +28,7 @@ CLIPPED = 0.001
 """Share of clipped values above which the range is too small, rather than its step too coarse."""
 
 IMPLIED = frozenset({"kernel_shape"})
-"""Attributes that follow from the shape of the weights, and so are not compared."""
+"""Attributes that are not compared, because they follow from the shape of the weights."""
 
 AXES = frozenset({"axis", "axes", "perm"})
 
@@ -36,7 +36,8 @@ AXES = frozenset({"axis", "axes", "perm"})
 def cause_of(place: Place) -> Finding:
     """Return the likely cause and its evidence in sentences.
 
-    An overflow is checked first, then a difference between the graphs, then patterns in the values, which are a guess.
+    For a Q/DQ pair, the cause is its scale. For other nodes, an overflow is checked first, then a difference between
+    the graphs, then patterns in the values, which are a guess.
     """
     if place.region.pair.quantized:
         return _scale(place)
@@ -47,14 +48,17 @@ def cause_of(place: Place) -> Finding:
 
 
 def difference(place: Place) -> Finding | None:
-    """Return the first difference of the two graphs in a region (nodes, attributes, operands, constants), if any."""
+    """Return the first difference of the two graphs in a region: nodes, attributes, operands or constants.
+
+    ``None`` if there is no difference, and for a Q/DQ pair.
+    """
     if place.region.pair.quantized:
         return None
     return _extra(place) or _structure(place) or _weights(place)
 
 
 def scale_of(graph: Graph, region: Region) -> float | None:
-    """Return the largest step of the region's DequantizeLinear; ``None`` if it is not a constant of the graph."""
+    """Return the largest step of the region's DequantizeLinear; ``None`` if there is no constant step."""
     nodes = [graph.nodes[number] for number in region.nodes]
     node = next((node for node in reversed(nodes) if node.op_type == DEQUANTIZE), None)
     scale = None if node is None else constants.value(graph, node.input[1])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 SAME: Mapping[str, float] = {"fp32": 1e-6, "tf32": 1e-3, "fp16": 1e-3, "bf16": 8e-3, "int8": 2e-2}
-"""Largest difference, relative to the largest magnitude, at which two constants are equal in a precision."""
+"""Largest difference, relative to the largest magnitude, at which two constants count as equal in a precision."""
 
 LISTED_SHAPE = 6
 MOST_CHANNELS = 512
@@ -29,7 +29,11 @@ MOST_CHANNELS = 512
 
 
 def value(graph: Graph, name: str, depth: int = 8) -> Array | None:
-    """Return the constant ``name``, followed through Q/DQ, casts and copies; ``None`` if it is not a constant."""
+    """Return the value of the tensor ``name``, or ``None`` if it is not a constant.
+
+    At most ``depth`` Identity, Cast and DequantizeLinear nodes may lie between the constant and the tensor. A Cast is
+    skipped, so the dtype is the constant's. The result is ``None`` behind any other node, such as QuantizeLinear.
+    """
     if name in graph.constants:
         return numpy_helper.to_array(graph.constants[name])
     if name not in graph.makers or name in graph.varying or not depth:
@@ -58,7 +62,7 @@ def _dequantized(graph: Graph, node: onnx.NodeProto, depth: int) -> Array | None
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """Return the attributes by name, tensors as arrays, without those that are graphs."""
+    """Return the attributes by name, with tensors as arrays; attributes that are graphs are left out."""
     values: dict[str, Any] = {}
     for attribute in node.attribute:
         content = helper.get_attribute_value(attribute)
@@ -86,7 +90,8 @@ def attribute(node: onnx.NodeProto, name: str) -> Any:
 def same(one: Any, other: Any) -> bool:
     """Whether two values of an attribute are equivalent.
 
-    An absent value is equivalent to a list of one repeated value, or of zeros and ones, as implied pads or strides are.
+    An absent value (``None``) is equivalent to a list that repeats one value, or that has only zeros and ones, because
+    absent pads, strides and dilations have such defaults.
     """
     if one is None or other is None:
         present = other if one is None else one
@@ -126,7 +131,7 @@ def difference(ours: Array, theirs: Array, precision: str) -> tuple[Cause, str] 
 
 
 def _order(ours: Array, theirs: Array, room: float) -> str | None:
-    """Describe the axis along which both have the same slices in another order; ``None`` if there is none."""
+    """Describe the axis along which both have the same slices in another order; ``None`` if there is no such axis."""
     for axis in range(theirs.ndim):
         count = theirs.shape[axis]
         if count > 1 and np.abs(ours - np.flip(theirs, axis)).max() <= room:
@@ -142,7 +147,7 @@ def _order(ours: Array, theirs: Array, room: float) -> str | None:
 
 
 def _ratio(ours: Array, theirs: Array) -> float | None:
-    """Return the factor between the two if it is the same for all elements, else ``None``."""
+    """Return the factor between the two if it is nearly the same for all elements that are not tiny, else ``None``."""
     significant = np.abs(theirs) > 1e-3 * np.abs(theirs).max()
     if not significant.any():
         return None

@@ -57,7 +57,7 @@ class NodeErrors:
 
     @property
     def ratio(self) -> float:
-        """Return the nodes' error alone as a multiple of the bound; more than 1 means at fault."""
+        """Return ``alone`` as a multiple of ``bound``; above 1, the nodes are less accurate than they should be."""
         return self.alone / self.bound
 
 
@@ -103,8 +103,8 @@ class Diagnosis:
 
     ``outputs`` are the errors of the model's outputs in the unmodified engine, ``marked`` those with intermediates
     marked as outputs. ``first`` is the first tensor whose error in the whole engine exceeds its bound. ``grown`` are
-    the tensors with the largest local errors. ``notes`` list what was not examined. ``part`` is the worst culprit, for
-    a bundle.
+    the tensors with the largest ``ratio``. ``notes`` list what was not examined. ``part`` has the nodes of the worst
+    culprit, for a bundle.
     """
 
     precision: str
@@ -120,7 +120,7 @@ class Diagnosis:
     part: Part | None = field(default=None, repr=False, compare=False)
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain JSON types, without ``part``; infinite errors become the string ``"inf"``."""
+        """Return plain JSON types, without ``part``; infinite and NaN errors become text, such as ``"inf"``."""
         plain: dict[str, Any] = _plain(asdict(replace(self, part=None)))
         del plain["part"]
         return plain

@@ -29,7 +29,7 @@ ROOM: Mapping[str, float] = {"fp32": 30.0, "tf32": 6.0, "fp16": 6.0, "bf16": 6.0
 """Factor on the error from rounding the operands; it allows for different accumulators and kernels."""
 
 CLIPPING, UNUSED, INT8_STEPS = 0.25, 0.15, 127
-"""Relative error allowed for clipping, least share of an INT8 range that must be used, and steps on each side."""
+"""Relative error allowed for clipping; share of an INT8 range below which it counts as too wide; steps on each side."""
 
 NOISE = 2.0**-22
 """Relative change of the operands, about four ulp, that stands for FP32 sums in another order."""
@@ -57,7 +57,10 @@ def range_bound(best: float, top: float, scale: float | None) -> float:
 
 
 def rounded(array: Array, precision: str) -> Array:
-    """Return ``array`` rounded as ``precision`` rounds its operands; arrays that are not FP32 or FP64 are unchanged."""
+    """Return ``array`` with the rounding errors of an operand in ``precision``.
+
+    For fp32 these are random noise, for int8 there are none. Arrays that are not FP32 or FP64 are unchanged.
+    """
     if array.dtype.kind != "f" or array.dtype.itemsize < np.dtype(np.float32).itemsize:
         return array
     if precision == "fp16":
@@ -99,7 +102,7 @@ def quantization(array: Array) -> float:
 
 
 def round_weights(model: onnx.ModelProto, precision: str) -> None:
-    """Round the model's FP32 constants in place; for int8 only the weights of convolutions and matrix products."""
+    """Round the model's FP32 initializers in place; for int8, quantize only weights of convolutions and products."""
     if precision == "int8":
         _quantize_weights(model)
         return

@@ -32,7 +32,7 @@ CURED = 0.1
 
 
 def with_fusion(case: Case, diagnosis: Diagnosis, errors: Mapping[Region, NodeErrors], inside: Values) -> Diagnosis:
-    """Return ``diagnosis`` with the node whose fusion is wrong as its culprit; unchanged if there is none."""
+    """Return ``diagnosis`` with the wrongly fused (or overflowing) node as its culprit; unchanged if there is none."""
     before, after = (max(outputs.values(), default=0.0) for outputs in (diagnosis.outputs, diagnosis.marked))
     if before <= FLOORS[case.precision]:
         return diagnosis
@@ -67,7 +67,7 @@ def _fused(
 
 
 def with_cured_tensor(case: Case, diagnosis: Diagnosis, errors: Mapping[Region, NodeErrors]) -> Diagnosis:
-    """Return ``diagnosis`` with the culprit whose tensor corrects the model's outputs if it is marked as an output.
+    """Return ``diagnosis`` with one culprit: if its tensor is marked as an output, the model's outputs become right.
 
     The culprit is found by bisecting the regions in order: one build per step, about log2(regions) builds.
     """
@@ -100,14 +100,14 @@ def with_cured_tensor(case: Case, diagnosis: Diagnosis, errors: Mapping[Region, 
 
 
 def _overflows(case: Case, region: Region) -> bool:
-    """Whether the reference's values of the region exceed the range of FP16 in an FP16 engine."""
+    """Return whether the engine is FP16 and the reference's values of the region exceed the range of FP16."""
     return case.precision == "fp16" and largest(case.value(region.pair.suspect)) > FP16_MAX
 
 
 def _overflow(
     case: Case, beyond: Sequence[Region], errors: Mapping[Region, NodeErrors], before: float, after: float
 ) -> Culprit:
-    """Return the first tensor that FP16 cannot hold as a culprit: an overflow, not a wrong fusion."""
+    """Return a culprit for the first tensor that FP16 cannot hold. Its cause is an overflow, not a wrong fusion."""
     top = largest(case.value(beyond[0].pair.suspect))
     evidence = (
         f"the reference reaches {top:.6g}, FP16 ends at {FP16_MAX:.0f}",

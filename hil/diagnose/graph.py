@@ -24,7 +24,7 @@ NO_TENSOR = ("Sequence", "Optional")
 
 @dataclass(frozen=True)
 class Pair:
-    """A tensor of the suspect and the corresponding one of the reference; ``quantized`` if it leaves a Q/DQ pair."""
+    """Corresponding tensors of suspect and reference; ``quantized`` if the suspect's is the output of a Q/DQ pair."""
 
     suspect: str
     reference: str
@@ -86,7 +86,7 @@ class Graph:
         return frozenset(names)
 
     def between(self, name: str, cut: frozenset[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        """Return the nodes that make ``name`` from tensors in ``cut`` and inputs, and which of those they read."""
+        """Return the nodes that compute ``name`` from inputs and tensors in ``cut``, and which of these they read."""
         numbers: set[int] = set()
         takes: dict[str, None] = {}
         waiting = [self.makers[name]] if name in self.makers else []
@@ -125,9 +125,9 @@ def tensors_read_by(node: onnx.NodeProto) -> Iterator[str]:
 def pairs(reference: Graph, suspect: Graph) -> tuple[Pair, ...]:
     """Return the tensors that correspond in both graphs, in the suspect's order, without constants.
 
-    Tensors correspond by name, since quantizers and optimizers keep names. Around a Q/DQ pair the wiring decides: its
-    output corresponds to the reference's tensor of its input's name. If the quantizer renamed the input, both its input
-    and its output correspond to the reference's tensor of the output's name.
+    Tensors correspond by name, since quantizers and optimizers keep names. The output of a Q/DQ
+    pair corresponds to the reference's tensor that has the name of the pair's input. If the quantizer renamed this
+    input, both the input and the output of the pair correspond to the reference's tensor with the output's name.
     """
     paired: dict[str, Pair] = {}
     known = reference.varying
@@ -163,7 +163,7 @@ def _quantized(graph: Graph, number: int) -> str | None:
 def regions(reference: Graph, suspect: Graph, paired: tuple[Pair, ...], floating: frozenset[str]) -> tuple[Region, ...]:
     """Return the regions between the pairs whose reference tensor is in ``floating``, and those of the outputs.
 
-    Integer tensors (shapes, indices) never bound a region: they would become inputs, and a runtime requires constants.
+    Integer tensors (shapes, indices) never bound a region: they would become inputs where a runtime requires constants.
     """
     chosen = [pair for pair in paired if pair.reference in floating]
     cut = frozenset(pair.suspect for pair in chosen)

@@ -1,6 +1,7 @@
 """The bundle that reproduces a failure on a laptop: models, inputs, outputs of both sides, environment and a script.
 
-Only ``repro.py`` in it is executed, which needs just numpy and onnxruntime. Arrays are ``.npz`` files without pickle.
+Only the bundle's ``repro.py`` is executed. It needs only numpy and onnxruntime. Arrays are ``.npz`` files without
+pickle.
 """
 
 from __future__ import annotations

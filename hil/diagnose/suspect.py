@@ -65,13 +65,13 @@ def make_case(
 
 
 def output_errors(case: Case, values: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Return the relative error of each of the model's outputs; infinite if ``values`` lacks it."""
+    """Return the relative error of each of the model's outputs; infinite for an output that ``values`` lacks."""
     names = [name for name in case.reference.outputs if name in case.expected]
     return {name: error(case.expected[name], values[name]) if name in values else math.inf for name in names}
 
 
 def intermediate_values(case: Case) -> Values:
-    """Return the engine's intermediate tensors and outputs, by name, marking a portion of the tensors at a time."""
+    """Return the engine's intermediate tensors and outputs by name; each run marks only a portion, to limit memory."""
     tensors = [region.pair.suspect for region in case.regions]
     sizes = {name: case.value(name).nbytes for name in tensors}
     values: Values = {}
@@ -81,9 +81,10 @@ def intermediate_values(case: Case) -> Values:
 
 
 def isolated_values(case: Case, inside: Values, fed_by: Values | None = None) -> Values:
-    """Return the output of each region, run alone on the reference's values, by the suspect's tensor.
+    """Run each region alone on the reference's values. Return the outputs under the names of the suspect's tensors.
 
-    ``inside`` are the engine's intermediate values, for their dtypes. Values in ``fed_by`` replace the reference's.
+    The inputs get the dtypes of ``inside``, the engine's intermediate values. Values in ``fed_by`` replace the
+    reference's values as inputs.
     """
     by_name = {region.pair.suspect: region for region in case.regions}
     sizes = {
@@ -106,9 +107,10 @@ def feeds_of(
     inside: Mapping[str, np.ndarray],
     instead: Mapping[str, np.ndarray] | None = None,
 ) -> Values:
-    """Return the reference's values of the tensors that ``parts`` read or make, in the suspect's dtypes.
+    """Return the reference's values of the tensors that ``parts`` read or make.
 
-    ``inside`` are the engine's intermediate values, for their dtypes. Values in ``instead`` replace the reference's.
+    The values get the dtypes of ``inside``, the engine's intermediate values. Values in ``instead`` replace the
+    reference's values.
     """
     cut = {region.pair.suspect for region in case.regions}
     names = dict.fromkeys(name for part in parts for name in (*part.takes, part.pair.suspect))
@@ -123,7 +125,7 @@ def feeds_of(
 
 
 def relevant_values(case: Case, region: Region, array: np.ndarray) -> np.ndarray:
-    """Return ``array`` with negative values set to zero if it leaves a Q/DQ pair and only ReLUs read it.
+    """Return ``array`` with negative values set to zero if it is the output of a Q/DQ pair and only ReLUs read it.
 
     Calibrators give such a tensor the range of the ReLU's output, and may clip everything below zero.
     """
@@ -136,7 +138,7 @@ def relevant_values(case: Case, region: Region, array: np.ndarray) -> np.ndarray
 
 
 def bounds(case: Case) -> dict[str, float]:
-    """Return the largest relative error of a correct engine, by the suspect's tensor."""
+    """Return the largest relative error of a correct engine for each region, by the name of the suspect's tensor."""
     origin = tuple(region for region in case.regions if region.origin)
     measured = _rounding_errors(case, origin)
     for region in case.regions:
@@ -156,7 +158,7 @@ def bounds(case: Case) -> dict[str, float]:
 
 
 def _rounding_errors(case: Case, origin: tuple[Region, ...]) -> dict[str, float]:
-    """Return the reference's errors when its nodes run alone on rounded operands, by the suspect's tensor."""
+    """Return the errors of the reference's regions, run alone on rounded operands, by name of the suspect's tensor."""
     errors: dict[str, float] = {}
     cut = {region.pair.reference for region in case.regions if case.expected[region.pair.reference].dtype.kind == "f"}
     by_name = {region.pair.reference: region for region in origin}

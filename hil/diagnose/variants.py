@@ -23,11 +23,11 @@ OWN = "/hil.own"
 """Suffix for the output name of a tensor that is also an input under its own name."""
 
 RAW = "/hil.raw"
-"""Suffix for the tensor of a DequantizeLinear behind which an Identity makes the output."""
+"""Suffix for the output of a DequantizeLinear if an Identity behind it makes the model's output."""
 
 
 def marked(graph: Graph, names: Iterable[str], dtypes: Mapping[str, np.dtype[np.generic]]) -> onnx.ModelProto:
-    """Return the model with ``names`` appended to its outputs; ``dtypes`` may lack unknown ones."""
+    """Return the model with ``names`` appended to its outputs; ``dtypes`` has the dtypes that are known."""
     made = onnx.ModelProto()
     made.CopyFrom(graph.model)
     present = set(graph.outputs)
@@ -57,7 +57,8 @@ def severed(
     """Return a model of only the nodes of ``parts``, in which each part has inputs and an output of its own.
 
     ``feeds`` has an array for every tensor that becomes an input; the input gets its shape and dtype. ``side`` is
-    "suspect" or "reference": whose nodes and tensor names are used. The output for tensor T is ``T + OWN``.
+    "suspect" or "reference": whose nodes and tensor names are used. The output for tensor T is
+    ``T + OWN`` if T is in ``feeds``, else T.
     """
     chosen = list(parts)
     suspect = side == "suspect"
@@ -108,8 +109,8 @@ def _only(
 def _insert_identities(graph: onnx.GraphProto) -> None:
     """Insert an Identity between each DequantizeLinear and the graph output that it makes.
 
-    TensorRT 8.6 fails with an internal error if such a node makes an output itself. Its readers still read it directly,
-    so that it is fused with them as before.
+    TensorRT 8.6 fails with an internal error if a DequantizeLinear makes an output itself. The nodes that read the
+    DequantizeLinear still read it directly, so that it is fused with them as before.
     """
     ends = {output.name for output in graph.output}
     nodes: list[onnx.NodeProto] = []

@@ -27,7 +27,7 @@ DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.p
 QDQ_OPERATORS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 PLACEHOLDER = re.compile(r"\?|-1|unk__\d+")
-"""Placeholders that exporters write for dimensions without a name. Two dimensions with the same placeholder may differ."""
+"""Placeholders that exporters write for unnamed dimensions. Dimensions with the same placeholder may differ in size."""
 
 Interval = tuple[int, int, int]
 

@@ -46,4 +46,4 @@ def _sizes(keys: Keys, declared: InputSpec) -> Iterator[Mistake]:
         wrong = [one for one in (size if isinstance(size, tuple) else (size,)) if isinstance(one, int)]
         wrong = [one for one in wrong if one % multiple]
         if wrong:
-            yield Mistake((*keys, "shape"), f"{wrong[0]} is not a multiple of {multiple}, which multiple_of requires")
+            yield Mistake((*keys, "shape"), f"{wrong[0]} is not a multiple of {multiple}: correct shape or multiple_of")
