@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class UserCallable:
     """A callable of the user.
 
-    ``digest`` covers its own module and the project's modules that this one imports. ``model`` is the model's name for
-    messages.
+    ``digest`` covers the callable's module and the project's modules that this module imports. ``model`` is the model's
+    name for messages.
     """
 
     name: str

@@ -71,7 +71,7 @@ def compared_by_name(require: Iterable[str], kind: CheckKind, model: str, precis
 def must_exist(
     require: Iterable[str], models: Mapping[tuple[str, str], frozenset[str]]
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield id, model and precision of the rows that a plan under ``require`` has whatever the limits and the baseline.
+    """Yield id, model and precision of the rows that any plan under ``require`` has, whatever its limits and baseline.
 
     ``models`` maps model and precision to the ids of their rows. A model counts as having a task or an Isaac ROS node
     if it has the row of that check.

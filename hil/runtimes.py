@@ -26,12 +26,12 @@ class RuntimeRecord:
     """The properties of a runtime on which decisions of the host depend.
 
     Attributes:
-        name: the name in ``hil.toml`` and of the class in the agent.
+        name: the name in ``hil.toml``; the runtime's class in the agent has the same name.
         label: the name in messages and documents.
         module: the Python module that the target's interpreter must be able to import.
         package: the package that pip installs it from.
         qdq_layout: the placement of Q/DQ nodes with which the runtime computes in INT8.
-        precisions: each supported precision, and how it is selected.
+        precisions: how each supported precision is selected.
         uses_gpu: the runtime computes on a GPU, whose name can then confirm the declared board.
         compiles: it builds an engine file for one kind of machine, with plugins and for a DLA core if configured.
         has_profiles: dynamic dimensions are limited to the sizes of an optimization profile.

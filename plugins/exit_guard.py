@@ -1,4 +1,4 @@
-"""The outermost hook of a run: whatever other hooks do, the exit code of a hil run is that of its report."""
+"""The outermost hook of a run: whatever other hooks do, the exit code of a hil run is the one in its report."""
 
 from __future__ import annotations
 

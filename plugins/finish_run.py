@@ -147,7 +147,7 @@ def _measured(outcome: Outcome) -> Measured:
 
 
 def _engines(outcomes: list[Outcome]) -> list[EngineUsed]:
-    """Return each engine once, preferring facts of a process that loaded it over those of one that only built it."""
+    """Return each engine once, preferably with facts from a process that loaded it, not only built it."""
     engines: dict[tuple[str, str, str], dict[str, Any]] = {}
     for engine in (each for outcome in outcomes for each in outcome.engines):
         key = (engine["model"], engine["precision"], engine["digest"])

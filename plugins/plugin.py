@@ -1,6 +1,7 @@
 """The plugin that pytest loads in every run: options and hooks.
 
-The library, numpy and other slow imports follow only when a hil option or test activates it (``plugins.activation``).
+The library, numpy and other slow modules are imported only if an option or a test activates hil
+(``plugins.activation``).
 """
 
 from __future__ import annotations

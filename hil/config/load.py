@@ -54,7 +54,7 @@ class Config:
     checks_digest: str | None = None
 
     def where(self, *keys: str) -> str:
-        """Return ``hil.toml:41``: the line of the deepest written key of ``keys``, or the place in another file."""
+        """Return the place of a key, such as ``hil.toml:41``; of a key that is not written, that of the table above."""
         if keys in self.elsewhere:
             return self.elsewhere[keys]
         return f"{self.path.name}:{self.lines.of(keys)}"
@@ -116,7 +116,10 @@ def load(path: Path, *, own: bool = True) -> Config:
 
 
 def load_policy(path: Path) -> GateSpec:
-    """Return ``[gate]`` of a config or policy file; a policy file has no other table. Raise ``UserError``."""
+    """Return ``[gate]`` of a config or policy file; a policy file has no other table.
+
+    Raise ``UserError`` for an invalid file.
+    """
     text, _ = read_text(path)
     values = parse(text, path.name)
     if set(values) != {"gate"}:

@@ -101,9 +101,9 @@ class ModelSpec(Table):
     ``data``, ``calibration.data`` and ``training_data`` are an ``.npz`` file, Polygraphy's ``.json``, a folder of
     images (needs ``preprocess``) or ``package.module:callable``. The word ``synthetic`` stands for random inputs, which
     cause a warning and never satisfy a robot's gate. ``isaac_ros`` is the ROS 2 parameter file of the node that loads
-    the engine, ``FILE#NODE`` if it has several nodes. ``shapes`` gives ``[min, opt, max]`` for dynamic dimensions, by
-    their names in the ONNX file; ``inputs`` describes inputs one by one. ``deployed`` is an ONNX file that a tool made
-    from ``path``: engines are built from it and compared with ``path``.
+    the engine, ``FILE#NODE`` if the file has several nodes. ``shapes`` gives ``[min, opt, max]`` for dynamic
+    dimensions, by their names in the ONNX file; ``inputs`` describes inputs one by one. ``deployed`` is an ONNX file
+    that a tool made from ``path``: engines are built from it and compared with ``path``.
     """
 
     path: str

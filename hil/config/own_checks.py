@@ -101,7 +101,9 @@ def require_valid(checks: Iterable[OwnCheck], spec: ConfigSpec, name: str) -> No
     if wrong:
         more = [f"… and {len(wrong) - LISTED} more"] if len(wrong) > LISTED else []
         listed = [f"  - {line}" for line in [*wrong[:LISTED], *more]]
-        raise UserError(f"{name} does not fit the config: write the own checks anew after a run: {REWRITE}:", *listed)
+        raise UserError(
+            f"{name} does not fit the config: update the list of own checks after a run: {REWRITE}:", *listed
+        )
 
 
 def _parsed(content: bytes, name: str) -> tuple[OwnCheck, ...]:

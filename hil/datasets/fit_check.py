@@ -87,7 +87,10 @@ class Matcher:
                 raise self._error(f"has {name!r} of {size}", f"hil.toml allows {low} to {high} for it: widen that")
             if size % self._multiples.get(name, 1):
                 multiple = self._multiples[name]
-                raise self._error(f"has {name!r} of {size}", f"hil.toml allows multiples of {multiple}: correct one")
+                raise self._error(
+                    f"has {name!r} of {size}",
+                    f"hil.toml allows multiples of {multiple}: change the data or multiple_of",
+                )
 
     def _error(self, what: str, remedy: str) -> UserError:
         return UserError(f"{self._source} {what}: model {self._model}: {remedy}")

@@ -76,7 +76,7 @@ def _iterations(path: Path) -> list[dict[str, Any]]:
 
 
 def _run(path: Path, content: dict[str, Any]) -> list[Any]:
-    """Return the iterations of the only run; of several runs, those of the one of ONNX Runtime."""
+    """Return the iterations of the only run; of several runs, those of ONNX Runtime's run."""
     runs = content.get("lst")
     # Each run is a pair: [runner name, iterations].
     if not isinstance(runs, list) or not runs or not all(isinstance(one, list) and len(one) == 2 for one in runs):

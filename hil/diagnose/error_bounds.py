@@ -1,7 +1,8 @@
 """The largest error that a correct engine of a precision may show at one node, derived from the reference.
 
 The reference's nodes run on operands rounded to that precision. The resulting error, cancellation included, is what any
-engine of the precision shows there. The bound is a small multiple of it.
+engine of the precision shows there. The bound is a multiple of this error (``ROOM``), or a floor (``FLOORS``) if that
+is larger.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ def error(expected: Array, obtained: Array) -> float:
 
     This is the largest RMS error of the whole tensor and of each channel (along the second and the last axis), divided
     by the RMS of the whole tensor. So a fault in one channel of 512 is not averaged away, and a channel close to zero
-    does not get a huge relative error. Infinite if the shapes differ, or if a finite element became NaN or infinite.
-    For integers and booleans: the share of the elements that differ.
+    does not get a huge relative error. Infinite if the shapes or the NaN and infinite elements differ. For integers and
+    booleans: the share of the elements that differ.
     """
     if expected.shape != obtained.shape:
         return math.inf

@@ -133,11 +133,11 @@ def size_of(model: Path) -> int:
 def addressed(model: Path, folder: Path) -> Path:
     """Return an addressed model: an ONNX file whose SHA-256 covers its external data too.
 
-    A ``model`` without external data is returned itself. Otherwise the ONNX file is copied below ``folder`` with each
-    location replaced by the SHA-256 (hex) of that file, and the files are copied next to it under these names. They
-    are copies because ONNX Runtime refuses links out of a model's folder and ``onnx`` refuses hard links. Files of an
-    earlier version of ``model`` are deleted. Raises ``UserError`` when ``external_files`` does, and if ``folder``
-    cannot be written.
+    A ``model`` without external data is returned unchanged. Otherwise the ONNX file is copied below ``folder`` with
+    each location replaced by the SHA-256 (hex) of the data file, and the data files are copied next to it under these
+    names. Links would not work: ONNX Runtime refuses links out of a model's folder, and ``onnx`` refuses hard links.
+    Data files of an earlier version of ``model`` are deleted. Raises ``UserError`` when ``external_files`` does, and if
+    ``folder`` cannot be written.
     """
     proto = read_proto(model)
     files = external_files_of(proto, model)

@@ -191,7 +191,7 @@ def _dynamic(node: ast.Call, package: str) -> Iterator[str]:
 
 
 def _absolute(name: str, package: str) -> str:
-    """Return ``name`` with its leading dots resolved against ``package``; empty if they lead out of it."""
+    """Return ``name`` with its leading dots resolved against ``package``; empty if the dots lead out of ``package``."""
     tail = name.lstrip(".")
     level = len(name) - len(tail)
     if not level:

@@ -214,7 +214,7 @@ def _create(folder: Path, facts: dict[str, Any], model: Path, batches: Iterator[
             shutil.rmtree(making, ignore_errors=True)
     except OSError as error:
         raise UserError(
-            f"cannot keep the reference of model {model.stem} in {folder.parent} ({error.strerror or error}): "
+            f"cannot store the reference outputs of model {model.stem} in {folder.parent} ({error.strerror or error}): "
             "free some space there"
         ) from None
     cached = _open_cached(folder, facts)

@@ -106,8 +106,8 @@ class Signature:
     def batch(self) -> int | None:
         """Return the fixed size of the batch axes; ``None`` if it is dynamic, 1 if no input has a batch axis.
 
-        Raise ``UserError`` for an input whose batch axis is beyond its rank and for inputs with different fixed sizes,
-        since they have no common batch.
+        Raise ``UserError`` for an input that has too few axes for its batch axis, and for inputs with different fixed
+        sizes, since they have no common batch.
         """
         flat = [spec for spec in self.stacked if not 0 <= (spec.batch_axis or 0) < len(spec.shape)]
         sizes = {size for size in self._batch_sizes() if isinstance(size, int)}
