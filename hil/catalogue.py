@@ -28,14 +28,15 @@ class CheckKind:
     """One kind of check, which is planned for each model and precision that it applies to.
 
     Attributes:
-        limit: the key of its limit; ``None`` for a check with a fixed criterion. needs_target: its result is
-        meaningless on another machine than the requested target. on_host: it never runs the engine, so its best
-        possible evidence is the host's. precisions: the precisions it applies to; ``None`` for all. needs_task: it
-        applies only to models with a task. needs_node: it applies only to models with an ``isaac_ros`` file.
+        limit: the key of its limit; ``None`` for a check with a fixed criterion.
+        needs_target: its result is meaningless on another machine than the requested target.
+        on_host: it never runs the engine, so the best evidence that it can have is ``host``.
+        precisions: the precisions it applies to; ``None`` for all.
+        needs_task: it applies only to models with a task.
+        needs_node: it applies only to models with an ``isaac_ros`` file.
         only_limited: it is planned only if it has a limit or a policy names its id; otherwise it is not even measured.
         regresses: the id of the check whose values are compared with a baseline. Such a kind is planned only if there
-        is a
-            baseline or a policy names the kind.
+            is a baseline or a policy names the kind.
     """
 
     id: str

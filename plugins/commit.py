@@ -25,8 +25,8 @@ ELSEWHERE = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON
 """Variables set by git hooks, which would make git use another repository."""
 OURS = Path(hil.__file__).parent
 ROOMS = ("", "fixtures", "plugins", "suites", "../conftest.py")
-"""Folders and files of hil itself. In its repository, ``fixtures``, ``plugins`` and ``suites`` are links to folders beside
-``hil``, and pytest also loads the ``conftest.py`` there."""
+"""Folders and files of hil itself. In its repository, ``fixtures``, ``plugins`` and ``suites`` are links to folders
+beside ``hil``; pytest also loads the ``conftest.py`` there."""
 
 
 @dataclass(frozen=True)

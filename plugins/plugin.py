@@ -34,7 +34,7 @@ TARGET_HELP = "the machine under test, as named in hil.toml, e.g. --target=jetso
 MOST_RUNS = 1000
 EMPTY = "the value is empty: is a shell variable not set? Set it, or leave the option out"
 MISREAD = (
-    "{option} {value}: pytest treats {value}, which exists, as the path of a test and as the place of the project: "
+    "{option} {value}: pytest treats {value}, which exists, as the path of a test, and looks for the project there: "
     "write {option}={value}"
 )
 

@@ -122,7 +122,7 @@ def _mistakes(checks: Iterable[OwnCheck], spec: ConfigSpec) -> Iterator[str]:
     keys: set[RowKey] = set()
     for check in checks:
         if re.fullmatch(ID, check.id) is None or not is_own(check.id):
-            yield f"{check.name!r}: the id is not one of a check of your own"
+            yield f"{check.name!r}: the id is not valid for a check of your own"
         elif check.model and check.model not in spec.models:
             yield f"{check.name!r}: there is no model {check.model!r}{did_you_mean(check.model, spec.models)}"
         elif check.precision and check.precision not in _precisions(spec, check.model):
