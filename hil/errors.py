@@ -103,8 +103,8 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Return the end of an error message about an unknown name, beginning with ``": "``.
 
-    It suggests the most similar candidate (``did you mean 'limits'?``), or lists the candidates.
-    Empty if there are no candidates.
+    It suggests the most similar candidate (``did you mean 'limits'?``), or lists the candidates. Empty if there are no
+    candidates.
     """
     names = list(candidates)
     similar = nearest(word, names)

@@ -93,8 +93,8 @@ def expand(config: Config, target: str, *, baseline: bool = False) -> Plan:
     A check is planned as judged if it has a fixed criterion or a limit, or if the policy requires its literal id; in
     the last case it cannot pass without a limit. Regressions are planned if there is a ``baseline``, or if the policy
     names them (``regression.*``); then they cannot pass without a baseline. The project's own checks listed in
-    ``hil.checks.json`` are all required. Raises ``UserError`` for a policy without patterns, and
-    for an invalid or unmatched pattern.
+    ``hil.checks.json`` are all required. Raises ``UserError`` for a policy without patterns, and for an invalid or
+    unmatched pattern.
     """
     policy = config.spec.gate
     judged: list[Row] = []

@@ -1,7 +1,7 @@
 """The types that every other module uses: check ids, measurements, limits, verdicts, results and rows.
 
-They are frozen and stored in ``report.json``, and do no I/O. Values are in base units: seconds (``s``),
-bytes (``B``), fractions (``1``), rates (``1/s``). A user's own check keeps its unit.
+They are frozen and stored in ``report.json``, and do no I/O. Values are in base units: seconds (``s``), bytes (``B``),
+fractions (``1``), rates (``1/s``). A user's own check keeps its unit.
 """
 
 from __future__ import annotations

@@ -36,11 +36,7 @@ SCALES: dict[Dimension, dict[str, float]] = {
     Dimension.RATE: {"": 1.0, "1/s": 1.0, "Hz": 1.0, "fps": 1.0, "FPS": 1.0},
     Dimension.TEMPERATURE: {"": 1.0, "°C": 1.0, "C": 1.0},
     Dimension.ENERGY: {"µJ": 1e-6, "uJ": 1e-6, "mJ": 1e-3, "J": 1.0},
-    Dimension.AGE: {
-        "h": 3600.0,
-        "days": 86400.0,
-        "weeks": 604800.0,
-    },  # in seconds, like a time, but written in larger units
+    Dimension.AGE: {"h": 3600.0, "days": 86400.0, "weeks": 604800.0},  # seconds too, but written in larger units
 }
 EXAMPLES = {
     Dimension.TIME: "5 ms",

@@ -177,7 +177,7 @@ class HilRun(RunState):
     # RunInterface, for the fixtures
 
     def session(self) -> Session:
-        """Return the session, which holds the target; open it at the first call. Raise the run's problem."""
+        """Return the session, which holds the target; the first call opens it. Raise a problem of the run."""
         if self.problem is not None:
             raise self.problem
         if self._session is None:

@@ -25,10 +25,10 @@ class DetectionSpec(Table):
     """``[models.NAME.detection]``: the layout of a detector's outputs, so that boxes can be scored.
 
     ``layout`` is the arrangement of boxes, scores and classes (``hil.metrics.boxes``). ``boxes`` states whether a box
-    is two corners or centre and size. If two boxes of a class have an IoU above ``nms``, the box with
-    the lower score is dropped; leave ``nms`` out if the graph does this itself. Boxes with a score below ``score`` are
-    dropped. ``decode`` is a callable that takes a batch's outputs and returns for each image an array [boxes, 6]:
-    x1 y1 x2 y2 score class.
+    is two corners or centre and size. If two boxes of a class have an IoU above ``nms``, the box with the lower score
+    is dropped; leave ``nms`` out if the graph does this itself. Boxes with a score below ``score`` are dropped.
+    ``decode`` is a callable that takes a batch's outputs and returns for each image an array [boxes, 6]: x1 y1 x2 y2
+    score class.
     """
 
     layout: Literal["end-to-end", "efficient-nms", "channels-first", "objectness", "boxes-scores"] = "end-to-end"

@@ -99,11 +99,10 @@ class GateSpec(Table):
     required for every model and precision that it applies to, with or without a limit. A pattern with a wildcard
     requires every planned row that it matches, and must match at least one.
 
-    ``detects`` is the change, as a fraction, that each required row with a confidence interval must have been
-    able to detect.
-    ``state`` lists the keys that the target's state contract must declare. ``max_age`` and ``signed_by`` are judged by
-    ``hil gate`` and not by the run itself, whose report is new and not yet signed. ``clean`` requires that the run used
-    only files of a commit; by default this is required for evidence ``device``.
+    ``detects`` is the change, as a fraction, that each required row with a confidence interval must have been able to
+    detect. ``state`` lists the keys that the target's state contract must declare. ``max_age`` and ``signed_by`` are
+    judged by ``hil gate`` and not by the run itself, whose report is new and not yet signed. ``clean`` requires that
+    the run used only files of a commit; by default this is required for evidence ``device``.
     """
 
     require: Annotated[tuple[Pattern, ...], Field(max_length=200)] = ("*",)

@@ -34,8 +34,8 @@ def converted(path: Path, folder: Path) -> Path:
     """Return the ``.npz`` file in ``folder`` with the content of ``path``.
 
     ``path`` is converted if the ``.npz`` file is missing or damaged. Of several runs, the one of ONNX Runtime is used.
-    Raises ``UserError`` for a file not written by Polygraphy, for
-    iterations with different arrays, and for several runs unless exactly one is of ONNX Runtime.
+    Raises ``UserError`` for a file not written by Polygraphy, for iterations with different arrays, and for several
+    runs unless exactly one is of ONNX Runtime.
     """
     made = folder / "polygraphy" / f"{FORMAT}-{file_digest(path)}.npz"
     note = made.with_suffix(".seal")

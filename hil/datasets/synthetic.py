@@ -30,8 +30,8 @@ class SyntheticDataset(Streamed):
     """Uniform random inputs within ``ranges``; sample ``i`` is the same for every batch size.
 
     Without a range, values are from 0 to 1, and for ``uint8`` from 0 to 255. A dynamic dimension has the ``opt`` of its
-    declared sizes, else the least size that its multiple allows. An input with one tensor per call is the same in
-    all samples. Inputs whose values are declared or carried over are not drawn.
+    declared sizes, else the least size that its multiple allows. An input with one tensor per call is the same in all
+    samples. Inputs whose values are declared or carried over are not drawn.
     """
 
     synthetic = True

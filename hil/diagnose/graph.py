@@ -125,9 +125,9 @@ def tensors_read_by(node: onnx.NodeProto) -> Iterator[str]:
 def pairs(reference: Graph, suspect: Graph) -> tuple[Pair, ...]:
     """Return the tensors that correspond in both graphs, in the suspect's order, without constants.
 
-    Tensors correspond by name, since quantizers and optimizers keep names. The output of a Q/DQ
-    pair corresponds to the reference's tensor that has the name of the pair's input. If the quantizer renamed this
-    input, both the input and the output of the pair correspond to the reference's tensor with the output's name.
+    Tensors correspond by name, since quantizers and optimizers keep names. The output of a Q/DQ pair corresponds to the
+    reference's tensor that has the name of the pair's input. If the quantizer renamed this input, both the input and
+    the output of the pair correspond to the reference's tensor with the output's name.
     """
     paired: dict[str, Pair] = {}
     known = reference.varying

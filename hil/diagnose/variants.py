@@ -57,8 +57,8 @@ def severed(
     """Return a model of only the nodes of ``parts``, in which each part has inputs and an output of its own.
 
     ``feeds`` has an array for every tensor that becomes an input; the input gets its shape and dtype. ``side`` is
-    "suspect" or "reference": whose nodes and tensor names are used. The output for tensor T is
-    ``T + OWN`` if T is in ``feeds``, else T.
+    "suspect" or "reference": whose nodes and tensor names are used. The output for tensor T is ``T + OWN`` if T is in
+    ``feeds``, else T.
     """
     chosen = list(parts)
     suspect = side == "suspect"

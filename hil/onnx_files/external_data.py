@@ -173,8 +173,8 @@ def save(proto: onnx.ModelProto, path: Path, most: int = INLINE) -> None:
     """Write ``proto``, whose weights are in memory, to ``path``.
 
     If it has over ``most`` bytes of weights, it is written as an addressed model: initializers of 1 KiB and more go
-    into one file next to it, named by its SHA-256. ``proto`` is changed meanwhile and restored. Raise ``OSError``
-    if a file cannot be written.
+    into one file next to it, named by its SHA-256. ``proto`` is changed meanwhile and restored. Raise ``OSError`` if a
+    file cannot be written.
     """
     large = _large(proto)
     if fits(proto, most):

@@ -78,8 +78,8 @@ class TensorSpec:
 class Signature:
     """A model's inputs and outputs in the file's order, its opset, IR version and whether it has Q/DQ nodes.
 
-    ``foreign`` has the operators, as ``domain:operator``, that the host cannot run: those outside ``DOMAINS``
-    that the file does not define as functions.
+    ``foreign`` has the operators, as ``domain:operator``, that the host cannot run: those outside ``DOMAINS`` that the
+    file does not define as functions.
 
     ``sizes`` has ``(min, opt, max)`` of dynamic dimensions by name, ``multiples`` the number that a dimension's size is
     a multiple of; both are declared in ``hil.toml``.
