@@ -31,7 +31,7 @@ class UserCallable:
     digest: str
 
     def __call__(self, *arguments: Any) -> Any:
-        """Call the function. Raises ``UserError`` with the type and message of any exception that it raises."""
+        """Call the function. Raises ``UserError`` with the type and message of any exception of the function."""
         with self.blamed():
             return self.function(*arguments)
 

@@ -12,9 +12,9 @@ from enum import Enum
 from typing import Any
 
 LONGEST = 1 << 16
-"""The most characters of one text. A longer text is cut and ends with an ellipsis."""
+"""The maximum length of one text in characters. A longer text is cut and ends with an ellipsis."""
 DEEPEST = 100
-"""The most levels of a nested value. More could exceed Python's recursion limit."""
+"""The maximum number of levels of a nested value. More could exceed Python's recursion limit."""
 UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # control characters, ESC and C1 among them
     "\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # invisible, or change the direction

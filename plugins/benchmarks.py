@@ -139,7 +139,7 @@ class Benchmarks:
         machine_info.update(now)
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
-        """Warn if a saved file that is compared with was measured on a different device."""
+        """Warn if a saved file in the comparison was measured on another device."""
         if self._outcome is None:
             return
         now = device(self._outcome)

@@ -80,7 +80,10 @@ def _level(history: History, points: list[Point], acceptances: Iterable[Acceptan
 def _accepted(
     history: History, points: list[Point], acceptances: Iterable[Acceptance]
 ) -> tuple[Point | None, Acceptance | None]:
-    """Return the latest acceptance of this row, target and board since the baseline, and the point it accepted."""
+    """Return the point that was accepted last for this row, target and board, and the acceptance.
+
+    Only acceptances since the baseline count; without one, return ``None`` twice.
+    """
     first = points[0]
     newest = max(point.run.started for point in points)
     row = (first.check, first.model, first.precision, first.scenario, first.unit)

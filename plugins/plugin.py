@@ -173,7 +173,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Report a mistake in ``hil.toml`` once, with exit code 4, instead of once for each test."""
+    """Drop tests without a case, and report a mistake in ``hil.toml`` once instead of once for each test."""
     if run := current_run.active_run(config):
         run.collected(items)
 

@@ -25,7 +25,10 @@ class SourceKind(Enum):
 
 
 def source_kind(source: str, root: Path) -> SourceKind | None:
-    """Return the kind of ``source``, or ``None`` if it does not exist; relative paths start at ``root``."""
+    """Return the kind of ``source``, or ``None`` if it is neither an existing path nor written as a callable.
+
+    Relative paths start at ``root``.
+    """
     if source == SYNTHETIC:
         return SourceKind.SYNTHETIC
     path = os.path.join(root, source)  # noqa: PTH118 - os.path accepts any text and never raises

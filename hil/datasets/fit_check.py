@@ -37,7 +37,8 @@ class Matcher:
     def names(self, present: Iterable[str]) -> tuple[list[str], list[str]]:
         """Return the names of inputs and the names of labels among ``present``.
 
-        Raises ``UserError`` for a name that is neither, a missing input, and labels of an unknown output.
+        Raises ``UserError`` for a name that is neither, for a missing input that data must have, and for labels of an
+        unknown output.
         """
         names = list(present)
         labels = [name for name in names if name not in self.inputs and label_key(name) is not None]

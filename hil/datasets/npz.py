@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".npy"
 MAX_HEADER = 10_000
-"""The most characters of an array's header: numpy's own limit for safe parsing."""
+"""The maximum length of an array's header in characters, which is also numpy's own limit."""
 
 MAX_ROW = 2**31
 """The maximum size of one row in bytes: the header of a small compressed file may state any size."""

@@ -105,7 +105,8 @@ class CachedReference:
     def batches(self, size: int, limit: int | None = None) -> Iterator[Outputs]:
         """Yield as ``Reference.batches`` does.
 
-        Raise ``UserError`` if ``size`` is not the batch size of the cached outputs, and for outputs that were changed.
+        Raise ``UserError`` if ``size`` is not the batch size of the cached outputs, and if a file with cached outputs
+        was changed.
         """
         if size != self.batch:
             raise UserError(f"the reference was run with batch {self.batch}, not {size}: use the same batch size")

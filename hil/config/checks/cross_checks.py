@@ -239,6 +239,6 @@ def _targets(keys: Keys, model: Values, targets: Mapping[str, Any]) -> Iterator[
     known = {*targets, "cpu"}
     for target in _table(model, "on"):
         near = nearest(target, known - {target})
-        # A name unlike every other is a board that is not in this file, not a typo.
+        # A name that resembles no other name is probably a board that is not in this file, not a typo.
         if target not in known and near and SequenceMatcher(None, target, near).ratio() >= MISSPELT:
             yield Mistake((*keys, "on", target), f"unknown target: did you mean {near!r}?")
