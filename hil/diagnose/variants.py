@@ -76,7 +76,9 @@ def patched(graph: Graph, name: str, value: Array, outputs: Iterable[str] | None
     made.CopyFrom(graph.model)
     for node in made.graph.node:
         node.output[:] = [output + OWN if output == name else output for output in node.output]
-    if name not in {value.name for value in made.graph.input}:  # it is one already if an input is quantized directly
+    if name not in {
+        value.name for value in made.graph.input
+    }:  # already an input if the model quantizes its input directly
         made.graph.input.append(_value(name, value.dtype, value.shape))
     remaining = set(graph.outputs if outputs is None else outputs)
     _filter(made.graph.output, lambda output: output.name in remaining)
