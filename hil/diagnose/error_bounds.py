@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 FLOORS: Mapping[str, float] = {"fp32": 5e-5, "tf32": 4e-3, "fp16": 4e-3, "bf16": 3e-2, "int8": 3e-2}
-"""Relative errors that are normal at any node of a correct engine. Sums of thousands of products differ by as much, and FP32
-convolutions do under Winograd's algorithm."""
+"""Relative errors that are normal at any node of a correct engine. Sums of thousands of products differ by as much, and
+FP32 convolutions do under Winograd's algorithm."""
 
 ROOM: Mapping[str, float] = {"fp32": 30.0, "tf32": 6.0, "fp16": 6.0, "bf16": 6.0, "int8": 5.0}
 """Factor on the error from rounding the operands; it allows for different accumulators and kernels."""
