@@ -1,8 +1,8 @@
-"""The first process of a worker's container: it connects to the supervisor and starts the worker; it ends with either.
+"""The first process of a worker's container: it connects to the supervisor, starts the worker, and ends if either ends.
 
-A container inherits no descriptors, and its processes do not die with the supervisor. Both are done through a Unix
-socket: descriptors are sent over it, and it is closed when the supervisor dies. As this is the first process of the
-container's PID namespace, its end kills every other process there.
+A container inherits no descriptors, and its processes do not die with the supervisor. A Unix socket solves both
+problems: the supervisor sends a descriptor over it, and it is closed when the supervisor dies. As this is the first
+process of the container's PID namespace, its end kills every other process there.
 """
 
 import array
@@ -70,7 +70,7 @@ def run_worker(guard: int) -> None:
 
 
 def watch(life: socket.socket, ended: int, worker: int) -> None:
-    """Wait until the worker ends, and exit with its code.
+    """Wait until the worker ends, and exit with its exit code, or with ``SIGNALLED`` plus its signal's number.
 
     If the supervisor dies first, the worker has ``LEAVE`` seconds to end by itself, and is then killed.
     """

@@ -1,6 +1,6 @@
 """The container of a worker: its description, the engine's command line, and the meaning of the engine's errors.
 
-Here, an engine is a container engine (docker, podman). This module runs nothing.
+Here, an engine is a container engine (docker, podman). This module runs no commands.
 """
 
 import hashlib
@@ -18,10 +18,10 @@ REFERENCE = re.compile(
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
     r"(?:@sha256:[0-9a-f]{64})?"
 )
-"""``[HOST[:PORT]/]PATH[:TAG][@DIGEST]``, and an image's id. Source: github.com/distribution/reference, regexp.go."""
+"""``[HOST[:PORT]/]PATH[:TAG][@DIGEST]`` or an image's id. Source: github.com/distribution/reference, regexp.go."""
 UNMOUNTABLE = re.compile(r'[,"\x00-\x1f\x7f]')  # the value of --mount is one line of comma-separated fields
 VERSION = {"docker": "{{.Server.Version}}", "podman": "{{.Client.Version}}"}  # podman has no server
-NOT_EXECUTABLE, NOT_FOUND, SIGNAL = 126, 127, 128  # exit codes of run, as of a shell
+NOT_EXECUTABLE, NOT_FOUND, SIGNAL = 126, 127, 128  # exit codes of run, with the meaning of a shell's
 WAY_OUT = "or remove container from the target"
 
 
@@ -35,7 +35,7 @@ class Container(NamedTuple):
 
 
 class Image(NamedTuple):
-    """The image on the board: ``digest`` is its id (SHA-256 of its configuration), ``version`` is the engine's."""
+    """The image on the board: its id ``digest`` (SHA-256 of its configuration), and the engine's ``version``."""
 
     digest: str
     version: Optional[str]
@@ -75,7 +75,10 @@ class Mounts(NamedTuple):
     write: Tuple[str, ...]
 
     def options(self) -> List[str]:
-        """Return a ``--mount`` option for each path, at the same path. Raise ``Failure`` if the syntax forbids one."""
+        """Return a ``--mount`` option for each path, which is the same path in the container.
+
+        Raise ``Failure`` if a path has a character that the option's syntax forbids.
+        """
         words = []
         read_only = [(self.store, ",readonly"), (self.archive, ",readonly")]
         for path, rest in read_only + [(folder, "") for folder in self.write]:
@@ -89,7 +92,7 @@ class Mounts(NamedTuple):
 def account(engine: str, user: int, group: int, groups: Sequence[int]) -> List[str]:
     """Return the options that run a worker as the agent's user (numeric ids), with the supplementary ``groups``.
 
-    Rootless podman maps only the user's own ids, so there the worker keeps the user's groups (crun only).
+    Rootless podman maps only the user's own ids, so there the worker keeps the user's groups, which only crun supports.
     """
     if engine == "podman" and user != 0:
         return ["--userns", "keep-id", "--group-add", "keep-groups"]
@@ -111,8 +114,8 @@ class Order(NamedTuple):
 def run_words(order: Order, name: str, folder: str) -> List[str]:
     """Return the command that starts one worker; ``folder`` has the supervisor's socket.
 
-    The user's ``args`` come last among the options. The image is named by its id and never pulled. Raise ``Failure`` as
-    ``Mounts.options`` does.
+    The user's ``args`` come last among the options. The image is named by its id and never pulled. Raises ``Failure``
+    when ``Mounts.options`` does.
     """
     container, mounts = order.container, order.mounts
     words = [container.engine, "run", "--rm", "--pull", "never", "--name", name, "--cidfile", folder + "/id"]
@@ -155,12 +158,12 @@ def image_trouble(container: Container, output: str) -> Failure:
 def start_trouble(container: Container, code: int, output: str) -> Failure:
     """Return the failure for a container that ended before its worker connected.
 
-    ``code`` is the exit code of the engine's ``run``, ``output`` the last lines that it wrote.
+    ``code`` is the exit code of the engine's ``run``; ``output`` is the end of what ``run`` wrote.
     """
     image, python = container.image, container.python
     low = output.lower()
     if "exec format error" in low:
-        what, advice = "image %s is built for another architecture" % image, "use an image for this machine's"
+        what, advice = "image %s is built for another architecture" % image, "use an image for this machine"
     elif code == NOT_FOUND or "executable file not found" in low or "executable file `" in low:
         what = "image %s has no %s" % (image, python)
         advice = "set python of the container to its interpreter, or install one in the image"
@@ -170,7 +173,10 @@ def start_trouble(container: Container, code: int, output: str) -> Failure:
             "correct python of the container",
         )
     elif "syntaxerror" in low and "hil_agent" in low:
-        what, advice = "%s of image %s is older than Python 3.6" % (python, image), "set python of the container"
+        what, advice = (
+            "%s of image %s is older than Python 3.6" % (python, image),
+            "set python of the container to a newer interpreter",
+        )
     else:
         what = "no worker started in image %s (exit code %d): %s" % (image, code, output or "it wrote nothing")
         advice = "run `%s run --rm %s %s -V` there with the same args" % (container.engine, image, python)
@@ -178,14 +184,14 @@ def start_trouble(container: Container, code: int, output: str) -> Failure:
 
 
 def with_container(container: Container, image: Image, libraries: Dict[str, Any]) -> Dict[str, Any]:
-    """Return ``libraries``, as a worker in the container reported them, with the facts of the container.
+    """Return ``libraries``, which a worker in the container reported, with the facts of the container added.
 
     ``container`` becomes part of the recorded environment and of an engine's key. ``why_not`` has a message for each
-    runtime that the image lacks. Raise ``Failure`` if it lacks numpy.
+    runtime that the image lacks. Raise ``Failure`` if the image lacks numpy.
     """
     if libraries.get("numpy") is None:
         what = "%s in image %s cannot import numpy" % (container.python, container.image)
-        raise Failure(CONTAINER, what, "install it in the image, or set python of the container to one that has it")
+        raise Failure(CONTAINER, what, "install it in the image, or set python of the container to another interpreter")
     reasons = {
         name: "image %s has no %s that %s can import" % (container.image, name, container.python)
         for name, version in libraries["runtimes"].items()

@@ -28,7 +28,7 @@ DETACHED = 0  # exit code of ``run`` if the container was detached
 
 
 class ContainedWorker(WorkerProcess):
-    """A worker in a container. Call ``arrived`` until it returns true before any other method."""
+    """A worker in a container. Call ``arrived`` until it returns true, before any other method except ``kill``."""
 
     exit_seconds = EXIT_SECONDS
 
@@ -70,7 +70,7 @@ class ContainedWorker(WorkerProcess):
         return self._pid or self.process.pid
 
     def arrived(self) -> bool:
-        """Return whether the worker is connected. Raise ``Failure`` if the container ended or the peer is wrong."""
+        """Return whether the worker is connected. Raise ``Failure`` if the container ended or the peer is not in it."""
         self.read_output()
         if self._life is None:
             self._life = self._accepted()

@@ -28,7 +28,10 @@ class Containers:
         self.image: Optional[Image] = None
 
     def start_worker(self, number: int, scratch: str, wait: Wait) -> ContainedWorker:
-        """Start a container with worker ``number``; ``wait`` is ``Supervisor.wait_until``. Raise ``Failure``."""
+        """Start a container with worker ``number``; ``wait`` is ``Supervisor.wait_until``.
+
+        Raise ``Failure`` if the engine cannot inspect the image or a path cannot be mounted.
+        """
         if self.image is None:
             self.image = self._inspect(wait)
         write = tuple(path for path in (os.path.join(self.store, name) for name in WRITTEN) if os.path.isdir(path))
@@ -38,7 +41,7 @@ class Containers:
         return ContainedWorker(number, order, scratch)
 
     def await_worker(self, worker: WorkerProcess, wait: Wait) -> None:
-        """Wait until a started worker is connected. Raise ``Failure`` if it is not within ``START`` seconds."""
+        """Wait until a started worker is connected. Raise ``Failure`` if it ends or takes over ``START`` seconds."""
         if not isinstance(worker, ContainedWorker):
             raise TypeError("the worker does not run in a container")
         try:

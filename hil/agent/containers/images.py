@@ -23,10 +23,11 @@ Wait = Callable[[float], Any]
 def load(engine: str, archive: str, image: str, wait: Wait) -> bool:
     """Load ``archive``, which must contain ``image`` (an id), with ``engine``. Return False if the image was there.
 
-    ``wait`` is called repeatedly with the seconds to wait, here and below. Raise ``Failure``.
+    Here and below, ``wait`` is called repeatedly with the seconds to wait. Raise ``Failure`` if the engine fails or
+    the archive lacks the image.
     """
     if engine not in ENGINES or not DIGEST.fullmatch(image):
-        raise Failure(PROTOCOL, "no image %.80r of %.20r can be loaded" % (image, engine))
+        raise Failure(PROTOCOL, "image %.80r cannot be loaded with %.20r" % (image, engine))
     if _has(engine, image, wait):
         return False
     _must([engine, "load", "--quiet", "--input", archive], LOAD, wait)
@@ -37,9 +38,9 @@ def load(engine: str, archive: str, image: str, wait: Wait) -> bool:
 
 
 def pull(engine: str, reference: str, wait: Wait) -> str:
-    """Pull an image by its digest with ``engine``, and return its id. Raise ``Failure``."""
+    """Pull an image by its digest with ``engine``, and return its id. Raise ``Failure`` if the engine fails."""
     if engine not in ENGINES or not is_reference(reference) or "@sha256:" not in reference:
-        raise Failure(PROTOCOL, "no image %.200r of %.20r can be pulled" % (reference, engine))
+        raise Failure(PROTOCOL, "image %.200r cannot be pulled with %.20r" % (reference, engine))
     _must([engine, "pull", "--quiet", reference], LOAD, wait)
     words = _must([engine, "image", "inspect", "--format", "{{.Id}}", reference], ASK, wait)
     image = words.replace("sha256:", "").split()[-1:]
@@ -48,15 +49,15 @@ def pull(engine: str, reference: str, wait: Wait) -> str:
     return image[0]
 
 
-def compare(engine: str, image: str, release: str, place: str, scratch: str, wait: Wait) -> bool:  # noqa: PLR0913, PLR0917 - the image, its expected content, and who reads it
+def compare(engine: str, image: str, release: str, place: str, scratch: str, wait: Wait) -> bool:  # noqa: PLR0913, PLR0917 - the image, its expected content, and the engine that reads it
     """Return whether ``engine`` has the image with this id. Raise ``Failure`` if the image does not have the release.
 
-    ``release`` is the digest of a manifest, ``place`` its folder in the image, ``scratch`` an empty folder. The engine
+    ``release`` is the release's digest, ``place`` its folder in the image, ``scratch`` an empty folder. The engine
     copies ``place`` out of a container that is created but never started, so that the engine itself resolves links,
     hard links and whiteouts of the layers. The copy must be exactly that release.
     """
     if engine not in ENGINES or not DIGEST.fullmatch(image):
-        raise Failure(PROTOCOL, "no image %.80r of %.20r can be compared" % (image, engine))
+        raise Failure(PROTOCOL, "image %.80r cannot be compared with %.20r" % (image, engine))
     if not _has(engine, image, wait):
         return False
     trouble = _volume_trouble(engine, image, place, wait) or _damage(engine, image, release, place, scratch, wait)
@@ -82,7 +83,7 @@ def _volume_trouble(engine: str, image: str, place: str, wait: Wait) -> str:
 
 
 def _damage(engine: str, image: str, release: str, place: str, scratch: str, wait: Wait) -> str:  # noqa: PLR0913, PLR0917 - as ``compare``
-    """Return what is wrong with the release in a container of the image; empty if nothing is."""
+    """Return what is wrong with the release in the image; empty if nothing is wrong."""
     copy = Releases(scratch)
     os.makedirs(copy.path("releases"))
     name = "hil-look-" + os.path.basename(scratch)
@@ -110,7 +111,7 @@ def _has(engine: str, image: str, wait: Wait) -> bool:
 
 
 def of(folder: Releases, release: Optional[str]) -> Optional[str]:
-    """Return the id of a release's image; None if it has none. Raise ``Failure`` if its manifest is damaged."""
+    """Return the id of a release's image; None if it has no image. Raise ``Failure`` if its manifest is damaged."""
     table = folder.manifest(release).get("image") if release is not None else None
     image = table.get("id") if isinstance(table, dict) else None
     return image if isinstance(image, str) and DIGEST.fullmatch(image) else None
@@ -130,7 +131,7 @@ def of_releases(folder: Releases) -> Set[str]:
 
 
 def start(container: Dict[str, Any], image: Optional[str], within: float) -> str:
-    """Replace the container by a new one of ``image``, which is never pulled. Return what failed; empty if nothing."""
+    """Replace the container by a new one of ``image``, which is never pulled. Return what failed; empty on success."""
     engine, name = container["engine"], container["name"]
     commands.run([engine, "rm", "--force", name], within)  # if this fails, run reports the name as taken
     if image is None:

@@ -19,9 +19,9 @@ _CUDA_TEXT = re.compile(r"CUDA Version ([0-9.]+)")
 
 
 def facts(root: str = "/") -> Dict[str, Any]:
-    """Return the raw facts of the machine whose files are below ``root``; memory in bytes.
+    """Return the raw facts of the machine whose files are below ``root``; ``memory_total`` is in bytes.
 
-    ``cuda`` is the toolkit's version by its version file. ``libraries`` and ``cuinit`` are None here: a worker queries
+    ``cuda`` is the version in the toolkit's version file. ``libraries`` and ``cuinit`` are None here: a worker queries
     them (``library_versions``).
     """
     reader = Reader(root)
@@ -47,7 +47,7 @@ def _word(name: str) -> Callable[[Reader], Optional[str]]:
 
 
 def _packages(reader: Reader) -> Dict[str, Optional[str]]:
-    """Return the versions of installed packages from dpkg's list; None for a package that is not installed."""
+    """Return the version of each package in ``PACKAGES`` from dpkg's list; None if it is not installed."""
     text = b"\n" + reader.content("var/lib/dpkg/status", MOST_STATUS)
     versions: Dict[str, Optional[str]] = {}
     for name in PACKAGES:
@@ -80,7 +80,7 @@ def _memory(reader: Reader) -> int:
 
 
 def _cuda(reader: Reader) -> Dict[str, str]:
-    """Return the version of the CUDA compiler, by which releases are identified, or of the whole toolkit."""
+    """Return the CUDA compiler's version (JetPack releases are listed by it); if there is none, the toolkit's."""
     try:
         name = "usr/local/cuda/version.json"
         versions = json.loads(reader.text(name))
@@ -92,7 +92,7 @@ def _cuda(reader: Reader) -> Dict[str, str]:
             raise NotReadable("/%s names no version" % name) from None
         version = match.group(1)
     except (TypeError, AttributeError):
-        raise NotReadable("/%s has not the structure of NVIDIA's file" % name) from None
+        raise NotReadable("/%s does not have the structure of NVIDIA's file" % name) from None
     return {"toolkit": str(version), "source": "/" + name}
 
 

@@ -27,7 +27,7 @@ class Late(OSError):
 def output_of(command: List[str], deadline: float = DEADLINE) -> str:
     """Return what a command prints. Raise ``OSError`` if it cannot be run, fails, or exceeds its deadline.
 
-    It runs in a process group of its own, which is killed on a timeout: a hanging command may have children.
+    The command runs in its own process group, which is killed on a timeout: a hanging command may have children.
     """
     process = subprocess.Popen(  # noqa: S603 - the board's own program with fixed words, no shell
         command,
@@ -62,7 +62,7 @@ def _text(path: str) -> str:
 class PowerMode:
     """Reads the power mode.
 
-    After nvpmodel has hung once it is not run again, since each run would cost its deadline.
+    Once nvpmodel has hung, it is not run again: each further run would take the whole ``deadline``.
     """
 
     def __init__(self, root: str = "/", program: Optional[str] = None, deadline: float = DEADLINE) -> None:
@@ -74,7 +74,7 @@ class PowerMode:
     def program(self) -> Optional[str]:
         """Return the path of nvpmodel, or None if it cannot be run.
 
-        PATH is not used: that of users other than root may lack its folder.
+        PATH is not used, because users other than root may not have nvpmodel's folder in it.
         """
         if self._program is not None:
             return self._program if os.access(self._program, os.X_OK) else None
@@ -99,7 +99,7 @@ class PowerMode:
     def _from_nvpmodel(self) -> Tuple[Optional[str], str]:
         program = self.program()
         if program is None:
-            return None, "nvpmodel may not be run"
+            return None, "this user may not run nvpmodel"
         if self._hung:
             return None, self._hung
         try:
@@ -112,7 +112,7 @@ class PowerMode:
         return (None, "nvpmodel -q names no mode") if match is None else (match.group(1), "")
 
     def _from_status_file(self) -> Optional[str]:
-        """Return the mode by the number in the status file and the names in the configuration, or None."""
+        """Return the configuration's name for the mode number in the status file; None if unknown."""
         number = STORED_NUMBER.search(_text(os.path.join(self.root, STATUS)))
         if number is None:
             return None

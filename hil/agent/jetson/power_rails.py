@@ -13,10 +13,10 @@ ADD_UP = (
 
 
 def total(rails: Sequence[str], missing: Mapping[str, str]) -> Tuple[List[str], str]:
-    """Return the rails whose sum is the board's power and a label for it, or no rails and the reason.
+    """Return the rails whose sum is the board's power, and a label for the sum; or no rails, and the reason.
 
-    ``rails`` can be read, ``missing`` exist and cannot be read. There is no sum if a rail is missing, since it would be
-    too low, or if the rails are not known to add up to the board's power.
+    ``rails`` are the readable rails; ``missing`` has the reason for each unreadable one. A meter on the input is
+    used alone. Without a meter all rails are summed, if none is unreadable and they include a set of ``ADD_UP``.
     """
     for name in INPUTS:
         if name in rails:
@@ -36,7 +36,7 @@ def total(rails: Sequence[str], missing: Mapping[str, str]) -> Tuple[List[str], 
 def column(names: Sequence[str], columns: Mapping[str, Sequence[Optional[float]]]) -> List[Optional[float]]:
     """Return the sum of the columns ``names`` in W at each sample.
 
-    It is None where one of them was not read or the sum is not positive.
+    A sum is None if a column has no reading at that sample, or if the sum is not positive.
     """
     sums: List[Optional[float]] = []
     for row in zip(*(columns[name] for name in names)):
@@ -53,7 +53,10 @@ def add_total(
     not_readable: Dict[str, str],
     sources: Dict[str, str],
 ) -> None:
-    """Add ``power.total`` to ``columns`` (``power.NAME``) with its source, or the reason to ``not_readable``."""
+    """Add ``power.total`` to ``columns`` and ``sources``; if there is no total, the reason to ``not_readable``.
+
+    ``columns`` has one column ``power.NAME`` for each rail.
+    """
     names, label = total(rails, missing)
     if names:
         columns["power.total"] = column(["power." + name for name in names], columns)

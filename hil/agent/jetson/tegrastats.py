@@ -1,8 +1,8 @@
 """Parse a line of ``tegrastats``, of any L4T release from R32 to R39, into base units.
 
 The format is documented per release (Jetson Linux Developer Guide, "tegrastats Utility") and differs in each. Clocks
-are shown to root only, and an engine may have several. A power has one to three numbers with or without ``mW``: the
-reading, its average and its peak. An offline sensor reads -256C.
+are shown to root only; an engine may have several clocks. A power has one to three numbers, with or without ``mW``:
+the reading, its average and its peak. An offline sensor reads -256C.
 """
 
 import re
@@ -36,12 +36,13 @@ Fields = Dict[str, Any]
 def parse(line: str) -> Fields:
     """Return all values of a line; groups without a value are left out. Never raise.
 
-    ``time`` is text, by the board's clock. ``ram``, ``swap``, ``iram`` are bytes: ``used``, ``total``, and either
-    ``blocks`` x ``block``, the largest free block, or ``cached``. ``cpu`` (one per core) and ``engines`` (by name
-    without ``_FREQ``) have ``on``, ``load`` (0 to 1, or None) and ``hz`` (a list for engines; empty or None if not
-    shown). ``mts`` has shares of time. ``temperature`` is in °C, None for an offline sensor. ``power`` is the reading
-    in W. ``unknown`` lists words that are not part of a valid field, such as a negative power. A line without a ``RAM``
-    field is not from tegrastats: all its words are unknown, whatever they look like.
+    ``time`` is text, by the board's clock. ``ram``, ``swap`` and ``iram`` have ``used`` and ``total``, and if shown
+    ``cached``, or ``block`` (the size of the largest free blocks) and ``blocks`` (their count); sizes are in bytes.
+    ``cpu`` (one entry per core) and ``engines`` (by name, without ``_FREQ``) have ``on``, ``load`` (0 to 1, or None)
+    and ``hz``: a core's clock, None if not shown, or the list of an engine's clocks, empty if not shown. ``mts`` has
+    shares of time. ``temperature`` is in °C, None for an offline sensor. ``power`` is the reading in W. ``unknown``
+    lists words that are not part of a valid field, such as a negative power. A line without a ``RAM`` field is not from
+    tegrastats: all its words are unknown, even those of valid fields.
     """
     words = line[:LONGEST].split()
     fields: Fields = {}
@@ -94,7 +95,7 @@ def _memory(words: Words, at: int, fields: Fields) -> int:
 
 
 def _cores(words: Words, at: int, fields: Fields) -> int:
-    """Parse ``CPU [7%@102,off,3%]``, or with one frequency for all cores after the bracket."""
+    """Parse ``CPU [7%@102,off,3%]``, or ``CPU [7%,off]@102`` with one frequency for all cores."""
     value = _word(words, at + 1)
     if words[at] != "CPU" or "cpu" in fields or not value.startswith("["):
         return 0
@@ -159,7 +160,7 @@ READERS: Tuple[Callable[[Words, int, Fields], int], ...] = (
     _power,
     _engine,
 )
-"""Each parses words from index ``at`` on, adds to the fields, and returns the number of words it used."""
+"""Each parses the words from index ``at`` on, adds to the fields, and returns how many words it used (0: none)."""
 
 
 def _word(words: Words, at: int) -> str:

@@ -21,7 +21,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def find() -> Optional[str]:
-    """Return the path of tegrastats in PATH or in /usr/bin, which a service's PATH may lack; None if there is none."""
+    """Return the path of tegrastats in PATH or in /usr/bin, which a service's PATH may lack; None if in neither."""
     return shutil.which("tegrastats") or shutil.which("tegrastats", path="/usr/bin")
 
 
@@ -41,11 +41,11 @@ def _die_with_parent() -> Callable[[], None]:
 
 
 class TegrastatsProcess:
-    """``path --interval 100``, started at once; ``why`` is the reason if it gives no values.
+    """The process ``path --interval 100``, started at once; ``why`` is the reason if it gives no values.
 
     ``process`` is the running program, or None. ``odd`` is the last output that is not a line of tegrastats. ``path``
-    is None if tegrastats was not found. ``close`` kills and reaps the process and its children; if this process dies,
-    the kernel kills it.
+    is None if tegrastats was not found. ``close`` kills the program and its children. If the agent dies, the kernel
+    kills the program.
     """
 
     def __init__(self, path: Optional[str], now: float) -> None:
@@ -74,7 +74,7 @@ class TegrastatsProcess:
         os.set_blocking(self._out(), False)
 
     def latest(self, now: float) -> Dict[str, Any]:
-        """Return the newest line as ``tegrastats.parse`` returns it; empty if there is none or it is too old."""
+        """Return the newest line, parsed by ``tegrastats.parse``; empty if there is no line or it is too old."""
         if self.process is not None:
             self._read_lines(now)
             if self.why is None and now - self._heard > SILENCE:
@@ -83,7 +83,7 @@ class TegrastatsProcess:
         return self._read if now - self._heard <= STALE else {}
 
     def close(self) -> None:
-        """Kill the process and its children, and reap it; may be called twice."""
+        """Kill the process and its children, and reap the process; may be called twice."""
         process, self.process = self.process, None
         if process is None:
             return

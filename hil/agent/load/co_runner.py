@@ -1,10 +1,10 @@
-"""Load a board as the rest of the robot would: reserved memory, and a command of the user that runs meanwhile.
+"""Load a board as the robot's other software would: reserve memory, and run a command of the user during the timing.
 
-Each load is a process of its own, connected to the supervisor by a pipe. It ends, with all that it started, when its
-input closes: because the supervisor stopped it, or because the supervisor died. Processes of a co-runner inherit
-``load_processes.MARK`` in their environment, by which they are found if the load's own process was killed. Processes of
-another user (``sudo``) cannot be killed from here and are reported. What another service starts (``docker run``) is not
-detected. Standard library only.
+Each load is a separate process, connected to the supervisor by a pipe. When its input closes, because the supervisor
+stopped it or died, the load ends and kills every process that it started. Processes of a co-runner inherit
+``load_processes.MARK`` in their environment, which identifies them if the load's own process was killed. Processes of
+another user (``sudo``) cannot be killed from here and are reported. Processes that another service starts
+(``docker run``) are not detected. Standard library only.
 """
 
 import contextlib
@@ -36,7 +36,8 @@ NAMES = {RESERVE: "reserve_memory", RUN: "co_runner"}
 class Load:
     """The supervisor's handle on the process of one load.
 
-    ``ready`` is its report once it is ready, ``ended`` why it has ended, ``left`` the processes that it could not kill.
+    ``ready`` is the load's report that it is ready, ``ended`` the reason why it has ended; both are None until then.
+    ``left`` has the commands of processes that could not be killed, by their ids.
     """
 
     def __init__(self, archive: str, kind: str, words: List[str], place: str) -> None:
@@ -81,13 +82,13 @@ class Load:
             self.ready = report.get("ready", self.ready)
             self.ended = report.get("ended", self.ended)
             self.left.update({int(pid): str(command) for pid, command in report.get("left", {}).items()})
-        # A second process of the load may keep the pipe open while it cleans up, so its end is not awaited.
+        # A second process of the load may keep the pipe open while it cleans up, so this does not read until EOF.
         if self.ended is None and over:
             self.ended = "it was killed"
         return self.ready is not None or self.ended is not None
 
     def close(self, beat: Callable[[], None] = lambda: None) -> None:
-        """End the load and all that it started, calling ``beat`` meanwhile; what could not be killed is in ``left``."""
+        """End the load and the processes that it started, and set ``left``. ``beat`` is called meanwhile."""
         if self.process.stdin is not None:
             self.process.stdin.close()
         until = time.monotonic() + PATIENCE
@@ -141,7 +142,7 @@ def _wait(seconds: Optional[float]) -> bool:
 
 
 def reserve(size: int) -> None:
-    """Hold ``size`` bytes of this process's memory; each page is written, with random data that does not compress."""
+    """Hold ``size`` bytes of memory until standard input closes, filled with random data that does not compress."""
     memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     noise = os.urandom(CHUNK)
     for at in range(0, size, CHUNK):
@@ -157,7 +158,7 @@ def reserve(size: int) -> None:
 def run(command: List[str]) -> None:
     """Run ``command`` until standard input closes, in two processes that each clean up if the other is killed.
 
-    Both are subreapers: orphaned descendants become the children of one of them, so none escapes.
+    Both are subreapers: orphaned descendants become the children of one of them, so no descendant escapes.
     """
     os.setsid()  # a kill of the agent's process group must not reach the processes that clean up
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -213,7 +214,10 @@ def _how(code: int) -> str:
 
 
 def clear() -> Dict[int, str]:
-    """Send SIGTERM to every descendant, SIGKILL after ``GRACE`` seconds; return those that remain ``FORCE`` later."""
+    """Send SIGTERM to all descendants, and SIGKILL after ``GRACE`` seconds.
+
+    Return the commands, by process id, of those that remain ``FORCE`` seconds later.
+    """
     limit = time.monotonic() + GRACE
     number = signal.SIGTERM
     while True:

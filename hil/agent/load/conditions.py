@@ -19,7 +19,7 @@ from . import co_runner, load_processes
 
 SETTLE = 0.5  # seconds for a co-runner to start up, or to fail
 START = 20.0
-BYTES_PER_SECOND = 50e6  # at least; rate of filling memory on the slowest board
+BYTES_PER_SECOND = 50e6  # lower bound of the rate at which the slowest board fills memory
 LEFT_FREE = 64 << 20
 MOST_SERVICES = 32
 RESTORE_COMMAND = "sudo %s < /dev/null" % PROGRAM
@@ -54,16 +54,17 @@ class Conditions:
         }
 
     def state(self, request: Dict[str, Any]) -> Reply:
-        """Return ``StateReader.snapshot`` now; ``gpu`` is the number of the GPU to query, ``quick`` is its option.
+        """Return the machine's current state, as ``StateReader.snapshot`` does.
 
-        ``load_ended`` lists the loads that should be running and have ended.
+        The request has ``gpu``, the number of the GPU to query, and ``quick``, an option of ``snapshot``. In the reply,
+        ``load_ended`` has a message for each load that has ended too early.
         """
         quick = bool(request.get("quick"))
         gpu = None if request.get("gpu") is None else self.nvml(int(request["gpu"]))
         return {"ok": self._state(gpu, quick=quick)}, []
 
     def _state(self, gpu: Any, *, quick: bool = False) -> Dict[str, Any]:
-        """Return the state; ``services`` maps those that ``prepare`` stopped to systemd's state, None if unknown."""
+        """Return the state. Unless ``quick``, ``services`` has systemd's state of each service that we stopped."""
         privileged = None if quick else self._privileged()
         state = self.meanwhile(lambda: self.reader.snapshot(gpu, privileged, quick=quick))
         if not quick and self._services:
@@ -104,11 +105,11 @@ class Conditions:
             raise Failure(failure.PROTOCOL, what, "hold it first")
 
     def around(self, watch: Any) -> Dict[str, Any]:
-        """Return the state right before or after a timed window; ``watch`` is that of its worker."""
+        """Return the state right before or after a timed window; ``watch`` knows the window's GPU, None: no GPU."""
         return self._state(None if watch is None else watch.device.gpu)
 
     def _privileged(self) -> Dict[str, Any]:
-        """Return what only root may read, from the helper; empty if there is none or it refuses."""
+        """Return the values that only root may read, from the helper; empty if there is no helper or it refuses."""
         helper = self._open_helper()
         if helper is None:
             return {}
@@ -130,7 +131,8 @@ class Conditions:
     def prepare(self, request: Dict[str, Any]) -> Reply:
         """Stop ``services`` and, with ``lock``, lock the clocks, until ``restore`` or this process's end.
 
-        Return ``{"helper": False, "why_not"}`` if there is no helper. Raise ``Failure`` if it refuses an order.
+        Without a helper, return ``{"helper": False, "why_not"}``; ``helper`` is None if only a lock was requested and
+        the clocks are already locked. Raise ``Failure`` if the helper refuses an order.
         """
         self._must_hold()
         services, lock = [str(name) for name in request["services"]], bool(request["lock"])
@@ -179,7 +181,7 @@ class Conditions:
         return [{"what": ", ".join(changed), "why": why, "mend": RESTORE_COMMAND}]
 
     def _restore_with_new_helper(self) -> Dict[str, Any]:
-        """Return a new helper's answer to ``restore``: the one that made the changes has died or timed out."""
+        """Return a new helper's answer to ``restore``, since the helper that made the changes did not undo them."""
         helper = Helper.open(self.supervisor.beat)
         if helper is None:
             return {"ok": False, "error": Helper.why_not}
@@ -214,9 +216,9 @@ class Conditions:
         return {"ok": {"loads": [dict(load.ready or {}, kind=load.kind) for load in self.loads]}}, []
 
     def load_end(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
-        """End the loads; ``ended`` lists those that had ended before, and how.
+        """End the loads; ``ended`` has a message for each load that had ended before.
 
-        Raise ``Failure`` with the processes that could not be killed: they still load the board.
+        Raise ``Failure`` if processes could not be killed, since they still load the board.
         """
         ended = self._ended()
         _refuse(self._end_loads())

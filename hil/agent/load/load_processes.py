@@ -20,7 +20,7 @@ def marked_environment(place: str) -> Dict[bytes, bytes]:
 
 
 def sweep(place: str, beat: Callable[[], None] = lambda: None) -> Dict[int, str]:
-    """Kill the processes with the mark of ``place``; return those that remain after ``FORCE`` seconds."""
+    """Kill the processes with the mark of ``place``. Return, as ``marked`` does, those that remain after ``FORCE``."""
     until = time.monotonic() + FORCE
     while True:
         remaining = marked(place)
@@ -34,7 +34,7 @@ def sweep(place: str, beat: Callable[[], None] = lambda: None) -> Dict[int, str]
 
 
 def marked(place: str, proc: str = "/proc") -> Dict[int, str]:
-    """Return the living processes of this user with the mark of ``place``, and their commands."""
+    """Return the commands of this user's other living processes with the mark of ``place``, by process id."""
     mark, commands = b"\0" + MARK.encode() + b"=" + os.fsencode(place) + b"\0", {}
     for name in os.listdir(proc):
         if name.isdigit() and int(name) != os.getpid():
@@ -67,7 +67,7 @@ def command_of(pid: int) -> str:
 
 
 def descendants(root: int, proc: str = "/proc") -> Set[int]:
-    """Return the descendants of process ``root``, without zombies."""
+    """Return the ids of all descendants of process ``root``, without zombies."""
     parents: Dict[int, int] = {}
     for name in os.listdir(proc):
         if name.isdigit():

@@ -1,7 +1,7 @@
 """``--activate``: a separate process that activates a staged release, and rolls back if it does not become healthy.
 
-It needs neither the host nor the agent, so a lost connection does not stop it: in the end the old or the new release
-runs and is healthy. If the process itself is killed, the next deployment finishes its operation (``recover``).
+It needs neither the host nor the agent, so a lost connection does not stop it. If the process itself is killed, the
+next deployment finishes its operation (``recover``).
 """
 
 import contextlib
@@ -22,12 +22,12 @@ from .releases import Releases
 HEALTH_PAUSE = 0.5
 ATTEMPT = 30.0  # seconds: the longest run of one health command
 DEPLOYED, ROLLED_BACK, REFUSED, UNHEALTHY = "deployed", "rolled back", "refused", "unhealthy"
-"""Outcomes: the new release runs; the old one runs again; the operation was not carried out and the old one still
-runs; no release is known to be healthy. Journals of earlier versions have ``unchanged`` in place of ``refused``."""
+"""Outcomes: the new release runs and is healthy; the switch was undone; there was no switch; no release is known to be
+healthy. Journals of earlier versions have ``unchanged`` instead of ``refused``."""
 
 
 class Activation:
-    """One operation on a folder of releases. Its ``plan`` has the robot's commands and their deadlines in seconds."""
+    """One operation on a folder of releases; ``plan`` has the robot's commands and their deadlines in seconds."""
 
     def __init__(self, folder: Releases, operation: Dict[str, Any]) -> None:
         self.folder = folder
@@ -39,7 +39,7 @@ class Activation:
         self.container: Optional[Dict[str, Any]] = self.plan.get("container")
 
     def report(self, step: str, text: str = "") -> None:
-        """Write one line of progress to standard output; errors are ignored, since nobody has to read it."""
+        """Write one line of progress to standard output; errors are ignored, since the host may be lost."""
         line = json.dumps({"step": step, "text": short(text, 500)}) + "\n"
         with contextlib.suppress(OSError):
             os.write(1, line.encode("ascii"))
@@ -78,7 +78,7 @@ class Activation:
     def back(self, trouble: str) -> None:
         """Switch back to the old release because of ``trouble``.
 
-        Its files are not checked again, only its health: it ran until now, and the host may not be reachable.
+        The old release's health is checked, but not its files: it ran until now, and the host may be unreachable.
         """
         self.report("rolling back", trouble)
         self.journal.unmark()
@@ -106,7 +106,11 @@ class Activation:
             self.end(REFUSED, why)
 
     def recover(self) -> None:
-        """Finish the operation of a process that was killed: roll back unless the new release was already healthy."""
+        """Finish the operation of a process that was killed.
+
+        If the new release runs and was healthy, only record that. If there was no switch, start the old release again.
+        Otherwise roll back.
+        """
         current = self.folder.current()
         if current == self.new and self.new is not None and self.folder.healthy(self.new):
             self.end(DEPLOYED, "release %.12s runs and is healthy; only the outcome was not recorded" % self.new)
@@ -116,7 +120,7 @@ class Activation:
             self.back("it was interrupted before release %.12s was healthy" % self.new)
 
     def resume(self, why: str) -> None:
-        """Start the old release again, which is still the current one, since it is unknown whether it runs."""
+        """Start the old release again: it is still the current one, but it is unknown whether it runs."""
         if self.operation.get("was_healthy"):
             self.journal.mark(str(self.new))
         trouble = self.start() if self.old is not None else ""
@@ -124,7 +128,7 @@ class Activation:
         self.end(UNHEALTHY if trouble else REFUSED, text)
 
     def start(self) -> str:
-        """Restart the service and wait until it is healthy. Return what is wrong; empty if nothing is."""
+        """Start the current release, and wait until it is healthy. Return what failed; empty on success."""
         what = "container " + self.container["name"] if self.container else self.plan["service"]
         self.report("restarting", str(what or " ".join(self.plan["restart"])))
         trouble = self._restart()
@@ -161,7 +165,7 @@ class Activation:
         return images.trouble(self.container, self._image())
 
     def _image(self) -> Optional[str]:
-        """Return the id of the current release's image; None if it has none or its manifest is damaged."""
+        """Return the id of the current release's image; None if it has no image or its manifest is damaged."""
         with contextlib.suppress(Failure):
             return images.of(self.folder, self.folder.current())
         return None

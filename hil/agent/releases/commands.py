@@ -31,10 +31,10 @@ def run(
     *,
     reap: bool = True,
 ) -> Ended:
-    """Run ``argv`` for at most ``seconds``, with the environment variables ``extra``.
+    """Run ``argv`` for at most ``seconds``, with the additional environment variables ``extra``.
 
-    If it is late, its process group is killed. With ``reap`` the group is also killed when the command ends in time:
-    it must not leave processes behind. ``meanwhile`` is called repeatedly with the seconds to wait.
+    If the command takes longer, its process group is killed. With ``reap`` the group is also killed when the command
+    ends in time, so that no process remains. ``meanwhile`` is called repeatedly with the seconds to wait.
     """
     with _output() as output:
         try:
@@ -84,7 +84,7 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
 
 def _why(name: str, code: int, seconds: float, *, late: bool) -> str:
     if late:
-        return "%s was not done after %g s and was killed" % (name, seconds)
+        return "%s did not end within %g s and was killed" % (name, seconds)
     if code < 0:
         return "%s was ended by signal %d" % (name, -code)
     return "%s ended with code %d" % (name, code) if code else ""

@@ -26,7 +26,7 @@ LONGEST = 1 << 20  # bytes of an activation's progress lines that are kept
 
 
 class Deploying:
-    """The requests about one folder of releases at a time; ``archive`` is the agent's own file."""
+    """Handles the requests about one folder of releases; ``archive`` is the agent's own file."""
 
     def __init__(self, supervisor: Supervisor, store: Store, archive: str) -> None:
         self.supervisor = supervisor

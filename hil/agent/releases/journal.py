@@ -24,7 +24,7 @@ class Journal:
         self.folder = folder
 
     def ready(self, operation: Dict[str, Any]) -> None:
-        """Record ``operation`` and prepare the files that it will rename. Raise ``Failure``."""
+        """Record ``operation`` and prepare the files that it will rename. Raise ``Failure`` if writing fails."""
         with self.folder.file_errors():
             for name, digest in ((FORWARD, operation["to"]), (BACK, operation["from"])):
                 with contextlib.suppress(FileNotFoundError):

@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 
 def parse(content: bytes) -> Dict[str, Any]:
-    """Return the manifest in ``content``. Raise ``Failure`` if it is not one, or a key occurs twice in an object."""
+    """Return the manifest in ``content``. Raise ``Failure`` if it is not a manifest or an object has a key twice."""
     if len(content) > LARGEST:
         raise _refused("it is larger than %d bytes" % LARGEST)
     try:
@@ -73,7 +73,10 @@ def valid_path(path: Any) -> str:
 
 
 def _refuse_collisions(paths: List[str]) -> None:
-    """Raise ``Failure`` if two paths are the same file, or one is a folder of another, if case is ignored."""
+    """Raise ``Failure`` if, ignoring case, a path occurs twice, is the manifest's, or is also a folder of another path.
+
+    Two folders must not differ only by case either.
+    """
     files: Set[str] = {NAME}
     for path in paths:
         if path.lower() in files:

@@ -72,7 +72,10 @@ class Releases:
             raise Failure(STORE, what, advice) from None
 
     def make(self) -> None:
-        """Create the folder and its subfolders. Raise ``Failure`` if one of them is world-writable."""
+        """Create the folder and its subfolders.
+
+        Raise ``Failure`` if one of them is not a folder, or belongs to another user and is world-writable.
+        """
         with self.file_errors():
             for place in (self.root, self.path("releases"), self.own(), self.own("healthy")):
                 os.makedirs(place, exist_ok=True)
@@ -157,7 +160,7 @@ class Releases:
         return digest is not None and os.path.exists(self.own("healthy", digest))
 
     def previous(self, digest: Optional[str]) -> Optional[str]:
-        """Return the newest healthy release that is older than ``digest``, or the newest healthy one if it is None."""
+        """Return the newest healthy release older than ``digest``; of all releases, if there is no such release."""
         names = self.ordered()
         older = names[: names.index(digest)] if digest in names else names
         return next((name for name in reversed(older) if self.healthy(name)), None)
@@ -218,9 +221,9 @@ class Releases:
         os.utime(place, ns=(at, at))
 
     def prune(self, keep: int) -> List[str]:
-        """Remove all but the newest ``keep`` releases, the current one and the one that a rollback would return to.
+        """Remove old releases, and return their digests.
 
-        Return the digests of the removed releases.
+        The newest ``keep`` releases stay, and so do the current one and the one that a rollback would return to.
         """
         current = self.current()
         needed = {current, self.previous(current)} | set(self.ordered()[-max(1, keep) :])
@@ -230,7 +233,7 @@ class Releases:
         return removed
 
     def remove(self, digest: str) -> None:
-        """Remove a release. Its folder is renamed first, so that a partial release never has the name."""
+        """Remove a release. Its folder is renamed first, so that no partial release is ever under its digest."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.own("healthy", digest))
         trash = self.path("releases", ".gone")
@@ -241,7 +244,7 @@ class Releases:
         shutil.rmtree(trash, ignore_errors=True)
 
     def table_at(self, place: str) -> Dict[str, Any]:
-        """Return the JSON object in a small file; empty if the file cannot be read or has none."""
+        """Return the JSON object in a small file; empty if the file cannot be read or is not a JSON object."""
         try:
             with open(place, "rb") as file:
                 table = json.loads(file.read(1 << 20).decode("utf-8"))
