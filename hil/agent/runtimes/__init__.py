@@ -1,4 +1,4 @@
-"""The runtimes that this agent supports; adding one is a class (``interface.Runtime``) and a line here."""
+"""The runtimes that this agent supports. To add one, write a class (``interface.Runtime``) and add it to ``TABLE``."""
 
 import importlib
 from typing import Any
@@ -9,7 +9,7 @@ TABLE = {"onnxruntime": ("onnxruntime", "OnnxRuntime"), "tensorrt": ("tensorrt",
 
 
 def runtime(name: str) -> Any:
-    """Return the ``Runtime`` called ``name``, without importing its module yet. Raise ``Failure`` if it is unknown."""
+    """Return the ``Runtime`` called ``name``; this does not import the runtime itself. Raise ``Failure`` if unknown."""
     if name not in TABLE:
         known = ", ".join(sorted(TABLE))
         raise Failure(UNSUPPORTED, "runtime %r is not supported by this version" % name, "use one of " + known)

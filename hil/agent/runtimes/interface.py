@@ -28,7 +28,7 @@ class NodeCost(NamedTuple):
 class Built(NamedTuple):
     """Result of a build: ``path`` of the engine (of the model itself if nothing is compiled) and the log.
 
-    ``facts`` are further fields of the record, such as what calibration consumed and whether caches were used.
+    ``facts`` are further fields of the build's record, such as the calibration data and whether caches were used.
     """
 
     path: str
@@ -40,9 +40,9 @@ class Bound:
     """A feed that is ready to run repeatedly.
 
     ``run()`` runs it once and returns the outputs in the engine's order; they are valid until the next run in the same
-    slot. ``start()`` and ``finish()`` are its two halves, if the runtime can have several inferences in flight:
-    ``start`` returns once the work is queued, ``finish`` waits for it and returns the outputs. ``device_seconds()`` is
-    the time on the device of the last finished run; it is None if there is no such clock.
+    slot. ``start()`` and ``finish()`` are the two halves of ``run()``: ``start`` returns once the work is queued,
+    ``finish`` waits for the work and returns the outputs. Both are None if the runtime cannot have several inferences
+    in flight. ``device_seconds()`` returns the device time of the last finished run; None if there is no device clock.
     """
 
     def __init__(
@@ -77,18 +77,18 @@ class Engine(ABC):
 
     @abstractmethod
     def bind(self, feed: Feed, slot: int = 0) -> Bound:
-        """Return ``feed``, which has been checked, ready to run in ``slot``."""
+        """Prepare ``feed``, which has been checked, to run in ``slot``."""
 
     def executed_on(self) -> Optional[Dict[str, Optional[str]]]:
         """Return the processor that computes: ``kind`` (gpu, dla), ``name``, ``sm`` (``"8.7"``); None for the CPU."""
         return None
 
     def facts(self) -> Dict[str, Any]:
-        """Return facts about the loaded engine besides its method, such as bindings in use and sizes in bytes."""
+        """Return facts about the loaded engine that ``method`` does not have, such as its sizes in bytes."""
         return {}
 
     def layers(self) -> Optional[List[Dict[str, Any]]]:
-        """Return what each layer executes, from the runtime's inspector; None if the runtime has none."""
+        """Return what each layer executes, from the runtime's inspector; None if the runtime has no inspector."""
         return None
 
     def device_bytes(self) -> Optional[int]:
@@ -103,7 +103,7 @@ class Engine(ABC):
     def profile(self, feed: Feed, runs: int) -> List[NodeCost]:
         """Return seconds per node, slowest first.
 
-        Run in a session or context of its own, so that nothing timed has a profiler attached.
+        This uses a separate session or context, so that no timed run has a profiler attached.
         """
 
     def close(self) -> None:  # noqa: B027 - most runtimes have nothing to free
@@ -158,7 +158,7 @@ class Runtime(ABC):
     def facts(self) -> Dict[str, Optional[str]]:
         """Return facts that an engine depends on: ``cuda``, ``gpu``, ``sm``, ``sms``, ``dla``.
 
-        Unknown ones are left out.
+        Unknown facts are left out.
         """
         return {}
 
@@ -167,16 +167,16 @@ class Runtime(ABC):
         """Return why ``precision`` is not supported here; None if it is."""
 
     def start(self, options: Mapping[str, Any]) -> None:  # noqa: B027 - a runtime without a device has nothing to open
-        """Import the runtime and open its context on the device, so that memory without an engine can be read.
+        """Import the runtime and open its context on the device, so that the memory before ``load`` can be read.
 
         If ``facts`` names a ``gpu``, this is called before ``load``, on the same object and with the same ``options``.
         """
 
     @abstractmethod
     def build(self, model: str, precision: str, options: Mapping[str, Any], out: str) -> Built:
-        """Build an engine from the ONNX file ``model``; ``out`` is a path that it may write to. Raise ``Failure``.
+        """Build an engine from the ONNX file ``model``; it may be written to ``out``. Raise ``Failure`` if that fails.
 
-        With ``options["more"]``, the object may keep what its next build can reuse.
+        With ``options["more"]``, another build follows, and the object may keep what that build can reuse.
         """
 
     @abstractmethod

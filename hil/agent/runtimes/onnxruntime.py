@@ -32,12 +32,12 @@ DTYPES = {
 QUANTIZE, DEQUANTIZE = b"\x22\x0eQuantizeLinear", b"\x22\x10DequantizeLinear"
 MAX_PROFILE = 256 << 20
 EXACT_PRODUCTS = "session.x64quantprecision"
-"""Without it, sums of uint8 x int8 products saturate at 16 bits on x86 processors that lack VNNI.
+"""Without this option, sums of uint8 x int8 products saturate at 16 bits on x86 processors that lack VNNI.
 
-ONNX Runtime, onnxruntime_session_options_config_keys.h; no effect on other processors.
+It has no effect on other processors. Source: ONNX Runtime, onnxruntime_session_options_config_keys.h.
 """
 NOT_EXACT = "Attempt to replace the existing tensor"
-"""ONNX Runtime's error for a graph whose weights share a zero point: 1.32 cannot make the products of it exact."""
+"""ONNX Runtime's error for a graph whose weights share a zero point: 1.32 does not support the option for it."""
 
 CUSTOM = re.compile(r"(?P<domain>[\w.-]+):(?P<operator>\w+)\(-?\d+\) is not a registered function/op")
 CUSTOM_ADVICE = "run it on TensorRT with its plugin under build.plugins, and save the outputs of training as reference"
@@ -54,7 +54,7 @@ CAUSES = (
 LEAST_NUMPY = (1, 16)
 """The oldest numpy that the metadata of onnxruntime 1.10.0, the last for Python 3.6, allows.
 
-With JetPack 4's own numpy 1.13 it imports, and crashes when it returns the first array.
+With JetPack 4's own numpy 1.13, onnxruntime can be imported, but crashes when it returns the first array.
 """
 
 

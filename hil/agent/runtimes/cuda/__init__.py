@@ -25,10 +25,10 @@ BINDINGS = ("auto", "pycuda", "ctypes")
 
 
 def open_cuda(device: int = 0, binding: str = "auto", library: str = LIBRARY) -> Cuda:
-    """Make the primary context of GPU ``device`` current and return it; CUDA_VISIBLE_DEVICES affects the number.
+    """Make the primary context of GPU ``device``, counted among the visible GPUs, current and return it.
 
     ``binding`` is ``pycuda``, ``ctypes`` or ``auto``: pycuda if it imports and can retain the primary context, ctypes
-    otherwise. Raise ``Failure`` (unsupported) without a driver, such a GPU or such a binding, and ``CudaError`` if the
+    otherwise. Raise ``Failure`` (unsupported) if driver, GPU or binding is unavailable, and ``CudaError`` if the
     context cannot be created.
     """
     if binding not in BINDINGS:
@@ -50,7 +50,7 @@ def open_cuda(device: int = 0, binding: str = "auto", library: str = LIBRARY) ->
 
 
 def visible_devices(library: str = LIBRARY) -> List[Dict[str, Any]]:
-    """Return facts of each GPU (``device.Device``) without creating a context. Raise as ``open_cuda``."""
+    """Return facts of each GPU (``device.Device``) without creating a context. Raise ``Failure`` without a driver."""
     return _devices(load(library))
 
 

@@ -13,7 +13,7 @@ NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: not ordered after the legacy default
 
 
 class DeviceBuffer:
-    """``nbytes`` on the GPU at ``address``."""
+    """``nbytes`` bytes of GPU memory at ``address``."""
 
     def __init__(self, address: int, nbytes: int, free: Callable[[], None]) -> None:
         self.address = address
@@ -28,7 +28,7 @@ class DeviceBuffer:
 
 
 class PinnedBuffer(DeviceBuffer):
-    """``nbytes`` of page-locked host memory; ``array`` is a uint8 view of it, shape (nbytes,), until it is freed."""
+    """``nbytes`` of page-locked host memory; until ``free``, ``array`` is a uint8 view of it, shape (nbytes,)."""
 
     def __init__(self, address: int, array: Any, free: Callable[[], None]) -> None:
         super().__init__(address, int(array.nbytes), free)
@@ -55,7 +55,7 @@ class Stream(ABC):
 
 
 class Event(ABC):
-    """A mark on a stream, with a clock of about half a microsecond (cuEventElapsedTime).
+    """A marker on a stream, whose time the device records to about half a microsecond (cuEventElapsedTime).
 
     ``handle`` is the CUevent as an integer; 0 if the binding does not expose it.
     """
@@ -64,7 +64,7 @@ class Event(ABC):
 
     @abstractmethod
     def record(self, stream: Any) -> None:
-        """Record the event after the work that is on ``stream`` so far."""
+        """Record the event on ``stream``, after the work that is queued there so far."""
 
     @abstractmethod
     def synchronize(self) -> None:
@@ -142,7 +142,7 @@ class Cuda(ABC):
 
     @abstractmethod
     def copy_in(self, device_address: int, host_address: int, nbytes: int, stream: Any) -> None:
-        """Queue a copy to the GPU on ``stream``; the host memory must not change until it is done."""
+        """Queue a copy to the GPU on ``stream``; the host memory must not change until the copy is done."""
 
     @abstractmethod
     def copy_out(self, host_address: int, device_address: int, nbytes: int, stream: Any) -> None:
@@ -161,15 +161,15 @@ class Cuda(ABC):
         """Release the context; raise nothing."""
 
     def close(self) -> None:
-        """Remove the context from this thread and release it; may be called twice. Free buffers before."""
+        """Remove the context from this thread and release it; may be called twice. Buffers must be freed before."""
         atexit.unregister(self.close)
         self._release()
 
     def capture(self, stream: Stream, work: Callable[[], None]) -> Graph:
         """Return what ``work`` queues on ``stream`` as a graph, without executing it.
 
-        ``work`` must not allocate or synchronize. Raise what it raises, or ``CudaError``; the stream is usable
-        afterwards in either case.
+        ``work`` must not allocate or synchronize. Raise the exception of ``work``, or ``CudaError``; in both cases the
+        stream is usable afterwards.
         """
         functions = self.functions
         functions.call("cuStreamBeginCapture", stream.handle, THREAD_LOCAL)

@@ -15,10 +15,11 @@ MINOR = 76
 
 
 class Device(NamedTuple):
-    """A GPU: ``number`` among the visible ones, ``sm`` (``"8.7"``), ``driver`` (its CUDA version, ``"13.0"``).
+    """A GPU: ``number`` among the visible GPUs, ``sm`` (``"8.7"``), ``driver`` (its CUDA version, ``"13.0"``).
 
-    ``integrated`` says that it shares the machine's memory. ``uuid`` (32 hex digits) and ``pci`` (``0000:01:00.0``)
-    identify it to other tools; they are None if the driver does not report them.
+    ``sms`` is the number of its multiprocessors; ``integrated`` is true if it shares the machine's memory.
+    ``uuid`` (32 hex digits) and ``pci`` (``0000:01:00.0``) identify it to other tools; they are None if the driver does
+    not report them.
     """
 
     number: int
@@ -62,7 +63,7 @@ def count(functions: Functions) -> int:
 
 
 def devices(functions: Functions) -> List[Dict[str, Any]]:
-    """Return every visible GPU, ordered by number."""
+    """Return the fields of every visible GPU (``Device``), ordered by number."""
     return [dict(identify(functions, number)._asdict()) for number in range(count(functions))]
 
 

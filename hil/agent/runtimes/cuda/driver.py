@@ -1,7 +1,7 @@
-"""CUDA through ctypes, which needs nothing on the target but the driver.
+"""CUDA through ctypes, which needs only the driver on the target.
 
-The calls of a timed run check the error code themselves instead of using ``Functions.call``: each Python call between
-host and GPU adds to the host's latency.
+The calls of a timed run check the error code themselves instead of using ``Functions.call``: each additional Python
+call adds to the measured host latency.
 """
 
 import ctypes

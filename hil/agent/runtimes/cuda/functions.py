@@ -1,6 +1,6 @@
 """The driver's functions that the agent calls, bound once with their exact argument types.
 
-Signatures are those of cuda.h, CUDA 10.2 to 13. If a function has had several, the newest symbol with these arguments
+Signatures are those of cuda.h, CUDA 10.2 to 13. If a function has several symbols with these arguments, the newest
 comes first. Messages use the header's names, without suffix.
 """
 
@@ -120,7 +120,7 @@ class Functions:
 
 
 def load(name: str = LIBRARY) -> Functions:
-    """Return the initialized driver, without creating a context. Raise ``Failure`` without a driver or a GPU."""
+    """Return the initialized driver, without creating a context. Raise ``Failure`` if driver or GPU is missing."""
     try:
         library = ctypes.CDLL(name)
     except OSError as error:

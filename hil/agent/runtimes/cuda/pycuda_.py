@@ -14,9 +14,9 @@ LAST_CODE = 1000  # CUDA_ERROR_UNKNOWN is 999, the highest
 
 
 def code_of(functions: Functions, text: str) -> int:
-    """Return the driver's code for a pycuda message (``cuMemAlloc failed: out of memory``); 0 if none matches.
+    """Return the driver's code for a pycuda message (``cuMemAlloc failed: out of memory``); 0 if no code matches.
 
-    pycuda's exceptions have no code, but their text ends with the driver's text for it.
+    pycuda's exceptions have no code, but they contain the driver's text for the code.
     """
     sentence = text.partition("failed:")[2].partition(" - ")[0].strip()
     for code in range(1, LAST_CODE):
@@ -92,7 +92,7 @@ class PyCudaEvent(Event):
 class PrimaryContext:
     """A device's primary context on pycuda's stack, pushed once per process however often it is opened.
 
-    pycuda keeps a stack of its own above CUDA's, and pushing the same context twice leaves the two inconsistent.
+    pycuda keeps its own stack in addition to CUDA's, and pushing the same context twice makes the two inconsistent.
     """
 
     opened: ClassVar[Dict[int, "PrimaryContext"]] = {}
@@ -123,8 +123,8 @@ class PrimaryContext:
             self.context.pop()
             functions["cuCtxGetCurrent"](ctypes.byref(before))
             self.context.detach()
-        # To detach a context pycuda makes it current again. Destroying one pops it; releasing a primary one does not,
-        # so it is popped here.
+        # pycuda makes a context current again to detach it. Destroying a context would also pop it; releasing a
+        # primary context does not, so it is popped here.
         functions["cuCtxGetCurrent"](ctypes.byref(after))
         if after.value is not None and before.value is None:
             functions["cuCtxPopCurrent"](ctypes.byref(popped))

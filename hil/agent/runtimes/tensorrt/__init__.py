@@ -34,7 +34,7 @@ class TensorRt(Runtime):
         return self._reason if self._import() is None else None
 
     def facts(self) -> Dict[str, Optional[str]]:
-        """Return ``cuda``, ``gpu``, ``sm``, ``sms``, ``dla`` of the first GPU; only ``reason`` if there is none."""
+        """Return ``cuda``, ``gpu``, ``sm``, ``sms``, ``dla`` of the first GPU; only ``reason`` if it is unusable."""
         trt = self._import()
         if trt is None:
             return {"reason": self._reason}
@@ -82,7 +82,7 @@ class TensorRt(Runtime):
             self._started = cuda, trt.Runtime(log.of(trt))
 
     def load(self, path: str, options: Mapping[str, Any]) -> Engine:
-        """Load the plugins, then the plan. Raise ``Failure``, also for a plan of another version or GPU."""
+        """Load the plugins, then the plan. Raise ``Failure`` if that fails, as for a plan of another version or GPU."""
         trt = self._need()
         from . import log, plugins
         from .engine import load_engine

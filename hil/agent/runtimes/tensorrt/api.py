@@ -1,4 +1,4 @@
-"""All differences between versions of TensorRT, detected by the names that exist; nothing else reads a version."""
+"""Differences between versions of TensorRT, detected by the names that exist and not by version numbers."""
 
 from typing import Any, FrozenSet, List, Optional, Tuple
 
@@ -33,7 +33,7 @@ def device_memory_size(engine: Any) -> int:
 
 
 def network(trt: Any, builder: Any) -> Any:
-    """Return an empty network with explicit batch: requested by a flag up to 8, ignored in 10, the only kind in 11."""
+    """Return an empty network with explicit batch; a flag requests it in 8, and is ignored in 10 and missing in 11."""
     explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
     return builder.create_network(0 if explicit is None else 1 << int(explicit))
 
@@ -57,7 +57,7 @@ def has_fast(builder: Any, precision: str) -> bool:
 
 
 def calibrator_class(trt: Any, algorithm: str) -> Any:
-    """Return the calibrator's base class, or None if this version has none, as 11.
+    """Return the calibrator's base class, or None if this version has no calibrators, as 11.
 
     Raise ``KeyError`` for an unknown algorithm.
     """
@@ -65,7 +65,7 @@ def calibrator_class(trt: Any, algorithm: str) -> Any:
 
 
 def registers_itself(registry: Any, library: Any) -> bool:
-    """Return whether the registry loads libraries (from 8.6) and this one has the entry point for it."""
+    """Return whether the registry loads libraries (from 8.6) and ``library`` has an entry point for that."""
     entries = ("getCreators", "getPluginCreators")
     return hasattr(registry, "load_library") and any(hasattr(library, name) for name in entries)
 

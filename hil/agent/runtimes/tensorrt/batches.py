@@ -18,8 +18,8 @@ class InputSpec(NamedTuple):
 class Batches:
     """``samples`` samples of every input in batches of ``batch``; each file has shape ``(samples, …)``.
 
-    ``consumed`` hashes the bytes of the samples returned so far, as they are in the file. int64 becomes int32 if the
-    network has int32, as TensorRT before 10 converts it, and only if every value fits.
+    ``consumed`` hashes the bytes of the samples returned so far, as they are in the file. int64 data becomes int32 if
+    the network's input is int32, since TensorRT before 10 converts such inputs. A value that does not fit is an error.
     """
 
     def __init__(self, files: Mapping[str, str], specs: Mapping[str, InputSpec], batch: int, samples: int) -> None:

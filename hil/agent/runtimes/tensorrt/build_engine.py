@@ -25,7 +25,7 @@ OTHERWISE = "read TensorRT's own lines above; build the same file with trtexec t
 
 
 def build(opened: OpenBuilder, model: str, target_precision: str, options: Mapping[str, Any], out: str) -> Built:
-    """Build as ``Runtime.build``; a failure closes ``opened``."""
+    """Build as ``Runtime.build`` does; a failure closes ``opened``."""
     try:
         result = Build(opened, target_precision, options).run(model, out)
     except BaseException as problem:
@@ -38,7 +38,7 @@ def build(opened: OpenBuilder, model: str, target_precision: str, options: Mappi
 
 
 class Build:
-    """One build, with what its steps share."""
+    """One build, and the objects that its steps share."""
 
     def __init__(self, opened: OpenBuilder, target_precision: str, options: Mapping[str, Any]) -> None:
         self.trt, self.cuda, self.log, self.builder = opened.trt, opened.cuda, opened.log, opened.engine_builder

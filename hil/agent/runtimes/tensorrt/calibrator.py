@@ -1,4 +1,4 @@
-"""The implicit INT8 route: TensorRT's own calibrators, fed in batches, with a check that a cache was used."""
+"""The implicit INT8 route: TensorRT's own calibrators, fed in batches, with a check that data or cache were used."""
 
 import hashlib
 import json
@@ -37,9 +37,9 @@ class Calibration:
         self._written: Optional[bytes] = None
 
     def _read_cache_file(self) -> Optional[bytes]:
-        """Return the cache of an earlier build; None if there is none or it is damaged.
+        """Return the cache of an earlier build; None if there is no cache or it is damaged.
 
-        ``_cached_source`` is set to what that build was calibrated with.
+        ``_cached_source`` is set to the description of the data that calibrated that build.
         """
         try:
             content = digest_file.read(self._path)
@@ -76,19 +76,19 @@ class Calibration:
         return None
 
     def read_cache(self) -> Optional[bytes]:
-        """Return the cache of an earlier build with the same inputs; None if there is none."""
+        """Return the cache of an earlier build with the same inputs; None if there is no usable cache."""
         self._cache_read = True
         return self._offered
 
     def write_cache(self, cache: Any) -> None:
-        """Copy what TensorRT wrote; its memory is freed when this returns."""
+        """Copy the cache that TensorRT wrote; TensorRT frees that memory when this returns."""
         self._written = bytes(cache)
 
     def finish(self) -> Dict[str, Any]:
         """Save the cache and return the facts of a finished build.
 
-        Raise ``Failure`` unless data or cache were demonstrably used. ``samples`` and ``consumed`` are the data that
-        this build was fed; if it read a cache, those of the build that wrote it.
+        Raise ``Failure`` unless data or cache were demonstrably used. ``samples`` and ``consumed`` describe the data of
+        this build; if it read a cache, the data of the build that wrote the cache.
         """
         if self.problem is not None:
             raise self.problem
@@ -121,9 +121,10 @@ class Calibration:
         }
 
     def _state(self) -> str:
-        """Return what became of the cache: ``read``, ``written`` or ``ignored``.
+        """Return ``read``, ``written`` or ``ignored``. Raise ``Failure`` if TensorRT used neither cache nor all data.
 
-        It was read if it replaced the data, written if there was none, and ignored if TensorRT did not use it.
+        ``read``: a cache replaced the data. ``written``: there was no cache. ``ignored``: there was a cache, but TensorRT
+        used the data.
         """
         requested, count = self.batches.returned, self.batches.count
         if not requested and self._offered is not None and self._cache_read:

@@ -148,7 +148,7 @@ class TensorRtEngine(Engine):
     def _new_slot(self, *, graph: bool) -> Slot:
         engine, context = self._engine, self._context(self._engine)
         # Before TensorRT 10 only one context at a time can use a profile of an engine, and 8.6 crashed when a second
-        # one requested it. Further contexts therefore get an engine of their own, at the cost of its weights.
+        # context requested it. Each further context therefore gets its own engine, whose weights take memory again.
         if getattr(context, "active_optimization_profile", 0) != 0:
             context = None
             engine = _deserialize(self._path, self._runtime, self._log)

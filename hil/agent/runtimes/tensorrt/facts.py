@@ -6,7 +6,7 @@ from ...failure import Failure
 
 
 def of_gpu(trt: Any, device: int = 0) -> Dict[str, Optional[str]]:
-    """Return ``cuda`` (the driver's), ``gpu``, ``sm``, ``sms``, ``dla``; only ``reason`` if CUDA is unavailable."""
+    """Return ``cuda`` (the driver's), ``gpu``, ``sm``, ``sms``, ``dla``; only ``reason`` if the GPU is unavailable."""
     from ..cuda import visible_devices
 
     try:

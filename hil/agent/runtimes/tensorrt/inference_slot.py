@@ -12,7 +12,7 @@ from .timed_feed import Copy, Key, Layout, TimedFeed
 
 
 class Resources(NamedTuple):
-    """What a slot works with; ``refusal(what, advice)`` returns a ``Failure`` with TensorRT's own message."""
+    """The objects that a slot uses; ``refusal(what, advice)`` returns a ``Failure`` with TensorRT's own message."""
 
     trt: Any
     cuda: Any
@@ -52,7 +52,7 @@ class Slot:
         return float(self.ended.seconds_since(self.begun))
 
     def set_up(self, timed_feed: TimedFeed) -> None:
-        """Prepare the context for a feed: changed shapes, addresses, memory, and a new CUDA graph."""
+        """Prepare the context for a feed: set changed shapes, memory and addresses, and capture a new CUDA graph."""
         self.layout, self.key = None, None
         if self._graph is not None:
             self._graph.close()
@@ -155,7 +155,7 @@ class Slot:
         return self.resources.refusal("TensorRT refused to run the engine", "check shapes and values of the inputs")
 
     def fetch(self, layout: Layout) -> None:
-        """Copy the outputs whose shapes the run has determined; the run itself has ended."""
+        """Copy the outputs whose shapes the run has determined; the run must have ended."""
         if self.dynamic_outputs.problem is not None:
             raise self.dynamic_outputs.problem
         for at, tensor in layout.unsized:

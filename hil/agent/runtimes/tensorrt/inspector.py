@@ -42,9 +42,9 @@ def layers(trt: Any, engine: Any, context: Any) -> List[Dict[str, Any]]:
 def parse(text: str) -> List[Dict[str, Any]]:
     """Return ``name``, ``type``, ``precision``, ``inputs``, ``outputs``, ``device``, ``onnx`` of each layer, in order.
 
-    ``precision`` is what a layer computes in: the type of its weights, otherwise the type in its kernel's name,
-    otherwise that of its inputs. It is None for layers that only move data, and if nothing is reported. Layers of later
-    optimization profiles are left out, since they never run.
+    ``precision`` is the type that a layer computes in: that of its weights, otherwise int8 if its kernel's name shows
+    int8, otherwise that of its inputs or outputs. It is None for layers that only move data, and if no such type is
+    reported. Layers of later optimization profiles are left out, since they never run.
     """
     try:
         document = json.loads(text, strict=False)
@@ -62,7 +62,7 @@ def parse(text: str) -> List[Dict[str, Any]]:
 def datatype(text: object) -> Optional[str]:
     """Return the type named in ``text``: ``Thirty-two wide channel vectorized row major Int8 format`` is int8.
 
-    Return None if it names none.
+    Return None if ``text`` names no type.
     """
     for name, pattern in DATATYPES:
         if re.search(pattern, str(text), re.IGNORECASE):

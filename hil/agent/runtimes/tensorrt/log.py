@@ -11,7 +11,11 @@ LETTERS = {0: "F", 1: "E", 2: "W", 3: "I"}
 
 
 class Journal:
-    """Messages by severity (0 internal error … 3 info). The oldest are dropped, except errors and warnings."""
+    """Messages by severity (0 internal error … 3 info).
+
+    ``text`` lacks the oldest lines if all exceed ``LIMIT``. ``errors`` and ``warnings`` are the first ``KEPT`` messages
+    of each severity, whatever ``text`` lacks.
+    """
 
     def __init__(self) -> None:
         self._lines: Deque[str] = deque()

@@ -38,7 +38,7 @@ class OnnxFile(NamedTuple):
 
 
 def read(path: str) -> OnnxFile:
-    """Read nodes, opsets and input dimensions. Raise ``Malformed`` or ``OSError``."""
+    """Read nodes, opsets and input dimensions. Raise ``Malformed``, or ``OSError`` if the file cannot be read."""
     if os.path.getsize(path) == 0:
         raise Malformed("the file is empty")
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:

@@ -1,4 +1,4 @@
-"""What TensorRT needs for any build, opened once for consecutive builds: it takes seconds, and gigabytes."""
+"""The objects that every build needs, opened once for consecutive builds, since they take seconds and gigabytes."""
 
 import time
 from typing import Any, Mapping
@@ -10,8 +10,8 @@ from . import log, plugins
 class OpenBuilder:
     """CUDA's context, the plugins and TensorRT's builder.
 
-    ``seconds`` is how long the next build has waited for the builder to start. The process can only be reused for
-    builds on the same GPU with the same plugins.
+    ``seconds`` is the time that the next build has waited for the builder to start. All builds must be on the same GPU
+    and use the same plugins.
     """
 
     def __init__(self, trt: Any, cuda: Any, options: Mapping[str, Any]) -> None:
@@ -34,7 +34,7 @@ class OpenBuilder:
 
 
 def open_builder(trt: Any, options: Mapping[str, Any]) -> OpenBuilder:
-    """Open a builder on the GPU that ``options`` names. Raise ``Failure``."""
+    """Open a builder on the GPU that ``options`` names. Raise ``Failure`` if GPU, a plugin or builder fails."""
     from ..cuda import open_cuda
 
     cuda = open_cuda(int(options.get("gpu") or 0), "ctypes")  # the target's ``cuda`` setting applies to running only

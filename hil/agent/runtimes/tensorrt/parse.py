@@ -71,7 +71,7 @@ def _file(path: str) -> Optional[onnx_file.OnnxFile]:
 
 
 def refusal(errors: Sequence[ParserError], file: Optional[onnx_file.OnnxFile], log: str) -> Failure:
-    """Return one failure for all of the parser's errors; ``log`` is TensorRT's log, used if there are none."""
+    """Return one failure for all of the parser's errors, or for TensorRT's ``log`` if the parser reports no error."""
     messages: List[str] = []
     for error in errors[:SHOWN]:
         where = _where(error, file)

@@ -30,7 +30,7 @@ def _load(registry: Any, log: Any, path: str) -> None:
         library = ctypes.CDLL(os.path.abspath(path), mode=ctypes.RTLD_GLOBAL)
     except OSError as error:
         what = "the plugin library %.12s cannot be loaded: %s" % (os.path.basename(path), short(error, 500))
-        advice = "build it for this machine and TensorRT version, with what it needs on LD_LIBRARY_PATH"
+        advice = "build it for this machine and TensorRT version, and have the libraries it needs in LD_LIBRARY_PATH"
         raise Failure(BUILD, what, advice) from None
     if api.registers_itself(registry, library) and registry.load_library(os.path.abspath(path)) is None:
         what = "TensorRT refused the plugin library %.12s: %s" % (

@@ -34,7 +34,7 @@ class Content(NamedTuple):
 
 
 def strongly_typed(flags: Collection[str]) -> bool:
-    """Return whether the builder no longer has flags for precisions (11)."""
+    """Return whether the builder has no flags for precisions, as in TensorRT 11."""
     return "FP16" not in flags and "INT8" not in flags
 
 
@@ -52,7 +52,7 @@ def reason(precision: str, flags: Collection[str], sm: Optional[str]) -> Optiona
 def flags_for(
     precision: str, flags: Collection[str], sm: Optional[str], fast: Callable[[str], bool], content: Content
 ) -> Flags:
-    """Return the flags for ``precision``. Raise ``Failure`` if the engine would silently compute in another one.
+    """Return the flags for ``precision``. Raise ``Failure`` if it is unsupported or the engine would use another.
 
     ``fast`` returns whether the GPU has fast fp16, int8 or tf32.
     """
@@ -85,7 +85,7 @@ def _check_typed(precision: str, content: Content) -> None:
 
 
 def check_route(precision: str, implicit: bool, content: Content) -> None:  # noqa: FBT001 - one of two routes
-    """Raise ``Failure`` if int8 would silently run in floating point, or a calibrator would silently be ignored."""
+    """Raise ``Failure`` if int8 would silently run in other types, or a calibrator would be ignored or is unneeded."""
     other = sorted(set(OTHER) & set(content.types))
     if precision == "int8" and other:
         what = "the network is quantized to %s, so it would not run in int8 alone" % ", ".join(other)
@@ -104,8 +104,8 @@ def check_route(precision: str, implicit: bool, content: Content) -> None:  # no
 def content_of(trt: Any, network: Any) -> Content:
     """Return the numbers of Q and DQ layers of a parsed network, and the types that it computes in.
 
-    Casts, constants and inputs do not count, since they compute nothing; except for types in ``OTHER``, because weights
-    that are quantized to them are constants.
+    Casts, constants and identities do not count, since they compute nothing. Only types in ``OTHER`` count there too,
+    because weights that are quantized to those types are constants.
     """
     kinds, types = {"q": 0, "d": 0}, set()
     for index in range(network.num_layers):

@@ -19,9 +19,7 @@ def inputs_of(network: Any) -> Dict[str, Tuple[int, ...]]:
         tensor = network.get_input(index)
         shape = tuple(int(dim) for dim in tensor.shape)
         if tensor.is_shape_tensor:
-            what = (
-                "the values of input %r are other tensors' shapes, which profiles here do not range over" % tensor.name
-            )
+            what = "the values of input %r are other tensors' shapes, which is not supported" % tensor.name
             raise Failure(UNSUPPORTED, what, "export the model with that input as a constant")
         shapes[tensor.name] = shape
     return shapes
@@ -30,8 +28,8 @@ def inputs_of(network: Any) -> Dict[str, Tuple[int, ...]]:
 def fixed(network: Any, inputs: Mapping[str, Shape]) -> Dict[str, List[Shape]]:
     """Return a profile for a network with fixed inputs and a dynamic output; empty for any other network.
 
-    Without a profile TensorRT 8.6 builds such a network (with NonZero, for example), and then creates no context for it
-    ("vector<bool>::_M_range_check"; observed on an H200). With this profile it does.
+    Without a profile TensorRT 8.6 builds such a network (with NonZero, for example), but cannot create a context for
+    its engine ("vector<bool>::_M_range_check"; observed on an H200). With this profile it can.
     """
     if any(-1 in shape for shape in inputs.values()):
         return {}
@@ -42,7 +40,7 @@ def fixed(network: Any, inputs: Mapping[str, Shape]) -> Dict[str, List[Shape]]:
 
 
 def check(inputs: Mapping[str, Shape], profiles: Mapping[str, Sequence[Shape]], names: Names) -> None:
-    """Raise ``Failure`` unless exactly the dynamic inputs have ``[min, opt, max]``, and they fit."""
+    """Raise ``Failure`` unless each dynamic input has ``[min, opt, max]`` in ``profiles``, and all these fit."""
     for name, shape in inputs.items():
         if -1 in shape and name not in profiles:
             raise _missing(name, shape, names.get(name, ()))

@@ -8,7 +8,7 @@ from typing import Dict, NamedTuple, Optional
 HEADER = re.compile(r"TRT-(\d+)-(\w+)")
 NAMES = {"entropy2": "EntropyCalibration2", "minmax": "MinMaxCalibration"}
 MAX_SCALES = 100000
-MAX_RECORDED = 300 << 10  # characters; a reply's header ends at 1 MiB
+MAX_RECORDED = 300 << 10  # characters; a reply's header is limited to 1 MiB
 
 
 class Scales(NamedTuple):
@@ -39,14 +39,14 @@ def decode(cache: bytes) -> Scales:
 
 
 def misfit(cache: bytes, algorithm: str) -> str:
-    """Return why this is not a cache that ``algorithm`` wrote with at least one scale; empty if it is one."""
+    """Return what is wrong with a cache by ``algorithm``, for messages ("a cache …"); empty if it has scales."""
     try:
         scales = decode(cache)
     except ValueError as error:
-        return "unreadable at %s" % error
+        return "that cannot be read: %s" % error
     match = HEADER.fullmatch(scales.header)
     if match is None or match.group(2) != NAMES[algorithm]:
-        return "headed %.80r" % scales.header
+        return "with the header %.80r" % scales.header
     return "" if scales.by_tensor else "without a single scale"
 
 

@@ -13,7 +13,7 @@ Shape = Tuple[int, ...]
 class Tensor(NamedTuple):
     """An input or output; -1 in ``shape`` is set at run time, within the profile's ``low`` and ``high``.
 
-    Shape tensors (``on_host``) are read or written in host memory. ``number`` is that of the binding.
+    Shape tensors (``on_host``) are read or written in host memory. ``number`` is the number of the binding.
     """
 
     name: str
@@ -36,12 +36,12 @@ class Tensor(NamedTuple):
 
 
 def has_names(engine: Any) -> bool:
-    """Return whether tensors have names (from TensorRT 8.5)."""
+    """Return whether tensors can be accessed by name (from TensorRT 8.5)."""
     return hasattr(engine, "num_io_tensors")
 
 
 def has_bindings(engine: Any) -> bool:
-    """Return whether tensors have numbers (before TensorRT 10)."""
+    """Return whether tensors can be accessed by number (before TensorRT 10)."""
     return hasattr(engine, "num_bindings")
 
 
@@ -84,7 +84,7 @@ def _read_named(engine: Any) -> List[Tensor]:
 
 def _read_bindings(engine: Any) -> List[Tensor]:
     tensors = []
-    # Each optimization profile has bindings of its own; the first one's come first.
+    # Each optimization profile has its own bindings; those of the first profile come first.
     for number in range(engine.num_bindings // max(1, engine.num_optimization_profiles)):
         name = engine.get_binding_name(number)
         is_input = bool(engine.binding_is_input(number))
@@ -143,15 +143,15 @@ class NamedCalls:
             raise Failure(ENGINE, "TensorRT cannot infer shapes: %s" % error, "check the inputs' shapes") from None
 
     def shape_of(self, tensor: Tensor) -> Shape:
-        """Return the shape for the inputs that are set; -1 for a dimension that depends on the data."""
+        """Return the tensor's shape for the input shapes that are set; -1 for a dimension that depends on the data."""
         return dims(self.context.get_tensor_shape(tensor.name))
 
     def place(self, tensor: Tensor, address: int) -> bool:
-        """Set the tensor's address."""
+        """Set the tensor's address; return False if TensorRT refuses it."""
         return bool(self.context.set_tensor_address(tensor.name, address))
 
     def allocate(self, tensor: Tensor, allocator: Optional[Any]) -> bool:
-        """Make an output request its memory from ``allocator``, or from none if it is None."""
+        """Set the allocator of an output's memory, or remove it (None); return False if TensorRT refuses it."""
         return bool(self.context.set_output_allocator(tensor.name, allocator))
 
     def enqueue(self, stream: int) -> Callable[[], Any]:

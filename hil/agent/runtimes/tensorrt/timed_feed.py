@@ -77,8 +77,8 @@ class TimedFeed:
     def start(self, *, timed: bool = False) -> None:
         """Queue copies and work on the stream.
 
-        With ``timed`` record the slot's events around the work; nothing reads them while several inferences are in
-        flight.
+        With ``timed`` the slot's events are recorded around the work. They are not needed while several inferences are
+        in flight.
         """
         slot = self.slot
         layout = self._layout
@@ -114,7 +114,7 @@ class TimedFeed:
         return self.finish()
 
     def close(self) -> None:
-        """Release the page-locked memory once no copy can read it; with a broken context it is not released."""
+        """Release the page-locked memory once no copy can read it; with a broken CUDA context it stays locked."""
         if self.block is None:
             return
         block, self.block, self._layout, self.arrays = self.block, None, None, []

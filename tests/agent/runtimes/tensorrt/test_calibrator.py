@@ -113,10 +113,10 @@ def test_too_few_batches_or_no_scales_fail(tmp_path: Path) -> None:
         state.finish()
     for cache, why in (
         (None, "wrote no scales of EntropyCalibration2"),
-        (b"", "unreadable at no header line"),
+        (b"", "that cannot be read: no header line"),
         (b"TRT-8600-EntropyCalibration2\n", "without a single scale"),
-        (CACHE + b"y: 3c00997g\n", "unreadable at the line 'y: 3c00997g'"),
-        (CACHE.replace(b"Entropy", b"MinMax"), "headed 'TRT-8600-MinMaxCalibration2'"),
+        (CACHE + b"y: 3c00997g\n", "that cannot be read: the line 'y: 3c00997g'"),
+        (CACHE.replace(b"Entropy", b"MinMax"), "with the header 'TRT-8600-MinMaxCalibration2'"),
     ):
         state, _ = calibration(tmp_path)
         feed(state)
