@@ -1,7 +1,7 @@
 #!/usr/bin/python3 -IS
 """The board operations that need root; ``hil board setup`` installs it as ``/usr/local/sbin/pytest-hil-helper``.
 
-sudo lets one user start it, without a password and without arguments. It reads commands from standard input, one a
+sudo lets one user start it, without a password and without arguments. It reads commands from standard input, one per
 line, and answers each with a line of JSON. It undoes its changes when its input ends, a signal arrives or nobody reads
 its answers. If it is killed, the next helper undoes its changes. ``docs/board-setup.md`` explains the design.
 
@@ -51,7 +51,7 @@ class Refused(Exception):
 
 
 def trusted(path: str) -> str:
-    """Return ``path`` with its links resolved. Raise ``Refused`` if users other than root can change a part."""
+    """Return ``path`` with its links resolved. Raise ``Refused`` if users other than root can change it."""
     at, rest = "/", path.split("/")
     for _ in range(200):
         try:
@@ -110,7 +110,7 @@ def run(name: str, *arguments: str, **limit: float) -> str:
 
 
 def locked(shown: str) -> Optional[bool]:
-    """Return whether ``jetson_clocks --show`` reports pinned clocks; None if GPU or CPU are missing."""
+    """Return whether ``jetson_clocks --show`` reports pinned clocks; None if it lacks the GPU's or the CPU's limits."""
     rows = [(line.split(" ")[0], dict(re.findall(r"(\w+)=(\S+)", line))) for line in shown.splitlines()]
     gpu = [row for name, row in rows if name == "GPU"]
     cpu = [row for name, row in rows if re.match(r"cpu\d+:$", name) and row.get("Online") == "1"]
@@ -139,7 +139,7 @@ def power_modes(conf: str) -> Dict[int, Tuple[str, Dict[str, str]]]:
 
 
 def current_mode(modes: Dict[int, Tuple[str, Dict[str, str]]]) -> int:
-    """Return the number of the current power mode."""
+    """Return the number of the current power mode. Raise ``Refused`` if nvpmodel reports none of ``modes``."""
     reported = re.search(r"^NV Power Mode: *\S+\s*\n(\d+)\s*$", run("nvpmodel", "-q"), re.MULTILINE)
     if not reported or int(reported.group(1)) not in modes:
         raise Refused("nvpmodel does not report a mode that %s lists" % MODES)
@@ -202,7 +202,7 @@ class Changes:
 
     @contextlib.contextmanager
     def turn(self, seconds: float = QUICK) -> Iterator[bool]:
-        """Lock out other helpers; yield whether this is the only helper that relies on changes.
+        """Lock out other helpers and rely on changes from now on; yield whether no other helper relies on them.
 
         Raise ``Refused`` if another helper holds the lock for longer than ``seconds``.
         """
@@ -238,7 +238,7 @@ class Changes:
         return entries
 
     def write(self, entries: List[List[Any]]) -> None:
-        """Replace the record. Callers do so before they make a change, so that every change is recorded."""
+        """Replace the record. Callers record a change before they make it, so that every change is recorded."""
         with os.fdopen(self._open("undo.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as file:
             json.dump(entries, file)
         os.rename("undo.new", "undo", src_dir_fd=self.folder, dst_dir_fd=self.folder)
@@ -512,7 +512,7 @@ def settle() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))
     signal.setitimer(signal.ITIMER_REAL, 0)
     for action in (signal.SIG_IGN, signal.SIG_DFL):
-        signal.signal(signal.SIGALRM, action)  # ignoring it discards an expired timer's, which is pending if blocked
+        signal.signal(signal.SIGALRM, action)  # SIG_IGN discards a pending alarm of an expired timer
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if ignored, exit codes of programs would be lost
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:

@@ -51,7 +51,7 @@ class Setup:
         )
 
     def describe(self) -> list[str]:
-        """Return one line for each file, with owner, mode and content, or the digest of the program."""
+        """Return lines that describe each file: its owner, mode and content; of the program, its digest."""
         digest = hashlib.sha256(self.helper.encode("ascii")).hexdigest()
         lines = [f"{PROGRAM} (root:root, 0755): sha256 {digest}, the file {_source('helper.py')} of this installation"]
         lines.append(
@@ -111,13 +111,13 @@ def install(target: Target, setup: Setup, password: Callable[[str], str]) -> lis
 
 
 def remove(target: Target, password: Callable[[str], str]) -> list[str]:
-    """Undo the helper's remaining changes, then remove it; return the steps done. Raises like ``install``."""
+    """Undo the helper's remaining changes, then remove it; return the steps done. Raises the errors of ``install``."""
     setup = plan(target, ())
     return _as_root(target, {"do": "remove"}, setup.user, password)
 
 
 def _as_root(target: Target, order: dict[str, Any], user: str, password: Callable[[str], str]) -> list[str]:
-    """Run ``order`` as root and return its steps: directly, by sudo without a password, or by sudo with one."""
+    """Run ``order`` as root and return its steps: directly, by sudo without a password, or by sudo with it."""
     texts = {"script": "as_root.py", "helper": "helper.py", "units": "unit_check.py"}
     sent = json.dumps({**order, **{key: _source(name).read_text(encoding="ascii") for key, name in texts.items()}})
     data = sent.encode("ascii")

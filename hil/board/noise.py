@@ -1,8 +1,8 @@
-"""Measures a board's noise with A/A sessions: each engine is compared with itself, so every alarm is a false one.
+"""Measures a board's noise with A/A sessions: each engine is compared with itself, so every alarm is false.
 
-All runs of a session share its connection, agent, clocks and temperature, which shift them together. One session cannot
-show that shift, so pairs of separate sessions are compared; their number is fixed in advance. A session that was
-disturbed from outside is repeated, because it would be inconclusive in a pytest run too.
+All runs of a session share its connection, agent, clocks and temperature, which shift the values of all its runs. One
+session cannot show that shift, so pairs of separate sessions are compared; the number of pairs is fixed in advance. A
+session that was disturbed from outside is repeated, because it would be inconclusive in a pytest run too.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def measure(
     Each session has five runs of each engine.
 
     Raises ``UserError`` if the target supports none of ``engines``; ``LabError`` if the target is unreachable or lost,
-    becomes another machine, or is disturbed in more than ``MAX_REPEATED`` sessions; and errors of timing an engine.
+    becomes another machine, or is disturbed in more than ``MAX_REPEATED`` sessions. Errors of timing an engine are
+    raised too.
     """
     sessions: list[tuple[str, dict[tuple[str, str], list[Series]]]] = []
     began, repeated, count = time.monotonic(), 0, 2 * comparisons
@@ -152,7 +153,7 @@ def _session(
 
 
 def _values(sessions: Sequence[Mapping[tuple[str, str], list[Series]]], notify: Callable[[str], None]) -> Values:
-    """Return the values by row. Leave out and report each row without a value in some session; the rest is biased."""
+    """Return the values by row. A row without a value in some session is reported and left out, since it is biased."""
     values: Values = {}
     for model, precision in sessions[0]:
         method = digest_of(sessions[0][model, precision][0].method)

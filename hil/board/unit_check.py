@@ -168,7 +168,7 @@ class UnitCheck:
             yield section, key.strip(), value.strip()
 
     def _line(self, service: Service, section: str, key: str, value: str) -> None:
-        """Check one assignment. An empty value resets earlier ones, which are checked nevertheless."""
+        """Check one assignment. An empty value resets earlier values of its key, which are checked nevertheless."""
         if section == "Install" or not value or HARMLESS.fullmatch(key) or key in STARTS:
             return
         check = self._check_of(service, key)

@@ -1,7 +1,7 @@
 """Identifies a machine's module and JetPack from the raw facts that ``hil.agent.jetson.board_facts`` reads.
 
-Nothing is guessed. A fact of an unexpected type counts as not read. If two facts contradict each other, their subject
-is unknown, and both are reported.
+Nothing is guessed. A fact of an unexpected type counts as not read. If two facts contradict each other, both are
+reported, and what they identify is unknown unless one of them takes precedence.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _JETPACK = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,4}){1,3})(?:[+-]|$)")
 class Identity:
     """The identity of a machine; an unknown field is ``None``.
 
-    ``why`` is the reason why the module is unknown, empty if it is known; ``doubts`` lists everything else that is
-    unknown or contradictory. ``part`` is the part number that identifies the module, ``soc`` the chip (``tegra234``).
+    ``why`` is the reason why the module is unknown, empty if it is known; ``doubts`` lists other contradictions, and an
+    L4T that is not in the table. ``part`` is the module's part number, ``soc`` the chip (``tegra234``).
     ``jetpack`` may be known from its package even if the table has no ``release``. ``is_super`` is true in the "super"
     configuration of Orin NX and Orin Nano.
     """
@@ -74,7 +74,7 @@ def identify(raw: Any) -> Identity:
 
 
 def _part(facts: Raw, doubts: list[str]) -> tuple[str | None, str]:
-    """Return the part number that identifies the module, and why it cannot (empty if it can)."""
+    """Return the part number that identifies the module, and why the module is unknown (empty if it is not)."""
     soc, tree, spec = facts.soc, facts.tree_parts, facts.spec_parts
     why = ""
     if soc is None:
@@ -107,21 +107,21 @@ def _by_memory(facts: Raw, part: str) -> tuple[Module | None, str]:
     if not candidates:
         return None, f"part {part} is not in the table of modules"
     if candidates[0].soc != facts.soc:
-        return None, f"part {part} has a {candidates[0].soc}, but its device tree has {facts.soc}"
+        return None, f"part {part} has a {candidates[0].soc}, but the device tree has {facts.soc}"
     total = facts.memory
     names = " or ".join(module.slug for module in candidates)
     if total is None:
         if len(candidates) == 1:
             return candidates[0], ""
-        return None, f"part {part} is {names}, but its memory could not be read"
+        return None, f"part {part} is {names}, but the machine's memory could not be read"
     fitting = [module for module in candidates if module.fits(total)]
     if len(fitting) == 1:
         return fitting[0], ""
-    return None, f"part {part} is {names}, but it has {total / GIB:.1f} GiB of memory"
+    return None, f"part {part} is {names}, but the machine has {total / GIB:.1f} GiB of memory"
 
 
 def _l4t(facts: Raw, doubts: list[str]) -> str | None:
-    """Return the L4T version in the release file, or else of the package nvidia-l4t-core; ``None`` if they differ."""
+    """Return the L4T version of the release file, or else of the package nvidia-l4t-core; ``None`` if they differ."""
     line = _RELEASE.search(facts.text("nv_tegra_release") or "")
     core = _CORE.match(facts.package("nvidia-l4t-core"))
     by_file = _three(f"{line.group(1)}.{line.group(2)}") if line else None

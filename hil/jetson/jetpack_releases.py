@@ -1,4 +1,4 @@
-"""JetPack releases with their L4T and the versions they ship. Only for information: the board reports its own."""
+"""JetPack releases with their L4T and the versions they ship. A board's own versions are read on the board."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ RELEASES = (
 
 
 def release_of(l4t: str) -> Release | None:
-    """Return the release with this L4T (``36.4.3``); ``None`` if the table has none."""
+    """Return the release with this L4T (``36.4.3``); ``None`` if it is not in the table."""
     return next((release for release in RELEASES if l4t in release.l4t), None)
 
 
 def release_named(jetpack: str) -> Release | None:
-    """Return the release with this name (``6.2.1``); ``None`` if the table has none."""
+    """Return the release with this name (``6.2.1``); ``None`` if it is not in the table."""
     return next((release for release in RELEASES if release.jetpack == jetpack), None)

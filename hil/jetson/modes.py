@@ -26,7 +26,7 @@ class PowerMode:
 
 
 def power_modes(source: str | Mapping[str, Any]) -> list[PowerMode]:
-    """Return the modes in the text of an ``nvpmodel.conf`` or in the agent's raw facts; skips malformed ones."""
+    """Return the modes in the text of an ``nvpmodel.conf`` or in the agent's raw facts, without malformed modes."""
     if isinstance(source, str):
         modes, default = nvpmodel.parse(source)
         return [_mode(mode, default) for mode in modes]

@@ -123,7 +123,7 @@ def slug_of(board: str) -> str:
 
 
 def module_of(board: str) -> Module | None:
-    """Return the module that a config's ``board`` names, with or without "NVIDIA Jetson"; ``None`` if it names none."""
+    """Return the module that a config's ``board`` names, with or without "NVIDIA Jetson"; ``None`` if unknown."""
     slug = slug_of(board)
     return next((module for module in MODULES if module.slug == slug), None)
 
@@ -131,7 +131,7 @@ def module_of(board: str) -> Module | None:
 def likely_slugs(board: str) -> tuple[str, ...]:
     """Return the slugs that ``board`` misspells or abbreviates; empty for a module's exact name or a GPU card's name.
 
-    A name such as ``orin-nx`` or ``thor`` is no card's, so it must be a module's name without the size.
+    ``orin-nx`` and ``thor`` are not names of GPU cards, so they must be names of modules without the size.
     """
     name, slugs = slug_of(board), [module.slug for module in MODULES]
     if not name or name in slugs:

@@ -56,7 +56,7 @@ class Raw:
 
     @property
     def soc(self) -> str | None:
-        """The chip, e.g. ``tegra234``; ``None`` if the device tree names none or several."""
+        """The chip, e.g. ``tegra234``; ``None`` unless the device tree names exactly one chip."""
         chips = {match.group(1) for text in self.compatible if (match := _SOC.fullmatch(text))}
         return chips.pop() if len(chips) == 1 else None
 
@@ -73,7 +73,7 @@ class Raw:
 
     @property
     def spec_parts(self) -> list[str]:
-        """The module's part number in ``specs`` as a list of at most one; flashing reads it from the module's EEPROM.
+        """A list with the module's part number in ``specs``, or empty; flashing reads it from the module's EEPROM.
 
         A spec consists of board, revision (three characters, or none) and SKU: ``3767-301-0005-M.1-1-1-…``; on Thor the
         SKU may come first. TNSPEC takes precedence, because COMPATIBLE_SPEC may name a module that this one replaces.

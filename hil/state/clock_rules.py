@@ -1,4 +1,4 @@
-"""Rules about clocks: not locked as declared, limited by someone, or held back. All clocks in Hz."""
+"""Rules about clocks that are not locked as declared, whose limits changed, or that are too low. Clocks are in Hz."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 BELOW = 0.99
-"""Share of a clock below which the difference is not rounding."""
+"""A reading below this share of a clock is really lower, not only rounded."""
 
 
 def _outside(text: str) -> Finding:
@@ -20,7 +20,10 @@ def _outside(text: str) -> Finding:
 
 
 def limits(states: Sequence[State], *, heated: bool) -> Iterator[Finding]:
-    """Yield changed clock limits and governors; a highest clock lowered by the model's own throttling is ``own``."""
+    """Yield clock limits and governors that changed or could no longer be read.
+
+    If the model throttled the board (``heated``), a lowered highest clock is ``own``, except the memory's.
+    """
     for earlier, later in pairwise(states):
         for part in sorted(set(earlier.clocks) | set(later.clocks)):
             if part not in later.clocks:
@@ -47,7 +50,7 @@ def _changed(part: str, earlier: Mapping[str, Any], later: Mapping[str, Any], *,
 
 
 def locked(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
-    """Yield a finding if the contract requires locked clocks and a reading shows other ones, or cannot confirm it."""
+    """If the contract requires locked clocks, yield each reading in which they were not, or cannot be confirmed."""
     if contract.clocks == "locked":
         for state in states:
             if state.locked is False:
@@ -62,7 +65,7 @@ def locked(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
 def below_lock(
     contract: Contract, before: State, windows: Sequence[Mapping[str, Any]], *, heated: bool
 ) -> Iterator[Finding]:
-    """Yield each locked GPU or CPU clock that any sample shows lower; samples of 0 are a sleeping unit and skipped."""
+    """Yield each locked GPU or CPU clock with a sample below the lock. Samples of 0 (a sleeping unit) are skipped."""
     if contract.clocks != "locked":
         return
     for part, known in sorted(before.clocks.items()):
@@ -82,13 +85,14 @@ def limits_within(windows: Sequence[Mapping[str, Any]], *, heated: bool) -> Iter
             values = numbers(window.get(name))
             if values and min(values) != max(values):
                 part, key = name[len("limit.") :].rpartition(".")[::2]
-                text = f"the {key} clock of {part} was {min(values) / 1e6:.0f} to {max(values) / 1e6:.0f} MHz meanwhile"
+                low, high = min(values) / 1e6, max(values) / 1e6
+                text = f"the {key} clock of {part} varied from {low:.0f} to {high:.0f} MHz in a timed window"
                 own = heated and key == "max" and max(values) == values[0]
                 yield Finding("clocks", "own" if own else "outside", text)
 
 
 def held_back(before: State, windows: Sequence[Mapping[str, Any]], *, heated: bool) -> Iterator[Finding]:
-    """Yield a finding if the GPU's median clock is below its lowest limit; samples of 0 are a sleeping GPU."""
+    """Yield each window in which the GPU's median clock is below its lower limit. Samples of 0 (asleep) are skipped."""
     least = number(before.clocks.get("gpu", {}).get("min"))
     for window in windows:
         values = [v for v in numbers(window.get("clock.gpu")) if v]

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 SWAP = 1 << 20
 """Bytes by which swap may grow, since the kernel may swap out a few idle pages at any time."""
 INVALID = ("oc1", "oc2")
-"""Under-voltage and average over-current: the power supply is insufficient. ``oc3`` rises in any burst in MAXN."""
+"""Counters of under-voltage and average over-current, for which the power supply is insufficient.
+
+``oc3`` rises in any burst in MAXN.
+"""
 COMM = 15
 """Characters that the kernel keeps of a process's name (TASK_COMM_LEN without the null byte)."""
 
@@ -25,7 +28,7 @@ def outside(kind: str, text: str) -> Finding:
 
 
 def power(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
-    """Yield power modes that differ from the declared one, changed, or cannot be confirmed."""
+    """Yield readings whose power mode is not the declared one or cannot be confirmed, and changes of the mode."""
     declared = contract.power_mode
     for state in states:
         if declared is not None and state.power_mode is None:
@@ -41,7 +44,7 @@ def power(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
 
 
 def over_current(states: Sequence[State]) -> Iterator[Finding]:
-    """Yield over-current events: those of the supply are ``outside``, those of instantaneous current ``own``."""
+    """Yield counters that rose, as ``outside`` for those in ``INVALID`` and ``own`` for others, and that decreased."""
     for name in sorted({name for state in states for name in state.over_current}):
         counts = [state.over_current[name] for state in states if name in state.over_current]
         for was, now in pairwise(counts):
@@ -55,7 +58,8 @@ def over_current(states: Sequence[State]) -> Iterator[Finding]:
 def gpu_clients(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
     """Yield processes on the GPU that are neither ours nor in ``gpu_clients``, and readings without a process list.
 
-    If the config declares no ``gpu_clients``, they are reported but not judged, since a desktop's are always there.
+    If the config declares no ``gpu_clients``, such processes are reported but not judged, since a desktop always has
+    some; then readings without a list only matter after readings with one.
     """
     source: Source = "outside" if contract.clients_declared else "told"
     for state in states:

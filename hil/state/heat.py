@@ -18,7 +18,7 @@ ROSE = 0.5
 ROSE_BLIND = 3.0
 """°C by which a zone must have become hotter for an alert to be the model's own, if its trip point is unknown."""
 NEAR = 5.0
-"""°C below its trip point at which a zone may already throttle, since other sensors may be hotter, and are sampled."""
+"""°C below its trip point at which a zone may already throttle: other sensors may be hotter, and samples miss peaks."""
 NVML_COLUMN = "gpu"
 NVML_HEAT = 0x20 | 0x40
 """nvml.h: SwThermalSlowdown, HwThermalSlowdown."""
@@ -26,7 +26,7 @@ NVML_HW_HEAT = 0x40
 NVML_SLOW, NVML_BRAKE = 0x08, 0x80
 """nvml.h: HwSlowdown, caused by heat, the power brake or too much power; HwPowerBrakeSlowdown."""
 PREFIXES = {"devfreq-": "gpu", "cpufreq-": "cpu", "thermal-cpufreq-": "cpu"}
-"""Clock caps (cooling devices) by the part that heats; of the devfreq ones only the GPU's are read."""
+"""Prefixes of clock caps (cooling devices) and the part that they cool; of the devfreq caps only the GPU's are read."""
 
 
 def throttling(before: State, windows: Sequence[Mapping[str, Any]], after: State) -> list[Finding]:
@@ -49,7 +49,7 @@ def throttling(before: State, windows: Sequence[Mapping[str, Any]], after: State
 
 
 def _of_the_driver(windows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """Yield findings from NVML's bits: throttled from the first sample on, or for a reason other than heat."""
+    """Yield findings from NVML's bits: throttling in the first sample, and throttling for a reason other than heat."""
     values = [int(v) for window in windows for v in numbers(window.get(f"throttle.{NVML_COLUMN}"))]
     if values and values[0] & (NVML_HEAT | NVML_SLOW | NVML_BRAKE):
         yield Finding("throttle", "outside", "the GPU's clock was reduced before anything was timed")
@@ -94,7 +94,7 @@ def _attributed(alert: str, before: State, moments: Sequence[Moment]) -> Finding
     peak = max(temperatures.get(zone, start) for _, temperatures in moments[: first + 1])
     trip = before.trips.get(zone)
     if peak - start < ROSE:
-        why = f"although it did not become hotter ({zone} {start:.1f} °C, at most {peak:.1f} °C)"
+        why = f"although {zone} did not become hotter ({start:.1f} °C, at most {peak:.1f} °C)"
     elif trip is not None and peak < trip - NEAR:
         why = f"although {zone} was at most {peak:.1f} °C, far from the {trip:.1f} °C at which it throttles"
     elif trip is None and peak - start < ROSE_BLIND:
@@ -106,7 +106,7 @@ def _attributed(alert: str, before: State, moments: Sequence[Moment]) -> Finding
 
 
 def _zone(alert: str, before: State) -> tuple[str | None, float | None]:
-    """Return the zone named like the alert (``gpu-thermal`` for ``gpu-throttle-alert``) or the hottest, and its °C."""
+    """Return the zone named like the alert (``gpu-thermal`` for ``gpu-throttle-alert``), or the hottest; with its °C."""
     caps = [part for prefix, part in PREFIXES.items() if alert.startswith(prefix)]
     part = caps[0] if caps else _first_word(alert)
     for zone, value in sorted(before.temperature.items()):

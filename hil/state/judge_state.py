@@ -66,10 +66,10 @@ def judge(
 
 
 def of_facts(facts: Mapping[str, Any]) -> list[Finding]:
-    """Apply ``judge`` to the facts of a series (``Series.facts``), so that a saved report is judged the same again.
+    """Apply ``judge`` to the facts of a series (``Series.facts``), so that a saved report is judged as before.
 
-    Returns nothing for a series without a contract. A series with a contract but without readings cannot confirm it,
-    which is a finding.
+    Returns no findings for a series without a contract. If a series has a contract but no readings, there is a finding
+    for everything that cannot be confirmed.
     """
     if "contract" not in facts:
         return []
@@ -84,8 +84,8 @@ def of_facts(facts: Mapping[str, Any]) -> list[Finding]:
 def fold(judgement: Judgement, findings: Iterable[Finding], kinds: Collection[str] | None = None) -> Judgement:
     """Return the judgement with the findings of ``kinds`` (default: all) added to its reason and details.
 
-    ``outside`` findings make it inconclusive, except for ``not_run``, which stays. ``own`` findings only extend the
-    reason, and the verdict stands. ``told`` findings appear only in the details.
+    ``outside`` findings make the verdict inconclusive, unless it is ``not_run``. ``own`` findings only extend the
+    reason. ``told`` findings appear only in the details.
     """
     counted = [finding for finding in findings if kinds is None or finding.kind in kinds]
     if not counted:

@@ -16,7 +16,7 @@ WATCHED = {"throttle": "", "over_current": "over-current counter "}
 
 
 def lost(states: Sequence[State], windows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """Yield alerts and counters that the next reading lacks, or whose samples end before their window does."""
+    """Yield alerts and counters that a later reading lacks, or that could not be sampled until a window's end."""
     for kind, word in WATCHED.items():
         tables: list[Mapping[str, float]] = [getattr(state, kind) for state in states]
         for (earlier, later), state in zip(pairwise(tables), states[1:], strict=True):

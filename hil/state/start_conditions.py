@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 def start_conditions(contract: Contract, before: State) -> Iterator[Finding]:
-    """Yield a finding if the board is hotter than ``start_below``, or has less free memory than ``free_memory``.
+    """Yield a finding unless the board is cooler than ``start_below``, and one unless ``free_memory`` is free.
 
-    Memory that this run reserved counts as free.
+    Memory that this run reserved counts as free. A value that cannot be read is a finding too.
     """
     limit, least = contract.start_below, contract.free_memory
     hottest = before.hottest()
     if limit is not None and hottest is None:
         why = before.why_not("temperature")
-        yield Finding("temperature", "outside", f"it cannot be confirmed that it began under {limit:g} °C{why}")
+        yield Finding("temperature", "outside", f"it cannot be confirmed that timing began under {limit:g} °C{why}")
     elif limit is not None and hottest is not None and hottest[1] >= limit:
         text = f"{hottest[0]} was at {hottest[1]:.1f} °C when timing began, not under {limit:g} °C"
         yield Finding("temperature", "outside", text)

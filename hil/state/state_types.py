@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 Source = Literal["own", "outside", "told"]
 PLACEHOLDER = "pmic"
-"""Prefix of zones that are not sensors: on boards whose power controller has none they show a constant 100 °C (a
-Nano's tegrastats prints ``PMIC@100C`` while all else is at 23 °C)."""
+"""Prefix of zones that are not sensors: on boards whose power controller has no sensor, they show a constant 100 °C (a
+Nano's tegrastats prints ``PMIC@100C`` while all other zones are at 23 °C)."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class State:
         )
 
     def hottest(self) -> tuple[str, float] | None:
-        """Return the hottest zone that is a sensor, and its °C; ``None`` if none can be read."""
+        """Return the hottest zone that is a sensor, and its °C; ``None`` if no sensor can be read."""
         real = {zone: t for zone, t in self.temperature.items() if not zone.lower().startswith(PLACEHOLDER)}
         return max(real.items(), key=lambda item: (item[1], item[0]), default=None)
 

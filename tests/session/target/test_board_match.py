@@ -193,7 +193,11 @@ def test_under_tensorrt_the_gpu_must_be_the_modules(tmp_path: Path) -> None:
     [
         ("orin-nx-8gb", {}, r"is orin-nx-16gb \(part p3767-0000\), not orin-nx-8gb: on target 'orin'.*'orin-nx-16gb'"),
         ("thor-t5000", {}, "is orin-nx-16gb .* not thor-t5000"),
-        ("orin-nx-16gb", {"memory_total": 2**33}, "not confirmed, .* but it has 8.0 GiB of memory: on target 'orin'"),
+        (
+            "orin-nx-16gb",
+            {"memory_total": 2**33},
+            "not confirmed, .* but the machine has 8.0 GiB of memory: on target 'orin'",
+        ),
         ("orin-nx-16gb", {"compatible": None}, "not confirmed, .* does not name one Tegra chip"),
         ("orin-nx-16gb", {"compatible": ["nvidia,p3767-0009", "nvidia,tegra234"]}, "not confirmed"),
     ],

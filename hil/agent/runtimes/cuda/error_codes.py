@@ -20,7 +20,7 @@ REACH = (
 
 
 class CudaError(Failure):
-    """A failed call of the driver: ``call``, ``code``, ``name`` (``CUDA_ERROR_ILLEGAL_ADDRESS``), ``sticky`` (lost context)."""
+    """A failed call of the driver: its ``code``, ``name`` (``CUDA_ERROR_ILLEGAL_ADDRESS``), and if it is ``sticky``."""
 
     def __init__(self, call: str, code: int, name: str, text: str) -> None:
         advice = SMALLER if code == OUT_OF_MEMORY else FRESH if code in STICKY else REPORT

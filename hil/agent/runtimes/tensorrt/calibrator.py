@@ -123,8 +123,8 @@ class Calibration:
     def _state(self) -> str:
         """Return ``read``, ``written`` or ``ignored``. Raise ``Failure`` if TensorRT used neither cache nor all data.
 
-        ``read``: a cache replaced the data. ``written``: there was no cache. ``ignored``: there was a cache, but TensorRT
-        used the data.
+        ``read``: a cache replaced the data. ``written``: there was no cache. ``ignored``: there was a cache, but
+        TensorRT used the data.
         """
         requested, count = self.batches.returned, self.batches.count
         if not requested and self._offered is not None and self._cache_read:
