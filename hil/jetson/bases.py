@@ -36,12 +36,12 @@ BASES = (
         "dusty-nv/jetson-containers jetson_containers/l4t_version.py @019980c7: l4t_version_compatible",
     ),
 )
-"""Oldest first. ``l4t-base`` has no TensorRT of its own: NVIDIA's container runtime mounts the board's.
+"""Oldest first. ``l4t-base`` does not contain TensorRT: NVIDIA's container runtime mounts the board's.
 
 36.2 to 36.3, 36.5 and JetPack 7 are left out: no source was found for an image that fits their TensorRT.
 """
 
 
 def base_for(l4t: str | None) -> Base | None:
-    """Return the base image for a board with this Jetson Linux (``36.4.3``); ``None`` if none is known."""
+    """Return the base image for a board with this Jetson Linux (``36.4.3``); ``None`` if no image is known."""
     return next((base for base in BASES if l4t in base.l4t), None)

@@ -50,7 +50,7 @@ def _changed(part: str, earlier: Mapping[str, Any], later: Mapping[str, Any], *,
 
 
 def locked(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
-    """If the contract requires locked clocks, yield each reading in which they were not, or cannot be confirmed."""
+    """If the contract requires locked clocks, yield a finding for each reading that does not confirm the lock."""
     if contract.clocks == "locked":
         for state in states:
             if state.locked is False:

@@ -44,7 +44,7 @@ def power(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
 
 
 def over_current(states: Sequence[State]) -> Iterator[Finding]:
-    """Yield counters that rose, as ``outside`` for those in ``INVALID`` and ``own`` for others, and that decreased."""
+    """Yield counters that rose (``outside`` if in ``INVALID``, otherwise ``own``) or decreased (``outside``)."""
     for name in sorted({name for state in states for name in state.over_current}):
         counts = [state.over_current[name] for state in states if name in state.over_current]
         for was, now in pairwise(counts):
@@ -59,7 +59,7 @@ def gpu_clients(contract: Contract, states: Sequence[State]) -> Iterator[Finding
     """Yield processes on the GPU that are neither ours nor in ``gpu_clients``, and readings without a process list.
 
     If the config declares no ``gpu_clients``, such processes are reported but not judged, since a desktop always has
-    some; then readings without a list only matter after readings with one.
+    some. In that case a reading without a process list is reported only if the reading before has one.
     """
     source: Source = "outside" if contract.clients_declared else "told"
     for state in states:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ROSE = 0.5
 """°C; resolution of the coarsest sensors known (a Nano's)."""
 ROSE_BLIND = 3.0
-"""°C by which a zone must have become hotter for an alert to be the model's own, if its trip point is unknown."""
+"""°C by which a zone of unknown trip point must have become hotter for an alert to be the model's own."""
 NEAR = 5.0
 """°C below its trip point at which a zone may already throttle: other sensors may be hotter, and samples miss peaks."""
 NVML_COLUMN = "gpu"
@@ -106,7 +106,7 @@ def _attributed(alert: str, before: State, moments: Sequence[Moment]) -> Finding
 
 
 def _zone(alert: str, before: State) -> tuple[str | None, float | None]:
-    """Return the zone named like the alert (``gpu-thermal`` for ``gpu-throttle-alert``), or the hottest; with its °C."""
+    """Return the zone named like the alert (``gpu-thermal`` for ``gpu-throttle-alert``), or the hottest; and its °C."""
     caps = [part for prefix, part in PREFIXES.items() if alert.startswith(prefix)]
     part = caps[0] if caps else _first_word(alert)
     for zone, value in sorted(before.temperature.items()):

@@ -41,7 +41,7 @@ def _ended(window: Mapping[str, Any], name: str, sampled: set[str]) -> bool:
 
 
 def state_readings(window: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the readings ``before`` and ``after`` a timed window; empty if it has none."""
+    """Return the readings ``before`` and ``after`` a timed window; empty if it has no readings."""
     readings = window.get("state")
     return readings if isinstance(readings, Mapping) else {}
 

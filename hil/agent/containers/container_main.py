@@ -32,7 +32,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
     guard = os.getpid()
     worker = os.fork()
     if worker == 0:
-        os.set_inheritable(held, True)  # noqa: FBT003 - it takes no keyword
+        os.set_inheritable(held, True)  # noqa: FBT003 - the function takes no keyword
         run_worker(guard)
     os.close(held)
     os.chdir("..")  # the supervisor is about to delete the folder
@@ -64,7 +64,7 @@ def run_worker(guard: int) -> None:
         os._exit(1)
     os.chdir("..")
     for fd in (control.fileno(), fds[0]):
-        os.set_inheritable(fd, True)  # noqa: FBT003 - it takes no keyword
+        os.set_inheritable(fd, True)  # noqa: FBT003 - the function takes no keyword
     words = [sys.executable, "-B", sys.argv[0], "--worker", str(control.fileno()), str(fds[0]), str(guard)]
     os.execv(sys.executable, words)  # noqa: S606 - our own interpreter and archive
 

@@ -75,7 +75,7 @@ class Mounts(NamedTuple):
     write: Tuple[str, ...]
 
     def options(self) -> List[str]:
-        """Return a ``--mount`` option for each path, which is the same path in the container.
+        """Return a ``--mount`` option for each path; in the container the paths are the same.
 
         Raise ``Failure`` if a path has a character that the option's syntax forbids.
         """

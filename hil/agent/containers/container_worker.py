@@ -57,7 +57,7 @@ class ContainedWorker(WorkerProcess):
         finally:
             os.close(folder)
         self._listener.listen(2)
-        self._listener.setblocking(False)  # noqa: FBT003 - it takes no keyword
+        self._listener.setblocking(False)  # noqa: FBT003 - the function takes no keyword
 
     def _start(self, archive: str, output: int) -> "subprocess.Popen[bytes]":  # noqa: ARG002 - as in WorkerProcess
         return subprocess.Popen(  # noqa: S603 - words, never a shell's; the user's own args among them
@@ -190,6 +190,6 @@ def parent(pid: int) -> int:
 
 
 def peer(connection: socket.socket) -> int:
-    """Return the process id of the socket's peer in this PID namespace; 0 if it has none there."""
+    """Return the process id of the socket's peer in this PID namespace; 0 if it is not in it."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
     return int(CREDENTIALS.unpack(credentials)[0])

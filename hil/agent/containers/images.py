@@ -88,7 +88,7 @@ def _damage(engine: str, image: str, release: str, place: str, scratch: str, wai
     os.makedirs(copy.path("releases"))
     name = "hil-look-" + os.path.basename(scratch)
     try:
-        # The last word is a command, which create requires if the image has none.
+        # The last word is a command, which create requires if the image declares no command.
         _must([engine, "create", "--pull", "never", "--name", name, "sha256:" + image, "none"], ASK, wait)
         ended = commands.run([engine, "cp", "%s:%s" % (name, place), copy.path("releases", release)], LOAD, None, wait)
         return str(ended) or copy.damage(release)

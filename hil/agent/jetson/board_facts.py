@@ -80,7 +80,7 @@ def _memory(reader: Reader) -> int:
 
 
 def _cuda(reader: Reader) -> Dict[str, str]:
-    """Return the CUDA compiler's version (JetPack releases are listed by it); if there is none, the toolkit's."""
+    """Return the CUDA compiler's version, which identifies a release; if the file lacks it, the toolkit's version."""
     try:
         name = "usr/local/cuda/version.json"
         versions = json.loads(reader.text(name))

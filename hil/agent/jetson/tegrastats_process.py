@@ -97,7 +97,7 @@ class TegrastatsProcess:
             process.wait(EXIT_SECONDS)
 
     def _out(self) -> int:
-        assert self.process is not None and self.process.stdout is not None  # noqa: S101, PT018 - a pipe was asked for
+        assert self.process is not None and self.process.stdout is not None  # noqa: S101, PT018 - stdout is a pipe
         return self.process.stdout.fileno()
 
     def _give_up(self, why: str) -> None:

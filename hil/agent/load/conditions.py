@@ -105,7 +105,7 @@ class Conditions:
             raise Failure(failure.PROTOCOL, what, "hold it first")
 
     def around(self, watch: Any) -> Dict[str, Any]:
-        """Return the state right before or after a timed window; ``watch`` knows the window's GPU, None: no GPU."""
+        """Return the state right before or after a timed window, on the GPU that ``watch`` watches (None: no GPU)."""
         return self._state(None if watch is None else watch.device.gpu)
 
     def _privileged(self) -> Dict[str, Any]:

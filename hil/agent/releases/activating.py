@@ -156,7 +156,7 @@ class Activation:
             time.sleep(max(0.0, min(HEALTH_PAUSE, until - time.monotonic())))
 
     def _container_trouble(self) -> str:
-        """Return why the container does not run the current release's image; empty if it does, or there is none.
+        """Return why the container does not run the current release's image; empty if it does or there is no container.
 
         The health command alone is not enough: another process may answer it.
         """

@@ -40,7 +40,7 @@ class Journal:
             sync(self.folder.own())
 
     def operation(self) -> Optional[Dict[str, Any]]:
-        """Return the operation that is under way or was interrupted; None if there is none."""
+        """Return the operation that is under way or was interrupted; None if there is no such operation."""
         return self.folder.table_at(self.folder.own(OPERATION)) or None
 
     def point(self, name: str) -> None:

@@ -160,7 +160,10 @@ class Releases:
         return digest is not None and os.path.exists(self.own("healthy", digest))
 
     def previous(self, digest: Optional[str]) -> Optional[str]:
-        """Return the newest healthy release older than ``digest``; of all releases, if there is no such release."""
+        """Return the newest healthy release that is older than ``digest``; None if there is no such release.
+
+        If ``digest`` is None or not in the folder, every release counts as older.
+        """
         names = self.ordered()
         older = names[: names.index(digest)] if digest in names else names
         return next((name for name in reversed(older) if self.healthy(name)), None)

@@ -110,7 +110,7 @@ class Functions:
         return self._text("cuGetErrorName", code) or "CUDA error"
 
     def text_of(self, code: int) -> str:
-        """Return the driver's text for an error code; empty if it has none."""
+        """Return the driver's text for an error code; empty if the driver has no text."""
         return self._text("cuGetErrorString", code)
 
     def _text(self, name: str, code: int) -> str:

@@ -89,7 +89,7 @@ def volume(shape: Tuple[int, ...], dtype: str) -> int:
 
 
 def view(block: Any, offset: int, shape: Tuple[int, ...], dtype: str) -> Any:
-    """Return an array over page-locked memory; an empty array has memory of its own."""
+    """Return an array over page-locked memory; an empty array has its own memory."""
     nbytes = volume(shape, dtype)
     if not nbytes:
         return np.empty(shape, dtype)

@@ -41,7 +41,7 @@ REFUSALS = (
     ),
     (
         r"LeanRuntime|lean runtime|EngineHostCodeAllowed",
-        "the engine contains a runtime of its own, which is not executed",
+        "the engine contains its own runtime, which is not executed",
         "build it for the version on the target, without version compatibility",
     ),
 )

@@ -47,7 +47,7 @@ class Journal:
         return head + "\n".join(self._lines)
 
     def errors(self, limit: int = 1500) -> str:
-        """Return the distinct error messages as one line of at most ``limit`` characters; empty if there are none."""
+        """Return the distinct errors as one line of at most ``limit`` characters; empty if there are no errors."""
         return " | ".join(_unique(self._by_severity[0] + self._by_severity[1]))[:limit]
 
     def warnings(self) -> List[str]:

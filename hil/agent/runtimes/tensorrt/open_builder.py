@@ -23,7 +23,7 @@ class OpenBuilder:
         self.seconds = time.perf_counter() - began
 
     def reset(self) -> None:
-        """Prepare for the next build: it does not wait for the builder, and has a log of its own."""
+        """Prepare for the next build, which does not wait for the builder and starts with an empty log."""
         self.seconds = 0.0
         self.log.clear()
 

@@ -6,9 +6,10 @@ from . import digest_file
 
 
 class Attached(NamedTuple):
-    """``state``: none (no path), cold, warm, partly, or refused (there was a cache and it could not be used).
+    """The cache of a build, or None. ``error`` is TensorRT's error if it accepted only a part of an earlier cache.
 
-    ``error`` is TensorRT's error if it accepted only a part of the cache.
+    ``state``: none (no path, or no cache possible), cold (no earlier cache), warm (the earlier cache is used), partly
+    (a part of it is used), or refused (it cannot be used).
     """
 
     state: str
