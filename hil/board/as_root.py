@@ -29,7 +29,7 @@ SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9@_.:-]{0,99}")
 
 
 class Stopped(Exception):
-    """The installation stops; the text states why. The steps done so far are still reported."""
+    """The installation or removal stops; the text states why. The steps done so far are still reported."""
 
 
 class Run:
@@ -199,7 +199,7 @@ class Run:
 
 
 def main(order: Dict[str, Any]) -> None:
-    """Carry out ``order`` and print the result as JSON. Ignores signals, so that a lost connection changes nothing."""
+    """Carry out ``order`` and print the result as JSON. Ignores signals, so that a lost connection does not stop it."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)

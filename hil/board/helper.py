@@ -484,7 +484,7 @@ class Caller:
             self.rest += piece
 
     def write(self, fields: Dict[str, Any]) -> bool:
-        """Write an answer; return whether it was read within 10 s."""
+        """Write an answer; return False if the output was closed or nobody read it for 10 s."""
         data = json.dumps(fields).encode("ascii") + b"\n"
         poll = select.poll()
         poll.register(1, select.POLLOUT)

@@ -117,7 +117,7 @@ def remove(target: Target, password: Callable[[str], str]) -> list[str]:
 
 
 def _as_root(target: Target, order: dict[str, Any], user: str, password: Callable[[str], str]) -> list[str]:
-    """Run ``order`` as root and return its steps: directly, by sudo without a password, or by sudo with it."""
+    """Run ``order`` as root, directly or by sudo, and return its steps. Requests the password only if sudo needs it."""
     texts = {"script": "as_root.py", "helper": "helper.py", "units": "unit_check.py"}
     sent = json.dumps({**order, **{key: _source(name).read_text(encoding="ascii") for key, name in texts.items()}})
     data = sent.encode("ascii")

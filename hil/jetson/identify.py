@@ -74,7 +74,7 @@ def identify(raw: Any) -> Identity:
 
 
 def _part(facts: Raw, doubts: list[str]) -> tuple[str | None, str]:
-    """Return the part number that identifies the module, and why the module is unknown (empty if it is not)."""
+    """Return the part number that identifies the module, and a reason if it cannot identify it (else empty)."""
     soc, tree, spec = facts.soc, facts.tree_parts, facts.spec_parts
     why = ""
     if soc is None:

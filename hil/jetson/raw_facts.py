@@ -76,7 +76,7 @@ class Raw:
         """A list with the module's part number in ``specs``, or empty; flashing reads it from the module's EEPROM.
 
         A spec consists of board, revision (three characters, or none) and SKU: ``3767-301-0005-M.1-1-1-…``; on Thor the
-        SKU may come first. TNSPEC takes precedence, because COMPATIBLE_SPEC may name a module that this one replaces.
+        SKU may come first. TNSPEC takes precedence, because COMPATIBLE_SPEC may name a compatible older module.
         """
         matches = [match for match in map(_SPEC.match, self.specs) if match and match.group(1) in FAMILIES]
         return [f"p{match.group(1)}-{match.group(2)}" for match in matches][:1]

@@ -69,7 +69,7 @@ class Activation:
         self.back(trouble)
 
     def prune(self) -> None:
-        """Remove the releases beyond ``keep``, and the images that only they used."""
+        """Remove old releases (``Releases.prune``), and the images that only they used."""
         before = images.of_releases(self.folder)
         self.folder.prune(int(self.plan["keep"]))
         if self.container is not None:
@@ -87,7 +87,7 @@ class Activation:
         if self.old is None:
             self.end(ROLLED_BACK, "%s; there is no earlier release, so current was removed" % trouble)
         elif restart_trouble:
-            text = "%s; release %.12s, which ran before, was started again: %s" % (trouble, self.old, restart_trouble)
+            text = "%s; release %.12s, which ran before, is not healthy: %s" % (trouble, self.old, restart_trouble)
             self.end(UNHEALTHY, text)
         else:
             self.end(ROLLED_BACK, "%s; release %.12s runs again and is healthy" % (trouble, self.old))
@@ -101,7 +101,7 @@ class Activation:
             self.journal.mark(str(self.new))
         trouble = self.start() if self.old is not None and self.plan["safe_state"] else ""
         if trouble:
-            self.end(UNHEALTHY, "%s; release %.12s was started again: %s" % (why, self.old, trouble))
+            self.end(UNHEALTHY, "%s; release %.12s, which ran before, is not healthy: %s" % (why, self.old, trouble))
         else:
             self.end(REFUSED, why)
 

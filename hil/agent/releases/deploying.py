@@ -189,7 +189,7 @@ class Deploying:
         self._progress = b""
 
     def watch(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
-        """Return the activation's new progress lines, waiting at most a second; ``ended`` is set once it is over."""
+        """Return the activation's new progress lines, waiting at most a second; ``ended``: whether it is over."""
         process = self._process
         if process is None:
             raise Failure(failure.PROTOCOL, "nothing is being activated")

@@ -44,7 +44,7 @@ def sync(path: str) -> None:
 
 
 class Releases:
-    """The folder of releases at ``root``. Methods raise ``Failure`` if it cannot be used."""
+    """The folder of releases at ``root``. Methods raise ``Failure`` if the folder cannot be used."""
 
     def __init__(self, root: str, beat: Beat = nothing) -> None:
         self.root = os.path.abspath(os.path.expanduser(root))
@@ -169,7 +169,7 @@ class Releases:
         return next((name for name in reversed(older) if self.healthy(name)), None)
 
     def manifest(self, digest: str) -> Dict[str, Any]:
-        """Return the release's parsed manifest. Raise ``Failure`` if its SHA-256 is not ``digest``."""
+        """Return the release's parsed manifest. Raise ``Failure`` if it is missing or its SHA-256 is not ``digest``."""
         try:
             with open(self.path("releases", digest, manifest.NAME), "rb") as file:
                 content = file.read(manifest.LARGEST + 1)

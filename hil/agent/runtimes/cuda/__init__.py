@@ -25,7 +25,7 @@ BINDINGS = ("auto", "pycuda", "ctypes")
 
 
 def open_cuda(device: int = 0, binding: str = "auto", library: str = LIBRARY) -> Cuda:
-    """Make the primary context of GPU ``device``, counted among the visible GPUs, current and return it.
+    """Return the primary context of GPU ``device`` (its number among the visible GPUs), made current.
 
     ``binding`` is ``pycuda``, ``ctypes`` or ``auto``: pycuda if it imports and can retain the primary context, ctypes
     otherwise. Raise ``Failure`` (unsupported) if driver, GPU or binding is unavailable, and ``CudaError`` if the

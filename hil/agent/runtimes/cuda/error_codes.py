@@ -12,7 +12,7 @@ NVLink errors, a destroyed context and unknown errors, after which nothing else 
 
 SMALLER = "the GPU's memory is used up: use a smaller batch or workspace, or end other processes on the GPU"
 FRESH = "the process's CUDA context is lost: load the engine again in a fresh worker"
-REPORT = "look the error up in cuda.h; if it recurs, report it with the report's log"
+REPORT = "look the error up in cuda.h; if it recurs, report it as a bug, with the report's log"
 REACH = (
     "check that nvidia-smi (on a Jetson: deviceQuery) works on the target as this user; pass the GPU to a container "
     "(--gpus all, on a Jetson --runtime nvidia)"

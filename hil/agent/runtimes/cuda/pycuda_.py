@@ -147,7 +147,7 @@ class PyCuda(Cuda):
         self._out = driver.memcpy_dtoh_async
 
     def translated(self, error: Exception) -> CudaError:
-        """Return the exception as a ``CudaError``; see ``translated``."""
+        """Return the exception as a ``CudaError``; see the function ``translated``."""
         return translated(self.functions, self.driver_module, error)
 
     def attempt(self, function: Any, *arguments: Any) -> Any:

@@ -43,7 +43,7 @@ class TensorRt(Runtime):
         return facts.of_gpu(trt)
 
     def reason_against(self, precision: str) -> Optional[str]:
-        """Return why this version cannot do ``precision`` on this GPU for any model; None if it may."""
+        """Return why ``precision`` cannot work with this version or GPU, whatever the model; None if it may work."""
         trt = self._import()
         if trt is None:
             return self._refusal()

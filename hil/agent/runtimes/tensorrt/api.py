@@ -39,7 +39,7 @@ def network(trt: Any, builder: Any) -> Any:
 
 
 def set_workspace(trt: Any, config: Any, nbytes: Optional[int]) -> int:
-    """Limit the workspace if ``nbytes`` is set, through either API; return the limit in force, in bytes."""
+    """Limit the workspace if ``nbytes`` is set, and return the limit in force, in bytes; uses this version's API."""
     if hasattr(config, "set_memory_pool_limit"):
         pool = trt.MemoryPoolType.WORKSPACE
         if nbytes is not None:

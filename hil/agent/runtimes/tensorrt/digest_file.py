@@ -25,7 +25,7 @@ def read(path: Optional[str]) -> Optional[bytes]:
 
 
 def write(path: Optional[str], content: Any) -> bool:
-    """Replace the file atomically; return whether it succeeded. After a failure the next build only takes longer."""
+    """Replace the file atomically; return whether that succeeded. A failure only makes the next build slower."""
     if path is None or len(content) > LIMIT:
         return False
     temporary = "%s.%d.new" % (path, os.getpid())

@@ -128,7 +128,7 @@ class Slot:
             raise self.resources.refusal(what, "report this as a bug, with the report's log")
 
     def _captured(self, timed_feed: TimedFeed, enqueue: Callable[[], Any], unsized: Sequence[Any]) -> Callable[[], Any]:
-        """Return the enqueue as a graph launch. TensorRT requires one plain run first, to apply changed shapes."""
+        """Return the enqueue captured as a graph. TensorRT requires a plain run first, to apply changed shapes."""
         assert not unsized  # noqa: S101 - refused before
         timed_feed.copy()
         if enqueue() is False:

@@ -106,7 +106,7 @@ def _number(data: Any, start: int, end: int, number: int) -> int:
 
 
 def _fields(data: Any, start: int, end: int) -> Iterator[Tuple[int, int, int, int]]:
-    """Yield ``(field, wire type, first byte, end)`` of each field; for a varint the position of its value."""
+    """Yield ``(field, wire type, start, end)`` of each field; its content is at ``data[start:end]``."""
     while start < end:
         tag, start = _varint(data, start, end)
         field, kind = tag >> 3, tag & 7
