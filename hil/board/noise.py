@@ -92,7 +92,7 @@ def measure(
     *,
     comparisons: int = COMPARISONS,
 ) -> tuple[str, Values]:
-    """Return the machine (a board's serial number) and the run values of ``2 * comparisons`` sessions.
+    """Return the machine (a board's serial number if known) and the run values of ``2 * comparisons`` sessions.
 
     Each session has five runs of each engine.
 

@@ -26,7 +26,7 @@ class Batches:
         import numpy as np
 
         if set(files) != set(specs):
-            what = "calibration data is for inputs %s, the network has %s" % (sorted(files), sorted(specs))
+            what = "calibration data is for inputs %s, but the network has %s" % (sorted(files), sorted(specs))
             raise Failure(BUILD, what, ADVICE)
         if batch < 1 or samples < 1 or samples % batch:
             what = "%d calibration samples do not make whole batches of %d" % (samples, batch)
@@ -84,7 +84,7 @@ class Batches:
 def _check(name: str, array: Any, spec: InputSpec, batch: int, samples: int) -> None:
     narrowed = array.dtype.name == "int64" and spec.dtype == "int32"
     if array.dtype.name != spec.dtype and not narrowed:
-        what = "calibration data of %r has dtype %s, the network takes %s" % (name, array.dtype.name, spec.dtype)
+        what = "calibration data of %r has dtype %s, but the network takes %s" % (name, array.dtype.name, spec.dtype)
         raise Failure(BUILD, what, ADVICE)
     if not array.dtype.isnative or not array.flags.c_contiguous:
         raise Failure(BUILD, "calibration data of %r is byte-swapped or in Fortran order" % name, "save it in C order")
@@ -94,7 +94,7 @@ def _check(name: str, array: Any, spec: InputSpec, batch: int, samples: int) -> 
     if fits:
         fits = all(dim in (-1, length) for dim, length in zip(spec.shape[1:], array.shape[1:]))
     if not fits:
-        what = "calibration data of %r has shape %s in batches of %d, the network takes %s and samples is %d"
+        what = "calibration data of %r has shape %s in batches of %d, but the network takes %s and samples is %d"
         facts = (name, list(array.shape), batch, list(spec.shape), samples)
         raise Failure(BUILD, what % facts, "for a network with a fixed batch, set calibration.batch to that batch")
 

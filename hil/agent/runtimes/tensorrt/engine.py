@@ -31,7 +31,7 @@ REFUSALS = (
     ),
     (
         r"[Oo]ut ?[Oo]f ?[Mm]emory|amount of GPU memory|memory allocation failed|allocation failure",
-        "the device has not enough memory for the engine",
+        "the device does not have enough memory for the engine",
         "end other processes on the device, or build with a smaller batch or workspace",
     ),
     (

@@ -191,7 +191,7 @@ def test_other_inputs_and_pickles_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "o.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(Failure, match="cannot be read"):
         Batches({"x": str(tmp_path / "o.npy")}, {"x": InputSpec("float32", (1,))}, 1, 1)
-    with pytest.raises(Failure, match=r"for inputs \['x'\], the network has \['y'\]"):
+    with pytest.raises(Failure, match=r"for inputs \['x'\], but the network has \['y'\]"):
         Batches({"x": str(tmp_path / "o.npy")}, {"y": InputSpec("float32", (1,))}, 1, 1)
 
 

@@ -369,8 +369,8 @@ REFUSALS = [
         "another GPU",
     ),
     ("Serialization assertion magicTagRead == kMAGIC_TAG failed.Magic tag does not match", "damaged"),
-    ("Requested amount of GPU memory (1048576 bytes) could not be allocated.", "not enough memory"),
-    ("IRuntime::deserializeCudaEngine: Error Code 2: OutOfMemory (no further information)", "not enough memory"),
+    ("Requested amount of GPU memory (1048576 bytes) could not be allocated.", "not have enough memory"),
+    ("IRuntime::deserializeCudaEngine: Error Code 2: OutOfMemory (no further information)", "not have enough memory"),
     (
         "Cannot deserialize plugin since corresponding IPluginCreator not found in Plugin Registry",
         "needs a plugin",
