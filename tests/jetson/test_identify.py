@@ -109,7 +109,7 @@ def test_an_identification_fits_the_facts(raw: dict[str, Any]) -> None:
         ),
         (ORIN_NX, {"memory_total": 7620 * MIB}, "orin-nx-16gb, but it has 7.4 GiB"),
         (ORIN_NX, {"memory_total": 30536 * MIB}, "orin-nx-16gb, but it has 29.8 GiB"),
-        (XAVIER, {"memory_total": None}, "its memory could not be read"),
+        (XAVIER, {"memory_total": None}, "the machine's memory could not be read"),
         (XAVIER, {"memory_total": 20 * GIB}, "it has 20.0 GiB"),
         (ORIN_NX, {"compatible": ["nvidia,p3767-0000", "nvidia,p3767-0001", "nvidia,tegra234"]}, "several modules"),
         (
