@@ -107,10 +107,10 @@ def test_an_identification_fits_the_facts(raw: dict[str, Any]) -> None:
             {"compatible": ["nvidia,p3767-0009", "nvidia,tegra234"], "boot_control": None},
             "p3767-0009 is not in",
         ),
-        (ORIN_NX, {"memory_total": 7620 * MIB}, "orin-nx-16gb, but it has 7.4 GiB"),
-        (ORIN_NX, {"memory_total": 30536 * MIB}, "orin-nx-16gb, but it has 29.8 GiB"),
+        (ORIN_NX, {"memory_total": 7620 * MIB}, "orin-nx-16gb, but the machine has 7.4 GiB"),
+        (ORIN_NX, {"memory_total": 30536 * MIB}, "orin-nx-16gb, but the machine has 29.8 GiB"),
         (XAVIER, {"memory_total": None}, "the machine's memory could not be read"),
-        (XAVIER, {"memory_total": 20 * GIB}, "it has 20.0 GiB"),
+        (XAVIER, {"memory_total": 20 * GIB}, "the machine has 20.0 GiB"),
         (ORIN_NX, {"compatible": ["nvidia,p3767-0000", "nvidia,p3767-0001", "nvidia,tegra234"]}, "several modules"),
         (
             ORIN_NX,
@@ -122,7 +122,7 @@ def test_an_identification_fits_the_facts(raw: dict[str, Any]) -> None:
         (ORIN_NX, {"compatible": None, "not_readable": {"compatible": "there is no device tree"}}, "no device tree"),
         (ORIN_NX, {"boot_control": {"TNSPEC": "3767-300-0001-M.1-1-1-x"}}, "has p3767-0000, but .* has p3767-0001"),
         (XAVIER, {"boot_control": {"TNSPEC": "2888-600-0008-A.0-1-2-x"}}, "has p2888-0001, but .* has p2888-0008"),
-        (THOR, {"memory_total": 62 * GIB}, "thor-t5000, but it has 62.0 GiB"),
+        (THOR, {"memory_total": 62 * GIB}, "thor-t5000, but the machine has 62.0 GiB"),
         (THOR, {"boot_control": {"TNSPEC": "3834-400-0003-x"}}, "p3834-0003 is not in the table"),
     ],
 )

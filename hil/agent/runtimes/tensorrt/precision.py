@@ -85,7 +85,7 @@ def _check_typed(precision: str, content: Content) -> None:
 
 
 def check_route(precision: str, implicit: bool, content: Content) -> None:  # noqa: FBT001 - one of two routes
-    """Raise ``Failure`` if int8 would silently run in other types, or a calibrator would be ignored or is unneeded."""
+    """Raise ``Failure`` if int8 would silently run in other types, or a calibrator would be ignored."""
     other = sorted(set(OTHER) & set(content.types))
     if precision == "int8" and other:
         what = "the network is quantized to %s, so it would not run in int8 alone" % ", ".join(other)

@@ -39,7 +39,7 @@ def decode(cache: bytes) -> Scales:
 
 
 def misfit(cache: bytes, algorithm: str) -> str:
-    """Return what is wrong with a cache by ``algorithm``, for messages ("a cache …"); empty if it has scales."""
+    """Return why this is not a cache by ``algorithm`` with scales, as text after "a cache"; empty if it is one."""
     try:
         scales = decode(cache)
     except ValueError as error:
