@@ -65,7 +65,7 @@ def locked(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
 def below_lock(
     contract: Contract, before: State, windows: Sequence[Mapping[str, Any]], *, heated: bool
 ) -> Iterator[Finding]:
-    """Yield each locked GPU or CPU clock with a sample below the lock. Samples of 0 (a sleeping unit) are skipped."""
+    """Yield a finding for each locked GPU or CPU clock with a sample below the lock, other than 0 (a sleeping unit)."""
     if contract.clocks != "locked":
         return
     for part, known in sorted(before.clocks.items()):
@@ -92,7 +92,7 @@ def limits_within(windows: Sequence[Mapping[str, Any]], *, heated: bool) -> Iter
 
 
 def held_back(before: State, windows: Sequence[Mapping[str, Any]], *, heated: bool) -> Iterator[Finding]:
-    """Yield each window in which the GPU's median clock is below its lower limit. Samples of 0 (asleep) are skipped."""
+    """Yield a finding for each window with a median GPU clock below its lower limit; skips samples of 0 (asleep)."""
     least = number(before.clocks.get("gpu", {}).get("min"))
     for window in windows:
         values = [v for v in numbers(window.get("clock.gpu")) if v]

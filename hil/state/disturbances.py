@@ -28,7 +28,7 @@ def outside(kind: str, text: str) -> Finding:
 
 
 def power(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
-    """Yield readings whose power mode is not the declared one or cannot be confirmed, and changes of the mode."""
+    """Yield findings about power modes that are not the declared one, cannot be confirmed, or changed."""
     declared = contract.power_mode
     for state in states:
         if declared is not None and state.power_mode is None:
@@ -44,7 +44,7 @@ def power(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
 
 
 def over_current(states: Sequence[State]) -> Iterator[Finding]:
-    """Yield counters that rose (``outside`` if in ``INVALID``, otherwise ``own``) or decreased (``outside``)."""
+    """Yield findings for counters that rose (``outside`` if in ``INVALID``, else ``own``) or fell (``outside``)."""
     for name in sorted({name for state in states for name in state.over_current}):
         counts = [state.over_current[name] for state in states if name in state.over_current]
         for was, now in pairwise(counts):
