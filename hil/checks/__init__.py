@@ -1,5 +1,5 @@
-"""Checks: pure functions from observations to a ``Judgement``; no input, no output, no clock.
+"""Checks: pure functions from observations to a ``Judgement``, without I/O and without a clock.
 
-One module for each family of checks. All fail closed: what was not run, is not enough, not comparable or not
-finite is never ``passed``; a measurement without a limit is ``not_run`` with cause ``no_limit``.
+There is one module for each family of checks. All checks fail closed: none passes on values that are missing, too few,
+not comparable or not finite. A measurement without a limit is ``not_run`` with the cause ``no_limit``.
 """

@@ -26,10 +26,10 @@ _SQNR_FULL = 20.0  # decibels of a tenfold amplitude
 
 
 class Comparison:
-    """Compares outputs batch by batch and judges at the end; keeps no batch in memory.
+    """Compares outputs batch by batch and judges them at the end; keeps no batch in memory.
 
-    An error of the structure is fatal, whatever the numbers are: names, count, shapes, dtypes, the number of batches,
-    nothing to compare, or NaN or infinity where the reference has none.
+    Some errors fail the check whatever the tolerances are: other names, shapes or dtypes of outputs, another number of
+    outputs or batches, nothing to compare, and NaN or infinity that differs between the two sides.
     """
 
     def __init__(
@@ -47,8 +47,8 @@ class Comparison:
             precision: selects the default tolerances.
             spec: the tolerances of the config.
             samples: how many samples must have been compared at the end; ``None``: at least one.
-            batch: how many samples a batch holds (the last may hold fewer). ``None``: the size of the outputs' shared
-                first axis, which is wrong for a detector whose boxes come without a batch axis.
+            batch: how many samples a batch holds (the last may hold fewer). ``None``: the size of the first axis if all
+                outputs agree on it, else 1. This is wrong for a detector whose boxes come without a batch axis.
             where: returns where in the config a tolerance was written.
         """
         self.precision, self.spec, self.where = precision, spec, where
@@ -60,7 +60,7 @@ class Comparison:
         self._exact: dict[str, bool] = {}
 
     def consume(self, reference: Iterable[Outputs], candidate: Iterable[Outputs]) -> Comparison:
-        """Compare two streams of batches; it is fatal if one ends before the other."""
+        """Compare two streams of batches. The check fails if one stream ends before the other."""
         for ours, theirs in zip_longest(reference, candidate):
             if ours is None or theirs is None:
                 which = "reference" if ours is None else "engine"
@@ -70,7 +70,7 @@ class Comparison:
         return self
 
     def update(self, reference: Outputs, candidate: Outputs, samples: int | None = None) -> None:
-        """Add the outputs of one batch; ``samples`` is how many it holds."""
+        """Add the outputs of one batch. ``samples`` is the number of its samples, by default as ``batch`` determines."""
         if self.fatal:
             return
         ours, theirs = dict(reference), dict(candidate)
@@ -106,7 +106,10 @@ class Comparison:
         return ""
 
     def judge(self) -> Judgement:
-        """Return passed if every output is within every bound; the measurement is the metric closest to its bound."""
+        """Return passed if every output is within every bound and every configured tolerance applied to an output.
+
+        The measurement is the metric that uses the largest share of its tolerance.
+        """
         details: dict[str, Any] = {"samples": self.samples, "batches": self.batches}
         problem = self.fatal or self._incomplete()
         if problem:
@@ -117,7 +120,9 @@ class Comparison:
         unused = sorted(written(self.spec) - used)
         if unused:
             there = ", ".join(sorted(self.numbers))
-            reason = f"tolerance {unused[0]} applied to nothing ({self.where(*unused[0].split('.'))}): outputs: {there}"
+            reason = (
+                f"tolerance {unused[0]} applied to nothing ({self.where(*unused[0].split('.'))}); outputs are {there}"
+            )
             return failed(f"{reason}: fix or remove it", details)
         return self._verdict(rows, details)
 

@@ -20,7 +20,7 @@ NARROWED = ("int64", "int32")
 
 
 def signature(model: Signature, engine: Signature, *, narrows: bool = False) -> Judgement:
-    """Judge ``contract.signature``: names (in any order), dtypes, ranks and fixed sizes equal the ONNX file's.
+    """Judge ``contract.signature``: names (in any order), dtypes, ranks and fixed sizes equal those of the ONNX file.
 
     ``narrows`` states that the engine's runtime has no int64: int32 in its place is then accepted and reported.
     """
@@ -66,7 +66,10 @@ def _differences(what: str, model: Sequence[TensorSpec], engine: Sequence[Tensor
 
 
 def _same_shape(ours: TensorSpec, theirs: TensorSpec, *, output: bool) -> bool:
-    """Whether ranks and fixed sizes are equal. A runtime may know the size of an output that the file leaves open."""
+    """Return whether ranks and fixed sizes are equal. The engine may fix a size of an output that is open in the file.
+
+    A tensor whose rank the file leaves open may have any shape.
+    """
     if not ours.ranked or len(ours.shape) != len(theirs.shape):
         return not ours.ranked
     pairs = [(_fixed(mine), _fixed(size)) for mine, size in zip(ours.shape, theirs.shape, strict=True)]
@@ -103,8 +106,8 @@ class ShapeTrial:
 def shapes(trials: Sequence[ShapeTrial], *, bounded: bool = False) -> Judgement:
     """Judge ``contract.shapes``: allowed shapes ran with finite outputs of the declared shapes, others were refused.
 
-    ``bounded`` states that the engine accepts only certain sizes, known or unknown. A size that it must refuse has to
-    be among the trials then; otherwise the check is ``warned`` instead of passed.
+    ``bounded`` states that the engine accepts only certain sizes. The trials must then include a size that the engine
+    has to refuse; without one, the check is ``warned`` instead of passed.
     """
     details = {"trials": [{**vars(trial), "verdict": _trial(trial) or "as promised"} for trial in trials]}
     if not any(trial.allowed for trial in trials):
@@ -143,7 +146,7 @@ def _shown(inputs: Mapping[str, Sequence[int]]) -> str:
 
 @dataclass(frozen=True)
 class RefusalTrial:
-    """One bad input of ``kind``; ``alive`` states whether a valid input still ran after it."""
+    """The trial of one bad input of ``kind``; ``alive`` states whether a valid input still ran afterwards."""
 
     kind: str
     refused: bool
@@ -154,7 +157,8 @@ class RefusalTrial:
 def bad_input(trials: Sequence[RefusalTrial], impossible: Mapping[str, str] | None = None) -> Judgement:
     """Judge ``contract.bad_input``: every kind of bad input was tried and refused, and the engine still runs after it.
 
-    ``impossible`` maps kinds that this model cannot have to the reason: no size is wrong if all are dynamic.
+    ``impossible`` maps each kind that this model cannot have to the reason. For example, no size is wrong if all sizes
+    are dynamic.
     """
     excused = impossible or {}
     details = {"trials": [vars(trial) for trial in trials], "impossible": dict(excused)}

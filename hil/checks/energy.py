@@ -1,4 +1,4 @@
-"""Energy of an inference: the board's mean power while it works, times the time, divided by the inferences.
+"""Energy of an inference: the board's mean power under load times the timed seconds, divided by the inferences.
 
 The power is that of the whole board, from its own meters; idle power is not subtracted. The interval covers the
 sampling of the power, not the error of the meter.
@@ -31,11 +31,14 @@ LEAST_READ = 0.9
 """Share of the samples that must have a reading."""
 
 LONGEST_GAP = 1.0
-"""The longest time (s) of a window that may pass without a power sample."""
+"""The longest time (s) of a window that may pass without a power sample, or three sampling intervals if longer."""
 
 
 class Window(NamedTuple):
-    """One timed window: its length in seconds and its readable power samples (W); or ``broken``, why it has none."""
+    """One timed window: its length in seconds and its readable power samples (W).
+
+    ``broken`` is the reason why it cannot be used, or an empty string.
+    """
 
     seconds: float
     power: FloatArray
@@ -54,7 +57,7 @@ class Energy(NamedTuple):
 
 
 def unreadable(series: Series) -> str:
-    """Return why no window of ``series`` has the board's power, or an empty string if one has."""
+    """Return why no window of ``series`` has the board's power, or an empty string if at least one has it."""
     windows = _windows(series)
     if any(POWER in window for window in windows):
         return ""
@@ -76,16 +79,16 @@ def method(series: Series) -> dict[str, Any]:
 
 
 def inference(series: Series, limit: Limit | None, confidence: float) -> Judgement:
-    """Judge ``energy.inference``: joules of the whole board per inference (of a batch), run back to back.
+    """Judge ``energy.inference``: joules of the whole board per inference (of a batch), with inferences back to back.
 
-    It is mean power x timed seconds / inferences. The interval is that of the mean of correlated power samples
+    The value is mean power x timed seconds / inferences. The interval is that of the mean of correlated power samples
     (``mean_interval``: effective sample size, Geyer 1992; Student's bounds, Zwiers and von Storch 1995).
     """
     broken = unusable(series)
     if broken:
         return inconclusive(broken, limit)
     if limit is not None and limit.sense is not Sense.AT_MOST:
-        return inconclusive("an energy limit must be an upper one", limit)
+        return inconclusive("an energy limit must be a maximum", limit)
     energy = _energy(series, confidence)
     if isinstance(energy, str):
         return inconclusive(energy, limit)
@@ -133,7 +136,7 @@ def _windows(series: Series) -> list[Mapping[str, Any]]:
 
 
 def _energy(series: Series, confidence: float) -> Energy | str:
-    """Return the energy, or why there is none."""
+    """Return the energy, or the reason why it is not known."""
     if " / " in source(series):
         return f"the power was read from different sources: {source(series)}"
     windows = list(_timed(series))
@@ -147,7 +150,7 @@ def _energy(series: Series, confidence: float) -> Energy | str:
         return f"all {samples.size} power samples are {samples[0]:g} W: the meter does not follow the load"
     mean, low, high, worth = mean_interval(samples, confidence)
     if worth < FEWEST_WORTH or not math.isfinite(low):
-        return f"{samples.size} power samples are so correlated that they count for {worth:.1f}: measure longer"
+        return f"{samples.size} power samples are so correlated that they count as only {worth:.1f}: measure longer"
     seconds = sum(window.seconds for window in windows)
     # Windows differ in length and, after thinning, in samples per second: weight each by its time.
     power = sum(window.seconds * float(window.power.mean()) for window in windows) / seconds
@@ -180,7 +183,7 @@ def _window(facts: Mapping[str, Any], begin: float, end: float) -> Window:
     at, watts = at[inside], watts[inside]
     read = np.isfinite(watts)
     if not at.size or read.mean() < LEAST_READ:
-        return Window(0.0, np.empty(0), f"{int(read.sum())} of {at.size} power samples have a reading")
+        return Window(0.0, np.empty(0), f"only {int(read.sum())} of {at.size} power samples have a reading")
     if (watts[read] <= 0).any():
         return Window(0.0, np.empty(0), "some power samples are 0 W or less, which is impossible on a working board")
     edges = np.concatenate([[begin], at[read], [end]])

@@ -1,4 +1,4 @@
-"""Limits and tolerances with an expiry date: after it, nothing passes because of them."""
+"""Limits and tolerances with an expiry date. After that date, no check passes because of them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ GOOD = frozenset({Verdict.PASSED, Verdict.WARNED})
 
 
 def unexpired(judgement: Judgement, what: str, expires: str | None, why: str | None, today: date) -> Judgement:
-    """Return ``judgement``, made inconclusive if it is good because of ``what``, which expired.
+    """Return ``judgement``; if it passed or warned and ``what`` has expired, it becomes inconclusive.
 
-    ``expires`` is the last valid day (ISO 8601), ``why`` the reason in the config. A failed judgement stays failed.
+    ``what`` names the limit or tolerances of the judgement. ``expires`` is their last valid day (ISO 8601), ``why`` the
+    reason in the config. A failed judgement stays failed.
     """
     if expires is None or judgement.verdict not in GOOD or today <= date.fromisoformat(expires):
         return judgement
@@ -26,6 +27,6 @@ def unexpired(judgement: Judgement, what: str, expires: str | None, why: str | N
 
 
 def stated(table: StatedTable) -> dict[str, str]:
-    """Return who decided on ``table``, when, why and until when; only the keys that the config has."""
+    """Return who decided on ``table``, when, why, and when it expires; only the keys that the config has."""
     fields = {"reason": table.reason, "by": table.by, "date": table.date, "expires": table.expires}
     return {key: value for key, value in fields.items() if value is not None}

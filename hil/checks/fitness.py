@@ -1,4 +1,7 @@
-"""Whether a run can be compared with its baseline: not if that is missing, stale, or of another method or machine."""
+"""Decides whether a run can be compared with its baseline.
+
+It cannot if the baseline is missing, stale, or was measured by another method or on another machine.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +40,12 @@ class Rules:
     """The rules by which a change is judged.
 
     Attributes:
-        above: a worsening is reported if it is larger than this, relative.
+        above: the relative worsening above which a change is reported.
         exclude: the smallest relative worsening that a pass must exclude.
-        confidence: of both statements.
-        rows: how many rows of the run are compared, planned before measuring: together they raise a false alarm no
-            more often than one row alone would (Bonferroni).
-        oldest: the age in seconds from which a baseline is stale.
+        confidence: the confidence with which a worsening is reported or excluded.
+        rows: how many rows of the run are compared, as planned before measuring. The error is divided among them, so
+            that all rows together raise a false alarm no more often than one row alone would (Bonferroni).
+        oldest: the age in seconds above which a baseline is stale.
         now: when the run was judged.
         again: the command that makes a new baseline.
         lower_is_better: whether a larger value is a worsening.
@@ -61,9 +64,9 @@ class Rules:
 def fit(
     baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, rules: Rules, *, exact: bool = False
 ) -> Level | Judgement:
-    """Return the level to compare ``row`` with, or the judgement that there is none, with the command to run.
+    """Return the level to compare ``row`` with, or a judgement that says why there is none and what to run.
 
-    An ``exact`` value can be compared even if the verdict of its own row was inconclusive.
+    An ``exact`` value can be compared even if its own row or the row of the baseline was disturbed or inconclusive.
     """
     level = None if baseline is None else baseline.of(row.key)
     if baseline is None or level is None or not any(level.sessions):
@@ -80,7 +83,7 @@ def fit(
 
 
 def missing(baseline: Baseline | None, key: RowKey, rules: Rules) -> Judgement:
-    """Return the judgement that the row ``key`` has no baseline, with the command to run."""
+    """Return a judgement which states that the row ``key`` has no baseline, with the command to run."""
     name = _name(key)
     if baseline is None:
         return _none(f"nothing to compare {name} with: run again with --hil-baseline=REF (hil history lists runs)")
@@ -98,7 +101,7 @@ def _name(key: RowKey) -> str:
 
 
 def _unfit(baseline: Baseline, level: Level, row: MeasuredRow, measurement: Measurement, rules: Rules) -> Iterator[str]:
-    """Yield the reasons why the two cannot be compared."""
+    """Yield the reasons why ``row`` cannot be compared with ``level``."""
     of = f"baseline {baseline.ref}"
     if row.run in level.runs:
         yield f"{of} is this run itself: name an earlier one"
@@ -120,12 +123,12 @@ def _unfit(baseline: Baseline, level: Level, row: MeasuredRow, measurement: Meas
 
 
 def _doubt(level: Level, row: MeasuredRow, rules: Rules) -> str:
-    """Return why one of the two may hide a change, or an empty string."""
+    """Return why the row or its baseline may hide a change, or an empty string."""
     disturbed = any(one.get("source") == "outside" for one in row.judgement.details.get("state", ()))
     if disturbed or row.judgement.verdict is Verdict.INCONCLUSIVE:
         return f"{_name(row.key)} itself is inconclusive: {row.judgement.reason}"
     if level.doubtful:
-        what = f"it was inconclusive in run {level.doubtful[0]} of the baseline, which may hide a change"
+        what = f"the row was inconclusive in run {level.doubtful[0]} of the baseline, which may hide a change"
         return f"{what}: choose another baseline, or make a new one: {rules.again}"
     return ""
 

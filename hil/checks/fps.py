@@ -19,14 +19,14 @@ WINDOW = 1.0
 """Length of the window of ``slowest_second``, in seconds."""
 
 FRAMES = 100
-"""Consecutive frames of ``last_100``."""
+"""The number of consecutive frames of ``last_100``."""
 
 FEWEST_WINDOWS = 2.0
 """The number of windows that a series must span for its slowest one to be judged."""
 
 
 def sustained(series: Series, limit: Limit | None) -> Judgement:
-    """Judge ``fps.sustained``: all frames divided by the time from the first start to the last end, at least 1 s."""
+    """Judge ``fps.sustained``: all frames divided by the time from first start to last end, which must be 1 s or more."""
     broken = _unusable(series, limit, WINDOW)
     if broken:
         return _unknown(broken, limit)
@@ -60,7 +60,7 @@ def slowest_second(series: Series, limit: Limit | None) -> Judgement:
 def last_100(series: Series, limit: Limit | None) -> Judgement:
     """Judge ``fps.last_100``: the lowest rate over 100 consecutive frames, like a meter that averages the last 100.
 
-    With batches it is the smallest number of inferences that holds 100 frames, at least two.
+    With batches, the rate is that over the smallest number of inferences that holds 100 frames, but at least two.
     """
     broken = _unusable(series, limit, 0.0)
     if broken:
@@ -81,7 +81,7 @@ def _unusable(series: Series, limit: Limit | None, seconds: float) -> str:
     if broken:
         return broken
     if limit is not None and limit.sense is not Sense.AT_LEAST:
-        return "a frame rate's limit must be a lower one"
+        return "a frame rate's limit must be a minimum"
     times, _ = progress(series)
     span = float(times[-1] - times[0])
     if span < seconds:
@@ -90,14 +90,14 @@ def _unusable(series: Series, limit: Limit | None, seconds: float) -> str:
 
 
 def _unknown(reason: str, limit: Limit | None) -> Judgement:
-    """Return the judgement where there is no rate: inconclusive, or ``not_run`` if there is no limit either."""
+    """Return the judgement of a series without a rate: inconclusive, or ``not_run`` if there is no limit either."""
     if limit is None:
         return Judgement(verdict=Verdict.NOT_RUN, reason=reason, cause=Cause.NO_LIMIT)
     return inconclusive(reason, limit)
 
 
 def progress(series: Series) -> tuple[FloatArray, FloatArray]:
-    """Return times (s) from the first start on and the frames completed by then, each of shape (n + 1,).
+    """Return the first start and the end of each inference (s), and the frames completed by then; shapes (n + 1,).
 
     The time between two timed windows (warm-up, reading the state) is not working time and is left out.
     """

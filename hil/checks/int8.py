@@ -44,7 +44,8 @@ class CalibrationFacts:
 def calibration(facts: CalibrationFacts, brought: str = "the model came with its own Q/DQ nodes") -> Judgement:
     """Judge ``int8.calibration``: calibration consumed all of the declared samples and no others.
 
-    Warned for a model or an engine with its own ranges (``foreign``); ``brought`` states which of the two it is.
+    Warned for synthetic samples, and for a model or an engine with its own ranges (``foreign``); ``brought`` states
+    which of the two it is.
     """
     details = vars(facts)
     if facts.foreign:
@@ -57,7 +58,7 @@ def calibration(facts: CalibrationFacts, brought: str = "the model came with its
         return failed("calibration consumed other samples than the declared ones", details)
     measurement = Measurement(value=facts.consumed, unit="samples", n=facts.consumed)
     if facts.synthetic:
-        reason = f"{facts.consumed} synthetic samples: their ranges need not fit real data"
+        reason = f"calibrated on {facts.consumed} synthetic samples: the ranges may not fit real data"
         return judged(Verdict.WARNED, reason, measurement, details=details)
     whose = " by the build whose calibration cache this one read" if facts.earlier else ""
     reason = f"{facts.consumed} declared samples were consumed{whose}"
@@ -155,7 +156,7 @@ def _scale_faults(scales: Mapping[str, Sequence[float]]) -> Iterator[str]:
     elif ill < TINIEST:
         yield f"scales of {_some(bad)} are {'zero' if ill == 0 else 'as good as zero'}, not finite and positive"
     else:
-        yield f"scales of {_some(bad)} are saturated, at the end of what a float32 holds"
+        yield f"scales of {_some(bad)} are saturated: they are at the end of the range of float32"
 
 
 def _renamed(facts: CacheFacts) -> Iterator[str]:
@@ -192,7 +193,7 @@ def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
 
 
 def _unused(facts: CacheFacts) -> Iterator[str]:
-    """Yield why TensorRT did not use its calibration cache; it ignores a cache that does not fit, except in its log."""
+    """Yield why TensorRT did not use its calibration cache. TensorRT reports an ignored cache only in its log."""
     if facts.used not in USED:
         yield f"TensorRT's calibration cache was neither written nor read ({facts.used}): its ranges are not in use"
     if facts.used is not None and facts.expected_header not in facts.header.split("-"):
@@ -232,7 +233,9 @@ def disjoint(shared: Overlap, near: NearFacts | None = None) -> Judgement:
         few = [{"validation": one, "calibration": other, "apart": apart} for one, other, apart in near.pairs[:5]]
         details["near"] = {"count": len(near.pairs), "checked": near.checked, "limit": near.limit, "examples": few}
     if shared.checked < 1 or shared.against < 1:
-        return inconclusive(f"{shared.checked} against {shared.against} samples: nothing to compare", details=details)
+        return inconclusive(
+            f"{shared.checked} validation and {shared.against} calibration samples: nothing to compare", details=details
+        )
     if shared.count:
         reason = f"{shared.count} of {shared.checked} validation samples are in the calibration data"
         return failed(f"{reason}, e.g. {shared.examples[0][:12]}", details)
@@ -267,10 +270,10 @@ def drop(
 
 
 def split(judgement: Judgement, means: Mapping[str, float], fp16: float | None, why_not: str = "") -> Judgement:
-    """Return ``judgement`` of the drop, split into the part of FP16 and the part of INT8; the verdict is unchanged.
+    """Return ``judgement`` of the drop with the loss split into a part of FP16 and a part of INT8; same verdict.
 
-    ``means`` are the mean scores of the ``fp32`` and ``int8`` engines of one target, ``fp16`` that of its fp16 engine;
-    ``why_not`` is the reason if there is none.
+    ``means`` are the mean scores of the ``fp32`` and ``int8`` engines of one target. ``fp16`` is the mean score of its
+    fp16 engine, or ``None`` with the reason in ``why_not``.
     """
     parts: dict[str, Any] = {"scores": {**means, "fp16": fp16}}
     if fp16 is None or not all(map(math.isfinite, (fp16, *means.values()))):
@@ -284,5 +287,5 @@ def split(judgement: Judgement, means: Mapping[str, float], fp16: float | None, 
 
 
 def speedup(fp32: Series, int8: Series, limit: Limit | None, confidence: float) -> Judgement:
-    """Judge ``int8.speedup``: the fp32 median over the int8 median, bounded by both medians' order statistics."""
+    """Judge ``int8.speedup``: the fp32 median divided by the int8 median, bounded by order statistics of both."""
     return ratio(fp32, int8, limit, confidence)

@@ -60,7 +60,7 @@ def percentile(series: Series, q: float, limit: Limit | None, confidence: float)
         **on_device(series),
     }
     if limit is not None and limit.sense is not Sense.AT_MOST:
-        return inconclusive("a latency limit must be an upper one", limit, details)
+        return inconclusive("a latency limit must be a maximum", limit, details)
     advice = "" if limit is None else _advice(series, q, limit.value, confidence, worth)
     rise = drift(series.duration, q, confidence)
     judgement = _withdraw_if_drifting(hold_interval(measurement, limit, advice, {**details, "drift": rise}), rise)
@@ -201,5 +201,5 @@ def ratio(reference: Series, candidate: Series, limit: Limit | None, confidence:
     )
     details = {"reference_seconds": value, "candidate_seconds": other}
     if limit is not None and limit.sense is not Sense.AT_LEAST:
-        return judged(Verdict.INCONCLUSIVE, "a speed-up limit must be a lower one", measurement, limit, details)
+        return judged(Verdict.INCONCLUSIVE, "a speed-up limit must be a minimum", measurement, limit, details)
     return hold_interval(measurement, limit, "time more samples of both", details)

@@ -1,7 +1,7 @@
 """Insert explicit Q/DQ nodes with ONNX Runtime's quantizer on the host: symmetric INT8, weights per channel.
 
-The result is stored under a key over all that it depends on, with a record of what calibration consumed. It is checked
-by digest before it is reused.
+The resulting model is stored under a key, which is the digest of everything that the model depends on, with a record of
+what calibration consumed. A stored model is reused only if its digest matches its record.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ __all__ = ["Quantized", "Ranges", "key_parts", "quantize", "read_ranges", "sampl
 
 @dataclass(frozen=True)
 class Quantized:
-    """A model with Q/DQ nodes: its path, sha256, the key under which it is stored, and its provenance.
+    """A model with Q/DQ nodes: its path, its SHA-256, the key under which it is stored, and its provenance.
 
     ``provenance`` has ``parts`` (of the key), ``samples`` and ``samples_digest`` (what calibration consumed),
-    ``quantized`` (node names), ``skipped`` (tensors left in float, with reasons), ``foreign`` (the model had Q/DQ nodes
-    already) and ``synthetic``. ``damaged`` says that the stored model did not match its record and was made again.
+    ``skipped`` (tensors left in float, with reasons) and ``foreign`` (the model had Q/DQ nodes already). If the model
+    is not foreign, ``provenance`` also has ``quantized`` (node names) and ``synthetic`` (the samples were generated).
+    ``damaged`` is true if a stored model did not match its record and was therefore made again.
     """
 
     path: Path
@@ -48,7 +49,7 @@ class Quantized:
 
 
 def key_parts(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayout = "onnxruntime") -> dict[str, Any]:
-    """Return all that the ranges depend on, by name; ``int8.cache`` compares them with those recorded for a file."""
+    """Return everything that the ranges depend on, by name. ``int8.cache`` compares these parts with recorded ones."""
     import onnxruntime
 
     return {
@@ -76,11 +77,12 @@ def samples_digest(data: Dataset, samples: int) -> str:
 def quantize(
     model: Path, out_dir: Path, data: Dataset, spec: CalibrationSpec, *, layout: QdqLayout = "onnxruntime"
 ) -> Quantized:
-    """Return ``model`` with Q/DQ nodes, calibrated on ``data`` and written to ``out_dir``, or the one stored there.
+    """Return ``model`` with Q/DQ nodes, calibrated on ``data``. It is written to ``out_dir``, or reused from there.
 
-    ``layout`` says where the nodes go (``hil.quantize.layout``), since the runtimes fuse different patterns. A model
-    that has Q/DQ nodes already is returned as it is. Raise ``UserError`` for data that is too little or not finite and
-    for unknown ``exclude_nodes``, ``EngineBuildError`` if the quantizer or ONNX Runtime fails.
+    ``layout`` selects where the nodes are inserted (``hil.quantize.layout``), since the runtimes fuse different
+    patterns. A model that already has Q/DQ nodes is returned unchanged. Raises ``UserError`` if the data has too few
+    samples or a value that is not finite, if ``exclude_nodes`` names an unknown node, or if the model cannot be read or
+    the result cannot be written. Raises ``EngineBuildError`` if the quantizer or ONNX Runtime fails.
     """
     parts = key_parts(model, data, spec, layout)
     key = digest_of(parts)
@@ -103,7 +105,7 @@ def quantize(
 def _stored(path: Path, record: Path, key: str, parts: dict[str, Any]) -> tuple[Quantized | None, bool]:
     """Return the stored model if it can be used, and whether the stored files are damaged.
 
-    A record without this user's seal counts as missing, not as damaged: a cache of another machine may be there.
+    A record without this user's seal counts as missing, not as damaged: it may come from another machine's cache.
     """
     if not path.exists() or not record.exists():  # a killed run may leave only one of them
         return None, False

@@ -1,4 +1,4 @@
-"""Compare the FP32 model's activations with the ranges that INT8 gives them."""
+"""Compare the FP32 model's activations with their INT8 ranges."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ FEED = 2**20
 """Bytes of inputs per run; all activations of a run are in memory."""
 
 MOST = 512
-"""Most samples that are run, spread over the whole data set."""
+"""The most samples that are run, rounded up to whole batches; they are spread evenly over the available samples."""
 
 LEVELS = 127
 """Largest code of symmetric INT8."""
 
-_APPENDED = "_QuantizeLinear_Input"  # onnxruntime.quantization appends it to a float that was an output
+_APPENDED = "_QuantizeLinear_Input"  # onnxruntime.quantization appends this to the name of a float output
 _CUTS = frozenset({"Relu", "Clip"})
 
 
 @dataclass
 class Use:
-    """One tensor over all samples: ``n`` elements, the largest magnitude, and what exceeds ``top``.
+    """The values of one tensor over all samples, compared with ``top``, the largest magnitude within its range.
 
-    ``beyond`` counts elements more than half a step above ``top``. ``lost`` is the energy that clipping removes,
-    ``energy`` the total.
+    ``n`` is the number of elements, ``peak`` their largest magnitude. ``beyond`` counts the elements that are more than
+    half a step above ``top``. ``energy`` is the energy of all elements, ``lost`` the part that clipping removes.
     """
 
     top: float
@@ -64,7 +64,11 @@ class Use:
 
 @dataclass(frozen=True)
 class Flow:
-    """``uses`` by tensor, ``unknown`` tensors that have a range but are not in the model, ``samples`` that ran."""
+    """The result of ``observe``.
+
+    ``uses`` are by tensor. ``unknown`` are the tensors that have a range but are not in the model. ``samples`` is the
+    number of samples that ran.
+    """
 
     uses: Mapping[str, Use]
     unknown: tuple[str, ...]
@@ -72,7 +76,7 @@ class Flow:
 
 
 def plain_name(tensor: str) -> str:
-    """Return a tensor's name in the FP32 model: the quantizer renames what was an output."""
+    """Return a tensor's name in the FP32 model; the quantizer renames tensors that were outputs."""
     return tensor.removesuffix(_APPENDED)
 
 
@@ -86,7 +90,7 @@ def tensors_of(proto: onnx.ModelProto) -> tuple[set[str], set[str]]:
 
 
 def known_tensors(model: Path) -> tuple[set[str], set[str]]:
-    """Return ``tensors_of`` the model as the quantizer gets it, with outputs under both their names."""
+    """Return ``tensors_of`` the model as prepared for the quantizer, and for each output also the renamed tensor."""
     with silence(), tempfile.TemporaryDirectory(prefix="hil-flow-") as folder:
         proto = prepared(model, Path(folder))
     flowing, constants = tensors_of(proto)
@@ -96,11 +100,13 @@ def known_tensors(model: Path) -> tuple[set[str], set[str]]:
 def observe(
     model: Path, tops: Mapping[str, float], data: Dataset, *, limit: int | None = None, fold: bool = True
 ) -> Flow:
-    """Run the first ``limit`` samples through the FP32 ``model`` and compare the tensors of ``tops``.
+    """Run the FP32 ``model`` on the first ``limit`` samples and compare its tensors with their ranges.
 
-    ``tops`` are the largest magnitudes within their ranges. A tensor that only a ReLU or a clip reads is measured after
-    it, since what that removes is lost anyway. ``fold`` prepares the model as the quantizer does. At most 512 samples
-    run, spread evenly; memory holds one feed's activations. Raise ``UserError`` or ``EngineBuildError``.
+    ``tops`` maps each tensor to the largest magnitude within its range. If a ReLU or Clip node is the only reader of a
+    tensor, the output of that node is measured, since the values that the node removes are lost anyway. ``fold``
+    prepares the model as the quantizer does. If there are more than 512 samples, only every n-th batch runs, so that
+    about 512 samples are spread evenly. Memory holds the activations of one batch. Raises ``UserError`` or
+    ``EngineBuildError``.
     """
     try:
         with silence(), tempfile.TemporaryDirectory(prefix="hil-flow-") as folder:

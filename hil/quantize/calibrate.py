@@ -1,4 +1,4 @@
-"""Calibrate and quantize with onnxruntime.quantization, a few samples at a time and without its output."""
+"""Calibrate and quantize with onnxruntime.quantization, a few samples at a time and with its messages suppressed."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
     from hil.runtimes import QdqLayout
 
 OPSET = 13
-"""First opset whose Q/DQ nodes have a scale per channel."""
+"""First opset whose Q/DQ nodes can have a scale per channel."""
 
 HALF_OPSET = 19
 """First opset whose Q/DQ nodes take float16."""
 
 IR_VERSIONS = {OPSET: 7, HALF_OPSET: 9}
-"""The IR version of each (onnx's table of released versions)."""
+"""The IR version of each of these opsets (onnx's table of released versions)."""
 
 FEED = 4 * 2**20
 """Bytes of inputs per feed; calibration keeps all activations of a feed in memory."""
 
 MOST = 32
-"""Most samples per feed."""
+"""The most samples per feed, unless the model takes a fixed number."""
 
 METHODS = {
     "minmax": CalibrationMethod.MinMax,
@@ -66,7 +66,7 @@ class Result:
 
 
 def calibrated(model: Path, data: Dataset, spec: CalibrationSpec, parts: dict[str, Any], folder: Path) -> Result:
-    """Quantize ``model`` into a file in ``folder``. Raise as ``hil.quantize.quantize``."""
+    """Quantize ``model`` into a file in ``folder``. Raises the same errors as ``hil.quantize.quantize``."""
     layout: QdqLayout = parts["layout"]
     try:
         with silence():
@@ -88,7 +88,7 @@ def calibrated(model: Path, data: Dataset, spec: CalibrationSpec, parts: dict[st
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Suppress what the quantizer prints, logs and warns of, and restore logging afterwards."""
+    """Suppress the quantizer's output, log messages and warnings; restore all of them afterwards."""
     root, sink = logging.getLogger(), logging.NullHandler()
     root.addHandler(sink)  # otherwise its logging.warning() would configure the root logger
     before = logging.root.manager.disable
@@ -105,7 +105,7 @@ def silence() -> Iterator[None]:
 def prepared(model: Path, folder: Path) -> onnx.ModelProto:
     """Return the model with functions inlined, batch norms folded, all nodes named and shapes inferred.
 
-    Its opset is at least 13, and 19 if it has float16 tensors.
+    Its opset is at least 13, or at least 19 if a weight or an input is float16.
     """
     proto, changed = _plain(onnx.load(str(model)))
     version = proto.ir_version
@@ -131,9 +131,9 @@ def prepared(model: Path, folder: Path) -> onnx.ModelProto:
 
 
 def _plain(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
-    """Return the model with local functions inlined and without weights among its inputs, and whether it had any.
+    """Inline local functions and remove weights from the inputs; return the model and whether this changed it.
 
-    The quantizer does not look into functions, and a weight that is an input is no constant to it.
+    The quantizer does not read functions, and does not treat a weight as a constant if it is an input too.
     """
     functions = bool(proto.functions)
     if functions:
@@ -156,7 +156,10 @@ def _has_half(proto: onnx.ModelProto) -> bool:
 
 
 def _folded(model: Path, folder: Path) -> onnx.ModelProto:
-    """Fold batch norms into convolutions: quantized separately both lose accuracy, and neither runtime fuses them."""
+    """Return the model with batch norms folded into convolutions.
+
+    Quantized separately, both would lose accuracy, and neither runtime would fuse them.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -173,7 +176,7 @@ def _check_excluded(proto: onnx.ModelProto, excluded: tuple[str, ...], model: Pa
 
 
 def stride_of(data: Dataset, most_bytes: int = FEED) -> int:
-    """Return the samples per feed: as many as one call takes, or as many as fit ``most_bytes``, 32 at most."""
+    """Return the samples per feed: ``data.stride``, or else as many as fit into ``most_bytes``, from 1 to 32."""
     if data.stride is not None:
         return data.stride
     first = next(iter(data.batches(1, 1))).inputs
@@ -181,10 +184,10 @@ def stride_of(data: Dataset, most_bytes: int = FEED) -> int:
 
 
 class Feed:
-    """Batches of a data set for the calibrator; counts and digests the samples that were consumed."""
+    """A reader of a data set for the calibrator, which counts and digests the consumed samples."""
 
     def __init__(self, data: Dataset, stride: int, samples: int, model: str) -> None:
-        """Feed ``samples`` of ``data``, ``stride`` at a time; ``model`` is its name for messages."""
+        """Read the first ``samples`` samples of ``data``, ``stride`` at a time. Messages name ``model``."""
         self.model = model
         self.stride = stride
         self.samples = samples
@@ -195,7 +198,7 @@ class Feed:
         self._samples: dict[str, np.ndarray] = {}
 
     def advance(self) -> bool:
-        """Load the next batch; return False at the end of the data."""
+        """Load the next batch; return False at the end of the data. Raises ``UserError`` for NaN or infinity."""
         batch = next(self._batches, None)
         if batch is None:
             return False
@@ -209,7 +212,10 @@ class Feed:
         return True
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """Return one batch, then None until ``advance``, as onnxruntime.quantization's data readers do."""
+        """Return the loaded batch once, then None until ``advance`` is called again.
+
+        onnxruntime.quantization requires this method of a data reader.
+        """
         batch, self._next = self._next, None
         if batch is not None:
             rows = len(next(iter(self._samples.values())))
@@ -219,7 +225,7 @@ class Feed:
         return batch
 
     def facts(self) -> dict[str, Any]:
-        """Return what was consumed, for the record."""
+        """Return the number and the digest of the consumed samples, and the stride, for the record."""
         return {"samples": self.consumed, "samples_digest": self._digest.hexdigest(), "stride": self.stride}
 
 
@@ -232,7 +238,10 @@ def collect(  # noqa: PLR0913 - the steps of one calibration share these
     *,
     marks: Sequence[int] = (),
 ) -> Iterator[tuple[int, Any]]:
-    """Yield samples consumed and their ranges whenever one of ``marks`` samples is reached, and at the end."""
+    """Calibrate, and yield the number of samples consumed so far with the ranges computed from them.
+
+    This is done after each feed that reaches one of ``marks`` (numbers of samples), and at the end.
+    """
     floating, pending = folder / "floating.onnx", sorted(marks)
     save(proto, floating)
     options = {"symmetric": True, "percentile": spec.percentile}

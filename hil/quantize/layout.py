@@ -1,9 +1,9 @@
 """Which operators get Q/DQ nodes and where, by the runtime that fuses them.
 
-TensorRT expects Q/DQ on the inputs of operators with weights, weights as float with both nodes, and float biases
-(TensorRT's guide to quantized types; ModelOpt's ONNX quantizer keeps float biases too). ONNX Runtime's CPU kernels run
-INT8 only if the outputs are quantized as well and the bias is INT32: the p50 of the digits example is 25 µs in this
-layout, and 77 µs in TensorRT's, which ONNX Runtime computes in float.
+TensorRT expects Q/DQ nodes on the inputs of operators with weights, weights stored as float with both nodes behind
+them, and float biases (TensorRT's guide to quantized types; ModelOpt's ONNX quantizer keeps float biases too). ONNX
+Runtime's CPU kernels run in INT8 only if the outputs are quantized as well and the bias is INT32. In ONNX Runtime, the
+p50 of the digits example is 25 µs in its own layout, and 77 µs in TensorRT's, which it computes in float.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sort nodes as ONNX requires: each after its inputs' producers, including inputs of its subgraphs."""
+"""Sort nodes as ONNX requires: each after the producers of all tensors that it and its subgraphs read."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
 
 def sort_nodes(graph: onnx.GraphProto) -> None:
-    """Move nodes that ``onnxruntime.quantization`` appended before those that they feed; keep all other order.
+    """Move each node that stands after a reader of its outputs in front of that reader; the other order is unchanged.
 
-    Its own sorting ignores the bodies of ``If`` and ``Loop``, which may read outer tensors.
+    ``onnxruntime.quantization`` appends new nodes at the end. Its own sorting ignores the bodies of ``If`` and
+    ``Loop``, which may read outer tensors.
     """
     nodes = list(graph.node)
     producers = {output: number for number, node in enumerate(nodes) for output in node.output if output}

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     import onnx
 
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
-_SUFFIX = "_quantized"  # onnxruntime.quantization appends it to a weight that it stored as INT8
+_SUFFIX = "_quantized"  # onnxruntime.quantization appends this to the name of a weight stored as INT8
 _FED = 2  # inputs of a weighted node that must be INT8: activation and weight; a bias may stay in float
 
 
 @dataclass(frozen=True)
 class Ranges:
-    """Scales and zero points by tensor (one entry, or one per channel), and what should have them.
+    """Scales and zero points by tensor (one entry, or one per channel), and the tensors that should have them.
 
-    ``quantizable`` are the tensors that feed a convolution or matrix product, ``nodes`` the names of those that take
-    INT8 on both inputs.
+    ``quantizable`` are the tensors that a convolution or matrix product reads, without biases. ``nodes`` are the names
+    of the convolutions and matrix products that read INT8 on both inputs.
     """
 
     scales: dict[str, list[float]] = field(default_factory=dict)
@@ -39,7 +39,7 @@ def read_ranges(path: Path) -> Ranges:
 
 
 def weighted_nodes(path: Path) -> tuple[str, ...]:
-    """Return the names of the model's convolutions and matrix products in order; empty for a node without one."""
+    """Return the names of the model's convolutions and matrix products in order; ``""`` for a node without a name."""
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)
@@ -47,7 +47,7 @@ def weighted_nodes(path: Path) -> tuple[str, ...]:
 
 
 def weighted_inputs(path: Path) -> tuple[str, ...]:
-    """Return the tensors that the model's convolutions and matrix products read, without constants."""
+    """Return the tensors that the model's convolutions and matrix products read, without constants and biases."""
     import onnx
 
     graph = onnx.load(str(path), load_external_data=False).graph
@@ -58,7 +58,7 @@ def weighted_inputs(path: Path) -> tuple[str, ...]:
 
 
 def ranges_of(model: onnx.ModelProto, folder: Path | None = None) -> Ranges:
-    """As ``read_ranges``, for a model in memory; ``folder`` has its external data, if that was not loaded."""
+    """Return the ranges of a model in memory; ``folder`` contains its external data if that is not loaded."""
     constants = _constants(model, str(folder or ""))
     producers = {output: node for node in model.graph.node for output in node.output}
     scales: dict[str, list[float]] = {}

@@ -1,4 +1,4 @@
-"""Calibrate a model again, to compare with the ranges in use and to see whether more data changes them."""
+"""Calibrate a model again, to verify the ranges in use and to find out whether more data would change them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hil.runtimes import QdqLayout
 
 MARKS = (0.25, 0.5)
-"""Shares of the samples after which the ranges are recorded, besides all of them."""
+"""Shares of the samples after which the ranges are recorded, in addition to the end."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,9 @@ class Snapshot:
 def snapshots(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayout) -> list[Snapshot]:
     """Calibrate ``model`` without storing anything; return its ranges after 25 %, 50 % and 100 % of the samples.
 
-    Samples of one feed (up to 32) cannot be separated. If all samples are in one feed, half of them are calibrated in a
-    second run, if the model's batch allows. The last entry must equal what ``quantize`` wrote. Raise as ``quantize``.
+    Ranges are known only at the end of a feed (``stride_of``), so there may be fewer snapshots, after other shares. If
+    one feed holds all samples, half of them are calibrated in a second run, unless the model's fixed batch prevents it.
+    The last snapshot must equal the ranges that ``quantize`` wrote. Raises the same errors as ``quantize``.
     """
     samples, stride = spec.samples or data.count, stride_of(data)
     try:
@@ -58,7 +59,7 @@ def snapshots(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayo
 
 
 def _distinct(snapshots_: Iterator[Snapshot]) -> list[Snapshot]:
-    """Return the last snapshot for each number of samples: several marks may fall into one feed."""
+    """Return one snapshot for each number of samples: the feed that reaches a mark may be the last one too."""
     return list({snapshot.samples: snapshot for snapshot in snapshots_}.values())
 
 

@@ -1,8 +1,9 @@
 """Rank layers by the noise that INT8 adds, propose some to keep in float, and measure the proposal.
 
-Each convolution and matrix product is quantized alone (input and weight), and the noise is the difference of the
-model's outputs from FP32. Noises of layers are assumed to be independent, so they add up, which predicts the noise with
-some layers in float. That model is then made, run and timed. All of this runs on the host's CPU, in ONNX Runtime.
+Each convolution and each matrix product is quantized alone (input and weight). Its noise is the power of the difference
+between the model's outputs then and in FP32. The noises of the layers are assumed to be independent, so their sum
+predicts the noise of a model with some layers in float. The proposed model is then built, run and timed. All of this
+runs on the host's CPU, in ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     Outputs = list[npt.NDArray[Any]]
 
 MOST = 128
-"""Most validation samples whose outputs are compared."""
+"""From twice this many validation samples on, only every n-th batch is compared: about 128 to 191 samples."""
 
 KEPT = 0.25
 """Largest share of the layers that is proposed to stay in float."""
@@ -46,7 +47,7 @@ ENOUGH = 4.0
 """Layers are added to the proposal until the noise is a quarter of what it was: 6 dB, one bit."""
 
 ROUNDS, LEAST = 15, 0.01
-"""Alternating rounds of timing, and the least seconds of each."""
+"""The number of rounds in which the models are timed one after the other, and the least seconds per model and round."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One model: noise over signal, median seconds per inference, and mean score per sample, if there is one."""
+    """The results of one model: noise relative to the signal, median seconds per batch, and score of the task, if any."""
 
     noise: float
     seconds: float
@@ -73,7 +74,12 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """``layers`` by noise, largest first; ``keep`` the proposal, ``predicted`` its noise, ``kept`` its measurement."""
+    """The ranking and the proposal.
+
+    ``layers`` are sorted by noise, largest first. ``keep`` are the layers that are proposed to stay in float,
+    ``predicted`` is the noise that this should leave, and ``kept`` is the measurement of the proposed model, or
+    ``None`` if no layer is proposed.
+    """
 
     layers: tuple[Layer, ...]
     keep: tuple[str, ...]
@@ -92,9 +98,9 @@ def sqnr(noise: float) -> float:
 def proposed(layers: Sequence[Layer], noise: float) -> tuple[tuple[str, ...], float]:
     """Return the layers to keep in float, the noisiest first, and the predicted remaining part of ``noise``.
 
-    Layers are added until the noise is a quarter, at most a quarter of all layers and at least one. There are none if
-    no layer adds noise, or if there is only one layer. The layers' noise is scaled to the whole model's, because what
-    lies between the layers adds noise too.
+    Layers are added until a quarter of the noise or less remains, but at most a quarter of all layers, or one if there
+    are fewer than four. No layer is proposed if none adds noise, or if there is only one. The sum of the layers' noises
+    is scaled to ``noise``, that of the whole model, because the operations between the layers add noise too.
     """
     total = sum(layer.noise for layer in layers)
     if not total > 0 or len(layers) < 2:  # without its only layer, nothing would be INT8
@@ -122,7 +128,7 @@ def sensitivity(  # noqa: PLR0913 - a model, two data sets, settings and a metri
 ) -> Sensitivity:
     """Rank the layers of ``model``, propose some to keep in float, and measure that proposal.
 
-    ``metric`` is the task's. Raise as ``quantize``.
+    ``metric`` is that of the model's task, if any. Raises the same errors as ``quantize``.
     """
     try:
         with silence(), tempfile.TemporaryDirectory(prefix="hil-sensitivity-") as folder:
@@ -138,7 +144,7 @@ def sensitivity(  # noqa: PLR0913 - a model, two data sets, settings and a metri
 
 
 class _Comparison:
-    """The FP32 model, validation batches and its outputs for them."""
+    """The FP32 model, the validation batches, and the outputs of the FP32 model for these batches."""
 
     def __init__(self, folder: Path, proto: onnx.ModelProto, spec: CalibrationSpec, metric: Metric | None) -> None:
         self.folder, self.proto, self.spec, self.metric = folder, proto, spec, metric
@@ -147,7 +153,7 @@ class _Comparison:
         self.signal = 0.0
 
     def load(self, data: Dataset) -> None:
-        """Load every n-th batch, up to 128 samples, and run the FP32 model on them."""
+        """Load every n-th batch and run the FP32 model on it. n is the number of samples divided by 128, at least 1."""
         size = data.stride or min(16, data.count)
         every = math.ceil(math.ceil(data.count / size) / max(1, MOST // size))
         self.batches = [entry for number, entry in enumerate(data.batches(size)) if number % every == 0]
@@ -171,7 +177,7 @@ class _Comparison:
         return [session.run(None, batch.feeds) for batch in self.batches], session
 
     def noise(self, outputs: list[Outputs]) -> float:
-        """Return the power of the difference from FP32 over all outputs, relative to the signal's."""
+        """Return the power of the difference from the FP32 outputs, relative to the power of these."""
         pairs = [
             pair for fp32, ours in zip(self.reference, outputs, strict=True) for pair in zip(fp32, ours, strict=True)
         ]
