@@ -1,4 +1,4 @@
-"""Advice on accuracy: quantization, build or export; which output; too few samples."""
+"""Advice on accuracy: what causes a loss, which outputs it affects, and how many samples would settle the verdict."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def fell_back(check: CheckResult, _around: Around) -> Iterator[str]:
     shown = ", ".join(named(name) for name in names[:MOST_NAMED])
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     moves = number(check.details.get("moves")) if key == "on_gpu" else None
-    cost = f", with {moves:.0f} copies between the two" if moves else ""
+    cost = f", with {moves:.0f} copies between GPU and DLA" if moves else ""
     yield f"{'on the GPU' if key == 'on_gpu' else 'not in INT8'}: {shown}{more}{cost}"
 
 

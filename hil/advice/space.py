@@ -41,7 +41,7 @@ def runtime_alone(check: CheckResult, _around: Around) -> Iterator[str]:
     elif used > baseline:
         room = check.limit.value - baseline
         own = show(used - baseline, "B")
-        yield f"the model uses {own} of {show(used, 'B')}, and {show(room, 'B')} would be left"
+        yield f"the model uses {own} of {show(used, 'B')}; the limit leaves {show(room, 'B')} for it"
 
 
 def quantize(check: CheckResult, around: Around) -> Iterator[str]:

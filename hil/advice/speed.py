@@ -22,7 +22,7 @@ HOST_BOUND = 0.6
 MOST_NAMED = 5
 MOMENTS = ("fps.slowest_second", "fps.last_100")
 STALL = 2
-"""Multiple of the limit that the overall rate must reach for a slow moment not to be caused by a layer."""
+"""If the overall rate is at least this multiple of the limit, a slow moment is not attributed to a layer."""
 
 
 def _missed(check: CheckResult) -> bool:
@@ -37,8 +37,8 @@ def stalled(check: CheckResult, around: Around) -> Iterator[str]:
     at = check.details.get("at_seconds")
     when = f" from {show(at, 's')} on" if isinstance(at, float) else ""
     yield (
-        f"it reaches {show(rate.value, '1/s')} overall and {show(check.measurement.value, '1/s')}{when}: something "
-        "interrupted it, so check what else ran there before changing the model"
+        f"it reaches {show(rate.value, '1/s')} overall but only {show(check.measurement.value, '1/s')}{when}: "
+        "something interrupted it, so check what else ran there before changing the model"
     )
 
 
@@ -67,7 +67,8 @@ def slowest(check: CheckResult, around: Around) -> Iterator[str]:
         together += more
         if together > need and count <= MOST_NAMED:
             parts = ", ".join(name for name, _ in ranked[:count])
-            yield f"the time must shrink by {need:.0%}; only {parts} together take more ({together:.0%}): optimize them"
+            what = f"no layer takes that much alone, but {parts} together do ({together:.0%})"
+            yield f"the time must shrink by {need:.0%}; {what}: optimize them"
             return
     whole = f"the {len(ranked)} slowest layers take only {together:.0%}"
     yield f"the time must shrink by {need:.0%}, and {whole}: prune the model or use a smaller one"

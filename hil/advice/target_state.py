@@ -57,7 +57,8 @@ def too_few_runs(check: CheckResult, _around: Around) -> Iterator[str]:
     needed, visible = number(check.details.get("runs_needed")), number(check.details.get("visible"))
     if not check.id.startswith("regression.") or check.verdict is not Verdict.INCONCLUSIVE:
         return
-    power = f"this run would have detected {visible * 100:.3g} % in 90 % of cases" if visible is not None else ""
+    detected = f"this run would have detected a change of {visible * 100:.3g} %" if visible is not None else ""
+    power = f"{detected} in 90 % of cases" if detected else ""
     if needed is not None:
         yield f"{power + ': ' if power else ''}take {needed:.0f} runs per side, with --hil-runs={needed:.0f}"
     elif power and check.limit is not None and visible is not None and visible > check.limit.value:

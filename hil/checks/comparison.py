@@ -70,7 +70,7 @@ class Comparison:
         return self
 
     def update(self, reference: Outputs, candidate: Outputs, samples: int | None = None) -> None:
-        """Add the outputs of one batch. ``samples`` is the number of its samples, by default as ``batch`` determines."""
+        """Add the outputs of one batch. ``samples`` is the number of its samples, by default that of ``batch``."""
         if self.fatal:
             return
         ours, theirs = dict(reference), dict(candidate)

@@ -26,7 +26,7 @@ FEWEST_WINDOWS = 2.0
 
 
 def sustained(series: Series, limit: Limit | None) -> Judgement:
-    """Judge ``fps.sustained``: all frames divided by the time from first start to last end, which must be 1 s or more."""
+    """Judge ``fps.sustained``: all frames divided by the time from the first start to the last end (1 s or more)."""
     broken = _unusable(series, limit, WINDOW)
     if broken:
         return _unknown(broken, limit)

@@ -53,7 +53,10 @@ class TensorUse:
 
 @dataclass(frozen=True)
 class RangesFacts:
-    """The use of each tensor; ``unseen`` are tensors with a range that the executed model does not have."""
+    """The values of each tensor compared with its range (``uses``).
+
+    ``unseen`` are the tensors that have a range but are not in the executed model.
+    """
 
     uses: Sequence[TensorUse]
     samples: int
@@ -64,8 +67,8 @@ class RangesFacts:
 def ranges(facts: RangesFacts, limit: Limit | None) -> Judgement:
     """Judge ``int8.ranges``: the clipping rate of the worst tensor.
 
-    Also failed if clipping removes more of a tensor's energy than 15 dB, or if a range is more than four times the
-    largest value of the tensors that share it. Inconclusive if there are no values, or values that are not finite.
+    Also failed if clipping removes more than 3.2 % of a tensor's energy (15 dB), or if a range is more than four times
+    the largest value of the tensors that share it. Inconclusive if there are no values, or values that are not finite.
     """
     worst = sorted(facts.uses, key=lambda use: (use.rate, use.lost), reverse=True) if _finite(facts.uses) else []
     details: dict[str, Any] = {"samples": facts.samples, "unseen": list(facts.unseen[:LISTED])}
@@ -98,7 +101,7 @@ def _as_dict(use: TensorUse) -> dict[str, Any]:
 
 
 def _lossy(uses: Sequence[TensorUse]) -> str:
-    """Return an error for the tensor that loses most of its energy by clipping, if that is too much."""
+    """Return an error for the tensor that loses the largest share of its energy by clipping, if that is too much."""
     use = max(uses, key=lambda use: use.lost)
     if use.lost <= LOST:
         return ""
@@ -109,7 +112,7 @@ def _lossy(uses: Sequence[TensorUse]) -> str:
 
 
 def _stretched(uses: Sequence[TensorUse]) -> str:
-    """Return an error for the range that is furthest beyond its values; tensors with one range are judged together."""
+    """Return an error for the range that is widest for its values; tensors with equal ranges are judged together."""
     peaks: dict[float, float] = {}
     for use in uses:
         peaks[use.top] = max(peaks.get(use.top, 0.0), use.peak)
@@ -147,7 +150,11 @@ class Drift:
 
 
 def drift(old: Mapping[str, Sequence[float]], new: Mapping[str, Sequence[float]]) -> Drift:
-    """Compare scales by tensor; a change of the number of channels, or a scale that is not positive, is infinite."""
+    """Compare scales by tensor.
+
+    A tensor whose number of channels changed, or one with a scale that is not positive and finite, counts as an
+    infinite change.
+    """
     both = [(name, _change(old[name], new[name])) for name in old if name in new]
     both.sort(key=lambda one: (-abs(one[1]), one[0]))
     return Drift(tuple(both), tuple(sorted(set(old) - set(new))), tuple(sorted(set(new) - set(old))))
@@ -179,7 +186,7 @@ class RepeatFacts:
 
 
 def repeatable(facts: RepeatFacts) -> Judgement:
-    """Judge ``int8.repeatable``: a second calibration from the model and the data gives the ranges in use."""
+    """Judge ``int8.repeatable``: a second calibration of the same model on the same data gives the ranges in use."""
     change = drift(facts.in_use, facts.again)
     details: dict[str, Any] = {
         "samples": facts.samples,

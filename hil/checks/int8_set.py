@@ -52,7 +52,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class InputFacts:
-    """One input in both sets; ``far`` are outliers among the calibration samples with their factor (``FAR``)."""
+    """One input in both sets. ``far`` lists outliers among the calibration samples, each with its factor (``FAR``)."""
 
     name: str
     calibration: Spread
@@ -71,7 +71,7 @@ class Classes:
 
 @dataclass(frozen=True)
 class SetFacts:
-    """What is known of a calibration set.
+    """What is known about a calibration set.
 
     Attributes:
         samples: how many samples calibration uses.
@@ -79,7 +79,7 @@ class SetFacts:
         constant: how many of them have one value everywhere.
         inputs: the distribution of each input.
         classes: how often each class occurs, if known.
-        growth: the scales by tensor after growing parts of the samples; the last is after all of them.
+        growth: numbers of calibrated samples, ascending, each with the scales by tensor; the last is of all samples.
         synthetic: whether the samples are generated.
         unknown: what could not be determined, with the reason.
     """

@@ -31,8 +31,8 @@ class NodeParameters:
 def isaac_ros(node: NodeParameters | None, engine: Signature, batch: int) -> Judgement:
     """Judge the names, the batch size and the path of a node; the engine was judged with ``batch`` samples.
 
-    Failed if the node does not name one of the engine's bindings or names one that the engine lacks: the node would not
-    start.
+    Every difference fails. If the node omits one of the engine's bindings, or names one that the engine does not have,
+    the node would not even start.
     """
     if node is None:
         return failed("no parameter file of an Isaac ROS node is named: write isaac_ros = 'params.yaml'")

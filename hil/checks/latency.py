@@ -21,7 +21,8 @@ DEVICE_RESOLUTION = 2e-6
 """Error of the time between two CUDA events, in seconds: about 0.5 µs each (cuEventElapsedTime), and a margin."""
 
 AHEAD = 10
-"""A drift is extrapolated over this many times the measured time: if it would reach the limit, there is no verdict."""
+"""A drift is extrapolated over this many times the measured time. If it would cross the limit, the verdict is
+inconclusive."""
 
 DEVICE_DRIFT = 1e-3
 """The relative rate by which the device's clock may run faster than the host's."""
@@ -95,8 +96,8 @@ def _withdraw_if_drifting(judgement: Judgement, rise: float) -> Judgement:
 def _decided(low: float, high: float, at_limit: tuple[float, float], limit: float) -> tuple[float, float]:
     """Return the interval ``(low, high)`` such that it is on one side of the limit only if ``at_limit`` is.
 
-    ``at_limit`` are the bounds computed with the effective sample size at the limit. Where they exclude the limit, the
-    interval ends at the limit; where they do not, it extends beyond it.
+    ``at_limit`` are the bounds computed with the effective sample size at the limit. On a side where they exclude the
+    limit, the interval ends at the limit or before it; on the other sides, the interval extends beyond the limit.
     """
     high = min(high, limit) if at_limit[1] <= limit else max(high, at_limit[1])
     low = max(low, float(np.nextafter(limit, np.inf))) if at_limit[0] > limit else min(low, at_limit[0])
@@ -113,7 +114,7 @@ def _advice(series: Series, q: float, limit: float, confidence: float, worth: fl
 
 
 def _missing(series: Series, q: float, limit: float, confidence: float, worth: float) -> int | None:
-    """Return how many more samples would settle the verdict at the observed share over the limit; ``None``: none."""
+    """Return how many more samples would settle the verdict if the share over the limit stays; ``None`` if none do."""
     return samples_missing(q, confidence, float(np.mean(series.duration > limit)), series.n, worth)
 
 
@@ -145,7 +146,7 @@ def unusable(series: Series) -> str:
 
 
 def _unusable_device(series: Series) -> str:
-    """Return why the device times cannot be judged: the host's duration contains the device's, so it is longer."""
+    """Return why the device times cannot be judged, or an empty string. The host's times must not be shorter."""
     device = series.device
     if device is None:
         return ""
@@ -173,7 +174,7 @@ def ratio(reference: Series, candidate: Series, limit: Limit | None, confidence:
     """Judge how many times faster ``candidate`` is at the ``q`` quantile: reference / candidate, unit ``x``.
 
     Each side is bounded at half the error, so that the interval of the ratio holds at ``confidence`` (Bonferroni).
-    Inconclusive for series that were measured by different methods or batches.
+    Inconclusive for series that were measured by different methods or with different batch sizes.
     """
     for which, series in (("the reference's", reference), ("the candidate's", candidate)):
         broken = unusable(series)

@@ -42,10 +42,10 @@ def footprint(host: float | None, device: float | None, *, unified: bool, includ
 def soaked(
     resident: npt.NDArray[np.int64], device: npt.NDArray[np.int64] | None, *, unified: bool
 ) -> npt.NDArray[np.float64]:
-    """Return the bytes whose growth is judged, shape (n,), of a worker with a GPU: resident and device memory.
+    """Return the bytes of a worker with a GPU whose growth is judged, shape (n,): resident plus device memory.
 
-    With ``unified`` memory the driver reports the use of the whole machine, which includes the resident bytes. All NaN
-    if the driver reported nothing: no judgement passes then.
+    With ``unified`` memory it is the device memory alone, since the driver then reports the use of the whole machine,
+    which includes the resident bytes. If a device reading is missing, all values are NaN, so that no check passes.
     """
     if device is None or device.shape != resident.shape or not (device > 0).all():
         return np.full(resident.shape, np.nan)

@@ -15,7 +15,7 @@ FloatArray = npt.NDArray[np.float64]
 LISTED = 5
 """How many of the worst elements are recorded."""
 
-_MATRIX = 2  # rank of an output whose rows have a largest entry
+_MATRIX = 2  # rank of the outputs that have a top1_agreement
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class Numbers:
     worst: list[Element] = field(default_factory=list)
 
     def add(self, reference: Array, candidate: Array, first: int, rows: int) -> str:
-        """Add one batch of ``rows`` samples, the first being number ``first``; both arrays have one shape and dtype.
+        """Add one batch of ``rows`` samples, of which the first has the number ``first``.
 
-        Returns an error message, or an empty string. NaN or infinity is accepted only where the reference has the same
-        value.
+        Both arrays have the same shape and dtype. Returns an error message, or an empty string. NaN or infinity is
+        accepted only where the reference has the same value.
         """
         ours, theirs = reference.reshape(rows, -1), candidate.reshape(rows, -1)
         wrong = _not_finite(ours, theirs, first)
@@ -96,7 +96,7 @@ class Numbers:
         self.worst = sorted(self.worst, key=lambda element: (-element.error, element.sample, element.index))[:LISTED]
 
     def metrics(self) -> dict[str, float | None]:
-        """Return the metrics by name, ``None`` where undefined (cosine of a zero vector, SQNR without error)."""
+        """Return the metrics by name, ``None`` where undefined (for example the cosine of a zero vector)."""
         norm = math.sqrt(self.signal) * math.sqrt(self.candidate)
         relative = self.max_abs / self.largest if self.largest > 0 else (math.inf if self.max_abs > 0 else 0.0)
         return {

@@ -1,7 +1,7 @@
 """Paced inferences, released at a camera's rate: response times, jitter and deadlines, measured from the release.
 
 Such a series has the start and duration of each inference, and in its facts the release times: ``first + k * period``
-on the clock of ``start``. They were fixed before the first inference.
+on the clock of ``start``. The release times were fixed before the first inference.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _missed(series: Series, deadline: float, limit: Limit | None, confidence: fl
 def streak(series: Series, deadline: float, limit: Limit | None, confidence: float) -> Judgement:
     """Judge ``paced.streak``: the longest run of consecutive misses, an exact count.
 
-    At least 459 releases are needed: the number that bounds the 99th percentile at 99 %.
+    At least ``smallest_n`` releases are needed, the number that bounds the 99th percentile: 459 at 99 % confidence.
     """
     return _judge(series, limit, lambda one: _streak(one, deadline, limit, confidence))
 
@@ -163,10 +163,10 @@ def _pace(series: Series) -> Mapping[str, float] | None:
 
 
 def _judge(series: Series, limit: Limit | None, judge: Callable[[Series], Judgement]) -> Judgement:
-    """Return the judgement of ``judge``, made inconclusive where it does not describe the engine or not all releases.
+    """Return the judgement of ``judge``, made inconclusive in two cases.
 
-    An engine that is too slow to serve all releases cannot pass. A failure that only late wake-ups of an idle worker
-    caused is not the engine's: ``prompt`` shows whether the check fails without them.
+    An engine that is too slow to serve all releases cannot pass. A failure that was caused only by late wake-ups of an
+    idle worker is not the engine's failure; the series without them (``prompt``) is judged to detect this.
     """
     broken = unusable(series)
     if broken:

@@ -31,7 +31,7 @@ class Overlap:
     """Samples of one data set that another contains, by digest.
 
     Attributes:
-        count: how many they are.
+        count: the number of these samples.
         examples: digests of up to five of them.
         checked: the size of the first data set.
         against: the number of distinct digests in the other.
@@ -56,10 +56,10 @@ def overlap(samples: Iterable[str], others: Iterable[str]) -> Overlap:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What is known of a validation set.
+    """What is known about a validation set.
 
     Attributes:
-        count: its samples.
+        count: the number of its samples.
         synthetic: whether it is generated.
         has_labels: whether it has labels.
         task: the task whose metric is computed, if any.
@@ -80,8 +80,9 @@ class DataFacts:
 def data(facts: DataFacts) -> Judgement:
     """Judge ``parity.data``: is the validation data real, sufficient and not used in training?
 
-    Failed for no samples, fewer than declared, samples of the training data, or a task without labels. Warned for
-    synthetic data, fewer than ten samples, or mostly repeated samples.
+    Failed if there are no samples, fewer than declared, or no labels although the task needs them. Also failed if a
+    sample is in the training data, or if some samples were not compared with declared training data. Warned for
+    synthetic data, fewer than ten distinct samples, or mostly repeated samples.
     """
     details: dict[str, Any] = {"count": facts.count, "synthetic": facts.synthetic, "distinct": facts.distinct}
     if facts.training is not None:
@@ -94,7 +95,7 @@ def data(facts: DataFacts) -> Judgement:
     weak = _weak(facts)
     if weak:
         return judged(Verdict.WARNED, weak, measurement, details=details)
-    training = "training data is not declared, so not compared with it"
+    training = "not compared with training data, since none is declared"
     if facts.training is not None:
         training = f"none of them among {facts.training.against} training samples"
     return judged(Verdict.PASSED, f"{facts.count} real samples, {training}", measurement, details=details)
@@ -129,8 +130,8 @@ def _weak(facts: DataFacts) -> str:
 def repeatable(runs: Sequence[Outputs]) -> Judgement:
     """Judge ``parity.repeatable``: were the outputs of the same batch equal, bit for bit, in each run?
 
-    ``runs`` holds the outputs of two or more runs of one batch. An output that is empty in all of them is equal, but at
-    least one must have elements.
+    ``runs`` holds the outputs of two or more runs of one batch. An output that is empty in all runs counts as equal,
+    but at least one output must have elements.
     """
     if len(runs) < 2:
         return inconclusive(f"the batch was run {len(runs)} times, at least two runs are needed")

@@ -19,7 +19,7 @@ Layer = dict[str, Any]
 WEIGHTED = re.compile(r"conv|gemm|matmul|matrix_?multiply|fullyconnected|fully_connected", re.IGNORECASE)
 """Convolutions, deconvolutions and matrix products by the inspector's type: CaskConvolution, ConvActPool,
 CaskDeconvolutionV2, CaskGemmConvolution, MatrixMultiply, FullyConnected, gemm (from the examples of NVIDIA's
-trt-engine-explorer). ``convert`` matches too, but is not one."""
+trt-engine-explorer). ``convert`` matches too, but ``NOT_WEIGHTED`` excludes it."""
 
 NOT_WEIGHTED = re.compile(r"convert|conversion", re.IGNORECASE)
 MYELIN = re.compile(r"_gemm_|^__my.*(?:Conv|Fc|Gemm|MatMul|Bmm|Dot)")
@@ -34,7 +34,7 @@ MOVES = re.compile(r"reformat|noop|copynode|(?:to|from) nvm|copy finish|^signal|
 MOVING = re.compile(
     r"^reformatting copynode|^(?:input|output) reformatter|(?:to|from) nvm$|copy finish$", re.IGNORECASE
 )
-"""Names of such layers. They are matched more strictly: a model's own nodes may be called ``barrier`` or ``signal``."""
+"""Names of layers that move data, matched more strictly: a model's own nodes may be called ``barrier`` or ``signal``."""
 
 SEPARATORS = re.compile(r"\s*(?:\+|\|\||[\[\]{},()])\s*|\.\.\.")
 LISTED = 200
@@ -78,7 +78,10 @@ def weighted_layers(layers: Sequence[Layer], nodes: Sequence[str] = ()) -> Weigh
 
 
 def any_int8(layers: Sequence[Layer]) -> bool | None:
-    """Return whether any layer computes in INT8; ``None`` if none does but the content of some is not visible."""
+    """Return whether any layer computes in INT8.
+
+    ``None`` if no visible layer does and the content of some layers is hidden, or if there are no layers.
+    """
     if any("int8" in (*(layer.get("inputs") or ()), *(layer.get("outputs") or ())) for layer in layers):
         return True
     return None if not layers or any(_is_blob(layer) for layer in layers) else False
@@ -93,7 +96,7 @@ def is_weighted(layer: Layer) -> bool:
 
 
 def _is_blob(layer: Layer) -> bool:
-    """Return whether the content of ``layer`` is hidden; so is a weighted layer without a dtype."""
+    """Return whether the content of ``layer`` is hidden. A weighted layer without a dtype counts as hidden."""
     kind, name = str(layer.get("type") or ""), str(layer.get("name") or "")
     if is_weighted(layer):
         return not layer.get("inputs") or not layer["inputs"][0]
@@ -102,7 +105,7 @@ def _is_blob(layer: Layer) -> bool:
 
 
 def _names(layer: Layer) -> set[str]:
-    """Return the names of the ONNX nodes of a layer, also from its own name, which joins them with ``+``."""
+    """Return the names of a layer's ONNX nodes: those listed, and the parts of the layer's name, which joins names."""
     nodes = layer.get("onnx") or ()
     return {str(node) for node in nodes} | {part for part in SEPARATORS.split(str(layer.get("name", ""))) if part}
 
@@ -144,10 +147,10 @@ def _with_counts(judgement: Judgement, weighted: WeightedLayers) -> Judgement:
 
 
 def dla_fallback(layers: Sequence[Layer], limit: Limit | None) -> Judgement:
-    """Judge ``placement.dla_fallback``: the number of layers on the GPU of an engine that was built for a DLA core.
+    """Judge ``placement.dla_fallback``: how many layers of an engine that was built for a DLA core run on the GPU.
 
-    Layers that move data between the two are not layers of the model and are counted separately. An engine without any
-    layer on the DLA fails, whatever the limit.
+    Layers that move data between DLA and GPU are not layers of the model and are counted separately. An engine without
+    any layer on the DLA fails, whatever the limit.
     """
     details = _details(layers)
     moves = [layer for layer in layers if _is_move(layer)]

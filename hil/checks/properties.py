@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 ROUNDING: Mapping[Precision, float] = {"fp32": 1e-5, "tf32": 2e-3, "fp16": 2e-3, "bf16": 2e-2, "int8": 2e-2}
-"""The share of an output's scale by which a sample may depend on the rest of its batch: a few units in the last place
-of the precision's significand (24, 11, 11 and 8 bits), or one or two steps of 8-bit integers."""
+"""The share of an output's scale by which a sample may depend on the rest of its batch.
+
+This is about 80 units in the last place of fp32, 2 to 3 of tf32, fp16 and bf16, or 2 to 3 steps of 8-bit integers."""
 
 
 FEW = 9
-"""How many times as many batches the reference may refuse as it accepts before the check is warned."""
+"""The check is warned if the reference refuses more than this many times as many batches as it accepts."""
 SIZES = "declare the sizes that the network takes, by shape and multiple_of under [models.NAME.inputs.INPUT]"
 
 
@@ -42,11 +43,11 @@ class SearchResult:
 
     Attributes:
         examples: how many batches were tried.
-        samples: how many samples they had in all.
+        samples: the number of samples in these batches.
         wrong: the error message of the smallest counterexample, empty if there is none.
         example: how to draw that batch again.
         saved: the file of the report that holds its inputs.
-        refused: how many more batches the reference refuses as well, so that they judge nothing.
+        refused: how many more batches both the engine and the reference refused, so that they judge nothing.
     """
 
     examples: int
@@ -58,10 +59,10 @@ class SearchResult:
 
 
 def judge(searched: SearchResult, what: str) -> Judgement:
-    """Return passed if at least one batch was tried without an error, failed with the smallest counterexample.
+    """Judge the result of a search. A failure reports the smallest counterexample.
 
-    The reason reports it if the reference refuses most of the batches that were drawn. It is warned if that leaves less
-    than a tenth of them, and inconclusive if it leaves none.
+    If the reference refuses more than half of the drawn batches, the reason states that. The check passes if it accepts
+    a tenth or more of them and no error occurred, is warned if it accepts fewer, and is inconclusive without any.
     """
     details: dict[str, Any] = {"examples": searched.examples, "samples": searched.samples, "refused": searched.refused}
     if searched.wrong:
@@ -139,7 +140,8 @@ def _difference(  # noqa: PLR0913, PLR0917 - as ``difference``
 def malformed(outputs: Outputs, signature: Signature, sizes: Mapping[str, int]) -> str:
     """Return which output lacks the signature's name, dtype or shape, or is not finite; empty if none.
 
-    ``sizes`` are the sizes of the inputs' named dimensions; a dimension that no input has may have any size.
+    ``sizes`` are the sizes of the inputs' named dimensions. An output dimension whose name no input has may have any
+    size.
     """
     names, declared = [name for name, _ in outputs], [spec.name for spec in signature.outputs]
     if names != declared:
@@ -175,8 +177,8 @@ def batch_dependence(  # noqa: PLR0913, PLR0917 - two runs, and what their outpu
 ) -> str:
     """Return which output of the first sample changes with the other samples of its batch; empty if none does.
 
-    Changes by rounding are allowed. Left out are outputs without a batch axis, and outputs whose size depends on the
-    data if it differs.
+    Changes within rounding are allowed. Outputs without a batch axis are ignored. If an output has another shape, that
+    is an error, unless its size depends on the data.
     """
     sizes = {size for spec in signature.inputs for size in spec.shape if isinstance(size, str)}
     for (name, ours), (_, theirs) in zip(first, others, strict=True):

@@ -1,4 +1,4 @@
-"""Regressions: a run compared with earlier runs, where one run is one value. None passes without a valid baseline."""
+"""Regressions: compares a run with earlier runs, one value per run. No check passes without a valid baseline."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ Sides = tuple[tuple[tuple[float, ...], ...], tuple[tuple[float, ...], ...]]
 def by_runs(baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, rules: Rules) -> Judgement:
     """Judge a value with noise (latency, frame rate, memory): Welch's test on run values, with sessions as blocks.
 
-    Failed if the worsening is significant over all planned rows and larger than ``above``. Passed if the interval
-    excludes a worsening by ``exclude``, or if the value improved. Else inconclusive, with the change that could have
-    been detected and the number of runs that is needed. ``limit`` holds ``exclude``. The measurement is the relative
-    worsening, negative for an improvement. A pass uses the row's own interval without adjustment for the number of rows
-    (an intersection-union test).
+    Failed if the worsening is larger than ``above`` and significant after correction for the number of planned rows.
+    Passed if the interval excludes a worsening by ``exclude``, or if the value improved. Else inconclusive, with the
+    change that could have been detected and the number of runs that is needed. The value of ``limit`` is ``exclude``.
+    The measurement is the relative worsening, negative for an improvement. A pass uses the row's own interval without
+    adjustment for the number of rows (an intersection-union test).
     """
     level = fit(baseline, row, limit, rules)
     if isinstance(level, Judgement):
@@ -66,9 +66,9 @@ def by_runs(baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, ru
 def exactly(
     baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, rules: Rules, *, difference: bool = False
 ) -> Judgement:
-    """Judge a value without noise (an engine's size, a loss on the same data); ``limit`` holds ``above``.
+    """Judge a value without noise (an engine's size, a loss on the same data). The value of ``limit`` is ``above``.
 
-    ``difference`` is for a loss, which is a share already: its change is absolute, that of others relative.
+    ``difference`` is for a loss, which is a share already. The change of a loss is absolute, that of others relative.
     Inconclusive if the earlier runs differ among themselves by more than ``above``.
     """
     level = fit(baseline, row, limit, rules, exact=True)
@@ -100,7 +100,7 @@ def _values(row: MeasuredRow) -> tuple[float, ...]:
 
 
 def _worsening(change: Comparison, *, lower: bool) -> Measurement:
-    """Return the relative worsening with its interval, without one if no spread is known."""
+    """Return the relative worsening, with an interval if the spread is known."""
     low, high = (change.low - 1, change.high - 1) if lower else (1 - change.high, 1 - change.low)
     known = change.high < math.inf
     return Measurement(
@@ -131,7 +131,8 @@ def _why(change: Change, level: Level, strict: Comparison, rules: Rules, sides: 
     """Return the end of the reason: the rule that decided, and the change that could have been detected."""
     sure = f"{rules.confidence * 100:g} %"
     over = f"{sure} over {rules.rows} rows" if rules.rows > 1 else sure
-    visible = f"would have detected {strict.visible * 100:.3g} % in 90 % of cases" if strict.visible < math.inf else ""
+    known = strict.visible < math.inf
+    visible = f"would have detected a change of {strict.visible * 100:.3g} % in 90 % of cases" if known else ""
     if change is Change.WORSE:
         return f"more than {rules.above * 100:.3g} %, at {over}; if it is intended: hil accept --help"
     if change is Change.BETTER:
@@ -149,7 +150,7 @@ def _why(change: Change, level: Level, strict: Comparison, rules: Rules, sides: 
 
 
 def _needed(level: Level, strict: Comparison, rules: Rules, sides: Sides) -> int | None:
-    """Return how many runs on each side would settle it; ``None`` if more than ``CAP``."""
+    """Return how many runs on each side would settle the verdict; ``None`` if more than ``CAP``."""
     if min(strict.runs) < FEWEST:
         return FEWEST
     needed = runs_needed(_spread(sides), rules.exclude, confidence=strict.confidence, noise=level.noise or 0.0)

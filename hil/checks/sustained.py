@@ -1,6 +1,6 @@
 """Sustained load: minutes of inferences back to back, judged at their end, so that the model's own heat counts.
 
-The last third of the time is judged, wherever the series became steady: the part is fixed before measuring. To pass,
+The last third of the time is judged, no matter when the series became steady: it is fixed before measuring. To pass,
 the earlier thirds must be within the limit too, so that a board that throttles in phases does not pass because of a
 fast last phase.
 """
@@ -83,9 +83,9 @@ def frames(series: Series, seconds: float, limit: Limit | None) -> Judgement:
 def slowdown(series: Series, seconds: float, limit: Limit | None, confidence: float) -> Judgement:
     """Judge ``sustained.slowdown``: the relative increase of the time per inference, last third against first tenth.
 
-    Both are means of the logarithms of block means, each with the interval of a correlated series (``mean_interval``)
-    at half the error, so that the interval of their ratio holds at ``confidence`` (Bonferroni). A negative value means
-    that it got faster.
+    Both times are means of the logarithms of block means, each with the interval of a correlated series
+    (``mean_interval``) at half the error, so that the interval of their ratio holds at ``confidence`` (Bonferroni). A
+    negative value means that the engine got faster.
     """
     broken = unusable(series, seconds)
     if broken:
@@ -127,7 +127,7 @@ def part(series: Series, low: float, high: float) -> Series:
 
 
 def as_details(series: Series) -> dict[str, Any]:
-    """Return the details of the series: since when it is steady (s), its thirds, and its slow seconds."""
+    """Return the details of the series: the time (s) from which it is steady, its thirds, and its slow seconds."""
     thirds = [part(series, *third) for third in THIRDS]
     steady = steadiness(_levels(series))
     return {
@@ -155,7 +155,7 @@ def slow_windows(series: Series) -> dict[str, Any]:
 
 
 def _throughout(judgement: Judgement, series: Series, figure: Callable[[Series], float]) -> Judgement:
-    """Return ``judgement``; a pass becomes inconclusive if an earlier third is beyond the limit or it still slows."""
+    """Return ``judgement``; a pass becomes inconclusive if an earlier third is beyond the limit, or by ``_settled``."""
     limit, measurement = judgement.limit, judgement.measurement
     if judgement.verdict is not Verdict.PASSED or limit is None or measurement is None:
         return judgement
@@ -171,9 +171,9 @@ def _throughout(judgement: Judgement, series: Series, figure: Callable[[Series],
 
 
 def _settled(judgement: Judgement, value: float, grows: float, series: Series) -> Judgement:
-    """Return ``judgement``; a pass becomes inconclusive if another such rise would exceed the limit.
+    """Return ``judgement``; a pass becomes inconclusive if the rise of the last third, repeated, would break the limit.
 
-    The rise is that of the last third; ``grows`` is the value to which the relative rise is applied.
+    ``grows`` is the value to which the relative rise is applied.
     """
     limit, rise = judgement.limit, steadiness(_levels(series)).rise
     if judgement.verdict is not Verdict.PASSED or limit is None or rise <= 0:
@@ -207,7 +207,10 @@ def _levels(series: Series) -> FloatArray:
 
 
 def _blocks(series: Series, most: int) -> FloatArray:
-    """Return seconds per inference in up to ``most`` blocks of equally many inferences; a remainder is left out."""
+    """Return seconds per inference in blocks of equally many inferences; a remainder is left out.
+
+    There are at least ``most`` blocks and fewer than twice as many, or one per inference in a shorter series.
+    """
     if not series.n:
         return np.empty(0)
     times, _ = fps.progress(series)

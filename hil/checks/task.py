@@ -40,9 +40,9 @@ class Scores:
             better, relative to the reference's) or ``score_drop`` (higher is better, absolute, in the score's unit).
         reference: without ``pools`` a score per sample, shape (n,), of which the mean counts; with ``pools`` the
             evidence per sample, shape (n, …).
-        candidate: the same of the engine.
-        pools: functions that compute the score of the reference and of the engine from the counts of samples.
-        distinct: how many samples differ by more than noise, ``None`` for all: copies count as one sample.
+        candidate: the same for the engine.
+        pools: functions that compute the score of the reference and of the engine from how often each sample is drawn.
+        distinct: how many samples differ by more than noise, ``None`` if all do. Copies count as one sample.
     """
 
     key: str
@@ -83,8 +83,8 @@ def task(  # noqa: PLR0911, PLR0913 - one return per reason; all arguments but t
     up to that cannot be excluded (the rule of three), but a bootstrap of equal scores would exclude it. So an engine
     equal to the reference passes a tolerance of 1 % at 95 % from 299 samples on and is inconclusive with fewer.
 
-    If fewer samples are distinct, n is their number, and the bounds are widened by the square root of the ratio.
-    ``why_not`` is the reason if ``scores`` is ``None``.
+    If some samples are copies, n is the number of distinct samples, and the bounds are widened by the square root of
+    the number of all samples divided by n. ``why_not`` is the reason if ``scores`` is ``None``.
     """
     if scores is None or not scores.reference.size:
         return inconclusive(why_not)

@@ -19,7 +19,7 @@ UNITS: Mapping[str, str] = {
     "sqnr_db": "dB",
     "top1_agreement": "1",
 }
-"""The metrics of an output with their units; an empty unit is the output's own, or there is none."""
+"""The metrics of an output with their units. An empty string stands for the output's own unit, or for no unit."""
 
 AT_LEAST = frozenset({"cosine", "sqnr_db", "top1_agreement"})
 
@@ -36,7 +36,7 @@ DEFAULTS: Mapping[Precision, Mapping[str, float]] = {
 ORIGINS: Mapping[Precision, str] = {
     "fp32": "default: 4e-7 measured on ResNet-50, TensorRT 8.6 against ONNX Runtime, with room for other kernels",
     "tf32": "default: ten times the 1e-3 measured on ResNet-50, TensorRT 8.6",
-    "fp16": "default: ten times the 1e-3 measured on ResNet-50, TensorRT 8.6, and TensorRT's maintainers' advice",
+    "fp16": "default: ten times the 1e-3 measured on ResNet-50, TensorRT 8.6; TensorRT's maintainers advise the same",
     "bf16": "default: 8 bits of significand instead of fp16's 11, so 8 times coarser where rounding dominates",
     "int8": "default: a cosine of 0.99 is an error of 14 % of the signal, 17 dB; 2 dB less for a change of scale",
 }
@@ -141,7 +141,10 @@ def _less(metric: str, now: float, then: float) -> bool:
 
 
 def written(spec: TolerancesSpec | None) -> set[str]:
-    """Return the keys of all bounds on outputs that the config has, as in ``Tolerance.key``."""
+    """Return the keys of all bounds on outputs that the config has, as in ``Tolerance.key``.
+
+    An empty table of an output is returned as ``outputs.NAME``.
+    """
     if spec is None:
         return set()
     own = {t.key for name, table in spec.outputs.items() for t in _written(table, somewhere, "outputs", name).values()}

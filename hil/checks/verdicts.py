@@ -58,7 +58,7 @@ def hold_interval(
 ) -> Judgement:
     """Judge a confidence interval against ``limit``: passed or failed only if all of it is on one side.
 
-    ``advice`` says what would settle an inconclusive verdict; its reason ends with it.
+    ``advice`` states what would settle an inconclusive verdict. The reason of such a verdict ends with the advice.
     """
     low = -math.inf if measurement.low is None else measurement.low
     high = math.inf if measurement.high is None else measurement.high

@@ -59,7 +59,10 @@ def decoder(spec: DetectionSpec) -> Decode:
 
 
 def cleaned(detections: Detections, score: float, nms: float | None) -> Detections:
-    """Return the finite detections with at least ``score``, after non-maximum suppression at the IoU ``nms`` if set."""
+    """Return the finite detections that score above 0 and at least ``score``, without negative classes.
+
+    If ``nms`` is set, non-maximum suppression at this IoU follows.
+    """
     boxes, scores, classes = detections.boxes, detections.scores, detections.classes
     with np.errstate(invalid="ignore"):
         finite = np.isfinite(boxes).all(axis=1) & np.isfinite(scores) & (classes >= 0)
@@ -154,7 +157,7 @@ def _alike(boxes: FloatArray, scores: FloatArray) -> bool:
 
 
 def _best(boxes: FloatArray, scores: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return each box with score and index of its best class; the score is NaN if any of the row is not finite."""
+    """Return each box with score and index of its best class; the score is NaN if any class score is not finite."""
     best = np.where(np.isfinite(scores).all(axis=-1), scores.max(axis=-1), np.nan)
     return boxes, best, scores.argmax(axis=-1).astype(np.float64)
 

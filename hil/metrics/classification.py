@@ -23,14 +23,17 @@ def top1(outputs: Arrays, labels: Arrays) -> FloatArray:
     """Return 1.0 where the largest entry along the last axis is that of the label, else 0.0; shape (n,).
 
     Labels are integers in the shape of the output without its last axis, or with a last axis of size 1. The score of a
-    sample with several labels is their mean. A row with a value that is not finite scores 0.0.
+    sample with several labels is the mean over these. A row with a value that is not finite scores 0.0.
     Raises ``UserError`` for labels that do not fit.
     """
     return ranked(1, outputs, labels)
 
 
 def ranked(most: int, outputs: Arrays, labels: Arrays) -> FloatArray:
-    """Score as ``top1``, for the ``most`` largest entries; of equal entries the first is larger, as in argmax."""
+    """Return 1.0 where the label is among the ``most`` largest entries, else 0.0; otherwise like ``top1``.
+
+    Of equal entries, the first counts as larger, as in argmax.
+    """
     name, truth = labelled(outputs, labels, ranked=True)
     logits = outputs[name]
     truth = truth[..., 0] if truth.ndim == logits.ndim and truth.shape[-1] == 1 else truth
@@ -39,7 +42,7 @@ def ranked(most: int, outputs: Arrays, labels: Arrays) -> FloatArray:
             f"labels have shape {list(truth.shape)}, output {name!r} has {list(logits.shape)}: give one label per row"
         )
     if most > 1 and logits.shape[-1] <= most:
-        raise UserError(f"output {name!r} has {logits.shape[-1]} classes, all of them among {most}: score top1")
+        raise UserError(f"output {name!r} has {logits.shape[-1]} classes, so any label is in the top {most}: use top1")
     truth = class_labels(name, truth, logits.shape[-1])
     finite = np.isfinite(logits).all(axis=-1) if logits.dtype.kind == "f" else np.ones(truth.shape, dtype=bool)
     hits = (_rank(logits, truth) < most) & finite

@@ -1,8 +1,9 @@
-"""COCO's mean average precision of boxes: matched by pycocotools per image, pooled again for each bootstrap draw.
+"""COCO's mean average precision of boxes (Lin et al., ECCV 2014).
 
-Precision is interpolated at 101 recalls and averaged over classes and over IoU 0.5 to 0.95 (``map``), or taken at 0.5
-(``map50``), of the 100 boxes of an image with the highest scores (Lin et al., ECCV 2014). If every sample
-is drawn once, the result is that of ``COCOeval.accumulate`` of pycocotools.
+pycocotools matches the boxes of each image once; each bootstrap draw pools these matches again. Precision is
+interpolated at 101 recalls and averaged over classes. ``map`` is also averaged over IoU 0.5 to 0.95, ``map50`` is taken
+at IoU 0.5. Only the 100 boxes with the highest scores of each image count. If every sample is drawn once and no image
+has more boxes, the result is that of ``COCOeval.accumulate`` of pycocotools.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from hil.stats import Pool
 
 MOST = 100
-"""The most boxes of an image that count."""
+"""How many boxes of an image count, those with the highest scores."""
 
 IOUS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)

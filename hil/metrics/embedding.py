@@ -1,4 +1,4 @@
-"""Retrieval by embeddings: whether the nearest neighbour has the same label, or is that of the reference."""
+"""Retrieval by embeddings: does the nearest neighbour have the same label, or without labels, is it the reference's?"""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def metric(_name: str) -> Metric:
 def embedded(outputs: Arrays, labels: Arrays) -> FloatArray:
     """Return label (-1 without labels) and normalized embedding of each sample: shape (n, 1 + size).
 
-    An embedding that is zero or not finite becomes NaN, and its retrieval fails. Raises ``UserError`` unless the labels
-    are one non-negative integer per sample.
+    An embedding that is zero or not finite becomes NaN, which counts as an incorrect retrieval. Raises ``UserError``
+    unless the labels are one non-negative integer per sample.
     """
     named = [name for name in labels if name != WHOLE]
     name = named[0] if named else one_output(outputs)
@@ -46,11 +46,11 @@ def embedded(outputs: Arrays, labels: Arrays) -> FloatArray:
 
 
 def retrieval(reference: FloatArray, candidate: FloatArray) -> tuple[Pool, Pool]:
-    """Return the pools of the share of samples whose nearest other sample, by cosine, is correct, for both sides.
+    """Return the pools of both sides: the share of samples whose nearest other sample, by cosine, is correct.
 
-    With labels, a sample with the same label is correct. Without labels, the nearest sample of the reference is
-    correct, so that the reference scores 1. Raises ``UserError`` for fewer than two samples and if no label occurs
-    twice.
+    With labels, a nearest sample with the same label is correct. Without labels, it is correct if it is the nearest in
+    the reference too, so that the reference scores 1. Raises ``UserError`` for fewer than two samples and if no label
+    occurs twice.
     """
     if len(reference) < 2:  # a sample is not its own neighbour
         raise UserError("retrieval needs two samples or more: add samples")

@@ -75,7 +75,7 @@ def mean(evidence: FloatArray) -> Pool:
 def labelled(outputs: Arrays, labels: Arrays, *, ranked: bool = False) -> tuple[str, Array]:
     """Return the name of the scored output and its labels; ``ranked`` ignores outputs with one dimension.
 
-    Raises ``UserError`` if there are no labels, or labels that could belong to several outputs.
+    Raises ``UserError`` if there are no labels, labels of several outputs, or labels that could belong to several.
     """
     if not labels:
         raise UserError("there are no labels to score by: add 'labels' to the data")

@@ -27,7 +27,7 @@ def metric(task: str, root: Path, model: str, where: str) -> Metric:
 
 
 def scorer(task: str, root: Path, model: str, where: str) -> Score:
-    """Return the callable with checks of its result. Raises ``UserError`` if it cannot be imported.
+    """Return a function that calls the callable and checks its result. Raises ``UserError`` if it cannot be imported.
 
     The returned function raises ``UserError`` if the callable fails or the scores have the wrong shape.
     """

@@ -16,7 +16,7 @@ IGNORE = 255
 """The label of ignored pixels, as in Pascal VOC and Cityscapes; negative labels are ignored too."""
 
 MOST = 1024
-"""The most classes; the evidence of a sample is two numbers per class."""
+"""The most classes of an output of integers; the evidence of a sample is two numbers per class."""
 
 
 def metric(_name: str) -> Metric:

@@ -1,7 +1,8 @@
 """Confidence bounds and tests, as pure functions over arrays. Most of them assume no distribution.
 
-Every bound is one-sided at ``confidence``: the true value is above ``high`` with probability at most
-``1 - confidence``, and below ``low`` with probability at most ``1 - confidence``. No function returns a verdict.
+Every bound of the functions exported here is one-sided at ``confidence``: the true value is above ``high`` with
+probability at most ``1 - confidence``, and below ``low`` with probability at most ``1 - confidence``. The intervals of
+``hil.stats.runs`` are two-sided. No function returns a verdict.
 """
 
 from __future__ import annotations

@@ -61,10 +61,8 @@ def bootstrap_pooled_drop(  # noqa: PLR0913 - as above
 ) -> tuple[float, float, float]:
     """Return ``(drop, low, high)`` as ``bootstrap_drop`` does, for scores such as mAP that are not means over samples.
 
-    ``n`` is the number of samples.
-
-    Both pools get the same draws; a higher score is better. A draw without a finite score on both sides counts as an
-    infinite drop. Raises ``ValueError`` if there are no samples.
+    ``n`` is the number of samples. Both pools get the same draws; a higher score is better. A draw without a finite
+    score on both sides counts as an infinite drop. Raises ``ValueError`` if there are no samples.
     """
     check(0.5, confidence)
     if n < 1:

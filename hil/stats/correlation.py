@@ -63,7 +63,7 @@ def _indicator(series: FloatArray, threshold: float) -> FloatArray:
 
 
 def _cautious(signal: FloatArray) -> float:
-    """Return the effective size of ``signal``, erring low: n / tau, with tau the larger of two estimates.
+    """Return a low estimate of the effective size of ``signal``: n / tau, with tau the larger of two estimates.
 
     The first is the sum of autocorrelations in pairs (Geyer 1992, Practical Markov Chain Monte Carlo, 3.3). It ends at
     the first pair within the noise, 2 standard errors of sqrt(2 / n), and is raised by 1.5 of its own standard errors,
@@ -92,7 +92,10 @@ def _cautious(signal: FloatArray) -> float:
 
 
 def _block_variance_ratio(signal: FloatArray) -> float:
-    """Return the largest significant ratio of variances of block sums (``_cautious``), 0.0 if none is significant."""
+    """Return the largest significant ratio of variances of block sums (``_cautious``), plus one standard error.
+
+    0.0 if no ratio is significant.
+    """
     n = signal.size
     centred = signal - signal.mean()
     variance = energy(centred) / n

@@ -27,9 +27,9 @@ def percentile_bounds(
 ) -> tuple[float, float]:
     """Return distribution-free bounds of the ``q`` quantile: ``(low, high)``, each one-sided at ``confidence``.
 
-    The number of samples at or below the true quantile is Binomial(n, q). The order statistic X(r) with the least r of
-    P(Binomial <= r - 1) >= confidence is therefore an upper bound, and X(l) with the greatest l of
-    P(Binomial <= l - 1) <= 1 - confidence a lower bound (Hahn and Meeker, Statistical Intervals, 5.2).
+    The number of samples at or below the true quantile is Binomial(n, q). The order statistic X(r) with the least r for
+    which P(Binomial <= r - 1) >= confidence is therefore an upper bound. X(l) with the greatest l for which
+    P(Binomial <= l - 1) <= 1 - confidence is a lower bound (Hahn and Meeker, Statistical Intervals, 5.2).
     ``effective`` is the effective size of the series (``effective_size``): the ranks are computed for that many samples
     and scaled to n, rounded outwards.
 
@@ -63,7 +63,8 @@ def _ranks(n: int, q: float, confidence: float) -> tuple[int | None, int | None]
 def samples_needed(q: float, confidence: float, share: float, limit: int = 10**7) -> int | None:
     """Return how many independent samples settle the ``q`` quantile if ``share`` of them are over its limit.
 
-    ``None`` if the share is so close to ``1 - q`` that ``limit`` samples would not settle it.
+    The number is accurate to 1 %. ``None`` if the share is so close to ``1 - q`` that ``limit`` samples would not
+    settle it.
     """
     from scipy.special import bdtr, bdtrc
 

@@ -68,9 +68,9 @@ def runs_needed(  # noqa: PLR0913 - as for power_of
     above: float = 0.01,
     noise: float = 0.0,
 ) -> int | None:
-    """Return the runs per side that detect a worsening by ``effect`` with probability ``power``, plus ``SPARE``.
+    """Return the runs per side that detect a worsening by ``effect`` with probability ``power``.
 
-    ``None`` if ``cap`` runs per side are not enough.
+    ``SPARE`` runs are added, but not beyond ``cap``. ``None`` if ``cap`` runs per side are not enough.
     """
     for runs in range(FEWEST, cap + 1):
         if power_of(runs, relative_sd, effect, confidence=confidence, above=above, noise=noise) >= power:
@@ -87,7 +87,10 @@ def visible_effect(  # noqa: PLR0913 - as for power_of
     above: float = 0.01,
     noise: float = 0.0,
 ) -> float:
-    """Return the least worsening that ``runs`` per side detect with probability ``power``; infinite below five runs."""
+    """Return the least worsening that ``runs`` per side detect with probability ``power``.
+
+    Infinite for fewer than five runs, and if even a worsening by 1000 % would not be detected.
+    """
     if runs < FEWEST:
         return math.inf
     low, high = 0.0, _WIDEST

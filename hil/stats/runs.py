@@ -88,11 +88,11 @@ def compare_runs(
 ) -> Comparison:
     """Compare ``cand`` with ``base`` by Welch's test on the logarithms of run values (1947, Biometrika 34, 28).
 
-    A session is a block: its runs share the state that the machine was in. With at least five sessions on both sides,
-    the means of the sessions are compared. With fewer, the runs are compared and the variance between sessions is
-    added: that of a side with five sessions or that of the calibrated ``noise`` (a relative standard deviation),
-    whichever is larger. Degrees of freedom are Satterthwaite's (1946, Biometrics Bulletin 2, 110). ``above`` is the
-    least relative change that will be reported, from which ``visible`` is computed.
+    A session is a block: its runs share the state that the machine was in. A side with at least five sessions is
+    represented by the means of its sessions. A side with fewer is represented by its runs, and the variance between
+    sessions is added: that of the other side if it has five sessions, or that of the calibrated ``noise`` (a relative
+    standard deviation), whichever is larger. Degrees of freedom are Satterthwaite's (1946, Biometrics Bulletin 2, 110).
+    ``above`` is the least relative change that will be reported, from which ``visible`` is computed.
 
     Raises ``ValueError`` for values that are not finite and positive, and for a side without values.
     """
@@ -180,7 +180,7 @@ def judge_change(
     ``WORSE`` and ``BETTER``: significant, with an estimate beyond ``above``. Significant means that ``c.p`` is at most
     ``alpha`` (default 1 - ``c.confidence``; pass it if ``c.p`` is adjusted for multiple tests) and that
     ``c.permutation_p`` is at most 1 - ``c.confidence``. ``SAME``: neither, and the interval excludes a worsening by
-    ``exclude``. Otherwise ``UNCLEAR``, as with fewer than five runs per side or eight pairs.
+    ``exclude``. ``UNCLEAR`` otherwise, and always with fewer than five runs on a side or fewer than eight pairs.
     """
     fewest = FEWEST_PAIRS if c.unit == "pairs" else FEWEST
     if min(c.runs) < fewest or not math.isfinite(c.ratio) or not 0 <= c.p <= 1:

@@ -1,4 +1,4 @@
-"""Whether and from where on a series is steady."""
+"""Whether a series is steady, and from which point on."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def steadiness(levels: npt.ArrayLike, tolerance: float = TOLERANCE) -> Steadines
     sum (x - mean)^2 / (n - d)^2 (White 1997, Simulation 69, 323; the caller forms the blocks of MSER-5). A cut is
     ignored if the means on its two sides differ by no more than ``tolerance``. The series is not steady if the cut lies
     in its last third, or if the levels behind the cut still have a trend: significant at 99 % by Mann-Kendall and
-    larger than ``tolerance``. The caller still uses all levels: a fixed warm-up to drop does not exist (Barrett et
-    al. 2017, OOPSLA).
+    larger than ``tolerance``. The caller still uses all levels, because no warm-up of fixed length can be dropped
+    (Barrett et al. 2017, OOPSLA).
 
     Raises ``ValueError`` unless ``levels`` is a finite vector of at least 12 positive numbers.
     """

@@ -16,9 +16,9 @@ def drift(samples: npt.ArrayLike, q: float, confidence: float) -> float:
     """Return by how much the ``q`` quantile rose over the series (negative: fell), 0.0 if no trend is significant.
 
     The series is divided into 20 consecutive blocks. The trend of the blocks' quantiles is tested by Mann-Kendall at
-    ``confidence``, and its size is the Theil-Sen slope times the length. The median is tested as well, each at half the
-    error: a drift moves the median too, and there the test has more statistical power. The larger of the two trends is
-    returned. Return 0.0 for a series too short for 20 blocks of five samples.
+    ``confidence``, and its size is the Theil-Sen slope times the length. The blocks' medians are tested as well,
+    because a drift moves them too and the test has more statistical power there. Each test has half of the error, and
+    the larger trend is returned. Returns 0.0 for a series that is too short for 20 blocks of five samples.
     """
     series = vector(samples, "samples")
     check(q, confidence)

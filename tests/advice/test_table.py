@@ -63,13 +63,13 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("one layer", {"latency.p99": slow(0.00625, details=nodes(0.5, 0.1))}, "latency.p99 fp32",
      "the time must shrink by 20%; Conv_0 takes 50%: speeding it up 1.67 times would be enough"),
     ("some layers", {"latency.p99": slow(0.01, details=nodes(0.3, 0.3, 0.2))}, "latency.p99 fp32",
-     "only Conv_0, Conv_1 together take more (60%)"),
+     "no layer takes that much alone, but Conv_0, Conv_1 together do (60%)"),
     ("no layer", {"latency.p99": slow(0.1, details=nodes(0.3, 0.3))}, "latency.p99 fp32",
      "the time must shrink by 95%, and the 2 slowest layers take only 60%"),
     ("lower precision", {"latency.p99 fp32": slow(0.006)}, "latency.p99 fp32",
      "int8 of arm keeps this limit here, with 1.094 ms (parity.task passed)"),
     ("stall", {"fps.slowest_second fp32": {**FAILED, "measurement": measured(2.0, "1/s"), "details":
-     {"at_seconds": 3.5, **nodes(0.9)}}}, "fps.slowest_second fp32", "1,181 /s overall and 2.0 /s from 3.5 s on"),
+     {"at_seconds": 3.5, **nodes(0.9)}}}, "fps.slowest_second fp32", "1,181 /s overall but only 2.0 /s from 3.5 s on"),
     ("frame", {"fps.sustained": {**FAILED, "measurement": measured(20.0, "1/s")}}, "fps.sustained fp32",
      "a frame takes 50 ms but may take only 33.33 ms"),
     ("throttled", {"latency.p99": slow(0.006, details={"state": [{"kind": "throttle", "source": "own",
@@ -97,7 +97,7 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("runtime alone", {"memory.peak": {**FAILED, "measurement": measured(900 * MIB, "B"), "details":
      {"baseline": 600 * MIB}}}, "memory.peak fp32", "the bare runtime takes 600 MiB before the model is loaded"),
     ("model's part", {"memory.peak": {**FAILED, "measurement": measured(900 * MIB, "B"), "details":
-     {"baseline": 100 * MIB}}}, "memory.peak fp32", "the model uses 800 MiB of 900 MiB, and 412 MiB would be left"),
+     {"baseline": 100 * MIB}}}, "memory.peak fp32", "uses 800 MiB of 900 MiB; the limit leaves 412 MiB for it"),
     ("activations", {"memory.peak": {**FAILED, "measurement": measured(900 * MIB, "B"), "details":
      {"device_memory_size": 500 * MIB}}}, "memory.peak fp32", "activations and scratch take 500 MiB of 900 MiB"),
     ("build peak", {"memory.peak": {**FAILED, "measurement": measured(900 * MIB, "B"), "details":
@@ -134,7 +134,7 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
      "int8.speedup int8",
      "94 % of the layers that benefit from INT8 run in it (placement.int8_layers) | fp16 takes 100 µs"),
     ("fell back", {"placement.dla_fallback": {**FAILED, "details": {"on_gpu": list("abcd"), "moves": 2}}},
-     "placement.dla_fallback fp16", "on the GPU: a, b, c and 1 more, with 2 copies between the two"),
+     "placement.dla_fallback fp16", "on the GPU: a, b, c and 1 more, with 2 copies between GPU and DLA"),
     ("gpu client", {"latency.p99": {**UNSETTLED, "details": {"state": [{"kind": "gpu_clients", "source": "outside",
      "text": "Xorg (process 812) used the GPU; if it may, add 'Xorg' to gpu_clients"}]}}}, "latency.p99 fp32",
      "stop the service of Xorg (process 812) while measuring"),
@@ -145,10 +145,10 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("another JetPack", {"contract.signature": {**FAILED, "reason": "model arm: the engine was not written by this "
      "version of TensorRT"}}, "contract.signature fp32", "rebuild it on cpu: without engine in [models.arm]"),
     ("more runs", {"regression.latency_p50": {**UNSETTLED, "details": {"runs_needed": 9, "visible": 0.08}}},
-     "regression.latency_p50 fp32", ("this run would have detected 8 % in 90 % of cases: "
+     "regression.latency_p50 fp32", ("this run would have detected a change of 8 % in 90 % of cases: "
      "take 9 runs per side, with --hil-runs=9")),
     ("noisy", {"regression.latency_p50": {**UNSETTLED, "details": {"runs_needed": None, "visible": 0.08}}},
-     "regression.latency_p50 fp32", ("would have detected 8 % in 90 % of cases, but 5 % must be excluded: "
+     "regression.latency_p50 fp32", ("would have detected a change of 8 % in 90 % of cases, but 5 % must be excluded: "
      "reduce the target's noise")),
     ("one cause", {"regression.latency_p50": FAILED, "regression.memory": FAILED}, "regression.latency_p50 fp32",
      "worse as well: regression.memory 0.05 %"),
