@@ -76,7 +76,7 @@ class Around:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Return the board's module, JetPack and versions from the probed facts; empty if it is not a board."""
+        """Return the board's module, JetPack and versions from the probed facts; empty if the target is not a board."""
         return table(self.report.target.facts.get("identity"))
 
 
@@ -124,7 +124,10 @@ def excess(check: CheckResult) -> float | None:
 
 
 def keeps(measured: Measurement | None, check: CheckResult) -> bool:
-    """Whether another row's measurement, including its interval, would keep this row's limit."""
+    """Return whether ``measured``, the measurement of another row, would keep the limit of ``check``.
+
+    If ``measured`` has an interval, the end that is closer to the limit must keep it.
+    """
     limit = check.limit
     if measured is None or limit is None or measured.unit != limit.unit:
         return False

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hil.results import CheckResult
 
 WEIGHTS = {"fp32": {"fp16": 2, "int8": 4}, "fp16": {"int8": 2}}
-"""How many times smaller weights become, by the present and the other precision."""
+"""The factor by which weights shrink, by the present precision and the new one."""
 BIG = 0.2
 """Share of the used memory above which scratch memory is worth naming."""
 HOUR = 3600
@@ -45,7 +45,7 @@ def runtime_alone(check: CheckResult, _around: Around) -> Iterator[str]:
 
 
 def quantize(check: CheckResult, around: Around) -> Iterator[str]:
-    """Name a precision that fits, or estimate how much memory coarser weights save."""
+    """Name a precision that keeps the limit, or estimate how much memory weights of fewer bits save."""
     engine, need = around.engine(check), excess(check)
     if not _failed(check, "memory.peak", "memory.model", "memory.engine_size") or engine is None or need is None:
         return

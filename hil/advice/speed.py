@@ -1,4 +1,4 @@
-"""Advice on time: too slow, too few frames, inconclusive, drifting, throttled, bound by the host."""
+"""Advice on time: for engines that are too slow, inconclusive, drifting, throttled, or limited by the host."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def stalled(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def _stalled(check: CheckResult, around: Around) -> bool:
-    """Whether a moment missed a limit that the overall rate exceeds ``STALL`` times."""
+    """Return whether a slow moment missed the limit although the overall rate is at least ``STALL`` times the limit."""
     rate = around.measured(check, "fps.sustained")
     if check.id not in MOMENTS or not _missed(check) or check.limit is None or rate is None:
         return False
@@ -113,7 +113,7 @@ def throttled(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def settle(check: CheckResult, around: Around) -> Iterator[str]:
-    """Report how many more samples settle a percentile and their duration, or that no number of samples does."""
+    """Report how many more samples would settle a percentile and how long they take, or that no number would do."""
     measured, limit = check.measurement, check.limit
     if check.id not in PERCENTILES or check.verdict is not Verdict.INCONCLUSIVE or measured is None or limit is None:
         return
@@ -168,7 +168,7 @@ def frames_short(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def cold(check: CheckResult, _around: Around) -> Iterator[str]:
-    """Report that only the first of several loads is over the limit, which cold caches cause, not the engine."""
+    """Report that only the first of several repeats exceeds the limit, which is caused by cold caches."""
     repeats = check.details.get("repeats")
     if check.id not in ("latency.cold_load", "latency.first_inference") or check.verdict is not Verdict.FAILED:
         return

@@ -39,9 +39,9 @@ def signature(model: Signature, engine: Signature, *, narrows: bool = False) -> 
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         return failed(wrong[0] + more, details)
     counts = f"{len(model.inputs)} inputs and {len(model.outputs)} outputs"
-    reason = f"{counts} are the model's in name, dtype and shape"
+    reason = f"{counts} have the names, dtypes and shapes of the model"
     if narrowed:
-        reason += f"; {', '.join(narrowed)} int32 instead of int64, which this runtime lacks"
+        reason += f"; as this runtime has no int64, int32 is accepted for {', '.join(narrowed)}"
     return judged(Verdict.PASSED, reason, details=details)
 
 

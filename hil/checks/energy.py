@@ -111,7 +111,9 @@ def inference(series: Series, limit: Limit | None, confidence: float) -> Judgeme
     }
     judgement = hold_interval(measurement, limit, "measure longer", details)
     return judgement.model_copy(
-        update={"reason": f"{judgement.reason}; whole board by {source(series)}, idle power not subtracted"}
+        update={
+            "reason": f"{judgement.reason}; measured for the whole board by {source(series)}, idle power not subtracted"
+        }
     )
 
 

@@ -27,6 +27,6 @@ def unexpired(judgement: Judgement, what: str, expires: str | None, why: str | N
 
 
 def stated(table: StatedTable) -> dict[str, str]:
-    """Return who decided on ``table``, when, why, and when it expires; only the keys that the config has."""
+    """Return who decided on ``table``, when and why, and when it expires; only the keys that the config has."""
     fields = {"reason": table.reason, "by": table.by, "date": table.date, "expires": table.expires}
     return {key: value for key, value in fields.items() if value is not None}

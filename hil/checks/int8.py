@@ -49,7 +49,7 @@ def calibration(facts: CalibrationFacts, brought: str = "the model came with its
     """
     details = vars(facts)
     if facts.foreign:
-        return judged(Verdict.WARNED, f"{brought}: the data behind its ranges is not known", details=details)
+        return judged(Verdict.WARNED, f"{brought}: the data that its ranges come from is not known", details=details)
     if facts.consumed < 1:
         return failed("calibration consumed no sample", details)
     if facts.consumed != facts.declared:
@@ -130,7 +130,7 @@ def cache(facts: CacheFacts) -> Judgement:
     if fault:
         return failed(fault, details)
     measurement = Measurement(value=len(facts.scales), unit="tensors", n=sum(map(len, facts.scales.values())))
-    reason = f"{len(facts.scales)} tensors have valid ranges, {len(facts.skipped)} are left out with a reason"
+    reason = f"{len(facts.scales)} tensors have valid ranges, {len(facts.skipped)} stay in float for a stated reason"
     if facts.damaged:
         reason += "; the stored calibration was damaged or incomplete and was made again: check the disk"
         return judged(Verdict.WARNED, reason, measurement, details=details)
@@ -154,7 +154,7 @@ def _scale_faults(scales: Mapping[str, Sequence[float]]) -> Iterator[str]:
     if not math.isfinite(ill) or ill < 0:
         yield f"scales of {_some(bad)} are not finite and positive"
     elif ill < TINIEST:
-        yield f"scales of {_some(bad)} are {'zero' if ill == 0 else 'as good as zero'}, not finite and positive"
+        yield f"scales of {_some(bad)} are {'zero' if ill == 0 else 'practically zero'}, not finite and positive"
     else:
         yield f"scales of {_some(bad)} are saturated: they are at the end of the range of float32"
 
@@ -163,7 +163,7 @@ def _renamed(facts: CacheFacts) -> Iterator[str]:
     if facts.known is not None:
         strange = sorted(set(facts.scales) - set(facts.known))
         if strange:
-            what = f"{_some(strange)} have ranges, and the model has no such tensors"
+            what = f"{_some(strange)} have ranges, but the model has no such tensors"
             yield f"{what}: they were renamed since, or the ranges are another model's: calibrate again"
     covered = [name for name in facts.flowing if name in facts.scales]
     if facts.flowing and 2 * len(covered) < len(facts.flowing):
@@ -175,7 +175,7 @@ def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
     if not facts.recorded and not facts.foreign:
         yield "the ranges have no key: the data that they were computed from is not known"
     if differ and not facts.foreign:
-        yield f"the ranges in use are of another {', '.join(differ)}: calibrate again"
+        yield f"the ranges in use are those of another {', '.join(differ)}: calibrate again"
     yield from _unused(facts)
     if not facts.scales or not all(facts.scales.values()):
         yield "there are no scales: nothing was quantized"
@@ -186,7 +186,7 @@ def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
         yield f"zero points of {_some(skewed)} are not 0: TensorRT accepts only symmetric ranges"
     bare = sorted(set(facts.quantizable) - set(facts.scales) - set(facts.skipped))
     if bare and not facts.foreign:
-        yield f"{_some(bare)} should be quantized and have no range"
+        yield f"{_some(bare)} should be quantized but have no range"
     if facts.in_use is False:
         what = "no layer of the engine computes in INT8, so the ranges are not in use: other precisions were faster"
         yield f"{what}: leave int8 out of precisions for this target, or use the explicit route"

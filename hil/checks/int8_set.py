@@ -125,7 +125,8 @@ def calibration_set(facts: SetFacts) -> Judgement:
     )
     classes = facts.classes
     if classes is not None:
-        reason += f"; {len(classes.calibration)} classes of {len(classes.validation)} at validation, by {classes.by}"
+        counts = f"{len(classes.calibration)} classes, validation {len(classes.validation)}"
+        reason += f"; calibration has {counts}, by {classes.by}"
     return judged(Verdict.PASSED, reason, measurement, details=details)
 
 

@@ -1,4 +1,4 @@
-"""``contract.isaac_ros``: do the parameters of the Isaac ROS node that will load this engine fit the engine?"""
+"""``contract.isaac_ros``: do the parameters of the Isaac ROS node that will load this engine match the engine?"""
 
 from __future__ import annotations
 

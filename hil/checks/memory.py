@@ -1,4 +1,4 @@
-"""Memory in bytes: of the worker, the system and the engine's file, and the worker's growth over a soak."""
+"""Memory of the worker, the system and the engine's file, and the growth of the worker's memory over a soak."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def _missed(series: Series, deadline: float, limit: Limit | None, confidence: fl
     rise = drift(took, Q, confidence)
     top = float(np.quantile(took, Q))
     if judgement.verdict is Verdict.PASSED and rise > 0 and top + rise > deadline:
-        reason = f"{judgement.reason}, but responses got {show(rise, 's')} slower meanwhile: raise [measure] paced"
+        reason = f"{judgement.reason}, but responses got {show(rise, 's')} slower during the run: raise [measure] paced"
         judgement = judgement.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": reason})
     return judgement
 
@@ -216,7 +216,7 @@ def _advice(series: Series, share: float, limit: Limit | None, worth: float, con
         return ""
     needed = samples_needed(1 - limit.value, confidence, share)
     if needed is None:
-        return f"{share:.3%} missed, no number of releases would settle it"
+        return f"{share:.3%} missed the deadline, no number of releases would settle it"
     total = math.ceil(needed * series.n / worth)
     total = total if total > series.n else 2 * series.n
     seconds = total * float((_pace(series) or {})["period"])

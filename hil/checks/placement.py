@@ -34,7 +34,7 @@ MOVES = re.compile(r"reformat|noop|copynode|(?:to|from) nvm|copy finish|^signal|
 MOVING = re.compile(
     r"^reformatting copynode|^(?:input|output) reformatter|(?:to|from) nvm$|copy finish$", re.IGNORECASE
 )
-"""Names of layers that move data, matched more strictly: a model's own nodes may be called ``barrier`` or ``signal``."""
+"""Names of layers that move data, matched more strictly: a model's own nodes may be named ``barrier`` or ``signal``."""
 
 SEPARATORS = re.compile(r"\s*(?:\+|\|\||[\[\]{},()])\s*|\.\.\.")
 LISTED = 200
@@ -113,8 +113,8 @@ def _names(layer: Layer) -> set[str]:
 def int8_layers(layers: Sequence[Layer], limit: Limit | None, nodes: Sequence[str] = ()) -> Judgement:
     """Judge ``placement.int8_layers``: the share of convolutions and matrix products whose input is INT8.
 
-    The result is an interval if the content of some layers is hidden: all of it may be INT8, or none. ``nodes`` are the
-    names of the model's weighted nodes, from which the hidden ones are counted.
+    The result is an interval if the content of some layers is hidden, since all or none of it may be INT8. ``nodes``
+    are the names of the model's weighted nodes, which are used to count the hidden ones.
     """
     weighted = weighted_layers(layers, nodes)
     details = {**_details(layers), "int8": weighted.inside[:LISTED], "not_int8": weighted.outside[:LISTED]}

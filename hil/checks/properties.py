@@ -1,8 +1,9 @@
-"""Properties that hold for any valid input, not only for the validation data. Each function returns an error message.
+"""Properties that hold for any valid input, not only for the validation data.
 
-Numbers are compared with the reference only where a tolerance for rounding makes sense (fp32 to fp16). In every
-precision the outputs must have the declared shapes and dtypes, be finite and repeatable, and a sample's result must not
-depend on the other samples of its batch by more than rounding.
+Numbers are compared with the reference only in the precisions whose errors are rounding (``property.parity``). In every
+precision the outputs must have the declared shapes and dtypes, be finite and repeatable. A sample's result must not
+depend on the other samples of its batch by more than rounding. Functions that return text return an error message, or
+an empty string.
 """
 
 from __future__ import annotations
@@ -190,7 +191,7 @@ def batch_dependence(  # noqa: PLR0913, PLR0917 - two runs, and what their outpu
             free = [size for place, size in enumerate(declared.shape) if place != axis and size not in sizes]
             if not declared.ranked or any(not isinstance(size, int) for size in free):
                 continue
-            return f"output {name!r} has another shape when the batch mates change"
+            return f"output {name!r} has another shape if its batch mates are others"
         one, other = (np.take(array, 0, axis).astype(np.float64) for array in (ours, theirs))
         apart = float(np.abs(one - other).max(initial=0.0))
         scale = max(float(np.abs(one).max(initial=0.0)), scales.get(name, 0.0))

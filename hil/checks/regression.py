@@ -130,7 +130,7 @@ def _named(baseline: Baseline | None, level: Level) -> str:
 def _why(change: Change, level: Level, strict: Comparison, rules: Rules, sides: Sides) -> str:
     """Return the end of the reason: the rule that decided, and the change that could have been detected."""
     sure = f"{rules.confidence * 100:g} %"
-    over = f"{sure} over {rules.rows} rows" if rules.rows > 1 else sure
+    over = f"{sure} for all {rules.rows} rows together" if rules.rows > 1 else sure
     known = strict.visible < math.inf
     visible = f"would have detected a change of {strict.visible * 100:.3g} % in 90 % of cases" if known else ""
     if change is Change.WORSE:

@@ -68,7 +68,7 @@ class Tolerance:
 
     @property
     def sense(self) -> Sense:
-        """On which side of the bound a value has to be."""
+        """The side of the bound on which a value has to be."""
         return Sense.AT_LEAST if self.metric in AT_LEAST else Sense.AT_MOST
 
     def met(self, value: float) -> bool:
@@ -100,7 +100,7 @@ def merge(
 
 
 def in_force(precision: Precision, spec: TolerancesSpec | None, exact: Mapping[str, bool]) -> dict[str, Any]:
-    """Return all tolerances in JSON types: the bounds of each output, and the accepted losses of the task metrics.
+    """Return all tolerances in JSON types: the bounds of each output and the accepted losses of the task metrics.
 
     ``exact`` maps the model's outputs to whether they hold integers or booleans (``merge``).
     """

@@ -103,7 +103,7 @@ def _reason(verdict: Verdict, measurement: Measurement, limit: Limit, low: float
     required = f"{bound} {show(limit.value, unit)}"
     if verdict is Verdict.WARNED and limit.fail_at is not None:
         required += f", failed past {show(limit.fail_at, unit)}"
-    word = {Verdict.PASSED: "is", Verdict.INCONCLUSIVE: "not settled against"}.get(verdict, "is not")
+    word = {Verdict.PASSED: "is", Verdict.INCONCLUSIVE: "is not clearly"}.get(verdict, "is not")
     return f"{measured} {word} {required}"
 
 

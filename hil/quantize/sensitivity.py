@@ -65,7 +65,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The results of one model: noise relative to the signal, median seconds per batch, and score of the task if any."""
+    """The results of one model: noise relative to the signal, median seconds per batch, and the task's score if any."""
 
     noise: float
     seconds: float

@@ -59,7 +59,7 @@ def bootstrap_pooled_drop(  # noqa: PLR0913 - as above
     relative: bool = False,
     resamples: int = 400,
 ) -> tuple[float, float, float]:
-    """Return ``(drop, low, high)`` as ``bootstrap_drop`` does, for scores such as mAP that are not means over samples.
+    """Return ``(drop, low, high)`` like ``bootstrap_drop``, for scores that are not means over samples, such as mAP.
 
     ``n`` is the number of samples. Both pools get the same draws; a higher score is better. A draw without a finite
     score on both sides counts as an infinite drop. Raises ``ValueError`` if there are no samples.

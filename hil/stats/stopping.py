@@ -18,8 +18,8 @@ FIRST_SHARE = 0.6
 """Share of the error for the first analysis, which suffices for a clearly good engine; the others share the rest."""
 
 SLACK = 1.5
-"""Factor on the smallest number of samples for the first analysis, whose confidence is above that of the verdict; the
-effective size of a series is also below n."""
+"""The first analysis has this many times ``smallest_n`` samples, because its confidence is above that of the verdict,
+and the effective size of a series is below n."""
 
 _AGAIN = 2  # factor on the samples if the series has enough samples already, but its estimate is close to the limit
 
@@ -28,8 +28,8 @@ _AGAIN = 2  # factor on the samples if the series has enough samples already, bu
 class InterimAnalyses:
     """The interim analyses of a series: after ``first``, then each after twice the amount, the last after ``most``.
 
-    Amounts are seconds or samples, as the caller counts. They and the confidence of each analysis are fixed before the
-    first sample.
+    Amounts are seconds or samples, whichever the caller uses. The amounts and the confidence of each analysis are fixed
+    before the first sample.
 
     Attributes:
         first: the amount after which the first analysis takes place.

@@ -1,4 +1,4 @@
-"""How far a series drifts."""
+"""The size of a drift in a series."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def vector(samples: npt.ArrayLike, what: str) -> FloatArray:
-    """Return ``samples`` as a float64 vector; raise ``ValueError``, naming ``what``, unless it is a finite vector."""
+    """Return ``samples`` as a float64 vector. Raises ``ValueError``, which names ``what``, unless all are finite."""
     array = np.asarray(samples, dtype=np.float64)
     if array.ndim != 1 or not np.isfinite(array).all():
         raise ValueError(f"{what} must be a finite vector, got shape {array.shape}")
@@ -17,7 +17,7 @@ def vector(samples: npt.ArrayLike, what: str) -> FloatArray:
 
 
 def check(q: float, confidence: float) -> None:
-    """Raise ``ValueError`` unless both lie strictly between 0 and 1."""
+    """Raise ``ValueError`` unless ``q`` and ``confidence`` both lie strictly between 0 and 1."""
     if not (0 < q < 1 and 0 < confidence < 1):
         raise ValueError(f"q and confidence must lie between 0 and 1, got {q} and {confidence}")
 

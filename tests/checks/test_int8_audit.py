@@ -21,10 +21,10 @@ APART = Overlap(0, (), 100, 50)
     ("change", "reason"),
     [
         ({"scales": {"x": [0.0], "y": [0.2]}}, "scales of x are zero"),
-        ({"scales": {"x": [1e-45], "y": [0.2]}}, "as good as zero"),
+        ({"scales": {"x": [1e-45], "y": [0.2]}}, "practically zero"),
         ({"scales": {"x": [3e38], "y": [0.2]}}, "saturated"),
         ({"scales": {"x": [float("inf")], "y": [0.2]}}, "not finite and positive"),
-        ({"scales": {"old/x": [0.1], "y": [0.2]}}, "old/x have ranges, and the model has no such tensors"),
+        ({"scales": {"old/x": [0.1], "y": [0.2]}}, "old/x have ranges, but the model has no such tensors"),
         ({"flowing": ("a", "b", "x")}, "only 1 of 3 inputs of convolutions and matrix products have a range"),
         ({"flowing": ("a",)}, "renamed since"),
     ],

@@ -26,7 +26,7 @@ def test_a_good_set_passes() -> None:
     """Enough distinct samples of all classes, preprocessed alike, with settled ranges, pass."""
     judged = int8_set.calibration_set(GOOD)
     assert judged.verdict is Verdict.PASSED
-    assert "10 classes of 10" in judged.reason
+    assert "10 classes, validation 10" in judged.reason
 
 
 @pytest.mark.parametrize(

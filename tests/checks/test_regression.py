@@ -95,7 +95,7 @@ def test_equal_runs_pass() -> None:
         (baseline(methods=(digest_of(METHOD), "0" * 64)), "by another method"),
         (baseline(methods=()), "by another method"),
         (baseline(methods=("",)), "by another method"),
-        (baseline(machines=("serial 143",)), "serial 143, this run of serial 142: the machine may be the cause"),
+        (baseline(machines=("serial 143",)), "serial 143, this run on serial 142: the machine may be the cause"),
         (baseline(machines=("serial 142", "serial 143")), "confounded"),
         (baseline(machines=("",)), "an unknown machine"),
         (baseline(newest=(NOW - timedelta(days=91)).isoformat()), "is 91 days old (measure.baseline_age is 90 days)"),
@@ -174,7 +174,7 @@ def test_a_worse_value_fails_and_a_better_one_passes() -> None:
         worse, better = (slower, faster) if lower else (faster, slower)
         judged = by_runs(baseline(), measured(worse), LIMIT, rules)
         assert judged.verdict is Verdict.FAILED
-        assert "more than 1 %, at 99 % over 4 rows; if it is intended: hil accept" in judged.reason
+        assert "more than 1 %, at 99 % for all 4 rows together; if it is intended: hil accept" in judged.reason
         assert judged.measurement is not None
         assert judged.measurement.value == pytest.approx(0.02, abs=1e-3)
         assert by_runs(baseline(), measured(better), LIMIT, rules).verdict is Verdict.PASSED

@@ -252,7 +252,7 @@ def failed() -> Report:
         "latency.p90",
         verdict=Verdict.INCONCLUSIVE,
         measurement=measurement("latency.p90", 0.00299, "s"),
-        reason="2.99 ms (from 2.87 ms to 3.14 ms) not settled against at most 3 ms: about 1,400 more samples would do",
+        reason="2.99 ms (from 2.87 ms to 3.14 ms) is not clearly at most 3 ms: about 1,400 more samples would do",
     )
     return seal(
         with_row(

@@ -230,7 +230,7 @@ def test_control_characters_in_build_facts_are_escaped() -> None:
 @pytest.mark.parametrize(
     ("check_id", "reason", "step"),
     [
-        ("placement.dla_fallback", "1 layers not settled against at most 1 layers", "see the layers in report.html"),
+        ("placement.dla_fallback", "1 layers is not clearly at most 1 layers", "see the layers in report.html"),
         ("memory.peak", "the worker's peak on the GPU (not readable) is not readable (None)", "memory figures"),
         ("memory.growth", "3 readings in the later half of the soak, 10 are needed", "measure longer"),
         ("latency.p99", "the bounds straddle it", "measure longer"),

@@ -126,7 +126,7 @@ def test_a_constant_of_zeros_may_have_a_zero_scale() -> None:
         ({"scales": {"x": [float("nan")]}}, "not finite and positive"),
         ({"scales": {"x": [0.0]}}, "not finite and positive"),
         ({"scales": {**SOUND.scales, "(Unnamed Layer* 3) [Constant]_output": [float("inf")]}}, "not finite"),
-        ({"scales": {"y": [0.2]}}, "should be quantized and have no range"),
+        ({"scales": {"y": [0.2]}}, "should be quantized but have no range"),
         ({"recomputed": {"model": "n"}}, "of another model"),
         ({"recorded": {}}, "no key"),
         ({"header_versions": ("8601", "80601")}, "another version than the one that built the engine"),
