@@ -110,11 +110,8 @@ def inference(series: Series, limit: Limit | None, confidence: float) -> Judgeme
         "joules_per_sample": energy.joules / series.batch,
     }
     judgement = hold_interval(measurement, limit, "measure longer", details)
-    return judgement.model_copy(
-        update={
-            "reason": f"{judgement.reason}; measured for the whole board by {source(series)}, idle power not subtracted"
-        }
-    )
+    meter = f"measured for the whole board by {source(series)}, idle power not subtracted"
+    return judgement.model_copy(update={"reason": f"{judgement.reason}; {meter}"})
 
 
 def as_details(series: Series) -> dict[str, Any]:
