@@ -88,7 +88,8 @@ def build_peak(check: CheckResult, _around: Around) -> Iterator[str]:
     peak, used = table(check.details.get("build_peak")), _used(check)
     most = number(peak.get("device")) or number(peak.get("rss"))
     if _failed(check, "memory.peak", "memory.system") and most is not None and used is not None and most > 2 * used:
-        yield f"building it took {show(most, 'B')}, more than running it: a board that builds it needs that much free"
+        what = f"building the engine took {show(most, 'B')}, more than running it"
+        yield f"{what}: a board that builds the engine needs that much free memory"
 
 
 def others(check: CheckResult, around: Around) -> Iterator[str]:

@@ -64,7 +64,7 @@ class Rules:
 def fit(
     baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, rules: Rules, *, exact: bool = False
 ) -> Level | Judgement:
-    """Return the level to compare ``row`` with, or a judgement that says why there is none and what to run.
+    """Return the level to compare ``row`` with, or a judgement that states why there is none.
 
     An ``exact`` value can be compared even if its own row or the row of the baseline was disturbed or inconclusive.
     """

@@ -270,10 +270,10 @@ def drop(
 
 
 def split(judgement: Judgement, means: Mapping[str, float], fp16: float | None, why_not: str = "") -> Judgement:
-    """Return ``judgement`` of the drop with the loss split into a part of FP16 and a part of INT8; same verdict.
+    """Return ``judgement`` of the drop with the loss split into a part of FP16 and a part of INT8.
 
-    ``means`` are the mean scores of the ``fp32`` and ``int8`` engines of one target. ``fp16`` is the mean score of its
-    fp16 engine, or ``None`` with the reason in ``why_not``.
+    The verdict is unchanged. ``means`` are the mean scores of the ``fp32`` and ``int8`` engines of one target. ``fp16``
+    is the mean score of its fp16 engine, or ``None`` with the reason in ``why_not``.
     """
     parts: dict[str, Any] = {"scores": {**means, "fp16": fp16}}
     if fp16 is None or not all(map(math.isfinite, (fp16, *means.values()))):

@@ -16,7 +16,7 @@ LOST = 10**-1.5
 """The share of a tensor's energy that clipping may remove: 15 dB, the default ``sqnr_db`` of INT8 outputs."""
 
 STRETCHED = 4.0
-"""The largest accepted ratio of a range to the largest value at validation: two of the eight bits are never used."""
+"""The largest accepted ratio of a range to the largest value at validation. At 4, two of the eight bits are unused."""
 
 DRIFT = 1e-3
 """The relative change of a range that a second calibration may cause: the largest code moves by 1/8 of a step."""

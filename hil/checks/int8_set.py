@@ -23,7 +23,7 @@ REPEATED = 0.5
 """The smallest accepted share of distinct samples."""
 
 MOVED = 2.0
-"""The factor by which the second half of the samples may change a range: one of the eight bits."""
+"""The factor by which the second half of the samples may change a range. A factor of 2 is one of the eight bits."""
 
 COVERED = 0.5
 """The smallest accepted ratio of the covered classes to the number expected in a random draw of as many samples."""

@@ -114,7 +114,10 @@ def _advice(series: Series, q: float, limit: float, confidence: float, worth: fl
 
 
 def _missing(series: Series, q: float, limit: float, confidence: float, worth: float) -> int | None:
-    """Return how many more samples would settle the verdict if the share over the limit stays; ``None`` if none do."""
+    """Return how many more samples would settle the verdict if the share of samples over the limit stays the same.
+
+    ``None`` if no number of samples would.
+    """
     return samples_missing(q, confidence, float(np.mean(series.duration > limit)), series.n, worth)
 
 
@@ -146,7 +149,7 @@ def unusable(series: Series) -> str:
 
 
 def _unusable_device(series: Series) -> str:
-    """Return why the device times cannot be judged, or an empty string. The host's times must not be shorter."""
+    """Return why the device times cannot be judged, or an empty string. No host time may be shorter."""
     device = series.device
     if device is None:
         return ""

@@ -155,7 +155,10 @@ def slow_windows(series: Series) -> dict[str, Any]:
 
 
 def _throughout(judgement: Judgement, series: Series, figure: Callable[[Series], float]) -> Judgement:
-    """Return ``judgement``; a pass becomes inconclusive if an earlier third is beyond the limit, or by ``_settled``."""
+    """Return ``judgement``; a pass becomes inconclusive if an earlier third breaks the limit.
+
+    A pass that remains is then checked by ``_settled``.
+    """
     limit, measurement = judgement.limit, judgement.measurement
     if judgement.verdict is not Verdict.PASSED or limit is None or measurement is None:
         return judgement

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     Outputs = list[npt.NDArray[Any]]
 
 MOST = 128
-"""From twice this many validation samples on, only every n-th batch is compared: about 128 to 191 samples."""
+"""The most validation samples whose outputs are compared, but at least one batch is."""
 
 KEPT = 0.25
 """Largest share of the layers that is proposed to stay in float."""
@@ -153,7 +153,7 @@ class _Comparison:
         self.signal = 0.0
 
     def load(self, data: Dataset) -> None:
-        """Load every n-th batch and run the FP32 model on it. n is the number of samples divided by 128, at least 1."""
+        """Load every n-th batch, at most 128 samples but at least one batch, and run the FP32 model on them."""
         size = data.stride or min(16, data.count)
         every = math.ceil(math.ceil(data.count / size) / max(1, MOST // size))
         self.batches = [entry for number, entry in enumerate(data.batches(size)) if number % every == 0]

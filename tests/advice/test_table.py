@@ -101,7 +101,7 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("activations", {"memory.peak": {**FAILED, "measurement": measured(900 * MIB, "B"), "details":
      {"device_memory_size": 500 * MIB}}}, "memory.peak fp32", "activations and scratch take 500 MiB of 900 MiB"),
     ("build peak", {"memory.peak": {**FAILED, "measurement": measured(900 * MIB, "B"), "details":
-     {"build_peak": {"rss": 3000 * MIB}}}}, "memory.peak fp32", "building it took 2.93 GiB"),
+     {"build_peak": {"rss": 3000 * MIB}}}}, "memory.peak fp32", "building the engine took 2.93 GiB"),
     ("fits in int8", {"memory.engine_size fp32": {**FAILED, "measurement": measured(5e6, "B")}},
      "memory.engine_size fp32", "fp16 of arm fits, with 305.2 KiB"),
     ("prune", {"memory.engine_size int8": {**FAILED, "measurement": measured(5e6, "B")}},
