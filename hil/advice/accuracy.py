@@ -116,7 +116,7 @@ def more_samples(check: CheckResult, _around: Around) -> Iterator[str]:
 
 
 def not_faster(check: CheckResult, around: Around) -> Iterator[str]:
-    """If INT8 is not faster, report the share of layers that run in INT8, and fp16's latency if it is as fast."""
+    """If INT8 is too slow, report the share of layers in INT8, and the latency of fp16 if that is not slower."""
     if not _failed(check, "int8.speedup"):
         return
     share = around.measured(check, "placement.int8_layers")

@@ -1,4 +1,4 @@
-"""The contract: an engine accepts and returns what its ONNX model declares, at every shape, and refuses the rest."""
+"""The contract: an engine accepts and returns what its ONNX model declares, at every allowed shape, and refuses others."""
 
 from __future__ import annotations
 

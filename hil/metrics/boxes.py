@@ -59,7 +59,7 @@ def decoder(spec: DetectionSpec) -> Decode:
 
 
 def cleaned(detections: Detections, score: float, nms: float | None) -> Detections:
-    """Return the finite detections that score above 0 and at least ``score``, without negative classes.
+    """Return the finite detections whose score is above 0 and at least ``score`` and whose class is not negative.
 
     If ``nms`` is set, non-maximum suppression at this IoU follows.
     """

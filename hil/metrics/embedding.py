@@ -1,4 +1,4 @@
-"""Retrieval by embeddings: does the nearest neighbour have the same label, or without labels, is it the reference's?"""
+"""Retrieval by embeddings: is the nearest neighbour correct, by its label or (without labels) by the reference?"""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def tensors_of(proto: onnx.ModelProto) -> tuple[set[str], set[str]]:
 
 
 def known_tensors(model: Path) -> tuple[set[str], set[str]]:
-    """Return ``tensors_of`` the model as prepared for the quantizer, and for each output also the renamed tensor."""
+    """Return ``tensors_of`` the model as prepared for the quantizer, and for each output also its renamed tensor."""
     with silence(), tempfile.TemporaryDirectory(prefix="hil-flow-") as folder:
         proto = prepared(model, Path(folder))
     flowing, constants = tensors_of(proto)

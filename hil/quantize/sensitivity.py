@@ -1,9 +1,9 @@
 """Rank layers by the noise that INT8 adds, propose some to keep in float, and measure the proposal.
 
-Each convolution and each matrix product is quantized alone (input and weight). Its noise is the power of the difference
-between the model's outputs then and in FP32. The noises of the layers are assumed to be independent, so their sum
-predicts the noise of a model with some layers in float. The proposed model is then built, run and timed. All of this
-runs on the host's CPU, in ONNX Runtime.
+Each convolution and each matrix product is quantized alone (input and weight). Its noise is the power of the change of
+the model's outputs from FP32. The noises of the layers are assumed to be independent, so their sum predicts the noise
+of a model with some layers in float. The proposed model is then built, run and timed. All of this runs on the host's
+CPU, in ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class _Comparison:
         return [session.run(None, batch.feeds) for batch in self.batches], session
 
     def noise(self, outputs: list[Outputs]) -> float:
-        """Return the power of the difference from the FP32 outputs, relative to the power of these."""
+        """Return the power of the difference from the FP32 outputs, divided by the power of the FP32 outputs."""
         pairs = [
             pair for fp32, ours in zip(self.reference, outputs, strict=True) for pair in zip(fp32, ours, strict=True)
         ]

@@ -17,7 +17,7 @@ TOLERANCE = 0.01
 """Relative change of the level that counts as no change: two parts of one steady run differ by as much."""
 
 LATEST = 2 / 3
-"""Share of the series by which it must have become steady."""
+"""The series must become steady within this share of its length."""
 
 _FEWEST_BEHIND = 5  # levels that must follow a change: fewer give no usable variance (the 5 of MSER-5)
 _CONFIDENCE = 0.99
