@@ -1,4 +1,4 @@
-"""The contract: an engine accepts and returns what its ONNX model declares, at every allowed shape, and refuses others."""
+"""The contract: an engine does what its ONNX model declares, at every allowed shape, and refuses bad input."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def _unfit(baseline: Baseline, level: Level, row: MeasuredRow, measurement: Meas
         yield f"{of} was measured by another method ({fields}): not comparable; to make a new one: {rules.again}"
     if not row.machine or set(level.machines) != {row.machine}:
         then, now = ", ".join(filter(None, level.machines)) or "an unknown machine", row.machine or "an unknown one"
-        what = f"{of} was measured on {then}, this run on {now}: the machine may be the cause of a change"
+        what = f"{of} was measured on {then}, this run on {now}: the machine may be the cause of a change (confounded)"
         yield f"{what}: make a baseline on this machine: {rules.again}"
     age = rules.now - datetime.fromisoformat(level.newest)
     if age > timedelta(seconds=rules.oldest):
