@@ -69,7 +69,7 @@ def ready(generation: str = "jp62") -> dict[str, Any]:
         "there": {"numpy": True, "tensorrt": True},
         "numpy": "1.21.5",
         "runtimes": {"tensorrt": "10.3.0"},
-        "facts": {"tensorrt": GPU},
+        "facts": {"tensorrt": dict(GPU)},
         "why_not": {},
         "tegrastats": {"works": True, "why": None},
     }

@@ -150,16 +150,12 @@ def _plain(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
 
 def _has_half(proto: onnx.ModelProto) -> bool:
     """Whether any weight or input is float16."""
-    types = [tensor.data_type for tensor in proto.graph.initializer]
-    types += [value.type.tensor_type.elem_type for value in proto.graph.input]
-    return onnx.TensorProto.FLOAT16 in types
+    weights = (tensor.data_type for tensor in proto.graph.initializer)
+    return onnx.TensorProto.FLOAT16 in {*weights, *(one.type.tensor_type.elem_type for one in proto.graph.input)}
 
 
 def _folded(model: Path, folder: Path) -> onnx.ModelProto:
-    """Return the model with batch norms folded into convolutions.
-
-    Quantized separately, both would lose accuracy, and neither runtime would fuse them.
-    """
+    """Return the model with batch norms folded into convolutions; quantized separately both would lose accuracy."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -212,10 +208,7 @@ class Feed:
         return True
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """Return the loaded batch once, then None until ``advance`` is called again.
-
-        onnxruntime.quantization requires this method of a data reader.
-        """
+        """Return the loaded batch once, then None until ``advance``: the method of a reader in onnxruntime."""
         batch, self._next = self._next, None
         if batch is not None:
             rows = len(next(iter(self._samples.values())))
