@@ -44,7 +44,8 @@ class UserCallable:
             raise
         except (Exception, SystemExit) as error:
             raise UserError(
-                f"{self.name} raised {_error_text(error)}: model {self.model}: fix it, or test it alone"
+                f"{self.name} raised {_error_text(error)}: model {self.model}: fix this function; "
+                "a call outside of hil shows the whole error"
             ) from error
 
 

@@ -24,7 +24,10 @@ PERCENTILES = ("latency.p50", "latency.p90", "latency.p99")
 
 
 class Replay:
-    """A timer that replays durations in seconds; each round starts at 0, so that no duration is rounded."""
+    """A timer that replays recorded durations in seconds.
+
+    It restarts at 0 for each, since the difference of two large times would lose digits.
+    """
 
     __name__ = "hil.target"  # the option "timer" in pytest-benchmark's JSON
 

@@ -37,28 +37,28 @@ class Around:
         return {(row.model, row.precision, row.id): row for row in self.report.checks}
 
     def judged(self, check: CheckResult, other: str, precision: str | None = None) -> CheckResult | None:
-        """Return the judged row ``other`` of the same model, in ``precision`` or the row's own."""
+        """Return the judged row ``other`` of ``check``'s model, in ``precision`` (default: ``check``'s)."""
         return self._judged.get((check.model, precision or check.precision, other))
 
     def measured(self, check: CheckResult, other: str, precision: str | None = None) -> Measurement | None:
-        """Return the measurement of row ``other`` of the same model, with or without a limit."""
+        """Return the measurement of row ``other`` of ``check``'s model, with or without a limit."""
         row = self._rows.get((check.model, precision or check.precision, other))
         return None if row is None else row.measurement
 
     def details(self, check: CheckResult, other: str, precision: str | None = None) -> Mapping[str, Any]:
-        """Return the details of row ``other`` of the same model; empty without such a row."""
+        """Return the details of row ``other`` of ``check``'s model; empty without such a row."""
         row = self._rows.get((check.model, precision or check.precision, other))
         return {} if row is None else row.details
 
     def coarser(self, check: CheckResult) -> Iterator[str]:
-        """Yield the planned precisions of the same model with fewer bits than the row's."""
+        """Yield the planned precisions of ``check``'s model that have fewer bits than its own."""
         rank = COARSER.get(check.precision)
         planned = dict.fromkeys(row.precision for row in self.report.checks if row.model == check.model)
         if rank is not None:
             yield from (name for name in planned if COARSER.get(name, -1) > rank)
 
     def engine(self, check: CheckResult, precision: str | None = None) -> EngineUsed | None:
-        """Return the model's engine in ``precision`` or the row's own."""
+        """Return the engine of ``check``'s model in ``precision`` (default: ``check``'s)."""
         key = (check.model, precision or check.precision)
         return next((engine for engine in self.report.engines if (engine.model, engine.precision) == key), None)
 

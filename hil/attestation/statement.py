@@ -199,7 +199,10 @@ def _policy_digest(policy: GateSpec) -> str:
 
 
 def as_signed(current: Statement, signed: Statement) -> Statement:
-    """Return ``current`` for a comparison with ``signed``: with an empty ``dirty`` if ``signed`` lacks that note."""
+    """Return ``current`` in the form to compare with ``signed``.
+
+    If ``signed`` is older and lacks the annotation ``dirty``, that of ``current`` is emptied.
+    """
     notes = signed.report.annotations
     if "dirty" in notes.model_fields_set:
         return current

@@ -95,7 +95,8 @@ def plan(target: Target, services: Sequence[str]) -> Setup:
 def install(target: Target, setup: Setup, password: Callable[[str], str]) -> list[str]:
     """Install the helper; return the steps done. ``password`` is called at most once, for the board user's password.
 
-    Raises ``LabError`` with the steps done so far if a check on the board fails or sudo does not start the helper.
+    Raises ``LabError`` if a check on the board fails (the message lists the steps done so far), or if the installed
+    helper does not answer.
     """
     order = {"do": "install", "user": setup.user, "services": list(setup.services), "sudoers": setup.sudoers}
     steps = _as_root(target, order, setup.user, password)

@@ -96,9 +96,9 @@ def measure(
 
     Each session has five runs of each engine.
 
-    Raises ``UserError`` if the target supports none of ``engines``; ``LabError`` if the target is unreachable or lost,
-    becomes another machine, or is disturbed in more than ``MAX_REPEATED`` sessions. Errors of timing an engine are
-    raised too.
+    An engine that the target does not support is left out. Raises ``UserError`` if it supports none; ``LabError`` if
+    the target is unreachable or lost, if the sessions ran on different or unknown machines, or if more than
+    ``MAX_REPEATED`` sessions were disturbed. Any other error raised while an engine is timed is passed on.
     """
     sessions: list[tuple[str, dict[tuple[str, str], list[Series]]]] = []
     began, repeated, count = time.monotonic(), 0, 2 * comparisons

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from hil.config.fields import Bytes, Energy, Fraction, Rate, Reach, Seconds, StatedTable, Table
 
-_Time = Annotated[Seconds, Reach("a time has no greatest value")]
+_Time = Annotated[Seconds, Reach("a time has no upper bound")]
 _Memory = Annotated[Bytes, Reach("the available memory depends on the machine")]
-_Count = Annotated[int, Field(ge=0), Reach("a count has no greatest value")]
+_Count = Annotated[int, Field(ge=0), Reach("a count has no upper bound")]
 _LeastRate = Annotated[Rate, Reach("every model reaches 0 fps", 0.0, "30 fps", at_least=True)]
 _Drop = Annotated[Fraction, Reach("no score can drop by more than 100 %", 1.0, "1 %", share=True)]
 _Own = Reach("the range of the output's own unit is unknown")
@@ -62,7 +62,7 @@ class LimitsSpec(StatedTable):
     fps: _LeastRate | None = None
     paced: PacedLimits = PacedLimits()
     sustained: SustainedLimits = SustainedLimits()
-    energy: Annotated[Energy, Reach("an energy has no greatest value")] | None = (
+    energy: Annotated[Energy, Reach("an energy has no upper bound")] | None = (
         None  # of one inference, for the whole board
     )
     memory: _Memory | None = None
@@ -91,13 +91,13 @@ class ToleranceSpec(Table):
     """
 
     max_abs: Annotated[float, Field(ge=0), _Own] | None = None
-    max_rel: Annotated[float, Field(ge=0), Reach("an error has no greatest value")] | None = None
+    max_rel: Annotated[float, Field(ge=0), Reach("an error has no upper bound")] | None = None
     rmse: Annotated[float, Field(ge=0), _Own] | None = None
     cosine: (
         Annotated[float, Field(ge=-1, le=1), Reach("a cosine is never less than -1", -1.0, "0.99", at_least=True)]
         | None
     ) = None
-    sqnr_db: Annotated[float, Reach("a ratio in decibel has no least value")] | None = None
+    sqnr_db: Annotated[float, Reach("a ratio in decibels has no lower bound")] | None = None
     top1_agreement: _LeastShare | None = None
 
 

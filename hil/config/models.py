@@ -63,7 +63,7 @@ class RunSpec(Table):
     cuda_graph: bool = False
     streams: Annotated[int, Field(ge=1, le=32)] = 1
     rate: Annotated[Rate, Field(ge=0.01, le=100_000)] | None = None
-    deadline: Annotated[Seconds, Field(gt=0), Reach("a time has no greatest value")] | None = None
+    deadline: Annotated[Seconds, Field(gt=0), Reach("a time has no upper bound")] | None = None
 
 
 class InputSpec(Table):

@@ -146,7 +146,10 @@ class Streamed(ABC):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over each sample with its labels (name, dtype, shape and bytes), preprocessing and declarations."""
+        """SHA-256 over all samples with their labels (name, dtype, shape and bytes).
+
+        The digests of the preprocessing and of what is declared of the inputs follow, if there are any.
+        """
         total = sha256()
         fingerprints = array("Q")
         for inputs, labels in self._read(self.chunk):

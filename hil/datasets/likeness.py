@@ -79,7 +79,7 @@ def _vectors(data: Dataset, count: int, batch: int) -> Array | None:
 
 
 def _sketched(data: Dataset, count: int | None, size: int) -> Iterator[tuple[Array, Array]]:
-    """Yield vectors (rows, at most 256 per input) and the norm of each sample about its mean."""
+    """Yield for each batch a row per sample (256 numbers for each input), and each sample's norm about its mean."""
     sketches: dict[tuple[str, int], Sketch] = {}
     for batch in data.batches(size, count):
         rows = len(next(iter(batch.inputs.values())))

@@ -122,7 +122,7 @@ def _groups(report: Report) -> Iterator[str]:
         lines = list(_group(group))
         length += sum(len(line) + 1 for line in lines)
         if length > MOST_LETTERS:
-            yield f"… and {len(groups) - number} more of {len(groups)} tables: see report.html"
+            yield f"… {len(groups) - number} of {len(groups)} tables are not shown: see report.html"
             yield ""
             return
         yield from lines

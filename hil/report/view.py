@@ -41,7 +41,7 @@ FIRST = (("latency.p99", "p99"), ("fps.sustained", ""), ("memory.peak", ""))
 MOST_NAMES = 12
 """How many rows of one trouble are named; the others are counted."""
 HINT = {
-    "parity.data": "set [models.NAME] data to real validation data that was not used for training",
+    "parity.data": "set data of [models.NAME] to real validation data that was not used for training",
     "parity.task": "see which samples went wrong; if you loosen a tolerance in hil.toml, state the reason next to it",
     "contract": "compare the engine's inputs and outputs with the model's: rebuild it or export the model again",
     "parity": "start with the worst output; if you loosen a tolerance in hil.toml, state the reason next to it",

@@ -83,7 +83,7 @@ def started(board: SimulatedBoard) -> list[Process]:
 
 @pytest.mark.parametrize("board", ["jp46", "jp62"], indirect=True)
 def test_missing_tensorrt(doctor: Any) -> None:
-    """Each missing part of TensorRT, which no simulated board has, is bad, with the command that installs it."""
+    """The finding on each missing part of TensorRT is ``bad`` and shows the command that installs it."""
     code, document = doctor(runtime="tensorrt")
     assert code == 1
     for what in ("TensorRT", "libnvinfer", "driver"):
@@ -92,7 +92,7 @@ def test_missing_tensorrt(doctor: Any) -> None:
 
 
 def test_numpy_missing(board: SimulatedBoard, doctor: Any) -> None:
-    """Missing numpy is bad, with the command that installs it."""
+    """If numpy is missing, its finding is ``bad`` and shows the command that installs it."""
     [site] = board.file("/home/hil/.local/lib").glob("python3*/site-packages")
     board.shell("rm", "-rf", f"/home/hil/.local/lib/{site.parent.name}/site-packages/numpy")
     code, document = doctor()
@@ -108,7 +108,7 @@ def test_python_missing(doctor: Any) -> None:
 
 
 def test_a_store_of_root(board: SimulatedBoard, doctor: Any) -> None:
-    """A store that the user cannot write is bad, with the command that changes its owner."""
+    """If the user cannot write the store, its finding is ``bad`` and shows the command that changes its owner."""
     board.shell("mkdir", "-m", "755", "/srv/store")
     code, document = doctor(store="/srv/store")
     assert (code, line(document, "store")["state"]) == (1, "bad")

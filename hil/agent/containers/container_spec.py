@@ -60,7 +60,7 @@ def parse(text: str) -> Container:
     if not is_reference(image):
         raise Failure(PROTOCOL, "%.80r is not an image reference" % image, "write it as NAME:TAG")
     if not python or python.startswith("-"):
-        raise Failure(PROTOCOL, "%.80r is not an interpreter" % python, "correct python of the container")
+        raise Failure(PROTOCOL, "%.80r is not an interpreter" % python, "set python of the container to an interpreter")
     return Container(engine, image, tuple(args), python)
 
 
@@ -170,7 +170,7 @@ def start_trouble(container: Container, code: int, output: str) -> Failure:
     elif code == NOT_EXECUTABLE:
         what, advice = (
             "%s of image %s cannot be executed: %s" % (python, image, output),
-            "correct python of the container",
+            "set python of the container to an executable interpreter",
         )
     elif "syntaxerror" in low and "hil_agent" in low:
         what, advice = (

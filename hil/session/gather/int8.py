@@ -94,7 +94,10 @@ def _about(made: Provisioned) -> Mapping[str, Any]:
 
 
 def cache(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``int8.cache``: the ranges in the built engine, and the ranges' key compared with a recomputed key."""
+    """Judge ``int8.cache``: whether the ranges that the build used are valid, complete and up to date.
+
+    They are up to date if their key (model, data, method) equals the key computed again now.
+    """
     method = _method(session, row.model)
     if session.model(row.model).engine is not None:
         raise Unsupported(f"{ELSEWHERE}: model {row.model} on target {session.used}: have it built from the ONNX file")

@@ -23,7 +23,7 @@ def core(load: float, mhz: float | None = None) -> dict[str, Any]:
 
 
 def engine(load: float | None, *mhz: float | None) -> dict[str, Any]:
-    """Return an engine that is on."""
+    """Return the expected values of a hardware engine, such as GR3D, that is on."""
     return {"on": True, "load": load, "hz": [None if value is None else value * MHZ for value in mhz]}
 
 

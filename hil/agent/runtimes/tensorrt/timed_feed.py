@@ -114,7 +114,10 @@ class TimedFeed:
         return self.finish()
 
     def close(self) -> None:
-        """Release the page-locked memory once no copy can read it; with a broken CUDA context it stays locked."""
+        """Return the page-locked block to the pool once no copy can read it.
+
+        If the CUDA context is broken, the block is not returned: only closing the pool frees it.
+        """
         if self.block is None:
             return
         block, self.block, self._layout, self.arrays = self.block, None, None, []
