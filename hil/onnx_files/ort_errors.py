@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from hil.agent.runtimes.onnxruntime import CUSTOM_ADVICE
 from hil.errors import EngineBuildError, HilError, UserError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def ort_error(error: Exception, model: Path, doing: str) -> HilError:
     place = _place(model, operator)
     helps = "export with operators that this ONNX Runtime supports / upgrade ONNX Runtime"
     if " of domain " in place:
-        helps = "run it on TensorRT with its plugin under build.plugins, and save the outputs of training as reference"
+        helps = CUSTOM_ADVICE
     return EngineBuildError(f"ONNX Runtime cannot run operator {operator}{place}: model {model.stem}: {text}: {helps}")
 
 

@@ -40,7 +40,7 @@ NOT_EXACT = "Attempt to replace the existing tensor"
 """ONNX Runtime's error for a graph whose weights share a zero point: 1.32 does not support the option for it."""
 
 CUSTOM = re.compile(r"(?P<domain>[\w.-]+):(?P<operator>\w+)\(-?\d+\) is not a registered function/op")
-CUSTOM_ADVICE = "run it on TensorRT with its plugin under build.plugins, and save the outputs of training as reference"
+CUSTOM_ADVICE = "run it on TensorRT with its plugin under build.plugins, and give the framework's outputs as reference"
 CAUSES = (
     ("Unsupported model IR version", "upgrade onnxruntime on this target, or save the file with an older ir_version"),
     ("is till opset", "upgrade onnxruntime on this target, or convert the file with onnx.version_converter"),
