@@ -50,14 +50,17 @@ def value(graph: Graph, name: str, depth: int = 8) -> Array | None:
 
 
 def _dequantized(graph: Graph, node: onnx.NodeProto, depth: int) -> Array | None:
-    source, scale = value(graph, node.input[0], depth - 1), value(graph, node.input[1], depth - 1)
+    source, scale, *zero_points = (value(graph, name, depth - 1) for name in node.input if name)
     if source is None or scale is None:
+        return None
+    zero = zero_points[0] if zero_points else np.zeros_like(scale)
+    if zero is None:
         return None
     axis = int(attributes(node).get("axis", 1))
     shape = [1] * source.ndim
     if scale.size > 1 and source.ndim:
         shape[axis % source.ndim] = scale.size
-    array: Array = source.astype(np.float32) * scale.reshape(shape)
+    array: Array = (source.astype(np.float32) - zero.astype(np.float32).reshape(shape)) * scale.reshape(shape)
     return array
 
 

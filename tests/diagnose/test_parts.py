@@ -8,7 +8,7 @@ import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import helper
+from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.parity.engines import in_int8
 from hil.diagnose import constants, error_bounds
@@ -185,3 +185,20 @@ def test_patching_an_input_adds_no_second_input(tmp_path: Path) -> None:
     made = patched(Graph(net(tmp_path)), name, value)
     assert [one.name for one in made.graph.input].count(name) == 1
     assert on_host(made, x).keys() == on_host(net(tmp_path), x).keys()
+
+
+@pytest.mark.parametrize("zeros", [None, [0, 0, 0], [128, 5, 0]])
+def test_a_dequantized_constant_is_without_its_zero_point(zeros: list[int] | None) -> None:
+    """A quantized constant is (q - zero point) * scale, by channel; without a zero point it is q * scale."""
+    weights, scales = np.arange(12, dtype=np.uint8).reshape(4, 3), np.array([0.5, 1, 2], np.float32)
+    initializers = [numpy_helper.from_array(weights, "q"), numpy_helper.from_array(scales, "s")]
+    if zeros is not None:
+        initializers.append(numpy_helper.from_array(np.array(zeros, np.uint8), "z"))
+    nodes = [
+        helper.make_node("DequantizeLinear", [one.name for one in initializers], ["w"], axis=1),
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+    ]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size]) for name, size in (("x", 4), ("y", 3))]
+    model = helper.make_model(helper.make_graph(nodes, "g", ports[:1], ports[1:], initializers))
+    expected = (weights.astype(np.float32) - np.array(zeros or [0, 0, 0], np.float32)) * scales
+    np.testing.assert_array_equal(constants.value(Graph(model), "w"), expected)
