@@ -308,7 +308,7 @@ def test_gpu_clients_are_read_through_the_helper(board: SimulatedBoard, start: O
         assert {(one["source"], "Xorg" in one["text"]) for one in result.details["state"]} == {("told", True)}
     board.gpu_clients()
     with closing(start(gpu_clients=[])) as session:
-        assert "no process in it has memory" in row_result(session).reason
+        assert "every process in it has size 0" in row_result(session).reason
     board.gpu_clients(("Xorg", 1200, 4096), ("blender", 77, 4096))
     with closing(start(gpu_clients=["Xorg"])) as session:
         result = row_result(session, "latency.p99")
