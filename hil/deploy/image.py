@@ -156,7 +156,7 @@ def _apply(layer: IO[bytes], files: dict[str, str]) -> str:
     added: dict[str, str] = {}
     with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as members:
         for number, member in enumerate(members):
-            if number > MOST_MEMBERS:
+            if number >= MOST_MEMBERS:
                 raise ValueError(f"a layer has more than {MOST_MEMBERS} files")
             _apply_member(members, member, files, added)
     while stream.read(CHUNK):

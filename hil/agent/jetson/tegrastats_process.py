@@ -43,7 +43,7 @@ def _die_with_parent() -> Callable[[], None]:
 class TegrastatsProcess:
     """The process ``path --interval 100``, started at once; ``why`` is the reason if it gives no values.
 
-    ``process`` is the running program, or None. ``odd`` is the last output that is not a line of tegrastats. ``path``
+    ``process`` is the running program, or None. ``odd`` is output after the last readable line. ``path``
     is None if tegrastats was not found. ``close`` kills the program and its children. If the agent dies, the kernel
     kills the program.
     """
@@ -119,7 +119,7 @@ class TegrastatsProcess:
         for line in self._lines(data):
             fields = tegrastats.parse(line)
             if "ram" in fields:
-                self._read, self._heard = fields, now
+                self._read, self._heard, self.odd = fields, now, ""
             elif line.strip():
                 self.odd = ascii(line.strip()[:40])
 

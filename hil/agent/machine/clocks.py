@@ -104,7 +104,7 @@ def read(sys_root: str, why: Dict[str, str], privileged: Optional[Mapping[str, A
     if emc is not None:
         by_part["emc"] = dict(emc, cap=emc_cap(sys_root))
     else:
-        why["clocks.emc"] = "only root may read debugfs"
+        why["clocks.emc"] = "devfreq does not list it, and this user cannot read its clock in debugfs"
     cpus = policies(sys_root)
     if not cpus:
         why["clocks.policy"] = "the kernel shows no cpufreq policy"
