@@ -1,4 +1,4 @@
-"""Check that a model's inputs have a common batch, and propose lines of ``hil.toml`` that declare it if unclear."""
+"""Check that a model's inputs have a common batch axis; if that is unclear, propose lines for ``hil.toml``."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ USUAL = frozenset({"batch", "batch_size", "batchsize"})
 
 
 def check_batch_axes(inputs: Sequence[TensorSpec], declared: Collection[str], model: str) -> None:
-    """Raise ``UserError`` with the lines to write, unless all batch axes are ``declared`` or clear.
+    """Raise ``UserError``, with lines for ``hil.toml``, if the batch axis of an input is neither declared nor clear.
 
-    They are unclear if an input has no axes, if two fixed batch sizes differ, if a fixed batch size other than 1 occurs
-    beside a dynamic one, or if another axis has the name of a batch dimension or a name in ``USUAL``.
+    ``declared`` are the names of the inputs whose ``batch_axis`` is in ``hil.toml``. The batch axis of any other input
+    is its first axis. It is unclear if the input has no axes, if two inputs have different fixed batch sizes, if one
+    input has a fixed batch size other than 1 and another a dynamic one, or if an axis that is not a batch axis has the
+    name of a batch dimension or a name in ``USUAL``.
     """
     stacked = [one for one in inputs if one.batch_axis is not None]
     open_ones = [one for one in stacked if one.name not in declared]
@@ -57,7 +59,10 @@ def _doubtful(stacked: Sequence[TensorSpec], open_ones: Sequence[TensorSpec]) ->
 
 
 def _proposal(inputs: Sequence[TensorSpec], open_ones: Sequence[TensorSpec], model: str) -> Iterator[str]:
-    """Yield the lines of ``hil.toml`` that declare each unclear batch axis, by the name that most inputs share."""
+    """Yield lines for ``hil.toml`` that declare the batch axis of each input in ``open_ones`` if it is not the first.
+
+    The axis with a name in ``USUAL``, or else with the name that most inputs share, is proposed as the batch axis.
+    """
     names = [size for one in inputs for size in one.shape if isinstance(size, str)]
     counts = {name: sum(name in one.shape for one in inputs) for name in names}
     batch = max(counts, key=lambda name: (name.lower() in USUAL, counts[name]), default=None)

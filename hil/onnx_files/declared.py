@@ -1,4 +1,4 @@
-"""A model's signature with what ``hil.toml`` declares about its inputs: sizes, batch axes, constants, ranges."""
+"""Add to a model's signature what ``hil.toml`` declares about the inputs: sizes, batch axes, constants, ranges."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Declared = int | str | tuple[int, int, int]
 
 
 def declared_signature(path: Path, spec: ModelSpec, name: str) -> Signature:
-    """Return the signature of the ONNX file with the declarations of ``spec``, the model ``name``.
+    """Return the signature of the ONNX file at ``path``, with what the config ``spec`` of model ``name`` declares.
 
     Raises ``UserError`` when ``read_signature`` or ``declare`` does.
     """
@@ -29,11 +29,11 @@ def declared_signature(path: Path, spec: ModelSpec, name: str) -> Signature:
 
 
 def declare(signature: Signature, spec: ModelSpec, name: str) -> Signature:
-    """Return ``signature`` with the declarations of the model ``name``.
+    """Return ``signature`` with what the config ``spec`` of model ``name`` declares about the inputs.
 
-    A dynamic dimension without a name gets one by its position, such as ``images[2]``, unless samples are stacked along
-    it. Raise ``UserError`` for a declaration that the file contradicts. Also raise it if the inputs have no common
-    batch; the message then has the lines to write.
+    A dynamic dimension without a name is named by its position, such as ``images[2]``; only a batch dimension without
+    a declared size stays unnamed. Raise ``UserError`` for a declaration that contradicts the file, for an input whose
+    shape is declared neither in the file nor in ``hil.toml``, and for inputs without a common batch.
     """
     known = [one.name for one in signature.inputs]
     for key in spec.inputs:
@@ -48,7 +48,7 @@ def declare(signature: Signature, spec: ModelSpec, name: str) -> Signature:
 
 
 class _Declaring:
-    """The sizes and multiples of dimensions, collected over the inputs."""
+    """Adds the declarations to one input after another; collects ``sizes`` and ``multiples`` of all dimensions."""
 
     def __init__(self, signature: Signature, spec: ModelSpec, name: str) -> None:
         self.sizes = dict(spec.shapes)
@@ -71,7 +71,7 @@ class _Declaring:
         for key in ("shape", "multiple_of"):
             length = len(getattr(own, key) or ()) if getattr(own, key) is not None else rank
             if length != rank:
-                raise self._error(tensor, key, f"has {length} entries, and the input has {rank} axes")
+                raise self._error(tensor, key, f"has {length} entries, but the input has {rank} axes")
         axis = self._batch_axis(tensor, own, rank)
         shape = tuple(
             self._dimension(tensor, place, None if own.shape is None else own.shape[place], batch=place == axis)
@@ -85,7 +85,8 @@ class _Declaring:
     def _batch_axis(self, tensor: TensorSpec, own: InputSpec, rank: int) -> int | None:
         if isinstance(own.batch_axis, int):
             if own.batch_axis >= rank:
-                raise self._error(tensor, "batch_axis", f"is {own.batch_axis}, and the input has {rank} axes from 0 on")
+                what = f"is {own.batch_axis}, but the input has {rank} axes, counted from 0"
+                raise self._error(tensor, "batch_axis", what)
             return own.batch_axis
         if own.batch_axis == "none":
             return None
@@ -110,7 +111,8 @@ class _Declaring:
                 raise self._error(
                     tensor,
                     "shape",
-                    f"has {_shown(declared)} for {key!r}, which has {before} elsewhere: equal names have equal sizes",
+                    f"has {_shown(declared)} for {key!r}, but {before} is declared for {key!r} elsewhere: "
+                    "axes with one name have one size",
                 )
         return key
 
@@ -130,9 +132,9 @@ class _Declaring:
         source = self._outputs.get(own.carry)
         if source is None:
             near = did_you_mean(own.carry, self._outputs)
-            raise self._error(tensor, "carry", f"names {own.carry!r}, and there is no such output{near}")
+            raise self._error(tensor, "carry", f"names {own.carry!r}, but there is no such output{near}")
         if source.dtype != tensor.dtype:
-            raise self._error(tensor, "carry", f"names {source}, and the input takes {tensor.dtype}")
+            raise self._error(tensor, "carry", f"names the output {source}, but the input takes {tensor.dtype}")
 
     def _error(self, tensor: TensorSpec, key: str, what: str) -> UserError:
         place = written(("models", self._name, "inputs", tensor.name, key))

@@ -37,7 +37,8 @@ SMALL = 1024
 class ExternalFile:
     """One external data file.
 
-    ``location`` is as the ONNX file writes it (POSIX, relative to its folder), ``path`` the file on this machine.
+    ``location`` is the path in the ONNX file (POSIX, relative to the ONNX file's folder). ``path`` is the data file on
+    this machine.
     """
 
     location: str
@@ -48,17 +49,17 @@ def external_files(model: Path) -> tuple[ExternalFile, ...]:
     """Return the external data files of ``model``, each once, sorted by location; ``()`` if it has none.
 
     All tensors are searched: initializers, attributes, subgraphs and local functions. No weights are read. A location
-    is relative to the folder of ``model``; if ``model`` is a link, also to the folder of its target.
+    is looked up in the folder of ``model`` and, if ``model`` is a link, then in the folder of the link's target.
 
-    Raise ``UserError`` for a model that cannot be read, and for a location that is missing, absolute, outside the
-    model's folder, not a regular file or shorter than its tensors. An external data file may be a link out of the
-    folder only if ``model`` itself is a link.
+    Raise ``UserError`` for a model that cannot be read, for a location that is empty, absolute or contains ``..``, and
+    for a data file that is missing, not a regular file or shorter than its tensors. Unless ``model`` is a link, also
+    raise ``UserError`` for a data file that is a link out of the model's folder.
     """
     return external_files_of(read_proto(model), model)
 
 
 def external_files_of(proto: onnx.ModelProto, model: Path) -> tuple[ExternalFile, ...]:
-    """Return ``external_files`` of a parsed model (read without its weights)."""
+    """Return the same as ``external_files`` for the file ``model`` that is already parsed (without weights)."""
     needed: dict[str, int] = {}
     for tensor in external_tensors(proto):
         entries = {entry.key: entry.value for entry in tensor.external_data}
@@ -82,7 +83,7 @@ def external_tensors(message: Any) -> Iterator[onnx.TensorProto]:
 
 
 def _end(tensor: onnx.TensorProto, entries: dict[str, str], model: Path) -> int:
-    """Return the smallest file size (bytes) for this tensor, from the offset and length in the ONNX file."""
+    """Return how many bytes the data file must have to hold this tensor, by the offset and length in ``entries``."""
     try:
         offset, length = int(entries.get("offset") or 0), int(entries.get("length") or 0)
     except ValueError:
@@ -96,7 +97,7 @@ def _existing_file(model: Path, location: str, size: int) -> Path:
     where = PurePosixPath(location)
     if not location or "\0" in location or where.is_absolute() or ".." in where.parts:
         raise UserError(
-            f"the external data {location!r} is outside the model's folder: model {model}: "
+            f"the location {location!r} of external data is not a path in the model's folder: model {model}: "
             "export it again with its weights in that folder"
         )
     folders = [model.parent, *([model.resolve().parent] if model.is_symlink() else [])]
@@ -133,11 +134,11 @@ def size_of(model: Path) -> int:
 def addressed(model: Path, folder: Path) -> Path:
     """Return an addressed model: an ONNX file whose SHA-256 covers its external data too.
 
-    A ``model`` without external data is returned unchanged. Otherwise the ONNX file is copied below ``folder`` with
+    If ``model`` has no external data, its own path is returned. Otherwise the ONNX file is copied below ``folder`` with
     each location replaced by the SHA-256 (hex) of the data file, and the data files are copied next to it under these
-    names. Links would not work: ONNX Runtime refuses links out of a model's folder, and ``onnx`` refuses hard links.
-    Data files of an earlier version of ``model`` are deleted. Raises ``UserError`` when ``external_files`` does, and if
-    ``folder`` cannot be written.
+    names. Links in place of copies would not work: ONNX Runtime refuses links out of a model's folder, and ``onnx``
+    refuses hard links. The copied data files of an earlier version of ``model`` are deleted. Raises ``UserError`` when
+    ``external_files`` does, and if ``folder`` cannot be written.
     """
     proto = read_proto(model)
     files = external_files_of(proto, model)
@@ -162,7 +163,7 @@ def addressed(model: Path, folder: Path) -> Path:
 
 
 def is_whole(model: Path) -> bool:
-    """Return whether each external data file of an addressed model matches its name.
+    """Return whether the name of each external data file of an addressed model is the file's SHA-256.
 
     Raises ``UserError`` when ``external_files`` does.
     """
@@ -172,9 +173,9 @@ def is_whole(model: Path) -> bool:
 def save(proto: onnx.ModelProto, path: Path, most: int = INLINE) -> None:
     """Write ``proto``, whose weights are in memory, to ``path``.
 
-    If it has over ``most`` bytes of weights, it is written as an addressed model: initializers of 1 KiB and more go
-    into one file next to it, named by its SHA-256. ``proto`` is changed meanwhile and restored. Raise ``OSError`` if a
-    file cannot be written.
+    If ``fits(proto, most)`` is false, an addressed model is written: the initializers of 1 KiB and more go into one
+    data file next to ``path``, named by the SHA-256 of that data file. They are removed from ``proto`` meanwhile, and
+    are restored before ``save`` returns. Raise ``OSError`` if a file cannot be written.
     """
     large = _large(proto)
     if fits(proto, most):
@@ -198,7 +199,7 @@ def save(proto: onnx.ModelProto, path: Path, most: int = INLINE) -> None:
 
 
 def fits(proto: onnx.ModelProto, most: int = INLINE) -> bool:
-    """Return whether ``proto`` has at most ``most`` bytes of weights in memory, so that one ONNX file can hold them."""
+    """Return whether one ONNX file can hold ``proto``: initializers of 1 KiB and more have at most ``most`` bytes."""
     return sum(len(tensor.raw_data) for tensor in _large(proto)) <= most
 
 
@@ -207,10 +208,10 @@ def _large(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
 
 
 def copy_by_digest(source: Path, home: Path) -> str:
-    """Copy ``source`` into ``home`` under its SHA-256, and return the SHA-256. An intact copy is kept.
+    """Copy the file ``source`` into the folder ``home``, named by its SHA-256 (hex), and return the SHA-256.
 
-    Raise ``UserError`` for a file that cannot be read or changes while it is copied, ``OSError`` if ``home`` cannot be
-    written.
+    Nothing is written if ``home`` already has an intact copy. Raise ``UserError`` if ``source`` cannot be read or
+    changes while it is copied, ``OSError`` if ``home`` cannot be written.
     """
     digest = file_digest(source)
     copy = home / digest
@@ -224,9 +225,9 @@ def copy_by_digest(source: Path, home: Path) -> str:
 
 
 def _write_atomically(folder: Path, name: str | None, contents: Iterable[bytes]) -> str:
-    """Write a file atomically, since other processes may read it, and return its SHA-256.
+    """Write a file in ``folder`` atomically, since other processes may read it, and return its SHA-256.
 
-    Without ``name``, the file is named by its SHA-256.
+    If ``name`` is ``None``, the file is named by its SHA-256.
     """
     state = hashlib.sha256()
     handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=folder)

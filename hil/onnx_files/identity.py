@@ -36,7 +36,10 @@ MODULE = "module"
 
 @dataclass(frozen=True)
 class PartFiles:
-    """The files of a model's parts, by role and name: ``files`` has single files, ``code`` the modules of callables."""
+    """The files of a model's parts, by the role and the name of each part.
+
+    ``files`` has the parts that are one file. ``code`` has the callables, each with its modules.
+    """
 
     files: dict[tuple[str, str], Path] = field(default_factory=dict)
     code: dict[tuple[str, str], tuple[Module, ...]] = field(default_factory=dict)
@@ -85,7 +88,7 @@ def identity_of(parts: Iterable[Part]) -> str:
 
 
 def changes(before: Iterable[Part], now: Iterable[Part]) -> list[str]:
-    """Return the differences between two versions' parts, one line per part: ``module pre/scale.py was changed``."""
+    """Return one line for each part that differs, such as ``module pre/scale.py was changed``; empty if none does."""
     old, new = ({(part.role, part.name): part.digest for part in parts} for parts in (before, now))
     lines = []
     for key in sorted({*old, *new}):

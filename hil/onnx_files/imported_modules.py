@@ -1,8 +1,8 @@
-"""The project's own Python files that a module depends on: its own file and, recursively, the modules it imports.
+"""Find the project's own Python files that a module depends on: its own file and, recursively, the modules it imports.
 
 Nothing is imported or executed. Imports are read from the source, anywhere in it: in functions, under
-``TYPE_CHECKING``, and ``import_module("a.b")`` with a constant. Not followed are modules whose names are computed,
-modules in a folder that the code adds to ``sys.path``, and files that are not modules.
+``TYPE_CHECKING``, and ``import_module("a.b")`` with a constant. Three kinds of files are not found: modules whose names
+are computed, modules in a folder that the code adds to ``sys.path``, and files that are not modules.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ IMPORTERS = frozenset({"import_module", "__import__"})
 
 @dataclass(frozen=True)
 class Module:
-    """A file of the project: ``name`` is its path relative to the project's folder (POSIX), ``path`` its own path."""
+    """A module's file at ``path``.
+
+    ``name`` is the path relative to the project's folder (POSIX), or the dotted name of a module outside the project.
+    """
 
     name: str
     path: Path
@@ -39,7 +42,10 @@ class Module:
 
 @dataclass(frozen=True)
 class _Place:
-    """The location of an import name: the file that is executed, if there is one, and the folders of its submodules."""
+    """What a dotted name refers to: the ``file`` that an import executes, and the ``folders`` of its submodules.
+
+    ``file`` is ``None`` for a namespace package and for a name that was not found; the latter has no folders either.
+    """
 
     file: Path | None
     folders: tuple[Path, ...] = ()
@@ -48,10 +54,11 @@ class _Place:
 def modules_of(name: str, root: Path, model: str) -> tuple[Module, ...]:
     """Return the files of the module ``name`` (dotted) and of every project module that it imports, sorted by name.
 
-    Project modules are below ``root``, the folder of ``hil.toml``, or next to the module ``name`` if that is elsewhere.
-    Imports of the standard library and of installed packages are left out; only if ``name`` itself is one, its own
-    files are included. Extension modules are included, but not searched for imports. Return ``()`` if ``name`` has no
-    file. Raise ``UserError``, naming ``model``, for a file that cannot be parsed as Python.
+    Project modules are below ``root``, the folder of ``hil.toml``. If the module ``name`` is neither there, nor
+    installed, nor of the standard library, the modules next to it are project modules too. Imports of other modules are
+    left out. If ``name`` itself is installed or of the standard library, only its own file and those of its parent
+    packages are returned. Extension modules are included, but not searched for imports. Return ``()`` if ``name`` has
+    no file. Raise ``UserError``, naming ``model``, for a file that cannot be parsed as Python.
     """
     finder = _Finder(root, name)
     waiting, visited = [name], {name}
@@ -72,7 +79,7 @@ def modules_of(name: str, root: Path, model: str) -> tuple[Module, ...]:
 
 
 def digest_of_modules(modules: Iterable[Module]) -> str:
-    """Return the SHA-256 over the names and contents of ``modules``; empty if there are none."""
+    """Return the SHA-256 over the names and contents of ``modules``; an empty string without modules."""
     digests = [[module.name, file_digest(module.path, "restore it")] for module in modules]
     return digest_of({"modules": digests}) if digests else ""
 
@@ -89,12 +96,12 @@ class _Finder:
             self._bases += [paths[0].parent] if not INSTALLED & set(paths[0].parts) else []
 
     def name(self, path: Path) -> str:
-        """Return a path relative to the project (POSIX); empty for a file that is not the project's own."""
+        """Return ``path`` relative to the project (POSIX); an empty string if the file is not the project's own."""
         inner = next((path.relative_to(base) for base in self._bases if path.is_relative_to(base)), None)
         return "" if inner is None or INSTALLED & set(inner.parts) else inner.as_posix()
 
     def chain(self, dotted: str) -> Iterator[tuple[str, _Place]]:
-        """Yield each parent package of ``dotted``, and ``dotted`` itself, with their places."""
+        """Yield the dotted name and the place of each parent package of ``dotted``, and then of ``dotted`` itself."""
         first, *rest = dotted.split(".")
         place = self._top(first)
         yield first, place
@@ -111,7 +118,8 @@ class _Finder:
     def _top(self, name: str) -> _Place:
         """Return the place of a top-level name: in the project's folders, otherwise where Python finds it.
 
-        A place outside the project is empty, unless ``name`` is the entry.
+        If the module is outside the project, the place has no file and no folders. Only the entry (the module for which
+        ``modules_of`` was called) has them in any case.
         """
         place = _within(self._bases, name)
         if place.file is not None or place.folders or (name in sys.stdlib_module_names and name != self._entry):
@@ -191,7 +199,10 @@ def _dynamic(node: ast.Call, package: str) -> Iterator[str]:
 
 
 def _absolute(name: str, package: str) -> str:
-    """Return ``name`` with its leading dots resolved against ``package``; empty if the dots lead out of ``package``."""
+    """Return the absolute name for ``name``, whose leading dots are relative to ``package``.
+
+    Return an empty string if there are more dots than ``package`` has levels.
+    """
     tail = name.lstrip(".")
     level = len(name) - len(tail)
     if not level:

@@ -1,4 +1,4 @@
-"""ONNX Runtime's errors as one-line messages, with the node, the operator and the opset that they concern."""
+"""Turn ONNX Runtime's exceptions into errors with one-line messages, which name an unsupported operator's node."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _UNREADABLE = ("INVALID_PROTOBUF", "NO_SUCHFILE", "NO_MODEL")
 def ort_error(error: Exception, model: Path, doing: str) -> HilError:
     """Return the error to raise for an exception of ONNX Runtime.
 
-    ``doing`` completes "ONNX Runtime failed …". The error is a ``UserError`` for a file that cannot be read, otherwise
-    an ``EngineBuildError``, which names an unsupported operator with its node and opset.
+    ``doing`` completes "ONNX Runtime failed …". A file that cannot be read gives a ``UserError``, anything else an
+    ``EngineBuildError``. If an operator is not supported, the message names the operator, its node and its opset.
     """
     match = _STAMP.match(str(error))
     code, text = (match["code"], match["text"]) if match else (type(error).__name__, str(error))
@@ -50,7 +50,10 @@ def ort_error(error: Exception, model: Path, doing: str) -> HilError:
 
 
 def _place(model: Path, operator: str) -> str:
-    """Return ``" of node 'conv1' (opset 13)"``; empty if the file cannot be read or has no such node."""
+    """Return where ``model`` first uses ``operator``, for example ``" of node 'conv1' (opset 13)"``.
+
+    Return an empty string if the file cannot be read or no node has the operator.
+    """
     import onnx
 
     try:

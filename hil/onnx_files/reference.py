@@ -46,7 +46,7 @@ class Reference(Protocol):
     """The outputs that an engine's outputs are compared with.
 
     ``names`` are the outputs' names, ``count`` is the number of samples, ``digest`` identifies the values, ``source``
-    describes their origin for a reader.
+    is a text about where the values come from.
     """
 
     @property
@@ -66,8 +66,8 @@ class Reference(Protocol):
 class SavedReference:
     """Outputs that the user saved.
 
-    Names, dtypes and lengths are not checked here: a difference fails the parity check. Only a file that cannot be read
-    raises ``UserError``.
+    Names, dtypes and lengths are not checked here: if they differ from the engine's, the parity check fails. Only a
+    file that cannot be read raises ``UserError``.
     """
 
     path: Path
@@ -77,7 +77,7 @@ class SavedReference:
     source: str
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[Outputs]:
-        """Yield as ``Reference.batches`` does; an array that is shorter than the others is missing after its end."""
+        """Yield the same as ``Reference.batches``; batches after the end of an output's array lack that output."""
         arrays = NpzArrays(self.path)
         streams = {name: arrays.rows(size, {name}) for name in self.names}
         total = self.count if limit is None else min(limit, self.count)
@@ -91,7 +91,8 @@ class SavedReference:
 class CachedReference:
     """Outputs of ONNX Runtime, cached in one file for each output, with one ``.npy`` record for each batch.
 
-    ``files`` has each output's name, file and its records' SHA-256. Each record is verified when it is read.
+    ``files`` has one entry for each output: its name, the name of its file in ``folder``, and the SHA-256 of each
+    record. Each record is verified when it is read.
     """
 
     folder: Path
@@ -153,10 +154,11 @@ class _Hashed:
 def open_reference(  # noqa: PLR0913, PLR0917 - where it comes from, and where it is kept
     model: Path, dataset: Dataset, batch: int, cache_dir: Path, saved: Path | None = None, limit: int | None = None
 ) -> Reference:
-    """Return the reference of ``model`` on ``dataset``: the ``saved`` outputs if given, otherwise ONNX Runtime's.
+    """Return the reference: the outputs in the file ``saved`` if it is given, otherwise those of ONNX Runtime.
 
-    ``batch`` is the number of samples of one inference, ``limit`` the most samples that are run. Raise ``UserError``
-    for a file that cannot be read, ``EngineBuildError`` if ONNX Runtime cannot load or run the model.
+    ONNX Runtime runs ``model`` on the first ``limit`` samples of ``dataset`` (on all if ``None``), ``batch`` samples
+    per inference; its outputs are cached below ``cache_dir``. Raise ``UserError`` for a file that cannot be read,
+    ``EngineBuildError`` if ONNX Runtime cannot load or run the model.
     """
     if saved is not None:
         return _open_saved(
@@ -184,7 +186,10 @@ def _open_saved(path: Path, original: Path) -> SavedReference:
 
 
 def _open_cached(folder: Path, facts: dict[str, Any]) -> CachedReference | None:
-    """Return the cached outputs of ``facts``; ``None`` if there are none, or their seal or a record does not match."""
+    """Return the outputs cached in ``folder`` for ``facts`` (model, data, batch, versions).
+
+    Return ``None`` if there are none, if their index has no valid seal, or if a record does not match its SHA-256.
+    """
     try:
         index = json.loads((folder / INDEX).read_text())
         if index["facts"] != facts or not is_sealed({**index, "seal": None}, index["seal"]):
@@ -225,7 +230,10 @@ def _create(folder: Path, facts: dict[str, Any], model: Path, batches: Iterator[
 
 
 def _run(model: Path, batches: Iterator[Batch], folder: Path) -> dict[str, Any]:
-    """Run the model and write its outputs. Return their names, files and records' SHA-256, and the sample count."""
+    """Run the model and write its outputs to ``folder``.
+
+    Return ``outputs`` (name, file and the records' SHA-256 of each output) and ``count`` (the number of samples).
+    """
     session = cpu_session(model)
     names = [output.name for output in session.get_outputs()]
     count = 0
@@ -251,7 +259,10 @@ def _run(model: Path, batches: Iterator[Batch], folder: Path) -> dict[str, Any]:
 
 
 def cpu_session(model: Path, threads: int | None = None) -> onnxruntime.InferenceSession:
-    """Return an ONNX Runtime session on the CPU that logs nothing. Raise ``UserError`` or ``EngineBuildError``."""
+    """Return an ONNX Runtime session on the CPU that logs nothing; if ``model`` cannot be loaded, raise ``ort_error``.
+
+    ``threads`` is the number of threads within an operator, ``None`` for ONNX Runtime's default.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

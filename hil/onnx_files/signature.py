@@ -36,10 +36,11 @@ Interval = tuple[int, int, int]
 class TensorSpec:
     """One input or output.
 
-    ``name`` is the file's own, since runtimes bind by it; ``str(spec)`` is safe to print. ``dtype`` is numpy's name
-    (``float32``), or ONNX's where numpy has none (``bfloat16``). A dimension is its size, the name of a dynamic
-    dimension, or ``None`` for a dynamic dimension without a name. If ``ranked`` is false, the file declares no shape at
-    all, and ``shape`` is empty.
+    ``name`` is exactly the file's, since runtimes bind by it; it may have characters that are not safe to print, while
+    ``str(spec)`` has none. ``dtype`` is numpy's name (``float32``), or ONNX's where numpy has none (``bfloat16``). A
+    dimension in ``shape`` is its size, the name of a dynamic dimension, or ``None`` for a dynamic dimension without a
+    name. If ``ranked`` is false, the file declares no shape at all; ``shape`` is then empty or, for an input, the shape
+    that ``hil.toml`` declares.
 
     An input's other facts come from ``hil.toml`` (``hil.onnx_files.declared``): ``batch_axis`` is the axis along which
     samples are stacked, ``None`` for one tensor per call, whatever the batch size. ``value`` is a constant that is fed
@@ -67,7 +68,7 @@ class TensorSpec:
         return self.value is not None or self.carry is not None
 
     def __str__(self) -> str:
-        """Return ``image: float32[batch, 1, 8, 8]``, with ``?`` for a dynamic dimension without a name."""
+        """Return, for example, ``image: float32[batch, 1, 8, 8]``; ``?`` is a dynamic dimension without a name."""
         sizes = ", ".join("?" if size is None else str(size) for size in self.shape)
         if not self.shape and not self.ranked:
             sizes = "unknown rank"
@@ -78,11 +79,11 @@ class TensorSpec:
 class Signature:
     """A model's inputs and outputs in the file's order, its opset, IR version and whether it has Q/DQ nodes.
 
-    ``foreign`` has the operators, as ``domain:operator``, that the host cannot run: those outside ``DOMAINS`` that the
-    file does not define as functions.
+    ``opset`` is that of ONNX's own operators. ``foreign`` has the operators, as ``domain:operator``, that the host
+    cannot run: those outside ``DOMAINS`` that the file does not define as functions.
 
-    ``sizes`` has ``(min, opt, max)`` of dynamic dimensions by name, ``multiples`` the number that a dimension's size is
-    a multiple of; both are declared in ``hil.toml``.
+    Two fields come from ``hil.toml`` and are by the name of a dynamic dimension: ``sizes`` has its ``(min, opt, max)``,
+    ``multiples`` the number of which its size must be a multiple.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -104,10 +105,10 @@ class Signature:
         return tuple(spec for spec in self.inputs if spec.batch_axis is not None)
 
     def batch(self) -> int | None:
-        """Return the fixed size of the batch axes; ``None`` if it is dynamic, 1 if no input has a batch axis.
+        """Return the fixed size of the batch axes; ``None`` if all are dynamic, 1 if no input has a batch axis.
 
-        Raise ``UserError`` for an input that has too few axes for its batch axis, and for inputs with different fixed
-        sizes, since they have no common batch.
+        Raise ``UserError`` if an input lacks the axis that is its batch axis, or if the batch axes of two inputs have
+        different fixed sizes.
         """
         flat = [spec for spec in self.stacked if not 0 <= (spec.batch_axis or 0) < len(spec.shape)]
         sizes = {size for size in self._batch_sizes() if isinstance(size, int)}
@@ -118,7 +119,7 @@ class Signature:
 
     @property
     def alone(self) -> bool:
-        """Whether a call takes only one sample, since an input with one tensor per call may differ between samples."""
+        """Whether each call takes one sample, since an input without a batch axis gets its value from that sample."""
         return any(one.batch_axis is None and not one.is_given for one in self.inputs)
 
     def stride(self) -> int | None:
@@ -180,7 +181,7 @@ def _foreign(model: onnx.ModelProto) -> set[str]:
 
 
 def read_proto(path: Path) -> onnx.ModelProto:
-    """Return the parsed ONNX file, without its external weights. Raise ``UserError`` if it is not an ONNX file."""
+    """Return the parsed ONNX file, without its external weights. Raise ``UserError`` if it cannot be read or parsed."""
     import onnx
 
     # A dependency of onnx, without type stubs.

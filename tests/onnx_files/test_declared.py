@@ -105,7 +105,7 @@ def test_multiples_belong_to_dimensions() -> None:
     ("table", "words"),
     [
         ({"shape": ("batch", 4)}, "has 4 on axis 1"),
-        ({"shape": ("batch",)}, "has 1 entries, and the input has 2 axes"),
+        ({"shape": ("batch",)}, "has 1 entries, but the input has 2 axes"),
         ({"batch_axis": 2}, "is 2, and the input has 2 axes"),
         ({"carry": "z"}, "there is no such output"),
         ({"multiple_of": (1, 2)}, "an axis with the size 3"),
