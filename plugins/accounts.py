@@ -1,6 +1,6 @@
-"""The accounts of a run: every planned row ends with exactly one result, whatever happened to its test.
+"""Keeps the accounts of a run: every planned row ends with exactly one result, whatever happened to the row's test.
 
-Bookkeeping without pytest and without I/O. A planned row without a result becomes ``not_run`` with its cause.
+This module uses no pytest and does no I/O. A planned row without a result becomes ``not_run``, with the cause.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ class Rejected:
 
 @dataclass(frozen=True)
 class OwnTest:
-    """A test that must give the result of an own check; ``why`` is the reason if the test has no case."""
+    """An own test: a test of the project that uses ``hil_check``, so it must give a result.
+
+    ``why`` states why the test has no case (no model and precision to run with); it is empty if the test has one.
+    """
 
     nodeid: str
     model: str = ""
@@ -44,7 +47,7 @@ class OwnTest:
 
     @property
     def row(self) -> Row:
-        """A row in place of the one that the test would have judged, whose id only the test knows."""
+        """A row for the missing result of this test, named after the test: only the test knows the id of its check."""
         function, bracket, case = self.nodeid.partition("[")
         name = re.sub(r"[^a-z0-9_]+", "_", (function.rsplit("::", maxsplit=1)[-1] + bracket + case).lower()).strip("_")
         return Row(
@@ -59,7 +62,7 @@ class OwnTest:
 
 @dataclass
 class NodeStates:
-    """The state of each test by node id, from which the cause of a missing result is derived."""
+    """The node ids of the tests in each state. The cause of a missing result is derived from them."""
 
     selected: set[str] = field(default_factory=set)
     deselected: set[str] = field(default_factory=set)
@@ -71,7 +74,7 @@ class NodeStates:
     problem: str = ""  # the user's mistake or lab error that ended tests
 
     def cause_of(self, row: Row) -> tuple[Cause, str]:
-        """Return the cause why ``row`` has no result, and a reason of one line."""
+        """Return the cause of the missing result of ``row``, and a reason of one line."""
 
         def among(nodeids: Iterable[str]) -> bool:
             return any(nodeid == row.test or nodeid.endswith("/" + row.test) for nodeid in nodeids)
@@ -93,7 +96,11 @@ class NodeStates:
 
 @dataclass
 class Accounts:
-    """Results by row. If a test has several attempts, the worst counts; the result of a second test is rejected."""
+    """The results by row.
+
+    If one test gives several results for a row (it was retried), the worst counts. If a second test gives a result for
+    a row, that result is rejected and the row fails.
+    """
 
     plan: Plan
     outcomes: dict[RowKey, tuple[str, Outcome]] = field(default_factory=dict)
@@ -102,7 +109,7 @@ class Accounts:
     rejected: list[Rejected] = field(default_factory=list)
 
     def enter(self, nodeid: str, outcome: Outcome, *, own: bool) -> None:
-        """Enter one result of the test ``nodeid``; ``own`` marks an own check of the user."""
+        """Enter or reject one result of the test ``nodeid``; ``own`` is true for an own test (see ``OwnTest``)."""
         result = outcome.result
         planned = self.plan.by_key()
         if result.key in self.plan.unlimited_keys():
@@ -123,7 +130,11 @@ class Accounts:
         self.rejected.append(Rejected(result.id, result.model, result.precision, reason))
 
     def close(self, states: NodeStates, target: TargetUse) -> list[CheckResult]:
-        """Return one result for each planned row, in the plan's order, then the own checks."""
+        """Return one result for each planned row, in the plan's order, then one for each check of an own test.
+
+        An own test without a result gets a row of its own, which does not pass. ``target`` is recorded in the results
+        of rows that were not run.
+        """
         results = self._results(self.plan.rows, states, target)
         missing = [test.row for test in states.own.values() if self._lacks_result(test)]
         listed = [_with_advice(result) for result in self._results(self.plan.own, states, target)]
@@ -133,7 +144,7 @@ class Accounts:
         return [*results, *(result.model_copy(update={"test": tests[result.key]}) for result in own)]
 
     def _lacks_result(self, test: OwnTest) -> bool:
-        """Return whether an own test gave no result and no listed row covers it."""
+        """Return whether an own test gave no result, and ``hil.checks.json`` does not list a check of this test."""
         if test.why:
             function = test.nodeid.split("[")[0]
             return all(listed.split("[")[0] != function for listed in self.plan.own_tests)
@@ -157,7 +168,7 @@ class Accounts:
 
 
 def _with_advice(result: CheckResult) -> CheckResult:
-    """Return the result of a listed own check, with advice if its test is missing or gave no result."""
+    """Return ``result``, of a check in ``hil.checks.json``, with advice if its test is missing or gave no result."""
     if result.cause not in {Cause.NOT_COLLECTED, Cause.NO_RESULT}:
         return result
     advice = f"restore the test, or, if it was removed on purpose, run: {REWRITE}"

@@ -1,4 +1,4 @@
-"""Whether a pytest run uses hil: through a hil option, the stock suites, or a test with a hil fixture."""
+"""Decides whether a pytest run uses hil: through a hil option, a stock suite, or a test with a hil fixture."""
 
 from __future__ import annotations
 
@@ -33,19 +33,22 @@ def add_suites(config: pytest.Config) -> None:
 
 
 def _is_copy(suites: Path, folder: Path) -> bool:
-    """Return whether ``folder`` has the same suites: a clone of this repository whose wheel is installed."""
+    """Return whether ``folder`` contains a copy of ``suites``, as a clone of hil's repository does."""
     installed, other = suites / "test_contract.py", folder / "test_contract.py"
     return other.is_file() and other.read_bytes() == installed.read_bytes()
 
 
 def target_is_lost(config: pytest.Config) -> bool:
-    """Return whether another plugin or conftest owns the given ``--target``, and ``--hil-target`` was not given."""
+    """Return whether ``--target`` is used but defined by another plugin or conftest, and ``--hil-target`` is not used.
+
+    In that case hil does not get the target's name.
+    """
     options = read(config).options
     return "target" in options and "hil_target" not in options and config.stash.get(TARGET_IS_FOREIGN, False)
 
 
 def is_worker(config: pytest.Config) -> bool:
-    """Return whether this process is an xdist worker: workers judge, their controller keeps the accounts."""
+    """Return whether this process is an xdist worker. Workers judge; the controller keeps the accounts."""
     return hasattr(config, "workerinput")
 
 
@@ -57,17 +60,20 @@ def is_requested(config: pytest.Config) -> bool:
 
 
 def listing(config: pytest.Config) -> str | None:
-    """Return the pytest option that only prints something (its ``dest`` name), or ``None`` if tests run."""
+    """Return the ``dest`` name of a used option with which pytest runs no test, such as ``collectonly``.
+
+    Return ``None`` if there is no such option, so that tests run.
+    """
     return next((name for name in LISTINGS if getattr(config.option, name, None)), None)
 
 
 def lists_only(config: pytest.Config) -> bool:
-    """Return whether no test runs and no report is written, as with ``--collect-only`` or ``--fixtures``."""
+    """Return whether an option such as ``--collect-only`` makes pytest run no test. No report is written then."""
     return listing(config) is not None
 
 
 def run_id(config: pytest.Config) -> str:
-    """Return the run's id, which the controller creates and sends to its workers."""
+    """Return the run's id. The controller creates it and sends it to its xdist workers."""
     if RUN_ID not in config.stash:
         config.stash[RUN_ID] = getattr(config, "workerinput", {}).get("hil_run_id") or secrets.token_hex(8)
     return config.stash[RUN_ID]

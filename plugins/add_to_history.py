@@ -1,4 +1,4 @@
-"""Add the report to the history: check access before the first test, add after the last."""
+"""Adds the report to the history after the last test, and checks access to the history before the first one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """The location of the history; ``is_chosen`` is false for the default location."""
+    """The location of the history: ``url``, in which a relative path starts at the folder ``base``.
+
+    ``is_chosen`` is true if the user set the location, or uses ``--hil-baseline``.
+    """
 
     url: str = field(repr=False)
     base: Path
@@ -55,10 +58,10 @@ def check(run: RunState) -> None:
 
 
 def append(run: RunState, report: Report, code: int) -> int:
-    """Add the written report to the history, and return the run's exit code, starting from ``code``.
+    """Add the written report to the history. Return ``code``, the run's exit code so far, or the error's if graver.
 
-    If a default history cannot be created, that is only a note. If a chosen or existing history cannot be written, that
-    is an error, because the next comparison would miss this run.
+    If a history in the default location cannot be created, the run only gets a note. If a chosen or existing history
+    cannot be written, that is an error, because the next comparison would miss this run.
     """
     location = place(run)
     if location is None:

@@ -1,7 +1,7 @@
-"""Export latency series to pytest-benchmark, for dashboards that read its JSON. No verdict depends on it.
+"""Exports latency series to pytest-benchmark, for dashboards that read its JSON. No verdict depends on the export.
 
-The export uses pytest-benchmark's public API: a timer that replays the durations measured on the target. It is
-registered only if that plugin is loaded.
+pytest-benchmark calls a timer of ours (``Replay``), which replays the durations that were measured on the target.
+Nothing is exported unless pytest-benchmark is loaded.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ PERCENTILES = ("latency.p50", "latency.p90", "latency.p99")
 
 
 class Replay:
-    """A timer that replays recorded durations in seconds.
+    """A timer for pytest-benchmark that replays recorded durations, in seconds.
 
-    It restarts at 0 for each, since the difference of two large times would lose digits.
+    pytest-benchmark calls ``restart`` before each round and ``step`` as the function to time: one recorded duration.
+    Each round starts at time 0, since the difference of two large times would lose digits.
     """
 
     __name__ = "hil.target"  # the option "timer" in pytest-benchmark's JSON
@@ -36,15 +37,15 @@ class Replay:
         self._pending = iter(seconds)
 
     def __call__(self) -> float:
-        """Return the time in seconds since this round began."""
+        """Return the replayed time, in seconds since this round began."""
         return self._now
 
     def restart(self) -> None:
-        """Begin a round."""
+        """Begin a round: set the time to 0."""
         self._now = 0.0
 
     def step(self) -> None:
-        """Advance by one inference; surplus calls, such as for a profile, take no time."""
+        """Set the time to the next recorded duration; to 0 if none is left, since pytest-benchmark may call again."""
         self._now = next(self._pending, 0.0)
 
 
@@ -55,7 +56,10 @@ def register(config: pytest.Config) -> None:
 
 
 def export(request: pytest.FixtureRequest, outcome: Outcome, folder: Path, tell: Callable[[str], None]) -> None:
-    """Export the row's series, if it has one, once for each model and precision; pass errors to ``tell``."""
+    """Export the latency series of ``outcome``, if it has one, once for each model and precision.
+
+    ``folder`` is the report's folder. A failed export raises nothing: ``tell`` gets the message.
+    """
     plugin: Any = request.config.pluginmanager.get_plugin(NAME)
     if plugin is None:
         return
@@ -67,7 +71,7 @@ def export(request: pytest.FixtureRequest, outcome: Outcome, folder: Path, tell:
 
 
 class Benchmarks:
-    """The hooks of pytest and pytest-benchmark, and the series exported so far."""
+    """The hooks of pytest and pytest-benchmark that the export needs; remembers which series were exported."""
 
     def __init__(self) -> None:
         self._done: set[tuple[str, str]] = set()
@@ -75,7 +79,7 @@ class Benchmarks:
         self._saved: list[dict[str, Any]] = []
 
     def export(self, request: pytest.FixtureRequest, outcome: Outcome, folder: Path) -> None:
-        """Export one series. Raise the errors of pytest-benchmark."""
+        """Export the latency series of ``outcome``, if it has one and it was not exported before. Errors are raised."""
         result = outcome.result
         key = (result.model, result.precision)
         has_benchmark = "benchmark" in request.node.fixturenames  # a user's test, which fills the fixture itself
@@ -117,7 +121,7 @@ class Benchmarks:
                     names.remove("benchmark")
 
     def pytest_benchmark_update_machine_info(self, machine_info: dict[str, Any]) -> None:
-        """Describe the timed device; if it is another machine, move this machine's facts to ``host``."""
+        """Describe the timed device. If the target is not this machine, this machine's facts move to ``host``."""
         if self._outcome is None:
             return
         facts = self._outcome.target.get("facts", {})
@@ -131,7 +135,10 @@ class Benchmarks:
     def pytest_benchmark_compare_machine_info(
         self, machine_info: dict[str, Any], compared_benchmark: dict[str, Any]
     ) -> Generator[None]:
-        """Postpone the comparison of devices: pytest-benchmark compares before any target is known."""
+        """Prevent pytest-benchmark's own comparison of machines, which it makes before any target is known.
+
+        ``pytest_terminal_summary`` makes the comparison.
+        """
         saved, now = compared_benchmark.get("machine_info", {}), dict(machine_info)
         if "hil" in saved:
             self._saved.append(saved)
@@ -205,7 +212,7 @@ def device(outcome: Outcome) -> dict[str, Any]:
 
 
 def about(outcome: Outcome) -> dict[str, Any]:
-    """Return the facts of one series: engine, method and environment by digest, and the processor that executed it."""
+    """Return the facts of one series, such as the digests of engine, method and environment; unknown: ``None``."""
     result = outcome.result
     measurement, executed_on = result.measurement, result.executed_on
     return {

@@ -1,4 +1,7 @@
-"""Connect plan and tests: give tests their cases, and put their outcomes on pytest's reports."""
+"""Connects plan and tests: gives tests their cases, and puts their outcomes on pytest's reports.
+
+A case is the model and precision with which a test runs once.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,9 @@ PROBLEMS = {"user": UserError, "lab": LabError}
 
 
 def parametrize(metafunc: pytest.Metafunc, plan: Plan, config: Config | None, states: NodeStates) -> None:
-    """Parametrize a test with the cases of its marker or fixtures; ids are such as ``digits-int8``.
+    """Parametrize a test with the cases of its marker or fixtures; a case's id is e.g. ``digits-int8``.
 
-    If an own check has no case, or ``--hil-model`` excludes some, that is noted in ``states``.
+    For an own test (see ``OwnTest``), ``states`` gets the cases that ``--hil-model`` excludes, or why there is no case.
     """
     marker = metafunc.definition.get_closest_marker("hil")
     names = set(metafunc.fixturenames)
@@ -69,7 +72,10 @@ def parametrize(metafunc: pytest.Metafunc, plan: Plan, config: Config | None, st
 
 
 def _note_excluded(nodeid: str, cases: list[Case], states: NodeStates, only: set[str]) -> None:
-    """Note the cases of an own test that ``--hil-model`` excludes; if ``cases`` is empty, note why."""
+    """Add to ``states`` the cases of an own test that ``--hil-model`` excludes, or why ``cases`` is empty.
+
+    ``only`` are the precisions or models to which the test's markers limit it; empty if there are no such markers.
+    """
     for case in cases:
         if case.model in states.out_of_scope:
             test = OwnTest(f"{nodeid}[{'-'.join(filter(None, case))}]", case.model, case.precision)
@@ -82,7 +88,7 @@ def _note_excluded(nodeid: str, cases: list[Case], states: NodeStates, only: set
 
 
 def own_tests(items: Iterable[pytest.Item]) -> Iterator[OwnTest]:
-    """Yield the tests that must give the result of an own check."""
+    """Yield the own tests among ``items``."""
     for item in items:
         if is_own(item):
             callspec = getattr(item, "callspec", None)
@@ -91,7 +97,7 @@ def own_tests(items: Iterable[pytest.Item]) -> Iterator[OwnTest]:
 
 
 def is_own(item: pytest.Item) -> bool:
-    """Return whether a test must give the result of an own check: it uses ``hil_check`` and is not a stock check."""
+    """Return whether a test is an own test: it uses ``hil_check`` and has no ``hil`` marker."""
     return "hil_check" in getattr(item, "fixturenames", ()) and item.get_closest_marker("hil") is None
 
 
@@ -113,7 +119,7 @@ def _known(metafunc: pytest.Metafunc, marker: str, args: Iterable[object], known
 
 
 def without_case(item: pytest.Item) -> bool:
-    """Return whether the test was parametrized without a case, because no model needs it."""
+    """Return whether the test was parametrized without a case, because it applies to no selected model."""
     callspec = getattr(item, "callspec", None)
     return callspec is not None and "hil_case" in callspec.params and not isinstance(callspec.params["hil_case"], Case)
 
@@ -130,7 +136,7 @@ def engines_of(items: Iterable[pytest.Item]) -> list[tuple[str, str]]:
 
 
 def attach(run: RunState, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
-    """Put the test's outcomes on the report, and shorten a ``HilError`` to its message.
+    """Put the test's outcomes on pytest's report of a phase, and show a ``HilError`` by its message alone.
 
     The report gets the outcomes of all phases so far, because a plugin that retries tests may withhold the report of a
     failed attempt. A test that uses ``hil_check`` or is marked ``hil`` fails here if it gave no result.

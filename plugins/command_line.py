@@ -1,4 +1,4 @@
-"""Read hil's options before any conftest is loaded. Nothing in this module raises."""
+"""Reads hil's options before any conftest is loaded. A malformed option raises nothing: pytest reports it later."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ COMMAND_LINE: pytest.StashKey[CommandLine] = pytest.StashKey()
 class CommandLine:
     """The arguments from ``addopts``, ``PYTEST_ADDOPTS`` and the command line, in the order in which pytest reads them.
 
-    ``options`` has the last value of each of our options, and ``target`` for ``--target``, whoever defines that option.
+    ``options`` has the last value of each hil option that occurs, by ``dest`` name (``hil_report``). The value of
+    ``--target`` is under ``target``, even if another plugin defines that option. ``suites`` is true if a stock suite
+    is named.
     """
 
     arguments: tuple[str, ...]
@@ -84,7 +86,7 @@ def parsed(words: Sequence[str]) -> CommandLine:
 
 
 def spelling(name: str) -> str:
-    """Return the option for a ``dest`` name: ``--hil-report`` for ``hil_report``."""
+    """Return the option with this ``dest`` name as the user writes it: ``--hil-report`` for ``hil_report``."""
     return "--" + name.replace("_", "-")
 
 
@@ -94,9 +96,10 @@ def is_suite(argument: str) -> bool:
 
 
 def misread(command_line: CommandLine, folder: Path) -> tuple[str, str] | None:
-    """Return the first of our options, with its value, whose value pytest treats as the path of a test.
+    """Return the first hil option, and its value, if pytest takes the value for a test's path; else ``None``.
 
-    pytest determines its rootdir before it knows our options, so a separate value that exists as a file is a path.
+    pytest determines its rootdir before it knows hil's options. In ``--hil-report DIR``, it takes DIR for a test's path
+    if DIR exists in ``folder``; in ``--hil-report=DIR`` it does not.
     """
     names = {"--target", *map(spelling, OPTIONS)} - {spelling(WITHOUT_VALUE)}
     arguments = list(takewhile(lambda word: word != "--", command_line.arguments))
@@ -109,7 +112,7 @@ def misread(command_line: CommandLine, folder: Path) -> tuple[str, str] | None:
 def in_worker() -> bool:
     """Return whether this is a worker process of xdist, even before xdist has set ``workerinput``.
 
-    The call stack decides: xdist's environment variables are inherited by processes that a worker's test starts.
+    The call stack decides. xdist's environment variables cannot: a pytest that a worker's test starts inherits them.
     """
     frame: FrameType | None = sys._getframe()  # noqa: SLF001 - inspect.stack() is slow
     while frame is not None:

@@ -1,4 +1,4 @@
-"""The commit of the repository that contains ``hil.toml``, and the files of the run that differ from it."""
+"""Finds the commit of the repository that contains ``hil.toml``, and the run's files that differ from the commit."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ beside ``hil``; pytest also loads the ``conftest.py`` there."""
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit and what differs from it.
+    """A commit, and the files that differ from it.
 
     Attributes:
-        sha: the commit; ``None`` if there is none or git fails.
-        dirty: whether the run used files that the commit does not contain; ``None`` if unknown.
-        changed: the first of these files, relative to the repository if they are in it.
+        sha: the commit's hash; ``None`` if there is no commit, or git fails.
+        dirty: whether files of the run differ from the commit or are not in it; ``None`` if unknown.
+        changed: at most ``NAMED`` of these files; a path inside the repository is relative to its root.
     """
 
     sha: str | None = None
@@ -44,7 +44,11 @@ class Commit:
     changed: tuple[str, ...] = ()
 
     def combined(self, later: Commit) -> Commit:
-        """Combine two states of one run: dirty if either is, else unknown if either is; empty if the commits differ."""
+        """Return this state of a run combined with a ``later`` one of the same run.
+
+        It is dirty if either is dirty, otherwise unknown if either is unknown. If the two commits differ, all fields
+        are unknown.
+        """
         if self.sha != later.sha:
             return Commit()
         both = {self.dirty, later.dirty}
@@ -53,12 +57,12 @@ class Commit:
 
 
 def commit_of(folder: Path, files: Iterable[Path] = (), *, others: bool = True) -> Commit:
-    """Return the commit of the repository that contains ``folder``, and which files differ from it.
+    """Return the commit of the repository that contains ``folder``, and the files that differ from the commit.
 
-    These are changed tracked files, and those of ``files`` that the commit lacks. The commit has a file if the file is
-    tracked, also in a submodule; for a link, the link and its target must be tracked. Files that git is told to ignore
-    (``assume-unchanged``, ``skip-worktree``) count as changed. With ``others=False`` only ``files`` are examined,
-    because a run may write tracked files.
+    All tracked files that were changed differ, and each of ``files`` that is not tracked. A file of a submodule counts
+    as tracked; a link does only if both the link and the file that it leads to are tracked. Files that git is told not
+    to compare (``assume-unchanged``, ``skip-worktree``) count as changed. With ``others=False``, only ``files`` are
+    examined, because a run may itself write other tracked files.
     """
     sha = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
     top = _git(folder, "rev-parse", "--show-toplevel")
@@ -98,9 +102,9 @@ def _shown(path: Path, root: Path) -> str:
 
 
 def imported() -> Iterator[Path]:
-    """Yield the files of all imported modules, except installed ones and those of hil.
+    """Yield the file of each imported module that is neither installed nor a part of hil.
 
-    These are conftests, tests, callables of ``hil.toml``, and the project's modules that they import.
+    These are conftests, tests, modules with callables that ``hil.toml`` names, and project modules that those import.
     """
     places = {str(place) for place in _installed()}
 

@@ -1,4 +1,4 @@
-"""The hil run of this process: created when the plugin is activated, ended with pytest."""
+"""Creates the hil run of this process when the plugin is activated, and ends the run with pytest."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _controllers: list[pytest.Config] = []
 def invalidate(config: pytest.Config) -> None:
     """Mark the report of an earlier run as incomplete if the command line uses hil.
 
-    Then nobody can mistake that report for this run's, however pytest ends. A report that another run is writing is
-    left alone, and so is a file that is not a finished report.
+    So nobody can mistake the earlier report for this run's, however pytest ends. The file is not changed if another
+    live run writes its report there, or if the file is not a finished report.
     """
     # known_args_namespace and the ini values exist once pytest has read its ini file, before it loads plugins.
     if not hasattr(config, "known_args_namespace") or in_worker() or not read(config).names_hil:
@@ -57,7 +57,7 @@ def _finished(path: Path) -> bool:
 
 
 def configured(config: pytest.Config) -> None:
-    """Remember the config of a controller, and activate hil if the command line uses it."""
+    """Remember ``config`` unless this is an xdist worker, and create the run if the command line uses hil."""
     if not activation.is_worker(config):
         _controllers.append(config)
     if activation.is_requested(config):
@@ -72,7 +72,7 @@ def configured(config: pytest.Config) -> None:
 
 
 def run_of(config: pytest.Config) -> HilRun:
-    """Return the run, creating it if needed. The run stores a mistake of the user until it is reported."""
+    """Return the run; the first call creates it. A mistake of the user is not raised: ``HilRun.problem`` stores it."""
     if RUN not in config.stash:
         from hil.plugins.run import HilRun
 
@@ -83,12 +83,15 @@ def run_of(config: pytest.Config) -> HilRun:
 
 
 def active_run(config: pytest.Config) -> HilRun | None:
-    """Return the run, or ``None`` if hil is not active."""
+    """Return the run, or ``None`` if no run was created, because nothing has used hil so far."""
     return config.stash.get(RUN, None)
 
 
 def run_for_report(report: pytest.TestReport) -> HilRun | None:
-    """Return the run that accounts for ``report``; a worker's result activates hil in the controller."""
+    """Return the run whose accounts ``report`` belongs to, or ``None`` in an xdist worker or if there is no run.
+
+    In a controller without a run, a report with a worker's result creates the run.
+    """
     if not _controllers:
         return None
     config = _controllers[-1]
@@ -96,7 +99,7 @@ def run_for_report(report: pytest.TestReport) -> HilRun | None:
 
 
 def end(config: pytest.Config) -> None:
-    """End the run and release its target."""
+    """End the run, if there is one, and release its target. An error is printed, not raised."""
     if config in _controllers:
         _controllers.remove(config)
     if run := active_run(config):

@@ -1,4 +1,4 @@
-"""The outermost hook of a run: whatever other hooks do, the exit code of a hil run is the one in its report."""
+"""The outermost hook of a run: whatever other hooks do, a hil run exits with 0 only if its accounts decided 0."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ SPELLED |= {"cacheshow": "cache-show"}
 
 
 class Outermost:
-    """Registered after the initial conftests, so that its hook wrapper encloses theirs."""
+    """A plugin that is registered after the initial conftests, so that its hook wrapper encloses their hooks."""
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> Generator[None, object, object]:
-        """Refuse ``--hil-gate`` with options that run no tests, and decide last whether the exit code may be 0."""
+        """Run pytest; then decide, after all other hooks, whether the exit code may be 0.
+
+        Raise ``UsageError`` for ``--hil-gate`` together with an option that runs no tests, such as ``--collect-only``.
+        """
         if activation.is_worker(config):
             return (yield)
         gate = bool(config.getoption("hil_gate", None) or read(config).options.get("hil_gate"))
@@ -51,7 +54,10 @@ class Outermost:
 
 
 def _unconfigure(config: pytest.Config) -> SystemExit | None:
-    """End the run as pytest does after this hook, and return the first ``SystemExit``, which pytest would not catch."""
+    """Do now what pytest does after this hook: unconfigure. Return the first ``SystemExit`` of a hook, or ``None``.
+
+    pytest itself would not catch a ``SystemExit`` there.
+    """
     try:
         config._ensure_unconfigure()  # noqa: SLF001 - pytest has no public way to end a run
     except SystemExit as error:
@@ -61,7 +67,11 @@ def _unconfigure(config: pytest.Config) -> SystemExit | None:
 
 
 def _code(config: pytest.Config, code: object) -> object:
-    """Return ``code``, unless it is a 0 that the accounts did not decide: from a later hook, or an early exit."""
+    """Return the exit code of a hil run that pytest ended with ``code``.
+
+    That is ``code`` unless it is a 0 that the accounts did not decide. In that case, return the code that the accounts
+    decided, or 1 if pytest ended before they decided.
+    """
     if code != 0 or config.stash.get(activation.DECIDED, None) == 0:
         return code
     if activation.DECIDED not in config.stash:
@@ -71,7 +81,7 @@ def _code(config: pytest.Config, code: object) -> object:
 
 
 def _ended(config: pytest.Config, error: SystemExit) -> int:
-    """Return the exit code of a run that ended by ``SystemExit``, and make its report a failed one."""
+    """Return the exit code, never 0, of a run that ``SystemExit`` ended, and replace its report by a failed one."""
     from hil.errors import UserError
     from hil.plugins import finish_run
 

@@ -1,4 +1,4 @@
-"""The end of a run: turn accounts into a report, the report into a decision, the decision into an exit code."""
+"""Ends a run: turns the accounts into a report, the report into a decision, the decision into an exit code."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ NO_CONFIG_DIGEST = hashlib.sha256(b"").hexdigest()
 
 
 def begin(run: RunState) -> None:
-    """Write the report as ``incomplete``, so that a killed run never leaves an earlier passed report.
+    """Write the report as ``incomplete`` over an earlier one, so that a killed run leaves no passed report behind.
 
-    Raises ``LabError`` if another live run writes its report there, and what ``write_report.begin`` raises.
+    Raises ``LabError`` if another live run writes to the report's folder. Raises like ``write_report.begin``.
     """
     folder_lock.lock(run)
     use = TargetUse(requested=run.target, used=run.target)
@@ -54,7 +54,10 @@ def begin(run: RunState) -> None:
 
 
 def refuse(run: RunState, problem: HilError) -> None:
-    """Replace an existing report, of an earlier run or this one, by a failed one that states ``problem``."""
+    """Replace an existing report, of an earlier run or this one, by a failed one; without one, write nothing.
+
+    The new report states the run's problem: ``problem``, unless the run had one before. Errors are not raised.
+    """
     run.problem = run.problem or problem
     with contextlib.suppress(HilError, OSError):  # ``problem`` is reported by the caller and matters more
         if not (run.report_dir / REPORT).exists():
@@ -64,7 +67,10 @@ def refuse(run: RunState, problem: HilError) -> None:
 
 
 def close(run: RunState, pytest_status: int) -> int:
-    """Write the report and return the exit code. If writing fails, print the error and return its exit code."""
+    """Write and sign the report, add it to the history, and return the run's exit code.
+
+    If the report cannot be written, print the error and return the error's exit code.
+    """
     try:
         report = _finish(run, pytest_status)
     except HilError as error:
@@ -147,7 +153,7 @@ def _measured(outcome: Outcome) -> Measured:
 
 
 def _engines(outcomes: list[Outcome]) -> list[EngineUsed]:
-    """Return each engine once, preferably with facts from a process that loaded it, not only built it."""
+    """Return each engine once. Facts from a process that loaded the engine win over facts from its build alone."""
     engines: dict[tuple[str, str, str], dict[str, Any]] = {}
     for engine in (each for outcome in outcomes for each in outcome.engines):
         key = (engine["model"], engine["precision"], engine["digest"])
@@ -162,7 +168,10 @@ def _models(outcomes: list[Outcome]) -> list[ModelUsed]:
 
 
 def _two_identities(outcomes: list[Outcome]) -> UserError | None:
-    """Return an error if two workers read different files of one model; a worker watches only files that it read."""
+    """Return an error if two xdist workers read different contents of one model's files; ``None`` if not.
+
+    No worker notices this itself, because it watches only the files that it read.
+    """
     models = {(model["name"], model["identity"]) for outcome in outcomes for model in outcome.models}
     twice = [name for name, times in Counter(name for name, _ in models).items() if times > 1]
     what = "was changed while the run read it: do not change its files, and run again"
@@ -199,7 +208,7 @@ def _config(run: RunState) -> ConfigUsed:
 
 
 def show(report: Report, folder: Path, config: Path | None, terminal: TerminalReporter) -> None:
-    """Write the decision and its table into pytest's summary, and the annotations of a CI system if one runs."""
+    """Print the decision and the table of results into pytest's summary; under a CI system, also its annotations."""
     from hil.report import ci
     from hil.report.terminal import as_text
 

@@ -1,4 +1,4 @@
-"""The lock on the report's folder, which prevents two runs from writing there at once."""
+"""Locks the report's folder, so that two runs cannot write there at once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ LOCKED: pytest.StashKey[dict[Path, str]] = pytest.StashKey()
 
 
 def check(run: RunState) -> None:
-    """Set the run's problem if the report cannot be written to its folder, or another live run writes there."""
+    """Set ``run.problem`` if the report's folder is unusable, or another live run writes its report there.
+
+    An existing folder is locked, unless this run writes no report.
+    """
     folder, junit = run.report_dir, run.report_dir / JUNIT
     what = ""
     try:
@@ -49,8 +52,8 @@ def check(run: RunState) -> None:
 def lock(run: RunState) -> None:
     """Lock the report's folder until pytest ends. Raise ``LabError`` if another live run holds the lock.
 
-    Does nothing in an xdist worker, whose controller holds the lock. If the file system has no locks, the run only
-    gets a note.
+    Does nothing in an xdist worker, because its controller holds the lock. If the folder cannot be locked, for example
+    because its file system has no locks, the run gets a note and continues.
     """
     if run.is_worker:
         return

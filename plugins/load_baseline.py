@@ -1,4 +1,4 @@
-"""``--hil-baseline=REF``: the controller reads the baseline from the history once, for all workers."""
+"""Reads the baseline that ``--hil-baseline=REF`` names from the history: once, in the controller, for all workers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ RUNS = 5
 
 
 def load(place: Place, ref: str, target: str) -> Baseline:
-    """Return the baseline ``ref`` on ``target``, or one with the reason in ``why_not`` if there is none.
+    """Return the baseline that ``ref`` names, of runs on ``target``.
+
+    If there is no such run or no history, return a baseline without levels; ``why_not`` has the reason.
 
     Raise ``UserError`` for an unusable history and ``LabError`` for an unreachable one.
     """
@@ -50,7 +52,7 @@ def _read(history: History, ref: str, target: str) -> Baseline:
 
 
 def _level(history: History, points: list[Point], acceptances: Iterable[Acceptance]) -> Level:
-    """Return the level of one row from its points, or from a later point that was accepted instead."""
+    """Return the level of one row: of its baseline ``points``, or of a later point that the user accepted instead."""
     accepted_point, acceptance = _accepted(history, points, acceptances)
     points = [accepted_point] if accepted_point is not None else points
     first = points[0]
@@ -80,9 +82,9 @@ def _level(history: History, points: list[Point], acceptances: Iterable[Acceptan
 def _accepted(
     history: History, points: list[Point], acceptances: Iterable[Acceptance]
 ) -> tuple[Point | None, Acceptance | None]:
-    """Return the point that was accepted last for this row, target and board, and the acceptance.
+    """Return the point that was accepted last for the row, target and board of ``points``, and its acceptance.
 
-    Only acceptances since the baseline count; without one, return ``None`` twice.
+    Only acceptances after the newest of ``points`` count. If there is none, return ``(None, None)``.
     """
     first = points[0]
     newest = max(point.run.started for point in points)

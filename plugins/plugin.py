@@ -1,4 +1,4 @@
-"""The plugin that pytest loads in every run: options and hooks.
+"""Defines the options and hooks of the plugin, which pytest loads in every run.
 
 The library, numpy and other slow modules are imported only if an option or a test activates hil
 (``plugins.activation``).
@@ -42,7 +42,8 @@ MISREAD = (
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Add the ``--hil-…`` options; ``--target`` follows in ``pytest_load_initial_conftests``.
 
-    Also invalidate an earlier report, because a mistake on the command line or in a conftest may end pytest after this.
+    Also mark an earlier report as incomplete if the command line uses hil: a mistake on the command line or in a
+    conftest may end pytest before any later hook.
     """
     group = parser.getgroup("hil", "hardware in the loop: judge neural networks on the target")
     add = group.addoption
@@ -99,7 +100,7 @@ def _text(text: str) -> str:
 
 
 def _seconds(text: str) -> float:
-    """Return a finite, non-negative number of seconds."""
+    """Return ``text`` as seconds. Raise ``ArgumentTypeError`` unless it is a finite number of 0 or more."""
     try:
         seconds = float(_text(text))
     except ValueError:
@@ -110,7 +111,7 @@ def _seconds(text: str) -> float:
 
 
 def _runs(text: str) -> int:
-    """Return a number of runs, in the range of ``[measure] runs``."""
+    """Return ``text`` as a number of runs. Raise ``ArgumentTypeError`` unless it is from 1 to ``MOST_RUNS``."""
     try:
         runs = int(_text(text))
     except ValueError:
@@ -122,7 +123,10 @@ def _runs(text: str) -> int:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser) -> Generator[None]:
-    """Add ``--target`` last, so that another plugin or conftest that defines ``--target`` keeps it."""
+    """Add ``--target`` after all conftests are loaded, unless another plugin or conftest defines ``--target``.
+
+    Raise ``UsageError`` if pytest takes the value of a hil option for a test's path, or a conftest calls ``sys.exit``.
+    """
     if misread := command_line.misread(command_line.read(early_config), early_config.invocation_params.dir):
         option, value = misread
         raise pytest.UsageError(MISREAD.format(option=option, value=value))
@@ -148,7 +152,7 @@ def is_taken(parser: pytest.Parser, option: str) -> bool:
 
 @pytest.hookimpl(tryfirst=True)  # before junitxml, which reads its file name here
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers, and activate hil if the command line uses it."""
+    """Register the markers, and create the run if the command line uses hil."""
     for line in (
         "hil(check_id): a stock check; judged once for each model and precision that it applies to",
         "hil_models(*names): only these models of hil.toml",
@@ -185,7 +189,7 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Note the selected tests, and write the incomplete report unless an option already caused that."""
+    """Note the selected tests, and write the incomplete report if ``pytest_sessionstart`` did not."""
     if run := current_run.active_run(session.config):
         run.selected([item.nodeid for item in session.items])
         run.will_run(session.items)
@@ -210,13 +214,13 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Close the accounts, write the report and decide the exit code, once."""
+    """Close the accounts, write the report and decide the exit code."""
     if run := current_run.active_run(session.config):
         run.finish(session)
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    """Print the decision and its table below pytest's own summary."""
+    """Print warnings, the decision and the table of results below pytest's own summary."""
     if run := current_run.active_run(config):
         run.summarize(terminalreporter)
 
@@ -236,14 +240,14 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
-    """Note the tests that a worker collected: the controller itself collects nothing."""
+    """Note the tests that a worker selected, because the controller itself collects nothing."""
     if run := current_run.active_run(node.config):
         run.selected(ids)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object | None) -> None:
-    """Read the notes of a worker. Without notes it crashed or was ended early, so the run fails."""
+    """Read the notes that a worker left at its end. A worker without notes ended early, so the run fails."""
     del error
     notes = getattr(node, "workeroutput", {})
     if "hil_deselected" in notes:

@@ -1,4 +1,4 @@
-"""Print a line for each long step, which shows that the run is still active."""
+"""Prints a line for each long step of a run, which shows that the run is still active."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Prints lines such as ``hil digits int8: calibrating (entropy)`` between pytest's own; silent with ``-q``."""
+    """Prints lines such as ``hil digits int8: calibrating (entropy)`` between pytest's lines; nothing with ``-q``."""
 
     def __init__(self, config: pytest.Config, *, quiet: bool) -> None:
         self._config = config

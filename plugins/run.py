@@ -1,4 +1,4 @@
-"""One pytest run that uses hil: plan, session, accounts, report and exit code, in that order."""
+"""Carries out a pytest run that uses hil: plan, session, accounts, report and exit code, in that order."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def _digests(config: Config) -> str:
 
 
 class HilRun(RunState):
-    """The run in the controller and in each xdist worker: the steps of the hooks, and what the fixtures use."""
+    """The run, in the controller and in each xdist worker. The plugin's hooks and fixtures call its methods."""
 
     def begin(self) -> None:
-        """Load the config, plan, and check models and data; store the first mistake as ``problem``."""
+        """Load the config, make the plan, and check models and data. An error is not raised: it becomes ``problem``."""
         try:
             if activation.target_is_lost(self.pytest_config):
                 raise UserError(FOREIGN_TARGET)
@@ -66,7 +66,7 @@ class HilRun(RunState):
         self.pytest_config.stash[RUN_INTERFACE] = self
 
     def _commit(self, *, others: bool = True) -> Commit:
-        """Return the commit and the files that differ from it; the config files and imported modules count as used."""
+        """Return ``commit_of`` this run; its files are the configs, and the modules imported here and in workers."""
         if self.config is None:
             return Commit()
         configs = (self.config.path, own_checks.place(self.config.path), self.pytest_config.inipath)
@@ -75,7 +75,7 @@ class HilRun(RunState):
         return commit_of(self.config.root, files, others=others)
 
     def raise_problem(self) -> None:
-        """Report the problem that stops the run, with its exit code, and replace an earlier report by a failed one."""
+        """If the run has a problem, end pytest with its message and exit code, and make an old report a failed one."""
         if self.problem is not None:
             finish_run.refuse(self, self.problem)
             if isinstance(self.problem, LabError):
@@ -91,7 +91,10 @@ class HilRun(RunState):
         return load(path)
 
     def _baseline(self) -> Baseline | None:
-        """Return the baseline, which the controller reads from the history and sends to its workers; else ``None``."""
+        """Return the baseline, or ``None`` without ``--hil-baseline``.
+
+        The controller reads the baseline from the history; a worker gets it from the controller.
+        """
         ref: str | None = self.pytest_config.getoption("hil_baseline", None)
         if ref is None:
             return None
@@ -106,7 +109,10 @@ class HilRun(RunState):
         return load_baseline.load(place, ref, self.target)
 
     def _runs(self, config: Config) -> int | None:
-        """Return ``--hil-runs``, else ``RUNS`` if a baseline needs several, else ``None`` for ``[measure] runs``."""
+        """Return in how many fresh processes to time each engine; ``None`` stands for ``[measure] runs``.
+
+        That is ``--hil-runs`` if used. Otherwise, if there is a baseline and ``[measure] runs`` is 1, it is ``RUNS``.
+        """
         option: int | None = self.pytest_config.getoption("hil_runs", None)
         enough = self.baseline is None or config.spec.measure.runs > 1
         return option if option is not None or enough else load_baseline.RUNS
@@ -122,14 +128,14 @@ class HilRun(RunState):
     # Collection
 
     def parametrize(self, metafunc: pytest.Metafunc) -> None:
-        """Parametrize a hil test with its cases."""
+        """Parametrize a hil test with its cases. A mistake of the user becomes ``problem``."""
         try:
             collection.parametrize(metafunc, self.plan, self.config, self.states)
         except UserError as error:
             self.problem = self.problem or error
 
     def collected(self, items: list[pytest.Item]) -> None:
-        """Drop tests that no model needs, and report a mistake that collection revealed."""
+        """Drop the tests without a case from ``items``. In a controller whose run has a problem, end pytest instead."""
         if self.problem is not None and not self.is_worker:
             self.raise_problem()
         items[:] = [item for item in items if not collection.without_case(item)]
@@ -141,7 +147,10 @@ class HilRun(RunState):
         self.open_report()
 
     def open_report(self) -> None:
-        """Write the incomplete report, once. End the run with exit code 4 or 11 if that fails."""
+        """Write the incomplete report and check the history, once. If either fails, end pytest with exit code 4 or 11.
+
+        Does nothing if pytest runs no test, or if the run has a problem.
+        """
         if self.begun or activation.lists_only(self.pytest_config) or self.problem is not None:
             return
         if not self.is_worker:
@@ -155,15 +164,18 @@ class HilRun(RunState):
             pytest.exit(f"error: {error}", returncode=int(error.exit_code))
 
     def will_run(self, items: list[pytest.Item]) -> None:
-        """Note which engines to build ahead; none in a worker, because other workers may be measuring meanwhile."""
+        """Note the engines to build before the tests: none in an xdist worker, since other workers may be measuring."""
         self._engines = [] if self.is_worker else collection.engines_of(items)
 
     def deselected(self, nodeids: list[str]) -> None:
-        """Note the tests that the user deselected."""
+        """Note the tests that pytest deselected, for example by ``-k``."""
         self.states.deselected.update(nodeids)
 
     def read_notes(self, notes: dict[str, Any]) -> None:
-        """Read the notes of a worker, and set a problem if its ``hil.toml`` differs from the controller's."""
+        """Read the notes that an xdist worker left at its end.
+
+        Set ``problem`` if the worker had a lab error, or read another config than the controller.
+        """
         self.deselected(notes["hil_deselected"])
         self.states.own.update((nodeid, OwnTest(nodeid, *rest)) for nodeid, *rest in notes["hil_own"])
         self._files.update(map(Path, notes.get("hil_imported", ())))
@@ -177,7 +189,7 @@ class HilRun(RunState):
     # RunInterface, for the fixtures
 
     def session(self) -> Session:
-        """Return the session, which holds the target; the first call opens it. Raise a problem of the run."""
+        """Return the session, which holds the target; the first call opens it. If ``problem`` is set, raise it."""
         if self.problem is not None:
             raise self.problem
         if self._session is None:
@@ -201,7 +213,7 @@ class HilRun(RunState):
         return self._session
 
     def row(self, check_id: str, case: Case) -> Row | None:
-        """Return the planned row of a check and case, judged or only measured, or ``None``."""
+        """Return the planned row of a check and case, whether it has a limit or not; ``None`` if none is planned."""
         rows = (row for row in self.plan.of(check_id) if (row.model, row.precision) == case)
         return next(rows, None)
 
@@ -212,17 +224,20 @@ class HilRun(RunState):
         item.user_properties.append((f"hil {outcome.result.name}", outcome.result.verdict.value))
 
     def offer(self, request: pytest.FixtureRequest, outcome: Outcome) -> None:
-        """Export the outcome's series to pytest-benchmark, if that is in use."""
+        """Export the outcome's latency series to pytest-benchmark, if that plugin is loaded."""
         benchmarks.export(request, outcome, self.report_dir, self.progress)
 
     # Reports
 
     def attach(self, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
-        """Put outcomes on pytest's report, and shorten a ``HilError`` to its message."""
+        """Put the test's outcomes on pytest's report; see ``collection.attach``."""
         collection.attach(self, item, call, report)
 
     def account(self, report: pytest.TestReport) -> None:
-        """Enter the outcomes on a report; count a failure without a failed outcome as one of other tests."""
+        """Enter the outcomes on pytest's report into the accounts.
+
+        A failed test whose outcomes, if any, all passed counts in ``other_tests_failed``.
+        """
         if report.when not in ("setup", "call", "teardown"):
             self.states.crashed.add(report.nodeid)
         if report.when == "teardown":
@@ -236,7 +251,10 @@ class HilRun(RunState):
             self.other_tests_failed += 1
 
     def finish(self, session: pytest.Session) -> None:
-        """Release the target, write the report and set the exit code; in a worker, only write its notes."""
+        """Release the target, write the report and set the exit code.
+
+        An xdist worker releases its target and leaves its notes for the controller (``read_notes``).
+        """
         self._used = self.used()
         try:
             self.close()
@@ -268,12 +286,12 @@ class HilRun(RunState):
             finish_run.show(self.report, self.report_dir, config, terminal)
 
     def end(self) -> None:
-        """End the run in any state. Raises ``LabError`` when ``close`` does."""
+        """End the run in any state: release the target and remove the handler of SIGTERM. Raises like ``close``."""
         with self._until_end:
             self.close()
 
     def close(self) -> None:
-        """Release the target, once. Raises ``LabError`` when ``Session.close`` does."""
+        """Close the session, which releases the target; may be called twice. Raises like ``Session.close``."""
         session, self._session = self._session, None
         if session is not None:
             session.close()

@@ -1,4 +1,4 @@
-"""The data of one pytest run that uses hil: plan, accounts, problem, target, report."""
+"""Holds the data of one pytest run that uses hil: plan, accounts, problem, target, report."""
 
 from __future__ import annotations
 
@@ -70,14 +70,17 @@ class RunState:
 
     @property
     def report_dir(self) -> Path:
-        """The report's folder: ``--hil-report``, else ``[project] report``, else ``report``."""
+        """The report's folder, as ``report_folder`` determines it."""
         if self._folder is None:
             config = self.pytest_config
             self._folder = report_folder(vars(config.option), config.invocation_params.dir, config.rootpath)
         return self._folder
 
     def used(self) -> TargetUse:
-        """Return the requested and the used target, from a result if there is one, else from the session."""
+        """Return the names of the requested and the used target: of the first result, else of the session.
+
+        Before either exists, both names are the requested target's.
+        """
         for _, outcome in self.accounts.outcomes.values():
             return outcome.result.target
         if self._session is None and self._used is not None:
@@ -85,7 +88,7 @@ class RunState:
         return TargetUse(requested=self.target, used=self._session.used if self._session else self.target)
 
     def error_text(self, kind: ExitCode) -> str | None:
-        """Return the problem's message if ``kind`` (``USER_ERROR`` or ``LAB_ERROR``) fits it; else ``None``."""
+        """Return the message of ``problem`` if that is of ``kind`` (``USER_ERROR`` or ``LAB_ERROR``); else ``None``."""
         problem = self.problem
         of_kind = isinstance(problem, UserError) if kind is ExitCode.USER_ERROR else isinstance(problem, LabError)
         return str(problem) if of_kind else None

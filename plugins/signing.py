@@ -1,4 +1,4 @@
-"""``--hil-sign-key``: read the key before any test and remove it from the environment; sign at the end of the run."""
+"""Signs the report with the key that ``--hil-sign-key`` names. The key is read before any test."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def signer(run: RunState) -> Signer | None:
     """Return the signer of this run's report, or ``None`` without ``--hil-sign-key``.
 
     The variables of the key and its password are removed from the environment, so that tests and their child processes
-    cannot read them. Raise ``UserError`` for an unusable key. With ``--hil-gate`` and ``gate.signed_by``, also raise it
-    if there is no key, or if it is not listed there.
+    cannot read them. Raise ``UserError`` for an unusable key. If ``--hil-gate`` is used and ``gate.signed_by`` lists
+    keys, also raise ``UserError`` without ``--hil-sign-key``, or if its key is not listed.
     """
     option: str | None = run.pytest_config.getoption("hil_sign_key", None)
     allowed = run.config.spec.gate.signed_by if run.config else ()
@@ -45,7 +45,7 @@ def signer(run: RunState) -> Signer | None:
 
 
 def sign(run: RunState) -> int:
-    """Sign the written report. Return 0, or the exit code of the error, which is printed on stderr."""
+    """Sign the written report if there is a signer. Return 0; on an error, print it and return its exit code."""
     if run.signer is None:
         return int(ExitCode.PASSED)
     from hil.attestation import attest

@@ -1,4 +1,4 @@
-"""SIGTERM, with which CI runners end a job: the run ends as with Ctrl-C, writes its report and releases its target."""
+"""Handles SIGTERM, with which CI runners end a job, like Ctrl-C: the run writes its report and releases its target."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def sigterm_interrupts(target: str) -> Iterator[None]:
-    """Make SIGTERM raise ``KeyboardInterrupt``, once. A handler that other code installed is left in place."""
+    """Make the first SIGTERM raise ``KeyboardInterrupt`` in the context; later ones are ignored.
+
+    Does nothing if other code installed a handler of SIGTERM, or outside the main thread.
+    """
 
     def end(*_: object) -> NoReturn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # finishing takes a moment; SIGKILL still ends it
