@@ -1,4 +1,4 @@
-"""The baseline that a run is compared with: earlier values of each row, read from a history."""
+"""Define the baseline that a run is compared with: earlier values of each row, read from a history."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ class Level(Frozen):
 
     Attributes:
         check: id of the row; ``model``, ``precision`` and ``scenario`` are the rest of its key.
-        unit: unit of all values in ``sessions``.
-        sessions: the values of the runs, grouped by earlier pytest run (session).
-        runs: ids of these pytest runs; ``newest`` is when the last of them began (ISO 8601).
-        methods: digests of the measuring methods; ``Baseline.methods`` has the facts.
-        machines: the identities (``machine``) of the machines that measured the values.
-        doubtful: ids of the runs in which the row itself was inconclusive.
-        noise: relative standard deviation between sessions, from a calibration; None without one.
-        accepted: by whom, when and why this level was accepted instead of the requested one.
+        unit: unit of the values; several units, joined by "and", if the earlier pytest runs used different ones.
+        sessions: one tuple for each earlier pytest run, with its repeated measurements (one value if not repeated).
+        runs: ids of these pytest runs, in the order of ``sessions``.
+        newest: when the last of these pytest runs began (ISO 8601).
+        methods: digests of the measuring methods; ``Baseline.methods`` maps each digest to its facts.
+        machines: the machines that measured the values, as the function ``machine`` identifies them.
+        doubtful: ids of the pytest runs in which the row was inconclusive.
+        noise: relative standard deviation between pytest runs, from hil board calibrate; None if not calibrated.
+        accepted: who accepted this level with hil accept, when and why; None if it is the requested baseline's level.
     """
 
     check: str
@@ -50,7 +51,8 @@ class Level(Frozen):
 class Baseline(Frozen):
     """The levels that the reference ``ref`` selects on one target.
 
-    ``why_not`` is the reason if there is no history, or if ``ref`` is not in the history.
+    If there is no history, or ``ref`` is not in it, ``levels`` is empty and ``why_not`` is the reason. Otherwise
+    ``why_not`` is empty.
     """
 
     ref: str
@@ -64,10 +66,10 @@ class Baseline(Frozen):
 
 
 def machine(serial: str | None, environment: Mapping[str, Any]) -> str:
-    """Return the identity of a machine: the serial number of a board, else host name, GPU and CPU.
+    """Return the identity of a machine: its serial number, else its host name, GPU and CPU.
 
-    Empty without a host name, since machines of one model have the same GPU and CPU. Also empty for a Jetson without a
-    serial number, since boards flashed from one image have the same host name.
+    Return an empty string if the machine cannot be told from others: if it has neither a serial number nor a host name,
+    or if it is a Jetson without a serial number, because boards flashed from one image have the same host name.
     """
     if serial:
         return f"serial {serial}"

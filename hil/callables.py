@@ -1,4 +1,4 @@
-"""Imports callables of the user, written ``package.module:callable``, from the folder of ``hil.toml``."""
+"""Import callables of the user, written ``package.module:callable``, from the folder of ``hil.toml``."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class UserCallable:
     """A callable of the user.
 
-    ``digest`` covers the callable's module and the project's modules that this module imports. ``model`` is the model's
-    name for messages.
+    ``digest`` covers the callable's module and the project's modules that this module imports. ``model`` is the name of
+    the model that uses the callable; messages quote it.
     """
 
     name: str
@@ -31,13 +31,16 @@ class UserCallable:
     digest: str
 
     def __call__(self, *arguments: Any) -> Any:
-        """Call the function. Raises ``UserError`` with the type and message of any exception of the function."""
+        """Return what the function returns. If it raises an exception, raise ``UserError`` as ``blamed`` does."""
         with self.blamed():
             return self.function(*arguments)
 
     @contextmanager
     def blamed(self) -> Iterator[None]:
-        """Convert any exception of the user's code in this context to a ``UserError`` that names the callable."""
+        """Convert an exception of the user's code in this context to a ``UserError`` that names the callable.
+
+        A ``HilError`` is raised unchanged.
+        """
         try:
             yield
         except HilError:
@@ -50,9 +53,10 @@ class UserCallable:
 
 
 def load_callable(name: str, root: Path, *, model: str, where: str) -> UserCallable:
-    """Import ``package.module:callable``; modules in ``root``, the folder of ``hil.toml``, take precedence.
+    """Import ``package.module:callable``, and look in ``root``, the folder of ``hil.toml``, before other folders.
 
-    Raises ``UserError`` if it cannot be imported or called; the message begins with ``where`` (``hil.toml:12``).
+    Raises ``UserError`` if ``name`` is not written so or does not name a callable, if the import fails, or if another
+    module of this name was imported before. The message begins with ``where`` (``hil.toml:12``).
     """
     if not is_callable(name):
         raise UserError(f"{where}: {name!r} is not written as package.module:callable: model {model}")

@@ -1,4 +1,4 @@
-"""The catalogue of the stock suites' checks: question, test, and key of the limit in ``hil.toml``."""
+"""List the checks of the stock suites: the question that each answers, its test, and the key of its limit."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from hil.results import Sense
 class LimitKey:
     """The key of a limit in ``hil.toml`` and its meaning; ``path`` is relative to ``[models.NAME.limits]``.
 
-    ``default`` applies if the config has no such key. With a ``fail_factor``, values between the limit and
-    ``fail_factor`` times the limit are in the warning band.
+    ``default`` is the limit if the config does not have the key; if ``default`` is ``None``, there is no limit then.
+    A value between the limit and ``fail_factor`` times the limit is in the warning band; if ``fail_factor`` is
+    ``None``, there is no warning band.
     """
 
     path: tuple[str, ...]
@@ -30,13 +31,14 @@ class CheckKind:
     Attributes:
         limit: the key of its limit; ``None`` for a check with a fixed criterion.
         needs_target: its result is meaningless on another machine than the requested target.
-        on_host: it never runs the engine, so the best evidence that it can have is ``host``.
+        on_host: the host does its work without the engine, so its evidence is at most ``host``.
         precisions: the precisions it applies to; ``None`` for all.
-        needs_task: it applies only to models with a task.
-        needs_node: it applies only to models with an ``isaac_ros`` file.
-        only_limited: it is planned only if it has a limit or a policy names its id; otherwise it is not even measured.
-        regresses: the id of the check whose values are compared with a baseline. Such a kind is planned only if there
-            is a baseline or a policy names the kind.
+        needs_task: it is planned only for models with a task, unless the policy requires its id.
+        needs_node: it is planned only for models with an ``isaac_ros`` file, unless the policy requires its id.
+        only_limited: it is planned only if it has a limit or the policy requires its id. Other checks without a limit
+            are still measured.
+        regresses: for a regression check, the id of the check whose values are compared with a baseline; else empty.
+            A regression check is planned only if there is a baseline or the policy requires it by id or family.
     """
 
     id: str

@@ -1,6 +1,6 @@
-"""Compares the outputs of two ONNX files under ONNX Runtime's CPU provider, without a config or a target.
+"""Compare the outputs of two ONNX files under ONNX Runtime's CPU provider, without a config or a target.
 
-Only one session exists at a time. The outputs of the first file are stored on disk until the second has run.
+The two files run one after the other, to save memory: the outputs of the first are stored on disk meanwhile.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ LABELS = "labels"
 
 
 def compare(model: Path, engine: Path, data: Path, precision: Precision, batch: int = 1) -> Comparison:
-    """Run every sample of ``data`` through both files, ``batch`` at a time, and compare the outputs.
+    """Run every sample of the .npz file ``data`` through both files, ``batch`` at a time, and compare the outputs.
 
-    ``precision`` selects the tolerances. Raises ``UserError`` for files that cannot be read and data that does not fit
-    the inputs, ``EngineBuildError`` for an operator that ONNX Runtime lacks. Different names, shapes or dtypes of
-    outputs raise nothing: they are part of the comparison's verdict.
+    ``precision`` selects the tolerances. If names, shapes or dtypes of the outputs differ, nothing is raised, and the
+    comparison fails. Raises ``UserError`` if a file cannot be read or ``data`` does not fit the inputs, and
+    ``EngineBuildError`` for an operator that ONNX Runtime lacks.
     """
     with tempfile.TemporaryFile() as stored, tempfile.TemporaryDirectory(prefix="hil-parity-") as folder:
         model, engine = _openable(model, Path(folder)), _openable(engine, Path(folder))
@@ -44,7 +44,10 @@ def compare(model: Path, engine: Path, data: Path, precision: Precision, batch: 
 
 
 def _openable(model: Path, folder: Path) -> Path:
-    """Return a path of ``model`` with which ONNX Runtime finds its external data, even if it is a symbolic link."""
+    """Return a path at which ONNX Runtime finds ``model`` with its external data, even if it is a symbolic link.
+
+    For a symbolic link to a model with external data, the path is in ``folder``.
+    """
     return addressed(model, folder) if external_files(model) and model.is_symlink() else model
 
 
@@ -58,7 +61,7 @@ def _is_label(name: str) -> bool:
 
 
 def _outputs(model: Path, data: Path, batch: int) -> Iterator[Outputs]:
-    """Yield the outputs of every batch, in order."""
+    """Run ``model`` on ``data``, and yield the outputs of each batch, in the order of the batches."""
     session = cpu_session(model)
     inputs = {node.name for node in session.get_inputs()}
     names = [node.name for node in session.get_outputs()]

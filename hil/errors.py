@@ -1,4 +1,4 @@
-"""The errors that hil reports to the user, grouped by who can fix them, and their exit codes.
+"""Define the errors that hil reports to the user, grouped by who can fix them, and their exit codes.
 
 Every message has the form ``what happened: on which target, model or output: what to do next``.
 """
@@ -103,8 +103,8 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Return the end of an error message about an unknown name, beginning with ``": "``.
 
-    It suggests the most similar candidate (``did you mean 'limits'?``), or lists the candidates. Empty if there are no
-    candidates.
+    The text suggests the candidate most similar to ``word`` (``did you mean 'limits'?``). If none is similar, the text
+    lists the first ``LISTED`` candidates. If there are no candidates, the text is empty.
     """
     names = list(candidates)
     similar = nearest(word, names)

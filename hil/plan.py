@@ -1,6 +1,7 @@
-"""The plan of a run: every check that must be judged, derived from the config and the models that it names.
+"""Make the plan of a run: every check that must be judged, derived from the config and the models that it names.
 
-It depends neither on the target nor on pytest's selection, so ``-k``, ``-x`` or a deleted test file cannot change it.
+The plan is made before the target is contacted and before pytest selects tests. Therefore ``-k``, ``-x`` or a deleted
+test file cannot change it.
 """
 
 from __future__ import annotations
@@ -37,19 +38,19 @@ class Plan:
         return {row.key: row for row in (*self.rows, *self.own)}
 
     def unlimited_keys(self) -> frozenset[RowKey]:
-        """Return the keys of the rows that are measured but not judged."""
+        """Return the keys of the rows that are measured but, for lack of a limit, not judged."""
         return frozenset(row.key for row in self.unlimited)
 
     def of(self, check_id: str) -> tuple[Row, ...]:
-        """Return the rows with the id ``check_id``, judged or only measured."""
+        """Return the rows of the stock check ``check_id``, both judged and only measured; empty if there are none."""
         return tuple(row for row in (*self.rows, *self.unlimited) if row.id == check_id)
 
 
 def applies(kind: CheckKind, precision: str, *, literal: bool, task: bool, node: bool) -> bool:
     """Return whether ``kind`` applies to a model in ``precision``, regardless of its limits.
 
-    ``literal`` is the result of ``asked_by_id``. ``task`` and ``node`` are whether the model has a task and an
-    ``isaac_ros`` file; a kind that is named by its literal id requires neither.
+    ``task`` and ``node`` are whether the model has a task and an ``isaac_ros`` file. ``literal`` is the result of
+    ``asked_by_id``: if it is true, the kind applies to a model without a task or ``isaac_ros`` file too.
     """
     if kind.precisions is not None and precision not in kind.precisions:
         return False
@@ -57,12 +58,18 @@ def applies(kind: CheckKind, precision: str, *, literal: bool, task: bool, node:
 
 
 def asked_by_id(require: Iterable[str], kind: CheckKind, model: str, precision: str) -> bool:
-    """Return whether a pattern names ``kind`` by its literal id: then it must be judged even without a limit."""
+    """Return whether a pattern in ``require`` names ``kind``'s id without wildcards and matches model and precision.
+
+    Then the check must be judged even without a limit.
+    """
     return any(literal_id(pattern) == kind.id and matches(pattern, kind.id, model, precision) for pattern in require)
 
 
 def compared_by_name(require: Iterable[str], kind: CheckKind, model: str, precision: str) -> bool:
-    """Return whether ``kind`` is a regression that a pattern names at least by family: ``*`` alone is not enough."""
+    """Return whether ``kind`` is a regression check and a matching pattern begins with its family, ``regression``.
+
+    The pattern ``*`` matches a regression check, but does not begin with its family.
+    """
     family = kind.id.split(".", maxsplit=1)[0]
     named = (pattern for pattern in require if pattern.startswith(family))
     return bool(kind.regresses) and any(matches(pattern, kind.id, model, precision) for pattern in named)
@@ -71,10 +78,11 @@ def compared_by_name(require: Iterable[str], kind: CheckKind, model: str, precis
 def must_exist(
     require: Iterable[str], models: Mapping[tuple[str, str], frozenset[str]]
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield id, model and precision of the rows that any plan under ``require`` has, whatever its limits and baseline.
+    """Yield id, model and precision of the rows that each plan has because ``require`` names their checks.
 
-    ``models`` maps model and precision to the ids of their rows. A model counts as having a task or an Isaac ROS node
-    if it has the row of that check.
+    A plan has these rows whatever its limits and its baseline are. ``models`` maps model and precision to the ids of
+    the planned rows. A model has a task if ``parity.task`` is among these ids, and an ``isaac_ros`` file if
+    ``contract.isaac_ros`` is.
     """
     patterns = tuple(require)
     kinds = [kind for kind in KINDS if kind.regresses or any(literal_id(pattern) == kind.id for pattern in patterns)]
@@ -90,11 +98,11 @@ def must_exist(
 def expand(config: Config, target: str, *, baseline: bool = False) -> Plan:
     """Return the plan of every check of every model and precision on ``target``.
 
-    A check is planned as judged if it has a fixed criterion or a limit, or if the policy requires its literal id; in
-    the last case it cannot pass without a limit. Regressions are planned if there is a ``baseline``, or if the policy
-    names them (``regression.*``); then they cannot pass without a baseline. The project's own checks listed in
-    ``hil.checks.json`` are all required. Raises ``UserError`` for a policy without patterns, and for an invalid or
-    unmatched pattern.
+    ``baseline`` is whether the run has a baseline. A check is judged if it has a fixed criterion or a limit, or if the
+    policy requires its id; without criterion and limit it cannot pass. Regression checks are planned if there is a
+    baseline, or if the policy names them (``regression.*``); without a baseline they cannot pass. The project's own
+    checks listed in ``hil.checks.json`` are all required. Raises ``UserError`` if the policy has no patterns, or if a
+    pattern is invalid or matches no judged check.
     """
     policy = config.spec.gate
     judged: list[Row] = []
@@ -146,9 +154,9 @@ def _rows_of(
 
 
 def _only_saved(config: Config, model: ModelSpec) -> bool:
-    """Return whether only saved outputs can be the reference, since the host cannot run the model.
+    """Return whether the model's only reference is saved outputs, because the host cannot run the model.
 
-    There are no saved outputs for inputs that a property check draws.
+    ``property.parity`` is then not planned: it draws its own inputs, for which no outputs were saved.
     """
     try:
         return model.reference is not None and bool(read_signature(config.resolve(model.path)).foreign)

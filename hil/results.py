@@ -1,7 +1,7 @@
-"""The types that every other module uses: check ids, measurements, limits, verdicts, results and rows.
+"""Define the types that every other module uses: check ids, measurements, limits, verdicts, results and rows.
 
-They are frozen and stored in ``report.json``, and do no I/O. Values are in base units: seconds (``s``), bytes (``B``),
-fractions (``1``), rates (``1/s``). A user's own check keeps its unit.
+Their objects are immutable and stored in ``report.json``. Values are in base units: seconds (``s``), bytes (``B``),
+fractions (``1``), rates (``1/s``). Only a check of the user's own may have another unit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Details = Annotated[dict[str, Any], AfterValidator(cleaned)]
 
 
 class Frozen(BaseModel):
-    """A stored value: immutable, no unknown fields, no NaN or infinity (JSON has neither)."""
+    """Base class of stored objects: immutable, no unknown fields, no NaN or infinity (JSON has neither)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -41,7 +41,7 @@ class Part(Frozen):
 
 
 class Verdict(str, Enum):
-    """The outcome of a check; only ``passed`` means that its limit is met."""
+    """The outcome of a check; only ``passed`` means that its limit or fixed criterion is met."""
 
     PASSED = "passed"
     WARNED = "warned"
@@ -68,7 +68,7 @@ class Cause(str, Enum):
 
 
 class Evidence(str, Enum):
-    """What kind of machine a verdict is based on, best first. Policies compare by ``EVIDENCE_RANK``."""
+    """The kind of machine that a verdict is based on, best first. Policies compare kinds by ``EVIDENCE_RANK``."""
 
     DEVICE = "device"
     EMULATED = "emulated"
@@ -91,8 +91,9 @@ class Sense(str, Enum):
 class Limit(Frozen):
     """The limit of a measurement.
 
-    ``value`` and ``fail_at`` are in ``unit``. A value between the two is in the warning band; ``fail_at`` is ``None``
-    if a value beyond ``value`` fails at once. ``source`` is ``file:line key`` or ``default``.
+    ``value`` and ``fail_at`` are in ``unit``. A measured value between the two is in the warning band. If ``fail_at``
+    is ``None``, there is no warning band. ``source`` is ``file:line key`` or ``default``. ``reason`` and ``expires``
+    are the limit's reason and expiry date; ``None`` if not given.
     """
 
     value: float
@@ -124,7 +125,7 @@ class Measurement(Frozen):
 
 
 class Question(Frozen):
-    """A check of one model in one precision; ``required`` if the policy requires it to pass."""
+    """The fields that a planned row and its result share; ``required`` is whether the policy requires it to pass."""
 
     id: CheckId
     model: str = ""
@@ -134,7 +135,7 @@ class Question(Frozen):
 
     @property
     def key(self) -> RowKey:
-        """The identity of the row: id, model, precision, scenario."""
+        """The key of the row: id, model, precision, scenario. No two rows of a plan have the same key."""
         return (self.id, self.model, self.precision, self.scenario)
 
     @property
@@ -144,7 +145,10 @@ class Question(Frozen):
 
 
 class Row(Question):
-    """A check that must be judged, planned from the config before any target is contacted."""
+    """A check of one model in one precision and scenario, planned before any target is contacted.
+
+    ``test`` is the node id of its test; for a stock check, without the folder. ``limit`` is ``None`` without a limit.
+    """
 
     limit: Limit | None = None
     test: str = ""
@@ -161,7 +165,7 @@ class TargetUse(Frozen):
 
 
 class ExecutedOn(Frozen):
-    """The processor that a check ran on: ``kind`` is cpu, gpu or dla; ``sm`` is the compute capability (``8.7``)."""
+    """The processor that a check ran on: ``kind`` is cpu, gpu or dla, ``sm`` a GPU's compute capability (``8.7``)."""
 
     kind: str
     name: str
@@ -169,9 +173,10 @@ class ExecutedOn(Frozen):
 
 
 class CheckResult(Question):
-    """The verdict of one check; ``advice`` lists what to do if it did not pass, based on what was measured.
+    """The verdict of one row, with its reason and measurement.
 
-    ``test`` is the node id of the test that reported a check of the project's own; it is empty for the stock suites.
+    If the row did not pass, ``advice`` lists what to do. For a check of the project's own, ``test`` is the node id of
+    the test that reported it; for a check of the stock suites, ``test`` is empty.
     """
 
     verdict: Verdict
@@ -189,7 +194,7 @@ class CheckResult(Question):
 
 
 def not_run(row: Row, cause: Cause, reason: str, target: TargetUse) -> CheckResult:
-    """Return the result of a row that was not judged, with the cause and reason for that."""
+    """Return the result ``not_run`` of a row that was not judged; ``cause`` and ``reason`` state why."""
     return CheckResult(
         id=row.id,
         model=row.model,
@@ -207,7 +212,8 @@ def not_run(row: Row, cause: Cause, reason: str, target: TargetUse) -> CheckResu
 class Judgement(Frozen):
     """A verdict and its reason, as returned by a check function.
 
-    A check function does not set ``evidence`` and ``executed_on``: the session does (``hil.session.amendments``).
+    A check function leaves ``evidence`` and ``executed_on`` empty. The session sets them afterwards
+    (``hil.session.amendments``).
     """
 
     verdict: Verdict

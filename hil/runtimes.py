@@ -1,7 +1,7 @@
-"""One record per runtime: the facts that the host needs without contacting a target.
+"""List the runtimes, each with the facts that the host needs before it contacts a target.
 
-A runtime consists of a class in ``hil/agent/runtimes``, which runs on the target, and a record here. A test checks that
-the two agree, because the agent cannot import this module.
+A runtime consists of a class in ``hil/agent/runtimes``, which runs on the target, and a record here. The agent cannot
+import this module, so some facts are in both places; a test checks that they agree.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ class RuntimeRecord:
         label: the name in messages and documents.
         module: the Python module that the target's interpreter must be able to import.
         package: the package that pip installs it from.
-        qdq_layout: the placement of Q/DQ nodes with which the runtime computes in INT8.
-        precisions: how each supported precision is selected.
-        uses_gpu: the runtime computes on a GPU, whose name can then confirm the declared board.
-        compiles: it builds an engine file for one kind of machine, with plugins and for a DLA core if configured.
+        qdq_layout: the rule by which Q/DQ nodes must be placed for the runtime to compute in INT8.
+        precisions: the supported precisions; each value is how the precision is selected, for the documents.
+        uses_gpu: it computes on a GPU, so that the GPU's name can confirm which board the target is.
+        compiles: it builds an engine file that runs only on one kind of machine, with plugins or for a DLA core if
+            configured.
         has_profiles: dynamic dimensions are limited to the sizes of an optimization profile.
         has_streams: several inferences can be in flight at once.
         chooses_precision: its builder may compute a layer in another precision than requested.
@@ -41,8 +42,8 @@ class RuntimeRecord:
         has_trtexec: ``trtexec`` builds engines of this runtime.
         comes_with_jetpack: on a Jetson it is a system package of JetPack.
         int64_since: the first major version with int64 bindings; ``None`` if every version has them.
-        target_keys: keys of a target that only this runtime supports.
-        model_keys: keys of a model's tables that only this runtime supports, by table.
+        target_keys: keys of ``[targets.NAME]`` that only this runtime supports.
+        model_keys: keys of ``[models.NAME.TABLE]`` that only this runtime supports, by TABLE.
     """
 
     name: RuntimeName

@@ -1,7 +1,7 @@
-"""Timed series, and the digest of their measuring method.
+"""Define timed series, and the digest of a measuring method.
 
-Series can be compared only if the digests of their methods are equal. Their environments may differ; a comparison lists
-the differences.
+Two series can be compared only if the digests of their methods are equal. Their environments may differ; a comparison
+lists the differences.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Series:
     """Raw samples of one timed series; no sample is dropped for being slow.
 
     Attributes:
-        start: release time of each inference in seconds on the worker's monotonic clock, shape (n,).
-        duration: host-to-host seconds of each inference, shape (n,).
+        start: when each inference began, in seconds on the worker's monotonic clock, shape (n,).
+        duration: seconds of each inference, from inputs on the host to outputs on the host, shape (n,).
         batch: samples per inference.
         method: what was timed and how (hashed by ``digest_of``).
         facts: other recordings made while timing (clocks, temperatures, memory of the worker process).

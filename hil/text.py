@@ -1,7 +1,7 @@
-"""Escapes unsafe characters in text from models, boards, tools and other people.
+"""Escape unsafe characters in text from models, boards, tools and other people.
 
-Text is made safe where it enters, so that it can be shown unchanged everywhere: it holds no control sequence of a
-terminal or log viewer and no command of a CI runner.
+Text is escaped where it enters, so that it can be shown unchanged everywhere. Escaped text contains no control sequence
+of a terminal or log viewer, and no command of a CI runner.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ LOGS = frozenset({"log"})
 
 
 def clean(text: object, most: int = LONGEST) -> str:
-    r"""Return ``str(text)`` on one line of at most ``most`` characters.
+    r"""Return ``str(text)`` on one line of at most ``most`` characters; a longer text is cut and ends with ``…``.
 
-    Unsafe characters become visible escapes such as ``\x1b``, ``\n``, ``\u202e``. Safe text is returned unchanged.
+    Unsafe characters become visible escapes such as ``\x1b``, ``\n``, ``\u202e``. All others stay as they are.
     """
     line = str(text)
     if not line.isprintable() or ":" in line or "#" in line:
@@ -40,22 +40,23 @@ def clean(text: object, most: int = LONGEST) -> str:
 
 
 def clean_lines(text: object, most: int = LONGEST) -> str:
-    """Return ``str(text)`` with unsafe characters escaped as in ``clean``; line ends and tabs are kept."""
+    """Return ``str(text)`` escaped and cut as ``clean`` does, but with its line ends and tabs. Each line ends in LF."""
     whole = NEWLINES.sub("\n", str(text)[: most + 1])
     lines = "\n".join("\t".join(clean(part, most) for part in line.split("\t")) for line in whole.split("\n"))
     return lines if len(lines) <= most else lines[: max(0, most - 1)] + "…"
 
 
 def joined(text: str) -> str:
-    """Return ``text`` on one line, each line end replaced by a space, and cleaned as by ``clean``."""
+    """Replace each line end, with the white space around it, by one space, and return ``clean`` of the result."""
     return clean(JOINED.sub(" ", text)) if "\n" in text else clean(text)
 
 
 def cleaned(value: Any, *, lines: bool = False, depth: int = 0) -> Any:
-    """Return a JSON value with every text in it cleaned, including the keys of objects.
+    """Return a JSON value with every text in it escaped by ``clean``, including the keys of objects.
 
     Texts below a key in ``LOGS`` keep their line ends, and so do all texts if ``lines`` is true. If two keys of an
-    object become equal, a number is added to the second. Values nested deeper than ``DEEPEST`` become an ellipsis.
+    object become equal, a number is added to the second. Tables and lists more than ``DEEPEST`` levels deep become
+    ``…``. ``depth`` is the level of ``value``.
     """
     if isinstance(value, Enum):
         return value

@@ -1,4 +1,4 @@
-"""Quantities with units: ``"5 ms"`` in a config is ``0.005`` internally and shown as ``5 ms``."""
+"""Read and show quantities with units: ``"5 ms"`` in a config is ``0.005`` internally and shown as ``5 ms``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hil.errors import UserError
 
 
 class Dimension(str, Enum):
-    """What a quantity measures; the value is its base unit. An age is in seconds."""
+    """What a quantity measures. Each member's value is the base unit, except ``AGE``, whose base unit is the second."""
 
     TIME = "s"
     MEMORY = "B"
@@ -59,7 +59,10 @@ QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s
 
 
 def split(text: str) -> tuple[float, str]:
-    """Return number and unit, ``(2.0, "mm")`` for ``"2 mm"``; any unit is accepted. Raises ``UserError`` if invalid."""
+    """Return number and unit: ``(2.0, "mm")`` for ``"2 mm"``. Any unit is accepted; a missing unit is empty.
+
+    Raises ``UserError`` if ``text`` does not begin with a finite number.
+    """
     match = QUANTITY.fullmatch(text)
     if match is None:
         raise UserError(f"{text!r} is not a quantity: write a number and a unit, e.g. '5 ms'")
@@ -70,9 +73,10 @@ def split(text: str) -> tuple[float, str]:
 
 
 def parse(value: object, dimension: Dimension) -> float:
-    """Return a quantity in base units; a bare number is accepted only if the dimension allows an empty unit.
+    """Return ``value`` (``"5 ms"``, or a bare number) in base units of ``dimension``.
 
-    Raises ``ValueError`` (as pydantic validators must) that lists the accepted units.
+    A bare number is accepted only for fractions, rates and temperatures. Raises ``ValueError`` (as pydantic validators
+    must) for an invalid, negative or infinite quantity, or a unit of another dimension.
     """
     units = SCALES[dimension]
     known = ", ".join(unit for unit in units if unit)

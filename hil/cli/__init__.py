@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``hil ARGUMENTS`` (``sys.argv`` if ``None``) and return its exit code; print every ``HilError`` on stderr."""
+    """Run ``hil ARGUMENTS`` and return its exit code; ``None`` stands for the arguments of this process."""
     from hil.cli.app import run  # typer is slow to import, and some callers import only hil.cli
 
     return run(arguments)

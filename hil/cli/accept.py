@@ -116,16 +116,16 @@ def decider(who: str | None) -> str:
 
 
 def _settled_point(run: RunRecord, points: Sequence[Point], check: str, model: str, precision: str | None) -> Point:
-    """Return the one measurement of ``check``, ``model`` and ``precision`` in ``points``.
+    """Return the one measurement of ``check``, ``model`` and ``precision`` in ``points``, the measurements of ``run``.
 
-    Raise ``UserError`` if the run is unusable, if no measurement or several match, or if the measurement is
-    inconclusive.
+    Without ``precision``, ``model`` must have been measured in only one. Raise ``UserError`` if the run is unusable, if
+    there is no such measurement or more than one, or if the measurement is inconclusive.
     """
     from hil.catalogue import CATALOGUE
     from hil.results import Verdict
 
     if not run.usable:
-        raise UserError(f"run {run.id} was interrupted or fell back to {run.used}: nothing in it can be accepted")
+        raise UserError(f"run {run.id} was interrupted or fell back to {run.used}: accept a measurement of another run")
     # The id of a regression check, copied from a report, stands for the check that it compares.
     check = CATALOGUE[check].regresses or check if check in CATALOGUE else check
     of_check = [point for point in points if (point.check, point.model) == (check, model)]
@@ -138,5 +138,5 @@ def _settled_point(run: RunRecord, points: Sequence[Point], check: str, model: s
         precisions = ", ".join(sorted({point.precision for point in of_check}))
         raise UserError(f"{check} of {model} was measured in {precisions}: name one with --precision")
     if matches[0].verdict == Verdict.INCONCLUSIVE.value:
-        raise UserError(f"{check} of {model} was inconclusive in run {run.id}: only a conclusive level can be accepted")
+        raise UserError(f"{check} of {model} was inconclusive in run {run.id}: accept a conclusive one of another run")
     return matches[0]

@@ -1,7 +1,8 @@
-"""The command line: the table of commands, and how their errors are reported.
+"""Run the command line: list the commands, run one of them, and report its errors.
 
-A command is the function ``command`` in the module of its name, or the ``group`` in that module. It returns its exit
-code (``None`` is 0) and raises ``hil.errors.HilError`` for mistakes of the user and failures of the lab.
+A command is the function ``command`` in the module named after it; a command with subcommands is the ``group`` there.
+It returns its exit code (``None`` means 0) and raises ``hil.errors.HilError`` for mistakes of the user and failures of
+the lab.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def _root(
 
 
 def build_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
-    """Return the typer application with these commands; only their modules are imported."""
+    """Return the typer application with the commands ``names``. Modules of other commands are not imported."""
     app = typer.Typer(
         name="hil",
         epilog="The main job is pytest's: pytest --target=NAME. Each command shows examples: hil COMMAND --help.",
@@ -84,7 +85,10 @@ def build_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run ``hil ARGUMENTS`` (``sys.argv`` if ``None``) and return its exit code; print every ``HilError`` on stderr."""
+    """Run ``hil ARGUMENTS`` and return its exit code. A ``HilError`` is printed on stderr.
+
+    ``None`` stands for the arguments of this process; without any argument, the help is printed.
+    """
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         _refuse_empty(words)
@@ -95,7 +99,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refuse_empty(arguments: Sequence[str]) -> None:
-    """Raise ``UserError`` for an empty value, which an unset shell variable leaves behind."""
+    """Raise ``UserError`` if an argument or an option's value is empty, as after ``--target=$UNSET`` in a shell."""
     for before, argument in zip(("", *arguments), arguments, strict=False):
         option = EMPTY_OPTION.fullmatch(argument)
         if option or not argument.strip():

@@ -46,7 +46,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
     """Build a model's engines on a target, ahead of a run.
 
     The engines stay in the target's store, where the next run finds them. A copy of each is written to the config's
-    cache folder. For TensorRT engines, the equivalent trtexec command is shown, with the remaining differences.
+    cache folder. For TensorRT engines, the equivalent trtexec command is shown, and what it would do differently.
 
     [bold]Examples[/bold]
 
@@ -125,7 +125,10 @@ class Steps:
 
 
 def seconds(text: str, option: str) -> float:
-    """Return a duration such as ``"10 min"`` in seconds. Raise a ``UserError`` that names ``option`` otherwise."""
+    """Return a duration such as ``"10 min"`` in seconds.
+
+    Raise a ``UserError`` that names ``option`` if ``text`` is not a duration.
+    """
     from hil.units import Dimension, parse
 
     try:
@@ -135,7 +138,10 @@ def seconds(text: str, option: str) -> float:
 
 
 def _with_time_limit(config: Config, model: str, time_limit: str | None) -> Config:
-    """Return ``config`` with ``--time-limit`` in place of ``build.time_limit``, also in the tables of targets."""
+    """Return ``config`` with ``time_limit`` as the model's ``build.time_limit`` on every target.
+
+    ``None`` changes nothing. Raise ``UserError`` for a text that is not a positive duration.
+    """
     from dataclasses import replace
 
     if time_limit is None or model not in config.spec.models:
@@ -158,7 +164,7 @@ def _within(build: Any, limit: float) -> Any:
 
 
 def _precisions(spec: ModelSpec, model: str, target: str, requested: Sequence[str] | None) -> list[str]:
-    """Return the precisions to build, without duplicates, in the order of ``requested`` (``None``: all of the model).
+    """Return the precisions to build: ``requested`` without duplicates, or all of the model if it is empty or ``None``.
 
     Raise ``UserError`` for a precision that the model does not have.
     """

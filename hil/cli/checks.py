@@ -25,7 +25,7 @@ File = Annotated[
 def command(
     write: Annotated[
         Path | None,
-        typer.Option("--write", metavar="REPORT", help="Write the list of the own checks in this report.json."),
+        typer.Option("--write", metavar="REPORT", help="Replace the list by the own checks of this report.json."),
     ] = None,
     config: File = None,
 ) -> None:
@@ -61,9 +61,10 @@ def command(
 
 
 def _checks(config: Config, before: tuple[OwnCheck, ...], path: Path) -> tuple[OwnCheck, ...]:
-    """Return the report's own checks that still have a test, and those in ``before`` that its target does not run.
+    """Return the new list: the own checks in the report ``path`` that still have a test, and some of ``before``.
 
-    Raise ``UserError`` if the run was incomplete or left out tests, or if there would be no check to return.
+    Of the old list ``before``, checks of models and precisions that the report's target does not run are kept. Raise
+    ``UserError`` if the run was incomplete or left out tests, or if the new list would be empty.
     """
     from hil.config import own_checks
     from hil.gate.gate import open_report
@@ -86,14 +87,14 @@ def _checks(config: Config, before: tuple[OwnCheck, ...], path: Path) -> tuple[O
 
 
 def _removed() -> frozenset[object]:
-    """Return the causes of a listed row that no test judges any more."""
+    """Return the causes that mean: the check was listed, but no test judges it any more."""
     from hil.results import Cause
 
     return frozenset({Cause.NOT_COLLECTED, Cause.NO_RESULT})
 
 
 def _require_whole(report: Report, path: Path) -> None:
-    """Raise ``UserError`` for a run that left out tests: their checks would vanish from the list."""
+    """Raise ``UserError`` for a run that did not finish or left out tests: the new list would lack their checks."""
     from hil.config.own_checks import is_own
     from hil.results import Cause, Verdict
 

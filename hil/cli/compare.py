@@ -35,7 +35,10 @@ def command(  # noqa: PLR0913, PLR0917 - options, given by name
     cand: Annotated[str | None, typer.Argument(metavar="CAND", help="The candidate, in the same forms.")] = None,
     by: Annotated[
         By | None,
-        typer.Option("--by", help="Compare the newest runs of the history as a matrix, one column for each of these."),
+        typer.Option(
+            "--by",
+            help="Compare the history's newest runs as a matrix, a column per JetPack release, commit or target.",
+        ),
     ] = None,
     base_column: Annotated[
         str | None,

@@ -27,7 +27,9 @@ def command(
     container: Annotated[
         Path | None,
         typer.Option(
-            "--container", metavar="DIR", help="Only write the build context of such an image to this folder."
+            "--container",
+            metavar="DIR",
+            help="Only write the build context of a container image of the engines to this folder.",
         ),
     ] = None,
     config: Annotated[
@@ -67,7 +69,10 @@ def command(
 
 
 def _image_source(image: str) -> Path | str:
-    """Return the path of an image archive, or a registry reference with a digest. Raise ``UserError`` otherwise."""
+    """Return ``image`` itself if it is NAME@sha256:…, else the path of the archive that it names.
+
+    Raise ``UserError`` if there is no such archive.
+    """
     if "@sha256:" in image and is_reference(image):
         return image
     path = Path(image)

@@ -91,7 +91,10 @@ def _finish_steps(steps: Steps, session: Session) -> None:
 
 
 def _with_deployed(config: Config, model: str, file: Path | None) -> Config:
-    """Return ``config`` with ``file`` as the model's ``deployed``. Raise ``UserError`` if the file does not exist."""
+    """Return ``config`` with ``file`` as the ONNX file that the model's engine is built from; ``None`` changes nothing.
+
+    Raise ``UserError`` if the file does not exist.
+    """
     from dataclasses import replace
 
     if file is None or model not in config.spec.models:
@@ -113,7 +116,10 @@ def _check_precision(config: Config, model: str, target: str, precision: str) ->
 
 
 def show(judgement: Judgement, diagnosis: Diagnosis, folder: Path | None) -> None:
-    """Print the verdict, the culprits with their evidence, and a table of the worst culprit's tensor on both sides."""
+    """Print the verdict, the nodes at fault with their evidence, and what the worst one does to its tensor.
+
+    ``folder`` has the script that reproduces the fault; ``None`` if nothing was wrong.
+    """
     from rich.table import Table
     from rich.text import Text
 

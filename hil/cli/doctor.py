@@ -61,7 +61,10 @@ def command(
 
 
 def _examine(target: Target) -> tuple[list[Finding], Any, float]:
-    """Return the findings, who holds the target (``None``: nobody), and the duration in seconds."""
+    """Return the findings, who holds the target, and how many seconds the examination took.
+
+    The holder is ``None`` if nobody holds the target, and if the target's interpreter cannot run the examination.
+    """
     from hil.doctor import examine
     from hil.doctor.examine import interpreter_finding
     from hil.doctor.run_survey import survey_target
@@ -95,7 +98,10 @@ def _show(target: Target, findings: Sequence[Finding], seconds: float) -> None:
 
 
 def _findings_by_fix(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
-    """Return the findings by the fix that resolves them; the fix of the worst finding comes first."""
+    """Return the findings that are not ``ok``, grouped by the command that fixes them; the worst finding's comes first.
+
+    Findings without such a command are left out.
+    """
     wrong = [finding for finding in findings if finding.fix and finding.state != "ok"]
     worst_first = sorted(wrong, key=lambda finding: ("bad", "warn", "unknown").index(finding.state))
     return {finding.fix: [other for other in wrong if other.fix == finding.fix] for finding in worst_first}

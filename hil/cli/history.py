@@ -212,7 +212,7 @@ def _plain(run: RunRecord) -> dict[str, Any]:
 
 
 def _safe(value: object) -> str:
-    """Return text from a board or a model on one line, at most 200 characters, without terminal control characters."""
+    """Return ``value`` as one line of at most 200 characters, without control characters of a terminal."""
     from hil.report.shown_text import one_line
 
     return one_line(str(value), 200)

@@ -48,7 +48,7 @@ def command(
 
 
 def _write(output: Path, text: str) -> None:
-    """Write the file atomically. Raise ``UserError`` if it cannot be written."""
+    """Write ``text`` to ``output`` atomically. Raise ``UserError`` if the file cannot be written."""
     partial = output.with_name(f".{output.name}.{os.getpid()}")
     try:
         partial.write_bytes(text.encode())

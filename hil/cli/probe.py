@@ -48,7 +48,7 @@ def command(
 
 
 def _document(name: str, config: Path | None) -> dict[str, Any]:
-    """Return the JSON document; its ``identity`` is ``None`` if the machine is not known to be a Jetson."""
+    """Return the JSON document of the target ``name``; ``identity`` in it is ``None`` if it is not a known Jetson."""
     from hil.config.spec import TargetSpec
     from hil.doctor.run_survey import survey_target
     from hil.jetson import identity_fields
@@ -80,7 +80,7 @@ def _table(document: Mapping[str, Any]) -> Any:
 
 
 def _lines(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the dotted path and the text of each value in nested tables; a list of plain values is one line."""
+    """Yield the dotted path and the text of each plain value, and of each list of plain values, in nested tables."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
             yield from _lines(inner, f"{name}.{key}" if name else str(key))

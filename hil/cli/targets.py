@@ -52,7 +52,7 @@ def command(
 
 
 def _specs(config: Config) -> dict[str, TargetSpec]:
-    """Return the targets in the order of the file; an implicit ``cpu`` is last."""
+    """Return the targets by name, in the order of the file; ``cpu`` is last if the file does not declare it."""
     from hil.config.load import CPU
 
     names = [*config.spec.targets, *({CPU} - set(config.spec.targets))]
@@ -60,7 +60,11 @@ def _specs(config: Config) -> dict[str, TargetSpec]:
 
 
 def _contact_all(specs: Mapping[str, TargetSpec]) -> dict[str, tuple[str | None, Any]]:
-    """Return for each target why it does not answer (``None`` if it does), and who holds it (``None`` if nobody)."""
+    """Contact each target. Return by its name why it does not answer, and who holds it.
+
+    The reason is ``None`` for a target that answers. The holder is ``None`` if nobody holds the target or it does not
+    answer.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -74,7 +74,7 @@ def test_a_level_is_accepted_on_record(project: Project) -> None:
         (("latest", "--check", "latency.p9", "--model", "digits", *WHY), "did you mean 'latency.p99'"),
         (("latest", "--check", "latency.p99", "--model", "digit", *WHY), "did you mean 'digits'"),
         (("latest~7", *P99, *WHY), "the history has 2 usable runs"),
-        ((f"{3 * 7919:016x}", *P99, *WHY), "fell back to cpu: nothing in it can be accepted"),
+        ((f"{3 * 7919:016x}", *P99, *WHY), "fell back to cpu: accept a measurement of another run"),
         (("latest", *P99, *WHY, "--precision", "fp32", "--who", " "), "--who is empty"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The output of ``hil build``: a table of the engines, and the equivalent ``trtexec`` commands."""
+"""Print the output of ``hil build``: a table of the engines, and the equivalent ``trtexec`` commands."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ COLUMNS = ("precision", "engine", "size", "seconds", "cached", "timing cache", "
 
 
 def print_engines(session: Session, model: str, engines: Mapping[str, Provisioned]) -> None:
-    """Print ``engines`` (by precision): a table, their files and the ``trtexec`` commands; nothing without engines."""
+    """Print a table of ``engines`` (by precision), their files and their ``trtexec`` commands.
+
+    Print nothing if there are no engines.
+    """
     if not engines:
         return
     out = console()
@@ -60,7 +63,10 @@ def _cells(precision: str, provisioned: Provisioned) -> tuple[str, ...]:
 
 
 def commands(session: Session, model: str, engines: Mapping[str, Provisioned]) -> Iterator[Text]:
-    """Yield the equivalent ``trtexec`` commands, then the differences; nothing for foreign engines."""
+    """Yield the ``trtexec`` command equivalent to each build, then how its result would differ.
+
+    Engines that were built elsewhere are left out. Yield nothing if no engine is left or the runtime has no trtexec.
+    """
     ours = {precision: provisioned for precision, provisioned in engines.items() if not provisioned.foreign}
     if not runtime_record(session.spec.runtime).has_trtexec or not ours:
         return
@@ -76,7 +82,7 @@ def commands(session: Session, model: str, engines: Mapping[str, Provisioned]) -
 
 
 def _options(session: Session, model: str, provisioned: Provisioned) -> dict[str, Any]:
-    """Return the engine's build and run options, with the plugins as the config names them."""
+    """Return the engine's build and run options. Plugins in it are the paths in the config, not their digests."""
     spec, facts = session.model(model), provisioned.engine.facts
     options = {**(facts.get("options") or {}), "plugins": list(spec.build.plugins)}
     if facts.get("calibration") is not None:

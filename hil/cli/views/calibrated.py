@@ -1,4 +1,4 @@
-"""``hil board calibrate``: run A/A sessions on a target, and store its timing noise in the history."""
+"""Carry out ``hil board calibrate``: compare a target's engines with themselves, and store the noise in the history."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ WORSENING = 0.05
 
 
 def calibrate(target: str, models: Sequence[str], comparisons: int, history: str | None, config: Path | None) -> None:
-    """Measure the noise, store it in the history and print it. Check first that the history is writable."""
+    """Measure the noise of ``models`` (all if empty) on ``target``, store it in the history and print it.
+
+    The measurement starts only if the history is writable.
+    """
     loaded = config_at(config)
     loaded.target(target)
     engines = engines_to_time(loaded, target, models)
@@ -44,7 +47,7 @@ def calibrate(target: str, models: Sequence[str], comparisons: int, history: str
 
 
 def engines_to_time(config: Config, target: str, models: Sequence[str]) -> list[tuple[str, str]]:
-    """Return model and precision of each engine to time, of all models if ``models`` is empty.
+    """Return model and precision of each engine of ``models``; of all models if ``models`` is empty.
 
     Raise ``UserError`` for an unknown model.
     """
@@ -61,7 +64,10 @@ def engines_to_time(config: Config, target: str, models: Sequence[str]) -> list[
 
 
 def store_noise(history: History, at: str, target: str, learned: Sequence[Learned]) -> None:
-    """Add the noise of the machine ``at`` (its serial number or name) to the history. The newest entry applies."""
+    """Add the noise of the machine ``at`` to the history; comparisons use the newest entry.
+
+    ``at`` is the serial number of the board, else the identity that ``hil.baseline.machine`` returns.
+    """
     when = datetime.now(timezone.utc)
     for row in learned:
         check, model, precision = row.key
@@ -70,7 +76,7 @@ def store_noise(history: History, at: str, target: str, learned: Sequence[Learne
 
 
 def print_noise(at: str, learned: Sequence[Learned]) -> None:
-    """Print a table for each engine: the spread of runs and sessions, false alarms, and what five runs can detect."""
+    """Print a table for each engine: spread, false alarms, and which worsening how many runs can detect."""
     out = console()
     out.soft_wrap = False  # tables are drawn to the terminal's width
     out.print(Text(f"{at}: measured and stored in the history; comparisons on it now allow for this noise"))
@@ -89,7 +95,7 @@ def print_noise(at: str, learned: Sequence[Learned]) -> None:
             if row.key[1:] == engine:
                 table.add_row(*(Text(cell) for cell in _cells(row)))
         out.print(table)
-    out.print("runs, sessions: how much they differ; false alarms: before and after allowing for the noise;")
+    out.print("runs, sessions: how much they differ; false alarms: without and with an allowance for the noise;")
     out.print(
         f"last two columns: the change that {FEWEST} runs per side detect, "
         f"and how many runs per side detect {WORSENING:.0%},"

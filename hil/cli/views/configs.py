@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 
 def config_at(path: Path | None, *, own: bool = True) -> Config:
-    """Return the config in ``path``; ``None`` means the nearest ``hil.toml``. ``own=False`` skips ``hil.checks.json``.
+    """Return the config in ``path``; ``None`` means the nearest ``hil.toml``.
 
-    Raise ``UserError`` if there is no config or it is invalid.
+    ``own`` is whether to read the project's own checks from ``hil.checks.json`` too. Raise ``UserError`` if there is no
+    config or it is invalid.
     """
     from hil.config.find_config import find
     from hil.config.load import load

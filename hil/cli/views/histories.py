@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def history_at(url: str | None, config: Path | None, *, read_only: bool = True) -> History:
-    """Return the open history at ``url``, or the one named in ``hil.toml`` if ``None``.
+    """Return the open history at ``url``; if ``url`` is ``None``, the history that ``hil.toml`` names.
 
     A relative path in ``url`` starts at the working directory; one in ``hil.toml`` starts at the folder of that file.
-    Raise ``UserError`` if the history is off or unusable, and ``LabError`` if the database fails.
+    Raise ``UserError`` if the history is switched off or unusable, and ``LabError`` if the database fails.
     """
     from hil.history import open_history
     from hil.history.urls import OFF
@@ -26,5 +26,7 @@ def history_at(url: str | None, config: Path | None, *, read_only: bool = True) 
         loaded = config_at(config)
         url, base = loaded.spec.project.history, loaded.root
     if url.strip().lower() == OFF:
-        raise UserError("the history is switched off: give one with --history URL, or in [project] of hil.toml")
+        raise UserError(
+            "the history is switched off: name one with --history URL, or with history in [project] of hil.toml"
+        )
     return open_history(url, read_only=read_only, base=base)

@@ -18,7 +18,11 @@ Scales = dict[str, list[float]]
 
 
 def scales_at(path: Path, model: str | None = None) -> Scales:
-    """Return the scales of each tensor by name. Raise ``UserError`` for a file that has none or cannot be read."""
+    """Return the INT8 scales of each tensor in the file, by its name; NaN for a scale that is not finite.
+
+    ``model`` names one model of a report; ``None`` is enough for a report of one model, and for other files. Raise
+    ``UserError`` for a file that has no scales or cannot be read.
+    """
     if not path.is_file():
         raise UserError(
             f"{path} does not exist: name a report.json, a Q/DQ model (.onnx) or a TensorRT calibration cache"
@@ -64,10 +68,12 @@ def _of_report(path: Path, content: bytes, model: str | None) -> Scales:
         raise UserError(f"{path} is not a report of pytest-hil ({type(error).__name__}): name a report.json") from None
     scales_by_model = {name: scales for name, scales in rows.items() if isinstance(scales, dict)}
     if model is None and len(scales_by_model) > 1:
-        raise UserError(f"{path} has ranges of {', '.join(sorted(scales_by_model))}: name one with --model")
-    chosen = next(iter(scales_by_model), "") if model is None else model
-    if chosen not in scales_by_model:
         raise UserError(
-            f"{path} has no ranges of model {chosen or '(any)'}: it has {', '.join(sorted(scales_by_model)) or 'none'}"
+            f"{path} has ranges of several models: name one with --model ({', '.join(sorted(scales_by_model))})"
         )
+    if not scales_by_model:
+        return {}
+    chosen = next(iter(scales_by_model)) if model is None else model
+    if chosen not in scales_by_model:
+        raise UserError(f"{path} has no ranges of model {chosen}: it has those of {', '.join(sorted(scales_by_model))}")
     return {name: [float(scale)] for name, scale in scales_by_model[chosen].items()}

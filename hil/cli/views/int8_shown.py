@@ -1,4 +1,4 @@
-"""The output of ``hil int8``: the audit's table, the ranking of layers, and the ranges that moved."""
+"""Print the output of ``hil int8``: the audit's table, the ranking of layers, and the ranges that moved."""
 
 from __future__ import annotations
 
@@ -45,14 +45,17 @@ ADVICE = (
 
 
 def all_passed(results: Sequence[CheckResult]) -> bool:
-    """Return whether there are results and each passed, has no limit, or is unsupported."""
+    """Return whether each result passed, or was not judged because it has no limit or is unsupported.
+
+    Return false without results.
+    """
     return bool(results) and all(
         result.verdict is Verdict.PASSED or result.cause in {Cause.NO_LIMIT, Cause.UNSUPPORTED} for result in results
     )
 
 
 def print_audit(model: str, target: str, results: Sequence[CheckResult]) -> None:
-    """Print the checks with their reasons, the tensors that clip most, and what to do first."""
+    """Print the checks with their reasons, the tensors that clip most, and the advice to follow first."""
     out = console()
     out.soft_wrap = False
     out.print(Text(f"INT8 audit of {model} on {target}", style="bold"))
@@ -92,9 +95,10 @@ def _tensors(tensors: Sequence[Any]) -> Table:
 
 
 def rank_layers(config: Config, model: str, target: str, say: Callable[[str], None]) -> dict[str, Any]:
-    """Return the sensitivity of the layers of ``model``, measured on this machine's CPU, as plain JSON values.
+    """Rank the layers of ``model`` by the noise that INT8 adds in each, on this machine's CPU.
 
-    Raise ``UserError`` if the model is not calibrated by pytest-hil.
+    Return the fields of ``hil.quantize.sensitivity.Sensitivity`` and the model's task, as JSON values. Raise
+    ``UserError`` if the model is not calibrated by pytest-hil.
     """
     from hil.datasets import open_dataset
     from hil.metrics import open_metric
@@ -141,7 +145,7 @@ def rank_layers(config: Config, model: str, target: str, say: Callable[[str], No
 
 
 def print_ranking(model: str, ranking: dict[str, Any]) -> None:
-    """Print the ranking of ``rank_layers``, the proposed layers to keep in float, and their measured effect."""
+    """Print the ranking that ``rank_layers`` returned, the layers to keep in float, and what keeping them gained."""
     from hil.quantize.sensitivity import sqnr
 
     out = console()
@@ -204,7 +208,10 @@ def _decibel(value: float) -> str:
 
 
 def print_drift(drift: Drift, least: float) -> None:
-    """Print the ranges that moved by more than the fraction ``least``, worst first, and tensors that one side lacks."""
+    """Print the ranges that changed by more than the fraction ``least``, largest change first.
+
+    Then print the tensors that are only in the old or only in the new calibration.
+    """
     out = console()
     moved = [(name, change) for name, change in drift.moved if abs(change) > least]
     out.print(Text(f"{len(moved)} of {len(drift.moved)} ranges moved by more than {least:.0%}", style="bold"))

@@ -1,4 +1,4 @@
-"""Output of ``hil deploy``, ``hil rollback`` and ``hil releases``: the steps and the outcome."""
+"""Print the steps and the outcome of ``hil deploy``, ``hil rollback`` and ``hil releases``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Steps:
     """Prints each step as it happens; warnings in red."""
 
     def __init__(self) -> None:
-        """Print to standard output."""
+        """Prepare to print on stdout."""
         self.out = console()
 
     def print_step(self, step: str, text: str) -> None:
@@ -35,7 +35,11 @@ class Steps:
 
 
 def print_outcome(outcome: Outcome, steps: Steps, done: str = "deployed") -> int:
-    """Print the outcome, with ``done`` as the word for success. Return 0 on success or if nothing changed, else 1."""
+    """Print the outcome of a deployment or a rollback, and return the exit code.
+
+    The exit code is 0 if the requested release runs now, even if it ran before; else it is 1. ``done`` is the word
+    that is printed for a new release.
+    """
     good = outcome.how in GOOD and outcome.release is not None
     how = done if outcome.how == "deployed" else outcome.how
     sign = ("✓ ", "bold green") if good else ("✗ ", "bold red")

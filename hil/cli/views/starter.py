@@ -1,4 +1,4 @@
-"""The text of a starter ``hil.toml`` for one ONNX file. Only ``sizes_that_run`` runs the model."""
+"""Compose the text of a starter ``hil.toml`` for one ONNX file. Only ``sizes_that_run`` runs the model."""
 
 from __future__ import annotations
 
@@ -80,16 +80,20 @@ warnings = true                        # random inputs cause a warning: set this
 
 
 def model_name(path: Path) -> str:
-    """Return a name for ``[models.NAME]``: the file's stem, or its folder's name if the stem is ``model``.
+    """Return the NAME of ``[models.NAME]`` for the file: its stem, or its folder's name if the stem is ``model``.
 
-    Characters that are not allowed in a name become ``-``.
+    Characters that are not allowed in NAME become ``-``, one for several in a row.
     """
     stem = path.absolute().parent.name if path.stem == "model" else path.stem
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", stem)[:MAX_NAME].strip("-._") or "model"
 
 
 def starter(signature: Signature, path: str, name: str, sizes: Mapping[str, int]) -> str:
-    """Return the text of ``hil.toml`` with ``path`` as it is. ``sizes`` maps dynamic dimensions to sizes."""
+    """Return the text of ``hil.toml``.
+
+    ``path`` is the model's path as it shall stand in the text, ``name`` the NAME of ``[models.NAME]``. ``sizes`` has
+    the size of each dynamic dimension by name; without sizes, the text has no table of shapes.
+    """
     model = written(("models", name))
     batch = signature.batch()
     return TEMPLATE.format(
@@ -109,10 +113,10 @@ def dynamic_sizes(signature: Signature) -> list[str]:
 
 
 def sizes_that_run(path: Path, signature: Signature) -> dict[str, int]:
-    """Return the smallest of ``SIZES`` with which the model runs, for each dynamic dimension by name.
+    """Return a size for each dynamic dimension, by name: the smallest of ``SIZES`` with which the model runs.
 
-    All dimensions get the same size; it is 1 if the model runs with none of ``SIZES``. The result is empty if there are
-    no dynamic dimensions. Raise ``UserError`` for inputs that cannot be drawn at random.
+    All dimensions get the same size. If the model runs with none of ``SIZES``, this is 1. The result is empty if there
+    are no dynamic dimensions. Raise ``UserError`` for inputs that cannot be drawn at random.
     """
     import onnxruntime
 
