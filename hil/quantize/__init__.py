@@ -35,10 +35,11 @@ __all__ = ["Quantized", "Ranges", "key_parts", "quantize", "read_ranges", "sampl
 class Quantized:
     """A model with Q/DQ nodes: its path, its SHA-256, the key under which it is stored, and its provenance.
 
-    ``provenance`` has ``parts`` (of the key), ``samples`` and ``samples_digest`` (what calibration consumed),
-    ``skipped`` (tensors left in float, with reasons) and ``foreign`` (the model had Q/DQ nodes already). If the model
-    is not foreign, ``provenance`` also has ``quantized`` (node names) and ``synthetic`` (the samples were generated).
-    ``damaged`` is true if a stored model did not match its record and was therefore made again.
+    ``provenance`` has ``parts`` (of the key), ``samples`` and ``samples_digest`` (number and digest of the samples that
+    calibration consumed), ``skipped`` (tensors left in float, with reasons) and ``foreign`` (whether the model already
+    had Q/DQ nodes). If the model is not foreign, ``provenance`` also has ``quantized`` (names of the nodes in INT8) and
+    ``synthetic`` (whether the samples were generated). ``damaged`` is true if a stored model did not match its record
+    and was therefore made again.
     """
 
     path: Path
@@ -67,7 +68,7 @@ def key_parts(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayo
 
 
 def samples_digest(data: Dataset, samples: int) -> str:
-    """Return the SHA-256 over the digests of the first ``samples`` samples, as in a record's ``samples_digest``."""
+    """Return the SHA-256 over the digests of the first ``samples`` samples, as ``provenance["samples_digest"]``."""
     state = hashlib.sha256()
     for digest in islice(data.sample_digests(), samples):
         state.update(digest.encode())
@@ -77,10 +78,11 @@ def samples_digest(data: Dataset, samples: int) -> str:
 def quantize(
     model: Path, out_dir: Path, data: Dataset, spec: CalibrationSpec, *, layout: QdqLayout = "onnxruntime"
 ) -> Quantized:
-    """Return ``model`` with Q/DQ nodes, calibrated on ``data``. It is written to ``out_dir``, or reused from there.
+    """Return ``model`` with Q/DQ nodes, calibrated on ``data``.
 
-    ``layout`` selects where the nodes are inserted (``hil.quantize.layout``), since the runtimes fuse different
-    patterns. A model that already has Q/DQ nodes is returned unchanged. Raises ``UserError`` if the data has too few
+    The result is written to ``out_dir``, or reused if ``out_dir`` already has it. ``layout`` selects where the nodes
+    are inserted (``hil.quantize.layout``), since the runtimes fuse different patterns. A model that already has Q/DQ
+    nodes is returned unchanged, with its own path. Raises ``UserError`` if the data has too few
     samples or a value that is not finite, if ``exclude_nodes`` names an unknown node, or if the model cannot be read or
     the result cannot be written. Raises ``EngineBuildError`` if the quantizer or ONNX Runtime fails.
     """
@@ -103,7 +105,7 @@ def quantize(
 
 
 def _stored(path: Path, record: Path, key: str, parts: dict[str, Any]) -> tuple[Quantized | None, bool]:
-    """Return the stored model if it can be used, and whether the stored files are damaged.
+    """Return the stored model, or ``None`` if it cannot be used, and whether the stored files are damaged.
 
     A record without this user's seal counts as missing, not as damaged: it may come from another machine's cache.
     """

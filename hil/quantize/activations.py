@@ -38,8 +38,9 @@ _CUTS = frozenset({"Relu", "Clip"})
 class Use:
     """The values of one tensor over all samples, compared with ``top``, the largest magnitude within its range.
 
-    ``n`` is the number of elements, ``peak`` their largest magnitude. ``beyond`` counts the elements that are more than
-    half a step above ``top``. ``energy`` is the energy of all elements, ``lost`` the part that clipping removes.
+    ``n`` is the number of elements, ``peak`` their largest magnitude. ``beyond`` counts the elements whose magnitude is
+    more than half an INT8 step above ``top``. ``energy`` is the sum of the squares of all elements, ``lost`` the sum of
+    the squares of what clipping to ``top`` cuts off from the elements that ``beyond`` counts.
     """
 
     top: float
@@ -66,8 +67,8 @@ class Use:
 class Flow:
     """The result of ``observe``.
 
-    ``uses`` are by tensor. ``unknown`` are the tensors that have a range but are not in the model. ``samples`` is the
-    number of samples that ran.
+    ``uses`` has an entry for each tensor with floating-point values. ``unknown`` are the tensors that have a range but
+    are not in the model. ``samples`` is the number of samples that ran.
     """
 
     uses: Mapping[str, Use]
@@ -76,7 +77,7 @@ class Flow:
 
 
 def plain_name(tensor: str) -> str:
-    """Return a tensor's name in the FP32 model; the quantizer renames tensors that were outputs."""
+    """Return the name in the FP32 model for ``tensor`` of the quantized model; the two differ for a model's outputs."""
     return tensor.removesuffix(_APPENDED)
 
 
@@ -90,7 +91,10 @@ def tensors_of(proto: onnx.ModelProto) -> tuple[set[str], set[str]]:
 
 
 def known_tensors(model: Path) -> tuple[set[str], set[str]]:
-    """Return ``tensors_of`` the model as prepared for the quantizer, and for each output also its renamed tensor."""
+    """Return the activations and the constants (``tensors_of``) of the model as ``prepared`` for the quantizer.
+
+    The activations include the names that the quantizer gives to the tensors behind the model's outputs.
+    """
     with silence(), tempfile.TemporaryDirectory(prefix="hil-flow-") as folder:
         proto = prepared(model, Path(folder))
     flowing, constants = tensors_of(proto)
@@ -100,13 +104,13 @@ def known_tensors(model: Path) -> tuple[set[str], set[str]]:
 def observe(
     model: Path, tops: Mapping[str, float], data: Dataset, *, limit: int | None = None, fold: bool = True
 ) -> Flow:
-    """Run the FP32 ``model`` on the first ``limit`` samples and compare its tensors with their ranges.
+    """Run the FP32 ``model`` on the first ``limit`` samples (``None``: on all) and compare its tensors with ``tops``.
 
     ``tops`` maps each tensor to the largest magnitude within its range. If a ReLU or Clip node is the only reader of a
-    tensor, the output of that node is measured, since the values that the node removes are lost anyway. ``fold``
-    prepares the model as the quantizer does. If there are more than 512 samples, only every n-th batch runs, so that
-    about 512 samples are spread evenly. Memory holds the activations of one batch. Raises ``UserError`` or
-    ``EngineBuildError``.
+    tensor, the output of that node is measured instead, since the node removes the other values anyway. With ``fold``
+    the model is first prepared as for the quantizer (``prepared``). If there are more than 512 samples, only every n-th
+    batch runs, so that about 512 samples are spread evenly. Memory holds the activations of one batch. Raises
+    ``UserError`` or ``EngineBuildError``.
     """
     try:
         with silence(), tempfile.TemporaryDirectory(prefix="hil-flow-") as folder:

@@ -103,7 +103,7 @@ def silence() -> Iterator[None]:
 
 
 def prepared(model: Path, folder: Path) -> onnx.ModelProto:
-    """Return the model with functions inlined, batch norms folded, all nodes named and shapes inferred.
+    """Return ``model`` as the quantizer needs it: functions inlined, batch norms folded, all nodes named, shapes known.
 
     Its opset is at least 13, or at least 19 if a weight or an input is float16.
     """
@@ -131,7 +131,7 @@ def prepared(model: Path, folder: Path) -> onnx.ModelProto:
 
 
 def _plain(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
-    """Inline local functions and remove weights from the inputs; return the model and whether this changed it.
+    """Inline local functions and remove weights from the graph's inputs; return the model and whether it changed.
 
     The quantizer does not read functions, and does not treat a weight as a constant if it is an input too.
     """
@@ -155,7 +155,7 @@ def _has_half(proto: onnx.ModelProto) -> bool:
 
 
 def _folded(model: Path, folder: Path) -> onnx.ModelProto:
-    """Return the model with batch norms folded into convolutions; quantized separately both would lose accuracy."""
+    """Return the model with batch norms folded into convolutions: quantizing the two separately costs accuracy."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -172,7 +172,10 @@ def _check_excluded(proto: onnx.ModelProto, excluded: tuple[str, ...], model: Pa
 
 
 def stride_of(data: Dataset, most_bytes: int = FEED) -> int:
-    """Return the samples per feed: ``data.stride``, or else as many as fit into ``most_bytes``, from 1 to 32."""
+    """Return the number of samples per feed.
+
+    This is ``data.stride`` if set, otherwise the number that fits into ``most_bytes``, but at least 1 and at most 32.
+    """
     if data.stride is not None:
         return data.stride
     first = next(iter(data.batches(1, 1))).inputs
@@ -180,7 +183,7 @@ def stride_of(data: Dataset, most_bytes: int = FEED) -> int:
 
 
 class Feed:
-    """A reader of a data set for the calibrator, which counts and digests the consumed samples."""
+    """Gives the samples of a data set to the calibrator, and counts and digests those that the calibrator consumed."""
 
     def __init__(self, data: Dataset, stride: int, samples: int, model: str) -> None:
         """Read the first ``samples`` samples of ``data``, ``stride`` at a time. Messages name ``model``."""
@@ -208,7 +211,7 @@ class Feed:
         return True
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """Return the loaded batch once, then None until ``advance``: the method of a reader in onnxruntime."""
+        """Return the loaded batch once, then None until the next ``advance``; onnxruntime's calibrator calls this."""
         batch, self._next = self._next, None
         if batch is not None:
             rows = len(next(iter(self._samples.values())))
@@ -231,9 +234,9 @@ def collect(  # noqa: PLR0913 - the steps of one calibration share these
     *,
     marks: Sequence[int] = (),
 ) -> Iterator[tuple[int, Any]]:
-    """Calibrate, and yield the number of samples consumed so far with the ranges computed from them.
+    """Calibrate on ``feed``; yield the number of samples consumed so far, and the ranges computed from these samples.
 
-    This is done after each feed that reaches one of ``marks`` (numbers of samples), and at the end.
+    Both are yielded after each feed that reaches a number of samples in ``marks``, and once at the end.
     """
     floating, pending = folder / "floating.onnx", sorted(marks)
     save(proto, floating)
@@ -281,9 +284,10 @@ def insert(proto: onnx.ModelProto, ranges: Any, spec: CalibrationSpec, layout: Q
 def _quantization_facts(
     floating: onnx.ModelProto, result: onnx.ModelProto, spec: CalibrationSpec, model: Path
 ) -> dict[str, Any]:
-    """Return which nodes run in INT8, and the tensors left in float because the config excludes their nodes.
+    """Return ``quantized`` (the nodes in INT8), ``skipped`` and ``tensors`` (the number of tensors with a range).
 
-    Tensors that the quantizer omitted on its own are not listed as skipped, so ``int8.cache`` fails for them.
+    ``skipped`` has each tensor that is in float because the config excludes its node, with this reason. A tensor that
+    the quantizer omitted by itself is not in ``skipped``, so that ``int8.cache`` fails for this tensor.
     """
     ranges = ranges_of(result)
     if not ranges.nodes:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def sort_nodes(graph: onnx.GraphProto) -> None:
-    """Move each node that stands after a reader of its outputs in front of that reader; the other order is unchanged.
+    """Move each node that stands after a reader of its outputs to before this reader; keep the order otherwise.
 
     ``onnxruntime.quantization`` appends new nodes at the end. Its own sorting ignores the bodies of ``If`` and
     ``Loop``, which may read outer tensors.

@@ -19,10 +19,10 @@ _FED = 2  # inputs of a weighted node that must be INT8: activation and weight; 
 
 @dataclass(frozen=True)
 class Ranges:
-    """Scales and zero points by tensor (one entry, or one per channel), and the tensors that should have them.
+    """Scales and zero points of each tensor (a list of one entry, or of one per channel).
 
-    ``quantizable`` are the tensors that a convolution or matrix product reads, without biases. ``nodes`` are the names
-    of the convolutions and matrix products that read INT8 on both inputs.
+    ``quantizable`` are the tensors that should have them: those that a convolution or matrix product reads, without
+    biases. ``nodes`` are the names of the convolutions and matrix products that read INT8 on both inputs.
     """
 
     scales: dict[str, list[float]] = field(default_factory=dict)
@@ -91,7 +91,7 @@ def _constants(model: onnx.ModelProto, folder: str) -> dict[str, Any]:
 
 
 def _tensor(node: onnx.NodeProto, producers: dict[str, onnx.NodeProto]) -> str:
-    """Return the float tensor that a Q or DQ node represents."""
+    """Return the name of the float tensor that ``node``, a Q or DQ node, quantizes or restores."""
     name: str = node.input[0]
     if node.op_type == _QUANTIZE:
         return name

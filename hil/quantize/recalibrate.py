@@ -36,9 +36,10 @@ class Snapshot:
 def snapshots(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayout) -> list[Snapshot]:
     """Calibrate ``model`` without storing anything; return its ranges after 25 %, 50 % and 100 % of the samples.
 
-    Ranges are known only at the end of a feed (``stride_of``), so there may be fewer snapshots, after other shares. If
-    one feed holds all samples, half of them are calibrated in a second run, unless the model's fixed batch prevents it.
-    The last snapshot must equal the ranges that ``quantize`` wrote. Raises the same errors as ``quantize``.
+    A snapshot is made only at the end of a feed (``stride_of``), so there may be fewer snapshots, or other shares. If
+    one feed holds all samples, a second calibration uses half of the samples, unless the model's fixed batch prevents
+    this. If calibration is repeatable, the last snapshot has the same ranges as the model that ``quantize`` wrote.
+    Raises the same errors as ``quantize``.
     """
     samples, stride = spec.samples or data.count, stride_of(data)
     try:
@@ -59,7 +60,7 @@ def snapshots(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayo
 
 
 def _distinct(snapshots_: Iterator[Snapshot]) -> list[Snapshot]:
-    """Return one snapshot for each number of samples: the feed that reaches a mark may be the last one too."""
+    """Return one snapshot for each number of samples: if the last feed reaches a mark, it gives two equal ones."""
     return list({snapshot.samples: snapshot for snapshot in snapshots_}.values())
 
 

@@ -1,9 +1,9 @@
 """Rank layers by the noise that INT8 adds, propose some to keep in float, and measure the proposal.
 
-Each convolution and each matrix product is quantized alone (input and weight). Its noise is the power of the change of
-the model's outputs from FP32. The noises of the layers are assumed to be independent, so their sum predicts the noise
-of a model with some layers in float. The proposed model is then built, run and timed. All of this runs on the host's
-CPU, in ONNX Runtime.
+Each layer (convolution or matrix product) is quantized alone, input and weight. The noise of the layer is the power of
+the resulting change of the model's outputs, relative to the power of the FP32 outputs. The noises of the layers are
+assumed to be independent, so that the sum over the layers in INT8 predicts the noise of a model. The proposed model is
+then built, run and timed. All of this runs on the host's CPU, in ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -65,7 +65,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The results of one model: noise relative to the signal, median seconds per batch, and the task's score if any."""
+    """The results of one model: its noise, the median seconds per batch, and the task's score.
+
+    ``noise`` is as in ``Layer``. ``score`` is ``None`` if the model has no task or the data lack the labels for it.
+    """
 
     noise: float
     seconds: float
@@ -76,9 +79,10 @@ class Measurement:
 class Sensitivity:
     """The ranking and the proposal.
 
-    ``layers`` are sorted by noise, largest first. ``keep`` are the layers that are proposed to stay in float,
-    ``predicted`` is the noise that this should leave, and ``kept`` is the measurement of the proposed model, or
-    ``None`` if no layer is proposed.
+    ``layers`` are sorted by noise, largest first. ``keep`` are the names of the layers that are proposed to stay in
+    float. ``predicted`` is the predicted noise of the model with these layers in float, and ``kept`` the measurement of
+    that model, ``None`` if no layer is proposed. ``fp32`` and ``int8`` are the measurements of the models without and
+    with all Q/DQ nodes. ``samples`` is the number of validation samples that ran.
     """
 
     layers: tuple[Layer, ...]
@@ -96,11 +100,12 @@ def sqnr(noise: float) -> float:
 
 
 def proposed(layers: Sequence[Layer], noise: float) -> tuple[tuple[str, ...], float]:
-    """Return the layers to keep in float, the noisiest first, and the predicted remaining part of ``noise``.
+    """Return the layers to keep in float, the noisiest first, and the noise that is predicted to remain.
 
     Layers are added until a quarter of the noise or less remains, but at most a quarter of all layers, or one if there
-    are fewer than four. No layer is proposed if none adds noise, or if there is only one. The sum of the layers' noises
-    is scaled to ``noise``, that of the whole model, because the operations between the layers add noise too.
+    are fewer than four layers. No layer is proposed if the model has only one layer, or if no layer adds noise.
+    ``noise`` is that of the model with all layers in INT8. The noises of the layers are scaled so that their sum is
+    ``noise``, because the operations between the layers add noise too.
     """
     total = sum(layer.noise for layer in layers)
     if not total > 0 or len(layers) < 2:  # without its only layer, nothing would be INT8
@@ -128,7 +133,8 @@ def sensitivity(  # noqa: PLR0913 - a model, two data sets, settings and a metri
 ) -> Sensitivity:
     """Rank the layers of ``model``, propose some to keep in float, and measure that proposal.
 
-    ``metric`` is that of the model's task, if any. Raises the same errors as ``quantize``.
+    ``metric`` is that of the model's task; without it no scores are computed. ``progress`` is called with a line of
+    text before each step. Raises the same errors as ``quantize``.
     """
     try:
         with silence(), tempfile.TemporaryDirectory(prefix="hil-sensitivity-") as folder:
@@ -153,7 +159,7 @@ class _Comparison:
         self.signal = 0.0
 
     def load(self, data: Dataset) -> None:
-        """Load every n-th batch, at most 128 samples but at least one batch, and run the FP32 model on them."""
+        """Load batches at equal distances, at most 128 samples but at least one batch; run the FP32 model on them."""
         size = data.stride or min(16, data.count)
         every = math.ceil(math.ceil(data.count / size) / max(1, MOST // size))
         self.batches = [entry for number, entry in enumerate(data.batches(size)) if number % every == 0]
@@ -177,7 +183,10 @@ class _Comparison:
         return [session.run(None, batch.feeds) for batch in self.batches], session
 
     def noise(self, outputs: list[Outputs]) -> float:
-        """Return the power of the difference from the FP32 outputs, divided by the power of the FP32 outputs."""
+        """Return the power of the difference from the FP32 outputs, divided by the power of the FP32 outputs.
+
+        Return infinity if all FP32 outputs are zero.
+        """
         pairs = [
             pair for fp32, ours in zip(self.reference, outputs, strict=True) for pair in zip(fp32, ours, strict=True)
         ]
@@ -238,7 +247,7 @@ def _without(spec: CalibrationSpec, nodes: tuple[str, ...]) -> CalibrationSpec:
 
 
 def _measure(comparison: _Comparison, models: list[onnx.ModelProto]) -> list[Measurement]:
-    """Return noise, score and median time of each model, timed alternately so that a disturbance affects all."""
+    """Return noise, score and median time of each model; the models run in turn, so that a disturbance affects all."""
     sessions, results = [], []
     for proto in models:
         outputs, session = comparison.run(proto)

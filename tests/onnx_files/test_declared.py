@@ -80,7 +80,7 @@ def test_equal_names_share_their_sizes_across_inputs() -> None:
     )
     assert declared.sizes == {"seq": (8, 16, 32)}
     twice = model(inputs={"ids": {"shape": ("batch", 8)}, "mask": {"shape": ("batch", 9)}})
-    with pytest.raises(UserError, match=r"'seq', which has \[8, 8, 8\] elsewhere"):
+    with pytest.raises(UserError, match=r"but \[8, 8, 8\] is declared for 'seq' elsewhere"):
         declare(signature(ids=("batch", "seq"), mask=("batch", "seq")), twice, "m")
 
 
@@ -106,7 +106,7 @@ def test_multiples_belong_to_dimensions() -> None:
     [
         ({"shape": ("batch", 4)}, "has 4 on axis 1"),
         ({"shape": ("batch",)}, "has 1 entries, but the input has 2 axes"),
-        ({"batch_axis": 2}, "is 2, and the input has 2 axes"),
+        ({"batch_axis": 2}, "is 2, but the input has 2 axes"),
         ({"carry": "z"}, "there is no such output"),
         ({"multiple_of": (1, 2)}, "an axis with the size 3"),
     ],
