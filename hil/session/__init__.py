@@ -1,4 +1,4 @@
-"""A session with a target: hold -> provision -> run -> measure -> judge. Works without pytest."""
+"""A session: hold a target, build engines on it, run and measure them there, and judge the rows. Needs no pytest."""
 
 from hil.session.core import Session
 from hil.session.engines.engines import EngineHandle

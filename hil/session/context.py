@@ -1,4 +1,4 @@
-"""The context of a session: config, target, facts, and the models' files and data; no engines yet."""
+"""The part of a session that needs no engine: config, target, facts of the target, and the models' files and data."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 class Context:
     """The held target of one run, and the models and data of the config, each opened once.
 
-    ``requested`` and ``used`` are names of targets. ``evidence`` is the best evidence that a verdict can have;
-    ``board`` is the confirmed board of a device. ``facts`` are the probe's, and ``runs`` is how many fresh processes
-    time each engine. ``plan`` has the rows of the run.
+    ``requested`` is the name of the target that the user requested, ``used`` that of the target that does the work.
+    ``evidence`` is the best evidence that a verdict can have. ``board`` is the confirmed board, or ``None``. ``facts``
+    are what the agent's probe read. ``runs`` is the number of fresh processes that time each engine. ``plan`` has the
+    rows of the run.
     """
 
     def __init__(self, request: Request, held: HeldTarget) -> None:
@@ -69,11 +70,11 @@ class Context:
 
     @property
     def is_fallback(self) -> bool:
-        """Whether the requested target is unavailable, so that another does the work or the rows are skipped."""
+        """Whether the requested target is unavailable, so that the CPU does the work or the rows are skipped."""
         return self.fallback_reason is not None
 
     def model(self, name: str) -> ModelSpec:
-        """Return the model's spec with the overrides of the *requested* target: a fallback changes no limit."""
+        """Return the model's spec with the overrides of the *requested* target, since a fallback changes no limit."""
         return self.config.model(name, self.requested)
 
     def signature(self, name: str) -> Signature:
@@ -83,11 +84,15 @@ class Context:
         return self.memo.once(("signature", name), lambda: declared_signature(path, self.model(name), name))
 
     def onnx(self, name: str) -> Path:
-        """Return the ONNX file that this session reads; its SHA-256 covers the model's external data too."""
+        """Return the ONNX file that this session reads: that of the model, or a copy as ``addressed`` describes."""
         return self.addressed(self.config.resolve(self.model(name).path))
 
     def addressed(self, path: Path) -> Path:
-        """Return ``path`` or, if it has external data, its addressed copy in the cache; watch all files of ``path``."""
+        """Return an ONNX file equal to ``path`` whose SHA-256 covers the external data too, and watch all its files.
+
+        This is ``path`` itself if it has no external data, else a copy in the cache that names each data file by
+        SHA-256.
+        """
 
         def work() -> Path:
             for file in (path, *(external.path for external in external_files(path))):
@@ -97,7 +102,7 @@ class Context:
         return self.memo.once(("addressed", str(path)), work)
 
     def parts(self, name: str) -> tuple[Part, ...]:
-        """Return the parts of the model, read at the first call and watched from then on."""
+        """Return the files that the model consists of; the first call reads them and starts to watch them."""
         return self.memo.once(("parts", name), lambda: self._parts(name))
 
     def _parts(self, name: str) -> tuple[Part, ...]:
@@ -143,7 +148,7 @@ class Context:
         )
 
     def reference(self, name: str) -> Reference:
-        """Return the reference outputs: those of the file that the config names, else the FP32 model's on the host."""
+        """Return the reference outputs: the file that the config names or, without one, the FP32 model on the host."""
         spec = self.model(name)
         saved = None if spec.reference is None else self.config.resolve(spec.reference)
         cache = self.config.resolve(self.config.spec.project.cache) / "reference"
@@ -155,7 +160,7 @@ class Context:
         )
 
     def load_options(self, model: str) -> dict[str, Any]:
-        """Return the load options of ``model``. The first call reports the config's keys that the runtime ignores."""
+        """Return the options for loading ``model``. The first call reports the config's keys that have no effect."""
         spec = self.model(model)
         self.memo.once(
             ("left out", model), lambda: load_options.report_ignored_keys(self.spec, spec, model, self.progress)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Session(EngineContext):
-    """A target held for one run. Opened by ``Session.open``, ended by ``close``; usable without pytest."""
+    """A target held for one run, from ``Session.open`` to ``close``. Needs no pytest."""
 
     @classmethod
     def open(cls, request: Request) -> Session:
@@ -42,7 +42,7 @@ class Session(EngineContext):
         return judging.judge(self, row)
 
     def enter(self, row: Row, judgement: Judgement, *, by_engine: bool = False) -> Outcome:
-        """Return the outcome of a user's own check from its finished judgement (``hil.session.judging.enter``)."""
+        """Return the outcome of a check that a user's test has judged (``hil.session.judging.enter``)."""
         return judging.enter(self, row, judgement, by_engine=by_engine)
 
     def close(self) -> None:

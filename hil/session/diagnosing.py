@@ -1,4 +1,4 @@
-"""Diagnosis of a failed comparison on the target: build variants of the engine's graph to find the node at fault."""
+"""Find the node at fault in a failed comparison, by building variants of the engine's graph on the target."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ Values = dict[str, "np.ndarray[Any, Any]"]
 
 
 class DiagnosisTimeout(HilError):  # noqa: N818 - as the other errors here are named
-    """The time for the diagnosis is over: its partial results are dropped, and the verdict stays."""
+    """The time for the diagnosis is over: what it has found so far is dropped, and the verdict stays as it is."""
 
 
 @dataclass(frozen=True)
 class Examined:
-    """A diagnosis with its inputs: both models and the arrays that were fed."""
+    """A diagnosis, the two models that it compared, and the inputs that it fed to both."""
 
     diagnosis: Diagnosis
     reference: onnx.ModelProto
@@ -52,7 +52,7 @@ class Examined:
 
 
 class OnTarget:
-    """Builds a variant of a model's graph on the target with the engine's options, runs it once and closes it.
+    """A callable that builds a variant of a model's graph on the target with the engine's options and runs it once.
 
     After ``budget`` seconds (``None``: no limit) a call raises ``DiagnosisTimeout`` instead of starting a variant.
     Errors of building and running are raised unchanged.
@@ -66,9 +66,11 @@ class OnTarget:
         self.built = 0
 
     def __call__(self, variant: onnx.ModelProto, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Values:
-        """Return the outputs of ``variant`` on the target."""
+        """Return the outputs by name of ``variant``, run on the target with those of ``feeds`` that it takes."""
         if self._until is not None and time.monotonic() > self._until:
-            raise DiagnosisTimeout(f"the time for the diagnosis ended after {self.built} variants: run hil diagnose")
+            raise DiagnosisTimeout(
+                f"the time for the diagnosis ended after {self.built} variants: run hil diagnose, which has no limit"
+            )
         session, spec = self._session, self._session.model(self._model)
         with tempfile.TemporaryDirectory(prefix="hil-diagnose-") as folder:
             path = Path(folder) / f"{self._model}.onnx"
@@ -97,11 +99,12 @@ class OnTarget:
 def examine(
     session: EngineContext, model: str, precision: str, comparison: Comparison, budget: float | None = None
 ) -> Examined:
-    """Find the node at which the outputs in ``comparison`` start to differ.
+    """Return the diagnosis of the node from which on the engine differs from the reference.
 
-    Raises ``Unsupported`` for an engine that was built elsewhere or calibrated by TensorRT, and for a model that is too
-    large. Raises ``DiagnosisTimeout`` when the time is over, and ``EngineBuildError``, ``EngineError`` or
-    ``WorkerLost`` for a variant that cannot be built or run.
+    ``comparison`` is the failed comparison of both, and ``budget`` the time in seconds (``None``: no limit). Raises
+    ``Unsupported`` for an engine that was built elsewhere or calibrated by TensorRT, and for a model that is too large.
+    Raises ``DiagnosisTimeout`` when the time is over, and ``EngineBuildError``, ``EngineError`` or ``WorkerLost`` for a
+    variant that cannot be built or run.
     """
     import onnx
 
@@ -120,7 +123,7 @@ def examine(
                 f"{file.name} has {size_of(file) >> 20} MiB with its external data, and only up to {INLINE >> 20} MiB "
                 f"can be diagnosed: model {model} on target {session.used}: compare a smaller variant of the network"
             )
-    session.progress(f"{model} {precision}: looking for the node where it starts to differ")
+    session.progress(f"{model} {precision}: looking for the node from which on the values differ")
     reference = onnx.load(str(session.onnx(model)))
     suspect = onnx.load(str(made.source))
     feeds = worst_batch(session, model, comparison)
@@ -129,7 +132,7 @@ def examine(
 
 
 def worst_batch(session: EngineContext, model: str, comparison: Comparison) -> Values:
-    """Return the inputs of the batch with the worst element, or of the batch at which ``comparison`` stopped.
+    """Return the inputs of the batch with the largest error, or of the batch at which ``comparison`` stopped early.
 
     The batch size is ``batch`` of the config or, if model and runtime take any size, the larger of ``batch`` and 4. The
     last batch may be smaller.

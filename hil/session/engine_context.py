@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class EngineContext(Context):
-    """The context that gathering functions use: ``engines`` runs engines, ``state`` keeps the state contract."""
+    """The context that gathering functions use: ``engines`` builds and runs engines, ``state`` keeps the contract."""
 
     def __init__(self, request: Request, held: HeldTarget) -> None:
         super().__init__(request, held)
@@ -22,7 +22,7 @@ class EngineContext(Context):
         self.state = StateControl(self)
 
     def engine(self, model: str, precision: str) -> EngineHandle:
-        """Return the handle that a user's test gets for an engine."""
+        """Build and load an engine if that is not done yet, and return the handle by which a user's test runs it."""
         built = self.engines.provisioned(model, precision).engine
         with self.engines.lease(model, precision) as worker:
             return EngineHandle(model, precision, built.digest, worker.inputs, worker.outputs, self.engines)

@@ -1,4 +1,4 @@
-"""The evidence of a row: on which processor its work ran, and whether the declared board was confirmed there."""
+"""Derive the evidence of a row: which processor did its work, and whether that belongs to the confirmed board."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def evidence_of(session: EngineContext, row: Row, *, by_engine: bool) -> tuple[E
     """Return the evidence of ``row`` and the processor that did its work.
 
     ``by_engine`` is true if an engine did the work, and false if the host did. The evidence is ``device`` only if the
-    session confirmed the declared board and the engine ran on it. The processor is ``None`` if there is no engine,
-    because it could not be built.
+    session confirmed the declared board and the engine ran on it. The processor is ``None`` if the engine could not be
+    built.
     """
     if not by_engine or not row.model or not row.precision:
         return _at_most_host(session), _host()
@@ -37,7 +37,7 @@ def evidence_of(session: EngineContext, row: Row, *, by_engine: bool) -> tuple[E
 
 
 def _at_most_host(session: EngineContext) -> Evidence:
-    """Return the evidence of work on the host: ``CPU_FALLBACK`` in a fallback, else ``HOST``, whatever the board."""
+    """Return the evidence of work on the host: ``CPU_FALLBACK`` in a fallback, else ``HOST``, even with a board."""
     return session.evidence if session.evidence is Evidence.CPU_FALLBACK else Evidence.HOST
 
 

@@ -1,4 +1,4 @@
-"""Judge one row: gather, amend, and return the result with the records that its digests refer to."""
+"""Judge one row: measure, judge, amend the judgement, and return the result with the records that it refers to."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ FLOATS = ("float", "bfloat")
 
 
 def judge(session: EngineContext, row: Row) -> Outcome:
-    """Measure and judge ``row``. An unsupported check, a crashed worker and an engine's error also give an outcome.
+    """Measure ``row``, judge it and return the outcome.
 
-    Raises ``LabError`` if the target is lost or not in its declared state, and ``UserError`` for a mistake in the
-    config or data.
+    An unsupported check and a crashed worker give ``not_run``, and an engine's error gives ``failed``. Raises
+    ``LabError`` if the target is lost or not in its declared state, and ``UserError`` for a mistake in the config or
+    data.
     """
     try:
         gathered = _gather(session, row)
@@ -61,9 +62,9 @@ def _gather(session: EngineContext, row: Row) -> Gathered:
 
 
 def _foreign_engine(session: EngineContext, row: Row) -> str | None:
-    """Return the file of an engine that was built elsewhere, or ``None`` if the row's engine is built here.
+    """Return the file of the row's engine if it was built elsewhere, else ``None``.
 
-    If the row depends on calibration data, raises ``Unsupported`` for an engine that the target cannot use.
+    If the check depends on calibration data, raises ``Unsupported`` for an engine file that the target cannot use.
     """
     file = session.model(row.model).engine if row.model else None
     if file is not None and row.id in UNVERIFIABLE:
@@ -81,10 +82,9 @@ def _tolerances(session: EngineContext, row: Row) -> Tolerances | None:
 
 
 def enter(session: EngineContext, row: Row, judgement: Judgement, *, by_engine: bool = False) -> Outcome:
-    """Return the outcome of a user's own check from its finished judgement.
+    """Return the outcome of a check that a user's test has judged.
 
-    ``by_engine`` is whether the test used the engine of the row's model and precision; otherwise the host did the
-    work.
+    ``by_engine`` is true if the test used the engine of the row's model and precision, false if the host did the work.
     """
     method = {"version": 1, "check": row.id, "timed": "by the user's test"}
     return _outcome(session, row, Gathered(judgement, method), by_engine=by_engine)

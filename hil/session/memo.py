@@ -1,4 +1,4 @@
-"""Work done once: a value that several rows need is computed for the first and remembered for the others."""
+"""Do work once: a value that several rows need is computed when the first asks for it, and kept for the others."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ LASTING = (EngineBuildError, Unsupported, UserError)
 
 
 class Memo:
-    """Results, and errors that would repeat, by key."""
+    """The results of work that was done, and the errors that a second attempt would only repeat, by key."""
 
     def __init__(self) -> None:
         self._outcomes: dict[tuple[str, ...], tuple[Any, HilError | None]] = {}
 
     def once(self, key: tuple[str, ...], work: Callable[[], T]) -> T:
-        """Return the result of ``work``, which is called only until it gives a result or a lasting error for ``key``.
+        """Return the result for ``key``: the first call gets it from ``work``, later calls get the same object.
 
-        A lasting error is raised again at each later call. After any other error the next call tries again.
+        If ``work`` raises an error of ``LASTING``, each later call raises that error again without calling ``work``.
+        After any other error the next call calls ``work`` again.
         """
         if key not in self._outcomes:
             try:

@@ -1,4 +1,4 @@
-"""The outcome of a judged row: one self-contained value that can be sent as JSON."""
+"""Define the outcome of a judged row, which contains all that it refers to and can be sent as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hil.results import CheckResult, Frozen
 
 
 class Outcome(Frozen):
-    """A result with all records that its digests refer to, so that one message carries both."""
+    """A result with the records that it refers to: methods and environments by digest, engine, model and target."""
 
     result: CheckResult
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)

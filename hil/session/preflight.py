@@ -1,4 +1,4 @@
-"""Checks of models and data before any target is touched: a user's mistake gives one message and exit code 4."""
+"""Check models and data before any target is used, so that a user's mistake gives one message and exit code 4."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ def preflight(
     precisions: Collection[str] = ("int8",),
     watched: Sources | None = None,
 ) -> None:
-    """Open every model, or only the model ``only``, and its data. Raises ``UserError`` for the first unusable one.
+    """Open every model and its data, or only those of the model ``only``.
 
-    Calibration data is opened only if int8 is among ``precisions``, since generating it may take long.
-    ``watched`` starts to watch each model's files before the model's code and data are used.
+    Raises ``UserError`` for the first model or data that cannot be used. Calibration data is opened only if int8 is
+    among ``precisions``, since generating it may take long. If ``watched`` is given, it starts to watch each model's
+    files before the model's code and data are used.
     """
     runtime = config.target(target).runtime
     for name in config.spec.models if only is None else (only,):
@@ -62,7 +63,7 @@ def preflight(
 
 
 def _buildable(config: Config, name: str, spec: ModelSpec, signature: Signature) -> None:
-    """Raise ``UserError`` for declared shapes, an engine or plugins that TensorRT cannot use for this model."""
+    """Raise ``UserError`` if TensorRT cannot use the declared shapes, engine file or plugins of this model."""
     if spec.engine is None or signature.sizes:
         profiles_of(signature, spec, name)
     if spec.engine is not None and len(spec.precisions) != 1:

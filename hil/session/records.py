@@ -1,4 +1,4 @@
-"""The records that a result refers to in the report: environment, engine, model, target."""
+"""Make the records that a result refers to in the report: environment, engine, model, target."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ MOST_SCALES = 256
 
 
 def environment(session: EngineContext, row: Row) -> dict[str, Any]:
-    """Return what may differ between two comparable measurements: machine, GPU, versions, target, and engine settings.
+    """Return what may differ between two measurements that are still comparable, as plain JSON.
 
-    The model's parts are included, each by the first 12 digits of its digest.
+    This is the machine, GPU, versions, target and settings of the loaded engine. It has the first 12 digits of the
+    digest of each file of the model.
     """
     facts = {key: value for key, value in session.facts.items() if key not in VARYING}
     total = (session.facts.get("memory") or {}).get("total")
@@ -61,9 +62,10 @@ def environment(session: EngineContext, row: Row) -> dict[str, Any]:
 
 
 def target(session: EngineContext) -> dict[str, Any]:
-    """Return the target of the run; ``board`` is the declared board, if the probe confirmed it.
+    """Return the record of the target.
 
-    ``facts`` are what the probe read; for a Jetson they include ``identity``, which is derived from them.
+    Its ``board`` is the declared board if the probe confirmed it, else ``None``. Its ``facts`` are what the probe read;
+    for a Jetson they also have ``identity``, which is derived from what was read.
     """
     board = None if session.board is None else session.board.declared
     identity = identity_fields(session.facts.get("board"))
@@ -78,7 +80,7 @@ def target(session: EngineContext) -> dict[str, Any]:
 
 
 def engines(session: EngineContext, row: Row) -> list[dict[str, Any]]:
-    """Return a list with the record of the row's engine; empty if the row has no engine or the build failed."""
+    """Return a list with the record of the row's engine; empty if the row has no engine or it could not be built."""
     try:
         made = session.engines.provisioned(row.model, row.precision) if row.model and row.precision else None
     except (LabError, UserError):
@@ -117,7 +119,10 @@ def _engine(session: EngineContext, row: Row, made: Provisioned) -> dict[str, An
 
 
 def _calibration_cache(made: Provisioned) -> str | None:
-    """Return the SHA-256 of the model with Q/DQ nodes or of TensorRT's cache; ``None`` if nothing was calibrated."""
+    """Return the SHA-256 of what calibration wrote: the model with Q/DQ nodes, or TensorRT's calibration cache.
+
+    Return ``None`` if nothing was calibrated for this engine.
+    """
     if made.quantized is not None and not made.quantized.provenance.get("foreign"):
         return made.quantized.digest
     calibration = made.engine.about.get("calibration")
@@ -126,15 +131,15 @@ def _calibration_cache(made: Provisioned) -> str | None:
 
 
 def _bounded(log: str) -> str:
-    """Return the log; of a long log only the end, which has the outcome of the build."""
+    """Return the log, shortened to its last 16,000 characters, which have the outcome of the build."""
     left = len(log) - LOG_LETTERS
     return log if left <= 0 else f"… {left} characters before\n{log[-LOG_LETTERS:]}"
 
 
 def _about(engine: BuiltEngine, loaded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the build recorded (caches, calibration, flags, peak memory in bytes) and the engine's own facts.
+    """Return what the build recorded (caches, calibration, flags, peak memory in bytes), with facts from ``loaded``.
 
-    ``loaded`` has the facts of the loaded engine; it is empty if this process has not loaded the engine.
+    ``loaded`` has the facts of the loaded engine. It is empty if this process has not loaded the engine.
     """
     about = dict(engine.about)
     own = {key: loaded[key] for key in OF_ONE_ENGINE if loaded.get(key) is not None}

@@ -1,4 +1,4 @@
-"""The request for a session."""
+"""Define the request by which a session is opened."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """The target and config of a session; ``fallback`` is cpu, skip or fail.
+    """What a session is to do, and on which target.
 
-    ``wait`` is how many seconds to wait for a target that another run holds. All processes of one run share
-    ``run_id``, so that they can hold one target together. ``runs`` is how many fresh processes time each engine;
-    ``None`` means ``measure.runs``. ``baseline`` is ``None`` if the run is not compared with a baseline. ``sources``
-    are the files that are watched already. ``plan`` has the rows of the run; if it is ``None``, the session plans
-    ``config`` for ``target``.
+    ``fallback`` is what to do if the target is unavailable: ``cpu`` uses the CPU of this machine instead, ``skip``
+    reports the rows as not run, and ``fail`` raises ``LabError``. ``wait`` is how many seconds to wait for a target
+    that another run holds. All processes of one run have the same ``run_id``, so that they can hold one target
+    together. ``runs`` is the number of fresh processes that time each engine; ``None`` means ``measure.runs``.
+    ``baseline`` is ``None`` if the run is not compared with a baseline. ``sources`` watches the files that were read
+    before the session opened. ``plan`` has the rows of the run; ``None`` means all rows of ``config`` for ``target``.
     """
 
     config: Config

@@ -1,4 +1,4 @@
-"""The user's files during a run: they must not change, since the report names them by digest."""
+"""Watch the user's files during a run: they must not change, since the report names them by digest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Sources:
         self._files: dict[Path, tuple[int, int, int] | None] = {}
 
     def watch(self, path: Path) -> None:
-        """Record the state of the file ``path``, once. A path that is not a file (a folder, a callable) is ignored."""
+        """Start to watch the file ``path``, if that is not done yet. A path that is not a file is ignored."""
         if path not in self._files and path.is_file():
             self._files[path] = _state_of(path)
 

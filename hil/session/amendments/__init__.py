@@ -1,4 +1,4 @@
-"""The amendments: one ordered list of changes to a judgement, applied after its check has made it."""
+"""List the amendments: changes to the judgement that a check made, in the order in which they are applied."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ last, since it describes the verdict that is reported.
 
 
 def amended(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Return ``judgement`` after all amendments, in order."""
+    """Return ``judgement`` with all ``AMENDMENTS`` applied, in their order."""
     for amendment in AMENDMENTS:
         judgement = amendment.apply(row, judgement, facts)
     return judgement

@@ -1,4 +1,4 @@
-"""The amendment for the evidence of a verdict: where the work ran."""
+"""The amendment that adds to a judgement where its work ran."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ if TYPE_CHECKING:
 
 
 def set_evidence(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Set the evidence and the processor; both are ``None`` for a row that did not run."""
+    """Set the evidence and the processor of ``facts``; ``facts`` has ``None`` for both if the row did not run."""
     return judgement.model_copy(update={"evidence": facts.evidence, "executed_on": facts.executed_on})

@@ -16,7 +16,7 @@ TOLERATED = frozenset({"parity.outputs", "parity.task", "property.parity", "int8
 
 
 def expire_limit(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Make a good verdict (passed or warned) inconclusive if the row's limit has expired."""
+    """Make a passed or warned judgement inconclusive if the row's limit has expired; else return it unchanged."""
     limit = row.limit
     if limit is None or facts.today is None:
         return judgement
@@ -24,7 +24,10 @@ def expire_limit(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
 
 
 def expire_tolerance(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Add the tolerances in force and who accepted them; make a good verdict inconclusive if they have expired."""
+    """Add the row's tolerances and who accepted them to the details.
+
+    A passed or warned judgement becomes inconclusive if the tolerances have expired.
+    """
     tolerances = facts.tolerances
     if tolerances is None:
         return judgement

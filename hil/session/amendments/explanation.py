@@ -15,7 +15,7 @@ NAME_LENGTH = 60
 
 
 def add_slowest_nodes(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Name up to three of ``facts.slowest_nodes`` in the reason, and list all of these nodes in the details."""
+    """Name the first three of ``facts.slowest_nodes`` in the reason, and list all of them in the details."""
     nodes = facts.slowest_nodes
     if nodes is None:
         return judgement
@@ -26,7 +26,10 @@ def add_slowest_nodes(_row: Row, judgement: Judgement, facts: Facts) -> Judgemen
 
 
 def _short(node: Mapping[str, Any]) -> str:
-    """Return a node's name, type and share. TensorRT joins the names of fused nodes, so a long name is shortened."""
+    """Return a node's name, type and share of the time as text.
+
+    A name of more than 60 characters is shortened: TensorRT joins the names of fused nodes.
+    """
     name, kind = str(node["name"]), str(node["op"])
     if len(name) > NAME_LENGTH:
         name = f"{name[: NAME_LENGTH // 2]}…{name[-NAME_LENGTH // 2 + 1 :]}"

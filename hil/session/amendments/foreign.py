@@ -1,4 +1,4 @@
-"""The amendment for an engine that was built elsewhere: what depends on its unknown calibration data cannot pass."""
+"""The amendment for an engine that was built elsewhere: no check of its calibration data passes, as that is unknown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ UNVERIFIABLE = frozenset({"int8.calibration", "int8.calibration_set", "int8.cach
 
 
 def warn_of_foreign_engine(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Turn a pass into a warning if it depends on unknown calibration data; keep every other verdict."""
+    """Turn a pass into a warning if the check depends on calibration data and the engine was built elsewhere.
+
+    Any other judgement is returned unchanged.
+    """
     if facts.foreign_engine is None or row.id not in UNVERIFIABLE or judgement.verdict is not Verdict.PASSED:
         return judgement
     what = f"the engine was built elsewhere ({facts.foreign_engine}), and its calibration data is not known"

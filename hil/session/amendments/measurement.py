@@ -1,4 +1,4 @@
-"""Amendments from the measurement itself: further details, the values of separate runs, and disturbances."""
+"""Amendments that add what was measured besides the judged value: details, the values of runs, and disturbances."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def add_details(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Add further details of the measurement, such as its energy, file and histogram."""
+    """Add the details of the facts, such as the energy, file and histogram of a series, to those of the judgement."""
     return judgement.model_copy(update={"details": {**judgement.details, **facts.details}})
 
 
 def add_run_values(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Add the values of the separate runs to a judgement that has a measurement."""
+    """Add the values of the separate runs to the measurement; a judgement without a measurement is unchanged."""
     runs, measurement = facts.runs, judgement.measurement
     if runs is None or measurement is None:
         return judgement
@@ -30,12 +30,12 @@ def add_run_values(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
 
 
 def add_state_of_runs(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Add the disturbances of the separate runs; a disturbance from outside makes the row inconclusive."""
+    """Add the disturbances of the separate runs. One from outside the engine makes a row that ran inconclusive."""
     return judgement if facts.runs is None else _with_findings(row, judgement, facts.runs.findings)
 
 
 def add_state(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Add the disturbances of the measurement; a disturbance from outside makes the row inconclusive."""
+    """Add the disturbances of the row's own measurement. One from outside the engine makes the row inconclusive."""
     return _with_findings(row, judgement, facts.findings)
 
 

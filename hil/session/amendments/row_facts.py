@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunValues:
-    """The values of separate runs of the same row, each in a fresh process, in the unit of the row's measurement.
+    """The values of a row in separate runs, each in a fresh process; the unit is that of the row's measurement.
 
-    ``details`` describes the runs in the report; ``None`` adds no description. ``findings`` are the disturbances of
-    all runs.
+    ``details`` describes the runs in the report, which has no description if it is ``None``. ``findings`` are the
+    disturbances of all runs.
     """
 
     values: tuple[float, ...]
@@ -29,7 +29,11 @@ class RunValues:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The outcome of diagnosing the node at fault: ``details`` for the report, ``sentence`` for the reason."""
+    """The outcome of a search for the node at fault.
+
+    ``details`` are added to the row's details. ``sentence`` is added to the row's reason; it is empty if no node was
+    identified.
+    """
 
     details: Mapping[str, Any]
     sentence: str = ""
@@ -51,10 +55,11 @@ class Tolerances:
 
 @dataclass(frozen=True)
 class Facts:
-    """All facts about one row that an amendment may use. A default means that there is nothing to amend.
+    """All facts about one row that an amendment may use. A fact at its default adds nothing to the judgement.
 
-    ``findings`` are the disturbances of the row's own measurement. ``slowest_nodes`` is ``None`` if no profile was
-    taken. ``foreign_engine`` is the file of an engine that was built elsewhere. ``today`` is in UTC.
+    ``findings`` are the disturbances of the row's own measurement, ``runs`` has those of separate runs.
+    ``slowest_nodes`` is ``None`` if the engine was not profiled. ``foreign_engine`` is the file of the row's engine if
+    that was built elsewhere. ``today`` is the date in UTC; without it nothing expires.
     """
 
     details: Mapping[str, Any] = field(default_factory=dict)

@@ -1,1 +1,1 @@
-"""Engines of a session: built, loaded, lent to checks."""
+"""Build the engines of a session, load them, and lend them to the checks."""

@@ -1,4 +1,4 @@
-"""The engines of a session: built once and shared by the checks, or loaded in a fresh process for one check."""
+"""Keep the engines of a session: each is built once, and loaded for all checks or in a fresh process for one check."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ LOAD_DEADLINE = 300.0
 
 @dataclass(frozen=True)
 class Loaded:
-    """The processor that a loaded engine runs on (``None`` is the CPU), and facts such as its CUDA binding."""
+    """The processor that an engine runs on (``None`` is the CPU), and facts of the loaded engine, empty if not loaded.
+
+    The facts are, for example, its CUDA binding and its number of layers.
+    """
 
     executed_on: ExecutedOn | None
     about: Mapping[str, Any]
@@ -45,7 +48,7 @@ def _built_on(facts: Mapping[str, Any]) -> ExecutedOn | None:
 
 
 class Engines:
-    """The engines that a session has built and loaded; at most 4 shared ones, the most recently used, stay loaded."""
+    """The engines that a session has built and loaded. The 4 most recently used ones stay loaded for all checks."""
 
     def __init__(self, session: Context) -> None:
         self._session = session
@@ -54,10 +57,10 @@ class Engines:
         self._planned: tuple[tuple[str, str], ...] = ()
 
     def plan(self, engines: Iterable[tuple[str, str]]) -> None:
-        """Set the engines, by model and precision, that the run will need: all are built when the first is needed.
+        """Set the engines (model, precision) that the run will need: all are built when the first is needed.
 
-        Builds in a row share a process on the target, which loads its builder once, and they heat the target before
-        anything is measured instead of between measurements.
+        Builds that follow each other share a process on the target, so that TensorRT's builder is loaded once. They
+        also heat the target before the first measurement, not between measurements.
         """
         self._planned = tuple(dict.fromkeys(engines))
 
@@ -72,7 +75,7 @@ class Engines:
     def provisioned(self, model: str, precision: str, *, more: bool = False) -> Provisioned:
         """Return the engine, which the first call builds on the target and copies to the report's folder.
 
-        ``more`` is passed to ``AgentClient.build``. Raises the errors of ``provision``.
+        ``more`` announces that another build follows. Raises the errors of ``provision``.
         """
         self._build_planned()
         key = ("engine", model, precision)
@@ -81,8 +84,8 @@ class Engines:
     def loaded(self, model: str, precision: str) -> Loaded:
         """Return the engine's processor and facts. Raises the errors of ``provisioned``.
 
-        If this process has not loaded the engine, the processor is the one that the build recorded, and there
-        are no facts.
+        If this process has not loaded the engine, the processor is the one that the build recorded, and the facts
+        are empty.
         """
         loaded = self._loaded.get((model, precision))
         return loaded or Loaded(_built_on(self.provisioned(model, precision).engine.facts), {})
@@ -94,7 +97,7 @@ class Engines:
 
     @contextlib.contextmanager
     def lease(self, model: str, precision: str) -> Iterator[EngineWorker]:
-        """Yield a loaded engine's worker, which all checks share. After a crash the next check gets a new worker."""
+        """Yield the worker with the loaded engine, which all checks share. After a crash, the next call loads again."""
         key = (model, precision)
         if key not in self._workers:
             while len(self._workers) >= LOADED_AT_MOST:
@@ -109,7 +112,10 @@ class Engines:
 
     @contextlib.contextmanager
     def fresh(self, model: str, precision: str) -> Iterator[EngineWorker]:
-        """Load the engine in a fresh process, for measurements that earlier work would change: cold start, memory."""
+        """Yield a worker that has loaded the engine in a fresh process, and stop it at the end.
+
+        It is for measurements that earlier work in the same process would change, such as cold start and memory.
+        """
         worker = self._load(model, precision, fresh=True)
         try:
             yield worker
@@ -158,6 +164,9 @@ class EngineHandle:
     _engines: Engines
 
     def run(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
-        """Run one batch on the target. Raises ``EngineError`` for a refused batch, and ``WorkerLost`` after a crash."""
+        """Run one batch on the target and return the outputs by name.
+
+        Raises ``EngineError`` if the engine refuses the batch, and ``WorkerLost`` if the worker crashes.
+        """
         with self._engines.lease(self.model, self.precision) as worker:
             return dict(worker.run(feeds))

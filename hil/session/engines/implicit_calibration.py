@@ -1,7 +1,7 @@
-"""The host's part of the implicit route: the declared samples as files for TensorRT's own calibrator.
+"""Send the calibration samples to the target for TensorRT's own calibrator (``calibration.route = "implicit"``).
 
-TensorRT 8 to 10 compute ranges on the target, from batches that a calibrator feeds them. Here the samples are written
-to one ``.npy`` file for each input, a batch at a time, with a digest to compare with what the calibrator consumed.
+TensorRT 8 to 10 compute INT8 ranges on the target, from batches that a calibrator feeds them. This module writes the
+samples to one ``.npy`` file for each input, with a digest that is later compared with what the calibrator read.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ OPTIONS_VERSION = 1
 class Streamed:
     """The calibration data in the target's store.
 
-    ``key`` is the digest of ``parts``. ``data`` maps each input to its blob, and ``fed`` maps each input to the SHA-256
-    of its raw bytes in C order. ``samples_digest`` is the digest of the samples' own digests, as in ``hil.quantize``.
-    ``batch`` divides ``samples``.
+    ``key`` is the digest of ``parts``, which are what ``key_parts`` returned. ``data`` maps each input to its blob in
+    the store, ``fed`` to the SHA-256 of its raw bytes in C order. ``samples_digest`` is the digest of the samples' own
+    digests, as in ``hil.quantize``. ``samples`` is a multiple of ``batch``.
     """
 
     key: str
@@ -96,9 +96,10 @@ def stream(  # noqa: PLR0913 - a session's facts of a model, each named at the c
 ) -> Streamed:
     """Write the samples below ``cache``, upload them to the target's store, and remove them from ``cache``.
 
-    Needs the memory of one batch. ``narrow`` converts int64 to int32, as TensorRT before 10 does. Raises ``UserError``
-    for a method or an input that the calibrator does not support, for too few samples, for values that are not finite
-    or do not fit TensorRT's types, and if ``cache`` cannot be written. Raises ``LabError`` if the store is full.
+    Only one batch is in memory at a time. With ``narrow``, int64 is converted to int32, as TensorRT before 10 requires.
+    Raises ``UserError`` for a method or an input that the calibrator does not support, for too few samples, for values
+    that are not finite or do not fit TensorRT's types, and if ``cache`` cannot be written. Raises ``LabError`` if the
+    store is full.
     """
     algorithm, parts = algorithm_of(spec, name), key_parts(path, data, spec)
     odd = [one.name for one in signature.inputs if one.batch_axis != 0 or one.is_given]
@@ -110,7 +111,7 @@ def stream(  # noqa: PLR0913 - a session's facts of a model, each named at the c
     samples = int(parts["samples"])
     if samples > data.count:
         raise UserError(
-            f"calibration of model {name} asks for {samples} samples, {data.name} has {data.count}: "
+            f"calibration of model {name} asks for {samples} samples, but {data.name} has {data.count}: "
             "lower calibration.samples or give more data"
         )
     batch = data.stride or divisor(samples)
@@ -141,15 +142,15 @@ def stream(  # noqa: PLR0913 - a session's facts of a model, each named at the c
 
 
 def divisor(samples: int, most: int = MAX_BATCH) -> int:
-    """Return the largest batch up to ``most`` that divides ``samples``, so that no sample is dropped."""
+    """Return the largest batch size up to ``most`` that divides ``samples``, so that no sample is dropped."""
     return next(size for size in range(min(most, samples), 0, -1) if samples % size == 0)
 
 
 class Writer:
-    """Writes one ``.npy`` file for each input, batch by batch, with a count and a digest."""
+    """Writes one ``.npy`` file for each input, batch by batch, counting the samples and computing their digest."""
 
     def __init__(self, folder: Path, samples: int, model: str, *, narrow: bool = True) -> None:
-        """``samples`` is the number of rows to come; files are in ``folder``; ``narrow`` converts int64 to int32."""
+        """Write ``samples`` rows in total, to files in ``folder``; with ``narrow``, convert int64 to int32."""
         self.rows = 0
         self.samples = hashlib.sha256()
         self._folder, self._declared, self._model, self._narrow = folder, samples, model, narrow
@@ -157,7 +158,10 @@ class Writer:
         self._fed: dict[str, Any] = {}
 
     def write(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Write the next rows. Raises ``UserError`` for values that TensorRT cannot take unchanged."""
+        """Write the next rows. Raises ``UserError`` for NaN, infinity, and int64 values that do not fit int32.
+
+        If int64 is not narrowed, all int64 values are accepted.
+        """
         from hil.datasets.dataset import sample_digest
 
         count = len(next(iter(inputs.values())))
@@ -194,7 +198,7 @@ class Writer:
         return array.astype(np.int32)
 
     def finish(self) -> dict[str, Path]:
-        """Return the file of each input. Raises ``UserError`` unless as many rows were written as declared."""
+        """Return the file of each input. Raises ``UserError`` if fewer rows were written than declared."""
         if self.rows != self._declared or not self._maps:
             raise UserError(
                 f"calibration data gave {self.rows} of {self._declared} samples: model {self._model}: "
@@ -207,20 +211,20 @@ class Writer:
         return files
 
     def fed(self) -> dict[str, str]:
-        """Return the SHA-256 of each input's raw bytes, in C order, as in the file."""
+        """Return the SHA-256 of each input's raw bytes in C order, without the header of the file."""
         return {name: state.hexdigest() for name, state in self._fed.items()}
 
 
 def expected_header(algorithm: str) -> str:
-    """Return the calibrator's name in the first line of TensorRT's cache (``TRT-8600-EntropyCalibration2``)."""
+    """Return the calibrator's name as TensorRT writes it in the first line of a cache (``EntropyCalibration2``)."""
     return {"entropy2": "EntropyCalibration2", "minmax": "MinMaxCalibration"}[algorithm]
 
 
 def header_versions(version: str) -> tuple[str, ...]:
-    """Return the numbers by which a cache may name TensorRT's version: ``8600`` for 8.6.0, ``100300`` for 10.3.0.
+    """Return the two numbers by which a cache may name TensorRT's ``version``; none if it has not three numbers.
 
-    This is NV_TENSORRT_VERSION of NvInferVersion.h: major * 1000 (10000 from release 10) + minor * 100 + patch. Both
-    forms are accepted for any release. The result is empty for a version without three numbers.
+    A cache contains NV_TENSORRT_VERSION of NvInferVersion.h: major * 1000 (10000 from release 10) + minor * 100 +
+    patch, such as 8600 for 8.6.0 and 100300 for 10.3.0. Both formulas are accepted for every release.
     """
     parts = version.split(".")[:3]
     if len(parts) != 3 or not all(part.isdigit() for part in parts):  # major, minor, patch

@@ -1,6 +1,7 @@
-"""TensorRT before 10 has no int64: its engines have int32 tensors where the model has int64.
+"""Convert between the int64 tensors of a model and the int32 tensors of its engine: TensorRT before 10 has no int64.
 
-Inputs are narrowed without loss or refused, and outputs are widened; no other pair of dtypes is converted.
+An int64 input is converted to int32, or refused if a value does not fit. An int32 output is converted to int64. No
+other dtype is converted.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ LIMITS = np.iinfo(np.int32)
 
 
 def narrows(runtime: str, version: str) -> bool:
-    """Whether engines of this runtime have int32 where the model has int64; false for an unknown version."""
+    """Return whether engines of this runtime have int32 where the model has int64; false for an unknown version."""
     major, since = re.match(r"\d+", version), runtime_record(runtime).int64_since
     return since is not None and major is not None and int(major[0]) < since
 
@@ -39,13 +40,16 @@ def narrowed(model: Sequence[TensorSpec], engine: Sequence[TensorSpec]) -> froze
 
 
 def with_model_dtypes(worker: EngineWorker, model: Signature, name: str) -> EngineWorker:
-    """Return ``worker``, or a wrapper with the dtypes of ``model`` if they differ; ``name`` is the model's."""
+    """Return ``worker`` or, if the engine has int32 where ``model`` has int64, a worker that takes and returns int64.
+
+    ``name`` is the name of the model.
+    """
     inputs, outputs = narrowed(model.inputs, worker.inputs), narrowed(model.outputs, worker.outputs)
     return NarrowedWorker(worker, inputs, outputs, name) if inputs or outputs else worker
 
 
 class NarrowedWorker(EngineWorker):
-    """A worker that converts between int64 and int32; ``inputs`` and ``outputs`` stay the engine's own."""
+    """A worker that takes and returns int64 for an engine with int32; ``inputs`` and ``outputs`` still state int32."""
 
     def __init__(self, worker: EngineWorker, narrow: frozenset[str], widen: frozenset[str], name: str) -> None:
         """Take over the process of ``worker``, which must not be used afterwards."""
@@ -55,7 +59,7 @@ class NarrowedWorker(EngineWorker):
         self._name = name
 
     def _order(self, feeds: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> tuple[dict[str, Any], Named]:
-        """Narrow the feeds of every request: all requests with tensors are sent through this method."""
+        """Convert the feeds to int32 and send the request: all requests with tensors are sent through this method."""
         return super()._order([self._narrowed_feed(feed) for feed in feeds], fields)
 
     def _adapted(self, op: str, named: Named) -> Named:
@@ -66,9 +70,9 @@ class NarrowedWorker(EngineWorker):
 
 
 def narrow(key: str, array: npt.NDArray[Any], model: str) -> npt.NDArray[Any]:
-    """Return an int64 ``array`` as int32 with the same values; any other dtype unchanged, for the engine to refuse.
+    """Return an int64 ``array`` as int32 with the same values. Raises ``EngineError`` if a value does not fit.
 
-    Raises ``EngineError``, which names the input and the value, if a value does not fit.
+    An array of any other dtype is returned unchanged; the engine refuses it. ``key`` is the input's name.
     """
     if array.dtype.name != WIDE:
         return array
@@ -76,7 +80,8 @@ def narrow(key: str, array: npt.NDArray[Any], model: str) -> npt.NDArray[Any]:
         for value in (int(array.min()), int(array.max())):
             if not LIMITS.min <= value <= LIMITS.max:
                 raise EngineError(
-                    f"input {key!r} holds {value}, and TensorRT before 10 takes it as int32: model {model}: "
+                    f"input {key!r} holds {value}, which does not fit int32, and TensorRT before 10 has no int64: "
+                    f"model {model}: "
                     "keep the values within int32, or use TensorRT 10 or later"
                 )
     return array.astype(np.int32)
@@ -85,6 +90,6 @@ def narrow(key: str, array: npt.NDArray[Any], model: str) -> npt.NDArray[Any]:
 def widen(
     named: Iterable[tuple[str, npt.NDArray[Any]]], names: frozenset[str]
 ) -> Iterable[tuple[str, npt.NDArray[Any]]]:
-    """Yield the outputs, those in ``names`` converted from int32 to int64."""
+    """Yield each output with its name; outputs in ``names`` are converted from int32 to int64."""
     for key, array in named:
         yield key, array.astype(np.int64) if key in names and array.dtype.name == NARROW else array

@@ -1,4 +1,4 @@
-"""The options to load an engine with on a target, and the keys of the config that the target's runtime ignores."""
+"""Derive from the config the options for loading an engine, and the config's keys that the target's runtime ignores."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def load_options(target: TargetSpec, model: ModelSpec) -> dict[str, Any]:
 
 
 def streams(target: TargetSpec, model: ModelSpec) -> int:
-    """Return how many inferences may be in flight: the config's number, or 1 if the runtime has no streams."""
+    """Return how many inferences may be in flight: ``run.streams``, or 1 if the runtime has no streams."""
     return model.run.streams if runtime_record(target.runtime).has_streams else 1
 
 
@@ -39,7 +39,10 @@ def ignored_keys(target: TargetSpec, model: ModelSpec) -> list[str]:
 
 
 def report_ignored_keys(target: TargetSpec, model: ModelSpec, name: str, progress: Callable[[str], None]) -> None:
-    """Report the ignored keys. They are not an error, since one hil.toml serves both the CPU and the board."""
+    """Report the ignored keys, if there are any, through ``progress``.
+
+    They are not an error, since one hil.toml serves both the CPU and the board.
+    """
     keys = ignored_keys(target, model)
     if keys:
         progress(f"{name}: {', '.join(keys)} have no effect on {target.runtime} and are ignored here")

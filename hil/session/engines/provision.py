@@ -1,4 +1,4 @@
-"""From a model to an engine: calibrate for INT8, upload, build on the target, copy the engine to the report."""
+"""Make an engine of a model: calibrate for INT8, upload, build on the target, copy the engine to the report."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ DLA_PRECISIONS = frozenset({"fp16", "int8"})
 class Provisioned:
     """An engine, and ``source``, the ONNX file that it was built from.
 
-    ``file`` is the engine's copy, relative to the report's folder.
-    ``external`` lists the external data of an engine that is an ONNX file, as the report's ``ExternalData``.
-    ``quantized`` is the explicit route's model with Q/DQ nodes, ``streamed`` the data of the implicit route's
-    calibrator; each is ``None`` if its route was not used.
+    ``file`` is the path of the engine's copy, relative to the report's folder.
+    ``external`` has a record, as the report's ``ExternalData``, for each external data file of an engine that is an
+    ONNX file; it is empty for any other engine.
+    ``quantized`` is the model with Q/DQ nodes if it was calibrated on the host (explicit route), else ``None``.
+    ``streamed`` is the data for TensorRT's calibrator if that was used (implicit route), else ``None``.
     """
 
     engine: BuiltEngine
@@ -49,14 +50,14 @@ class Provisioned:
 
     @property
     def foreign(self) -> bool:
-        """Whether the engine was built elsewhere: then ``source`` only serves as the reference."""
+        """Whether the engine was built elsewhere. If so, ``source`` is only the reference's ONNX file."""
         return bool(self.engine.facts.get("foreign"))
 
 
 def provision(session: Context, name: str, precision: str, *, more: bool = False) -> Provisioned:
-    """Build ``name`` in ``precision`` on the session's target, or use the engine that the config names.
+    """Build model ``name`` in ``precision`` on the session's target, or use the engine that the config names.
 
-    ``more`` is passed to ``AgentClient.build``.
+    ``more`` announces that another build follows.
 
     Raises ``Unsupported`` if the runtime or its version does not support such an engine, ``EngineBuildError`` with the
     runtime's message if the build failed, and ``UserError`` for data that cannot be used for calibration.
@@ -91,7 +92,10 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
 
 
 def _deployed(session: Context, name: str, precision: str, file: str) -> Path:
-    """Return the ONNX file to deploy instead of the model's. Raises ``Unsupported`` for int8 without Q/DQ nodes."""
+    """Return the ONNX file of the config's ``deployed``, from which the engine is built instead of from ``path``.
+
+    Raises ``Unsupported`` if ``precision`` is int8 and the file has no Q/DQ nodes.
+    """
     source = session.addressed(session.config.resolve(file))
     if precision == "int8" and not read_signature(source).has_qdq:
         raise Unsupported(
@@ -102,7 +106,7 @@ def _deployed(session: Context, name: str, precision: str, file: str) -> Path:
 
 
 def build_options(session: Context, name: str, precision: str, spec: ModelSpec) -> dict[str, Any]:
-    """Upload the plugins and return TensorRT's build options; empty for a runtime that compiles nothing."""
+    """Upload the plugins and return TensorRT's build options; empty for a runtime that does not compile."""
     if not runtime_record(session.spec.runtime).compiles:
         return {}
     options = _runtime_options(session, precision, spec)
@@ -135,9 +139,10 @@ def _uploaded(session: Context, file: str) -> str:
 
 
 def _store_foreign(session: Context, name: str, precision: str, spec: ModelSpec) -> Provisioned:
-    """Upload the engine that was built elsewhere and return it, marked as foreign.
+    """Upload the engine that was built elsewhere and return it; its ``foreign`` is true.
 
-    Raises ``Unsupported`` if the runtime takes no such engine, or if the engine has another precision.
+    Raises ``Unsupported`` if the runtime takes no engine that was built elsewhere, or if the engine does not have
+    ``precision``.
     """
     assert spec.engine is not None  # noqa: S101 - the caller's condition; for the type checker
     if not runtime_record(session.spec.runtime).takes_foreign_engines:
@@ -148,8 +153,8 @@ def _store_foreign(session: Context, name: str, precision: str, spec: ModelSpec)
     # The file has one precision: under any other it would be compared with itself.
     if tuple(spec.precisions) != (precision,):
         raise Unsupported(
-            f"there is no {precision} engine of model {name}: engine = {spec.engine!r} is judged as "
-            f"{', '.join(spec.precisions)} only: remove 'engine' to have it built in {precision}"
+            f"there is no {precision} engine of model {name}: the file engine = {spec.engine!r} has the precision "
+            f"{', '.join(spec.precisions)}: remove 'engine' to have one built in {precision}"
         )
     path = session.config.resolve(spec.engine)
     session.sources.watch(path)
@@ -161,9 +166,10 @@ def _store_foreign(session: Context, name: str, precision: str, spec: ModelSpec)
 
 
 def is_implicit(session: Context, name: str) -> bool:
-    """Whether TensorRT's calibrator computes the INT8 ranges.
+    """Return true if TensorRT's own calibrator computes the INT8 ranges, false if hil computes them on the host.
 
-    Raises ``Unsupported`` if the config names no calibration data, or if the runtime has no calibrator.
+    Raises ``Unsupported`` if the config names no calibration data, or if it selects TensorRT's calibrator for a runtime
+    that has none.
     """
     calibration = session.model(name).calibration
     if calibration is None:
@@ -177,7 +183,7 @@ def is_implicit(session: Context, name: str) -> bool:
 
 
 def calibration_stream(session: Context, name: str) -> Streamed:
-    """Upload the samples for TensorRT's calibrator to the target's store, once, and return their record."""
+    """Return the record of the samples for TensorRT's calibrator; the first call uploads them to the target's store."""
     return session.memo.once(("streamed", name), lambda: _stream(session, name))
 
 
@@ -201,7 +207,7 @@ def _stream(session: Context, name: str) -> Streamed:
 
 
 def calibrated(session: Context, name: str) -> Quantized:
-    """Return the model with Q/DQ nodes, calibrated on the declared data; computed once."""
+    """Return the model with Q/DQ nodes; the first call calibrates it on the host with the declared data."""
     return session.memo.once(("quantized", name), lambda: _calibrate(session, name, session.model(name)))
 
 

@@ -1,4 +1,4 @@
-"""The ``trtexec`` commands with which a user can verify our build and timing, and how they differ from ours.
+"""Write the ``trtexec`` commands with which a user can verify our build and timing, and how both differ from ours.
 
 Flags by release are those of ``samples/common/sampleOptions.cpp`` of NVIDIA/TensorRT, release branches 8.2,
 8.4, 8.5, 8.6, 10.0, 10.3, 10.13, 10.16, 11.0 and 11.1; what trtexec times is from ``sampleInference.cpp``
@@ -39,9 +39,9 @@ TIMING = (
 
 @dataclass(frozen=True)
 class Trtexec:
-    """Two commands as lists: ``command`` builds and saves the engine, ``timing`` loads and times it.
+    """Two commands as lists of words: ``command`` builds and saves the engine, ``timing`` loads and times it.
 
-    ``differences`` are sentences about how the commands differ from what pytest-hil does.
+    ``differences`` are sentences on how these commands differ from what pytest-hil does.
     """
 
     command: tuple[str, ...]
@@ -56,8 +56,9 @@ class Trtexec:
 def equivalent(onnx: str, precision: str, options: Mapping[str, Any], version: str | None) -> Trtexec:
     """Return the ``trtexec`` commands of TensorRT ``version`` (``"8.6.2"``) equivalent to our build of ``onnx``.
 
-    ``options`` are those of the build, with the load options ``cuda_graph`` and ``streams``; ``plugins`` are shown
-    unchanged, so they should be file names. Never raises: an unreadable version counts as 10.3, with a note.
+    ``options`` are those of the build, with the load options ``cuda_graph`` and ``streams``. Its ``plugins`` are
+    written into the commands as they are, so they should be file names. Never raises: a version that cannot be parsed
+    counts as 10.3, and ``differences`` states that.
     """
     release, doubts = _release(version)
     plan = f"{PurePath(onnx).stem}-{precision}.plan"
@@ -85,7 +86,10 @@ def _release(version: str | None) -> tuple[Version, list[str]]:
 
 
 def _precision(precision: str, options: Mapping[str, Any], release: Version) -> tuple[list[str], list[str]]:
-    """Return flags and notes; TensorRT 11, whose networks are strongly typed, has no flag for a precision."""
+    """Return the flags for ``precision``, and notes on how they differ from our build.
+
+    From TensorRT 11 on, networks are strongly typed, so that fp16, bf16 and int8 have no flag.
+    """
     if precision == "fp32":
         return ["--noTF32"], []
     if precision == "tf32":
@@ -118,7 +122,7 @@ def _build(options: Mapping[str, Any], release: Version, notes: list[str]) -> It
         else:
             yield f"--workspace={max(1, workspace // MIB)}"
             if workspace % MIB:
-                notes.append(f"trtexec takes whole MiB of workspace here; ours are {size}")
+                notes.append(f"trtexec --workspace takes whole MiB; our build has a workspace of {size} MiB")
     if (level := options.get("optimization_level")) is not None:
         if release >= SKIPS:
             yield f"--builderOptimizationLevel={level}"
@@ -132,7 +136,7 @@ def _build(options: Mapping[str, Any], release: Version, notes: list[str]) -> It
 
 
 def _both(options: Mapping[str, Any], release: Version) -> Iterator[str]:
-    """Yield the flags that building and loading share."""
+    """Yield the flags that are in both commands."""
     flag = "staticPlugins" if release >= SKIPS else "plugins"
     yield from (f"--{flag}={plugin}" for plugin in options.get("plugins") or ())
     if options.get("dla") is not None:
@@ -152,6 +156,9 @@ def _run(options: Mapping[str, Any], release: Version) -> Iterator[str]:
 
 
 def _shapes(profiles: Mapping[str, Sequence[Sequence[int]]], choice: int) -> str:
-    """Return ``image:1x3x8x8,state:1x6``; a name with a separator is quoted, as trtexec requires."""
+    """Return ``image:1x3x8x8,state:1x6``: the shapes of a profile, ``choice`` 0 for min, 1 for opt, 2 for max.
+
+    A name with a colon or comma is quoted, as trtexec requires.
+    """
     named = ((f"'{name}'" if set(":,") & set(name) else name, sizes[choice]) for name, sizes in profiles.items())
     return ",".join(f"{name}:{'x'.join(map(str, sizes))}" for name, sizes in named)

@@ -1,4 +1,4 @@
-"""Gathering: one function for each check, which obtains the check's inputs from engine, reference and data."""
+"""Gather: one function for each check obtains what it needs from engine, reference and data, and has it judged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The diagnosis of a failed parity check: the node at fault, and a bundle that reproduces the failure."""
+"""Diagnose a failed parity check: find the node at fault, and write a folder that reproduces the failure."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 def diagnosis_of(session: EngineContext, row: Row, comparison: Comparison, judgement: Judgement) -> Diagnosis | None:
     """Return the diagnosis of a failed ``judgement``; ``None`` if it did not fail or no numbers were compared.
 
-    ``details["diagnosis"]`` is the outcome, and ``details["repro"]`` the bundle's folder in the report. Without an
-    outcome there is no bundle, and ``details["diagnosis"]["why_not"]`` is the reason.
+    Its ``details["diagnosis"]`` is the outcome, and ``details["repro"]`` the folder in the report that reproduces the
+    failure. If the diagnosis was not possible, ``details["diagnosis"]["why_not"]`` is the reason, and no folder is
+    written.
     """
     if judgement.verdict is not Verdict.FAILED or not comparison.numbers:
         return None

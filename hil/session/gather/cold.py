@@ -1,4 +1,4 @@
-"""Cold start: engine load and first inference, each repeat in a fresh process."""
+"""Measure the cold start: the time of engine load and first inference, in several fresh processes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ METHOD = {"version": 1, "scenario": "cold", "process": "fresh", "page_cache": "a
 
 
 def load(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``latency.cold_load``: the time to load the engine from its file, without the import of the runtime."""
+    """Judge ``latency.cold_load``: the time to load the engine from its file, without importing the runtime."""
     return _judged(session, row, 0, "engine load")
 
 
 def first(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``latency.first_inference``: the first run after loading."""
+    """Judge ``latency.first_inference``: the time of the first inference after loading."""
     return _judged(session, row, 1, "first inference, host-to-host")
 
 

@@ -1,4 +1,4 @@
-"""Contract: run valid shapes, and bad shapes and inputs that must be refused, on the loaded engine."""
+"""Check the engine's contract: its signature, the shapes that it must run, and the inputs that it must refuse."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ METHOD = {"version": 1, "tried": "on the loaded engine"}
 
 
 def signature(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``contract.signature`` of the loaded engine."""
+    """Judge ``contract.signature``: compare the loaded engine's inputs and outputs with the model's."""
     with session.engines.lease(row.model, row.precision) as worker:
         engine = Signature(inputs=worker.inputs, outputs=worker.outputs)
     built = session.engines.provisioned(row.model, row.precision).engine
@@ -40,7 +40,7 @@ def signature(session: EngineContext, row: Row) -> Gathered:
 
 
 def isaac_ros(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``contract.isaac_ros``: read the node's parameter file and compare it with the loaded engine."""
+    """Judge ``contract.isaac_ros``: compare the ROS 2 parameter file of the robot's node with the loaded engine."""
     spec, parameters = session.model(row.model), None
     if spec.isaac_ros is not None:
         file, name = split(spec.isaac_ros)
@@ -57,8 +57,9 @@ def isaac_ros(session: EngineContext, row: Row) -> Gathered:
 def shapes(session: EngineContext, row: Row) -> Gathered:
     """Judge ``contract.shapes`` by shapes that must run and shapes that must be refused.
 
-    With profiles, the min, opt and max shapes must run, and a size beyond each end must be refused. Without profiles,
-    three sizes of each dynamic dimension must run. A fixed batch must run, and twice that batch must be refused.
+    With optimization profiles, the min, opt and max shapes must run, and each size just outside them must be refused.
+    Without profiles, up to three sizes of each dynamic dimension must run. If the model has a fixed batch size, twice
+    that size must be refused.
     """
     model = session.signature(row.model)
     feeds = feeds_of(session, row.model, model.batch() or 1)[0]
@@ -94,7 +95,7 @@ def _trial(worker: EngineWorker, model: Signature, feeds: Feeds, *, allowed: boo
 
 
 def bad_input(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``contract.bad_input``: run each kind of invalid input, each followed by a valid one."""
+    """Judge ``contract.bad_input``: send each kind of invalid input to the engine, and after each a valid one."""
     model = session.signature(row.model)
     good = feeds_of(session, row.model, session.model(row.model).batch)[0]
     impossible = {}

@@ -1,4 +1,4 @@
-"""Energy of an inference, from the power that is sampled during the latency's series."""
+"""Judge the energy of an inference by the board's power, which is sampled during the series of the latency checks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def inference(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``energy.inference``. Raises ``Unsupported`` if the board's power cannot be read."""
+    """Judge ``energy.inference``: the energy of one inference. Raises ``Unsupported`` if the power is unreadable."""
     series = timing.saturated(session, row.model, row.precision)
     why = energy.unreadable(series)
     if why:

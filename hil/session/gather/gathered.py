@@ -1,4 +1,4 @@
-"""The result of gathering for one row: a judgement, its method, and the facts that may amend it."""
+"""Define what gathering returns for one row: a judgement, the method of measurement, and facts for amendments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Gathered:
     """The judgement of a check before any amendment, the method of its measurement, and the facts gathered with it.
 
-    ``method`` must be plain JSON: two measurements can be compared if the digests of their methods are equal.
+    ``method`` must be plain JSON, since a digest identifies it. Only measurements with equal digests are compared.
     """
 
     judgement: Judgement

@@ -1,4 +1,4 @@
-"""INT8: compare what calibration recorded with the data that the config declares."""
+"""Check INT8: the data that calibration used, the ranges that it computed, and the loss against FP32."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ELSEWHERE = "the engine was built elsewhere, and TensorRT does not report an eng
 
 
 def calibration(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``int8.calibration``: compare the recorded and the declared samples, by digest."""
+    """Judge ``int8.calibration``: compare, by digest, the samples that calibration used with the declared ones."""
     from hil.quantize import samples_digest
 
     method = _method(session, row.model)
@@ -57,7 +57,10 @@ def calibration(session: EngineContext, row: Row) -> Gathered:
 
 
 def _method(session: EngineContext, model: str) -> dict[str, Any]:
-    """Return the method with the route of the ranges: ``foreign`` if they came with the ONNX file or the engine."""
+    """Return the method with the route of the INT8 ranges: ``explicit``, ``implicit`` or ``foreign``.
+
+    They are ``foreign`` if they came with the ONNX file or the engine.
+    """
     spec = session.model(model)
     if spec.engine is not None or spec.deployed is not None or session.signature(model).has_qdq:
         return {"version": 1, "route": "foreign"}
@@ -65,7 +68,10 @@ def _method(session: EngineContext, model: str) -> dict[str, Any]:
 
 
 def consumed(made: Provisioned, declared: int, declared_digest: str) -> CalibrationFacts:
-    """Return the facts for comparing the samples that TensorRT's calibrator read with those that were declared."""
+    """Return the facts for comparing the samples that TensorRT's calibrator read with the declared samples.
+
+    ``declared`` is the number of declared samples, and ``declared_digest`` the digest of their digests.
+    """
     streamed, about = made.streamed, _about(made)
     assert streamed is not None  # noqa: S101 - the implicit route streamed them; for the type checker
     fed, samples, earlier = about.get("consumed") or {}, int(about.get("samples") or 0), about.get("cache") == "read"
@@ -82,21 +88,22 @@ def consumed(made: Provisioned, declared: int, declared_digest: str) -> Calibrat
 
 
 def _bound(made: Provisioned, streamed: Streamed) -> bool:
-    """Whether the engine was built from exactly the streamed samples, by key and by blob."""
+    """Return whether the build's recorded key and blobs are those of the samples that were sent for calibration."""
     facts = made.engine.facts
     implicit = (facts.get("options") or {}).get("implicit")
     return facts.get("calibration") == streamed.key and implicit == streamed.option()
 
 
 def _about(made: Provisioned) -> Mapping[str, Any]:
-    """Return what the target recorded about calibration during the build; empty without a record."""
+    """Return what the target recorded about calibration during the build; empty if it recorded nothing."""
     return made.engine.about.get("calibration") or {}
 
 
 def cache(session: EngineContext, row: Row) -> Gathered:
     """Judge ``int8.cache``: whether the ranges that the build used are valid, complete and up to date.
 
-    They are up to date if their key (model, data, method) equals the key computed again now.
+    They are up to date if the recorded digests of model, data and method are those of the present files. Raises
+    ``Unsupported`` for an engine that was built elsewhere.
     """
     method = _method(session, row.model)
     if session.model(row.model).engine is not None:
@@ -128,7 +135,7 @@ def _explicit_cache(session: EngineContext, row: Row, made: Provisioned) -> Cach
 
 
 def _implicit_cache(session: EngineContext, row: Row, made: Provisioned) -> CacheFacts:
-    """Return the facts of the calibration cache that TensorRT wrote on the target, and whether the build used it."""
+    """Return the facts of TensorRT's calibration cache on the target, such as its scales and how the build used it."""
     from hil.quantize.ranges import weighted_inputs
     from hil.session.engines.implicit_calibration import expected_header, float_inputs, header_versions, key_parts
 
@@ -166,7 +173,10 @@ def disjoint(session: EngineContext, row: Row) -> Gathered:
 
 
 def drop(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``int8.drop``: the loss of score against the FP32 engine or, without a task, the outputs' difference."""
+    """Judge ``int8.drop``: the INT8 engine's loss of score against the FP32 engine on the same target.
+
+    For a model without a task, the difference between the outputs of both engines is judged instead.
+    """
     spec = session.model(row.model)
     fp32 = row.model_copy(update={"precision": "fp32"})
     method = {
@@ -194,7 +204,10 @@ def drop(session: EngineContext, row: Row) -> Gathered:
 
 
 def _fp16(session: EngineContext, row: Row, metric: Metric, fp32: Any) -> tuple[float | None, str]:
-    """Return the fp16 engine's score, or ``None`` and the reason. A loss that fp16 has as well is not due to INT8."""
+    """Return the fp16 engine's score and an empty text, or ``None`` and the reason why there is no score.
+
+    A loss that fp16 has as well is not due to INT8.
+    """
     if "fp16" not in session.model(row.model).precisions:
         return None, "fp16 is not among the model's precisions"
     try:

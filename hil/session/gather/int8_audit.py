@@ -1,4 +1,4 @@
-"""INT8 audit: judge the calibration set, and check the ranges by an FP32 run on the host and by calibrating again."""
+"""Audit INT8: judge the calibration set, and check the ranges by an FP32 run on the host and by calibrating again."""
 
 from __future__ import annotations
 
@@ -72,7 +72,11 @@ def _growth(
 
 
 def _classes(session: EngineContext, name: str, ours: DataStatistics, theirs: DataStatistics) -> Classes | None:
-    """Count the classes by labels if both sets have labels, else by the model's answers; ``None`` if impossible."""
+    """Return how many samples of each class the calibration set (``ours``) and the validation set (``theirs``) have.
+
+    Classes are counted by labels if both sets have labels, else by the FP32 model's answers. ``None`` for a model
+    without classification, and if the answers cannot be counted.
+    """
     if session.model(name).task != CLASSIFYING:
         return None
     if ours.classes and theirs.classes:
@@ -87,7 +91,7 @@ def _classes(session: EngineContext, name: str, ours: DataStatistics, theirs: Da
 
 
 def _answers(path: Path, data: Dataset, batch: int, samples: int | None) -> dict[int, int]:
-    """Return how often the model answers each class; empty without exactly one output of shape (n, classes)."""
+    """Return how often the model answers each class; empty unless exactly one output has the shape (n, classes)."""
     from collections import Counter
 
     from hil.onnx_files.reference import cpu_session
@@ -102,7 +106,10 @@ def _answers(path: Path, data: Dataset, batch: int, samples: int | None) -> dict
 
 
 def again(session: EngineContext, name: str) -> list[Snapshot]:
-    """Calibrate the model again on the host, with growing parts of the samples; done once for all rows."""
+    """Return the ranges after growing parts of the samples; the first call calibrates again on the host.
+
+    The last item has the ranges after all samples. Raises ``Unsupported`` if the config names no calibration data.
+    """
     from hil.quantize.recalibrate import snapshots
 
     spec = session.model(name)
@@ -120,7 +127,7 @@ def again(session: EngineContext, name: str) -> list[Snapshot]:
 
 
 def tensors(session: EngineContext, name: str) -> tuple[set[str], set[str]]:
-    """Return the quantizer's names of the model's activations and of its constants."""
+    """Return the names of the model's activations and the names of its constants, as the quantizer calls them."""
     from hil.quantize.activations import known_tensors
 
     path = session.onnx(name)
@@ -128,7 +135,11 @@ def tensors(session: EngineContext, name: str) -> tuple[set[str], set[str]]:
 
 
 def scales_in_use(session: EngineContext, row: Row) -> dict[str, list[float]]:
-    """Return the scales by tensor: from the ONNX file that was built or, on the implicit route, TensorRT's cache."""
+    """Return the INT8 scales of each tensor that the engine uses.
+
+    They are read from the ONNX file that was built or, if TensorRT's calibrator computed them, from its cache. Raises
+    ``Unsupported`` for an engine that was built elsewhere.
+    """
     from hil.quantize import read_ranges
 
     if session.model(row.model).engine is not None:
@@ -146,7 +157,7 @@ def _of_cache(about: Mapping[str, Any]) -> dict[str, list[float]]:
 
 
 def ranges(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``int8.ranges``: the FP32 model's values on validation data against the ranges in use."""
+    """Judge ``int8.ranges``: whether the values of the FP32 model on validation data are within the engine's ranges."""
     from hil.quantize.activations import observe
 
     scales = scales_in_use(session, row)
@@ -168,7 +179,11 @@ def ranges(session: EngineContext, row: Row) -> Gathered:
 
 
 def repeatable(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``int8.repeatable``: calibrate again on the host or, on the implicit route, build again on the target."""
+    """Judge ``int8.repeatable``: calibrate again, and compare the ranges with those in use.
+
+    This is done on the host or, if TensorRT's calibrator computed the ranges, by a second build on the target. Raises
+    ``Unsupported`` if the ranges came with the ONNX file or the engine.
+    """
     name, source = row.model, session.calibration_data(row.model)
     in_use = scales_in_use(session, row)
     if session.signature(name).has_qdq:

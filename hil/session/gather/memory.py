@@ -1,4 +1,7 @@
-"""Memory: one fresh process for each engine, watched from the import of the runtime to the end of a soak."""
+"""Measure the memory of one fresh process for each engine, from importing the runtime to the end of a soak.
+
+A soak is a long series of inferences during which the memory is read repeatedly.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +29,13 @@ NOT_READ = "not readable"
 
 @dataclass(frozen=True)
 class Use:
-    """The memory of one process, in bytes; ``runs``, ``resident``, ``on_device`` are the soak's readings, shape (n,).
+    """The memory of one process, in bytes.
 
-    ``baseline`` and ``peak`` are the process's host memory. ``has_device`` is whether the engine ran on a device;
-    ``device`` is then ``None`` only if the device's memory could not be read. ``by_process`` is whether ``on_device``
-    is the memory of this process alone. ``findings`` are the disturbances.
+    ``baseline`` is its host memory before the engine was loaded, ``peak`` the highest. For each of the soak's n
+    readings, ``runs`` is the number of inferences done, ``resident`` the host memory, and ``on_device`` the device
+    memory, each of shape (n,). If the engine ran on a device (``has_device``), ``device`` is ``None`` only if that
+    device's memory could not be read. ``by_process`` is true if ``on_device`` is the memory of this process alone,
+    false if it is that of all processes. ``findings`` are the disturbances.
     """
 
     baseline: float
@@ -53,9 +58,11 @@ class Use:
         return self.device is not None and self.device.unified
 
     def counted(self, host: float, part: str) -> float | None:
-        """Return the bytes that count against a limit: ``host``, the device's reading ``part``, or both.
+        """Return the bytes that count against a limit; ``None`` if the device's memory could not be read.
 
-        ``None`` if the device's memory could not be read.
+        They are ``host`` if the engine ran on no device, and the field ``part`` of ``device`` if it ran on a device
+        with its own memory. If CPU and GPU share their memory, they are the sum of both, unless the device's reading
+        includes the host's part.
         """
         if not self.has_device:
             return host
@@ -66,7 +73,10 @@ class Use:
 
 
 def peak(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``memory.peak`` of one fresh process; each further requested run adds the peak of another such process."""
+    """Judge ``memory.peak`` of one fresh process.
+
+    If several runs are requested, the measurement also lists the peak of one fresh process for each run.
+    """
     use, *others = _uses(session, row)
     details: dict[str, Any] = {"baseline": use.baseline, "pss": use.pss, "resident": _thinned(use)}
     what = "the worker's peak"
@@ -84,7 +94,7 @@ def peak(session: EngineContext, row: Row) -> Gathered:
 
 
 def model(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``memory.model``: the peak minus the memory of the bare runtime."""
+    """Judge ``memory.model``: the peak minus the memory before the engine was loaded."""
     use = _use(session, row)
     used, baseline = use.counted(use.peak, "peak"), use.counted(use.baseline, "baseline")
     return _gathered(session, use, memory.increment(used, baseline, row.limit), "VmHWM less baseline")
@@ -103,13 +113,13 @@ def system(session: EngineContext, row: Row) -> Gathered:
 
 
 def engine_size(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``memory.engine_size``."""
+    """Judge ``memory.engine_size``: the size of the engine's file."""
     size = session.engines.provisioned(row.model, row.precision).engine.size
     return Gathered(memory.engine_size(float(size), row.limit), {"version": 1, "measured": "size of the engine's file"})
 
 
 def growth(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``memory.growth`` over the soak."""
+    """Judge ``memory.growth``: how much the memory grows over the soak."""
     use = _use(session, row)
     level = session.config.spec.measure.confidence
     watched: npt.NDArray[Any] = use.resident
@@ -136,7 +146,7 @@ def _use(session: EngineContext, row: Row) -> Use:
 
 
 def _uses(session: EngineContext, row: Row) -> list[Use]:
-    """Return the memory use of the process that all memory checks share, then of one process for each further run."""
+    """Return the memory of the process that all memory checks share, then that of a process for each further run."""
     more = range(max(0, session.runs - 1))
     others = session.memo.once(
         ("memory of runs", row.model, row.precision), lambda: [_watch(session, row) for _ in more]

@@ -1,4 +1,4 @@
-"""Paced timing: one series for each engine, released at the rate of the model's ``run`` table."""
+"""Time an engine at the rate of the model's ``run`` table: one inference is released in each period."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPARE = 2
 
 @dataclass(frozen=True)
 class Pace:
-    """``rate`` in releases a second; ``deadline`` in seconds from a release to its completion."""
+    """How inferences are released: ``rate`` a second, with a ``deadline`` in seconds from release to completion."""
 
     rate: float
     deadline: float
@@ -39,42 +39,43 @@ def pace_of(session: EngineContext, model: str) -> Pace:
 
 
 def response_p99(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``paced.response_p99``."""
+    """Judge ``paced.response_p99``: the 99th percentile of the time from release to completion."""
     series = paced_series(session, row)
     return _gathered(session, row, series, paced.response_p99(series, row.limit, _confidence(session)))
 
 
 def missed(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``paced.missed``."""
+    """Judge ``paced.missed``: the share of releases that missed the deadline."""
     series, deadline = paced_series(session, row), pace_of(session, row.model).deadline
     judgement = paced.missed(series, deadline, row.limit, _confidence(session))
     return _gathered(session, row, series, judgement, deadline)
 
 
 def streak(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``paced.streak``."""
+    """Judge ``paced.streak``: the largest number of deadlines in succession that were missed."""
     series, deadline = paced_series(session, row), pace_of(session, row.model).deadline
     judgement = paced.streak(series, deadline, row.limit, _confidence(session))
     return _gathered(session, row, series, judgement, deadline)
 
 
 def jitter(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``paced.jitter``."""
+    """Judge ``paced.jitter``: the 99th percentile of the response time's distance from its median."""
     series = paced_series(session, row)
     return _gathered(session, row, series, paced.jitter(series, row.limit, _confidence(session)))
 
 
 def paced_series(session: EngineContext, row: Row) -> Series:
-    """Return the series that all paced rows of an engine share. It is judged at ``measure.confidence``."""
+    """Return the series that all paced rows of an engine share; the first call measures it."""
     pace = pace_of(session, row.model)
     name = f"{row.model}-{row.precision}-paced"
     return session.samples.once(name, lambda: _measure(session, row.model, row.precision, pace))
 
 
 def releases(session: EngineContext, model: str, precision: str, pace: Pace) -> int:
-    """Return the number of releases in ``measure.duration``, or more to decide the p99 or a limit of missed deadlines.
+    """Return the number of inferences that are released in the series of an engine, at least 1.
 
-    The number never exceeds ``MAX_SAMPLES``, nor the releases in ``measure.paced`` seconds (but at least 1).
+    It is that within ``measure.duration``, or more if the p99 or a limit of missed deadlines needs more releases to be
+    decided, up to ``MAX_SAMPLES`` and to the number within ``measure.paced`` seconds.
     """
     spec = session.config.spec.measure
     counts = [pace.rate * spec.duration, SPARE * smallest_n(paced.Q, spec.confidence)]

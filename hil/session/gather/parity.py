@@ -1,4 +1,4 @@
-"""Parity: compare engine and reference over the validation data, one batch at a time."""
+"""Check parity: compare engine and reference over the validation data, one batch at a time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,12 @@ TIMES = 3
 
 @dataclass
 class Compared:
-    """The comparison of reference and candidate over the same data, with each sample's scores if there is a task."""
+    """The comparison of an engine (``candidate``) with a reference over the same data.
+
+    If the model has a task that can be scored, ``reference`` and ``candidate`` have the scores of each batch's samples.
+    Otherwise ``metric`` is ``None``, both lists are empty, and ``why_not`` is the reason. ``distinct`` is the number of
+    distinct samples.
+    """
 
     comparison: Comparison
     metric: Metric | None
@@ -44,7 +49,7 @@ class Compared:
     distinct: int
 
     def scores(self) -> Scores | None:
-        """Return the scores of both sides, or ``None`` if nothing was scored or the comparison is fatal."""
+        """Return the scores of both sides; ``None`` if nothing was scored or the comparison had to stop early."""
         if self.comparison.fatal or not self.candidate or self.metric is None:
             return None
         ours, theirs = np.concatenate(self.reference), np.concatenate(self.candidate)
@@ -52,13 +57,17 @@ class Compared:
 
 
 def scored(metric: Metric, ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any], distinct: int) -> Scores:
-    """Return both sides' scores as ``parity.task`` requires them; ``distinct`` is the number of distinct samples."""
+    """Return the scores of both sides, one for each sample, with what ``parity.task`` needs to judge them.
+
+    ``ours`` are the scores of the side that is the reference, ``theirs`` those of the other side. ``distinct`` is the
+    number of distinct samples.
+    """
     pools = None if metric.pools is None else metric.pools(ours, theirs)
     return Scores(metric.key, ours, theirs, pools, min(distinct, len(ours)))
 
 
 def data(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``parity.data``; the data is read once for all precisions of the model."""
+    """Judge ``parity.data`` by facts of the validation data, which are the same for all precisions of a model."""
     facts = session.memo.once(("data facts", row.model), lambda: _facts(session, row.model))
     return Gathered(
         parity.data(facts), {"version": 2, "compared": "samples by SHA-256 of their inputs, and by likeness"}
@@ -66,7 +75,7 @@ def data(session: EngineContext, row: Row) -> Gathered:
 
 
 def distinct_of(session: EngineContext, model: str) -> int:
-    """Return the number of distinct validation samples that are used, counted once for each model."""
+    """Return the number of distinct samples among the validation samples that are used; the first call counts them."""
     spec = session.model(model)
     return session.memo.once(("distinct", model), lambda: distinct(session.dataset(model), spec.samples, spec.batch))
 
@@ -87,7 +96,7 @@ def _facts(session: EngineContext, model: str) -> DataFacts:
 
 
 def outputs(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``parity.outputs``."""
+    """Judge ``parity.outputs``: each output against its tolerances. If the check fails, diagnose the node at fault."""
     comparison = compared(session, row).comparison
     judgement = comparison.judge()
     facts = Facts(diagnosis=diagnosis_of(session, row, comparison, judgement))
@@ -95,7 +104,7 @@ def outputs(session: EngineContext, row: Row) -> Gathered:
 
 
 def task(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``parity.task``."""
+    """Judge ``parity.task``: the engine's loss of score against the reference."""
     scored = compared(session, row)
     tolerances = session.model(row.model).tolerances.get(precision_of(row))
     judgement = parity.task(
@@ -116,7 +125,7 @@ def _scored_by(session: EngineContext, model: str) -> dict[str, Any]:
 
 
 def repeatable(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``parity.repeatable``."""
+    """Judge ``parity.repeatable``: whether the engine gives bit for bit the same outputs for the same inputs."""
     refuse_sequences(session, row.model)
     best: list[Outputs] = []
     with session.engines.lease(row.model, row.precision) as worker:
@@ -129,14 +138,14 @@ def repeatable(session: EngineContext, row: Row) -> Gathered:
 
 
 def _filled(runs: list[Outputs]) -> int:
-    """Return how many outputs of the first run have elements; -1 without a run."""
+    """Return how many outputs of the first run have elements; -1 if ``runs`` is empty."""
     return sum(bool(array.size) for _, array in runs[0]) if runs else -1
 
 
 def compared(session: EngineContext, row: Row) -> Compared:
-    """Compare the engine with the reference, once for all rows of the engine.
+    """Return the comparison of the row's engine with the reference; the first call runs both.
 
-    Raises ``Unsupported`` for a model that carries a state.
+    Raises ``Unsupported`` for a model with an input that is carried from step to step.
     """
     refuse_sequences(session, row.model)
     spec = session.model(row.model)
@@ -150,19 +159,23 @@ def compared(session: EngineContext, row: Row) -> Compared:
 
 
 def refuse_sequences(session: EngineContext, model: str) -> None:
-    """Raise ``Unsupported`` for a model that carries a state: agreement in one step does not show later errors."""
+    """Raise ``Unsupported`` for a model with an input that is carried from step to step (``carry``).
+
+    Agreement in a single step would not show how errors grow in later steps.
+    """
     carried = [spec.name for spec in session.signature(model).inputs if spec.carry is not None]
     if carried:
         raise Unsupported(
-            f"{', '.join(carried)} of model {model} is carried from step to step, and sequences are not run yet: "
-            "a single step would show nothing of how errors grow"
+            f"the value of input {', '.join(carried)} is carried from step to step, and hil does not run sequences: "
+            f"model {model}: compare whole sequences in a test of your own"
         )
 
 
 def side_by_side(session: EngineContext, row: Row, answers: Iterable[Outputs]) -> Compared:
     """Run the engine of ``row`` over the validation data and compare its outputs with ``answers``, a batch at a time.
 
-    Only the batches in transit to and from the engine are in memory. The comparison is fatal if one side ends first.
+    Only the batches in transit to and from the engine are in memory. If one side ends before the other, the comparison
+    states that in ``fatal``, which fails the checks that use it.
     """
     refuse_sequences(session, row.model)
     spec, data = session.model(row.model), session.dataset(row.model)
@@ -193,7 +206,7 @@ def side_by_side(session: EngineContext, row: Row, answers: Iterable[Outputs]) -
 
 
 class SentBatch(NamedTuple):
-    """The part of a batch that is needed after the batch was sent."""
+    """The number of samples and the labels of a batch, which are needed when its outputs arrive."""
 
     samples: int
     labels: dict[str, np.ndarray[Any, Any]]
@@ -221,7 +234,10 @@ def _score(scored: Compared, metric: Metric, batch: SentBatch, answer: Outputs, 
 
 
 def precision_of(row: Row) -> Any:
-    """Return the row's precision, typed as a key of the tolerances: the plan copied it from the config."""
+    """Return the row's precision, typed so that it is accepted as a key of the tolerances.
+
+    A row has any text as its precision, but the plan copies only valid precisions from the config.
+    """
     return row.precision
 
 
@@ -247,7 +263,7 @@ def _method(session: EngineContext, row: Row, what: str) -> dict[str, Any]:
 
 
 def engine_answers(session: EngineContext, model: str, precision: str) -> Iterator[Outputs]:
-    """Yield the outputs of another engine of the same target for the validation data."""
+    """Yield the outputs of the engine of ``model`` and ``precision`` for the validation data, batch by batch."""
     spec = session.model(model)
     with session.engines.lease(model, precision) as worker:
         batches = session.dataset(model).batches(spec.batch, spec.samples)

@@ -1,4 +1,4 @@
-"""Placement: in which precision and on which processor the loaded engine's layers run."""
+"""Check the placement of the loaded engine's layers: in which precision and on which processor they run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ METHOD = {"version": 1, "told": "by the runtime's inspector"}
 
 
 def int8_layers(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``placement.int8_layers`` by the loaded engine's layers."""
+    """Judge ``placement.int8_layers``: which of the loaded engine's layers run in INT8."""
     from hil.quantize import weighted_nodes
 
     layers = layers_of(session, row)
@@ -25,7 +25,10 @@ def int8_layers(session: EngineContext, row: Row) -> Gathered:
 
 
 def dla_fallback(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``placement.dla_fallback``. Raises ``Unsupported`` for an engine that was not built for a DLA core."""
+    """Judge ``placement.dla_fallback``: which layers of an engine for a DLA core run on the GPU instead.
+
+    Raises ``Unsupported`` for an engine that was not built for a DLA core.
+    """
     facts = session.engines.provisioned(row.model, row.precision).engine.facts
     if (facts.get("options") or {}).get("dla") is None:
         raise Unsupported(
@@ -36,7 +39,7 @@ def dla_fallback(session: EngineContext, row: Row) -> Gathered:
 
 
 def layers_of(session: EngineContext, row: Row) -> list[dict[str, Any]]:
-    """Return the engine's layers. Raises ``Unsupported`` for a runtime without an inspector."""
+    """Return the loaded engine's layers. Raises ``Unsupported`` for a runtime that does not report layers."""
     return session.memo.once(("layers", row.model, row.precision), lambda: _layers(session, row))
 
 

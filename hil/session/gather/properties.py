@@ -1,4 +1,4 @@
-"""Properties: run batches drawn from the signature on the engine, and compare with the reference."""
+"""Check properties: run batches drawn from the signature on the engine, and search for one that violates a property."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EXAMINED = 8
 
 
 def numeric(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``property.parity``: drawn batches agree with the reference."""
+    """Judge ``property.parity``: for drawn batches, the engine's outputs agree with the reference."""
     refuse_sequences(session, row.model)
     spec, reference = session.model(row.model), _reference(session, row.model)
     scales, tolerances = _scales(session, row.model), spec.tolerances.get(precision_of(row))
@@ -83,8 +83,7 @@ def _reference(session: EngineContext, model: str) -> Callable[[Feeds], Outputs 
             if session.model(model).reference is None:
                 raise
             raise Unsupported(
-                f"only a run of the reference could judge drawn inputs, and the host cannot run it: model {model}: "
-                f"{error}"
+                f"drawn inputs are judged by running the reference, which the host cannot do: model {model}: {error}"
             ) from None
 
     host = session.memo.once(("fp32 on the host", model), load)
@@ -124,7 +123,7 @@ def _searched(
 
 
 def _refusal(session: EngineContext, model: str, feeds: Feeds, error: EngineError) -> str | None:
-    """Return the problem of a batch that the engine refuses; ``None`` if the reference refuses it as well."""
+    """Return, as text, the problem of a batch that the engine refused; ``None`` if the reference refuses it too."""
     try:
         refused = _reference(session, model)(feeds) is None
     except Unsupported:
@@ -142,9 +141,10 @@ def _save_inputs(session: EngineContext, row: Row, feeds: Feeds) -> str:
 
 
 def space(session: EngineContext, row: Row) -> Space:
-    """Return the valid batches of a model.
+    """Return the valid batches of the row's model.
 
-    Ranges and sizes are the declared ones, else those in the first batches of the validation data.
+    An input without a declared range has the range, and a dynamic dimension without declared sizes has the sizes, of
+    the first 8 batches of the validation data.
     """
     signature = session.signature(row.model)
     observed = session.memo.once(("input ranges", row.model), lambda: _observed_inputs(session, row.model))
@@ -175,13 +175,13 @@ def _batch(session: EngineContext, row: Row, signature: Signature) -> tuple[int,
 
 @dataclass
 class Observed:
-    """The least and the greatest value of an input in the first batches, and the shapes that it had."""
+    """The least and the greatest value of one input in some batches, and the shapes that the input had there."""
 
     range: tuple[float, float]
     shapes: set[tuple[int, ...]]
 
     def sizes(self, axis: int) -> tuple[int, ...]:
-        """Return the sizes of ``axis`` in ascending order."""
+        """Return the distinct sizes of ``axis`` in ascending order."""
         return tuple(sorted({shape[axis] for shape in self.shapes}))
 
 
@@ -197,7 +197,7 @@ def _observed_inputs(session: EngineContext, model: str) -> dict[str, Observed]:
 
 
 def _scales(session: EngineContext, model: str) -> dict[str, float]:
-    """Return the largest finite magnitude of each output over the first batches of the reference."""
+    """Return the largest finite magnitude of each output in the reference's outputs for the first 8 batches."""
 
     def work() -> dict[str, float]:
         scales: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""Regressions: compare a row's measurement in this run with the request's baseline."""
+"""Check for regressions: compare a row's measurement in this run with the earlier run that is the baseline."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ LOSS = frozenset({"parity.task"})
 
 
 def regression_by(gather: Callable[[EngineContext, Row], Gathered]) -> Callable[[EngineContext, Row], Gathered]:
-    """Return the gathering function of the ``regression.…`` check whose numbers come from ``gather``."""
+    """Return the gathering function of a ``regression.…`` check.
+
+    ``gather`` is the gathering function of the check whose measurement is compared with the baseline. It is not called
+    if the baseline has no such measurement.
+    """
 
     def work(session: EngineContext, row: Row) -> Gathered:
         return _compared(session, row, gather)

@@ -1,4 +1,4 @@
-"""The input shapes that an engine is tested with: those that must run, and those that it must refuse."""
+"""Choose the input shapes that an engine is tested with: those that must run, and those that it must refuse."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BATCHES = (1, 2, 4)  # for a dynamic first dimension, if the config gives no sha
 
 
 def candidates(session: EngineContext, row: Row, model: Signature, feeds: Feeds) -> Iterator[tuple[Feeds, bool]]:
-    """Yield resized copies of ``feeds``: with ``True`` if the engine must accept them, ``False`` if it must refuse."""
+    """Yield resized copies of ``feeds``, each with true if the engine must run it and false if it must refuse it."""
     profiles = _profiles(session, row, model)
     if profiles:
         for choice in range(3):
@@ -42,7 +42,10 @@ def candidates(session: EngineContext, row: Row, model: Signature, feeds: Feeds)
 
 
 def _profiles(session: EngineContext, row: Row, model: Signature) -> Profiles:
-    """Return the engine's profiles; empty if the runtime has none, or if they are unknown (built elsewhere)."""
+    """Return the engine's optimization profiles.
+
+    They are empty if the runtime has none, and for an engine that was built elsewhere without declared sizes.
+    """
     spec = session.model(row.model)
     theirs = spec.engine is not None and not model.sizes
     return (
@@ -51,10 +54,10 @@ def _profiles(session: EngineContext, row: Row, model: Signature) -> Profiles:
 
 
 def outside(model: Signature, profiles: Mapping[str, Sequence[Sequence[int]]]) -> Iterator[dict[str, list[int]]]:
-    """Yield shapes outside the profiles: each dynamic dimension in turn is max + 1, then min - 1 unless that is 0.
+    """Yield the shapes of all inputs with one dynamic dimension outside its profile: max + 1, then min - 1 if not 0.
 
-    All other dimensions have their optimum size. Dimensions with the same name change together, so that only the
-    profile can be the reason for a refusal.
+    This is done for each dynamic dimension in turn, while the others have their opt size. Dimensions with the same name
+    change together, so that only the profile can be the reason for a refusal.
     """
     tried: set[object] = set()
     for spec in model.inputs:
@@ -83,7 +86,10 @@ def _moved(
 
 
 def _named_sizes(session: EngineContext, row: Row, model: Signature) -> Iterator[dict[str, int]]:
-    """Yield the named dimensions' sizes: three sets, or one for an engine built elsewhere without declared sizes."""
+    """Yield three choices of sizes for the named dimensions, by name.
+
+    For an engine that was built elsewhere without declared sizes, yield only one.
+    """
     spec = session.model(row.model)
     names = sorted({size for tensor in model.inputs for size in tensor.shape if isinstance(size, str)})
     for choice in range(3 if spec.engine is None or model.sizes else 1):
@@ -100,7 +106,7 @@ def _sized(spec: TensorSpec, feeds: Feeds, sizes: Mapping[str, int]) -> list[int
 
 
 def resized(feeds: Feeds, shapes: Mapping[str, Sequence[int]]) -> Feeds:
-    """Return the feeds with each input in ``shapes`` repeated or cut along its axes to that shape."""
+    """Return ``feeds`` with each input in ``shapes`` repeated or cut along its axes to have the shape given there."""
     result = dict(feeds)
     for name, shape in shapes.items():
         array = result[name]

@@ -1,4 +1,4 @@
-"""Sustained timing: one long series for each engine without pauses, so that the board heats up."""
+"""Time each engine in one long series without pauses, so that the board heats up."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ MAX_SAMPLES = 5_000_000
 
 
 def p99(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``sustained.p99``."""
+    """Judge ``sustained.p99``: the 99th percentile of the latency at the end of the series."""
     series, spec = sustained_series(session, row), session.config.spec.measure
     judgement = sustained.p99(series, spec.sustained, row.limit, spec.confidence)
     return timing.of_series(session, row, series, judgement, "sustained")
 
 
 def frames(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``sustained.fps``."""
+    """Judge ``sustained.fps``: the frame rate at the end of the series."""
     series, spec = sustained_series(session, row), session.config.spec.measure
     return timing.of_series(session, row, series, sustained.frames(series, spec.sustained, row.limit), "sustained")
 
 
 def slowdown(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``sustained.slowdown``."""
+    """Judge ``sustained.slowdown``: how much slower the engine is at the end of the series than at its start."""
     series, spec = sustained_series(session, row), session.config.spec.measure
     judgement = sustained.slowdown(series, spec.sustained, row.limit, spec.confidence)
     return timing.of_series(session, row, series, judgement, "sustained")
 
 
 def sustained_series(session: EngineContext, row: Row) -> Series:
-    """Return the series that all sustained rows of an engine share: one window, in which the board cannot cool."""
+    """Return the series that all sustained rows of an engine share; the first call measures it without a pause."""
     name = f"{row.model}-{row.precision}-sustained"
     return session.samples.once(name, lambda: _measure(session, row.model, row.precision))
 

@@ -1,4 +1,7 @@
-"""Latency and frame rate: one saturated series for each engine, timed until limits are decided or time is up."""
+"""Measure latency and frame rate: one series of inferences without pauses for each engine.
+
+It is timed until all limits are decided or ``measure.budget`` is spent.
+"""
 
 from __future__ import annotations
 
@@ -34,22 +37,25 @@ TAIL_GROWTH = 2.0
 
 
 def interim_analyses(spec: MeasureSpec) -> InterimAnalyses:
-    """Return the interim analyses: after ``duration``, then each time the seconds have doubled, up to ``budget``."""
+    """Return the times at which a series is judged: after ``duration`` and each time its length has doubled.
+
+    The last is after ``budget``.
+    """
     return InterimAnalyses(spec.duration, spec.budget, spec.confidence)
 
 
 def confidence(spec: MeasureSpec, *series: Series) -> float:
     """Return the confidence to judge ``series`` at, so that all interim analyses together keep ``measure.confidence``.
 
-    A series has the level of the analysis at which it ended, or of the first analysis if it had no interim analyses.
-    For several series, the highest of their levels is returned.
+    Each analysis has its own confidence. A series gets that of the analysis at which it ended, or that of the first
+    analysis if it had no interim analyses. For several series, the highest is returned.
     """
     plan = interim_analyses(spec)
     return max(plan.level(min(int(one.facts.get("looks", 1)), plan.count)) for one in series)
 
 
 def percentile(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``latency.p50``, ``p90`` or ``p99`` by the engine's saturated series."""
+    """Judge ``latency.p50``, ``p90`` or ``p99`` by the engine's series of inferences without pauses."""
     series = saturated(session, row.model, row.precision)
     level = confidence(session.config.spec.measure, series)
     judgement = latency.percentile(series, QUANTILES[row.id], row.limit, level)
@@ -70,7 +76,7 @@ def rate(session: EngineContext, row: Row) -> Gathered:
 
 
 def speedup(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``int8.speedup``: FP32 against INT8 on the same target, in the same session."""
+    """Judge ``int8.speedup``: the latency of FP32 against that of INT8 on the same target, in the same session."""
     reference = saturated(session, row.model, "fp32")
     series = saturated(session, row.model, "int8")
     level = confidence(session.config.spec.measure, reference, series)
@@ -79,13 +85,16 @@ def speedup(session: EngineContext, row: Row) -> Gathered:
 
 
 def saturated(session: EngineContext, model: str, precision: str) -> Series:
-    """Return the series of inferences without pauses, timed for ``measure.duration``, or longer to decide a limit."""
+    """Return the series of inferences without pauses, which the first call measures.
+
+    It is timed for ``measure.duration``, and longer, up to ``measure.budget``, while a limit is undecided.
+    """
     name = f"{model}-{precision}-saturated"
     return session.samples.once(name, lambda: _sample(session, model, precision))
 
 
 def streamed(session: EngineContext, model: str, precision: str, streams: int) -> Series:
-    """Return the series of ``measure.duration`` with ``streams`` inferences in flight."""
+    """Return the series with ``streams`` inferences in flight, which the first call times for ``measure.duration``."""
     name = f"{model}-{precision}-streams"
     return session.samples.once(name, lambda: _sample_streams(session, model, precision, streams))
 
@@ -156,9 +165,10 @@ def _unsettled(session: EngineContext, model: str, precision: str, series: Serie
 def of_series(  # noqa: PLR0913, PLR0917 - a row, its series, and what is known of both
     session: EngineContext, row: Row, series: Series, judgement: Judgement, scenario: str, facts: Facts | None = None
 ) -> Gathered:
-    """Return ``judgement`` with the facts of its ``series``: its file, its histogram and its disturbances.
+    """Return ``judgement`` with ``facts`` and, of its ``series``, the file, the histogram and the disturbances.
 
-    If the amended row fails or warns, the engine is profiled for its slowest nodes.
+    ``scenario`` is the last part of the file's name. If the row, with all amendments, fails or warns, the engine is
+    profiled and its slowest nodes are added.
     """
     facts = facts or Facts()
     file = session.samples.file(f"{row.model}-{row.precision}-{scenario}")
@@ -170,7 +180,10 @@ def of_series(  # noqa: PLR0913, PLR0917 - a row, its series, and what is known 
 
 
 def slowest_nodes(session: EngineContext, row: Row) -> list[dict[str, Any]]:
-    """Return the slowest nodes by the runtime's profile, from runs that are not timed; empty without a profile."""
+    """Return the up to 10 slowest nodes by the runtime's profiler, slowest first; empty if profiling fails.
+
+    The profiled runs are not part of any series.
+    """
     key = ("profile", row.model, row.precision)
     return session.memo.once(key, lambda: _profile(session, row))
 
@@ -188,7 +201,10 @@ def _profile(session: EngineContext, row: Row) -> list[dict[str, Any]]:
 
 
 def histogram(series: Series, bins: int = 60) -> dict[str, list[float]]:
-    """Return the histogram of durations (s), up to twice the 99th percentile; the last bin has all longer durations."""
+    """Return the histogram of durations (s) up to twice the 99th percentile; the last bin has all longer durations.
+
+    Both lists are empty if the series has no samples or a duration that is not finite.
+    """
     if not series.n or not np.isfinite(series.duration).all():
         return {"edges": [], "counts": []}
     top = min(float(series.duration.max()), TAIL_GROWTH * float(np.quantile(series.duration, 0.99)))

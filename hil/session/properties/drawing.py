@@ -1,7 +1,7 @@
-"""Draws valid batches from a model's own signature, for Hypothesis to search and to shrink.
+"""Draw valid batches by a model's signature, and let Hypothesis search for one with a problem and shrink it.
 
-An example is a whole batch, described by a few small numbers for each sample: drawing an image element by element would
-cost more than running it and would not shrink to anything readable. The smallest sample is a constant at the low end.
+A batch is described by a few small numbers for each sample. Drawing an image element by element would cost more than
+running it and would not shrink to anything readable. The simplest sample has the lowest valid value in all elements.
 """
 
 from __future__ import annotations
@@ -35,14 +35,18 @@ MOST_MATES = 4
 
 @dataclass(frozen=True)
 class Recipe:
-    """One sample. ``level`` is in sixteenths of the range from its low end; ``seed`` varies spike, wave and noise."""
+    """The description of one sample: its ``kind``, and two numbers that vary it.
+
+    ``level`` is the value of a constant and of a spike's other elements, in sixteenths of the range from its low end.
+    ``seed`` is the place of a spike, the number of turns of a wave, or the seed of noise.
+    """
 
     kind: str = KINDS[0]
     level: int = 0
     seed: int = 0
 
     def array(self, dtype: str, shape: tuple[int, ...], low: float, high: float) -> np.ndarray[Any, Any]:
-        """Return values of ``shape`` in ``low``…``high``, both included; integers and booleans are rounded."""
+        """Return the sample as an array with values from ``low`` to ``high``, rounded for integers and booleans."""
         random = np.random.default_rng(self.seed)
         share = np.full(shape, self.level / STEPS)
         if self.kind == "noise":
@@ -65,7 +69,7 @@ class Drawn:
     sizes: tuple[tuple[str, int], ...]
 
     def feeds(self, space: Space) -> Feeds:
-        """Return the inputs; the same batch always gives the same arrays."""
+        """Return the batch as the model's inputs by name; the same batch always gives the same arrays."""
         sizes, samples = dict(self.sizes), {}
         for spec in space.signature.inputs:
             if spec.is_given:
@@ -83,11 +87,12 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Space:
-    """All valid batches.
+    """The space of all valid batches.
 
-    ``ranges`` maps each input to its low and high end, ``sizes`` each dimension to its listed sizes in ascending order;
-    ``batch`` is the smallest and the largest batch. A dimension's size is drawn between the first and the last listed
-    size, in steps of the signature's multiple; the listed sizes themselves are drawn more often.
+    ``ranges`` maps each input to its least and greatest value, and ``sizes`` maps each dynamic dimension to some of its
+    sizes in ascending order. ``batch`` is the smallest and the largest batch size. A dimension's size is drawn between
+    the first and the last of its listed sizes, as a multiple of what the signature declares for it. The listed sizes
+    are drawn more often than others.
     """
 
     signature: Signature
@@ -97,7 +102,7 @@ class Space:
 
     @cached_property
     def feeding(self) -> Feeding:
-        """The conversion of samples to the model's inputs."""
+        """The object that converts samples to the model's inputs."""
         return Feeding(self.signature, "")
 
     def batches(self) -> SearchStrategy[Drawn]:
@@ -118,7 +123,7 @@ class Space:
 
 
 def dimension(spec: TensorSpec, axis: int) -> str:
-    """Return the name used for a dynamic dimension without a name, such as ``image[2]``."""
+    """Return the name that hil gives to an axis without a name in the ONNX file, such as ``image[2]``."""
     return f"{spec.name}[{axis}]"
 
 
@@ -129,10 +134,11 @@ def _keyed(spec: TensorSpec) -> list[tuple[int | str | None, str]]:
 
 @dataclass
 class Searched:
-    """The result of a search: how many batches and samples had no problem, and the smallest batch with a problem.
+    """The result of a search for a batch with a problem.
 
-    ``refused`` counts the batches that are not judged because the reference refuses them. ``wrong`` is the problem
-    as text, or empty.
+    ``examples`` and ``samples`` are how many batches and samples had no problem. ``refused`` is the number of batches
+    that could not be judged, because the reference refuses them. ``smallest`` is the shrunk batch with a problem, and
+    ``wrong`` the problem as text; they are ``None`` and empty if no batch had one.
     """
 
     examples: int = 0
@@ -143,11 +149,12 @@ class Searched:
 
 
 def search(space: Space, most: int, trial: Callable[[Drawn], str | None]) -> Searched:
-    """Try up to ``most`` batches, and shrink the first for which ``trial`` returns a problem as text.
+    """Try up to ``most`` batches until one has a problem, shrink that batch, and return what was found.
 
-    ``trial`` returns an empty text for a batch without a problem, and ``None`` for a batch that it cannot judge. Trials
-    for shrinking do not count towards ``most``. The search is deterministic: the same space and trial give the same
-    batches, whatever ran before or is imported. An exception of ``trial`` ends the search and is raised.
+    ``trial`` returns the problem of a batch as text, an empty text for a batch without a problem, and ``None`` for a
+    batch that it cannot judge. Trials for shrinking do not count towards ``most``. The search is deterministic: the
+    same space and trial give the same batches, whatever ran before or is imported. If ``trial`` raises an exception,
+    the search ends and raises it.
     """
     from hypothesis import HealthCheck, Phase, given, settings
 
@@ -184,7 +191,7 @@ class _Wrong(Exception):  # noqa: N818 - a signal to Hypothesis, never visible o
 
 
 class _Search:
-    """The state of a search. After the first failure Hypothesis only shrinks, so batches are no longer counted."""
+    """The state of a search. Batches are counted until the first with a problem: later trials are for shrinking."""
 
     def __init__(self, trial: Callable[[Drawn], str | None]) -> None:
         self.trial = trial

@@ -1,4 +1,4 @@
-"""The source of random choices for Hypothesis: a backend for its documented interface."""
+"""Give Hypothesis a source of random choices with a fixed seed, as a backend by its documented interface."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ BACKEND = "hil-seeded"
 
 
 class SeededProvider(PrimitiveProvider):
-    """Draws from a generator with a fixed seed.
+    """A backend of Hypothesis that draws from a generator with a fixed seed.
 
-    Hypothesis's own backend also draws constants from the source of each imported module that is not installed. The
-    batches would then depend on what else is imported, and a cache of those constants would appear in the working
-    directory.
+    Hypothesis's own backend also draws constants that it reads in the source of imported modules outside of
+    site-packages. With it, the batches would depend on what else is imported, and a cache of those constants would
+    appear in the working directory.
     """
 
     def __init__(self, conjecturedata: Any, /) -> None:
@@ -38,7 +38,10 @@ class SeededProvider(PrimitiveProvider):
         weights: Mapping[int, float] | None = None,
         shrink_towards: int = 0,  # noqa: ARG002 - Hypothesis shrinks; this only draws
     ) -> int:
-        """Return an integer, ends included. ``weights`` maps values to probabilities; other draws are uniform."""
+        """Return an integer from ``min_value`` to ``max_value``, both included and required.
+
+        A value in ``weights`` is returned with the probability given there, all others with equal probability.
+        """
         if min_value is None or max_value is None:
             self._unused()
         at = self._random.random()
@@ -66,7 +69,7 @@ class SeededProvider(PrimitiveProvider):
 
 @contextmanager
 def seeded_backend() -> Iterator[str]:
-    """Register ``SeededProvider`` with Hypothesis; yields its name for ``settings(backend=…)``."""
+    """Register ``SeededProvider`` with Hypothesis during the block; yield the name for ``settings(backend=…)``."""
     AVAILABLE_PROVIDERS[BACKEND] = f"{__name__}.{SeededProvider.__name__}"  # older versions accept no class
     try:
         yield BACKEND

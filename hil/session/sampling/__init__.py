@@ -1,1 +1,1 @@
-"""Series of timed inferences: measured, repeated, stored."""
+"""Measure series of timed inferences, repeat them in fresh processes, and store them."""

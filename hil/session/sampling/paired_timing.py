@@ -1,4 +1,4 @@
-"""Two engines timed alternately, for a machine on which other processes always run.
+"""Time two engines alternately, for a machine on which other processes always run.
 
 Other load on a processor lasts for about a second, so two consecutive windows usually run under the same load. The
 ratio of their times therefore shows how the engines differ, although neither time alone does.
@@ -37,10 +37,10 @@ Engine = tuple[str, str]
 
 @dataclass(frozen=True)
 class Pair:
-    """One pair of fresh processes: the p50 of each in seconds, and the ratio of second to first.
+    """The times of two engines, each in a fresh process: the p50 of each in seconds, and the ratio of second to first.
 
-    ``first`` and ``second`` are medians over the windows. ``ratio`` is the median of the ratios of two consecutive
-    windows, one of each engine; temporary load on the machine hardly changes it.
+    ``first`` and ``second`` are the medians of the windows' p50. ``ratio`` is the median of the ratios of two
+    consecutive windows, one of each engine. Temporary load on the machine hardly changes it.
     """
 
     first: float
@@ -49,7 +49,10 @@ class Pair:
 
 
 def pairs(session: EngineContext, base: Engine, candidate: Engine, n: int, *, windows: int = WINDOWS) -> list[Pair]:
-    """Time ``n`` pairs of fresh processes, alternating which engine starts first; ``second`` is the candidate's p50."""
+    """Time ``base`` and ``candidate`` in ``n`` pairs of fresh processes; every second pair starts with ``candidate``.
+
+    In each result ``first`` is of ``base`` and ``second`` is of ``candidate``, whichever started.
+    """
     results = []
     for number in range(n):
         if number % 2 == 0:
@@ -61,7 +64,7 @@ def pairs(session: EngineContext, base: Engine, candidate: Engine, n: int, *, wi
 
 
 def pair(session: EngineContext, first: Engine, second: Engine, *, windows: int = WINDOWS) -> Pair:
-    """Load each engine in a process of its own, and time each in ``windows`` short windows, in the order AB BA AB ….
+    """Load each engine in a process of its own, and time ``windows`` short windows of each, in the order AB BA AB ….
 
     The state contract applies, as for every series. Errors of building, loading and timing are raised unchanged.
     """
@@ -82,7 +85,7 @@ def pair(session: EngineContext, first: Engine, second: Engine, *, windows: int 
 def _window(
     workers: Sequence[EngineWorker], feeds: Sequence[Sequence[Mapping[str, Any]]], *, swapped: bool
 ) -> tuple[float, float]:
-    """Return the p50 of each engine over one window; the second engine runs first if ``swapped``."""
+    """Time one window of each engine, the second engine's first if ``swapped``; return both p50 in seconds."""
     order = (1, 0) if swapped else (0, 1)
     p50 = {at: _p50(workers[at], feeds[at], WARMUP) for at in order}
     return p50[0], p50[1]

@@ -1,8 +1,8 @@
-"""Runs: one engine timed several times, each time in a fresh process.
+"""Time one engine in several runs, each in a fresh process.
 
-The runs, not the samples, are the independent observations: all samples of one process share its memory layout, caches
-and clocks, so that thousands of them do not predict the next process (Georges et al., OOPSLA 2007; Kalibera and Jones,
-ISMM 2013).
+The runs, not the samples, are the independent observations. All samples of one process have the same memory layout,
+caches and clocks, so that thousands of them do not predict the next process (Georges et al., OOPSLA 2007; Kalibera and
+Jones, ISMM 2013).
 """
 
 from __future__ import annotations
@@ -36,15 +36,19 @@ def measure_runs(  # noqa: PLR0913 - the engine, the number of runs and their ki
 ) -> list[Series]:
     """Time an engine in ``n`` fresh processes, one after the other, for ``measure.run_duration`` each.
 
-    Each run warms up and is timed under the state contract, by the same method as the series that is compared with the
-    limits. All processes of one pytest run share the runs, which are files of the report: ``MODEL-PRECISION-LABEL-1``.
-    ``streams`` is the number of inferences in flight. Errors of building, loading and timing are raised unchanged.
+    Each process warms up and is timed under the state contract, by the same method as the series that is compared with
+    the limits. A series is stored in the report as ``MODEL-PRECISION-LABEL-NUMBER`` (``MODEL-PRECISION-streams-…`` with
+    several ``streams``, the inferences in flight), and other processes of the same pytest run read it from there.
+    Errors of building, loading and timing are raised unchanged.
     """
     return [measure_run(session, model, precision, f"{label}-{number}", streams=streams) for number in range(1, n + 1)]
 
 
 def measure_run(session: EngineContext, model: str, precision: str, label: str, *, streams: int = 1) -> Series:
-    """Return one run, whose file name ends in ``label``. A caller can thus alternate between two engines."""
+    """Time an engine in one fresh process, as ``measure_runs`` does, and store the series under a name with ``label``.
+
+    A caller that alternates between two engines uses this function.
+    """
     name = f"{model}-{precision}-{'streams-' if streams > 1 else ''}{label}"
     return session.samples.once(name, lambda: _run(session, model, precision, label, streams))
 
@@ -64,9 +68,10 @@ def _run(session: EngineContext, model: str, precision: str, label: str, streams
 
 
 def value(check: str, series: Series) -> float | None:
-    """Return one run's ``latency.p50``, ``p90``, ``p99`` (s) or ``fps.sustained`` (1/s); None if unavailable.
+    """Return the value of ``check`` in one run: ``latency.p50``, ``p90``, ``p99`` (s) or ``fps.sustained`` (1/s).
 
-    A percentile needs enough samples for at least one to lie beyond it: 100 for the 99th percentile.
+    ``None`` for any other check, for an unusable series, and for too few samples: 1 / (1 - q) for the quantile q, such
+    as 100 for the 99th percentile.
     """
     if latency.unusable(series):
         return None
@@ -79,10 +84,10 @@ def value(check: str, series: Series) -> float | None:
 
 
 def values(check: str, runs: Sequence[Series], method: str) -> tuple[tuple[float, ...], str]:
-    """Return the value of ``check`` in each run and "", or no values and the reason.
+    """Return the value of ``check`` in each run and an empty text, or no values and the reason.
 
-    If any run has no value or was timed by another method than ``method`` (a digest), no values are returned: those of
-    the other runs would be a biased selection.
+    No values are returned if one run has no value or was not timed by ``method`` (a digest): the values of the other
+    runs would be a biased selection.
     """
     results = []
     for number, run in enumerate(runs, 1):
@@ -98,10 +103,11 @@ def values(check: str, runs: Sequence[Series], method: str) -> tuple[tuple[float
 def run_values(
     session: EngineContext, row: Row, judgement: Judgement, series: Series, streams: int = 1
 ) -> RunValues | None:
-    """Time the engine in fresh processes and return the value of ``row.id`` in each, by the method of ``series``.
+    """Time the engine in as many fresh processes as were requested, and return the value of ``row.id`` in each.
 
-    Return ``None`` if fewer than two runs were requested, if the judgement has no measurement, or if the check is not
-    measured by run. If any run has no value, the values are empty and ``details["why_not"]`` gives the reason.
+    Return ``None`` if fewer than two runs were requested, if the judgement has no measurement, or if ``value`` does not
+    support the check. If one run has no value or was timed by another method than ``series``, the values are empty and
+    ``details["why_not"]`` is the reason.
     """
     requested = session.runs
     if requested < MIN_RUNS or judgement.measurement is None or row.id not in {*QUANTILES, "fps.sustained"}:

@@ -1,4 +1,4 @@
-"""Shared by all timed series: the inputs, the state contract around them, and the ``Series`` record."""
+"""Provide what all timed series need: the inputs, the state contract around a series, and the ``Series`` record."""
 
 from __future__ import annotations
 
@@ -20,20 +20,26 @@ MAX_SAMPLES = 1_000_000
 
 
 def feeds_of(session: EngineContext, model: str, batch: int) -> list[dict[str, Any]]:
-    """Return up to 16 batches of the validation data, as inputs of the model."""
+    """Return the first 16 batches of the validation data, or all if there are fewer, as inputs of the model."""
     return [dict(portion.feeds) for portion in islice(session.dataset(model).batches(batch), FEEDS)]
 
 
 @contextmanager
 def conditions(session: EngineContext) -> Iterator[None]:
-    """Apply the state contract around a series. Enter it after building and loading the engine: both heat the board."""
+    """Keep the state contract during the block, in which a series is timed.
+
+    Build and load the engine before: both heat the board.
+    """
     session.state.ready()
     with session.state.loaded():
         yield
 
 
 def series_of(session: EngineContext, model: str, timed: Timed, feeds: int) -> Series:
-    """Return one timed window as a series. Call it within ``conditions``, whose facts the series records."""
+    """Return one timed window as a series; ``feeds`` is the number of batches that were cycled through.
+
+    Call it within ``conditions``: the series records the facts of the state contract that hold there.
+    """
     batch = session.model(model).batch
     method = {**timed.method, "batch": batch, "feeds": feeds, **contract_method.method(session.spec)}
     facts = {"windows": [{**timed.telemetry, "n": int(timed.duration.size)}], "looks": 1, **session.state.facts()}

@@ -1,4 +1,4 @@
-"""Raw series as files of the report. Each is measured once in a run, by the first process that needs it."""
+"""Store raw series as files of the report. Each is measured once in a run, by the first process that needs it."""
 
 from __future__ import annotations
 
@@ -37,16 +37,19 @@ def read(path: Path, run_id: str) -> Series | None:
 
 
 class Samples:
-    """The series of one run in ``report/samples/NAME.npz``: start, duration and device time (s), method and facts."""
+    """The series of one run, one file ``samples/NAME.npz`` of the report for each.
+
+    A file has the start, duration and device time of each sample (s), the batch size, the method and the facts.
+    """
 
     def __init__(self, folder: Path, run_id: str) -> None:
         self._folder = folder
         self._run_id = run_id
 
     def once(self, name: str, take: Callable[[], Series]) -> Series:
-        """Return this run's series ``name`` from its file; if there is no file, measure with ``take`` and write it.
+        """Return this run's series ``name``: from its file or, if there is none, from ``take``, which is then stored.
 
-        A lock prevents two xdist workers from timing the same engine twice and from reading a partial file.
+        A lock prevents two xdist workers from timing the same engine twice.
         """
         with writing(self._folder), self._alone(name):
             series = self._read(name)

@@ -1,1 +1,1 @@
-"""The target of a session: held, matched with the declared board, kept in its declared state."""
+"""Hold the target of a session, confirm its board, and keep it in its declared state."""

@@ -23,10 +23,10 @@ DEVICES = ("gpu", "dla")
 
 @dataclass(frozen=True)
 class Board:
-    """A confirmed board: its declared name, and the name and SM (``8.7``) of the probed GPU.
+    """A confirmed board: its declared name, and the name and SM (``8.7``) of the GPU that the probe read.
 
-    ``module`` is the Jetson module, or ``None`` for any other board. ``gpu`` is ``None`` under a runtime without a
-    GPU: then all work counts as the host's.
+    ``module`` is the name of the Jetson module; it is ``None`` for any other board. ``gpu`` and ``sm`` are ``None`` if
+    the runtime uses no GPU; all work then counts as the host's.
     """
 
     declared: str
@@ -35,28 +35,28 @@ class Board:
     module: str | None = None
 
     def ran(self, work: ExecutedOn | None) -> bool:
-        """Whether ``work`` ran on this GPU, or on a DLA of the same board."""
+        """Return whether ``work`` names this GPU or a DLA of this board; false for ``None``."""
         if work is None or self.gpu is None or self.sm is None:
             return False
         return work.kind in DEVICES and (work.name, work.sm) == (self.gpu, self.sm)
 
 
 def slug(text: str) -> str:
-    """Return ``nvidia-geforce-rtx-4090`` for ``NVIDIA GeForce RTX 4090``."""
+    """Return a GPU's name as it is declared: ``nvidia-geforce-rtx-4090`` for ``NVIDIA GeForce RTX 4090``."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def is_gpu(board: str, gpu: str) -> bool:
-    """Whether ``board`` is the whole name of the GPU, with or without the vendor's name."""
+    """Return whether ``board`` is the whole name of the GPU ``gpu``, with or without the vendor's name."""
     declared, probed = slug(board).removeprefix(VENDOR), slug(gpu).removeprefix(VENDOR)
     return bool(declared) and declared == probed
 
 
 def runtime_facts(facts: Mapping[str, Any], runtime: str, number: int = 0) -> dict[str, Any]:
-    """Return the probe's facts of GPU ``number`` for ``runtime`` (``gpu``, ``sm``, ``cuda``, …), empty if unknown.
+    """Return what the probe read of ``runtime`` and GPU ``number``: ``gpu``, ``sm``, ``cuda`` and others.
 
-    A runtime reports the first GPU only; other GPUs are read from the driver's list. A GPU that is not in that list has
-    neither name nor SM.
+    The runtime itself reports GPU 0 only. For any other GPU, name and SM are from the driver's list; they are ``None``
+    if the GPU is not in that list. The result is empty if the probe read nothing of ``runtime``.
     """
     by_runtime = facts.get("facts")
     known = by_runtime.get(runtime) if isinstance(by_runtime, dict) else None
@@ -68,11 +68,13 @@ def runtime_facts(facts: Mapping[str, Any], runtime: str, number: int = 0) -> di
 
 
 def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | None:
-    """Return the confirmed board; ``None`` if ``spec`` declares no board, or only a GPU that its runtime does not use.
+    """Return the confirmed board of target ``name``.
 
-    A Jetson is confirmed by its module (part number and memory), any other board by its GPU. Raises ``LabError``, which
-    permits no fallback, if the board or serial number cannot be read or differs from the declared one. Raises
-    ``TargetUnreachable``, which permits a fallback, if the runtime cannot be imported or has no such GPU.
+    Return ``None`` if ``spec`` declares no board, or a board that is not a Jetson for a runtime that uses no GPU. A
+    Jetson is confirmed by its module (part number and memory), any other board by the name of its GPU. Raises
+    ``LabError``, after which there is no fallback, if the board or the serial number cannot be read or is not the
+    declared one. Raises ``TargetUnreachable``, after which a fallback is possible, if the runtime cannot be imported or
+    has no GPU with the declared number.
     """
     identity, module = identify(facts.get("board")), module_of(spec.board or "")
     if spec.serial is not None:
@@ -106,13 +108,16 @@ def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | No
 
 
 def _correction(name: str, called: str | None) -> str:
-    """Return the advice for a board that is not the declared one; ``called`` is the name to declare, if known."""
+    """Return where and what to do about a board that is not the declared one; ``called`` is its name, if known."""
     hint = f" (this one is called {called!r})" if called else ""
     return f"on target {name!r}: correct board in [targets.{name}]{hint} or use the intended machine"
 
 
 def _name_to_declare(gpu: str, sm: object, identity: Identity) -> str | None:
-    """Return the name to declare: a Jetson module's slug (``None`` if unknown), or the GPU of any other board."""
+    """Return the name by which ``hil.toml`` declares this board: a Jetson module's or, for any other board, its GPU's.
+
+    Return ``None`` for a Jetson whose module is unknown, and for a GPU of which several Jetson modules have one.
+    """
     if identity.module is not None:
         return identity.module.slug
     return None if identity.is_jetson or sm in SMS else slug(gpu).removeprefix(VENDOR)
@@ -145,7 +150,10 @@ def _check_serial(name: str, declared: str, facts: Mapping[str, Any], identity: 
 
 
 def _why_not(spec: TargetSpec, facts: Mapping[str, Any], known: Mapping[str, Any]) -> str:
-    """Return why the runtime cannot be used there, or "" if it can; an unknown version counts as unusable."""
+    """Return why the runtime cannot be used on the target, or an empty text if it can.
+
+    A runtime whose version is unknown cannot be used.
+    """
     reasons = facts.get("why_not")
     reason = (reasons.get(spec.runtime) if isinstance(reasons, dict) else None) or known.get("reason")
     versions = facts.get("runtimes")

@@ -1,4 +1,4 @@
-"""The part of the state contract that belongs to a measurement's method, and the co-runner's command."""
+"""Return the part of the state contract that belongs to a measurement's method, and the co-runner's command."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def method(spec: TargetSpec, *, timed: bool = True) -> dict[str, Any]:
-    """Return the keys of the state contract that change what is measured; a key that is not set adds nothing.
+    """Return those keys of the target's state contract that change what is measured, with their values.
 
-    ``timed`` is whether the measurement is a time: only times depend on a co-runner, locked clocks and heat
-    (``start_below``, °C).
+    A key that the config does not set is left out. If the measurement is not a time (``timed`` is false), so are
+    ``co_runner``, ``clocks`` and ``start_below`` (°C), since they change only times.
     """
     keys: dict[str, Any] = {}
     if spec.reserve_memory:
@@ -32,7 +32,10 @@ def method(spec: TargetSpec, *, timed: bool = True) -> dict[str, Any]:
 
 
 def co_runner_command(name: str, spec: TargetSpec) -> list[str]:
-    """Return the co-runner's command as a list, empty without a co-runner. Raises ``UserError`` if it is invalid."""
+    """Return the co-runner's command as a list of words, empty if none is declared.
+
+    Raises ``UserError`` if the command is invalid.
+    """
     if spec.co_runner is None:
         return []
     try:

@@ -25,9 +25,12 @@ FALLBACK = "cpu"
 
 @dataclass(frozen=True)
 class HeldTarget:
-    """A target held for a run. ``agent`` is ``None`` if the target is unavailable and the run skips its rows.
+    """A target held for a run.
 
-    ``evidence`` is the best evidence that a row may have, ``board`` is the confirmed board, ``facts`` are the probe's.
+    ``used`` is the name of the held target: the requested one, or ``cpu`` in a fallback. ``fallback_reason`` is why the
+    requested target is unavailable; it is ``None`` if that is held. ``agent`` is ``None`` if the target is unavailable
+    and the run skips its rows. ``evidence`` is the best evidence that a row may have, ``board`` the confirmed board or
+    ``None``, and ``facts`` what the probe read.
     """
 
     used: str
@@ -40,10 +43,11 @@ class HeldTarget:
 
 
 def hold(request: Request) -> HeldTarget:
-    """Start the agent and hold the target for the whole session.
+    """Start the agent on the target and hold the target for the whole session.
 
-    Raises ``LabError`` if the target is unavailable and the request allows no fallback. There is never a fallback for a
-    target that is not the declared board (``LabError``) or that another run holds (``TargetHeld``).
+    If the target is unavailable, hold the CPU or none, as the request's ``fallback`` says, or raise ``LabError`` if it
+    is ``fail``. Whatever the fallback, raises ``LabError`` if the target is not the declared board, and ``TargetHeld``
+    if another run holds it.
     """
     spec = request.config.target(request.target)
     try:
@@ -70,7 +74,10 @@ def _hold(request: Request, name: str, spec: TargetSpec) -> HeldTarget:
 
 
 def _check_ignored_keys(name: str, spec: TargetSpec) -> None:
-    """Raise ``UserError`` for keys of the target that its runtime ignores: they would seem to have an effect."""
+    """Raise ``UserError`` for keys that the target's runtime ignores, and for an invalid co-runner command.
+
+    Without this, an ignored key would seem to have an effect.
+    """
     co_runner_command(name, spec)
     for runtime, record in RUNTIMES.items():
         others = [key for key in record.target_keys if key in spec.model_fields_set] if runtime != spec.runtime else []

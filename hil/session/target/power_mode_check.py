@@ -1,4 +1,4 @@
-"""The check of the declared power mode, and the command that sets it."""
+"""Check that a board is in the declared power mode, and name the command that sets it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 def check(name: str, declared: str, state: State, facts: Mapping[str, Any]) -> None:
-    """Raise ``LabError`` unless target ``name`` is in mode ``declared``, and ``UserError`` if it has no such mode.
+    """Return if target ``name`` is in power mode ``declared``, by its ``state``.
 
-    ``facts`` are the probe's.
+    Raises ``LabError`` if it is in another mode or the mode cannot be read. Raises ``UserError`` if the board has no
+    such mode, by the ``facts`` that the probe read.
     """
     board = facts.get("board")
     modes = {mode.name: mode for mode in power_modes(board if isinstance(board, dict) else {})}
@@ -35,7 +36,7 @@ def check(name: str, declared: str, state: State, facts: Mapping[str, Any]) -> N
 
 
 def _command(declared: str, current: str, modes: Mapping[str, PowerMode]) -> str:
-    """Return the command that sets the mode; ``ID`` replaces the mode's number if it is not known."""
+    """Return the advice to run the command that sets the mode; the command has ``ID`` if the number is unknown."""
     if declared not in modes:
         return f"run `sudo nvpmodel -m ID` there, with the ID that /etc/nvpmodel.conf gives {declared}"
     command = f"run `sudo nvpmodel -m {modes[declared].number}` there"

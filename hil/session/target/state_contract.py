@@ -1,4 +1,4 @@
-"""The state contract of a session: set up before anything is timed, watched meanwhile, and undone at the end."""
+"""Keep the state contract of a session: set the state before anything is timed, watch it, and restore it at the end."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ POLL_SECONDS = 1.0
 
 @dataclass
 class Disturbances:
-    """The disturbances of work that is not a series; ``findings`` is filled when the work has ended."""
+    """The disturbances of work that is not a timed series; ``findings`` is empty until the work has ended."""
 
     findings: list[Finding] = field(default_factory=list)
 
 
 class StateControl:
-    """Keeps the state contract of the session's target. ``open`` and ``close`` do nothing if the run has no target."""
+    """Keeps the state contract of the session's target. ``open`` and ``close`` do nothing if no target is held."""
 
     def __init__(self, session: Context) -> None:
         self._session = session
@@ -68,8 +68,8 @@ class StateControl:
     def close(self) -> None:
         """Restore what ``open`` changed; later calls do nothing.
 
-        Raises ``LabError`` with each change that was not undone and the command that undoes it. Also raises
-        ``LabError`` if the agent does not answer: it then restores what it can by itself, and the result is unknown.
+        Raises ``LabError`` with each change that could not be restored and the command that restores it. Also raises
+        ``LabError`` if the agent does not answer: whether it restored the changes is then unknown.
         """
         if not self._prepared:
             return
@@ -123,7 +123,10 @@ class StateControl:
         return reading
 
     def ready(self) -> None:
-        """Check power mode and free memory, and wait until the board is cool. Raises ``LabError`` if a check fails."""
+        """Check power mode and free memory and wait until the board is cool, each only if the config declares it.
+
+        Raises ``LabError`` if one of them is not as declared.
+        """
         if self._spec.power_mode is not None or self._spec.free_memory is not None:
             self._check(self._read_state(quick=self._spec.power_mode is None))
         self._cool()
@@ -171,7 +174,7 @@ class StateControl:
 
     @contextlib.contextmanager
     def loaded(self, *, timed: bool = True) -> Iterator[None]:
-        """Reserve memory and, if ``timed``, run the co-runner during the block; each only if the config declares it."""
+        """During the block, reserve memory and, if ``timed``, run the co-runner. Each is done only if declared."""
         command = self._co_runner if timed else []
         if not command and not self._spec.reserve_memory:
             yield
@@ -201,7 +204,11 @@ class StateControl:
 
     @contextlib.contextmanager
     def watching(self, *, timed: bool = True) -> Iterator[Disturbances]:
-        """Keep the contract around work that is not a timed series, and read the state before and after that work."""
+        """Keep the contract during the block, for work that is not a timed series; yield a record of the disturbances.
+
+        The state is read at the beginning and at the end of the block. If ``timed`` is false, the block does not wait
+        for a cool board and has no co-runner.
+        """
         if timed:
             self.ready()
         disturbances = Disturbances()
@@ -214,11 +221,11 @@ class StateControl:
         disturbances.findings = judge(self.contract, State.read(before), [window], State.read(after), opened)
 
     def facts(self) -> dict[str, Any]:
-        """Return the facts that a series stores with its windows, so that its file is enough to judge it again."""
+        """Return the facts of the contract to store with a series, so that its file is enough to judge it again."""
         loads = {"loads": self._loads} if self._loads else {}
         return {"contract": self.contract.plain(), "opened": self.opened, **loads}
 
 
 def findings_of(*series: Series) -> tuple[Finding, ...]:
-    """Return the disturbances of all ``series``, each once."""
+    """Return the disturbances of all ``series``; one that several series have is listed once."""
     return tuple(dict.fromkeys(finding for each in series for finding in of_facts(each.facts)))
