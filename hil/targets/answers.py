@@ -1,4 +1,4 @@
-"""The host's types for an agent's answers: frozen data classes, and the error class of each error kind."""
+"""Defines the host's types for an agent's answers: frozen data classes, and the error class of each error kind."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class BuiltEngine:
     """An engine in the target's store: ``digest`` and ``size`` (bytes) of its file, ``seconds`` that its build took.
 
     ``cached`` is true if the store already had the engine; ``key`` is the digest of ``facts``. ``about`` is what the
-    build recorded (caches, calibration, flags). ``peak`` is the build's peak memory use (bytes), ``None`` if it was
-    not watched.
+    build recorded (caches, calibration, flags). ``peak`` has the highest memory use of the build in bytes: ``rss`` on
+    the host and ``device`` on the GPU, whose figure comes from ``source``. It is ``None`` if no GPU was watched.
     """
 
     key: str
@@ -64,8 +64,8 @@ class BuiltEngine:
 class Timed:
     """Samples of one timed window: start times and host-to-host durations, float64 seconds, shape (n,).
 
-    ``device`` has the seconds of each inference by the device's own clock, in the same shape; ``None`` if the runtime
-    has no such clock.
+    Start times are by the worker's monotonic clock. ``device`` has the seconds of each inference by the device's own
+    clock, in the same shape; ``None`` if the runtime has no such clock.
     """
 
     start: npt.NDArray[np.float64]
@@ -78,7 +78,7 @@ class Timed:
 
 @dataclass(frozen=True)
 class NodeTime:
-    """Mean ``seconds`` per inference that one node takes under the runtime's own profiler."""
+    """The time that one node takes, by the runtime's own profiler: mean ``seconds`` per inference."""
 
     name: str
     op: str
@@ -89,10 +89,10 @@ class NodeTime:
 class DeviceUse:
     """Bytes that the worker uses on its GPU. ``None`` means that a figure is unreadable, not that it is zero.
 
-    ``baseline`` (context and runtime, before the engine is loaded), ``peak`` (highest sample) and ``now`` are read
-    from ``source``. ``unified``: GPU and CPU share the machine's memory. ``includes_host``: the three figures also
-    count the worker's resident memory. ``system_used`` and ``system_total`` are those of the whole GPU, or those of
-    the machine if ``unified``.
+    ``baseline`` (context and runtime, before the engine is loaded), ``peak`` (highest sample) and ``now`` are read from
+    ``source``. They also count the worker's resident memory if ``includes_host`` is true. ``unified`` is true if GPU
+    and CPU share the machine's memory. ``system_used`` and ``system_total`` are figures of the whole machine if
+    ``unified``, otherwise of the whole GPU.
     """
 
     source: str
@@ -110,8 +110,9 @@ class MemoryUse:
     """Memory of the worker and its machine, in bytes.
 
     ``rss``, ``peak_rss`` and ``pss`` exclude ``shared_bytes`` (tensors in transit). ``peak_rss`` is the kernel's
-    high-water mark over load and inferences; ``peak_reset`` is true if the kernel could reset the mark before each of
-    them. ``pss`` is ``None`` if the kernel does not report it; ``device`` is ``None`` if there is no GPU.
+    high-water mark during the load and the inferences. ``peak_reset`` is true if the kernel could reset the mark before
+    the load and before the inferences; if false, the mark also covers other times. ``pss`` is ``None`` if the kernel
+    does not report it; ``device`` is ``None`` if there is no GPU.
     """
 
     rss: int
@@ -126,7 +127,9 @@ class MemoryUse:
 
 @dataclass(frozen=True)
 class Soak:
-    """Memory over many inferences: seconds since the start, inferences done, resident bytes; shape (readings,).
+    """Readings of memory over many inferences. Each array has one value per reading, shape (readings,).
+
+    ``t`` is in seconds since the start, ``runs`` counts the inferences done, ``rss`` is resident memory in bytes.
 
     ``device`` is the worker's own bytes on the device if the driver reports them per process (``by_process``),
     otherwise the bytes in use on the device by all processes; ``None`` without a device.
@@ -145,7 +148,7 @@ def tensor_specs(ports: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
 
 
 def error_of(reply: Mapping[str, Any], target: str) -> HilError:
-    """Return an agent's error reply as an error of the class for its ``kind``; ``LabError`` for any other kind."""
+    """Return the exception for an agent's error reply: of its kind's class in ``KINDS``, or else a ``LabError``."""
     kind, message, advice = (joined(str(reply.get(name, ""))) for name in ("kind", "message", "advice"))
     if kind == "held":
         message = f"the target is {message}"
@@ -153,7 +156,7 @@ def error_of(reply: Mapping[str, Any], target: str) -> HilError:
 
 
 def digest_in(value: Any) -> str:
-    """Return ``value`` if it is a SHA-256 in hex, else raise ``ValueError``: it becomes part of a path on the host."""
+    """Return ``value`` if it is a SHA-256 in lowercase hex. Raise ``ValueError`` if not: callers put it into a path."""
     if not isinstance(value, str) or not DIGEST.fullmatch(value):
         raise ValueError(f"{str(value)[:80]!r} is not a SHA-256 digest")
     return value

@@ -32,7 +32,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can hold
 
 
 def agent_bytes() -> bytes:
-    """Return the zip file's content: sorted names, fixed times, uncompressed (zlib's output differs by version)."""
+    """Return the zip file's content. Names are sorted, times fixed, and files stored, since zlib's versions differ."""
     root = installed_agent()
     files = {f"{PACKAGE}/{path.relative_to(root).as_posix()}": path.read_bytes() for path in root.rglob("*.py")}
     files["__main__.py"] = START.encode()
@@ -47,7 +47,7 @@ def agent_bytes() -> bytes:
 
 
 def installed_agent() -> Path:
-    """Return the folder of this installation whose modules the zip file holds."""
+    """Return the folder of the installed package ``hil.agent``, whose modules the zip file contains."""
     return Path(hil.agent.__file__).parent
 
 

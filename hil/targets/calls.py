@@ -35,14 +35,17 @@ PORTS = frozenset({"inputs", "outputs"})
 class AgentCalls:
     """A connection to one agent. Any thread may send requests; the agent answers them one by one, in order.
 
-    A context manager that closes the connection. ``uploaded`` counts the bytes of the files sent.
+    A context manager that closes the connection. ``uploaded`` counts the bytes of files sent so far.
 
-    ``hello`` has ``agent`` (its digest), ``python``, ``executable``, ``store``, ``pid``. Every method may
-    raise ``LabError`` if the agent is lost.
+    ``hello`` is the agent's greeting: ``agent`` (the digest of its archive), ``python``, ``executable``, ``store``,
+    ``pid``. Every method except ``close`` may raise ``LabError`` if the agent is lost.
     """
 
     def __init__(self, link: Link, digest: str) -> None:
-        """Wait for the greeting of the agent with this digest. Raises ``TargetUnreachable`` or ``LabError``."""
+        """Wait for the agent's greeting. ``digest`` is the SHA-256 of the archive that the agent must run.
+
+        Raises ``TargetUnreachable`` if no greeting arrives, ``LabError`` if it is an error or of another agent.
+        """
         self._link = link
         self.target = link.target
         greeting = link.greeting()
@@ -82,7 +85,7 @@ class AgentCalls:
     ) -> Generator[tuple[dict[str, Any], Named], None, None]:
         """Like ``call`` for each of ``orders`` (fields and arrays), with many in flight; yields in their order.
 
-        An error is raised where its answer would have been yielded, and ends the iteration.
+        If an order fails, the error is raised after the answers to the orders before it, and ends the iteration.
         """
         with contextlib.closing(self.ask_many(self._order(op, fields, named) for fields, named in orders)) as raws:
             for raw in raws:
@@ -106,7 +109,7 @@ class AgentCalls:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Wrap the parsing of an answer: a malformed one ends the agent and raises ``LabError``."""
+        """Return a context for parsing an answer: an error of parsing ends the agent and becomes a ``LabError``."""
         try:
             yield
         except (wire.WireError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
@@ -143,5 +146,5 @@ class AgentCalls:
 
 
 def _safe(ok: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``ok`` with the board's text cleaned, except for tensor names."""
+    """Return ``ok`` with unsafe characters of the board's text escaped, except in tensor names."""
     return {**cleaned({key: ok[key] for key in ok if key not in PORTS}), **{key: ok[key] for key in PORTS & ok.keys()}}

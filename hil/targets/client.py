@@ -1,4 +1,4 @@
-"""The host's interface to one agent, as sessions and plugins call it."""
+"""Provides the host's interface to one agent: a method for each request."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class AgentClient(AgentCalls):
     """One method for each request that an agent answers; ``AgentCalls`` transports the requests."""
 
     def hold(self, token: str, who: str, wait: float = 0.0) -> None:
-        """Hold the target for the session ``token``, or join the agents that hold it under the same token.
+        """Hold the target for the session that ``token`` identifies. Several agents of one session may hold it at once.
 
-        Waits at most ``wait`` seconds. Raises ``TargetHeld`` if another session holds it; the message names the holder,
-        its host and the start time.
+        Waits at most ``wait`` seconds while another session holds the target, and then raises ``TargetHeld``, whose
+        message names the other session's ``who``, host and start time.
         """
         claim = {"token": token, "who": who, "host": socket.gethostname(), "pid": str(os.getpid()), "wait": wait}
         self.call("hold", claim)
 
     def probe(self) -> dict[str, Any]:
-        """Return facts of the machine: CPU model, cores, memory, kernel, Python, numpy, runtimes, clocks."""
+        """Return facts of the target's machine: CPU model, cores, memory, kernel, Python, numpy, runtimes, clocks."""
         facts: dict[str, Any] = self.call("probe")[0]
         return facts
 
@@ -79,11 +79,10 @@ class AgentClient(AgentCalls):
     ) -> BuiltEngine:
         """Build an engine from an uploaded model, or take it from the store; ``deadline`` in seconds.
 
-        ``model_digest`` and ``external`` are what ``put_model`` returned.
-        ``options`` may have ``calibration`` (digest) and ``plugins`` (digests); its other keys are the runtime's.
-        ``more`` announces another build: the build process then keeps running, with TensorRT's builder loaded,
-        until a request arrives that is neither a build nor a file transfer. Its memory stays in use until then.
-        Raises ``Unsupported``, ``EngineBuildError`` with the runtime's message, or ``WorkerLost``.
+        ``model_digest`` and ``external`` are what ``put_model`` returned. ``options`` may have ``calibration`` (digest)
+        and ``plugins`` (digests); its other keys are the runtime's. ``more`` announces another build. The build process
+        and its memory are then kept, with TensorRT's builder loaded, until a request arrives that is neither a build
+        nor a file transfer. Raises ``Unsupported``, ``EngineBuildError`` with the runtime's message, or ``WorkerLost``.
         """
         order = {"model": model_digest, "precision": precision, "runtime": runtime, "options": dict(options)}
         answer = self.call("build", dict(order, deadline=deadline, more=more, external=list(external)))[0]
@@ -107,8 +106,8 @@ class AgentClient(AgentCalls):
     def load(self, engine_key: str, options: Mapping[str, Any], deadline: float, *, fresh: bool = True) -> EngineWorker:
         """Load an engine of the target's store into a worker process of its own. Raises like ``build``.
 
-        Without ``fresh`` the process may be one that has already imported the runtime. That is quicker, but its load
-        times and memory differ from those of a new process on a robot.
+        If ``fresh`` is false, the process may have imported the runtime before. Loading is quicker then, but the load
+        times and memory differ from those of a new process, as on a robot.
         """
         order = {"key": engine_key, "options": dict(options), "deadline": deadline, "fresh": fresh}
         loaded = self.call("load", order)[0]

@@ -1,4 +1,4 @@
-"""The host's interface to one engine that is loaded on a target."""
+"""Provides the host's interface to one engine that is loaded on a target."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ class EngineWorker:
                     yield ok, self._adapted(op, named)
 
     def _order(self, feeds: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> tuple[dict[str, Any], Named]:
-        """Return the fields and arrays of a request. Every request with tensors is made here."""
+        """Return the fields and the named arrays of a request; a subclass may change the arrays of ``feeds``."""
         named = [(name, array) for feed in feeds for name, array in feed.items()]
         return dict(fields, worker=self._number, feeds=max(1, len(feeds))), named
 
     def _adapted(self, op: str, named: Named) -> Named:  # noqa: ARG002 - subclasses need it
-        """Return the arrays of an answer to ``op`` as the caller gets them; a subclass may change them."""
+        """Return the named arrays of an answer to ``op``, as the caller gets them; a subclass may change them."""
         return named
 
     @contextlib.contextmanager
@@ -100,9 +100,8 @@ class EngineWorker:
     ) -> Generator[list[tuple[str, npt.NDArray[Any]]], None, None]:
         """Like ``run`` for each of ``feeds``, yielding in their order. Many are in flight, to hide network latency.
 
-        ``feeds`` is consumed in the caller's thread, ahead of the answers by at most tens of MiB and about a second
-        of work. An error of the target or of ``feeds`` is raised where its outputs would have been yielded, and ends
-        the iteration.
+        ``feeds`` is consumed in the caller's thread, ahead of the answers by at most tens of MiB and about a second of
+        work. An error of the target or of ``feeds`` is raised after the outputs before it, and ends the iteration.
         """
         with contextlib.closing(self._call_many("run", deadline, feeds)) as replies:
             for _, outputs in replies:
@@ -186,13 +185,13 @@ class EngineWorker:
             return Timed(series["start"], series["duration"], runs, ok["method"], telemetry, series.get("device"))
 
     def first(self, feeds: Mapping[str, npt.NDArray[Any]], deadline: float = 60) -> float:
-        """Return the seconds of the first inference after load. Raises ``EngineError`` if one has run before."""
+        """Return the seconds of the first inference after the load. Raises ``EngineError`` if it is not the first."""
         ok = self._call("first", deadline, [feeds])[0]
         with self._client.reading():
             return float(ok["seconds"])
 
     def profile(self, feeds: Mapping[str, npt.NDArray[Any]], runs: int, deadline: float = 120) -> list[NodeTime]:
-        """Return the mean seconds of each node, slowest first, from a second engine that runs with the profiler."""
+        """Return the mean seconds of the (at most 1000) slowest nodes, from ``runs`` inferences under the profiler."""
         ok = self._call("profile", deadline, [feeds], runs=runs)[0]
         with self._client.reading():
             return [NodeTime(node["name"], node["op"], node["seconds"]) for node in ok["nodes"]]
@@ -200,7 +199,7 @@ class EngineWorker:
     def layers(self, deadline: float = 120) -> list[dict[str, Any]] | None:
         """Return the engine's layers as reported by the runtime's engine inspector; ``None`` without an inspector.
 
-        Each has ``name``, ``type``, ``precision``, ``inputs`` and ``outputs`` (dtypes), ``device`` and ``onnx``.
+        Each layer has ``name``, ``type``, ``precision``, ``inputs`` and ``outputs`` (dtypes), ``device`` and ``onnx``.
         """
         ok = self._call("layers", deadline)[0]
         with self._client.reading():
@@ -215,7 +214,10 @@ class EngineWorker:
             return MemoryUse(**fields, device=None if device is None else DeviceUse(**device))
 
     def soak(self, feeds: Mapping[str, npt.NDArray[Any]], runs: int, deadline: float = 600) -> Soak:
-        """Run ``runs`` inferences and read memory up to 400 times. Does fewer of both if ``deadline`` comes near."""
+        """Run ``runs`` inferences, and read memory between them at most 400 times.
+
+        If ``deadline`` (seconds) comes near, end early, with fewer inferences and readings.
+        """
         budget = deadline - min(MARGIN, deadline / 5)
         ok, named = self._call("soak", deadline, [feeds], runs=runs, budget=budget)
         with self._client.reading():

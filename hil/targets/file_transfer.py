@@ -34,8 +34,8 @@ SETTLED = 3.0  # seconds; FAT, the file system with the coarsest clock, has a re
 def put(agent: AgentCalls, path: Path) -> str:
     """Upload a file to the agent's store unless it is there; return its SHA-256.
 
-    An interrupted upload resumes where it stopped if the bytes in the store are the file's own beginning, and starts
-    over if not. Raises ``LabError`` if the store is full, ``UserError`` if the file cannot be read.
+    An interrupted upload resumes where it stopped if the bytes in the store are the beginning of this file. Otherwise
+    it starts over. Raises ``LabError`` if the store is full, ``UserError`` if the file cannot be read.
     """
     with _user_errors(path), path.open("rb") as file:
         stat = os.fstat(file.fileno())
@@ -66,7 +66,7 @@ def _begin(agent: AgentCalls, name: str, digest: str | None, size: int, *, resta
 
 
 class _Upload:
-    """An upload in progress. The file is hashed as it is read, because its digest is needed only at the end."""
+    """An upload in progress. The file is hashed as it is read, because the store needs the digest only at the end."""
 
     def __init__(self, agent: AgentCalls, file: BufferedReader, name: str, size: int) -> None:
         self.agent, self.file, self.name, self.size = agent, file, name, size
@@ -74,7 +74,10 @@ class _Upload:
         self.offset = 0
 
     def begin(self, state: Mapping[str, Any]) -> None:
-        """Skip the bytes that an earlier upload has sent if this file begins with them; otherwise start over."""
+        """Skip the bytes that an earlier upload has sent if this file begins with them; otherwise start over.
+
+        ``state`` is the agent's answer: ``offset``, the number of these bytes, and ``prefix``, their SHA-256.
+        """
         left = int(state["offset"])
         while left and (piece := self.file.read(min(left, PIECE))):
             self.hasher.update(piece)
@@ -120,10 +123,10 @@ class _Upload:
 
 @contextlib.contextmanager
 def upload_channels(agent: AgentCalls, size: int) -> Iterator[list[UploadChannel]]:
-    """Open further channels to upload ``size`` bytes if they are many and the round trip is long.
+    """Return a context with additional channels to upload ``size`` bytes, which are closed at its end.
 
-    Yields an empty list if one channel is fast enough or the target cannot open more: the agent's own channel is used
-    then.
+    Its list is empty if ``size`` is below ``CHANNELS_FROM``, the round trip is shorter than ``FAR``, or the target
+    cannot open more channels. In these cases, use the agent's own channel.
     """
     opened: list[UploadChannel] = []
     if not agent.remote or size < CHANNELS_FROM:
@@ -141,7 +144,10 @@ def upload_channels(agent: AgentCalls, size: int) -> Iterator[list[UploadChannel
 
 
 def _open(agent: AgentCalls, opened: list[UploadChannel]) -> None:
-    """Add channels to ``opened`` if the round trip is long. ``opened`` is empty if this raises ``LabError``."""
+    """Add ``CHANNELS`` channels to ``opened``; none if the round trip is shorter than ``FAR``.
+
+    If one cannot be opened, close the others, empty ``opened``, and raise ``LabError``.
+    """
     began = time.monotonic()
     paths = agent.call("pipes_open", {"count": CHANNELS})[0]["paths"]
     if time.monotonic() - began < FAR:
@@ -165,15 +171,18 @@ def _user_errors(path: Path) -> Iterator[None]:
 
 
 def identity(stat: os.stat_result) -> tuple[int, ...]:
-    """Return device, inode, size and times of a file. At least one of them changes when it is written or replaced."""
+    """Return device, inode, size and times of a file: at least one changes when the file is written or replaced.
+
+    The exception is a second write of the same size within one tick of the file system's clock.
+    """
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def digest_of(path: Path, stat: os.stat_result) -> str:
-    """Return the SHA-256 of the file ``path``, whose status is ``stat``; this process caches it by that status.
+    """Return the SHA-256 of the file ``path``, whose status is ``stat``. The digest is cached under this status.
 
-    The digest of a file written within the last 3 s is not cached: another write within one tick of the file system's
-    clock would not show in its status. Raises ``OSError`` or ``UserError`` if it cannot be read.
+    The digest of a file written within the last 3 s is not cached, because ``identity`` may miss another write. Raises
+    ``OSError`` or ``UserError`` if the file cannot be read.
     """
     digest = _known.get((path, identity(stat))) or file_digest(path)
     _remember(path, path.stat(), stat, digest)
@@ -181,7 +190,10 @@ def digest_of(path: Path, stat: os.stat_result) -> str:
 
 
 def _remember(path: Path, now: os.stat_result, before: os.stat_result, digest: str) -> None:
-    """Cache ``digest``, computed between ``before`` and ``now``, unless the file may have changed in between."""
+    """Cache ``digest``, unless the file may have changed while it was computed.
+
+    ``before`` and ``now`` are the file's status before and after the computation.
+    """
     settled = abs(time.time() - max(now.st_mtime, now.st_ctime)) >= SETTLED
     if settled and identity(now) == identity(before):
         _known[path, identity(now)] = digest
@@ -191,7 +203,7 @@ _known: dict[tuple[Path, tuple[int, ...]], str] = {}
 
 
 def get(agent: AgentCalls, digest: str, path: Path, size: int | None = None) -> None:
-    """Download a blob to ``path`` on the host, verified and written atomically; ``size`` is its expected size."""
+    """Download a blob to ``path`` on the host, verified and written atomically; see ``AgentClient.get_blob``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=path.name, dir=path.parent)
     hasher = hashlib.sha256()
@@ -209,7 +221,7 @@ def get(agent: AgentCalls, digest: str, path: Path, size: int | None = None) -> 
 
 
 def _pieces(agent: AgentCalls, digest: str, expected: int | None) -> Iterator[memoryview]:
-    """Yield the blob's content in pieces; checks its total size, and the size of each piece."""
+    """Yield the blob's content in pieces. Raise ``LabError`` if the blob or a piece has another size than expected."""
     ok, _, first = agent.ask_raw(_read_request(digest, 0), [], PIECE)
     with agent.reading():
         size = size_in(ok["size"])
@@ -227,7 +239,7 @@ def _pieces(agent: AgentCalls, digest: str, expected: int | None) -> Iterator[me
 
 def _check_size(size: int, expected: int) -> None:
     if size != expected:
-        raise ValueError(f"it has {size} bytes, not {expected}")
+        raise ValueError(f"{size} bytes instead of {expected}")
 
 
 def _read_request(digest: str, offset: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The connection to one agent process: sends and receives frames, reads its stderr, and ends the process."""
+"""Connects to one agent process: sends and receives frames, reads the process's stderr, and ends the process."""
 
 from __future__ import annotations
 
@@ -49,8 +49,7 @@ class Link:
     def greeting(self) -> dict[str, Any]:
         """Return the header of the first frame, skipping any login banner.
 
-        Raises ``TargetUnreachable`` if none arrives in time. The channel's ``patience`` limits the whole greeting:
-        single bytes that arrive do not extend it.
+        Raises ``TargetUnreachable`` if the frame is not complete within the channel's ``patience`` (seconds).
         """
         patience = self.channel.patience
         late = threading.Timer(patience or 0.0, self.give_up, [f"the agent did not start within {patience or 0:g} s"])
@@ -77,7 +76,7 @@ class Link:
         self._transfer(lambda: self.channel.send(header, *chunks))
 
     def receive(self, number: int) -> dict[str, Any]:
-        """Return the header of the reply to request ``number``, skipping the signs of life before it."""
+        """Return the header of the reply to request ``number``; skip the agent's signs of life before the reply."""
         header: dict[str, Any] = {"alive": True}
         while header.get("alive"):
             header = self._transfer(self.channel.receive)
@@ -113,7 +112,7 @@ class Link:
             raise
 
     def give_up(self, what: str) -> LabError:
-        """End the agent; return an error that states ``what`` happened. Later calls return the first call's error."""
+        """End the agent; return an error that states ``what`` happened. Later calls return the same error."""
         with self._ending:
             if self._lost is None:
                 self._end()
@@ -123,7 +122,7 @@ class Link:
             return self._lost
 
     def close(self) -> None:
-        """End the agent: close its standard input, as happens if the host dies, and kill it if it does not exit."""
+        """End the agent: close its standard input, which makes it exit, and kill it if it does not exit in time."""
         self.process.end_input()
         self.process.wait(LEAVE_SECONDS)
         self.destroy()

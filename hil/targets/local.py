@@ -1,4 +1,4 @@
-"""This machine as a target: an agent in a process group of its own, connected through pipes."""
+"""Makes this machine a target: starts the agent in a process group of its own, connected through pipes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 
 class LocalTarget(Target):
-    """A target of ``kind = "local"``; uses ``python`` and ``store`` of the spec if set."""
+    """A target of ``kind = "local"``: this machine.
+
+    The agent runs with ``python`` and ``store`` of the spec; unset, these are this interpreter and a folder of the
+    user's cache.
+    """
 
     kind = "local"
 
@@ -46,7 +50,7 @@ class LocalTarget(Target):
         return [sys.executable, "-X", f"{INSTALLED}={installed_agent()}", *rest]
 
     def run(self, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60.0) -> Done:
-        """Run one command on this machine."""
+        """Run one command on this machine, as ``Target.run`` describes."""
         try:
             process = subprocess.Popen(  # noqa: S603 - the caller's command, never a shell's
                 argv,

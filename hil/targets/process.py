@@ -1,4 +1,4 @@
-"""The interface to a started agent process, and its implementation for a process on this machine."""
+"""Defines the interface to a started agent process, and implements it for a process on this machine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class UploadChannel(Protocol):
 
 
 class Process(Protocol):
-    """The process of a started agent: ``channel`` transports its frames; it writes text to stderr."""
+    """The process of a started agent. ``channel`` transports the protocol's frames; stderr has the agent's text."""
 
     remote: bool
     """Whether the process is reached over a network, so that either side can vanish unnoticed by the other."""
@@ -42,10 +42,10 @@ class Process(Protocol):
         """Frames over the process's standard input and output."""
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the process's stderr until it is closed. An item is several lines or a part of a line."""
+        """Yield the process's stderr until it is closed. An item is one line, several lines, or a part of a line."""
 
     def end_input(self) -> None:
-        """Close the process's standard input, as happens if the host dies."""
+        """Close the process's standard input, which makes the agent exit."""
 
     def wait(self, seconds: float) -> bool:
         """Wait at most ``seconds`` for the process to end; return whether it ended."""
@@ -63,7 +63,7 @@ class LocalProcess:
     remote = False
 
     def __init__(self, process: subprocess.Popen[bytes], patience: float) -> None:
-        """Take over a process that was just started; ``patience`` is the channel's, in seconds."""
+        """Take over a process that was just started; ``patience`` (seconds) is passed to the channel."""
         if process.stdin is None or process.stdout is None or process.stderr is None:
             raise ValueError("the process needs pipes on all three standard streams")
         self._process = process
@@ -91,7 +91,7 @@ class LocalProcess:
         return self._process.returncode is not None
 
     def upload_channel(self, path: str, target: str) -> UploadChannel:
-        """Raise ``LabError``: another pipe on the same machine would not be faster."""
+        """Raise ``LabError``: a local agent has one channel, since another pipe would not be faster."""
         raise LabError(f"a local agent has a single channel: on target {target!r}: use it for {path}")
 
     def destroy(self) -> None:

@@ -48,9 +48,9 @@ class Answer:
 class Requests:
     """Sends requests to one agent and receives its answers; any thread may use it.
 
-    A reader thread receives answers as they arrive, so that neither side blocks until the other reads: a busy host
-    does not stop the agent, and large requests and large answers cannot deadlock. For a ``remote`` process a second
-    thread sends a ping whenever nothing else was sent for a while.
+    A reader thread receives answers as they arrive. So a busy host does not make the agent wait, and host and agent
+    cannot both wait for the other to read (deadlock). If the process is ``remote``, a second thread sends a ping
+    whenever nothing was sent for ``PING_EVERY`` seconds, or for a quarter of the link's ``silence`` if that is less.
     """
 
     def __init__(self, link: Link) -> None:
@@ -87,7 +87,10 @@ class Requests:
         return answer
 
     def take(self, answer: Answer) -> Reply:
-        """Wait for the answer; return its header and body. Raises ``LabError`` if the agent is lost."""
+        """Wait for the answer, and return its header and body. Raises ``LabError`` if the agent is lost.
+
+        If the wait is interrupted, by Ctrl-C for example, the agent is ended.
+        """
         try:
             with self._changed:
                 while answer.reply is None and self._lost is None:
@@ -140,7 +143,7 @@ class Requests:
         return None
 
     def _ping(self) -> None:
-        """Send pings: an agent that receives nothing for a long time releases its board and exits."""
+        """Send pings, because an agent that receives nothing for a long time releases its board and exits."""
         every = min(PING_EVERY, self._link.silence / PINGS_A_SILENCE)
         while not self._closed.wait(every / 2):
             if time.monotonic() - self._sent < every or not self._sending.acquire(blocking=False):
@@ -157,8 +160,8 @@ def pipelined(requests: Requests, orders: Iterable[Order], most: int = wire.MAX_
     """Yield the replies to ``orders`` in their order, with enough requests in flight to hide the round trip.
 
     Each reply's body has at most ``most`` bytes. ``orders`` is consumed in the caller's thread, ahead of the replies;
-    each order is sent before the next one is taken. An error that ``orders`` raises is raised here after the replies
-    to the earlier orders. The caller may stop early: the outstanding answers are discarded.
+    each order is sent before the next one is taken. An error that ``orders`` raises is raised here after the replies to
+    the earlier orders. If the caller stops early, the outstanding answers are discarded when they arrive.
     """
     ahead = _Ahead(orders)
     flying: collections.deque[tuple[Answer, int]] = collections.deque()
@@ -194,14 +197,14 @@ def _bytes_of(order: Order) -> int:
 
 
 class _Ahead:
-    """Takes orders from an iterable until it ends or raises; ``problem`` is the error it raised."""
+    """Takes orders from an iterable until it ends or raises; ``problem`` is the error that it raised, else ``None``."""
 
     def __init__(self, orders: Iterable[Order]) -> None:
         self._source: Iterator[Order] | None = iter(orders)
         self.problem: Exception | None = None
 
     def draw(self) -> Order | None:
-        """Return the next order; ``None`` after the last."""
+        """Return the next order; ``None`` if the iterable has ended or raised."""
         if self._source is None:
             return None
         try:

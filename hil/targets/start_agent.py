@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def agent_arguments(spec: TargetSpec) -> list[str]:
-    """Return the agent's command line arguments other than its store."""
+    """Return the agent's command line arguments, except the store."""
     size = ["--store-size", repr(float(spec.store_size))]
     if spec.container is not None:
         size += ["--container", spec.container.model_dump_json()]
@@ -24,7 +24,7 @@ def agent_arguments(spec: TargetSpec) -> list[str]:
 
 
 def start(command: Sequence[str], target: str, digest: str, silence: float = SILENCE) -> AgentClient:
-    """Start ``command``, which runs the agent archive with this digest, and wait for its greeting.
+    """Start ``command``, which runs the agent's archive with this digest, and wait for the agent's greeting.
 
     The command gets a process group of its own. An agent that sends nothing for ``silence`` seconds counts as lost.
     Raises ``TargetUnreachable`` if no agent answers, ``LabError`` if its store is unusable.

@@ -1,4 +1,4 @@
-"""The interface of a target, and the table of its implementations by kind."""
+"""Defines the interface of a target, and the table of its implementations by kind."""
 
 from __future__ import annotations
 
@@ -68,7 +68,10 @@ class Target(ABC):
         """
 
     def close(self) -> None:  # noqa: B027 - a target that holds nothing open has nothing to close
-        """Close any connection to the machine, which ends its agents. May be called twice; the target stays usable."""
+        """Close the connection to the machine, if there is one; this ends the agents that use it.
+
+        May be called twice. The target stays usable: the next use connects again.
+        """
 
     def overdue(self, argv: Sequence[str], timeout: float) -> LabError:
         """Return the error of a command that exceeded its time limit."""

@@ -1,4 +1,4 @@
-"""Limits for text that a board wrote."""
+"""Limits how much text of a board is kept and quoted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ QUOTED = 200  # characters that a message quotes at most
 
 
 class Tail:
-    """Keeps the last ``most`` of all bytes added; memory stays bounded."""
+    """Keeps the last ``most`` bytes of all pieces added; uses at most three times this memory."""
 
     def __init__(self, most: int = MOST_KEPT) -> None:
         """Start empty."""
@@ -16,7 +16,7 @@ class Tail:
         self._tail = bytearray()
 
     def add(self, piece: bytes) -> None:
-        """Add a piece, and drop bytes before the last ``most``."""
+        """Add a piece. Bytes before the last ``most`` may be dropped."""
         self._tail += piece[-self._most :]
         if len(self._tail) > 2 * self._most:  # not for each piece, because this moves the kept bytes
             del self._tail[: -self._most]

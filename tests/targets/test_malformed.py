@@ -67,7 +67,7 @@ def test_a_malformed_answer(defect: str, call: Callable[[AgentClient, Path], Any
 
 def test_a_blob_of_the_wrong_size(tmp_path: Path) -> None:
     """A blob whose size differs from the expected one is refused, as is a piece longer than requested."""
-    with fake_agent("short") as agent, pytest.raises(LabError, match="it has 10 bytes, not 11"):
+    with fake_agent("short") as agent, pytest.raises(LabError, match="10 bytes instead of 11"):
         agent.get_blob(DIGEST, tmp_path / "file", 11)
     with (
         fake_agent("long") as agent,

@@ -1,4 +1,4 @@
-"""The user's SSH agent: queried only when one of its keys is needed, and with a time limit."""
+"""Reads keys from the user's SSH agent: only when a login needs them, and with a time limit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _Agent(AgentSSH):  # type: ignore[misc]  # paramiko ships no types
-    """Like ``paramiko.Agent``, but has a timeout and closes its socket on failure."""
+    """A connection like ``paramiko.Agent``, but with a timeout, and with its socket closed on failure."""
 
     def __init__(self, patience: float) -> None:
         super().__init__()
@@ -37,7 +37,11 @@ class _Agent(AgentSSH):  # type: ignore[misc]  # paramiko ships no types
 
 
 class AgentKeys:
-    """The keys that the SSH agent holds; ``notes`` state why the agent is unusable. ``patience`` in seconds."""
+    """The keys that the SSH agent holds.
+
+    ``notes`` states why a running agent is unusable; otherwise it is empty. ``patience``, in seconds, limits the wait
+    for the agent's answer.
+    """
 
     def __init__(self, patience: float) -> None:
         """Connect to nothing yet: ``keys`` connects."""
@@ -48,7 +52,7 @@ class AgentKeys:
         self._keys: dict[bytes, paramiko.PKey] | None = None
 
     def keys(self) -> Mapping[bytes, paramiko.PKey]:
-        """Return the agent's keys by their public part; empty if there is no agent or it does not answer."""
+        """Return the agent's keys by their public part; empty if there is no agent, or no answer in time."""
         if self._keys is None:
             # A thread, because paramiko waits without limit for the socket of an agent that hangs.
             thread = threading.Thread(target=self._connect, name="hil-ssh-agent", daemon=True)

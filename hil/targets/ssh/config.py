@@ -30,9 +30,10 @@ NAMED_BY_USER = ("userknownhostsfile", "globalknownhostsfile", "revokedhostkeys"
 class Hop:
     """One machine on the route to a target: its address, the login, and the files that its host key is checked with.
 
-    ``name`` is as the user wrote it. ``identities`` are private key files; ``chosen`` is true if the user named
-    them, ``only`` if no other keys may be tried. ``known_as`` is the host's name in the ``known_hosts`` files; a new
-    key belongs in the first of these files. ``revoked`` is a file of revoked host keys.
+    ``name`` is the name that the user wrote. ``identities`` are private key files: ``chosen`` is true if the user named
+    them, false if they are OpenSSH's usual ones. ``only`` is true if keys of the SSH agent must not be tried besides.
+    ``known_as`` is the host's name in the ``known_hosts`` files; the user adds a new key to the first of these files.
+    ``revoked`` is a file of revoked host keys.
     """
 
     name: str
@@ -62,7 +63,7 @@ def route(target: str, spec: TargetSpec) -> tuple[Hop, ...]:
 
 
 class _Router:
-    """The user's config, read once."""
+    """Computes hops from the user's SSH config at ``path``, which is read once."""
 
     def __init__(self, path: Path, target: str, spec: TargetSpec) -> None:
         self.path = path
@@ -71,7 +72,11 @@ class _Router:
         self.config = paramiko.SSHConfig.from_text(config_text(path))
 
     def hops_to(self, name: str, spec: TargetSpec | None = None, depth: int = 0) -> tuple[Hop, ...]:
-        """Return the hops to ``name``. ``spec`` is given for the target itself, and overrides the config."""
+        """Return the hops to ``name``, the last of which is ``name`` itself.
+
+        For the target, ``spec`` is its spec, which overrides the SSH config; for a jump host, it is ``None``. ``depth``
+        is the number of jump hosts that are resolved through one another.
+        """
         if depth > MOST_HOPS:
             raise self._refused(f"needs more than {MOST_HOPS} jump hosts", "look for a loop of ProxyJump")
         user, host, port = split_address(name) if spec is None else (None, name, None)
@@ -93,7 +98,7 @@ class _Router:
         entry: Mapping[str, Any] = self.config.lookup(host)
         if TRAP in entry:
             what = f"applies `Match {entry[TRAP]}` to {host!r}, and pytest-hil runs no command of an SSH config"
-            raise self._refused(what, f"write the settings of {host!r} under `Host {host}`, above it")
+            raise self._refused(what, f"write the settings of {host!r} under `Host {host}`, above that Match")
         if entry.get("proxycommand"):
             what = f"has a ProxyCommand for {host!r}, and pytest-hil runs no command of an SSH config"
             raise self._refused(what, "use ProxyJump instead")
@@ -103,7 +108,7 @@ class _Router:
         return UserError(f"{self.path} {what}: on target {self.target!r}: {advice}")
 
     def _user_name(self) -> str:
-        """Return the name of the local user."""
+        """Return the name of the local user. Raise ``UserError`` if the account has none."""
         try:
             return getpass.getuser()
         except (KeyError, OSError, ImportError):
@@ -111,7 +116,7 @@ class _Router:
             raise UserError(f"{what}: set the environment variable LOGNAME") from None
 
     def _spec_path(self, key: str, text: str) -> Path:
-        """Return ``text``, the value of the target's key ``key``, as a path with ``~`` expanded."""
+        """Return the path ``text``, the value of the target's key ``key`` in ``hil.toml``, with ``~`` expanded."""
         try:
             return with_home(text)
         except ValueError as error:
@@ -165,7 +170,7 @@ def split_address(text: str) -> tuple[str | None, str, int | None]:
 
 
 def _identities(entry: Mapping[str, Any]) -> tuple[Path, ...] | None:
-    """Return the key files that the config names; ``None`` without ``IdentityFile``: the usual files apply then."""
+    """Return the key files that the config names. ``None`` means no ``IdentityFile``, so that the usual files apply."""
     files = entry.get("identityfile")
     if files is None:
         return None

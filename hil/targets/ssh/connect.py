@@ -1,4 +1,4 @@
-"""An SSH connection through one or more hops: verifies each host key, limits the time of each step."""
+"""Opens an SSH connection through one or more hops: verifies each host key, and limits the time of each step."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ KEEPALIVE = 10.0
 
 
 class Connection:
-    """An open connection to the last of ``hops``; ``target`` is its name in messages.
+    """An open connection to the last of ``hops``, which is the machine of ``target`` (its name in messages).
 
     ``timeout`` (seconds) limits each step: TCP, key exchange, each login. ``silence`` (seconds) is how long sent
     data may stay unacknowledged before the kernel closes the connection.
     """
 
     def __init__(self, target: str, hops: Sequence[Hop], timeout: float, silence: float) -> None:
-        """Connect. Raises a class of ``hil.targets.ssh.ssh_errors`` or ``LabError``, after closing every socket."""
+        """Connect. On failure, close every socket, and raise a class of ``ssh_errors`` or ``LabError``."""
         self.target = target
         self.hops = hops
         self.timeout = timeout
@@ -79,7 +79,10 @@ class Connection:
 
     @contextlib.contextmanager
     def _deadline(self) -> Iterator[list[paramiko.Channel]]:
-        """After ``timeout``, close the channels in the yielded list: paramiko waits without limit for some answers."""
+        """Return a context whose list of channels is closed after ``timeout``, or if the context raises.
+
+        paramiko waits without limit for some answers; closing the channel ends the wait.
+        """
         watched: list[paramiko.Channel] = []
         timer = threading.Timer(self.timeout, lambda: [channel.close() for channel in watched])
         timer.daemon = True

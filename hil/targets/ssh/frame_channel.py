@@ -1,4 +1,4 @@
-"""Protocol frames directly over a paramiko channel, without a pipe or a thread in between."""
+"""Sends and receives protocol frames directly over a paramiko channel, without a pipe or a thread in between."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ OVERHEAD = 64  # bytes of a packet that paramiko reserves
 class SshChannel(Frames):
     """Frames over ``channel``; one thread may send while another receives.
 
-    The other side counts as alive if it sends data, or reads ours and enlarges the channel's window. Data that was
-    merely sent proves nothing, because it also leaves this machine when the link is down.
+    The other side counts as alive when it sends data, or when it reads our data and enlarges the channel's window. Data
+    that we merely sent proves nothing, because it also leaves this machine when the link is down.
     """
 
     def __init__(self, channel: paramiko.Channel, patience: float | None = None) -> None:
-        """Take over ``channel``; ``patience`` in seconds."""
+        """Take over ``channel``; see the property ``patience``."""
         self._channel = channel
         self._rest = memoryview(b"")
         # One packet's worth of bytes: paramiko copies its argument but sends only the first packet of it.
@@ -38,7 +38,7 @@ class SshChannel(Frames):
 
     @property
     def patience(self) -> float | None:
-        """Seconds without a sign of life after which the channel counts as lost; ``None``: never."""
+        """Seconds without a sign of life after which the channel counts as lost; ``None`` means that it never does."""
         return self._patience
 
     @patience.setter
@@ -93,7 +93,7 @@ class SshChannel(Frames):
         return sent
 
     def _check_silence(self, began: float) -> None:
-        """Raise ``Silent`` if the last sign of life, or ``began`` if it is later, is ``patience`` seconds ago."""
+        """Raise ``Silent`` if ``patience`` seconds have passed since the last sign of life and since ``began``."""
         granted = self._channel.out_window_size + self._sent
         if granted > self._granted:
             self._granted = granted

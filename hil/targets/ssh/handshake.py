@@ -1,4 +1,4 @@
-"""SSH greeting and key exchange, with a time limit."""
+"""Performs the SSH greeting and key exchange, with a time limit."""
 
 from __future__ import annotations
 
@@ -48,14 +48,20 @@ LOG = "hil.ssh"
 
 
 class _Packets(Packetizer):  # type: ignore[misc]  # paramiko ships no types
-    """Has no handshake timer: paramiko's thread for it keeps the process alive. ``exchange_keys`` limits the time."""
+    """paramiko's packet reader without a handshake timer, because the timer's thread would keep this process alive.
+
+    ``exchange_keys`` limits the time instead.
+    """
 
     def start_handshake(self, timeout: float) -> None:
         """Do nothing."""
 
 
 def transport_over(sock: socket | Tunnel, timeout: float, known: Known) -> paramiko.Transport:
-    """Return a transport that offers only our algorithms and has sent nothing yet. Closes ``sock`` if it raises."""
+    """Return a transport over ``sock`` that has sent nothing yet. If this raises, ``sock`` is closed.
+
+    The transport offers only algorithms in the tables of this module. ``timeout`` (seconds) limits each later step.
+    """
     logger = logging.getLogger(LOG)
     logger.propagate = False  # paramiko logs the errors that we report in one message, with tracebacks
     if not logger.handlers:
@@ -85,7 +91,8 @@ def transport_over(sock: socket | Tunnel, timeout: float, known: Known) -> param
 def exchange_keys(transport: paramiko.Transport, timeout: float, located: Callable[[str], str]) -> None:
     """Receive the greeting and exchange keys, within twice ``timeout`` seconds.
 
-    ``located`` appends the host to a message. Raises ``NotSsh``, ``NoAnswer`` or ``ConnectionLost``.
+    ``located`` returns a message with the host's address appended. Raises ``NotSsh``, ``NoAnswer`` or
+    ``ConnectionLost``.
     """
     done = threading.Event()
     transport.start_client(event=done)

@@ -1,4 +1,4 @@
-"""Opens the byte stream to a hop: over TCP, or through the hop before it."""
+"""Opens the byte stream to a hop: over TCP to the first hop, otherwise through the hop before."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def dial(hop: Hop, where: str, timeout: float, silence: float) -> socket.socket:
-    """Open a TCP connection. Raises ``UnknownHost``, ``PortClosed`` or ``NoAnswer``.
+    """Open a TCP connection to ``hop``. Raises ``UnknownHost``, ``PortClosed`` or ``NoAnswer``.
 
     The kernel closes the connection if sent data stays unacknowledged for ``silence`` seconds.
     """

@@ -18,13 +18,17 @@ RSA = ("rsa-sha2-512", "rsa-sha2-256")  # signature algorithms for a key of type
 
 
 def preferred(known: Known, offered: Sequence[str]) -> list[str]:
-    """Return the ``offered`` host key algorithms, those of known keys first, so that the server shows a known key."""
+    """Return the algorithms ``offered`` with those of known keys first, so that the server shows a known key."""
     first = [name for kind in known.types() for name in (RSA if kind == "ssh-rsa" else (kind,)) if name in offered]
     return [*first, *(name for name in offered if name not in first)]
 
 
 def judge(hop: Hop, shown: bytes, known: Known, where: str, via: Hop | None) -> None:
-    """Raise ``UnknownHostKey`` or ``ChangedHostKey`` unless ``shown`` is a known key of the host."""
+    """Return if ``shown``, the key that the server showed, is a known key of the host.
+
+    Raise ``ChangedHostKey`` if the key was revoked, or if only other keys of the host are known; ``UnknownHostKey`` if
+    no key of the host is known. ``via`` is the hop before, or ``None``.
+    """
     mark = f"{key_type(shown)} key {fingerprint(shown)}"
     if shown in known.revoked:
         raise ChangedHostKey(f"the host key was revoked: {where}: it shows the {mark}: do not use this machine")

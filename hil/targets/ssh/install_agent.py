@@ -1,4 +1,4 @@
-"""Installs and starts the agent on a remote machine; one command is enough if it is installed already."""
+"""Installs and starts the agent on a remote machine. If the agent is installed already, one command starts it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class AgentInstaller:
         self.digest = hashlib.sha256(self.archive).hexdigest()
 
     def start(self) -> tuple[AgentClient, SshProcess]:
-        """Start an agent; return it and its process once it has sent its greeting.
+        """Start an agent, wait for its greeting, and return the agent and its process.
 
         Raises ``TargetUnreachable`` if no agent can be started, ``LabError`` if the store is unusable.
         """
@@ -61,7 +61,10 @@ class AgentInstaller:
         return shell(script, self.store, self.digest, self.python, *arguments)
 
     def _failure(self, code: int | None) -> str | None:
-        """Examine the machine and return why the agent did not start; ``None`` if no reason is found."""
+        """Return why the agent did not start, after examining the machine; ``None`` if no reason is found.
+
+        ``code`` is the exit code of ``scripts.START``, or ``None`` if there is none.
+        """
         where = f"on target {self.name!r}"
         if not self.connection.alive:
             return f"the connection was lost while the agent started: {where}: run again"
@@ -99,7 +102,10 @@ class AgentInstaller:
 
 
 def _checked(text: str, key: str, name: str) -> str:
-    """Return ``text`` if a script can use it; a store must begin with ``/`` or ``~/``. Raises ``UserError`` if not."""
+    """Return ``text``, the value of the target's key ``key``. Raise ``UserError`` if the scripts cannot use it.
+
+    It must not begin with ``-`` or have a control character. A ``store`` must be empty or begin with ``/`` or ``~/``.
+    """
     what = None
     if CONTROL.search(text) or text.startswith("-"):
         what = "is not a path"

@@ -28,8 +28,8 @@ FIELDS = 3  # hosts, key type, key
 class Known:
     """The known keys of one host.
 
-    ``keys`` maps each key to its file and line. ``revoked`` are revoked keys. ``authority`` is true if a file has a
-    certificate authority for the host.
+    ``keys`` maps each key to ``FILE:LINE``. ``revoked`` are the host's revoked keys. ``authority`` is true if a file
+    has a certificate authority for the host.
     """
 
     keys: dict[bytes, str] = field(default_factory=dict)
@@ -96,7 +96,7 @@ def _lines(file: Path) -> Iterator[str]:
 
 
 def _parsed(line: str) -> tuple[str, str, bytes | None]:
-    """Return marker, hosts and key of a line; the key is ``None`` for a comment or a malformed line."""
+    """Return marker (empty if there is none), hosts and key of a line; the key of a comment or bad line is ``None``."""
     words = line.split()
     marker = words.pop(0) if words and words[0].startswith("@") else ""
     if len(words) < FIELDS or words[0].startswith("#"):
@@ -109,7 +109,7 @@ def _parsed(line: str) -> tuple[str, str, bytes | None]:
 
 
 def key_type(blob: bytes) -> str:
-    """Return the key type that a public key in SSH's wire encoding begins with."""
+    """Return the type of a public key in SSH's wire encoding, e.g. ``ssh-ed25519``."""
     return blob[4 : 4 + int.from_bytes(blob[:4], "big")].decode("ascii", "replace")
 
 

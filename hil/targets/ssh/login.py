@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def log_in(transport: paramiko.Transport, hop: Hop, where: str) -> None:
-    """Try the hop's candidate keys in turn. Raises ``RefusedKey``, ``NoAnswer`` or ``ConnectionLost``."""
+    """Log in to ``hop``: try its candidate keys in turn. Raises ``RefusedKey``, ``NoAnswer`` or ``ConnectionLost``."""
     agent = AgentKeys(transport.auth_timeout)
     try:
         keys = Keys(hop, agent)
@@ -35,7 +35,10 @@ def log_in(transport: paramiko.Transport, hop: Hop, where: str) -> None:
 
 
 def _try(transport: paramiko.Transport, hop: Hop, keys: Keys, where: str) -> tuple[list[str], list[str]]:
-    """Try the keys until one is accepted; return the names of the tried keys and the methods that the server offers."""
+    """Try the keys until one is accepted. Return the names of the tried keys and the server's login methods.
+
+    The methods are empty if the login succeeded or the server did not name them.
+    """
     tried: list[str] = []
     for key, name in keys.candidates():
         tried.append(name)
@@ -60,7 +63,7 @@ def _try(transport: paramiko.Transport, hop: Hop, keys: Keys, where: str) -> tup
 
 
 def _try_none(transport: paramiko.Transport, hop: Hop, where: str) -> list[str]:
-    """Try to log in without a key, as some servers allow; if refused, return the methods that the server offers."""
+    """Try to log in without a key, as some servers allow. Return the server's login methods; empty on success."""
     try:
         transport.auth_none(hop.user)
     except paramiko.BadAuthenticationType as error:

@@ -1,4 +1,4 @@
-"""Keys to log in with: private key files and keys of the SSH agent. Never asks for a password or passphrase."""
+"""Finds keys to log in with: private key files and keys of the SSH agent. Never asks for a password or passphrase."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Candidate = tuple[paramiko.PKey, str]
 
 
 class Keys:
-    """The keys to try for one hop, best first; ``notes`` state why a key cannot be used."""
+    """The keys to try for one hop, in this order; ``notes`` states which key files cannot be used, and why."""
 
     def __init__(self, hop: Hop, agent: AgentKeys) -> None:
         """Read no key yet; ``agent`` holds the keys of the SSH agent."""
@@ -35,7 +35,8 @@ class Keys:
     def candidates(self) -> Iterator[Candidate]:
         """Yield each key with its name for messages.
 
-        Key files that the user named come first, because servers allow few attempts and an agent may hold many keys.
+        Key files that the user named come before keys of the SSH agent, because servers allow few attempts and an agent
+        may hold many keys. OpenSSH's usual key files come after them.
         """
         if self.hop.chosen or self.hop.only:
             yield from self._files()
@@ -95,9 +96,9 @@ def is_encrypted(content: bytes) -> bool:
 
 
 def public_part(content: bytes, path: Path) -> bytes:
-    """Return the public key of a key file: from its content, or from the ``.pub`` file next to it; empty if unknown.
+    """Return the public key that belongs to the key file ``path``, which may hold a private or a public key.
 
-    The file may be a private key or a public key itself.
+    It is read from ``content``, or from the ``.pub`` file next to ``path``. The result is empty if it is unknown.
     """
     armour = ARMOUR.search(content)
     if armour is not None:

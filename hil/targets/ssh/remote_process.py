@@ -1,4 +1,4 @@
-"""Commands on the remote machine: the agent's process for ``Link``, and commands run to completion."""
+"""Runs commands on the remote machine: the agent's process for ``Link``, and commands run to completion."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class SshProcess:
 
     @property
     def code(self) -> int | None:
-        """The exit status; ``None`` while the command runs, and if a signal killed it."""
+        """The command's exit status; ``None`` while the command runs, or if a signal killed it."""
         known = self._stream.exit_status_ready() and self._stream.exit_status >= 0
         return int(self._stream.exit_status) if known else None
 
@@ -157,7 +157,10 @@ def run(connection: Connection, argv: Sequence[str], stdin: bytes, timeout: floa
 
 
 def finish(process: SshProcess, stdin: bytes, timeout: float) -> Done | None:
-    """Like ``run``, for a command already started: send its input and collect its output."""
+    """Like ``run``, for a command that was started already: send its input and collect its output.
+
+    What the account's login shell printed before the command is left out.
+    """
     ends = time.monotonic() + timeout
     stream = process._stream  # noqa: SLF001 - the other half of this module
     noise, err = Tail(), Tail()

@@ -1,7 +1,8 @@
-"""The user's ``ssh_config`` as text for paramiko: with includes inserted and without commands.
+"""Converts the user's ``ssh_config`` to text for paramiko: with includes inserted and without commands.
 
-paramiko ignores ``Include`` and runs the command of ``Match exec``. pytest-hil runs no program of a config: such a
-block gets the key ``TRAP`` in place of the command. If a lookup returns this key, the block may apply to the host.
+paramiko ignores ``Include`` and runs the command of ``Match exec``. pytest-hil runs no program of a config: a block
+with such a criterion gets the key ``TRAP`` instead. If the lookup of a host returns this key, the block might apply to
+it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,11 @@ def config_text(path: Path) -> str:
 
 
 def _lines(path: Path, folder: Path, block: str, depth: int) -> Iterator[str]:
-    """Yield the lines of ``path``; ``block`` is the ``Host`` or ``Match`` line of the block that includes it."""
+    """Yield the lines of ``path`` with its includes inserted.
+
+    ``block`` is the ``Host`` or ``Match`` line of the block that includes ``path``, ``depth`` the number of files that
+    include one another up to ``path``, ``folder`` the folder of the user's config.
+    """
     if depth > DEPTH:
         raise UserError(f"{path} is included {depth} levels deep: at most {DEPTH} are allowed: look for a loop")
     try:
@@ -62,7 +67,10 @@ def _lines(path: Path, folder: Path, block: str, depth: int) -> Iterator[str]:
 
 
 def _included(value: str, folder: Path, path: Path) -> list[Path]:
-    """Return the files that an ``Include`` names, relative to ``~/.ssh``, in lexical order."""
+    """Return the files that match the patterns of an ``Include``; a relative pattern starts at ``folder``.
+
+    The files of each pattern are in lexical order.
+    """
     try:
         patterns = shlex.split(value)
     except ValueError as error:
@@ -103,7 +111,7 @@ def _disarmed(block: str) -> Iterator[str]:
 
 
 def _value(tokens: Iterator[str], block: str) -> Iterator[str]:
-    """Yield the value of a criterion, the next word."""
+    """Yield the next word, the value of a criterion. Raise ``UserError`` if there is none."""
     try:
         yield next(tokens)
     except StopIteration:

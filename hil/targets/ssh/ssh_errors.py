@@ -1,4 +1,4 @@
-"""Why a machine cannot be reached over SSH: one class for each cause, so that callers need not parse messages.
+"""Defines an error class for each cause why a machine cannot be reached over SSH, so that no caller parses messages.
 
 All except ``ChangedHostKey`` are ``TargetUnreachable``, so that a fallback target may be used. A changed host key may
 be an attack, and requires a person's decision.
@@ -30,7 +30,7 @@ class PortClosed(TargetUnreachable):
 
 
 class NoAnswer(TargetUnreachable):
-    """No answer within the time limit, or no route to the machine."""
+    """The machine did not answer within the time limit, or there is no route to it."""
 
 
 class NotSsh(TargetUnreachable):

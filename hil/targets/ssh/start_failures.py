@@ -1,4 +1,4 @@
-"""Explains why an interpreter did not start an agent, from facts collected by ``scripts.INSPECT``."""
+"""Explains why an interpreter did not start an agent, from the facts that ``scripts.INSPECT`` collected."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def parse_facts(out: bytes) -> dict[str, str]:
 
 
 def elf_machine(head: str) -> str | None:
-    """Return the machine of an ELF file from its first 20 bytes (in hexadecimal); ``None`` if unknown."""
+    """Return the machine for which an ELF file was built, as ``uname -m`` names it; ``None`` if unknown.
+
+    ``head`` has the first 20 bytes of the file in hexadecimal.
+    """
     try:
         data = bytes.fromhex(head)
     except ValueError:
@@ -36,7 +39,10 @@ def elf_machine(head: str) -> str | None:
 
 
 def failure_message(python: str, facts: Mapping[str, str], target: str) -> str | None:
-    """Return a message about what is wrong with the interpreter ``python``; ``None`` if nothing is."""
+    """Return a message about what is wrong with the interpreter ``python``; ``None`` if it works and is new enough.
+
+    ``facts`` is empty if the account's login shell ran no command.
+    """
     where = f"on target {target!r}"
     if not facts:
         return f"the account's login shell does not run commands: {where}: give the account a shell such as /bin/bash"

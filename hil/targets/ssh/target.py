@@ -1,4 +1,4 @@
-"""Targets of ``kind = "ssh"``: one connection per target carries all its agents and commands."""
+"""Implements targets of ``kind = "ssh"``: one connection per target carries all its agents and commands."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SshTarget(Target):
         self._agents = 0
 
     def connection(self) -> Connection:
-        """Return the open connection, or open one. Raises a class of ``ssh_errors``, ``LabError`` or ``UserError``."""
+        """Return the connection; open it if necessary. Raises ``LabError`` (see ``ssh_errors``) or ``UserError``."""
         with self._lock:
             if self._connection is None or not self._connection.alive:
                 self.close()
@@ -55,7 +55,7 @@ class SshTarget(Target):
             return agent
 
     def run(self, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60.0) -> Done:
-        """Run one command on the machine."""
+        """Run one command on the machine, as ``Target.run`` does. Raises ``UserError`` if ``argv`` has a null byte."""
         try:
             done = run(self.connection(), argv, stdin, timeout)
         except ValueError as error:

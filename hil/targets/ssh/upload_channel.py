@@ -1,4 +1,4 @@
-"""An additional SSH channel for the bytes of a large upload, written into a named pipe that the agent reads."""
+"""Sends the bytes of a large upload over an additional SSH channel, into a named pipe that the agent reads."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def test_jump_hosts_in_order(home: Path) -> None:
     ("text", "message"),
     [
         ("Host orin\n ProxyCommand touch {ran}\n", "ProxyCommand for 'orin'.*use ProxyJump"),
-        ('Match exec "touch {ran}"\n User x\n', "Match exec.*above it"),
+        ('Match exec "touch {ran}"\n User x\n', "Match exec.*above that Match"),
         ('Match host orin exec "touch {ran}"\n User x\n', "Match exec"),
         ('Match !Exec "touch {ran}"\n User x\n', "Match exec"),
         ('Match exec="touch {ran}"\n User x\n', "runs no command"),
