@@ -1,4 +1,4 @@
-"""The report of one run: its schema, how it is read and written, and its views (page, summary, terminal).
+"""Define, read and write the report of one run, and show it as a page, as a summary and on the terminal.
 
 Importing this package imports none of its modules. ``hil.report.schema`` is version 1 of ``report.json``.
 """

@@ -1,4 +1,4 @@
-"""Canonical JSON and the digest of a report, and the conversion of a check's values to plain JSON types."""
+"""Make the canonical JSON and the digest of a report, and convert a check's values to plain JSON types."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def plain(value: Any, depth: int = 0) -> Any:
     """Return ``value`` as JSON types. NaN and infinities become the strings ``"nan"``, ``"inf"``, ``"-inf"``.
 
     numpy scalars and arrays become numbers and lists, sets become sorted lists, and a value of any other type becomes
-    its ``str``. Tables and lists nested deeper than ``MAX_DEPTH`` become an ellipsis. Never raises: a check's details
-    table may hold any Python object, which must not prevent the report from being written.
+    its ``str``. Tables and lists nested deeper than ``MAX_DEPTH`` become ``…``. Never raises: a check's details may
+    hold any Python object, which must not prevent the report from being written. ``depth`` is the level of ``value``.
     """
     if isinstance(value, Enum):
         return plain(value.value, depth)

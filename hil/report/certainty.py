@@ -1,4 +1,4 @@
-"""How certain a report's decision is, in a few sentences.
+"""State in a few sentences how certain a report's decision is.
 
 The sentences state the confidence of the intervals, the pass closest to its limit, the smallest regression that would
 have been detected, and the largest accuracy loss that is not excluded.
@@ -25,7 +25,7 @@ LIMITED = ("latency", "fps", "memory", "paced", "sustained", "energy")
 
 
 def certainty_lines(report: Report) -> list[str]:
-    """Return sentences on how certain the decision is. A sentence is left out if the report has no numbers for it."""
+    """Return sentences on how certain the decision is; a sentence for which the report has no numbers is left out."""
     return [*_intervals(report), *_closest_pass(report), *_detectable(report), *_largest_loss(report)]
 
 

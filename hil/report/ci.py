@@ -1,4 +1,4 @@
-"""What CI systems show of a report: GitHub's annotations and step summary, GitLab's code quality report.
+"""Write what CI systems show of a report: GitHub's annotations and step summary, GitLab's code quality report.
 
 Text from a config, a model or a board is escaped, so that a CI runner never executes it as a workflow command.
 """
@@ -83,9 +83,9 @@ def workflow_commands_off(environ: Mapping[str, str], write_line: Callable[[str]
 def github(report: Report, path: str | None) -> Iterator[str]:
     """Yield one GitHub workflow command for each group of rows in ``view.troubles``, worst first.
 
-    Each level has at most ``MOST_A_LEVEL`` commands: if there are more groups, the last command states how many were
-    left out. Rejected results share one more command. A command names the line of ``path`` that has the row's limit, if
-    this line is known.
+    A level (error or warning) gets at most ``MOST_A_LEVEL`` commands. If it has that many groups or more, its last
+    command states how many groups have no command of their own. Rejected results share one further command. A command
+    names the line of the config ``path`` that has the row's limit, if this line is known.
     """
     counts = {"error": 0, "warning": 0}
     for trouble in view.troubles(report):

@@ -1,4 +1,4 @@
-"""Consistency rules that every report must satisfy. They are checked when a report is written and when it is read."""
+"""Check that a report does not contradict itself, when it is written and when it is read."""
 
 from __future__ import annotations
 
@@ -102,9 +102,9 @@ def _devices(report: Report) -> Iterator[str]:
 
 
 def _board_mismatch(report: Report, work: ExecutedOn) -> str:
-    """Return why ``work`` cannot have run on the report's board; empty if it can.
+    """Return why the processor ``work`` cannot be on the report's board; empty if it can.
 
-    For a Jetson, the probe's facts must identify the declared module.
+    If the board is a Jetson, the facts that the probe read must identify its module.
     """
     if report.target.board is None:
         return "no board was confirmed"
@@ -145,12 +145,12 @@ def contradiction(check: CheckResult) -> str | None:
 
 
 def deciding_value(check: CheckResult) -> float | None:
-    """Return the number of a row that is compared with its limit, in the measurement's unit.
+    """Return the number of a passed or warned row that must meet its limit, in the measurement's unit.
 
-    For a value without a confidence level this is the value itself, except for percentiles. For a pass it is the worse
-    end of the interval, or the value if that is even worse: it must meet the limit. For a warning it is the better end,
-    or the value if that end is unknown: it must meet ``fail_at``. ``None`` if the row has no measurement or no limit,
-    or if the worse end of a pass is unknown.
+    A measurement without a confidence level is judged by its value, unless it is a percentile of the latency. Any other
+    is judged by its interval. A passed row's number is the worse end, or the value if the value is even worse; it must
+    meet the limit. A warned row's number is the better end, or the value if this end is unknown; it must meet
+    ``fail_at``. Return ``None`` for a row without measurement or limit, and for a passed row without a worse end.
     """
     measurement, limit = check.measurement, check.limit
     if measurement is None or limit is None:
@@ -187,9 +187,9 @@ def _tables(report: Report) -> Iterator[str]:
 
 
 def _models(report: Report) -> Iterator[str]:
-    """Yield one line for each model whose identity does not match its parts.
+    """Yield one line for each model whose digests contradict its list of parts.
 
-    Reports of earlier versions have no identity and no parts.
+    Models in reports of earlier versions have no identity and no parts; they are not checked.
     """
     for model in report.models:
         if model.identity is None and not model.parts:

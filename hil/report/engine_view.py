@@ -1,4 +1,4 @@
-"""The text about engines in reports: where they ran, how they were built, their layers, and which are foreign."""
+"""Compose the text about engines in a report: where they ran, how they were built, and what their layers became."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def foreign(report: Report) -> tuple[str, ...]:
 
 
 def foreign_text(report: Report) -> str:
-    """Return one sentence that names the foreign engines; empty if there are none."""
+    """Return one line that names the engines that were built elsewhere; empty if there are none."""
     names = foreign(report)
     if not names:
         return ""

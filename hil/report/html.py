@@ -1,4 +1,4 @@
-"""``report.html``: one self-contained file without scripts or network access.
+"""Draw ``report.html``: one self-contained file without scripts or network access.
 
 It supports light and dark mode, printing, and screen readers.
 """
@@ -43,7 +43,10 @@ STANDFIRST = {
 
 
 def render(report: Report, folder: Path | None = None) -> str:
-    """Return the whole page as HTML. Figures of raw series are included if the report's ``folder`` is given."""
+    """Return the whole page as HTML.
+
+    Figures of raw series are drawn from the files in ``folder``, the report's folder; without it they are left out.
+    """
     groups = view.groups(report)
     large = len(groups) > MOST_OPEN
     return _template().render(
@@ -77,7 +80,10 @@ def render(report: Report, folder: Path | None = None) -> str:
 
 
 def _opened(groups: tuple[view.Group, ...]) -> set[int]:
-    """Return the indices of the groups that are open at first: all if they are few, else the worst with problems."""
+    """Return the indices of the groups that the page shows opened.
+
+    These are all groups if there are at most ``OPEN_GROUPS``, else the ``MOST_OPEN`` worst of those that did not pass.
+    """
     if len(groups) <= OPEN_GROUPS:
         return set(range(len(groups)))
     bad = [index for index, group in enumerate(groups) if group.worst is not Verdict.PASSED]

@@ -1,4 +1,4 @@
-"""``summary.md``: the report as a merge request comment, failures first."""
+"""Write ``summary.md``: the report as a comment on a merge request, failures first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of one timed series: latency over time with the board's sensors, and frames per second."""
+"""Draw the figures of one timed series: latency over time with the board's sensors, and frames per second."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class SensorTrace:
 def latency(series: Series, limit: Limit | None, bins: int) -> str:
     """Return an SVG of the inference durations over time.
 
-    It shows the smallest, median and largest duration of each of ``bins`` intervals. Clocks, temperature, power and
-    throttling are shown below, as far as they were read: as plots, or as text if they are constant.
+    The SVG shows the smallest, median and largest duration of each of ``bins`` intervals. Below are the clocks, the
+    temperature, the power and the throttling that were read: as plots, or as text if they are constant.
     """
     first = float(series.start[0])
     durations = series.duration
@@ -124,9 +124,9 @@ def _alerts_text(spans: list[tuple[float, float]]) -> str:
 
 
 def sensor_traces(series: Series, first: float) -> list[SensorTrace]:
-    """Return the clocks, the hottest temperature sensor and the board's power, as far as they were read.
+    """Return the readings of the clocks, of the hottest temperature sensor and of the board's power.
 
-    Their times are relative to ``first`` (s).
+    A sensor without readings is left out. Times are relative to ``first`` (s).
     """
     traces = [_column(series, first, name, title, "Hz") for name, title in CLOCKS]
     hot = sorted({k for w in _windows(series) for k in w if k.startswith("temperature.") and "pmic" not in k.lower()})
@@ -165,7 +165,7 @@ def throttling_spans(series: Series, first: float) -> list[tuple[float, float]] 
 
 
 def missing_sensors_note(series: Series) -> str:
-    """Return a note for the reader if neither clocks nor temperatures were read; empty otherwise."""
+    """Return a note for the page's reader if neither clocks nor temperatures were read; empty otherwise."""
     if any(key.startswith(("clock.", "temperature.")) for window in _windows(series) for key in window):
         return ""
     return "Clocks, temperature and throttling cannot be read on this target."
@@ -195,9 +195,9 @@ def _numbers(column: Any) -> Floats:
 
 
 def rate(series: Series, limit: Limit | None, bins: int) -> str:
-    """Return an SVG of the frames completed in each one-second window, with the target rate and the failing rate.
+    """Return an SVG of the frames completed in each one-second window, with the rates below which it warns and fails.
 
-    Windows start and end at the completed frames. The result is empty for a series that is shorter than
+    Each window starts or ends when a frame is completed. The result is empty for a series that is shorter than
     ``fps.FEWEST_WINDOWS`` windows.
     """
     times, done = fps.progress(series)

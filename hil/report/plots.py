@@ -1,4 +1,4 @@
-"""Figures drawn from a report's own numbers: the latency histogram, memory over a soak, and bars next to numbers.
+"""Draw figures of a report's own numbers: the latency histogram, memory over a soak, and bars next to numbers.
 
 Each figure has a text description. A bar repeats the number next to it, so screen readers skip it. Each bar is a
 single element whose positions are percentages, because a report may have thousands of bars.
@@ -85,8 +85,8 @@ def histogram(
 ) -> str:
     """Return an SVG histogram of the inference durations.
 
-    ``edges`` are in seconds and have one more entry than ``counts``. ``percentile`` is the judged measurement: its
-    confidence interval is drawn, because its upper end is compared with the limit.
+    ``edges`` are in seconds and have one more entry than ``counts``. ``percentile`` is the judged measurement. Its
+    confidence interval is drawn, because the upper end is compared with the limit. ``None`` draws nothing.
     """
     bound = None if percentile is None else percentile.high
     drawn = [edges[-1]] + [v for v in (None if limit is None else limit.value, bound) if v and v < NEAR * edges[-1]]
@@ -125,10 +125,11 @@ def histogram(
 
 
 def memory(resident: Mapping[str, Any], details: Mapping[str, Any], limit: Limit | None) -> str:
-    """Return an SVG of the worker process's memory over a soak, with the baseline and the limit.
+    """Return an SVG of the worker process's memory over a soak, with the bare runtime's memory and the limit.
 
-    ``resident`` holds the columns ``runs`` (number of inferences), ``rss`` and ``device`` (bytes). The result is empty
-    if these columns are missing or malformed.
+    ``resident`` holds the columns ``runs`` (number of inferences), ``rss`` and ``device`` (bytes), ``details`` the bare
+    runtime's memory as ``baseline``. The result is empty if ``runs`` or ``rss`` is missing or malformed. If ``device``
+    is, its line is left out.
     """
     runs, host, device = (_column(resident.get(key)) for key in ("runs", "rss", "device"))
     if runs.size < 2 or host.size != runs.size:

@@ -1,4 +1,4 @@
-"""Reading ``report.json``: the result is a consistent ``Report`` or a ``UserError``."""
+"""Read ``report.json`` as a ``Report`` that does not contradict itself; for any other file, raise ``UserError``."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ DAMAGED = "not a report of hil, or a damaged one: run the checks again"
 def read(path: Path) -> Report:
     """Return the report in the file ``path``, or in ``report.json`` of the folder ``path``.
 
-    Raises ``UserError`` for a file that is not a report of this schema version, ``ReportRefused`` for a report that
-    contradicts itself or its digest. The recorded decision is not judged: ``hil.gate.gate.open_report`` judges it.
+    Raises ``UserError`` for a file that is not a report of this schema version, and ``ReportRefused`` for a report that
+    contradicts itself or its digest. Does not check the recorded decision; ``hil.gate.gate.open_report`` does.
     """
     path = file_in(path, "report.json")
     return parse(content_of(path), str(path))
@@ -48,9 +48,9 @@ def file_in(path: Path, name: str) -> Path:
 
 
 def content_of(path: Path, missing: str = MISSING, *, most: int = MAX_BYTES) -> bytes:
-    """Return the bytes of the file ``path``: all of them, or ``most`` + 1 bytes of a larger file.
+    """Return the bytes of the file ``path``. Of a file larger than ``most`` bytes, return the first ``most`` + 1.
 
-    Raises ``UserError`` if the file cannot be read; ``missing`` is the message if there is no file.
+    Raises ``UserError`` if the file cannot be read; ``missing`` is the message for a file that does not exist.
     """
     try:
         with path.open("rb") as file:

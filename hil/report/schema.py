@@ -1,4 +1,4 @@
-"""Version 1 of ``report.json``: the plan, facts, measurements and verdicts of one run.
+"""Define version 1 of ``report.json``: the plan, facts, measurements and verdicts of one run.
 
 The published JSON Schema (``docs/report-v1.schema.json``) is generated from this module. Rules that a schema cannot
 express, such as totals that add up, are in ``hil.report.consistency``.
@@ -31,7 +31,7 @@ class Stored(Frozen):
 
 
 class Totals(Stored):
-    """The number of planned checks, and the number of checks with each verdict. ``planned`` is their sum."""
+    """The number of checks with each verdict. ``planned`` is the sum of the other numbers."""
 
     planned: Count
     passed: Count
@@ -44,11 +44,11 @@ class Totals(Stored):
 class Run(Stored):
     """The run: its id, times, versions, host and command line. Times are ISO 8601 with a time zone.
 
-    ``pytest_exit_status`` is pytest's own status, one of the inputs of the report's ``exit_code``. ``lab_error`` and
-    ``user_error`` are the message of the error that ended the run, if one did. ``commit`` is the commit of the
-    repository that contains ``hil.toml``. ``dirty`` is true if the run used files that differ from this commit: changed
-    tracked files, or a ``hil.toml``, conftest or Python module that is not committed; ``null`` means unknown.
-    ``changed`` names the first of these files.
+    ``pytest_exit_status`` is pytest's own status, one of the inputs of the report's ``exit_code``. ``lab_error`` or
+    ``user_error`` is the message of the error that ended the run; both are ``null`` if none did. ``commit`` is the
+    commit of the repository that contains ``hil.toml``. ``dirty`` is true if the run used files that differ from this
+    commit: changed tracked files, or a ``hil.toml``, conftest or Python module that is not committed; ``null`` means
+    unknown. ``changed`` names the first of these files.
     """
 
     id: Annotated[str, Field(min_length=1)]
@@ -71,7 +71,7 @@ class Run(Stored):
 class ConfigUsed(Stored):
     """The ``hil.toml`` of the run: its path, relative to the folder where the run was started, and its SHA-256.
 
-    ``checks`` is the SHA-256 of ``hil.checks.json`` next to it, which lists the project's own checks.
+    ``checks`` is the SHA-256 of ``hil.checks.json``, the list of the project's own checks; ``null`` without this file.
     """
 
     path: str
@@ -80,7 +80,7 @@ class ConfigUsed(Stored):
 
 
 class TargetReport(Stored):
-    """The target that was requested, the one that was used, and the facts that the probe read on it.
+    """The target that was requested, the target that was used, and the facts that the probe read on the latter.
 
     ``board`` is the declared board, if the probe confirmed it. Without a board, no check has evidence ``device``.
     ``contract`` is the declared state contract (``hil.state.state_types.Contract``).
@@ -149,7 +149,7 @@ class EngineUsed(Stored):
 
     @property
     def files(self) -> tuple[tuple[str, str], ...]:
-        """Path (below the report's folder; empty without a copy) and SHA-256 of each file of the engine."""
+        """Path (below the report's folder; empty without a copy there) and SHA-256 of each file of the engine."""
         return ((self.file or "", self.digest), *((data.file, data.digest) for data in self.external))
 
 
@@ -159,8 +159,8 @@ class ModelUsed(Stored):
     ``digest`` is the SHA-256 of the ONNX file. ``parts`` lists everything that the model consists of: the ONNX file,
     external data, plugins, callables and the project modules that these import. ``identity`` is one digest of all parts
     (``hil.onnx_files.identity``). Reports of earlier versions have neither ``parts`` nor ``identity``.
-    ``data_provenance`` states the origin of the samples: the kind of source, and for code that creates or preprocesses
-    them its name and the SHA-256 of its file.
+    ``data_provenance`` states the origin of the samples: the kind of source, and the name and SHA-256 of the file of
+    any code that creates or preprocesses the samples.
     """
 
     name: str

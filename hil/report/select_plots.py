@@ -1,4 +1,4 @@
-"""Selects the figures and detail tables of one model in one precision, and the files of their raw data."""
+"""Select the figures and detail tables of one model in one precision, and the files of their raw data."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ LONGEST = 80
 
 @dataclass(frozen=True)
 class Picture:
-    """One figure: ``caption`` above it, ``note`` below it. ``file`` is its raw data, relative to the report folder."""
+    """One figure with ``caption`` above and ``note`` below.
+
+    ``file`` is the path of the raw data below the report's folder; empty if the report itself has the numbers.
+    """
 
     caption: str
     drawn: Markup
@@ -68,9 +71,9 @@ class Node:
 
 
 def pictures(report: Report, group: Group, folder: Path | None, bins: int) -> list[Picture]:
-    """Return the figures of ``group``, each line thinned to ``bins`` points.
+    """Return the figures of ``group``, each line thinned to at most ``bins`` points.
 
-    ``folder`` is the report's folder with the raw series. Without it only figures of the report's own numbers are made.
+    ``folder`` is the report's folder with the raw series. If it is ``None``, figures of raw series are left out.
     """
     checks = {check.id: check for check in group.checks}
     figures = [*_distribution(group, bins), *_timed(report, checks, folder, bins), *_memory(checks)]
@@ -118,7 +121,7 @@ def _memory(checks: Mapping[str, CheckResult]) -> Iterator[Picture]:
 
 
 def _series(report: Report, check: CheckResult | None, folder: Path | None) -> tuple[Series | None, str]:
-    """Return the raw series of a row and its file name; ``None`` and "" if they are missing or unusable."""
+    """Return the raw series of a row and the file's name; ``None`` and "" if the series is missing or unusable."""
     file = None if check is None else check.details.get("samples")
     if folder is None or not isinstance(file, str) or SAFE.fullmatch(file) is None:
         return None, ""
@@ -149,7 +152,10 @@ def edges_and_counts(value: object) -> tuple[list[float], list[float]] | None:
 
 
 def bounds(group: Group, *, large: bool = False) -> tuple[list[Bound], int]:
-    """Return the first tolerances of the first outputs, in the order of the report, and the number of all outputs."""
+    """Return the first tolerances of the first outputs, in the order of the report, and the number of all outputs.
+
+    A ``large`` report shows fewer tolerances of each output.
+    """
     check = next((each for each in group.checks if each.id == "parity.outputs"), None)
     rows = _tables(None if check is None else check.details.get("outputs"))
     return [bound for row in rows[:MOST_OUTPUTS] for bound in _bounds(row, MOST_BOUNDS[large])], len(rows)
@@ -167,7 +173,7 @@ def _bounds(row: Mapping[str, Any], most: int) -> Iterator[Bound]:
 
 
 def slowest(group: Group, *, large: bool = False) -> list[Node]:
-    """Return the slowest layers from the first row of ``group`` that has a layer profile."""
+    """Return the slowest layers from the first row of ``group`` that lists any; fewer for a ``large`` report."""
     for check in group.checks:
         nodes = _tables(check.details.get("slowest_nodes"))[: MOST_NODES[large]]
         if nodes:

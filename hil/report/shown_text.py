@@ -1,4 +1,4 @@
-"""Text that is safe to show on a page, in a table or in a CI log: with its line ends, or on one line."""
+"""Make text safe to show on a page, in a table or in a CI log: with its line ends, or on one line."""
 
 from __future__ import annotations
 

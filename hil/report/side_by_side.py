@@ -1,4 +1,4 @@
-"""Tables that compare the precisions of one model in latency, rate, memory, size, accuracy loss and energy."""
+"""Compare the precisions of one model in a table: latency, rate, memory, size, accuracy loss and energy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COMPARED = (
 
 @dataclass(frozen=True)
 class Cell:
-    """The value of one precision: as text, as a ratio to the first precision's value, and as a bar."""
+    """The value of one precision: as text, as a ratio to the first precision's value (may be empty), and as a bar."""
 
     value: str
     ratio: str
@@ -57,7 +57,7 @@ class PrecisionTable:
 
 
 def tables(report: Report) -> list[PrecisionTable]:
-    """Return a table for each model that has a common measurement in two or more precisions."""
+    """Return a table for each model of which two or more precisions have the same kind of measurement."""
     measured = view.measured(report)
     tables = []
     for model in dict.fromkeys(model for model, _ in measured):

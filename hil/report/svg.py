@@ -1,4 +1,4 @@
-"""Compact inline SVG: whole pixels, relative paths, thinned series. Colours come from the style sheet."""
+"""Draw compact inline SVG: whole pixels, relative paths, thinned series. Colours come from the style sheet."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _pair(x: int, y: int) -> str:
 
 
 def text(x: float, y: float, label: str, *, anchor: str = "", kind: str = "") -> str:
-    """Return a text element. ``anchor`` is ``middle``, ``end`` or empty; ``kind`` is ``strong`` or empty."""
+    """Return a text element. ``anchor`` is ``middle``, ``end`` or empty (start); ``kind`` is ``strong`` or empty."""
     # One-letter class names, because a page has thousands of these elements: see the style sheet.
     letters = " ".join(filter(None, (anchor[:1], kind[:1])))
     extra = f' class="{letters}"' if letters else ""
@@ -154,9 +154,10 @@ def above(label: str) -> str:
 
 
 def thinned(at: Floats, values: Floats, bins: int) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return centre, smallest, median and largest of ``values`` in each of ``bins`` equal intervals of ``at``.
+    """Divide ``at`` into ``bins`` equal intervals. Return centre, smallest, median and largest value of each.
 
-    Empty intervals are left out. Smallest and largest are included so that thinning never hides a spike.
+    Intervals without values are left out, and so are values that are not finite. Smallest and largest are included so
+    that thinning never hides a spike.
     """
     keep = np.argsort(np.where(np.isfinite(values), at, np.nan), kind="stable")
     keep = keep[np.isfinite(values[keep]) & np.isfinite(at[keep])]

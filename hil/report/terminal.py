@@ -1,4 +1,4 @@
-"""The report on a terminal: the decision, a matrix of models by check families, and next steps for each problem."""
+"""Show the report on a terminal: the decision, a matrix of models by check families, and each problem's next steps."""
 
 from __future__ import annotations
 
@@ -144,7 +144,10 @@ def _cell(checks: Sequence[CheckResult]) -> Text:
 
 
 def troubles(report: Report) -> list[RenderableType]:
-    """Return each problem: verdict, cause, row names, reason and next steps."""
+    """Return the text of each problem (verdict, cause, row names, reason, next steps) and of each rejected result.
+
+    Of both, at most ``MOST_TROUBLES`` are shown.
+    """
     rows = view.troubles(report)
     lines: list[RenderableType] = []
     for trouble in rows[:MOST_TROUBLES]:

@@ -1,4 +1,4 @@
-"""Wording, signs and order of a report's facts, shared by the page, the summary and the terminal."""
+"""Define wording, signs and order of a report's facts, for the page, the summary and the terminal."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Group:
         return worst(self.checks)
 
     def of(self, name: str) -> tuple[CheckResult, ...]:
-        """Return the checks of the family ``name``."""
+        """Return the group's checks of the family ``name``; empty if there are none."""
         return tuple(check for check in self.checks if family(check) == name)
 
 
@@ -161,7 +161,7 @@ def next_steps(check: CheckResult) -> tuple[str, ...]:
 
 
 def next_step(check: CheckResult) -> str:
-    """Return the general advice for a row of this cause, verdict and family."""
+    """Return the general advice for a row: by its cause; without a cause, by its verdict, id and family."""
     cause = cause_key(check)
     if cause in NEXT:
         return NEXT[cause].replace("TARGET", check.target.requested)
@@ -175,7 +175,10 @@ def next_step(check: CheckResult) -> str:
 
 
 def board_text(report: Report) -> str:
-    """Return the module or GPU that did the work, with its JetPack release and power mode if known."""
+    """Return the Jetson module with its JetPack release and power mode, as far as known.
+
+    For another machine, return the confirmed board, else the target, and the processor that did the work.
+    """
     facts = report.target.facts
     identity = facts.get("identity")
     if isinstance(identity, dict):
@@ -190,7 +193,7 @@ def board_text(report: Report) -> str:
 
 
 def worst_count_text(checks: Sequence[CheckResult]) -> str:
-    """Return how many checks have the worst verdict, such as ``3 of 7``; only the number if all of them do."""
+    """Return how many checks have the worst verdict, such as ``3 of 7``; ``7`` if all seven have it."""
     same = sum(check.verdict is worst(checks) for check in checks)
     return f"{same} of {len(checks)}" if same != len(checks) else str(len(checks))
 

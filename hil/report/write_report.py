@@ -1,4 +1,4 @@
-"""Writes the report's folder. The folder never shows a pass that the run did not have, even after a crash."""
+"""Write the report's folder. Even after a crash, the folder never shows a pass that the run did not have."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ THE_LAB = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.
 
 
 def unfinished(rows: Iterable[Row], target: TargetUse) -> tuple[CheckResult, ...]:
-    """Return every planned row as ``not_run``: the checks of a run that is killed before it finishes."""
+    """Return a result ``not_run`` for every planned row, for the report that stays if the run is killed."""
     return tuple(not_run(row, Cause.NO_RESULT, "the run did not finish", target) for row in rows)
 
 
