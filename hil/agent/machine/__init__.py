@@ -1,1 +1,1 @@
-"""Facts about the machine and readings of it: libraries, memory, clocks, sensors, GPU clients."""
+"""Read the machine: its libraries, memory, clocks, sensors, and the processes that use its GPU."""

@@ -1,4 +1,4 @@
-"""What the kernel allows this process: its groups, access to the GPU's device nodes, its container."""
+"""Determine what the kernel allows this process: its groups, access to the GPU's device nodes, its container."""
 
 import glob
 import grp

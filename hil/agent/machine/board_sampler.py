@@ -46,7 +46,7 @@ class BoardSampler:
         return row
 
     def _missing_in_sysfs(self, line: Mapping[str, Any]) -> Dict[str, float]:
-        """Return the columns of a line of tegrastats that sysfs does not provide."""
+        """Return those columns from a line of tegrastats that sysfs does not provide."""
         row = {}
         for column, name in (("gpu", "GR3D"), ("emc", "EMC")):
             engine = line.get("engines", {}).get(name, {})
@@ -84,7 +84,7 @@ class BoardSampler:
         return dict(readable, sources=sources, not_readable=not_readable)
 
     def _rails_of(self, names: Iterable[str], not_readable: Mapping[str, str]) -> Tuple[List[str], Dict[str, str]]:
-        """Return the rails among the columns ``names``, and the reason for each rail that cannot be read.
+        """Return which of the columns ``names`` are rails, and why each other rail cannot be read; without ``power.``.
 
         The power of a discrete GPU, which NVML reports, is not a rail.
         """

@@ -1,4 +1,4 @@
-"""Limits and current values of GPU, memory and CPU clocks, in Hz, and whether the clocks are locked.
+"""Read limits and current values of GPU, memory and CPU clocks, in Hz, and conclude whether they are locked.
 
 The GPU's devfreq folder has a name such as ``17000000.ga10b``, on Thor ``gpu-gpc-0``. The clock of the memory
 controller (EMC) is in debugfs, which only root may read; on Thor it is in devfreq.
@@ -55,7 +55,7 @@ def _devfreq(folder: str) -> Dict[str, Any]:
 
 
 def emc_folder(sys_root: str) -> Optional[str]:
-    """Return the memory controller's devfreq folder; None if it has none."""
+    """Return the memory controller's devfreq folder; None if there is none."""
     for pattern in EMC_DEVFREQ:
         for folder in sorted(glob.glob(os.path.join(sys_root, "class/devfreq", pattern))):
             return folder
@@ -76,7 +76,10 @@ def _emc(sys_root: str, privileged: Optional[Mapping[str, Any]]) -> Optional[Dic
 
 
 def policies(sys_root: str) -> Dict[str, Dict[str, Any]]:
-    """Return each cpufreq policy that has a CPU online; a policy whose CPUs are all offline limits nothing."""
+    """Return ``min``, ``max``, ``cur`` (Hz) and ``governor`` of each cpufreq policy, by its name.
+
+    A policy whose CPUs are all offline is left out, since it limits nothing.
+    """
     by_policy = {}
     for folder in sorted(glob.glob(os.path.join(sys_root, "devices/system/cpu/cpufreq/policy*"))):
         if os.path.exists(folder + "/affected_cpus") and _word(folder + "/affected_cpus") is None:
@@ -91,8 +94,9 @@ def policies(sys_root: str) -> Dict[str, Dict[str, Any]]:
 def read(sys_root: str, why: Dict[str, str], privileged: Optional[Mapping[str, Any]] = None) -> Dict[str, Any]:
     """Return ``{"gpu": {"min", "max", "cur", "governor"}, "emc": …, "policy0": …}``, clocks in Hz.
 
-    A part that cannot be read is left out, a value that cannot be read is None. ``why`` gets the reason for a part, and
-    for ``min`` and ``max``. ``privileged`` is what the root helper has read.
+    ``emc`` is the memory's clock and has ``cap`` too (``emc_cap``). A part that cannot be read is left out, a value
+    that cannot be read is None. The reason for a part, for ``min`` and for ``max`` is added to ``why``. ``privileged``
+    is what the root helper has read; None without it.
     """
     by_part: Dict[str, Any] = {}
     folder = gpu_folder(sys_root)
@@ -117,7 +121,7 @@ def read(sys_root: str, why: Dict[str, str], privileged: Optional[Mapping[str, A
 
 
 def emc_cap(sys_root: str) -> Optional[int]:
-    """Return the power mode's cap of the memory clock in Hz, 0 for no cap; None if unknown."""
+    """Return the highest memory clock that the power mode allows, in Hz; 0 if it sets no limit, None if unknown."""
     for place in CAPS:
         cap = _number(os.path.join(sys_root, place))
         if cap is not None:

@@ -1,9 +1,9 @@
-"""GPU memory of a process, read from outside; in bytes, None if it cannot be read, never 0.
+"""Read the GPU memory of a process from outside, in bytes. What cannot be read is None, never 0.
 
-Discrete GPUs and Thor report it through NVML. Orin and older boards list it in NvMap's file in debugfs, which only root
-may read: the agent itself if it runs as root, otherwise the board's root helper (``root_helper.py``). If no list
-contains the process (it is in a container, or the user may not read the list), the growth of the whole GPU's or
-machine's usage since before the worker started is used instead, and ``source`` states this.
+Discrete GPUs and Thor list processes with their memory through NVML. Orin and older boards list them in NvMap's file in
+debugfs. Only root may read this file, so an agent of another user reads it through the root helper
+(``root_helper.py``). A process in a container may be in none of these lists. Then the usage of the whole GPU, or of the
+machine, is read, less what was in use before the worker started; ``source`` states this.
 """
 
 import os
@@ -96,7 +96,7 @@ class DeviceMemory:
         return next((value for value in (read().get(pid) for _, read in self.readers) if value), None)
 
     def system(self) -> Tuple[Optional[int], Optional[int]]:
-        """Return used and total bytes of the GPU, or of the machine if they share memory."""
+        """Return used and total bytes of the GPU, or of the machine if they share memory; None if unreadable."""
         if not self.unified:
             return (self.gpu.memory() if self.gpu is not None else None) or (None, None)
         meminfo = process_memory.fields(self._meminfo)
@@ -107,7 +107,7 @@ class DeviceMemory:
 def open_device_memory(
     device: Mapping[str, Any], sys_root: str = "/sys", proc_root: str = "/proc", library: str = nvml.LIBRARY
 ) -> DeviceMemory:
-    """Return the memory of the GPU that CUDA describes as ``device``: ``number``, ``uuid``, ``pci``, ``integrated``."""
+    """Return the memory of one GPU. ``device`` is CUDA's description: ``number``, ``uuid``, ``pci``, ``integrated``."""
     gpu = nvml.open_nvml(device, library)
     unified = bool(device["integrated"])
     # The helper reads this machine's own list, so it is not used for another ``sys_root``.
@@ -118,7 +118,7 @@ def open_device_memory(
 
 
 class Watch:
-    """The GPU memory of one worker since before its start; create it before the worker starts.
+    """Measures the GPU memory of one worker; create it before the worker starts.
 
     Call ``follow`` before the worker uses CUDA, ``baseline`` once its context exists, and ``note`` while it works.
     """
@@ -182,9 +182,9 @@ class Watch:
         return value
 
     def report(self) -> Dict[str, Any]:
-        """Return the fields of the host's ``DeviceUse``; figures that cannot be read are None.
+        """Read the memory once more, and return the fields of the host's ``DeviceUse``; None for an unreadable figure.
 
-        ``includes_host`` says that the figures include the worker's resident memory on the host.
+        ``includes_host`` is whether the figures include the worker's resident memory on the host.
         """
         self.note()
         source = self._settled or self.device.whole

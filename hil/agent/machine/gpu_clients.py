@@ -1,4 +1,4 @@
-"""Other processes that use the GPU, from NvMap's list (Orin and older) or NVML.
+"""Read which other processes use the GPU, from NvMap's list (Orin and older) or from NVML.
 
 Processes of the agent are left out: its children, those of its session (in the kernel's sense), and those of any other
 agent started from the same archive. With pytest-xdist several such agents share a target; agents of other users cannot
@@ -59,10 +59,10 @@ class GpuClients:
     def read(
         self, gpu: Any, why: Dict[str, str], privileged: Optional[Mapping[str, Any]] = None
     ) -> Optional[List[Dict[str, Any]]]:
-        """Return every foreign client; None, with the reason in ``why``, if no complete list can be read.
+        """Return ``{"pid", "name", "bytes"}`` of each process that uses the GPU and is not the agent's.
 
-        A client's ``bytes`` and ``name`` may be None. NVML gives no names, and lists processes of other containers by
-        process ids that are not valid here.
+        ``bytes`` is None if NVML does not report it, ``name`` is None for a process that is not visible here. If no
+        complete list can be read, return None and add the reason to ``why``.
         """
         clients, reason = self._from_nvmap(privileged)
         by_nvml = gpu.processes() if gpu is not None else None

@@ -71,7 +71,7 @@ def _gpus() -> Any:
 
 
 class ImportProbe:
-    """The process that imports; ``answers`` waits for it."""
+    """A process that imports numpy and ``runtimes``; ``answers`` waits for its end."""
 
     def __init__(self, runtimes: List[str], *, gpu: bool) -> None:
         code = "import sys; sys.path.insert(0, %r); from %s import main; main(%d, %r, gpu=%r)"
@@ -82,7 +82,10 @@ class ImportProbe:
         )
 
     def answers(self) -> Dict[str, Any]:
-        """Return ``numpy``, ``runtimes``, ``facts``, ``gpus``; ``why_not`` has the reasons for what is missing."""
+        """Return ``numpy`` and ``runtimes`` (versions), ``facts`` by runtime, and ``gpus``.
+
+        ``why_not`` has the reason for each import that failed.
+        """
         how = ""
         try:
             out, err = self.process.communicate(timeout=PATIENCE)
@@ -100,7 +103,10 @@ def _ended(status: int) -> str:
 
 
 def read(out: bytes, how: str) -> Dict[str, Any]:
-    """Parse what the process wrote; ``how`` states how the process ended, the reason for an unfinished import."""
+    """Return the answers in ``out``, what the process wrote.
+
+    ``how`` states how the process ended; it becomes the reason for an import that began and did not end.
+    """
     values: Dict[str, Any] = {}
     why: Dict[str, str] = {}
     begun: Optional[str] = None

@@ -113,7 +113,10 @@ QUESTIONS: Dict[str, Callable[[], Any]] = {"cuinit": cuinit, "nvinfer": nvinfer,
 
 
 def main(parent: int) -> None:
-    """Answer every query with a line of JSON. If a query was begun and not answered, it ended the process."""
+    """Write a line of JSON when a query begins and another with its answer, then end the process.
+
+    ``parent`` is the process id of the agent; without this parent, the process ends at once.
+    """
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)  # the parent died before the line above took effect
@@ -134,7 +137,7 @@ def _write(out: int, line: Dict[str, Any]) -> None:
 
 
 class LibraryProbe:
-    """The process that queries the libraries; ``answers`` waits until ``patience`` seconds after its start."""
+    """A process that queries the libraries. It is killed ``patience`` seconds after its start."""
 
     def __init__(self, patience: float = PATIENCE) -> None:
         code = "import sys; sys.path.insert(0, %r); from %s import main; main(%d)" % (own_path(), __name__, os.getpid())
@@ -147,7 +150,10 @@ class LibraryProbe:
         )
 
     def answers(self) -> Answers:
-        """Return ``cuinit``, ``nvinfer`` and ``cudnn``, None where unknown, and the reasons for unknown answers."""
+        """Wait for the process. Return its answers ``cuinit``, ``nvinfer`` and ``cudnn``, and why some are missing.
+
+        A missing answer is None.
+        """
         try:
             out, _ = self.process.communicate(timeout=max(0.0, self.until - time.monotonic()))
             end = _ended(self.process.returncode)
@@ -163,7 +169,10 @@ def _ended(status: int) -> str:
 
 
 def read(out: bytes, end: str) -> Answers:
-    """Parse what the process wrote; ``end`` states how the process ended, the reason for an unfinished query."""
+    """Return the answers in ``out``, what the process wrote, and the reason for each missing answer.
+
+    ``end`` states how the process ended; it becomes the reason for a query that was begun and not answered.
+    """
     values: Dict[str, Any] = dict.fromkeys(QUESTIONS)
     why: Dict[str, str] = {}
     begun = None

@@ -1,4 +1,4 @@
-"""NVML through ctypes: one GPU's memory by process, clock, temperature, power; None for what it cannot report.
+"""Read a GPU through NVML by ctypes: memory by process, clock, temperature, power. What NVML lacks is None.
 
 NVML creates no CUDA context, so the supervisor may use it. Signatures and codes are those of nvml.h.
 """
@@ -38,7 +38,10 @@ def processes_of(raw: bytes, count: int, layout: struct.Struct) -> Dict[int, Opt
 
 
 def uuids(raw: Optional[str]) -> List[str]:
-    """Return NVML's possible names for a GPU whose UUID CUDA gives as 32 hex digits: a whole GPU or a MIG instance."""
+    """Return the names that NVML may have for the GPU or MIG instance with CUDA's UUID ``raw``, 32 hex digits.
+
+    Empty if ``raw`` is not such a UUID.
+    """
     if raw is None or len(raw) != UUID_DIGITS:
         return []
     text = "-".join((raw[:8], raw[8:12], raw[12:16], raw[16:20], raw[20:]))
@@ -84,22 +87,22 @@ class Nvml:
         return int(value.value) if self._call(name, *arguments, byref(value)) == 0 else None
 
     def clock(self) -> Optional[float]:
-        """Return the SM clock in Hz."""
+        """Return the SM clock in Hz; None if NVML does not report it."""
         megahertz = self._number("nvmlDeviceGetClockInfo", SM_CLOCK)
         return None if megahertz is None else megahertz * 1e6
 
     def temperature(self) -> Optional[float]:
-        """Return degrees Celsius."""
+        """Return the GPU's temperature in °C; None if NVML does not report it."""
         degrees = self._number("nvmlDeviceGetTemperature", GPU_SENSOR)
         return None if degrees is None else float(degrees)
 
     def power(self) -> Optional[float]:
-        """Return the power of the whole card in W."""
+        """Return the power of the whole card in W; None if NVML does not report it."""
         milliwatt = self._number("nvmlDeviceGetPowerUsage")
         return None if milliwatt is None else milliwatt * 1e-3
 
     def throttle(self) -> Optional[int]:
-        """Return NVML's bit mask of reasons for reduced clocks; the mask 1 means idle, the mask 0 no reason."""
+        """Return NVML's bit mask of reasons for reduced clocks (0: none, 1: the GPU is idle); None if unreported."""
         for name in THROTTLE:
             value = c_uint64()
             if self._call(name, byref(value)) == 0:
@@ -108,10 +111,10 @@ class Nvml:
 
 
 def open_nvml(device: Mapping[str, Any], name: str = LIBRARY) -> Optional[Nvml]:
-    """Return the GPU that CUDA describes as ``device`` (``number``, ``uuid``, ``pci``); None if NVML lacks it.
+    """Return the GPU that CUDA describes as ``device`` (``number``, ``uuid``, ``pci``).
 
     NVML counts all GPUs, regardless of CUDA_VISIBLE_DEVICES. The number is therefore used only if CUDA reports neither
-    UUID nor PCI address.
+    UUID nor PCI address. Return None if NVML cannot be loaded or does not find the GPU.
     """
     try:
         library = ctypes.CDLL(name)

@@ -1,4 +1,4 @@
-"""Facts about this machine; a fact that cannot be read is None, never zero."""
+"""Collect facts about this machine; a fact that cannot be read is None, never zero."""
 
 import glob
 import os
@@ -18,7 +18,7 @@ def _text(path: str) -> Optional[str]:
 
 
 def _cpu_model() -> Optional[str]:
-    """Return ``model name`` on x86; Arm kernels give none, so return the board's model there."""
+    """Return the CPU's model from /proc/cpuinfo. Most Arm kernels lack it there: then return the board's model."""
     for line in (_text("/proc/cpuinfo") or "").splitlines():
         key, _, value = line.partition(":")
         if key.strip() in ("model name", "Model"):
@@ -71,9 +71,10 @@ def with_libraries(libraries: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def libraries() -> Dict[str, Any]:
-    """Return versions of numpy and of each runtime, and each runtime's facts. It imports them, so call it in a worker.
+    """Return the versions of numpy and of each runtime, and each runtime's facts.
 
-    ``native`` is what the native libraries report, queried in a separate process, which may crash or hang.
+    This imports numpy and the runtimes, so call it in a worker. ``native`` is what the native libraries report; they
+    are queried in a separate process, since they may crash or hang.
     """
     from ..runtimes import TABLE, runtime
 

@@ -1,4 +1,4 @@
-"""Memory of a process and of the machine, read from /proc, in bytes.
+"""Read the memory of a process and of the machine from /proc, in bytes.
 
 The segment shared with the supervisor is excluded: it holds tensors in transit, which are not the engine's memory.
 """
@@ -25,7 +25,7 @@ def fields(path: str) -> Dict[str, int]:
 
 
 def resident(pid: object = "self") -> int:
-    """Return the resident bytes of a process, shared pages included; this is the cheapest reading."""
+    """Return the resident bytes of a process with its shared pages. This reading takes the least time."""
     with open("/proc/%s/statm" % pid, "rb") as file:
         return int(file.read().split()[1]) * PAGE
 
@@ -49,7 +49,10 @@ def reset_peak() -> bool:
 
 
 def machine() -> Dict[str, Optional[int]]:
-    """Return ``total`` and ``available`` bytes of the machine; ``available`` is the kernel's estimate (since 3.14)."""
+    """Return ``total`` and ``available`` bytes of the machine; None if unknown.
+
+    ``available`` is the kernel's estimate (MemAvailable, since Linux 3.14).
+    """
     meminfo = fields("/proc/meminfo")
     return {"total": meminfo.get("MemTotal"), "available": meminfo.get("MemAvailable")}
 
@@ -78,8 +81,8 @@ class Peak:
 def usage(peak: Peak) -> Dict[str, Any]:
     """Return the memory of this process and of the machine now.
 
-    ``rss`` and ``peak_rss`` exclude ``shared_bytes``. ``pss`` is None before Linux 4.14 (``smaps_rollup``).
-    ``peak_reset`` says whether the kernel's peak could be reset before each run.
+    ``rss``, ``peak_rss`` and ``pss`` exclude ``shared_bytes``, the segment. ``pss`` is None before Linux 4.14
+    (``smaps_rollup``). ``peak_reset`` is whether each ``peak.begin`` could reset the kernel's peak.
     """
     status = fields("/proc/self/status")
     segment = status.get("RssShmem", 0)

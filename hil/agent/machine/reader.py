@@ -30,7 +30,7 @@ class Reader:
             raise NotReadable("/%s: %s" % (name, error.strerror)) from None
 
     def text(self, name: str) -> str:
-        """Return a file's text without trailing NULs and white space. Raise ``NotReadable``."""
+        """Return a file's text without NULs and white space at both ends. Raise ``NotReadable`` as ``content`` does."""
         return self.content(name).decode("utf-8", "replace").strip("\0\n\t ")
 
     def fact(self, name: str, read: Callable[["Reader"], Any]) -> Any:

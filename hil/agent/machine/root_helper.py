@@ -1,7 +1,7 @@
-"""Client of the board's root helper, which ``hil board setup`` installs: fixed verbs over a pipe, run as root.
+"""Start the board's root helper, which ``hil board setup`` installs, and send it verbs; it carries them out as root.
 
-The helper undoes its changes when the pipe closes. Closing it, exiting and being killed therefore all restore the
-board's previous state. Nothing here asks for a password or waits without a time limit.
+The helper undoes its changes when the pipe to it closes. So the board's previous state is restored when the agent
+closes the pipe, exits or is killed. Nothing here asks for a password or waits without a time limit.
 """
 
 import contextlib
@@ -84,7 +84,7 @@ class Helper:
         return None
 
     def ask(self, verb: str, *words: str) -> Dict[str, Any]:
-        """Send a verb and return the answer: ``ok``, and ``error`` if ``ok`` is false. A timeout is an error too."""
+        """Send a verb and return the answer: ``ok``, and ``error`` if ``ok`` is false, also after a timeout."""
         return self._ask(" ".join((verb, *words)), LIMITS.get(verb, LIMIT))
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Names of the kernel's sensors in reports, and which cooling devices throttle; shared by all their readers.
+"""Name the kernel's sensors, and state which cooling devices throttle; used by every reader of sensors.
 
 Types of cooling devices: Documentation/driver-api/thermal. A cap of the CPU clocks is ``cpufreq-cpu0``, on older
 kernels ``thermal-cpufreq-0``; a cap of another device is ``devfreq-`` and the device's name. None of these was read on
@@ -18,7 +18,7 @@ DEVFREQ = "devfreq-"
 
 
 def text_of(path: str) -> Optional[str]:
-    """Return the first line of a small file as a name, or None if it is empty or cannot be read.
+    """Return the first line of a small file as a name of at most 40 characters; None if it is empty or unreadable.
 
     Characters other than letters, digits, dots and dashes become ``_``.
     """

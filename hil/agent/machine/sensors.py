@@ -85,14 +85,20 @@ class Sensors:
         self.channels = {}
 
     def drop_silent(self, kinds: Tuple[str, ...]) -> None:
-        """Close the channels that give no reading now, among the columns that start with one of ``kinds``."""
+        """Close each channel that gives no reading now and whose name starts with one of ``kinds``.
+
+        ``not_readable`` then has the reason.
+        """
         for name, channel in list(self.channels.items()):
             if name.startswith(kinds) and channel.read() is None:
                 self.channels.pop(name).close()
                 self.not_readable[name] = "gave no reading"
 
     def _add(self, name: str, make: Callable[[], Any]) -> Optional[str]:
-        """Return the new channel's column name, numbered if ``name`` is in use; None if it cannot be opened."""
+        """Add the channel that ``make`` opens. Return its column name, which is numbered if ``name`` is in use.
+
+        If it cannot be opened, return None and record the reason.
+        """
         name = numbered(name, self.channels, self.not_readable)
         try:
             self.channels[name] = make()
@@ -130,7 +136,7 @@ class Sensors:
                 pass  # not a Tegra with a BPMP
 
     def _limits(self, part: str, pattern: str, scale: float) -> None:
-        """Add the lower and upper limit of a clock, so that a temporary change during a window is recorded."""
+        """Add the lower and upper limit of a clock as columns, so that a change during a timed window is recorded."""
         for key in ("min", "max"):
             path = pattern % key
             if os.path.exists(path):

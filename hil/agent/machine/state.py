@@ -1,4 +1,4 @@
-"""The state of a machine: power mode, clocks, heat, throttling, GPU clients, swap. It is read, never changed.
+"""Read the state of a machine: power mode, clocks, heat, throttling, GPU clients, swap. Nothing is changed.
 
 A fact that cannot be read is None or missing, with the reason in ``not_readable``; it is never zero. Sources:
 Documentation/ABI/testing/sysfs-class-thermal and -devfreq; L4T's hwmon ``soctherm_oc`` for over-current.
@@ -85,7 +85,7 @@ class StateReader:
             yield name, folder
 
     def temperatures(self, why: Dict[str, str], gpu: Any) -> Dict[str, float]:
-        """Return °C by thermal zone type; the key ``gpu`` has the temperature that NVML reports."""
+        """Return °C by thermal zone type, and NVML's temperature as ``gpu`` (``gpu.2`` if a zone is called ``gpu``)."""
         degrees: Dict[str, float] = {}
         for name, folder in self._zones():
             value, reason = number(folder + "/temp")
@@ -101,7 +101,7 @@ class StateReader:
         return degrees
 
     def trips(self) -> Dict[str, float]:
-        """Return, for each zone, the lowest temperature at which the kernel throttles or warns.
+        """Return, for each zone, the lowest temperature (°C) at which the kernel throttles or warns.
 
         Zones without such a trip point are left out.
         """
@@ -115,7 +115,7 @@ class StateReader:
         return lowest
 
     def throttle(self, why: Dict[str, str]) -> Dict[str, int]:
-        """Return ``cur_state`` of each cooling device that throttles; above 0 the kernel throttles."""
+        """Return ``cur_state`` of each cooling device that can slow down GPU or CPUs; above 0, it does so now."""
         states: Dict[str, int] = {}
         names: Set[str] = set()
         devices = [(path, text_of(path + "/type") or "") for path in folders(self.sys, "class/thermal/cooling_device*")]

@@ -1,4 +1,4 @@
-"""Collect what ``hil doctor`` needs to know about a machine; run from memory, so that no file is left behind.
+"""Collect what ``hil doctor`` needs to know about a machine. This runs from memory, so that no file is left behind.
 
 While another session holds the target, nothing is started that could disturb it: no runtime is imported, the GPU is not
 opened, no root helper and no tegrastats is started. Otherwise the target is held for the survey, so that no session
@@ -39,9 +39,9 @@ def main() -> None:
 
 
 def collect(order: Dict[str, Any]) -> Dict[str, Any]:
-    """Return the facts; ``time`` is the machine's clock when the answer is sent.
+    """Return the facts that ``order`` (see ``main``) asks for; ``time`` is the machine's clock after collecting them.
 
-    With ``holder_only`` in ``order``, only report who holds the target.
+    ``holder`` is None if nobody else holds the target. If ``holder_only`` is true, return only ``holder`` and ``time``.
     """
     root = store_root(str(order.get("store") or ""))
     claim = {"token": "look %d" % os.getpid(), "pid": str(os.getpid())}
@@ -88,7 +88,7 @@ def _native(facts: Dict[str, Any], library_probe: library_versions.LibraryProbe)
 
 
 def _nvml(facts: Dict[str, Any]) -> Any:
-    """Return NVML's interface to the first GPU, which opens no context on it; None if NVML reaches no GPU."""
+    """Return NVML's interface to the first GPU, without a CUDA context; None if NVML reaches no GPU."""
     gpus = facts.get("gpus") or []
     try:
         return device_memory.open_device_memory(gpus[0]).gpu if gpus else None
@@ -138,7 +138,7 @@ def _used(root: str) -> Optional[int]:
 
 
 def root_helper(*, start: bool) -> Any:
-    """Return facts about the root helper, and what it read for ``state.StateReader.snapshot``."""
+    """Return facts about the root helper, and what it read for ``StateReader.snapshot``; nothing unless ``start``."""
     facts: Dict[str, Any] = {"why_not": helper.installed() or None, "wants": helper.VERSION, "services": services()}
     facts["installed"] = facts["why_not"] is None
     facts["answers"] = None
@@ -168,7 +168,7 @@ def services() -> Optional[List[str]]:
 
 
 def tegrastats(reader: Optional[tegrastats_process.TegrastatsProcess]) -> Optional[Dict[str, Any]]:
-    """Return whether tegrastats runs and its lines can be read; None if it was not started."""
+    """Return whether tegrastats prints lines that can be read, and why not; None if it was not started."""
     if reader is None:
         return None
     until = time.monotonic() + TEGRASTATS_SECONDS
