@@ -14,7 +14,8 @@ from onnx import helper
 
 from hil.onnx_files.external_data import save
 from hil.onnx_files.ort_errors import ort_error
-from hil.quantize.calibrate import prepared, silence, stride_of
+from hil.quantize.calibrate import silence, stride_of
+from hil.quantize.prepare import prepared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-import onnx.inliner
-import onnxruntime
-from onnx import version_converter
 from onnxruntime.quantization import CalibrationMethod, QuantType
-from onnxruntime.quantization.calibrate import create_calibrator
+from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from hil.datasets.dataset import sample_digest
 from hil.errors import EngineBuildError, HilError, UserError, did_you_mean
-from hil.onnx_files.external_data import external_files, fits, save
+from hil.onnx_files.external_data import external_files, save
 from hil.onnx_files.ort_errors import ort_error
 from hil.quantize.layout import EXTRA, OPERATORS, WEIGHTED
+from hil.quantize.masks import masked_nodes, masked_tensors
 from hil.quantize.node_order import sort_nodes
+from hil.quantize.prepare import prepared
 from hil.quantize.ranges import ranges_of
 
 if TYPE_CHECKING:
@@ -34,15 +33,6 @@ if TYPE_CHECKING:
     from hil.config.spec import CalibrationSpec
     from hil.datasets.dataset import Dataset
     from hil.runtimes import QdqLayout
-
-OPSET = 13
-"""First opset whose Q/DQ nodes can have a scale per channel."""
-
-HALF_OPSET = 19
-"""First opset whose Q/DQ nodes take float16."""
-
-IR_VERSIONS = {OPSET: 7, HALF_OPSET: 9}
-"""The IR version of each of these opsets (onnx's table of released versions)."""
 
 FEED = 4 * 2**20
 """Bytes of inputs per feed; calibration keeps all activations of a feed in memory."""
@@ -55,6 +45,14 @@ METHODS = {
     "entropy": CalibrationMethod.Entropy,
     "percentile": CalibrationMethod.Percentile,
 }
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a calibrator's ``compute_data`` returned, and the tensors without a range, since a mask would set it."""
+
+    ranges: Any
+    masked: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -73,8 +71,8 @@ def calibrated(model: Path, data: Dataset, spec: CalibrationSpec, parts: dict[st
             proto = prepared(model, folder)
             _check_excluded(proto, spec.exclude_nodes, model)
             feed = Feed(data, stride_of(data), parts["samples"], model.stem)
-            [(_, ranges)] = collect(proto, folder, feed, spec, layout)
-            result = insert(proto, ranges, spec, layout)
+            [(_, calibration)] = collect(proto, folder, feed, spec, layout)
+            result = insert(proto, calibration, spec, layout)
             result.ir_version = proto.ir_version
             path = folder / "quantized.onnx"
             save(result, path)
@@ -100,68 +98,6 @@ def silence() -> Iterator[None]:
     finally:
         logging.disable(before)
         root.removeHandler(sink)
-
-
-def prepared(model: Path, folder: Path) -> onnx.ModelProto:
-    """Return ``model`` as the quantizer needs it: functions inlined, batch norms folded, all nodes named, shapes known.
-
-    Its opset is at least 13, or at least 19 if a weight or an input is float16.
-    """
-    proto, changed = _plain(onnx.load(str(model)))
-    version = proto.ir_version
-    if any(node.op_type == "BatchNormalization" for node in proto.graph.node):
-        whole = folder / "whole.onnx"
-        if changed:
-            save(proto, whole)
-        proto = _folded(whole if changed else model, folder)
-    needed = HALF_OPSET if _has_half(proto) else OPSET
-    if max((entry.version for entry in proto.opset_import if entry.domain in {"", "ai.onnx"}), default=0) < needed:
-        proto = version_converter.convert_version(proto, needed)
-    proto.ir_version = max(version, IR_VERSIONS[needed])
-    for number, node in enumerate(proto.graph.node):
-        node.name = node.name or f"{node.op_type}_{number}"
-    with contextlib.suppress(onnx.shape_inference.InferenceError):
-        if fits(proto):
-            return onnx.shape_inference.infer_shapes(proto, data_prop=True)
-        plain, shaped = folder / "plain.onnx", folder / "shaped.onnx"
-        save(proto, plain)
-        onnx.shape_inference.infer_shapes_path(str(plain), str(shaped), data_prop=True)
-        return onnx.load(str(shaped))
-    return proto
-
-
-def _plain(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
-    """Inline local functions and remove weights from the graph's inputs; return the model and whether it changed.
-
-    The quantizer does not read functions, and does not treat a weight as a constant if it is an input too.
-    """
-    functions = bool(proto.functions)
-    if functions:
-        proto = onnx.inliner.inline_local_functions(proto)
-    weights = {tensor.name for tensor in proto.graph.initializer}
-    inputs = [value for value in proto.graph.input if value.name not in weights]
-    changed = functions or len(inputs) < len(proto.graph.input)
-    if changed:
-        del proto.graph.input[:]
-        proto.graph.input.extend(inputs)
-        proto.ir_version = max(proto.ir_version, 4)  # before, each weight had to be an input
-    return proto, changed
-
-
-def _has_half(proto: onnx.ModelProto) -> bool:
-    """Whether any weight or input is float16."""
-    weights = (tensor.data_type for tensor in proto.graph.initializer)
-    return onnx.TensorProto.FLOAT16 in {*weights, *(one.type.tensor_type.elem_type for one in proto.graph.input)}
-
-
-def _folded(model: Path, folder: Path) -> onnx.ModelProto:
-    """Return the model with batch norms folded into convolutions: quantizing the two separately costs accuracy."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(folder / "folded.onnx")
-    onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    return onnx.load(str(folder / "folded.onnx"))
 
 
 def _check_excluded(proto: onnx.ModelProto, excluded: tuple[str, ...], model: Path) -> None:
@@ -210,6 +146,11 @@ class Feed:
         self._next, self._samples = batch.feeds, batch.inputs
         return True
 
+    @property
+    def loaded(self) -> dict[str, np.ndarray]:
+        """The loaded batch, as the model takes it; empty if it has been read."""
+        return self._next or {}
+
     def get_next(self) -> dict[str, np.ndarray] | None:
         """Return the loaded batch once, then None until the next ``advance``; onnxruntime's calibrator calls this."""
         batch, self._next = self._next, None
@@ -233,12 +174,15 @@ def collect(  # noqa: PLR0913 - the steps of one calibration share these
     layout: QdqLayout,
     *,
     marks: Sequence[int] = (),
-) -> Iterator[tuple[int, Any]]:
+) -> Iterator[tuple[int, Calibration]]:
     """Calibrate on ``feed``; yield the number of samples consumed so far, and the ranges computed from these samples.
 
     Both are yielded after each feed that reaches a number of samples in ``marks``, and once at the end.
     """
+    if not feed.advance():
+        raise UserError(f"calibration data has no samples: model {feed.model}: add some to calibration.data")
     floating, pending = folder / "floating.onnx", sorted(marks)
+    masked = masked_tensors(proto, feed.loaded)
     save(proto, floating)
     options = {"symmetric": True, "percentile": spec.percentile}
     calibrator = create_calibrator(
@@ -249,29 +193,33 @@ def collect(  # noqa: PLR0913 - the steps of one calibration share these
         use_external_data_format=bool(external_files(floating)),
         extra_options=options,
     )
-    while feed.advance():
+    if spec.method != "minmax":  # a histogram over a mask needs billions of bins, or is impossible with -inf
+        calibrator.tensors_to_calibrate -= masked
+    more = True
+    while more:
         calibrator.collect_data(feed)
-        if pending and feed.consumed >= pending[0]:
+        more = feed.advance()
+        if not more or (pending and feed.consumed >= pending[0]):
             pending = [mark for mark in pending if mark > feed.consumed]
-            yield feed.consumed, calibrator.compute_data()
-    if not feed.consumed:
-        raise UserError(f"calibration data has no samples: model {feed.model}: add some to calibration.data")
-    yield feed.consumed, calibrator.compute_data()
+            yield feed.consumed, Calibration(calibrator.compute_data(), masked)
 
 
-def insert(proto: onnx.ModelProto, ranges: Any, spec: CalibrationSpec, layout: QdqLayout) -> onnx.ModelProto:
-    """Return a copy of ``proto`` with Q/DQ nodes for ``ranges``, which a calibrator's ``compute_data`` returned."""
+def insert(
+    proto: onnx.ModelProto, calibration: Calibration, spec: CalibrationSpec, layout: QdqLayout
+) -> onnx.ModelProto:
+    """Return a copy of ``proto`` with Q/DQ nodes; the nodes that read or return a masked tensor get none."""
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
+    ranges = {name: one for name, one in calibration.ranges.items() if name not in calibration.masked}
     quantizer = QDQQuantizer(
         copy,
         True,  # noqa: FBT003 - per_channel; the parameters' names differ between versions
         False,  # noqa: FBT003 - reduce_range
         QuantType.QInt8,
         QuantType.QInt8,
-        ranges,
+        TensorsData(METHODS[spec.method], ranges),
         [],
-        list(spec.exclude_nodes),
+        [*spec.exclude_nodes, *masked_nodes(proto, calibration.masked)],
         list(OPERATORS[layout]),
         dict(EXTRA[layout]),
     )

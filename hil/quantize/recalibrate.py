@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from hil.errors import HilError
 from hil.onnx_files.ort_errors import ort_error
-from hil.quantize.calibrate import Feed, collect, insert, prepared, silence, stride_of
+from hil.quantize.calibrate import Feed, collect, insert, silence, stride_of
+from hil.quantize.prepare import prepared
 from hil.quantize.ranges import Ranges, ranges_of
 
 if TYPE_CHECKING:

@@ -20,8 +20,9 @@ import numpy as np
 from hil.errors import HilError
 from hil.onnx_files.external_data import save
 from hil.onnx_files.ort_errors import ort_error
-from hil.quantize.calibrate import Feed, collect, insert, prepared, silence, stride_of
+from hil.quantize.calibrate import Feed, collect, insert, silence, stride_of
 from hil.quantize.layout import WEIGHTED
+from hil.quantize.prepare import prepared
 from hil.quantize.ranges import ranges_of
 
 if TYPE_CHECKING:

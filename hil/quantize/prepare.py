@@ -1,0 +1,87 @@
+"""Prepare a model for onnxruntime.quantization: functions, inputs, batch norms, opset, names and shapes."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import onnx
+import onnx.inliner
+import onnxruntime
+from onnx import version_converter
+
+from hil.onnx_files.external_data import fits, save
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OPSET = 13
+"""First opset whose Q/DQ nodes can have a scale per channel."""
+
+HALF_OPSET = 19
+"""First opset whose Q/DQ nodes take float16."""
+
+IR_VERSIONS = {OPSET: 7, HALF_OPSET: 9}
+"""The IR version of each of these opsets (onnx's table of released versions)."""
+
+
+def prepared(model: Path, folder: Path) -> onnx.ModelProto:
+    """Return ``model`` as the quantizer needs it: functions inlined, batch norms folded, all nodes named, shapes known.
+
+    Its opset is at least 13, or at least 19 if a weight or an input is float16.
+    """
+    proto, changed = _plain(onnx.load(str(model)))
+    version = proto.ir_version
+    if any(node.op_type == "BatchNormalization" for node in proto.graph.node):
+        whole = folder / "whole.onnx"
+        if changed:
+            save(proto, whole)
+        proto = _folded(whole if changed else model, folder)
+    needed = HALF_OPSET if _has_half(proto) else OPSET
+    if max((entry.version for entry in proto.opset_import if entry.domain in {"", "ai.onnx"}), default=0) < needed:
+        proto = version_converter.convert_version(proto, needed)
+    proto.ir_version = max(version, IR_VERSIONS[needed])
+    for number, node in enumerate(proto.graph.node):
+        node.name = node.name or f"{node.op_type}_{number}"
+    with contextlib.suppress(onnx.shape_inference.InferenceError):
+        if fits(proto):
+            return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+        plain, shaped = folder / "plain.onnx", folder / "shaped.onnx"
+        save(proto, plain)
+        onnx.shape_inference.infer_shapes_path(str(plain), str(shaped), data_prop=True)
+        return onnx.load(str(shaped))
+    return proto
+
+
+def _plain(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
+    """Inline local functions and remove weights from the graph's inputs; return the model and whether it changed.
+
+    The quantizer does not read functions, and does not treat a weight as a constant if it is an input too.
+    """
+    functions = bool(proto.functions)
+    if functions:
+        proto = onnx.inliner.inline_local_functions(proto)
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    inputs = [value for value in proto.graph.input if value.name not in weights]
+    changed = functions or len(inputs) < len(proto.graph.input)
+    if changed:
+        del proto.graph.input[:]
+        proto.graph.input.extend(inputs)
+        proto.ir_version = max(proto.ir_version, 4)  # before, each weight had to be an input
+    return proto, changed
+
+
+def _has_half(proto: onnx.ModelProto) -> bool:
+    """Whether any weight or input is float16."""
+    weights = (tensor.data_type for tensor in proto.graph.initializer)
+    return onnx.TensorProto.FLOAT16 in {*weights, *(one.type.tensor_type.elem_type for one in proto.graph.input)}
+
+
+def _folded(model: Path, folder: Path) -> onnx.ModelProto:
+    """Return the model with batch norms folded into convolutions: quantizing the two separately costs accuracy."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(folder / "folded.onnx")
+    onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    return onnx.load(str(folder / "folded.onnx"))
