@@ -1,1 +1,1 @@
-"""Reading and checking ``hil.toml``, and the pydantic models of its tables."""
+"""Read and check ``hil.toml``; define its tables as pydantic models."""

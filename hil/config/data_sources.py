@@ -1,4 +1,4 @@
-"""The kinds of data sources: ``.npz`` file, Polygraphy's JSON, folder, callable or ``synthetic``."""
+"""Determine the kind of a data source: ``.npz`` file, Polygraphy's JSON, folder, callable or ``synthetic``."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class SourceKind(Enum):
 
 
 def source_kind(source: str, root: Path) -> SourceKind | None:
-    """Return the kind of ``source``, or ``None`` if it is neither an existing path nor written as a callable.
+    """Return the kind of ``source``; paths are relative to ``root``.
 
-    Relative paths start at ``root``.
+    Return ``None`` for a file or folder that does not exist, and for text of any other form.
     """
     if source == SYNTHETIC:
         return SourceKind.SYNTHETIC

@@ -47,7 +47,7 @@ class Mistake(NamedTuple):
 
 
 def mistakes_of(errors: Sequence[ErrorDetails]) -> list[Mistake]:
-    """Return a mistake for each error, except a "too short" array whose items have errors themselves."""
+    """Return a mistake for each error, without "too short" errors of arrays that have errors in their items."""
 
     def within(array: Keys) -> bool:
         return any(len(each["loc"]) > len(array) and tuple(each["loc"][: len(array)]) == array for each in errors)
@@ -111,7 +111,10 @@ def quoted(text: str) -> str:
 
 
 def choices(keys: Keys) -> list[str]:
-    """Return what is allowed at ``keys``: the keys of a table, the names of a dictionary or the values of a literal."""
+    """Return what may be written at ``keys``: the keys of a table, the allowed names, or the allowed values.
+
+    Empty if anything of the right type is allowed.
+    """
     place: Any = ConfigSpec
     for key in keys:
         place = _inner(_bare(place), key)
@@ -124,7 +127,7 @@ def choices(keys: Keys) -> list[str]:
 
 
 def shown(value: Any) -> str:
-    """Return a value for a message: at most ``SHOWN`` characters, arrays in brackets."""
+    """Return ``value`` as text for a message: cut after ``SHOWN`` characters, arrays in brackets."""
     text = repr(list(value)) if isinstance(value, tuple) else repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 

@@ -1,4 +1,4 @@
-"""The types of values in ``hil.toml``: quantities in base units, literals, dates and public keys."""
+"""Define the types of values in ``hil.toml``: quantities in base units, literals, dates and public keys."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "bf16", "int8")
 
 @dataclass(frozen=True)
 class Reach:
-    """The range of a limited quantity, used to refuse a limit that every model meets.
+    """Which limits of a quantity every model meets, so that they are refused.
 
-    Without an ``edge`` every limit is meaningful, for the reason ``why``. Otherwise every model meets ``edge`` and any
-    looser limit, for the reason ``why``; ``example`` is a meaningful value. For ``at_least`` limits, lower is looser.
-    ``share`` marks a fraction of a whole, which cannot exceed 1.
+    Every model meets the limit ``edge`` and any looser limit, for the reason ``why``; ``example`` is a limit that a
+    model can miss. If ``edge`` is ``None``, a model can miss any limit, for the reason ``why``. With ``at_least``, a
+    lower limit is looser, otherwise a higher one. With ``share``, a limit above 1 is refused too.
     """
 
     why: str
@@ -31,7 +31,7 @@ class Reach:
     share: bool = False
 
     def wrong(self, value: float) -> str:
-        """Return why every model meets the limit ``value`` and what to write instead; empty if a model can miss it."""
+        """Return why the limit ``value`` is refused and what to write instead; an empty text if it is accepted."""
         if self.share and value > 1:
             return f"{show(value, '1')} is more than 100 %: write e.g. '{min(value, 99):g} %'"
         if self.edge is not None and (value <= self.edge if self.at_least else value >= self.edge):
@@ -48,7 +48,7 @@ def _schema(example: str) -> WithJsonSchema:
 
 
 def _day(value: object) -> str:
-    """Return a date in ISO 8601 from a TOML date or a text."""
+    """Return a date as ISO 8601 text, from a TOML date or from text. Raise ``ValueError`` for anything else."""
     if isinstance(value, date) and not isinstance(value, datetime):
         return value.isoformat()
     try:
@@ -58,14 +58,17 @@ def _day(value: object) -> str:
 
 
 def _age(value: object) -> str:
-    """Return a valid age as written, so that the report's copy of the policy has the same text."""
+    """Return an age exactly as it is written, such as ``7 days``. Raise ``ValueError`` unless it is more than 0.
+
+    The report's copy of the policy thus has the same text.
+    """
     if parse(value, Dimension.AGE) <= 0:
         raise ValueError(f"{value!r} is not an age: write e.g. '7 days'")
     return str(value)
 
 
 def _signer(value: object) -> str:
-    """Return a public key as one line of base64, from such a line or a PEM."""
+    """Return a public key as one line of base64, from such a line or a PEM. Raise ``ValueError`` for other text."""
     lines = value.split("\n") if isinstance(value, str) else []
     text = "".join("".join(line.split()) for line in lines if not line.strip().startswith("-----"))
     if P256.fullmatch(text) is None:
@@ -101,7 +104,7 @@ class Table(BaseModel):
 
 
 class StatedTable(Table):
-    """A decision: the reason, who made it, its date, and the last day on which it applies."""
+    """A table that records a decision: the reason, who made it, its date, and the last day on which it applies."""
 
     reason: str | None = None
     by: str | None = None

@@ -16,10 +16,10 @@ ROOT = 0
 
 
 def find(start: Path, here: Path | None = None) -> Path | None:
-    """Return ``hil.toml`` in ``start`` or the nearest folder above it, or ``None``.
+    """Return ``hil.toml`` in ``start`` or the nearest folder above it; ``None`` if there is no such file.
 
-    ``here`` is the folder in which the command was started (``start`` by default). A file in any other folder must
-    belong to this user or to root, because a config names code that hil runs; otherwise raise ``UserError``.
+    ``here`` is the folder in which the command was started (``start`` by default). Raise ``UserError`` if the file is
+    in another folder and belongs to a user other than this one and root, because a config names code that hil runs.
     """
     folder = start.absolute()
     trusted = folder if here is None else here.absolute()

@@ -1,4 +1,4 @@
-"""``[models.NAME] isaac_ros``: limits from a robot's ROS 2 parameter file."""
+"""Read limits from a robot's ROS 2 parameter file (``[models.NAME] isaac_ros``)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Applied:
-    """The config with the limits from parameter files, the place of each limit, and the mistakes in the files."""
+    """The config with the limits from parameter files, and the mistakes in these files.
+
+    ``sources`` maps the path of each such limit to its file, line and parameter.
+    """
 
     spec: ConfigSpec
     sources: Mapping[Keys, str] = field(default_factory=dict)
@@ -27,7 +30,7 @@ class Applied:
 
 
 def applied(spec: ConfigSpec, root: Path) -> Applied:
-    """Return ``spec`` with ``limits.fps`` from ``inference_fps`` of each model's parameter file.
+    """Return ``spec`` with ``limits.fps`` of each model set to ``inference_fps`` of its parameter file, if it has both.
 
     The paths of the files are relative to ``root``.
     """

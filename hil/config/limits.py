@@ -35,7 +35,10 @@ class PacedLimits(Table):
 
 
 class SustainedLimits(Table):
-    """``sustained = { p99 = "5 ms", fps = 28, slowdown = "5 %" }``: limits after a load of ``measure.sustained``."""
+    """``sustained = { p99 = "5 ms", fps = 28, slowdown = "5 %" }``: limits under a load of ``measure.sustained``.
+
+    They are judged in the last third of that time; ``p99`` and ``fps`` must be met in the earlier thirds too.
+    """
 
     p99: _Time | None = None
     fps: _LeastRate | None = None
@@ -45,8 +48,8 @@ class SustainedLimits(Table):
 class RegressionLimits(Table):
     """``regression = { above = "1 %", exclude = "5 %" }``: limits of the relative worsening against the baseline.
 
-    A row fails on a significant worsening by more than ``above``. It passes if the data exclude a worsening by
-    ``exclude`` or more.
+    A row fails if it is significantly worse by more than ``above``. It passes if it improved or if the data exclude a
+    worsening by ``exclude`` or more. Otherwise it is inconclusive.
     """
 
     above: Annotated[Fraction, Reach("no rate can drop by more than 100 %", 1.0, "1 %")] | None = None

@@ -39,8 +39,9 @@ class Config:
     """A valid config file.
 
     ``digest`` is the SHA-256 of the file's bytes in hexadecimal. ``warnings`` describe values that are valid but
-    probably unintended. ``own_checks`` are the checks listed in ``hil.checks.json`` in the same folder, and
-    ``checks_digest`` is the SHA-256 of ``hil.checks.json``, or ``None`` if there is no such file.
+    probably unintended. ``elsewhere`` maps the path of each limit that comes from another file to its place there.
+    ``own_checks`` are the checks listed in the file of own checks (``hil.checks.json`` next to ``hil.toml``), and
+    ``checks_digest`` is the SHA-256 of that file. They are empty and ``None`` if there is no such file.
     """
 
     spec: ConfigSpec
@@ -54,15 +55,18 @@ class Config:
     checks_digest: str | None = None
 
     def where(self, *keys: str) -> str:
-        """Return the place of a key, such as ``hil.toml:41``; of a key that is not written, that of the table above."""
+        """Return the file and line of a key, such as ``hil.toml:41``.
+
+        If the file does not have the key, this is the line of the nearest table above it that the file has.
+        """
         if keys in self.elsewhere:
             return self.elsewhere[keys]
         return f"{self.path.name}:{self.lines.of(keys)}"
 
     def target(self, name: str) -> TargetSpec:
-        """Return the target ``name``; ``cpu`` always exists. Raise ``UserError`` for an unknown one.
+        """Return the target ``name``. Raise ``UserError`` if it is unknown; ``cpu`` always exists.
 
-        Its local files (``identity``, ``known_hosts``) are resolved to absolute paths.
+        The files of this machine that it names (``identity``, ``known_hosts``) are resolved to absolute paths.
         """
         if name in self.spec.targets:
             spec = self.spec.targets[name]
@@ -83,15 +87,15 @@ class Config:
         return on_target(self.spec.models[name], target)
 
     def resolve(self, path: str) -> Path:
-        """Return a path in the file as a full path; relative paths start at the file's folder."""
+        """Return a path that is written in the config as a full path; a relative path starts at the config's folder."""
         return self.root / path
 
 
 def load(path: Path, *, own: bool = True) -> Config:
-    """Read and check a config file, and the file of own checks next to it unless ``own`` is false; takes about 10 ms.
+    """Read and check the config file ``path`` and, if ``own`` is true, the file of own checks next to it.
 
-    Raise ``UserError`` with one line for each mistake: ``hil.toml:41: models.digits.limts: unknown key: did you mean
-    'limits'?``.
+    Raise ``UserError`` with one line for each mistake, such as ``hil.toml:41: models.digits.limts: unknown key: did you
+    mean 'limits'?``.
     """
     text, data = read_text(path)
     values = parse(text, path.name)
@@ -116,7 +120,7 @@ def load(path: Path, *, own: bool = True) -> Config:
 
 
 def load_policy(path: Path) -> GateSpec:
-    """Return ``[gate]`` of a config or policy file; a policy file has no other table.
+    """Return ``[gate]`` of a config, or of a policy file, which has only this table.
 
     Raise ``UserError`` for an invalid file.
     """

@@ -1,6 +1,7 @@
-"""``hil.checks.json`` next to ``hil.toml``: the list of the project's own checks, so that a missing check is noticed.
+"""Read and write ``hil.checks.json`` next to ``hil.toml``: the list of the project's own checks.
 
-The file is written by ``hil checks --write REPORT``, committed, and part of the plan of every run.
+``hil checks --write REPORT`` writes the file, and the project commits it. Every run must have a result for each check
+in it, so that a missing check is noticed.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Text = Annotated[str, Field(max_length=2000, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"
 
 
 def is_own(check_id: str) -> bool:
-    """Return whether the id does not belong to a family of the stock suites."""
+    """Return true for the id of a project's own check, false if its family belongs to the stock suites."""
     return check_id.split(".", maxsplit=1)[0] not in STOCK_FAMILIES
 
 
@@ -53,12 +54,12 @@ class OwnCheck(BaseModel):
 
     @property
     def key(self) -> RowKey:
-        """Return the key of the row."""
+        """The key of the check's row: id, model, precision and scenario."""
         return (self.id, self.model, self.precision, self.scenario)
 
     @property
     def name(self) -> str:
-        """Return the row as one line."""
+        """The non-empty parts of the key, separated by spaces."""
         return " ".join(part for part in self.key if part)
 
 
@@ -70,14 +71,15 @@ class _File(BaseModel):
 
 
 def place(config: Path) -> Path:
-    """Return the path of the file for this config: ``hil.checks.json`` for ``hil.toml``."""
+    """Return the path of the file of own checks for ``config``: ``hil.checks.json`` for ``hil.toml``."""
     return config.with_name(f"{config.stem}.checks.json")
 
 
 def read(path: Path, spec: ConfigSpec) -> tuple[tuple[OwnCheck, ...], str | None]:
-    """Return the checks in ``path`` and its SHA-256, or ``()`` and ``None`` if there is no such file.
+    """Return the checks in the file ``path`` and the file's SHA-256, or ``()`` and ``None`` if there is no such file.
 
-    Raise ``UserError`` for a damaged file, invalid ids, and models and precisions that ``spec`` does not have.
+    Raise ``UserError`` for a damaged file, invalid ids, duplicates, and models and precisions that ``spec`` does not
+    have.
     """
     try:
         with path.open("rb") as file:
@@ -96,7 +98,7 @@ def read(path: Path, spec: ConfigSpec) -> tuple[tuple[OwnCheck, ...], str | None
 
 
 def require_valid(checks: Iterable[OwnCheck], spec: ConfigSpec, name: str) -> None:
-    """Raise ``UserError`` if checks in the file ``name`` are impossible with ``spec``; the message lists them."""
+    """Raise ``UserError``, which lists them, if any ``checks`` of the file ``name`` are impossible with ``spec``."""
     wrong = list(_mistakes(checks, spec))
     if wrong:
         more = [f"… and {len(wrong) - LISTED} more"] if len(wrong) > LISTED else []
@@ -118,7 +120,7 @@ def _parsed(content: bytes, name: str) -> tuple[OwnCheck, ...]:
 
 
 def _mistakes(checks: Iterable[OwnCheck], spec: ConfigSpec) -> Iterator[str]:
-    """Yield a message for every entry that no run with ``spec`` can contain, and for every duplicate."""
+    """Yield a message for every check that no run with ``spec`` can contain, and for every duplicate."""
     keys: set[RowKey] = set()
     for check in checks:
         if re.fullmatch(ID, check.id) is None or not is_own(check.id):
@@ -133,7 +135,7 @@ def _mistakes(checks: Iterable[OwnCheck], spec: ConfigSpec) -> Iterator[str]:
 
 
 def _precisions(spec: ConfigSpec, model: str) -> set[str]:
-    """Return the precisions of the model on any target."""
+    """Return all precisions that the model has on one target or another; empty if ``model`` is empty."""
     if not model:
         return set()
     base = spec.models[model]
@@ -141,12 +143,15 @@ def _precisions(spec: ConfigSpec, model: str) -> set[str]:
 
 
 def is_of(check: OwnCheck, spec: ConfigSpec, target: str) -> bool:
-    """Return whether ``target`` has this row: it runs the check's model in the check's precision."""
+    """Return whether the plan of ``target`` contains this check.
+
+    This is so if the check has no precision or if its model has that precision on ``target``.
+    """
     return not check.precision or check.precision in on_target(spec.models[check.model], target).precisions
 
 
 def to_json(checks: Iterable[OwnCheck]) -> str:
-    """Return the file's text, with one line for each check in sorted order."""
+    """Return the text of the file of own checks, with one line for each check, sorted by key."""
     rows: list[dict[str, Any]] = [check.model_dump(exclude_defaults=True) for check in sorted(checks, key=_order)]
     lines = ",\n".join(f"    {json.dumps(row, ensure_ascii=False)}" for row in rows)
     return f'{{\n  "schema": {SCHEMA},\n  "checks": [\n{lines}\n  ]\n}}\n'

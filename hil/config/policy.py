@@ -1,4 +1,4 @@
-"""Patterns with which a policy selects rows: ``latency.p99``, ``int8.*``, ``parity.outputs digits int8``."""
+"""Match the patterns with which a policy selects rows: ``latency.p99``, ``int8.*``, ``parity.outputs digits int8``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ WORDS = 3  # the maximum in a pattern: id, model, precision
 
 
 def matches(pattern: str, check_id: str, model: str, precision: str) -> bool:
-    """Return whether ``pattern`` (one to three words: id, model, precision) matches this row; case-sensitive."""
+    """Return whether ``pattern`` matches this row. Its words are id, model and precision, with shell wildcards.
+
+    The model and the precision may be left out; they then match any. A pattern with no word or more than three words
+    matches nothing. Matching is case-sensitive.
+    """
     words = _words(pattern)
     return bool(words) and all(map(_fits, words, (check_id, model, precision)))
 
@@ -33,7 +37,7 @@ def _fits(word: str, value: str) -> bool:
 
 
 def literal_id(pattern: str) -> str | None:
-    """Return the check id in ``pattern``; ``None`` if this id has a wildcard.
+    """Return the check id in ``pattern``; ``None`` if it contains a wildcard or ``pattern`` is empty.
 
     A check that is named by its literal id must be judged even without a limit.
     """

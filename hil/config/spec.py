@@ -1,7 +1,7 @@
-"""The structure of ``hil.toml``: one frozen pydantic model for each table.
+"""Define the structure of ``hil.toml``: one frozen pydantic model for each table.
 
-Quantities are written with their unit (``"5 ms"``) and stored in base units (0.005). Paths are relative to the file
-that contains them and resolved by ``hil.config.load``.
+Quantities are written with their unit (``"5 ms"``) and stored in base units (0.005). Paths are relative to the folder
+of ``hil.toml``; ``hil.config.load`` resolves them.
 """
 
 from __future__ import annotations
@@ -121,12 +121,12 @@ class GateSpec(Table):
 
     @property
     def requires_clean(self) -> bool:
-        """Whether the run may only use files of a commit: ``clean``, or by default for evidence ``device``."""
+        """Whether the run may only use files of a commit: ``clean`` or, if that is not set, for evidence ``device``."""
         return self.evidence == "device" if self.clean is None else self.clean
 
     @property
     def oldest(self) -> float | None:
-        """``max_age`` in seconds, or ``None``."""
+        """``max_age`` in seconds; ``None`` if the policy sets no maximum age."""
         return None if self.max_age is None else parse(self.max_age, Dimension.AGE)
 
 

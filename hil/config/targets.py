@@ -16,7 +16,8 @@ Command = tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...]
 class ContainerSpec(Table):
     """``[targets.NAME.container]``: the workers run in a container of ``image``, the agent runs outside it.
 
-    ``args`` go to ``run`` before the image, e.g. ``["--runtime", "nvidia"]``; ``python`` is the image's interpreter.
+    ``args`` are words that are put before the image in the container engine's ``run`` command, such as
+    ``["--runtime", "nvidia"]``. ``python`` is the interpreter in the image.
     """
 
     engine: Literal["docker", "podman"]
@@ -28,7 +29,8 @@ class ContainerSpec(Table):
 class DeployContainerSpec(Table):
     """``[targets.NAME.deploy.container]``: the robot runs an image that contains the release, as container ``name``.
 
-    ``args`` go to ``run`` before the image, ``command`` after it; ``base`` is the base image of that image.
+    ``args`` are put before the image in the container engine's ``run`` command, ``command`` after it. ``base`` is the
+    image on which the release's image is based.
     """
 
     engine: Literal["docker", "podman"]

@@ -27,7 +27,7 @@ AT_LINE = re.compile(r"\s*\(at line (\d+), column (\d+)\)$")
 
 
 def read_text(path: Path) -> tuple[str, bytes]:
-    """Return the file's text and bytes. Raise ``UserError`` if it is missing, a folder, too large or not UTF-8."""
+    """Return the file's text and bytes. Raise ``UserError`` if it cannot be read, is too large or is not UTF-8."""
     if path.is_dir():
         raise UserError(f"{path} is a folder: name the hil.toml inside it")
     try:
@@ -45,7 +45,10 @@ def read_text(path: Path) -> tuple[str, bytes]:
 
 
 def parse(text: str, name: str) -> dict[str, Any]:
-    """Return TOML text as plain values, arrays as tuples. Raise ``UserError``, which has ``name`` and the line."""
+    """Return TOML text as plain values, arrays as tuples.
+
+    Raise ``UserError`` if the text is not TOML; the message has ``name``, the file's name, and usually the line.
+    """
     for number, line in enumerate(text.split("\n"), 1):
         if line.count(".") > MAX_DOTS and QUOTED.sub("", line).count(".") > MAX_DOTS:
             raise UserError(f"{name}:{number}: more than {MAX_DOTS} dots: break the line")
@@ -53,7 +56,7 @@ def parse(text: str, name: str) -> dict[str, Any]:
         values: dict[str, Any] = tomllib.loads(text)
         return {key: _frozen(value) for key, value in values.items()}
     except RecursionError:
-        raise UserError(f"{name}: nested too deeply: write tables instead of arrays in arrays") from None
+        raise UserError(f"{name}: nested too deeply: write tables instead of nested arrays") from None
     except ValueError as error:
         message = str(error)
         match = AT_LINE.search(message)

@@ -1,1 +1,1 @@
-"""Checks for values of a config that are valid on their own but impossible or contradictory."""
+"""Check a config for values that have the right type but are impossible or contradict each other."""

@@ -1,4 +1,4 @@
-"""Checks of build and calibration keys: settings that TensorRT or a DLA does not support."""
+"""Check build and calibration keys for settings that TensorRT or a DLA does not support."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _impossible_settings(model: ModelSpec) -> Iterator[tuple[Keys, str]]:
 
 
 def doubts(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
-    """Yield the first limit on INT8 layers or on DLA layers that applies to no engine of the model."""
+    """Yield the first limit on INT8 layers or on DLA layers if no engine of the model is INT8 or for a DLA."""
     every_variant = [variant for _, variant in variants(model)]
     for inner, variant in variants(model):
         place = (*keys, *inner, "limits")
@@ -60,7 +60,7 @@ def doubts(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
 
 
 def _calibration(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
-    """Yield settings that TensorRT's own calibrators do not have: other methods, and excluded nodes."""
+    """Yield the settings that TensorRT's own calibrators do not support: a percentile, and excluded nodes."""
     calibration = model.calibration
     if calibration is None or calibration.route != "implicit":
         return

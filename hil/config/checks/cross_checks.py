@@ -1,7 +1,7 @@
-"""Checks that the pydantic models cannot express: names, files that must exist, keys that depend on each other.
+"""Check what the pydantic models cannot express: names, files that must exist, keys that depend on each other.
 
-Each rule reads the plain values of the file, so these mistakes are reported even if validation fails. A value of the
-wrong type is skipped here, because validation reports it.
+Each rule reads the plain values of ``hil.toml``, so that it reports mistakes even if pydantic's validation fails. A
+value of the wrong type is skipped here, because the validation reports it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Values = dict[str, Any]
 
 
 def mistakes(values: Values, root: Path) -> Iterator[Mistake]:
-    """Yield all mistakes in the plain values of a file whose paths are relative to ``root``."""
+    """Yield all mistakes in the plain values of a config file; paths in it are relative to ``root``."""
     targets, models = _table(values, "targets"), _table(values, "models")
     yield from _names(("targets",), targets)
     yield from _names(("models",), models)
@@ -67,7 +67,7 @@ def mistakes(values: Values, root: Path) -> Iterator[Mistake]:
 
 
 def _words(keys: Keys, target: Any) -> Iterator[Mistake]:
-    """Yield control characters in values that become names, paths or arguments."""
+    """Yield a mistake for each value with a control character, among those that become names, paths or arguments."""
     for key in WORDS if isinstance(target, dict) else ():
         value = target.get(key)
         if isinstance(value, str) and CONTROL.search(value):
@@ -75,13 +75,13 @@ def _words(keys: Keys, target: Any) -> Iterator[Mistake]:
 
 
 def unknown_targets(values: Values) -> Iterator[Mistake]:
-    """Yield each ``on.TARGET`` whose target is not in this file: it is allowed, but unused."""
+    """Yield each ``on.TARGET`` whose target this file does not declare: that is valid but has no effect."""
     targets = _table(values, "targets")
     for name, model in _table(values, "models").items():
         for target in _table(model, "on"):
             if target not in targets and target != "cpu":
                 yield Mistake(
-                    ("models", name, "on", target), "this file does not declare this target, so this has no effect"
+                    ("models", name, "on", target), "this file does not declare this target: the table has no effect"
                 )
 
 
@@ -98,7 +98,7 @@ def _names(keys: Keys, table: Values) -> Iterator[Mistake]:
 
 
 def _board(keys: Keys, target: Any) -> Iterator[Mistake]:
-    """Yield a misspelt Jetson module, or one without its size; any other name may be a GPU's."""
+    """Yield a mistake for a name that resembles a Jetson module's but is not one; any other name may be a GPU's."""
     board = target.get("board") if isinstance(target, dict) else None
     slugs = likely_slugs(board) if isinstance(board, str) else ()
     if slugs:
@@ -135,7 +135,7 @@ def _files(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
 
 
 def _built_with(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
-    """Yield missing and duplicate plugin libraries, and missing engine files under ``on.TARGET``."""
+    """Yield plugin libraries that do not exist or are listed twice, and missing engine files under ``on.TARGET``."""
     places: dict[Keys, Any] = {("build",): _table(model, "build")}
     for target, override in _table(model, "on").items():
         places["on", target, "build"] = _table(override, "build")
@@ -152,7 +152,7 @@ def _built_with(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
 
 
 def _deployed(keys: Keys, table: Values, root: Path) -> Iterator[Mistake]:
-    """Yield missing files of ``deploy.config`` and ``deploy.keys``, which are files of this machine."""
+    """Yield a mistake for each file of ``deploy.config`` and ``deploy.keys`` that does not exist on this machine."""
     for key, kind in (("config", "file"), ("keys", "public key")):
         listed = table.get(key)
         for file in listed if isinstance(listed, (tuple, list)) else ():
@@ -182,7 +182,7 @@ def _callables(keys: Keys, model: Values) -> Iterator[Mistake]:
 
 
 def _scoring(keys: Keys, model: Values, task: str) -> Iterator[Mistake]:
-    """Yield a metric that the task does not have, and a missing or contradictory ``detection`` table."""
+    """Yield a metric that does not belong to the task, and a missing, unused or contradictory ``detection`` table."""
     metric, detection = model.get("metric"), model.get("detection")
     known = METRICS.get(task, ())
     if isinstance(metric, str) and metric not in known:

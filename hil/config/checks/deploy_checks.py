@@ -1,4 +1,4 @@
-"""Checks of ``[targets.NAME.deploy]``: folders, commands and files that are impossible on a robot."""
+"""Check ``[targets.NAME.deploy]`` for folders, commands and files that are impossible on a robot."""
 
 from __future__ import annotations
 

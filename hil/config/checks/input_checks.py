@@ -1,4 +1,4 @@
-"""Checks of ``[models.NAME.inputs.INPUT]``: keys that contradict each other, and sizes that do not fit together."""
+"""Check ``[models.NAME.inputs.INPUT]`` for keys that contradict each other and for impossible sizes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def mistakes(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
         yield from _constants(place, declared)
         yield from _sizes(place, declared)
         if declared.range is not None and name in model.ranges:
-            yield Mistake((*place, "range"), f"ranges.{name} is given as well: remove one of them")
+            yield Mistake((*place, "range"), f"ranges.{name} sets the same range: remove one of them")
 
 
 def _constants(keys: Keys, declared: InputSpec) -> Iterator[Mistake]:
     for other in ("range", "carry"):
         if declared.value is not None and getattr(declared, other) is not None:
-            yield Mistake((*keys, other), "has no effect, since value fixes the input: remove one of them")
+            yield Mistake((*keys, other), f"has no effect, since value fixes the input: remove {other} or value")
     if declared.range is not None and declared.range[0] > declared.range[1]:
         yield Mistake((*keys, "range"), f"[least, greatest] must not decrease: got {list(declared.range)}")
 

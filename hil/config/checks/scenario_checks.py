@@ -1,4 +1,4 @@
-"""Checks of scenario limits that cannot be judged: without a rate, or with too little time."""
+"""Check for paced and sustained limits that cannot be judged, such as those without a rate or with too little time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def mistakes(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
 
 
 def doubts(keys: Keys, model: ModelSpec, measure: MeasureSpec) -> Iterator[Mistake]:
-    """Yield paced limits that no engine could pass within ``measure.paced``."""
+    """Yield the paced limits that need more releases than ``measure.paced`` has time for."""
     reported: set[tuple[Keys, str]] = set()
     for inner, variant in variants(model):
         for place, what in _limits_beyond_paced_time(variant, measure):

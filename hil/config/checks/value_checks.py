@@ -1,4 +1,4 @@
-"""Checks of values with the right type and unit that are still impossible or contradictory."""
+"""Check values that have the right type and unit for being impossible or contradictory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def mistakes(spec: ConfigSpec) -> Iterator[Mistake]:
-    """Yield the mistakes in all tables, such as limits that every model meets and measurements of no duration."""
+    """Yield the mistakes in all tables, such as limits that every model meets and measurements of 0 seconds."""
     if spec.measure.duration == 0:
         yield Mistake(("measure", "duration"), "must be more than 0: write e.g. '4 s'")
     yield from value_ranges.mistakes(spec)
@@ -49,10 +49,10 @@ def mistakes(spec: ConfigSpec) -> Iterator[Mistake]:
 
 
 def doubts(spec: ConfigSpec) -> Iterator[Mistake]:
-    """Yield values that are probably unintended: tolerances of unused precisions, limits without effect."""
+    """Yield values that are probably unintended, such as tolerances of unused precisions and limits without effect."""
     if spec.measure.budget < spec.measure.duration:
         least = show(spec.measure.duration, "s")
-        yield Mistake(("measure", "budget"), f"less than measure.duration: write at least {least}")
+        yield Mistake(("measure", "budget"), f"is less than measure.duration: write at least {least}")
     for name, model in spec.models.items():
         yield from _order(("models", name, "limits", "latency"), model.limits.latency)
         yield from build_checks.doubts(("models", name), model)
@@ -76,7 +76,7 @@ def _loose(keys: Keys, tolerances: Mapping[Precision, TolerancesSpec]) -> Iterat
 
 
 def _vacuous(keys: Keys, tolerance: ToleranceSpec) -> Iterator[Mistake]:
-    """Yield tolerances that any output meets: an error as large as the signal, or no similarity."""
+    """Yield tolerances that any output meets: an error as large as the signal is allowed, or no similarity required."""
     loose = (
         ("max_rel", tolerance.max_rel is not None and tolerance.max_rel >= 1),
         ("cosine", tolerance.cosine is not None and tolerance.cosine <= 0),

@@ -1,4 +1,4 @@
-"""Find limits that every model meets, anywhere in a config, by the ``fields.Reach`` of each key."""
+"""Find limits that every model meets, anywhere in a config; the ``Reach`` of a key states which these are."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def mistakes(table: BaseModel | Mapping[str, Any], keys: Keys = ()) -> Iterator[Mistake]:
-    """Yield each value below ``table`` that the ``Reach`` of its key refuses. Lists are skipped."""
+    """Yield a mistake for each value in ``table`` and its sub-tables that the ``Reach`` of its key refuses.
+
+    ``keys`` is the path of ``table``. Values inside lists are not checked.
+    """
     declared: dict[str, Reach] = {}
     values: Mapping[str, Any]
     if isinstance(table, BaseModel):
@@ -36,7 +39,7 @@ def mistakes(table: BaseModel | Mapping[str, Any], keys: Keys = ()) -> Iterator[
 
 @lru_cache(64)
 def declared_by(table: type[BaseModel]) -> dict[str, Reach]:
-    """Return the ``Reach`` of each key of a table that declares one."""
+    """Return, by name, the ``Reach`` of each key of ``table`` that has one."""
     reaches = {
         name: next(_reaches_of(field.annotation, field.metadata), None) for name, field in table.model_fields.items()
     }
@@ -44,7 +47,7 @@ def declared_by(table: type[BaseModel]) -> dict[str, Reach]:
 
 
 def _reaches_of(kind: Any, metadata: list[Any]) -> Iterator[Reach]:
-    """Yield the ``Reach`` in a field's metadata or within ``Annotated[…] | None``."""
+    """Yield each ``Reach`` in a field's metadata, and in its annotation ``kind`` such as ``Annotated[…] | None``."""
     yield from (item for item in metadata if isinstance(item, Reach))
     for part in get_args(kind):
         if isinstance(part, Reach):
