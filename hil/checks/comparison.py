@@ -63,14 +63,14 @@ class Comparison:
         """Compare two streams of batches. The check fails if one stream ends before the other."""
         for ours, theirs in zip_longest(reference, candidate):
             if ours is None or theirs is None:
-                which = "reference" if ours is None else "engine"
-                self.fatal = self.fatal or f"the {which} ended after {self.batches} batches, the other went on"
+                which, other = ("reference", "engine") if ours is None else ("engine", "reference")
+                self.fatal = self.fatal or f"the {which} ended after {self.batches} batches, the {other} had more"
                 break
             self.update(ours, theirs)
         return self
 
     def update(self, reference: Outputs, candidate: Outputs, samples: int | None = None) -> None:
-        """Add the outputs of one batch. ``samples`` is the number of its samples, by default that of ``batch``."""
+        """Add the outputs of one batch; ``samples`` is the number of samples in it, ``None``: as ``batch`` states."""
         if self.fatal:
             return
         ours, theirs = dict(reference), dict(candidate)
@@ -108,7 +108,7 @@ class Comparison:
     def judge(self) -> Judgement:
         """Return passed if every output is within every bound and every configured tolerance applied to an output.
 
-        The measurement is the metric that uses the largest share of its tolerance.
+        Return failed in any other case. The measurement is the metric that uses the largest share of its tolerance.
         """
         details: dict[str, Any] = {"samples": self.samples, "batches": self.batches}
         problem = self.fatal or self._incomplete()
@@ -229,7 +229,7 @@ def _bound(tolerance: Tolerance, value: float | None, *, identical: bool) -> dic
 
 
 def _use(tolerance: Tolerance, value: float) -> float:
-    """Return the share of a tolerance that is used up (1: all of it), which makes different metrics comparable."""
+    """Return the share of ``tolerance`` that ``value`` uses, by which metrics are ranked; above 1 it is exceeded."""
     if tolerance.metric == "sqnr_db":
         return float(min(10 ** ((tolerance.value - value) / _SQNR_FULL), 1e300))
     used, room = (1 - value, 1 - tolerance.value) if tolerance.sense is Sense.AT_LEAST else (value, tolerance.value)

@@ -66,9 +66,10 @@ def _differences(what: str, model: Sequence[TensorSpec], engine: Sequence[Tensor
 
 
 def _same_shape(ours: TensorSpec, theirs: TensorSpec, *, output: bool) -> bool:
-    """Return whether ranks and fixed sizes are equal. The engine may fix a size of an output that is open in the file.
+    """Return whether the rank and the fixed sizes of ``theirs`` (the engine's) equal those of ``ours`` (the model's).
 
-    A tensor whose rank the file leaves open may have any shape.
+    The engine may fix a size of an output that is dynamic in the model. If the model declares no rank, any shape is
+    accepted.
     """
     if not ours.ranked or len(ours.shape) != len(theirs.shape):
         return not ours.ranked
@@ -87,11 +88,11 @@ class ShapeTrial:
     Attributes:
         inputs: the input shapes by name.
         ok: whether the engine ran.
-        expected: the output shapes that the model declares, ``None`` for a dynamic size or for a shape of any rank.
+        expected: the output shapes that the model declares; a dynamic size and a shape without a rank are ``None``.
         outputs: the actual output shapes.
         finite: whether no output had NaN or infinity.
         allowed: whether the model allows these input shapes; if not, the engine has to refuse them.
-        error: the engine's error where it refused.
+        error: the engine's error if it refused, otherwise empty.
     """
 
     inputs: Mapping[str, Sequence[int]]
@@ -169,6 +170,8 @@ def bad_input(trials: Sequence[RefusalTrial], impossible: Mapping[str, str] | No
     if dead:
         return failed(f"the engine crashed on bad input ({dead[0].kind}): {dead[0].message}", details)
     untried = [kind for kind in KINDS if kind not in excused and kind not in {trial.kind for trial in trials}]
-    if untried or not trials:
-        return inconclusive(f"bad input was not tried: {', '.join(untried) or 'none at all'}", details=details)
+    if untried:
+        return inconclusive(f"bad input was not tried: {', '.join(untried)}", details=details)
+    if not trials:
+        return inconclusive("no bad input was tried: the model cannot have any kind of it", details=details)
     return judged(Verdict.PASSED, f"{len(trials)} bad inputs were refused", details=details)

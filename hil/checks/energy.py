@@ -71,9 +71,9 @@ def source(series: Series) -> str:
 
 
 def method(series: Series) -> dict[str, Any]:
-    """Return the energy's own part of the method.
+    """Return the fields that an energy's method has in addition to the method of its series.
 
-    Two energies can be compared only if this part and the methods of their series are equal.
+    Two energies can be compared only if these fields and the methods of the two series are equal.
     """
     return {"energy": "v1: mean power over the timed windows, idle not subtracted", "power": source(series)}
 
@@ -115,7 +115,10 @@ def inference(series: Series, limit: Limit | None, confidence: float) -> Judgeme
 
 
 def as_details(series: Series) -> dict[str, Any]:
-    """Return ``{"energy": …}`` for the details of another check: mean power (W) and joules; empty if not known."""
+    """Return ``{"energy": …}`` for the details of another check; an empty dict if the energy is not known.
+
+    The entry has the mean power (W), the joules per inference and the source of the power.
+    """
     energy = "" if unusable(series) or unreadable(series) else _energy(series, 0.99)
     if isinstance(energy, str):
         return {}
@@ -135,7 +138,7 @@ def _windows(series: Series) -> list[Mapping[str, Any]]:
 
 
 def _energy(series: Series, confidence: float) -> Energy | str:
-    """Return the energy, or the reason why it is not known."""
+    """Return the energy, or a text that states why it is not known."""
     if " / " in source(series):
         return f"the power was read from different sources: {source(series)}"
     windows = list(_timed(series))
@@ -158,7 +161,7 @@ def _energy(series: Series, confidence: float) -> Energy | str:
 
 
 def _timed(series: Series) -> Iterator[Window]:
-    """Yield the timed windows of the series, each with its power."""
+    """Yield the timed windows of the series, each with its power, or with the reason why it cannot be used."""
     windows, first = _windows(series), 0
     for window in windows:
         n = window.get("n", series.n if len(windows) == 1 else 0)

@@ -1,4 +1,4 @@
-"""Limits and tolerances with an expiry date. After that date, no check passes because of them."""
+"""Withdraw a pass that rests on a limit or on tolerances whose expiry date is over."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ GOOD = frozenset({Verdict.PASSED, Verdict.WARNED})
 
 
 def unexpired(judgement: Judgement, what: str, expires: str | None, why: str | None, today: date) -> Judgement:
-    """Return ``judgement``; if it passed or warned and ``what`` has expired, it becomes inconclusive.
+    """Return ``judgement``; if it passed or warned and its limit has expired, it becomes inconclusive.
 
-    ``what`` names the limit or tolerances of the judgement. ``expires`` is their last valid day (ISO 8601), ``why`` the
-    reason in the config. A failed judgement stays failed.
+    ``what`` names the limit, or the tolerances, in the reason. ``expires`` is the last valid day (ISO 8601), ``None``
+    if it never expires; ``why`` is the reason for the limit in the config. A failed judgement stays failed.
     """
     if expires is None or judgement.verdict not in GOOD or today <= date.fromisoformat(expires):
         return judgement

@@ -64,9 +64,10 @@ class Rules:
 def fit(
     baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, rules: Rules, *, exact: bool = False
 ) -> Level | Judgement:
-    """Return the level to compare ``row`` with, or a judgement that states why there is none.
+    """Return the baseline's level (its values of this row) to compare ``row`` with, or why there is none.
 
-    An ``exact`` value can be compared even if its own row or the row of the baseline was disturbed or inconclusive.
+    ``exact`` is for values without noise: they are compared even if the row was disturbed or inconclusive, in this run
+    or in the baseline.
     """
     level = None if baseline is None else baseline.of(row.key)
     if baseline is None or level is None or not any(level.sessions):
@@ -83,7 +84,7 @@ def fit(
 
 
 def missing(baseline: Baseline | None, key: RowKey, rules: Rules) -> Judgement:
-    """Return a judgement which states that the row ``key`` has no baseline, with the command to run."""
+    """Return the judgement that the row ``key`` has no baseline; the reason has the command that makes one."""
     name = _name(key)
     if baseline is None:
         return _none(f"nothing to compare {name} with: run again with --hil-baseline=REF (hil history lists runs)")
@@ -134,7 +135,7 @@ def _doubt(level: Level, row: MeasuredRow, rules: Rules) -> str:
 
 
 def _differing(then: list[Mapping[str, Any]], now: Mapping[str, Any]) -> str:
-    """Return the fields in which the methods differ, with both values."""
+    """Return a text with the fields in which method ``now`` differs from a method in ``then``, with both values."""
     changes: dict[str, None] = {}
     for facts in then:
         for key in dict.fromkeys((*facts, *now)):

@@ -26,7 +26,10 @@ FEWEST_WINDOWS = 2.0
 
 
 def sustained(series: Series, limit: Limit | None) -> Judgement:
-    """Judge ``fps.sustained``: all frames divided by the time from the first start to the last end (1 s or more)."""
+    """Judge ``fps.sustained``: all frames divided by the time from the first start to the last end.
+
+    Inconclusive if this time is less than 1 s.
+    """
     broken = _unusable(series, limit, WINDOW)
     if broken:
         return _unknown(broken, limit)
@@ -60,7 +63,7 @@ def slowest_second(series: Series, limit: Limit | None) -> Judgement:
 def last_100(series: Series, limit: Limit | None) -> Judgement:
     """Judge ``fps.last_100``: the lowest rate over 100 consecutive frames, like a meter that averages the last 100.
 
-    With batches, the rate is that over the smallest number of inferences that holds 100 frames, but at least two.
+    With batches, it is the lowest rate over as many consecutive inferences as hold 100 frames, at least two.
     """
     broken = _unusable(series, limit, 0.0)
     if broken:
@@ -108,7 +111,7 @@ def progress(series: Series) -> tuple[FloatArray, FloatArray]:
 
 
 def _idle(series: Series) -> FloatArray:
-    """Return the total time (s) between timed windows before each inference, shape (n,)."""
+    """Return, for each inference, the sum of the pauses (s) between timed windows before it, shape (n,)."""
     windows = series.facts.get("windows")
     counts = [one.get("n") for one in windows if isinstance(one, dict)] if isinstance(windows, (list, tuple)) else []
     sizes = [n for n in counts if isinstance(n, int) and n > 0]

@@ -44,8 +44,8 @@ class CalibrationFacts:
 def calibration(facts: CalibrationFacts, brought: str = "the model came with its own Q/DQ nodes") -> Judgement:
     """Judge ``int8.calibration``: calibration consumed all of the declared samples and no others.
 
-    Warned for synthetic samples, and for a model or an engine with its own ranges (``foreign``); ``brought`` states
-    which of the two it is.
+    Warned for synthetic samples, and for a model or an engine with its own ranges (``foreign``). For these, the reason
+    begins with ``brought``, which states whether the model or the engine has them.
     """
     details = vars(facts)
     if facts.foreign:
@@ -88,7 +88,7 @@ class CacheFacts:
         header: the first line of that cache.
         expected_header: the algorithm that the first line must name.
         header_versions: the spellings of this TensorRT's version in the first line, empty if not known.
-        known: the names of the model's tensors; every tensor with a range must be one of them.
+        known: the names of the model's tensors, of which every tensor with a range must be one; ``None``: not checked.
         damaged: a stored calibration did not match its record and was made again.
         flowing: implicit route only: the inputs of convolutions and matrix products. At least half of them must have
             a range (TensorRT renames some).
@@ -142,7 +142,7 @@ TINIEST, LARGEST = 2.0**-126, 3.4e38 / 127
 
 
 def _sound(tensor: str, scale: float) -> bool:
-    """Return whether ``scale`` is valid. A constant of zeros, which TensorRT's cache lists too, has a scale of 0."""
+    """Return whether ``scale`` is valid. 0 is valid only for a constant: TensorRT's cache lists constants of zeros."""
     return TINIEST <= scale <= LARGEST or (scale == 0 and tensor.endswith(CONSTANT))
 
 
@@ -193,7 +193,10 @@ def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
 
 
 def _unused(facts: CacheFacts) -> Iterator[str]:
-    """Yield why TensorRT did not use its calibration cache. TensorRT reports an ignored cache only in its log."""
+    """Yield why the calibration cache is not in use: TensorRT neither wrote nor read it, or its first line is wrong.
+
+    TensorRT itself reports an ignored cache only in its log.
+    """
     if facts.used not in USED:
         yield f"TensorRT's calibration cache was neither written nor read ({facts.used}): its ranges are not in use"
     if facts.used is not None and facts.expected_header not in facts.header.split("-"):
@@ -213,7 +216,8 @@ class NearFacts:
     """Validation samples that are nearly equal to a calibration sample.
 
     Attributes:
-        pairs: the indices of both and their relative distance.
+        pairs: for each of them the index of the validation sample, that of the calibration sample, and the relative
+            distance of the two.
         checked: how many samples were compared; 0 if they are too small for the distance to mean anything.
         limit: the distance below which two samples are nearly equal.
     """
@@ -226,7 +230,7 @@ class NearFacts:
 def disjoint(shared: Overlap, near: NearFacts | None = None) -> Judgement:
     """Judge ``int8.disjoint``: no validation sample was used for calibration, neither unchanged nor slightly changed.
 
-    ``shared`` is the overlap by digest, ``near`` the overlap by similarity.
+    ``shared`` are the samples with equal digests, ``near`` the nearly equal ones; ``None`` if these were not searched.
     """
     details: dict[str, Any] = dict(vars(shared))
     if near is not None:
@@ -260,7 +264,8 @@ def drop(
     """Judge ``int8.drop``: the accuracy that INT8 loses against the fp32 engine of the same target.
 
     ``result`` holds the scores of a task (judged like ``parity.task``) or the compared outputs (judged like
-    ``parity.outputs``), with the fp32 engine as the reference and the tolerances of int8.
+    ``parity.outputs``), with the fp32 engine as the reference and the tolerances of int8. If it is ``None``, the check
+    is inconclusive with the reason ``why_not``.
     """
     if result is None:
         return inconclusive(why_not)
@@ -270,10 +275,10 @@ def drop(
 
 
 def split(judgement: Judgement, means: Mapping[str, float], fp16: float | None, why_not: str = "") -> Judgement:
-    """Return ``judgement`` of the drop with the loss split into a part of FP16 and a part of INT8.
+    """Return ``judgement`` (made by ``drop``), with the losses from FP32 to FP16 and from FP16 to INT8 added.
 
     The verdict is unchanged. ``means`` are the mean scores of the ``fp32`` and ``int8`` engines of one target. ``fp16``
-    is the mean score of its fp16 engine, or ``None`` with the reason in ``why_not``.
+    is the mean score of the fp16 engine there. If it is ``None``, no losses are added and ``why_not`` is the reason.
     """
     parts: dict[str, Any] = {"scores": {**means, "fp16": fp16}}
     if fp16 is None or not all(map(math.isfinite, (fp16, *means.values()))):
@@ -287,5 +292,5 @@ def split(judgement: Judgement, means: Mapping[str, float], fp16: float | None, 
 
 
 def speedup(fp32: Series, int8: Series, limit: Limit | None, confidence: float) -> Judgement:
-    """Judge ``int8.speedup``: the fp32 median divided by the int8 median, bounded by order statistics of both."""
+    """Judge ``int8.speedup``: the median duration of fp32 divided by that of int8, as ``latency.ratio`` does."""
     return ratio(fp32, int8, limit, confidence)

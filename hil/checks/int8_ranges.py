@@ -33,7 +33,7 @@ class TensorUse:
         name: the tensor.
         top: the largest magnitude that the range holds.
         peak: the largest magnitude at validation.
-        beyond: the number of elements outside the range.
+        beyond: the number of elements outside the range, by more than half an INT8 step.
         n: the number of all elements.
         lost: the share of the energy that clipping removes.
     """
@@ -69,6 +69,7 @@ def ranges(facts: RangesFacts, limit: Limit | None) -> Judgement:
 
     Also failed if clipping removes more than 3.2 % of a tensor's energy (15 dB), or if a range is more than four times
     the largest value of the tensors that share it. Inconclusive if there are no values, or values that are not finite.
+    Warned instead of passed if the samples are synthetic.
     """
     worst = sorted(facts.uses, key=lambda use: (use.rate, use.lost), reverse=True) if _finite(facts.uses) else []
     details: dict[str, Any] = {"samples": facts.samples, "unseen": list(facts.unseen[:LISTED])}
@@ -101,7 +102,10 @@ def _as_dict(use: TensorUse) -> dict[str, Any]:
 
 
 def _lossy(uses: Sequence[TensorUse]) -> str:
-    """Return an error for the tensor that loses the largest share of its energy by clipping, if that is too much."""
+    """Return an error for the tensor that loses the largest share of its energy by clipping.
+
+    Return an empty string if that share is acceptable.
+    """
     use = max(uses, key=lambda use: use.lost)
     if use.lost <= LOST:
         return ""
@@ -112,7 +116,10 @@ def _lossy(uses: Sequence[TensorUse]) -> str:
 
 
 def _stretched(uses: Sequence[TensorUse]) -> str:
-    """Return an error for the range that is widest for its values; tensors with equal ranges are judged together."""
+    """Return an error for the range that is widest relative to the values in it; empty if no range is too wide.
+
+    Tensors with equal ranges are judged together, by the largest value of all of them.
+    """
     peaks: dict[float, float] = {}
     for use in uses:
         peaks[use.top] = max(peaks.get(use.top, 0.0), use.peak)
@@ -150,10 +157,10 @@ class Drift:
 
 
 def drift(old: Mapping[str, Sequence[float]], new: Mapping[str, Sequence[float]]) -> Drift:
-    """Compare scales by tensor.
+    """Return how the scales of each tensor differ between the sets ``old`` and ``new``.
 
-    A tensor whose number of channels changed, or one with a scale that is not positive and finite, counts as an
-    infinite change.
+    The change of a tensor counts as infinite if its number of channels changed, or if one of two different scales is
+    not positive and finite.
     """
     both = [(name, _change(old[name], new[name])) for name in old if name in new]
     both.sort(key=lambda one: (-abs(one[1]), one[0]))
@@ -186,7 +193,10 @@ class RepeatFacts:
 
 
 def repeatable(facts: RepeatFacts) -> Judgement:
-    """Judge ``int8.repeatable``: a second calibration of the same model on the same data gives the ranges in use."""
+    """Judge ``int8.repeatable``: a second calibration of the same model on the same data gives the ranges in use.
+
+    Ranges may differ by 0.1 % (``DRIFT``). Inconclusive if there are no ranges to compare.
+    """
     change = drift(facts.in_use, facts.again)
     details: dict[str, Any] = {
         "samples": facts.samples,

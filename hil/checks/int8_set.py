@@ -42,7 +42,10 @@ FAR = 8.0
 
 @dataclass(frozen=True)
 class Spread:
-    """The distribution of one input: mean and standard deviation without the outermost 1 % on either side."""
+    """The distribution of one input: mean and standard deviation of its values after clipping to ``low`` and ``high``.
+
+    These are the quantiles at 1 % and 99 %.
+    """
 
     mean: float
     deviation: float
@@ -52,7 +55,11 @@ class Spread:
 
 @dataclass(frozen=True)
 class InputFacts:
-    """One input in both sets. ``far`` lists outliers among the calibration samples, each with its factor (``FAR``)."""
+    """One input in both sets.
+
+    ``far`` lists outliers: the index of a calibration sample, and how many times its largest value exceeds that of 99 %
+    of the samples.
+    """
 
     name: str
     calibration: Spread
@@ -79,7 +86,8 @@ class SetFacts:
         constant: how many of them have one value everywhere.
         inputs: the distribution of each input.
         classes: how often each class occurs, if known.
-        growth: numbers of calibrated samples, ascending, each with the scales by tensor; the last is of all samples.
+        growth: pairs of a number of samples, ascending, and the scales by tensor of a calibration on that many; the
+            last is on all samples.
         synthetic: whether the samples are generated.
         unknown: what could not be determined, with the reason.
     """
@@ -179,7 +187,7 @@ def _span(one: Spread) -> str:
 
 
 def expected_classes(validation: Mapping[int, int], samples: int) -> float:
-    """Return the mean number of classes in a random draw of ``samples`` from the validation data's distribution."""
+    """Return how many classes ``samples`` samples have on average if drawn at random from the validation data."""
     total = sum(validation.values())
     return sum(1 - (1 - count / total) ** samples for count in validation.values()) if total else 0.0
 

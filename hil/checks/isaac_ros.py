@@ -29,10 +29,10 @@ class NodeParameters:
 
 
 def isaac_ros(node: NodeParameters | None, engine: Signature, batch: int) -> Judgement:
-    """Judge the names, the batch size and the path of a node; the engine was judged with ``batch`` samples.
+    """Judge ``contract.isaac_ros``: the names, the largest batch and the engine's path in a node's parameters.
 
-    Every difference fails. If the node omits one of the engine's bindings, or names one that the engine does not have,
-    the node would not even start.
+    ``batch`` is the number of samples per inference with which the engine was judged. Every difference fails. If the
+    node omits one of the engine's bindings, or names one that the engine does not have, the node would not even start.
     """
     if node is None:
         return failed("no parameter file of an Isaac ROS node is named: write isaac_ros = 'params.yaml'")
@@ -75,7 +75,7 @@ def _compared(side: str, bindings: Sequence[str], there: Sequence[str]) -> Itera
 
 
 def _batch(node: NodeParameters, engine: Signature, batch: int) -> Iterator[str]:
-    """Compare the node's largest batch with the batch that was judged and with the engine's inputs."""
+    """Yield an error if the node's largest batch is not the judged one, or exceeds the batch of an engine's input."""
     largest = node.max_batch_size
     if largest is None:
         return

@@ -32,9 +32,9 @@ def percentile(series: Series, q: float, limit: Limit | None, confidence: float)
     """Judge ``latency.p50``, ``p90`` or ``p99``: is the ``q`` quantile of the durations (seconds) within ``limit``?
 
     Passed if the upper bound at ``confidence`` is within the limit, failed if the lower bound is beyond it, else
-    inconclusive with the number of samples that would settle it. The bounds use the effective sample size, since
-    consecutive samples are correlated; it is computed at the limit if there is one. With fewer effective samples than
-    ``smallest_n`` the check cannot pass.
+    inconclusive with the number of samples that would settle it. Also inconclusive if a drift of the durations could
+    reverse the verdict. Since consecutive samples are correlated, the bounds use the effective sample size; if there is
+    a limit, this size is computed at the limit. With fewer effective samples than ``smallest_n`` the check cannot pass.
     """
     broken = unusable(series)
     if broken:
@@ -94,10 +94,11 @@ def _withdraw_if_drifting(judgement: Judgement, rise: float) -> Judgement:
 
 
 def _decided(low: float, high: float, at_limit: tuple[float, float], limit: float) -> tuple[float, float]:
-    """Return the interval ``(low, high)`` such that it is on one side of the limit only if ``at_limit`` is.
+    """Return the interval ``(low, high)``, changed so that it excludes the limit exactly if ``at_limit`` does.
 
-    ``at_limit`` are the bounds computed with the effective sample size at the limit. On a side where they exclude the
-    limit, the interval ends at the limit or before it; on the other sides, the interval extends beyond the limit.
+    ``at_limit`` are the bounds that decide the verdict: those computed with the effective sample size at the limit. A
+    bound of ``at_limit`` that excludes the limit moves the same bound of the interval to the limit, unless it excludes
+    the limit already. A bound that does not exclude the limit widens the interval.
     """
     high = min(high, limit) if at_limit[1] <= limit else max(high, at_limit[1])
     low = max(low, float(np.nextafter(limit, np.inf))) if at_limit[0] > limit else min(low, at_limit[0])
@@ -124,7 +125,7 @@ def _missing(series: Series, q: float, limit: float, confidence: float, worth: f
 def single(values: Sequence[float], limit: Limit | None) -> Judgement:
     """Judge ``latency.cold_load`` or ``latency.first_inference``: the largest of the repeats (seconds)."""
     if not values:
-        return inconclusive("it was never timed", limit)
+        return inconclusive("no repeat was timed", limit)
     if not all(math.isfinite(value) and value > 0 for value in values):
         return inconclusive(f"not all of {list(values)} are positive finite seconds: timing is broken", limit)
     measurement = Measurement(value=max(values), unit="s", n=len(values))
@@ -149,7 +150,10 @@ def unusable(series: Series) -> str:
 
 
 def _unusable_device(series: Series) -> str:
-    """Return why the device times cannot be judged, or an empty string. No host time may be shorter."""
+    """Return why the device times cannot be judged, or an empty string.
+
+    None may be longer than the host's time of the same inference, apart from the errors of the clocks.
+    """
     device = series.device
     if device is None:
         return ""
@@ -176,8 +180,8 @@ def on_device(series: Series) -> dict[str, float]:
 def ratio(reference: Series, candidate: Series, limit: Limit | None, confidence: float, q: float = 0.5) -> Judgement:
     """Judge how many times faster ``candidate`` is at the ``q`` quantile: reference / candidate, unit ``x``.
 
-    Each side is bounded at half the error, so that the interval of the ratio holds at ``confidence`` (Bonferroni).
-    Inconclusive for series that were measured by different methods or with different batch sizes.
+    The quantile of each series is bounded at half the error, so that the interval of the ratio holds at ``confidence``
+    (Bonferroni). Inconclusive for series that were measured by different methods or with different batch sizes.
     """
     for which, series in (("the reference's", reference), ("the candidate's", candidate)):
         broken = unusable(series)

@@ -58,7 +58,7 @@ def peak(
     details: Mapping[str, Any] | None = None,
     what: str = "the worker's peak",
 ) -> Judgement:
-    """Judge ``memory.peak``: the worker's peak over load, warm-up and run; ``what`` names it in a message."""
+    """Judge ``memory.peak``: the worker's peak in bytes over load, warm-up and run; messages call it ``what``."""
     return _bytes(what, used, limit, details)
 
 

@@ -110,7 +110,7 @@ class Numbers:
 
     @property
     def identical(self) -> bool:
-        """Whether no element differed; undefined metrics are within their bounds then."""
+        """Whether elements were compared and none differed; undefined metrics then count as within their bounds."""
         return self.elements > 0 and self.max_abs == 0
 
 

@@ -1,7 +1,7 @@
-"""Paced inferences, released at a camera's rate: response times, jitter and deadlines, measured from the release.
+"""Judge inferences that are released at a camera's rate: response times, jitter and deadlines, from the release on.
 
-Such a series has the start and duration of each inference, and in its facts the release times: ``first + k * period``
-on the clock of ``start``. The release times were fixed before the first inference.
+A paced series has the start and duration of each inference. Its facts have the release times, ``first + k * period``
+on the clock of ``start``, which were fixed before the first inference.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _missed(series: Series, deadline: float, limit: Limit | None, confidence: fl
 def streak(series: Series, deadline: float, limit: Limit | None, confidence: float) -> Judgement:
     """Judge ``paced.streak``: the longest run of consecutive misses, an exact count.
 
-    At least ``smallest_n`` releases are needed, the number that bounds the 99th percentile: 459 at 99 % confidence.
+    Inconclusive with fewer releases than bound the 99th percentile (``smallest_n``: 459 at 99 % confidence).
     """
     return _judge(series, limit, lambda one: _streak(one, deadline, limit, confidence))
 
@@ -163,10 +163,10 @@ def _pace(series: Series) -> Mapping[str, float] | None:
 
 
 def _judge(series: Series, limit: Limit | None, judge: Callable[[Series], Judgement]) -> Judgement:
-    """Return the judgement of ``judge``, made inconclusive in two cases.
+    """Return the judgement of ``judge``, or an inconclusive one in three cases.
 
-    An engine that is too slow to serve all releases cannot pass. A failure that was caused only by late wake-ups of an
-    idle worker is not the engine's failure; the series without them (``prompt``) is judged to detect this.
+    The series is unusable. The check passed or warned, but the engine was too slow to serve all releases. The check
+    failed, but only since the machine woke an idle worker late: without these delays (``prompt``) it does not fail.
     """
     broken = unusable(series)
     if broken:
@@ -224,7 +224,7 @@ def _advice(series: Series, share: float, limit: Limit | None, worth: float, con
 
 
 def _as_details(series: Series, deadline: float | None = None) -> dict[str, Any]:
-    """Return the details that all rows of this scenario share; times in seconds."""
+    """Return the details that all ``paced`` checks share; times in seconds. ``deadline`` adds those on deadlines."""
     grid, took = release(series), response(series)
     ends = series.start + series.duration
     free = np.maximum(grid, np.concatenate([grid[:1], ends[:-1]]))  # released, and the one before has ended

@@ -1,4 +1,4 @@
-"""Parity: the validation data and repeatability. Re-exports ``Comparison`` (outputs) and ``task``."""
+"""Judge the validation data and whether outputs are repeatable; re-exports the other ``parity`` checks."""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ class WeightedLayers:
         inside: names of those that run in INT8.
         outside: names of those that do not.
         blobs: names of layers whose content the inspector does not show.
-        hidden: how many weighted nodes of the model are in none of the visible layers, ``None`` if not known. Without
-            blobs each visible layer counts for at least one node, whatever its name.
+        hidden: how many of the model's convolutions and matrix products are in no visible layer, by their names.
+            Without blobs, it is at most their number minus the number of visible ones. ``None`` if not known.
     """
 
     inside: tuple[str, ...]
@@ -59,7 +59,10 @@ class WeightedLayers:
 
 
 def weighted_layers(layers: Sequence[Layer], nodes: Sequence[str] = ()) -> WeightedLayers:
-    """Return the weighted layers among ``layers``; ``nodes`` are the names of the model's weighted nodes."""
+    """Return the convolutions and matrix products in ``layers``; ``nodes`` are the names of the model's own ones.
+
+    If ``nodes`` is empty, the model's nodes are not known.
+    """
     inside: list[str] = []
     outside: list[str] = []
     blobs: list[str] = []
@@ -78,9 +81,9 @@ def weighted_layers(layers: Sequence[Layer], nodes: Sequence[str] = ()) -> Weigh
 
 
 def any_int8(layers: Sequence[Layer]) -> bool | None:
-    """Return whether any layer computes in INT8.
+    """Return whether any layer has an INT8 input or output.
 
-    ``None`` if no visible layer does and the content of some layers is hidden, or if there are no layers.
+    ``None`` if no visible layer has one and the content of some layers is hidden, or if there are no layers.
     """
     if any("int8" in (*(layer.get("inputs") or ()), *(layer.get("outputs") or ())) for layer in layers):
         return True
@@ -96,7 +99,10 @@ def is_weighted(layer: Layer) -> bool:
 
 
 def _is_blob(layer: Layer) -> bool:
-    """Return whether the content of ``layer`` is hidden. A weighted layer without a dtype counts as hidden."""
+    """Return whether the content of ``layer`` is hidden.
+
+    A convolution or matrix product whose input has no dtype counts as hidden.
+    """
     kind, name = str(layer.get("type") or ""), str(layer.get("name") or "")
     if is_weighted(layer):
         return not layer.get("inputs") or not layer["inputs"][0]
@@ -105,7 +111,7 @@ def _is_blob(layer: Layer) -> bool:
 
 
 def _names(layer: Layer) -> set[str]:
-    """Return the names of a layer's ONNX nodes: those listed, and the parts of the layer's name, which joins names."""
+    """Return the names of a layer's ONNX nodes: those listed, and those that are joined in the layer's own name."""
     nodes = layer.get("onnx") or ()
     return {str(node) for node in nodes} | {part for part in SEPARATORS.split(str(layer.get("name", ""))) if part}
 
@@ -114,7 +120,7 @@ def int8_layers(layers: Sequence[Layer], limit: Limit | None, nodes: Sequence[st
     """Judge ``placement.int8_layers``: the share of convolutions and matrix products whose input is INT8.
 
     The result is an interval if the content of some layers is hidden, since all or none of it may be INT8. ``nodes``
-    are the names of the model's weighted nodes, which are used to count the hidden ones.
+    are the names of the model's convolutions and matrix products, by which the hidden ones are counted.
     """
     weighted = weighted_layers(layers, nodes)
     details = {**_details(layers), "int8": weighted.inside[:LISTED], "not_int8": weighted.outside[:LISTED]}

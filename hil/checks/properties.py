@@ -47,7 +47,7 @@ class SearchResult:
         samples: the number of samples in these batches.
         wrong: the error message of the smallest counterexample, empty if there is none.
         example: how to draw that batch again.
-        saved: the file of the report that holds its inputs.
+        saved: the file of the report that holds the inputs of the counterexample, empty if there is none.
         refused: how many more batches both the engine and the reference refused, so that they judge nothing.
     """
 
@@ -60,10 +60,10 @@ class SearchResult:
 
 
 def judge(searched: SearchResult, what: str) -> Judgement:
-    """Judge the result of a search. A failure reports the smallest counterexample.
+    """Judge the result of a search; ``what`` states what was searched for. Failed if there is a counterexample.
 
-    If the reference refuses more than half of the drawn batches, the reason states that. The check passes if it accepts
-    a tenth or more of them and no error occurred, is warned if it accepts fewer, and is inconclusive without any.
+    Otherwise passed if the reference accepted a tenth or more of the drawn batches, warned if it accepted fewer, and
+    inconclusive if it accepted none. The reason states if the reference refused more than half of them.
     """
     details: dict[str, Any] = {"examples": searched.examples, "samples": searched.samples, "refused": searched.refused}
     if searched.wrong:
@@ -99,8 +99,8 @@ def difference(  # noqa: PLR0913 - both sides and the parts of their tolerance
 ) -> str:
     """Return which output differs from the reference by more than ``max_rel`` or ``max_abs``; empty if none.
 
-    ``max_rel`` is relative to ``scales``, each output's largest magnitude over the validation data, or to the largest
-    magnitude in the batch if that is larger: a batch of zeros has no scale of its own.
+    ``max_rel`` is relative to the output's largest magnitude in the batch, or to its value in ``scales`` if that is
+    larger: the largest magnitude over the validation data, since a batch of zeros has no scale of its own.
     """
     if [name for name, _ in reference] != [name for name, _ in engine]:
         return f"outputs {[name for name, _ in engine]} instead of {[name for name, _ in reference]}"
@@ -178,8 +178,9 @@ def batch_dependence(  # noqa: PLR0913, PLR0917 - two runs, and what their outpu
 ) -> str:
     """Return which output of the first sample changes with the other samples of its batch; empty if none does.
 
-    Changes within rounding are allowed. Outputs without a batch axis are ignored. If an output has another shape, that
-    is an error, unless its size depends on the data.
+    ``first`` and ``others`` are the outputs of two batches that have only their first sample in common. Changes within
+    rounding are allowed. Outputs without a batch axis are ignored. An output whose shape changes is an error, unless
+    its size depends on the data.
     """
     sizes = {size for spec in signature.inputs for size in spec.shape if isinstance(size, str)}
     for (name, ours), (_, theirs) in zip(first, others, strict=True):
@@ -191,13 +192,12 @@ def batch_dependence(  # noqa: PLR0913, PLR0917 - two runs, and what their outpu
             free = [size for place, size in enumerate(declared.shape) if place != axis and size not in sizes]
             if not declared.ranked or any(not isinstance(size, int) for size in free):
                 continue
-            return f"output {name!r} has another shape if its batch mates are others"
+            return f"output {name!r} of one sample changes its shape with the other samples of its batch"
         one, other = (np.take(array, 0, axis).astype(np.float64) for array in (ours, theirs))
         apart = float(np.abs(one - other).max(initial=0.0))
         scale = max(float(np.abs(one).max(initial=0.0)), scales.get(name, 0.0))
         allowed = ROUNDING[precision] * scale if ours.dtype.kind == "f" else 0.0
         if not apart <= allowed:
-            return (
-                f"output {name!r} of one sample changes by {apart:.3g} with its batch mates ({allowed:.3g} is rounding)"
-            )
+            changes = f"output {name!r} of one sample changes by {apart:.3g} with the other samples of its batch"
+            return f"{changes} ({allowed:.3g} is rounding)"
     return ""

@@ -1,4 +1,4 @@
-"""Regressions: compares a run with earlier runs, one value per run. No check passes without a valid baseline."""
+"""Judge whether a run is worse than earlier runs, by one value per run. No check passes without a valid baseline."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ def by_runs(baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, ru
     """Judge a value with noise (latency, frame rate, memory): Welch's test on run values, with sessions as blocks.
 
     Failed if the worsening is larger than ``above`` and significant after correction for the number of planned rows.
-    Passed if the interval excludes a worsening by ``exclude``, or if the value improved. Else inconclusive, with the
-    change that could have been detected and the number of runs that is needed. The value of ``limit`` is ``exclude``.
+    Passed if the interval excludes a worsening by ``exclude``, or if the value improved by more than ``above`` and
+    significantly. Else inconclusive, with the change that could have been detected and the number of runs that is
+    needed. ``above`` and ``exclude`` are those of ``rules``; the value of ``limit`` is ``exclude``.
     The measurement is the relative worsening, negative for an improvement. A pass uses the row's own interval without
     adjustment for the number of rows (an intersection-union test).
     """
@@ -66,10 +67,11 @@ def by_runs(baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, ru
 def exactly(
     baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, rules: Rules, *, difference: bool = False
 ) -> Judgement:
-    """Judge a value without noise (an engine's size, a loss on the same data). The value of ``limit`` is ``above``.
+    """Judge a value without noise (an engine's size, a loss on the same data) against the median of earlier runs.
 
-    ``difference`` is for a loss, which is a share already. The change of a loss is absolute, that of others relative.
-    Inconclusive if the earlier runs differ among themselves by more than ``above``.
+    The worsening is relative to the median. With ``difference``, for a loss, it is absolute, since a loss is a share
+    already. Inconclusive if the earlier runs differ among themselves by more than ``rules.above``, which is also the
+    value of ``limit``.
     """
     level = fit(baseline, row, limit, rules, exact=True)
     if isinstance(level, Judgement):
@@ -100,7 +102,7 @@ def _values(row: MeasuredRow) -> tuple[float, ...]:
 
 
 def _worsening(change: Comparison, *, lower: bool) -> Measurement:
-    """Return the relative worsening, with an interval if the spread is known."""
+    """Return the relative worsening, negative for an improvement; it has an interval if the spread is known."""
     low, high = (change.low - 1, change.high - 1) if lower else (1 - change.high, 1 - change.low)
     known = change.high < math.inf
     return Measurement(

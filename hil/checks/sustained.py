@@ -1,8 +1,8 @@
-"""Sustained load: minutes of inferences back to back, judged at their end, so that the model's own heat counts.
+"""Judge minutes of inferences back to back by the last third of the time, so that the model's own heat counts.
 
-The last third of the time is judged, no matter when the series became steady: it is fixed before measuring. To pass,
-the earlier thirds must be within the limit too, so that a board that throttles in phases does not pass because of a
-fast last phase.
+The last third is judged no matter when the series became steady, so that the part that counts is fixed before
+measuring. To pass, the earlier thirds must be within the limit too: a board that throttles in phases must not pass
+because of a fast last phase.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def unusable(series: Series, seconds: float) -> str:
     if spanned < WHOLE * seconds:
         return f"{show(spanned, 's')} of {show(seconds, 's')} were timed: lower [measure] sustained"
     if series.n < 2 * LEVELS:
-        return f"{series.n} inferences are too few to tell whether it is steady: raise [measure] sustained"
+        return f"{series.n} inferences are too few to decide whether they are steady: raise [measure] sustained"
     return ""
 
 
@@ -83,19 +83,21 @@ def frames(series: Series, seconds: float, limit: Limit | None) -> Judgement:
 def slowdown(series: Series, seconds: float, limit: Limit | None, confidence: float) -> Judgement:
     """Judge ``sustained.slowdown``: the relative increase of the time per inference, last third against first tenth.
 
-    Both times are means of the logarithms of block means, each with the interval of a correlated series
-    (``mean_interval``) at half the error, so that the interval of their ratio holds at ``confidence`` (Bonferroni). A
-    negative value means that the engine got faster.
+    Each part is divided into blocks of inferences, and the logarithms of the blocks' times are averaged. Each average
+    has the interval of a correlated series (``mean_interval``) at half the error, so that the interval of the ratio
+    holds at ``confidence`` (Bonferroni). A negative value means that the engine got faster.
     """
     broken = unusable(series, seconds)
     if broken:
         return inconclusive(broken, limit)
     level = 1 - (1 - confidence) / 2
-    first, last = (_blocks(part(series, *of), most) for of, most in zip((FIRST, THIRDS[-1]), BLOCKS, strict=True))
+    first, last = (_blocks(part(series, *of), least) for of, least in zip((FIRST, THIRDS[-1]), BLOCKS, strict=True))
     few = min(first.size, last.size)
     if few < FEWEST_BLOCKS:
         return inconclusive(
-            f"a part has {few} blocks of {FEWEST_BLOCKS}: raise [measure] sustained", limit, as_details(series)
+            f"{few} inferences in a compared part, {FEWEST_BLOCKS} are needed: raise [measure] sustained",
+            limit,
+            as_details(series),
         )
     (before, before_low, before_high, worth), (after, low, high, other) = (
         mean_interval(np.log(blocks), level) for blocks in (first, last)
@@ -157,7 +159,7 @@ def slow_windows(series: Series) -> dict[str, Any]:
 def _throughout(judgement: Judgement, series: Series, figure: Callable[[Series], float]) -> Judgement:
     """Return ``judgement``; a pass becomes inconclusive if an earlier third breaks the limit.
 
-    A pass that remains is then checked by ``_settled``.
+    ``figure`` returns the value of a part of the series. A pass that remains is then checked by ``_settled``.
     """
     limit, measurement = judgement.limit, judgement.measurement
     if judgement.verdict is not Verdict.PASSED or limit is None or measurement is None:
@@ -174,9 +176,10 @@ def _throughout(judgement: Judgement, series: Series, figure: Callable[[Series],
 
 
 def _settled(judgement: Judgement, value: float, grows: float, series: Series) -> Judgement:
-    """Return ``judgement``; a pass becomes inconclusive if the rise of the last third, repeated, would break the limit.
+    """Return ``judgement``; a pass becomes inconclusive if it would break the limit after one more rise.
 
-    ``grows`` is the value to which the relative rise is applied.
+    The rise is that of the time per inference over the last third, which is relative. ``value`` is the judged value,
+    ``grows`` the value to which the rise is applied.
     """
     limit, rise = judgement.limit, steadiness(_levels(series)).rise
     if judgement.verdict is not Verdict.PASSED or limit is None or rise <= 0:
@@ -209,14 +212,14 @@ def _levels(series: Series) -> FloatArray:
     return np.diff(edges) / np.diff(np.interp(edges, times, done)) * series.batch
 
 
-def _blocks(series: Series, most: int) -> FloatArray:
-    """Return seconds per inference in blocks of equally many inferences; a remainder is left out.
+def _blocks(series: Series, fewest: int) -> FloatArray:
+    """Return the mean seconds per inference of each block of equally many inferences; a remainder is left out.
 
-    There are at least ``most`` blocks and fewer than twice as many, or one per inference in a shorter series.
+    There are at least ``fewest`` blocks and fewer than twice as many, or one per inference in a shorter series.
     """
     if not series.n:
         return np.empty(0)
     times, _ = fps.progress(series)
-    each = max(1, series.n // most)
+    each = max(1, series.n // fewest)
     ends = times[: 1 + each * (series.n // each) : each]
     return np.diff(ends) / each

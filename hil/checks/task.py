@@ -77,7 +77,8 @@ def task(  # noqa: PLR0911, PLR0913 - one return per reason; all arguments but t
     """Judge ``parity.task``: does the engine do the task as well as the reference?
 
     The loss of the score is bootstrapped in pairs, each bound one-sided at ``confidence``. Passed if the upper bound is
-    within the tolerance, failed if the measured loss or the lower bound is beyond it, else inconclusive.
+    within the tolerance, failed if the measured loss or the lower bound is beyond it, else inconclusive. For ``SHARES``
+    it is also inconclusive if the reference's own score is not above the tolerance: no larger loss is possible then.
 
     For ``SHARES`` the upper bound is at least 1 - (1 - confidence)^(1/n): even without a miss among n samples, a loss
     up to that cannot be excluded (the rule of three), but a bootstrap of equal scores would exclude it. So an engine

@@ -77,7 +77,7 @@ class Tolerance:
 
 
 def somewhere(*keys: str) -> str:
-    """Return the key itself as the place of a tolerance; the default for ``where``."""
+    """Return the key as text, such as ``tolerances max_rel``; the default for ``where`` if the config is not known."""
     return "tolerances " + ".".join(keys)
 
 
@@ -86,8 +86,8 @@ def merge(
 ) -> dict[str, Tolerance]:
     """Return the bounds of ``output`` by metric: the output's own, else the config's, else the precision's defaults.
 
-    ``exact`` is for integers and booleans. They may not differ unless the output's own table allows it: a relative
-    error of a class index means nothing.
+    With ``exact``, for integers and booleans, only the output's own bounds count. Without any, no element may differ: a
+    relative error of a class index means nothing.
     """
     table = spec.outputs.get(output) if spec is not None else None
     own = {} if table is None else _written(table, where, "outputs", output)

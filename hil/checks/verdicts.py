@@ -1,4 +1,4 @@
-"""How a measurement and a limit become a judgement: a verdict with its reason. Used by all checks."""
+"""Make a judgement, a verdict with its reason, from a measurement and a limit; all checks use this."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def no_limit(measurement: Measurement, details: Details | None = None) -> Judgem
 
 
 def hold(measurement: Measurement, limit: Limit | None, details: Details | None = None) -> Judgement:
-    """Judge an exact value (a count, or the largest one measured) against ``limit``."""
+    """Judge an exact value (a count, or the largest one measured) against ``limit``; without a limit: ``no_limit``."""
     exact = measurement.value
     return _hold(measurement, limit, exact, exact, "", details)
 
@@ -56,9 +56,11 @@ def hold(measurement: Measurement, limit: Limit | None, details: Details | None 
 def hold_interval(
     measurement: Measurement, limit: Limit | None, advice: str, details: Details | None = None
 ) -> Judgement:
-    """Judge a confidence interval against ``limit``: passed or failed only if all of it is on one side.
+    """Judge a confidence interval against ``limit``; a bound of ``None`` is infinite; without a limit: ``no_limit``.
 
-    ``advice`` states what would settle an inconclusive verdict. The reason of such a verdict ends with the advice.
+    Passed if all of the interval is within the limit, failed if all of it is beyond ``fail_at`` (by default the limit),
+    warned if all of it is beyond the limit but not beyond ``fail_at``, else inconclusive. The reason of an inconclusive
+    judgement ends with ``advice``, which states what would settle it.
     """
     low = -math.inf if measurement.low is None else measurement.low
     high = math.inf if measurement.high is None else measurement.high

@@ -116,7 +116,7 @@ def test_a_sample_that_depends_on_its_batch_is_reported(first: float) -> None:
     """A sample that differs by more than rounding, or becomes non-finite, in another batch is reported."""
     others = HALF.copy()
     others[0, 0] = first
-    assert "batch mates" in batch_dependence(_y(HALF), _y(others), 2, {}, "fp16", SIGNATURE)
+    assert "other samples of its batch" in batch_dependence(_y(HALF), _y(others), 2, {}, "fp16", SIGNATURE)
     assert not batch_dependence(
         _y(HALF), _y(others), 3, {}, "fp16", SIGNATURE
     )  # the first axis is not the batch: no row is a sample

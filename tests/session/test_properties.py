@@ -83,7 +83,7 @@ def test_batch_statistics_fail_stability(judged: Judged) -> None:
     parity, stable = judged.results["batch_statistics"]
     assert parity.verdict is Verdict.PASSED
     assert stable.verdict is Verdict.FAILED
-    assert "batch mates" in stable.reason
+    assert "other samples of its batch" in stable.reason
     assert len(stable.details["example"]["samples"]) == 2
 
 

@@ -64,7 +64,7 @@ def stable(session: EngineContext, row: Row) -> Gathered:
         others = worker.run(mates.feeds(space(session, row)))
         return properties.batch_dependence(first, others, batch, scales, precision_of(row), signature)
 
-    what = "outputs have the declared shapes and dtypes, are finite and repeatable, and do not depend on batch mates"
+    what = "outputs have the declared shapes and dtypes, are finite, repeatable and independent of the other samples"
     return _searched(session, row, trial, what)
 
 
