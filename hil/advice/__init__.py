@@ -1,4 +1,4 @@
-"""Advice for rows that did not pass, derived from their measurements: ``advised`` adds it to a report."""
+"""Advise what to do about rows that did not pass, from their measurements; ``advised`` adds the advice to a report."""
 
 from hil.advice.table import LONGEST, MOST, RULES, advised
 

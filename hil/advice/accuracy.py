@@ -1,4 +1,4 @@
-"""Advice on accuracy: what causes a loss, which outputs it affects, and how many samples would settle the verdict."""
+"""Advise on accuracy: what causes a loss, which outputs it affects, and how many samples would settle the verdict."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _failed(check: CheckResult, *ids: str) -> bool:
 
 
 def three_ways(check: CheckResult, around: Around) -> Iterator[str]:
-    """Report whether the same check of the model passes in a finer precision on the same target."""
+    """Report whether the check (for ``int8.drop``: ``parity.outputs``) passes in fp32 or fp16 on the same target."""
     if not _failed(check, *ANSWERS) or check.precision in ("", "fp32"):
         return
     name = "parity.outputs" if check.id == "int8.drop" else check.id
@@ -43,7 +43,7 @@ def three_ways(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def worst_output(check: CheckResult, _around: Around) -> Iterator[str]:
-    """Name the outputs that exceed their tolerance, and by how much."""
+    """Name the outputs that exceed their tolerance, each with the multiple of the tolerance that it reaches."""
     rows = listed(check.details.get("outputs"))
     out = [row for row in rows if row.get("met") is False]
     if not _failed(check, "parity.outputs", "int8.drop") or not out or len(out) == len(rows) == 1:
@@ -51,14 +51,14 @@ def worst_output(check: CheckResult, _around: Around) -> Iterator[str]:
     parts = []
     for row in out[:MOST_NAMED]:
         use = number(row.get("use"))
-        parts.append(f"{named(row.get('output'))}{f' ({use:.3g} times)' if use is not None else ''}")
+        parts.append(f"{named(row.get('output'))}{f' ({use:.3g} times the tolerance)' if use is not None else ''}")
     others = len(rows) - len(out)
     count = f"{len(out)} of {len(rows)} outputs exceed their tolerance"
     yield f"{count}: {', '.join(parts)}; the other {others} are within theirs"
 
 
 def one_sample(check: CheckResult, _around: Around) -> Iterator[str]:
-    """Name a single sample whose answer is far worse than the mean."""
+    """Name the worst sample of the first output, if its cosine is far below the mean cosine of all samples."""
     for row in listed(check.details.get("outputs"))[:1]:
         mean, worst = number(table(row.get("metrics")).get("cosine")), number(row.get("worst_cosine"))
         sample = row.get("worst_cosine_sample")
@@ -99,7 +99,7 @@ def calibration_data(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def more_samples(check: CheckResult, _around: Around) -> Iterator[str]:
-    """Estimate how many samples settle an inconclusive loss, assuming that its rate stays the same."""
+    """Estimate how many samples would settle an inconclusive loss, if its mean stayed the same."""
     measured, limit = check.measurement, check.limit
     if check.id not in ("parity.task", "int8.drop") or check.verdict is not Verdict.INCONCLUSIVE:
         return
@@ -116,7 +116,7 @@ def more_samples(check: CheckResult, _around: Around) -> Iterator[str]:
 
 
 def not_faster(check: CheckResult, around: Around) -> Iterator[str]:
-    """If INT8 is too slow, report the share of layers in INT8, and the latency of fp16 if that is not slower."""
+    """If INT8 is too slow, report the share of layers that run in INT8 as they should, and fp16 if it is as fast."""
     if not _failed(check, "int8.speedup"):
         return
     share = around.measured(check, "placement.int8_layers")

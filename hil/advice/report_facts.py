@@ -1,4 +1,4 @@
-"""The facts that advice uses: a row's own details, and the other rows of its model in the same report."""
+"""Look up the facts that advice uses: a row's own details, and the other rows of its model in the same report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COARSER = {"fp32": 0, "tf32": 1, "bf16": 2, "fp16": 2, "int8": 3}
 
 @dataclass(frozen=True)
 class Around:
-    """A report with the lookups that advice needs. ``check`` is always the row that is advised on."""
+    """A report with the lookups that advice needs. The parameter ``check`` is always the row to give advice on."""
 
     report: Report
 
@@ -37,46 +37,49 @@ class Around:
         return {(row.model, row.precision, row.id): row for row in self.report.checks}
 
     def judged(self, check: CheckResult, other: str, precision: str | None = None) -> CheckResult | None:
-        """Return the judged row ``other`` of ``check``'s model, in ``precision`` (default: ``check``'s)."""
+        """Return the judged row with the check id ``other`` and the model of ``check``; ``None`` without such a row.
+
+        The row has the precision ``precision``; ``None`` stands for the precision of ``check``.
+        """
         return self._judged.get((check.model, precision or check.precision, other))
 
     def measured(self, check: CheckResult, other: str, precision: str | None = None) -> Measurement | None:
-        """Return the measurement of row ``other`` of ``check``'s model, with or without a limit."""
+        """Return the measurement of row ``other`` (see ``judged``), with or without a limit; ``None`` without one."""
         row = self._rows.get((check.model, precision or check.precision, other))
         return None if row is None else row.measurement
 
     def details(self, check: CheckResult, other: str, precision: str | None = None) -> Mapping[str, Any]:
-        """Return the details of row ``other`` of ``check``'s model; empty without such a row."""
+        """Return the details of row ``other`` (see ``judged``), with or without a limit; empty without such a row."""
         row = self._rows.get((check.model, precision or check.precision, other))
         return {} if row is None else row.details
 
     def coarser(self, check: CheckResult) -> Iterator[str]:
-        """Yield the planned precisions of ``check``'s model that have fewer bits than its own."""
+        """Yield the planned precisions of the row's model that have fewer bits than the row's precision."""
         rank = COARSER.get(check.precision)
         planned = dict.fromkeys(row.precision for row in self.report.checks if row.model == check.model)
         if rank is not None:
             yield from (name for name in planned if COARSER.get(name, -1) > rank)
 
     def engine(self, check: CheckResult, precision: str | None = None) -> EngineUsed | None:
-        """Return the engine of ``check``'s model in ``precision`` (default: ``check``'s)."""
+        """Return the engine of the row's model in ``precision`` (default: the row's); ``None`` if it has none."""
         key = (check.model, precision or check.precision)
         return next((engine for engine in self.report.engines if (engine.model, engine.precision) == key), None)
 
     def model(self, check: CheckResult) -> ModelUsed | None:
-        """Return the row's model with its data."""
+        """Return the report's entry of the row's model; ``None`` without one."""
         return next((model for model in self.report.models if model.name == check.model), None)
 
     def method(self, check: CheckResult) -> Mapping[str, Any]:
-        """Return the method of the row's measurement; empty without one."""
+        """Return the method of the row's measurement; empty without a measurement."""
         return {} if check.measurement is None else self.report.methods.get(check.measurement.method, {})
 
     def environment(self, check: CheckResult) -> Mapping[str, Any]:
-        """Return the environment of the row's measurement; empty without one."""
+        """Return the environment of the row's measurement; empty without a measurement."""
         return {} if check.measurement is None else self.report.environments.get(check.measurement.environment, {})
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Return the board's module, JetPack and versions from the probed facts; empty if the target is not a board."""
+        """Return the Jetson's module, JetPack and versions, as the probe read them; empty for another machine."""
         return table(self.report.target.facts.get("identity"))
 
 
@@ -103,7 +106,10 @@ def named(value: Any) -> str:
 
 
 def deciding_value(check: CheckResult) -> float | None:
-    """Return the end of the interval that must be within the limit, or the value; ``None`` unless positive."""
+    """Return the number that must meet the limit: the worse end of the interval, or the value without an interval.
+
+    Return ``None`` for a row without measurement or limit, and if the number is not positive.
+    """
     measured, limit = check.measurement, check.limit
     if measured is None or limit is None:
         return None
@@ -114,7 +120,7 @@ def deciding_value(check: CheckResult) -> float | None:
 def excess(check: CheckResult) -> float | None:
     """Return the share by which time or memory must shrink to keep the limit; ``None`` if it keeps the limit.
 
-    For a rate, this is the share of the time of a frame.
+    For a frame rate below its limit, this is the share by which the time of one frame must shrink.
     """
     bound, limit = deciding_value(check), check.limit
     if bound is None or limit is None or number(limit.value) is None:
@@ -126,7 +132,7 @@ def excess(check: CheckResult) -> float | None:
 def keeps(measured: Measurement | None, check: CheckResult) -> bool:
     """Return whether ``measured``, the measurement of another row, would keep the limit of ``check``.
 
-    If ``measured`` has an interval, the end that is closer to the limit must keep it.
+    If ``measured`` has an interval, its worse end must keep the limit.
     """
     limit = check.limit
     if measured is None or limit is None or measured.unit != limit.unit:
@@ -137,7 +143,7 @@ def keeps(measured: Measurement | None, check: CheckResult) -> bool:
 
 
 def parity_of(around: Around, check: CheckResult, precision: str) -> str:
-    """Return another precision's accuracy verdict in brackets; empty if it was not judged."""
+    """Return the accuracy verdict of ``precision``, such as ``" (parity.task passed)"``; empty if it was not judged."""
     for name in ("parity.task", "parity.outputs"):
         row = around.judged(check, name, precision)
         if row is not None and row.verdict is not Verdict.NOT_RUN:

@@ -1,4 +1,4 @@
-"""Advice on memory: the runtime's, the model's, the machine's, the engine file, and leaks."""
+"""Advise on memory: the runtime's, the model's, the machine's, the engine file, and leaks."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def build_peak(check: CheckResult, _around: Around) -> Iterator[str]:
 
 
 def others(check: CheckResult, around: Around) -> Iterator[str]:
-    """Report how much of the used memory is not the model's."""
+    """Report how much of the machine's used memory the model does not use."""
     used, total = number(check.details.get("used")), number(check.details.get("total"))
     own = around.measured(check, "memory.peak")
     if not _failed(check, "memory.system") or used is None or total is None or own is None or check.limit is None:
@@ -122,7 +122,7 @@ def leak(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def soak(check: CheckResult, _around: Around) -> Iterator[str]:
-    """Report how long an inconclusive soak test was, and how long it should be."""
+    """Report how many inferences an inconclusive soak had, and how many it should have."""
     done, limit, measured = number(check.details.get("inferences")), check.limit, check.measurement
     if check.id != "memory.growth" or check.verdict is not Verdict.INCONCLUSIVE or done is None:
         return

@@ -1,4 +1,4 @@
-"""Advice on time: for engines that are too slow, inconclusive, drifting, throttled, or limited by the host."""
+"""Advise on time: for engines that are too slow, inconclusive, drifting, throttled, or limited by the host."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _missed(check: CheckResult) -> bool:
 
 
 def stalled(check: CheckResult, around: Around) -> Iterator[str]:
-    """Report a short interruption of an engine that is fast enough overall."""
+    """Report a slow moment of an engine that is fast enough overall; something interrupted it."""
     rate = around.measured(check, "fps.sustained")
     if not _stalled(check, around) or rate is None or check.measurement is None:
         return
@@ -51,7 +51,10 @@ def _stalled(check: CheckResult, around: Around) -> bool:
 
 
 def slowest(check: CheckResult, around: Around) -> Iterator[str]:
-    """Report whether speeding up the slowest layer alone is enough, or how many layers it takes."""
+    """Report which layers must become faster to meet the limit: the slowest, or the few slowest together.
+
+    If even these take too little of the time, advise to prune the model.
+    """
     need, nodes = excess(check), listed(check.details.get("slowest_nodes"))
     ranked = [(named(node.get("name")), number(node.get("share")) or 0.0) for node in nodes]
     if not _missed(check) or need is None or not ranked or not ranked[0][1] or _stalled(check, around):
@@ -86,7 +89,7 @@ def lower_precision(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def host_bound(check: CheckResult, around: Around) -> Iterator[str]:
-    """Advise on a device that waits for the host: a CUDA graph, or overlapping streams."""
+    """Advise on a device that waits for the host: use a CUDA graph, let streams overlap, or copy less data."""
     key, row_id = ("device_p99", check.id) if check.id == "latency.p99" else ("device_p50", "latency.p50")
     host = around.measured(check, row_id)
     device = number(around.details(check, row_id).get(key))
@@ -104,7 +107,7 @@ def host_bound(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def throttled(check: CheckResult, around: Around) -> Iterator[str]:
-    """Advise on throttling that the model's own load causes."""
+    """Advise to cool the board or to lower its power, if the model's own load made it throttle."""
     for finding in listed(check.details.get("state")):
         if finding.get("source") == "own" and finding.get("kind") == "throttle":
             mode = table(around.environment(check).get("identity")).get("power_mode")
@@ -113,7 +116,10 @@ def throttled(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def settle(check: CheckResult, around: Around) -> Iterator[str]:
-    """Report how many more samples would settle a percentile and how long they take, or that no number would do."""
+    """Report how many more samples would settle an inconclusive percentile, and how long they take.
+
+    If no number would settle it, report how much faster the engine must be.
+    """
     measured, limit = check.measurement, check.limit
     if check.id not in PERCENTILES or check.verdict is not Verdict.INCONCLUSIVE or measured is None or limit is None:
         return
@@ -135,7 +141,7 @@ def settle(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def _seconds_each(check: CheckResult, around: Around) -> float:
-    """Return the seconds from one inference to the next, from the frame rate, which includes slow outliers."""
+    """Return the mean seconds from one inference to the next, by the frame rate; without a rate, the median latency."""
     rate, batch = around.measured(check, "fps.sustained"), around.method(check).get("batch")
     if rate is not None and rate.value > 0 and isinstance(batch, int):
         return batch / rate.value
@@ -168,7 +174,7 @@ def frames_short(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def cold(check: CheckResult, _around: Around) -> Iterator[str]:
-    """Report that only the first of several repeats exceeds the limit, which is caused by cold caches."""
+    """Report that only the first of several repeats exceeds the limit, as it does if caches are cold."""
     repeats = check.details.get("repeats")
     if check.id not in ("latency.cold_load", "latency.first_inference") or check.verdict is not Verdict.FAILED:
         return
@@ -186,7 +192,10 @@ def cold(check: CheckResult, _around: Around) -> Iterator[str]:
 
 
 def paced(check: CheckResult, around: Around) -> Iterator[str]:
-    """Report the rate that the engine sustains, or that most of the response time is a late wakeup."""
+    """If inferences take longer than frames, report the rate that the engine sustains.
+
+    Otherwise, if the processor came late for more than half of the response time, report this.
+    """
     rate, took = number(check.details.get("rate")), around.measured(check, "latency.p99")
     if not check.id.startswith("paced.") or check.verdict not in (Verdict.FAILED, Verdict.INCONCLUSIVE):
         return
@@ -202,7 +211,7 @@ def paced(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def heating(check: CheckResult, _around: Around) -> Iterator[str]:
-    """Report how large a slowdown over minutes was, and when it stopped."""
+    """Report how much p99 rose over minutes, and since when it has been steady, if it has."""
     thirds = check.details.get("thirds_p99")
     if check.id != "sustained.slowdown" or check.verdict not in (Verdict.FAILED, Verdict.INCONCLUSIVE):
         return

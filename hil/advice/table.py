@@ -1,7 +1,7 @@
-"""Advice for each row that did not pass, from the measurements of the same run.
+"""Apply the rules of advice to each row that did not pass.
 
-A rule is a pure function of one row and its report. It yields advice that quotes the numbers, or nothing. General next
-steps, which hold for any row of a check, are in ``hil.report.view.next_step``.
+A rule is a pure function of one row and its report. It yields advice that quotes the run's numbers, or nothing. Advice
+that holds for any row of a check is in ``hil.report.view.next_step``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LONGEST = 400
 
 
 def advice(check: CheckResult, around: Around) -> tuple[str, ...]:
-    """Return the advice for ``check``; empty if it passed or no rule applies."""
+    """Return at most ``MOST`` pieces of advice for ``check``; empty if it passed or no rule applies."""
     if check.verdict is Verdict.PASSED:
         return ()
     texts = (one_line(text, LONGEST) for rule in RULES for text in rule(check, around))

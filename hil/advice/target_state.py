@@ -1,4 +1,4 @@
-"""Advice for a disturbed target, an engine of another board, and an inconclusive comparison with a baseline."""
+"""Advise on a disturbed target, an engine of another board, and an inconclusive comparison with a baseline."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OTHER_BOARD = ("not written by this version of TensorRT", "built for another GPU
 
 
 def disturbed(check: CheckResult, around: Around) -> Iterator[str]:
-    """Yield advice for each disturbance from outside: another user of the GPU, swapping, or an over-current event."""
+    """Yield advice for each disturbance from outside: another process on the GPU, swapping, or over-current."""
     if check.verdict is not Verdict.INCONCLUSIVE:
         return
     outside = [entry for entry in listed(check.details.get("state")) if entry.get("source") == "outside"]
@@ -53,7 +53,7 @@ def another_board(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def too_few_runs(check: CheckResult, _around: Around) -> Iterator[str]:
-    """Yield the number of runs that an inconclusive regression needs, and the change that it would have detected."""
+    """Yield how many runs an inconclusive regression check needs, and which change it would have detected."""
     needed, visible = number(check.details.get("runs_needed")), number(check.details.get("visible"))
     if not check.id.startswith("regression.") or check.verdict is not Verdict.INCONCLUSIVE:
         return

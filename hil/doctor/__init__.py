@@ -1,6 +1,6 @@
-"""Judges whether a target is ready for a session, by pure functions of its facts, and names fixes for faults.
+"""Judge whether a target is ready for a session, and name the fix of each fault.
 
-``hil.doctor.run_survey`` collects the facts. All other modules take facts and return findings.
+``hil.doctor.run_survey`` collects facts on the target. All other modules are pure functions of these facts.
 """
 
 from hil.doctor.examine import examine

@@ -1,4 +1,4 @@
-"""Findings on which machine the target is, and whether it is the one that the config declares."""
+"""Judge which machine the target is, and whether it is the one that the config declares."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _module(case: Case, declared: Module, identity: Identity) -> Finding:
 
 
 def _undeclared(case: Case, actual: str, known: str) -> Finding:
-    """Return the finding for an undeclared board: without ``board``, results on its GPU are not device evidence."""
+    """Return the finding for a Jetson whose target has no ``board``; without it, results are only host evidence."""
     if not case.wants_gpu or case.spec.evidence == "emulated":
         return Finding("target", "board", f"{known}, but no board is declared")
     result = f"{known}, but no board is declared: its results are only host evidence"

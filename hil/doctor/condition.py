@@ -1,4 +1,4 @@
-"""Findings on the target's current state, compared with the declared state in the same way as in a session."""
+"""Judge the target's current state, compared with the declared state in the same way as in a session."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _clocks(case: Case, state: State) -> Finding:
 
 
 def _clock_ranges(clocks: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return text such as ``gpu 306 to 1173 MHz``; CPU policies with equal ranges appear once."""
+    """Return the clocks' limits as text, such as ``gpu 306 to 1173 MHz``; equal ranges of CPU policies are one text."""
     texts: dict[str, None] = {}
     for part, known in sorted(clocks.items()):
         low, high = known.get("min"), known.get("max")

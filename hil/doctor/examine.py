@@ -1,4 +1,4 @@
-"""Judges all facts of a target, in the order of the report."""
+"""Judge all facts of a target, in the order in which ``hil doctor`` shows the findings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def examine(name: str, spec: TargetSpec, facts: Mapping[str, Any], ahead: float 
     """Return the findings for target ``name``. Accepts malformed facts and raises nothing.
 
     ``facts`` are those of ``hil.agent.machine.survey``. ``ahead`` is how many seconds the target's clock is ahead of
-    this machine's. If no finding is ``bad``, a session would start, as far as can be determined without one.
+    this machine's; ``None`` if unknown. If no finding is ``bad``, a session would start, as far as the facts show.
     """
     case = Case(name, spec, facts, ahead)
     findings = [
@@ -35,13 +35,13 @@ def examine(name: str, spec: TargetSpec, facts: Mapping[str, Any], ahead: float 
 
 
 def interpreter_finding(name: str, message: str) -> Finding:
-    """Return the finding for an interpreter that does not work, from a ``what: on target 'NAME': fix`` message."""
+    """Return the finding for an interpreter that does not work; ``message`` is ``what: on target 'NAME': fix``."""
     what, _, fix = message.partition(f": on target {name!r}: ")
     return Finding("software", "python", what, "bad", fix)
 
 
 def _refused_by_session(case: Case, findings: list[Finding]) -> Iterator[Finding]:
-    """Yield a finding for a target that is ``ready`` by all other findings but would be refused by a session."""
+    """Yield a finding if no other finding is ``bad``, but a session would refuse the target."""
     if case.held or any(finding.state == "bad" for finding in findings):
         return
     try:

@@ -1,4 +1,4 @@
-"""A finding of ``hil doctor``, and access to facts from a target, whose types are checked before use."""
+"""Define a finding of ``hil doctor``, and read facts from a target, whose types are checked before use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STATES: tuple[State, ...] = ("bad", "warn", "unknown", "ok")
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report: ``what`` was examined (in group ``part``), the ``result`` and its ``state``.
+    """One line that ``hil doctor`` shows: ``what`` was examined (in group ``part``), the ``result`` and its ``state``.
 
     ``fix`` is a shell command with a comment after ``#``, or a line for ``hil.toml``; empty if there is nothing to fix
     or no fix is known.
@@ -36,7 +36,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Case:
-    """A target's name, config and facts (``hil.agent.machine.survey``), and the seconds that its clock is ahead."""
+    """A target's name, its config ``spec`` and its facts (from ``hil.agent.machine.survey``).
+
+    ``ahead`` is how many seconds its clock is ahead of this machine's; ``None`` if unknown.
+    """
 
     name: str
     spec: TargetSpec
@@ -44,11 +47,11 @@ class Case:
     ahead: float | None = None
 
     def table(self, *keys: str) -> Mapping[str, Any]:
-        """Return the table below ``keys``, empty if there is no table."""
+        """Return the table at the path ``keys`` in the facts; empty if there is no table."""
         return table(self.facts, *keys)
 
     def text(self, *keys: str) -> str | None:
-        """Return the text below ``keys``, or ``None`` if there is no text or it is empty."""
+        """Return the text at the path ``keys`` in the facts; ``None`` if there is no text or it is empty."""
         return text(self.table(*keys[:-1]).get(keys[-1]))
 
     def why(self, key: str) -> str:
@@ -68,12 +71,12 @@ class Case:
 
     @property
     def config(self) -> str:
-        """The comment that states in which table of ``hil.toml`` a line belongs."""
+        """The comment for a line that fixes a finding: in which table of ``hil.toml`` the line belongs."""
         return f"# in [targets.{self.name}]"
 
 
 def table(facts: Any, *keys: str) -> Mapping[str, Any]:
-    """Return the table below ``keys``, empty if there is no table."""
+    """Return the table at the path ``keys`` in ``facts``; empty if there is no table."""
     for key in keys:
         facts = facts.get(key) if isinstance(facts, Mapping) else None
     return facts if isinstance(facts, Mapping) else {}

@@ -1,4 +1,4 @@
-"""The commands that install missing software, for the target's interpreter and JetPack.
+"""Compose the commands that install missing software, for the target's interpreter and JetPack.
 
 Package names are those of NVIDIA's and Ubuntu's repositories. None of the commands was tried on a real board.
 """
@@ -21,12 +21,12 @@ DLA = "libnvdla_compiler"
 
 
 def python_of(case: Case) -> str:
-    """Return the path of the target's interpreter: the one that the interpreter reports, else the configured one."""
+    """Return the path of the target's interpreter: as the interpreter reported it, else as configured."""
     return case.text("executable") or case.spec.python or "python3"
 
 
 def is_system(case: Case) -> bool:
-    """Return whether the target's interpreter is the distribution's: apt installs its modules."""
+    """Return whether the target's interpreter is the distribution's own, so that apt installs its modules."""
     return python_of(case).startswith(SYSTEM) and not is_environment(case)
 
 
@@ -64,7 +64,10 @@ def runtime(case: Case, identity: Identity) -> str:
 
 
 def _from_jetpack(case: Case) -> str:
-    """Return the fix for TensorRT's module on a Jetson: a system package that only the system's interpreter uses."""
+    """Return the fix for a missing TensorRT module on a Jetson.
+
+    The module is a system package, which only the system's interpreter and its virtual environments can import.
+    """
     if is_environment(case):
         return f"python3 -m venv --system-site-packages {shlex.quote(_folder(case))}  # a system package"
     if not is_system(case):
@@ -85,7 +88,7 @@ def setup(case: Case) -> str:
 
 
 def driver(identity: Identity) -> str:
-    """Return the command that installs the CUDA driver library; empty if its package is unknown, as after L4T 36."""
+    """Return the command that installs the CUDA driver library; empty if its package is unknown, as for L4T 38."""
     major = (identity.l4t or "").partition(".")[0]
     return f"{APT} --reinstall nvidia-l4t-cuda" if major in {"32", "35", "36"} else ""
 
@@ -101,7 +104,10 @@ def _folder(case: Case) -> str:
 
 
 def _dla_compiler(identity: Identity) -> str:
-    """Return the fix for a missing DLA compiler: a package of L4T 36 and 38; TensorRT of L4T 39 does not need it."""
+    """Return the fix for a missing DLA compiler.
+
+    It is a package in L4T 36 and 38. TensorRT of L4T 39 does not need it, so there an older TensorRT is replaced.
+    """
     major = (identity.l4t or "").partition(".")[0]
     if major in {"36", "38"}:
         return f"{APT} nvidia-l4t-dla-compiler"
@@ -113,5 +119,5 @@ def _dla_compiler(identity: Identity) -> str:
 
 
 def shared_library(identity: Identity) -> str:
-    """Return the command that installs a missing NVIDIA library, empty for a machine that is not a Jetson."""
+    """Return the command that installs a missing NVIDIA library; empty for a machine that is not a Jetson."""
     return f"{APT} nvidia-jetpack" if identity.is_jetson else ""

@@ -1,4 +1,4 @@
-"""Collects the facts of a machine: the agent runs there once, from memory, without being uploaded to the store."""
+"""Collect the facts of a machine: the agent runs there once, from memory, without being uploaded to the store."""
 
 from __future__ import annotations
 
@@ -41,9 +41,11 @@ START = 'P=$1; shift; case $P in "~/"*) P=$HOME/${P#"~/"};; esac; exec "$P" -B -
 
 @dataclass(frozen=True)
 class SurveyResult:
-    """``facts`` from ``hil.agent.machine.survey``, or a message about ``trouble`` with the interpreter.
+    """The ``facts`` that ``hil.agent.machine.survey`` collected.
 
-    ``ahead`` is how many seconds the machine's clock is ahead of this one's; ``seconds`` is how long the survey took.
+    If the machine's interpreter did not work, ``facts`` is empty and ``trouble`` is the message; else ``trouble`` is
+    ``None``. ``ahead`` is how many seconds the machine's clock is ahead of this one's, ``None`` if unknown. ``seconds``
+    is how long the survey took.
     """
 
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -53,9 +55,9 @@ class SurveyResult:
 
 
 def survey_target(target: Target, *, runtimes: Sequence[str], gpu: bool, holder_only: bool = False) -> SurveyResult:
-    """Return the facts of ``target``, with those of its GPU if ``gpu`` is true and nobody holds the target.
+    """Return the facts of ``target``. Its GPU is queried only if ``gpu`` is true and nobody holds the target.
 
-    With ``holder_only``, return only who holds it. Raises the errors of ``Target.run``.
+    If ``holder_only`` is true, the facts only state who holds the target. Raises the errors of ``Target.run``.
     """
     begun = time.monotonic()
     order = {"store": _store(target), "runtimes": list(runtimes), "gpu": gpu, "holder_only": holder_only}
@@ -79,7 +81,7 @@ def _user() -> str:
 
 
 def _store(target: Target) -> str:
-    """Return the store that ``start_agent`` would use; empty for the machine's default."""
+    """Return the store's folder that ``start_agent`` would use; empty for the default folder on the target."""
     if target.kind == "local":
         return str(target.spec.store or cache_folder() / "store")
     return target.spec.store or ""
@@ -102,7 +104,10 @@ def _facts(done: Done) -> dict[str, Any] | None:
 
 
 def _trouble(target: Target, done: Done) -> str:
-    """Return why the interpreter gave no facts: what the machine reports about it, else its last line on stderr."""
+    """Return the message why the interpreter gave no facts.
+
+    The reason is what an inspection of the interpreter reports, else the last line of its stderr.
+    """
     from hil.targets.ssh import scripts, start_failures  # imports paramiko, which a local target does not need
 
     python = _python(target)
@@ -115,7 +120,10 @@ def _trouble(target: Target, done: Done) -> str:
 
 
 def holder_of(target: Target) -> tuple[str | None, Mapping[str, Any] | None]:
-    """Return why ``target`` is unreachable and who holds it, each ``None`` if it does not apply. Closes ``target``."""
+    """Return why ``target`` does not answer (``None`` if it does), and who holds it (``None`` if nobody or unknown).
+
+    Closes ``target``.
+    """
     with target:
         try:
             survey = survey_target(target, runtimes=(), gpu=False, holder_only=True)

@@ -1,4 +1,4 @@
-"""Findings on software: interpreter, numpy, runtime, CUDA and its libraries, the driver, access to the GPU."""
+"""Judge the software: interpreter, numpy, runtime, CUDA and its libraries, the driver, access to the GPU."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ def _module(case: Case, key: str, name: str, version: str | None, fix: str) -> F
 
 
 def _libraries(case: Case, identity: Identity) -> Iterator[Finding]:
-    """Yield the version of each library. Another version than JetPack's is not a fault; a missing library may be."""
+    """Yield a finding with the version of each library.
+
+    Another version than JetPack's is not a fault. A missing library is, if the target's runtime uses the GPU.
+    """
     reported = versions(case.facts.get("board"))
     release = identity.release
     shipped = {} if release is None else {"cuda": release.cuda, "tensorrt": release.tensorrt, "cudnn": release.cudnn}
@@ -70,13 +73,13 @@ def _missing(case: Case, identity: Identity, key: str, name: str) -> Finding:
 
 
 def _reason(case: Case, key: str) -> str:
-    """Return why a version could not be read, or an empty text if the file does not exist."""
+    """Return why a version could not be read; empty if the library does not exist, as the finding states anyway."""
     why = case.why(key)
     return "" if why.startswith(" (there is no ") or "No such file" in why else why
 
 
 def _same(version: str, usual: str) -> bool:
-    """Return whether two versions agree in the parts that both have: 10.3.0 in JetPack's table, 10.3.0.30 here."""
+    """Return whether two versions agree in the parts that both have, as 10.3.0 and 10.3.0.30 do."""
     one, other = re.split(r"\.", version), re.split(r"\.", usual)
     shared = min(len(one), len(other))
     return one[:shared] == other[:shared]
@@ -110,7 +113,7 @@ def _user(case: Case) -> str:
 
 
 def _closed(case: Case) -> dict[str, str | None]:
-    """Return the device nodes that the user cannot open, each with the group that may open it."""
+    """Return the GPU's device nodes that the user cannot open; of each its group, ``None`` if this has no name."""
     nodes = case.table("board").get("devices")
     listed = [node for node in nodes if table(node)] if isinstance(nodes, list) else []
     return {
@@ -121,7 +124,10 @@ def _closed(case: Case) -> dict[str, str | None]:
 
 
 def _join_groups(case: Case, closed: dict[str, str | None]) -> str:
-    """Return the command that adds the user to the groups of ``closed``; never to ``root``, which grants too much."""
+    """Return the command that adds the user to the groups of ``closed``; empty if there are none.
+
+    The group ``root`` is left out, because it grants too much.
+    """
     groups = sorted({group for group in closed.values() if group and group != "root"})
     if not groups:
         return ""

@@ -1,4 +1,4 @@
-"""Findings on what else a session needs: the store, the root helper and a correct clock."""
+"""Judge what else a session needs: the store, the root helper and a correct clock."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _quoted(case: Case) -> str:
 
 
 def _helper(case: Case) -> Iterator[Finding]:
-    """Yield a finding on the root helper, which changes clocks and services, and reads some facts of a Jetson."""
+    """Yield a finding on the root helper; none for a machine other than a Jetson that neither has nor needs it."""
     needs = _needs(case)
     helper = case.table("helper")
     if not needs and not helper.get("installed") and not identify(case.facts.get("board")).is_jetson:

@@ -1,4 +1,4 @@
-"""The history: a database of reports, for comparisons.
+"""Keep a history: a database of reports, for comparisons.
 
 SQLAlchemy and the database drivers are imported only when a history is opened.
 """
@@ -20,9 +20,9 @@ __all__ = ["Acceptance", "Baseline", "By", "History", "NoHistory", "Noise", "Poi
 def open_history(url: str, *, read_only: bool = False, base: Path) -> History:
     """Open the history at ``url``; a relative SQLite file is below ``base`` (the folder of ``hil.toml``).
 
-    Creates and migrates the database, unless ``read_only`` is true: then nothing is created or changed. Raises
-    ``UserError`` for a URL, file or schema that cannot be used, ``NoHistory`` if there is nothing to read, and
-    ``LabError`` for a database that fails or cannot be reached.
+    If ``read_only`` is true, nothing is created or changed. Otherwise a missing database is created, and an old schema
+    is migrated. Raises ``UserError`` for a URL, file or schema that cannot be used, ``NoHistory`` if there is no
+    database to read, and ``LabError`` for a database that fails or cannot be reached.
     """
     from hil.history.store import History as Opened
 

@@ -1,4 +1,4 @@
-"""Adds one run to the tables, atomically. Adding the same report again changes nothing."""
+"""Add one run to the tables, atomically. Adding the same report again changes nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def write(connection: sa.Connection, derived: Derived) -> bool:
 
 
 def _insert(connection: sa.Connection, table: sa.Table) -> Any:
-    """Return an INSERT that does nothing if the row exists. It waits for another writer of the same row."""
+    """Return an INSERT that does nothing if the row exists. The INSERT waits for another writer of the same row."""
     insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
     return insert(table).on_conflict_do_nothing()
 

@@ -1,4 +1,4 @@
-"""Opens a history's database. Opening for reading does not create or change any file."""
+"""Open a history's database. Opening it for reading does not create or change any file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ NO_HISTORY = "it does not exist yet: run pytest --target=NAME, or hil history im
 
 
 def engine_for(place: Place, *, read_only: bool) -> sa.Engine:
-    """Return an engine whose connections are closed after use. Raises ``UserError`` or ``NoHistory``."""
+    """Return SQLAlchemy's engine for the database at ``place``. It closes each connection after use.
+
+    Raises ``NoHistory`` if ``read_only`` is true and the SQLite file is missing or empty, and ``UserError`` if the
+    place is a folder or the PostgreSQL driver cannot be imported.
+    """
     if place.file is None:
         return _postgresql(place, read_only=read_only)
     return _sqlite(place, place.file, read_only=read_only)
@@ -68,7 +72,10 @@ def _writer(file: Path) -> sqlite3.Connection:
 
 
 def _journal(connection: sqlite3.Connection) -> None:
-    """Switch to a write-ahead log, with which readers and a writer do not block each other."""
+    """Switch to a write-ahead log, so that readers and a writer do not block each other.
+
+    Wait for at most ``PATIENCE`` seconds if the database is locked, then raise ``sqlite3.OperationalError``.
+    """
     until = time.monotonic() + PATIENCE
     while not _is_wal_enabled(connection):
         # SQLite's own timeout does not apply to this statement.
@@ -78,7 +85,7 @@ def _journal(connection: sqlite3.Connection) -> None:
 
 
 def _is_wal_enabled(connection: sqlite3.Connection) -> bool:
-    """Enable the write-ahead log and return ``True``; ``False`` if the database is locked."""
+    """Enable the write-ahead log and return ``True``; return ``False`` if the database is locked."""
     try:
         if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
             connection.execute("PRAGMA journal_mode = WAL")

@@ -1,4 +1,4 @@
-"""Converts each error of a database to a ``UserError`` or ``LabError`` whose message states what to do next."""
+"""Convert each error of a database to a ``UserError`` or ``LabError`` whose message states what to do next."""
 
 from __future__ import annotations
 

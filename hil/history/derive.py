@@ -1,4 +1,4 @@
-"""Derives the history's entries from a report: the run, its points, and their methods and environments."""
+"""Derive the history's entries from a report: the run, its points, and their methods and environments."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def instant(text: str) -> datetime:
 
 
 def _cuda(report: Report) -> str | None:
-    """Return the CUDA version of the environments; ``None`` if they have no version or different versions."""
+    """Return the CUDA version in the report's environments; ``None`` if they have none or different ones."""
     tables = [facts.get(part) for facts in report.environments.values() for part in ("accelerator", "driven_by")]
     versions = {str(table["cuda"]) for table in tables if isinstance(table, dict) and table.get("cuda")}
     return versions.pop() if len(versions) == 1 else None
@@ -131,7 +131,10 @@ def _processor_text(processor: ExecutedOn | None) -> str | None:
 
 
 def _score(run: RunRecord, row: CheckResult) -> Iterator[Point]:
-    """Yield the task's score on the target. The row itself only has the loss against the reference."""
+    """Yield the task's score on the target as a point; nothing if the row has none.
+
+    The row's own measurement is the loss against the reference.
+    """
     score = row.details.get("candidate")
     if isinstance(score, (int, float)) and not isinstance(score, bool) and row.measurement is not None:
         update = {"value": float(score), "unit": "score", "low": None, "high": None, "runs": ()}

@@ -1,4 +1,4 @@
-"""The entries of a history: runs, points, acceptances, baselines and noise. This module uses no database."""
+"""Define the entries of a history: runs, points, acceptances, baselines and noise. This module uses no database."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MEASURED = "measured"
 
 
 class NoHistory(UserError):  # noqa: N818 - named like the errors in hil.errors
-    """There is no history in the given place."""
+    """A history was opened for reading, but its database does not exist or is empty."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class RunRecord:
 
     ``target`` is the requested target, ``used`` the target that did the work. ``board`` is the declared board, if the
     probe confirmed it. ``module``, ``serial``, ``jetpack`` and ``l4t`` were read by the probe. ``cuda`` is the CUDA
-    version of the board, or else of the environments. ``commit`` is the commit of the repository that contains
-    ``hil.toml``; ``dirty`` is whether the run may have used files that differ from this commit. ``decision`` is PASSED,
-    WARNED, FAILED or ``incomplete``. ``evidence`` is the best evidence of the run's checks. ``whole`` is false for a
-    run that did not finish, was interrupted, or ended with a user's or lab error.
+    version that the probe read, or else that of the report's environments. ``commit`` is the commit of the repository
+    that contains ``hil.toml``; ``dirty`` is whether the run may have used files that differ from this commit.
+    ``decision`` is PASSED, WARNED, FAILED or ``incomplete``. ``evidence`` is the best evidence of the run's checks.
+    ``whole`` is false for a run that did not finish, was interrupted, or ended with a user's or lab error.
     """
 
     id: str
@@ -66,7 +66,7 @@ class RunRecord:
 
     @property
     def usable(self) -> bool:
-        """Whether this run may be compared: it is complete and not a fallback. Its checks may have failed."""
+        """Whether this run may be compared: it is complete and not a fallback. A run with failed checks is usable."""
         return self.whole and not self.fallback and self.decision != INCOMPLETE
 
 
@@ -74,9 +74,9 @@ class RunRecord:
 class Point:
     """One measurement of one run, in base units.
 
-    ``runs`` are the values of the separate processes (``--hil-runs``). ``method`` and ``environment`` are digests, see
-    ``History.method`` and ``History.environment``. ``engine`` is the digest of the engine. ``executed_on`` is the
-    processor as text, such as ``gpu Orin 8.7``.
+    ``runs`` are the values of repeated measurements in separate processes (``--hil-runs``); empty without them.
+    ``method`` and ``environment`` are digests, which ``History.method`` and ``History.environment`` take. ``engine`` is
+    the digest of the engine. ``executed_on`` is the processor as text, such as ``gpu Orin 8.7``.
     """
 
     run: RunRecord
@@ -99,7 +99,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Acceptance:
-    """The level (``value``) of one row in ``run``, accepted for a target and board: who accepted it, why and when."""
+    """A record that ``who`` accepted the value of one row in ``run``, for its target and board, with the reason."""
 
     run: str
     check: str
@@ -117,7 +117,7 @@ class Acceptance:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A name for runs to compare with. If a name is used again, the last entry counts; earlier ones are kept."""
+    """A name for runs to compare with. Of several entries with one name, the last applies; the others are kept."""
 
     name: str
     runs: tuple[str, ...]
@@ -128,12 +128,12 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Noise:
-    """The noise of a board between sessions, calibrated from sessions of the same engine (A/A).
+    """The noise of one row between sessions on one machine, measured by repeated sessions of one engine.
 
-    ``sd`` is the relative standard deviation between sessions, which the runs within one session cannot show.
-    ``false_alarm`` is the share of ``comparisons`` that reported a change. Each of them compares two of these sessions,
-    with the noise estimated from the other sessions. ``serial`` is the board's serial number; for other machines it is
-    host name, GPU and CPU (``hil.baseline.machine``).
+    ``sd`` is the relative standard deviation between sessions, in addition to that between the runs of one session.
+    Each of the ``comparisons`` compares two of the sessions, with the noise estimated from the others. ``false_alarm``
+    is the share of them that reported a change. ``serial`` is the board's serial number; for a machine without one, it
+    is what ``hil.baseline.machine`` returns.
     """
 
     serial: str

@@ -1,4 +1,4 @@
-"""Reads runs and points. Measurements are read by index, so old measurements do not slow the queries."""
+"""Read runs and points. Measurements are read by index, so the number of stored ones hardly affects the time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ def runs(
     offset: int = 0,
     model: str | None = None,
 ) -> list[RunRecord]:
-    """Return the newest runs that match, newest first."""
+    """Return the runs that meet ``where`` and measured ``model`` (``None``: any model), newest first.
+
+    Skip the ``offset`` newest and return at most ``limit`` (``None``: all).
+    """
     query = sa.select(RUNS).where(*where, *_with_model(model)).order_by(*NEWEST_FIRST).limit(limit).offset(offset)
     return [run_of(row) for row in connection.execute(query).mappings()]
 
@@ -46,7 +49,10 @@ def points(
     precision: str | None = None,
     checks: Iterable[str] | None = None,
 ) -> list[Point]:
-    """Return the points of the complete runs with these ids, in the order of ``ids``; ``checks`` are exact ids."""
+    """Return the points of the runs with these ids, in the order of ``ids``; unfinished runs are left out.
+
+    ``model``, ``precision`` and ``checks`` (exact ids) select points; ``None`` selects all.
+    """
     unique = list(dict.fromkeys(ids))
     by_seq: dict[int, RunRecord] = {}
     for part in _parts(unique):
@@ -94,8 +100,8 @@ def matrix(  # noqa: PLR0913 - each is a condition of the one query
 ) -> list[Point]:
     """Return the points of the ``per_group`` newest usable runs of each of the ``groups`` newest groups.
 
-    ``by`` is the criterion of the groups. The newest run comes first. Only runs are ranked; their measurements are read
-    by primary key, so the time hardly depends on the number of stored measurements.
+    Runs with the same JetPack release, commit or target (``by``) are a group. The newest run comes first. Only runs are
+    ranked; measurements are read by primary key, so the number of stored ones hardly affects the time.
     """
     column = COLUMN[by]
     narrow = [RUNS.c.usable, column.is_not(None), *_with_model(model)]

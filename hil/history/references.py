@@ -1,4 +1,4 @@
-"""Resolves references to runs: ``latest``, ``jetpack:6.2``, ``commit:abc``, ``target:NAME``, baseline name, run id."""
+"""Find the runs that a reference names: ``latest``, ``jetpack:6.2``, ``commit:abc``, ``target:NAME``, a name or id."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KINDS = "a run's id, latest, latest~1, jetpack:6.2, commit:SHA, target:NAME or a
 
 @dataclass(frozen=True)
 class Scope:
-    """The runs among which a reference is resolved: usable runs, of one model and target if these are set."""
+    """The runs that a reference may name: usable runs, of ``model`` and of ``target`` unless these are ``None``."""
 
     connection: sa.Connection
     baselines: Callable[[], Sequence[Baseline]]
@@ -37,7 +37,7 @@ class Scope:
 
     @property
     def where(self) -> list[sa.ColumnElement[bool]]:
-        """The conditions that every returned run must meet: it is usable, and of the target if one is set."""
+        """The conditions that a run must meet: it is usable, and of ``target`` unless this is ``None``."""
         return [RUNS.c.usable, *([] if self.target is None else [RUNS.c.target == self.target])]
 
     def runs(self, *more: sa.ColumnElement[bool], limit: int = MOST, offset: int = 0) -> list[RunRecord]:
@@ -64,7 +64,10 @@ def resolve(scope: Scope, ref: str) -> tuple[RunRecord, ...]:
 
 
 def find(scope: Scope, ref: str) -> RunRecord:
-    """Return the one run, usable or not, whose id begins with ``ref``; otherwise the newest run of ``resolve``."""
+    """Return the run, usable or not, whose id begins with ``ref``.
+
+    If there is no such run, or more than one, return the newest run that ``resolve`` returns.
+    """
     begins = RUNS.c.id.startswith(ref.lower(), autoescape=True)
     runs = queries.runs(scope.connection, where=[begins], limit=2) if len(ref) >= LEAST else []
     return runs[0] if len({run.id for run in runs}) == 1 else resolve(scope, ref)[0]
@@ -92,7 +95,7 @@ def _group(scope: Scope, kind: str, name: str) -> tuple[RunRecord, ...]:
 
 
 def _commit(scope: Scope, name: str) -> str:
-    """Return the commit that begins with ``name``; ``name`` itself if there is none.
+    """Return the commit in the history that begins with ``name``; ``name`` itself if there is none.
 
     Raises ``UserError`` if ``name`` is too short or several commits begin with it.
     """

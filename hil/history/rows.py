@@ -1,4 +1,4 @@
-"""Converts between the entries of a history and the rows of its tables."""
+"""Convert between the entries of a history and the rows of its tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POINT_FIELDS = tuple(field.name for field in fields(Point) if field.name != "run
 
 
 def moment(when: datetime) -> str:
-    """Return a time as it is stored: ISO 8601 in UTC with microseconds, so that sorting the texts sorts the times."""
+    """Return a time as it is stored: ISO 8601 in UTC with microseconds. Such texts sort in the order of their times."""
     return when.astimezone(timezone.utc).isoformat(timespec="microseconds")
 
 

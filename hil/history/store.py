@@ -1,4 +1,4 @@
-"""``History``: the entries of one database. Entries are added, never changed or removed."""
+"""Read and add the entries of one database, through ``History``. Entries are never changed or removed."""
 
 from __future__ import annotations
 
@@ -58,20 +58,23 @@ class History:
         self._engine.dispose()
 
     def check(self) -> None:
-        """Raise the same error as ``append`` if the database cannot be written. Writes nothing."""
+        """Write nothing, but raise the error that ``append`` would raise if the database cannot be written."""
         self._write(lambda connection: connection.execute(sa.select(RUNS.c.seq).limit(1)).first())
 
     def append(self, report: Report) -> bool:
         """Add a report in one transaction. Return ``False``, without a change, if the history already has it.
 
-        Retries after a lost connection; a report that the lost attempt did store is not added twice. Raises
-        ``UserError`` if the history has another report of the same run, ``LabError`` if the database fails.
+        Tries again after a lost connection, and does not add a report twice that the first attempt stored. Raises
+        ``UserError`` if the history has another report of the same run, and ``LabError`` if the database fails.
         """
         derived = derive(report)
         return self._write(lambda connection: write(connection, derived))
 
     def runs(self, *, limit: int | None = 50, model: str | None = None, target: str | None = None) -> list[RunRecord]:
-        """Return the newest runs, usable or not, newest first."""
+        """Return at most ``limit`` runs (``None``: all), usable or not, newest first.
+
+        ``model`` and ``target`` select runs that measured the model and were requested on the target.
+        """
         where = [] if target is None else [RUNS.c.target == target]
         return self._read(lambda connection: queries.runs(connection, where=where, limit=limit, model=model))
 
@@ -85,14 +88,14 @@ class History:
         return models
 
     def resolve(self, ref: str, *, model: str | None = None, target: str | None = None) -> tuple[RunRecord, ...]:
-        """Return the usable runs that ``ref`` names (``hil.history.references``), newest first.
+        """Return the usable runs that ``ref`` names, in a form of ``hil.history.references``, newest first.
 
         Raises ``UserError`` if no run matches or the reference is ambiguous; the message suggests similar names.
         """
         return self._read(lambda connection: references.resolve(self._scope(connection, model, target), ref))
 
     def find(self, ref: str) -> RunRecord:
-        """Return the one run to show for ``ref``, usable or not. Raises ``UserError`` if there is none."""
+        """Return the run, usable or not, that ``references.find`` finds. Raises ``UserError`` if there is none."""
         return self._read(lambda connection: references.find(self._scope(connection), ref))
 
     def _scope(
@@ -109,7 +112,10 @@ class History:
         precision: str | None = None,
         checks: Iterable[str] | None = None,
     ) -> list[Point]:
-        """Return the points of the complete runs with these ids, in the order of ``runs``; ``checks`` are exact ids."""
+        """Return the points of the runs with these ids, in the order of ``runs``; unfinished runs are left out.
+
+        ``model``, ``precision`` and ``checks`` (exact ids) select points; ``None`` selects all.
+        """
         return self._read(
             lambda connection: queries.points(connection, runs, model=model, precision=precision, checks=checks)
         )
@@ -143,7 +149,10 @@ class History:
     def name_baseline(
         self, name: str, runs: Sequence[str], *, who: str, why: str, when: datetime | None = None
     ) -> None:
-        """Name these runs (by id) as a baseline. Raises ``UserError`` for an empty or reserved name."""
+        """Add the baseline ``name`` for the runs with these ids; ``when`` is now if ``None``.
+
+        Raises ``UserError`` if ``name`` is empty, ``latest`` or ``latest~N``, or contains a colon.
+        """
         if references.LATEST.fullmatch(name) or ":" in name or not name.strip():
             raise UserError(
                 f"baseline {name!r}: a name may not be empty, 'latest' or contain a colon: choose another one"
@@ -163,7 +172,7 @@ class History:
     def acceptances(
         self, *, check: str | None = None, model: str | None = None, precision: str | None = None
     ) -> list[Acceptance]:
-        """Return the acceptances that match, oldest first."""
+        """Return the acceptances of ``check``, ``model`` and ``precision`` (``None``: any), oldest first."""
         return self._added(ACCEPTANCES, Acceptance, check_id=check, model=model, precision=precision)
 
     def add_noise(self, noise: Noise) -> None:
@@ -171,7 +180,7 @@ class History:
         self._add(NOISE, noise)
 
     def noise(self, serial: str, check: str, model: str, precision: str) -> Noise | None:
-        """Return the latest noise of this row on this board; ``None`` if it was never calibrated."""
+        """Return the latest noise of this row on the machine ``serial`` (see ``Noise``); ``None`` without one."""
         entries = self._added(NOISE, Noise, serial=serial, check_id=check, model=model, precision=precision)
         return entries[-1] if entries else None
 

@@ -1,4 +1,4 @@
-"""The version of a history's tables, and the migration to the newest version."""
+"""Determine the version of a history's tables, and migrate them to the newest version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of the newest schema, for queries. ``migrations/`` creates them; nothing is created from this module."""
+"""Define the tables of the newest schema, for queries. ``migrations/`` creates them, not this module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""URLs of histories (``sqlite:///FILE``, ``postgresql+psycopg://…``), and how to show them without a password."""
+"""Parse URLs of histories (``sqlite:///FILE``, ``postgresql+psycopg://…``), and show them without a password."""
 
 from __future__ import annotations
 
@@ -71,7 +71,10 @@ class Place:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def hide(self, text: str) -> str:
-        """Return ``text``, a driver's message, with secrets replaced; empty if they cannot all be found reliably."""
+        """Return ``text``, a driver's message, with each of ``secrets`` replaced by ``***``.
+
+        Return an empty text if a secret is too short, or the URL too ambiguous, to find all secrets reliably.
+        """
         if NOT_SHOWN in self.name or any(len(secret) < SHORTEST for secret in self.secrets):
             return ""
         for secret in sorted(self.secrets, key=len, reverse=True):
@@ -82,7 +85,7 @@ class Place:
 def place_of(url: str, base: Path) -> Place:
     """Return the place that ``url`` names; a relative SQLite file is below ``base``.
 
-    Raises ``UserError`` for a URL that cannot be parsed or has an unsupported driver.
+    Raises ``UserError`` for a URL that cannot be parsed, has an unsupported driver, or names no SQLite file.
     """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
@@ -105,7 +108,7 @@ def place_of(url: str, base: Path) -> Place:
 
 
 def _secrets(url: str, parsed: URL) -> tuple[str, ...]:
-    """Return the password and the values of the query, in every encoding that a driver's message may use."""
+    """Return the URL's password and the values in its query, in every encoding that a driver's message may use."""
     values: list[Any] = [parsed.password, *parsed.query.values()]
     flat = [str(item) for value in values if value for item in (value if isinstance(value, tuple) else (value,))]
     written = [url.partition("://")[2].rpartition("@")[0].partition(":")[2], *url.partition("?")[2].split("&")]

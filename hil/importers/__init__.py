@@ -1,1 +1,1 @@
-"""Importers of other tools' files that state requirements on a model."""
+"""Read files of other tools that state requirements on a model."""

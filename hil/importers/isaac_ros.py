@@ -1,4 +1,4 @@
-"""The ROS 2 parameter file of an Isaac ROS inference node: its engine, its tensor names and its rate.
+"""Read the ROS 2 parameter file of an Isaac ROS inference node: its engine, its tensor names and its rate.
 
 The keys are those of ``isaac_ros_dnn_inference``'s TensorRT node (its README, "ROS Parameters"), and ``inference_fps``.
 A file maps node names, which may be wildcards (``/**``), to ``ros__parameters``; a node's own parameters override a
@@ -29,7 +29,10 @@ DEEPEST = 16
 
 @dataclass(frozen=True)
 class Node:
-    """The parameters of one node; ``None`` if the file does not set it. ``lines`` has the line of each key, from 1."""
+    """The parameters of one node; a parameter that the file does not set is ``None``.
+
+    ``lines`` has the line (from 1) of each parameter that is set.
+    """
 
     name: str
     engine_file_path: str | None
@@ -61,9 +64,10 @@ def split(text: str) -> tuple[str, str | None]:
 
 
 def read(path: Path, requested: str | None = None) -> Node:
-    """Return the inference node of a parameter file: the one called ``requested`` if given, otherwise the only one.
+    """Return the inference node called ``requested`` of a parameter file; if this is ``None``, the only one there.
 
-    Raise ``UserError`` for another kind of file, for no inference node, and for several if ``requested`` is ``None``.
+    Raise ``UserError`` if the file is not a parameter file, if it has no such node, or if ``requested`` is ``None`` and
+    there are several inference nodes.
     """
     try:
         with path.open("rb") as file:
@@ -76,9 +80,10 @@ def read(path: Path, requested: str | None = None) -> Node:
 
 
 def inference_node(parameters: Mapping[str, Parameters], file: str, requested: str | None) -> Node:
-    """Return the node called ``requested``, or the only one, with the parameters that wildcards set for it.
+    """Return the inference node called ``requested``, with the parameters that wildcards set for it.
 
-    Raise ``UserError`` if there is no such node, and for several if ``requested`` is ``None``.
+    If ``requested`` is ``None``, return the only inference node. If all names in the file are wildcards, they are the
+    nodes. Raise ``UserError`` if there is no such node, or if there are several and ``requested`` is ``None``.
     """
     wild = {name: keys for name, keys in parameters.items() if "*" in name}
     own = {name: keys for name, keys in parameters.items() if "*" not in name}
@@ -99,7 +104,7 @@ def inference_node(parameters: Mapping[str, Parameters], file: str, requested: s
 
 
 def _wildcard_parameters(wild: Mapping[str, Parameters], name: str) -> Parameters:
-    """Return the parameters that wildcards set for a node; later ones override earlier ones."""
+    """Return the parameters that wildcards set for the node ``name``. A later wildcard overrides an earlier one."""
     matching: Parameters = {}
     for pattern, keys in wild.items():
         pieces = re.split(r"(\*\*|\*)", pattern)
@@ -119,7 +124,7 @@ def _node(name: str, keys: Parameters, file: str) -> Node:
 
 
 def _converted(key: str, value: Any, where: str) -> Any:
-    """Return the value converted to its key's type. Raise ``UserError`` for an invalid value."""
+    """Return ``value`` converted to the type of the parameter ``key``. Raise ``UserError`` for an invalid value."""
     if key in NAMES:
         listed = [value] if isinstance(value, str) else value
         if not isinstance(listed, list) or not all(isinstance(name, str) and name for name in listed):
@@ -139,7 +144,10 @@ def _converted(key: str, value: Any, where: str) -> Any:
 
 
 def nodes(content: bytes, file: str) -> dict[str, Parameters]:
-    """Return the parameters of every node of a parameter file, by the node's full name. Raise ``UserError``."""
+    """Return the parameters of each node of a parameter file, by the node's full name.
+
+    Raise ``UserError`` if ``content`` is not a ROS 2 parameter file.
+    """
     import yaml
 
     try:
@@ -169,7 +177,7 @@ def _walk(node: yaml.Node | None, name: str, file: str, depth: int) -> Iterator[
 def _pairs(node: yaml.Node | None, file: str) -> Iterator[tuple[str, int, yaml.Node]]:
     """Yield key, line and value of each entry of a mapping.
 
-    Raise ``UserError`` if ``node`` is not a mapping, and for a duplicate key.
+    Raise ``UserError`` if ``node`` is not a mapping, or if a key occurs twice or is not a scalar.
     """
     import yaml
 
@@ -185,7 +193,7 @@ def _pairs(node: yaml.Node | None, file: str) -> Iterator[tuple[str, int, yaml.N
 
 
 def _plain(node: yaml.Node) -> Any:
-    """Return a string, a number, a boolean or a list of those; ``None`` for anything else."""
+    """Return the value of a YAML node: text, number, boolean or a list of these; ``None`` for anything else."""
     import yaml
 
     if isinstance(node, yaml.SequenceNode):

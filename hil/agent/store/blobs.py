@@ -1,4 +1,4 @@
-"""The store on the target: blobs named by their SHA-256, written atomically, with least recently used eviction.
+"""Keep files on the target as blobs: named by SHA-256, written atomically, evicted when least recently used.
 
 Layout of the folder: ``blobs/DIGEST``, ``partial/DIGEST`` (an upload that can be resumed), ``engines/KEY.json``,
 ``timing/`` and ``calibration/`` (caches that only save build time), ``tmp/`` and the lock files. A blob's modification
@@ -21,7 +21,7 @@ STALE = 24 * 3600.0  # seconds after which a partial or temporary file is delete
 
 
 def file_version(path: str) -> Tuple[int, ...]:
-    """Return inode, size (bytes) and times (ns) of a file, which change when it is written or replaced."""
+    """Return inode, size (bytes) and times (ns) of a file. They differ after the file was written or replaced."""
     status = os.stat(path)
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
@@ -36,9 +36,9 @@ def valid_digest(digest: Any) -> str:
 class Store:
     """The store in the folder ``root``, with at most ``limit`` bytes of blobs.
 
-    Blobs in ``used`` (the digests that this agent needs) are never evicted, and neither are blobs used after ``since``
-    (seconds since the epoch), which other agents of the session may need. ``beat`` is called repeatedly while a blob
-    is hashed, which takes long for a large blob on a slow card.
+    Two kinds of blobs are never evicted: those in ``used``, the digests that this agent needs, and those used after
+    ``since`` (seconds since the epoch), which other agents of the session may need. ``beat`` is called repeatedly while
+    a blob is hashed, since this takes long for a large blob on a slow card.
     """
 
     def __init__(self, root: str, limit: float = 4 * 2.0**30) -> None:
@@ -64,7 +64,7 @@ class Store:
         return self.path("blobs", valid_digest(digest))
 
     def trouble(self, error: OSError) -> Failure:
-        """Return the failure that reports ``error``, with the store's path and what to do."""
+        """Return, for the caller to raise, the failure that reports ``error`` with the store's path and what to do."""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             free = shutil.disk_usage(self.root).free if os.path.isdir(self.root) else 0
             return Failure(
@@ -128,7 +128,7 @@ class Store:
         return self.uploads[name].offset
 
     def has_like(self, outline: str, size: int) -> bool:
-        """Return whether a blob of ``size`` bytes has this outline, so that it may be the same file."""
+        """Return whether a blob of ``size`` bytes has this outline (``outline_of``); it may still be another file."""
         for entry in os.scandir(self.path("blobs")):
             with contextlib.suppress(FileNotFoundError):  # evicted by another agent meanwhile
                 if entry.stat().st_size == size and outline_of(entry.path) == outline:
@@ -136,7 +136,7 @@ class Store:
         return False
 
     def append(self, name: str, offset: int, data: Any) -> int:
-        """Write the next piece of an upload and return the new offset in bytes. ``appending`` states the failures."""
+        """Write the next piece of an upload and return the new offset in bytes. Raise ``Failure`` as ``appending``."""
         with self.appending(name, offset) as upload:
             for at in range(0, len(data), PIECE):
                 piece = memoryview(data)[at : at + PIECE]
@@ -163,8 +163,8 @@ class Store:
     def commit(self, name: str, digest: Optional[str] = None) -> None:
         """Finish an upload: compare its digest, fsync it and move it to the blobs.
 
-        ``digest`` is required if ``name`` is an outline. Raise ``Failure`` and delete the upload if its bytes have
-        another digest, or cannot be written.
+        ``digest`` is required if ``name`` is an outline. If the upload's bytes have another digest, or cannot be
+        written, delete the upload and raise ``Failure``.
         """
         digest, upload = valid_digest(name if digest is None else digest), self.uploads.get(name)
         if upload is None:
@@ -230,7 +230,7 @@ class Store:
     def make_room(self, size: int) -> None:
         """Evict least recently used blobs until ``size`` more bytes fit within ``limit``.
 
-        Raise ``Failure`` if too few of them may be evicted.
+        Raise ``Failure`` if the blobs that may be evicted do not free enough.
         """
         self._drop_stale()
         entries = []

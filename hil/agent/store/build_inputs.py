@@ -1,4 +1,4 @@
-"""The options of a build or a load, with the paths of caches and of the files that the options name by digest."""
+"""Complete the options of a build or a load with the paths of caches and of files that they name by digest."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ POWER_MODE = "/var/lib/nvpmodel/status"  # "pmode:0002": nvpmodel writes it at e
 
 
 def for_build(store: Store, request: Mapping[str, Any], facts: Mapping[str, Any]) -> Dict[str, Any]:
-    """Return ``request``'s options; if the runtime compiles, with ``paths``: plugins, calibration data and caches.
+    """Return the request's options. For a runtime that compiles, ``paths`` has plugins, calibration data and caches.
 
     There is one timing cache for each TensorRT version and GPU. There is one calibration cache for each combination of
     the facts that scales depend on: model, profiles, plugins, data and its sampling, algorithm, TensorRT version.
@@ -50,10 +50,10 @@ def verify_external(store: Store, table: Mapping[str, Any]) -> List[str]:
 
 
 def for_load(store: Store, request: Mapping[str, Any], record: Mapping[str, Any]) -> Dict[str, Any]:
-    """Return ``request``'s options with the plugins' paths and the DLA core that the engine was built for.
+    """Return the request's options with the paths of the plugins and the DLA core that the engine was built for.
 
-    ``foreign`` is set for an engine built elsewhere. The plugins and the engine's external data are verified. Raise
-    ``Failure`` if a file is missing or damaged, or if the request sets ``paths``.
+    ``record`` is the engine's. The option ``foreign`` is true for an engine that was built elsewhere. Raise ``Failure``
+    if a plugin or external data of the engine is missing or damaged, or if the request sets ``paths``.
     """
     options = dict(request["options"])
     if "paths" in options:

@@ -1,4 +1,4 @@
-"""The keys of engines, and the records of the engines that this store has built."""
+"""Compute the keys of engines, and keep a record of each engine that this store has built."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ KEY = re.compile(r"[0-9a-f]{64}")
 
 
 def key_facts(request: Dict[str, Any], libraries: Dict[str, Any], l4t: Optional[str]) -> Dict[str, Any]:
-    """Return everything an engine depends on. An absent fact is null, so that equal requests have equal keys.
+    """Return everything that an engine depends on. An absent fact is None, so that equal requests have equal keys.
 
     ``request`` has ``model`` (digest), ``precision``, ``runtime`` and ``options``. ``calibration`` (digest) and
     ``plugins`` (digests) are moved out of the options; the other options stay. ``libraries`` are the versions and facts
@@ -43,7 +43,7 @@ def key_facts(request: Dict[str, Any], libraries: Dict[str, Any], l4t: Optional[
 
 
 def _known(libraries: Dict[str, Any], runtime: str, number: Optional[int]) -> Dict[str, Any]:
-    """Return the runtime's facts with those of GPU ``number``. The facts that a worker reports are of the first GPU."""
+    """Return the runtime's facts for GPU ``number`` (None: the first). A worker reports the facts for the first GPU."""
     known = dict(libraries.get("facts", {}).get(runtime, {}))
     if number and known.get("gpu") is not None:
         known.update(gpu=None, sm=None, sms=None)
@@ -82,7 +82,7 @@ class Records:
         return record if usable else None
 
     def need(self, key: Any) -> Dict[str, Any]:
-        """Return the record of ``key``. Raise ``Failure`` if there is no usable record."""
+        """Return the record of ``key``. Raise ``Failure`` if ``find`` returns None or raises it."""
         record = self.find(key)
         if record is None:
             raise Failure(BUILD, "engine %.12s was not built by this store" % key, "build it first")

@@ -1,4 +1,4 @@
-"""The session lock: one session at a time holds a store, with flock, which the kernel releases when the holder dies.
+"""Let one session at a time hold a store, by flock, which the kernel releases when the holder dies.
 
 ``gate.lock`` is held for moments while an agent tries to take the session lock. ``hold.lock``, the session lock, is
 shared by all agents of one session (one for each worker of pytest-xdist) for as long as they live. ``turn.lock`` is
@@ -29,7 +29,7 @@ def try_flock(fd: int, kind: int) -> bool:
 
 
 class SessionLock:
-    """One agent's handle on the session lock of the store in the folder ``root``: takes, shares and releases it."""
+    """Takes, shares and releases the session lock of the store in the folder ``root``, for one agent."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -43,15 +43,15 @@ class SessionLock:
 
     @property
     def began(self) -> float:
-        """When the session took the lock, in seconds since the epoch on the target's clock; 0 if not recorded."""
+        """When the session took the lock, in seconds since the epoch by the target's clock; 0 if not recorded."""
         at = self.owner.get("at")
         return float(at) if isinstance(at, (int, float)) else 0.0
 
     def attempt(self, claim: Dict[str, Any]) -> bool:
-        """Take the lock for ``claim`` (``token``, ``who``, ``host``, ``pid``), or share it with agents of that token.
+        """Take the lock for ``claim`` (``token``, ``who``, ``host``, ``pid``); return whether this agent has it now.
 
-        Return False while another session holds it; ``owner`` then has that session's claim. Raise ``Failure`` if this
-        agent already holds it for another token.
+        Agents with the same token share the lock. If another session holds it, ``owner`` is the claim of that session.
+        Raise ``Failure`` if this agent already holds the lock for another token.
         """
         if self.held:
             if self.owner.get("token") == claim["token"]:
@@ -77,7 +77,7 @@ class SessionLock:
                 os.close(hold)
 
     def refusal(self) -> Failure:
-        """Return the failure that names the target's holder, its host and since when it holds the target."""
+        """Return, for the caller to raise, the failure that names who holds the target, from which host, since when."""
         owner = self.owner
         return Failure(
             HELD,

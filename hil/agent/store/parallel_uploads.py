@@ -1,4 +1,4 @@
-"""Parallel uploads: named pipes into which further SSH channels of the host write an upload's bytes.
+"""Receive the bytes of an upload from further SSH channels of the host, each through a named pipe.
 
 sshd allows 2 MiB in flight on a channel (channels.h: CHAN_SES_WINDOW_DEFAULT), which limits a channel to 52 MB/s at a
 round trip of 40 ms. Frames on the first channel announce each piece that a pipe carries, so the order is fixed.
@@ -23,9 +23,9 @@ class PipeLost(Exception):
 class UploadPipe:
     """The reading end of one named pipe.
 
-    ``path`` exists until the writer has opened it; from then on ``pid`` is the writer's process. ``pending`` is the
-    number of unread bytes of the current piece. ``wait(fd)`` returns when the descriptor may be readable; with -1 it
-    waits a moment for a writer. It raises ``PipeLost`` to stop the wait.
+    ``path`` exists until ``join`` has returned; from then on ``pid`` is the writer's process id, before it is 0.
+    ``pending`` is the number of unread bytes of the current piece. The caller's ``wait(fd)`` returns when the
+    descriptor may be readable, ``wait(-1)`` after a moment. It raises ``PipeLost`` to stop the wait.
     """
 
     def __init__(self, path: str, wait: Callable[[int], None]) -> None:
@@ -39,7 +39,7 @@ class UploadPipe:
             fcntl.fcntl(self._fd, F_SETPIPE_SZ, PIPE_BYTES)
 
     def join(self) -> None:
-        """Wait for the writer, read its process id and delete the path. Raise ``PipeLost`` if no writer comes."""
+        """Wait for a writer, read its process id and delete the path. Raise ``PipeLost`` if none opens the pipe."""
         digits = bytearray(PID_DIGITS)
         self._fill(memoryview(digits), joining=True)
         try:
@@ -49,12 +49,12 @@ class UploadPipe:
         self._unlink()
 
     def take_into(self, view: memoryview) -> None:
-        """Read the next bytes of the piece into ``view``. Raise ``PipeLost`` if the writer closes the pipe first."""
+        """Fill ``view`` with the next bytes of the piece. Raise ``PipeLost`` if the writer closes the pipe before."""
         self._fill(view, joining=False)
         self.pending -= len(view)
 
     def drain(self) -> None:
-        """Read and discard the rest of the piece. Raise ``PipeLost`` if the writer closes the pipe first."""
+        """Read and discard the rest of the piece. Raise ``PipeLost`` if the writer closes the pipe before."""
         scratch = memoryview(bytearray(min(self.pending, PIPE_BYTES)))
         while self.pending:
             self.take_into(scratch[: self.pending])
@@ -74,7 +74,7 @@ class UploadPipe:
             at += count
 
     def close(self) -> None:
-        """Close the pipe and delete its path. Terminate the writer: it may wait for input from a lost host."""
+        """Close the pipe and delete its path. Terminate the writer, which may wait for input from a lost host."""
         os.close(self._fd)
         self._unlink()
         if self.pid > 1:

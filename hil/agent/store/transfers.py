@@ -1,4 +1,4 @@
-"""Upload and download of blobs: the requests to the store, one method for each ``op``."""
+"""Answer the host's requests that upload and download blobs, each in the method with the name of its ``op``."""
 
 import os
 import time
@@ -21,7 +21,7 @@ Reply = Tuple[Dict[str, Any], List[Any]]
 
 
 class Transfers:
-    """The part of ``service.Service`` that transfers blobs."""
+    """The part of ``service.Service`` that transfers blobs. A ``Reply`` is the answer's header and body."""
 
     def __init__(self, supervisor: Supervisor, store: Store) -> None:
         self.supervisor = supervisor
@@ -30,11 +30,12 @@ class Transfers:
         self._join_deadline: Optional[float] = None
 
     def blob_begin(self, request: Dict[str, Any]) -> Reply:
-        """Start or resume an upload of ``size`` bytes.
+        """Start or resume an upload of ``size`` bytes; return ``have``, ``like``, ``offset`` and ``prefix``.
 
-        ``have`` is true if the blob is already stored. ``like`` is true if ``digest`` is not known yet and a blob with
-        the same outline and size is stored. Otherwise ``offset`` is the length in bytes of an earlier attempt, and
-        ``prefix`` the digest of its bytes. With ``restart``, the open upload of this name is deleted first.
+        ``have`` is true if the blob is already stored. ``like`` is true if the request has no ``digest`` yet and a blob
+        with the same outline and size is stored. If both are false, ``offset`` is the number of bytes that an earlier
+        attempt has stored (0 without one), and ``prefix`` is their digest. If ``restart`` is true, the open upload of
+        this name is deleted first.
         """
         name, digest, size = valid_digest(request["name"]), request.get("digest"), int(request["size"])
         state: Dict[str, Any] = {"have": False, "like": False, "offset": size}
@@ -92,14 +93,14 @@ class Transfers:
             raise
 
     def _skip(self, source: Any) -> None:
-        """Discard the rest of a piece that failed, since the next piece follows it."""
+        """Read and discard the rest of a piece that could not be stored, because the next piece comes after it."""
         try:
             source.drain()
         except PipeLost:
             self.close_pipes()
 
     def _source(self, request: Dict[str, Any]) -> Any:
-        """Return the source of a piece's bytes: the frame's body, or the pipe whose number the request has."""
+        """Return where to read a piece's bytes: from the pipe whose number the request has, else from the frame."""
         number = request.get("pipe")
         if number is None:
             return self.supervisor.host
@@ -115,7 +116,7 @@ class Transfers:
         return {"ok": {"paths": [pipe.path for pipe in self.pipes]}}, []
 
     def pipes_join(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - the signature of every operation
-        """Wait until each pipe has its writer."""
+        """Wait until each pipe has its writer. Raise ``Failure`` after ``JOIN_SECONDS``."""
         self._join_deadline = time.monotonic() + JOIN_SECONDS
         try:
             for pipe in self.pipes:
@@ -144,7 +145,7 @@ class Transfers:
             raise PipeLost("no writer opened it within %g s" % JOIN_SECONDS)
 
     def blob_commit(self, request: Dict[str, Any]) -> Reply:
-        """Finish an upload; see ``Store.commit``."""
+        """Finish an upload as ``Store.commit`` does."""
         self.store.commit(request["name"], request["digest"])
         return {"ok": {}}, []
 

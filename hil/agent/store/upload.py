@@ -1,4 +1,4 @@
-"""One upload into the store: bytes appended to a partial file, which a later attempt can resume."""
+"""Write one upload into the store: append bytes to a partial file, which a later attempt can resume."""
 
 import fcntl
 import hashlib
@@ -22,9 +22,9 @@ def digest_of(path: str, beat: Optional[Callable[[], None]] = None) -> str:
 
 
 def outline_of(path: str) -> str:
-    """Return the SHA-256 of a file's size, first and last MiB: a cheap comparison without reading the whole file.
+    """Return the outline of a file: the SHA-256 of its size, its first MiB and its last MiB.
 
-    Files with different outlines differ, but files with equal outlines may differ too.
+    Reading it is quick. Files with different outlines differ; files with equal outlines may differ too.
     """
     size = os.path.getsize(path)
     with open(path, "rb") as file:
@@ -44,10 +44,10 @@ def _hash_into(hasher: Any, path: str, beat: Optional[Callable[[], None]] = None
 
 
 class Upload:
-    """One upload. It locks its partial file, so that two agents never write the same one at once.
+    """One upload. It locks its partial file, so that two agents never write the same file at once.
 
-    A thread writes and syncs, so that a slow card works while the next bytes arrive. The thread's errors are raised by
-    the next call. ``beat`` is called repeatedly while a caller waits for the thread.
+    A thread writes and syncs, so that a slow card works while the next bytes arrive. After an error in the thread, the
+    next ``free_buffer``, ``write`` or ``end`` raises it. ``beat`` is called repeatedly while one of them waits.
     """
 
     def __init__(self, path: str, beat: Callable[[], None] = lambda: None) -> None:
@@ -63,7 +63,10 @@ class Upload:
         self._thread: Optional[threading.Thread] = None
 
     def begin(self) -> bool:
-        """Take the lock and set ``offset`` and ``hasher`` from an earlier attempt. Return False if the lock is held."""
+        """Take the lock, read the bytes of an earlier attempt into ``hasher``, and set ``offset`` to their number.
+
+        Return False if another agent holds the lock.
+        """
         if not try_flock(self.fd, fcntl.LOCK_EX):
             return False
         if not os.path.exists(self.path) or os.stat(self.path).st_ino != os.fstat(self.fd).st_ino:

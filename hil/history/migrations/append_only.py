@@ -1,4 +1,4 @@
-"""Triggers that refuse to change or delete rows, for every user of the database."""
+"""Create triggers by which the database refuses to change or delete rows, whoever asks."""
 
 from __future__ import annotations
 
