@@ -77,7 +77,7 @@ def _import(name: str, root: Path, what: str, model: str) -> Any:
         module = import_module(name)
     except (Exception, SystemExit) as error:
         raise UserError(
-            f"{what} cannot be imported ({_error_text(error)}): model {model}: check the name, or import it alone"
+            f"{what} cannot be imported ({_error_text(error)}): model {model}: check the name, or import it in Python"
         ) from error
     finally:
         sys.path[:] = before

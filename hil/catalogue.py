@@ -33,12 +33,12 @@ class CheckKind:
         needs_target: its result is meaningless on another machine than the requested target.
         on_host: the host does its work without the engine, so its evidence is at most ``host``.
         precisions: the precisions it applies to; ``None`` for all.
-        needs_task: it is planned only for models with a task, unless the policy requires its id.
-        needs_node: it is planned only for models with an ``isaac_ros`` file, unless the policy requires its id.
-        only_limited: it is planned only if it has a limit or the policy requires its id. Other checks without a limit
-            are still measured.
+        needs_task: it is planned only for models with a task, or if the policy names its exact id.
+        needs_node: it is planned only for models with an ``isaac_ros`` file, or if the policy names its exact id.
+        only_limited: it is planned only if it has a limit, or if the policy names its exact id. Other checks without a
+            limit are still measured.
         regresses: for a regression check, the id of the check whose values are compared with a baseline; else empty.
-            A regression check is planned only if there is a baseline or the policy requires it by id or family.
+            A regression check is planned only if there is a baseline, or if the policy names its id or family.
     """
 
     id: str

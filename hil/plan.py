@@ -99,10 +99,10 @@ def expand(config: Config, target: str, *, baseline: bool = False) -> Plan:
     """Return the plan of every check of every model and precision on ``target``.
 
     ``baseline`` is whether the run has a baseline. A check is judged if it has a fixed criterion or a limit, or if the
-    policy requires its id; without criterion and limit it cannot pass. Regression checks are planned if there is a
-    baseline, or if the policy names them (``regression.*``); without a baseline they cannot pass. The project's own
-    checks listed in ``hil.checks.json`` are all required. Raises ``UserError`` if the policy has no patterns, or if a
-    pattern is invalid or matches no judged check.
+    policy names its id without wildcards; without criterion and limit it cannot pass. Regression checks are planned if
+    there is a baseline, or if the policy names them (``regression.*``); without a baseline they cannot pass. The
+    project's own checks listed in ``hil.checks.json`` are all required. Raises ``UserError`` if the policy has no
+    patterns, or if a pattern is invalid or matches no judged check.
     """
     policy = config.spec.gate
     judged: list[Row] = []
@@ -200,4 +200,4 @@ def _check_policy(config: Config, policy: GateSpec, rows: list[Row]) -> None:
         if literal is not None and literal not in CATALOGUE:
             raise UserError(f"{where}: gate.require: {literal!r} is not a check{did_you_mean(literal, CATALOGUE)}")
         if not any(matches(pattern, row.id, row.model, row.precision) for row in rows):
-            raise UserError(f"{where}: gate.require: {pattern!r} matches no planned check: add its limit or drop it")
+            raise UserError(f"{where}: gate.require: {pattern!r} matches no planned check: add a limit, or remove it")

@@ -1,7 +1,7 @@
 """Define the types that every other module uses: check ids, measurements, limits, verdicts, results and rows.
 
-Their objects are immutable and stored in ``report.json``. Values are in base units: seconds (``s``), bytes (``B``),
-fractions (``1``), rates (``1/s``). Only a check of the user's own may have another unit.
+Their objects are immutable and stored in ``report.json``. Values are in base units, such as seconds (``s``),
+bytes (``B``), fractions (``1``) and rates (``1/s``). A check of the user's own keeps its unit.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def sensitivity(
 ) -> None:
     """Rank a model's layers by the noise that INT8 adds in each, and propose which to keep in float.
 
-    Each layer is quantized on its own, on this machine's CPU. The proposed model is then built, run and timed there.
+    Each layer is quantized on its own, and the proposed model is then built, run and timed, all on this machine's CPU.
     --target only decides where Q/DQ nodes are inserted, because runtimes fuse different patterns.
 
     [bold]Example[/bold]

@@ -147,10 +147,10 @@ def contradiction(check: CheckResult) -> str | None:
 def deciding_value(check: CheckResult) -> float | None:
     """Return the number of a passed or warned row that must meet its limit, in the measurement's unit.
 
-    A measurement without a confidence level is judged by its value, unless it is a percentile of the latency. Any other
-    is judged by its interval. A passed row's number is the worse end, or the value if the value is even worse; it must
-    meet the limit. A warned row's number is the better end, or the value if this end is unknown; it must meet
-    ``fail_at``. Return ``None`` for a row without measurement or limit, and for a passed row without a worse end.
+    Percentiles of the latency and measurements with a confidence level are judged by their interval, others by their
+    value. By interval, a passed row's number is the worse end, or the value if the value is even worse; it must meet
+    the limit. A warned row's number is the better end, or the value if this end is unknown; it must meet ``fail_at``.
+    Return ``None`` for a row without measurement or limit, and for a passed percentile without a worse end.
     """
     measurement, limit = check.measurement, check.limit
     if measurement is None or limit is None:

@@ -86,7 +86,7 @@ def histogram(
     """Return an SVG histogram of the inference durations.
 
     ``edges`` are in seconds and have one more entry than ``counts``. ``percentile`` is the judged measurement. Its
-    confidence interval is drawn, because the upper end is compared with the limit. ``None`` draws nothing.
+    confidence interval is drawn, because the upper end is compared with the limit; if it is ``None``, none is drawn.
     """
     bound = None if percentile is None else percentile.high
     drawn = [edges[-1]] + [v for v in (None if limit is None else limit.value, bound) if v and v < NEAR * edges[-1]]
@@ -128,8 +128,8 @@ def memory(resident: Mapping[str, Any], details: Mapping[str, Any], limit: Limit
     """Return an SVG of the worker process's memory over a soak, with the bare runtime's memory and the limit.
 
     ``resident`` holds the columns ``runs`` (number of inferences), ``rss`` and ``device`` (bytes), ``details`` the bare
-    runtime's memory as ``baseline``. The result is empty if ``runs`` or ``rss`` is missing or malformed. If ``device``
-    is, its line is left out.
+    runtime's memory as ``baseline``. The result is empty if ``runs`` or ``rss`` is missing or malformed. Without
+    a valid ``device``, the GPU's line is left out.
     """
     runs, host, device = (_column(resident.get(key)) for key in ("runs", "rss", "device"))
     if runs.size < 2 or host.size != runs.size:

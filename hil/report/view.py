@@ -177,7 +177,7 @@ def next_step(check: CheckResult) -> str:
 def board_text(report: Report) -> str:
     """Return the Jetson module with its JetPack release and power mode, as far as known.
 
-    For another machine, return the confirmed board, else the target, and the processor that did the work.
+    For another machine, return the confirmed board (else the target's name) and the processor that did the work.
     """
     facts = report.target.facts
     identity = facts.get("identity")

@@ -84,7 +84,7 @@ class BoardSampler:
         return dict(readable, sources=sources, not_readable=not_readable)
 
     def _rails_of(self, names: Iterable[str], not_readable: Mapping[str, str]) -> Tuple[List[str], Dict[str, str]]:
-        """Return which of the columns ``names`` are rails, and why each other rail cannot be read; without ``power.``.
+        """Return the rails among the columns ``names``, and the reason for each rail that cannot be read, by rail.
 
         The power of a discrete GPU, which NVML reports, is not a rail.
         """

@@ -96,7 +96,7 @@ class DeviceMemory:
         return next((value for value in (read().get(pid) for _, read in self.readers) if value), None)
 
     def system(self) -> Tuple[Optional[int], Optional[int]]:
-        """Return used and total bytes of the GPU, or of the machine if they share memory; None if unreadable."""
+        """Return used and total bytes of the GPU, or of the machine if they share memory; each None if unknown."""
         if not self.unified:
             return (self.gpu.memory() if self.gpu is not None else None) or (None, None)
         meminfo = process_memory.fields(self._meminfo)

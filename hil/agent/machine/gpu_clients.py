@@ -61,8 +61,8 @@ class GpuClients:
     ) -> Optional[List[Dict[str, Any]]]:
         """Return ``{"pid", "name", "bytes"}`` of each process that uses the GPU and is not the agent's.
 
-        ``bytes`` is None if NVML does not report it, ``name`` is None for a process that is not visible here. If no
-        complete list can be read, return None and add the reason to ``why``.
+        ``bytes`` is None if NVML does not report it, ``name`` is None if NVML lists a process of another container. If
+        no complete list can be read, return None and add the reason to ``why``.
         """
         clients, reason = self._from_nvmap(privileged)
         by_nvml = gpu.processes() if gpu is not None else None

@@ -137,7 +137,7 @@ def _write(out: int, line: Dict[str, Any]) -> None:
 
 
 class LibraryProbe:
-    """A process that queries the libraries. It is killed ``patience`` seconds after its start."""
+    """A process that queries the libraries. It may run for ``patience`` seconds; then ``answers`` kills it."""
 
     def __init__(self, patience: float = PATIENCE) -> None:
         code = "import sys; sys.path.insert(0, %r); from %s import main; main(%d)" % (own_path(), __name__, os.getpid())

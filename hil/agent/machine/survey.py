@@ -138,7 +138,10 @@ def _used(root: str) -> Optional[int]:
 
 
 def root_helper(*, start: bool) -> Any:
-    """Return facts about the root helper, and what it read for ``StateReader.snapshot``; nothing unless ``start``."""
+    """Return facts about the root helper, and what it read for ``StateReader.snapshot``.
+
+    Unless ``start`` is true, the helper is not started and has read nothing.
+    """
     facts: Dict[str, Any] = {"why_not": helper.installed() or None, "wants": helper.VERSION, "services": services()}
     facts["installed"] = facts["why_not"] is None
     facts["answers"] = None

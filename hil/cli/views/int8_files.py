@@ -75,5 +75,7 @@ def _of_report(path: Path, content: bytes, model: str | None) -> Scales:
         return {}
     chosen = next(iter(scales_by_model)) if model is None else model
     if chosen not in scales_by_model:
-        raise UserError(f"{path} has no ranges of model {chosen}: it has those of {', '.join(sorted(scales_by_model))}")
+        raise UserError(
+            f"{path} has no ranges of model {chosen}: name one of its models ({', '.join(sorted(scales_by_model))})"
+        )
     return {name: [float(scale)] for name, scale in scales_by_model[chosen].items()}
