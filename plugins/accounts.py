@@ -118,7 +118,7 @@ class Accounts:
         if own and result.key not in planned:
             self.own.setdefault(result.key, _own_row(result, nodeid))
         elif result.key not in planned:
-            self._reject(result, f"no such row was planned; it came from {nodeid}")
+            self._reject(result, f"no such row was planned: test {nodeid} gave this result")
             return
         before = self.outcomes.get(result.key)
         if before is not None and before[0] != nodeid:

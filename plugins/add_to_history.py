@@ -72,7 +72,7 @@ def append(run: RunState, report: Report, code: int) -> int:
             history.append(report)
     except HilError as error:
         if not is_needed:
-            run.notes.append(f"{error}; this run is not in a history (--hil-history=none switches it off)")
+            run.notes.append(f"{error}; this run is not in a history (--hil-history=none switches the history off)")
             return code
         sys.stderr.write(f"error: {error}: the report is not in the history; add it with hil history import\n")
         return next(int(each) for each in PRECEDENCE if each in (code, error.exit_code))

@@ -57,7 +57,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         help="if the target cannot be reached: run the checks that make sense on the CPU (default), skip all, or fail; "
         "the exit code is 10 with cpu and skip, 11 with fail, never 0",
     )
-    add("--hil-gate", action="store_true", default=None, help="also judge by the policy ([gate]) for the exit code")
+    add("--hil-gate", action="store_true", default=None, help="also decide the exit code by the policy ([gate])")
     add(
         "--hil-model",
         metavar="NAME",

@@ -105,7 +105,9 @@ class HilRun(RunState):
             return Baseline(ref=ref)
         place = add_to_history.place(self)
         if place is None:
-            raise UserError(f"--hil-baseline={ref} needs the history, which is switched off: change one of the two")
+            raise UserError(
+                f"--hil-baseline={ref} needs the history, which is switched off: set a history, or omit --hil-baseline"
+            )
         return load_baseline.load(place, ref, self.target)
 
     def _runs(self, config: Config) -> int | None:

@@ -1,1 +1,1 @@
-"""Where a failure starts: the first node that differs, the likely cause, and a bundle that replays it."""
+"""Finds where a failure starts: the nodes at fault, the likely cause, and a bundle that replays the failure."""

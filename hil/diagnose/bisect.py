@@ -1,9 +1,10 @@
-"""Find the nodes that introduce an error in a suspect model, compared with its reference.
+"""Finds the nodes that introduce an error in a suspect model, compared with its reference.
 
-Marking intermediates as outputs shows where the whole engine departs from the reference. But marking changes what a
-runtime fuses, and an error propagates to all later nodes. So each node is also run alone on the reference's values: a
-node with an error there introduces it, any other node only passes it on. The culprit is confirmed by correcting its
-tensor alone in the whole engine.
+The suspect is the ONNX model that the engine was built from; the reference is the original model. To mark a tensor is
+to make it an output. Marking all intermediate tensors shows where the whole engine departs from the reference. But
+marking changes what a runtime fuses, and an error propagates to all later nodes. So each node is also run alone on the
+reference's values: a node with an error there introduces the error, any other node only passes it on. The culprit, the
+node at fault, is confirmed by correcting only its tensor in the whole engine.
 """
 
 from __future__ import annotations
@@ -47,11 +48,11 @@ def diagnose(
     precision: str,
     runner: Runner = on_host,
 ) -> Diagnosis:
-    """Return which nodes of ``reference`` the engine of ``suspect`` gets wrong on ``feeds``.
+    """Return which nodes of ``reference`` the engine of ``suspect`` gets wrong on the inputs ``feeds``.
 
-    ``suspect`` is the ONNX model that the engine was built from. ``runner`` builds and runs variants of it where the
-    engine runs; the reference runs on the host. ``precision`` sets the allowed errors (``hil.diagnose.error_bounds``).
-    Raises ``EngineBuildError`` or ``EngineError`` if a variant cannot be built or run.
+    ``suspect`` is the ONNX model that the engine was built from. ``runner`` builds and runs variants of ``suspect``
+    where the engine runs; the reference runs on the host. ``precision`` sets the allowed errors
+    (``hil.diagnose.error_bounds``). Raises ``EngineBuildError`` or ``EngineError`` if a variant cannot be built or run.
     """
     case = cases.make_case(reference, suspect, feeds, precision, runner)
     whole = output_errors(case, runner(suspect, feeds))
@@ -81,7 +82,10 @@ def diagnose(
 
 
 def _overflowing_region(case: Case, diagnosis: Diagnosis) -> Region | None:
-    """Return the first region whose culprit is an overflow, which the reference's values in the bundle prove."""
+    """Return the first region whose culprit is an FP16 overflow, or ``None``.
+
+    Its part belongs in the bundle, because the reference's values prove the overflow.
+    """
     tensors = {culprit.seen.tensor for culprit in diagnosis.culprits if culprit.cause is Cause.OVERFLOW}
     return next((region for region in case.regions if region.pair.reference in tensors), None)
 
@@ -110,7 +114,7 @@ def _node_errors(case: Case, inside: Values, alone: Values) -> dict[Region, Node
 
 
 def node_of(case: Case, region: Region) -> Node:
-    """Return the reference's node that makes the region's tensor; an input of the model gets position 0."""
+    """Return the reference's node that makes the region's tensor; for an input of the model, a node at position 0."""
     graph = case.reference
     number = graph.makers.get(region.pair.reference)
     if number is None:
@@ -121,10 +125,11 @@ def node_of(case: Case, region: Region) -> Node:
 def _guilty(case: Case, errors: Mapping[Region, NodeErrors], alone: Values) -> list[tuple[Region, float]]:
     """Return at most ``LISTED`` regions at fault, worst first, each with the error that it alone causes in the outputs.
 
-    Candidates are regions above their bound, and regions that differ between the graphs, even with an error smaller
-    than the rounding of the precision. A candidate is at fault if the error that it causes in the outputs exceeds the
-    floor of the precision: a range that clips only values that a later ReLU drops is harmless. For a region above its
-    bound, a tenth of the floor is enough if the region also differs between the graphs or uses little of its range.
+    Candidates are regions whose error exceeds their bound, and regions that differ between the graphs, whatever their
+    error. A candidate is at fault if the error that it alone causes in the outputs exceeds the floor of the precision
+    (``error_bounds.FLOORS``). So an INT8 range that clips only values that a later ReLU drops is not at fault. A tenth
+    of the floor is enough for a region whose error exceeds its bound and which also differs between the graphs or uses
+    little of its INT8 range.
     """
     floor = error_bounds.FLOORS[case.precision]
     tried: list[tuple[float, Region, float]] = []
@@ -146,7 +151,7 @@ def _place(case: Case, region: Region, alone: Values) -> Place:
 
 
 def _effect(case: Case, region: Region, value: np.ndarray) -> float:
-    """Return the error of the reference's outputs if only this tensor has the engine's ``value``."""
+    """Return the error of the reference's outputs if only the region's tensor has ``value``, the engine's."""
     name = region.pair.reference
     expected = case.expected[name]
     if value.shape != expected.shape:
@@ -176,7 +181,11 @@ def _culprit(case: Case, region: Region, errors: NodeErrors, alone: Values) -> C
 
 
 def _confirmed(case: Case, region: Region, culprit: Culprit, whole: Mapping[str, float]) -> Culprit:
-    """Return the culprit with two errors of the engine's outputs: as they are, and with only its tensor corrected."""
+    """Return the culprit with ``before``, the error of the engine's outputs, and ``after``, measured here.
+
+    For ``after``, the whole engine runs with only the culprit's tensor corrected. ``whole`` are the errors of the
+    engine's outputs by name.
+    """
     before = max(whole.values(), default=0.0)
     name = region.pair.suspect
     if name in case.suspect.outputs:
@@ -189,7 +198,7 @@ def _confirmed(case: Case, region: Region, culprit: Culprit, whole: Mapping[str,
 
 
 def _part(case: Case, region: Region, inside: Values, alone: Values) -> Part:
-    """Extract the region from both graphs, with its inputs and its expected and obtained output."""
+    """Return the region as models of its own, of both graphs, with its inputs and its expected and obtained output."""
     name, meant = region.pair.suspect, region.pair.reference
     feeds = feeds_of(case, [region], inside)
     model = severed(case.suspect, [region], feeds)

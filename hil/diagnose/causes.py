@@ -1,4 +1,4 @@
-"""The likely cause of a node's error, from the differences between the two graphs and from the values."""
+"""Finds the likely cause of a node's error, from the differences between the two graphs and from the values."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ AXES = frozenset({"axis", "axes", "perm"})
 
 
 def cause_of(place: Place) -> Finding:
-    """Return the likely cause and its evidence in sentences.
+    """Return the likely cause of the error at ``place``, and the evidence in sentences.
 
-    For a Q/DQ pair, the cause is its scale. For other nodes, an overflow is checked first, then a difference between
-    the graphs, then patterns in the values, which are a guess.
+    For a pair of QuantizeLinear and DequantizeLinear (Q/DQ), the cause is the scale. For other nodes, the first that
+    applies: an overflow, a difference between the graphs, a pattern in the values (a guess).
     """
     if place.region.pair.quantized:
         return _scale(place)
@@ -50,7 +50,7 @@ def cause_of(place: Place) -> Finding:
 def difference(place: Place) -> Finding | None:
     """Return the first difference of the two graphs in a region: nodes, attributes, operands or constants.
 
-    ``None`` if there is no difference, and for a Q/DQ pair.
+    Return ``None`` if there is no difference. Also return ``None`` for a Q/DQ pair, which the reference never has.
     """
     if place.region.pair.quantized:
         return None
@@ -94,7 +94,7 @@ def _overflow(place: Place) -> Finding | None:
 
 
 def _extra(place: Place) -> Finding | None:
-    """Report nodes that preprocess an input in the engine's graph only."""
+    """Return a finding about nodes that preprocess an input in the engine's graph only; ``None`` without any."""
     ours, theirs = [node.op_type for node in place.ours()], [node.op_type for node in place.theirs()]
     fed = [name for name in place.region.takes if name in place.entering]
     if not fed or len(ours) <= len(theirs):
@@ -109,7 +109,7 @@ def _extra(place: Place) -> Finding | None:
 
 
 def _structure(place: Place) -> Finding | None:
-    """Report an attribute, a bias or an operand order that differs between corresponding nodes."""
+    """Return a finding about an attribute, a bias or an operand order that differs; ``None`` if none does."""
     for ours, theirs in zip(place.ours(), place.theirs(), strict=False):
         if ours.op_type != theirs.op_type:
             return None
@@ -139,7 +139,7 @@ def _attributes(ours: onnx.NodeProto, theirs: onnx.NodeProto) -> Iterator[tuple[
 
 
 def _weights(place: Place) -> Finding | None:
-    """Report a constant that differs between corresponding nodes."""
+    """Return a finding about a constant that differs between corresponding nodes; ``None`` if none does."""
     if [node.op_type for node in place.ours()] != [node.op_type for node in place.theirs()]:
         return None
     first = any(name in place.entering for name in place.region.takes)

@@ -1,4 +1,4 @@
-"""Read constants and attributes of a graph as values, and describe how two of them differ."""
+"""Reads constants and attributes of a graph as values, and describes how two values differ."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ MOST_CHANNELS = 512
 def value(graph: Graph, name: str, depth: int = 8) -> Array | None:
     """Return the value of the tensor ``name``, or ``None`` if it is not a constant.
 
-    At most ``depth`` Identity, Cast and DequantizeLinear nodes may lie between the constant and the tensor. A Cast is
-    skipped, so the dtype is the constant's. The result is ``None`` behind any other node, such as QuantizeLinear.
+    At most ``depth`` Identity, Cast and DequantizeLinear nodes may lie between the constant and the tensor; with more,
+    or with another node in between, such as QuantizeLinear, return ``None``. A Cast is skipped, so the dtype is that
+    before the Cast.
     """
     if name in graph.constants:
         return numpy_helper.to_array(graph.constants[name])
@@ -65,7 +66,7 @@ def _dequantized(graph: Graph, node: onnx.NodeProto, depth: int) -> Array | None
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """Return the attributes by name, with tensors as arrays; attributes that are graphs are left out."""
+    """Return the node's attributes by name. Tensors become arrays; attributes that are graphs are left out."""
     values: dict[str, Any] = {}
     for attribute in node.attribute:
         content = helper.get_attribute_value(attribute)
@@ -79,7 +80,7 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 
 def attribute(node: onnx.NodeProto, name: str) -> Any:
-    """Return an attribute's value, else the default of the ONNX schema, else ``None``."""
+    """Return the value of the node's attribute ``name``; without one, the ONNX schema's default; else ``None``."""
     values = attributes(node)
     if name in values:
         return values[name]
@@ -91,10 +92,10 @@ def attribute(node: onnx.NodeProto, name: str) -> Any:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values of an attribute are equivalent.
+    """Return whether two values of an attribute are equivalent; ``None`` stands for an absent attribute.
 
-    An absent value (``None``) is equivalent to a list that repeats one value, or that has only zeros and ones, because
-    absent pads, strides and dilations have such defaults.
+    An absent attribute is equivalent to a list of equal values, or of zeros and ones, because absent pads, strides and
+    dilations have such defaults.
     """
     if one is None or other is None:
         present = other if one is None else one
@@ -107,7 +108,10 @@ def same(one: Any, other: Any) -> bool:
 
 
 def difference(ours: Array, theirs: Array, precision: str) -> tuple[Cause, str] | None:  # noqa: PLR0911 - a rule each
-    """Return how a constant of the engine's graph differs from the model's; ``None`` if both are equal."""
+    """Return how ``ours``, a constant of the engine's graph, differs from ``theirs``, the model's.
+
+    Return ``None`` if they differ by no more than rounding in ``precision``.
+    """
     if ours.shape != theirs.shape:
         return Cause.WEIGHTS, f"its shape is {list(ours.shape)}, the model's is {list(theirs.shape)}"
     if theirs.dtype.kind != "f":
@@ -134,7 +138,10 @@ def difference(ours: Array, theirs: Array, precision: str) -> tuple[Cause, str] 
 
 
 def _order(ours: Array, theirs: Array, room: float) -> str | None:
-    """Describe the axis along which both have the same slices in another order; ``None`` if there is no such axis."""
+    """Return a sentence about an axis along which ``ours`` has the slices of ``theirs`` in another order, or ``None``.
+
+    Elements count as equal if they differ by at most ``room``.
+    """
     for axis in range(theirs.ndim):
         count = theirs.shape[axis]
         if count > 1 and np.abs(ours - np.flip(theirs, axis)).max() <= room:
@@ -150,7 +157,10 @@ def _order(ours: Array, theirs: Array, room: float) -> str | None:
 
 
 def _ratio(ours: Array, theirs: Array) -> float | None:
-    """Return the factor between the two if it is nearly the same for all elements that are not tiny, else ``None``."""
+    """Return the factor from ``theirs`` to ``ours`` if it is within 2 % the same for all elements that are not tiny.
+
+    Return ``None`` if it is not.
+    """
     significant = np.abs(theirs) > 1e-3 * np.abs(theirs).max()
     if not significant.any():
         return None

@@ -1,4 +1,4 @@
-"""The records of a diagnosis: the nodes examined, those at fault, and the evidence."""
+"""Defines the records of a diagnosis: the nodes examined, the nodes at fault, and the evidence."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ class Cause(str, Enum):
 
 @dataclass(frozen=True)
 class Node:
-    """A node of the reference, with its ``position`` among the ``of`` nodes of the model, counted from 1."""
+    """A node of the reference: number ``position``, counted from 1, of the model's ``of`` nodes.
+
+    An input of the model has position 0.
+    """
 
     name: str
     op: str
@@ -43,10 +46,11 @@ class Node:
 
 @dataclass(frozen=True)
 class NodeErrors:
-    """The relative errors of one tensor, measured in two ways.
+    """The relative errors of one tensor of the engine, measured in two ways.
 
-    ``alone`` is the error of its nodes run alone on the reference's values. ``bound`` is the largest such error of a
-    correct engine in this precision. ``whole`` is the error in the whole engine with intermediates marked.
+    ``alone`` is the error if the nodes that compute the tensor run alone, on the reference's values. ``bound`` is the
+    largest value of ``alone`` for a correct engine in this precision. ``whole`` is the error in the whole engine, in
+    which the intermediate tensors are outputs.
     """
 
     tensor: str
@@ -65,9 +69,10 @@ class NodeErrors:
 class Culprit:
     """A node that introduces an error, with the evidence.
 
-    ``suspect_nodes`` are the nodes of the engine's graph that correspond to it. ``reference`` and ``engine`` are the
-    statistics of its tensor. ``effect`` is the error of the reference's outputs if only this tensor has the engine's
-    values. ``before`` is the error of the engine's outputs, ``after`` the error with only this tensor corrected.
+    ``seen`` has the node and the errors of its tensor. ``suspect_nodes`` are the names of the corresponding nodes of
+    the engine's graph. ``reference`` and ``engine`` are the statistics of the tensor in both. ``effect`` is the error
+    of the reference's outputs if only this tensor has the engine's values. ``before`` is the error of the engine's
+    outputs, ``after`` the error with only this tensor corrected. ``None`` means not measured.
     """
 
     seen: NodeErrors
@@ -86,8 +91,8 @@ class Part:
     """The nodes at fault as models of their own, with the arrays that reproduce the error.
 
     ``model`` has the nodes of the engine's graph, ``reference`` those of the original model (``None`` for a Q/DQ pair,
-    which the original model does not have). The arrays are keyed by tensor: ``feeds`` holds the reference's values,
-    ``expected`` and ``obtained`` are keyed by the output of ``model``.
+    which the original model does not have). The arrays are keyed by tensor: ``feeds`` has the reference's values of the
+    inputs; ``expected`` (of the reference) and ``obtained`` (of the engine) have the output of ``model``.
     """
 
     model: Any
@@ -101,10 +106,11 @@ class Part:
 class Diagnosis:
     """The result of a diagnosis. ``culprits`` are the nodes at fault, worst first; empty if there are none.
 
-    ``outputs`` are the errors of the model's outputs in the unmodified engine, ``marked`` those with intermediates
-    marked as outputs. ``first`` is the first tensor whose error in the whole engine exceeds its bound. ``grown`` are
-    the tensors with the largest ``ratio``. ``notes`` list what was not examined. ``part`` has the nodes of the worst
-    culprit, for a bundle.
+    ``outputs`` are the errors of the model's outputs in the unmodified engine; ``marked`` are the errors of the same
+    outputs if intermediate tensors are outputs too. ``nodes`` counts the reference's nodes, ``looked_at`` the tensors
+    that were examined. ``first`` is the first tensor whose error in the whole engine exceeds its bound; ``None`` if no
+    error does. ``grown`` are the tensors with the largest ``ratio``. ``notes`` list what was not examined. ``part`` has
+    the nodes of the worst culprit, for a bundle; ``None`` if there is nothing to extract.
     """
 
     precision: str
@@ -120,7 +126,7 @@ class Diagnosis:
     part: Part | None = field(default=None, repr=False, compare=False)
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain JSON types, without ``part``; infinite and NaN errors become text, such as ``"inf"``."""
+        """Return the diagnosis as JSON types, without ``part``; infinite and NaN errors become text (``"inf"``)."""
         plain: dict[str, Any] = _plain(asdict(replace(self, part=None)))
         del plain["part"]
         return plain

@@ -1,8 +1,7 @@
-"""The largest error that a correct engine of a precision may show at one node, derived from the reference.
+"""Derives from the reference the largest error that a correct engine of a precision may show at one node.
 
-The reference's nodes run on operands rounded to that precision. The resulting error, cancellation included, is what any
-engine of the precision shows there. The bound is a multiple of this error (``ROOM``), or a floor (``FLOORS``) if that
-is larger.
+The reference's nodes run on operands rounded to the precision. Any engine of the precision shows an error of about the
+size that results, cancellation included. The bound is ``ROOM`` times this error, but at least the floor in ``FLOORS``.
 """
 
 from __future__ import annotations
@@ -41,16 +40,17 @@ WEIGHT_AXIS: Mapping[str, int] = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1, "
 
 
 def bound(measured: float, precision: str) -> float:
-    """Return the largest relative error of a correct node; ``measured`` is the error from rounding its operands."""
+    """Return the largest relative error of a correct node; ``measured`` is its error if only operands are rounded."""
     return max(FLOORS[precision], ROOM[precision] * measured)
 
 
 def range_bound(best: float, top: float, scale: float | None) -> float:
     """Return the largest relative error that a sound INT8 range may cause in its tensor.
 
-    ``best`` is the error of the best range for these values, ``top`` their largest magnitude, ``scale`` the step of the
-    engine's range. Calibration clips on purpose and uses other data, so an error of a quarter of the RMS in a channel
-    is allowed. If the values use less than about a seventh of the range, only three times ``best`` is allowed.
+    ``best`` is the error of the best range for the tensor's values, ``top`` their largest magnitude, ``scale`` the step
+    of the engine's range (``None``: not constant). Calibration clips on purpose and uses other data, so the bound is at
+    least ``CLIPPING``. If the values use less than the share ``UNUSED`` of the range, nothing is clipped, and the bound
+    is three times ``best``, but at least the floor.
     """
     if scale is not None and 0 < top < UNUSED * INT8_STEPS * scale:
         return max(FLOORS["int8"], 3 * best)
@@ -58,9 +58,10 @@ def range_bound(best: float, top: float, scale: float | None) -> float:
 
 
 def rounded(array: Array, precision: str) -> Array:
-    """Return ``array`` with the rounding errors of an operand in ``precision``.
+    """Return ``array`` with the rounding errors that an operand has in ``precision``.
 
-    For fp32 these are random noise, for int8 there are none. Arrays that are not FP32 or FP64 are unchanged.
+    For fp32, add random noise instead of rounding errors; for int8, change nothing. Arrays that are not FP32 or FP64
+    are unchanged.
     """
     if array.dtype.kind != "f" or array.dtype.itemsize < np.dtype(np.float32).itemsize:
         return array
@@ -91,7 +92,10 @@ def quantized_weight(array: Array, axis: int) -> Array:
 
 
 def quantization(array: Array) -> float:
-    """Return the relative error of ``array`` under the best of the single INT8 scales in ``SHRINKS``."""
+    """Return the relative error of ``array`` after INT8 quantization with the best of several scales for all elements.
+
+    The scales make the range as large as the array's largest magnitude times each of ``SHRINKS``.
+    """
     top = float(np.abs(array).max()) if array.size else 0.0
     if not top:
         return 0.0
@@ -103,7 +107,10 @@ def quantization(array: Array) -> float:
 
 
 def round_weights(model: onnx.ModelProto, precision: str) -> None:
-    """Round the model's FP32 initializers in place; for int8, quantize only weights of convolutions and products."""
+    """Round the model's FP32 initializers in place, as ``rounded`` does.
+
+    For int8, instead quantize the weights of convolutions and matrix products in place, as ``quantized_weight`` does.
+    """
     if precision == "int8":
         _quantize_weights(model)
         return

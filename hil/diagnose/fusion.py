@@ -1,8 +1,9 @@
-"""Wrong fusions and kernels of the runtime: every node is right alone, yet the engine is wrong.
+"""Finds wrong fusions and kernels of the runtime: every node is right alone, but the engine is wrong.
 
-There are two signs. Either the outputs become right once intermediates are marked as outputs; bisecting the marks then
-names the tensor. Or, for the same inputs, a node gives other values in the whole engine than alone. An FP16 overflow
-shows the first sign too, if the runtime keeps outputs in FP32; it is reported as an overflow.
+There are two signs. The first: the model's outputs become right once intermediate tensors are outputs too (marked);
+bisecting the marked tensors then names the tensor. The second: for the same inputs, a node gives other values in the
+whole engine than alone. An FP16 overflow shows the first sign too, if the runtime keeps outputs in FP32. It is reported
+as an overflow.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ CURED = 0.1
 
 
 def with_fusion(case: Case, diagnosis: Diagnosis, errors: Mapping[Region, NodeErrors], inside: Values) -> Diagnosis:
-    """Return ``diagnosis`` with the wrongly fused (or overflowing) node as its culprit; unchanged if there is none."""
+    """Return ``diagnosis`` with the wrongly fused (or overflowing) node as its culprit.
+
+    If no node shows a sign of a wrong fusion, return ``diagnosis`` unchanged.
+    """
     before, after = (max(outputs.values(), default=0.0) for outputs in (diagnosis.outputs, diagnosis.marked))
     if before <= FLOORS[case.precision]:
         return diagnosis
@@ -67,9 +71,10 @@ def _fused(
 
 
 def with_cured_tensor(case: Case, diagnosis: Diagnosis, errors: Mapping[Region, NodeErrors]) -> Diagnosis:
-    """Return ``diagnosis`` with one culprit: if its tensor is marked as an output, the model's outputs become right.
+    """Return ``diagnosis`` with one culprit: the node whose tensor, made an output, makes the model's outputs right.
 
-    The culprit is found by bisecting the regions in order: one build per step, about log2(regions) builds.
+    The node is found by bisecting the regions in order: one build per step, about log2(regions) builds. If it is the
+    last of several regions whose values FP16 cannot hold, the culprit is the first of these: an overflow.
     """
     ordered = list(errors)
     before = max(diagnosis.outputs.values())
@@ -107,7 +112,7 @@ def _overflows(case: Case, region: Region) -> bool:
 def _overflow(
     case: Case, beyond: Sequence[Region], errors: Mapping[Region, NodeErrors], before: float, after: float
 ) -> Culprit:
-    """Return a culprit for the first tensor that FP16 cannot hold. Its cause is an overflow, not a wrong fusion."""
+    """Return the culprit for the first of the regions ``beyond``, whose tensors FP16 cannot hold: an overflow."""
     top = largest(case.value(beyond[0].pair.suspect))
     evidence = (
         f"the reference reaches {top:.6g}, FP16 ends at {FP16_MAX:.0f}",
@@ -121,7 +126,7 @@ def _overflow(
 
 
 def _error(case: Case, chosen: Sequence[Region]) -> float:
-    """Return the largest error of the outputs with the tensors of ``chosen`` marked as outputs."""
+    """Return the largest error of the model's outputs if the tensors of ``chosen`` are outputs too."""
     model = marked(case.suspect, [region.pair.suspect for region in chosen], case.dtypes)
     outputs = case.runner(model, case.feeds)
     names = [name for name in case.reference.outputs if name in outputs]

@@ -1,4 +1,4 @@
-"""Match two ONNX graphs: which tensors correspond, and which nodes lie between them.
+"""Matches two ONNX graphs: which tensors correspond, and which nodes lie between them.
 
 Only the top level is examined: a node with a body (If, Loop, Scan) counts as one node.
 """
@@ -24,7 +24,10 @@ NO_TENSOR = ("Sequence", "Optional")
 
 @dataclass(frozen=True)
 class Pair:
-    """Corresponding tensors of suspect and reference; ``quantized`` if the suspect's is the output of a Q/DQ pair."""
+    """A tensor of the suspect and the corresponding one of the reference, by name.
+
+    ``quantized`` is true if the suspect's tensor is the output of a pair of QuantizeLinear and DequantizeLinear (Q/DQ).
+    """
 
     suspect: str
     reference: str
@@ -33,11 +36,11 @@ class Pair:
 
 @dataclass(frozen=True)
 class Region:
-    """The nodes that compute ``pair.suspect`` from other paired tensors.
+    """The nodes that compute the tensor ``pair.suspect`` from other paired tensors and inputs.
 
-    ``nodes`` are node numbers of the suspect, ``origin`` those of the reference, both ascending. ``takes`` are the
-    paired tensors and inputs of the suspect that the nodes read. ``origin`` is empty for a Q/DQ pair, which the
-    reference does not have.
+    ``nodes`` are the numbers of these nodes in the suspect. ``origin`` are the numbers of the reference's nodes that
+    compute ``pair.reference``; empty for a Q/DQ pair, which the reference does not have. Both are ascending. ``takes``
+    are the paired tensors and inputs of the suspect that ``nodes`` read.
     """
 
     pair: Pair
@@ -86,7 +89,10 @@ class Graph:
         return frozenset(names)
 
     def between(self, name: str, cut: frozenset[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        """Return the nodes that compute ``name`` from inputs and tensors in ``cut``, and which of these they read."""
+        """Return the numbers of the nodes that compute ``name`` from the model's inputs and the tensors in ``cut``.
+
+        Also return which of these inputs and tensors the nodes read.
+        """
         numbers: set[int] = set()
         takes: dict[str, None] = {}
         waiting = [self.makers[name]] if name in self.makers else []
@@ -109,7 +115,7 @@ class Graph:
 
 
 def tensors_read_by(node: onnx.NodeProto) -> Iterator[str]:
-    """Yield the tensors that a node reads, including those of the outer graph that its bodies read."""
+    """Yield the tensors that a node reads, including the tensors of the outer graph that its bodies read."""
     yield from (name for name in node.input if name)
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
@@ -123,7 +129,7 @@ def tensors_read_by(node: onnx.NodeProto) -> Iterator[str]:
 
 
 def pairs(reference: Graph, suspect: Graph) -> tuple[Pair, ...]:
-    """Return the tensors that correspond in both graphs, in the suspect's order, without constants.
+    """Return the pairs of corresponding tensors, in the suspect's order, without constants.
 
     Tensors correspond by name, since quantizers and optimizers keep names. The output of a Q/DQ pair corresponds to the
     reference's tensor that has the name of the pair's input. If the quantizer renamed this input, both the input and
@@ -161,9 +167,10 @@ def _quantized(graph: Graph, number: int) -> str | None:
 
 
 def regions(reference: Graph, suspect: Graph, paired: tuple[Pair, ...], floating: frozenset[str]) -> tuple[Region, ...]:
-    """Return the regions between the pairs whose reference tensor is in ``floating``, and those of the outputs.
+    """Return one region for each pair whose reference tensor is in ``floating``, and for each pair that is an output.
 
-    Integer tensors (shapes, indices) never bound a region: they would become inputs where a runtime requires constants.
+    ``floating`` are the reference's floating-point tensors. Integer tensors (shapes, indices) are never inputs of a
+    region, because a runtime may require that they are constants.
     """
     chosen = [pair for pair in paired if pair.reference in floating]
     cut = frozenset(pair.suspect for pair in chosen)

@@ -1,4 +1,4 @@
-"""A region of both graphs with its expected and its obtained values, as the cause rules need it."""
+"""Defines what is known of the place of an error: a region of both graphs, with expected and obtained values."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Place:
     """Tensors of the suspect that hold a model input, either as fed or after its Q/DQ pair."""
 
     def ours(self) -> list[onnx.NodeProto]:
-        """Return the suspect's nodes of the region, without casts, constants, copies and Q/DQ."""
+        """Return the region's nodes in the suspect, except the types in ``NOT_COMPUTING`` (casts, constants, …)."""
         nodes = [self.suspect.nodes[number] for number in self.region.nodes]
         return [node for node in nodes if node.op_type not in NOT_COMPUTING]
 
     def theirs(self) -> list[onnx.NodeProto]:
-        """Return the reference's nodes of the region, without casts, constants, copies and Q/DQ."""
+        """Return the region's nodes in the reference, except the types in ``NOT_COMPUTING`` (casts, constants, …)."""
         nodes = [self.reference.nodes[number] for number in self.region.origin]
         return [node for node in nodes if node.op_type not in NOT_COMPUTING]

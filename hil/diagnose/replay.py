@@ -21,7 +21,7 @@ MUCH = 0.5
 
 
 def arrays(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return the arrays of one file by tensor name."""
+    """Return the arrays of the file that ``entry`` of the index describes, by tensor name."""
     with np.load(HERE / entry["file"], allow_pickle=False) as file:
         return {name: file[key] for key, name in entry["names"].items()}
 
@@ -40,9 +40,9 @@ def run(file: str, feeds: dict[str, Any]) -> dict[str, Any]:
 
 
 def relative_error(expected: Any, obtained: Any) -> float:
-    """Return the RMS of the difference, divided by the RMS of ``expected``.
+    """Return the RMS of the difference divided by the RMS of ``expected``, over the finite elements of ``expected``.
 
-    Infinite if the shapes differ, or if a finite element became NaN or infinite.
+    It is infinite if the shapes differ, or if ``obtained`` is NaN or infinite where ``expected`` is finite.
     """
     x, y = np.asarray(expected, np.float64), np.asarray(obtained, np.float64)
     if x.shape != y.shape or not np.isfinite(y[np.isfinite(x)]).all():
@@ -53,7 +53,10 @@ def relative_error(expected: Any, obtained: Any) -> float:
 
 
 def whole(index: dict[str, Any]) -> int:
-    """Run both whole models, for a failure without a single node at fault, and return the exit code."""
+    """Run both whole models, print their difference, and return the exit code.
+
+    This is for a bundle without ``part``: no single node is at fault, or none could be extracted.
+    """
     entry = index["whole"]
     if "engine" not in entry:
         print("not reproduced: no single node is at fault, and the models were too large for this bundle")
@@ -81,7 +84,7 @@ def report_outcome(on_cpu: float, on_target: float, index: dict[str, Any]) -> in
 
 
 def overflow(expected: Any) -> int:
-    """Report an FP16 overflow, which the reference's values prove by themselves, and return the exit code."""
+    """Return ``SHOWN`` and print why if a value of ``expected`` exceeds the range of FP16; otherwise ``NOT_SHOWN``."""
     over = int((np.abs(expected) > FP16_MAX).sum())
     if not over:
         return NOT_SHOWN
@@ -90,7 +93,7 @@ def overflow(expected: Any) -> int:
 
 
 def part(index: dict[str, Any]) -> int:
-    """Run only the nodes at fault, on the reference's values, and return the exit code."""
+    """Run only the nodes at fault, on the reference's values, print their error, and return the exit code."""
     entry, culprit = index["part"], index["diagnosis"]["culprits"][0]
     feeds, (expected,) = arrays(entry["inputs"]), arrays(entry["expected"]).values()
     (obtained,) = arrays(entry["obtained"]).values()
@@ -109,7 +112,7 @@ def part(index: dict[str, Any]) -> int:
 
 
 def main() -> int:
-    """Print the result and return the exit code: 0 if the failure was reproduced."""
+    """Reproduce the failure, print the result, and return the exit code: 0 if reproduced, otherwise 3."""
     index = json.loads((HERE / "environment.json").read_text(encoding="utf-8"))
     print(index["verdict"])
     return part(index) if "part" in index else whole(index)

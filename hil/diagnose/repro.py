@@ -1,7 +1,7 @@
-"""The bundle that reproduces a failure on a laptop: models, inputs, outputs of both sides, environment and a script.
+"""Writes the bundle that reproduces a failure on a laptop: models, inputs, outputs, environment and a script.
 
-Only the bundle's ``repro.py`` is executed. It needs only numpy and onnxruntime. Arrays are ``.npz`` files without
-pickle.
+The user runs ``repro.py``, the only executable file of the bundle. It needs only numpy and onnxruntime. Arrays are
+``.npz`` files without pickle.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ class Examined(Protocol):
 
 @dataclass(frozen=True)
 class Arrays:
-    """A file of arrays. Its keys are numbered, since a tensor's name may not be a valid file name."""
+    """A file of arrays. Its keys are numbered, since a tensor's name may be invalid as a name in the file."""
 
     file: str
     arrays: Mapping[str, Any]
 
     def write(self, folder: Path) -> dict[str, Any]:
-        """Write the file to ``folder`` and return its entry for the index."""
+        """Write the file to ``folder``. Return its entry for the index: its name, and the tensor's name by key."""
         np.savez_compressed(folder / self.file, **{f"a{n}": array for n, array in enumerate(self.arrays.values())})
         return {"file": self.file, "names": {f"a{n}": name for n, name in enumerate(self.arrays)}}
 
@@ -60,9 +60,9 @@ class Arrays:
 def write(folder: Path, examined: Examined, facts: Mapping[str, Any], verdict: str) -> Path:
     """Write the bundle of ``examined`` to ``folder`` and return its path. An earlier bundle is replaced.
 
-    The folder is renamed into place once complete, so a partial bundle never appears under that name. ``facts`` are the
-    target's facts, ``verdict`` is the check's verdict as text. Raises ``UserError`` or ``LabError`` if the folder
-    cannot be written.
+    The bundle is written under another name and renamed once complete, so that ``folder`` never has a partial bundle.
+    ``facts`` are the target's facts, ``verdict`` is the check's verdict as text. Raises ``UserError`` or ``LabError``
+    if the folder cannot be written.
     """
     with writing(folder.parent):
         made = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))

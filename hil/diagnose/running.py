@@ -1,4 +1,4 @@
-"""Run a model on the host's CPU, and split a list of tensors into portions of bounded size."""
+"""Runs a model on the host's CPU, and splits a list of tensors into portions of bounded size."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AT_ONCE = 256 * 2**20
 
 
 def on_host(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> Values:
-    """Return the outputs of ``model`` under ONNX Runtime's CPU provider, without those that are not arrays.
+    """Return the outputs of ``model`` under ONNX Runtime's CPU provider, by name; only those that are arrays.
 
     Raises ``EngineBuildError`` if ONNX Runtime rejects the model, ``EngineError`` if the run fails.
     """
@@ -44,7 +44,10 @@ def on_host(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> Values:
 
 
 def portions(names: Iterable[str], sizes: Mapping[str, int], most: int = AT_ONCE) -> Iterator[list[str]]:
-    """Yield ``names`` in order, in lists of at most ``most`` bytes; a larger tensor gets a list of its own."""
+    """Yield the tensors ``names``, in order, in lists whose ``sizes`` add up to at most ``most`` bytes.
+
+    A tensor larger than ``most`` gets a list of its own. A tensor without a size counts as 0 bytes.
+    """
     portion: list[str] = []
     total = 0
     for name in names:

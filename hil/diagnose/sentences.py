@@ -1,4 +1,4 @@
-"""A diagnosis as text: one sentence for a verdict's reason, and lines for a terminal."""
+"""Describes a diagnosis as text: one sentence for a verdict's reason, and lines for a terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sentence(diagnosis: Diagnosis) -> str:
 
 
 def number(value: float | None) -> str:
-    """Return ``value`` with three significant digits; a dash for ``None``."""
+    """Return ``value`` with three significant digits; ``not finite`` for NaN and infinity, a dash for ``None``."""
     if value is None:
         return "–"
     return f"{value:.{DIGITS}g}" if math.isfinite(value) else "not finite"
@@ -70,7 +70,7 @@ def _about(culprit: Culprit) -> Iterator[str]:
 
 
 def table(culprit: Culprit) -> list[tuple[str, str, str]]:
-    """Return the tensor's statistics as rows of (statistic, reference, engine)."""
+    """Return the statistics of the culprit's tensor as rows of text: (statistic, reference's value, engine's value)."""
     sides: tuple[Mapping[str, object], Mapping[str, object]] = (culprit.reference, culprit.engine)
     rows = []
     for key in ("shape", "dtype", "min", "max", "mean", "rms", "nan", "inf"):

@@ -1,4 +1,4 @@
-"""A suspect and its reference: the values of both, whole and node by node, and the bounds of a correct engine."""
+"""Computes the values of a suspect and its reference, whole and region by region, and a correct engine's bounds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class Case:
     """A suspect model and its reference, with the inputs (``feeds``) and the reference's values (``expected``).
 
-    ``runner`` builds and runs variants of the suspect where the engine runs.
+    ``expected`` has inputs, intermediate tensors and outputs by name. ``runner`` builds and runs variants of the
+    suspect where the engine runs.
     """
 
     reference: Graph
@@ -39,16 +40,16 @@ class Case:
 
     @cached_property
     def dtypes(self) -> dict[str, np.dtype[np.generic]]:
-        """Return the dtypes of the suspect's tensors that ONNX can infer."""
+        """Return the dtypes of the suspect's tensors by name, as far as ONNX can infer them."""
         return types_of(self.suspect.model)
 
     def value(self, name: str) -> np.ndarray:
-        """Return the reference's value for a tensor or input of the suspect."""
+        """Return the reference's value of the tensor or input that the suspect calls ``name``."""
         return self.expected[self.meaning.get(name, name)] if name not in self.feeds else self.feeds[name]
 
     @cached_property
     def meaning(self) -> Mapping[str, str]:
-        """Return the reference's name of each paired tensor, by the suspect's name."""
+        """Return a mapping from the suspect's name of each region's tensor to the reference's name."""
         return {region.pair.suspect: region.pair.reference for region in self.regions}
 
 
@@ -71,7 +72,10 @@ def output_errors(case: Case, values: Mapping[str, np.ndarray]) -> dict[str, flo
 
 
 def intermediate_values(case: Case) -> Values:
-    """Return the engine's intermediate tensors and outputs by name; each run marks only a portion, to limit memory."""
+    """Return the engine's intermediate tensors and outputs by name, from runs in which intermediates are outputs.
+
+    Each run makes only a portion of the tensors outputs, to limit memory.
+    """
     tensors = [region.pair.suspect for region in case.regions]
     sizes = {name: case.value(name).nbytes for name in tensors}
     values: Values = {}
@@ -81,10 +85,10 @@ def intermediate_values(case: Case) -> Values:
 
 
 def isolated_values(case: Case, inside: Values, fed_by: Values | None = None) -> Values:
-    """Run each region alone on the reference's values. Return the outputs under the names of the suspect's tensors.
+    """Run each region alone, where the engine runs. Return the regions' tensors by the suspect's name.
 
-    The inputs get the dtypes of ``inside``, the engine's intermediate values. Values in ``fed_by`` replace the
-    reference's values as inputs.
+    The inputs are the reference's values; a value in ``fed_by`` replaces the reference's. They get the dtypes of
+    ``inside``, the engine's intermediate values. A tensor that cannot be obtained is left out.
     """
     by_name = {region.pair.suspect: region for region in case.regions}
     sizes = {
@@ -107,10 +111,10 @@ def feeds_of(
     inside: Mapping[str, np.ndarray],
     instead: Mapping[str, np.ndarray] | None = None,
 ) -> Values:
-    """Return the reference's values of the tensors that ``parts`` read or make.
+    """Return the values to feed to ``parts``, by the suspect's name: of the tensors that they read or compute.
 
-    The values get the dtypes of ``inside``, the engine's intermediate values. Values in ``instead`` replace the
-    reference's values.
+    These are inputs of the model and floating-point tensors of regions. The values are the reference's; a value in
+    ``instead`` replaces the reference's. They get the dtypes of ``inside``, the engine's intermediate values.
     """
     cut = {region.pair.suspect for region in case.regions}
     names = dict.fromkeys(name for part in parts for name in (*part.takes, part.pair.suspect))
@@ -127,7 +131,8 @@ def feeds_of(
 def relevant_values(case: Case, region: Region, array: np.ndarray) -> np.ndarray:
     """Return ``array`` with negative values set to zero if it is the output of a Q/DQ pair and only ReLUs read it.
 
-    Calibrators give such a tensor the range of the ReLU's output, and may clip everything below zero.
+    Calibrators give such a tensor the range of the ReLU's output, and may clip everything below zero. Any other array
+    is returned unchanged.
     """
     name = region.pair.reference
     readers = [node for node in case.reference.nodes if name in tensors_read_by(node)]
@@ -158,7 +163,10 @@ def bounds(case: Case) -> dict[str, float]:
 
 
 def _rounding_errors(case: Case, origin: tuple[Region, ...]) -> dict[str, float]:
-    """Return the errors of the reference's regions, run alone on rounded operands, by name of the suspect's tensor."""
+    """Return the relative errors of the regions ``origin`` of the reference, by name of the suspect's tensor.
+
+    Each region runs alone on the host, on operands and weights rounded to the case's precision.
+    """
     errors: dict[str, float] = {}
     cut = {region.pair.reference for region in case.regions if case.expected[region.pair.reference].dtype.kind == "f"}
     by_name = {region.pair.reference: region for region in origin}

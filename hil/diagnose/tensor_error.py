@@ -1,4 +1,4 @@
-"""The relative error between two tensors, and statistics of one: pure functions over arrays."""
+"""Computes the relative error between two tensors, and statistics of one: pure functions over arrays."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ FP16_MAX = 65504.0
 def error(expected: Array, obtained: Array) -> float:
     """Return the error of ``obtained`` relative to the root mean square (RMS) of ``expected``.
 
-    This is the largest RMS error of the whole tensor and of each channel (along the second and the last axis), divided
-    by the RMS of the whole tensor. So a fault in one channel of 512 is not averaged away, and a channel close to zero
-    does not get a huge relative error. Infinite if the shapes or the NaN and infinite elements differ. For integers and
-    booleans: the share of the elements that differ.
+    The error is the largest of the RMS errors of the whole tensor and of each channel (index along the second or the
+    last axis), divided by the RMS of the whole ``expected``. So a fault in one channel of 512 is not averaged away, and
+    a channel close to zero does not get a huge relative error. It is infinite if the shapes or the NaN and infinite
+    elements differ. For integers and booleans it is the share of the elements that differ.
     """
     if expected.shape != obtained.shape:
         return math.inf
@@ -74,7 +74,10 @@ def largest(array: Array) -> float:
 
 
 def clipped(array: Array, step: float, low: int = -128, high: int = 127) -> float:
-    """Return the share of ``array`` that an integer quantizer with this ``step`` and zero point 0 clips."""
+    """Return the share of elements that a quantizer to integers from ``low`` to ``high`` clips.
+
+    The quantizer has this ``step`` and zero point 0. The share is 1.0 if ``step`` is not positive and finite.
+    """
     if step <= 0 or not math.isfinite(step):
         return 1.0
     return float(np.mean((array > (high + 0.5) * step) | (array < (low - 0.5) * step)))

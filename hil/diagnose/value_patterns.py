@@ -1,4 +1,4 @@
-"""The likely cause of an error from the values alone, for errors that no difference of the graphs explains."""
+"""Derives the likely cause of an error from the values alone, if no difference of the graphs explains it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LEAST = 4
 
 
 def cause(place: Place) -> tuple[Cause, list[str]] | None:
-    """Return a cause with its evidence, or ``None`` if the values fit no known pattern."""
+    """Return the likely cause and its evidence, or ``None`` if the values at ``place`` fit no known pattern."""
     x, y = place.expected.astype(np.float64), place.obtained.astype(np.float64)
     if x.shape != y.shape:
         return Cause.AXIS, [f"the output has shape {list(y.shape)} instead of {list(x.shape)}"]
@@ -38,7 +38,7 @@ def cause(place: Place) -> tuple[Cause, list[str]] | None:
 
 
 def _unexplained(d: Array, explained: Array) -> float:
-    """Return the RMS of ``d - explained`` as a share of the RMS of ``d``."""
+    """Return the RMS of ``d - explained`` as a share of the RMS of ``d``; 1.0 if ``d`` is all zeros."""
     total = float(np.sqrt((d**2).mean()))
     return float(np.sqrt(((d - explained) ** 2).mean())) / total if total else 1.0
 

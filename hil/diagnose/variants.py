@@ -1,4 +1,4 @@
-"""Variants of a model that expose its intermediate tensors: as extra outputs, or as inputs."""
+"""Makes variants of a model that expose its intermediate tensors: as extra outputs, or as inputs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RAW = "/hil.raw"
 
 
 def marked(graph: Graph, names: Iterable[str], dtypes: Mapping[str, np.dtype[np.generic]]) -> onnx.ModelProto:
-    """Return the model with ``names`` appended to its outputs; ``dtypes`` has the dtypes that are known."""
+    """Return a copy of the model with the tensors ``names`` as further outputs; ``dtypes`` has their known dtypes."""
     made = onnx.ModelProto()
     made.CopyFrom(graph.model)
     present = set(graph.outputs)
@@ -39,7 +39,7 @@ def marked(graph: Graph, names: Iterable[str], dtypes: Mapping[str, np.dtype[np.
 
 
 def types_of(model: onnx.ModelProto) -> dict[str, np.dtype[np.generic]]:
-    """Return the dtypes that ONNX can infer, by tensor; empty if the model is too large for its inference."""
+    """Return the dtypes that ONNX can infer, by tensor; empty if the inference fails (e.g. the model is too large)."""
     try:
         inferred = onnx.shape_inference.infer_shapes(model)
     except (onnx.shape_inference.InferenceError, ValueError):
@@ -54,11 +54,11 @@ def types_of(model: onnx.ModelProto) -> dict[str, np.dtype[np.generic]]:
 def severed(
     graph: Graph, parts: Iterable[Region], feeds: Mapping[str, Array], side: str = "suspect"
 ) -> onnx.ModelProto:
-    """Return a model of only the nodes of ``parts``, in which each part has inputs and an output of its own.
+    """Return a model of only the nodes of ``parts``, in which no part gets a value from another part.
 
-    ``feeds`` has an array for every tensor that becomes an input; the input gets its shape and dtype. ``side`` is
-    "suspect" or "reference": whose nodes and tensor names are used. The output for tensor T is ``T + OWN`` if T is in
-    ``feeds``, else T.
+    ``graph`` is that of ``side``, "suspect" or "reference", whose nodes and tensor names are used. ``feeds`` has an
+    array for every tensor that becomes an input; the input gets the shape and dtype of the array. A part's tensor T is
+    the output ``T + OWN`` if T is in ``feeds``, else the output T.
     """
     chosen = list(parts)
     suspect = side == "suspect"
@@ -68,9 +68,9 @@ def severed(
 
 
 def patched(graph: Graph, name: str, value: Array, outputs: Iterable[str] | None = None) -> onnx.ModelProto:
-    """Return the whole model with tensor ``name`` as an input instead of the result of its node.
+    """Return a copy of the model in which the tensor ``name`` is an input, not the result of a node.
 
-    The input gets the shape and dtype of ``value``. ``outputs`` are the outputs to keep; all if ``None``.
+    The input gets the shape and dtype of ``value``. Only the outputs named in ``outputs`` remain; all if ``None``.
     """
     made = onnx.ModelProto()
     made.CopyFrom(graph.model)
@@ -109,7 +109,7 @@ def _only(
 
 
 def _insert_identities(graph: onnx.GraphProto) -> None:
-    """Insert an Identity between each DequantizeLinear and the graph output that it makes.
+    """Insert an Identity between each DequantizeLinear and the graph output that it makes, if it makes one.
 
     TensorRT 8.6 fails with an internal error if a DequantizeLinear makes an output itself. The nodes that read the
     DequantizeLinear still read it directly, so that it is fused with them as before.
@@ -146,7 +146,7 @@ def _prune(model: onnx.ModelProto, outputs: set[str]) -> None:
 
 
 def _filter(field: object, predicate: Callable[[onnx.TensorProto], bool]) -> None:
-    """Remove the entries of a repeated field that do not satisfy ``predicate``."""
+    """Remove from ``field``, a repeated field of a protobuf message, the entries that do not satisfy ``predicate``."""
     repeated: list[onnx.TensorProto] = field  # type: ignore[assignment]  # protobuf's lists have no common type
     copies = []
     for entry in repeated:

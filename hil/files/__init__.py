@@ -1,1 +1,1 @@
-"""Digests of files, seals for caches, and strict JSON."""
+"""Contains digests of files, seals for caches, and strict JSON."""

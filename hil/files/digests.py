@@ -1,4 +1,4 @@
-"""Digests of files, and error messages for folders that cannot be written."""
+"""Computes digests of files, and turns the errors of writing a folder into messages for the user."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ THE_LAB = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.
 
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Create ``folder``, and turn an ``OSError`` while writing there into a ``UserError`` or a ``LabError``."""
+    """Create ``folder``, and return a context for writing into it that turns an ``OSError`` into an error of ours.
+
+    That is ``LabError`` for an errno in ``THE_LAB``, such as a full disk, otherwise ``UserError``.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
@@ -31,7 +34,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def file_digest(path: Path, hint: str = "check its path in hil.toml") -> str:
-    """Return the SHA-256 of a file, read in pieces. Raises ``UserError``, which ends with ``hint``, if that fails."""
+    """Return the SHA-256 (hex) of a file. Raises ``UserError``, which ends with ``hint``, if it cannot be read."""
     state = hashlib.sha256()
     try:
         with path.open("rb") as stream:

@@ -1,8 +1,8 @@
-"""Seals for caches: they prove that a cached file was written by this user's own runs and has not been changed.
+"""Makes and checks seals: a seal proves that a cached file was written by this user's runs and was not changed.
 
-A digest stored next to its file proves nothing, since whoever replaces the file can replace the digest too: a copied
-folder, a restored archive, another tool. A seal is an HMAC with a key stored elsewhere. A file without a valid seal is
-generated again.
+A digest stored next to its file proves nothing: a copied folder, a restored archive or another tool replaces file and
+digest together. A seal is an HMAC under a key that is stored elsewhere. A cached file without a valid seal is generated
+again.
 """
 
 from __future__ import annotations
@@ -36,16 +36,17 @@ def is_sealed(facts: Mapping[str, Any], sealed: object) -> bool:
 
 
 def _folder() -> Path:
-    """Return the folder of the key, which also has the store of a local target, so both are kept or lost together."""
+    """Return the folder of the key. It also has the store of a local target, so that a user deletes both together."""
     place = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(place) if Path(place).is_absolute() else Path("~/.cache").expanduser()) / "pytest-hil"
 
 
 @cache
 def key_in(folder: Path) -> bytes:
-    """Return the key in ``folder``, which is created on first use.
+    """Return the key that is stored in ``folder``; the first call creates it.
 
-    If the key cannot be stored, return a key for this process only; later processes generate the caches again.
+    If the key cannot be stored or read, return a random key for this process only. Seals made with it are invalid for
+    other processes.
     """
     place = folder / "cache-key"
     try:

@@ -1,4 +1,4 @@
-"""Strict JSON, which all parsers read the same: no duplicate keys, no NaN, no infinity, no number out of range."""
+"""Parses strict JSON, which all parsers read the same: no duplicate keys, no NaN, no infinity, no too large number."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ SHOWN = 40
 def loads(content: bytes) -> Any:
     """Return the JSON value in ``content``.
 
-    Raise ``UnicodeDecodeError`` if it is not UTF-8, ``json.JSONDecodeError`` if it is not JSON, ``RecursionError`` if
-    it is nested too deeply, and ``ValueError`` for a duplicate key and for NaN, infinity and numbers out of range.
+    Raise ``UnicodeDecodeError`` if ``content`` is not UTF-8, ``json.JSONDecodeError`` if it is not JSON,
+    ``RecursionError`` if it is nested too deeply, and ``ValueError`` for a duplicate key, NaN, infinity, and a number
+    too large for float64.
     """
     return json.loads(content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite)
 

@@ -1,4 +1,4 @@
-"""The circumstances in which a report on disk is judged: the time, and its signature if the policy requires one."""
+"""Determines the circumstances in which a report on disk is judged: the time, and who signed it if that matters."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 def circumstances(
     report: Path, policy: GateSpec, bundle: Path | None = None, *, now: datetime | None = None
 ) -> Circumstances:
-    """Return the time (by default the current time) and the key of ``policy.signed_by`` that signed ``report``.
+    """Return the time ``now`` (by default the current time) and the id of the key that signed ``report``.
 
-    The signature is read from ``bundle``, by default from the bundle next to the report. An invalid signature raises
-    nothing: the result states why, and the gate judges it.
+    The signature is read from ``bundle``, by default from the bundle next to the report. A missing signature, an
+    invalid one, or one by a key that ``policy.signed_by`` does not list raises nothing: the result's ``unsigned`` has
+    the reason, and the gate judges it. If ``policy.signed_by`` is empty, no signature is read.
     """
     unsigned = Circumstances(now or datetime.now(timezone.utc))
     if not policy.signed_by:

@@ -1,7 +1,7 @@
-"""Optional rules of a policy, and rules that depend on who judges the report and when. Pure functions.
+"""Judges the optional rules of a policy, and the rules that depend on who judges the report and when.
 
 The optional rules are on the smallest detectable change, the declared state and a clean tree. The rules on age, expiry,
-signature and the requested commit, run and target depend on the circumstances.
+signature and the requested commit, run and target depend on the circumstances. All functions are pure.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ SHORT = 12
 class Circumstances:
     """The facts for a judgement that are not in the report: the time, the signature, and what the caller requested.
 
-    If a key of the policy signed the report, ``signer`` is the key's id and ``unsigned`` is empty. Otherwise
-    ``unsigned`` states the reason. ``commit`` (the full hash), ``run`` and ``target`` are the ones that the
-    report must have; ``None`` accepts any.
+    If a key that the policy lists signed the report, ``signer`` is the key's id and ``unsigned`` is empty. Otherwise
+    ``unsigned`` states why no such signature is known. The report must have the commit ``commit`` (full hash), the run
+    id ``run`` and the requested target ``target``; ``None`` accepts any.
     """
 
     now: datetime
@@ -48,7 +48,7 @@ class Circumstances:
 
 
 def demands(report: Report, policy: GateSpec, required: Sequence[CheckResult]) -> Iterator[RuleOutcome]:
-    """Yield the outcomes of the optional rules that ``policy`` sets."""
+    """Yield the outcomes of the optional rules that ``policy`` sets; ``required`` are the rows that it requires."""
     if policy.detects is not None:
         yield _detects(required, policy.detects)
     if policy.state:
@@ -59,9 +59,10 @@ def demands(report: Report, policy: GateSpec, required: Sequence[CheckResult]) -
 
 
 def outside(report: Report, policy: GateSpec, around: Circumstances | None) -> Iterator[RuleOutcome]:
-    """Yield the outcomes of the rules that depend on ``around``, and of rules that older reports were not judged by.
+    """Yield the outcomes of the rules that depend on ``around``; nothing if ``around`` is ``None``.
 
-    Yields nothing if ``around`` is ``None``.
+    If ``policy`` does not state whether it requires a clean tree (``clean``), as in older reports, but requires it by
+    default, the rule on it is among them.
     """
     if around is None:
         return
@@ -76,9 +77,10 @@ def outside(report: Report, policy: GateSpec, around: Circumstances | None) -> I
 
 
 def clean_problem(commit: str | None, *, dirty: bool | None, changed: Sequence[str] = ()) -> str:
-    """Return why a run was not clean, i.e. used other files than those of ``commit``; empty if it was clean.
+    """Return why a run was not clean; empty if it was. A clean run used only files of ``commit``.
 
-    A run without a known commit, or for which ``dirty`` is unknown (``None``), is not clean.
+    ``dirty`` is whether the run used other files, of which ``changed`` names some. A run whose ``commit`` or ``dirty``
+    is unknown (``None``) is not clean.
     """
     if not commit:
         return "the run's commit is unknown: run in a git checkout with hil.toml committed, or set gate.clean = false"
@@ -90,16 +92,16 @@ def clean_problem(commit: str | None, *, dirty: bool | None, changed: Sequence[s
 
 
 def commit_problem(commit: str | None, required: str, *, dirty: bool | None, changed: Sequence[str] = ()) -> str:
-    """Return why a run is not a clean run of the commit ``required``; empty if it is."""
+    """Return why a run is not a clean run (see ``clean_problem``) of the commit ``required``; empty if it is."""
     if commit != required:
         return f"its commit is {(commit or '')[:SHORT] or 'unknown'}, requested is {required[:SHORT]}"
     return clean_problem(commit, dirty=dirty, changed=changed)
 
 
 def expiry_problems(check: CheckResult, today: date) -> Iterator[str]:
-    """Yield an error if the limit of a passed or warned row has expired, and one if its tolerance has.
+    """Yield a message if the row's limit has expired, and one if its tolerance has; ``today`` is in UTC.
 
-    ``today`` is in UTC.
+    Only a row that passed or warned yields messages.
     """
     if check.verdict not in GOOD:
         return
@@ -121,9 +123,10 @@ def _is_valid_on(day: object, today: date) -> bool:
 
 
 def age_of(finished: str, now: datetime, most: float | None) -> tuple[float, str]:
-    """Return the seconds since ``finished`` (ISO 8601), and an error message or an empty string.
+    """Return the seconds since ``finished`` (ISO 8601), and a message about what is wrong with it; empty if nothing is.
 
-    It is an error if the time is missing, in the future, or more than ``most`` seconds ago.
+    Wrong is a time that is missing, that is in the future by more than ``SKEW``, or that is more than ``most`` seconds
+    ago (``None``: no limit).
     """
     try:
         age = (now - datetime.fromisoformat(finished)).total_seconds()
@@ -146,8 +149,9 @@ def smallest_change(check: CheckResult) -> float | None:
     """Return the smallest relative change that a row could have detected.
 
     For a comparison with a baseline this is the change that it would have detected with 90 % statistical power
-    (``hil.stats.runs``). For a limit it is the distance from the value to the worse end of its interval, as a share of
-    the limit: a smaller change does not leave the interval. ``None`` for an exact value or a row without a measurement.
+    (``hil.stats.runs``). For a row with a limit it is the distance from the value to the worse end of the value's
+    interval, as a share of the limit: a smaller change does not leave the interval. It is infinite if unknown, and
+    ``None`` for an exact value, or for a row without a measurement or a limit.
     """
     measurement, limit = check.measurement, check.limit
     if measurement is None or measurement.confidence is None:
@@ -185,9 +189,9 @@ def _state(report: Report, keys: Sequence[str]) -> RuleOutcome:
 
 
 def _declared(contract: Mapping[str, Any], key: str) -> bool:
-    """Return whether the contract requires anything for ``key``.
+    """Return whether the state contract requires anything for ``key``, such as locked clocks.
 
-    Whether the requirement was met is not judged here: where it was not, the affected rows are inconclusive.
+    Whether the board met the requirement is not judged here: if it did not, the affected rows are inconclusive.
     """
     if key == "clocks":
         return contract.get("clocks") == "locked"

@@ -1,4 +1,4 @@
-"""The exit code of a run, decided from recorded facts alone."""
+"""Decides the exit code of a run from recorded facts alone."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Facts:
     """The facts that decide an exit code.
 
     ``pytest_status`` is pytest's exit status, ``None`` if pytest did not run. ``planned`` is the number of planned
-    checks. ``failed`` is true if a broken rule has the exit code ``FAILED``, ``other_target`` if a broken rule has the
-    exit code ``OTHER_TARGET``.
+    checks. ``failed`` is true if a violated rule has the exit code ``FAILED``. ``other_target`` is true if a violated
+    rule has the exit code ``OTHER_TARGET``.
     """
 
     pytest_status: int | None

@@ -1,7 +1,8 @@
-"""The gate: judges a report by a policy. The same report and policy give the same decision on every machine.
+"""The gate: judges a report by a policy.
 
-``judge`` is a pure function. ``seal`` writes its decision into a report. ``open_report`` reads a report and judges it
-again, so that an edited decision is refused.
+``judge`` is a pure function: the same report, policy and circumstances give the same decision on every machine.
+``seal`` writes this decision into a report. ``open_report`` reads a report and judges it again, so that an edited
+decision is refused.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Decision:
-    """A decision: PASSED, WARNED or FAILED, its exit code, its reasons, and the outcome of each rule in order."""
+    """A decision. ``status`` is PASSED, WARNED or FAILED; ``rules`` has the outcome of each rule, in order."""
 
     status: Decided
     exit_code: int
@@ -40,8 +41,8 @@ def judge(report: Report, policy: GateSpec, *, full: bool = True, around: Circum
     """Judge ``report`` by ``policy``.
 
     ``full=False`` (pytest without ``--hil-gate``) leaves out the rules on evidence and synthetic data, and the optional
-    rules. ``around`` holds the time, the signature and the requested commit, run and target. ``None`` leaves out every
-    rule that depends on them, so the decision by the report's own policy never changes.
+    rules. ``around`` has the time, the signature and the requested commit, run and target. If ``around`` is ``None``,
+    the rules that depend on these are left out. So the decision by the report's own policy never changes with time.
     """
     required = required_rows(report, policy)
     rules = tuple(judge_rules(report, policy, required, full=full, around=around))
@@ -68,8 +69,8 @@ def judge(report: Report, policy: GateSpec, *, full: bool = True, around: Circum
 def seal(report: Report) -> Report:
     """Return the report of a finished run: complete, with totals, its decision by its own policy, and its digest.
 
-    The default of ``clean`` is written into the recorded policy, so that later versions give the same decision.
-    Raises ``HilError`` if the report contradicts itself.
+    If the policy leaves ``clean`` to its default, the default is written into the recorded policy, so that later
+    versions give the same decision. Raises ``HilError`` if the report contradicts itself.
     """
     policy = report.policy.model_copy(update={"clean": report.policy.requires_clean})
     counted = report.model_copy(update={"status": "complete", "totals": count(report.checks), "policy": policy})
@@ -79,7 +80,10 @@ def seal(report: Report) -> Report:
 
 
 def exit_code_of(report: Report, *, full: bool) -> int:
-    """Return the exit code of the run in ``report`` by its own policy; ``full`` as for ``judge``."""
+    """Return the exit code by which pytest ends the run of ``report``: judged by the report's own policy.
+
+    ``full`` is as for ``judge``.
+    """
     return judge(report, report.policy, full=full).exit_code
 
 
@@ -96,9 +100,10 @@ def open_report(path: Path) -> Report:
 
 
 def verify(report: Report, name: str = "report.json") -> None:
-    """Raise ``ReportRefused`` unless the recorded decision and exit code are those that the report's rows give.
+    """Raise ``ReportRefused`` if the recorded decision or exit code differs from what the report's rows give.
 
-    The reasons are not compared, because another version may word them differently.
+    An incomplete report has no decision and is not refused. The reasons are not compared, because another version may
+    word them differently. ``name`` names the report in the message.
     """
     if report.status == "incomplete":
         return

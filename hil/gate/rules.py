@@ -1,4 +1,4 @@
-"""The rules of the gate. Each is a pure function of its arguments and states its finding in one line."""
+"""Contains the rules of the gate. Each is a pure function of its arguments and states its finding in one line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def required_rows(report: Report, policy: GateSpec) -> tuple[CheckResult, ...]:
-    """Return the rows that ``policy`` requires, and rows that the run itself required beyond its recorded policy."""
+    """Return the rows that ``policy`` requires, and the rows that the run required although its own policy did not.
+
+    The checks of the project's own tests are of the second kind, because a run requires all of them.
+    """
     if policy == report.policy:
         # Rows that the recorded policy requires carry the flag ``required``, which is cheaper than matching patterns.
         return tuple(check for check in report.checks if check.required or _named_by(policy, check))
@@ -66,7 +69,10 @@ def rules(
 
 
 def _named(what: str, checks: Sequence[CheckResult]) -> list[str]:
-    """Return a list of one line that names ``checks`` with their causes; an empty list if there are no checks."""
+    """Return one line, in a list, with the number of ``checks``, ``what`` they are, and the first names and causes.
+
+    The list is empty if there are no checks.
+    """
     return _listed(what, [check.name + (f" ({check.cause.value})" if check.cause else "") for check in checks])
 
 
@@ -102,7 +108,7 @@ def _totals(report: Report) -> RuleOutcome:
 
 
 def _ended(report: Report) -> Iterator[RuleOutcome]:
-    """Yield the outcomes for errors that ended the run: the user's, the lab's, and pytest's own exit status."""
+    """Yield three outcomes: whether a user error, a lab error or an unusual exit status of pytest ended the run."""
     for rule, error, code in (
         ("config", report.run.user_error, ExitCode.USER_ERROR),
         ("lab", report.run.lab_error, ExitCode.LAB_ERROR),
@@ -139,7 +145,7 @@ def _required(
 def _absent(report: Report, policy: GateSpec) -> list[str]:
     """Return the names of rows that ``policy`` requires for the report's models and precisions but the report lacks.
 
-    A pattern that matches no row at all is reported separately.
+    A pattern of ``policy.require`` that matches no row at all is not reported here.
     """
     planned = {(check.id, check.model, check.precision) for check in report.checks}
     missing = (row for row in must_exist(policy.require, _models(report)) if row not in planned)
@@ -147,7 +153,10 @@ def _absent(report: Report, policy: GateSpec) -> list[str]:
 
 
 def _models(report: Report) -> dict[tuple[str, str], frozenset[str]]:
-    """Return the check ids that were planned or measured, for each model and precision of the report."""
+    """Return the ids of the checks that were planned or measured, by model and precision of the report.
+
+    The set is empty for a model that has no such checks. Its precision is that of its engines, or empty without one.
+    """
     ids: dict[tuple[str, str], set[str]] = {}
     rows: list[CheckResult | Measured] = [*report.checks, *report.measurements]
     for row in rows:

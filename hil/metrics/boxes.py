@@ -31,11 +31,11 @@ class Detections:
     classes: FloatArray
 
     def only(self, chosen: Array) -> Detections:
-        """Return the detections selected by ``chosen``, indices or a mask."""
+        """Return the detections that ``chosen`` selects: an array of indices or a mask."""
         return Detections(self.boxes[chosen], self.scores[chosen], self.classes[chosen])
 
     def best(self, most: int) -> Detections:
-        """Return the ``most`` detections with the highest scores, in descending and stable order."""
+        """Return the ``most`` detections with the highest scores, highest first; equal scores keep their order."""
         return self.only(np.argsort(-self.scores, kind="mergesort")[:most])
 
 
@@ -44,7 +44,10 @@ Decode = Callable[[Arrays], list[Detections]]
 
 
 def decoder(spec: DetectionSpec) -> Decode:
-    """Return a decoder for the layout of ``spec``, which also applies its score threshold and its NMS."""
+    """Return a decoder for the layout that ``spec`` declares.
+
+    The decoder also applies the score threshold and the non-maximum suppression of ``spec``.
+    """
     layout = LAYOUTS[spec.layout]
 
     def decode(outputs: Arrays) -> list[Detections]:
@@ -59,9 +62,9 @@ def decoder(spec: DetectionSpec) -> Decode:
 
 
 def cleaned(detections: Detections, score: float, nms: float | None) -> Detections:
-    """Return the finite detections whose score is above 0 and at least ``score`` and whose class is not negative.
+    """Return the finite detections whose score is above 0 and at least ``score``, and whose class is not negative.
 
-    If ``nms`` is set, non-maximum suppression at this IoU follows.
+    Then apply non-maximum suppression at the IoU ``nms``; none if ``nms`` is ``None``.
     """
     boxes, scores, classes = detections.boxes, detections.scores, detections.classes
     with np.errstate(invalid="ignore"):
@@ -73,7 +76,8 @@ def cleaned(detections: Detections, score: float, nms: float | None) -> Detectio
 def indices_after_nms(detections: Detections, most: float) -> Array:
     """Return the indices of the boxes that remain after greedy non-maximum suppression, highest score first.
 
-    A box is removed if its IoU with a remaining box of its class and a higher score is over ``most``.
+    A box is removed if its IoU with a remaining box is over ``most``, and that box has the same class and a higher
+    score.
     """
     boxes = detections.boxes
     left = np.argsort(-detections.scores, kind="mergesort")
@@ -157,7 +161,10 @@ def _alike(boxes: FloatArray, scores: FloatArray) -> bool:
 
 
 def _best(boxes: FloatArray, scores: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return each box with score and index of its best class; the score is NaN if any class score is not finite."""
+    """Return the boxes, and for each the score and the index of its best class.
+
+    The score of a box is NaN if a score of any class is not finite.
+    """
     best = np.where(np.isfinite(scores).all(axis=-1), scores.max(axis=-1), np.nan)
     return boxes, best, scores.argmax(axis=-1).astype(np.float64)
 

@@ -1,4 +1,4 @@
-"""Classification accuracy: the share of samples whose label is the largest logit, or among the five largest."""
+"""Scores classification: the share of samples whose label has the largest logit, or one of the five largest."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def metric(name: str) -> Metric:
 
 
 def top1(outputs: Arrays, labels: Arrays) -> FloatArray:
-    """Return 1.0 where the largest entry along the last axis is that of the label, else 0.0; shape (n,).
+    """Return the score of each sample, shape (n,): 1.0 if the label's entry is the largest along the last axis, else 0.
 
     Labels are integers in the shape of the output without its last axis, or with a last axis of size 1. The score of a
-    sample with several labels is the mean over these. A row with a value that is not finite scores 0.0.
-    Raises ``UserError`` for labels that do not fit.
+    sample with several labels is the mean over these. A row of logits scores 0.0 if any of them is not finite. Raises
+    ``UserError`` for labels that do not fit.
     """
     return ranked(1, outputs, labels)
 
 
 def ranked(most: int, outputs: Arrays, labels: Arrays) -> FloatArray:
-    """Return 1.0 where the label is among the ``most`` largest entries, else 0.0; otherwise like ``top1``.
+    """Return scores as ``top1`` does, but 1.0 if the label's entry is among the ``most`` largest.
 
     Of equal entries, the first counts as larger, as in argmax.
     """
@@ -50,7 +50,7 @@ def ranked(most: int, outputs: Arrays, labels: Arrays) -> FloatArray:
 
 
 def _rank(logits: Array, truth: Array) -> Array:
-    """Return how many entries are ranked before that of the label."""
+    """Return, for each row of ``logits``, how many entries are ranked before the entry of the label ``truth``."""
     own = np.take_along_axis(logits, truth[..., None].astype(np.int64), axis=-1)
     first = np.arange(logits.shape[-1]) < truth[..., None]
     return np.asarray(((logits > own) | ((logits == own) & first)).sum(axis=-1))

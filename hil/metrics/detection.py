@@ -1,9 +1,9 @@
-"""COCO's mean average precision of boxes (Lin et al., ECCV 2014).
+"""Scores detection by COCO's mean average precision of boxes (Lin et al., ECCV 2014).
 
 pycocotools matches the boxes of each image once; each bootstrap draw pools these matches again. Precision is
-interpolated at 101 recalls and averaged over classes. ``map`` is also averaged over IoU 0.5 to 0.95, ``map50`` is taken
-at IoU 0.5. Only the 100 boxes with the highest scores of each image count. If every sample is drawn once and no image
-has more boxes, the result is that of ``COCOeval.accumulate`` of pycocotools.
+interpolated at 101 recalls and averaged over classes. ``map`` is also averaged over the IoU thresholds 0.5 to 0.95;
+``map50`` uses only the threshold 0.5. Only the 100 boxes with the highest scores of each image count. If every sample
+is drawn once and no image has more than 100 boxes, the result is that of ``COCOeval.accumulate`` of pycocotools.
 """
 
 from __future__ import annotations
@@ -69,7 +69,10 @@ def _truth(labels: Arrays) -> FloatArray:
 
 
 def _evidence(detections: list[Detections], truth: FloatArray) -> FloatArray:
-    """Return matched detections and the classes of the labels, one row per sample: shape (n, 100 * 12 + boxes)."""
+    """Return the evidence, one row per sample, shape (n, 100 * 12 + boxes).
+
+    A row has the result of ``_matched`` for 100 detections, padded with -1, and the classes of the labelled boxes.
+    """
     rows = np.full((len(detections), MOST, _COLUMNS), _NONE)
     for image, (detected, boxes) in enumerate(zip(detections, truth, strict=True)):
         detected = detected.best(MOST)  # noqa: PLW2901 - no others count
@@ -78,7 +81,10 @@ def _evidence(detections: list[Detections], truth: FloatArray) -> FloatArray:
 
 
 def _matched(detections: Detections, boxes: FloatArray) -> FloatArray:
-    """Return class, score and hits of each detection of one image, matched by pycocotools."""
+    """Return class, score and hits of each detection of one image, shape (detections, 12).
+
+    A hit is 1.0 if pycocotools matches the detection with one of ``boxes`` at an IoU threshold of ``IOUS``, else 0.0.
+    """
     from pycocotools.cocoeval import COCOeval
 
     classes, scores = detections.classes, detections.scores
@@ -122,7 +128,10 @@ def _coco(boxes: FloatArray, classes: FloatArray, scores: FloatArray | None = No
 
 
 def average_precision(evidence: FloatArray, ious: FloatArray) -> Pool:
-    """Return the pool of mAP at the first ``len(ious)`` of ``IOUS``, over the classes in a draw's labels."""
+    """Return the pool whose score is the mAP at the IoU thresholds ``ious``, the first ones of ``IOUS``.
+
+    The mean is over the classes that occur in the labels of a draw; it is 0 if none occurs.
+    """
     rows = evidence[:, : MOST * _COLUMNS].reshape(len(evidence), MOST, _COLUMNS)
     truth = evidence[:, MOST * _COLUMNS :]
     classes = np.unique(truth[truth >= 0])
@@ -143,14 +152,20 @@ def average_precision(evidence: FloatArray, ious: FloatArray) -> Pool:
 
 
 def _of_class(rows: FloatArray, one: float) -> tuple[Array, FloatArray]:
-    """Return sample index and hits, shape (boxes, ious), of all detections of a class, highest score first."""
+    """Return, for all detections of the class ``one``, highest score first: their sample's index, and their hits.
+
+    The hits have shape (detections, IoU thresholds).
+    """
     samples, places = np.nonzero(rows[:, :, 0] == one)
     order = np.argsort(-rows[samples, places, 1], kind="mergesort")
     return samples[order], rows[samples[order], places[order], 2:]
 
 
 def _precision(weights: FloatArray, hits: FloatArray, total: float) -> float:
-    """Return the average precision of one class over all IoUs; each detection counts ``weights`` times."""
+    """Return the average precision of one class, averaged over the IoU thresholds.
+
+    Each detection counts as often as ``weights`` states; ``total`` is the number of labelled boxes.
+    """
     if not len(weights) or not weights.any():
         return 0.0
     right = np.cumsum(weights[:, None] * hits, axis=0)

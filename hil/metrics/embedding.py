@@ -1,4 +1,4 @@
-"""Retrieval by embeddings: is the nearest neighbour correct, by its label or (without labels) by the reference?"""
+"""Scores embeddings by retrieval: whether the nearest neighbour of each sample is the correct one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def metric(_name: str) -> Metric:
 
 
 def embedded(outputs: Arrays, labels: Arrays) -> FloatArray:
-    """Return label (-1 without labels) and normalized embedding of each sample: shape (n, 1 + size).
+    """Return the evidence of each sample, shape (n, 1 + size): the label (-1 without labels), then the unit embedding.
 
     An embedding that is zero or not finite becomes NaN, which counts as an incorrect retrieval. Raises ``UserError``
     unless the labels are one non-negative integer per sample.
@@ -46,11 +46,11 @@ def embedded(outputs: Arrays, labels: Arrays) -> FloatArray:
 
 
 def retrieval(reference: FloatArray, candidate: FloatArray) -> tuple[Pool, Pool]:
-    """Return the pools of both sides: the share of samples whose nearest other sample, by cosine, is correct.
+    """Return the pools of both sides, whose score is the share of samples whose nearest other sample is correct.
 
-    With labels, a nearest sample with the same label is correct. Without labels, it is correct if it is the nearest in
-    the reference too, so that the reference scores 1. Raises ``UserError`` for fewer than two samples and if no label
-    occurs twice.
+    The nearest sample has the largest cosine. With labels, it is correct if it has the same label. Without labels, it
+    is correct if it is also the nearest by the reference's embeddings, so the reference scores 1 if none of its
+    embeddings is NaN. Raises ``UserError`` for fewer than two samples and if no label occurs twice.
     """
     if len(reference) < 2:  # a sample is not its own neighbour
         raise UserError("retrieval needs two samples or more: add samples")
@@ -67,7 +67,10 @@ def retrieval(reference: FloatArray, candidate: FloatArray) -> tuple[Pool, Pool]
 
 
 def nearest(unit: FloatArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Return the index of each vector's nearest other vector (the first of equals), -1 for a NaN vector. Shape (n,)."""
+    """Return the index of the nearest other vector for each vector, shape (n,); of equally near ones, the first.
+
+    It is -1 for a vector with NaN.
+    """
     finite = np.asarray(np.isfinite(unit).all(axis=1))
     safe = np.where(finite[:, None], unit, 0.0)
     indices = np.full(len(unit), -1, dtype=np.int64)

@@ -1,7 +1,8 @@
-"""The definition of a metric: evidence per sample, and the function that turns all evidence into a score.
+"""Defines a metric: evidence per sample, and the function that turns the evidence of all samples into a score.
 
-Most scores are means over samples. mAP and mIoU are not: they pool the evidence of all samples, so a bootstrap has to
-pool it again for each draw. ``Pool`` is that step.
+Most scores are means over samples. mAP and mIoU are not: they are computed from the evidence of all samples together,
+so a bootstrap has to compute them again for each draw of samples. A ``Pool`` does this: it maps how often a draw has
+each sample to the draw's score.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ class Metric:
     """A metric of a task.
 
     Attributes:
-        key: the key of the tolerance for its loss (``hil.checks.task.Scores``).
+        key: the config key of the tolerance for a loss of score, such as ``top1_drop`` (``hil.checks.task.Scores``).
         score: maps outputs and labels of a batch, by name, to evidence of shape (n, …).
         pools: maps all evidence of the reference and of the engine to their ``Pool``; ``None`` if the score is the mean
             of evidence of shape (n,).
-        needs_labels: whether it cannot be computed without labels.
+        needs_labels: whether the metric requires labels.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Metric:
 
 
 def each(pool: Callable[[FloatArray], Pool]) -> Callable[[FloatArray, FloatArray], tuple[Pool, Pool]]:
-    """Return a ``Metric.pools`` that applies ``pool`` to each side separately."""
+    """Return a function for ``Metric.pools`` that applies ``pool`` to the reference and to the engine separately."""
 
     def both(reference: FloatArray, candidate: FloatArray) -> tuple[Pool, Pool]:
         return pool(reference), pool(candidate)
@@ -73,7 +74,7 @@ def mean(evidence: FloatArray) -> Pool:
 
 
 def labelled(outputs: Arrays, labels: Arrays, *, ranked: bool = False) -> tuple[str, Array]:
-    """Return the name of the scored output and its labels; ``ranked`` ignores outputs with one dimension.
+    """Return the name of the output to score, and its labels. With ``ranked``, outputs of one dimension are ignored.
 
     Raises ``UserError`` if there are no labels, labels of several outputs, or labels that could belong to several.
     """
@@ -89,7 +90,10 @@ def labelled(outputs: Arrays, labels: Arrays, *, ranked: bool = False) -> tuple[
 
 
 def one_output(outputs: Arrays, *, ranked: bool = False) -> str:
-    """Return the name of the only output that can be scored. Raises ``UserError`` unless there is exactly one."""
+    """Return the name of the only output that can be scored. Raises ``UserError`` if there is not exactly one.
+
+    With ``ranked``, outputs of one dimension cannot be scored.
+    """
     fitting = [name for name, output in outputs.items() if not ranked or output.ndim > 1]
     if len(fitting) != 1:
         names = ", ".join(sorted(outputs))

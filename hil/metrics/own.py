@@ -1,4 +1,4 @@
-"""Callables of the user: one that scores samples, and one that decodes the boxes of each image."""
+"""Wraps callables of the user: one that scores samples, and one that decodes the boxes of each image."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ MOST_IMAGES = 2**16
 
 
 def metric(task: str, root: Path, model: str, where: str) -> Metric:
-    """Return the metric of ``package.module:callable``, which maps outputs and labels to a finite score per sample."""
+    """Return the metric whose score is the callable ``task`` (``package.module:callable``); see ``open_metric``."""
     return Metric(task, "score_drop", "", scorer(task, root, model, where))
 
 
 def scorer(task: str, root: Path, model: str, where: str) -> Score:
-    """Return a function that calls the callable and checks its result. Raises ``UserError`` if it cannot be imported.
+    """Return a function that calls the callable ``task`` and checks its scores.
+
+    Raises ``UserError`` if the callable cannot be imported.
 
     The returned function raises ``UserError`` if the callable fails or the scores have the wrong shape.
     """
@@ -46,7 +48,10 @@ def scorer(task: str, root: Path, model: str, where: str) -> Score:
 
 
 def decoder(spec: DetectionSpec, root: Path, model: str, where: str) -> Decode:
-    """Return a decoder that uses the callable ``spec.decode``, which maps outputs to one array [boxes, 6] per image."""
+    """Return a decoder that calls ``spec.decode``, a callable that maps outputs to an array [boxes, 6] per image.
+
+    Raises ``UserError`` if the callable cannot be imported.
+    """
     name = spec.decode or ""
     function = load_callable(name, root, model=model, where=f"{where}: decode")
 

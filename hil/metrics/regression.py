@@ -1,4 +1,4 @@
-"""Regression errors: mean absolute error, root mean square error, or angle."""
+"""Scores regression by an error: mean absolute error, root mean square error, or angle."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def absolute_error(outputs: Arrays, labels: Arrays) -> FloatArray:
 
 
 def squared_error(outputs: Arrays, labels: Arrays) -> FloatArray:
-    """Return the mean squared error of each sample, otherwise as ``absolute_error``."""
+    """Return the mean squared error of each sample; in all else like ``absolute_error``."""
     return _averaged(outputs, labels, lambda ours, truth: np.square(ours - truth))
 
 
@@ -50,7 +50,9 @@ def root_mean(evidence: FloatArray) -> Pool:
 
 
 def angle(outputs: Arrays, labels: Arrays) -> FloatArray:
-    """Return the mean angle in radians between estimate and truth of each sample; each output counts once. Shape (n,).
+    """Return the mean angle in radians between estimate and truth of each sample, shape (n,).
+
+    Each output has the same weight in the mean, whatever its size.
 
     The size of the last axis selects the formula. 1: an angle in radians, whose difference is wrapped to at most half a
     turn. 4: a quaternion, 2 arccos |p·q|, where q and -q are the same rotation. Any other size: a direction, arccos of

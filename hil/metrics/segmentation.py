@@ -1,4 +1,4 @@
-"""Mean intersection over union of the classes of pixels, over all samples (Everingham et al., IJCV 2010, 4.1)."""
+"""Scores segmentation by the mean IoU of the pixels' classes, over all samples (Everingham et al., IJCV 2010, 4.1)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def metric(_name: str) -> Metric:
 
 
 def overlaps(outputs: Arrays, labels: Arrays) -> FloatArray:
-    """Return the pixels in the intersection and in the union of each class, shape (n, classes, 2).
+    """Return how many pixels the intersection and the union of each class have, shape (n, classes, 2).
+
+    The intersection has the pixels that have the class in both output and label, the union those that have it in
+    either.
 
     The output is scores (n, classes, …) or integer classes (n, …). Labels are integers of shape (n, …); pixels with a
     label of 255 or below 0 are ignored. A pixel with a score that is not finite has no class.
@@ -52,7 +55,7 @@ def overlaps(outputs: Arrays, labels: Arrays) -> FloatArray:
 
 
 def _chosen(name: str, ours: Array, truth: Array) -> tuple[Array, int]:
-    """Return the class of each pixel (-1 for none) and the number of classes."""
+    """Return the class that the output gives each pixel (-1 for none), and the number of classes."""
     if ours.dtype.kind in "iu":
         ours = ours[:, 0] if ours.ndim == truth.ndim + 1 and ours.shape[1] == 1 else ours
         if ours.shape != truth.shape:
@@ -70,7 +73,10 @@ def _chosen(name: str, ours: Array, truth: Array) -> tuple[Array, int]:
 
 
 def miou(evidence: FloatArray) -> Pool:
-    """Return the pool of the mean IoU over the classes in ``evidence``; classes absent from a draw are left out."""
+    """Return the pool whose score is the mean IoU over classes.
+
+    The mean leaves out a class that no pixel of a draw has, neither in the output nor in the labels.
+    """
     present = evidence[:, :, 1].any(axis=0)
     both, either = (np.ascontiguousarray(evidence[:, present, part]) for part in (0, 1))
 

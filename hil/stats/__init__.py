@@ -1,4 +1,4 @@
-"""Confidence bounds and tests, as pure functions over arrays. Most of them assume no distribution.
+"""Computes confidence bounds and tests, as pure functions over arrays. Most of them assume no distribution.
 
 Every bound of the functions exported here is one-sided at ``confidence``: the true value is above ``high`` with
 probability at most ``1 - confidence``, and below ``low`` with probability at most ``1 - confidence``. The intervals of

@@ -1,4 +1,4 @@
-"""The effective size of a correlated series: the number of independent samples with the same information."""
+"""Estimates the effective size of a correlated series: the number of independent samples with the same information."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def effective_size(samples: npt.ArrayLike, q: float | None = None, at: float | N
     exceedances, on which a percentile bound is based. It is estimated for the indicator "above the ``q`` quantile", or
     for the ranks if ``q`` is ``None``.
 
-    With ``at`` the indicator is "above ``at``" instead: a percentile is judged by the number of samples above its
+    If ``at`` is set, the indicator is "above ``at``" instead: a percentile is judged by the number of samples above its
     limit, and rare spikes may be independent although the other samples are correlated. Fewer than 40 exceedances do
     not suffice to estimate their correlation. The threshold is then lowered until 40 samples are above it (or raised
     until 40 are below it). This errs on the safe side because correlation is larger towards the median.
 
-    For a percentile up to the 90th, unless ``at`` is above the 95th, the effective size is also estimated at the 75th
-    and 90th percentile and the smallest is returned: switching between two clock speeds is visible there, but not at
-    the median. For an indicator the estimate errs low (``_cautious``); for ranks it is ``effective_size_of``. A
-    drifting series has an effective size near 1.
+    If ``q`` is at most the 90th percentile, and ``at`` is not above the 95th, the effective size is also estimated at
+    the 75th and the 90th percentile, and the smallest of the three is returned: switching between two clock speeds is
+    visible there, but not at the median. For an indicator the estimate errs low (``_cautious``); for ranks it is
+    ``effective_size_of``. A drifting series has an effective size near 1.
     """
     series = vector(samples, "samples")
     n = series.size
@@ -56,7 +56,7 @@ def effective_size(samples: npt.ArrayLike, q: float | None = None, at: float | N
 
 
 def _indicator(series: FloatArray, threshold: float) -> FloatArray:
-    """Return 1.0 where ``series`` is above ``threshold``, else 0.0."""
+    """Return 1.0 where ``series`` is above ``threshold``, else 0.0; also 1.0 where equal, if too few are above."""
     over = series > threshold
     # If the tail consists of equal samples (a timeout, a coarse clock), no sample is above its own quantile.
     return np.asarray(over if over.sum() >= min(_TAIL, series.size // 2) else series >= threshold, dtype=np.float64)
@@ -92,9 +92,9 @@ def _cautious(signal: FloatArray) -> float:
 
 
 def _block_variance_ratio(signal: FloatArray) -> float:
-    """Return the largest significant ratio of variances of block sums (``_cautious``), plus one standard error.
+    """Return the second estimate of ``_cautious``: the largest significant ratio, plus one standard error of the ratio.
 
-    0.0 if no ratio is significant.
+    Return 0.0 if no ratio is significant.
     """
     n = signal.size
     centred = signal - signal.mean()
@@ -113,7 +113,10 @@ def _block_variance_ratio(signal: FloatArray) -> float:
 
 
 def effective_size_of(signal: FloatArray) -> float:
-    """Return n / tau of ``signal`` itself, with tau summed up to the first negative pair; n for a constant signal."""
+    """Return the effective size n / tau for the mean of ``signal``; n for a constant signal.
+
+    The sum of autocorrelations in tau ends at the first pair of lags whose sum is not positive (Geyer 1992, 3.3).
+    """
     n = signal.size
     correlation = autocorrelation(signal)
     if correlation is None:

@@ -1,4 +1,4 @@
-"""The permutation test for the difference of two means.
+"""Computes the permutation test for the difference of two means.
 
 If nothing changed, every assignment of the values to the two sides was equally likely. The share of assignments whose
 means differ at least as much as the measured ones is a p value for any distribution (Fisher 1935, The Design of
@@ -52,7 +52,11 @@ def _are_all(one: int, other: int) -> bool:
 
 @lru_cache(maxsize=8)
 def _assignments(one: int, other: int) -> npt.NDArray[np.intp]:
-    """Return the indices of the first side's values, one assignment per row; cached for rows with the same sizes."""
+    """Return the indices of the values that are assigned to the first side, one assignment per row.
+
+    ``one`` and ``other`` are the numbers of values of the sides. If there are more than ``ALL`` assignments, the rows
+    are ``DRAWN`` random ones. The result is cached.
+    """
     count = one + other
     if _are_all(one, other):
         flat = chain.from_iterable(combinations(range(count), one))

@@ -1,4 +1,4 @@
-"""The Mann-Kendall test for a monotonic trend, with the Theil-Sen slope."""
+"""Computes the Mann-Kendall test for a monotonic trend, with the Theil-Sen slope."""
 
 from __future__ import annotations
 

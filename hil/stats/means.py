@@ -1,4 +1,4 @@
-"""The mean of a correlated series with its confidence interval."""
+"""Computes the mean of a correlated series with its confidence interval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Multiple tests: p values adjusted so that the chance of any false alarm among all tests is bounded."""
+"""Adjusts the p values of several tests, so that the chance of any false alarm among the tests is bounded."""
 
 from __future__ import annotations
 

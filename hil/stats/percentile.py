@@ -1,4 +1,4 @@
-"""Distribution-free bounds of a percentile, and how many samples they need."""
+"""Computes distribution-free bounds of a percentile, and how many samples they need."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hil.stats.vectors import check, vector
 
 
 def smallest_n(q: float, confidence: float) -> int:
-    """Return the fewest samples whose maximum bounds the ``q`` quantile: least n with 1 - q^n >= confidence.
+    """Return the fewest samples n whose maximum is an upper bound of the ``q`` quantile: 1 - q^n >= ``confidence``.
 
-    59 for the 95th and 299 for the 99th percentile at 95 %, 90 and 459 at 99 %.
+    For the 95th percentile that is 59 at 95 % confidence and 90 at 99 %; for the 99th percentile, 299 and 459.
     """
     check(q, confidence)
     n = max(1, math.ceil(math.log1p(-confidence) / math.log(q) - 1e-9))
@@ -49,7 +49,10 @@ def percentile_bounds(
 
 @lru_cache(4096)
 def _ranks(n: int, q: float, confidence: float) -> tuple[int | None, int | None]:
-    """Return how many of ``n`` samples are below the lower bound and how many above the upper; ``None``: no bound."""
+    """Return how many of ``n`` samples are below the lower bound, and how many are above the upper bound.
+
+    ``None`` in place of a number means that there is no such bound.
+    """
     from scipy.special import bdtr  # 24 MiB that only judging needs
 
     def at_most(k: int) -> float:
@@ -61,10 +64,10 @@ def _ranks(n: int, q: float, confidence: float) -> tuple[int | None, int | None]
 
 
 def samples_needed(q: float, confidence: float, share: float, limit: int = 10**7) -> int | None:
-    """Return how many independent samples settle the ``q`` quantile if ``share`` of them are over its limit.
+    """Return how many independent samples settle on which side of its limit the ``q`` quantile is.
 
-    The number is accurate to 1 %. ``None`` if the share is so close to ``1 - q`` that ``limit`` samples would not
-    settle it.
+    ``share`` of the samples are over the limit. The number is accurate to 1 %. Return ``None`` if ``share`` is so close
+    to ``1 - q`` that more than ``limit`` samples would be needed.
     """
     from scipy.special import bdtr, bdtrc
 

@@ -1,4 +1,4 @@
-"""The statistical power of a comparison of runs, and the number of runs that it needs, by numerical integration."""
+"""Computes the statistical power of a comparison of runs, and the number of runs needed, by numerical integration."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def power_of(  # noqa: PLR0913 - statistical power depends on all of them
 ) -> float:
     """Return the probability that ``runs`` per side detect a worsening by ``effect`` (a fraction).
 
-    Detected means: significant, and with an estimate beyond ``above``. ``relative_sd`` is the relative standard
-    deviation between runs of one session, ``noise`` that between sessions, with one session per side. The two sample
-    variances are independent chi-squares and determine Welch's degrees of freedom and critical value. The result is the
-    mean over a grid of their quantiles; given the variances, the estimate is normal. Raises ``ValueError`` for fewer
-    than two runs or a negative size.
+    Detected means: significant, and with an estimate beyond ``above`` (a fraction). ``relative_sd`` is the relative
+    standard deviation between runs of one session, ``noise`` the one between sessions; each side is one session. The
+    two sample variances are independent chi-squares and determine Welch's degrees of freedom and critical value. The
+    result is the mean over a grid of quantiles of the two variances; given the variances, the estimate is normal.
+    Raises ``ValueError`` for fewer than two runs or a negative size.
     """
     from scipy.special import gammaincinv, ndtr, stdtrit  # 24 MiB that only planning needs
 
@@ -68,9 +68,9 @@ def runs_needed(  # noqa: PLR0913 - as for power_of
     above: float = 0.01,
     noise: float = 0.0,
 ) -> int | None:
-    """Return the runs per side that detect a worsening by ``effect`` with probability ``power``.
+    """Return how many runs per side detect a worsening by ``effect`` with probability ``power``, plus ``SPARE`` runs.
 
-    ``SPARE`` runs are added, but not beyond ``cap``. ``None`` if ``cap`` runs per side are not enough.
+    The result is at most ``cap``; ``None`` if ``cap`` runs per side are not enough.
     """
     for runs in range(FEWEST, cap + 1):
         if power_of(runs, relative_sd, effect, confidence=confidence, above=above, noise=noise) >= power:
@@ -87,9 +87,9 @@ def visible_effect(  # noqa: PLR0913 - as for power_of
     above: float = 0.01,
     noise: float = 0.0,
 ) -> float:
-    """Return the least worsening that ``runs`` per side detect with probability ``power``.
+    """Return the least worsening (a fraction) that ``runs`` per side detect with probability ``power``.
 
-    Infinite for fewer than five runs, and if even a worsening by 1000 % would not be detected.
+    It is infinite for fewer than five runs, or if even a worsening by 1000 % would not be detected.
     """
     if runs < FEWEST:
         return math.inf

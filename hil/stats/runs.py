@@ -57,18 +57,21 @@ class Comparison:
 
     Attributes:
         ratio: geometric mean of the candidate's run values divided by that of the base.
-        low: lower bound of the ratio; with ``high`` a two-sided interval at ``confidence``. 0 if no spread is known.
-        high: upper bound of the ratio, infinite if no spread is known.
-        p: two-sided p value of Welch's test that the ratio is 1.
+        low: lower bound of the ratio; with ``high`` a two-sided interval at ``confidence``. It is 0 if the spread is
+            unknown, because a side has a single value.
+        high: upper bound of the ratio; infinite if the spread is unknown.
+        p: two-sided p value of the test that the ratio is 1; 1 if the spread is unknown.
         runs: number of run values of base and candidate.
         visible: the least relative rise that this comparison would have detected in 90 % of cases; infinite if unknown.
         confidence: confidence of the interval; a change is reported at the level 1 - ``confidence``.
-        unit: the unit that was compared: runs, or sessions with at least five per side; pairs for ``compare_pairs``.
+        unit: the unit that was compared: ``sessions`` if both sides have five or more, otherwise ``runs``; ``pairs``
+            for ``compare_pairs``.
         noise: the relative standard deviation between sessions that the interval includes, calibrated or estimated
             from a side with at least five sessions; None if it is unknown.
         permutation_p: two-sided p value of the permutation test of the same runs (``permutation_p_value``), which holds
-            for any distribution. It is 0 unless both sides have ``FEWEST_PERMUTED`` runs or more and Welch's test is
-            significant at ``confidence``.
+            for any distribution. It is 0, so that it prevents no verdict, if the test is not needed: for a unit other
+            than runs, with fewer than ``FEWEST_PERMUTED`` runs on a side, or if Welch's test is not significant at
+            ``confidence``.
     """
 
     ratio: float
@@ -143,7 +146,10 @@ def compare_pairs(ratios: Sequence[float], *, confidence: float = 0.99, above: f
 
 @dataclass(frozen=True)
 class Spread:
-    """Relative standard deviations: between ``runs`` of one session, and between ``sessions`` in excess of that."""
+    """Relative standard deviations: ``runs`` between the runs of one session, ``sessions`` between sessions.
+
+    ``sessions`` excludes the part that is due to the runs.
+    """
 
     runs: float
     sessions: float
@@ -177,10 +183,11 @@ def judge_change(
 ) -> Change:
     """Return what the comparison ``c`` shows; ``above`` and ``exclude`` are relative changes.
 
-    ``WORSE`` and ``BETTER``: significant, with an estimate beyond ``above``. Significant means that ``c.p`` is at most
-    ``alpha`` (default 1 - ``c.confidence``; pass it if ``c.p`` is adjusted for multiple tests) and that
-    ``c.permutation_p`` is at most 1 - ``c.confidence``. ``SAME``: neither, and the interval excludes a worsening by
-    ``exclude``. ``UNCLEAR`` otherwise, and always with fewer than five runs on a side or fewer than eight pairs.
+    ``WORSE`` or ``BETTER`` if the change is significant and the estimate is beyond ``above``. Significant means that
+    ``c.p`` is at most ``alpha`` (default 1 - ``c.confidence``; pass it if ``c.p`` is adjusted for multiple tests) and
+    that ``c.permutation_p`` is at most 1 - ``c.confidence``. Otherwise ``SAME`` if the interval excludes a worsening by
+    ``exclude``, and ``UNCLEAR`` if not. Always ``UNCLEAR`` with fewer than five runs on a side or fewer than eight
+    pairs.
     """
     fewest = FEWEST_PAIRS if c.unit == "pairs" else FEWEST
     if min(c.runs) < fewest or not math.isfinite(c.ratio) or not 0 <= c.p <= 1:
@@ -204,7 +211,11 @@ def critical(df: float, confidence: float) -> float:
 def _welch(
     shift: float, parts: list[tuple[float, float]], confidence: float, above: float, counted: tuple[int, int]
 ) -> tuple[float, float, float, float, tuple[int, int], float, float]:
-    """Return the first fields of a ``Comparison``; ``parts`` are (variance of the shift, degrees of freedom)."""
+    """Return the first seven fields of a ``Comparison``, from ``ratio`` to ``confidence``, by Welch's test.
+
+    ``shift`` is the difference of the means of the logarithms. ``parts`` has each part of the variance of ``shift`` and
+    its degrees of freedom. ``counted`` are the numbers of runs.
+    """
     from scipy.special import nctdtrinc, ndtri, stdtr
 
     variance = math.fsum(part for part, _ in parts)
@@ -221,7 +232,11 @@ def _welch(
 
 
 def _between(means: list[list[float]], many: list[bool], noise: float | None) -> tuple[float, float] | None:
-    """Return the standard deviation between sessions and its degrees of freedom, for sides with too few sessions."""
+    """Return the standard deviation between sessions, and its degrees of freedom, for a side with too few sessions.
+
+    That is the largest of ``noise`` and of the estimates from the sides with enough sessions (``many``), whose session
+    ``means`` it is computed from; ``None`` if there is neither.
+    """
     estimates = [
         (math.sqrt(_variance(side)), len(side) - 1.0) for side, enough in zip(means, many, strict=True) if enough
     ]

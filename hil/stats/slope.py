@@ -1,4 +1,4 @@
-"""The slope of a series with correlated residuals."""
+"""Computes the slope of a series with correlated residuals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PARAMETERS = 2  # of a line: offset and slope
 
 
 def slope_interval(x: npt.ArrayLike, y: npt.ArrayLike, confidence: float) -> tuple[float, float, float]:
-    """Return the least-squares slope of ``y`` over ``x``: ``(slope, low, high)``, each bound at ``confidence``.
+    """Return the least-squares slope of ``y`` over ``x``: ``(slope, low, high)``, bounds one-sided at ``confidence``.
 
     The residuals of a process's memory are correlated (it grows in steps), so that an ordinary interval is far too
     narrow. With r the autocorrelation of the residuals at lag one, the series counts as n (1 - r) / (1 + r) points, in

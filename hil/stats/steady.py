@@ -1,4 +1,4 @@
-"""Whether a series is steady, and from which point on."""
+"""Determines whether a series is steady, and from which point on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class Steadiness:
 
     Attributes:
         since: index of the first steady level, ``None`` if the series is not steady at its end.
-        rise: the relative change of the level over the last third if the series is not steady, else 0.0.
+        rise: 0.0 if the series is steady. Otherwise the relative change of the level: over the last third if the levels
+            behind the cut have a trend, or else across the cut, which then lies in the last third.
     """
 
     since: int | None
@@ -62,7 +63,7 @@ def steadiness(levels: npt.ArrayLike, tolerance: float = TOLERANCE) -> Steadines
 
 
 def _cut(series: npt.NDArray[np.float64], tolerance: float) -> int:
-    """Return the index that MSER chooses, 0 if the level changes there by no more than ``tolerance``."""
+    """Return the index of the cut that MSER chooses; 0 if the level changes at this cut by at most ``tolerance``."""
     n = series.size
     tails = np.arange(n, 0, -1)
     sums = np.cumsum(series[::-1])[::-1]
@@ -77,6 +78,6 @@ def _cut(series: npt.NDArray[np.float64], tolerance: float) -> int:
 
 
 def _relative_rise(levels: npt.NDArray[np.float64], tolerance: float) -> float:
-    """Return the relative rise over ``levels``, 0.0 if it is not significant or within ``tolerance``."""
+    """Return the relative rise over ``levels``; 0.0 if it is not significant, or at most ``tolerance``."""
     rise = significant_slope(levels, _CONFIDENCE) * (levels.size - 1) / float(np.median(levels))
     return rise if abs(rise) > tolerance else 0.0

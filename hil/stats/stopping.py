@@ -1,4 +1,4 @@
-"""Interim analyses of a growing series: when to judge it, and at which confidence.
+"""Plans the interim analyses of a growing series: when to judge it, and at which confidence.
 
 Judging a series several times and stopping at the first verdict has a larger error than each single analysis. The
 allowed error, 1 - confidence, is therefore divided in advance among all analyses that may take place (alpha spending:
@@ -26,7 +26,7 @@ _AGAIN = 2  # factor on the samples if the series has enough samples already, bu
 
 @dataclass(frozen=True)
 class InterimAnalyses:
-    """The interim analyses of a series: after ``first``, then each after twice the amount, the last after ``most``.
+    """The interim analyses of a series: at the amount ``first``, then at twice as much each, the last at ``most``.
 
     Amounts are seconds or samples, whichever the caller uses. The amounts and the confidence of each analysis are fixed
     before the first sample.
@@ -68,17 +68,18 @@ class InterimAnalyses:
 
 
 def samples_of_first_analysis(q: float, confidence: float) -> int:
-    """Return the fewest samples for the first analysis of the ``q`` quantile: 1.5 times ``smallest_n``.
+    """Return the fewest samples for the first analysis of the ``q`` quantile: 1.5 times ``smallest_n``, rounded down.
 
-    688 for the 99th percentile at 99 %.
+    For the 99th percentile at 99 % confidence that is 688.
     """
     return math.floor(SLACK * smallest_n(q, confidence))
 
 
 def samples_missing(q: float, confidence: float, share: float, n: int, worth: float) -> int | None:
-    """Return about how many more samples would decide the ``q`` quantile, if ``share`` of ``n`` are over its limit.
+    """Return about how many more samples would settle on which side of its limit the ``q`` quantile is.
 
-    ``worth`` is the effective size of the ``n`` samples. ``None`` if no number of samples would be enough.
+    ``share`` of the ``n`` samples so far are over the limit; ``worth`` is the effective size of these samples. Return
+    ``None`` if ``samples_needed`` does.
     """
     needed = samples_needed(q, confidence, share)
     if needed is None:

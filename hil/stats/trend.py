@@ -1,4 +1,4 @@
-"""The size of a drift in a series."""
+"""Computes the size of a drift in a series."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _SMALLEST_BLOCK = 5  # samples
 
 
 def drift(samples: npt.ArrayLike, q: float, confidence: float) -> float:
-    """Return by how much the ``q`` quantile rose over the series (negative: fell), 0.0 if no trend is significant.
+    """Return by how much the ``q`` quantile rose over the series, negative if it fell; 0.0 if no trend is significant.
 
     The series is divided into 20 consecutive blocks. The trend of the blocks' quantiles is tested by Mann-Kendall at
     ``confidence``, and its size is the Theil-Sen slope times the length. The blocks' medians are tested as well,
     because a drift moves them too and the test has more statistical power there. Each test has half of the error, and
-    the larger trend is returned. Returns 0.0 for a series that is too short for 20 blocks of five samples.
+    the larger of the two trends is returned. Returns 0.0 for a series that is too short for 20 blocks of five samples.
     """
     series = vector(samples, "samples")
     check(q, confidence)

@@ -1,4 +1,4 @@
-"""Validation and autocorrelation of vectors, shared by the other modules of this package."""
+"""Validates vectors and computes their autocorrelation, for the other modules of this package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def vector(samples: npt.ArrayLike, what: str) -> FloatArray:
-    """Return ``samples`` as a float64 vector. Raises ``ValueError``, which names ``what``, unless all are finite."""
+    """Return ``samples`` as a float64 vector, called ``what`` in messages.
+
+    Raises ``ValueError`` if it has not exactly one dimension, or an element that is not finite.
+    """
     array = np.asarray(samples, dtype=np.float64)
     if array.ndim != 1 or not np.isfinite(array).all():
         raise ValueError(f"{what} must be a finite vector, got shape {array.shape}")

@@ -1,8 +1,8 @@
 """The first process of a worker's container: it connects to the supervisor, starts the worker, and ends if either ends.
 
 A container inherits no descriptors, and its processes do not die with the supervisor. A Unix socket solves both
-problems: the supervisor sends a descriptor over it, and it is closed when the supervisor dies. As this is the first
-process of the container's PID namespace, its end kills every other process there.
+problems: the supervisor sends a descriptor over the socket, and the socket is closed when the supervisor dies. As this
+is the first process of the container's PID namespace, the kernel kills every other process there when this one ends.
 """
 
 import array
@@ -20,7 +20,10 @@ HUNG_UP = getattr(select, "POLLRDHUP", 0x2000) | select.POLLHUP | select.POLLERR
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
-    """``--inside FOLDER``: the folder has the supervisor's socket. This process connects first, then the worker."""
+    """Connect to the supervisor, start the worker, which connects too, and wait for the end of either.
+
+    The arguments are FOLDER of ``--inside FOLDER``: the folder that has the supervisor's socket.
+    """
     folder = (arguments or sys.argv[2:3])[0]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(
@@ -53,7 +56,10 @@ def connect() -> socket.socket:
 
 
 def run_worker(guard: int) -> None:
-    """Replace this process by a worker, with the descriptor of the shared segment that the supervisor sends."""
+    """Replace this process by a worker. The supervisor sends the descriptor of the worker's shared segment.
+
+    ``guard`` is the process id of the container's first process.
+    """
     control = connect()
     fds = array.array("i")
     data, ancillary, _, _ = control.recvmsg(1, socket.CMSG_SPACE(fds.itemsize))
@@ -70,9 +76,10 @@ def run_worker(guard: int) -> None:
 
 
 def watch(life: socket.socket, ended: int, worker: int) -> None:
-    """Wait until the worker ends, and exit with its exit code, or with ``SIGNALLED`` plus its signal's number.
+    """Wait until the process ``worker`` ends, then exit with its exit code, or ``SIGNALLED`` plus its signal's number.
 
-    If the supervisor dies first, the worker has ``LEAVE`` seconds to end by itself, and is then killed.
+    ``life`` is the connection to the supervisor; ``ended`` becomes readable when the worker ends. If the supervisor
+    dies first, the worker has ``LEAVE`` seconds to end by itself, and is then killed.
     """
     poller = select.poll()
     poller.register(life.fileno(), HUNG_UP)

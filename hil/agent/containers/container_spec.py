@@ -1,4 +1,4 @@
-"""The container of a worker: its description, the engine's command line, and the meaning of the engine's errors.
+"""Describes the container of a worker, and gives the engine's command line and the meaning of the engine's errors.
 
 Here, an engine is a container engine (docker, podman). This module runs no commands.
 """
@@ -26,7 +26,7 @@ WAY_OUT = "or remove container from the target"
 
 
 class Container(NamedTuple):
-    """``[targets.NAME.container]`` of the config."""
+    """The table ``[targets.NAME.container]`` of the config."""
 
     engine: str
     image: str
@@ -35,19 +35,22 @@ class Container(NamedTuple):
 
 
 class Image(NamedTuple):
-    """The image on the board: its id ``digest`` (SHA-256 of its configuration), and the engine's ``version``."""
+    """The image on the board, and the ``version`` of the container engine (None if unknown).
+
+    ``digest`` is the image's id: ``sha256:`` and the SHA-256 of the image's configuration.
+    """
 
     digest: str
     version: Optional[str]
 
 
 def is_reference(text: str) -> bool:
-    """Return whether ``text`` is an image reference, so that the engine cannot mistake it for an option."""
+    """Return whether ``text`` is an image reference; an engine cannot mistake such a text for an option."""
     return len(text) <= MOST_CHARACTERS and REFERENCE.fullmatch(text) is not None
 
 
 def parse(text: str) -> Container:
-    """Return the container that the host describes as JSON. Raise ``Failure`` if the description is invalid."""
+    """Return the container that ``text``, JSON from the host, describes. Raise ``Failure`` if it is invalid."""
     try:
         table = json.loads(text)
         engine, image, args, python = (table[name] for name in Container._fields)
@@ -67,7 +70,7 @@ def parse(text: str) -> Container:
 class Mounts(NamedTuple):
     """The files of the board that a container can access.
 
-    The agent's ``archive`` and its ``store`` are read-only, except for the folders ``write`` inside the store.
+    The agent's ``archive`` and ``store`` are read-only. Only the folders ``write`` inside the store are writable.
     """
 
     archive: str
@@ -90,9 +93,10 @@ class Mounts(NamedTuple):
 
 
 def account(engine: str, user: int, group: int, groups: Sequence[int]) -> List[str]:
-    """Return the options that run a worker as the agent's user (numeric ids), with the supplementary ``groups``.
+    """Return the engine's options that run a worker as the agent's user, with the supplementary ``groups``.
 
-    Rootless podman maps only the user's own ids, so there the worker keeps the user's groups, which only crun supports.
+    ``user``, ``group`` and ``groups`` are numeric ids. Rootless podman knows only the user's own ids. With it, the
+    worker keeps all groups of the user instead, which requires the OCI runtime crun.
     """
     if engine == "podman" and user != 0:
         return ["--userns", "keep-id", "--group-add", "keep-groups"]
@@ -103,7 +107,7 @@ def account(engine: str, user: int, group: int, groups: Sequence[int]) -> List[s
 
 
 class Order(NamedTuple):
-    """Everything needed to start a worker's container; ``user_options`` is the result of ``account``."""
+    """What ``run_words`` needs to start a worker's container; ``user_options`` is the result of ``account``."""
 
     container: Container
     image: Image
@@ -112,10 +116,10 @@ class Order(NamedTuple):
 
 
 def run_words(order: Order, name: str, folder: str) -> List[str]:
-    """Return the command that starts one worker; ``folder`` has the supervisor's socket.
+    """Return the command that starts one worker in a container called ``name``.
 
-    The user's ``args`` come last among the options. The image is named by its id and never pulled. Raises ``Failure``
-    when ``Mounts.options`` does.
+    ``folder`` has the supervisor's socket. The user's ``args`` come last among the options. The image is named by its
+    id and never pulled. Raise ``Failure`` if a path cannot be mounted (``Mounts.options``).
     """
     container, mounts = order.container, order.mounts
     words = [container.engine, "run", "--rm", "--pull", "never", "--name", name, "--cidfile", folder + "/id"]
@@ -124,7 +128,10 @@ def run_words(order: Order, name: str, folder: str) -> List[str]:
 
 
 def engine_trouble(container: Container, output: str) -> Failure:
-    """Return the failure for ``output``, an error of the engine itself rather than of an image or a container."""
+    """Return the failure for an error of the engine itself, rather than of an image or a container.
+
+    ``output`` is what the engine wrote.
+    """
     engine, low = container.engine, output.lower()
     if "permission denied" in low and ("socket" in low or ".sock" in low):
         what, advice = "this user may not use %s" % engine, "run `sudo usermod -aG docker $USER` there and log in again"
@@ -147,7 +154,7 @@ def _package(engine: str) -> str:
 
 
 def image_trouble(container: Container, output: str) -> Failure:
-    """Return the failure for ``output``, the error of the engine when it inspects the image."""
+    """Return the failure for an image that the engine could not inspect; ``output`` is what the engine wrote."""
     low = output.lower()
     if "no such image" in low or "not known" in low or "no such object" in low:
         what = "%s has no image %s" % (container.engine, container.image)
@@ -184,10 +191,11 @@ def start_trouble(container: Container, code: int, output: str) -> Failure:
 
 
 def with_container(container: Container, image: Image, libraries: Dict[str, Any]) -> Dict[str, Any]:
-    """Return ``libraries``, which a worker in the container reported, with the facts of the container added.
+    """Return ``libraries``, which a worker in the container reported, with two keys added.
 
-    ``container`` becomes part of the recorded environment and of an engine's key. ``why_not`` has a message for each
-    runtime that the image lacks. Raise ``Failure`` if the image lacks numpy.
+    ``container`` has the facts of the container, which become part of the recorded environment and of an engine's key.
+    ``why_not`` has a message for each runtime that the image lacks, by the runtime's name. Raise ``Failure`` if the
+    image lacks numpy.
     """
     if libraries.get("numpy") is None:
         what = "%s in image %s cannot import numpy" % (container.python, container.image)

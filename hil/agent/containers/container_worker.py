@@ -1,7 +1,7 @@
-"""Workers in containers: started with the board's container engine, killed by the container's id.
+"""Starts workers in containers with the board's container engine, and kills them by the container's id.
 
 A container inherits no descriptors, so its first process (``container_main.py``) connects to a socket in a folder that
-only this user may enter. The kernel reports the process id of the peer, in the PID namespace of this process.
+only this user may enter. The kernel reports the process id of the socket's other end, in this process's PID namespace.
 """
 
 import array
@@ -28,7 +28,7 @@ DETACHED = 0  # exit code of ``run`` if the container was detached
 
 
 class ContainedWorker(WorkerProcess):
-    """A worker in a container. Call ``arrived`` until it returns true, before any other method except ``kill``."""
+    """A worker in a container. Until ``arrived`` has returned true, call no other method except ``kill``."""
 
     exit_seconds = EXIT_SECONDS
 
@@ -66,11 +66,14 @@ class ContainedWorker(WorkerProcess):
 
     @property
     def pid(self) -> int:
-        """The worker's process id outside the container; until it is known, the engine's own process id."""
+        """The worker's process id outside the container; until it is connected, the id of the engine's process."""
         return self._pid or self.process.pid
 
     def arrived(self) -> bool:
-        """Return whether the worker is connected. Raise ``Failure`` if the container ended or the peer is not in it."""
+        """Return whether the worker is connected.
+
+        Raise ``Failure`` if the container has ended, or if the process that connected is not in the container.
+        """
         self.read_output()
         if self._life is None:
             self._life = self._accepted()
@@ -109,7 +112,7 @@ class ContainedWorker(WorkerProcess):
         raise container_spec.start_trouble(self.container, code, last_lines(self.output))
 
     def _check(self) -> None:
-        """Raise ``Failure`` unless the peer is the first process of the started container, or a descendant of it."""
+        """Raise ``Failure`` unless the process that connected is the container's first process or its descendant."""
         pid = self._engine("inspect", "--format", "{{.State.Pid}}", self._cid()).strip()
         first = int(pid) if pid.isdigit() else 0
         line = ancestry(self._pid)
@@ -127,9 +130,9 @@ class ContainedWorker(WorkerProcess):
         return self._name
 
     def _engine(self, *words: str) -> str:
-        """Return the output of a command of the engine; empty if it fails.
+        """Run the engine with the arguments ``words``. Return its output; empty if it fails.
 
-        This blocks the supervisor. It is only called for short commands, or when the worker ends.
+        The supervisor waits for the engine, so call this only for short commands, or when the worker ends.
         """
         try:
             done = subprocess.run(  # noqa: S603 - words, never a shell's
@@ -145,7 +148,7 @@ class ContainedWorker(WorkerProcess):
         return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
 
     def exit_code(self) -> int:
-        """Return the worker's exit code, or the negative number of the signal that ended it.
+        """Return the worker's exit code; if a signal ended the worker, the signal's number negated.
 
         The engine's ``run`` reports a signal as 128 plus its number.
         """
@@ -153,7 +156,7 @@ class ContainedWorker(WorkerProcess):
         return container_spec.SIGNAL - code if code > container_spec.SIGNAL else code
 
     def kill(self) -> None:
-        """Kill and remove the container by its id, even if it never ran, and reap the engine's process."""
+        """Kill and remove the container if it may still exist, and reap the engine's process."""
         ended = self.process.poll() is not None
         self.alive = False
         if self._life is not None:
@@ -166,7 +169,7 @@ class ContainedWorker(WorkerProcess):
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def stop(self) -> None:
-        """Let the worker end by itself; the engine then removes its container."""
+        """End the worker by closing its connections; kill it if it does not end. The engine removes the container."""
         if self._life is not None:
             self._life.close()
         super().stop()
@@ -190,6 +193,6 @@ def parent(pid: int) -> int:
 
 
 def peer(connection: socket.socket) -> int:
-    """Return the process id of the socket's peer in this PID namespace; 0 if it is not in it."""
+    """Return the id of the process at the socket's other end; 0 if that process is not in this PID namespace."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
     return int(CREDENTIALS.unpack(credentials)[0])

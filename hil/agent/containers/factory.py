@@ -1,4 +1,4 @@
-"""Starts the workers of an agent whose target has a container. The engine and the image are inspected once."""
+"""Starts the workers of an agent whose target has a container."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ Wait = Callable[[Callable[[], Any], float, float], None]
 
 
 class Containers:
-    """Starts one agent's workers, each in its own container of the same image."""
+    """Starts one agent's workers, each in its own container of the same image; inspects the image once."""
 
     def __init__(self, container: Container, store: str, archive: str) -> None:
         self.container = container
@@ -51,7 +51,7 @@ class Containers:
             raise Failure(CONTAINER, what, "check whether %s is busy" % self.container.engine) from None
 
     def with_container(self, libraries: Any) -> Any:
-        """Return ``libraries`` with the container's facts; see ``container_spec.with_container``."""
+        """Return ``libraries`` with the container's facts added, as ``container_spec.with_container`` does."""
         if self.image is None:
             raise ValueError("no worker has reported its libraries yet")
         return container_spec.with_container(self.container, self.image, libraries)

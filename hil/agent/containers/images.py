@@ -1,4 +1,4 @@
-"""Container images of releases: load, pull, compare, start, inspect and remove them, each by its id.
+"""Loads, pulls, compares, starts, inspects and removes the container images of releases, each by its id.
 
 An image's id is the SHA-256 of its configuration, which lists the digests of its layers, so equal ids mean equal
 files. A release whose manifest has ``image`` runs as a container of that image.
@@ -21,10 +21,10 @@ Wait = Callable[[float], Any]
 
 
 def load(engine: str, archive: str, image: str, wait: Wait) -> bool:
-    """Load ``archive``, which must contain ``image`` (an id), with ``engine``. Return False if the image was there.
+    """Make ``engine`` load ``image`` (an id) from ``archive``. Return False if the engine had the image already.
 
-    Here and below, ``wait`` is called repeatedly with the seconds to wait. Raise ``Failure`` if the engine fails or
-    the archive lacks the image.
+    Here and below, ``wait`` is called repeatedly, each time with the seconds to wait, until the engine has ended. Raise
+    ``Failure`` if the engine fails or the archive lacks the image.
     """
     if engine not in ENGINES or not DIGEST.fullmatch(image):
         raise Failure(PROTOCOL, "image %.80r cannot be loaded with %.20r" % (image, engine))
@@ -50,11 +50,11 @@ def pull(engine: str, reference: str, wait: Wait) -> str:
 
 
 def compare(engine: str, image: str, release: str, place: str, scratch: str, wait: Wait) -> bool:  # noqa: PLR0913, PLR0917 - the image, its expected content, and the engine that reads it
-    """Return whether ``engine`` has the image with this id. Raise ``Failure`` if the image does not have the release.
+    """Return False if ``engine`` lacks the image, True if the image has the release. Raise ``Failure`` if it does not.
 
-    ``release`` is the release's digest, ``place`` its folder in the image, ``scratch`` an empty folder. The engine
-    copies ``place`` out of a container that is created but never started, so that the engine itself resolves links,
-    hard links and whiteouts of the layers. The copy must be exactly that release.
+    ``image`` is an id, ``release`` the release's digest, ``place`` the release's folder in the image, ``scratch`` an
+    empty folder. The engine copies ``place`` out of a container that is created but never started, so that the engine
+    itself resolves links, hard links and whiteouts of the layers. The copy must be exactly the release.
     """
     if engine not in ENGINES or not DIGEST.fullmatch(image):
         raise Failure(PROTOCOL, "image %.80r cannot be compared with %.20r" % (image, engine))
@@ -68,7 +68,10 @@ def compare(engine: str, image: str, release: str, place: str, scratch: str, wai
 
 
 def _volume_trouble(engine: str, image: str, place: str, wait: Wait) -> str:
-    """Return a message if the image declares a volume at, above or below ``place``, which would hide its files."""
+    """Return a message if the image declares a volume at, above or below ``place``; otherwise an empty string.
+
+    Such a volume would hide the files in ``place``.
+    """
     output = _must([engine, "image", "inspect", "--format", "{{json .Config.Volumes}}", "sha256:" + image], ASK, wait)
     match = VOLUMES.search(output)
     try:
@@ -111,7 +114,10 @@ def _has(engine: str, image: str, wait: Wait) -> bool:
 
 
 def of(folder: Releases, release: Optional[str]) -> Optional[str]:
-    """Return the id of a release's image; None if it has no image. Raise ``Failure`` if its manifest is damaged."""
+    """Return the id of the release's image; None if ``release`` is None or has no image.
+
+    Raise ``Failure`` if the release's manifest is damaged.
+    """
     table = folder.manifest(release).get("image") if release is not None else None
     image = table.get("id") if isinstance(table, dict) else None
     return image if isinstance(image, str) and DIGEST.fullmatch(image) else None
@@ -131,7 +137,11 @@ def of_releases(folder: Releases) -> Set[str]:
 
 
 def start(container: Dict[str, Any], image: Optional[str], within: float) -> str:
-    """Replace the container by a new one of ``image``, which is never pulled. Return what failed; empty on success."""
+    """Replace the container by a new one of ``image`` (an id), which is never pulled.
+
+    Return what failed; empty on success. ``within``, in seconds, limits each of the two commands. If ``image`` is None,
+    the old container is removed and no new one started.
+    """
     engine, name = container["engine"], container["name"]
     commands.run([engine, "rm", "--force", name], within)  # if this fails, run reports the name as taken
     if image is None:

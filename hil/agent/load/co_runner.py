@@ -1,10 +1,10 @@
 """Load a board as the robot's other software would: reserve memory, and run a command of the user during the timing.
 
 Each load is a separate process, connected to the supervisor by a pipe. When its input closes, because the supervisor
-stopped it or died, the load ends and kills every process that it started. Processes of a co-runner inherit
-``load_processes.MARK`` in their environment, which identifies them if the load's own process was killed. Processes of
-another user (``sudo``) cannot be killed from here and are reported. Processes that another service starts
-(``docker run``) are not detected. Standard library only.
+stopped it or died, the load ends and kills every process that it started. The processes of the user's command (the
+co-runner) inherit ``load_processes.MARK`` in their environment, which identifies them if the load's own process was
+killed. Processes of another user (``sudo``) cannot be killed from here and are reported. Processes that another service
+starts (``docker run``) are not detected. Standard library only.
 """
 
 import contextlib
@@ -36,12 +36,15 @@ NAMES = {RESERVE: "reserve_memory", RUN: "co_runner"}
 class Load:
     """The supervisor's handle on the process of one load.
 
-    ``ready`` is the load's report that it is ready, ``ended`` the reason why it has ended; both are None until then.
-    ``left`` has the commands of processes that could not be killed, by their ids.
+    ``ready`` is the load's report that it is ready, None before. ``ended`` is the reason why the load has ended by
+    itself, None before. ``left`` has the commands of processes that could not be killed, by process id.
     """
 
     def __init__(self, archive: str, kind: str, words: List[str], place: str) -> None:
-        """Start the process; ``place`` identifies its target, for ``sweep(place)``."""
+        """Start the process; ``kind`` is ``RESERVE`` or ``RUN``, ``words`` are its arguments.
+
+        ``place``, a path that only this target has, marks the process for ``sweep(place)``.
+        """
         self.kind = kind
         self.place = place
         self.ready: Optional[Dict[str, Any]] = None
@@ -119,7 +122,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
 
 
 def report(**fields: Any) -> None:
-    """Write one line of JSON to the supervisor, which may have ended."""
+    """Write one line of JSON to the supervisor. If the supervisor has ended, do nothing."""
     with contextlib.suppress(OSError):
         os.write(1, (json.dumps(fields) + "\n").encode())
 
@@ -135,7 +138,10 @@ def _die_with(parent: int) -> None:
 
 
 def _wait(seconds: Optional[float]) -> bool:
-    """Return whether standard input closed within ``seconds``; input itself is ignored."""
+    """Wait for standard input to close, for ``seconds`` at most (None: without limit). Return whether it has closed.
+
+    Input that arrives is ignored, but ends the wait with False.
+    """
     poller = select.poll()
     poller.register(0, select.POLLIN)
     return bool(poller.poll(None if seconds is None else seconds * 1000)) and not os.read(0, 1 << 12)
@@ -156,9 +162,9 @@ def reserve(size: int) -> None:
 
 
 def run(command: List[str]) -> None:
-    """Run ``command`` until standard input closes, in two processes that each clean up if the other is killed.
+    """Run ``command`` until standard input closes, from two processes: if one is killed, the other cleans up.
 
-    Both are subreapers: orphaned descendants become the children of one of them, so no descendant escapes.
+    Both are subreapers: an orphaned descendant becomes a child of one of them, so that no descendant escapes.
     """
     os.setsid()  # a kill of the agent's process group must not reach the processes that clean up
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -179,7 +185,10 @@ def _report_left(left: Dict[int, str]) -> None:
 
 
 def _keep(command: List[str], guard: int) -> None:
-    """Run ``command`` in the user's home with its output discarded; then end it and all its descendants."""
+    """Run ``command`` in the user's home, with its output discarded, until standard input closes or ``guard`` ends.
+
+    Then end the command and all its descendants.
+    """
     home = os.path.expanduser("~")
     try:
         process = subprocess.Popen(  # noqa: S603 - the user's own command under the user's own account, no shell
@@ -214,9 +223,9 @@ def _how(code: int) -> str:
 
 
 def clear() -> Dict[int, str]:
-    """Send SIGTERM to all descendants, and SIGKILL after ``GRACE`` seconds.
+    """End all descendants: send SIGTERM, and after ``GRACE`` seconds SIGKILL.
 
-    Return the commands, by process id, of those that remain ``FORCE`` seconds later.
+    Return the commands, by process id, of the descendants that still run ``FORCE`` seconds after that.
     """
     limit = time.monotonic() + GRACE
     number = signal.SIGTERM

@@ -1,7 +1,7 @@
-"""The conditions of a measurement: report the state, stop services and lock clocks, run loads.
+"""Controls the conditions of a measurement: reports the state, stops services, locks clocks, runs loads.
 
-Changes last until they are undone or this process ends, for whatever reason: the root helper undoes them when its input
-closes, and a load ends when its input closes.
+Changes last until they are undone, or until this process ends for whatever reason: when its input closes, the root
+helper undoes the changes, and a load ends.
 """
 
 import contextlib
@@ -27,9 +27,10 @@ RESTORE_COMMAND = "sudo %s < /dev/null" % PROGRAM
 
 
 class Conditions:
-    """The operations of ``service.Service`` on the machine's state.
+    """The agent's operations on the machine's state, as part of ``service.Service``.
 
-    ``lock`` is the session's hold on this target; ``nvml`` returns a GPU's ``nvml.Nvml`` by its number, or None.
+    ``lock`` is the lock by which a session holds this target. ``nvml`` maps a GPU's number to its ``nvml.Nvml``, or to
+    None if NVML cannot read the GPU.
     """
 
     def __init__(
@@ -56,15 +57,18 @@ class Conditions:
     def state(self, request: Dict[str, Any]) -> Reply:
         """Return the machine's current state, as ``StateReader.snapshot`` does.
 
-        The request has ``gpu``, the number of the GPU to query, and ``quick``, an option of ``snapshot``. In the reply,
-        ``load_ended`` has a message for each load that has ended too early.
+        The request has ``gpu``, the number of the GPU to query (None: no GPU), and ``quick``, an option of
+        ``snapshot``. In the reply, ``load_ended`` has a message for each load that has ended too early.
         """
         quick = bool(request.get("quick"))
         gpu = None if request.get("gpu") is None else self.nvml(int(request["gpu"]))
         return {"ok": self._state(gpu, quick=quick)}, []
 
     def _state(self, gpu: Any, *, quick: bool = False) -> Dict[str, Any]:
-        """Return the state. Unless ``quick``, ``services`` has systemd's state of each service that we stopped."""
+        """Return the state, as ``state`` does.
+
+        If ``quick`` is false, ``services`` has systemd's state of each service that ``prepare`` stopped.
+        """
         privileged = None if quick else self._privileged()
         state = self.meanwhile(lambda: self.reader.snapshot(gpu, privileged, quick=quick))
         if not quick and self._services:
@@ -77,9 +81,9 @@ class Conditions:
         return state if isinstance(state, str) and state else None
 
     def meanwhile(self, work: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
-        """Return the result of ``work``, and report to the host meanwhile that the agent is alive.
+        """Return the result of ``work``. Until it ends, send signs of life to the host.
 
-        A program that hangs may delay ``work`` by seconds.
+        ``work`` may take seconds, for example if it waits for a program that hangs.
         """
         results: List[Union[Dict[str, Any], BaseException]] = []
 
@@ -105,11 +109,14 @@ class Conditions:
             raise Failure(failure.PROTOCOL, what, "hold it first")
 
     def around(self, watch: Any) -> Dict[str, Any]:
-        """Return the state right before or after a timed window, on the GPU that ``watch`` watches (None: no GPU)."""
+        """Return the state, for a caller that is about to time or has just timed.
+
+        The state includes the GPU that ``watch`` watches; ``watch`` is None if there is none.
+        """
         return self._state(None if watch is None else watch.device.gpu)
 
     def _privileged(self) -> Dict[str, Any]:
-        """Return the values that only root may read, from the helper; empty if there is no helper or it refuses."""
+        """Return the values that only root may read, from the root helper; those that it does not give are left out."""
         helper = self._open_helper()
         if helper is None:
             return {}
@@ -122,17 +129,18 @@ class Conditions:
         return values
 
     def _open_helper(self) -> Optional[Helper]:
-        """Return the helper, opened once; None if it is unavailable, with the reason in ``_refused``."""
+        """Return the root helper; the first call opens it. If that fails, return None; ``_refused`` then states why."""
         if self.helper is None and not self._refused:
             self.helper = Helper.open(self.supervisor.beat)
             self._refused = "" if self.helper else Helper.why_not
         return self.helper
 
     def prepare(self, request: Dict[str, Any]) -> Reply:
-        """Stop ``services`` and, with ``lock``, lock the clocks, until ``restore`` or this process's end.
+        """Stop ``services`` and, if ``lock`` is true, lock the clocks, until ``restore`` or this process's end.
 
-        Without a helper, return ``{"helper": False, "why_not"}``; ``helper`` is None if only a lock was requested and
-        the clocks are already locked. Raise ``Failure`` if the helper refuses an order.
+        In the reply, ``helper`` is true if the root helper did this, and ``done`` lists its orders. Without a helper
+        nothing is changed: ``helper`` is None if only a lock was requested and the clocks are locked already, otherwise
+        False, with the reason in ``why_not``. Raise ``Failure`` if the helper refuses an order.
         """
         self._must_hold()
         services, lock = [str(name) for name in request["services"]], bool(request["lock"])
@@ -159,7 +167,7 @@ class Conditions:
     def restore(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
         """Undo what ``prepare`` did.
 
-        ``left`` lists what could not be undone: ``what``, ``why`` and ``mend``, the command that fixes it.
+        In the reply, ``left`` lists what could not be undone: ``what``, ``why`` and ``mend``, the command to run.
         """
         return {"ok": {"left": self._undo()}}, []
 
@@ -181,7 +189,7 @@ class Conditions:
         return [{"what": ", ".join(changed), "why": why, "mend": RESTORE_COMMAND}]
 
     def _restore_with_new_helper(self) -> Dict[str, Any]:
-        """Return a new helper's answer to ``restore``, since the helper that made the changes did not undo them."""
+        """Start a new helper and return its answer to ``restore``, after the helper that made the changes failed."""
         helper = Helper.open(self.supervisor.beat)
         if helper is None:
             return {"ok": False, "error": Helper.why_not}
@@ -191,7 +199,10 @@ class Conditions:
             helper.close()
 
     def load_begin(self, request: Dict[str, Any]) -> Reply:
-        """Reserve ``reserve`` bytes and run ``co_runner`` (a list of words) until ``load_end``; both are optional."""
+        """Reserve ``reserve`` bytes and run the command ``co_runner`` (a list of words) until ``load_end``.
+
+        Both are optional. Loads that still run are ended first. Raise ``Failure`` if a load does not start.
+        """
         self._must_hold()
         _refuse(self._end_loads())
         # Another agent of this session must not run its loads at the same time: they would add up.
@@ -216,9 +227,9 @@ class Conditions:
         return {"ok": {"loads": [dict(load.ready or {}, kind=load.kind) for load in self.loads]}}, []
 
     def load_end(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
-        """End the loads; ``ended`` has a message for each load that had ended before.
+        """End the loads. In the reply, ``ended`` has a message for each load that had ended too early.
 
-        Raise ``Failure`` if processes could not be killed, since they still load the board.
+        Raise ``Failure`` if a process cannot be killed, because it still loads the board.
         """
         ended = self._ended()
         _refuse(self._end_loads())
@@ -257,7 +268,7 @@ class Conditions:
         return messages
 
     def _end_loads(self) -> Dict[int, str]:
-        """End the loads, the newest first; return the processes that could not be killed."""
+        """End the loads, the newest first. Return the commands of processes that could not be killed, by process id."""
         left: Dict[int, str] = {}
         while self.loads:
             load = self.loads.pop()

@@ -1,4 +1,4 @@
-"""The processes of a load: the mark in their environment that identifies them, and those that remain."""
+"""Marks the processes of a load in their environment, and finds and kills marked processes that remain."""
 
 import contextlib
 import os
@@ -13,14 +13,17 @@ LONGEST_COMMAND = 200  # characters of a command line that are reported
 
 
 def marked_environment(place: str) -> Dict[bytes, bytes]:
-    """Return this process's environment with the mark of ``place``."""
+    """Return this process's environment with the mark of ``place``, a path that identifies a target."""
     environment = dict(os.environb)
     environment[MARK.encode()] = os.fsencode(place)
     return environment
 
 
 def sweep(place: str, beat: Callable[[], None] = lambda: None) -> Dict[int, str]:
-    """Kill the processes with the mark of ``place``. Return, as ``marked`` does, those that remain after ``FORCE``."""
+    """Kill the processes with the mark of ``place``.
+
+    Return the commands, by process id, of those that still run after ``FORCE`` seconds. ``beat`` is called meanwhile.
+    """
     until = time.monotonic() + FORCE
     while True:
         remaining = marked(place)
@@ -58,7 +61,7 @@ def alive(pid: int) -> bool:
 
 
 def command_of(pid: int) -> str:
-    """Return the process's command line, cut to ``LONGEST_COMMAND``; empty if it may not be read."""
+    """Return the process's command line, at most ``LONGEST_COMMAND`` characters; empty if it cannot be read."""
     try:
         with open("/proc/%d/cmdline" % pid, "rb") as file:
             return file.read(LONGEST_COMMAND).replace(b"\0", b" ").decode("utf-8", "replace").strip()

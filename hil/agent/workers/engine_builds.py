@@ -17,13 +17,13 @@ from .worker_process import WorkerProcess
 
 
 class EngineBuilds:
-    """Return an engine from the store, or build it in a worker process.
+    """Returns engines from the store, or builds them in worker processes.
 
     ``libraries`` returns what a worker can import, as ``probe.libraries`` does. ``watch`` takes an engine's facts and
-    build options and returns a watch of the memory of the GPU that they name, or None if they name no GPU.
-    ``turn`` returns a context manager that holds the turn lock.
+    build options. It returns a watch of the memory of the GPU that these name, or None if they name no GPU. ``turn``
+    returns a context in which no other engine of this target works.
 
-    If a request announces further builds (``more``), its worker stays alive for the next one: see ``IdleWorkers``.
+    If a request announces another build (``more``), the worker is kept for the next build; see ``IdleWorkers``.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class EngineBuilds:
         return dict(record, cached=cached)
 
     def _undamaged(self, key: str, model: str) -> Tuple[Optional[Dict[str, Any]], Optional[str]]:
-        """Return the record of an engine whose file still has its digest, and None.
+        """Return the record of the engine ``key`` and None, if the store has the engine and its file is undamaged.
 
         Return ``(None, None)`` if there is no record, and ``(None, message)`` if the file is damaged.
         """
@@ -121,9 +121,10 @@ class EngineBuilds:
     ) -> Tuple[WorkerProcess, Dict[str, Any]]:
         """Build in the idle builder. If there is none, or if it fails, build in a fresh worker.
 
-        Return the worker and its reply. A process that has built before may fail because of its earlier builds, so such
-        a failure is retried in a fresh worker and recorded as ``retried``, unless the runtime cannot build this model
-        at all (``UNSUPPORTED``). Both attempts share the request's deadline. Raise ``Failure`` if neither succeeds.
+        Return the worker that succeeded and its reply. The idle builder may fail because of its earlier builds, so its
+        failure is recorded as ``retried`` and a fresh worker tries again, unless the failure states that the runtime
+        cannot build this model at all (``UNSUPPORTED``). Both attempts share the request's deadline. Raise ``Failure``
+        if the build fails.
         """
         deadline = float(request["deadline"])
         limit = time.monotonic() + deadline
@@ -165,7 +166,7 @@ class EngineBuilds:
 
 
 def _kind(request: Dict[str, Any]) -> Any:
-    """Return what builds in one process must have in common: a process keeps its loaded plugins and its GPU."""
+    """Return runtime, GPU and plugins: builds may share a process only if these are equal."""
     options = request["options"]
     return request["runtime"], int(options.get("gpu") or 0), tuple(options.get("plugins") or ())
 

@@ -8,7 +8,7 @@ from .worker_process import WorkerProcess
 
 
 class GpuWatches:
-    """Create watches; the interface to each GPU's memory is opened once and reused."""
+    """Creates watches of GPU memory; the interface to each GPU's memory is opened once and reused."""
 
     def __init__(self) -> None:
         self._opened: Dict[int, DeviceMemory] = {}
@@ -23,7 +23,7 @@ class GpuWatches:
 
 
 def start_sampler(worker: WorkerProcess, watch: Optional[Watch], *, slow: bool = False) -> Optional[Sampler]:
-    """Make ``watch`` follow a fresh worker and return a sampler for it, or None if ``watch`` is None."""
+    """Make ``watch`` follow a fresh worker, and return a sampler of that worker; None if ``watch`` is None."""
     if watch is None:
         return None
     watch.follow(worker.pid)
@@ -32,7 +32,7 @@ def start_sampler(worker: WorkerProcess, watch: Optional[Watch], *, slow: bool =
 
 
 def resume_sampler(worker: WorkerProcess) -> Optional[Sampler]:
-    """Reset the peak of a worker's watch and return a sampler for the worker; None if it is not watched."""
+    """Reset the peak of the worker's watch, and return a sampler of the worker; None if the worker has no watch."""
     if worker.watch is None:
         return None
     worker.watch.restart()
@@ -40,9 +40,9 @@ def resume_sampler(worker: WorkerProcess) -> Optional[Sampler]:
 
 
 def peaks(sampler: Sampler) -> Dict[str, Any]:
-    """Return the highest sampled memory in bytes: ``rss`` on the host and ``device`` on the GPU.
+    """Return the highest sampled memory in bytes: ``rss`` on the host and ``device`` on the GPU; unknown: None.
 
-    ``source`` says where the GPU's figure comes from.
+    ``source`` states where the GPU's figure comes from.
     """
     usage = sampler.watch.report() if sampler.watch is not None else {"peak": None, "source": None}
     return {"rss": int(sampler.highest_rss) or None, "device": usage["peak"], "source": usage["source"]}

@@ -1,4 +1,4 @@
-"""Idle workers kept for reuse: one that has imported the runtimes, and one that has built an engine."""
+"""Keeps idle workers for reuse: one that has imported the runtimes, and one that has built an engine."""
 
 from typing import Any, Dict, Optional, Tuple
 
@@ -10,12 +10,11 @@ class IdleWorkers:
     """At most one idle worker that has imported the runtimes, and at most one idle builder.
 
     Importing the runtimes takes a second on a board, so the worker that reported their versions is kept and used for
-    one engine. It is not used if a fresh process is required (cold start, memory). It is stopped before a fresh
-    worker starts, so that it does not disturb measurements of the machine's memory. It is also stopped before a build,
-    which needs the memory.
+    one engine, unless a fresh process is required (cold start, memory). It is stopped before a fresh worker starts, so
+    that it does not disturb measurements of the machine's memory, and before a build, which needs the memory.
 
-    The builder is kept only if the host has announced another build: TensorRT loads its builder once per process, which
-    takes seconds and gigabytes. Any other request stops the builder.
+    The builder is a worker that has built an engine. It is kept only if the host has announced another build: TensorRT
+    loads its builder once per process, which takes seconds and gigabytes. Any other request stops the builder.
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
@@ -24,7 +23,10 @@ class IdleWorkers:
         self._builder: Optional[Tuple[WorkerProcess, Any]] = None
 
     def keep(self, worker: WorkerProcess, libraries: Dict[str, Any]) -> None:
-        """Keep ``worker``, but stop it if a runtime opened a GPU in it, since it would remain a client of that GPU."""
+        """Keep ``worker``, which reported ``libraries``, as the idle worker that has imported the runtimes.
+
+        If a runtime opened a GPU in the worker, stop it instead, since it would remain a client of that GPU.
+        """
         self.clear()
         facts = libraries.get("facts") or {}
         if any((known or {}).get("gpu") for known in facts.values()):
@@ -33,7 +35,10 @@ class IdleWorkers:
             self._idle = worker
 
     def worker(self, *, fresh: bool) -> WorkerProcess:
-        """Return a worker for one engine: the idle one if it is alive and ``fresh`` is false, otherwise a new one."""
+        """Return a worker for one engine: the idle worker if it is alive and ``fresh`` is false, otherwise a new one.
+
+        The builder, and an idle worker that is not returned, are stopped.
+        """
         self.stop_builder()
         idle, self._idle = self._idle, None
         if idle is None:
@@ -44,12 +49,12 @@ class IdleWorkers:
         return idle
 
     def keep_builder(self, worker: WorkerProcess, kind: Any) -> None:
-        """Keep a worker that has built an engine, for the next build of the same ``kind``."""
+        """Keep a worker that has built an engine, for the next build with the same ``kind`` (runtime, GPU, plugins)."""
         self.clear()
         self._builder = (worker, kind)
 
     def builder(self, kind: Any) -> Optional[WorkerProcess]:
-        """Remove and return the idle builder if it is alive and of ``kind``; otherwise stop it and return None."""
+        """Give up the idle builder: return it if it is alive and of ``kind``; otherwise stop it and return None."""
         builder, self._builder = self._builder, None
         if builder is None:
             return None

@@ -1,4 +1,4 @@
-"""The operations of a worker that measure its engine: time, throughput, layers and memory."""
+"""Defines the operations of a worker that measure its engine: times, throughput, layers and memory."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ Answer = Tuple[Dict[str, Any], List[Any]]
 
 
 class Measuring(ABC):
-    """The measuring operations of ``worker.Worker``, which loads the engine and reads the feeds."""
+    """The operations of ``worker.Worker`` that measure its engine. ``Worker`` loads the engine and reads the feeds."""
 
     def __init__(self) -> None:
         self.engine: Any = None
@@ -67,10 +67,10 @@ class Measuring(ABC):
         return self._timed(request, feeds, warmup, series, streams)
 
     def pace(self, request: Dict[str, Any]) -> Answer:
-        """Time inferences as ``time`` does, but release them ``period`` seconds apart.
+        """Time inferences as ``time`` does, but start them ``period`` seconds apart (later if one ends late).
 
-        After the warm-up, inferences are released at this period for another ``warmup`` seconds without being recorded,
-        because clocks and caches settle at other values than in a back-to-back run.
+        After the warm-up, inferences start at this period for another ``warmup`` seconds without being recorded,
+        because clocks and caches settle at other values than in the back-to-back warm-up.
         """
         feeds, period, releases = self._feeds(request), float(request["period"]), int(request["releases"])
         if not period > 0 or releases < 1:
@@ -96,7 +96,7 @@ class Measuring(ABC):
 
     @contextlib.contextmanager
     def _bound(self, pairs: List[Tuple[Dict[str, Any], int]]) -> Iterator[List[Any]]:
-        """Bind each feed to its slot; release all bindings on exit."""
+        """Return a context with the binding of each pair of feed and slot (number of the inference in flight)."""
         with contextlib.ExitStack() as stack:
             bounds = []
             for feed, slot in pairs:
@@ -129,26 +129,26 @@ class Measuring(ABC):
         return method
 
     def profile(self, request: Dict[str, Any]) -> Answer:
-        """Return the seconds of the slowest nodes, at most ``LISTED_NODES``, from runs that no timing includes."""
+        """Return the seconds of the slowest ``LISTED_NODES`` nodes, from ``runs`` inferences under the profiler."""
         feed = self._feeds(request)[0]
         costs = self.engine.profile(feed, request["runs"])[:LISTED_NODES]
         return {"nodes": [dict(cost._asdict(), name=failure.short(cost.name, 500)) for cost in costs]}, []
 
     def layers(self, request: Dict[str, Any]) -> Answer:  # noqa: ARG002 - as every operation
-        """Return what each layer executes. ``layers`` is None if the runtime does not report its layers."""
+        """Return the engine's ``layers``; None if the runtime does not report layers."""
         if self.engine is None:
             raise Failure(failure.PROTOCOL, "no engine is loaded in this worker")
         return {"layers": _bounded(self.engine.layers())}, []
 
     def memory(self, request: Dict[str, Any]) -> Answer:  # noqa: ARG002 - as every operation
-        """Return ``process_memory.usage``."""
+        """Return the memory of this process and of the machine, as ``process_memory.usage`` does."""
         return memory.usage(self.peak), []
 
     def soak(self, request: Dict[str, Any]) -> Answer:
-        """Return memory over many inferences. Host memory excludes the segment shared with the supervisor.
+        """Return readings of memory over many inferences. Host memory excludes the segment shared with the supervisor.
 
-        GPU memory is that of this process if the supervisor found it in a list of GPU clients (``watched``), so that
-        other users of the GPU do not count. Otherwise it is what the driver reports for the whole GPU, if anything.
+        If the supervisor found this process in a list of GPU clients, the request has ``watched``, and GPU memory is
+        that of this process alone (``by_process``). Otherwise it is that of the whole GPU, if the driver reports it.
         """
         feeds, watched = self._feeds(request), request.get("watched")
         read_device = None if self.engine.device_bytes() is None else self.engine.device_bytes

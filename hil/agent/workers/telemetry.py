@@ -32,7 +32,7 @@ class Sensor:
 def gpu_sensors(watch: Watch) -> Dict[str, Any]:
     """Return NVML's sensors of the GPU: SM clock (Hz), temperature (°C), power (W) and throttle reasons (NVML's bits).
 
-    Sensors that NVML cannot read are left out; without NVML (Orin and older) the result is empty. The power is that of
+    Sensors that NVML cannot read are left out. Without NVML (Orin and older) the result is empty. The power is that of
     the GPU, not of the board.
     """
     gpu = watch.device.gpu
@@ -43,14 +43,15 @@ def gpu_sensors(watch: Watch) -> Dict[str, Any]:
 
 
 class Sampler:
-    """Samples of one worker, every ``INTERVAL``, or every ``INTERVAL_DEVICE`` with a ``watch`` of its GPU memory.
+    """Samples one worker every ``INTERVAL`` seconds, or every ``INTERVAL_DEVICE`` if its GPU memory is watched.
 
-    With ``slow`` the interval is ``INTERVAL`` even with a watch. ``slow`` is set while the worker is timed or builds,
+    ``slow`` makes the interval ``INTERVAL`` also for a watched worker. It is set while the worker is timed or builds,
     as a precaution: the cost of querying the driver more often was not measured. ``instruments`` reads the machine's
-    sensors during a timed series; the sampler closes it.
+    sensors during a timed series; ``close`` closes it.
 
-    When ``MAX_KEPT`` samples or ``MAX_CELLS`` values are stored, every other sample is dropped; the watch still records
-    the peak of all samples. The RSS is the 2nd word of ``/proc/PID/statm``, in pages; it includes shared pages.
+    When ``MAX_KEPT`` samples or ``MAX_CELLS`` values are stored, every other sample is dropped, and from then on every
+    other one is not stored. The watch still records the peak of all samples. The resident memory is the 2nd word of
+    ``/proc/PID/statm``, in pages; it includes shared pages.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class Sampler:
         self._keep(now, row)
 
     def _keep(self, now: float, row: Dict[str, Any]) -> None:
-        """Add a row. Columns that start late or have a gap are filled with None: all are as long as ``times``."""
+        """Store a sample: ``row`` has its values by column. In a column without a value, store None."""
         for name in row:
             if name not in self.values:
                 self.values[name] = [None] * len(self.times)
@@ -124,7 +125,7 @@ class Sampler:
         return columns
 
     def close(self) -> None:
-        """Close every file, and the instruments."""
+        """Close the files that are sampled, and ``instruments``."""
         self._rss.close()
         if self.instruments is not None:
             self.instruments.close()

@@ -18,7 +18,7 @@ Call = Callable[[], Any]
 
 
 class Warmup(NamedTuple):
-    """Result of warming up; ``stable`` is False if the time limit ended the warm-up, or if none was requested."""
+    """Result of warming up; ``stable`` is False if the time limit ended the warm-up, or if no warm-up was requested."""
 
     runs: int
     seconds: float
@@ -28,7 +28,7 @@ class Warmup(NamedTuple):
 class Window(NamedTuple):
     """When timing stops: once ``seconds`` and ``min_samples`` are both reached, at ``max_samples``, or at ``budget``.
 
-    ``budget`` is in seconds from the same start as ``seconds``.
+    ``seconds`` and ``budget`` both count from the first inference.
     """
 
     seconds: float
@@ -38,9 +38,9 @@ class Window(NamedTuple):
 
 
 def warm_up(calls: Sequence[Call], seconds: float) -> Warmup:
-    """Run ``calls`` in turn until ``WARMUP_RULE`` is met.
+    """Run ``calls`` in turn until ``WARMUP_RULE`` is met; run none if ``seconds`` is 0.
 
-    A window lasts at least a quarter of ``seconds`` and at least ``WINDOW_RUNS`` runs.
+    A window of this rule lasts at least a quarter of ``seconds`` and at least ``WINDOW_RUNS`` runs.
     """
     clock = time.perf_counter
     began = clock()
@@ -73,8 +73,9 @@ def measure(
     """Time ``calls`` in turn and return the columns ``start`` and ``duration`` (seconds); no sample is dropped.
 
     The loop does no more around the timed call than a bare script would, since any more work would lower the rate. The
-    garbage collector is off, since a collection would lengthen a sample. ``clocks``, one for each call, return the
-    seconds that the latest run took on the device; they are read after the host's clock and give the column ``device``.
+    garbage collector is off, since a collection would lengthen a sample. If ``clocks`` are passed, one for each call,
+    there is a column ``device``: each clock returns the seconds that its call's latest run took on the device, and is
+    read after the host's clock.
     """
     clock = time.perf_counter
     start, duration, device = array("d"), array("d"), array("d")
@@ -114,7 +115,7 @@ def _no_collector() -> Iterator[None]:
 
 
 class Flight:
-    """Up to ``streams`` inferences in flight, driven by one thread: wait for the oldest, then start the next.
+    """Keeps up to ``streams`` inferences in flight from one thread: waits for the oldest, then starts the next.
 
     The k-th inference is ``bounds[k % len(bounds)]``, which must be bound to slot ``k % streams``.
     """
@@ -181,7 +182,8 @@ def pace(
     counts from its release, includes the delay. If releases were postponed instead, a stall would lengthen one sample,
     but not those of the frames that a camera sends during the stall ("coordinated omission", Tene 2013).
 
-    Return the columns of ``measure``, and ``first``. There are fewer than ``releases`` rows if ``budget`` seconds pass.
+    Return the columns of ``measure``, and ``first``, the time of the first release. The columns have fewer than
+    ``releases`` rows if ``budget`` seconds pass before the last release.
     """
     clock = time.perf_counter
     start, duration, device = array("d"), array("d"), array("d")
@@ -224,8 +226,9 @@ def soak(
 ) -> Dict[str, "array[Any]"]:
     """Run ``runs`` inferences, fewer if ``budget`` seconds pass, and read memory every ``runs // 200`` inferences.
 
-    Return ``t`` (seconds since the start), ``runs`` (inferences done) and ``rss`` (bytes), one value per reading, and
-    ``device`` (bytes) if ``read_device`` is not None.
+    Memory is also read at the start and the end. Return ``t`` (seconds since the start), ``runs`` (inferences done) and
+    ``rss`` (result of ``read``, bytes), one value per reading, and ``device`` (result of ``read_device``, bytes) unless
+    ``read_device`` is None.
     """
     clock = time.perf_counter
     began = clock()

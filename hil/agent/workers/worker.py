@@ -1,6 +1,6 @@
-"""The process of one engine: answers requests from the supervisor; tensors are passed in the shared segment.
+"""The process of one engine: it answers requests from the supervisor. Tensors are passed in the shared segment.
 
-Code here may crash, hang or be killed; the supervisor survives that and reports it.
+This process may crash, hang or be killed; the supervisor survives that and reports it.
 """
 
 import ctypes
@@ -25,7 +25,7 @@ OOM_FIRST = 900  # of 1000: when memory runs out, the kernel kills this process 
 
 
 def die_with(parent: int) -> None:
-    """Make the kernel kill this process when its parent, the supervisor, dies; exit at once if it already has.
+    """Make the kernel kill this process when its parent, the process ``parent``, dies; exit now if it has died already.
 
     Also disable core dumps, and make this process the first to be killed when memory runs out.
     """
@@ -110,10 +110,10 @@ class Worker(Measuring):
             return {"error": Failure(failure.INTERNAL, what, "report this as a bug, with the report's log").reply()}
 
     def _as_death(self, problem: Failure) -> Failure:
-        """Return ``problem``, or the worker's death if it is a sticky device error, such as an illegal memory access.
+        """Return ``problem``, or a failure of kind ``DIED`` if it is a sticky device error (an illegal access, e.g.).
 
-        A sticky error persists in the process that caused it, so this process ends after its reply. The error is
-        reported as the worker's death, so that no further request is sent to it.
+        A sticky error persists in the process that caused it, so this process ends after its reply. The kind ``DIED``
+        makes the supervisor send this process no further request.
         """
         if not getattr(problem, "sticky", False):
             return problem
@@ -138,7 +138,7 @@ class Worker(Measuring):
         return {"ok": result, "arrays": listing, "at": at, "body": size, "reserved": self.segment.size}
 
     def _named(self, request: Dict[str, Any]) -> List[Tuple[str, Any]]:
-        """Return the request's arrays as views of the segment, with all of its pages resident."""
+        """Return the request's arrays, by name, as views of the segment; all their pages are resident."""
         from ..protocol import arrays
 
         body = request.get("body", 0)
@@ -160,11 +160,11 @@ class Worker(Measuring):
         return feeds
 
     def echo(self, request: Dict[str, Any]) -> Answer:
-        """Return the request's arrays, copied as an engine's outputs would be."""
+        """Return the request's arrays; they are copied like the outputs of an engine."""
         return {}, self._named(request)
 
     def facts(self, request: Dict[str, Any]) -> Answer:  # noqa: ARG002 - as every operation
-        """Return ``probe.libraries``: versions of numpy and each runtime, and other facts that engines depend on."""
+        """Return ``probe.libraries``: versions of numpy and the runtimes, and other facts that engines depend on."""
         from ..machine import probe
 
         return probe.libraries(), []
@@ -187,7 +187,7 @@ class Worker(Measuring):
         return {"path": built.path, "log": built.log[-65536:], "seconds": seconds, "about": about}, []
 
     def start(self, request: Dict[str, Any]) -> Answer:
-        """Import the runtime and open its context on the device; ``load`` continues from this state."""
+        """Import the runtime and open its context on the device, so that a later ``load`` need not do so."""
         imported = _imported(request)
         began = time.perf_counter()
         imported.driver.start(request["options"])
@@ -197,7 +197,7 @@ class Worker(Measuring):
     def load(self, request: Dict[str, Any]) -> Answer:
         """Import the runtime, unless ``start`` has done so, and load the engine.
 
-        Return the seconds of each step and this process's memory before and after.
+        Return the engine's ports and facts, and in ``load`` the seconds of each step and the memory between them.
         """
         started = self.started or _imported(request)
         before = memory.resident()

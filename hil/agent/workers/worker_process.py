@@ -1,4 +1,4 @@
-"""The supervisor's handle on one worker process: start it, exchange frames with it, report how it ended."""
+"""Gives the supervisor a handle on one worker process: to start it, talk to it, and learn how it ended."""
 
 import contextlib
 import os
@@ -19,9 +19,10 @@ EXIT_SECONDS = 2.0
 
 
 class WorkerProcess:
-    """One worker process; ``channel`` carries headers, ``segment`` tensors, ``output`` is the end of what it printed.
+    """One worker process. ``channel`` carries headers, ``segment`` carries tensors.
 
-    ``watch`` (``device_memory.Watch``) measures the worker's GPU memory; None if that is not watched.
+    ``output`` is the end of what the process printed. ``watch`` (``device_memory.Watch``) measures the worker's GPU
+    memory; it is None if GPU memory is not watched.
     """
 
     exit_seconds = EXIT_SECONDS
@@ -74,7 +75,10 @@ class WorkerProcess:
         return self.process.pid
 
     def read_output(self) -> bool:
-        """Read what the worker has printed and keep its end; return False once the worker has closed its output."""
+        """Read what the worker has printed into ``output``, of which only the end is kept.
+
+        Return False once the worker has closed its output.
+        """
         try:
             data = os.read(self.stderr, 1 << 16)
         except BlockingIOError:
@@ -130,6 +134,6 @@ def signal_name(number: int) -> str:
 
 
 def last_lines(data: bytes, lines: int = 12) -> str:
-    """Return the last non-empty lines, joined by `` | ``."""
+    """Return the last ``lines`` non-empty lines of ``data``, joined by `` | ``."""
     stripped = [line.strip() for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
     return " | ".join(stripped[-lines:])
