@@ -203,7 +203,10 @@ def _config(run: RunState) -> ConfigUsed:
         return ConfigUsed(path="", digest=NO_CONFIG_DIGEST)
     folder = run.pytest_config.invocation_params.dir
     return ConfigUsed(
-        path=os.path.relpath(run.config.path, folder), digest=run.config.digest, checks=run.config.checks_digest
+        path=os.path.relpath(run.config.path, folder),
+        digest=run.config.digest,
+        checks=run.config.checks_digest,
+        guessed={name: model.guessed for name, model in run.config.spec.models.items() if model.guessed},
     )
 
 

@@ -11,7 +11,7 @@ from hil.attestation import dsse, statement
 from hil.attestation.keys import lowest, signature_by
 from hil.errors import AttestationRefused, LabError, ReportRefused, UserError
 from hil.files.digests import THE_LAB, file_digest
-from hil.gate.demands import Circumstances
+from hil.gate.demands import Circumstances, guess_problem
 from hil.gate.gate import judge
 from hil.gate.gate import verify as judge_again
 from hil.report.read_report import content_of, file_in, parse
@@ -30,8 +30,8 @@ def attest(report: Path, signer: Signer, out: Path | None = None, *, now: dateti
     The bundle is ``out``, by default ``report.sigstore.json`` next to the report. A failed report is signed as failed.
     Raises ``ReportRefused`` if the report was edited, or if the copy of an engine next to it has another digest.
     Raises ``AttestationRefused`` if the run did not finish, if the report has no engine, or if it recorded a pass but
-    fails by its policy at ``now`` with this signer. Raises what ``signer`` raises. In all these cases nothing is
-    written.
+    depends on guesses or fails by its policy at ``now`` with this signer. Raises what ``signer`` raises. In all these
+    cases nothing is written.
     """
     path = file_in(report, REPORT)
     content = content_of(path)
@@ -64,6 +64,9 @@ def _refuse_new_failure(report: Report, path: Path, around: Circumstances) -> No
     if decision.exit_code and not report.exit_code:
         why = "; ".join(decision.reasons)
         raise AttestationRefused(f"{path}: not signed: it recorded {report.decision} and fails now: {why}")
+    problem = guess_problem(report)
+    if problem and not report.exit_code:
+        raise AttestationRefused(f"{path}: not signed: {problem}")
 
 
 def _refuse_changed_engines(report: Report, path: Path) -> None:

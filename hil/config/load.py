@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from hil.config import own_checks
+from hil.config.checks import guess_checks, value_ranges
 from hil.config.checks import value_checks as sense
-from hil.config.checks import value_ranges
 from hil.config.checks.cross_checks import mistakes, unknown_targets
 from hil.config.explain import Mistake, mistakes_of, written
 from hil.config.isaac_ros_limits import applied
@@ -112,7 +112,7 @@ def load(path: Path, *, own: bool = True) -> Config:
         wrong += mistakes_of(error.errors(include_url=False))
     if wrong or spec is None:
         raise UserError(*_listed(wrong, lines, path.name))
-    doubts = [*unknown_targets(values), *sense.doubts(spec)]
+    doubts = [*unknown_targets(values), *sense.doubts(spec), *guess_checks.doubts(spec)]
     warnings = tuple(_line(doubt, lines, path.name) for doubt in doubts)
     checks, checks_digest = own_checks.read(own_checks.place(path), robot.spec) if own else ((), None)
     digest = sha256(data).hexdigest()

@@ -103,7 +103,8 @@ class ModelSpec(Table):
     cause a warning and never satisfy a robot's gate. ``isaac_ros`` is the ROS 2 parameter file of the node that loads
     the engine, ``FILE#NODE`` if the file has several nodes. ``shapes`` gives ``[min, opt, max]`` for dynamic
     dimensions, by their names in the ONNX file; ``inputs`` describes inputs one by one. ``deployed`` is an ONNX file
-    that a tool made from ``path``: engines are built from it and compared with ``path``.
+    that a tool made from ``path``: engines are built from it and compared with ``path``. ``guessed`` lists keys of this
+    table that ``hil init`` guessed, as dotted TOML keys: the user deletes an entry to confirm it.
     """
 
     path: str
@@ -128,4 +129,5 @@ class ModelSpec(Table):
     calibration: CalibrationSpec | None = None
     limits: LimitsSpec = LimitsSpec()
     tolerances: dict[Precision, TolerancesSpec] = {}
+    guessed: tuple[str, ...] = ()
     on: dict[str, OverrideSpec] = {}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hil.deploy import refusals
 from hil.deploy.make_release import board_of
 from hil.errors import DeployRefused, HilError
+from hil.gate.demands import guess_problem
 from hil.report.read_report import content_of, parse
 from hil.report.write_report import BUNDLE, REPORT
 
@@ -47,6 +48,7 @@ def check(
         reasons = []
         if report.digest != judged or board_of(report) != board or len(judged_engines) != len(engines):
             reasons.append("its manifest and its report contradict each other")
+        reasons += [problem] if (problem := guess_problem(report)) else []
         reasons += refusals.of_robot(judged_engines, report.target.facts, facts, config.target(there.name).gpu)
         if there.spec.keys:
             reasons += _unsigned(config, there, folder, [digest for _, digest in engines])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING
 
-from hil.gate.rule_outcome import RuleOutcome, outcome
+from hil.gate.rule_outcome import RuleOutcome, first, outcome
 from hil.results import Sense, Verdict
 from hil.units import show
 
@@ -74,6 +74,16 @@ def outside(report: Report, policy: GateSpec, around: Circumstances | None) -> I
     if policy.signed_by:
         yield _signed(around)
     yield from _asked_for(report, around)
+
+
+def guess_problem(report: Report) -> str:
+    """Return which keys of the run's ``hil.toml`` are guesses that nobody confirmed; empty if there are none.
+
+    A run with guesses is never deployed or signed as a pass, whatever the policy.
+    """
+    guesses = [f"{model}: {key}" for model, keys in sorted(report.config.guessed.items()) for key in keys]
+    fix = "check each, delete its entry under 'guessed' in hil.toml, and run again"
+    return f"guessed and not confirmed: {'; '.join(first(guesses, 'more'))}: {fix}" if guesses else ""
 
 
 def clean_problem(commit: str | None, *, dirty: bool | None, changed: Sequence[str] = ()) -> str:

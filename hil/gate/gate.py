@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hil.errors import ExitCode, ReportRefused
+from hil.gate.demands import guess_problem
 from hil.gate.exitcode import Facts, exit_code
 from hil.gate.rule_outcome import RuleOutcome, first
 from hil.gate.rules import required_rows
@@ -116,7 +117,8 @@ def verify(report: Report, name: str = "report.json") -> None:
 
 def _notes(report: Report) -> tuple[str, ...]:
     names = [model.name for model in report.models if model.synthetic]
-    return (f"synthetic data says nothing about accuracy: {', '.join(names)}",) if names else ()
+    synthetic = f"synthetic data says nothing about accuracy: {', '.join(names)}" if names else ""
+    return tuple(note for note in (synthetic, guess_problem(report)) if note)
 
 
 def _pass_reason(report: Report, required: int) -> str:

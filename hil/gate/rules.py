@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hil.catalogue import CATALOGUE
 from hil.config.policy import matches, named_by
 from hil.errors import ExitCode
-from hil.gate.demands import Circumstances, demands, outside
+from hil.gate.demands import Circumstances, demands, guess_problem, outside
 from hil.gate.rule_outcome import NAMED, RuleOutcome, outcome
 from hil.plan import must_exist
 from hil.report.schema import Report, count
@@ -59,6 +59,7 @@ def rules(
     yield _failures(report)
     yield from _required(report, policy, required, fell_back=fell_back)
     yield _warnings(report, policy)
+    yield _guesses(report, policy, full=full)
     yield _rejected(report)
     yield _others(report)
     if full:
@@ -185,6 +186,14 @@ def _warnings(report: Report, policy: GateSpec) -> RuleOutcome:
     if policy.warnings:
         return outcome("warnings", [], f"{len(warned)} warnings, which the policy allows")
     return outcome("warnings", _named("warned, but the policy allows no warnings", warned), "no warnings")
+
+
+def _guesses(report: Report, policy: GateSpec, *, full: bool) -> RuleOutcome:
+    """Return the rule on guessed declarations: a warning at best, and only where evidence ``host`` is enough."""
+    problem = guess_problem(report)
+    strict = not policy.warnings or (full and policy.evidence != "host")
+    good = f"{problem}, which the policy allows" if problem else "no declaration of hil.toml is a guess"
+    return outcome("guesses", [problem] if problem and strict else [], good)
 
 
 def _rejected(report: Report) -> RuleOutcome:

@@ -72,11 +72,14 @@ class ConfigUsed(Stored):
     """The ``hil.toml`` of the run: its path, relative to the folder where the run was started, and its SHA-256.
 
     ``checks`` is the SHA-256 of ``hil.checks.json``, the list of the project's own checks; ``null`` without this file.
+    ``guessed`` lists by model the keys that were guessed and that nobody has confirmed. It covers every model of the
+    file, whether or not its checks ran.
     """
 
     path: str
     digest: Digest
     checks: Digest | None = None
+    guessed: dict[str, tuple[Line, ...]] = Field(default_factory=dict)
 
 
 class TargetReport(Stored):

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.attestation import Freshness, attest, dsse, verify
+from hil.attestation import Freshness, attest, dsse, statement, verify
 from hil.errors import AttestationRefused, ReportRefused, UserError
 from hil.gate.gate import seal
+from hil.report.canonical import as_document
 from hil.report.write_report import begin, finish
 from hil.results import Verdict
 from tests.attestation import case as cases
@@ -122,6 +124,25 @@ def test_a_run_that_did_not_finish_cannot_be_signed(tmp_path: Path) -> None:
     with pytest.raises(AttestationRefused, match="no engine"):
         attest(tmp_path, cases.new_signer())
     assert not (tmp_path / "report.sigstore.json").exists()
+
+
+def test_a_run_with_guesses_is_never_signed_as_a_pass(tmp_path: Path) -> None:
+    """A warned run with unconfirmed guesses is not signed, and a bundle of one does not verify; a failed one is."""
+    policy = sample.POLICY.model_copy(update={"warnings": True})
+    draft = sample.draft(policy=policy)
+    guessing = draft.model_copy(update={"config": draft.config.model_copy(update={"guessed": {"arm": ("task",)}})})
+    finish(tmp_path, seal(guessing))
+    with pytest.raises(AttestationRefused, match="not signed: guessed and not confirmed: arm: task"):
+        attest(tmp_path, cases.new_signer())
+    assert not (tmp_path / "report.sigstore.json").exists()
+    case = cases.signed(tmp_path, seal(guessing.model_copy(update={"policy": sample.POLICY})))
+    assert case.statement()["predicate"]["result"] == "FAILED"
+    warned = seal(guessing)
+    case.report.write_text(json.dumps(as_document(warned)))
+    content = hashlib.sha256(case.report.read_bytes()).hexdigest()
+    case.sign_again(json.loads(statement.write(statement.statement_of(warned, content))))
+    with pytest.raises(AttestationRefused, match="guessed and not confirmed"):
+        verify(case.bundle, keys=case.keys, report=case.report)
 
 
 def test_an_engine_that_is_not_the_judged_one_stops_signing(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hil.deploy import refusals, release
 from hil.deploy.report_check import judged_report
 from hil.errors import DeployRefused, HilError, UserError
 from hil.gate import gate
+from hil.report.canonical import as_document
 from hil.report.read_report import parse
 from hil.results import Evidence
 
@@ -93,6 +94,19 @@ def test_evidence_below_the_policy(project: Path) -> None:
     message = refusal(project)
     assert "evidence emulated" in message
     assert "device" in message
+
+
+@pytest.mark.parametrize("evidence", ["host", "emulated"])
+def test_guesses(project: Path, evidence: str) -> None:
+    """A report with an unconfirmed guess is refused by any policy, also by one that allows its warning."""
+    report = read(project)
+    policy = report.policy.model_copy(update={"warnings": True, "evidence": evidence})
+    config = report.config.model_copy(update={"guessed": {"toy": ("inputs.x.shape",)}})
+    guessing = gate.seal(report.model_copy(update={"config": config, "policy": policy}))
+    rewrite(project, lambda document: document.update(as_document(guessing)))
+    text = (project / "hil.toml").read_text(encoding="utf-8")
+    (project / "hil.toml").write_text(text.replace('"emulated"', f'"{evidence}"', 1), encoding="utf-8")
+    assert "guessed and not confirmed: toy: inputs.x.shape" in refusal(project)
 
 
 def test_another_engine(project: Path) -> None:

@@ -125,6 +125,11 @@ def other_board(manifest: dict[str, Any], _: dict[str, Any]) -> None:
     manifest["board"]["module"] = "orin-nx-16gb"
 
 
+def guessing(_: dict[str, Any], report: dict[str, Any]) -> None:
+    """Add an unconfirmed guess to the report."""
+    report["config"]["guessed"] = {"toy": ["task"]}
+
+
 def other_engine(manifest: dict[str, Any], _: dict[str, Any]) -> None:
     """Name an engine in the manifest that was not judged."""
     manifest["engines"][0]["sha256"] = "0" * 64
@@ -138,6 +143,7 @@ def test_which_releases_may_run_again(rover: Rover) -> None:
         (other_machine, "CPU: judged on another CPU, the robot has"),
         (other_machine, "onnxruntime: judged on 0.1, the robot has"),
         (other_board, "its manifest and its report contradict each other"),
+        (guessing, "guessed and not confirmed: toy: task"),
         (other_engine, "its manifest and its report contradict each other"),
         (lambda manifest, _: manifest.pop("board"), "its manifest is incomplete: KeyError: 'board'"),
     ):

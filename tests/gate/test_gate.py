@@ -338,3 +338,34 @@ def test_a_policy_without_requirements_fails() -> None:
     decision = judge(optional, GateSpec(require=(), evidence="host"))
     assert decision.status == "FAILED"
     assert "requires no checks" in decision.reasons[0]
+
+
+def guessing(policy: GateSpec, **changes: Any) -> Report:
+    """Return the sealed report of a good run whose ``hil.toml`` has an unconfirmed guess, judged by ``policy``."""
+    draft = sample.draft(policy=policy, **changes)
+    return seal(draft.model_copy(update={"config": draft.config.model_copy(update={"guessed": GUESSED})}))
+
+
+GUESSED = {"a model without a row": ("inputs.images.shape", "task")}
+
+
+@pytest.mark.parametrize("warnings", [False, True])
+@pytest.mark.parametrize("evidence", ["host", "emulated", "device"])
+def test_a_guess_never_passes_as_a_declaration(evidence: str, *, warnings: bool) -> None:
+    """A run with guesses is at best warned, by any policy, even if its models have no rows."""
+    policy = sample.POLICY.model_copy(update={"warnings": warnings, "evidence": evidence})
+    report = guessing(policy)
+    assert report.decision == ("WARNED" if warnings and evidence == "host" else "FAILED")
+    assert "a model without a row: inputs.images.shape" in " ".join(report.reasons)
+    # pytest without --hil-gate does not judge evidence, but a policy without warnings still allows none.
+    assert exit_code_of(report, full=False) == (0 if warnings else 1)
+    assert judge(report, policy, full=False).status != "PASSED"
+
+
+def test_a_guess_cannot_be_removed_from_a_report(tmp_path: Path) -> None:
+    """A report without its guesses has another decision than the recorded one, so that it is refused."""
+    report = guessing(sample.POLICY.model_copy(update={"warnings": True}))
+    edited = report.model_copy(update={"config": report.config.model_copy(update={"guessed": {}})})
+    finish(tmp_path, sealed(edited))
+    with pytest.raises(ReportRefused, match="edited"):
+        open_report(tmp_path)

@@ -12,6 +12,7 @@ from difflib import SequenceMatcher
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from hil.config.checks import guess_checks
 from hil.config.data_sources import SYNTHETIC, SourceKind, is_callable, source_kind
 from hil.config.explain import Keys, Mistake
 from hil.errors import did_you_mean, nearest
@@ -64,6 +65,7 @@ def mistakes(values: Values, root: Path) -> Iterator[Mistake]:
             yield from _precisions(keys, model)
             yield from _intervals(keys, model)
             yield from _targets(keys, model, targets)
+            yield from guess_checks.mistakes(keys, model)
 
 
 def _words(keys: Keys, target: Any) -> Iterator[Mistake]:
