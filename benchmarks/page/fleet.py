@@ -269,12 +269,13 @@ def _of_memory(row: Row, name: str, subject: Subject) -> Judgement:
     rss = (used * (0.96 + 0.04 * (1 - np.exp(-runs / 90)))).astype(np.int64)
     resident = {"runs": runs[::2].tolist(), "rss": rss[::2].tolist()}
     details = {"baseline": 148 * 2.0**20, "resident": resident, "device_memory_size": used * 0.3}
+    unseen = memory.hidden(trimmed=True, has_device=False)
     judgements = {
         "peak": lambda: memory.peak(used, row.limit, details),
         "model": lambda: memory.increment(used, 148 * 2.0**20, row.limit),
         "system": lambda: memory.system(used + 9e9, 2.0**36, row.limit),
         "engine_size": lambda: memory.engine_size(_size(subject), row.limit),
-        "growth": lambda: memory.growth(runs, rss, row.limit, 0.99),
+        "growth": lambda: memory.growth(runs, rss, row.limit, 0.99, unseen=unseen),
     }
     return judgements[name]()
 

@@ -23,7 +23,7 @@ def measure(stage: Stage) -> int:
         plan = stage.plan(agent, engine)
         options = {"gpu": 0, "cuda": "ctypes"}
         with agent.load(engine.key, options, LOAD_DEADLINE) as worker:
-            soak = worker.soak(stage.feed(), INFERENCES // (10 if stage.quick else 1), SOAK_DEADLINE)
+            soak = worker.soak(stage.feed(), INFERENCES // (10 if stage.quick else 1), deadline=SOAK_DEADLINE)
         if soak.device is None:
             raise SystemExit("the soak read no device memory, so it cannot show a leak")
         columns = {"done": soak.runs, "device": soak.device, "resident": soak.rss}

@@ -135,7 +135,9 @@ def soak(check: CheckResult, _around: Around) -> Iterator[str]:
     ):
         # The slope's interval shrinks as the soak to the power of 1.5 (its error over evenly spaced readings).
         reach = max(measured.high - measured.value, 0.0) / max(abs(limit.value - measured.value), limit.value / 10)
-        longer = _round(done * max(2.0, reach ** (2 / 3)))
+        # A leak too small to show in this soak shows in one that is longer by the same factor.
+        visible = (number(check.details.get("smallest_visible")) or 0.0) / limit.value
+        longer = _round(done * max(2.0, reach ** (2 / 3), visible))
         yield f"memory was observed over {done:,.0f} inferences: set [measure] soak to {longer}"
 
 

@@ -76,6 +76,54 @@ def _signer(value: object) -> str:
     return text
 
 
+UNLIMITED = 10**12
+"""More inferences than any soak does."""
+SOAK_FEWEST = 100
+"""The fewest inferences of a soak: fewer show no leak of a size that matters."""
+
+
+def _soak(value: object) -> int | float:
+    """Return a number of inferences as an ``int``, or a time in seconds as a ``float``."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < SOAK_FEWEST:
+            least = f"write at least {SOAK_FEWEST}, or a time such as '20 s'"
+            raise ValueError(f"{value} is a number of inferences, and too few show no leak: {least}")
+        return value
+    seconds = parse(value, Dimension.TIME) if isinstance(value, str) else 0.0
+    if seconds <= 0:
+        raise ValueError(f"{value!r} is neither a number of inferences nor a time: write e.g. 2000 or '20 s'")
+    return seconds
+
+
+@dataclass(frozen=True)
+class SoakLength:
+    """How long memory is observed: ``most`` inferences or ``seconds``, whichever ends first, at least ``fewest``."""
+
+    most: int
+    seconds: float | None
+    fewest: int
+
+    @classmethod
+    def of(cls, soak: float | None) -> SoakLength:
+        """Return the length for a value of ``[measure] soak``: inferences, seconds (a ``float``), or the default."""
+        if soak is None:
+            return cls(2000, 20.0, SOAK_FEWEST)
+        return cls(soak, None, soak) if isinstance(soak, int) else cls(UNLIMITED, soak, SOAK_FEWEST)
+
+    def __str__(self) -> str:
+        """Return the length as text, ``2,000 inferences or 20 s``."""
+        parts = [f"{self.most:,} inferences" if self.most < UNLIMITED else ""]
+        parts.append("" if self.seconds is None else show(self.seconds, "s"))
+        return " or ".join(filter(None, parts))
+
+    def method(self) -> int | dict[str, float]:
+        """Return what a method records: the number of inferences, or the rule if it depends on their speed."""
+        if self.seconds is None:
+            return self.most
+        rule: dict[str, float] = {"seconds": self.seconds, "at_least": self.fewest}
+        return rule | ({"inferences": self.most} if self.most < UNLIMITED else {})
+
+
 ANY_AGE = Reach("nothing is older than ten years, so every age would pass", 3650 * 86400.0, "7 days")
 """The range of every maximum age."""
 P256 = re.compile(r"MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE[A-Za-z0-9+/]{86}==")
@@ -93,6 +141,11 @@ Signer = Annotated[str, BeforeValidator(_signer), WithJsonSchema({"type": "strin
 Declared = Literal["power_mode", "clocks", "gpu_clients", "start_below", "free_memory", "reserve_memory"]
 Day = Annotated[str, BeforeValidator(_day), WithJsonSchema({"type": "string", "examples": ["2026-12-31"]})]
 Positive = Annotated[int, Field(ge=1)]
+Soak = Annotated[
+    int | float,
+    BeforeValidator(_soak),
+    WithJsonSchema({"type": ["integer", "string"], "minimum": SOAK_FEWEST, "examples": [2000, "20 s"]}),
+]
 # Bounded because translating a shell pattern takes time quadratic in its unclosed brackets.
 Pattern = Annotated[str, Field(max_length=200)]
 

@@ -17,11 +17,12 @@ from hil.config.fields import (
     Declared,
     Fraction,
     Pattern,
-    Positive,
     Precision,
     Reach,
     Seconds,
     Signer,
+    Soak,
+    SoakLength,
     StatedTable,
     Table,
 )
@@ -88,8 +89,13 @@ class MeasureSpec(Table):
     sustained: Seconds = 60.0
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.99
     baseline_age: Annotated[Age, Field(gt=0)] = 90 * 86400.0
-    soak: Positive = 2000
+    soak: Soak | None = None
     examples: Annotated[int, Field(ge=1, le=100_000)] = 50
+
+    @property
+    def soak_length(self) -> SoakLength:
+        """How long memory is observed: ``soak``, or the default if it is not written."""
+        return SoakLength.of(self.soak)
 
 
 class GateSpec(Table):

@@ -132,7 +132,8 @@ class Soak:
     ``t`` is in seconds since the start, ``runs`` counts the inferences done, ``rss`` is resident memory in bytes.
 
     ``device`` is the worker's own bytes on the device if the driver reports them per process (``by_process``),
-    otherwise the bytes in use on the device by all processes; ``None`` without a device.
+    otherwise the bytes in use on the device by all processes; ``None`` without a device. ``trimmed`` is whether the
+    process first returned the memory that it had freed.
     """
 
     t: npt.NDArray[np.float64]
@@ -140,6 +141,7 @@ class Soak:
     rss: npt.NDArray[np.int64]
     device: npt.NDArray[np.int64] | None = None
     by_process: bool = False
+    trimmed: bool = False
 
 
 def tensor_specs(ports: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:

@@ -213,16 +213,26 @@ class EngineWorker:
             device = fields.pop("device", None)
             return MemoryUse(**fields, device=None if device is None else DeviceUse(**device))
 
-    def soak(self, feeds: Mapping[str, npt.NDArray[Any]], runs: int, deadline: float = 600) -> Soak:
-        """Run ``runs`` inferences, and read memory between them at most 400 times.
+    def soak(
+        self,
+        feeds: Mapping[str, npt.NDArray[Any]],
+        most: int,
+        seconds: float | None = None,
+        fewest: int = 0,
+        deadline: float | None = None,
+    ) -> Soak:
+        """Run ``most`` inferences, or as many as fit into ``seconds`` but at least ``fewest``; read memory meanwhile.
 
-        If ``deadline`` (seconds) comes near, end early, with fewer inferences and readings.
+        Memory is read about 200 times. The soak does fewer inferences and readings if ``deadline`` comes near; it is
+        600 s by default, or twice ``seconds`` if that is more.
         """
-        budget = deadline - min(MARGIN, deadline / 5)
-        ok, named = self._call("soak", deadline, [feeds], runs=runs, budget=budget)
+        limit = deadline if deadline is not None else max(600.0, 2 * (seconds or 0.0))
+        length = {"most": most, "seconds": seconds, "fewest": fewest, "budget": limit - min(MARGIN, limit / 5)}
+        ok, named = self._call("soak", limit, [feeds], **length)
         with self._client.reading():
             table = dict(named)
-            return Soak(table["t"], table["runs"], table["rss"], table.get("device"), bool(ok.get("by_process")))
+            flags = {name: bool(ok.get(name)) for name in ("by_process", "trimmed")}
+            return Soak(table["t"], table["runs"], table["rss"], table.get("device"), **flags)
 
     def close(self) -> None:
         """End the worker process. Does not raise a ``HilError``, and may be called twice."""

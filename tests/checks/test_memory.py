@@ -20,6 +20,7 @@ def at_most(value: float, unit: str = "B") -> Limit:
 
 LEAK = at_most(MIB, memory.GROWTH_UNIT)
 RUNS = np.arange(0, 2001, 20)
+UNSEEN = memory.hidden(trimmed=True, has_device=False)
 
 
 @pytest.mark.parametrize("judge", [memory.peak, memory.engine_size])
@@ -84,19 +85,53 @@ def test_system_memory_is_a_share_of_the_total(used: float | None, total: float,
 
 def test_flat_memory_does_not_grow() -> None:
     """A constant reading passes."""
-    assert memory.growth(RUNS, np.full(RUNS.size, 50 * MIB), LEAK).verdict is Verdict.PASSED
+    assert memory.growth(RUNS, np.full(RUNS.size, 50 * MIB), LEAK, unseen=UNSEEN).verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize(
+    ("inferences", "trimmed", "device", "verdict"),
+    [
+        (50, True, False, Verdict.INCONCLUSIVE),
+        (100, True, False, Verdict.PASSED),
+        (200, False, False, Verdict.INCONCLUSIVE),
+        (1000, False, False, Verdict.PASSED),
+        (400, True, True, Verdict.INCONCLUSIVE),
+        (2000, True, True, Verdict.PASSED),
+    ],
+)
+def test_a_soak_too_short_to_show_a_leak_never_passes(
+    inferences: int, trimmed: bool, device: bool, verdict: Verdict
+) -> None:
+    """Constant readings pass only if a leak of the limit's size would have changed them."""
+    runs = np.linspace(0, inferences, 51)
+    unseen = memory.hidden(trimmed=trimmed, has_device=device)
+    judgement = memory.growth(runs, np.full(runs.size, 50 * MIB), LEAK, unseen=unseen)
+    assert judgement.verdict is verdict
+    assert judgement.measurement is not None
+    assert judgement.measurement.high == pytest.approx(unseen / inferences * 1000)
+    assert (f"does not show in {inferences}" in judgement.reason) == (verdict is Verdict.INCONCLUSIVE)
+
+
+@given(st.integers(30, 4000), st.floats(1.01, 50), st.floats(0, 1))
+def test_a_hidden_leak_never_passes(inferences: int, rate: float, share: float) -> None:
+    """A leak over the limit never passes, however much of it fills memory that the readings include already."""
+    runs = np.linspace(0, inferences, 60)
+    leaked = runs / 1000 * rate * MIB
+    shown = np.maximum(leaked - share * UNSEEN, 0)
+    judgement = memory.growth(runs, 50 * MIB + shown, LEAK, unseen=UNSEEN)
+    assert judgement.verdict is not Verdict.PASSED
 
 
 def test_growth_during_warm_up_is_not_a_leak() -> None:
     """Memory that grows in the first half and then stays does not count."""
     resident = 50 * MIB + np.minimum(RUNS, 800) * 0.1 * MIB
-    assert memory.growth(RUNS, resident, LEAK).verdict is Verdict.PASSED
+    assert memory.growth(RUNS, resident, LEAK, unseen=UNSEEN).verdict is Verdict.PASSED
 
 
 def test_a_leak_fails() -> None:
     """Growth of 2 MiB in 1,000 inferences exceeds a limit of 1 MiB, also with jitter."""
     resident = 50 * MIB + RUNS / 1000 * 2 * MIB + np.random.default_rng(0).normal(0, 4096, RUNS.size)
-    judgement = memory.growth(RUNS, resident, LEAK)
+    judgement = memory.growth(RUNS, resident, LEAK, unseen=UNSEEN)
     assert judgement.verdict is Verdict.FAILED
     assert judgement.measurement is not None
     assert judgement.measurement.value == pytest.approx(2 * MIB, rel=0.02)
@@ -105,13 +140,13 @@ def test_a_leak_fails() -> None:
 def test_a_small_step_passes_by_its_size() -> None:
     """One step of 100 KiB has no useful slope, but its size bounds the growth."""
     resident = np.where(RUNS > 1500, 50 * MIB + 100 * 1024, 50 * MIB)
-    assert memory.growth(RUNS, resident, LEAK).verdict is Verdict.PASSED
+    assert memory.growth(RUNS, resident, LEAK, unseen=UNSEEN).verdict is Verdict.PASSED
 
 
 def test_one_large_step_does_not_pass() -> None:
     """A leak in rare large steps does not pass."""
     resident = np.where(RUNS > 1500, 54 * MIB, 50 * MIB)
-    assert memory.growth(RUNS, resident, LEAK).verdict is not Verdict.PASSED
+    assert memory.growth(RUNS, resident, LEAK, unseen=UNSEEN).verdict is not Verdict.PASSED
 
 
 @pytest.mark.parametrize(
@@ -128,14 +163,14 @@ def test_one_large_step_does_not_pass() -> None:
 )
 def test_an_unusable_soak_never_passes(runs: np.ndarray, resident: np.ndarray) -> None:
     """Too few or unreadable readings, or counts of inferences that do not increase, are inconclusive."""
-    assert memory.growth(runs, resident, LEAK).verdict is Verdict.INCONCLUSIVE
+    assert memory.growth(runs, resident, LEAK, unseen=UNSEEN).verdict is Verdict.INCONCLUSIVE
 
 
 @given(st.floats(0, 4), st.integers(0, 10))
 def test_a_passed_soak_grew_less_than_allowed(rate: float, seed: int) -> None:
     """A leak of twice the limit never passes, whatever the noise."""
     noise = np.random.default_rng(seed).normal(0, 64 * 1024, RUNS.size)
-    judgement = memory.growth(RUNS, 50 * MIB + RUNS / 1000 * rate * MIB + noise, LEAK)
+    judgement = memory.growth(RUNS, 50 * MIB + RUNS / 1000 * rate * MIB + noise, LEAK, unseen=UNSEEN)
     if rate >= 2:
         assert judgement.verdict is not Verdict.PASSED
 
@@ -156,14 +191,15 @@ def test_growth_stays_within_the_range_of_readings(
     resident = 2.0**34 + np.random.default_rng(seed).normal(0, noise, points)
     for place, size in steps:
         resident[int(place * points) :] += size
-    judgement = memory.growth(runs, resident, LEAK)
+    judgement = memory.growth(runs, resident, LEAK, unseen=UNSEEN)
     growth = judgement.measurement
     assert growth is not None
     assert growth.low is not None
     assert growth.high is not None
     second_half = runs[runs >= runs[-1] / 2]
     most = judgement.details["range"] / float(np.ptp(second_half)) * 1000
-    assert -most <= growth.low <= growth.value <= growth.high <= most
+    assert -most <= growth.low <= growth.value <= most
+    assert growth.value <= growth.high <= max(most, judgement.details["smallest_visible"])
 
 
 @pytest.mark.parametrize(
@@ -196,7 +232,7 @@ def test_a_leak_on_the_device_fails() -> None:
     device = (500 * MIB + RUNS / 1000 * 2 * MIB).astype(np.int64)
     for unified in (True, False):
         readings = memory.soaked(resident, device, unified=unified)
-        assert memory.growth(RUNS, readings, LEAK).verdict is Verdict.FAILED
+        assert memory.growth(RUNS, readings, LEAK, unseen=UNSEEN).verdict is Verdict.FAILED
 
 
 @pytest.mark.parametrize("device", [None, np.zeros(RUNS.size, np.int64), np.ones(3, np.int64)], ids=["none", "0", "3"])
@@ -204,4 +240,4 @@ def test_a_soak_without_device_readings_never_passes(device: np.ndarray | None) 
     """A soak is inconclusive if the GPU's memory was not readable throughout."""
     resident = np.full(RUNS.size, int(50 * MIB))
     readings = memory.soaked(resident, device, unified=False)
-    assert memory.growth(RUNS, readings, LEAK).verdict is Verdict.INCONCLUSIVE
+    assert memory.growth(RUNS, readings, LEAK, unseen=UNSEEN).verdict is Verdict.INCONCLUSIVE

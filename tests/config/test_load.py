@@ -51,6 +51,42 @@ def test_where_returns_the_line_of_a_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "most", "seconds", "method"),
+    [
+        ("", 2000, 20.0, {"inferences": 2000, "seconds": 20.0, "at_least": 100}),
+        ("soak = 400", 400, None, 400),
+        ('soak = "2 min"', None, 120.0, {"seconds": 120.0, "at_least": 100}),
+    ],
+)
+def test_a_soak_is_a_number_or_a_time(
+    tmp_path: Path, written: str, most: int | None, seconds: float | None, method: object
+) -> None:
+    """``soak`` is inferences or a time; the method states which, so that no other soak is compared with it."""
+    length = loaded(tmp_path, f"{MODEL}[measure]\n{written}\n").spec.measure.soak_length
+    assert (length.most if most else None, length.seconds, length.method()) == (most, seconds, method)
+    assert length.fewest == (400 if most == 400 else 100)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("20", "20 is a number of inferences, and too few show no leak: write at least 100, or a time such as '20 s'"),
+        ("0", "write at least 100"),
+        ('"20"', "a unit is missing (one of ns, us, µs, ms, s, min, h): write e.g. '5 ms'"),
+        ('"0 s"', "is neither a number of inferences nor a time: write e.g. 2000 or '20 s'"),
+        ("2000.5", "write e.g. 2000 or '20 s'"),
+        ("true", "write e.g. 2000 or '20 s'"),
+        ("[2000]", "write e.g. 2000 or '20 s'"),
+    ],
+)
+def test_a_soak_that_shows_no_leak_is_refused(tmp_path: Path, value: str, message: str) -> None:
+    """A soak of too few inferences, without a unit or of another type is one message at its line."""
+    (line,) = refused(tmp_path, f"{MODEL}[measure]\nsoak = {value}\n")
+    assert line.startswith("hil.toml:5: measure.soak: ")
+    assert message in line
+
+
+@pytest.mark.parametrize(
     ("line", "message"),
     [
         ("limts = { fps = 3 }", "hil.toml:4: models.a.limts: unknown key: did you mean 'limits'?"),

@@ -29,7 +29,7 @@ store   = {store}
 duration = "3 s"
 warmup   = "0.2 s"
 budget   = "4 s"
-soak     = 400
+soak     = 2000
 
 [gate]
 require = ["parity.outputs"]

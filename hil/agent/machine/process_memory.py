@@ -3,6 +3,7 @@
 The segment shared with the supervisor is excluded: it holds tensors in transit, which are not the engine's memory.
 """
 
+import ctypes
 import os
 from typing import Any, Dict, Optional
 
@@ -33,6 +34,21 @@ def resident(pid: object = "self") -> int:
 def shared() -> int:
     """Return the resident shared memory of this process, which is the segment; 0 before kernel 4.5."""
     return fields("/proc/self/status").get("RssShmem", 0)
+
+
+def return_free_memory() -> bool:
+    """Return memory that the process has freed to the system; return False if the C library is not glibc.
+
+    An allocator keeps freed memory, and a leak fills that first: until then the resident bytes do not grow.
+    Source: malloc_trim(3), which covers all arenas since glibc 2.8.
+    """
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):
+        return False
+    trim.argtypes = [ctypes.c_size_t]
+    trim(0)
+    return True
 
 
 def reset_peak() -> bool:

@@ -157,17 +157,13 @@ class Measuring(ABC):
         with self._bound([(feed, 0) for feed in feeds]) as bounds:
             calls = [bound.run for bound in bounds]
             segment = memory.shared()
+            trimmed = memory.return_free_memory()
             self.peak.begin()
-            table = timed_loop.soak(
-                calls,
-                request["runs"],
-                lambda: memory.resident() - segment,
-                request["budget"],
-                read_device,
-            )
+            length = timed_loop.SoakLength(request["most"], request["seconds"], request["fewest"], request["budget"])
+            table = timed_loop.soak(calls, length, lambda: memory.resident() - segment, read_device)
             self.peak.end()
         self.runs += table["runs"][-1]
-        return {"by_process": watched is not None}, sorted(_as_arrays(table).items())
+        return {"by_process": watched is not None, "trimmed": trimmed}, sorted(_as_arrays(table).items())
 
 
 def _window(request: Dict[str, Any], warmup: Any) -> timed_loop.Window:

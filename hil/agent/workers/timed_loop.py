@@ -12,6 +12,9 @@ WINDOW_RUNS = 5
 SPIN = 5e-4
 """Seconds before a release in which the loop spins instead of sleeping: a sleep may end 0.1 ms late."""
 
+READINGS = 200
+"""About how often a soak reads memory."""
+
 WAIT_RULE = "v1: sleep until 0.5 ms before the release, then spin"
 
 Call = Callable[[], Any]
@@ -217,14 +220,25 @@ def _wait_until(release: float, clock: Callable[[], float]) -> None:
         pass
 
 
+class SoakLength(NamedTuple):
+    """When a soak ends: after ``most`` inferences, after ``seconds`` and ``fewest`` inferences, or at ``budget``.
+
+    ``seconds`` None is no limit. ``budget`` is in seconds from the same start, and ends the soak in any case.
+    """
+
+    most: int
+    seconds: Optional[float]
+    fewest: int
+    budget: float
+
+
 def soak(
     calls: Sequence[Call],
-    runs: int,
+    length: SoakLength,
     read: Callable[[], int],
-    budget: float,
     read_device: Optional[Callable[[], int]] = None,
 ) -> Dict[str, "array[Any]"]:
-    """Run ``runs`` inferences, fewer if ``budget`` seconds pass, and read memory every ``runs // 200`` inferences.
+    """Run inferences for ``length``, and read memory about 200 times: by their number, and by time if that is limited.
 
     Memory is also read at the start and the end. Return ``t`` (seconds since the start), ``runs`` (inferences done) and
     ``rss`` (result of ``read``, bytes), one value per reading, and ``device`` (result of ``read_device``, bytes) unless
@@ -232,19 +246,24 @@ def soak(
     """
     clock = time.perf_counter
     began = clock()
-    interval = max(1, runs // 200)
+    interval = max(1, length.most // READINGS)
+    pause = float("inf") if length.seconds is None else length.seconds / READINGS
+    read_at = began
     table: Dict[str, array[Any]] = {"t": array("d"), "runs": array("q"), "rss": array("q")}
     if read_device is not None:
         table["device"] = array("q")
-    for done in range(runs + 1):
-        late = clock() - began >= budget
-        if done % interval == 0 or done == runs or late:
-            table["t"].append(clock() - began)
+    for done in range(length.most + 1):
+        now = clock()
+        over = length.seconds is not None and now - began >= length.seconds and done >= length.fewest
+        last = over or done == length.most or now - began >= length.budget
+        if last or done % interval == 0 or now - read_at >= pause:
+            read_at = now
+            table["t"].append(now - began)
             table["runs"].append(done)
             table["rss"].append(read())
             if read_device is not None:
                 table["device"].append(read_device())
-        if late or done == runs:
+        if last:
             break
         calls[done % len(calls)]()
     return table

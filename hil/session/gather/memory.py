@@ -35,7 +35,8 @@ class Use:
     readings, ``runs`` is the number of inferences done, ``resident`` the host memory, and ``on_device`` the device
     memory, each of shape (n,). If the engine ran on a device (``has_device``), ``device`` is ``None`` only if that
     device's memory could not be read. ``by_process`` is true if ``on_device`` is the memory of this process alone,
-    false if it is that of all processes. ``findings`` are the disturbances.
+    false if it is that of all processes. ``trimmed`` is whether the process returned its freed memory before the soak.
+    ``findings`` are the disturbances.
     """
 
     baseline: float
@@ -50,6 +51,7 @@ class Use:
     device: DeviceUse | None = None
     on_device: npt.NDArray[np.int64] | None = None
     by_process: bool = False
+    trimmed: bool = False
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -130,7 +132,8 @@ def growth(session: EngineContext, row: Row) -> Gathered:
         used = "the machine's memory in use" if whole else "RSS and the GPU's memory in use"
         source = f"of the worker alone ({use.device.source})" if use.by_process and use.device else "of all processes"
         measured = f"{used}, {source}, over a soak"
-    judgement = memory.growth(use.runs, watched, row.limit, level)
+    unseen = memory.hidden(trimmed=use.trimmed, has_device=use.has_device)
+    judgement = memory.growth(use.runs, watched, row.limit, level, unseen=unseen)
     return _gathered(session, use, judgement, measured)
 
 
@@ -157,11 +160,12 @@ def _uses(session: EngineContext, row: Row) -> list[Use]:
 def _watch(session: EngineContext, row: Row) -> Use:
     spec = session.config.spec.measure
     feeds = feeds_of(session, row.model, session.model(row.model).batch)
-    session.progress(f"{row.model} {row.precision}: memory over {spec.soak} inferences")
+    length = spec.soak_length
+    session.progress(f"{row.model} {row.precision}: memory over {length}")
     session.engines.provisioned(row.model, row.precision)  # build before the state is watched
     with session.state.watching(timed=False) as disturbances, session.engines.fresh(row.model, row.precision) as worker:
         worker.first(feeds[0])
-        soak = worker.soak(feeds[0], spec.soak)
+        soak = worker.soak(feeds[0], length.most, length.seconds, length.fewest)
         use = worker.memory()
         baseline = float(worker.load["memory_before"])
         has_device = use.device is not None or worker.executed_on is not None
@@ -180,6 +184,7 @@ def _watch(session: EngineContext, row: Row) -> Use:
         device=use.device,
         on_device=soak.device,
         by_process=soak.by_process,
+        trimmed=soak.trimmed,
         findings=tuple(disturbances.findings),
     )
 
@@ -189,7 +194,8 @@ def _method(session: EngineContext, use: Use, measured: str) -> dict[str, Any]:
         "version": 1,
         "measured": measured,
         "process": "fresh",
-        "soak": session.config.spec.measure.soak,
+        "soak": session.config.spec.measure.soak_length.method(),
+        "freed_memory": "returned before the soak" if use.trimmed else "kept",
         "high_water_mark": "reset before loading" if use.peak_is_exact else "since the process began",
         "shared_io_buffer": "left out",
     }

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,3 +89,29 @@ def test_a_sound_engine_does_not_grow(shared_worker: EngineWorker, feed: Feed) -
     assert soak.t.dtype == np.float64
     assert soak.rss.dtype == np.int64
     assert abs(int(soak.rss[-1]) - int(soak.rss[0])) < MIB
+
+
+LEAKING = """
+import ctypes, sys
+from hil.agent.machine import process_memory
+held = [bytearray(300) for _ in range(20000)]
+freed = ctypes.CDLL(None)
+freed.malloc.restype = ctypes.c_void_p
+freed.malloc.argtypes = freed.free.argtypes = [ctypes.c_size_t]
+places = [freed.malloc(1000) for _ in range(4000)]
+for place in places[:-1]:
+    freed.free(place)
+if sys.argv[1] == "trimmed":
+    assert process_memory.return_free_memory()
+before = process_memory.resident()
+for _ in range(400):
+    ctypes.memset(freed.malloc(1000), 1, 1000)
+print(process_memory.resident() - before)
+"""
+
+
+@pytest.mark.parametrize(("trimmed", "least", "most"), [("trimmed", 300_000, 500_000), ("kept", 0, 100_000)])
+def test_a_leak_shows_once_freed_memory_was_returned(trimmed: str, least: int, most: int) -> None:
+    """A leak of 400 KB fills memory that was freed before, and changes no reading, unless that was returned first."""
+    done = subprocess.run([sys.executable, "-c", LEAKING, trimmed], capture_output=True, text=True, check=True)
+    assert least <= int(done.stdout) <= most

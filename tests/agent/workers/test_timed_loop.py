@@ -77,7 +77,7 @@ def test_the_garbage_collector_is_off_while_timing() -> None:
 
 def test_a_soak_reads_memory_about_200_times() -> None:
     """Memory is read about 200 times, first before any run and last after all runs."""
-    table = timed_loop.soak([lambda: None], 1000, lambda: 42, budget=60.0)
+    table = timed_loop.soak([lambda: None], timed_loop.SoakLength(1000, None, 0, 60.0), lambda: 42)
     assert table["runs"][0] == 0
     assert table["runs"][-1] == 1000
     assert 200 <= len(table["rss"]) <= 210
@@ -86,9 +86,25 @@ def test_a_soak_reads_memory_about_200_times() -> None:
 
 def test_a_soak_ends_with_its_budget() -> None:
     """A soak whose budget is spent ends early, with a last reading."""
-    table = timed_loop.soak([lambda: time.sleep(0.01)], 10**9, lambda: 1, budget=0.2)
+    length = timed_loop.SoakLength(10**9, None, 10**9, 0.2)
+    table = timed_loop.soak([lambda: time.sleep(0.01)], length, lambda: 1)
     assert 0.2 <= table["t"][-1] < 2
     assert table["runs"][-1] > 1
+
+
+def test_a_soak_ends_by_time_or_number_whichever_is_first() -> None:
+    """Time ends a soak after at least ``fewest`` inferences; a number ends it before its time."""
+    slow, quick = [lambda: time.sleep(0.002)], [lambda: None]
+    assert timed_loop.soak(quick, timed_loop.SoakLength(50, 60.0, 10, 60.0), lambda: 1)["runs"][-1] == 50
+    assert timed_loop.soak(slow, timed_loop.SoakLength(10**6, 0.01, 30, 60.0), lambda: 1)["runs"][-1] == 30
+    assert 3 < timed_loop.soak(slow, timed_loop.SoakLength(10**6, 0.1, 3, 60.0), lambda: 1)["runs"][-1] < 60
+
+
+def test_a_slow_soak_still_has_enough_readings() -> None:
+    """A soak that time ends after 100 inferences of a possible million has a reading for each."""
+    length = timed_loop.SoakLength(10**6, 0.0, 100, 60.0)
+    table = timed_loop.soak([lambda: time.sleep(0.0005)], length, lambda: 1)
+    assert list(table["runs"]) == list(range(101))
 
 
 def test_a_timed_window_is_complete(shared_worker: EngineWorker, feed: Feed) -> None:
