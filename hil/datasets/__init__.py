@@ -1,4 +1,4 @@
-"""Sources of samples: an ``.npz`` file, Polygraphy's JSON, a folder of images, a callable, or random numbers.
+"""Read samples from an ``.npz`` file, Polygraphy's JSON, a folder of images, a callable, or random numbers.
 
 ``open_dataset`` opens the source that ``hil.toml`` names. Every source is streamed, has a digest of its content, and is
 checked against the model's inputs before anything runs.

@@ -1,4 +1,4 @@
-"""The interface of data sets: batches in a fixed order, a digest of the content, and a digest of each sample."""
+"""Define the interface of data sets: batches in a fixed order, a digest of the content, a digest of each sample."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ FINGERPRINT = 8
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples ``start``, ``start + 1``, … along the first dimension of every array.
+    """The samples from index ``start`` on, along the first dimension of every array.
 
-    ``labels`` maps output names to labels, with ``""`` for the array ``labels``; it is empty without labels. ``fed``
-    has the inputs as the model takes them (``hil.datasets.feeding``); ``None`` if ``inputs`` have that form.
+    ``labels`` maps output names to labels; the key of the array ``labels`` is ``""``. It is empty if the data has no
+    labels. ``fed`` has the inputs as the model takes them (``hil.datasets.feeding``); it is ``None`` if ``inputs`` have
+    that form already.
     """
 
     start: int
@@ -39,7 +40,7 @@ class Batch:
 
     @property
     def feeds(self) -> Arrays:
-        """The inputs as the model takes them: stacked along each input's batch axis, with constants."""
+        """The inputs as the model takes them: stacked along each input's batch axis, with the constant inputs."""
         return self.inputs if self.fed is None else self.fed
 
 
@@ -67,7 +68,7 @@ class Dataset(Protocol):
     def provenance(self) -> Mapping[str, str]: ...  # noqa: D102 - see the docstring of the class
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
-        """Yield the first ``limit`` samples (all if ``None``), ``size`` at a time, fewer in the last batch."""
+        """Yield batches of ``size`` samples; the last may have fewer. Stop after ``limit`` samples (``None``: all)."""
 
     def sample_digests(self) -> Iterator[str]:
         """Yield the SHA-256 of each sample over all inputs, without labels. Equal samples have equal digests."""
@@ -75,7 +76,7 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True)
 class Origin:
-    """The source of samples, their model, and how the model is fed with them."""
+    """Where samples come from (``name``, ``provenance``), the name of their model, and how the model is fed."""
 
     name: str
     model: str
@@ -84,7 +85,7 @@ class Origin:
 
 
 class Streamed(ABC):
-    """Base class of the sources: applies limits, checks batch sizes and repeated passes, computes digests."""
+    """Base class of the data sets: it limits the samples, checks batch sizes and repeats, and computes digests."""
 
     synthetic = False
     chunk = 64
@@ -94,7 +95,7 @@ class Streamed(ABC):
     """Whether each pass is compared with the first: code may return other samples, a file does not."""
 
     def __init__(self, origin: Origin) -> None:
-        """Store the origin; no sample is read."""
+        """Store the origin. No sample is read yet."""
         self.name = origin.name
         self.provenance = origin.provenance
         self._model = origin.model
@@ -118,13 +119,13 @@ class Streamed(ABC):
 
     @abstractmethod
     def _read(self, size: int) -> Iterator[tuple[Arrays, Arrays]]:
-        """Yield all inputs and labels, ``size`` samples at a time."""
+        """Yield the inputs and the labels of all samples, ``size`` samples at a time."""
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
-        """Yield the first ``limit`` samples (all if ``None``), ``size`` at a time, fewer in the last batch.
+        """Yield batches of ``size`` samples; the last may have fewer. Stop after ``limit`` samples (``None``: all).
 
-        Raises ``UserError`` if the model's batch size is fixed and ``size`` differs or the last batch would be smaller,
-        and if a source returns other samples than in the first pass.
+        Raises ``UserError`` if the model's batch size is fixed and either ``size`` differs from it or the last batch
+        would be smaller. Also raises ``UserError`` if the source returns other samples than in the first pass.
         """
         count_needed = self.count if limit is None else min(limit, self.count)
         self._check_batch(size, count_needed)
@@ -148,7 +149,7 @@ class Streamed(ABC):
     def digest(self) -> str:
         """SHA-256 over all samples with their labels (name, dtype, shape and bytes).
 
-        The digests of the preprocessing and of what is declared of the inputs follow, if there are any.
+        It also covers the source of the preprocessing and what the config declares for the inputs, if it does.
         """
         total = sha256()
         fingerprints = array("Q")

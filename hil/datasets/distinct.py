@@ -1,4 +1,4 @@
-"""Counts the distinct samples of a data set in one pass with bounded memory; samples equal up to noise count once."""
+"""Count the distinct samples of a data set in one pass with bounded memory; samples equal up to noise count once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHUNK = 64
 
 
 def distinct(data: Dataset, samples: int | None = None, batch: int = CHUNK) -> int:
-    """Return the number of distinct samples among the first ``samples`` of ``data`` (all if ``None``)."""
+    """Return how many of the first ``samples`` of ``data`` (all if ``None``) are distinct, read ``batch`` at a time."""
     counted = Distinct(data.count if samples is None else min(samples, data.count))
     for part in data.batches(batch, samples):
         counted.add(part.inputs)
@@ -34,29 +34,33 @@ def distinct(data: Dataset, samples: int | None = None, batch: int = CHUNK) -> i
 
 
 class Distinct:
-    """Counts samples that differ from every sample counted before. Samples of different shapes are different."""
+    """Counts the samples that differ from each earlier sample. Samples of different shapes differ."""
 
     def __init__(self, samples: int) -> None:
-        """``samples`` is the total number: the more samples, the closer different ones are to each other by chance."""
+        """Start at 0. ``samples`` is the number that will be added.
+
+        The more samples there are, the closer two different ones may be by chance, so the closer two must be to count
+        as the same.
+        """
         self._samples = samples
         self._shapes: dict[tuple[tuple[str, tuple[int, ...]], ...], _OfOneShape] = {}
 
     @property
     def count(self) -> int:
-        """The number of samples that differ from each other."""
+        """The number of distinct samples so far."""
         return sum(one.count for one in self._shapes.values())
 
     def add(self, inputs: Arrays) -> None:
-        """Count the samples along the first dimension of each array."""
+        """Add the samples along the first dimension of each array, and count the distinct ones."""
         shapes = tuple((name, array.shape[1:]) for name, array in sorted(inputs.items()))
         self._shapes.setdefault(shapes, _OfOneShape(self._samples)).add(inputs)
 
 
 class _OfOneShape:
-    """Counts samples of one shape; ``count`` is their number.
+    """Counts the distinct samples of one shape in ``count``.
 
-    Two samples are the same if each of their inputs is. Inputs are the same if they are equal or, for float and uint8,
-    closer than a share of the signal about its mean (``_reach``).
+    Two samples are the same if all of their inputs are the same. Two inputs are the same if they are equal or, for
+    float and uint8, if their distance is at most ``_reach``. A sample is compared with the 4096 latest distinct ones.
     """
 
     def __init__(self, samples: int) -> None:
@@ -91,7 +95,10 @@ class _OfOneShape:
                 new.append(self._store(own, kind))
 
     def _close(self, vectors: dict[str, Array], reaches: dict[str, Array]) -> npt.NDArray[np.bool_]:
-        """Return which stored samples may be within reach, shape (rows, stored): fast, but subject to rounding."""
+        """Return which stored samples may be close enough to be the same, shape (rows, stored).
+
+        This is fast but may include samples that are slightly too far, because of rounding.
+        """
         filled = min(self.count, MOST)
         close = np.ones((len(next(iter(vectors.values()), ())), filled), bool)
         for name, vector in vectors.items():
@@ -103,7 +110,7 @@ class _OfOneShape:
         return close
 
     def _reach(self, values: Array) -> Array:
-        """Return the distance, shape (rows,), up to which a sample is the same as one of ``values`` (rows, size).
+        """Return for each row of ``values`` (rows, size) the distance up to which another input is the same.
 
         Of n samples drawn uniformly from size / 2 dimensions, about one pair is closer than (2 / n^2)^(2 / size) by
         chance. Half the number of elements is used because data have fewer dimensions than elements.

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Feeding:
-    """Converts samples as the data holds them to inputs as one model takes them."""
+    """Converts samples in the form of the data to the inputs of one model."""
 
     def __init__(self, signature: Signature, model: str) -> None:
-        """Raise ``UserError`` for a ``value`` that the input cannot hold, or whose shape does not fit."""
+        """Raise ``UserError`` for a declared ``value`` that its input cannot hold or whose shape does not fit."""
         self._signature = signature
         self._model = model
         self._constants = {one.name: self._constant(one) for one in signature.inputs if one.is_given}
@@ -49,10 +49,10 @@ class Feeding:
         return sha256(repr(odd).encode()).digest() if odd else b""
 
     def feeds(self, samples: Arrays, start: int) -> Arrays:
-        """Return what the model is fed for ``samples``, stacked along the first axis of each array.
+        """Return the model's inputs for ``samples``, which are stacked along the first axis of each array.
 
-        ``start`` is the index of the first sample. Raise ``UserError`` for samples that differ in an input with one
-        tensor per call, and for data that contradicts a constant.
+        ``start`` is the index of the first sample. Raise ``UserError`` if samples differ in an input that has one
+        tensor per call, and if the data has other values for an input than its declared ``value``.
         """
         if not self._odd:
             return samples
@@ -97,6 +97,6 @@ class Feeding:
         return result
 
     def _shape(self, one: TensorSpec) -> tuple[int, ...]:
-        """The shape of one sample; a dynamic dimension has its declared ``opt`` size, or 1 if none is declared."""
+        """Return the shape of one sample; a dynamic dimension has its declared ``opt`` size, or 1 without one."""
         sizes = self._signature.sizes
         return tuple(size if isinstance(size, int) else sizes.get(str(size), (1, 1, 1))[1] for size in one.sample)

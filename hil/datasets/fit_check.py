@@ -1,4 +1,4 @@
-"""Checks names, dtypes and shapes of samples against the inputs of a model."""
+"""Check names, dtypes and shapes of samples against the inputs of a model."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ LABELS = "labels"
 
 
 def label_key(name: str) -> str | None:
-    """Return ``""`` for ``labels``, ``"OUT"`` for ``labels.OUT``, ``None`` for any other name."""
+    """Return the output whose labels an array has: ``"OUT"`` for ``labels.OUT``, ``""`` for ``labels``.
+
+    Return ``None`` for the name of an array without labels.
+    """
     if name == LABELS:
         return ""
     return name.removeprefix(f"{LABELS}.") if name.startswith(f"{LABELS}.") else None
 
 
 class Matcher:
-    """Checks samples of one source against the inputs of one model; every message names both."""
+    """Checks samples of one source against the inputs of one model. Each message names the source and the model."""
 
     def __init__(self, signature: Signature, *, model: str, source: str) -> None:
-        """``source`` describes the samples in messages, preferably with the line of ``hil.toml``."""
+        """Check against the inputs in ``signature``; messages begin with ``source``, such as a line of ``hil.toml``."""
         self.inputs = {spec.name: spec for spec in signature.inputs}
         self._outputs = [spec.name for spec in signature.outputs]
         self._model = model
@@ -37,8 +40,8 @@ class Matcher:
     def names(self, present: Iterable[str]) -> tuple[list[str], list[str]]:
         """Return the names of inputs and the names of labels among ``present``.
 
-        Raises ``UserError`` for a name that is neither, for a missing input that data must have, and for labels of an
-        unknown output.
+        Raises ``UserError`` if a name is neither an input nor labels, if an input that the data must have is missing,
+        and for labels of an unknown output.
         """
         names = list(present)
         labels = [name for name in names if name not in self.inputs and label_key(name) is not None]
@@ -63,10 +66,9 @@ class Matcher:
         return [name for name in self.inputs if name in names], labels
 
     def tensors(self, tensors: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> None:
-        """Check dtypes and shapes of one sample (without the batch dimension) against the inputs.
+        """Raise ``UserError`` if a dtype or shape of one sample (without the batch dimension) does not fit its input.
 
         Dynamic dimensions with the same name must have the same size, which must fit the declared sizes and multiples.
-        Raises ``UserError``.
         """
         sizes: dict[str, int] = {}
         for name, (dtype, shape) in tensors.items():
@@ -85,7 +87,9 @@ class Matcher:
         for name, size in sizes.items():
             low, _, high = self._sizes.get(name, (size, size, size))
             if not low <= size <= high:
-                raise self._error(f"has {name!r} of {size}", f"hil.toml allows {low} to {high} for it: widen that")
+                raise self._error(
+                    f"has {name!r} of {size}", f"hil.toml allows {low} to {high}: change the data or these sizes"
+                )
             if size % self._multiples.get(name, 1):
                 multiple = self._multiples[name]
                 raise self._error(

@@ -1,4 +1,4 @@
-"""Finds near-duplicates between two data sets, e.g. a picture that was compressed again, or rounding differences.
+"""Find near-duplicates between two data sets, such as a picture that was compressed again, or rounding differences.
 
 Each input of a sample becomes a vector of at most 256 numbers. Larger inputs are reduced by a count sketch (Charikar,
 Chen and Farach-Colton 2002), which keeps squared distances within about 9 %.
@@ -36,9 +36,9 @@ MOST = 20_000
 
 @dataclass(frozen=True)
 class Near:
-    """Near-duplicates: ``pairs`` of (index in samples, index in others, relative distance).
+    """The near-duplicates as ``pairs`` of (index in samples, index in others, relative distance).
 
-    ``checked`` samples were compared with ``against`` others.
+    ``checked`` is the number of samples, and ``against`` the number of others with which each was compared.
     """
 
     pairs: tuple[tuple[int, int, float], ...]
@@ -51,9 +51,10 @@ def near(
 ) -> Near:
     """Return the near-duplicates of ``samples`` among ``others``: for each sample, at most the closest other.
 
-    Float and uint8 inputs are compared. ``counts`` are the numbers of samples to compare (all if ``None``), read
-    ``batch`` at a time. Equal samples have distance 0. Samples with fewer than 64 elements are not compared:
-    ``checked`` is 0.
+    Only float and uint8 inputs are compared. If a sample has fewer than 64 elements in them, nothing is compared and
+    ``checked`` is 0. ``counts`` limits the number of ``samples`` and of ``others`` (``None``: all, but at most 20,000
+    others). They are read ``batch`` at a time. Equal samples have distance 0, except that a sample whose inputs are
+    constant has no near-duplicate.
     """
     wanted, most = counts[0], counts[1] or others.count
     vectors = _vectors(others, min(most, MOST // batch * batch), batch)
@@ -79,7 +80,11 @@ def _vectors(data: Dataset, count: int, batch: int) -> Array | None:
 
 
 def _sketched(data: Dataset, count: int | None, size: int) -> Iterator[tuple[Array, Array]]:
-    """Yield for each batch a row per sample (256 numbers for each input), and each sample's norm about its mean."""
+    """Yield for each batch the samples' sketches and norms.
+
+    A sketch is a row of 256 numbers for each input. The norm is that of the sample's difference from its mean, and the
+    distances of near-duplicates are relative to it.
+    """
     sketches: dict[tuple[str, int], Sketch] = {}
     for batch in data.batches(size, count):
         rows = len(next(iter(batch.inputs.values())))
@@ -101,12 +106,15 @@ def _sketch(sketches: dict[tuple[str, int], Sketch], name: str, size: int) -> Sk
 
 
 def _padded(vectors: Array) -> Array:
-    """Return ``vectors`` with zeros up to 256 elements, since samples may differ in size; no distance changes."""
+    """Return ``vectors`` with zeros added up to 256 elements, which changes no distance: samples may differ in size."""
     return np.pad(vectors, ((0, 0), (0, WIDTH - vectors.shape[1])))
 
 
 def is_signal(array: Array) -> bool:
-    """Return whether distances between such arrays are meaningful: float and uint8, but not class or token indices."""
+    """Return whether the distance of two such arrays is meaningful: true for float and uint8, false for others.
+
+    Other arrays may be indices, such as those of classes or tokens.
+    """
     return array.dtype.kind == "f" or array.dtype == np.uint8
 
 

@@ -1,4 +1,4 @@
-"""Reads the arrays of an ``.npz`` file a few rows at a time, so that only one batch is in memory.
+"""Read the arrays of an ``.npz`` file a few rows at a time, so that only one batch is in memory.
 
 ``numpy.load`` would read each array completely. The archive is a zip file of ``.npy`` members (numpy.lib.format,
 versions 1.0 and 2.0), which are read in parallel. Pickled objects are never read.
@@ -41,7 +41,7 @@ class NpzArrays:
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the headers; the file is opened again for each pass."""
+        """Read and check the headers of all arrays. ``rows`` opens the file again at each call."""
         self.path = path
         self._headers: dict[str, Header] = {}
         with self._archive() as archive:

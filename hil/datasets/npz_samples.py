@@ -1,4 +1,4 @@
-"""Samples of an ``.npz`` file: arrays named after the inputs, and ``labels``."""
+"""Provide the samples of an ``.npz`` file, which has arrays named after the inputs, and ``labels``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class NpzDataset(Streamed):
     """The samples in the arrays of one file, read one batch at a time."""
 
     def __init__(self, arrays: NpzArrays, matcher: Matcher, origin: Origin) -> None:
-        """Check names, dtypes, shapes and counts in the headers. Raises ``UserError``."""
+        """Raise ``UserError`` if the headers have names, dtypes, shapes or counts that do not fit the model."""
         super().__init__(origin)
         model = origin.model
         self._arrays = arrays

@@ -1,4 +1,4 @@
-"""``open_dataset``: opens the data that a config names and checks it against the model's inputs."""
+"""Open the data that a config names, and check it against the model's inputs."""
 
 from __future__ import annotations
 

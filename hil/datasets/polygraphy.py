@@ -1,4 +1,4 @@
-"""Converts inputs and outputs saved by Polygraphy from JSON to ``.npz``, once per content.
+"""Convert inputs and outputs saved by Polygraphy from JSON to ``.npz``, once per content.
 
 Inputs are those of ``polygraphy run --save-inputs`` (a list of iterations, each with arrays by name), outputs those of
 ``--save-outputs`` (a ``RunResults``), in the format of versions 0.49 to 0.53. Each iteration is a batch of samples.
@@ -33,9 +33,9 @@ _REFERENCE = "onnxrt"
 def converted(path: Path, folder: Path) -> Path:
     """Return the ``.npz`` file in ``folder`` with the content of ``path``.
 
-    ``path`` is converted if the ``.npz`` file is missing or damaged. Of several runs, the one of ONNX Runtime is used.
-    Raises ``UserError`` for a file not written by Polygraphy, for iterations with different arrays, and for several
-    runs unless exactly one is of ONNX Runtime.
+    ``path`` is converted if the ``.npz`` file is missing or damaged. If ``path`` has the outputs of several runs, those
+    of ONNX Runtime are used. Raises ``UserError`` for a file that Polygraphy did not write, for iterations with
+    different arrays, and for several runs of which none or more than one is of ONNX Runtime.
     """
     made = folder / "polygraphy" / f"{FORMAT}-{file_digest(path)}.npz"
     note = made.with_suffix(".seal")
@@ -76,7 +76,7 @@ def _iterations(path: Path) -> list[dict[str, Any]]:
 
 
 def _run(path: Path, content: dict[str, Any]) -> list[Any]:
-    """Return the iterations of the only run; of several runs, those of ONNX Runtime's run."""
+    """Return the iterations of the only run or, if there are several, of the only run of ONNX Runtime."""
     runs = content.get("lst")
     # Each run is a pair: [runner name, iterations].
     if not isinstance(runs, list) or not runs or not all(isinstance(one, list) and len(one) == 2 for one in runs):
@@ -100,7 +100,7 @@ def _named(path: Path, iteration: Any) -> dict[str, Any]:
 def _joined(path: Path, iterations: list[dict[str, Any]]) -> dict[str, np.ndarray[Any, Any]]:
     """Return the arrays of all iterations, concatenated along the first dimension."""
     if not iterations:
-        raise _wrong(path, "has no iteration in it", "save one or more")
+        raise _wrong(path, "has no iteration in it", "save at least one with Polygraphy")
     names = list(iterations[0])
     if any(list(one) != names for one in iterations):
         raise _wrong(path, "has iterations with different names", "save iterations of one model")
@@ -119,7 +119,7 @@ def _joined(path: Path, iterations: list[dict[str, Any]]) -> dict[str, np.ndarra
 
 
 def _array(path: Path, name: str, entry: Any) -> np.ndarray[Any, Any]:
-    """Return one array; results have one more level than inputs."""
+    """Return the array in ``entry``, which in saved outputs is nested one level deeper than in saved inputs."""
     inner = entry.get("values", entry) if isinstance(entry, dict) else entry
     kind = inner.get("polygraphy_class") if isinstance(inner, dict) else type(inner).__name__
     if kind != "ndarray" or not isinstance(inner.get("array"), str):

@@ -1,4 +1,4 @@
-"""Statistics of a data set in one pass with bounded memory: spread, constants, distinct samples, classes."""
+"""Compute the statistics of a data set in one pass: spread, constant samples, distinct samples, classes."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ _ONE_CLASS = 2  # dimensions of labels (n,) or (n, 1)
 
 @dataclass(frozen=True)
 class Spread:
-    """The values of one input: mean, standard deviation and range after clipping the outermost 1 % on either side.
+    """How the values of one input spread: mean, standard deviation (``deviation``), ``low`` and ``high``.
 
-    ``peaks`` are the largest magnitudes of the samples, shape (n,), not clipped.
+    The lowest and the highest 1 % of the values are clipped before. ``peaks`` has the largest magnitude of each sample,
+    shape (n,), without clipping.
     """
 
     mean: float
@@ -45,8 +46,8 @@ class DataStatistics:
     """The statistics of ``samples`` samples.
 
     ``distinct`` is the number of samples that differ by more than noise (``hil.datasets.distinct``). ``constant`` is
-    the number of samples in which each float and uint8 input has a single value. ``classes`` counts integer labels; it
-    is empty without such labels.
+    the number of samples in which all elements of each float and uint8 input have the same value. ``classes`` counts
+    the samples of each integer label; it is empty if the data has no such labels.
     """
 
     samples: int
@@ -76,7 +77,10 @@ def statistics_of(data: Dataset, samples: int | None = None, batch: int = CHUNK)
 
 
 def _constant(flat: dict[str, Array]) -> Array:
-    """Return which samples have a single value in each float and uint8 input."""
+    """Return for each sample whether all elements of each float and uint8 input have the same value.
+
+    Inputs of one element are ignored. The result is empty if no other float or uint8 input exists.
+    """
     signals = [one for one in flat.values() if one.shape[1] > 1 and (one.dtype.kind == "f" or one.dtype == np.uint8)]
     if not signals:
         return np.zeros(0, bool)
@@ -84,7 +88,7 @@ def _constant(flat: dict[str, Array]) -> Array:
 
 
 def _classes(batch: Batch) -> list[int]:
-    """Return the integer label of each sample; empty without labels and for labels of another kind."""
+    """Return the integer label of each sample; empty if there are no labels or they are not one integer a sample."""
     if len(batch.labels) != 1:
         return []
     truth = next(iter(batch.labels.values()))
@@ -93,7 +97,7 @@ def _classes(batch: Batch) -> list[int]:
 
 
 class _Input:
-    """Collects elements of one input, at the same places of every sample of one size."""
+    """Collects elements of one input, from the same places in all samples of the same size."""
 
     def __init__(self, size: int, samples: int) -> None:
         self._most = max(1, ELEMENTS // max(1, samples))
@@ -122,7 +126,8 @@ class _Input:
 def far(peaks: Array, times: float) -> list[tuple[int, float]]:
     """Return (index, ratio) of each sample whose peak exceeds the 99th percentile of the peaks by the factor ``times``.
 
-    The largest ratio comes first. With few samples the second largest peak replaces the percentile.
+    The ratio is that of the peak to the percentile, and the largest comes first. With few samples the second largest
+    peak replaces the percentile.
     """
     if len(peaks) < 2:
         return []

@@ -1,4 +1,4 @@
-"""Random inputs from a fixed seed: they suffice to run a model, but not to validate it."""
+"""Draw random inputs from a fixed seed: they suffice to run a model, but not to validate it."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class SyntheticDataset(Streamed):
     """Uniform random inputs within ``ranges``; sample ``i`` is the same for every batch size.
 
     Without a range, values are from 0 to 1, and for ``uint8`` from 0 to 255. A dynamic dimension has the ``opt`` of its
-    declared sizes, else the least size that its multiple allows. An input with one tensor per call is the same in all
-    samples. Inputs whose values are declared or carried over are not drawn.
+    declared sizes or, without sizes, its declared multiple (1 by default). An input with one tensor per call is the
+    same in all samples. An input with a declared ``value`` or ``carry`` is not drawn.
     """
 
     synthetic = True
@@ -44,7 +44,7 @@ class SyntheticDataset(Streamed):
         count: int | None,
         ranges: Mapping[str, Interval],
     ) -> None:
-        """Raise ``UserError`` for a dtype that cannot be drawn, and for a range that the dtype cannot hold."""
+        """Raise ``UserError`` if the values of a dtype cannot be drawn, or if a range exceeds its dtype."""
         feeding = Feeding(signature, model)
         batch = feeding.fixed
         provenance = {"source": "synthetic", "kind": "synthetic", "seed": str(SEED)}
@@ -63,7 +63,7 @@ class SyntheticDataset(Streamed):
 
     @property
     def has_labels(self) -> bool:
-        """False: random inputs have no labels."""
+        """Always false: random inputs have no labels."""
         return False
 
     def _read(self, size: int) -> Iterator[tuple[Arrays, Arrays]]:

@@ -1,4 +1,4 @@
-"""Samples from the user's code: files of a folder passed to ``preprocess``, or a callable that yields samples."""
+"""Get samples from the user's code: ``preprocess``, called with each file of a folder, or a callable of samples."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ number of samples is twice that of ImageNet's validation images."""
 
 
 class CodeDataset(Streamed):
-    """Base class of the two sources: each sample is checked when it is read, and compared with the first pass."""
+    """Base class of both data sets: it checks each sample when it is read, and compares it with the first pass."""
 
     chunk = 1  # samples may differ in shape; only those of one batch must have the same shape
 
     checks_repeats = True
 
     def __init__(self, code: UserCallable, matcher: Matcher, origin: Origin) -> None:
-        """``code`` is called once per pass, or once per file."""
+        """Store ``code``, which a subclass calls once per pass or once per file."""
         super().__init__(origin)
         self._code = code
         self._matcher = matcher
 
     @property
     def stride(self) -> int | None:
-        """Number of samples in one call: 1 if samples may differ in shape."""
+        """Number of samples in one call; 1 if samples may differ in shape, ``None`` if any number is possible."""
         return self._feeding.stride or (1 if self._feeding.varies else None)
 
     @abstractmethod
@@ -98,7 +98,7 @@ class CallableDataset(CodeDataset):
     """
 
     def __init__(self, code: UserCallable, matcher: Matcher, origin: Origin, limit: int | None = None) -> None:
-        """Runs one pass for the count and the digest. Raises ``UserError``."""
+        """Run one pass to get the count and the digest. Raise ``UserError`` for samples that cannot be used."""
         super().__init__(code, matcher, origin)
         self._limit = limit
         first = next(self._samples(), None)
@@ -114,7 +114,7 @@ class CallableDataset(CodeDataset):
 
     @property
     def has_labels(self) -> bool:
-        """Whether the first sample has labels; then all samples must have labels."""
+        """Whether the samples have labels. All samples must have the same labels as the first."""
         return bool(self._labels)
 
     def _samples(self) -> Iterator[Sample]:
@@ -134,13 +134,14 @@ class CallableDataset(CodeDataset):
             if self._limit is None and (index >= MOST_SAMPLES or size > MOST_BYTES):
                 raise UserError(
                     f"{self._code.name} gave {index} samples and has not ended: model {self._model}: "
-                    "set samples to the required number, or let it end"
+                    "set samples to the required number, or let the callable end"
                 )
             checked = self._checked(sample, index)
             expected = set(checked[1]) if expected is None else expected
             if set(checked[1]) != expected:
                 raise UserError(
-                    f"{self._code.name} gave sample {index} other labels than the first: model {self._model}"
+                    f"{self._code.name} gave sample {index} other labels than the first: model {self._model}: "
+                    "give all samples the same labels"
                 )
             yield checked
             index += 1
@@ -148,10 +149,16 @@ class CallableDataset(CodeDataset):
 
 
 class FolderDataset(CodeDataset):
-    """Files of a folder in the order of their names; a file's label is the index of its sub-folder, if it has one."""
+    """Samples that ``preprocess`` makes of the files of a folder, in the order of their paths.
+
+    If the files are in sub-folders, one for each class, a sample's label is the index of its sub-folder.
+    """
 
     def __init__(self, folder: Path, code: UserCallable, matcher: Matcher, origin: Origin) -> None:
-        """List the files; they are read one by one later. Raises ``UserError``."""
+        """List the files, which are read one by one later.
+
+        Raise ``UserError`` if there are none, or if some are next to sub-folders.
+        """
         classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and _visible(path.name))
         super().__init__(code, matcher, origin)
         self.provenance = {**origin.provenance, "classes": " ".join(classes)}
@@ -184,14 +191,18 @@ class FolderDataset(CodeDataset):
                 raise UserError(f"{error}: file {path.relative_to(self._folder)}{_described(path)}") from None
             if labels:
                 raise UserError(
-                    f"{self._code.name} gave labels: model {self._model}: they come from sub-folders of {self.name}"
+                    f"{self._code.name} gave labels: model {self._model}: return only inputs, since labels come from "
+                    f"the sub-folders of {self.name}"
                 )
             number = self._classes.get(path.relative_to(self._folder).parts[0])
             yield inputs, {} if number is None else {"": np.asarray(number, np.int64)}
 
 
 def _described(path: Path) -> str:
-    """Return the mode of an image, and advice if ``preprocess`` must convert it; empty if the file is not an image."""
+    """Return text for a message: the mode of an image, and advice if ``preprocess`` should convert it.
+
+    Empty if the file is not an image.
+    """
     try:
         from PIL import Image
 
