@@ -1,6 +1,6 @@
-"""The agent, which runs on the target: CPython 3.6 or later, the standard library, numpy and one runtime.
+"""The agent, the part of hil that runs on the target. It needs CPython 3.6 or later, numpy and one runtime.
 
-It is shipped as one zip file (``hil.targets.bundle``) and imports nothing else of ``hil``.
+It is sent as one zip file (``hil.targets.bundle``) and imports nothing of ``hil`` outside of ``hil.agent``.
 """
 
 PROTOCOL = 1

@@ -1,6 +1,7 @@
-"""The agent's entry point: ``agent.pyz --store DIR [--store-size BYTES] [--host-silence SECONDS]`` serves a host.
+"""Start the agent: ``agent.pyz --store DIR [--store-size BYTES] [--host-silence SECONDS]`` serves a host.
 
-With ``--worker``, ``--load``, ``--activate`` or ``--inside`` it is a process that the agent itself has started.
+With ``--worker``, ``--load``, ``--activate`` or ``--inside`` as the first argument, this is a process that the agent
+itself has started.
 """
 
 import os
@@ -11,14 +12,20 @@ PIPE_BYTES = 1 << 20  # fs.pipe-max-size: the most that an unprivileged user may
 
 
 def private_stdout() -> int:
-    """Return a copy of descriptor 1 for frames. Redirect descriptor 1, to which native libraries print, to stderr."""
+    """Return a copy of standard output for frames, and redirect standard output to standard error.
+
+    Native libraries print to descriptor 1: their text would otherwise be between the frames.
+    """
     frames = os.dup(1)  # not inherited by workers
     os.dup2(2, 1)
     return frames
 
 
 def main() -> None:
-    """Run the process that ``sys.argv`` selects; a supervisor calls ``private_stdout`` before any further import."""
+    """Run the process that ``sys.argv`` selects.
+
+    For the supervisor, standard output is redirected before anything else is imported.
+    """
     if sys.argv[1:2] == ["--worker"]:
         from .workers.worker import main as work
 
@@ -44,7 +51,7 @@ def main() -> None:
 
 
 def containers(text: str, store: str, archive: str) -> object:
-    """Return the factory of workers in the container that ``text`` describes as JSON.
+    """Return the object that starts workers in the container that ``text`` describes as JSON.
 
     Raise ``Failure`` if ``text`` is invalid.
     """

@@ -1,4 +1,4 @@
-"""The agent's error, as it is raised and as it is sent to the host."""
+"""Define the agent's error, as it is raised and as it is sent to the host."""
 
 from typing import Any, Dict
 
@@ -18,7 +18,7 @@ INTERNAL = "internal"
 
 
 class Failure(Exception):
-    """A failed request: ``kind`` is one of this module's constants, ``advice`` states what to do next."""
+    """A failed request: ``kind`` is a constant of this module; ``advice`` is what to do next, or an empty text."""
 
     def __init__(self, kind: str, message: str, advice: str = "") -> None:
         super().__init__(message)

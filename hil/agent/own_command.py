@@ -1,4 +1,4 @@
-"""How the agent starts further processes of itself."""
+"""Return the command by which the agent starts further processes of itself."""
 
 import os
 import sys
@@ -6,10 +6,10 @@ from typing import List, Optional
 
 
 def own_command(archive: str) -> List[str]:
-    """Return the command that starts ``archive`` with this interpreter and this process's ``-X hil_agent``, if any.
+    """Return the command that starts ``archive`` with this interpreter and, if it was given here, ``-X hil_agent``.
 
-    With ``-X hil_agent=FOLDER`` the modules are imported from a folder, in which Python caches their byte code. Only a
-    host that is its own target passes this option.
+    With ``-X hil_agent=FOLDER`` the agent's modules are imported from a folder, in which Python caches their byte code.
+    The option is set only if the host is its own target.
     """
     folder = _folder()
     if folder is None:
@@ -18,7 +18,7 @@ def own_command(archive: str) -> List[str]:
 
 
 def own_path() -> str:
-    """Return the entry of ``sys.path`` from which a new interpreter can import this package under its present name."""
+    """Return the path that a new interpreter needs in ``sys.path`` to import this package under its present name."""
     if _folder() is not None:
         return os.path.abspath(sys.argv[0])  # the archive
     path = os.path.abspath(__file__)

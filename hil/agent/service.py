@@ -1,4 +1,4 @@
-"""The requests that an agent answers: one method for each ``op``."""
+"""Answer the requests of the host, with one method for each ``op``."""
 
 import time
 from typing import Any, Callable, Dict, Optional
@@ -72,7 +72,10 @@ class Service(Transfers):
         self.table.update(self.deploying.table)
 
     def answer(self, request: Dict[str, Any]) -> None:
-        """Process a request and send the reply. Errors become replies; only a lost host raises an exception."""
+        """Process a request and send the reply.
+
+        A failure, an ``OSError`` and a malformed request become error replies. A lost host is raised.
+        """
         number = request.get("id")
         try:
             if request.get("op") not in BETWEEN_BUILDS:
@@ -96,7 +99,7 @@ class Service(Transfers):
         raise Failure(failure.PROTOCOL, "no operation is called %.80r" % (request.get("op"),))
 
     def hold(self, request: Dict[str, Any]) -> Reply:
-        """Hold the target for the session; wait at most ``wait`` seconds for another session to end."""
+        """Hold the target for the session. Raise ``Failure`` if another session holds it for ``wait`` seconds more."""
         claim = {key: str(request[key]) for key in ("token", "who", "host", "pid")}
         try:
             self.supervisor.wait_until(lambda: self.lock.attempt(claim), float(request["wait"]), LOCK_POLL)
@@ -117,9 +120,9 @@ class Service(Transfers):
         return {"ok": self.conditions.meanwhile(lambda: probe.with_libraries(libraries))}, []
 
     def libraries(self) -> Dict[str, Any]:
-        """Return the library versions that a worker reports.
+        """Return what a worker reports of its libraries: versions and GPUs.
 
-        They are cached, since importing a runtime takes a second on a board.
+        The first call starts a worker for this, since importing a runtime takes a second on a board.
         """
         if self._libraries is None:
             worker = self.supervisor.start_worker()
@@ -133,7 +136,7 @@ class Service(Transfers):
         return dict(self._libraries or {})
 
     def _with_container(self, libraries: Dict[str, Any]) -> Dict[str, Any]:
-        """Return a worker's library versions, with the facts of its container if it runs in one."""
+        """Return a worker's facts of its libraries, with the facts of the container if workers run in one."""
         container = self.supervisor.container
         return libraries if container is None else dict(container.with_container(libraries))
 
@@ -143,7 +146,10 @@ class Service(Transfers):
         return {"ok": self.builds.build(request)}, []
 
     def _watch(self, facts: Dict[str, Any], options: Dict[str, Any]) -> Optional[Watch]:
-        """Return a GPU memory watch for the next worker; None if its engine's ``facts`` name no visible GPU."""
+        """Return the object that watches the GPU memory of the next worker.
+
+        Return None if the engine's ``facts`` name no GPU, or if the agent cannot read that GPU's memory.
+        """
         if not facts.get("gpu"):
             return None
         return self._watching.watch(self.libraries().get("gpus") or [], int(options.get("gpu") or 0))
@@ -156,7 +162,7 @@ class Service(Transfers):
     def adopt(self, request: Dict[str, Any]) -> Reply:
         """Record an uploaded engine that was built elsewhere.
 
-        Its facts contain ``foreign``, so that its key differs from the key of any build.
+        Its facts contain ``foreign``, so that its key differs from that of every engine that was built here.
         """
         self._must_hold()
         digest = request["digest"]
@@ -171,7 +177,8 @@ class Service(Transfers):
     def load(self, request: Dict[str, Any]) -> Reply:
         """Load the engine of ``key`` into a worker, after verifying the digest of its file.
 
-        The worker is a fresh process. If ``fresh`` is false and no GPU memory is watched, an idle worker is preferred.
+        The worker is a fresh process. If ``fresh`` is false and no GPU memory is watched, an idle worker is used
+        instead, if there is one.
         """
         self._must_hold()
         record = self.records.need(request["key"])
@@ -196,7 +203,10 @@ class Service(Transfers):
     def _load(
         self, worker: WorkerProcess, order: Dict[str, Any], deadline: float, watch: Optional[Watch]
     ) -> Dict[str, Any]:
-        """Load the engine. If a GPU is watched, start the runtime first and read the GPU's memory before the load."""
+        """Load the engine and return the worker's answer.
+
+        If GPU memory is watched, start the runtime first and read the memory before the engine is loaded.
+        """
         sampler = start_sampler(worker, watch)
         if watch is None or sampler is None:
             return dict(self.supervisor.exchange(worker, order, deadline)["ok"])
@@ -211,7 +221,7 @@ class Service(Transfers):
         return loaded
 
     def spawn(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
-        """Start a worker without an engine, for ``echo``."""
+        """Start a worker without an engine, for the operation ``echo``."""
         worker = self.supervisor.start_worker()
         return {"ok": {"worker": worker.number, "pid": worker.pid}}, []
 
@@ -225,9 +235,10 @@ class Service(Transfers):
         return self.supervisor.turn(self.store.path("turn.lock"))
 
     def engine_work(self, request: Dict[str, Any]) -> Reply:
-        """Forward a request to a worker under the turn lock.
+        """Forward a request to a worker while holding the turn lock, and return the worker's reply.
 
-        Sample the worker if the request is timed or its GPU memory is watched. Sample the board during a series.
+        The worker is sampled meanwhile if the request is timed or if the worker's GPU memory is watched. The board is
+        sampled during a series.
         """
         worker = self._take_body(request)
         with self.turn():
@@ -253,7 +264,7 @@ class Service(Transfers):
             return reply, chunks
 
     def worker_op(self, request: Dict[str, Any]) -> Reply:
-        """Forward a request that does not disturb other engines, so it does not wait for the turn lock."""
+        """Forward a request without waiting for the turn lock, since it does not disturb other engines."""
         worker = self._take_body(request)
         reply, chunks = self._pass_on(worker, request)
         if request["op"] == "memory" and worker.watch is not None:

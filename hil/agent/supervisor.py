@@ -1,8 +1,8 @@
-"""The agent's first process: it listens to the host and to the workers and enforces deadlines; it never computes.
+"""Run the agent's first process: it listens to the host and the workers and enforces deadlines; it never computes.
 
-Standard library only. When the host closes the connection, the supervisor ends its workers and itself at once. A host
-behind a network may vanish without closing the connection. Then the supervisor ends its workers and itself once the
-host has been silent for too long.
+It uses only the standard library. When the host closes the connection, the supervisor ends its workers and itself at
+once. A host behind a network may vanish without closing the connection: the supervisor then ends its workers and itself
+once the host has been silent for too long.
 """
 
 import array
@@ -46,8 +46,9 @@ def readable_bytes(fd: int) -> int:
 class Supervisor:
     """The event loop: ``step`` waits for the host, the workers and their output.
 
-    With ``silence`` (seconds) the host counts as lost when nothing arrives from it for that long. The host sends pings
-    between its requests. Frames that arrive while a request is processed are read at once, up to the next request.
+    The host counts as lost when nothing arrives from it for ``silence`` seconds (None: no limit); it sends pings
+    between its requests. Pings that arrive while a request is processed are read at once, as is the header of the next
+    request.
     """
 
     def __init__(self, host: Channel, archive: str, scratch: str, silence: Optional[float] = None) -> None:
@@ -75,11 +76,11 @@ class Supervisor:
     def step(
         self, timeout: Optional[float], event: int = 0, worker: Optional[WorkerProcess] = None, fd: Optional[int] = None
     ) -> bool:
-        """Wait until an event occurs or ``fd`` can be read, at most ``timeout`` seconds.
+        """Wait until something happens or ``timeout`` seconds (None: no limit) have passed.
 
-        Return True if the poll event ``event`` occurred on the host's descriptor, or ``worker`` replied or went away.
-
-        Raise ``HostGone`` if ``event`` did not occur and the host is lost.
+        Return True if the poll event ``event`` occurred on the host's descriptor, or if ``worker`` replied or went
+        away. Return False at the timeout, when ``fd`` can be read, and for any other event. Raise ``HostGone`` if
+        ``event`` did not occur and the host is lost.
         """
         listens = event | (select.POLLIN if self.silence is not None and self._next is None else 0)
         events = self._poll(listens | GONE, self._patience(timeout), worker.channel.read_fd if worker else fd)
@@ -98,7 +99,10 @@ class Supervisor:
         return worker is not None and worker.channel.read_fd in events
 
     def _poll(self, listens: int, patience: Optional[float], fd: Optional[int]) -> Dict[int, int]:
-        """Wait at most ``patience`` milliseconds and return the events by descriptor. Read workers' output at once."""
+        """Wait at most ``patience`` milliseconds (None: no limit) and return the events by descriptor.
+
+        Output that workers have printed is read at once.
+        """
         poller = select.poll()
         poller.register(self.host.read_fd, listens)
         for worker in self.workers.values():
@@ -113,7 +117,10 @@ class Supervisor:
         return events
 
     def _patience(self, timeout: Optional[float]) -> Optional[float]:
-        """Return the milliseconds to wait at most: until ``timeout``, or until the host has been silent too long."""
+        """Return the milliseconds until ``timeout`` or, if that is earlier, until the host counts as lost.
+
+        None: no limit.
+        """
         if self.silence is not None:
             left = max(0.0, self._last_heard() + self.silence - time.monotonic()) + SLACK
             timeout = left if timeout is None else min(timeout, left)
@@ -125,8 +132,8 @@ class Supervisor:
     def _check_silence(self) -> None:
         """Raise ``HostGone`` if the host has been silent for too long.
 
-        Bytes that arrive behind the next request are a sign of life, although they stay unread. If the pipe may be full
-        of them, the host cannot send more, so its silence proves nothing: the current request's deadline ends the wait.
+        Bytes that arrive after the next request's header stay unread, but they show that the host lives. If the pipe
+        may be full of them, the host cannot send more, so its silence proves nothing and is not counted.
         """
         behind = readable_bytes(self.host.read_fd)
         if behind > self._behind or behind >= FULL:
@@ -135,14 +142,14 @@ class Supervisor:
             raise HostGone
 
     def _receive_frame(self) -> None:
-        """Read the host's next frame: discard a ping, store a request in ``_next``."""
+        """Read the host's next frame. Discard a ping; store a request's header in ``_next``."""
         request = self.host.receive()
         if request.get("op") != "ping":
             self._next = request
             self._behind = 0
 
     def send(self, header: wire.Header, *chunks: Any) -> None:
-        """Send a frame to the host. Raise ``HostGone`` if it cannot be sent, or the host does not read it in time."""
+        """Send a frame to the host. Raise ``HostGone`` if the host closed the connection or does not read in time."""
         try:
             self.host.send(header, *chunks)
         except (wire.Closed, wire.Silent):
@@ -154,7 +161,7 @@ class Supervisor:
             self.host.drain()
 
     def start_worker(self) -> WorkerProcess:
-        """Start a worker process and return it. Raise ``Failure`` if its container does not start."""
+        """Start a worker process and return it. Raise ``Failure`` if its container, if it has one, does not start."""
         self.started += 1
         if self.container is not None:
             return self._start_contained()
@@ -235,7 +242,10 @@ class Supervisor:
             os.close(fd)
 
     def wait_until(self, attempt: Callable[[], Any], seconds: float, pause: float) -> None:
-        """Call ``attempt`` every ``pause`` seconds until it returns true. Raise ``TimeoutError`` after ``seconds``."""
+        """Call ``attempt`` every ``pause`` seconds until it returns true. Raise ``TimeoutError`` after ``seconds``.
+
+        The host gets heartbeats meanwhile.
+        """
         limit = time.monotonic() + seconds
         beat = time.monotonic() + HEARTBEAT
         while not attempt():
@@ -248,14 +258,20 @@ class Supervisor:
             self.step(min(pause, limit - now))
 
     def beat(self) -> None:
-        """Send the host a heartbeat every ``HEARTBEAT`` seconds of a request; call this repeatedly."""
+        """Send the host a heartbeat if one is due: every ``HEARTBEAT`` seconds while a request is processed.
+
+        Work that takes long must call this repeatedly.
+        """
         now = time.monotonic()
         if self._due is not None and now >= self._due:
             self.send({"alive": True})
             self._due = now + HEARTBEAT
 
     def serve(self, answer: Callable[[wire.Header], None]) -> None:
-        """Call ``answer`` with each request until the host goes away or violates the protocol."""
+        """Call ``answer`` with each request until the host goes away or violates the protocol.
+
+        Then kill all workers.
+        """
         try:
             while True:
                 try:

@@ -1,1 +1,1 @@
-"""Releases of a robot: staging, activation and rollback."""
+"""Stage, activate and roll back the releases of a robot."""

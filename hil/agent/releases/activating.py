@@ -1,7 +1,7 @@
-"""``--activate``: a separate process that activates a staged release, and rolls back if it does not become healthy.
+"""Activate a staged release in a process of its own (``--activate``), and roll back if it does not become healthy.
 
-It needs neither the host nor the agent, so a lost connection does not stop it. If the process itself is killed, the
-next deployment finishes its operation (``recover``).
+The process needs neither the host nor the agent, so a lost connection does not stop it. If it is killed, the next
+deployment finishes its operation (``recover``).
 """
 
 import contextlib
@@ -27,7 +27,11 @@ healthy. Journals of earlier versions have ``unchanged`` instead of ``refused``.
 
 
 class Activation:
-    """One operation on a folder of releases; ``plan`` has the robot's commands and their deadlines in seconds."""
+    """Carries out one operation on a folder of releases.
+
+    ``plan`` has the robot's commands and their deadlines in seconds. ``old`` and ``new`` are the releases before and
+    after the operation; ``None`` if there is none.
+    """
 
     def __init__(self, folder: Releases, operation: Dict[str, Any]) -> None:
         self.folder = folder
@@ -50,7 +54,10 @@ class Activation:
         self.report("end " + outcome, text)
 
     def forward(self) -> None:
-        """Switch from the old release to the new one, and back if the new one does not become healthy."""
+        """Switch from the old release to the new one, and back if the new one does not become healthy.
+
+        If the files of the new release are damaged, end the operation without a switch.
+        """
         new = str(self.new)
         self.report("checking", "the files of release %.12s" % new)
         damage = self.folder.damage(new)
@@ -76,9 +83,9 @@ class Activation:
             images.remove(self.container, before - images.of_releases(self.folder))
 
     def back(self, trouble: str) -> None:
-        """Switch back to the old release because of ``trouble``.
+        """Switch back to the old release because of ``trouble``, and start it.
 
-        The old release's health is checked, but not its files: it ran until now, and the host may be unreachable.
+        Its health is checked, but not its files: it ran until now, and the host may be unreachable.
         """
         self.report("rolling back", trouble)
         self.journal.unmark()
@@ -108,8 +115,8 @@ class Activation:
     def recover(self) -> None:
         """Finish the operation of a process that was killed.
 
-        If the new release runs and was healthy, only record that. If there was no switch, start the old release again.
-        Otherwise roll back.
+        If the switch was made and the new release was healthy, only record the outcome. If the switch was not made,
+        start the old release again. Otherwise switch back to the old release.
         """
         current = self.folder.current()
         if current == self.new and self.new is not None and self.folder.healthy(self.new):
@@ -120,7 +127,10 @@ class Activation:
             self.back("it was interrupted before release %.12s was healthy" % self.new)
 
     def resume(self, why: str) -> None:
-        """Start the old release again: it is still the current one, but it is unknown whether it runs."""
+        """End the operation without a switch, because of ``why``, and start the old release again.
+
+        The old release is still the current one, but it may not run.
+        """
         if self.operation.get("was_healthy"):
             self.journal.mark(str(self.new))
         trouble = self.start() if self.old is not None else ""
@@ -128,7 +138,7 @@ class Activation:
         self.end(UNHEALTHY if trouble else REFUSED, text)
 
     def start(self) -> str:
-        """Start the current release, and wait until it is healthy. Return what failed; empty on success."""
+        """Start the current release, and wait until it is healthy. Return what failed, or an empty text on success."""
         what = "container " + self.container["name"] if self.container else self.plan["service"]
         self.report("restarting", str(what or " ".join(self.plan["restart"])))
         trouble = self._restart()
@@ -156,9 +166,10 @@ class Activation:
             time.sleep(max(0.0, min(HEALTH_PAUSE, until - time.monotonic())))
 
     def _container_trouble(self) -> str:
-        """Return why the container does not run the current release's image; empty if it does or there is no container.
+        """Return why the container does not run the current release's image, or an empty text if it does.
 
-        The health command alone is not enough: another process may answer it.
+        Also return an empty text if releases do not run in a container. The health command alone is not enough, since
+        another process may answer it.
         """
         if self.container is None:
             return ""
@@ -196,7 +207,7 @@ def restart_service(name: str) -> str:
 
 
 def main() -> None:
-    """``--activate FOLDER WHAT``: carry out the operation in the folder's journal; the lock is inherited."""
+    """Carry out the operation in a folder's journal, for ``--activate FOLDER WHAT``. The lock is inherited."""
     root, what = sys.argv[2:4]
     for number in (signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)  # so that this process survives the host's end

@@ -1,4 +1,4 @@
-"""The robot's own commands: run without a shell, each with a deadline that its child processes cannot extend."""
+"""Run the robot's own commands without a shell, each with a deadline that its child processes cannot extend."""
 
 import contextlib
 import os
@@ -13,7 +13,10 @@ POLL = 0.05
 
 
 class Ended(NamedTuple):
-    """How a command ended: ``why`` it failed (empty if its exit code was 0), ``output`` the end of its output."""
+    """How a command ended.
+
+    ``why`` is the reason why it failed, empty if its exit code was 0. ``output`` is the end of its output.
+    """
 
     why: str
     output: str
@@ -34,7 +37,8 @@ def run(
     """Run ``argv`` for at most ``seconds``, with the additional environment variables ``extra``.
 
     If the command takes longer, its process group is killed. With ``reap`` the group is also killed when the command
-    ends in time, so that no process remains. ``meanwhile`` is called repeatedly with the seconds to wait.
+    ends in time, so that no child process remains. While the command runs, ``meanwhile`` is called repeatedly, each
+    time with the seconds that it must wait.
     """
     with _output() as output:
         try:

@@ -1,4 +1,4 @@
-"""The requests about releases, one method for each ``op``. An operation is finished even if the host is lost."""
+"""Answer the requests about releases, one method for each ``op``. An operation is finished even if the host is lost."""
 
 import contextlib
 import json
@@ -52,7 +52,7 @@ class Deploying:
         }
 
     def listing(self, request: Dict[str, Any]) -> Reply:
-        """Return the releases, the operation and the history of a folder, without changing or locking it."""
+        """Return the releases of a folder, its unfinished operation and its history, without locking the folder."""
         folder = Releases(request["folder"], self.store.beat)
         if not os.path.isdir(folder.own()):
             return {"ok": {"there": False}}, []
@@ -80,7 +80,10 @@ class Deploying:
         return {"release": name, "healthy": folder.healthy(name), "manifest": content}
 
     def open(self, request: Dict[str, Any]) -> Reply:
-        """Lock the folder for one deployment. ``pending`` is an interrupted operation, which must be finished first."""
+        """Lock the folder for one deployment and return its state.
+
+        In the state, ``pending`` is an interrupted operation, which must be finished first; None if there is none.
+        """
         folder = Releases(request["folder"], self.store.beat)
         self.claim = {key: str(request[key]) for key in ("who", "host", "pid")}
         folder.make()
@@ -96,7 +99,7 @@ class Deploying:
         return {"ok": state}, []
 
     def stage(self, request: Dict[str, Any]) -> Reply:
-        """Stage a release from the store's blobs; ``staged`` is false if it was there already."""
+        """Stage a release from the store's blobs. In the reply, ``staged`` is false if it was there already."""
         return {"ok": {"staged": Staging(self._open()).stage(request["release"], self.store.verify)}}, []
 
     def load(self, request: Dict[str, Any]) -> Reply:
@@ -111,7 +114,10 @@ class Deploying:
         return {"ok": {"image": images.pull(request["engine"], request["reference"], self._pause)}}, []
 
     def compare(self, request: Dict[str, Any]) -> Reply:
-        """Return whether the engine has the image. Raise ``Failure`` if the image does not contain the release."""
+        """Return whether the container engine has the image.
+
+        Raise ``Failure`` if it has the image but the image does not contain the release.
+        """
         folder = self._open()
         digest = manifest.valid_digest(request["release"])
         scratch = tempfile.mkdtemp(prefix="image-", dir=folder.own())
@@ -137,9 +143,10 @@ class Deploying:
         return {"ok": {}}, []
 
     def begin(self, request: Dict[str, Any]) -> Reply:
-        """Record the operation in the journal and bring the robot into its safe state.
+        """Record the operation in the journal and run the robot's command for its safe state, if it has one.
 
-        From now on the operation is always finished, even if the host or the agent is lost.
+        In the reply, ``trouble`` is why the command failed, empty on success. From now on the operation is always
+        finished, even if the host or the agent is lost.
         """
         folder = self._open()
         if Journal(folder).operation() is not None:
@@ -163,7 +170,7 @@ class Deploying:
         self.supervisor.beat()
 
     def activate(self, request: Dict[str, Any]) -> Reply:
-        """Start the process that carries out the operation: ``forward``, ``stay`` or ``recover``."""
+        """Start the process that carries out the operation; ``what`` is ``forward``, ``stay`` or ``recover``."""
         what = request["what"]
         if what not in ("forward", "stay", "recover"):
             raise Failure(failure.PROTOCOL, "no activation is called %.40r" % (what,))
@@ -189,7 +196,10 @@ class Deploying:
         self._progress = b""
 
     def watch(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
-        """Return the activation's new progress lines, waiting at most a second; ``ended``: whether it is over."""
+        """Wait at most a second for new progress lines of the activation, and return them.
+
+        In the reply, ``ended`` is whether the activation has ended.
+        """
         process = self._process
         if process is None:
             raise Failure(failure.PROTOCOL, "nothing is being activated")
@@ -204,7 +214,7 @@ class Deploying:
         return {"ok": {"steps": steps, "ended": ended, "current": self._open().current()}}, []
 
     def _read_progress(self) -> bool:
-        """Read what the activation wrote, and return whether there is a whole line."""
+        """Read what the activation wrote, and return whether a whole line has arrived."""
         with contextlib.suppress(BlockingIOError):
             piece = os.read(self._reader, LONGEST)
             self._progress = (self._progress + piece)[-LONGEST:]
@@ -216,7 +226,10 @@ class Deploying:
         return self.folder
 
     def leave(self) -> None:
-        """Finish an operation that no process carries out, since the host is lost."""
+        """Start the process that finishes an operation, if there is one and no process carries it out.
+
+        This is called when the host is lost.
+        """
         if self._unfinished and self.folder is not None and self._process is None:
             with contextlib.suppress(OSError):
                 self._start(self.folder, "recover")

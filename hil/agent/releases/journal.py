@@ -1,4 +1,4 @@
-"""The journal of a robot's releases: an operation is recorded before it starts, so that it can always be finished.
+"""Keep the journal of a robot's releases: an operation is recorded before it starts, so that it is always finished.
 
 Files that must be replaced even on a full disk are prepared before the operation and only renamed during it.
 """
@@ -18,7 +18,7 @@ HISTORY_TAIL = 64 << 10  # bytes of the history that are read
 
 
 class Journal:
-    """The operation under way on ``folder``, its prepared files, and the history of operations."""
+    """The journal of ``folder``: the unfinished operation, its prepared files, and the history of operations."""
 
     def __init__(self, folder: Releases) -> None:
         self.folder = folder
@@ -40,7 +40,7 @@ class Journal:
             sync(self.folder.own())
 
     def operation(self) -> Optional[Dict[str, Any]]:
-        """Return the operation that is under way or was interrupted; None if there is no such operation."""
+        """Return the operation that is under way or was interrupted; None if there is neither."""
         return self.folder.table_at(self.folder.own(OPERATION)) or None
 
     def point(self, name: str) -> None:
@@ -54,7 +54,7 @@ class Journal:
         sync(self.folder.root)
 
     def mark(self, digest: str) -> None:
-        """Mark the release as healthy."""
+        """Mark the release as healthy, by renaming the prepared mark."""
         with contextlib.suppress(FileNotFoundError):
             os.replace(self.folder.own(MARK), self.folder.own("healthy", digest))
         sync(self.folder.own("healthy"))

@@ -1,4 +1,4 @@
-"""The manifest of a release, which lists its files; every path in it stays inside the release's folder."""
+"""Read the manifest of a release, which lists its files, and refuse every path outside of the release's folder."""
 
 import json
 import re
@@ -19,7 +19,7 @@ KEYS = frozenset(("path", "sha256", "size"))
 
 
 class Entry(NamedTuple):
-    """One file: ``path`` relative to the release's folder, its SHA-256, its ``size`` in bytes."""
+    """One file of a release: ``path`` relative to the release's folder, its SHA-256 in hex, its ``size`` in bytes."""
 
     path: str
     sha256: str
@@ -58,14 +58,14 @@ def entries(manifest: Dict[str, Any]) -> List[Entry]:
 
 
 def valid_digest(text: Any) -> str:
-    """Return ``text``. Raise ``Failure`` unless it is a SHA-256 digest in hexadecimal."""
+    """Return ``text`` if it is a SHA-256 digest in hexadecimal, else raise ``Failure``."""
     if not isinstance(text, str) or not DIGEST.fullmatch(text):
         raise _refused("%.80r is not a SHA-256 digest" % (text,))
     return text
 
 
 def valid_path(path: Any) -> str:
-    """Return ``path``. Raise ``Failure`` unless it is a relative path of plain names, at most ``DEEPEST`` parts."""
+    """Return ``path`` if it is a relative path of plain names with at most 4 parts, else raise ``Failure``."""
     parts = path.split("/") if isinstance(path, str) else []
     if not 0 < len(parts) <= DEEPEST or not all(PART.fullmatch(part) for part in parts):
         raise _refused("%.80r is not a valid path in a release" % (path,))
@@ -75,7 +75,7 @@ def valid_path(path: Any) -> str:
 def _refuse_collisions(paths: List[str]) -> None:
     """Raise ``Failure`` if, ignoring case, a path occurs twice, is the manifest's, or is also a folder of another path.
 
-    Two folders must not differ only by case either.
+    Also raise ``Failure`` if two folders differ only by case.
     """
     files: Set[str] = {NAME}
     for path in paths:

@@ -1,4 +1,4 @@
-"""Releases on a robot: one folder for each, named by its digest, and a link to the release that runs.
+"""Keep the releases on a robot: one folder for each, named by its digest, and a link to the release that runs.
 
 Layout of the folder: ``current`` -> ``releases/DIGEST``, where ``DIGEST`` is the SHA-256 of the release's manifest, and
 ``.hil/`` with the lock, the operation that is under way (``operation.json``) and a mark for each release that was
@@ -31,11 +31,11 @@ Beat = Callable[[], None]
 
 
 def nothing() -> None:
-    """Do nothing: the heartbeat of a process that no host waits for."""
+    """Do nothing. This is the heartbeat of a process for which no host waits."""
 
 
 def sync(path: str) -> None:
-    """Fsync a file or folder."""
+    """Write a file or folder to the disk with ``fsync``."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -44,7 +44,10 @@ def sync(path: str) -> None:
 
 
 class Releases:
-    """The folder of releases at ``root``. Methods raise ``Failure`` if the folder cannot be used."""
+    """The folder of releases at ``root``.
+
+    Methods raise ``Failure`` if the folder cannot be used. They call ``beat`` repeatedly while they read large files.
+    """
 
     def __init__(self, root: str, beat: Beat = nothing) -> None:
         self.root = os.path.abspath(os.path.expanduser(root))
@@ -60,7 +63,7 @@ class Releases:
 
     @contextlib.contextmanager
     def file_errors(self) -> Any:
-        """Turn an ``OSError`` into a ``Failure`` that names the folder."""
+        """Raise an ``OSError`` of the block as a ``Failure`` that names the folder."""
         try:
             yield
         except OSError as error:
@@ -74,7 +77,7 @@ class Releases:
     def make(self) -> None:
         """Create the folder and its subfolders.
 
-        Raise ``Failure`` if one of them is not a folder, or belongs to another user and is world-writable.
+        Raise ``Failure`` if one of them is not a folder, or if any user may write to it and it is not this user's own.
         """
         with self.file_errors():
             for place in (self.root, self.path("releases"), self.own(), self.own("healthy")):
@@ -121,7 +124,7 @@ class Releases:
             os.close(fd)
 
     def refusal(self) -> Failure:
-        """Return the failure that names the deployment that has the lock."""
+        """Return the error to raise while another deployment has the lock; its message names that deployment."""
         claim = self.holder()
         facts = tuple(claim.get(key, "unknown") for key in ("who", "host", "pid", "since"))
         what = "a deployment by %s from host %s (process %s) has been in progress since %s" % facts
@@ -147,7 +150,7 @@ class Releases:
         return match.group(1)
 
     def ordered(self) -> List[str]:
-        """Return the digests of all releases, oldest first."""
+        """Return the digests of all releases, the one that was staged first at the beginning."""
         with self.file_errors():
             names = [name for name in os.listdir(self.path("releases")) if DIGEST.fullmatch(name)]
             return sorted(names, key=self._order)
@@ -180,7 +183,7 @@ class Releases:
         return manifest.parse(content)
 
     def damage(self, digest: str) -> str:
-        """Return what is wrong with a release; empty if its files are exactly those of its manifest, unchanged."""
+        """Return what is wrong with a release; empty if it has exactly the files of its manifest, unchanged."""
         root = self.path("releases", digest)
         if os.path.islink(root):  # its files could be changed through another path
             return "it is a link"
@@ -218,7 +221,10 @@ class Releases:
                 self.beat()
 
     def newest(self, place: str) -> None:
-        """Make the release in folder ``place`` the newest, even if the board's clock is wrong (many boot in 1970)."""
+        """Make the release in the folder ``place`` the newest by its modification time.
+
+        This works even if the board's clock is wrong: many boards boot with a date of 1970.
+        """
         others = [self._order(name) for name in self.ordered() if self.path("releases", name) != place]
         at = max([int(time.time() * 1e9)] + [1 + other for other in others])
         os.utime(place, ns=(at, at))
@@ -226,7 +232,8 @@ class Releases:
     def prune(self, keep: int) -> List[str]:
         """Remove old releases, and return their digests.
 
-        The newest ``keep`` releases stay, and so do the current one and the one that a rollback would return to.
+        The newest ``keep`` releases (at least 1) stay, and so do the current one and the one to which a rollback would
+        return.
         """
         current = self.current()
         needed = {current, self.previous(current)} | set(self.ordered()[-max(1, keep) :])

@@ -1,4 +1,4 @@
-"""Staging: a release is assembled on the robot from verified blobs, and appears only when it is complete."""
+"""Stage a release: assemble it on the robot from verified blobs, so that it appears only when it is complete."""
 
 import hashlib
 import os
@@ -21,10 +21,11 @@ class Staging:
         self.folder = folder
 
     def stage(self, digest: str, blob: Callable[[str], str]) -> bool:
-        """Assemble release ``digest``; ``blob`` returns the path of a verified blob by its SHA-256.
+        """Assemble release ``digest`` and return True; ``blob`` returns the path of a verified blob by its SHA-256.
 
-        Return False if the release is there already, undamaged. In a damaged release each file is replaced, so that
-        its folder stays usable. Raise ``Failure`` if the disk is too small or a file does not match the manifest.
+        If the release is there already, undamaged, only make it the newest and return False. If it is there but
+        damaged, replace its files one by one, so that its folder is never missing. Raise ``Failure`` if the disk is too
+        small or a file does not match the manifest.
         """
         with open(blob(digest), "rb") as file:
             content = file.read(manifest.LARGEST + 1)
@@ -90,7 +91,7 @@ class Staging:
         return state.hexdigest(), size
 
     def _install(self, staging: str, place: str, listed: List[Entry]) -> None:
-        """Move the staged release to ``place``, or its files one by one into the damaged release that is there."""
+        """Move the staged release to ``place``. If a damaged release is there, replace its files one by one instead."""
         if not os.path.isdir(place):
             os.rename(staging, place)
             sync(self.folder.path("releases"))
