@@ -1,4 +1,4 @@
-"""Signed reports: ``attest`` signs a report, ``verify`` checks a signature and what was signed.
+"""Sign reports and verify signed reports: ``attest`` signs one, ``verify`` checks the signature and what was signed.
 
 The formats are standards (in-toto Statement v1, test-result v0.1, DSSE, Sigstore bundle v0.3), so other tools verify
 the bundles as well: docs/signing.md. Only this package imports ``cryptography``.

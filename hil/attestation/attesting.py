@@ -1,4 +1,4 @@
-"""Signs a report: judges it again, hashes its engines again, and writes the bundle next to it."""
+"""Sign a report: judge it again, hash its engines again, and write the bundle next to it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def attest(report: Path, signer: Signer, out: Path | None = None, *, now: dateti
 
 
 def _refuse_new_failure(report: Report, path: Path, around: Circumstances) -> None:
-    """Raise ``AttestationRefused`` for a report that recorded a pass and fails now: it would be signed as passed."""
+    """Raise ``AttestationRefused`` if the report recorded a pass and fails now: the statement would record the pass."""
     decision = judge(report, report.policy, around=around)
     if decision.exit_code and not report.exit_code:
         why = "; ".join(decision.reasons)

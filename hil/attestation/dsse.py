@@ -1,4 +1,4 @@
-"""The signed envelope (DSSE 1.0, https://github.com/secure-systems-lab/dsse) in a Sigstore bundle of version 0.3.
+"""Write and read a signed envelope (DSSE 1.0, https://github.com/secure-systems-lab/dsse) in a Sigstore bundle 0.3.
 
 A bundle has exactly one valid serialization, and ``read`` accepts no other. So any changed byte makes a bundle invalid,
 even outside of the signed payload.
@@ -26,7 +26,7 @@ MOST = 8 * 2**20
 
 @dataclass(frozen=True)
 class Envelope:
-    """A payload, its only signature (DER), and the id of the key that made the signature according to the bundle."""
+    """A payload, its only signature (DER), and the id of the key that, as the bundle states, made the signature."""
 
     payload: bytes
     signature: bytes
@@ -39,13 +39,16 @@ class Envelope:
 
 
 def pae(payload: bytes, kind: str = PAYLOAD) -> bytes:
-    """Return DSSE's pre-authentication encoding: the lengths make the border between type and payload unambiguous."""
+    """Return the bytes that DSSE signs (its pre-authentication encoding): ``kind`` and ``payload`` with their lengths.
+
+    With the lengths, the border between the two is unambiguous.
+    """
     name = kind.encode("utf-8")
     return b"DSSEv1 %d %s %d %s" % (len(name), name, len(payload), payload)
 
 
 def write(payload: bytes, signature: bytes, key: PublicKey) -> str:
-    """Return the text of a bundle."""
+    """Return the text of a bundle with ``payload`` and its ``signature`` (DER) by ``key``."""
     return _text(payload, signature, key.id, key.hint)
 
 

@@ -1,4 +1,4 @@
-"""Keys for signing: ECDSA on the curve P-256 with SHA-256, the only kind that all verifying tools support.
+"""Read keys, sign and verify, by ECDSA on the curve P-256 with SHA-256: the only kind that all verifying tools support.
 
 Only a signer holds a private key. No message, report or traceback contains it.
 """
@@ -47,7 +47,7 @@ class PublicKey:
 
     @property
     def hint(self) -> str:
-        """The id in the form of Sigstore bundles: base64 of the digest."""
+        """The id as Sigstore bundles write it: the SHA-256 in base64 instead of hex."""
         return base64.b64encode(bytes.fromhex(self.id)).decode("ascii")
 
     @property
@@ -66,14 +66,17 @@ class PublicKey:
 
 
 class Signer(Protocol):
-    """Anything that signs: a private key in this process, or one in a hardware token or a signing service."""
+    """An object that signs with a private key, in this process, in a hardware token or in a signing service."""
 
     @property
     def public(self) -> PublicKey:
-        """The key that verifies the signatures."""
+        """The public key by which the signatures are verified."""
 
     def sign(self, data: bytes) -> bytes:
-        """Return the ECDSA P-256 signature (DER) of the SHA-256 of ``data``. Raises ``UserError`` or ``LabError``."""
+        """Return the ECDSA P-256 signature (DER) of the SHA-256 of ``data``.
+
+        Raises ``UserError`` or ``LabError`` if it cannot sign.
+        """
 
 
 class KeySigner:
@@ -107,8 +110,8 @@ def lowest(signature: bytes) -> bytes:
 def key_from_file(path: Path) -> KeySigner:
     """Return the private key in a PEM file. An encrypted key needs its password in ``HIL_SIGN_KEY_PASSWORD``.
 
-    Raises ``UserError`` for a file that others can read or that belongs to another user, and for a file without a
-    P-256 private key.
+    Raises ``UserError`` for a file that other users can read, or that belongs to a user other than this one and root.
+    Also raises ``UserError`` for a wrong or missing password, and for a file without a P-256 private key.
     """
     if SECRET in str(path):
         raise UserError(
@@ -119,7 +122,10 @@ def key_from_file(path: Path) -> KeySigner:
 
 
 def key_from_environment(name: str) -> KeySigner:
-    """Return the private key (PEM) in the environment variable ``name``. Raises as ``key_from_file`` does."""
+    """Return the private key (PEM) in the environment variable ``name``.
+
+    Raises ``UserError`` if the variable has no P-256 private key, or if the password for it is wrong or missing.
+    """
     if SECRET in name:
         raise UserError(
             "a private key was given instead of a variable's name: others may have read it on the command line: "

@@ -1,4 +1,4 @@
-"""The signed statement: an in-toto Statement v1 with the predicate test-result v0.1, made from a report.
+"""Make from a report the statement that is signed: an in-toto Statement v1 with the predicate test-result v0.1.
 
 The predicate (https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md) has no list for tests
 that were not run. Required checks that were not run, and all inconclusive checks, are therefore listed as failed.
@@ -33,7 +33,7 @@ DIRTY: dict[bool | None, Literal["", "yes", "no"]] = {None: "", True: "yes", Fal
 
 
 class Part(Frozen):
-    """Base class of the parts of a statement: strict types, no unknown fields."""
+    """Base class of the parts of a statement. A value of the wrong type and an unknown field are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
@@ -88,12 +88,15 @@ class Subject(Part):
 
     @property
     def identity(self) -> str:
-        """For an ONNX file the identity of its model, the digest of all of its parts; empty for other subjects."""
+        """The identity of the model (the digest of all its files) if this is its ONNX file; empty for other files."""
         return self.annotations.identity
 
 
 class PolicyUsed(Part):
-    """The gate and the digest of its policy. It is the first configuration entry, where tools read the test's name."""
+    """The gate's name and the digest of its policy.
+
+    It is the first configuration entry of the statement, in which tools look for the test's name.
+    """
 
     name: Literal["hil-gate"] = "hil-gate"
     digest: Sha256
@@ -133,7 +136,7 @@ class ReportUsed(Part):
 
 
 class ConfigUsed(Part):
-    """``hil.toml`` by its SHA-256."""
+    """``hil.toml``, by the SHA-256 of the file's bytes."""
 
     name: Literal["hil.toml"] = "hil.toml"
     digest: Sha256
@@ -166,7 +169,7 @@ class Statement(Part):
 
 
 def statement_of(report: Report, content_digest: str) -> Statement:
-    """Return the statement of a complete report; ``content_digest`` is the SHA-256 of the file's bytes.
+    """Return the statement of a complete report; ``content_digest`` is the SHA-256 of the bytes of ``report.json``.
 
     Raises ``AttestationRefused`` for an incomplete report and for a report without an engine.
     """
@@ -199,9 +202,9 @@ def _policy_digest(policy: GateSpec) -> str:
 
 
 def as_signed(current: Statement, signed: Statement) -> Statement:
-    """Return ``current`` in the form to compare with ``signed``.
+    """Return ``current`` in the form in which it must equal ``signed``.
 
-    If ``signed`` is older and lacks the annotation ``dirty``, that of ``current`` is emptied.
+    If ``signed`` is of an earlier version and has no annotation ``dirty``, that of ``current`` is made empty too.
     """
     notes = signed.report.annotations
     if "dirty" in notes.model_fields_set:

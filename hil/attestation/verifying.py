@@ -1,4 +1,4 @@
-"""Verifies a signed report: the signature, the decision and the files. A report at hand is also judged again."""
+"""Verify a signed report: the signature, the decision and the files. If the report is given, judge it again too."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SHORT = 12
 
 @dataclass(frozen=True)
 class Freshness:
-    """Requirements that exclude old reports and the reports of other runs; ``None`` requires nothing.
+    """Requirements that exclude old reports and the reports of other runs. A field that is ``None`` requires nothing.
 
     ``max_age`` is the most seconds since the run finished. The run must have finished after the time ``newer_than``
     (with time zone). ``commit`` is the full hash of the judged commit, ``report`` the SHA-256 of ``report.json``.
@@ -78,7 +78,7 @@ class Verified:
 
     @property
     def passed(self) -> bool:
-        """Whether the gate passed the report. WARNED passes: the decision is WARNED only if the policy allows it."""
+        """Whether the decision is PASSED or WARNED. It is WARNED only if the policy allows warnings."""
         return self.decision in ("PASSED", "WARNED")
 
     def by_role(self, role: Role) -> tuple[Subject, ...]:
@@ -86,7 +86,7 @@ class Verified:
         return tuple(subject for subject in self.subjects if subject.role == role)
 
     def subject(self, role: Role, sha256: str) -> Subject | None:
-        """Return the subject with this role and SHA-256; ``None`` if there is none."""
+        """Return the subject with this role and SHA-256; ``None`` if the bundle has no such subject."""
         return next((each for each in self.by_role(role) if each.sha256 == sha256), None)
 
 
@@ -153,9 +153,10 @@ def _refuse_failed(signed: Statement, report: Report | None, key: PublicKey, nam
 
 
 def _refuse_high_s(signed: Statement, envelope: dsse.Envelope, name: str) -> None:
-    """Raise ``AttestationRefused`` for a signature with the higher s, which anybody can compute from the one by hil.
+    """Raise ``AttestationRefused`` for a signature with the higher of the two valid values of s.
 
-    Statements without the annotation ``dirty`` are not checked: they are older, and were signed with either s.
+    hil signs with the lower s, and anybody can compute the other signature from it. Statements without the annotation
+    ``dirty`` are accepted with either s: they are of earlier versions, which did not choose.
     """
     if "dirty" in signed.report.annotations.model_fields_set and lowest(envelope.signature) != envelope.signature:
         what = "the signature is not in the form that hil writes (the lower s), so it was changed"
@@ -177,7 +178,11 @@ def _signer(envelope: dsse.Envelope, keys: Sequence[PublicKey], name: str) -> Pu
 
 
 def _judged_report(signed: Statement, report: Path, name: str) -> Report:
-    """Return the report in ``report`` if it is the signed one and gives the signed statement when judged again."""
+    """Return the report in the file ``report``, judged again.
+
+    Raise ``AttestationRefused`` or ``ReportRefused`` unless it is the report that was signed and the statement made
+    from it equals the signed one.
+    """
     path = file_in(report, REPORT)
     shown = one_line(str(path), LONGEST)
     content = content_of(path)

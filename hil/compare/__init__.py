@@ -1,4 +1,4 @@
-"""Compares runs: what may be compared, what changed, and what got worse. Used by ``hil compare``."""
+"""Compare runs for ``hil compare``: decide what may be compared, what changed, and what got worse."""
 
 from __future__ import annotations
 

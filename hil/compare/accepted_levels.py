@@ -1,6 +1,6 @@
-"""Accepted levels: a row that is not worse than an accepted level is not a regression.
+"""Apply accepted levels: a worse row is no regression if it is not worse than a level that somebody accepted.
 
-An acceptance applies only to its row, target and machine, and only until a newer base is measured.
+The acceptance of a level applies only to its row, target and machine, and only until a newer base is measured.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Level:
-    """An acceptance with its accepted point (``None`` if the history does not have it) and the machine of that point.
+    """An accepted level: the act of acceptance, the accepted point, and the machine on which that was measured.
 
-    ``machine`` is the name that ``hil.baseline.machine`` returns; empty if the machine is unknown.
+    ``point`` is ``None`` if the history does not have it. ``machine`` is the name that ``hil.baseline.machine``
+    returns; empty if the machine is unknown.
     """
 
     act: Acceptance
@@ -31,10 +32,10 @@ class Level:
 
 
 def applicable_level(pair: Pair, levels: Sequence[Level], machines: Mapping[str, str]) -> Level | None:
-    """Return the latest acceptance of this row on the candidate's target and machine; ``None`` if none applies.
+    """Return the latest level that was accepted for this row on the candidate's target and machine.
 
-    ``machines`` are the machines of the candidate's runs, by run id. An acceptance that is older than the base
-    does not apply, because the base is the newer level.
+    Return ``None`` if there is no such level, or if it is older than the base, which is then the newer level.
+    ``machines`` are the machines of the candidate's runs, by run id.
     """
     if not pair.base or not pair.cand:
         return None
@@ -60,11 +61,10 @@ def _same_machine(accepted: Level, run: RunRecord, machines: Mapping[str, str]) 
 def with_acceptance(
     row: Row, pair: Pair, levels: Sequence[Level], machines: Mapping[str, str], against: Callable[[Point], Status]
 ) -> Row:
-    """Return ``row`` with status ``accepted`` if it got worse but is still within an accepted level.
+    """Return ``row`` with the accepted level that applies to it; a row that is not worse is returned unchanged.
 
-    If an acceptance applies to a worse row, the returned row lists this acceptance. ``against`` judges the candidate
-    against the accepted point: unless the candidate is the same or better, the row stays worse. The accepted run itself
-    is not judged again.
+    Its status becomes ``accepted`` if the candidate is the accepted run itself, or if ``against``, which judges the
+    candidate against the accepted point, returns same or better. Otherwise it stays worse.
     """
     applicable = applicable_level(pair, levels, machines)
     if applicable is None or row.status is not Status.WORSE:

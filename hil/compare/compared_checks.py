@@ -1,4 +1,4 @@
-"""Which checks a comparison judges, how each is compared, and whether lower or higher values are better."""
+"""State which checks a comparison judges, how each is compared, and whether lower or higher values are better."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Measure:
     """How one check is compared.
 
     ``sense`` is ``None`` if it is unknown whether lower or higher is better: any change is then ``unclear``. ``counts``
-    is whether the check affects the exit code, ``needs_method`` whether both sides must have the same method.
+    is true if the check affects the exit code. ``needs_method`` is true if both sides must have the same method.
     """
 
     title: str
@@ -67,8 +67,8 @@ DERIVED = ("regression.", "parity.score")
 def measure_of(check: str) -> Measure:
     """Return how ``check`` is compared.
 
-    Stock checks outside of ``MEASURES`` are judged by their limits within each run: a comparison only shows them.
-    A user's own check is compared as a ratio, and neither direction counts as better.
+    A stock check that is not in ``MEASURES`` is only shown, since each run judges it by its limit. A user's own check
+    is compared as a ratio, and neither direction counts as better.
     """
     if check in MEASURES:
         return MEASURES[check]

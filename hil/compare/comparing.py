@@ -1,4 +1,4 @@
-"""Compares two sides, or several groups of runs with one of them."""
+"""Compare two sides, or several groups of runs with one of these groups."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHORT = 12
 
 @dataclass(frozen=True)
 class HistoryFacts:
-    """Facts of a history beyond its points: the noise of each board between sessions, and the accepted levels."""
+    """The facts of a history that are no points: the noise of each board between sessions, and the accepted levels."""
 
     noise: Callable[[Point], Noise | None] | None = None
     levels: Sequence[Level] = ()
@@ -144,9 +144,9 @@ def against_base(
     if len(names) < 2:
         present = f"only the column {names[0]}" if names else "no usable run"
         raise UserError(
-            f"the history has {present}, and a comparison needs two columns: run the suites for another one first"
+            f"the history has {present}, and a comparison needs two columns: run the suites for another column first"
         )
     if base is not None and base not in names:
-        raise UserError(f"--base {base}: there is no such column{did_you_mean(base, names)}")
+        raise UserError(f"--base {base}: no column has this name{did_you_mean(base, names)}")
     first = next(side for side in sides if base in {None, side.name})
     return tuple(compare(first, side, settings, history_facts) for side in sides if side is not first)

@@ -1,4 +1,4 @@
-"""The differences of two sides' environments, and whether different machines confound the comparison."""
+"""Find the differences between the environments of two sides, and whether different machines explain a change."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def changed(base: Side, cand: Side) -> tuple[Differing, ...]:
 
 
 def confounded(base: Side, cand: Side) -> str | None:
-    """Return why a change may be caused by different machines; ``None`` if all runs are of one known machine."""
+    """Return why different machines may be the cause of a change; ``None`` if all runs are of one known machine."""
     ours, theirs = base.machines, cand.machines
     if len({*ours, *theirs}) == 1 and UNKNOWN_MACHINE not in ours[0]:
         return None

@@ -1,4 +1,4 @@
-"""Judges rows whose values have no timing noise: the loss on the same data, and the size of an engine file."""
+"""Judge rows whose values have no timing noise: the loss on the same data, and the size of an engine file."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 
 def judge_exact(row: Row, pair: Pair, measure: Measure, settings: Settings) -> Row:
-    """Return ``row`` judged by the values alone.
+    """Return ``row`` judged by the values alone, without statistics.
 
     The row is worse or better if the medians differ by more than ``settings.above``: absolutely for a loss, otherwise
-    relatively. It is unclear if the values of one side differ by more than that, or if a value cannot be compared.
+    relatively. If they differ by less, it is the same. It is unclear if the values of one side differ by more than
+    ``settings.above``, or if a value cannot be compared.
     """
     loss = measure.scale is Scale.LOSS
     base, cand = ([point.value for point in side] for side in (pair.base, pair.cand))
@@ -33,7 +34,7 @@ def judge_exact(row: Row, pair: Pair, measure: Measure, settings: Settings) -> R
     row = row.model_copy(update={"absolute": loss, "effect": effect, "low": low, "high": high})
     spread = max(_range(effects[: len(base)]), _range(effects[len(base) :]))
     if spread > settings.above:
-        return _with_status(row, Status.UNCLEAR, f"it differs by {show(spread, '1')} among the engines of one side")
+        return _with_status(row, Status.UNCLEAR, f"its values on one side differ by {show(spread, '1')}")
     if base == cand or not effect:
         return _with_status(row, Status.SAME, "the same value")
     worse = effect if measure.sense is not Sense.AT_LEAST else -effect
@@ -54,7 +55,7 @@ def _range(effects: Sequence[float]) -> float:
 
 
 def _interval(pair: Pair) -> tuple[float | None, float | None]:
-    """Return the interval of the difference, computed from the interval of each side's first point.
+    """Return the low and high end of the difference between the sides, from the interval of each side's first point.
 
     It is wider than the interval of a paired comparison, which would need data that the history does not store.
     """

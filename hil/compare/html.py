@@ -1,4 +1,4 @@
-"""A comparison as one self-contained HTML page without scripts or network access, in the style of ``report.html``."""
+"""Render a comparison as one HTML page without scripts or network access, in the style of ``report.html``."""
 
 from __future__ import annotations
 

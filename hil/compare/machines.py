@@ -1,4 +1,4 @@
-"""The name of a run's machine in comparisons."""
+"""Name the machine of a run as comparisons show it."""
 
 from __future__ import annotations
 

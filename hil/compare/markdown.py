@@ -1,4 +1,4 @@
-"""A comparison as a merge request comment: the verdict, one table per model, the differences, and next steps."""
+"""Render a comparison as a merge request comment: verdict, one table per model, differences, and next steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compares the methods of two measurements. Numbers of different methods are refused, with the differing fields."""
+"""Compare the methods of two measurements: numbers of different methods are refused, with the differing fields."""
 
 from __future__ import annotations
 

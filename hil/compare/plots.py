@@ -1,4 +1,4 @@
-"""A small SVG of a change and its interval, with marks for no change, ``settings.above`` and ``settings.exclude``."""
+"""Draw a change and its interval as a small SVG, with marks for no change, ``settings.above`` and ``exclude``."""
 
 from __future__ import annotations
 

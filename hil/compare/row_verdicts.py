@@ -1,4 +1,4 @@
-"""Judges pairs of points: noisy values statistically, from the values of several runs, and other values exactly.
+"""Judge the rows of a comparison: noisy values statistically, from the values of several runs, other values exactly.
 
 The p-values of all statistically judged rows of a comparison are adjusted (Holm), so that the rate of false alarms does
 not grow with the number of rows. "Not worse" needs no adjustment: it is claimed only if every row's own interval
@@ -43,9 +43,10 @@ UNKNOWN_NOISE = "; the noise between sessions is unknown: hil board calibrate TA
 
 @dataclass(frozen=True)
 class Known:
-    """The facts of a comparison beyond its points: settings, methods, confounding, noise and accepted levels.
+    """What is known in a comparison besides its points: settings, methods, noise and accepted levels.
 
-    ``machines`` are the machines of the candidate's runs, by run id, as ``hil.baseline.machine`` names them.
+    ``confounded`` is why different machines may be the cause of a change, ``None`` if they cannot be. ``machines`` are
+    the machines of the candidate's runs, by run id, as ``hil.baseline.machine`` names them.
     """
 
     settings: Settings
@@ -58,7 +59,11 @@ class Known:
 
 @dataclass(frozen=True)
 class _PendingRow:
-    """A row before its final verdict. If ``comparison`` is set, its p-value must still be adjusted."""
+    """A row that may still need its verdict.
+
+    If ``comparison`` is set, the row is judged when the p-value of that comparison has been adjusted. If it is
+    ``None``, the row has its verdict.
+    """
 
     pair: Pair
     measure: Measure
@@ -68,7 +73,7 @@ class _PendingRow:
 
 
 def judge_pairs(pairs: Sequence[Pair], known: Known) -> tuple[Row, ...]:
-    """Return one row with status and reason for each pair."""
+    """Return one judged row, with status and reason, for each pair."""
     pending = [_pending_row(pair, known) for pair in pairs]
     p_values = iter(adjusted([each.comparison.p for each in pending if each.comparison is not None]))
     rows = (
@@ -141,7 +146,7 @@ def _unjudged_row(pair: Pair, measure: Measure) -> Row:
 
 
 def _distinct(points: Sequence[Point]) -> Sequence[Point]:
-    """Return the points; of build times only one per engine, because a cached engine repeats its build time."""
+    """Return ``points``, but only one per engine if they are build times: a cached engine repeats its build time."""
     if points and points[0].check == BUILD:
         return list({point.engine: point for point in points}.values())
     return points
@@ -215,7 +220,7 @@ def _reason(status: Status, pending: _PendingRow, comparison: Comparison, settin
 
 
 def _runs_advice(pending: _PendingRow, comparison: Comparison, settings: Settings) -> str:
-    """Return how many runs per side would settle the row, computed from its spread."""
+    """Return the advice on how many runs per side would decide the row, computed from its spread."""
     sd, confidence = pending.sd or 0.0, settings.confidence
     noise = comparison.noise or 0.0
     needed = runs_needed(sd, settings.exclude, confidence=confidence, above=settings.above, noise=noise)
@@ -225,9 +230,10 @@ def _runs_advice(pending: _PendingRow, comparison: Comparison, settings: Setting
 
 
 def _guarded(pair: Pair, row: Row, known: Known) -> Row:
-    """Return ``row`` as confounded if the machines differ, or as unclear if it would pass with an inconclusive point.
+    """Return ``row`` with a worse status if its verdict cannot be trusted.
 
-    Rows that were not judged stay unchanged.
+    It is confounded if different machines may be the cause. It is unclear if it would pass but was inconclusive in one
+    of the runs. Rows that were not judged stay unchanged.
     """
     if row.status in {Status.MISSING, Status.REFUSED, Status.TOLD}:
         return row

@@ -1,4 +1,4 @@
-"""The document of a comparison, as ``hil compare --json`` writes it.
+"""Define the document of a comparison, as ``hil compare --json`` writes it.
 
 The page, the comment and the terminal output are made from this document.
 """
@@ -37,7 +37,7 @@ WORST_FIRST = (
 
 
 class Differing(Frozen):
-    """A field that differs: its dotted name or its display name, and the values of each side as text."""
+    """A field in which two sides differ: its dotted name or its name in tables, and the values of each side as text."""
 
     name: str
     base: str
@@ -139,7 +139,7 @@ class Compared(Frozen):
 
 
 class Document(Frozen):
-    """The output of ``--json``: for each side other than the base, its comparison with the base.
+    """The output of ``--json``: one comparison with the base for each other side.
 
     ``by`` is the kind of a matrix's columns (``jetpack``, ``commit`` or ``target``); ``None`` for two sides.
     """

@@ -1,4 +1,4 @@
-"""Turns a reference of the command line into a side: the reports in a file or folder, or runs of the history."""
+"""Turn a reference of the command line into a side: the reports in a file or folder, or runs of the history."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def is_path(ref: str) -> bool:
-    """Return whether ``ref`` names a file or folder; otherwise it names runs of a history."""
+    """Return true if ``ref`` names a file or folder, false if it names runs of a history."""
     return ref.endswith(".json") or "/" in ref or Path(ref).exists()
 
 
@@ -92,4 +92,5 @@ def _environments(points: Iterable[Point], facts: dict[str, Facts]) -> dict[str,
 
 def _refuse_unknown_model(ref: str, model: str | None, models: set[str]) -> None:
     if model is not None and model not in models:
-        raise UserError(f"{ref}: model {model!r} was not measured: it has {', '.join(sorted(models)) or 'no models'}")
+        measured = ", ".join(sorted(models)) or "none"
+        raise UserError(f"{ref}: model {model!r} was not measured: the measured models are: {measured}")

@@ -1,4 +1,4 @@
-"""The two sides of a comparison, and the pairing of their points by row."""
+"""Define the two sides of a comparison, and pair their points by row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Side:
-    """The points of one or more runs. ``methods`` and ``environments`` map the digests in the points to their facts."""
+    """The points of one or more runs; a point is one value of one row in one run.
+
+    ``methods`` and ``environments`` map the digests that the points have to what they stand for.
+    """
 
     name: str
     points: tuple[Point, ...]
@@ -47,7 +50,7 @@ class Side:
 
     @property
     def used(self) -> SideUsed:
-        """This side as the document of a comparison lists it."""
+        """The entry of this side in the document of a comparison."""
         runs = self.runs
         first, last = (f"{run.started:%Y-%m-%d %H:%M}" for run in (runs[-1], runs[0]))
         ids = tuple(run.id for run in runs)
@@ -55,7 +58,7 @@ class Side:
 
 
 def machine_of(serial: str | None, environments: Iterable[Facts]) -> str:
-    """Return the machine of one run from its ``environments``; empty if they give no name or different names."""
+    """Return the name of the machine of one run; empty if its ``environments`` give no name or different names."""
     names = {machine(serial, facts) for facts in environments}
     return names.pop() if len(names) == 1 else ""
 
@@ -80,7 +83,7 @@ def key_of(point: Point) -> Key:
 
 
 def pairs(base: Side, cand: Side) -> tuple[Pair, ...]:
-    """Return a pair for every row of either side. A row of only one side has no points on the other.
+    """Return a pair for every row of either side. The pair of a row that only one side has is empty on the other.
 
     Raises ``UserError`` if both sides have the same run.
     """
@@ -101,8 +104,8 @@ def _by_key(points: Iterable[Point]) -> dict[Key, list[Point]]:
 
 
 def sessions(points: Sequence[Point]) -> list[list[float]]:
-    """Return the values of each session. A session is one run of pytest.
+    """Return for each session, which is one run of pytest, the list of its values.
 
-    A session has one value for each of its processes (``--hil-runs``), or a single value.
+    The list has one value for each fresh process (``--hil-runs``), or a single value if there were none.
     """
     return [list(point.runs) or [point.value] for point in points]

@@ -1,4 +1,4 @@
-"""A comparison on a terminal: the result, the rows, the differences of the environments, and next steps."""
+"""Render a comparison for a terminal: the result, the rows, the differences of the environments, and next steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wording of a comparison: values, effects, intervals and signs. Shared by page, comment and terminal."""
+"""Write values, effects, intervals and signs of a comparison as text, for page, comment and terminal."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def value(row: Row, side: float | None) -> str:
 
 
 def effect(row: Row) -> str:
-    """Return the change, such as ``+2.1 %``, or ``+0.40 pt`` (percentage points) for a loss; a dash without one."""
+    """Return the change, such as ``+2.1 %``, or ``+0.40 pt`` (percentage points) for a loss; a dash if unknown."""
     return "–" if row.effect is None else _change(row, row.effect)
 
 
@@ -53,7 +53,7 @@ def interval(row: Row) -> str:
 
 
 def _end(row: Row, change: float) -> str:
-    """Return one end of the interval as text. A relative change above ``MOST_CHANGE`` becomes ``>+1000 %``."""
+    """Return one end of the interval as text. A relative change of more than 1000 % becomes ``>+1000 %``."""
     return _change(row, change) if row.absolute or change <= MOST_CHANGE else f">{MOST_CHANGE:+.0%}".replace("%", " %")
 
 
@@ -77,7 +77,7 @@ def headline(document: Document) -> str:
 
 
 def worst(document: Document) -> Status | None:
-    """Return the worst status of the rows that count; ``None`` if there are none."""
+    """Return the worst status of the rows that count; ``None`` if no row counts."""
     statuses = {row.status for each in document.comparisons for row in each.rows if row.counts}
     return next((status for status in WORST_FIRST if status in statuses), None)
 
@@ -100,7 +100,7 @@ def columns(document: Document) -> tuple[str, ...]:
 
 
 def subject(document: Document) -> str:
-    """Return what is compared, such as ``detector by jetpack``; for two sides their names."""
+    """Return what is compared as text: ``detector by jetpack``, or the names of the sides if there are two."""
     if document.by is not None:
         return f"{document.model or 'all models'} by {document.by}"
     each = document.comparisons[0]
@@ -108,7 +108,7 @@ def subject(document: Document) -> str:
 
 
 def rule(document: Document) -> str:
-    """Return the rule by which rows were judged."""
+    """Return as text the rule by which rows were judged."""
     settings = document.settings
     worse = (
         f"worse: by more than {settings.above * 100:g} %, significant at {settings.confidence * 100:g} % over all rows"
@@ -150,6 +150,6 @@ def matrix(document: Document) -> dict[tuple[str, str], dict[tuple[str, str], tu
 
 
 def base_value(rows: Iterable[Row | None]) -> str:
-    """Return the base column's value in one line of the matrix."""
+    """Return the base's value, with its unit, for the matrix line with these ``rows``; a dash if unknown."""
     present: Sequence[Row] = [row for row in rows if row is not None]
     return next((value(row, row.base) for row in present if row.base is not None), "–")

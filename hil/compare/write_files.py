@@ -1,4 +1,4 @@
-"""Writes a comparison as JSON, Markdown or HTML; files are replaced atomically."""
+"""Write a comparison as JSON, Markdown or HTML; a file is replaced atomically."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def write(document: Document, kind: str, path: Path) -> None:
     """Write the document to ``path``; ``kind`` is ``json``, ``markdown`` or ``html``.
 
-    Raises ``UserError`` or ``LabError`` if that fails. An existing file then stays unchanged.
+    Raises ``UserError`` or ``LabError`` if the file cannot be written. An existing file then stays unchanged.
     """
     content = rendered(document, kind)
     try:

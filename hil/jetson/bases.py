@@ -1,4 +1,4 @@
-"""Base images for containers on a Jetson, by its release of Jetson Linux. Each image has a source that names it."""
+"""List base images for containers on a Jetson by its release of Jetson Linux. Each has a source that names it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Identifies a machine's module and JetPack from the raw facts that ``hil.agent.jetson.board_facts`` reads.
+"""Identify a machine's module and JetPack from the raw facts that ``hil.agent.jetson.board_facts`` reads.
 
 Nothing is guessed. A fact of an unexpected type counts as not read. If two facts contradict each other, both are
-reported, and what they identify is unknown unless one of them takes precedence.
+reported. What they would identify is then unknown, unless one of them takes precedence.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _JETPACK = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,4}){1,3})(?:[+-]|$)")
 class Identity:
     """The identity of a machine; an unknown field is ``None``.
 
-    ``why`` is the reason why the module is unknown, empty if it is known; ``doubts`` lists other contradictions, and an
-    L4T that is not in the table. ``part`` is the module's part number, ``soc`` the chip (``tegra234``).
-    ``jetpack`` may be known from its package even if the table has no ``release``. ``is_super`` is true in the "super"
-    configuration of Orin NX and Orin Nano.
+    ``why`` is the reason why the module is unknown, empty if it is known. ``doubts`` lists other contradictions, and an
+    L4T that is not in the table of releases. ``part`` is the module's part number, ``soc`` the chip (``tegra234``).
+    ``jetpack`` may be known, from the package nvidia-jetpack, even if ``release`` is ``None``. ``is_super`` is true in
+    the "super" configuration of Orin NX and Orin Nano.
     """
 
     module: Module | None
@@ -74,7 +74,10 @@ def identify(raw: Any) -> Identity:
 
 
 def _part(facts: Raw, doubts: list[str]) -> tuple[str | None, str]:
-    """Return the part number that identifies the module, and a reason if it cannot identify it (else empty)."""
+    """Return the part number that identifies the module, and an empty text.
+
+    If no part number identifies it, the text is the reason, and the part number may be ``None``.
+    """
     soc, tree, spec = facts.soc, facts.tree_parts, facts.spec_parts
     why = ""
     if soc is None:
@@ -101,7 +104,10 @@ def _modules(*parts: str) -> list[Module]:
 
 
 def _by_memory(facts: Raw, part: str) -> tuple[Module | None, str]:
-    """Return the only module with this part number and the machine's memory and chip, or why it is unknown."""
+    """Return the only module with this part number and the machine's memory and chip, and an empty text.
+
+    If there is no module or more than one, return ``None`` and the reason.
+    """
     other = [] if facts.soc == THOR else facts.spec_parts
     candidates = _modules(part, *other)
     if not candidates:

@@ -1,4 +1,4 @@
-"""The fields that reports record for a Jetson: its identity, and its libraries' versions."""
+"""Make the fields that reports record for a Jetson: its identity, and its libraries' versions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from hil.jetson.raw_facts import Raw, text_of
 
 
 def versions(raw: Any) -> dict[str, str | None]:
-    """Return the versions ``cuda``, ``tensorrt`` and ``cudnn`` that toolkit and libraries report; ``None``: unknown."""
+    """Return the versions ``cuda``, ``tensorrt`` and ``cudnn`` as the installed software reports them.
+
+    A version that is not known is ``None``.
+    """
     facts = Raw(raw)
     libraries = facts.table("libraries")
     versions = {"tensorrt": text_of(libraries, "nvinfer"), "cudnn": text_of(libraries, "cudnn")}

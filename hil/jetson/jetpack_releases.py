@@ -1,4 +1,7 @@
-"""JetPack releases with their L4T and the versions they ship. A board's own versions are read on the board."""
+"""List JetPack releases with their L4T and the versions that they ship.
+
+What a board has installed may differ; it is read on the board.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Release:
-    """One JetPack release. ``l4t`` are its releases of Jetson Linux; an unknown field is ``None``.
+    """One JetPack release. An unknown field is ``None``.
 
-    Versions are those in the packages' names: ``cuda`` is the toolkit's, ``python`` the distribution's.
+    ``l4t`` are its releases of Jetson Linux (L4T). Versions are those in the packages' names: ``cuda`` is that of the
+    CUDA toolkit, ``python`` that of the Linux distribution.
     """
 
     jetpack: str

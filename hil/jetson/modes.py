@@ -1,4 +1,4 @@
-"""Power modes of a board, from nvpmodel's configuration or from the agent's raw facts."""
+"""Read the power modes of a board from nvpmodel's configuration or from the agent's raw facts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PowerMode:
-    """One power mode: its number on this board, its name, and its mask of GPU clusters turned off (``None``: not set).
+    """One power mode: its number on this board, its name, and its ``tpc_mask``.
 
-    The same name may have another number on another board. Once the GPU was used, a change between modes with
-    different masks requires a reboot.
+    The mask states which clusters of the GPU are turned off; ``None`` if the mode does not set it. Once the GPU was
+    used, a change between modes with different masks requires a reboot. A mode with the same name may have another
+    number on another board.
     """
 
     number: int
@@ -26,7 +27,7 @@ class PowerMode:
 
 
 def power_modes(source: str | Mapping[str, Any]) -> list[PowerMode]:
-    """Return the modes in the text of an ``nvpmodel.conf`` or in the agent's raw facts, without malformed modes."""
+    """Return the modes in the text of an ``nvpmodel.conf`` or in the agent's raw facts, without malformed ones."""
     if isinstance(source, str):
         modes, default = nvpmodel.parse(source)
         return [_mode(mode, default) for mode in modes]

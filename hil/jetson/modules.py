@@ -1,4 +1,4 @@
-"""Jetson modules: the values of ``board = "…"``, and the facts that identify each module."""
+"""List the Jetson modules: their names in ``board = "…"``, and the facts that identify each of them."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ AGX_XAVIER_MODES = "MAXN MODE_10W MODE_15W MODE_30W_ALL MODE_30W_6CORE MODE_30W_
 class Module:
     """One module as sold.
 
-    ``slug`` is its name in ``hil.toml``; ``parts`` its part numbers in the device tree;
-    ``memory`` is nominal, in bytes; ``sm`` as CUDA reports it; ``dla`` the number of DLA cores, ``None`` if unknown.
-    ``power_modes`` are nvpmodel's names in the order of their numbers, ``super_modes`` those of the "super"
-    configuration; empty if unknown. Software releases may drop DLA and modes, so a board may have fewer.
+    ``slug`` is its name in ``hil.toml``, ``parts`` are its part numbers in the device tree. ``memory`` is the nominal
+    size in bytes, ``sm`` the compute capability as CUDA reports it, and ``dla`` the number of DLA cores (``None``:
+    unknown). ``power_modes`` are the names of nvpmodel's modes in the order of their numbers, and ``super_modes`` those
+    of the "super" configuration; both are empty if unknown. A JetPack release may support fewer DLA cores and modes.
     """
 
     slug: str
@@ -129,9 +129,10 @@ def module_of(board: str) -> Module | None:
 
 
 def likely_slugs(board: str) -> tuple[str, ...]:
-    """Return the slugs that ``board`` misspells or abbreviates; empty for a module's exact name or a GPU card's name.
+    """Return the modules' slugs that ``board`` probably means, if it is a misspelt or shortened name of a module.
 
-    ``orin-nx`` and ``thor`` are not names of GPU cards, so they must be names of modules without the size.
+    Empty for the exact name of a module and for the name of a GPU card. ``orin-nx`` and ``thor`` are not names of GPU
+    cards, so they count as names of modules without the memory size.
     """
     name, slugs = slug_of(board), [module.slug for module in MODULES]
     if not name or name in slugs:

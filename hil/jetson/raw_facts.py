@@ -1,4 +1,4 @@
-"""Accessors for a board's raw facts. A fact of an unexpected type or form counts as not read."""
+"""Access a board's raw facts by type. A fact of an unexpected type or form counts as not read."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def text_of(table: Mapping[str, Any], key: str) -> str | None:
 
 
 class Raw:
-    """The facts that ``hil.agent.jetson.board_facts`` read; tolerates any other value."""
+    """The facts that ``hil.agent.jetson.board_facts`` read. Facts of any other form count as not read."""
 
     def __init__(self, raw: Any) -> None:
-        """Wrap ``raw``; anything but a mapping counts as no facts."""
+        """Wrap ``raw``. If it is not a mapping, there are no facts."""
         self.facts: Mapping[str, Any] = raw if isinstance(raw, Mapping) else {}
 
     def text(self, key: str) -> str | None:
@@ -44,13 +44,13 @@ class Raw:
 
     @property
     def memory(self) -> int | None:
-        """The machine's total memory in bytes."""
+        """The machine's total memory in bytes; ``None`` if it was not read."""
         total = self.facts.get("memory_total")
         return total if type(total) is int and total > 0 else None
 
     @property
     def compatible(self) -> list[str]:
-        """The device tree's ``compatible`` list."""
+        """The entries of ``compatible`` in the device tree; empty if they were not read."""
         entries = self.facts.get("compatible")
         return [text for text in entries if isinstance(text, str)] if isinstance(entries, (list, tuple)) else []
 
@@ -68,12 +68,14 @@ class Raw:
 
     @property
     def specs(self) -> list[str]:
-        """The values in /etc/nv_boot_control.conf that name the board for which the system was made."""
+        """The specs (TNSPEC, COMPATIBLE_SPEC) in /etc/nv_boot_control.conf, which name the board of this system."""
         return [spec for key in SPECS if (spec := text_of(self.table("boot_control"), key))]
 
     @property
     def spec_parts(self) -> list[str]:
-        """A list with the module's part number in ``specs``, or empty; flashing reads it from the module's EEPROM.
+        """A list with the module's part number in ``specs``; empty if they have none.
+
+        Flashing reads the number from the module's EEPROM and writes it there.
 
         A spec consists of board, revision (three characters, or none) and SKU: ``3767-301-0005-M.1-1-1-…``; on Thor the
         SKU may come first. TNSPEC takes precedence, because COMPATIBLE_SPEC may name a compatible older module.
@@ -83,6 +85,6 @@ class Raw:
 
     @property
     def is_super(self) -> bool | None:
-        """Whether the system was made for the "super" configuration; ``None`` if unknown."""
+        """Whether this system is for the "super" configuration of the module; ``None`` if unknown."""
         names = [*self.specs, *(text for text in self.compatible if _PART.search(text))]
         return any(_SUPER.search(text) for text in names) if names else None

@@ -178,7 +178,7 @@ def test_a_matrix_has_one_column_per_release_in_every_format() -> None:
     for kind in ("json", "markdown", "html"):
         page = rendered(page_facts, kind)
         assert all(piece in page for piece in ("worse", "L4T", "36.4.3", "latency.p50"))
-    with pytest.raises(UserError, match="no such column"):
+    with pytest.raises(UserError, match="no column has this name"):
         against_base(columns, "6.3", RULE)
     with pytest.raises(UserError, match="a comparison needs two"):
         against_base(columns[:1], None, RULE)
