@@ -1,8 +1,8 @@
 """The root part of ``hil board setup`` and ``hil board remove``, run on the board by ``/usr/bin/python3 -IS``.
 
 The host sends this script and the helper over standard input. ``install.BOOT`` verifies their digest, so that no file
-of the user is read or run. Its last output is always one line of JSON: ``ok``, the ``steps`` done, ``error``.
-Python 3.6.
+of the user is read or run. The last output of this script is always one line of JSON: ``ok``, the ``steps`` done,
+``error``. Python 3.6.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9@_.:-]{0,99}")
 
 
 class Stopped(Exception):
-    """The installation or removal stops; the text states why. The steps done so far are still reported."""
+    """Raised to stop the installation or removal; the text states why. The steps done so far are still reported."""
 
 
 class Run:
@@ -87,7 +87,7 @@ class Run:
             raise Stopped("there is no user %s" % user) from None
 
     def _check_service(self, name: str) -> None:
-        """Raise ``Stopped`` if restarting the service could make the caller root."""
+        """Raise ``Stopped`` if a user who may restart the service could become root by that."""
         if not SERVICE.fullmatch(name):
             raise Stopped("%r is not a valid service name" % name)
         unit = name if name.endswith(".service") else name + ".service"

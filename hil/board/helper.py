@@ -202,7 +202,7 @@ class Changes:
 
     @contextlib.contextmanager
     def turn(self, seconds: float = QUICK) -> Iterator[bool]:
-        """Lock out other helpers and rely on changes from now on; yield whether no other helper relies on them.
+        """Lock out other helpers, and rely on changes even after that; yield whether this is the only helper that does.
 
         Raise ``Refused`` if another helper holds the lock for longer than ``seconds``.
         """
@@ -229,7 +229,10 @@ class Changes:
             os.close(gate)
 
     def read(self) -> List[List[Any]]:
-        """Return the changes, oldest first: ``["clocks"]``, ``["mode", number]`` and ``["service", unit]``."""
+        """Return the recorded changes, oldest first: ``["clocks"]``, ``["mode", number]`` and ``["service", unit]``.
+
+        ``number`` is the earlier power mode. The list is empty if nothing is recorded.
+        """
         try:
             with os.fdopen(self._open("undo", os.O_RDONLY), "r") as file:
                 entries: List[List[Any]] = json.load(file)

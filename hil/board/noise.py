@@ -153,7 +153,10 @@ def _session(
 
 
 def _values(sessions: Sequence[Mapping[tuple[str, str], list[Series]]], notify: Callable[[str], None]) -> Values:
-    """Return the values by row. A row without a value in some session is reported and left out, since it is biased."""
+    """Return the values by row; report and leave out a row that lacks a value in some session.
+
+    The values of the other sessions would be biased.
+    """
     values: Values = {}
     for model, precision in sessions[0]:
         method = digest_of(sessions[0][model, precision][0].method)

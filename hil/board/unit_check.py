@@ -62,7 +62,7 @@ OPTION_WITH_PATH = re.compile(r"-{0,2}[A-Za-z0-9_-]+=(/[A-Za-z0-9_.+@/-]*)")
 
 
 def _anything(value: str) -> None:
-    """Accept any value: restarting a service that does not run as root cannot make the caller root."""
+    """Accept any value: whoever restarts a service that does not run as root cannot become root by that."""
 
 
 class Service(NamedTuple):

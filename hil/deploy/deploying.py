@@ -72,7 +72,8 @@ def deploy(config: Config, path: Path, robot: str, notify: Notify, carried: Path
 def containerize(config: Config, path: Path, robot: str, folder: Path, notify: Notify) -> str:
     """Write the build context of an image of the judged engines into ``folder``; return the build command.
 
-    Contacts no robot. Raises ``DeployRefused`` like ``deploy``, ``UserError`` if no base image is known.
+    Contacts no robot. Raises ``DeployRefused`` like ``deploy``, ``UserError`` if the robot's config has no
+    ``container`` or no base image is known.
     """
     spec = deploy_spec(config, robot).container
     if spec is None:
@@ -85,7 +86,7 @@ def containerize(config: Config, path: Path, robot: str, folder: Path, notify: N
 
 
 def _check_kind(config: Config, robot: str, carried: Path | str | None) -> None:
-    """Raise ``UserError`` if the robot's config deploys images and ``carried`` is ``None``, or the other way round."""
+    """Raise ``UserError`` if ``carried`` is not of the kind that the robot's config deploys: image or files (None)."""
     if (deploy_spec(config, robot).container is None) == (carried is None):
         return
     table = f"[targets.{robot}.deploy.container]"
@@ -113,7 +114,10 @@ def _names(engines: Sequence[EngineUsed]) -> str:
 
 
 def _compare(config: Config, judged: Judged, agent: AgentClient, robot: str) -> None:
-    """Compare the robot with the board of the report. Raises ``DeployRefused``, ``LabError``."""
+    """Raise ``DeployRefused`` if the robot is not like the board of the report or lacks a runtime of it.
+
+    Raises ``LabError`` if the robot's board or serial number is not the configured one.
+    """
     facts = agent.probe()
     spec = config.target(robot)
     confirm(robot, spec, facts)
@@ -122,7 +126,7 @@ def _compare(config: Config, judged: Judged, agent: AgentClient, robot: str) -> 
 
 
 def _send(agent: AgentClient, made: Release, notify: Notify) -> None:
-    """Upload every file that the robot's store lacks, and compare the digest of each with the manifest."""
+    """Upload every file that the robot's store lacks. Raise ``DeployRefused`` if one differs from the manifest."""
     notify("uploading", f"release {made.short}: {len(made.paths)} files, {show(made.size, 'B')}")
     digests = {file["path"]: file["sha256"] for file in release.table(made)["files"]}
     for path, source in made.paths.items():
@@ -169,9 +173,9 @@ def _switch(config: Config, there: Robot, judged: Judged, samples: dict[str, gol
 def roll_back(config: Config, robot: str, to: str | None, notify: Notify) -> Outcome:
     """Switch the robot back to its previous release, or to the release whose digest begins with ``to``.
 
-    The release may have any age. Raises ``DeployRefused`` if it was judged on another board or runtime than the robot
-    has now, is damaged, or lacks a signature that the robot requires. Raises ``LabError`` if the robot's board or
-    serial number is not the configured one.
+    The release may have any age. Raises ``UserError`` if the robot has no such release. Raises ``DeployRefused`` if the
+    release was judged on another board or runtime than the robot has now, is damaged, or lacks a signature that the
+    robot requires. Raises ``LabError`` if the robot's board or serial number is not the configured one.
     """
     with robot_agent(config, robot, hold=False) as agent:
         there = Robot(robot, deploy_spec(config, robot), agent, notify)

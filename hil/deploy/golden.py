@@ -62,8 +62,8 @@ class Golden:
 def golden(config: Config, target: str, used: ModelUsed, count: int) -> Golden:
     """Return at least ``count`` samples of the validation data (whole batches) with the reference's outputs.
 
-    There are fewer if the data has fewer. Raises ``UserError`` if the data, the model or one of its parts on
-    ``target`` differs from what was judged, or if the model changes meanwhile.
+    If the data has fewer samples, all of them are returned. Raises ``UserError`` if the data, the model or one of its
+    parts on ``target`` differs from what was judged, or if the model changes meanwhile.
     """
     spec = config.model(used.name, target)
     path = config.resolve(spec.path)
@@ -113,7 +113,7 @@ def check(  # noqa: PLR0913, PLR0917 - engine and robot, and the samples with th
 ) -> str:
     """Run the engine on the robot over ``samples`` and judge its outputs by ``tolerances``; return the result as text.
 
-    Raises ``DeployRefused`` unless it passes.
+    Raises ``DeployRefused`` if the judgement is not passed.
     """
     spec, machine = config.model(engine.model, target), config.target(target)
     options = _load_requirements(agent, config, target, engine)
@@ -147,7 +147,7 @@ def _with_int64_inputs(worker: EngineWorker, engine: EngineUsed, samples: Golden
 
 
 def _load_requirements(agent: AgentClient, config: Config, target: str, engine: EngineUsed) -> Mapping[str, Any]:
-    """Return the options that loading the engine requires besides its file; uploads its plugins."""
+    """Upload the engine's plugins, and return the options for loading it; empty for a runtime that compiles nothing."""
     spec, machine = config.model(engine.model, target), config.target(target)
     if not runtime_record(engine.runtime).compiles:
         return {}

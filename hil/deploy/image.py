@@ -81,7 +81,7 @@ def _expected(release: Release) -> Iterator[tuple[str, str]]:
 
 
 def read(path: Path) -> Archive:
-    """Read the files of an archive below ``FOLDER``, and check each layer against its digest in the image's config.
+    """Return what the archive at ``path`` has below ``FOLDER``, after a check of each layer's digest.
 
     Raises ``DeployRefused`` if it is not a complete archive of one image.
     """

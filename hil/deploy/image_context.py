@@ -29,7 +29,10 @@ COPY release/ /{folder}/
 
 
 def base_of(spec: DeployContainerSpec, l4t: str | None, robot: str) -> tuple[str, str]:
-    """Return the base image and the source that names it. Raises ``UserError`` if none is known for the board."""
+    """Return the base image, and a text on where it is named: by the config, or for the release ``l4t`` of the board.
+
+    Raises ``UserError`` if none is known.
+    """
     if spec.base is not None:
         return spec.base, "hil.toml"
     base = base_for(l4t)

@@ -29,9 +29,9 @@ AHEAD = 300.0
 
 
 def of_report(report: Report, decisions: Mapping[str, Decision], *, now: datetime, max_age: float) -> Iterator[str]:
-    """Yield reasons from the run itself, from today's ``decisions`` (by the policy's name) and from the report's age.
+    """Yield reasons from the run itself, from ``decisions`` and from the report's age (``max_age`` is in seconds).
 
-    ``max_age`` is in seconds.
+    ``decisions`` are the gate's decisions on the report as of now, by the name of the policy.
     """
     if report.status != "complete":
         yield "its run did not finish"
@@ -76,7 +76,10 @@ def of_engines(report: Report, engines: Sequence[EngineUsed]) -> Iterator[str]:
 
 
 def evidence_of(report: Report, engines: Sequence[EngineUsed]) -> Evidence:
-    """Return the weakest evidence of the rows judged with these engines; rows judged on the host do not count."""
+    """Return the weakest evidence of the rows judged with these engines; rows judged on the host do not count.
+
+    Without any row that counts, the result is ``CPU_FALLBACK``.
+    """
     digests = {engine.digest for engine in engines}
     rows = [row for row in report.checks if row.engine in digests and not _on_host(row.id)]
     evidence = [row.evidence for row in rows if row.evidence is not None]
@@ -89,7 +92,7 @@ def _on_host(check: str) -> bool:
 
 
 def of_files(engines: Sequence[EngineUsed], digests: Mapping[str, str]) -> Iterator[str]:
-    """Yield a reason for each file of the engines, or of their external data, that is not the judged file.
+    """Yield a reason for each file of the engines, or of their external data, that is missing or not the judged one.
 
     ``digests`` maps each file's name in the report to its present SHA-256.
     """

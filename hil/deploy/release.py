@@ -1,4 +1,4 @@
-"""A release: the files that a robot gets, and a manifest with their digests; its digest names the release."""
+"""A release: the files that a robot gets, and a manifest with their digests; the manifest's digest is its name."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def named(pattern: str, model: str, precision: str) -> bool:
 
 
 def engine_files(folder: Path, engines: Iterable[EngineUsed]) -> dict[str, Path]:
-    """Return the existing files of the engines and their external data in ``folder``, by their name in the report.
+    """Return the files of the engines and of their external data, by their name in the report; leave out missing ones.
 
-    Raises ``DeployRefused`` if a name leads out of the report's ``folder``.
+    The names are relative to ``folder``, that of the report. Raises ``DeployRefused`` if a name leads out of it.
     """
     files: dict[str, Path] = {}
     for name in [file for engine in engines for file, _ in engine.files]:
@@ -174,11 +174,11 @@ def build(
 
 
 def in_image(manifest: Mapping[str, Any]) -> str:
-    """Return the digest of the manifest in the image, without ``image``: an image cannot contain its own id."""
+    """Return the SHA-256 of the manifest as the image has it: without ``image``, since no image contains its own id."""
     return hashlib.sha256(canonical({key: value for key, value in manifest.items() if key != "image"})).hexdigest()
 
 
 def table(release: Release) -> dict[str, Any]:
-    """Return the manifest, parsed."""
+    """Return the release's manifest, parsed from JSON."""
     manifest: dict[str, Any] = json.loads(release.manifest)
     return manifest

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Judged:
     """A report that may be deployed: its bytes, its parsed content, and the engines that the robot gets.
 
-    ``bundle`` is the content of its attestation bundle, if the robot requires a signature.
+    ``bundle`` is the content of its attestation bundle; ``None`` if the robot requires no signature.
     """
 
     path: Path
@@ -50,9 +50,10 @@ class Judged:
 
 
 def judged_report(config: Config, path: Path, robot: str, now: datetime) -> Judged:
-    """Return the report at ``path`` if no check that works without contacting the robot forbids its deployment.
+    """Return the report at ``path``, after all checks of its deployment that are possible without the robot.
 
-    Raises ``DeployRefused`` with every reason, ``UserError`` if it is not a report.
+    Raises ``DeployRefused`` with every reason against the deployment, ``UserError`` if ``path`` is not a report. Raises
+    the errors of the signature's verification if the robot requires a signature.
     """
     spec = deploy_spec(config, robot)
     path = file_in(path, REPORT)
@@ -88,7 +89,7 @@ def judged_report(config: Config, path: Path, robot: str, now: datetime) -> Judg
 
 
 def _of_config(config: Config, report: Report, robot: str) -> Iterator[str]:
-    """Yield a reason for each requirement of the current ``hil.toml`` that the report was not judged by."""
+    """Yield a reason for each requirement of the current ``hil.toml`` that is new or stricter than in the report."""
     compares = any(check.id in CATALOGUE and CATALOGUE[check.id].regresses for check in report.checks)
     patterns = deploy_spec(config, robot).engines
     plan = expand(config, robot, baseline=compares)

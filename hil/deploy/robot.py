@@ -42,7 +42,8 @@ class Listing:
     """The releases on a robot.
 
     ``there`` is false if the robot has no folder of releases. ``current`` is the digest of the release that runs,
-    ``previous`` that of the release before it. ``damage`` describes damaged files of the current release.
+    ``previous`` that of the release before it; each is ``None`` if there is no such release. ``damage`` describes
+    damaged files of the current release, ``None`` if there are none.
     """
 
     there: bool
@@ -101,7 +102,10 @@ class Robot:
         return bool(self.agent.call("releases_stage", {"release": digest})[0]["staged"])
 
     def load(self, archive: str, image: str) -> bool:
-        """Load the image from the blob ``archive`` into the robot's container engine; False if it was already there."""
+        """Load an image into the robot's container engine; return False if it was already there.
+
+        ``archive`` is the SHA-256 of the uploaded archive, ``image`` the id of the image in it.
+        """
         if self.spec.container is None:
             raise ValueError("this robot runs no images")
         order = {"engine": self.spec.container.engine, "archive": archive, "image": image}
@@ -149,7 +153,10 @@ class Robot:
             self.agent.get_blob(digest, folder / path, size)
 
     def of_one_kind(self, listing: Listing, release: str | None) -> None:
-        """Raise ``UserError`` if ``release`` is an image and the config deploys files, or the other way round."""
+        """Raise ``UserError`` if ``release`` is not of the kind that the config deploys: images or files.
+
+        Do nothing if ``release`` is ``None`` or its manifest is damaged.
+        """
         entry = None if release is None else listing.of(release)
         manifest = None if entry is None else entry["manifest"]
         if manifest is not None and ("image" in manifest) != (self.spec.container is not None):
@@ -172,7 +179,7 @@ class Robot:
             raise DeployRefused(f"the robot is not in its safe state: {answer['trouble']}: {where}: {outcome.text}")
 
     def plan(self) -> dict[str, Any]:
-        """Return the robot's commands and deadlines, for the agent's processes."""
+        """Return the robot's commands and deadlines from ``hil.toml``, which the agent's processes need."""
         keys = (
             "service",
             "restart",
@@ -189,7 +196,7 @@ class Robot:
     def activate(self, what: str) -> Outcome:
         """Complete (``forward``), abandon (``stay``) or recover (``recover``) the operation; return its outcome.
 
-        Raises ``LabError`` if the robot is lost meanwhile; the robot then completes it by itself.
+        Raises ``LabError`` if the robot is lost meanwhile; the robot then completes the operation by itself.
         """
         try:
             self.agent.call("releases_activate", {"what": what})
@@ -216,9 +223,9 @@ class Robot:
         return outcome
 
     def give_up(self, error: BaseException) -> None:
-        """Abandon an operation before its switch, because of ``error``.
+        """Abandon an operation, because of ``error``, before it switches releases.
 
-        If that fails too, the message of ``error`` is extended by the second error.
+        If this fails too, the message of the second error is appended to that of ``error``.
         """
         try:
             self.notify("giving up", f"{self.activate('stay').text}")

@@ -30,7 +30,10 @@ def deploy_spec(config: Config, name: str) -> DeploySpec:
 
 @contextmanager
 def robot_agent(config: Config, robot: str, *, hold: bool = True) -> Iterator[AgentClient]:
-    """Start an agent on the robot; ``hold`` the robot against concurrent measurements. Raises ``LabError``."""
+    """Yield a started agent on the robot. With ``hold``, no measurement can use the robot meanwhile.
+
+    Raises ``LabError`` if the robot cannot be reached or is held by another run.
+    """
     spec = config.target(robot)
     deploy_spec(config, robot)
     with open_target(robot, spec) as target:

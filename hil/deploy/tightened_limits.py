@@ -1,7 +1,7 @@
-"""Requirements of the current ``hil.toml`` that are stricter than those a report was judged by. Pure functions.
+"""Find requirements of the current ``hil.toml`` that are stricter than those a report was judged by. Pure functions.
 
-These are stricter limits and tolerances, and new rows. A looser requirement is no reason against a deployment. A
-requirement that the report does not record counts as stricter.
+Stricter limits and tolerances and new rows are reasons against a deployment; looser requirements are not. A requirement
+that the report does not record counts as stricter.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def of_rows(report: Report, rows: Sequence[Row], models: Mapping[str, ModelSpec]
 
 
 def judged_by(report: Report, model: str, precision: str, now: TolerancesSpec | None) -> TolerancesSpec | None:
-    """Return the tolerances that the report judged the engine's outputs by; ``now`` if it did not judge them.
+    """Return the tolerances by which the engine's outputs passed in the report; ``now`` if they did not.
 
-    So the engine on the robot is not judged by a tolerance that was loosened since.
+    If the engine on the robot is judged by these, a tolerance that was loosened since has no effect.
     """
     key = ("parity.outputs", model, precision)
     rows = (row for row in report.checks if (row.id, row.model, row.precision) == key)
@@ -69,7 +69,7 @@ def judged_by(report: Report, model: str, precision: str, now: TolerancesSpec | 
 
 
 def of_state(report: Report, spec: TargetSpec) -> Iterator[str]:
-    """Yield a reason for each state setting of the robot that the judged target declared differently or not at all."""
+    """Yield a reason for each state setting that the robot declares and the judged target did not declare equally."""
     now, judged = Contract.of(spec).plain(), Contract.read(report.target.contract).plain()
     unset = Contract().plain()
     for key, value in now.items():

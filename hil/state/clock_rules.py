@@ -1,4 +1,4 @@
-"""Rules about clocks that are not locked as declared, whose limits changed, or that are too low. Clocks are in Hz."""
+"""Find clocks that are not locked as declared, whose limits changed, or that are too low. Clocks are in Hz."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def _outside(text: str) -> Finding:
 def limits(states: Sequence[State], *, heated: bool) -> Iterator[Finding]:
     """Yield clock limits and governors that changed or could no longer be read.
 
-    If the model throttled the board (``heated``), a lowered highest clock is ``own``, except the memory's.
+    ``heated`` states that the board throttled under the model's own heat. Then a lowered highest clock is ``own``,
+    except that of the memory. All other findings are ``outside``.
     """
     for earlier, later in pairwise(states):
         for part in sorted(set(earlier.clocks) | set(later.clocks)):
@@ -50,7 +51,10 @@ def _changed(part: str, earlier: Mapping[str, Any], later: Mapping[str, Any], *,
 
 
 def locked(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
-    """If the contract requires locked clocks, yield a finding for each reading that does not confirm the lock."""
+    """If the contract requires locked clocks, yield a finding for each reading that does not confirm the lock.
+
+    The finding is ``told`` if only the memory's clock cannot be read, otherwise ``outside``.
+    """
     if contract.clocks == "locked":
         for state in states:
             if state.locked is False:
@@ -65,7 +69,10 @@ def locked(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
 def below_lock(
     contract: Contract, before: State, windows: Sequence[Mapping[str, Any]], *, heated: bool
 ) -> Iterator[Finding]:
-    """Yield a finding for each locked GPU or CPU clock with a sample below the lock, other than 0 (a sleeping unit)."""
+    """Yield a finding for each GPU or CPU clock that was locked and has a sample below the lock.
+
+    Samples of 0 are ignored, since the unit is asleep.
+    """
     if contract.clocks != "locked":
         return
     for part, known in sorted(before.clocks.items()):
@@ -92,7 +99,10 @@ def limits_within(windows: Sequence[Mapping[str, Any]], *, heated: bool) -> Iter
 
 
 def held_back(before: State, windows: Sequence[Mapping[str, Any]], *, heated: bool) -> Iterator[Finding]:
-    """Yield a finding for each window with a median GPU clock below its lower limit; skips samples of 0 (asleep)."""
+    """Yield a finding for each window whose median GPU clock is below the GPU's lowest allowed clock.
+
+    Samples of 0 are ignored, since the GPU is asleep.
+    """
     least = number(before.clocks.get("gpu", {}).get("min"))
     for window in windows:
         values = [v for v in numbers(window.get("clock.gpu")) if v]

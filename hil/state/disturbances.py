@@ -1,4 +1,4 @@
-"""Rules about power mode, over-current, GPU clients, swap and load; each takes the readings in order."""
+"""Find disturbances in power mode, over-current, GPU clients, swap and load, from readings in the order of time."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ def power(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
 
 
 def over_current(states: Sequence[State]) -> Iterator[Finding]:
-    """Yield findings for counters that rose (``outside`` if in ``INVALID``, else ``own``) or fell (``outside``)."""
+    """Yield findings for over-current counters that rose or fell.
+
+    A counter that rose is ``outside`` if it is in ``INVALID``, else ``own``. A counter that fell is ``outside``.
+    """
     for name in sorted({name for state in states for name in state.over_current}):
         counts = [state.over_current[name] for state in states if name in state.over_current]
         for was, now in pairwise(counts):
@@ -58,8 +61,8 @@ def over_current(states: Sequence[State]) -> Iterator[Finding]:
 def gpu_clients(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
     """Yield processes on the GPU that are neither ours nor in ``gpu_clients``, and readings without a process list.
 
-    If the config declares no ``gpu_clients``, such processes are reported but not judged, since a desktop always has
-    some. In that case a reading without a process list is reported only if the reading before has one.
+    If the config declares ``gpu_clients``, the findings are ``outside``. Otherwise they are ``told``, since a desktop
+    always has such processes; a reading without a process list is then reported only if the reading before has one.
     """
     source: Source = "outside" if contract.clients_declared else "told"
     for state in states:

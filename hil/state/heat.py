@@ -1,4 +1,4 @@
-"""Rules about throttling, and whether the model caused it: only if its own load heated the board until it throttled."""
+"""Find throttling, and decide whether the model caused it: only if the model's own load heated the board before."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PREFIXES = {"devfreq-": "gpu", "cpufreq-": "cpu", "thermal-cpufreq-": "cpu"}
 
 
 def throttling(before: State, windows: Sequence[Mapping[str, Any]], after: State) -> list[Finding]:
-    """Return the alerts that were active before the windows, and those that became active during them."""
+    """Return a finding for each alert that was active before the windows or became active during them."""
     findings = [
         Finding("throttle", "outside", f"{alert} was active before anything was timed")
         for alert, state in sorted(before.throttle.items())
@@ -85,7 +85,7 @@ def _active(alert: str, value: float | None) -> bool:
 
 
 def _attributed(alert: str, before: State, moments: Sequence[Moment]) -> Finding:
-    """Return the alert as ``own`` if its zone became hot before the alert was active, else as ``outside``."""
+    """Return an ``own`` finding if the alert's zone became hot before the alert was active, else an ``outside`` one."""
     zone, start = _zone(alert, before)
     if zone is None or start is None:
         text = f"{alert} became active, but no temperature shows whether the model's own load caused it"
@@ -106,7 +106,10 @@ def _attributed(alert: str, before: State, moments: Sequence[Moment]) -> Finding
 
 
 def _zone(alert: str, before: State) -> tuple[str | None, float | None]:
-    """Return the zone named like the alert (``gpu-thermal`` for ``gpu-throttle-alert``), or the hottest; and its °C."""
+    """Return the zone named like the alert (``gpu-thermal`` for ``gpu-throttle-alert``) and its °C.
+
+    If no zone has such a name, return the hottest zone; if no sensor can be read, ``(None, None)``.
+    """
     caps = [part for prefix, part in PREFIXES.items() if alert.startswith(prefix)]
     part = caps[0] if caps else _first_word(alert)
     for zone, value in sorted(before.temperature.items()):

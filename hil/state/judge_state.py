@@ -1,4 +1,4 @@
-"""Applies all rules to the timed windows of a series, and their findings to a verdict."""
+"""Applies all rules on the board's state to the timed windows of a series, and adds the findings to a judgement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules about readings that were available at first and then lost: a lost reading never counts as "no event"."""
+"""Find readings that were available at first and then lost: a lost reading never counts as "no event"."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WATCHED = {"throttle": "", "over_current": "over-current counter "}
 
 
 def lost(states: Sequence[State], windows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """Yield alerts and counters that a later reading lacks, or that could not be sampled until a window's end."""
+    """Yield alerts and counters that one reading has and the next one lacks, or whose samples end before a window."""
     for kind, word in WATCHED.items():
         tables: list[Mapping[str, float]] = [getattr(state, kind) for state in states]
         for (earlier, later), state in zip(pairwise(tables), states[1:], strict=True):

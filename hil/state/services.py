@@ -15,7 +15,7 @@ STOPPED = ("inactive", "failed")
 
 
 def services(windows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """Yield each stopped service that was running before or after a window, or whose state cannot be confirmed."""
+    """Yield each service that had to be stopped but was not before or after a window, or whose state is unknown."""
     for window in windows:
         readings = window.get("state")
         for key in ("before", "after"):

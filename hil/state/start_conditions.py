@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 
 def start_conditions(contract: Contract, before: State) -> Iterator[Finding]:
-    """Yield a finding unless the board is cooler than ``start_below``, and one unless ``free_memory`` is free.
+    """Yield a finding if the hottest sensor is not below ``start_below``, and one if less than ``free_memory`` is free.
 
-    Memory that this run reserved counts as free. A value that cannot be read is a finding too.
+    A condition that the contract does not have is not checked. Memory that this run reserved counts as free. If a
+    checked value cannot be read, that is a finding too.
     """
     limit, least = contract.start_below, contract.free_memory
     hottest = before.hottest()
