@@ -112,7 +112,7 @@ def decider(who: str | None) -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # no such user in a container
-        raise UserError("git has no user.name and the login has no name: give yours with --who NAME") from None
+        raise UserError("git has no user.name and the login has no name: state who decides with --who NAME") from None
 
 
 def _settled_point(run: RunRecord, points: Sequence[Point], check: str, model: str, precision: str | None) -> Point:
@@ -138,5 +138,7 @@ def _settled_point(run: RunRecord, points: Sequence[Point], check: str, model: s
         precisions = ", ".join(sorted({point.precision for point in of_check}))
         raise UserError(f"{check} of {model} was measured in {precisions}: name one with --precision")
     if matches[0].verdict == Verdict.INCONCLUSIVE.value:
-        raise UserError(f"{check} of {model} was inconclusive in run {run.id}: accept a conclusive one of another run")
+        raise UserError(
+            f"{check} of {model} was inconclusive in run {run.id}: accept it from a run that measured it conclusively"
+        )
     return matches[0]

@@ -106,7 +106,7 @@ def diff(
     old: Annotated[
         Path, typer.Argument(metavar="OLD", help="A report.json, a Q/DQ model or a TensorRT calibration cache.")
     ],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="The file to compare with it, of any of these kinds.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The newer file, of any of these kinds.")],
     model: Annotated[
         str | None, typer.Option("--model", metavar="M", help="The model, for reports with several.")
     ] = None,

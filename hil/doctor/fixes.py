@@ -94,7 +94,7 @@ def driver(identity: Identity) -> str:
 
 
 def has_jetpack(case: Case) -> bool:
-    """Return whether ``nvidia-jetpack`` is installed: a board that was only flashed has neither CUDA nor TensorRT."""
+    """Return whether the package ``nvidia-jetpack`` is installed on the board; flashing alone does not install it."""
     return case.text("board", "packages", "nvidia-jetpack") is not None
 
 

@@ -138,7 +138,8 @@ def _property(text: str) -> str:
 def code_quality(report: Report, path: str) -> list[dict[str, Any]]:
     """Return GitLab's code quality report: one entry for each row in ``view.troubles``.
 
-    An entry's fingerprint depends on the row's id, model, precision and scenario only, so it is the same in every run.
+    An entry points to the line of the config ``path`` that has the row's limit; to line 1 if this line is unknown. The
+    entry's fingerprint depends on the row's id, model, precision and scenario only, so it is the same in every run.
     """
     rows = (check for trouble in view.troubles(report) for check in trouble.checks)
     return [

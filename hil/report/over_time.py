@@ -188,7 +188,10 @@ def _windows(series: Series) -> list[Mapping[str, Any]]:
 
 
 def _numbers(column: Any) -> Floats:
-    """Return a telemetry column as an array; a reading that is not a number is NaN."""
+    """Return a telemetry column as an array; a reading that is not a number is NaN.
+
+    The array is empty if ``column`` is not a list, or longer than ``MOST_COLUMN``.
+    """
     if not isinstance(column, (list, tuple)) or len(column) > MOST_COLUMN:
         return np.empty(0)
     return np.asarray([svg.number(each) for each in column], dtype=np.float64)

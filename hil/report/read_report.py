@@ -90,7 +90,7 @@ def _parsed(content: bytes, name: str) -> Report:
         raise UserError(f"{name}: not a report of hil: {type(error).__name__}") from None
     if errors:
         what = "; ".join(one_line(each, LONGEST) for each in errors)
-        raise ReportRefused(f"{name}: refused, damaged or edited: {what}: run the checks again")
+        raise ReportRefused(f"{name}: the report is damaged or edited: {what}: run the checks again")
     return report
 
 

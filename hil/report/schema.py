@@ -83,7 +83,7 @@ class ConfigUsed(Stored):
 
 
 class TargetReport(Stored):
-    """The target that was requested, the target that was used, and the facts that the probe read on the latter.
+    """The name of the requested target and of the used one, and the facts that the probe read on the used one.
 
     ``board`` is the declared board, if the probe confirmed it. Without a board, no check has evidence ``device``.
     ``contract`` is the declared state contract (``hil.state.state_types.Contract``).

@@ -88,7 +88,7 @@ class DeviceMemory:
 
     @property
     def source(self) -> str:
-        """Label of the best source: the first list with a process, otherwise the whole GPU's or machine's usage."""
+        """Label of the best source: the first list that has any process, else the usage of the whole GPU or machine."""
         return next((label for label, read in self.readers if any(read().values())), self.whole)
 
     def process(self, pid: int) -> Optional[int]:

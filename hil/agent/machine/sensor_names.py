@@ -45,7 +45,7 @@ def folders(root: str, *pattern: str) -> List[str]:
 
 
 def numbered(name: str, *used: Container[str]) -> str:
-    """Return ``name``, or ``name.2`` and so on if ``name`` is in one of ``used``."""
+    """Return the first of ``name``, ``name.2``, ``name.3``, … that is in none of ``used``."""
     known, number = name, 1
     while any(name in names for names in used):
         number += 1

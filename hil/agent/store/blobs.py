@@ -136,7 +136,7 @@ class Store:
         return False
 
     def append(self, name: str, offset: int, data: Any) -> int:
-        """Write the next piece of an upload and return the new offset in bytes. Raise ``Failure`` as ``appending``."""
+        """Append ``data`` to an upload and return the new offset in bytes. Raise ``Failure`` as ``appending`` does."""
         with self.appending(name, offset) as upload:
             for at in range(0, len(data), PIECE):
                 piece = memoryview(data)[at : at + PIECE]

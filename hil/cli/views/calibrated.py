@@ -76,10 +76,10 @@ def store_noise(history: History, at: str, target: str, learned: Sequence[Learne
 
 
 def print_noise(at: str, learned: Sequence[Learned]) -> None:
-    """Print a table for each engine: spread, false alarms, and which worsening how many runs can detect."""
+    """Print a table for each engine: spread, false alarms, the worsening that few runs detect, and the runs needed."""
     out = console()
     out.soft_wrap = False  # tables are drawn to the terminal's width
-    out.print(Text(f"{at}: measured and stored in the history; comparisons on it now allow for this noise"))
+    out.print(Text(f"{at}: measured and stored in the history; comparisons on this machine now allow for this noise"))
     for engine in dict.fromkeys(row.key[1:] for row in learned):
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         for name in (

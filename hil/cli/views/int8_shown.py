@@ -169,7 +169,7 @@ def print_ranking(model: str, ranking: dict[str, Any]) -> None:
         return
     names = ", ".join(json.dumps(name) for name in ranking["keep"])
     gain = sqnr(float(ranking["kept"]["noise"])) - sqnr(float(ranking["int8"]["noise"]))
-    out.print(Text(f"predicted with {printable(names)} in float: {_decibel(sqnr(float(ranking['predicted'])))}"))
+    out.print(Text(f"predicted SQNR with {printable(names)} in float: {_decibel(sqnr(float(ranking['predicted'])))}"))
     if not gain >= WORTH:
         out.print(
             Text(
