@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """All rows of a run against one target, in the order in which they are judged."""
+    """All rows of a run against one target, in the order of the report."""
 
     target: str
     rows: tuple[Row, ...]

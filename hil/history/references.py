@@ -1,4 +1,4 @@
-"""Find the runs that a reference names: ``latest``, ``jetpack:6.2``, ``commit:abc``, ``target:NAME``, a name or id."""
+"""Find the runs that a reference names, such as ``latest``, ``jetpack:6.2``, a baseline's name or a run's id."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def _bounds(row: Mapping[str, Any], most: int) -> Iterator[Bound]:
 
 
 def slowest(group: Group, *, large: bool = False) -> list[Node]:
-    """Return the slowest layers from the first row of ``group`` that lists any; fewer for a ``large`` report."""
+    """Return the slowest layers that the first row of ``group`` with such a list has; fewer for a ``large`` report."""
     for check in group.checks:
         nodes = _tables(check.details.get("slowest_nodes"))[: MOST_NODES[large]]
         if nodes:
