@@ -148,7 +148,7 @@ class Service(Transfers):
     def _watch(self, facts: Dict[str, Any], options: Dict[str, Any]) -> Optional[Watch]:
         """Return the object that watches the GPU memory of the next worker.
 
-        Return None if the engine's ``facts`` name no GPU, or if the agent cannot read that GPU's memory.
+        Return None if the engine's ``facts`` name no GPU, or if the target does not list the GPU in ``options``.
         """
         if not facts.get("gpu"):
             return None

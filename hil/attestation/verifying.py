@@ -34,8 +34,9 @@ SHORT = 12
 class Freshness:
     """Requirements that exclude old reports and the reports of other runs. A field that is ``None`` requires nothing.
 
-    ``max_age`` is the most seconds since the run finished. The run must have finished after the time ``newer_than``
-    (with time zone). ``commit`` is the full hash of the judged commit, ``report`` the SHA-256 of ``report.json``.
+    ``max_age`` is how many seconds ago the run may have finished at most. The run must have finished after the time
+    ``newer_than`` (with time zone). ``commit`` is the full hash of the judged commit, ``report`` the SHA-256 of
+    ``report.json``.
     """
 
     max_age: float | None = None

@@ -27,7 +27,7 @@ SHORT = 12
 
 @dataclass(frozen=True)
 class HistoryFacts:
-    """The facts of a history that are no points: the noise of each board between sessions, and the accepted levels."""
+    """What a comparison uses of a history besides points: each board's noise between sessions, and accepted levels."""
 
     noise: Callable[[Point], Noise | None] | None = None
     levels: Sequence[Level] = ()

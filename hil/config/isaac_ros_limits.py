@@ -30,7 +30,7 @@ class Applied:
 
 
 def applied(spec: ConfigSpec, root: Path) -> Applied:
-    """Return ``spec`` with ``limits.fps`` of each model set to ``inference_fps`` of its parameter file, if it has both.
+    """Return ``spec`` with ``limits.fps`` set to ``inference_fps`` of the parameter file, for each model that has one.
 
     The paths of the files are relative to ``root``.
     """

@@ -1,4 +1,4 @@
-"""``[models.NAME.limits]`` and ``[models.NAME.tolerances.PRECISION]``: the limits of results."""
+"""Define ``[models.NAME.limits]`` and ``[models.NAME.tolerances.PRECISION]``: the limits of results."""
 
 from __future__ import annotations
 

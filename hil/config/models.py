@@ -1,4 +1,4 @@
-"""``[models.NAME]``: a model, how its engine is built, calibrated and run, and overrides for a target."""
+"""Define ``[models.NAME]``: a model, how its engine is built, calibrated and run, and overrides for a target."""
 
 from __future__ import annotations
 

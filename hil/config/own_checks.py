@@ -42,7 +42,10 @@ def is_own(check_id: str) -> bool:
 
 
 class OwnCheck(BaseModel):
-    """One own check; ``test`` is the node id, relative to pytest's rootdir, of the test that gives its result."""
+    """One of the project's own checks.
+
+    ``test`` is the node id, relative to pytest's rootdir, of the test that gives the result.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 

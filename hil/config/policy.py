@@ -37,7 +37,7 @@ def _fits(word: str, value: str) -> bool:
 
 
 def literal_id(pattern: str) -> str | None:
-    """Return the check id in ``pattern``; ``None`` if it contains a wildcard or ``pattern`` is empty.
+    """Return the check id in ``pattern``; ``None`` if the id contains a wildcard or ``pattern`` is empty.
 
     A check that is named by its literal id must be judged even without a limit.
     """

@@ -127,7 +127,7 @@ class GateSpec(Table):
 
     @property
     def requires_clean(self) -> bool:
-        """Whether the run may only use files of a commit: ``clean`` or, if that is not set, for evidence ``device``."""
+        """Whether the run may only use files of a commit: as ``clean`` states; if unset, for evidence ``device``."""
         return self.evidence == "device" if self.clean is None else self.clean
 
     @property

@@ -1,4 +1,4 @@
-"""``[targets.NAME]``: a machine under test, and how to deploy to it if it is a robot."""
+"""Define ``[targets.NAME]``: a machine under test, and how to deploy to it if it is a robot."""
 
 from __future__ import annotations
 

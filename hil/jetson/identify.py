@@ -127,7 +127,10 @@ def _by_memory(facts: Raw, part: str) -> tuple[Module | None, str]:
 
 
 def _l4t(facts: Raw, doubts: list[str]) -> str | None:
-    """Return the L4T version of the release file, or else of the package nvidia-l4t-core; ``None`` if they differ."""
+    """Return the L4T version that the release file or, without it, the package nvidia-l4t-core states.
+
+    Return ``None`` if they differ or neither states one.
+    """
     line = _RELEASE.search(facts.text("nv_tegra_release") or "")
     core = _CORE.match(facts.package("nvidia-l4t-core"))
     by_file = _three(f"{line.group(1)}.{line.group(2)}") if line else None
@@ -144,7 +147,10 @@ def _three(version: str) -> str:
 
 
 def _release(facts: Raw, l4t: str | None, doubts: list[str]) -> tuple[Release | None, str | None]:
-    """Return the release by its L4T, or else by the package nvidia-jetpack, and its JetPack version."""
+    """Return the release that has this L4T or is named by the package nvidia-jetpack, and the JetPack version.
+
+    Either is ``None`` if it is unknown.
+    """
     package = _JETPACK.match(facts.package("nvidia-jetpack"))
     named = package.group(1) if package else None
     release = release_of(l4t) if l4t else None

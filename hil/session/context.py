@@ -58,14 +58,14 @@ class Context:
 
     @property
     def agent(self) -> AgentClient:
-        """The agent on the target. Raises ``Unsupported`` if the target is unavailable and the run skips its rows."""
+        """The agent on the target. Raises ``Unsupported`` if there is no agent (``has_target``)."""
         if self._agent is None:
             raise Unsupported(str(self.fallback_reason))
         return self._agent
 
     @property
     def has_target(self) -> bool:
-        """Whether there is an agent. There is no agent if the target is unavailable and the run skips its rows."""
+        """Whether there is an agent: false if the requested target is unavailable and ``fallback`` is ``skip``."""
         return self._agent is not None
 
     @property
@@ -88,7 +88,7 @@ class Context:
         return self.addressed(self.config.resolve(self.model(name).path))
 
     def addressed(self, path: Path) -> Path:
-        """Return an ONNX file equal to ``path`` whose SHA-256 covers the external data too, and watch all its files.
+        """Return the ONNX file ``path`` in a form whose SHA-256 covers its external data; watch the files of ``path``.
 
         This is ``path`` itself if it has no external data, else a copy in the cache that names each data file by
         SHA-256.

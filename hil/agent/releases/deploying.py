@@ -129,7 +129,10 @@ class Deploying:
         return {"ok": {"there": there}}, []
 
     def fetch(self, request: Dict[str, Any]) -> Reply:
-        """Copy files of a release into the store, from which the host reads them by their digests."""
+        """Copy files of a release into the store, from which the host reads them by their digests.
+
+        Raise ``Failure`` if the release is damaged.
+        """
         folder = self._open()
         digest = manifest.valid_digest(request["release"])
         damage = folder.damage(digest)

@@ -150,7 +150,7 @@ class Releases:
         return match.group(1)
 
     def ordered(self) -> List[str]:
-        """Return the digests of all releases, the one that was staged first at the beginning."""
+        """Return the digests of all releases, the one first whose last staging is the longest ago."""
         with self.file_errors():
             names = [name for name in os.listdir(self.path("releases")) if DIGEST.fullmatch(name)]
             return sorted(names, key=self._order)

@@ -45,7 +45,10 @@ def _impossible_settings(model: ModelSpec) -> Iterator[tuple[Keys, str]]:
 
 
 def doubts(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
-    """Yield the first limit on INT8 layers or on DLA layers if no engine of the model is INT8 or for a DLA."""
+    """Yield a limit on INT8 layers if no engine of the model is int8, or on DLA layers if none is for a DLA.
+
+    At most one is yielded.
+    """
     every_variant = [variant for _, variant in variants(model)]
     for inner, variant in variants(model):
         place = (*keys, *inner, "limits")

@@ -1,4 +1,4 @@
-"""Check values that have the right type and unit for being impossible or contradictory."""
+"""Find values that have the right type and unit but are impossible or contradict each other."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _loose(keys: Keys, tolerances: Mapping[Precision, TolerancesSpec]) -> Iterat
 
 
 def _vacuous(keys: Keys, tolerance: ToleranceSpec) -> Iterator[Mistake]:
-    """Yield tolerances that any output meets: an error as large as the signal is allowed, or no similarity required."""
+    """Yield tolerances that any output meets: they allow an error as large as the signal, or require no similarity."""
     loose = (
         ("max_rel", tolerance.max_rel is not None and tolerance.max_rel >= 1),
         ("cosine", tolerance.cosine is not None and tolerance.cosine <= 0),

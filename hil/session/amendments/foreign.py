@@ -1,4 +1,4 @@
-"""The amendment for an engine that was built elsewhere: no check of its calibration data passes, as that is unknown."""
+"""The amendment for an engine that was built elsewhere, whose calibration data is unknown: no check of it passes."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_details(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Add the details of the facts, such as the energy, file and histogram of a series, to those of the judgement."""
+    """Add ``facts.details``, such as the energy, file and histogram of a series, to the judgement's details."""
     return judgement.model_copy(update={"details": {**judgement.details, **facts.details}})
 
 
@@ -30,12 +30,18 @@ def add_run_values(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
 
 
 def add_state_of_runs(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Add the disturbances of the separate runs. One from outside the engine makes a row that ran inconclusive."""
+    """Add the disturbances of the separate runs.
+
+    A disturbance that the model itself did not cause makes a row that ran inconclusive.
+    """
     return judgement if facts.runs is None else _with_findings(row, judgement, facts.runs.findings)
 
 
 def add_state(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Add the disturbances of the row's own measurement. One from outside the engine makes the row inconclusive."""
+    """Add the disturbances of the row's own measurement.
+
+    A disturbance that the model itself did not cause makes a row that ran inconclusive.
+    """
     return _with_findings(row, judgement, facts.findings)
 
 

@@ -28,9 +28,9 @@ LOAD_DEADLINE = 300.0
 
 @dataclass(frozen=True)
 class Loaded:
-    """The processor that an engine runs on (``None`` is the CPU), and facts of the loaded engine, empty if not loaded.
+    """The processor that an engine runs on (``None`` is the CPU), and facts of the engine, such as its CUDA binding.
 
-    The facts are, for example, its CUDA binding and its number of layers.
+    The facts are empty if this process has not loaded the engine.
     """
 
     executed_on: ExecutedOn | None
@@ -45,6 +45,10 @@ def _built_on(facts: Mapping[str, Any]) -> ExecutedOn | None:
         return None
     kind = "gpu" if (facts.get("options") or {}).get("dla") is None else "dla"
     return ExecutedOn(kind=kind, name=str(gpu), sm=None if sm is None else str(sm))
+
+
+def _shown(processor: ExecutedOn | None) -> str:
+    return "the CPU" if processor is None else f"{processor.kind.upper()} {processor.name}"
 
 
 class Engines:
@@ -143,7 +147,9 @@ class Engines:
             here = ExecutedOn(kind=processor["kind"], name=processor["name"], sm=processor.get("sm"))
         before = self._loaded.setdefault((model, precision), Loaded(here, dict(worker.about)))
         if before.executed_on != here:  # rows that were judged already name another processor
-            raise EngineError(f"{model} {precision} ran on {before.executed_on}, and now on {here}: run again")
+            ran = f"ran on {_shown(before.executed_on)} before and on {_shown(here)} now"
+            what = f"the {precision} engine of model {model} {ran}"
+            raise EngineError(f"{what}: on target {self._session.used}: run again")
 
     def close(self) -> None:
         """Stop all shared workers."""

@@ -150,7 +150,7 @@ class Writer:
     """Writes one ``.npy`` file for each input, batch by batch, counting the samples and computing their digest."""
 
     def __init__(self, folder: Path, samples: int, model: str, *, narrow: bool = True) -> None:
-        """Write ``samples`` rows in total, to files in ``folder``; with ``narrow``, convert int64 to int32."""
+        """Prepare to write ``samples`` rows in total to files in ``folder``; with ``narrow``, int64 becomes int32."""
         self.rows = 0
         self.samples = hashlib.sha256()
         self._folder, self._declared, self._model, self._narrow = folder, samples, model, narrow
@@ -221,7 +221,7 @@ def expected_header(algorithm: str) -> str:
 
 
 def header_versions(version: str) -> tuple[str, ...]:
-    """Return the two numbers by which a cache may name TensorRT's ``version``; none if it has not three numbers.
+    """Return the two numbers by which a cache may name TensorRT's ``version``; empty unless that has three numbers.
 
     A cache contains NV_TENSORRT_VERSION of NvInferVersion.h: major * 1000 (10000 from release 10) + minor * 100 +
     patch, such as 8600 for 8.6.0 and 100300 for 10.3.0. Both formulas are accepted for every release.

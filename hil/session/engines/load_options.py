@@ -26,7 +26,10 @@ def streams(target: TargetSpec, model: ModelSpec) -> int:
 
 
 def ignored_keys(target: TargetSpec, model: ModelSpec) -> list[str]:
-    """Return the keys of ``[models.NAME.build]`` and ``.run`` that are not at their default and have no effect here."""
+    """Return the keys of ``[models.NAME.build]`` and ``.run`` that are set but ignored by the target's runtime.
+
+    A key counts as set if it is not at its default.
+    """
     own = runtime_record(target.runtime).model_keys
     ignored: dict[str, None] = {}
     for record in RUNTIMES.values():

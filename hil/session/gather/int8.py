@@ -107,7 +107,8 @@ def cache(session: EngineContext, row: Row) -> Gathered:
     """
     method = _method(session, row.model)
     if session.model(row.model).engine is not None:
-        raise Unsupported(f"{ELSEWHERE}: model {row.model} on target {session.used}: have it built from the ONNX file")
+        advice = "remove 'engine' to have it built from the ONNX file"
+        raise Unsupported(f"{ELSEWHERE}: model {row.model} on target {session.used}: {advice}")
     made = session.engines.provisioned(row.model, row.precision)
     facts = _implicit_cache(session, row, made) if made.streamed else _explicit_cache(session, row, made)
     if runtime_record(session.spec.runtime).chooses_precision:

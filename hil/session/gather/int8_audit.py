@@ -106,9 +106,10 @@ def _answers(path: Path, data: Dataset, batch: int, samples: int | None) -> dict
 
 
 def again(session: EngineContext, name: str) -> list[Snapshot]:
-    """Return the ranges after growing parts of the samples; the first call calibrates again on the host.
+    """Return the INT8 ranges that growing parts of the calibration samples give; the last part is all samples.
 
-    The last item has the ranges after all samples. Raises ``Unsupported`` if the config names no calibration data.
+    The first call calibrates the model again on the host. Raises ``Unsupported`` if the config names no calibration
+    data.
     """
     from hil.quantize.recalibrate import snapshots
 
@@ -144,7 +145,8 @@ def scales_in_use(session: EngineContext, row: Row) -> dict[str, list[float]]:
 
     if session.model(row.model).engine is not None:
         what = "the engine was built elsewhere, and TensorRT does not report an engine's ranges"
-        raise Unsupported(f"{what}: model {row.model} on target {session.used}: have it built from the ONNX file")
+        advice = "remove 'engine' to have it built from the ONNX file"
+        raise Unsupported(f"{what}: model {row.model} on target {session.used}: {advice}")
     made = session.engines.provisioned(row.model, row.precision)
     if made.streamed is None:
         return dict(read_ranges(made.source).scales)

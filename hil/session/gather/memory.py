@@ -31,10 +31,10 @@ NOT_READ = "not readable"
 class Use:
     """The memory of one process, in bytes.
 
-    ``baseline`` is its host memory before the engine was loaded, ``peak`` the highest. For each of the soak's n
-    readings, ``runs`` is the number of inferences done, ``resident`` the host memory, and ``on_device`` the device
-    memory, each of shape (n,). If the engine ran on a device (``has_device``), ``device`` is ``None`` only if that
-    device's memory could not be read. ``by_process`` is true if ``on_device`` is the memory of this process alone,
+    ``baseline`` is its host memory before the engine was loaded, ``peak`` its highest host memory. For each of the
+    soak's n readings, ``runs`` is the number of inferences done, ``resident`` the host memory, and ``on_device`` the
+    device memory, each of shape (n,). If the engine ran on a device (``has_device``), ``device`` is ``None`` only if
+    that device's memory could not be read. ``by_process`` is true if ``on_device`` is the memory of this process alone,
     false if it is that of all processes. ``trimmed`` is whether the process returned its freed memory before the soak.
     ``findings`` are the disturbances.
     """

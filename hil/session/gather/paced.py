@@ -72,10 +72,10 @@ def paced_series(session: EngineContext, row: Row) -> Series:
 
 
 def releases(session: EngineContext, model: str, precision: str, pace: Pace) -> int:
-    """Return the number of inferences that are released in the series of an engine, at least 1.
+    """Return how many inferences to release in the series of an engine.
 
-    It is that within ``measure.duration``, or more if the p99 or a limit of missed deadlines needs more releases to be
-    decided, up to ``MAX_SAMPLES`` and to the number within ``measure.paced`` seconds.
+    They are as many as fit in ``measure.duration``, or more if the p99 or a limit of missed deadlines needs more to be
+    decided. They are at most ``MAX_SAMPLES`` and at most as many as fit in ``measure.paced``, but at least 1.
     """
     spec = session.config.spec.measure
     counts = [pace.rate * spec.duration, SPARE * smallest_n(paced.Q, spec.confidence)]

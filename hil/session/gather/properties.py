@@ -33,7 +33,7 @@ EXAMINED = 8
 
 
 def numeric(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``property.parity``: for drawn batches, the engine's outputs agree with the reference."""
+    """Judge ``property.parity``: whether the engine's outputs for drawn batches agree with the reference."""
     refuse_sequences(session, row.model)
     spec, reference = session.model(row.model), _reference(session, row.model)
     scales, tolerances = _scales(session, row.model), spec.tolerances.get(precision_of(row))
@@ -49,7 +49,10 @@ def numeric(session: EngineContext, row: Row) -> Gathered:
 
 
 def stable(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``property.stable``: outputs are well-formed, repeatable and independent of the batch's other samples."""
+    """Judge ``property.stable``: whether the outputs for drawn batches are well-formed, and are the same again.
+
+    The outputs of a sample must not depend on the other samples of the batch either.
+    """
     refuse_sequences(session, row.model)
     signature, scales = session.signature(row.model), _scales(session, row.model)
 

@@ -37,9 +37,9 @@ TAIL_GROWTH = 2.0
 
 
 def interim_analyses(spec: MeasureSpec) -> InterimAnalyses:
-    """Return the times at which a series is judged: after ``duration`` and each time its length has doubled.
+    """Return the plan of interim analyses: when a growing series is judged, and at which confidence.
 
-    The last is after ``budget``.
+    It is judged after ``duration``, then each time its length has doubled, and for the last time after ``budget``.
     """
     return InterimAnalyses(spec.duration, spec.budget, spec.confidence)
 

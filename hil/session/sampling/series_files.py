@@ -37,7 +37,7 @@ def read(path: Path, run_id: str) -> Series | None:
 
 
 class Samples:
-    """The series of one run, one file ``samples/NAME.npz`` of the report for each.
+    """The series of one run, each in a file ``samples/NAME.npz`` of the report.
 
     A file has the start, duration and device time of each sample (s), the batch size, the method and the facts.
     """

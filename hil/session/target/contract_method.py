@@ -1,4 +1,4 @@
-"""Return the part of the state contract that belongs to a measurement's method, and the co-runner's command."""
+"""Derive from a target's keys the part of the state contract that is in a method, and the co-runner's command."""
 
 from __future__ import annotations
 

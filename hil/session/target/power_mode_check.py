@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 
 
 def check(name: str, declared: str, state: State, facts: Mapping[str, Any]) -> None:
-    """Return if target ``name`` is in power mode ``declared``, by its ``state``.
+    """Raise ``LabError`` if the ``state`` of target ``name`` has another power mode than ``declared``, or no mode.
 
-    Raises ``LabError`` if it is in another mode or the mode cannot be read. Raises ``UserError`` if the board has no
-    such mode, by the ``facts`` that the probe read.
+    Raise ``UserError`` if the board, by the ``facts`` that the probe read, has no mode ``declared``.
     """
     board = facts.get("board")
     modes = {mode.name: mode for mode in power_modes(board if isinstance(board, dict) else {})}
