@@ -47,7 +47,7 @@ def _word(name: str) -> Callable[[Reader], Optional[str]]:
 
 
 def _packages(reader: Reader) -> Dict[str, Optional[str]]:
-    """Return the version of each package in ``PACKAGES`` from dpkg's list; None if it is not installed."""
+    """Return the version of each package in ``PACKAGES`` from dpkg's list; None for a package that is not installed."""
     text = b"\n" + reader.content("var/lib/dpkg/status", MOST_STATUS)
     versions: Dict[str, Optional[str]] = {}
     for name in PACKAGES:
@@ -80,7 +80,10 @@ def _memory(reader: Reader) -> int:
 
 
 def _cuda(reader: Reader) -> Dict[str, str]:
-    """Return the CUDA compiler's version, which identifies a release; if the file lacks it, the toolkit's version."""
+    """Return ``toolkit``, a version of CUDA, and ``source``, the file that has it.
+
+    The version is that of the CUDA compiler, which identifies a release, or the toolkit's if the file has no other.
+    """
     try:
         name = "usr/local/cuda/version.json"
         versions = json.loads(reader.text(name))

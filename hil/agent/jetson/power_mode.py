@@ -112,7 +112,10 @@ class PowerMode:
         return (None, "nvpmodel -q names no mode") if match is None else (match.group(1), "")
 
     def _from_status_file(self) -> Optional[str]:
-        """Return the configuration's name for the mode number in the status file; None if unknown."""
+        """Return the name that ``nvpmodel.conf`` gives to the mode number in the status file.
+
+        Return None if there is no number or no such mode.
+        """
         number = STORED_NUMBER.search(_text(os.path.join(self.root, STATUS)))
         if number is None:
             return None

@@ -1,4 +1,4 @@
-"""Which of a board's rails give its total power: the meter on its input, or rails that add up to it."""
+"""Decide which of a board's rails give its total power: the meter on its input, or all rails if they add up to it."""
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -53,7 +53,7 @@ def add_total(
     not_readable: Dict[str, str],
     sources: Dict[str, str],
 ) -> None:
-    """Add ``power.total`` to ``columns`` and ``sources``; if there is no total, the reason to ``not_readable``.
+    """Add ``power.total`` to ``columns`` and ``sources``; without a total, add the reason to ``not_readable``.
 
     ``columns`` has one column ``power.NAME`` for each rail.
     """

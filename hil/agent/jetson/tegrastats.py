@@ -38,11 +38,11 @@ def parse(line: str) -> Fields:
 
     ``time`` is text, by the board's clock. ``ram``, ``swap`` and ``iram`` have ``used`` and ``total``, and if shown
     ``cached``, or ``block`` (the size of the largest free blocks) and ``blocks`` (their count); sizes are in bytes.
-    ``cpu`` (one entry per core) and ``engines`` (by name, without ``_FREQ``) have ``on``, ``load`` (0 to 1, or None)
-    and ``hz``: a core's clock, None if not shown, or the list of an engine's clocks, empty if not shown. ``mts`` has
-    shares of time. ``temperature`` is in °C, None for an offline sensor. ``power`` is the reading in W. ``unknown``
-    lists words that are not part of a valid field, such as a negative power. A line without a ``RAM`` field is not from
-    tegrastats: all its words are unknown, even those of valid fields.
+    ``cpu`` (one entry per core) and ``engines`` (by name, without ``_FREQ`` or ``_LOAD``) have ``on``, ``load`` (0 to
+    1, None if not shown) and ``hz``. For a core ``hz`` is its clock, None if not shown. For an engine ``hz`` is the
+    list of its clocks, empty if not shown. ``mts`` has shares of time. ``temperature`` is in °C, None for an offline
+    sensor. ``power`` is the reading in W. ``unknown`` lists words that are not part of a valid field, such as a
+    negative power. A line without a ``RAM`` field is not from tegrastats: all its words are unknown.
     """
     words = line[:LONGEST].split()
     fields: Fields = {}

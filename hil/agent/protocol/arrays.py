@@ -45,9 +45,9 @@ def views(buffer: Any, slots: Sequence[Slot]) -> Named:
 
 
 def split_feeds(named: Named, count: int) -> List[Dict[str, Any]]:
-    """Split a list of arrays, in order, into ``count`` feeds of equal length.
+    """Split ``[(name, array)]``, in order, into ``count`` feeds with equal numbers of arrays.
 
-    Raise ``WireError`` if the list cannot be split evenly.
+    Raise ``WireError`` if the arrays cannot be split evenly.
     """
     if type(count) is not int or count < 1 or len(named) % count:
         raise WireError("%d arrays cannot be split into %r equal feeds" % (len(named), count))

@@ -53,7 +53,7 @@ class Segment:
         self.reach(whole)
 
     def reach(self, size: int) -> None:
-        """Map the first ``size`` bytes, which the other side has reserved."""
+        """Map the first ``size`` bytes, which the other side has reserved; do nothing if they are mapped already."""
         if size > self.size:
             self._map = mmap.mmap(self.fd, size)
             self.size = size

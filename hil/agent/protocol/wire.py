@@ -112,9 +112,10 @@ def decode_header(data: bytes) -> Header:
 
 
 def slots(header: Header, body: int) -> List[Slot]:
-    """Return the arrays that a header lists. Raise ``WireError`` unless they fill its body (``body`` bytes) exactly.
+    """Return the arrays that ``header`` lists, for a frame with a body of ``body`` bytes.
 
-    If the header lists no arrays, the body is raw bytes of any length.
+    Raise ``WireError`` if the arrays do not fill the body exactly. If the header lists no arrays, the body is raw bytes
+    of any length, and the result is empty.
     """
     listing = header.get("arrays", [])
     if not isinstance(listing, list) or len(listing) > MAX_ARRAYS:

@@ -39,10 +39,11 @@ class Built(NamedTuple):
 class Bound:
     """A feed that is ready to run repeatedly.
 
-    ``run()`` runs it once and returns the outputs in the engine's order; they are valid until the next run in the same
-    slot. ``start()`` and ``finish()`` are the two halves of ``run()``: ``start`` returns once the work is queued,
-    ``finish`` waits for the work and returns the outputs. Both are None if the runtime cannot have several inferences
-    in flight. ``device_seconds()`` returns the device time of the last finished run; None if there is no device clock.
+    ``run()`` runs the feed once and returns the outputs in the engine's order, which are valid until the next run in
+    the same slot. ``start()`` and ``finish()`` are the two halves of ``run()``: ``start`` returns once the work is
+    queued, ``finish`` waits for the work and returns the outputs. The attributes ``start`` and ``finish`` are None if
+    the runtime cannot have several inferences in flight. ``device_seconds()`` returns the device time of the last
+    finished run; the attribute is None if there is no device clock.
     """
 
     def __init__(
@@ -77,14 +78,14 @@ class Engine(ABC):
 
     @abstractmethod
     def bind(self, feed: Feed, slot: int = 0) -> Bound:
-        """Prepare ``feed``, which has been checked, to run in ``slot``."""
+        """Return ``feed``, which ``check`` has accepted, prepared to run in ``slot``."""
 
     def executed_on(self) -> Optional[Dict[str, Optional[str]]]:
         """Return the processor that computes: ``kind`` (gpu, dla), ``name``, ``sm`` (``"8.7"``); None for the CPU."""
         return None
 
     def facts(self) -> Dict[str, Any]:
-        """Return facts about the loaded engine that ``method`` does not have, such as its sizes in bytes."""
+        """Return facts about the loaded engine that ``method`` does not return, such as the engine's sizes in bytes."""
         return {}
 
     def layers(self) -> Optional[List[Dict[str, Any]]]:
@@ -101,7 +102,7 @@ class Engine(ABC):
 
     @abstractmethod
     def profile(self, feed: Feed, runs: int) -> List[NodeCost]:
-        """Return seconds per node, slowest first.
+        """Return the mean seconds per node over ``runs`` runs, slowest node first.
 
         This uses a separate session or context, so that no timed run has a profiler attached.
         """
@@ -141,8 +142,8 @@ def _refused(what: str, advice: str) -> Failure:
 class Runtime(ABC):
     """A runtime that builds and loads engines. Subclasses import their module only when needed.
 
-    ``uses_gpu``: it computes on a GPU. ``compiles``: it builds a file for one kind of machine, with plugins and caches.
-    ``precisions``: those that some version of it supports on some device.
+    ``uses_gpu``: the runtime computes on a GPU. ``compiles``: the runtime builds a file for one kind of machine, with
+    plugins and caches. ``precisions``: all that a version of the runtime supports on any device.
     """
 
     name = ""
@@ -174,9 +175,10 @@ class Runtime(ABC):
 
     @abstractmethod
     def build(self, model: str, precision: str, options: Mapping[str, Any], out: str) -> Built:
-        """Build an engine from the ONNX file ``model``; it may be written to ``out``. Raise ``Failure`` if that fails.
+        """Build an engine from the ONNX file ``model``. Raise ``Failure`` if this fails.
 
-        With ``options["more"]``, another build follows, and the object may keep what that build can reuse.
+        A runtime that ``compiles`` writes the engine to ``out``; ``Built.path`` states where the engine is. With
+        ``options["more"]``, another build follows, and this object may keep what that build can reuse.
         """
 
     @abstractmethod

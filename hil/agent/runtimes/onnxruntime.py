@@ -202,7 +202,10 @@ def _ports(args: Any) -> Tuple[Port, ...]:
 
 
 def _node_costs(path: str, runs: int) -> List[NodeCost]:
-    """Sum ORT's trace by node; events before the end of the first run are warm-up and do not count."""
+    """Return the mean seconds per run of each node, from the trace file at ``path``.
+
+    Events before the end of the first run are warm-up and do not count.
+    """
     if os.path.getsize(path) > MAX_PROFILE:
         raise Failure(ENGINE, "the profile has over %d bytes" % MAX_PROFILE, "profile fewer runs")
     with open(path) as file:

@@ -55,7 +55,7 @@ def visible_devices(library: str = LIBRARY) -> List[Dict[str, Any]]:
 
 
 def _pycuda() -> Any:
-    """Return ``(pycuda.driver, "")``, or ``(None, reason)``."""
+    """Return ``(pycuda.driver, "")``, or ``(None, reason)`` if pycuda cannot be used."""
     try:
         from pycuda import driver
     except Exception as error:  # noqa: BLE001 - a build for another numpy or CUDA raises more than ImportError

@@ -106,7 +106,7 @@ class PrimaryContext:
 
     @classmethod
     def acquire(cls, driver: Any, device: int) -> "PrimaryContext":
-        """Return the device's context; its first user opens it."""
+        """Return the device's context; open it if it has no user yet."""
         if device not in cls.opened:
             cls.opened[device] = cls(driver, device)
         cls.opened[device].users += 1

@@ -67,9 +67,9 @@ class TensorRt(Runtime):
         return built
 
     def start(self, options: Mapping[str, Any]) -> None:
-        """Open the GPU's context and TensorRT's runtime, and keep them.
+        """Open the GPU's context and TensorRT's runtime, and keep them open.
 
-        Their memory then does not count as the engine's.
+        The memory of both is then in use before ``load``, and does not count as the engine's.
         """
         trt = self._need()
         from ..cuda import open_cuda
@@ -82,7 +82,7 @@ class TensorRt(Runtime):
             self._started = cuda, trt.Runtime(log.of(trt))
 
     def load(self, path: str, options: Mapping[str, Any]) -> Engine:
-        """Load the plugins, then the plan. Raise ``Failure`` if that fails, as for a plan of another version or GPU."""
+        """Load the plugins and then the plan. Raise ``Failure`` if one cannot be loaded, such as another GPU's plan."""
         trt = self._need()
         from . import log, plugins
         from .engine import load_engine

@@ -33,13 +33,19 @@ def device_memory_size(engine: Any) -> int:
 
 
 def network(trt: Any, builder: Any) -> Any:
-    """Return an empty network with explicit batch; a flag requests it in 8, and is ignored in 10 and missing in 11."""
+    """Return an empty network with explicit batch dimensions.
+
+    TensorRT 8 requires a flag for them. TensorRT 10 ignores this flag, and 11 lacks it.
+    """
     explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
     return builder.create_network(0 if explicit is None else 1 << int(explicit))
 
 
 def set_workspace(trt: Any, config: Any, nbytes: Optional[int]) -> int:
-    """Limit the workspace if ``nbytes`` is set, and return the limit in force, in bytes; uses this version's API."""
+    """Limit the workspace to ``nbytes``, and return the limit in force, in bytes.
+
+    If ``nbytes`` is None, TensorRT's default stays in force, or ``UNSET_WORKSPACE`` if that default is 0.
+    """
     if hasattr(config, "set_memory_pool_limit"):
         pool = trt.MemoryPoolType.WORKSPACE
         if nbytes is not None:
@@ -51,13 +57,13 @@ def set_workspace(trt: Any, config: Any, nbytes: Optional[int]) -> int:
 
 
 def has_fast(builder: Any, precision: str) -> bool:
-    """Return whether the GPU has fast fp16, int8 or tf32; True if the builder does not report it, as in 11."""
+    """Return whether the GPU has fast fp16, int8 or tf32; True if the builder does not report this, such as in 11."""
     name = "platform_has_tf32" if precision == "tf32" else "platform_has_fast_" + precision
     return bool(getattr(builder, name, True))
 
 
 def calibrator_class(trt: Any, algorithm: str) -> Any:
-    """Return the calibrator's base class, or None if this version has no calibrators, as 11.
+    """Return the calibrator's base class; None if this version of TensorRT has no calibrators, such as 11.
 
     Raise ``KeyError`` for an unknown algorithm.
     """
@@ -77,7 +83,7 @@ def plugin_names(registry: Any) -> List[str]:
 
 
 def error_node(error: Any) -> Tuple[Optional[int], Optional[str], Optional[str]]:
-    """Return index, name and operator of a ``ParserError``'s node; None for what this version does not report."""
+    """Return index, name and operator of the node that a ``ParserError`` is about; None for each that is unknown."""
     index = int(error.node())
     name = str(error.node_name()) if hasattr(error, "node_name") else None
     operator = str(error.node_operator()) if hasattr(error, "node_operator") else None

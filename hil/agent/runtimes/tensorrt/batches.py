@@ -18,8 +18,8 @@ class InputSpec(NamedTuple):
 class Batches:
     """``samples`` samples of every input in batches of ``batch``; each file has shape ``(samples, …)``.
 
-    ``consumed`` hashes the bytes of the samples returned so far, as they are in the file. int64 data becomes int32 if
-    the network's input is int32, since TensorRT before 10 converts such inputs. A value that does not fit is an error.
+    ``consumed`` has the digests of the samples returned so far, in the dtype of the files. int64 data becomes int32 if
+    the network's input is int32, since TensorRT before 10 converts such inputs. A value outside int32 is an error.
     """
 
     def __init__(self, files: Mapping[str, str], specs: Mapping[str, InputSpec], batch: int, samples: int) -> None:
@@ -51,14 +51,17 @@ class Batches:
         return {name: list(array.shape) for name, array in self._arrays.items()}
 
     def nbytes(self, name: str) -> int:
-        """Return the bytes of one batch in the network's dtype."""
+        """Return the number of bytes of one batch of input ``name`` in the network's dtype."""
         import numpy as np
 
         array = self._arrays[name]
         return int(array[: self.batch].size) * int(np.dtype(self.specs[name].dtype).itemsize)
 
     def take(self) -> Dict[str, Any]:
-        """Return the next batch by input, contiguous; empty after the last. Raise ``Failure`` for NaN and infinity."""
+        """Return a contiguous array for each input, the next batch; an empty dict after the last batch.
+
+        Raise ``Failure`` for NaN and infinity.
+        """
         import numpy as np
 
         if self.returned == self.count:

@@ -12,8 +12,8 @@ KEPT = 64 << 20
 class Pool:
     """Page-locked blocks by size (a power of two), reused because locking pages takes longer than most inferences.
 
-    Released blocks are kept up to ``KEPT`` bytes in total, or one larger block; others are freed. Closing also frees
-    blocks that are still in use.
+    Released blocks are kept for reuse up to ``KEPT`` bytes in total; a single larger block is kept if no other is. All
+    other released blocks are freed. ``close`` also frees the blocks that are still in use.
     """
 
     def __init__(self, cuda: Any) -> None:
@@ -64,7 +64,10 @@ class GrowingBuffers:
         self.by_name: Dict[str, Any] = {}
 
     def need(self, name: str, nbytes: int) -> Any:
-        """Return the named buffer of at least ``nbytes``; it is never empty, so that an empty tensor has an address."""
+        """Return the buffer called ``name``, of at least ``nbytes``; even for 0 bytes it has memory and an address.
+
+        A buffer of this name that is too small is freed and replaced.
+        """
         existing = self.by_name.get(name)
         if existing is not None and existing.nbytes >= nbytes:
             return existing
@@ -81,7 +84,7 @@ class GrowingBuffers:
 
 
 def volume(shape: Tuple[int, ...], dtype: str) -> int:
-    """Return the bytes of a tensor."""
+    """Return the size of a tensor in bytes."""
     count = np.dtype(dtype).itemsize
     for dim in shape:
         count *= dim
@@ -89,7 +92,7 @@ def volume(shape: Tuple[int, ...], dtype: str) -> int:
 
 
 def view(block: Any, offset: int, shape: Tuple[int, ...], dtype: str) -> Any:
-    """Return an array over page-locked memory; an empty array has its own memory."""
+    """Return an array over the page-locked ``block`` from ``offset`` on; an array without elements has own memory."""
     nbytes = volume(shape, dtype)
     if not nbytes:
         return np.empty(shape, dtype)

@@ -39,13 +39,20 @@ class Sender:
 
 
 class CalibrationFeed:
-    """Calibrator, batches and buffers; ``state`` (``calibrator.Calibration``) answers TensorRT and has the results."""
+    """Owns the calibrator, the batches and the buffers of one build.
+
+    After ``start``, ``state`` (``calibrator.Calibration``) answers TensorRT's requests and has the results.
+    """
 
     def __init__(self, trt: Any, cuda: Any, builder: Any, network: Any, config: Any) -> None:
         self._trt, self._cuda, self._builder, self._network, self._config = trt, cuda, builder, network, config
 
     def start(self, implicit: Mapping[str, Any], paths: Mapping[str, Any]) -> "CalibrationFeed":
-        """Set the config's calibrator and, for dynamic inputs, its profile. Raise ``Failure`` for unfit data."""
+        """Set the config's calibrator and, for dynamic inputs, the profile of calibration; return this object.
+
+        ``implicit`` has ``batch``, ``samples`` and ``algorithm``; ``paths`` has ``data`` and ``calibration_cache``.
+        Raise ``Failure`` if the data does not fit the network.
+        """
         inputs = profiles.inputs_of(self._network)
         specs = {name: InputSpec(_dtype(self._network, name), shape) for name, shape in inputs.items()}
         batch, samples = int(implicit["batch"]), int(implicit["samples"])

@@ -37,9 +37,9 @@ class Calibration:
         self._written: Optional[bytes] = None
 
     def _read_cache_file(self) -> Optional[bytes]:
-        """Return the cache of an earlier build; None if there is no cache or it is damaged.
+        """Return the cache of an earlier build; None if there is no cache, or if it is damaged.
 
-        ``_cached_source`` is set to the description of the data that calibrated that build.
+        This also sets ``_cached_source``, the description of the data that the earlier build consumed.
         """
         try:
             content = digest_file.read(self._path)
@@ -87,8 +87,9 @@ class Calibration:
     def finish(self) -> Dict[str, Any]:
         """Save the cache and return the facts of a finished build.
 
-        Raise ``Failure`` unless data or cache were demonstrably used. ``samples`` and ``consumed`` describe the data of
-        this build; if it read a cache, the data of the build that wrote the cache.
+        Raise ``Failure`` unless TensorRT used all of the data or the cache, and if there is no valid cache now. The
+        facts ``samples`` and ``consumed`` describe the data that this build consumed. If this build read a cache
+        instead, they describe the data of the build that wrote the cache.
         """
         if self.problem is not None:
             raise self.problem
@@ -139,7 +140,7 @@ class Calibration:
 
 
 def _parsed_source(note: bytes) -> Optional[Dict[str, Any]]:
-    """Return the data that a cache's first line names as its source; None if it is malformed."""
+    """Return the description of the consumed data in ``note``, a cache file's first line; None if it is malformed."""
     try:
         fields = json.loads(note.decode("utf-8"))
         source = {"samples": int(fields["samples"]), "consumed": dict(fields["consumed"])}
@@ -174,7 +175,7 @@ def calibrator(trt: Any, calibration: Calibration) -> Any:
 
 
 def base_class(trt: Any, algorithm: str) -> Any:
-    """Return the class to derive from. Raise ``Failure`` if this TensorRT lacks it."""
+    """Return TensorRT's class for a calibrator by ``algorithm``. Raise ``Failure`` if this TensorRT lacks it."""
     if algorithm not in api.CALIBRATORS:
         raise Failure(UNSUPPORTED, "TensorRT has no calibration algorithm %r" % algorithm, "use entropy2 or minmax")
     base = api.calibrator_class(trt, algorithm)

@@ -49,7 +49,7 @@ DAMAGED = ("the engine's file is damaged or not a TensorRT engine", "build it ag
 
 
 def explain(words: str) -> Tuple[str, str]:
-    """Return the meaning of TensorRT's error lines about an engine, and advice; the first match counts."""
+    """Return what TensorRT's error lines about an engine mean, and advice; ``DAMAGED`` if the lines are not known."""
     for pattern, what, advice in REFUSALS:
         if re.search(pattern, words):
             return what, advice

@@ -43,16 +43,19 @@ class Slot:
         self._graph: Any = None
 
     def bind(self, feed: Feed) -> Bound:
-        """Copy ``feed`` to page-locked memory; the rest of the set-up happens in its first run."""
+        """Copy ``feed`` to page-locked memory and return it as ``Bound``; its first run does the rest of the set-up."""
         timed_feed = TimedFeed(self, feed)
         return Bound(timed_feed.run, timed_feed.start, timed_feed.finish, self.device_seconds, timed_feed.close)
 
     def device_seconds(self) -> float:
-        """Return the device time of the last finished run, between the events around its enqueue."""
+        """Return the seconds on the device between the two events around the work of the last timed run."""
         return float(self.ended.seconds_since(self.begun))
 
     def set_up(self, timed_feed: TimedFeed) -> None:
-        """Prepare the context for a feed: set changed shapes, memory and addresses, and capture a new CUDA graph."""
+        """Prepare the context for a feed: set changed shapes, memory and addresses.
+
+        If the engine uses CUDA graphs, also capture a new graph.
+        """
         self.layout, self.key = None, None
         if self._graph is not None:
             self._graph.close()
@@ -128,7 +131,10 @@ class Slot:
             raise self.resources.refusal(what, "report this as a bug, with the report's log")
 
     def _captured(self, timed_feed: TimedFeed, enqueue: Callable[[], Any], unsized: Sequence[Any]) -> Callable[[], Any]:
-        """Return the enqueue captured as a graph. TensorRT requires a plain run first, to apply changed shapes."""
+        """Return a function that launches ``enqueue``, captured as a CUDA graph.
+
+        One run without a graph comes first, since TensorRT requires it after shapes have changed.
+        """
         assert not unsized  # noqa: S101 - refused before
         timed_feed.copy()
         if enqueue() is False:
@@ -148,14 +154,14 @@ class Slot:
             raise self.resources.refusal("TensorRT refused to enqueue it", "set cuda_graph = false for this model")
 
     def refused(self) -> Failure:
-        """Return why an enqueue was refused; raise ``CudaError`` if the CUDA context is broken."""
+        """Return the failure for a run that TensorRT refused; raise ``CudaError`` if the CUDA context is broken."""
         if self.dynamic_outputs.problem is not None:
             return self.dynamic_outputs.problem
         self.resources.cuda.synchronize()
         return self.resources.refusal("TensorRT refused to run the engine", "check shapes and values of the inputs")
 
     def fetch(self, layout: Layout) -> None:
-        """Copy the outputs whose shapes the run has determined; the run must have ended."""
+        """Copy the outputs whose shapes depend on the data from the device to ``layout``; the run must have ended."""
         if self.dynamic_outputs.problem is not None:
             raise self.dynamic_outputs.problem
         for at, tensor in layout.unsized:
@@ -171,7 +177,7 @@ class Slot:
         self.stream.synchronize()
 
     def close(self) -> None:
-        """Free everything; the context first, since it uses the addresses."""
+        """Free everything: the context before the memory whose addresses it uses."""
         if self._graph is not None:
             self._graph.close()
             self._graph = None

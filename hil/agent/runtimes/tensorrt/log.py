@@ -13,8 +13,8 @@ LETTERS = {0: "F", 1: "E", 2: "W", 3: "I"}
 class Journal:
     """Messages by severity (0 internal error … 3 info).
 
-    ``text`` lacks the oldest lines if all exceed ``LIMIT``. ``errors`` and ``warnings`` are the first ``KEPT`` messages
-    of each severity, whatever ``text`` lacks.
+    ``text`` lacks the oldest lines if all lines together exceed ``LIMIT`` bytes. ``errors`` and ``warnings`` are taken
+    from the first ``KEPT`` messages of each severity, even if ``text`` lacks these.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Journal:
         self._by_severity: Dict[int, List[str]] = {0: [], 1: [], 2: []}
 
     def add(self, severity: int, text: str) -> None:
-        """Store a message; never raise, since the caller is native code."""
+        """Store a message, except a verbose one (severity above 3); never raise, since the caller is native code."""
         if severity >= VERBOSE:
             return
         line = "[%s] %s" % (LETTERS.get(severity, "?"), str(text)[:LINE])
@@ -66,7 +66,10 @@ _LOGS: List[Tuple[Any, Any]] = []
 
 
 def of(trt: Any) -> Any:
-    """Return the process's ``ILogger``, which is a ``Journal`` too; TensorRT needs it to outlive all its objects."""
+    """Return this process's only ``ILogger`` for TensorRT, which is a ``Journal`` too and is never freed.
+
+    All objects of TensorRT refer to it.
+    """
     for module, existing in _LOGS:
         if module is trt:
             return existing

@@ -10,7 +10,7 @@ from . import log, plugins
 class OpenBuilder:
     """CUDA's context, the plugins and TensorRT's builder.
 
-    ``seconds`` is the time that the next build has waited for the builder to start. All builds must be on the same GPU
+    ``seconds`` is how long the builder took to start; 0 from the second build on. All builds must be on the same GPU
     and use the same plugins.
     """
 
@@ -23,7 +23,7 @@ class OpenBuilder:
         self.seconds = time.perf_counter() - began
 
     def reset(self) -> None:
-        """Prepare for the next build, which does not wait for the builder and starts with an empty log."""
+        """Prepare for the next build: set ``seconds`` to 0, since the builder has started, and empty the log."""
         self.seconds = 0.0
         self.log.clear()
 
@@ -46,7 +46,10 @@ def open_builder(trt: Any, options: Mapping[str, Any]) -> OpenBuilder:
 
 
 def require(make: Any, what: str, journal: Any) -> Any:
-    """Return what ``make`` returns. Raise ``Failure`` with TensorRT's own message if ``make`` returns None."""
+    """Return the object that ``make`` creates. Raise ``Failure`` with TensorRT's own message if it creates none.
+
+    ``what`` names the object in that message.
+    """
     try:
         created = make()
     except TypeError:  # pybind11 raises it if a constructor returns nothing

@@ -52,7 +52,9 @@ def reason(precision: str, flags: Collection[str], sm: Optional[str]) -> Optiona
 def flags_for(
     precision: str, flags: Collection[str], sm: Optional[str], fast: Callable[[str], bool], content: Content
 ) -> Flags:
-    """Return the flags for ``precision``. Raise ``Failure`` if it is unsupported or the engine would use another.
+    """Return the builder flags for ``precision``.
+
+    Raise ``Failure`` if ``precision`` is not supported, or if the engine would compute in another precision.
 
     ``fast`` returns whether the GPU has fast fp16, int8 or tf32.
     """
@@ -85,7 +87,10 @@ def _check_typed(precision: str, content: Content) -> None:
 
 
 def check_route(precision: str, implicit: bool, content: Content) -> None:  # noqa: FBT001 - one of two routes
-    """Raise ``Failure`` if int8 would silently run in other types, or a calibrator would be ignored."""
+    """Raise ``Failure`` if an int8 engine would silently compute in other types, or a calibrator would be ignored.
+
+    ``implicit`` states that a calibrator is used.
+    """
     other = sorted(set(OTHER) & set(content.types))
     if precision == "int8" and other:
         what = "the network is quantized to %s, so it would not run in int8 alone" % ", ".join(other)
@@ -104,8 +109,8 @@ def check_route(precision: str, implicit: bool, content: Content) -> None:  # no
 def content_of(trt: Any, network: Any) -> Content:
     """Return the numbers of Q and DQ layers of a parsed network, and the types that it computes in.
 
-    Casts, constants and identities do not count, since they compute nothing. Only types in ``OTHER`` count there too,
-    because weights that are quantized to those types are constants.
+    The types of casts, constants and identities do not count, since these layers compute nothing. Types in ``OTHER``
+    are the exception: they count in these layers too, because weights that are quantized to them are constants.
     """
     kinds, types = {"q": 0, "d": 0}, set()
     for index in range(network.num_layers):

@@ -40,7 +40,10 @@ def fixed(network: Any, inputs: Mapping[str, Shape]) -> Dict[str, List[Shape]]:
 
 
 def check(inputs: Mapping[str, Shape], profiles: Mapping[str, Sequence[Shape]], names: Names) -> None:
-    """Raise ``Failure`` unless each dynamic input has ``[min, opt, max]`` in ``profiles``, and all these fit."""
+    """Raise ``Failure`` if a dynamic input has no ``[min, opt, max]`` in ``profiles``, or if these do not fit an input.
+
+    ``names`` has the names of each input's dimensions, for the message.
+    """
     for name, shape in inputs.items():
         if -1 in shape and name not in profiles:
             raise _missing(name, shape, names.get(name, ()))
@@ -100,7 +103,10 @@ def make(builder: Any, profiles: Mapping[str, Sequence[Shape]]) -> Any:
 def calibration(
     inputs: Mapping[str, Shape], batch: int, samples: Mapping[str, List[int]]
 ) -> Dict[str, List[List[int]]]:
-    """Return the profile for calibration: for each dynamic input the batch and the data's own lengths."""
+    """Return the profile for calibration: one shape of each dynamic input as min, opt and max.
+
+    The shape has ``batch`` as its first length, and otherwise the lengths of the data in ``samples``.
+    """
     ranges = {}
     for name, shape in inputs.items():
         if -1 in shape:

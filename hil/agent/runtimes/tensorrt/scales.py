@@ -1,4 +1,7 @@
-"""TensorRT's calibration cache: a header line, then ``TENSOR: HEX``, a float32 scale without leading zeros."""
+"""Read TensorRT's calibration cache: a header line, then lines ``TENSOR: HEX``.
+
+HEX is a float32 scale as a hexadecimal number without leading zeros.
+"""
 
 import json
 import re
@@ -12,7 +15,7 @@ MAX_RECORDED = 300 << 10  # characters; a reply's header is limited to 1 MiB
 
 
 class Scales(NamedTuple):
-    """``by_tensor`` maps names to amax / 127, or None if that is not a finite number."""
+    """``by_tensor`` maps each tensor to its scale, the largest magnitude / 127; None if the scale is not finite."""
 
     header: str
     by_tensor: Dict[str, Optional[float]]
@@ -39,7 +42,10 @@ def decode(cache: bytes) -> Scales:
 
 
 def misfit(cache: bytes, algorithm: str) -> str:
-    """Return why this is not a cache by ``algorithm`` with scales, as text after "a cache"; empty if it is one."""
+    """Return why ``cache`` is not a valid cache of ``algorithm`` with scales; empty if it is valid.
+
+    The text continues "a cache …".
+    """
     try:
         scales = decode(cache)
     except ValueError as error:

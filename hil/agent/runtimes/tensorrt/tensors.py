@@ -46,7 +46,10 @@ def has_bindings(engine: Any) -> bool:
 
 
 def choose(engine: Any, requested: str) -> str:
-    """Return ``named`` or ``bindings``; ``requested`` is ``auto`` or one of them. Raise ``Failure`` if unavailable."""
+    """Return the interface to use, ``named`` or ``bindings``; for ``auto``, ``named`` if this TensorRT has it.
+
+    Raise ``Failure`` if this TensorRT lacks the ``requested`` interface.
+    """
     available = [label for label, has in (("named", has_names), ("bindings", has_bindings)) if has(engine)]
     if requested == "auto" and available:
         return available[0]

@@ -17,8 +17,9 @@ Key = Tuple[Any, ...]
 class Layout(NamedTuple):
     """How one set of input shapes runs; created when shapes change, and reused by every feed of these shapes.
 
-    ``enqueue`` queues the work and returns False if it is refused. ``results`` are copies from device to host.
-    ``outputs`` are views of page-locked memory. ``unsized`` lists outputs whose shape is known only after the run.
+    ``enqueue`` queues the work and returns False if TensorRT refuses it. ``results`` are the copies from device to host
+    after the work. ``outputs`` are views of page-locked memory. ``unsized`` lists the outputs whose shapes are known
+    only after the run, each with its index in ``outputs``.
     """
 
     enqueue: Callable[[], Any]
@@ -75,10 +76,10 @@ class TimedFeed:
             self.slot.resources.cuda.copy_in(to, source, size, self.slot.stream)
 
     def start(self, *, timed: bool = False) -> None:
-        """Queue copies and work on the stream.
+        """Queue on the stream the copies of the inputs, the work and the copies of the outputs.
 
-        With ``timed`` the slot's events are recorded around the work. They are not needed while several inferences are
-        in flight.
+        With ``timed`` the slot's events are recorded around the work. While several inferences are in flight, no events
+        are needed.
         """
         slot = self.slot
         layout = self._layout

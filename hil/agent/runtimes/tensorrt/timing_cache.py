@@ -6,10 +6,11 @@ from . import digest_file
 
 
 class Attached(NamedTuple):
-    """The cache of a build, or None. ``error`` is TensorRT's error if it accepted only a part of an earlier cache.
+    """The timing cache that a build uses; ``cache`` is None if the build uses none.
 
-    ``state``: none (no path, or no cache possible), cold (no earlier cache), warm (the earlier cache is used), partly
-    (a part of it is used), or refused (it cannot be used).
+    ``state`` is ``none`` (no path, or TensorRT makes no cache), ``cold`` (there was no earlier cache), ``warm`` (the
+    earlier cache is used), ``partly`` (a part of the earlier cache is used; ``error`` is TensorRT's error about the
+    rest) or ``refused`` (the earlier cache is damaged or TensorRT refused it).
     """
 
     state: str
@@ -18,9 +19,10 @@ class Attached(NamedTuple):
 
 
 def attach(config: Any, path: Optional[str], log: Any) -> Attached:
-    """Attach the cache stored at ``path`` to the config, or an empty one, which ``save`` stores there.
+    """Attach a timing cache to the config: the one stored at ``path`` if it can be used, otherwise an empty one.
 
-    TensorRT 8.5 and 8.6 may log an error about Myelin's part of a cache and use the rest; ``log`` shows it.
+    If ``path`` is None, attach none. TensorRT 8.5 and 8.6 may log an error about Myelin's part of a cache and use the
+    rest; ``log`` shows whether this happened.
     """
     if path is None:
         return Attached("none", None)
@@ -44,7 +46,7 @@ def attach(config: Any, path: Optional[str], log: Any) -> Attached:
 
 
 def save(config: Any, path: Optional[str], attached: Attached) -> bool:
-    """Store the updated cache; return whether it succeeded."""
+    """Store the updated cache at ``path``; return whether it was stored."""
     if path is None or attached.cache is None:
         return False
     cache = config.get_timing_cache()
