@@ -20,7 +20,7 @@ def sentence(diagnosis: Diagnosis) -> str:
     if not diagnosis.culprits:
         return ""
     worst = diagnosis.culprits[0]
-    return f"it starts at node {worst.seen.node}, {worst.cause.value}: {worst.evidence[0]}"
+    return f"the error starts at node {worst.seen.node}, {worst.cause.value}: {worst.evidence[0]}"
 
 
 def number(value: float | None) -> str:

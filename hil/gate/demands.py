@@ -104,7 +104,7 @@ def clean_problem(commit: str | None, *, dirty: bool | None, changed: Sequence[s
 def commit_problem(commit: str | None, required: str, *, dirty: bool | None, changed: Sequence[str] = ()) -> str:
     """Return why a run is not a clean run (see ``clean_problem``) of the commit ``required``; empty if it is."""
     if commit != required:
-        return f"its commit is {(commit or '')[:SHORT] or 'unknown'}, requested is {required[:SHORT]}"
+        return f"the run's commit is {(commit or '')[:SHORT] or 'unknown'}, but {required[:SHORT]} is requested"
     return clean_problem(commit, dirty=dirty, changed=changed)
 
 
@@ -239,8 +239,8 @@ def _asked_for(report: Report, around: Circumstances) -> Iterator[RuleOutcome]:
         yield outcome("commit asked for", [wrong] if wrong else [], good)
     for rule, actual, requested in (("run", run.id, around.run), ("target", report.target.requested, around.target)):
         if requested is not None:
-            wrong = "" if actual == requested else f"its {rule} is {actual}, requested is {requested}"
-            yield outcome(f"{rule} asked for", [wrong] if wrong else [], f"its {rule} is {requested}")
+            wrong = "" if actual == requested else f"the report's {rule} is {actual}, but {requested} is requested"
+            yield outcome(f"{rule} asked for", [wrong] if wrong else [], f"the report's {rule} is {requested}")
 
 
 def _signed(around: Circumstances) -> RuleOutcome:

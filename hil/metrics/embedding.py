@@ -60,7 +60,9 @@ def retrieval(reference: FloatArray, candidate: FloatArray) -> tuple[Pool, Pool]
         return mean((ours >= 0).astype(np.float64)), mean(((theirs == ours) & (ours >= 0)).astype(np.float64))
     values, times = np.unique(labels, return_counts=True)
     if times.max() < 2:
-        raise UserError(f"each of the {len(values)} labels occurs only once: retrieval needs pairs with one label")
+        raise UserError(
+            f"each of the {len(values)} labels occurs only once: retrieval needs samples that share a label"
+        )
     own = np.isin(labels, values[times > 1])
     correct = [((at >= 0) & own & (labels[at] == labels)).astype(np.float64) for at in (ours, theirs)]
     return mean(correct[0]), mean(correct[1])

@@ -84,7 +84,7 @@ def labelled(outputs: Arrays, labels: Arrays, *, ranked: bool = False) -> tuple[
         labels_by_output = pairs(outputs, labels)
         if len(labels_by_output) != 1:
             names = ", ".join(sorted(labels_by_output))
-            raise UserError(f"there are labels for {names}: this metric scores one output")
+            raise UserError(f"there are labels for {names}, but this metric scores one output: give the labels of one")
         return next(iter(labels_by_output.items()))
     return one_output(outputs, ranked=ranked), labels[WHOLE]
 
@@ -108,7 +108,8 @@ def pairs(outputs: Arrays, labels: Arrays) -> dict[str, Array]:
         return {name: truth}
     unknown = sorted(set(labels) - set(outputs))
     if unknown:
-        raise UserError(f"there are labels for {unknown[0]!r}, but outputs are {', '.join(sorted(outputs))}")
+        known = ", ".join(sorted(outputs))
+        raise UserError(f"there are labels for {unknown[0]!r}, but the outputs are {known}: correct the array's name")
     return dict(labels)
 
 

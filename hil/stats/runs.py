@@ -100,7 +100,7 @@ def compare_runs(
     Raises ``ValueError`` for values that are not finite and positive, and for a side without values.
     """
     if not 0 < confidence < 1 or not 0 <= above < math.inf or not (noise is None or 0 <= noise < math.inf):
-        raise ValueError(f"confidence {confidence}, above {above} and noise {noise} must be a share and two sizes")
+        raise ValueError(f"confidence {confidence} must be within 0 to 1; above {above} and noise {noise}, 0 or more")
     sides = [[_logs(session) for session in side if len(session)] for side in (base, cand)]
     runs = [list(chain.from_iterable(side)) for side in sides]
     if not all(runs):
@@ -134,7 +134,7 @@ def compare_pairs(ratios: Sequence[float], *, confidence: float = 0.99, above: f
     3.2). Raises ``ValueError`` for ratios that are not finite and positive, and if there are none.
     """
     if not 0 < confidence < 1 or not 0 <= above < math.inf:
-        raise ValueError(f"confidence {confidence} and above {above} must be a share and a size")
+        raise ValueError(f"confidence {confidence} must be within 0 to 1, and above {above}, 0 or more")
     logs = _logs(ratios)
     if not logs:
         raise ValueError("no pairs to compare")

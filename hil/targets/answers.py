@@ -150,7 +150,10 @@ def tensor_specs(ports: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
 
 
 def error_of(reply: Mapping[str, Any], target: str) -> HilError:
-    """Return the exception for an agent's error reply: of its kind's class in ``KINDS``, or else a ``LabError``."""
+    """Return the exception for an agent's error reply. ``KINDS`` has its class by the reply's ``kind``.
+
+    For any other kind, the exception is a ``LabError``. ``target`` is the target's name in the message.
+    """
     kind, message, advice = (joined(str(reply.get(name, ""))) for name in ("kind", "message", "advice"))
     if kind == "held":
         message = f"the target is {message}"

@@ -32,7 +32,10 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can hold
 
 
 def agent_bytes() -> bytes:
-    """Return the zip file's content. Names are sorted, times fixed, and files stored, since zlib's versions differ."""
+    """Return the zip file's content, which depends only on the sources.
+
+    Names are sorted, times are fixed, and nothing is compressed, because zlib's output differs between versions.
+    """
     root = installed_agent()
     files = {f"{PACKAGE}/{path.relative_to(root).as_posix()}": path.read_bytes() for path in root.rglob("*.py")}
     files["__main__.py"] = START.encode()

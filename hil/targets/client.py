@@ -80,9 +80,10 @@ class AgentClient(AgentCalls):
         """Build an engine from an uploaded model, or take it from the store; ``deadline`` in seconds.
 
         ``model_digest`` and ``external`` are what ``put_model`` returned. ``options`` may have ``calibration`` (digest)
-        and ``plugins`` (digests); its other keys are the runtime's. ``more`` announces another build. The build process
-        and its memory are then kept, with TensorRT's builder loaded, until a request arrives that is neither a build
-        nor a file transfer. Raises ``Unsupported``, ``EngineBuildError`` with the runtime's message, or ``WorkerLost``.
+        and ``plugins`` (digests); its other keys are the runtime's. ``more=True`` announces another build. The build
+        process and its memory are then kept, with TensorRT's builder loaded, until a request arrives that is neither a
+        build nor a file transfer. Raises ``Unsupported``, ``EngineBuildError`` with the runtime's message, or
+        ``WorkerLost``.
         """
         order = {"model": model_digest, "precision": precision, "runtime": runtime, "options": dict(options)}
         answer = self.call("build", dict(order, deadline=deadline, more=more, external=list(external)))[0]

@@ -211,7 +211,7 @@ def test_a_new_run_deletes_an_old_signature(tmp_path: Path) -> None:
         (Freshness(max_age=3600.0), "2 h ago"),
         (Freshness(newer_than=FINISHED), "this is an older report"),
         (Freshness(newer_than=FINISHED + timedelta(days=1)), "this is an older report"),
-        (Freshness(commit="a" * 40), "its commit is"),
+        (Freshness(commit="a" * 40), "the run's commit is"),
         (Freshness(report="b" * 64), "get the bundle of the requested run"),
     ],
 )

@@ -81,7 +81,7 @@ def test_a_failed_report_does_not_verify(folder: Path, capsys: pytest.CaptureFix
         (["verify", ".", "--key", "hil.pub", "--commit", "HEAD"], USER, "is not a full commit"),
         (["verify", ".", "--key", "hil.pub", "--engine", "none.plan"], USER, "none.plan"),
         (["verify", ".", "--key", "hil.pub", "--engine", "hil.pub"], FAILED, "was not judged as engine"),
-        (["verify", ".", "--key", "hil.pub", "--commit", "a" * 40], FAILED, "requested is aaaaaaaaaaaa"),
+        (["verify", ".", "--key", "hil.pub", "--commit", "a" * 40], FAILED, "aaaaaaaaaaaa is requested"),
         (["verify", "none", "--key", "hil.pub"], USER, "there is no bundle"),
     ],
     ids=range(15),

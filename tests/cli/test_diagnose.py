@@ -71,7 +71,7 @@ def test_a_failed_parity_check_names_its_node(project: Project) -> None:
     ran = project.run("--pyargs", "hil.suites", "-k", "test_parity and test_outputs")
     result = ran.check("parity.outputs")
     assert result["verdict"] == "failed"
-    assert "it starts at node 'scores' (Gemm, node 1 of 1), weights differ" in result["reason"], ran.out
+    assert "the error starts at node 'scores' (Gemm, node 1 of 1), weights differ" in result["reason"], ran.out
     assert result["details"]["diagnosis"]["culprits"][0]["cause"] == "weights differ"
     assert (project.root / "report" / result["details"]["repro"] / "environment.json").is_file()
 

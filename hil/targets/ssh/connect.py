@@ -79,7 +79,7 @@ class Connection:
 
     @contextlib.contextmanager
     def _deadline(self) -> Iterator[list[paramiko.Channel]]:
-        """Return a context whose list of channels is closed after ``timeout``, or if the context raises.
+        """Return a context with a list: channels in the list are closed after ``timeout``, or if the context raises.
 
         paramiko waits without limit for some answers; closing the channel ends the wait.
         """

@@ -92,7 +92,9 @@ def _lines(file: Path) -> Iterator[str]:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise LabError(f"the known host keys in {file} cannot be read: {error.strerror}: make it readable") from None
+        raise LabError(
+            f"the known host keys in {file} cannot be read: {error.strerror}: make the file readable"
+        ) from None
 
 
 def _parsed(line: str) -> tuple[str, str, bytes | None]:

@@ -55,7 +55,9 @@ def _try(transport: paramiko.Transport, hop: Hop, keys: Keys, where: str) -> tup
                 continue
             if "shut down" in str(error):
                 return tried, []  # too many attempts, or a locked account
-            raise ConnectionLost(f"the login broke off at {where}: {name}: {error}: run again") from None
+            raise ConnectionLost(
+                f"the connection was lost during the login at {where}: {name}: {error}: run again"
+            ) from None
         if more:
             return tried, list(more)
         return tried, []
@@ -69,5 +71,5 @@ def _try_none(transport: paramiko.Transport, hop: Hop, where: str) -> list[str]:
     except paramiko.BadAuthenticationType as error:
         return list(error.allowed_types)
     except (paramiko.SSHException, EOFError, OSError) as error:
-        raise ConnectionLost(f"the login broke off at {where}: {error}: run again") from None
+        raise ConnectionLost(f"the connection was lost during the login at {where}: {error}: run again") from None
     return []

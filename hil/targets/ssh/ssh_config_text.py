@@ -1,8 +1,7 @@
 """Converts the user's ``ssh_config`` to text for paramiko: with includes inserted and without commands.
 
 paramiko ignores ``Include`` and runs the command of ``Match exec``. pytest-hil runs no program of a config: a block
-with such a criterion gets the key ``TRAP`` instead. If the lookup of a host returns this key, the block might apply to
-it.
+with such a criterion gets the key ``TRAP`` instead. If the lookup of a host returns this key, the block may apply.
 """
 
 from __future__ import annotations

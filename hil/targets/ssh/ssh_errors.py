@@ -26,7 +26,7 @@ class UnknownHost(TargetUnreachable):
 
 
 class PortClosed(TargetUnreachable):
-    """The machine answers, but nothing listens on the port."""
+    """The machine answers, but nothing listens on the port; or the jump host cannot connect to the machine."""
 
 
 class NoAnswer(TargetUnreachable):
@@ -38,4 +38,4 @@ class NotSsh(TargetUnreachable):
 
 
 class ConnectionLost(TargetUnreachable):
-    """The connection broke before an agent was started."""
+    """The connection broke, or a command cannot be started over it."""
