@@ -58,7 +58,9 @@ def check(run: RunState) -> None:
 
 
 def append(run: RunState, report: Report, code: int) -> int:
-    """Add the written report to the history. Return ``code``, the run's exit code so far, or the error's if graver.
+    """Add the written report to the history, and return the run's exit code.
+
+    That is ``code``, the exit code so far, or the exit code of an error here if it comes first in ``PRECEDENCE``.
 
     If a history in the default location cannot be created, the run only gets a note. If a chosen or existing history
     cannot be written, that is an error, because the next comparison would miss this run.

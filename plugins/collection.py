@@ -187,7 +187,7 @@ def _without_result(run: RunState, item: pytest.Item) -> Outcome:
 
 
 def outcomes_of(report: pytest.TestReport) -> list[tuple[Outcome, bool]]:
-    """Return the outcomes on a report; the second item of each is true for an own check."""
+    """Return the outcomes on pytest's report, each with whether an own test gave it (see ``OwnTest``)."""
     text = getattr(report, RESULTS, None)
     if not isinstance(text, str):
         return []

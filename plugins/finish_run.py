@@ -170,7 +170,7 @@ def _models(outcomes: list[Outcome]) -> list[ModelUsed]:
 def _two_identities(outcomes: list[Outcome]) -> UserError | None:
     """Return an error if two xdist workers read different contents of one model's files; ``None`` if not.
 
-    No worker notices this itself, because it watches only the files that it read.
+    A worker alone cannot notice this, because it compares files only with what it read itself.
     """
     models = {(model["name"], model["identity"]) for outcome in outcomes for model in outcome.models}
     twice = [name for name, times in Counter(name for name, _ in models).items() if times > 1]

@@ -93,9 +93,9 @@ def compare_runs(
 
     A session is a block: its runs share the state that the machine was in. A side with at least five sessions is
     represented by the means of its sessions. A side with fewer is represented by its runs, and the variance between
-    sessions is added: that of the other side if it has five sessions, or that of the calibrated ``noise`` (a relative
-    standard deviation), whichever is larger. Degrees of freedom are Satterthwaite's (1946, Biometrics Bulletin 2, 110).
-    ``above`` is the least relative change that will be reported, from which ``visible`` is computed.
+    sessions is added if it is known: from the other side if that has five sessions, or from the calibrated ``noise`` (a
+    relative standard deviation), whichever is larger. Degrees of freedom are Satterthwaite's (1946, Biometrics Bulletin
+    2, 110). ``above`` is the least relative change that will be reported, from which ``visible`` is computed.
 
     Raises ``ValueError`` for values that are not finite and positive, and for a side without values.
     """

@@ -11,7 +11,7 @@ FloatArray = npt.NDArray[np.float64]
 def vector(samples: npt.ArrayLike, what: str) -> FloatArray:
     """Return ``samples`` as a float64 vector, called ``what`` in messages.
 
-    Raises ``ValueError`` if it has not exactly one dimension, or an element that is not finite.
+    Raises ``ValueError`` if ``samples`` has not exactly one dimension, or has an element that is not finite.
     """
     array = np.asarray(samples, dtype=np.float64)
     if array.ndim != 1 or not np.isfinite(array).all():

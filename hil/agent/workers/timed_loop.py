@@ -240,9 +240,9 @@ def soak(
 ) -> Dict[str, "array[Any]"]:
     """Run inferences for ``length``, and read memory about 200 times: by their number, and by time if that is limited.
 
-    Memory is also read at the start and the end. Return ``t`` (seconds since the start), ``runs`` (inferences done) and
-    ``rss`` (result of ``read``, bytes), one value per reading, and ``device`` (result of ``read_device``, bytes) unless
-    ``read_device`` is None.
+    With fewer than 400 inferences, memory is read after each; it is also read at the start and the end. Return ``t``
+    (seconds since the start), ``runs`` (inferences done) and ``rss`` (result of ``read``, bytes), one value per
+    reading, and ``device`` (result of ``read_device``, bytes) unless ``read_device`` is None.
     """
     clock = time.perf_counter
     began = clock()

@@ -44,7 +44,8 @@ class Started(NamedTuple):
     """An imported runtime.
 
     ``memory`` is the resident memory of this process before the import, in bytes. ``import_seconds`` and
-    ``context_seconds`` are the times that the import and opening a context on the device took.
+    ``context_seconds`` are the times that the import and opening a context on the device took; ``context_seconds`` is
+    None if ``load`` opens the context.
     """
 
     driver: Any
