@@ -8,12 +8,13 @@ import io
 import logging
 import warnings
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationMethod, QuantType
-from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
+from onnxruntime.quantization.calibrate import HistogramCollector, TensorsData, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from hil.datasets.dataset import sample_digest
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hil.config.spec import CalibrationSpec
-    from hil.datasets.dataset import Dataset
+    from hil.datasets.dataset import Batch, Dataset
     from hil.runtimes import QdqLayout
 
 FEED = 4 * 2**20
@@ -70,7 +71,7 @@ def calibrated(model: Path, data: Dataset, spec: CalibrationSpec, parts: dict[st
         with silence():
             proto = prepared(model, folder)
             _check_excluded(proto, spec.exclude_nodes, model)
-            feed = Feed(data, stride_of(data), parts["samples"], model.stem)
+            feed = Feed(data, parts["samples"], model.stem)
             [(_, calibration)] = collect(proto, folder, feed, spec, layout)
             result = insert(proto, calibration, spec, layout)
             result.ir_version = proto.ir_version
@@ -108,58 +109,65 @@ def _check_excluded(proto: onnx.ModelProto, excluded: tuple[str, ...], model: Pa
 
 
 def stride_of(data: Dataset, most_bytes: int = FEED) -> int:
-    """Return the number of samples per feed.
+    """Return the number of samples per batch: ``data.stride`` if set, otherwise ``fitting``."""
+    return fitting(data, most_bytes) if data.stride is None else data.stride
 
-    This is ``data.stride`` if set, otherwise the number that fits into ``most_bytes``, but at least 1 and at most 32.
-    """
-    if data.stride is not None:
-        return data.stride
-    first = next(iter(data.batches(1, 1))).inputs
-    return int(min(MOST, max(1, most_bytes // max(1, sum(array.nbytes for array in first.values())))))
+
+def fitting(data: Dataset, most_bytes: int = FEED) -> int:
+    """Return how many samples such as the first fit into ``most_bytes``, but at least 1 and at most 32."""
+    batch = next(data.batches(data.stride or 1, data.stride or 1), None)
+    if batch is None:
+        return 1
+    first = batch.inputs
+    rows = len(next(iter(first.values())))
+    return int(min(MOST, max(1, most_bytes * rows // max(1, sum(array.nbytes for array in first.values())))))
 
 
 class Feed:
-    """Gives the samples of a data set to the calibrator, and counts and digests those that the calibrator consumed."""
+    """Gives the samples of a data set to the calibrator, and counts and digests those that the calibrator consumed.
 
-    def __init__(self, data: Dataset, stride: int, samples: int, model: str) -> None:
-        """Read the first ``samples`` samples of ``data``, ``stride`` at a time. Messages name ``model``."""
+    A feed is a group of batches: as many as ``fitting`` returns, even if the model takes only one sample at a time.
+    """
+
+    def __init__(self, data: Dataset, samples: int, model: str) -> None:
+        """Read the first ``samples`` samples of ``data``. Messages name ``model``."""
         self.model = model
-        self.stride = stride
         self.samples = samples
         self.consumed = 0
-        self._batches = data.batches(stride, samples)
+        most = fitting(data)
+        self.stride = data.stride or most
+        self._together = max(1, most // self.stride)
+        self._batches = data.batches(self.stride, samples)
         self._digest = hashlib.sha256()
-        self._next: dict[str, np.ndarray] | None = None
-        self._samples: dict[str, np.ndarray] = {}
+        self._loaded: list[Batch] = []
 
     def advance(self) -> bool:
-        """Load the next batch; return False at the end of the data. Raises ``UserError`` for NaN or infinity."""
-        batch = next(self._batches, None)
-        if batch is None:
-            return False
-        for name, array in batch.feeds.items():
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise UserError(
-                    f"calibration data holds NaN or infinity near sample {batch.start}: "
-                    f"model {self.model}, input {name!r}: fix or remove those samples"
-                )
-        self._next, self._samples = batch.feeds, batch.inputs
-        return True
+        """Load the next feed; return False at the end of the data. Raises ``UserError`` for NaN or infinity."""
+        self._loaded = list(islice(self._batches, self._together))
+        for batch in self._loaded:
+            for name, array in batch.feeds.items():
+                if array.dtype.kind == "f" and not np.isfinite(array).all():
+                    raise UserError(
+                        f"calibration data holds NaN or infinity near sample {batch.start}: "
+                        f"model {self.model}, input {name!r}: fix or remove those samples"
+                    )
+        return bool(self._loaded)
 
     @property
-    def loaded(self) -> dict[str, np.ndarray]:
-        """The loaded batch, as the model takes it; empty if it has been read."""
-        return self._next or {}
+    def loaded(self) -> list[dict[str, np.ndarray]]:
+        """The batches of the loaded feed that were not consumed yet, as the model takes them."""
+        return [batch.feeds for batch in self._loaded]
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """Return the loaded batch once, then None until the next ``advance``; onnxruntime's calibrator calls this."""
-        batch, self._next = self._next, None
-        if batch is not None:
-            rows = len(next(iter(self._samples.values())))
-            for row in range(rows):
-                self._digest.update(sample_digest(self._samples, row).hex().encode())
-            self.consumed += rows
-        return batch
+        """Return the next batch of the loaded feed, or ``None`` at its end; onnxruntime's calibrator calls this."""
+        if not self._loaded:
+            return None
+        batch = self._loaded.pop(0)
+        rows = len(next(iter(batch.inputs.values())))
+        for row in range(rows):
+            self._digest.update(sample_digest(batch.inputs, row).hex().encode())
+        self.consumed += rows
+        return batch.feeds
 
     def facts(self) -> dict[str, Any]:
         """Return the number and the digest of the consumed samples, and the stride, for the record."""
@@ -195,6 +203,7 @@ def collect(  # noqa: PLR0913 - the steps of one calibration share these
     )
     if spec.method != "minmax":  # a histogram over a mask needs billions of bins, or is impossible with -inf
         calibrator.tensors_to_calibrate -= masked
+        calibrator.collector = _Pooled(calibrator)
     more = True
     while more:
         calibrator.collect_data(feed)
@@ -202,6 +211,20 @@ def collect(  # noqa: PLR0913 - the steps of one calibration share these
         if not more or (pending and feed.consumed >= pending[0]):
             pending = [mark for mark in pending if mark > feed.consumed]
             yield feed.consumed, Calibration(calibrator.compute_data(), masked)
+
+
+class _Pooled(HistogramCollector):  # type: ignore[misc]  # onnxruntime ships no types
+    """Makes one histogram of a feed's values.
+
+    The first histogram sets the width of the bins. One sample is too little for that, and samples may differ in shape.
+    """
+
+    def __init__(self, calibrator: Any) -> None:
+        settings = ("method", "symmetric", "num_bins", "num_quantized_bins", "percentile", "scenario")
+        super().__init__(**{name: getattr(calibrator, name) for name in settings})
+
+    def collect(self, name_to_arr: dict[str, list[np.ndarray]]) -> None:
+        super().collect({name: np.concatenate([one.ravel() for one in arrays]) for name, arrays in name_to_arr.items()})
 
 
 def insert(

@@ -14,7 +14,7 @@ from onnx import TensorProto, numpy_helper
 from hil.quantize.layout import PASSING, WEIGHTED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     import onnx
 
@@ -33,17 +33,17 @@ _CONSTANTS = frozenset({"Constant", "ConstantOfShape"})
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
 
 
-def masked_tensors(proto: onnx.ModelProto, feeds: Mapping[str, np.ndarray[Any, Any]]) -> frozenset[str]:
+def masked_tensors(proto: onnx.ModelProto, feeds: Iterable[Mapping[str, np.ndarray[Any, Any]]]) -> frozenset[str]:
     """Return the activations whose range a mask sets, for a graph whose nodes are sorted.
 
-    A mask is a float constant, or an input among ``feeds``, with a magnitude of ``LARGE`` or more. Inputs of
+    A mask is a float constant, or an input of one of ``feeds``, with a magnitude of ``LARGE`` or more. Inputs of
     convolutions and matrix products are left out: they run in INT8 whatever their range is.
     """
     nodes = proto.graph.node
     read = {name for node in nodes if node.op_type in CARRYING for name in node.input}
     constants = {tensor.name for tensor in proto.graph.initializer if tensor.name in read and _is_large(tensor)}
     constants |= {node.output[0] for node in nodes if node.op_type in _CONSTANTS and any(map(_holds, node.attribute))}
-    masked = {name for name, array in feeds.items() if array.dtype.kind == "f" and _reaches(array)}
+    masked = {name for feed in feeds for name, array in feed.items() if array.dtype.kind == "f" and _reaches(array)}
     for node in nodes:
         inputs = node.input[:1] if node.op_type == "Div" else node.input  # a large divisor gives small values
         if node.op_type in CARRYING and any(name in masked or name in constants for name in inputs):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hil.errors import HilError
 from hil.onnx_files.ort_errors import ort_error
-from hil.quantize.calibrate import Feed, collect, insert, silence, stride_of
+from hil.quantize.calibrate import Feed, collect, insert, silence
 from hil.quantize.prepare import prepared
 from hil.quantize.ranges import Ranges, ranges_of
 
@@ -37,21 +37,21 @@ class Snapshot:
 def snapshots(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayout) -> list[Snapshot]:
     """Calibrate ``model`` without storing anything; return its ranges after 25 %, 50 % and 100 % of the samples.
 
-    A snapshot is made only at the end of a feed (``stride_of``), so there may be fewer snapshots, or other shares. If
+    A snapshot is made only at the end of a feed (``Feed``), so there may be fewer snapshots, or other shares. If
     one feed holds all samples, a second calibration uses half of the samples, unless the model's fixed batch prevents
     this. If calibration is repeatable, the last snapshot has the same ranges as the model that ``quantize`` wrote.
     Raises the same errors as ``quantize``.
     """
-    samples, stride = spec.samples or data.count, stride_of(data)
+    samples = spec.samples or data.count
     try:
         with silence(), tempfile.TemporaryDirectory(prefix="hil-calibration-") as folder:
             proto = prepared(model, Path(folder))
-            feed = Feed(data, stride, samples, model.stem)
+            feed = Feed(data, samples, model.stem)
             marks = [int(samples * share) for share in MARKS]
             result = _distinct(_snapshots(proto, Path(folder), feed, spec, layout, marks))
             half = samples // 2
-            if len(result) == 1 and half and (data.stride is None or half % stride == 0):
-                half_feed = Feed(data, data.stride or half, half, model.stem)
+            if len(result) == 1 and half and (data.stride is None or half % data.stride == 0):
+                half_feed = Feed(data, half, model.stem)
                 result = [*_snapshots(proto, Path(folder), half_feed, spec, layout, []), *result]
     except (HilError, OSError):
         raise

@@ -20,7 +20,7 @@ import numpy as np
 from hil.errors import HilError
 from hil.onnx_files.external_data import save
 from hil.onnx_files.ort_errors import ort_error
-from hil.quantize.calibrate import Feed, collect, insert, silence, stride_of
+from hil.quantize.calibrate import Feed, collect, insert, silence
 from hil.quantize.layout import WEIGHTED
 from hil.quantize.prepare import prepared
 from hil.quantize.ranges import ranges_of
@@ -140,7 +140,7 @@ def sensitivity(  # noqa: PLR0913 - a model, two data sets, settings and a metri
     try:
         with silence(), tempfile.TemporaryDirectory(prefix="hil-sensitivity-") as folder:
             work = _Comparison(Path(folder), prepared(model, Path(folder)), spec, metric)
-            feed = Feed(calibration, stride_of(calibration), spec.samples or calibration.count, model.stem)
+            feed = Feed(calibration, spec.samples or calibration.count, model.stem)
             *_, (_, ranges) = collect(work.proto, work.folder, feed, spec, layout)
             work.load(validation)
             return _ranked(work, ranges, layout, progress)
