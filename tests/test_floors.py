@@ -18,6 +18,7 @@ FLOORS = (
     ("hil", "hil.files", "hil.onnx_files"),
     ("hil.text",),
     ("hil.errors",),
+    ("hil.onnx_files.operators",),
     (
         "hil.files.digests",
         "hil.gate.exitcode",

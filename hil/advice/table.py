@@ -24,10 +24,15 @@ LONGEST = 400
 
 
 def advice(check: CheckResult, around: Around) -> tuple[str, ...]:
-    """Return at most ``MOST`` pieces of advice for ``check``; empty if it passed or no rule applies."""
+    """Return at most ``MOST`` pieces of advice for ``check``; empty if it passed or no rule applies.
+
+    If the model could not be built or run, only the rules on the target's state apply: there is no speed, space or
+    accuracy to improve.
+    """
     if check.verdict is Verdict.PASSED:
         return ()
-    texts = (one_line(text, LONGEST) for rule in RULES for text in rule(check, around))
+    rules = target_state.RULES if check.details.get("no_engine") else RULES
+    texts = (one_line(text, LONGEST) for rule in rules for text in rule(check, around))
     return tuple(dict.fromkeys(texts))[:MOST]
 
 

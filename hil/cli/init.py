@@ -31,6 +31,7 @@ def command(
     from hil.config.spec import ModelSpec
     from hil.datasets.synthetic import SyntheticDataset
     from hil.onnx_files.declared import declared_signature
+    from hil.session.preflight import check_unquantized
 
     if output.exists() and not force:
         raise UserError(
@@ -38,6 +39,7 @@ def command(
         )
     name = model_name(model)
     signature = declared_signature(model, ModelSpec(path=str(model), data="synthetic"), name)
+    check_unquantized(signature, model.name, name)
     if not signature.inputs:
         raise UserError(f"{model} has no inputs, so it cannot be run on data: export it with an input")
     # Raises UserError now, not in the first run, for inputs that cannot be drawn at random.

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from hil.agent.runtimes.onnxruntime import CUSTOM_ADVICE
 from hil.errors import EngineBuildError, HilError, UserError
+from hil.onnx_files.operators import foreign, operators
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import onnx
@@ -42,11 +44,33 @@ def ort_error(error: Exception, model: Path, doing: str) -> HilError:
     operator = next((match[1] for pattern in _OPERATORS if (match := pattern.search(text))), None)
     if operator is None:
         return EngineBuildError(f"ONNX Runtime failed {doing}: model {model.stem}: {code}: {text}")
+    lacking = _foreign(model)
+    if any(one.endswith(f":{operator}") for one in lacking):
+        return _lacking_error(model, lacking)
     place = _place(model, operator)
     helps = "export with operators that this ONNX Runtime supports / upgrade ONNX Runtime"
-    if " of domain " in place:
-        helps = CUSTOM_ADVICE
     return EngineBuildError(f"ONNX Runtime cannot run operator {operator}{place}: model {model.stem}: {text}: {helps}")
+
+
+def check_operators(model: Path, lacking: Sequence[str]) -> None:
+    """Raise ``EngineBuildError`` if the file has operators that ONNX Runtime lacks: ``Signature.foreign`` of the file.
+
+    The message is the same as that of ``ort_error``, whatever ONNX Runtime would have had to do with the file.
+    """
+    if lacking:
+        raise _lacking_error(model, lacking)
+
+
+def _lacking_error(model: Path, lacking: Sequence[str]) -> EngineBuildError:
+    parts = [one.rpartition(":") for one in lacking]
+    shown = ", ".join(f"{name}{_place(model, name) or f' of domain {domain}'}" for domain, _, name in parts)
+    return EngineBuildError(f"ONNX Runtime cannot run operator {shown}: model {model.stem}: {CUSTOM_ADVICE}")
+
+
+def _foreign(model: Path) -> tuple[str, ...]:
+    """Return the operators of ``model`` that ONNX Runtime lacks; empty if the file cannot be read."""
+    proto = _read(model)
+    return () if proto is None else foreign(operators(proto))
 
 
 def _place(model: Path, operator: str) -> str:
@@ -54,15 +78,19 @@ def _place(model: Path, operator: str) -> str:
 
     Return an empty string if the file cannot be read or no node has the operator.
     """
-    import onnx
-
-    try:
-        proto: onnx.ModelProto = onnx.load(str(model), load_external_data=False)
-    except Exception:  # noqa: BLE001 - the first error is the one to report
-        return ""
-    nodes = [node for node in proto.graph.node if node.op_type == operator]
-    if not nodes:
+    proto = _read(model)
+    nodes = [] if proto is None else [node for node in proto.graph.node if node.op_type == operator]
+    if proto is None or not nodes:
         return ""
     opset = next((entry.version for entry in proto.opset_import if entry.domain == nodes[0].domain), "?")
     domain = f" of domain {nodes[0].domain}" if nodes[0].domain else ""
     return f" of node {nodes[0].name or nodes[0].output[0]!r} ({f'opset {opset}'}{domain})"
+
+
+def _read(model: Path) -> onnx.ModelProto | None:
+    import onnx
+
+    try:
+        return onnx.load(str(model), load_external_data=False)
+    except Exception:  # noqa: BLE001 - the first error is the one to report
+        return None

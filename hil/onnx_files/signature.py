@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import UserError
+from hil.onnx_files.operators import QDQ, foreign, operators, quantized
 from hil.text import clean
 
 if TYPE_CHECKING:
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
 
 LARGEST = 2**31 - 1
 """Most bytes of an ONNX file. Source: protobuf.dev, "Proto Limits"."""
-
-DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "com.microsoft"})
-"""Operator domains that ONNX Runtime knows without a custom library."""
-
-QDQ_OPERATORS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 PLACEHOLDER = re.compile(r"\?|-1|unk__\d+")
 """Placeholders that exporters write for unnamed dimensions. Dimensions with the same placeholder may differ in size."""
@@ -77,10 +73,10 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Signature:
-    """A model's inputs and outputs in the file's order, its opset, IR version and whether it has Q/DQ nodes.
+    """A model's inputs and outputs in the file's order, its opset and IR version, and what its operators show.
 
     ``opset`` is that of ONNX's own operators. ``foreign`` has the operators, as ``domain:operator``, that the host
-    cannot run: those outside ``DOMAINS`` that the file does not define as functions.
+    cannot run, ``quantized`` the names of those that only a quantizer writes (``hil.onnx_files.operators``).
 
     Two fields come from ``hil.toml`` and are by the name of a dynamic dimension: ``sizes`` has its ``(min, opt, max)``,
     ``multiples`` the number of which its size must be a multiple.
@@ -90,10 +86,15 @@ class Signature:
     outputs: tuple[TensorSpec, ...]
     opset: int = 0
     ir_version: int = 0
-    has_qdq: bool = False
     foreign: tuple[str, ...] = ()
+    quantized: tuple[str, ...] = ()
     sizes: Mapping[str, Interval] = field(default_factory=dict)
     multiples: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def has_qdq(self) -> bool:
+        """Whether there are nodes that mark what runs in INT8."""
+        return not QDQ.isdisjoint(self.quantized)
 
     def input(self, name: str) -> TensorSpec:
         """Return the input called ``name``. Raise ``KeyError`` if there is none."""
@@ -164,20 +165,15 @@ def read_signature(path: Path) -> Signature:
         raise UserError(
             f"{path} has no outputs: model {path.stem}: export it again / check that the file was copied completely"
         )
+    used = operators(model)
     return Signature(
         inputs,
         outputs,
         opset=max((opset.version for opset in model.opset_import if opset.domain in {"", "ai.onnx"}), default=0),
         ir_version=model.ir_version,
-        has_qdq=any(node.op_type in QDQ_OPERATORS for node in graph.node),
-        foreign=tuple(sorted(_foreign(model))),
+        foreign=foreign(used),
+        quantized=quantized(used),
     )
-
-
-def _foreign(model: onnx.ModelProto) -> set[str]:
-    own = {(function.domain, function.name) for function in model.functions}
-    nodes = (node for node in model.graph.node if node.domain not in DOMAINS)
-    return {clean(f"{node.domain}:{node.op_type}") for node in nodes if (node.domain, node.op_type) not in own}
 
 
 def read_proto(path: Path) -> onnx.ModelProto:

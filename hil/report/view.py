@@ -156,8 +156,11 @@ def measured(report: Report) -> dict[tuple[str, str], dict[str, Measurement]]:
 
 
 def next_steps(check: CheckResult) -> tuple[str, ...]:
-    """Return what to do about a row that did not pass: its own advice, or the general ``next_step`` if it has none."""
-    return check.advice or (next_step(check),)
+    """Return what to do about a row that did not pass: its own advice, or the general ``next_step`` if it has none.
+
+    There is no general advice if the model could not be built or run: the reason then states what to do.
+    """
+    return check.advice if check.advice or check.details.get("no_engine") else (next_step(check),)
 
 
 def next_step(check: CheckResult) -> str:

@@ -9,6 +9,7 @@ from hil.errors import Unsupported
 from hil.onnx_files.declared import declared_signature
 from hil.onnx_files.external_data import addressed, external_files
 from hil.onnx_files.identity import sources_of
+from hil.onnx_files.ort_errors import check_operators
 from hil.onnx_files.reference import Reference, open_reference
 from hil.plan import expand
 from hil.session.engines import load_options
@@ -152,7 +153,9 @@ class Context:
         spec = self.model(name)
         saved = None if spec.reference is None else self.config.resolve(spec.reference)
         cache = self.config.resolve(self.config.spec.project.cache) / "reference"
-        if saved is not None:
+        if saved is None:
+            check_operators(self.onnx(name), self.signature(name).foreign)
+        else:
             self.sources.watch(saved)
         return self.memo.once(
             ("reference", name),

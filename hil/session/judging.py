@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timezone
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hil.catalogue import CATALOGUE
@@ -22,7 +23,12 @@ from hil.session.gather.parity import precision_of, where_of
 from hil.session.outcome import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hil.session.engine_context import EngineContext
+
+NO_ENGINE = {"no_engine": True}
+"""Details of a row that failed because the model could not be built or run at all. Its reason states what to do."""
 
 FLOATS = ("float", "bfloat")
 """The prefixes of the dtypes whose values may be rounded."""
@@ -42,7 +48,9 @@ def judge(session: EngineContext, row: Row) -> Outcome:
         gathered = _without_number(Verdict.NOT_RUN, str(error), cause)
     except WorkerLost as error:
         gathered = _without_number(Verdict.NOT_RUN, str(error), Cause.CRASHED)
-    except (EngineBuildError, EngineError) as error:
+    except EngineBuildError as error:
+        gathered = _without_number(Verdict.FAILED, str(error), None, NO_ENGINE)
+    except EngineError as error:
         gathered = _without_number(Verdict.FAILED, str(error), None)
     return _outcome(session, row, gathered)
 
@@ -134,5 +142,7 @@ def _outcome(session: EngineContext, row: Row, gathered: Gathered, *, by_engine:
     )
 
 
-def _without_number(verdict: Verdict, reason: str, cause: Cause | None) -> Gathered:
-    return Gathered(Judgement(verdict=verdict, reason=reason, cause=cause), {})
+def _without_number(
+    verdict: Verdict, reason: str, cause: Cause | None, details: Mapping[str, bool] = MappingProxyType({})
+) -> Gathered:
+    return Gathered(Judgement(verdict=verdict, reason=reason, cause=cause, details=dict(details)), {})

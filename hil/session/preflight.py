@@ -37,6 +37,8 @@ def preflight(
     for name in config.spec.models if only is None else (only,):
         spec = config.model(name, target)
         signature = declared_signature(config.resolve(spec.path), spec, name)
+        if spec.reference is None:
+            check_unquantized(signature, spec.path, name)
         for path in sources_of(config, name, target).paths():
             if watched is not None:
                 watched.watch(path)
@@ -60,6 +62,16 @@ def preflight(
             )
             if key == ("data",):
                 next(dataset.batches(spec.batch, spec.samples), None)  # does the batch fit model and data?
+
+
+def check_unquantized(signature: Signature, path: str, model: str) -> None:
+    """Raise ``UserError`` if the file at ``path`` is quantized, since its outputs are no reference for its accuracy."""
+    if signature.quantized:
+        raise UserError(
+            f"{path} is quantized already ({', '.join(signature.quantized)}), so its own outputs would hide what "
+            f"quantizing cost: model {model}: write the float model as path and this file as deployed, or give the "
+            "outputs of the float model as reference"
+        )
 
 
 def _buildable(config: Config, name: str, spec: ModelSpec, signature: Signature) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hil.errors import Unsupported
 from hil.files.digests import writing
 from hil.onnx_files.external_data import copy_by_digest, external_files
+from hil.onnx_files.ort_errors import check_operators
 from hil.onnx_files.signature import read_signature
 from hil.runtimes import runtime_record
 from hil.session.engines.shape_profiles import profiles_of
@@ -66,10 +67,12 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
     if spec.engine is not None:
         return _store_foreign(session, name, precision, spec)
     source = session.onnx(name)
-    quantized, streamed = None, None
     if spec.deployed is not None:
         source = _deployed(session, name, precision, spec.deployed)
-    elif precision == "int8" and not session.signature(name).has_qdq:
+    if not runtime_record(session.spec.runtime).compiles:
+        check_operators(source, read_signature(source).foreign)
+    quantized, streamed = None, None
+    if spec.deployed is None and precision == "int8" and not session.signature(name).has_qdq:
         if is_implicit(session, name):
             streamed = calibration_stream(session, name)
         else:
@@ -218,6 +221,7 @@ def _calibrate(session: Context, name: str, spec: ModelSpec) -> Quantized:
     session.progress(f"{name} int8: calibrating ({spec.calibration.method})")
     folder = session.config.resolve(session.config.spec.project.cache) / "quantized"
     path, data = session.onnx(name), session.calibration_data(name)
+    check_operators(path, session.signature(name).foreign)
     return quantize(path, folder, data, spec.calibration, layout=runtime_record(session.spec.runtime).qdq_layout)
 
 
