@@ -54,7 +54,8 @@ def worst_output(check: CheckResult, _around: Around) -> Iterator[str]:
         parts.append(f"{named(row.get('output'))}{f' ({use:.3g} times the tolerance)' if use is not None else ''}")
     others = len(rows) - len(out)
     count = f"{len(out)} of {len(rows)} outputs exceed their tolerance"
-    yield f"{count}: {', '.join(parts)}; the other {others} are within theirs"
+    within = f"; {others} within" if others else ""
+    yield f"{count}: {', '.join(parts)}{within}"
 
 
 def one_sample(check: CheckResult, _around: Around) -> Iterator[str]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from enum import Enum
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations at run time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hil.cli.views.configs import config_at
 from hil.cli.views.console import console
+from hil.cli.views.histories import history_at
 from hil.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
     from hil.compare import Document, Settings
-    from hil.history.store import History
 
 
 class By(str, Enum):
@@ -118,15 +117,6 @@ def _fraction(option: str, text: str) -> float:
     return value
 
 
-def _open(url: str | None, config: Path | None) -> History:
-    from hil.history import open_history
-
-    if url is not None:
-        return open_history(url, read_only=True, base=Path.cwd())
-    loaded = config_at(config)
-    return open_history(loaded.spec.project.history, read_only=True, base=loaded.root)
-
-
 def _two(
     base: str, cand: str, settings: Settings, only: tuple[str | None, str | None], where: tuple[str | None, Path | None]
 ) -> Document:
@@ -137,7 +127,7 @@ def _two(
     if is_path(base) and is_path(cand):
         sides = [side_of_reports(ref, model) for ref in (base, cand)]
         return document([compare(sides[0], sides[1], settings)], settings, model=model)
-    with _open(*where) as history:
+    with history_at(*where) as history:
 
         def side(ref: str) -> Side:
             return side_of_reports(ref, model) if is_path(ref) else side_of_history(history, ref, model, target)
@@ -157,7 +147,7 @@ def _matrix(
     from hil.compare.select_runs import facts_of, history_facts_of
 
     model, target = only
-    with _open(*where) as history:
+    with history_at(*where) as history:
         points = history.matrix(by.value, model=model, target=target)
         sides = sides_by(points, by.value, *facts_of(history, points))
         compared = against_base(sides, base, settings, history_facts_of(history, model))

@@ -168,7 +168,7 @@ def missing_sensors_note(series: Series) -> str:
     """Return a note for the page's reader if neither clocks nor temperatures were read; empty otherwise."""
     if any(key.startswith(("clock.", "temperature.")) for window in _windows(series) for key in window):
         return ""
-    return "Clocks, temperature and throttling cannot be read on this target."
+    return "Clocks and temperatures cannot be read on this target."
 
 
 def _column(series: Series, first: float, name: str, title: str, unit: str) -> SensorTrace | None:

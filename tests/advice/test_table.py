@@ -117,7 +117,7 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("the build's", {"parity.outputs": FAILED}, "parity.outputs int8", "fails in fp32 and fp16 too"),
     ("which output", {"parity.outputs fp32": {**FAILED, "details": {"outputs": [{"output": "boxes", "met": False,
      "use": 3.2}, {"output": "scores", "met": True, "use": 0.4}]}}}, "parity.outputs fp32",
-     "1 of 2 outputs exceed their tolerance: boxes (3.2 times the tolerance); the other 1 are within theirs"),
+     "1 of 2 outputs exceed their tolerance: boxes (3.2 times the tolerance); 1 within"),
     ("one sample", {"parity.outputs fp32": {**FAILED, "details": {"outputs": [{"output": "y", "met": False, "use": 2.0,
      "metrics": {"cosine": 0.999}, "worst_cosine": 0.5, "worst_cosine_sample": 17}]}}}, "parity.outputs fp32",
      "sample 17 is an outlier (cosine 0.5, the mean is 0.999)"),
