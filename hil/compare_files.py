@@ -13,8 +13,10 @@ import numpy as np
 
 from hil.checks.comparison import Comparison, Outputs
 from hil.datasets.npz import NpzArrays
+from hil.dtypes import for_file, from_file
 from hil.errors import UserError
 from hil.onnx_files.external_data import addressed, external_files
+from hil.onnx_files.host_run import run_on_host
 from hil.onnx_files.ort_errors import ort_error
 from hil.onnx_files.reference import cpu_session
 
@@ -75,7 +77,7 @@ def _outputs(model: Path, data: Path, batch: int) -> Iterator[Outputs]:
         )
     for rows in arrays.rows(batch, inputs):
         try:
-            results = session.run(names, rows)
+            results = run_on_host(session, names, rows)
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors have no common base class
             raise ort_error(error, model, f"on the samples of {data.name}") from None
         for name, array in zip(names, results, strict=True):
@@ -86,9 +88,9 @@ def _outputs(model: Path, data: Path, batch: int) -> Iterator[Outputs]:
 
 def _store(file: IO[bytes], outputs: Outputs) -> list[str]:
     for _, array in outputs:
-        np.lib.format.write_array(file, array, allow_pickle=False)
+        np.lib.format.write_array(file, for_file(array), allow_pickle=False)
     return [name for name, _ in outputs]
 
 
 def _restored(file: IO[bytes], names: list[str]) -> list[tuple[str, Any]]:
-    return [(name, np.lib.format.read_array(file, allow_pickle=False)) for name in names]
+    return [(name, from_file(np.lib.format.read_array(file, allow_pickle=False))) for name in names]

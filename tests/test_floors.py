@@ -17,7 +17,7 @@ FLOORS = (
     ("hil.agent",),
     ("hil", "hil.files", "hil.onnx_files"),
     ("hil.text",),
-    ("hil.errors",),
+    ("hil.dtypes", "hil.errors"),
     ("hil.onnx_files.operators",),
     (
         "hil.files.digests",
@@ -27,7 +27,7 @@ FLOORS = (
         "hil.runtimes",
         "hil.units",
     ),
-    ("hil.files.sealing", "hil.files.strictjson"),
+    ("hil.files.sealing", "hil.files.strictjson", "hil.onnx_files.host_run"),
     ("hil.jetson",),
     ("hil.results", "hil.stats"),
     ("hil.baseline", "hil.series"),
@@ -65,6 +65,7 @@ FLOORS = (
 
 PURE = {
     "hil.text",
+    "hil.dtypes",
     "hil.errors",
     "hil.units",
     "hil.results",

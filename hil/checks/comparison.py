@@ -12,6 +12,7 @@ import numpy as np
 from hil.checks.numbers import Array, Numbers
 from hil.checks.tolerances import UNITS, Tolerance, Where, merge, somewhere, written
 from hil.checks.verdicts import failed, finite, judged
+from hil.dtypes import is_float, is_number
 from hil.results import Judgement, Limit, Measurement, Sense, Verdict
 from hil.units import show
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 Outputs = Sequence[tuple[str, Array]]
 """Named outputs of one batch, in the order in which the engine returned them."""
 
-_NUMERIC = "fiub"
 _SQNR_FULL = 20.0  # decibels of a tenfold amplitude
 
 
@@ -100,7 +100,7 @@ class Comparison:
     def _names(self, outputs: dict[str, Array]) -> str:
         if not self.numbers:
             self.numbers = {name: Numbers() for name in outputs}
-            self._exact = {name: array.dtype.kind != "f" for name, array in outputs.items()}
+            self._exact = {name: not is_float(array.dtype) for name, array in outputs.items()}
         if set(outputs) != set(self.numbers):
             return f"batch {self.batches} has outputs {sorted(outputs)}, the first had {sorted(self.numbers)}"
         return ""
@@ -199,7 +199,7 @@ def _pair(name: str, ours: Array, theirs: Array) -> str:
         return f"output {name!r} is {theirs.dtype}, the reference's is {ours.dtype}"
     if ours.shape != theirs.shape:
         return f"output {name!r} has shape {list(theirs.shape)}, the reference's has {list(ours.shape)}"
-    if ours.dtype.kind not in _NUMERIC:
+    if not is_number(ours.dtype):
         return f"output {name!r} is {ours.dtype}: only numbers can be compared"
     return ""
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hil.dtypes import is_finite, is_float
+
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float64]
 
@@ -124,13 +126,13 @@ def _decibel(signal: float, error: float) -> float | None:
 def _error(x: FloatArray, y: FloatArray, dtype: np.dtype[Any]) -> FloatArray:
     difference = np.abs(x - y)
     # Integers beyond 2**53 can differ and still be equal as float64.
-    return difference if dtype.kind == "f" else np.maximum(difference, 1.0)
+    return difference if is_float(dtype) else np.maximum(difference, 1.0)
 
 
 def _not_finite(reference: Array, candidate: Array, first: int) -> str:
-    if reference.dtype.kind != "f":
+    if not is_float(reference.dtype):
         return ""
-    odd = ~np.isfinite(reference) | ~np.isfinite(candidate)
+    odd = ~is_finite(reference) | ~is_finite(candidate)
     if not odd.any():
         return ""
     same = (reference == candidate) | (np.isnan(reference) & np.isnan(candidate))

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from hil.checks.tolerances import Where, merge, somewhere
 from hil.checks.verdicts import failed, inconclusive, judged
+from hil.dtypes import is_finite, is_float
 from hil.results import Judgement, Measurement, Verdict
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _difference(  # noqa: PLR0913, PLR0917 - as ``difference``
 ) -> str:
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         return f"output {name!r} is {theirs.dtype}{list(theirs.shape)} instead of {ours.dtype}{list(ours.shape)}"
-    exact = ours.dtype.kind != "f"
+    exact = not is_float(ours.dtype)
     bounds = merge(precision, spec, name, exact=exact, where=where)
     left, right = ours.astype(np.float64), theirs.astype(np.float64)
     both = np.isfinite(left) & np.isfinite(right)
@@ -155,8 +156,8 @@ def malformed(outputs: Outputs, signature: Signature, sizes: Mapping[str, int]) 
         )
         if not fits or array.dtype.name != spec.dtype:
             return f"output {name!r} is {array.dtype}{list(array.shape)} instead of {spec}"
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            return f"output {name!r} has {int((~np.isfinite(array)).sum())} of {array.size} elements not finite"
+        if not is_finite(array).all():
+            return f"output {name!r} has {int((~is_finite(array)).sum())} of {array.size} elements not finite"
     return ""
 
 
@@ -196,7 +197,7 @@ def batch_dependence(  # noqa: PLR0913, PLR0917 - two runs, and what their outpu
         one, other = (np.take(array, 0, axis).astype(np.float64) for array in (ours, theirs))
         apart = float(np.abs(one - other).max(initial=0.0))
         scale = max(float(np.abs(one).max(initial=0.0)), scales.get(name, 0.0))
-        allowed = ROUNDING[precision] * scale if ours.dtype.kind == "f" else 0.0
+        allowed = ROUNDING[precision] * scale if is_float(ours.dtype) else 0.0
         if not apart <= allowed:
             changes = f"output {name!r} of one sample changes by {apart:.3g} with the other samples of its batch"
             return f"{changes} ({allowed:.3g} is rounding)"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hil.dtypes import is_float, is_number
 from hil.errors import UserError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Feeding:
             exact = np.asarray(one.value)
             value = exact.astype(one.dtype)
             result = np.broadcast_to(value, shape)
-            fits = exact.dtype.kind in "biuf" and (value.dtype.kind == "f" or bool((exact == value).all()))
+            fits = is_number(exact.dtype) and (is_float(value.dtype) or bool((exact == value).all()))
         except (TypeError, ValueError, OverflowError):
             fits = False
         if not fits:

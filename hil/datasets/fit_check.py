@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hil.dtypes import how_to_save
 from hil.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Matcher:
             if dtype.name != spec.dtype:
                 raise self._error(
                     f"has {name!r} as {dtype.name}, but the input takes {spec.dtype}",
-                    f"nothing is converted silently; save it with .astype('{spec.dtype}')",
+                    f"nothing is converted silently; {how_to_save(spec.dtype)}",
                 )
             if not _fits(shape, spec, sizes):
                 takes = ", ".join("any" if size is None else str(size) for size in spec.sample)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hil.dtypes import is_float
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -115,7 +117,7 @@ def is_signal(array: Array) -> bool:
 
     Other arrays may be indices, such as those of classes or tokens.
     """
-    return array.dtype.kind == "f" or array.dtype == np.uint8
+    return is_float(array.dtype) or array.dtype == np.uint8
 
 
 class Sketch:

@@ -15,6 +15,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 from numpy.lib import format as npy
 
+from hil.dtypes import from_file, how_to_save, named
 from hil.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ MAX_HEADER = 10_000
 
 MAX_ROW = 2**31
 """The maximum size of one row in bytes: the header of a small compressed file may state any size."""
+
+UNREADABLE = "not a valid dtype descriptor"
+"""Words of numpy's error for a type that it writes to a file but cannot read: float8_e5m2 of ml_dtypes."""
 
 READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
@@ -64,9 +68,12 @@ class NpzArrays:
         return tuple(self._headers)
 
     def header(self, name: str) -> Header:
-        """Return dtype (in native byte order) and shape of an array. Raises ``KeyError`` for an unknown name."""
+        """Return dtype (in native byte order) and shape of an array. Raises ``KeyError`` for an unknown name.
+
+        A type that numpy lacks is read as ``hil.dtypes`` describes.
+        """
         dtype, shape = self._headers[name]
-        return dtype.newbyteorder("="), shape
+        return named(dtype).newbyteorder("="), shape
 
     def rows(self, size: int, names: Collection[str] | None = None) -> Iterator[dict[str, np.ndarray]]:
         """Yield ``size`` rows of each array at a time (fewer at the end), in this machine's byte order.
@@ -107,6 +114,11 @@ class NpzArrays:
                 raise UserError(self._message(f"array {name!r} has a header this version cannot read"))
             shape, fortran, dtype = reader(stream, max_header_size=MAX_HEADER)
         except ValueError as error:
+            if UNREADABLE in str(error):
+                raise UserError(
+                    f"array {name!r} of {self.path} has a type that numpy cannot read: if it is one of ml_dtypes, "
+                    + how_to_save("float8_e5m2")
+                ) from None
             raise UserError(self._message(f"array {name!r}: {error}")) from None
         if dtype.hasobject:
             raise UserError(f"array {name!r} of {self.path} holds pickled objects, which are never read: save numbers")
@@ -123,13 +135,13 @@ class NpzArrays:
         dtype, shape = self._headers[name]
         length = rows * _row_size((dtype, shape))
         if not length:
-            return np.empty((rows, *shape[1:]), dtype)
+            return np.empty((rows, *shape[1:]), named(dtype).newbyteorder("="))
         data = stream.read(length)
         if len(data) != length:
             raise UserError(self._message(f"array {name!r} ends early"))
         # A bytearray makes the array writable, like any other numpy array.
         array = np.frombuffer(bytearray(data), dtype).reshape(rows, *shape[1:])
-        return array.astype(dtype.newbyteorder("="), copy=False)
+        return from_file(array.astype(dtype.newbyteorder("="), copy=False))
 
     def _message(self, what: str) -> str:
         return f"{self.path} is not a whole .npz file ({what}): save it again with numpy.savez, or copy it again"

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from hil.dtypes import for_file, from_file
 from hil.errors import UserError
 from hil.files.digests import file_digest, writing
 from hil.files.sealing import is_sealed, seal
@@ -111,7 +112,7 @@ def _joined(path: Path, iterations: list[dict[str, Any]]) -> dict[str, np.ndarra
         if len(like) != 1 or not parts[0].ndim:
             what = f"has iterations of {name!r} with different shapes or dtypes"
             raise _wrong(path, what, "save samples of one shape and dtype")
-        arrays[name] = np.ascontiguousarray(np.concatenate(parts))
+        arrays[name] = for_file(np.ascontiguousarray(np.concatenate(parts)))
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) != 1:
         raise _wrong(path, f"has different numbers of samples: {lengths}", "let the first dimension count samples")
@@ -135,7 +136,7 @@ def _npy(data: bytes) -> np.ndarray[Any, Any]:
     array: np.ndarray[Any, Any] = np.lib.format.read_array(stream, allow_pickle=False)
     if stream.read(1):
         raise ValueError("bytes after its end")
-    return array
+    return from_file(array)
 
 
 def _wrong(path: Path, what: str, remedy: str) -> UserError:

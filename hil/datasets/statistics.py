@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hil.datasets.distinct import Distinct
+from hil.datasets.likeness import is_signal
+from hil.dtypes import is_number
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -67,7 +69,7 @@ def statistics_of(data: Dataset, samples: int | None = None, batch: int = CHUNK)
     for one in data.batches(batch, samples):
         rows = len(next(iter(one.inputs.values())))
         distinct.add(one.inputs)
-        flat = {name: array.reshape(rows, -1) for name, array in one.inputs.items() if array.dtype.kind in "fiub"}
+        flat = {name: array.reshape(rows, -1) for name, array in one.inputs.items() if is_number(array.dtype)}
         constant += int(_constant(flat).sum())
         for name, array in flat.items():
             gathered.setdefault(name, _Input(array.shape[1], total)).add(array)
@@ -81,7 +83,7 @@ def _constant(flat: dict[str, Array]) -> Array:
 
     Inputs of one element are ignored. The result is empty if no other float or uint8 input exists.
     """
-    signals = [one for one in flat.values() if one.shape[1] > 1 and (one.dtype.kind == "f" or one.dtype == np.uint8)]
+    signals = [one for one in flat.values() if one.shape[1] > 1 and is_signal(one)]
     if not signals:
         return np.zeros(0, bool)
     return np.asarray(np.logical_and.reduce([(one == one[:, :1]).all(axis=1) for one in signals]))

@@ -9,6 +9,7 @@ import numpy as np
 
 from hil.datasets.dataset import Arrays, Origin, Streamed
 from hil.datasets.feeding import Feeding
+from hil.dtypes import is_float, limits
 from hil.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class SyntheticDataset(Streamed):
         count: int | None,
         ranges: Mapping[str, Interval],
     ) -> None:
-        """Raise ``UserError`` if the values of a dtype cannot be drawn, or if a range exceeds its dtype."""
+        """Raise ``UserError`` if a range exceeds its dtype."""
         feeding = Feeding(signature, model)
         batch = feeding.fixed
         provenance = {"source": "synthetic", "kind": "synthetic", "seed": str(SEED)}
@@ -76,20 +77,13 @@ class _Draw:
     """The random values of one input."""
 
     def __init__(self, spec: TensorSpec, model: str, interval: Interval | None, signature: Signature) -> None:
-        try:
-            self._dtype = np.dtype(spec.dtype)
-        except TypeError:
-            self._dtype = np.dtype(object)
-        if self._dtype.kind not in "biuf":
-            raise UserError(
-                f"{spec.dtype} cannot be drawn at random: input {spec.name!r} of model {model}: use real data"
-            )
+        self._dtype = np.dtype(spec.dtype)
         self.name = spec.name
         self._key = [SEED, *spec.name.encode()]
         self._shape = tuple(_size(size, signature) for size in spec.sample)
         self._same = spec.batch_axis is None
         self._low, self._high = interval or (BYTE if spec.dtype == "uint8" else UNIT)
-        if self._dtype.kind != "f":
+        if not is_float(self._dtype):
             self._low, self._high = math.ceil(self._low), math.floor(self._high)
         least, greatest = _span(self._dtype)
         if not least <= self._low <= self._high <= greatest:
@@ -100,7 +94,7 @@ class _Draw:
 
     def sample(self, number: int) -> np.ndarray:
         random = np.random.default_rng([*self._key, 0 if self._same else number])
-        if self._dtype.kind == "f":
+        if is_float(self._dtype):
             return random.uniform(self._low, self._high, self._shape).astype(self._dtype)
         return random.integers(int(self._low), int(self._high), self._shape, np.int64, endpoint=True).astype(
             self._dtype
@@ -115,9 +109,7 @@ def _size(size: int | str | None, signature: Signature) -> int:
 
 
 def _span(dtype: np.dtype) -> Interval:
-    if dtype.kind == "b":
-        return UNIT
-    if dtype.kind == "f":
-        # Half of the limits, so that the width of the interval is finite.
-        return float(np.finfo(dtype).min) / 2, float(np.finfo(dtype).max) / 2
-    return max(float(np.iinfo(dtype).min), -(2.0**62)), min(float(np.iinfo(dtype).max), 2.0**62)
+    least, greatest = limits(dtype)
+    if dtype == np.float64:  # half of the limits, so that the width of the interval is finite
+        return least / 2, greatest / 2
+    return (least, greatest) if is_float(dtype) else (max(least, -(2.0**62)), min(greatest, 2.0**62))

@@ -13,6 +13,7 @@ import numpy as np
 from hil.datasets.dataset import Arrays, Origin, Streamed
 from hil.datasets.fit_check import label_key
 from hil.datasets.npz_samples import NUMBERS
+from hil.dtypes import from_file
 from hil.errors import UserError
 
 if TYPE_CHECKING:
@@ -84,11 +85,12 @@ class CodeDataset(Streamed):
             if not isinstance(sample[name], np.ndarray):
                 kind = type(sample[name]).__name__
                 raise UserError(f"{what} with {name!r} as {kind}: model {self._model}: give a numpy array")
-        self._matcher.tensors({name: (sample[name].dtype, sample[name].shape) for name in inputs})
+        arrays = {name: from_file(sample[name]) for name in inputs}
+        self._matcher.tensors({name: (array.dtype, array.shape) for name, array in arrays.items()})
         truth = {label_key(name) or "": np.asarray(sample[name]) for name in labels}
         if any(value.dtype.kind not in NUMBERS for value in truth.values()):
             raise UserError(f"{what} with labels that are not numbers: model {self._model}: give numbers")
-        return {name: sample[name] for name in inputs}, truth
+        return arrays, truth
 
 
 class CallableDataset(CodeDataset):

@@ -9,6 +9,7 @@ from onnx import defs, helper, numpy_helper
 
 from hil.diagnose.diagnosis import Cause
 from hil.diagnose.graph import DEQUANTIZE
+from hil.dtypes import is_float
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,7 +115,7 @@ def difference(ours: Array, theirs: Array, precision: str) -> tuple[Cause, str] 
     """
     if ours.shape != theirs.shape:
         return Cause.WEIGHTS, f"its shape is {list(ours.shape)}, the model's is {list(theirs.shape)}"
-    if theirs.dtype.kind != "f":
+    if not is_float(theirs.dtype):
         same = np.array_equal(ours, theirs)
         return (
             None if same else (Cause.AXIS, f"it is {ours.ravel()[:LISTED_SHAPE]}, not {theirs.ravel()[:LISTED_SHAPE]}")

@@ -13,6 +13,7 @@ import onnx
 from onnx import numpy_helper
 
 from hil.diagnose.tensor_error import FP16_MAX, error
+from hil.dtypes import is_float
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,7 +64,7 @@ def rounded(array: Array, precision: str) -> Array:
     For fp32, add random noise instead of rounding errors; for int8, change nothing. Arrays that are not FP32 or FP64
     are unchanged.
     """
-    if array.dtype.kind != "f" or array.dtype.itemsize < np.dtype(np.float32).itemsize:
+    if not is_float(array.dtype) or array.dtype.itemsize < np.dtype(np.float32).itemsize:
         return array
     if precision == "fp16":
         return np.asarray(np.clip(array, -FP16_MAX, FP16_MAX), np.float16).astype(array.dtype)
@@ -127,7 +128,7 @@ def _quantize_weights(model: onnx.ModelProto) -> None:
         for name in _weights(node.input[:2], tensors):
             array = numpy_helper.to_array(tensors[name])
             axis = 0 if _transposed(node) else WEIGHT_AXIS[node.op_type]
-            if array.ndim > 1 and array.dtype.kind == "f":
+            if array.ndim > 1 and is_float(array.dtype):
                 _replace(tensors[name], quantized_weight(array, axis))
 
 

@@ -11,6 +11,7 @@ import onnx
 
 from hil.agent.runtimes.onnxruntime import open_session
 from hil.errors import EngineBuildError, EngineError
+from hil.onnx_files.host_run import run_on_host
 
 Array = npt.NDArray[Any]
 Values = dict[str, Array]
@@ -35,7 +36,7 @@ def on_host(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> Values:
         session = open_session(model.SerializeToString(), options)
         names = [output.name for output in session.get_outputs()]
         input_names = {value.name for value in session.get_inputs()}
-        results = session.run(names, {name: array for name, array in feeds.items() if name in input_names})
+        results = run_on_host(session, names, {name: array for name, array in feeds.items() if name in input_names})
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no class of their own
         text = " ".join(str(error).split())[:400]
         kind = EngineError if "RUNTIME_EXCEPTION" in text or "INVALID_ARGUMENT" in text else EngineBuildError

@@ -15,6 +15,7 @@ from hil.diagnose.graph import Graph, Region, pairs, regions, tensors_read_by
 from hil.diagnose.running import Runner, Values, on_host, portions
 from hil.diagnose.tensor_error import error, largest
 from hil.diagnose.variants import OWN, marked, severed, types_of
+from hil.dtypes import is_float
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -60,7 +61,7 @@ def make_case(
     theirs, ours = Graph(reference), Graph(suspect)
     paired = pairs(theirs, ours)
     expected = {**feeds, **on_host(marked(theirs, [pair.reference for pair in paired], {}), feeds)}
-    floating = frozenset(name for name, array in expected.items() if array.dtype.kind == "f" and array.size)
+    floating = frozenset(name for name, array in expected.items() if is_float(array.dtype) and array.size)
     known = tuple(r for r in regions(theirs, ours, paired, floating) if r.pair.reference in expected)
     return Case(theirs, ours, precision, feeds, runner, expected, known)
 
@@ -120,7 +121,7 @@ def feeds_of(
     names = dict.fromkeys(name for part in parts for name in (*part.takes, part.pair.suspect))
     feeds: Values = {}
     for name in names:
-        if name in case.feeds or (name in cut and case.value(name).dtype.kind == "f"):
+        if name in case.feeds or (name in cut and is_float(case.value(name).dtype)):
             value = (instead or {}).get(name, case.value(name))
             dtype = inside[name].dtype if name in inside and name not in case.feeds else value.dtype
             with np.errstate(over="ignore"):
@@ -136,7 +137,7 @@ def relevant_values(case: Case, region: Region, array: np.ndarray) -> np.ndarray
     """
     name = region.pair.reference
     readers = [node for node in case.reference.nodes if name in tensors_read_by(node)]
-    unread = region.pair.quantized and name not in case.reference.outputs and array.dtype.kind == "f"
+    unread = region.pair.quantized and name not in case.reference.outputs and is_float(array.dtype)
     if unread and readers and all(node.op_type == "Relu" for node in readers):
         return np.asarray(np.maximum(array, 0))
     return array
@@ -168,7 +169,7 @@ def _rounding_errors(case: Case, origin: tuple[Region, ...]) -> dict[str, float]
     Each region runs alone on the host, on operands and weights rounded to the case's precision.
     """
     errors: dict[str, float] = {}
-    cut = {region.pair.reference for region in case.regions if case.expected[region.pair.reference].dtype.kind == "f"}
+    cut = {region.pair.reference for region in case.regions if is_float(case.expected[region.pair.reference].dtype)}
     by_name = {region.pair.reference: region for region in origin}
     sizes = {name: 2 * case.expected[name].nbytes for name in by_name}
     for names in portions(by_name, sizes):

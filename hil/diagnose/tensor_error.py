@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hil.dtypes import is_float
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -31,7 +33,7 @@ def error(expected: Array, obtained: Array) -> float:
         return math.inf
     if not expected.size:
         return 0.0
-    if expected.dtype.kind != "f":
+    if not is_float(expected.dtype):
         return float(np.mean(expected != obtained))
     x, y = np.array(expected, np.float64), np.array(obtained, np.float64)  # astype may return a scalar
     finite = np.isfinite(x)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hil.dtypes import is_float
 from hil.errors import UserError
 from hil.metrics.metric import Array, Arrays, FloatArray
 
@@ -108,7 +109,7 @@ def _efficient_nms(outputs: Arrays) -> tuple[FloatArray, FloatArray, FloatArray]
     )
     arrays = list(outputs.values())
     boxes = [array for array in arrays if array.ndim == 3 and array.shape[-1] == 4]  # (images, boxes, 4)
-    flat = [array for array in arrays if array.ndim == 2 and array.dtype.kind == "f"]  # (images, boxes)
+    flat = [array for array in arrays if array.ndim == 2 and is_float(array.dtype)]  # (images, boxes)
     whole = [array for array in arrays if array.ndim == 2 and array.dtype.kind in "iu"]
     counts = [array for array in whole if array.shape[1] == 1]
     classes = [one for one in whole if one is not (counts[0] if counts else None)]
@@ -172,7 +173,7 @@ def _best(boxes: FloatArray, scores: FloatArray) -> tuple[FloatArray, FloatArray
 def _floats(outputs: Arrays, count: int, expected: str) -> list[FloatArray]:
     arrays = list(outputs.values())
     # Each array is (images, boxes, columns).
-    if len(arrays) != count or any(array.ndim != 3 or array.dtype.kind != "f" for array in arrays):
+    if len(arrays) != count or any(array.ndim != 3 or not is_float(array.dtype) for array in arrays):
         raise _misfit(outputs, expected)
     return [array.astype(np.float64) for array in arrays]
 

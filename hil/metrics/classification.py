@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from hil.dtypes import is_finite
 from hil.errors import UserError
 from hil.metrics.metric import Array, Arrays, FloatArray, Metric, class_labels, labelled
 
@@ -44,7 +45,7 @@ def ranked(most: int, outputs: Arrays, labels: Arrays) -> FloatArray:
     if most > 1 and logits.shape[-1] <= most:
         raise UserError(f"output {name!r} has {logits.shape[-1]} classes, so any label is in the top {most}: use top1")
     truth = class_labels(name, truth, logits.shape[-1])
-    finite = np.isfinite(logits).all(axis=-1) if logits.dtype.kind == "f" else np.ones(truth.shape, dtype=bool)
+    finite = is_finite(logits).all(axis=-1)
     hits = (_rank(logits, truth) < most) & finite
     return np.asarray(hits.reshape(len(hits), -1).mean(axis=1), dtype=np.float64)
 

@@ -20,9 +20,11 @@ import numpy as np
 from hil.agent.runtimes.onnxruntime import open_session
 from hil.datasets import polygraphy
 from hil.datasets.npz import NpzArrays
+from hil.dtypes import for_file, from_file, is_number
 from hil.errors import UserError
 from hil.files.digests import file_digest
 from hil.files.sealing import is_sealed, seal
+from hil.onnx_files.host_run import run_on_host
 from hil.onnx_files.ort_errors import ort_error
 from hil.series import digest_of
 
@@ -125,7 +127,7 @@ class CachedReference:
     def _read(self, file: str, stream: IO[bytes], expected: tuple[str, ...]) -> np.ndarray[Any, Any]:
         hashed = _Hashed(stream)
         try:
-            array = np.lib.format.read_array(hashed, allow_pickle=False)
+            array = from_file(np.lib.format.read_array(hashed, allow_pickle=False))
         except (ValueError, OSError) as error:
             what = f"{self.folder / file} cannot be read ({error})"
             raise UserError(f"{what}: run again to recreate it") from None
@@ -242,15 +244,15 @@ def _run(model: Path, batches: Iterator[Batch], folder: Path) -> dict[str, Any]:
         streams = [stack.enter_context((folder / output["file"]).open("wb")) for output in outputs]
         for batch in batches:
             try:
-                results = session.run(names, batch.feeds)
+                results = run_on_host(session, names, batch.feeds)
             except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no class of their own
                 raise ort_error(error, model, "while running the reference") from None
             for output, stream, array in zip(outputs, streams, results, strict=True):
-                if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
+                if not isinstance(array, np.ndarray) or not is_number(array.dtype):
                     what = f"output {output['name']!r} of model {model.stem} is not an array of numbers"
                     raise UserError(f"{what}: parity cannot be judged for it")
                 hashed = _Hashed(stream)
-                np.lib.format.write_array(hashed, array, allow_pickle=False)
+                np.lib.format.write_array(hashed, for_file(array), allow_pickle=False)
                 output["records"].append(hashed.state.hexdigest())
             count += len(next(iter(batch.inputs.values())))
     if not count:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hil.agent.protocol.wire import ITEM_SIZES
+from hil.agent.runtimes.ort_values import NUMBERS
 from hil.errors import UserError
 from hil.onnx_files.operators import QDQ, foreign, operators, quantized
 from hil.text import clean
@@ -33,7 +35,7 @@ class TensorSpec:
     """One input or output.
 
     ``name`` is exactly the file's, since runtimes bind by it; it may have characters that are not safe to print, while
-    ``str(spec)`` has none. ``dtype`` is numpy's name (``float32``), or ONNX's where numpy has none (``bfloat16``). A
+    ``str(spec)`` has none. ``dtype`` is numpy's name (``float32``), or ml_dtypes' if numpy has none (``bfloat16``). A
     dimension in ``shape`` is its size, the name of a dynamic dimension, or ``None`` for a dynamic dimension without a
     name. If ``ranked`` is false, the file declares no shape at all; ``shape`` is then empty or, for an input, the shape
     that ``hil.toml`` declares.
@@ -154,7 +156,7 @@ def read_signature(path: Path) -> Signature:
     """Return the inputs and outputs of an ONNX file; external weights are not read.
 
     Initializers that old exporters also list as inputs are left out. Raise ``UserError`` for a file that is missing,
-    cut short or not ONNX, and for an input or output that is not a tensor.
+    cut short or not ONNX, and for an input or output that is not a tensor of numbers.
     """
     model = read_proto(path)
     graph = model.graph
@@ -211,8 +213,15 @@ def _spec(value: onnx.ValueInfoProto, path: Path) -> TensorSpec:
             f"{path.stem}: cut the graph before it (onnx.utils.extract_model), or export the model without it"
         )
     tensor = value.type.tensor_type
+    dtype = _dtype_name(tensor.elem_type)
+    if dtype not in ITEM_SIZES:
+        raise UserError(
+            f"{value.name!r} of {path} has elements of type {dtype}, and only numbers can be fed and compared "
+            f"({', '.join(ITEM_SIZES)}): model {path.stem}: cut the graph before it (onnx.utils.extract_model), or "
+            "export the model with another type"
+        )
     shape = tuple(_size(dim) for dim in tensor.shape.dim)
-    return TensorSpec(value.name, _dtype_name(tensor.elem_type), shape, ranked=tensor.HasField("shape"))
+    return TensorSpec(value.name, dtype, shape, ranked=tensor.HasField("shape"))
 
 
 def _size(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
@@ -224,8 +233,9 @@ def _size(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
 def _dtype_name(element: int) -> str:
     import onnx
 
-    if element == onnx.TensorProto.STRING:
-        return "str"
+    lacking = {number: name for name, number in NUMBERS.items()}
+    if element in lacking:
+        return lacking[element]
     try:
         name = str(onnx.TensorProto.DataType.Name(element))
     except ValueError:

@@ -12,7 +12,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from hil.dtypes import is_float
 from hil.onnx_files.external_data import save
+from hil.onnx_files.host_run import run_on_host
 from hil.onnx_files.ort_errors import ort_error
 from hil.quantize.calibrate import silence, stride_of
 from hil.quantize.prepare import prepared
@@ -125,7 +127,7 @@ def observe(
             for batch, values in _runs(proto, Path(folder), set(places.values()), _spread(data, limit)):
                 samples += len(next(iter(batch.inputs.values())))
                 for name, place in places.items():
-                    if values[place].dtype.kind == "f":
+                    if is_float(values[place].dtype):
                         uses[name].add(values[place])
     except OSError:
         raise
@@ -159,5 +161,5 @@ def _runs(
     save(proto, folder / "marked.onnx")
     session = cpu_session(folder / "marked.onnx")
     for batch in batches:
-        values = dict(zip(marked, session.run(marked, batch.feeds) if marked else [], strict=True))
+        values = dict(zip(marked, run_on_host(session, marked, batch.feeds) if marked else [], strict=True))
         yield batch, {**values, **{name: batch.feeds[name] for name in tensors & inputs}}

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import HistogramCollector, TensorsData, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from hil.datasets.dataset import sample_digest
+from hil.dtypes import is_finite
 from hil.errors import EngineBuildError, HilError, UserError, did_you_mean
 from hil.onnx_files.external_data import external_files, save
 from hil.onnx_files.ort_errors import ort_error
@@ -30,6 +30,8 @@ from hil.quantize.ranges import ranges_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    import numpy as np
 
     from hil.config.spec import CalibrationSpec
     from hil.datasets.dataset import Batch, Dataset
@@ -146,7 +148,7 @@ class Feed:
         self._loaded = list(islice(self._batches, self._together))
         for batch in self._loaded:
             for name, array in batch.feeds.items():
-                if array.dtype.kind == "f" and not np.isfinite(array).all():
+                if not is_finite(array).all():
                     raise UserError(
                         f"calibration data holds NaN or infinity near sample {batch.start}: "
                         f"model {self.model}, input {name!r}: fix or remove those samples"

@@ -19,6 +19,7 @@ import numpy as np
 
 from hil.errors import HilError
 from hil.onnx_files.external_data import save
+from hil.onnx_files.host_run import run_on_host
 from hil.onnx_files.ort_errors import ort_error
 from hil.quantize.calibrate import Feed, collect, insert, silence
 from hil.quantize.layout import WEIGHTED
@@ -181,7 +182,8 @@ class _Comparison:
 
     def run(self, proto: onnx.ModelProto) -> tuple[list[Outputs], Any]:
         session = self.session(proto)
-        return [session.run(None, batch.feeds) for batch in self.batches], session
+        names = [one.name for one in session.get_outputs()]
+        return [run_on_host(session, names, batch.feeds) for batch in self.batches], session
 
     def noise(self, outputs: list[Outputs]) -> float:
         """Return the power of the difference from the FP32 outputs, divided by the power of the FP32 outputs.
@@ -265,8 +267,9 @@ def _measure(comparison: _Comparison, models: list[onnx.ModelProto]) -> list[Mea
 
 
 def _seconds(session: Any, feed: Any) -> float:
+    names = [one.name for one in session.get_outputs()]
     runs, began = 0, time.perf_counter()
     while (spent := time.perf_counter() - began) < LEAST or not runs:
-        session.run(None, feed)
+        run_on_host(session, names, feed)
         runs += 1
     return spent / runs

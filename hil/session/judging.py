@@ -7,7 +7,10 @@ from datetime import datetime, timezone
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from hil.catalogue import CATALOGUE
+from hil.dtypes import is_float
 from hil.errors import EngineBuildError, EngineError, Unsupported, WorkerLost
 from hil.results import Cause, CheckResult, Judgement, Measurement, Row, TargetUse, Verdict
 from hil.series import digest_of
@@ -29,9 +32,6 @@ if TYPE_CHECKING:
 
 NO_ENGINE = {"no_engine": True}
 """Details of a row that failed because the model could not be built or run at all. Its reason states what to do."""
-
-FLOATS = ("float", "bfloat")
-"""The prefixes of the dtypes whose values may be rounded."""
 
 
 def judge(session: EngineContext, row: Row) -> Outcome:
@@ -85,7 +85,7 @@ def _tolerances(session: EngineContext, row: Row) -> Tolerances | None:
     if row.id not in TOLERATED:
         return None
     table = session.model(row.model).tolerances.get(precision_of(row))
-    exact = {output.name: not output.dtype.startswith(FLOATS) for output in session.signature(row.model).outputs}
+    exact = {output.name: not is_float(np.dtype(output.dtype)) for output in session.signature(row.model).outputs}
     return Tolerances(precision_of(row), table, exact, where_of(session, row)())
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.agent import PROTOCOL
 from hil.agent.protocol import arrays, wire
+from hil.dtypes import from_file
 from hil.errors import EngineError
 from hil.targets.answers import error_of
 from hil.targets.requests import Requests, pipelined
@@ -105,7 +106,8 @@ class AgentCalls:
         self, ok: dict[str, Any], header: dict[str, Any], body: npt.NDArray[np.uint8]
     ) -> tuple[dict[str, Any], Named]:
         with self.reading():
-            return ok, arrays.views(body, wire.slots(header, len(body))) if header.get("arrays") else []
+            named = arrays.views(body, wire.slots(header, len(body))) if header.get("arrays") else []
+            return ok, [(name, from_file(array)) for name, array in named]
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:

@@ -52,6 +52,18 @@ def tiny_qdq(path: Path) -> Path:
     return write_model(path, nodes, [_weights(), scale, zero])
 
 
+def cast(path: Path, source: int, to: int, shape: tuple[int, ...]) -> Path:
+    """Write a Cast of ``x`` to ``y``, between the types with these numbers in ``onnx.TensorProto.DataType``."""
+    graph = helper.make_graph(
+        [helper.make_node("Cast", ["x"], ["y"], to=to, saturate=1)],
+        "cast",
+        [helper.make_tensor_value_info("x", source, shape)],
+        [helper.make_tensor_value_info("y", to, shape)],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 25)], ir_version=11), path)
+    return path
+
+
 def unknown_operator(path: Path) -> Path:
     """Write a model with an operator that no runtime has."""
     return write_model(path, [helper.make_node("Frobnicate", ["x"], ["y"], name="odd_node")], [])

@@ -60,9 +60,7 @@ def test_bytes_use_their_range_and_integers_are_small() -> None:
 
 
 def test_inputs_that_cannot_be_drawn_are_refused() -> None:
-    """Text inputs and ranges beyond the dtype are user errors."""
-    with pytest.raises(UserError, match="str cannot be drawn at random: input 'a'"):
-        drawn(Signature((spec("a", "str", "n"),), ()))
+    """Ranges beyond the dtype are user errors."""
     with pytest.raises(UserError, match=r"ranges.a has no value that int8 can hold"):
         drawn(Signature((spec("a", "int8", "n"),), ()), a=(0, 300))
     with pytest.raises(UserError, match=r"ranges.a has no value"):

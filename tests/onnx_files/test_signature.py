@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from onnx import TensorProto
 
@@ -33,12 +34,31 @@ def test_names_dtypes_and_shapes(tmp_path: Path) -> None:
         (TensorProto.UINT8, "uint8"),
         (TensorProto.INT64, "int64"),
         (TensorProto.BFLOAT16, "bfloat16"),
-        (TensorProto.STRING, "str"),
+        (TensorProto.FLOAT8E4M3FN, "float8_e4m3fn"),
+        (TensorProto.FLOAT8E4M3FNUZ, "float8_e4m3fnuz"),
+        (TensorProto.FLOAT8E5M2, "float8_e5m2"),
+        (TensorProto.FLOAT8E5M2FNUZ, "float8_e5m2fnuz"),
+        (TensorProto.INT4, "int4"),
+        (TensorProto.UINT4, "uint4"),
+        (24, "float8_e8m0fnu"),
+        (25, "uint2"),
+        (26, "int2"),
     ],
 )
 def test_dtypes_have_numpys_names(tmp_path: Path, element: int, name: str) -> None:
-    """Dtypes have numpy's names, so that arrays can be compared with them."""
+    """Dtypes have the names of numpy or ml_dtypes, so that arrays can be compared with them."""
     assert read_signature(write_model(tmp_path / "m.onnx", [1], dtype=element)).inputs[0].dtype == name
+    assert np.dtype(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("element", "name"),
+    [(TensorProto.STRING, "string"), (TensorProto.COMPLEX64, "complex64"), (TensorProto.FLOAT4E2M1, "float4e2m1")],
+)
+def test_elements_that_are_no_numbers_are_refused(tmp_path: Path, element: int, name: str) -> None:
+    """Text, complex numbers and types that no runtime here takes are refused by name before anything is built."""
+    with pytest.raises(UserError, match=rf"'x' of .* has elements of type {name}, and only numbers .*: model m: cut"):
+        read_signature(write_model(tmp_path / "m.onnx", [1], dtype=element))
 
 
 def test_the_bundled_examples(repository: Path) -> None:

@@ -1,30 +1,38 @@
-"""Conversion between numpy arrays and the bodies of frames, without a copy if the memory layout allows it."""
+"""Conversion between numpy arrays and the bodies of frames, without a copy if the memory layout allows it.
+
+An array of a type that numpy lacks is a record array here, whose only field has the type's name and holds the bits of
+each element: ``[("bfloat16", "<u2")]``. The target needs no further library for it.
+"""
 
 from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
 import numpy as np
 
-from .wire import ITEM_SIZES, Header, Slot, WireError, aligned
+from .wire import BITS, ITEM_SIZES, Header, Slot, WireError, aligned, name_of
 
 Named = List[Tuple[str, Any]]
+
+
+def dtype_of(name: str) -> Any:
+    """Return the little-endian numpy dtype of the arrays whose elements have type ``name``."""
+    return np.dtype([(name, BITS[name])]) if name in BITS else np.dtype(name).newbyteorder("<")
 
 
 def describe(named: Iterable[Tuple[str, Any]]) -> Tuple[List[Header], List[Any]]:
     """Return the header's ``arrays`` list and the body's chunks for ``[(name, array)]``.
 
-    Contiguous little-endian arrays are not copied. Raise ``WireError`` for an unsupported dtype (strings, objects,
-    complex).
+    Contiguous little-endian arrays are not copied. Arrays of ml_dtypes are accepted as well. Raise ``WireError`` for an
+    unsupported dtype (strings, objects, complex).
     """
     listing: List[Header] = []
     chunks: List[Any] = []
     for name, value in named:
         array = np.asarray(value)
-        if array.dtype.name not in ITEM_SIZES:
+        dtype = name_of(array.dtype)
+        if dtype not in ITEM_SIZES:
             raise WireError("array %r has the unsupported dtype %s" % (name, array.dtype))
         array = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
-        listing.append(
-            {"name": name, "dtype": array.dtype.name, "shape": list(array.shape), "nbytes": int(array.nbytes)}
-        )
+        listing.append({"name": name, "dtype": dtype, "shape": list(array.shape), "nbytes": int(array.nbytes)})
         chunks.append(array.reshape(-1).view(np.uint8).data)
         chunks.append(bytes(aligned(array.nbytes) - array.nbytes))
     return listing, chunks
@@ -34,7 +42,7 @@ def views(buffer: Any, slots: Sequence[Slot]) -> Named:
     """Return ``[(name, array)]`` for ``slots``: views of ``buffer`` (the body), without a copy."""
     named = []
     for slot in slots:
-        dtype = np.dtype(slot.dtype).newbyteorder("<")
+        dtype = dtype_of(slot.dtype)
         if slot.nbytes == 0:
             array = np.empty(slot.shape, dtype)
         else:

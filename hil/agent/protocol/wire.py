@@ -17,6 +17,22 @@ MAX_ARRAYS = 4096
 MAX_RANK = 32  # numpy's own limit until 2.0
 MAX_DIGITS = 20  # of a JSON integer: 64 bits and a sign; parsing longer ones takes quadratic time before Python 3.11
 ALIGN = 64
+BITS = {
+    "bfloat16": "<u2",
+    "float8_e4m3fn": "|u1",
+    "float8_e4m3fnuz": "|u1",
+    "float8_e5m2": "|u1",
+    "float8_e5m2fnuz": "|u1",
+    "float8_e8m0fnu": "|u1",
+    "int4": "|u1",
+    "uint4": "|u1",
+    "int2": "|u1",
+    "uint2": "|u1",
+}
+"""Types that numpy lacks, by ml_dtypes' names, and numpy's type of the bits of one element.
+
+Elements of less than a byte take a byte each, in its low bits.
+"""
 ITEM_SIZES = {
     "bool": 1,
     "int8": 1,
@@ -31,6 +47,7 @@ ITEM_SIZES = {
     "uint64": 8,
     "float64": 8,
 }
+ITEM_SIZES.update({name: int(bits[-1]) for name, bits in BITS.items()})
 
 Header = Dict[str, Any]
 
@@ -55,6 +72,13 @@ class Slot(NamedTuple):
     shape: Tuple[int, ...]
     offset: int
     nbytes: int
+
+
+def name_of(dtype: Any) -> str:
+    """Return the name of an array's element type: that of its only field if numpy lacks the type, otherwise numpy's."""
+    names = dtype.names or ()
+    is_bits = len(names) == 1 and names[0] in BITS and dtype.itemsize == ITEM_SIZES[names[0]]
+    return str(names[0] if is_bits else dtype.name)
 
 
 def aligned(size: int) -> int:

@@ -4,13 +4,17 @@ from abc import ABC, abstractmethod
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..failure import ENGINE, Failure
+from ..protocol.wire import name_of
 
 Dim = Any  # int if fixed, str if the model names it, None if it is unnamed
 Feed = Mapping[str, Any]
 
 
 class Port(NamedTuple):
-    """An input or output; ``dtype`` is numpy's name, a dimension in ``shape`` is int, str (named) or None (any)."""
+    """An input or output; ``dtype`` is numpy's or ml_dtypes' name.
+
+    A dimension in ``shape`` is int, str (named) or None (any).
+    """
 
     name: str
     dtype: str
@@ -124,8 +128,9 @@ class Engine(ABC):
 
 def _check_port(port: Port, array: Any, sizes: Dict[str, int]) -> None:
     expected = "%s[%s]" % (port.dtype, ", ".join("?" if dim is None else str(dim) for dim in port.shape))
-    if array.dtype.name != port.dtype:
-        raise _refused("input %r has dtype %s" % (port.name, array.dtype.name), "pass it as %s" % expected)
+    dtype = name_of(array.dtype)
+    if dtype != port.dtype:
+        raise _refused("input %r has dtype %s" % (port.name, dtype), "pass it as %s" % expected)
     if array.ndim != len(port.shape):
         raise _refused("input %r has rank %d" % (port.name, array.ndim), "pass it as %s" % expected)
     for at, (length, dim) in enumerate(zip(array.shape, port.shape)):

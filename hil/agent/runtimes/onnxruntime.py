@@ -7,9 +7,10 @@ import re
 import shutil
 import tempfile
 from functools import partial
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ..failure import BUILD, ENGINE, UNSUPPORTED, Failure, short
+from . import ort_values
 from .interface import Bound, Built, Engine, Feed, NodeCost, Port, Runtime
 
 PROVIDERS = ["CPUExecutionProvider"]
@@ -27,6 +28,7 @@ DTYPES = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
 }
+DTYPES.update({theirs: ours for theirs, (ours, _) in ort_values.TYPES.items()})
 # NodeProto.op_type is field 4 (tag 0x22), a length-delimited string. Searching the file for the encoded field
 # needs no onnx package on the target; DynamicQuantizeLinear has another length, so it does not match.
 QUANTIZE, DEQUANTIZE = b"\x22\x0eQuantizeLinear", b"\x22\x10DequantizeLinear"
@@ -143,6 +145,7 @@ class Session(Engine):
         self.inputs = _ports(self._session.get_inputs())
         self.outputs = _ports(self._session.get_outputs())
         self._names = [port.name for port in self.outputs]
+        self._run = _run_values if ort_values.needs_values(self._session) else _run
 
     def _open(self, path: str, profile: Optional[str] = None) -> Any:
         ort = _import()
@@ -163,25 +166,38 @@ class Session(Engine):
         return {"threads": threads, "transfers": "none", "spin_wait": threads != 1}
 
     def bind(self, feed: Feed, slot: int = 0) -> Bound:  # noqa: ARG002 - it has one slot
-        return Bound(partial(_run, self._session, self._names, dict(feed)))
+        return Bound(partial(self._run, self._session, self._names, self._fed(feed)))
 
     def profile(self, feed: Feed, runs: int) -> List[NodeCost]:
         folder = tempfile.mkdtemp(prefix="hil-profile-")
         try:
             session = self._open(self._path, os.path.join(folder, "ort"))
+            fed = self._fed(feed)
             for _ in range(runs + 1):
-                _run(session, self._names, dict(feed))
+                self._run(session, self._names, fed)
             return _node_costs(session.end_profiling(), runs)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _fed(self, feed: Feed) -> Any:
+        return ort_values.values_of(feed) if self._run is _run_values else dict(feed)
 
     def close(self) -> None:
         self._session = None
 
 
+def _run_values(session: Any, names: List[str], fed: Any) -> Any:
+    return _refused(partial(ort_values.run, session, names, fed))
+
+
 def _run(session: Any, names: List[str], feed: Dict[str, Any]) -> Any:
+    return _refused(partial(session.run, names, feed))
+
+
+def _refused(run: Callable[[], Any]) -> Any:
+    """Return what ``run`` returns. Raise ``Failure`` if ONNX Runtime refuses the inputs."""
     try:
-        return session.run(names, feed)
+        return run()
     except Exception as error:  # noqa: BLE001 - its exceptions share no other base class
         raise Failure(
             ENGINE, "ONNX Runtime refused the run: %s" % short(error), "check shapes and values of the inputs"

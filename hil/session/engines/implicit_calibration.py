@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hil.dtypes import is_finite
 from hil.errors import UserError
 from hil.files.digests import file_digest
 from hil.series import digest_of
@@ -182,7 +183,7 @@ class Writer:
         self._fed[name] = hashlib.sha256()
 
     def _checked(self, name: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        if not is_finite(array).all():
             raise UserError(
                 f"calibration data holds NaN or infinity near sample {self.rows}: "
                 f"model {self._model}, input {name!r}: fix or remove those samples"

@@ -11,6 +11,7 @@ from hil.checks import contract
 from hil.checks.contract import RefusalTrial, ShapeTrial
 from hil.checks.isaac_ros import NodeParameters
 from hil.checks.isaac_ros import isaac_ros as judge_node
+from hil.dtypes import is_finite
 from hil.errors import EngineError
 from hil.importers.isaac_ros import read as read_node
 from hil.importers.isaac_ros import split
@@ -90,7 +91,7 @@ def _trial(worker: EngineWorker, model: Signature, feeds: Feeds, *, allowed: boo
         for spec in model.outputs
     }
     obtained = {name: list(array.shape) for name, array in outputs}
-    finite = all(bool(np.isfinite(array).all()) for _, array in outputs if array.dtype.kind == "f")
+    finite = all(bool(is_finite(array).all()) for _, array in outputs)
     return ShapeTrial(inputs=inputs, ok=True, expected=expected, outputs=obtained, finite=finite, allowed=allowed)
 
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hil.checks import properties
+from hil.dtypes import for_file
 from hil.errors import EngineBuildError, EngineError, Unsupported, UserError
+from hil.onnx_files.host_run import run_on_host
 from hil.onnx_files.reference import cpu_session
 from hil.runtimes import runtime_record
 from hil.session.engines.shape_profiles import profiles_of
@@ -93,7 +95,7 @@ def _reference(session: EngineContext, model: str) -> Callable[[Feeds], Outputs 
 
     def run(feeds: Feeds) -> Outputs | None:
         try:
-            return list(zip(names, host.run(names, feeds), strict=True))
+            return list(zip(names, run_on_host(host, names, feeds), strict=True))
         except Exception:  # noqa: BLE001 - ONNX Runtime's errors share no class of their own
             return None
 
@@ -139,7 +141,8 @@ def _save_inputs(session: EngineContext, row: Row, feeds: Feeds) -> str:
     name = re.sub(r"[^\w.-]", "_", f"{row.id}-{row.model}-{row.precision}") + ".npz"
     folder = session.report_dir / "repro"
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / name, **feeds)  # type: ignore[arg-type]  # names of inputs are not those of its parameters
+    arrays = {key: for_file(array) for key, array in feeds.items()}
+    np.savez_compressed(folder / name, **arrays)  # type: ignore[arg-type]  # names of inputs are not those of its parameters
     return f"repro/{name}"
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hil.datasets.feeding import Feeding
+from hil.dtypes import is_float
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,7 +59,7 @@ class Recipe:
             turns = 1 + self.seed % 32
             share = place if self.kind == "ramp" else (1 + np.sin(2 * np.pi * turns * place)) / 2
         values = np.clip(low + share * (high - low), low, high)
-        return np.asarray(np.round(values) if np.dtype(dtype).kind in "iub" else values).astype(dtype)
+        return np.asarray(values if is_float(np.dtype(dtype)) else np.round(values)).astype(dtype)
 
 
 @dataclass(frozen=True)

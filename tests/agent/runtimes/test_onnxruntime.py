@@ -8,6 +8,8 @@ import numpy.typing as npt
 import pytest
 
 from hil.agent.runtimes import runtime
+from hil.agent.runtimes.ort_values import NUMBERS
+from hil.dtypes import for_file, from_file
 from hil.errors import EngineBuildError, EngineError, LabError, Unsupported
 from hil.onnx_files.signature import TensorSpec
 from tests.agent import models
@@ -37,6 +39,37 @@ def test_outputs_equal_numpy_s(shared_worker: EngineWorker, feed: Feed) -> None:
     [(name, value)] = shared_worker.run(feed)
     assert name == "y"
     np.testing.assert_allclose(value, np.maximum(feed["x"] @ models.WEIGHTS, 0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (5,), (), (0, 3)], ids=str)
+@pytest.mark.parametrize("name", sorted(NUMBERS))
+def test_types_that_numpy_lacks(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
+    """Such a tensor is fed and returned bit for bit, whatever its rank; ONNX Runtime reads and writes the values."""
+    held = [1, 2, 4, 0.5] if "float" in name else [1, 3, 0, 2] if name.startswith("u") else [1, -2, -1, 0]
+    values = np.resize(np.array(held, np.float32), shape)
+    cast = values.astype(name)
+    for order in ((1, NUMBERS[name]), (NUMBERS[name], 1)):
+        path = models.cast(tmp_path / "cast.onnx", *order, shape)
+        feed = {"x": for_file(values if order[0] == 1 else cast)}
+        engine = runtime("onnxruntime").load(str(path), {})
+        [result] = engine.bind(feed).run()
+        result = from_file(result)
+        expected = cast if order[0] == 1 else cast.astype(np.float32)
+        assert (result.dtype, result.shape) == (expected.dtype, shape)
+        assert result.tobytes() == expected.tobytes()
+        assert engine.outputs[0].dtype == expected.dtype.name
+
+
+def test_an_agent_without_ml_dtypes_carries_them(shared_agent: AgentClient, tmp_path: Path) -> None:
+    """bfloat16 and int4 reach an engine and come back through host, supervisor and worker."""
+    for name in ("bfloat16", "int4"):
+        path = models.cast(tmp_path / f"{name}.onnx", NUMBERS[name], 1, (3,))
+        with shared_agent.load(build(shared_agent, path).key, {}, 60) as worker:
+            assert [str(port) for port in worker.inputs] == [f"x: {name}[3]"]
+            [(_, values)] = worker.run({"x": np.array([1, -2, 3]).astype(name)})
+            assert values.tolist() == [1, -2, 3]
+            with pytest.raises(EngineError, match=f"has dtype float32.*pass it as {name}"):
+                worker.run({"x": np.zeros(3, np.float32)})
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_names_in_tables_are_real() -> None:
     """Names in the agent's tables, which a walk of the syntax tree does not see, are TensorRT's."""
     api = importlib.import_module("hil.agent.runtimes.tensorrt.api")
     precision = importlib.import_module("hil.agent.runtimes.tensorrt.precision")
-    assert set(api.NUMPY) <= set(MATRIX.classes["DataType"])
+    assert set(api.NAMES) <= set(MATRIX.classes["DataType"])
     assert set(precision.TENSOR.values()) <= set(MATRIX.classes["DataType"])
     assert set(precision.FLAG.values()) <= set(MATRIX.classes["BuilderFlag"])
     assert set(api.CALIBRATORS.values()) <= set(MATRIX.classes[MODULE])

@@ -64,7 +64,11 @@ class Wire(unittest.TestCase):
 
     def test_every_dtype_arrives(self):
         """Each supported dtype arrives bit for bit."""
-        sent = [(name, np.arange(6).reshape(2, 3).astype(name)) for name in sorted(wire.ITEM_SIZES)]
+        values = np.arange(6).reshape(2, 3)
+        sent = [
+            (name, values.astype(wire.BITS.get(name, name)).view(arrays.dtype_of(name)))
+            for name in sorted(wire.ITEM_SIZES)
+        ]
         sent.append(("empty", np.zeros((0, 3), np.float32)))
         sent.append(("scalar", np.array(1.5)))
         listing, chunks = arrays.describe(sent)

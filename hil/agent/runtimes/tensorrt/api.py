@@ -2,8 +2,8 @@
 
 from typing import Any, FrozenSet, List, Optional, Tuple
 
-# Members of DataType that can be sent to the target. BF16, FP8 and INT4 have no numpy dtype.
-NUMPY = {
+# Members of DataType that can be sent to the target. TensorRT packs two elements of INT4 and FP4 into a byte.
+NAMES = {
     "FLOAT": "float32",
     "HALF": "float16",
     "INT8": "int8",
@@ -11,6 +11,8 @@ NUMPY = {
     "BOOL": "bool",
     "UINT8": "uint8",
     "INT64": "int64",
+    "BF16": "bfloat16",
+    "FP8": "float8_e4m3fn",
 }
 CALIBRATORS = {"entropy2": "IInt8EntropyCalibrator2", "minmax": "IInt8MinMaxCalibrator"}
 UNSET_WORKSPACE = 256 << 20  # bytes; used if the builder's own default is zero, as before 8.4
@@ -21,9 +23,9 @@ def builder_flags(trt: Any) -> FrozenSet[str]:
     return frozenset(trt.BuilderFlag.__members__)
 
 
-def numpy_name(dtype: Any) -> Optional[str]:
-    """Return numpy's name of a ``DataType``, or None if numpy has no such type."""
-    return NUMPY.get(dtype.name)
+def dtype_name(dtype: Any) -> Optional[str]:
+    """Return numpy's or ml_dtypes' name of a ``DataType``, or None if its tensors cannot be sent."""
+    return NAMES.get(dtype.name)
 
 
 def device_memory_size(engine: Any) -> int:

@@ -4,6 +4,8 @@ from typing import Any, Dict, List, Tuple
 
 import numpy as np
 
+from ...protocol.arrays import dtype_of
+
 ALIGNED = 256  # bytes, cuMemAlloc's alignment; a multiple of every dtype's alignment
 SMALLEST = 4096
 KEPT = 64 << 20
@@ -85,7 +87,7 @@ class GrowingBuffers:
 
 def volume(shape: Tuple[int, ...], dtype: str) -> int:
     """Return the size of a tensor in bytes."""
-    count = np.dtype(dtype).itemsize
+    count = dtype_of(dtype).itemsize
     for dim in shape:
         count *= dim
     return int(count)
@@ -95,8 +97,8 @@ def view(block: Any, offset: int, shape: Tuple[int, ...], dtype: str) -> Any:
     """Return an array over the page-locked ``block`` from ``offset`` on; an array without elements has own memory."""
     nbytes = volume(shape, dtype)
     if not nbytes:
-        return np.empty(shape, dtype)
-    return block.array[offset : offset + nbytes].view(dtype).reshape(shape)
+        return np.empty(shape, dtype_of(dtype))
+    return block.array[offset : offset + nbytes].view(dtype_of(dtype)).reshape(shape)
 
 
 def offsets(sizes: List[int]) -> Tuple[List[int], int]:

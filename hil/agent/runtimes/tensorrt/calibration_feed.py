@@ -84,8 +84,8 @@ def _dtype(network: Any, name: str) -> str:
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
         if tensor.name == name:
-            dtype = api.numpy_name(tensor.dtype)
+            dtype = api.dtype_name(tensor.dtype)
             if dtype is not None:
                 return dtype
-            raise Failure(UNSUPPORTED, "input %r has type %s, which numpy lacks" % (name, tensor.dtype.name))
+            raise Failure(UNSUPPORTED, "input %r has type %s, which cannot be sent" % (name, tensor.dtype.name))
     raise Failure(BUILD, "the network has no input %r" % name)

@@ -115,9 +115,9 @@ def dims(trt_dims: Any) -> Shape:
 
 
 def _dtype(name: str, trt_dtype: Any) -> str:
-    dtype = api.numpy_name(trt_dtype)
+    dtype = api.dtype_name(trt_dtype)
     if dtype is None:
-        what = "%r has type %s, which numpy lacks, so it cannot be sent to the target" % (name, trt_dtype.name)
+        what = "%r has type %s, which cannot be sent to the target" % (name, trt_dtype.name)
         raise Failure(UNSUPPORTED, what, "use float32, float16 or integers for the model's inputs and outputs")
     return dtype
 

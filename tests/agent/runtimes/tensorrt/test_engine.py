@@ -336,7 +336,7 @@ def test_a_failed_load_frees_tensorrt_s_objects_before_the_context(
 @pytest.mark.parametrize(
     ("attribute", "value", "text"),
     [
-        ("get_tensor_dtype", Named("BF16"), "'x' has type BF16"),
+        ("get_tensor_dtype", Named("INT4"), "'x' has type INT4"),
         ("get_tensor_format", Named("CHW32"), "laid out as CHW32"),
     ],
 )

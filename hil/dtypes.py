@@ -1,0 +1,74 @@
+"""Element types: which ones hil can feed and compare, which are floats, and how files hold those that numpy lacks.
+
+On the host, arrays of the types that numpy lacks have the dtypes of ml_dtypes, whose import makes numpy know their
+names. Numpy's files would lose these types (``numpy.save`` writes bfloat16 as two bytes of void), so in files and on
+the wire they are record arrays, whose only field has the type's name: ``[("bfloat16", "<u2")]``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+from hil.agent.protocol.arrays import dtype_of
+from hil.agent.protocol.wire import BITS, ITEM_SIZES, name_of
+
+Array = npt.NDArray[Any]
+Limits = tuple[float, float]
+
+FLOATS = frozenset(name for name in BITS if "float" in name)
+"""The floats that numpy lacks; some versions of ml_dtypes give some of them numpy's kind of float, others do not."""
+
+_VOID = np.dtype("V2")
+
+
+def is_float(dtype: np.dtype[Any]) -> bool:
+    """Return whether elements are floating-point numbers, also of a type that numpy lacks."""
+    return dtype.kind == "f" or dtype.name in FLOATS
+
+
+def is_number(dtype: np.dtype[Any]) -> bool:
+    """Return whether elements are numbers or booleans that hil can send to a target and compare."""
+    return dtype.name in ITEM_SIZES
+
+
+def limits(dtype: np.dtype[Any]) -> Limits:
+    """Return the least and the greatest finite value of a type of numbers."""
+    if dtype == np.bool_:
+        return 0.0, 1.0
+    found = (ml_dtypes.finfo if is_float(dtype) else ml_dtypes.iinfo)(dtype)
+    return float(found.min), float(found.max)
+
+
+def is_finite(array: Array) -> npt.NDArray[np.bool_]:
+    """Return which elements are neither NaN nor infinite; all elements of integers are finite."""
+    return np.asarray(np.isfinite(array)) if is_float(array.dtype) else np.ones(array.shape, bool)
+
+
+def for_file(array: Array) -> Array:
+    """Return the array as a file holds it: a view as a record array if numpy lacks its type, else the array itself."""
+    return array.view(dtype_of(array.dtype.name)) if array.dtype.name in BITS else array
+
+
+def named(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype of the arrays that ``from_file`` returns.
+
+    Two bytes of void are bfloat16, since ``numpy.save`` writes only that type so.
+    """
+    name = "bfloat16" if dtype == _VOID else name_of(dtype)
+    return np.dtype(name) if name in BITS else dtype
+
+
+def from_file(array: Array) -> Array:
+    """Return the array with its own type instead of the bits that a file or a frame holds, without a copy."""
+    dtype = named(array.dtype)
+    return array if dtype is array.dtype else array.view(dtype)
+
+
+def how_to_save(name: str) -> str:
+    """Return how to save an array as one of the type ``name``, as advice in a message."""
+    as_bits = f".view([('{name}', '{BITS[name]}')]) after import ml_dtypes" if name in BITS else ""
+    return f"save it with .astype('{name}'){as_bits}"
