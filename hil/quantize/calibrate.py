@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import HistogramCollector, TensorsData, create_calibrator
@@ -30,8 +31,6 @@ from hil.quantize.ranges import ranges_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-    import numpy as np
 
     from hil.config.spec import CalibrationSpec
     from hil.datasets.dataset import Batch, Dataset

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import TensorProto, numpy_helper
 
+from hil.dtypes import is_float
 from hil.quantize.layout import PASSING, WEIGHTED
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def masked_tensors(proto: onnx.ModelProto, feeds: Iterable[Mapping[str, np.ndarr
     read = {name for node in nodes if node.op_type in CARRYING for name in node.input}
     constants = {tensor.name for tensor in proto.graph.initializer if tensor.name in read and _is_large(tensor)}
     constants |= {node.output[0] for node in nodes if node.op_type in _CONSTANTS and any(map(_holds, node.attribute))}
-    masked = {name for feed in feeds for name, array in feed.items() if array.dtype.kind == "f" and _reaches(array)}
+    masked = {name for feed in feeds for name, array in feed.items() if is_float(array.dtype) and _reaches(array)}
     for node in nodes:
         inputs = node.input[:1] if node.op_type == "Div" else node.input  # a large divisor gives small values
         if node.op_type in CARRYING and any(name in masked or name in constants for name in inputs):
