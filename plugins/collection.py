@@ -5,6 +5,7 @@ A case is the model and precision with which a test runs once.
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING
 
@@ -91,9 +92,7 @@ def own_tests(items: Iterable[pytest.Item]) -> Iterator[OwnTest]:
     """Yield the own tests among ``items``."""
     for item in items:
         if is_own(item):
-            callspec = getattr(item, "callspec", None)
-            case = None if callspec is None else callspec.params.get("hil_case")
-            yield OwnTest(item.nodeid, *(case if isinstance(case, Case) else ()))
+            yield OwnTest(item.nodeid, *(case_of(item) or ()))
 
 
 def is_own(item: pytest.Item) -> bool:
@@ -124,13 +123,32 @@ def without_case(item: pytest.Item) -> bool:
     return callspec is not None and "hil_case" in callspec.params and not isinstance(callspec.params["hil_case"], Case)
 
 
+def by_model(items: list[pytest.Item]) -> None:
+    """Group the tests that have a case by model, in the order in which the models occur; others keep their places.
+
+    A model is then judged completely before the next model's engines are built.
+    """
+    places = [place for place, item in enumerate(items) if case_of(item) is not None]
+    groups: dict[str, list[pytest.Item]] = {}
+    for place in places:
+        groups.setdefault(case_of(items[place]).model, []).append(items[place])  # type: ignore[union-attr] # places have cases
+    for place, item in zip(places, itertools.chain.from_iterable(groups.values()), strict=True):
+        items[place] = item
+
+
+def case_of(item: pytest.Item) -> Case | None:
+    """Return the model and precision that a test was parametrized with, or ``None``."""
+    callspec = getattr(item, "callspec", None)
+    case = None if callspec is None else callspec.params.get("hil_case")
+    return case if isinstance(case, Case) else None
+
+
 def engines_of(items: Iterable[pytest.Item]) -> list[tuple[str, str]]:
     """Return model and precision of each engine that the tests need, without duplicates, in the tests' order."""
     engines: dict[tuple[str, str], None] = {}
     for item in items:
-        callspec = getattr(item, "callspec", None)
-        case = None if callspec is None else callspec.params.get("hil_case")
-        if isinstance(case, Case) and case.precision:
+        case = case_of(item)
+        if case is not None and case.precision:
             engines[case.model, case.precision] = None
     return list(engines)
 

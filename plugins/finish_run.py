@@ -53,6 +53,12 @@ def begin(run: RunState) -> None:
     run.begun = True
 
 
+def unfinished_report(run: RunState) -> Report:
+    """Return the ``incomplete`` report with the rows that are judged by now; the other rows are ``not_run``."""
+    checks = tuple(run.accounts.close(run.states, run.used()))
+    return _report(run, checks, status="incomplete", pytest_status=None)
+
+
 def refuse(run: RunState, problem: HilError) -> None:
     """Replace an existing report, of an earlier run or this one, by a failed one; without one, write nothing.
 
@@ -98,7 +104,8 @@ def _finish(run: RunState, pytest_status: int) -> Report:
     elif (other := run_id_in(run.report_dir / REPORT)) not in (None, run.run_id):
         what = f"{run.report_dir}: run {one_line(str(other), LONGEST)} wrote its report there during this run"
         raise LabError(f"{what}: run again, and give each run its own --hil-report=DIR")
-    write_finish(run.report_dir, report)
+    with run.progress.step("writing the report", said=False):
+        write_finish(run.report_dir, report)
     return report
 
 

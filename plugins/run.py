@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +20,17 @@ from hil.plan import expand
 from hil.plugins import activation, add_to_history, benchmarks, collection, finish_run, load_baseline, signing
 from hil.plugins.accounts import Accounts, OwnTest
 from hil.plugins.commit import Commit, commit_of, imported
+from hil.plugins.kept_rows import KeptRows
+from hil.plugins.open_session import open_session
 from hil.plugins.run_state import JUDGED, OUTCOMES, RunState
 from hil.plugins.sigterm import sigterm_interrupts
 from hil.results import Row, Verdict
-from hil.session import Request, Session
 from hil.session.preflight import preflight
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
+    from hil.session import Session
     from hil.session.outcome import Outcome
 
 GOOD = (Verdict.PASSED, Verdict.WARNED)
@@ -46,6 +49,11 @@ def _digests(config: Config) -> str:
 class HilRun(RunState):
     """The run, in the controller and in each xdist worker. The plugin's hooks and fixtures call its methods."""
 
+    @cached_property
+    def kept(self) -> KeptRows:
+        """The judged rows that are not in the incomplete report yet."""
+        return KeptRows(self)
+
     def begin(self) -> None:
         """Load the config, make the plan, and check models and data. An error is not raised: it becomes ``problem``."""
         try:
@@ -58,7 +66,7 @@ class HilRun(RunState):
             self.accounts = Accounts(self.plan)
             self._scope()
             if not self.is_worker and not activation.lists_only(self.pytest_config):
-                preflight(self.config, self.target, watched=self.sources)
+                preflight(self.config, self.target, watched=self.sources, progress=self.progress)
                 self.commit = self._commit()
                 self.signer = signing.signer(self)
         except HilError as error:
@@ -110,15 +118,6 @@ class HilRun(RunState):
             )
         return load_baseline.load(place, ref, self.target)
 
-    def _runs(self, config: Config) -> int | None:
-        """Return in how many fresh processes to time each engine; ``None`` stands for ``[measure] runs``.
-
-        That is ``--hil-runs`` if used. Otherwise, if there is a baseline and ``[measure] runs`` is 1, it is ``RUNS``.
-        """
-        option: int | None = self.pytest_config.getoption("hil_runs", None)
-        enough = self.baseline is None or config.spec.measure.runs > 1
-        return option if option is not None or enough else load_baseline.RUNS
-
     def _scope(self) -> None:
         assert self.config is not None  # noqa: S101 - begin() loaded it
         option = self.pytest_config.getoption
@@ -141,6 +140,7 @@ class HilRun(RunState):
         if self.problem is not None and not self.is_worker:
             self.raise_problem()
         items[:] = [item for item in items if not collection.without_case(item)]
+        collection.by_model(items)
         self.states.own.update((test.nodeid, test) for test in collection.own_tests(items))
 
     def selected(self, nodeids: list[str]) -> None:
@@ -157,6 +157,7 @@ class HilRun(RunState):
             return
         if not self.is_worker:
             self._until_end.enter_context(sigterm_interrupts(self.target))
+            self.progress.before = self.kept.before
         try:
             finish_run.begin(self)
             add_to_history.check(self)
@@ -196,21 +197,7 @@ class HilRun(RunState):
             raise self.problem
         if self._session is None:
             assert self.config is not None  # noqa: S101 - begin() loaded it
-            option = self.pytest_config.getoption
-            request = Request(
-                config=self.config,
-                target=self.target,
-                fallback=option("hil_fallback", None) or "cpu",
-                wait=option("hil_wait", None) or 0.0,
-                run_id=self.run_id,
-                report_dir=self.report_dir,
-                sources=self.sources,
-                plan=self.plan,
-                progress=self.progress,
-                runs=self._runs(self.config),
-                baseline=self.baseline,
-            )
-            self._session = Session.open(request)
+            self._session = open_session(self, self.config, self.progress)
             self._session.engines.plan(self._engines)
         return self._session
 
@@ -251,6 +238,8 @@ class HilRun(RunState):
             self.problem = self.problem or problem
         elif report.failed and all(outcome.result.verdict in GOOD for outcome, _ in outcomes):
             self.other_tests_failed += 1
+        if outcomes:
+            self.kept.judged()
 
     def finish(self, session: pytest.Session) -> None:
         """Release the target, write the report and set the exit code.

@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hil.cli.views.configs import config_at
-from hil.cli.views.console import console
 from hil.errors import EngineBuildError, EngineError, ExitCode, HilError, Unsupported, UserError, WorkerLost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from typing_extensions import Self
 
     from hil.config.load import Config
     from hil.config.spec import ModelSpec
@@ -55,6 +52,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
       hil build detector --target jetson-orin --precision fp16 --precision int8 --time-limit "10 min"
     """
     from hil.cli.views import built
+    from hil.cli.views.engine_steps import Steps
     from hil.session import Request, Session
     from hil.session.preflight import preflight
 
@@ -63,9 +61,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
     preflight(loaded, target, model, chosen)  # mistakes in the config are reported before the target is used
     cache = loaded.resolve(loaded.spec.project.cache)
     with Steps() as steps:
-        request = Request(
-            loaded, target, "fail", seconds(wait, "--wait"), secrets.token_hex(16), cache, progress=steps.say
-        )
+        request = Request(loaded, target, "fail", seconds(wait, "--wait"), secrets.token_hex(16), cache, progress=steps)
         with closing(Session.open(request)) as session:
             engines, failures = _build(session, model, chosen)
             steps.close()
@@ -87,41 +83,6 @@ def _build(session: Session, model: str, precisions: Sequence[str]) -> tuple[dic
         except (EngineBuildError, EngineError, Unsupported, UserError, WorkerLost) as error:  # noqa: PERF203 - builds take minutes
             failures.append(error)
     return engines, failures
-
-
-class Steps:
-    """Prints each step as a line on stderr; on a terminal also the elapsed time of the current step."""
-
-    def __init__(self) -> None:
-        """Prepare the progress display without drawing it."""
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-        self._screen = console(stderr=True)
-        columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-        disable = not self._screen.is_terminal
-        self._live = Progress(*columns, console=self._screen, transient=True, disable=disable)
-
-    def __enter__(self) -> Self:
-        """Start drawing."""
-        self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop drawing, also after an error."""
-        self.close()
-
-    def close(self) -> None:
-        """Remove the elapsed time and leave the printed lines; may be called twice."""
-        self._live.stop()
-
-    def say(self, text: str) -> None:
-        """Print the step that begins now, and restart the elapsed time."""
-        from rich.text import Text
-
-        self._screen.print(Text.assemble(("hil ", "bold cyan"), (text, "cyan")))
-        for task in self._live.task_ids:
-            self._live.remove_task(task)
-        self._live.add_task("", total=None)
 
 
 def seconds(text: str, option: str) -> float:

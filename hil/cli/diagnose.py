@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hil.cli.build import Steps, seconds
+from hil.cli.build import seconds
 from hil.cli.views.configs import config_at
 from hil.cli.views.console import console
 from hil.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
+    from hil.cli.views.engine_steps import Steps
     from hil.config.load import Config
     from hil.diagnose.diagnosis import Diagnosis
     from hil.results import Judgement
@@ -57,6 +58,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
 
       hil diagnose detector --precision int8 --target jetson-orin --deployed detector-modelopt.onnx
     """
+    from hil.cli.views.engine_steps import Steps
     from hil.diagnose.repro import write
     from hil.results import Row
     from hil.session import Request, Session
@@ -70,7 +72,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
     report = loaded.resolve(loaded.spec.project.report)
     folder = out or report / "repro" / f"{model}-{precision}"
     with Steps() as steps:
-        request = Request(loaded, target, "fail", seconds(wait, "--wait"), secrets.token_hex(16), report, steps.say)
+        request = Request(loaded, target, "fail", seconds(wait, "--wait"), secrets.token_hex(16), report, steps)
         with closing(Session.open(request)) as session:
             row = Row(id="parity.outputs", model=model, precision=precision, required=True, test="hil diagnose")
             comparison = compared(session, row).comparison

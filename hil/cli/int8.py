@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hil.cli.build import Steps
 from hil.cli.views.configs import config_at
 from hil.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
+    from hil.cli.views.engine_steps import Steps
     from hil.config.load import Config
     from hil.results import CheckResult
 
@@ -59,6 +59,7 @@ def audit(
       hil int8 audit detector --target jetson-orin --sensitivity --json audit.json
     """
     from hil.cli.views import int8_shown
+    from hil.cli.views.engine_steps import Steps
 
     loaded = config_at(config)
     _check_has_int8(loaded, model, target)
@@ -91,6 +92,7 @@ def sensitivity(
       hil int8 sensitivity detector --target jetson-orin
     """
     from hil.cli.views import int8_shown
+    from hil.cli.views.engine_steps import Steps
 
     loaded = config_at(config)
     _check_has_int8(loaded, model, target)
@@ -154,6 +156,6 @@ def _judge_int8(config: Config, model: str, target: str, steps: Steps) -> list[C
     of_model = [row for row in (*plan.rows, *plan.unlimited) if (row.model, row.precision) == (model, "int8")]
     rows = [row for row in of_model if row.id.startswith("int8.") or row.id == "placement.int8_layers"]
     cache = config.resolve(config.spec.project.cache)
-    request = Request(config, target, "fail", 0.0, secrets.token_hex(16), cache, progress=steps.say, plan=plan)
+    request = Request(config, target, "fail", 0.0, secrets.token_hex(16), cache, progress=steps, plan=plan)
     with closing(Session.open(request)) as session:
         return [session.judge(row).result for row in rows]

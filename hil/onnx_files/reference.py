@@ -29,7 +29,7 @@ from hil.onnx_files.ort_errors import ort_error
 from hil.series import digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import onnxruntime
 
@@ -154,13 +154,19 @@ class _Hashed:
 
 
 def open_reference(  # noqa: PLR0913, PLR0917 - where it comes from, and where it is kept
-    model: Path, dataset: Dataset, batch: int, cache_dir: Path, saved: Path | None = None, limit: int | None = None
+    model: Path,
+    dataset: Dataset,
+    batch: int,
+    cache_dir: Path,
+    saved: Path | None = None,
+    limit: int | None = None,
+    watched: Callable[[Iterator[Batch]], Iterator[Batch]] = iter,
 ) -> Reference:
     """Return the reference: the outputs in the file ``saved`` if it is given, otherwise those of ONNX Runtime.
 
     ONNX Runtime runs ``model`` on the first ``limit`` samples of ``dataset`` (on all if ``None``), ``batch`` samples
-    per inference; its outputs are cached below ``cache_dir``. Raise ``UserError`` for a file that cannot be read,
-    ``EngineBuildError`` if ONNX Runtime cannot load or run the model.
+    per inference; its outputs are cached below ``cache_dir``. ``watched`` passes on the batches that are run. Raise
+    ``UserError`` for a file that cannot be read, ``EngineBuildError`` if ONNX Runtime cannot load or run the model.
     """
     if saved is not None:
         return _open_saved(
@@ -177,7 +183,7 @@ def open_reference(  # noqa: PLR0913, PLR0917 - where it comes from, and where i
         "onnxruntime": onnxruntime.__version__,
     }
     folder = cache_dir / "reference" / digest_of(facts)
-    return _open_cached(folder, facts) or _create(folder, facts, model, dataset.batches(batch, limit))
+    return _open_cached(folder, facts) or _create(folder, facts, model, watched(dataset.batches(batch, limit)))
 
 
 def _open_saved(path: Path, original: Path) -> SavedReference:

@@ -70,6 +70,18 @@ def begin(folder: Path, report: Report) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
+def update(folder: Path, report: Report) -> None:
+    """Replace the ``incomplete`` report in ``folder`` by one of the same run, with the rows that are judged by now.
+
+    Does nothing if the folder holds another run's report, or a finished one. Raises as ``begin`` does.
+    """
+    if report.status != "incomplete":
+        raise ValueError("only finish() writes a complete report")
+    if state_of(folder / REPORT) == (report.run.id, "incomplete"):
+        with _write_errors(folder):
+            replace_file(folder / REPORT, to_json(sealed(report)))
+
+
 def finish(folder: Path, report: Report) -> None:
     """Write ``report.html``, ``summary.md`` and, last, ``report.json``. Each file is replaced atomically.
 
@@ -116,6 +128,15 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def state_of(path: Path) -> tuple[str, str] | None:
+    """Return run id and status of the report in the file ``path``; ``None`` if it is missing or not a report."""
+    try:
+        document = json.loads(path.read_bytes())
+        return str(document["run"]["id"]), str(document["status"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def run_id_in(path: Path) -> str | None:

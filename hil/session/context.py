@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from hil.datasets import Dataset, open_dataset
@@ -15,6 +16,7 @@ from hil.plan import expand
 from hil.session.engines import load_options
 from hil.session.memo import Memo
 from hil.session.sampling.series_files import Samples
+from hil.session.steps import as_progress
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +40,7 @@ class Context:
 
     def __init__(self, request: Request, held: HeldTarget) -> None:
         self.config = request.config
-        self.progress = request.progress
+        self.progress = as_progress(request.progress)
         self.report_dir: Path = request.report_dir
         self.runs = request.config.spec.measure.runs if request.runs is None else request.runs
         self.baseline = request.baseline
@@ -108,13 +110,20 @@ class Context:
 
     def _parts(self, name: str) -> tuple[Part, ...]:
         sources = sources_of(self.config, name, self.requested)
-        for path in sources.paths():
-            self.sources.watch(path)
-        return sources.parts()
+        with self.progress.step(f"{name}: hashing the files that the model consists of", said=False):
+            for path in sources.paths():
+                self.sources.watch(path)
+            return sources.parts()
 
     def dataset(self, name: str) -> Dataset:
         """Return the model's validation data."""
         return self._data(name, self.model(name).data, self.model(name).samples, "data")
+
+    def batches(self, name: str) -> int:
+        """Return the number of batches of the model's validation samples that are used."""
+        spec, count = self.model(name), self.dataset(name).count
+        used = count if spec.samples is None else min(spec.samples, count)
+        return math.ceil(used / spec.batch)
 
     def calibration_data(self, name: str) -> Dataset:
         """Return the INT8 calibration data. Raises ``Unsupported`` if the config names no calibration data."""
@@ -157,10 +166,15 @@ class Context:
             check_operators(self.onnx(name), self.signature(name).foreign)
         else:
             self.sources.watch(saved)
-        return self.memo.once(
-            ("reference", name),
-            lambda: open_reference(self.onnx(name), self.dataset(name), spec.batch, cache, saved, spec.samples),
-        )
+
+        def work() -> Reference:
+            data, text = self.dataset(name), f"{name}: running the reference"
+            with self.progress.step(text, total=self.batches(name), unit="batches", said=False) as step:
+                return open_reference(
+                    self.onnx(name), data, spec.batch, cache, saved, spec.samples, watched=step.counting
+                )
+
+        return self.memo.once(("reference", name), work)
 
     def load_options(self, model: str) -> dict[str, Any]:
         """Return the options for loading ``model``. The first call reports the config's keys that have no effect."""

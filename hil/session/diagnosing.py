@@ -123,11 +123,12 @@ def examine(
                 f"{file.name} has {size_of(file) >> 20} MiB with its external data, and only up to {INLINE >> 20} MiB "
                 f"can be diagnosed: model {model} on target {session.used}: compare a smaller variant of the network"
             )
-    session.progress(f"{model} {precision}: looking for the node from which on the values differ")
-    reference = onnx.load(str(session.onnx(model)))
-    suspect = onnx.load(str(made.source))
-    feeds = worst_batch(session, model, comparison)
-    diagnosis = diagnose(reference, suspect, feeds, precision, OnTarget(session, model, precision, budget))
+    text = f"{model} {precision}: looking for the node from which on the values differ"
+    with session.progress.step(text, seconds=budget):
+        reference = onnx.load(str(session.onnx(model)))
+        suspect = onnx.load(str(made.source))
+        feeds = worst_batch(session, model, comparison)
+        diagnosis = diagnose(reference, suspect, feeds, precision, OnTarget(session, model, precision, budget))
     return Examined(diagnosis, reference, suspect, feeds)
 
 

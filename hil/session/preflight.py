@@ -10,6 +10,7 @@ from hil.onnx_files.declared import declared_signature
 from hil.onnx_files.identity import sources_of
 from hil.runtimes import runtime_record
 from hil.session.engines.shape_profiles import profiles_of
+from hil.session.steps import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
     from hil.session.watched_files import Sources
 
 
-def preflight(
+def preflight(  # noqa: PLR0913, PLR0917 - what is checked, and who is informed meanwhile
     config: Config,
     target: str,
     only: str | None = None,
     precisions: Collection[str] = ("int8",),
     watched: Sources | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Open every model and its data, or only those of the model ``only``.
 
@@ -33,7 +35,7 @@ def preflight(
     among ``precisions``, since generating it may take long. If ``watched`` is given, it starts to watch each model's
     files before the model's code and data are used.
     """
-    runtime = config.target(target).runtime
+    runtime, progress = config.target(target).runtime, progress or Progress(lambda _: None)
     for name in config.spec.models if only is None else (only,):
         spec = config.model(name, target)
         signature = declared_signature(config.resolve(spec.path), spec, name)
@@ -50,18 +52,19 @@ def preflight(
         if spec.training_data is not None:
             sources.append((spec.training_data, None, ("training_data",)))
         for source, samples, key in sources:
-            dataset = open_dataset(
-                source,
-                config=config,
-                model=name,
-                signature=signature,
-                preprocess=spec.preprocess,
-                ranges=spec.ranges,
-                where=config.where("models", name, *key),
-                samples=samples,
-            )
-            if key == ("data",):
-                next(dataset.batches(spec.batch, spec.samples), None)  # does the batch fit model and data?
+            with progress.step(f"{name}: reading {source}", said=False):
+                dataset = open_dataset(
+                    source,
+                    config=config,
+                    model=name,
+                    signature=signature,
+                    preprocess=spec.preprocess,
+                    ranges=spec.ranges,
+                    where=config.where("models", name, *key),
+                    samples=samples,
+                )
+                if key == ("data",):
+                    next(dataset.batches(spec.batch, spec.samples), None)  # does the batch fit model and data?
 
 
 def check_unquantized(signature: Signature, path: str, model: str) -> None:

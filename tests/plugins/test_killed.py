@@ -29,7 +29,8 @@ def started(project: Project) -> Iterator[subprocess.Popen[bytes]]:
     project.limit_frame_rate()
     project.edit(*SLOW)
     project.edit('budget = "4 s"', 'budget = "30 s"')
-    command = project.command(*SUITES, "-k", "p99 or sustained")
+    project.require("contract.signature")
+    command = project.command(*SUITES, "-k", "test_signature or p99 or sustained")
     with subprocess.Popen(command, cwd=project.root, env=project.env, stdout=subprocess.PIPE) as process:
         yield process
         process.kill()
@@ -70,7 +71,7 @@ def _computed(root: int) -> float:
 
 
 def test_a_killed_host_leaves_no_orphan_and_nothing_green(project: Project, started: subprocess.Popen[bytes]) -> None:
-    """Two seconds after SIGKILL of the run no agent runs, and its report is incomplete."""
+    """Two seconds after SIGKILL of the run no agent runs, and its report has what was judged and passes no gate."""
     _wait_for_the_timed_window(project, started.pid)
     below = psutil.Process(started.pid).children(recursive=True)
     assert below
@@ -80,6 +81,10 @@ def test_a_killed_host_leaves_no_orphan_and_nothing_green(project: Project, star
     report = json.loads((project.root / "report" / "report.json").read_text())
     assert report["status"] == "incomplete"
     assert report["decision"] is None
+    verdicts = {check["id"]: (check["verdict"], check["cause"]) for check in report["checks"]}
+    assert verdicts.pop("contract.signature") == ("passed", None)
+    assert {verdict for verdict, _ in verdicts.values()} == {"not_run"}
+    assert verdicts["latency.p99"] == ("not_run", "stopped")
     assert not (project.root / "report" / "report.html").exists()
     assert project.hil("gate", "report/report.json").code == int(ExitCode.FAILED)
 

@@ -132,16 +132,20 @@ def test_fixtures_serve_a_users_own_test(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("workers", "processes"), [((), ["fresh", "kept"]), (("-n", "1"), ["fresh", "fresh"])], ids=["alone", "xdist"]
+    ("workers", "processes"),
+    [((), ["fresh", "fresh", "kept"]), (("-n", "1"), ["fresh", "fresh", "fresh"])],
+    ids=["alone", "xdist"],
 )
 def test_the_engines_of_the_selected_tests_are_built_first(
     project: Project, workers: tuple[str, ...], processes: list[str]
 ) -> None:
-    """One process builds only the engines of the selected tests; under xdist each is built in a process of its own."""
+    """One process builds a model's engines, only of selected tests; under xdist each has a process of its own."""
     for name in ("arm", "other"):
         toy(project.root / f"{name}.onnx", extra=name)
         with project.toml.open("a") as config:
             config.write(f'[models.{name}]\npath = "{name}.onnx"\ndata = "validation.npz"\nprecisions = ["fp32"]\n')
+    project.edit('precisions = ["fp32"]\n\n[models.toy.limits]', 'precisions = ["fp32", "int8"]\n\n[models.toy.limits]')
+    project.edit("[measure]", '[models.toy.calibration]\ndata = "synthetic"\n\n[measure]')
     project.run(*SUITES, "-k", "signature and not other", *workers)
     records = [json.loads(file.read_text()) for file in project.root.glob("cache/**/engines/*.json")]
     assert sorted(record["about"]["process"] for record in records) == processes

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from hil.errors import HilError, LabError, UserError
-from hil.gate.gate import open_report, seal
+from hil.gate.gate import judge, open_report, seal
 from hil.report.read_report import read
-from hil.report.write_report import begin, finish, sealed, unfinished
+from hil.report.write_report import begin, finish, sealed, unfinished, update
 from hil.results import Cause, Row, TargetUse, Verdict
 from tests.report import sample
 
@@ -55,6 +55,39 @@ def test_every_process_of_a_run_may_begin_it(tmp_path: Path) -> None:
     begin(tmp_path, started(sample.passed().run.id))
     assert (tmp_path / "report.json").stat().st_mtime_ns == before
     assert open_report(tmp_path).decision == "PASSED"
+
+
+def partial(run_id: str = "new") -> Report:
+    """Return the incomplete report of a run whose rows all passed before it was killed."""
+    passed = sample.passed()
+    undecided = {"status": "incomplete", "decision": None, "exit_code": None, "reasons": ()}
+    run = sample.run(id=run_id, finished=None, pytest_exit_status=None)
+    return passed.model_copy(update={**undecided, "run": run})
+
+
+def test_a_killed_run_that_judged_everything_has_not_passed(tmp_path: Path) -> None:
+    """A report of judged rows that passed is refused by its own policy as long as it is incomplete."""
+    begin(tmp_path, started())
+    update(tmp_path, partial())
+    report = open_report(tmp_path)
+    assert all(check.verdict is Verdict.PASSED for check in report.checks if check.required)
+    decision = judge(report, report.policy)
+    assert (decision.status, decision.exit_code) == ("FAILED", 1)
+    assert "the run did not finish: its report is incomplete" in decision.reasons
+
+
+def test_judged_rows_replace_only_the_incomplete_report_of_their_run(tmp_path: Path) -> None:
+    """A finished report, that of another run, and a missing one stay as they are; a complete one is never accepted."""
+    update(tmp_path, partial())
+    assert not list(tmp_path.iterdir())
+    begin(tmp_path, started("other"))
+    update(tmp_path, partial())
+    assert read(tmp_path).run.id == "other"
+    finish(tmp_path, sample.passed())
+    update(tmp_path, partial(sample.passed().run.id))
+    assert open_report(tmp_path).decision == "PASSED"
+    with pytest.raises(ValueError, match="complete"):
+        update(tmp_path, sample.passed())
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"[" * 100_000, b"\xff"])

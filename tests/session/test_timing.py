@@ -17,6 +17,7 @@ from hil.session.amendments import amended
 from hil.session.gather import timing
 from hil.session.memo import Memo
 from hil.session.sampling.series_files import Samples
+from hil.session.steps import Progress
 from hil.targets.answers import NodeTime, Timed
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def session(folder: Path, worker: Worker, streams: int, runtime: str = "tensorrt
         engines=SimpleNamespace(lease=lease),
         memo=Memo(),
         state=SimpleNamespace(ready=lambda: None, loaded=contextlib.nullcontext, facts=dict),
-        progress=lambda _: None,
+        progress=Progress(lambda _: None),
         dataset=lambda _: SimpleNamespace(batches=lambda _: iter(batches)),
         config=SimpleNamespace(
             spec=SimpleNamespace(measure=MeasureSpec.model_validate({"duration": "1 s", "budget": "1 s"}))

@@ -58,21 +58,24 @@ class Engines:
         self._session = session
         self._workers: OrderedDict[tuple[str, str], EngineWorker] = OrderedDict()
         self._loaded: dict[tuple[str, str], Loaded] = {}
-        self._planned: tuple[tuple[str, str], ...] = ()
+        self._planned: dict[str, list[str]] = {}
 
     def plan(self, engines: Iterable[tuple[str, str]]) -> None:
-        """Set the engines (model, precision) that the run will need: all are built when the first is needed.
+        """Set the engines (model, precision) that the run will need: a model's are built when its first is needed.
 
-        Builds that follow each other share a process on the target, so that TensorRT's builder is loaded once. They
-        also heat the target before the first measurement, not between measurements.
+        Builds that follow each other share a process on the target, so that TensorRT's builder is loaded once for each
+        model. They also heat the target before the model's first measurement, not between its measurements. The next
+        model's engines are built only once it is needed, so that the first model's verdicts come first.
         """
-        self._planned = tuple(dict.fromkeys(engines))
+        self._planned = {}
+        for model, precision in dict.fromkeys(engines):
+            self._planned.setdefault(model, []).append(precision)
 
-    def _build_planned(self) -> None:
-        engines, self._planned = self._planned, ()
-        for number, (model, precision) in enumerate(engines, 1):
+    def _build_planned(self, model: str) -> None:
+        precisions = self._planned.pop(model, [])
+        for number, precision in enumerate(precisions, 1):
             try:  # the row that needs the engine raises a lasting error again
-                self.provisioned(model, precision, more=number < len(engines))
+                self.provisioned(model, precision, more=number < len(precisions))
             except (*LASTING, EngineError, WorkerLost):  # noqa: PERF203 - builds take minutes
                 self._session.progress(f"{model} {precision}: no engine; its checks report why")
 
@@ -81,7 +84,7 @@ class Engines:
 
         ``more`` announces that another build follows. Raises the errors of ``provision``.
         """
-        self._build_planned()
+        self._build_planned(model)
         key = ("engine", model, precision)
         return self._session.memo.once(key, lambda: provision(self._session, model, precision, more=more))
 

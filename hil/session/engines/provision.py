@@ -83,10 +83,11 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
         options["calibration"] = quantized.key
     if streamed is not None:
         options |= {"calibration": streamed.key, "implicit": streamed.option()}
-    digest, external = session.agent.put_model(source)
-    session.progress(f"{name} {precision}: building on {session.used}")
+    with session.progress.step(f"{name} {precision}: sending the model to {session.used}", said=False):
+        digest, external = session.agent.put_model(source)
     limit, runtime = spec.build.time_limit, session.spec.runtime
-    engine = session.agent.build(digest, precision, runtime, options, limit, more=more, external=external)
+    with session.progress.step(f"{name} {precision}: building on {session.used}", seconds=limit):
+        engine = session.agent.build(digest, precision, runtime, options, limit, more=more, external=external)
     origin = "in the store already" if engine.cached else f"built in {engine.seconds:.2f} s"
     session.progress(f"{name} {precision}: engine of {show(engine.size, 'B')} {origin}")
     is_onnx = engine.digest == digest
@@ -196,17 +197,18 @@ def _stream(session: Context, name: str) -> Streamed:
 
     spec = session.model(name)
     assert spec.calibration is not None  # noqa: S101 - is_implicit checked it; for the type checker
-    session.progress(f"{name} int8: sending calibration data ({spec.calibration.method}, implicit)")
-    return stream(
-        session.agent,
-        path=session.onnx(name),
-        name=name,
-        signature=session.signature(name),
-        data=session.calibration_data(name),
-        spec=spec.calibration,
-        cache=session.config.resolve(session.config.spec.project.cache) / "calibration",
-        narrow=narrows(session.spec.runtime, str((session.facts.get("runtimes") or {}).get(session.spec.runtime))),
-    )
+    text = f"{name} int8: sending calibration data ({spec.calibration.method}, implicit)"
+    with session.progress.step(text):
+        return stream(
+            session.agent,
+            path=session.onnx(name),
+            name=name,
+            signature=session.signature(name),
+            data=session.calibration_data(name),
+            spec=spec.calibration,
+            cache=session.config.resolve(session.config.spec.project.cache) / "calibration",
+            narrow=narrows(session.spec.runtime, str((session.facts.get("runtimes") or {}).get(session.spec.runtime))),
+        )
 
 
 def calibrated(session: Context, name: str) -> Quantized:
@@ -218,11 +220,11 @@ def _calibrate(session: Context, name: str, spec: ModelSpec) -> Quantized:
     from hil.quantize import quantize
 
     assert spec.calibration is not None  # noqa: S101 - is_implicit checked it; for the type checker
-    session.progress(f"{name} int8: calibrating ({spec.calibration.method})")
-    folder = session.config.resolve(session.config.spec.project.cache) / "quantized"
-    path, data = session.onnx(name), session.calibration_data(name)
-    check_operators(path, session.signature(name).foreign)
-    return quantize(path, folder, data, spec.calibration, layout=runtime_record(session.spec.runtime).qdq_layout)
+    with session.progress.step(f"{name} int8: calibrating ({spec.calibration.method})"):
+        folder = session.config.resolve(session.config.spec.project.cache) / "quantized"
+        path, data = session.onnx(name), session.calibration_data(name)
+        check_operators(path, session.signature(name).foreign)
+        return quantize(path, folder, data, spec.calibration, layout=runtime_record(session.spec.runtime).qdq_layout)
 
 
 def _with_external(session: Context, source: Path) -> tuple[Mapping[str, Any], ...]:
@@ -242,6 +244,7 @@ def _with_external(session: Context, source: Path) -> tuple[Mapping[str, Any], .
 def _copied_to_report(session: Context, engine: BuiltEngine, suffix: str, name: str, precision: str) -> str:
     folder = session.report_dir / ENGINES
     file = folder / f"{name}-{precision}-{engine.digest[:12]}.{suffix}"
-    with writing(folder):
+    text = f"{name} {precision}: copying the engine of {show(engine.size, 'B')}"
+    with writing(folder), session.progress.step(text, said=False):
         session.agent.get_blob(engine.digest, file, engine.size)
     return f"{ENGINES}/{file.name}"

@@ -47,8 +47,13 @@ def _start(session: EngineContext, row: Row) -> Starts:
     feeds = feeds_of(session, row.model, session.model(row.model).batch)[0]
     starts = []
     session.engines.provisioned(row.model, row.precision)  # build before the state is watched
-    with session.state.watching() as disturbances:
-        for _ in range(max(REPEATS, session.runs)):
+    repeats = max(REPEATS, session.runs)
+    text = f"{row.model} {row.precision}: loading {repeats} times"
+    with (
+        session.state.watching() as disturbances,
+        session.progress.step(text, total=repeats, unit="times", said=False) as step,
+    ):
+        for _ in step.counting(range(repeats)):
             with session.engines.fresh(row.model, row.precision) as worker:
                 starts.append((float(worker.load["load_seconds"]), worker.first(feeds)))
     return starts, disturbances.findings

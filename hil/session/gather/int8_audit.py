@@ -33,9 +33,9 @@ def calibration_set(session: EngineContext, row: Row) -> Gathered:
 
     spec = session.model(row.model)
     source, data = session.calibration_data(row.model), session.dataset(row.model)
-    session.progress(f"{row.model} int8: examining calibration and validation data")
-    ours = statistics_of(source, spec.calibration.samples if spec.calibration else None, source.stride or CHUNK)
-    theirs = statistics_of(data, spec.samples, data.stride or CHUNK)
+    with session.progress.step(f"{row.model} int8: examining calibration and validation data"):
+        ours = statistics_of(source, spec.calibration.samples if spec.calibration else None, source.stride or CHUNK)
+        theirs = statistics_of(data, spec.samples, data.stride or CHUNK)
     growth, unknown = _growth(session, row.model)
     facts = SetFacts(
         samples=ours.samples,
@@ -119,10 +119,10 @@ def again(session: EngineContext, name: str) -> list[Snapshot]:
     calibration, path = spec.calibration, session.onnx(name)
 
     def work() -> list[Snapshot]:
-        session.progress(f"{name} int8: calibrating again ({calibration.method})")
-        return snapshots(
-            path, session.calibration_data(name), calibration, runtime_record(session.spec.runtime).qdq_layout
-        )
+        with session.progress.step(f"{name} int8: calibrating again ({calibration.method})"):
+            return snapshots(
+                path, session.calibration_data(name), calibration, runtime_record(session.spec.runtime).qdq_layout
+            )
 
     return session.memo.once(("calibrated again", name), work)
 
@@ -168,8 +168,9 @@ def ranges(session: EngineContext, row: Row) -> Gathered:
     constants = set() if foreign else tensors(session, row.model)[1]
     tops = {name: LEVELS * steps[0] for name, steps in scales.items() if len(steps) == 1 and name not in constants}
     data = session.dataset(row.model)
-    session.progress(f"{row.model} int8: comparing {len(tops)} ranges with the values on validation data")
-    observed = observe(path, tops, data, limit=session.model(row.model).samples, fold=not foreign)
+    text = f"{row.model} int8: comparing {len(tops)} ranges with the values on validation data"
+    with session.progress.step(text):
+        observed = observe(path, tops, data, limit=session.model(row.model).samples, fold=not foreign)
     uses = [
         TensorUse(name, use.top, use.peak, use.beyond, use.n, use.lost / use.energy if use.energy else 0.0)
         for name, use in observed.uses.items()
@@ -207,8 +208,8 @@ def _built_again(session: EngineContext, row: Row) -> dict[str, list[float]]:
     assert streamed is not None  # noqa: S101 - the implicit route streamed them; for the type checker
     options = build_options(session, row.model, row.precision, spec)
     options |= {"calibration": streamed.key, "implicit": {**streamed.option(), "again": True}}
-    session.progress(f"{row.model} int8: calibrating again on {session.used}")
     digest, external = session.agent.put_model(made.source)
     limit, runtime = spec.build.time_limit, session.spec.runtime
-    engine = session.agent.build(digest, row.precision, runtime, options, limit, external=external)
+    with session.progress.step(f"{row.model} int8: calibrating again on {session.used}", seconds=limit):
+        engine = session.agent.build(digest, row.precision, runtime, options, limit, external=external)
     return _of_cache(engine.about)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from hil.targets.answers import DeviceUse
 
 SAMPLED = "highest of samples taken each 20 ms and after each request"
+DEADLINE = 600.0
+"""Seconds after which a soak without a time ends (``EngineWorker.soak``)."""
 NOT_READ = "not readable"
 
 
@@ -161,11 +163,12 @@ def _watch(session: EngineContext, row: Row) -> Use:
     spec = session.config.spec.measure
     feeds = feeds_of(session, row.model, session.model(row.model).batch)
     length = spec.soak_length
-    session.progress(f"{row.model} {row.precision}: memory over {length}")
     session.engines.provisioned(row.model, row.precision)  # build before the state is watched
     with session.state.watching(timed=False) as disturbances, session.engines.fresh(row.model, row.precision) as worker:
         worker.first(feeds[0])
-        soak = worker.soak(feeds[0], length.most, length.seconds, length.fewest)
+        text = f"{row.model} {row.precision}: memory over {length}"
+        with session.progress.step(text, seconds=length.seconds or DEADLINE):
+            soak = worker.soak(feeds[0], length.most, length.seconds, length.fewest)
         use = worker.memory()
         baseline = float(worker.load["memory_before"])
         has_device = use.device is not None or worker.executed_on is not None

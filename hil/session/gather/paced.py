@@ -92,8 +92,9 @@ def _measure(session: EngineContext, model: str, precision: str, pace: Pace) -> 
     count = releases(session, model, precision, pace)
     with session.engines.lease(model, precision) as worker, conditions(session):
         seconds = count / pace.rate
-        session.progress(f"{model} {precision}: {count} releases at {pace.rate:g} /s, for {seconds:.0f} s")
-        timed = worker.pace(feeds, warmup=spec.warmup, period=1 / pace.rate, releases=count)
+        text = f"{model} {precision}: {count} releases at {pace.rate:g} /s, for {seconds:.0f} s"
+        with session.progress.step(text, seconds=timing.longest(spec, seconds)):
+            timed = worker.pace(feeds, warmup=spec.warmup, period=1 / pace.rate, releases=count)
         return series_of(session, model, timed, len(feeds))
 
 

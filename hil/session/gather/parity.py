@@ -151,9 +151,10 @@ def compared(session: EngineContext, row: Row) -> Compared:
     spec = session.model(row.model)
 
     def work() -> Compared:
-        session.progress(f"{row.model} {row.precision}: comparing with {session.reference(row.model).source}")
-        answers = session.reference(row.model).batches(spec.batch, spec.samples)
-        return side_by_side(session, row, answers)
+        reference = session.reference(row.model)
+        text, total = f"{row.model} {row.precision}: comparing with {reference.source}", session.batches(row.model)
+        with session.progress.step(text, total=total, unit="batches") as step:
+            return side_by_side(session, row, step.counting(reference.batches(spec.batch, spec.samples)))
 
     return session.memo.once(("compared", row.model, row.precision), work)
 

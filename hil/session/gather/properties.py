@@ -109,14 +109,16 @@ def _searched(
     with session.engines.lease(row.model, row.precision) as worker:
 
         def run_trial(drawn: Drawn) -> str | None:
+            step.advance()
             feeds = drawn.feeds(valid)
             try:
                 return trial(worker, feeds, drawn)
             except EngineError as error:
                 return _refusal(session, row.model, feeds, error)
 
-        session.progress(f"{row.model} {row.precision}: {row.id}, up to {most} drawn batches")
-        found = search(valid, most, run_trial)
+        text = f"{row.model} {row.precision}: {row.id}, up to {most} drawn batches"
+        with session.progress.step(text, total=most, unit="batches") as step:
+            found = search(valid, most, run_trial)
     smallest = found.smallest
     saved = "" if smallest is None else _save_inputs(session, row, smallest.feeds(valid))
     example = None if smallest is None else smallest.as_dict()

@@ -48,8 +48,9 @@ def _measure(session: EngineContext, model: str, precision: str) -> Series:
     spec = session.config.spec.measure
     feeds = feeds_of(session, model, session.model(model).batch)
     with session.engines.lease(model, precision) as worker, conditions(session):
-        session.progress(f"{model} {precision}: working for {spec.sustained:.0f} s")
         window = {"min_samples": 1, "max_samples": MAX_SAMPLES}
-        timed = worker.time(feeds, warmup=spec.warmup, seconds=spec.sustained, **window)
+        text, longest = f"{model} {precision}: working for {spec.sustained:.0f} s", timing.longest(spec, spec.sustained)
+        with session.progress.step(text, seconds=longest):
+            timed = worker.time(feeds, warmup=spec.warmup, seconds=spec.sustained, **window)
         timed.method.update(scenario="sustained", seconds=spec.sustained)
         return series_of(session, model, timed, len(feeds))

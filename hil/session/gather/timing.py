@@ -93,6 +93,11 @@ def saturated(session: EngineContext, model: str, precision: str) -> Series:
     return session.samples.once(name, lambda: _sample(session, model, precision))
 
 
+def longest(spec: MeasureSpec, seconds: float) -> float:
+    """Return the longest time, in seconds, of a timed window of ``seconds`` with its warm-up."""
+    return seconds + 4 * spec.warmup + 1  # the rule of the agent's warm-up
+
+
 def streamed(session: EngineContext, model: str, precision: str, streams: int) -> Series:
     """Return the series with ``streams`` inferences in flight, which the first call times for ``measure.duration``."""
     name = f"{model}-{precision}-streams"
@@ -103,15 +108,16 @@ def _sample_streams(session: EngineContext, model: str, precision: str, streams:
     spec, batch = session.config.spec.measure, session.model(model).batch
     feeds = feeds_of(session, model, batch)
     with session.engines.lease(model, precision) as worker, conditions(session):
-        session.progress(f"{model} {precision}: timing {streams} in flight for {spec.duration:.0f} s")
-        timed = worker.throughput(
-            feeds,
-            streams=streams,
-            warmup=spec.warmup,
-            seconds=spec.duration,
-            min_samples=1,
-            max_samples=MAX_SAMPLES,
-        )
+        text = f"{model} {precision}: timing {streams} in flight for {spec.duration:.0f} s"
+        with session.progress.step(text, seconds=longest(spec, spec.duration)):
+            timed = worker.throughput(
+                feeds,
+                streams=streams,
+                warmup=spec.warmup,
+                seconds=spec.duration,
+                min_samples=1,
+                max_samples=MAX_SAMPLES,
+            )
         return series_of(session, model, timed, len(feeds))
 
 
@@ -124,14 +130,15 @@ def _sample(session: EngineContext, model: str, precision: str) -> Series:
     with session.engines.lease(model, precision) as worker, conditions(session):
         for end in interim_analyses(spec).ends:
             seconds, spent = end - spent, end
-            session.progress(f"{model} {precision}: timing for {seconds:.0f} s")
-            timed = worker.time(
-                feeds,
-                warmup=spec.warmup,
-                seconds=seconds,
-                min_samples=1 if parts else min(fewest, MAX_SAMPLES),
-                max_samples=MAX_SAMPLES,
-            )
+            text = f"{model} {precision}: timing for {seconds:.0f} s"
+            with session.progress.step(text, seconds=longest(spec, seconds)):
+                timed = worker.time(
+                    feeds,
+                    warmup=spec.warmup,
+                    seconds=seconds,
+                    min_samples=1 if parts else min(fewest, MAX_SAMPLES),
+                    max_samples=MAX_SAMPLES,
+                )
             batch = session.model(model).batch
             method = {**timed.method, "batch": batch, "feeds": len(feeds), **contract_method.method(session.spec)}
             parts.append(Series(timed.start, timed.duration, batch, method, timed.telemetry, timed.device))
@@ -189,8 +196,9 @@ def slowest_nodes(session: EngineContext, row: Row) -> list[dict[str, Any]]:
 
 
 def _profile(session: EngineContext, row: Row) -> list[dict[str, Any]]:
+    text = f"{row.model} {row.precision}: profiling the engine"
     try:
-        with session.engines.lease(row.model, row.precision) as worker:
+        with session.progress.step(text, said=False), session.engines.lease(row.model, row.precision) as worker:
             nodes = worker.profile(feeds_of(session, row.model, session.model(row.model).batch)[0], PROFILED_RUNS)
     except HilError as error:
         session.progress(f"{row.model} {row.precision}: no profile: {error}")

@@ -8,7 +8,7 @@ Jones, ISMM 2013).
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -58,12 +58,11 @@ def _run(session: EngineContext, model: str, precision: str, label: str, streams
     feeds = feeds_of(session, model, batch)
     session.engines.provisioned(model, precision)  # build first: building heats the board before the state is read
     with session.engines.fresh(model, precision) as worker, conditions(session):
-        session.progress(f"{model} {precision}: {label.replace('-', ' ')}: timing for {spec.run_duration:g} s")
-        window = {"min_samples": MIN_SAMPLES, "max_samples": MAX_SAMPLES}
-        if streams > 1:
-            timed = worker.throughput(feeds, streams=streams, warmup=spec.warmup, seconds=spec.run_duration, **window)
-        else:
-            timed = worker.time(feeds, warmup=spec.warmup, seconds=spec.run_duration, **window)
+        text = f"{model} {precision}: {label.replace('-', ' ')}: timing for {spec.run_duration:g} s"
+        window: dict[str, Any] = {"min_samples": MIN_SAMPLES, "max_samples": MAX_SAMPLES}
+        window |= {"warmup": spec.warmup, "seconds": spec.run_duration}
+        with session.progress.step(text, seconds=spec.run_duration + 4 * spec.warmup + 1):
+            timed = worker.throughput(feeds, streams=streams, **window) if streams > 1 else worker.time(feeds, **window)
     return series_of(session, model, timed, len(feeds))
 
 

@@ -11,6 +11,7 @@ from hil.errors import LabError, TargetUnreachable, UserError
 from hil.jetson import module_of
 from hil.results import Evidence
 from hil.runtimes import RUNTIMES
+from hil.session.steps import as_progress
 from hil.session.target.board_match import Board, confirm
 from hil.session.target.contract_method import co_runner_command
 from hil.targets.target import open_target
@@ -61,11 +62,15 @@ def hold(request: Request) -> HeldTarget:
 def _hold(request: Request, name: str, spec: TargetSpec) -> HeldTarget:
     target = open_target(name, spec)
     _check_ignored_keys(name, spec)
-    agent = target.start_agent()
+    progress = as_progress(request.progress)
+    with progress.step(f"{name}: starting the agent", said=False):
+        agent = target.start_agent()
     try:
-        agent.hold(request.run_id, f"{getpass.getuser()} (pid {os.getpid()})", request.wait)
+        with progress.step(f"{name}: waiting until nobody else holds it", seconds=request.wait or None, said=False):
+            agent.hold(request.run_id, f"{getpass.getuser()} (pid {os.getpid()})", request.wait)
         # Only once the target is held: the probe opens the GPU, on which the previous holder may still be timing.
-        facts = agent.probe()
+        with progress.step(f"{name}: reading its state", said=False):
+            facts = agent.probe()
         board = confirm(name, spec, facts)
     except BaseException:
         agent.close()

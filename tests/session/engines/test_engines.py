@@ -44,12 +44,31 @@ def built(tmp_path: Path) -> dict[str, str]:
 
 
 def test_planned_engines_are_built_together_at_the_first_request(three_precisions: Request, tmp_path: Path) -> None:
-    """When the first engine is needed, all planned ones are built in one process, and not earlier."""
+    """When a model's first engine is needed, all planned ones of it are built in one process, and not earlier."""
     with closing(Session.open(three_precisions)) as session:
         session.engines.plan([("toy", precision) for precision in ("fp16", "fp32", "int8", "fp32")])
         assert built(tmp_path) == {}
         session.engines.provisioned("toy", "int8")
         assert built(tmp_path) == {"fp32": "fresh", "int8": "kept"}
+
+
+def test_only_the_engines_of_the_needed_model_are_built(
+    three_precisions: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next model's engines are not built before the first model's were used."""
+    attempted = []
+
+    def noted(session: Session, model: str, precision: str, *, more: bool) -> Provisioned:
+        attempted.append((model, precision, more))
+        return provision(session, "toy", "fp32", more=more)
+
+    monkeypatch.setattr(engines, "provision", noted)
+    with closing(Session.open(three_precisions)) as session:
+        session.engines.plan([("a", "fp32"), ("b", "fp32"), ("a", "int8"), ("b", "int8")])
+        session.engines.provisioned("a", "int8")
+        assert attempted == [("a", "fp32", True), ("a", "int8", False)]
+        session.engines.provisioned("b", "fp32")
+        assert attempted[2:] == [("b", "fp32", True), ("b", "int8", False)]
 
 
 def test_a_failure_of_an_early_build_is_reported_by_its_rows(three_precisions: Request, messages: list[str]) -> None:

@@ -1,0 +1,51 @@
+"""Keep what a run judged, also if it is killed: its incomplete report is rewritten while it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+from hil.errors import HilError
+from hil.plugins import finish_run
+from hil.report.write_report import update
+
+if TYPE_CHECKING:
+    from hil.plugins.run_state import RunState
+
+SHARE = 0.02
+"""The most of a run's time that writing may take; writing a report of 130 rows takes about 0.2 s."""
+
+LONG = 15.0
+"""Seconds: before a step that may take longer, rows are written in any case."""
+
+
+class KeptRows:
+    """The rows that are judged but not written yet. A killed run loses those of its last seconds at most."""
+
+    def __init__(self, run: RunState) -> None:
+        self._run = run
+        self._unsaved = False
+        self._next = 0.0
+
+    def judged(self) -> None:
+        """Note that rows were judged, and write them unless that would take too much of the run's time."""
+        self._unsaved = True
+        if time.monotonic() >= self._next:
+            self._save()
+
+    def before(self, seconds: float | None) -> None:
+        """Write the judged rows if the step that begins may take ``seconds``, so that a kill during it loses none."""
+        if self._unsaved and seconds is not None and seconds >= LONG:
+            self._save()
+
+    def _save(self) -> None:
+        run, began = self._run, time.monotonic()
+        if run.is_worker or not run.begun:
+            return
+        # A full disk, or another run in this folder, is reported when the run ends.
+        with contextlib.suppress(HilError):
+            update(run.report_dir, finish_run.unfinished_report(run))
+        self._unsaved = False
+        now = time.monotonic()
+        self._next = now + (now - began) / SHARE
