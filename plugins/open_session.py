@@ -1,4 +1,4 @@
-"""Open the session of a run from its command line and config."""
+"""Open the session of a run from its command line and config, or estimate how long the run would take."""
 
 from __future__ import annotations
 
@@ -30,6 +30,22 @@ def open_session(run: RunState, config: Config, progress: Progress) -> Session:
         baseline=run.baseline,
     )
     return Session.open(request)
+
+
+def estimate_of(run: RunState) -> str | None:
+    """Return the estimated length of the collected tests as one line, ``None`` unless pytest only collects.
+
+    The references run for a moment. With ``-q`` there is none, because scripts read that output.
+    """
+    config = run.pytest_config
+    if not config.option.collectonly or run.config is None or run.problem is not None or config.get_verbosity() < 0:
+        return None
+    from hil.session.reference_speed import estimated
+
+    collected = {nodeid.rsplit("/", maxsplit=1)[-1] for nodeid in run.states.selected}
+    rows = [row for row in (*run.plan.rows, *run.plan.unlimited) if row.test in collected]
+    with run.progress.step("running the references for a moment", said=False):
+        return f"hil: {estimated(run.config, run.target, rows, runs(run, run.config))}" if rows else None
 
 
 def runs(run: RunState, config: Config) -> int | None:

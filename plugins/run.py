@@ -17,11 +17,19 @@ from hil.config.load import Config, load
 from hil.errors import ExitCode, HilError, LabError, UserError
 from hil.fixtures.case import RUN_INTERFACE, Case
 from hil.plan import expand
-from hil.plugins import activation, add_to_history, benchmarks, collection, finish_run, load_baseline, signing
+from hil.plugins import (
+    activation,
+    add_to_history,
+    benchmarks,
+    collection,
+    finish_run,
+    load_baseline,
+    open_session,
+    signing,
+)
 from hil.plugins.accounts import Accounts, OwnTest
 from hil.plugins.commit import Commit, commit_of, imported
 from hil.plugins.kept_rows import KeptRows
-from hil.plugins.open_session import open_session
 from hil.plugins.run_state import JUDGED, OUTCOMES, RunState
 from hil.plugins.sigterm import sigterm_interrupts
 from hil.results import Row, Verdict
@@ -197,7 +205,7 @@ class HilRun(RunState):
             raise self.problem
         if self._session is None:
             assert self.config is not None  # noqa: S101 - begin() loaded it
-            self._session = open_session(self, self.config, self.progress)
+            self._session = open_session.open_session(self, self.config, self.progress)
             self._session.engines.plan(self._engines)
         return self._session
 
@@ -272,6 +280,8 @@ class HilRun(RunState):
         """Print warnings, notes and the decision below pytest's own summary."""
         for warning in (*(self.config.warnings if self.config else ()), *self.notes):
             terminal.write_line(f"warning: {warning}", yellow=True)
+        if (line := open_session.estimate_of(self)) is not None:
+            terminal.write_line(line)
         if self.report is not None:
             config = self.config.path if self.config else None
             finish_run.show(self.report, self.report_dir, config, terminal)

@@ -102,7 +102,9 @@ class Progress:
         if said:
             self(text)
         self._open.append(step)
-        watcher = threading.Thread(target=self._watch, args=(step, over), daemon=True, name="hil progress")
+        # A step whose line states its length needs no second line soon after.
+        first = 1 if said and total is None else 0
+        watcher = threading.Thread(target=self._watch, args=(step, over, first), daemon=True, name="hil progress")
         watcher.start()
         try:
             yield step
@@ -111,8 +113,8 @@ class Progress:
             watcher.join()
             self._open.remove(step)
 
-    def _watch(self, step: Step, over: threading.Event) -> None:
-        began, reported, replaced = time.monotonic(), 0, False
+    def _watch(self, step: Step, over: threading.Event, reported: int) -> None:
+        began, replaced = time.monotonic(), False
         wait = SHORT
         while not over.wait(wait):
             wait, elapsed = REDRAWN, time.monotonic() - began

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from hil.plugins import kept_rows
+from hil.plugins import finish_run, kept_rows
 from hil.plugins.kept_rows import LONG, KeptRows
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         clock.now += 0.2
 
     monkeypatch.setattr(kept_rows, "update", update)
-    monkeypatch.setattr(kept_rows.finish_run, "unfinished_report", lambda _run: None)
+    monkeypatch.setattr(finish_run, "unfinished_report", lambda _run: None)
     monkeypatch.setattr(kept_rows, "time", SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr(kept_rows, "CLOCK", clock, raising=False)
     return times

@@ -1,0 +1,145 @@
+"""Estimate how long a run takes, from its plan and the speed of each model's reference. Nothing is measured here."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hil.runtimes import runtime_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from hil.config.load import Config
+    from hil.config.spec import MeasureSpec, ModelSpec
+    from hil.results import Row
+
+START = 0.6
+"""Seconds until a fresh process has loaded a small engine: 0.4 to 0.8 s with ONNX Runtime on two cores."""
+
+DRAW = 0.02
+"""Seconds in which Hypothesis draws a batch and the comparison of its outputs is made."""
+
+RUNS_OF_A_DRAWN_BATCH = 3
+"""The inferences for a drawn batch: the engine's, and the reference's or those of parts of the batch."""
+
+CALIBRATIONS = 8
+"""The cost of calibration data in inferences per sample: all activations are computed, for the int8 checks again."""
+
+PAIRS = 4.0
+"""Seconds in which two engines are timed alternately."""
+
+MINUTE = 60
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What is known of a model: seconds of one batch of its reference, and the number of validation samples."""
+
+    seconds: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The estimated seconds by kind of work, the models whose speed is unknown, and what is not included."""
+
+    parts: Mapping[str, float]
+    models: int
+    unknown: tuple[str, ...]
+    excluded: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        """The sum of all parts."""
+        return sum(self.parts.values())
+
+    def __str__(self) -> str:
+        """Return the estimate as one line, with what it consists of and what it leaves out."""
+        parts = sorted(self.parts.items(), key=lambda part: -part[1])
+        listed = ", ".join(f"{name} {_length(seconds)}" for name, seconds in parts if round(seconds))
+        text = f"estimated length: {_length(self.seconds)} ({listed or 'nothing to measure'})"
+        if self.models > len(self.unknown):
+            text += "; estimated from the plan and from the speed of the references on this machine, for a moment"
+        else:
+            text += "; estimated from the plan alone"
+        if self.unknown:
+            text += f"; without the inferences of {', '.join(self.unknown)}, whose reference could not be run"
+        return f"{text}; without {', '.join(self.excluded)}" if self.excluded else text
+
+
+def estimate(config: Config, target: str, rows: Iterable[Row], speeds: Mapping[str, Speed], runs: int) -> Estimate:
+    """Return the estimated length of a run that judges ``rows`` on ``target``.
+
+    ``speeds`` has what is known, by model; the target is assumed to be as fast as the reference. ``runs`` is the number
+    of fresh processes that time each engine.
+    """
+    checks: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        if row.model:
+            checks.setdefault((row.model, row.precision), set()).add(row.id)
+    parts: dict[str, float] = defaultdict(float)
+    for (name, precision), ids in checks.items():
+        model, speed = config.model(name, target), speeds.get(name)
+        for part, seconds in _of_engine(config.spec.measure, model, precision, ids, speed, runs).items():
+            parts[part] += seconds
+    models = {name for name, _ in checks}
+    for name in models & speeds.keys():
+        if any(check.startswith("parity.") for (model, _), ids in checks.items() if model == name for check in ids):
+            parts["comparing"] += speeds[name].seconds * _batches(config.model(name, target), speeds[name])
+    spec = config.target(target)
+    excluded = ["building engines"] if runtime_record(spec.runtime).compiles else []
+    excluded += ["cooling"] if spec.start_below is not None else []
+    return Estimate(dict(parts), len(models), tuple(sorted(models - speeds.keys())), tuple(excluded))
+
+
+def _of_engine(  # noqa: PLR0913, PLR0917 - private: what is known of one engine
+    spec: MeasureSpec, model: ModelSpec, precision: str, ids: set[str], speed: Speed | None, runs: int
+) -> dict[str, float]:
+    """Return seconds by kind of work for one engine."""
+    families = Counter(check.split(".", maxsplit=1)[0] for check in ids)
+    one = 0.0 if speed is None else speed.seconds
+    parts: dict[str, float] = defaultdict(float, loading=START)
+    timed = spec.warmup + spec.duration
+    if families["latency"] or families["fps"] or families["energy"]:
+        parts["timing"] += timed * (2 if families["fps"] and model.run.streams > 1 else 1)
+    if (families["latency"] or families["fps"]) and runs > 1:
+        parts["timing"] += runs * (START + spec.warmup + spec.run_duration)
+    if ids & {"latency.cold_load", "latency.first_inference"}:
+        parts["loading"] += max(3, runs) * (START + one)
+    if families["paced"]:
+        parts["timing"] += timed + spec.warmup
+    if families["sustained"]:
+        parts["timing"] += spec.warmup + spec.sustained
+    if families["memory"]:
+        parts["memory"] += runs * (START + soak_seconds(spec, one))
+    if speed is not None and ids & {"parity.outputs", "parity.task"}:
+        parts["comparing"] += one * _batches(model, speed)
+    drawn = spec.examples * (DRAW + RUNS_OF_A_DRAWN_BATCH * one)
+    parts["drawn inputs"] += families["property"] * drawn
+    if precision == "int8" and families["int8"] and model.calibration is not None:
+        samples = model.calibration.samples or (0 if speed is None else speed.samples)
+        parts["calibration"] += CALIBRATIONS * samples * one / model.batch
+        parts["timing"] += PAIRS if "int8.speedup" in ids else 0.0
+    return parts
+
+
+def soak_seconds(spec: MeasureSpec, one: float) -> float:
+    """Return how long a soak takes if an inference takes ``one`` seconds."""
+    length = spec.soak_length
+    if length.seconds is None:
+        return length.most * one
+    return min(length.most * one, max(length.seconds, length.fewest * one))
+
+
+def _batches(model: ModelSpec, speed: Speed) -> int:
+    used = speed.samples if model.samples is None else min(model.samples, speed.samples)
+    return math.ceil(used / model.batch)
+
+
+def _length(seconds: float) -> str:
+    if seconds < 2 * MINUTE:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / MINUTE:.0f} min"

@@ -1,0 +1,77 @@
+"""Run the reference of each model for a moment, to estimate the length of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from hil.datasets import open_dataset
+from hil.onnx_files.declared import declared_signature
+from hil.onnx_files.external_data import addressed
+from hil.onnx_files.reference import cpu_session
+from hil.plan import expand
+from hil.session.estimate import Estimate, Speed, estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hil.config.load import Config
+    from hil.results import Row
+
+MOMENT = 0.2
+"""Seconds for which a reference is timed. The first inference, which is slower, counts only if it is the only one."""
+
+MOST = 50
+
+
+def speeds(config: Config, target: str, models: Iterable[str]) -> dict[str, Speed]:
+    """Return the speed of the reference of each of ``models``; those are missing whose reference cannot be run."""
+    measured = {}
+    for name in models:
+        # An estimate stops nothing: the run itself reports a mistake, of whatever kind, in the model, data or code.
+        with contextlib.suppress(Exception):
+            measured[name] = _speed(config, target, name)
+    return measured
+
+
+def _speed(config: Config, target: str, name: str) -> Speed:
+    spec = config.model(name, target)
+    path = config.resolve(spec.path)
+    data = open_dataset(
+        spec.data,
+        config=config,
+        model=name,
+        signature=declared_signature(path, spec, name),
+        preprocess=spec.preprocess,
+        ranges=spec.ranges,
+        where=config.where("models", name, "data"),
+        samples=spec.samples,
+    )
+    file = addressed(path, config.resolve(config.spec.project.cache) / "external_data")
+    session = cpu_session(file, config.target(target).threads)
+    (batch,) = islice(data.batches(spec.batch, spec.samples), 1)
+    times: list[float] = []
+    began = time.perf_counter()
+    while len(times) < MOST and (not times or time.perf_counter() - began < MOMENT):
+        before = time.perf_counter()
+        session.run(None, batch.feeds)
+        times.append(time.perf_counter() - before)
+    return Speed(statistics.median(times[1:] or times), data.count)
+
+
+def estimated(config: Config, target: str, rows: Iterable[Row] | None = None, runs: int | None = None) -> Estimate:
+    """Return the estimated length of a run on ``target`` that judges ``rows``, by default all of the plan.
+
+    ``runs`` is the number of fresh processes that time each engine, by default that of the config. The reference of
+    each model is run for a moment. Raises ``UserError`` if the config has no plan for ``target``.
+    """
+    if rows is None:
+        plan = expand(config, target)
+        rows = (*plan.rows, *plan.unlimited)
+    judged = list(rows)
+    names = dict.fromkeys(row.model for row in judged if row.model)
+    measured = speeds(config, target, names)
+    return estimate(config, target, judged, measured, runs or config.spec.measure.runs)

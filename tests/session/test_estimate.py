@@ -1,0 +1,75 @@
+"""``estimate``: the length of a run, from its plan and the speed of the references."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.config.load import load
+from hil.config.spec import MeasureSpec
+from hil.plan import expand
+from hil.session.estimate import Speed, estimate, soak_seconds
+from hil.session.reference_speed import estimated
+from tests.config.example import project
+from tests.plugins.project import samples, save, toy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hil.config.load import Config
+
+MODEL = '[models.a]\npath = "examples/digits/model.onnx"\ndata = "examples/digits/validation.npz"\nsamples = 100\n'
+GPU = '[targets.gpu]\nkind = "local"\nruntime = "tensorrt"\npython = "/usr/bin/python3"\n'
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """Return a config of one model with validation data, for the CPU and for a GPU."""
+    return load(project(tmp_path, MODEL + GPU))
+
+
+def test_an_estimate_says_what_it_consists_of(config: Config) -> None:
+    """The line has the length, its parts, that it is an estimate, from what, and what it leaves out."""
+    rows = expand(config, "gpu").rows
+    text = str(estimate(config, "gpu", rows, {"a": Speed(0.05, 1000)}, 1))
+    assert text.startswith("estimated length: ")
+    assert "memory 21 s" in text  # 20 s of soak and a fresh process
+    assert "comparing 10 s" in text  # 100 samples by the reference and by the engine
+    assert "speed of the references on this machine" in text
+    assert text.endswith("without building engines")
+
+
+def test_a_model_of_unknown_speed_is_named(config: Config) -> None:
+    """A model whose reference could not be run is named, and its inferences are not counted."""
+    rows = expand(config, "cpu").rows
+    unknown = estimate(config, "cpu", rows, {}, 1)
+    assert unknown.seconds < estimate(config, "cpu", rows, {"a": Speed(0.05, 1000)}, 1).seconds
+    assert "estimated from the plan alone; without the inferences of a, whose reference could not be run" in str(
+        unknown
+    )
+
+
+def test_nothing_to_run_takes_no_time(config: Config) -> None:
+    """Without rows the estimate is zero, whatever is known of models."""
+    assert estimate(config, "cpu", (), {"a": Speed(0.05, 1000)}, 1).seconds == 0
+
+
+@given(st.floats(1e-5, 5), st.integers(1, 30))
+def test_a_slower_model_and_more_runs_take_longer(one: float, runs: int) -> None:
+    """The estimated soak grows with the time of an inference, and ends by the rule of ``[measure] soak``."""
+    spec = MeasureSpec()
+    assert soak_seconds(spec, one) <= soak_seconds(spec, 2 * one)
+    assert 100 * one <= soak_seconds(spec, one) <= max(20.0, 100 * one) + 1e-9
+    assert soak_seconds(MeasureSpec(soak=1000 * runs), one) == pytest.approx(1000 * runs * one)
+
+
+def test_the_reference_is_run_for_a_moment(config: Config) -> None:
+    """The references of the planned models are timed on their own data; one that cannot run stops nothing."""
+    toy(config.resolve("examples/digits/model.onnx"))
+    save(config.resolve("examples/digits/validation.npz"), samples())
+    assert not estimated(config, "cpu").unknown
+    config.resolve("examples/digits/validation.npz").unlink()
+    assert estimated(config, "cpu").unknown == ("a",)
