@@ -27,6 +27,7 @@ def command(
       hil init models/detector.onnx
       hil init detector.onnx --output robot/hil.toml --force
     """
+    from hil.cli.views.run_length import print_length
     from hil.cli.views.starter import model_name, sizes_that_run, starter
     from hil.config.spec import ModelSpec
     from hil.datasets.synthetic import SyntheticDataset
@@ -47,6 +48,7 @@ def command(
     relative = os.path.relpath(model.absolute(), output.absolute().parent)
     _write(output, starter(signature, relative, name, sizes_that_run(model, signature)))
     _print_summary(output, signature)
+    print_length(output)
 
 
 def _write(output: Path, text: str) -> None:

@@ -49,12 +49,13 @@ def test_the_starter_loads_and_gives_data(tmp_path: Path, repository: Path) -> N
 
 
 def test_the_next_commands_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command prints inputs, outputs, a warning that random data is no evidence, and the next commands."""
+    """The command prints inputs, outputs, a warning that random data is no evidence, next commands, an estimate."""
     model = write_model(tmp_path / "m.onnx", ["batch", 2])
     assert main(["init", str(model), "-o", str(tmp_path / "hil.toml")]) == 0
     out = capsys.readouterr().out
     for text in ("x: float32[batch, 2]", "never satisfies a gate", "--target=cpu", "[targets.jetson-orin]"):
         assert text in out
+    assert "on cpu: estimated length: " in out
 
 
 def test_a_config_is_replaced_only_with_force(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
