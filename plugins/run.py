@@ -58,7 +58,7 @@ class HilRun(RunState):
     """The run, in the controller and in each xdist worker. The plugin's hooks and fixtures call its methods."""
 
     @cached_property
-    def kept(self) -> KeptRows:
+    def kept_rows(self) -> KeptRows:
         """The judged rows that are not in the incomplete report yet."""
         return KeptRows(self)
 
@@ -165,7 +165,7 @@ class HilRun(RunState):
             return
         if not self.is_worker:
             self._until_end.enter_context(sigterm_interrupts(self.target))
-            self.progress.before = self.kept.before
+            self.progress.before = self.kept_rows.before
         try:
             finish_run.begin(self)
             add_to_history.check(self)
@@ -247,7 +247,7 @@ class HilRun(RunState):
         elif report.failed and all(outcome.result.verdict in GOOD for outcome, _ in outcomes):
             self.other_tests_failed += 1
         if outcomes:
-            self.kept.judged()
+            self.kept_rows.judged()
 
     def finish(self, session: pytest.Session) -> None:
         """Release the target, write the report and set the exit code.

@@ -103,6 +103,7 @@ for place in places[:-1]:
     freed.free(place)
 if sys.argv[1] == "trimmed":
     assert process_memory.return_free_memory()
+    assert ctypes.CDLL(None).prctl(42, 0, 0, 0, 0) == 1  # PR_GET_THP_DISABLE
 before = process_memory.resident()
 for _ in range(400):
     ctypes.memset(freed.malloc(1000), 1, 1000)
