@@ -143,6 +143,22 @@ def case_of(item: pytest.Item) -> Case | None:
     return case if isinstance(case, Case) else None
 
 
+def estimate_of(run: RunState) -> str | None:
+    """Return the estimated length of the collected tests as one line, ``None`` unless pytest only collects.
+
+    The references run for a moment. With ``-q`` there is none, because scripts read that output.
+    """
+    config = run.pytest_config
+    if not config.option.collectonly or run.config is None or run.problem is not None or config.get_verbosity() < 0:
+        return None
+    from hil.session.reference_speed import estimated
+
+    collected = {nodeid.rsplit("/", maxsplit=1)[-1] for nodeid in run.states.selected}
+    rows = [row for row in (*run.plan.rows, *run.plan.unlimited) if row.test in collected]
+    with run.progress.step("running the references for a moment", said=False):
+        return f"hil: {estimated(run.config, run.target, rows, run.timed_runs(run.config))}" if rows else None
+
+
 def engines_of(items: Iterable[pytest.Item]) -> list[tuple[str, str]]:
     """Return model and precision of each engine that the tests need, without duplicates, in the tests' order."""
     engines: dict[tuple[str, str], None] = {}

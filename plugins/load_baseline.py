@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from hil.history import Acceptance, History, Point
     from hil.plugins.add_to_history import Place
 
-RUNS = 5
-"""How many fresh processes time each engine if there is a baseline and no number is given."""
-
 
 def load(place: Place, ref: str, target: str) -> Baseline:
     """Return the baseline that ``ref`` names, of runs on ``target``.

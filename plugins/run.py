@@ -17,16 +17,7 @@ from hil.config.load import Config, load
 from hil.errors import ExitCode, HilError, LabError, UserError
 from hil.fixtures.case import RUN_INTERFACE, Case
 from hil.plan import expand
-from hil.plugins import (
-    activation,
-    add_to_history,
-    benchmarks,
-    collection,
-    finish_run,
-    load_baseline,
-    open_session,
-    signing,
-)
+from hil.plugins import activation, add_to_history, benchmarks, collection, finish_run, load_baseline, signing
 from hil.plugins.accounts import Accounts, OwnTest
 from hil.plugins.commit import Commit, commit_of, imported
 from hil.plugins.kept_rows import KeptRows
@@ -205,7 +196,7 @@ class HilRun(RunState):
             raise self.problem
         if self._session is None:
             assert self.config is not None  # noqa: S101 - begin() loaded it
-            self._session = open_session.open_session(self, self.config, self.progress)
+            self._session = self.open_session(self.config)
             self._session.engines.plan(self._engines)
         return self._session
 
@@ -280,7 +271,7 @@ class HilRun(RunState):
         """Print warnings, notes and the decision below pytest's own summary."""
         for warning in (*(self.config.warnings if self.config else ()), *self.notes):
             terminal.write_line(f"warning: {warning}", yellow=True)
-        if (line := open_session.estimate_of(self)) is not None:
+        if (line := collection.estimate_of(self)) is not None:
             terminal.write_line(line)
         if self.report is not None:
             config = self.config.path if self.config else None

@@ -16,6 +16,7 @@ from hil.plugins.commit import Commit
 from hil.plugins.progress import Progress
 from hil.plugins.report_folder import report_folder
 from hil.results import TargetUse
+from hil.session import Request, Session
 from hil.session.watched_files import Sources
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from hil.baseline import Baseline
     from hil.config.load import Config
     from hil.report.schema import Report
-    from hil.session import Session
     from hil.session.outcome import Outcome
 
+RUNS = 5
+"""How many fresh processes time each engine if there is a baseline and no number is given."""
 OUTCOMES: pytest.StashKey[list[Outcome]] = pytest.StashKey()
 JUDGED: pytest.StashKey[bool] = pytest.StashKey()
 BROKEN: pytest.StashKey[bool] = pytest.StashKey()
@@ -92,3 +94,27 @@ class RunState:
         problem = self.problem
         of_kind = isinstance(problem, UserError) if kind is ExitCode.USER_ERROR else isinstance(problem, LabError)
         return str(problem) if of_kind else None
+
+    def timed_runs(self, config: Config) -> int | None:
+        """Return ``--hil-runs``, else ``RUNS`` if a baseline needs several, else ``None`` for ``[measure] runs``."""
+        option: int | None = self.pytest_config.getoption("hil_runs", None)
+        enough = self.baseline is None or config.spec.measure.runs > 1
+        return option if option is not None or enough else RUNS
+
+    def open_session(self, config: Config) -> Session:
+        """Return a session that holds the run's target. Raises like ``Session.open``."""
+        option = self.pytest_config.getoption
+        request = Request(
+            config=config,
+            target=self.target,
+            fallback=option("hil_fallback", None) or "cpu",
+            wait=option("hil_wait", None) or 0.0,
+            run_id=self.run_id,
+            report_dir=self.report_dir,
+            sources=self.sources,
+            plan=self.plan,
+            progress=self.progress,
+            runs=self.timed_runs(config),
+            baseline=self.baseline,
+        )
+        return Session.open(request)
