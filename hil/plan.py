@@ -96,13 +96,16 @@ def must_exist(
 
 
 def expand(config: Config, target: str, *, baseline: bool = False) -> Plan:
-    """Return the plan of every check of every model and precision on ``target``.
+    """Return the plan of the checks that apply to each model and precision on ``target``.
 
-    ``baseline`` is whether the run has a baseline. A check is judged if it has a fixed criterion or a limit, or if the
-    policy names its id without wildcards; without criterion and limit it cannot pass. Regression checks are planned if
-    there is a baseline, or if the policy names them (``regression.*``); without a baseline they cannot pass. The
-    project's own checks listed in ``hil.checks.json`` are all required. Raises ``UserError`` if the policy has no
-    patterns, or if a pattern is invalid or matches no judged check.
+    A check is judged if it has a fixed criterion or a limit, or if a pattern of the policy is its exact id. Without
+    criterion and limit it cannot pass. Other checks are only measured.
+
+    Regression checks are planned if ``baseline`` is true (the run has a baseline), or if a pattern asks for them, as
+    ``regression.*`` does; without a baseline they cannot pass. The project's own checks for this target, listed in
+    ``hil.checks.json``, are all required.
+
+    Raises ``UserError`` if the policy has no patterns, or if a pattern is invalid or matches no judged check.
     """
     policy = config.spec.gate
     judged: list[Row] = []

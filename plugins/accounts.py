@@ -109,7 +109,11 @@ class Accounts:
     rejected: list[Rejected] = field(default_factory=list)
 
     def enter(self, nodeid: str, outcome: Outcome, *, own: bool) -> None:
-        """Enter or reject one result of the test ``nodeid``; ``own`` is true for an own test (see ``OwnTest``)."""
+        """Enter one result of the test ``nodeid``, or list it in ``rejected``; raises nothing.
+
+        ``own`` is true for an own test (see ``OwnTest``). A result of a second test for the same row is listed in
+        ``rejected``, and replaces the first result if it is worse.
+        """
         result = outcome.result
         planned = self.plan.by_key()
         if result.key in self.plan.unlimited_keys():

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def judge_exact(row: Row, pair: Pair, measure: Measure, settings: Settings) -> Row:
     """Return ``row`` judged by the values alone, without statistics.
 
-    The row is worse or better if the medians differ by more than ``settings.above``: absolutely for a loss, otherwise
-    relatively. If they differ by less, it is the same. It is unclear if the values of one side differ by more than
-    ``settings.above``, or if a value cannot be compared.
+    Differences are absolute for a loss, otherwise relative to the base's median. The row is unclear if a value is not
+    finite or (except for a loss) not positive, or if the values of one side differ by more than ``settings.above``.
+    Otherwise it is worse or better if the medians differ by more than ``settings.above``, else the same.
     """
     loss = measure.scale is Scale.LOSS
     base, cand = ([point.value for point in side] for side in (pair.base, pair.cand))

@@ -57,7 +57,11 @@ class RegressionLimits(Table):
 
 
 class LimitsSpec(StatedTable):
-    """``[models.NAME.limits]``: the limits of measurements; without a limit, a quantity is only measured."""
+    """``[models.NAME.limits]``: the limits of measurements.
+
+    Without a limit of their own, ``system_memory``, ``memory_growth``, ``int8_clipping`` and ``regression`` have
+    default limits, ``paced``, ``sustained`` and ``energy`` are not measured, and any other quantity is only measured.
+    """
 
     latency: LatencyLimits = LatencyLimits()
     cold_load: _Time | None = None

@@ -48,8 +48,8 @@ def open_dataset(  # noqa: PLR0913 - all but the source are keyword arguments
         raise UserError(f"model {model} has no inputs, so it cannot be run on data: export it with an input")
     if all(one.is_given for one in signature.inputs):
         raise UserError(
-            f"hil.toml gives every input of model {model} a value, so no data is used: "
-            "remove the value of the input that the data has"
+            f"hil.toml gives every input of model {model} a value or carry, so no data is used: "
+            "remove that key of the input that the data has"
         )
     _check_names(config, model, signature, ranges)
     feeding = Feeding(signature, model)

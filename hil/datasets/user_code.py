@@ -172,7 +172,8 @@ class FolderDataset(CodeDataset):
         stray = [path for path in self._files if classes and path.parent == folder]
         if stray:
             raise UserError(
-                f"{stray[0]} is next to sub-folders: model {code.model}: move it into the sub-folder of its class"
+                f"{stray[0]} belongs to no class, since it is beside the folders of classes: model {code.model}: "
+                "move the file into the folder of its class"
             )
 
     @property

@@ -50,10 +50,11 @@ class Judged:
 
 
 def judged_report(config: Config, path: Path, robot: str, now: datetime) -> Judged:
-    """Return the report at ``path``, after all checks of its deployment that are possible without the robot.
+    """Check, without contacting the robot, that the report at ``path`` may be deployed, and return it.
 
-    Raises ``DeployRefused`` with every reason against the deployment, ``UserError`` if ``path`` is not a report. Raises
-    the errors of the signature's verification if the robot requires a signature.
+    Raises ``DeployRefused`` with the reasons against the deployment, ``UserError`` if ``path`` is not a report or has
+    no engine that the robot is to get. Raises ``AttestationRefused`` if the robot requires a signature that does not
+    verify.
     """
     spec = deploy_spec(config, robot)
     path = file_in(path, REPORT)

@@ -160,7 +160,11 @@ class Robot:
         entry = None if release is None else listing.of(release)
         manifest = None if entry is None else entry["manifest"]
         if manifest is not None and ("image" in manifest) != (self.spec.container is not None):
-            what = "is an image" if "image" in manifest else "is not an image"
+            what = (
+                "is an image, but hil.toml deploys files"
+                if "image" in manifest
+                else "has files, but hil.toml deploys an image"
+            )
             where = f"on target {self.name!r}: set directory to another folder"
             raise UserError(f"release {str(release)[:12]} in {listing.folder} {what}: {where}")
 

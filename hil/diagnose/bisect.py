@@ -198,7 +198,11 @@ def _confirmed(case: Case, region: Region, culprit: Culprit, whole: Mapping[str,
 
 
 def _part(case: Case, region: Region, inside: Values, alone: Values) -> Part:
-    """Return the region as models of its own, of both graphs, with its inputs and its expected and obtained output."""
+    """Return the region cut out of the engine's graph and, except for a Q/DQ pair, out of the reference's (``Part``).
+
+    ``inside`` are the values in the whole engine, which give the dtypes of the inputs. ``alone`` are the values of each
+    region run on its own, which give the obtained output.
+    """
     name, meant = region.pair.suspect, region.pair.reference
     feeds = feeds_of(case, [region], inside)
     model = severed(case.suspect, [region], feeds)

@@ -134,7 +134,7 @@ def _clients(case: Case, state: State) -> Finding:
     clients = state.gpu_clients
     names = [str(client.get("name") or client.get("pid")) for client in clients]
     if case.held:
-        return Finding(PART, "GPU clients", f"{', '.join(names) or 'none'}, including those of the session")
+        return Finding(PART, "GPU clients", f"{', '.join(names)} (those of the session included)" if names else "none")
     others = list(disturbances.gpu_clients(Contract.of(case.spec), [state]))
     if not others:
         return Finding(PART, "GPU clients", f"{', '.join(names)}, all allowed" if names else "none")

@@ -24,13 +24,13 @@ def bootstrap_drop(  # noqa: PLR0913 - a bootstrap has this many parameters
     relative: bool = False,
     resamples: int = 4000,
 ) -> tuple[float, float, float]:
-    """Return the drop of the mean score from ``reference`` to ``candidate``: ``(drop, low, high)``.
+    """Return ``(drop, low, high)``: the drop of the mean score from ``reference`` to ``candidate``, and its bounds.
 
-    ``reference`` and ``candidate`` are scores of the same samples, shape (n,), higher is better. Samples are drawn with
-    replacement and in pairs (Efron and Tibshirani, An Introduction to the Bootstrap, 13.3), so that samples that are
-    difficult for both sides do not widen the interval. ``relative`` divides the drop by the magnitude of the
-    reference's mean; the drop is infinite if that mean is zero and the candidate's is not. Raises ``ValueError`` for
-    empty, unequal or non-finite scores.
+    Each bound is one-sided at ``confidence``. ``reference`` and ``candidate`` are scores of the same samples, shape
+    (n,), higher is better. Samples are drawn with replacement and in pairs (Efron and Tibshirani, An Introduction to
+    the Bootstrap, 13.3), so that samples that are difficult for both sides do not widen the interval. ``relative``
+    divides the drop by the magnitude of the reference's mean; the drop is infinite if that mean is zero and the
+    candidate's is not. Raises ``ValueError`` for empty, unequal or non-finite scores.
     """
     check(0.5, confidence)
     pair = np.stack([vector(reference, "reference"), vector(candidate, "candidate")])

@@ -89,7 +89,8 @@ def visible_effect(  # noqa: PLR0913 - as for power_of
 ) -> float:
     """Return the least worsening (a fraction) that ``runs`` per side detect with probability ``power``.
 
-    It is infinite for fewer than five runs, or if even a worsening by 1000 % would not be detected.
+    The settings are those of ``power_of``. The result is infinite for fewer than five runs, or if even a worsening by
+    1000 % would not be detected.
     """
     if runs < FEWEST:
         return math.inf

@@ -186,7 +186,7 @@ def test_sub_folders_are_the_labels(project: Project) -> None:
     assert next(data.batches(3)).labels[""].tolist() == [0, 0, 1]
     assert data.provenance["classes"] == "cat dog"
     images(project, "stray.png")
-    with pytest.raises(UserError, match="is next to sub-folders"):
+    with pytest.raises(UserError, match="beside the folders of classes"):
         project.open("images", preprocess="reading:read")
 
 

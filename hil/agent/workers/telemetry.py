@@ -43,14 +43,15 @@ def gpu_sensors(watch: Watch) -> Dict[str, Any]:
 
 
 class Sampler:
-    """Samples one worker every ``INTERVAL`` seconds, or every ``INTERVAL_DEVICE`` if its GPU memory is watched.
+    """Samples of one worker's memory, and of the machine's sensors during a timed series.
 
-    ``slow`` makes the interval ``INTERVAL`` also for a watched worker. It is set while the worker is timed or builds,
-    as a precaution: the cost of querying the driver more often was not measured. ``instruments`` reads the machine's
-    sensors during a timed series; ``close`` closes it.
+    The caller calls ``take`` whenever ``due`` is reached: every ``INTERVAL`` seconds, or every ``INTERVAL_DEVICE`` with
+    ``watch``, which reads the worker's GPU memory. ``slow`` makes the interval ``INTERVAL`` also for a watched worker.
+    It is set while the worker is timed or builds, as a precaution: the cost of querying the driver more often was not
+    measured. ``instruments`` reads the machine's sensors; the sampler's ``close`` closes ``instruments`` too.
 
     When ``MAX_KEPT`` samples or ``MAX_CELLS`` values are stored, every other sample is dropped, and from then on every
-    other one is not stored. The watch still records the peak of all samples. The resident memory is the 2nd word of
+    other one is not stored. ``watch`` still records the peak of all samples. The resident memory is the 2nd word of
     ``/proc/PID/statm``, in pages; it includes shared pages.
     """
 

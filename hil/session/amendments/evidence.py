@@ -1,4 +1,4 @@
-"""The amendment that adds to a judgement where its work ran."""
+"""The amendment that adds to a judgement its evidence and the processor that did its work."""
 
 from __future__ import annotations
 

@@ -110,7 +110,10 @@ def _precision(precision: str, options: Mapping[str, Any], release: Version) -> 
     elif "calibration" in options:
         notes.append("the ONNX file is the one with Q/DQ nodes in it, from the folder of cache/quantized")
     else:
-        notes.append("trtexec --int8 of a file without Q/DQ nodes would draw ranges at RANDOM")
+        notes.append(
+            "trtexec --int8 takes the ranges from the Q/DQ nodes of the ONNX file; "
+            "without such nodes it would draw them at RANDOM"
+        )
     return ["--int8", "--fp16"], notes
 
 

@@ -159,7 +159,10 @@ def _of_cache(about: Mapping[str, Any]) -> dict[str, list[float]]:
 
 
 def ranges(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``int8.ranges``: whether the values of the FP32 model on validation data are within the engine's ranges."""
+    """Judge ``int8.ranges``: the share of the activations on validation data that exceeds the engine's ranges.
+
+    The activations are those of the FP32 model or, for a model with its own Q/DQ nodes, of that model.
+    """
     from hil.quantize.activations import observe
 
     scales = scales_in_use(session, row)

@@ -79,8 +79,11 @@ class StateControl:
             left = self._session.agent.call("restore")[0].get("left") or []
         except LabError as error:
             keys = self._changed_keys()
-            what = f"it is not known whether {keys} was restored ({str(error).partition(': on target ')[0]})"
-            raise LabError(f"{what}: {where}: run `hil doctor {self._name}`, or check it there") from None
+            why = str(error).partition(": on target ")[0]
+            what = f"it is not known whether the changes for {keys} were undone ({why})"
+            raise LabError(
+                f"{what}: {where}: run `hil doctor {self._name}`, or check there whether they were undone"
+            ) from None
         if left:
             what = "; ".join(f"{change['what']} was not restored ({change['why']})" for change in left)
             fix = "; ".join(dict.fromkeys(change["mend"] for change in left))

@@ -87,9 +87,9 @@ class Calibration:
     def finish(self) -> Dict[str, Any]:
         """Save the cache and return the facts of a finished build.
 
-        Raise ``Failure`` unless TensorRT used all of the data or the cache, and if there is no valid cache now. The
-        facts ``samples`` and ``consumed`` describe the data that this build consumed. If this build read a cache
-        instead, they describe the data of the build that wrote the cache.
+        Raise ``Failure`` if a callback failed, if TensorRT used neither the cache nor all of the data, or if there is
+        no valid cache now. The facts ``samples`` and ``consumed`` describe the data that this build consumed. If this
+        build read a cache instead, they describe the data of the build that wrote the cache.
         """
         if self.problem is not None:
             raise self.problem
