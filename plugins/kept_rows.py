@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SHARE = 0.02
 """The most of a run's time that writing may take; writing a report of 130 rows takes about 0.2 s."""
 
-LONG = 15.0
+LONG = 30.0
 """Seconds: before a step that may take longer, rows are written in any case."""
 
 

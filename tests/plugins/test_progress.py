@@ -1,0 +1,78 @@
+"""``Progress``: a step's remaining work is one line that is replaced on a terminal, and never part of a log's lines."""
+
+from __future__ import annotations
+
+import io
+import re
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from _pytest.terminal import TerminalReporter
+
+from hil.plugins.progress import ERASE, Progress
+
+if TYPE_CHECKING:
+    from hil.session.steps import Step
+
+
+class Terminal(io.StringIO):
+    """A file that says whether it is a terminal."""
+
+    def __init__(self, *, tty: bool) -> None:
+        super().__init__()
+        self.tty = tty
+
+    def isatty(self) -> bool:
+        """Return what was given."""
+        return self.tty
+
+
+def progress_on(pytestconfig: pytest.Config, file: Terminal, verbosity: int = 0, *, quiet: bool = False) -> Progress:
+    """Return a progress that prints to ``file`` through pytest's own reporter, without capturing."""
+    reporter = TerminalReporter(pytestconfig, file)
+    plugins = SimpleNamespace(get_plugin={"terminalreporter": reporter}.get, has_plugin=lambda _: True)
+    config = SimpleNamespace(pluginmanager=plugins, get_verbosity=lambda: verbosity)
+    return Progress(cast("pytest.Config", config), quiet=quiet)
+
+
+def test_a_terminal_shows_one_line_that_is_replaced(pytestconfig: pytest.Config) -> None:
+    """Each text erases the one before, an empty one only erases, and a line erases what is left of a text."""
+    file = Terminal(tty=True)
+    progress = progress_on(pytestconfig, file)
+    assert progress.replace("a: 2 s so far")
+    assert progress.replace("")
+    assert file.getvalue() == f"{ERASE}  hil a: 2 s so far{ERASE}"
+    progress.replace("b: 2 s so far")
+    progress("c")
+    plain = re.sub(r"\x1b\[[0-9]+m", "", file.getvalue())
+    assert plain.endswith(f"{ERASE}  hil b: 2 s so far{ERASE}  hil c\n")
+
+
+def test_a_log_has_lines_only(pytestconfig: pytest.Config) -> None:
+    """Where the output is not a terminal nothing is replaced, and no control character is written."""
+    file = Terminal(tty=False)
+    progress = progress_on(pytestconfig, file)
+    assert not progress.replace("a: 2 s so far")
+    progress("b")
+    assert file.getvalue() == "  hil b\n"
+
+
+@pytest.mark.parametrize(("verbosity", "quiet"), [(-1, False), (0, True)], ids=["-q", "worker"])
+def test_nothing_is_printed_where_nobody_reads(pytestconfig: pytest.Config, verbosity: int, quiet: bool) -> None:
+    """With ``-q`` and in a worker of pytest-xdist nothing is printed."""
+    file = Terminal(tty=True)
+    progress = progress_on(pytestconfig, file, verbosity, quiet=quiet)
+    progress("a")
+    assert not progress.replace("b")
+    assert not file.getvalue()
+
+
+def test_rows_are_kept_before_a_step(pytestconfig: pytest.Config) -> None:
+    """When a step begins, its longest time is passed to ``before``."""
+    progress, begun = progress_on(pytestconfig, Terminal(tty=False)), list[float | None]()
+    progress.before = begun.append
+    step: Step
+    with progress.step("building", seconds=1800.0), progress.step("reading", said=False) as step:
+        assert step.seconds is None
+    assert begun == [1800.0, None]
