@@ -32,6 +32,7 @@ FLOORS = (
     ("hil.results", "hil.stats"),
     ("hil.baseline", "hil.series"),
     ("hil.catalogue", "hil.onnx_files.signature"),
+    ("hil.onnx_files.dimension_names",),
     ("hil.onnx_files.imported_modules", "hil.onnx_files.external_data", "hil.importers"),
     ("hil.config",),
     ("hil.onnx_files.batch_axes",),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hil.config.explain import quoted, written
 from hil.dtypes import how_to_save
 from hil.errors import UserError, nearest
+from hil.onnx_files.signature import dimension
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import numpy as np
 
@@ -79,12 +81,15 @@ class Matcher:
                     f"has {name!r} as {dtype.name}, but the input takes {spec.dtype}",
                     f"nothing is converted silently; {how_to_save(spec.dtype)}",
                 )
-            if not _fits(shape, spec, sizes):
+            if not _fits(shape, spec):
                 takes = ", ".join("any" if size is None else str(size) for size in spec.sample)
                 raise self._error(
                     f"has samples of {name!r} shaped {list(shape)}, but the input takes [{takes}] per sample",
                     "shapes are those of one sample, without the batch dimension",
                 )
+            for axis, size, named in _named(shape, spec):
+                if sizes.setdefault(named, size) != size:
+                    raise self._unequal(spec, axis, size, named, sizes[named])
         for name, size in sizes.items():
             low, _, high = self._sizes.get(name, (size, size, size))
             if not low <= size <= high:
@@ -98,19 +103,35 @@ class Matcher:
                     f"hil.toml allows multiples of {multiple}: change the data or multiple_of",
                 )
 
+    def _unequal(self, spec: TensorSpec, axis: int, size: int, named: str, other: int) -> UserError:
+        names = [size if place != axis else None for place, size in enumerate(spec.shape)]
+        shape = [
+            str(size) if isinstance(size, int) else quoted(size or dimension(spec.name, place))
+            for place, size in enumerate(names)
+        ]
+        return UserError(
+            f"{self._source} has {size} on axis {axis} of {spec.name!r}, and {other} on another axis that is called "
+            f"{named!r} too: model {self._model}: equal names have equal sizes; change the data or, if the network "
+            "takes both, write to hil.toml a name of its own for this axis:",
+            f"[{written(('models', self._model, 'inputs', spec.name))}]",
+            f"shape = [{', '.join(shape)}]",
+        )
+
     def _error(self, what: str, remedy: str) -> UserError:
         return UserError(f"{self._source} {what}: model {self._model}: {remedy}")
 
 
-def _fits(shape: tuple[int, ...], spec: TensorSpec, sizes: dict[str, int]) -> bool:
-    expected = spec.sample
-    if len(shape) != len(expected):
-        return False
-    for size, dimension in zip(shape, expected, strict=True):
-        fixed = sizes.setdefault(dimension, size) if isinstance(dimension, str) else dimension
-        if fixed is not None and size != fixed:
-            return False
-    return True
+def _fits(shape: tuple[int, ...], spec: TensorSpec) -> bool:
+    fixed = [size if isinstance(size, int) else None for size in spec.sample]
+    return len(shape) == len(fixed) and all(own in {None, size} for size, own in zip(shape, fixed, strict=True))
+
+
+def _named(shape: tuple[int, ...], spec: TensorSpec) -> Iterator[tuple[int, int, str]]:
+    """Yield axis (of the input), size and name of each dimension of a sample that has a name."""
+    axes = [axis for axis in range(len(spec.shape)) if axis != spec.batch_axis]
+    for axis, size, name in zip(axes, shape, spec.sample, strict=True):
+        if isinstance(name, str):
+            yield axis, size, name
 
 
 def _list(names: Iterable[str]) -> str:

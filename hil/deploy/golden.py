@@ -93,7 +93,7 @@ def golden(config: Config, target: str, used: ModelUsed, count: int) -> Golden:
     limit = min(data.count, spec.batch * -(-count // spec.batch))
     saved = None if spec.reference is None else config.resolve(spec.reference)
     cache = config.resolve(config.spec.project.cache)
-    whole = addressed(path, cache / "external_data")
+    whole = addressed(path, cache / "external_data", signature.inputs)
     reference = open_reference(whole, data, spec.batch, cache / "reference", saved, limit)
     inputs = data.batches(spec.batch, limit)
     pairs = tuple(

@@ -10,7 +10,7 @@ from hil.config.explain import written
 from hil.config.spec import InputSpec
 from hil.errors import UserError, did_you_mean
 from hil.onnx_files.batch_axes import check_batch_axes
-from hil.onnx_files.signature import Signature, TensorSpec, read_signature
+from hil.onnx_files.signature import Signature, TensorSpec, dimension, read_signature
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,16 +103,17 @@ class _Declaring:
             return size
         if isinstance(declared, str):
             return declared
-        key = size or (None if batch and declared is None else f"{tensor.name}[{axis}]")
+        key = size or (None if batch and declared is None else dimension(tensor.name, axis))
         if declared is not None and key is not None:
             interval = (declared,) * 3 if isinstance(declared, int) else declared
             if self.sizes.setdefault(key, interval) != interval:
-                before = list(self.sizes[key])
+                before, own = list(self.sizes[key]), written((dimension(tensor.name, axis),))
                 raise self._error(
                     tensor,
                     "shape",
-                    f"has {_shown(declared)} for {key!r}, but {before} is declared for {key!r} elsewhere: "
-                    "axes with one name have one size",
+                    f"has {_shown(declared)} for {key!r}, but {before} is declared for {key!r} elsewhere, and axes "
+                    f"with one name have one size; if the file is wrong about that, write {own} for this axis, and "
+                    f"{own} = … under [{written(('models', self._name, 'shapes'))}]",
                 )
         return key
 

@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from hil.errors import UserError
 from hil.files.digests import CHUNK, file_digest
+from hil.onnx_files.dimension_names import separate
 from hil.onnx_files.signature import read_proto
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     import onnx
+
+    from hil.onnx_files.signature import TensorSpec
 
 EXPORT = "export it again with its weights in the same folder"
 DIGEST = re.compile("[0-9a-f]{64}")
@@ -131,20 +134,23 @@ def size_of(model: Path) -> int:
     return sum(path.stat().st_size for path in (model, *(file.path for file in external_files(model))))
 
 
-def addressed(model: Path, folder: Path) -> Path:
-    """Return an addressed model: an ONNX file whose SHA-256 covers its external data too.
+def addressed(model: Path, folder: Path, inputs: Sequence[TensorSpec] = ()) -> Path:
+    """Return an addressed model, whose dimensions have equal names only where their sizes are equal.
 
-    If ``model`` has no external data, its own path is returned. Otherwise the ONNX file is copied below ``folder`` with
-    each location replaced by the SHA-256 (hex) of the data file, and the data files are copied next to it under these
-    names. Links in place of copies would not work: ONNX Runtime refuses links out of a model's folder, and ``onnx``
-    refuses hard links. The copied data files of an earlier version of ``model`` are deleted. Raises ``UserError`` when
-    ``external_files`` does, and if ``folder`` cannot be written.
+    The SHA-256 of an addressed ONNX file covers its external data too. If ``model`` has no external data and no
+    dimension to rename (``separate``, with the declared ``inputs``), its own path is returned. Otherwise the ONNX file
+    is copied below ``folder``, with each location replaced by the SHA-256 (hex) of the data file, and the data files
+    are copied next to it under these names. Links in place of copies would not work: ONNX Runtime refuses links out of
+    a model's folder, and ``onnx`` refuses hard links. The copied data files of an earlier version of ``model`` are
+    deleted. Raises ``UserError`` when ``external_files`` does, and if ``folder`` cannot be written.
     """
     proto = read_proto(model)
     files = external_files_of(proto, model)
-    if not files:
+    named = separate(proto, inputs)
+    if not files and not named:
         return model
-    home = folder / hashlib.sha256(os.fsencode(model.absolute())).hexdigest()[:16]
+    names = repr([(one.name, one.shape) for one in inputs]).encode() if named else b""
+    home = folder / hashlib.sha256(os.fsencode(model.absolute()) + names).hexdigest()[:16]
     try:
         home.mkdir(parents=True, exist_ok=True)
         digests = {file.location: copy_by_digest(file.path, home) for file in files}
@@ -158,7 +164,7 @@ def addressed(model: Path, folder: Path) -> Path:
                 other.unlink(missing_ok=True)
     except OSError as error:
         why = error.strerror or error
-        raise UserError(f"cannot copy the external data of {model} to {home} ({why}): free some space there") from None
+        raise UserError(f"cannot copy {model} to {home} ({why}): free some space there") from None
     return copy
 
 

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 LARGEST = 2**31 - 1
 """Most bytes of an ONNX file. Source: protobuf.dev, "Proto Limits"."""
 
-PLACEHOLDER = re.compile(r"\?|-1|unk__\d+")
-"""Placeholders that exporters write for unnamed dimensions. Dimensions with the same placeholder may differ in size."""
+_PLACEHOLDER = re.compile(r"\s*|\?+|-\d+|unk(nown|_*\d*)|none", re.IGNORECASE)
 
 Interval = tuple[int, int, int]
 
@@ -224,10 +223,20 @@ def _spec(value: onnx.ValueInfoProto, path: Path) -> TensorSpec:
     return TensorSpec(value.name, dtype, shape, ranked=tensor.HasField("shape"))
 
 
+def dimension(tensor: str, axis: int) -> str:
+    """Return the name that hil gives to an axis without a name in the ONNX file, such as ``image[2]``."""
+    return f"{tensor}[{axis}]"
+
+
+def is_placeholder(name: str) -> bool:
+    """Return whether exporters write ``name`` for a dimension without a name, so that its sizes may differ by place."""
+    return _PLACEHOLDER.fullmatch(name) is not None
+
+
 def _size(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
     if dim.HasField("dim_value"):
         return int(dim.dim_value) if dim.dim_value >= 0 else None
-    return None if PLACEHOLDER.fullmatch(dim.dim_param) else str(dim.dim_param) or None
+    return None if is_placeholder(dim.dim_param) else str(dim.dim_param)
 
 
 def _dtype_name(element: int) -> str:

@@ -88,21 +88,22 @@ class Context:
 
     def onnx(self, name: str) -> Path:
         """Return the ONNX file that this session reads: that of the model, or a copy as ``addressed`` describes."""
-        return self.addressed(self.config.resolve(self.model(name).path))
+        return self.addressed(self.config.resolve(self.model(name).path), name)
 
-    def addressed(self, path: Path) -> Path:
-        """Return the ONNX file ``path`` in a form whose SHA-256 covers its external data; watch the files of ``path``.
+    def addressed(self, path: Path, name: str) -> Path:
+        """Return an ONNX file of model ``name`` that computes the same as ``path``, and watch all files of ``path``.
 
-        This is ``path`` itself if it has no external data, else a copy in the cache that names each data file by
-        SHA-256.
+        This is ``path`` itself, or a copy in the cache that names each external data file by its SHA-256, and no two
+        dimensions equally that the signature tells apart (``hil.onnx_files.external_data.addressed``).
         """
 
         def work() -> Path:
             for file in (path, *(external.path for external in external_files(path))):
                 self.sources.watch(file)
-            return addressed(path, self.config.resolve(self.config.spec.project.cache) / "external_data")
+            cache = self.config.resolve(self.config.spec.project.cache)
+            return addressed(path, cache / "external_data", self.signature(name).inputs)
 
-        return self.memo.once(("addressed", str(path)), work)
+        return self.memo.once(("addressed", str(path), name), work)
 
     def parts(self, name: str) -> tuple[Part, ...]:
         """Return the files that the model consists of; the first call reads them and starts to watch them."""

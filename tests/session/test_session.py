@@ -6,10 +6,12 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import onnx
 import pytest
 
 from hil.config.load import load
 from hil.errors import WorkerLost
+from hil.files.digests import file_digest
 from hil.plan import expand
 from hil.results import Cause, Evidence, Row, Verdict
 from hil.series import digest_of
@@ -38,6 +40,22 @@ def test_an_outcome_has_everything_its_digests_refer_to(make_request: MakesReque
     assert [engine["digest"] for engine in outcome.engines] == [result.engine]
     assert (request.report_dir / outcome.engines[0]["file"]).is_file()
     assert [model["name"] for model in outcome.models] == ["toy"]
+
+
+def test_a_copy_with_separated_dimensions_is_built_and_the_users_file_is_recorded(make_request: MakesRequests) -> None:
+    """A placeholder that occurs twice is renamed before the runtime reads it; model and parts are the judged file."""
+    request = make_request()
+    path = request.config.resolve("toy.onnx")
+    proto = onnx.load(path)
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "?"
+    path.write_bytes(proto.SerializeToString())
+    with closing(Session.open(request)) as session:
+        outcome = session.judge(row(request, "parity.outputs"))
+    assert outcome.result.verdict is Verdict.PASSED, outcome.result.reason
+    built = onnx.load(request.report_dir / outcome.engines[0]["file"])
+    assert [size.dim_param for size in built.graph.input[0].type.tensor_type.shape.dim] == ["x[0]", ""]
+    assert outcome.models[0]["digest"] == file_digest(path) != outcome.engines[0]["digest"]
 
 
 def test_the_check_after_a_crash_gets_a_new_worker(make_request: MakesRequests) -> None:

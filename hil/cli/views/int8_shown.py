@@ -107,8 +107,9 @@ def rank_layers(config: Config, model: str, target: str, say: Callable[[str], No
     from hil.quantize.sensitivity import sensitivity as rank
 
     spec = config.model(model, target)
-    path = addressed(config.resolve(spec.path), config.resolve(config.spec.project.cache) / "external_data")
-    signature = declared_signature(path, spec, model)
+    signature = declared_signature(config.resolve(spec.path), spec, model)
+    cache = config.resolve(config.spec.project.cache)
+    path = addressed(config.resolve(spec.path), cache / "external_data", signature.inputs)
     if spec.calibration is None or signature.has_qdq or spec.engine is not None:
         raise UserError(f"model {model} is not calibrated by pytest-hil: add a [calibration] table to rank its layers")
 

@@ -100,7 +100,7 @@ def _deployed(session: Context, name: str, precision: str, file: str) -> Path:
 
     Raises ``Unsupported`` if ``precision`` is int8 and the file has no Q/DQ nodes.
     """
-    source = session.addressed(session.config.resolve(file))
+    source = session.addressed(session.config.resolve(file), name)
     if precision == "int8" and not read_signature(source).has_qdq:
         raise Unsupported(
             f"{file} has no QuantizeLinear and DequantizeLinear nodes, so it would not run in int8: model {name} on "

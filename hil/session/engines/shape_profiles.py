@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hil.config.explain import written
 from hil.errors import UserError, did_you_mean
+from hil.onnx_files.signature import dimension
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,19 +48,19 @@ def _dynamic(tensor: TensorSpec) -> bool:
 
 def _check_names(signature: Signature, spec: ModelSpec, name: str) -> None:
     known = {size for one in (*signature.inputs, *signature.outputs) for size in one.shape if isinstance(size, str)}
-    for dimension in spec.shapes:
-        if dimension not in known:
+    for own in spec.shapes:
+        if own not in known:
             has = f"it has {', '.join(sorted(known))}" if known else "all of its dimensions are fixed"
             raise UserError(
-                f"shapes names {dimension!r}, which is not a dimension of model {name}"
-                f"{did_you_mean(dimension, known) or ': ' + has}"
+                f"shapes names {own!r}, which is not a dimension of model {name}"
+                f"{did_you_mean(own, known) or ': ' + has}"
             )
 
 
 def _missing(signature: Signature, sizes: Mapping[str, Interval]) -> Iterator[str]:
     for one in signature.inputs:
         for axis, size in enumerate(one.shape):
-            key = size or f"{one.name}[{axis}]"
+            key = size or dimension(one.name, axis)
             free = axis == one.batch_axis or key in sizes
             if isinstance(key, str) and not free:
                 yield key

@@ -14,11 +14,12 @@ from hil.dtypes import for_file
 from hil.errors import EngineBuildError, EngineError, Unsupported, UserError
 from hil.onnx_files.host_run import run_on_host
 from hil.onnx_files.reference import cpu_session
+from hil.onnx_files.signature import dimension
 from hil.runtimes import runtime_record
 from hil.session.engines.shape_profiles import profiles_of
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.parity import precision_of, refuse_sequences, where_of
-from hil.session.properties.drawing import MOST_MATES, Drawn, Recipe, Space, dimension, search
+from hil.session.properties.drawing import MOST_MATES, Drawn, Recipe, Space, search
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -161,7 +162,7 @@ def space(session: EngineContext, row: Row) -> Space:
     for tensor in signature.inputs:
         for axis, size in enumerate(tensor.shape):
             if axis != tensor.batch_axis and not isinstance(size, int):
-                key = size or dimension(tensor, axis)
+                key = size or dimension(tensor.name, axis)
                 sizes[key] = signature.sizes.get(key) or observed[tensor.name].sizes(axis)
     return Space(signature, ranges, sizes, _batch(session, row, signature))
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from hil.datasets.feeding import Feeding
 from hil.dtypes import is_float
+from hil.onnx_files.signature import dimension
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -123,14 +124,9 @@ class Space:
         return st.integers(least, most).map(lambda count: count * step) | st.sampled_from(listed)
 
 
-def dimension(spec: TensorSpec, axis: int) -> str:
-    """Return the name that hil gives to an axis without a name in the ONNX file, such as ``image[2]``."""
-    return f"{spec.name}[{axis}]"
-
-
 def _keyed(spec: TensorSpec) -> list[tuple[int | str | None, str]]:
     axes = [(axis, size) for axis, size in enumerate(spec.shape) if axis != spec.batch_axis]
-    return [(size, size if isinstance(size, str) and size else dimension(spec, axis)) for axis, size in axes]
+    return [(size, size if isinstance(size, str) and size else dimension(spec.name, axis)) for axis, size in axes]
 
 
 @dataclass

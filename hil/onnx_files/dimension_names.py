@@ -1,0 +1,72 @@
+"""Separate dimensions of an ONNX file whose equal names do not mean equal sizes.
+
+TensorRT takes dimensions of equal name for equal, and ONNX Runtime lets tensors of equal dimensions share memory. But
+exporters write one placeholder for every unknown size, and some write one name for sizes that differ.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hil.onnx_files.signature import dimension, is_placeholder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import onnx
+
+    from hil.onnx_files.signature import TensorSpec
+
+    Dimension = onnx.TensorShapeProto.Dimension
+
+
+def separate(proto: onnx.ModelProto, inputs: Sequence[TensorSpec]) -> bool:
+    """Rename the dimensions of ``proto`` that share a name without sharing a size; return whether any was renamed.
+
+    These are placeholders that occur more than once, and dimensions to which ``inputs``, the declared inputs of the
+    model, give different names although the file gives them the same. Each gets the name that ``inputs`` gives it or,
+    without one, that of its position (``dimension``). The same goes for their names in outputs and at tensors within
+    the graph, its subgraphs and its functions. Sizes and all other names stay.
+    """
+    declared = {(one.name, axis): size for one in inputs for axis, size in enumerate(one.shape)}
+    main = {(value.name, axis): size for value in proto.graph.input for axis, size in _named(value)}
+    fields = [proto.functions, proto.graph.output, proto.graph.value_info, proto.graph.node]
+    inner = [
+        ((value.name, axis), size)
+        for field in fields
+        for message in field
+        for value in _values(message)
+        for axis, size in _named(value)
+    ]
+    meanings: dict[str, set[object]] = {}
+    for place, size in (*main.items(), *inner):
+        if is_placeholder(size.dim_param):
+            meanings.setdefault(size.dim_param, set()).add(place)
+    for place, size in main.items():
+        if isinstance(declared.get(place), str) and not is_placeholder(size.dim_param):
+            meanings.setdefault(size.dim_param, set()).add(declared[place])
+    split = {name for name, different in meanings.items() if len(different) > 1}
+    for place, size in inner:
+        if size.dim_param in split:
+            size.dim_param = dimension(*place)
+    for place, size in main.items():
+        if size.dim_param in split:
+            own = declared.get(place)
+            size.dim_param = own if isinstance(own, str) else dimension(*place)
+    return bool(split)
+
+
+def _named(value: onnx.ValueInfoProto) -> list[tuple[int, Dimension]]:
+    return [(axis, size) for axis, size in enumerate(value.type.tensor_type.shape.dim) if size.dim_param]
+
+
+def _values(message: Any) -> Iterator[onnx.ValueInfoProto]:
+    """Yield each declaration of a tensor in a model, a graph, a function or a node, at any depth."""
+    kind = message.DESCRIPTOR.name
+    if kind == "ValueInfoProto":
+        yield message
+    elif kind in {"ModelProto", "GraphProto", "FunctionProto", "NodeProto", "AttributeProto"}:
+        for field, value in message.ListFields():
+            if field.message_type is not None:
+                for inner in [value] if hasattr(value, "DESCRIPTOR") else value:
+                    yield from _values(inner)
