@@ -39,7 +39,7 @@ FLOORS = (
     ("hil.callables", "hil.onnx_files.declared", "hil.onnx_files.identity", "hil.plan", "hil.state"),
     ("hil.datasets", "hil.metrics"),
     ("hil.onnx_files.reference",),
-    ("hil.quantize",),
+    ("hil.proposals", "hil.quantize"),
     ("hil.targets",),
     ("hil.checks", "hil.diagnose"),
     ("hil.compare_files",),

@@ -29,7 +29,7 @@ from hil.errors import UserError
 from hil.history.entries import Acceptance, RunRecord
 from hil.history.rows import POINT_FIELDS, RUN_FIELDS, added_of, point_of, run_of
 from hil.onnx_files.ort_errors import ort_error
-from hil.onnx_files.signature import Signature, TensorSpec
+from hil.onnx_files.signature import TensorSpec
 from hil.report import html, markdown, terminal
 from hil.report.canonical import report_digest
 from hil.report.ci import code_quality, github
@@ -41,6 +41,7 @@ from hil.targets.client import AgentClient
 from hil.targets.ssh import start_failures
 from hil.targets.target import Done
 from hil.text import LONGEST, clean, clean_lines, cleaned, joined
+from tests.cli.views.test_starter import proposal
 from tests.history import run_reports
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ BOUNDARIES: dict[str, Callable[[], str]] = {
         CheckResult(id="a.b", required=True, verdict=Verdict.FAILED, reason=EVIL, target=USE)
     ),
     "a model's tensor": lambda: str(TensorSpec(EVIL, "float32", (EVIL, None))),
-    "a model in hil.toml": lambda: starter.starter(Signature((TensorSpec(EVIL, "float32", (1,)),), ()), "a", "a", {}),
+    "a model in hil.toml": lambda: starter.starter([starter.model_table(proposal(EVIL, EVIL), EVIL, "a")]),
     "a diagnosis": lambda: "\n".join(diagnosed.lines(Diagnosis("fp16", 1, 1, 1, {}, {}, notes=(EVIL,)))),
     "an agent's error": lambda: str(error_of({"kind": "build", "message": EVIL, "advice": EVIL}, "rover")),
     "a robot's releases": listing,

@@ -1,4 +1,4 @@
-"""``hil init MODEL.onnx``: write a starter ``hil.toml`` that runs without changes."""
+"""``hil init MODEL.onnx …``: write a ``hil.toml`` that runs without changes, or add models to an existing one."""
 
 from __future__ import annotations
 
@@ -12,69 +12,120 @@ from hil.cli.views.console import console
 from hil.errors import UserError
 
 if TYPE_CHECKING:
-    from hil.onnx_files.signature import Signature
+    from collections.abc import Mapping, Sequence
+
+    from hil.proposals.search import Proposal
 
 
 def command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The ONNX file; it is not changed.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("hil.toml"),
+    models: Annotated[
+        list[Path], typer.Argument(metavar="MODEL.onnx…", help="One or several ONNX files; they are not changed.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The file to write; models are added to an existing one.")
+    ] = Path("hil.toml"),
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,  # noqa: FBT002 - an option
 ) -> None:
-    """Write a commented hil.toml from a model's inputs and outputs, ready to run on random data.
+    """Write a commented hil.toml for one or several models, ready to run on random data.
+
+    The sizes of dynamic dimensions are found by trial runs with common sizes. Everything that is guessed is listed
+    under the key "guessed". If the file exists, the models are added at its end, and its text stays as it is.
 
     [bold]Examples[/bold]
 
       hil init models/detector.onnx
+
+      hil init models/detector.onnx models/reader.onnx
+
       hil init detector.onnx --output robot/hil.toml --force
     """
     from hil.cli.views.run_length import print_length
-    from hil.cli.views.starter import model_name, sizes_that_run, starter
-    from hil.config.spec import ModelSpec
-    from hil.datasets.synthetic import SyntheticDataset
-    from hil.onnx_files.declared import declared_signature
-    from hil.session.preflight import check_unquantized
+    from hil.cli.views.starter import model_table, starter
+    from hil.proposals.config_file import add_tables, write_checked
 
-    if output.exists() and not force:
-        raise UserError(
-            f"{output} exists already: model {model.stem}: --force replaces it, --output FILE writes another file"
-        )
-    name = model_name(model)
-    signature = declared_signature(model, ModelSpec(path=str(model), data="synthetic"), name)
-    check_unquantized(signature, model.name, name)
-    if not signature.inputs:
-        raise UserError(f"{model} has no inputs, so it cannot be run on data: export it with an input")
-    # Raises UserError now, not in the first run, for inputs that cannot be drawn at random.
-    SyntheticDataset(signature, model=model.stem, count=None, ranges={})
-    relative = os.path.relpath(model.absolute(), output.absolute().parent)
-    _write(output, starter(signature, relative, name, sizes_that_run(model, signature)))
-    _print_summary(output, signature)
+    adding = os.path.lexists(output) and not force
+    names = _names(models, output, adding=adding)
+    if not output.absolute().parent.is_dir():
+        raise UserError(f"cannot write {output} (there is no such folder): name another file with --output FILE")
+    proposals = _proposals(names)
+    folder = output.resolve().parent
+    tables = [
+        model_table(proposals[name], os.path.relpath(path.absolute(), folder), name) for name, path in names.items()
+    ]
+    if adding:
+        add_tables(output, "\n".join(tables), names)
+    else:
+        write_checked(output, starter(tables).encode())
+    _print_summary(output, proposals, adding=adding)
     print_length(output)
 
 
-def _write(output: Path, text: str) -> None:
-    """Write ``text`` to ``output`` atomically. Raise ``UserError`` if the file cannot be written."""
-    partial = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(text.encode())
-        partial.replace(output)
-    except (OSError, UnicodeError) as error:
-        partial.unlink(missing_ok=True)
-        why = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot write {output} ({why}): name another file with --output FILE") from None
+def _names(models: Sequence[Path], output: Path, *, adding: bool) -> dict[str, Path]:
+    """Return a name for each model. Raise ``UserError`` for a model that is listed twice or in ``output`` already."""
+    from hil.cli.views.starter import model_name
+    from hil.proposals.config_file import existing_models
+
+    known = existing_models(output) if adding else {}
+    files = {(output.resolve().parent / path).resolve(): name for name, path in known.items()}
+    names: dict[str, Path] = {}
+    for model in models:
+        if model.resolve() in files:
+            raise UserError(
+                f"{model} is model {files[model.resolve()]} of {output} already: --force replaces the file, "
+                "--output FILE writes another file"
+            )
+        name = model_name(model, {*known, *names})
+        names[name] = model
+        files[model.resolve()] = name
+    return names
 
 
-def _print_summary(output: Path, signature: Signature) -> None:
+def _proposals(names: Mapping[str, Path]) -> dict[str, Proposal]:
+    """Return what is proposed for each model, with the present trial run on a terminal."""
     from rich.markup import escape
 
+    from hil.onnx_files.signature import read_signature
+    from hil.proposals.search import propose
+    from hil.proposals.trials import TrialProcess
+    from hil.session.preflight import check_unquantized
+
+    found = {}
+    with console(stderr=True).status("") as status, TrialProcess() as process:
+        for name, path in names.items():
+
+            def notify(line: str, name: str = name) -> None:
+                status.update(escape(f"{name}: {line}"))
+
+            notify("reading the file")
+            check_unquantized(read_signature(path), path.name, name)
+            found[name] = propose(path, name, process, notify=notify)
+    return found
+
+
+def _print_summary(output: Path, proposals: Mapping[str, Proposal], *, adding: bool) -> None:
+    from rich.markup import escape
+
+    from hil.config.explain import written
+
     screen = console()
-    screen.print(f"[bold green]wrote[/] {escape(str(output))}")
-    for way, specs in (("input ", signature.inputs), ("output", signature.outputs)):
-        for spec in specs:
-            screen.print(f"  {way}  {escape(str(spec))}")
+    screen.print(f"[bold green]{'added to' if adding else 'wrote'}[/] {escape(str(output))}")
+    for name, proposal in proposals.items():
+        kind = "" if proposal.family is None else f", recognized as a {proposal.family.family.name}"
+        screen.print(f"  [bold]{escape(name)}[/]{kind}")
+        for way, specs in (("input ", proposal.signature.inputs), ("output", proposal.signature.outputs)):
+            for spec in specs:
+                screen.print(f"    {way}  {escape(str(spec))}")
+        for key in proposal.guessed:
+            screen.print(f"    [yellow]guessed[/] {escape(written(key))}")
     screen.print(
-        '[bold yellow]warning:[/] its data is random (data = "synthetic"): it shows that the model runs, '
+        '[bold yellow]warning:[/] the data is random (data = "synthetic"): it shows that a model runs, '
         "but never satisfies a gate for a robot"
     )
+    if any(proposal.guessed for proposal in proposals.values()):
+        screen.print(
+            "[bold yellow]warning:[/] a run with guesses is warned at best, and its engines are never deployed: check "
+            "each one, then delete its entry under [cyan]guessed[/]"
+        )
     folder = output.absolute().parent
     cd = f"cd {escape(str(folder))} && " if folder != Path.cwd() else ""
     screen.print("[bold]next[/]")

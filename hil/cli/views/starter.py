@@ -1,26 +1,24 @@
-"""Compose the text of a starter ``hil.toml`` for one ONNX file. Only ``sizes_that_run`` runs the model."""
+"""The text of ``hil.toml`` that ``hil init`` writes: a pure function of what is proposed for each model."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hil.config.checks.cross_checks import MAX_NAME
 from hil.config.explain import quoted, written
-from hil.text import clean
+from hil.text import UNSAFE, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
-    from hil.onnx_files.signature import Signature, TensorSpec
+    from hil.onnx_files.signature import TensorSpec
+    from hil.proposals.families import Recognized
+    from hil.proposals.search import Proposal
 
-SIZES = (1, 8, 16, 32, 64, 128, 224, 256, 320, 416, 512, 640)
-"""Sizes tried for dynamic dimensions, in ascending order: powers of two and usual input sizes of vision models."""
-
-TEMPLATE = """\
-# How the model is judged. All keys: docs/config.md of pytest-hil, or: hil schema
+HEAD = """\
+# How the models are judged. All keys: docs/config.md of pytest-hil, or: hil schema
 # Runs without changes:  pytest --pyargs hil.suites --target=cpu
 
 [project]
@@ -38,26 +36,29 @@ runtime = "onnxruntime"
 # runtime    = "tensorrt"
 # board      = "agx-orin-64gb"      # compared with the board's own identity
 # power_mode = "MAXN"
+"""
 
-# The model's own inputs and outputs:
-{tensors}
-[{model}]
-path       = {path}
-precisions = ["fp32"]  # then "fp16" and, with the calibration below, "int8"
+GATE = """\
+
+# What the release pipeline requires of the report: hil gate report/report.json
+[gate]
+require  = ["contract.*", "parity.*"]  # add "latency.p99", "fps.*", "memory.peak", "int8.*" with their limits
+evidence = "host"                      # the CPU is enough; a robot's gate requires "device"
+warnings = true                        # random inputs and guesses cause warnings: set this to false with real data
+"""
+
+DATA = """\
 # Random inputs only show that the model runs: a gate for a robot never accepts them.
-# Put real validation data here: an .npz file with arrays {inputs} and the ground truth as "labels",
+# Put real validation data here: an .npz file with the arrays below and the ground truth as "labels",
 # a folder of images with preprocess = "package.module:callable", or "package.module:callable".
-data       = "synthetic"
-# task     = "classification"  # or "regression", or "package.module:callable" for a score of your own
-{batch}{shapes}
-# The range of random inputs; default for floats: 0 to 1.
-# [{model}.ranges]
-# {input} = [0.0, 1.0]
+"""
 
-# INT8 needs calibration data: from the training set, without any of the validation data.
-# [{model}.calibration]
-# data    = "calibration.npz"
-# samples = 256
+GUESSED = """\
+# Guessed by hil init from trial runs. Check each key, then delete its entry to confirm it. Until then
+# a run is warned at best, and its engines are never deployed.
+"""
+
+LIMITS = """\
 
 # Measurements are judged against these limits; without a limit they are only recorded.
 [{model}.limits]
@@ -70,85 +71,152 @@ system_memory = "98 %"  # for a desktop machine; remove this line for a board, w
 # [{model}.tolerances.int8]
 # top1_drop = "1 %"
 # cosine    = 0.99
-
-# What the release pipeline requires of the report: hil gate report/report.json
-[gate]
-require  = ["contract.*", "parity.*"]  # add "latency.p99", "fps.*", "memory.peak", "int8.*" with their limits
-evidence = "host"                      # the CPU is enough; a robot's gate requires "device"
-warnings = true                        # random inputs cause a warning: set this to false with real data
 """
 
 
-def model_name(path: Path) -> str:
-    """Return the NAME of ``[models.NAME]`` for the file: its stem, or its folder's name if the stem is ``model``.
+TASK_REMARK = "  # needs labelled data"
+CARRY_REMARK = "  # fed with this output of the step before; sequences are not run yet"
 
-    Characters that are not allowed in NAME become ``-``, one for several in a row.
+
+def model_name(path: Path, used: Collection[str] = ()) -> str:
+    """Return a name for ``[models.NAME]`` that is not in ``used``: the file's stem, or its folder's if it is ``model``.
+
+    Characters that are not allowed in a name become ``-``; a number at the end makes the name unique.
     """
     stem = path.absolute().parent.name if path.stem == "model" else path.stem
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", stem)[:MAX_NAME].strip("-._") or "model"
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", stem)[:MAX_NAME].strip("-._") or "model"
+    number, unique = 2, name
+    while unique in used:
+        unique = f"{name[: MAX_NAME - len(str(number)) - 1]}-{number}"
+        number += 1
+    return unique
 
 
-def starter(signature: Signature, path: str, name: str, sizes: Mapping[str, int]) -> str:
-    """Return the text of ``hil.toml``.
+def starter(tables: Sequence[str]) -> str:
+    """Return the text of a new file with the tables of its models (``model_table``)."""
+    return HEAD + "".join(f"\n{table}" for table in tables) + GATE
 
-    ``path`` is the model's path as it shall stand in the text, ``name`` the NAME of ``[models.NAME]``. ``sizes`` has
-    the size of each dynamic dimension by name; without sizes, the text has no table of shapes.
-    """
+
+def model_table(proposal: Proposal, path: str, name: str) -> str:
+    """Return the tables of one model, with ``path`` as it is. They can be appended to any ``hil.toml``."""
     model = written(("models", name))
+    text = "".join(line + "\n" for line in _lines(proposal, path, model)) + LIMITS.format(model=model)
+    return UNSAFE.sub(lambda match: match[0] if match[0] == "\n" else _escaped(match[0]), text)
+
+
+def _escaped(unsafe: str) -> str:
+    """Return unsafe characters, which occur only inside of texts, as TOML escapes."""
+    return "".join(f"\\U{ord(one):08x}" for one in unsafe)
+
+
+def toml_value(value: Any) -> str:
+    """Return a text, number, boolean or sequence in TOML notation."""
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(map(toml_value, value))}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return quoted(value) if isinstance(value, str) else repr(value)
+
+
+def _lines(proposal: Proposal, path: str, model: str) -> Iterator[str]:
+    signature, family = proposal.signature, proposal.family
+    yield "# The model's own inputs and outputs:"
+    for way, specs in (("in ", signature.inputs), ("out", signature.outputs)):
+        yield from (f"#   {way}  {clean(str(spec))}" for spec in specs)
+    yield f"[{model}]"
+    yield f"path       = {quoted(path)}"
+    yield 'precisions = ["fp32"]  # then "fp16" and, with the calibration below, "int8"'
+    yield from DATA.splitlines()
+    yield from (f"#   {clean(line)}" for line in _arrays(proposal))
+    yield 'data       = "synthetic"'
+    yield from _task(family)
     batch = signature.batch()
-    return TEMPLATE.format(
-        model=model,
-        path=quoted(path),
-        tensors=_tensors("in ", signature.inputs) + _tensors("out", signature.outputs),
-        inputs=", ".join(_printable(quoted(spec.name)) for spec in signature.inputs),
-        input=_printable(written((signature.inputs[0].name,))),
-        batch="" if batch is None else f"batch      = {batch}  # fixed by the model\n",
-        shapes=_shapes(model, sizes),
-    )
+    if batch is not None and signature.stacked:
+        yield f"batch      = {batch}  # fixed by the model"
+    if proposal.takes_batches is False:
+        yield "# Trial runs with a batch of 2 failed: the model seems to take one sample a call."
+    if proposal.guessed:
+        yield from GUESSED.splitlines()
+        yield f"guessed    = {toml_value([written(key) for key in proposal.guessed])}"
+    yield from _inputs(proposal, model)
+    if proposal.shapes:
+        yield ""
+        yield "# Sizes of dimensions that have one name in the file, but not one size: [min, opt, max]."
+        yield f"[{model}.shapes]"
+        yield from (f"{written((key,))} = {toml_value(value)}" for key, value in proposal.shapes.items())
+    yield from _detection(family, model)
+    yield ""
+    yield "# INT8 needs calibration data: from the training set, without any of the validation data."
+    yield f"# [{model}.calibration]"
+    yield '# data    = "calibration.npz"'
+    yield "# samples = 256"
+    if family is not None and family.keep_in_float:
+        yield "# Layers that often lose accuracy in INT8: exclude them if int8.drop fails."
+        yield f"# exclude_nodes = {clean(toml_value(family.keep_in_float))}"
 
 
-def dynamic_sizes(signature: Signature) -> list[str]:
-    """Return the names of dynamic dimensions other than the batch, in order of appearance."""
-    return list(dict.fromkeys(size for spec in signature.inputs for size in spec.sample if isinstance(size, str)))
+def _arrays(proposal: Proposal) -> Iterator[str]:
+    for spec in proposal.signature.inputs:
+        if spec.value is None:
+            sizes = ", ".join("?" if size is None else str(size) for size in ("samples", *_sample(proposal, spec)))
+            yield f"{quoted(spec.name)}: {spec.dtype}[{sizes}]"
 
 
-def sizes_that_run(path: Path, signature: Signature) -> dict[str, int]:
-    """Return a size for each dynamic dimension, by name: the smallest of ``SIZES`` with which the model runs.
-
-    All dimensions get the same size. If the model runs with none of ``SIZES``, this is 1. The result is empty if there
-    are no dynamic dimensions. Raise ``UserError`` for inputs that cannot be drawn at random.
-    """
-    import onnxruntime
-
-    from hil.datasets.synthetic import SyntheticDataset
-
-    names = dynamic_sizes(signature)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    for size in SIZES if names else ():
-        sized = replace(signature, sizes=dict.fromkeys(names, (size, size, size)))
-        data = SyntheticDataset(sized, model=path.stem, count=signature.batch() or 1, ranges={})
-        feeds = next(data.batches(signature.batch() or 1)).feeds
-        try:
-            onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]).run(None, feeds)
-        except Exception:  # noqa: BLE001, S112 - ONNX Runtime has no base class of its errors
-            continue
-        return dict.fromkeys(names, size)
-    return dict.fromkeys(names, 1)
+def _sample(proposal: Proposal, spec: TensorSpec) -> Iterator[object]:
+    sizes = proposal.signature.sizes
+    return (sizes[size][1] if isinstance(size, str) and size in sizes else size for size in spec.sample)
 
 
-def _shapes(model: str, sizes: Mapping[str, int]) -> str:
-    if not sizes:
-        return ""
-    rows = "".join(f"{written((name,))} = [{size}, {size}, {size}]\n" for name, size in sizes.items())
-    comment = "# Sizes of dynamic dimensions that the engine must accept: [min, opt, max]. Replace them with yours."
-    return f"\n{comment}\n[{model}.shapes]\n{rows}"
+def _task(family: Recognized | None) -> Iterator[str]:
+    if family is None:
+        yield '# task     = "classification"  # or "regression", or "package.module:callable" for a score of your own'
+        return
+    yield f"# The shapes are those of a {family.family.name}{family.family.remark}."
+    for key, value in family.family.keys or (("task", "package.module:callable"),):
+        yield f"# {key:<8} = {quoted(value)}" + (TASK_REMARK if key == "task" else "")
 
 
-def _tensors(way: str, specs: Sequence[TensorSpec]) -> str:
-    return "".join(f"#   {way}  {_printable(str(spec))}\n" for spec in specs)
+def _detection(family: Recognized | None, model: str) -> Iterator[str]:
+    if family is None or not family.layout:
+        return
+    done = family.layout in {"end-to-end", "efficient-nms"}
+    yield ""
+    yield '# Needed by task = "detection": the layout of the boxes in the outputs.'
+    yield f"# [{model}.detection]"
+    yield f"# layout = {quoted(family.layout)}"
+    yield f"# boxes  = {quoted('corners' if done or family.layout == 'boxes-scores' else 'centers')}"
+    if not done:
+        yield "# nms    = 0.65"
 
 
-def _printable(text: str) -> str:
-    """Return ``text`` with its line ends escaped, so that it stays on one line of a comment."""
-    return clean(text)
+def _inputs(proposal: Proposal, model: str) -> Iterator[str]:
+    names = [spec.name for spec in proposal.signature.inputs]
+    for name in names:
+        own, table = proposal.inputs.get(name), f"[{model}.inputs.{written((name,))}]"
+        output = proposal.carried.get(name)
+        if own is not None:
+            yield ""
+            yield table
+            values = ((key, getattr(own, key)) for key in type(own).model_fields if key in own.model_fields_set)
+            yield from (f"{key} = {toml_value(value)}{_remark(key, value)}" for key, value in values)
+        if output is not None:
+            yield from [] if own is not None else ["", f"# {clean(table)}"]
+            yield f"# carry = {clean(quoted(output))}{CARRY_REMARK}"
+    if not proposal.inputs and names:
+        yield ""
+        yield "# The range of random inputs; default for floats: 0 to 1."
+        yield f"# [{model}.ranges]"
+        yield f"# {clean(written((names[0],)))} = [0.0, 1.0]"
+
+
+REMARKS = {
+    "shape": "[min, opt, max] instead of a size, if it varies",
+    "multiple_of": "other sizes failed",
+    "range": "of random inputs",
+}
+
+
+def _remark(key: str, value: object) -> str:
+    if value == "none":
+        return "  # one tensor a call, whatever the batch"
+    return f"  # {REMARKS[key]}" if key in REMARKS else ""

@@ -1,0 +1,127 @@
+"""What is proposed for each input beside its sizes: batch axis, constant, range, and the output it is carried from."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from hil.onnx_files.batch_axes import USUAL
+from hil.proposals.roles import MASK, Role, next_states, roles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hil.onnx_files.signature import Signature, TensorSpec
+
+Axis = int | Literal["none"]
+Constant = int | float
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Usual:
+    """Usual values of an input, by its name: one ``value`` for every call, or a ``range``."""
+
+    name: re.Pattern[str]
+    value: Constant | None = None
+    range: Interval | None = None
+
+
+def _named(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE)
+
+
+PARAMETERS = (
+    Usual(_named(r"^(sr|sample_?rate|sampling_?rate)$"), value=16_000),
+    Usual(_named(r"has_mask_input"), value=0),
+    Usual(_named(r"iou|nms"), value=0.45),
+    Usual(_named(r"thresh"), value=0.25),
+    Usual(_named(r"max_(output_boxes|det)"), value=100),
+    Usual(_named(r"size|shape"), range=(640, 640)),
+    Usual(_named(r"scale"), range=(1, 1)),
+)
+"""Values of inputs that are one setting for the whole call; also of inputs with one such setting a sample."""
+
+TOKENS = (
+    Usual(MASK, range=(1, 1)),
+    Usual(_named(r"type|segment"), range=(0, 0)),
+    Usual(_named(r"len"), range=(1, 1)),
+    Usual(_named(r"byte"), range=(0, 255)),
+)
+"""Ranges of inputs that accompany token ids."""
+
+
+@dataclass(frozen=True)
+class InputProposal:
+    """What is proposed for one input; ``None`` leaves a key out. ``carry`` is the output of the step before."""
+
+    batch_axis: Axis | None = None
+    value: Constant | None = None
+    range: Interval | None = None
+    carry: str | None = None
+
+
+def input_proposals(signature: Signature, rows: Mapping[str, int]) -> dict[str, InputProposal]:
+    """Return what is proposed for each input of an undeclared signature, by name.
+
+    ``rows`` has the number of rows of the table in which an input is looked up (``graph_facts.table_rows``): its values
+    are from 0 to that number, exclusive. A batch axis is given for each input.
+    """
+    kinds, carried, batch = roles(signature), next_states(signature), _batch(signature)
+    found = {}
+    for tensor in signature.inputs:
+        role = kinds[tensor.name]
+        usual = _usual(tensor, role)
+        interval = None if usual is None else usual.range
+        if tensor.name in rows and interval is None:
+            interval = (0, rows[tensor.name] - 1)
+        value = None if usual is None or role is not Role.PARAMETER else usual.value
+        # A constant of fixed size has no batch axis.
+        fixed = value is not None and not (tensor.shape and not isinstance(tensor.shape[0], int))
+        axis = None if fixed else _axis(tensor, role, batch)
+        found[tensor.name] = InputProposal(axis, value, interval, carried.get(tensor.name))
+    return found
+
+
+def other_axes(signature: Signature, proposals: Mapping[str, InputProposal]) -> Iterator[dict[str, InputProposal]]:
+    """Yield the proposals with other batch axes of the state inputs, to be tried if a batch of two is refused."""
+    states = [one for one in signature.inputs if proposals[one.name].carry is not None]
+    for axis in (0, 1, 2, "none") if states else ():
+        fits = all(axis == "none" or int(axis) < len(one.shape) for one in states)
+        if fits and any(proposals[one.name].batch_axis != axis for one in states):
+            new: Axis = "none" if axis == "none" else int(axis)
+            changed = {one.name: InputProposal(new, carry=proposals[one.name].carry) for one in states}
+            yield {**proposals, **changed}
+
+
+def _usual(tensor: TensorSpec, role: Role) -> Usual | None:
+    is_setting = role is Role.PARAMETER or (len(tensor.shape) == 2 and tensor.shape[1] in {1, 2, 3, 4})
+    table = TOKENS if role is Role.TOKENS and not is_setting else PARAMETERS if is_setting else ()
+    return next((one for one in table if one.name.search(tensor.name)), None)
+
+
+def _batch(signature: Signature) -> str | None:
+    """Return the name of the batch dimension: a usual one, else one that states and other inputs share; or ``None``."""
+    names = [size for one in signature.inputs for size in one.shape if isinstance(size, str)]
+    usual = [name for name in names if name.lower() in USUAL]
+    if usual:
+        return usual[0]
+    carried = next_states(signature)
+    others = {size for one in signature.inputs if one.name not in carried for size in one.shape}
+    shared = [size for one in signature.inputs if one.name in carried for size in one.shape[:2]]
+    return next((size for size in shared if isinstance(size, str) and size in others), None)
+
+
+def _axis(tensor: TensorSpec, role: Role, batch: str | None) -> Axis:
+    shape = tensor.shape
+    if batch is not None and batch in shape:
+        return shape.index(batch)
+    if role is Role.PARAMETER:
+        one_a_sample = bool(shape) and not isinstance(shape[0], int)
+        return 0 if one_a_sample else "none"
+    # Layers come first in the states of recurrent layers: [layers, batch, features].
+    layers_first = role is Role.STATE and len(shape) > 2 and isinstance(shape[0], int)
+    if layers_first and (not isinstance(shape[1], int) or (shape[1] == 1 and shape[0] != 1)):
+        return 1
+    return 0

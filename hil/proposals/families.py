@@ -1,0 +1,213 @@
+"""Families of models, recognized from the shapes of a trial run: a table, the first that matches decides.
+
+A family proposes task, metric, layout and exceptions from INT8. All of it is written as comments, since none of it can
+be confirmed without labelled data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hil.proposals.graph_facts import last_weighted, of_operators
+from hil.proposals.roles import Role, image_axes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import onnx
+
+
+Shape = tuple[int, ...]
+Shapes = tuple[Shape, ...]
+
+LINE_HEIGHT = 64
+"""The greatest height of an image of one line of text, in pixels."""
+
+FEWEST_BOXES, MOST_AFTER_NMS = 20, 2000
+STRIDES = (2, 4, 8, 16)
+"""Pixels of width for each step of a text recognizer's output."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A model as a trial run of one sample showed it: roles and shapes of its inputs, shapes of its outputs."""
+
+    roles: Mapping[str, Role]
+    inputs: Mapping[str, Shape]
+    outputs: Mapping[str, Shape]
+
+    @property
+    def image(self) -> tuple[int, int] | None:
+        """Height and width of the first image input; ``None`` without one."""
+        for name, role in self.roles.items():
+            axes = image_axes(self.inputs[name]) if role is Role.IMAGE else None
+            if axes is not None:
+                return self.inputs[name][axes[1]], self.inputs[name][axes[2]]
+        return None
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family: its name, its test, and what it proposes.
+
+    ``matches`` returns the layout of a detector, or any other text if the model belongs to the family; empty if it does
+    not. ``keys`` are the keys of the model's table. ``remark`` continues a sentence that ends with the name.
+    """
+
+    name: str
+    matches: Callable[[Observed], str]
+    keys: tuple[tuple[str, str], ...] = ()
+    exceptions: Callable[[onnx.GraphProto], tuple[str, ...]] = lambda _: ()
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Recognized:
+    """The family of a model, the detector's layout if it is one, and the nodes to keep in float."""
+
+    family: Family
+    layout: str
+    keep_in_float: tuple[str, ...]
+
+
+def recognized(observed: Observed, graph: onnx.GraphProto) -> Recognized | None:
+    """Return the first family of ``FAMILIES`` that the model belongs to, or ``None``."""
+    for family in FAMILIES:
+        match = family.matches(observed)
+        if match:
+            layout = match if family.name == "detector" else ""
+            return Recognized(family, layout, family.exceptions(graph))
+    return None
+
+
+def _recurrent(observed: Observed) -> str:
+    return "state" if Role.STATE in observed.roles.values() else ""
+
+
+def _tokens(observed: Observed) -> str:
+    return "ids" if Role.TOKENS in observed.roles.values() else ""
+
+
+def _text_line(observed: Observed) -> str:
+    """Match an output [samples, steps, characters], or [steps, samples, characters], for an image of one line."""
+    image = observed.image
+    if image is None or image[0] > LINE_HEIGHT or image[1] <= image[0]:
+        return ""
+    steps = {size for shape in observed.outputs.values() if len(shape) == 3 for size in shape[:2]}
+    return "steps" if any(size > 1 and _is_near(image[1] / size) for size in steps) else ""
+
+
+def _is_near(pixels: float) -> bool:
+    return any(abs(pixels - stride) <= stride / 16 for stride in STRIDES)
+
+
+def layout_of(observed: Observed) -> str:
+    """Return the ``layout`` of ``[models.NAME.detection]`` that the outputs have; empty if they are not boxes."""
+    if observed.image is None:
+        return ""
+    shapes = tuple(observed.outputs.values())
+    return next((name for name, applies in LAYOUTS.items() if applies(shapes, _cells(observed.image))), "")
+
+
+def _cells(image: tuple[int, int]) -> int:
+    """Return the number of cells of the grids with 8, 16 and 32 pixels a cell."""
+    return sum(-(-image[0] // stride) * -(-image[1] // stride) for stride in (8, 16, 32))
+
+
+def _efficient_nms(shapes: Shapes, _: int) -> bool:
+    """Match the number of boxes [samples, 1], boxes [samples, boxes, 4], scores and classes [samples, boxes]."""
+    boxes = any(len(shape) == 3 and shape[2] == 4 for shape in shapes)
+    return boxes and sorted(map(len, shapes)) == [2, 2, 2, 3]
+
+
+def _boxes_and_scores(shapes: Shapes, _: int) -> bool:
+    """Match boxes [samples, boxes, 4] and scores [samples, boxes, classes]."""
+    if [len(shape) for shape in shapes] != [3, 3]:
+        return False
+    (_, first, four), (_, second, other) = shapes
+    return 4 in {four, other} and first == second >= FEWEST_BOXES
+
+
+def _end_to_end(shapes: Shapes, _: int) -> bool:
+    """Match x1 y1 x2 y2 score class [samples, boxes, 6]."""
+    if [len(shape) for shape in shapes] != [3]:
+        return False
+    _, boxes, columns = shapes[0]
+    return columns == 6 and FEWEST_BOXES <= boxes <= MOST_AFTER_NMS
+
+
+def _channels_first(shapes: Shapes, cells: int) -> bool:
+    """Match four corners and classes [samples, 4 + classes, boxes], with a number of boxes for each cell."""
+    if [len(shape) for shape in shapes] != [3]:
+        return False
+    _, columns, boxes = shapes[0]
+    return boxes > columns >= 5 and boxes % cells == 0
+
+
+def _objectness(shapes: Shapes, cells: int) -> bool:
+    """Match four corners, objectness and classes [samples, boxes, 5 + classes], with boxes for each cell."""
+    if [len(shape) for shape in shapes] != [3]:
+        return False
+    _, boxes, columns = shapes[0]
+    return boxes > columns >= 6 and boxes % cells == 0
+
+
+LAYOUTS: dict[str, Callable[[Shapes, int], bool]] = {
+    "efficient-nms": _efficient_nms,
+    "boxes-scores": _boxes_and_scores,
+    "end-to-end": _end_to_end,
+    "channels-first": _channels_first,
+    "objectness": _objectness,
+}
+"""The layouts of ``[models.NAME.detection]``, each with a test of the outputs' shapes and the number of cells."""
+
+
+def _dense(observed: Observed) -> str:
+    shapes = list(observed.outputs.values())
+    four = [shape for shape in shapes if len(shape) == 4 and shape[2] > 1 and shape[3] > 1]
+    image = observed.image
+    return "map" if image and four and all(image[0] % size == 0 for size in (four[0][2],)) else ""
+
+
+def _classifier(observed: Observed) -> str:
+    shapes = list(observed.outputs.values())
+    one = len(shapes) == 1 and len(shapes[0]) == 2 and shapes[0][1] > 1
+    return "classes" if observed.image and one else ""
+
+
+def _audio(observed: Observed) -> str:
+    return "samples" if Role.AUDIO in observed.roles.values() else ""
+
+
+def _recurrent_layers(graph: onnx.GraphProto) -> tuple[str, ...]:
+    return of_operators(graph, {"LSTM", "GRU", "RNN"})
+
+
+FAMILIES = (
+    Family(
+        "recurrent model",
+        _recurrent,
+        exceptions=_recurrent_layers,
+        remark=", of which one step is judged at a time",
+    ),
+    Family(
+        "token model",
+        _tokens,
+        keys=(("task", "classification"),),
+        exceptions=lambda graph: of_operators(graph, {"Softmax", "LayerNormalization"}) or last_weighted(graph),
+        remark=', or of one that embeds texts (task "embedding")',
+    ),
+    Family("text recognizer", _text_line, exceptions=last_weighted, remark=", which needs a score of your own"),
+    Family("detector", layout_of, keys=(("task", "detection"), ("metric", "map50")), exceptions=last_weighted),
+    Family("segmentation model", _dense, keys=(("task", "segmentation"),), exceptions=last_weighted),
+    Family(
+        "classifier",
+        _classifier,
+        keys=(("task", "classification"), ("metric", "top1")),
+        exceptions=last_weighted,
+        remark=', or of one that embeds images (task "embedding")',
+    ),
+    Family("audio model", _audio, exceptions=last_weighted),
+)
+"""The more specific come first."""

@@ -1,0 +1,147 @@
+"""The role of each input, from its name, dtype and shape: a table of rules, the first that applies decides."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hil.onnx_files.signature import Signature, TensorSpec
+
+CHANNELS = frozenset({1, 3, 4})
+"""Sizes of an axis that may be the channels of an image."""
+
+STATE = re.compile(
+    r"(^|[._/-])([hc](idden)?(_?(\d+|n|in|t|x|prev|init))?|cell)$|state|hidden|cache|past_key|past_value|memory",
+    re.IGNORECASE,
+)
+"""Names of the inputs of recurrent models that are fed with an output of the step before."""
+
+AUDIO = re.compile(r"audio|wav|speech|pcm|signal|samples|sound", re.IGNORECASE)
+MASK = re.compile(r"mask", re.IGNORECASE)
+PARAMETER = re.compile(
+    r"^(sr|sample_?rate|sampling_?rate|orig_?(im|img|image|target)?_?sizes?|im(g|age)?_?(shape|size)|scale_?factor|"
+    r"has_mask_input|.*(threshold|thresh)|max_(output_boxes.*|det.*))$",
+    re.IGNORECASE,
+)
+"""Names of inputs that are one setting for the whole call."""
+
+
+class Role(Enum):
+    """What an input is for."""
+
+    STATE = "state of the step before"
+    PARAMETER = "parameter of the call"
+    TOKENS = "tokens"
+    IMAGE = "image"
+    VIDEO = "video"
+    AUDIO = "audio samples"
+    FEATURES = "sequence of features"
+    OTHER = "values"
+
+
+def role_of(tensor: TensorSpec, signature: Signature) -> Role:
+    """Return the role of the first rule in ``RULES`` that applies to an input of ``signature``."""
+    return next((rule.role for rule in RULES if rule.applies(tensor, signature)), Role.OTHER)
+
+
+def roles(signature: Signature) -> dict[str, Role]:
+    """Return the role of each input by name."""
+    return {one.name: role_of(one, signature) for one in signature.inputs}
+
+
+def next_states(signature: Signature) -> dict[str, str]:
+    """Return for each state input the output with its value after the step.
+
+    The output has the dtype and, as far as both are known, the shape of the input, and no other input uses it. If there
+    are several, it is the one whose name begins like the input's, otherwise the first in the file's order.
+    """
+    free = list(signature.outputs)
+    pairs: dict[str, str] = {}
+    for tensor in signature.inputs:
+        if not (len(tensor.shape) > 1 and STATE.search(tensor.name) and not MASK.search(tensor.name)):
+            continue
+        fitting = [one for one in free if _fits(tensor, one)]
+        if not fitting:
+            continue
+        # A recurrent layer's own output may have the same shape, but only the state shares the beginning of the name.
+        chosen = max(fitting, key=lambda one, tensor=tensor: _common(_stem(one.name), _stem(tensor.name)))  # type: ignore[misc] # mypy does not infer a default's type
+        free.remove(chosen)
+        pairs[tensor.name] = chosen.name
+    return pairs
+
+
+def image_axes(shape: tuple[int | str | None, ...]) -> tuple[int, int, int] | None:
+    """Return the axes of channels, height and width of an image batch; ``None`` if the shape is not that of one.
+
+    The channels are axis 1 (NCHW) or axis 3 (NHWC). If no axis has a size in ``CHANNELS``, they are axis 1, if its size
+    is not fixed.
+    """
+    if len(shape) != 4:
+        return None
+    if shape[1] in CHANNELS:
+        return (1, 2, 3)
+    if shape[3] in CHANNELS:
+        return (3, 1, 2)
+    return None if isinstance(shape[1], int) else (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: ``applies`` gets an input and its signature."""
+
+    role: Role
+    applies: Callable[[TensorSpec, Signature], bool]
+
+
+def _is_parameter(tensor: TensorSpec, signature: Signature) -> bool:
+    if not tensor.shape:
+        return True
+    others = [one for one in signature.inputs if len(one.shape) > 1]
+    one_axis = len(tensor.shape) == 1 and bool(others)
+    return one_axis and (isinstance(tensor.shape[0], int) or PARAMETER.search(tensor.name) is not None)
+
+
+def _is_audio(tensor: TensorSpec, _: Signature) -> bool:
+    shape = tensor.shape
+    flat = len(shape) == 2 or (len(shape) == 3 and shape[1] == 1)
+    return _is_float(tensor) and flat and (not isinstance(shape[-1], int) or AUDIO.search(tensor.name) is not None)
+
+
+def _is_tokens(tensor: TensorSpec, _: Signature) -> bool:
+    return tensor.dtype in {"int32", "int64"} and len(tensor.shape) in {1, 2}
+
+
+def _is_float(tensor: TensorSpec) -> bool:
+    return "float" in tensor.dtype
+
+
+RULES = (
+    Rule(Role.STATE, lambda tensor, signature: tensor.name in next_states(signature)),
+    Rule(Role.PARAMETER, _is_parameter),
+    Rule(Role.TOKENS, _is_tokens),
+    Rule(Role.IMAGE, lambda tensor, _: image_axes(tensor.shape) is not None),
+    Rule(Role.VIDEO, lambda tensor, _: len(tensor.shape) == 5),
+    Rule(Role.AUDIO, _is_audio),
+    Rule(Role.FEATURES, lambda tensor, _: _is_float(tensor) and len(tensor.shape) == 3),
+)
+
+
+def _fits(state: TensorSpec, output: TensorSpec) -> bool:
+    if output.dtype != state.dtype or (output.ranked and len(output.shape) != len(state.shape)):
+        return False
+    pairs = zip(state.shape, output.shape, strict=False)
+    return all(one == other or not (isinstance(one, int) and isinstance(other, int)) for one, other in pairs)
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"^.*[._/]|(past|present|prev|next|new|old|in|out)_?", "", name.lower())
+
+
+def _common(one: str, other: str) -> int:
+    """Return the number of equal characters at the beginning of two names."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

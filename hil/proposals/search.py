@@ -1,0 +1,285 @@
+"""Find what a model takes: sizes, multiples and batch axes with which trial runs of the reference succeed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from hil.config.spec import InputSpec, ModelSpec
+from hil.errors import UserError
+from hil.onnx_files.declared import declare
+from hil.onnx_files.signature import read_proto, read_signature
+from hil.proposals.axes import InputProposal, input_proposals, other_axes
+from hil.proposals.families import Observed, Recognized, recognized
+from hil.proposals.graph_facts import table_rows
+from hil.proposals.roles import roles
+from hil.proposals.sizes import assignments, groups
+from hil.proposals.trials import Trial, Trials
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from hil.onnx_files.signature import Signature, TensorSpec
+    from hil.proposals.trials import Answer, TrialProcess
+
+MULTIPLES = (2, 4, 8, 16, 32, 64, 128)
+"""Multiples that are tried for a dynamic dimension, in ascending order."""
+
+MOST_TRIALS = 120
+"""The most combinations of sizes that are tried for one model."""
+
+SHOWN = 12
+"""The most sizes of a dimension that a message names."""
+
+BATCH = "batch"
+"""Name of a batch dimension to which the file gives no name."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a model takes, as far as trial runs show, and what is proposed for it.
+
+    ``inputs`` and ``shapes`` are the values of ``[models.NAME]``, ``guessed`` the keys of them that were guessed.
+    ``signature`` is the declared one. ``takes_batches`` is ``None`` if the batch size is fixed, else whether the
+    reference ran with a batch of two. ``carried`` has the output for each state input.
+    """
+
+    signature: Signature
+    inputs: Mapping[str, InputSpec]
+    shapes: Mapping[str, tuple[int, int, int]]
+    guessed: tuple[tuple[str, ...], ...]
+    observed: Observed
+    family: Recognized | None
+    takes_batches: bool | None
+    carried: Mapping[str, str]
+    trials: int = 0
+
+
+def propose(
+    path: Path, name: str, process: TrialProcess, *, notify: Callable[[str], object] = lambda _: None
+) -> Proposal:
+    """Return what is proposed for the ONNX file of the model ``name``, after trial runs in ``process``.
+
+    ``notify`` gets a line on each step. Raise ``UserError`` for a file that cannot be read, for inputs that cannot be
+    drawn at random, and, with what was tried, if the reference runs with no sizes that were tried.
+    """
+    raw, proto = read_signature(path), read_proto(path)
+    if not raw.inputs:
+        raise UserError(f"{path} has no inputs, so it cannot be run on data: export it with an input")
+    return _Search(path, name, raw, Trials(process, path), notify).proposal(proto)
+
+
+class _Search:
+    def __init__(self, path: Path, name: str, raw: Signature, trials: Trials, notify: Callable[[str], object]) -> None:
+        self._path, self._name, self._raw = path, name, raw
+        self._trials, self._notify = trials, notify
+        self._tried: dict[str, list[int]] = {}
+        self._last = ""
+
+    def proposal(self, proto: Any) -> Proposal:
+        """Return the proposal. Raise ``UserError`` with what was tried if nothing runs."""
+        plan = input_proposals(self._raw, table_rows(proto.graph))
+        inputs, sizes = self._sizes(plan)
+        takes_batches: bool | None = None
+        if self._declared(inputs, sizes).stride() is None:
+            takes_batches = self._runs(inputs, sizes, 2).ran
+            others = other_axes(self._raw, plan) if not takes_batches else iter(())
+            for other in others:
+                changed = {one: _with_axis(spec, other[one]) for one, spec in inputs.items()}
+                if self._is_possible(changed, sizes) and all(self._runs(changed, sizes, batch).ran for batch in (2, 1)):
+                    plan, inputs, takes_batches = other, changed, True
+                    break
+        answer = self._runs(inputs, sizes, self._declared(inputs, sizes).batch() or 1)
+        multiples = self._multiples(inputs, sizes)
+        observed = Observed(roles(self._raw), answer.inputs, answer.outputs)
+        return self._written(plan, inputs, sizes, multiples, observed, recognized(observed, proto.graph), takes_batches)
+
+    def _sizes(self, plan: Mapping[str, InputProposal]) -> tuple[dict[str, InputSpec], dict[str, int]]:
+        """Return declarations and sizes that run: with equal names as they are, else separated by position."""
+        tied = {one.name: _spec_of(plan[one.name]) for one in self._raw.inputs}
+        ways = [tied]
+        if any(_repeated(self._raw)):
+            ways.append({one.name: _separated(one, tied[one.name]) for one in self._raw.inputs})
+        for inputs in ways:
+            signature = self._declared(inputs, {})
+            found = groups(signature)
+            for number, sizes in enumerate(assignments(found)):
+                if number >= MOST_TRIALS or self._trials.is_over:
+                    break
+                for dimension, size in sizes.items():
+                    self._tried.setdefault(dimension, []).append(size)
+                shown = ", ".join(f"{dimension} = {size}" for dimension, size in sizes.items())
+                self._notify(f"trial run {self._trials.count + 1}: {shown or 'the declared sizes'}")
+                if self._runs(inputs, sizes, signature.batch() or 1).ran:
+                    return self._tied_again(inputs, sizes), sizes
+        raise self._nothing_runs()
+
+    def _tied_again(self, inputs: dict[str, InputSpec], sizes: dict[str, int]) -> dict[str, InputSpec]:
+        """Return ``inputs`` with the file's name for each separated dimension whose sizes are all equal.
+
+        ``sizes`` gets the sizes of these names.
+        """
+        places: dict[str, dict[str, int]] = {}
+        for tensor in self._raw.inputs:
+            shape = inputs[tensor.name].shape or ()
+            for own, new in zip(tensor.shape, shape, strict=False):
+                if isinstance(own, str) and isinstance(new, str) and own != new:
+                    places.setdefault(own, {})[new] = sizes.get(new, 0)
+        again = {own: news for own, news in places.items() if len(set(news.values())) == 1 and 0 not in news.values()}
+        back = {new: own for own, news in again.items() for new in news}
+        for own, news in again.items():
+            sizes[own] = next(iter(news.values()))
+        for new in back:
+            del sizes[new]
+        result = {}
+        for tensor in self._raw.inputs:
+            spec = inputs[tensor.name]
+            shape = tuple(back.get(str(size), size) for size in spec.shape or ())
+            result[tensor.name] = _changed(spec, shape=shape if spec.shape and shape != tensor.shape else None)
+        return result
+
+    def _multiples(self, inputs: Mapping[str, InputSpec], sizes: Mapping[str, int]) -> dict[str, int]:
+        """Return for each dimension the smallest multiple that runs, if the next greater size is refused."""
+        found: dict[str, int] = {}
+        batch = self._declared(inputs, sizes).batch() or 1
+        more = {dimension: size + 1 for dimension, size in sizes.items()}
+        if not sizes or self._runs(inputs, more, batch).ran:
+            return found
+        for dimension, size in sizes.items():
+            if self._runs(inputs, {**sizes, dimension: size + 1}, batch).ran:
+                continue
+            for multiple in MULTIPLES:
+                if size % multiple == 0 and self._runs(inputs, {**sizes, dimension: size + multiple}, batch).ran:
+                    found[dimension] = multiple
+                    break
+        return found
+
+    def _declared(self, inputs: Mapping[str, InputSpec], sizes: Mapping[str, int]) -> Signature:
+        shapes = {name: (size, size, size) for name, size in sizes.items()}
+        spec = ModelSpec(path=str(self._path), data="synthetic", inputs=dict(inputs), shapes=shapes)
+        return declare(self._raw, spec, self._name)
+
+    def _is_possible(self, inputs: Mapping[str, InputSpec], sizes: Mapping[str, int]) -> bool:
+        try:
+            return self._declared(inputs, sizes).stride() is None
+        except UserError:
+            return False
+
+    def _runs(self, inputs: Mapping[str, InputSpec], sizes: Mapping[str, int], batch: int) -> Answer:
+        answer = self._trials.run(Trial(inputs, sizes, batch))
+        self._last = answer.error or self._last
+        if not answer.loaded:
+            raise UserError(f"the reference cannot load {self._path}, and nothing was written: {answer.error}")
+        return answer
+
+    def _nothing_runs(self) -> UserError:
+        tried = [
+            f"  {dimension}: {', '.join(map(str, list(dict.fromkeys(sizes))[:SHOWN]))}"
+            for dimension, sizes in self._tried.items()
+        ]
+        shown = "; ".join(str(one) for one in self._raw.inputs)
+        with_sizes = f" with the sizes below ({self._trials.count} trial runs)" if tried else ""
+        return UserError(
+            f"{self._path} does not run on random data{with_sizes}, and nothing was written: model {self._name} "
+            f"({shown}): the last error is: {self._last}",
+            *tried,
+            "write hil.toml by hand with the sizes and ranges that the model takes: see [models.NAME.inputs.INPUT] in "
+            "docs/config.md",
+        )
+
+    def _written(  # noqa: PLR0913, PLR0917 - the results of the steps above
+        self,
+        plan: Mapping[str, InputProposal],
+        inputs: Mapping[str, InputSpec],
+        sizes: Mapping[str, int],
+        multiples: Mapping[str, int],
+        observed: Observed,
+        family: Recognized | None,
+        takes_batches: bool | None,  # noqa: FBT001 - as above
+    ) -> Proposal:
+        """Return the proposal with only the keys that say more than the file does."""
+        declared = self._declared(inputs, sizes)
+        own, shapes = {}, {name: (size, size, size) for name, size in sizes.items()}
+        separated = {name for spec in inputs.values() for name in spec.shape or () if name in sizes}
+        used = set()
+        for tensor in declared.inputs:
+            spec = inputs[tensor.name]
+            numbers = tuple(
+                size if not isinstance(size, str) or size in separated else sizes.get(size, size)
+                for size in tensor.shape
+            )
+            used |= {size for size in tensor.shape if isinstance(size, str) and size not in separated}
+            is_open = any(isinstance(size, str) and size in sizes for size in tensor.shape)
+            shape = tuple(BATCH if size is None else size for size in numbers) if is_open else None
+            steps = tuple(multiples.get(str(size), 1) for size in tensor.shape)
+            axis = None if spec.batch_axis == 0 else spec.batch_axis
+            own[tensor.name] = _changed(
+                spec, shape=shape, batch_axis=axis, multiple_of=steps if set(steps) - {1} else None
+            )
+        if not self._needs_no_more(own, shapes, declared):
+            own = {name: _changed(one, batch_axis=inputs[name].batch_axis) for name, one in own.items()}
+        own = {name: one for name, one in own.items() if one.model_fields_set}
+        kept = {name: value for name, value in shapes.items() if name not in used or name in separated}
+        guessed: list[tuple[str, ...]] = [
+            ("inputs", name, key) for name, one in own.items() for key in sorted(one.model_fields_set, key=_order)
+        ]
+        guessed += [("shapes", name) for name in kept]
+        return Proposal(
+            signature=replace(declared, multiples=dict(multiples)),
+            inputs=own,
+            shapes=kept,
+            guessed=tuple(guessed),
+            observed=observed,
+            family=family,
+            takes_batches=takes_batches,
+            carried={name: one.carry for name, one in plan.items() if one.carry is not None},
+            trials=self._trials.count,
+        )
+
+    def _needs_no_more(
+        self, own: Mapping[str, InputSpec], shapes: Mapping[str, tuple[int, int, int]], declared: Signature
+    ) -> bool:
+        """Return whether the batch axes follow from the file and ``own`` as they were tried."""
+        spec = ModelSpec(path=str(self._path), data="synthetic", inputs=dict(own), shapes=dict(shapes))
+        try:
+            result = declare(self._raw, spec, self._name)
+        except UserError:
+            return False
+        return [one.batch_axis for one in result.inputs] == [one.batch_axis for one in declared.inputs]
+
+
+KEYS = ("shape", "batch_axis", "value", "multiple_of", "range")
+
+
+def _order(key: str) -> int:
+    return KEYS.index(key)
+
+
+def _spec_of(proposal: InputProposal) -> InputSpec:
+    """Return the declaration that is tried for one input. ``carry`` is left out, since it would feed zeros."""
+    return _changed(InputSpec(), batch_axis=proposal.batch_axis, value=proposal.value, range=proposal.range)
+
+
+def _with_axis(spec: InputSpec, proposal: InputProposal) -> InputSpec:
+    return _changed(spec, batch_axis=proposal.batch_axis)
+
+
+def _changed(spec: InputSpec, **changes: Any) -> InputSpec:
+    """Return ``spec`` with these keys; a key that is ``None`` is as if it were not written."""
+    values = {key: getattr(spec, key) for key in spec.model_fields_set}
+    return InputSpec(**{key: value for key, value in {**values, **changes}.items() if value is not None})
+
+
+def _repeated(signature: Signature) -> Iterable[str]:
+    names = [size for one in signature.inputs for size in one.shape if isinstance(size, str)]
+    return (name for name in names if names.count(name) > 1)
+
+
+def _separated(tensor: TensorSpec, spec: InputSpec) -> InputSpec:
+    """Return ``spec`` with a name of its own for each dynamic dimension, and ``BATCH`` for the batch."""
+    shape = tuple(
+        size if isinstance(size, int) else BATCH if axis == spec.batch_axis else f"{tensor.name}[{axis}]"
+        for axis, size in enumerate(tensor.shape)
+    )
+    return _changed(spec, shape=shape) if any(isinstance(size, str) for size in shape) else spec

@@ -1,0 +1,236 @@
+"""Trial runs of the reference in a child process, bounded in time and memory, so that a crash there ends only a trial.
+
+Questions and answers are JSON texts; no object of the child is loaded here.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hil.errors import HilError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from multiprocessing.connection import Connection
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from hil.config.models import InputSpec
+
+LOADING = 60.0
+"""Seconds that loading a model may take."""
+
+RUNNING = 20.0
+"""Seconds that one trial run may take."""
+
+ALL = 240.0
+"""Seconds that all trials of a model may take."""
+
+LEAST_MEMORY = 2 * 2**30
+"""Bytes that the child may use on any machine; otherwise half of the machine's memory."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One question: does the reference run with these declarations? ``shapes`` has a size for each dimension."""
+
+    inputs: Mapping[str, InputSpec] = field(default_factory=dict)
+    shapes: Mapping[str, int] = field(default_factory=dict)
+    batch: int = 1
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The shapes of the fed inputs and of the outputs if it ran, else the error.
+
+    ``loaded`` is false if the error is one of loading the model, which each further trial would give too.
+    """
+
+    error: str = ""
+    inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    outputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    loaded: bool = True
+
+    @property
+    def ran(self) -> bool:
+        """Whether the reference ran."""
+        return not self.error
+
+
+class TrialProcess:
+    """The child process. It is started when it is needed, also again after a crash or a time-out."""
+
+    def __init__(self) -> None:
+        """Start nothing yet."""
+        self._child: multiprocessing.process.BaseProcess | None = None
+        self._pipe: Connection | None = None
+        self.model: Path | None = None
+        """The model that the process has loaded."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def load(self, model: Path, seconds: float) -> str:
+        """Load ``model`` unless it is loaded. Return the error; empty if there is none."""
+        if self.model == model:
+            return ""
+        self.model = None
+        error = str(self.ask({"load": str(model)}, seconds).get("error", ""))
+        self.model = None if error else model
+        return error
+
+    def ask(self, question: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Return the answer to a question, or ``{"error": TEXT}`` if none comes within ``seconds``."""
+        if self._pipe is None:
+            context = multiprocessing.get_context("spawn")
+            self._pipe, other = context.Pipe()
+            self._child = context.Process(target=serve, args=(other,), daemon=True)
+            self._child.start()
+            other.close()
+        try:
+            self._pipe.send_bytes(json.dumps(question).encode())
+            if self._pipe.poll(max(0.0, seconds)):
+                answer: dict[str, Any] = json.loads(self._pipe.recv_bytes())
+                return answer
+        except (EOFError, OSError):
+            return {"error": f"the runtime crashed: the process ended {self._ended()}"}
+        self.stop()
+        return {"error": f"no result within {seconds:.0f} s"}
+
+    def stop(self) -> None:
+        """End the process, if there is one."""
+        if self._pipe is not None:
+            self._pipe.close()
+        if self._child is not None:
+            self._child.kill()
+            self._child.join()
+        self._child = self._pipe = self.model = None
+
+    def _ended(self) -> str:
+        """Return how the process ended by itself, as text."""
+        code = None
+        if self._child is not None:
+            self._child.join(1)
+            code = self._child.exitcode
+        self.stop()
+        return f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
+
+
+class Trials:
+    """The trials of one model, all of them bounded in time."""
+
+    def __init__(
+        self,
+        process: TrialProcess,
+        model: Path,
+        *,
+        loading: float = LOADING,
+        running: float = RUNNING,
+        most: float = ALL,
+    ) -> None:
+        """``loading``, ``running`` and ``most`` are limits in seconds, as the constants of this module."""
+        self._process, self._model = process, model
+        self._limits = (loading, running)
+        self._end = time.monotonic() + most
+        self.count = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time for all trials is used up."""
+        return time.monotonic() >= self._end
+
+    def run(self, trial: Trial) -> Answer:
+        """Return what the reference did. For a model that cannot be loaded, ``loaded`` of the answer is false."""
+        if self.is_over:
+            return Answer("no time is left for trial runs")
+        self.count += 1
+        error = self._process.load(self._model, self._seconds(self._limits[0]))
+        if error:
+            return Answer(error, loaded=False)
+        inputs = {name: one.model_dump(mode="json", exclude_unset=True) for name, one in trial.inputs.items()}
+        shapes = {name: [size] * 3 for name, size in trial.shapes.items()}
+        question = {"inputs": inputs, "shapes": shapes, "batch": trial.batch}
+        answer = self._process.ask(question, self._seconds(self._limits[1]))
+        fed, returned = (
+            {name: tuple(shape) for name, shape in answer.get(key, {}).items()} for key in ("inputs", "outputs")
+        )
+        return Answer(str(answer.get("error", "")), fed, returned)
+
+    def _seconds(self, most: float) -> float:
+        return min(most, self._end - time.monotonic())
+
+
+def serve(pipe: Connection) -> None:
+    """Answer questions until the pipe is closed. The main function of the child process."""
+    _limit_memory()
+    null = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):  # native libraries print there
+        os.dup2(null, descriptor)
+    from hil.onnx_files.reference import cpu_session
+
+    path, session = Path(), None
+    with suppress(EOFError, OSError, KeyboardInterrupt):
+        while True:
+            question = json.loads(pipe.recv_bytes())
+            answer: dict[str, Any] = {}
+            if "load" in question:
+                path, session = Path(question["load"]), None
+                try:
+                    session = cpu_session(path)
+                except HilError as error:
+                    answer = {"error": str(error)}
+            else:
+                answer = _run(path, session, question)
+            pipe.send_bytes(json.dumps(answer).encode())
+
+
+def _run(path: Path, session: Any, question: dict[str, Any]) -> dict[str, Any]:
+    """Run the model once on synthetic data, as a run with these declarations would."""
+    from hil.config.spec import ModelSpec
+    from hil.datasets.synthetic import SyntheticDataset
+    from hil.onnx_files.declared import declared_signature
+    from hil.onnx_files.ort_errors import ort_error
+
+    document = {"path": str(path), "data": "synthetic", "inputs": question["inputs"], "shapes": question["shapes"]}
+    try:
+        spec = ModelSpec.model_validate_json(json.dumps(document))
+        signature = declared_signature(path, spec, path.stem)
+        data = SyntheticDataset(signature, model=path.stem, count=question["batch"], ranges={})
+        feeds = next(data.batches(question["batch"])).feeds
+        names = [one.name for one in session.get_outputs()]
+        try:
+            outputs = session.run(names, feeds)
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no class of their own
+            return {"error": str(ort_error(error, path, "in a trial run"))}
+    except (HilError, MemoryError) as error:
+        return {"error": str(error) or "not enough memory"}
+    return {
+        "inputs": {name: list(array.shape) for name, array in feeds.items()},
+        "outputs": {name: list(getattr(array, "shape", ())) for name, array in zip(names, outputs, strict=True)},
+    }
+
+
+def _limit_memory() -> None:
+    """Limit the memory of this process, where the system can; write no core file."""
+    try:
+        import resource
+    except ImportError:  # not on this system
+        return
+    with suppress(OSError, ValueError):
+        half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        most = max(LEAST_MEMORY, half)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,0 +1,95 @@
+"""The text of a starter config: any names survive as valid TOML, and only comments have what is not known."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.cli.views.starter import model_name, model_table, starter, toml_value
+from hil.config.load import load
+from hil.config.models import InputSpec
+from hil.onnx_files.signature import Signature
+from hil.proposals.families import FAMILIES, Observed, Recognized
+from hil.proposals.search import Proposal
+from tests.datasets.project import spec
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+VALUES = st.recursive(
+    st.one_of(NAMES, st.integers(-(2**62), 2**62), st.booleans(), st.floats(allow_nan=False, allow_infinity=False)),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def proposal(name: str, dimension: str, family: Recognized | None = None) -> Proposal:
+    """Return what could be proposed for a model with two inputs, a state among them, whose names are these."""
+    inputs = (spec(name, "float32", "batch", dimension), spec(f"{name}0", "float32", "batch", 2))
+    return Proposal(
+        signature=Signature(inputs, (spec("y", "float32", "batch", 2),), sizes={dimension: (3, 3, 3)}),
+        inputs={name: InputSpec(shape=("batch", 3), multiple_of=(1, 3), range=(0.0, 1e-9))},
+        shapes={dimension: (3, 3, 3)},
+        guessed=(("inputs", name, "shape"), ("shapes", dimension)),
+        observed=Observed({}, {}, {}),
+        family=family,
+        takes_batches=False,
+        carried={name: dimension, f"{name}0": name},
+    )
+
+
+@pytest.mark.parametrize("layout", ["", "channels-first", "end-to-end"])
+@given(
+    stem=NAMES,
+    name=NAMES,
+    dimension=NAMES,
+    nodes=st.lists(NAMES, max_size=2).map(tuple),
+    family=st.sampled_from(FAMILIES),
+)
+def test_any_names_make_a_config(
+    tmp_path_factory: pytest.TempPathFactory,
+    layout: str,
+    stem: str,
+    name: str,
+    dimension: str,
+    nodes: tuple[str, ...],
+    family: object,
+) -> None:
+    """Any names of files, inputs, dimensions and nodes survive as valid TOML, also twice in one file."""
+    found = proposal(name, dimension, Recognized(family, layout, nodes))  # type: ignore[arg-type] # of FAMILIES
+    first = model_name(Path("f") / stem)
+    second = model_name(Path("f") / stem, {first})
+    root = tmp_path_factory.mktemp("starter")
+    text = starter([model_table(found, "m.onnx", first), model_table(found, "m.onnx", second)])
+    (root / "hil.toml").write_bytes(text.encode())
+    (root / "m.onnx").touch()
+    models = load(root / "hil.toml").spec.models
+    assert list(models) == [first, second]
+    for model in models.values():
+        assert model.shapes == {dimension: (3, 3, 3)}
+        assert set(model.inputs) == {name}
+        assert (model.task, model.detection, model.calibration, model.inputs[name].carry) == (None,) * 4
+        assert len(model.guessed) == 2
+
+
+@given(VALUES)
+def test_any_value_can_be_written(value: object) -> None:
+    """Texts, numbers and arrays survive a round trip through TOML."""
+    assert tomllib.loads(f"value = {toml_value(value)}")["value"] == value
+
+
+@given(st.lists(NAMES, max_size=6))
+def test_names_are_unique(stems: list[str]) -> None:
+    """Models with the same file name get different names of at most the allowed length."""
+    used: list[str] = []
+    for stem in [*stems, *stems, "x" * 200, "x" * 200]:
+        used.append(model_name(Path("f") / stem, used))
+    assert len(set(used)) == len(used)
+    assert all(1 <= len(name) <= 100 for name in used)

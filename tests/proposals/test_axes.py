@@ -1,0 +1,77 @@
+"""Batch axes, constants and ranges are proposed from names and shapes; what is proposed always fits the input."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.onnx_files.signature import Signature, TensorSpec
+from hil.proposals.axes import input_proposals, other_axes
+from tests.datasets.project import spec
+
+SIZE = st.one_of(st.none(), st.integers(1, 4), st.sampled_from(["batch", "n", "T"]))
+TENSOR = st.builds(
+    lambda name, dtype, shape: spec(name, dtype, *shape),
+    st.sampled_from(["x", "h0", "c0", "sr", "orig_im_size", "scale_factor", "mask", "iou_threshold", "ids"]),
+    st.sampled_from(["float32", "int64"]),
+    st.lists(SIZE, max_size=4),
+)
+TENSORS = st.lists(TENSOR, min_size=1, max_size=5, unique_by=lambda one: one.name).map(tuple)
+
+
+@pytest.mark.parametrize(
+    ("x", "state", "axes"),
+    [
+        (("seq", "batch", 4), (1, "batch", 8), (1, 1)),
+        (("batch", "seq", 4), (2, "batch", 8), (0, 1)),
+        (("seq", "N", 4), (1, "N", 8), (1, 1)),
+        ((None, None), (2, None, 128), (0, 1)),
+        ((1, 10, 4), (2, 1, 8), (0, 1)),
+        (("batch", 64), ("batch", 32), (0, 0)),
+        ((1, 64), (1, 32), (0, 0)),
+    ],
+)
+def test_the_batch_axis_of_a_state(
+    x: tuple[int | str | None, ...], state: tuple[int | str | None, ...], axes: tuple[int, int]
+) -> None:
+    """Layers come before samples in the state of a recurrent layer, unless the names say otherwise."""
+    signature = Signature((spec("x", "float32", *x), spec("h0", "float32", *state)), (spec("hn", "float32", *state),))
+    found = input_proposals(signature, {})
+    assert (found["x"].batch_axis, found["h0"].batch_axis) == axes
+    assert found["h0"].carry == "hn"
+
+
+def test_settings_of_a_call_are_no_samples() -> None:
+    """A sampling rate is a constant; a size for the whole call has no batch axis, one for each sample has one."""
+    inputs = (
+        spec("x", "float32", "batch", 3, 8, 8),
+        spec("sr", "int64"),
+        spec("orig_im_size", "float32", 2),
+        spec("im_shape", "float32", "batch", 2),
+    )
+    found = input_proposals(Signature(inputs, (spec("y", "float32", "batch"),)), {})
+    assert (found["sr"].value, found["sr"].batch_axis) == (16_000, None)
+    assert (found["orig_im_size"].batch_axis, found["orig_im_size"].range) == ("none", (640, 640))
+    assert (found["im_shape"].batch_axis, found["im_shape"].range) == (0, (640, 640))
+
+
+def test_tokens_are_indices_of_their_table() -> None:
+    """Token ids are drawn within their table, and a mask hides nothing."""
+    inputs = (spec("input_ids", "int64", "b", "n"), spec("attention_mask", "int64", "b", "n"))
+    found = input_proposals(Signature(inputs, ()), {"input_ids": 30_522})
+    assert found["input_ids"].range == (0, 30_521)
+    assert found["attention_mask"].range == (1, 1)
+
+
+@given(TENSORS, TENSORS)
+def test_what_is_proposed_fits(inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
+    """A batch axis is an axis of its input; a constant has no range and no output that it is carried from."""
+    signature = Signature(inputs, outputs)
+    first = input_proposals(signature, {})
+    for found in (first, *other_axes(signature, first)):
+        assert set(found) == {one.name for one in inputs}
+        for name, one in found.items():
+            shape = signature.input(name).shape
+            assert one.batch_axis in {None, "none"} or 0 <= int(one.batch_axis or 0) <= max(0, len(shape) - 1)
+            assert one.value is None or (one.range is None and one.carry is None)

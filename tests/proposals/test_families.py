@@ -1,0 +1,78 @@
+"""A model's family follows from the shapes of a trial run; what fits several families is the more specific one."""
+
+from __future__ import annotations
+
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import helper
+
+from hil.config.checks.cross_checks import METRICS
+from hil.proposals.families import FAMILIES, Observed, layout_of, recognized
+from hil.proposals.roles import Role
+
+IMAGE = {"images": Role.IMAGE}
+SHAPES = st.dictionaries(st.text(max_size=3), st.lists(st.integers(0, 9000), max_size=5).map(tuple), max_size=4)
+
+
+def observed_as(image: tuple[int, ...], *outputs: tuple[int, ...]) -> Observed:
+    """Return a model with one image input and these outputs."""
+    return Observed(IMAGE, {"images": image}, {str(number): shape for number, shape in enumerate(outputs)})
+
+
+@pytest.mark.parametrize(
+    ("observed", "family", "layout"),
+    [
+        (observed_as((1, 3, 640, 640), (1, 84, 8400)), "detector", "channels-first"),
+        (observed_as((1, 3, 320, 320), (1, 22, 2100)), "detector", "channels-first"),
+        (observed_as((1, 3, 640, 640), (1, 25200, 85)), "detector", "objectness"),
+        (observed_as((1, 3, 416, 416), (1, 3549, 85)), "detector", "objectness"),
+        (observed_as((1, 3, 640, 640), (1, 300, 6)), "detector", "end-to-end"),
+        (observed_as((1, 3, 640, 640), (1, 1), (1, 100, 4), (1, 100), (1, 100)), "detector", "efficient-nms"),
+        (observed_as((1, 3, 300, 300), (1, 3000, 4), (1, 3000, 21)), "detector", "boxes-scores"),
+        (observed_as((1, 3, 48, 320), (1, 40, 6625)), "text recognizer", ""),
+        (observed_as((1, 1, 32, 100), (25, 1, 37)), "text recognizer", ""),
+        (observed_as((1, 3, 224, 224), (1, 1000)), "classifier", ""),
+        (observed_as((1, 512, 512, 3), (1, 21, 512, 512)), "segmentation model", ""),
+        (observed_as((1, 3, 640, 640), (1, 77, 512)), "", ""),
+        (observed_as((1, 3, 640, 640), (1, 1)), "", ""),
+    ],
+)
+def test_a_family_is_recognized(observed: Observed, family: str, layout: str) -> None:
+    """Usual networks are recognized with the layout of their boxes; other shapes belong to no family."""
+    found = recognized(observed, onnx.GraphProto())
+    assert (found.family.name if found else "", found.layout if found else "") == (family, layout)
+
+
+@given(st.sampled_from(Role), st.lists(st.integers(1, 700), min_size=4, max_size=4).map(tuple), SHAPES)
+def test_any_shapes_can_be_judged(role: Role, image: tuple[int, ...], outputs: dict[str, tuple[int, ...]]) -> None:
+    """No shapes of a trial run, not even without elements, make the recognition fail; only detectors have a layout."""
+    observed = Observed({"images": role}, {"images": image}, outputs)
+    found = recognized(observed, onnx.GraphProto())
+    if found is None:
+        return
+    assert bool(found.layout) == (found.family.name == "detector")
+    assert not found.layout or found.layout == layout_of(observed)
+
+
+def test_tasks_and_metrics_exist() -> None:
+    """Each task that a family proposes exists, and has the metric."""
+    for family in FAMILIES:
+        keys = dict(family.keys)
+        assert set(keys) <= {"task", "metric"}
+        assert "metric" not in keys or keys["metric"] in METRICS[keys["task"]]
+        assert "task" not in keys or keys["task"] in METRICS
+
+
+def test_proposed_exceptions_are_nodes_of_the_graph() -> None:
+    """Layers to keep in float are nodes of the graph with a name."""
+    nodes = [
+        helper.make_node("Conv", ["images", "k"], ["mapped"], name="first"),
+        helper.make_node("Conv", ["mapped", "k"], ["more"], name="head"),
+        helper.make_node("Sigmoid", ["more"], ["y"], name="after"),
+    ]
+    graph = helper.make_graph(nodes, "g", [], [helper.make_tensor_value_info("y", 1, None)])
+    found = recognized(observed_as((1, 3, 640, 640), (1, 84, 8400)), graph)
+    assert found is not None
+    assert found.keep_in_float == ("head",)

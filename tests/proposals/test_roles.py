@@ -1,0 +1,71 @@
+"""The role of an input follows from its name, dtype and shape; a state needs an output of its dtype and shape."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.onnx_files.signature import Signature, TensorSpec
+from hil.proposals.roles import Role, image_axes, next_states, roles
+from tests.datasets.project import spec
+
+SIZE = st.one_of(st.none(), st.integers(1, 9), st.sampled_from(["batch", "n", "T"]))
+TENSOR = st.builds(
+    lambda name, dtype, shape: spec(name, dtype, *shape),
+    st.sampled_from(["x", "h0", "c0", "state", "state_out", "hn", "mask", "input_ids", "sr", "audio"]),
+    st.sampled_from(["float32", "int64", "uint8"]),
+    st.lists(SIZE, max_size=5),
+)
+TENSORS = st.lists(TENSOR, min_size=1, max_size=5, unique_by=lambda one: one.name).map(tuple)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "role"),
+    [
+        (spec("images", "float32", "n", 3, "h", "w"), Role.IMAGE),
+        (spec("frame", "uint8", 1, 480, 640, 3), Role.IMAGE),
+        (spec("maps", "float32", 1, 256, 20, 20), Role.OTHER),
+        (spec("input", "float32", None, None), Role.AUDIO),
+        (spec("speech", "float32", 1, 16000), Role.AUDIO),
+        (spec("joints", "float32", "batch", 7), Role.OTHER),
+        (spec("input_ids", "int64", "batch", "length"), Role.TOKENS),
+        (spec("sr", "int64"), Role.PARAMETER),
+        (spec("orig_im_size", "float32", 2), Role.PARAMETER),
+        (spec("features", "float32", "batch", "steps", 80), Role.FEATURES),
+        (spec("clip", "float32", 1, 3, 16, 112, 112), Role.VIDEO),
+        (spec("state", "float32", 2, "n", 128), Role.OTHER),  # no output has its shape
+    ],
+)
+def test_an_input_has_a_role(tensor: TensorSpec, role: Role) -> None:
+    """Each usual kind of input is recognized beside an image."""
+    signature = Signature((tensor, spec("x", "float32", "batch", 3, 8, 8)), (spec("y", "float32", "batch", 10),))
+    assert roles(signature)[tensor.name] is role or (role is Role.OTHER and roles(signature)["state"] is Role.FEATURES)
+
+
+def test_a_state_is_matched_with_the_output_of_its_own_name() -> None:
+    """Of several outputs of one shape, each state gets the one whose name begins alike, and none is used twice."""
+    states = (spec("h0", "float32", 1, "batch", 8), spec("c0", "float32", 1, "batch", 8))
+    outputs = (spec("y", "float32", 1, "batch", 8), *(spec(name, "float32", 1, "batch", 8) for name in ("cn", "hn")))
+    assert next_states(Signature((spec("x", "float32", "batch", 4), *states), outputs)) == {"h0": "hn", "c0": "cn"}
+
+
+@given(TENSORS, TENSORS)
+def test_any_signature_has_one_role_for_each_input(
+    inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+) -> None:
+    """Every input has a role, and a state an output of its dtype that no other state has."""
+    signature = Signature(inputs, outputs)
+    found, states = roles(signature), next_states(signature)
+    assert set(found) == {one.name for one in inputs}
+    assert {name for name, role in found.items() if role is Role.STATE} == set(states)
+    assert len(set(states.values())) == len(states)
+    dtypes = {one.name: one.dtype for one in outputs}
+    assert all(dtypes[output] == signature.input(name).dtype for name, output in states.items())
+
+
+@given(st.lists(SIZE, max_size=6).map(tuple))
+def test_an_image_has_three_different_axes(shape: tuple[int | str | None, ...]) -> None:
+    """The axes of channels, height and width are axes of the shape, and never the batch."""
+    axes = image_axes(shape)
+    assert axes is None or (sorted(axes) == [1, 2, 3] and len(shape) == 4)

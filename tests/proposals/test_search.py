@@ -1,0 +1,59 @@
+"""What trial runs do not find is an error with what was tried; what they find is in ``tests/cli/test_init.py``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+
+from hil.errors import UserError
+from hil.proposals.search import propose
+from hil.proposals.trials import TrialProcess
+from tests.datasets.project import write_model
+from tests.proposals import networks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_model_that_never_runs_is_an_error_with_what_was_tried(tmp_path: Path) -> None:
+    """The message names the sizes that were tried and the last error of the reference."""
+    lines: list[str] = []
+    with pytest.raises(UserError) as caught, TrialProcess() as process:
+        propose(networks.never(tmp_path / "m.onnx"), "m", process, notify=lines.append)
+    message = str(caught.value)
+    assert "m.onnx does not run on random data" in message
+    assert "\n  n: 16000, 512, 576, 256" in message
+    assert "the last error is: ONNX Runtime failed in a trial run" in message
+    assert lines[0] == "trial run 1: n = 16000"
+    assert len(lines) > 5
+
+
+def test_inputs_without_random_values_are_an_error(tmp_path: Path) -> None:
+    """Texts cannot be drawn at random, which the message states; nothing is proposed."""
+    path = write_model(tmp_path / "m.onnx", ["batch", 2], dtype=TensorProto.STRING)
+    with pytest.raises(UserError, match="cannot be drawn at random"), TrialProcess() as process:
+        propose(path, "m", process)
+
+
+def test_a_batch_that_is_refused_is_no_guess(tmp_path: Path) -> None:
+    """A model with a dynamic batch that takes one sample a call is proposed, with a note that a batch of two failed."""
+    text = "network (float[batch, 8] x) => (float[1, 8] y) { y = Reshape (x, shape) }"
+    path = networks.save(tmp_path / "m.onnx", text, shape=np.array([1, 8]))
+    with TrialProcess() as process:
+        proposal = propose(path, "m", process)
+    assert proposal.takes_batches is False
+    assert (proposal.guessed, proposal.inputs) == ((), {})
+
+
+def test_an_operator_that_the_reference_lacks_is_named(tmp_path: Path) -> None:
+    """A model that cannot be loaded is an error with the operator and what helps, after one attempt."""
+    text = "network (float[batch, 8] x) => (float[batch, 8] y) { y = Unheard (x) }"
+    path = networks.save(tmp_path / "m.onnx", text)
+    with (
+        pytest.raises(UserError, match=r"cannot load .*m.onnx, and nothing was written: .*Unheard"),
+        TrialProcess() as one,
+    ):
+        propose(path, "m", one)
