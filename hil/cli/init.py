@@ -48,7 +48,7 @@ def command(
     if not output.absolute().parent.is_dir():
         raise UserError(f"cannot write {output} (there is no such folder): name another file with --output FILE")
     proposals = _proposals(names)
-    folder = output.resolve().parent
+    folder = output.absolute().parent
     tables = [
         model_table(proposals[name], os.path.relpath(path.absolute(), folder), name) for name, path in names.items()
     ]
@@ -66,7 +66,7 @@ def _names(models: Sequence[Path], output: Path, *, adding: bool) -> dict[str, P
     from hil.proposals.config_file import existing_models
 
     known = existing_models(output) if adding else {}
-    files = {(output.resolve().parent / path).resolve(): name for name, path in known.items()}
+    files = {(output.absolute().parent / path).resolve(): name for name, path in known.items()}
     names: dict[str, Path] = {}
     for model in models:
         if model.resolve() in files:

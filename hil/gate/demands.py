@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING
 
-from hil.gate.rule_outcome import RuleOutcome, first, outcome
+from hil.gate.rule_outcome import RuleOutcome, outcome
+from hil.report.view import guessed_text
 from hil.results import Sense, Verdict
 from hil.units import show
 
@@ -81,9 +82,9 @@ def guess_problem(report: Report) -> str:
 
     A run with guesses is never deployed or signed as a pass, whatever the policy.
     """
-    guesses = [f"{model}: {key}" for model, keys in sorted(report.config.guessed.items()) for key in keys]
+    guesses = guessed_text(report)
     fix = "check each, delete its entry under 'guessed' in hil.toml, and run again"
-    return f"guessed and not confirmed: {'; '.join(first(guesses, 'more'))}: {fix}" if guesses else ""
+    return f"{guesses}: {fix}" if guesses else ""
 
 
 def clean_problem(commit: str | None, *, dirty: bool | None, changed: Sequence[str] = ()) -> str:

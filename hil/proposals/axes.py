@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hil.onnx_files.signature import Signature, TensorSpec
 
 Axis = int | Literal["none"]
-Constant = int | float
+Constant = bool | int | float
 Interval = tuple[float, float]
 
 
@@ -35,6 +35,7 @@ def _named(pattern: str) -> re.Pattern[str]:
 PARAMETERS = (
     Usual(_named(r"^(sr|sample_?rate|sampling_?rate)$"), value=16_000),
     Usual(_named(r"has_mask_input"), value=0),
+    Usual(_named(r"train"), value=False),
     Usual(_named(r"iou|nms"), value=0.45),
     Usual(_named(r"thresh"), value=0.25),
     Usual(_named(r"max_(output_boxes|det)"), value=100),

@@ -11,7 +11,7 @@ from hil.config.toml_text import parse, read_text
 from hil.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
 BOM = b"\xef\xbb\xbf"
@@ -58,25 +58,35 @@ def add_tables(path: Path, tables: str, names: Collection[str]) -> None:
 
 
 def write_checked(path: Path, content: bytes, *, expected: bytes | None = None) -> None:
-    """Write ``content`` atomically, after it was loaded as a ``hil.toml`` of the same folder.
+    """Write ``content`` atomically, after it was loaded as a ``hil.toml`` of the folder of ``path``.
 
     If ``path`` is a link, the file that it names is replaced. The permissions of an existing file are kept. Raise
     ``UserError``, and leave ``path`` as it is, if ``content`` is not valid, if the file cannot be written, or if it no
     longer has the bytes ``expected``.
     """
-    path = path.resolve()
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    file = path.resolve()
     try:
-        partial.write_bytes(content)
-        with contextlib.suppress(FileNotFoundError):
-            partial.chmod(path.stat().st_mode & 0o777)
-        _check(partial, path)
-        if expected is not None and path.read_bytes() != expected:
-            raise UserError(f"{path} was changed meanwhile, and nothing was written: run again")
-        partial.replace(path)
+        with _partial(path) as partial:  # paths in the content are relative to the folder of the link
+            partial.write_bytes(content)
+            _check(partial, path)
+        with _partial(file) as partial:
+            partial.write_bytes(content)
+            with contextlib.suppress(FileNotFoundError):
+                partial.chmod(file.stat().st_mode & 0o777)
+            if expected is not None and file.read_bytes() != expected:
+                raise UserError(f"{path} was changed meanwhile, and nothing was written: run again")
+            partial.replace(file)
     except OSError as error:
         why = error.strerror or error
         raise UserError(f"cannot write {path} ({why}): name another file with --output FILE") from None
+
+
+@contextlib.contextmanager
+def _partial(path: Path) -> Iterator[Path]:
+    """Lend a path in the folder of ``path``; a file that is left there is removed."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield partial
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

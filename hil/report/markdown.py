@@ -67,6 +67,9 @@ def _head(report: Report) -> Iterator[str]:
     yield f"- {escape(view.commit_text(report))}"
     if foreign := engine_view.foreign_text(report):
         yield f"- {escape(foreign)}"
+    guessed = view.guessed_text(report)
+    if guessed and not any(guessed in reason for reason in report.reasons):
+        yield f"- {escape(guessed)}"
     yield from (f"- {escape(line)}" for line in certainty_lines(report))
     yield f"- evidence: **{escape(view.evidence_text(report))}**, required: {escape(report.policy.evidence)}"
     yield ""

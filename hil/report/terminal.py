@@ -92,6 +92,9 @@ def verdict(
     if exit_code is not None:
         body.append(f", exit code {exit_code}")
     body.append(printable(f"\n{view.commit_text(report)}"), style="yellow" if report.run.dirty else "")
+    guessed = view.guessed_text(report)
+    if guessed and guessed not in body.plain:
+        body.append(printable(f"\n{guessed}"), style="yellow")
     if foreign := engine_view.foreign_text(report):
         body.append(printable(f"\n{foreign}"), style="yellow")
     colour = DECIDED[word]

@@ -40,6 +40,8 @@ FIRST = (("latency.p99", "p99"), ("fps.sustained", ""), ("memory.peak", ""))
 """The measurements in the heading of a closed group, with their labels."""
 MOST_NAMES = 12
 """How many rows of one trouble are named; the others are counted."""
+GUESSES_NAMED = 3
+"""How many guessed keys are named; the others are counted."""
 HINT = {
     "parity.data": "set data of [models.NAME] to real validation data that was not used for training",
     "parity.task": "see which samples went wrong; if you loosen a tolerance in hil.toml, state the reason next to it",
@@ -258,6 +260,13 @@ def target_text(report: Report) -> str:
     """Return the target that was used: ``cpu``, or ``cpu instead of jetson-orin`` after a fallback."""
     target = report.target
     return target.used if target.used == target.requested else f"{target.used} instead of {target.requested}"
+
+
+def guessed_text(report: Report) -> str:
+    """Return which keys of the run's ``hil.toml`` are guesses that nobody confirmed; empty if there are none."""
+    guesses = [f"{model}: {key}" for model, keys in sorted(report.config.guessed.items()) for key in keys]
+    more = [f"and {len(guesses) - GUESSES_NAMED} more"] if len(guesses) > GUESSES_NAMED else []
+    return f"guessed and not confirmed: {'; '.join([*guesses[:GUESSES_NAMED], *more])}" if guesses else ""
 
 
 def commit_text(report: Report) -> str:

@@ -84,13 +84,16 @@ def test_a_file_that_cannot_be_extended_stays(tmp_path: Path, text: str, words: 
 
 
 def test_a_file_without_models_gets_its_first(tmp_path: Path) -> None:
-    """A file with other tables only becomes a valid one; a link stays a link."""
+    """A file with other tables only becomes a valid one; a link stays a link, and paths are relative to its folder."""
     path = mine(tmp_path, "# only a comment\n[project]\nreport = 'r'\n")
-    link = tmp_path / "link.toml"
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/m.onnx").touch()
+    (tmp_path / "m.onnx").unlink()
+    link = tmp_path / "elsewhere/link.toml"
     link.symlink_to(path)
     add_tables(link, TABLE, ["new"])
     assert link.is_symlink()
-    assert load(path).spec.project.report == "r"
+    assert load(link).spec.project.report == "r"
     assert existing_models(link) == {"new": "m.onnx"}
     assert existing_models(tmp_path / "absent.toml") == {}
 

@@ -190,6 +190,20 @@ def test_a_foreign_engine_is_marked_wherever_engines_are_listed() -> None:
         assert "foreign" not in text
 
 
+@pytest.mark.parametrize("failed", [False, True])
+def test_guesses_are_shown_whatever_was_decided(*, failed: bool) -> None:
+    """The page, the summary and the terminal show unconfirmed guesses, also of a run that failed for another reason."""
+    draft = sample.draft(policy=sample.POLICY.model_copy(update={"warnings": True}))
+    draft = sample.with_row(draft, "parity.outputs", verdict=Verdict.FAILED, reason="no") if failed else draft
+    guessed = {"digits": ("task", "batch", "inputs.image.shape"), "arm": ("task",)}
+    report = seal(draft.model_copy(update={"config": draft.config.model_copy(update={"guessed": guessed})}))
+    assert report.decision == ("FAILED" if failed else "WARNED")
+    text = "guessed and not confirmed: arm: task; digits: task; digits: batch; and 1 more"
+    assert text in html.render(report)
+    assert markdown.render(report).count(text) == 1
+    assert " ".join(terminal.as_text(report, width=400).split()).count(text) == 1
+
+
 def test_the_page_shows_how_an_engine_was_built() -> None:
     """The page shows log, facts, the trtexec command with its differences, and the processor, all escaped."""
     text = html.render(seal(sample.on_board()))
