@@ -27,6 +27,7 @@ from hil.quantize.masks import masked_nodes, masked_tensors
 from hil.quantize.node_order import sort_nodes
 from hil.quantize.prepare import prepared
 from hil.quantize.ranges import ranges_of
+from hil.quantize.sizes import size_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -223,15 +224,25 @@ class _Pooled(HistogramCollector):  # type: ignore[misc]  # onnxruntime ships no
     def __init__(self, calibrator: Any) -> None:
         settings = ("method", "symmetric", "num_bins", "num_quantized_bins", "percentile", "scenario")
         super().__init__(**{name: getattr(calibrator, name) for name in settings})
+        self._dtypes: dict[str, np.dtype] = {}
 
     def collect(self, name_to_arr: dict[str, list[np.ndarray]]) -> None:
-        super().collect({name: np.concatenate([one.ravel() for one in arrays]) for name, arrays in name_to_arr.items()})
+        values = {name: np.concatenate([one.ravel() for one in arrays]) for name, arrays in name_to_arr.items()}
+        self._dtypes = {name: array.dtype for name, array in values.items()}
+        # The bins of a narrow histogram have the same edges in float16.
+        super().collect({name: array.astype(np.float32) for name, array in values.items()})
+
+    def compute_collection_result(self) -> dict[str, tuple[Any, ...]]:
+        result: dict[str, tuple[Any, ...]] = super().compute_collection_result()
+        return {
+            name: (*(np.asarray(end, self._dtypes[name]) for end in one[:2]), *one[2:]) for name, one in result.items()
+        }
 
 
 def insert(
     proto: onnx.ModelProto, calibration: Calibration, spec: CalibrationSpec, layout: QdqLayout
 ) -> onnx.ModelProto:
-    """Return a copy of ``proto`` with Q/DQ nodes; the nodes that read or return a masked tensor get none."""
+    """Return a copy of ``proto`` with Q/DQ nodes, but without any at nodes with a masked tensor or for sizes."""
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     ranges = {name: one for name, one in calibration.ranges.items() if name not in calibration.masked}
@@ -243,7 +254,7 @@ def insert(
         QuantType.QInt8,
         TensorsData(METHODS[spec.method], ranges),
         [],
-        [*spec.exclude_nodes, *masked_nodes(proto, calibration.masked)],
+        [*spec.exclude_nodes, *masked_nodes(proto, calibration.masked), *size_nodes(proto)],
         list(OPERATORS[layout]),
         dict(EXTRA[layout]),
     )

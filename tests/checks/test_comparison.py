@@ -59,6 +59,14 @@ STRUCTURES: dict[str, tuple[list[Outputs], list[Outputs]]] = {
         [[("x", BOXES), ("y", np.empty((4, 0), np.float32))]],
         [[("x", BOXES), ("y", np.empty((4, 0), np.float32))]],
     ),
+    "empty where the reference has detections": ([[("y", BOXES)]], [[("y", BOXES[:0])]]),
+    "detections where the reference is empty": ([[("y", BOXES[:0])]], [[("y", BOXES)]]),
+    "empty in one batch of many": ([[("y", BOXES)]] * 9, [*[[("y", BOXES)]] * 8, [("y", BOXES[:0])]]),
+    "detections in one batch of many": ([*[[("y", BOXES)]] * 8, [("y", BOXES[:0])]], [[("y", BOXES)]] * 9),
+    "classes where the reference has none": (
+        [[("y", np.empty((0, 4), np.int64))]],
+        [[("y", np.ones((1, 4), np.int64))]],
+    ),
     "int8 against uint8": ([[("y", np.ones((4, 2), np.int8))]], [[("y", np.ones((4, 2), np.uint8))]]),
     "float32 against float64": ([[("y", BOXES)]], [[("y", BOXES.astype(np.float64))]]),
     "another shape, as many elements": ([[("y", BOXES)]], [[("y", BOXES.reshape(6, 4))]]),
@@ -87,6 +95,14 @@ def test_a_wrong_structure_is_fatal(case: str, precision: Precision) -> None:
     anything = TolerancesSpec(max_rel=1e9, max_abs=1e9, rmse=1e9, cosine=-1, sqnr_db=-1e9)
     reference, candidate = STRUCTURES[case]
     assert judge(reference, candidate, precision, anything).verdict is Verdict.FAILED
+
+
+def test_empty_on_both_sides_is_equal() -> None:
+    """Batches in which neither side detects anything count as compared, beside batches with detections."""
+    outputs: list[Outputs] = [[("y", BOXES)], [("y", BOXES[:0])], [("y", BOXES)]]
+    judgement = Comparison("fp32", batch=1, samples=3).consume(outputs, outputs).judge()
+    assert judgement.verdict is Verdict.PASSED
+    assert judgement.details["samples"] == 3
 
 
 def test_fewer_samples_than_declared_fail() -> None:

@@ -2,55 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-
 from hil.errors import ExitCode
 from hil.files.digests import file_digest
 from hil.onnx_files.external_data import external_files
 from tests.models import externalize
 from tests.plugins.project import SUITES, Project, samples, save
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 PARITY = (*SUITES, "--target=cpu", "-k", "outputs")
-FAILED, USER = int(ExitCode.FAILED), int(ExitCode.USER_ERROR)
-
-
-class _Samples(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
-    def __init__(self) -> None:
-        self.rows = iter([{"x": samples()["x"]}])
-
-    def get_next(self) -> dict[str, Any] | None:
-        return next(self.rows, None)
-
-
-def _quantized(model: Path, path: Path) -> None:
-    """Write ``model`` in INT8, as another tool would, to ``path``.
-
-    Weights have 7 bits: on processors without VNNI, products of 8 bits saturate.
-    """
-    kinds = {"activation_type": QuantType.QInt8, "weight_type": QuantType.QInt8}
-    quantize_static(str(model), str(path), _Samples(), quant_format=QuantFormat.QDQ, reduce_range=True, **kinds)
-
-
-def test_other_weights_beside_the_same_onnx_file(project: Project) -> None:
-    """An engine of former weights fails, although caches and store still have the former outputs and engine."""
-    model = project.root / "toy.onnx"
-    _quantized(model, project.root / "toy-int8.onnx")
-    data = externalize(model)
-    project.edit('precisions = ["fp32"]', 'precisions = ["int8"]\ndeployed = "toy-int8.onnx"')
-    project.require("parity.outputs")
-    ran = project.run(*PARITY)
-    assert (ran.code, ran.verdict("parity.outputs", "int8")) == (0, "passed"), ran.out
-    before = model.read_bytes()
-    data.write_bytes(np.random.default_rng(77).normal(size=data.stat().st_size // 4).astype(np.float32).tobytes())
-    assert model.read_bytes() == before
-    ran = project.run(*PARITY)
-    assert (ran.code, ran.verdict("parity.outputs", "int8")) == (FAILED, "failed"), ran.out
+USER = int(ExitCode.USER_ERROR)
 
 
 def test_a_linked_model_of_a_subfolder(project: Project) -> None:
