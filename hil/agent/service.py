@@ -226,8 +226,12 @@ class Service(Transfers):
         return {"ok": {"worker": worker.number, "pid": worker.pid}}, []
 
     def unload(self, request: Dict[str, Any]) -> Reply:
-        """Stop a worker."""
-        self.supervisor.stop_worker(self._worker(request))
+        """Stop a worker. With ``keep``, it stays for the next load that needs no fresh process, unless it has a GPU."""
+        worker = self._worker(request)
+        if request.get("keep") is True and worker.alive and worker.watch is None:
+            self.idle.keep(worker, self.libraries())
+        else:
+            self.supervisor.stop_worker(worker)
         return {"ok": {}}, []
 
     def turn(self) -> Any:

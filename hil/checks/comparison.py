@@ -132,7 +132,8 @@ class Comparison:
         if self.expected is not None and self.samples != self.expected:
             return f"{self.samples} samples were compared, {self.expected} are declared"
         empty = [name for name, numbers in self.numbers.items() if not numbers.elements]
-        return f"output {empty[0]!r} has no finite element to compare" if empty else ""
+        what = f"has no finite element to compare in {self.samples} samples: use data for which it has some"
+        return f"output {empty[0]!r} {what}" if empty else ""
 
     def _row(self, name: str) -> dict[str, Any]:
         numbers = self.numbers[name]

@@ -94,7 +94,9 @@ def golden(config: Config, target: str, used: ModelUsed, count: int) -> Golden:
     saved = None if spec.reference is None else config.resolve(spec.reference)
     cache = config.resolve(config.spec.project.cache)
     whole = addressed(path, cache / "external_data", signature.inputs)
-    reference = open_reference(whole, data, spec.batch, cache / "reference", saved, limit)
+    reference = open_reference(
+        whole, data, spec.batch, cache / "reference", saved, limit, per_call=not signature.batched
+    )
     inputs = data.batches(spec.batch, limit)
     pairs = tuple(
         (batch.feeds, outputs) for batch, outputs in zip(inputs, reference.batches(spec.batch, limit), strict=True)

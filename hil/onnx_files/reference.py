@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -69,7 +69,8 @@ class SavedReference:
     """Outputs that the user saved.
 
     Names, dtypes and lengths are not checked here: if they differ from the engine's, the parity check fails. Only a
-    file that cannot be read raises ``UserError``.
+    file that cannot be read raises ``UserError``. ``per_call``: the model has no batch dimension, and each array has
+    the output of one call per row.
     """
 
     path: Path
@@ -77,6 +78,7 @@ class SavedReference:
     count: int
     digest: str
     source: str
+    per_call: bool = False
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[Outputs]:
         """Yield the same as ``Reference.batches``; batches after the end of an output's array lack that output."""
@@ -86,7 +88,8 @@ class SavedReference:
         for start in range(0, total, size):
             rows = min(size, total - start)
             arrays_of_batch = ((name, next(stream, {}).get(name)) for name, stream in streams.items())
-            yield [(name, array[:rows]) for name, array in arrays_of_batch if array is not None]
+            batch = [(name, array[:rows]) for name, array in arrays_of_batch if array is not None]
+            yield [(name, array.reshape(array.shape[1:])) for name, array in batch] if self.per_call else batch
 
 
 @dataclass(frozen=True)
@@ -161,17 +164,19 @@ def open_reference(  # noqa: PLR0913, PLR0917 - where it comes from, and where i
     saved: Path | None = None,
     limit: int | None = None,
     watched: Callable[[Iterator[Batch]], Iterator[Batch]] = iter,
+    *,
+    per_call: bool = False,
 ) -> Reference:
     """Return the reference: the outputs in the file ``saved`` if it is given, otherwise those of ONNX Runtime.
 
     ONNX Runtime runs ``model`` on the first ``limit`` samples of ``dataset`` (on all if ``None``), ``batch`` samples
     per inference; its outputs are cached below ``cache_dir``. ``watched`` passes on the batches that are run. Raise
     ``UserError`` for a file that cannot be read, ``EngineBuildError`` if ONNX Runtime cannot load or run the model.
+    ``per_call`` is as in ``SavedReference``.
     """
     if saved is not None:
-        return _open_saved(
-            polygraphy.converted(saved, cache_dir) if saved.suffix == polygraphy.SUFFIX else saved, saved
-        )
+        path = polygraphy.converted(saved, cache_dir) if saved.suffix == polygraphy.SUFFIX else saved
+        return replace(_open_saved(path, saved), per_call=per_call)
     import onnxruntime
 
     facts = {

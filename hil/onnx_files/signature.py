@@ -124,6 +124,11 @@ class Signature:
         """Whether each call takes one sample, since an input without a batch axis gets its value from that sample."""
         return any(one.batch_axis is None and not one.is_given for one in self.inputs)
 
+    @property
+    def batched(self) -> bool:
+        """Whether an input that data gives has a batch axis."""
+        return any(one.batch_axis is not None and not one.is_given for one in self.inputs)
+
     def stride(self) -> int | None:
         """Return the number of samples that one call takes; ``None`` if any number is possible."""
         return 1 if self.alone else self.batch()

@@ -172,7 +172,14 @@ class Context:
             data, text = self.dataset(name), f"{name}: running the reference"
             with self.progress.step(text, total=self.batches(name), unit="batches", said=False) as step:
                 return open_reference(
-                    self.onnx(name), data, spec.batch, cache, saved, spec.samples, watched=step.counting
+                    self.onnx(name),
+                    data,
+                    spec.batch,
+                    cache,
+                    saved,
+                    spec.samples,
+                    watched=step.counting,
+                    per_call=not self.signature(name).batched,
                 )
 
         return self.memo.once(("reference", name), work)

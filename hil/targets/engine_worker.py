@@ -234,7 +234,10 @@ class EngineWorker:
             flags = {name: bool(ok.get(name)) for name in ("by_process", "trimmed")}
             return Soak(table["t"], table["runs"], table["rss"], table.get("device"), **flags)
 
-    def close(self) -> None:
-        """End the worker process. Does not raise a ``HilError``, and may be called twice."""
+    def close(self, *, keep: bool = False) -> None:
+        """End the worker process. Does not raise a ``HilError``, and may be called twice.
+
+        With ``keep``, the process stays for the next load with ``fresh=False``, if it has no GPU.
+        """
         with contextlib.suppress(HilError):
-            self._client.call("unload", {"worker": self._number})
+            self._client.call("unload", {"worker": self._number, "keep": keep})

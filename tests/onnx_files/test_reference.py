@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from hil.checks.comparison import Comparison
+from hil.dtypes import for_file
 from hil.errors import EngineBuildError, HilError, UserError
 from hil.onnx_files.reference import open_reference
 from hil.results import Judgement, Verdict
@@ -190,6 +191,20 @@ def test_rejected_inputs_are_reported(tmp_path: Path, model: Path) -> None:
     """The message has ONNX Runtime's own message about the wrong shape."""
     with pytest.raises(EngineBuildError, match="image"):
         open_reference(model, MemoryData(image=np.ones((2, 3, 6, 6), np.float32)), 1, tmp_path)
+
+
+def test_saved_outputs_of_a_model_without_a_batch_dimension(tmp_path: Path, model: Path) -> None:
+    """Each row is the output of one call: a scalar, an empty array and a bfloat16 vector keep rank, size and dtype."""
+    vectors = for_file(np.arange(6, dtype=np.float32).astype("bfloat16").reshape(2, 3))
+    np.savez(tmp_path / "outputs.npz", a=np.array([1, 2], np.float32), b=np.zeros((2, 0, 3), np.int64), c=vectors)
+    data = MemoryData(x=np.ones((2, 4), np.float32))
+    reference = open_reference(model, data, 1, tmp_path, tmp_path / "outputs.npz", per_call=True)
+    calls = [dict(outputs) for outputs in reference.batches(1)]
+    assert [[(array.shape, array.dtype.name) for array in call.values()] for call in calls] == [
+        [((), "float32"), ((0, 3), "int64"), ((3,), "bfloat16")]
+    ] * 2
+    assert calls[1]["a"].tolist() == 2
+    assert calls[1]["c"].tolist() == [3, 4, 5]
 
 
 SAVED = {"logits": np.arange(28, dtype=np.float32).reshape(7, 4)}

@@ -9,7 +9,18 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks.results.judging import aa, deploy, history, int8, network, parity, suites, tensorrt, verdicts
+from benchmarks.results.judging import (
+    aa,
+    deploy,
+    history,
+    int8,
+    network,
+    onnx_backend,
+    parity,
+    suites,
+    tensorrt,
+    verdicts,
+)
 from benchmarks.verdicts import limits, peers, percentile
 
 if TYPE_CHECKING:
@@ -31,6 +42,7 @@ JUDGES: Mapping[str, Callable[[Sequence[Row]], list[Bar]]] = {
     "parity-holes": parity.holes,
     "history": history.judge,
     "int8-audit": int8.judge,
+    "onnx-backend": onnx_backend.judge,
     "tensorrt-honesty": tensorrt.honesty,
     "tensorrt-provision": tensorrt.provision,
     "tensorrt-streams": tensorrt.streams,

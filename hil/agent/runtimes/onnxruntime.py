@@ -43,6 +43,7 @@ NOT_EXACT = "Attempt to replace the existing tensor"
 
 CUSTOM = re.compile(r"(?P<domain>[\w.-]+):(?P<operator>\w+)\(-?\d+\) is not a registered function/op")
 CUSTOM_ADVICE = "run it on TensorRT with its plugin under build.plugins, and give the framework's outputs as reference"
+LACKING_ADVICE = "upgrade onnxruntime on this target, or export the model without this operator"
 CAUSES = (
     ("Unsupported model IR version", "upgrade onnxruntime on this target, or save the file with an older ir_version"),
     ("is till opset", "upgrade onnxruntime on this target, or convert the file with onnx.version_converter"),
@@ -121,7 +122,8 @@ def _load_failure(error: str) -> Failure:
     custom = CUSTOM.search(error)
     if custom is not None:
         what = "ONNX Runtime has no operator %s of domain %s" % (custom.group("operator"), custom.group("domain"))
-        return Failure(BUILD, what, CUSTOM_ADVICE)
+        is_custom = not custom.group("domain").startswith("ai.onnx")
+        return Failure(BUILD, what, CUSTOM_ADVICE if is_custom else LACKING_ADVICE)
     advice = next(
         (advice for words, advice in CAUSES if words in error), "check the file with onnx.checker.check_model"
     )

@@ -201,6 +201,9 @@ class Worker(Measuring):
         Return the engine's ports and facts, and in ``load`` the seconds of each step and the memory between them.
         """
         started = self.started or _imported(request)
+        if self.engine is not None:  # the process was kept when its engine was unloaded
+            self.engine.close()
+            self.engine, self.runs = None, 0
         before = memory.resident()
         began = time.perf_counter()
         self.peak.begin()

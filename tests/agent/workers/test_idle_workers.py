@@ -172,3 +172,15 @@ def test_idle_workers_end_with_the_session(agent: AgentClient) -> None:
     idle = workers(agent)
     os.kill(agent.hello["pid"], signal.SIGKILL)
     assert all_ended(idle, 2.0)
+
+
+def test_a_kept_worker_loads_the_next_engine(key: str, agent: AgentClient, feed: dict[str, Any]) -> None:
+    """A worker that is unloaded with ``keep`` runs the next engine that needs no fresh process, as if it were new."""
+    first = agent.load(key, {}, 60, fresh=False)
+    first.first(feed)
+    first.close(keep=True)
+    with agent.load(key, {}, 60, fresh=False) as second:
+        assert second.pid == first.pid
+        assert second.first(feed) > 0
+    with agent.load(key, {}, 60, fresh=False) as third:
+        assert third.pid != first.pid

@@ -1,0 +1,30 @@
+"""The bars of ONNX's own test cases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.results.judging.bars import bar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.results.judging.bars import Bar, Row
+
+NODE_CASES, STORED_CASES = 1884, 140
+"""Number of node cases in onnx 1.23, and a lower bound of the models that it stores."""
+
+OUTCOMES = ("passed", "failed", "refused")
+
+
+def judge(rows: Sequence[Row]) -> list[Bar]:
+    """Return bars for tracebacks, wrong verdicts and refusals, damage that passed, and the number of cases."""
+    node = len({row["case"] for row in rows if row["kind"] == "node"})
+    stored = len({(row["kind"], row["case"]) for row in rows if row["kind"] != "node"})
+    return [
+        bar("cases that ended with a traceback", sum(row["outcome"] not in OUTCOMES for row in rows), 0),
+        bar("wrong verdicts and wrong refusals", sum(row["wrong"] != "" for row in rows), 0),
+        bar("damaged outputs that passed", sum(row["missed"] is not False for row in rows), 0),
+        bar("node cases judged", node, NODE_CASES, at_least=True),
+        bar("stored models judged", stored, STORED_CASES, at_least=True),
+    ]
