@@ -60,15 +60,16 @@ class Case:
 def cases(*, quick: bool) -> Iterator[Case]:
     """Yield all cases of the installed onnx package, or with ``quick`` a sample of them that a fixed seed draws."""
     random = np.random.default_rng(SEED)
-    modules = sorted(one.name for one in pkgutil.iter_modules(node_cases.__path__) if not one.name.startswith("_"))
-    if quick:
-        drawn = [name for name in modules if name not in SLOW]
-        modules = sorted(random.choice(drawn, min(MODULES, len(drawn)), replace=False))
+    drawn = sorted(one.name for one in pkgutil.iter_modules(node_cases.__path__) if one.name not in SLOW)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the cases divide by zero and overflow on purpose
-        for name in modules:
-            importlib.import_module(f"{node_cases.__name__}.{name}")
-    for one in node_cases._NodeTestCases:  # noqa: SLF001 - what its public function returns after importing all modules
+        if quick:
+            for name in sorted(random.choice(drawn, min(MODULES, len(drawn)), replace=False)):
+                importlib.import_module(f"{node_cases.__name__}.{name}")
+            made = node_cases._NodeTestCases  # noqa: SLF001 - what its public function returns after importing them all
+        else:
+            made = node_cases.collect_testcases()
+    for one in made:
         if one.model is not None:
             for inputs, outputs in one.data_sets or ():
                 yield _case(one, "node", one.model, inputs, outputs)

@@ -69,14 +69,15 @@ def judged(agent: AgentClient, case: Case, folder: Path) -> Row:
     try:
         verdict, reason, outputs = _run(agent, case, folder)
     except HilError as error:
-        row |= {"outcome": "refused", "reason": _group(str(error)), "message": str(error)[:300]}
+        message = str(error).replace(f"{folder}/", "")
+        row |= {"outcome": "refused", "reason": _group(message), "message": message[:300]}
         if not row["reason"].startswith(BY_DESIGN) and _runs_alone(case):
             row["wrong"] = "refused, but ONNX Runtime alone gives the expected outputs"
         return row
     except Exception:  # noqa: BLE001 - the benchmark counts them
         return row | {"outcome": "traceback", "message": traceback.format_exc()[-1500:]}
     agrees = _agrees(case, outputs)
-    row |= {"outcome": verdict.value, "message": "" if verdict is Verdict.PASSED else reason}
+    row |= {"outcome": verdict.value, "message": "" if verdict is Verdict.PASSED else reason[:300]}
     if verdict is Verdict.FAILED and NOTHING in reason:
         row |= {"outcome": "refused", "reason": _group(reason)}
     elif verdict is Verdict.PASSED and not agrees:
@@ -132,7 +133,8 @@ def _config(case: Case) -> str:
 
 
 def _save(path: Path, arrays: Arrays) -> None:
-    np.savez(path, allow_pickle=False, **{name: for_file(np.asarray(a)[np.newaxis]) for name, a in arrays.items()})
+    rows = {name: for_file(np.array(np.asarray(a)[np.newaxis], order="C")) for name, a in arrays.items()}
+    np.savez(path, allow_pickle=False, **rows)
 
 
 def _judge(expected: Arrays, outputs: list[tuple[str, Any]]) -> Any:

@@ -115,9 +115,9 @@ def _padded(vectors: Array) -> Array:
 def is_signal(array: Array) -> bool:
     """Return whether the distance of two such arrays is meaningful: true for float and uint8, false for others.
 
-    Other arrays may be indices, such as those of classes or tokens.
+    Other arrays may be indices, such as those of classes or tokens. Arrays without elements have no distance.
     """
-    return is_float(array.dtype) or array.dtype == np.uint8
+    return bool(array.size) and (is_float(array.dtype) or array.dtype == np.uint8)
 
 
 class Sketch:

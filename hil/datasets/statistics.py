@@ -69,7 +69,9 @@ def statistics_of(data: Dataset, samples: int | None = None, batch: int = CHUNK)
     for one in data.batches(batch, samples):
         rows = len(next(iter(one.inputs.values())))
         distinct.add(one.inputs)
-        flat = {name: array.reshape(rows, -1) for name, array in one.inputs.items() if is_number(array.dtype)}
+        flat = {
+            name: array.reshape(rows, -1) for name, array in one.inputs.items() if is_number(array.dtype) and array.size
+        }
         constant += int(_constant(flat).sum())
         for name, array in flat.items():
             gathered.setdefault(name, _Input(array.shape[1], total)).add(array)

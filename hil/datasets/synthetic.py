@@ -82,10 +82,11 @@ class _Draw:
         self._key = [SEED, *spec.name.encode()]
         self._shape = tuple(_size(size, signature) for size in spec.sample)
         self._same = spec.batch_axis is None
-        self._low, self._high = interval or (BYTE if spec.dtype == "uint8" else UNIT)
+        least, greatest = _span(self._dtype)
+        default = BYTE if spec.dtype == "uint8" else UNIT
+        self._low, self._high = interval or (max(default[0], least), default[1])  # float8_e8m0fnu has no zero
         if not is_float(self._dtype):
             self._low, self._high = math.ceil(self._low), math.floor(self._high)
-        least, greatest = _span(self._dtype)
         if not least <= self._low <= self._high <= greatest:
             raise UserError(
                 f"ranges.{spec.name} has no value that {spec.dtype} can hold: model {model}: "

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from hil.agent.protocol.wire import ITEM_SIZES
 from hil.checks.comparison import Comparison, Outputs
 from hil.config.spec import Precision, ToleranceSpec, TolerancesSpec
 from hil.results import Judgement, Sense, Verdict
@@ -305,3 +306,14 @@ def test_any_floats_are_judged_without_a_crash(ours: np.ndarray, theirs: np.ndar
     details = judge([[("y", ours)]], [[("y", theirs)]], "int8").model_dump_json()
     assert "NaN," not in details
     assert not math.isnan(len(details))
+
+
+@pytest.mark.parametrize("dtype", sorted(ITEM_SIZES))
+@pytest.mark.parametrize("shape", [(4,), (4, 3), ()], ids=str)
+def test_every_dtype_is_compared(dtype: str, shape: tuple[int, ...]) -> None:
+    """Equal outputs of any type and rank pass; half of one element of a float, or another integer, fails."""
+    ours = np.ones(shape, np.float32).astype(dtype)
+    theirs = ours.reshape(-1).copy()
+    theirs[0] = np.array(0.5 if "float" in dtype else 0, np.float32).astype(dtype)
+    assert judge([[("y", ours)]], [[("y", ours.copy())]]).verdict is Verdict.PASSED
+    assert judge([[("y", ours)]], [[("y", theirs.reshape(shape))]]).verdict is Verdict.FAILED

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hil.datasets import distinct as counting
 from hil.datasets.distinct import distinct
+from hil.datasets.likeness import near
 from hil.datasets.statistics import statistics_of
 from tests.memory_data import MemoryData
 
@@ -82,3 +83,14 @@ def test_only_the_first_samples_count() -> None:
     """With a number of samples only the first ones are counted."""
     data = MemoryData(x=np.concatenate([copies(normal(1, 64), 30, 1e-6), normal(70, 64, seed=5)]))
     assert [distinct(data, count) for count in (30, 31, None)] == [1, 2, 71]
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 0, 3)], ids=str)
+def test_an_input_without_elements_distinguishes_nothing(shape: tuple[int, ...]) -> None:
+    """Samples of a zero-length input are equal in it; another input still counts, for statistics and likeness too."""
+    empty = np.zeros((5, *shape), np.float32)
+    assert distinct(MemoryData(x=empty)) == 1
+    both = MemoryData(x=empty, y=normal(5, 64))
+    assert distinct(both) == 5
+    assert set(statistics_of(both).inputs) == {"y"}
+    assert len(near(both, both).pairs) == 5

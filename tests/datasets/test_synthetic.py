@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hil.agent.protocol.wire import ITEM_SIZES
 from hil.datasets.synthetic import SyntheticDataset
+from hil.dtypes import is_finite
 from hil.errors import UserError
 from hil.onnx_files.signature import Signature
 from tests.datasets.project import Project, spec
@@ -79,3 +81,16 @@ def test_inputs_without_a_common_batch_are_refused() -> None:
     for inputs in ((spec("a", "float32"),), (spec("a", "float32", 2, 1), spec("b", "float32", 3, 1))):
         with pytest.raises(UserError, match="share no batch dimension"):
             drawn(Signature(inputs, ()))
+
+
+@pytest.mark.parametrize("dtype", sorted(ITEM_SIZES))
+def test_every_dtype_is_drawn(dtype: str) -> None:
+    """Each type of numbers is drawn with finite values of any rank, also with a zero-length dimension."""
+    inputs = (spec("a", dtype, "n", 2), spec("b", dtype, "n"), spec("c", dtype, "n", 0, 3))
+    batch = next(drawn(Signature(inputs, ())).batches(3)).inputs
+    assert {name: (array.dtype.name, array.shape) for name, array in batch.items()} == {
+        "a": (dtype, (3, 2)),
+        "b": (dtype, (3,)),
+        "c": (dtype, (3, 0, 3)),
+    }
+    assert all(is_finite(array).all() for array in batch.values())

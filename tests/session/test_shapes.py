@@ -3,12 +3,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.config.spec import ModelSpec
 from hil.onnx_files.signature import Signature, TensorSpec
 from hil.session.engines.shape_profiles import profiles_of
+from hil.session.gather.contract import _bad
 from hil.session.gather.shapes import outside, resized
 
 IDS = TensorSpec("ids", "int64", ("batch", "length"))
@@ -70,3 +72,17 @@ def test_resizing_repeats_real_values(rows: int, columns: int, shape: list[int])
     assert set(feeds_resized["ids"].ravel().tolist()) <= set(data.ravel().tolist())
     assert feeds_resized["ids"].flags.c_contiguous
     assert feeds_resized["scale"] is feeds["scale"]
+
+
+def test_an_input_without_elements_is_resized() -> None:
+    """There is nothing to repeat, so a zero-length input becomes zeros of the size that is tried."""
+    tried = resized({"x": np.ones((2, 0, 3), np.float32)}, {"x": [4, 2, 3]})
+    assert tried["x"].tolist() == np.zeros((4, 2, 3)).tolist()
+
+
+@pytest.mark.parametrize("length", [0, 2])
+def test_the_wrong_size_is_another_size(length: int) -> None:
+    """The bad input of a wrong size differs from the declared size, also if that is zero."""
+    model = Signature((TensorSpec("x", "float32", ("n", length)),), (TensorSpec("y", "float32", ("n",)),))
+    tried = dict(_bad(model, {"x": np.ones((1, length), np.float32)}))
+    assert tried["shape"]["x"].shape == (1, max(1, 2 * length))

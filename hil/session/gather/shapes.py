@@ -111,7 +111,9 @@ def resized(feeds: Feeds, shapes: Mapping[str, Sequence[int]]) -> Feeds:
     for name, shape in shapes.items():
         array = result[name]
         for axis, size in enumerate(shape):
-            if array.shape[axis] != size:
+            if array.shape[axis] != size and array.size:
                 array = np.take(array, np.arange(size) % array.shape[axis], axis=axis)
+        if not array.size:  # there is nothing to repeat
+            array = np.zeros(shape, array.dtype)
         result[name] = np.ascontiguousarray(array).reshape(array.shape)  # ascontiguousarray makes a scalar 1-D
     return result

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hil.agent.protocol.wire import ITEM_SIZES
+from hil.dtypes import limits
 from hil.errors import WorkerLost
 from hil.onnx_files.signature import Signature, TensorSpec
 from hil.session.properties.drawing import KINDS, Drawn, Recipe, Searched, Space, search
@@ -128,3 +130,15 @@ def test_a_lost_worker_ends_the_search() -> None:
     with pytest.raises(WorkerLost):
         search(SPACE, 50, trial)
     assert len(trials) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", sorted(ITEM_SIZES))
+def test_every_dtype_and_rank_is_drawn(dtype: str, kind: str) -> None:
+    """Each type of numbers is drawn within its range, as a scalar and with a zero-length dimension too."""
+    least, greatest = limits(np.dtype(dtype))
+    low, high = max(least, -5.0), min(greatest, 5.0)
+    for shape in ((), (3, 2), (0, 2)):
+        array = Recipe(kind, 7, 3).array(dtype, shape, low, high)
+        assert (array.dtype.name, array.shape) == (dtype, shape)
+        assert all(low <= float(value) <= high for value in array.ravel())
