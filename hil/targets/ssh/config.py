@@ -83,7 +83,7 @@ class _Router:
         entry = self._lookup(host)
         hop = self._hop(host, entry, user=spec.user if spec else user, port=spec.port if spec else port, spec=spec)
         jumps = [jump.strip() for jump in entry.get("proxyjump", "none").split(",")]
-        if jumps == ["none"]:
+        if [jump.lower() for jump in jumps] == ["none"]:
             return (hop,)
         # Like OpenSSH: of several jump hosts, only the first is reached through its own ProxyJump.
         before = self.hops_to(jumps[0], None, depth + 1)

@@ -21,6 +21,9 @@ TRAP = "hilmatch"
 LINE = re.compile(r"(\w+)(?:\s*=\s*|\s+)(.+)")  # as paramiko parses a line
 WITHOUT_VALUE = {"all", "canonical", "final"}
 CRITERIA = {"host", "originalhost", "user", "localuser"}
+WHOLE_LINE = {"knownhostscommand", "localcommand", "proxycommand", "remotecommand"}
+"""Keys whose value is a command up to the end of the line, also if it has a ``#``."""
+
 DEPTH = 16  # readconf.c: READCONF_MAX_DEPTH
 
 
@@ -45,7 +48,8 @@ def _lines(path: Path, folder: Path, block: str, depth: int) -> Iterator[str]:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}: make it readable, or delete it") from None
     outer = block
-    for line in text.splitlines():
+    for whole in text.splitlines():
+        line = _without_comment(whole)
         match = LINE.match(line.strip())
         key = match[1].lower() if match else ""
         if match and key == "include":
@@ -63,6 +67,25 @@ def _lines(path: Path, folder: Path, block: str, depth: int) -> Iterator[str]:
             yield from _disarmed(block)
         else:
             yield line
+
+
+def _without_comment(line: str) -> str:
+    """Return ``line`` without a comment behind its value, which OpenSSH ignores and paramiko does not.
+
+    A comment begins with an unquoted ``#`` at the beginning of a word.
+    """
+    match = LINE.match(line.strip())
+    if match is None or match[1].lower() in WHOLE_LINE:
+        return line
+    quote = ""
+    for at, letter in enumerate(line):
+        if quote:
+            quote = quote.replace(letter, "")
+        elif letter in "\"'":
+            quote = letter
+        elif letter == "#" and line[at - 1].isspace():
+            return line[:at].rstrip()
+    return line
 
 
 def _included(value: str, folder: Path, path: Path) -> list[Path]:
@@ -104,6 +127,8 @@ def _disarmed(block: str) -> Iterator[str]:
         else:
             traps.append(name)
             next(tokens, "")
+    if "final" in supported and "all" in supported:  # paramiko takes "all" alone, or behind "canonical"
+        supported[supported.index("all") :] = ["host", "*"]
     yield f"Match {shlex.join(supported) if supported else 'all'}"
     if traps:
         yield f"{TRAP} {' '.join(traps)}"

@@ -82,6 +82,30 @@ def test_the_config_is_read_as_openssh_reads_it(home: Path, blocks: list[tuple[s
     assert [str(file) for file in hop.known_hosts][: len(users)] == users
 
 
+WRITTEN = {
+    "carriage returns": "Host rover\r\n  HostName 10.0.0.5\r\n  User bob\r\n",
+    "%h in the address": "Host rover*\n  HostName %h.lab.example\n",
+    "comments behind values": "Host rover # Bob's\n HostName 10.0.0.5 # on 'wifi'\n User bob\t# me\n Port 2222 # odd\n",
+    "a number sign in a word": 'Host rover\n User bob#1\n HostName "10.0.0.5" #\n',
+    "an absent include": "Host rover\n Include conf.d/only\n",
+    "all and an include": "Host rover\n HostName 10.0.0.5\nMatch all\nInclude config.local\n",
+    "final and all": "Host rover\n HostName 10.0.0.5\nMatch final all\n ForwardX11Trusted yes\n User bob\n",
+    "a command for another host": 'Match originalhost other exec "true"\n User x\nHost rover\n HostName 10.0.0.5\n',
+    "no jump, in capitals": "Host rover\n HostName 10.0.0.5\n ProxyJump None\nHost *\n ProxyJump j1\n",
+    "canonical names": "CanonicalizeHostname yes\nCanonicalDomains lab.example\nHost *.lab.example\n User hil\n",
+}
+
+
+@pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
+def test_what_people_write(home: Path, text: str) -> None:
+    """Configs that OpenSSH takes give its address, user and port, and no jump host."""
+    path = write(home, text)
+    openssh = by_openssh(path, "rover3" if "%h" in text else "rover")
+    (hop,) = to("rover3" if "%h" in text else "rover")
+    assert [hop.host, hop.user, str(hop.port)] == [openssh[key][0] for key in ("hostname", "user", "port")]
+    assert "proxyjump" not in openssh
+
+
 def test_without_a_config(home: Path) -> None:
     """Without a config, the default port, keys and files and the local user's name apply."""
     (hop,) = to("Orin.Local")
