@@ -10,7 +10,7 @@ from hil.catalogue import KINDS
 from hil.checks.tolerances import in_force
 from hil.config.policy import named_by
 from hil.config.spec import GateSpec
-from hil.report.schema import Measured, Rejected, Report, TargetReport, count
+from hil.report.schema import ConfigUsed, Measured, Rejected, Report, TargetReport, count
 from hil.results import Cause, CheckResult, Evidence, Verdict
 from hil.session.amendments.expiry import TOLERATED
 from tests.report import sample
@@ -213,6 +213,11 @@ def _synthetic(_: random.Random, case: Case) -> None:
     case.policy["warnings"] = False
 
 
+def _guessed(rng: random.Random, case: Case) -> None:
+    case.extra["config"] = ConfigUsed(path="hil.toml", digest=sample.digest("hil.toml"), guessed={"arm": ("task",)})
+    case.policy["warnings"] = rng.random() < 1 / 2
+
+
 def _blind(rng: random.Random, case: Case) -> None:
     (case.deployer if rng.random() < 1 / 4 else case.policy)["detects"] = 0.001
 
@@ -293,6 +298,7 @@ FAULTS: dict[str, Callable[[random.Random, Case], None]] = {
     "pytest": _pytest,
     "evidence": _evidence,
     "synthetic": _synthetic,
+    "guessed": _guessed,
     "blind": _blind,
     "state": _state,
     "dirty": _dirty,

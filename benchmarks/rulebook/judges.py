@@ -35,11 +35,13 @@ if TYPE_CHECKING:
     from hil.gate.rule_outcome import RuleOutcome
 
 JUDGES = ("run", "gate", "verify", "attest", "deploy")
+RELEASING = ("verify", "attest", "deploy")
+"""The judges that accept no report with guesses, whatever the policy allows."""
 ASKED = ("commit asked for", "run asked for", "target asked for")
 RULES = (
     *("complete", "target", "totals", "config", "lab", "pytest", "required checks exist", "required checks run"),
     *("required on the target", "verdicts", "warnings", "results", "other tests", "evidence", "data", "power", "state"),
-    *("clean", "age", "expiry", "signature", *ASKED),
+    *("guesses", "clean", "age", "expiry", "signature", *ASKED),
 )
 ROBOTS = {
     "the robot's limits": "hil.deploy.report_check._of_config",
@@ -204,13 +206,14 @@ class Placed:
             report = seal(self.draft)
             return judge(report, report.policy).rules
         policy, asked = self.recorded.policy, self.case.asked if name == "gate" else {}
-        around = Circumstances(
-            datetime.now(timezone.utc), **signature_by(self.signer.public, policy.signed_by), **asked
-        )
+        release = name in RELEASING
+        signer = signature_by(self.signer.public, policy.signed_by)
+        around = Circumstances(datetime.now(timezone.utc), release=release, **signer, **asked)
         outcomes = judge(self.recorded, policy, around=around).rules
         if name == "deploy":
             theirs = load(self.root / "hil.toml").spec.gate
-            around = Circumstances(around.now, **signature_by(self.signer.public, theirs.signed_by))
+            signer = signature_by(self.signer.public, theirs.signed_by)
+            around = Circumstances(around.now, release=release, **signer)
             outcomes += judge(self.recorded, theirs, around=around).rules
         return outcomes
 

@@ -11,7 +11,7 @@ from hil.attestation import dsse, statement
 from hil.attestation.keys import lowest, signature_by
 from hil.errors import AttestationRefused, UserError
 from hil.files.digests import file_digest
-from hil.gate.demands import Circumstances, age_of, commit_problem, guess_problem
+from hil.gate.demands import Circumstances, age_of, commit_problem
 from hil.gate.gate import judge
 from hil.gate.gate import verify as judge_again
 from hil.report.read_report import content_of, file_in, parse
@@ -141,9 +141,9 @@ def _refuse_failed(signed: Statement, report: Report | None, key: PublicKey, nam
     """Raise ``AttestationRefused`` if the signed decision is FAILED, or if ``report`` fails its policy at ``now``."""
     reasons: tuple[str, ...] = ()
     if report is not None:
-        around = Circumstances(now, **signature_by(key, report.policy.signed_by))
+        around = Circumstances(now, release=True, **signature_by(key, report.policy.signed_by))
         decision = judge(report, report.policy, around=around)
-        reasons = decision.reasons if decision.exit_code else tuple(filter(None, [guess_problem(report)]))
+        reasons = decision.reasons if decision.exit_code else ()
     if signed.predicate.result == "FAILED":
         bad = signed.predicate.failedTests
         named = f" ({', '.join(bad[:3])}{'…' if bad[3:] else ''})" if bad else ""

@@ -9,7 +9,6 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from hil.catalogue import CATALOGUE
-from hil.gate.demands import guess_problem
 from hil.jetson import SMS, identify
 from hil.results import EVIDENCE_RANK, Evidence, Verdict
 from hil.runtimes import RUNTIMES
@@ -40,8 +39,6 @@ def of_report(report: Report, decisions: Mapping[str, Decision], *, now: datetim
     for policy, decision in decisions.items():
         if decision.exit_code != 0:
             yield from (f"{policy}: {reason}" for reason in decision.reasons)
-    if problem := guess_problem(report):
-        yield problem
     if report.target.fallback_reason is not None:
         yield f"it judged {report.target.used} instead of {report.target.requested}"
     yield from _age(report.run.finished, now, max_age)

@@ -65,7 +65,7 @@ def judged_report(config: Config, path: Path, robot: str, now: datetime) -> Judg
     files = release.engine_files(path.parent, engines)
     policies = {"the run's own policy": report.policy, "the gate of hil.toml": config.spec.gate}
     decisions = {
-        name: gate.judge(report, policy, around=circumstances(path, policy, now=now))
+        name: gate.judge(report, policy, around=circumstances(path, policy, now=now, release=True))
         for name, policy in policies.items()
     }
     changed_files = list(refusals.of_files(engines, {name: file_digest(file) for name, file in files.items()}))

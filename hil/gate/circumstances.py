@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 
 
 def circumstances(
-    report: Path, policy: GateSpec, bundle: Path | None = None, *, now: datetime | None = None
+    report: Path, policy: GateSpec, bundle: Path | None = None, *, now: datetime | None = None, release: bool = False
 ) -> Circumstances:
     """Return the time ``now`` (by default the current time) and the id of the key that signed ``report``.
 
     The signature is read from ``bundle``, by default from the bundle next to the report. A missing signature, an
     invalid one, or one by a key that ``policy.signed_by`` does not list raises nothing: the result's ``unsigned`` has
-    the reason, and the gate judges it. If ``policy.signed_by`` is empty, no signature is read.
+    the reason, and the gate judges it. If ``policy.signed_by`` is empty, no signature is read. ``release`` as in
+    ``Circumstances``.
     """
-    unsigned = Circumstances(now or datetime.now(timezone.utc))
+    unsigned = Circumstances(now or datetime.now(timezone.utc), release=release)
     if not policy.signed_by:
         return unsigned
     from hil.attestation import parse_public, verify

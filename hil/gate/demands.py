@@ -37,7 +37,8 @@ class Circumstances:
 
     If a key that the policy lists signed the report, ``signer`` is the key's id and ``unsigned`` is empty. Otherwise
     ``unsigned`` states why no such signature is known. The report must have the commit ``commit`` (full hash), the run
-    id ``run`` and the requested target ``target``; ``None`` accepts any.
+    id ``run`` and the requested target ``target``; ``None`` accepts any. ``release`` is true if the report is to be
+    signed as a pass, verified as one or deployed.
     """
 
     now: datetime
@@ -46,6 +47,7 @@ class Circumstances:
     commit: str | None = None
     run: str | None = None
     target: str | None = None
+    release: bool = False
 
 
 def demands(report: Report, policy: GateSpec, required: Sequence[CheckResult]) -> Iterator[RuleOutcome]:
@@ -80,7 +82,7 @@ def outside(report: Report, policy: GateSpec, around: Circumstances | None) -> I
 def guess_problem(report: Report) -> str:
     """Return which keys of the run's ``hil.toml`` are guesses that nobody confirmed; empty if there are none.
 
-    A run with guesses is never deployed or signed as a pass, whatever the policy.
+    The rule on them is in ``hil.gate.rules``: a run with guesses is never deployed or signed as a pass.
     """
     guesses = guessed_text(report)
     fix = "check each, delete its entry under 'guessed' in hil.toml, and run again"

@@ -59,7 +59,7 @@ def rules(
     yield _failures(report)
     yield from _required(report, policy, required, fell_back=fell_back)
     yield _warnings(report, policy)
-    yield _guesses(report, policy, full=full)
+    yield _guesses(report, policy, full=full, release=around is not None and around.release)
     yield _rejected(report)
     yield _others(report)
     if full:
@@ -188,10 +188,13 @@ def _warnings(report: Report, policy: GateSpec) -> RuleOutcome:
     return outcome("warnings", _named("warned, but the policy allows no warnings", warned), "no warnings")
 
 
-def _guesses(report: Report, policy: GateSpec, *, full: bool) -> RuleOutcome:
-    """Return the rule on guessed declarations: a warning at best, and only where evidence ``host`` is enough."""
+def _guesses(report: Report, policy: GateSpec, *, full: bool, release: bool) -> RuleOutcome:
+    """Return the rule on guessed declarations.
+
+    They are a warning at best, only where evidence ``host`` is enough, and never for a release.
+    """
     problem = guess_problem(report)
-    strict = not policy.warnings or (full and policy.evidence != "host")
+    strict = release or not policy.warnings or (full and policy.evidence != "host")
     good = f"{problem}, which the policy allows" if problem else "no declaration of hil.toml is a guess"
     return outcome("guesses", [problem] if problem and strict else [], good)
 

@@ -132,7 +132,7 @@ def test_a_run_with_guesses_is_never_signed_as_a_pass(tmp_path: Path) -> None:
     draft = sample.draft(policy=policy)
     guessing = draft.model_copy(update={"config": draft.config.model_copy(update={"guessed": {"arm": ("task",)}})})
     finish(tmp_path, seal(guessing))
-    with pytest.raises(AttestationRefused, match="not signed: guessed and not confirmed: arm: task"):
+    with pytest.raises(AttestationRefused, match=r"not signed: .*guessed and not confirmed: arm: task"):
         attest(tmp_path, cases.new_signer())
     assert not (tmp_path / "report.sigstore.json").exists()
     case = cases.signed(tmp_path, seal(guessing.model_copy(update={"policy": sample.POLICY})))
