@@ -11,7 +11,7 @@ from hil.config.spec import ModelSpec
 from hil.onnx_files.signature import Signature, TensorSpec
 from hil.session.engines.shape_profiles import profiles_of
 from hil.session.gather.contract import _bad
-from hil.session.gather.shapes import outside, resized
+from hil.session.gather.shapes import accepted, outside, resized
 
 IDS = TensorSpec("ids", "int64", ("batch", "length"))
 MASK = TensorSpec("mask", "int64", ("batch", "length"))
@@ -86,3 +86,21 @@ def test_the_wrong_size_is_another_size(length: int) -> None:
     model = Signature((TensorSpec("x", "float32", ("n", length)),), (TensorSpec("y", "float32", ("n",)),))
     tried = dict(_bad(model, {"x": np.ones((1, length), np.float32)}))
     assert tried["shape"]["x"].shape == (1, max(1, 2 * length))
+
+
+def test_all_batch_axes_have_one_size() -> None:
+    """Where only some inputs name their batch dimension, the batch axes without a name follow it."""
+    audio = TensorSpec("audio", "float32", ("batch", 512))
+    state = TensorSpec("state", "float32", (2, None, 128), batch_axis=1)
+    feeds = {"audio": np.zeros((1, 512)), "state": np.zeros((2, 1, 128))}
+    spec = ModelSpec(path="vad.onnx", data="synthetic")
+    declared = Signature((audio, state), (), sizes={"batch": (1, 3, 5)})
+    for model, batches in ((Signature((audio, state), ()), (1, 2, 4)), (declared, (1, 3, 5))):
+        assert list(accepted(model, spec, feeds)) == [{"audio": [n, 512], "state": [2, n, 128]} for n in batches]
+
+
+def test_a_batch_without_any_name_is_varied() -> None:
+    """The batch sizes of a model whose batch dimension is a placeholder are tried too."""
+    model = Signature((TensorSpec("x", "float32", (None, 3)),), ())
+    shapes = accepted(model, ModelSpec(path="x.onnx", data="synthetic"), {"x": np.zeros((1, 3))})
+    assert [shape["x"] for shape in shapes] == [[1, 3], [2, 3], [4, 3]]

@@ -12,6 +12,7 @@ from hil.session.engines.shape_profiles import profiles_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from hil.config.spec import ModelSpec
     from hil.onnx_files.signature import Signature, TensorSpec
     from hil.results import Row
     from hil.session.engine_context import EngineContext
@@ -30,8 +31,8 @@ def candidates(session: EngineContext, row: Row, model: Signature, feeds: Feeds)
         for beyond in outside(model, profiles):
             yield resized(feeds, beyond), False
     else:
-        for sizes in _named_sizes(session, row, model):
-            yield resized(feeds, {spec.name: _sized(spec, feeds, sizes) for spec in model.inputs}), True
+        for shapes in accepted(model, session.model(row.model), feeds):
+            yield resized(feeds, shapes), True
     if model.batch() is not None and model.stacked:
         axes = {spec.name: spec.batch_axis for spec in model.inputs}
         doubled = {
@@ -85,23 +86,26 @@ def _moved(
     ]
 
 
-def _named_sizes(session: EngineContext, row: Row, model: Signature) -> Iterator[dict[str, int]]:
-    """Yield three choices of sizes for the named dimensions, by name.
+def accepted(model: Signature, spec: ModelSpec, feeds: Feeds) -> Iterator[dict[str, list[int]]]:
+    """Yield three choices of the shapes of all inputs, by name, that the model allows.
 
-    For an engine that was built elsewhere without declared sizes, yield only one.
+    Dimensions with one name have one size, and so have all batch axes, with or without a name. For an engine that was
+    built elsewhere without declared sizes, yield only one choice.
     """
-    spec = session.model(row.model)
-    names = sorted({size for tensor in model.inputs for size in tensor.shape if isinstance(size, str)})
+    names = {size for tensor in model.inputs for size in tensor.shape if isinstance(size, str)}
     for choice in range(3 if spec.engine is None or model.sizes else 1):
-        sizes = {name: model.sizes[name][choice] for name in names if name in model.sizes}
+        sizes = {name: model.sizes[name][choice] for name in sorted(names) if name in model.sizes}
         own = BATCHES[choice] if spec.engine is None and not model.alone else spec.batch
-        yield sizes | {name: own for name in model.batch_names() if name not in model.sizes}
+        batch = next((sizes[name] for name in sorted(model.batch_names()) if name in sizes), own)
+        sizes = dict.fromkeys(model.batch_names(), batch) | sizes
+        yield {tensor.name: _sized(tensor, feeds[tensor.name].shape, sizes, batch) for tensor in model.inputs}
 
 
-def _sized(spec: TensorSpec, feeds: Feeds, sizes: Mapping[str, int]) -> list[int]:
-    shape = feeds[spec.name].shape
+def _sized(spec: TensorSpec, shape: Sequence[int], sizes: Mapping[str, int], batch: int) -> list[int]:
+    """Return ``shape`` with other sizes of its named dimensions, and with ``batch`` for a batch axis without a name."""
     return [
-        sizes.get(size, have) if isinstance(size, str) else have for size, have in zip(spec.shape, shape, strict=True)
+        sizes.get(size, have) if isinstance(size, str) else batch if size is None and axis == spec.batch_axis else have
+        for axis, (size, have) in enumerate(zip(spec.shape, shape, strict=True))
     ]
 
 
