@@ -23,7 +23,7 @@ _LOAD = re.compile(r"^Load model from .*? failed:\s*", re.DOTALL)
 _OPERATORS = (
     re.compile(r"No Op registered for (\w+)"),
     re.compile(r"(?:Fatal error: )?(?:[\w.]*:)?(\w+)\(-?\d+\) is not a registered function/op"),
-    re.compile(r"implementation for (\w+)\(\d+\) node"),
+    re.compile(r"(?:implementation|find kernel) for (\w+)\(\d+\)"),
 )
 _UNREADABLE = ("INVALID_PROTOBUF", "NO_SUCHFILE", "NO_MODEL")
 

@@ -44,12 +44,15 @@ NOT_EXACT = "Attempt to replace the existing tensor"
 CUSTOM = re.compile(r"(?P<domain>[\w.-]+):(?P<operator>\w+)\(-?\d+\) is not a registered function/op")
 CUSTOM_ADVICE = "run it on TensorRT with its plugin under build.plugins, and give the framework's outputs as reference"
 LACKING_ADVICE = "upgrade onnxruntime on this target, or export the model without this operator"
+LACKING_KERNEL = "upgrade onnxruntime on this target, or export the model with types and attributes that it implements"
 CAUSES = (
     ("Unsupported model IR version", "upgrade onnxruntime on this target, or save the file with an older ir_version"),
     ("is till opset", "upgrade onnxruntime on this target, or convert the file with onnx.version_converter"),
     ("under development", "upgrade onnxruntime on this target, or convert the file with onnx.version_converter"),
     ("External data path", "put the file with the weights beside the ONNX file, under the name that it had"),
     ("Protobuf parsing failed", "check that the file was copied whole"),
+    ("NOT_IMPLEMENTED", LACKING_KERNEL),
+    ("Exception during initialization", LACKING_KERNEL),
 )
 """What helps against each known cause, by words of ONNX Runtime's message."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from onnx import TensorProto
 
 from hil.agent.runtimes import runtime
 from hil.agent.runtimes.ort_values import NUMBERS
@@ -126,6 +127,13 @@ def test_an_unknown_operator_is_named(shared_agent: AgentClient, tmp_path: Path)
     with pytest.raises(EngineBuildError, match="Frobnicate") as caught:
         build(shared_agent, models.unknown_operator(tmp_path / "odd.onnx"))
     assert "\n" not in str(caught.value)
+
+
+def test_a_type_that_an_operator_lacks_is_no_damage(shared_agent: AgentClient, tmp_path: Path) -> None:
+    """An operator without a kernel for its types is no reason to check the file; the advice is about the operator."""
+    path = models.cast(tmp_path / "fp4.onnx", TensorProto.FLOAT4E2M1, TensorProto.FLOAT, (3,))
+    with pytest.raises(EngineBuildError, match=r"Cast\(.*: upgrade onnxruntime .* with types and attributes"):
+        build(shared_agent, path)
 
 
 def test_a_truncated_file_is_refused(shared_agent: AgentClient, model: Path, tmp_path: Path) -> None:
