@@ -222,6 +222,13 @@ def int8_audit() -> Rows:
     return rows + [{"kind": "healthy", "seed": seed, "accused": False} for seed in range(judging.int8.INT8_HEALTHY)]
 
 
+def onnx_backend() -> Rows:
+    """Return a passed row for each case."""
+    kinds = (("node", judging.onnx_backend.NODE_CASES), ("simple", judging.onnx_backend.STORED_CASES))
+    row = {"outcome": "passed", "wrong": "", "missed": False}
+    return [{**row, "kind": kind, "case": str(number)} for kind, count in kinds for number in range(count)]
+
+
 GOOD: dict[str, Callable[[], Rows]] = {
     "history": history,
     "deploy-faults": deploy_faults,
@@ -242,6 +249,7 @@ GOOD: dict[str, Callable[[], Rows]] = {
     "ssh": ssh,
     "telemetry": telemetry,
     "int8-audit": int8_audit,
+    "onnx-backend": onnx_backend,
 }
 
 
@@ -542,3 +550,13 @@ def test_a_result_needs_a_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HIL_COMMIT", "HEAD")
     with pytest.raises(SystemExit, match="HIL_COMMIT"):
         results.commit()
+
+
+@pytest.mark.parametrize("change", [{"outcome": "traceback"}, {"wrong": "refused, but it runs"}, {"missed": True}])
+def test_a_case_of_onnx_that_goes_wrong_misses_a_bar(
+    change: dict[str, Any], make: Callable[[str, Rows], dict[str, Any]]
+) -> None:
+    """A traceback, a wrong verdict and damage that passed each miss their bar; without a case, so do all."""
+    first, *others = onnx_backend()
+    assert [bar["met"] for bar in make("onnx-backend", [{**first, **change}, *others])["bars"]].count(False) == 1
+    assert [bar["met"] for bar in make("onnx-backend", others)["bars"]].count(True) == 1
