@@ -31,9 +31,10 @@ def declared_signature(path: Path, spec: ModelSpec, name: str) -> Signature:
 def declare(signature: Signature, spec: ModelSpec, name: str) -> Signature:
     """Return ``signature`` with what the config ``spec`` of model ``name`` declares about the inputs.
 
-    A dynamic dimension without a name is named by its position, such as ``images[2]``; only a batch dimension without
-    a declared size stays unnamed. Raise ``UserError`` for a declaration that contradicts the file, for an input whose
-    shape is declared neither in the file nor in ``hil.toml``, and for inputs without a common batch.
+    A dynamic dimension without a name is named by its position, such as ``images[2]``. A batch dimension without a name
+    gets the name that all other batch dimensions share; if there is none, it stays unnamed unless its size is declared.
+    Raise ``UserError`` for a declaration that contradicts the file, for an input whose shape is declared neither in the
+    file nor in ``hil.toml``, and for inputs without a common batch.
     """
     known = [one.name for one in signature.inputs]
     for key in spec.inputs:
@@ -44,7 +45,19 @@ def declare(signature: Signature, spec: ModelSpec, name: str) -> Signature:
     check_batch_axes(inputs, {key for key, own in spec.inputs.items() if own.batch_axis is not None}, name)
     result = replace(signature, inputs=inputs, sizes=declaring.sizes, multiples=declaring.multiples)
     result.batch()
-    return result
+    names = result.batch_names()
+    return _with_one_batch(result, *names) if len(names) == 1 else result
+
+
+def _with_one_batch(signature: Signature, name: str) -> Signature:
+    """Return ``signature`` with ``name`` for each batch dimension without a name: all inputs have the same batch."""
+    inputs = tuple(
+        replace(one, shape=(*one.shape[:axis], name, *one.shape[axis + 1 :]))
+        if (axis := one.batch_axis) is not None and one.shape[axis] is None
+        else one
+        for one in signature.inputs
+    )
+    return replace(signature, inputs=inputs)
 
 
 class _Declaring:

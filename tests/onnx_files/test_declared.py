@@ -92,6 +92,18 @@ def test_dimensions_without_a_name_are_separate_until_they_are_named() -> None:
     assert tied.inputs[0].shape == ("batch", "side", "side")
 
 
+def test_a_batch_dimension_without_a_name_gets_that_of_the_others() -> None:
+    """The batch is common, so that all inputs change with it; without any name, or with two, the file's names stay."""
+    shapes: dict[str, Shape] = {"x": (None, "n"), "state": (2, None, 8)}
+    inputs = {"state": {"batch_axis": 1}}
+    named = declare(signature(**shapes), model(inputs={**inputs, "x": {"shape": ("batch", 512)}}), "m")
+    assert [one.shape for one in named.inputs] == [("batch", "n"), (2, "batch", 8)]
+    open_ones = declare(signature(**shapes), model(inputs=inputs), "m")
+    assert [one.shape for one in open_ones.inputs] == [(None, "n"), (2, None, 8)]
+    three = declare(signature(a=("n", 2), b=("m", 2), c=(None, 2)), model(), "m")
+    assert [one.shape[0] for one in three.inputs] == ["n", "m", None]
+
+
 def test_multiples_belong_to_dimensions() -> None:
     """A multiple applies to its dimension wherever it occurs; sizes must be multiples."""
     table = {"x": {"multiple_of": (1, 1, 32)}}
