@@ -121,6 +121,8 @@ def _axis(tensor: TensorSpec, role: Role, batch: str | None) -> Axis:
     if role is Role.PARAMETER:
         one_a_sample = bool(shape) and not isinstance(shape[0], int)
         return 0 if one_a_sample else "none"
+    if role is Role.IMAGE and len(shape) == 3:
+        return "none"
     # Layers come first in the states of recurrent layers: [layers, batch, features].
     layers_first = role is Role.STATE and len(shape) > 2 and isinstance(shape[0], int)
     if layers_first and (not isinstance(shape[1], int) or (shape[1] == 1 and shape[0] != 1)):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 CHANNELS = frozenset({1, 3, 4})
 """Sizes of an axis that may be the channels of an image."""
 
+SMALLEST = 16
+"""The smallest height and width of an image without a batch axis."""
+
 STATE = re.compile(
     r"(^|[._/-])([hc](idden)?(_?(\d+|n|in|t|x|prev|init))?|cell)$|state|hidden|cache|past_key|past_value|memory",
     re.IGNORECASE,
@@ -76,11 +79,13 @@ def next_states(signature: Signature) -> dict[str, str]:
 
 
 def image_axes(shape: tuple[int | str | None, ...]) -> tuple[int, int, int] | None:
-    """Return the axes of channels, height and width of an image batch; ``None`` if the shape is not that of one.
+    """Return the axes of channels, height and width of images; ``None`` if the shape is not that of images.
 
     The channels are axis 1 (NCHW) or axis 3 (NHWC). If no axis has a size in ``CHANNELS``, they are axis 1, if its size
-    is not fixed.
+    is not fixed. A shape of three axes is one image, if the first axis has the size 3 and no other is fixed and small.
     """
+    if len(shape) == 3 and shape[0] == 3:
+        return (0, 1, 2) if all(not isinstance(size, int) or size >= SMALLEST for size in shape[1:]) else None
     if len(shape) != 4:
         return None
     if shape[1] in CHANNELS:

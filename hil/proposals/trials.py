@@ -202,6 +202,7 @@ def _run(path: Path, session: Any, question: dict[str, Any]) -> dict[str, Any]:
     from hil.config.spec import ModelSpec
     from hil.datasets.synthetic import SyntheticDataset
     from hil.onnx_files.declared import declared_signature
+    from hil.onnx_files.host_run import run_on_host
     from hil.onnx_files.ort_errors import ort_error
 
     document = {"path": str(path), "data": "synthetic", "inputs": question["inputs"], "shapes": question["shapes"]}
@@ -212,7 +213,7 @@ def _run(path: Path, session: Any, question: dict[str, Any]) -> dict[str, Any]:
         feeds = next(data.batches(question["batch"])).feeds
         names = [one.name for one in session.get_outputs()]
         try:
-            outputs = session.run(names, feeds)
+            outputs = run_on_host(session, names, feeds)
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no class of their own
             return {"error": str(ort_error(error, path, "in a trial run"))}
     except (HilError, MemoryError) as error:

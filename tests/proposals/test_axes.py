@@ -56,6 +56,12 @@ def test_settings_of_a_call_are_no_samples() -> None:
     assert (found["im_shape"].batch_axis, found["im_shape"].range) == (0, (640, 640))
 
 
+def test_one_image_has_no_batch_axis() -> None:
+    """The colours of one image are no batch of three."""
+    found = input_proposals(Signature((spec("x", "float32", 3, "h", "w"),), (spec("y", "float32", 10),)), {})
+    assert found["x"].batch_axis == "none"
+
+
 def test_tokens_are_indices_of_their_table() -> None:
     """Token ids are drawn within their table, and a mask hides nothing."""
     inputs = (spec("input_ids", "int64", "b", "n"), spec("attention_mask", "int64", "b", "n"))

@@ -25,6 +25,7 @@ TENSORS = st.lists(TENSOR, min_size=1, max_size=5, unique_by=lambda one: one.nam
     [
         (spec("images", "float32", "n", 3, "h", "w"), Role.IMAGE),
         (spec("frame", "uint8", 1, 480, 640, 3), Role.IMAGE),
+        (spec("picture", "float32", 3, "h", "w"), Role.IMAGE),
         (spec("maps", "float32", 1, 256, 20, 20), Role.OTHER),
         (spec("input", "float32", None, None), Role.AUDIO),
         (spec("speech", "float32", 1, 16000), Role.AUDIO),
@@ -66,6 +67,7 @@ def test_any_signature_has_one_role_for_each_input(
 
 @given(st.lists(SIZE, max_size=6).map(tuple))
 def test_an_image_has_three_different_axes(shape: tuple[int | str | None, ...]) -> None:
-    """The axes of channels, height and width are axes of the shape, and never the batch."""
+    """The axes of channels, height and width are axes of the shape, and never the batch, if there is one."""
     axes = image_axes(shape)
-    assert axes is None or (sorted(axes) == [1, 2, 3] and len(shape) == 4)
+    batches = len(shape) == 4 and axes is not None and sorted(axes) == [1, 2, 3]
+    assert axes is None or batches or (axes == (0, 1, 2) and len(shape) == 3 and shape[0] == 3)

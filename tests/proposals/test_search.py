@@ -31,10 +31,10 @@ def test_a_model_that_never_runs_is_an_error_with_what_was_tried(tmp_path: Path)
     assert len(lines) > 5
 
 
-def test_inputs_without_random_values_are_an_error(tmp_path: Path) -> None:
-    """Texts cannot be drawn at random, which the message states; nothing is proposed."""
+def test_a_model_that_takes_texts_is_an_error(tmp_path: Path) -> None:
+    """A model that takes texts is refused with the reason, and nothing is proposed."""
     path = write_model(tmp_path / "m.onnx", ["batch", 2], dtype=TensorProto.STRING)
-    with pytest.raises(UserError, match="cannot be drawn at random"), TrialProcess() as process:
+    with pytest.raises(UserError, match="only numbers can be fed"), TrialProcess() as process:
         propose(path, "m", process)
 
 
