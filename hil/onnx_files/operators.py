@@ -43,15 +43,16 @@ def operators(model: onnx.ModelProto) -> frozenset[tuple[str, str]]:
     """
     own = {(function.domain, function.name) for function in model.functions}
     nodes = [*model.graph.node, *(node for function in model.functions for node in function.node)]
-    return frozenset((node.domain, node.op_type) for node in _with_inner(nodes)) - own
+    return frozenset((node.domain, node.op_type) for node in with_inner(nodes)) - own
 
 
-def _with_inner(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+def with_inner(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """Yield each node, followed by the nodes in its bodies (of ``If``, ``Loop`` and ``Scan``), at any depth."""
     for node in nodes:
         yield node
         for attribute in node.attribute:
             for graph in (attribute.g, *attribute.graphs):
-                yield from _with_inner(graph.node)
+                yield from with_inner(graph.node)
 
 
 def foreign(used: Iterable[tuple[str, str]]) -> tuple[str, ...]:

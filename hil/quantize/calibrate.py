@@ -19,14 +19,14 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from hil.datasets.dataset import sample_digest
 from hil.dtypes import is_finite
-from hil.errors import EngineBuildError, HilError, UserError, did_you_mean
+from hil.errors import HilError, UserError, did_you_mean
 from hil.onnx_files.external_data import external_files, save
 from hil.onnx_files.ort_errors import ort_error
-from hil.quantize.layout import EXTRA, OPERATORS, WEIGHTED
+from hil.quantize.coverage import layers, nothing_to_quantize, quantization_facts
+from hil.quantize.layout import EXTRA, OPERATORS
 from hil.quantize.masks import masked_nodes, masked_tensors
 from hil.quantize.node_order import sort_nodes
 from hil.quantize.prepare import prepared
-from hil.quantize.ranges import ranges_of
 from hil.quantize.sizes import size_nodes
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def calibrated(model: Path, data: Dataset, spec: CalibrationSpec, parts: dict[st
         raise
     except Exception as error:  # noqa: BLE001 - the quantizer's exceptions share no other base class
         raise ort_error(error, model, "while quantizing it") from None
-    facts = _quantization_facts(proto, result, spec, model)
+    facts = quantization_facts(proto, result, spec, model.stem)
     return Result(path, {**feed.facts(), **facts, "synthetic": data.synthetic})
 
 
@@ -203,6 +203,8 @@ def collect(  # noqa: PLR0913 - the steps of one calibration share these
         use_external_data_format=bool(external_files(floating)),
         extra_options=options,
     )
+    if not layers(proto):  # after ONNX Runtime has loaded the model, so that an error in it is reported first
+        raise nothing_to_quantize(proto, feed.model)
     if spec.method != "minmax":  # a histogram over a mask needs billions of bins, or is impossible with -inf
         calibrator.tensors_to_calibrate -= masked
         calibrator.collector = _Pooled(calibrator)
@@ -262,24 +264,3 @@ def insert(
     sort_nodes(quantizer.model.model.graph)
     result: onnx.ModelProto = quantizer.model.model
     return result
-
-
-def _quantization_facts(
-    floating: onnx.ModelProto, result: onnx.ModelProto, spec: CalibrationSpec, model: Path
-) -> dict[str, Any]:
-    """Return ``quantized`` (the nodes in INT8), ``skipped`` and ``tensors`` (the number of tensors with a range).
-
-    ``skipped`` has each tensor that is in float because the config excludes its node, with this reason. A tensor that
-    the quantizer omitted by itself is not in ``skipped``, so that ``int8.cache`` fails for this tensor.
-    """
-    ranges = ranges_of(result)
-    if not ranges.nodes:
-        raise EngineBuildError(
-            f"nothing of model {model.stem} could be quantized: it has no float {', '.join(WEIGHTED)}: "
-            "remove int8 from its precisions"
-        )
-    bare = set(ranges.quantizable) - set(ranges.scales)
-    excluded = [node for node in floating.graph.node if node.op_type in WEIGHTED and node.name in spec.exclude_nodes]
-    reason = "calibration.exclude_nodes names node"
-    skipped = {name: f"{reason} {node.name}" for node in excluded for name in node.input[:2] if name in bare}
-    return {"quantized": list(ranges.nodes), "skipped": skipped, "tensors": len(ranges.scales)}

@@ -1,0 +1,61 @@
+"""What of a model became INT8, and why the rest stays in float."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hil.errors import EngineBuildError
+from hil.onnx_files.operators import with_inner
+from hil.quantize.layout import WEIGHTED
+from hil.quantize.ranges import ranges_of
+
+if TYPE_CHECKING:
+    import onnx
+
+    from hil.config.spec import CalibrationSpec
+
+
+def quantization_facts(
+    floating: onnx.ModelProto, result: onnx.ModelProto, spec: CalibrationSpec, model: str
+) -> dict[str, Any]:
+    """Return ``quantized`` (the nodes in INT8), ``skipped`` and ``tensors`` (the number of tensors with a range).
+
+    ``skipped`` has each tensor that is in float because the config excludes its node or because its node is in the
+    body of an If, Loop or Scan, with this reason. A tensor that the quantizer omitted by itself is not in ``skipped``,
+    so that ``int8.cache`` fails for this tensor.
+    """
+    ranges = ranges_of(result)
+    if not ranges.nodes:
+        raise nothing_to_quantize(floating, model)
+    bare = set(ranges.quantizable) - set(ranges.scales)
+    excluded = [node for node in layers(floating) if node.name in spec.exclude_nodes]
+    reason = "calibration.exclude_nodes names node"
+    skipped = {name: f"{reason} {node.name}" for node in excluded for name in node.input[:2] if name in bare}
+    skipped |= {name: why for name, why in _inside(floating).items() if name not in ranges.scales}
+    return {"quantized": list(ranges.nodes), "skipped": skipped, "tensors": len(ranges.scales)}
+
+
+def layers(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Return the convolutions and matrix products of the main graph, which INT8 is intended for."""
+    return [node for node in proto.graph.node if node.op_type in WEIGHTED]
+
+
+def _inside(proto: onnx.ModelProto) -> dict[str, str]:
+    """Return the tensors that layers in bodies of If, Loop and Scan read, each with the reason why it is in float."""
+    return {
+        node.input[0]: f"node {node.name or node.output[0]} is in a body of {outer.name}, which stays in float"
+        for outer in proto.graph.node
+        for node in with_inner([outer])
+        if node.op_type in WEIGHTED and node is not outer
+    }
+
+
+def nothing_to_quantize(proto: onnx.ModelProto, model: str) -> EngineBuildError:
+    """Return the error for a model, called ``model``, that has no layer that could become INT8."""
+    if layers(proto):
+        why = "each of its convolutions and matrix products is excluded or not in float"
+    elif _inside(proto):
+        why = "its convolutions and matrix products are in bodies of If, Loop or Scan, which stay in float"
+    else:
+        why = f"it has no {', '.join(WEIGHTED)}"
+    return EngineBuildError(f"nothing of model {model} could be quantized: {why}: remove int8 from its precisions")
