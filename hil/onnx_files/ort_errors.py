@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hil.agent.runtimes.onnxruntime import CUSTOM_ADVICE
 from hil.errors import EngineBuildError, HilError, UserError
+from hil.onnx_files.declared_shapes import wrong_declaration
 from hil.onnx_files.operators import foreign, operators
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ def ort_error(error: Exception, model: Path, doing: str) -> HilError:
         )
     operator = next((match[1] for pattern in _OPERATORS if (match := pattern.search(text))), None)
     if operator is None:
-        return EngineBuildError(f"ONNX Runtime failed {doing}: model {model.stem}: {code}: {text}")
+        helps = wrong_declaration(model)
+        more = f": {helps}" if helps else ""
+        return EngineBuildError(f"ONNX Runtime failed {doing}: model {model.stem}: {code}: {text}{more}")
     lacking = _foreign(model)
     if any(one.endswith(f":{operator}") for one in lacking):
         return _lacking_error(model, lacking)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hil.datasets import open_dataset
 from hil.errors import UserError
 from hil.onnx_files.declared import declared_signature
+from hil.onnx_files.declared_shapes import wrong_declaration
 from hil.onnx_files.identity import sources_of
 from hil.runtimes import runtime_record
 from hil.session.engines.shape_profiles import profiles_of
 from hil.session.steps import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from hil.config.load import Config
     from hil.config.spec import ModelSpec
@@ -52,7 +54,7 @@ def preflight(  # noqa: PLR0913, PLR0917 - what is checked, and who is informed 
         if spec.training_data is not None:
             sources.append((spec.training_data, None, ("training_data",)))
         for source, samples, key in sources:
-            with progress.step(f"{name}: reading {source}", said=False):
+            with progress.step(f"{name}: reading {source}", said=False), _naming_the_declaration(config, spec.path):
                 dataset = open_dataset(
                     source,
                     config=config,
@@ -65,6 +67,18 @@ def preflight(  # noqa: PLR0913, PLR0917 - what is checked, and who is informed 
                 )
                 if key == ("data",):
                     next(dataset.batches(spec.batch, spec.samples), None)  # does the batch fit model and data?
+
+
+@contextmanager
+def _naming_the_declaration(config: Config, path: str) -> Iterator[None]:
+    """Add to the error for data that do not fit the model which shape its file declares wrongly, if it does."""
+    try:
+        yield
+    except UserError as error:
+        wrong = wrong_declaration(config.resolve(path))
+        if wrong is None:
+            raise
+        raise UserError(*str(error).split("\n"), wrong) from None
 
 
 def check_unquantized(signature: Signature, path: str, model: str) -> None:

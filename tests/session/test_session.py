@@ -10,12 +10,13 @@ import onnx
 import pytest
 
 from hil.config.load import load
-from hil.errors import WorkerLost
+from hil.errors import UserError, WorkerLost
 from hil.files.digests import file_digest
 from hil.plan import expand
 from hil.results import Cause, Evidence, Row, Verdict
 from hil.series import digest_of
 from hil.session import Request, Session
+from hil.session.preflight import preflight
 
 if TYPE_CHECKING:
     from tests.session.conftest import MakesRequests
@@ -56,6 +57,32 @@ def test_a_copy_with_separated_dimensions_is_built_and_the_users_file_is_recorde
     built = onnx.load(request.report_dir / outcome.engines[0]["file"])
     assert [size.dim_param for size in built.graph.input[0].type.tensor_type.shape.dim] == ["x[0]", ""]
     assert outcome.models[0]["digest"] == file_digest(path) != outcome.engines[0]["digest"]
+
+
+def test_a_wrongly_declared_output_fails_the_contract_only(make_request: MakesRequests) -> None:
+    """The contract names declaration and repair, and the values are still compared."""
+    request = make_request()
+    path = request.config.resolve("toy.onnx")
+    proto = onnx.load(path)
+    proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 5
+    path.write_bytes(proto.SerializeToString())
+    with closing(Session.open(request)) as session:
+        results = [session.judge(row(request, check)).result for check in ("contract.signature", "contract.shapes")]
+        assert session.judge(row(request, "parity.outputs")).result.verdict is Verdict.PASSED
+    for result in results:
+        assert result.verdict is Verdict.FAILED
+        assert "toy.onnx declares output 'scores' as [batch, 5], but its graph gives [batch, 4]" in result.reason
+
+
+def test_data_that_fit_the_network_but_not_its_declaration(make_request: MakesRequests) -> None:
+    """The declaration of the input is named as wrong, and with the size that the network takes it is right."""
+    request = make_request()
+    path = request.config.resolve("toy.onnx")
+    proto = onnx.load(path)
+    proto.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 5
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(UserError, match=r"declares input 'x' as \[batch, 5\].* with 6 on axis 1 it fits"):
+        preflight(request.config, "cpu")
 
 
 def test_the_check_after_a_crash_gets_a_new_worker(make_request: MakesRequests) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hil.errors import Unsupported
+from hil.errors import EngineBuildError, Unsupported
 from hil.files.digests import writing
+from hil.onnx_files.declared_shapes import wrong_declaration
 from hil.onnx_files.external_data import copy_by_digest, external_files
 from hil.onnx_files.ort_errors import check_operators
 from hil.onnx_files.signature import read_signature
@@ -87,7 +88,11 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
         digest, external = session.agent.put_model(source)
     limit, runtime = spec.build.time_limit, session.spec.runtime
     with session.progress.step(f"{name} {precision}: building on {session.used}", seconds=limit):
-        engine = session.agent.build(digest, precision, runtime, options, limit, more=more, external=external)
+        try:
+            engine = session.agent.build(digest, precision, runtime, options, limit, more=more, external=external)
+        except EngineBuildError as error:
+            helps = wrong_declaration(session.config.resolve(spec.deployed or spec.path))
+            raise EngineBuildError(f"{error}: {helps}" if helps else error) from None
     origin = "in the store already" if engine.cached else f"built in {engine.seconds:.2f} s"
     session.progress(f"{name} {precision}: engine of {show(engine.size, 'B')} {origin}")
     is_onnx = engine.digest == digest
