@@ -27,7 +27,7 @@ from hil.quantize.layout import EXTRA, OPERATORS
 from hil.quantize.masks import masked_nodes, masked_tensors
 from hil.quantize.node_order import sort_nodes
 from hil.quantize.prepare import prepared
-from hil.quantize.sizes import size_nodes
+from hil.quantize.size_values import size_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
