@@ -29,6 +29,10 @@ _PLACEHOLDER = re.compile(r"\s*|\?+|-\d+|unk(nown|_*\d*)|none", re.IGNORECASE)
 Interval = tuple[int, int, int]
 
 
+LONGEST_NAME = 40
+"""Characters of a dimension's name that are shown."""
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """One input or output.
@@ -65,8 +69,12 @@ class TensorSpec:
         return self.value is not None or self.carry is not None
 
     def __str__(self) -> str:
-        """Return, for example, ``image: float32[batch, 1, 8, 8]``; ``?`` is a dynamic dimension without a name."""
-        sizes = ", ".join("?" if size is None else str(size) for size in self.shape)
+        """Return, for example, ``image: float32[batch, 1, 8, 8]``.
+
+        ``?`` is a dynamic dimension without a name, and ``…`` one whose name is long, as of exported formulas.
+        """
+        names = ("?" if size is None else str(size) for size in self.shape)
+        sizes = ", ".join(name if len(name) <= LONGEST_NAME else "…" for name in names)
         if not self.shape and not self.ranked:
             sizes = "unknown rank"
         return clean(f"{self.name}: {self.dtype}[{sizes}]")

@@ -62,7 +62,7 @@ class Estimate:
         listed = ", ".join(f"{name} {_length(seconds)}" for name, seconds in parts if round(seconds))
         text = f"estimated length: {_length(self.seconds)} ({listed or 'nothing to measure'})"
         if self.models > len(self.unknown):
-            text += "; estimated from the plan and from the speed of the references on this machine, for a moment"
+            text += "; estimated from the plan and from the speed of the references on this machine"
         else:
             text += "; estimated from the plan alone"
         if self.unknown:

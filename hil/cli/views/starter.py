@@ -69,10 +69,18 @@ system_memory = "98 %"  # for a desktop machine; remove this line for a board, w
 
 # How much INT8 may lose.
 # [{model}.tolerances.int8]
-# top1_drop = "1 %"
+# {loss} = "1 %"
 # cosine    = 0.99
 """
 
+
+LOSSES = {
+    "detection": "map_drop",
+    "segmentation": "miou_drop",
+    "regression": "error_increase",
+    "embedding": "retrieval_drop",
+}
+"""The key of the tolerance for the loss of each task's usual metric."""
 
 TASK_REMARK = "  # needs labelled data"
 CARRY_REMARK = "  # fed with this output of the step before; sequences are not run yet"
@@ -100,8 +108,15 @@ def starter(tables: Sequence[str]) -> str:
 def model_table(proposal: Proposal, path: str, name: str) -> str:
     """Return the tables of one model, with ``path`` as it is. They can be appended to any ``hil.toml``."""
     model = written(("models", name))
-    text = "".join(line + "\n" for line in _lines(proposal, path, model)) + LIMITS.format(model=model)
+    text = "".join(line + "\n" for line in _lines(proposal, path, model)) + LIMITS.format(
+        model=model, loss=_loss(proposal.family)
+    )
     return UNSAFE.sub(lambda match: match[0] if match[0] == "\n" else _escaped(match[0]), text)
+
+
+def _loss(family: Recognized | None) -> str:
+    """Return the key of the tolerance that fits the proposed task; that of a classification if there is none."""
+    return LOSSES.get(dict(family.family.keys).get("task", "") if family is not None else "", "top1_drop")
 
 
 def _escaped(unsafe: str) -> str:
