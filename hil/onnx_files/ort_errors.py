@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from hil.agent.runtimes.onnxruntime import CUSTOM_ADVICE
+from hil.agent.runtimes.onnxruntime import CUSTOM_ADVICE, LACKING_ADVICE, WHOLE_FILE, advice
 from hil.errors import EngineBuildError, HilError, UserError
 from hil.onnx_files.declared_shapes import wrong_declaration
 from hil.onnx_files.operators import foreign, operators
@@ -39,19 +39,17 @@ def ort_error(error: Exception, model: Path, doing: str) -> HilError:
     code, text = (match["code"], match["text"]) if match else (type(error).__name__, str(error))
     text = " ".join(_LOAD.sub("", text).split())[:LENGTH] or type(error).__name__
     if code in _UNREADABLE:
-        return UserError(
-            f"cannot read {model} ({text}): model {model.stem}: export it again / check that it was copied completely"
-        )
+        return UserError(f"cannot read {model} ({text}): model {model.stem}: {WHOLE_FILE}")
     operator = next((match[1] for pattern in _OPERATORS if (match := pattern.search(text))), None)
     if operator is None:
-        helps = wrong_declaration(model)
+        helps = wrong_declaration(model) or advice(str(error))
         more = f": {helps}" if helps else ""
         return EngineBuildError(f"ONNX Runtime failed {doing}: model {model.stem}: {code}: {text}{more}")
     lacking = _foreign(model)
     if any(one.endswith(f":{operator}") for one in lacking):
         return _lacking_error(model, lacking)
     place = _place(model, operator)
-    helps = "export with operators that this ONNX Runtime supports / upgrade ONNX Runtime"
+    helps = advice(str(error)) or LACKING_ADVICE
     return EngineBuildError(f"ONNX Runtime cannot run operator {operator}{place}: model {model.stem}: {text}: {helps}")
 
 

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from hil.agent.protocol.wire import ITEM_SIZES
+from hil.agent.runtimes.onnxruntime import WHOLE_FILE
 from hil.agent.runtimes.ort_values import NUMBERS
 from hil.errors import UserError
 from hil.onnx_files.operators import QDQ, foreign, operators, quantized
@@ -177,7 +178,7 @@ def read_signature(path: Path) -> Signature:
     outputs = tuple(_spec(value, path) for value in graph.output)
     if not outputs:
         raise UserError(
-            f"{path} has no outputs: model {path.stem}: export it again / check that the file was copied completely"
+            f"{path} has no outputs: model {path.stem}: append the tensors that it computes to graph.output of the file"
         )
     used = operators(model)
     return Signature(
@@ -213,8 +214,7 @@ def read_proto(path: Path) -> onnx.ModelProto:
 
 
 def _unreadable(path: Path, why: str) -> str:
-    fix = "export it again / check that the file was copied completely"
-    return f"cannot read {path} as ONNX ({why}): model {path.stem}: {fix}"
+    return f"cannot read {path} as ONNX ({why}): model {path.stem}: {WHOLE_FILE}"
 
 
 def _spec(value: onnx.ValueInfoProto, path: Path) -> TensorSpec:

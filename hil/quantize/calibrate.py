@@ -203,7 +203,8 @@ def collect(  # noqa: PLR0913 - the steps of one calibration share these
         use_external_data_format=bool(external_files(floating)),
         extra_options=options,
     )
-    if not layers(proto):  # after ONNX Runtime has loaded the model, so that an error in it is reported first
+    # After ONNX Runtime has loaded the model, so that an error in it is reported first.
+    if not layers(proto) or not calibrator.select_tensors_to_calibrate(calibrator.model)[0]:
         raise nothing_to_quantize(proto, feed.model)
     if spec.method != "minmax":  # a histogram over a mask needs billions of bins, or is impossible with -inf
         calibrator.tensors_to_calibrate -= masked

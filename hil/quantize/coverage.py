@@ -53,7 +53,7 @@ def _inside(proto: onnx.ModelProto) -> dict[str, str]:
 def nothing_to_quantize(proto: onnx.ModelProto, model: str) -> EngineBuildError:
     """Return the error for a model, called ``model``, that has no layer that could become INT8."""
     if layers(proto):
-        why = "each of its convolutions and matrix products is excluded or not in float"
+        why = "each of its convolutions and matrix products is excluded or not in float32 or float16"
     elif _inside(proto):
         why = "its convolutions and matrix products are in bodies of If, Loop or Scan, which stay in float"
     else:

@@ -21,6 +21,9 @@ OPSET = 13
 HALF_OPSET = 19
 """First opset whose Q/DQ nodes take float16."""
 
+LAST_OPSET = 27
+"""Last opset for whose Q/DQ nodes ONNX Runtime has kernels (1.32 takes files of opset 28, but no Q/DQ node in them)."""
+
 IR_VERSIONS = {OPSET: 7, HALF_OPSET: 9}
 """The IR version of each of these opsets (onnx's table of released versions)."""
 
@@ -28,7 +31,7 @@ IR_VERSIONS = {OPSET: 7, HALF_OPSET: 9}
 def prepared(model: Path, folder: Path) -> onnx.ModelProto:
     """Return ``model`` as the quantizer needs it: functions inlined, batch norms folded, all nodes named, shapes known.
 
-    Its opset is at least 13, or at least 19 if a weight or an input is float16.
+    Its opset is at least 13, or at least 19 if a weight or an input is float16, and at most 27.
     """
     proto, changed = _plain(onnx.load(str(model)))
     version = proto.ir_version
@@ -38,8 +41,9 @@ def prepared(model: Path, folder: Path) -> onnx.ModelProto:
             save(proto, whole)
         proto = _folded(whole if changed else model, folder)
     needed = HALF_OPSET if _has_half(proto) else OPSET
-    if max((entry.version for entry in proto.opset_import if entry.domain in {"", "ai.onnx"}), default=0) < needed:
-        proto = version_converter.convert_version(proto, needed)
+    opset = max((entry.version for entry in proto.opset_import if entry.domain in {"", "ai.onnx"}), default=0)
+    if opset != (target := min(max(opset, needed), LAST_OPSET)):
+        proto = version_converter.convert_version(proto, target)
     proto.ir_version = max(version, IR_VERSIONS[needed])
     for number, node in enumerate(proto.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"

@@ -76,7 +76,7 @@ def test_files_that_are_not_onnx(tmp_path: Path, data: bytes) -> None:
     """A file without an ONNX graph is rejected, even if protobuf can parse it."""
     path = tmp_path / "robot.onnx"
     path.write_bytes(data)
-    with pytest.raises(UserError, match=r"cannot read .*robot.onnx as ONNX .*: model robot: export it again"):
+    with pytest.raises(UserError, match=r"cannot read .*robot.onnx as ONNX .*: model robot: copy the file again"):
         read_signature(path)
 
 
@@ -86,7 +86,7 @@ def test_a_truncated_file(tmp_path: Path, repository: Path) -> None:
     path = tmp_path / "m.onnx"
     for size in (3, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
-        with pytest.raises(UserError, match="check that the file was copied completely"):
+        with pytest.raises(UserError, match="copy the file again, whole"):
             read_signature(path)
     with pytest.raises(UserError, match="No such file"):
         read_signature(tmp_path / "absent.onnx")

@@ -45,13 +45,26 @@ CUSTOM = re.compile(r"(?P<domain>[\w.-]+):(?P<operator>\w+)\(-?\d+\) is not a re
 CUSTOM_ADVICE = "run it on TensorRT with its plugin under build.plugins, and give the framework's outputs as reference"
 LACKING_ADVICE = "upgrade onnxruntime on this target, or export the model without this operator"
 LACKING_KERNEL = "upgrade onnxruntime on this target, or export the model with types and attributes that it implements"
+OLDER_OPSET = "upgrade onnxruntime on this target, or export the model with an older opset"
+CHECK = "check the file with onnx.checker.check_model"
+WHOLE_FILE = "copy the file again, whole; if it is a pointer of Git LFS, run git lfs pull"
 CAUSES = (
     ("Unsupported model IR version", "upgrade onnxruntime on this target, or save the file with an older ir_version"),
-    ("is till opset", "upgrade onnxruntime on this target, or convert the file with onnx.version_converter"),
-    ("under development", "upgrade onnxruntime on this target, or convert the file with onnx.version_converter"),
+    ("is till opset", OLDER_OPSET),
+    ("under development", OLDER_OPSET),
     ("External data path", "put the file with the weights beside the ONNX file, under the name that it had"),
-    ("Protobuf parsing failed", "check that the file was copied whole"),
+    ("Protobuf parsing failed", WHOLE_FILE),
+    ("No graph was found", WHOLE_FILE),
+    ("No Op registered", "import an opset that has the operator, upgrade onnxruntime, or export the model without it"),
+    ("Unrecognized attribute", "import an opset whose operator has this attribute, or remove it from the node"),
+    (
+        "ShapeInferenceError",
+        "correct the shapes that the file declares: onnx.checker.check_model(path, full_check=True)",
+    ),
+    ("re-use buffer", "correct the shapes that the file declares: dimensions of equal name must have equal sizes"),
+    ("Type Error", "insert a Cast before that node, so that it gets types that the operator takes"),
     ("NOT_IMPLEMENTED", LACKING_KERNEL),
+    ("Could not find an implementation", LACKING_KERNEL),
     ("Exception during initialization", LACKING_KERNEL),
 )
 """What helps against each known cause, by words of ONNX Runtime's message."""
@@ -120,17 +133,19 @@ class OnnxRuntime(Runtime):
         return Session(path, options)
 
 
+def advice(error: str) -> str:
+    """Return what helps against the cause of an error of ONNX Runtime; empty if the cause is not known."""
+    return next((helps for words, helps in CAUSES if words in error), "")
+
+
 def _load_failure(error: str) -> Failure:
     """Return the failure for a model that cannot be loaded, with what helps against its cause."""
     custom = CUSTOM.search(error)
     if custom is not None:
         what = "ONNX Runtime has no operator %s of domain %s" % (custom.group("operator"), custom.group("domain"))
-        is_custom = not custom.group("domain").startswith("ai.onnx")
+        is_custom = not custom.group("domain").startswith(("ai.onnx", "com.microsoft"))
         return Failure(BUILD, what, CUSTOM_ADVICE if is_custom else LACKING_ADVICE)
-    advice = next(
-        (advice for words, advice in CAUSES if words in error), "check the file with onnx.checker.check_model"
-    )
-    return Failure(BUILD, "ONNX Runtime cannot load the model: %s" % error, advice)
+    return Failure(BUILD, "ONNX Runtime cannot load the model: %s" % error, advice(error) or CHECK)
 
 
 def _has_qdq(path: str) -> bool:

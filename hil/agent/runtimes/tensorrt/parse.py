@@ -16,10 +16,10 @@ ADVICE = (
     (r"external|[Ff]ailed to open.*file|weights? file", "save the model with its weights inside the ONNX file"),
     (
         r"deserializ|Failed to parse ONNX|protobuf",
-        "export the model again: the file is damaged or newer than the parser",
+        "check that the file was copied whole; if it is newer than the parser, export it with an older opset",
     ),
     (r"[Oo]pset|IR version|newer", "export the model with an older opset"),
-    (r"INT64|DOUBLE|UINT8|data ?type|dtype|type", "change the node's types to float32 or int32, and export again"),
+    (r"INT64|DOUBLE|UINT8|data ?type|dtype|type", "change the node's types to float32 or int32 in the ONNX file"),
     (r"[Dd]ynamic|shape", "export the model with fixed shapes, or simplify it (constant folding), and build again"),
 )
 OTHERWISE = "export the model with another opset, or replace the node"
@@ -50,7 +50,9 @@ def parse(trt: Any, network: Any, log: Any, path: str) -> Any:
         errors = [_error(parser.get_error(index)) for index in range(parser.num_errors)]
         raise refusal(errors, _file(path), log.errors())
     if not network.num_outputs:
-        raise Failure(BUILD, "the network has no outputs after parsing", "export the model again")
+        raise Failure(
+            BUILD, "the network has no outputs after parsing", "append the tensors that it computes to graph.output"
+        )
     return parser
 
 
