@@ -27,10 +27,10 @@ END = object()
 ORIENTATION = 0x0112
 """The EXIF tag of an image's orientation; 1 is upright."""
 _ALIKE = ": image.convert('RGB') in preprocess makes all images alike"
-_DEEP = ": scale its 16-bit values to 8 bits in preprocess first, since image.convert('RGB') clips them"
+_DEEP = ": scale its values to 8 bits in preprocess first, since image.convert('RGB') clips them"
 MODES = {
     **dict.fromkeys(("1", "L", "LA", "P", "PA", "RGBA", "CMYK"), _ALIKE),
-    **dict.fromkeys(("I", "I;16", "I;16B"), _DEEP),
+    **dict.fromkeys(("F", "I", "I;16", "I;16B"), _DEEP),
 }
 """The advice for images that are not RGB, by Pillow's mode."""
 MOST_SAMPLES, MOST_BYTES = 100_000, 64 << 30
@@ -191,7 +191,7 @@ class FolderDataset(CodeDataset):
             try:
                 inputs, labels = self._checked(self._code(path), index)
             except UserError as error:
-                raise UserError(f"{error}: file {path.relative_to(self._folder)}{_described(path)}") from None
+                raise UserError(f"{error}: file {path.relative_to(self._folder)}{_described(path, error)}") from None
             if labels:
                 raise UserError(
                     f"{self._code.name} gave labels: model {self._model}: return only inputs, since labels come from "
@@ -201,18 +201,26 @@ class FolderDataset(CodeDataset):
             yield inputs, {} if number is None else {"": np.asarray(number, np.int64)}
 
 
-def _described(path: Path) -> str:
-    """Return text for a message: the mode of an image, and advice if ``preprocess`` should convert it.
+def _described(path: Path, error: UserError) -> str:
+    """Return text for the message of an ``error`` about a file: the mode of an image, and what helps with the file.
 
-    Empty if the file is not an image.
+    Empty for a file of another kind, unless ``preprocess`` opened it as an image.
     """
+    if path.stat().st_size == 0:
+        return ", which is empty: copy it again, or remove it from the folder"
     try:
-        from PIL import Image
-
+        from PIL import Image, UnidentifiedImageError
+    except ImportError:
+        return ""
+    try:
         with Image.open(path) as image:
             mode, turned = image.mode, image.getexif().get(ORIENTATION, 1) != 1
-    except (ImportError, OSError, ValueError):
-        return ""
+            image.load()
+    except UnidentifiedImageError:
+        opened = isinstance(error.__cause__, UnidentifiedImageError)
+        return ", which is not an image: remove it from the folder" if opened else ""
+    except (OSError, SyntaxError, ValueError):
+        return ", an image that is damaged or cut short: copy it again, or remove it from the folder"
     advice = MODES.get(mode, "")
     if turned:
         advice += ", and PIL.ImageOps.exif_transpose(image) turns it upright, as its EXIF data asks"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from hil.errors import UserError
 from hil.onnx_files.imported_modules import digest_of_modules, modules_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.datasets.project import Project
 
@@ -209,7 +210,7 @@ def test_a_file_that_cannot_be_read_names_the_callable(project: Project) -> None
         next(project.open("images", preprocess="reading:read").batches(1))
 
 
-@pytest.mark.parametrize(("mode", "words"), [("RGBA", "convert"), ("L", "convert"), ("I;16", "16-bit values")])
+@pytest.mark.parametrize(("mode", "words"), [("RGBA", "convert"), ("L", "convert"), ("I;16", "scale its values")])
 def test_an_image_of_another_mode_is_named_with_what_helps(project: Project, mode: str, words: str) -> None:
     """The message names the file and its mode; nothing is converted silently."""
     image = pytest.importorskip("PIL.Image")
@@ -221,4 +222,45 @@ def test_an_image_of_another_mode_is_named_with_what_helps(project: Project, mod
     image.new(mode, (2, 2)).save(project.root / "images" / "b.png")
     data = project.open("images", preprocess="reading:read")
     with pytest.raises(UserError, match=f"file b.png, an image of mode {mode}.*{words}"):
+        list(data.batches(1))
+
+
+def _turned(path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (2, 3)).save(path, exif=exif)
+
+
+def _cut(path: Path) -> None:
+    Image.effect_noise((64, 64), 50).convert("RGB").save(path)
+    path.write_bytes(path.read_bytes()[:-500])
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "words"),
+    [
+        ("turned.jpg", _turned, "an image of mode RGB, and PIL.ImageOps.exif_transpose"),
+        ("cut.jpg", _cut, "an image that is damaged or cut short: copy it again"),
+        ("cut.png", _cut, "an image that is damaged or cut short: copy it again"),
+        ("empty.jpg", Path.touch, "which is empty: copy it again"),
+        ("notes.txt", lambda path: path.write_text("x"), "which is not an image: remove it from the folder"),
+        ("text.png", lambda path: path.write_text("x"), "which is not an image: remove it from the folder"),
+        ("gray.gif", lambda path: Image.new("P", (2, 2)).save(path), "an image of mode P: image.convert"),
+        ("float.tif", lambda path: Image.new("F", (2, 2)).save(path), "an image of mode F: scale its values"),
+        ("print.jpg", lambda path: Image.new("CMYK", (2, 2)).save(path), "an image of mode CMYK: image.convert"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_named_with_what_helps(
+    project: Project, name: str, make: Callable[[Path], object], words: str
+) -> None:
+    """Whatever is wrong with a file, the message names it; the extension does not matter for a good image."""
+    project.shape = ["batch", 2, 2, 3]
+    read = "    with Image.open(path) as image:\n        return {'x': np.asarray(image).astype('float32')}\n"
+    project.module("reading", f"from PIL import Image\ndef read(path):\n{read}")
+    folder = project.root / "images"
+    folder.mkdir()
+    Image.new("RGB", (2, 2)).save(folder / "a.jpg", format="PNG")
+    make(folder / name)
+    data = project.open("images", preprocess="reading:read")
+    with pytest.raises(UserError, match=f"file {name}, {words}"):
         list(data.batches(1))
