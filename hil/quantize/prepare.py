@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import onnx
 import onnx.inliner
 import onnxruntime
-from onnx import version_converter
+from onnx import numpy_helper, version_converter
 
 from hil.onnx_files.external_data import fits, save
+from hil.onnx_files.operators import with_inner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +45,7 @@ def prepared(model: Path, folder: Path) -> onnx.ModelProto:
     opset = max((entry.version for entry in proto.opset_import if entry.domain in {"", "ai.onnx"}), default=0)
     if opset != (target := min(max(opset, needed), LAST_OPSET)):
         proto = version_converter.convert_version(proto, target)
+    _fold_beta(proto.graph)
     proto.ir_version = max(version, IR_VERSIONS[needed])
     for number, node in enumerate(proto.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
@@ -73,6 +75,27 @@ def _plain(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
         proto.graph.input.extend(inputs)
         proto.ir_version = max(proto.ir_version, 4)  # before, each weight had to be an input
     return proto, changed
+
+
+def _fold_beta(graph: onnx.GraphProto) -> None:
+    """Multiply each constant bias of a Gemm by the node's ``beta``, which becomes 1.
+
+    The quantizer sets ``beta`` to 1 without changing the bias (onnxruntime 1.32, ``operators/gemm.py``).
+    """
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    folded: set[str] = set()
+    for number, node in enumerate(graph.node):
+        beta = next((attribute for attribute in node.attribute if attribute.name == "beta"), None)
+        bias = constants.get(node.input[2]) if node.op_type == "Gemm" and len(node.input) > 2 else None
+        if beta is None or bias is None or beta.f == 1:
+            continue
+        values = numpy_helper.to_array(bias)
+        name = f"{bias.name}_times_beta_{number}"  # other nodes may read the same constant
+        graph.initializer.append(numpy_helper.from_array((values * beta.f).astype(values.dtype), name))
+        node.input[2], beta.f = name, 1.0
+        folded.add(bias.name)
+    for name in folded - {name for node in with_inner(graph.node) for name in node.input}:
+        graph.initializer.remove(constants[name])
 
 
 def _has_half(proto: onnx.ModelProto) -> bool:

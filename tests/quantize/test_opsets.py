@@ -20,6 +20,8 @@ from tests.models import write
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hil.runtimes import QdqLayout
+
 RANDOM = np.random.default_rng(3)
 WEIGHTS = {
     "kernel": RANDOM.normal(0, 0.5, (4, 2, 3, 3)).astype(np.float32),
@@ -82,3 +84,20 @@ def test_a_model_in_float64(tmp_path: Path) -> None:
     for method in ("minmax", "entropy"):
         with pytest.raises(EngineBuildError, match="is excluded or not in float32 or float16: remove int8"):
             quantize(path, tmp_path / "int8", data, CalibrationSpec(data="c.npz", method=method))
+
+
+@pytest.mark.parametrize("layout", ["onnxruntime", "tensorrt"])
+@pytest.mark.parametrize("beta", [0.0, 1.0, 2.0])
+def test_the_factor_of_a_bias(tmp_path: Path, beta: float, layout: QdqLayout) -> None:
+    """A bias that is multiplied by ``beta`` still is in INT8, also where another node reads the same constant."""
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "bias"], ["a"], name="first", alpha=0.5, beta=beta),
+        helper.make_node("Gemm", ["a", "v", "bias"], ["y"], name="second"),
+    ]
+    weights = {"w": RANDOM.normal(size=(4, 5)), "v": RANDOM.normal(size=(5, 5)), "bias": np.full(5, 3.0)}
+    floats = {name: array.astype(np.float32) for name, array in weights.items()}
+    path = write(tmp_path / "m.onnx", nodes, {"x": ["n", 4]}, {"y": ["n", 5]}, floats)
+    x = RANDOM.normal(size=(32, 4)).astype(np.float32)
+    made = quantize(path, tmp_path / "int8", MemoryData(x=x), CalibrationSpec(data="c.npz"), layout=layout)
+    [expected], [obtained] = (cpu_session(file).run(None, {"x": x}) for file in (path, made.path))
+    assert float(np.abs(expected - obtained).max()) < 0.05 * float(np.abs(expected).max())
