@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from tests.session.conftest import MakesRequests
 
 
+DECLARED = ("contract.signature", "contract.shapes", "property.stable")
+"""The checks that compare what the engine returns with what the file declares."""
+
+
 def row(request: Request, check_id: str) -> Row:
     """Return the planned row of one check."""
     return expand(request.config, request.target).of(check_id)[0]
@@ -67,7 +71,7 @@ def test_a_wrongly_declared_output_fails_the_contract_only(make_request: MakesRe
     proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 5
     path.write_bytes(proto.SerializeToString())
     with closing(Session.open(request)) as session:
-        results = [session.judge(row(request, check)).result for check in ("contract.signature", "contract.shapes")]
+        results = [session.judge(row(request, check)).result for check in DECLARED]
         assert session.judge(row(request, "parity.outputs")).result.verdict is Verdict.PASSED
     for result in results:
         assert result.verdict is Verdict.FAILED

@@ -15,10 +15,9 @@ from hil.dtypes import is_finite
 from hil.errors import EngineError
 from hil.importers.isaac_ros import read as read_node
 from hil.importers.isaac_ros import split
-from hil.onnx_files.declared_shapes import wrong_declaration
 from hil.onnx_files.signature import Signature
-from hil.results import Judgement, Verdict
 from hil.session.engines.int64 import narrows
+from hil.session.gather.declaration import naming_the_declaration
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.shapes import Feeds, candidates
 from hil.session.sampling.sampling import feeds_of
@@ -40,7 +39,7 @@ def signature(session: EngineContext, row: Row) -> Gathered:
     built = session.engines.provisioned(row.model, row.precision).engine
     excused = narrows(built.runtime, built.runtime_version)
     judgement = contract.signature(session.signature(row.model), engine, narrows=excused)
-    return Gathered(_naming_the_declaration(session, row, judgement), METHOD)
+    return Gathered(naming_the_declaration(session, row, judgement), METHOD)
 
 
 def isaac_ros(session: EngineContext, row: Row) -> Gathered:
@@ -74,15 +73,7 @@ def shapes(session: EngineContext, row: Row) -> Gathered:
     dynamic = any(not isinstance(size, int) for spec in model.inputs for size in spec.shape)
     foreign = session.engines.provisioned(row.model, row.precision).foreign
     judgement = contract.shapes(trials, bounded=dynamic and foreign)
-    return Gathered(_naming_the_declaration(session, row, judgement), METHOD)
-
-
-def _naming_the_declaration(session: EngineContext, row: Row, judgement: Judgement) -> Judgement:
-    """Add to a failed judgement which shape the ONNX file declares wrongly, if it does: then the engine is right."""
-    if judgement.verdict is not Verdict.FAILED:
-        return judgement
-    wrong = wrong_declaration(session.config.resolve(session.model(row.model).path))
-    return judgement.model_copy(update={"reason": f"{judgement.reason}; {wrong}"}) if wrong else judgement
+    return Gathered(naming_the_declaration(session, row, judgement), METHOD)
 
 
 def _trial(worker: EngineWorker, model: Signature, feeds: Feeds, *, allowed: bool) -> ShapeTrial:

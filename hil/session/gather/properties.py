@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from hil.onnx_files.reference import cpu_session
 from hil.onnx_files.signature import dimension
 from hil.runtimes import runtime_record
 from hil.session.engines.shape_profiles import profiles_of
+from hil.session.gather.declaration import naming_the_declaration
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.parity import precision_of, refuse_sequences, where_of
 from hil.session.properties.drawing import MOST_MATES, Drawn, Recipe, Space, search
@@ -71,7 +72,8 @@ def stable(session: EngineContext, row: Row) -> Gathered:
         return properties.batch_dependence(first, others, batch, scales, precision_of(row), signature)
 
     what = "outputs have the declared shapes and dtypes, are finite, repeatable and independent of the other samples"
-    return _searched(session, row, trial, what)
+    gathered = _searched(session, row, trial, what)
+    return replace(gathered, judgement=naming_the_declaration(session, row, gathered.judgement))
 
 
 def _reference(session: EngineContext, model: str) -> Callable[[Feeds], Outputs | None]:
