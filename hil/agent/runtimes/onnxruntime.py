@@ -219,9 +219,8 @@ def _refused(run: Callable[[], Any]) -> Any:
     try:
         return run()
     except Exception as error:  # noqa: BLE001 - its exceptions share no other base class
-        raise Failure(
-            ENGINE, "ONNX Runtime refused the run: %s" % short(error), "check shapes and values of the inputs"
-        ) from None
+        helps = advice(str(error)) or "check shapes and values of the inputs"
+        raise Failure(ENGINE, "ONNX Runtime refused the run: %s" % short(error), helps) from None
 
 
 def _ports(args: Any) -> Tuple[Port, ...]:
