@@ -229,6 +229,14 @@ def onnx_backend() -> Rows:
     return [{**row, "kind": kind, "case": str(number)} for kind, count in kinds for number in range(count)]
 
 
+def zoo() -> Rows:
+    """Return models that ended as stated, and damaged copies that failed by the tolerances of each precision."""
+    ended = {"part": "model", "ended": "gate 0", "expected": "gate 0"}
+    rows: Rows = [{**ended, "model": str(number)} for number in range(judging.zoo.MODELS)]
+    copies = [{"part": "damage", "precision": one, "verdict": "failed"} for one in judging.zoo.PRECISIONS]
+    return rows + copies * judging.zoo.DAMAGED
+
+
 GOOD: dict[str, Callable[[], Rows]] = {
     "history": history,
     "deploy-faults": deploy_faults,
@@ -250,6 +258,7 @@ GOOD: dict[str, Callable[[], Rows]] = {
     "telemetry": telemetry,
     "int8-audit": int8_audit,
     "onnx-backend": onnx_backend,
+    "zoo": zoo,
 }
 
 
@@ -560,3 +569,16 @@ def test_a_case_of_onnx_that_goes_wrong_misses_a_bar(
     first, *others = onnx_backend()
     assert [bar["met"] for bar in make("onnx-backend", [{**first, **change}, *others])["bars"]].count(False) == 1
     assert [bar["met"] for bar in make("onnx-backend", others)["bars"]].count(True) == 1
+
+
+@pytest.mark.parametrize("change", [{"ended": "gate 1"}, {"verdict": "passed"}])
+def test_a_third_party_model_that_ends_otherwise_misses_a_bar(
+    change: dict[str, Any], make: Callable[[str, Rows], dict[str, Any]]
+) -> None:
+    """A model that ends otherwise than stated, a damaged copy that passes and a missing one each miss their bar."""
+    rows = zoo()
+    row = next(row for row in rows if change.keys() <= row.keys())
+    rest = [one for one in rows if one is not row]
+    assert [bar["met"] for bar in make("zoo", [{**row, **change}, *rest])["bars"]].count(False) == 1
+    missing = next(one for one in rows if one["part"] == row["part"])
+    assert not all(bar["met"] for bar in make("zoo", [one for one in rows if one is not missing])["bars"])

@@ -20,6 +20,7 @@ from benchmarks.results.judging import (
     suites,
     tensorrt,
     verdicts,
+    zoo,
 )
 from benchmarks.verdicts import limits, peers, percentile
 
@@ -43,6 +44,7 @@ JUDGES: Mapping[str, Callable[[Sequence[Row]], list[Bar]]] = {
     "history": history.judge,
     "int8-audit": int8.judge,
     "onnx-backend": onnx_backend.judge,
+    "zoo": zoo.judge,
     "tensorrt-honesty": tensorrt.honesty,
     "tensorrt-provision": tensorrt.provision,
     "tensorrt-streams": tensorrt.streams,
