@@ -107,19 +107,21 @@ def system(used: float | None, total: float | None, limit: Limit | None) -> Judg
 def hidden(*, trimmed: bool, has_device: bool) -> float:
     """Return the bytes that a leak may fill over a whole soak without any reading showing it.
 
-    ``trimmed`` is whether the process first returned the memory that it had freed.
+    ``trimmed`` is whether the process first returned the memory that it had freed. One leak is assumed, which is either
+    in the host's memory or in the device's.
     """
     host = HIDDEN_TRIMMED if trimmed else HIDDEN_UNTRIMMED
     return max(host, HIDDEN_DEVICE) if has_device else host
 
 
-def growth(
+def growth(  # noqa: PLR0913 - a series, its limit, and what the series cannot show
     runs: npt.ArrayLike,
     resident: npt.ArrayLike,
     limit: Limit | None,
     confidence: float = 0.99,
     *,
     unseen: float,
+    fewest: int = 0,
 ) -> Judgement:
     """Judge ``memory.growth``: the growth of the memory per 1,000 inferences, over the second half of a soak.
 
@@ -129,12 +131,16 @@ def growth(
     small step, whose slope has no useful interval.
 
     A leak that is smaller than ``unseen`` bytes (``hidden``) shows in no reading, so the upper bound is never below
-    what such a leak would be per 1,000 inferences: a soak that is too short to show a leak does not pass.
+    what such a leak would be per 1,000 inferences: a soak that is too short to show a leak does not pass. A soak that
+    ended with fewer than ``fewest`` inferences is inconclusive.
     """
     done, bytes_ = np.asarray(runs, dtype=np.float64), np.asarray(resident, dtype=np.float64)
     broken = _unusable(done, bytes_)
     if broken:
         return inconclusive(broken, limit)
+    if done[-1] < fewest:
+        why = f"the soak reached its time limit after {done[-1]:.0f} of at least {fewest} inferences"
+        return inconclusive(f"{why}: lower soak in [measure] if it is over 100", limit)
     later = done >= done[0] + SETTLED * (done[-1] - done[0])
     x, y = done[later], bytes_[later]
     if x.size < FEWEST_POINTS:

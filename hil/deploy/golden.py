@@ -11,6 +11,7 @@ import numpy as np
 
 from hil.checks.comparison import Comparison
 from hil.datasets import open_dataset
+from hil.dtypes import for_file
 from hil.errors import DeployRefused, UserError
 from hil.onnx_files.declared import declared_signature
 from hil.onnx_files.external_data import addressed
@@ -52,8 +53,8 @@ class Golden:
         """Return an ``.npz`` with ``N/inputs/NAME`` and ``N/outputs/NAME`` of batch N; equal data gives equal bytes."""
         arrays: Arrays = {}
         for number, (inputs, outputs) in enumerate(self.batches):
-            arrays |= {f"{number}/inputs/{name}": array for name, array in inputs.items()}
-            arrays |= {f"{number}/outputs/{name}": array for name, array in outputs}
+            arrays |= {f"{number}/inputs/{name}": for_file(array) for name, array in inputs.items()}
+            arrays |= {f"{number}/outputs/{name}": for_file(array) for name, array in outputs}
         file = io.BytesIO()
         np.savez(file, allow_pickle=False, **cast("dict[str, Any]", arrays))
         return file.getvalue()

@@ -31,7 +31,7 @@ def quantization_facts(
     excluded = [node for node in layers(floating) if node.name in spec.exclude_nodes]
     reason = "calibration.exclude_nodes names node"
     skipped = {name: f"{reason} {node.name}" for node in excluded for name in node.input[:2] if name in bare}
-    skipped |= {name: why for name, why in _inside(floating).items() if name not in ranges.scales}
+    skipped |= {name: why for name, why in _inside(floating).items() if name not in bare | set(ranges.scales)}
     return {"quantized": list(ranges.nodes), "skipped": skipped, "tensors": len(ranges.scales)}
 
 

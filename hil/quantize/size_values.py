@@ -31,4 +31,5 @@ def size_nodes(proto: onnx.ModelProto) -> list[str]:
             names.append(node.name)
         elif node.op_type in {"Resize", "Upsample"}:
             wanted.update(node.input[1:])
+        wanted.discard("")  # an omitted input
     return names

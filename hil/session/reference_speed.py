@@ -41,17 +41,18 @@ def speeds(config: Config, target: str, models: Iterable[str]) -> dict[str, Spee
 def _speed(config: Config, target: str, name: str) -> Speed:
     spec = config.model(name, target)
     path = config.resolve(spec.path)
+    signature = declared_signature(path, spec, name)
     data = open_dataset(
         spec.data,
         config=config,
         model=name,
-        signature=declared_signature(path, spec, name),
+        signature=signature,
         preprocess=spec.preprocess,
         ranges=spec.ranges,
         where=config.where("models", name, "data"),
         samples=spec.samples,
     )
-    file = addressed(path, config.resolve(config.spec.project.cache) / "external_data")
+    file = addressed(path, config.resolve(config.spec.project.cache) / "external_data", signature.inputs)
     session = cpu_session(file, config.target(target).threads)
     (batch,) = islice(data.batches(spec.batch, spec.samples), 1)
     names, times = [output.name for output in session.get_outputs()], list[float]()

@@ -173,6 +173,14 @@ def test_an_unusable_soak_never_passes(runs: np.ndarray, resident: np.ndarray) -
     assert memory.growth(runs, resident, LEAK, unseen=UNSEEN).verdict is Verdict.INCONCLUSIVE
 
 
+def test_a_soak_that_ended_early_is_inconclusive() -> None:
+    """A soak that ended before its least number of inferences does not pass, however large the limit."""
+    limit = at_most(1e12, memory.GROWTH_UNIT)
+    for fewest, verdict in ((2000, Verdict.PASSED), (2001, Verdict.INCONCLUSIVE)):
+        judgement = memory.growth(RUNS, np.full(RUNS.size, 50 * MIB), limit, unseen=UNSEEN, fewest=fewest)
+        assert judgement.verdict is verdict
+
+
 @given(st.floats(0, 4), st.integers(0, 10))
 def test_a_passed_soak_grew_less_than_allowed(rate: float, seed: int) -> None:
     """A leak of twice the limit never passes, whatever the noise."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
+import ml_dtypes
+import numpy as np
 import pytest
 
 from hil.config.load import load
 from hil.datasets import open_dataset
-from hil.deploy.golden import golden
+from hil.deploy.golden import Golden, golden
+from hil.dtypes import from_file
 from hil.errors import UserError
 from hil.files.digests import file_digest
 from hil.onnx_files.identity import identity_of, sources_of
-from hil.onnx_files.signature import read_signature
+from hil.onnx_files.signature import Signature, read_signature
 from hil.report.schema import ModelUsed
 from tests.models import externalize
 from tests.plugins.project import Project
@@ -104,3 +108,15 @@ def test_a_report_that_lists_no_parts(root: Path) -> None:
     bare = _judged(root).model_copy(update={"parts": (), "identity": None})
     with pytest.raises(UserError, match=r"does not list its parts.*run the checks again"):
         golden(load(root / "hil.toml"), "cpu", bare, 4)
+
+
+def test_golden_samples_keep_the_types_that_numpy_lacks() -> None:
+    """The file of the golden samples can be read back with the type of each tensor."""
+    for name in ("bfloat16", "float8_e5m2", "int4"):
+        array = np.array([1, -2], ml_dtypes.__dict__[name])
+        samples = Golden("toy", Signature((), ()), (({"x": array}, [("y", array)]),), 2, "reference")
+        with np.load(io.BytesIO(samples.content()), allow_pickle=False) as stored:
+            assert {key: str(from_file(stored[key]).dtype) for key in stored} == {
+                "0/inputs/x": name,
+                "0/outputs/y": name,
+            }

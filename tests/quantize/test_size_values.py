@@ -14,6 +14,7 @@ from onnx import numpy_helper, parser
 from hil.agent.runtimes.onnxruntime import open_session
 from hil.config.spec import CalibrationSpec
 from hil.quantize import quantize
+from hil.quantize.size_values import size_nodes
 from tests.memory_data import MemoryData
 from tests.models import images
 
@@ -71,3 +72,17 @@ def test_a_size_that_is_fed(tmp_path: Path, way: str) -> None:
         for path in (tmp_path / "m.onnx", made.path)
     ]
     assert shapes == [(1, 8, 18, 24)] * 2
+
+
+def test_an_omitted_input_is_no_value() -> None:
+    """An omitted output of a node is not the omitted region of a later Resize: the node is not left in float."""
+    model = parser.parse_model("""<ir_version: 9, opset_import: ["": 17]>
+    g (float[1, 2, 6, 6] x, float[4] scales) => (float[1, 2, h, w] y) {
+        r = Relu(x)
+        d, "" = Dropout(r)
+        y = Resize<mode = "nearest">(d, "", scales)
+    }""")
+    model.graph.node[1].output[1] = ""
+    for number, node in enumerate(model.graph.node):
+        node.name = f"n{number}"
+    assert size_nodes(model) == []

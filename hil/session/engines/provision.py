@@ -67,9 +67,7 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
     spec = session.model(name)
     if spec.engine is not None:
         return _store_foreign(session, name, precision, spec)
-    source = session.onnx(name)
-    if spec.deployed is not None:
-        source = _deployed(session, name, precision, spec.deployed)
+    source = _source(session, name, precision, spec)
     if not runtime_record(session.spec.runtime).compiles:
         check_operators(source, read_signature(source).foreign)
     quantized, streamed = None, None
@@ -100,18 +98,29 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
     return Provisioned(engine, source, quantized, file, streamed, _with_external(session, source) if is_onnx else ())
 
 
-def _deployed(session: Context, name: str, precision: str, file: str) -> Path:
-    """Return the ONNX file of the config's ``deployed``, from which the engine is built instead of from ``path``.
+def _source(session: Context, name: str, precision: str, spec: ModelSpec) -> Path:
+    """Return the ONNX file that the engine is built from: the config's ``deployed`` if it is given, else ``path``.
 
-    Raises ``Unsupported`` if ``precision`` is int8 and the file has no Q/DQ nodes.
+    A quantized ``deployed`` is only the source of the int8 engine: that of another precision would be compared with
+    itself. Raises ``Unsupported`` if the source has no Q/DQ nodes and ``precision`` is int8, or has some and it is not.
     """
-    source = session.addressed(session.config.resolve(file), name)
-    if precision == "int8" and not read_signature(source).has_qdq:
+    where = f"model {name} on target {session.used}"
+    if spec.deployed is not None:
+        source = session.addressed(session.config.resolve(spec.deployed), name)
+        quantized = read_signature(source).has_qdq
+        if precision == "int8" and not quantized:
+            raise Unsupported(
+                f"{spec.deployed} has no QuantizeLinear and DequantizeLinear nodes, so it would not run in int8: "
+                f"{where}: quantize it, or leave int8 out of precisions"
+            )
+        if precision == "int8" or not quantized:
+            return source
+    if precision != "int8" and session.signature(name).has_qdq:
         raise Unsupported(
-            f"{file} has no QuantizeLinear and DequantizeLinear nodes, so it would not run in int8: model {name} on "
-            f"target {session.used}: quantize it, or leave int8 out of precisions"
+            f"{spec.path} is quantized, so it is no {precision} model: {where}: write the float model as path and this "
+            "file as deployed"
         )
-    return source
+    return session.onnx(name)
 
 
 def build_options(session: Context, name: str, precision: str, spec: ModelSpec) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def _explicit_cache(session: EngineContext, row: Row, made: Provisioned) -> Cach
     ranges = read_ranges(made.source)
     facts = CacheFacts(recorded, recomputed, ranges.scales, ranges.zero_points, ranges.quantizable, skipped)
     if made.quantized is None or made.quantized.provenance["foreign"]:
-        return facts
+        return replace(facts, foreign=True)
     known = set().union(*tensors(session, row.model))
     return replace(facts, known=known, damaged=made.quantized.damaged)
 

@@ -94,11 +94,13 @@ def _answers(path: Path, data: Dataset, batch: int, samples: int | None) -> dict
     """Return how often the model answers each class; empty unless exactly one output has the shape (n, classes)."""
     from collections import Counter
 
+    from hil.onnx_files.host_run import run_on_host
     from hil.onnx_files.reference import cpu_session
 
     runtime, counted = cpu_session(path), Counter[int]()
+    names = [output.name for output in runtime.get_outputs()]
     for inputs in (portion.feeds for portion in data.batches(batch, samples)):
-        ranked = [array for array in runtime.run(None, inputs) if array.ndim == 2]  # (n, classes)
+        ranked = [array for array in run_on_host(runtime, names, inputs) if array.ndim == 2]  # (n, classes)
         if len(ranked) != 1:
             return {}
         counted.update(int(value) for value in ranked[0].argmax(axis=1))

@@ -135,7 +135,8 @@ def growth(session: EngineContext, row: Row) -> Gathered:
         source = f"of the worker alone ({use.device.source})" if use.by_process and use.device else "of all processes"
         measured = f"{used}, {source}, over a soak"
     unseen = memory.hidden(trimmed=use.trimmed, has_device=use.has_device)
-    judgement = memory.growth(use.runs, watched, row.limit, level, unseen=unseen)
+    fewest = session.config.spec.measure.soak_length.fewest
+    judgement = memory.growth(use.runs, watched, row.limit, level, unseen=unseen, fewest=fewest)
     return _gathered(session, use, judgement, measured)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from hil.config.load import load
 from hil.errors import EngineBuildError, EngineError, LabError, Unsupported, UserError, WorkerLost
+from hil.onnx_files.signature import read_signature
 from hil.session import Request, Session
 from hil.session.engines import engines
 from hil.session.engines.provision import Provisioned, provision
@@ -123,3 +124,18 @@ def test_without_a_plan_nothing_is_built_ahead(three_precisions: Request, tmp_pa
     with closing(Session.open(three_precisions)) as session:
         session.engines.provisioned("toy", "fp32")
         assert built(tmp_path) == {"fp32": "fresh"}
+
+
+def test_a_quantized_deployed_file_is_the_source_of_the_int8_engine_only(three_precisions: Request) -> None:
+    """The fp32 engine is built from ``path``: from a quantized ``deployed`` it would be the int8 engine itself."""
+    path = three_precisions.config.path
+    with closing(Session.open(three_precisions)) as session:
+        quantized = session.engines.provisioned("toy", "int8").source
+        (path.parent / "int8.onnx").write_bytes(quantized.read_bytes())
+    text = path.read_text().replace(CALIBRATION, "")
+    path.write_text(text.replace("\npath =", '\ndeployed = "int8.onnx"\npath =', 1))
+    with closing(Session.open(replace(three_precisions, config=load(path)))) as session:
+        fp32, int8 = (session.engines.provisioned("toy", precision) for precision in ("fp32", "int8"))
+    assert read_signature(int8.source).has_qdq
+    assert not read_signature(fp32.source).has_qdq
+    assert fp32.engine.digest != int8.engine.digest
