@@ -143,7 +143,7 @@ def test_an_edited_report(project: Path, change: Callable[[dict[str, Any]], obje
     """An edited report does not match its digest and is refused."""
     before = read(project)
     rewrite(project, change)
-    assert "refused" in refusal(project)
+    assert "damaged or edited" in refusal(project)
     assert before.exit_code == 0
 
 

@@ -29,9 +29,9 @@ class RunValues:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The outcome of a search for the node at fault.
+    """The outcome of a search for the node at fault, or for a shape that the model's own file declares wrongly.
 
-    ``details`` are added to the row's details. ``sentence`` is added to the row's reason; it is empty if no node was
+    ``details`` are added to the row's details. ``sentence`` is added to the row's reason; it is empty if nothing was
     identified.
     """
 

@@ -16,8 +16,9 @@ from hil.errors import EngineError
 from hil.importers.isaac_ros import read as read_node
 from hil.importers.isaac_ros import split
 from hil.onnx_files.signature import Signature
+from hil.session.amendments.row_facts import Facts
 from hil.session.engines.int64 import narrows
-from hil.session.gather.declaration import naming_the_declaration
+from hil.session.gather.declaration import declaration_of
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.shapes import Feeds, candidates
 from hil.session.sampling.sampling import feeds_of
@@ -39,7 +40,7 @@ def signature(session: EngineContext, row: Row) -> Gathered:
     built = session.engines.provisioned(row.model, row.precision).engine
     excused = narrows(built.runtime, built.runtime_version)
     judgement = contract.signature(session.signature(row.model), engine, narrows=excused)
-    return Gathered(naming_the_declaration(session, row, judgement), METHOD)
+    return Gathered(judgement, METHOD, Facts(diagnosis=declaration_of(session, row, judgement)))
 
 
 def isaac_ros(session: EngineContext, row: Row) -> Gathered:
@@ -73,7 +74,7 @@ def shapes(session: EngineContext, row: Row) -> Gathered:
     dynamic = any(not isinstance(size, int) for spec in model.inputs for size in spec.shape)
     foreign = session.engines.provisioned(row.model, row.precision).foreign
     judgement = contract.shapes(trials, bounded=dynamic and foreign)
-    return Gathered(naming_the_declaration(session, row, judgement), METHOD)
+    return Gathered(judgement, METHOD, Facts(diagnosis=declaration_of(session, row, judgement)))
 
 
 def _trial(worker: EngineWorker, model: Signature, feeds: Feeds, *, allowed: bool) -> ShapeTrial:

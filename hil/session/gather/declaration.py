@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hil.onnx_files.declared_shapes import wrong_declaration
-from hil.results import Judgement, Verdict
+from hil.results import Verdict
+from hil.session.amendments.row_facts import Diagnosis
 
 if TYPE_CHECKING:
-    from hil.results import Row
+    from hil.results import Judgement, Row
     from hil.session.engine_context import EngineContext
 
 
-def naming_the_declaration(session: EngineContext, row: Row, judgement: Judgement) -> Judgement:
-    """Add to a failed judgement which shape the ONNX file declares wrongly, if it does: then the engine is right."""
+def declaration_of(session: EngineContext, row: Row, judgement: Judgement) -> Diagnosis | None:
+    """Return which shape the ONNX file declares wrongly, if the judgement failed and the file does."""
     if judgement.verdict is not Verdict.FAILED:
-        return judgement
+        return None
     path = session.config.resolve(session.model(row.model).path)
     wrong = session.memo.once(("wrong declaration", row.model), lambda: wrong_declaration(path))
-    return judgement.model_copy(update={"reason": f"{judgement.reason}; {wrong}"}) if wrong else judgement
+    return Diagnosis({}, wrong) if wrong else None

@@ -17,7 +17,7 @@ from hil.onnx_files.reference import cpu_session
 from hil.onnx_files.signature import dimension
 from hil.runtimes import runtime_record
 from hil.session.engines.shape_profiles import profiles_of
-from hil.session.gather.declaration import naming_the_declaration
+from hil.session.gather.declaration import declaration_of
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.parity import precision_of, refuse_sequences, where_of
 from hil.session.properties.drawing import MOST_MATES, Drawn, Recipe, Space, search
@@ -73,7 +73,8 @@ def stable(session: EngineContext, row: Row) -> Gathered:
 
     what = "outputs have the declared shapes and dtypes, are finite, repeatable and independent of the other samples"
     gathered = _searched(session, row, trial, what)
-    return replace(gathered, judgement=naming_the_declaration(session, row, gathered.judgement))
+    wrong = declaration_of(session, row, gathered.judgement)
+    return replace(gathered, facts=replace(gathered.facts, diagnosis=wrong))
 
 
 def _reference(session: EngineContext, model: str) -> Callable[[Feeds], Outputs | None]:
