@@ -45,7 +45,7 @@ def seeds(rng: random.Random) -> bytes:
     named = []
     for at in range(rng.randrange(4)):
         shape = [rng.randrange(4) for _ in range(rng.randrange(4))]
-        named.append((f"t{at}", np.zeros(shape, rng.choice(sorted(wire.ITEM_SIZES)))))
+        named.append((f"t{at}", np.zeros(shape, arrays.dtype_of(rng.choice(sorted(wire.ITEM_SIZES))))))
     listing, chunks = arrays.describe(named)
     body = b"".join(bytes(chunk) for chunk in chunks)
     header = {"op": rng.choice(["run", "time", "hold"]), "id": rng.randrange(1 << 40), "x": [1.5, None, {"y": "ä"}]}
