@@ -46,9 +46,9 @@ class SearchResult:
     Attributes:
         examples: how many batches were tried.
         samples: the number of samples in these batches.
-        wrong: the error message of the smallest counterexample, empty if there is none.
+        wrong: the error message of the smallest counterexample, empty without one.
         example: how to draw that batch again.
-        saved: the file of the report that holds the inputs of the counterexample, empty if there is none.
+        saved: the file of the report that holds the inputs of the counterexample, empty without one.
         refused: how many more batches both the engine and the reference refused, so that they judge nothing.
     """
 

@@ -84,7 +84,7 @@ class TrialProcess:
         self.stop()
 
     def load(self, model: Path, seconds: float) -> str:
-        """Load ``model`` unless it is loaded. Return the error; empty if there is none."""
+        """Load ``model`` unless it is loaded. Return the error; empty without one."""
         if self.model == model:
             return ""
         self.model = None

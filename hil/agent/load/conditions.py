@@ -111,7 +111,7 @@ class Conditions:
     def around(self, watch: Any) -> Dict[str, Any]:
         """Return the state, for a caller that is about to time or has just timed.
 
-        The state includes the GPU that ``watch`` watches; ``watch`` is None if there is none.
+        The state includes the GPU that ``watch`` watches; ``watch`` is None without one.
         """
         return self._state(None if watch is None else watch.device.gpu)
 

@@ -37,7 +37,7 @@ def _number(path: str) -> Optional[int]:
 
 
 def gpu_folder(sys_root: str) -> Optional[str]:
-    """Return the GPU's devfreq folder, found by its name or its device tree node; None if there is none."""
+    """Return the GPU's devfreq folder, found by its name or its device tree node; None without one."""
     folders = sorted(glob.glob(os.path.join(sys_root, "class/devfreq/*")))
     for pattern in GPU:
         for folder in sorted(glob.glob(os.path.join(sys_root, "class/devfreq", pattern))):
@@ -55,7 +55,7 @@ def _devfreq(folder: str) -> Dict[str, Any]:
 
 
 def emc_folder(sys_root: str) -> Optional[str]:
-    """Return the memory controller's devfreq folder; None if there is none."""
+    """Return the memory controller's devfreq folder; None without one."""
     for pattern in EMC_DEVFREQ:
         for folder in sorted(glob.glob(os.path.join(sys_root, "class/devfreq", pattern))):
             return folder

@@ -30,7 +30,7 @@ class Activation:
     """Carries out one operation on a folder of releases.
 
     ``plan`` has the robot's commands and their deadlines in seconds. ``old`` and ``new`` are the releases before and
-    after the operation; ``None`` if there is none.
+    after the operation; ``None`` without one.
     """
 
     def __init__(self, folder: Releases, operation: Dict[str, Any]) -> None:

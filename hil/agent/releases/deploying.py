@@ -82,7 +82,7 @@ class Deploying:
     def open(self, request: Dict[str, Any]) -> Reply:
         """Lock the folder for one deployment and return its state.
 
-        In the state, ``pending`` is an interrupted operation, which must be finished first; None if there is none.
+        In the state, ``pending`` is an interrupted operation, which must be finished first; None without one.
         """
         folder = Releases(request["folder"], self.store.beat)
         self.claim = {key: str(request[key]) for key in ("who", "host", "pid")}

@@ -115,7 +115,7 @@ def model_table(proposal: Proposal, path: str, name: str) -> str:
 
 
 def _loss(family: Recognized | None) -> str:
-    """Return the key of the tolerance that fits the proposed task; that of a classification if there is none."""
+    """Return the key of the tolerance that fits the proposed task; that of a classification without one."""
     return LOSSES.get(dict(family.family.keys).get("task", "") if family is not None else "", "top1_drop")
 
 

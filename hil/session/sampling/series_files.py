@@ -47,7 +47,7 @@ class Samples:
         self._run_id = run_id
 
     def once(self, name: str, take: Callable[[], Series]) -> Series:
-        """Return this run's series ``name``: from its file or, if there is none, from ``take``, which is then stored.
+        """Return this run's series ``name``: from its file or, without one, from ``take``, which is then stored.
 
         A lock prevents two xdist workers from timing the same engine twice.
         """
