@@ -1,16 +1,15 @@
 """Scores detection by COCO's mean average precision of boxes (Lin et al., ECCV 2014).
 
-pycocotools matches the boxes of each image once; each bootstrap draw pools these matches again. Precision is
-interpolated at 101 recalls and averaged over classes. ``map`` is also averaged over the IoU thresholds 0.5 to 0.95;
-``map50`` uses only the threshold 0.5. Only the 100 boxes with the highest scores of each image count. If every sample
-is drawn once and no image has more than 100 boxes, the result is that of ``COCOeval.accumulate`` of pycocotools.
+The boxes of each image are matched once, by IoUs that pycocotools computes; each bootstrap draw pools these matches
+again. Precision is interpolated at 101 recalls and averaged over classes. ``map`` is also averaged over the IoU
+thresholds 0.5 to 0.95; ``map50`` uses only the threshold 0.5. Only the 100 boxes with the highest scores of each image
+count. If every sample is drawn once and no image has more than 100 boxes, the result is that of
+``COCOeval.accumulate`` of pycocotools.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,6 +27,7 @@ IOUS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
 _COLUMNS = 2 + len(IOUS)  # class, score, and for each IoU whether it matches a labelled box
 _NONE = -1.0
+_BLOCK = 2**19  # elements of the largest array of a block of draws: 4 MiB
 TRUTH = 5
 """Number of columns of labels: x1, y1, x2, y2, class."""
 
@@ -35,7 +35,7 @@ TRUTH = 5
 def metric(name: str, decode: Decode) -> Metric:
     """Return the metric ``map`` or ``map50`` of decoded boxes. Raises ``Unsupported`` without pycocotools."""
     try:
-        import pycocotools.cocoeval  # noqa: F401 - an early check that it can be imported
+        import pycocotools.mask  # noqa: F401 - an early check that it can be imported
     except ImportError:
         raise Unsupported("detection needs pycocotools, which is not installed: pip install pycocotools") from None
 
@@ -81,50 +81,38 @@ def _evidence(detections: list[Detections], truth: FloatArray) -> FloatArray:
 
 
 def _matched(detections: Detections, boxes: FloatArray) -> FloatArray:
-    """Return class, score and hits of each detection of one image, shape (detections, 12).
+    """Return class, score and hits of each detection of one image, highest score first, shape (detections, 12).
 
-    A hit is 1.0 if pycocotools matches the detection with one of ``boxes`` at an IoU threshold of ``IOUS``, else 0.0.
+    A hit is 1.0 if the detection matches one of ``boxes`` at an IoU threshold of ``IOUS``, else 0.0.
     """
-    from pycocotools.cocoeval import COCOeval
-
-    classes, scores = detections.classes, detections.scores
-    rows = np.column_stack([classes, scores, np.zeros((len(scores), len(IOUS)))])
-    if not len(boxes) or not len(rows):
-        return rows
-    with contextlib.redirect_stdout(io.StringIO()):  # COCOeval prints its progress
-        judge = COCOeval(_coco(boxes[:, :4], boxes[:, 4]), _coco(detections.boxes, classes, scores), "bbox")
-        judge.params.areaRng, judge.params.areaRngLbl = [[0, 1e10]], ["all"]
-        judge.params.maxDets = [MOST]
-        judge.evaluate()
-    for image in judge.evalImgs:
-        for at, hits in zip(image["dtIds"] if image else (), image["dtMatches"].T if image else (), strict=True):
-            rows[at - 1, 2:] = hits > 0
+    rows = np.column_stack([detections.classes, detections.scores, np.zeros((len(detections.scores), len(IOUS)))])
+    for one in np.unique(boxes[:, 4]):
+        of_class = np.flatnonzero(detections.classes == one)
+        if of_class.size:
+            rows[of_class, 2:] = _hits(detections.boxes[of_class], boxes[boxes[:, 4] == one, :4])
     return rows
 
 
-def _coco(boxes: FloatArray, classes: FloatArray, scores: FloatArray | None = None) -> Any:
-    from pycocotools.coco import COCO
+def _hits(detected: FloatArray, boxes: FloatArray) -> FloatArray:
+    """Match boxes of one class as ``COCOeval.evaluateImg`` does; return hits of shape (detections, IoU thresholds).
 
-    sizes = boxes[:, 2:] - boxes[:, :2]
-    coco = COCO()
-    coco.dataset = {
-        "images": [{"id": 1}],
-        "categories": [{"id": int(one)} for one in np.unique(classes)],
-        "annotations": [
-            {
-                "id": at + 1,
-                "image_id": 1,
-                "category_id": int(classes[at]),
-                "bbox": [*boxes[at, :2].tolist(), *sizes[at].tolist()],
-                "area": float(sizes[at].prod()),
-                "iscrowd": 0,
-                **({} if scores is None else {"score": float(scores[at])}),
-            }
-            for at in range(len(boxes))
-        ],
-    }
-    coco.createIndex()
-    return coco
+    In the order of ``detected``, each detection matches the free box with the largest IoU, the last of equal ones, if
+    the IoU is at least the threshold.
+    """
+    from pycocotools.mask import iou
+
+    overlaps = iou(
+        *(np.hstack([both[:, :2], both[:, 2:] - both[:, :2]]) for both in (detected, boxes)), [0] * len(boxes)
+    )
+    hits = np.zeros((len(detected), len(IOUS)))
+    free = np.ones((len(IOUS), len(boxes)), dtype=bool)
+    each_iou = np.arange(len(IOUS))
+    for at in np.flatnonzero((overlaps >= IOUS[0]).any(axis=1)):
+        fitting = np.where(free & (overlaps[at] >= IOUS[:, None]), overlaps[at], _NONE)
+        best = len(boxes) - 1 - np.argmax(fitting[:, ::-1], axis=1)
+        hits[at] = matched = fitting[each_iou, best] != _NONE
+        free[each_iou, best] &= ~matched
+    return hits
 
 
 def average_precision(evidence: FloatArray, ious: FloatArray) -> Pool:
@@ -138,13 +126,13 @@ def average_precision(evidence: FloatArray, ious: FloatArray) -> Pool:
     by_class = [(_of_class(rows, one), (truth == one).sum(axis=1).astype(np.float64)) for one in classes]
 
     def pooled(counts: FloatArray) -> FloatArray:
-        precisions = np.full((len(classes), len(counts)), np.nan)
-        for at, ((images, hits), boxes) in enumerate(by_class):
-            totals = counts @ boxes
-            precisions[at] = [
-                _precision(weights[images], hits[:, : len(ious)], total) if total else np.nan
-                for weights, total in zip(counts, totals, strict=True)
-            ]
+        draws = max(1, _BLOCK // max([1, *(len(images) for (images, _), _ in by_class)]))
+        return np.concatenate([scores(counts[at : at + draws]) for at in range(0, len(counts), draws)])
+
+    def scores(counts: FloatArray) -> FloatArray:
+        precisions = np.array(
+            [_precisions(counts[:, images], hits[:, : len(ious)], counts @ boxes) for (images, hits), boxes in by_class]
+        ).reshape(len(by_class), len(counts))
         known = ~np.isnan(precisions)
         return np.asarray(np.nansum(precisions, axis=0) / np.maximum(known.sum(axis=0), 1), dtype=np.float64)
 
@@ -161,23 +149,23 @@ def _of_class(rows: FloatArray, one: float) -> tuple[Array, FloatArray]:
     return samples[order], rows[samples[order], places[order], 2:]
 
 
-def _precision(weights: FloatArray, hits: FloatArray, total: float) -> float:
-    """Return the average precision of one class, averaged over the IoU thresholds.
+def _precisions(weights: FloatArray, hits: FloatArray, totals: FloatArray) -> FloatArray:
+    """Return the average precision of one class in each draw, averaged over the IoU thresholds, shape (draws,).
 
-    Each detection counts as often as ``weights`` states; ``total`` is the number of labelled boxes.
+    Each detection counts as often as ``weights``, shape (draws, detections), states. ``hits`` has shape (detections,
+    IoU thresholds), and ``totals`` is the number of labelled boxes, shape (draws,); without any the result is NaN.
+
+    Only detections that hit matter once all are counted: recall grows at no other one, and the precision at one that
+    does not hit is at most that of the hit before it.
     """
-    if not len(weights) or not weights.any():
-        return 0.0
-    right = np.cumsum(weights[:, None] * hits, axis=0)
-    reported = np.cumsum(weights)[:, None]
-    precision = np.divide(right, reported, out=np.zeros_like(right), where=reported > 0)
-    envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-    return float(
-        np.mean([_interpolated(recall, best) for recall, best in zip((right / total).T, envelope.T, strict=True)])
-    )
-
-
-def _interpolated(recall: FloatArray, precision: FloatArray) -> float:
-    at = np.searchsorted(recall, RECALLS, side="left")
-    reached = at < len(recall)
-    return float(precision[at[reached]].sum() / len(RECALLS))
+    reported = np.cumsum(weights, axis=1)
+    boxes = np.where(totals > 0, totals, np.nan)
+    found = np.zeros(len(weights))
+    for hit in hits.T:
+        at = np.flatnonzero(hit)
+        right = np.cumsum(weights[:, at], axis=1)
+        precision = np.divide(right, reported[:, at], out=np.zeros_like(right), where=reported[:, at] > 0)
+        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        recalls = np.searchsorted(RECALLS, right / boxes[:, None], side="right")  # how many are reached by then
+        found += (envelope * np.diff(recalls, axis=1, prepend=0)).sum(axis=1)
+    return np.asarray(np.where(totals > 0, found / (len(RECALLS) * hits.shape[1]), np.nan), dtype=np.float64)

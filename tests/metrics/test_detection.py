@@ -4,6 +4,7 @@ import contextlib
 import io
 import itertools
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from pycocotools.cocoeval import COCOeval
 
 from hil.config.spec import DetectionSpec
 from hil.errors import UserError
-from hil.metrics import open_metric, own
+from hil.metrics import detection, open_metric, own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,10 +80,11 @@ def _cocos(detections: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     return float(judge.stats[0]), float(judge.stats[1])
 
 
+@pytest.mark.parametrize("crowded", [False, True])
 @pytest.mark.parametrize("seed", range(8))
-def test_the_score_equals_pycocotools(seed: int) -> None:
+def test_the_score_equals_pycocotools(seed: int, crowded: bool) -> None:
     """The mAP and AP50 equal pycocotools', also with duplicate and wrong boxes and images without any."""
-    detections, truth = _scenes(seed)
+    detections, truth = _scenes(seed, boxes=16, classes=1) if crowded else _scenes(seed)
     coco = _cocos(detections, truth)
     assert _ours(detections, truth) == pytest.approx(coco[0], abs=1e-12)
     assert _ours(detections, truth, name="map50") == pytest.approx(coco[1], abs=1e-12)
@@ -99,6 +101,41 @@ def test_a_bootstrap_count_weighs_as_copies_of_the_image(seed: int, counts: list
     assert _ours(detections, truth, np.array(counts, float)) == pytest.approx(
         _cocos(detections[again], truth[again])[0], abs=1e-9
     )
+
+
+def _plainly(evidence: np.ndarray, counts: np.ndarray, thresholds: int) -> float:
+    """Return the mAP of the draw ``counts`` from its definition, with each image repeated as often as it was drawn."""
+    drawn = np.repeat(evidence, counts, axis=0)
+    rows, truth = drawn[:, :1200].reshape(-1, 12), drawn[:, 1200:]
+    precisions = []
+    for one in np.unique(truth[truth >= 0]):
+        of_class = rows[rows[:, 0] == one]
+        hits = of_class[np.argsort(-of_class[:, 1]), 2 : 2 + thresholds]
+        for right in np.cumsum(hits, axis=0).T:
+            recall, precision = right / (truth == one).sum(), right / np.arange(1, len(right) + 1)
+            reached = np.linspace(0, 1, 101)[:, None] <= recall
+            precisions.append((reached * precision).max(axis=1, initial=0).mean())
+    return float(np.mean(precisions)) if precisions else 0.0
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    st.integers(0, 1000),
+    st.integers(1, 3),
+    st.lists(st.lists(st.integers(0, 3), min_size=6, max_size=6), min_size=1, max_size=4),
+    st.sampled_from([1, 10]),
+    st.sampled_from([1, 64, 2**19]),
+)
+def test_every_draw_scores_as_the_definition_states(
+    seed: int, classes: int, draws: list[list[int]], thresholds: int, block: int
+) -> None:
+    """Each of many draws has the score of the definition, whatever the size of the blocks they are computed in."""
+    detections, truth = _scenes(seed, classes=classes)
+    evidence = open_metric("detection", boxes_as=SPEC).score({"y": detections}, {"": truth})
+    counts = np.array(draws)
+    with mock.patch.object(detection, "_BLOCK", block):
+        scores = detection.average_precision(evidence, detection.IOUS[:thresholds])(counts.astype(float))
+    assert scores == pytest.approx([_plainly(evidence, one, thresholds) for one in counts], abs=1e-12)
 
 
 def test_perfect_boxes_score_one_and_missing_boxes_zero() -> None:
