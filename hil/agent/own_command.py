@@ -6,10 +6,10 @@ from typing import List, Optional
 
 
 def own_command(archive: str) -> List[str]:
-    """Return the command that starts ``archive`` with this interpreter and, if it was given here, ``-X hil_agent``.
+    """Return the command that starts ``archive`` with this interpreter and its option ``-X hil_agent``, if it has one.
 
-    With ``-X hil_agent=FOLDER`` the agent's modules are imported from a folder, in which Python caches their byte code.
-    The option is set only if the host is its own target.
+    ``-X hil_agent=FOLDER`` makes the agent import its modules from a folder. It is set only if the host is its own
+    target.
     """
     folder = _folder()
     if folder is None:

@@ -1,8 +1,6 @@
 """Run the agent's first process: it listens to the host and the workers and enforces deadlines; it never computes.
 
-It uses only the standard library. When the host closes the connection, the supervisor ends its workers and itself at
-once. A host behind a network may vanish without closing the connection: the supervisor then ends its workers and itself
-once the host has been silent for too long.
+It ends its workers and itself when the host closes the connection or is silent for too long. Standard library only.
 """
 
 import array
@@ -46,9 +44,8 @@ def readable_bytes(fd: int) -> int:
 class Supervisor:
     """The event loop: ``step`` waits for the host, the workers and their output.
 
-    The host counts as lost when nothing arrives from it for ``silence`` seconds (None: no limit); it sends pings
-    between its requests. Pings that arrive while a request is processed are read at once, as is the header of the next
-    request.
+    The host counts as lost when nothing arrives from it for ``silence`` seconds (None: no limit). It sends pings
+    between its requests.
     """
 
     def __init__(self, host: Channel, archive: str, scratch: str, silence: Optional[float] = None) -> None:
@@ -79,8 +76,8 @@ class Supervisor:
         """Wait until something happens or ``timeout`` seconds (None: no limit) have passed.
 
         Return True if the poll event ``event`` occurred on the host's descriptor, or if ``worker`` replied or went
-        away. Return False at the timeout, when ``fd`` can be read, and for any other event. Raise ``HostGone`` if
-        ``event`` did not occur and the host is lost.
+        away. Return False for anything else, such as the timeout or a readable ``fd``. Raise ``HostGone`` if the host
+        is lost.
         """
         listens = event | (select.POLLIN if self.silence is not None and self._next is None else 0)
         events = self._poll(listens | GONE, self._patience(timeout), worker.channel.read_fd if worker else fd)
@@ -132,9 +129,9 @@ class Supervisor:
     def _check_silence(self) -> None:
         """Raise ``HostGone`` if the host has been silent for too long.
 
-        Bytes that arrive after the next request's header stay unread, but they show that the host lives. If the pipe
-        may be full of them, the host cannot send more, so its silence proves nothing and is not counted.
+        Unread bytes that arrive count as a sign of life. While the pipe may be full, silence is not counted.
         """
+        # While the pipe is full, the host cannot send more.
         behind = readable_bytes(self.host.read_fd)
         if behind > self._behind or behind >= FULL:
             self._behind, self._last_growth = behind, time.monotonic()

@@ -1,7 +1,7 @@
 """Sign reports and verify signed reports: ``attest`` signs one, ``verify`` checks the signature and what was signed.
 
-The formats are standards (in-toto Statement v1, test-result v0.1, DSSE, Sigstore bundle v0.3), so other tools verify
-the bundles as well: docs/signing.md. Only this package imports ``cryptography``.
+Other tools can verify the bundles, which follow in-toto Statement v1, test-result v0.1, DSSE and Sigstore bundle v0.3
+(docs/signing.md). Only this package imports ``cryptography``.
 """
 
 from __future__ import annotations

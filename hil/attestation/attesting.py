@@ -28,10 +28,12 @@ def attest(report: Path, signer: Signer, out: Path | None = None, *, now: dateti
     """Sign the report in the file (or folder) ``report`` and return the path of the bundle.
 
     The bundle is ``out``, by default ``report.sigstore.json`` next to the report. A failed report is signed as failed.
-    Raises ``ReportRefused`` if the report was edited, or if the copy of an engine next to it has another digest.
-    Raises ``AttestationRefused`` if the run did not finish, if the report has no engine, or if it recorded a pass but
-    depends on guesses or fails by its policy at ``now`` with this signer. Raises what ``signer`` raises. In all these
-    cases nothing is written.
+    On an error nothing is written.
+
+    Raises:
+        ReportRefused: the report was edited, or an engine next to it has another digest.
+        AttestationRefused: the report is incomplete, has no engine, or passed but fails at ``now`` with this signer.
+        UserError, LabError: a file cannot be read or written, or the signer cannot sign.
     """
     path = file_in(report, REPORT)
     content = content_of(path)

@@ -53,10 +53,9 @@ def write(payload: bytes, signature: bytes, key: PublicKey) -> str:
 
 
 def read(content: bytes, name: str) -> Envelope:
-    """Return the envelope in the bytes of a bundle. The signature is not verified here. Messages begin with ``name``.
+    """Return the envelope in the bytes of a bundle; the signature is not verified here. Messages begin with ``name``.
 
-    Raises ``AttestationRefused`` for a bundle that is not in the form of ``write``: unknown types or fields, a repeated
-    key, no signature or several, or another form of base64 or JSON.
+    Raises ``AttestationRefused`` for any bundle that is not exactly in the form of ``write``.
     """
     if len(content) > MOST:
         raise AttestationRefused(f"{name}: larger than {MOST // 2**20} MiB: this is not a bundle of hil")

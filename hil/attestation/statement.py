@@ -47,10 +47,8 @@ class Sha256(Part):
 class SubjectNotes(Part):
     """The role of a subject, and the model and precision that it belongs to.
 
-    ``precision`` is empty except for an engine and a calibration cache.
-
-    ``identity`` is the identity of the model (``hil.onnx_files.identity``). Only the ONNX file has it; it is empty for
-    other subjects and for reports of earlier versions.
+    ``precision`` is empty except for an engine and a calibration cache. ``identity`` is the digest of all files of the
+    model, on its ONNX file; empty otherwise, and in reports of earlier versions.
     """
 
     role: Role

@@ -34,9 +34,11 @@ SHORT = 12
 class Freshness:
     """Requirements that exclude old reports and the reports of other runs. A field that is ``None`` requires nothing.
 
-    ``max_age`` is how many seconds ago the run may have finished at most. The run must have finished after the time
-    ``newer_than`` (with time zone). ``commit`` is the full hash of the judged commit, ``report`` the SHA-256 of
-    ``report.json``.
+    Attributes:
+        max_age: most seconds since the end of the run.
+        newer_than: the run must have finished after this time (with time zone).
+        commit: full hash of the judged commit.
+        report: SHA-256 of ``report.json``.
     """
 
     max_age: float | None = None
@@ -52,7 +54,7 @@ class Verified:
     Attributes:
         gate: the gate's name.
         policy: SHA-256 of the gate's policy.
-        decision: PASSED or WARNED; FAILED only if ``verify`` was called with ``failed_too``.
+        decision: FAILED only if ``verify`` was called with ``failed_too``.
         report_digest: SHA-256 of the bytes of ``report.json``.
         subjects: the files that were judged, engines first.
         key: id of the key that signed the bundle.
@@ -103,11 +105,12 @@ def verify(  # noqa: PLR0913 - each is a requirement of its own, passed by keywo
 ) -> Verified:
     """Return the content of ``bundle`` (a file, or the report's folder) if one of ``keys`` signed it.
 
-    ``report`` must be the report that was signed. It is judged again by its own policy, and the statement made from it
-    must equal the signed one. Each of ``files`` must be a subject with the given role. Unless ``failed_too`` is true,
-    a failed report is refused, and so is a report that passed but fails by its policy at ``now`` with this signature.
-    Raises ``AttestationRefused`` or ``ReportRefused`` for an unmet requirement, ``UserError`` for a file that cannot be
-    read.
+    ``report`` is judged again and must give the signed statement. Each of ``files`` must be a subject with the given
+    role. Unless ``failed_too`` is true, the report must pass, also by its policy at ``now``.
+
+    Raises:
+        AttestationRefused, ReportRefused: a requirement is not met.
+        UserError: a file cannot be read.
     """
     path = file_in(bundle, BUNDLE)
     name = one_line(str(path), LONGEST)
@@ -156,8 +159,7 @@ def _refuse_failed(signed: Statement, report: Report | None, key: PublicKey, nam
 def _refuse_high_s(signed: Statement, envelope: dsse.Envelope, name: str) -> None:
     """Raise ``AttestationRefused`` for a signature with the higher of the two valid values of s.
 
-    hil signs with the lower s, and anybody can compute the other signature from it. Statements without the annotation
-    ``dirty`` are accepted with either s: they are of earlier versions, which did not choose.
+    Statements of earlier versions, which lack the annotation ``dirty``, are accepted with either value.
     """
     if "dirty" in signed.report.annotations.model_fields_set and lowest(envelope.signature) != envelope.signature:
         what = "the signature is not in the form that hil writes (the lower s), so it was changed"

@@ -1,11 +1,9 @@
 #!/usr/bin/python3 -IS
 """The board operations that need root; ``hil board setup`` installs it as ``/usr/local/sbin/pytest-hil-helper``.
 
-sudo lets one user start it, without a password and without arguments. It reads commands from standard input, one per
-line, and answers each with a line of JSON. It undoes its changes when its input ends, a signal arrives or nobody reads
-its answers. If it is killed, the next helper undoes its changes. ``docs/board-setup.md`` explains the design.
-
-One file, Python 3.6 and its standard library. ``-IS``: ignores the environment and all installed packages.
+sudo lets one user start it, without password and arguments. It reads one command per line and answers each with a line
+of JSON. It undoes its changes when its input ends, a signal arrives or nobody reads its answers. The next helper undoes
+the changes of a killed one. Design: ``docs/board-setup.md``. One file, Python 3.6, standard library.
 """
 
 import contextlib
@@ -185,8 +183,8 @@ def wait_until_stopped(unit: str) -> None:
 class Changes:
     """The record of the helpers' changes in the folder ``STATE``, which only root can read.
 
-    The file ``gate`` is locked during each change. Every helper that relies on a change holds a shared lock on the file
-    ``users``; the last of them undoes all changes. The kernel releases both locks when a helper dies.
+    A helper locks the file ``gate`` during a change. It holds a shared lock on the file ``users`` while it relies on
+    changes; the last such helper undoes them all.
     """
 
     def __init__(self) -> None:
@@ -231,7 +229,7 @@ class Changes:
     def read(self) -> List[List[Any]]:
         """Return the recorded changes, oldest first: ``["clocks"]``, ``["mode", number]`` and ``["service", unit]``.
 
-        ``number`` is the earlier power mode. The list is empty if nothing is recorded.
+        ``number`` is the earlier power mode.
         """
         try:
             with os.fdopen(self._open("undo", os.O_RDONLY), "r") as file:

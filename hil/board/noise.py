@@ -1,8 +1,7 @@
 """Measures a board's noise with A/A sessions: each engine is compared with itself, so every alarm is false.
 
-All runs of a session share its connection, agent, clocks and temperature, which shift the values of all its runs. One
-session cannot show that shift, so pairs of separate sessions are compared; the number of pairs is fixed in advance. A
-session that was disturbed from outside is repeated, because it would be inconclusive in a pytest run too.
+Separate sessions are compared, because the runs of one session share its connection, agent, clocks and temperature. A
+session that was disturbed from outside is repeated.
 """
 
 from __future__ import annotations
@@ -94,11 +93,12 @@ def measure(
 ) -> tuple[str, Values]:
     """Return the machine (a board's serial number if known) and the run values of ``2 * comparisons`` sessions.
 
-    Each session has five runs of each engine.
+    Each session has five runs of each engine. Unsupported engines are left out.
 
-    An engine that the target does not support is left out. Raises ``UserError`` if it supports none; ``LabError`` if
-    the target is unreachable or lost, if the sessions ran on different or unknown machines, or if more than
-    ``MAX_REPEATED`` sessions were disturbed. Any other error raised while an engine is timed is passed on.
+    Raises:
+        UserError: the target supports no engine.
+        LabError: the target is unreachable or lost, machines differ or are unknown, or too many sessions were
+            disturbed.
     """
     sessions: list[tuple[str, dict[tuple[str, str], list[Series]]]] = []
     began, repeated, count = time.monotonic(), 0, 2 * comparisons

@@ -1,8 +1,7 @@
 """Checks that a user cannot become root by restarting a service. Python 3.6.
 
-The unit's files are checked key by key: a key that is not listed here, or a value that does not match its pattern
-completely, is refused. The same rules apply to the properties that systemd has loaded, and to each service that the
-unit starts.
+A key of the unit's files that is not listed here is refused, and so is a value that does not match its pattern. The
+same rules apply to systemd's loaded properties, and to each service that the unit starts.
 """
 
 import os

@@ -34,8 +34,8 @@ class Level:
 def applicable_level(pair: Pair, levels: Sequence[Level], machines: Mapping[str, str]) -> Level | None:
     """Return the latest level that was accepted for this row on the candidate's target and machine.
 
-    Return ``None`` if there is no such level, or if it is older than the base, which is then the newer level.
-    ``machines`` are the machines of the candidate's runs, by run id.
+    Return ``None`` if there is none, or if it is older than the base. ``machines`` are the machines of the candidate's
+    runs, by run id.
     """
     if not pair.base or not pair.cand:
         return None
@@ -63,8 +63,8 @@ def with_acceptance(
 ) -> Row:
     """Return ``row`` with the accepted level that applies to it; a row that is not worse is returned unchanged.
 
-    Its status becomes ``accepted`` if the candidate is the accepted run itself, or if ``against``, which judges the
-    candidate against the accepted point, returns same or better. Otherwise it stays worse.
+    Its status becomes ``accepted`` if the candidate is the accepted run, or if ``against`` returns same or better for
+    the accepted point.
     """
     applicable = applicable_level(pair, levels, machines)
     if applicable is None or row.status is not Status.WORSE:

@@ -12,9 +12,8 @@ from hil.results import Sense
 class Scale(str, Enum):
     """How two values are compared.
 
-    ``RATIO``: noisy positive values are compared statistically, from several runs. ``EXACT``: values without noise,
-    such as file sizes, are compared by their ratio. ``LOSS``: fractions lost on the same data are compared by their
-    difference. ``TOLD``: values are shown side by side without a verdict.
+    ``RATIO``: noisy positive values, statistically over several runs. ``EXACT``: values without noise, by their ratio.
+    ``LOSS``: fractions lost on the same data, by their difference. ``TOLD``: shown, without a verdict.
     """
 
     RATIO = "ratio"
@@ -27,8 +26,8 @@ class Scale(str, Enum):
 class Measure:
     """How one check is compared.
 
-    ``sense`` is ``None`` if it is unknown whether lower or higher is better: any change is then ``unclear``. ``counts``
-    is true if the check affects the exit code. ``needs_method`` is true if both sides must have the same method.
+    ``sense`` is ``None`` if neither direction counts as better; any change is then ``unclear``. ``counts``: the check
+    affects the exit code. ``needs_method``: both sides must have the same method.
     """
 
     title: str

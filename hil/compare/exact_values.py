@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 
 
 def judge_exact(row: Row, pair: Pair, measure: Measure, settings: Settings) -> Row:
-    """Return ``row`` judged by the values alone, without statistics.
+    """Return ``row`` judged by the values alone: worse or better if the medians differ by more than ``settings.above``.
 
-    Differences are absolute for a loss, otherwise relative to the base's median. The row is unclear if a value is not
-    finite or (except for a loss) not positive, or if the values of one side differ by more than ``settings.above``.
-    Otherwise it is worse or better if the medians differ by more than ``settings.above``, else the same.
+    Differences are absolute for a loss, otherwise relative to the base's median. The row is unclear if a value is
+    invalid, or if the values of one side differ by more than ``settings.above``.
     """
     loss = measure.scale is Scale.LOSS
     base, cand = ([point.value for point in side] for side in (pair.base, pair.cand))

@@ -42,7 +42,7 @@ def method_mismatch(
     """Return why numbers with these method digests must not be compared, and the fields in which the methods differ.
 
     The reason is empty if they may be compared. ``methods`` maps digests to methods. A number without a method is
-    refused, because it is unknown how it was measured.
+    refused.
     """
     ours, theirs = sorted(set(base)), sorted(set(cand))
     if "" in (*ours, *theirs):

@@ -1,8 +1,8 @@
 """Judge the rows of a comparison: noisy values statistically, from the values of several runs, other values exactly.
 
-The p-values of all statistically judged rows of a comparison are adjusted (Holm), so that the rate of false alarms does
-not grow with the number of rows. "Not worse" needs no adjustment: it is claimed only if every row's own interval
-excludes a worsening (an intersection-union test: Berger, R. L., 1982, Technometrics 24(4), 295-300).
+The p-values of all noisy rows are adjusted (Holm), so that more rows do not give more false alarms. "Not worse" needs
+no adjustment: it requires every row's interval to exclude a worsening (intersection-union test: Berger, R. L., 1982,
+Technometrics 24(4), 295-300).
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ UNKNOWN_NOISE = "; the noise between sessions is unknown: hil board calibrate TA
 class Known:
     """What is known in a comparison besides its points: settings, methods, noise and accepted levels.
 
-    ``confounded`` is why different machines may be the cause of a change, ``None`` if they cannot be. ``machines`` are
-    the machines of the candidate's runs, by run id, as ``hil.baseline.machine`` names them.
+    ``confounded`` is why different machines may be the cause of a change; ``None`` if they cannot be. ``machines`` are
+    the machines of the candidate's runs, by run id.
     """
 
     settings: Settings
@@ -230,10 +230,9 @@ def _runs_advice(pending: _PendingRow, comparison: Comparison, settings: Setting
 
 
 def _guarded(pair: Pair, row: Row, known: Known) -> Row:
-    """Return ``row`` with a worse status if its verdict cannot be trusted.
+    """Return ``row``, made confounded or unclear if its verdict cannot be trusted.
 
-    It is confounded if different machines may be the cause. It is unclear if it would pass but was inconclusive in one
-    of the runs. Rows that were not judged stay unchanged.
+    Confounded: different machines may be the cause. Unclear: it would pass, but was inconclusive in one of the runs.
     """
     if row.status in {Status.MISSING, Status.REFUSED, Status.TOLD}:
         return row

@@ -58,8 +58,8 @@ class Accepted(Frozen):
 class Settings(Frozen):
     """The rule by which rows are judged; ``above``, ``exclude`` and ``confidence`` are fractions.
 
-    A noisy row is worse if its change is significant at ``confidence`` and estimated at more than ``above``. It is the
-    same if its interval at ``confidence`` excludes a worsening of ``exclude`` or more.
+    A noisy row is worse if its change is significant at ``confidence`` and larger than ``above``. It is the same if its
+    interval at ``confidence`` excludes a worsening of ``exclude``.
     """
 
     above: float = 0.01
@@ -71,11 +71,16 @@ class Settings(Frozen):
 class Row(Frozen):
     """One check of one model in one precision on both sides.
 
-    ``base`` and ``cand`` are medians of run values in ``unit``. ``effect``, ``low`` and ``high`` are the change from
-    base to candidate and its interval: a fraction of the base, or a difference in ``unit`` if ``absolute`` is true.
-    ``p`` is adjusted for all rows of the comparison. ``visible`` is the smallest relative change that would have been
-    detected with 90 % statistical power. ``noise`` is the relative standard deviation between sessions, which the
-    interval includes; ``None`` if it is unknown. ``counts`` is whether the row affects the exit code.
+    Attributes:
+        counts: whether the row affects the exit code.
+        base, cand: medians of run values in ``unit``.
+        absolute: ``effect`` is a difference in ``unit``, not a fraction of the base.
+        effect, low, high: the change from base to candidate, and its interval.
+        p: p-value, adjusted for all rows of the comparison.
+        visible: smallest relative change that is detected with 90 % statistical power.
+        noise: relative standard deviation between sessions; ``None`` if unknown.
+        runs: number of runs of the base and of the candidate.
+        sessions: number of sessions of the base and of the candidate.
     """
 
     check: str

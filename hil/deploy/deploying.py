@@ -36,9 +36,11 @@ WARNING = "warning"
 def deploy(config: Config, path: Path, robot: str, notify: Notify, carried: Path | str | None = None) -> Outcome:
     """Deploy the engines of a judged report to the robot; restore the earlier release if the robot becomes unhealthy.
 
-    ``carried`` is an image built from the output of ``containerize``: an archive, or its name in a registry
-    (``NAME@sha256:…``). Raises ``DeployRefused`` if the release must not be deployed, ``LabError`` if the robot cannot
-    be reached or is lost.
+    ``carried`` is an image built from the output of ``containerize``: an archive, or ``NAME@sha256:…`` in a registry.
+
+    Raises:
+        DeployRefused: the release must not be deployed.
+        LabError: the robot cannot be reached or is lost.
     """
     _check_kind(config, robot, carried)
     judged = _judged(config, path, robot, notify)
@@ -173,9 +175,10 @@ def _switch(config: Config, there: Robot, judged: Judged, samples: dict[str, gol
 def roll_back(config: Config, robot: str, to: str | None, notify: Notify) -> Outcome:
     """Switch the robot back to its previous release, or to the release whose digest begins with ``to``.
 
-    The release may have any age. Raises ``UserError`` if the robot has no such release. Raises ``DeployRefused`` if the
-    release was judged on another board or runtime than the robot has now, is damaged, or lacks a signature that the
-    robot requires. Raises ``LabError`` if the robot's board or serial number is not the configured one.
+    Raises:
+        UserError: the robot has no such release.
+        DeployRefused: the release is damaged, lacks a required signature, or was judged on another board or runtime.
+        LabError: the robot's board or serial number is not the configured one.
     """
     with robot_agent(config, robot, hold=False) as agent:
         there = Robot(robot, deploy_spec(config, robot), agent, notify)

@@ -64,7 +64,7 @@ def golden(config: Config, target: str, used: ModelUsed, count: int) -> Golden:
     """Return at least ``count`` samples of the validation data (whole batches) with the reference's outputs.
 
     If the data has fewer samples, all of them are returned. Raises ``UserError`` if the data, the model or one of its
-    parts on ``target`` differs from what was judged, or if the model changes meanwhile.
+    parts is not what was judged.
     """
     spec = config.model(used.name, target)
     path = config.resolve(spec.path)

@@ -1,10 +1,9 @@
 """Checks an image's archive (``docker save``, ``podman save``) in place, without unpacking or running anything.
 
-This only refuses a wrong image early, before gigabytes are sent. It compares names in the layers, which a container
-engine may resolve to other files (a link in a layer, then a file below that name). The decisive check compares the
-files in a container on the robot (``hil.agent.containers.images.compare``).
+It refuses a wrong image before gigabytes are sent. The decisive check is on the robot
+(``hil.agent.containers.images.compare``), because a link in a layer may change what a name means.
 
-Source of the formats: the Docker image specification v1.2 (``manifest.json``, whiteouts) and the OCI image layout.
+Sources: Docker image specification v1.2 (``manifest.json``, whiteouts); OCI image layout.
 """
 
 from __future__ import annotations

@@ -105,8 +105,7 @@ def of_robot(
 ) -> Iterator[str]:
     """Yield reasons if the robot is another kind of machine than the judged one, or lacks the runtime of an engine.
 
-    ``judged`` and ``robot`` are facts of a probe, ``gpu`` is the index of the robot's GPU. A fact that is unknown on
-    either or both sides is a reason too: two unidentified machines never count as the same kind.
+    ``judged`` and ``robot`` are facts of a probe. ``gpu`` is the index of the robot's GPU. An unknown fact is a reason.
     """
     for runtime, work in dict.fromkeys((engine.runtime, engine.executed_on) for engine in engines):
         own = runtime_facts(robot, runtime, gpu)
@@ -124,10 +123,8 @@ def of_robot(
 def kind_of_machine(facts: Mapping[str, Any], runtime: str, gpu: Any = None, sm: Any = None) -> dict[str, Any]:
     """Return the facts that identify a kind of machine for engines of ``runtime``; ``None`` for an unknown fact.
 
-    A Jetson is identified by its module and its Jetson Linux, which includes the driver. Any other machine is
-    identified by its architecture and its processor: the GPU (``gpu``, ``sm``) with the driver's CUDA version, or the
-    CPU. CPU names of Arm boards are the same for many makers, so an Arm CPU counts as unknown unless a device tree
-    shows that the board is not a Jetson.
+    They are module and Jetson Linux for a Jetson, otherwise architecture and CPU, or GPU (``gpu``, ``sm``) and driver
+    for a runtime that uses a GPU.
     """
     raw = facts.get("board")
     identity = identify(raw)

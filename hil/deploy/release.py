@@ -152,8 +152,8 @@ def build(
 ) -> Release:
     """Return the release of these files; write ``contents`` and the manifest into the empty ``folder``.
 
-    ``engines`` maps paths in the release to files; their digests are in ``about``. Equal files and an equal ``about``
-    give the same release. Raises ``DeployRefused`` for a path that a release may not have.
+    ``engines`` maps paths in the release to files. ``about`` has their digests. Equal arguments give the same release.
+    Raises ``DeployRefused`` for a path that a release may not have.
     """
     digests = {
         file["path"]: file["sha256"] for engine in about["engines"] for file in (engine, *engine.get("external", ()))

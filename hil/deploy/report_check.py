@@ -50,11 +50,12 @@ class Judged:
 
 
 def judged_report(config: Config, path: Path, robot: str, now: datetime) -> Judged:
-    """Check, without contacting the robot, that the report at ``path`` may be deployed, and return it.
+    """Return the report at ``path`` if it may be deployed, as far as that is known without contacting the robot.
 
-    Raises ``DeployRefused`` with the reasons against the deployment, ``UserError`` if ``path`` is not a report or has
-    no engine that the robot is to get. Raises ``AttestationRefused`` if the robot requires a signature that does not
-    verify.
+    Raises:
+        DeployRefused: there are reasons against the deployment.
+        UserError: ``path`` is not a report, or has no engine for the robot.
+        AttestationRefused: the robot requires a signature that does not verify.
     """
     spec = deploy_spec(config, robot)
     path = file_in(path, REPORT)

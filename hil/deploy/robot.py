@@ -41,9 +41,11 @@ class Outcome:
 class Listing:
     """The releases on a robot.
 
-    ``there`` is false if the robot has no folder of releases. ``current`` is the digest of the release that runs,
-    ``previous`` that of the release before it; each is ``None`` if there is no such release. ``damage`` describes
-    damaged files of the current release, ``None`` if there are none.
+    Attributes:
+        there: whether the robot has a folder of releases.
+        current: digest of the release that runs, if any.
+        previous: digest of the release to which a rollback returns, if any.
+        damage: what is damaged in the current release, if anything.
     """
 
     there: bool

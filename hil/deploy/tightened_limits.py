@@ -1,7 +1,6 @@
 """Find requirements of the current ``hil.toml`` that are stricter than those a report was judged by. Pure functions.
 
-Stricter limits and tolerances and new rows are reasons against a deployment; looser requirements are not. A requirement
-that the report does not record counts as stricter.
+A new row, and a requirement that the report does not record, count as stricter.
 """
 
 from __future__ import annotations

@@ -21,10 +21,8 @@ def circumstances(
 ) -> Circumstances:
     """Return the time ``now`` (by default the current time) and the id of the key that signed ``report``.
 
-    The signature is read from ``bundle``, by default from the bundle next to the report. A missing signature, an
-    invalid one, or one by a key that ``policy.signed_by`` does not list raises nothing: the result's ``unsigned`` has
-    the reason, and the gate judges it. If ``policy.signed_by`` is empty, no signature is read. ``release`` as in
-    ``Circumstances``.
+    The signature is in ``bundle``, by default next to the report; it is read only if ``policy.signed_by`` lists keys.
+    If none of these keys signed the report, ``unsigned`` in the result has the reason.
     """
     unsigned = Circumstances(now or datetime.now(timezone.utc), release=release)
     if not policy.signed_by:

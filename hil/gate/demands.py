@@ -1,7 +1,7 @@
 """Judges the optional rules of a policy, and the rules that depend on who judges the report and when.
 
-The optional rules are on the smallest detectable change, the declared state and a clean tree. The rules on age, expiry,
-signature and the requested commit, run and target depend on the circumstances. All functions are pure.
+Optional rules: smallest detectable change, declared state, clean tree. Rules of the second kind: age, expiry,
+signature, requested commit, run and target. All functions are pure.
 """
 
 from __future__ import annotations
@@ -35,10 +35,13 @@ SHORT = 12
 class Circumstances:
     """The facts for a judgement that are not in the report: the time, the signature, and what the caller requested.
 
-    If a key that the policy lists signed the report, ``signer`` is the key's id and ``unsigned`` is empty. Otherwise
-    ``unsigned`` states why no such signature is known. The report must have the commit ``commit`` (full hash), the run
-    id ``run`` and the requested target ``target``; ``None`` accepts any. ``release`` is true if the report is to be
-    signed as a pass, verified as one or deployed.
+    Attributes:
+        unsigned: why no key of the policy is known to have signed the report; empty if one has.
+        signer: the id of the key that signed it, if ``unsigned`` is empty.
+        commit: the full hash that is required; ``None``: any.
+        run: the run's id that is required; ``None``: any.
+        target: the requested target that is required; ``None``: any.
+        release: whether the report is to be signed or verified as a pass, or deployed.
     """
 
     now: datetime
@@ -90,10 +93,9 @@ def guess_problem(report: Report) -> str:
 
 
 def clean_problem(commit: str | None, *, dirty: bool | None, changed: Sequence[str] = ()) -> str:
-    """Return why a run was not clean; empty if it was. A clean run used only files of ``commit``.
+    """Return why a run was not clean, or why that is unknown; empty if it used only files of ``commit``.
 
-    ``dirty`` is whether the run used other files, of which ``changed`` names some. A run whose ``commit`` or ``dirty``
-    is unknown (``None``) is not clean.
+    ``dirty`` is whether it used other files; ``None`` if unknown. ``changed`` names some of these files.
     """
     if not commit:
         return "the run's commit is unknown: run in a git checkout with hil.toml committed, or set gate.clean = false"
@@ -136,10 +138,10 @@ def _is_valid_on(day: object, today: date) -> bool:
 
 
 def age_of(finished: str, now: datetime, most: float | None) -> tuple[float, str]:
-    """Return the seconds since ``finished`` (ISO 8601), and a message about what is wrong with it; empty if nothing is.
+    """Return the seconds since ``finished`` (ISO 8601), and what is wrong with that time; empty if nothing is.
 
-    Wrong is a time that is missing, that is in the future by more than ``SKEW``, or that is more than ``most`` seconds
-    ago (``None``: no limit).
+    It may not be missing, lie more than ``SKEW`` seconds in the future, or be more than ``most`` seconds ago (``None``:
+    no limit).
     """
     try:
         age = (now - datetime.fromisoformat(finished)).total_seconds()
@@ -159,12 +161,11 @@ def age_text(seconds: float) -> str:
 
 
 def smallest_change(check: CheckResult) -> float | None:
-    """Return the smallest relative change that a row could have detected.
+    """Return the smallest relative change that a row could have detected; infinite if that is unknown.
 
-    For a comparison with a baseline this is the change that it would have detected with 90 % statistical power
-    (``hil.stats.runs``). For a row with a limit it is the distance from the value to the worse end of the value's
-    interval, as a share of the limit: a smaller change does not leave the interval. It is infinite if unknown, and
-    ``None`` for an exact value, or for a row without a measurement or a limit.
+    For a comparison with a baseline: the change that is detected with 90 % statistical power (``hil.stats.runs``). For
+    a row with a limit: the distance from the value to the worse end of its interval, as a share of the limit. ``None``
+    for an exact value and for a row without measurement or limit.
     """
     measurement, limit = check.measurement, check.limit
     if measurement is None or measurement.confidence is None:

@@ -24,9 +24,12 @@ PRECEDENCE: tuple[int, ...] = (
 class Facts:
     """The facts that decide an exit code.
 
-    ``pytest_status`` is pytest's exit status, ``None`` if pytest did not run. ``planned`` is the number of planned
-    checks. ``failed`` is true if a violated rule has the exit code ``FAILED``. ``other_target`` is true if a violated
-    rule has the exit code ``OTHER_TARGET``.
+    Attributes:
+        pytest_status: pytest's exit status; ``None`` if pytest did not run.
+        planned: number of planned checks.
+        user_error, lab_error: whether such an error ended the run.
+        failed: whether a violated rule has the exit code ``FAILED``.
+        other_target: whether a violated rule has the exit code ``OTHER_TARGET``.
     """
 
     pytest_status: int | None

@@ -1,8 +1,7 @@
 """The gate: judges a report by a policy.
 
-``judge`` is a pure function: the same report, policy and circumstances give the same decision on every machine.
-``seal`` writes this decision into a report. ``open_report`` reads a report and judges it again, so that an edited
-decision is refused.
+``judge`` is a pure function and returns the decision. ``seal`` writes it into a report. ``open_report`` reads a report
+and judges it again, so that an edited decision is refused.
 """
 
 from __future__ import annotations
@@ -39,11 +38,10 @@ class Decision:
 
 
 def judge(report: Report, policy: GateSpec, *, full: bool = True, around: Circumstances | None = None) -> Decision:
-    """Judge ``report`` by ``policy``.
+    """Return the decision on ``report`` by ``policy``.
 
     ``full=False`` (pytest without ``--hil-gate``) leaves out the rules on evidence and synthetic data, and the optional
-    rules. ``around`` has the time, the signature and the requested commit, run and target. If ``around`` is ``None``,
-    the rules that depend on these are left out. So the decision by the report's own policy never changes with time.
+    rules. ``around=None`` leaves out the rules that depend on time, signature and requests.
     """
     required = required_rows(report, policy)
     rules = tuple(judge_rules(report, policy, required, full=full, around=around))
@@ -70,8 +68,8 @@ def judge(report: Report, policy: GateSpec, *, full: bool = True, around: Circum
 def seal(report: Report) -> Report:
     """Return the report of a finished run: complete, with totals, its decision by its own policy, and its digest.
 
-    If the policy leaves ``clean`` to its default, the default is written into the recorded policy, so that later
-    versions give the same decision. Raises ``HilError`` if the report contradicts itself.
+    A default of the policy's key ``clean`` is recorded, so that later versions give the same decision. Raises
+    ``HilError`` if the report contradicts itself.
     """
     policy = report.policy.model_copy(update={"clean": report.policy.requires_clean})
     counted = report.model_copy(update={"status": "complete", "totals": count(report.checks), "policy": policy})
@@ -103,8 +101,7 @@ def open_report(path: Path) -> Report:
 def verify(report: Report, name: str = "report.json") -> None:
     """Raise ``ReportRefused`` if the recorded decision or exit code differs from what the report's rows give.
 
-    An incomplete report has no decision and is not refused. The reasons are not compared, because another version may
-    word them differently. ``name`` names the report in the message.
+    An incomplete report has no decision and is accepted. ``name`` names the report in the message.
     """
     if report.status == "incomplete":
         return

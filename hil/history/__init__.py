@@ -20,9 +20,13 @@ __all__ = ["Acceptance", "Baseline", "By", "History", "NoHistory", "Noise", "Poi
 def open_history(url: str, *, read_only: bool = False, base: Path) -> History:
     """Open the history at ``url``; a relative SQLite file is below ``base`` (the folder of ``hil.toml``).
 
-    If ``read_only`` is true, nothing is created or changed. Otherwise a missing database is created, and an old schema
-    is migrated. Raises ``UserError`` for a URL, file or schema that cannot be used, ``NoHistory`` if there is no
-    database to read, and ``LabError`` for a database that fails or cannot be reached.
+    With ``read_only`` nothing is created or changed; otherwise a database is created, or its schema migrated, if
+    needed.
+
+    Raises:
+        UserError: the URL, file or schema cannot be used.
+        NoHistory: there is no database to read.
+        LabError: the database fails or cannot be reached.
     """
     from hil.history.store import History as Opened
 

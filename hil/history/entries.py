@@ -28,12 +28,17 @@ class NoHistory(UserError):  # noqa: N818 - named like the errors in hil.errors
 class RunRecord:
     """One run, from its report.
 
-    ``target`` is the requested target, ``used`` the target that did the work. ``board`` is the declared board, if the
-    probe confirmed it. ``module``, ``serial``, ``jetpack`` and ``l4t`` were read by the probe. ``cuda`` is the CUDA
-    version that the probe read, or else that of the report's environments. ``commit`` is the commit of the repository
-    that contains ``hil.toml``; ``dirty`` is whether the run may have used files that differ from this commit.
-    ``decision`` is PASSED, WARNED, FAILED or ``incomplete``. ``evidence`` is the best evidence of the run's checks.
-    ``whole`` is false for a run that did not finish, was interrupted, or ended with a user's or lab error.
+    Attributes:
+        target: the requested target.
+        used: the target that did the work.
+        board: the declared board, if the probe confirmed it.
+        module, serial, jetpack, l4t: as the probe read them.
+        cuda: the CUDA version that the probe read, or else that of the environments.
+        commit: the commit of the repository that contains ``hil.toml``.
+        dirty: whether the run may have used files that differ from ``commit``.
+        decision: PASSED, WARNED, FAILED or ``incomplete``.
+        evidence: the best evidence of the run's checks.
+        whole: false for a run that did not finish, was interrupted, or ended with a user's or lab error.
     """
 
     id: str
@@ -74,9 +79,11 @@ class RunRecord:
 class Point:
     """One measurement of one run, in base units.
 
-    ``runs`` are the values of repeated measurements in separate processes (``--hil-runs``); empty without them.
-    ``method`` and ``environment`` are digests, which ``History.method`` and ``History.environment`` take. ``engine`` is
-    the digest of the engine. ``executed_on`` is the processor as text, such as ``gpu Orin 8.7``.
+    Attributes:
+        runs: values of repeated measurements in separate processes (``--hil-runs``), if any.
+        method, environment: digests, for ``History.method`` and ``History.environment``.
+        engine: digest of the engine.
+        executed_on: the processor as text, such as ``gpu Orin 8.7``.
     """
 
     run: RunRecord
@@ -130,10 +137,11 @@ class Baseline:
 class Noise:
     """The noise of one row between sessions on one machine, measured by repeated sessions of one engine.
 
-    ``sd`` is the relative standard deviation between sessions, in addition to that between the runs of one session.
-    Each of the ``comparisons`` compares two of the sessions, with the noise estimated from the others. ``false_alarm``
-    is the share of them that reported a change. ``serial`` is the board's serial number; for a machine without one, it
-    is what ``hil.baseline.machine`` returns.
+    Attributes:
+        serial: the board's serial number, or what ``hil.baseline.machine`` returns.
+        sd: relative standard deviation between sessions, beyond that between the runs of one session.
+        false_alarm: share of the ``comparisons`` that reported a change.
+        comparisons: number of comparisons of two sessions.
     """
 
     serial: str

@@ -100,8 +100,7 @@ def matrix(  # noqa: PLR0913 - each is a condition of the one query
 ) -> list[Point]:
     """Return the points of the ``per_group`` newest usable runs of each of the ``groups`` newest groups.
 
-    Runs with the same JetPack release, commit or target (``by``) are a group. The newest run comes first. Only runs are
-    ranked; measurements are read by primary key, so the number of stored ones hardly affects the time.
+    Runs with the same JetPack release, commit or target (``by``) are a group. The newest run comes first.
     """
     column = COLUMN[by]
     narrow = [RUNS.c.usable, column.is_not(None), *_with_model(model)]

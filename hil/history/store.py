@@ -64,8 +64,8 @@ class History:
     def append(self, report: Report) -> bool:
         """Add a report in one transaction. Return ``False``, without a change, if the history already has it.
 
-        Tries again after a lost connection, and does not add a report twice that the first attempt stored. Raises
-        ``UserError`` if the history has another report of the same run, and ``LabError`` if the database fails.
+        Tries again after a lost connection. Raises ``UserError`` if the history has another report of the same run,
+        ``LabError`` if the database fails.
         """
         derived = derive(report)
         return self._write(lambda connection: write(connection, derived))

@@ -60,9 +60,9 @@ def shown_arguments(arguments: Iterable[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Place:
-    """The place of a history. ``file`` is the SQLite file, ``None`` for PostgreSQL. ``name`` contains no secret.
+    """The place of a history. ``name`` contains no secret.
 
-    ``secrets`` are the parts of the URL other than driver, host and database.
+    ``file`` is the SQLite file; ``None`` for PostgreSQL. ``secrets`` are the parts of the URL that must not be shown.
     """
 
     name: str

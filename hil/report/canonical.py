@@ -18,9 +18,8 @@ MAX_DEPTH = 64
 def plain(value: Any, depth: int = 0) -> Any:
     """Return ``value`` as JSON types. NaN and infinities become the strings ``"nan"``, ``"inf"``, ``"-inf"``.
 
-    numpy scalars and arrays become numbers and lists, sets become sorted lists, and a value of any other type becomes
-    its ``str``. Tables and lists nested deeper than ``MAX_DEPTH`` become ``…``. Never raises: a check's details may
-    hold any Python object, which must not prevent the report from being written. ``depth`` is the level of ``value``.
+    numpy scalars and arrays become numbers and lists. Sets become sorted lists. Other types become their ``str``.
+    Anything nested deeper than ``MAX_DEPTH`` becomes ``…``. ``depth`` is the level of ``value``. Never raises.
     """
     if isinstance(value, Enum):
         return plain(value.value, depth)

@@ -1,7 +1,7 @@
 """State in a few sentences how certain a report's decision is.
 
-The sentences state the confidence of the intervals, the pass closest to its limit, the smallest regression that would
-have been detected, and the largest accuracy loss that is not excluded.
+They state the intervals' confidence, the pass closest to its limit, the smallest regression that would have been
+detected, and the largest accuracy loss that is possible.
 """
 
 from __future__ import annotations
@@ -58,8 +58,7 @@ def _closest_pass(report: Report) -> Iterator[str]:
 def _margin(check: CheckResult) -> float | None:
     """Return the distance of a passed row's measured value from its limit, as a share of the limit.
 
-    ``None`` for a row that did not pass, has no positive limit, or is of a family outside ``LIMITED``. The confidence
-    bound, which decides the verdict, may be closer to the limit than the measured value.
+    ``None`` for a row that did not pass, has no positive limit, or is of a family outside ``LIMITED``.
     """
     measurement, limit = check.measurement, check.limit
     if check.verdict is not Verdict.PASSED or measurement is None or limit is None or limit.value <= 0:

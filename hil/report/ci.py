@@ -47,8 +47,8 @@ def announce(
 ) -> None:
     """Write the report's results for the CI system that ``environ`` names; do nothing outside of CI.
 
-    ``folder`` is the report's folder, ``config`` is the run's ``hil.toml``, and ``write_line`` writes one line to the
-    CI log. A file that cannot be written causes a warning in the log and no error.
+    ``folder`` is the report's folder. ``config`` is the run's ``hil.toml``. ``write_line`` writes one line to the CI
+    log. A file that cannot be written only causes a warning there.
     """
     try:
         if environ.get("GITHUB_ACTIONS") == "true":
@@ -83,9 +83,9 @@ def workflow_commands_off(environ: Mapping[str, str], write_line: Callable[[str]
 def github(report: Report, path: str | None) -> Iterator[str]:
     """Yield one GitHub workflow command for each group of rows in ``view.troubles``, worst first.
 
-    A level (error or warning) gets at most ``MOST_A_LEVEL`` commands. If it has that many groups or more, its last
-    command states how many groups have no command of their own. Rejected results share one further command. A command
-    names the line of the config ``path`` that has the row's limit, if this line is known.
+    Each level (error, warning) has at most ``MOST_A_LEVEL`` commands; the last one counts the groups without their own.
+    All rejected results share a further command. A command names the line of the config ``path`` that has the row's
+    limit.
     """
     counts = {"error": 0, "warning": 0}
     for trouble in view.troubles(report):
@@ -138,8 +138,8 @@ def _property(text: str) -> str:
 def code_quality(report: Report, path: str) -> list[dict[str, Any]]:
     """Return GitLab's code quality report: one entry for each row in ``view.troubles``.
 
-    An entry points to the line of the config ``path`` that has the row's limit; to line 1 if this line is unknown. The
-    entry's fingerprint depends on the row's id, model, precision and scenario only, so it is the same in every run.
+    An entry has the line of the config ``path`` that has the row's limit; line 1 if it is unknown. The fingerprint of a
+    row is the same in every run.
     """
     rows = (check for trouble in view.troubles(report) for check in trouble.checks)
     return [

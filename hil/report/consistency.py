@@ -145,12 +145,10 @@ def contradiction(check: CheckResult) -> str | None:
 
 
 def deciding_value(check: CheckResult) -> float | None:
-    """Return the number of a passed or warned row that must meet its limit, in the measurement's unit.
+    """Return the number of a passed or warned row that must meet its limit, in the measurement's unit; None if unknown.
 
-    Percentiles of the latency and measurements with a confidence level are judged by their interval, others by their
-    value. By interval, a passed row's number is the worse end, or the value if the value is even worse; it must meet
-    the limit. A warned row's number is the better end, or the value if this end is unknown; it must meet ``fail_at``.
-    Return ``None`` for a row without measurement or limit, and for a passed percentile without a worse end.
+    It is the measured value, except for rows with an interval: latency percentiles and measurements with a confidence
+    level. Of these, a passed row has the worse of value and interval, a warned row the interval's better end.
     """
     measurement, limit = check.measurement, check.limit
     if measurement is None or limit is None:

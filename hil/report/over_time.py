@@ -41,10 +41,9 @@ class SensorTrace:
 
 
 def latency(series: Series, limit: Limit | None, bins: int) -> str:
-    """Return an SVG of the inference durations over time.
+    """Return an SVG of the inference durations over time: smallest, median and largest in each of ``bins`` intervals.
 
-    The SVG shows the smallest, median and largest duration of each of ``bins`` intervals. Below are the clocks, the
-    temperature, the power and the throttling that were read: as plots, or as text if they are constant.
+    Below are the readings of clocks, temperature, power and throttling.
     """
     first = float(series.start[0])
     durations = series.duration

@@ -1,7 +1,6 @@
 """Draw figures of a report's own numbers: the latency histogram, memory over a soak, and bars next to numbers.
 
-Each figure has a text description. A bar repeats the number next to it, so screen readers skip it. Each bar is a
-single element whose positions are percentages, because a report may have thousands of bars.
+Each figure has a text description. A bar repeats the number next to it, so screen readers skip it.
 """
 
 from __future__ import annotations
@@ -83,10 +82,9 @@ def totals_bar(totals: Totals) -> str:
 def histogram(
     edges: Sequence[float], counts: Sequence[float], percentile: Measurement | None, limit: Limit | None
 ) -> str:
-    """Return an SVG histogram of the inference durations.
+    """Return an SVG histogram of the inference durations, with the interval of ``percentile`` and the limit, if any.
 
-    ``edges`` are in seconds and have one more entry than ``counts``. ``percentile`` is the judged measurement. Its
-    confidence interval is drawn, because the upper end is compared with the limit; if it is ``None``, none is drawn.
+    ``edges`` are in seconds and have one more entry than ``counts``.
     """
     bound = None if percentile is None else percentile.high
     drawn = [edges[-1]] + [v for v in (None if limit is None else limit.value, bound) if v and v < NEAR * edges[-1]]
@@ -127,9 +125,8 @@ def histogram(
 def memory(resident: Mapping[str, Any], details: Mapping[str, Any], limit: Limit | None) -> str:
     """Return an SVG of the worker process's memory over a soak, with the bare runtime's memory and the limit.
 
-    ``resident`` holds the columns ``runs`` (number of inferences), ``rss`` and ``device`` (bytes), ``details`` the bare
-    runtime's memory as ``baseline``. The result is empty if ``runs`` or ``rss`` is missing or malformed. Without
-    a valid ``device``, the GPU's line is left out.
+    ``resident`` has the columns ``runs`` (inferences), ``rss`` and optionally ``device`` (bytes). ``details`` has the
+    bare runtime's memory as ``baseline``. The result is empty if ``runs`` or ``rss`` is missing or malformed.
     """
     runs, host, device = (_column(resident.get(key)) for key in ("runs", "rss", "device"))
     if runs.size < 2 or host.size != runs.size:

@@ -44,11 +44,12 @@ class Totals(Stored):
 class Run(Stored):
     """The run: its id, times, versions, host and command line. Times are ISO 8601 with a time zone.
 
-    ``pytest_exit_status`` is pytest's own status, one of the inputs of the report's ``exit_code``. ``lab_error`` or
-    ``user_error`` is the message of the error that ended the run; both are ``null`` if none did. ``commit`` is the
-    commit of the repository that contains ``hil.toml``. ``dirty`` is true if the run used files that differ from this
-    commit: changed tracked files, or a ``hil.toml``, conftest or Python module that is not committed; ``null`` means
-    unknown. ``changed`` names the first of these files.
+    Attributes:
+        pytest_exit_status: pytest's own status.
+        lab_error, user_error: message of the error that ended the run, if any.
+        commit: the commit of the repository that contains ``hil.toml``.
+        dirty: whether the run used files that differ from ``commit``; ``null``: unknown.
+        changed: the first of these files.
     """
 
     id: Annotated[str, Field(min_length=1)]
@@ -71,9 +72,8 @@ class Run(Stored):
 class ConfigUsed(Stored):
     """The ``hil.toml`` of the run: its path, relative to the folder where the run was started, and its SHA-256.
 
-    ``checks`` is the SHA-256 of ``hil.checks.json``, the list of the project's own checks; ``null`` without this file.
-    ``guessed`` lists by model the keys that were guessed and that nobody has confirmed. It covers every model of the
-    file, whether or not its checks ran.
+    ``checks`` is the SHA-256 of ``hil.checks.json``, the list of the project's own checks, if there is one. ``guessed``
+    lists, for each model of the file, the keys that were guessed and not confirmed.
     """
 
     path: str
@@ -85,8 +85,8 @@ class ConfigUsed(Stored):
 class TargetReport(Stored):
     """The name of the requested target and of the used one, and the facts that the probe read on the used one.
 
-    ``board`` is the declared board, if the probe confirmed it. Without a board, no check has evidence ``device``.
-    ``contract`` is the declared state contract (``hil.state.state_types.Contract``).
+    ``board`` is the declared board, if the probe confirmed it. ``contract`` is the declared state contract
+    (``hil.state.state_types.Contract``).
     """
 
     requested: str
@@ -112,8 +112,7 @@ class Measured(Stored):
 class ExternalData(Stored):
     """An external data file of an engine that is an ONNX file.
 
-    ``file`` is the path of its copy below the report's folder. The copy is next to the engine and has the name by which
-    the engine refers to it. ``size`` is in bytes.
+    ``file`` is the path of its copy below the report's folder, next to the engine's. ``size`` is in bytes.
     """
 
     file: str
@@ -122,14 +121,19 @@ class ExternalData(Stored):
 
 
 class EngineUsed(Stored):
-    """An engine that was judged. ``file`` is the path of its copy below the report's folder, ``size`` is in bytes.
+    """An engine that was judged.
 
-    ``foreign`` is true for an engine that was built elsewhere. ``log`` is the end of the runtime's build log. ``about``
-    holds the facts that the build recorded (caches, calibration, flags, peak memory). ``trtexec`` holds the ``command``
-    that builds an equivalent engine and how it ``differs``. ``executed_on`` is the processor that executes the engine.
-    ``calibration_cache`` is the SHA-256 of the source of its INT8 ranges: TensorRT's calibration cache, or the ONNX
-    file with Q/DQ nodes. ``external`` lists the external data files that the engine needs. ``digest`` covers them,
-    because the engine refers to them by their SHA-256.
+    Attributes:
+        digest: SHA-256 of its file, which names external data by SHA-256.
+        size: bytes of its file.
+        file: path of its copy below the report's folder.
+        foreign: whether it was built elsewhere.
+        log: end of the runtime's build log.
+        about: facts of the build (caches, calibration, flags, peak memory).
+        trtexec: ``command`` that builds an equivalent engine, and how that ``differs``.
+        executed_on: the processor that executes it.
+        calibration_cache: SHA-256 of TensorRT's calibration cache, or of the ONNX file with Q/DQ nodes.
+        external: the external data files that it needs.
     """
 
     model: str
@@ -157,13 +161,14 @@ class EngineUsed(Stored):
 
 
 class ModelUsed(Stored):
-    """A model and its validation data, each with its SHA-256.
+    """A model and its validation data. Reports of earlier versions have neither ``parts`` nor ``identity``.
 
-    ``digest`` is the SHA-256 of the ONNX file. ``parts`` lists everything that the model consists of: the ONNX file,
-    external data, plugins, callables and the project modules that these import. ``identity`` is one digest of all parts
-    (``hil.onnx_files.identity``). Reports of earlier versions have neither ``parts`` nor ``identity``.
-    ``data_provenance`` states the origin of the samples: the kind of source, and the name and SHA-256 of the file of
-    any code that creates or preprocesses the samples.
+    Attributes:
+        digest: SHA-256 of the ONNX file.
+        identity: one digest of all ``parts`` (``hil.onnx_files.identity``).
+        parts: ONNX file, external data, plugins, callables and the project modules that these import.
+        data_digest: SHA-256 of the validation data.
+        data_provenance: kind of source, and name and SHA-256 of the code that creates or preprocesses the samples.
     """
 
     name: str
@@ -192,8 +197,7 @@ class Rejected(Stored):
 class Report(Stored):
     """The report of one run. ``decision`` and ``exit_code`` are the gate's result under ``policy``.
 
-    ``digest`` is the SHA-256 of the canonical JSON of all other fields (``hil.report.canonical``). It is empty only
-    before the report is sealed.
+    ``digest`` is the SHA-256 of the canonical JSON of all other fields; empty before the report is sealed.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION

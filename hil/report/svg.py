@@ -60,8 +60,7 @@ class Scale:
     def ticks(self, unit: float = 1.0) -> list[float]:
         """Return a few round values on the scale.
 
-        On a logarithmic scale they are powers of ten. On a linear scale they are multiples of one step: ``unit`` times
-        1, 2 or 5 times a power of ten.
+        On a logarithmic scale they are powers of ten, otherwise multiples of ``unit`` × 1, 2 or 5 × a power of ten.
         """
         if not self.high - self.low > SMALLEST:
             return [self.low]
@@ -156,8 +155,7 @@ def above(label: str) -> str:
 def thinned(at: Floats, values: Floats, bins: int) -> tuple[Floats, Floats, Floats, Floats]:
     """Divide ``at`` into ``bins`` equal intervals. Return centre, smallest, median and largest value of each.
 
-    Intervals without values are left out, and so are values that are not finite. Smallest and largest are included so
-    that thinning never hides a spike.
+    Values that are not finite, and intervals without values, are left out.
     """
     keep = np.argsort(np.where(np.isfinite(values), at, np.nan), kind="stable")
     keep = keep[np.isfinite(values[keep]) & np.isfinite(at[keep])]

@@ -56,8 +56,8 @@ def sealed(report: Report) -> Report:
 def begin(folder: Path, report: Report) -> None:
     """Write an ``incomplete`` report into ``folder`` and delete the files of an earlier run.
 
-    Does nothing if the folder already holds a report of the same run, so every process of a run may call it.
-    Raises ``UserError`` or ``LabError`` if the folder cannot be written.
+    If the folder has a report of the same run, do nothing. Raises ``UserError`` or ``LabError`` if the folder cannot be
+    written.
     """
     if report.status != "incomplete":
         raise ValueError("a run begins incomplete")
@@ -85,8 +85,8 @@ def update(folder: Path, report: Report) -> None:
 def finish(folder: Path, report: Report) -> None:
     """Write ``report.html``, ``summary.md`` and, last, ``report.json``. Each file is replaced atomically.
 
-    ``report`` must come from ``hil.gate.gate.seal``; any other raises ``ValueError``. Raises ``UserError`` or
-    ``LabError`` if the folder cannot be written; the incomplete report from ``begin`` then remains.
+    Raises ``UserError`` or ``LabError`` if the folder cannot be written; ``ValueError`` if ``report`` is not the result
+    of ``hil.gate.gate.seal``.
     """
     from hil.report.html import render as page
     from hil.report.markdown import render as summary

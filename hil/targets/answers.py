@@ -40,11 +40,17 @@ KINDS: dict[str, type[HilError]] = {
 
 @dataclass(frozen=True)
 class BuiltEngine:
-    """An engine in the target's store: ``digest`` and ``size`` (bytes) of its file, ``seconds`` that its build took.
+    """An engine in the target's store.
 
-    ``cached`` is true if the store already had the engine; ``key`` is the digest of ``facts``. ``about`` is what the
-    build recorded (caches, calibration, flags). ``peak`` has the highest memory use of the build in bytes: ``rss`` on
-    the host and ``device`` on the GPU, whose figure comes from ``source``. It is ``None`` if no GPU was watched.
+    Attributes:
+        key: the digest of ``facts``.
+        digest, size: SHA-256 and bytes of its file.
+        seconds: how long its build took.
+        cached: whether the store already had it.
+        log: the runtime's build log.
+        about: what the build recorded (caches, calibration, flags).
+        peak: highest memory use of the build in bytes: ``rss`` on the host, ``device`` on the GPU by ``source``; or
+            ``None`` if no GPU was watched.
     """
 
     key: str
@@ -64,8 +70,8 @@ class BuiltEngine:
 class Timed:
     """Samples of one timed window: start times and host-to-host durations, float64 seconds, shape (n,).
 
-    Start times are by the worker's monotonic clock. ``device`` has the seconds of each inference by the device's own
-    clock, in the same shape; ``None`` if the runtime has no such clock.
+    ``start`` is by the worker's monotonic clock. ``device`` has the durations by the device's clock, shape (n,);
+    ``None`` without such a clock.
     """
 
     start: npt.NDArray[np.float64]
@@ -89,10 +95,13 @@ class NodeTime:
 class DeviceUse:
     """Bytes that the worker uses on its GPU. ``None`` means that a figure is unreadable, not that it is zero.
 
-    ``baseline`` (context and runtime, before the engine is loaded), ``peak`` (highest sample) and ``now`` are read from
-    ``source``. They also count the worker's resident memory if ``includes_host`` is true. ``unified`` is true if GPU
-    and CPU share the machine's memory. ``system_used`` and ``system_total`` are figures of the whole machine if
-    ``unified``, otherwise of the whole GPU.
+    Attributes:
+        source: what ``baseline``, ``peak`` and ``now`` are read from.
+        unified: whether GPU and CPU share the machine's memory.
+        includes_host: whether these three include the worker's resident memory.
+        baseline: context and runtime, before the engine is loaded.
+        peak, now: highest and last sample.
+        system_used, system_total: of the machine if ``unified``, otherwise of the GPU.
     """
 
     source: str
@@ -109,10 +118,11 @@ class DeviceUse:
 class MemoryUse:
     """Memory of the worker and its machine, in bytes.
 
-    ``rss``, ``peak_rss`` and ``pss`` exclude ``shared_bytes`` (tensors in transit). ``peak_rss`` is the kernel's
-    high-water mark during the load and the inferences. ``peak_reset`` is true if the kernel could reset the mark before
-    the load and before the inferences; if false, the mark also covers other times. ``pss`` is ``None`` if the kernel
-    does not report it; ``device`` is ``None`` if there is no GPU.
+    Attributes:
+        rss, peak_rss, pss: the worker's memory without ``shared_bytes``; ``pss`` is ``None`` if unknown.
+        peak_reset: whether ``peak_rss`` covers only the load and the inferences.
+        shared_bytes: tensors in transit.
+        device: memory on the GPU; ``None`` without a GPU.
     """
 
     rss: int
@@ -129,11 +139,12 @@ class MemoryUse:
 class Soak:
     """Readings of memory over many inferences. Each array has one value per reading, shape (readings,).
 
-    ``t`` is in seconds since the start, ``runs`` counts the inferences done, ``rss`` is resident memory in bytes.
-
-    ``device`` is the worker's own bytes on the device if the driver reports them per process (``by_process``),
-    otherwise the bytes in use on the device by all processes; ``None`` without a device. ``trimmed`` is whether the
-    process first returned the memory that it had freed.
+    Attributes:
+        t: seconds since the start.
+        runs: inferences done.
+        rss: resident memory in bytes.
+        device: bytes on the device: the worker's own if ``by_process``, otherwise of all processes; or ``None``.
+        trimmed: whether the process first returned the memory that it had freed.
     """
 
     t: npt.NDArray[np.float64]
@@ -150,9 +161,9 @@ def tensor_specs(ports: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
 
 
 def error_of(reply: Mapping[str, Any], target: str) -> HilError:
-    """Return the exception for an agent's error reply. ``KINDS`` has its class by the reply's ``kind``.
+    """Return the exception for an agent's error reply: of the class that ``KINDS`` has for it, else a ``LabError``.
 
-    For any other kind, the exception is a ``LabError``. ``target`` is the target's name in the message.
+    ``target`` is the target's name in the message.
     """
     kind, message, advice = (joined(str(reply.get(name, ""))) for name in ("kind", "message", "advice"))
     if kind == "held":

@@ -34,12 +34,11 @@ PORTS = frozenset({"inputs", "outputs"})
 
 
 class AgentCalls:
-    """A connection to one agent. Any thread may send requests; the agent answers them one by one, in order.
+    """A connection to one agent, and a context manager that closes it. The agent answers requests one by one, in order.
 
-    A context manager that closes the connection. ``uploaded`` counts the bytes of files sent so far.
-
-    ``hello`` is the agent's greeting: ``agent`` (the digest of its archive), ``python``, ``executable``, ``store``,
-    ``pid``. Every method except ``close`` may raise ``LabError`` if the agent is lost.
+    Any thread may send requests. ``uploaded`` counts the bytes of files sent so far. ``hello`` is the agent's greeting:
+    ``agent`` (the digest of its archive), ``python``, ``executable``, ``store``, ``pid``. Every method except ``close``
+    may raise ``LabError`` if the agent is lost.
     """
 
     def __init__(self, link: Link, digest: str) -> None:

@@ -50,8 +50,8 @@ class AgentClient(AgentCalls):
     def put_model(self, path: Path) -> tuple[str, tuple[str, ...]]:
         """Upload an ONNX file and its external data; return the SHA-256 of the file, and those of the data files.
 
-        The ONNX file must name its external data files by their SHA-256. Raises like ``put_blob``, and
-        ``UserError`` if the content of a data file does not match its name.
+        The ONNX file must name the data files by their SHA-256. Raises like ``put_blob``, and ``UserError`` if a data
+        file does not match its name.
         """
         files = external_files(path)
         for file in files:
@@ -79,11 +79,14 @@ class AgentClient(AgentCalls):
     ) -> BuiltEngine:
         """Build an engine from an uploaded model, or take it from the store; ``deadline`` in seconds.
 
-        ``model_digest`` and ``external`` are what ``put_model`` returned. ``options`` may have ``calibration`` (digest)
-        and ``plugins`` (digests); its other keys are the runtime's. ``more=True`` announces another build. The build
-        process and its memory are then kept, with TensorRT's builder loaded, until a request arrives that is neither a
-        build nor a file transfer. Raises ``Unsupported``, ``EngineBuildError`` with the runtime's message, or
-        ``WorkerLost``.
+        ``model_digest`` and ``external`` are what ``put_model`` returned. ``options`` has ``calibration`` (digest),
+        ``plugins`` (digests) and the runtime's own. With ``more`` the target keeps the build process for the build that
+        follows.
+
+        Raises:
+            Unsupported: the runtime cannot build this model or precision.
+            EngineBuildError: the build failed, with the runtime's message.
+            WorkerLost: the build process died or exceeded ``deadline``.
         """
         order = {"model": model_digest, "precision": precision, "runtime": runtime, "options": dict(options)}
         answer = self.call("build", dict(order, deadline=deadline, more=more, external=list(external)))[0]
@@ -96,8 +99,7 @@ class AgentClient(AgentCalls):
         """Register an uploaded engine file that was built elsewhere, with the ``precision`` that the caller states.
 
         ``external`` is as for ``build``. ``options`` has only what loading needs (``plugins``, ``dla``, ``gpu``).
-        The engine's ``facts`` contain ``foreign``, so its key differs from the key of every build. Raises ``LabError``
-        if the file was not uploaded.
+        ``foreign`` in ``facts`` marks the engine. Raises ``LabError`` if the file was not uploaded.
         """
         order = {"digest": digest, "precision": precision, "runtime": runtime, "options": dict(options)}
         answer = self.call("adopt", dict(order, external=list(external)))[0]
@@ -107,8 +109,8 @@ class AgentClient(AgentCalls):
     def load(self, engine_key: str, options: Mapping[str, Any], deadline: float, *, fresh: bool = True) -> EngineWorker:
         """Load an engine of the target's store into a worker process of its own. Raises like ``build``.
 
-        If ``fresh`` is false, the process may have imported the runtime before. Loading is quicker then, but the load
-        times and memory differ from those of a new process, as on a robot.
+        ``fresh=False`` allows a process that has imported the runtime before. This is quicker, but load times and
+        memory are not those of a new process.
         """
         order = {"key": engine_key, "options": dict(options), "deadline": deadline, "fresh": fresh}
         loaded = self.call("load", order)[0]

@@ -29,10 +29,9 @@ class EngineWorker:
     Attributes:
         pid: the worker's process id on the target.
         inputs, outputs: names, dtypes and shapes as the runtime reports them.
-        load: ``import_seconds``, ``context_seconds``, ``load_seconds``, ``total_seconds`` (from the start of the
-            process), and resident bytes ``memory_start`` (interpreter), ``memory_before`` (runtime imported),
-            ``memory_after`` (loaded).
-        executed_on: the processor that runs the engine: ``kind`` (gpu or dla), ``name``, ``sm``; ``None`` for the CPU.
+        load: seconds ``import_seconds``, ``context_seconds``, ``load_seconds``, ``total_seconds`` (since the start);
+            resident bytes ``memory_start``, ``memory_before`` (runtime imported), ``memory_after`` (engine loaded).
+        executed_on: the processor: ``kind`` (gpu or dla), ``name``, ``sm``; ``None`` for the CPU.
         about: what the runtime reports about the loaded engine (bindings in use, sizes in bytes).
 
     Every method except ``close`` raises ``EngineError`` if the engine fails, ``WorkerLost`` if the worker died or
@@ -100,8 +99,8 @@ class EngineWorker:
     ) -> Generator[list[tuple[str, npt.NDArray[Any]]], None, None]:
         """Like ``run`` for each of ``feeds``, yielding in their order. Many are in flight, to hide network latency.
 
-        ``feeds`` is consumed in the caller's thread, ahead of the answers by at most tens of MiB and about a second of
-        work. An error of the target or of ``feeds`` is raised after the outputs before it, and ends the iteration.
+        ``feeds`` is consumed in the caller's thread, ahead of the answers. An error of the target or of ``feeds`` is
+        raised after the outputs before it.
         """
         with contextlib.closing(self._call_many("run", deadline, feeds)) as replies:
             for _, outputs in replies:
@@ -124,9 +123,8 @@ class EngineWorker:
     ) -> Timed:
         """Warm up until durations are stable, then time inferences back to back, cycling through ``feeds``.
 
-        Warming up takes at most about 4 × ``warmup`` + 1 s. Timing stops when ``seconds`` have passed and
-        ``min_samples`` are measured, at ``max_samples``, or shortly before ``deadline``. The default ``deadline`` is
-        5 × ``warmup`` + 4 × ``seconds`` + 60 s.
+        Warming up takes at most about 4 × ``warmup`` + 1 s. Timing stops at ``seconds`` and ``min_samples`` (both), at
+        ``max_samples``, or shortly before ``deadline`` (default: 5 × ``warmup`` + 4 × ``seconds`` + 60 s).
         """
         window = {"seconds": seconds, "min_samples": min_samples, "max_samples": max_samples}
         return self._timed("time", feeds, deadline, warmup=warmup, **window)
@@ -160,9 +158,9 @@ class EngineWorker:
     ) -> Timed:
         """Like ``time``, but at a fixed rate: inference k is released ``k * period`` seconds after the first release.
 
-        An inference starts at its release, or later if the previous one has not ended. ``telemetry["pace"]`` has
-        ``first`` (the time of the first release, by the clock of ``start``), ``period`` and ``releases``.
-        There are fewer samples than ``releases`` if the engine fell so far behind that ``deadline`` came near.
+        An inference that is released before the previous one has ended starts late. ``telemetry["pace"]`` has ``first``
+        (time of the first release, by the clock of ``start``), ``period`` and ``releases``. Near ``deadline``, timing
+        stops with fewer samples.
         """
         fields = {"seconds": period * releases, "period": period, "releases": releases}
         timed = self._timed("pace", feeds, deadline, warmup=warmup, **fields)
@@ -223,8 +221,8 @@ class EngineWorker:
     ) -> Soak:
         """Run ``most`` inferences, or as many as fit into ``seconds`` but at least ``fewest``; read memory meanwhile.
 
-        Memory is read about 200 times. The soak does fewer inferences and readings if ``deadline`` comes near; it is
-        600 s by default, or twice ``seconds`` if that is more.
+        Memory is read about 200 times. The soak ends early near ``deadline``, by default 600 s or 2 × ``seconds``,
+        whichever is more.
         """
         limit = deadline if deadline is not None else max(600.0, 2 * (seconds or 0.0))
         length = {"most": most, "seconds": seconds, "fewest": fewest, "budget": limit - min(MARGIN, limit / 5)}

@@ -34,8 +34,8 @@ SETTLED = 3.0  # seconds; FAT, the file system with the coarsest clock, has a re
 def put(agent: AgentCalls, path: Path) -> str:
     """Upload a file to the agent's store unless it is there; return its SHA-256.
 
-    An interrupted upload resumes where it stopped if the bytes in the store are the beginning of this file. Otherwise
-    it starts over. Raises ``LabError`` if the store is full, ``UserError`` if the file cannot be read.
+    An interrupted upload of this file resumes where it stopped. Raises ``LabError`` if the store is full, ``UserError``
+    if the file cannot be read.
     """
     with _user_errors(path), path.open("rb") as file:
         stat = os.fstat(file.fileno())
@@ -123,10 +123,9 @@ class _Upload:
 
 @contextlib.contextmanager
 def upload_channels(agent: AgentCalls, size: int) -> Iterator[list[UploadChannel]]:
-    """Return a context with additional channels to upload ``size`` bytes, which are closed at its end.
+    """Yield additional channels to upload ``size`` bytes; none if they would not help or the target cannot open them.
 
-    Its list is empty if ``size`` is below ``CHANNELS_FROM``, the round trip is shorter than ``FAR``, or the target
-    cannot open more channels. In these cases, use the agent's own channel.
+    Without additional channels, use the agent's own. They are closed at the end of the context.
     """
     opened: list[UploadChannel] = []
     if not agent.remote or size < CHANNELS_FROM:
@@ -179,10 +178,9 @@ def identity(stat: os.stat_result) -> tuple[int, ...]:
 
 
 def digest_of(path: Path, stat: os.stat_result) -> str:
-    """Return the SHA-256 of the file ``path``, whose status is ``stat``. The digest is cached under this status.
+    """Return the SHA-256 of the file ``path``, whose status is ``stat``; cached by this status.
 
-    The digest of a file written within the last 3 s is not cached, because ``identity`` may miss another write. Raises
-    ``OSError`` or ``UserError`` if the file cannot be read.
+    Raises ``OSError`` or ``UserError`` if the file cannot be read.
     """
     digest = _known.get((path, identity(stat))) or file_digest(path)
     _remember(path, path.stat(), stat, digest)

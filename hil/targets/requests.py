@@ -48,9 +48,8 @@ class Answer:
 class Requests:
     """Sends requests to one agent and receives its answers; any thread may use it.
 
-    A reader thread receives answers as they arrive. So a busy host does not make the agent wait, and host and agent
-    cannot both wait for the other to read (deadlock). If the process is ``remote``, a second thread sends a ping
-    whenever nothing was sent for ``PING_EVERY`` seconds, or for a quarter of the link's ``silence`` if that is less.
+    A reader thread receives answers as they arrive, so that host and agent never both wait for the other to read. For a
+    ``remote`` process, a second thread sends pings when nothing else is sent.
     """
 
     def __init__(self, link: Link) -> None:
@@ -159,9 +158,8 @@ class Requests:
 def pipelined(requests: Requests, orders: Iterable[Order], most: int = wire.MAX_BODY) -> Generator[Reply, None, None]:
     """Yield the replies to ``orders`` in their order, with enough requests in flight to hide the round trip.
 
-    Each reply's body has at most ``most`` bytes. ``orders`` is consumed in the caller's thread, ahead of the replies;
-    each order is sent before the next one is taken. An error that ``orders`` raises is raised here after the replies to
-    the earlier orders. If the caller stops early, the outstanding answers are discarded when they arrive.
+    A reply's body has at most ``most`` bytes. ``orders`` is consumed in the caller's thread; each order is sent before
+    the next one is taken. Its error is raised after the replies to the earlier orders.
     """
     ahead = _Ahead(orders)
     flying: collections.deque[tuple[Answer, int]] = collections.deque()

@@ -16,8 +16,8 @@ MOST = 64 << 20  # bytes of output, on this machine and over a network alike
 def collect(process: subprocess.Popen[bytes], stdin: bytes, timeout: float) -> tuple[bytes, bytes] | None:
     """Send ``stdin`` to ``process``; return its stdout and the last MiB of its stderr.
 
-    Returns ``None`` if the process has not ended after ``timeout`` seconds; the caller must kill it. All three standard
-    streams must be pipes. Raises ``OverflowError`` if stdout exceeds 64 MiB.
+    Returns ``None`` if the process runs longer than ``timeout`` seconds; the caller must kill it. All three streams
+    must be pipes. Raises ``OverflowError`` if stdout exceeds 64 MiB.
     """
     if process.stdin is None or process.stdout is None or process.stderr is None:
         raise ValueError("the process needs pipes on all three standard streams")

@@ -26,8 +26,8 @@ def agent_arguments(spec: TargetSpec) -> list[str]:
 def start(command: Sequence[str], target: str, digest: str, silence: float = SILENCE) -> AgentClient:
     """Start ``command``, which runs the agent's archive with this digest, and wait for the agent's greeting.
 
-    The command gets a process group of its own. An agent that sends nothing for ``silence`` seconds counts as lost.
-    Raises ``TargetUnreachable`` if no agent answers, ``LabError`` if its store is unusable.
+    An agent that sends nothing for ``silence`` seconds counts as lost. Raises ``TargetUnreachable`` if no agent
+    answers, ``LabError`` if its store is unusable.
     """
     process = LocalProcess(spawn(command, target), GREETING_PATIENCE)
     return AgentClient(Link(process, target, silence), digest)

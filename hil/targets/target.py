@@ -62,9 +62,8 @@ class Target(ABC):
     def run(self, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60.0) -> Done:
         """Run one command on the machine, without a shell, and return its exit code and output.
 
-        The code of a missing program is 127, as in a shell. Raises ``LabError`` if the command has not ended after
-        ``timeout`` seconds (it is killed then) or writes too much, ``TargetUnreachable`` if the machine cannot be
-        reached.
+        The code of a missing program is 127. Raises ``LabError`` if the command is killed after ``timeout`` seconds or
+        writes too much, ``TargetUnreachable`` if the machine cannot be reached.
         """
 
     def close(self) -> None:  # noqa: B027 - a target that holds nothing open has nothing to close

@@ -1,8 +1,7 @@
-"""The first process of a worker's container: it connects to the supervisor, starts the worker, and ends if either ends.
+"""The first process of a worker's container: it starts the worker, and ends if the worker or the supervisor ends.
 
-A container inherits no descriptors, and its processes do not die with the supervisor. A Unix socket solves both
-problems: the supervisor sends a descriptor over the socket, and the socket is closed when the supervisor dies. As this
-is the first process of the container's PID namespace, the kernel kills every other process there when this one ends.
+It is connected to the supervisor by a Unix socket, because a container inherits no descriptors. The socket closes when
+the supervisor dies. The kernel kills every other process of the container when this one ends.
 """
 
 import array
@@ -78,8 +77,8 @@ def run_worker(guard: int) -> None:
 def watch(life: socket.socket, ended: int, worker: int) -> None:
     """Wait until the process ``worker`` ends, then exit with its exit code, or ``SIGNALLED`` plus its signal's number.
 
-    ``life`` is the connection to the supervisor; ``ended`` becomes readable when the worker ends. If the supervisor
-    dies first, the worker has ``LEAVE`` seconds to end by itself, and is then killed.
+    ``life`` is the connection to the supervisor. ``ended`` becomes readable when the worker ends. If the supervisor
+    dies, the worker is killed after ``LEAVE`` seconds.
     """
     poller = select.poll()
     poller.register(life.fileno(), HUNG_UP)

@@ -93,10 +93,9 @@ class Mounts(NamedTuple):
 
 
 def account(engine: str, user: int, group: int, groups: Sequence[int]) -> List[str]:
-    """Return the engine's options that run a worker as the agent's user, with the supplementary ``groups``.
+    """Return the engine's options that run a worker under the numeric ids ``user``, ``group`` and ``groups``.
 
-    ``user``, ``group`` and ``groups`` are numeric ids. Rootless podman knows only the user's own ids. With it, the
-    worker keeps all groups of the user instead, which requires the OCI runtime crun.
+    Rootless podman keeps the groups of the process that starts it instead, which requires the OCI runtime crun.
     """
     if engine == "podman" and user != 0:
         return ["--userns", "keep-id", "--group-add", "keep-groups"]
@@ -116,10 +115,9 @@ class Order(NamedTuple):
 
 
 def run_words(order: Order, name: str, folder: str) -> List[str]:
-    """Return the command that starts one worker in a container called ``name``.
+    """Return the command that starts one worker in a container called ``name``; it never pulls an image.
 
-    ``folder`` has the supervisor's socket. The user's ``args`` come last among the options. The image is named by its
-    id and never pulled. Raise ``Failure`` if a path cannot be mounted (``Mounts.options``).
+    ``folder`` contains the supervisor's socket. Raise ``Failure`` if a path cannot be mounted.
     """
     container, mounts = order.container, order.mounts
     words = [container.engine, "run", "--rm", "--pull", "never", "--name", name, "--cidfile", folder + "/id"]
@@ -191,11 +189,10 @@ def start_trouble(container: Container, code: int, output: str) -> Failure:
 
 
 def with_container(container: Container, image: Image, libraries: Dict[str, Any]) -> Dict[str, Any]:
-    """Return ``libraries``, which a worker in the container reported, with two keys added.
+    """Return a worker's report ``libraries`` with the keys ``container`` and ``why_not`` added.
 
-    ``container`` has the facts of the container, which become part of the recorded environment and of an engine's key.
-    ``why_not`` has a message for each runtime that the image lacks, by the runtime's name. Raise ``Failure`` if the
-    image lacks numpy.
+    ``container`` has the facts that identify the container. ``why_not`` maps each runtime that the image lacks to a
+    message. Raise ``Failure`` if the image lacks numpy.
     """
     if libraries.get("numpy") is None:
         what = "%s in image %s cannot import numpy" % (container.python, container.image)

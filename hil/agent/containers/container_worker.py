@@ -1,7 +1,6 @@
 """Starts workers in containers with the board's container engine, and kills them by the container's id.
 
-A container inherits no descriptors, so its first process (``container_main.py``) connects to a socket in a folder that
-only this user may enter. The kernel reports the process id of the socket's other end, in this process's PID namespace.
+The container's first process (``container_main.py``) connects to a socket in a folder that only this user may enter.
 """
 
 import array

@@ -1,7 +1,7 @@
 """Loads, pulls, compares, starts, inspects and removes the container images of releases, each by its id.
 
-An image's id is the SHA-256 of its configuration, which lists the digests of its layers, so equal ids mean equal
-files. A release whose manifest has ``image`` runs as a container of that image.
+An image's id is the SHA-256 of its configuration, without ``sha256:``. Equal ids mean equal files. ``wait`` is called
+repeatedly while the engine runs, with the seconds to wait.
 """
 
 import json
@@ -23,8 +23,7 @@ Wait = Callable[[float], Any]
 def load(engine: str, archive: str, image: str, wait: Wait) -> bool:
     """Make ``engine`` load ``image`` (an id) from ``archive``. Return False if the engine had the image already.
 
-    Here and below, ``wait`` is called repeatedly, each time with the seconds to wait, until the engine has ended. Raise
-    ``Failure`` if the engine fails or the archive lacks the image.
+    Raise ``Failure`` if the engine fails or the archive lacks the image.
     """
     if engine not in ENGINES or not DIGEST.fullmatch(image):
         raise Failure(PROTOCOL, "image %.80r cannot be loaded with %.20r" % (image, engine))
@@ -50,11 +49,10 @@ def pull(engine: str, reference: str, wait: Wait) -> str:
 
 
 def compare(engine: str, image: str, release: str, place: str, scratch: str, wait: Wait) -> bool:  # noqa: PLR0913, PLR0917 - the image, its expected content, and the engine that reads it
-    """Return False if ``engine`` lacks the image, True if the image has the release. Raise ``Failure`` if it does not.
+    """Return whether ``engine`` has the image. Raise ``Failure`` if the image's files are not exactly the release.
 
-    ``image`` is an id, ``release`` the release's digest, ``place`` the release's folder in the image, ``scratch`` an
-    empty folder. The engine copies ``place`` out of a container that is created but never started, so that the engine
-    itself resolves links, hard links and whiteouts of the layers. The copy must be exactly the release.
+    ``image`` is an id, ``release`` the release's digest, ``place`` the release's folder in the image. ``scratch`` is an
+    empty folder.
     """
     if engine not in ENGINES or not DIGEST.fullmatch(image):
         raise Failure(PROTOCOL, "image %.80r cannot be compared with %.20r" % (image, engine))
@@ -137,10 +135,10 @@ def of_releases(folder: Releases) -> Set[str]:
 
 
 def start(container: Dict[str, Any], image: Optional[str], within: float) -> str:
-    """Replace the container by a new one of ``image`` (an id), which is never pulled.
+    """Remove the old container and start one of ``image`` (an id); return what failed, empty on success.
 
-    Return what failed; empty on success. ``within``, in seconds, limits each of the two commands. If ``image`` is None,
-    the old container is removed and no new one started.
+    If ``image`` is None, no container is started, and the result states this. ``within`` is the limit of each command
+    in seconds.
     """
     engine, name = container["engine"], container["name"]
     commands.run([engine, "rm", "--force", name], within)  # if this fails, run reports the name as taken

@@ -15,8 +15,7 @@ ADD_UP = (
 def total(rails: Sequence[str], missing: Mapping[str, str]) -> Tuple[List[str], str]:
     """Return the rails whose sum is the board's power, and a label for the sum; or no rails, and the reason.
 
-    ``rails`` are the readable rails; ``missing`` has the reason for each unreadable rail. A meter on the input is used
-    alone. Without a meter all rails are summed, if each can be read and they include a set of ``ADD_UP``.
+    ``rails`` are the readable rails. ``missing`` has the reason for each unreadable rail.
     """
     for name in INPUTS:
         if name in rails:

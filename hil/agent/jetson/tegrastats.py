@@ -1,8 +1,6 @@
 """Parse a line of ``tegrastats``, of any L4T release from R32 to R39, into base units.
 
-The format is documented per release (Jetson Linux Developer Guide, "tegrastats Utility") and differs in each. Clocks
-are shown to root only; an engine may have several clocks. A power has one to three numbers, with or without ``mW``:
-the reading, its average and its peak. An offline sensor reads -256C.
+Source: Jetson Linux Developer Guide, "tegrastats Utility", of each release.
 """
 
 import re
@@ -34,15 +32,18 @@ Fields = Dict[str, Any]
 
 
 def parse(line: str) -> Fields:
-    """Return all values of a line; groups without a value are left out. Never raise.
+    """Return the values of a line, by the groups below; a group without a value is left out. Never raise.
 
-    ``time`` is text, by the board's clock. ``ram``, ``swap`` and ``iram`` have ``used`` and ``total``, and if shown
-    ``cached``, or ``block`` (the size of the largest free blocks) and ``blocks`` (their count); sizes are in bytes.
-    ``cpu`` (one entry per core) and ``engines`` (by name, without ``_FREQ`` or ``_LOAD``) have ``on``, ``load`` (0 to
-    1, None if not shown) and ``hz``. For a core ``hz`` is its clock, None if not shown. For an engine ``hz`` is the
-    list of its clocks, empty if not shown. ``mts`` has shares of time. ``temperature`` is in °C, None for an offline
-    sensor. ``power`` is the reading in W. ``unknown`` lists words that are not part of a valid field, such as a
-    negative power. A line without a ``RAM`` field is not from tegrastats: all its words are unknown.
+    Groups:
+        time: text, by the board's clock.
+        ram, swap, iram: bytes ``used`` and ``total``; if shown ``cached``, ``block`` (largest free block).
+            ``blocks`` is the number of blocks of that size.
+        cpu: ``on``, ``load`` (0 to 1 or None) and ``hz`` (or None) of each core.
+        engines: ``on``, ``load`` (0 to 1 or None) and ``hz`` (a list) of each engine, by name.
+        mts: shares of time, 0 to 1.
+        temperature: °C by sensor; None for an offline sensor.
+        power: W by rail.
+        unknown: words that are not part of a valid field; all words of a line without ``RAM``.
     """
     words = line[:LONGEST].split()
     fields: Fields = {}

@@ -41,11 +41,10 @@ def _die_with_parent() -> Callable[[], None]:
 
 
 class TegrastatsProcess:
-    """The process ``path --interval 100``, started at once; ``why`` is the reason if it gives no values.
+    """The process ``path --interval 100``, started at once and killed by ``close`` or when the agent dies.
 
-    ``process`` is the running program, or None. ``odd`` is output after the last readable line. ``path``
-    is None if tegrastats was not found. ``close`` kills the program and its children. If the agent dies, the kernel
-    kills the program.
+    ``path`` is None if tegrastats was not found. ``process`` is None if it does not run. ``why`` is the reason if it
+    gives no values. ``odd`` is output after the last readable line.
     """
 
     def __init__(self, path: Optional[str], now: float) -> None:

@@ -1,10 +1,7 @@
 """Load a board as the robot's other software would: reserve memory, and run a command of the user during the timing.
 
-Each load is a separate process, connected to the supervisor by a pipe. When its input closes, because the supervisor
-stopped it or died, the load ends and kills every process that it started. The processes of the user's command (the
-co-runner) inherit ``load_processes.MARK`` in their environment, which identifies them if the load's own process was
-killed. Processes of another user (``sudo``) cannot be killed from here and are reported. Processes that another service
-starts (``docker run``) are not detected. Standard library only.
+Each load is a separate process, which ends when its input from the supervisor closes. It then kills the processes that
+it started. Those of another user (``sudo``) are reported; those of another service (``docker run``) are not detected.
 """
 
 import contextlib
@@ -36,8 +33,8 @@ NAMES = {RESERVE: "reserve_memory", RUN: "co_runner"}
 class Load:
     """The supervisor's handle on the process of one load.
 
-    ``ready`` is the load's report that it is ready, None before. ``ended`` is the reason why the load has ended by
-    itself, None before. ``left`` has the commands of processes that could not be killed, by process id.
+    ``ready`` is the load's report that it is ready. ``ended`` is the reason why the load ended by itself. Both are None
+    before. ``left`` has the commands of processes that could not be killed, by process id.
     """
 
     def __init__(self, archive: str, kind: str, words: List[str], place: str) -> None:

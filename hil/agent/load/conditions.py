@@ -138,9 +138,8 @@ class Conditions:
     def prepare(self, request: Dict[str, Any]) -> Reply:
         """Stop ``services`` and, if ``lock`` is true, lock the clocks, until ``restore`` or this process's end.
 
-        In the reply, ``helper`` is true if the root helper did this, and ``done`` lists its orders. Without a helper
-        nothing is changed: ``helper`` is None if only a lock was requested and the clocks are locked already, otherwise
-        False, with the reason in ``why_not``. Raise ``Failure`` if the helper refuses an order.
+        ``helper`` in the reply is true if the root helper did it (``done`` lists the orders), None if there was nothing
+        to do, and false if there is no helper (``why_not``). Raise ``Failure`` if the helper refuses an order.
         """
         self._must_hold()
         services, lock = [str(name) for name in request["services"]], bool(request["lock"])
@@ -199,9 +198,9 @@ class Conditions:
             helper.close()
 
     def load_begin(self, request: Dict[str, Any]) -> Reply:
-        """Reserve ``reserve`` bytes and run the command ``co_runner`` (a list of words) until ``load_end``.
+        """End the running loads; then reserve ``reserve`` bytes, and run the command ``co_runner`` (a list of words).
 
-        Both are optional. Loads that still run are ended first. Raise ``Failure`` if a load does not start.
+        Either may be missing. Both last until ``load_end``. Raise ``Failure`` if a load does not start.
         """
         self._must_hold()
         _refuse(self._end_loads())

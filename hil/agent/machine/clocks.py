@@ -1,7 +1,7 @@
 """Read limits and current values of GPU, memory and CPU clocks, in Hz, and conclude whether they are locked.
 
-The GPU's devfreq folder has a name such as ``17000000.ga10b``, on Thor ``gpu-gpc-0``. The clock of the memory
-controller (EMC) is in debugfs, which only root may read; on Thor it is in devfreq.
+The GPU's devfreq folder is named like ``17000000.ga10b``, or ``gpu-gpc-0`` on Thor. The memory's clock (EMC) is in
+devfreq on Thor, otherwise in debugfs, which only root may read.
 """
 
 import glob
@@ -94,9 +94,8 @@ def policies(sys_root: str) -> Dict[str, Dict[str, Any]]:
 def read(sys_root: str, why: Dict[str, str], privileged: Optional[Mapping[str, Any]] = None) -> Dict[str, Any]:
     """Return ``{"gpu": {"min", "max", "cur", "governor"}, "emc": …, "policy0": …}``, clocks in Hz.
 
-    ``emc`` is the memory's clock and has ``cap`` too (``emc_cap``). A part that cannot be read is left out, a value
-    that cannot be read is None. The reason for a part, for ``min`` and for ``max`` is added to ``why``. ``privileged``
-    is what the root helper has read; None without it.
+    ``emc`` is the memory's clock and also has ``cap`` (``emc_cap``). Unreadable parts are left out; unreadable values
+    are None. The reasons are added to ``why``. ``privileged`` is what the root helper has read.
     """
     by_part: Dict[str, Any] = {}
     folder = gpu_folder(sys_root)
@@ -137,6 +136,7 @@ def _emc_locked(emc: Mapping[str, Any]) -> Optional[bool]:
     top, low, now, cap = (emc.get(key) for key in ("max", "min", "cur", "cap"))
     if top is None or (now is None and low != top):
         return None
+    # jetson_clocks makes the memory run at the highest clock of the power mode without raising its lower limit.
     if top in (low, now):
         return True
     if cap is None:
@@ -145,13 +145,10 @@ def _emc_locked(emc: Mapping[str, Any]) -> Optional[bool]:
 
 
 def locked(clocks: Mapping[str, Mapping[str, Any]], why: Dict[str, str]) -> Optional[bool]:
-    """Return whether GPU and CPUs are limited to one frequency each, and the memory runs at its highest clock.
+    """Return whether GPU, CPUs and memory are at fixed clocks: False if one is not, else None if a limit is missing.
 
-    The highest clock of the memory is the highest that its power mode allows. ``jetson_clocks`` makes the memory run at
-    that clock without raising its lower limit. If the memory's clock cannot be determined, only GPU and CPUs decide,
-    and ``why["clocks.emc"]`` states this.
-
-    Return None if every readable clock is locked, but limits of GPU or CPUs are missing.
+    GPU and CPUs need equal lower and upper limits. The memory must run at the highest clock of its power mode. If that
+    is unknown, it is ignored, with a note in ``why["clocks.emc"]``.
     """
     answers: List[Optional[bool]] = []
     for part, part_clocks in clocks.items():

@@ -1,9 +1,7 @@
 """Read the GPU memory of a process from outside, in bytes. What cannot be read is None, never 0.
 
-Discrete GPUs and Thor list processes with their memory through NVML. Orin and older boards list them in NvMap's file in
-debugfs. Only root may read this file, so an agent of another user reads it through the root helper
-(``root_helper.py``). A process in a container may be in none of these lists. Then the usage of the whole GPU, or of the
-machine, is read, less what was in use before the worker started; ``source`` states this.
+Discrete GPUs and Thor list processes through NVML, Orin and older boards in NvMap's file in debugfs. For a process in
+no list, the growth in use of the whole GPU or machine is read.
 """
 
 import os
@@ -26,8 +24,7 @@ BY_MACHINE = "MemAvailable, less what was available before the worker"
 def nvmap_clients(text: str) -> Dict[int, int]:
     """Return bytes by process id from ``iovmm/clients``: lines of client, process name, id and size (``14617792K``).
 
-    A name may contain blanks, and a process may have several clients, whose sizes are added. A size of 0 is left out:
-    Thor lists every process with 0, since its memory is accounted elsewhere.
+    The sizes of a process's clients are added. Processes of size 0 are left out.
     """
     used: Dict[int, int] = {}
     for line in text.splitlines():
@@ -136,8 +133,7 @@ class Watch:
     def follow(self, pid: int) -> None:
         """Follow process ``pid``, which has no memory on the GPU yet.
 
-        A list that already contains this number is not used: the list has the host's process ids, this process runs in
-        a container, and the number belongs to another process of the host.
+        A list that already contains ``pid`` is not used: there the number is another process's.
         """
         self._pid = pid
         self._readers = [(label, read) for label, read in self.device.readers if pid not in read()]

@@ -1,9 +1,7 @@
-"""Read which other processes use the GPU, from NvMap's list (Orin and older) or from NVML.
+"""Read which other processes use the GPU, from NvMap's list (Orin and older) and from NVML.
 
-Processes of the agent are left out: its children, those of its session (in the kernel's sense), and those of any other
-agent started from the same archive. With pytest-xdist several such agents share a target; agents of other users cannot
-run while the target is held. Session number 0 is not compared: every process whose session leader is outside of this
-process namespace has it.
+Processes of this agent, and of other agents from the same archive, are left out: with pytest-xdist several such agents
+share a target.
 """
 
 import os
@@ -24,9 +22,8 @@ GPU_DEVICES = re.compile(r"/dev/(nvmap|nvgpu/.*|nvhost-gpu|nvhost-[a-z]+-gpu|nvi
 def nvmap_list(text: str) -> Tuple[Optional[List[Dict[str, Any]]], str]:
     """Return ``{"pid", "name", "bytes"}`` of each process in ``iovmm/clients``, or None and why the list is unusable.
 
-    A line is a client, a process name (which may contain blanks), a process id and a size; a process may have several
-    lines. A list in which every size is 0 is unusable: Thor lists all processes with 0, since it accounts their memory
-    elsewhere.
+    A line is a client, a process name (which may contain blanks), a process id and a size. The sizes of a process's
+    lines are added.
     """
     lines = [line.split() for line in text.splitlines() if line.strip()]
     if not lines or lines[0] != HEADER:
@@ -61,8 +58,8 @@ class GpuClients:
     ) -> Optional[List[Dict[str, Any]]]:
         """Return ``{"pid", "name", "bytes"}`` of each process that uses the GPU and is not the agent's.
 
-        ``bytes`` is None if NVML does not report it, ``name`` is None if NVML lists a process of another container. If
-        no complete list can be read, return None and add the reason to ``why``.
+        ``name`` and ``bytes`` are None if unknown. If no complete list can be read, return None and add the reason to
+        ``why``.
         """
         clients, reason = self._from_nvmap(privileged)
         by_nvml = gpu.processes() if gpu is not None else None

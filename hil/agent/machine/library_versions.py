@@ -1,8 +1,7 @@
 """Query native libraries for their versions (TensorRT, cuDNN) and call cuInit.
 
-This runs in a process of its own (``main``), since a library may crash or hang when it is opened. The process starts
-before a worker imports its runtimes, so that both work at the same time. It writes one line when a query begins and
-another when it ends.
+This runs in a process of its own (``main``), since a library may crash or hang when it is opened. The process writes
+one line when a query begins and another when it ends.
 """
 
 import ctypes
@@ -89,8 +88,7 @@ def loaded() -> Optional[str]:
 def decoded(number: int) -> Optional[str]:
     """Return the version that a number encodes: 8502 is 8.5.2, 100900 is 10.9.0; None for any other layout.
 
-    Source: NV_TENSORRT_VERSION in NvInferVersion.h. CUDNN_VERSION in cudnn_version.h has the same two layouts; the
-    second came with cuDNN 9.
+    Sources: NV_TENSORRT_VERSION in NvInferVersion.h; CUDNN_VERSION in cudnn_version.h, which uses the same layouts.
     """
     if number in SHORT:
         return "%d.%d.%d" % (number // 1000, number // 100 % 10, number % 100)

@@ -1,6 +1,6 @@
-"""Read a GPU through NVML by ctypes: memory by process, clock, temperature, power. What NVML lacks is None.
+"""Read a GPU's memory by process, clock, temperature and power through NVML. An unavailable value is None.
 
-NVML creates no CUDA context, so the supervisor may use it. Signatures and codes are those of nvml.h.
+NVML creates no CUDA context, so the supervisor may use it. Source of signatures and codes: nvml.h.
 """
 
 import ctypes
@@ -113,8 +113,7 @@ class Nvml:
 def open_nvml(device: Mapping[str, Any], name: str = LIBRARY) -> Optional[Nvml]:
     """Return the GPU that CUDA describes as ``device`` (``number``, ``uuid``, ``pci``).
 
-    NVML counts all GPUs, regardless of CUDA_VISIBLE_DEVICES. The number is therefore used only if CUDA reports neither
-    UUID nor PCI address. Return None if NVML cannot be loaded or does not find the GPU.
+    Return None if NVML cannot be loaded or does not find the GPU.
     """
     try:
         library = ctypes.CDLL(name)
@@ -122,6 +121,7 @@ def open_nvml(device: Mapping[str, Any], name: str = LIBRARY) -> Optional[Nvml]:
         return None
     if not hasattr(library, "nvmlInit_v2") or library.nvmlInit_v2() != 0:
         return None
+    # NVML counts all GPUs, regardless of CUDA_VISIBLE_DEVICES, so the number is the last resort.
     for symbol, types, argument in _lookups(device):
         function = getattr(library, symbol, None)
         handle = c_void_p()

@@ -38,11 +38,10 @@ def shared() -> int:
 
 
 def return_free_memory() -> bool:
-    """Return memory that the process has freed to the system, and take new memory in small pages from now on.
+    """Return freed memory to the system, and use small pages from now on, so that a leak shows in the resident bytes.
 
-    An allocator keeps freed memory, and a leak fills that first: until then the resident bytes do not grow. A page of
-    2 MiB hides a leak in the same way. Return False if the C library is not glibc, or the kernel refuses. Sources:
-    malloc_trim(3), which covers all arenas since glibc 2.8; prctl(2), PR_SET_THP_DISABLE (Linux 3.15).
+    Return False if the C library is not glibc, or the kernel refuses. Sources: malloc_trim(3), all arenas since glibc
+    2.8; prctl(2), PR_SET_THP_DISABLE (Linux 3.15).
     """
     try:
         library = ctypes.CDLL(None)
@@ -100,10 +99,10 @@ class Peak:
 
 
 def usage(peak: Peak) -> Dict[str, Any]:
-    """Return the memory of this process and of the machine now.
+    """Return the memory of this process and of the machine now, in bytes.
 
-    ``rss``, ``peak_rss`` and ``pss`` exclude ``shared_bytes``, the segment. ``pss`` is None before Linux 4.14
-    (``smaps_rollup``). ``peak_reset`` is whether each ``peak.begin`` could reset the kernel's peak.
+    ``rss``, ``peak_rss`` and ``pss`` exclude ``shared_bytes``, the segment. ``pss`` is None before Linux 4.14.
+    ``peak_reset`` is false if the kernel's peak could not be reset.
     """
     status = fields("/proc/self/status")
     segment = status.get("RssShmem", 0)

@@ -1,7 +1,7 @@
 """Start the board's root helper, which ``hil board setup`` installs, and send it verbs; it carries them out as root.
 
-The helper undoes its changes when the pipe to it closes. So the board's previous state is restored when the agent
-closes the pipe, exits or is killed. Nothing here asks for a password or waits without a time limit.
+The helper undoes its changes when the agent closes the pipe, exits or is killed. Nothing here asks for a password or
+waits without a time limit.
 """
 
 import contextlib

@@ -1,8 +1,6 @@
-"""Name the kernel's sensors, and state which cooling devices throttle; used by every reader of sensors.
+"""Name the kernel's sensors, and decide which cooling devices throttle.
 
-Types of cooling devices: Documentation/driver-api/thermal. A cap of the CPU clocks is ``cpufreq-cpu0``, on older
-kernels ``thermal-cpufreq-0``; a cap of another device is ``devfreq-`` and the device's name. None of these was read on
-a real board.
+Source: Documentation/driver-api/thermal, not a real board.
 """
 
 import glob

@@ -1,8 +1,7 @@
 """Read a machine's own sensors from sysfs: temperatures, clocks, throttling, over-current counts, power.
 
-Every file is opened once and reread at offset 0. Names and paths are those of NVIDIA's kernels for each L4T release and
-of the kernel's documentation (thermal/sysfs-api, hwmon/sysfs-interface, hwmon/ina3221, hwmon/ina238). A device tree's
-numbering is not stable, so everything is found by its type or label. No sensor was read on a real board.
+Names and paths are those of NVIDIA's kernels for each L4T release and of the kernel's documentation (thermal/sysfs-api,
+hwmon/sysfs-interface, hwmon/ina3221, hwmon/ina238). No sensor was read on a real board.
 """
 
 import glob

@@ -1,6 +1,6 @@
-"""Read the state of a machine: power mode, clocks, heat, throttling, GPU clients, swap. Nothing is changed.
+"""Read the state of a machine: power mode, clocks, heat, throttling, GPU clients, swap.
 
-A fact that cannot be read is None or missing, with the reason in ``not_readable``; it is never zero. Sources:
+An unreadable fact is None or missing, with the reason in ``not_readable``. Sources:
 Documentation/ABI/testing/sysfs-class-thermal and -devfreq; L4T's hwmon ``soctherm_oc`` for over-current.
 """
 
@@ -55,8 +55,8 @@ class StateReader:
     ) -> Dict[str, Any]:
         """Return the state now: °C, Hz, bytes, counts; ``t`` in seconds of the kernel's monotonic clock.
 
-        ``gpu`` is the ``nvml.Nvml`` of a discrete GPU or of Thor. ``privileged`` is what a root helper read (``emc``
-        limits, ``nvmap`` list). ``quick`` omits trip points, power mode, clocks and GPU clients, for callers that poll.
+        ``gpu`` is the ``nvml.Nvml`` of a discrete GPU or of Thor. ``privileged`` is what a root helper read. ``quick``
+        omits trip points, power mode, clocks and GPU clients.
         """
         why: Dict[str, str] = {}
         state: Dict[str, Any] = {

@@ -1,8 +1,6 @@
 """Collect what ``hil doctor`` needs to know about a machine. This runs from memory, so that no file is left behind.
 
-While another session holds the target, nothing is started that could disturb it: no runtime is imported, the GPU is not
-opened, no root helper and no tegrastats is started. Otherwise the target is held for the survey, so that no session
-starts measuring meanwhile.
+The target is held meanwhile. If another session holds it, no runtime, GPU access, root helper or tegrastats is started.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Conversion between numpy arrays and the bodies of frames, without a copy if the memory layout allows it.
 
-An array of a type that numpy lacks is a record array here, whose only field has the type's name and holds the bits of
-each element: ``[("bfloat16", "<u2")]``. The target needs no further library for it.
+A type that numpy lacks is represented by a record with one field, named after the type, that has the element's bits:
+``[("bfloat16", "<u2")]``.
 """
 
 from typing import Any, Dict, Iterable, List, Sequence, Tuple
@@ -21,8 +21,7 @@ def dtype_of(name: str) -> Any:
 def describe(named: Iterable[Tuple[str, Any]]) -> Tuple[List[Header], List[Any]]:
     """Return the header's ``arrays`` list and the body's chunks for ``[(name, array)]``.
 
-    Contiguous little-endian arrays are not copied. Arrays of ml_dtypes are accepted as well. Raise ``WireError`` for an
-    unsupported dtype (strings, objects, complex).
+    Contiguous little-endian arrays are not copied. Raise ``WireError`` for strings, objects and complex numbers.
     """
     listing: List[Header] = []
     chunks: List[Any] = []

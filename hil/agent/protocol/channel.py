@@ -13,14 +13,11 @@ SMALL = 1 << 16  # a body up to this size is copied behind its head: a copy is c
 
 
 class Frames:
-    """Frames over a stream of bytes; a subclass implements ``_fill`` and ``_write``.
+    """Frames over a byte stream; a subclass implements ``_fill`` and ``_write``. One thread may read, another write.
 
-    ``pending`` is the number of unread bytes of the last frame's body. With ``patience`` (seconds), a read or a write
-    raises ``Silent`` if no byte was transferred for that long; without it, both block without a limit.
-
-    ``came`` is the time of the last read, ``moved`` of the last read or write (``time.monotonic``): one thread may read
-    while another writes, and progress in one direction shows that the other side is alive. ``closed`` is set before the
-    stream is closed, so that both threads notice.
+    ``patience`` (seconds): a read or write raises ``Silent`` if no byte was transferred for that long; None: no limit.
+    ``pending``: unread bytes of the last frame's body. ``came``: time of the last read (``time.monotonic``). ``moved``:
+    time of the last read or write. ``closed``: set before the stream is closed.
     """
 
     def __init__(self, patience: Optional[float] = None, max_body: int = MAX_BODY) -> None:

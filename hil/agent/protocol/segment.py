@@ -12,10 +12,10 @@ GRAIN = 1 << 20  # bytes; sizes are rounded up to a multiple of it
 
 
 class Segment:
-    """Shared memory of growing size behind a file descriptor.
+    """Shared memory of growing size behind a file descriptor, mapped by both sides.
 
-    Both sides map it. After one side has grown it (``reserve``), the other maps it again (``reach``). Views of an older
-    mapping stay valid, because the kernel keeps a mapping until its last view is deleted.
+    After one side has grown it (``reserve``), the other maps it again (``reach``). Views of an older mapping stay
+    valid.
     """
 
     def __init__(self, fd: int) -> None:

@@ -1,8 +1,7 @@
 """Frames between host, supervisor and worker: a fixed head, a JSON header, raw bytes; never pickle.
 
-A frame is ``HEAD`` (magic, header length, body length; little endian), a UTF-8 JSON object and a body.
-If the header lists ``arrays``, the body holds them one after another, C-contiguous and little endian,
-each starting at a multiple of ``ALIGN`` bytes. Malformed input raises ``WireError``.
+The head is ``HEAD``: magic, header length, body length, little endian. Arrays in the body are C-contiguous and little
+endian, and start at multiples of ``ALIGN`` bytes. Malformed input raises ``WireError``.
 """
 
 import json

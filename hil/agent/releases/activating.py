@@ -1,7 +1,6 @@
 """Activate a staged release in a process of its own (``--activate``), and roll back if it does not become healthy.
 
-The process needs neither the host nor the agent, so a lost connection does not stop it. If it is killed, the next
-deployment finishes its operation (``recover``).
+A lost connection does not stop the process. If it is killed, the next deployment finishes its operation (``recover``).
 """
 
 import contextlib
@@ -166,13 +165,13 @@ class Activation:
             time.sleep(max(0.0, min(HEALTH_PAUSE, until - time.monotonic())))
 
     def _container_trouble(self) -> str:
-        """Return why the container does not run the current release's image, or an empty text if it does.
+        """Return why the container does not run the current release's image; empty if it does.
 
-        Also return an empty text if releases do not run in a container. The health command alone is not enough, since
-        another process may answer it.
+        If releases do not run in a container, return an empty text.
         """
         if self.container is None:
             return ""
+        # The health command alone is not enough: another process may answer it.
         return images.trouble(self.container, self._image())
 
     def _image(self) -> Optional[str]:

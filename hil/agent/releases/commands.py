@@ -36,9 +36,8 @@ def run(
 ) -> Ended:
     """Run ``argv`` for at most ``seconds``, with the additional environment variables ``extra``.
 
-    If the command takes longer, its process group is killed. With ``reap`` the group is also killed when the command
-    ends in time, so that no child process remains. While the command runs, ``meanwhile`` is called repeatedly, each
-    time with the seconds that it must wait.
+    A command that takes longer is killed with its process group. With ``reap``, child processes are also killed when
+    the command ends in time. ``meanwhile`` is called repeatedly with the seconds to wait.
     """
     with _output() as output:
         try:

@@ -146,10 +146,10 @@ class Deploying:
         return {"ok": {}}, []
 
     def begin(self, request: Dict[str, Any]) -> Reply:
-        """Record the operation in the journal and run the robot's command for its safe state, if it has one.
+        """Record the operation in the journal, and run the robot's command for its safe state, if it has one.
 
-        In the reply, ``trouble`` is why the command failed, empty on success. From now on the operation is always
-        finished, even if the host or the agent is lost.
+        The reply's ``trouble`` is why the command failed, empty on success. From now on the operation is always
+        finished.
         """
         folder = self._open()
         if Journal(folder).operation() is not None:

@@ -1,9 +1,7 @@
 """Keep the releases on a robot: one folder for each, named by its digest, and a link to the release that runs.
 
-Layout of the folder: ``current`` -> ``releases/DIGEST``, where ``DIGEST`` is the SHA-256 of the release's manifest, and
-``.hil/`` with the lock, the operation that is under way (``operation.json``) and a mark for each release that was
-healthy when it last ran (``healthy/DIGEST``). A release is staged under another name and renamed, and ``current`` is
-replaced by a rename, so that a process killed at any time leaves no partial release and no partial link.
+The folder has ``releases/DIGEST`` (the SHA-256 of a release's manifest), the link ``current``, and ``.hil/``: the lock,
+the operation that is under way, and a mark ``healthy/DIGEST`` of each release that was healthy when it last ran.
 """
 
 import contextlib
@@ -150,7 +148,7 @@ class Releases:
         return match.group(1)
 
     def ordered(self) -> List[str]:
-        """Return the digests of all releases, the one first whose last staging is the longest ago."""
+        """Return the digests of all releases, from the oldest to the newest by their last staging."""
         with self.file_errors():
             names = [name for name in os.listdir(self.path("releases")) if DIGEST.fullmatch(name)]
             return sorted(names, key=self._order)

@@ -21,11 +21,10 @@ class Staging:
         self.folder = folder
 
     def stage(self, digest: str, blob: Callable[[str], str]) -> bool:
-        """Assemble release ``digest`` and return True; ``blob`` returns the path of a verified blob by its SHA-256.
+        """Put release ``digest`` into the folder as its newest; return False if it was there already, undamaged.
 
-        If the release is there already, undamaged, only make it the newest and return False. If it is there but
-        damaged, replace its files one by one, so that its folder is never missing. Raise ``Failure`` if the disk is too
-        small or a file does not match the manifest.
+        ``blob`` returns the path of a verified blob by its SHA-256. Raise ``Failure`` if the disk is too small or a
+        file does not match the manifest.
         """
         with open(blob(digest), "rb") as file:
             content = file.read(manifest.LARGEST + 1)

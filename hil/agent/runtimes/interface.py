@@ -43,11 +43,11 @@ class Built(NamedTuple):
 class Bound:
     """A feed that is ready to run repeatedly.
 
-    ``run()`` runs the feed once and returns the outputs in the engine's order, which are valid until the next run in
-    the same slot. ``start()`` and ``finish()`` are the two halves of ``run()``: ``start`` returns once the work is
-    queued, ``finish`` waits for the work and returns the outputs. The attributes ``start`` and ``finish`` are None if
-    the runtime cannot have several inferences in flight. ``device_seconds()`` returns the device time of the last
-    finished run; the attribute is None if there is no device clock.
+    Attributes:
+        run: runs it once; returns the outputs in the engine's order, valid until the next run in the slot.
+        start: queues a run; None if the runtime runs one inference at a time.
+        finish: waits for the queued run and returns its outputs; None like ``start``.
+        device_seconds: returns the device time of the last run; None without a device clock.
     """
 
     def __init__(
@@ -145,10 +145,12 @@ def _refused(what: str, advice: str) -> Failure:
 
 
 class Runtime(ABC):
-    """A runtime that builds and loads engines. Subclasses import their module only when needed.
+    """A runtime that builds and loads engines. A subclass imports its module only when needed.
 
-    ``uses_gpu``: the runtime computes on a GPU. ``compiles``: the runtime builds a file for one kind of machine, with
-    plugins and caches. ``precisions``: all that a version of the runtime supports on any device.
+    Attributes:
+        uses_gpu: whether the runtime computes on a GPU.
+        compiles: whether it builds a file for one kind of machine, with plugins and caches.
+        precisions: those that some version of the runtime supports on some device.
     """
 
     name = ""
@@ -182,8 +184,8 @@ class Runtime(ABC):
     def build(self, model: str, precision: str, options: Mapping[str, Any], out: str) -> Built:
         """Build an engine from the ONNX file ``model``. Raise ``Failure`` if this fails.
 
-        A runtime that ``compiles`` writes the engine to ``out``; ``Built.path`` states where the engine is. With
-        ``options["more"]``, another build follows, and this object may keep what that build can reuse.
+        A runtime that ``compiles`` writes the engine to ``out``. With ``options["more"]``, another build follows, and
+        this object may keep what that build can reuse.
         """
 
     @abstractmethod

@@ -1,8 +1,7 @@
 """Keep files on the target as blobs: named by SHA-256, written atomically, evicted when least recently used.
 
-Layout of the folder: ``blobs/DIGEST``, ``partial/DIGEST`` (an upload that can be resumed), ``engines/KEY.json``,
-``timing/`` and ``calibration/`` (caches that only save build time), ``tmp/`` and the lock files. A blob's modification
-time is the time of its last use.
+Layout of the folder: ``blobs/DIGEST``, ``partial/DIGEST`` (unfinished uploads), ``engines/KEY.json``, ``timing/`` and
+``calibration/`` (caches), ``tmp/``, lock files. A blob's modification time is the time of its last use.
 """
 
 import contextlib
@@ -36,9 +35,8 @@ def valid_digest(digest: Any) -> str:
 class Store:
     """The store in the folder ``root``, with at most ``limit`` bytes of blobs.
 
-    Two kinds of blobs are never evicted: those in ``used``, the digests that this agent needs, and those used after
-    ``since`` (seconds since the epoch), which other agents of the session may need. ``beat`` is called repeatedly while
-    a blob is hashed, since this takes long for a large blob on a slow card.
+    Blobs in ``used`` (digests) and blobs used after ``since`` (seconds since the epoch) are never evicted. ``beat`` is
+    called repeatedly while a blob is hashed.
     """
 
     def __init__(self, root: str, limit: float = 4 * 2.0**30) -> None:
@@ -99,12 +97,10 @@ class Store:
         return path
 
     def begin(self, name: str, size: int) -> Optional[int]:
-        """Start or resume an upload of ``size`` bytes.
+        """Start or resume an upload of ``size`` bytes; return the offset (bytes) to continue at.
 
-        Return the offset in bytes to continue at, or None while another agent writes this upload. ``name`` is the
-        blob's digest, or its outline if the digest will only be known at the end.
-
-        Raise ``Failure`` if the store is full or cannot be written.
+        Return None while another agent writes this upload. ``name`` is the blob's digest, or its outline if the digest
+        is not known yet. Raise ``Failure`` if the store is full or cannot be written.
         """
         valid_digest(name)
         if name not in self.uploads:

@@ -15,9 +15,6 @@ POWER_MODE = "/var/lib/nvpmodel/status"  # "pmode:0002": nvpmodel writes it at e
 def for_build(store: Store, request: Mapping[str, Any], facts: Mapping[str, Any]) -> Dict[str, Any]:
     """Return the request's options. For a runtime that compiles, ``paths`` has plugins, calibration data and caches.
 
-    There is one timing cache for each TensorRT version and GPU. There is one calibration cache for each combination of
-    the facts that scales depend on: model, profiles, plugins, data and its sampling, algorithm, TensorRT version.
-
     Raise ``Failure`` if a plugin or calibration data are missing or damaged, or if the request sets ``paths``.
     """
     options = dict(request["options"])
@@ -50,10 +47,10 @@ def verify_external(store: Store, table: Mapping[str, Any]) -> List[str]:
 
 
 def for_load(store: Store, request: Mapping[str, Any], record: Mapping[str, Any]) -> Dict[str, Any]:
-    """Return the request's options with the paths of the plugins and the DLA core that the engine was built for.
+    """Return the request's options with what ``record`` adds: plugin ``paths``, ``foreign`` and the ``dla`` core.
 
-    ``record`` is the engine's. The option ``foreign`` is true for an engine that was built elsewhere. Raise ``Failure``
-    if a plugin or external data of the engine is missing or damaged, or if the request sets ``paths``.
+    ``foreign`` is true for an engine that was built elsewhere. Raise ``Failure`` if a plugin or external data are
+    missing or damaged, or if the request sets ``paths``.
     """
     options = dict(request["options"])
     if "paths" in options:

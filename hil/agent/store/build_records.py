@@ -18,9 +18,8 @@ KEY = re.compile(r"[0-9a-f]{64}")
 def key_facts(request: Dict[str, Any], libraries: Dict[str, Any], l4t: Optional[str]) -> Dict[str, Any]:
     """Return everything that an engine depends on. An absent fact is None, so that equal requests have equal keys.
 
-    ``request`` has ``model`` (digest), ``precision``, ``runtime`` and ``options``. ``calibration`` (digest) and
-    ``plugins`` (digests) are moved out of the options; the other options stay. ``libraries`` are the versions and facts
-    that a worker reported, ``l4t`` is the board's L4T release.
+    ``request`` has ``model`` (digest), ``precision``, ``runtime`` and ``options``. ``libraries`` is what a worker
+    reported. ``l4t`` is the board's L4T release.
     """
     options = dict(request["options"])
     runtime = request["runtime"]
@@ -91,10 +90,8 @@ class Records:
     def write(self, key: str, facts: Dict[str, Any], digest: str, built: Dict[str, Any]) -> Dict[str, Any]:
         """Record an engine whose blob is in the store, and return the record. Raise ``Failure`` if the write fails.
 
-        ``built`` has ``seconds`` and ``log``. It may have ``about`` (what the runtime reports about the build),
-        ``peak`` (memory while building), ``plugins`` (digests in loading order) and ``external`` (digests of an ONNX
-        file's external data). The power mode is recorded, but is not part of the key: an engine built in another mode
-        is equally correct, but may be slower.
+        ``built`` has ``seconds`` and ``log``. It may have ``about`` (the runtime's report), ``peak`` (memory while
+        building), ``plugins`` (digests in loading order) and ``external`` (digests of external data).
         """
         record = {
             "key": key,
@@ -107,7 +104,7 @@ class Records:
             "peak": built.get("peak"),
             "plugins": list(built.get("plugins") or []),
             "external": list(built.get("external") or []),
-            "power_mode": power_mode(),
+            "power_mode": power_mode(),  # not in the key: another mode's engine is correct, but may be slower
             "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         path = self._path(key)

@@ -17,8 +17,8 @@ GATE_SECONDS = 2.0
 def held_if_free(root: str, claim: Dict[str, Any], *, holder_only: bool) -> Iterator[Optional[Dict[str, Any]]]:
     """Yield None if no other session holds the store ``root``, otherwise the facts of its holder (see ``holder``).
 
-    Within the context, hold a free store for ``claim``, unless ``holder_only`` is true or the disk is full. Write
-    nothing into a store that no session ever held.
+    Within the context, hold a free store for ``claim``, unless ``holder_only`` is true, the disk is full or no session
+    ever held the store.
     """
     if not os.path.exists(os.path.join(root, "hold.lock")):
         yield None
@@ -45,9 +45,9 @@ def held_if_free(root: str, claim: Dict[str, Any], *, holder_only: bool) -> Iter
 def holder(root: str) -> Optional[Dict[str, Any]]:
     """Return ``who``, ``host``, ``pid`` and ``since`` of the session that holds the store; None if the store is free.
 
-    If the holder is unknown, return only ``why``, the reason. To test the hold lock, this function takes it for a
-    moment. It holds the gate lock meanwhile, which every session takes first, so that no session finds the store held.
+    If the holder is unknown, return only ``why``, the reason. No session is refused because of this test.
     """
+    # Every session takes the gate lock first, so that none finds the hold lock taken by this test.
     gate = os.open(os.path.join(root, "gate.lock"), os.O_RDWR | os.O_CLOEXEC)
     try:
         until = time.monotonic() + GATE_SECONDS

@@ -1,8 +1,7 @@
 """Let one session at a time hold a store, by flock, which the kernel releases when the holder dies.
 
-``gate.lock`` is held for moments while an agent tries to take the session lock. ``hold.lock``, the session lock, is
-shared by all agents of one session (one for each worker of pytest-xdist) for as long as they live. ``turn.lock`` is
-held by the agent whose engine runs, so that the agents do not disturb each other's measurements.
+``hold.lock``: the session lock, shared by all agents of one session (several with pytest-xdist). ``gate.lock``: held
+while an agent tries to take the session lock. ``turn.lock``: held by the one agent whose engine runs.
 """
 
 import fcntl
@@ -50,8 +49,8 @@ class SessionLock:
     def attempt(self, claim: Dict[str, Any]) -> bool:
         """Take the lock for ``claim`` (``token``, ``who``, ``host``, ``pid``); return whether this agent has it now.
 
-        Agents with the same token share the lock. If another session holds it, ``owner`` is the claim of that session.
-        Raise ``Failure`` if this agent already holds the lock for another token.
+        Agents with the same token share the lock. ``owner`` is the claim that has it. Raise ``Failure`` if this agent
+        already holds the lock for another token.
         """
         if self.held:
             if self.owner.get("token") == claim["token"]:

@@ -1,7 +1,7 @@
 """Receive the bytes of an upload from further SSH channels of the host, each through a named pipe.
 
-sshd allows 2 MiB in flight on a channel (channels.h: CHAN_SES_WINDOW_DEFAULT), which limits a channel to 52 MB/s at a
-round trip of 40 ms. Frames on the first channel announce each piece that a pipe carries, so the order is fixed.
+sshd allows 2 MiB in flight on a channel (channels.h: CHAN_SES_WINDOW_DEFAULT): 52 MB/s at a round trip of 40 ms. Frames
+on the first channel announce each piece that a pipe carries.
 """
 
 import contextlib
@@ -21,11 +21,11 @@ class PipeLost(Exception):
 
 
 class UploadPipe:
-    """The reading end of one named pipe.
+    """The reading end of one named pipe. ``path`` exists until ``join`` has returned.
 
-    ``path`` exists until ``join`` has returned; from then on ``pid`` is the writer's process id, before it is 0.
-    ``pending`` is the number of unread bytes of the current piece. The caller's ``wait(fd)`` returns when the
-    descriptor may be readable, ``wait(-1)`` after a moment. It raises ``PipeLost`` to stop the wait.
+    ``pid`` is the writer's process id, 0 before ``join``. ``pending`` counts the unread bytes of the current piece.
+    ``wait(fd)`` returns when the descriptor may be readable, ``wait(-1)`` after a moment. ``wait`` may raise
+    ``PipeLost``.
     """
 
     def __init__(self, path: str, wait: Callable[[int], None]) -> None:

@@ -30,12 +30,10 @@ class Transfers:
         self._join_deadline: Optional[float] = None
 
     def blob_begin(self, request: Dict[str, Any]) -> Reply:
-        """Start or resume an upload of ``size`` bytes; return ``have``, ``like``, ``offset`` and ``prefix``.
+        """Start or resume an upload of ``size`` bytes; with ``restart``, delete the open upload of this name first.
 
-        ``have`` is true if the blob is already stored. ``like`` is true if the request has no ``digest`` yet and a blob
-        with the same outline and size is stored. If both are false, ``offset`` is the number of bytes that an earlier
-        attempt has stored (0 without one), and ``prefix`` is their digest. If ``restart`` is true, the open upload of
-        this name is deleted first.
+        The reply has ``have`` (the blob is stored), ``like`` (there is no ``digest`` yet, and a blob of this outline
+        and size is stored), ``offset`` (bytes that are stored) and, for an open upload, ``prefix`` (their digest).
         """
         name, digest, size = valid_digest(request["name"]), request.get("digest"), int(request["size"])
         state: Dict[str, Any] = {"have": False, "like": False, "offset": size}

@@ -46,8 +46,8 @@ def _hash_into(hasher: Any, path: str, beat: Optional[Callable[[], None]] = None
 class Upload:
     """One upload. It locks its partial file, so that two agents never write the same file at once.
 
-    A thread writes and syncs, so that a slow card works while the next bytes arrive. After an error in the thread, the
-    next ``free_buffer``, ``write`` or ``end`` raises it. ``beat`` is called repeatedly while one of them waits.
+    A thread writes the bytes. Its error is raised by the next ``free_buffer``, ``write`` or ``end``. ``beat`` is called
+    repeatedly while one of these waits.
     """
 
     def __init__(self, path: str, beat: Callable[[], None] = lambda: None) -> None:

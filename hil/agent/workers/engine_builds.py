@@ -19,11 +19,10 @@ from .worker_process import WorkerProcess
 class EngineBuilds:
     """Returns engines from the store, or builds them in worker processes.
 
-    ``libraries`` returns what a worker can import, as ``probe.libraries`` does. ``watch`` takes an engine's facts and
-    build options. It returns a watch of the memory of the GPU that these name, or None if they name no GPU. ``turn``
-    returns a context in which no other engine of this target works.
-
-    If a request announces another build (``more``), the worker is kept for the next build; see ``IdleWorkers``.
+    Args:
+        libraries: returns what a worker can import, as ``probe.libraries`` does.
+        watch: returns a watch of the memory of the GPU in an engine's facts and build options; None without a GPU.
+        turn: returns a context in which no other engine of this target works.
     """
 
     def __init__(
@@ -43,11 +42,10 @@ class EngineBuilds:
         self._turn = turn
 
     def build(self, request: Dict[str, Any]) -> Dict[str, Any]:
-        """Return the build record of the requested engine; ``cached`` says whether it was in the store.
+        """Return the build record of the requested engine, with ``cached``: whether the store had the engine.
 
-        ``request["external"]`` lists the digests of the model's external data files, which must be in the store.
-        An engine whose file in the store is damaged is deleted and rebuilt; ``about.rebuilt`` in the record gives the
-        reason. Raise ``Failure`` if the model or its external data are missing from the store, or if the build fails.
+        A damaged engine is rebuilt; ``about.rebuilt`` then has the reason. Raise ``Failure`` if the model or one of
+        ``request["external"]`` (digests of its data files) is missing or damaged, or if the build fails.
         """
         model = self.store.verify(request["model"])
         build_inputs.verify_external(self.store, request)
@@ -119,12 +117,9 @@ class EngineBuilds:
     def _build_in_worker(
         self, request: Dict[str, Any], order: Dict[str, Any], facts: Dict[str, Any]
     ) -> Tuple[WorkerProcess, Dict[str, Any]]:
-        """Build in the idle builder. If there is none, or if it fails, build in a fresh worker.
+        """Build in the idle builder, or in a fresh worker if there is none or it fails. Return worker and reply.
 
-        Return the worker that succeeded and its reply. The idle builder may fail because of its earlier builds, so its
-        failure is recorded as ``retried`` and a fresh worker tries again, unless the failure states that the runtime
-        cannot build this model at all (``UNSUPPORTED``). Both attempts share the request's deadline. Raise ``Failure``
-        if the build fails.
+        ``retried`` in the reply is the idle builder's failure. Raise ``Failure`` if the build fails.
         """
         deadline = float(request["deadline"])
         limit = time.monotonic() + deadline

@@ -42,7 +42,7 @@ def resume_sampler(worker: WorkerProcess) -> Optional[Sampler]:
 def peaks(sampler: Sampler) -> Dict[str, Any]:
     """Return the highest sampled memory in bytes: ``rss`` on the host and ``device`` on the GPU; unknown: None.
 
-    ``source`` states where the GPU's figure comes from.
+    ``source`` is the source of the GPU's figure.
     """
     usage = sampler.watch.report() if sampler.watch is not None else {"peak": None, "source": None}
     return {"rss": int(sampler.highest_rss) or None, "device": usage["peak"], "source": usage["source"]}

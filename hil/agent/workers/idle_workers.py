@@ -9,12 +9,8 @@ from .worker_process import WorkerProcess
 class IdleWorkers:
     """At most one idle worker that has imported the runtimes, and at most one idle builder.
 
-    Importing the runtimes takes a second on a board, so the worker that reported their versions is kept and used for
-    one engine, unless a fresh process is required (cold start, memory). It is stopped before a fresh worker starts, so
-    that it does not disturb measurements of the machine's memory, and before a build, which needs the memory.
-
-    The builder is a worker that has built an engine. It is kept only if the host has announced another build: TensorRT
-    loads its builder once per process, which takes seconds and gigabytes. Any other request stops the builder.
+    The idle worker, for the next engine, is stopped before a fresh worker starts and before a build. The builder, which
+    has loaded TensorRT's builder, is kept only if the host has announced another build.
     """
 
     def __init__(self, supervisor: Supervisor) -> None:

@@ -147,8 +147,8 @@ class Measuring(ABC):
     def soak(self, request: Dict[str, Any]) -> Answer:
         """Return readings of memory over many inferences. Host memory excludes the segment shared with the supervisor.
 
-        If the supervisor found this process in a list of GPU clients, the request has ``watched``, and GPU memory is
-        that of this process alone (``by_process``). Otherwise it is that of the whole GPU, if the driver reports it.
+        GPU memory is that of this process (``by_process``) if the request has ``watched``, otherwise that of the whole
+        GPU. Without a device there is no GPU memory.
         """
         feeds, watched = self._feeds(request), request.get("watched")
         read_device = None if self.engine.device_bytes() is None else self.engine.device_bytes

@@ -1,8 +1,6 @@
 """Sample a worker from outside while it works: its memory and, while it is timed, the machine's sensors.
 
-A sample opens no file: every file is opened once and reread at offset 0, so that ten samples a second cost well under
-1 % of one core. If the worker uses a GPU and is neither timed nor building, its GPU memory is read more often,
-because a peak between two samples would be missed.
+Every file is opened once and reread at offset 0, so that ten samples a second cost well under 1 % of one core.
 """
 
 from typing import Any, Callable, Dict, List, Optional
@@ -32,8 +30,7 @@ class Sensor:
 def gpu_sensors(watch: Watch) -> Dict[str, Any]:
     """Return NVML's sensors of the GPU: SM clock (Hz), temperature (°C), power (W) and throttle reasons (NVML's bits).
 
-    Sensors that NVML cannot read are left out. Without NVML (Orin and older) the result is empty. The power is that of
-    the GPU, not of the board.
+    Unreadable sensors are left out; without NVML the result is empty. The power is the GPU's, not the board's.
     """
     gpu = watch.device.gpu
     if gpu is None:
@@ -45,14 +42,13 @@ def gpu_sensors(watch: Watch) -> Dict[str, Any]:
 class Sampler:
     """Samples of one worker's memory, and of the machine's sensors during a timed series.
 
-    The caller calls ``take`` whenever ``due`` is reached: every ``INTERVAL`` seconds, or every ``INTERVAL_DEVICE`` with
-    ``watch``, which reads the worker's GPU memory. ``slow`` makes the interval ``INTERVAL`` also for a watched worker.
-    It is set while the worker is timed or builds, as a precaution: the cost of querying the driver more often was not
-    measured. ``instruments`` reads the machine's sensors; the sampler's ``close`` closes ``instruments`` too.
+    The caller calls ``take`` when ``due`` is reached. When ``MAX_KEPT`` samples or ``MAX_CELLS`` values are stored,
+    every other sample is dropped, and the rate of storing is halved.
 
-    When ``MAX_KEPT`` samples or ``MAX_CELLS`` values are stored, every other sample is dropped, and from then on every
-    other one is not stored. ``watch`` still records the peak of all samples. The resident memory is the 2nd word of
-    ``/proc/PID/statm``, in pages; it includes shared pages.
+    Args:
+        watch: reads the worker's GPU memory; None without a GPU.
+        slow: sample every ``INTERVAL`` seconds also with ``watch``, instead of every ``INTERVAL_DEVICE``.
+        instruments: read the machine's sensors; closed by ``close``.
     """
 
     def __init__(
@@ -114,8 +110,8 @@ class Sampler:
     def report(self) -> Dict[str, Any]:
         """Return ``{"interval": s, "taken": n, "t": […], "rss": […], "clock.policy0": […], …}`` in base units.
 
-        ``taken`` counts the samples that were taken, dropped ones included. A watch adds ``memory.gpu`` and, with
-        instruments, the columns of ``gpu_sensors``. Instruments add their columns, ``sources`` and ``not_readable``.
+        ``taken`` also counts dropped samples. A watch adds ``memory.gpu``. Instruments add their columns, ``sources``
+        and ``not_readable``. Both together add ``gpu_sensors``.
         """
         columns: Dict[str, Any] = dict(self.values)
         if self.instruments is not None:

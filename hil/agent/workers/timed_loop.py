@@ -75,10 +75,7 @@ def measure(
 ) -> Dict[str, "array[float]"]:
     """Time ``calls`` in turn and return the columns ``start`` and ``duration`` (seconds); no sample is dropped.
 
-    The loop does no more around the timed call than a bare script would, since any more work would lower the rate. The
-    garbage collector is off, since a collection would lengthen a sample. If ``clocks`` are passed, one for each call,
-    there is a column ``device``: each clock returns the seconds that its call's latest run took on the device, and is
-    read after the host's clock.
+    ``clocks``, one for each call, add the column ``device``: the seconds that the call's latest run took on the device.
     """
     clock = time.perf_counter
     start, duration, device = array("d"), array("d"), array("d")
@@ -181,12 +178,8 @@ def pace(
 ) -> Dict[str, Any]:
     """Time ``calls`` in turn; the k-th of ``releases`` starts at ``first + k * period`` seconds or later.
 
-    Release times are fixed in advance. If one inference ends late, the next starts late, and its response time, which
-    counts from its release, includes the delay. If releases were postponed instead, a stall would lengthen one sample,
-    but not those of the frames that a camera sends during the stall ("coordinated omission", Tene 2013).
-
     Return the columns of ``measure``, and ``first``, the time of the first release. The columns have fewer than
-    ``releases`` rows if ``budget`` seconds pass before the last release.
+    ``releases`` rows if ``budget`` seconds pass before. Fixed releases avoid "coordinated omission" (Tene 2013).
     """
     clock = time.perf_counter
     start, duration, device = array("d"), array("d"), array("d")
@@ -238,11 +231,10 @@ def soak(
     read: Callable[[], int],
     read_device: Optional[Callable[[], int]] = None,
 ) -> Dict[str, "array[Any]"]:
-    """Run inferences for ``length``, and read memory about 200 times: by their number, and by time if that is limited.
+    """Run inferences for ``length``, and read memory at the start, about 200 times meanwhile, and at the end.
 
-    With fewer than 400 inferences, memory is read after each; it is also read at the start and the end. Return ``t``
-    (seconds since the start), ``runs`` (inferences done) and ``rss`` (result of ``read``, bytes), one value per
-    reading, and ``device`` (result of ``read_device``, bytes) unless ``read_device`` is None.
+    Return the columns ``t`` (seconds since the start), ``runs`` (inferences done), ``rss`` (from ``read``, bytes) and,
+    if ``read_device`` is passed, ``device`` (bytes), with one row per reading.
     """
     clock = time.perf_counter
     began = clock()

@@ -113,8 +113,7 @@ class Worker(Measuring):
     def _as_death(self, problem: Failure) -> Failure:
         """Return ``problem``, or a failure of kind ``DIED`` if it is a sticky device error (an illegal access, e.g.).
 
-        A sticky error persists in the process that caused it, so this process ends after its reply. The kind ``DIED``
-        makes the supervisor send this process no further request.
+        A sticky error persists in the process, so this process ends after its reply.
         """
         if not getattr(problem, "sticky", False):
             return problem

@@ -21,8 +21,8 @@ EXIT_SECONDS = 2.0
 class WorkerProcess:
     """One worker process. ``channel`` carries headers, ``segment`` carries tensors.
 
-    ``output`` is the end of what the process printed. ``watch`` (``device_memory.Watch``) measures the worker's GPU
-    memory; it is None if GPU memory is not watched.
+    ``output`` is the end of what the process printed. ``watch`` (``device_memory.Watch``) measures its GPU memory; None
+    if there is nothing to watch.
     """
 
     exit_seconds = EXIT_SECONDS

@@ -30,10 +30,14 @@ NAMED_BY_USER = ("userknownhostsfile", "globalknownhostsfile", "revokedhostkeys"
 class Hop:
     """One machine on the route to a target: its address, the login, and the files that its host key is checked with.
 
-    ``name`` is the name that the user wrote. ``identities`` are private key files: ``chosen`` is true if the user named
-    them, false if they are OpenSSH's usual ones. ``only`` is true if keys of the SSH agent must not be tried besides.
-    ``known_as`` is the host's name in the ``known_hosts`` files; the user adds a new key to the first of these files.
-    ``revoked`` is a file of revoked host keys.
+    Attributes:
+        name: the name that the user wrote.
+        identities: private key files.
+        chosen: whether the user named these files; if not, they are OpenSSH's usual ones.
+        only: whether keys of the SSH agent must not be tried.
+        known_as: the host's name in ``known_hosts``.
+        known_hosts: files of known host keys; a new key belongs in the first.
+        revoked: a file of revoked host keys.
     """
 
     name: str

@@ -26,8 +26,8 @@ KEEPALIVE = 10.0
 class Connection:
     """An open connection to the last of ``hops``, which is the machine of ``target`` (its name in messages).
 
-    ``timeout`` (seconds) limits each step: TCP, key exchange, each login. ``silence`` (seconds) is how long sent
-    data may stay unacknowledged before the kernel closes the connection.
+    ``timeout`` (seconds) limits each step: TCP, key exchange, each login. The kernel closes the connection if sent data
+    stays unacknowledged for ``silence`` seconds.
     """
 
     def __init__(self, target: str, hops: Sequence[Hop], timeout: float, silence: float) -> None:
@@ -79,7 +79,7 @@ class Connection:
 
     @contextlib.contextmanager
     def _deadline(self) -> Iterator[list[paramiko.Channel]]:
-        """Return a context with a list: channels in the list are closed after ``timeout``, or if the context raises.
+        """Return a context with a list: its channels are closed after ``timeout``, or if the context raises.
 
         paramiko waits without limit for some answers; closing the channel ends the wait.
         """

@@ -22,8 +22,7 @@ OVERHEAD = 64  # bytes of a packet that paramiko reserves
 class SshChannel(Frames):
     """Frames over ``channel``; one thread may send while another receives.
 
-    The other side counts as alive when it sends data, or when it reads our data and enlarges the channel's window. Data
-    that we merely sent proves nothing, because it also leaves this machine when the link is down.
+    A sign of life is data from the other side, or a larger window of the channel, which shows that our data was read.
     """
 
     def __init__(self, channel: paramiko.Channel, patience: float | None = None) -> None:

@@ -60,7 +60,7 @@ class _Packets(Packetizer):  # type: ignore[misc]  # paramiko ships no types
 def transport_over(sock: socket | Tunnel, timeout: float, known: Known) -> paramiko.Transport:
     """Return a transport over ``sock`` that has sent nothing yet. If this raises, ``sock`` is closed.
 
-    The transport offers only algorithms in the tables of this module. ``timeout`` (seconds) limits each later step.
+    It offers only the algorithms in this module's tables. ``timeout`` (seconds) limits each later step.
     """
     logger = logging.getLogger(LOG)
     logger.propagate = False  # paramiko logs the errors that we report in one message, with tracebacks

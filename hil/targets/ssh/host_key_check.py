@@ -26,8 +26,8 @@ def preferred(known: Known, offered: Sequence[str]) -> list[str]:
 def judge(hop: Hop, shown: bytes, known: Known, where: str, via: Hop | None) -> None:
     """Return if ``shown``, the key that the server showed, is a known key of the host.
 
-    Raise ``ChangedHostKey`` if the key was revoked, or if only other keys of the host are known; ``UnknownHostKey`` if
-    no key of the host is known. ``via`` is the hop before, or ``None``.
+    Raise ``ChangedHostKey`` if the key was revoked or differs from the known keys, ``UnknownHostKey`` if no key is
+    known. ``via`` is the hop before, or ``None``.
     """
     mark = f"{key_type(shown)} key {fingerprint(shown)}"
     if shown in known.revoked:

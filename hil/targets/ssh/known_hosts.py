@@ -28,8 +28,7 @@ FIELDS = 3  # hosts, key type, key
 class Known:
     """The known keys of one host.
 
-    ``keys`` maps each key to ``FILE:LINE``. ``revoked`` are the host's revoked keys. ``authority`` is true if a file
-    has a certificate authority for the host.
+    ``keys`` maps each key to ``FILE:LINE``. ``authority``: a file has a certificate authority for the host.
     """
 
     keys: dict[bytes, str] = field(default_factory=dict)

@@ -38,9 +38,8 @@ LEAVE = 2.0
 def shell(script: str, *arguments: str) -> str:
     """Return a command line with which any login shell runs ``script`` in POSIX sh.
 
-    ``script`` must consist of ``PLAIN`` characters; an argument may be any text. Login shells quote newlines, ``!``
-    and backslashes differently, so these are sent as octal escapes. Raises ``ValueError`` if an argument has a null
-    byte.
+    ``script`` must consist of ``PLAIN`` characters. ``arguments`` may be any text without a null byte; others raise
+    ``ValueError``.
     """
     if any("\0" in argument for argument in arguments):
         raise ValueError("an argument has a null byte")

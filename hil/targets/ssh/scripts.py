@@ -1,7 +1,7 @@
 """Constant POSIX sh scripts that run on the remote machine; variable parts are passed as arguments.
 
-The account's login shell passes them to sh within single quotes. They contain no single quote, backslash, newline or
-exclamation mark. All other characters are literal within single quotes in bash, dash, zsh, fish and tcsh.
+They contain no single quote, backslash, newline or exclamation mark, so that bash, dash, zsh, fish and tcsh pass them
+unchanged to sh within single quotes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Converts the user's ``ssh_config`` to text for paramiko: with includes inserted and without commands.
 
-paramiko ignores ``Include`` and runs the command of ``Match exec``. pytest-hil runs no program of a config: a block
-with such a criterion gets the key ``TRAP`` instead. If the lookup of a host returns this key, the block may apply.
+No program of a config is run: a block with ``Match exec`` gets the key ``TRAP`` instead. A host with this key has a
+block that may apply.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def config_text(path: Path) -> str:
 def _lines(path: Path, folder: Path, block: str, depth: int) -> Iterator[str]:
     """Yield the lines of ``path`` with its includes inserted.
 
-    ``block`` is the ``Host`` or ``Match`` line of the block that includes ``path``, ``depth`` the number of files that
-    include one another up to ``path``, ``folder`` the folder of the user's config.
+    ``block`` is the ``Host`` or ``Match`` line of the block that includes ``path``. ``depth`` counts the nested
+    includes. ``folder`` is that of the user's config.
     """
     if depth > DEPTH:
         raise UserError(f"{path} is included {depth} levels deep: at most {DEPTH} are allowed: look for a loop")

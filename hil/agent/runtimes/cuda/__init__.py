@@ -27,9 +27,8 @@ BINDINGS = ("auto", "pycuda", "ctypes")
 def open_cuda(device: int = 0, binding: str = "auto", library: str = LIBRARY) -> Cuda:
     """Return the primary context of GPU ``device`` (its number among the visible GPUs), made current.
 
-    ``binding`` is ``pycuda``, ``ctypes`` or ``auto``: pycuda if it imports and can retain the primary context, ctypes
-    otherwise. Raise ``Failure`` (unsupported) if driver, GPU or binding is unavailable, and ``CudaError`` if the
-    context cannot be created.
+    ``binding`` is ``pycuda``, ``ctypes`` or ``auto``, which prefers pycuda. Raise ``Failure`` (unsupported) if driver,
+    GPU or binding is unavailable, ``CudaError`` if the context cannot be created.
     """
     if binding not in BINDINGS:
         raise Failure(UNSUPPORTED, "cuda = %r is not a binding" % binding, "set it to one of " + ", ".join(BINDINGS))

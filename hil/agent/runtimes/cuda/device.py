@@ -17,9 +17,8 @@ MINOR = 76
 class Device(NamedTuple):
     """A GPU: ``number`` among the visible GPUs, ``sm`` (``"8.7"``), ``driver`` (its CUDA version, ``"13.0"``).
 
-    ``sms`` is the number of its multiprocessors; ``integrated`` is true if it shares the machine's memory.
-    ``uuid`` (32 hex digits) and ``pci`` (``0000:01:00.0``) identify it to other tools; they are None if the driver does
-    not report them.
+    ``sms`` counts its multiprocessors. ``integrated`` is true if it shares the machine's memory. ``uuid`` (32 hex
+    digits) and ``pci`` (``0000:01:00.0``) are None if the driver does not report them.
     """
 
     number: int

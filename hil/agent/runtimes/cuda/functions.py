@@ -1,7 +1,6 @@
 """The driver's functions that the agent calls, bound once with their exact argument types.
 
-Signatures are those of cuda.h, CUDA 10.2 to 13. If a function has several symbols with these arguments, the newest
-comes first. Messages use the header's names, without suffix.
+Source of the signatures: cuda.h, CUDA 10.2 to 13. Messages use the header's names, without suffix.
 """
 
 import ctypes

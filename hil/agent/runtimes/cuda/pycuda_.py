@@ -16,7 +16,7 @@ LAST_CODE = 1000  # CUDA_ERROR_UNKNOWN is 999, the highest
 def code_of(functions: Functions, text: str) -> int:
     """Return the driver's code for a pycuda message (``cuMemAlloc failed: out of memory``); 0 if no code matches.
 
-    pycuda's exceptions have no code, but they contain the driver's text for the code.
+    pycuda's exceptions have the driver's text, but no code.
     """
     sentence = text.partition("failed:")[2].partition(" - ")[0].strip()
     for code in range(1, LAST_CODE):
@@ -92,7 +92,7 @@ class PyCudaEvent(Event):
 class PrimaryContext:
     """A device's primary context on pycuda's stack, pushed once per process however often it is opened.
 
-    pycuda keeps its own stack in addition to CUDA's, and pushing the same context twice makes the two inconsistent.
+    Pushing a context twice would make pycuda's own stack differ from CUDA's.
     """
 
     opened: ClassVar[Dict[int, "PrimaryContext"]] = {}

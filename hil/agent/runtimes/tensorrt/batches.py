@@ -18,8 +18,8 @@ class InputSpec(NamedTuple):
 class Batches:
     """``samples`` samples of every input in batches of ``batch``; each file has shape ``(samples, …)``.
 
-    ``consumed`` has the digests of the samples returned so far, in the dtype of the files. int64 data becomes int32 if
-    the network's input is int32, since TensorRT before 10 converts such inputs. A value outside int32 is an error.
+    ``consumed`` has the digests of the samples returned so far, in the files' dtype. int64 data becomes int32 if the
+    network's input is int32; a value outside int32 is an error.
     """
 
     def __init__(self, files: Mapping[str, str], specs: Mapping[str, InputSpec], batch: int, samples: int) -> None:

@@ -14,8 +14,7 @@ KEPT = 64 << 20
 class Pool:
     """Page-locked blocks by size (a power of two), reused because locking pages takes longer than most inferences.
 
-    Released blocks are kept for reuse up to ``KEPT`` bytes in total; a single larger block is kept if no other is. All
-    other released blocks are freed. ``close`` also frees the blocks that are still in use.
+    Released blocks are kept up to ``KEPT`` bytes in total, or one larger block. ``close`` also frees blocks in use.
     """
 
     def __init__(self, cuda: Any) -> None:

@@ -14,8 +14,8 @@ WAY_OUT = 'set route = "explicit" in [models.M.calibration]: Q/DQ nodes work wit
 class Calibration:
     """A calibrator's logic without TensorRT: it provides batches and a cache, and receives the new cache.
 
-    ``send`` copies one batch to the device and returns the addresses in the order of the requested names. TensorRT
-    prints and discards exceptions from its callbacks, so the first one is stored as ``problem``.
+    ``send`` copies one batch to the device and returns the addresses in the order of the requested names. ``problem``
+    is the first failure of a callback.
     """
 
     def __init__(
@@ -87,9 +87,8 @@ class Calibration:
     def finish(self) -> Dict[str, Any]:
         """Save the cache and return the facts of a finished build.
 
-        Raise ``Failure`` if a callback failed, if TensorRT used neither the cache nor all of the data, or if there is
-        no valid cache now. The facts ``samples`` and ``consumed`` describe the data that this build consumed. If this
-        build read a cache instead, they describe the data of the build that wrote the cache.
+        ``samples`` and ``consumed`` describe the data that the scales come from. Raise ``Failure`` if a callback
+        failed, TensorRT used neither the cache nor all of the data, or the new cache is invalid.
         """
         if self.problem is not None:
             raise self.problem
@@ -122,10 +121,10 @@ class Calibration:
         }
 
     def _state(self) -> str:
-        """Return ``read``, ``written`` or ``ignored``. Raise ``Failure`` if TensorRT used neither cache nor all data.
+        """Return what happened to the cache. Raise ``Failure`` if TensorRT used neither the cache nor all of the data.
 
-        ``read``: a cache replaced the data. ``written``: there was no cache. ``ignored``: there was a cache, but
-        TensorRT used the data.
+        ``read``: it replaced the data. ``written``: there was no earlier one. ``ignored``: TensorRT used the data
+        instead.
         """
         requested, count = self.batches.returned, self.batches.count
         if not requested and self._offered is not None and self._cache_read:

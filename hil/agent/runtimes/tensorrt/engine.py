@@ -57,10 +57,10 @@ def explain(words: str) -> Tuple[str, str]:
 
 
 def load_engine(path: str, options: Mapping[str, Any], log: Any, trt: Any) -> "TensorRtEngine":
-    """Load the plan at ``path``; its plugins must have been loaded.
+    """Load the plan at ``path``; its plugins must have been loaded. Raise ``Failure`` with TensorRT's own message.
 
     ``options``: ``gpu`` number, ``cuda`` binding, ``streams`` (contexts), ``cuda_graph``, ``io`` (``auto``, ``named``,
-    ``bindings``), ``dla`` core, ``foreign`` (built elsewhere). Raise ``Failure`` with TensorRT's own message.
+    ``bindings``), ``dla`` core, ``foreign`` (built elsewhere).
     """
     cuda = open_cuda(int(options.get("gpu") or 0), str(options.get("cuda") or "auto"))
     return TensorRtEngine(path, dict(options), log, trt, cuda)

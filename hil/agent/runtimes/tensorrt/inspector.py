@@ -1,8 +1,7 @@
 """What each layer of an engine executes, as reported by ``IEngineInspector``.
 
-Its JSON is ``{"Layers": […], "Bindings": […]}``. In an engine built with detailed profiling verbosity a layer is an
-object (``Name``, ``LayerType``, ``Inputs`` and ``Outputs`` with ``Format/Datatype``, ``Weights``, ``TacticName``, from
-8.6 ``Metadata`` with the ONNX nodes), otherwise a string. Keys differ between versions, so any of them may be missing.
+Its JSON is ``{"Layers": […], "Bindings": […]}``. A layer is an object if the engine was built with detailed profiling
+verbosity, otherwise a string. Any key of the object may be missing, since keys differ between versions.
 """
 
 import json
@@ -42,9 +41,8 @@ def layers(trt: Any, engine: Any, context: Any) -> List[Dict[str, Any]]:
 def parse(text: str) -> List[Dict[str, Any]]:
     """Return ``name``, ``type``, ``precision``, ``inputs``, ``outputs``, ``device``, ``onnx`` of each layer, in order.
 
-    ``precision`` is the type that a layer computes in: that of its weights, otherwise int8 if its kernel's name shows
-    int8, otherwise that of its inputs or outputs. It is None for layers that only move data, and if no such type is
-    reported. Layers of later optimization profiles are left out, since they never run.
+    ``precision`` is the type that a layer computes in; None if that is unknown or the layer only moves data. Layers of
+    later optimization profiles are left out.
     """
     try:
         document = json.loads(text, strict=False)

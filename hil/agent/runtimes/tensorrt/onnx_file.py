@@ -1,7 +1,6 @@
 """A minimal ONNX reader for messages, based on protobuf's wire format: targets have no onnx package.
 
-Field numbers are those of onnx.proto3; the wire format is protobuf's (protobuf.dev, "Encoding"). The file is mapped, so
-its weights are not read; every length is checked against the message that contains it.
+Sources: field numbers from onnx.proto3, the wire format from protobuf.dev, "Encoding". Weights are not read.
 """
 
 import mmap

@@ -109,8 +109,7 @@ def check_route(precision: str, implicit: bool, content: Content) -> None:  # no
 def content_of(trt: Any, network: Any) -> Content:
     """Return the numbers of Q and DQ layers of a parsed network, and the types that it computes in.
 
-    The types of casts, constants and identities do not count, since these layers compute nothing. Types in ``OTHER``
-    are the exception: they count in these layers too, because weights that are quantized to them are constants.
+    Casts, constants and identities compute nothing, so only their types in ``OTHER`` count.
     """
     kinds, types = {"q": 0, "d": 0}, set()
     for index in range(network.num_layers):

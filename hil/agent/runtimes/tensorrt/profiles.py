@@ -28,8 +28,7 @@ def inputs_of(network: Any) -> Dict[str, Tuple[int, ...]]:
 def fixed(network: Any, inputs: Mapping[str, Shape]) -> Dict[str, List[Shape]]:
     """Return a profile for a network with fixed inputs and a dynamic output; empty for any other network.
 
-    Without a profile TensorRT 8.6 builds such a network (with NonZero, for example), but cannot create a context for
-    its engine ("vector<bool>::_M_range_check"; observed on an H200). With this profile it can.
+    TensorRT 8.6 needs it to create a context (observed on an H200 with NonZero).
     """
     if any(-1 in shape for shape in inputs.values()):
         return {}

@@ -17,9 +17,9 @@ Key = Tuple[Any, ...]
 class Layout(NamedTuple):
     """How one set of input shapes runs; created when shapes change, and reused by every feed of these shapes.
 
-    ``enqueue`` queues the work and returns False if TensorRT refuses it. ``results`` are the copies from device to host
-    after the work. ``outputs`` are views of page-locked memory. ``unsized`` lists the outputs whose shapes are known
-    only after the run, each with its index in ``outputs``.
+    ``enqueue`` queues the work; False means that TensorRT refuses it. ``results`` are the copies to the host
+    afterwards. ``outputs`` are views of page-locked memory. ``unsized`` has index and tensor of each output whose shape
+    depends on the data.
     """
 
     enqueue: Callable[[], Any]

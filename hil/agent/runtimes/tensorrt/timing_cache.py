@@ -8,9 +8,12 @@ from . import digest_file
 class Attached(NamedTuple):
     """The timing cache that a build uses; ``cache`` is None if the build uses none.
 
-    ``state`` is ``none`` (no path, or TensorRT makes no cache), ``cold`` (there was no earlier cache), ``warm`` (the
-    earlier cache is used), ``partly`` (a part of the earlier cache is used; ``error`` is TensorRT's error about the
-    rest) or ``refused`` (the earlier cache is damaged or TensorRT refused it).
+    ``state`` states what happened to the earlier cache:
+        none: there is no path, or TensorRT makes no cache.
+        cold: there was no earlier cache.
+        warm: it is used.
+        partly: a part of it is used; ``error`` is TensorRT's error about the rest.
+        refused: it is damaged, or TensorRT refused it.
     """
 
     state: str
@@ -21,8 +24,7 @@ class Attached(NamedTuple):
 def attach(config: Any, path: Optional[str], log: Any) -> Attached:
     """Attach a timing cache to the config: the one stored at ``path`` if it can be used, otherwise an empty one.
 
-    If ``path`` is None, attach none. TensorRT 8.5 and 8.6 may log an error about Myelin's part of a cache and use the
-    rest; ``log`` shows whether this happened.
+    If ``path`` is None, attach none. ``log`` shows whether TensorRT used only a part of the stored cache.
     """
     if path is None:
         return Attached("none", None)
