@@ -17,15 +17,15 @@ class Level(Frozen):
 
     Attributes:
         check: id of the row; ``model``, ``precision`` and ``scenario`` are the rest of its key.
-        unit: unit of the values; several units, joined by "and", if the earlier pytest runs used different ones.
-        sessions: one tuple for each earlier pytest run, with its repeated measurements (one value if not repeated).
+        unit: unit of the values; several, joined by "and", if the runs used different ones.
+        sessions: the repeated measurements of each earlier pytest run.
         runs: ids of these pytest runs, in the order of ``sessions``.
         newest: when the last of these pytest runs began (ISO 8601).
-        methods: digests of the measuring methods; ``Baseline.methods`` maps each digest to its facts.
-        machines: the machines that measured the values, as the function ``machine`` identifies them.
+        methods: digests of the measuring methods, the keys of ``Baseline.methods``.
+        machines: the machines that measured the values, as ``machine()`` identifies them.
         doubtful: ids of the pytest runs in which the row was inconclusive.
         noise: relative standard deviation between pytest runs, from hil board calibrate; None if not calibrated.
-        accepted: who accepted this level with hil accept, when and why; None if it is the requested baseline's level.
+        accepted: who accepted this level with hil accept, when and why; None if nobody did.
     """
 
     check: str
@@ -66,10 +66,9 @@ class Baseline(Frozen):
 
 
 def machine(serial: str | None, environment: Mapping[str, Any]) -> str:
-    """Return the identity of a machine: its serial number, else its host name, GPU and CPU.
+    """Return the identity of a machine: its serial number, else its host name, GPU and CPU; empty if it has none.
 
-    Return an empty string if the machine cannot be told from others: if it has neither a serial number nor a host name,
-    or if it is a Jetson without a serial number, because boards flashed from one image have the same host name.
+    A Jetson is identified only by its serial number, because boards flashed from one image share their host name.
     """
     if serial:
         return f"serial {serial}"

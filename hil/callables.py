@@ -53,10 +53,11 @@ class UserCallable:
 
 
 def load_callable(name: str, root: Path, *, model: str, where: str) -> UserCallable:
-    """Import ``package.module:callable``, and look in ``root``, the folder of ``hil.toml``, before other folders.
+    """Import ``package.module:callable``, first from ``root``, the folder of ``hil.toml``.
 
-    Raises ``UserError`` if ``name`` is not written so or does not name a callable, if the import fails, or if another
-    module of this name was imported before. The message begins with ``where`` (``hil.toml:12``).
+    ``where`` is the place of ``name`` in the config (``hil.toml:12``).
+
+    Raise ``UserError`` if ``name`` is malformed, cannot be imported or is not callable.
     """
     if not is_callable(name):
         raise UserError(f"{where}: {name!r} is not written as package.module:callable: model {model}")

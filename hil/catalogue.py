@@ -9,11 +9,15 @@ from hil.results import Sense
 
 @dataclass(frozen=True)
 class LimitKey:
-    """The key of a limit in ``hil.toml`` and its meaning; ``path`` is relative to ``[models.NAME.limits]``.
+    """The key of a limit in ``hil.toml`` and its meaning.
 
-    ``default`` is the limit if the config does not have the key; if ``default`` is ``None``, there is no limit then.
-    A value between the limit and ``fail_factor`` times the limit is in the warning band; if ``fail_factor`` is
-    ``None``, there is no warning band.
+    Attributes:
+        path: the key, relative to ``[models.NAME.limits]``.
+        unit: the unit of the limit.
+        sense: whether the limit is a maximum or a minimum.
+        default: the limit if the config has none; ``None`` for no limit.
+        default_reason: why the default has this value.
+        fail_factor: the warning band ends at this factor times the limit; ``None`` for no band.
     """
 
     path: tuple[str, ...]
@@ -28,17 +32,19 @@ class LimitKey:
 class CheckKind:
     """One kind of check, which is planned for each model and precision that it applies to.
 
+    A policy that names a check's exact id plans it even if ``needs_task``, ``needs_node`` or ``only_limited`` would
+    not.
+
     Attributes:
         limit: the key of its limit; ``None`` for a check with a fixed criterion.
         needs_target: its result is meaningless on another machine than the requested target.
         on_host: the host does its work without the engine, so its evidence is at most ``host``.
         precisions: the precisions it applies to; ``None`` for all.
-        needs_task: it is planned only for models with a task, or if the policy names its exact id.
-        needs_node: it is planned only for models with an ``isaac_ros`` file, or if the policy names its exact id.
-        only_limited: it is planned only if it has a limit, or if the policy names its exact id. Other checks without a
-            limit are still measured.
-        regresses: for a regression check, the id of the check whose values are compared with a baseline; else empty.
-            A regression check is planned only if there is a baseline, or if the policy names its id or family.
+        needs_task: it is planned only for models with a task.
+        needs_node: it is planned only for models with an ``isaac_ros`` file.
+        only_limited: it is planned only if it has a limit.
+        regresses: the id of the check whose values are compared with a baseline; empty if this is not a regression
+            check.
     """
 
     id: str

@@ -1,8 +1,7 @@
 """Element types: which ones hil can feed and compare, which are floats, and how files hold those that numpy lacks.
 
-On the host, arrays of the types that numpy lacks have the dtypes of ml_dtypes, whose import makes numpy know their
-names. Numpy's files would lose these types (``numpy.save`` writes bfloat16 as two bytes of void), so in files and on
-the wire they are record arrays, whose only field has the type's name: ``[("bfloat16", "<u2")]``.
+On the host, the types that numpy lacks have the dtypes of ml_dtypes. In files and on the wire they are record arrays,
+whose only field has the type's name: ``[("bfloat16", "<u2")]``.
 """
 
 from __future__ import annotations

@@ -101,10 +101,9 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """Return the end of an error message about an unknown name, beginning with ``": "``.
+    """Return the end of a message about an unknown name: the most similar candidate, else the first ``LISTED``.
 
-    The text suggests the candidate most similar to ``word`` (``did you mean 'limits'?``). If none is similar, the text
-    lists the first ``LISTED`` candidates. If there are no candidates, the text is empty.
+    It begins with ``": "``. It is empty if there are no candidates.
     """
     names = list(candidates)
     similar = nearest(word, names)

@@ -1,7 +1,7 @@
 """Make the plan of a run: every check that must be judged, derived from the config and the models that it names.
 
-The plan is made before the target is contacted and before pytest selects tests. Therefore ``-k``, ``-x`` or a deleted
-test file cannot change it.
+The plan is made before the target is contacted and before pytest selects tests, so ``-k`` or a deleted test file cannot
+change it.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Plan:
 def applies(kind: CheckKind, precision: str, *, literal: bool, task: bool, node: bool) -> bool:
     """Return whether ``kind`` applies to a model in ``precision``, regardless of its limits.
 
-    ``task`` and ``node`` are whether the model has a task and an ``isaac_ros`` file. ``literal`` is the result of
-    ``asked_by_id``: if it is true, the kind applies to a model without a task or ``isaac_ros`` file too.
+    ``task`` and ``node`` are whether the model has a task and an ``isaac_ros`` file. Neither is needed with
+    ``literal``, the result of ``asked_by_id``.
     """
     if kind.precisions is not None and precision not in kind.precisions:
         return False
@@ -78,11 +78,9 @@ def compared_by_name(require: Iterable[str], kind: CheckKind, model: str, precis
 def must_exist(
     require: Iterable[str], models: Mapping[tuple[str, str], frozenset[str]]
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield id, model and precision of the rows that each plan has because ``require`` names their checks.
+    """Yield id, model and precision of the rows that every plan has because ``require`` names their checks.
 
-    A plan has these rows whatever its limits and its baseline are. ``models`` maps model and precision to the ids of
-    the planned rows. A model has a task if ``parity.task`` is among these ids, and an ``isaac_ros`` file if
-    ``contract.isaac_ros`` is.
+    ``models`` maps model and precision to the ids of the planned rows.
     """
     patterns = tuple(require)
     kinds = [kind for kind in KINDS if kind.regresses or any(literal_id(pattern) == kind.id for pattern in patterns)]
@@ -98,14 +96,11 @@ def must_exist(
 def expand(config: Config, target: str, *, baseline: bool = False) -> Plan:
     """Return the plan of the checks that apply to each model and precision on ``target``.
 
-    A check is judged if it has a fixed criterion or a limit, or if a pattern of the policy is its exact id. Without
-    criterion and limit it cannot pass. Other checks are only measured.
+    A check with a fixed criterion or a limit is judged, and so is a check whose exact id a pattern of the policy is.
+    Other checks are only measured. Regression checks are planned with ``baseline``, or if a pattern asks for them. The
+    project's own checks for this target are all required.
 
-    Regression checks are planned if ``baseline`` is true (the run has a baseline), or if a pattern asks for them, as
-    ``regression.*`` does; without a baseline they cannot pass. The project's own checks for this target, listed in
-    ``hil.checks.json``, are all required.
-
-    Raises ``UserError`` if the policy has no patterns, or if a pattern is invalid or matches no judged check.
+    Raise ``UserError`` if the policy has no patterns, or if a pattern is invalid or matches no judged check.
     """
     policy = config.spec.gate
     judged: list[Row] = []

@@ -1,7 +1,7 @@
 """Define the types that every other module uses: check ids, measurements, limits, verdicts, results and rows.
 
-Their objects are immutable and stored in ``report.json``. Values are in base units, such as seconds (``s``),
-bytes (``B``), fractions (``1``) and rates (``1/s``). A check of the user's own keeps its unit.
+They are immutable and stored in ``report.json``. Values are in base units: seconds (``s``), bytes (``B``), fractions
+(``1``), rates (``1/s``). A check of the user's own keeps its unit.
 """
 
 from __future__ import annotations
@@ -91,9 +91,8 @@ class Sense(str, Enum):
 class Limit(Frozen):
     """The limit of a measurement.
 
-    ``value`` and ``fail_at`` are in ``unit``. A measured value between the two is in the warning band. If ``fail_at``
-    is ``None``, there is no warning band. ``source`` is ``file:line key`` or ``default``. ``reason`` and ``expires``
-    are the limit's reason and expiry date; ``None`` if not given.
+    ``value`` and ``fail_at`` are in ``unit``; between them is the warning band (``None``: no band). ``source`` is
+    ``file:line key`` or ``default``. ``reason`` and ``expires`` are the limit's reason and expiry date, if given.
     """
 
     value: float
@@ -108,9 +107,8 @@ class Limit(Frozen):
 class Measurement(Frozen):
     """A measured value with its unit, confidence interval, sample count, method and environment.
 
-    ``low`` and ``high`` are the confidence interval at ``confidence``; an open side is ``None``. ``method`` and
-    ``environment`` are digests, which are keys of the report's tables. ``runs`` are the values of separate runs in
-    ``unit``, each run in a new process; it is empty if there was only one run.
+    An open side of the interval (``low``, ``high``) is ``None``. ``method`` and ``environment`` are digests, the keys
+    of the report's tables. ``runs`` are the values of separate runs, each in a new process; empty for a single run.
     """
 
     value: float
@@ -175,8 +173,8 @@ class ExecutedOn(Frozen):
 class CheckResult(Question):
     """The verdict of one row, with its reason and measurement.
 
-    If the row did not pass, ``advice`` lists what to do. For a check of the project's own, ``test`` is the node id of
-    the test that reported it; for a check of the stock suites, ``test`` is empty.
+    ``advice`` lists what to do if the row did not pass. ``test`` is the node id of the test that reported a check of
+    the project's own; empty for the stock suites.
     """
 
     verdict: Verdict

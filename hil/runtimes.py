@@ -1,7 +1,6 @@
 """List the runtimes, each with the facts that the host needs before it contacts a target.
 
-A runtime consists of a class in ``hil/agent/runtimes``, which runs on the target, and a record here. The agent cannot
-import this module, so some facts are in both places; a test checks that they agree.
+The agent cannot import this module, so some facts are in ``hil/agent/runtimes`` too; a test checks that they agree.
 """
 
 from __future__ import annotations

@@ -54,9 +54,8 @@ def joined(text: str) -> str:
 def cleaned(value: Any, *, lines: bool = False, depth: int = 0) -> Any:
     """Return a JSON value with every text in it escaped by ``clean``, including the keys of objects.
 
-    Texts below a key in ``LOGS`` keep their line ends, and so do all texts if ``lines`` is true. If two keys of an
-    object become equal, a number is added to the second. Tables and lists more than ``DEEPEST`` levels deep become
-    ``…``. ``depth`` is the level of ``value``.
+    Texts below a key in ``LOGS`` keep their line ends, with ``lines`` all texts. Tables and lists more than ``DEEPEST``
+    levels deep become ``…``; ``depth`` is the level of ``value``. A number is added to a key that occurs twice.
     """
     if isinstance(value, Enum):
         return value

@@ -61,7 +61,7 @@ QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s
 def split(text: str) -> tuple[float, str]:
     """Return number and unit: ``(2.0, "mm")`` for ``"2 mm"``. Any unit is accepted; a missing unit is empty.
 
-    Raises ``UserError`` if ``text`` does not begin with a finite number.
+    Raise ``UserError`` if ``text`` is not a finite number with or without a unit.
     """
     match = QUANTITY.fullmatch(text)
     if match is None:

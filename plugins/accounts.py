@@ -111,8 +111,8 @@ class Accounts:
     def enter(self, nodeid: str, outcome: Outcome, *, own: bool) -> None:
         """Enter one result of the test ``nodeid``, or list it in ``rejected``; raises nothing.
 
-        ``own`` is true for an own test (see ``OwnTest``). A result of a second test for the same row is listed in
-        ``rejected``, and replaces the first result if it is worse.
+        ``own`` is whether the test is an own test (``OwnTest``). A second test's result for the same row is listed in
+        ``rejected``, and replaces the first if it is worse.
         """
         result = outcome.result
         planned = self.plan.by_key()
@@ -136,8 +136,7 @@ class Accounts:
     def close(self, states: NodeStates, target: TargetUse) -> list[CheckResult]:
         """Return one result for each planned row, in the plan's order, then one for each check of an own test.
 
-        An own test without a result gets a row of its own, which does not pass. ``target`` is recorded in the results
-        of rows that were not run.
+        An own test without a result gets a row that does not pass. ``target`` is recorded for rows that were not run.
         """
         results = self._results(self.plan.rows, states, target)
         missing = [test.row for test in states.own.values() if self._lacks_result(test)]

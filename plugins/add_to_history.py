@@ -60,14 +60,13 @@ def check(run: RunState) -> None:
 def append(run: RunState, report: Report, code: int) -> int:
     """Add the written report to the history, and return the run's exit code.
 
-    That is ``code``, the exit code so far, or the exit code of an error here if it comes first in ``PRECEDENCE``.
-
-    If a history in the default location cannot be created, the run only gets a note. If a chosen or existing history
-    cannot be written, that is an error, because the next comparison would miss this run.
+    It is ``code``, the exit code so far, or that of an error here if it comes first in ``PRECEDENCE``. If a history in
+    the default location cannot be created, that is only a note.
     """
     location = place(run)
     if location is None:
         return code
+    # A chosen or existing history without this run would make the next comparison miss it.
     is_needed = location.is_chosen or _exists(location)
     try:
         with open_history(location.url, base=location.base) as history:

@@ -58,7 +58,7 @@ def register(config: pytest.Config) -> None:
 def export(request: pytest.FixtureRequest, outcome: Outcome, folder: Path, tell: Callable[[str], None]) -> None:
     """Export the latency series of ``outcome``, if it has one, once for each model and precision.
 
-    ``folder`` is the report's folder. A failed export raises nothing: ``tell`` gets the message.
+    ``folder`` is the report's folder. If the export fails, ``tell`` gets the message and nothing is raised.
     """
     plugin: Any = request.config.pluginmanager.get_plugin(NAME)
     if plugin is None:

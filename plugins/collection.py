@@ -172,8 +172,8 @@ def engines_of(items: Iterable[pytest.Item]) -> list[tuple[str, str]]:
 def attach(run: RunState, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """Put the test's outcomes on pytest's report of a phase, and show a ``HilError`` by its message alone.
 
-    The report gets the outcomes of all phases so far, because a plugin that retries tests may withhold the report of a
-    failed attempt. A test that uses ``hil_check`` or is marked ``hil`` fails here if it gave no result.
+    The outcomes are those of all phases so far. A test that uses ``hil_check`` or is marked ``hil`` fails here if it
+    gave no result.
     """
     outcomes = [*item.stash.get(OUTCOMES, [])]
     _shorten(item, call, report)

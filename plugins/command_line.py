@@ -39,9 +39,10 @@ COMMAND_LINE: pytest.StashKey[CommandLine] = pytest.StashKey()
 class CommandLine:
     """The arguments from ``addopts``, ``PYTEST_ADDOPTS`` and the command line, in the order in which pytest reads them.
 
-    ``options`` has the last value of each hil option that occurs, by ``dest`` name (``hil_report``). The value of
-    ``--target`` is under ``target``, even if another plugin defines that option. ``suites`` is true if a stock suite
-    is named.
+    Attributes:
+        arguments: the arguments.
+        options: the last value of each hil option that occurs, by ``dest`` name (``hil_report``; ``target``).
+        suites: whether a stock suite is named.
     """
 
     arguments: tuple[str, ...]
@@ -98,8 +99,8 @@ def is_suite(argument: str) -> bool:
 def misread(command_line: CommandLine, folder: Path) -> tuple[str, str] | None:
     """Return the first hil option, and its value, if pytest takes the value for a test's path; else ``None``.
 
-    pytest determines its rootdir before it knows hil's options. In ``--hil-report DIR``, it takes DIR for a test's path
-    if DIR exists in ``folder``; in ``--hil-report=DIR`` it does not.
+    In ``--hil-report DIR``, pytest takes DIR for a test's path if DIR exists in ``folder``; in ``--hil-report=DIR`` it
+    does not.
     """
     names = {"--target", *map(spelling, OPTIONS)} - {spelling(WITHOUT_VALUE)}
     arguments = list(takewhile(lambda word: word != "--", command_line.arguments))

@@ -59,10 +59,8 @@ class Commit:
 def commit_of(folder: Path, files: Iterable[Path] = (), *, others: bool = True) -> Commit:
     """Return the commit of the repository that contains ``folder``, and the files that differ from the commit.
 
-    All tracked files that were changed differ, and each of ``files`` that is not tracked. A file of a submodule counts
-    as tracked; a link does only if both the link and the file that it leads to are tracked. Files that git is told not
-    to compare (``assume-unchanged``, ``skip-worktree``) count as changed. With ``others=False``, only ``files`` are
-    examined, because a run may itself write other tracked files.
+    These are all tracked files that were changed or that git does not compare, and those of ``files`` that are not
+    tracked. A link is tracked only if its target is too. With ``others=False``, only ``files`` are examined.
     """
     sha = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
     top = _git(folder, "rev-parse", "--show-toplevel")

@@ -27,8 +27,7 @@ _controllers: list[pytest.Config] = []
 def invalidate(config: pytest.Config) -> None:
     """Mark the report of an earlier run as incomplete if the command line uses hil.
 
-    So nobody can mistake the earlier report for this run's, however pytest ends. The file is not changed if another
-    live run writes its report there, or if the file is not a finished report.
+    The report is left as it is if another live run writes there, or if it is not a finished report.
     """
     # known_args_namespace and the ini values exist once pytest has read its ini file, before it loads plugins.
     if not hasattr(config, "known_args_namespace") or in_worker() or not read(config).names_hil:

@@ -52,8 +52,7 @@ def check(run: RunState) -> None:
 def lock(run: RunState) -> None:
     """Lock the report's folder until pytest ends. Raise ``LabError`` if another live run holds the lock.
 
-    Does nothing in an xdist worker, because its controller holds the lock. If the folder cannot be locked, for example
-    because its file system has no locks, the run gets a note and continues.
+    Do nothing in an xdist worker. If the folder cannot be locked, the run gets a note and continues.
     """
     if run.is_worker:
         return

@@ -18,9 +18,9 @@ VARIABLE = "env:"
 def signer(run: RunState) -> Signer | None:
     """Return the signer of this run's report, or ``None`` without ``--hil-sign-key``.
 
-    The variables of the key and its password are removed from the environment, so that tests and their child processes
-    cannot read them. Raise ``UserError`` for an unusable key. If ``--hil-gate`` is used and ``gate.signed_by`` lists
-    keys, also raise ``UserError`` without ``--hil-sign-key``, or if its key is not listed.
+    The variables of key and password are removed from the environment, so that tests cannot read them. Raise
+    ``UserError`` for an unusable key. With ``--hil-gate`` and ``gate.signed_by``, raise it unless the key is among
+    those listed.
     """
     option: str | None = run.pytest_config.getoption("hil_sign_key", None)
     allowed = run.config.spec.gate.signed_by if run.config else ()

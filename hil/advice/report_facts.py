@@ -118,10 +118,9 @@ def deciding_value(check: CheckResult) -> float | None:
 
 
 def excess(check: CheckResult) -> float | None:
-    """Return the share by which time or memory must shrink to keep the limit.
+    """Return the share by which time or memory must shrink to keep the limit; ``None`` if it is kept or not comparable.
 
-    ``None`` if the limit is kept, or if limit or measured value is missing, zero or negative. For a frame rate below
-    its limit, this is the share by which the time of one frame must shrink.
+    For a frame rate, it is the share by which the time of one frame must shrink.
     """
     bound, limit = deciding_value(check), check.limit
     if bound is None or limit is None or number(limit.value) is None:

@@ -1,7 +1,6 @@
 """Apply the rules of advice to each row that did not pass.
 
-A rule is a pure function of one row and its report. It yields advice that quotes the run's numbers, or nothing. Advice
-that holds for any row of a check is in ``hil.report.view.next_step``.
+A rule is a pure function of one row and its report. It yields advice that quotes the run's numbers, or nothing.
 """
 
 from __future__ import annotations

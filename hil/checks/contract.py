@@ -88,10 +88,10 @@ class ShapeTrial:
     Attributes:
         inputs: the input shapes by name.
         ok: whether the engine ran.
-        expected: the output shapes that the model declares; a dynamic size and a shape without a rank are ``None``.
+        expected: the declared output shapes; ``None`` for a dynamic size or a shape without a rank.
         outputs: the actual output shapes.
-        finite: whether no output had NaN or infinity.
-        allowed: whether the model allows these input shapes; if not, the engine has to refuse them.
+        finite: whether all outputs were finite.
+        allowed: whether the model allows the input shapes; the engine has to refuse any others.
         error: the engine's error if it refused, otherwise empty.
     """
 
@@ -107,8 +107,8 @@ class ShapeTrial:
 def shapes(trials: Sequence[ShapeTrial], *, bounded: bool = False) -> Judgement:
     """Judge ``contract.shapes``: allowed shapes ran with finite outputs of the declared shapes, others were refused.
 
-    ``bounded`` states that the engine accepts only certain sizes. The trials must then include a size that the engine
-    has to refuse; without one, the check is ``warned`` instead of passed.
+    ``bounded`` states that the engine accepts only certain sizes. The check is then warned instead of passed if no
+    other size was tried.
     """
     details = {"trials": [{**vars(trial), "verdict": _trial(trial) or "as promised"} for trial in trials]}
     if not any(trial.allowed for trial in trials):

@@ -1,7 +1,6 @@
 """Energy of an inference: the board's mean power under load times the timed seconds, divided by the inferences.
 
-The power is that of the whole board, from its own meters; idle power is not subtracted. The interval covers the
-sampling of the power, not the error of the meter.
+The board's own meters measure the power of the whole board; idle power is not subtracted.
 """
 
 from __future__ import annotations
@@ -81,8 +80,7 @@ def method(series: Series) -> dict[str, Any]:
 def inference(series: Series, limit: Limit | None, confidence: float) -> Judgement:
     """Judge ``energy.inference``: joules of the whole board per inference (of a batch), with inferences back to back.
 
-    The value is mean power x timed seconds / inferences. The interval is that of the mean of correlated power samples
-    (``mean_interval``: effective sample size, Geyer 1992; Student's bounds, Zwiers and von Storch 1995).
+    The interval is that of the mean of correlated power samples (Geyer 1992; Zwiers and von Storch 1995).
     """
     broken = unusable(series)
     if broken:

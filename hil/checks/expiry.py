@@ -14,10 +14,10 @@ GOOD = frozenset({Verdict.PASSED, Verdict.WARNED})
 
 
 def unexpired(judgement: Judgement, what: str, expires: str | None, why: str | None, today: date) -> Judgement:
-    """Return ``judgement``; if it passed or warned and its limit has expired, it becomes inconclusive.
+    """Return ``judgement``, made inconclusive if it passed or warned by an expired limit.
 
-    ``what`` names the limit, or the tolerances, in the reason. ``expires`` is the last valid day (ISO 8601), ``None``
-    if it never expires; ``why`` is the reason for the limit in the config. A failed judgement stays failed.
+    ``what`` names the limit or tolerances, ``why`` is the reason that the config gives for them. ``expires`` is the
+    last valid day (ISO 8601), ``None`` for no expiry.
     """
     if expires is None or judgement.verdict not in GOOD or today <= date.fromisoformat(expires):
         return judgement

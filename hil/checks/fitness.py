@@ -43,8 +43,7 @@ class Rules:
         above: the relative worsening above which a change is reported.
         exclude: the smallest relative worsening that a pass must exclude.
         confidence: the confidence with which a worsening is reported or excluded.
-        rows: how many rows of the run are compared, as planned before measuring. The error is divided among them, so
-            that all rows together raise a false alarm no more often than one row alone would (Bonferroni).
+        rows: how many rows of the run are compared; the error is divided among them (Bonferroni).
         oldest: the age in seconds above which a baseline is stale.
         now: when the run was judged.
         again: the command that makes a new baseline.

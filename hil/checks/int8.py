@@ -28,8 +28,14 @@ CONSTANT = " [Constant]_output"
 class CalibrationFacts:
     """The declared calibration samples and those that were consumed; digests are of the samples in their order.
 
-    ``foreign`` marks a model or an engine that came with its own ranges, so that nothing was calibrated here.
-    ``earlier`` states that an earlier build consumed the samples and this one read its calibration cache.
+    Attributes:
+        declared: how many samples the config declares.
+        consumed: how many samples calibration used.
+        declared_digest: the digest of the declared samples.
+        consumed_digest: the digest of the consumed samples.
+        synthetic: whether the samples are generated.
+        foreign: whether the model or engine came with its own ranges, so that nothing was calibrated here.
+        earlier: whether this build read the calibration cache of an earlier one.
     """
 
     declared: int
@@ -88,10 +94,9 @@ class CacheFacts:
         header: the first line of that cache.
         expected_header: the algorithm that the first line must name.
         header_versions: the spellings of this TensorRT's version in the first line, empty if not known.
-        known: the names of the model's tensors, of which every tensor with a range must be one; ``None``: not checked.
+        known: the names of the model's tensors, the only ones that may have a range; ``None`` if not checked.
         damaged: a stored calibration did not match its record and was made again.
-        flowing: implicit route only: the inputs of convolutions and matrix products. At least half of them must have
-            a range (TensorRT renames some).
+        flowing: implicit route only: the inputs of convolutions and matrix products; half of them must have a range.
         in_use: whether any layer of the built engine computes in INT8, ``None`` if not known.
     """
 
@@ -216,9 +221,8 @@ class NearFacts:
     """Validation samples that are nearly equal to a calibration sample.
 
     Attributes:
-        pairs: for each of them the index of the validation sample, that of the calibration sample, and the relative
-            distance of the two.
-        checked: how many samples were compared; 0 if they are too small for the distance to mean anything.
+        pairs: index of the validation sample, index of the calibration sample, and their relative distance.
+        checked: how many samples were compared; 0 if they are too small for a meaningful distance.
         limit: the distance below which two samples are nearly equal.
     """
 
@@ -263,9 +267,8 @@ def drop(
 ) -> Judgement:
     """Judge ``int8.drop``: the accuracy that INT8 loses against the fp32 engine of the same target.
 
-    ``result`` holds the scores of a task (judged like ``parity.task``) or the compared outputs (judged like
-    ``parity.outputs``), with the fp32 engine as the reference and the tolerances of int8. If it is ``None``, the check
-    is inconclusive with the reason ``why_not``.
+    ``result`` holds the scores of a task or the compared outputs, with the fp32 engine as the reference. ``None`` is
+    inconclusive, with the reason ``why_not``.
     """
     if result is None:
         return inconclusive(why_not)
@@ -275,10 +278,10 @@ def drop(
 
 
 def split(judgement: Judgement, means: Mapping[str, float], fp16: float | None, why_not: str = "") -> Judgement:
-    """Return ``judgement`` (made by ``drop``), with the losses from FP32 to FP16 and from FP16 to INT8 added.
+    """Return ``judgement`` with its verdict unchanged and the losses from FP32 to FP16 and from FP16 to INT8 added.
 
-    The verdict is unchanged. ``means`` are the mean scores of the ``fp32`` and ``int8`` engines of one target. ``fp16``
-    is the mean score of the fp16 engine there. If it is ``None``, no losses are added and ``why_not`` is the reason.
+    ``means`` are the mean scores of the ``fp32`` and ``int8`` engines of one target, ``fp16`` is that of its fp16
+    engine. If a score is ``None`` or not finite, the details state why there are no losses.
     """
     parts: dict[str, Any] = {"scores": {**means, "fp16": fp16}}
     if fp16 is None or not all(map(math.isfinite, (fp16, *means.values()))):

@@ -67,9 +67,8 @@ class RangesFacts:
 def ranges(facts: RangesFacts, limit: Limit | None) -> Judgement:
     """Judge ``int8.ranges``: the clipping rate of the worst tensor.
 
-    Also failed if clipping removes more than 3.2 % of a tensor's energy (15 dB), or if a range is more than four times
-    the largest value of the tensors that share it. Inconclusive if there are no values, or values that are not finite.
-    Warned instead of passed if the samples are synthetic.
+    Also failed if clipping removes more than 3.2 % (15 dB) of a tensor's energy, or if a range is over four times too
+    wide. Inconclusive without finite values. Synthetic samples warn instead of passing.
     """
     worst = sorted(facts.uses, key=lambda use: (use.rate, use.lost), reverse=True) if _finite(facts.uses) else []
     details: dict[str, Any] = {"samples": facts.samples, "unseen": list(facts.unseen[:LISTED])}

@@ -86,8 +86,7 @@ class SetFacts:
         constant: how many of them have one value everywhere.
         inputs: the distribution of each input.
         classes: how often each class occurs, if known.
-        growth: pairs of a number of samples, ascending, and the scales by tensor of a calibration on that many; the
-            last is on all samples.
+        growth: ascending numbers of samples, each with the scales by tensor of a calibration on that many.
         synthetic: whether the samples are generated.
         unknown: what could not be determined, with the reason.
     """

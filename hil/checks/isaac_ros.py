@@ -29,10 +29,10 @@ class NodeParameters:
 
 
 def isaac_ros(node: NodeParameters | None, engine: Signature, batch: int) -> Judgement:
-    """Judge ``contract.isaac_ros``: the names, the largest batch and the engine's path in a node's parameters.
+    """Judge ``contract.isaac_ros``: do the names, largest batch and path in a node's parameters match the engine?
 
-    ``batch`` is the number of samples per inference with which the engine was judged. Every difference fails. If the
-    node omits one of the engine's bindings, or names one that the engine does not have, the node would not even start.
+    ``batch`` is the number of samples per inference with which the engine was judged. Every difference fails, and so
+    does a missing parameter file.
     """
     if node is None:
         return failed("no parameter file of an Isaac ROS node is named: write isaac_ros = 'params.yaml'")

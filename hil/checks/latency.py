@@ -31,10 +31,8 @@ DEVICE_DRIFT = 1e-3
 def percentile(series: Series, q: float, limit: Limit | None, confidence: float) -> Judgement:
     """Judge ``latency.p50``, ``p90`` or ``p99``: is the ``q`` quantile of the durations (seconds) within ``limit``?
 
-    Passed if the upper bound at ``confidence`` is within the limit, failed if the lower bound is beyond it, else
-    inconclusive with the number of samples that would settle it. Also inconclusive if a drift of the durations could
-    reverse the verdict. Since consecutive samples are correlated, the bounds use the effective sample size; if there is
-    a limit, this size is computed at the limit. With fewer effective samples than ``smallest_n`` the check cannot pass.
+    Passed if the upper bound at ``confidence`` is within the limit, failed if the lower bound is beyond it.
+    Inconclusive otherwise, and if a drift of the durations could reverse the verdict.
     """
     broken = unusable(series)
     if broken:
@@ -74,9 +72,7 @@ def percentile(series: Series, q: float, limit: Limit | None, confidence: float)
 def _withdraw_if_drifting(judgement: Judgement, rise: float) -> Judgement:
     """Return ``judgement``, made inconclusive if the drift of the series could reverse it.
 
-    That is the case if the limit lies between the level at the start of the series and the level extrapolated over
-    ``AHEAD`` times the measured time. A series at half its limit becomes inconclusive with a drift of 10 %, but not
-    with one of 1 %. ``rise`` is the drift over the series, in seconds.
+    ``rise`` is the drift over the series, in seconds.
     """
     measurement, limit = judgement.measurement, judgement.limit
     if judgement.verdict is Verdict.INCONCLUSIVE or not rise or measurement is None or limit is None:
@@ -96,9 +92,7 @@ def _withdraw_if_drifting(judgement: Judgement, rise: float) -> Judgement:
 def _decided(low: float, high: float, at_limit: tuple[float, float], limit: float) -> tuple[float, float]:
     """Return the interval ``(low, high)``, changed so that it excludes the limit exactly if ``at_limit`` does.
 
-    ``at_limit`` are the bounds that decide the verdict: those computed with the effective sample size at the limit. A
-    bound of ``at_limit`` that excludes the limit moves the same bound of the interval to the limit, unless it excludes
-    the limit already. A bound that does not exclude the limit widens the interval.
+    ``at_limit`` are the bounds that decide the verdict.
     """
     high = min(high, limit) if at_limit[1] <= limit else max(high, at_limit[1])
     low = max(low, float(np.nextafter(limit, np.inf))) if at_limit[0] > limit else min(low, at_limit[0])
@@ -180,8 +174,7 @@ def on_device(series: Series) -> dict[str, float]:
 def ratio(reference: Series, candidate: Series, limit: Limit | None, confidence: float, q: float = 0.5) -> Judgement:
     """Judge how many times faster ``candidate`` is at the ``q`` quantile: reference / candidate, unit ``x``.
 
-    The quantile of each series is bounded at half the error, so that the interval of the ratio holds at ``confidence``
-    (Bonferroni). Inconclusive for series that were measured by different methods or with different batch sizes.
+    The interval holds at ``confidence`` (Bonferroni). Series of different methods or batch sizes are inconclusive.
     """
     for which, series in (("the reference's", reference), ("the candidate's", candidate)):
         broken = unusable(series)

@@ -1,7 +1,6 @@
 """Judge inferences that are released at a camera's rate: response times, jitter and deadlines, from the release on.
 
-A paced series has the start and duration of each inference. Its facts have the release times, ``first + k * period``
-on the clock of ``start``, which were fixed before the first inference.
+The k-th release is at ``first + k * period`` on the clock of the starts, fixed before the first inference.
 """
 
 from __future__ import annotations
@@ -60,11 +59,10 @@ def responses(series: Series) -> Series:
 
 
 def prompt(series: Series) -> Series:
-    """Return ``series`` as if each inference had started as early as possible, with its measured duration.
+    """Return ``series`` as if each inference had started at its release, or at the end of the previous one if later.
 
-    The earliest start is the release, or the end of the previous inference if that is later. With d the durations and
-    r the releases, the ends are max over j <= k of r_j + d_j + ... + d_k (Lindley 1952, Proc. Camb. Phil. Soc. 48,
-    277).
+    The durations stay. With d the durations and r the releases, the ends are max over j <= k of r_j + d_j + ... + d_k
+    (Lindley 1952, Proc. Camb. Phil. Soc. 48, 277).
     """
     work = np.cumsum(series.duration)
     ends = work + np.maximum.accumulate(release(series) - (work - series.duration))
@@ -163,11 +161,7 @@ def _pace(series: Series) -> Mapping[str, float] | None:
 
 
 def _judge(series: Series, limit: Limit | None, judge: Callable[[Series], Judgement]) -> Judgement:
-    """Return the judgement of ``judge``, or an inconclusive one in three cases.
-
-    The series is unusable. The check passed or warned, but the engine was too slow to serve all releases. The check
-    failed, but only since the machine woke an idle worker late: without these delays (``prompt``) it does not fail.
-    """
+    """Return the judgement of ``judge``, made inconclusive if the series does not support it."""
     broken = unusable(series)
     if broken:
         return inconclusive(broken, limit)

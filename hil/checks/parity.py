@@ -80,9 +80,8 @@ class DataFacts:
 def data(facts: DataFacts) -> Judgement:
     """Judge ``parity.data``: is the validation data real, sufficient and not used in training?
 
-    Failed if there are no samples, fewer than declared, or no labels although the task needs them. Also failed if a
-    sample is in the training data, or if some samples were not compared with declared training data. Warned for
-    synthetic data, fewer than ten distinct samples, or mostly repeated samples.
+    Failed if samples or needed labels are missing. With declared training data, failed unless every sample was compared
+    and none is among them. Warned for synthetic data, fewer than ten distinct samples, or mostly repeated samples.
     """
     details: dict[str, Any] = {"count": facts.count, "synthetic": facts.synthetic, "distinct": facts.distinct}
     if facts.training is not None:
@@ -130,8 +129,7 @@ def _weak(facts: DataFacts) -> str:
 def repeatable(runs: Sequence[Outputs]) -> Judgement:
     """Judge ``parity.repeatable``: were the outputs of the same batch equal, bit for bit, in each run?
 
-    ``runs`` holds the outputs of two or more runs of one batch. An output that is empty in all runs counts as equal,
-    but at least one output must have elements.
+    ``runs`` holds the outputs of two or more runs of one batch. At least one output must have elements.
     """
     if len(runs) < 2:
         return inconclusive(f"the batch was run {len(runs)} times, at least two runs are needed")

@@ -48,8 +48,7 @@ class WeightedLayers:
         inside: names of those that run in INT8.
         outside: names of those that do not.
         blobs: names of layers whose content the inspector does not show.
-        hidden: how many of the model's convolutions and matrix products are in no visible layer, by their names.
-            Without blobs, it is at most their number minus the number of visible ones. ``None`` if not known.
+        hidden: how many of the model's convolutions and matrix products are in no visible layer; ``None`` if not known.
     """
 
     inside: tuple[str, ...]
@@ -119,8 +118,8 @@ def _names(layer: Layer) -> set[str]:
 def int8_layers(layers: Sequence[Layer], limit: Limit | None, nodes: Sequence[str] = ()) -> Judgement:
     """Judge ``placement.int8_layers``: the share of convolutions and matrix products whose input is INT8.
 
-    The result is an interval if the content of some layers is hidden, since all or none of it may be INT8. ``nodes``
-    are the names of the model's convolutions and matrix products, by which the hidden ones are counted.
+    The share is an interval if the inspector hides some of them. ``nodes`` names all of the model's convolutions and
+    matrix products.
     """
     weighted = weighted_layers(layers, nodes)
     details = {**_details(layers), "int8": weighted.inside[:LISTED], "not_int8": weighted.outside[:LISTED]}
@@ -155,8 +154,8 @@ def _with_counts(judgement: Judgement, weighted: WeightedLayers) -> Judgement:
 def dla_fallback(layers: Sequence[Layer], limit: Limit | None) -> Judgement:
     """Judge ``placement.dla_fallback``: how many layers of an engine that was built for a DLA core run on the GPU.
 
-    Layers that move data between DLA and GPU are not layers of the model and are counted separately. An engine without
-    any layer on the DLA fails, whatever the limit.
+    Layers that move data between DLA and GPU do not count. An engine without any layer on the DLA fails, whatever the
+    limit.
     """
     details = _details(layers)
     moves = [layer for layer in layers if _is_move(layer)]

@@ -1,9 +1,6 @@
 """Properties that hold for any valid input, not only for the validation data.
 
-Numbers are compared with the reference only in the precisions whose errors are rounding (``property.parity``). In every
-precision the outputs must have the declared shapes and dtypes, be finite and repeatable. A sample's result must not
-depend on the other samples of its batch by more than rounding. Functions that return text return an error message, or
-an empty string.
+Functions that return text return an error message, or an empty string.
 """
 
 from __future__ import annotations
@@ -49,7 +46,7 @@ class SearchResult:
         wrong: the error message of the smallest counterexample, empty without one.
         example: how to draw that batch again.
         saved: the file of the report that holds the inputs of the counterexample, empty without one.
-        refused: how many more batches both the engine and the reference refused, so that they judge nothing.
+        refused: how many more batches both the engine and the reference refused.
     """
 
     examples: int
@@ -64,7 +61,7 @@ def judge(searched: SearchResult, what: str) -> Judgement:
     """Judge the result of a search; ``what`` states what was searched for. Failed if there is a counterexample.
 
     Otherwise passed if the reference accepted a tenth or more of the drawn batches, warned if it accepted fewer, and
-    inconclusive if it accepted none. The reason states if the reference refused more than half of them.
+    inconclusive if it accepted none.
     """
     details: dict[str, Any] = {"examples": searched.examples, "samples": searched.samples, "refused": searched.refused}
     if searched.wrong:
@@ -98,10 +95,10 @@ def difference(  # noqa: PLR0913 - both sides and the parts of their tolerance
     *,
     where: Where = somewhere,
 ) -> str:
-    """Return which output differs from the reference by more than ``max_rel`` or ``max_abs``; empty if none.
+    """Return the first difference of engine and reference beyond ``max_rel`` or ``max_abs``; empty if there is none.
 
-    ``max_rel`` is relative to the output's largest magnitude in the batch, or to its value in ``scales`` if that is
-    larger: the largest magnitude over the validation data, since a batch of zeros has no scale of its own.
+    ``max_rel`` is relative to the output's largest magnitude in the batch or over the validation data (``scales``),
+    whichever is larger.
     """
     if [name for name, _ in reference] != [name for name, _ in engine]:
         return f"outputs {[name for name, _ in engine]} instead of {[name for name, _ in reference]}"
@@ -180,8 +177,8 @@ def batch_dependence(  # noqa: PLR0913, PLR0917 - two runs, and what their outpu
     """Return which output of the first sample changes with the other samples of its batch; empty if none does.
 
     ``first`` and ``others`` are the outputs of two batches that have only their first sample in common. Changes within
-    rounding are allowed. Outputs without a batch axis are ignored. An output whose shape changes is an error, unless
-    its size depends on the data.
+    rounding are allowed. Outputs without a batch axis are ignored. Outputs whose size depends on the data may change
+    it.
     """
     sizes = {size for spec in signature.inputs for size in spec.shape if isinstance(size, str)}
     for (name, ours), (_, theirs) in zip(first, others, strict=True):

@@ -25,14 +25,11 @@ Sides = tuple[tuple[tuple[float, ...], ...], tuple[tuple[float, ...], ...]]
 
 
 def by_runs(baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, rules: Rules) -> Judgement:
-    """Judge a value with noise (latency, frame rate, memory): Welch's test on run values, with sessions as blocks.
+    """Judge the relative worsening of a value with noise (latency, frame rate, memory) by Welch's test on run values.
 
-    Failed if the worsening is larger than ``above`` and significant after correction for the number of planned rows.
-    Passed if the interval excludes a worsening by ``exclude``, or if the value improved by more than ``above`` and
-    significantly. Else inconclusive, with the change that could have been detected and the number of runs that is
-    needed. ``above`` and ``exclude`` are those of ``rules``; the value of ``limit`` is ``exclude``.
-    The measurement is the relative worsening, negative for an improvement. A pass uses the row's own interval without
-    adjustment for the number of rows (an intersection-union test).
+    Failed if the worsening is larger than ``rules.above`` and significant, corrected for the number of rows. Passed if
+    its interval excludes ``rules.exclude`` (also the value of ``limit``), or if the value improved significantly by
+    more than ``rules.above``. Otherwise inconclusive.
     """
     level = fit(baseline, row, limit, rules)
     if isinstance(level, Judgement):
@@ -67,11 +64,10 @@ def by_runs(baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, ru
 def exactly(
     baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, rules: Rules, *, difference: bool = False
 ) -> Judgement:
-    """Judge a value without noise (an engine's size, a loss on the same data) against the median of earlier runs.
+    """Judge the worsening of a value without noise (an engine's size, a loss on the same data) from the earlier median.
 
-    The worsening is relative to the median. With ``difference``, for a loss, it is absolute, since a loss is a share
-    already. Inconclusive if the earlier runs differ among themselves by more than ``rules.above``, which is also the
-    value of ``limit``.
+    It is relative to the median, or absolute with ``difference``. Inconclusive if the earlier runs differ by more than
+    ``rules.above``, which is also the value of ``limit``.
     """
     level = fit(baseline, row, limit, rules, exact=True)
     if isinstance(level, Judgement):

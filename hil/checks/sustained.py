@@ -1,8 +1,6 @@
 """Judge minutes of inferences back to back by the last third of the time, so that the model's own heat counts.
 
-The last third is judged no matter when the series became steady, so that the part that counts is fixed before
-measuring. To pass, the earlier thirds must be within the limit too: a board that throttles in phases must not pass
-because of a fast last phase.
+To pass, the earlier thirds must be within the limit too.
 """
 
 from __future__ import annotations
@@ -25,6 +23,8 @@ from hil.units import show
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# The judged part is fixed before measuring, no matter when the series becomes steady. The earlier thirds count for a
+# pass too, so that a board that throttles in phases does not pass because of a fast last phase.
 THIRDS = ((0.0, 1 / 3), (1 / 3, 2 / 3), (2 / 3, 1.0))
 FIRST = (0.0, 0.1)
 """The part of the time that a slowdown is relative to."""
@@ -83,9 +83,7 @@ def frames(series: Series, seconds: float, limit: Limit | None) -> Judgement:
 def slowdown(series: Series, seconds: float, limit: Limit | None, confidence: float) -> Judgement:
     """Judge ``sustained.slowdown``: the relative increase of the time per inference, last third against first tenth.
 
-    Each part is divided into blocks of inferences, and the logarithms of the blocks' times are averaged. Each average
-    has the interval of a correlated series (``mean_interval``) at half the error, so that the interval of the ratio
-    holds at ``confidence`` (Bonferroni). A negative value means that the engine got faster.
+    A negative value means that the engine got faster. The interval holds at ``confidence`` (Bonferroni).
     """
     broken = unusable(series, seconds)
     if broken:
@@ -176,10 +174,9 @@ def _throughout(judgement: Judgement, series: Series, figure: Callable[[Series],
 
 
 def _settled(judgement: Judgement, value: float, grows: float, series: Series) -> Judgement:
-    """Return ``judgement``; a pass becomes inconclusive if it would break the limit after one more rise.
+    """Return ``judgement``; a pass becomes inconclusive if one more rise of the last third would break the limit.
 
-    The rise is that of the time per inference over the last third, which is relative. ``value`` is the judged value,
-    ``grows`` the value to which the rise is applied.
+    ``value`` is the judged value, ``grows`` is the value to which the relative rise is applied.
     """
     limit, rise = judgement.limit, steadiness(_levels(series)).rise
     if judgement.verdict is not Verdict.PASSED or limit is None or rise <= 0:

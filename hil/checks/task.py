@@ -36,13 +36,11 @@ class Scores:
     """Scores of the reference and of the engine on the same n samples.
 
     Attributes:
-        key: the tolerance of the loss: one of ``SHARES`` (higher is better, absolute), ``error_increase`` (lower is
-            better, relative to the reference's) or ``score_drop`` (higher is better, absolute, in the score's unit).
-        reference: without ``pools`` a score per sample, shape (n,), of which the mean counts; with ``pools`` the
-            evidence per sample, shape (n, …).
+        key: the tolerance of the loss: one of ``SHARES``, ``error_increase`` or ``score_drop``.
+        reference: a score per sample, shape (n,); with ``pools`` the evidence per sample, shape (n, …).
         candidate: the same for the engine.
         pools: functions that compute the score of the reference and of the engine from how often each sample is drawn.
-        distinct: how many samples differ by more than noise, ``None`` if all do. Copies count as one sample.
+        distinct: how many samples differ by more than noise, ``None`` if all do.
     """
 
     key: str
@@ -74,18 +72,14 @@ def task(  # noqa: PLR0911, PLR0913 - one return per reason; all arguments but t
     seed: int = 0,
     why_not: str = "no sample was scored",
 ) -> Judgement:
-    """Judge ``parity.task``: does the engine do the task as well as the reference?
+    """Judge ``parity.task``: is the engine's loss of score against the reference within the tolerance?
 
-    The loss of the score is bootstrapped in pairs, each bound one-sided at ``confidence``. Passed if the upper bound is
-    within the tolerance, failed if the measured loss or the lower bound is beyond it, else inconclusive. For ``SHARES``
-    it is also inconclusive if the reference's own score is not above the tolerance: no larger loss is possible then.
+    Passed if the upper bound of the loss is within the tolerance, failed if the measured loss is beyond it, otherwise
+    inconclusive. For ``SHARES``, also inconclusive if the reference's own score is not above the tolerance.
 
-    For ``SHARES`` the upper bound is at least 1 - (1 - confidence)^(1/n): even without a miss among n samples, a loss
-    up to that cannot be excluded (the rule of three), but a bootstrap of equal scores would exclude it. So an engine
-    equal to the reference passes a tolerance of 1 % at 95 % from 299 samples on and is inconclusive with fewer.
-
-    If some samples are copies, n is the number of distinct samples, and the bounds are widened by the square root of
-    the number of all samples divided by n. ``why_not`` is the reason if ``scores`` is ``None``.
+    The bounds come from a paired bootstrap, each one-sided at ``confidence``. For ``SHARES``, the upper bound is at
+    least 1 - (1 - confidence)^(1/n), with n distinct samples (the rule of three). ``why_not`` is the reason without
+    scores.
     """
     if scores is None or not scores.reference.size:
         return inconclusive(why_not)
@@ -132,10 +126,13 @@ def _lost(scores: Scores, confidence: float, seed: int) -> tuple[float, float, f
         drop, low, high = bootstrap_pooled_drop(first, second, n, confidence, seed, relative=relative)
     if scores.worth < 2:  # one sample has no spread to resample
         low, high = -math.inf, math.inf
+    # Copies count as one sample.
     wider = math.sqrt(n / max(scores.worth, 1))
     low, high = (drop + (side - drop) * wider if math.isfinite(side) else side for side in (low, high))
     if scores.key in SHARES:
         low, high = max(low, -1.0), min(high, 1.0)
+        # The rule of three: even without a miss among n samples, a loss up to this cannot be excluded, but a bootstrap
+        # of equal scores would exclude it. An engine equal to the reference thus needs 299 samples for 1 % at 95 %.
         high = max(high, 1 - (1 - confidence) ** (1 / max(scores.worth, 1)))
     # Rounded so that 5 of 500 are 1 %, not 1.0000000000000009 %.
     return round(drop, 12), round(low, 12), round(high, 12)

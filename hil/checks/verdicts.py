@@ -58,9 +58,8 @@ def hold_interval(
 ) -> Judgement:
     """Judge a confidence interval against ``limit``; a bound of ``None`` is infinite; without a limit: ``no_limit``.
 
-    Passed if all of the interval is within the limit, failed if all of it is beyond ``fail_at`` (by default the limit),
-    warned if all of it is beyond the limit but not beyond ``fail_at``, else inconclusive. The reason of an inconclusive
-    judgement ends with ``advice``, which states what would settle it.
+    Passed if all of it is within the limit, failed if all of it is beyond ``fail_at`` (by default the limit), warned if
+    all of it is between the two. Otherwise inconclusive, and the reason ends with ``advice``.
     """
     low = -math.inf if measurement.low is None else measurement.low
     high = math.inf if measurement.high is None else measurement.high

@@ -49,9 +49,9 @@ def command(  # noqa: PLR0913, PLR0917 - options, given by name
 ) -> None:
     """Accept one check's measurement in a run as the new level on its target, although it is a regression.
 
-    From then on, hil compare and the regression checks report that level as accepted and anything worse as a
-    regression. The acceptance applies only to this check, model and precision on this target and board, until a newer
-    baseline is measured. The history records who accepted it, when and why: hil history accepted lists the records.
+    From then on, hil compare and the regression checks report only what is worse than this level as a regression. The
+    level applies to this check, model and precision on this target and board, until a newer baseline is measured. hil
+    history accepted lists who accepted what, when and why.
 
     [bold]Examples[/bold]
 
@@ -118,8 +118,7 @@ def decider(who: str | None) -> str:
 def _settled_point(run: RunRecord, points: Sequence[Point], check: str, model: str, precision: str | None) -> Point:
     """Return the one measurement of ``check``, ``model`` and ``precision`` in ``points``, the measurements of ``run``.
 
-    Without ``precision``, ``model`` must have been measured in only one. Raise ``UserError`` if the run is unusable, if
-    there is no such measurement or more than one, or if the measurement is inconclusive.
+    Raise ``UserError`` if there is none or more than one, if it is inconclusive, or if the run is unusable.
     """
     from hil.catalogue import CATALOGUE
     from hil.results import Verdict

@@ -1,8 +1,7 @@
 """Run the command line: list the commands, run one of them, and report its errors.
 
-A command is the function ``command`` in the module named after it; a command with subcommands is the ``group`` there.
-It returns its exit code (``None`` means 0) and raises ``hil.errors.HilError`` for mistakes of the user and failures of
-the lab.
+A command is the function ``command`` in the module named after it, or the ``group`` there if it has subcommands. It
+returns its exit code (``None`` means 0) and raises ``hil.errors.HilError`` for foreseeable failures.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ def command(
 ) -> None:
     """Sign a report as an in-toto test result in a Sigstore bundle (DSSE), with the digests of its files.
 
-    The files are the engines, models and calibration caches of the report. Before signing, the report is judged again
-    and the engines next to it are hashed again. An encrypted key is decrypted with HIL_SIGN_KEY_PASSWORD.
+    Before signing, the report is judged again and the engines next to it are hashed again. HIL_SIGN_KEY_PASSWORD
+    decrypts an encrypted key.
 
     [bold]Create a key[/bold]
 

@@ -49,9 +49,8 @@ def setup(
 ) -> None:
     """Install the root helper: a program with a fixed set of commands, and a sudoers rule for this user to start it.
 
-    Without it, clocks cannot be locked, services cannot be stopped, and facts that only root can read are reported as
-    not readable. Root is needed once: you are asked for sudo's password here, and it is passed only to sudo on the
-    board.
+    Without it, clocks cannot be locked, services cannot be stopped, and facts that only root can read are unknown. You
+    are asked for sudo's password here; it is passed only to sudo on the board.
 
     [bold]Examples[/bold]
 
@@ -108,10 +107,9 @@ def calibrate(
 ) -> None:
     """Measure how much a board's timings differ from session to session, and store the result in the history.
 
-    Each engine is timed repeatedly and compared with itself, so every difference is noise of the board. hil compare
-    and the regression checks then allow for this noise, and report which change they could detect and how many runs a
-    smaller change needs. This takes long (an estimate is printed after the first session). Nobody else should use the
-    board meanwhile.
+    Each engine is compared with itself, so every difference is noise of the board. hil compare and the regression
+    checks then allow for this noise. Nobody else should use the board meanwhile. An estimate of the time is printed
+    after the first session.
 
     [bold]Examples[/bold]
 

@@ -31,10 +31,9 @@ def command(
 ) -> None:
     """List your own checks that every run must have, or write that list from a report.
 
-    If a test that uses hil_check is renamed, or its file is not collected, its check disappears, and no run would
-    notice. The checks listed in hil.checks.json next to hil.toml are therefore planned like the stock checks: a check
-    without a result is not_run, and the run fails. Commit the file. Entries of models and precisions that the
-    report's target does not run are left in the file.
+    The list is hil.checks.json next to hil.toml; commit it. A run fails if a listed check has no result, for example
+    because its test was renamed. With --write, entries of models and precisions that the report's target does not run
+    stay.
 
     [bold]Examples[/bold]
 
@@ -61,10 +60,10 @@ def command(
 
 
 def _checks(config: Config, before: tuple[OwnCheck, ...], path: Path) -> tuple[OwnCheck, ...]:
-    """Return the new list: the own checks in the report ``path`` that still have a test, and some of ``before``.
+    """Return the new list: the own checks of the report ``path``, and those of ``before`` that its target does not run.
 
-    Of the old list ``before``, checks of models and precisions that the report's target does not run are kept. Raise
-    ``UserError`` if the run was incomplete or left out tests, or if the new list would be empty.
+    Checks whose test was removed are left out. Raise ``UserError`` if the run was incomplete or left out tests, or if
+    the new list would be empty or invalid.
     """
     from hil.config import own_checks
     from hil.gate.gate import open_report

@@ -66,9 +66,9 @@ def command(  # noqa: PLR0913, PLR0917 - options, given by name
 ) -> int:
     """Compare two runs, or the JetPack releases, commits or targets of the history.
 
-    Numbers measured by different methods are refused. Numbers of different machines are marked as confounded. Changes
-    of the environment are listed. Exit code 0: something was judged, and no check that counts is worse, unclear,
-    confounded, missing or refused; 1: otherwise; 4: a mistake on the command line.
+    Numbers measured by different methods are refused, those of different machines are marked as confounded. Exit code
+    0: something was judged, and no check that counts is worse, unclear, confounded, missing or refused; 1: otherwise;
+    4: a mistake on the command line.
 
     [bold]Examples[/bold]
 

@@ -39,9 +39,8 @@ def command(
     """Deploy the judged engine files to a robot of the same kind as the target that they were judged on.
 
     Refuses (exit code 1) unless the gate passed for exactly these engine files, on the robot's kind of board, JetPack
-    and runtime, with limits and tolerances no looser than the robot's current ones. On the robot, every file is hashed
-    again and the engines must answer golden samples. The switch is a single rename. If the service does not become
-    healthy in time, the previous release is restored. The robot finishes a started deployment on its own, even if the
+    and runtime, with limits and tolerances no looser than the robot's. The robot hashes every file again and runs
+    golden samples. If the service does not become healthy in time, the previous release is restored, even if the
     connection breaks.
 
     [bold]Examples[/bold]

@@ -45,10 +45,9 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
 ) -> int:
     """Find the ONNX node where an engine starts to differ from its model, and why.
 
-    Compares the engine with the reference on all validation data. Then examines the graph on the samples around the
-    worst one: each node on its own, fed with the reference's values, and the whole graph with intermediate tensors as
-    outputs. If the engine is out of tolerance or a node is at fault, the exit code is 1, and the result is written to a
-    folder with a script that reproduces it on any CPU.
+    Compares the engine with the reference on all validation data, then examines the graph on the samples around the
+    worst one. Exit code 0: the engine is within its tolerances and no node is at fault; 1: otherwise, and a folder is
+    written with a script that reproduces the result on any CPU.
 
     [bold]Examples[/bold]
 

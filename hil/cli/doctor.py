@@ -36,9 +36,8 @@ def command(
 ) -> int:
     r"""Examine a target, and report what it has, what is wrong, and the command that fixes it.
 
-    Nothing is installed, changed or left behind on the target. While a session holds the target, everything that would
-    disturb the session is skipped and reported as skipped. Exit code 0: a session could start; 1: something is bad;
-    11: the target cannot be reached.
+    Nothing on the target is changed. While a session holds the target, whatever would disturb the session is reported
+    as skipped. Exit code 0: a session could start; 1: something is bad; 11: the target cannot be reached.
 
     [bold]Examples[/bold]
 

@@ -46,9 +46,8 @@ def command(  # noqa: PLR0913 - each is an option of its own
 ) -> int:
     """Judge a report again, from the file alone; the exit code is the verdict.
 
-    Reads only the file, and its signature if the policy requires one. A report that is damaged, edited or truncated is
-    refused. This machine's clock decides how old the report is and whether a limit has expired. With --commit, --run
-    and --target, a report of another commit, run or target is refused.
+    The signature is read too if the policy requires one. A report that is damaged, edited or truncated is refused. This
+    machine's clock decides how old the report is and whether a limit has expired.
 
     [bold]Examples[/bold]
 

@@ -28,8 +28,8 @@ def command(
 ) -> None:
     """Write a commented hil.toml for one or several models, ready to run on random data.
 
-    The sizes of dynamic dimensions are found by trial runs with common sizes. Everything that is guessed is listed
-    under the key "guessed". If the file exists, the models are added at its end, and its text stays as it is.
+    The sizes of dynamic dimensions are found by trial runs. Everything that is guessed is listed under the key
+    "guessed". Models are added at the end of an existing file.
 
     [bold]Examples[/bold]
 

@@ -84,8 +84,8 @@ def sensitivity(
 ) -> None:
     """Rank a model's layers by the noise that INT8 adds in each, and propose which to keep in float.
 
-    Each layer is quantized on its own, and the proposed model is then built, run and timed, all on this machine's CPU.
-    --target only decides where Q/DQ nodes are inserted, because runtimes fuse different patterns.
+    Everything runs on this machine's CPU: each layer quantized on its own, then the proposed model. --target only
+    decides where Q/DQ nodes are inserted.
 
     [bold]Example[/bold]
 

@@ -29,8 +29,8 @@ def command(
 ) -> int:
     """Compare two ONNX files on all samples of a file, with ONNX Runtime on this machine's CPU.
 
-    Passes only if names, shapes, dtypes and counts of all outputs agree, at least one value was compared, no finite
-    value became NaN or infinite, and every output is within its tolerances. To compare engines on a target, write a
+    Passes only if all outputs agree in names, shapes, dtypes and counts, and every output is within its tolerances.
+    Fails if no value was compared, or if a finite value became NaN or infinite. To compare engines on a target, write a
     hil.toml ([bold]hil init[/bold]).
 
     [bold]Examples[/bold]

@@ -34,7 +34,7 @@ def command(
     """List a robot's releases, and check every file of the current one against its hash.
 
     An interrupted deployment is concluded first: a release that was never confirmed healthy is rolled back. The exit
-    code is 1 if the current release is damaged, or if it was never confirmed healthy and no deployment is in progress.
+    code is 1 if the current release is damaged, or if it is neither confirmed healthy nor being deployed.
 
     [bold]Examples[/bold]
 

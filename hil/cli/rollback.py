@@ -23,11 +23,10 @@ def command(
 ) -> int:
     """Return a robot to the last healthy release before the current one.
 
-    Refuses (exit code 1) a release that was judged on another kind of board or another runtime than the robot has now,
-    that lacks a signature by one of the robot's keys, or that is damaged. The age of its report does not matter.
+    Refuses (exit code 1) a release that is damaged, lacks a signature by one of the robot's keys, or was judged on
+    another kind of board or runtime. The age of its report does not matter.
 
-    The robot is put into its safe state, the release's files are hashed again, the switch is a single rename, and the
-    restarted service must become healthy. Otherwise the robot keeps the release that it had.
+    If the restarted service does not become healthy, the robot keeps the release that it had.
 
     [bold]Examples[/bold]
 

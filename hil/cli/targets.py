@@ -32,8 +32,8 @@ def command(
 ) -> int:
     """List the targets of hil.toml; with --check, report which ones answer and who holds them.
 
-    Without --check, no target is contacted. With it, each target has its own connect_timeout, and the exit code is 11
-    if any target does not answer. A target that somebody holds does answer.
+    Without --check, no target is contacted. With it, the exit code is 11 if any target does not answer. A target that
+    somebody holds does answer.
 
     [bold]Examples[/bold]
 
@@ -62,8 +62,7 @@ def _specs(config: Config) -> dict[str, TargetSpec]:
 def _contact_all(specs: Mapping[str, TargetSpec]) -> dict[str, tuple[str | None, Any]]:
     """Contact each target. Return by its name why it does not answer, and who holds it.
 
-    The reason is ``None`` for a target that answers. The holder is ``None`` if nobody holds the target or it does not
-    answer.
+    The reason is ``None`` if the target answers. The holder is ``None`` if nobody is known to hold it.
     """
     from concurrent.futures import ThreadPoolExecutor
 

@@ -90,9 +90,9 @@ def command(  # noqa: PLR0913 - each is an option of its own
 ) -> None:
     """Verify a signed report; exit code 0 only if the signature holds and the gate passed.
 
-    If report.json is available, it is judged again, and the result must equal what was signed. Without it, only the
-    signature and the signed statement are checked. To refuse an old report that is presented again, use --max-age,
-    --newer-than, --commit or --report-digest. --commit also refuses a run that used files outside that commit.
+    If report.json is available, it is judged again, and the result must equal what was signed. To refuse an old report
+    that is presented again, use --max-age, --newer-than, --commit or --report-digest. --commit also refuses a run that
+    used files outside that commit.
 
     [bold]Examples[/bold]
 

@@ -17,11 +17,14 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "bf16", "int8")
 
 @dataclass(frozen=True)
 class Reach:
-    """Which limits of a quantity every model meets, so that they are refused.
+    """Which limits of a quantity are refused, because every model meets them.
 
-    Every model meets the limit ``edge`` and any looser limit, for the reason ``why``; ``example`` is a limit that a
-    model can miss. If ``edge`` is ``None``, a model can miss any limit, for the reason ``why``. With ``at_least``, a
-    lower limit is looser, otherwise a higher one. With ``share``, a limit above 1 is refused too.
+    Attributes:
+        why: why every model meets these limits; if ``edge`` is ``None``, why a model can miss any limit.
+        edge: this limit and any looser one are refused; ``None`` for none.
+        example: a limit that a model can miss.
+        at_least: whether a lower limit is looser; otherwise a higher one is.
+        share: whether a limit above 1 is refused too.
     """
 
     why: str

@@ -49,7 +49,7 @@ class RegressionLimits(Table):
     """``regression = { above = "1 %", exclude = "5 %" }``: limits of the relative worsening against the baseline.
 
     A row fails if it is significantly worse by more than ``above``. It passes if it improved or if the data exclude a
-    worsening by ``exclude`` or more. Otherwise it is inconclusive.
+    worsening by ``exclude``. Otherwise it is inconclusive.
     """
 
     above: Annotated[Fraction, Reach("no rate can drop by more than 100 %", 1.0, "1 %")] | None = None
@@ -92,9 +92,13 @@ class LimitsSpec(StatedTable):
 class ToleranceSpec(Table):
     """How much an output may differ from the reference; ``None`` stands for the default of the precision.
 
-    ``max_abs`` and ``rmse`` are in the output's own unit. ``max_rel`` is relative to the reference's largest
-    magnitude. ``cosine`` is a minimum similarity, ``sqnr_db`` a minimum ratio in dB, and ``top1_agreement`` the
-    minimum share of samples whose argmax agrees.
+    Attributes:
+        max_abs: the largest absolute error, in the output's own unit.
+        max_rel: the largest error relative to the reference's largest magnitude.
+        rmse: the root mean square error, in the output's own unit.
+        cosine: the minimum cosine similarity.
+        sqnr_db: the minimum ratio of signal to quantization noise, in dB.
+        top1_agreement: the minimum share of samples whose argmax agrees.
     """
 
     max_abs: Annotated[float, Field(ge=0), _Own] | None = None

@@ -38,10 +38,16 @@ LISTED = 50
 class Config:
     """A valid config file.
 
-    ``digest`` is the SHA-256 of the file's bytes in hexadecimal. ``warnings`` describe values that are valid but
-    probably unintended. ``elsewhere`` maps the path of each limit that comes from another file to its place there.
-    ``own_checks`` are the checks listed in the file of own checks (``hil.checks.json`` next to ``hil.toml``), and
-    ``checks_digest`` is the SHA-256 of that file. They are empty and ``None`` if there is no such file.
+    Attributes:
+        spec: its values.
+        path: the file.
+        root: the folder that relative paths in it start at.
+        digest: SHA-256 of the file's bytes in hexadecimal.
+        lines: the line of each key.
+        warnings: values that are valid but probably unintended.
+        elsewhere: the place of each limit that comes from another file, by its path of keys.
+        own_checks: the checks listed in ``hil.checks.json`` next to the file; empty without such a list.
+        checks_digest: SHA-256 of that list; ``None`` without one.
     """
 
     spec: ConfigSpec

@@ -24,11 +24,13 @@ class CalibrationSpec(Table):
 class DetectionSpec(Table):
     """``[models.NAME.detection]``: the layout of a detector's outputs, so that boxes can be scored.
 
-    ``layout`` is the arrangement of boxes, scores and classes (``hil.metrics.boxes``). ``boxes`` states whether a box
-    is two corners or centre and size. If two boxes of a class have an IoU above ``nms``, the box with the lower score
-    is dropped; leave ``nms`` out if the graph does this itself. Boxes with a score below ``score`` are dropped.
-    ``decode`` is a callable that takes a batch's outputs and returns for each image an array [boxes, 6]: x1 y1 x2 y2
-    score class.
+    Attributes:
+        layout: the arrangement of boxes, scores and classes (``hil.metrics.boxes``).
+        boxes: whether a box is two corners, or centre and size.
+        nms: of two boxes of a class with an IoU above this, the lower score is dropped; ``None`` if the graph does
+            this.
+        score: boxes with a lower score are dropped.
+        decode: a callable from a batch's outputs to one array [boxes, 6] for each image: x1 y1 x2 y2 score class.
     """
 
     layout: Literal["end-to-end", "efficient-nms", "channels-first", "objectness", "boxes-scores"] = "end-to-end"
@@ -41,8 +43,9 @@ class DetectionSpec(Table):
 class BuildSpec(Table):
     """``[models.NAME.build]``: how the runtime builds the engine; missing keys stand for the runtime's defaults.
 
-    ``plugins`` are shared libraries with TensorRT plugins, which are loaded before the model is parsed and before the
-    engine is loaded. ``dla`` is the number of the DLA core; layers that it cannot run fall back to the GPU.
+    Attributes:
+        plugins: shared libraries with TensorRT plugins, loaded before the model is parsed or the engine loaded.
+        dla: the number of the DLA core; layers that it cannot run fall back to the GPU.
     """
 
     workspace: Bytes | None = None
@@ -55,9 +58,11 @@ class BuildSpec(Table):
 class RunSpec(Table):
     """``[models.NAME.run]``: how the robot runs the engine, and therefore how it is timed.
 
-    With ``streams`` above 1, the frame rate is measured with that many inferences in flight. ``rate`` is the frame rate
-    of the camera, which releases one inference in each period. ``deadline`` is the time from release to completion
-    (default: the period).
+    Attributes:
+        cuda_graph: whether inferences are replayed from a CUDA graph.
+        streams: how many inferences are in flight while the frame rate is measured.
+        rate: the frame rate of the camera, which releases one inference in each period.
+        deadline: the time from release to completion; by default the period.
     """
 
     cuda_graph: bool = False
@@ -69,11 +74,14 @@ class RunSpec(Table):
 class InputSpec(Table):
     """``[models.NAME.inputs.INPUT]``: what the ONNX file does not state about an input.
 
-    ``shape`` has for each axis a size, ``[min, opt, max]``, or the name of a dimension; equal names have equal sizes.
-    ``multiple_of`` has a number for each axis: the axis's size must be a multiple of it. ``batch_axis`` is the axis
-    along which samples are stacked; ``"none"`` means one tensor per call, whatever the batch size. ``value`` is a
-    constant that is fed in every call. ``range`` is the least and the greatest valid value. ``carry`` names an output:
-    the input is fed with the value of this output in the previous step.
+    Attributes:
+        shape: for each axis a size, ``[min, opt, max]``, or the name of a dimension; equal names have equal sizes.
+        batch_axis: the axis along which samples are stacked; ``"none"`` for one tensor per call, whatever the batch
+            size.
+        value: a constant that is fed in every call.
+        multiple_of: for each axis, a number of which its size must be a multiple.
+        range: the least and the greatest valid value.
+        carry: the output whose value in the previous step is fed to this input.
     """
 
     shape: tuple[Positive | tuple[Positive, Positive, Positive] | str, ...] | None = None
@@ -98,13 +106,16 @@ class OverrideSpec(Table):
 class ModelSpec(Table):
     """``[models.NAME]``: an ONNX file with its data, limits and tolerances.
 
-    ``data``, ``calibration.data`` and ``training_data`` are an ``.npz`` file, Polygraphy's ``.json``, a folder of
-    images (needs ``preprocess``) or ``package.module:callable``. The word ``synthetic`` stands for random inputs, which
-    cause a warning and never satisfy a robot's gate. ``isaac_ros`` is the ROS 2 parameter file of the node that loads
-    the engine, ``FILE#NODE`` if the file has several nodes. ``shapes`` gives ``[min, opt, max]`` for dynamic
-    dimensions, by their names in the ONNX file; ``inputs`` describes inputs one by one. ``deployed`` is an ONNX file
-    that a tool made from ``path``: engines are built from it and compared with ``path``. ``guessed`` lists keys of this
-    table that ``hil init`` guessed, as dotted TOML keys: the user deletes an entry to confirm it.
+    Attributes:
+        path: the ONNX file.
+        deployed: an ONNX file that a tool made from ``path``: engines are built from it and compared with ``path``.
+        data: an ``.npz`` file, Polygraphy's ``.json``, a folder of images (needs ``preprocess``),
+            ``package.module:callable``, or ``synthetic`` for random inputs, which never satisfy a robot's gate.
+        training_data: the training data, in the same forms.
+        shapes: ``[min, opt, max]`` of dynamic dimensions, by their names in the ONNX file.
+        inputs: what the ONNX file does not state about an input, by its name.
+        isaac_ros: the ROS 2 parameter file of the node that loads the engine; ``FILE#NODE`` if it has several nodes.
+        guessed: keys of this table that ``hil init`` guessed, as dotted TOML keys; the user deletes one to confirm it.
     """
 
     path: str

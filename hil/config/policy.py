@@ -10,10 +10,10 @@ WORDS = 3  # the maximum in a pattern: id, model, precision
 
 
 def matches(pattern: str, check_id: str, model: str, precision: str) -> bool:
-    """Return whether ``pattern`` matches this row. Its words are id, model and precision, with shell wildcards.
+    """Return whether ``pattern`` matches the row of this id, model and precision.
 
-    The model and the precision may be left out; they then match any. A pattern with no word or more than three words
-    matches nothing. Matching is case-sensitive.
+    A pattern is ``id``, ``id model`` or ``id model precision``, with shell wildcards. A part that is left out matches
+    anything. Matching is case-sensitive. A pattern of any other form matches nothing.
     """
     words = _words(pattern)
     return bool(words) and all(map(_fits, words, (check_id, model, precision)))

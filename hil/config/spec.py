@@ -101,14 +101,16 @@ class MeasureSpec(Table):
 class GateSpec(Table):
     """``[gate]``: the policy by which a report is judged.
 
-    ``require`` has patterns for ``id``, ``id model`` or ``id model precision`` (shell wildcards). A literal id is
-    required for every model and precision that it applies to, with or without a limit. A pattern with a wildcard
-    requires every planned row that it matches, and must match at least one.
-
-    ``detects`` is the change, as a fraction, that each required row with a confidence interval must have been able to
-    detect. ``state`` lists the keys that the target's state contract must declare. ``max_age`` and ``signed_by`` are
-    judged by ``hil gate`` and not by the run itself, whose report is new and not yet signed. ``clean`` requires that
-    the run used only files of a commit; by default this is required for evidence ``device``.
+    Attributes:
+        require: patterns for ``id``, ``id model`` or ``id model precision``. A literal id requires the check for every
+            model and precision that it applies to. A wildcard requires every planned row that it matches, at least one.
+        evidence: the weakest evidence that is accepted.
+        warnings: whether warned rows are accepted.
+        detects: the change, as a fraction, that each required row with an interval must have been able to detect.
+        state: the keys that the target's state contract must declare.
+        max_age: the maximum age of a report; judged by ``hil gate`` only, since a run's report is new.
+        clean: whether the run may use only files of a commit; by default, for evidence ``device``.
+        signed_by: the accepted signers; judged by ``hil gate`` only, since a run's report is not yet signed.
     """
 
     require: Annotated[tuple[Pattern, ...], Field(max_length=200)] = ("*",)

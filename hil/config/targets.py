@@ -43,9 +43,12 @@ class DeployContainerSpec(Table):
 class DeploySpec(Table):
     """``[targets.NAME.deploy]``: which engines a robot runs, how it is stopped and started, and its health check.
 
-    Commands are lists of words that run on the robot without a shell. ``config`` lists files of this machine that are
-    copied into each release as ``config/NAME``. ``engines`` are patterns for ``model`` or ``model precision``. ``keys``
-    are public keys (PEM), one of which must have signed the report.
+    Commands are lists of words that run on the robot without a shell.
+
+    Attributes:
+        config: files of this machine that are copied into each release as ``config/NAME``.
+        engines: patterns for ``model`` or ``model precision``.
+        keys: public keys (PEM), one of which must have signed the report.
     """
 
     directory: str

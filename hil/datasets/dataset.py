@@ -28,9 +28,11 @@ FINGERPRINT = 8
 class Batch:
     """The samples from index ``start`` on, along the first dimension of every array.
 
-    ``labels`` maps output names to labels; the key of the array ``labels`` is ``""``. It is empty if the data has no
-    labels. ``fed`` has the inputs as the model takes them (``hil.datasets.feeding``); it is ``None`` if ``inputs`` have
-    that form already.
+    Attributes:
+        start: the index of the first sample.
+        inputs: the arrays of the data, by input.
+        labels: the labels by output, with the key ``""`` for the array ``labels``; empty if the data has none.
+        fed: the inputs as the model takes them (``hil.datasets.feeding``); ``None`` if ``inputs`` have that form.
     """
 
     start: int
@@ -47,9 +49,14 @@ class Batch:
 class Dataset(Protocol):
     """Samples to run a model on. They can be read any number of times and are never all in memory.
 
-    ``digest`` is the SHA-256 over the content, the preprocessing source and the declarations of the inputs. ``stride``
-    is the number of samples that one call takes, ``None`` if any number is possible. ``provenance`` has other facts
-    about the origin of the samples (``source``, ``kind``, ``preprocess``, ``preprocess_digest``).
+    Attributes:
+        name: where the samples come from.
+        digest: SHA-256 of the content, the preprocessing source and the declarations of the inputs.
+        count: the number of samples.
+        stride: the number of samples that one call takes; ``None`` if any number is possible.
+        synthetic: whether the samples are generated.
+        has_labels: whether the samples have labels.
+        provenance: other facts about the origin (``source``, ``kind``, ``preprocess``, ``preprocess_digest``).
     """
 
     @property
@@ -124,8 +131,8 @@ class Streamed(ABC):
     def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
         """Yield batches of ``size`` samples; the last may have fewer. Stop after ``limit`` samples (``None``: all).
 
-        Raises ``UserError`` if the model's batch size is fixed and either ``size`` differs from it or the last batch
-        would be smaller. Also raises ``UserError`` if the source returns other samples than in the first pass.
+        Raise ``UserError`` if a batch would not have the model's fixed batch size, or if the source returns other
+        samples than in the first pass.
         """
         count_needed = self.count if limit is None else min(limit, self.count)
         self._check_batch(size, count_needed)

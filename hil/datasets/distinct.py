@@ -59,8 +59,8 @@ class Distinct:
 class _OfOneShape:
     """Counts the distinct samples of one shape in ``count``.
 
-    Two samples are the same if all of their inputs are the same. Two inputs are the same if they are equal or, for
-    float and uint8, if their distance is at most ``_reach``. A sample is compared with the 4096 latest distinct ones.
+    Two samples are the same if all inputs are equal or, for float and uint8, at most ``_reach`` apart. Such near
+    samples are searched among the 4096 latest distinct ones.
     """
 
     def __init__(self, samples: int) -> None:
@@ -110,12 +110,10 @@ class _OfOneShape:
         return close
 
     def _reach(self, values: Array) -> Array:
-        """Return for each row of ``values`` (rows, size) the distance up to which another input is the same.
-
-        Of n samples drawn uniformly from size / 2 dimensions, about one pair is closer than (2 / n^2)^(2 / size) by
-        chance. Half the number of elements is used because data have fewer dimensions than elements.
-        """
+        """Return for each row of ``values`` (rows, size) the distance up to which another input is the same."""
         size = values.shape[1]
+        # Of n samples drawn uniformly from size / 2 dimensions, about one pair is closer than this by chance. Half the
+        # number of elements, because data have fewer dimensions than elements.
         share = min(NEAR, (2 / self._samples**2) ** (2 / size))
         signal = np.sqrt(np.square(values - values.mean(axis=1, keepdims=True)).sum(axis=1))
         rounding = min(share, ROUNDING) * np.sqrt(np.square(values).sum(axis=1))

@@ -1,7 +1,7 @@
 """Find near-duplicates between two data sets, such as a picture that was compressed again, or rounding differences.
 
-Each input of a sample becomes a vector of at most 256 numbers. Larger inputs are reduced by a count sketch (Charikar,
-Chen and Farach-Colton 2002), which keeps squared distances within about 9 %.
+Large inputs are reduced to 256 numbers by a count sketch (Charikar, Chen and Farach-Colton 2002), which keeps squared
+distances within about 9 %.
 """
 
 from __future__ import annotations
@@ -53,10 +53,14 @@ def near(
 ) -> Near:
     """Return the near-duplicates of ``samples`` among ``others``: for each sample, at most the closest other.
 
-    Only float and uint8 inputs are compared. If a sample has fewer than 64 elements in them, nothing is compared and
-    ``checked`` is 0. ``counts`` limits the number of ``samples`` and of ``others`` (``None``: all, but at most 20,000
-    others). They are read ``batch`` at a time. Equal samples have distance 0, except that a sample whose inputs are
-    constant has no near-duplicate.
+    Only float and uint8 inputs are compared; with fewer than 64 elements in them, ``checked`` is 0. A sample with
+    constant inputs has no near-duplicate.
+
+    Args:
+        samples: the samples for which near-duplicates are searched.
+        others: the samples among which they are searched.
+        batch: how many samples are read at a time.
+        counts: the most ``samples`` and ``others`` to compare; ``None`` for all, but at most 20,000 others.
     """
     wanted, most = counts[0], counts[1] or others.count
     vectors = _vectors(others, min(most, MOST // batch * batch), batch)

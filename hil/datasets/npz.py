@@ -1,7 +1,6 @@
 """Read the arrays of an ``.npz`` file a few rows at a time, so that only one batch is in memory.
 
-``numpy.load`` would read each array completely. The archive is a zip file of ``.npy`` members (numpy.lib.format,
-versions 1.0 and 2.0), which are read in parallel. Pickled objects are never read.
+The file is a zip archive of ``.npy`` members (numpy.lib.format, versions 1.0 and 2.0). Pickled objects are never read.
 """
 
 from __future__ import annotations

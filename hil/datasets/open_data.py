@@ -37,11 +37,10 @@ def open_dataset(  # noqa: PLR0913 - all but the source are keyword arguments
 ) -> Dataset:
     """Open ``source``: an ``.npz`` or Polygraphy file, a folder, ``package.module:callable`` or ``synthetic``.
 
-    ``model`` is the model's name; messages begin with ``where`` (``hil.toml:23``). No more than ``samples`` samples of
-    a callable are read, so it may yield without end; other sources are not limited by ``samples``.
+    Of a callable, at most ``samples`` samples are read. ``model`` is the model's name, and messages begin with
+    ``where`` (``hil.toml:23``).
 
-    Raises ``UserError`` for unreadable data, for names, dtypes and shapes that do not match the inputs, and for zero
-    samples.
+    Raise ``UserError`` for unreadable or empty data, and for names, dtypes or shapes that do not match the inputs.
     """
     spec = config.spec.models[model]
     if not signature.inputs:

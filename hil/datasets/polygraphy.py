@@ -1,8 +1,7 @@
 """Convert inputs and outputs saved by Polygraphy from JSON to ``.npz``, once per content.
 
-Inputs are those of ``polygraphy run --save-inputs`` (a list of iterations, each with arrays by name), outputs those of
-``--save-outputs`` (a ``RunResults``), in the format of versions 0.49 to 0.53. Each iteration is a batch of samples.
-Arrays are ``.npy`` bytes in base64; pickled objects and PyTorch's format are refused.
+The files are those of ``polygraphy run --save-inputs`` and ``--save-outputs``, versions 0.49 to 0.53. Each iteration is
+a batch of samples. Pickled objects and PyTorch's format are refused.
 """
 
 from __future__ import annotations
@@ -32,11 +31,10 @@ _REFERENCE = "onnxrt"
 
 
 def converted(path: Path, folder: Path) -> Path:
-    """Return the ``.npz`` file in ``folder`` with the content of ``path``.
+    """Return the ``.npz`` file in ``folder`` with the content of ``path``, converted unless an intact one exists.
 
-    ``path`` is converted if the ``.npz`` file is missing or damaged. If ``path`` has the outputs of several runs, those
-    of ONNX Runtime are used. Raises ``UserError`` for a file that Polygraphy did not write, for iterations with
-    different arrays, and for several runs of which none or more than one is of ONNX Runtime.
+    If ``path`` has the outputs of several runs, those of ONNX Runtime are used. Raise ``UserError`` if none or several
+    are of ONNX Runtime, if iterations have different arrays, or if Polygraphy did not write the file.
     """
     made = folder / "polygraphy" / f"{FORMAT}-{file_digest(path)}.npz"
     note = made.with_suffix(".seal")

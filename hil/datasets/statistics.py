@@ -47,9 +47,12 @@ class Spread:
 class DataStatistics:
     """The statistics of ``samples`` samples.
 
-    ``distinct`` is the number of samples that differ by more than noise (``hil.datasets.distinct``). ``constant`` is
-    the number of samples in which all elements of each float and uint8 input have the same value. ``classes`` counts
-    the samples of each integer label; it is empty if the data has no such labels.
+    Attributes:
+        samples: the number of samples.
+        distinct: how many of them differ by more than noise (``hil.datasets.distinct``).
+        constant: in how many of them each float and uint8 input has one value everywhere.
+        inputs: the distribution of each input.
+        classes: the number of samples by integer label; empty if the data has no such labels.
     """
 
     samples: int

@@ -31,8 +31,7 @@ class SyntheticDataset(Streamed):
     """Uniform random inputs within ``ranges``; sample ``i`` is the same for every batch size.
 
     Without a range, values are from 0 to 1, and for ``uint8`` from 0 to 255. A dynamic dimension has the ``opt`` of its
-    declared sizes or, without sizes, its declared multiple (1 by default). An input with one tensor per call is the
-    same in all samples. An input with a declared ``value`` or ``carry`` is not drawn.
+    declared sizes, else its declared multiple (1 by default).
     """
 
     synthetic = True

@@ -1,10 +1,8 @@
 """Finds the nodes that introduce an error in a suspect model, compared with its reference.
 
-The suspect is the ONNX model that the engine was built from; the reference is the original model. To mark a tensor is
-to make it an output. Marking all intermediate tensors shows where the whole engine departs from the reference. But
-marking changes what a runtime fuses, and an error propagates to all later nodes. So each node is also run alone on the
-reference's values: a node with an error there introduces the error, any other node only passes it on. The culprit, the
-node at fault, is confirmed by correcting only its tensor in the whole engine.
+The suspect is the ONNX model that the engine was built from, the reference is the original model. Each node is run
+alone on the reference's values: an error there is its own. The culprit, the node at fault, is confirmed by correcting
+only its tensor in the whole engine.
 """
 
 from __future__ import annotations
@@ -50,9 +48,9 @@ def diagnose(
 ) -> Diagnosis:
     """Return which nodes of ``reference`` the engine of ``suspect`` gets wrong on the inputs ``feeds``.
 
-    ``suspect`` is the ONNX model that the engine was built from. ``runner`` builds and runs variants of ``suspect``
-    where the engine runs; the reference runs on the host. ``precision`` sets the allowed errors
-    (``hil.diagnose.error_bounds``). Raises ``EngineBuildError`` or ``EngineError`` if a variant cannot be built or run.
+    ``suspect`` is the ONNX model that the engine was built from; ``runner`` builds and runs variants of it.
+    ``precision`` sets the allowed errors (``hil.diagnose.error_bounds``). Raise ``EngineBuildError`` or ``EngineError``
+    if a variant cannot be built or run.
     """
     case = cases.make_case(reference, suspect, feeds, precision, runner)
     whole = output_errors(case, runner(suspect, feeds))
@@ -125,17 +123,15 @@ def node_of(case: Case, region: Region) -> Node:
 def _guilty(case: Case, errors: Mapping[Region, NodeErrors], alone: Values) -> list[tuple[Region, float]]:
     """Return at most ``LISTED`` regions at fault, worst first, each with the error that it alone causes in the outputs.
 
-    Candidates are regions whose error exceeds their bound, and regions that differ between the graphs, whatever their
-    error. A candidate is at fault if the error that it alone causes in the outputs exceeds the floor of the precision
-    (``error_bounds.FLOORS``). So an INT8 range that clips only values that a later ReLU drops is not at fault. A tenth
-    of the floor is enough for a region whose error exceeds its bound and which also differs between the graphs or uses
-    little of its INT8 range.
+    A region is at fault if this error exceeds the floor of the precision (``error_bounds.FLOORS``), or a tenth of the
+    floor if other evidence supports it.
     """
     floor = error_bounds.FLOORS[case.precision]
     tried: list[tuple[float, Region, float]] = []
     for region, node in errors.items():
         differs = difference(_place(case, region, alone)) is not None
         if node.ratio > 1 or differs:
+            # Strong evidence: the region's error exceeds its bound, and it differs or uses little of its INT8 range.
             strict = node.ratio > 1 and (differs or (region.pair.quantized and node.bound < error_bounds.CLIPPING))
             tried.append((min(max(node.ratio, 1.0), 1e12), region, LESS * floor if strict else floor))
     tried.sort(key=lambda candidate: -candidate[0])
@@ -200,8 +196,7 @@ def _confirmed(case: Case, region: Region, culprit: Culprit, whole: Mapping[str,
 def _part(case: Case, region: Region, inside: Values, alone: Values) -> Part:
     """Return the region cut out of the engine's graph and, except for a Q/DQ pair, out of the reference's (``Part``).
 
-    ``inside`` are the values in the whole engine, which give the dtypes of the inputs. ``alone`` are the values of each
-    region run on its own, which give the obtained output.
+    ``inside`` are the values in the whole engine, ``alone`` those of each region run on its own.
     """
     name, meant = region.pair.suspect, region.pair.reference
     feeds = feeds_of(case, [region], inside)

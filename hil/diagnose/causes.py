@@ -36,8 +36,8 @@ AXES = frozenset({"axis", "axes", "perm"})
 def cause_of(place: Place) -> Finding:
     """Return the likely cause of the error at ``place``, and the evidence in sentences.
 
-    For a pair of QuantizeLinear and DequantizeLinear (Q/DQ), the cause is the scale. For other nodes, the first that
-    applies: an overflow, a difference between the graphs, a pattern in the values (a guess).
+    For a Q/DQ pair (QuantizeLinear and DequantizeLinear), it is the scale. For other nodes, it is an overflow, else a
+    difference between the graphs, else a guess from the values.
     """
     if place.region.pair.quantized:
         return _scale(place)

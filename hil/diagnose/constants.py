@@ -30,11 +30,10 @@ MOST_CHANNELS = 512
 
 
 def value(graph: Graph, name: str, depth: int = 8) -> Array | None:
-    """Return the value of the tensor ``name``, or ``None`` if it is not a constant.
+    """Return the value of the tensor ``name``, in the dtype before any Cast; ``None`` if it is not a constant.
 
-    At most ``depth`` Identity, Cast and DequantizeLinear nodes may lie between the constant and the tensor; with more,
-    or with another node in between, such as QuantizeLinear, return ``None``. A Cast is skipped, so the dtype is that
-    before the Cast.
+    At most ``depth`` Identity, Cast and DequantizeLinear nodes may lie between the constant and the tensor, and no
+    others.
     """
     if name in graph.constants:
         return numpy_helper.to_array(graph.constants[name])

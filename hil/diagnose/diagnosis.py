@@ -48,9 +48,12 @@ class Node:
 class NodeErrors:
     """The relative errors of one tensor of the engine, measured in two ways.
 
-    ``alone`` is the error if the nodes that compute the tensor run alone, on the reference's values. ``bound`` is the
-    largest value of ``alone`` for a correct engine in this precision. ``whole`` is the error in the whole engine, in
-    which the intermediate tensors are outputs.
+    Attributes:
+        tensor: the tensor.
+        node: the node that makes it.
+        alone: the error if the nodes that compute the tensor run alone, on the reference's values.
+        bound: the largest value of ``alone`` for a correct engine in this precision.
+        whole: the error in the whole engine, with the intermediate tensors as outputs.
     """
 
     tensor: str
@@ -69,10 +72,17 @@ class NodeErrors:
 class Culprit:
     """A node that introduces an error, with the evidence.
 
-    ``seen`` has the node and the errors of its tensor. ``suspect_nodes`` are the names of the corresponding nodes of
-    the engine's graph. ``reference`` and ``engine`` are the statistics of the tensor in both. ``effect`` is the error
-    of the reference's outputs if only this tensor has the engine's values. ``before`` is the error of the engine's
-    outputs, ``after`` the error with only this tensor corrected. ``None`` means not measured.
+    Attributes:
+        seen: the node and the errors of its tensor.
+        cause: the likely cause.
+        evidence: the evidence for it, in sentences.
+        suspect_nodes: the names of the corresponding nodes of the engine's graph.
+        reference: statistics of the tensor in the reference.
+        engine: statistics of the tensor in the engine.
+        effect: the error of the reference's outputs if only this tensor has the engine's values; ``None``: not
+            measured.
+        before: the error of the engine's outputs; ``None``: not measured.
+        after: the error of the engine's outputs with only this tensor corrected; ``None``: not measured.
     """
 
     seen: NodeErrors
@@ -88,11 +98,14 @@ class Culprit:
 
 @dataclass(frozen=True)
 class Part:
-    """The nodes at fault as models of their own, with the arrays that reproduce the error.
+    """The nodes at fault as models of their own, with the arrays that reproduce the error, by tensor.
 
-    ``model`` has the nodes of the engine's graph, ``reference`` those of the original model (``None`` for a Q/DQ pair,
-    which the original model does not have). The arrays are keyed by tensor: ``feeds`` has the reference's values of the
-    inputs; ``expected`` (of the reference) and ``obtained`` (of the engine) have the output of ``model``.
+    Attributes:
+        model: the nodes of the engine's graph.
+        reference: the nodes of the original model; ``None`` for a Q/DQ pair, which it does not have.
+        feeds: the reference's values of the inputs.
+        expected: the reference's output of ``model``.
+        obtained: the engine's output of ``model``.
     """
 
     model: Any
@@ -106,11 +119,18 @@ class Part:
 class Diagnosis:
     """The result of a diagnosis. ``culprits`` are the nodes at fault, worst first; empty if there are none.
 
-    ``outputs`` are the errors of the model's outputs in the unmodified engine; ``marked`` are the errors of the same
-    outputs if intermediate tensors are outputs too. ``nodes`` counts the reference's nodes, ``looked_at`` the tensors
-    that were examined. ``first`` is the first tensor whose error in the whole engine exceeds its bound; ``None`` if no
-    error does. ``grown`` are the tensors with the largest ``ratio``. ``notes`` list what was not examined. ``part`` has
-    the nodes of the worst culprit, for a bundle; ``None`` if there is nothing to extract.
+    Attributes:
+        precision: the engine's precision.
+        samples: the number of samples that were examined.
+        nodes: the number of the reference's nodes.
+        looked_at: the number of examined tensors.
+        outputs: the errors of the model's outputs in the unmodified engine.
+        marked: the errors of the same outputs if intermediate tensors are outputs too.
+        culprits: the nodes at fault.
+        first: the first tensor whose error in the whole engine exceeds its bound; ``None`` without one.
+        grown: the tensors with the largest ``ratio``.
+        notes: what was not examined.
+        part: the nodes of the worst culprit, for a bundle; ``None`` if there is nothing to extract.
     """
 
     precision: str

@@ -1,7 +1,7 @@
 """Derives from the reference the largest error that a correct engine of a precision may show at one node.
 
-The reference's nodes run on operands rounded to the precision. Any engine of the precision shows an error of about the
-size that results, cancellation included. The bound is ``ROOM`` times this error, but at least the floor in ``FLOORS``.
+The bound is ``ROOM`` times the error that the reference's node has on operands rounded to the precision, but at least
+the floor in ``FLOORS``.
 """
 
 from __future__ import annotations
@@ -49,10 +49,9 @@ def range_bound(best: float, top: float, scale: float | None) -> float:
     """Return the largest relative error that a sound INT8 range may cause in its tensor.
 
     ``best`` is the error of the best range for the tensor's values, ``top`` their largest magnitude, ``scale`` the step
-    of the engine's range (``None``: not constant). Calibration clips on purpose and uses other data, so the bound is at
-    least ``CLIPPING``. If the values use less than the share ``UNUSED`` of the range, nothing is clipped, and the bound
-    is three times ``best``, but at least the floor.
+    of the engine's range (``None``: not constant).
     """
+    # Values that use little of the range are not clipped. Otherwise, calibration clips on purpose and uses other data.
     if scale is not None and 0 < top < UNUSED * INT8_STEPS * scale:
         return max(FLOORS["int8"], 3 * best)
     return max(CLIPPING, ROOM["int8"] * best)

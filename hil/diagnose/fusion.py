@@ -1,9 +1,7 @@
 """Finds wrong fusions and kernels of the runtime: every node is right alone, but the engine is wrong.
 
-There are two signs. The first: the model's outputs become right once intermediate tensors are outputs too (marked);
-bisecting the marked tensors then names the tensor. The second: for the same inputs, a node gives other values in the
-whole engine than alone. An FP16 overflow shows the first sign too, if the runtime keeps outputs in FP32. It is reported
-as an overflow.
+There are two signs. The model's outputs become right once intermediate tensors are outputs too (marked). Or a node
+gives other values in the whole engine than alone, for the same inputs.
 """
 
 from __future__ import annotations
@@ -73,8 +71,8 @@ def _fused(
 def with_cured_tensor(case: Case, diagnosis: Diagnosis, errors: Mapping[Region, NodeErrors]) -> Diagnosis:
     """Return ``diagnosis`` with one culprit: the node whose tensor, made an output, makes the model's outputs right.
 
-    The node is found by bisecting the regions in order: one build per step, about log2(regions) builds. If it is the
-    last of several regions whose values FP16 cannot hold, the culprit is the first of these: an overflow.
+    The node is found by bisection, in about log2(regions) builds. If FP16 cannot hold its values, the culprit is the
+    first node with such values: an overflow.
     """
     ordered = list(errors)
     before = max(diagnosis.outputs.values())

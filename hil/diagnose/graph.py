@@ -38,9 +38,11 @@ class Pair:
 class Region:
     """The nodes that compute the tensor ``pair.suspect`` from other paired tensors and inputs.
 
-    ``nodes`` are the numbers of these nodes in the suspect. ``origin`` are the numbers of the reference's nodes that
-    compute ``pair.reference``; empty for a Q/DQ pair, which the reference does not have. Both are ascending. ``takes``
-    are the paired tensors and inputs of the suspect that ``nodes`` read.
+    Attributes:
+        pair: the tensor and its counterpart in the reference.
+        nodes: the ascending numbers of these nodes in the suspect.
+        origin: the ascending numbers of the reference's nodes that compute ``pair.reference``; empty for a Q/DQ pair.
+        takes: the paired tensors and inputs of the suspect that ``nodes`` read.
     """
 
     pair: Pair
@@ -132,8 +134,7 @@ def pairs(reference: Graph, suspect: Graph) -> tuple[Pair, ...]:
     """Return the pairs of corresponding tensors, in the suspect's order, without constants.
 
     Tensors correspond by name, since quantizers and optimizers keep names. The output of a Q/DQ pair corresponds to the
-    reference's tensor that has the name of the pair's input. If the quantizer renamed this input, both the input and
-    the output of the pair correspond to the reference's tensor with the output's name.
+    reference's tensor with the name of the pair's input, or with the output's name if the quantizer renamed the input.
     """
     paired: dict[str, Pair] = {}
     known = reference.varying

@@ -1,7 +1,6 @@
 """Writes the bundle that reproduces a failure on a laptop: models, inputs, outputs, environment and a script.
 
-The user runs ``repro.py``, the only executable file of the bundle. It needs only numpy and onnxruntime. Arrays are
-``.npz`` files without pickle.
+The script ``repro.py`` needs only numpy and onnxruntime. Arrays are ``.npz`` files without pickle.
 """
 
 from __future__ import annotations
@@ -60,9 +59,8 @@ class Arrays:
 def write(folder: Path, examined: Examined, facts: Mapping[str, Any], verdict: str) -> Path:
     """Write the bundle of ``examined`` to ``folder`` and return its path. An earlier bundle is replaced.
 
-    The bundle is written under another name and renamed once complete, so that ``folder`` never has a partial bundle.
-    ``facts`` are the target's facts, ``verdict`` is the check's verdict as text. Raises ``UserError`` or ``LabError``
-    if the folder cannot be written.
+    ``facts`` are the target's facts, ``verdict`` is the check's verdict as text. ``folder`` never has a partial bundle.
+    Raise ``UserError`` or ``LabError`` if the folder cannot be written.
     """
     with writing(folder.parent):
         made = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))

@@ -88,8 +88,8 @@ def intermediate_values(case: Case) -> Values:
 def isolated_values(case: Case, inside: Values, fed_by: Values | None = None) -> Values:
     """Run each region alone, where the engine runs. Return the regions' tensors by the suspect's name.
 
-    The inputs are the reference's values; a value in ``fed_by`` replaces the reference's. They get the dtypes of
-    ``inside``, the engine's intermediate values. A tensor that cannot be obtained is left out.
+    The inputs are the reference's values, or those of ``fed_by``, in the dtypes of the engine's values ``inside``. A
+    tensor that cannot be obtained is left out.
     """
     by_name = {region.pair.suspect: region for region in case.regions}
     sizes = {
@@ -114,8 +114,8 @@ def feeds_of(
 ) -> Values:
     """Return the values to feed to ``parts``, by the suspect's name: of the tensors that they read or compute.
 
-    These are inputs of the model and floating-point tensors of regions. The values are the reference's; a value in
-    ``instead`` replaces the reference's. They get the dtypes of ``inside``, the engine's intermediate values.
+    The values are the reference's, or those of ``instead``, in the dtypes of the engine's values ``inside``. Only
+    inputs of the model and floating-point tensors of regions are fed.
     """
     cut = {region.pair.suspect for region in case.regions}
     names = dict.fromkeys(name for part in parts for name in (*part.takes, part.pair.suspect))

@@ -24,10 +24,9 @@ FP16_MAX = 65504.0
 def error(expected: Array, obtained: Array) -> float:
     """Return the error of ``obtained`` relative to the root mean square (RMS) of ``expected``.
 
-    The error is the largest of the RMS errors of the whole tensor and of each channel (index along the second or the
-    last axis), divided by the RMS of the whole ``expected``. So a fault in one channel of 512 is not averaged away, and
-    a channel close to zero does not get a huge relative error. It is infinite if the shapes or the NaN and infinite
-    elements differ. For integers and booleans it is the share of the elements that differ.
+    It is the largest RMS error of the whole tensor and of each channel (index along the second or the last axis). It is
+    infinite if the shapes or the NaN and infinite elements differ. For integers and booleans, it is the share of the
+    elements that differ.
     """
     if expected.shape != obtained.shape:
         return math.inf

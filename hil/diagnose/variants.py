@@ -56,9 +56,8 @@ def severed(
 ) -> onnx.ModelProto:
     """Return a model of only the nodes of ``parts``, in which no part gets a value from another part.
 
-    ``graph`` is that of ``side``, "suspect" or "reference", whose nodes and tensor names are used. ``feeds`` has an
-    array for every tensor that becomes an input; the input gets the shape and dtype of the array. A part's tensor T is
-    the output ``T + OWN`` if T is in ``feeds``, else the output T.
+    ``graph`` is that of ``side``, "suspect" or "reference". Each tensor in ``feeds`` becomes an input of the array's
+    shape and dtype. A part's tensor T is the output ``T + OWN`` if T is in ``feeds``, else the output T.
     """
     chosen = list(parts)
     suspect = side == "suspect"
@@ -109,10 +108,9 @@ def _only(
 
 
 def _insert_identities(graph: onnx.GraphProto) -> None:
-    """Insert an Identity between each DequantizeLinear and the graph output that it makes, if it makes one.
+    """Insert an Identity between each DequantizeLinear that makes a graph output and this output.
 
-    TensorRT 8.6 fails with an internal error if a DequantizeLinear makes an output itself. The nodes that read the
-    DequantizeLinear still read it directly, so that it is fused with them as before.
+    TensorRT 8.6 fails with an internal error if a DequantizeLinear makes an output itself.
     """
     ends = {output.name for output in graph.output}
     nodes: list[onnx.NodeProto] = []
@@ -120,6 +118,7 @@ def _insert_identities(graph: onnx.GraphProto) -> None:
         node.input[:] = [source + RAW if source + RAW in ends else source for source in node.input]
         nodes.append(node)
         if node.op_type == "DequantizeLinear" and node.output[0] in ends:
+            # Other nodes still read the DequantizeLinear directly, so that it is fused with them as before.
             name = node.output[0]
             node.output[0] = name + RAW
             ends.add(name + RAW)

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def examine(name: str, spec: TargetSpec, facts: Mapping[str, Any], ahead: float | None = None) -> list[Finding]:
-    """Return the findings for target ``name``. Accepts malformed facts and raises nothing.
+    """Return the findings for target ``name``; a session would start if none is ``bad``, as far as the facts show.
 
-    ``facts`` are those of ``hil.agent.machine.survey``. ``ahead`` is how many seconds the target's clock is ahead of
-    this machine's; ``None`` if unknown. If no finding is ``bad``, a session would start, as far as the facts show.
+    ``facts`` are those of ``hil.agent.machine.survey``; they may be malformed. ``ahead`` is how many seconds the
+    target's clock is ahead of this machine's; ``None`` if unknown.
     """
     case = Case(name, spec, facts, ahead)
     findings = [

@@ -41,11 +41,13 @@ START = 'P=$1; shift; case $P in "~/"*) P=$HOME/${P#"~/"};; esac; exec "$P" -B -
 
 @dataclass(frozen=True)
 class SurveyResult:
-    """The ``facts`` that ``hil.agent.machine.survey`` collected.
+    """The result of ``hil.agent.machine.survey`` on a machine.
 
-    If the machine's interpreter did not work, ``facts`` is empty and ``trouble`` is the message; else ``trouble`` is
-    ``None``. ``ahead`` is how many seconds the machine's clock is ahead of this one's, ``None`` if unknown. ``seconds``
-    is how long the survey took.
+    Attributes:
+        facts: the collected facts; empty if the machine's interpreter did not work.
+        trouble: the message if the interpreter did not work, else ``None``.
+        ahead: how many seconds the machine's clock is ahead of this one's; ``None`` if unknown.
+        seconds: how long the survey took.
     """
 
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -55,9 +57,9 @@ class SurveyResult:
 
 
 def survey_target(target: Target, *, runtimes: Sequence[str], gpu: bool, holder_only: bool = False) -> SurveyResult:
-    """Return the facts of ``target``. Its GPU is queried only if ``gpu`` is true and nobody holds the target.
+    """Return the facts of ``target``; with ``holder_only``, only who holds it.
 
-    If ``holder_only`` is true, the facts only state who holds the target. Raises the errors of ``Target.run``.
+    The GPU is queried only if ``gpu`` is true and nobody holds the target. Raise the errors of ``Target.run``.
     """
     begun = time.monotonic()
     order = {"store": _store(target), "runtimes": list(runtimes), "gpu": gpu, "holder_only": holder_only}

@@ -1,8 +1,7 @@
 """Makes and checks seals: a seal proves that a cached file was written by this user's runs and was not changed.
 
-A digest stored next to its file proves nothing: a copied folder, a restored archive or another tool replaces file and
-digest together. A seal is an HMAC under a key that is stored elsewhere. A cached file without a valid seal is generated
-again.
+A seal is an HMAC under a key that is stored elsewhere, because a digest next to the file can be replaced with it. A
+cached file without a valid seal is generated again.
 """
 
 from __future__ import annotations

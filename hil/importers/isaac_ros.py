@@ -1,9 +1,7 @@
 """Read the ROS 2 parameter file of an Isaac ROS inference node: its engine, its tensor names and its rate.
 
 The keys are those of ``isaac_ros_dnn_inference``'s TensorRT node (its README, "ROS Parameters"), and ``inference_fps``.
-A file maps node names, which may be wildcards (``/**``), to ``ros__parameters``; a node's own parameters override a
-wildcard's (ROS 2 design, "Node parameters from YAML"). PyYAML's safe loader parses it into YAML nodes, which have line
-numbers. No object is constructed from a tag, and aliases are rejected.
+A node's own parameters override those of a wildcard such as ``/**`` (ROS 2 design, "Node parameters from YAML").
 """
 
 from __future__ import annotations
@@ -80,10 +78,10 @@ def read(path: Path, requested: str | None = None) -> Node:
 
 
 def inference_node(parameters: Mapping[str, Parameters], file: str, requested: str | None) -> Node:
-    """Return the inference node called ``requested``, with the parameters that wildcards set for it.
+    """Return the inference node ``requested``, or the only one for ``None``, with the parameters of matching wildcards.
 
-    If ``requested`` is ``None``, return the only inference node. If all names in the file are wildcards, they are the
-    nodes. Raise ``UserError`` if there is no such node, or if there are several and ``requested`` is ``None``.
+    If all names in the file are wildcards, they are the nodes. Raise ``UserError`` if there is no such node, or if
+    there are several and ``requested`` is ``None``.
     """
     wild = {name: keys for name, keys in parameters.items() if "*" in name}
     own = {name: keys for name, keys in parameters.items() if "*" not in name}

@@ -1,7 +1,6 @@
 """List NVIDIA's Jetson modules and JetPack releases, and identify a machine from its raw facts.
 
-This package has only tables and pure functions; ``hil.agent.jetson.board_facts`` reads the raw facts on the board. No
-row of the tables was verified on a real board; each row names its source.
+No row of the tables was verified on a real board; each row names its source.
 """
 
 from hil.jetson.identify import Identity, identify

@@ -1,7 +1,7 @@
 """Identify a machine's module and JetPack from the raw facts that ``hil.agent.jetson.board_facts`` reads.
 
-Nothing is guessed. A fact of an unexpected type counts as not read. If two facts contradict each other, both are
-reported. What they would identify is then unknown, unless one of them takes precedence.
+What two contradicting facts would identify is unknown, unless one of them takes precedence. A fact of an unexpected
+type counts as not read.
 """
 
 from __future__ import annotations
@@ -24,10 +24,18 @@ _JETPACK = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,4}){1,3})(?:[+-]|$)")
 class Identity:
     """The identity of a machine; an unknown field is ``None``.
 
-    ``why`` is the reason why the module is unknown, empty if it is known. ``doubts`` lists other contradictions, and an
-    L4T that is not in the table of releases. ``part`` is the module's part number, ``soc`` the chip (``tegra234``).
-    ``jetpack`` may be known, from the package nvidia-jetpack, even if ``release`` is ``None``. ``is_super`` is true in
-    the "super" configuration of Orin NX and Orin Nano.
+    Attributes:
+        module: the Jetson module.
+        release: the JetPack release.
+        l4t: the version of Jetson Linux.
+        serial: the serial number.
+        why: the reason why the module is unknown; empty if it is known.
+        jetpack: the JetPack version, which may be known from the package nvidia-jetpack without ``release``.
+        soc: the chip (``tegra234``).
+        part: the module's part number.
+        power_mode: the name of the power mode.
+        is_super: whether Orin NX or Orin Nano is in its "super" configuration.
+        doubts: other contradictions, and an L4T that is not in the table of releases.
     """
 
     module: Module | None

@@ -12,8 +12,18 @@ from dataclasses import dataclass
 class Release:
     """One JetPack release. An unknown field is ``None``.
 
-    ``l4t`` are its releases of Jetson Linux (L4T). Versions are those in the packages' names: ``cuda`` is that of the
-    CUDA toolkit, ``python`` that of the Linux distribution.
+    Versions are those in the packages' names.
+
+    Attributes:
+        jetpack: its version.
+        l4t: its releases of Jetson Linux (L4T).
+        ubuntu: the version of Ubuntu.
+        python: the version of the Linux distribution's Python.
+        cuda: the version of the CUDA toolkit.
+        tensorrt: the version of TensorRT.
+        cudnn: the version of cuDNN.
+        socs: the chips that it supports.
+        source: where the row comes from.
     """
 
     jetpack: str

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PowerMode:
-    """One power mode: its number on this board, its name, and its ``tpc_mask``.
+    """One power mode of a board.
 
-    The mask states which clusters of the GPU are turned off; ``None`` if the mode does not set it. Once the GPU was
-    used, a change between modes with different masks requires a reboot. A mode with the same name may have another
-    number on another board.
+    Once the GPU was used, a change between modes with different masks requires a reboot.
+
+    Attributes:
+        number: its number on this board; another board may have another number for the same name.
+        name: its name.
+        tpc_mask: which clusters of the GPU are turned off; ``None`` if the mode does not set it.
+        default: whether it is the board's default.
     """
 
     number: int

@@ -31,12 +31,19 @@ AGX_XAVIER_MODES = "MAXN MODE_10W MODE_15W MODE_30W_ALL MODE_30W_6CORE MODE_30W_
 
 @dataclass(frozen=True)
 class Module:
-    """One module as sold.
+    """One module as sold. A JetPack release may support fewer DLA cores and power modes.
 
-    ``slug`` is its name in ``hil.toml``, ``parts`` are its part numbers in the device tree. ``memory`` is the nominal
-    size in bytes, ``sm`` the compute capability as CUDA reports it, and ``dla`` the number of DLA cores (``None``:
-    unknown). ``power_modes`` are the names of nvpmodel's modes in the order of their numbers, and ``super_modes`` those
-    of the "super" configuration; both are empty if unknown. A JetPack release may support fewer DLA cores and modes.
+    Attributes:
+        slug: its name in ``hil.toml``.
+        name: its name as sold.
+        parts: its part numbers in the device tree.
+        memory: the nominal size in bytes.
+        soc: the chip.
+        sm: the compute capability as CUDA reports it.
+        dla: the number of DLA cores; ``None`` if unknown.
+        source: where the row comes from.
+        power_modes: the names of nvpmodel's modes in the order of their numbers; empty if unknown.
+        super_modes: those of the "super" configuration; empty if unknown.
     """
 
     slug: str
@@ -129,10 +136,9 @@ def module_of(board: str) -> Module | None:
 
 
 def likely_slugs(board: str) -> tuple[str, ...]:
-    """Return the modules' slugs that ``board`` probably means, if it is a misspelt or shortened name of a module.
+    """Return the modules' slugs that a misspelt or shortened name ``board`` probably means.
 
-    Empty for the exact name of a module and for the name of a GPU card. ``orin-nx`` and ``thor`` are not names of GPU
-    cards, so they count as names of modules without the memory size.
+    Empty for the exact name of a module and for the name of a GPU card.
     """
     name, slugs = slug_of(board), [module.slug for module in MODULES]
     if not name or name in slugs:

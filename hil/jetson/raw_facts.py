@@ -75,8 +75,6 @@ class Raw:
     def spec_parts(self) -> list[str]:
         """A list with the module's part number in ``specs``; empty if they have none.
 
-        Flashing reads the number from the module's EEPROM and writes it there.
-
         A spec consists of board, revision (three characters, or none) and SKU: ``3767-301-0005-M.1-1-1-…``; on Thor the
         SKU may come first. TNSPEC takes precedence, because COMPATIBLE_SPEC may name a compatible older module.
         """

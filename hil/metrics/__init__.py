@@ -1,7 +1,6 @@
 """Contains the metrics of tasks, one module per kind of task. ``open_metric`` returns a metric.
 
 A metric converts the outputs and labels of a batch to evidence: numbers per sample, from which a score is computed.
-``hil.checks.task`` judges the paired difference of the scores of the reference and the engine.
 """
 
 from __future__ import annotations
@@ -38,13 +37,14 @@ def open_metric(  # noqa: PLR0913 - all but the task have a default
     model: str = "",
     where: str = "task",
 ) -> Metric:
-    """Return the metric ``name`` of ``task`` (a key of ``METRICS``, or ``package.module:callable``).
+    """Return the metric ``name`` of ``task``; for ``None``, the first metric of the task.
 
-    If ``name`` is ``None``, that is the first metric of the task. A callable takes outputs and labels of a batch as
+    ``task`` is a key of ``METRICS`` or ``package.module:callable``. A callable takes outputs and labels of a batch as
     dicts of arrays and returns one finite score per sample, higher is better. It is imported from ``root`` first.
-    ``boxes_as`` is the layout of a detector's outputs. ``model`` and ``where`` (e.g. ``hil.toml:12``) are for messages.
-    Raises ``Unsupported`` if a library is missing, ``UserError`` for an unknown task or metric, a detection without a
-    layout, and a callable that cannot be imported.
+    ``boxes_as`` is the layout of a detector's outputs. Messages name ``model`` and ``where`` (``hil.toml:12``).
+
+    Raise ``Unsupported`` if a library is missing, ``UserError`` for an unknown task or metric, a detection without a
+    layout, or a callable that cannot be imported.
     """
     if ":" in task and name is None:
         return own.metric(task, root, model, where)

@@ -1,7 +1,7 @@
 """Decodes a detector's outputs to boxes, classes and scores of each image, for the layouts that exporters write.
 
-Decoded boxes are corners x1 y1 x2 y2 in the unit of the labels. No layout is guessed: an output that does not fit the
-declared layout raises ``UserError`` with the shapes.
+Decoded boxes are corners x1 y1 x2 y2 in the unit of the labels. An output that does not fit the declared layout raises
+``UserError``.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ def metric(_name: str) -> Metric:
 def embedded(outputs: Arrays, labels: Arrays) -> FloatArray:
     """Return the evidence of each sample, shape (n, 1 + size): the label (-1 without labels), then the unit embedding.
 
-    An embedding that is zero or not finite becomes NaN, which counts as an incorrect retrieval. Raises ``UserError``
-    unless the labels are one non-negative integer per sample.
+    An embedding that is zero or not finite becomes NaN. Raise ``UserError`` unless the labels are one non-negative
+    integer per sample.
     """
     named = [name for name in labels if name != WHOLE]
     name = named[0] if named else one_output(outputs)
@@ -48,9 +48,8 @@ def embedded(outputs: Arrays, labels: Arrays) -> FloatArray:
 def retrieval(reference: FloatArray, candidate: FloatArray) -> tuple[Pool, Pool]:
     """Return the pools of both sides, whose score is the share of samples whose nearest other sample is correct.
 
-    The nearest sample has the largest cosine. With labels, it is correct if it has the same label. Without labels, it
-    is correct if it is also the nearest by the reference's embeddings, so the reference scores 1 if none of its
-    embeddings is NaN. Raises ``UserError`` for fewer than two samples and if no label occurs twice.
+    The nearest sample has the largest cosine. It is correct if it has the same label or, without labels, if it is the
+    nearest by the reference too. Raise ``UserError`` for fewer than two samples, or if no label occurs twice.
     """
     if len(reference) < 2:  # a sample is not its own neighbour
         raise UserError("retrieval needs two samples or more: add samples")

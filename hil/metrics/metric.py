@@ -1,8 +1,7 @@
 """Defines a metric: evidence per sample, and the function that turns the evidence of all samples into a score.
 
-Most scores are means over samples. mAP and mIoU are not: they are computed from the evidence of all samples together,
-so a bootstrap has to compute them again for each draw of samples. A ``Pool`` does this: it maps how often a draw has
-each sample to the draw's score.
+Most scores are means over samples. For others, such as mAP, a ``Pool`` maps how often a draw has each sample to the
+draw's score.
 """
 
 from __future__ import annotations
@@ -35,10 +34,11 @@ class Metric:
     """A metric of a task.
 
     Attributes:
+        name: its name.
         key: the config key of the tolerance for a loss of score, such as ``top1_drop`` (``hil.checks.task.Scores``).
+        unit: the unit of the score.
         score: maps outputs and labels of a batch, by name, to evidence of shape (n, …).
-        pools: maps all evidence of the reference and of the engine to their ``Pool``; ``None`` if the score is the mean
-            of evidence of shape (n,).
+        pools: maps all evidence of the reference and of the engine to their ``Pool``; ``None`` if the score is a mean.
         needs_labels: whether the metric requires labels.
     """
 

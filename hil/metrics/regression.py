@@ -52,11 +52,9 @@ def root_mean(evidence: FloatArray) -> Pool:
 def angle(outputs: Arrays, labels: Arrays) -> FloatArray:
     """Return the mean angle in radians between estimate and truth of each sample, shape (n,).
 
-    Each output has the same weight in the mean, whatever its size.
-
-    The size of the last axis selects the formula. 1: an angle in radians, whose difference is wrapped to at most half a
-    turn. 4: a quaternion, 2 arccos |p·q|, where q and -q are the same rotation. Any other size: a direction, arccos of
-    the normalized dot product.
+    The size of the last axis selects the formula. 1: an angle, whose difference is wrapped to at most half a turn. 4: a
+    quaternion, 2 arccos |p·q|. Any other size: a direction, arccos of the normalized dot product. Each output has the
+    same weight in the mean.
     """
     angles = [_between(ours, truth).reshape(len(ours), -1).mean(axis=1) for ours, truth in _fitting(outputs, labels)]
     return np.asarray(np.mean(angles, axis=0), dtype=np.float64)

@@ -27,12 +27,9 @@ def metric(_name: str) -> Metric:
 def overlaps(outputs: Arrays, labels: Arrays) -> FloatArray:
     """Return how many pixels the intersection and the union of each class have, shape (n, classes, 2).
 
-    The intersection has the pixels that have the class in both output and label, the union those that have it in
-    either.
-
     The output is scores (n, classes, …) or integer classes (n, …). Labels are integers of shape (n, …); pixels with a
-    label of 255 or below 0 are ignored. A pixel with a score that is not finite has no class.
-    Raises ``UserError`` for labels that do not fit.
+    label of 255 or below 0 are ignored. A pixel with a score that is not finite has no class. Raise ``UserError`` for
+    labels that do not fit.
     """
     name, truth = labelled(outputs, labels)
     ours = outputs[name]

@@ -20,9 +20,8 @@ def check_batch_axes(inputs: Sequence[TensorSpec], declared: Collection[str], mo
     """Raise ``UserError``, with lines for ``hil.toml``, if the batch axis of an input is neither declared nor clear.
 
     ``declared`` are the names of the inputs whose ``batch_axis`` is in ``hil.toml``. The batch axis of any other input
-    is its first axis. It is unclear if the input has no axes, if two inputs have different fixed batch sizes, if one
-    input has a fixed batch size other than 1 and another a dynamic one, or if an axis that is not a batch axis has the
-    name of a batch dimension or a name in ``USUAL``.
+    is its first axis. It is unclear if the input has no axes, if its size contradicts that of another input, or if
+    another axis has the name of a batch dimension.
     """
     stacked = [one for one in inputs if one.batch_axis is not None]
     open_ones = [one for one in stacked if one.name not in declared]

@@ -31,10 +31,9 @@ def declared_signature(path: Path, spec: ModelSpec, name: str) -> Signature:
 def declare(signature: Signature, spec: ModelSpec, name: str) -> Signature:
     """Return ``signature`` with what the config ``spec`` of model ``name`` declares about the inputs.
 
-    A dynamic dimension without a name is named by its position, such as ``images[2]``. A batch dimension without a name
-    gets the name that all other batch dimensions share; without one, it stays unnamed unless its size is declared.
-    Raise ``UserError`` for a declaration that contradicts the file, for an input whose shape is declared neither in the
-    file nor in ``hil.toml``, and for inputs without a common batch.
+    A dynamic dimension without a name is named by its position, such as ``images[2]``; a batch dimension is named like
+    the other batch dimensions. Raise ``UserError`` for a declaration that contradicts the file, an input without any
+    declared shape, or inputs without a common batch.
     """
     known = [one.name for one in signature.inputs]
     for key in spec.inputs:

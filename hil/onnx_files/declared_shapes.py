@@ -31,12 +31,9 @@ RESIZE = (
 
 
 def wrong_declaration(path: Path) -> str | None:
-    """Return which declared shape of the ONNX file the graph contradicts, and the command that repairs the file.
+    """Return which declared shape the ONNX file's graph contradicts, and the command that repairs the file.
 
-    The declarations of outputs and of tensors within the graph are compared with what ``onnx`` infers from the inputs
-    and weights. If it can infer nothing, because the inputs fit no node, the size of an input is sought with which it
-    can. Return ``None`` if all declarations agree with the graph, as far as ``onnx`` can infer shapes, and for a file
-    that cannot be read.
+    Return ``None`` if the shapes that ``onnx`` infers contradict no declaration, and for a file that cannot be read.
     """
     import onnx
 

@@ -1,7 +1,7 @@
 """Separate dimensions of an ONNX file whose equal names do not mean equal sizes.
 
-TensorRT takes dimensions of equal name for equal, and ONNX Runtime lets tensors of equal dimensions share memory. But
-exporters write one placeholder for every unknown size, and some write one name for sizes that differ.
+TensorRT and ONNX Runtime take dimensions of equal name for equal. But some exporters write one name for sizes that
+differ, and one placeholder for every unknown size.
 """
 
 from __future__ import annotations
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 def separate(proto: onnx.ModelProto, inputs: Sequence[TensorSpec]) -> bool:
     """Rename the dimensions of ``proto`` that share a name without sharing a size; return whether any was renamed.
 
-    These are placeholders that occur more than once, and dimensions to which ``inputs``, the declared inputs of the
-    model, give different names although the file gives them the same. Each gets the name that ``inputs`` gives it or,
-    without one, that of its position (``dimension``). The same goes for their names in outputs and at tensors within
-    the graph, its subgraphs and its functions. Sizes and all other names stay.
+    These are placeholders that occur more than once, and dimensions that the declared ``inputs`` name differently. Each
+    gets the name in ``inputs``, else that of its position (``dimension``). Sizes and all other names stay.
     """
     declared = {(one.name, axis): size for one in inputs for axis, size in enumerate(one.shape)}
     main = {(value.name, axis): size for value in proto.graph.input for axis, size in _named(value)}

@@ -51,12 +51,9 @@ class ExternalFile:
 def external_files(model: Path) -> tuple[ExternalFile, ...]:
     """Return the external data files of ``model``, each once, sorted by location; ``()`` if it has none.
 
-    All tensors are searched: initializers, attributes, subgraphs and local functions. No weights are read. A location
-    is looked up in the folder of ``model`` and, if ``model`` is a link, then in the folder of the link's target.
-
-    Raise ``UserError`` for a model that cannot be read, for a location that is empty, absolute or contains ``..``, and
-    for a data file that is missing, not a regular file or shorter than its tensors. Unless ``model`` is a link, also
-    raise ``UserError`` for a data file that is a link out of the model's folder.
+    A location is looked up in the folder of ``model``, then in that of a link's target. Raise ``UserError`` if the
+    model cannot be read, a location is empty or leaves the folder, or a data file is missing, shorter than its tensors
+    or not regular.
     """
     return external_files_of(read_proto(model), model)
 
@@ -137,12 +134,9 @@ def size_of(model: Path) -> int:
 def addressed(model: Path, folder: Path, inputs: Sequence[TensorSpec] = ()) -> Path:
     """Return an addressed model, whose dimensions have equal names only where their sizes are equal.
 
-    The SHA-256 of an addressed ONNX file covers its external data too. If ``model`` has no external data and no
-    dimension to rename (``separate``, with the declared ``inputs``), its own path is returned. Otherwise the ONNX file
-    is copied below ``folder``, with each location replaced by the SHA-256 (hex) of the data file, and the data files
-    are copied next to it under these names. Links in place of copies would not work: ONNX Runtime refuses links out of
-    a model's folder, and ``onnx`` refuses hard links. The copied data files of an earlier version of ``model`` are
-    deleted. Raises ``UserError`` when ``external_files`` does, and if ``folder`` cannot be written.
+    It is ``model`` itself if it has no external data and no dimension to rename (``separate``). Otherwise it is a copy
+    below ``folder``, whose external data files are named by their SHA-256 (hex), so that the SHA-256 of the ONNX file
+    covers them too. Raise ``UserError`` when ``external_files`` does, or if ``folder`` cannot be written.
     """
     proto = read_proto(model)
     files = external_files_of(proto, model)
@@ -153,6 +147,7 @@ def addressed(model: Path, folder: Path, inputs: Sequence[TensorSpec] = ()) -> P
     home = folder / hashlib.sha256(os.fsencode(model.absolute()) + names).hexdigest()[:16]
     try:
         home.mkdir(parents=True, exist_ok=True)
+        # Not links: ONNX Runtime refuses links out of a model's folder, and onnx refuses hard links.
         digests = {file.location: copy_by_digest(file.path, home) for file in files}
         for tensor in external_tensors(proto):
             place = next(entry for entry in tensor.external_data if entry.key == "location")
@@ -177,11 +172,10 @@ def is_whole(model: Path) -> bool:
 
 
 def save(proto: onnx.ModelProto, path: Path, most: int = INLINE) -> None:
-    """Write ``proto``, whose weights are in memory, to ``path``.
+    """Write ``proto``, whose weights are in memory, to ``path``; as an addressed model unless ``fits(proto, most)``.
 
-    If ``fits(proto, most)`` is false, an addressed model is written: the initializers of 1 KiB and more go into one
-    data file next to ``path``, named by the SHA-256 of that data file. They are removed from ``proto`` meanwhile, and
-    are restored before ``save`` returns. Raise ``OSError`` if a file cannot be written.
+    The large initializers of an addressed model are in one data file next to ``path``, named by its SHA-256. ``proto``
+    is changed meanwhile and restored. Raise ``OSError`` if a file cannot be written.
     """
     large = _large(proto)
     if fits(proto, most):
@@ -216,8 +210,8 @@ def _large(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
 def copy_by_digest(source: Path, home: Path) -> str:
     """Copy the file ``source`` into the folder ``home``, named by its SHA-256 (hex), and return the SHA-256.
 
-    Nothing is written if ``home`` already has an intact copy. Raise ``UserError`` if ``source`` cannot be read or
-    changes while it is copied, ``OSError`` if ``home`` cannot be written.
+    An intact copy is left as it is. Raise ``UserError`` if ``source`` cannot be read or changes meanwhile, ``OSError``
+    if ``home`` cannot be written.
     """
     digest = file_digest(source)
     copy = home / digest

@@ -1,8 +1,7 @@
 """A model's identity: the files and the code that it consists of, and one digest over all of them.
 
-Of ``hil.toml``, the identity includes only the names of these files and callables. Other settings belong elsewhere:
-build options to an engine's key, batch and samples to a check's method, limits and tolerances to the policy. Data are
-identified by the digest of their samples.
+Of ``hil.toml``, the identity includes only the names of these files and callables. Data are identified by the digest of
+their samples.
 """
 
 from __future__ import annotations
@@ -67,9 +66,8 @@ class PartFiles:
 def sources_of(config: Config, name: str, target: str) -> PartFiles:
     """Return the files of the parts of model ``name`` on ``target``.
 
-    The parts are its ONNX files with their external data, an engine built elsewhere, plugins, saved reference outputs,
-    the Isaac ROS parameter file, and its callables with the project's own modules that they import. Raise ``UserError``
-    for an ONNX file or a module that cannot be read.
+    The parts are its ONNX files with their external data, the other files that it names except data, and its callables
+    with the project's modules that they import. Raise ``UserError`` if an ONNX file or a module cannot be read.
     """
     spec = config.model(name, target)
     sources = PartFiles()

@@ -1,8 +1,7 @@
 """Find the project's own Python files that a module depends on: its own file and, recursively, the modules it imports.
 
-Nothing is imported or executed. Imports are read from the source, anywhere in it: in functions, under
-``TYPE_CHECKING``, and ``import_module("a.b")`` with a constant. Three kinds of files are not found: modules whose names
-are computed, modules in a folder that the code adds to ``sys.path``, and files that are not modules.
+Imports are read from the source, and nothing is executed. Three kinds of files are missed: modules with computed names,
+modules in a folder that the code adds to ``sys.path``, and files that are not modules.
 """
 
 from __future__ import annotations
@@ -54,11 +53,9 @@ class _Place:
 def modules_of(name: str, root: Path, model: str) -> tuple[Module, ...]:
     """Return the files of the module ``name`` (dotted) and of every project module that it imports, sorted by name.
 
-    Project modules are below ``root``, the folder of ``hil.toml``. If the module ``name`` is neither there, nor
-    installed, nor of the standard library, the modules next to it are project modules too. Imports of other modules are
-    left out. If ``name`` itself is installed or of the standard library, only its own file and those of its parent
-    packages are returned. Extension modules are included, but not searched for imports. Return ``()`` if ``name`` has
-    no file. Raise ``UserError``, naming ``model``, for a file that cannot be parsed as Python.
+    Project modules are below ``root``, the folder of ``hil.toml``, or next to a module that is neither there nor
+    installed. Of an installed or standard module, only its own file and its parent packages are returned. The result is
+    empty if ``name`` has no file. Raise ``UserError``, naming ``model``, for a file that is not valid Python.
     """
     finder = _Finder(root, name)
     waiting, visited = [name], {name}
@@ -118,8 +115,7 @@ class _Finder:
     def _top(self, name: str) -> _Place:
         """Return the place of a top-level name: in the project's folders, otherwise where Python finds it.
 
-        If the module is outside the project, the place has no file and no folders. Only the entry (the module for which
-        ``modules_of`` was called) has them in any case.
+        Outside the project, the place is empty, except for the module that ``modules_of`` was called for.
         """
         place = _within(self._bases, name)
         if place.file is not None or place.folders or (name in sys.stdlib_module_names and name != self._entry):

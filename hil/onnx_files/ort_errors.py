@@ -30,10 +30,9 @@ _UNREADABLE = ("INVALID_PROTOBUF", "NO_SUCHFILE", "NO_MODEL")
 
 
 def ort_error(error: Exception, model: Path, doing: str) -> HilError:
-    """Return the error to raise for an exception of ONNX Runtime.
+    """Return the error to raise for an exception of ONNX Runtime: ``UserError`` for an unreadable file, or another.
 
-    ``doing`` completes "ONNX Runtime failed …". A file that cannot be read gives a ``UserError``, anything else an
-    ``EngineBuildError``. If an operator is not supported, the message names the operator, its node and its opset.
+    Other failures are an ``EngineBuildError``. ``doing`` completes "ONNX Runtime failed …".
     """
     match = _STAMP.match(str(error))
     code, text = (match["code"], match["text"]) if match else (type(error).__name__, str(error))

@@ -1,7 +1,6 @@
 """Reference outputs: FP32 under ONNX Runtime's CPU provider, or outputs that the user saved from training.
 
-Outputs are written to disk once for each model, data, batch size and ONNX Runtime version, and read back batch by
-batch, so that one batch at a time is in memory.
+ONNX Runtime's outputs are cached on disk by model, data, batch size and version, and read back batch by batch.
 """
 
 from __future__ import annotations
@@ -66,11 +65,17 @@ class Reference(Protocol):
 
 @dataclass(frozen=True)
 class SavedReference:
-    """Outputs that the user saved.
+    """Outputs that the user saved. Only a file that cannot be read raises ``UserError``.
 
-    Names, dtypes and lengths are not checked here: if they differ from the engine's, the parity check fails. Only a
-    file that cannot be read raises ``UserError``. ``per_call``: the model has no batch dimension, and each array has
-    the output of one call per row.
+    Names, dtypes and lengths are compared with the engine's by the parity check.
+
+    Attributes:
+        path: the ``.npz`` file.
+        names: the names of the outputs.
+        count: the number of samples.
+        digest: the digest of the outputs.
+        source: where the outputs come from.
+        per_call: the model has no batch dimension, and each array has the output of one call per row.
     """
 
     path: Path
@@ -96,8 +101,14 @@ class SavedReference:
 class CachedReference:
     """Outputs of ONNX Runtime, cached in one file for each output, with one ``.npy`` record for each batch.
 
-    ``files`` has one entry for each output: its name, the name of its file in ``folder``, and the SHA-256 of each
-    record. Each record is verified when it is read.
+    Attributes:
+        folder: the folder of the files.
+        files: for each output its name, the name of its file, and the SHA-256 of each record, verified on reading.
+        names: the names of the outputs.
+        count: the number of samples.
+        batch: samples per record.
+        digest: the digest of the outputs.
+        source: where the outputs come from.
     """
 
     folder: Path
@@ -169,10 +180,9 @@ def open_reference(  # noqa: PLR0913, PLR0917 - where it comes from, and where i
 ) -> Reference:
     """Return the reference: the outputs in the file ``saved`` if it is given, otherwise those of ONNX Runtime.
 
-    ONNX Runtime runs ``model`` on the first ``limit`` samples of ``dataset`` (on all if ``None``), ``batch`` samples
-    per inference; its outputs are cached below ``cache_dir``. ``watched`` passes on the batches that are run. Raise
-    ``UserError`` for a file that cannot be read, ``EngineBuildError`` if ONNX Runtime cannot load or run the model.
-    ``per_call`` is as in ``SavedReference``.
+    ONNX Runtime runs ``model`` on the first ``limit`` samples of ``dataset`` (``None``: all), ``batch`` samples per
+    inference, and caches the outputs below ``cache_dir``. ``watched`` passes on the batches that are run. ``per_call``
+    is as in ``SavedReference``. Raise ``UserError`` for an unreadable file, ``EngineBuildError`` if ONNX Runtime fails.
     """
     if saved is not None:
         path = polygraphy.converted(saved, cache_dir) if saved.suffix == polygraphy.SUFFIX else saved

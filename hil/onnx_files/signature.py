@@ -38,16 +38,15 @@ LONGEST_NAME = 40
 class TensorSpec:
     """One input or output.
 
-    ``name`` is exactly the file's, since runtimes bind by it; it may have characters that are not safe to print, while
-    ``str(spec)`` has none. ``dtype`` is numpy's name (``float32``), or ml_dtypes' if numpy has none (``bfloat16``). A
-    dimension in ``shape`` is its size, the name of a dynamic dimension, or ``None`` for a dynamic dimension without a
-    name. If ``ranked`` is false, the file declares no shape at all; ``shape`` is then empty or, for an input, the shape
-    that ``hil.toml`` declares.
-
-    An input's other facts come from ``hil.toml`` (``hil.onnx_files.declared``): ``batch_axis`` is the axis along which
-    samples are stacked, ``None`` for one tensor per call, whatever the batch size. ``value`` is a constant that is fed
-    in every call. ``range`` holds the valid values. ``carry`` names an output: the input is fed with the value of this
-    output in the previous step.
+    Attributes:
+        name: exactly the file's name, since runtimes bind by it; only ``str(spec)`` is safe to print.
+        dtype: numpy's name (``float32``), or ml_dtypes' if numpy has none (``bfloat16``).
+        shape: for each dimension its size or its name; ``None`` for a dynamic dimension without a name.
+        ranked: whether the file declares a shape; if not, ``shape`` is that of ``hil.toml``, or empty.
+        batch_axis: the axis along which samples are stacked; ``None`` for one tensor per call, whatever the batch size.
+        value: a constant that is fed in every call.
+        range: the least and the greatest valid value.
+        carry: the output whose value in the previous step is fed to this input.
     """
 
     name: str
@@ -85,11 +84,15 @@ class TensorSpec:
 class Signature:
     """A model's inputs and outputs in the file's order, its opset and IR version, and what its operators show.
 
-    ``opset`` is that of ONNX's own operators. ``foreign`` has the operators, as ``domain:operator``, that the host
-    cannot run, ``quantized`` the names of those that only a quantizer writes (``hil.onnx_files.operators``).
-
-    Two fields come from ``hil.toml`` and are by the name of a dynamic dimension: ``sizes`` has its ``(min, opt, max)``,
-    ``multiples`` the number of which its size must be a multiple.
+    Attributes:
+        inputs: the inputs.
+        outputs: the outputs.
+        opset: the opset of ONNX's own operators.
+        ir_version: the file's IR version.
+        foreign: the operators that the host cannot run, as ``domain:operator``.
+        quantized: the operators that only a quantizer writes (``hil.onnx_files.operators``).
+        sizes: ``(min, opt, max)`` by the name of a dynamic dimension, from ``hil.toml``.
+        multiples: the number of which a dynamic dimension must be a multiple, by its name, from ``hil.toml``.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -118,8 +121,7 @@ class Signature:
     def batch(self) -> int | None:
         """Return the fixed size of the batch axes; ``None`` if all are dynamic, 1 if no input has a batch axis.
 
-        Raise ``UserError`` if an input lacks the axis that is its batch axis, or if the batch axes of two inputs have
-        different fixed sizes.
+        Raise ``UserError`` if an input lacks its batch axis, or if two inputs have different fixed batch sizes.
         """
         flat = [spec for spec in self.stacked if not 0 <= (spec.batch_axis or 0) < len(spec.shape)]
         sizes = {size for size in self._batch_sizes() if isinstance(size, int)}
@@ -149,8 +151,8 @@ class Signature:
     def output_axis(self, name: str) -> int | None:
         """Return the axis of output ``name`` along which samples are stacked; ``None`` if unknown or if there is none.
 
-        It is the axis with the name of a batch dimension. If the output has no such axis, it is the first axis, unless
-        an input is stacked along another axis or the output's first axis has a fixed size other than the batch.
+        It is the axis with the name of a batch dimension. Without one, it is the first axis if all inputs are stacked
+        along theirs and its size may be the batch.
         """
         shape = next(spec.shape for spec in self.outputs if spec.name == name)
         named = [axis for axis, size in enumerate(shape) if size in self.batch_names()]
@@ -166,10 +168,10 @@ class Signature:
 
 
 def read_signature(path: Path) -> Signature:
-    """Return the inputs and outputs of an ONNX file; external weights are not read.
+    """Return the inputs and outputs of an ONNX file, without initializers; external weights are not read.
 
-    Initializers that old exporters also list as inputs are left out. Raise ``UserError`` for a file that is missing,
-    cut short or not ONNX, and for an input or output that is not a tensor of numbers.
+    Raise ``UserError`` for a file that is missing, cut short, not ONNX or without outputs, and for an input or output
+    that is not a tensor of numbers.
     """
     model = read_proto(path)
     graph = model.graph

@@ -32,10 +32,14 @@ if TYPE_CHECKING:
 class Context:
     """The held target of one run, and the models and data of the config, each opened once.
 
-    ``requested`` is the name of the target that the user requested, ``used`` that of the target that does the work.
-    ``evidence`` is the best evidence that a verdict can have. ``board`` is the confirmed board, or ``None``. ``facts``
-    are what the agent's probe read. ``runs`` is the number of fresh processes that time each engine. ``plan`` has the
-    rows of the run.
+    Attributes:
+        requested: the name of the target that the user requested.
+        used: the name of the target that does the work.
+        evidence: the best evidence that a verdict can have.
+        board: the confirmed board, or ``None``.
+        facts: what the agent's probe read.
+        runs: the number of fresh processes that time each engine.
+        plan: the rows of the run.
     """
 
     def __init__(self, request: Request, held: HeldTarget) -> None:
@@ -93,8 +97,7 @@ class Context:
     def addressed(self, path: Path, name: str) -> Path:
         """Return an ONNX file of model ``name`` that computes the same as ``path``, and watch all files of ``path``.
 
-        This is ``path`` itself, or a copy in the cache that names each external data file by its SHA-256, and no two
-        dimensions equally that the signature tells apart (``hil.onnx_files.external_data.addressed``).
+        It is ``path`` itself or a copy in the cache (``hil.onnx_files.external_data.addressed``).
         """
 
         def work() -> Path:

@@ -101,10 +101,9 @@ def examine(
 ) -> Examined:
     """Return the diagnosis of the node from which on the engine differs from the reference.
 
-    ``comparison`` is the failed comparison of both, and ``budget`` the time in seconds (``None``: no limit). Raises
-    ``Unsupported`` for an engine that was built elsewhere or calibrated by TensorRT, and for a model that is too large.
-    Raises ``DiagnosisTimeout`` when the time is over, and ``EngineBuildError``, ``EngineError`` or ``WorkerLost`` for a
-    variant that cannot be built or run.
+    ``comparison`` is the failed comparison of both, ``budget`` the time in seconds (``None``: no limit). Raise
+    ``Unsupported`` if the engine or model cannot be diagnosed, ``DiagnosisTimeout`` when the time is over, and
+    ``EngineBuildError``, ``EngineError`` or ``WorkerLost`` if a variant cannot be built or run.
     """
     import onnx
 
@@ -135,8 +134,7 @@ def examine(
 def worst_batch(session: EngineContext, model: str, comparison: Comparison) -> Values:
     """Return the inputs of the batch with the largest error, or of the batch at which ``comparison`` stopped early.
 
-    The batch size is ``batch`` of the config or, if model and runtime take any size, the larger of ``batch`` and 4. The
-    last batch may be smaller.
+    The batch size is that of the config, at least 4 if model and runtime take any size. The last batch may be smaller.
     """
     spec, data = session.model(model), session.dataset(model)
     size = (

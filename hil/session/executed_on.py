@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 
 
 def evidence_of(session: EngineContext, row: Row, *, by_engine: bool) -> tuple[Evidence, ExecutedOn | None]:
-    """Return the evidence of ``row`` and the processor that did its work.
+    """Return the evidence of ``row`` and the processor that did its work, ``None`` if its engine could not be built.
 
-    ``by_engine`` is true if an engine did the work, and false if the host did. The evidence is ``device`` only if the
-    session confirmed the declared board and the engine ran on it. The processor is ``None`` if the engine could not be
-    built.
+    ``by_engine`` is whether an engine or the host did the work. The evidence is ``device`` only if the engine ran on
+    the confirmed board.
     """
     if not by_engine or not row.model or not row.precision:
         return _at_most_host(session), _host()

@@ -37,9 +37,8 @@ NO_ENGINE = {"no_engine": True}
 def judge(session: EngineContext, row: Row) -> Outcome:
     """Measure ``row``, judge it and return the outcome.
 
-    An unsupported check and a crashed worker give ``not_run``, and an engine's error gives ``failed``. Raises
-    ``LabError`` if the target is lost or not in its declared state, and ``UserError`` for a mistake in the config or
-    data.
+    An unsupported check and a crashed worker give ``not_run``, an engine's error gives ``failed``. Raise ``LabError``
+    if the target is lost or not in its declared state, ``UserError`` for a mistake in config or data.
     """
     try:
         gathered = _gather(session, row)

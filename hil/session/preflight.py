@@ -33,9 +33,8 @@ def preflight(  # noqa: PLR0913, PLR0917 - what is checked, and who is informed 
 ) -> None:
     """Open every model and its data, or only those of the model ``only``.
 
-    Raises ``UserError`` for the first model or data that cannot be used. Calibration data is opened only if int8 is
-    among ``precisions``, since generating it may take long. If ``watched`` is given, it starts to watch each model's
-    files before the model's code and data are used.
+    Raise ``UserError`` for the first model or data that cannot be used. Calibration data is opened only if int8 is
+    among ``precisions``. ``watched`` starts to watch each model's files before they are used.
     """
     runtime, progress = config.target(target).runtime, progress or Progress(lambda _: None)
     for name in config.spec.models if only is None else (only,):

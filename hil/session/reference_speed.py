@@ -67,8 +67,8 @@ def _speed(config: Config, target: str, name: str) -> Speed:
 def estimated(config: Config, target: str, rows: Iterable[Row] | None = None, runs: int | None = None) -> Estimate:
     """Return the estimated length of a run on ``target`` that judges ``rows``, by default all of the plan.
 
-    ``runs`` is the number of fresh processes that time each engine, by default that of the config. The reference of
-    each model is run for a moment. Raises ``UserError`` if the config has no plan for ``target``.
+    The reference of each model is run for a moment. ``runs`` is the number of fresh processes that time each engine, by
+    default that of the config. Raise ``UserError`` if the config has no plan for ``target``.
     """
     if rows is None:
         plan = expand(config, target)

@@ -20,12 +20,19 @@ if TYPE_CHECKING:
 class Request:
     """What a session is to do, and on which target.
 
-    ``fallback`` is what to do if the target is unavailable: ``cpu`` uses the CPU of this machine instead, ``skip``
-    reports the rows as not run, and ``fail`` raises ``LabError``. ``wait`` is how many seconds to wait for a target
-    that another run holds. All processes of one run have the same ``run_id``, so that they can hold one target
-    together. ``runs`` is the number of fresh processes that time each engine; ``None`` means ``measure.runs``.
-    ``baseline`` is ``None`` if the run is not compared with a baseline. ``sources`` watches the files that were read
-    before the session opened. ``plan`` has the rows of the run; ``None`` means all rows of ``config`` for ``target``.
+    Attributes:
+        config: the config.
+        target: the name of the requested target.
+        fallback: what to do if the target is unavailable: ``cpu`` uses this machine's CPU instead, ``skip`` reports the
+            rows as not run, ``fail`` raises ``LabError``.
+        wait: how many seconds to wait for a target that another run holds.
+        run_id: the id of the run; its processes can hold one target together.
+        report_dir: the folder of the report.
+        progress: receives the lines that report the progress.
+        runs: the number of fresh processes that time each engine; ``None`` for ``measure.runs``.
+        baseline: the baseline; ``None`` if the run is not compared with one.
+        sources: watches the files that were read before the session opened.
+        plan: the rows of the run; ``None`` for all rows of ``config`` for ``target``.
     """
 
     config: Config

@@ -94,8 +94,8 @@ class Progress:
     ) -> Iterator[Step]:
         """Print ``text`` and, while the ``with`` block takes longer than two seconds, what is left of it.
 
-        ``total`` is the number of ``unit`` that the block counts with ``Step.advance``, and ``seconds`` the longest
-        time that it is expected to take. Without ``said``, a block that ends within two seconds prints nothing.
+        ``total`` is the number of ``unit`` that ``Step.advance`` counts, ``seconds`` the longest expected time. Without
+        ``said``, a block that ends within two seconds prints nothing.
         """
         step, over = Step(text, total, unit, seconds), threading.Event()
         self.begins(seconds)

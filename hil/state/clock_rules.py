@@ -22,8 +22,8 @@ def _outside(text: str) -> Finding:
 def limits(states: Sequence[State], *, heated: bool) -> Iterator[Finding]:
     """Yield clock limits and governors that changed or could no longer be read.
 
-    ``heated`` states that the board throttled under the model's own heat. Then a lowered highest clock is ``own``,
-    except that of the memory. All other findings are ``outside``.
+    The findings are ``outside``. With ``heated`` (throttled by the model's own heat), a lowered highest clock is
+    ``own``, except that of the memory.
     """
     for earlier, later in pairwise(states):
         for part in sorted(set(earlier.clocks) | set(later.clocks)):

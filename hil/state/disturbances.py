@@ -61,8 +61,8 @@ def over_current(states: Sequence[State]) -> Iterator[Finding]:
 def gpu_clients(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
     """Yield processes on the GPU that are neither ours nor in ``gpu_clients``, and readings without a process list.
 
-    If the config declares ``gpu_clients``, the findings are ``outside``. Otherwise they are ``told``, since a desktop
-    always has such processes; a reading without a process list is then reported only if the reading before has one.
+    The findings are ``outside`` if the config declares ``gpu_clients``, else ``told``. Of undeclared clients, a missing
+    list is only reported after a reading that has one.
     """
     source: Source = "outside" if contract.clients_declared else "told"
     for state in states:

@@ -31,9 +31,8 @@ def judge(
 ) -> list[Finding]:
     """Return every disturbance of the timed windows between ``before`` and ``after``, ``outside`` ones first.
 
-    ``windows`` has the telemetry of each timed window (columns as lists: °C, Hz, counts), with its own readings under
-    ``state`` (``before``, ``after``) if there are any. ``opened`` is the session's first reading: changes since then
-    count as well, even if they happened between windows.
+    ``windows`` has each window's telemetry (columns as lists: °C, Hz, counts), with readings under ``state`` if there
+    are any. Changes since ``opened``, the session's first reading, count too.
     """
     between = [
         State.read(readings[key])
@@ -68,8 +67,8 @@ def judge(
 def of_facts(facts: Mapping[str, Any]) -> list[Finding]:
     """Apply ``judge`` to the facts of a series (``Series.facts``), so that a saved report is judged as before.
 
-    Returns no findings for a series without a contract. If a series has a contract but no readings, there is a finding
-    for everything that cannot be confirmed.
+    A series without a contract has no findings. One with a contract but without readings has a finding for everything
+    that cannot be confirmed.
     """
     if "contract" not in facts:
         return []
@@ -84,8 +83,8 @@ def of_facts(facts: Mapping[str, Any]) -> list[Finding]:
 def fold(judgement: Judgement, findings: Iterable[Finding], kinds: Collection[str] | None = None) -> Judgement:
     """Return the judgement with the findings of ``kinds`` (default: all) added to its reason and details.
 
-    ``outside`` findings make the verdict inconclusive, unless it is ``not_run``. ``own`` findings only extend the
-    reason. ``told`` findings appear only in the details.
+    ``outside`` findings make the verdict inconclusive, unless it is ``not_run``. ``told`` findings are only in the
+    details.
     """
     counted = [finding for finding in findings if kinds is None or finding.kind in kinds]
     if not counted:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def start_conditions(contract: Contract, before: State) -> Iterator[Finding]:
     """Yield a finding if the hottest sensor is not below ``start_below``, and one if less than ``free_memory`` is free.
 
-    A condition that the contract does not have is not checked. Memory that this run reserved counts as free. If a
-    checked value cannot be read, that is a finding too.
+    A value that cannot be read is a finding too. Conditions that the contract does not have are not checked. Memory
+    that this run reserved counts as free.
     """
     limit, least = contract.start_below, contract.free_memory
     hottest = before.hottest()

@@ -64,9 +64,18 @@ class Contract:
 class State:
     """One reading of the state. An unreadable value is ``None`` or missing, with the reason in ``not_readable``.
 
-    ``clocks`` in Hz by part (``gpu``, ``emc``, ``policy0``), each with ``min``, ``max``, ``cur``, ``governor``;
-    ``temperature`` in °C by zone; ``trips`` the lowest °C at which a zone throttles something; ``throttle`` states by
-    alert, 0 is inactive; ``over_current`` events since boot by counter; the rest in bytes.
+    Attributes:
+        power_mode: the name of the power mode.
+        clocks: by part (``gpu``, ``emc``, ``policy0``), each with ``min``, ``max``, ``cur`` in Hz and ``governor``.
+        locked: whether the clocks are locked.
+        temperature: °C by zone.
+        throttle: the throttling state by alert; 0 is inactive.
+        over_current: events since boot, by counter.
+        gpu_clients: the processes on the GPU.
+        swap_used: bytes of swap in use.
+        memory_available: bytes of available memory.
+        not_readable: the reason by value.
+        trips: the lowest °C at which a zone throttles something.
     """
 
     power_mode: str | None = None

@@ -26,11 +26,9 @@ def bootstrap_drop(  # noqa: PLR0913 - a bootstrap has this many parameters
 ) -> tuple[float, float, float]:
     """Return ``(drop, low, high)``: the drop of the mean score from ``reference`` to ``candidate``, and its bounds.
 
-    Each bound is one-sided at ``confidence``. ``reference`` and ``candidate`` are scores of the same samples, shape
-    (n,), higher is better. Samples are drawn with replacement and in pairs (Efron and Tibshirani, An Introduction to
-    the Bootstrap, 13.3), so that samples that are difficult for both sides do not widen the interval. ``relative``
-    divides the drop by the magnitude of the reference's mean; the drop is infinite if that mean is zero and the
-    candidate's is not. Raises ``ValueError`` for empty, unequal or non-finite scores.
+    The scores are of the same samples, shape (n,), higher is better, and drawn in pairs (Efron and Tibshirani, An
+    Introduction to the Bootstrap, 13.3). Each bound is one-sided at ``confidence``. With ``relative``, the drop is
+    divided by the magnitude of the reference's mean. Raise ``ValueError`` for empty, unequal or non-finite scores.
     """
     check(0.5, confidence)
     pair = np.stack([vector(reference, "reference"), vector(candidate, "candidate")])
@@ -61,8 +59,8 @@ def bootstrap_pooled_drop(  # noqa: PLR0913 - as above
 ) -> tuple[float, float, float]:
     """Return ``(drop, low, high)`` like ``bootstrap_drop``, for scores that are not means over samples, such as mAP.
 
-    ``n`` is the number of samples. Both pools get the same draws; a higher score is better. If the drop of a draw is
-    NaN, because a score is, it counts as infinite. Raises ``ValueError`` if there are no samples.
+    ``n`` is the number of samples. Both pools get the same draws; a higher score is better. A draw whose score is NaN
+    has an infinite drop. Raise ``ValueError`` if there are no samples.
     """
     check(0.5, confidence)
     if n < 1:

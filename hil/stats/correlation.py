@@ -24,20 +24,9 @@ _SHORTEST, _FEWEST_BLOCKS = 8, 16
 def effective_size(samples: npt.ArrayLike, q: float | None = None, at: float | None = None) -> float:
     """Return the effective size of a correlated series of n samples: n / tau, at most n, at least 1.
 
-    tau = 1 + 2 * (sum of autocorrelations) is the factor by which correlation raises the variance of a count of
-    exceedances, on which a percentile bound is based. It is estimated for the indicator "above the ``q`` quantile", or
-    for the ranks if ``q`` is ``None``.
-
-    If ``at`` is set, the indicator is "above ``at``" instead: a percentile is judged by the number of samples above its
-    limit, and rare spikes may be independent although the other samples are correlated. Fewer than 40 samples above the
-    threshold do not suffice to estimate their correlation, so the threshold is then lowered until 40 are above it. With
-    fewer than 40 below it, it is raised until 40 are. Both err on the safe side, because correlation is larger towards
-    the median.
-
-    If ``q`` is at most the 90th percentile, and ``at`` is not above the 95th, the effective size is also estimated at
-    the 75th and the 90th percentile, and the smallest of the three is returned: switching between two clock speeds is
-    visible there, but not at the median. For an indicator the estimate errs low (``_cautious``); for ranks it is
-    ``effective_size_of``. A drifting series has an effective size near 1.
+    tau = 1 + 2 * (sum of autocorrelations) is the factor by which correlation raises the variance of a count. Counted
+    are the samples above the ``q`` quantile or, if set, above ``at``. The estimate of such a count errs low
+    (``_cautious``). If ``q`` is ``None``, tau is that of the ranks (``effective_size_of``).
     """
     series = vector(samples, "samples")
     n = series.size
@@ -46,6 +35,9 @@ def effective_size(samples: npt.ArrayLike, q: float | None = None, at: float | N
     if q is None:
         return effective_size_of(_mid_ranks(series))
     check(q, 0.5)
+    # Fewer than 40 samples above the threshold do not suffice to estimate their correlation, so it is lowered
+    # until 40 are above it, or raised until 40 are below it. Both err on the safe side, because correlation is larger
+    # towards the median. Switching between two clock speeds is not visible at the median, but at the quantiles _BODY.
     rare = min(_TAIL / n, 0.5)
     shares = (max(min(q, 1 - rare), 0.5), rare, 1 - rare, _BULK, *(min(p, 1 - rare) for p in _BODY))
     threshold, least, most, bulk, *body = np.quantile(series, shares)
@@ -66,17 +58,8 @@ def _indicator(series: FloatArray, threshold: float) -> FloatArray:
 def _cautious(signal: FloatArray) -> float:
     """Return a low estimate of the effective size of ``signal``: n / tau, with tau the larger of two estimates.
 
-    The first estimate sums the autocorrelations in pairs of lags (Geyer 1992, Practical Markov Chain Monte Carlo, 3.3).
-    The sum ends at the first pair that is within the noise: at most 2 standard errors, of sqrt(2 / n) each. The
-    estimate is then raised by 1.5 of its own standard errors, tau sqrt(2 (2 M + 1) / n) with M the lag at which the sum
-    ends (Madras and Sokal 1988, J. Stat. Phys. 50, 109), but at most fourfold.
-
-    The second estimate detects weak correlation that lasts long, e.g. of clocks that switch now and then. It is the
-    variance of the sums of overlapping blocks divided by that of independent samples, for block lengths b from 8 to n /
-    16 (batch means; Flegal and Jones 2010, Ann. Stat. 38, 1034). It counts only if it exceeds 1 by more than 3 standard
-    errors, sqrt(4 b / 3 n) each, for up to 750 samples, and by more than 2 from 1,500 samples on. With 3 throughout,
-    the p99 bounds of 3,000 samples under such clocks were wrong in 1.4 % of cases, and 1 % is allowed. Shorter series
-    have wider bounds anyway, and the higher threshold lets a good engine pass at the first interim analysis.
+    The first sums the autocorrelations in pairs of lags (Geyer 1992, Practical Markov Chain Monte Carlo, 3.3), and adds
+    standard errors (Madras and Sokal 1988, J. Stat. Phys. 50, 109). The second is ``_block_variance_ratio``.
     """
     n = signal.size
     correlation = autocorrelation(signal)
@@ -93,14 +76,17 @@ def _cautious(signal: FloatArray) -> float:
 
 
 def _block_variance_ratio(signal: FloatArray) -> float:
-    """Return the second estimate of ``_cautious``: the largest significant ratio, plus one standard error of the ratio.
+    """Return the largest significant ratio of block sums' variance to that of independent samples; 0.0 without one.
 
-    Return 0.0 if no ratio is significant.
+    One standard error is added. The ratio detects weak correlation that lasts long, e.g. of clocks that switch now and
+    then (batch means; Flegal and Jones 2010, Ann. Stat. 38, 1034).
     """
     n = signal.size
     centred = signal - signal.mean()
     variance = energy(centred) / n
     sums = np.concatenate([[0.0], np.cumsum(centred)])
+    # With 3 standard errors throughout, the p99 bounds of 3,000 samples under switching clocks were wrong in 1.4 % of
+    # cases, and 1 % is allowed. Shorter series have wider bounds anyway.
     alarm = max(_ALARM[1], _ALARM[0] - max(0.0, math.log2(n / _SHORT)))
     largest, length = 0.0, _SHORTEST
     while n // length >= _FEWEST_BLOCKS:

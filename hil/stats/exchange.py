@@ -1,8 +1,8 @@
 """Computes the permutation test for the difference of two means.
 
-If nothing changed, every assignment of the values to the two sides was equally likely. The share of assignments whose
-means differ at least as much as the measured ones is a p value for any distribution (Fisher 1935, The Design of
-Experiments, 21; Ernst 2004, Statistical Science 19, 676).
+The p value is the share of assignments of the values to the two sides whose means differ at least as much as the
+measured ones. It holds for any distribution (Fisher 1935, The Design of Experiments, 21; Ernst 2004, Statistical
+Science 19, 676).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _ROUNDING = 1e-9  # relative: sums of the same values in another order count as 
 def permutation_p_value(one: Sequence[float], other: Sequence[float]) -> float:
     """Return the two-sided p value of the difference of the means of ``one`` and ``other``, in any unit.
 
-    It is exact up to ten values on each side. With more it is estimated from ``DRAWN`` random assignments and the
-    measured one, so it is never 0. Raises ``ValueError`` for an empty side.
+    It is exact up to ten values on each side. With more, it is estimated from random assignments and never 0. Raise
+    ``ValueError`` for an empty side.
     """
     if not one or not other:
         raise ValueError("both sides need at least one value")
@@ -54,8 +54,8 @@ def _are_all(one: int, other: int) -> bool:
 def _assignments(one: int, other: int) -> npt.NDArray[np.intp]:
     """Return the indices of the values that are assigned to the first side, one assignment per row.
 
-    ``one`` and ``other`` are the numbers of values of the sides. If there are more than ``ALL`` assignments, the rows
-    are ``DRAWN`` random ones. The result is cached.
+    ``one`` and ``other`` are the numbers of values of the sides. Of more than ``ALL`` assignments, ``DRAWN`` random
+    ones are returned.
     """
     count = one + other
     if _are_all(one, other):

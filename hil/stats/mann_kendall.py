@@ -14,12 +14,10 @@ _MAX_LAG = 0.5  # a larger autocorrelation of the residuals means a curve, not n
 
 
 def significant_slope(levels: FloatArray, confidence: float, *, correlated: bool = False) -> float:
-    """Return the slope of ``levels`` per step, or 0.0 if the trend is not significant.
+    """Return the median of all pairwise slopes of ``levels`` per step (Theil and Sen), or 0.0 if it is not significant.
 
-    The test is Mann's (1945, Econometrica 13, 245), two-sided at ``confidence``, by the normal approximation. The slope
-    is the median of all pairwise slopes (Theil and Sen). ``correlated`` allows for residuals that are correlated: these
-    show a trend by chance more often, so the variance of the test is multiplied by (1 + r) / (1 - r), with r their
-    autocorrelation at lag one, between 0 and 0.5 (after Hamed and Rao 1998, J. Hydrology 204, 182).
+    The test is Mann's (1945, Econometrica 13, 245), two-sided at ``confidence``, by the normal approximation.
+    ``correlated`` allows for correlated residuals (after Hamed and Rao 1998, J. Hydrology 204, 182).
     """
     from scipy.special import ndtri  # 24 MiB that only judging needs
 
@@ -29,6 +27,7 @@ def significant_slope(levels: FloatArray, confidence: float, *, correlated: bool
     slope = float(np.median(rises / (second - first)))
     variance = n * (n - 1) * (2 * n + 5) / 18
     if correlated:
+        # Correlated residuals show a trend by chance more often.
         lag = _lag_one(levels - slope * np.arange(n))
         variance *= (1 + lag) / (1 - lag)
     critical = float(ndtri((1 + confidence) / 2)) * math.sqrt(variance)

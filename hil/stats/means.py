@@ -16,15 +16,12 @@ _PAIR = 2  # the fewest effective samples with a variance
 def mean_interval(samples: npt.ArrayLike, confidence: float) -> tuple[float, float, float, float]:
     """Return the mean of a correlated series: ``(mean, low, high, worth)``, each bound one-sided at ``confidence``.
 
-    ``worth`` is the effective size of the series: the mean varies as that of ``worth`` independent samples. It is the
-    smaller of two estimates: n / tau as in ``effective_size_of`` (Geyer 1992, 3.3), and n (1 - r) / (1 + r). r is the
-    autocorrelation at lag one, corrected for the bias of a short series: r + (1 + 4 r) / n (Marriott and Pope 1954,
-    Biometrika 41, 390). The bounds are Student's with ``worth`` - 1 degrees of freedom (Zwiers and von Storch 1995, J.
-    Climate 8, 336). A sensor that repeats its last reading, or a mean that drifts, widens the interval.
+    ``worth`` is the effective size of the series; below two, the interval is infinite. The bounds are Student's with
+    ``worth`` - 1 degrees of freedom (Zwiers and von Storch 1995, J. Climate 8, 336).
 
     With 40 samples or more and a ``worth`` of 5 or more, either bound is wrong in at most 6 % of the series at 95 % and
-    3 % at 99 %, up to r = 0.95 (tests/stats/test_means.py). The interval is infinite if ``worth`` is under two.
-    Raises ``ValueError`` unless ``samples`` is a finite vector with at least one element.
+    3 % at 99 %, up to a correlation of 0.95 at lag one (tests/stats/test_means.py). Raise ``ValueError`` unless
+    ``samples`` is a finite vector with at least one element.
     """
     from scipy.special import stdtrit  # 24 MiB that only judging needs
 
@@ -37,7 +34,7 @@ def mean_interval(samples: npt.ArrayLike, confidence: float) -> tuple[float, flo
     worth = effective_size_of(series) if n >= FEWEST else 1.0
     correlation = autocorrelation(series)
     lag = 0.0 if correlation is None or n < FEWEST else float(correlation[1])
-    lag += (1 + 4 * lag) / n
+    lag += (1 + 4 * lag) / n  # the bias of a short series (Marriott and Pope 1954, Biometrika 41, 390)
     if correlation is not None and lag > 0:
         worth = max(1.0, min(worth, n * (1 - min(lag, 1.0)) / (1 + lag)))
     if worth < _PAIR:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 def adjusted(p: Sequence[float]) -> list[float]:
     """Return Holm's step-down adjusted p values, in the order of ``p`` (Holm 1979, Scand. J. Statist. 6, 65).
 
-    If a change is reported where the adjusted value is at most alpha, the chance of any false report is at most alpha,
-    however the tests depend on each other. Raises ``ValueError`` unless each value is from 0 to 1.
+    If changes with an adjusted value up to alpha are reported, the chance of any false report is at most alpha. Raise
+    ``ValueError`` unless each value is from 0 to 1.
     """
     if not all(0 <= one <= 1 for one in p):
         raise ValueError(f"p values must lie between 0 and 1, got {list(p)}")

@@ -27,13 +27,9 @@ def percentile_bounds(
 ) -> tuple[float, float]:
     """Return distribution-free bounds of the ``q`` quantile: ``(low, high)``, each one-sided at ``confidence``.
 
-    The number of samples at or below the true quantile is Binomial(n, q). The order statistic X(r) with the least r for
-    which P(Binomial <= r - 1) >= confidence is therefore an upper bound. X(l) with the greatest l for which
-    P(Binomial <= l - 1) <= 1 - confidence is a lower bound (Hahn and Meeker, Statistical Intervals, 5.2).
-    ``effective`` is the effective size of the series (``effective_size``): the ranks are computed for that many samples
-    and scaled to n, rounded outwards.
-
-    A bound is infinite if n is too small for it. Raises ``ValueError`` unless ``samples`` is a finite vector.
+    The bounds are order statistics, with ranks from Binomial(n, q) (Hahn and Meeker, Statistical Intervals, 5.2). The
+    ranks of a correlated series are those of its ``effective`` size, scaled to n and rounded outwards. A bound is
+    infinite if n is too small for it. Raise ``ValueError`` unless ``samples`` is a finite vector.
     """
     check(q, confidence)
     ordered = np.sort(vector(samples, "samples"))
@@ -64,10 +60,9 @@ def _ranks(n: int, q: float, confidence: float) -> tuple[int | None, int | None]
 
 
 def samples_needed(q: float, confidence: float, share: float, limit: int = 10**7) -> int | None:
-    """Return how many independent samples settle on which side of its limit the ``q`` quantile is.
+    """Return how many independent samples settle on which side of its limit the ``q`` quantile is, accurate to 1 %.
 
-    ``share`` of the samples are over the limit. The number is accurate to 1 %. Return ``None`` if ``share`` is so close
-    to ``1 - q`` that more than ``limit`` samples would be needed.
+    ``share`` of the samples are over the limit. Return ``None`` if more than ``limit`` samples would be needed.
     """
     from scipy.special import bdtr, bdtrc
 

@@ -33,11 +33,9 @@ def power_of(  # noqa: PLR0913 - statistical power depends on all of them
 ) -> float:
     """Return the probability that ``runs`` per side detect a worsening by ``effect`` (a fraction).
 
-    Detected means: significant, and with an estimate beyond ``above`` (a fraction). ``relative_sd`` is the relative
-    standard deviation between runs of one session, ``noise`` the one between sessions; each side is one session. The
-    two sample variances are independent chi-squares and determine Welch's degrees of freedom and critical value. The
-    result is the mean over a grid of quantiles of the two variances; given the variances, the estimate is normal.
-    Raises ``ValueError`` for fewer than two runs or a negative size.
+    Detected means: significant in Welch's test, and with an estimate beyond ``above`` (a fraction). ``relative_sd`` is
+    the relative standard deviation between runs of one session, ``noise`` the one between sessions. Each side is one
+    session. Raise ``ValueError`` for fewer than two runs or a negative size.
     """
     from scipy.special import gammaincinv, ndtr, stdtrit  # 24 MiB that only planning needs
 
@@ -48,6 +46,7 @@ def power_of(  # noqa: PLR0913 - statistical power depends on all of them
     shift, least = math.log1p(effect), math.log1p(above)
     if max(relative_sd, noise) < _NOTHING:
         return float(shift > least)
+    # The two sample variances are independent chi-squares. The result is the mean over a grid of their quantiles.
     df = runs - 1
     shares = (np.arange(_NODES) + 0.5) / _NODES
     own = relative_sd**2 / runs * 2 * gammaincinv(df / 2, shares) / df

@@ -1,7 +1,7 @@
 """Compares the run values of two sides. The unit is the run, because all samples of a run share one process.
 
-Thousands of samples of one process do not show how processes differ (Georges et al., OOPSLA 2007; Kalibera and Jones,
-ISMM 2013). The logarithms of run values are compared, so that an effect and its interval are ratios.
+The source is Georges et al., OOPSLA 2007, and Kalibera and Jones, ISMM 2013. Logarithms of run values are compared, so
+that an effect and its interval are ratios.
 """
 
 from __future__ import annotations
@@ -53,25 +53,20 @@ class Change(Enum):
 
 @dataclass(frozen=True)
 class Comparison:
-    """A candidate compared with its base.
+    """A candidate compared with its base. The spread is unknown if a side has a single value.
 
     Attributes:
         ratio: geometric mean of the candidate's run values divided by that of the base.
-        low: lower bound of the ratio; with ``high`` a two-sided interval at ``confidence``. It is 0 if the spread is
-            unknown, because a side has a single value.
+        low: lower bound of the two-sided interval of the ratio; 0 if the spread is unknown.
         high: upper bound of the ratio; infinite if the spread is unknown.
         p: two-sided p value of the test that the ratio is 1; 1 if the spread is unknown.
         runs: number of run values of base and candidate.
         visible: the least relative rise that this comparison would have detected in 90 % of cases; infinite if unknown.
         confidence: confidence of the interval; a change is reported at the level 1 - ``confidence``.
-        unit: the unit that was compared: ``sessions`` if both sides have five or more, otherwise ``runs``; ``pairs``
-            for ``compare_pairs``.
-        noise: the relative standard deviation between sessions that the interval includes, calibrated or estimated
-            from a side with at least five sessions; None if it is unknown.
-        permutation_p: two-sided p value of the permutation test of the same runs (``permutation_p_value``), which holds
-            for any distribution. It is 0, so that it prevents no verdict, if the test is not needed: for a unit other
-            than runs, with fewer than ``FEWEST_PERMUTED`` runs on a side, or if Welch's test is not significant at
-            ``confidence``.
+        unit: the compared unit: ``sessions`` if both sides have five or more, else ``runs``; ``pairs`` for
+            ``compare_pairs``.
+        noise: the relative standard deviation between sessions that the interval includes; None if it is unknown.
+        permutation_p: two-sided p value of the permutation test of the same runs; 0 if the test is not needed.
     """
 
     ratio: float
@@ -91,13 +86,12 @@ def compare_runs(
 ) -> Comparison:
     """Compare ``cand`` with ``base`` by Welch's test on the logarithms of run values (1947, Biometrika 34, 28).
 
-    A session is a block: its runs share the state that the machine was in. A side with at least five sessions is
-    represented by the means of its sessions. A side with fewer is represented by its runs, and the variance between
-    sessions is added if it is known: from the other side if that has five sessions, or from the calibrated ``noise`` (a
-    relative standard deviation), whichever is larger. Degrees of freedom are Satterthwaite's (1946, Biometrics Bulletin
-    2, 110). ``above`` is the least relative change that will be reported, from which ``visible`` is computed.
+    A session is a block: its runs share the state that the machine was in. A side with at least five sessions counts by
+    their means, another by its runs. To the latter, the variance between sessions is added if known: from the other
+    side or ``noise`` (a relative standard deviation), whichever is larger. ``above`` is the least relative change that
+    will be reported.
 
-    Raises ``ValueError`` for values that are not finite and positive, and for a side without values.
+    Raise ``ValueError`` for values that are not finite and positive, or for a side without values.
     """
     if not 0 < confidence < 1 or not 0 <= above < math.inf or not (noise is None or 0 <= noise < math.inf):
         raise ValueError(f"confidence {confidence} must be within 0 to 1; above {above} and noise {noise}, 0 or more")
@@ -129,9 +123,8 @@ def compare_runs(
 def compare_pairs(ratios: Sequence[float], *, confidence: float = 0.99, above: float = 0.01) -> Comparison:
     """Compare a candidate with its base by ``ratios`` (candidate / base) of pairs of processes timed alternately.
 
-    A pair is a block of two: other load on the machine affects both processes and cancels in the ratio. The test is
-    Student's one-sample test of the logarithms of the ratios (Box, Hunter and Hunter, Statistics for Experimenters,
-    3.2). Raises ``ValueError`` for ratios that are not finite and positive, and if there are none.
+    The test is Student's one-sample test of the logarithms of the ratios (Box, Hunter and Hunter, Statistics for
+    Experimenters, 3.2). Raise ``ValueError`` unless there are ratios and all are finite and positive.
     """
     if not 0 < confidence < 1 or not 0 <= above < math.inf:
         raise ValueError(f"confidence {confidence} must be within 0 to 1, and above {above}, 0 or more")
@@ -158,9 +151,8 @@ class Spread:
 def spread_of(sessions: Sessions) -> Spread:
     """Return the variance components of ``sessions``, by a one-way analysis of variance of the logarithms.
 
-    The variance between sessions is that of their means minus the part due to their runs, at least 0 (Searle, Casella
-    and McCulloch, Variance Components, 3.6). Raises ``ValueError`` for fewer than two sessions, fewer than two runs in
-    a session, sessions of different size, and values that are not finite and positive.
+    The source is Searle, Casella and McCulloch, Variance Components, 3.6. Raise ``ValueError`` unless there are two or
+    more sessions of equal size, with two or more runs each, and all values are finite and positive.
     """
     logs = [_logs(session) for session in sessions]
     size = len(logs[0]) if logs else 0
@@ -183,11 +175,9 @@ def judge_change(
 ) -> Change:
     """Return what the comparison ``c`` shows; ``above`` and ``exclude`` are relative changes.
 
-    ``WORSE`` or ``BETTER`` if the change is significant and the estimate is beyond ``above``. Significant means that
-    ``c.p`` is at most ``alpha`` (default 1 - ``c.confidence``; pass it if ``c.p`` is adjusted for multiple tests) and
-    that ``c.permutation_p`` is at most 1 - ``c.confidence``. Otherwise ``SAME`` if the interval excludes a worsening by
-    ``exclude``, and ``UNCLEAR`` if not. Always ``UNCLEAR`` with fewer than five runs on a side or fewer than eight
-    pairs.
+    ``WORSE`` or ``BETTER`` if the change is significant and the estimate is beyond ``above``. Otherwise ``SAME`` if the
+    interval excludes a worsening by ``exclude``, else ``UNCLEAR``. Always ``UNCLEAR`` with fewer than five runs on a
+    side or fewer than eight pairs. ``alpha`` replaces 1 - ``c.confidence`` if ``c.p`` is adjusted for multiple tests.
     """
     fewest = FEWEST_PAIRS if c.unit == "pairs" else FEWEST
     if min(c.runs) < fewest or not math.isfinite(c.ratio) or not 0 <= c.p <= 1:
@@ -214,7 +204,8 @@ def _welch(
     """Return the first seven fields of a ``Comparison``, from ``ratio`` to ``confidence``, by Welch's test.
 
     ``shift`` is the difference of the means of the logarithms. ``parts`` has each part of the variance of ``shift`` and
-    its degrees of freedom. ``counted`` are the numbers of runs.
+    its degrees of freedom, combined as by Satterthwaite (1946, Biometrics Bulletin 2, 110). ``counted`` are the numbers
+    of runs.
     """
     from scipy.special import nctdtrinc, ndtri, stdtr
 
@@ -232,10 +223,10 @@ def _welch(
 
 
 def _between(means: list[list[float]], many: list[bool], noise: float | None) -> tuple[float, float] | None:
-    """Return the standard deviation between sessions, and its degrees of freedom, for a side with too few sessions.
+    """Return the standard deviation between sessions and its degrees of freedom; ``None`` if unknown.
 
-    That is the largest of ``noise`` and of the estimates from the sides with enough sessions (``many``), whose session
-    ``means`` it is computed from; ``None`` if there is neither.
+    It is the largest of ``noise`` and of the estimates from the session ``means`` of the sides with enough sessions
+    (``many``).
     """
     estimates = [
         (math.sqrt(_variance(side)), len(side) - 1.0) for side, enough in zip(means, many, strict=True) if enough

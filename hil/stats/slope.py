@@ -16,14 +16,11 @@ _PARAMETERS = 2  # of a line: offset and slope
 def slope_interval(x: npt.ArrayLike, y: npt.ArrayLike, confidence: float) -> tuple[float, float, float]:
     """Return the least-squares slope of ``y`` over ``x``: ``(slope, low, high)``, bounds one-sided at ``confidence``.
 
-    The residuals of a process's memory are correlated (it grows in steps), so that an ordinary interval is far too
-    narrow. With r the autocorrelation of the residuals at lag one, the series counts as n (1 - r) / (1 + r) points, in
-    the residual variance and in the degrees of freedom (Santer et al. 2000, J. Geophys. Res. 105, 7337). The Theil-Sen
-    slope is not used because its median ignores a rare large step, which some leaks consist of.
+    The residuals may be correlated: with r their autocorrelation at lag one, the series counts as n (1 - r) / (1 + r)
+    points (Santer et al. 2000, J. Geophys. Res. 105, 7337).
 
-    The interval is infinite if fewer than three effective points remain, because Student's quantiles are useless with
-    less than one degree of freedom. The slope is NaN if there are fewer than two points or ``x`` is constant. Raises
-    ``ValueError`` for unequal or non-finite vectors.
+    The interval is infinite with fewer than three such points. The slope is NaN with fewer than two points or a
+    constant ``x``. Raise ``ValueError`` for unequal or non-finite vectors.
     """
     from scipy.special import stdtrit  # 24 MiB that only judging needs
 
@@ -36,6 +33,7 @@ def slope_interval(x: npt.ArrayLike, y: npt.ArrayLike, confidence: float) -> tup
     spread = float(centred @ centred)
     if n < _PARAMETERS or spread <= 0:
         return math.nan, -math.inf, math.inf
+    # Not the Theil-Sen slope: its median ignores a rare large step, which some leaks consist of.
     slope = float(centred @ (up - up.mean()) / spread)
     residual = up - up.mean() - slope * centred
     error = float(residual @ residual)

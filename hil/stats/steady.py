@@ -29,8 +29,8 @@ class Steadiness:
 
     Attributes:
         since: index of the first steady level, ``None`` if the series is not steady at its end.
-        rise: 0.0 if the series is steady. Otherwise the relative change of the level: over the last third if the levels
-            behind the cut have a trend, or else across the cut, which then lies in the last third.
+        rise: 0.0 if the series is steady, else the relative change of the level: its trend over the last third, or its
+            jump there.
     """
 
     since: int | None
@@ -40,14 +40,10 @@ class Steadiness:
 def steadiness(levels: npt.ArrayLike, tolerance: float = TOLERANCE) -> Steadiness:
     """Find where the warm-up (or throttling) ends in a series of block means: MSER, then a trend test on the rest.
 
-    MSER chooses the cut d that minimizes the variance of the mean of the levels behind it,
-    sum (x - mean)^2 / (n - d)^2 (White 1997, Simulation 69, 323; the caller forms the blocks of MSER-5). A cut is
-    ignored if the means on its two sides differ by no more than ``tolerance``. The series is not steady if the cut lies
-    in its last third, or if the levels behind the cut still have a trend: significant at 99 % by Mann-Kendall and
-    larger than ``tolerance``. The caller still uses all levels, because no warm-up of fixed length can be dropped
-    (Barrett et al. 2017, OOPSLA).
-
-    Raises ``ValueError`` unless ``levels`` is a finite vector of at least 12 positive numbers.
+    MSER chooses the cut that minimizes the variance of the mean of the levels behind it (White 1997, Simulation 69,
+    323). The series is not steady if the cut lies in its last third, or if the levels behind it still have a trend
+    larger than ``tolerance``. Raise ``ValueError`` unless ``levels`` is a finite vector of at least 12 positive
+    numbers.
     """
     series = vector(levels, "levels")
     if series.size < FEWEST or not (series > 0).all():
@@ -63,7 +59,10 @@ def steadiness(levels: npt.ArrayLike, tolerance: float = TOLERANCE) -> Steadines
 
 
 def _cut(series: npt.NDArray[np.float64], tolerance: float) -> int:
-    """Return the index of the cut that MSER chooses; 0 if the level changes at this cut by at most ``tolerance``."""
+    """Return the index of the cut that MSER chooses; 0 if the level changes at this cut by at most ``tolerance``.
+
+    MSER minimizes sum (x - mean)^2 / (n - cut)^2 over the levels behind the cut.
+    """
     n = series.size
     tails = np.arange(n, 0, -1)
     sums = np.cumsum(series[::-1])[::-1]

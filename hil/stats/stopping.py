@@ -1,10 +1,7 @@
 """Plans the interim analyses of a growing series: when to judge it, and at which confidence.
 
-Judging a series several times and stopping at the first verdict has a larger error than each single analysis. The
-allowed error, 1 - confidence, is therefore divided in advance among all analyses that may take place (alpha spending:
-Lan and DeMets 1983, Biometrika 70, 659). Bonferroni's inequality replaces their joint distribution, so that the bound
-holds for any dependence between the analyses. The series doubles from one analysis to the next, so few analyses cover
-any budget.
+The allowed error, 1 - confidence, is divided in advance among all analyses that may take place (alpha spending: Lan and
+DeMets 1983, Biometrika 70, 659), by Bonferroni's inequality. The series doubles from one analysis to the next.
 """
 
 from __future__ import annotations
@@ -28,8 +25,7 @@ _AGAIN = 2  # factor on the samples if the series has enough samples already, bu
 class InterimAnalyses:
     """The interim analyses of a series: at the amount ``first``, then at twice as much each, the last at ``most``.
 
-    Amounts are seconds or samples, whichever the caller uses. The amounts and the confidence of each analysis are fixed
-    before the first sample.
+    Amounts are seconds or samples, whichever the caller uses.
 
     Attributes:
         first: the amount after which the first analysis takes place.

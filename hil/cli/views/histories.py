@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def history_at(url: str | None, config: Path | None, *, read_only: bool = True) -> History:
     """Return the open history at ``url``; if ``url`` is ``None``, the history that ``hil.toml`` names.
 
-    A relative path in ``url`` starts at the working directory; one in ``hil.toml`` starts at the folder of that file.
-    Raise ``UserError`` if the history is switched off or unusable, and ``LabError`` if the database fails.
+    A relative path in ``url`` starts at the working directory, one in ``hil.toml`` at that file's folder. Raise
+    ``UserError`` if the history is switched off or unusable, ``LabError`` if the database fails.
     """
     from hil.history import open_history
     from hil.history.urls import OFF

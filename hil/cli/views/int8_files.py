@@ -20,8 +20,8 @@ Scales = dict[str, list[float]]
 def scales_at(path: Path, model: str | None = None) -> Scales:
     """Return the INT8 scales of each tensor in the file, by its name; NaN for a scale that is not finite.
 
-    ``model`` names one model of a report; ``None`` is enough for a report of one model, and for other files. Raise
-    ``UserError`` for a file that has no scales or cannot be read.
+    ``model`` is needed only for a report of several models. Raise ``UserError`` if the file has no scales or cannot be
+    read.
     """
     if not path.is_file():
         raise UserError(

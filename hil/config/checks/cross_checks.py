@@ -1,7 +1,7 @@
 """Check what the pydantic models cannot express: names, files that must exist, keys that depend on each other.
 
-Each rule reads the plain values of ``hil.toml``, so that it reports mistakes even if pydantic's validation fails. A
-value of the wrong type is skipped here, because the validation reports it.
+Each rule reads the plain values of ``hil.toml``, even if pydantic's validation fails. It skips values of the wrong
+type, which the validation reports.
 """
 
 from __future__ import annotations

@@ -57,9 +57,17 @@ class Tolerances:
 class Facts:
     """All facts about one row that an amendment may use. A fact at its default adds nothing to the judgement.
 
-    ``findings`` are the disturbances of the row's own measurement, ``runs`` has those of separate runs.
-    ``slowest_nodes`` is ``None`` if the engine was not profiled. ``foreign_engine`` is the file of the row's engine if
-    that was built elsewhere. ``today`` is the date in UTC; without it nothing expires.
+    Attributes:
+        details: details to add to the judgement.
+        runs: the values of separate runs.
+        findings: the disturbances of the row's own measurement; ``runs`` has those of separate runs.
+        slowest_nodes: the slowest nodes of the engine; ``None`` if it was not profiled.
+        diagnosis: the diagnosis of the row's difference.
+        foreign_engine: the file of the row's engine if it was built elsewhere.
+        tolerances: the tolerances of the row.
+        today: the date in UTC; without it nothing expires.
+        evidence: the row's evidence.
+        executed_on: what executed the engine.
     """
 
     details: Mapping[str, Any] = field(default_factory=dict)

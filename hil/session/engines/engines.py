@@ -61,12 +61,12 @@ class Engines:
         self._planned: dict[str, list[str]] = {}
 
     def plan(self, engines: Iterable[tuple[str, str]]) -> None:
-        """Set the engines (model, precision) that the run will need: a model's are built when its first is needed.
+        """Set the engines (model, precision) that the run will need.
 
-        Builds that follow each other share a process on the target, so that TensorRT's builder is loaded once for each
-        model. They also heat the target before the model's first measurement, not between its measurements. The next
-        model's engines are built only once it is needed, so that the first model's verdicts come first.
+        All engines of a model are built when its first one is needed.
         """
+        # Builds that follow each other share a process on the target, so that TensorRT's builder is loaded once a
+        # model. They heat the target before the model's first measurement, not between its measurements.
         self._planned = {}
         for model, precision in dict.fromkeys(engines):
             self._planned.setdefault(model, []).append(precision)

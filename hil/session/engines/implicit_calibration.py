@@ -1,7 +1,7 @@
 """Send the calibration samples to the target for TensorRT's own calibrator (``calibration.route = "implicit"``).
 
-TensorRT 8 to 10 compute INT8 ranges on the target, from batches that a calibrator feeds them. This module writes the
-samples to one ``.npy`` file for each input, with a digest that is later compared with what the calibrator read.
+The samples of each input become one ``.npy`` file, with a digest that is later compared with what the calibrator read.
+TensorRT 8 to 10 have such calibrators.
 """
 
 from __future__ import annotations
@@ -41,9 +41,16 @@ OPTIONS_VERSION = 1
 class Streamed:
     """The calibration data in the target's store.
 
-    ``key`` is the digest of ``parts``, which are what ``key_parts`` returned. ``data`` maps each input to its blob in
-    the store, ``fed`` to the SHA-256 of its raw bytes in C order. ``samples_digest`` is the digest of the samples' own
-    digests, as in ``hil.quantize``. ``samples`` is a multiple of ``batch``.
+    Attributes:
+        key: the digest of ``parts``.
+        parts: what ``key_parts`` returned.
+        algorithm: the calibrator's algorithm.
+        batch: samples per batch of the calibrator.
+        samples: the number of samples, a multiple of ``batch``.
+        samples_digest: the digest of the samples' own digests, as in ``hil.quantize``.
+        data: the blob in the store, by input.
+        fed: the SHA-256 of each input's raw bytes in C order.
+        synthetic: whether the samples are generated.
     """
 
     key: str
@@ -97,10 +104,9 @@ def stream(  # noqa: PLR0913 - a session's facts of a model, each named at the c
 ) -> Streamed:
     """Write the samples below ``cache``, upload them to the target's store, and remove them from ``cache``.
 
-    Only one batch is in memory at a time. With ``narrow``, int64 is converted to int32, as TensorRT before 10 requires.
-    Raises ``UserError`` for a method or an input that the calibrator does not support, for too few samples, for values
-    that are not finite or do not fit TensorRT's types, and if ``cache`` cannot be written. Raises ``LabError`` if the
-    store is full.
+    With ``narrow``, int64 is converted to int32, as TensorRT before 10 requires. Raise ``UserError`` for a method, an
+    input or samples that the calibrator does not support, or if ``cache`` cannot be written; ``LabError`` if the store
+    is full.
     """
     algorithm, parts = algorithm_of(spec, name), key_parts(path, data, spec)
     odd = [one.name for one in signature.inputs if one.batch_axis != 0 or one.is_given]
@@ -224,8 +230,8 @@ def expected_header(algorithm: str) -> str:
 def header_versions(version: str) -> tuple[str, ...]:
     """Return the two numbers by which a cache may name TensorRT's ``version``; empty unless that has three numbers.
 
-    A cache contains NV_TENSORRT_VERSION of NvInferVersion.h: major * 1000 (10000 from release 10) + minor * 100 +
-    patch, such as 8600 for 8.6.0 and 100300 for 10.3.0. Both formulas are accepted for every release.
+    They are major * 1000 or 10000 + minor * 100 + patch, such as 8600 for 8.6.0 and 100300 for 10.3.0
+    (NV_TENSORRT_VERSION of NvInferVersion.h).
     """
     parts = version.split(".")[:3]
     if len(parts) != 3 or not all(part.isdigit() for part in parts):  # major, minor, patch

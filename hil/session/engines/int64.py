@@ -1,7 +1,6 @@
 """Convert between the int64 tensors of a model and the int32 tensors of its engine: TensorRT before 10 has no int64.
 
-An int64 input is converted to int32, or refused if a value does not fit. An int32 output is converted to int64. No
-other dtype is converted.
+An int64 input is refused if a value does not fit int32. No other dtype is converted.
 """
 
 from __future__ import annotations
@@ -70,9 +69,9 @@ class NarrowedWorker(EngineWorker):
 
 
 def narrow(key: str, array: npt.NDArray[Any], model: str) -> npt.NDArray[Any]:
-    """Return an int64 ``array`` as int32 with the same values. Raises ``EngineError`` if a value does not fit.
+    """Return an int64 ``array`` as int32 with the same values, any other array unchanged.
 
-    An array of any other dtype is returned unchanged; the engine refuses it. ``key`` is the input's name.
+    ``key`` is the input's name. Raise ``EngineError`` if a value does not fit.
     """
     if array.dtype.name != WIDE:
         return array

@@ -36,11 +36,14 @@ DLA_PRECISIONS = frozenset({"fp16", "int8"})
 class Provisioned:
     """An engine, and ``source``, the ONNX file that it was built from.
 
-    ``file`` is the path of the engine's copy, relative to the report's folder.
-    ``external`` has a record, as the report's ``ExternalData``, for each external data file of an engine that is an
-    ONNX file; it is empty for any other engine.
-    ``quantized`` is the model with Q/DQ nodes if it was calibrated on the host (explicit route), else ``None``.
-    ``streamed`` is the data for TensorRT's calibrator if that was used (implicit route), else ``None``.
+    Attributes:
+        engine: the engine.
+        source: the ONNX file.
+        quantized: the model with Q/DQ nodes if it was calibrated on the host (explicit route), else ``None``.
+        file: the path of the engine's copy, relative to the report's folder.
+        streamed: the data for TensorRT's calibrator if that was used (implicit route), else ``None``.
+        external: the external data files of an engine that is an ONNX file, as the report's ``ExternalData``; else
+            empty.
     """
 
     engine: BuiltEngine
@@ -59,10 +62,8 @@ class Provisioned:
 def provision(session: Context, name: str, precision: str, *, more: bool = False) -> Provisioned:
     """Build model ``name`` in ``precision`` on the session's target, or use the engine that the config names.
 
-    ``more`` announces that another build follows.
-
-    Raises ``Unsupported`` if the runtime or its version does not support such an engine, ``EngineBuildError`` with the
-    runtime's message if the build failed, and ``UserError`` for data that cannot be used for calibration.
+    ``more`` announces that another build follows. Raise ``Unsupported`` if the runtime does not support such an engine,
+    ``EngineBuildError`` if the build failed, and ``UserError`` if the data cannot be used for calibration.
     """
     spec = session.model(name)
     if spec.engine is not None:
@@ -99,10 +100,10 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
 
 
 def _source(session: Context, name: str, precision: str, spec: ModelSpec) -> Path:
-    """Return the ONNX file that the engine is built from: the config's ``deployed`` if it is given, else ``path``.
+    """Return the ONNX file that the engine is built from: the config's ``deployed`` or, without one, ``path``.
 
-    A quantized ``deployed`` is only the source of the int8 engine: that of another precision would be compared with
-    itself. Raises ``Unsupported`` if the source has no Q/DQ nodes and ``precision`` is int8, or has some and it is not.
+    A quantized ``deployed`` is only used for int8. Raise ``Unsupported`` if the file's Q/DQ nodes do not fit
+    ``precision``.
     """
     where = f"model {name} on target {session.used}"
     if spec.deployed is not None:

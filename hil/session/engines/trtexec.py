@@ -1,8 +1,7 @@
 """Write the ``trtexec`` commands with which a user can verify our build and timing, and how both differ from ours.
 
-Flags by release are those of ``samples/common/sampleOptions.cpp`` of NVIDIA/TensorRT, release branches 8.2,
-8.4, 8.5, 8.6, 10.0, 10.3, 10.13, 10.16, 11.0 and 11.1; what trtexec times is from ``sampleInference.cpp``
-next to it.
+The flags are those of ``samples/common/sampleOptions.cpp`` of NVIDIA/TensorRT, release branches 8.2, 8.4, 8.5, 8.6,
+10.0, 10.3, 10.13, 10.16, 11.0 and 11.1. What trtexec times is in ``sampleInference.cpp`` next to it.
 """
 
 from __future__ import annotations
@@ -56,9 +55,8 @@ class Trtexec:
 def equivalent(onnx: str, precision: str, options: Mapping[str, Any], version: str | None) -> Trtexec:
     """Return the ``trtexec`` commands of TensorRT ``version`` (``"8.6.2"``) equivalent to our build of ``onnx``.
 
-    ``options`` are those of the build, with the load options ``cuda_graph`` and ``streams``. Its ``plugins`` are
-    written into the commands as they are, so they should be file names. Never raises: a version that cannot be parsed
-    counts as 10.3, and ``differences`` states that.
+    ``options`` are those of the build, with ``cuda_graph`` and ``streams``, and with ``plugins`` as file names. A
+    version that cannot be parsed counts as 10.3, and ``differences`` states that.
     """
     release, doubts = _release(version)
     plan = f"{PurePath(onnx).stem}-{precision}.plan"

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 def diagnosis_of(session: EngineContext, row: Row, comparison: Comparison, judgement: Judgement) -> Diagnosis | None:
     """Return the diagnosis of a failed ``judgement``; ``None`` if it did not fail or no numbers were compared.
 
-    Its ``details["diagnosis"]`` is the outcome, and ``details["repro"]`` the folder in the report that reproduces the
-    failure. If the diagnosis was not possible, ``details["diagnosis"]["why_not"]`` is the reason, and no folder is
-    written.
+    The details have the outcome, and as ``repro`` the folder in the report that reproduces the failure. If there could
+    be no diagnosis, they have only the reason, ``diagnosis.why_not``.
     """
     if judgement.verdict is not Verdict.FAILED or not comparison.numbers:
         return None

@@ -61,9 +61,8 @@ def isaac_ros(session: EngineContext, row: Row) -> Gathered:
 def shapes(session: EngineContext, row: Row) -> Gathered:
     """Judge ``contract.shapes`` by shapes that must run and shapes that must be refused.
 
-    With optimization profiles, the min, opt and max shapes must run, and each size just outside them must be refused.
-    Without profiles, up to three sizes of each dynamic dimension must run. If the model has a fixed batch size, twice
-    that size must be refused.
+    With optimization profiles, the min, opt and max shapes must run, the sizes just outside must be refused. Without,
+    up to three sizes of each dynamic dimension must run, and twice a fixed batch size must be refused.
     """
     model = session.signature(row.model)
     feeds = feeds_of(session, row.model, model.batch() or 1)[0]

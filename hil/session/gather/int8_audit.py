@@ -74,8 +74,8 @@ def _growth(
 def _classes(session: EngineContext, name: str, ours: DataStatistics, theirs: DataStatistics) -> Classes | None:
     """Return how many samples of each class the calibration set (``ours``) and the validation set (``theirs``) have.
 
-    Classes are counted by labels if both sets have labels, else by the FP32 model's answers. ``None`` for a model
-    without classification, and if the answers cannot be counted.
+    They are counted by labels if both sets have labels, else by the FP32 model's answers. ``None`` if there are no
+    classes to count.
     """
     if session.model(name).task != CLASSIFYING:
         return None

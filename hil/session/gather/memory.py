@@ -31,14 +31,23 @@ NOT_READ = "not readable"
 
 @dataclass(frozen=True)
 class Use:
-    """The memory of one process, in bytes.
+    """The memory of one process, in bytes; n is the number of readings during the soak.
 
-    ``baseline`` is its host memory before the engine was loaded, ``peak`` its highest host memory. For each of the
-    soak's n readings, ``runs`` is the number of inferences done, ``resident`` the host memory, and ``on_device`` the
-    device memory, each of shape (n,). If the engine ran on a device (``has_device``), ``device`` is ``None`` only if
-    that device's memory could not be read. ``by_process`` is true if ``on_device`` is the memory of this process alone,
-    false if it is that of all processes. ``trimmed`` is whether the process returned its freed memory before the soak.
-    ``findings`` are the disturbances.
+    Attributes:
+        baseline: host memory before the engine was loaded.
+        peak: the highest host memory.
+        peak_is_exact: whether the kernel's peak could be reset before each piece of work.
+        pss: proportional set size; ``None`` if not readable.
+        system_used: the used memory of the whole system; ``None`` if not readable.
+        system_total: the memory of the whole system; ``None`` if not readable.
+        runs: inferences done at each reading, shape (n,).
+        resident: host memory at each reading, shape (n,).
+        has_device: whether the engine ran on a device.
+        device: the device's memory; with ``has_device``, ``None`` if it could not be read.
+        on_device: device memory at each reading, shape (n,).
+        by_process: whether ``on_device`` is of this process alone; otherwise of all processes.
+        trimmed: whether the process returned its freed memory before the soak.
+        findings: the disturbances.
     """
 
     baseline: float
@@ -64,9 +73,8 @@ class Use:
     def counted(self, host: float, part: str) -> float | None:
         """Return the bytes that count against a limit; ``None`` if the device's memory could not be read.
 
-        They are ``host`` if the engine ran on no device, and the field ``part`` of ``device`` if it ran on a device
-        with its own memory. If CPU and GPU share their memory, they are the sum of both, unless the device's reading
-        includes the host's part.
+        They are ``host`` without a device, and the field ``part`` of a device with its own memory. If CPU and GPU share
+        their memory, they are the sum, unless the device's reading includes the host's part.
         """
         if not self.has_device:
             return host

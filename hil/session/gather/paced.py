@@ -72,10 +72,10 @@ def paced_series(session: EngineContext, row: Row) -> Series:
 
 
 def releases(session: EngineContext, model: str, precision: str, pace: Pace) -> int:
-    """Return how many inferences to release in the series of an engine.
+    """Return how many inferences to release in the series of an engine, at least 1.
 
-    They are as many as fit in ``measure.duration``, or more if the p99 or a limit of missed deadlines needs more to be
-    decided. They are at most ``MAX_SAMPLES`` and at most as many as fit in ``measure.paced``, but at least 1.
+    They are as many as ``measure.duration`` or the decision on a limit needs, but no more than ``MAX_SAMPLES`` and than
+    fit in ``measure.paced``.
     """
     spec = session.config.spec.measure
     counts = [pace.rate * spec.duration, SPARE * smallest_n(paced.Q, spec.confidence)]

@@ -36,9 +36,13 @@ TIMES = 3
 class Compared:
     """The comparison of an engine (``candidate``) with a reference over the same data.
 
-    If the model has a task that can be scored, ``reference`` and ``candidate`` have the scores of each batch's samples.
-    Otherwise ``metric`` is ``None``, both lists are empty, and ``why_not`` is the reason. ``distinct`` is the number of
-    distinct samples.
+    Attributes:
+        comparison: the comparison of the outputs.
+        metric: the metric of the model's task; ``None`` if it cannot be scored.
+        reference: the reference's scores of each batch's samples; empty without a metric.
+        candidate: the engine's scores of each batch's samples; empty without a metric.
+        why_not: why there is no metric.
+        distinct: the number of distinct samples.
     """
 
     comparison: Comparison
@@ -175,8 +179,7 @@ def refuse_sequences(session: EngineContext, model: str) -> None:
 def side_by_side(session: EngineContext, row: Row, answers: Iterable[Outputs]) -> Compared:
     """Run the engine of ``row`` over the validation data and compare its outputs with ``answers``, a batch at a time.
 
-    Only the batches in transit to and from the engine are in memory. If one side ends before the other, the comparison
-    states that in ``fatal``, which fails the checks that use it.
+    If one side ends before the other, ``fatal`` of the comparison states that.
     """
     refuse_sequences(session, row.model)
     spec, data = session.model(row.model), session.dataset(row.model)

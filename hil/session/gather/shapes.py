@@ -57,8 +57,7 @@ def _profiles(session: EngineContext, row: Row, model: Signature) -> Profiles:
 def outside(model: Signature, profiles: Mapping[str, Sequence[Sequence[int]]]) -> Iterator[dict[str, list[int]]]:
     """Yield the shapes of all inputs with one dynamic dimension outside its profile: max + 1, then min - 1 if not 0.
 
-    This is done for each dynamic dimension in turn, while the others have their opt size. Dimensions with the same name
-    change together, so that only the profile can be the reason for a refusal.
+    Each dynamic dimension has its turn, while the others have their opt size. Dimensions of one name change together.
     """
     tried: set[object] = set()
     for spec in model.inputs:
@@ -89,8 +88,8 @@ def _moved(
 def accepted(model: Signature, spec: ModelSpec, feeds: Feeds) -> Iterator[dict[str, list[int]]]:
     """Yield three choices of the shapes of all inputs, by name, that the model allows.
 
-    Dimensions with one name have one size, and so have all batch axes, with or without a name. For an engine that was
-    built elsewhere without declared sizes, yield only one choice.
+    There is only one choice for an engine that was built elsewhere without declared sizes. Dimensions with one name
+    have one size, and so have all batch axes.
     """
     names = {size for tensor in model.inputs for size in tensor.shape if isinstance(size, str)}
     for choice in range(3 if spec.engine is None or model.sizes else 1):

@@ -1,7 +1,7 @@
 """Draw valid batches by a model's signature, and let Hypothesis search for one with a problem and shrink it.
 
-A batch is described by a few small numbers for each sample. Drawing an image element by element would cost more than
-running it and would not shrink to anything readable. The simplest sample has the lowest valid value in all elements.
+A batch is described by a few small numbers for each sample, so that it is fast to draw and shrinks to something
+readable.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ MOST_MATES = 4
 class Recipe:
     """The description of one sample: its ``kind``, and two numbers that vary it.
 
-    ``level`` is the value of a constant and of a spike's other elements, in sixteenths of the range from its low end.
-    ``seed`` is the place of a spike, the number of turns of a wave, or the seed of noise.
+    ``level`` is the value of a constant or around a spike, in sixteenths of the range from its low end. ``seed`` is the
+    place of a spike, the number of turns of a wave, or the seed of noise.
     """
 
     kind: str = KINDS[0]
@@ -91,10 +91,11 @@ class Drawn:
 class Space:
     """The space of all valid batches.
 
-    ``ranges`` maps each input to its least and greatest value, and ``sizes`` maps each dynamic dimension to some of its
-    sizes in ascending order. ``batch`` is the smallest and the largest batch size. A dimension's size is drawn between
-    the first and the last of its listed sizes, as a multiple of what the signature declares for it. The listed sizes
-    are drawn more often than others.
+    Attributes:
+        signature: the model's signature.
+        ranges: the least and the greatest value of each input.
+        sizes: some sizes of each dynamic dimension, ascending; the first and the last are its least and greatest.
+        batch: the smallest and the largest batch size.
     """
 
     signature: Signature
@@ -133,9 +134,12 @@ def _keyed(spec: TensorSpec) -> list[tuple[int | str | None, str]]:
 class Searched:
     """The result of a search for a batch with a problem.
 
-    ``examples`` and ``samples`` are how many batches and samples had no problem. ``refused`` is the number of batches
-    that could not be judged, because the reference refuses them. ``smallest`` is the shrunk batch with a problem, and
-    ``wrong`` the problem as text; they are ``None`` and empty if no batch had one.
+    Attributes:
+        examples: how many batches had no problem.
+        samples: how many samples these batches had.
+        refused: how many batches could not be judged, because the reference refuses them.
+        smallest: the shrunk batch with a problem; ``None`` without one.
+        wrong: the problem as text; empty without one.
     """
 
     examples: int = 0
@@ -148,10 +152,8 @@ class Searched:
 def search(space: Space, most: int, trial: Callable[[Drawn], str | None]) -> Searched:
     """Try up to ``most`` batches until one has a problem, shrink that batch, and return what was found.
 
-    ``trial`` returns the problem of a batch as text, an empty text for a batch without a problem, and ``None`` for a
-    batch that it cannot judge. Trials for shrinking do not count towards ``most``. The search is deterministic: the
-    same space and trial give the same batches, whatever ran before or is imported. If ``trial`` raises an exception,
-    the search ends and raises it.
+    ``trial`` returns the problem of a batch as text, an empty text for none, and ``None`` for a batch that it cannot
+    judge. Its exceptions end the search and are raised. The same space and trial always give the same batches.
     """
     from hypothesis import HealthCheck, Phase, given, settings
 

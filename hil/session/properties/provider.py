@@ -17,9 +17,8 @@ BACKEND = "hil-seeded"
 class SeededProvider(PrimitiveProvider):
     """A backend of Hypothesis that draws from a generator with a fixed seed.
 
-    Hypothesis's own backend also draws constants that it reads in the source of imported modules that are not
-    installed. With it, the batches would depend on what else is imported, and a cache of those constants would appear
-    in the working directory.
+    Hypothesis's own backend also draws constants from the source of imported modules, so that the batches would depend
+    on what is imported.
     """
 
     def __init__(self, conjecturedata: Any, /) -> None:

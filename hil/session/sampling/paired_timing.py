@@ -1,7 +1,7 @@
 """Time two engines alternately, for a machine on which other processes always run.
 
-Other load on a processor lasts for about a second, so two consecutive windows usually run under the same load. The
-ratio of their times therefore shows how the engines differ, although neither time alone does.
+Two consecutive windows usually run under the same load, since load lasts for about a second. So the ratio of their
+times shows how the engines differ.
 """
 
 from __future__ import annotations
@@ -37,10 +37,12 @@ Engine = tuple[str, str]
 
 @dataclass(frozen=True)
 class Pair:
-    """The times of two engines, each in a fresh process: the p50 of each in seconds, and the ratio of second to first.
+    """The times of two engines, each in a fresh process.
 
-    ``first`` and ``second`` are the medians of the windows' p50. ``ratio`` is the median of the ratios of two
-    consecutive windows, one of each engine. Temporary load on the machine hardly changes it.
+    Attributes:
+        first: the median of the windows' p50 of the first engine, in seconds.
+        second: the same of the second engine.
+        ratio: the median of the ratios, second to first, of two consecutive windows.
     """
 
     first: float

@@ -1,8 +1,7 @@
 """Time one engine in several runs, each in a fresh process.
 
-The runs, not the samples, are the independent observations. All samples of one process have the same memory layout,
-caches and clocks, so that thousands of them do not predict the next process (Georges et al., OOPSLA 2007; Kalibera and
-Jones, ISMM 2013).
+The runs, not their samples, are the independent observations: all samples of one process share its memory layout,
+caches and clocks (Georges et al., OOPSLA 2007; Kalibera and Jones, ISMM 2013).
 """
 
 from __future__ import annotations
@@ -36,10 +35,8 @@ def measure_runs(  # noqa: PLR0913 - the engine, the number of runs and their ki
 ) -> list[Series]:
     """Time an engine in ``n`` fresh processes, one after the other, for ``measure.run_duration`` each.
 
-    Each process warms up and is timed under the state contract, by the same method as the series that is compared with
-    the limits. A series is stored in the report as ``MODEL-PRECISION-LABEL-NUMBER`` (``MODEL-PRECISION-streams-…`` with
-    several ``streams``, the inferences in flight), and other processes of the same pytest run read it from there.
-    Errors of building, loading and timing are raised unchanged.
+    Each series is stored in the report as ``MODEL-PRECISION-LABEL-NUMBER`` (``MODEL-PRECISION-streams-…`` with several
+    ``streams``, the inferences in flight). Raise the errors of building, loading and timing.
     """
     return [measure_run(session, model, precision, f"{label}-{number}", streams=streams) for number in range(1, n + 1)]
 
@@ -85,8 +82,7 @@ def value(check: str, series: Series) -> float | None:
 def values(check: str, runs: Sequence[Series], method: str) -> tuple[tuple[float, ...], str]:
     """Return the value of ``check`` in each run and an empty text, or no values and the reason.
 
-    No values are returned if one run has no value or was not timed by ``method`` (a digest): the values of the other
-    runs would be a biased selection.
+    There are no values if one run has none or was not timed by ``method`` (a digest).
     """
     results = []
     for number, run in enumerate(runs, 1):
@@ -104,9 +100,8 @@ def run_values(
 ) -> RunValues | None:
     """Time the engine in as many fresh processes as were requested, and return the value of ``row.id`` in each.
 
-    Return ``None`` if fewer than two runs were requested, if the judgement has no measurement, or if ``value`` does not
-    support the check. If one run has no value or was timed by another method than ``series``, the values are empty and
-    ``details["why_not"]`` is the reason.
+    Return ``None`` if fewer than two were requested or the check has no value in single runs. The values are empty,
+    with the reason ``details["why_not"]``, if a run has none or was timed by another method than ``series``.
     """
     requested = session.runs
     if requested < MIN_RUNS or judgement.measurement is None or row.id not in {*QUANTILES, "fps.sustained"}:

@@ -23,10 +23,13 @@ DEVICES = ("gpu", "dla")
 
 @dataclass(frozen=True)
 class Board:
-    """A confirmed board: its declared name, and the name and SM (``8.7``) of the GPU that the probe read.
+    """A confirmed board.
 
-    ``module`` is the name of the Jetson module; it is ``None`` for any other board. ``gpu`` and ``sm`` are ``None`` if
-    the runtime uses no GPU; all work then counts as the host's.
+    Attributes:
+        declared: its declared name.
+        gpu: the name of its GPU; ``None`` if the runtime uses no GPU.
+        sm: the SM of its GPU (``8.7``); ``None`` if the runtime uses no GPU.
+        module: the name of the Jetson module; ``None`` for any other board.
     """
 
     declared: str
@@ -53,10 +56,9 @@ def is_gpu(board: str, gpu: str) -> bool:
 
 
 def runtime_facts(facts: Mapping[str, Any], runtime: str, number: int = 0) -> dict[str, Any]:
-    """Return what the probe read of ``runtime`` and GPU ``number``: ``gpu``, ``sm``, ``cuda`` and others.
+    """Return what the probe read of ``runtime`` and GPU ``number``: ``gpu``, ``sm``, ``cuda`` and others, or nothing.
 
-    The runtime itself reports GPU 0 only. For any other GPU, name and SM are from the driver's list; they are ``None``
-    if the GPU is not in that list. The result is empty if the probe read nothing of ``runtime``.
+    The runtime reports GPU 0 only. Name and SM of any other GPU are from the driver's list, ``None`` if not listed.
     """
     by_runtime = facts.get("facts")
     known = by_runtime.get(runtime) if isinstance(by_runtime, dict) else None
@@ -68,13 +70,11 @@ def runtime_facts(facts: Mapping[str, Any], runtime: str, number: int = 0) -> di
 
 
 def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | None:
-    """Return the confirmed board of target ``name``.
+    """Return the confirmed board of target ``name``; ``None`` if there is no board to confirm.
 
-    Return ``None`` if ``spec`` declares no board, or a board that is not a Jetson for a runtime that uses no GPU. A
-    Jetson is confirmed by its module (part number and memory), any other board by the name of its GPU. Raises
-    ``LabError``, after which there is no fallback, if the board or the serial number cannot be read or is not the
-    declared one. Raises ``TargetUnreachable``, after which a fallback is possible, if the runtime cannot be imported or
-    has no GPU with the declared number.
+    A Jetson is confirmed by its module, any other board by its GPU's name, for which the runtime must use a GPU. Raise
+    ``LabError`` if board or serial number cannot be read or is not the declared one. Raise ``TargetUnreachable`` if the
+    runtime cannot be imported or has no such GPU.
     """
     identity, module = identify(facts.get("board")), module_of(spec.board or "")
     if spec.serial is not None:

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 def method(spec: TargetSpec, *, timed: bool = True) -> dict[str, Any]:
     """Return those keys of the target's state contract that change what is measured, with their values.
 
-    A key that the config does not set is left out. If the measurement is not a time (``timed`` is false), so are
-    ``co_runner``, ``clocks`` and ``start_below`` (°C), since they change only times.
+    Keys that the config does not set are left out. With ``timed`` false, so are the keys that change only times.
     """
     keys: dict[str, Any] = {}
     if spec.reserve_memory:

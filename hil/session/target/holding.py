@@ -28,10 +28,14 @@ FALLBACK = "cpu"
 class HeldTarget:
     """A target held for a run.
 
-    ``used`` is the name of the held target: the requested one, or ``cpu`` in a fallback. ``fallback_reason`` is why the
-    requested target is unavailable; it is ``None`` if that is held. ``agent`` is ``None`` if the target is unavailable
-    and the run skips its rows. ``evidence`` is the best evidence that a row may have, ``board`` the confirmed board or
-    ``None``, and ``facts`` what the probe read.
+    Attributes:
+        used: the name of the held target: the requested one, or ``cpu`` in a fallback.
+        spec: the config of the held target.
+        agent: the agent on it; ``None`` if the target is unavailable and the run skips its rows.
+        evidence: the best evidence that a row may have.
+        fallback_reason: why the requested target is unavailable; ``None`` if it is held.
+        board: the confirmed board, or ``None``.
+        facts: what the probe read.
     """
 
     used: str
@@ -46,9 +50,8 @@ class HeldTarget:
 def hold(request: Request) -> HeldTarget:
     """Start the agent on the target and hold the target for the whole session.
 
-    If the target is unavailable, hold the CPU or none, as the request's ``fallback`` says, or raise ``LabError`` if it
-    is ``fail``. Whatever the fallback, raises ``LabError`` if the target is not the declared board, and ``TargetHeld``
-    if another run holds it.
+    If the target is unavailable, the request's ``fallback`` decides: hold the CPU, hold nothing, or raise ``LabError``.
+    Always raise ``LabError`` if the target is not the declared board, and ``TargetHeld`` if another run holds it.
     """
     spec = request.config.target(request.target)
     try:

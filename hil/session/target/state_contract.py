@@ -209,8 +209,8 @@ class StateControl:
     def watching(self, *, timed: bool = True) -> Iterator[Disturbances]:
         """Keep the contract during the block, for work that is not a timed series; yield a record of the disturbances.
 
-        The state is read at the beginning and at the end of the block. If ``timed`` is false, the block does not wait
-        for a cool board and has no co-runner.
+        The record is complete at the end of the block. Only with ``timed`` does the block wait for a cool board and
+        have a co-runner.
         """
         if timed:
             self.ready()
