@@ -177,8 +177,7 @@ class Service(Transfers):
     def load(self, request: Dict[str, Any]) -> Reply:
         """Load the engine of ``key`` into a worker, after verifying the digest of its file.
 
-        The worker is a fresh process. If ``fresh`` is false and no GPU memory is watched, an idle worker is used
-        instead, if there is one.
+        The worker is a fresh process, or an idle one if ``fresh`` is false and no GPU memory is watched.
         """
         self._must_hold()
         record = self.records.need(request["key"])
@@ -226,7 +225,7 @@ class Service(Transfers):
         return {"ok": {"worker": worker.number, "pid": worker.pid}}, []
 
     def unload(self, request: Dict[str, Any]) -> Reply:
-        """Stop a worker. With ``keep``, it stays for the next load that needs no fresh process, unless it has a GPU."""
+        """Stop a worker. With ``keep``, make one without a GPU idle instead, for a load that needs no fresh process."""
         worker = self._worker(request)
         if request.get("keep") is True and worker.alive and worker.watch is None:
             self.idle.keep(worker, self.libraries())

@@ -158,7 +158,7 @@ class Supervisor:
             self.host.drain()
 
     def start_worker(self) -> WorkerProcess:
-        """Start a worker process and return it. Raise ``Failure`` if its container, if it has one, does not start."""
+        """Start a worker process, in its container if it has one, and return it. Raise ``Failure`` if that fails."""
         self.started += 1
         if self.container is not None:
             return self._start_contained()

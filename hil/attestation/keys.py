@@ -110,8 +110,8 @@ def lowest(signature: bytes) -> bytes:
 def key_from_file(path: Path) -> KeySigner:
     """Return the private key in a PEM file. An encrypted key needs its password in ``HIL_SIGN_KEY_PASSWORD``.
 
-    Raises ``UserError`` if the file has no P-256 private key, the password is wrong or missing, other users can read
-    the file, or its owner is neither this user nor root.
+    Raises ``UserError`` if the file has no P-256 private key, is readable by other users, or belongs to another user
+    than this one and root, and for a wrong or missing password.
     """
     if SECRET in str(path):
         raise UserError(

@@ -200,10 +200,7 @@ def _policy_digest(policy: GateSpec) -> str:
 
 
 def as_signed(current: Statement, signed: Statement) -> Statement:
-    """Return ``current`` in the form in which it must equal ``signed``.
-
-    If ``signed`` is of an earlier version and has no annotation ``dirty``, that of ``current`` is made empty too.
-    """
+    """Return ``current``; its annotation ``dirty`` is made empty if ``signed``, of an earlier version, has none."""
     notes = signed.report.annotations
     if "dirty" in notes.model_fields_set:
         return current

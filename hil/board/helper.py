@@ -1,9 +1,9 @@
 #!/usr/bin/python3 -IS
 """The board operations that need root; ``hil board setup`` installs it as ``/usr/local/sbin/pytest-hil-helper``.
 
-sudo lets one user start it, without password and arguments. It reads one command per line and answers each with a line
-of JSON. It undoes its changes when its input ends, a signal arrives or nobody reads its answers. The next helper undoes
-the changes of a killed one. Design: ``docs/board-setup.md``. One file, Python 3.6, standard library.
+One user may start it by sudo, without a password. It reads one command per line and answers each with a line of JSON.
+It undoes its changes when its input ends, a signal arrives or nobody reads its answers; if it is killed, the next
+helper does. Design: ``docs/board-setup.md``. One file, Python 3.6, standard library.
 """
 
 import contextlib

@@ -87,7 +87,7 @@ def plan(target: Target, services: Sequence[str]) -> Setup:
     if not USER.fullmatch(user):
         raise UserError(
             f"user name {user[:40]!r} is not supported in a sudoers file: on target {target.name!r}: connect as a user "
-            "whose name has at most 32 characters, all of them lower-case letters, digits or _ . -"
+            "whose name has at most 32 lower-case letters, digits and _ . -"
         )
     return Setup(user, tuple(dict.fromkeys(services)), _source("helper.py").read_text(encoding="ascii"))
 

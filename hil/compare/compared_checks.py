@@ -12,8 +12,11 @@ from hil.results import Sense
 class Scale(str, Enum):
     """How two values are compared.
 
-    ``RATIO``: noisy positive values, statistically over several runs. ``EXACT``: values without noise, by their ratio.
-    ``LOSS``: fractions lost on the same data, by their difference. ``TOLD``: shown, without a verdict.
+    Attributes:
+        RATIO: noisy positive values, statistically over several runs.
+        EXACT: values without noise, by their ratio.
+        LOSS: fractions lost on the same data, by their difference.
+        TOLD: not compared, only shown.
     """
 
     RATIO = "ratio"
@@ -26,8 +29,10 @@ class Scale(str, Enum):
 class Measure:
     """How one check is compared.
 
-    ``sense`` is ``None`` if neither direction counts as better; any change is then ``unclear``. ``counts``: the check
-    affects the exit code. ``needs_method``: both sides must have the same method.
+    Attributes:
+        sense: the better direction; ``None``: unknown, so that any change is ``unclear``.
+        counts: whether the check affects the exit code.
+        needs_method: whether both sides must have the same method.
     """
 
     title: str

@@ -61,8 +61,7 @@ class Known:
 class _PendingRow:
     """A row that may still need its verdict.
 
-    If ``comparison`` is set, the row is judged when the p-value of that comparison has been adjusted. If it is
-    ``None``, the row has its verdict.
+    ``comparison`` has the p-value that must be adjusted before; ``None`` if the row has its verdict.
     """
 
     pair: Pair

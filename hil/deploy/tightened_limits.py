@@ -49,9 +49,9 @@ def of_rows(report: Report, rows: Sequence[Row], models: Mapping[str, ModelSpec]
 
 
 def judged_by(report: Report, model: str, precision: str, now: TolerancesSpec | None) -> TolerancesSpec | None:
-    """Return the tolerances by which the engine's outputs passed in the report; ``now`` if they did not.
+    """Return the tolerances by which the engine's outputs passed in the report; ``now`` if they did not pass.
 
-    If the engine on the robot is judged by these, a tolerance that was loosened since has no effect.
+    So a tolerance that was loosened after the report has no effect.
     """
     key = ("parity.outputs", model, precision)
     rows = (row for row in report.checks if (row.id, row.model, row.precision) == key)

@@ -67,8 +67,7 @@ def demands(report: Report, policy: GateSpec, required: Sequence[CheckResult]) -
 def outside(report: Report, policy: GateSpec, around: Circumstances | None) -> Iterator[RuleOutcome]:
     """Yield the outcomes of the rules that depend on ``around``; nothing if ``around`` is ``None``.
 
-    If ``policy`` does not state whether it requires a clean tree (``clean``), as in older reports, but requires it by
-    default, the rule on it is among them.
+    The rule on a clean tree is among them if ``policy`` requires it only by default.
     """
     if around is None:
         return
@@ -83,10 +82,7 @@ def outside(report: Report, policy: GateSpec, around: Circumstances | None) -> I
 
 
 def guess_problem(report: Report) -> str:
-    """Return which keys of the run's ``hil.toml`` are guesses that nobody confirmed; empty if there are none.
-
-    The rule on them is in ``hil.gate.rules``: a run with guesses is never deployed or signed as a pass.
-    """
+    """Return which keys of the run's ``hil.toml`` are guesses that nobody confirmed; empty if there are none."""
     guesses = guessed_text(report)
     fix = "check each, delete its entry under 'guessed' in hil.toml, and run again"
     return f"{guesses}: {fix}" if guesses else ""
@@ -163,9 +159,9 @@ def age_text(seconds: float) -> str:
 def smallest_change(check: CheckResult) -> float | None:
     """Return the smallest relative change that a row could have detected; infinite if that is unknown.
 
-    For a comparison with a baseline: the change that is detected with 90 % statistical power (``hil.stats.runs``). For
-    a row with a limit: the distance from the value to the worse end of its interval, as a share of the limit. ``None``
-    for an exact value and for a row without measurement or limit.
+    A comparison with a baseline detects it with 90 % statistical power (``hil.stats.runs``). A row with a limit detects
+    the distance from its value to the worse end of its interval, as a share of the limit. Return ``None`` for an exact
+    value, and for a row without measurement or limit.
     """
     measurement, limit = check.measurement, check.limit
     if measurement is None or measurement.confidence is None:

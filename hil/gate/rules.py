@@ -156,7 +156,7 @@ def _absent(report: Report, policy: GateSpec) -> list[str]:
 def _models(report: Report) -> dict[tuple[str, str], frozenset[str]]:
     """Return the ids of the checks that were planned or measured, by model and precision of the report.
 
-    The set is empty for a model that has no such checks. Its precision is that of its engines, or empty without one.
+    A model without such checks has an empty set for each precision of its engines, or for "" without engines.
     """
     ids: dict[tuple[str, str], set[str]] = {}
     rows: list[CheckResult | Measured] = [*report.checks, *report.measurements]
@@ -191,7 +191,8 @@ def _warnings(report: Report, policy: GateSpec) -> RuleOutcome:
 def _guesses(report: Report, policy: GateSpec, *, full: bool, release: bool) -> RuleOutcome:
     """Return the rule on guessed declarations.
 
-    They are a warning at best, only where evidence ``host`` is enough, and never for a release.
+    It is met without guesses. With guesses it needs a policy that allows warnings and evidence ``host``, and no
+    release.
     """
     problem = guess_problem(report)
     strict = release or not policy.warnings or (full and policy.evidence != "host")

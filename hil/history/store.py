@@ -58,7 +58,7 @@ class History:
         self._engine.dispose()
 
     def check(self) -> None:
-        """Write nothing, but raise the error that ``append`` would raise if the database cannot be written."""
+        """Raise the error that ``append`` would raise if the database cannot be written; write nothing."""
         self._write(lambda connection: connection.execute(sa.select(RUNS.c.seq).limit(1)).first())
 
     def append(self, report: Report) -> bool:

@@ -18,8 +18,8 @@ MAX_DEPTH = 64
 def plain(value: Any, depth: int = 0) -> Any:
     """Return ``value`` as JSON types. NaN and infinities become the strings ``"nan"``, ``"inf"``, ``"-inf"``.
 
-    numpy scalars and arrays become numbers and lists. Sets become sorted lists. Other types become their ``str``.
-    Anything nested deeper than ``MAX_DEPTH`` becomes ``…``. ``depth`` is the level of ``value``. Never raises.
+    numpy values become numbers and lists, sets become sorted lists, and other types their ``str``. Anything nested
+    deeper than ``MAX_DEPTH`` becomes ``…``; ``depth`` is the level of ``value``. Never raises.
     """
     if isinstance(value, Enum):
         return plain(value.value, depth)

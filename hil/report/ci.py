@@ -47,8 +47,8 @@ def announce(
 ) -> None:
     """Write the report's results for the CI system that ``environ`` names; do nothing outside of CI.
 
-    ``folder`` is the report's folder. ``config`` is the run's ``hil.toml``. ``write_line`` writes one line to the CI
-    log. A file that cannot be written only causes a warning there.
+    ``folder`` is the report's folder, ``config`` the run's ``hil.toml``. ``write_line`` writes one line to the CI log,
+    also the warning that a file cannot be written.
     """
     try:
         if environ.get("GITHUB_ACTIONS") == "true":

@@ -161,7 +161,7 @@ def tensor_specs(ports: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
 
 
 def error_of(reply: Mapping[str, Any], target: str) -> HilError:
-    """Return the exception for an agent's error reply: of the class that ``KINDS`` has for it, else a ``LabError``.
+    """Return the exception for an agent's error reply: of a class in ``KINDS``, or a ``LabError`` for an unknown kind.
 
     ``target`` is the target's name in the message.
     """

@@ -34,11 +34,13 @@ PORTS = frozenset({"inputs", "outputs"})
 
 
 class AgentCalls:
-    """A connection to one agent, and a context manager that closes it. The agent answers requests one by one, in order.
+    """A connection to one agent, and a context manager that closes it. Any thread may send requests.
 
-    Any thread may send requests. ``uploaded`` counts the bytes of files sent so far. ``hello`` is the agent's greeting:
-    ``agent`` (the digest of its archive), ``python``, ``executable``, ``store``, ``pid``. Every method except ``close``
-    may raise ``LabError`` if the agent is lost.
+    Attributes:
+        uploaded: bytes of files sent so far.
+        hello: the agent's greeting: ``agent`` (digest of its archive), ``python``, ``executable``, ``store``, ``pid``.
+
+    The agent answers in order. Every method except ``close`` may raise ``LabError`` if the agent is lost.
     """
 
     def __init__(self, link: Link, digest: str) -> None:

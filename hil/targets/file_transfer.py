@@ -170,9 +170,9 @@ def _user_errors(path: Path) -> Iterator[None]:
 
 
 def identity(stat: os.stat_result) -> tuple[int, ...]:
-    """Return device, inode, size and times of a file: at least one changes when the file is written or replaced.
+    """Return device, inode, size and times of a file, which change when the file is written or replaced.
 
-    The exception is a second write of the same size within one tick of the file system's clock.
+    They miss a second write of the same size within one tick of the file system's clock.
     """
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 

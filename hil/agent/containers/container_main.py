@@ -1,7 +1,7 @@
 """The first process of a worker's container: it starts the worker, and ends if the worker or the supervisor ends.
 
-It is connected to the supervisor by a Unix socket, because a container inherits no descriptors. The socket closes when
-the supervisor dies. The kernel kills every other process of the container when this one ends.
+A Unix socket connects it to the supervisor, because a container inherits no descriptors. When this process ends, the
+kernel kills all others in the container.
 """
 
 import array

@@ -43,8 +43,10 @@ def _die_with_parent() -> Callable[[], None]:
 class TegrastatsProcess:
     """The process ``path --interval 100``, started at once and killed by ``close`` or when the agent dies.
 
-    ``path`` is None if tegrastats was not found. ``process`` is None if it does not run. ``why`` is the reason if it
-    gives no values. ``odd`` is output after the last readable line.
+    Attributes:
+        process: the running program; None if it does not run.
+        why: why it gives no values, if so.
+        odd: output after the last readable line.
     """
 
     def __init__(self, path: Optional[str], now: float) -> None:

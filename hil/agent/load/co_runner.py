@@ -33,8 +33,10 @@ NAMES = {RESERVE: "reserve_memory", RUN: "co_runner"}
 class Load:
     """The supervisor's handle on the process of one load.
 
-    ``ready`` is the load's report that it is ready. ``ended`` is the reason why the load ended by itself. Both are None
-    before. ``left`` has the commands of processes that could not be killed, by process id.
+    Attributes:
+        ready: the load's report that it is ready; None before.
+        ended: why the load ended by itself; None if it did not.
+        left: commands of processes that could not be killed, by process id.
     """
 
     def __init__(self, archive: str, kind: str, words: List[str], place: str) -> None:

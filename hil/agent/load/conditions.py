@@ -109,10 +109,7 @@ class Conditions:
             raise Failure(failure.PROTOCOL, what, "hold it first")
 
     def around(self, watch: Any) -> Dict[str, Any]:
-        """Return the state, for a caller that is about to time or has just timed.
-
-        The state includes the GPU that ``watch`` watches; ``watch`` is None without one.
-        """
+        """Return the state, with that of the GPU that ``watch`` watches; without a GPU if ``watch`` is None."""
         return self._state(None if watch is None else watch.device.gpu)
 
     def _privileged(self) -> Dict[str, Any]:
@@ -138,8 +135,9 @@ class Conditions:
     def prepare(self, request: Dict[str, Any]) -> Reply:
         """Stop ``services`` and, if ``lock`` is true, lock the clocks, until ``restore`` or this process's end.
 
-        ``helper`` in the reply is true if the root helper did it (``done`` lists the orders), None if there was nothing
-        to do, and false if there is no helper (``why_not``). Raise ``Failure`` if the helper refuses an order.
+        The reply's ``helper`` is true if the root helper did this; ``done`` lists what was done. Without a helper it is
+        None if the clocks are locked already and no service is to be stopped, otherwise false, with the reason in
+        ``why_not``. Raise ``Failure`` if the helper refuses an order.
         """
         self._must_hold()
         services, lock = [str(name) for name in request["services"]], bool(request["lock"])

@@ -23,7 +23,7 @@ def is_tegra(root: str = "/sys") -> bool:
 class BoardSampler:
     """Reads the machine's sensors during one timed window. ``now`` is always a time in monotonic seconds.
 
-    tegrastats is started if the program exists. If it does not exist on a Tegra, ``not_readable`` reports this.
+    It starts tegrastats if the program exists; on a Tegra without it, ``not_readable`` reports this.
     """
 
     def __init__(self, now: float, root: str = "/sys", path: Optional[str] = None) -> None:
@@ -46,7 +46,7 @@ class BoardSampler:
         return row
 
     def _missing_in_sysfs(self, line: Mapping[str, Any]) -> Dict[str, float]:
-        """Return those columns from a line of tegrastats that sysfs does not provide."""
+        """Return the columns of a line of tegrastats that sysfs does not provide."""
         row = {}
         for column, name in (("gpu", "GR3D"), ("emc", "EMC")):
             engine = line.get("engines", {}).get(name, {})

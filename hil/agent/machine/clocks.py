@@ -94,8 +94,8 @@ def policies(sys_root: str) -> Dict[str, Dict[str, Any]]:
 def read(sys_root: str, why: Dict[str, str], privileged: Optional[Mapping[str, Any]] = None) -> Dict[str, Any]:
     """Return ``{"gpu": {"min", "max", "cur", "governor"}, "emc": …, "policy0": …}``, clocks in Hz.
 
-    ``emc`` is the memory's clock and also has ``cap`` (``emc_cap``). Unreadable parts are left out; unreadable values
-    are None. The reasons are added to ``why``. ``privileged`` is what the root helper has read.
+    ``emc``, the memory's clock, also has ``cap``. Unreadable parts are left out, unreadable values are None, with
+    reasons in ``why``. ``privileged`` is what the root helper has read.
     """
     by_part: Dict[str, Any] = {}
     folder = gpu_folder(sys_root)

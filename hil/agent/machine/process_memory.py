@@ -80,8 +80,8 @@ def machine() -> Dict[str, Optional[int]]:
 class Peak:
     """The peak of this process's resident memory, without the segment.
 
-    Call ``begin`` once the inputs are resident and ``end`` before outputs are copied to the segment: the shared part is
-    then constant in between and can be subtracted exactly.
+    Call ``begin`` once the inputs are resident, and ``end`` before outputs are copied to the segment. In between the
+    segment's part is constant, so that it can be subtracted.
     """
 
     def __init__(self) -> None:

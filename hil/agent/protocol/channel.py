@@ -15,9 +15,11 @@ SMALL = 1 << 16  # a body up to this size is copied behind its head: a copy is c
 class Frames:
     """Frames over a byte stream; a subclass implements ``_fill`` and ``_write``. One thread may read, another write.
 
-    ``patience`` (seconds): a read or write raises ``Silent`` if no byte was transferred for that long; None: no limit.
-    ``pending``: unread bytes of the last frame's body. ``came``: time of the last read (``time.monotonic``). ``moved``:
-    time of the last read or write. ``closed``: set before the stream is closed.
+    Attributes:
+        patience: seconds without a transferred byte after which a read or write raises ``Silent``; None: no limit.
+        pending: unread bytes of the last frame's body.
+        came, moved: ``time.monotonic`` of the last read, and of the last read or write.
+        closed: set before the stream is closed.
     """
 
     def __init__(self, patience: Optional[float] = None, max_body: int = MAX_BODY) -> None:

@@ -82,9 +82,9 @@ class Activation:
             images.remove(self.container, before - images.of_releases(self.folder))
 
     def back(self, trouble: str) -> None:
-        """Switch back to the old release because of ``trouble``, and start it.
+        """Switch back to the old release because of ``trouble``, start it and check its health.
 
-        Its health is checked, but not its files: it ran until now, and the host may be unreachable.
+        Do not verify its files: it ran until now, and the host may be unreachable.
         """
         self.report("rolling back", trouble)
         self.journal.unmark()

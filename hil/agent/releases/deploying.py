@@ -114,10 +114,7 @@ class Deploying:
         return {"ok": {"image": images.pull(request["engine"], request["reference"], self._pause)}}, []
 
     def compare(self, request: Dict[str, Any]) -> Reply:
-        """Return whether the container engine has the image.
-
-        Raise ``Failure`` if it has the image but the image does not contain the release.
-        """
+        """Return whether the container engine has the image. Raise ``Failure`` if the image lacks the release."""
         folder = self._open()
         digest = manifest.valid_digest(request["release"])
         scratch = tempfile.mkdtemp(prefix="image-", dir=folder.own())
@@ -229,10 +226,7 @@ class Deploying:
         return self.folder
 
     def leave(self) -> None:
-        """Start the process that finishes an operation, if there is one and no process carries it out.
-
-        This is called when the host is lost.
-        """
+        """Start the process that finishes an unfinished operation, unless there is none or the process runs already."""
         if self._unfinished and self.folder is not None and self._process is None:
             with contextlib.suppress(OSError):
                 self._start(self.folder, "recover")

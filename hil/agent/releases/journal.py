@@ -44,7 +44,7 @@ class Journal:
         return self.folder.table_at(self.folder.own(OPERATION)) or None
 
     def point(self, name: str) -> None:
-        """Replace ``current`` by the prepared link ``name`` (FORWARD or BACK); delete it if there is no such link."""
+        """Replace ``current`` by the prepared link ``name`` (FORWARD or BACK); delete ``current`` without that link."""
         place = self.folder.path("current")
         try:
             os.replace(self.folder.own(name), place)

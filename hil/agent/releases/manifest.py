@@ -73,9 +73,9 @@ def valid_path(path: Any) -> str:
 
 
 def _refuse_collisions(paths: List[str]) -> None:
-    """Raise ``Failure`` if, ignoring case, a path occurs twice, is the manifest's, or is also a folder of another path.
+    """Raise ``Failure`` if two files, two folders, or a file and a folder have the same path, ignoring case.
 
-    Also raise ``Failure`` if two folders differ only by case.
+    The manifest counts as a file.
     """
     files: Set[str] = {NAME}
     for path in paths:

@@ -75,7 +75,7 @@ class Releases:
     def make(self) -> None:
         """Create the folder and its subfolders.
 
-        Raise ``Failure`` if one of them is not a folder, or if any user may write to it and it is not this user's own.
+        Raise ``Failure`` if a subfolder is not a folder, or if a folder of another user is writable for everybody.
         """
         with self.file_errors():
             for place in (self.root, self.path("releases"), self.own(), self.own("healthy")):

@@ -17,8 +17,8 @@ GATE_SECONDS = 2.0
 def held_if_free(root: str, claim: Dict[str, Any], *, holder_only: bool) -> Iterator[Optional[Dict[str, Any]]]:
     """Yield None if no other session holds the store ``root``, otherwise the facts of its holder (see ``holder``).
 
-    Within the context, hold a free store for ``claim``, unless ``holder_only`` is true, the disk is full or no session
-    ever held the store.
+    A free store is held for ``claim`` within the context, if ``holder_only`` is false, the disk has room, and a session
+    has held the store before.
     """
     if not os.path.exists(os.path.join(root, "hold.lock")):
         yield None

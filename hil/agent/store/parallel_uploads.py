@@ -21,11 +21,14 @@ class PipeLost(Exception):
 
 
 class UploadPipe:
-    """The reading end of one named pipe. ``path`` exists until ``join`` has returned.
+    """The reading end of one named pipe.
 
-    ``pid`` is the writer's process id, 0 before ``join``. ``pending`` counts the unread bytes of the current piece.
-    ``wait(fd)`` returns when the descriptor may be readable, ``wait(-1)`` after a moment. ``wait`` may raise
-    ``PipeLost``.
+    Attributes:
+        path: the pipe's path, which exists until ``join`` has returned.
+        pid: the writer's process id; 0 before ``join``.
+        pending: unread bytes of the current piece.
+
+    ``wait(fd)`` returns when the descriptor may be readable, ``wait(-1)`` after a moment; it may raise ``PipeLost``.
     """
 
     def __init__(self, path: str, wait: Callable[[int], None]) -> None:

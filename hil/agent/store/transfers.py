@@ -32,8 +32,9 @@ class Transfers:
     def blob_begin(self, request: Dict[str, Any]) -> Reply:
         """Start or resume an upload of ``size`` bytes; with ``restart``, delete the open upload of this name first.
 
-        The reply has ``have`` (the blob is stored), ``like`` (there is no ``digest`` yet, and a blob of this outline
-        and size is stored), ``offset`` (bytes that are stored) and, for an open upload, ``prefix`` (their digest).
+        The reply's ``have`` states whether the blob is stored. Without a ``digest``, ``like`` states whether a blob of
+        this outline and size is stored. ``offset`` counts the bytes that are stored, and ``prefix`` is their digest in
+        an open upload.
         """
         name, digest, size = valid_digest(request["name"]), request.get("digest"), int(request["size"])
         state: Dict[str, Any] = {"have": False, "like": False, "offset": size}

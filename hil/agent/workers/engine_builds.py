@@ -66,12 +66,9 @@ class EngineBuilds:
         return dict(record, cached=cached)
 
     def _undamaged(self, key: str, model: str) -> Tuple[Optional[Dict[str, Any]], Optional[str]]:
-        """Return the record of the engine ``key`` and None, if the store has the engine and its file is undamaged.
-
-        Return ``(None, None)`` if there is no record, and ``(None, message)`` if the file is damaged.
-        """
+        """Return the engine's record, or None if there is none or its file is damaged; and the damage, or None."""
         record = self.records.find(key)
-        if record is None or record["digest"] == model:
+        if record is None or record["digest"] == model:  # the model was verified already
             return record, None
         try:
             self.store.verify(record["digest"])

@@ -19,14 +19,11 @@ class IdleWorkers:
         self._builder: Optional[Tuple[WorkerProcess, Any]] = None
 
     def keep(self, worker: WorkerProcess, libraries: Dict[str, Any]) -> None:
-        """Keep ``worker``, which reported ``libraries``, as the idle worker that has imported the runtimes.
-
-        If a runtime opened a GPU in the worker, stop it instead, since it would remain a client of that GPU.
-        """
+        """Make ``worker``, which reported ``libraries``, the idle worker; stop it if a runtime opened a GPU in it."""
         self.clear()
         facts = libraries.get("facts") or {}
         if any((known or {}).get("gpu") for known in facts.values()):
-            self.supervisor.stop_worker(worker)
+            self.supervisor.stop_worker(worker)  # it would remain a client of the GPU
         else:
             self._idle = worker
 
@@ -50,7 +47,7 @@ class IdleWorkers:
         self._builder = (worker, kind)
 
     def builder(self, kind: Any) -> Optional[WorkerProcess]:
-        """Give up the idle builder: return it if it is alive and of ``kind``; otherwise stop it and return None."""
+        """Return the idle builder, if it is alive and of ``kind``, for use; otherwise stop it and return None."""
         builder, self._builder = self._builder, None
         if builder is None:
             return None

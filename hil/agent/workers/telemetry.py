@@ -43,11 +43,11 @@ class Sampler:
     """Samples of one worker's memory, and of the machine's sensors during a timed series.
 
     The caller calls ``take`` when ``due`` is reached. When ``MAX_KEPT`` samples or ``MAX_CELLS`` values are stored,
-    every other sample is dropped, and the rate of storing is halved.
+    every other sample is dropped.
 
     Args:
-        watch: reads the worker's GPU memory; None without a GPU.
-        slow: sample every ``INTERVAL`` seconds also with ``watch``, instead of every ``INTERVAL_DEVICE``.
+        watch: reads the worker's GPU memory, every ``INTERVAL_DEVICE`` seconds; None without a GPU.
+        slow: makes that ``INTERVAL`` seconds.
         instruments: read the machine's sensors; closed by ``close``.
     """
 

@@ -214,9 +214,9 @@ def _wait_until(release: float, clock: Callable[[], float]) -> None:
 
 
 class SoakLength(NamedTuple):
-    """When a soak ends: after ``most`` inferences, after ``seconds`` and ``fewest`` inferences, or at ``budget``.
+    """When a soak ends: after ``most`` inferences, when both ``seconds`` and ``fewest`` are reached, or at ``budget``.
 
-    ``seconds`` None is no limit. ``budget`` is in seconds from the same start, and ends the soak in any case.
+    ``seconds`` and ``budget`` count from the same start. ``seconds`` may be None: no limit.
     """
 
     most: int

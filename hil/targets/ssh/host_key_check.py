@@ -37,8 +37,8 @@ def judge(hop: Hop, shown: bytes, known: Known, where: str, via: Hop | None) -> 
     if known.keys:
         places = ", ".join(known.keys.values())
         raise ChangedHostKey(
-            f"the host key has changed: {where}: it shows the {mark}, but {places} has another one: the machine may "
-            "have been reinstalled, or this may be an attack: ask its administrator before you replace the line"
+            f"the host key has changed, which may be an attack: {where}: it shows the {mark}, but {places} has another "
+            "one: ask the machine's administrator, then replace the line"
         )
     extra = " (known_hosts has a certificate authority for it, which is not supported)" if known.authority else ""
     file = hop.known_hosts[0] if hop.known_hosts else "known_hosts"

@@ -15,10 +15,15 @@ MINOR = 76
 
 
 class Device(NamedTuple):
-    """A GPU: ``number`` among the visible GPUs, ``sm`` (``"8.7"``), ``driver`` (its CUDA version, ``"13.0"``).
+    """A GPU.
 
-    ``sms`` counts its multiprocessors. ``integrated`` is true if it shares the machine's memory. ``uuid`` (32 hex
-    digits) and ``pci`` (``0000:01:00.0``) are None if the driver does not report them.
+    Attributes:
+        number: its number among the visible GPUs.
+        sm: its architecture, such as ``"8.7"``.
+        sms: number of its multiprocessors.
+        driver: the driver's CUDA version, such as ``"13.0"``.
+        integrated: whether it shares the machine's memory.
+        uuid, pci: 32 hex digits, and an address such as ``0000:01:00.0``; None if the driver does not report them.
     """
 
     number: int

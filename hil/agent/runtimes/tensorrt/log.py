@@ -13,8 +13,8 @@ LETTERS = {0: "F", 1: "E", 2: "W", 3: "I"}
 class Journal:
     """Messages by severity (0 internal error … 3 info).
 
-    ``text`` lacks the oldest lines if all lines together exceed ``LIMIT`` bytes. ``errors`` and ``warnings`` are taken
-    from the first ``KEPT`` messages of each severity, even if ``text`` lacks these.
+    ``text`` has the newest lines, up to ``LIMIT`` bytes. ``errors`` and ``warnings`` have the first ``KEPT`` messages
+    of their severity.
     """
 
     def __init__(self) -> None:

@@ -78,8 +78,7 @@ class TimedFeed:
     def start(self, *, timed: bool = False) -> None:
         """Queue on the stream the copies of the inputs, the work and the copies of the outputs.
 
-        With ``timed`` the slot's events are recorded around the work. While several inferences are in flight, no events
-        are needed.
+        With ``timed`` the slot's events are recorded around the work.
         """
         slot = self.slot
         layout = self._layout
