@@ -204,7 +204,7 @@ class Service(Transfers):
     ) -> Dict[str, Any]:
         """Load the engine and return the worker's answer.
 
-        If GPU memory is watched, start the runtime first and read the memory before the engine is loaded.
+        If GPU memory is watched, the runtime is started and the memory read first.
         """
         sampler = start_sampler(worker, watch)
         if watch is None or sampler is None:

@@ -69,7 +69,7 @@ def title(check: str) -> str:
 
 
 def headline(document: Document) -> str:
-    """Return the number of rows of each status as text. Only rows that count are included."""
+    """Return the number of rows that count, by status, as text."""
     rows = [row for each in document.comparisons for row in each.rows if row.counts]
     counts = {status: sum(row.status is status for row in rows) for status in WORST_FIRST}
     listed = ", ".join(f"{counts[status]} {status.value}" for status in WORST_FIRST if counts[status])

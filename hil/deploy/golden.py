@@ -61,10 +61,9 @@ class Golden:
 
 
 def golden(config: Config, target: str, used: ModelUsed, count: int) -> Golden:
-    """Return at least ``count`` samples of the validation data (whole batches) with the reference's outputs.
+    """Return whole batches of at least ``count`` validation samples, or of all if there are fewer, with references.
 
-    If the data has fewer samples, all of them are returned. Raises ``UserError`` if the data, the model or one of its
-    parts is not what was judged.
+    Raises ``UserError`` if the data, the model or one of its parts is not what was judged.
     """
     spec = config.model(used.name, target)
     path = config.resolve(spec.path)

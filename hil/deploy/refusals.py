@@ -73,9 +73,9 @@ def of_engines(report: Report, engines: Sequence[EngineUsed]) -> Iterator[str]:
 
 
 def evidence_of(report: Report, engines: Sequence[EngineUsed]) -> Evidence:
-    """Return the weakest evidence of the rows judged with these engines; rows judged on the host do not count.
+    """Return the weakest evidence of the rows judged with these engines, without those judged on the host.
 
-    Without any row that counts, the result is ``CPU_FALLBACK``.
+    The result is ``CPU_FALLBACK`` if there are no such rows.
     """
     digests = {engine.digest for engine in engines}
     rows = [row for row in report.checks if row.engine in digests and not _on_host(row.id)]

@@ -157,7 +157,7 @@ class Robot:
     def of_one_kind(self, listing: Listing, release: str | None) -> None:
         """Raise ``UserError`` if ``release`` is not of the kind that the config deploys: images or files.
 
-        Do nothing if ``release`` is ``None`` or its manifest is damaged.
+        ``None`` and a release with a damaged manifest are accepted.
         """
         entry = None if release is None else listing.of(release)
         manifest = None if entry is None else entry["manifest"]

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 def circumstances(
     report: Path, policy: GateSpec, bundle: Path | None = None, *, now: datetime | None = None, release: bool = False
 ) -> Circumstances:
-    """Return the time ``now`` (by default the current time) and the id of the key that signed ``report``.
+    """Return the time ``now`` (by default the current time), and which key of ``policy.signed_by`` signed ``report``.
 
-    The signature is in ``bundle``, by default next to the report; it is read only if ``policy.signed_by`` lists keys.
-    If none of these keys signed the report, ``unsigned`` in the result has the reason.
+    The signature is in ``bundle``, by default next to the report. ``unsigned`` in the result has the reason if no key
+    is known to have signed it.
     """
     unsigned = Circumstances(now or datetime.now(timezone.utc), release=release)
     if not policy.signed_by:

@@ -110,9 +110,9 @@ def commit_problem(commit: str | None, required: str, *, dirty: bool | None, cha
 
 
 def expiry_problems(check: CheckResult, today: date) -> Iterator[str]:
-    """Yield a message if the row's limit has expired, and one if its tolerance has; ``today`` is in UTC.
+    """Yield a message if the limit of a passed or warned row has expired, and one if its tolerance has.
 
-    Only a row that passed or warned yields messages.
+    ``today`` is in UTC.
     """
     if check.verdict not in GOOD:
         return

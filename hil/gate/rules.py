@@ -191,8 +191,7 @@ def _warnings(report: Report, policy: GateSpec) -> RuleOutcome:
 def _guesses(report: Report, policy: GateSpec, *, full: bool, release: bool) -> RuleOutcome:
     """Return the rule on guessed declarations.
 
-    It is met without guesses. With guesses it needs a policy that allows warnings and evidence ``host``, and no
-    release.
+    A run with guesses meets it only if the policy allows warnings and evidence ``host``, and it is not for a release.
     """
     problem = guess_problem(report)
     strict = release or not policy.warnings or (full and policy.evidence != "host")

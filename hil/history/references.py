@@ -64,9 +64,9 @@ def resolve(scope: Scope, ref: str) -> tuple[RunRecord, ...]:
 
 
 def find(scope: Scope, ref: str) -> RunRecord:
-    """Return the run, usable or not, whose id begins with ``ref``.
+    """Return the run, usable or not, whose id begins with ``ref``, else the newest one that ``resolve`` returns.
 
-    If there is no such run, or more than one, return the newest run that ``resolve`` returns.
+    A beginning that is too short, or of several ids, does not count.
     """
     begins = RUNS.c.id.startswith(ref.lower(), autoescape=True)
     runs = queries.runs(scope.connection, where=[begins], limit=2) if len(ref) >= LEAST else []

@@ -73,7 +73,7 @@ class Node:
 def pictures(report: Report, group: Group, folder: Path | None, bins: int) -> list[Picture]:
     """Return the figures of ``group``, each line thinned to at most ``bins`` points.
 
-    ``folder`` is the report's folder with the raw series. If it is ``None``, figures of raw series are left out.
+    ``folder`` is the report's folder; without it (``None``), figures of raw series are left out.
     """
     checks = {check.id: check for check in group.checks}
     figures = [*_distribution(group, bins), *_timed(report, checks, folder, bins), *_memory(checks)]

@@ -54,10 +54,9 @@ def sealed(report: Report) -> Report:
 
 
 def begin(folder: Path, report: Report) -> None:
-    """Write an ``incomplete`` report into ``folder`` and delete the files of an earlier run.
+    """Write an ``incomplete`` report into ``folder`` and delete an earlier run's files; do nothing for the same run.
 
-    If the folder has a report of the same run, do nothing. Raises ``UserError`` or ``LabError`` if the folder cannot be
-    written.
+    Raises ``UserError`` or ``LabError`` if the folder cannot be written.
     """
     if report.status != "incomplete":
         raise ValueError("a run begins incomplete")
@@ -71,9 +70,9 @@ def begin(folder: Path, report: Report) -> None:
 
 
 def update(folder: Path, report: Report) -> None:
-    """Replace the ``incomplete`` report in ``folder`` by one of the same run, with the rows that are judged by now.
+    """Replace the ``incomplete`` report of the same run in ``folder`` by one with the rows that are judged by now.
 
-    Does nothing if the folder holds another run's report, or a finished one. Raises as ``begin`` does.
+    Another run's report, and a finished one, stay. Raises as ``begin`` does.
     """
     if report.status != "incomplete":
         raise ValueError("only finish() writes a complete report")

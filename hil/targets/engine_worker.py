@@ -233,9 +233,9 @@ class EngineWorker:
             return Soak(table["t"], table["runs"], table["rss"], table.get("device"), **flags)
 
     def close(self, *, keep: bool = False) -> None:
-        """End the worker process. Does not raise a ``HilError``, and may be called twice.
+        """End the worker process, or with ``keep`` leave one without a GPU for the next load with ``fresh=False``.
 
-        With ``keep``, the process stays for the next load with ``fresh=False``, if it has no GPU.
+        Does not raise a ``HilError``, and may be called twice.
         """
         with contextlib.suppress(HilError):
             self._client.call("unload", {"worker": self._number, "keep": keep})

@@ -125,7 +125,7 @@ class _Upload:
 def upload_channels(agent: AgentCalls, size: int) -> Iterator[list[UploadChannel]]:
     """Yield additional channels to upload ``size`` bytes; none if they would not help or the target cannot open them.
 
-    Without additional channels, use the agent's own. They are closed at the end of the context.
+    Without them, use the agent's own channel. They are closed at the end of the context.
     """
     opened: list[UploadChannel] = []
     if not agent.remote or size < CHANNELS_FROM:
@@ -145,7 +145,7 @@ def upload_channels(agent: AgentCalls, size: int) -> Iterator[list[UploadChannel
 def _open(agent: AgentCalls, opened: list[UploadChannel]) -> None:
     """Add ``CHANNELS`` channels to ``opened``; none if the round trip is shorter than ``FAR``.
 
-    If one cannot be opened, close the others, empty ``opened``, and raise ``LabError``.
+    Raise ``LabError`` if one cannot be opened; ``opened`` is empty then.
     """
     began = time.monotonic()
     paths = agent.call("pipes_open", {"count": CHANNELS})[0]["paths"]

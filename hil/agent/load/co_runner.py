@@ -121,7 +121,7 @@ def main(arguments: Optional[List[str]] = None) -> None:
 
 
 def report(**fields: Any) -> None:
-    """Write one line of JSON to the supervisor. If the supervisor has ended, do nothing."""
+    """Write one line of JSON to the supervisor, unless the supervisor has ended."""
     with contextlib.suppress(OSError):
         os.write(1, (json.dumps(fields) + "\n").encode())
 
@@ -184,9 +184,9 @@ def _report_left(left: Dict[int, str]) -> None:
 
 
 def _keep(command: List[str], guard: int) -> None:
-    """Run ``command`` in the user's home, with its output discarded, until standard input closes or ``guard`` ends.
+    """Run ``command`` in the user's home, without output, until standard input closes or ``guard`` ends; then end it.
 
-    Then end the command and all its descendants.
+    Its descendants are ended, too.
     """
     home = os.path.expanduser("~")
     try:

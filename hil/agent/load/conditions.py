@@ -126,7 +126,7 @@ class Conditions:
         return values
 
     def _open_helper(self) -> Optional[Helper]:
-        """Return the root helper; the first call opens it. If that fails, return None; ``_refused`` then states why."""
+        """Return the root helper, which the first call opens; None if that fails, with the reason in ``_refused``."""
         if self.helper is None and not self._refused:
             self.helper = Helper.open(self.supervisor.beat)
             self._refused = "" if self.helper else Helper.why_not
@@ -226,7 +226,7 @@ class Conditions:
     def load_end(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
         """End the loads. In the reply, ``ended`` has a message for each load that had ended too early.
 
-        Raise ``Failure`` if a process cannot be killed, because it still loads the board.
+        Raise ``Failure`` if a process cannot be killed and so still loads the board.
         """
         ended = self._ended()
         _refuse(self._end_loads())

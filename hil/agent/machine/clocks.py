@@ -147,8 +147,8 @@ def _emc_locked(emc: Mapping[str, Any]) -> Optional[bool]:
 def locked(clocks: Mapping[str, Mapping[str, Any]], why: Dict[str, str]) -> Optional[bool]:
     """Return whether GPU, CPUs and memory are at fixed clocks: False if one is not, else None if a limit is missing.
 
-    GPU and CPUs need equal lower and upper limits. The memory must run at the highest clock of its power mode. If that
-    is unknown, it is ignored, with a note in ``why["clocks.emc"]``.
+    GPU and CPUs need equal lower and upper limits. The memory must run at the highest clock of its power mode; an
+    unknown clock of the memory is ignored, with a note in ``why["clocks.emc"]``.
     """
     answers: List[Optional[bool]] = []
     for part, part_clocks in clocks.items():

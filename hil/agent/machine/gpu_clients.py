@@ -56,10 +56,10 @@ class GpuClients:
     def read(
         self, gpu: Any, why: Dict[str, str], privileged: Optional[Mapping[str, Any]] = None
     ) -> Optional[List[Dict[str, Any]]]:
-        """Return ``{"pid", "name", "bytes"}`` of each process that uses the GPU and is not the agent's.
+        """Return ``{"pid", "name", "bytes"}`` of each process that uses the GPU and is not the agent's, or None.
 
-        ``name`` and ``bytes`` are None if unknown. If no complete list can be read, return None and add the reason to
-        ``why``.
+        ``name`` and ``bytes`` are None if unknown. The result is None, with the reason in ``why``, if no complete list
+        can be read.
         """
         clients, reason = self._from_nvmap(privileged)
         by_nvml = gpu.processes() if gpu is not None else None

@@ -94,9 +94,9 @@ class Sensors:
                 self.not_readable[name] = "gave no reading"
 
     def _add(self, name: str, make: Callable[[], Any]) -> Optional[str]:
-        """Add the channel that ``make`` opens. Return its column name, which is numbered if ``name`` is in use.
+        """Add the channel that ``make`` opens, and return its column name; None if it cannot be opened.
 
-        If it cannot be opened, return None and record the reason.
+        The name is numbered if ``name`` is in use. The reason for a failure is recorded.
         """
         name = numbered(name, self.channels, self.not_readable)
         try:

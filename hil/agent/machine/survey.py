@@ -1,6 +1,6 @@
-"""Collect what ``hil doctor`` needs to know about a machine. This runs from memory, so that no file is left behind.
+"""Collect what ``hil doctor`` needs to know about a machine, without writing files on it.
 
-The target is held meanwhile. If another session holds it, no runtime, GPU access, root helper or tegrastats is started.
+The target is held meanwhile. If another session holds it, no runtime, GPU, root helper or tegrastats is used.
 """
 
 import contextlib
@@ -136,9 +136,9 @@ def _used(root: str) -> Optional[int]:
 
 
 def root_helper(*, start: bool) -> Any:
-    """Return facts about the root helper, and what it read for ``StateReader.snapshot``.
+    """Return facts about the root helper, and what it read for ``StateReader.snapshot``; nothing if it did not start.
 
-    Unless ``start`` is true, the helper is not started and has read nothing.
+    ``start`` is whether to start it.
     """
     facts: Dict[str, Any] = {"why_not": helper.installed() or None, "wants": helper.VERSION, "services": services()}
     facts["installed"] = facts["why_not"] is None

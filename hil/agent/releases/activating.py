@@ -55,7 +55,7 @@ class Activation:
     def forward(self) -> None:
         """Switch from the old release to the new one, and back if the new one does not become healthy.
 
-        If the files of the new release are damaged, end the operation without a switch.
+        There is no switch if the new release's files are damaged.
         """
         new = str(self.new)
         self.report("checking", "the files of release %.12s" % new)
@@ -165,10 +165,7 @@ class Activation:
             time.sleep(max(0.0, min(HEALTH_PAUSE, until - time.monotonic())))
 
     def _container_trouble(self) -> str:
-        """Return why the container does not run the current release's image; empty if it does.
-
-        If releases do not run in a container, return an empty text.
-        """
+        """Return why the current release's container does not run; empty if it runs, or if the release needs none."""
         if self.container is None:
             return ""
         # The health command alone is not enough: another process may answer it.

@@ -90,7 +90,7 @@ class Staging:
         return state.hexdigest(), size
 
     def _install(self, staging: str, place: str, listed: List[Entry]) -> None:
-        """Move the staged release to ``place``. If a damaged release is there, replace its files one by one instead."""
+        """Move the staged release to ``place``, or replace the files of a damaged release there one by one."""
         if not os.path.isdir(place):
             os.rename(staging, place)
             sync(self.folder.path("releases"))

@@ -159,8 +159,7 @@ class Store:
     def commit(self, name: str, digest: Optional[str] = None) -> None:
         """Finish an upload: compare its digest, fsync it and move it to the blobs.
 
-        ``digest`` is required if ``name`` is an outline. If the upload's bytes have another digest, or cannot be
-        written, delete the upload and raise ``Failure``.
+        ``digest`` is required if ``name`` is an outline. If this fails, delete the upload and raise ``Failure``.
         """
         digest, upload = valid_digest(name if digest is None else digest), self.uploads.get(name)
         if upload is None:
@@ -210,8 +209,7 @@ class Store:
     def verify(self, digest: str) -> str:
         """Return a blob's path if its bytes match its digest. Otherwise delete the blob and raise ``Failure``.
 
-        A blob that this agent has verified is hashed again only if its file has changed since: hashing a large blob
-        takes long on a slow card.
+        An unchanged blob that this agent has verified before is not hashed again.
         """
         path = self.need(digest)
         before = file_version(path)

@@ -92,10 +92,7 @@ class UploadPipe:
 
 
 def open_pipes(folder: str, count: int, wait: Callable[[int], None]) -> List[UploadPipe]:
-    """Create ``count`` pipes (at most ``MOST_PIPES``) in ``folder``.
-
-    If one cannot be created, delete the others and raise ``OSError``.
-    """
+    """Create ``count`` pipes (at most ``MOST_PIPES``) in ``folder``, or none and raise ``OSError``."""
     pipes: List[UploadPipe] = []
     try:
         for number in range(min(count, MOST_PIPES)):

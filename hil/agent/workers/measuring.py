@@ -147,8 +147,8 @@ class Measuring(ABC):
     def soak(self, request: Dict[str, Any]) -> Answer:
         """Return readings of memory over many inferences. Host memory excludes the segment shared with the supervisor.
 
-        GPU memory is that of this process (``by_process``) if the request has ``watched``, otherwise that of the whole
-        GPU. Without a device there is no GPU memory.
+        GPU memory, if there is a GPU, is that of this process with ``watched`` in the request, otherwise that of all
+        processes.
         """
         feeds, watched = self._feeds(request), request.get("watched")
         read_device = None if self.engine.device_bytes() is None else self.engine.device_bytes

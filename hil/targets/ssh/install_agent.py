@@ -1,4 +1,4 @@
-"""Installs and starts the agent on a remote machine. If the agent is installed already, one command starts it."""
+"""Starts the agent on a remote machine, and installs it there if it is not installed."""
 
 from __future__ import annotations
 

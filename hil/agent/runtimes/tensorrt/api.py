@@ -44,9 +44,9 @@ def network(trt: Any, builder: Any) -> Any:
 
 
 def set_workspace(trt: Any, config: Any, nbytes: Optional[int]) -> int:
-    """Limit the workspace to ``nbytes``, and return the limit in force, in bytes.
+    """Limit the workspace to ``nbytes``, or to a default if ``nbytes`` is None; return the limit in bytes.
 
-    If ``nbytes`` is None, TensorRT's default stays in force, or ``UNSET_WORKSPACE`` if that default is 0.
+    The default is TensorRT's, or ``UNSET_WORKSPACE`` if that is 0.
     """
     if hasattr(config, "set_memory_pool_limit"):
         pool = trt.MemoryPoolType.WORKSPACE

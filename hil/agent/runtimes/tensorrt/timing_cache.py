@@ -22,9 +22,9 @@ class Attached(NamedTuple):
 
 
 def attach(config: Any, path: Optional[str], log: Any) -> Attached:
-    """Attach a timing cache to the config: the one stored at ``path`` if it can be used, otherwise an empty one.
+    """Attach a timing cache to the config: that at ``path`` if usable, otherwise an empty one; none without a path.
 
-    If ``path`` is None, attach none. ``log`` shows whether TensorRT used only a part of the stored cache.
+    ``log`` shows whether TensorRT used only a part of the stored cache.
     """
     if path is None:
         return Attached("none", None)
