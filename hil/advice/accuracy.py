@@ -117,7 +117,7 @@ def more_samples(check: CheckResult, _around: Around) -> Iterator[str]:
 
 
 def not_faster(check: CheckResult, around: Around) -> Iterator[str]:
-    """If INT8 is too slow, report the share of layers that run in INT8 as they should, and fp16 if it is as fast."""
+    """For an INT8 engine that is too slow, report the share of layers in INT8, and fp16 if that is as fast."""
     if not _failed(check, "int8.speedup"):
         return
     share = around.measured(check, "placement.int8_layers")

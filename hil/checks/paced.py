@@ -103,7 +103,7 @@ def _missed(series: Series, deadline: float, limit: Limit | None, confidence: fl
 def streak(series: Series, deadline: float, limit: Limit | None, confidence: float) -> Judgement:
     """Judge ``paced.streak``: the longest run of consecutive misses, an exact count.
 
-    Inconclusive with fewer releases than bound the 99th percentile (``smallest_n``: 459 at 99 % confidence).
+    Inconclusive with fewer than ``smallest_n`` releases of the 99th percentile (459 at 99 % confidence).
     """
     return _judge(series, limit, lambda one: _streak(one, deadline, limit, confidence))
 

@@ -81,7 +81,7 @@ def _names(models: Sequence[Path], output: Path, *, adding: bool) -> dict[str, P
 
 
 def _proposals(names: Mapping[str, Path]) -> dict[str, Proposal]:
-    """Return what is proposed for each model, with the present trial run on a terminal."""
+    """Return what is proposed for each model; on a terminal, show the current trial run."""
     from rich.markup import escape
 
     from hil.onnx_files.signature import read_signature

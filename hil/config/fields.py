@@ -61,10 +61,7 @@ def _day(value: object) -> str:
 
 
 def _age(value: object) -> str:
-    """Return an age exactly as it is written, such as ``7 days``. Raise ``ValueError`` unless it is more than 0.
-
-    The report's copy of the policy thus has the same text.
-    """
+    """Return an age exactly as it is written, such as ``7 days``. Raise ``ValueError`` unless it is more than 0."""
     if parse(value, Dimension.AGE) <= 0:
         raise ValueError(f"{value!r} is not an age: write e.g. '7 days'")
     return str(value)

@@ -59,8 +59,8 @@ class RegressionLimits(Table):
 class LimitsSpec(StatedTable):
     """``[models.NAME.limits]``: the limits of measurements.
 
-    Without a limit of their own, ``system_memory``, ``memory_growth``, ``int8_clipping`` and ``regression`` have
-    default limits, ``paced``, ``sustained`` and ``energy`` are not measured, and any other quantity is only measured.
+    Without a limit, ``paced``, ``sustained`` and ``energy`` are not measured. ``system_memory``, ``memory_growth``,
+    ``int8_clipping`` and ``regression`` have default limits. Any other quantity is measured and not judged.
     """
 
     latency: LatencyLimits = LatencyLimits()
@@ -115,9 +115,15 @@ class ToleranceSpec(Table):
 class TolerancesSpec(ToleranceSpec, StatedTable):
     """``[models.NAME.tolerances.PRECISION]``: tolerances of all outputs; keys of ``outputs.NAME`` override them.
 
-    ``top1_drop``, ``top5_drop``, ``map_drop``, ``miou_drop`` and ``retrieval_drop`` limit the loss of the task's score,
-    ``error_increase`` the relative growth of a regression task's error, and ``score_drop`` the loss of a callable's
-    mean score.
+    Attributes:
+        outputs: the tolerances of single outputs, by name.
+        top1_drop: the loss of top-1 accuracy.
+        top5_drop: the loss of top-5 accuracy.
+        map_drop: the loss of a detector's mAP.
+        miou_drop: the loss of a segmentation's mean IoU.
+        retrieval_drop: the loss of retrieval accuracy.
+        error_increase: the relative growth of a regression task's error.
+        score_drop: the loss of a callable's mean score.
     """
 
     outputs: dict[str, ToleranceSpec] = {}

@@ -39,8 +39,7 @@ class Distinct:
     def __init__(self, samples: int) -> None:
         """Start at 0. ``samples`` is the number that will be added.
 
-        The more samples there are, the closer two different ones may be by chance, so the closer two must be to count
-        as the same.
+        The more there are, the closer two samples must be to count as the same.
         """
         self._samples = samples
         self._shapes: dict[tuple[tuple[str, tuple[int, ...]], ...], _OfOneShape] = {}

@@ -202,10 +202,7 @@ class FolderDataset(CodeDataset):
 
 
 def _described(path: Path, error: UserError) -> str:
-    """Return text for the message of an ``error`` about a file: the mode of an image, and what helps with the file.
-
-    Empty for a file of another kind, unless ``preprocess`` opened it as an image.
-    """
+    """Return what kind of file ``path`` is and what helps, as the end of the message of ``error``; empty if unknown."""
     if path.stat().st_size == 0:
         return ", which is empty: copy it again, or remove it from the folder"
     try:

@@ -45,7 +45,7 @@ def _module(case: Case, key: str, name: str, version: str | None, fix: str) -> F
 def _libraries(case: Case, identity: Identity) -> Iterator[Finding]:
     """Yield a finding with the version of each library.
 
-    Another version than JetPack's is not a fault. A missing library is, if the target's runtime uses the GPU.
+    A missing library is a fault if the target's runtime uses the GPU. Another version than JetPack's is not a fault.
     """
     reported = versions(case.facts.get("board"))
     release = identity.release
@@ -73,7 +73,7 @@ def _missing(case: Case, identity: Identity, key: str, name: str) -> Finding:
 
 
 def _reason(case: Case, key: str) -> str:
-    """Return why a version could not be read; empty if the library does not exist, as the finding states anyway."""
+    """Return why a version could not be read; empty if the library does not exist."""
     why = case.why(key)
     return "" if why.startswith(" (there is no ") or "No such file" in why else why
 

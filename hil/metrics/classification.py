@@ -23,7 +23,7 @@ def metric(name: str) -> Metric:
 def top1(outputs: Arrays, labels: Arrays) -> FloatArray:
     """Return the score of each sample, shape (n,): 1.0 if the label's entry is the largest along the last axis, else 0.
 
-    The score of a sample with several labels is their mean. Labels are integers in the shape of the output without its
+    A sample with several labels scores the mean over them. Labels are integers in the shape of the output without its
     last axis, or with a last axis of size 1. Logits that are not finite score 0. Raise ``UserError`` for labels that do
     not fit.
     """

@@ -30,9 +30,10 @@ _UNREADABLE = ("INVALID_PROTOBUF", "NO_SUCHFILE", "NO_MODEL")
 
 
 def ort_error(error: Exception, model: Path, doing: str) -> HilError:
-    """Return the error to raise for an exception of ONNX Runtime: ``UserError`` for an unreadable file, or another.
+    """Return the error to raise for an exception of ONNX Runtime.
 
-    Other failures are an ``EngineBuildError``. ``doing`` completes "ONNX Runtime failed …".
+    It is a ``UserError`` for an unreadable file, else an ``EngineBuildError``. ``doing`` completes "ONNX Runtime failed
+    …".
     """
     match = _STAMP.match(str(error))
     code, text = (match["code"], match["text"]) if match else (type(error).__name__, str(error))
@@ -53,10 +54,7 @@ def ort_error(error: Exception, model: Path, doing: str) -> HilError:
 
 
 def check_operators(model: Path, lacking: Sequence[str]) -> None:
-    """Raise ``EngineBuildError`` if the file has operators that ONNX Runtime lacks: ``Signature.foreign`` of the file.
-
-    The message is the same as that of ``ort_error``, whatever ONNX Runtime would have had to do with the file.
-    """
+    """Raise ``EngineBuildError`` if ``lacking``, the file's ``Signature.foreign``, is not empty."""
     if lacking:
         raise _lacking_error(model, lacking)
 

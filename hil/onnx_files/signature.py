@@ -132,7 +132,7 @@ class Signature:
 
     @property
     def alone(self) -> bool:
-        """Whether each call takes one sample, since an input without a batch axis gets its value from that sample."""
+        """Whether each call takes one sample, because an input that data gives has no batch axis."""
         return any(one.batch_axis is None and not one.is_given for one in self.inputs)
 
     @property

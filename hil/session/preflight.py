@@ -70,7 +70,7 @@ def preflight(  # noqa: PLR0913, PLR0917 - what is checked, and who is informed 
 
 @contextmanager
 def _naming_the_declaration(config: Config, path: str) -> Iterator[None]:
-    """Add to the error for data that do not fit the model which shape its file declares wrongly, if it does."""
+    """In errors about data that do not fit the model, name a shape that the model's file declares wrongly."""
     try:
         yield
     except UserError as error:

@@ -29,7 +29,7 @@ MOST = 50
 
 
 def speeds(config: Config, target: str, models: Iterable[str]) -> dict[str, Speed]:
-    """Return the speed of the reference of each of ``models``; those are missing whose reference cannot be run."""
+    """Return the speed of the reference of each model, without models whose reference cannot be run."""
     measured = {}
     for name in models:
         # An estimate stops nothing: the run itself reports a mistake, of whatever kind, in the model, data or code.

@@ -84,7 +84,7 @@ class Progress:
         """Do what a subclass needs before a step that may take ``seconds``; ``None`` if that is not known."""
 
     def replace(self, text: str) -> bool:
-        """Show ``text`` in place of the text before, or nothing if it is empty; return False if that is impossible."""
+        """Replace the shown text by ``text``, which may be empty; return False if that is impossible."""
         del text
         return False
 

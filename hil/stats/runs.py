@@ -86,10 +86,9 @@ def compare_runs(
 ) -> Comparison:
     """Compare ``cand`` with ``base`` by Welch's test on the logarithms of run values (1947, Biometrika 34, 28).
 
-    A session is a block: its runs share the state that the machine was in. A side with at least five sessions counts by
-    their means, another by its runs. To the latter, the variance between sessions is added if known: from the other
-    side or ``noise`` (a relative standard deviation), whichever is larger. ``above`` is the least relative change that
-    will be reported.
+    A side with five or more sessions is represented by the means of its sessions, any other side by its runs. For the
+    latter, the variance between sessions is added: the larger of ``noise`` (a relative standard deviation) and the
+    other side's, as far as they are known. ``above`` is the least relative change that will be reported.
 
     Raise ``ValueError`` for values that are not finite and positive, or for a side without values.
     """

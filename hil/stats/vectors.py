@@ -42,5 +42,6 @@ def autocorrelation(signal: FloatArray) -> FloatArray | None:
 
 
 def energy(signal: FloatArray) -> float:
-    """Return the sum of squares, without ``@``: its BLAS threads wait for each other on a busy machine."""
+    """Return the sum of squares."""
+    # Not `@`: its BLAS threads wait for each other on a busy machine.
     return float(np.square(signal).sum())

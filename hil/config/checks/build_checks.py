@@ -45,10 +45,7 @@ def _impossible_settings(model: ModelSpec) -> Iterator[tuple[Keys, str]]:
 
 
 def doubts(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
-    """Yield a limit on INT8 layers if no engine of the model is int8, or on DLA layers if none is for a DLA.
-
-    At most one is yielded.
-    """
+    """Yield at most one limit without effect: on INT8 layers without int8, or on DLA layers without a DLA."""
     every_variant = [variant for _, variant in variants(model)]
     for inner, variant in variants(model):
         place = (*keys, *inner, "limits")

@@ -1,7 +1,4 @@
-"""Checks of ``[models.NAME] guessed``: each entry names a key of the model's table that is written.
-
-An entry that named nothing would never be missed when its key is corrected under another name, so it is a mistake.
-"""
+"""Checks of ``[models.NAME] guessed``: each entry names a key of the model's table that is written."""
 
 from __future__ import annotations
 
@@ -20,6 +17,7 @@ if TYPE_CHECKING:
 
     from hil.config.spec import ConfigSpec
 
+# An entry that names no key is a mistake: it would never be missed when its key is corrected under another name.
 KEY = "guessed"
 SHOWN = 3
 """The most guesses that a warning names."""

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 class RunValues:
     """The values of a row in separate runs, each in a fresh process; the unit is that of the row's measurement.
 
-    ``details`` describes the runs in the report, which has no description if it is ``None``. ``findings`` are the
-    disturbances of all runs.
+    ``details`` describes the runs; ``None`` adds nothing to the report. ``findings`` are the disturbances of all runs.
     """
 
     values: tuple[float, ...]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def declaration_of(session: EngineContext, row: Row, judgement: Judgement) -> Diagnosis | None:
-    """Return which shape the ONNX file declares wrongly, if the judgement failed and the file does."""
+    """Return the shape that the ONNX file declares wrongly; ``None`` without one, or if the judgement did not fail."""
     if judgement.verdict is not Verdict.FAILED:
         return None
     path = session.config.resolve(session.model(row.model).path)

@@ -155,8 +155,7 @@ def _save_inputs(session: EngineContext, row: Row, feeds: Feeds) -> str:
 def space(session: EngineContext, row: Row) -> Space:
     """Return the valid batches of the row's model.
 
-    An input without a declared range has the range, and a dynamic dimension without declared sizes has the sizes, of
-    the first 8 batches of the validation data.
+    Ranges and sizes that are not declared are those of the first 8 batches of the validation data.
     """
     signature = session.signature(row.model)
     observed = session.memo.once(("input ranges", row.model), lambda: _observed_inputs(session, row.model))

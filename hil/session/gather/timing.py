@@ -172,10 +172,9 @@ def _unsettled(session: EngineContext, model: str, precision: str, series: Serie
 def of_series(  # noqa: PLR0913, PLR0917 - a row, its series, and what is known of both
     session: EngineContext, row: Row, series: Series, judgement: Judgement, scenario: str, facts: Facts | None = None
 ) -> Gathered:
-    """Return ``judgement`` with ``facts`` and, of its ``series``, the file, the histogram and the disturbances.
+    """Return ``judgement`` with ``facts``, and with the file, the histogram and the disturbances of its ``series``.
 
-    ``scenario`` is the last part of the file's name. If the row, with all amendments, fails or warns, the engine is
-    profiled and its slowest nodes are added.
+    ``scenario`` is the last part of the file's name. If the row fails or warns, the engine's slowest nodes are added.
     """
     facts = facts or Facts()
     file = session.samples.file(f"{row.model}-{row.precision}-{scenario}")

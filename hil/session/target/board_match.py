@@ -72,7 +72,7 @@ def runtime_facts(facts: Mapping[str, Any], runtime: str, number: int = 0) -> di
 def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | None:
     """Return the confirmed board of target ``name``; ``None`` if there is no board to confirm.
 
-    A Jetson is confirmed by its module, any other board by its GPU's name, for which the runtime must use a GPU. Raise
+    A Jetson is confirmed by its module, any other board by the name of the GPU that the runtime uses. Raise
     ``LabError`` if board or serial number cannot be read or is not the declared one. Raise ``TargetUnreachable`` if the
     runtime cannot be imported or has no such GPU.
     """
