@@ -183,8 +183,7 @@ def _signer(envelope: dsse.Envelope, keys: Sequence[PublicKey], name: str) -> Pu
 def _judged_report(signed: Statement, report: Path, name: str) -> Report:
     """Return the report in the file ``report``, judged again.
 
-    Raise ``AttestationRefused`` or ``ReportRefused`` unless it is the report that was signed and the statement made
-    from it equals the signed one.
+    Raise ``AttestationRefused`` or ``ReportRefused`` unless it is the signed report and gives the signed statement.
     """
     path = file_in(report, REPORT)
     shown = one_line(str(path), LONGEST)

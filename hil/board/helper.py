@@ -200,9 +200,10 @@ class Changes:
 
     @contextlib.contextmanager
     def turn(self, seconds: float = QUICK) -> Iterator[bool]:
-        """Lock out other helpers, and rely on changes even after that; yield whether this is the only helper that does.
+        """Lock out other helpers within the context; yield whether this is the only helper that relies on changes.
 
-        Raise ``Refused`` if another helper holds the lock for longer than ``seconds``.
+        From then on, this helper relies on changes. Raise ``Refused`` if another helper holds the lock for longer than
+        ``seconds``.
         """
         gate, until = self._open("gate", os.O_RDWR | os.O_CREAT), time.monotonic() + seconds
         try:

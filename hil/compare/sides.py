@@ -24,7 +24,7 @@ Facts = dict[str, Any]
 class Side:
     """The points of one or more runs; a point is one value of one row in one run.
 
-    ``methods`` and ``environments`` map the digests that the points have to what they stand for.
+    ``methods`` and ``environments`` have those of the points, by digest.
     """
 
     name: str
@@ -104,8 +104,8 @@ def _by_key(points: Iterable[Point]) -> dict[Key, list[Point]]:
 
 
 def sessions(points: Sequence[Point]) -> list[list[float]]:
-    """Return for each session, which is one run of pytest, the list of its values.
+    """Return the values of each session; a session is one run of pytest.
 
-    The list has one value for each fresh process (``--hil-runs``), or a single value if there were none.
+    A session has one value for each fresh process (``--hil-runs``), or a single value if there were none.
     """
     return [list(point.runs) or [point.value] for point in points]

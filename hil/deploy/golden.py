@@ -61,9 +61,10 @@ class Golden:
 
 
 def golden(config: Config, target: str, used: ModelUsed, count: int) -> Golden:
-    """Return whole batches of at least ``count`` validation samples, or of all if there are fewer, with references.
+    """Return ``count`` validation samples or more, in whole batches, with the reference's outputs.
 
-    Raises ``UserError`` if the data, the model or one of its parts is not what was judged.
+    If the data has fewer samples, it is used whole. Raises ``UserError`` if the data, the model or one of its parts is
+    not what was judged.
     """
     spec = config.model(used.name, target)
     path = config.resolve(spec.path)

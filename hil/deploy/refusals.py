@@ -123,8 +123,8 @@ def of_robot(
 def kind_of_machine(facts: Mapping[str, Any], runtime: str, gpu: Any = None, sm: Any = None) -> dict[str, Any]:
     """Return the facts that identify a kind of machine for engines of ``runtime``; ``None`` for an unknown fact.
 
-    They are module and Jetson Linux for a Jetson, otherwise architecture and CPU, or GPU (``gpu``, ``sm``) and driver
-    for a runtime that uses a GPU.
+    A Jetson has its module, Jetson Linux and JetPack. Another machine has its architecture, and its CPU or the driver's
+    CUDA version. A runtime that uses a GPU adds ``gpu`` and ``sm``.
     """
     raw = facts.get("board")
     identity = identify(raw)

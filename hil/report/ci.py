@@ -81,11 +81,10 @@ def workflow_commands_off(environ: Mapping[str, str], write_line: Callable[[str]
 
 
 def github(report: Report, path: str | None) -> Iterator[str]:
-    """Yield one GitHub workflow command for each group of rows in ``view.troubles``, worst first.
+    """Yield GitHub workflow commands for the groups of rows in ``view.troubles``, worst first, and rejected results.
 
-    Each level (error, warning) has at most ``MOST_A_LEVEL`` commands; the last one counts the groups without their own.
-    All rejected results share a further command. A command names the line of the config ``path`` that has the row's
-    limit.
+    Each level (error, warning) has at most ``MOST_A_LEVEL`` commands for groups. If there are more groups, the last
+    command states how many are left out. A command names the line of the config ``path`` that has the row's limit.
     """
     counts = {"error": 0, "warning": 0}
     for trouble in view.troubles(report):

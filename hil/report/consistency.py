@@ -102,7 +102,7 @@ def _devices(report: Report) -> Iterator[str]:
 
 
 def _board_mismatch(report: Report, work: ExecutedOn) -> str:
-    """Return why the processor ``work`` cannot be on the report's board; empty if it can.
+    """Return why ``work`` is not shown to be a processor of the report's board; empty if it may be one.
 
     If the board is a Jetson, the facts that the probe read must identify its module.
     """
@@ -145,10 +145,10 @@ def contradiction(check: CheckResult) -> str | None:
 
 
 def deciding_value(check: CheckResult) -> float | None:
-    """Return the number of a passed or warned row that must meet its limit, in the measurement's unit; None if unknown.
+    """Return the number to compare with the limit of a passed row, or ``fail_at`` of a warned row; None if unknown.
 
-    It is the measured value, except for rows with an interval: latency percentiles and measurements with a confidence
-    level. Of these, a passed row has the worse of value and interval, a warned row the interval's better end.
+    It is the measured value, except for latency percentiles and measurements with a confidence level. Of these, a
+    passed row has the worse of value and interval, a warned row the interval's better end.
     """
     measurement, limit = check.measurement, check.limit
     if measurement is None or limit is None:

@@ -32,8 +32,8 @@ DAMAGED = "not a report of hil, or a damaged one: run the checks again"
 def read(path: Path) -> Report:
     """Return the report in the file ``path``, or in ``report.json`` of the folder ``path``.
 
-    Does not check the recorded decision, as ``hil.gate.gate.open_report`` does. Raises ``UserError`` if the file is not
-    a report of this schema version, ``ReportRefused`` if the report contradicts itself or its digest.
+    The recorded decision is not checked; ``hil.gate.gate.open_report`` checks it. Raises ``UserError`` if the file is
+    not a report of this schema version, ``ReportRefused`` if the report contradicts itself or its digest.
     """
     path = file_in(path, "report.json")
     return parse(content_of(path), str(path))

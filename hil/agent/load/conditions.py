@@ -1,7 +1,6 @@
 """Controls the conditions of a measurement: reports the state, stops services, locks clocks, runs loads.
 
-Changes last until they are undone, or until this process ends for whatever reason: when its input closes, the root
-helper undoes the changes, and a load ends.
+Changes last until they are undone or this process ends: then the root helper undoes them, and the loads end.
 """
 
 import contextlib

@@ -136,7 +136,7 @@ def _used(root: str) -> Optional[int]:
 
 
 def root_helper(*, start: bool) -> Any:
-    """Return facts about the root helper, and what it read for ``StateReader.snapshot``; nothing if it did not start.
+    """Return facts about the root helper, and its values for ``StateReader.snapshot``; no values if it did not start.
 
     ``start`` is whether to start it.
     """

@@ -99,9 +99,9 @@ class Activation:
             self.end(ROLLED_BACK, "%s; release %.12s runs again and is healthy" % (trouble, self.old))
 
     def stay(self, why: str) -> None:
-        """End the operation without a switch, because of ``why``.
+        """End the operation without a switch, because of ``why``, and start the old release again.
 
-        The robot's safe state may have stopped the old release, so it is started again.
+        The robot's safe state may have stopped it.
         """
         if self.operation.get("was_healthy"):
             self.journal.mark(str(self.new))

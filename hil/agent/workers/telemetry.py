@@ -110,8 +110,8 @@ class Sampler:
     def report(self) -> Dict[str, Any]:
         """Return ``{"interval": s, "taken": n, "t": […], "rss": […], "clock.policy0": […], …}`` in base units.
 
-        ``taken`` also counts dropped samples. A watch adds ``memory.gpu``. Instruments add their columns, ``sources``
-        and ``not_readable``. Both together add ``gpu_sensors``.
+        ``taken`` also counts dropped samples. ``watch`` adds ``memory.gpu``. ``instruments`` add their columns,
+        ``sources`` and ``not_readable``, and with ``watch`` the columns of ``gpu_sensors``.
         """
         columns: Dict[str, Any] = dict(self.values)
         if self.instruments is not None:

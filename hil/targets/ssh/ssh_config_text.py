@@ -1,7 +1,7 @@
 """Converts the user's ``ssh_config`` to text for paramiko: with includes inserted and without commands.
 
-No program of a config is run: a block with ``Match exec`` gets the key ``TRAP`` instead. A host with this key has a
-block that may apply.
+No program of a config is run: a block with ``Match exec`` gets the key ``TRAP`` instead. A lookup that returns ``TRAP``
+shows that such a block may apply to the host.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Defines an error class for each cause why a machine cannot be reached over SSH.
 
-After all except ``ChangedHostKey`` a fallback target may be used (``TargetUnreachable``). A changed host key may be an
-attack, and requires a person's decision.
+All classes except ``ChangedHostKey`` are ``TargetUnreachable``, so that a fallback target may be used. A changed host
+key may be an attack, and requires a person's decision.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ class TimedFeed:
         return self.finish()
 
     def close(self) -> None:
-        """Return the page-locked block to the pool once no copy can read it; do nothing if CUDA's context is broken."""
+        """Return the page-locked block to the pool once no copy can read it, unless CUDA's context is broken."""
         if self.block is None:
             return
         block, self.block, self._layout, self.arrays = self.block, None, None, []
