@@ -25,15 +25,14 @@ class RuntimeRecord:
     """The properties of a runtime on which decisions of the host depend.
 
     Attributes:
-        name: the name in ``hil.toml``; the runtime's class in the agent has the same name.
+        name: the name in ``hil.toml`` and of the runtime's class in the agent.
         label: the name in messages and documents.
         module: the Python module that the target's interpreter must be able to import.
         package: the package that pip installs it from.
         qdq_layout: the rule by which Q/DQ nodes must be placed for the runtime to compute in INT8.
         precisions: the supported precisions; each value is how the precision is selected, for the documents.
         uses_gpu: it computes on a GPU, so that the GPU's name can confirm which board the target is.
-        compiles: it builds an engine file that runs only on one kind of machine, with plugins or for a DLA core if
-            configured.
+        compiles: it builds an engine file that runs only on one kind of machine.
         has_profiles: dynamic dimensions are limited to the sizes of an optimization profile.
         has_streams: several inferences can be in flight at once.
         chooses_precision: its builder may compute a layer in another precision than requested.

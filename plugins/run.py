@@ -224,7 +224,7 @@ class HilRun(RunState):
     def account(self, report: pytest.TestReport) -> None:
         """Enter the outcomes on pytest's report into the accounts.
 
-        A failed test whose outcomes, if any, all passed counts in ``other_tests_failed``.
+        A failed test counts in ``other_tests_failed`` if it has no outcome, or only passed and warned ones.
         """
         if report.when not in ("setup", "call", "teardown"):
             self.states.crashed.add(report.nodeid)

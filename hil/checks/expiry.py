@@ -16,8 +16,8 @@ GOOD = frozenset({Verdict.PASSED, Verdict.WARNED})
 def unexpired(judgement: Judgement, what: str, expires: str | None, why: str | None, today: date) -> Judgement:
     """Return ``judgement``, made inconclusive if it passed or warned by an expired limit.
 
-    ``what`` names the limit or tolerances, ``why`` is the reason that the config gives for them. ``expires`` is the
-    last valid day (ISO 8601), ``None`` for no expiry.
+    ``what`` names the limit or tolerances, ``why`` is the config's reason for it. ``expires`` is the last valid day
+    (ISO 8601), ``None`` for no expiry.
     """
     if expires is None or judgement.verdict not in GOOD or today <= date.fromisoformat(expires):
         return judgement

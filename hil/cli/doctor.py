@@ -97,7 +97,7 @@ def _show(target: Target, findings: Sequence[Finding], seconds: float) -> None:
 
 
 def _findings_by_fix(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
-    """Return the findings that are not ``ok``, grouped by the command that fixes them, the worst first.
+    """Return the findings that are not ``ok``, by the command that fixes them; that of the worst finding comes first.
 
     Findings without such a command are left out.
     """

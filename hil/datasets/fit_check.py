@@ -110,9 +110,8 @@ class Matcher:
             for place, size in enumerate(names)
         ]
         return UserError(
-            f"{self._source} has {size} on axis {axis} of {spec.name!r}, and {other} on another axis that is called "
-            f"{named!r} too: model {self._model}: equal names have equal sizes; change the data or, if the network "
-            "takes both, write to hil.toml a name of its own for this axis:",
+            f"{self._source} has {size} on axis {axis} of {spec.name!r}, and {other} on another axis called {named!r}: "
+            f"model {self._model}: make both equal in the data, or give this axis a name of its own in hil.toml:",
             f"[{written(('models', self._model, 'inputs', spec.name))}]",
             f"shape = [{', '.join(shape)}]",
         )

@@ -123,9 +123,9 @@ class _Declaring:
                 raise self._error(
                     tensor,
                     "shape",
-                    f"has {_shown(declared)} for {key!r}, but {before} is declared for {key!r} elsewhere, and axes "
-                    f"with one name have one size; if the file is wrong about that, write {own} for this axis, and "
-                    f"{own} = … under [{written(('models', self._name, 'shapes'))}]",
+                    f"has {_shown(declared)} for {key!r}, but {before} is declared for {key!r} elsewhere: write one "
+                    f"size for both or, to separate the axes, {own} for this axis and {own} = … under "
+                    f"[{written(('models', self._name, 'shapes'))}]",
                 )
         return key
 

@@ -111,15 +111,17 @@ def examine(
 
     made = session.engines.provisioned(model, precision)
     if made.foreign or made.streamed is not None:
-        what = "was built elsewhere" if made.foreign else "has its ranges from TensorRT's calibrator alone"
+        what, fix = "was built elsewhere", "remove 'engine' to have it built from the ONNX file"
+        if not made.foreign:
+            what, fix = "has its ranges from TensorRT's calibrator alone", 'set calibration.route = "explicit"'
         raise Unsupported(
-            f"the {precision} engine of model {model} {what}, so no part of it can be built on target {session.used}: "
-            'have it built from the ONNX file; for int8, set calibration.route = "explicit"'
+            f"the {precision} engine of model {model} {what}, so no part of it can be built: "
+            f"on target {session.used}: {fix}"
         )
     for file in (session.onnx(model), made.source):
         if size_of(file) > INLINE:
             raise Unsupported(
-                f"{file.name} has {size_of(file) >> 20} MiB with its external data, and only up to {INLINE >> 20} MiB "
+                f"{file.name} has {size_of(file) >> 20} MiB with its external data, over the {INLINE >> 20} MiB that "
                 f"can be diagnosed: model {model} on target {session.used}: compare a smaller variant of the network"
             )
     text = f"{model} {precision}: looking for the node from which on the values differ"

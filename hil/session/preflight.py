@@ -84,9 +84,9 @@ def check_unquantized(signature: Signature, path: str, model: str) -> None:
     """Raise ``UserError`` if the file at ``path`` is quantized, since its outputs are no reference for its accuracy."""
     if signature.quantized:
         raise UserError(
-            f"{path} is quantized already ({', '.join(signature.quantized)}), so its own outputs would hide what "
-            f"quantizing cost: model {model}: write the float model as path and this file as deployed, or give the "
-            "outputs of the float model as reference"
+            f"{path} is quantized already ({', '.join(signature.quantized)}), so it cannot be its own reference: "
+            f"model {model}: write the float model as path and this file as deployed, or name saved outputs of the "
+            "float model as reference"
         )
 
 

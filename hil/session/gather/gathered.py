@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Gathered:
     """The judgement of a check before any amendment, the method of its measurement, and the facts gathered with it.
 
-    ``method`` must be plain JSON, since a digest identifies it. Only measurements with equal digests are compared.
+    ``method`` must be plain JSON. Only measurements with equal methods are compared.
     """
 
     judgement: Judgement

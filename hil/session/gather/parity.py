@@ -41,8 +41,8 @@ class Compared:
         metric: the metric of the model's task; ``None`` if it cannot be scored.
         reference: the reference's scores of each batch's samples; empty without a metric.
         candidate: the engine's scores of each batch's samples; empty without a metric.
-        why_not: why there is no metric.
-        distinct: the number of distinct samples.
+        why_not: if there is no metric, the reason.
+        distinct: the number of distinct samples; 0 without a metric.
     """
 
     comparison: Comparison

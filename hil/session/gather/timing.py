@@ -47,8 +47,8 @@ def interim_analyses(spec: MeasureSpec) -> InterimAnalyses:
 def confidence(spec: MeasureSpec, *series: Series) -> float:
     """Return the confidence to judge ``series`` at, so that all interim analyses together keep ``measure.confidence``.
 
-    A series gets the confidence of the analysis at which it ended, by default the first. For several series, the
-    highest is returned.
+    A series gets the confidence of the analysis at which it ended, or of the first without interim analyses. For
+    several series, the highest is returned.
     """
     plan = interim_analyses(spec)
     return max(plan.level(min(int(one.facts.get("looks", 1)), plan.count)) for one in series)
