@@ -47,8 +47,8 @@ class Sha256(Part):
 class SubjectNotes(Part):
     """The role of a subject, and the model and precision that it belongs to.
 
-    ``precision`` is empty except for an engine and a calibration cache. ``identity`` is the digest of all files of the
-    model, on its ONNX file; empty otherwise, and in reports of earlier versions.
+    ``precision`` is empty except for an engine and a calibration cache. For the ONNX file, ``identity`` is the digest
+    of all files of the model; otherwise it is empty, as in reports of earlier versions.
     """
 
     role: Role

@@ -3,7 +3,7 @@
 
 One user may start it by sudo, without a password. It reads one command per line and answers each with a line of JSON.
 It undoes its changes when its input ends, a signal arrives or nobody reads its answers; if it is killed, the next
-helper does. Design: ``docs/board-setup.md``. One file, Python 3.6, standard library.
+helper does. ``docs/board-setup.md`` explains the design. It is one file for Python 3.6 without other packages.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Checks an image's archive (``docker save``, ``podman save``) in place, without unpacking or running anything.
 
-It refuses a wrong image before gigabytes are sent. The decisive check is on the robot
-(``hil.agent.containers.images.compare``), because a link in a layer may change what a name means.
+It refuses a wrong image before gigabytes are sent. Links in layers are not followed; the decisive check is on the robot
+(``hil.agent.containers.images.compare``).
 
 Sources: Docker image specification v1.2 (``manifest.json``, whiteouts); OCI image layout.
 """

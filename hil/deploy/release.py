@@ -152,7 +152,7 @@ def build(
 ) -> Release:
     """Return the release of these files; write ``contents`` and the manifest into the empty ``folder``.
 
-    ``engines`` maps paths in the release to files. ``about`` has their digests. Equal arguments give the same release.
+    ``engines`` maps paths in the release to files; ``about`` has their digests. Equal arguments give the same release.
     Raises ``DeployRefused`` for a path that a release may not have.
     """
     digests = {

@@ -191,7 +191,8 @@ def _warnings(report: Report, policy: GateSpec) -> RuleOutcome:
 def _guesses(report: Report, policy: GateSpec, *, full: bool, release: bool) -> RuleOutcome:
     """Return the rule on guessed declarations.
 
-    A run with guesses meets it only if the policy allows warnings and evidence ``host``, and it is not for a release.
+    A run with guesses violates it for a release, if the policy allows no warnings, and, with ``full``, if the policy
+    requires better evidence than ``host``.
     """
     problem = guess_problem(report)
     strict = release or not policy.warnings or (full and policy.evidence != "host")

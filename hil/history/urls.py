@@ -62,7 +62,7 @@ def shown_arguments(arguments: Iterable[str]) -> tuple[str, ...]:
 class Place:
     """The place of a history. ``name`` contains no secret.
 
-    ``file`` is the SQLite file; ``None`` for PostgreSQL. ``secrets`` are the parts of the URL that must not be shown.
+    ``file`` is the SQLite file (``None`` for PostgreSQL), ``secrets`` the parts of the URL that must not be shown.
     """
 
     name: str

@@ -98,8 +98,8 @@ class AgentClient(AgentCalls):
     ) -> BuiltEngine:
         """Register an uploaded engine file that was built elsewhere, with the ``precision`` that the caller states.
 
-        ``external`` is as for ``build``. ``options`` has only what loading needs (``plugins``, ``dla``, ``gpu``).
-        ``foreign`` in ``facts`` marks the engine. Raises ``LabError`` if the file was not uploaded.
+        ``external`` is as for ``build``; ``options`` has only what loading needs (``plugins``, ``dla``, ``gpu``). The
+        engine's ``facts`` contain ``foreign``. Raises ``LabError`` if the file was not uploaded.
         """
         order = {"digest": digest, "precision": precision, "runtime": runtime, "options": dict(options)}
         answer = self.call("adopt", dict(order, external=list(external)))[0]

@@ -51,8 +51,8 @@ def pull(engine: str, reference: str, wait: Wait) -> str:
 def compare(engine: str, image: str, release: str, place: str, scratch: str, wait: Wait) -> bool:  # noqa: PLR0913, PLR0917 - the image, its expected content, and the engine that reads it
     """Return whether ``engine`` has the image. Raise ``Failure`` if the image's files are not exactly the release.
 
-    ``image`` is an id, ``release`` the release's digest, ``place`` the release's folder in the image. ``scratch`` is an
-    empty folder.
+    ``image`` is an id, ``release`` the release's digest, ``place`` its folder in the image, ``scratch`` an empty
+    folder.
     """
     if engine not in ENGINES or not DIGEST.fullmatch(image):
         raise Failure(PROTOCOL, "image %.80r cannot be compared with %.20r" % (image, engine))

@@ -1,6 +1,6 @@
-"""Read a GPU's memory by process, clock, temperature and power through NVML. An unavailable value is None.
+"""Read a GPU's memory by process, clock, temperature and power through NVML; None if unavailable.
 
-NVML creates no CUDA context, so the supervisor may use it. Source of signatures and codes: nvml.h.
+NVML creates no CUDA context, so the supervisor may use it. Signatures and codes are those of nvml.h.
 """
 
 import ctypes

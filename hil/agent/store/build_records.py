@@ -18,8 +18,8 @@ KEY = re.compile(r"[0-9a-f]{64}")
 def key_facts(request: Dict[str, Any], libraries: Dict[str, Any], l4t: Optional[str]) -> Dict[str, Any]:
     """Return everything that an engine depends on. An absent fact is None, so that equal requests have equal keys.
 
-    ``request`` has ``model`` (digest), ``precision``, ``runtime`` and ``options``. ``libraries`` is what a worker
-    reported. ``l4t`` is the board's L4T release.
+    ``request`` has ``model`` (digest), ``precision``, ``runtime`` and ``options``. ``libraries`` is a worker's report,
+    ``l4t`` the board's L4T release.
     """
     options = dict(request["options"])
     runtime = request["runtime"]

@@ -44,10 +44,10 @@ def _hash_into(hasher: Any, path: str, beat: Optional[Callable[[], None]] = None
 
 
 class Upload:
-    """One upload. It locks its partial file, so that two agents never write the same file at once.
+    """One upload, written by a thread. It locks its partial file, so that two agents never write the same file at once.
 
-    A thread writes the bytes. Its error is raised by the next ``free_buffer``, ``write`` or ``end``. ``beat`` is called
-    repeatedly while one of these waits.
+    An error of the thread is raised by the next ``free_buffer``, ``write`` or ``end``; while one of these waits,
+    ``beat`` is called repeatedly.
     """
 
     def __init__(self, path: str, beat: Callable[[], None] = lambda: None) -> None:

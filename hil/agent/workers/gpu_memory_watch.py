@@ -40,9 +40,9 @@ def resume_sampler(worker: WorkerProcess) -> Optional[Sampler]:
 
 
 def peaks(sampler: Sampler) -> Dict[str, Any]:
-    """Return the highest sampled memory in bytes: ``rss`` on the host and ``device`` on the GPU; unknown: None.
+    """Return the highest sampled memory in bytes: ``rss`` on the host, ``device`` on the GPU, each None if unknown.
 
-    ``source`` is the source of the GPU's figure.
+    ``source`` is what the GPU's figure was read from.
     """
     usage = sampler.watch.report() if sampler.watch is not None else {"peak": None, "source": None}
     return {"rss": int(sampler.highest_rss) or None, "device": usage["peak"], "source": usage["source"]}

@@ -46,8 +46,8 @@ class Sampler:
     every other sample is dropped.
 
     Args:
-        watch: reads the worker's GPU memory, every ``INTERVAL_DEVICE`` seconds; None without a GPU.
-        slow: makes that ``INTERVAL`` seconds.
+        watch: reads the worker's GPU memory; with it, samples are ``INTERVAL_DEVICE`` seconds apart, else ``INTERVAL``.
+        slow: keeps the samples ``INTERVAL`` seconds apart, also with ``watch``.
         instruments: read the machine's sensors; closed by ``close``.
     """
 

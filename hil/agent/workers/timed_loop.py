@@ -231,10 +231,10 @@ def soak(
     read: Callable[[], int],
     read_device: Optional[Callable[[], int]] = None,
 ) -> Dict[str, "array[Any]"]:
-    """Run inferences for ``length``, and read memory at the start, about 200 times meanwhile, and at the end.
+    """Run inferences for ``length``, and read memory at the start, at regular intervals and at the end.
 
     Return the columns ``t`` (seconds since the start), ``runs`` (inferences done), ``rss`` (from ``read``, bytes) and,
-    if ``read_device`` is passed, ``device`` (bytes), with one row per reading.
+    with ``read_device``, ``device`` (bytes). They have about 200 rows, or one per inference if there are fewer.
     """
     clock = time.perf_counter
     began = clock()

@@ -104,7 +104,7 @@ class AgentInstaller:
 def _checked(text: str, key: str, name: str) -> str:
     """Return ``text``, the value of the target's key ``key``. Raise ``UserError`` if the scripts cannot use it.
 
-    It may not begin with ``-`` or have control characters. A ``store`` must be empty, absolute or in ``~/``.
+    It may not begin with ``-`` or have control characters; a ``store`` must be empty, absolute or in ``~/``.
     """
     what = None
     if CONTROL.search(text) or text.startswith("-"):

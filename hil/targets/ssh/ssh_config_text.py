@@ -38,8 +38,8 @@ def config_text(path: Path) -> str:
 def _lines(path: Path, folder: Path, block: str, depth: int) -> Iterator[str]:
     """Yield the lines of ``path`` with its includes inserted.
 
-    ``block`` is the ``Host`` or ``Match`` line of the block that includes ``path``. ``depth`` counts the nested
-    includes. ``folder`` is that of the user's config.
+    ``block`` is the ``Host`` or ``Match`` line of the block that includes ``path``. ``depth`` counts nested includes,
+    and ``folder`` is that of the user's config.
     """
     if depth > DEPTH:
         raise UserError(f"{path} is included {depth} levels deep: at most {DEPTH} are allowed: look for a loop")

@@ -123,8 +123,8 @@ class Calibration:
     def _state(self) -> str:
         """Return what happened to the cache. Raise ``Failure`` if TensorRT used neither the cache nor all of the data.
 
-        ``read``: it replaced the data. ``written``: there was no earlier one. ``ignored``: TensorRT used the data
-        instead.
+        The result is ``read`` (it replaced the data), ``written`` (there was no earlier one) or ``ignored`` (TensorRT
+        used the data).
         """
         requested, count = self.batches.returned, self.batches.count
         if not requested and self._offered is not None and self._cache_read:

@@ -17,9 +17,11 @@ Key = Tuple[Any, ...]
 class Layout(NamedTuple):
     """How one set of input shapes runs; created when shapes change, and reused by every feed of these shapes.
 
-    ``enqueue`` queues the work; False means that TensorRT refuses it. ``results`` are the copies to the host
-    afterwards. ``outputs`` are views of page-locked memory. ``unsized`` has index and tensor of each output whose shape
-    depends on the data.
+    Attributes:
+        enqueue: queues the work; returns False if TensorRT refuses it.
+        results: the copies to the host after the work.
+        outputs: views of page-locked memory.
+        unsized: index and tensor of each output whose shape depends on the data.
     """
 
     enqueue: Callable[[], Any]
