@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hil.checks.answers import judge as judge_answers
 from hil.checks.numbers import Array, Numbers
-from hil.checks.tolerances import UNITS, Tolerance, Where, merge, somewhere, written
+from hil.checks.tolerances import ANSWERS, UNITS, Tolerance, Where, merge, somewhere, written
 from hil.checks.verdicts import failed, finite, judged
 from hil.dtypes import is_float, is_number
 from hil.results import Judgement, Limit, Measurement, Sense, Verdict
 from hil.units import show
 
 if TYPE_CHECKING:
+    from hil.checks.answers import Answers
     from hil.config.spec import Precision, TolerancesSpec
 
 Outputs = Sequence[tuple[str, Array]]
@@ -32,7 +34,7 @@ class Comparison:
     outputs or batches, nothing to compare, and NaN or infinity that differs between the two sides.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the precision have a default
         self,
         precision: Precision,
         spec: TolerancesSpec | None = None,
@@ -40,6 +42,9 @@ class Comparison:
         samples: int | None = None,
         batch: int | None = None,
         where: Where = somewhere,
+        answers: Sequence[Answers] = (),
+        distinct: int | None = None,
+        spot_check: bool = False,
     ) -> None:
         """Create an empty comparison.
 
@@ -50,7 +55,12 @@ class Comparison:
             batch: how many samples a batch holds (the last may hold fewer). ``None``: the size of the first axis if all
                 outputs agree on it, else 1. This is wrong for a detector whose boxes come without a batch axis.
             where: returns where in the config a tolerance was written.
+            answers: for outputs whose kind is declared, how their answers are compared. Of the tolerances of numbers,
+                only written ones apply to these outputs.
+            distinct: how many samples are distinct, ``None`` if all are.
+            spot_check: whether the samples only repeat some of a report: see ``hil.checks.answers.judge``.
         """
+        self.answers, self.distinct, self.spot_check = answers, distinct, spot_check
         self.precision, self.spec, self.where = precision, spec, where
         self.expected, self.batch = samples, batch
         self.samples = 0
@@ -89,6 +99,8 @@ class Comparison:
             if wrong:
                 self.fatal = f"output {name!r}: {wrong}"
                 return
+        for one in self.answers:
+            one.add(ours, theirs, rows)
         self.samples += rows
         self.batches += 1
 
@@ -117,6 +129,8 @@ class Comparison:
         rows = sorted((self._row(name) for name in self.numbers), key=lambda row: -row["use"])
         details["outputs"] = rows
         used = {bound["key"] for row in rows for bound in row["bounds"]}
+        for one in self.answers:
+            used |= {*ANSWERS, *(f"outputs.{name}.{metric}" for name in one.outputs for metric in ANSWERS)}
         unused = sorted(written(self.spec) - used)
         if unused:
             there = ", ".join(sorted(self.numbers))
@@ -124,7 +138,25 @@ class Comparison:
                 f"tolerance {unused[0]} applied to nothing ({self.where(*unused[0].split('.'))}); outputs are {there}"
             )
             return failed(f"{reason}: fix or remove it", details)
-        return self._verdict(rows, details)
+        judgement = self._verdict(rows, details)
+        return judgement if judgement.verdict is Verdict.FAILED or not self.answers else self._with_answers(judgement)
+
+    def _with_answers(self, numbers: Judgement) -> Judgement:
+        """Return the worst judgement of the answers and the ``numbers``; of equal ones, that of the answers."""
+        judgements = [
+            judge_answers(
+                one,
+                self.spec,
+                where=self.where,
+                distinct=self.distinct,
+                spot_check=self.spot_check,
+            )
+            for one in self.answers
+        ]
+        order = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.PASSED)
+        worst = min([*judgements, numbers], key=lambda one: order.index(one.verdict))
+        details = {**numbers.details, "answers": [one.details for one in judgements]}
+        return worst.model_copy(update={"details": details})
 
     def _incomplete(self) -> str:
         if not self.batches or not self.samples:
@@ -139,7 +171,11 @@ class Comparison:
         numbers = self.numbers[name]
         metrics = numbers.metrics()
         tolerances = merge(self.precision, self.spec, name, exact=self._exact[name], where=self.where)
-        bounds = [_bound(t, metrics[t.metric], identical=numbers.identical) for t in _applicable(tolerances, numbers)]
+        applicable = _applicable(tolerances, numbers)
+        has_answers = any(name in one.outputs for one in self.answers)
+        if has_answers:
+            applicable = [tolerance for tolerance in applicable if tolerance.key is not None]
+        bounds = [_bound(t, metrics[t.metric], identical=numbers.identical) for t in applicable]
         bounds.sort(key=lambda bound: -bound["use"])
         return {
             "output": name,
@@ -148,14 +184,16 @@ class Comparison:
             "worst_cosine_sample": numbers.worst_sample,
             "elements": numbers.elements,
             "bounds": bounds,
-            "use": bounds[0]["use"] if bounds else math.inf,
-            "met": bool(bounds) and all(bound["met"] for bound in bounds),
+            "use": bounds[0]["use"] if bounds else 0.0 if has_answers else math.inf,
+            "met": bool(bounds or has_answers) and all(bound["met"] for bound in bounds),
             "worst": [vars(element) for element in numbers.worst],
         }
 
     def _verdict(self, rows: list[dict[str, Any]], details: dict[str, Any]) -> Judgement:
         out = [row for row in rows if not row["met"]]
         row = (out or rows)[0]
+        if not row["bounds"] and not out:
+            return judged(Verdict.PASSED, "no number of these outputs has a tolerance", details=details)
         if not row["bounds"]:
             return failed(f"output {row['output']!r} has no tolerance that applies to it", details)
         bound = next((b for b in row["bounds"] if not b["met"]), row["bounds"][0])

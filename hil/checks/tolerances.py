@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,9 @@ UNITS: Mapping[str, str] = {
     "top1_agreement": "1",
 }
 """The metrics of an output with their units. An empty string stands for the output's own unit, or for no unit."""
+
+ANSWERS: Mapping[str, str] = {"answers": "1", "score_drift": "1"}
+"""The metrics of the answers of outputs whose kind is declared, with their units."""
 
 AT_LEAST = frozenset({"cosine", "sqnr_db", "top1_agreement"})
 
@@ -50,6 +53,9 @@ TASK_DEFAULTS: Mapping[str, Mapping[Precision, float]] = {
     "error_increase": {"fp32": 0.01, "tf32": 0.02, "fp16": 0.02, "bf16": 0.05, "int8": 0.1},
 }
 """The largest accepted loss of a task metric. A user's own score has no default, since its unit is not known."""
+
+ANSWER_DEFAULTS: Mapping[str, float] = {"answers": 0.05, "score_drift": 0.05}
+ANSWER_ORIGIN = "default: one answer in twenty"
 
 TASK_ORIGIN = "default: a loss of one in a hundred is what int8 deployments commonly allow"
 
@@ -99,6 +105,26 @@ def merge(
     return merged | own
 
 
+def answer_limits(
+    spec: TolerancesSpec | None, outputs: Sequence[str], where: Where = somewhere
+) -> dict[str, Tolerance]:
+    """Return the bounds of the answers that are read from ``outputs``, by metric (a key of ``ANSWERS``).
+
+    These are the outputs' own, of several the strictest, else the config's, else the defaults.
+    """
+    limits = {metric: Tolerance(metric, value, ANSWER_ORIGIN) for metric, value in ANSWER_DEFAULTS.items()}
+    if spec is None:
+        return limits
+    limits |= _written(spec, where, metrics=ANSWERS)
+    tables = ((name, spec.outputs[name]) for name in outputs if name in spec.outputs)
+    own = [
+        tolerance
+        for name, table in tables
+        for tolerance in _written(table, where, "outputs", name, metrics=ANSWERS).values()
+    ]
+    return limits | {one.metric: one for one in sorted(own, key=lambda one: -one.value)}
+
+
 def in_force(precision: Precision, spec: TolerancesSpec | None, exact: Mapping[str, bool]) -> dict[str, Any]:
     """Return all tolerances in JSON types: the bounds of each output and the accepted losses of the task metrics.
 
@@ -107,6 +133,9 @@ def in_force(precision: Precision, spec: TolerancesSpec | None, exact: Mapping[s
     outputs = {}
     for name, is_exact in exact.items():
         bounds = merge(precision, spec, name, exact=is_exact)
+        table = None if spec is None else spec.outputs.get(name)
+        for written_in in (spec, table):
+            bounds |= {} if written_in is None else _written(written_in, somewhere, metrics=ANSWERS)
         outputs[name] = {"exact": is_exact, "bounds": {metric: one.value for metric, one in bounds.items()}}
     losses = {key: values[precision] for key, values in TASK_DEFAULTS.items()}
     own = {key: None if spec is None else getattr(spec, key) for key in (*TASK_DEFAULTS, "score_drop")}
@@ -147,14 +176,18 @@ def written(spec: TolerancesSpec | None) -> set[str]:
     """
     if spec is None:
         return set()
-    own = {t.key for name, table in spec.outputs.items() for t in _written(table, somewhere, "outputs", name).values()}
-    everywhere = {t.key for t in _written(spec, somewhere).values()}
-    empty = {f"outputs.{name}" for name, table in spec.outputs.items() if not _written(table, somewhere)}
+    everything = {**UNITS, **ANSWERS}
+    tables = {
+        name: _written(table, somewhere, "outputs", name, metrics=everything) for name, table in spec.outputs.items()
+    }
+    own = {t.key for table in tables.values() for t in table.values()}
+    everywhere = {t.key for t in _written(spec, somewhere, metrics=everything).values()}
+    empty = {f"outputs.{name}" for name, table in tables.items() if not table}
     return {key for key in own | everywhere if key is not None} | empty
 
 
-def _written(table: ToleranceSpec, where: Where, *prefix: str) -> dict[str, Tolerance]:
-    values = {metric: getattr(table, metric) for metric in UNITS}
+def _written(table: ToleranceSpec, where: Where, *prefix: str, metrics: Iterable[str] = UNITS) -> dict[str, Tolerance]:
+    values = {metric: getattr(table, metric) for metric in metrics}
     return {
         metric: Tolerance(metric, float(value), where(*prefix, metric), ".".join((*prefix, metric)))
         for metric, value in values.items()

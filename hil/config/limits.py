@@ -99,6 +99,8 @@ class ToleranceSpec(Table):
         cosine: the minimum cosine similarity.
         sqnr_db: the minimum ratio of signal to quantization noise, in dB.
         top1_agreement: the minimum share of samples whose argmax agrees.
+        answers: the largest share of answers that change, of outputs whose kind is declared.
+        score_drift: the largest mean change of the scores of these answers.
     """
 
     max_abs: Annotated[float, Field(ge=0), _Own] | None = None
@@ -110,6 +112,10 @@ class ToleranceSpec(Table):
     ) = None
     sqnr_db: Annotated[float, Reach("a ratio in decibels has no lower bound")] | None = None
     top1_agreement: _LeastShare | None = None
+    answers: Annotated[Fraction, Reach("every answer may change", 1.0, "5 %", share=True)] | None = None
+    score_drift: Annotated[float, Field(ge=0), Reach("a score from 0 to 1 cannot change more", 1.0, "0.05")] | None = (
+        None
+    )
 
 
 class TolerancesSpec(ToleranceSpec, StatedTable):
@@ -124,9 +130,11 @@ class TolerancesSpec(ToleranceSpec, StatedTable):
         retrieval_drop: the loss of retrieval accuracy.
         error_increase: the relative growth of a regression task's error.
         score_drop: the loss of a callable's mean score.
+        no_disagreement_in: a number of samples that suffice if no answer changed, though they exclude less.
     """
 
     outputs: dict[str, ToleranceSpec] = {}
+    no_disagreement_in: Annotated[int, Field(ge=10), Reach("a number of samples has no upper bound")] | None = None
     top1_drop: _Drop | None = None
     top5_drop: _Drop | None = None
     map_drop: _Drop | None = None

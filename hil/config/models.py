@@ -9,6 +9,8 @@ from pydantic import Field
 from hil.config.fields import Bytes, Positive, Precision, Rate, Reach, Seconds, Table
 from hil.config.limits import LimitsSpec, TolerancesSpec
 
+Layout = Literal["end-to-end", "efficient-nms", "channels-first", "objectness", "boxes-scores"]
+
 
 class CalibrationSpec(Table):
     """``[models.NAME.calibration]``: the data and the method for INT8 ranges."""
@@ -33,10 +35,34 @@ class DetectionSpec(Table):
         decode: a callable from a batch's outputs to one array [boxes, 6] for each image: x1 y1 x2 y2 score class.
     """
 
-    layout: Literal["end-to-end", "efficient-nms", "channels-first", "objectness", "boxes-scores"] = "end-to-end"
+    layout: Layout = "end-to-end"
     boxes: Literal["corners", "centers"] = "corners"
     nms: Annotated[float, Field(gt=0, le=1)] | None = None
     score: Annotated[float, Field(ge=0, lt=1)] = 0.001
+    decode: str | None = None
+
+
+class OutputSpec(Table):
+    """``[models.NAME.outputs.OUTPUT]``: what an output means, so that answers are compared instead of numbers.
+
+    Attributes:
+        kind: what the answer is (``hil.metrics.agreement``); all outputs of kind "detection" are read together.
+        axis: the axis of the classes.
+        score: the robot's threshold; a lower score is no answer.
+        layout: as in ``[models.NAME.detection]``, whose value is the default, as are ``boxes`` and ``nms``.
+        blank: the class of kind "ctc" that is no character.
+        decode: a callable from a batch's outputs to the answer of each sample; of kind "detection", to its boxes.
+    """
+
+    kind: (
+        Literal["classification", "detection", "segmentation", "ctc", "embedding", "regression", "keypoints"] | None
+    ) = None
+    axis: int | None = None
+    score: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    layout: Layout | None = None
+    boxes: Literal["corners", "centers"] | None = None
+    nms: Annotated[float, Field(gt=0, le=1)] | None = None
+    blank: int = 0
     decode: str | None = None
 
 
@@ -114,6 +140,7 @@ class ModelSpec(Table):
         training_data: the training data, in the same forms.
         shapes: ``[min, opt, max]`` of dynamic dimensions, by their names in the ONNX file.
         inputs: what the ONNX file does not state about an input, by its name.
+        outputs: what an output means, by its name.
         isaac_ros: the ROS 2 parameter file of the node that loads the engine; ``FILE#NODE`` if it has several nodes.
         guessed: keys of this table that ``hil init`` guessed, as dotted TOML keys; the user deletes one to confirm it.
     """
@@ -133,6 +160,7 @@ class ModelSpec(Table):
     shapes: dict[str, tuple[Positive, Positive, Positive]] = {}
     ranges: dict[str, tuple[float, float]] = {}
     inputs: dict[str, InputSpec] = {}
+    outputs: dict[str, OutputSpec] = {}
     engine: str | None = None
     isaac_ros: str | None = None
     build: BuildSpec = BuildSpec()

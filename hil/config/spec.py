@@ -35,7 +35,16 @@ from hil.config.limits import (
     ToleranceSpec,
     TolerancesSpec,
 )
-from hil.config.models import BuildSpec, CalibrationSpec, DetectionSpec, InputSpec, ModelSpec, OverrideSpec, RunSpec
+from hil.config.models import (
+    BuildSpec,
+    CalibrationSpec,
+    DetectionSpec,
+    InputSpec,
+    ModelSpec,
+    OutputSpec,
+    OverrideSpec,
+    RunSpec,
+)
 from hil.config.targets import ContainerSpec, DeployContainerSpec, DeploySpec, TargetSpec
 from hil.units import Dimension, parse
 
@@ -54,6 +63,7 @@ __all__ = [
     "LimitsSpec",
     "MeasureSpec",
     "ModelSpec",
+    "OutputSpec",
     "OverrideSpec",
     "PacedLimits",
     "Precision",

@@ -13,6 +13,7 @@ from hil.checks.comparison import Comparison
 from hil.datasets import open_dataset
 from hil.dtypes import for_file
 from hil.errors import DeployRefused, UserError
+from hil.metrics.agreement import open_answers
 from hil.onnx_files.declared import declared_signature
 from hil.onnx_files.external_data import addressed
 from hil.onnx_files.identity import ENGINE, changes, sources_of
@@ -123,7 +124,8 @@ def check(  # noqa: PLR0913, PLR0917 - engine and robot, and the samples with th
     external = [one.digest for one in engine.external]
     adopted = agent.adopt(engine.digest, engine.precision, engine.runtime, options, external)
     precision = cast("Precision", engine.precision)
-    comparison = Comparison(precision, tolerances, samples=samples.count)
+    answers = open_answers(spec, config.root, model=engine.model, where=config.where("models", engine.model, "outputs"))
+    comparison = Comparison(precision, tolerances, samples=samples.count, answers=answers, spot_check=True)
     with closing(agent.load(adopted.key, load_options(machine, spec), LOAD_DEADLINE)) as loaded:
         _run(_with_int64_inputs(loaded, engine, samples), comparison, samples)
     judgement = comparison.judge()

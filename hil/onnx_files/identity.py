@@ -125,3 +125,6 @@ def _callables(spec: ModelSpec, root: Path) -> Iterator[tuple[str, str]]:
     for role, name in {"preprocess": spec.preprocess, "task": spec.task, "detection.decode": decode}.items():
         if name is not None and is_callable(name):
             yield role, name
+    for output in spec.outputs.values():
+        if output.decode is not None and is_callable(output.decode):
+            yield "outputs.decode", output.decode

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hil.datasets import open_dataset
 from hil.errors import UserError
+from hil.metrics.agreement import open_answers, refuse_misfits
 from hil.onnx_files.declared import declared_signature
 from hil.onnx_files.declared_shapes import wrong_declaration
 from hil.onnx_files.identity import sources_of
@@ -42,6 +44,7 @@ def preflight(  # noqa: PLR0913, PLR0917 - what is checked, and who is informed 
         signature = declared_signature(config.resolve(spec.path), spec, name)
         if spec.reference is None:
             check_unquantized(signature, spec.path, name)
+        _check_answers(config, name, spec, signature)
         for path in sources_of(config, name, target).paths():
             if watched is not None:
                 watched.watch(path)
@@ -78,6 +81,12 @@ def _naming_the_declaration(config: Config, path: str) -> Iterator[None]:
         if wrong is None:
             raise
         raise UserError(*str(error).split("\n"), wrong) from None
+
+
+def _check_answers(config: Config, name: str, spec: ModelSpec, signature: Signature) -> None:
+    """Raise ``UserError`` for a declared output that the model lacks or does not fit, and for its callable."""
+    refuse_misfits(spec, signature, name, partial(config.where, "models", name))
+    open_answers(spec, config.root, model=name, where=config.where("models", name, "outputs"))
 
 
 def check_unquantized(signature: Signature, path: str, model: str) -> None:

@@ -11,6 +11,7 @@ from hil.stats.bootstrap import Pool, bootstrap_drop, bootstrap_pooled_drop
 from hil.stats.correlation import effective_size
 from hil.stats.means import mean_interval
 from hil.stats.percentile import percentile_bounds, samples_needed, smallest_n
+from hil.stats.shares import share_bounds
 from hil.stats.slope import slope_interval
 from hil.stats.stopping import InterimAnalyses, samples_missing, samples_of_first_analysis
 from hil.stats.trend import drift
@@ -27,6 +28,7 @@ __all__ = [
     "samples_missing",
     "samples_needed",
     "samples_of_first_analysis",
+    "share_bounds",
     "slope_interval",
     "smallest_n",
 ]

@@ -29,6 +29,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "targets.NAME.deploy.container": spec.DeployContainerSpec,
     "models.NAME": spec.ModelSpec,
     "models.NAME.inputs.INPUT": spec.InputSpec,
+    "models.NAME.outputs.OUTPUT": spec.OutputSpec,
     "models.NAME.detection": spec.DetectionSpec,
     "models.NAME.calibration": spec.CalibrationSpec,
     "models.NAME.build": spec.BuildSpec,

@@ -197,7 +197,8 @@ def _scoring(keys: Keys, model: Values, task: str) -> Iterator[Mistake]:
         yield Mistake(
             (*keys, "task"), f"detection needs the table [{table}.detection], which describes the layout of the boxes"
         )
-    if detection is not None and task != "detection":
+    boxes = any(isinstance(one, dict) and one.get("kind") == "detection" for one in _table(model, "outputs").values())
+    if detection is not None and task != "detection" and not boxes:
         yield Mistake(
             (*keys, "detection"), f"describes the layout of a detector's boxes, but the task is {task or 'not given'!r}"
         )

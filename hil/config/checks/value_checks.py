@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hil.agent.containers.container_spec import is_reference
-from hil.config.checks import build_checks, deploy_checks, input_checks, scenario_checks, value_ranges
+from hil.config.checks import build_checks, deploy_checks, input_checks, output_checks, scenario_checks, value_ranges
 from hil.config.explain import Keys, Mistake
 from hil.units import show
 
@@ -42,6 +42,7 @@ def mistakes(spec: ConfigSpec) -> Iterator[Mistake]:
         yield from _limits((*keys, "limits"), model.limits)
         yield from build_checks.mistakes(keys, model)
         yield from input_checks.mistakes(keys, model)
+        yield from output_checks.mistakes(keys, model)
         yield from scenario_checks.mistakes(keys, model)
         for target, override in model.on.items():
             if override.limits is not None:

@@ -16,6 +16,7 @@ from hil.checks.parity import DataFacts, Scores
 from hil.datasets.distinct import distinct
 from hil.errors import Unsupported
 from hil.metrics import Metric, open_metric
+from hil.metrics.agreement import open_answers
 from hil.session.amendments.row_facts import Facts
 from hil.session.gather.cause import diagnosis_of
 from hil.session.gather.gathered import Gathered
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from hil.checks.tolerances import Where
     from hil.datasets import Batch
+    from hil.metrics.agreement.evidence import Answers
     from hil.results import Row
     from hil.session.engine_context import EngineContext
 
@@ -104,7 +106,14 @@ def outputs(session: EngineContext, row: Row) -> Gathered:
     comparison = compared(session, row).comparison
     judgement = comparison.judge()
     facts = Facts(diagnosis=diagnosis_of(session, row, comparison, judgement))
-    return Gathered(judgement, _method(session, row, "outputs"), facts)
+    return Gathered(judgement, {**_method(session, row, "outputs"), **_answered_by(session, row.model)}, facts)
+
+
+def _answered_by(session: EngineContext, model: str) -> dict[str, Any]:
+    """Return how answers are read from outputs, with the digests of the user's code; empty if no kind is declared."""
+    declared = {name: one.model_dump(exclude_unset=True) for name, one in session.model(model).outputs.items()}
+    code = {part.name: part.digest for part in session.parts(model) if part.role == "outputs.decode"}
+    return {"kinds": declared, **({"code": code} if code else {})} if declared else {}
 
 
 def task(session: EngineContext, row: Row) -> Gathered:
@@ -187,7 +196,12 @@ def side_by_side(session: EngineContext, row: Row, answers: Iterable[Outputs]) -
     metric = metric if metric is not None and (data.has_labels or not metric.needs_labels) else None
     declared = data.count if spec.samples is None else min(spec.samples, data.count)
     comparison = Comparison(
-        precision_of(row), spec.tolerances.get(precision_of(row)), samples=declared, where=where_of(session, row)
+        precision_of(row),
+        spec.tolerances.get(precision_of(row)),
+        samples=declared,
+        where=where_of(session, row),
+        answers=_answers(session, row.model),
+        distinct=distinct_of(session, row.model) if spec.outputs else None,
     )
     why_not = "the validation data has no labels" if spec.task else "the model has no task"
     scored = Compared(comparison, metric, [], [], why_not, 0 if metric is None else distinct_of(session, row.model))
@@ -226,6 +240,11 @@ def _metric(session: EngineContext, model: str, task: str) -> Metric:
     config, spec = session.config, session.model(model)
     where = config.where("models", model, "task" if spec.metric is None else "metric")
     return open_metric(task, config.root, name=spec.metric, boxes_as=spec.detection, model=model, where=where)
+
+
+def _answers(session: EngineContext, model: str) -> tuple[Answers, ...]:
+    config = session.config
+    return open_answers(session.model(model), config.root, model=model, where=config.where("models", model, "outputs"))
 
 
 def _at_most_one(outputs: Outputs | None) -> Iterator[Outputs]:

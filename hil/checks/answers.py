@@ -1,0 +1,175 @@
+"""Judges whether an engine gives the answers of its reference: the share that changed, and a drift of their scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from hil.checks.numbers import LISTED
+from hil.checks.task import CONFIDENCE
+from hil.checks.tolerances import Tolerance, Where, answer_limits, somewhere
+from hil.checks.verdicts import hold_interval, inconclusive, judged
+from hil.results import Judgement, Limit, Measurement, Sense, Verdict
+from hil.stats import samples_needed, share_bounds
+from hil.units import show
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    from hil.checks.numbers import Array
+    from hil.config.spec import TolerancesSpec
+
+    FloatArray = npt.NDArray[np.float64]
+
+
+class Evidence(Protocol):
+    """How far the answers of both sides differ; ``hil.metrics.agreement.evidence`` describes the attributes."""
+
+    @property
+    def changed(self) -> FloatArray: ...  # noqa: D102 - described there, as are all below
+    @property
+    def samples(self) -> Array: ...  # noqa: D102
+    @property
+    def total(self) -> int: ...  # noqa: D102
+    @property
+    def silent(self) -> int: ...  # noqa: D102
+    @property
+    def nothing(self) -> str: ...  # noqa: D102
+    @property
+    def constant(self) -> float: ...  # noqa: D102
+    @property
+    def drift(self) -> FloatArray | None: ...  # noqa: D102
+    @property
+    def f1(self) -> float | None: ...  # noqa: D102
+
+
+class Answers(Protocol):
+    """Compares the answers of two sides batch by batch: see ``hil.metrics.agreement.evidence``."""
+
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+    @property
+    def outputs(self) -> tuple[str, ...]: ...  # noqa: D102
+    def add(self, reference: Mapping[str, Array], candidate: Mapping[str, Array], samples: int) -> None: ...  # noqa: D102
+    def evidence(self) -> Evidence: ...  # noqa: D102
+
+
+def judge(  # noqa: PLR0913 - all but the answers have a default
+    answers: Answers,
+    spec: TolerancesSpec | None = None,
+    *,
+    where: Where = somewhere,
+    distinct: int | None = None,
+    spot_check: bool = False,
+    confidence: float = CONFIDENCE,
+) -> Judgement:
+    """Judge the agreement of answers by the interval of the share that changed, each bound one-sided at ``confidence``.
+
+    Passed if the upper bound is within the tolerance ``answers``, failed if the lower bound is over it or if the mean
+    change of scores is over ``score_drift``, else inconclusive. Also inconclusive if the reference gives no answer, or
+    if an engine would pass that always gives the same answer.
+
+    If ``no_disagreement_in`` is in the tolerances, that many samples without any change pass too, and the reason states
+    what that excludes. ``distinct`` is the number of distinct samples, ``None`` if all are: copies count once. A
+    ``spot_check`` looks for a difference that is not in the report: it passes unless the judgement is failed or the
+    reference gives no answer.
+    """
+    found = answers.evidence()
+    limits = answer_limits(spec, answers.outputs, where)
+    n = len(found.changed)
+    worth = n if distinct is None else min(n, distinct)
+    several = len(answers.outputs) > 1
+    name = f"output{'s' if several else ''} {', '.join(map(repr, answers.outputs))} ({answers.kind})"
+    details, limit = _details(answers, found, worth, limits["answers"].value), _limit(limits["answers"], spec)
+    if not n:
+        return inconclusive(f"{name}: {_silence(found)}", limit, details)
+    low, high = share_bounds(found.changed, confidence, worth)
+    share = float(found.changed.mean())
+    measurement = Measurement(value=share, unit="1", low=low, high=high, confidence=confidence, n=worth)
+    judgement = hold_interval(measurement, limit, _advice(share, limit.value, worth, confidence), details)
+    reason = f"share of answers changed: {judgement.reason}"
+    verdict = judgement.verdict
+    if verdict is Verdict.FAILED:
+        first = int(found.samples[int((found.changed >= min(0.5, found.changed.max())).argmax())])
+        reason += f"; the first is that of sample {first}"
+    elif drifted := _drifted(found, limits["score_drift"].value):
+        verdict, reason = Verdict.FAILED, drifted
+    elif worthless := _worthless(found, limit.value):
+        verdict, reason = Verdict.INCONCLUSIVE, worthless
+    elif verdict is Verdict.INCONCLUSIVE and _few_accepted(spec, worth) and not found.changed.any():
+        claim = no_disagreement(worth, confidence)
+        verdict, reason = Verdict.PASSED, f"{claim}, accepted by {where('no_disagreement_in')}"
+    elif verdict is Verdict.INCONCLUSIVE and spot_check:
+        verdict = Verdict.PASSED
+    return judged(verdict, f"{name}: {reason}", measurement, limit, details)
+
+
+def _limit(tolerance: Tolerance, spec: TolerancesSpec | None) -> Limit:
+    reason, expires = (None, None) if spec is None or tolerance.key is None else (spec.why, spec.expires)
+    return Limit(
+        value=tolerance.value, unit="1", sense=Sense.AT_MOST, source=tolerance.source, reason=reason, expires=expires
+    )
+
+
+def _few_accepted(spec: TolerancesSpec | None, worth: int) -> bool:
+    return spec is not None and spec.no_disagreement_in is not None and worth >= spec.no_disagreement_in
+
+
+def _worthless(found: Evidence, limit: float) -> str:
+    """Return why agreement would show nothing; an empty text if it would show something."""
+    if found.silent == found.total:
+        return _silence(found)
+    if found.constant > limit:
+        return ""
+    reason = f"an engine that ignores its input would change {show(found.constant, '1')} of the answers"
+    return f"{reason}: use data for which the answers vary"
+
+
+def no_disagreement(n: int, confidence: float) -> str:
+    """Return what ``n`` samples without a disagreement show: the loss that they exclude, and at which confidence."""
+    excluded = 100 * (1 - (1 - confidence) ** (1 / max(n, 1)))
+    at = f"at {100 * confidence:g} % confidence"
+    return f"no disagreement in {n} samples excludes a loss above {excluded:.2g} % {at}"
+
+
+def _silence(found: Evidence) -> str:
+    where = f"{found.silent} of {found.total} samples"
+    return f"the reference {found.nothing} in {where}: use data that shows something"
+
+
+def _drifted(found: Evidence, most: float) -> str:
+    if found.drift is None or not len(found.drift):
+        return ""
+    drift = float(found.drift.mean())
+    if abs(drift) <= most:
+        return ""
+    what = f"the scores of the answers that both sides give changed by {drift:+.3g} on average"
+    return f"{what}, at most {most:g} is accepted: the robot's thresholds would no longer fit"
+
+
+def _advice(share: float, limit: float, worth: int, confidence: float) -> str:
+    needed = samples_needed(1 - limit, confidence, share) if 0 < limit < 1 else None
+    if needed is None:
+        return f"{worth} samples: no number of samples would settle a share so close to the limit"
+    return f"{worth} samples are too few, about {max(needed, worth + 1)} would settle it at this share"
+
+
+def _details(answers: Answers, found: Evidence, worth: int, limit: float) -> dict[str, Any]:
+    drift = None if found.drift is None or not len(found.drift) else float(found.drift.mean())
+    most = np.argsort(-found.changed, kind="stable")[:LISTED]
+    return {
+        "outputs": list(answers.outputs),
+        "kind": answers.kind,
+        "changed": float(found.changed.mean()) if len(found.changed) else None,
+        "limit": limit,
+        "counted": len(found.changed),
+        "distinct": worth,
+        "samples": found.total,
+        "silent": found.silent,
+        "score_drift": drift,
+        "f1": found.f1,
+        "most_changed": [int(found.samples[place]) for place in most if found.changed[place] > 0],
+    }

@@ -1,0 +1,192 @@
+"""Compares classes: the class of each sample or position (``classification``), or of each pixel (``segmentation``)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hil.dtypes import is_finite, is_float
+from hil.metrics.agreement.evidence import Changes, Evidence, class_axis, joined, samples_first
+
+if TYPE_CHECKING:
+    from hil.config.spec import OutputSpec
+    from hil.metrics.metric import Array, Arrays, FloatArray
+
+NONE, NO = -1, -2
+"""The class of a position at which no score reaches the threshold; ``NO`` if there is only one class."""
+
+
+@dataclass
+class _Read:
+    """The classes that one interpretation of the scores gives, and how they differ, over all batches."""
+
+    changes: Changes = field(default_factory=Changes)
+    drift: list[FloatArray] = field(default_factory=list)
+    classes: Counter[int] = field(default_factory=Counter)
+    both: int = 0
+    answers: int = 0
+
+    def add(self, ours: Array, theirs: Array, silent: Array) -> None:
+        """Add the classes of a batch, (samples, positions); ``silent`` has each sample's class that is no answer."""
+        values, counts = np.unique(ours, return_counts=True)
+        self.classes.update({int(value): int(count) for value, count in zip(values, counts, strict=True)})
+        mine, other = ours != silent, theirs != silent
+        self.both += int(((ours == theirs) & (ours >= 0)).sum())
+        self.answers += int((ours >= 0).sum() + (theirs >= 0).sum())
+        counted = (mine | other).sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            self.changes.add((ours != theirs).sum(axis=1) / counted, int((~mine.any(axis=1)).sum()))
+
+
+class Classes:
+    """Compares the class with the highest score along an axis, or a class in integers as it is.
+
+    A class whose score is under ``spec.score`` is no answer; if there is only one class, it is the answer no. The
+    scores are the output itself if it is from 0 to 1 in all samples of the reference; else they are the softmax of the
+    output, or its logistic function if there is one class. The change of a sample is the share of its positions whose
+    answers differ, of those where either side has one.
+    """
+
+    kind = "classification"
+
+    def __init__(self, name: str, spec: OutputSpec) -> None:
+        """Compare the output ``name`` as ``spec`` declares it."""
+        self.outputs = (name,)
+        self.spec = spec
+        self._read = {"given": _Read(), "logits": _Read()}
+        self._within = True
+        self._scored = False
+
+    def add(self, reference: Arrays, candidate: Arrays, samples: int) -> None:
+        """Add the outputs of one batch; raises ``UserError`` if they do not fit the declared kind."""
+        name = self.outputs[0]
+        ours, theirs = (samples_first(name, self.kind, side[name], samples) for side in (reference, candidate))
+        none = np.full((samples, 1), NONE)
+        if not is_float(ours.dtype):
+            self._read["given"].add(_integers(ours), _integers(theirs), none)
+            return
+        self._scored = True
+        axis = class_axis(name, self.spec, ours.ndim, -1)
+        x, y = _rows(ours, axis), _rows(theirs, axis)
+        self._within &= bool(((x >= 0) & (x <= 1) | np.isnan(x)).all())
+        for how, read in self._read.items():
+            if how == "given" and not self._within:
+                continue
+            p, q = (x, y) if how == "given" else (probabilities(x), probabilities(y))
+            mine, other = (reached(one, self.spec.score) for one in (p, q))
+            read.add(mine, other, none)
+            read.drift.append(_drift(p, q, mine))
+
+    def evidence(self) -> Evidence:
+        """Return the evidence of all batches so far."""
+        read = self._read["given" if self._within else "logits"]
+        changed, samples = read.changes.counted()
+        commonest = max((count for one, count in read.classes.items() if one != NONE), default=0)
+        return Evidence(
+            changed,
+            samples,
+            read.changes.total,
+            read.changes.silent,
+            f"has no score of {self.spec.score:g} or more",
+            1 - commonest / max(sum(read.classes.values()), 1),
+            joined(read.drift) if self._scored else None,
+            2 * read.both / read.answers if read.answers and self._scored else None,
+        )
+
+
+class Pixels:
+    """Compares the class of each pixel: the highest score along an axis (by default the second), or integers.
+
+    The scores of one class are compared with ``spec.score``. The commonest class of the reference's image is its
+    background. The change of a sample is the share of pixels whose class differs, of those that are not background on
+    both sides: an object of any size counts in relation to its own size.
+    """
+
+    kind = "segmentation"
+
+    def __init__(self, name: str, spec: OutputSpec) -> None:
+        """Compare the output ``name`` as ``spec`` declares it."""
+        self.outputs = (name,)
+        self.spec = spec
+        self._read = {"given": _Read(), "logits": _Read()}
+        self._within = True
+
+    def add(self, reference: Arrays, candidate: Arrays, samples: int) -> None:
+        """Add the outputs of one batch; raises ``UserError`` if they do not fit the declared kind."""
+        name = self.outputs[0]
+        ours, theirs = (samples_first(name, self.kind, side[name], samples) for side in (reference, candidate))
+        if not is_float(ours.dtype):
+            self._add("given", _integers(ours), _integers(theirs))
+            return
+        axis = class_axis(name, self.spec, ours.ndim, 1)
+        if ours.shape[axis] > 1:
+            self._add("given", *(_flat(_best(one, axis)) for one in (ours, theirs)))
+            return
+        x, y = (_flat(one)[..., None].astype(np.float64) for one in (ours, theirs))
+        self._within &= bool(((x >= 0) & (x <= 1) | np.isnan(x)).all())
+        if self._within:
+            self._add("given", *(reached(one, self.spec.score) for one in (x, y)))
+        self._add("logits", *(reached(probabilities(one), self.spec.score) for one in (x, y)))
+
+    def _add(self, how: str, ours: Array, theirs: Array) -> None:
+        self._read[how].add(ours, theirs, np.array([[_commonest(one)] for one in ours]))
+
+    def evidence(self) -> Evidence:
+        """Return the evidence of all batches so far."""
+        changes = self._read["given" if self._within else "logits"].changes
+        return Evidence(*changes.counted(), changes.total, changes.silent, "has one class in all pixels")
+
+
+def reached(scores: FloatArray, least: float) -> Array:
+    """Return the class with the highest score along the last axis, or ``NONE`` if it is under ``least`` or any is NaN.
+
+    If there is only one class, it is 0 from ``least`` on and ``NO`` under it, which is an answer too.
+    """
+    best = scores.argmax(axis=-1)
+    top = np.take_along_axis(scores, best[..., None], axis=-1)[..., 0]
+    under = NO if scores.shape[-1] == 1 else NONE
+    return np.where(np.isnan(scores).any(axis=-1), NONE, np.where(top >= least, best, under))
+
+
+def probabilities(logits: FloatArray) -> FloatArray:
+    """Return the softmax along the last axis; of a single class, the logistic function."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if logits.shape[-1] == 1:
+            return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float64)
+        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=-1, keepdims=True), dtype=np.float64)
+
+
+def _best(scores: Array, axis: int) -> Array:
+    return np.where(is_finite(scores).all(axis=axis), scores.argmax(axis=axis), NONE)
+
+
+def _commonest(classes: Array) -> int:
+    values, counts = np.unique(classes, return_counts=True)
+    return int(values[counts.argmax()])
+
+
+def _drift(ours: FloatArray, theirs: FloatArray, classes: Array) -> FloatArray:
+    """Return the mean change of the score of the reference's answers, for each sample with answers."""
+    change = np.take_along_axis(theirs - ours, np.maximum(classes, 0)[..., None], axis=-1)[..., 0]
+    answered = classes >= 0
+    counted = answered.sum(axis=1)
+    sums = np.where(answered, change, 0.0).sum(axis=1)
+    return np.asarray(sums[counted > 0] / counted[counted > 0], dtype=np.float64)
+
+
+def _rows(array: Array, axis: int) -> FloatArray:
+    """Return scores as float64 (samples, positions, classes)."""
+    last = np.moveaxis(array, axis, -1)
+    return last.reshape(len(last), -1, last.shape[-1]).astype(np.float64)
+
+
+def _integers(array: Array) -> Array:
+    return _flat(array).astype(np.int64)
+
+
+def _flat(array: Array) -> Array:
+    return array.reshape(len(array), -1)

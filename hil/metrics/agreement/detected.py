@@ -1,0 +1,117 @@
+"""Compares detections: boxes that both sides give, matched by class and overlap (``detection``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hil.errors import UserError
+from hil.metrics.agreement.evidence import Changes, Evidence, joined
+
+if TYPE_CHECKING:
+    from hil.metrics.boxes import Decode, Detections
+    from hil.metrics.metric import Array, Arrays, FloatArray
+
+IOU = 0.5
+"""The least overlap of two boxes that are the same detection, as in PASCAL VOC (Everingham et al., IJCV 2010, 4.2)."""
+
+MOST = 300
+"""How many boxes of an image count, those with the highest scores: as many as detectors commonly return."""
+
+KEPT = 4
+"""With how many of the first non-empty answers of the reference its others are compared, to see whether they vary."""
+
+
+class Boxes:
+    """Compares the boxes whose score reaches a threshold, which ``decode`` applies.
+
+    The change of an image is 1 - F1, with the reference's boxes as the truth: 1 if no box is the same, 0 if all are. An
+    image in which neither side detects anything is not counted.
+    """
+
+    kind = "detection"
+
+    def __init__(self, outputs: tuple[str, ...], decode: Decode, score: float) -> None:
+        """Compare what ``decode`` reads from ``outputs``; ``score`` is its threshold, for messages."""
+        self.outputs, self.score = outputs, score
+        self._decode = decode
+        self._changes = Changes()
+        self._drift: list[FloatArray] = []
+        self._same = self._boxes = 0
+        self._kept: list[Detections] = []
+        self._apart = np.zeros(KEPT)
+        self._against = np.zeros(KEPT)
+
+    def add(self, reference: Arrays, candidate: Arrays, samples: int) -> None:
+        """Add the outputs of one batch. Raises ``UserError`` if they do not have the declared layout."""
+        ours, theirs = (self._images(side, samples) for side in (reference, candidate))
+        changed = np.empty(samples)
+        for place, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
+            first, second = matched(mine, other)
+            boxes = len(mine.scores) + len(other.scores)
+            changed[place] = 1 - 2 * len(first) / boxes if boxes else np.nan
+            self._drift.append(other.scores[second] - mine.scores[first])
+            self._same += len(first)
+            self._boxes += boxes
+            self._vary(mine)
+        self._changes.add(changed, sum(not len(one.scores) for one in ours))
+
+    def _images(self, outputs: Arrays, samples: int) -> list[Detections]:
+        images = self._decode({name: outputs[name] for name in self.outputs})
+        if len(images) != samples:
+            raise UserError(
+                f"the boxes of {len(images)} images were decoded for {samples} samples: outputs "
+                f"{', '.join(self.outputs)}: correct the layout, or let decode return one array per sample"
+            )
+        return [image.best(MOST) for image in images]
+
+    def _vary(self, mine: Detections) -> None:
+        for place, kept in enumerate(self._kept):
+            boxes = len(mine.scores) + len(kept.scores)
+            if len(mine.scores):
+                self._apart[place] += 1 - 2 * len(matched(kept, mine)[0]) / boxes
+                self._against[place] += 1
+        if len(mine.scores) and len(self._kept) < KEPT:
+            self._kept.append(mine)
+
+    def evidence(self) -> Evidence:
+        """Return the evidence of all batches so far."""
+        changes, compared = self._changes, self._against > 0
+        constant = float((self._apart[compared] / self._against[compared]).min()) if compared.any() else 1.0
+        return Evidence(
+            *changes.counted(),
+            changes.total,
+            changes.silent,
+            f"detects nothing at score {self.score:g}",
+            constant,
+            joined(self._drift),
+            2 * self._same / self._boxes if self._boxes else None,
+        )
+
+
+def matched(ours: Detections, theirs: Detections) -> tuple[Array, Array]:
+    """Return the indices of the boxes of both sides that are the same detection, one to one.
+
+    Two boxes are the same detection if they have the same class and an IoU of at least ``IOU``. The pairs with the
+    greatest IoU are matched first.
+    """
+    overlaps = np.where(ours.classes[:, None] == theirs.classes[None, :], _ious(ours.boxes, theirs.boxes), 0.0)
+    rows, columns = np.nonzero(overlaps >= IOU)
+    first: list[int] = []
+    second: list[int] = []
+    for place in np.argsort(-overlaps[rows, columns], kind="stable"):
+        row, column = int(rows[place]), int(columns[place])
+        if row not in first and column not in second:
+            first.append(row)
+            second.append(column)
+    return np.array(first, dtype=np.int64), np.array(second, dtype=np.int64)
+
+
+def _ious(ours: FloatArray, theirs: FloatArray) -> FloatArray:
+    low = np.maximum(ours[:, None, :2], theirs[None, :, :2])
+    high = np.minimum(ours[:, None, 2:], theirs[None, :, 2:])
+    both = np.prod(np.maximum(high - low, 0), axis=-1)
+    mine, other = (np.prod(np.maximum(side[:, 2:] - side[:, :2], 0), axis=-1) for side in (ours, theirs))
+    either = mine[:, None] + other[None, :] - both
+    return np.asarray(np.divide(both, either, out=np.zeros_like(both), where=either > 0), dtype=np.float64)

@@ -1,0 +1,115 @@
+"""Defines what the comparison of the answers of two sides yields, and what every kind of answer does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from hil.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hil.config.spec import OutputSpec
+    from hil.metrics.metric import Array, Arrays, FloatArray
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How far the answers of a reference and of an engine differ, over all samples.
+
+    Attributes:
+        changed: for each counted sample, the share of its answer that differs, from 0 to 1.
+        samples: the numbers of the counted samples, in the order of ``changed``.
+        total: how many samples were compared, counted or not. A sample to which neither side gives an answer is not
+            counted, so that empty samples cannot hide changes in others.
+        silent: to how many samples the reference gives no answer.
+        nothing: what it means that there is no answer, such as "detects nothing".
+        constant: the least share that an engine would change that always gives the same answer, without reading its
+            input; 1 if that is not computed for this kind.
+        drift: for each answer that both sides give, the engine's score minus the reference's; ``None`` without scores.
+        f1: the F1 of the engine's answers at the threshold, with the reference's as the truth; ``None`` without scores.
+    """
+
+    changed: FloatArray
+    samples: Array
+    total: int
+    silent: int = 0
+    nothing: str = "gives no answer"
+    constant: float = 1.0
+    drift: FloatArray | None = None
+    f1: float | None = None
+
+
+class Answers(Protocol):
+    """Compares the answers of two sides, batch by batch, for the outputs that are read together."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of the answers, as written in the config."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The outputs that the answers are read from."""
+
+    def add(self, reference: Arrays, candidate: Arrays, samples: int) -> None:
+        """Add the outputs of one batch. Raises ``UserError`` if they do not fit the declared kind."""
+
+    def evidence(self) -> Evidence:
+        """Return the evidence of all batches so far."""
+
+
+@dataclass
+class Changes:
+    """Collects ``Evidence.changed``, batch by batch; NaN marks a sample to which neither side gives an answer."""
+
+    parts: list[FloatArray] = field(default_factory=list)
+    total: int = 0
+    silent: int = 0
+
+    def add(self, changed: FloatArray, silent: int = 0) -> None:
+        """Add the changes of a batch, of which ``silent`` samples have no answer of the reference."""
+        self.parts.append(np.asarray(changed, dtype=np.float64))
+        self.total += len(changed)
+        self.silent += silent
+
+    def counted(self) -> tuple[FloatArray, Array]:
+        """Return the changes of the counted samples, and their numbers."""
+        everything = np.concatenate([np.zeros(0), *self.parts])
+        (samples,) = np.nonzero(~np.isnan(everything))
+        return everything[samples], samples
+
+
+def joined(parts: Iterable[FloatArray]) -> FloatArray:
+    """Return the concatenation of ``parts``, which may be none."""
+    return np.concatenate([np.zeros(0), *parts])
+
+
+def samples_first(name: str, kind: str, array: Array, samples: int) -> Array:
+    """Return ``array``, an output of ``samples`` samples. Raises ``UserError`` if its first axis is another one."""
+    if array.ndim and len(array) == samples:
+        return array
+    raise UserError(
+        f"output {name!r} has shape {list(array.shape)} for {samples} samples: kind {kind!r} needs samples along the "
+        "first axis: remove the kind, or write 'decode' = a callable"
+    )
+
+
+def class_axis(name: str, spec: OutputSpec, rank: int, default: int) -> int:
+    """Return the axis of the classes as a number from 1 to ``rank`` - 1.
+
+    Raises ``UserError`` for an axis that an array of this rank lacks, and for the first, along which samples are.
+    """
+    if rank < 2:
+        raise UserError(
+            f"output {name!r} has {rank} axes: kind {spec.kind!r} needs samples and classes: remove the kind"
+        )
+    axis = default if spec.axis is None else spec.axis
+    if not -rank < axis < rank or axis % rank == 0:
+        raise UserError(
+            f"output {name!r} has {rank} axes, so axis {axis} cannot be that of kind {spec.kind!r}: "
+            f"samples are along axis 0: write an axis from 1 to {rank - 1}"
+        )
+    return axis % rank

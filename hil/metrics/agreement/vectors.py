@@ -1,0 +1,181 @@
+"""Compares values that are no classes: ``embedding``, ``regression`` and ``keypoints``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hil.errors import UserError
+from hil.metrics.agreement.evidence import Changes, Evidence, joined, samples_first
+
+if TYPE_CHECKING:
+    from hil.config.spec import OutputSpec
+    from hil.metrics.metric import Array, Arrays, FloatArray
+
+CLEAR = 0.02
+"""A difference of cosines from which one sample is clearly farther than another: less is a tie."""
+
+SHARE = 0.05
+"""The error from which a value is another answer, as a share of the range in which it varies."""
+
+COMPONENTS = 1024
+"""How many components of a sample are compared at most, evenly spread: of 1,000 samples, 16 MiB are kept."""
+
+_ROWS = 256  # rows of a block of the matrix of similarities
+_ROUNDING = 1e-3  # the error of a component that never varies, as a share of its value
+
+
+class _Kept:
+    """Keeps the values of both sides, float32 (samples, at most ``COMPONENTS``), until all of them are known."""
+
+    kind = ""
+
+    def __init__(self, name: str, spec: OutputSpec) -> None:
+        """Compare the output ``name`` as ``spec`` declares it."""
+        self.outputs = (name,)
+        self.spec = spec
+        self._ours: list[Array] = []
+        self._theirs: list[Array] = []
+
+    def add(self, reference: Arrays, candidate: Arrays, samples: int) -> None:
+        """Add the outputs of one batch; raises ``UserError`` if they do not fit the declared kind."""
+        name = self.outputs[0]
+        for side, parts in ((reference, self._ours), (candidate, self._theirs)):
+            array = samples_first(name, self.kind, side[name], samples).reshape(samples, -1)
+            step = -(-array.shape[1] // COMPONENTS)
+            parts.append(array[:, :: max(step, 1)].astype(np.float32))
+            if parts[-1].shape[1] != parts[0].shape[1]:
+                raise UserError(
+                    f"output {name!r} has another size in a later batch: kind {self.kind!r} needs equal sizes: remove "
+                    "the kind, or write 'decode' = a callable"
+                )
+
+    def _values(self) -> tuple[FloatArray, FloatArray]:
+        ours, theirs = (np.concatenate(parts) if parts else np.zeros((0, 1)) for parts in (self._ours, self._theirs))
+        return ours.astype(np.float64), theirs.astype(np.float64)
+
+
+class Embeddings(_Kept):
+    """Compares which other sample is nearest, by cosine, and whether a sample is still nearest to itself.
+
+    An answer has changed if the nearest other sample of the engine is, for the reference, clearly farther (``CLEAR``)
+    than its own nearest, or if the engine's vector is clearly nearer to another sample's vector of the reference than
+    to its own. Cosines alone would depend on how much of all vectors is common.
+    """
+
+    kind = "embedding"
+
+    def evidence(self) -> Evidence:
+        """Return the evidence of all batches so far."""
+        ours, theirs = self._values()
+        present, other = (np.linalg.norm(side, axis=1) > 0 for side in (ours, theirs))
+        x, y = _units(ours), _units(theirs)
+        changed = np.zeros(len(x))
+        for start in range(0, len(x), _ROWS):
+            rows = np.arange(start, min(start + _ROWS, len(x)))
+            place = np.arange(len(rows))
+            near, own, across = x[rows] @ x.T, y[rows] @ y.T, y[rows] @ x.T
+            moved = across.max(axis=1) > across[place, rows] + CLEAR
+            for similarity in (near, own):
+                similarity[place, rows] = -np.inf
+            if len(x) > 1:
+                moved |= near[place, own.argmax(axis=1)] < near.max(axis=1) - CLEAR
+            changed[rows] = moved
+        changed = np.where(present | other, np.where(present & other, changed, 1.0), np.nan)
+        changes = Changes([changed], len(x))
+        alike = [float((x @ one < 1 - CLEAR).mean()) for one in x[:4]]
+        silent = int((~present).sum())
+        return Evidence(*changes.counted(), len(x), silent, "is a vector of zeros", min(alike, default=1.0))
+
+
+class Values(_Kept):
+    """Compares each component of a regression. The change of a sample is the share of its components that are others.
+
+    A component is another if it differs by more than ``SHARE`` of the range between its 5th and 95th percentiles over
+    all samples of the reference. Of an output with more than ``COMPONENTS``, evenly spread ones are compared.
+    """
+
+    kind = "regression"
+
+    def evidence(self) -> Evidence:
+        """Return the evidence of all batches so far."""
+        ours, theirs = self._values()
+        if not len(ours):
+            return Evidence(np.zeros(0), np.zeros(0, np.int64), 0)
+        low, middle, high = np.quantile(ours, (0.05, 0.5, 0.95), axis=0)
+        spread = np.where(high > low, high - low, ours.max(axis=0) - ours.min(axis=0))
+        varies = spread > _ROUNDING * np.abs(middle)
+        most = np.where(varies, SHARE * spread, _ROUNDING * np.abs(middle))
+        changed = ~(np.abs(theirs - ours) <= most)  # also where one is NaN
+        constant = float((np.abs(ours - middle) > most)[:, varies].mean()) if varies.any() else 0.0
+        silent = 0 if varies.any() else len(ours)
+        samples = np.arange(len(ours))
+        return Evidence(changed.mean(axis=1), samples, len(ours), silent, "does not vary", constant)
+
+
+class Points:
+    """Compares keypoints: coordinates [samples, points, 2], with a score [samples, points, 3], or heat maps.
+
+    The point of a heat map [samples, points, height, width] is its maximum, whose value is the score. A point is
+    another if it is farther away than ``SHARE`` of the extent of the reference's points in that sample, or if only one
+    side's score is ``spec.score`` or more. The change of a sample is the share of its points that are others.
+    """
+
+    kind = "keypoints"
+
+    def __init__(self, name: str, spec: OutputSpec) -> None:
+        """Compare the output ``name`` as ``spec`` declares it."""
+        self.outputs = (name,)
+        self._spec = spec
+        self._changes = Changes()
+        self._first: FloatArray | None = None
+        self._apart: list[FloatArray] = []
+
+    def add(self, reference: Arrays, candidate: Arrays, samples: int) -> None:
+        """Add the outputs of one batch; raises ``UserError`` if they do not fit the declared kind."""
+        name = self.outputs[0]
+        (ours, mine), (theirs, other) = (
+            self._points(samples_first(name, self.kind, side[name], samples)) for side in (reference, candidate)
+        )
+        visible = np.where(mine[..., None], ours, np.nan)
+        with np.errstate(invalid="ignore"):
+            low, high = (np.fmin, np.fmax)
+            extent = (high.reduce(visible, axis=1) - low.reduce(visible, axis=1)).max(axis=1)
+            least = SHARE * np.maximum(np.nan_to_num(extent), 0.0)[:, None]
+            moved = ~(np.linalg.norm(theirs - ours, axis=-1) <= least)
+        counted = mine | other
+        with np.errstate(invalid="ignore", divide="ignore"):
+            changed = ((moved | (mine != other)) & counted).sum(axis=1) / counted.sum(axis=1)
+        self._changes.add(changed, int((~mine.any(axis=1)).sum()))
+        self._first = ours[0] if self._first is None else self._first
+        if self._first.shape == ours.shape[1:]:
+            self._apart.append((~(np.linalg.norm(ours - self._first, axis=-1) <= least)).mean(axis=1))
+
+    def _points(self, array: Array) -> tuple[FloatArray, Array]:
+        """Return coordinates (samples, points, 2), and whether each point has a sufficient score."""
+        if array.ndim == 4:  # (samples, points, height, width)
+            flat = array.reshape(*array.shape[:2], -1).astype(np.float64)
+            places = np.stack(np.unravel_index(flat.argmax(axis=-1), array.shape[2:]), axis=-1)
+            return places[..., ::-1].astype(np.float64), flat.max(axis=-1) >= self._spec.score
+        if array.ndim != 3 or array.shape[-1] not in {2, 3}:  # (samples, points, x y score)
+            raise UserError(
+                f"output {self.outputs[0]!r} has shape {list(array.shape)}: kind 'keypoints' needs [samples, points, 2 "
+                "or 3] or heat maps [samples, points, height, width]: correct the kind, or write 'decode' = a callable"
+            )
+        points = array.astype(np.float64)
+        finite = np.isfinite(points).all(axis=-1)
+        scored = points[..., 2] >= self._spec.score if array.shape[-1] == 3 else finite
+        return points[..., :2], np.asarray(finite & scored)
+
+    def evidence(self) -> Evidence:
+        """Return the evidence of all batches so far."""
+        changes, apart = self._changes, joined(self._apart)
+        constant = float(apart.mean()) if len(apart) else 1.0
+        nothing = f"has no point with a score of {self._spec.score:g} or more"
+        return Evidence(*changes.counted(), changes.total, changes.silent, nothing, constant)
+
+
+def _units(vectors: FloatArray) -> FloatArray:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0), dtype=np.float64)

@@ -1,0 +1,234 @@
+"""Agreement of answers, judged with the real comparison: each way in which a broken engine must not pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hil.checks.comparison import Comparison
+from hil.config.spec import ModelSpec, TolerancesSpec
+from hil.errors import UserError
+from hil.metrics.agreement import open_answers
+from hil.results import Judgement, Verdict
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+N = 128
+
+
+def judged(reference: Arrays, engine: Arrays, tolerances: dict[str, Any] | None = None, **outputs: Any) -> Judgement:
+    """Return the judgement of an engine whose outputs are declared as ``outputs``, compared in two batches."""
+    spec = ModelSpec.model_validate({"path": "m.onnx", "data": "d.npz", "outputs": outputs})
+    written = None if tolerances is None else TolerancesSpec.model_validate(tolerances)
+    samples = len(next(iter(reference.values())))
+    comparison = Comparison("int8", written, samples=samples, answers=open_answers(spec, Path()))
+    for part in (slice(0, samples // 2), slice(samples // 2, samples)):
+        ours, theirs = ([(name, array[part]) for name, array in side.items()] for side in (reference, engine))
+        comparison.update(ours, theirs)
+    return comparison.judge()
+
+
+def scores(classes: int = 4, samples: int = N, top: float = 0.9) -> np.ndarray[Any, Any]:
+    """Return probabilities [samples, classes] with a random best class of probability ``top``."""
+    best = np.random.default_rng(0).integers(0, classes, samples)
+    rest = (1 - top) / (classes - 1)
+    return (np.eye(classes)[best] * (top - rest) + rest).astype(np.float32)
+
+
+def boxes(samples: int = N, score: float = 0.9) -> np.ndarray[Any, Any]:
+    """Return detections [samples, 5, 6] of which two an image have the score ``score``, the others 0."""
+    random = np.random.default_rng(0)
+    low = random.uniform(0, 200, (samples, 5, 2))
+    high = low + random.uniform(20, 60, (samples, 5, 2))
+    points = np.broadcast_to(np.where(np.arange(5) < 2, score, 0.0)[None, :, None], (samples, 5, 1))
+    return np.concatenate([low, high, points, random.integers(0, 3, (samples, 5, 1))], axis=2).astype(np.float32)
+
+
+CLASSES = {"kind": "classification"}
+BOXES = {"kind": "detection"}
+
+
+def test_other_numbers_and_the_same_classes_pass() -> None:
+    """With a kind, the default limits are on the answers: numbers beyond the element-wise defaults do not matter."""
+    engine = scores()
+    engine[0] *= 1.9
+    assert judged({"y": scores()}, {"y": engine}).verdict is Verdict.FAILED
+    judgement = judged({"y": scores()}, {"y": engine}, y=CLASSES)
+    assert judgement.verdict is Verdict.PASSED
+    assert judgement.measurement is not None
+    assert (judgement.measurement.value, judgement.measurement.n) == (0, N)
+    assert judgement.details["outputs"][0]["metrics"]["max_rel"] > 0
+
+
+def test_a_written_tolerance_of_numbers_binds_too() -> None:
+    """A tolerance of numbers that is written applies to an output whose kind is declared."""
+    engine = scores() - 0.01
+    judgement = judged({"y": scores()}, {"y": engine}, {"max_abs": 0.001}, y=CLASSES)
+    assert judgement.verdict is Verdict.FAILED
+    assert "max_abs" in judgement.reason
+
+
+def test_a_tenth_of_other_classes_fails() -> None:
+    """An engine that answers another class in 16 of 128 samples fails; the reason names the first."""
+    engine = scores()
+    engine[5:21] = np.roll(engine[5:21], 1, axis=1)
+    judgement = judged({"y": scores()}, {"y": engine}, y=CLASSES)
+    assert judgement.verdict is Verdict.FAILED
+    assert "sample 5" in judgement.reason
+
+
+def test_few_samples_are_inconclusive_and_the_reason_counts() -> None:
+    """20 samples of an equal engine exclude too little; the reason states that 59 would do."""
+    judgement = judged({"y": scores(samples=20)}, {"y": scores(samples=20)}, y=CLASSES)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "59" in judgement.reason
+
+
+def test_few_samples_pass_where_the_weaker_claim_is_accepted() -> None:
+    """With no_disagreement_in = 48, 48 equal samples pass, and the reason states what they exclude."""
+    accepted = {"no_disagreement_in": 48}
+    same = {"y": scores(samples=48)}
+    judgement = judged(same, same, accepted, y=CLASSES)
+    assert judgement.verdict is Verdict.PASSED
+    assert "no disagreement in 48 samples excludes a loss above 6.1 % at 95 % confidence" in judgement.reason
+    fewer = {"y": scores(samples=47)}
+    assert judged(fewer, fewer, accepted, y=CLASSES).verdict is Verdict.INCONCLUSIVE
+    other = {"y": scores(samples=48)}
+    other["y"][3] = np.roll(other["y"][3], 1)
+    assert judged(same, other, accepted, y=CLASSES).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param(scores() / 2, id="halved"),
+        pytest.param(1 / (1 + np.exp(-scores())), id="sigmoid twice"),
+        pytest.param(scores(top=0.5), id="compressed"),
+        pytest.param(np.broadcast_to(scores()[:1], (N, 4)).copy(), id="constant"),
+        pytest.param(np.zeros((N, 4), np.float32), id="dead"),
+        pytest.param(np.roll(scores(), 1, axis=0), id="of the sample before"),
+    ],
+)
+def test_broken_scores_fail(engine: np.ndarray[Any, Any]) -> None:
+    """A classifier whose scores are compressed, dead or constant fails, though the best class may be the same."""
+    assert judged({"y": scores()}, {"y": engine}, y=CLASSES).verdict is Verdict.FAILED
+
+
+def test_a_systematic_drift_of_logits_fails() -> None:
+    """Scores of logits are their softmax: logits a tenth as large keep each argmax and fail."""
+    logits = np.log(scores())
+    assert judged({"y": logits}, {"y": logits / 10}, y=CLASSES).verdict is Verdict.FAILED
+    assert judged({"y": logits}, {"y": logits + np.float32(3)}, y=CLASSES).verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize(
+    ("reference", "kind", "what"),
+    [
+        pytest.param(np.full((N, 4), 0.1, np.float32), CLASSES, "no score of 0.25", id="no class"),
+        pytest.param(np.tile(scores()[:1], (N, 1)), CLASSES, "ignores its input", id="one class"),
+        pytest.param(scores(), {**CLASSES, "score": 0.95}, "no score of 0.95", id="threshold"),
+        pytest.param(boxes(score=0.2), BOXES, "detects nothing at score 0.25 in 128 of 128", id="no box"),
+        pytest.param(boxes(), {**BOXES, "score": 0.95}, "detects nothing", id="threshold of boxes"),
+        pytest.param(np.tile(boxes()[:1], (N, 1, 1)), BOXES, "ignores its input", id="the same boxes"),
+        pytest.param(boxes() * np.float32(np.nan), BOXES, "", id="NaN"),
+    ],
+)
+def test_trivial_answers_show_nothing(reference: np.ndarray[Any, Any], kind: dict[str, Any], what: str) -> None:
+    """An equal engine does not pass where the reference answers nothing, or the same in every sample."""
+    judgement = judged({"y": reference}, {"y": reference}, y=kind)
+    assert judgement.verdict in {Verdict.INCONCLUSIVE, Verdict.FAILED}
+    assert what in judgement.reason
+
+
+def test_rare_answers_are_not_hidden_by_empty_images() -> None:
+    """An engine that detects nothing fails, even if only four images of a hundred show something."""
+    reference = boxes(400)
+    reference[16:, :, 4] = 0
+    engine = reference.copy()
+    engine[..., 4] = 0
+    assert judged({"y": reference}, {"y": engine}, y=BOXES).verdict is Verdict.FAILED
+
+
+def test_one_class_alone_is_an_answer_or_none() -> None:
+    """A single score is compared with the threshold; an engine whose score is always 0 fails."""
+    reference = scores(2)[:, :1]
+    assert judged({"y": reference}, {"y": reference * 0}, y=CLASSES).verdict is Verdict.FAILED
+    assert judged({"y": reference}, {"y": reference}, y=CLASSES).verdict is Verdict.PASSED
+
+
+def _changed(change: str) -> np.ndarray[Any, Any]:
+    table = boxes()
+    size = table[..., 2:4] - table[..., :2]
+    if change == "shifted":
+        table[..., :2] += size / 2
+        table[..., 2:4] += size / 2
+    elif change == "halved":
+        table[..., 4] /= 2
+    elif change == "dead":
+        table[..., 4] = 0
+    elif change == "other class":
+        table[..., 5] = (table[..., 5] + 1) % 3
+    elif change == "tenth less":
+        table[..., 4] -= np.float32(0.1)
+    return table
+
+
+@pytest.mark.parametrize("change", ["shifted", "halved", "dead", "other class", "tenth less"])
+def test_broken_boxes_fail(change: str) -> None:
+    """Boxes shifted by half their size, scores halved or a tenth less, no scores and other classes fail."""
+    assert judged({"y": boxes()}, {"y": _changed(change)}, y=BOXES).verdict is Verdict.FAILED
+
+
+def test_boxes_in_another_order_pass() -> None:
+    """The order of boxes and boxes under the threshold do not matter."""
+    engine = boxes()[:, ::-1].copy()
+    engine[:, 0, 4] = 0.2
+    assert judged({"y": boxes()}, {"y": engine}, y=BOXES).verdict is Verdict.PASSED
+
+
+def test_boxes_and_scores_are_read_together() -> None:
+    """Two outputs of kind detection are one detector: dead scores fail, and both outputs are named."""
+    table = boxes()
+    reference = {"boxes": table[..., :4], "scores": np.repeat(table[..., 4:5], 2, axis=2) * [1, 0.5]}
+    reference["scores"] = reference["scores"].astype(np.float32)
+    engine = {**reference, "scores": reference["scores"] * 0}
+    kinds = {"boxes": {**BOXES, "layout": "boxes-scores"}, "scores": BOXES}
+    judgement = judged(reference, engine, **kinds)
+    assert judgement.verdict is Verdict.FAILED
+    assert "'boxes', 'scores'" in judgement.reason
+    assert judged(reference, reference, **kinds).verdict is Verdict.PASSED
+
+
+def test_a_decoder_that_returns_fewer_images_is_refused(tmp_path: Path) -> None:
+    """A decoder that returns fewer answers than samples gives one message."""
+    (tmp_path / "agreement_few.py").write_text("def first(outputs):\n    return list(outputs['y'])[:1]\n")
+    outputs = {"y": {"kind": "detection", "decode": "agreement_few:first"}}
+    spec = ModelSpec.model_validate({"path": "m.onnx", "data": "d.npz", "outputs": outputs})
+    comparison = Comparison("int8", answers=open_answers(spec, tmp_path))
+    with pytest.raises(UserError, match="1 images were decoded for 128 samples"):
+        comparison.update([("y", boxes())], [("y", boxes())])
+
+
+def test_pixels_count_in_relation_to_the_object() -> None:
+    """A small object that disappears in every image fails, though less than one pixel in a hundred changes."""
+    reference = np.zeros((N, 3, 16, 16), np.float32)
+    reference[:, 0] = 1
+    places = np.random.default_rng(0).integers(0, 16, (N, 2))
+    for image, (row, column) in enumerate(places):
+        reference[image, :, row, column] = 0, 0, 1
+    engine = np.zeros_like(reference)
+    engine[:, 0] = 1
+    kind = {"kind": "segmentation"}
+    assert judged({"y": reference}, {"y": engine}, y=kind).verdict is Verdict.FAILED
+    assert judged({"y": reference}, {"y": reference}, y=kind).verdict is Verdict.PASSED
+    assert judged({"y": engine}, {"y": engine}, y=kind).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_tolerance_of_answers_needs_a_kind() -> None:
+    """A tolerance of answers fails the check if no output has a kind, as any tolerance that applies to nothing."""
+    judgement = judged({"y": scores()}, {"y": scores()}, {"answers": "1 %"})
+    assert judgement.verdict is Verdict.FAILED
+    assert "answers applied to nothing" in judgement.reason
