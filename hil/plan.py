@@ -96,8 +96,8 @@ def must_exist(
 def expand(config: Config, target: str, *, baseline: bool = False) -> Plan:
     """Return the plan of the checks that apply to each model and precision on ``target``.
 
-    A check with a fixed criterion or a limit is judged, and so is a check whose exact id a pattern of the policy is.
-    Other checks are only measured. Regression checks are planned with ``baseline``, or if a pattern asks for them. The
+    A check is judged if it has a fixed criterion or a limit, or if the policy names its exact id; others are only
+    measured. Regression checks are planned with ``baseline``, or if a pattern of the policy asks for them. The
     project's own checks for this target are all required.
 
     Raise ``UserError`` if the policy has no patterns, or if a pattern is invalid or matches no judged check.

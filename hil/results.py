@@ -91,7 +91,7 @@ class Sense(str, Enum):
 class Limit(Frozen):
     """The limit of a measurement.
 
-    ``value`` and ``fail_at`` are in ``unit``; between them is the warning band (``None``: no band). ``source`` is
+    ``value`` is in ``unit``. The warning band is from ``value`` to ``fail_at``; ``None`` for no band. ``source`` is
     ``file:line key`` or ``default``. ``reason`` and ``expires`` are the limit's reason and expiry date, if given.
     """
 

@@ -176,9 +176,9 @@ def batch_dependence(  # noqa: PLR0913, PLR0917 - two runs, and what their outpu
 ) -> str:
     """Return which output of the first sample changes with the other samples of its batch; empty if none does.
 
-    ``first`` and ``others`` are the outputs of two batches that have only their first sample in common. Changes within
-    rounding are allowed. Outputs without a batch axis are ignored. Outputs whose size depends on the data may change
-    it.
+    ``first`` and ``others`` are the outputs of two batches that have only their first sample in common. Allowed are
+    changes within rounding, and other sizes of an output whose size depends on the data. Outputs without a batch axis
+    are ignored.
     """
     sizes = {size for spec in signature.inputs for size in spec.shape if isinstance(size, str)}
     for (name, ours), (_, theirs) in zip(first, others, strict=True):

@@ -60,7 +60,7 @@ def _specs(config: Config) -> dict[str, TargetSpec]:
 
 
 def _contact_all(specs: Mapping[str, TargetSpec]) -> dict[str, tuple[str | None, Any]]:
-    """Contact each target. Return by its name why it does not answer, and who holds it.
+    """Contact each target, and return by its name why it does not answer and who holds it.
 
     The reason is ``None`` if the target answers. The holder is ``None`` if nobody is known to hold it.
     """

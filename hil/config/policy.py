@@ -12,8 +12,8 @@ WORDS = 3  # the maximum in a pattern: id, model, precision
 def matches(pattern: str, check_id: str, model: str, precision: str) -> bool:
     """Return whether ``pattern`` matches the row of this id, model and precision.
 
-    A pattern is ``id``, ``id model`` or ``id model precision``, with shell wildcards. A part that is left out matches
-    anything. Matching is case-sensitive. A pattern of any other form matches nothing.
+    A pattern is ``id``, ``id model`` or ``id model precision``, with shell wildcards, and case-sensitive. A part that
+    is left out matches anything. A pattern of any other form matches nothing.
     """
     words = _words(pattern)
     return bool(words) and all(map(_fits, words, (check_id, model, precision)))

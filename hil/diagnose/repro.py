@@ -57,12 +57,13 @@ class Arrays:
 
 
 def write(folder: Path, examined: Examined, facts: Mapping[str, Any], verdict: str) -> Path:
-    """Write the bundle of ``examined`` to ``folder`` and return its path. An earlier bundle is replaced.
+    """Write the bundle of ``examined`` to ``folder``, in place of an earlier bundle, and return its path.
 
-    ``facts`` are the target's facts, ``verdict`` is the check's verdict as text. ``folder`` never has a partial bundle.
-    Raise ``UserError`` or ``LabError`` if the folder cannot be written.
+    ``facts`` are the target's facts, ``verdict`` is the check's verdict as text. Raise ``UserError`` or ``LabError`` if
+    the folder cannot be written.
     """
     with writing(folder.parent):
+        # Renamed once complete, so that the folder never has a partial bundle.
         made = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
         try:
             _fill(made, examined, facts, verdict)

@@ -86,7 +86,7 @@ def intermediate_values(case: Case) -> Values:
 
 
 def isolated_values(case: Case, inside: Values, fed_by: Values | None = None) -> Values:
-    """Run each region alone, where the engine runs. Return the regions' tensors by the suspect's name.
+    """Run each region alone where the engine runs, and return the regions' tensors by the suspect's name.
 
     The inputs are the reference's values, or those of ``fed_by``, in the dtypes of the engine's values ``inside``. A
     tensor that cannot be obtained is left out.

@@ -22,11 +22,11 @@ FP16_MAX = 65504.0
 
 
 def error(expected: Array, obtained: Array) -> float:
-    """Return the error of ``obtained`` relative to the root mean square (RMS) of ``expected``.
+    """Return the error of ``obtained``: for floats relative to ``expected``, else the share of elements that differ.
 
-    It is the largest RMS error of the whole tensor and of each channel (index along the second or the last axis). It is
-    infinite if the shapes or the NaN and infinite elements differ. For integers and booleans, it is the share of the
-    elements that differ.
+    For floats, it is the largest root mean square (RMS) error of the whole tensor and of each channel (index along the
+    second or the last axis), divided by the RMS of ``expected``. It is infinite if the shapes differ, or the NaN and
+    infinite elements.
     """
     if expected.shape != obtained.shape:
         return math.inf
@@ -40,6 +40,7 @@ def error(expected: Array, obtained: Array) -> float:
         return math.inf
     x[~finite] = y[~finite] = 0.0
     squares = (y - x) ** 2
+    # A fault in one channel of 512 is not averaged away, and a channel close to zero gets no huge relative error.
     worst = float(squares.mean())
     for axis in {1, x.ndim - 1} if x.ndim > 1 else ():
         if 1 < x.shape[axis] <= MOST_CHANNELS:

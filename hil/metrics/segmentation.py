@@ -25,7 +25,7 @@ def metric(_name: str) -> Metric:
 
 
 def overlaps(outputs: Arrays, labels: Arrays) -> FloatArray:
-    """Return how many pixels the intersection and the union of each class have, shape (n, classes, 2).
+    """Return for each class the pixels in the intersection and the union of output and label, shape (n, classes, 2).
 
     The output is scores (n, classes, …) or integer classes (n, …). Labels are integers of shape (n, …); pixels with a
     label of 255 or below 0 are ignored. A pixel with a score that is not finite has no class. Raise ``UserError`` for

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def separate(proto: onnx.ModelProto, inputs: Sequence[TensorSpec]) -> bool:
     """Rename the dimensions of ``proto`` that share a name without sharing a size; return whether any was renamed.
 
-    These are placeholders that occur more than once, and dimensions that the declared ``inputs`` name differently. Each
-    gets the name in ``inputs``, else that of its position (``dimension``). Sizes and all other names stay.
+    These are placeholders that occur more than once, and dimensions to which the declared ``inputs`` give different
+    names. Each gets its name in ``inputs``, else that of its position (``dimension``). Sizes and all other names stay.
     """
     declared = {(one.name, axis): size for one in inputs for axis, size in enumerate(one.shape)}
     main = {(value.name, axis): size for value in proto.graph.input for axis, size in _named(value)}

@@ -152,7 +152,7 @@ class Signature:
         """Return the axis of output ``name`` along which samples are stacked; ``None`` if unknown or if there is none.
 
         It is the axis with the name of a batch dimension. Without one, it is the first axis if all inputs are stacked
-        along theirs and its size may be the batch.
+        along their first axis and the output's size may be the batch.
         """
         shape = next(spec.shape for spec in self.outputs if spec.name == name)
         named = [axis for axis, size in enumerate(shape) if size in self.batch_names()]

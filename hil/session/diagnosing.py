@@ -101,9 +101,9 @@ def examine(
 ) -> Examined:
     """Return the diagnosis of the node from which on the engine differs from the reference.
 
-    ``comparison`` is the failed comparison of both, ``budget`` the time in seconds (``None``: no limit). Raise
-    ``Unsupported`` if the engine or model cannot be diagnosed, ``DiagnosisTimeout`` when the time is over, and
-    ``EngineBuildError``, ``EngineError`` or ``WorkerLost`` if a variant cannot be built or run.
+    ``comparison`` is the comparison of both, ``budget`` the time in seconds (``None``: no limit). Raise ``Unsupported``
+    if the engine or model cannot be diagnosed, ``DiagnosisTimeout`` when the time is over, and ``EngineBuildError``,
+    ``EngineError`` or ``WorkerLost`` if a variant cannot be built or run.
     """
     import onnx
 

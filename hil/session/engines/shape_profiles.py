@@ -24,8 +24,8 @@ def profiles_of(signature: Signature, spec: ModelSpec, name: str) -> Profiles:
     """Return the ``[min, opt, max]`` shapes of each input with dynamic dimensions; static inputs are left out.
 
     A dimension's sizes are those that the config declares. A batch dimension without any has min 1, opt ``batch`` and
-    max ``batch``, raised to 4 unless an input takes one tensor per call. Raise ``UserError`` if any other dimension has
-    no sizes, if a name in ``shapes`` fits no dimension, or if ``batch`` is outside its sizes.
+    max ``batch``, but at least 4 unless an input takes one tensor per call. Raise ``UserError`` if any other dimension
+    has no sizes, if a name in ``shapes`` fits no dimension, or if ``batch`` is outside its sizes.
     """
     most = spec.batch if signature.alone else max(MAX_TRIED, spec.batch)
     sizes = {**dict.fromkeys(signature.batch_names(), (1, spec.batch, most)), **spec.shapes, **signature.sizes}
