@@ -65,7 +65,7 @@ class HilRun(RunState):
             self.accounts = Accounts(self.plan)
             self._scope()
             if not self.is_worker and not activation.lists_only(self.pytest_config):
-                preflight(self.config, self.target, watched=self.sources, progress=self.progress)
+                self.datasets = preflight(self.config, self.target, watched=self.sources, progress=self.progress)
                 self.commit = self._commit()
                 self.signer = signing.signer(self)
         except HilError as error:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hil.attestation import Signer
     from hil.baseline import Baseline
     from hil.config.load import Config
+    from hil.datasets import Dataset
     from hil.report.schema import Report
     from hil.session.outcome import Outcome
 
@@ -53,6 +54,7 @@ class RunState:
         self.config: Config | None = None
         self.baseline: Baseline | None = None
         self.sources = Sources()
+        self.datasets: dict[tuple[str, ...], Dataset] = {}
         self.plan = Plan(self.target, ())
         self.accounts = Accounts(self.plan)
         self.states = NodeStates()
@@ -112,6 +114,7 @@ class RunState:
             run_id=self.run_id,
             report_dir=self.report_dir,
             sources=self.sources,
+            datasets=self.datasets,
             plan=self.plan,
             progress=self.progress,
             runs=self.timed_runs(config),

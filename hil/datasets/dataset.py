@@ -108,6 +108,7 @@ class Streamed(ABC):
         self._model = origin.model
         self._feeding = origin.feeding
         self._fingerprints: array[int] | None = None
+        self._of_inputs: bytes | None = None  # the first pass's digests of samples, where each pass runs code
 
     @property
     def stride(self) -> int | None:
@@ -159,19 +160,29 @@ class Streamed(ABC):
         It also covers the source of the preprocessing and what the config declares for the inputs, if it does.
         """
         total = sha256()
-        fingerprints = array("Q")
+        fingerprints, of_inputs = array("Q"), bytearray()
         for inputs, labels in self._read(self.chunk):
             for row in range(_length(inputs)):
                 sample = _whole_digest(inputs, labels, row)
                 fingerprints.frombytes(sample[:FINGERPRINT])
                 total.update(sample)
+                if self.checks_repeats:
+                    of_inputs += sample_digest(inputs, row)
         total.update(self.provenance.get("preprocess_digest", "").encode())
         total.update(self._feeding.digest)
         self._fingerprints = fingerprints
+        self._of_inputs = bytes(of_inputs) if self.checks_repeats else None
         return total.hexdigest()
 
     def sample_digests(self) -> Iterator[str]:
-        """Yield the SHA-256 of each sample over all inputs, without labels."""
+        """Yield the SHA-256 of each sample over all inputs, without labels.
+
+        Code is not run again for this if a first pass computed them.
+        """
+        if self._of_inputs is not None:
+            size = sha256().digest_size
+            yield from (self._of_inputs[at : at + size].hex() for at in range(0, len(self._of_inputs), size))
+            return
         for inputs, _ in self._read(self.chunk):
             for row in range(_length(inputs)):
                 yield sample_digest(inputs, row).hex()

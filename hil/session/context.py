@@ -62,6 +62,7 @@ class Context:
         self.samples = Samples(request.report_dir / "samples", request.run_id)
         self.facts: dict[str, Any] = held.facts
         self._agent = held.agent
+        self._opened = request.datasets
 
     @property
     def agent(self) -> AgentClient:
@@ -147,6 +148,9 @@ class Context:
     def _data(self, name: str, source: str, samples: int | None, *key: str) -> Dataset:
         spec = self.model(name)
         self.sources.watch(self.config.resolve(source))
+        opened = self._opened.get((name, *key))
+        if opened is not None:
+            return opened
         return self.memo.once(
             ("data", name, *key),
             lambda: open_dataset(

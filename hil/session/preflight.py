@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from hil.config.load import Config
     from hil.config.spec import ModelSpec
+    from hil.datasets import Dataset
     from hil.onnx_files.signature import Signature
     from hil.session.watched_files import Sources
 
@@ -32,12 +33,13 @@ def preflight(  # noqa: PLR0913, PLR0917 - what is checked, and who is informed 
     precisions: Collection[str] = ("int8",),
     watched: Sources | None = None,
     progress: Progress | None = None,
-) -> None:
-    """Open every model and its data, or only those of the model ``only``.
+) -> dict[tuple[str, ...], Dataset]:
+    """Open every model and its data, or only those of the model ``only``; return the data by model and key.
 
     Raise ``UserError`` for the first model or data that cannot be used. Calibration data is opened only if int8 is
     among ``precisions``. ``watched`` starts to watch each model's files before they are used.
     """
+    opened: dict[tuple[str, ...], Dataset] = {}
     runtime, progress = config.target(target).runtime, progress or Progress(lambda _: None)
     for name in config.spec.models if only is None else (only,):
         spec = config.model(name, target)
@@ -67,8 +69,10 @@ def preflight(  # noqa: PLR0913, PLR0917 - what is checked, and who is informed 
                     where=config.where("models", name, *key),
                     samples=samples,
                 )
+                opened.update({(name, *key): dataset})
                 if key == ("data",):
                     next(dataset.batches(spec.batch, spec.samples), None)  # does the batch fit model and data?
+    return opened
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from hil.session.watched_files import Sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from hil.baseline import Baseline
     from hil.config.load import Config
+    from hil.datasets import Dataset
     from hil.plan import Plan
 
 
@@ -32,6 +33,8 @@ class Request:
         runs: the number of fresh processes that time each engine; ``None`` for ``measure.runs``.
         baseline: the baseline; ``None`` if the run is not compared with one.
         sources: watches the files that were read before the session opened.
+        datasets: data that were opened before, by model and the key that names them, such as ``("digits",
+            "training_data")``, so that code which makes samples does not run once more.
         plan: the rows of the run; ``None`` for all rows of ``config`` for ``target``.
     """
 
@@ -45,4 +48,5 @@ class Request:
     runs: int | None = None
     baseline: Baseline | None = None
     sources: Sources = field(default_factory=Sources)
+    datasets: Mapping[tuple[str, ...], Dataset] = field(default_factory=dict)
     plan: Plan | None = None

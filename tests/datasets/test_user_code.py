@@ -121,6 +121,18 @@ def test_only_the_requested_samples_are_read(project: Project) -> None:
     assert project.open("few:samples", samples=7).count == 5
 
 
+def test_code_runs_once_for_the_digests(project: Project) -> None:
+    """The digests of code's samples are those of the same samples in a file, and its first pass computed them."""
+    project.module("counting", "CALLS = []\n" + GOOD.replace("    for ", "    CALLS.append(1)\n    for "))
+    data = project.open("counting:samples")
+    calls = sys.modules["counting"].CALLS
+    before = len(calls)
+    digests = list(data.sample_digests())
+    assert len(calls) == before
+    arrays = np.concatenate([batch.inputs["x"] for batch in data.batches(1)])
+    assert digests == list(project.open(project.save(x=arrays)).sample_digests())
+
+
 @pytest.mark.parametrize(("name", "most"), [("MOST_SAMPLES", 50), ("MOST_BYTES", 400)])
 def test_a_callable_without_end_is_given_up(
     project: Project, monkeypatch: pytest.MonkeyPatch, name: str, most: int
