@@ -24,7 +24,7 @@ from hil.plugins.kept_rows import KeptRows
 from hil.plugins.run_state import JUDGED, OUTCOMES, RunState
 from hil.plugins.sigterm import sigterm_interrupts
 from hil.results import Row, Verdict
-from hil.session.preflight import preflight
+from hil.session.preflight import check_soak, preflight
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -65,6 +65,7 @@ class HilRun(RunState):
             self.accounts = Accounts(self.plan)
             self._scope()
             if not self.is_worker and not activation.lists_only(self.pytest_config):
+                check_soak(self.config, self.plan)
                 self.datasets = preflight(self.config, self.target, watched=self.sources, progress=self.progress)
                 self.commit = self._commit()
                 self.signer = signing.signer(self)

@@ -38,6 +38,9 @@ HIDDEN_UNTRIMMED = 2.0**20
 HIDDEN_DEVICE = 2.0 * 2**20
 """The same on a GPU: CUDA's driver takes memory in blocks of 2 MiB, measured on an H200 with cuMemAlloc of 256 B."""
 
+SETTLING = 1.25
+"""How many times the least number of inferences a soak has by default, since the first ones may still take memory."""
+
 GROWTH_UNIT = "B/1000 inferences"
 
 
@@ -114,6 +117,15 @@ def hidden(*, trimmed: bool, has_device: bool) -> float:
     return max(host, HIDDEN_DEVICE) if has_device else host
 
 
+def fewest_to_pass(limit: Limit, *, has_device: bool) -> int | None:
+    """Return the fewest inferences with which ``growth`` can pass, if the process returns the memory that it freed.
+
+    With fewer, a leak of the size of ``limit`` is smaller than what is ``hidden``. ``None`` if no number is enough.
+    """
+    needed = hidden(trimmed=True, has_device=has_device) * PER / limit.value if limit.value > 0 else math.inf
+    return math.ceil(needed) if math.isfinite(needed) else None
+
+
 def growth(  # noqa: PLR0913 - a series, its limit, and what the series cannot show
     runs: npt.ArrayLike,
     resident: npt.ArrayLike,
@@ -140,7 +152,7 @@ def growth(  # noqa: PLR0913 - a series, its limit, and what the series cannot s
         return inconclusive(broken, limit)
     if done[-1] < fewest:
         why = f"the soak reached its time limit after {done[-1]:.0f} of at least {fewest} inferences"
-        return inconclusive(f"{why}: lower soak in [measure] if it is over 100", limit)
+        return inconclusive(f"{why}: write soak in [measure] as a longer time, such as '20 min'", limit)
     later = done >= done[0] + SETTLED * (done[-1] - done[0])
     x, y = done[later], bytes_[later]
     if x.size < FEWEST_POINTS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Annotated, Literal
 
@@ -97,18 +97,28 @@ def _soak(value: object) -> int | float:
 
 @dataclass(frozen=True)
 class SoakLength:
-    """How long memory is observed: ``most`` inferences or ``seconds``, whichever ends first, at least ``fewest``."""
+    """How long memory is observed: ``most`` inferences or ``seconds``, whichever ends first, at least ``fewest``.
+
+    After ``seconds`` it goes on to ``settled`` inferences, which settle the limit of the growth, if these are reached
+    within ``longest`` seconds at the speed so far. Only the default has a ``longest``.
+    """
 
     most: int
     seconds: float | None
     fewest: int
+    settled: int = 0
+    longest: float = 0.0
 
     @classmethod
     def of(cls, soak: float | None) -> SoakLength:
         """Return the length for a value of ``[measure] soak``: inferences, seconds (a ``float``), or the default."""
         if soak is None:
-            return cls(2000, 20.0, SOAK_FEWEST)
+            return cls(2000, 20.0, SOAK_FEWEST, longest=60.0)
         return cls(soak, None, soak) if isinstance(soak, int) else cls(UNLIMITED, soak, SOAK_FEWEST)
+
+    def settling(self, needed: int) -> SoakLength:
+        """Return the length for a limit that takes ``needed`` inferences to settle: only the default depends on it."""
+        return replace(self, most=max(self.most, needed), settled=needed) if self.longest else self
 
     def __str__(self) -> str:
         """Return the length as text, ``2,000 inferences or 20 s``."""
@@ -121,6 +131,8 @@ class SoakLength:
         if self.seconds is None:
             return self.most
         rule: dict[str, float] = {"seconds": self.seconds, "at_least": self.fewest}
+        if self.longest:
+            rule["seconds_to_settle_the_limit"] = self.longest
         return rule | ({"inferences": self.most} if self.most < UNLIMITED else {})
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hil.checks import memory
 from hil.datasets import open_dataset
 from hil.errors import UserError
 from hil.metrics.agreement import open_answers, refuse_misfits
@@ -15,6 +17,7 @@ from hil.onnx_files.identity import sources_of
 from hil.runtimes import runtime_record
 from hil.session.engines.shape_profiles import profiles_of
 from hil.session.steps import Progress
+from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from hil.config.spec import ModelSpec
     from hil.datasets import Dataset
     from hil.onnx_files.signature import Signature
+    from hil.plan import Plan
     from hil.session.watched_files import Sources
 
 
@@ -101,6 +105,23 @@ def check_unquantized(signature: Signature, path: str, model: str) -> None:
             f"model {model}: write the float model as path and this file as deployed, or name saved outputs of the "
             "float model as reference"
         )
+
+
+def check_soak(config: Config, plan: Plan) -> None:
+    """Raise ``UserError`` if ``[measure] soak`` has too few inferences for a required ``memory.growth`` to pass."""
+    soak, uses_gpu = config.spec.measure.soak, runtime_record(config.target(plan.target).runtime).uses_gpu
+    if not isinstance(soak, int):
+        return
+    for row in plan.of("memory.growth"):
+        fewest = row.limit and memory.fewest_to_pass(row.limit, has_device=uses_gpu)
+        if row.required and row.limit and fewest and fewest > soak:
+            unseen = show(memory.hidden(trimmed=True, has_device=uses_gpu), "B")
+            raise UserError(
+                f"{config.where('measure', 'soak')}: soak = {soak} cannot settle memory.growth: model {row.model} on "
+                f"target {plan.target!r}: a leak of {unseen} in all shows in no reading"
+                f"{' of a GPU' if uses_gpu else ''}, so the limit of {show(row.limit.value, row.limit.unit)} takes at "
+                f"least {fewest} inferences: write soak = {math.ceil(memory.SETTLING * fewest)}, or omit it"
+            )
 
 
 def _buildable(config: Config, name: str, spec: ModelSpec, signature: Signature) -> None:

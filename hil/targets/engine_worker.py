@@ -211,21 +211,26 @@ class EngineWorker:
             device = fields.pop("device", None)
             return MemoryUse(**fields, device=None if device is None else DeviceUse(**device))
 
-    def soak(
+    def soak(  # noqa: PLR0913 - the numbers and times that end a soak
         self,
         feeds: Mapping[str, npt.NDArray[Any]],
         most: int,
         seconds: float | None = None,
         fewest: int = 0,
         deadline: float | None = None,
+        *,
+        settled: int = 0,
+        longest: float = 0.0,
     ) -> Soak:
         """Run ``most`` inferences, or as many as fit into ``seconds`` but at least ``fewest``; read memory meanwhile.
 
-        Memory is read about 200 times. The soak ends early near ``deadline``, by default 600 s or 2 × ``seconds``,
-        whichever is more.
+        After ``seconds`` the soak goes on to ``settled`` inferences if these end within ``longest`` seconds. Memory is
+        read about 200 times. The soak ends early near ``deadline``, by default 600 s or 2 × ``seconds``, whichever is
+        more.
         """
         limit = deadline if deadline is not None else max(600.0, 2 * (seconds or 0.0))
         length = {"most": most, "seconds": seconds, "fewest": fewest, "budget": limit - min(MARGIN, limit / 5)}
+        length |= {"settled": settled, "longest": longest}
         ok, named = self._call("soak", limit, [feeds], **length)
         with self._client.reading():
             table = dict(named)

@@ -112,6 +112,23 @@ def test_a_soak_too_short_to_show_a_leak_never_passes(
     assert (f"does not show in {inferences}" in judgement.reason) == (verdict is Verdict.INCONCLUSIVE)
 
 
+@given(st.floats(2.0**10, 2.0**30), st.booleans())
+def test_no_soak_passes_with_fewer_inferences_than_are_stated(limit: float, device: bool) -> None:
+    """Constant readings pass with the stated number of inferences, and not with a tenth fewer."""
+    fewest = memory.fewest_to_pass(at_most(limit, memory.GROWTH_UNIT), has_device=device)
+    assert fewest is not None
+    for inferences, verdict in ((fewest, Verdict.PASSED), (0.9 * fewest, Verdict.INCONCLUSIVE)):
+        runs = np.linspace(0, inferences, 51)
+        judgement = memory.growth(
+            runs,
+            np.full(runs.size, 50 * MIB),
+            at_most(limit, memory.GROWTH_UNIT),
+            unseen=memory.hidden(trimmed=True, has_device=device),
+        )
+        assert fewest < 10 or judgement.verdict is verdict
+    assert memory.fewest_to_pass(at_most(0.0, memory.GROWTH_UNIT), has_device=device) is None
+
+
 def test_settling_at_the_start_of_a_short_soak_is_no_leak() -> None:
     """Memory that the first inferences of 100 take, and no later ones, does not make the soak inconclusive."""
     runs = np.arange(101)

@@ -53,7 +53,7 @@ def test_where_returns_the_line_of_a_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("written", "most", "seconds", "method"),
     [
-        ("", 2000, 20.0, {"inferences": 2000, "seconds": 20.0, "at_least": 100}),
+        ("", 2000, 20.0, {"inferences": 2000, "seconds": 20.0, "at_least": 100, "seconds_to_settle_the_limit": 60.0}),
         ("soak = 400", 400, None, 400),
         ('soak = "2 min"', None, 120.0, {"seconds": 120.0, "at_least": 100}),
     ],
@@ -65,6 +65,7 @@ def test_a_soak_is_a_number_or_a_time(
     length = loaded(tmp_path, f"{MODEL}[measure]\n{written}\n").spec.measure.soak_length
     assert (length.most if most else None, length.seconds, length.method()) == (most, seconds, method)
     assert length.fewest == (400 if most == 400 else 100)
+    assert (length.settling(5000) == length) == bool(written)  # what the file asks for is done, no more and no less
 
 
 @pytest.mark.parametrize(

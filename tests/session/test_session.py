@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from hil.plan import expand
 from hil.results import Cause, Evidence, Row, Verdict
 from hil.series import digest_of
 from hil.session import Request, Session
-from hil.session.preflight import preflight
+from hil.session.preflight import check_soak, preflight
 
 if TYPE_CHECKING:
     from tests.session.conftest import MakesRequests
@@ -87,6 +87,33 @@ def test_data_that_fit_the_network_but_not_its_declaration(make_request: MakesRe
     path.write_bytes(proto.SerializeToString())
     with pytest.raises(UserError, match=r"declares input 'x' as \[batch, 5\].* with 6 on axis 1 it fits"):
         preflight(request.config, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("target", "soak", "limit", "least"),
+    [
+        ("gpu", "100", "1 MiB", "takes at least 2000 inferences: write soak = 2500, or omit it"),
+        ("gpu", "100", "32 MiB", ""),
+        ("gpu", '"1 s"', "1 MiB", ""),
+        ("cpu", "100", "1 MiB", ""),
+        ("gpu", "101", "1 MiB", ""),
+        ("cpu", "100", "64 KiB", "takes at least 500 inferences: write soak = 625, or omit it"),
+    ],
+)
+def test_a_soak_that_cannot_pass_is_refused_at_once(
+    make_request: MakesRequests, target: str, soak: str, limit: str, least: str
+) -> None:
+    """A number that is too small for the limit of a required ``memory.growth`` is refused with the number it takes."""
+    path = make_request().config.path
+    text = path.read_text()
+    start = text.index("soak")
+    text = text[:start] + f"soak = {soak}\n" + text[text.index("\n", start) :]
+    path.write_text(text.replace("[models.toy.limits]", f'[models.toy.limits]\nmemory_growth = "{limit}"'))
+    if soak != "101":
+        path.write_text(path.read_text().replace('"memory.peak"', '"memory.*"'))
+    config = load(path)
+    with pytest.raises(UserError, match=least) if least else nullcontext():
+        check_soak(config, expand(config, target))
 
 
 def test_the_check_after_a_crash_gets_a_new_worker(make_request: MakesRequests) -> None:

@@ -159,7 +159,7 @@ class Measuring(ABC):
             segment = memory.shared()
             trimmed = memory.return_free_memory()
             self.peak.begin()
-            length = timed_loop.SoakLength(request["most"], request["seconds"], request["fewest"], request["budget"])
+            length = timed_loop.SoakLength(*(request[name] for name in timed_loop.SoakLength._fields))
             table = timed_loop.soak(calls, length, lambda: memory.resident() - segment, read_device)
             self.peak.end()
         self.runs += table["runs"][-1]

@@ -216,13 +216,24 @@ def _wait_until(release: float, clock: Callable[[], float]) -> None:
 class SoakLength(NamedTuple):
     """When a soak ends: after ``most`` inferences, when both ``seconds`` and ``fewest`` are reached, or at ``budget``.
 
-    ``seconds`` and ``budget`` count from the same start. ``seconds`` may be None: no limit.
+    ``seconds`` and ``budget`` count from the same start. ``seconds`` may be None: no limit. After ``seconds`` the soak
+    goes on while ``settled`` inferences will be done within ``longest`` seconds at the speed so far.
     """
 
     most: int
     seconds: Optional[float]
     fewest: int
     budget: float
+    settled: int = 0
+    longest: float = 0.0
+
+    def is_over(self, done: int, elapsed: float) -> bool:
+        """Return whether the soak ends after ``done`` inferences in ``elapsed`` seconds."""
+        if done >= self.most or elapsed >= self.budget:
+            return True
+        if self.seconds is None or elapsed < self.seconds or done < self.fewest:
+            return False
+        return done >= self.settled or elapsed * self.settled > self.longest * done
 
 
 def soak(
@@ -246,8 +257,7 @@ def soak(
         table["device"] = array("q")
     for done in range(length.most + 1):
         now = clock()
-        over = length.seconds is not None and now - began >= length.seconds and done >= length.fewest
-        last = over or done == length.most or now - began >= length.budget
+        last = length.is_over(done, now - began)
         if last or done % interval == 0 or now - read_at >= pause:
             read_at = now
             table["t"].append(now - began)

@@ -5,6 +5,7 @@ A soak is a long series of inferences during which the memory is read repeatedly
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -171,16 +172,18 @@ def _uses(session: EngineContext, row: Row) -> list[Use]:
 def _watch(session: EngineContext, row: Row) -> Use:
     spec = session.config.spec.measure
     feeds = feeds_of(session, row.model, session.model(row.model).batch)
-    length = spec.soak_length
     session.engines.provisioned(row.model, row.precision)  # build before the state is watched
     with session.state.watching(timed=False) as disturbances, session.engines.fresh(row.model, row.precision) as worker:
         worker.first(feeds[0])
+        has_device = worker.executed_on is not None or worker.memory().device is not None
+        length = spec.soak_length.settling(_needed(session, row, has_device=has_device))
         text = f"{row.model} {row.precision}: memory over {length}"
         with session.progress.step(text, seconds=length.seconds or DEADLINE):
-            soak = worker.soak(feeds[0], length.most, length.seconds, length.fewest)
+            soak = worker.soak(
+                feeds[0], length.most, length.seconds, length.fewest, settled=length.settled, longest=length.longest
+            )
         use = worker.memory()
         baseline = float(worker.load["memory_before"])
-        has_device = use.device is not None or worker.executed_on is not None
     used = None if use.system_available is None or use.system_total is None else use.system_total - use.system_available
     total = None if use.system_total is None else float(use.system_total)
     return Use(
@@ -199,6 +202,16 @@ def _watch(session: EngineContext, row: Row) -> Use:
         trimmed=soak.trimmed,
         findings=tuple(disturbances.findings),
     )
+
+
+def _needed(session: EngineContext, row: Row, *, has_device: bool) -> int:
+    """Return how many inferences settle the limit of ``memory.growth``; 0 if it is not judged or cannot be settled."""
+    rows = session.plan.of("memory.growth")
+    limits = (one.limit for one in rows if (one.model, one.precision) == (row.model, row.precision))
+    limit = next(limits, None)
+    if limit is None:
+        return 0
+    return math.ceil(memory.SETTLING * (memory.fewest_to_pass(limit, has_device=has_device) or 0))
 
 
 def _method(session: EngineContext, use: Use, measured: str) -> dict[str, Any]:

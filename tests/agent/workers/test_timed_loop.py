@@ -100,6 +100,24 @@ def test_a_soak_ends_by_time_or_number_whichever_is_first() -> None:
     assert 3 < timed_loop.soak(slow, timed_loop.SoakLength(10**6, 0.1, 3, 60.0), lambda: 1)["runs"][-1] < 60
 
 
+@pytest.mark.parametrize(
+    ("done", "elapsed", "over"),
+    [
+        (900, 19.0, False),
+        (900, 20.0, False),  # 2,000 would end after 44 s
+        (600, 20.0, True),  # 67 s
+        (900, 27.1, True),  # it became slower: 60.2 s
+        (2000, 44.0, True),
+        (90, 20.0, False),
+        (4000, 1.0, True),
+    ],
+)
+def test_a_soak_goes_on_only_to_settle_the_limit(done: int, elapsed: float, over: bool) -> None:
+    """After its time a soak goes on to the number that settles the limit, if it is reached within the longest time."""
+    length = timed_loop.SoakLength(4000, 20.0, 100, 600.0, settled=2000, longest=60.0)
+    assert length.is_over(done, elapsed) == over
+
+
 def test_a_slow_soak_still_has_enough_readings() -> None:
     """A soak that time ends after 100 inferences of a possible million has a reading for each."""
     length = timed_loop.SoakLength(10**6, 0.0, 100, 60.0)
