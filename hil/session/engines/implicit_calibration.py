@@ -230,7 +230,7 @@ def expected_header(algorithm: str) -> str:
 def header_versions(version: str) -> tuple[str, ...]:
     """Return the two numbers by which a cache may name TensorRT's ``version``; empty unless that has three numbers.
 
-    They are major * 1000 or 10000 + minor * 100 + patch, such as 8600 for 8.6.0 and 100300 for 10.3.0
+    They are major * 1000 + minor * 100 + patch, and the same with major * 10000: 8600 for 8.6.0, 100300 for 10.3.0
     (NV_TENSORRT_VERSION of NvInferVersion.h).
     """
     parts = version.split(".")[:3]

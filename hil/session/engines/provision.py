@@ -102,8 +102,8 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
 def _source(session: Context, name: str, precision: str, spec: ModelSpec) -> Path:
     """Return the ONNX file that the engine is built from: the config's ``deployed`` or, without one, ``path``.
 
-    A quantized ``deployed`` is only used for int8. Raise ``Unsupported`` if the file's Q/DQ nodes do not fit
-    ``precision``.
+    A quantized ``deployed`` is used only for int8, other precisions use ``path``. Raise ``Unsupported`` for int8 from a
+    ``deployed`` without Q/DQ nodes, and for another precision from a quantized ``path``.
     """
     where = f"model {name} on target {session.used}"
     if spec.deployed is not None:

@@ -100,8 +100,9 @@ def run_values(
 ) -> RunValues | None:
     """Time the engine in as many fresh processes as were requested, and return the value of ``row.id`` in each.
 
-    Return ``None`` if fewer than two were requested or the check has no value in single runs. The values are empty,
-    with the reason ``details["why_not"]``, if a run has none or was timed by another method than ``series``.
+    Return ``None`` if fewer than two were requested, if ``judgement`` has no measurement, or if ``value`` does not
+    support the check. If a run has no value or another method than ``series``, there are no values, and
+    ``details["why_not"]`` is the reason.
     """
     requested = session.runs
     if requested < MIN_RUNS or judgement.measurement is None or row.id not in {*QUANTILES, "fps.sustained"}:

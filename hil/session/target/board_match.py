@@ -74,7 +74,7 @@ def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | No
 
     A Jetson is confirmed by its module, any other board by the name of the GPU that the runtime uses. Raise
     ``LabError`` if board or serial number cannot be read or is not the declared one. Raise ``TargetUnreachable`` if the
-    runtime cannot be imported or has no such GPU.
+    runtime cannot be imported or has no GPU with the declared number.
     """
     identity, module = identify(facts.get("board")), module_of(spec.board or "")
     if spec.serial is not None:
