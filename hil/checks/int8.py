@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hil.checks.comparison import Comparison
+from hil.checks.int8_floating import floating_texts
 from hil.checks.latency import ratio
 from hil.checks.task import CONFIDENCE, Scores, task
 from hil.checks.tolerances import Where, somewhere
@@ -89,6 +90,7 @@ class CacheFacts:
         zero_points: the zero points by tensor.
         quantizable: the tensors that should have a range.
         skipped: tensors without a range, with the reason.
+        floating: the nodes in float, as ``hil.quantize.floating.floating_facts`` returns them.
         foreign: the model came with its own Q/DQ nodes: it has no key, and it may leave any tensor in float.
         used: implicit route only: what TensorRT did with its calibration cache (``written``, ``read``, ``ignored``).
         header: the first line of that cache.
@@ -106,6 +108,7 @@ class CacheFacts:
     zero_points: Mapping[str, Sequence[int]] = field(default_factory=dict)
     quantizable: Sequence[str] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
+    floating: Mapping[str, Any] = field(default_factory=dict)
     foreign: bool = False
     used: str | None = None
     header: str = ""
@@ -129,13 +132,15 @@ def cache(facts: CacheFacts) -> Judgement:
     }
     if len(facts.scales) <= MOST_SCALES:
         details["scales"] = {name: max(scales, default=0.0) for name, scales in facts.scales.items()}
+    details |= {"floating": dict(facts.floating)} if facts.floating else {}
     if facts.used is not None:
         details |= {"used": facts.used, "header": facts.header}
     fault = next(_faults(facts, differ), "")
     if fault:
         return failed(fault, details)
     measurement = Measurement(value=len(facts.scales), unit="tensors", n=sum(map(len, facts.scales.values())))
-    reason = f"{len(facts.scales)} tensors have valid ranges, {len(facts.skipped)} stay in float for a stated reason"
+    count = f"{len(facts.scales)} tensors have valid ranges, {len(facts.skipped)} stay in float for a stated reason"
+    reason = "; ".join([count, *floating_texts(facts.floating)])
     if facts.damaged:
         reason += "; the stored calibration was damaged or incomplete and was made again: check the disk"
         return judged(Verdict.WARNED, reason, measurement, details=details)
@@ -252,8 +257,7 @@ def disjoint(shared: Overlap, near: NearFacts | None = None) -> Judgement:
         reason = f"{len(near.pairs)} of {near.checked} validation samples are in the calibration data, slightly changed"
         return failed(f"{reason}, e.g. sample {one} is calibration sample {other} to within {apart:.1%}", details)
     reason = f"none of {shared.checked} validation samples is among {shared.against} for calibration"
-    if near is not None and near.checked:
-        reason += ", not even nearly equal"
+    reason += ", not even nearly equal" if near is not None and near.checked else ""
     return judged(Verdict.PASSED, reason, Measurement(value=0.0, unit="samples", n=shared.checked), details=details)
 
 

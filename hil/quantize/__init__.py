@@ -24,6 +24,8 @@ from hil.quantize.ranges import Ranges, read_ranges, weighted_nodes
 from hil.series import digest_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hil.config.spec import CalibrationSpec
     from hil.datasets.dataset import Dataset
     from hil.runtimes import QdqLayout
@@ -37,9 +39,9 @@ class Quantized:
 
     ``provenance`` has ``parts`` (of the key), ``samples`` and ``samples_digest`` (number and digest of the samples that
     calibration consumed), ``skipped`` (tensors left in float, with reasons) and ``foreign`` (whether the model already
-    had Q/DQ nodes). If the model is not foreign, ``provenance`` also has ``quantized`` (names of the nodes in INT8) and
-    ``synthetic`` (whether the samples were generated). ``damaged`` is true if a stored model did not match its record
-    and was therefore made again.
+    had Q/DQ nodes). If the model is not foreign, ``provenance`` also has ``quantized`` (names of the nodes in INT8),
+    ``floating`` (the nodes in float, as ``floating_facts`` returns them) and ``synthetic`` (whether the samples were
+    generated). ``damaged`` is true if a stored model did not match its record and was therefore made again.
     """
 
     path: Path
@@ -75,13 +77,20 @@ def samples_digest(data: Dataset, samples: int) -> str:
     return state.hexdigest()
 
 
-def quantize(
-    model: Path, out_dir: Path, data: Dataset, spec: CalibrationSpec, *, layout: QdqLayout = "onnxruntime"
+def quantize(  # noqa: PLR0913 - a model, data, settings, and a place for the result
+    model: Path,
+    out_dir: Path,
+    data: Dataset,
+    spec: CalibrationSpec,
+    *,
+    layout: QdqLayout = "onnxruntime",
+    counted: Callable[[int], None] = lambda _: None,
 ) -> Quantized:
     """Return ``model`` with Q/DQ nodes, calibrated on ``data``.
 
     The result is written to ``out_dir``, or reused if ``out_dir`` already has it. ``layout`` selects where the nodes
-    are inserted (``hil.quantize.layout``), since the runtimes fuse different patterns. A model that already has Q/DQ
+    are inserted (``hil.quantize.layout``), since the runtimes fuse different patterns. ``counted`` is called
+    with the number of samples of each batch that calibration consumed. A model that already has Q/DQ
     nodes is returned unchanged, with its own path. Raises ``UserError`` if the data has too few
     samples or a value that is not finite, if ``exclude_nodes`` names an unknown node, or if the model cannot be read or
     the result cannot be written. Raises ``EngineBuildError`` if the quantizer or ONNX Runtime fails.
@@ -100,7 +109,7 @@ def quantize(
     stored, damaged = _stored(path, record, key, parts)
     if stored is not None:
         return stored
-    result = _quantize_and_store(path, record, key, model, data, spec, parts)
+    result = _quantize_and_store(path, record, key, model, data, spec, parts, counted)
     return replace(result, damaged=damaged)
 
 
@@ -132,13 +141,14 @@ def _quantize_and_store(  # noqa: PLR0913, PLR0917 - private: the values of quan
     data: Dataset,
     spec: CalibrationSpec,
     parts: dict[str, Any],
+    counted: Callable[[int], None],
 ) -> Quantized:
     from hil.quantize.calibrate import calibrated
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".making-", dir=path.parent) as folder:
-            calibrated_model = calibrated(model, data, spec, parts, Path(folder))
+            calibrated_model = calibrated(model, data, spec, parts, Path(folder), counted)
             digest = file_digest(calibrated_model.path)
             provenance = {"key": key, "digest": digest, "parts": parts, "foreign": False, **calibrated_model.facts}
             new_record = Path(folder) / "record.json"

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationMethod, QuantType
-from onnxruntime.quantization.calibrate import HistogramCollector, TensorsData, create_calibrator
+from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from hil.datasets.dataset import sample_digest
@@ -23,15 +22,18 @@ from hil.errors import HilError, UserError, did_you_mean
 from hil.onnx_files.external_data import external_files, save
 from hil.onnx_files.ort_errors import ort_error
 from hil.quantize.coverage import layers, nothing_to_quantize, quantization_facts
+from hil.quantize.floating import floating_facts, kept_nodes
+from hil.quantize.histograms import Collector
 from hil.quantize.layout import EXTRA, OPERATORS
-from hil.quantize.masks import masked_nodes, masked_tensors
+from hil.quantize.masks import masked_tensors
 from hil.quantize.node_order import sort_nodes
 from hil.quantize.prepare import prepared
-from hil.quantize.size_values import size_nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    import numpy as np
 
     from hil.config.spec import CalibrationSpec
     from hil.datasets.dataset import Batch, Dataset
@@ -66,14 +68,21 @@ class Result:
     facts: dict[str, Any]
 
 
-def calibrated(model: Path, data: Dataset, spec: CalibrationSpec, parts: dict[str, Any], folder: Path) -> Result:
+def calibrated(  # noqa: PLR0913, PLR0917 - the values of quantize()
+    model: Path,
+    data: Dataset,
+    spec: CalibrationSpec,
+    parts: dict[str, Any],
+    folder: Path,
+    counted: Callable[[int], None],
+) -> Result:
     """Quantize ``model`` into a file in ``folder``. Raises the same errors as ``hil.quantize.quantize``."""
     layout: QdqLayout = parts["layout"]
     try:
         with silence():
             proto = prepared(model, folder)
             _check_excluded(proto, spec.exclude_nodes, model)
-            feed = Feed(data, parts["samples"], model.stem)
+            feed = Feed(data, parts["samples"], model.stem, counted)
             [(_, calibration)] = collect(proto, folder, feed, spec, layout)
             result = insert(proto, calibration, spec, layout)
             result.ir_version = proto.ir_version
@@ -83,7 +92,11 @@ def calibrated(model: Path, data: Dataset, spec: CalibrationSpec, parts: dict[st
         raise
     except Exception as error:  # noqa: BLE001 - the quantizer's exceptions share no other base class
         raise ort_error(error, model, "while quantizing it") from None
-    facts = quantization_facts(proto, result, spec, model.stem)
+    kept = kept_of(proto, calibration, spec)
+    facts = {
+        **quantization_facts(proto, result, kept, model.stem),
+        "floating": floating_facts(proto, result, kept, layout),
+    }
     return Result(path, {**feed.facts(), **facts, "synthetic": data.synthetic})
 
 
@@ -131,8 +144,14 @@ class Feed:
     A feed is a group of batches: as many as ``fitting`` returns, even if the model takes only one sample at a time.
     """
 
-    def __init__(self, data: Dataset, samples: int, model: str) -> None:
-        """Read the first ``samples`` samples of ``data``. Messages name ``model``."""
+    def __init__(
+        self, data: Dataset, samples: int, model: str, counted: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """Read the first ``samples`` samples of ``data``. Messages name ``model``.
+
+        ``counted`` is called with the number of samples of each batch that the calibrator consumed.
+        """
+        self._counted = counted
         self.model = model
         self.samples = samples
         self.consumed = 0
@@ -169,6 +188,7 @@ class Feed:
         for row in range(rows):
             self._digest.update(sample_digest(batch.inputs, row).hex().encode())
         self.consumed += rows
+        self._counted(rows)
         return batch.feeds
 
     def facts(self) -> dict[str, Any]:
@@ -197,7 +217,7 @@ def collect(  # noqa: PLR0913 - the steps of one calibration share these
     options = {"symmetric": True, "percentile": spec.percentile}
     calibrator = create_calibrator(
         floating,
-        list(OPERATORS[layout]),
+        [*OPERATORS[layout], "Concat"],  # without one in the layout, too: the ranges of its inputs are compared
         str(folder / "augmented.onnx"),
         METHODS[spec.method],
         use_external_data_format=bool(external_files(floating)),
@@ -208,7 +228,7 @@ def collect(  # noqa: PLR0913 - the steps of one calibration share these
         raise nothing_to_quantize(proto, feed.model)
     if spec.method != "minmax":  # a histogram over a mask needs billions of bins, or is impossible with -inf
         calibrator.tensors_to_calibrate -= masked
-        calibrator.collector = _Pooled(calibrator)
+        calibrator.collector = Collector(spec.method, spec.percentile)
     more = True
     while more:
         calibrator.collect_data(feed)
@@ -218,34 +238,15 @@ def collect(  # noqa: PLR0913 - the steps of one calibration share these
             yield feed.consumed, Calibration(calibrator.compute_data(), masked)
 
 
-class _Pooled(HistogramCollector):  # type: ignore[misc]  # onnxruntime ships no types
-    """Makes one histogram of a feed's values.
-
-    The first histogram sets the width of the bins. One sample is too little for that, and samples may differ in shape.
-    """
-
-    def __init__(self, calibrator: Any) -> None:
-        settings = ("method", "symmetric", "num_bins", "num_quantized_bins", "percentile", "scenario")
-        super().__init__(**{name: getattr(calibrator, name) for name in settings})
-        self._dtypes: dict[str, np.dtype] = {}
-
-    def collect(self, name_to_arr: dict[str, list[np.ndarray]]) -> None:
-        values = {name: np.concatenate([one.ravel() for one in arrays]) for name, arrays in name_to_arr.items()}
-        self._dtypes = {name: array.dtype for name, array in values.items()}
-        # The bins of a narrow histogram have the same edges in float16.
-        super().collect({name: array.astype(np.float32) for name, array in values.items()})
-
-    def compute_collection_result(self) -> dict[str, tuple[Any, ...]]:
-        result: dict[str, tuple[Any, ...]] = super().compute_collection_result()
-        return {
-            name: (*(np.asarray(end, self._dtypes[name]) for end in one[:2]), *one[2:]) for name, one in result.items()
-        }
+def kept_of(proto: onnx.ModelProto, calibration: Calibration, spec: CalibrationSpec) -> dict[str, tuple[str, str]]:
+    """Return ``kept_nodes`` with the ranges of ``calibration`` and the excluded nodes of ``spec``."""
+    return kept_nodes(proto, calibration.ranges, calibration.masked, spec.exclude_nodes)
 
 
 def insert(
     proto: onnx.ModelProto, calibration: Calibration, spec: CalibrationSpec, layout: QdqLayout
 ) -> onnx.ModelProto:
-    """Return a copy of ``proto`` with Q/DQ nodes, but without any at nodes with a masked tensor or for sizes."""
+    """Return a copy of ``proto`` with Q/DQ nodes, except at those that ``kept_of`` returns."""
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     ranges = {name: one for name, one in calibration.ranges.items() if name not in calibration.masked}
@@ -257,7 +258,7 @@ def insert(
         QuantType.QInt8,
         TensorsData(METHODS[spec.method], ranges),
         [],
-        [*spec.exclude_nodes, *masked_nodes(proto, calibration.masked), *size_nodes(proto)],
+        list(kept_of(proto, calibration, spec)),
         list(OPERATORS[layout]),
         dict(EXTRA[layout]),
     )

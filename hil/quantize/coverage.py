@@ -10,27 +10,26 @@ from hil.quantize.layout import WEIGHTED
 from hil.quantize.ranges import ranges_of
 
 if TYPE_CHECKING:
-    import onnx
+    from collections.abc import Mapping
 
-    from hil.config.spec import CalibrationSpec
+    import onnx
 
 
 def quantization_facts(
-    floating: onnx.ModelProto, result: onnx.ModelProto, spec: CalibrationSpec, model: str
+    floating: onnx.ModelProto, result: onnx.ModelProto, kept: Mapping[str, tuple[str, str]], model: str
 ) -> dict[str, Any]:
     """Return ``quantized`` (the nodes in INT8), ``skipped`` and ``tensors`` (the number of tensors with a range).
 
-    ``skipped`` has each tensor that is in float because the config excludes its node or because its node is in the
-    body of an If, Loop or Scan, with this reason. A tensor that the quantizer omitted by itself is not in ``skipped``,
-    so that ``int8.cache`` fails for this tensor.
+    ``skipped`` has each tensor that is in float because its node is in ``kept`` (``kept_nodes``), with the reason
+    there, or because its node is in the body of an If, Loop or Scan. A tensor that the quantizer omitted by itself is
+    not in ``skipped``, so that ``int8.cache`` fails for this tensor.
     """
     ranges = ranges_of(result)
     if not ranges.nodes:
         raise nothing_to_quantize(floating, model)
     bare = set(ranges.quantizable) - set(ranges.scales)
-    excluded = [node for node in layers(floating) if node.name in spec.exclude_nodes]
-    reason = "calibration.exclude_nodes names node"
-    skipped = {name: f"{reason} {node.name}" for node in excluded for name in node.input[:2] if name in bare}
+    left = [node for node in layers(floating) if node.name in kept]
+    skipped = {name: kept[node.name][1] for node in left for name in node.input[:2] if name in bare}
     skipped |= {name: why for name, why in _inside(floating).items() if name not in bare | set(ranges.scales)}
     return {"quantized": list(ranges.nodes), "skipped": skipped, "tensors": len(ranges.scales)}
 
@@ -53,7 +52,7 @@ def _inside(proto: onnx.ModelProto) -> dict[str, str]:
 def nothing_to_quantize(proto: onnx.ModelProto, model: str) -> EngineBuildError:
     """Return the error for a model, called ``model``, that has no layer that could become INT8."""
     if layers(proto):
-        why = "each of its convolutions and matrix products is excluded or not in float32 or float16"
+        why = "each of its convolutions and matrix products is excluded, of unlike ranges, or not in float32 or float16"
     elif _inside(proto):
         why = "its convolutions and matrix products are in bodies of If, Loop or Scan, which stay in float"
     else:

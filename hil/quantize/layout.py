@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hil.runtimes import QdqLayout
 
-OPTIONS_VERSION = 7
+OPTIONS_VERSION = 8
 """Part of the key; raise it with every change here that changes a quantized model."""
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")

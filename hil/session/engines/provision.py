@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hil.checks.int8_floating import floating_texts
 from hil.errors import EngineBuildError, Unsupported
 from hil.files.digests import writing
 from hil.onnx_files.declared_shapes import wrong_declaration
@@ -235,11 +236,17 @@ def _calibrate(session: Context, name: str, spec: ModelSpec) -> Quantized:
     from hil.quantize import quantize
 
     assert spec.calibration is not None  # noqa: S101 - is_implicit checked it; for the type checker
-    with session.progress.step(f"{name} int8: calibrating ({spec.calibration.method})"):
+    path, data = session.onnx(name), session.calibration_data(name)
+    samples = spec.calibration.samples or data.count
+    text = f"{name} int8: calibrating ({spec.calibration.method})"
+    with session.progress.step(text, total=samples, unit="samples") as step:
         folder = session.config.resolve(session.config.spec.project.cache) / "quantized"
-        path, data = session.onnx(name), session.calibration_data(name)
         check_operators(path, session.signature(name).foreign)
-        return quantize(path, folder, data, spec.calibration, layout=runtime_record(session.spec.runtime).qdq_layout)
+        layout = runtime_record(session.spec.runtime).qdq_layout
+        quantized = quantize(path, folder, data, spec.calibration, layout=layout, counted=step.advance)
+    for text in floating_texts(quantized.provenance.get("floating", {})):
+        session.progress(f"{name} int8: {text}")
+    return quantized
 
 
 def _with_external(session: Context, source: Path) -> tuple[Mapping[str, Any], ...]:

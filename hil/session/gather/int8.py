@@ -120,15 +120,16 @@ def _explicit_cache(session: EngineContext, row: Row, made: Provisioned) -> Cach
     from hil.quantize import key_parts, read_ranges
 
     recorded: dict[str, object] = {"model": session.signature(row.model).has_qdq}
-    recomputed, skipped = recorded, {}
+    recomputed, skipped, floating = recorded, {}, {}
     if made.quantized is not None:
         spec = session.model(row.model)
         assert spec.calibration is not None  # noqa: S101 - without it nothing was quantized; for the type checker
         model, source = session.onnx(row.model), session.calibration_data(row.model)
         recorded, skipped = made.quantized.provenance["parts"], made.quantized.provenance["skipped"]
+        floating = made.quantized.provenance.get("floating", {})
         recomputed = key_parts(model, source, spec.calibration, runtime_record(session.spec.runtime).qdq_layout)
     ranges = read_ranges(made.source)
-    facts = CacheFacts(recorded, recomputed, ranges.scales, ranges.zero_points, ranges.quantizable, skipped)
+    facts = CacheFacts(recorded, recomputed, ranges.scales, ranges.zero_points, ranges.quantizable, skipped, floating)
     if made.quantized is None or made.quantized.provenance["foreign"]:
         return replace(facts, foreign=True)
     known = set().union(*tensors(session, row.model))

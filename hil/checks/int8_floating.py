@@ -1,0 +1,17 @@
+"""State which nodes of a model in INT8 compute in floating point."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+def floating_texts(floating: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how many nodes stay in floating point for which reasons, and which excluded nodes are partly rounded."""
+    if floating.get("count"):
+        reasons = ", ".join(f"{count} for {reason}" for reason, count in floating["reasons"].items())
+        yield f"{floating['count']} nodes stay in floating point ({reasons})"
+    for node, texts in list((floating.get("rounded") or {}).items())[:3]:
+        yield f"excluded node {node} computes in floating point, but {' and '.join(texts)}"
