@@ -237,6 +237,19 @@ def zoo() -> Rows:
     return rows + copies * judging.zoo.DAMAGED
 
 
+def accuracy() -> Rows:
+    """Return as many sound and broken engines as are required, with the right verdicts of both judges."""
+    models = [*judging.accuracy.BUNDLED, *map(str, range(judging.accuracy.FOREIGN))]
+    rows: Rows = []
+    for truth, count, kinds, verdict in (
+        ("sound", judging.accuracy.SOUND, judging.accuracy.SOUND_KINDS, "passed"),
+        ("broken", judging.accuracy.BROKEN, judging.accuracy.BROKEN_KINDS, "failed"),
+    ):
+        row = {"truth": truth, "verdicts": {"declared": verdict, "undeclared": verdict}}
+        rows += [{**row, "model": models[n % 9], "kind": f"{truth} {n % kinds}"} for n in range(count)]
+    return rows
+
+
 GOOD: dict[str, Callable[[], Rows]] = {
     "history": history,
     "deploy-faults": deploy_faults,
@@ -259,6 +272,7 @@ GOOD: dict[str, Callable[[], Rows]] = {
     "int8-audit": int8_audit,
     "onnx-backend": onnx_backend,
     "zoo": zoo,
+    "accuracy": accuracy,
 }
 
 
@@ -582,3 +596,25 @@ def test_a_third_party_model_that_ends_otherwise_misses_a_bar(
     assert [bar["met"] for bar in make("zoo", [{**row, **change}, *rest])["bars"]].count(False) == 1
     missing = next(one for one in rows if one["part"] == row["part"])
     assert not all(bar["met"] for bar in make("zoo", [one for one in rows if one is not missing])["bars"])
+
+
+@pytest.mark.parametrize(
+    ("truth", "judge", "verdict", "count", "missed"),
+    [
+        ("broken", "declared", "passed", 1, 1),
+        ("broken", "undeclared", "passed", 1, 1),
+        ("broken", "undeclared", "inconclusive", 150, 0),
+        ("sound", "declared", "failed", 3, 0),
+        ("sound", "declared", "failed", 4, 1),
+        ("sound", "declared", "inconclusive", 26, 1),
+        ("sound", "undeclared", "failed", 100, 0),
+    ],
+)
+def test_wrong_verdicts_on_real_models_miss_a_bar(
+    truth: str, judge: str, verdict: str, count: int, missed: int, make: Callable[[str, Rows], dict[str, Any]]
+) -> None:
+    """A broken engine that passes misses a bar in either column; sound ones that fail only where kinds are declared."""
+    rows = accuracy()
+    for row in [row for row in rows if row["truth"] == truth][:count]:
+        row["verdicts"] = {**row["verdicts"], judge: verdict}
+    assert [bar["met"] for bar in make("accuracy", rows)["bars"]].count(False) == missed

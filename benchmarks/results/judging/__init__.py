@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.results.judging import (
     aa,
+    accuracy,
     deploy,
     history,
     int8,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from benchmarks.results.judging.bars import Bar, Row
 
 JUDGES: Mapping[str, Callable[[Sequence[Row]], list[Bar]]] = {
+    "accuracy": accuracy.judge,
     "compare-aa": aa.judge,
     "deploy-faults": deploy.judge,
     "verdicts-percentile": partial(verdicts.judge, percentile.CLAIMS),

@@ -1,0 +1,146 @@
+"""Verdicts on real models: ``python -m benchmarks.accuracy [--quick] [--seed N] [--cache DIR] [--out DIR]``.
+
+Models that other projects ship, and the three bundled ones, are changed soundly, as exporters and optimizers do it, and
+damaged, within the graph. Which engines are sound is decided by decoders of the benchmark's own: at most 2 % of the
+answers to 256 samples changed; of a broken one at least 10 %. What lies between, and damage without effect, is shown
+and not counted. The judges see the outputs for 256 other samples. The seed decides samples and details, and is a new
+one each time. No broken engine may pass at the default tolerances, whether the kinds of outputs are declared, as
+``hil init`` proposes them, or not; declared, at most 3 % of the sound ones may fail and 10 % may be inconclusive.
+``--cache`` stores the outputs, so that they can be judged again in little time. ``--quick`` takes some changes of small
+models, within a minute, and is not a result. Exit code 1 if a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import platform
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks import results
+from benchmarks.accuracy.judges import JUDGES
+from benchmarks.accuracy.people import PACKAGES as PEOPLE
+from benchmarks.accuracy.subjects import SUBJECTS
+from benchmarks.accuracy.variants import UNJUDGED, Store, Variant, truth_of, variants
+from benchmarks.results.judging.accuracy import counted, judge_sample
+from benchmarks.verdicts.table import bounds
+from tests.zoo.packages import PACKAGES, installed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+SAMPLES = 256
+QUICK = {"digits": 8, "arm": 7, "speech": 7, "scenes": 4}
+"""Changes of each model with ``--quick``."""
+
+CONFIDENCE = 0.95
+
+
+def judged(store: Store, chosen: Sequence[Variant], judges: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each change and precision: its truth, and each judge's verdict with the reason."""
+    for variant in chosen:
+        facts = store.facts(variant)
+        truth = truth_of(variant, facts)
+        row = {"model": variant.model, "group": variant.group, "kind": variant.kind, "int8": variant.int8}
+        row |= {"truth": truth, "changed": facts["changed"]}
+        if truth in UNJUDGED:
+            yield {**row, "precision": "", "verdicts": {}, "reasons": {"": facts["reason"]}}
+            continue
+        ours, theirs = store.reference()[1], store.outputs(variant)
+        for precision in variant.precisions:
+            made = {name: JUDGES[name](precision, store.subject, ours, theirs) for name in judges}
+            yield {
+                **row,
+                "precision": precision,
+                "verdicts": {name: one.verdict for name, one in made.items()},
+                "reasons": {name: one.reason for name, one in made.items()},
+            }
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """Return a row as text; a wrong verdict is in capitals, with its reason."""
+    changed = "" if row["changed"] is None else f" {row['changed']:.1%} changed"
+    text = f"{row['model']}: {row['kind']}{' on int8' * row['int8']}: {row['truth']}{changed}"
+    if not row["verdicts"]:
+        return text
+    wrong = {"sound": "failed", "broken": "passed"}.get(row["truth"], "")
+    verdicts = [f"{name} {one.upper() if one == wrong else one}" for name, one in row["verdicts"].items()]
+    reasons = [
+        f"\n    {name}: {row['reasons'][name]}"
+        for name in ("declared", "undeclared")
+        if wrong and row["verdicts"][name] != {"sound": "passed", "broken": "failed"}[row["truth"]]
+    ]
+    return f"{text}; at {row['precision']}: {', '.join(verdicts)}{''.join(reasons)}"
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the shares of wrong and open verdicts of each judge, with exact bounds at 95 % on either side."""
+    lines = [f"{'judge':<16}{'broken passed':<30}{'sound failed':<30}{'inconclusive':<30}"]
+    for name in JUDGES:
+        cells = []
+        for truth, verdict in (("broken", "passed"), ("sound", "failed"), ("", "inconclusive")):
+            hits, trials = counted(rows, truth, name, verdict)
+            low, high = bounds(hits, trials, CONFIDENCE) if trials else (0.0, 1.0)
+            cells.append(f"{f'{hits} of {trials} ({low:.1%} to {high:.1%})':<30}")
+        lines.append(f"{name:<16}{''.join(cells)}")
+    return lines
+
+
+def _quick(name: str, seed: int) -> list[Variant]:
+    """Return some changes of a model, half of them sound."""
+    random = np.random.default_rng([seed, *name.encode()])
+    everything = variants(name, seed)
+    groups = [[one for one in everything if (one.group == "sound") is sound] for sound in (True, False)]
+    return [part[place] for part in groups for place in random.permutation(len(part))[: QUICK[name]]]
+
+
+def main() -> int:
+    """Print each row when it is complete, and the bars; write the result to ``--out``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="some changes of small models; not a result")
+    parser.add_argument("--seed", type=int, default=None, help="decides samples and details (default: a new one)")
+    parser.add_argument("--cache", type=Path, help="the folder in which outputs are stored (default: none remains)")
+    parser.add_argument("--only", choices=SUBJECTS, action="append", help="only this model; may be repeated")
+    parser.add_argument("--out", type=Path, help="the folder to write accuracy.json to")
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)  # the quantizer's
+    seed = int.from_bytes(os.urandom(3), "big") if options.seed is None else options.seed
+    print(f"seed {seed}", flush=True)
+    packages, made = installed(), []
+    with tempfile.TemporaryDirectory(prefix="accuracy-") as folder:
+        for name in options.only or (QUICK if options.quick else SUBJECTS):
+            store = Store(options.cache or Path(folder), packages, name, seed, SAMPLES)
+            for row in judged(store, _quick(name, seed) if options.quick else variants(name, seed), list(JUDGES)):
+                print(line(row), flush=True)
+                made.append(row)
+    rows = [row for row in made if row["verdicts"]]
+    print("\n".join(table(rows)))
+    if options.quick or options.only:
+        bars = judge_sample(rows)
+    else:
+        names = ("numpy", "onnx", "onnxruntime", "pytest-hil")
+        versions = {"host python": platform.python_version(), **{name: version(name) for name in names}}
+        listed = [*PACKAGES.read_text().splitlines(), *PEOPLE.read_text().splitlines()]
+        versions |= dict(one.split()[0].split("==") for one in listed if not one.startswith("#"))
+        command = ["python", "-m", "benchmarks.accuracy", "--seed", str(seed)]
+        document = results.result("accuracy", made, command=command, versions=versions, quick=False)
+        bars = document["bars"]
+        if options.out is not None:
+            print(results.write(options.out, document))
+    for bar in bars:
+        verdict = "met" if bar["met"] else "missed"
+        print(f"{bar['name']}: {results.figure_text(bar)}; bar: {bar['sense']} {bar['limit']:g}: {verdict}")
+    missed = sum(not bar["met"] for bar in bars)
+    print(f"accuracy: {missed} of {len(bars)} bars missed; bar: none")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

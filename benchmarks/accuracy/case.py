@@ -1,0 +1,95 @@
+"""A model with everything that a change of it may need, and its INT8 copies."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import onnx
+
+from benchmarks.accuracy import graphs
+from benchmarks.parity.engines import Samples
+from hil.config.spec import CalibrationSpec
+from hil.quantize import quantize
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from benchmarks.accuracy.subjects import Subject
+
+CALIBRATION = 48
+
+
+@dataclass
+class Case:
+    """A reference model ``model`` of ``subject``; ``seed`` decides samples, and what each change is in detail."""
+
+    name: str
+    subject: Subject
+    model: onnx.ModelProto
+    seed: int
+
+    @cached_property
+    def simple(self) -> onnx.ModelProto:
+        """The model without constants and identities as nodes."""
+        made = graphs.simplified(self.model)
+        graphs.names_nodes(made)
+        return made
+
+    @cached_property
+    def calibration(self) -> dict[str, NDArray[Any]]:
+        """Samples that are used for nothing else."""
+        return self.subject.make(self.model, CALIBRATION, self.seed + 2_000)
+
+    def random(self, kind: str) -> np.random.Generator:
+        """Return the generator that decides the details of a change."""
+        return np.random.default_rng([self.seed, *kind.encode(), *self.name.encode()])
+
+    @cached_property
+    def commonest(self) -> int:
+        """The class that occurs most often in the answers to the calibration samples; 0 where there are none."""
+        answers = self.subject.truth().answers(graphs.run(self.model, self.calibration))
+        if self.subject.task in {"regression", "segmentation"}:
+            return 0
+        flat = [
+            np.atleast_1d(one[1] if isinstance(one, tuple) and self.subject.task == "detection" else one)
+            for one in answers
+        ]
+        return int(np.bincount(np.concatenate(flat).astype(int)).argmax())
+
+    def in_int8(
+        self,
+        method: Literal["minmax", "percentile"] = "minmax",
+        *,
+        arrays: Mapping[str, NDArray[Any]] | None = None,
+        excluded: Sequence[str] = (),
+        model: onnx.ModelProto | None = None,
+    ) -> onnx.ModelProto:
+        """Return the model with Q/DQ nodes as ``hil`` inserts them, calibrated on ``arrays``."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "model.onnx")
+            onnx.save(model or self.simple, str(path))
+            arrays = arrays or self.calibration
+            count = len(next(iter(arrays.values())))
+            samples = Samples([{name: array[row : row + 1] for name, array in arrays.items()} for row in range(count)])
+            spec = CalibrationSpec(data="samples", method=method, exclude_nodes=tuple(excluded))
+            return onnx.load(str(quantize(path, Path(folder), samples, spec).path))
+
+    def sensitive(self) -> list[str]:
+        """Return the first layer, the last two, and all nodes that come after the last."""
+        places = [place for place, *_ in graphs.layers(self.simple, "Conv", "ConvTranspose", "MatMul", "Gemm")]
+        if not places:
+            return []
+        names = [node.name for node in self.simple.graph.node]
+        return sorted({names[places[0]], *names[places[-2] if len(places) > 1 else places[-1] :]})
+
+    @cached_property
+    def good_int8(self) -> onnx.ModelProto:
+        """The INT8 copy that most damage is done to."""
+        return self.in_int8(excluded=self.sensitive())
