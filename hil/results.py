@@ -20,6 +20,9 @@ Line = Annotated[str, AfterValidator(joined)]
 Details = Annotated[dict[str, Any], AfterValidator(cleaned)]
 """A table whose keys and texts are neutralized too (``hil.text.cleaned``)."""
 
+CLAIM = "weaker_claim"
+"""The key of a check's details under which it states that it claims less than its tolerance asks for."""
+
 
 class Frozen(BaseModel):
     """Base class of stored objects: immutable, no unknown fields, no NaN or infinity (JSON has neither)."""

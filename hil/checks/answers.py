@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from hil.checks.numbers import LISTED
-from hil.checks.task import CONFIDENCE
+from hil.checks.task import CONFIDENCE, few_accepted, no_disagreement
 from hil.checks.tolerances import Tolerance, Where, answer_limits, somewhere
 from hil.checks.verdicts import hold_interval, inconclusive, judged
-from hil.results import Judgement, Limit, Measurement, Sense, Verdict
+from hil.results import CLAIM, Judgement, Limit, Measurement, Sense, Verdict
 from hil.stats import samples_needed, share_bounds
 from hil.units import show
 
@@ -99,9 +99,10 @@ def judge(  # noqa: PLR0913 - all but the answers have a default
         verdict, reason = Verdict.FAILED, drifted
     elif worthless := _worthless(found, limit.value):
         verdict, reason = Verdict.INCONCLUSIVE, worthless
-    elif verdict is Verdict.INCONCLUSIVE and _few_accepted(spec, worth) and not found.changed.any():
+    elif verdict is Verdict.INCONCLUSIVE and few_accepted(spec, worth) and not found.changed.any():
         claim = no_disagreement(worth, confidence)
         verdict, reason = Verdict.PASSED, f"{claim}, accepted by {where('no_disagreement_in')}"
+        details[CLAIM] = claim
     elif verdict is Verdict.INCONCLUSIVE and spot_check:
         verdict = Verdict.PASSED
     return judged(verdict, f"{name}: {reason}", measurement, limit, details)
@@ -114,10 +115,6 @@ def _limit(tolerance: Tolerance, spec: TolerancesSpec | None) -> Limit:
     )
 
 
-def _few_accepted(spec: TolerancesSpec | None, worth: int) -> bool:
-    return spec is not None and spec.no_disagreement_in is not None and worth >= spec.no_disagreement_in
-
-
 def _worthless(found: Evidence, limit: float) -> str:
     """Return why agreement would show nothing; an empty text if it would show something."""
     if found.silent == found.total:
@@ -126,13 +123,6 @@ def _worthless(found: Evidence, limit: float) -> str:
         return ""
     reason = f"an engine that ignores its input would change {show(found.constant, '1')} of the answers"
     return f"{reason}: use data for which the answers vary"
-
-
-def no_disagreement(n: int, confidence: float) -> str:
-    """Return what ``n`` samples without a disagreement show: the loss that they exclude, and at which confidence."""
-    excluded = 100 * (1 - (1 - confidence) ** (1 / max(n, 1)))
-    at = f"at {100 * confidence:g} % confidence"
-    return f"no disagreement in {n} samples excludes a loss above {excluded:.2g} % {at}"
 
 
 def _silence(found: Evidence) -> str:

@@ -14,7 +14,7 @@ from hil.checks.numbers import Array, Numbers
 from hil.checks.tolerances import ANSWERS, UNITS, Tolerance, Where, merge, somewhere, written
 from hil.checks.verdicts import failed, finite, judged
 from hil.dtypes import is_float, is_number
-from hil.results import Judgement, Limit, Measurement, Sense, Verdict
+from hil.results import CLAIM, Judgement, Limit, Measurement, Sense, Verdict
 from hil.units import show
 
 if TYPE_CHECKING:
@@ -156,6 +156,9 @@ class Comparison:
         order = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.PASSED)
         worst = min([*judgements, numbers], key=lambda one: order.index(one.verdict))
         details = {**numbers.details, "answers": [one.details for one in judgements]}
+        claims = [one.details[CLAIM] for one in judgements if CLAIM in one.details]
+        if claims:
+            details[CLAIM] = "; ".join(claims)
         return worst.model_copy(update={"details": details})
 
     def _incomplete(self) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from hil.checks.tolerances import TASK_DEFAULTS, TASK_ORIGIN, Where, somewhere
 from hil.checks.verdicts import failed, finite, hold_interval, inconclusive, no_limit
-from hil.results import Judgement, Limit, Measurement, Sense, Verdict
+from hil.results import CLAIM, Judgement, Limit, Measurement, Sense, Verdict
 from hil.stats import Pool, bootstrap_drop, bootstrap_pooled_drop
 from hil.units import show
 
@@ -103,6 +103,8 @@ def task(  # noqa: PLR0911, PLR0913 - one return per reason; all arguments but t
         return no_limit(measurement, details)
     few = "samples" if n == len(scores.reference) else f"distinct of {len(scores.reference)} samples"
     judgement = hold_interval(measurement, limit, f"{n} {few} are too few: validate with more", details)
+    if judgement.verdict is Verdict.INCONCLUSIVE and scores.key in SHARES and few_accepted(spec, n):
+        judgement = _without_disagreement(judgement, scores, confidence, where)
     if scores.key in SHARES and ours <= limit.value:
         right = f"the reference itself {'gets' if scores.key in HITS else 'scores'} {show(ours, '1')}"
         right += " right" if scores.key in HITS else ""
@@ -112,6 +114,30 @@ def task(  # noqa: PLR0911, PLR0913 - one return per reason; all arguments but t
         return judgement
     reason = f"the measured loss, {show(drop, unit)}, is over {show(limit.value, unit)}"
     return judgement.model_copy(update={"verdict": Verdict.FAILED, "reason": reason})
+
+
+def few_accepted(spec: TolerancesSpec | None, worth: int) -> bool:
+    """Return whether ``spec`` accepts ``worth`` distinct samples if they agree."""
+    return spec is not None and spec.no_disagreement_in is not None and worth >= spec.no_disagreement_in
+
+
+def no_disagreement(n: int, confidence: float) -> str:
+    """Return what ``n`` samples without a disagreement show: the loss that they exclude, and at which confidence."""
+    excluded = 100 * (1 - (1 - confidence) ** (1 / max(n, 1)))
+    at = f"at {100 * confidence:g} % confidence"
+    return f"no disagreement in {n} samples excludes a loss above {excluded:.2g} % {at}"
+
+
+def _without_disagreement(judgement: Judgement, scores: Scores, confidence: float, where: Where) -> Judgement:
+    if not np.array_equal(scores.reference, scores.candidate):
+        return judgement
+    claim = no_disagreement(scores.worth, confidence)
+    changes = {
+        "verdict": Verdict.PASSED,
+        "reason": f"{claim}, accepted by {where('no_disagreement_in')}",
+        "details": {**judgement.details, CLAIM: claim},
+    }
+    return judgement.model_copy(update=changes)
 
 
 def _lost(scores: Scores, confidence: float, seed: int) -> tuple[float, float, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hil.catalogue import ABOVE, CATALOGUE
-from hil.checks.tolerances import tightened
+from hil.checks.tolerances import ANSWERS, tightened
 from hil.config.limits import ToleranceSpec, TolerancesSpec
 from hil.results import Sense, Verdict
 from hil.session.amendments.expiry import TOLERATED
@@ -51,16 +51,21 @@ def of_rows(report: Report, rows: Sequence[Row], models: Mapping[str, ModelSpec]
 def judged_by(report: Report, model: str, precision: str, now: TolerancesSpec | None) -> TolerancesSpec | None:
     """Return the tolerances by which the engine's outputs passed in the report; ``now`` if they did not pass.
 
-    So a tolerance that was loosened after the report has no effect.
+    So a tolerance that was loosened after the report has no effect. Of outputs whose answers were compared, only those
+    bounds of numbers count that were judged.
     """
     key = ("parity.outputs", model, precision)
     rows = (row for row in report.checks if (row.id, row.model, row.precision) == key)
-    recorded: Any = next((row.details.get("tolerances") for row in rows if row.verdict in GOOD), None)
+    details: Any = next((row.details for row in rows if row.verdict in GOOD), {})
+    recorded: Any = details.get("tolerances")
     if recorded is None:
         return now
+    answered = {name for one in details.get("answers", ()) for name in one["outputs"]}
+    judged = {one["output"]: {bound["metric"] for bound in one["bounds"]} for one in details.get("outputs", ())}
     outputs, agreements = {}, []
     for name, output in recorded["outputs"].items():
-        bounds = dict(output["bounds"])
+        counted = {*ANSWERS, *judged.get(name, ())} if name in answered else set(output["bounds"]) - set(ANSWERS)
+        bounds = {metric: value for metric, value in output["bounds"].items() if metric in counted}
         if not output["exact"] and "top1_agreement" in bounds:  # declared once for all outputs that rank classes
             agreements.append(bounds.pop("top1_agreement"))
         outputs[name] = ToleranceSpec.model_construct(**bounds)

@@ -18,7 +18,7 @@ from hil.gate.rules import rules as judge_rules
 from hil.report.read_report import collector_paused, read
 from hil.report.schema import Decided, Report, count
 from hil.report.write_report import sealed
-from hil.results import Verdict
+from hil.results import CLAIM, Verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,8 +61,8 @@ def judge(report: Report, policy: GateSpec, *, full: bool = True, around: Circum
         return Decision("FAILED", code or int(ExitCode.FAILED), broken or (f"pytest ended with status {code}",), rules)
     warned = tuple(f"{check.name}: {check.reason}" for check in report.checks if check.verdict is Verdict.WARNED)
     if warned or notes:
-        return Decision("WARNED", code, (*first(warned, "more warnings"), *notes), rules)
-    return Decision("PASSED", code, (_pass_reason(report, len(required)),), rules)
+        return Decision("WARNED", code, (*first(warned, "more warnings"), *notes, *_weaker(report)), rules)
+    return Decision("PASSED", code, (_pass_reason(report, len(required)), *_weaker(report)), rules)
 
 
 def seal(report: Report) -> Report:
@@ -116,6 +116,13 @@ def _notes(report: Report) -> tuple[str, ...]:
     names = [model.name for model in report.models if model.synthetic]
     synthetic = f"synthetic data says nothing about accuracy: {', '.join(names)}" if names else ""
     return tuple(note for note in (synthetic, guess_problem(report)) if note)
+
+
+def _weaker(report: Report) -> tuple[str, ...]:
+    """Return the claims of passed checks that are weaker than their tolerances ask for, as the config accepts them."""
+    passed = (check for check in report.checks if check.verdict is Verdict.PASSED)
+    claims = [f"{check.name}: only {check.details[CLAIM]}" for check in passed if CLAIM in check.details]
+    return tuple(first(claims, "more weaker claims"))
 
 
 def _pass_reason(report: Report, required: int) -> str:

@@ -52,7 +52,8 @@ class Family:
     """A family: its name, its test, and what it proposes.
 
     ``matches`` returns the layout of a detector, or any other text if the model belongs to the family; empty if it does
-    not. ``keys`` are the keys of the model's table. ``remark`` continues a sentence that ends with the name.
+    not. ``keys`` are the keys of the model's table. ``remark`` continues a sentence that ends with the name. ``kind``
+    is that of its outputs with a number of axes in ``axes``, if any are named.
     """
 
     name: str
@@ -60,6 +61,8 @@ class Family:
     keys: tuple[tuple[str, str], ...] = ()
     exceptions: Callable[[onnx.GraphProto], tuple[str, ...]] = lambda _: ()
     remark: str = ""
+    kind: str = ""
+    axes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,14 @@ def recognized(observed: Observed, graph: onnx.GraphProto) -> Recognized | None:
             layout = match if family.name == "detector" else ""
             return Recognized(family, layout, family.exceptions(graph))
     return None
+
+
+def kinds_of(observed: Observed, family: Recognized | None) -> dict[str, str]:
+    """Return the kind of answer of each output that the family has one for, by the name of the output."""
+    if family is None:
+        return {}
+    kind, axes = family.family.kind, family.family.axes
+    return {name: kind for name, shape in observed.outputs.items() if kind and (not axes or len(shape) in axes)}
 
 
 def _recurrent(observed: Observed) -> str:
@@ -198,15 +209,36 @@ FAMILIES = (
         exceptions=lambda graph: of_operators(graph, {"Softmax", "LayerNormalization"}) or last_weighted(graph),
         remark=', or of one that embeds texts (task "embedding")',
     ),
-    Family("text recognizer", _text_line, exceptions=last_weighted, remark=", which needs a score of your own"),
-    Family("detector", layout_of, keys=(("task", "detection"), ("metric", "map50")), exceptions=last_weighted),
-    Family("segmentation model", _dense, keys=(("task", "segmentation"),), exceptions=last_weighted),
+    Family(
+        "text recognizer",
+        _text_line,
+        exceptions=last_weighted,
+        remark=", which needs a score of your own",
+        kind="ctc",
+        axes=(3,),
+    ),
+    Family(
+        "detector",
+        layout_of,
+        keys=(("task", "detection"), ("metric", "map50")),
+        exceptions=last_weighted,
+        kind="detection",
+    ),
+    Family(
+        "segmentation model",
+        _dense,
+        keys=(("task", "segmentation"),),
+        exceptions=last_weighted,
+        kind="segmentation",
+        axes=(4,),
+    ),
     Family(
         "classifier",
         _classifier,
         keys=(("task", "classification"), ("metric", "top1")),
         exceptions=last_weighted,
         remark=', or of one that embeds images (task "embedding")',
+        kind="classification",
     ),
     Family("audio model", _audio, exceptions=last_weighted),
 )

@@ -277,3 +277,30 @@ def test_the_cost_of_int8_is_judged_by_task_or_outputs() -> None:
     assert int8.drop(Scores("top1_drop", hits(500), hits(500, 50)), spec).verdict is Verdict.FAILED
     assert int8.drop(Comparison("int8")).verdict is Verdict.FAILED
     assert int8.drop(None).verdict is Verdict.INCONCLUSIVE
+
+
+def test_few_equal_samples_pass_only_where_the_weaker_claim_is_accepted() -> None:
+    """With no_disagreement_in = 48, 48 samples without one pass a task; the reason states what they exclude."""
+    accepted = TolerancesSpec(no_disagreement_in=48)
+    same = Scores("top1_drop", hits(48, 3), hits(48, 3))
+    assert parity.task(same, "fp32").verdict is Verdict.INCONCLUSIVE
+    judgement = parity.task(same, "fp32", accepted)
+    assert judgement.verdict is Verdict.PASSED
+    assert "no disagreement in 48 samples excludes a loss above 6.1 % at 95 % confidence" in judgement.reason
+    assert judgement.details["weaker_claim"] in judgement.reason
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        pytest.param(Scores("top1_drop", hits(47), hits(47)), id="one sample too few"),
+        pytest.param(Scores("top1_drop", hits(48, 1), hits(48, 1)[::-1]), id="as many misses, in another sample"),
+        pytest.param(Scores("top1_drop", hits(96), hits(96), distinct=47), id="copies"),
+        pytest.param(Scores("top1_drop", hits(48, 48), hits(48, 48)), id="the reference gets nothing right"),
+        pytest.param(Scores("score_drop", hits(48), hits(48)), id="a score of the user's own"),
+    ],
+)
+def test_the_weaker_claim_needs_its_samples(scores: Scores) -> None:
+    """Too few distinct samples, other misses, and scores without hits are not accepted."""
+    judgement = parity.task(scores, "fp32", TolerancesSpec(no_disagreement_in=48))
+    assert judgement.verdict is not Verdict.PASSED

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hil.catalogue import KINDS
-from hil.checks.tolerances import AT_LEAST, DEFAULTS, TASK_DEFAULTS, UNITS, in_force, tightened
+from hil.checks.tolerances import ANSWERS, AT_LEAST, DEFAULTS, TASK_DEFAULTS, UNITS, in_force, tightened
 from hil.cli import main
 from hil.config.load import load
 from hil.config.spec import ModelSpec, TargetSpec, ToleranceSpec, TolerancesSpec
@@ -138,9 +138,9 @@ def test_tolerances_of_outputs() -> None:
     assert changes({"outputs": {"labels": {"max_abs": 2}}}, {}) == ["outputs.labels.max_abs"]
     assert changes({"outputs": {"scores": {"rmse": 0.1}}}, {}) == []
     assert "outputs.boxes.cosine" in changes({}, {"outputs": {"boxes": {}}})
-    assert ToleranceSpec.model_fields.keys() == UNITS.keys()
-    losses = TolerancesSpec.model_fields.keys() - UNITS.keys() - {"outputs", "reason", "by", "date", "expires"}
-    assert losses == {*TASK_DEFAULTS, "score_drop"}
+    assert ToleranceSpec.model_fields.keys() == {*UNITS, *ANSWERS}
+    others = {"outputs", "no_disagreement_in", "reason", "by", "date", "expires"}
+    assert TolerancesSpec.model_fields.keys() - UNITS.keys() - ANSWERS.keys() - others == {*TASK_DEFAULTS, "score_drop"}
 
 
 def test_loosened_tolerances_do_not_judge_the_golden_samples() -> None:

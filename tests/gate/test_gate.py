@@ -369,3 +369,11 @@ def test_a_guess_cannot_be_removed_from_a_report(tmp_path: Path) -> None:
     finish(tmp_path, sealed(edited))
     with pytest.raises(ReportRefused, match="edited"):
         open_report(tmp_path)
+
+
+def test_a_weaker_claim_is_among_the_reasons() -> None:
+    """A check that passed by a weaker claim than its tolerance asks for is named with this claim."""
+    claim = "no disagreement in 48 samples excludes a loss above 6.1 % at 95 % confidence"
+    report = seal(sample.with_row(sample.draft(), "parity.task", details={"weaker_claim": claim}))
+    assert report.decision == "PASSED"
+    assert any(reason.startswith("parity.task digits") and claim in reason for reason in report.reasons)

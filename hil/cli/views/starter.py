@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.config.checks.cross_checks import MAX_NAME
 from hil.config.explain import quoted, written
+from hil.proposals.families import kinds_of
 from hil.text import UNSAFE, clean
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ LOSSES = {
 }
 """The key of the tolerance for the loss of each task's usual metric."""
 
+KINDS = '  # or "classification", "segmentation", "detection", "ctc", "embedding", "keypoints"'
 TASK_REMARK = "  # needs labelled data"
 CARRY_REMARK = "  # fed with this output of the step before; sequences are not run yet"
 
@@ -160,6 +162,7 @@ def _lines(proposal: Proposal, path: str, model: str) -> Iterator[str]:
         yield f"[{model}.shapes]"
         yield from (f"{written((key,))} = {toml_value(value)}" for key, value in proposal.shapes.items())
     yield from _detection(family, model)
+    yield from _outputs(proposal, model)
     yield ""
     yield "# INT8 needs calibration data: from the training set, without any of the validation data."
     yield f"# [{model}.calibration]"
@@ -194,14 +197,31 @@ def _task(family: Recognized | None) -> Iterator[str]:
 def _detection(family: Recognized | None, model: str) -> Iterator[str]:
     if family is None or not family.layout:
         return
-    done = family.layout in {"end-to-end", "efficient-nms"}
     yield ""
     yield '# Needed by task = "detection": the layout of the boxes in the outputs.'
     yield f"# [{model}.detection]"
-    yield f"# layout = {quoted(family.layout)}"
-    yield f"# boxes  = {quoted('corners' if done or family.layout == 'boxes-scores' else 'centers')}"
+    yield from _layout(family.layout)
+
+
+def _layout(layout: str) -> Iterator[str]:
+    done = layout in {"end-to-end", "efficient-nms"}
+    yield f"# layout = {quoted(layout)}"
+    yield f"# boxes  = {quoted('corners' if done or layout == 'boxes-scores' else 'centers')}"
     if not done:
         yield "# nms    = 0.65"
+
+
+def _outputs(proposal: Proposal, model: str) -> Iterator[str]:
+    """Yield, as comments, the kind of each output, or a choice if no family was recognized."""
+    kinds = kinds_of(proposal.observed, proposal.family)
+    names = list(kinds) or [spec.name for spec in proposal.signature.outputs]
+    yield ""
+    yield "# What an output means: then parity.outputs compares answers, which needs no labels."
+    for name in names:
+        yield f"# [{model}.outputs.{clean(written((name,)))}]"
+        yield f"# kind = {quoted(kinds[name])}" if kinds else f'# kind = "regression"{KINDS}'
+        if kinds and proposal.family is not None and proposal.family.layout and name == names[0]:
+            yield from _layout(proposal.family.layout)
 
 
 def _inputs(proposal: Proposal, model: str) -> Iterator[str]:

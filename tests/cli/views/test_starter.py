@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,35 @@ def test_names_are_unique(stems: list[str]) -> None:
         used.append(model_name(Path("f") / stem, used))
     assert len(set(used)) == len(used)
     assert all(1 <= len(name) <= 100 for name in used)
+
+
+@pytest.mark.parametrize(
+    ("family", "layout", "shapes", "expected"),
+    [
+        ("classifier", "", {"y": (1, 10)}, {"y": {"kind": "classification"}}),
+        ("segmentation model", "", {"mask": (1, 2, 8, 8), "z": (1, 4)}, {"mask": {"kind": "segmentation"}}),
+        ("text recognizer", "", {"t": (1, 24, 97)}, {"t": {"kind": "ctc"}}),
+        (
+            "detector",
+            "boxes-scores",
+            {"b": (1, 90, 4), "s": (1, 90, 3)},
+            {
+                "b": {"kind": "detection", "layout": "boxes-scores", "boxes": "corners", "nms": 0.65},
+                "s": {"kind": "detection"},
+            },
+        ),
+        ("audio model", "", {"y": (1, 2)}, {"y": {"kind": "regression"}}),
+    ],
+)
+def test_the_kind_of_an_output_is_a_comment(
+    family: str, layout: str, shapes: dict[str, tuple[int, ...]], expected: dict[str, object]
+) -> None:
+    """The kinds that a family has are proposed as comments, which are valid as tables once they are uncommented."""
+    one = next(each for each in FAMILIES if each.name == family)
+    text = model_table(
+        replace(proposal("x", "n", Recognized(one, layout, ())), observed=Observed({}, {}, shapes)), "m.onnx", "m"
+    )
+    assert "outputs" not in tomllib.loads(text)["models"]["m"]
+    lines = text.split("# What an output means")[1].splitlines()[1:]
+    tables = "\n".join(line.removeprefix("# ") for line in lines[: lines.index("")])
+    assert tomllib.loads(tables)["models"]["m"]["outputs"] == expected
