@@ -15,10 +15,12 @@ from hil.checks.comparison import Comparison, Outputs
 from hil.datasets.npz import NpzArrays
 from hil.dtypes import for_file, from_file
 from hil.errors import UserError
-from hil.onnx_files.external_data import addressed, external_files
+from hil.onnx_files.dimension_names import separated, unequal
+from hil.onnx_files.external_data import openable
 from hil.onnx_files.host_run import run_on_host
 from hil.onnx_files.ort_errors import ort_error
 from hil.onnx_files.reference import cpu_session
+from hil.onnx_files.signature import read_signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +39,7 @@ def compare(model: Path, engine: Path, data: Path, precision: Precision, batch: 
     ``EngineBuildError`` for an operator that ONNX Runtime lacks.
     """
     with tempfile.TemporaryFile() as stored, tempfile.TemporaryDirectory(prefix="hil-parity-") as folder:
-        model, engine = _openable(model, Path(folder)), _openable(engine, Path(folder))
+        model, engine = (_openable(file, Path(folder), data, batch) for file in (model, engine))
         names_per_batch = [_store(stored, outputs) for outputs in _outputs(model, data, batch)]
         stored.seek(0)
         expected = (_restored(stored, names) for names in names_per_batch)
@@ -45,12 +47,16 @@ def compare(model: Path, engine: Path, data: Path, precision: Precision, batch: 
         return comparison.consume(expected, _outputs(engine, data, batch))
 
 
-def _openable(model: Path, folder: Path) -> Path:
-    """Return a path at which ONNX Runtime finds ``model`` with its external data, even if it is a symbolic link.
+def _openable(model: Path, folder: Path, data: Path, batch: int) -> Path:
+    """Return a path at which ONNX Runtime can open and run ``model`` on ``data``; that of a copy is in ``folder``.
 
-    For a symbolic link to a model with external data, the path is in ``folder``.
+    Dimensions of equal names whose sizes differ in ``data`` are separated (``hil.onnx_files.dimension_names``).
     """
-    return addressed(model, folder) if external_files(model) and model.is_symlink() else model
+    inputs, arrays = read_signature(model).inputs, NpzArrays(data)
+    present = set(arrays.names)
+    shapes = {one.name: (batch, *arrays.header(one.name)[1][1:]) for one in inputs if one.name in present}
+    sizes = {(name, axis): size for name, shape in shapes.items() for axis, size in enumerate(shape)}
+    return openable(model, folder, separated(inputs, unequal(inputs, sizes)))
 
 
 def _samples(data: Path) -> int:

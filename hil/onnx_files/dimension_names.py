@@ -6,18 +6,68 @@ differ, and one placeholder for every unknown size.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hil.onnx_files.signature import dimension, is_placeholder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import onnx
 
     from hil.onnx_files.signature import TensorSpec
 
     Dimension = onnx.TensorShapeProto.Dimension
+
+
+@dataclass(frozen=True)
+class Unequal:
+    """Two axes with the dimension ``name``, each as input, axis and size, whose sizes differ. ``new`` is to be renamed.
+
+    ``str`` of it states what is renamed and why.
+    """
+
+    name: str
+    new: tuple[str, int, int]
+    kept: tuple[str, int, int]
+
+    def __str__(self) -> str:
+        (tensor, axis, size), (other, other_axis, other_size) = self.new, self.kept
+        where = f"axis {other_axis} of it" if other == tensor else f"axis {other_axis} of {other!r}"
+        return (
+            f"dimension {self.name!r} has size {size} on axis {axis} of input {tensor!r} where {where} has "
+            f"{other_size}: separated as {dimension(tensor, axis)!r}"
+        )
+
+
+def unequal(inputs: Sequence[TensorSpec], sizes: Mapping[tuple[str, int], int]) -> list[Unequal]:
+    """Return the axes whose size differs from that of the first axis with the same name, in the order of the inputs.
+
+    ``sizes`` are those of one call, by input and axis; the others are unknown. Batch axes count as first.
+    """
+    places = [(one, axis) for one in inputs for axis in range(len(one.shape)) if (one.name, axis) in sizes]
+    first: dict[str, tuple[str, int, int]] = {}
+    found = []
+    for one, axis in sorted(places, key=lambda place: place[0].batch_axis != place[1]):
+        name, new = one.shape[axis], (one.name, axis, sizes[one.name, axis])
+        if isinstance(name, str) and first.setdefault(name, new)[2] != new[2]:
+            found.append(Unequal(name, new, first[name]))
+    return found
+
+
+def separated(inputs: Sequence[TensorSpec], found: Sequence[Unequal]) -> tuple[TensorSpec, ...]:
+    """Return ``inputs`` with the name of its position for each axis that ``unequal`` found."""
+    new = {one.new[:2] for one in found}
+    return tuple(
+        replace(
+            one,
+            shape=tuple(
+                dimension(one.name, axis) if (one.name, axis) in new else size for axis, size in enumerate(one.shape)
+            ),
+        )
+        for one in inputs
+    )
 
 
 def separate(proto: onnx.ModelProto, inputs: Sequence[TensorSpec]) -> bool:

@@ -163,6 +163,17 @@ def addressed(model: Path, folder: Path, inputs: Sequence[TensorSpec] = ()) -> P
     return copy
 
 
+def openable(model: Path, folder: Path, inputs: Sequence[TensorSpec] = ()) -> Path:
+    """Return a path at which ONNX Runtime can open and run ``model``: its own path if possible, else in ``folder``.
+
+    A copy is made (``addressed``) of a symbolic link to a model with external data, and of a model with a dimension to
+    rename. Raises ``UserError`` when ``addressed`` does.
+    """
+    proto = read_proto(model)
+    files = external_files_of(proto, model)
+    return addressed(model, folder, inputs) if separate(proto, inputs) or (files and model.is_symlink()) else model
+
+
 def is_whole(model: Path) -> bool:
     """Return whether the name of each external data file of an addressed model is the file's SHA-256.
 

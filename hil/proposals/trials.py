@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hil.errors import HilError
+from hil.errors import HilError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from hil.config.models import InputSpec
+    from hil.onnx_files.signature import Signature, TensorSpec
 
 LOADING = 60.0
 """Seconds that loading a model may take."""
@@ -72,8 +74,8 @@ class TrialProcess:
         """Start nothing yet."""
         self._child: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
-        self.model: Path | None = None
-        """The model that the process has loaded."""
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._loaded: tuple[Path, Any] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -83,13 +85,22 @@ class TrialProcess:
     ) -> None:
         self.stop()
 
-    def load(self, model: Path, seconds: float) -> str:
-        """Load ``model`` unless it is loaded. Return the error; empty without one."""
-        if self.model == model:
+    def load(self, model: Path, seconds: float, declared: Mapping[str, Any]) -> str:
+        """Load ``model``, with the dimension names that a run with ``declared`` uses, unless it is loaded.
+
+        ``declared`` has the keys ``inputs`` and ``shapes`` of ``[models.NAME]``. Return the error; empty without one.
+        """
+        names = {
+            name: [size if isinstance(size, str) else None for size in one.get("shape") or ()]
+            for name, one in declared["inputs"].items()
+        }
+        if self._loaded == (model, names):
             return ""
-        self.model = None
-        error = str(self.ask({"load": str(model)}, seconds).get("error", ""))
-        self.model = None if error else model
+        self._loaded = None
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="hil-init-")
+        error = str(self.ask({"load": str(model), "folder": self._folder.name, **declared}, seconds).get("error", ""))
+        self._loaded = None if error else (model, names)
         return error
 
     def ask(self, question: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -117,7 +128,9 @@ class TrialProcess:
         if self._child is not None:
             self._child.kill()
             self._child.join()
-        self._child = self._pipe = self.model = None
+        if self._folder is not None:
+            self._folder.cleanup()
+        self._child = self._pipe = self._folder = self._loaded = None
 
     def _ended(self) -> str:
         """Return how the process ended by itself, as text."""
@@ -157,13 +170,14 @@ class Trials:
         if self.is_over:
             return Answer("no time is left for trial runs")
         self.count += 1
-        error = self._process.load(self._model, self._seconds(self._limits[0]))
+        declared = {
+            "inputs": {name: one.model_dump(mode="json", exclude_unset=True) for name, one in trial.inputs.items()},
+            "shapes": {name: [size] * 3 for name, size in trial.shapes.items()},
+        }
+        error = self._process.load(self._model, self._seconds(self._limits[0]), declared)
         if error:
             return Answer(error, loaded=False)
-        inputs = {name: one.model_dump(mode="json", exclude_unset=True) for name, one in trial.inputs.items()}
-        shapes = {name: [size] * 3 for name, size in trial.shapes.items()}
-        question = {"inputs": inputs, "shapes": shapes, "batch": trial.batch}
-        answer = self._process.ask(question, self._seconds(self._limits[1]))
+        answer = self._process.ask({**declared, "batch": trial.batch}, self._seconds(self._limits[1]))
         fed, returned = (
             {name: tuple(shape) for name, shape in answer.get(key, {}).items()} for key in ("inputs", "outputs")
         )
@@ -179,6 +193,7 @@ def serve(pipe: Connection) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):  # native libraries print there
         os.dup2(null, descriptor)
+    from hil.onnx_files.external_data import openable
     from hil.onnx_files.reference import cpu_session
 
     path, session = Path(), None
@@ -189,7 +204,10 @@ def serve(pipe: Connection) -> None:
             if "load" in question:
                 path, session = Path(question["load"]), None
                 try:
-                    session = cpu_session(path)
+                    inputs: tuple[TensorSpec, ...] = ()
+                    with suppress(UserError):  # declarations that do not fit are the trial's error
+                        inputs = _declared(path, question).inputs
+                    session = cpu_session(openable(path, Path(question["folder"]), inputs))
                 except HilError as error:
                     answer = {"error": str(error)}
             else:
@@ -199,16 +217,12 @@ def serve(pipe: Connection) -> None:
 
 def _run(path: Path, session: Any, question: dict[str, Any]) -> dict[str, Any]:
     """Run the model once on synthetic data, as a run with these declarations would."""
-    from hil.config.spec import ModelSpec
     from hil.datasets.synthetic import SyntheticDataset
-    from hil.onnx_files.declared import declared_signature
     from hil.onnx_files.host_run import run_on_host
     from hil.onnx_files.ort_errors import ort_error
 
-    document = {"path": str(path), "data": "synthetic", "inputs": question["inputs"], "shapes": question["shapes"]}
     try:
-        spec = ModelSpec.model_validate_json(json.dumps(document))
-        signature = declared_signature(path, spec, path.stem)
+        signature = _declared(path, question)
         data = SyntheticDataset(signature, model=path.stem, count=question["batch"], ranges={})
         feeds = next(data.batches(question["batch"])).feeds
         names = [one.name for one in session.get_outputs()]
@@ -222,6 +236,15 @@ def _run(path: Path, session: Any, question: dict[str, Any]) -> dict[str, Any]:
         "inputs": {name: list(array.shape) for name, array in feeds.items()},
         "outputs": {name: list(getattr(array, "shape", ())) for name, array in zip(names, outputs, strict=True)},
     }
+
+
+def _declared(path: Path, question: dict[str, Any]) -> Signature:
+    """Return the model's signature with the declarations of a question. Raise ``UserError`` if they do not fit it."""
+    from hil.config.spec import ModelSpec
+    from hil.onnx_files.declared import declared_signature
+
+    document = {"path": str(path), "data": "synthetic", "inputs": question["inputs"], "shapes": question["shapes"]}
+    return declared_signature(path, ModelSpec.model_validate_json(json.dumps(document)), path.stem)
 
 
 def _limit_memory() -> None:

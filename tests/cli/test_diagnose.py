@@ -9,6 +9,7 @@ from onnx import numpy_helper
 
 from hil.errors import ExitCode
 from tests.plugins.project import Project
+from tests.proposals import networks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,6 +84,16 @@ def test_deployed_int8_needs_its_nodes(project: Project) -> None:
     ran = project.hil("diagnose", "toy", "--precision", "int8")
     assert ran.code == ExitCode.FAILED, ran.out
     assert "has no QuantizeLinear" in ran.out
+
+
+def test_equal_names_that_the_data_refutes_are_separated(project: Project) -> None:
+    """``hil parity`` runs files whose equal names of dimensions stand for other sizes in the data, as a run does."""
+    networks.lengths(project.root / "lengths.onnx")
+    random = np.random.default_rng(0)
+    arrays = {"a": random.normal(size=(5, 128)), "b": random.normal(size=(5, 64))}
+    np.savez(project.root / "lengths.npz", allow_pickle=False, **{k: v.astype(np.float32) for k, v in arrays.items()})
+    ran = project.hil("parity", "lengths.onnx", "lengths.onnx", "--data", "lengths.npz", "--batch", "2")
+    assert ran.code == 0, ran.out
 
 
 def test_two_files_are_compared_without_a_config(project: Project) -> None:

@@ -41,17 +41,18 @@ RUN: dict[str, Callable[[Path], Path]] = {
     "gru": networks.gru,
     "vad": networks.vad,
     "tokens": networks.tokens,
+    "crnn": lambda path: networks.reader(path, "D", 3, "D", "D"),
+    "lengths": networks.lengths,
 }
-"""The small networks, whose checks are run."""
+"""The small networks, whose checks are run. The last two have equal names of dimensions that are not of equal size."""
 
 MODELS: dict[str, Callable[[Path], Path]] = {
     **RUN,
     "detector": networks.detector,
     "reader": networks.reader,
     "resized": networks.resized,
-    "crnn": lambda path: networks.reader(path, "D", 3, "D", "D"),
 }
-"""All networks. The last has equal names of dimensions that are not of equal size."""
+"""All networks."""
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,15 @@ def test_every_declaration_is_listed_as_a_guess(project: Path) -> None:
                 "inputs.x.shape": ("batch", 3, "x[2]", "x[3]"),
                 'shapes."x[2]"': (48, 48, 48),
                 'shapes."x[3]"': (192, 192, 192),
+            },
+        ),
+        (
+            "lengths",
+            {
+                "inputs.a.shape": ("batch", "a[1]"),
+                "inputs.b.shape": ("batch", "b[1]"),
+                'shapes."a[1]"': (512, 512, 512),
+                'shapes."b[1]"': (256, 256, 256),
             },
         ),
         ("gru", {"inputs.x.shape": (100, "batch", 4), "inputs.x.batch_axis": 1, "inputs.h0.batch_axis": 1}),

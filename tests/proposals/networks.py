@@ -125,6 +125,24 @@ def resized(path: Path) -> Path:
     return save(path, text)
 
 
+def lengths(path: Path) -> Path:
+    """Write a network for a[batch, 2 * n] and b[batch, n], of which the file says that both are [batch, n].
+
+    Its declarations of inner tensors let ONNX Runtime use the memory of one for the other, which fails.
+    """
+    text = """network (float[batch, n] a, float[batch, n] b) => (float[batch, 1, 1] y)
+        <float[batch, n] negated, float[batch, n] scaled> {
+        negated = Neg (b)
+        twice = Concat <axis = 1> (negated, negated)
+        most = ReduceMax <axes = [1]> (twice)
+        scaled = Mul (a, most)
+        row = Unsqueeze (scaled, one)
+        column = Unsqueeze (twice, two)
+        y = MatMul (row, column)
+    }"""
+    return save(path, text, one=np.array([1]), two=np.array([2]))
+
+
 def never(path: Path) -> Path:
     """Write a network that refuses every input: x[batch, n] never has the number of elements that it requires."""
     text = "network (float[batch, n] x) => (float[7, 1000003] y) { y = Reshape (x, shape) }"

@@ -51,4 +51,17 @@ def test_no_trial_starts_after_the_time_is_up(tmp_path: Path) -> None:
     with TrialProcess() as process:
         trials = Trials(process, tmp_path / "absent.onnx", most=0)
         assert trials.run(Trial()).error == "no time is left for trial runs"
-        assert (trials.count, process.model) == (0, None)
+        assert (trials.count, process._child) == (0, None)  # noqa: SLF001 - nothing else shows it
+
+
+def test_a_trial_runs_what_a_run_would(tmp_path: Path) -> None:
+    """Declared names go into a copy of the file, which is loaded once for all trials with these names."""
+    path = networks.lengths(tmp_path / "m.onnx")
+    own = {"b": InputSpec(shape=("batch", "b[1]"))}
+    with TrialProcess() as process:
+        trials = Trials(process, path)
+        wrong = trials.run(Trial({"b": InputSpec(shape=("batch", 32))}, {"n": 64}))
+        assert (wrong.ran, wrong.loaded) == (False, True)
+        for batch in (1, 2):
+            answer = trials.run(Trial(own, {"n": 128, "b[1]": 64}, batch))
+            assert answer.outputs == {"y": (batch, 1, 1)}, answer.error
