@@ -66,7 +66,7 @@ class HilRun(RunState):
             self._scope()
             if not self.is_worker and not activation.lists_only(self.pytest_config):
                 check_soak(self.config, self.plan)
-                self.datasets = preflight(self.config, self.target, watched=self.sources, progress=self.progress)
+                self.opened = preflight(self.config, self.target, watched=self.sources, progress=self.progress)
                 self.commit = self._commit()
                 self.signer = signing.signer(self)
         except HilError as error:

@@ -17,6 +17,7 @@ from hil.plugins.progress import Progress
 from hil.plugins.report_folder import report_folder
 from hil.results import TargetUse
 from hil.session import Request, Session
+from hil.session.validation_data import Opened
 from hil.session.watched_files import Sources
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from hil.attestation import Signer
     from hil.baseline import Baseline
     from hil.config.load import Config
-    from hil.datasets import Dataset
     from hil.report.schema import Report
     from hil.session.outcome import Outcome
 
@@ -54,7 +54,7 @@ class RunState:
         self.config: Config | None = None
         self.baseline: Baseline | None = None
         self.sources = Sources()
-        self.datasets: dict[tuple[str, ...], Dataset] = {}
+        self.opened = Opened()
         self.plan = Plan(self.target, ())
         self.accounts = Accounts(self.plan)
         self.states = NodeStates()
@@ -114,7 +114,7 @@ class RunState:
             run_id=self.run_id,
             report_dir=self.report_dir,
             sources=self.sources,
-            datasets=self.datasets,
+            opened=self.opened,
             plan=self.plan,
             progress=self.progress,
             runs=self.timed_runs(config),

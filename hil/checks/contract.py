@@ -23,6 +23,7 @@ def signature(model: Signature, engine: Signature, *, narrows: bool = False) -> 
     """Judge ``contract.signature``: names (in any order), dtypes, ranks and fixed sizes equal those of the ONNX file.
 
     ``narrows`` states that the engine's runtime has no int64: int32 in its place is then accepted and reported.
+    Dimensions of the model that were separated are reported too.
     """
     sides = (("input", model.inputs, engine.inputs), ("output", model.outputs, engine.outputs))
     wrong = [line for side in sides for line in _differences(*side, narrows=narrows)]
@@ -32,6 +33,7 @@ def signature(model: Signature, engine: Signature, *, narrows: bool = False) -> 
         "engine": {"inputs": [str(s) for s in engine.inputs], "outputs": [str(s) for s in engine.outputs]},
         "differences": wrong,
         "narrowed": narrowed,
+        "separated": list(model.separated),
     }
     if not model.inputs or not model.outputs:
         return failed("the model has no inputs or no outputs", details)
@@ -42,6 +44,7 @@ def signature(model: Signature, engine: Signature, *, narrows: bool = False) -> 
     reason = f"{counts} have the names, dtypes and shapes of the model"
     if narrowed:
         reason += f"; as this runtime has no int64, int32 is accepted for {', '.join(narrowed)}"
+    reason = "; ".join((reason, *model.separated))
     return judged(Verdict.PASSED, reason, details=details)
 
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 from hil.config.explain import quoted, written
 from hil.dtypes import how_to_save
 from hil.errors import UserError, nearest
+from hil.onnx_files.dimension_names import unequal
 from hil.onnx_files.signature import dimension
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy as np
 
+    from hil.onnx_files.dimension_names import Unequal
     from hil.onnx_files.signature import Signature, TensorSpec
 
 LABELS = "labels"
@@ -27,6 +29,15 @@ def label_key(name: str) -> str | None:
     if name == LABELS:
         return ""
     return name.removeprefix(f"{LABELS}.") if name.startswith(f"{LABELS}.") else None
+
+
+class UnequalSizesError(UserError):
+    """Axes with one name have different sizes in the data. ``found`` are these axes, at least one."""
+
+    def __init__(self, found: Sequence[Unequal], message: str, *lines: str) -> None:
+        """Create the error from its text."""
+        super().__init__(message, *lines)
+        self.found = tuple(found)
 
 
 class Matcher:
@@ -73,7 +84,7 @@ class Matcher:
 
         Dynamic dimensions with the same name must have the same size, which must fit the declared sizes and multiples.
         """
-        sizes: dict[str, int] = {}
+        sizes: dict[tuple[str, int], int] = {}
         for name, (dtype, shape) in tensors.items():
             spec = self.inputs[name]
             if dtype.name != spec.dtype:
@@ -87,10 +98,11 @@ class Matcher:
                     f"has samples of {name!r} shaped {list(shape)}, but the input takes [{takes}] per sample",
                     "shapes are those of one sample, without the batch dimension",
                 )
-            for axis, size, named in _named(shape, spec):
-                if sizes.setdefault(named, size) != size:
-                    raise self._unequal(spec, axis, size, named, sizes[named])
-        for name, size in sizes.items():
+            axes = [axis for axis in range(len(spec.shape)) if axis != spec.batch_axis]
+            sizes |= {(name, axis): size for axis, size in zip(axes, shape, strict=True)}
+        self.equal_names(sizes)
+        named = {self.inputs[name].shape[axis]: size for (name, axis), size in sizes.items()}
+        for name, size in ((name, size) for name, size in named.items() if isinstance(name, str)):
             low, _, high = self._sizes.get(name, (size, size, size))
             if not low <= size <= high:
                 raise self._error(
@@ -103,16 +115,24 @@ class Matcher:
                     f"hil.toml allows multiples of {multiple}: change the data or multiple_of",
                 )
 
-    def _unequal(self, spec: TensorSpec, axis: int, size: int, named: str, other: int) -> UserError:
+    def equal_names(self, sizes: Mapping[tuple[str, int], int]) -> None:
+        """Raise ``UnequalSizesError`` if axes with one name have different sizes. ``sizes`` are by input and axis."""
+        found = unequal(tuple(self.inputs.values()), sizes)
+        if not found:
+            return
+        (tensor, axis, size), (_, _, other) = found[0].new, found[0].kept
+        spec = self.inputs[tensor]
         names = [size if place != axis else None for place, size in enumerate(spec.shape)]
         shape = [
             str(size) if isinstance(size, int) else quoted(size or dimension(spec.name, place))
             for place, size in enumerate(names)
         ]
-        return UserError(
-            f"{self._source} has {size} on axis {axis} of {spec.name!r}, and {other} on another axis called {named!r}: "
-            f"model {self._model}: make both equal in the data, or give this axis a name of its own in hil.toml:",
-            f"[{written(('models', self._model, 'inputs', spec.name))}]",
+        raise UnequalSizesError(
+            found,
+            f"{self._source} has {size} on axis {axis} of {tensor!r}, and {other} on another axis called "
+            f"{found[0].name!r}: model {self._model}: make both equal in the data, or give this axis a name of its own "
+            "in hil.toml:",
+            f"[{written(('models', self._model, 'inputs', tensor))}]",
             f"shape = [{', '.join(shape)}]",
         )
 
@@ -123,14 +143,6 @@ class Matcher:
 def _fits(shape: tuple[int, ...], spec: TensorSpec) -> bool:
     fixed = [size if isinstance(size, int) else None for size in spec.sample]
     return len(shape) == len(fixed) and all(own in {None, size} for size, own in zip(shape, fixed, strict=True))
-
-
-def _named(shape: tuple[int, ...], spec: TensorSpec) -> Iterator[tuple[int, int, str]]:
-    """Yield axis (of the input), size and name of each dimension of a sample that has a name."""
-    axes = [axis for axis in range(len(spec.shape)) if axis != spec.batch_axis]
-    for axis, size, name in zip(axes, shape, spec.sample, strict=True):
-        if isinstance(name, str):
-            yield axis, size, name
 
 
 def _list(names: Iterable[str]) -> str:

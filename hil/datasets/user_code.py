@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hil.datasets.dataset import Arrays, Origin, Streamed
-from hil.datasets.fit_check import label_key
+from hil.datasets.fit_check import UnequalSizesError, label_key
 from hil.datasets.npz_samples import NUMBERS
 from hil.dtypes import from_file
 from hil.errors import UserError
@@ -191,7 +191,10 @@ class FolderDataset(CodeDataset):
             try:
                 inputs, labels = self._checked(self._code(path), index)
             except UserError as error:
-                raise UserError(f"{error}: file {path.relative_to(self._folder)}{_described(path, error)}") from None
+                text = f"{error}: file {path.relative_to(self._folder)}{_described(path, error)}"
+                if isinstance(error, UnequalSizesError):
+                    raise UnequalSizesError(error.found, text) from None
+                raise UserError(text) from None
             if labels:
                 raise UserError(
                     f"{self._code.name} gave labels: model {self._model}: return only inputs, since labels come from "

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from hil.checks.comparison import Comparison
-from hil.datasets import open_dataset
 from hil.dtypes import for_file
 from hil.errors import DeployRefused, UserError
 from hil.metrics.agreement import open_answers
-from hil.onnx_files.declared import declared_signature
 from hil.onnx_files.external_data import addressed
 from hil.onnx_files.identity import ENGINE, changes, sources_of
 from hil.onnx_files.reference import open_reference
@@ -22,6 +20,7 @@ from hil.results import Verdict
 from hil.runtimes import runtime_record
 from hil.session.engines.int64 import narrows, with_model_dtypes
 from hil.session.engines.load_options import load_options
+from hil.session.validation_data import open_validation
 from hil.session.watched_files import Sources
 
 if TYPE_CHECKING:
@@ -78,18 +77,7 @@ def golden(config: Config, target: str, used: ModelUsed, count: int) -> Golden:
     if differ:
         what = f"model {used.name} is not the one that was judged ({'; '.join(differ)})"
         raise UserError(f"{what}: on target {target!r}: run the checks again")
-    signature = declared_signature(path, spec, used.name)
-    where = config.where("models", used.name, "data")
-    data = open_dataset(
-        spec.data,
-        config=config,
-        model=used.name,
-        signature=signature,
-        preprocess=spec.preprocess,
-        ranges=spec.ranges,
-        where=where,
-        samples=spec.samples,
-    )
+    signature, data = open_validation(config, target, used.name)
     if data.digest != used.data_digest:
         raise UserError(f"{spec.data} is not the data of the report: model {used.name}: run the checks again")
     limit = min(data.count, spec.batch * -(-count // spec.batch))

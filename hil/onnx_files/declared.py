@@ -13,6 +13,7 @@ from hil.onnx_files.batch_axes import check_batch_axes
 from hil.onnx_files.signature import Signature, TensorSpec, dimension, read_signature
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from hil.config.spec import ModelSpec
@@ -20,29 +21,36 @@ if TYPE_CHECKING:
 Declared = int | str | tuple[int, int, int]
 
 
-def declared_signature(path: Path, spec: ModelSpec, name: str) -> Signature:
+def declared_signature(path: Path, spec: ModelSpec, name: str, *, apart: bool = False) -> Signature:
     """Return the signature of the ONNX file at ``path``, with what the config ``spec`` of model ``name`` declares.
 
-    Raises ``UserError`` when ``read_signature`` or ``declare`` does.
+    ``apart`` is as in ``declare``. Raises ``UserError`` when ``read_signature`` or ``declare`` does.
     """
-    return declare(read_signature(path), spec, name)
+    return declare(read_signature(path), spec, name, apart=apart)
 
 
-def declare(signature: Signature, spec: ModelSpec, name: str) -> Signature:
+def declare(signature: Signature, spec: ModelSpec, name: str, *, apart: bool = False) -> Signature:
     """Return ``signature`` with what the config ``spec`` of model ``name`` declares about the inputs.
 
-    A dynamic dimension without a name is named by its position, such as ``images[2]``; a batch dimension is named like
-    the other batch dimensions. Raise ``UserError`` for a declaration that contradicts the file, an input without any
-    declared shape, or inputs without a common batch.
+    A dynamic dimension without a name is named by its position, such as ``images[2]``, also one for whose position
+    ``[models.NAME.shapes]`` has sizes; a batch dimension is named like the other batch dimensions. If different sizes
+    are declared for one name and ``apart``, the second axis is named by its position, and ``separated`` states it.
+    Raise ``UserError`` for a declaration that contradicts the file or another one, an input without any declared shape,
+    or inputs without a common batch.
     """
     known = [one.name for one in signature.inputs]
     for key in spec.inputs:
         if key not in known:
             raise UserError(f"models.{name}.inputs.{key}: there is no such input{did_you_mean(key, known)}")
-    declaring = _Declaring(signature, spec, name)
+    declaring = _Declaring(signature, spec, name, apart=apart)
     inputs = tuple(declaring.input(one) for one in signature.inputs)
     check_batch_axes(inputs, {key for key, own in spec.inputs.items() if own.batch_axis is not None}, name)
-    result = replace(signature, inputs=inputs, sizes=declaring.sizes, multiples=declaring.multiples)
+    result = replace(
+        with_inputs(signature, inputs),
+        sizes=declaring.sizes,
+        multiples=declaring.multiples,
+        separated=tuple(declaring.separated),
+    )
     result.batch()
     names = result.batch_names()
     return _with_one_batch(result, *names) if len(names) == 1 else result
@@ -59,10 +67,30 @@ def _with_one_batch(signature: Signature, name: str) -> Signature:
     return replace(signature, inputs=inputs)
 
 
+def with_inputs(signature: Signature, inputs: Sequence[TensorSpec]) -> Signature:
+    """Return ``signature`` with other names of the inputs' dimensions.
+
+    Where an output has a name that now differs between the inputs, its size is unknown, unless only batches have it.
+    """
+    meanings: dict[object, set[object]] = {}
+    others: set[object] = set()
+    for old, new in zip(signature.inputs, inputs, strict=True):
+        for axis, (before, after) in enumerate(zip(old.shape, new.shape, strict=False)):
+            meanings.setdefault(before, set()).add(after)
+            others |= {before} if axis != new.batch_axis else set()
+    divided = {name for name, names in meanings.items() if len(names) > 1 and name in others and isinstance(name, str)}
+    outputs = tuple(
+        replace(one, shape=tuple(None if size in divided else size for size in one.shape)) for one in signature.outputs
+    )
+    return replace(signature, inputs=tuple(inputs), outputs=outputs)
+
+
 class _Declaring:
     """Adds the declarations to one input after another; collects ``sizes`` and ``multiples`` of all dimensions."""
 
-    def __init__(self, signature: Signature, spec: ModelSpec, name: str) -> None:
+    def __init__(self, signature: Signature, spec: ModelSpec, name: str, *, apart: bool) -> None:
+        self.separated: list[str] = []
+        self._apart = apart
         self.sizes = dict(spec.shapes)
         self.multiples: dict[str, int] = {}
         self._outputs = {one.name: one for one in signature.outputs}
@@ -115,19 +143,22 @@ class _Declaring:
             return size
         if isinstance(declared, str):
             return declared
-        key = size or (None if batch and declared is None else dimension(tensor.name, axis))
-        if declared is not None and key is not None:
-            interval = (declared,) * 3 if isinstance(declared, int) else declared
-            if self.sizes.setdefault(key, interval) != interval:
-                before, own = list(self.sizes[key]), written((dimension(tensor.name, axis),))
-                raise self._error(
-                    tensor,
-                    "shape",
-                    f"has {_shown(declared)} for {key!r}, but {before} is declared for {key!r} elsewhere: write one "
-                    f"size for both or, to separate the axes, {own} for this axis and {own} = … under "
-                    f"[{written(('models', self._name, 'shapes'))}]",
-                )
-        return key
+        own = dimension(tensor.name, axis)
+        key = own if own in self._spec.shapes else size or (None if batch and declared is None else own)
+        if declared is None or key is None:
+            return key
+        interval = (declared,) * 3 if isinstance(declared, int) else declared
+        before = self.sizes.setdefault(key, interval)
+        if before == interval:
+            return key
+        what = f"has {_shown(declared)} for {key!r}, but {list(before)} is declared for {key!r} elsewhere"
+        if not self._apart or key == own:
+            place, shapes = written((own,)), written(("models", self._name, "shapes"))
+            remedy = f"write one size for both or, to separate the axes, {place} for this axis and {place} = … under"
+            raise self._error(tensor, "shape", f"{what}: {remedy} [{shapes}]")
+        self.separated.append(f"inputs.{tensor.name}.shape {what}: separated as {own!r}")
+        self.sizes[own] = interval
+        return own
 
     def _multiples(self, tensor: TensorSpec, shape: tuple[int | str | None, ...], multiples: tuple[int, ...]) -> None:
         for size, multiple in zip(shape, multiples, strict=False):

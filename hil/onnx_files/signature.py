@@ -93,6 +93,7 @@ class Signature:
         quantized: the operators that only a quantizer writes (``hil.onnx_files.operators``).
         sizes: ``(min, opt, max)`` by the name of a dynamic dimension, from ``hil.toml``.
         multiples: the number of which a dynamic dimension must be a multiple, by its name, from ``hil.toml``.
+        separated: which dimensions are not named as in the file, since the data or declared sizes refute these names.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -103,6 +104,7 @@ class Signature:
     quantized: tuple[str, ...] = ()
     sizes: Mapping[str, Interval] = field(default_factory=dict)
     multiples: Mapping[str, int] = field(default_factory=dict)
+    separated: tuple[str, ...] = ()
 
     @property
     def has_qdq(self) -> bool:

@@ -17,6 +17,7 @@ from hil.session.engines import load_options
 from hil.session.memo import Memo
 from hil.session.sampling.series_files import Samples
 from hil.session.steps import as_progress
+from hil.session.validation_data import is_open, open_validation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +63,7 @@ class Context:
         self.samples = Samples(request.report_dir / "samples", request.run_id)
         self.facts: dict[str, Any] = held.facts
         self._agent = held.agent
-        self._opened = request.datasets
+        self._opened = request.opened
 
     @property
     def agent(self) -> AgentClient:
@@ -86,10 +87,18 @@ class Context:
         return self.config.model(name, self.requested)
 
     def signature(self, name: str) -> Signature:
-        """Return the inputs and outputs of the model's ONNX file, completed with what the config declares for them."""
+        """Return the inputs and outputs of the model's ONNX file, completed with what the config declares for them.
+
+        Equal names of dimensions that the data refutes are separated (``open_validation``).
+        """
         path = self.config.resolve(self.model(name).path)
         self.sources.watch(path)
-        return self.memo.once(("signature", name), lambda: declared_signature(path, self.model(name), name))
+
+        def work() -> Signature:
+            declared = declared_signature(path, self.model(name), name, apart=True)
+            return self._validation(name)[0] if is_open(declared) else declared
+
+        return self.memo.once(("signature", name), work)
 
     def onnx(self, name: str) -> Path:
         """Return the ONNX file that this session reads: that of the model, or a copy as ``addressed`` describes."""
@@ -122,7 +131,13 @@ class Context:
 
     def dataset(self, name: str) -> Dataset:
         """Return the model's validation data."""
-        return self._data(name, self.model(name).data, self.model(name).samples, "data")
+        return self._validation(name)[1]
+
+    def _validation(self, name: str) -> tuple[Signature, Dataset]:
+        self.sources.watch(self.config.resolve(self.model(name).data))
+        if name in self._opened.signatures:
+            return self._opened.signatures[name], self._opened.datasets[name, "data"]
+        return self.memo.once(("validation", name), lambda: open_validation(self.config, self.requested, name))
 
     def batches(self, name: str) -> int:
         """Return the number of batches of the model's validation samples that are used."""
@@ -148,7 +163,7 @@ class Context:
     def _data(self, name: str, source: str, samples: int | None, *key: str) -> Dataset:
         spec = self.model(name)
         self.sources.watch(self.config.resolve(source))
-        opened = self._opened.get((name, *key))
+        opened = self._opened.datasets.get((name, *key))
         if opened is not None:
             return opened
         return self.memo.once(

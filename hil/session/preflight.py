@@ -11,12 +11,12 @@ from hil.checks import memory
 from hil.datasets import open_dataset
 from hil.errors import UserError
 from hil.metrics.agreement import open_answers, refuse_misfits
-from hil.onnx_files.declared import declared_signature
 from hil.onnx_files.declared_shapes import wrong_declaration
 from hil.onnx_files.identity import sources_of
 from hil.runtimes import runtime_record
 from hil.session.engines.shape_profiles import profiles_of
 from hil.session.steps import Progress
+from hil.session.validation_data import Opened, open_validation
 from hil.units import show
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from hil.config.load import Config
     from hil.config.spec import ModelSpec
-    from hil.datasets import Dataset
     from hil.onnx_files.signature import Signature
     from hil.plan import Plan
     from hil.session.watched_files import Sources
@@ -37,33 +36,36 @@ def preflight(  # noqa: PLR0913, PLR0917 - what is checked, and who is informed 
     precisions: Collection[str] = ("int8",),
     watched: Sources | None = None,
     progress: Progress | None = None,
-) -> dict[tuple[str, ...], Dataset]:
-    """Open every model and its data, or only those of the model ``only``; return the data by model and key.
+) -> Opened:
+    """Open every model and its data, or only those of the model ``only``, and return them.
 
     Raise ``UserError`` for the first model or data that cannot be used. Calibration data is opened only if int8 is
     among ``precisions``. ``watched`` starts to watch each model's files before they are used.
     """
-    opened: dict[tuple[str, ...], Dataset] = {}
+    opened = Opened()
     runtime, progress = config.target(target).runtime, progress or Progress(lambda _: None)
     for name in config.spec.models if only is None else (only,):
         spec = config.model(name, target)
-        signature = declared_signature(config.resolve(spec.path), spec, name)
-        if spec.reference is None:
-            check_unquantized(signature, spec.path, name)
-        _check_answers(config, name, spec, signature)
         for path in sources_of(config, name, target).paths():
             if watched is not None:
                 watched.watch(path)
+        with progress.step(f"{name}: reading {spec.data}", said=False), _naming_the_declaration(config, spec.path):
+            signature, dataset = open_validation(config, target, name)
+            next(dataset.batches(spec.batch, spec.samples), None)  # does the batch fit model and data?
+        opened.signatures[name], opened.datasets[name, "data"] = signature, dataset
+        if spec.reference is None:
+            check_unquantized(signature, spec.path, name)
+        _check_answers(config, name, spec, signature)
         if runtime_record(runtime).compiles:
             _buildable(config, name, spec, signature)
-        sources: list[tuple[str, int | None, tuple[str, ...]]] = [(spec.data, spec.samples, ("data",))]
+        sources: list[tuple[str, int | None, tuple[str, ...]]] = []
         if spec.calibration is not None and "int8" in precisions:
             sources.append((spec.calibration.data, spec.calibration.samples, ("calibration", "data")))
         if spec.training_data is not None:
             sources.append((spec.training_data, None, ("training_data",)))
         for source, samples, key in sources:
             with progress.step(f"{name}: reading {source}", said=False), _naming_the_declaration(config, spec.path):
-                dataset = open_dataset(
+                opened.datasets[(name, *key)] = open_dataset(
                     source,
                     config=config,
                     model=name,
@@ -73,9 +75,6 @@ def preflight(  # noqa: PLR0913, PLR0917 - what is checked, and who is informed 
                     where=config.where("models", name, *key),
                     samples=samples,
                 )
-                opened.update({(name, *key): dataset})
-                if key == ("data",):
-                    next(dataset.batches(spec.batch, spec.samples), None)  # does the batch fit model and data?
     return opened
 
 

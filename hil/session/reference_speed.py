@@ -8,13 +8,12 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from hil.datasets import open_dataset
-from hil.onnx_files.declared import declared_signature
 from hil.onnx_files.external_data import addressed
 from hil.onnx_files.host_run import run_on_host
 from hil.onnx_files.reference import cpu_session
 from hil.plan import expand
 from hil.session.estimate import Estimate, Speed, estimate
+from hil.session.validation_data import open_validation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,17 +40,7 @@ def speeds(config: Config, target: str, models: Iterable[str]) -> dict[str, Spee
 def _speed(config: Config, target: str, name: str) -> Speed:
     spec = config.model(name, target)
     path = config.resolve(spec.path)
-    signature = declared_signature(path, spec, name)
-    data = open_dataset(
-        spec.data,
-        config=config,
-        model=name,
-        signature=signature,
-        preprocess=spec.preprocess,
-        ranges=spec.ranges,
-        where=config.where("models", name, "data"),
-        samples=spec.samples,
-    )
+    signature, data = open_validation(config, target, name)
     file = addressed(path, config.resolve(config.spec.project.cache) / "external_data", signature.inputs)
     session = cpu_session(file, config.target(target).threads)
     (batch,) = islice(data.batches(spec.batch, spec.samples), 1)

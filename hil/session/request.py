@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hil.session.validation_data import Opened
 from hil.session.watched_files import Sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from hil.baseline import Baseline
     from hil.config.load import Config
-    from hil.datasets import Dataset
     from hil.plan import Plan
 
 
@@ -33,8 +33,7 @@ class Request:
         runs: the number of fresh processes that time each engine; ``None`` for ``measure.runs``.
         baseline: the baseline; ``None`` if the run is not compared with one.
         sources: watches the files that were read before the session opened.
-        datasets: data that were opened before, by model and the key that names them, such as ``("digits",
-            "training_data")``, so that code which makes samples does not run once more.
+        opened: models and data that were opened before.
         plan: the rows of the run; ``None`` for all rows of ``config`` for ``target``.
     """
 
@@ -48,5 +47,5 @@ class Request:
     runs: int | None = None
     baseline: Baseline | None = None
     sources: Sources = field(default_factory=Sources)
-    datasets: Mapping[tuple[str, ...], Dataset] = field(default_factory=dict)
+    opened: Opened = field(default_factory=Opened)
     plan: Plan | None = None

@@ -102,30 +102,27 @@ def rank_layers(config: Config, model: str, target: str, say: Callable[[str], No
     """
     from hil.datasets import open_dataset
     from hil.metrics import open_metric
-    from hil.onnx_files.declared import declared_signature
     from hil.onnx_files.external_data import addressed
     from hil.quantize.sensitivity import sensitivity as rank
+    from hil.session.validation_data import open_validation
 
     spec = config.model(model, target)
-    signature = declared_signature(config.resolve(spec.path), spec, model)
+    signature, data = open_validation(config, target, model)
     cache = config.resolve(config.spec.project.cache)
     path = addressed(config.resolve(spec.path), cache / "external_data", signature.inputs)
     if spec.calibration is None or signature.has_qdq or spec.engine is not None:
         raise UserError(f"model {model} is not calibrated by pytest-hil: add a [calibration] table to rank its layers")
 
-    def opened(source: str, samples: int | None, *key: str) -> Any:
-        return open_dataset(
-            source,
-            config=config,
-            model=model,
-            signature=signature,
-            preprocess=spec.preprocess,
-            ranges=spec.ranges,
-            where=config.where("models", model, *key),
-            samples=samples,
-        )
-
-    data = opened(spec.data, spec.samples, "data")
+    calibration = open_dataset(
+        spec.calibration.data,
+        config=config,
+        model=model,
+        signature=signature,
+        preprocess=spec.preprocess,
+        ranges=spec.ranges,
+        where=config.where("models", model, "calibration", "data"),
+        samples=spec.calibration.samples,
+    )
     where = config.where("models", model, "task")
     metric = None
     if spec.task is not None:
@@ -134,7 +131,7 @@ def rank_layers(config: Config, model: str, target: str, say: Callable[[str], No
         )
     sensitivity = rank(
         path,
-        opened(spec.calibration.data, spec.calibration.samples, "calibration", "data"),
+        calibration,
         data,
         spec.calibration,
         runtime_record(config.spec.targets[target].runtime if target in config.spec.targets else DEFAULT).qdq_layout,
