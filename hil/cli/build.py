@@ -58,6 +58,8 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
 
     loaded = _with_time_limit(config_at(config), model, time_limit)
     chosen = _precisions(loaded.model(model, target), model, target, precision)
+    for warning in loaded.warnings:
+        typer.echo(f"warning: {warning}", err=True)
     preflight(loaded, target, model, chosen)  # mistakes in the config are reported before the target is used
     cache = loaded.resolve(loaded.spec.project.cache)
     with Steps() as steps:

@@ -45,7 +45,12 @@ GUESSES_NAMED = 3
 HINT = {
     "parity.data": "set data of [models.NAME] to real validation data that was not used for training",
     "parity.task": "see which samples went wrong; if you loosen a tolerance in hil.toml, state the reason next to it",
-    "contract": "compare the engine's inputs and outputs with the model's: rebuild it, or correct the ONNX file",
+    "contract.signature": "if hil.toml names engine or deployed, make that file from the one at path; otherwise repair "
+    "the declaration that the reason names",
+    "contract.shapes": "declare the sizes that the network takes as shape under [models.NAME.inputs.INPUT] in hil.toml",
+    "contract.bad_input": "the engine computes what it should refuse: check names, dtypes and shapes of its inputs in "
+    "the code that calls it",
+    "contract.isaac_ros": "correct the file of the node's parameters as the reason states",
     "parity": "start with the worst output; if you loosen a tolerance in hil.toml, state the reason next to it",
     "int8.calibration_set": "fix the calibration data as the reason states; hil int8 audit checks it alone",
     "int8.ranges": "calibrate on data like the validation data, or by another method; hil int8 audit lists each tensor",

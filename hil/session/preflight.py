@@ -8,15 +8,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hil.checks import memory
+from hil.config.data_sources import is_callable
 from hil.datasets import open_dataset
-from hil.errors import UserError
+from hil.errors import Unsupported, UserError
+from hil.metrics import open_metric
 from hil.metrics.agreement import open_answers, refuse_misfits
 from hil.onnx_files.declared_shapes import wrong_declaration
 from hil.onnx_files.identity import sources_of
 from hil.runtimes import runtime_record
 from hil.session.engines.shape_profiles import profiles_of
 from hil.session.steps import Progress
-from hil.session.validation_data import Opened, open_validation
+from hil.session.validation_data import Opened, open_validation, reference_outputs
 from hil.units import show
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from hil.config.load import Config
     from hil.config.spec import ModelSpec
+    from hil.datasets import Batch
     from hil.onnx_files.signature import Signature
     from hil.plan import Plan
     from hil.session.watched_files import Sources
@@ -39,8 +42,8 @@ def preflight(  # noqa: PLR0913, PLR0917 - what is checked, and who is informed 
 ) -> Opened:
     """Open every model and its data, or only those of the model ``only``, and return them.
 
-    Raise ``UserError`` for the first model or data that cannot be used. Calibration data is opened only if int8 is
-    among ``precisions``. ``watched`` starts to watch each model's files before they are used.
+    Raise ``UserError`` for the first model, data or code of the user that cannot be used. Calibration data is opened
+    only if int8 is among ``precisions``. ``watched`` starts to watch each model's files before they are used.
     """
     opened = Opened()
     runtime, progress = config.target(target).runtime, progress or Progress(lambda _: None)
@@ -51,11 +54,13 @@ def preflight(  # noqa: PLR0913, PLR0917 - what is checked, and who is informed 
                 watched.watch(path)
         with progress.step(f"{name}: reading {spec.data}", said=False), _naming_the_declaration(config, spec.path):
             signature, dataset = open_validation(config, target, name)
-            next(dataset.batches(spec.batch, spec.samples), None)  # does the batch fit model and data?
+            batch = next(dataset.batches(spec.batch, spec.samples), None)  # does the batch fit model and data?
         opened.signatures[name], opened.datasets[name, "data"] = signature, dataset
         if spec.reference is None:
             check_unquantized(signature, spec.path, name)
         _check_answers(config, name, spec, signature)
+        if batch is not None and spec.reference is None:
+            _check_scorer(config, target, name, signature, batch)
         if runtime_record(runtime).compiles:
             _buildable(config, name, spec, signature)
         sources: list[tuple[str, int | None, tuple[str, ...]]] = []
@@ -65,7 +70,7 @@ def preflight(  # noqa: PLR0913, PLR0917 - what is checked, and who is informed 
             sources.append((spec.training_data, None, ("training_data",)))
         for source, samples, key in sources:
             with progress.step(f"{name}: reading {source}", said=False), _naming_the_declaration(config, spec.path):
-                opened.datasets[(name, *key)] = open_dataset(
+                dataset = open_dataset(
                     source,
                     config=config,
                     model=name,
@@ -75,6 +80,7 @@ def preflight(  # noqa: PLR0913, PLR0917 - what is checked, and who is informed 
                     where=config.where("models", name, *key),
                     samples=samples,
                 )
+                opened.datasets.update({(name, *key): dataset})
     return opened
 
 
@@ -94,6 +100,27 @@ def _check_answers(config: Config, name: str, spec: ModelSpec, signature: Signat
     """Raise ``UserError`` for a declared output that the model lacks or does not fit, and for its callable."""
     refuse_misfits(spec, signature, name, partial(config.where, "models", name))
     open_answers(spec, config.root, model=name, where=config.where("models", name, "outputs"))
+
+
+def _check_scorer(config: Config, target: str, name: str, signature: Signature, batch: Batch) -> None:
+    """Raise ``UserError`` if code of the user cannot score the reference's outputs for the first batch.
+
+    Nothing is checked where hil's own code scores, and where the reference cannot be run: a row then states that.
+    """
+    spec = config.model(name, target)
+    own = spec.task is not None and is_callable(spec.task)
+    if spec.task is None or not (own or (spec.detection is not None and spec.detection.decode)):
+        return
+    where = config.where("models", name, "task")
+    try:
+        metric = open_metric(spec.task, config.root, name=spec.metric, boxes_as=spec.detection, model=name, where=where)
+    except Unsupported:
+        return
+    if metric.needs_labels and not batch.labels:
+        return
+    outputs = reference_outputs(config, target, name, signature, batch)
+    if outputs is not None:
+        metric.score(outputs, batch.labels)
 
 
 def check_unquantized(signature: Signature, path: str, model: str) -> None:

@@ -54,6 +54,15 @@ def test_a_wrong_call_is_the_users_mistake(project: Project, arguments: tuple[st
     assert done.out.count("\n") == 1, done.out
 
 
+def test_guesses_are_warned_of(project: Project) -> None:
+    """A build states what is guessed and not confirmed, as a run does."""
+    project.edit('task = "classification"', 'task = "classification"\nguessed = ["task"]')
+    done = project.hil("build", "toy", "--target=cpu")
+    assert done.code == 0, done.out
+    assert "warning: hil.toml:" in done.out
+    assert "guessed and not confirmed: task" in done.out
+
+
 def test_a_file_that_is_not_onnx_is_the_users_mistake(project: Project) -> None:
     """A file that is not an ONNX model exits with 4, whatever error the runtime would raise."""
     (project.root / "toy.onnx").write_bytes(b"not a model")

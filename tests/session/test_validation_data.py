@@ -74,7 +74,7 @@ def test_names_that_the_reference_needs_stay_equal(tmp_path: Path) -> None:
 
 def test_without_a_reference_run_nothing_is_separated(tmp_path: Path) -> None:
     """Saved outputs of a reference cannot show that the network takes other sizes."""
-    with pytest.raises(UserError, match="equal names have equal sizes"):
+    with pytest.raises(UserError, match="make both equal in the data"):
         preflight(project(tmp_path, APART, "reference = 'data.npz'\n"), "cpu")
 
 
