@@ -31,7 +31,14 @@ class KeptRows:
     def judged(self) -> None:
         """Note that rows were judged, and write them unless that would take too much of the run's time."""
         self._unsaved = True
-        if time.monotonic() >= self._next:
+        self.due()
+
+    def due(self) -> None:
+        """Write the judged rows unless that would take too much of the run's time.
+
+        A step of unknown length calls this from another thread while it lasts, and ends only after this returned.
+        """
+        if self._unsaved and time.monotonic() >= self._next:
             self._save()
 
     def before(self, seconds: float | None) -> None:

@@ -32,10 +32,15 @@ class Progress(steps.Progress):
         self._quiet = quiet
         self._drawn = False
         self.before: Callable[[float | None], None] = lambda _seconds: None
+        self.during: Callable[[], None] = lambda: None
 
     def begins(self, seconds: float | None) -> None:
         """Call ``before``."""
         self.before(seconds)
+
+    def lasts(self) -> None:
+        """Call ``during``."""
+        self.during()
 
     def replace(self, text: str) -> bool:
         """Show ``text`` on the terminal's last line; return False if the output is not a terminal."""

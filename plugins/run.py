@@ -157,7 +157,7 @@ class HilRun(RunState):
             return
         if not self.is_worker:
             self._until_end.enter_context(sigterm_interrupts(self.target))
-            self.progress.before = self.kept_rows.before
+            self.progress.before, self.progress.during = self.kept_rows.before, self.kept_rows.due
         try:
             finish_run.begin(self)
             add_to_history.check(self)

@@ -83,6 +83,9 @@ class Progress:
     def begins(self, seconds: float | None) -> None:
         """Do what a subclass needs before a step that may take ``seconds``; ``None`` if that is not known."""
 
+    def lasts(self) -> None:
+        """Do what a subclass needs each second of a step of unknown length, in another thread than the step's."""
+
     def replace(self, text: str) -> bool:
         """Replace the shown text by ``text``, which may be empty; return False if that is impossible."""
         del text
@@ -120,6 +123,8 @@ class Progress:
             wait, elapsed = REDRAWN, time.monotonic() - began
             if self._open[-1:] != [step]:
                 continue
+            if step.seconds is None:
+                self.lasts()
             text = step.remaining(elapsed)
             with contextlib.suppress(OSError, ValueError), self._lock:  # the terminal may be closed at the end
                 replaced = self.replace(text)

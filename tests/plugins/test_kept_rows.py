@@ -70,6 +70,18 @@ def test_rows_are_written_before_a_long_step(written: list[float]) -> None:
     assert written == [100.0, 101.0]
 
 
+def test_rows_are_written_while_a_step_lasts(written: list[float]) -> None:
+    """Rows that were judged too soon after the last writing are written once, as soon as that is due."""
+    kept = KeptRows(run())
+    kept.judged()
+    at(101.0)
+    kept.judged()
+    for seconds in (103.0, 111.0, 112.0, 130.0):
+        at(seconds)
+        kept.due()
+    assert written == [100.0, 111.0]
+
+
 @pytest.mark.parametrize("other", [run(is_worker=True), run(begun=False)], ids=["worker", "not begun"])
 def test_only_the_run_that_began_the_report_writes_it(other: RunState, written: list[float]) -> None:
     """A worker of pytest-xdist, and a run whose report is not begun, write nothing."""

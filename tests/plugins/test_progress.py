@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
@@ -11,6 +12,7 @@ import pytest
 from _pytest.terminal import TerminalReporter
 
 from hil.plugins.progress import ERASE, Progress
+from hil.session import steps
 
 if TYPE_CHECKING:
     from hil.session.steps import Step
@@ -34,6 +36,19 @@ def progress_on(pytestconfig: pytest.Config, file: Terminal, verbosity: int = 0,
     plugins = SimpleNamespace(get_plugin={"terminalreporter": reporter}.get, has_plugin=lambda _: True)
     config = SimpleNamespace(pluginmanager=plugins, get_verbosity=lambda: verbosity)
     return Progress(cast("pytest.Config", config), quiet=quiet)
+
+
+@pytest.mark.parametrize(("seconds", "called"), [(None, True), (60.0, False)])
+def test_only_a_step_of_unknown_length_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch, seconds: float | None, called: bool
+) -> None:
+    """While a step of unknown length lasts, ``during`` is called; never in one of known length, which may be timed."""
+    monkeypatch.setattr(steps, "SHORT", 0.01)
+    monkeypatch.setattr(steps, "REDRAWN", 0.01)
+    progress, during = Progress(cast("pytest.Config", None), quiet=True), threading.Event()
+    progress.during = during.set
+    with progress.step("work", seconds=seconds):
+        assert during.wait(10.0 if called else 0.1) == called
 
 
 def test_a_terminal_shows_one_line_that_is_replaced(pytestconfig: pytest.Config) -> None:

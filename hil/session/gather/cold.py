@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     Starts = tuple[list[tuple[float, float]], list[Finding]]
 
+EXPECTED = 5.0
+"""Seconds that a start is expected to take at most. A step without such a time may do other work meanwhile."""
+
 REPEATS = 3
 METHOD = {"version": 1, "scenario": "cold", "process": "fresh", "page_cache": "as found"}
 
@@ -51,7 +54,7 @@ def _start(session: EngineContext, row: Row) -> Starts:
     text = f"{row.model} {row.precision}: loading {repeats} times"
     with (
         session.state.watching() as disturbances,
-        session.progress.step(text, total=repeats, unit="times", said=False) as step,
+        session.progress.step(text, total=repeats, unit="times", seconds=EXPECTED * repeats, said=False) as step,
     ):
         for _ in step.counting(range(repeats)):
             with session.engines.fresh(row.model, row.precision) as worker:
