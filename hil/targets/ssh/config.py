@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import paramiko
 
 from hil.errors import UserError
+from hil.targets.ssh.ssh_client import settings_of
 from hil.targets.ssh.ssh_config_text import TRAP, config_text, with_home
 
 if TYPE_CHECKING:
@@ -101,12 +102,29 @@ class _Router:
         self._user_name()  # paramiko's lookup needs it as well
         entry: Mapping[str, Any] = self.config.lookup(host)
         if TRAP in entry:
-            what = f"applies `Match {entry[TRAP]}` to {host!r}, and pytest-hil runs no command of an SSH config"
-            raise self._refused(what, f"write the settings of {host!r} under `Host {host}`, above that Match")
+            entry = self._by_ssh(host, str(entry[TRAP]))
         if entry.get("proxycommand"):
             what = f"has a ProxyCommand for {host!r}, and pytest-hil runs no command of an SSH config"
             raise self._refused(what, "use ProxyJump instead")
         return entry
+
+    def _by_ssh(self, host: str, criteria: str) -> Mapping[str, Any]:
+        """Return what ssh says of ``host``, to which ``criteria`` apply that are not followed here.
+
+        Raises ``UserError`` if ssh refuses the config, is not here, or might run a command of the config.
+        """
+        try:
+            answer = settings_of(self.path, host)
+        except UserError as error:
+            raise UserError(
+                f"{error}: on target {self.target!r}: correct these lines, or install an OpenSSH that knows them"
+            ) from None
+        if answer is not None:
+            return answer
+        what = f"applies `Match {criteria}` to {host!r}, and pytest-hil runs no command of an SSH config"
+        if "exec" not in criteria:
+            what += "; it asks ssh about such criteria if ssh is installed and the config has no exec and no Include"
+        raise self._refused(what, f"write the settings of {host!r} under `Host {host}`, above that Match")
 
     def _refused(self, what: str, advice: str) -> UserError:
         return UserError(f"{self.path} {what}: on target {self.target!r}: {advice}")

@@ -4,9 +4,12 @@ import getpass
 import os
 import pwd
 import string
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
+import paramiko
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +19,8 @@ from hil.config.spec import TargetSpec
 from hil.errors import UserError
 from hil.targets.ssh.config import Hop, route, split_address
 from hil.targets.ssh.known_hosts import known_keys, matches
+from hil.targets.ssh.ssh_client import settings_of
+from hil.targets.ssh.ssh_config_text import TRAP
 from tests.targets.sshd import call
 
 if TYPE_CHECKING:
@@ -68,7 +73,30 @@ def test_the_config_is_read_as_openssh_reads_it(home: Path, blocks: list[tuple[s
         home, "".join(f"Host {pattern}\n" + "".join(f"  {one}\n" for one in lines) for pattern, lines in blocks)
     )
     (hop,) = to(host)
-    openssh = by_openssh(path, host)
+    assert_as_openssh(hop, by_openssh(path, host), home)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lines=st.lists(LINES, max_size=5), jump=st.sampled_from(["", " ProxyJump none\n", " ProxyJump me@jump:77\n"]))
+def test_what_only_openssh_knows_is_left_to_it(home: Path, lines: list[str], jump: str) -> None:
+    """The answer of ssh gives the same hops as the config that both can read."""
+    path = write(home, "Host orin\n" + "".join(f"  {one}\n" for one in lines) + jump)
+    expected = to("orin")
+    answer = settings_of(path, "orin")
+    with patch.object(
+        paramiko.SSHConfig, "lookup", lambda _, host: {TRAP: "new"} if host == "orin" else {"hostname": host}
+    ):
+        (*jumps, hop) = to("orin")
+    assert answer is not None
+    assert [(one.user, one.host, one.port) for one in jumps] == [
+        (one.user, one.host, one.port) for one in expected[:-1]
+    ]
+    assert_as_openssh(hop, by_openssh(path, "orin"), home)
+    assert hop.chosen == expected[-1].chosen
+
+
+def assert_as_openssh(hop: Hop, openssh: dict[str, list[str]], home: Path) -> None:
+    """Assert that ``hop`` has the address, user, port, keys, alias and known hosts files that ``ssh -G`` printed."""
     assert [hop.host, hop.user, str(hop.port)] == [openssh["hostname"][0], openssh["user"][0], openssh["port"][0]]
     if hop.chosen:
         assert list(hop.identities) == expanded(openssh["identityfile"], home, hop.user)
@@ -76,10 +104,9 @@ def test_the_config_is_read_as_openssh_reads_it(home: Path, blocks: list[tuple[s
     alias = openssh.get("hostkeyalias", [None])[0]
     assert hop.known_as == (alias or (hop.host if hop.port == 22 else f"[{hop.host}]:{hop.port}"))
     # OpenSSH takes the home folder from the user database, not from HOME.
-    users = [
-        file.replace(pwd.getpwuid(os.getuid()).pw_dir, str(home)) for file in openssh["userknownhostsfile"][0].split()
-    ]
-    assert [str(file) for file in hop.known_hosts][: len(users)] == users
+    files = openssh["userknownhostsfile"][0].split(), [str(file) for file in hop.known_hosts]
+    expected, known = ([one.replace(pwd.getpwuid(os.getuid()).pw_dir, str(home)) for one in some] for some in files)
+    assert known[: len(expected)] == expected
 
 
 WRITTEN = {
@@ -92,18 +119,30 @@ WRITTEN = {
     "final and all": "Host rover\n HostName 10.0.0.5\nMatch final all\n ForwardX11Trusted yes\n User bob\n",
     "a command for another host": 'Match originalhost other exec "true"\n User x\nHost rover\n HostName 10.0.0.5\n',
     "no jump, in capitals": "Host rover\n HostName 10.0.0.5\n ProxyJump None\nHost *\n ProxyJump j1\n",
+    "a tag": "Host rover\n HostName 10.0.0.5\n Tag lab\nMatch tagged lab\n User hil\n",
+    "a network": "Match localnetwork 9.8.7.6/32\n ProxyJump bastion\nHost rover\n HostName 10.0.0.5\n",
     "canonical names": "CanonicalizeHostname yes\nCanonicalDomains lab.example\nHost *.lab.example\n User hil\n",
 }
 
 
 @pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
 def test_what_people_write(home: Path, text: str) -> None:
-    """Configs that OpenSSH takes give its address, user and port, and no jump host."""
-    path = write(home, text)
-    openssh = by_openssh(path, "rover3" if "%h" in text else "rover")
-    (hop,) = to("rover3" if "%h" in text else "rover")
-    assert [hop.host, hop.user, str(hop.port)] == [openssh[key][0] for key in ("hostname", "user", "port")]
-    assert "proxyjump" not in openssh
+    """Configs that OpenSSH takes give its address, user, port and keys, and no jump; others are refused in its words.
+
+    OpenSSH before 9.4 refuses tags and networks.
+    """
+    path, host = write(home, text), "rover3" if "%h" in text else "rover"
+    command = ["ssh", "-G", "-F", str(path), host]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        with pytest.raises(UserError, match="on target 'board'") as refused:
+            to(host)
+        assert all(line.strip() in str(refused.value) for line in answer.stderr.splitlines())
+        return
+    (hop,), openssh = to(host), by_openssh(path, host)
+    assert_as_openssh(hop, openssh, home)
+    assert not hop.chosen
+    assert not {"proxyjump", "proxycommand"} & set(openssh)
 
 
 def test_without_a_config(home: Path) -> None:
@@ -148,7 +187,8 @@ def test_jump_hosts_in_order(home: Path) -> None:
         ('Match host orin exec "touch {ran}"\n User x\n', "Match exec"),
         ('Match !Exec "touch {ran}"\n User x\n', "Match exec"),
         ('Match exec="touch {ran}"\n User x\n', "runs no command"),
-        ("Match localnetwork 10.0.0.0/8\n User x\n", "Match localnetwork"),
+        ('Match localnetwork 10.0.0.0/8 exec "touch {ran}"\n User x\n', "Match localnetwork exec.*runs no command"),
+        ('Match tagged x\n User x\nMatch host x exec "touch {ran}"\n User x\n', "Match tagged.*runs no command"),
         ("Include other\n", "Match exec"),
     ],
 )
@@ -161,6 +201,18 @@ def test_no_command_of_a_config_is_run(home: Path, tmp_path: Path, text: str, me
         to("orin")
     assert "on target 'board'" in str(caught.value)
     assert not ran.exists()
+
+
+@pytest.mark.parametrize(("text", "path"), [("Match tagged x\n", ""), ("Match tagged x\nInclude more\n", None)])
+def test_what_cannot_be_asked_is_refused(
+    home: Path, monkeypatch: pytest.MonkeyPatch, text: str, path: str | None
+) -> None:
+    """Without ssh, or with another file that may hold a command, a criterion that is not known here is refused."""
+    write(home, text)
+    if path is not None:
+        monkeypatch.setenv("PATH", path)
+    with pytest.raises(UserError, match=r"applies `Match tagged` to 'orin'.*if ssh is installed"):
+        to("orin")
 
 
 def test_blocks_of_other_hosts_are_ignored(home: Path, tmp_path: Path) -> None:
