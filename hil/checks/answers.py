@@ -74,7 +74,7 @@ def judge(  # noqa: PLR0913 - all but the answers have a default
 
     If ``no_disagreement_in`` is in the tolerances, that many samples without any change pass too, and the reason states
     what that excludes. ``distinct`` is the number of distinct samples, ``None`` if all are: copies count once. A
-    ``spot_check`` looks for a difference that is not in the report: it passes unless the judgement is failed or the
+    ``spot_check`` looks for a difference from what a report states: it passes unless the judgement is failed or the
     reference gives no answer.
     """
     found = answers.evidence()
@@ -97,7 +97,7 @@ def judge(  # noqa: PLR0913 - all but the answers have a default
         reason += f"; the first is that of sample {first}"
     elif drifted := _drifted(found, limits["score_drift"].value):
         verdict, reason = Verdict.FAILED, drifted
-    elif worthless := _worthless(found, limit.value):
+    elif worthless := _worthless(found, None if spot_check else limit.value):
         verdict, reason = Verdict.INCONCLUSIVE, worthless
     elif verdict is Verdict.INCONCLUSIVE and few_accepted(spec, worth) and not found.changed.any():
         claim = no_disagreement(worth, confidence)
@@ -115,11 +115,14 @@ def _limit(tolerance: Tolerance, spec: TolerancesSpec | None) -> Limit:
     )
 
 
-def _worthless(found: Evidence, limit: float) -> str:
-    """Return why agreement would show nothing; an empty text if it would show something."""
+def _worthless(found: Evidence, limit: float | None) -> str:
+    """Return why agreement would show nothing; an empty text if it would show something.
+
+    If ``limit`` is given, the answers must vary so much that the same answer for every sample would be over it.
+    """
     if found.silent == found.total:
         return _silence(found)
-    if found.constant > limit:
+    if limit is None or found.constant > limit:
         return ""
     reason = f"an engine that ignores its input would change {show(found.constant, '1')} of the answers"
     return f"{reason}: use data for which the answers vary"

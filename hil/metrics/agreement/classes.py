@@ -78,7 +78,7 @@ class Classes:
             p, q = (x, y) if how == "given" else (probabilities(x), probabilities(y))
             mine, other = (reached(one, self.spec.score) for one in (p, q))
             read.add(mine, other, none)
-            read.drift.append(_drift(p, q, mine))
+            read.drift.append(_drift(p, q, np.where(mine == other, mine, NONE)))
 
     def evidence(self) -> Evidence:
         """Return the evidence of all batches so far."""
@@ -170,7 +170,7 @@ def _commonest(classes: Array) -> int:
 
 
 def _drift(ours: FloatArray, theirs: FloatArray, classes: Array) -> FloatArray:
-    """Return the mean change of the score of the reference's answers, for each sample with answers."""
+    """Return the mean change of the scores of ``classes``, those that both sides give, for each sample with any."""
     change = np.take_along_axis(theirs - ours, np.maximum(classes, 0)[..., None], axis=-1)[..., 0]
     answered = classes >= 0
     counted = answered.sum(axis=1)

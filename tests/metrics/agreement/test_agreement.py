@@ -19,12 +19,19 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 N = 128
 
 
-def judged(reference: Arrays, engine: Arrays, tolerances: dict[str, Any] | None = None, **outputs: Any) -> Judgement:
+def judged(
+    reference: Arrays,
+    engine: Arrays,
+    tolerances: dict[str, Any] | None = None,
+    *,
+    spot_check: bool = False,
+    **outputs: Any,
+) -> Judgement:
     """Return the judgement of an engine whose outputs are declared as ``outputs``, compared in two batches."""
     spec = ModelSpec.model_validate({"path": "m.onnx", "data": "d.npz", "outputs": outputs})
     written = None if tolerances is None else TolerancesSpec.model_validate(tolerances)
     samples = len(next(iter(reference.values())))
-    comparison = Comparison("int8", written, samples=samples, answers=open_answers(spec, Path()))
+    comparison = Comparison("int8", written, samples=samples, answers=open_answers(spec, Path()), spot_check=spot_check)
     for part in (slice(0, samples // 2), slice(samples // 2, samples)):
         ours, theirs = ([(name, array[part]) for name, array in side.items()] for side in (reference, engine))
         comparison.update(ours, theirs)
@@ -195,7 +202,7 @@ def test_boxes_and_scores_are_read_together() -> None:
     reference = {"boxes": table[..., :4], "scores": np.repeat(table[..., 4:5], 2, axis=2) * [1, 0.5]}
     reference["scores"] = reference["scores"].astype(np.float32)
     engine = {**reference, "scores": reference["scores"] * 0}
-    kinds = {"boxes": {**BOXES, "layout": "boxes-scores"}, "scores": BOXES}
+    kinds: dict[str, Any] = {"boxes": {**BOXES, "layout": "boxes-scores"}, "scores": BOXES}
     judgement = judged(reference, engine, **kinds)
     assert judgement.verdict is Verdict.FAILED
     assert "'boxes', 'scores'" in judgement.reason
@@ -232,3 +239,23 @@ def test_a_tolerance_of_answers_needs_a_kind() -> None:
     judgement = judged({"y": scores()}, {"y": scores()}, {"answers": "1 %"})
     assert judgement.verdict is Verdict.FAILED
     assert "answers applied to nothing" in judgement.reason
+
+
+def test_a_drift_is_that_of_unchanged_answers() -> None:
+    """Answers that changed are counted as changed; their scores are no drift of the others."""
+    engine = scores()
+    engine[:4] = np.roll(engine[:4], 1, axis=1)
+    judgement = judged({"y": scores()}, {"y": engine}, y=CLASSES)
+    assert judgement.details["answers"][0]["score_drift"] == 0
+    assert judgement.details["answers"][0]["changed"] == 4 / N
+
+
+def test_a_spot_check_finds_a_broken_engine_in_few_samples() -> None:
+    """16 golden samples pass if the engine agrees, also with one class in all, but not if nothing is detected."""
+    few = boxes(16)
+    assert judged({"y": few}, {"y": few}, spot_check=True, y=BOXES).verdict is Verdict.PASSED
+    dead = _changed("dead")[:16]
+    assert judged({"y": few}, {"y": dead}, spot_check=True, y=BOXES).verdict is Verdict.FAILED
+    assert judged({"y": dead}, {"y": dead}, spot_check=True, y=BOXES).verdict is Verdict.INCONCLUSIVE
+    one_class = np.tile(scores()[:1], (16, 1))
+    assert judged({"y": one_class}, {"y": one_class}, spot_check=True, y=CLASSES).verdict is Verdict.PASSED
