@@ -15,6 +15,7 @@ from onnx.backend.test.runner import Runner
 
 from hil.checks.comparison import Comparison
 from hil.config.load import load
+from hil.config.spec import TolerancesSpec
 from hil.datasets import open_dataset
 from hil.dtypes import for_file, is_float, limits
 from hil.errors import HilError
@@ -132,7 +133,8 @@ def _config(case: Case) -> str:
         if isinstance(array, np.ndarray) and is_float(array.dtype):
             rtol, cosine = (BFLOAT16, 0.999) if array.dtype.name == "bfloat16" else (case.rtol, 0.99999)
             lines += [f"[models.{NAME}.tolerances.fp32.outputs.{json.dumps(name)}]"]
-            lines += [f"max_rel = {max(rtol, case.rtol)}", f"cosine = {cosine}"]
+            # ONNX's rule is about single elements: a case has too few for the scale of a slice.
+            lines += [f"max_rel = {max(rtol, case.rtol)}", f"cosine = {cosine}", "slice_error = 0.5"]
     return "\n".join(lines) + "\n"
 
 
@@ -142,7 +144,7 @@ def _save(path: Path, arrays: Arrays) -> None:
 
 
 def _judge(expected: Arrays, outputs: list[tuple[str, Any]]) -> Any:
-    comparison = Comparison("fp32", None, samples=1)
+    comparison = Comparison("fp32", TolerancesSpec(max_rel=1e-4), samples=1)
     comparison.update(list(expected.items()), outputs, samples=1)
     return comparison.judge()
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from hil.checks.answers import judge as judge_answers
+from hil.checks.bounds import bound_of
 from hil.checks.numbers import Array, Numbers
+from hil.checks.slice_rules import AxisFacts, deciding, facts_of, noise_of
 from hil.checks.tolerances import ANSWERS, UNITS, Tolerance, Where, merge, somewhere, written
 from hil.checks.verdicts import failed, finite, judged
-from hil.dtypes import is_float, is_number
+from hil.dtypes import is_number
 from hil.results import CLAIM, Judgement, Limit, Measurement, Sense, Verdict
 from hil.units import show
 
@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 Outputs = Sequence[tuple[str, Array]]
 """Named outputs of one batch, in the order in which the engine returned them."""
 
-_SQNR_FULL = 20.0  # decibels of a tenfold amplitude
+UNRELATED = 1.0
+"""The error of a sample, in standard deviations, from which it is no nearer to the reference than the mean is."""
+
+ADVICE = (
+    "sound and broken engines are both found here: declare the output's kind ([models.NAME.outputs.OUTPUT] kind), so "
+    "that answers are compared, or write a tolerance slice_error"
+)
 
 
 class Comparison:
@@ -67,7 +73,7 @@ class Comparison:
         self.batches = 0
         self.fatal = ""
         self.numbers: dict[str, Numbers] = {}
-        self._exact: dict[str, bool] = {}
+        self._dtypes: dict[str, str] = {}
 
     def consume(self, reference: Iterable[Outputs], candidate: Iterable[Outputs]) -> Comparison:
         """Compare two streams of batches. The check fails if one stream ends before the other."""
@@ -112,7 +118,7 @@ class Comparison:
     def _names(self, outputs: dict[str, Array]) -> str:
         if not self.numbers:
             self.numbers = {name: Numbers() for name in outputs}
-            self._exact = {name: not is_float(array.dtype) for name, array in outputs.items()}
+            self._dtypes = {name: array.dtype.name for name, array in outputs.items()}
         if set(outputs) != set(self.numbers):
             return f"batch {self.batches} has outputs {sorted(outputs)}, the first had {sorted(self.numbers)}"
         return ""
@@ -120,7 +126,8 @@ class Comparison:
     def judge(self) -> Judgement:
         """Return passed if every output is within every bound and every configured tolerance applied to an output.
 
-        Return failed in any other case. The measurement is the metric that uses the largest share of its tolerance.
+        Return inconclusive if an output is beyond a default bound by so little that sound engines are found there too,
+        and failed in any other case. The measurement is the metric that uses the largest share of its tolerance.
         """
         details: dict[str, Any] = {"samples": self.samples, "batches": self.batches}
         problem = self.fatal or self._incomplete()
@@ -128,6 +135,9 @@ class Comparison:
             return failed(problem, details)
         rows = sorted((self._row(name) for name in self.numbers), key=lambda row: -row["use"])
         details["outputs"] = rows
+        dead = next((row["dead"] for row in rows if row["dead"]), "")
+        if dead:
+            return failed(dead, details)
         used = {bound["key"] for row in rows for bound in row["bounds"]}
         for one in self.answers:
             used |= {*ANSWERS, *(f"outputs.{name}.{metric}" for name in one.outputs for metric in ANSWERS)}
@@ -171,37 +181,45 @@ class Comparison:
         return f"output {empty[0]!r} {what}" if empty else ""
 
     def _row(self, name: str) -> dict[str, Any]:
-        numbers = self.numbers[name]
-        metrics = numbers.metrics()
-        tolerances = merge(self.precision, self.spec, name, exact=self._exact[name], where=self.where)
+        numbers, dtype = self.numbers[name], self._dtypes[name]
+        facts = facts_of(numbers.slices, noise_of(self.precision, dtype))
+        chosen = deciding(facts)
+        metrics = {"slice_error": None if chosen is None else chosen.largest, **numbers.metrics()}
+        tolerances = merge(self.precision, self.spec, name, dtype=dtype, where=self.where)
         applicable = _applicable(tolerances, numbers)
         has_answers = any(name in one.outputs for one in self.answers)
         if has_answers:
             applicable = [tolerance for tolerance in applicable if tolerance.key is not None]
-        bounds = [_bound(t, metrics[t.metric], identical=numbers.identical) for t in applicable]
+        bounds = [bound_of(t, metrics[t.metric], identical=numbers.identical) for t in applicable]
         bounds.sort(key=lambda bound: -bound["use"])
+        odd = "" if chosen is None else _odd(chosen, bounds)
         return {
             "output": name,
             "metrics": metrics,
+            "slices": None if chosen is None else {**chosen.as_json(), "text": chosen.worst_text()},
+            "dead": _dead(name, facts),
+            "odd": odd,
             "worst_cosine": finite(numbers.worst_cosine),
             "worst_cosine_sample": numbers.worst_sample,
             "elements": numbers.elements,
             "bounds": bounds,
             "use": bounds[0]["use"] if bounds else 0.0 if has_answers else math.inf,
-            "met": bool(bounds or has_answers) and all(bound["met"] for bound in bounds),
+            "met": bool(bounds or has_answers) and all(bound["met"] for bound in bounds) and not odd,
             "worst": [vars(element) for element in numbers.worst],
         }
 
     def _verdict(self, rows: list[dict[str, Any]], details: dict[str, Any]) -> Judgement:
         out = [row for row in rows if not row["met"]]
-        row = (out or rows)[0]
+        row = next((row for row in out if any(bound["failed"] for bound in row["bounds"])), (out or rows)[0])
         if not row["bounds"] and not out:
             return judged(Verdict.PASSED, "no number of these outputs has a tolerance", details=details)
         if not row["bounds"]:
             return failed(f"output {row['output']!r} has no tolerance that applies to it", details)
-        bound = next((b for b in row["bounds"] if not b["met"]), row["bounds"][0])
+        bound = min(row["bounds"], key=lambda bound: (not bound["failed"], bound["met"]))
         unit, value = UNITS[bound["metric"]], finite(bound["value"])
-        limit = Limit(value=bound["limit"], unit=unit, sense=bound["sense"], source=bound["source"])
+        limit = Limit(
+            value=bound["limit"], unit=unit, sense=bound["sense"], source=bound["source"], fail_at=bound["fail_at"]
+        )
         measurement = None if value is None else Measurement(value=value, unit=unit, n=self.samples)
         measured = "undefined" if value is None else show(value, unit)
         if value is None and not out:
@@ -211,12 +229,36 @@ class Comparison:
         reason = f"output {row['output']!r}: {bound['metric']} {measured}, {required} is required"
         if not out:
             return judged(Verdict.PASSED, reason, measurement, limit, details)
+        if bound["metric"] == "slice_error" and row["slices"]:
+            reason += f"; {row['slices']['text']}"
+        reason += row["odd"]
         if row["worst"]:
             w = row["worst"][0]
             reason += f"; worst at sample {w['sample']}, element {list(w['index'])}: "
             reason += f"obtained {w['obtained']:.6g}, expected {w['expected']:.6g}"
         reason += f"; {len(out)} of {len(rows)} outputs are out of tolerance"
+        if not bound["failed"]:
+            return judged(Verdict.INCONCLUSIVE, f"{reason}: {ADVICE}", measurement, limit, details)
         return judged(Verdict.FAILED, reason, measurement, limit, details)
+
+
+def _odd(chosen: AxisFacts, bounds: Sequence[Mapping[str, Any]]) -> str:
+    """Return which sample has nothing to do with the reference's, as text; empty if none has.
+
+    An average over many samples hides it. It is accepted where the config states a ``slice_error``.
+    """
+    sample, error = chosen.odd
+    default = any(bound["metric"] == "slice_error" and bound["key"] is None for bound in bounds)
+    return (
+        f"; sample {sample} differs by {error:.3g} standard deviations"
+        if default and chosen.live.any() and error >= UNRELATED
+        else ""
+    )
+
+
+def _dead(name: str, facts: Sequence[AxisFacts]) -> str:
+    """Return which slice of the output is dead in the engine, as text; empty if none is."""
+    return next((f"output {name!r}: {one.dead_text()}" for one in facts if one.dead.any()), "")
 
 
 def _structure(reference: Outputs, candidate: Outputs) -> str:
@@ -253,28 +295,3 @@ def _rows(outputs: dict[str, Array]) -> int:
 
 def _applicable(tolerances: dict[str, Tolerance], numbers: Numbers) -> list[Tolerance]:
     return [t for t in tolerances.values() if t.metric != "top1_agreement" or numbers.ranked]
-
-
-def _bound(tolerance: Tolerance, value: float | None, *, identical: bool) -> dict[str, Any]:
-    defined = value is not None and not np.isnan(value)
-    met = identical or (defined and value is not None and tolerance.met(value))
-    return {
-        "metric": tolerance.metric,
-        "value": value,
-        "limit": tolerance.value,
-        "sense": tolerance.sense,
-        "source": tolerance.source,
-        "key": tolerance.key,
-        "met": met,
-        "use": 0.0 if identical else _use(tolerance, value) if defined and value is not None else math.inf,
-    }
-
-
-def _use(tolerance: Tolerance, value: float) -> float:
-    """Return the share of ``tolerance`` that ``value`` uses, by which metrics are ranked; above 1 it is exceeded."""
-    if tolerance.metric == "sqnr_db":
-        return float(min(10 ** ((tolerance.value - value) / _SQNR_FULL), 1e300))
-    used, room = (1 - value, 1 - tolerance.value) if tolerance.sense is Sense.AT_LEAST else (value, tolerance.value)
-    if room <= 0:
-        return 0.0 if used <= 0 else math.inf
-    return max(used, 0.0) / room

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hil.checks.slices import Slices
 from hil.dtypes import is_finite, is_float
 
 Array = npt.NDArray[Any]
@@ -48,6 +49,7 @@ class Numbers:
     agreed: int = 0
     ranked: int = 0
     worst: list[Element] = field(default_factory=list)
+    slices: Slices = field(default_factory=Slices)
 
     def add(self, reference: Array, candidate: Array, first: int, rows: int) -> str:
         """Add one batch of ``rows`` samples, of which the first has the number ``first``.
@@ -62,10 +64,12 @@ class Numbers:
         x, y = ours.astype(np.float64), theirs.astype(np.float64)
         keep = np.isfinite(x)
         self.elements += int(keep.sum())
-        if not keep.all():  # non-finite values are equal on both sides here
+        complete = bool(keep.all())
+        if not complete:  # non-finite values are equal on both sides here
             x[~keep] = y[~keep] = 0.0
         with np.errstate(over="ignore", invalid="ignore"):
             self._accumulate(x, y, np.where(ours != theirs, _error(x, y, ours.dtype), 0.0), first, reference.shape)
+            self._add_slices(x, y, None if complete else keep, first, reference.shape)
         self.samples += rows
         if reference.ndim == _MATRIX and ours.shape[1] > 1:
             self.agreed += int((x.argmax(axis=1) == y.argmax(axis=1)).sum())
@@ -86,8 +90,17 @@ class Numbers:
             self.worst_cosine, self.worst_sample = float(cosine.min()), first + int(cosine.argmin())
         self._list(x, y, error, first, shape[1:] if shape and shape[0] == x.shape[0] else shape)
 
+    def _add_slices(
+        self, x: FloatArray, y: FloatArray, keep: npt.NDArray[np.bool_] | None, first: int, shape: tuple[int, ...]
+    ) -> None:
+        kept = None if keep is None else keep.reshape(shape)
+        batched = bool(shape) and shape[0] == x.shape[0]
+        self.slices.add(x.reshape(shape), y.reshape(shape), kept, first, batched=batched)
+
     def _list(self, x: FloatArray, y: FloatArray, error: FloatArray, first: int, shape: tuple[int, ...]) -> None:
         flat = error.ravel()
+        if len(self.worst) == LISTED and flat.max() <= self.worst[-1].error:
+            return  # of equal errors the earlier is listed
         count = min(LISTED, flat.size)
         for place in np.argpartition(flat, flat.size - count)[flat.size - count :]:
             if flat[place] > 0:

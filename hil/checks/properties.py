@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from hil.checks.tolerances import Where, merge, somewhere
+from hil.checks.tolerances import DRAWN, Tolerance, Where, merge, somewhere
 from hil.checks.verdicts import failed, inconclusive, judged
 from hil.dtypes import is_finite, is_float
 from hil.results import Judgement, Measurement, Verdict
@@ -120,8 +120,9 @@ def _difference(  # noqa: PLR0913, PLR0917 - as ``difference``
 ) -> str:
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         return f"output {name!r} is {theirs.dtype}{list(theirs.shape)} instead of {ours.dtype}{list(ours.shape)}"
-    exact = not is_float(ours.dtype)
-    bounds = merge(precision, spec, name, exact=exact, where=where)
+    bounds = merge(precision, spec, name, dtype=ours.dtype.name, where=where)
+    if is_float(ours.dtype):
+        bounds = {"max_rel": Tolerance("max_rel", DRAWN[precision], "default")} | bounds
     left, right = ours.astype(np.float64), theirs.astype(np.float64)
     both = np.isfinite(left) & np.isfinite(right)
     if not (both | (np.isnan(left) & np.isnan(right)) | (left == right)).all():

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from hil.dtypes import is_float
 from hil.results import Sense
 
 if TYPE_CHECKING:
     from hil.config.spec import Precision, ToleranceSpec, TolerancesSpec
 
 UNITS: Mapping[str, str] = {
+    "slice_error": "1",
     "max_abs": "",
     "max_rel": "1",
     "rmse": "",
@@ -26,30 +30,29 @@ ANSWERS: Mapping[str, str] = {"answers": "1", "score_drift": "1"}
 
 AT_LEAST = frozenset({"cosine", "sqnr_db", "top1_agreement"})
 
-# Each precision has an elementwise bound in addition to averages: cosine alone would pass an output that is ten times
-# too large, an average alone one wrong sample in a hundred.
-DEFAULTS: Mapping[Precision, Mapping[str, float]] = {
-    "fp32": {"max_rel": 1e-4, "cosine": 0.99999},
-    "tf32": {"max_rel": 1e-2, "cosine": 0.999},
-    "fp16": {"max_rel": 1e-2, "cosine": 0.999},
-    "bf16": {"max_rel": 5e-2, "cosine": 0.995},
-    "int8": {"max_rel": 0.25, "cosine": 0.99, "sqnr_db": 15.0},
+SLICE_ERRORS: Mapping[Precision, tuple[float, float]] = {
+    "fp32": (2e-3, 0.05),
+    "tf32": (0.03, 0.2),
+    "fp16": (0.03, 0.2),
+    "bf16": (0.06, 0.2),
+    "int8": (0.1, 0.75),
 }
+"""The error of the worst slice up to which outputs pass, and beyond which they fail.
 
-ORIGINS: Mapping[Precision, str] = {
-    "fp32": "default: 4e-7 measured on ResNet-50, TensorRT 8.6 against ONNX Runtime, with room for other kernels",
-    "tf32": "default: ten times the 1e-3 measured on ResNet-50, TensorRT 8.6",
-    "fp16": "default: ten times the 1e-3 measured on ResNet-50, TensorRT 8.6; TensorRT's maintainers advise the same",
-    "bf16": "default: 8 bits of significand instead of fp16's 11, so 8 times coarser where rounding dominates",
-    "int8": "default: a cosine of 0.99 is an error of 14 % of the signal, 17 dB; 2 dB less for a change of scale",
-}
+Between the two, sound and broken engines are both found, so that only a comparison of answers can decide.
+"""
+
+ORIGIN = "default: between this and {fail_at:g} sound and broken engines are both found"
+
+DRAWN: Mapping[Precision, float] = {"fp32": 1e-4, "tf32": 1e-2, "fp16": 1e-2, "bf16": 5e-2, "int8": 0.25}
+"""``max_rel`` for drawn inputs, whose few samples give slices no scale of their own."""
 
 TASK_DEFAULTS: Mapping[str, Mapping[Precision, float]] = {
-    "top1_drop": dict.fromkeys(DEFAULTS, 0.01),
-    "top5_drop": dict.fromkeys(DEFAULTS, 0.01),
-    "map_drop": dict.fromkeys(DEFAULTS, 0.01),
-    "miou_drop": dict.fromkeys(DEFAULTS, 0.01),
-    "retrieval_drop": dict.fromkeys(DEFAULTS, 0.01),
+    "top1_drop": dict.fromkeys(SLICE_ERRORS, 0.01),
+    "top5_drop": dict.fromkeys(SLICE_ERRORS, 0.01),
+    "map_drop": dict.fromkeys(SLICE_ERRORS, 0.01),
+    "miou_drop": dict.fromkeys(SLICE_ERRORS, 0.01),
+    "retrieval_drop": dict.fromkeys(SLICE_ERRORS, 0.01),
     "error_increase": {"fp32": 0.01, "tf32": 0.02, "fp16": 0.02, "bf16": 0.05, "int8": 0.1},
 }
 """The largest accepted loss of a task metric. A user's own score has no default, since its unit is not known."""
@@ -65,12 +68,17 @@ Where = Callable[..., str]
 
 @dataclass(frozen=True)
 class Tolerance:
-    """The bound of one metric on one output; ``key`` is the config's key, ``None`` for a default."""
+    """The bound of one metric on one output; ``key`` is the config's key, ``None`` for a default.
+
+    A value beyond ``value`` and not beyond ``fail_at`` is neither accepted nor refused. Without such values,
+    ``fail_at`` is ``None``.
+    """
 
     metric: str
     value: float
     source: str
     key: str | None = None
+    fail_at: float | None = None
 
     @property
     def sense(self) -> Sense:
@@ -88,18 +96,23 @@ def somewhere(*keys: str) -> str:
 
 
 def merge(
-    precision: Precision, spec: TolerancesSpec | None, output: str, *, exact: bool = False, where: Where = somewhere
+    precision: Precision, spec: TolerancesSpec | None, output: str, *, dtype: str = "float32", where: Where = somewhere
 ) -> dict[str, Tolerance]:
     """Return the bounds of ``output`` by metric: the output's own, else the config's, else the precision's defaults.
 
-    With ``exact``, for integers and booleans, only the output's own bounds count. Without any, no element may differ: a
-    relative error of a class index means nothing.
+    For integers and booleans (``dtype`` is the name of the elements' type), only the output's own bounds count. Without
+    any, no element may differ: a relative error of a class index means nothing. A float type coarser than
+    ``precision`` has the defaults of its own rounding.
     """
     table = spec.outputs.get(output) if spec is not None else None
     own = {} if table is None else _written(table, where, "outputs", output)
-    if exact:
+    if not is_float(np.dtype(dtype)):
         return own or {"max_abs": Tolerance("max_abs", 0.0, "default: integers may not differ")}
-    merged = {metric: Tolerance(metric, value, ORIGINS[precision]) for metric, value in DEFAULTS[precision].items()}
+    value, fail_at = SLICE_ERRORS[precision]
+    coarse = rounding_of(dtype)
+    if coarse != "fp32":
+        value, fail_at = max(value, SLICE_ERRORS[coarse][0]), max(fail_at, SLICE_ERRORS["fp16"][1])
+    merged = {"slice_error": Tolerance("slice_error", value, ORIGIN.format(fail_at=fail_at), fail_at=fail_at)}
     if spec is not None:
         merged |= _written(spec, where)
     return merged | own
@@ -125,18 +138,32 @@ def answer_limits(
     return limits | {one.metric: one for one in sorted(own, key=lambda one: -one.value)}
 
 
-def in_force(precision: Precision, spec: TolerancesSpec | None, exact: Mapping[str, bool]) -> dict[str, Any]:
+def rounding_of(dtype: str) -> Precision:
+    """Return the precision that rounds like the float type of the name ``dtype``; fp32 for one that is as fine."""
+    if dtype in {"float32", "float64"}:
+        return "fp32"
+    return {"float16": "fp16", "bfloat16": "bf16"}.get(dtype, "int8")  # type: ignore[return-value]  # names of precisions
+
+
+def in_force(
+    precision: Precision, spec: TolerancesSpec | None, dtypes: Mapping[str, str], answered: Collection[str] = ()
+) -> dict[str, Any]:
     """Return all tolerances in JSON types: the bounds of each output and the accepted losses of the task metrics.
 
-    ``exact`` maps the model's outputs to whether they hold integers or booleans (``merge``).
+    ``dtypes`` maps the model's outputs to the names of their types (``merge``). Outputs in ``answered`` have no
+    defaults, since their answers are compared.
     """
     outputs = {}
-    for name, is_exact in exact.items():
-        bounds = merge(precision, spec, name, exact=is_exact)
+    for name, dtype in dtypes.items():
+        bounds = merge(precision, spec, name, dtype=dtype)
+        if name in answered:
+            bounds = {metric: one for metric, one in bounds.items() if one.key is not None}
         table = None if spec is None else spec.outputs.get(name)
         for written_in in (spec, table):
             bounds |= {} if written_in is None else _written(written_in, somewhere, metrics=ANSWERS)
-        outputs[name] = {"exact": is_exact, "bounds": {metric: one.value for metric, one in bounds.items()}}
+        values = {metric: one.value for metric, one in bounds.items()}
+        exact, answers = not is_float(np.dtype(dtype)), name in answered
+        outputs[name] = {"exact": exact, "dtype": dtype, "answered": answers, "bounds": values}
     losses = {key: values[precision] for key, values in TASK_DEFAULTS.items()}
     own = {key: None if spec is None else getattr(spec, key) for key in (*TASK_DEFAULTS, "score_drop")}
     return {"outputs": outputs, "losses": losses | {key: value for key, value in own.items() if value is not None}}
@@ -151,9 +178,10 @@ def tightened(
     ``KeyError``, ``TypeError``, ``ValueError`` or ``AttributeError`` if ``recorded`` is malformed.
     """
     outputs, losses = recorded["outputs"], recorded["losses"]
-    new = {} if spec is None else dict.fromkeys(set(spec.outputs) - set(outputs), False)
-    known = {name: bool(one["exact"]) for name, one in outputs.items()}
-    now = in_force(precision, spec, {**known, **new})
+    new = {} if spec is None else dict.fromkeys(set(spec.outputs) - set(outputs), "float32")
+    # Reports without types are older than tolerances that depend on more than "exact".
+    known = {name: str(one.get("dtype", "int64" if one["exact"] else "float32")) for name, one in outputs.items()}
+    now = in_force(precision, spec, {**known, **new}, [name for name, one in outputs.items() if one.get("answered")])
     for name, one in now["outputs"].items():
         then = outputs[name]["bounds"] if name in outputs else {}
         for metric, value in one["bounds"].items():

@@ -93,6 +93,7 @@ class ToleranceSpec(Table):
     """How much an output may differ from the reference; ``None`` stands for the default of the precision.
 
     Attributes:
+        slice_error: the largest error of a slice, relative to its own standard deviation in the reference.
         max_abs: the largest absolute error, in the output's own unit.
         max_rel: the largest error relative to the reference's largest magnitude.
         rmse: the root mean square error, in the output's own unit.
@@ -103,6 +104,14 @@ class ToleranceSpec(Table):
         score_drift: the largest mean change of the scores of these answers.
     """
 
+    slice_error: (
+        Annotated[
+            float,
+            Field(ge=0),
+            Reach("an engine that always returns the mean of a slice has an error of 1", 1.0, "0.1"),
+        ]
+        | None
+    ) = None
     max_abs: Annotated[float, Field(ge=0), _Own] | None = None
     max_rel: Annotated[float, Field(ge=0), Reach("an error has no upper bound")] | None = None
     rmse: Annotated[float, Field(ge=0), _Own] | None = None

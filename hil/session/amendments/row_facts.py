@@ -43,13 +43,15 @@ class Tolerances:
     """The tolerances that a row is judged by.
 
     ``table`` is the table in ``hil.toml`` for the model and precision, at the place ``where``; ``None`` if only the
-    defaults apply. ``exact`` maps each output to true if its values are integers or booleans.
+    defaults apply. ``dtypes`` maps each output to the name of its type. ``answered`` are the outputs whose
+    answers are compared.
     """
 
     precision: Precision
     table: TolerancesSpec | None
-    exact: Mapping[str, bool]
+    dtypes: Mapping[str, str]
     where: str
+    answered: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

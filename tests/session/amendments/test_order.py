@@ -41,7 +41,7 @@ def facts() -> Facts:
         slowest_nodes=[{"name": "conv", "op": "Conv", "share": 0.5}],
         diagnosis=Diagnosis({"diagnosis": {"node": "conv"}}, "it starts at conv"),
         foreign_engine="a.engine",
-        tolerances=Tolerances("int8", table, {"y": False}, "hil.toml:9"),
+        tolerances=Tolerances("int8", table, {"y": "float32"}, "hil.toml:9"),
         today=date(2026, 3, 1),
         evidence=Evidence.HOST,
         executed_on=ExecutedOn(kind="cpu", name="x"),

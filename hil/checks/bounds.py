@@ -1,0 +1,46 @@
+"""Compare one metric of an output with its tolerance."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from hil.results import Sense
+
+if TYPE_CHECKING:
+    from hil.checks.tolerances import Tolerance
+
+_SQNR_FULL = 20.0  # decibels of a tenfold amplitude
+
+
+def bound_of(tolerance: Tolerance, value: float | None, *, identical: bool) -> dict[str, Any]:
+    """Return the facts of one bound: the metric's value, its limit, whether it is met, and whether it fails the check.
+
+    ``use`` is the share of the tolerance that ``value`` uses. An undefined ``value`` (``None`` or NaN) is not met and
+    fails, unless the outputs are ``identical``.
+    """
+    defined = value is not None and not math.isnan(value)
+    met = identical or (defined and value is not None and tolerance.met(value))
+    between = defined and value is not None and tolerance.fail_at is not None and value <= tolerance.fail_at
+    return {
+        "metric": tolerance.metric,
+        "value": value,
+        "limit": tolerance.value,
+        "fail_at": tolerance.fail_at,
+        "sense": tolerance.sense,
+        "source": tolerance.source,
+        "key": tolerance.key,
+        "met": met,
+        "failed": not met and not between,
+        "use": 0.0 if identical else _use(tolerance, value) if defined and value is not None else math.inf,
+    }
+
+
+def _use(tolerance: Tolerance, value: float) -> float:
+    """Return the share of ``tolerance`` that ``value`` uses, by which metrics are ranked; above 1 it is exceeded."""
+    if tolerance.metric == "sqnr_db":
+        return float(min(10 ** ((tolerance.value - value) / _SQNR_FULL), 1e300))
+    used, room = (1 - value, 1 - tolerance.value) if tolerance.sense is Sense.AT_LEAST else (value, tolerance.value)
+    if room <= 0:
+        return 0.0 if used <= 0 else math.inf
+    return max(used, 0.0) / room

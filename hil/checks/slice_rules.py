@@ -1,0 +1,162 @@
+"""Judge the slices of an output: which ones count, by how much they differ, and which ones are dead in the engine.
+
+All rules look at the reference alone to decide which slices count and by what scale their errors are measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hil.checks.tolerances import rounding_of
+from hil.dtypes import is_float
+
+if TYPE_CHECKING:
+    from hil.checks.slices import AxisSums, BoolArray, FloatArray, Slices
+    from hil.config.spec import Precision
+
+LIVE_SHARE = 0.01
+"""A slice is live if its standard deviation is over this share of the liveliest slice's."""
+
+SCORE = 0.25
+"""A slice from 0 to 1 that reaches this value is live too: a score beside boxes of hundreds of pixels."""
+
+DEAD_SHARE = 0.01
+"""A live slice is dead in an engine where its standard deviation is under this share of the reference's."""
+
+FEW = 10
+"""A slice of fewer elements has no standard deviation of its own that is reliable."""
+
+LISTED = 5
+"""How many dead slices are recorded."""
+
+_LOW_SCORE = 0.02  # scores that never reach this one are too small for INT8, whose step is 1/255
+_ALMOST = 1e-6  # of float64 sums about a shift
+
+# The range of a slice, as a share of its largest magnitude, up to which it varies only by rounding: four steps.
+NOISE: dict[Precision, float] = {"fp32": 1e-6, "tf32": 2**-8, "fp16": 2**-8, "bf16": 2**-5, "int8": 4 / 127}
+
+
+@dataclass(frozen=True)
+class AxisFacts:
+    """What the slices along one axis show; arrays have one element for each slice.
+
+    Attributes:
+        axis: the axis, counted with the samples' axis; -1: the whole output is one slice.
+        live: slices whose errors are measured by their own standard deviation.
+        error: root mean square error over the slice's scale.
+        deviation: standard deviation in the reference.
+        engine_deviation: standard deviation in the engine.
+        dead: live slices that hardly vary in the engine.
+        first: the first sample in which the slice clearly differs, else its worst sample; -1 if none differs.
+        odd: the sample that differs most in all slices together, and its error in standard deviations.
+    """
+
+    axis: int
+    live: BoolArray
+    error: FloatArray
+    deviation: FloatArray
+    engine_deviation: FloatArray
+    dead: BoolArray
+    first: FloatArray
+    odd: tuple[int, float]
+
+    @property
+    def worst(self) -> int:
+        """The index of the slice with the largest error."""
+        return int(np.nanargmax(np.where(np.isnan(self.error), np.inf, self.error)))
+
+    @property
+    def largest(self) -> float:
+        """The error of the worst slice; infinite where it is undefined."""
+        value = float(self.error[self.worst])
+        return np.inf if np.isnan(value) else value
+
+    def name(self, index: int) -> str:
+        """Return the slice as text for a message."""
+        return "the whole output" if self.axis < 0 else f"slice {index} of axis {self.axis}"
+
+    def worst_text(self) -> str:
+        """Return the worst slice with its scale, as text for a message."""
+        worst = self.worst
+        first = f", first at sample {int(self.first[worst])}" if self.first[worst] >= 0 else ""
+        return f"worst slice: {self.name(worst)}, standard deviation {self.deviation[worst]:.3g}{first}"
+
+    def dead_text(self) -> str:
+        """Return which slice is dead, as text for a message; there must be one."""
+        dead = np.flatnonzero(self.dead)
+        one = int(dead[0])
+        more = f" and {len(dead) - 1} more" if len(dead) > 1 else ""
+        return (
+            f"{self.name(one)}{more} varies in the reference and is constant in the engine (standard deviation "
+            f"{self.engine_deviation[one]:.3g} instead of {self.deviation[one]:.3g}), "
+            f"first at sample {int(self.first[one])}"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the facts for the report."""
+        worst, dead = self.worst, np.flatnonzero(self.dead)
+        return {
+            "axis": None if self.axis < 0 else self.axis,
+            "count": len(self.error),
+            "live": int(self.live.sum()),
+            "worst": worst,
+            "error": self.largest,
+            "sample": int(self.first[worst]),
+            "dead": len(dead),
+            "first_dead": [{"index": int(each), "sample": int(self.first[each])} for each in dead[:LISTED]],
+        }
+
+
+def noise_of(precision: Precision, dtype: str) -> float:
+    """Return up to which share of its largest magnitude a slice varies only by rounding."""
+    return max(NOISE[precision], NOISE[rounding_of(dtype)]) if is_float(np.dtype(dtype)) else NOISE["fp32"]
+
+
+def deciding(facts: list[AxisFacts]) -> AxisFacts | None:
+    """Return the facts of the axis that decides; ``None`` if there are none.
+
+    It is the shortest axis of more than one slice: channels are few, places and anchors are many, and at a place where
+    nothing happens the error of a sound engine is large beside the little that varies.
+    """
+    axes = [one for one in facts if one.axis >= 0]
+    return min(axes or facts, key=lambda one: len(one.error), default=None)
+
+
+def facts_of(slices: Slices, noise: float) -> list[AxisFacts]:
+    """Return the facts of each axis; empty if nothing was added. ``noise`` is the range of rounding (``NOISE``)."""
+    return [_facts(axis, one, slices, noise) for axis, one in slices.sums.items() if one.n.any()]
+
+
+def _facts(axis: int, sums: AxisSums, slices: Slices, noise: float) -> AxisFacts:
+    with np.errstate(all="ignore"):
+        deviation, engine = np.sqrt(sums.variance()), np.sqrt(sums.variance(engine=True))
+        rmse = np.sqrt(sums.ee / np.maximum(sums.n, 1))
+        low, high = sums.low, sums.high
+        magnitude = np.where(sums.n > 0, np.maximum(np.abs(low), np.abs(high)), 0.0)
+        varies = (high - low > noise * magnitude) & (deviation > 0)
+        few = sums.n < FEW
+        if few.any():
+            deviation = np.maximum(deviation, np.where(few, _whole(slices), 0.0))
+        within = (low >= -_ALMOST) & (high <= 1 + _ALMOST)
+        score = within & varies
+        lively = float(np.max(deviation, where=varies, initial=0.0))
+        live = varies & ((deviation > LIVE_SHARE * lively) | (score & (high >= SCORE)))
+        score_lively = float(np.max(deviation, where=score, initial=0.0))
+        if not (live & score).any():  # scores of which none is high still have to be the reference's
+            live |= score & (high >= _LOW_SCORE) & (deviation >= score_lively / 2)
+        # A slice without a life of its own is measured by the liveliest slice of its kind, or by its magnitude.
+        other = np.where(within & (score_lively > 0), score_lively, lively)
+        scale = np.where(live, deviation, np.maximum(other, np.where(varies, 0.0, magnitude)))
+        error = np.where(rmse == 0, 0.0, rmse / scale)
+    dead = live & ~few & (engine < DEAD_SHARE * deviation)
+    first = np.where(sums.first >= 0, sums.first, sums.worst)
+    odd = (sums.odd, float(np.sqrt(sums.odd_error)))
+    return AxisFacts(axis, live, np.where(sums.n > 0, error, 0.0), deviation, engine, dead, first, odd)
+
+
+def _whole(slices: Slices) -> float:
+    whole = slices.sums.get(-1)
+    return 0.0 if whole is None else float(np.sqrt(whole.variance()[0]))

@@ -1,0 +1,157 @@
+"""Statistics of an output's slices along each of its axes, computed batch by batch in float64.
+
+A slice is all elements with one index along one axis, over all samples: a channel of a detector's output, a class of a
+classifier's. Values of unlike ranges are thus never measured by one scale.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+MOST_SLICES = 8192
+"""Axes with more slices are not examined, which bounds memory."""
+
+_LIVELY = 0.1  # slices below this share of the largest standard deviation do not make a sample odd
+_CLEAR = 0.5  # an error beyond this share of the slice's standard deviation so far is a clear difference
+
+
+class AxisSums:
+    """Sums over the elements of each slice along one axis; values are relative to ``shift``.
+
+    The shift is the slice's mean in the first batch, which is a part of the whole: the sum of squares is therefore at
+    most as many times the sum of squared deviations as there are batches of that size, and their difference is exact
+    enough.
+
+    Attributes:
+        n: elements of each slice.
+        shift: what the values of each slice are relative to.
+        x, y: sums of the reference and of the engine.
+        xx, yy, ee: sums of their squares and of the squared errors.
+        low, high: extremes of the reference.
+        first: the first sample in which a slice clearly differs; -1 if there is none.
+        worst, worst_error: the sample with the largest mean squared error in a slice, and that error.
+        odd, odd_error: the sample that differs most in all slices together, and its mean squared error over the
+            variance of each slice so far.
+    """
+
+    def __init__(self, size: int) -> None:
+        """Create empty sums for ``size`` slices."""
+        self.n = np.zeros(size)
+        self.shift: FloatArray | None = None
+        self.x, self.y, self.xx, self.yy, self.ee = np.zeros((5, size))
+        self.low, self.high = np.full(size, np.inf), np.full(size, -np.inf)
+        self.first = np.full(size, -1, np.int64)
+        self.worst = np.full(size, -1, np.int64)
+        self.worst_error = np.zeros(size)
+        self.odd, self.odd_error = -1, 0.0
+
+    def add(self, x: FloatArray, y: FloatArray, error: FloatArray, keep: BoolArray | None, start: int) -> None:
+        """Add arrays [samples, before, slices, after], of which the first sample has the number ``start``.
+
+        ``error`` is their difference. ``keep`` is ``False`` for elements that do not count, where the error must be 0;
+        ``None``: all count.
+        """
+        samples, before, size, after = x.shape
+        if keep is None:
+            counts = np.full((samples, size), float(before * after))
+        else:
+            counts = keep.sum(axis=(1, 3), dtype=np.float64)
+        axes = (0, 1, 3)
+        if self.shift is None:
+            self.shift = x.sum(axis=axes, where=True if keep is None else keep) / np.maximum(counts.sum(axis=0), 1)
+        x, y = x - self.shift[:, None], y - self.shift[:, None]
+        if keep is not None:
+            x, y = np.where(keep, x, 0.0), np.where(keep, y, 0.0)
+        self.n += counts.sum(axis=0)
+        self.x += x.sum(axis=axes)
+        self.y += y.sum(axis=axes)
+        self.xx += np.einsum("npkq,npkq->k", x, x)
+        self.yy += np.einsum("npkq,npkq->k", y, y)
+        some: dict[str, Any] = {} if keep is None else {"where": keep}
+        self.low = np.minimum(self.low, x.min(axis=axes, initial=np.inf, **some) + self.shift)
+        self.high = np.maximum(self.high, x.max(axis=axes, initial=-np.inf, **some) + self.shift)
+        errors = np.einsum("npkq,npkq->nk", error, error)
+        self.ee += errors.sum(axis=0)
+        self._samples(errors / np.maximum(counts, 1), start)
+
+    def _samples(self, errors: FloatArray, start: int) -> None:
+        """Find the first and the worst sample by the mean squared errors [samples, slices]."""
+        at = errors.argmax(axis=0)
+        largest = np.take_along_axis(errors, at[None], 0)[0]
+        worse = largest > self.worst_error
+        self.worst = np.where(worse, start + at, self.worst)
+        self.worst_error = np.where(worse, largest, self.worst_error)
+        variance = self.variance()
+        clear = errors > _CLEAR**2 * variance
+        unseen = (self.first < 0) & clear.any(axis=0) & (largest > 0)
+        self.first = np.where(unseen, start + clear.argmax(axis=0), self.first)
+        lively = variance > _LIVELY**2 * variance.max(initial=0.0)
+        if lively.any():
+            together = (errors[:, lively] / variance[lively]).mean(axis=1)
+            if together.max() > self.odd_error:
+                self.odd, self.odd_error = start + int(together.argmax()), float(together.max())
+
+    def variance(self, *, engine: bool = False) -> FloatArray:
+        """Return the variance of each slice in the reference or in the ``engine``; 0 for a slice without elements."""
+        total, squares = (self.y, self.yy) if engine else (self.x, self.xx)
+        n = np.maximum(self.n, 1)
+        return np.maximum(squares / n - (total / n) ** 2, 0.0)
+
+
+@dataclass
+class Slices:
+    """The sums along all axes of an output whose size is the same in all batches, except the samples' axis.
+
+    ``axis`` names the only axis to examine, counted with the samples' axis; ``None``: all of them.
+    """
+
+    axis: int | None = None
+    sums: dict[int, AxisSums] = field(default_factory=dict)
+    _rank: int | None = None
+
+    def add(self, x: FloatArray, y: FloatArray, keep: BoolArray | None, start: int, *, batched: bool) -> None:
+        """Add the output of one batch, of which the first sample has the number ``start``.
+
+        ``x`` is the reference, ``y`` the engine, both of the output's shape. With ``batched``, the first axis is the
+        samples'. ``keep`` is ``False`` for elements that do not count, where both must be 0; ``None``: all count.
+        """
+        if not x.size:
+            return
+        sizes = self._sizes(x.shape, batched=batched)
+        if self._rank is None:
+            self.sums = {axis: AxisSums(size) for axis, size in sizes.items()}
+            self._rank = x.ndim
+        # An axis that changes its size, or whose meaning changes, has no slices.
+        same = self._rank == x.ndim
+        self.sums = {axis: one for axis, one in self.sums.items() if same and sizes.get(axis) == len(one.n)}
+        if not self.sums:
+            return
+        error = x - y
+        for axis, one in self.sums.items():
+            shape = _around(x.shape, axis, batched=batched)
+            kept = None if keep is None else keep.reshape(shape)
+            one.add(x.reshape(shape), y.reshape(shape), error.reshape(shape), kept, start)
+
+    def _sizes(self, shape: tuple[int, ...], *, batched: bool) -> dict[int, int]:
+        """Return the sizes of the axes that may have slices; the key -1 stands for the whole output as one slice."""
+        wanted = None if self.axis is None else self.axis % max(len(shape), 1)
+        sizes = {axis: size for axis, size in enumerate(shape) if axis >= batched and 1 < size <= MOST_SLICES}
+        return {-1: 1} | {axis: size for axis, size in sizes.items() if wanted in {None, axis}}
+
+
+def _around(shape: tuple[int, ...], axis: int, *, batched: bool) -> tuple[int, int, int, int]:
+    """Return the shape [samples, before, slices, after] of an array whose slices lie along ``axis``."""
+    samples, inner = (shape[0], shape[1:]) if batched else (1, shape)
+    if axis < 0:
+        return samples, math.prod(inner), 1, 1
+    at = axis - batched
+    return samples, math.prod(inner[:at]), inner[at], math.prod(inner[at + 1 :])
