@@ -58,7 +58,7 @@ def preflight(  # noqa: PLR0913, PLR0917 - what is checked, and who is informed 
         opened.signatures[name], opened.datasets[name, "data"] = signature, dataset
         if spec.reference is None:
             check_unquantized(signature, spec.path, name)
-        _check_answers(config, name, spec, signature)
+        _check_answers(config, target, name, signature, batch)
         if batch is not None and spec.reference is None:
             _check_scorer(config, target, name, signature, batch)
         if runtime_record(runtime).compiles:
@@ -96,10 +96,20 @@ def _naming_the_declaration(config: Config, path: str) -> Iterator[None]:
         raise UserError(*str(error).split("\n"), wrong) from None
 
 
-def _check_answers(config: Config, name: str, spec: ModelSpec, signature: Signature) -> None:
-    """Raise ``UserError`` for a declared output that the model lacks or does not fit, and for its callable."""
+def _check_answers(config: Config, target: str, name: str, signature: Signature, batch: Batch | None) -> None:
+    """Raise ``UserError`` for a declared output that the model lacks, or that does not fit its kind or its callable.
+
+    If the reference can be run, its outputs for the first batch are tried.
+    """
+    spec = config.model(name, target)
     refuse_misfits(spec, signature, name, partial(config.where, "models", name))
-    open_answers(spec, config.root, model=name, where=config.where("models", name, "outputs"))
+    answers = open_answers(spec, config.root, model=name, where=config.where("models", name, "outputs"))
+    if not answers or batch is None or spec.reference is not None:
+        return
+    outputs = reference_outputs(config, target, name, signature, batch)
+    if outputs is not None:
+        for one in answers:
+            one.add(outputs, outputs, len(next(iter(batch.inputs.values()))))
 
 
 def _check_scorer(config: Config, target: str, name: str, signature: Signature, batch: Batch) -> None:

@@ -36,3 +36,28 @@ def test_code_that_cannot_score_is_refused(make_request: MakesRequests) -> None:
         expected = pytest.raises(UserError, match=message) if message else nullcontext()
         with expected:
             preflight(load(config.path), "cpu")
+
+
+KINDS = """
+def few(outputs):
+    return outputs["scores"][:0]
+"""
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ('[models.toy.outputs.score]\nkind = "classification"', "has no output 'score'"),
+        ('[models.toy.outputs.scores]\nkind = "classification"\naxis = 3', "axis 3"),
+        ('[models.toy.outputs.scores]\nkind = "segmentation"', "has 2 axes"),
+        ('[models.toy.outputs.scores]\ndecode = "kinds:few"', "returned 0 answers for"),
+        ('[models.toy.outputs.scores]\nkind = "classification"', ""),
+    ],
+)
+def test_a_kind_that_does_not_fit_is_refused(make_request: MakesRequests, table: str, message: str) -> None:
+    """An unknown output, an impossible axis or kind, and a decoder with too few answers end the run."""
+    config = make_request().config
+    (config.root / "kinds.py").write_text(KINDS)
+    config.path.write_text(f"{config.path.read_text()}\n{table}\n")
+    with pytest.raises(UserError, match=message) if message else nullcontext():
+        preflight(load(config.path), "cpu")

@@ -161,3 +161,20 @@ def test_a_foreign_engine_is_never_replaced_by_a_new_build(make_request: MakesRe
         result = session.judge(row(request, "contract.signature")).result
     assert (result.verdict, result.cause) == (Verdict.NOT_RUN, Cause.UNSUPPORTED)
     assert "built elsewhere" in result.reason
+
+
+def test_declared_answers_are_compared_by_a_session(make_request: MakesRequests) -> None:
+    """40 samples are too few for the limit of changed answers; no_disagreement_in accepts them and states so."""
+    request = make_request()
+    path = request.config.path
+    text = f'{path.read_text()}\n[models.toy.outputs.scores]\nkind = "classification"\nscore = 0.0\n'
+    few = "[models.toy.tolerances.fp32]\nno_disagreement_in = 20\n"
+    for table, verdict in (("", Verdict.INCONCLUSIVE), (few, Verdict.PASSED)):
+        path.write_text(text + table)
+        with closing(Session.open(replace(request, config=load(path)))) as session:
+            outcome = session.judge(row(request, "parity.outputs"))
+        assert outcome.result.verdict is verdict, outcome.result.reason
+        assert outcome.result.details["answers"][0]["changed"] == 0
+        assert ("weaker_claim" in outcome.result.details) == bool(table)
+        (method,) = outcome.methods.values()
+        assert method["kinds"] == {"scores": {"kind": "classification", "score": 0.0}}
