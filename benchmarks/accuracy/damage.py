@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 def scaled(model: Model, part: Part, factors: Any, offsets: Any = 0.0) -> Model:
     """Return ``model`` with a part of its output multiplied by ``factors``, plus ``offsets``."""
-    whole = part.first + part.count
     tail = [1] * (_rank(model, part.output) - part.axis - 1)
-    tables = np.ones(whole, np.float32), np.zeros(whole, np.float32)
-    tables[0][part.first :], tables[1][part.first :] = factors, offsets
+    tables = np.ones(part.size, np.float32), np.zeros(part.size, np.float32)
+    places = slice(part.first, part.first + part.count)
+    tables[0][places], tables[1][places] = factors, offsets
 
     def make(made: Model, source: str, result: str) -> list[onnx.NodeProto]:
         names = [graphs.constant(made, f"{result}.{n}", one.reshape(-1, *tail)) for n, one in enumerate(tables)]
@@ -52,8 +52,7 @@ def gathered(model: Model, output: str, axis: int, indices: Sequence[int] | NDAr
 
 def mapped(model: Model, part: Part, kind: str, *, low: float | None = None, high: float | None = None) -> Model:
     """Return ``model`` with operator ``kind`` applied to a part of its output; ``Clip`` takes ``low`` and ``high``."""
-    whole = part.first + part.count
-    mask = (np.arange(whole) >= part.first).reshape(-1, *[1] * (_rank(model, part.output) - part.axis - 1))
+    mask = (np.arange(part.size) >= part.first).reshape(-1, *[1] * (_rank(model, part.output) - part.axis - 1))
 
     def make(made: Model, source: str, result: str) -> list[onnx.NodeProto]:
         chosen = graphs.constant(made, f"{result}.mask", mask)
@@ -115,7 +114,7 @@ def _one_class_dead(case: Case, model: Model, part: Part, _: np.random.Generator
 def _classes_shifted(_: Case, model: Model, part: Part, __: np.random.Generator) -> Model | None:
     if part.count < 2:
         return None
-    order = np.arange(part.first + part.count)
+    order = np.arange(part.size)
     order[part.first :] = np.roll(order[part.first :], 1)
     return gathered(model, part.output, part.axis, order)
 
@@ -186,7 +185,7 @@ def _component(kind: str) -> Damage:
         factors, offsets = np.ones(width, np.float32), np.zeros(width, np.float32)
         factors[one] = {"dead": 0.0, "negated": -1.0, "shrunk": 0.75, "moved": 1.0}[kind]
         offsets[one] = 0.15 if kind == "moved" else 0.0
-        return scaled(model, Part(output.name, 1, 0, width), factors, offsets)
+        return scaled(model, Part(output.name, 1, 0, width, width), factors, offsets)
 
     return damage
 
@@ -254,11 +253,7 @@ PLACED: Mapping[str, Damage] = {
     "boxes shifted": _on_boxes(_boxes_moved),
     "boxes scaled": _on_boxes(lambda _, model, part, random: scaled(model, part, random.choice([0.5, 0.7, 1.4]))),
     "boxes turned": _on_boxes(
-        lambda _, model, part, __: (
-            gathered(model, part.output, part.axis, [1, 0, 3, 2, *range(4, part.first + part.count)])
-            if part.axis == 2
-            else gathered(model, part.output, part.axis, [1, 0, 3, 2, *range(4, 22)])
-        )
+        lambda _, model, part, __: gathered(model, part.output, part.axis, [1, 0, 3, 2, *range(4, part.size)])
     ),
     "map shifted": _map_moved,
     "sequence truncated": _truncated,

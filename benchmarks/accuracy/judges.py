@@ -61,7 +61,7 @@ def _answers(subject: Subject) -> dict[str, Any]:
     """Return the argument of ``Comparison`` for the kinds of a model's outputs; nothing where ``hil`` has no kinds."""
     if find_spec("hil.metrics.agreement") is None:
         return {}
-    spec = ModelSpec.model_validate({"path": "model.onnx", "outputs": subject.tables})
+    spec = ModelSpec.model_validate({"path": "model.onnx", "data": "samples.npz", "outputs": subject.tables})
     return {"answers": import_module("hil.metrics.agreement").open_answers(spec)}
 
 

@@ -11,6 +11,7 @@ import onnx
 from onnx import version_converter
 
 from benchmarks.accuracy import graphs
+from benchmarks.accuracy.case import FEW
 from benchmarks.parity.engines import in_fp16
 
 if TYPE_CHECKING:
@@ -180,11 +181,13 @@ def _fp16_everywhere(case: Case, _: np.random.Generator) -> onnx.ModelProto:
     return in_fp16(case.simple)
 
 
-def _int8(method: Literal["minmax", "percentile"], *, spared: bool) -> Change:
+def _int8(method: Literal["minmax", "percentile"], spared: float | None) -> Change:
+    """Return a change to INT8; ``spared`` is the share of the last layers that stay in floating point."""
+
     def change(case: Case, _: np.random.Generator) -> onnx.ModelProto:
-        if method == "minmax" and spared:
+        if (method, spared) == ("minmax", FEW):
             return case.good_int8
-        return case.in_int8(method, excluded=case.sensitive() if spared else ())
+        return case.in_int8(method, excluded=() if spared is None else case.sensitive(spared))
 
     return change
 
@@ -205,8 +208,9 @@ SOUND: Mapping[str, tuple[str, Change]] = {
     "noise 3e-4": ("fp16", _noise(3e-4)),
     "weights in bf16": ("bf16", _rounded(ml_dtypes.bfloat16)),
     "weights in 8 bits": ("int8", _eight_bit_weights),
-    "int8, minmax": ("int8", _int8("minmax", spared=False)),
-    "int8, minmax, ends spared": ("int8", _int8("minmax", spared=True)),
-    "int8, percentile, ends spared": ("int8", _int8("percentile", spared=True)),
+    "int8, minmax": ("int8", _int8("minmax", None)),
+    "int8, minmax, ends spared": ("int8", _int8("minmax", FEW)),
+    "int8, percentile, ends spared": ("int8", _int8("percentile", FEW)),
+    "int8, minmax, first half": ("int8", _int8("minmax", 0.5)),
 }
 """The sound changes by name, each with the precision whose tolerances it is judged by. ``None``: nothing to change."""

@@ -30,12 +30,13 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Part:
-    """Where scores or boxes are: ``count`` places of ``output`` along ``axis``, from ``first`` on."""
+    """Where scores or boxes are: ``count`` of ``size`` places of ``output`` along ``axis``, from ``first`` on."""
 
     output: str
     axis: int
     first: int
     count: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def _map(file: str, output: str, size: int) -> Subject:
         "segmentation",
         {output: {"kind": "segmentation"}},
         size=size,
-        scores=Part(output, 1, 0, 1),
+        scores=Part(output, 1, 0, 1, 1),
         image="x",
     )
 
@@ -178,7 +179,7 @@ def _reader(file: str, output: str, characters: int, width: int) -> Subject:
         lambda: Text(output),
         "ctc",
         {output: {"kind": "ctc"}},
-        scores=Part(output, 2, 0, characters),
+        scores=Part(output, 2, 0, characters, characters),
         image="x",
     )
 
@@ -192,7 +193,7 @@ SUBJECTS: Mapping[str, Subject] = {
         lambda: Class("logits"),
         "classification",
         {"logits": {"kind": "classification"}},
-        scores=Part("logits", 1, 0, 10),
+        scores=Part("logits", 1, 0, 10, 10),
         logits=True,
         image="image",
     ),
@@ -211,8 +212,8 @@ SUBJECTS: Mapping[str, Subject] = {
         "detection",
         {name: {"kind": "detection", "layout": "boxes-scores", "nms": 0.5} for name in ("boxes", "scores")},
         size=48,
-        scores=Part("scores", 2, 0, 10),
-        boxes=Part("boxes", 2, 0, 4),
+        scores=Part("scores", 2, 0, 10, 10),
+        boxes=Part("boxes", 2, 0, 4, 4),
         image="image",
     ),
     "320n": Subject(
@@ -222,8 +223,8 @@ SUBJECTS: Mapping[str, Subject] = {
         "detection",
         {"output0": {"kind": "detection", "layout": "channels-first", "boxes": "centers", "nms": 0.5}},
         size=160,
-        scores=Part("output0", 1, 4, 18),
-        boxes=Part("output0", 1, 0, 4),
+        scores=Part("output0", 1, 4, 18, 22),
+        boxes=Part("output0", 1, 0, 4, 22),
         image="images",
     ),
     "turned": Subject(
@@ -232,7 +233,7 @@ SUBJECTS: Mapping[str, Subject] = {
         lambda: Class(_TURNED),
         "classification",
         {_TURNED: {"kind": "classification"}},
-        scores=Part(_TURNED, 1, 0, 2),
+        scores=Part(_TURNED, 1, 0, 2, 2),
         image="x",
     ),
     "files": Subject(
@@ -241,7 +242,7 @@ SUBJECTS: Mapping[str, Subject] = {
         lambda: Class(_FILE),
         "classification",
         {_FILE: {"kind": "classification"}},
-        scores=Part(_FILE, 1, 0, 214),
+        scores=Part(_FILE, 1, 0, 214, 214),
     ),
     "speech": Subject(
         _SPEECH,
@@ -249,7 +250,7 @@ SUBJECTS: Mapping[str, Subject] = {
         lambda: Class("output"),
         "classification",
         {},  # one score is no classification among classes
-        scores=Part("output", 1, 0, 1),
+        scores=Part("output", 1, 0, 1, 1),
         signal="input",
         prepare=_stateless,
     ),
