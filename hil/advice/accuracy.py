@@ -21,6 +21,8 @@ FEW_SAMPLES = 100
 FAR_OFF = 10
 """Multiple of the mean distance (1 - cosine) above which one sample counts as an outlier."""
 MOST_NAMED = 3
+HELPED = 0.5
+"""Largest share of the error that may remain where keeping nodes in floating point is advised."""
 
 
 def _failed(check: CheckResult, *ids: str) -> bool:
@@ -71,16 +73,18 @@ def one_sample(check: CheckResult, _around: Around) -> Iterator[str]:
 
 
 def layers_to_keep(check: CheckResult, around: Around) -> Iterator[str]:
-    """Name the nodes at which the INT8 error starts, if the diagnosis of the failed parity found any."""
+    """Advise to keep the nodes at which the INT8 error starts in float, if the run tried it and the error halved."""
     if check.precision != "int8" or not _failed(check, *ANSWERS):
         return
-    culprits = table(around.details(check, "parity.outputs").get("diagnosis")).get("culprits")
-    nodes = [table(table(culprit.get("seen")).get("node")).get("name") for culprit in listed(culprits)[:MOST_NAMED]]
-    names = [named(name) for name in nodes if name]
-    if names:
-        where = f"[models.{check.model}.calibration] exclude_nodes"
-        ranked = f"hil int8 sensitivity {check.model} ranks all layers by their loss"
-        yield f"keep {', '.join(names)} in floating point, where the error starts: name them in {where}; {ranked}"
+    tried = table(table(around.details(check, "parity.outputs").get("diagnosis")).get("kept_in_float"))
+    before, after = number(tried.get("before")), number(tried.get("after"))
+    nodes = tried.get("nodes")
+    if not isinstance(nodes, list) or before is None or after is None or not after <= HELPED * before:
+        return
+    names = ", ".join(named(name) for name in nodes)
+    gain = f"tried on this target with {tried.get('samples')} samples, the error of the worst output channel falls"
+    where = f"[models.{check.model}.calibration] exclude_nodes"
+    yield f"keep {names} in floating point: {gain} from {before:.3g} to {after:.3g}: name them in {where}"
 
 
 def calibration_data(check: CheckResult, around: Around) -> Iterator[str]:

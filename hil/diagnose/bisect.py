@@ -21,7 +21,7 @@ from hil.diagnose.graph import BODIES, Region
 from hil.diagnose.place import Place
 from hil.diagnose.running import Runner, Values, on_host
 from hil.diagnose.suspect import Case, feeds_of, output_errors
-from hil.diagnose.tensor_error import error, statistics
+from hil.diagnose.tensor_error import error, slice_error, statistics
 from hil.diagnose.variants import patched, severed
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ LISTED = 5
 
 LESS = 0.1
 """Share of the precision's error floor that is enough for a node above its bound with other evidence (``_guilty``)."""
+
+LOST = 0.5
+"""Share of a slice's own deviation above which its error makes a Q/DQ pair suspicious (``slice_error``)."""
 
 TRIED = 20
 """Largest number of suspicious nodes whose effect on the outputs is measured."""
@@ -130,7 +133,7 @@ def _guilty(case: Case, errors: Mapping[Region, NodeErrors], alone: Values) -> l
     tried: list[tuple[float, Region, float]] = []
     for region, node in errors.items():
         differs = difference(_place(case, region, alone)) is not None
-        if node.ratio > 1 or differs:
+        if node.ratio > 1 or differs or _loses_slice(case, region, alone):
             # Strong evidence: the region's error exceeds its bound, and it differs or uses little of its INT8 range.
             strict = node.ratio > 1 and (differs or (region.pair.quantized and node.bound < error_bounds.CLIPPING))
             tried.append((min(max(node.ratio, 1.0), 1e12), region, LESS * floor if strict else floor))
@@ -138,6 +141,12 @@ def _guilty(case: Case, errors: Mapping[Region, NodeErrors], alone: Values) -> l
     effects = [(region, _effect(case, region, alone[region.pair.suspect]), least) for _, region, least in tried[:TRIED]]
     guilty = [(region, effect) for region, effect, least in effects if effect > least]
     return sorted(guilty, key=lambda pair: -pair[1])[:LISTED]
+
+
+def _loses_slice(case: Case, region: Region, alone: Values) -> bool:
+    """Return whether a Q/DQ pair rounds a slice of its tensor away, whose RMS larger slices or constants may set."""
+    name = region.pair.suspect
+    return region.pair.quantized and slice_error(case.value(name), alone[name], 1e-6) > LOST
 
 
 def _place(case: Case, region: Region, alone: Values) -> Place:

@@ -14,6 +14,7 @@ from hil.diagnose.bisect import diagnose
 from hil.diagnose.diagnosis import Cause
 from hil.diagnose.graph import DEQUANTIZE, QUANTIZE
 from hil.diagnose.running import on_host
+from hil.diagnose.tensor_error import error, slice_error
 from tests.diagnose.graphs import copied, feeds, net, node, with_constant
 from tests.models import images, write
 
@@ -268,3 +269,26 @@ def test_a_diagnosis_is_deterministic(tmp_path: Path) -> None:
     suspect = with_constant(model, "kernel", one_weight)
     first, again = (diagnose(model, suspect, feeds(), "fp32").as_json() for _ in range(2))
     assert first == again
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_large_values_are_no_overflow_in_an_engine_without_fp16(tmp_path: Path, precision: str) -> None:
+    """Values beyond the range of FP16 that the engine holds are no evidence of an overflow."""
+    model = with_constant(net(tmp_path), "kernel", lambda a: a * 1e6)
+    suspect = with_constant(model, "kernel", lambda a: a * 1.5)
+    (culprit, *_) = diagnose(model, suspect, feeds(), precision).culprits
+    assert culprit.seen.node.name == "conv"
+    assert culprit.cause not in {Cause.OVERFLOW, Cause.NOT_FINITE}
+
+
+def test_lost_scores_next_to_boxes_are_a_large_error() -> None:
+    """The error of a slice is relative to its own deviation: zeros for scores are an error of about 1."""
+    random = np.random.default_rng(0)
+    boxes, scores = random.uniform(0, 320, (1, 4, 200)), random.uniform(0, 1, (1, 2, 200))
+    expected = np.concatenate([boxes, scores], axis=1).astype(np.float32)
+    dead = expected.copy()
+    dead[:, 4:] = 0
+    assert error(expected, dead) < 0.01
+    assert slice_error(expected, dead) > 1
+    assert slice_error(expected, expected * np.float32(1.001)) < 0.01
+    assert slice_error(np.zeros((2, 3)), np.zeros((2, 3))) == 0

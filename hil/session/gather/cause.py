@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hil.checks.verdicts import plain
 from hil.errors import EngineBuildError, EngineError, Unsupported, UserError, WorkerLost
 from hil.results import Verdict
 from hil.session.amendments.row_facts import Diagnosis
 from hil.session.diagnosing import BUDGET, DiagnosisTimeout, examine
+from hil.session.tried_floating import tried_floating
 
 if TYPE_CHECKING:
     from hil.checks.comparison import Comparison
@@ -32,5 +34,8 @@ def diagnosis_of(session: EngineContext, row: Row, comparison: Comparison, judge
         return Diagnosis({"diagnosis": {"why_not": str(error)}})
     bundle = session.report_dir / "repro" / f"{row.model}-{row.precision}"
     written = write(bundle, examined, session.facts, judgement.reason).relative_to(session.report_dir)
-    details = {"diagnosis": examined.diagnosis.as_json(), "repro": written.as_posix()}
+    about = examined.diagnosis.as_json()
+    if tried := tried_floating(session, row, examined):
+        about["kept_in_float"] = plain(tried)
+    details = {"diagnosis": about, "repro": written.as_posix()}
     return Diagnosis(details, sentence(examined.diagnosis))

@@ -1,0 +1,78 @@
+"""Nodes are advised to stay in floating point only after the run has tried that."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper, parser
+
+from hil.config.load import load
+from hil.plan import expand
+from hil.session import Request, Session
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROJECT = """
+[models.wide]
+path = "wide.onnx"
+data = "validation.npz"
+precisions = ["fp32", "int8"]
+
+[models.wide.calibration]
+data = "calibration.npz"
+method = "minmax"
+"""
+
+
+def write(path: Path) -> None:
+    """Write two products; the first reads values of which one is 10,000 times as large as the others."""
+    model = parser.parse_model("""<ir_version: 9, opset_import: ["": 17]>
+    g (float[batch, 16] x) => (float[batch, 8] y) {
+        wide = Mul(x, factors)
+        hidden = MatMul(wide, first)
+        y = MatMul(hidden, second)
+    }""")
+    random = np.random.default_rng(0)
+    first = random.normal(size=(16, 16))
+    first[0] = 0
+    factors = np.where(np.arange(16) == 0, 1e4, 1.0)
+    weights = {"factors": factors, "first": first, "second": random.normal(size=(16, 8))}
+    for name, array in weights.items():
+        model.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
+    for node in model.graph.node:
+        node.name = f"make_{node.output[0]}"
+    onnx.save(model, path)
+
+
+@pytest.fixture(scope="module")
+def diagnosis(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return the diagnosis of a failed parity check in int8."""
+    root = tmp_path_factory.mktemp("tried")
+    write(root / "wide.onnx")
+    random = np.random.default_rng(1)
+    for name in ("validation", "calibration"):
+        np.savez(root / f"{name}.npz", x=random.normal(size=(32, 16)).astype(np.float32))
+    (root / "hil.toml").write_text(PROJECT)
+    config = load(root / "hil.toml")
+    request = Request(config, "cpu", "fail", 0.0, "run", root / "report", progress=lambda _: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
+        with closing(Session.open(request)) as session:
+            rows = expand(config, "cpu").rows
+            row = next(row for row in rows if row.id == "parity.outputs" and row.precision == "int8")
+            details = session.judge(row).result.details
+    return dict(details["diagnosis"])
+
+
+def test_the_layer_that_reads_the_values_is_tried_too(diagnosis: dict[str, Any]) -> None:
+    """A layer in INT8 rounds what it reads, so keeping only the node before it would gain nothing."""
+    tried = diagnosis["kept_in_float"]
+    assert tried["nodes"][:2] == ["make_wide", "make_hidden"]
+    assert tried["before"] > 0.2
+    assert tried["after"] < 0.1
+    assert tried["samples"] >= 4
