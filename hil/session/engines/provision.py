@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hil.checks.int8_floating import floating_texts
-from hil.errors import EngineBuildError, Unsupported
+from hil.errors import EngineBuildError, Unsupported, UserError
 from hil.files.digests import writing
 from hil.onnx_files.declared_shapes import wrong_declaration
 from hil.onnx_files.external_data import copy_by_digest, external_files
@@ -17,7 +18,7 @@ from hil.session.engines.shape_profiles import profiles_of
 from hil.units import show
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from hil.config.spec import ModelSpec
@@ -64,7 +65,7 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
     """Build model ``name`` in ``precision`` on the session's target, or use the engine that the config names.
 
     ``more`` announces that another build follows. Raise ``Unsupported`` if the runtime does not support such an engine,
-    ``EngineBuildError`` if the build failed, and ``UserError`` if the data cannot be used for calibration.
+    ``EngineBuildError`` if the build failed, or if the data cannot be used for calibration.
     """
     spec = session.model(name)
     if spec.engine is not None:
@@ -214,7 +215,7 @@ def _stream(session: Context, name: str) -> Streamed:
     spec = session.model(name)
     assert spec.calibration is not None  # noqa: S101 - is_implicit checked it; for the type checker
     text = f"{name} int8: sending calibration data ({spec.calibration.method}, implicit)"
-    with session.progress.step(text):
+    with of_one_model(), session.progress.step(text):
         return stream(
             session.agent,
             path=session.onnx(name),
@@ -225,6 +226,15 @@ def _stream(session: Context, name: str) -> Streamed:
             cache=session.config.resolve(session.config.spec.project.cache) / "calibration",
             narrow=narrows(session.spec.runtime, str((session.facts.get("runtimes") or {}).get(session.spec.runtime))),
         )
+
+
+@contextlib.contextmanager
+def of_one_model() -> Iterator[None]:
+    """Raise ``EngineBuildError`` for a ``UserError``: bad calibration data of one model must not stop the others."""
+    try:
+        yield
+    except UserError as error:
+        raise EngineBuildError(str(error)) from None
 
 
 def calibrated(session: Context, name: str) -> Quantized:
@@ -239,7 +249,7 @@ def _calibrate(session: Context, name: str, spec: ModelSpec) -> Quantized:
     path, data = session.onnx(name), session.calibration_data(name)
     samples = spec.calibration.samples or data.count
     text = f"{name} int8: calibrating ({spec.calibration.method})"
-    with session.progress.step(text, total=samples, unit="samples") as step:
+    with of_one_model(), session.progress.step(text, total=samples, unit="samples") as step:
         folder = session.config.resolve(session.config.spec.project.cache) / "quantized"
         check_operators(path, session.signature(name).foreign)
         layout = runtime_record(session.spec.runtime).qdq_layout

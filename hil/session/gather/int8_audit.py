@@ -10,7 +10,7 @@ from hil.checks.int8_ranges import RangesFacts, RepeatFacts, TensorUse
 from hil.checks.int8_set import Classes, InputFacts, SetFacts
 from hil.errors import Unsupported
 from hil.runtimes import runtime_record
-from hil.session.engines.provision import build_options, is_implicit
+from hil.session.engines.provision import build_options, is_implicit, of_one_model
 from hil.session.gather.gathered import Gathered
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def again(session: EngineContext, name: str) -> list[Snapshot]:
     calibration, path = spec.calibration, session.onnx(name)
 
     def work() -> list[Snapshot]:
-        with session.progress.step(f"{name} int8: calibrating again ({calibration.method})"):
+        with of_one_model(), session.progress.step(f"{name} int8: calibrating again ({calibration.method})"):
             return snapshots(
                 path, session.calibration_data(name), calibration, runtime_record(session.spec.runtime).qdq_layout
             )
