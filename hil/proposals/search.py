@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -140,12 +141,26 @@ class _Search:
         return result
 
     def _multiples(self, inputs: Mapping[str, InputSpec], sizes: Mapping[str, int]) -> dict[str, int]:
-        """Return for each dimension the smallest multiple that runs, if the next greater size is refused."""
-        found: dict[str, int] = {}
+        """Return for each dimension the smallest multiple that runs, if the next greater size is refused.
+
+        The multiples are searched at small sizes, at which a run takes less time, if they then hold at ``sizes`` too.
+        """
         batch = self._declared(inputs, sizes).batch() or 1
         more = {dimension: size + 1 for dimension, size in sizes.items()}
         if not sizes or self._runs(inputs, more, batch).ran:
-            return found
+            return {}
+        divisors = {dimension: math.gcd(size, MULTIPLES[-1]) for dimension, size in sizes.items()}
+        small = {dimension: one if one >= MULTIPLES[-2] else sizes[dimension] for dimension, one in divisors.items()}
+        if small != sizes and self._runs(inputs, small, batch).ran:
+            found = self._smallest(inputs, small, batch)
+            next_sizes = {dimension: size + found.get(dimension, 0) for dimension, size in sizes.items()}
+            if found and self._runs(inputs, next_sizes, batch).ran:
+                return found
+        return self._smallest(inputs, sizes, batch)
+
+    def _smallest(self, inputs: Mapping[str, InputSpec], sizes: Mapping[str, int], batch: int) -> dict[str, int]:
+        """Return the smallest multiple that runs for each dimension whose next greater size is refused."""
+        found: dict[str, int] = {}
         for dimension, size in sizes.items():
             if self._runs(inputs, {**sizes, dimension: size + 1}, batch).ran:
                 continue

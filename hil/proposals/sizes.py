@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SQUARES: dict[str, tuple[int, ...]] = {
     "classifier": (224, 320, 640, 416, 512, 256, 299, 384, 240, 192, 160, 128, 112, 96, 64, 32, 28),
     "detector": (640, 320, 416, 512, 224, 256, 300, 1024, 384, 160, 128, 96, 64, 32),
+    "text": (320, 224, 640, 256, 128, 64, 32),
     "dense": (512, 640, 320, 256, 224, 416, 384, 518, 1024, 128, 64, 32),
 }
 """Height and width of images, by the kind of network that the outputs suggest."""
@@ -42,6 +43,8 @@ STEP = (512, 576, 256, 1536, 160, 400, 16_000, 1024)
 """Audio samples of one step of a recurrent model."""
 
 CHANNELS = (3, 1, 4)
+MANY_CLASSES = 1500
+"""So many scores for each of an unknown number of places are those of a script's characters, not of a detector."""
 MOST = 4096
 """The most combinations that are put into order."""
 
@@ -94,6 +97,11 @@ def _consistent(names: Sequence[str], sizes: Sequence[int]) -> bool:
 
 def _kind(signature: Signature) -> str:
     """Return the key of ``SQUARES`` that the declared outputs suggest."""
+    shapes = [one.shape for one in signature.outputs if one.ranked]
+    if len(shapes) == 1 and len(shapes[0]) == 3:  # (images, places, scores)
+        _, places, scores = shapes[0]
+        if not isinstance(places, int) and isinstance(scores, int) and scores >= MANY_CLASSES:
+            return "text"
     ranks = [len(one.shape) for one in signature.outputs if one.ranked]
     if ranks and max(ranks) >= 4:
         return "dense"
@@ -117,7 +125,8 @@ def _of_image(tensor: TensorSpec, axes: tuple[int, int, int], kind: str) -> Iter
     channels, height, width = (tensor.shape[axis] for axis in axes)
     if isinstance(height, str) and isinstance(width, str):
         squares = [(size, size) for size in SQUARES[kind]]
-        yield Group((height, width), (*squares[:7], *LINES, *squares[7:]))
+        first = 0 if kind == "text" else 7
+        yield Group((height, width), (*squares[:first], *LINES, *squares[first:]))
     elif isinstance(width, str):
         usual = WIDTHS if height in LINE_HEIGHTS else tuple(dict.fromkeys([int(height or 1), *SQUARES[kind]]))
         yield Group((width,), tuple((size,) for size in usual))

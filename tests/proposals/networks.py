@@ -50,6 +50,21 @@ def detector(path: Path) -> Path:
     return save(path, text, kernel=random(9, 3, 1, 1), scales=scales, rows=rows)
 
 
+def strict_if_large(path: Path) -> Path:
+    """Write a network whose images of over 40,000 pixels must have sides that are multiples of 32; others any side."""
+    text = """network (float[batch, 3, height, width] images) => (float[batch, 3, h, w] y) {
+        numbers = Size (images)
+        large = Greater (numbers, most)
+        y = If (large) <then_branch = strict () => (float[batch, 3, h, w] a) {
+            coarse = Conv <strides = [32, 32]> (images, kernel)
+            larger = Resize <mode = "nearest"> (coarse, , scales)
+            a = Add (images, larger)
+        }, else_branch = loose () => (float[batch, 3, h, w] b) { b = Identity (images) }>
+    }"""
+    scales = np.array([1, 1, 32, 32], np.float32)
+    return save(path, text, kernel=random(3, 3, 1, 1), scales=scales, most=np.array(120_000))
+
+
 def classifier(path: Path) -> Path:
     """Write a network with placeholders for all dynamic dimensions: image[?, 3, ?, ?] to logits[?, 10]."""
     text = """network (float[N, 3, H, W] image) => (float[N, 10] logits) {

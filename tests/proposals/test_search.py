@@ -15,6 +15,7 @@ from tests.datasets.project import write_model
 from tests.proposals import networks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -57,3 +58,11 @@ def test_an_operator_that_the_reference_lacks_is_named(tmp_path: Path) -> None:
         TrialProcess() as one,
     ):
         propose(path, "m", one)
+
+
+@pytest.mark.parametrize("network", [networks.detector, networks.strict_if_large])
+def test_multiples_hold_at_the_proposed_sizes(network: Callable[[Path], Path], tmp_path: Path) -> None:
+    """Multiples are found at small sizes where these behave as the proposed ones, else at the proposed ones."""
+    with TrialProcess() as process:
+        proposal = propose(network(tmp_path / "m.onnx"), "m", process)
+    assert proposal.inputs["images"].multiple_of == (1, 1, 32, 32)

@@ -30,6 +30,8 @@ def test_the_first_sizes_are_those_of_the_family() -> None:
     classes, boxes = (spec("y", "float32", "batch", 10),), (spec("y", "float32", "batch", 84, "cells"),)
     assert first(image, outputs=classes) == {"h": 224, "w": 224}
     assert first(image, outputs=boxes) == {"h": 640, "w": 640}
+    characters = (spec("y", "float32", "batch", "steps", 6625),)
+    assert first(image, outputs=characters) == {"h": 48, "w": 192}
     assert first(spec("x", "float32", "batch", 3, 48, "w")) == {"w": 320}
     assert first(spec("ids", "int64", "batch", "n"), spec("attention_mask", "int64", "batch", "n")) == {"n": 128}
     assert first(spec("audio", "float32", "batch", "samples")) == {"samples": 16_000}

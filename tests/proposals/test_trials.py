@@ -65,3 +65,6 @@ def test_a_trial_runs_what_a_run_would(tmp_path: Path) -> None:
         for batch in (1, 2):
             answer = trials.run(Trial(own, {"n": 128, "b[1]": 64}, batch))
             assert answer.outputs == {"y": (batch, 1, 1)}, answer.error
+        count = trials.count
+        assert trials.run(Trial(own, {"n": 128, "b[1]": 64}, 2)) == answer
+        assert trials.count == count  # what ran is not run again
