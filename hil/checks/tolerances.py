@@ -150,17 +150,15 @@ def in_force(
 ) -> dict[str, Any]:
     """Return all tolerances in JSON types: the bounds of each output and the accepted losses of the task metrics.
 
-    ``dtypes`` maps the model's outputs to the names of their types (``merge``). Outputs in ``answered`` have no
-    defaults, since their answers are compared.
+    ``dtypes`` maps the model's outputs to the names of their types (``merge``). Outputs in ``answered``, whose answers
+    are compared, have the limits of answers, and of the others only those that are written.
     """
     outputs = {}
     for name, dtype in dtypes.items():
         bounds = merge(precision, spec, name, dtype=dtype)
         if name in answered:
             bounds = {metric: one for metric, one in bounds.items() if one.key is not None}
-        table = None if spec is None else spec.outputs.get(name)
-        for written_in in (spec, table):
-            bounds |= {} if written_in is None else _written(written_in, somewhere, metrics=ANSWERS)
+            bounds |= answer_limits(spec, [name])
         values = {metric: one.value for metric, one in bounds.items()}
         exact, answers = not is_float(np.dtype(dtype)), name in answered
         outputs[name] = {"exact": exact, "dtype": dtype, "answered": answers, "bounds": values}

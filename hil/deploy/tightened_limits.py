@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hil.catalogue import ABOVE, CATALOGUE
-from hil.checks.tolerances import ANSWERS, tightened
+from hil.checks.tolerances import tightened
 from hil.config.limits import ToleranceSpec, TolerancesSpec
-from hil.results import Sense, Verdict
+from hil.results import CLAIM, Sense, Verdict
 from hil.session.amendments.expiry import TOLERATED
 from hil.state import Contract
 from hil.units import show
@@ -51,21 +51,16 @@ def of_rows(report: Report, rows: Sequence[Row], models: Mapping[str, ModelSpec]
 def judged_by(report: Report, model: str, precision: str, now: TolerancesSpec | None) -> TolerancesSpec | None:
     """Return the tolerances by which the engine's outputs passed in the report; ``now`` if they did not pass.
 
-    So a tolerance that was loosened after the report has no effect. Of outputs whose answers were compared, only those
-    bounds of numbers count that were judged.
+    So a tolerance that was loosened after the report has no effect.
     """
     key = ("parity.outputs", model, precision)
     rows = (row for row in report.checks if (row.id, row.model, row.precision) == key)
-    details: Any = next((row.details for row in rows if row.verdict in GOOD), {})
-    recorded: Any = details.get("tolerances")
+    recorded: Any = next((row.details.get("tolerances") for row in rows if row.verdict in GOOD), None)
     if recorded is None:
         return now
-    answered = {name for one in details.get("answers", ()) for name in one["outputs"]}
-    judged = {one["output"]: {bound["metric"] for bound in one["bounds"]} for one in details.get("outputs", ())}
     outputs, agreements = {}, []
     for name, output in recorded["outputs"].items():
-        counted = {*ANSWERS, *judged.get(name, ())} if name in answered else set(output["bounds"]) - set(ANSWERS)
-        bounds = {metric: value for metric, value in output["bounds"].items() if metric in counted}
+        bounds = dict(output["bounds"])
         if not output["exact"] and "top1_agreement" in bounds:  # declared once for all outputs that rank classes
             agreements.append(bounds.pop("top1_agreement"))
         outputs[name] = ToleranceSpec.model_construct(**bounds)
@@ -144,6 +139,10 @@ def _of_tolerances(check: CheckResult, model: ModelSpec) -> Iterator[str]:
     for key, now, then in changes:
         judged = "without one" if then is None else f"by {then:g}"
         yield f"{check.name}: tolerance {key} is {now:g} now, but it was judged {judged}: {AGAIN}"
+    few = None if spec is None else spec.no_disagreement_in
+    counted = 0 if check.measurement is None else check.measurement.n or 0
+    if CLAIM in check.details and (few is None or few > counted):
+        yield f"{check.name} passed by a claim that no_disagreement_in no longer accepts: {AGAIN}"
     declared = check.details.get("tolerance_given")
     then = declared.get("expires") if isinstance(declared, dict) else None
     yield from _expiry(check.name, "tolerance", None if spec is None else spec.expires, then)

@@ -17,7 +17,7 @@ from hil.config.spec import ModelSpec, TargetSpec, ToleranceSpec, TolerancesSpec
 from hil.deploy.report_check import judged_report
 from hil.deploy.tightened_limits import judged_by, of_rows, of_state
 from hil.report.canonical import report_digest
-from hil.results import CheckResult, Row, Sense, Verdict
+from hil.results import CheckResult, Measurement, Row, Sense, Verdict
 from hil.series import digest_of
 from hil.state import Contract
 from tests.deploy.container import TARGET
@@ -230,3 +230,27 @@ def rewrite(root: Path, change: Callable[[dict[str, Any]], object]) -> None:
         change(check["details"])
     document["digest"] = report_digest(document)
     place.write_text(json.dumps(document), encoding="utf-8")
+
+
+def test_limits_of_answers() -> None:
+    """Stricter limits of answers than the report has are a change; looser ones and defaults of numbers are not."""
+
+    def stricter(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+        before, after = (TolerancesSpec.model_validate(table) for table in (then, now))
+        return [key for key, _, _ in tightened(in_force("int8", before, DTYPES, ["scores"]), "int8", after)]
+
+    assert stricter({}, {}) == stricter({}, {"answers": 0.06}) == []
+    assert stricter({}, {"answers": 0.04}) == ["outputs.scores.answers"]
+    assert stricter({"answers": 0.04}, {}) == []
+    assert stricter({}, {"outputs": {"scores": {"score_drift": 0.01}}}) == ["outputs.scores.score_drift"]
+
+
+def test_a_weaker_claim_that_is_no_longer_accepted() -> None:
+    """A row that passed by few samples refuses the report unless the config still accepts so few."""
+    claim = {"weaker_claim": "no disagreement", "tolerances": in_force("int8", None, DTYPES)}
+    loss = Measurement(value=0, unit="1", high=0.061, confidence=0.95, n=48)
+    check = sample.check(KINDS_BY_ID["parity.task"], "digits", "int8", details=claim, measurement=loss)
+    for few, refused in ((None, True), (49, True), (48, False), (20, False)):
+        table = {} if few is None else {"no_disagreement_in": few}
+        found = reasons(check, row_of(check), tolerances={"int8": table})
+        assert any("no longer accepts" in reason for reason in found) == refused
