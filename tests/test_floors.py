@@ -22,7 +22,6 @@ FLOORS = (
     (
         "hil.files.digests",
         "hil.gate.exitcode",
-        "hil.onnx_files.ort_errors",
         "hil.config.policy",
         "hil.runtimes",
         "hil.units",
@@ -32,8 +31,8 @@ FLOORS = (
     ("hil.results", "hil.stats"),
     ("hil.baseline", "hil.series"),
     ("hil.catalogue", "hil.onnx_files.signature"),
-    ("hil.onnx_files.dimension_names",),
-    ("hil.onnx_files.imported_modules", "hil.onnx_files.external_data", "hil.importers"),
+    ("hil.onnx_files.declared_shapes", "hil.onnx_files.dimension_names"),
+    ("hil.onnx_files.imported_modules", "hil.onnx_files.external_data", "hil.onnx_files.ort_errors", "hil.importers"),
     ("hil.config",),
     ("hil.onnx_files.batch_axes",),
     ("hil.callables", "hil.onnx_files.declared", "hil.onnx_files.identity", "hil.plan", "hil.state"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from hil.onnx_files.signature import is_placeholder
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
 LARGEST = 2**31 - 1
 SMALL = 1024
 """Most bytes of a weight whose values shape inference may need, such as the new shape of a Reshape."""
+
+EXAMPLE = 64
+"""The dynamic sizes of an example are multiples of it, as most networks need."""
 
 SIZES = (*range(1, 65), 80, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384, 416, 448, 480, 512, 640, 768, 1024)
 """Sizes that are tried for the axis of an input, with the sizes of the weights."""
@@ -63,6 +68,36 @@ def _wrong(proto: onnx.ModelProto, file: str) -> str | None:
             return (
                 f"{file} declares {what} {value.name!r} as {_shape(value)}, but its graph gives "
                 f"{_shape(known[value.name])}: repair the file with {AGAIN.format(file=file)}"
+            )
+    return _wrong_name(proto, bare, file)
+
+
+def _wrong_name(proto: onnx.ModelProto, bare: onnx.ModelProto, file: str) -> str | None:
+    """Return the message for an output with the name of an input's dimension but another size.
+
+    This is found by an example: ``bare`` gets a size for each name.
+    """
+    import onnx
+
+    sizes: dict[str, int] = {}
+    for value in bare.graph.input:
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.dim_param and not is_placeholder(dimension.dim_param):
+                dimension.dim_value = sizes.setdefault(dimension.dim_param, EXAMPLE * (len(sizes) + 1))
+    if not sizes or _contradiction(bare) is not None:
+        return None
+    inferred = {value.name: value for value in onnx.shape_inference.infer_shapes(bare, data_prop=True).graph.output}
+    for value in proto.graph.output:
+        sized = onnx.ValueInfoProto()
+        sized.CopyFrom(value)
+        for dimension in sized.type.tensor_type.shape.dim:
+            if dimension.dim_param in sizes:
+                dimension.dim_value = sizes[dimension.dim_param]
+        if _differ(sized, inferred[value.name]):
+            example = ", ".join(f"{name} = {size}" for name, size in sizes.items())
+            return (
+                f"{file} declares output {value.name!r} as {_shape(value)}, but its graph gives "
+                f"{_shape(inferred[value.name])} for {example}: repair the file with {AGAIN.format(file=file)}"
             )
     return None
 

@@ -72,6 +72,19 @@ def test_the_declaration_is_named_and_the_command_repairs_it(
     assert cpu_session(path).run(None, {one.name: feed})[0].shape == (1, 12)
 
 
+def test_an_output_with_the_name_of_another_size(tmp_path: Path) -> None:
+    """An output that is called like a dimension of an input, but has another size, is named and repaired."""
+    nodes = [helper.make_node("Concat", ["x", "x"], ["y"], axis=1), helper.make_node("Relu", ["x"], ["z"])]
+    path = write(tmp_path / "m.onnx", nodes, {"x": ("batch", "n")}, {"z": ("batch", "n"), "y": ("batch", "n")})
+    text = wrong_declaration(path)
+    assert text is not None
+    words = "declares output 'y' as [batch, n], but its graph gives [64, 256] for batch = 64, n = 128"
+    assert words in text
+    _, *rest = shlex.split(text.partition("repair the file with ")[2])
+    subprocess.run([sys.executable, *rest], cwd=tmp_path, check=True)
+    assert wrong_declaration(path) is None
+
+
 @pytest.mark.parametrize(("given", "result"), [(("n", 8), ("n", 12)), ((1, 8), (1, "m")), ((1, "a", "b"), ("n", 12))])
 def test_declarations_that_agree(tmp_path: Path, given: Shape, result: Shape) -> None:
     """A shape with free sizes contradicts nothing; nor does a file that is not ONNX declare anything."""
