@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from hil.checks.answers import judge as judge_answers
 from hil.checks.bounds import bound_of
 from hil.checks.numbers import Array, Numbers
-from hil.checks.slice_rules import AxisFacts, deciding, facts_of, noise_of
+from hil.checks.slice_rules import deciding, facts_of, noise_of
+from hil.checks.slices import Slices
 from hil.checks.tolerances import ANSWERS, UNITS, Tolerance, Where, merge, somewhere, written
 from hil.checks.verdicts import failed, finite, judged
 from hil.dtypes import is_number
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 Outputs = Sequence[tuple[str, Array]]
 """Named outputs of one batch, in the order in which the engine returned them."""
-
-UNRELATED = 1.0
-"""The error of a sample, in standard deviations, from which it is no nearer to the reference than the mean is."""
 
 ADVICE = (
     "sound and broken engines are both found here: declare the output's kind ([models.NAME.outputs.OUTPUT] kind), so "
@@ -49,6 +47,7 @@ class Comparison:
         batch: int | None = None,
         where: Where = somewhere,
         answers: Sequence[Answers] = (),
+        axes: Mapping[str, int] | None = None,
         distinct: int | None = None,
         spot_check: bool = False,
     ) -> None:
@@ -63,12 +62,13 @@ class Comparison:
             where: returns where in the config a tolerance was written.
             answers: for outputs whose kind is declared, how their answers are compared. Of the tolerances of numbers,
                 only written ones apply to these outputs.
+            axes: for outputs whose axis of slices is declared, that axis, counted with the samples' axis.
             distinct: how many samples are distinct, ``None`` if all are.
             spot_check: whether the samples only repeat some of a report: see ``hil.checks.answers.judge``.
         """
         self.answers, self.distinct, self.spot_check = answers, distinct, spot_check
         self.precision, self.spec, self.where = precision, spec, where
-        self.expected, self.batch = samples, batch
+        self.expected, self.batch, self.axes = samples, batch, axes or {}
         self.samples = 0
         self.batches = 0
         self.fatal = ""
@@ -117,7 +117,11 @@ class Comparison:
 
     def _names(self, outputs: dict[str, Array]) -> str:
         if not self.numbers:
-            self.numbers = {name: Numbers() for name in outputs}
+            for name, axis in self.axes.items():
+                rank = outputs[name].ndim if name in outputs else None
+                if rank is not None and not -rank <= axis < rank:
+                    return f"output {name!r} has {rank} axes, and axis {axis} is declared: correct outputs.{name}.axis"
+            self.numbers = {name: Numbers(slices=Slices(self.axes.get(name))) for name in outputs}
             self._dtypes = {name: array.dtype.name for name, array in outputs.items()}
         if set(outputs) != set(self.numbers):
             return f"batch {self.batches} has outputs {sorted(outputs)}, the first had {sorted(self.numbers)}"
@@ -183,7 +187,7 @@ class Comparison:
     def _row(self, name: str) -> dict[str, Any]:
         numbers, dtype = self.numbers[name], self._dtypes[name]
         facts = facts_of(numbers.slices, noise_of(self.precision, dtype))
-        chosen = deciding(facts)
+        chosen = deciding(facts, single=numbers.slices.single)
         metrics = {"slice_error": None if chosen is None else chosen.largest, **numbers.metrics()}
         tolerances = merge(self.precision, self.spec, name, dtype=dtype, where=self.where)
         applicable = _applicable(tolerances, numbers)
@@ -192,12 +196,15 @@ class Comparison:
             applicable = [tolerance for tolerance in applicable if tolerance.key is not None]
         bounds = [bound_of(t, metrics[t.metric], identical=numbers.identical) for t in applicable]
         bounds.sort(key=lambda bound: -bound["use"])
-        odd = "" if chosen is None else _odd(chosen, bounds)
+        # A written slice_error accepts an odd sample too.
+        default = any(bound["metric"] == "slice_error" and bound["key"] is None for bound in bounds)
+        odd = "" if chosen is None or not default else chosen.odd_text()
+        dead = next((f"output {name!r}: {one.dead_text()}" for one in facts if one.dead.any()), "")
         return {
             "output": name,
             "metrics": metrics,
             "slices": None if chosen is None else {**chosen.as_json(), "text": chosen.worst_text()},
-            "dead": _dead(name, facts),
+            "dead": dead,
             "odd": odd,
             "worst_cosine": finite(numbers.worst_cosine),
             "worst_cosine_sample": numbers.worst_sample,
@@ -240,25 +247,6 @@ class Comparison:
         if not bound["failed"]:
             return judged(Verdict.INCONCLUSIVE, f"{reason}: {ADVICE}", measurement, limit, details)
         return judged(Verdict.FAILED, reason, measurement, limit, details)
-
-
-def _odd(chosen: AxisFacts, bounds: Sequence[Mapping[str, Any]]) -> str:
-    """Return which sample has nothing to do with the reference's, as text; empty if none has.
-
-    An average over many samples hides it. It is accepted where the config states a ``slice_error``.
-    """
-    sample, error = chosen.odd
-    default = any(bound["metric"] == "slice_error" and bound["key"] is None for bound in bounds)
-    return (
-        f"; sample {sample} differs by {error:.3g} standard deviations"
-        if default and chosen.live.any() and error >= UNRELATED
-        else ""
-    )
-
-
-def _dead(name: str, facts: Sequence[AxisFacts]) -> str:
-    """Return which slice of the output is dead in the engine, as text; empty if none is."""
-    return next((f"output {name!r}: {one.dead_text()}" for one in facts if one.dead.any()), "")
 
 
 def _structure(reference: Outputs, candidate: Outputs) -> str:

@@ -29,6 +29,9 @@ DEAD_SHARE = 0.01
 FEW = 10
 """A slice of fewer elements has no standard deviation of its own that is reliable."""
 
+UNRELATED = 1.0
+"""The error of a sample, in standard deviations, from which it is no nearer to the reference than the mean is."""
+
 LISTED = 5
 """How many dead slices are recorded."""
 
@@ -51,6 +54,7 @@ class AxisFacts:
         engine_deviation: standard deviation in the engine.
         dead: live slices that hardly vary in the engine.
         first: the first sample in which the slice clearly differs, else its worst sample; -1 if none differs.
+        scores: whether all values of the reference are from 0 to 1.
         odd: the sample that differs most in all slices together, and its error in standard deviations.
     """
 
@@ -62,6 +66,7 @@ class AxisFacts:
     dead: BoolArray
     first: FloatArray
     odd: tuple[int, float]
+    scores: bool
 
     @property
     def worst(self) -> int:
@@ -95,6 +100,15 @@ class AxisFacts:
             f"first at sample {int(self.first[one])}"
         )
 
+    def odd_text(self) -> str:
+        """Return which sample has nothing to do with the reference's, as text for a message; empty if none has.
+
+        An average over many samples hides it.
+        """
+        sample, error = self.odd
+        odd = self.live.any() and error >= UNRELATED
+        return f"; sample {sample} differs by {error:.3g} standard deviations" if odd else ""
+
     def as_json(self) -> dict[str, Any]:
         """Return the facts for the report."""
         worst, dead = self.worst, np.flatnonzero(self.dead)
@@ -115,13 +129,14 @@ def noise_of(precision: Precision, dtype: str) -> float:
     return max(NOISE[precision], NOISE[rounding_of(dtype)]) if is_float(np.dtype(dtype)) else NOISE["fp32"]
 
 
-def deciding(facts: list[AxisFacts]) -> AxisFacts | None:
+def deciding(facts: list[AxisFacts], *, single: bool = False) -> AxisFacts | None:
     """Return the facts of the axis that decides; ``None`` if there are none.
 
     It is the shortest axis of more than one slice: channels are few, places and anchors are many, and at a place where
-    nothing happens the error of a sound engine is large beside the little that varies.
+    nothing happens the error of a sound engine is large beside the little that varies. Scores with a ``single`` channel
+    are one slice for the same reason.
     """
-    axes = [one for one in facts if one.axis >= 0]
+    axes = [one for one in facts if one.axis >= 0 and not (single and one.scores)]
     return min(axes or facts, key=lambda one: len(one.error), default=None)
 
 
@@ -154,7 +169,9 @@ def _facts(axis: int, sums: AxisSums, slices: Slices, noise: float) -> AxisFacts
     dead = live & ~few & (engine < DEAD_SHARE * deviation)
     first = np.where(sums.first >= 0, sums.first, sums.worst)
     odd = (sums.odd, float(np.sqrt(sums.odd_error)))
-    return AxisFacts(axis, live, np.where(sums.n > 0, error, 0.0), deviation, engine, dead, first, odd)
+    return AxisFacts(
+        axis, live, np.where(sums.n > 0, error, 0.0), deviation, engine, dead, first, odd, bool(within.all())
+    )
 
 
 def _whole(slices: Slices) -> float:

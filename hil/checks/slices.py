@@ -111,10 +111,12 @@ class AxisSums:
 class Slices:
     """The sums along all axes of an output whose size is the same in all batches, except the samples' axis.
 
-    ``axis`` names the only axis to examine, counted with the samples' axis; ``None``: all of them.
+    ``axis`` names the only axis to examine, counted with the samples' axis; ``None``: all of them. ``single`` states
+    whether another axis than the samples' has one element in all batches, as a map of one channel has.
     """
 
     axis: int | None = None
+    single: bool = True
     sums: dict[int, AxisSums] = field(default_factory=dict)
     _rank: int | None = None
 
@@ -127,6 +129,7 @@ class Slices:
         if not x.size:
             return
         sizes = self._sizes(x.shape, batched=batched)
+        self.single &= 1 in x.shape[batched:]
         if self._rank is None:
             self.sums = {axis: AxisSums(size) for axis, size in sizes.items()}
             self._rank = x.ndim

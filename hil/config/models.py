@@ -170,3 +170,8 @@ class ModelSpec(Table):
     tolerances: dict[Precision, TolerancesSpec] = {}
     guessed: tuple[str, ...] = ()
     on: dict[str, OverrideSpec] = {}
+
+    @property
+    def slice_axes(self) -> dict[str, int]:
+        """The axes along which outputs are compared slice by slice, where they are declared."""
+        return {name: one.axis for name, one in self.outputs.items() if one.axis is not None}

@@ -113,7 +113,9 @@ def check(  # noqa: PLR0913, PLR0917 - engine and robot, and the samples with th
     adopted = agent.adopt(engine.digest, engine.precision, engine.runtime, options, external)
     precision = cast("Precision", engine.precision)
     answers = open_answers(spec, config.root, model=engine.model, where=config.where("models", engine.model, "outputs"))
-    comparison = Comparison(precision, tolerances, samples=samples.count, answers=answers, spot_check=True)
+    comparison = Comparison(
+        precision, tolerances, samples=samples.count, answers=answers, axes=spec.slice_axes, spot_check=True
+    )
     with closing(agent.load(adopted.key, load_options(machine, spec), LOAD_DEADLINE)) as loaded:
         _run(_with_int64_inputs(loaded, engine, samples), comparison, samples)
     judgement = comparison.judge()

@@ -132,6 +132,31 @@ def test_an_axis_whose_size_changes_has_no_slices() -> None:
     assert slices.sums[1].n.tolist() == [34.0] * 3
 
 
+def test_a_declared_axis_is_the_axis_of_the_slices() -> None:
+    """A declared axis replaces the shortest one; an axis that the output lacks fails."""
+    outputs = [("y", NOISE.astype(np.float32))]
+    for axis, found in ((2, 2), (-1, 2), (1, 1)):
+        comparison = Comparison("fp32", axes={"y": axis})
+        comparison.update(outputs, outputs)
+        assert comparison.judge().details["outputs"][0]["slices"]["axis"] == found
+    comparison = Comparison("fp32", axes={"y": 3})
+    comparison.update(outputs, outputs)
+    assert "output 'y' has 3 axes" in comparison.judge().reason
+
+
+def test_a_map_of_scores_is_one_slice() -> None:
+    """Rows of a map in which little happens are not judged alone; a table with boxes keeps its columns."""
+    calm = RNG.uniform(0, 0.01, (16, 1, 40, 40))
+    calm[:, :, 10:30] = RNG.uniform(0, 1, (16, 1, 20, 40))
+    engine = calm + RNG.normal(0, 3e-4, calm.shape)
+    engine[:, :, 10:30] += RNG.normal(0, 3e-3, (16, 1, 20, 40))
+    row = judge(calm, engine, "fp16").details["outputs"][0]
+    assert row["slices"]["axis"] is None
+    assert row["met"]
+    table = detections().transpose(0, 2, 1)[:, None, :, :6]
+    assert judge(table, table, "fp16").details["outputs"][0]["slices"]["axis"] == 3
+
+
 def test_the_samples_axis_has_no_slices() -> None:
     """The samples' axis is never an axis of slices, also where a batch of one makes it look like another."""
     slices = Slices()

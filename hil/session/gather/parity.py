@@ -201,6 +201,7 @@ def side_by_side(session: EngineContext, row: Row, answers: Iterable[Outputs]) -
         samples=declared,
         where=where_of(session, row),
         answers=_answers(session, row.model),
+        axes=spec.slice_axes,
         distinct=distinct_of(session, row.model) if spec.outputs else None,
     )
     why_not = "the validation data has no labels" if spec.task else "the model has no task"
