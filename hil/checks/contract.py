@@ -13,20 +13,29 @@ if TYPE_CHECKING:
 
     from hil.onnx_files.signature import Signature, TensorSpec
 
+    Profiles = Mapping[str, Sequence[Sequence[int]]]
+
 KINDS = ("missing", "unknown", "dtype", "rank", "shape")
 """Kinds of bad input: a missing input, an unknown name, a wrong dtype, a wrong rank, a wrong size."""
 
 NARROWED = ("int64", "int32")
 
 
-def signature(model: Signature, engine: Signature, *, narrows: bool = False) -> Judgement:
+def signature(
+    model: Signature,
+    engine: Signature,
+    *,
+    narrows: bool = False,
+    built_for: Profiles | None = None,
+) -> Judgement:
     """Judge ``contract.signature``: names (in any order), dtypes, ranks and fixed sizes equal those of the ONNX file.
 
     ``narrows`` states that the engine's runtime has no int64: int32 in its place is then accepted and reported.
+    ``built_for`` has the shapes min, opt and max of inputs: the engine may fix a size that is the same in all three.
     Dimensions of the model that were separated are reported too.
     """
     sides = (("input", model.inputs, engine.inputs), ("output", model.outputs, engine.outputs))
-    wrong = [line for side in sides for line in _differences(*side, narrows=narrows)]
+    wrong = [line for side in sides for line in _differences(*side, built_for or {}, narrows=narrows)]
     narrowed = sorted(name for _, ours, theirs in sides if narrows for name in _narrowed(ours, theirs))
     details = {
         "model": {"inputs": [str(s) for s in model.inputs], "outputs": [str(s) for s in model.outputs]},
@@ -53,7 +62,9 @@ def _narrowed(model: Sequence[TensorSpec], engine: Sequence[TensorSpec]) -> list
     return [spec.name for spec in model if (spec.dtype, theirs.get(spec.name)) == NARROWED]
 
 
-def _differences(what: str, model: Sequence[TensorSpec], engine: Sequence[TensorSpec], *, narrows: bool) -> list[str]:
+def _differences(
+    what: str, model: Sequence[TensorSpec], engine: Sequence[TensorSpec], built_for: Profiles, *, narrows: bool
+) -> list[str]:
     excused = _narrowed(model, engine) if narrows else []
     ours, theirs = {spec.name: spec for spec in model}, {spec.name: spec for spec in engine}
     wrong = [f"{what} {name!r} of the model is not in the engine" for name in ours if name not in theirs]
@@ -63,21 +74,25 @@ def _differences(what: str, model: Sequence[TensorSpec], engine: Sequence[Tensor
     for name in ours.keys() & theirs.keys():
         if ours[name].dtype != theirs[name].dtype and name not in excused:
             wrong.append(f"{what} {name!r} is {theirs[name].dtype} in the engine, {ours[name].dtype} in the model")
-        if not _same_shape(ours[name], theirs[name], output=what == "output"):
+        profile = built_for.get(name, ()) if what == "input" else ()
+        if not _same_shape(ours[name], theirs[name], profile, output=what == "output"):
             wrong.append(f"{what} {theirs[name]} in the engine is {ours[name]} in the model")
     return sorted(wrong)
 
 
-def _same_shape(ours: TensorSpec, theirs: TensorSpec, *, output: bool) -> bool:
+def _same_shape(ours: TensorSpec, theirs: TensorSpec, profile: Sequence[Sequence[int]], *, output: bool) -> bool:
     """Return whether the rank and the fixed sizes of ``theirs`` (the engine's) equal those of ``ours`` (the model's).
 
-    The engine may fix a size of an output that is dynamic in the model. If the model declares no rank, any shape is
-    accepted.
+    The engine may fix a dynamic size of an output, and one of an input for which the shapes of ``profile`` have one
+    size only. If the model declares no rank, any shape is accepted.
     """
     if not ours.ranked or len(ours.shape) != len(theirs.shape):
         return not ours.ranked
-    pairs = [(_fixed(mine), _fixed(size)) for mine, size in zip(ours.shape, theirs.shape, strict=True)]
-    return all(mine == size or (output and mine is None) for mine, size in pairs)
+    sizes = [set(axis) for axis in zip(*profile, strict=True)] or [set()] * len(ours.shape)
+    return all(
+        _fixed(mine) == _fixed(size) or (_fixed(mine) is None and (output or only == {size}))
+        for mine, size, only in zip(ours.shape, theirs.shape, sizes, strict=True)
+    )
 
 
 def _fixed(size: int | str | None) -> int | None:

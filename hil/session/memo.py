@@ -20,16 +20,16 @@ class Memo:
     def __init__(self) -> None:
         self._outcomes: dict[tuple[str, ...], tuple[Any, HilError | None]] = {}
 
-    def once(self, key: tuple[str, ...], work: Callable[[], T]) -> T:
+    def once(self, key: tuple[str, ...], work: Callable[[], T], *, lasting: tuple[type[HilError], ...] = LASTING) -> T:
         """Return the result for ``key``: the first call gets it from ``work``, later calls get the same object.
 
-        If ``work`` raises an error of ``LASTING``, each later call raises that error again without calling ``work``.
+        If ``work`` raises an error of ``lasting``, each later call raises that error again without calling ``work``.
         After any other error the next call calls ``work`` again.
         """
         if key not in self._outcomes:
             try:
                 self._outcomes[key] = work(), None
-            except LASTING as error:
+            except lasting as error:
                 self._outcomes[key] = None, error
         value, failure = self._outcomes[key]
         if failure is not None:

@@ -44,6 +44,21 @@ def test_any_difference_fails_and_is_named(engine: Signature, named: str) -> Non
     assert any(named in difference for difference in judgement.details["differences"])
 
 
+@pytest.mark.parametrize(
+    ("shapes", "verdict"),
+    [
+        ([[2, 1, 8, 8]] * 3, Verdict.PASSED),
+        ([[2, 1, 8, 8], [2, 1, 8, 8], [4, 1, 8, 8]], Verdict.FAILED),
+        ([[1, 1, 8, 8]] * 3, Verdict.FAILED),
+    ],
+)
+def test_an_engine_may_fix_the_only_size_that_it_was_built_for(shapes: list[list[int]], verdict: Verdict) -> None:
+    """A dynamic input of the model may be fixed in the engine if min, opt and max are that size, else not."""
+    engine = Signature((replace(IMAGE, shape=(2, 1, 8, 8)), SCALE), (LOGITS,))
+    assert contract.signature(MODEL, engine, built_for={"image": shapes}).verdict is verdict
+    assert contract.signature(MODEL, MODEL, built_for={"image": shapes}).verdict is Verdict.PASSED
+
+
 TOKENS = Signature((TensorSpec("ids", "int64", ("batch", 8)),), (TensorSpec("top", "int64", ("batch",)),))
 
 

@@ -33,6 +33,20 @@ def test_a_permanent_error_is_remembered(kind: type[HilError], times: int) -> No
     assert len(attempts) == times
 
 
+def test_a_lost_worker_is_remembered_where_that_is_asked_for() -> None:
+    """With ``lasting``, exactly its kinds of error are remembered."""
+    memo, attempts = Memo(), []
+
+    def work() -> NoReturn:
+        attempts.append(1)
+        raise WorkerLost("killed by SIGSEGV")
+
+    for _ in range(2):
+        with pytest.raises(WorkerLost, match="SIGSEGV"):
+            memo.once(("k",), work, lasting=(WorkerLost,))
+    assert len(attempts) == 1
+
+
 def test_an_unexpected_exception_is_not_remembered() -> None:
     """An unexpected exception propagates, and the next request does the work again."""
     memo = Memo()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import EngineError, WorkerLost
@@ -82,11 +83,13 @@ class Engines:
     def provisioned(self, model: str, precision: str, *, more: bool = False) -> Provisioned:
         """Return the engine, which the first call builds on the target and copies to the report's folder.
 
-        ``more`` announces that another build follows. Raises the errors of ``provision``.
+        ``more`` announces that another build follows. Raises the errors of ``provision``, at every call the same.
         """
         self._build_planned(model)
         key = ("engine", model, precision)
-        return self._session.memo.once(key, lambda: provision(self._session, model, precision, more=more))
+        work = partial(provision, self._session, model, precision, more=more)
+        # A build that crashed or exceeded its limit would do so again for each row, and takes minutes.
+        return self._session.memo.once(key, work, lasting=(*LASTING, WorkerLost))
 
     def loaded(self, model: str, precision: str) -> Loaded:
         """Return the engine's processor and facts. Raises the errors of ``provisioned``.

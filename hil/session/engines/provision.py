@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hil.checks.int8_floating import floating_texts
-from hil.errors import EngineBuildError, Unsupported, UserError
+from hil.errors import EngineBuildError, Unsupported, UserError, WorkerLost
 from hil.files.digests import writing
 from hil.onnx_files.declared_shapes import wrong_declaration
 from hil.onnx_files.external_data import copy_by_digest, external_files
@@ -65,7 +65,8 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
     """Build model ``name`` in ``precision`` on the session's target, or use the engine that the config names.
 
     ``more`` announces that another build follows. Raise ``Unsupported`` if the runtime does not support such an engine,
-    ``EngineBuildError`` if the build failed, or if the data cannot be used for calibration.
+    ``EngineBuildError`` if the build failed or the data cannot be used for calibration, and ``WorkerLost`` if the
+    process of the build died or exceeded its limit.
     """
     spec = session.model(name)
     if spec.engine is not None:
@@ -94,6 +95,11 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
         except EngineBuildError as error:
             helps = wrong_declaration(session.config.resolve(spec.deployed or spec.path))
             raise EngineBuildError(f"{error}: {helps}" if helps else error) from None
+        except WorkerLost as error:
+            raise WorkerLost(
+                f"{error}: building model {name} {precision} on target {session.used}: run again; if this repeats, "
+                f"{runtime_record(runtime).label} cannot build this file: simplify it, or export it with an older opset"
+            ) from None
     origin = "in the store already" if engine.cached else f"built in {engine.seconds:.2f} s"
     session.progress(f"{name} {precision}: engine of {show(engine.size, 'B')} {origin}")
     is_onnx = engine.digest == digest

@@ -12,12 +12,14 @@ from hil.checks.contract import RefusalTrial, ShapeTrial
 from hil.checks.isaac_ros import NodeParameters
 from hil.checks.isaac_ros import isaac_ros as judge_node
 from hil.dtypes import is_finite
-from hil.errors import EngineError
+from hil.errors import EngineError, UserError
 from hil.importers.isaac_ros import read as read_node
 from hil.importers.isaac_ros import split
 from hil.onnx_files.signature import Signature
+from hil.runtimes import runtime_record
 from hil.session.amendments.row_facts import Facts
 from hil.session.engines.int64 import narrows
+from hil.session.engines.shape_profiles import Profiles, profiles_of
 from hil.session.gather.declaration import declaration_of
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.shapes import Feeds, candidates
@@ -39,8 +41,19 @@ def signature(session: EngineContext, row: Row) -> Gathered:
         engine = Signature(inputs=worker.inputs, outputs=worker.outputs)
     built = session.engines.provisioned(row.model, row.precision).engine
     excused = narrows(built.runtime, built.runtime_version)
-    judgement = contract.signature(session.signature(row.model), engine, narrows=excused)
+    model = session.signature(row.model)
+    judgement = contract.signature(model, engine, narrows=excused, built_for=_profiles(session, model, row))
     return Gathered(judgement, METHOD, Facts(diagnosis=declaration_of(session, row, judgement)))
+
+
+def _profiles(session: EngineContext, model: Signature, row: Row) -> Profiles:
+    """Return the shapes that the engine is built for; empty if the runtime compiles none or no sizes are declared."""
+    if not runtime_record(session.spec.runtime).compiles:
+        return {}
+    try:
+        return profiles_of(model, session.model(row.model), row.model)
+    except UserError:  # an engine that was built elsewhere needs no declared sizes
+        return {}
 
 
 def isaac_ros(session: EngineContext, row: Row) -> Gathered:

@@ -88,8 +88,10 @@ def test_a_failure_of_an_early_build_affects_no_other_precision(
 ) -> None:
     """Any failure of one precision, also a lost worker, is raised only when that precision is requested."""
     failures = {kind.__name__: kind for kind in (EngineBuildError, EngineError, Unsupported, UserError, WorkerLost)}
+    attempted = []
 
     def failing(session: Session, model: str, precision: str, *, more: bool) -> Provisioned:
+        attempted.append(precision)
         if precision in failures:
             raise failures[precision]("no engine of this")
         return provision(session, model, precision, more=more)
@@ -101,6 +103,7 @@ def test_a_failure_of_an_early_build_affects_no_other_precision(
         for precision, kind in failures.items():
             with pytest.raises(kind, match="no engine of this"):
                 session.engines.provisioned("toy", precision)
+    assert attempted.count("WorkerLost") == 1, "a build that crashes takes minutes, and would crash for each row"
 
 
 def test_a_lost_target_ends_the_building(three_precisions: Request, monkeypatch: pytest.MonkeyPatch) -> None:
