@@ -81,6 +81,8 @@ def input_proposals(signature: Signature, rows: Mapping[str, int]) -> dict[str, 
         # A constant of fixed size has no batch axis.
         fixed = value is not None and not (tensor.shape and not isinstance(tensor.shape[0], int))
         axis = None if fixed else _axis(tensor, role, batch)
+        if axis == 0 and batch is not None and tensor.shape and tensor.shape[0] in _inner(signature, batch):
+            axis = "none"  # one value for each step, such as the positions of tokens
         found[tensor.name] = InputProposal(axis, value, interval, carried.get(tensor.name))
     return found
 
@@ -112,6 +114,13 @@ def _batch(signature: Signature) -> str | None:
     others = {size for one in signature.inputs if one.name not in carried for size in one.shape}
     shared = [size for one in signature.inputs if one.name in carried for size in one.shape[:2]]
     return next((size for size in shared if isinstance(size, str) and size in others), None)
+
+
+def _inner(signature: Signature, batch: str) -> set[str]:
+    """Return the names of dimensions other than ``batch`` of the inputs that have the batch dimension."""
+    return {size for one in signature.inputs if batch in one.shape for size in one.shape if isinstance(size, str)} - {
+        batch
+    }
 
 
 def _axis(tensor: TensorSpec, role: Role, batch: str | None) -> Axis:

@@ -56,6 +56,13 @@ def test_settings_of_a_call_are_no_samples() -> None:
     assert (found["im_shape"].batch_axis, found["im_shape"].range) == (0, (640, 640))
 
 
+def test_one_tensor_for_the_steps_of_all_samples_has_no_batch_axis() -> None:
+    """An input without the batch dimension whose first axis is another dimension of the samples is the same for all."""
+    inputs = (spec("ids", "int64", "batch", "length"), spec("position_ids", "int64", "length"))
+    found = input_proposals(Signature(inputs, (spec("y", "float32", "batch", "length"),)), {})
+    assert [found[one.name].batch_axis for one in inputs] == [0, "none"]
+
+
 def test_one_image_has_no_batch_axis() -> None:
     """The colours of one image are no batch of three."""
     found = input_proposals(Signature((spec("x", "float32", 3, "h", "w"),), (spec("y", "float32", 10),)), {})
