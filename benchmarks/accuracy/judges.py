@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
@@ -12,6 +10,7 @@ import numpy as np
 from benchmarks.accuracy.graphs import BATCH
 from hil.checks.comparison import Comparison
 from hil.config.spec import ModelSpec
+from hil.metrics.agreement import open_answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,22 +46,15 @@ POLYGRAPHY = 1e-5
 def product(precision: str, subject: Subject, reference: Outputs, engine: Outputs, *, declared: bool) -> Verdict:
     """Return the verdict of ``Comparison`` at its defaults, with the kinds that ``hil init`` proposes or with none."""
     count = len(next(iter(reference.values())))
-    answers = _answers(subject) if declared else {}
-    comparison = Comparison(cast("Precision", precision), samples=count, **answers)
+    tables = subject.tables if declared else {}
+    spec = ModelSpec.model_validate({"path": "model.onnx", "data": "samples.npz", "outputs": tables})
+    comparison = Comparison(cast("Precision", precision), samples=count, answers=open_answers(spec))
     for first in range(0, count, BATCH):
         rows = slice(first, min(first + BATCH, count))
         ours, theirs = ([(name, array[rows]) for name, array in one.items()] for one in (reference, engine))
         comparison.update(ours, theirs, rows.stop - rows.start)
     judgement = comparison.judge()
     return Verdict(judgement.verdict.value, judgement.reason)
-
-
-def _answers(subject: Subject) -> dict[str, Any]:
-    """Return the argument of ``Comparison`` for the kinds of a model's outputs; nothing where ``hil`` has no kinds."""
-    if find_spec("hil.metrics.agreement") is None:
-        return {}
-    spec = ModelSpec.model_validate({"path": "model.onnx", "data": "samples.npz", "outputs": subject.tables})
-    return {"answers": import_module("hil.metrics.agreement").open_answers(spec)}
 
 
 def earlier(precision: str, _: Subject, reference: Outputs, engine: Outputs) -> Verdict:
