@@ -198,15 +198,11 @@ def _detection(family: Recognized | None, model: str) -> Iterator[str]:
     if family is None or not family.layout:
         return
     yield ""
-    yield '# Needed by task = "detection": the layout of the boxes in the outputs.'
+    yield '# Needed by task and kind "detection": the layout of the boxes in the outputs.'
     yield f"# [{model}.detection]"
-    yield from _layout(family.layout)
-
-
-def _layout(layout: str) -> Iterator[str]:
-    done = layout in {"end-to-end", "efficient-nms"}
-    yield f"# layout = {quoted(layout)}"
-    yield f"# boxes  = {quoted('corners' if done or layout == 'boxes-scores' else 'centers')}"
+    done = family.layout in {"end-to-end", "efficient-nms"}
+    yield f"# layout = {quoted(family.layout)}"
+    yield f"# boxes  = {quoted('corners' if done or family.layout == 'boxes-scores' else 'centers')}"
     if not done:
         yield "# nms    = 0.65"
 
@@ -220,8 +216,6 @@ def _outputs(proposal: Proposal, model: str) -> Iterator[str]:
     for name in names:
         yield f"# [{model}.outputs.{clean(written((name,)))}]"
         yield f"# kind = {quoted(kinds[name])}" if kinds else f'# kind = "regression"{KINDS}'
-        if kinds and proposal.family is not None and proposal.family.layout and name == names[0]:
-            yield from _layout(proposal.family.layout)
 
 
 def _inputs(proposal: Proposal, model: str) -> Iterator[str]:

@@ -107,7 +107,7 @@ def test_names_are_unique(stems: list[str]) -> None:
             "boxes-scores",
             {"b": (1, 90, 4), "s": (1, 90, 3)},
             {
-                "b": {"kind": "detection", "layout": "boxes-scores", "boxes": "corners", "nms": 0.65},
+                "b": {"kind": "detection"},
                 "s": {"kind": "detection"},
             },
         ),
