@@ -226,7 +226,7 @@ def _judge(row: Row, subject: Subject, series: dict[tuple[str, str], Series]) ->
     if family == "memory":
         return _of_memory(row, name, subject)
     if family == "int8" and name == "speedup":
-        return int8.speedup(series[row.model, "fp32"], one, row.limit, 0.99)
+        return latency.ratio(series[row.model, "fp32"], one, row.limit, 0.99)
     if family == "int8" and name == "drop":
         return int8.drop(_scores(subject))
     if family == "parity":

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from hil.checks.comparison import Comparison
 from hil.checks.int8_floating import floating_texts
-from hil.checks.latency import ratio
 from hil.checks.task import CONFIDENCE, Scores, task
 from hil.checks.tolerances import Where, somewhere
 from hil.checks.verdicts import failed, inconclusive, judged
-from hil.results import Judgement, Limit, Measurement, Verdict
+from hil.results import Judgement, Measurement, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from hil.checks.parity import Overlap
     from hil.config.spec import TolerancesSpec
-    from hil.series import Series
 
 CONSTANT = " [Constant]_output"
 """The end of a constant's name in TensorRT's calibration cache: ``(Unnamed Layer* 11) [Constant]_output``."""
@@ -296,8 +294,3 @@ def split(judgement: Judgement, means: Mapping[str, float], fp16: float | None, 
     changes = f"the mean score changes by {-first:+.4g} from FP32 to FP16, {-second:+.4g} from FP16 to INT8"
     reason = f"{judgement.reason}; {changes}"
     return judgement.model_copy(update={"reason": reason, "details": {**judgement.details, "split": parts}})
-
-
-def speedup(fp32: Series, int8: Series, limit: Limit | None, confidence: float) -> Judgement:
-    """Judge ``int8.speedup``: the median duration of fp32 divided by that of int8, as ``latency.ratio`` does."""
-    return ratio(fp32, int8, limit, confidence)

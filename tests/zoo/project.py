@@ -126,7 +126,8 @@ def _edited(table: str, name: str) -> str:
         table = _replaced(table, old, new)
     if model.tolerance:
         (header,) = re.findall(r"^# \[(models\.\S+\.tolerances)\.int8\]$", table, flags=re.MULTILINE)
-        table += f'\n[{header}]\nfp32 = {{ {model.tolerance}, reason = "few samples" }}\n'
+        bounds = f'{{ {model.tolerance}, reason = "few samples" }}'
+        table += f"\n[{header}]\n" + "".join(f"{one} = {bounds}\n" for one in ("fp32", "int8"))
     if not model.calibration:
         return table
     table = _replaced(table, 'precisions = ["fp32"]', 'precisions = ["fp32", "int8"]')

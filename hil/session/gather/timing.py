@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hil.checks import energy, fps, int8, latency
+from hil.checks import energy, fps, latency
 from hil.errors import HilError
 from hil.results import Verdict
 from hil.series import Series
@@ -80,7 +80,7 @@ def speedup(session: EngineContext, row: Row) -> Gathered:
     reference = saturated(session, row.model, "fp32")
     series = saturated(session, row.model, "int8")
     level = confidence(session.config.spec.measure, reference, series)
-    judgement = int8.speedup(reference, series, row.limit, level)
+    judgement = latency.ratio(reference, series, row.limit, level)
     return Gathered(judgement, series.method, Facts(findings=state_contract.findings_of(reference, series)))
 
 
