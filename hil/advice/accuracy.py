@@ -73,7 +73,7 @@ def one_sample(check: CheckResult, _around: Around) -> Iterator[str]:
 
 
 def layers_to_keep(check: CheckResult, around: Around) -> Iterator[str]:
-    """Advise to keep the nodes at which the INT8 error starts in float, if the run tried it and the error halved."""
+    """Advise to keep in float the nodes at which the INT8 error starts, if the run tried it and the error halved."""
     if check.precision != "int8" or not _failed(check, *ANSWERS):
         return
     tried = table(table(around.details(check, "parity.outputs").get("diagnosis")).get("kept_in_float"))

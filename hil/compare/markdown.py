@@ -1,4 +1,7 @@
-"""Render a comparison as a merge request comment: verdict, one table per model, differences, and next steps."""
+"""Render a comparison as a merge request comment.
+
+It has the verdict, problems with next steps, one table for each model and precision, and what changed.
+"""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class Robot:
     def runs(self, listing: Listing, release: str) -> bool:
         """Return whether ``release`` runs, is undamaged, was healthy, and still has its image if it needs one.
 
-        Raises ``DeployRefused`` if the release's folder in its image differs from the release.
+        Raises ``DeployRefused`` if the image has other files in the release's folder than the release.
         """
         entry = listing.of(release)
         if listing.current != release or listing.damage or entry is None or not entry["healthy"]:

@@ -156,7 +156,10 @@ def _place(case: Case, region: Region, alone: Values) -> Place:
 
 
 def _effect(case: Case, region: Region, value: np.ndarray) -> float:
-    """Return the error of the reference's outputs if only the region's tensor has ``value``, the engine's."""
+    """Return the largest error of the reference's outputs if only the region's tensor has the engine's ``value``.
+
+    It is infinite if the shape of ``value`` differs from the reference's.
+    """
     name = region.pair.reference
     expected = case.expected[name]
     if value.shape != expected.shape:

@@ -130,7 +130,7 @@ def difference(ours: Array, theirs: Array, precision: str) -> tuple[Cause, str] 
     if order is not None:
         return Cause.CHANNELS, order
     ratio = _ratio(a, b)
-    if ratio is not None:
+    if ratio is not None and abs(ratio - 1) > SAME[precision]:  # else single elements differ, not the scale
         return Cause.SCALE, f"it is {ratio:.4g} times the model's"
     where = np.unravel_index(int(np.abs(a - b).argmax()), a.shape)
     at, count = [int(index) for index in where], int(apart.sum())

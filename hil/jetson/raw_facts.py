@@ -23,7 +23,7 @@ def text_of(table: Mapping[str, Any], key: str) -> str | None:
 
 
 class Raw:
-    """The facts that ``hil.agent.jetson.board_facts`` read. Facts of any other form count as not read."""
+    """Gives access by type to the facts of ``hil.agent.jetson.board_facts``; one of another type counts as not read."""
 
     def __init__(self, raw: Any) -> None:
         """Wrap ``raw``. If it is not a mapping, there are no facts."""
@@ -73,10 +73,10 @@ class Raw:
 
     @property
     def spec_parts(self) -> list[str]:
-        """A list with the module's part number in ``specs``; empty if they have none.
+        """A list with the module's part number in ``specs``, such as ``p3767-0005``; empty if they have none.
 
         A spec consists of board, revision (three characters, or none) and SKU: ``3767-301-0005-M.1-1-1-…``; on Thor the
-        SKU may come first. TNSPEC takes precedence, because COMPATIBLE_SPEC may name a compatible older module.
+        SKU may precede the revision. TNSPEC takes precedence: COMPATIBLE_SPEC may name a compatible older module.
         """
         matches = [match for match in map(_SPEC.match, self.specs) if match and match.group(1) in FAMILIES]
         return [f"p{match.group(1)}-{match.group(2)}" for match in matches][:1]

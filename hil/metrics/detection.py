@@ -81,9 +81,10 @@ def _evidence(detections: list[Detections], truth: FloatArray) -> FloatArray:
 
 
 def _matched(detections: Detections, boxes: FloatArray) -> FloatArray:
-    """Return class, score and hits of each detection of one image, highest score first, shape (detections, 12).
+    """Return class, score and hits of each detection of one image, shape (detections, 12).
 
-    A hit is 1.0 if the detection matches one of ``boxes`` at an IoU threshold of ``IOUS``, else 0.0.
+    ``detections`` must be sorted by score, highest first. A hit is 1.0 if the detection matches one of ``boxes`` of its
+    class at an IoU threshold of ``IOUS``, else 0.0.
     """
     rows = np.column_stack([detections.classes, detections.scores, np.zeros((len(detections.scores), len(IOUS)))])
     for one in np.unique(boxes[:, 4]):

@@ -272,7 +272,7 @@ def _order(key: str) -> int:
 
 
 def _spec_of(proposal: InputProposal) -> InputSpec:
-    """Return the declaration that is tried for one input. ``carry`` is left out, since it would feed zeros."""
+    """Return the declaration that is tried for one input, without ``carry``: a trial is one step of random inputs."""
     return _changed(InputSpec(), batch_axis=proposal.batch_axis, value=proposal.value, range=proposal.range)
 
 

@@ -93,7 +93,9 @@ def compare_runs(
     Raise ``ValueError`` for values that are not finite and positive, or for a side without values.
     """
     if not 0 < confidence < 1 or not 0 <= above < math.inf or not (noise is None or 0 <= noise < math.inf):
-        raise ValueError(f"confidence {confidence} must be within 0 to 1; above {above} and noise {noise}, 0 or more")
+        raise ValueError(
+            f"confidence must be between 0 and 1, above and noise at least 0: {confidence}, {above}, {noise}"
+        )
     sides = [[_logs(session) for session in side if len(session)] for side in (base, cand)]
     runs = [list(chain.from_iterable(side)) for side in sides]
     if not all(runs):
@@ -126,7 +128,7 @@ def compare_pairs(ratios: Sequence[float], *, confidence: float = 0.99, above: f
     Experimenters, 3.2). Raise ``ValueError`` unless there are ratios and all are finite and positive.
     """
     if not 0 < confidence < 1 or not 0 <= above < math.inf:
-        raise ValueError(f"confidence {confidence} must be within 0 to 1, and above {above}, 0 or more")
+        raise ValueError(f"confidence must lie between 0 and 1, above at 0 or more: {confidence}, {above}")
     logs = _logs(ratios)
     if not logs:
         raise ValueError("no pairs to compare")

@@ -15,7 +15,7 @@ def vector(samples: npt.ArrayLike, what: str) -> FloatArray:
     """
     array = np.asarray(samples, dtype=np.float64)
     if array.ndim != 1 or not np.isfinite(array).all():
-        raise ValueError(f"{what} must be a finite vector, got shape {array.shape}")
+        raise ValueError(f"{what} must have one dimension and only finite values: the shape is {array.shape}")
     return array
 
 

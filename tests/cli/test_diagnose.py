@@ -21,12 +21,12 @@ def project(tmp_path: Path) -> Project:
     return Project.make(tmp_path)
 
 
-def write_corrupted(project: Project, name: str = "corrupted.onnx") -> None:
-    """Write a copy of the model in which one weight is far off."""
+def write_corrupted(project: Project, name: str = "corrupted.onnx", added: float | None = None) -> None:
+    """Write a copy of the model in which one weight is 40, or ``added`` larger than in the model."""
     model = onnx.load(str(project.root / "toy.onnx"))
     tensor = model.graph.initializer[0]
     array = numpy_helper.to_array(tensor).copy()
-    array[2, 1] = 40
+    array[2, 1] = 40 if added is None else array[2, 1] + added
     tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
     onnx.save(model, str(project.root / name))
 
@@ -65,13 +65,14 @@ def test_mistakes_are_one_message(project: Project, arguments: tuple[str, ...], 
     assert "Traceback" not in ran.out
 
 
-def test_a_failed_parity_check_names_its_node(project: Project) -> None:
-    """A test run diagnoses a failed parity check: reason, details and the report's folder contain the cause."""
-    write_corrupted(project)
+@pytest.mark.parametrize(("added", "verdict"), [(None, "failed"), (0.01, "inconclusive")])
+def test_a_parity_check_that_does_not_pass_names_its_node(project: Project, added: float | None, verdict: str) -> None:
+    """A run diagnoses outputs that are not within tolerance: reason, details and the report's folder have the cause."""
+    write_corrupted(project, added=added)
     project.edit('path = "toy.onnx"', 'path = "toy.onnx"\ndeployed = "corrupted.onnx"')
     ran = project.run("--pyargs", "hil.suites", "-k", "test_parity and test_outputs")
     result = ran.check("parity.outputs")
-    assert result["verdict"] == "failed"
+    assert result["verdict"] == verdict, result["reason"]
     assert "the error starts at node 'scores' (Gemm, node 1 of 1), weights differ" in result["reason"], ran.out
     assert result["details"]["diagnosis"]["culprits"][0]["cause"] == "weights differ"
     assert (project.root / "report" / result["details"]["repro"] / "environment.json").is_file()

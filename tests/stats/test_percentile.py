@@ -95,7 +95,7 @@ def test_bounds_of_correlated_series_hold() -> None:
 @pytest.mark.parametrize("bad", [[1.0, math.nan], [[1.0]], [math.inf]])
 def test_invalid_samples_are_refused(bad: list[float]) -> None:
     """NaN, infinity and matrices raise ``ValueError``."""
-    with pytest.raises(ValueError, match="finite vector"):
+    with pytest.raises(ValueError, match="only finite values"):
         percentile_bounds(bad, 0.5, 0.95)
 
 

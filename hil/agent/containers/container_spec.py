@@ -142,7 +142,7 @@ def engine_trouble(container: Container, output: str) -> Failure:
 
 
 def absent(container: Container) -> Failure:
-    """Return the failure for an engine that is not installed."""
+    """Return the failure for a container engine that is not installed."""
     what = "%s is not installed, but the target's workers run in a container" % container.engine
     return Failure(CONTAINER, what, "install it (`sudo apt install %s`), %s" % (_package(container.engine), WAY_OUT))
 

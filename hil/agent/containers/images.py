@@ -1,7 +1,8 @@
-"""Loads, pulls, compares, starts, inspects and removes the container images of releases, each by its id.
+"""Loads, pulls, compares and removes the container images of releases, and starts and inspects their containers.
 
-An image's id is the SHA-256 of its configuration, without ``sha256:``. Equal ids mean equal files. ``wait`` is called
-repeatedly while the engine runs, with the seconds to wait.
+An image is named by its id, the SHA-256 of its configuration, without ``sha256:``; only ``pull`` takes a reference, and
+returns the id. Equal ids mean equal files. While a command of the container engine runs, ``wait`` is called repeatedly
+and must wait for the seconds that it is given.
 """
 
 import json

@@ -74,7 +74,10 @@ class Slot(NamedTuple):
 
 
 def name_of(dtype: Any) -> str:
-    """Return the name of an array's element type: that of its only field if numpy lacks the type, otherwise numpy's."""
+    """Return the name of an array's element type.
+
+    A type that numpy lacks (``BITS``) is a dtype with one field, which has the type's name.
+    """
     names = dtype.names or ()
     is_bits = len(names) == 1 and names[0] in BITS and dtype.itemsize == ITEM_SIZES[names[0]]
     return str(names[0] if is_bits else dtype.name)

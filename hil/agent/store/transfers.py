@@ -33,8 +33,9 @@ class Transfers:
         """Start or resume an upload of ``size`` bytes; with ``restart``, delete the open upload of this name first.
 
         The reply's ``have`` states whether the blob is stored. Without a ``digest``, ``like`` states whether a blob of
-        this outline and size is stored. ``offset`` counts the bytes that are stored, and ``prefix`` is their digest in
-        an open upload.
+        this size and outline (``outline_of``) is stored. In both cases ``offset`` is ``size``. Otherwise the upload
+        continues at ``offset``, and ``prefix`` is the digest of the bytes before it. Raise ``Failure`` if another agent
+        is still uploading it after ``OTHER_UPLOAD`` seconds.
         """
         name, digest, size = valid_digest(request["name"]), request.get("digest"), int(request["size"])
         state: Dict[str, Any] = {"have": False, "like": False, "offset": size}

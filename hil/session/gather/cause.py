@@ -1,4 +1,4 @@
-"""Diagnose a failed parity check: find the node at fault, and write a folder that reproduces the failure."""
+"""Diagnose a parity check that did not pass: find the node at fault, and write a folder that reproduces it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 
 def diagnosis_of(session: EngineContext, row: Row, comparison: Comparison, judgement: Judgement) -> Diagnosis | None:
-    """Return the diagnosis of a failed ``judgement``; ``None`` if it did not fail or no numbers were compared.
+    """Return the diagnosis of ``judgement``; ``None`` if every output is within its tolerance, or none was compared.
 
     The details have the outcome, and as ``repro`` the folder in the report that reproduces the failure. If there could
     be no diagnosis, they have only the reason, ``diagnosis.why_not``.
     """
-    if judgement.verdict is not Verdict.FAILED or not comparison.numbers:
+    # Between the two bounds of a default, sound and broken engines are both found: the node tells which it is.
+    between = judgement.verdict is Verdict.INCONCLUSIVE and not all(
+        output["met"] for output in judgement.details.get("outputs", ())
+    )
+    if not (judgement.verdict is Verdict.FAILED or between) or not comparison.numbers:
         return None
     from hil.diagnose.repro import write
     from hil.diagnose.sentences import sentence

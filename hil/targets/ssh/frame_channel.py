@@ -99,7 +99,7 @@ class SshChannel(Frames):
             self.moved = time.monotonic()
         patience = self.patience or 0.0
         if time.monotonic() - max(self.moved, began) >= patience:
-            raise Silent(f"nothing moved for {patience:g} s")
+            raise Silent(f"no data was transferred for {patience:g} s")
 
 
 def send_all(channel: paramiko.Channel, piece: bytes) -> None:
@@ -113,7 +113,7 @@ def send_some(channel: paramiko.Channel, piece: bytes) -> int:
     try:
         sent = int(channel.send(piece))
     except TimeoutError:
-        raise Silent(f"nothing moved for {channel.gettimeout() or 0:g} s") from None
+        raise Silent(f"no data was transferred for {channel.gettimeout() or 0:g} s") from None
     except (paramiko.SSHException, EOFError, OSError) as error:
         raise _closed(error) from None
     if not sent:

@@ -49,7 +49,10 @@ def settings_of(path: Path, host: str) -> Mapping[str, Any] | None:
 
 
 def _answer(ssh: str, path: Path | str, host: str) -> dict[str, list[str]] | None:
-    """Return the values by key that ``ssh -G`` prints; ``None`` if it does not answer."""
+    """Return the values by key that ``ssh -G`` prints; ``None`` if it cannot be run or does not end in time.
+
+    Raises ``UserError`` with ssh's words if it refuses the config.
+    """
     command = [ssh, "-G", "-F", str(path), "--", host]
     try:
         answer = subprocess.run(  # noqa: S603 - no shell, and the host is behind "--"

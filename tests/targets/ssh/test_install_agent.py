@@ -326,7 +326,7 @@ def test_a_dead_link_is_noticed(machine: Machine) -> None:
         machine.known_hosts.write_text(machine.server.known_line(f"[127.0.0.1]:{relay.port}"))
         agent = open_target("board", machine.spec(port=relay.port, silence="5 s")).start_agent()
         relay.stall()
-        with pytest.raises(LabError, match=r"nothing moved for 5 s.*on target 'board'"):
+        with pytest.raises(LabError, match=r"no data was transferred for 5 s.*on target 'board'"):
             agent.probe()
         agent.close()
     assert sys.exc_info() == (None, None, None)
