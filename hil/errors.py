@@ -93,6 +93,12 @@ class EngineBuildError(HilError):
     """The runtime could not build or load the engine. The message contains the runtime's own error text."""
 
 
+class CalibrationError(EngineBuildError):
+    """The user's data or settings cannot be used for calibration. The engines of other rows can still be built."""
+
+    exit_code = ExitCode.USER_ERROR
+
+
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate most similar to ``word``, ignoring case; ``None`` if none is similar."""
     by_folded = {candidate.casefold(): candidate for candidate in candidates}

@@ -31,30 +31,30 @@ class Evidence(Protocol):
     @property
     def changed(self) -> FloatArray: ...  # noqa: D102 - described there, as are all below
     @property
-    def samples(self) -> Array: ...  # noqa: D102
+    def samples(self) -> Array: ...  # noqa: D102 - as above
     @property
-    def total(self) -> int: ...  # noqa: D102
+    def total(self) -> int: ...  # noqa: D102 - as above
     @property
-    def silent(self) -> int: ...  # noqa: D102
+    def silent(self) -> int: ...  # noqa: D102 - as above
     @property
-    def nothing(self) -> str: ...  # noqa: D102
+    def nothing(self) -> str: ...  # noqa: D102 - as above
     @property
-    def constant(self) -> float: ...  # noqa: D102
+    def constant(self) -> float: ...  # noqa: D102 - as above
     @property
-    def drift(self) -> FloatArray | None: ...  # noqa: D102
+    def drift(self) -> FloatArray | None: ...  # noqa: D102 - as above
     @property
-    def f1(self) -> float | None: ...  # noqa: D102
+    def f1(self) -> float | None: ...  # noqa: D102 - as above
 
 
 class Answers(Protocol):
     """Compares the answers of two sides batch by batch: see ``hil.metrics.agreement.evidence``."""
 
     @property
-    def kind(self) -> str: ...  # noqa: D102
+    def kind(self) -> str: ...  # noqa: D102 - as above
     @property
-    def outputs(self) -> tuple[str, ...]: ...  # noqa: D102
-    def add(self, reference: Mapping[str, Array], candidate: Mapping[str, Array], samples: int) -> None: ...  # noqa: D102
-    def evidence(self) -> Evidence: ...  # noqa: D102
+    def outputs(self) -> tuple[str, ...]: ...  # noqa: D102 - as above
+    def add(self, reference: Mapping[str, Array], candidate: Mapping[str, Array], samples: int) -> None: ...  # noqa: D102 - as above
+    def evidence(self) -> Evidence: ...  # noqa: D102 - as above
 
 
 def judge(  # noqa: PLR0913 - all but the answers have a default

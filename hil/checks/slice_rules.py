@@ -32,6 +32,15 @@ FEW = 10
 UNRELATED = 1.0
 """The error of a sample, in standard deviations, from which it is no nearer to the reference than the mean is."""
 
+ALIKE = 8.0
+"""Slices whose standard deviations differ by less are of one kind, and an engine rounds them in common steps."""
+
+STEPS = 2.0
+"""The least scale of slices that are alike, as a multiple of the range of rounding (``NOISE``): eight steps of INT8.
+
+An error of 0.8 steps is what rounding a few times costs, however little the slice varies about its mean.
+"""
+
 LISTED = 5
 """How many dead slices are recorded."""
 
@@ -165,6 +174,8 @@ def _facts(axis: int, sums: AxisSums, slices: Slices, noise: float) -> AxisFacts
         # A slice without a life of its own is measured by the liveliest slice of its kind, or by its magnitude.
         other = np.where(within & (score_lively > 0), score_lively, lively)
         scale = np.where(live, deviation, np.maximum(other, np.where(varies, 0.0, magnitude)))
+        if live.any() and float(deviation[live].max()) < ALIKE * float(deviation[live].min()):
+            scale = np.maximum(scale, STEPS * noise * float(magnitude.max()))
         error = np.where(rmse == 0, 0.0, rmse / scale)
     dead = live & ~few & (engine < DEAD_SHARE * deviation)
     first = np.where(sums.first >= 0, sums.first, sums.worst)

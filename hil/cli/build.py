@@ -70,7 +70,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
             built.print_engines(session, model, engines)
     for failure in failures:
         typer.echo(f"error: {failure}", err=True)
-    users = any(isinstance(failure, UserError) for failure in failures)
+    users = any(failure.exit_code is ExitCode.USER_ERROR for failure in failures)
     return int(ExitCode.USER_ERROR if users else ExitCode.FAILED if failures else ExitCode.PASSED)
 
 

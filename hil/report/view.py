@@ -162,25 +162,33 @@ def measured(report: Report) -> dict[tuple[str, str], dict[str, Measurement]]:
     return by_model
 
 
+def _settle(check: CheckResult) -> str:
+    """Return the general advice for an inconclusive row."""
+    if family(check) == "parity" or check.id == "int8.drop":
+        return "validate with more samples, or write what the outputs mean: kind in [models.M.outputs.OUTPUT]"
+    if family(check) in {"contract", "property", "int8"} and check.id != "int8.speedup":
+        return "do what the reason names, and run again"
+    if family(check) == "placement":
+        return "the engine inspector lacks the details: see the layers in report.html, or remove the limit"
+    if family(check) == "memory" and check.measurement is None and "not readable" in check.reason:
+        return "make the memory figures readable on the target (docs/tensorrt.md)"
+    return "measure longer ([measure] in hil.toml), or stop what disturbs the target"
+
+
 def next_steps(check: CheckResult) -> tuple[str, ...]:
     """Return what to do about a row that did not pass: its own advice, or the general ``next_step`` if it has none.
 
-    There is no general advice if the model could not be built or run: the reason then states what to do.
+    Where the model could not be built or run, the reason states what to do instead of ``next_step``.
     """
     return check.advice if check.advice or check.details.get("no_engine") else (next_step(check),)
 
 
 def next_step(check: CheckResult) -> str:
     """Return the general advice for a row: by its cause; without a cause, by its verdict, id and family."""
-    cause = cause_key(check)
-    if cause in NEXT:
+    if (cause := cause_key(check)) in NEXT:
         return NEXT[cause].replace("TARGET", check.target.requested)
     if check.verdict is Verdict.INCONCLUSIVE:
-        if family(check) == "placement":
-            return "the engine inspector lacks the details: see the layers in report.html, or remove the limit"
-        if family(check) == "memory" and check.measurement is None and "not readable" in check.reason:
-            return "make the memory figures readable on the target (docs/tensorrt.md)"
-        return "measure longer ([measure] in hil.toml), or stop what disturbs the target"
+        return _settle(check)
     return HINT.get(check.id) or HINT.get(family(check), "see the test that made this check")
 
 

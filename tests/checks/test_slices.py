@@ -253,3 +253,24 @@ def test_streaming_is_the_same_as_two_passes(sizes: list[int], offset: float, se
         assert one.variance(engine=True)[index] == pytest.approx(theirs.var(), rel=1e-6, abs=1e-12)
         assert one.low[index] == pytest.approx(ours.min(), rel=1e-9)
         assert one.high[index] == pytest.approx(ours.max(), rel=1e-9)
+
+
+def rounded(values: np.ndarray) -> np.ndarray:
+    """Return ``values`` in steps of INT8, of which the largest magnitude has 127."""
+    step = float(np.abs(values).max()) / 127
+    return (np.round(values / step) * step).astype(np.float32)
+
+
+def test_rounding_of_slices_that_are_alike_is_no_error() -> None:
+    """Slices that vary little about a mean are rounded in the output's steps; twice that error does not pass."""
+    means = np.array([12, 3, -5, 0.5])
+    good = (means + np.random.default_rng(5).normal(0, 0.15, (64, 4))).astype(np.float32)
+    assert judge(good, rounded(good)).verdict is Verdict.PASSED
+    assert judge(good, good + 3 * (rounded(good) - good)).verdict is Verdict.INCONCLUSIVE
+    assert judge(good, rounded(good), "fp16").verdict is Verdict.FAILED
+
+
+def test_rounding_in_steps_of_boxes_is_an_error_of_scores() -> None:
+    """Slices that are unlike have no common step: scores that are rounded in steps of boxes do not pass."""
+    good = detections()
+    assert judge(good, rounded(good)).verdict is Verdict.FAILED

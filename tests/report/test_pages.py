@@ -248,6 +248,8 @@ def test_control_characters_in_build_facts_are_escaped() -> None:
         ("memory.peak", "the worker's peak on the GPU (not readable) is not readable (None)", "memory figures"),
         ("memory.growth", "3 readings in the later half of the soak, 10 are needed", "measure longer"),
         ("latency.p99", "the bounds straddle it", "measure longer"),
+        ("parity.outputs", "slice_error 12 %, at most 10 % is required", "what the outputs mean"),
+        ("contract.shapes", "no shape that the model allows was tried", "what the reason names"),
     ],
 )
 def test_the_next_step_suits_the_reason(check_id: str, reason: str, step: str) -> None:

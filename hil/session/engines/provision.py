@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hil.checks.int8_floating import floating_texts
-from hil.errors import EngineBuildError, Unsupported, UserError, WorkerLost
+from hil.errors import CalibrationError, EngineBuildError, Unsupported, UserError, WorkerLost
 from hil.files.digests import writing
 from hil.onnx_files.declared_shapes import wrong_declaration
 from hil.onnx_files.external_data import copy_by_digest, external_files
@@ -236,11 +236,11 @@ def _stream(session: Context, name: str) -> Streamed:
 
 @contextlib.contextmanager
 def of_one_model() -> Iterator[None]:
-    """Raise ``EngineBuildError`` for a ``UserError``: bad calibration data of one model must not stop the others."""
+    """Raise ``CalibrationError`` for a ``UserError``: bad calibration data of one model must not stop the others."""
     try:
         yield
     except UserError as error:
-        raise EngineBuildError(str(error)) from None
+        raise CalibrationError(error) from None
 
 
 def calibrated(session: Context, name: str) -> Quantized:
