@@ -21,6 +21,7 @@ from hil.config.spec import CalibrationSpec
 from hil.datasets.dataset import Batch
 from hil.diagnose.graph import Graph
 from hil.diagnose.variants import types_of
+from hil.onnx_files.signature import read_signature
 from hil.quantize import quantize
 
 if TYPE_CHECKING:
@@ -74,12 +75,12 @@ def optimized(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 class Samples:
-    """Single samples as a data set for calibration."""
+    """Single samples as a data set for calibration; ``stride`` is the number of samples of a call."""
 
-    synthetic, has_labels, stride = False, False, None
+    synthetic, has_labels = False, False
 
-    def __init__(self, samples: Sequence[Feeds]) -> None:
-        self._samples = samples
+    def __init__(self, samples: Sequence[Feeds], stride: int | None = None) -> None:
+        self._samples, self.stride = samples, stride
         self.name, self.count, self.provenance = "samples", len(samples), dict[str, str]()
         self.digest = hashlib.sha256("".join(self.sample_digests()).encode()).hexdigest()
 
@@ -102,7 +103,8 @@ def in_int8(model: onnx.ModelProto, calibration: Sequence[Feeds]) -> onnx.ModelP
         path = Path(folder, "model.onnx")
         onnx.save(model, str(path))
         spec = CalibrationSpec(data="samples", method="minmax")
-        return onnx.load(str(quantize(path, Path(folder), Samples(calibration), spec).path))
+        samples = Samples(calibration, read_signature(path).stride())
+        return onnx.load(str(quantize(path, Path(folder), samples, spec).path))
 
 
 class Engine:
