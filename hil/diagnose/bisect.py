@@ -38,6 +38,9 @@ LESS = 0.1
 LOST = 0.5
 """Share of a slice's own deviation above which its error makes a Q/DQ pair suspicious (``slice_error``)."""
 
+MORE = 4.0
+"""Multiple of the error floor that is needed where a lost slice is all the evidence: sound INT8 engines lose some."""
+
 TRIED = 20
 """Largest number of suspicious nodes whose effect on the outputs is measured."""
 
@@ -126,8 +129,8 @@ def node_of(case: Case, region: Region) -> Node:
 def _guilty(case: Case, errors: Mapping[Region, NodeErrors], alone: Values) -> list[tuple[Region, float]]:
     """Return at most ``LISTED`` regions at fault, worst first, each with the error that it alone causes in the outputs.
 
-    A region is at fault if this error exceeds the floor of the precision (``error_bounds.FLOORS``), or a tenth of the
-    floor if other evidence supports it.
+    A region is at fault if this error exceeds the floor of the precision (``error_bounds.FLOORS``): a tenth of it if
+    other evidence supports it, four times of it if only a slice is lost.
     """
     floor = error_bounds.FLOORS[case.precision]
     tried: list[tuple[float, Region, float]] = []
@@ -136,7 +139,8 @@ def _guilty(case: Case, errors: Mapping[Region, NodeErrors], alone: Values) -> l
         if node.ratio > 1 or differs or _loses_slice(case, region, alone):
             # Strong evidence: the region's error exceeds its bound, and it differs or uses little of its INT8 range.
             strict = node.ratio > 1 and (differs or (region.pair.quantized and node.bound < error_bounds.CLIPPING))
-            tried.append((min(max(node.ratio, 1.0), 1e12), region, LESS * floor if strict else floor))
+            share = LESS if strict else 1 if node.ratio > 1 or differs else MORE
+            tried.append((min(max(node.ratio, 1.0), 1e12), region, share * floor))
     tried.sort(key=lambda candidate: -candidate[0])
     effects = [(region, _effect(case, region, alone[region.pair.suspect]), least) for _, region, least in tried[:TRIED]]
     guilty = [(region, effect) for region, effect, least in effects if effect > least]
