@@ -41,6 +41,9 @@ STEPS = 2.0
 An error of 0.8 steps is what rounding a few times costs, however little the slice varies about its mean.
 """
 
+MOST_WIDENED = 4.5
+"""The largest factor by which rounding in common steps widens a slice's scale: no slice passes that is off by half."""
+
 LISTED = 5
 """How many dead slices are recorded."""
 
@@ -175,7 +178,8 @@ def _facts(axis: int, sums: AxisSums, slices: Slices, noise: float) -> AxisFacts
         other = np.where(within & (score_lively > 0), score_lively, lively)
         scale = np.where(live, deviation, np.maximum(other, np.where(varies, 0.0, magnitude)))
         if live.any() and float(deviation[live].max()) < ALIKE * float(deviation[live].min()):
-            scale = np.maximum(scale, STEPS * noise * float(magnitude.max()))
+            # At most this much: a slice with a large mean must not excuse any error of the others.
+            scale = np.maximum(scale, np.minimum(STEPS * noise * float(magnitude.max()), MOST_WIDENED * scale))
         error = np.where(rmse == 0, 0.0, rmse / scale)
     dead = live & ~few & (engine < DEAD_SHARE * deviation)
     first = np.where(sums.first >= 0, sums.first, sums.worst)

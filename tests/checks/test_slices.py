@@ -274,3 +274,13 @@ def test_rounding_in_steps_of_boxes_is_an_error_of_scores() -> None:
     """Slices that are unlike have no common step: scores that are rounded in steps of boxes do not pass."""
     good = detections()
     assert judge(good, rounded(good)).verdict is Verdict.FAILED
+
+
+def test_a_slice_with_a_large_mean_excuses_no_other_slice() -> None:
+    """One slice may be a million: a slice of the wrong samples beside it, and one of half its size, do not pass."""
+    good = np.random.default_rng(6).normal(0, 1, (64, 3)).astype(np.float32)
+    good[:, 0] += 1e6
+    for wrong in (np.roll(good[:, 1], 1), good[:, 1] / 2):
+        bad = good.copy()
+        bad[:, 1] = wrong
+        assert judge(good, bad).verdict is not Verdict.PASSED
