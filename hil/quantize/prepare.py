@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
 import onnx.inliner
 import onnxruntime
@@ -45,7 +46,7 @@ def prepared(model: Path, folder: Path) -> onnx.ModelProto:
     opset = max((entry.version for entry in proto.opset_import if entry.domain in {"", "ai.onnx"}), default=0)
     if opset != (target := min(max(opset, needed), LAST_OPSET)):
         proto = version_converter.convert_version(proto, target)
-    _fold_beta(proto.graph)
+    _plain_biases(proto.graph)
     proto.ir_version = max(version, IR_VERSIONS[needed])
     for number, node in enumerate(proto.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
@@ -77,24 +78,33 @@ def _plain(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
     return proto, changed
 
 
-def _fold_beta(graph: onnx.GraphProto) -> None:
-    """Multiply each constant bias of a Gemm by the node's ``beta``, which becomes 1.
+def _plain_biases(graph: onnx.GraphProto) -> None:
+    """Give each Gemm with a constant bias one value per column, multiplied by its ``beta``, which becomes 1.
 
-    The quantizer sets ``beta`` to 1 without changing the bias (onnxruntime 1.32, ``operators/gemm.py``).
+    The quantizer sets ``beta`` to 1 without changing the bias (onnxruntime 1.32, ``operators/gemm.py``), and ends in an
+    error at a bias [1, columns].
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    folded: set[str] = set()
+    replaced: set[str] = set()
     for number, node in enumerate(graph.node):
-        beta = next((attribute for attribute in node.attribute if attribute.name == "beta"), None)
         bias = constants.get(node.input[2]) if node.op_type == "Gemm" and len(node.input) > 2 else None
-        if beta is None or bias is None or beta.f == 1:
+        if bias is None:
             continue
-        values = numpy_helper.to_array(bias)
-        name = f"{bias.name}_times_beta_{number}"  # other nodes may read the same constant
-        graph.initializer.append(numpy_helper.from_array((values * beta.f).astype(values.dtype), name))
-        node.input[2], beta.f = name, 1.0
-        folded.add(bias.name)
-    for name in folded - {name for node in with_inner(graph.node) for name in node.input}:
+        attributes = {attribute.name: attribute for attribute in node.attribute}
+        beta, weights, values = attributes.get("beta"), constants.get(node.input[1]), numpy_helper.to_array(bias)
+        plain = values if beta is None else (values * beta.f).astype(values.dtype)
+        if weights is not None and (plain.ndim < 2 or len(plain) == 1):
+            turned = "transB" in attributes and attributes["transB"].i
+            plain = np.broadcast_to(plain.reshape(-1), weights.dims[0 if turned else 1])
+        if plain.shape == values.shape and (beta is None or beta.f == 1):
+            continue
+        name = f"{bias.name}_plain_{number}"  # other nodes may read the same constant
+        graph.initializer.append(numpy_helper.from_array(plain, name))
+        node.input[2] = name
+        if beta is not None:
+            beta.f = 1.0
+        replaced.add(bias.name)
+    for name in replaced - {name for node in with_inner(graph.node) for name in node.input}:
         graph.initializer.remove(constants[name])
 
 

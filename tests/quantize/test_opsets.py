@@ -87,14 +87,14 @@ def test_a_model_in_float64(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["onnxruntime", "tensorrt"])
-@pytest.mark.parametrize("beta", [0.0, 1.0, 2.0])
-def test_the_factor_of_a_bias(tmp_path: Path, beta: float, layout: QdqLayout) -> None:
-    """A bias that is multiplied by ``beta`` still is in INT8, also where another node reads the same constant."""
+@pytest.mark.parametrize(("beta", "shape"), [(0.0, [5]), (1.0, [5]), (2.0, [5]), (1.0, [1, 5]), (2.0, [1]), (1.0, [])])
+def test_the_bias_of_a_gemm(tmp_path: Path, beta: float, shape: list[int], layout: QdqLayout) -> None:
+    """A bias of any shape, multiplied by ``beta``, is in INT8, also where another node reads the same constant."""
     nodes = [
         helper.make_node("Gemm", ["x", "w", "bias"], ["a"], name="first", alpha=0.5, beta=beta),
         helper.make_node("Gemm", ["a", "v", "bias"], ["y"], name="second"),
     ]
-    weights = {"w": RANDOM.normal(size=(4, 5)), "v": RANDOM.normal(size=(5, 5)), "bias": np.full(5, 3.0)}
+    weights = {"w": RANDOM.normal(size=(4, 5)), "v": RANDOM.normal(size=(5, 5)), "bias": np.full(shape, 3.0)}
     floats = {name: array.astype(np.float32) for name, array in weights.items()}
     path = write(tmp_path / "m.onnx", nodes, {"x": ["n", 4]}, {"y": ["n", 5]}, floats)
     x = RANDOM.normal(size=(32, 4)).astype(np.float32)
