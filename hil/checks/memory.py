@@ -142,6 +142,9 @@ def growth(  # noqa: PLR0913 - a series, its limit, and what the series cannot s
     interval, limited to the range of the readings: growth cannot exceed that range. This settles a series with a single
     small step, whose slope has no useful interval.
 
+    The largest single increase does not count for the lower bound, since a runtime may allocate a buffer late, once: a
+    leak fails only if it shows in several increases.
+
     A leak that is smaller than ``unseen`` bytes (``hidden``) shows in no reading, so the upper bound is never below
     what such a leak would be per 1,000 inferences: a soak that is too short to show a leak does not pass. A soak that
     ended with fewer than ``fewest`` inferences is inconclusive.
@@ -159,6 +162,7 @@ def growth(  # noqa: PLR0913 - a series, its limit, and what the series cannot s
         return inconclusive(f"{x.size} readings in the later half of the soak, {FEWEST_POINTS} are needed", limit)
     bound = float(np.ptp(y) / np.ptp(x)) * PER
     slope, low, high = (min(max(side * PER, -bound), bound) for side in slope_interval(x, y, confidence))
+    low = min(low, max(slope_interval(x, _without_largest_increase(y), confidence)[1] * PER, -bound))
     smallest = min(unseen / float(np.ptp(x)), _most_leaked(done, bytes_, unseen)) * PER
     measurement = Measurement(
         value=slope, unit=GROWTH_UNIT, low=low, high=max(high, smallest), confidence=confidence, n=int(x.size)
@@ -175,6 +179,15 @@ def growth(  # noqa: PLR0913 - a series, its limit, and what the series cannot s
         least = show(smallest / PER, "B")
         advice = f"a leak under {least} an inference does not show in {done[-1]:.0f}: {advice}"
     return hold_interval(measurement, limit, advice, details)
+
+
+def _without_largest_increase(y: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the readings ``y``, shape (n,), as they would be if the largest increase between two had not happened."""
+    increases = np.diff(y)
+    at = int(increases.argmax())
+    lowered = y.copy()
+    lowered[at + 1 :] -= max(float(increases[at]), 0.0)
+    return lowered
 
 
 def _most_leaked(done: npt.NDArray[np.float64], bytes_: npt.NDArray[np.float64], unseen: float) -> float:

@@ -143,9 +143,8 @@ def against_base(
     names = [side.name for side in sides]
     if len(names) < 2:
         present = f"only the column {names[0]}" if names else "no usable run"
-        raise UserError(
-            f"the history has {present}, and a comparison needs two columns: run the suites for another column first"
-        )
+        more = "run the suites once more, with another target, JetPack or commit"
+        raise UserError(f"the history has {present}, and a comparison needs two columns: {more}")
     if base is not None and base not in names:
         raise UserError(f"--base {base}: no column has this name{did_you_mean(base, names)}")
     first = next(side for side in sides if base in {None, side.name})

@@ -100,7 +100,8 @@ class SoakLength:
     """How long memory is observed: ``most`` inferences or ``seconds``, whichever ends first, at least ``fewest``.
 
     After ``seconds`` it goes on to ``settled`` inferences, which settle the limit of the growth, if these are reached
-    within ``longest`` seconds at the speed so far. Only the default has a ``longest``.
+    within ``longest`` seconds at the speed so far. Only the default has a ``longest``; it is repeated once, for that
+    time, if memory was still settling.
     """
 
     most: int
@@ -119,6 +120,11 @@ class SoakLength:
     def settling(self, needed: int) -> SoakLength:
         """Return the length for a limit that takes ``needed`` inferences to settle: only the default depends on it."""
         return replace(self, most=max(self.most, needed), settled=needed) if self.longest else self
+
+    def repeated(self) -> SoakLength:
+        """Return the length of the default's repetition: ``longest`` seconds, and inferences in proportion."""
+        assert self.seconds is not None  # noqa: S101 - the default has a time; for the type checker
+        return replace(self, most=round(self.most * self.longest / self.seconds), seconds=self.longest)
 
     def __str__(self) -> str:
         """Return the length as text, ``2,000 inferences or 20 s``."""

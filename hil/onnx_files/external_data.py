@@ -51,9 +51,9 @@ class ExternalFile:
 def external_files(model: Path) -> tuple[ExternalFile, ...]:
     """Return the external data files of ``model``, each once, sorted by location; ``()`` if it has none.
 
-    A location is looked up in the folder of ``model``, then in that of a link's target. Raise ``UserError`` if the
-    model cannot be read, a location is empty or leaves the folder, or a data file is missing, shorter than its tensors
-    or not regular.
+    A location is looked up in the folder of ``model`` and then, if ``model`` is a symbolic link, in the folder of the
+    file that it points to. Raise ``UserError`` if the model cannot be read, a location is empty or lies outside these
+    folders, or a data file is missing, shorter than its tensors or not regular.
     """
     return external_files_of(read_proto(model), model)
 

@@ -54,8 +54,8 @@ class Examined:
 class OnTarget:
     """A callable that builds a variant of a model's graph on the target with the engine's options and runs it once.
 
-    After ``budget`` seconds (``None``: no limit) a call raises ``DiagnosisTimeout`` instead of starting a variant.
-    Errors of building and running are raised unchanged.
+    Once it is ``budget`` seconds old (``None``: no limit), a call raises ``DiagnosisTimeout`` instead of starting a
+    variant. Errors of building and running are raised unchanged.
     """
 
     def __init__(self, session: EngineContext, model: str, precision: str, budget: float | None = None) -> None:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class EngineContext(Context):
-    """The context that gathering functions use: ``engines`` builds and runs engines, ``state`` keeps the contract."""
+    """The context that gathering functions use.
+
+    ``engines`` builds and runs engines, ``state`` checks that the target keeps its state contract.
+    """
 
     def __init__(self, request: Request, held: HeldTarget) -> None:
         super().__init__(request, held)

@@ -161,6 +161,21 @@ def test_a_leak_fails() -> None:
     assert judgement.measurement.value == pytest.approx(2 * MIB, rel=0.02)
 
 
+def test_a_buffer_that_is_allocated_late_is_no_proven_leak() -> None:
+    """The readings of a sound detector: one increase of 700 KiB in the later half of 300 inferences does not fail."""
+    runs = np.arange(0, 301, 3)
+    resident = 50 * MIB + np.where(runs >= 215, 700 * 1024, 0) + np.where(runs >= 240, 40 * 1024, 0)
+    assert memory.growth(runs, resident, LEAK, unseen=UNSEEN).verdict is Verdict.INCONCLUSIVE
+
+
+@given(st.integers(5, 40), st.integers(0, 1000))
+def test_a_leak_in_several_steps_fails(steps: int, seed: int) -> None:
+    """A leak of 20 times the limit fails if at least five regular steps of it fall into the later half."""
+    jitter = np.random.default_rng(seed).normal(0, 2048, RUNS.size)
+    resident = 50 * MIB + np.floor(RUNS / 1000 * steps) * 20 * MIB / steps + jitter
+    assert memory.growth(RUNS, resident, LEAK, unseen=UNSEEN).verdict is Verdict.FAILED
+
+
 def test_a_small_step_passes_by_its_size() -> None:
     """One step of 100 KiB has no useful slope, but its size bounds the growth."""
     resident = np.where(RUNS > 1500, 50 * MIB + 100 * 1024, 50 * MIB)

@@ -95,7 +95,8 @@ def print_noise(at: str, learned: Sequence[Learned]) -> None:
             if row.key[1:] == engine:
                 table.add_row(*(Text(cell) for cell in _cells(row)))
         out.print(table)
-    out.print("runs, sessions: how much they differ; false alarms: without and with an allowance for the noise;")
+    out.print("columns: how much runs of one session differ, and how much sessions differ;")
+    out.print("false alarms without and with an allowance for the noise between sessions;")
     out.print(
         f"last two columns: the change that {FEWEST} runs per side detect, "
         f"and how many runs per side detect {WORSENING:.0%},"

@@ -116,7 +116,7 @@ def _correction(name: str, called: str | None) -> str:
 def _name_to_declare(gpu: str, sm: object, identity: Identity) -> str | None:
     """Return the name by which ``hil.toml`` declares this board: a Jetson module's or, for any other board, its GPU's.
 
-    Return ``None`` for a Jetson whose module is unknown, and for a GPU of which several Jetson modules have one.
+    Return ``None`` if the module is unknown and the GPU does not determine it, as with any Jetson.
     """
     if identity.module is not None:
         return identity.module.slug

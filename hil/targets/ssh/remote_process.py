@@ -54,7 +54,10 @@ class SshProcess:
     remote = True
 
     def __init__(self, connection: Connection, command: str, patience: float | None) -> None:
-        """Start ``command``, which must run ``PRINT_GROUP``. Raises ``ConnectionLost``."""
+        """Start ``command``, which must run ``PRINT_GROUP``; ``patience`` is that of ``SshChannel``.
+
+        Raise ``ConnectionLost`` if the connection is lost.
+        """
         self._connection = connection
         self._stream = connection.execute(command)
         self.channel = SshChannel(self._stream, patience)
