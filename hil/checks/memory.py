@@ -185,9 +185,7 @@ def _without_largest_increase(y: npt.NDArray[np.float64]) -> npt.NDArray[np.floa
     """Return the readings ``y``, shape (n,), as they would be if the largest increase between two had not happened."""
     increases = np.diff(y)
     at = int(increases.argmax())
-    lowered = y.copy()
-    lowered[at + 1 :] -= max(float(increases[at]), 0.0)
-    return lowered
+    return y - max(float(increases[at]), 0.0) * (np.arange(y.size) > at)
 
 
 def _most_leaked(done: npt.NDArray[np.float64], bytes_: npt.NDArray[np.float64], unseen: float) -> float:

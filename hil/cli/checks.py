@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,14 +63,14 @@ def command(
 def _checks(config: Config, before: tuple[OwnCheck, ...], path: Path) -> tuple[OwnCheck, ...]:
     """Return the new list: the own checks of the report ``path``, and those of ``before`` that its target does not run.
 
-    Checks whose test was removed are left out. Raise ``UserError`` if the run was incomplete or left out tests, or if
-    the new list would be empty or invalid.
+    Checks whose test was removed are left out. Raise ``UserError`` if the run was incomplete, if a test that still
+    exists gave no result, or if the new list would be empty or invalid.
     """
     from hil.config import own_checks
     from hil.gate.gate import open_report
 
     report = open_report(path)
-    _require_whole(report, path)
+    _require_whole(report, path, config.path.parent)
     target = report.target.requested
     config.target(target)
     rows = [row for row in report.checks if own_checks.is_own(row.id) and row.cause not in _removed()]
@@ -92,15 +93,19 @@ def _removed() -> frozenset[object]:
     return frozenset({Cause.NOT_COLLECTED, Cause.NO_RESULT})
 
 
-def _require_whole(report: Report, path: Path) -> None:
-    """Raise ``UserError`` for a run that did not finish or left out tests: the new list would lack their checks."""
+def _require_whole(report: Report, path: Path, folder: Path) -> None:
+    """Raise ``UserError`` for a run that did not finish, or in which an own test that still exists gave no result.
+
+    The new list would lack its checks. Checks of a new file that pytest was not given are unknown to the report.
+    """
     from hil.config.own_checks import is_own
     from hil.results import Cause, Verdict
 
     partial = (Cause.DESELECTED, Cause.OUT_OF_SCOPE, Cause.CRASHED, Cause.STOPPED)
     own = [row for row in report.checks if is_own(row.id)]
     silent = [row for row in own if row.cause is Cause.NO_RESULT and row.verdict is Verdict.FAILED]
-    missing = [*(row for row in own if row.cause in partial), *silent]
+    left_out = [row for row in own if row.cause is Cause.NOT_COLLECTED and _still_exists(row.test, folder)]
+    missing = [*(row for row in own if row.cause in partial), *silent, *left_out]
     if report.status != "complete" or report.run.user_error or report.run.lab_error:
         raise UserError(f"{path}: the run did not finish, so checks are missing: run pytest again")
     if missing:
@@ -108,6 +113,17 @@ def _require_whole(report: Report, path: Path) -> None:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         why = missing[0].cause.value if missing[0].cause else ""
         raise UserError(f"{path}: {tests}{more} gave no result ({why}): run pytest without leaving out tests")
+
+
+def _still_exists(test: str, folder: Path) -> bool:
+    """Return whether the file of a test (a pytest node id relative to ``folder``) still defines a test of that name."""
+    file, _, name = test.partition("::")
+    function = name.rpartition("::")[2].partition("[")[0]
+    try:
+        text = (folder / file).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return re.search(rf"\bdef {re.escape(function)}\b", text) is not None
 
 
 def _changes(before: tuple[OwnCheck, ...], after: tuple[OwnCheck, ...]) -> Iterator[str]:

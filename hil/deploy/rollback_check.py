@@ -1,8 +1,12 @@
-"""Checks by manifest, report and signature whether a release on a robot may run again. Its age is not checked."""
+"""Checks by manifest, report and signature whether a release on a robot may run again.
+
+Its age is not checked: a robot must be able to go back to what was accepted when it was deployed, at any time.
+"""
 
 from __future__ import annotations
 
 import tempfile
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
 
     from hil.config.load import Config
     from hil.deploy.robot import Robot
-    from hil.report.schema import EngineUsed
+    from hil.report.schema import EngineUsed, Report
 
 ENGINE_KEYS = ("model", "precision", "runtime", "runtime_version")
 
@@ -51,7 +55,7 @@ def check(
         reasons += [problem] if (problem := guess_problem(report)) else []
         reasons += refusals.of_robot(judged_engines, report.target.facts, facts, config.target(there.name).gpu)
         if there.spec.keys:
-            reasons += _unsigned(config, there, folder, [digest for _, digest in engines])
+            reasons += _unsigned(config, there, folder, report, [digest for _, digest in engines])
     if reasons:
         raise _refused(there, release, reasons)
     if there.spec.container is not None and not there.has_image_of(manifest):
@@ -62,8 +66,11 @@ def _named(engine: EngineUsed) -> dict[str, str]:
     return {key: getattr(engine, key) for key in ENGINE_KEYS}
 
 
-def _unsigned(config: Config, there: Robot, folder: Path, engines: Sequence[str]) -> Iterator[str]:
-    """Yield what is wrong with the signature of the report and the engines (given by their SHA-256)."""
+def _unsigned(config: Config, there: Robot, folder: Path, report: Report, engines: Sequence[str]) -> Iterator[str]:
+    """Yield what is wrong with the signature of the report and the engines (given by their SHA-256).
+
+    The report must pass its policy as of the end of its run.
+    """
     from hil.attestation import public_key, verify
 
     if not (folder / BUNDLE).is_file():
@@ -71,7 +78,8 @@ def _unsigned(config: Config, there: Robot, folder: Path, engines: Sequence[str]
         return
     keys = [public_key(config.resolve(key)) for key in there.spec.keys]
     try:
-        verified = verify(folder / BUNDLE, keys=keys, report=folder / REPORT)
+        then = datetime.fromisoformat(report.run.finished) if report.run.finished else None
+        verified = verify(folder / BUNDLE, keys=keys, report=folder / REPORT, now=then)
     except HilError as error:
         yield str(error).replace(f"{folder}/", "")
         return

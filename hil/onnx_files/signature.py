@@ -134,12 +134,12 @@ class Signature:
 
     @property
     def alone(self) -> bool:
-        """Whether each call takes one sample, because an input of the validation data has no batch axis."""
+        """Whether each call takes one sample, because an input that the data must have has no batch axis."""
         return any(one.batch_axis is None and not one.is_given for one in self.inputs)
 
     @property
     def batched(self) -> bool:
-        """Whether an input of the validation data has a batch axis."""
+        """Whether an input that the data must have has a batch axis."""
         return any(one.batch_axis is not None and not one.is_given for one in self.inputs)
 
     def stride(self) -> int | None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -172,7 +173,7 @@ def test_which_releases_may_run_again(rover: Rover) -> None:
 
 
 def test_the_signature_of_a_release(rover: Rover) -> None:
-    """Without a signature by one of the robot's keys over its report, a release does not run again."""
+    """A release runs again only with a signature by one of the robot's keys over its report, and then at any age."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
     from hil.attestation import KeySigner, attest
@@ -188,6 +189,20 @@ def test_the_signature_of_a_release(rover: Rover) -> None:
     assert "report.json is not the report that was signed" in rover.refusal(rover.changed_copy(first, old))
     assert rover.hil("rollback", "rover", "--to", first)[0] == 0
     assert rover.current == first != second
+
+    def signed_long_ago(manifest: dict[str, Any], report: dict[str, Any]) -> None:
+        old(manifest, report)
+        report["policy"]["max_age"] = "7 days"
+        report["digest"] = report_digest(report)
+        (rover.root / "old.json").write_text(json.dumps(report), encoding="utf-8")
+        then = datetime.fromisoformat(report["run"]["finished"]) + timedelta(days=1)
+        bundle = attest(rover.root / "old.json", ours, rover.folder / "new/report.sigstore.json", now=then).read_bytes()
+        (entry,) = (file for file in manifest["files"] if file["path"] == "report.sigstore.json")
+        entry.update(sha256=hashlib.sha256(bundle).hexdigest(), size=len(bundle))
+
+    aged = rover.changed_copy(first, signed_long_ago)
+    assert rover.hil("rollback", "rover", "--to", aged)[0] == 0
+    assert rover.current == aged
 
 
 def test_a_refused_rollback_is_not_a_success(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

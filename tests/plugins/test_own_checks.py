@@ -81,6 +81,11 @@ def test_an_own_check_that_is_left_out_is_a_row(own: Project) -> None:
         {"id": "carry.mass", "test": "test_own.py::test_carry"},
         {"id": "grasp.error", "test": "test_own.py::test_grasp"},
     ]
+    (own.root / "test_two.py").write_text("def test_two(): pass")
+    assert rows(own.run("test_two.py", "--target=cpu"))["carry.mass"] == ("not_run", "not_collected")
+    partial = own.hil("checks", "--write", "report")
+    assert partial.code == USER
+    assert "gave no result (not_collected): run pytest without leaving out tests" in partial.out
     (own.root / "test_own.py").write_text(OWN.replace("carry.mass", "carry.load"))
     renamed = ran(own)
     assert renamed.code == FAILED

@@ -1,7 +1,8 @@
 """Let one session at a time hold a store, by flock, which the kernel releases when the holder dies.
 
 ``hold.lock``: the session lock, shared by all agents of one session (several with pytest-xdist). ``gate.lock``: held
-while an agent tries to take the session lock. ``turn.lock``: held by the one agent whose engine runs.
+while an agent tries to take the session lock. ``turn.lock``: held by the one agent that builds, loads or runs an
+engine.
 """
 
 import fcntl
