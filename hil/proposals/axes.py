@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from hil.onnx_files.batch_axes import USUAL
 from hil.proposals.roles import MASK, Role, next_states, roles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from hil.onnx_files.signature import Signature, TensorSpec
 
@@ -96,6 +96,30 @@ def other_axes(signature: Signature, proposals: Mapping[str, InputProposal]) -> 
             new: Axis = "none" if axis == "none" else int(axis)
             changed = {one.name: InputProposal(new, carry=proposals[one.name].carry) for one in states}
             yield {**proposals, **changed}
+
+
+def shared_names(signature: Signature, proposals: Mapping[str, InputProposal]) -> set[str]:
+    """Return the names of batch dimensions that another axis of an input has too."""
+    places = [
+        (size, axis == proposals[one.name].batch_axis)
+        for one in signature.inputs
+        for axis, size in enumerate(one.shape)
+        if isinstance(size, str)
+    ]
+    return {size for size, is_batch in places if is_batch} & {size for size, is_batch in places if not is_batch}
+
+
+def without_batch(
+    signature: Signature, proposals: Mapping[str, InputProposal], names: Collection[str]
+) -> dict[str, InputProposal]:
+    """Return the proposals without a batch axis for the inputs whose batch dimension has a name in ``names``."""
+    alone = {
+        one.name
+        for one in signature.inputs
+        for axis, size in enumerate(one.shape)
+        if axis == proposals[one.name].batch_axis and size in names
+    }
+    return {name: replace(one, batch_axis="none") if name in alone else one for name, one in proposals.items()}
 
 
 def _usual(tensor: TensorSpec, role: Role) -> Usual | None:

@@ -6,22 +6,26 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from hil.config.spec import InputSpec, ModelSpec
+from hil.config.spec import ModelSpec
 from hil.errors import UserError
 from hil.onnx_files.declared import declare
 from hil.onnx_files.signature import read_proto, read_signature
-from hil.proposals.axes import InputProposal, input_proposals, other_axes
+from hil.proposals.axes import input_proposals, other_axes, shared_names, without_batch
 from hil.proposals.families import Observed, Recognized, recognized
 from hil.proposals.graph_facts import table_rows
+from hil.proposals.input_specs import BATCH, changed, repeated, separated, spec_of, with_axis
 from hil.proposals.roles import roles
-from hil.proposals.sizes import assignments, groups
+from hil.proposals.size_hints import hinted_sizes
+from hil.proposals.sizes import assignments, groups, kind_of
 from hil.proposals.trials import Trial, Trials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from hil.onnx_files.signature import Signature, TensorSpec
+    from hil.config.spec import InputSpec
+    from hil.onnx_files.signature import Signature
+    from hil.proposals.axes import InputProposal
     from hil.proposals.trials import Answer, TrialProcess
 
 MULTIPLES = (2, 4, 8, 16, 32, 64, 128)
@@ -30,11 +34,11 @@ MULTIPLES = (2, 4, 8, 16, 32, 64, 128)
 MOST_TRIALS = 120
 """The most combinations of sizes that are tried for one model."""
 
+MOST_UNFIT = 8
+"""So many sizes may run without the declared shapes of the outputs; then the first of them is proposed."""
+
 SHOWN = 12
 """The most sizes of a dimension that a message names."""
-
-BATCH = "batch"
-"""Name of a batch dimension to which the file gives no name."""
 
 
 @dataclass(frozen=True)
@@ -80,41 +84,66 @@ class _Search:
 
     def proposal(self, proto: Any) -> Proposal:
         """Return the proposal. Raise ``UserError`` with what was tried if nothing runs."""
-        plan = input_proposals(self._raw, table_rows(proto.graph))
-        inputs, sizes = self._sizes(plan)
+        hinted = hinted_sizes(proto, self._name, kind_of(self._raw))
+        plan, inputs, sizes = self._sizes(input_proposals(self._raw, table_rows(proto.graph)), hinted)
         takes_batches: bool | None = None
         if self._declared(inputs, sizes).stride() is None:
             takes_batches = self._runs(inputs, sizes, 2).ran
             others = other_axes(self._raw, plan) if not takes_batches else iter(())
             for other in others:
-                changed = {one: _with_axis(spec, other[one]) for one, spec in inputs.items()}
-                if self._is_possible(changed, sizes) and all(self._runs(changed, sizes, batch).ran for batch in (2, 1)):
-                    plan, inputs, takes_batches = other, changed, True
+                moved = {one: with_axis(spec, other[one]) for one, spec in inputs.items()}
+                if self._is_possible(moved, sizes) and all(self._runs(moved, sizes, batch).ran for batch in (2, 1)):
+                    plan, inputs, takes_batches = other, moved, True
                     break
         answer = self._runs(inputs, sizes, self._declared(inputs, sizes).batch() or 1)
         multiples = self._multiples(inputs, sizes)
         observed = Observed(roles(self._raw), answer.inputs, answer.outputs)
         return self._written(plan, inputs, sizes, multiples, observed, recognized(observed, proto.graph), takes_batches)
 
-    def _sizes(self, plan: Mapping[str, InputProposal]) -> tuple[dict[str, InputSpec], dict[str, int]]:
-        """Return declarations and sizes that run: with equal names as they are, else separated by position."""
-        tied = {one.name: _spec_of(plan[one.name]) for one in self._raw.inputs}
-        ways = [tied]
-        if any(_repeated(self._raw)):
-            ways.append({one.name: _separated(one, tied[one.name]) for one in self._raw.inputs})
-        for inputs in ways:
+    def _sizes(
+        self, plan: Mapping[str, InputProposal], hinted: tuple[tuple[int, int], ...]
+    ) -> tuple[Mapping[str, InputProposal], dict[str, InputSpec], dict[str, int]]:
+        """Return the proposals, declarations and sizes that run; preferably the outputs have their declared shapes."""
+        for way, inputs, batch in self._ways(plan):
             signature = self._declared(inputs, {})
-            found = groups(signature)
-            for number, sizes in enumerate(assignments(found)):
-                if number >= MOST_TRIALS or self._trials.is_over:
+            unfit: list[dict[str, int]] = []
+            for number, sizes in enumerate(assignments(groups(signature, hinted))):
+                if number >= MOST_TRIALS or len(unfit) >= MOST_UNFIT or self._trials.is_over:
                     break
+                if batch is not None and batch in sizes.values():
+                    continue
                 for dimension, size in sizes.items():
                     self._tried.setdefault(dimension, []).append(size)
                 shown = ", ".join(f"{dimension} = {size}" for dimension, size in sizes.items())
                 self._notify(f"trial run {self._trials.count + 1}: {shown or 'the declared sizes'}")
-                if self._runs(inputs, sizes, signature.batch() or 1).ran:
-                    return self._tied_again(inputs, sizes), sizes
+                answer = self._runs(inputs, sizes, signature.batch() or batch or 1)
+                if answer.ran and answer.fits(signature):
+                    return way, self._tied_again(inputs, sizes), sizes
+                if answer.ran:
+                    unfit.append(sizes)
+            if unfit:
+                return way, self._tied_again(inputs, unfit[0]), unfit[0]
         raise self._nothing_runs()
+
+    def _ways(
+        self, plan: Mapping[str, InputProposal]
+    ) -> Iterator[tuple[Mapping[str, InputProposal], dict[str, InputSpec], int | None]]:
+        """Yield what may be declared, in the order of trial, with the proposals and the batch (``None`` for any).
+
+        Dimensions of equal names have one size, or are separated by position. If a batch dimension has the name of
+        another axis, it is a batch only if it runs with a size of its own.
+        """
+        tied = {one.name: spec_of(plan[one.name]) for one in self._raw.inputs}
+        apart = {one.name: separated(one, tied[one.name]) for one in self._raw.inputs}
+        shared = shared_names(self._raw, plan)
+        if shared:
+            yield plan, apart, 2
+            other = without_batch(self._raw, plan, shared)
+            yield other, {one.name: spec_of(other[one.name]) for one in self._raw.inputs}, None
+        else:
+            yield plan, tied, None
+        if any(repeated(self._raw)):
+            yield plan, apart, None
 
     def _tied_again(self, inputs: dict[str, InputSpec], sizes: dict[str, int]) -> dict[str, InputSpec]:
         """Return ``inputs`` with the file's name for each separated dimension whose sizes are all equal.
@@ -137,7 +166,7 @@ class _Search:
         for tensor in self._raw.inputs:
             spec = inputs[tensor.name]
             shape = tuple(back.get(str(size), size) for size in spec.shape or ())
-            result[tensor.name] = _changed(spec, shape=shape if spec.shape and shape != tensor.shape else None)
+            result[tensor.name] = changed(spec, shape=shape if spec.shape and shape != tensor.shape else None)
         return result
 
     def _multiples(self, inputs: Mapping[str, InputSpec], sizes: Mapping[str, int]) -> dict[str, int]:
@@ -229,11 +258,11 @@ class _Search:
             shape = tuple(BATCH if size is None else size for size in numbers) if is_open else None
             steps = tuple(multiples.get(str(size), 1) for size in tensor.shape)
             axis = None if spec.batch_axis == 0 else spec.batch_axis
-            own[tensor.name] = _changed(
+            own[tensor.name] = changed(
                 spec, shape=shape, batch_axis=axis, multiple_of=steps if set(steps) - {1} else None
             )
         if not self._needs_no_more(own, shapes, declared):
-            own = {name: _changed(one, batch_axis=inputs[name].batch_axis) for name, one in own.items()}
+            own = {name: changed(one, batch_axis=inputs[name].batch_axis) for name, one in own.items()}
         own = {name: one for name, one in own.items() if one.model_fields_set}
         kept = {name: value for name, value in shapes.items() if name not in used or name in separated}
         guessed: list[tuple[str, ...]] = [
@@ -269,32 +298,3 @@ KEYS = ("shape", "batch_axis", "value", "multiple_of", "range")
 
 def _order(key: str) -> int:
     return KEYS.index(key)
-
-
-def _spec_of(proposal: InputProposal) -> InputSpec:
-    """Return the declaration that is tried for one input, without ``carry``: a trial is one step of random inputs."""
-    return _changed(InputSpec(), batch_axis=proposal.batch_axis, value=proposal.value, range=proposal.range)
-
-
-def _with_axis(spec: InputSpec, proposal: InputProposal) -> InputSpec:
-    return _changed(spec, batch_axis=proposal.batch_axis)
-
-
-def _changed(spec: InputSpec, **changes: Any) -> InputSpec:
-    """Return ``spec`` with these keys; a key that is ``None`` is as if it were not written."""
-    values = {key: getattr(spec, key) for key in spec.model_fields_set}
-    return InputSpec(**{key: value for key, value in {**values, **changes}.items() if value is not None})
-
-
-def _repeated(signature: Signature) -> Iterable[str]:
-    names = [size for one in signature.inputs for size in one.shape if isinstance(size, str)]
-    return (name for name in names if names.count(name) > 1)
-
-
-def _separated(tensor: TensorSpec, spec: InputSpec) -> InputSpec:
-    """Return ``spec`` with a name of its own for each dynamic dimension, and ``BATCH`` for the batch."""
-    shape = tuple(
-        size if isinstance(size, int) else BATCH if axis == spec.batch_axis else f"{tensor.name}[{axis}]"
-        for axis, size in enumerate(tensor.shape)
-    )
-    return _changed(spec, shape=shape) if any(isinstance(size, str) for size in shape) else spec

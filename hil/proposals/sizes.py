@@ -57,15 +57,16 @@ class Group:
     candidates: tuple[tuple[int, ...], ...]
 
 
-def groups(signature: Signature) -> tuple[Group, ...]:
+def groups(signature: Signature, hinted: Sequence[tuple[int, int]] = ()) -> tuple[Group, ...]:
     """Return the dynamic dimensions of a declared signature that have no sizes yet, except batch dimensions.
 
-    Each dimension is in one group, that of the first input that has it.
+    Each dimension is in one group, that of the first input that has it. The heights and widths ``hinted`` come before
+    the usual ones of images.
     """
     kinds, found, known = roles(signature), [], {*signature.batch_names(), *signature.sizes}
     recurrent = Role.STATE in kinds.values()
     for tensor in signature.inputs:
-        for group in _of_input(tensor, kinds[tensor.name], _kind(signature), recurrent=recurrent):
+        for group in _of_input(tensor, kinds[tensor.name], kind_of(signature), hinted, recurrent=recurrent):
             left = [place for place, name in enumerate(group.dimensions) if name not in known]
             names = tuple(dict.fromkeys(group.dimensions[place] for place in left))
             if not names:
@@ -95,7 +96,7 @@ def _consistent(names: Sequence[str], sizes: Sequence[int]) -> bool:
     return len({*zip(names, sizes, strict=True)}) == len(set(names))
 
 
-def _kind(signature: Signature) -> str:
+def kind_of(signature: Signature) -> str:
     """Return the key of ``SQUARES`` that the declared outputs suggest."""
     shapes = [one.shape for one in signature.outputs if one.ranked]
     if len(shapes) == 1 and len(shapes[0]) == 3:  # (images, places, scores)
@@ -108,11 +109,13 @@ def _kind(signature: Signature) -> str:
     return "classifier" if ranks in ([1], [2]) else "detector"
 
 
-def _of_input(tensor: TensorSpec, role: Role, kind: str, *, recurrent: bool) -> Iterator[Group]:
+def _of_input(
+    tensor: TensorSpec, role: Role, kind: str, hinted: Sequence[tuple[int, int]], *, recurrent: bool
+) -> Iterator[Group]:
     axes = image_axes(tensor.shape) if role is Role.IMAGE else None
     open_axes = [axis for axis, size in enumerate(tensor.shape) if isinstance(size, str) and axis != tensor.batch_axis]
     if axes is not None:
-        yield from _of_image(tensor, axes, kind)
+        yield from _of_image(tensor, axes, kind, hinted)
         return
     for axis in open_axes:
         lengths = STEP if role is Role.AUDIO and recurrent else LENGTHS[role]
@@ -121,17 +124,23 @@ def _of_input(tensor: TensorSpec, role: Role, kind: str, *, recurrent: bool) -> 
         yield Group((str(tensor.shape[axis]),), tuple((length,) for length in lengths))
 
 
-def _of_image(tensor: TensorSpec, axes: tuple[int, int, int], kind: str) -> Iterator[Group]:
+def _of_image(
+    tensor: TensorSpec, axes: tuple[int, int, int], kind: str, hinted: Sequence[tuple[int, int]]
+) -> Iterator[Group]:
     channels, height, width = (tensor.shape[axis] for axis in axes)
     if isinstance(height, str) and isinstance(width, str):
         squares = [(size, size) for size in SQUARES[kind]]
         first = 0 if kind == "text" else 7
-        yield Group((height, width), (*squares[:first], *LINES, *squares[first:]))
+        yield Group((height, width), (*hinted, *squares[:first], *LINES, *squares[first:]))
     elif isinstance(width, str):
         usual = WIDTHS if height in LINE_HEIGHTS else tuple(dict.fromkeys([int(height or 1), *SQUARES[kind]]))
-        yield Group((width,), tuple((size,) for size in usual))
+        yield _one_side(width, [across for down, across in hinted if down == height], usual)
     elif isinstance(height, str):
         usual = tuple(dict.fromkeys([int(width or 1), *SQUARES[kind], *LINE_HEIGHTS]))
-        yield Group((height,), tuple((size,) for size in usual))
+        yield _one_side(height, [down for down, across in hinted if across == width], usual)
     if isinstance(channels, str):
         yield Group((channels,), tuple((size,) for size in CHANNELS))
+
+
+def _one_side(dimension: str, hinted: Sequence[int], usual: Sequence[int]) -> Group:
+    return Group((dimension,), tuple((size,) for size in dict.fromkeys([*hinted, *usual])))

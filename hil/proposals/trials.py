@@ -66,6 +66,25 @@ class Answer:
         """Whether the reference ran."""
         return not self.error
 
+    def fits(self, signature: Signature) -> bool:
+        """Return whether the outputs have the sizes that the file declares: numbers, and those of inputs' names.
+
+        A graph may run with a wrong size and return other outputs: one that reshapes to [-1, 784] takes four images of
+        half the width for one.
+        """
+        named = {
+            size: number
+            for one in signature.inputs
+            for size, number in zip(one.shape, self.inputs.get(one.name, ()), strict=False)
+            if isinstance(size, str)
+        }
+        return all(
+            (named.get(size, number) if isinstance(size, str) else size) in {None, number}
+            for one in signature.outputs
+            if len(one.shape) == len(self.outputs.get(one.name, ()))
+            for size, number in zip(one.shape, self.outputs[one.name], strict=True)
+        )
+
 
 class TrialProcess:
     """The child process. It is started when it is needed, also again after a crash or a time-out."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.onnx_files.signature import Signature, TensorSpec
-from hil.proposals.axes import input_proposals, other_axes
+from hil.proposals.axes import input_proposals, other_axes, shared_names, without_batch
 from tests.datasets.project import spec
 
 SIZE = st.one_of(st.none(), st.integers(1, 4), st.sampled_from(["batch", "n", "T"]))
@@ -75,6 +75,20 @@ def test_tokens_are_indices_of_their_table() -> None:
     found = input_proposals(Signature(inputs, ()), {"input_ids": 30_522})
     assert found["input_ids"].range == (0, 30_521)
     assert found["attention_mask"].range == (1, 1)
+
+
+@given(TENSORS)
+def test_no_batch_has_the_name_of_another_axis(inputs: tuple[TensorSpec, ...]) -> None:
+    """Without the batch axes whose names other axes have, no such name is left, and no other input is changed."""
+    signature = Signature(inputs, ())
+    first = input_proposals(signature, {})
+    names = shared_names(signature, first)
+    alone = without_batch(signature, first, names)
+    assert not shared_names(signature, alone) & names
+    for one in inputs:
+        axis = first[one.name].batch_axis
+        is_shared = isinstance(axis, int) and axis < len(one.shape) and one.shape[axis] in names
+        assert (alone[one.name] == first[one.name]) is not is_shared
 
 
 @given(TENSORS, TENSORS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -66,3 +66,35 @@ def test_multiples_hold_at_the_proposed_sizes(network: Callable[[Path], Path], t
     with TrialProcess() as process:
         proposal = propose(network(tmp_path / "m.onnx"), "m", process)
     assert proposal.inputs["images"].multiple_of == (1, 1, 32, 32)
+
+
+SHARED = "network (float[n, 4] a, float[m, n] b) => (float[m, 4] y) { y = MatMul (b, a) }"
+SQUARE = "network (float[n, n] a) => (float[n, n] y) { y = MatMul (a, a) }"
+MISNAMED = "network (float[N, 3, N, N] x) => (float[N, 6, h, w] y) { y = Conv <pads = [1, 1, 1, 1]> (x, kernel) }"
+
+
+@pytest.mark.parametrize(
+    ("text", "declared"),
+    [
+        (SHARED, {"a": {"shape": (128, 4), "batch_axis": "none"}, "b": {"shape": ("m", 128)}}),
+        (SQUARE, {"a": {"shape": (512, 512), "batch_axis": "none"}}),
+        (MISNAMED, {"x": {"shape": ("batch", 3, "x[2]", "x[3]")}}),
+    ],
+)
+def test_a_batch_has_a_size_of_its_own(text: str, declared: dict[str, Any], tmp_path: Path) -> None:
+    """An axis with the name of another axis is a batch only if a batch of a size that no other axis has runs."""
+    path = networks.save(tmp_path / "m.onnx", text, kernel=networks.random(6, 3, 3, 3))
+    with TrialProcess() as process:
+        proposal = propose(path, "m", process)
+    assert {name: one.model_dump(exclude_unset=True) for name, one in proposal.inputs.items()} == declared
+
+
+@pytest.mark.parametrize(("classes", "side"), [(10, 28), (11, 224)])
+def test_a_size_that_one_sample_fills_is_preferred(classes: int, side: int, tmp_path: Path) -> None:
+    """Images that a network takes for several smaller ones are proposed only if no size fits the declared outputs."""
+    text = "network (float[batch, 1, h, w] x) => (float[batch, 10] y) { f = Reshape (x, rows) y = MatMul (f, dense) }"
+    rows, dense = np.array([-1, 784]), networks.random(784, classes)
+    with TrialProcess() as process:
+        proposal = propose(networks.save(tmp_path / "m.onnx", text, rows=rows, dense=dense), "m", process)
+    assert proposal.inputs["x"].shape == ("batch", 1, side, side)
+    assert proposal.guessed == (("inputs", "x", "shape"),)

@@ -149,7 +149,7 @@ MODELS = {
         "nudenet/320n.onnx",
         photographs,
         [
-            ('shape = ["batch", 3, 640, 640]', 'shape = ["batch", 3, [256, 320, 384], [256, 320, 384]]'),
+            ('shape = ["batch", 3, 320, 320]', 'shape = ["batch", 3, [256, 320, 384], [256, 320, 384]]'),
         ],
         samples=10,
     ),
@@ -158,7 +158,6 @@ MODELS = {
         turned_lines,
         [
             _CLASSES,
-            ('shape = ["batch", 3, 224, 224]', 'shape = ["batch", 3, 48, 192]'),
             (
                 '# [models."ch_ppocr_mobile_v2.0_cls_mobile".outputs',
                 '[models."ch_ppocr_mobile_v2.0_cls_mobile".outputs',
