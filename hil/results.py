@@ -107,11 +107,39 @@ class Limit(Frozen):
     expires: str | None = None
 
 
+class ControlSummary(Frozen):
+    """Times of the control, a fixed workload that was timed in short windows between the inferences of a timed series.
+
+    A window's time is the median of its inferences. ``hil.stats.control.summary`` computes the fields.
+
+    Attributes:
+        workload: name and version of the workload; times of different workloads cannot be compared.
+        windows: the number of windows.
+        median: the median of the windows' times, in seconds.
+        low, high: the 95 % interval of that median, two-sided, in seconds; ``None`` if there are too few windows.
+        spread: the standard deviation between windows, of the logarithm of their times; occasional interrupted windows
+            do not raise it.
+        drift: the logarithm of the ratio of the windows' times, last third to first third.
+        drift_low, drift_high: the 95 % interval of ``drift``, two-sided; ``None`` if there are too few windows.
+    """
+
+    workload: str
+    windows: int = Field(ge=1)
+    median: float = Field(gt=0)
+    low: float | None = None
+    high: float | None = None
+    spread: float = Field(ge=0)
+    drift: float = 0.0
+    drift_low: float | None = None
+    drift_high: float | None = None
+
+
 class Measurement(Frozen):
     """A measured value with its unit, confidence interval, sample count, method and environment.
 
     An open side of the interval (``low``, ``high``) is ``None``. ``method`` and ``environment`` are digests, the keys
     of the report's tables. ``runs`` are the values of separate runs, each in a new process; empty for a single run.
+    ``control`` is the control beside the row's own series and its separate runs; ``None`` if there was no control.
     """
 
     value: float
@@ -123,6 +151,7 @@ class Measurement(Frozen):
     method: str = ""
     environment: str = ""
     runs: tuple[float, ...] = ()
+    control: ControlSummary | None = None
 
 
 class Question(Frozen):

@@ -17,6 +17,8 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hil.stats.control import ControlSeries
+
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -24,6 +26,16 @@ def digest_of(facts: Mapping[str, Any]) -> str:
     """Return the SHA-256 of ``facts`` as canonical JSON, which is the same on any machine."""
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def without_control(method: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``method`` without its field ``control``.
+
+    ``control`` states which control was timed beside the series (``hil.stats.control``): its ``workload``, and the
+    largest ``share`` of the time that it may take. A method without a control has no such field. Two methods that
+    differ in nothing else measure the same thing, so that their values can be compared.
+    """
+    return {key: value for key, value in method.items() if key != "control"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,7 @@ class Series:
         method: what was timed and how (hashed by ``digest_of``).
         facts: other recordings made while timing (clocks, temperatures, memory of the worker process).
         device: seconds of each inference on the device's own clock, float64, shape (n,); None without such a clock.
+        control: the control that was timed in windows before, between and after the inferences; None without one.
     """
 
     start: FloatArray
@@ -45,6 +58,7 @@ class Series:
     method: Mapping[str, Any]
     facts: Mapping[str, Any] = field(default_factory=dict)
     device: FloatArray | None = None
+    control: ControlSeries | None = None
 
     @property
     def n(self) -> int:

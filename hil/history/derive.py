@@ -123,6 +123,7 @@ def _point(run: RunRecord, row: Any, verdict: str, engine: str | None, processor
         engine=engine,
         verdict=verdict,
         executed_on=_processor_text(processor),
+        control=measurement.control,
     )
 
 
@@ -137,7 +138,7 @@ def _score(run: RunRecord, row: CheckResult) -> Iterator[Point]:
     """
     score = row.details.get("candidate")
     if isinstance(score, (int, float)) and not isinstance(score, bool) and row.measurement is not None:
-        update = {"value": float(score), "unit": "score", "low": None, "high": None, "runs": ()}
+        update = {"value": float(score), "unit": "score", "low": None, "high": None, "runs": (), "control": None}
         score_row = row.model_copy(update={"id": SCORE, "measurement": row.measurement.model_copy(update=update)})
         yield _point(run, score_row, MEASURED, row.engine, row.executed_on)
 

@@ -10,6 +10,8 @@ from hil.errors import UserError
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from hil.results import ControlSummary
+
 By = Literal["jetpack", "commit", "target"]
 """The criteria by which runs can be grouped into the columns of a matrix."""
 
@@ -84,6 +86,7 @@ class Point:
         method, environment: digests, for ``History.method`` and ``History.environment``.
         engine: digest of the engine.
         executed_on: the processor as text, such as ``gpu Orin 8.7``.
+        control: the control that was timed beside the measurement; ``None`` without one.
     """
 
     run: RunRecord
@@ -102,6 +105,7 @@ class Point:
     engine: str | None
     verdict: str
     executed_on: str | None
+    control: ControlSummary | None = None
 
 
 @dataclass(frozen=True)

@@ -81,9 +81,12 @@ def _points(
         narrow.append(columns.check_id.in_(checks))
     order = {seq: number for number, seq in enumerate(by_seq)}
     rows: list[sa.RowMapping] = []
+    # An older database is only migrated when it is written to. Until then it lacks the newest columns.
+    names = {column["name"] for column in sa.inspect(connection).get_columns(MEASUREMENTS.name)}
+    stored = [column if column.name in names else sa.null().label(column.name) for column in columns]
     keys = list(by_seq)
     for first in range(0, len(keys), CHUNK):
-        query = sa.select(MEASUREMENTS).where(columns.run.in_(keys[first : first + CHUNK]), *narrow)
+        query = sa.select(*stored).where(columns.run.in_(keys[first : first + CHUNK]), *narrow)
         rows += connection.execute(query).mappings()
     rows.sort(key=lambda row: (order[row["run"]], row["model"], row["precision"], row["check_id"], row["scenario"]))
     return [point_of(row, by_seq[row["run"]]) for row in rows]

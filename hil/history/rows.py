@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from hil.history.entries import Acceptance, Baseline, Noise, Point, RunRecord
+from hil.results import ControlSummary
 from hil.text import cleaned
 
 if TYPE_CHECKING:
@@ -39,13 +40,15 @@ def run_of(row: RowMapping) -> RunRecord:
 def point_row(point: Point, seq: int) -> dict[str, Any]:
     """Return the row of a point of the run with this ``seq``."""
     row = {RENAMED.get(name, name): getattr(point, name) for name in POINT_FIELDS}
-    return {**row, "run": seq, "runs": json.dumps(point.runs)}
+    control = None if point.control is None else point.control.model_dump_json()
+    return {**row, "run": seq, "runs": json.dumps(point.runs), "control": control}
 
 
 def point_of(row: RowMapping, run: RunRecord) -> Point:
     """Return the point of ``run`` that ``row`` stores."""
     values = cleaned({name: row[RENAMED.get(name, name)] for name in POINT_FIELDS})
-    return Point(run=run, **{**values, "runs": tuple(json.loads(values["runs"]))})
+    control = None if values["control"] is None else ControlSummary.model_validate_json(row["control"])
+    return Point(run=run, **{**values, "runs": tuple(json.loads(values["runs"])), "control": control})
 
 
 def added_row(added: Acceptance | Baseline | Noise) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from hil.catalogue import KINDS
 from hil.gate.gate import seal
 from hil.report.schema import Report, TargetReport
-from hil.results import Cause, TargetUse, Verdict
+from hil.results import Cause, ControlSummary, TargetUse, Verdict
 from tests.report import sample
 
 START = datetime(2026, 11, 1, tzinfo=timezone.utc)
@@ -38,6 +38,18 @@ def draft(number: int = 0, **changes: Any) -> Report:
     started = (START + timedelta(hours=number)).isoformat()
     fields = {"id": f"{number * 7919:016x}", "started": started, "commit": f"{number // 10:040x}", "dirty": False}
     return sample.draft(ROWS, run=sample.run(**{**fields, **changes}))
+
+
+def with_control(number: int, control: ControlSummary) -> Report:
+    """Return the report of run ``number``, with ``control`` beside each measurement."""
+    plain = draft(number)
+    checks = tuple(
+        row.model_copy(update={"measurement": row.measurement.model_copy(update={"control": control})})
+        if row.measurement
+        else row
+        for row in plain.checks
+    )
+    return seal(plain.model_copy(update={"checks": checks}))
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from hil.history import open_history, table_version
 from hil.history.connect import WRITES, engine_for
 from hil.history.tables import METADATA
 from hil.history.urls import place_of
+from hil.results import ControlSummary
 from tests.history import run_reports
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def upgrade():
     op.create_table("first_table", sa.Column("seq", sa.Integer, primary_key=True))
     op.create_table("last_table", sa.Column("seq", sa.Integer, primary_key=True))
 '''
+CONTROL = ControlSummary(workload="net v1", windows=9, median=1e-3, low=0.9e-3, spread=0.01, drift=0.0, drift_high=0.1)
 OLD, NEXT = table_version.NEWEST, table_version.NEWEST + 1
 
 
@@ -83,6 +85,25 @@ def test_reading_an_older_database_changes_nothing(older: str) -> None:
             history.resolve("release")
     with open_history(older, base=HERE, read_only=True) as history:
         assert history.version == OLD
+
+
+def test_a_database_of_the_first_version_is_read_and_migrated(url: str) -> None:
+    """Its measurements have no control; after the migration, those of new runs can have one."""
+    with open_history(url, base=HERE) as history:
+        history.append(run_reports.report(1))
+    with writing(url) as connection:
+        connection.execute(sa.text("ALTER TABLE measurements DROP COLUMN control"))
+        connection.execute(sa.text("UPDATE hil_schema SET version_num = '1'"))
+    with open_history(url, base=HERE, read_only=True) as history:
+        assert history.version == 1
+        old = history.points([history.runs()[0].id])
+        assert {point.control for point in old} == {None}
+    with open_history(url, base=HERE) as history:
+        assert history.points([history.runs()[0].id]) == old
+        history.append(run_reports.with_control(2, CONTROL))
+        controls = {point.check: point.control for point in history.points([history.runs()[0].id])}
+        assert controls["latency.p99"] == CONTROL
+        assert controls["build.seconds"] is None
 
 
 def test_a_newer_database_is_refused(url: str) -> None:
