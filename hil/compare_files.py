@@ -1,20 +1,28 @@
-"""Compare the outputs of two ONNX files under ONNX Runtime's CPU provider, without a config or a target.
+"""Compare the outputs of two ONNX files under ONNX Runtime's CPU provider, with or without a config.
 
 The two files run one after the other, to save memory: the outputs of the first are stored on disk meanwhile.
+``comparison_of`` makes the comparison with what a config declares, here and wherever outputs are compared.
 """
 
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from hil.checks.comparison import Comparison, Outputs
+from hil.checks.tolerances import somewhere
+from hil.datasets.distinct import Distinct
+from hil.datasets.feeding import Feeding
 from hil.datasets.npz import NpzArrays
 from hil.dtypes import for_file, from_file
-from hil.errors import UserError
+from hil.errors import Unsupported, UserError
+from hil.metrics.agreement import open_answers, refuse_misfits
+from hil.onnx_files.declared import declared_signature
 from hil.onnx_files.dimension_names import separated, unequal
 from hil.onnx_files.external_data import openable
 from hil.onnx_files.host_run import run_on_host
@@ -23,67 +31,163 @@ from hil.onnx_files.reference import cpu_session
 from hil.onnx_files.signature import read_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
-    from hil.config.spec import Precision
+    from hil.config.load import Config
+    from hil.config.spec import ModelSpec, Precision, TolerancesSpec
+    from hil.onnx_files.signature import Signature
 
 LABELS = "labels"
 """Arrays named ``labels`` or ``labels.NAME`` are ground truth, not inputs."""
 
 
-def compare(model: Path, engine: Path, data: Path, precision: Precision, batch: int = 1) -> Comparison:
+@dataclass(frozen=True)
+class Declared:
+    """The model ``name`` of ``config``, with the overrides of ``target``."""
+
+    config: Config
+    name: str
+    target: str
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's table. Raises ``UserError`` for an unknown model."""
+        return self.config.model(self.name, self.target)
+
+
+def comparison_of(  # noqa: PLR0913 - the model and the precision, and what is known of the samples
+    declared: Declared,
+    precision: Precision,
+    tolerances: TolerancesSpec | None,
+    *,
+    samples: int,
+    batch: int | None = None,
+    distinct: int | None = None,
+    spot_check: bool = False,
+) -> Comparison:
+    """Return an empty comparison with the kinds of answers and the axes that the config declares for the outputs.
+
+    Runs, ``hil diagnose``, ``hil parity`` and golden samples all use it, so that they judge the same files alike.
+    ``tolerances`` are those of ``precision``; the rest is as in ``Comparison``. Raises ``UserError`` if a callable
+    cannot be imported.
+    """
+    config, name, spec = declared.config, declared.name, declared.spec
+    # Golden samples are judged by the report's tolerances, which the config may not have any more.
+    where = somewhere if spot_check else partial(config.where, "models", name, "tolerances", precision)
+    return Comparison(
+        precision,
+        tolerances,
+        samples=samples,
+        batch=batch,
+        where=where,
+        answers=open_answers(spec, config.root, model=name, where=config.where("models", name, "outputs")),
+        axes=spec.slice_axes,
+        distinct=distinct if spec.outputs else None,
+        spot_check=spot_check,
+    )
+
+
+def refuse_carried(signature: Signature, model: str) -> None:
+    """Raise ``Unsupported`` for a model with an input that is carried from step to step (``carry``).
+
+    Agreement in a single step would not show how errors grow in later steps.
+    """
+    carried = [spec.name for spec in signature.inputs if spec.carry is not None]
+    if carried:
+        raise Unsupported(
+            f"the value of input {', '.join(carried)} is carried from step to step, and hil does not run sequences: "
+            f"model {model}: compare whole sequences in a test of your own"
+        )
+
+
+def compare(  # noqa: PLR0913, PLR0917 - two files and their data, and how they are compared
+    model: Path, engine: Path, data: Path, precision: Precision, batch: int = 1, declared: Declared | None = None
+) -> Comparison:
     """Run every sample of the .npz file ``data`` through both files, ``batch`` at a time, and compare the outputs.
 
-    ``precision`` selects the tolerances. If names, shapes or dtypes of the outputs differ, nothing is raised, and the
-    comparison fails. Raises ``UserError`` if a file cannot be read or ``data`` does not fit the inputs, and
+    ``precision`` selects the tolerances; ``declared`` states what a config declares about ``model``. If names, shapes
+    or dtypes of the outputs differ, nothing is raised, and the comparison fails. Raises ``UserError`` if a file cannot
+    be read, or if the data or the declarations do not fit the model, ``Unsupported`` for a carried input, and
     ``EngineBuildError`` for an operator that ONNX Runtime lacks.
     """
+    fed = _Fed(data, batch, None if declared is None else _signature(model, declared), model.stem)
     with tempfile.TemporaryFile() as stored, tempfile.TemporaryDirectory(prefix="hil-parity-") as folder:
-        model, engine = (_openable(file, Path(folder), data, batch) for file in (model, engine))
-        names_per_batch = [_store(stored, outputs) for outputs in _outputs(model, data, batch)]
+        model, engine = (_openable(file, Path(folder), fed) for file in (model, engine))
+        distinct = None if declared is None else Distinct(fed.samples)
+        names_per_batch = [_store(stored, outputs) for outputs in _outputs(model, fed, distinct)]
         stored.seek(0)
         expected = (_restored(stored, names) for names in names_per_batch)
-        comparison = Comparison(precision, samples=_samples(data), batch=batch)
-        return comparison.consume(expected, _outputs(engine, data, batch))
+        if declared is None or distinct is None:
+            comparison = Comparison(precision, samples=fed.samples, batch=batch)
+        else:
+            tolerances = declared.spec.tolerances.get(precision)
+            comparison = comparison_of(
+                declared, precision, tolerances, samples=fed.samples, batch=batch, distinct=distinct.count
+            )
+        return comparison.consume(expected, _outputs(engine, fed))
 
 
-def _openable(model: Path, folder: Path, data: Path, batch: int) -> Path:
-    """Return a path at which ONNX Runtime can open and run ``model`` on ``data``; that of a copy is in ``folder``.
+def _signature(model: Path, declared: Declared) -> Signature:
+    """Return the signature of ``model`` as declared. Raises ``UserError`` for a declaration that does not fit."""
+    config, name = declared.config, declared.name
+    signature = declared_signature(model, declared.spec, name, apart=True)
+    refuse_carried(signature, name)
+    refuse_misfits(declared.spec, signature, name, partial(config.where, "models", name))
+    return signature
 
-    Dimensions of equal names whose sizes differ in ``data`` are separated (``hil.onnx_files.dimension_names``).
+
+class _Fed:
+    """The .npz file ``data``, fed ``batch`` samples at a time as ``signature`` declares; ``None``: as they are."""
+
+    def __init__(self, data: Path, batch: int, signature: Signature | None, model: str) -> None:
+        self.arrays, self.batch = NpzArrays(data), batch
+        self._feeding = None if signature is None else Feeding(signature, model)
+        given = () if signature is None else (one.name for one in signature.inputs if one.is_given)
+        self.names = frozenset((*self.arrays.names, *given))
+
+    @property
+    def samples(self) -> int:
+        """The number of samples; 0 if there are none."""
+        return max((self.arrays.header(name)[1][0] for name in self.arrays.names if not _is_label(name)), default=0)
+
+    def batches(self, inputs: Collection[str], distinct: Distinct | None = None) -> Iterator[dict[str, np.ndarray]]:
+        """Yield the ``inputs`` of each batch; ``distinct`` counts the samples."""
+        for number, rows in enumerate(self.arrays.rows(self.batch, inputs)):
+            if distinct is not None:
+                distinct.add(rows)
+            yield rows if self._feeding is None else self._feeding.feeds(rows, number * self.batch)
+
+
+def _openable(model: Path, folder: Path, fed: _Fed) -> Path:
+    """Return a path at which ONNX Runtime can open and run ``model`` on the data; that of a copy is in ``folder``.
+
+    Dimensions of equal names whose sizes differ in the data are separated (``hil.onnx_files.dimension_names``).
     """
-    inputs, arrays = read_signature(model).inputs, NpzArrays(data)
-    present = set(arrays.names)
-    shapes = {one.name: (batch, *arrays.header(one.name)[1][1:]) for one in inputs if one.name in present}
-    sizes = {(name, axis): size for name, shape in shapes.items() for axis, size in enumerate(shape)}
+    inputs = read_signature(model).inputs
+    feeds = next(fed.batches({one.name for one in inputs}), {})
+    sizes = {(name, axis): size for name, array in feeds.items() for axis, size in enumerate(array.shape)}
     return openable(model, folder, separated(inputs, unequal(inputs, sizes)))
-
-
-def _samples(data: Path) -> int:
-    arrays = NpzArrays(data)
-    return max((arrays.header(name)[1][0] for name in arrays.names if not _is_label(name)), default=0)
 
 
 def _is_label(name: str) -> bool:
     return name == LABELS or name.startswith(f"{LABELS}.")
 
 
-def _outputs(model: Path, data: Path, batch: int) -> Iterator[Outputs]:
-    """Run ``model`` on ``data``, and yield the outputs of each batch, in the order of the batches."""
+def _outputs(model: Path, fed: _Fed, distinct: Distinct | None = None) -> Iterator[Outputs]:
+    """Run ``model`` on the data, and yield the outputs of each batch, in the order of the batches."""
     session = cpu_session(model)
     inputs = {node.name for node in session.get_inputs()}
     names = [node.name for node in session.get_outputs()]
-    arrays = NpzArrays(data)
-    missing = sorted(inputs - set(arrays.names))
+    data, missing = fed.arrays.path, sorted(inputs - fed.names)
     if missing:
-        present = ", ".join(arrays.names)
+        present = ", ".join(fed.arrays.names)
         raise UserError(
             f"{data} has no array {missing[0]!r}, an input of model {model.stem}: "
             f"name the array like the input (the file has {present})"
         )
-    for rows in arrays.rows(batch, inputs):
+    for feeds in fed.batches(inputs, distinct):
         try:
-            results = run_on_host(session, names, rows)
+            results = run_on_host(session, names, {name: array for name, array in feeds.items() if name in inputs})
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors have no common base class
             raise ort_error(error, model, f"on the samples of {data.name}") from None
         for name, array in zip(names, results, strict=True):

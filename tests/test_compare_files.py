@@ -49,3 +49,41 @@ def test_dead_scores_beside_boxes_fail_as_in_a_run(
     assert judgement.reason == run.judge().reason
     assert main(["parity", str(model), str(engine), "--data", str(data), "--precision", precision, "--batch", "4"]) == 1
     assert judgement.reason in " ".join(capsys.readouterr().out.split())
+
+
+DECLARED = """
+[models.m]
+path = "m.onnx"
+data = "data.npz"
+inputs = {{ rate = {rate} }}
+"""
+
+
+def with_rate(path: Path) -> Path:
+    """Write a model with an input ``rate`` that data need not have."""
+    text = """<ir_version: 9, opset_import: ["": 17]>
+    g (float[n, 3] x, float[1] rate) => (float[n, 3] y) { y = Mul(x, rate) }"""
+    onnx.save(parser.parse_model(text), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("rate", "code", "message"),
+    [
+        ('{ value = 2.0, batch_axis = "none" }', 0, "passed"),
+        ('{ carry = "y", batch_axis = "none" }', 1, "does not run sequences"),
+    ],
+)
+def test_inputs_are_fed_as_declared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rate: str, code: int, message: str
+) -> None:
+    """With --model, a declared value is fed as in a run, and a carried input is refused, as a run refuses it."""
+    np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32))
+    (tmp_path / "hil.toml").write_text(DECLARED.format(rate=rate))
+    model, data = str(with_rate(tmp_path / "m.onnx")), str(tmp_path / "data.npz")
+    config = str(tmp_path / "hil.toml")
+    assert main(["parity", model, model, "--data", data, "--config", config, "--model", "m"]) == code
+    shown = capsys.readouterr()
+    assert message in " ".join((shown.out + shown.err).split())
+    assert "Traceback" not in shown.err
+    assert main(["parity", model, model, "--data", data]) == 4

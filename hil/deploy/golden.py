@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from hil.checks.comparison import Comparison
+from hil.compare_files import Declared, comparison_of
 from hil.dtypes import for_file
 from hil.errors import DeployRefused, UserError
-from hil.metrics.agreement import open_answers
 from hil.onnx_files.external_data import addressed
 from hil.onnx_files.identity import ENGINE, changes, sources_of
 from hil.onnx_files.reference import open_reference
@@ -26,6 +25,7 @@ from hil.session.watched_files import Sources
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hil.checks.comparison import Comparison
     from hil.config.load import Config
     from hil.config.spec import Precision, TolerancesSpec
     from hil.onnx_files.signature import Signature
@@ -112,10 +112,8 @@ def check(  # noqa: PLR0913, PLR0917 - engine and robot, and the samples with th
     external = [one.digest for one in engine.external]
     adopted = agent.adopt(engine.digest, engine.precision, engine.runtime, options, external)
     precision = cast("Precision", engine.precision)
-    answers = open_answers(spec, config.root, model=engine.model, where=config.where("models", engine.model, "outputs"))
-    comparison = Comparison(
-        precision, tolerances, samples=samples.count, answers=answers, axes=spec.slice_axes, spot_check=True
-    )
+    declared = Declared(config, engine.model, target)
+    comparison = comparison_of(declared, precision, tolerances, samples=samples.count, spot_check=True)
     with closing(agent.load(adopted.key, load_options(machine, spec), LOAD_DEADLINE)) as loaded:
         _run(_with_int64_inputs(loaded, engine, samples), comparison, samples)
     judgement = comparison.judge()

@@ -225,7 +225,8 @@ class EngineWorker:
         """Run ``most`` inferences, or as many as fit into ``seconds`` but at least ``fewest``; read memory meanwhile.
 
         After ``seconds`` the soak goes on to ``settled`` inferences if these end within ``longest`` seconds. Memory is
-        read about 200 times. The soak ends early near ``deadline``, by default 600 s or 2 × ``seconds``, whichever is
+        read after each 200th part of ``most`` and after each 200th part of ``seconds``, which makes 200 readings or a
+        few times as many. The soak ends early near ``deadline``, by default 600 s or 2 × ``seconds``, whichever is
         more.
         """
         limit = deadline if deadline is not None else max(600.0, 2 * (seconds or 0.0))

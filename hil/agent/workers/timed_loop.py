@@ -245,7 +245,8 @@ def soak(
     """Run inferences for ``length``, and read memory at the start, at regular intervals and at the end.
 
     Return the columns ``t`` (seconds since the start), ``runs`` (inferences done), ``rss`` (from ``read``, bytes) and,
-    with ``read_device``, ``device`` (bytes). They have about 200 rows, or one per inference if there are fewer.
+    with ``read_device``, ``device`` (bytes). There is a row after each 200th part of ``length.most`` inferences and
+    after each 200th part of ``length.seconds``: 200 rows or a few times as many, but at most one per inference.
     """
     clock = time.perf_counter
     began = clock()

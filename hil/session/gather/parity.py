@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hil.checks import parity
-from hil.checks.comparison import Comparison, Outputs
 from hil.checks.parity import DataFacts, Scores
+from hil.compare_files import Declared, comparison_of, refuse_carried
 from hil.datasets.distinct import distinct
-from hil.errors import Unsupported
 from hil.metrics import Metric, open_metric
-from hil.metrics.agreement import open_answers
 from hil.session.amendments.row_facts import Facts
 from hil.session.gather.cause import diagnosis_of
 from hil.session.gather.gathered import Gathered
@@ -25,9 +23,9 @@ from hil.session.sampling.sampling import feeds_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from hil.checks.comparison import Comparison, Outputs
     from hil.checks.tolerances import Where
     from hil.datasets import Batch
-    from hil.metrics.agreement.evidence import Answers
     from hil.results import Row
     from hil.session.engine_context import EngineContext
 
@@ -173,16 +171,8 @@ def compared(session: EngineContext, row: Row) -> Compared:
 
 
 def refuse_sequences(session: EngineContext, model: str) -> None:
-    """Raise ``Unsupported`` for a model with an input that is carried from step to step (``carry``).
-
-    Agreement in a single step would not show how errors grow in later steps.
-    """
-    carried = [spec.name for spec in session.signature(model).inputs if spec.carry is not None]
-    if carried:
-        raise Unsupported(
-            f"the value of input {', '.join(carried)} is carried from step to step, and hil does not run sequences: "
-            f"model {model}: compare whole sequences in a test of your own"
-        )
+    """Raise ``Unsupported`` for a model with an input that is carried from step to step (``refuse_carried``)."""
+    refuse_carried(session.signature(model), model)
 
 
 def side_by_side(session: EngineContext, row: Row, answers: Iterable[Outputs]) -> Compared:
@@ -195,13 +185,11 @@ def side_by_side(session: EngineContext, row: Row, answers: Iterable[Outputs]) -
     metric = None if spec.task is None else _metric(session, row.model, spec.task)
     metric = metric if metric is not None and (data.has_labels or not metric.needs_labels) else None
     declared = data.count if spec.samples is None else min(spec.samples, data.count)
-    comparison = Comparison(
+    comparison = comparison_of(
+        Declared(session.config, row.model, session.requested),
         precision_of(row),
         spec.tolerances.get(precision_of(row)),
         samples=declared,
-        where=where_of(session, row),
-        answers=_answers(session, row.model),
-        axes=spec.slice_axes,
         distinct=distinct_of(session, row.model) if spec.outputs else None,
     )
     why_not = "the validation data has no labels" if spec.task else "the model has no task"
@@ -241,11 +229,6 @@ def _metric(session: EngineContext, model: str, task: str) -> Metric:
     config, spec = session.config, session.model(model)
     where = config.where("models", model, "task" if spec.metric is None else "metric")
     return open_metric(task, config.root, name=spec.metric, boxes_as=spec.detection, model=model, where=where)
-
-
-def _answers(session: EngineContext, model: str) -> tuple[Answers, ...]:
-    config = session.config
-    return open_answers(session.model(model), config.root, model=model, where=config.where("models", model, "outputs"))
 
 
 def _at_most_one(outputs: Outputs | None) -> Iterator[Outputs]:
