@@ -83,13 +83,15 @@ def judge(  # noqa: PLR0913 - all but the answers have a default
     worth = n if distinct is None else min(n, distinct)
     several = len(answers.outputs) > 1
     name = f"output{'s' if several else ''} {', '.join(map(repr, answers.outputs))} ({answers.kind})"
-    details, limit = _details(answers, found, worth, limits["answers"].value), _limit(limits["answers"], spec)
+    details, limit = _details(answers, found, worth, limits), _limit(limits["answers"], spec)
     if not n:
+        details["verdict"] = Verdict.INCONCLUSIVE.value
         return inconclusive(f"{name}: {_silence(found)}", limit, details)
     low, high = share_bounds(found.changed, confidence, worth)
     share = float(found.changed.mean())
+    needed = _needed(share, limit.value, worth, confidence)
     measurement = Measurement(value=share, unit="1", low=low, high=high, confidence=confidence, n=worth)
-    judgement = hold_interval(measurement, limit, _advice(share, limit.value, worth, confidence), details)
+    judgement = hold_interval(measurement, limit, _advice(worth, needed), details)
     reason = f"share of answers changed: {judgement.reason}"
     verdict = judgement.verdict
     if verdict is Verdict.FAILED:
@@ -105,6 +107,9 @@ def judge(  # noqa: PLR0913 - all but the answers have a default
         details[CLAIM] = claim
     elif verdict is Verdict.INCONCLUSIVE and spot_check:
         verdict = Verdict.PASSED
+    unsettled = judgement.verdict is Verdict.INCONCLUSIVE
+    details |= {"low": low, "high": high, "confidence": confidence, "verdict": verdict.value}
+    details["needed"] = needed if unsettled else None
     return judged(verdict, f"{name}: {reason}", measurement, limit, details)
 
 
@@ -143,26 +148,32 @@ def _drifted(found: Evidence, most: float) -> str:
     return f"{what}, at most {most:g} is accepted: the robot's thresholds would no longer fit"
 
 
-def _advice(share: float, limit: float, worth: int, confidence: float) -> str:
+def _needed(share: float, limit: float, worth: int, confidence: float) -> int | None:
+    """Return how many samples would settle it at this share; ``None`` if no number would."""
     needed = samples_needed(1 - limit, confidence, share) if 0 < limit < 1 else None
+    return None if needed is None else max(needed, worth + 1)
+
+
+def _advice(worth: int, needed: int | None) -> str:
     if needed is None:
         return f"{worth} samples: no number of samples would settle a share so close to the limit"
-    return f"{worth} samples are too few, about {max(needed, worth + 1)} would settle it at this share"
+    return f"{worth} samples are too few, about {needed} would settle it at this share"
 
 
-def _details(answers: Answers, found: Evidence, worth: int, limit: float) -> dict[str, Any]:
+def _details(answers: Answers, found: Evidence, worth: int, limits: Mapping[str, Tolerance]) -> dict[str, Any]:
     drift = None if found.drift is None or not len(found.drift) else float(found.drift.mean())
     most = np.argsort(-found.changed, kind="stable")[:LISTED]
     return {
         "outputs": list(answers.outputs),
         "kind": answers.kind,
         "changed": float(found.changed.mean()) if len(found.changed) else None,
-        "limit": limit,
+        "limit": limits["answers"].value,
         "counted": len(found.changed),
         "distinct": worth,
         "samples": found.total,
         "silent": found.silent,
         "score_drift": drift,
+        "score_drift_limit": None if drift is None else limits["score_drift"].value,
         "f1": found.f1,
         "most_changed": [int(found.samples[place]) for place in most if found.changed[place] > 0],
     }

@@ -141,7 +141,7 @@ class Comparison:
         details["outputs"] = rows
         dead = next((row["dead"] for row in rows if row["dead"]), "")
         if dead:
-            return failed(dead, details)
+            return self._with_answers(failed(dead, details))
         used = {bound["key"] for row in rows for bound in row["bounds"]}
         for one in self.answers:
             used |= {*ANSWERS, *(f"outputs.{name}.{metric}" for name in one.outputs for metric in ANSWERS)}
@@ -152,11 +152,15 @@ class Comparison:
                 f"tolerance {unused[0]} applied to nothing ({self.where(*unused[0].split('.'))}); outputs are {there}"
             )
             return failed(f"{reason}: fix or remove it", details)
-        judgement = self._verdict(rows, details)
-        return judgement if judgement.verdict is Verdict.FAILED or not self.answers else self._with_answers(judgement)
+        return self._with_answers(self._verdict(rows, details))
 
     def _with_answers(self, numbers: Judgement) -> Judgement:
-        """Return the worst judgement of the answers and the ``numbers``; of equal ones, that of the answers."""
+        """Return the worst judgement of the answers and the ``numbers``; of equal ones, that of the answers.
+
+        ``numbers`` that fail remain the judgement. The details have all answers in any case.
+        """
+        if not self.answers:
+            return numbers
         judgements = [
             judge_answers(
                 one,
@@ -168,10 +172,12 @@ class Comparison:
             for one in self.answers
         ]
         order = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.PASSED)
-        worst = min([*judgements, numbers], key=lambda one: order.index(one.verdict))
+        # Of equal verdicts, min() takes the first.
+        sides = [numbers, *judgements] if numbers.verdict is Verdict.FAILED else [*judgements, numbers]
+        worst = min(sides, key=lambda one: order.index(one.verdict))
         details = {**numbers.details, "answers": [one.details for one in judgements]}
         claims = [one.details[CLAIM] for one in judgements if CLAIM in one.details]
-        if claims:
+        if claims and worst.verdict is Verdict.PASSED:
             details[CLAIM] = "; ".join(claims)
         return worst.model_copy(update={"details": details})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
@@ -10,8 +10,10 @@ import typer
 from hil.cli.views.configs import config_at
 from hil.errors import ExitCode, UserError
 
+ANSWERED = {"passed": "ok ", "failed": "OUT", "inconclusive": "?  "}
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from hil.compare_files import Declared
 
@@ -68,7 +70,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
     if declared is None and (unused := _unused(model, precision)):
         typer.echo(unused, err=True)
     judgement = compare(model, engine, data, precision, size, declared).judge()  # type: ignore[arg-type]  # checked above
-    for line in _lines((judgement.details or {}).get("outputs", ())):
+    for line in _lines(judgement.details):
         typer.echo(line)
     typer.echo(f"{judgement.verdict.value}: {judgement.reason}")
     return int(ExitCode.PASSED if judgement.verdict.value == "passed" else ExitCode.FAILED)
@@ -106,8 +108,13 @@ def _unused(model: Path, precision: str) -> str:
     return ""
 
 
-def _lines(outputs: Any) -> Iterator[str]:
-    for row in outputs:
+def _lines(details: Mapping[str, Any]) -> Iterator[str]:
+    from hil.report.answers_view import answers
+
+    for row in details.get("outputs", ()):
         bounds = [bound for bound in row["bounds"] if bound["value"] is not None]
         numbers = "  ".join(f"{bound['metric']} {bound['value']:.4g}" for bound in bounds)
-        yield f"{'ok ' if row['met'] else 'OUT'} {row['output']}: {numbers}"
+        if bounds or not row["met"]:
+            yield f"{'ok ' if row['met'] else 'OUT'} {row['output']}: {numbers}"
+    for one in answers(details):
+        yield f"{ANSWERED.get(one.verdict, '?')} answers of {one.line}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from hil.report import engine_view, plots, select_plots, side_by_side, view
+from hil.report import answers_view, engine_view, plots, select_plots, side_by_side, view
 from hil.report.certainty import certainty_lines
 from hil.report.shown_text import printable
 from hil.results import Verdict
@@ -64,6 +64,8 @@ def render(report: Report, folder: Path | None = None) -> str:
         measured=view.measured(report),
         precision_tables=side_by_side.tables(report),
         pictures=select_plots,
+        answers_view=answers_view,
+        words={verdict.value: view.WORD[verdict] for verdict in Verdict},
         drawn=[select_plots.pictures(report, group, folder, BINS[large]) for group in groups],
         most_layers=LAYERS[large],
         large=large,

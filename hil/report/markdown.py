@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from hil.report import engine_view, view
+from hil.report import answers_view, engine_view, view
 from hil.report.certainty import certainty_lines
 from hil.report.shown_text import one_line
 from hil.results import Verdict
@@ -139,6 +139,9 @@ def _group(group: view.Group) -> Iterator[str]:
     yield "| check | verdict | measured | limit | interval |"
     yield "| :--- | :--- | ---: | ---: | :--- |"
     yield from (_row(check) for check in group.checks)
+    for check, rows in answers_view.tables(group):
+        yield ""
+        yield from (f"- {escape(check)}, answers of {escape(row.line)}" for row in rows)
     yield from ("", "</details>", "")
 
 

@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from hil.report import engine_view, view
+from hil.report import answers_view, engine_view, view
 from hil.report.shown_text import printable
 from hil.results import Verdict
 from hil.units import show
@@ -64,8 +64,8 @@ def as_text(report: Report, *, width: int = 80, color: bool = False) -> str:
 
 
 def summary(report: Report) -> RenderableType:
-    """Return the decision, the matrix, the main measurements and the problems."""
-    tables = [table for table in (matrix(report), numbers(report)) if table.row_count]
+    """Return the decision, the matrix, the main measurements, the answers and the problems."""
+    tables = [table for table in (matrix(report), numbers(report), answers(report)) if table.row_count]
     return Group(verdict(report), *tables, *troubles(report))
 
 
@@ -129,6 +129,25 @@ def numbers(report: Report) -> Table:
     for (model, precision), values in list(measured.items())[: MOST_GROUPS if shown else 0]:
         cells = (_number(values[name]) if name in values else "" for name in shown)
         table.add_row(Text(printable(f"{model} {precision}")), *cells)
+    return table
+
+
+def answers(report: Report) -> Table:
+    """Return a table of the answers that were compared; one row for each kind of answer of an engine."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for title in ("model", "answers of"):
+        table.add_column(title, overflow="fold", min_width=6)
+    for title in ("changed", "limit", "score drift", "F1"):
+        table.add_column(title, justify="right", overflow="fold")
+    table.add_column("note", overflow="fold")
+    for group in view.groups(report)[:MOST_GROUPS]:
+        for check, rows in answers_view.tables(group):
+            title = group.title if check == "parity.outputs" else f"{group.title} {check}"
+            for row in rows:
+                drift = f"{row.drift} (≤ {row.drift_limit})" if row.drift_limit else row.drift
+                cells = (f"{row.output} ({row.kind})", row.changed, row.limit, drift, row.f1)
+                note = Text(printable(row.note), style="yellow" if row.weaker else "dim")
+                table.add_row(*(Text(printable(cell)) for cell in (title, *cells)), note)
     return table
 
 

@@ -259,3 +259,13 @@ def test_a_spot_check_finds_a_broken_engine_in_few_samples() -> None:
     assert judged({"y": dead}, {"y": dead}, spot_check=True, y=BOXES).verdict is Verdict.INCONCLUSIVE
     one_class = np.tile(scores()[:1], (16, 1))
     assert judged({"y": one_class}, {"y": one_class}, spot_check=True, y=CLASSES).verdict is Verdict.PASSED
+
+
+def test_dead_scores_fail_and_their_answers_are_in_the_details() -> None:
+    """A dead slice is the reason, and the details have the answers that it cost, without a claim that they hold."""
+    engine = {"y": np.zeros((N, 4), np.float32), "z": scores()}
+    judgement = judged({"y": scores(), "z": scores()}, engine, {"no_disagreement_in": 48}, y=CLASSES, z=CLASSES)
+    assert judgement.verdict is Verdict.FAILED
+    assert "constant in the engine" in judgement.reason
+    assert [one["changed"] for one in judgement.details["answers"]] == [1.0, 0.0]
+    assert "weaker_claim" not in judgement.details
