@@ -10,6 +10,7 @@ from benchmarks.accuracy.case import Case
 from benchmarks.accuracy.damage import PLACED
 from benchmarks.accuracy.faults import FAULTS
 from benchmarks.accuracy.judges import JUDGES, POLYGRAPHY
+from benchmarks.accuracy.left_out import band, left_out
 from benchmarks.accuracy.sound import SOUND
 from benchmarks.accuracy.subjects import ROOT, SUBJECTS
 from benchmarks.accuracy.truth import Boxes, Class, Region, Text, Vector
@@ -180,3 +181,34 @@ def test_earlier_rules_pass_an_engine_of_dead_scores() -> None:
     assert judge("int8", SUBJECTS["320n"], {"o": table}, {"o": dead}).verdict == "passed"
     assert judge("int8", SUBJECTS["320n"], {"o": table}, {"o": table}).verdict == "passed"
     assert judge("int8", SUBJECTS["320n"], {"o": table}, {"o": table * 0}).verdict == "failed"
+
+
+@pytest.mark.parametrize(
+    ("errors", "limits"),
+    [
+        ([(0.01, True), (0.04, False)], (0.02, 0.02)),
+        ([(0.3, True), (0.2, False)], (np.nextafter(0.2, 0), 0.3)),
+        ([(0.3, True)], (0.3, 0.3)),
+        ([(0.3, True), (np.inf, False)], (0.3, 0.3)),
+    ],
+)
+def test_limits_from_errors(errors: list[tuple[float, bool]], limits: tuple[float, float]) -> None:
+    """No broken engine passes, no sound one fails, and the limit is one where the two are apart."""
+    assert band(errors) == pytest.approx(limits)
+
+
+def test_a_left_out_model_does_not_set_its_own_limits() -> None:
+    """A broken engine with a smaller error than those of all other models passes, a sound one with a larger fails."""
+    rows = [
+        {"model": model, "precision": "int8", "truth": truth, "slice_error": error}
+        for model, truth, error in [
+            ("a", "sound", 0.1),
+            ("a", "broken", 0.9),
+            ("a", "broken", None),
+            ("b", "sound", 0.5),
+            ("b", "broken", 0.01),
+        ]
+    ]
+    first, second = (one for one in left_out(rows) if one["precision"] == "int8")
+    assert (first["broken passed"], first["sound failed"], first["open"], first["engines"]) == (0, 0, 1, 3)
+    assert (second["broken passed"], second["sound failed"], second["open"], second["engines"]) == (1, 1, 0, 2)

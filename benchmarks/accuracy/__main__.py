@@ -27,9 +27,10 @@ import numpy as np
 
 from benchmarks import results
 from benchmarks.accuracy.judges import JUDGES
+from benchmarks.accuracy.left_out import left_out
 from benchmarks.accuracy.people import PACKAGES as PEOPLE
 from benchmarks.accuracy.subjects import SUBJECTS
-from benchmarks.accuracy.variants import UNJUDGED, Store, Variant, truth_of, variants
+from benchmarks.accuracy.variants import NOTHING, UNJUDGED, Store, Variant, truth_of, variants
 from benchmarks.results.judging.accuracy import counted, judge_sample
 from benchmarks.verdicts.table import bounds
 from tests.zoo.packages import PACKAGES, installed
@@ -44,24 +45,27 @@ QUICK = {"digits": 8, "arm": 7, "speech": 7, "scenes": 4}
 CONFIDENCE = 0.95
 
 
-def judged(store: Store, chosen: Sequence[Variant], judges: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield a row for each change and precision: its truth, and each judge's verdict with the reason."""
+def judged(store: Store, chosen: Sequence[Variant]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each change that the model can have, and precision: its truth, and each judge's verdict."""
     for variant in chosen:
         facts = store.facts(variant)
+        if facts["reason"] == NOTHING:
+            continue
         truth = truth_of(variant, facts)
         row = {"model": variant.model, "group": variant.group, "kind": variant.kind, "int8": variant.int8}
         row |= {"truth": truth, "changed": facts["changed"]}
         if truth in UNJUDGED:
             yield {**row, "precision": "", "verdicts": {}, "reasons": {"": facts["reason"]}}
             continue
-        ours, theirs = store.reference()[1], store.outputs(variant)
+        ours, theirs = store.reference, store.outputs(variant)
         for precision in variant.precisions:
-            made = {name: JUDGES[name](precision, store.subject, ours, theirs) for name in judges}
+            made = {name: judge(precision, store.subject, ours, theirs) for name, judge in JUDGES.items()}
             yield {
                 **row,
                 "precision": precision,
                 "verdicts": {name: one.verdict for name, one in made.items()},
                 "reasons": {name: one.reason for name, one in made.items()},
+                "slice_error": made["undeclared"].slice_error,
             }
 
 
@@ -70,7 +74,7 @@ def line(row: Mapping[str, Any]) -> str:
     changed = "" if row["changed"] is None else f" {row['changed']:.1%} changed"
     text = f"{row['model']}: {row['kind']}{' on int8' * row['int8']}: {row['truth']}{changed}"
     if not row["verdicts"]:
-        return text
+        return f"{text}{': ' * bool(row['reasons'][''])}{row['reasons']['']}"
     wrong = {"sound": "failed", "broken": "passed"}.get(row["truth"], "")
     verdicts = [f"{name} {one.upper() if one == wrong else one}" for name, one in row["verdicts"].items()]
     reasons = [
@@ -91,6 +95,16 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             low, high = bounds(hits, trials, CONFIDENCE) if trials else (0.0, 1.0)
             cells.append(f"{f'{hits} of {trials} ({low:.1%} to {high:.1%})':<30}")
         lines.append(f"{name:<16}{''.join(cells)}")
+    return lines
+
+
+def left_out_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what becomes of each model's engines with limits of the slices' error that the others give, as text."""
+    lines = ["limits of slice_error from all models but one (kinds not declared), and that one's engines by them:"]
+    for one in left_out(rows):
+        counts = ", ".join(f"{name} {one[name]}" for name in ("broken passed", "sound failed", "open"))
+        limits = f"at most {one['passed']:.3g} passes, over {one['failed']:.3g} fails"
+        lines.append(f"  {one['model']} at {one['precision']}: {limits}: {counts} of {one['engines']}")
     return lines
 
 
@@ -118,11 +132,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="accuracy-") as folder:
         for name in options.only or (QUICK if options.quick else SUBJECTS):
             store = Store(options.cache or Path(folder), packages, name, seed, SAMPLES)
-            for row in judged(store, _quick(name, seed) if options.quick else variants(name, seed), list(JUDGES)):
+            for row in judged(store, _quick(name, seed) if options.quick else variants(name, seed)):
                 print(line(row), flush=True)
                 made.append(row)
     rows = [row for row in made if row["verdicts"]]
     print("\n".join(table(rows)))
+    if not options.quick and not options.only:
+        print("\n".join(left_out_table(rows)))
     if options.quick or options.only:
         bars = judge_sample(rows)
         for bar in bars:  # of few engines, one may be wrong by chance; none may be where the limit is 0

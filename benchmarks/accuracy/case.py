@@ -17,14 +17,15 @@ from hil.config.spec import CalibrationSpec
 from hil.quantize import quantize
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
     from benchmarks.accuracy.subjects import Subject
+    from hil.runtimes import QdqLayout
 
-CALIBRATION, FEW = 48, 0.1
-"""Samples that calibrate, and the share of the last layers that stay in floating point in a good INT8 copy."""
+CALIBRATION = 48
+"""Samples that calibrate."""
 
 
 @dataclass
@@ -68,19 +69,23 @@ class Case:
         self,
         method: Literal["minmax", "percentile"] = "minmax",
         *,
+        layout: QdqLayout = "tensorrt",
         arrays: Mapping[str, NDArray[Any]] | None = None,
-        excluded: Sequence[str] = (),
+        spared: tuple[float, float] = (0.0, 0.0),
         model: onnx.ModelProto | None = None,
     ) -> onnx.ModelProto:
-        """Return the model with Q/DQ nodes as ``hil`` inserts them, calibrated on ``arrays``."""
+        """Return the model with Q/DQ nodes as ``hil`` inserts them for a runtime, calibrated on ``arrays``.
+
+        ``spared`` are the shares of the first and of the last layers that stay in floating point.
+        """
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model.onnx")
             onnx.save(model or self.folded, str(path))
             arrays = arrays or self.calibration
             count = len(next(iter(arrays.values())))
             samples = Samples([{name: array[row : row + 1] for name, array in arrays.items()} for row in range(count)])
-            spec = CalibrationSpec(data="samples", method=method, exclude_nodes=tuple(excluded))
-            return onnx.load(str(quantize(path, Path(folder), samples, spec).path))
+            spec = CalibrationSpec(data="samples", method=method, exclude_nodes=self._ends(*spared))
+            return onnx.load(str(quantize(path, Path(folder), samples, spec, layout=layout).path))
 
     @cached_property
     def folded(self) -> onnx.ModelProto:
@@ -89,14 +94,15 @@ class Case:
         graphs.names_nodes(made)
         return made
 
-    def sensitive(self, share: float) -> list[str]:
-        """Return the first layer and that share of the last ones, at least two, with all nodes that come after."""
+    def _ends(self, first: float, last: float) -> tuple[str, ...]:
+        """Return the nodes up to that share of the first layers, and those from that share of the last ones on."""
         places = [place for place, *_ in graphs.layers(self.folded, "Conv", "ConvTranspose", "MatMul", "Gemm")]
         names = [node.name for node in self.folded.graph.node]
-        last = places[-max(2, round(share * len(places))) :]
-        return sorted({names[places[0]], *names[last[0] :]}) if places else []
+        head, tail = (max(1, round(share * len(places))) if share else 0 for share in (first, last))
+        early = names[: places[head - 1] + 1] if head else []
+        return (*early, *(names[places[-tail] :] if tail else []))
 
     @cached_property
     def good_int8(self) -> onnx.ModelProto:
         """The INT8 copy that most damage is done to."""
-        return self.in_int8(excluded=self.sensitive(FEW))
+        return self.in_int8(spared=self.subject.spared)

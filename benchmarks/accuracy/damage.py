@@ -217,11 +217,8 @@ def _image(kind: str) -> Damage:
             return input_gathered(model, name, 1, [2, 1, 0]) if shape[1] == 3 else None
         if kind == "mirrored":
             return input_gathered(model, name, 3, np.arange(shape[3])[::-1].copy())
-        if kind == "upside down":
-            return input_gathered(model, name, 2, np.arange(shape[2])[::-1].copy())
-        factor = {"half": 2, "quarter": 4}[kind]
         for axis in (2, 3):
-            model = input_gathered(model, name, axis, np.arange(shape[axis]) // factor * factor)
+            model = input_gathered(model, name, axis, np.arange(shape[axis]) // 2 * 2)
         return model
 
     return damage
@@ -267,9 +264,7 @@ PLACED: Mapping[str, Damage] = {
     "input offset": _input("offset"),
     "channels swapped": _image("channels"),
     "mirrored": _image("mirrored"),
-    "upside down": _image("upside down"),
     "half resolution": _image("half"),
-    "quarter resolution": _image("quarter"),
     "bytes off by one": _bytes_off,
 }
 """Damage that floating-point and INT8 engines can have alike."""

@@ -63,15 +63,12 @@ def _noisy(_: Case, model: Model, random: np.random.Generator) -> Model:
     )
 
 
-def _few_bits(bits: int) -> Damage:
-    def damage(_: Case, model: Model, __: np.random.Generator) -> Model:
-        def edit(values: NDArray[Any]) -> NDArray[Any]:
-            scale = np.abs(values).max() / (2 ** (bits - 1) - 1)
-            return np.asarray(np.round(values / max(scale, 1e-12)) * scale)
+def _few_bits(_: Case, model: Model, __: np.random.Generator) -> Model:
+    def edit(values: NDArray[Any]) -> NDArray[Any]:
+        scale = max(np.abs(values).max() / (2**3 - 1), 1e-12)
+        return np.asarray(np.round(values / scale) * scale)
 
-        return graphs.edit_weights(model, list(graphs.weights(model)), edit)
-
-    return damage
+    return graphs.edit_weights(model, list(graphs.weights(model)), edit)
 
 
 def _saturated(case: Case, model: Model, random: np.random.Generator) -> Model | None:
@@ -141,8 +138,7 @@ FAULTS: Mapping[str, Damage] = {
     "layer with foreign weights": _layer("foreign"),
     "foreign weights": _foreign,
     "noise on all weights": _noisy,
-    "weights in 4 bits": _few_bits(4),
-    "weights in 3 bits": _few_bits(3),
+    "weights in 4 bits": _few_bits,
     "one scale saturated": _saturated,
     "activation lost": _relu_lost,
     "biases lost": _bias_lost,

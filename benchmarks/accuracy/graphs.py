@@ -24,8 +24,6 @@ BATCH = 16
 SMALLEST = 64
 """Elements of an initializer from which on it is taken for the weights of a layer."""
 
-LAYERS = ("Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "Gather")
-
 
 def copied(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy of ``model``."""
@@ -69,9 +67,9 @@ def replace_nodes(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> No
 
 
 def names_nodes(model: onnx.ModelProto) -> None:
-    """Give each node a name of its own."""
+    """Give each node a name of its own, and none that ONNX Runtime gives to nodes which it adds (``Reshape_308``)."""
     for number, node in enumerate(model.graph.node):
-        node.name = f"{node.op_type}_{number}"
+        node.name = f"{node.op_type}.{number}"
 
 
 def constant(model: onnx.ModelProto, name: str, values: Any) -> str:

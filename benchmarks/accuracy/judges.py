@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
 
 
 class Verdict(NamedTuple):
-    """passed, failed or inconclusive, and why."""
+    """passed, failed or inconclusive, why, and the error of the worst slice; ``None`` if it is dead or unbounded."""
 
     verdict: str
     reason: str
+    slice_error: float | None = None
 
 
 EARLIER: Mapping[str, Mapping[str, float]] = {
@@ -54,7 +56,9 @@ def product(precision: str, subject: Subject, reference: Outputs, engine: Output
         ours, theirs = ([(name, array[rows]) for name, array in one.items()] for one in (reference, engine))
         comparison.update(ours, theirs, rows.stop - rows.start)
     judgement = comparison.judge()
-    return Verdict(judgement.verdict.value, judgement.reason)
+    rows = judgement.details.get("outputs", [])
+    errors = [math.inf if row["dead"] else row["metrics"]["slice_error"] for row in rows] or [math.inf]
+    return Verdict(judgement.verdict.value, judgement.reason, max(errors) if math.isfinite(max(errors)) else None)
 
 
 def earlier(precision: str, _: Subject, reference: Outputs, engine: Outputs) -> Verdict:

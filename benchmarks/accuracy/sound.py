@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
@@ -11,7 +11,6 @@ import onnx
 from onnx import version_converter
 
 from benchmarks.accuracy import graphs
-from benchmarks.accuracy.case import FEW
 from benchmarks.parity.engines import in_fp16
 
 if TYPE_CHECKING:
@@ -29,10 +28,6 @@ def _rounded(kind: Any) -> Change:
         return graphs.edit_weights(case.simple, list(graphs.weights(case.simple)), lambda values: values.astype(kind))
 
     return change
-
-
-def _optimized(level: str) -> Change:
-    return lambda case, _: graphs.optimized(case.model, level)
 
 
 def _noise(share: float) -> Change:
@@ -181,22 +176,16 @@ def _fp16_everywhere(case: Case, _: np.random.Generator) -> onnx.ModelProto:
     return in_fp16(case.simple)
 
 
-def _int8(method: Literal["minmax", "percentile"], spared: float | None) -> Change:
-    """Return a change to INT8; ``spared`` is the share of the last layers that stay in floating point."""
-
-    def change(case: Case, _: np.random.Generator) -> onnx.ModelProto:
-        if (method, spared) == ("minmax", FEW):
-            return case.good_int8
-        return case.in_int8(method, excluded=() if spared is None else case.sensitive(spared))
-
-    return change
+def _int8_of_half(case: Case, _: np.random.Generator) -> onnx.ModelProto:
+    """Convert the second half of the layers that the good INT8 copy has in INT8."""
+    first, last = case.subject.spared
+    return case.in_int8(spared=((1 + first - last) / 2, last))
 
 
 SOUND: Mapping[str, tuple[str, Change]] = {
     "constants folded": ("fp32", _simplified),
-    "optimized, basic": ("fp32", _optimized("BASIC")),
-    "optimized, extended": ("fp32", _optimized("EXTENDED")),
-    "optimized, all": ("fp32", _optimized("ALL")),
+    "optimized, basic": ("fp32", lambda case, _: graphs.optimized(case.model, "BASIC")),
+    "optimized, all": ("fp32", lambda case, _: graphs.optimized(case.model, "ALL")),
     "newer opset": ("fp32", _newer_opset),
     "identities, shapes inferred": ("fp32", _identities),
     "biases apart": ("fp32", _bias_apart),
@@ -208,9 +197,10 @@ SOUND: Mapping[str, tuple[str, Change]] = {
     "noise 3e-4": ("fp16", _noise(3e-4)),
     "weights in bf16": ("bf16", _rounded(ml_dtypes.bfloat16)),
     "weights in 8 bits": ("int8", _eight_bit_weights),
-    "int8, minmax": ("int8", _int8("minmax", None)),
-    "int8, minmax, ends spared": ("int8", _int8("minmax", FEW)),
-    "int8, percentile, ends spared": ("int8", _int8("percentile", FEW)),
-    "int8, minmax, first half": ("int8", _int8("minmax", 0.5)),
+    "int8": ("int8", lambda case, _: case.in_int8()),
+    "int8, ends spared": ("int8", lambda case, _: case.good_int8),
+    "int8, percentile, ends spared": ("int8", lambda case, _: case.in_int8("percentile", spared=case.subject.spared)),
+    "int8, half of these layers": ("int8", _int8_of_half),
+    "int8, all operators": ("int8", lambda case, _: case.in_int8(layout="onnxruntime")),
 }
 """The sound changes by name, each with the precision whose tolerances it is judged by. ``None``: nothing to change."""

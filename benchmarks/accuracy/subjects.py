@@ -53,6 +53,7 @@ class Subject:
         boxes: where the boxes are.
         image: the input that is an image [images, channels, height, width].
         signal: the float input that is scaled; the image where there is one.
+        spared: shares of the first and of the last layers that stay in floating point in a good INT8 copy.
         tables: the keys of ``[models.M.outputs.X]`` by output, as ``hil init`` proposes them.
         prepare: changes the file's model before it becomes the reference.
     """
@@ -68,6 +69,7 @@ class Subject:
     boxes: Part | None = None
     image: str = ""
     signal: str = ""
+    spared: tuple[float, float] = (0.1, 0.1)
     prepare: Callable[[onnx.ModelProto], onnx.ModelProto] = field(default=lambda model: model)
 
     def reference(self, packages: Path) -> onnx.ModelProto:
@@ -159,7 +161,7 @@ def _scenes(_: onnx.ModelProto, count: int, seed: int) -> Arrays:
 _V4, _V6 = "rapidocr_onnxruntime/models", "rapidocr/models"
 
 
-def _map(file: str, output: str, size: int) -> Subject:
+def _map(file: str, output: str, size: int, first: float) -> Subject:
     return Subject(
         file,
         _pages(size),
@@ -167,6 +169,7 @@ def _map(file: str, output: str, size: int) -> Subject:
         "segmentation",
         {output: {"kind": "segmentation"}},
         size=size,
+        spared=(first, 0.1),
         scores=Part(output, 1, 0, 1, 1),
         image="x",
     )
@@ -223,6 +226,7 @@ SUBJECTS: Mapping[str, Subject] = {
         "detection",
         {"output0": {"kind": "detection", "layout": "channels-first", "boxes": "centers", "nms": 0.5}},
         size=160,
+        spared=(0.5, 0.3),
         scores=Part("output0", 1, 4, 18, 22),
         boxes=Part("output0", 1, 0, 4, 22),
         image="images",
@@ -243,6 +247,7 @@ SUBJECTS: Mapping[str, Subject] = {
         "classification",
         {_FILE: {"kind": "classification"}},
         scores=Part(_FILE, 1, 0, 214, 214),
+        spared=(0.0, 0.0),  # there are three layers
     ),
     "speech": Subject(
         _SPEECH,
@@ -254,7 +259,7 @@ SUBJECTS: Mapping[str, Subject] = {
         signal="input",
         prepare=_stateless,
     ),
-    "v4-map": _map(f"{_V4}/ch_PP-OCRv4_det_infer.onnx", "sigmoid_0.tmp_0", 96),
+    "v4-map": _map(f"{_V4}/ch_PP-OCRv4_det_infer.onnx", "sigmoid_0.tmp_0", 96, 0.5),
     "v4-text": _reader(f"{_V4}/ch_PP-OCRv4_rec_infer.onnx", "softmax_11.tmp_0", 6625, 96),
-    "v6-map": _map(f"{_V6}/PP-OCRv6_det_small.onnx", "fetch_name_0", 96),
+    "v6-map": _map(f"{_V6}/PP-OCRv6_det_small.onnx", "fetch_name_0", 96, 0.6),
 }

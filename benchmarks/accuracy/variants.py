@@ -23,11 +23,15 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
+    from benchmarks.accuracy.truth import Truth
+
     Arrays = dict[str, NDArray[Any]]
 
 MOST_SOUND, LEAST_BROKEN, TELLING = 0.02, 0.10, 0.8
 """Answers changed by a sound engine at most, by a broken one at least; the reference's that must say something."""
 
+NOTHING = "nothing of the kind"
+"""The reason why a change of a model is not made."""
 
 UNJUDGED = ("none", "untold", "harmless")
 """The truths of changes whose verdict would say nothing."""
@@ -82,9 +86,16 @@ class Store:
         first, second = order[: self.samples], order[self.samples :]
         return {name: values[first] for name, values in made.items()}, {name: one[second] for name, one in made.items()}
 
-    def reference(self) -> tuple[Arrays, Arrays]:
-        """Return the reference's outputs for the truth and for the judges."""
-        return self._stored("reference-truth", 0), self._stored("reference", 1)
+    @cached_property
+    def reference(self) -> Arrays:
+        """The reference's outputs for the judges."""
+        return self._stored("reference", 1)
+
+    @cached_property
+    def _answers(self) -> tuple[Truth, list[Any]]:
+        """What reads the answers to the truth's samples, and those of the reference."""
+        reader = self.subject.truth()
+        return reader, reader.answers(self._stored("reference-truth", 0))
 
     def _stored(self, name: str, part: int) -> Arrays:
         path = self.folder / f"{name}.npz"
@@ -110,7 +121,7 @@ class Store:
         try:
             model = self._build(variant)
             if model is None:
-                return {"changed": None, "reason": "nothing of the kind"}
+                return {"changed": None, "reason": NOTHING}
             facts = self._truth(graphs.run(model, self.data[0]))
             if truth_of(variant, facts) not in UNJUDGED:
                 _write(self.folder / f"{variant.file}.npz", graphs.run(model, self.data[1]))
@@ -119,10 +130,8 @@ class Store:
         return facts
 
     def _truth(self, outputs: Arrays) -> dict[str, Any]:
-        reader = self.subject.truth()
-        ours = reader.answers(self.reference()[0])
-        theirs = reader.answers(outputs)
-        changed = [reader.changed(one, other) for one, other in zip(ours, theirs, strict=True)]
+        reader, ours = self._answers
+        changed = [reader.changed(one, other) for one, other in zip(ours, reader.answers(outputs), strict=True)]
         return {"changed": float(np.mean(changed)), "telling": reader.telling(ours), "reason": ""}
 
     def _build(self, variant: Variant) -> onnx.ModelProto | None:
