@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from hil.results import Frozen, RowKey
+from hil.stats.session_noise import SessionNoise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,7 @@ class Level(Frozen):
         methods: digests of the measuring methods, the keys of ``Baseline.methods``.
         machines: the machines that measured the values, as ``machine()`` identifies them.
         doubtful: ids of the pytest runs in which the row was inconclusive.
-        noise: relative standard deviation between pytest runs, from hil board calibrate; None if not calibrated.
+        noise: the noise between pytest runs, from hil board calibrate or from earlier runs; None for an exact value.
         accepted: who accepted this level with hil accept, when and why; None if nobody did.
     """
 
@@ -39,7 +40,7 @@ class Level(Frozen):
     methods: tuple[str, ...]
     machines: tuple[str, ...]
     doubtful: tuple[str, ...] = ()
-    noise: float | None = None
+    noise: SessionNoise | None = None
     accepted: str | None = None
 
     @property

@@ -38,6 +38,11 @@ def without_control(method: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in method.items() if key != "control"}
 
 
+def comparable_digest(method: Mapping[str, Any] | None, digest: str) -> str:
+    """Return the digest of ``method`` without its control; ``digest`` itself if the method's facts are unknown."""
+    return digest_of(without_control(method)) if method else digest
+
+
 @dataclass(frozen=True)
 class Series:
     """Raw samples of one timed series; no sample is dropped for being slow.

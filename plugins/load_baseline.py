@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hil.history import Acceptance, History, Point
+    from hil.history.session_noise import SessionNoises
     from hil.plugins.add_to_history import Place
 
 
@@ -33,6 +34,8 @@ def load(place: Place, ref: str, target: str) -> Baseline:
 
 
 def _read(history: History, ref: str, target: str) -> Baseline:
+    from hil.history.session_noise import SessionNoises
+
     try:
         runs = history.resolve(ref, target=target)
     except UserError as error:  # no such run or name: the run continues, and its regression checks are not_run
@@ -43,22 +46,19 @@ def _read(history: History, ref: str, target: str) -> Baseline:
     for point in history.points(usable, checks=compared):
         points_by_row.setdefault((point.check, point.model, point.precision, point.scenario), []).append(point)
     acceptances = history.acceptances()
-    levels = [_level(history, points, acceptances) for points in points_by_row.values()]
+    noises = SessionNoises(history)
+    levels = [_level(history, points, acceptances, noises) for points in points_by_row.values()]
     methods = {digest: history.method(digest) for level in levels for digest in level.methods}
     return Baseline(ref=ref, levels=tuple(levels), methods=methods)
 
 
-def _level(history: History, points: list[Point], acceptances: Iterable[Acceptance]) -> Level:
+def _level(history: History, points: list[Point], acceptances: Iterable[Acceptance], noises: SessionNoises) -> Level:
     """Return the level of one row: of its baseline ``points``, or of a later point that the user accepted instead."""
     accepted_point, acceptance = _accepted(history, points, acceptances)
     points = [accepted_point] if accepted_point is not None else points
     first = points[0]
     units = {point.unit for point in points}
     machines = [machine(point.run.serial, history.environment(point.environment)) for point in points]
-    noise = None
-    if first.check in NOISY:
-        calibrated = history.noise(first.run.serial or machines[0], first.check, first.model, first.precision)
-        noise = None if calibrated is None else calibrated.sd
     return Level(
         check=first.check,
         model=first.model,
@@ -71,7 +71,7 @@ def _level(history: History, points: list[Point], acceptances: Iterable[Acceptan
         methods=tuple(sorted({point.method for point in points})),
         machines=tuple(sorted(set(machines))),
         doubtful=tuple(point.run.id for point in points if point.verdict == Verdict.INCONCLUSIVE.value),
-        noise=noise,
+        noise=noises.of(points) if first.check in NOISY else None,
         accepted=None if acceptance is None else f"by {acceptance.who} on {acceptance.when:%Y-%m-%d}: {acceptance.why}",
     )
 

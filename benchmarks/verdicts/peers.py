@@ -96,7 +96,7 @@ def ours(base: FloatArray, cand: FloatArray, runs: int, *, either: bool) -> Floa
     """Return what our rule reports as worse on the first ``runs`` of each side; with ``either`` also as better."""
     called = {Change.WORSE, Change.BETTER} if either else {Change.WORSE}
     sides = zip(base[:, :runs, MEDIAN].tolist(), cand[:, :runs, MEDIAN].tolist(), strict=True)
-    return np.array([judge_change(compare_runs([before], [after])) in called for before, after in sides])
+    return np.array([judge_change(compare_runs([before], [after], noise=0.0)) in called for before, after in sides])
 
 
 def cells(trials: int, seed: int) -> list[Cell]:

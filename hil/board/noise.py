@@ -72,14 +72,14 @@ def learn(values: Mapping[Key, Sequence[Sequence[float]]]) -> list[Learned]:
         unaware = alarms = 0
         for at in range(0, len(sessions), 2):
             others = spread_of([*sessions[:at], *sessions[at + 2 :]]).sessions
-            unaware += _is_alarm(sessions[at], sessions[at + 1], None)
+            unaware += _is_alarm(sessions[at], sessions[at + 1], 0.0)
             alarms += _is_alarm(sessions[at], sessions[at + 1], others)
         spread = spread_of(sessions)
         noise.append(Learned(key, spread.runs, spread.sessions, len(sessions) // 2, unaware, alarms))
     return noise
 
 
-def _is_alarm(base: Sequence[float], cand: Sequence[float], noise: float | None) -> bool:
+def _is_alarm(base: Sequence[float], cand: Sequence[float], noise: float) -> bool:
     return judge_change(compare_runs([base], [cand], noise=noise)) in {Change.WORSE, Change.BETTER}
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hil.checks.verdicts import inconclusive
 from hil.results import Cause, Judgement, Limit, Measurement, Verdict
+from hil.series import comparable_digest, without_control
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -107,7 +108,8 @@ def _unfit(baseline: Baseline, level: Level, row: MeasuredRow, measurement: Meas
         yield f"{of} is this run itself: name an earlier one"
     if measurement.unit != level.unit:
         yield f"{of} is in {level.unit!r}, this run in {measurement.unit!r}: not comparable: {rules.again}"
-    if set(level.methods) != {row.digest}:
+    methods = {comparable_digest(baseline.methods.get(digest), digest) for digest in level.methods}
+    if methods != {comparable_digest(row.method, row.digest)}:
         fields = _differing([baseline.methods.get(digest, {}) for digest in level.methods], row.method)
         yield f"{of} was measured by another method ({fields}): not comparable; to make a new one: {rules.again}"
     if not row.machine or set(level.machines) != {row.machine}:
@@ -137,7 +139,7 @@ def _differing(then: list[Mapping[str, Any]], now: Mapping[str, Any]) -> str:
     """Return a text with the fields in which method ``now`` differs from a method in ``then``, with both values."""
     changes: dict[str, None] = {}
     for facts in then:
-        for key in dict.fromkeys((*facts, *now)):
+        for key in without_control(dict.fromkeys((*facts, *now))):
             left, right = facts.get(key, "absent"), now.get(key, "absent")
             if left != right:
                 changes[f"{key} was {left}, is {right}"] = None

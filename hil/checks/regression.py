@@ -11,6 +11,7 @@ from hil.checks.verdicts import hold, inconclusive, judged
 from hil.results import Judgement, Limit, Measurement, Verdict
 from hil.stats.power import CAP, runs_needed
 from hil.stats.runs import FEWEST, Change, Comparison, compare_runs, judge_change
+from hil.stats.session_noise import sd_and_df
 from hil.units import show
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from hil.baseline import Baseline, Level
 
 __all__ = ["MeasuredRow", "Rules", "by_runs", "exactly", "missing"]
+
+UNKNOWN_NOISE = (
+    "one session a side cannot tell code from machine, and how much sessions of this target differ is unknown"
+)
 
 Sides = tuple[tuple[tuple[float, ...], ...], tuple[tuple[float, ...], ...]]
 """The run values of the baseline and of this run, one tuple per session."""
@@ -29,7 +34,8 @@ def by_runs(baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, ru
 
     Failed if the worsening is larger than ``rules.above`` and significant, corrected for the number of rows. Passed if
     its interval excludes ``rules.exclude`` (also the value of ``limit``), or if the value improved significantly by
-    more than ``rules.above``. Otherwise inconclusive.
+    more than ``rules.above``. Otherwise inconclusive. If the noise between sessions is unknown, any change may be the
+    machine's: passed only if a change by ``rules.exclude`` in either direction is excluded, and never failed.
     """
     level = fit(baseline, row, limit, rules)
     if isinstance(level, Judgement):
@@ -38,8 +44,9 @@ def by_runs(baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, ru
     if not all(0 < value < math.inf for side in sides for session in side for value in session):
         return inconclusive("a value that is not positive and finite has no ratio: see the row itself", limit)
     alpha = (1 - rules.confidence) / max(1, rules.rows)
+    noise, df = sd_and_df(level.noise)
     wide, strict = (
-        compare_runs(*sides, confidence=confidence, noise=level.noise, above=rules.above)
+        compare_runs(*sides, confidence=confidence, noise=noise, noise_df=df, above=rules.above)
         for confidence in (rules.confidence, 1 - alpha)
     )
     change = judge_change(
@@ -53,9 +60,9 @@ def by_runs(baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, ru
         "dealt": wide.permutation_p,
         "alpha": alpha,
         "visible": strict.visible,
-        "noise": level.noise,
+        "noise": wide.noise,
     }
-    if change is Change.UNCLEAR:
+    if change is Change.UNCLEAR and not _is_unknown_noise(strict, rules):
         details["runs_needed"] = _needed(level, strict, rules, sides)
     reason = f"{_size(measurement)} than {_named(baseline, level)}: {_why(change, level, strict, rules, sides)}"
     return judged(verdict, reason, measurement, limit, {**_about(baseline, level, rules), **details})
@@ -137,21 +144,37 @@ def _why(change: Change, level: Level, strict: Comparison, rules: Rules, sides: 
         return f"a gain of more than {rules.above * 100:.3g} %, at {over}"
     if change is Change.SAME:
         return f"{rules.exclude * 100:.3g} % worse is excluded at {sure}{f'; {visible}' if visible else ''}"
+    return _why_unclear(level, strict, rules, sides, visible or "no change could be detected")
+
+
+def _why_unclear(level: Level, strict: Comparison, rules: Rules, sides: Sides, visible: str) -> str:
+    """Return why there is no verdict, and what would settle it. ``visible`` is the detectable change as text."""
     if strict.runs[1] < FEWEST:
         return f"this run has {strict.runs[1]} run values, {FEWEST} are needed: run with --hil-runs={FEWEST}"
     if strict.runs[0] < FEWEST:
         return f"the baseline has {strict.runs[0]} run values, {FEWEST} are needed: make another: {rules.again}"
+    if _is_unknown_noise(strict, rules):
+        return f"{UNKNOWN_NOISE}: hil board calibrate, or name a baseline of {FEWEST} sessions or more"
     needed = _needed(level, strict, rules, sides)
     none = f"more than {CAP} runs would be needed: stop other load on the target, or widen limits.regression"
     more = none if needed is None else f"about {needed} runs on each side would settle it: --hil-runs"
-    return f"neither a change nor its absence is settled: {visible or 'no change could be detected'}; {more}"
+    return f"neither a change nor its absence is settled: {visible}; {more}"
+
+
+def _is_unknown_noise(strict: Comparison, rules: Rules) -> bool:
+    """Return whether only the unknown noise between sessions prevents a verdict: these sessions do differ."""
+    alpha = (1 - rules.confidence) / max(1, rules.rows)
+    return min(strict.runs) >= FEWEST and strict.noise is None and strict.p <= alpha
 
 
 def _needed(level: Level, strict: Comparison, rules: Rules, sides: Sides) -> int | None:
     """Return how many runs on each side would settle the verdict; ``None`` if more than ``CAP``."""
     if min(strict.runs) < FEWEST:
         return FEWEST
-    needed = runs_needed(_spread(sides), rules.exclude, confidence=strict.confidence, noise=level.noise or 0.0)
+    _, df = sd_and_df(level.noise)
+    needed = runs_needed(
+        _spread(sides), rules.exclude, confidence=strict.confidence, noise=strict.noise or 0.0, noise_df=df
+    )
     return None if needed is None else max(needed, max(strict.runs) + 1)
 
 

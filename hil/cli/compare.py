@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
-from pathlib import Path  # noqa: TC003 - typer reads the annotations at run time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hil.cli.views.configs import config_at
 from hil.cli.views.console import console
 from hil.cli.views.histories import history_at
 from hil.errors import ExitCode, UserError
@@ -45,6 +46,15 @@ def command(  # noqa: PLR0913, PLR0917 - options, given by name
     ] = None,
     model: Annotated[str | None, typer.Option("--model", metavar="M", help="Only this model.")] = None,
     target: Annotated[str | None, typer.Option("--target", metavar="T", help="Only runs on this target.")] = None,
+    row: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--row",
+            metavar="ROW",
+            help="A row that decides the exit code: latency.p99, 'latency.* detector', 'memory.peak detector int8'; "
+            "may be repeated. Default: p50, and rows with a limit or a regression table.",
+        ),
+    ] = None,
     above: Annotated[str, typer.Option("--above", help="Changes up to this size count as unchanged.")] = "1 %",
     exclude: Annotated[str, typer.Option("--exclude", help="The worsening that the data must exclude.")] = "5 %",
     across_boards: Annotated[  # noqa: FBT002 - an option
@@ -66,13 +76,15 @@ def command(  # noqa: PLR0913, PLR0917 - options, given by name
 ) -> int:
     """Compare two runs, or the JetPack releases, commits or targets of the history.
 
-    Numbers measured by different methods are refused, those of different machines are marked as confounded. Exit code
-    0: something was judged, and no check that counts is worse, unclear, confounded, missing or refused; 1: otherwise;
-    4: a mistake on the command line.
+    Numbers measured by different methods are refused, those of different machines are marked as confounded. The rows
+    that count decide the exit code; the others are shown as information. Exit code 0: a row that counts was judged, and
+    none is worse, unclear, confounded, missing or refused; 1: otherwise; 4: a mistake on the command line.
 
     [bold]Examples[/bold]
 
       hil compare latest~1 latest
+
+      hil compare latest~1 latest --row latency.p99 --row "memory.* detector"
 
       hil compare jetpack:6.2 jetpack:7.2 --model detector --markdown comparison.md
 
@@ -80,7 +92,8 @@ def command(  # noqa: PLR0913, PLR0917 - options, given by name
 
       hil compare old/report.json report/report.json
     """
-    settings = _settings(above, exclude, across_boards=across_boards)
+    asked = {"rows": tuple(row or ()), "regression": _regression_models(config)}
+    settings = _settings(above, exclude, across_boards=across_boards).model_copy(update=asked)
     if by is None:
         if base is None or cand is None:
             raise UserError("hil compare needs two sides: write hil compare BASE CAND, or hil compare --by jetpack")
@@ -94,6 +107,21 @@ def command(  # noqa: PLR0913, PLR0917 - options, given by name
     _write(comparison, {"json": as_json, "markdown": markdown, "html": html})
     _show(comparison)
     return int(ExitCode.PASSED if comparison.passed else ExitCode.FAILED)
+
+
+def _regression_models(path: Path | None) -> tuple[str, ...]:
+    """Return the models that have a ``regression`` table in ``hil.toml``; none without a ``hil.toml``."""
+    from hil.config.find_config import find
+
+    if path is None and find(Path.cwd()) is None:
+        return ()
+    config = config_at(path)
+    targets = (*config.spec.targets, "cpu")
+    return tuple(
+        name
+        for name in config.spec.models
+        if any("regression" in config.model(name, target).limits.model_fields_set for target in targets)
+    )
 
 
 def _settings(above: str, exclude: str, *, across_boards: bool) -> Settings:

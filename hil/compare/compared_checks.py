@@ -31,14 +31,12 @@ class Measure:
 
     Attributes:
         sense: the better direction; ``None``: unknown, so that any change is ``unclear``.
-        counts: whether the check affects the exit code.
         needs_method: whether both sides must have the same method.
     """
 
     title: str
     sense: Sense | None
     scale: Scale
-    counts: bool = True
     needs_method: bool = True
 
 
@@ -54,15 +52,14 @@ MEASURES: dict[str, Measure] = {
     "memory.peak": Measure("memory", _LESS, Scale.RATIO),
     "energy.inference": Measure("energy", _LESS, Scale.RATIO),
     "memory.engine_size": Measure("engine size", _LESS, Scale.EXACT),
-    "build.seconds": Measure("build time", _LESS, Scale.RATIO, counts=False, needs_method=False),
+    "build.seconds": Measure("build time", _LESS, Scale.RATIO, needs_method=False),
     "latency.cold_load": Measure("cold load", _LESS, Scale.RATIO),
     "latency.first_inference": Measure("first run", _LESS, Scale.RATIO),
     "paced.response_p99": Measure("paced p99", _LESS, Scale.RATIO),
     "sustained.p99": Measure("sustained p99", _LESS, Scale.RATIO),
     "sustained.fps": Measure("sustained FPS", _MORE, Scale.RATIO),
 }
-"""The compared checks, in the order of tables. The build time is judged and shown but does not affect the exit code:
-a cached engine repeats the time of its original build, and build times do not matter on a robot."""
+"""The compared checks, in the order of tables."""
 
 DERIVED = ("regression.", "parity.score")
 """Beginnings of the ids of checks that are computed from other rows. Those other rows are compared instead."""
@@ -77,7 +74,7 @@ def measure_of(check: str) -> Measure:
     if check in MEASURES:
         return MEASURES[check]
     if check in CATALOGUE or check.startswith(DERIVED):
-        return Measure(check, None, Scale.TOLD, counts=False)
+        return Measure(check, None, Scale.TOLD)
     return Measure(check, None, Scale.RATIO)
 
 

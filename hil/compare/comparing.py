@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hil import __version__
 from hil.compare import environment
+from hil.compare.asked_rows import refuse_unmatched
 from hil.compare.compared_checks import order
 from hil.compare.row_verdicts import Known, judge_pairs
 from hil.compare.schema import Compared, Document, Settings
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from hil.compare.accepted_levels import Level
-    from hil.compare.sides import Facts
-    from hil.history import By, Noise, Point, RunRecord
+    from hil.compare.sides import Facts, Pair
+    from hil.history import By, Point, RunRecord
+    from hil.stats.session_noise import SessionNoise
 
 NONE = {"jetpack": "no JetPack", "commit": "no commit", "target": "no target"}
 SHORT = 12
@@ -27,9 +29,9 @@ SHORT = 12
 
 @dataclass(frozen=True)
 class HistoryFacts:
-    """What a comparison uses of a history besides points: each board's noise between sessions, and accepted levels."""
+    """What a comparison uses of a history besides points: the noise between sessions, and accepted levels."""
 
-    noise: Callable[[Point], Noise | None] | None = None
+    noise: Callable[[Pair], SessionNoise | None] | None = None
     levels: Sequence[Level] = ()
 
 
@@ -84,7 +86,11 @@ def _refuse_unusable(side: Side) -> None:
 def document(
     comparisons: Sequence[Compared], settings: Settings, by: str | None = None, model: str | None = None
 ) -> Document:
-    """Return the comparisons as one document. The document passes if there are comparisons and all of them pass."""
+    """Return the comparisons as one document. The document passes if there are comparisons and all of them pass.
+
+    Raises ``UserError`` if a pattern of ``settings.rows`` matches no compared row.
+    """
+    refuse_unmatched([row for each in comparisons for row in each.rows], settings)
     passed = bool(comparisons) and all(each.passed for each in comparisons)
     return Document(
         hil_version=__version__, by=by, model=model, settings=settings, passed=passed, comparisons=tuple(comparisons)

@@ -44,6 +44,7 @@ def render(document: Document) -> str:
         tables=wording.matrix(document),
         names=wording.columns(document),
         troubles=wording.troubles(document),
+        unasked=wording.worse_unasked(document),
         accepted=[row for each in document.comparisons for row in each.rows if row.accepted is not None],
     )
 

@@ -50,8 +50,8 @@ def _head(document: Document) -> Iterator[str]:
 
 
 def _troubles(document: Document) -> Iterator[str]:
-    problems = wording.troubles(document)
-    if not problems:
+    problems, unasked = wording.troubles(document), wording.worse_unasked(document)[:MOST_TROUBLES]
+    if not problems and not unasked:
         return
     yield "### What needs attention"
     yield ""
@@ -60,6 +60,7 @@ def _troubles(document: Document) -> Iterator[str]:
         yield f"  Next: {escape(wording.NEXT[status])}"
     if len(problems) > MOST_TROUBLES:
         yield f"- … and {len(problems) - MOST_TROUBLES} more: see the JSON"
+    yield from (f"- {ICON[Status.WORSE]} for information: {escape(line)}" for line in unasked)
     yield ""
 
 
@@ -86,7 +87,7 @@ def _cell(row: Row | None) -> str:
     if row.effect is not None:
         ends = wording.interval(row)
         parts.append(escape(wording.effect(row) + (f" ({ends})" if ends else "")))
-    return " ".join([*parts, f"{ICON[row.status]} {row.status.value}"])
+    return " ".join([*parts, f"{ICON[row.status]} {wording.status_text(row)}"])
 
 
 def _changed(document: Document) -> Iterator[str]:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from hil.compare.schema import Differing
+from hil.series import comparable_digest, without_control
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,8 +30,8 @@ def flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def differing(base: Mapping[str, Any], cand: Mapping[str, Any]) -> tuple[Differing, ...]:
-    """Return the fields in which two methods differ, by dotted name. The value of a missing field is ``absent``."""
-    ours, theirs = flat(base), flat(cand)
+    """Return the fields, except the control, in which two methods differ; a missing one is ``absent``."""
+    ours, theirs = flat(without_control(base)), flat(without_control(cand))
     names = dict.fromkeys((*ours, *theirs))
     pairs = ((name, ours.get(name, ABSENT), theirs.get(name, ABSENT)) for name in names)
     return tuple(Differing(name=name, base=left, cand=right) for name, left, right in pairs if left != right)
@@ -42,12 +43,12 @@ def method_mismatch(
     """Return why numbers with these method digests must not be compared, and the fields in which the methods differ.
 
     The reason is empty if they may be compared. ``methods`` maps digests to methods. A number without a method is
-    refused.
+    refused. Whether a control was timed beside a series is no difference: it is not part of what was measured.
     """
-    ours, theirs = sorted(set(base)), sorted(set(cand))
+    ours, theirs = (_distinct(side, methods) for side in (base, cand))
     if "" in (*ours, *theirs):
         return "no method is recorded, so it is unknown whether both were measured the same way", ()
-    if len(ours) == len(theirs) == 1 and ours == theirs:
+    if len(_distinct((*ours, *theirs), methods)) == 1:
         return "", ()
     first, *others = dict.fromkeys((*ours, *theirs))
     differences = [each for other in others for each in differing(methods.get(first, {}), methods.get(other, {}))]
@@ -58,3 +59,9 @@ def method_mismatch(
         side, many = ("the base", len(ours)) if len(ours) > 1 else ("the candidate", len(theirs))
         what = f"{side} itself was measured by {many} methods"
     return f"{what}: {named}", fields
+
+
+def _distinct(digests: Iterable[str], methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return one digest for each different method, sorted; a digest without facts stays as it is."""
+    by_method = {comparable_digest(methods.get(one), one): one for one in sorted(digests, reverse=True)}
+    return sorted(by_method.values())

@@ -13,21 +13,24 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hil.compare.accepted_levels import Level, with_acceptance
+from hil.compare.asked_rows import asked_by, regression_rows, settled_by_limit
 from hil.compare.compared_checks import Measure, Scale, measure_of
 from hil.compare.exact_values import judge_exact
 from hil.compare.methods import method_mismatch
+from hil.compare.reasons import ONE_RUN, Measured, reason_of
 from hil.compare.schema import Row, Settings, Status
 from hil.compare.sides import sessions
 from hil.results import Sense, Verdict
 from hil.stats.multiplicity import adjusted
-from hil.stats.power import CAP, runs_needed
-from hil.stats.runs import FEWEST, Change, Comparison, compare_runs, judge_change
+from hil.stats.runs import Change, compare_runs, judge_change
+from hil.stats.session_noise import sd_and_df
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from hil.compare.sides import Facts, Pair
-    from hil.history import Noise, Point
+    from hil.history import Point
+    from hil.stats.session_noise import SessionNoise
 
 STATUS = {
     Change.WORSE: Status.WORSE,
@@ -35,10 +38,7 @@ STATUS = {
     Change.SAME: Status.SAME,
     Change.UNCLEAR: Status.UNCLEAR,
 }
-MORE_RUNS = f"pytest --hil-runs={FEWEST}"
 BUILD = "build.seconds"
-ONE_RUN = f"one run per side does not show the spread: {MORE_RUNS}"
-UNKNOWN_NOISE = "; the noise between sessions is unknown: hil board calibrate TARGET"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Known:
     settings: Settings
     methods: Mapping[str, Facts]
     confounded: str | None = None
-    noise: Callable[[Point], Noise | None] | None = None
+    noise: Callable[[Pair], SessionNoise | None] | None = None
     levels: Sequence[Level] = ()
     machines: Mapping[str, str] = field(default_factory=dict)
 
@@ -61,32 +61,28 @@ class Known:
 class _PendingRow:
     """A row that may still need its verdict.
 
-    ``comparison`` has the p-value that must be adjusted before; ``None`` if the row has its verdict.
+    ``measured`` has the p-value that must be adjusted before; ``None`` if the row has its verdict.
     """
 
     pair: Pair
     measure: Measure
     row: Row
-    comparison: Comparison | None = None
-    sd: float | None = None
+    measured: Measured | None = None
 
 
 def judge_pairs(pairs: Sequence[Pair], known: Known) -> tuple[Row, ...]:
     """Return one judged row, with status and reason, for each pair."""
+    regressions = regression_rows(pairs)
     pending = [_pending_row(pair, known) for pair in pairs]
-    p_values = iter(adjusted([each.comparison.p for each in pending if each.comparison is not None]))
-    rows = (
-        each.row if each.comparison is None else _final_row(each, each.comparison, next(p_values), known)
-        for each in pending
-    )
-    return tuple(
-        _guarded(
-            each.pair,
-            with_acceptance(row, each.pair, known.levels, known.machines, _status_against(each.pair, known)),
-            known,
-        )
-        for each, row in zip(pending, rows, strict=True)
-    )
+    p_values = iter(adjusted([each.measured.comparison.p for each in pending if each.measured is not None]))
+    rows = []
+    for each in pending:
+        row = each.row if each.measured is None else _final_row(each, each.measured, next(p_values), known)
+        asked = None if row.status is Status.TOLD else asked_by(each.pair, known.settings, regressions)
+        row = row.model_copy(update={"asked": asked, "counts": asked is not None})
+        row = with_acceptance(row, each.pair, known.levels, known.machines, _status_against(each.pair, known))
+        rows.append(settled_by_limit(_guarded(each.pair, row, known), each.pair))
+    return tuple(rows)
 
 
 def _status_against(pair: Pair, known: Known) -> Callable[[Point], Status]:
@@ -101,7 +97,7 @@ def _status_against(pair: Pair, known: Known) -> Callable[[Point], Status]:
 
 def _pending_row(pair: Pair, known: Known) -> _PendingRow:
     measure = measure_of(pair.key[0])
-    row = _unjudged_row(pair, measure)
+    row = _unjudged_row(pair)
     if not pair.base or not pair.cand:
         present, lacking = ("base", "candidate") if pair.base else ("candidate", "base")
         reason = f"measured only in the {present}: run the same suites for the {lacking}"
@@ -124,7 +120,7 @@ def _pending_row(pair: Pair, known: Known) -> _PendingRow:
     return _by_runs(pair, measure, row, known)
 
 
-def _unjudged_row(pair: Pair, measure: Measure) -> Row:
+def _unjudged_row(pair: Pair) -> Row:
     check, model, precision, scenario = pair.key
     sides = [sessions(_distinct(side)) for side in (pair.base, pair.cand)]
     medians = [statistics.median(value for run in side for value in run) if side else None for side in sides]
@@ -136,7 +132,6 @@ def _unjudged_row(pair: Pair, measure: Measure) -> Row:
         unit=pair.unit,
         status=Status.UNCLEAR,
         reason="",
-        counts=measure.counts,
         base=medians[0],
         cand=medians[1],
         runs=(sum(map(len, sides[0])), sum(map(len, sides[1]))),
@@ -163,11 +158,12 @@ def _by_runs(pair: Pair, measure: Measure, row: Row, known: Known) -> _PendingRo
             return _PendingRow(pair, measure, _with_status(row, Status.SAME, "the same value in every run", effect=0.0))
         reason = "a value is not positive and finite, so there is no ratio"
         return _PendingRow(pair, measure, _with_status(row, Status.UNCLEAR, reason))
-    calibrated = known.noise(pair.cand[0]) if known.noise is not None else None
-    noise = None if calibrated is None else calibrated.sd
+    noise = known.noise(pair) if known.noise is not None else None
+    sd, df = sd_and_df(noise)
     settings = known.settings
-    comparison = compare_runs(base, cand, confidence=settings.confidence, noise=noise, above=settings.above)
-    return _PendingRow(pair, measure, row, comparison, _spread(base, cand))
+    comparison = compare_runs(base, cand, confidence=settings.confidence, noise=sd, noise_df=df, above=settings.above)
+    measured = Measured(comparison, _spread(base, cand), row.sessions, pair.cand[0].run.target, noise)
+    return _PendingRow(pair, measure, row, measured)
 
 
 def _spread(base: list[list[float]], cand: list[list[float]]) -> float:
@@ -177,8 +173,8 @@ def _spread(base: list[list[float]], cand: list[list[float]]) -> float:
     return math.sqrt(sum(statistics.variance(side) * (len(side) - 1) for side in logs) / degrees_of_freedom)
 
 
-def _final_row(pending: _PendingRow, comparison: Comparison, p: float, known: Known) -> Row:
-    settings, measure = known.settings, pending.measure
+def _final_row(pending: _PendingRow, measured: Measured, p: float, known: Known) -> Row:
+    settings, measure, comparison = known.settings, pending.measure, measured.comparison
     alpha = 1 - settings.confidence
     rule: dict[str, Any] = {"above": settings.above, "exclude": settings.exclude, "alpha": alpha}
     lower = measure.sense is not Sense.AT_LEAST
@@ -199,33 +195,7 @@ def _final_row(pending: _PendingRow, comparison: Comparison, p: float, known: Kn
         if change is not Change.SAME or other is not Change.SAME:
             reason = "it changed or may have changed, and neither direction is better: see the test of this check"
             return _with_status(row, Status.UNCLEAR, reason)
-    return _with_status(row, STATUS[change], _reason(STATUS[change], pending, comparison, settings))
-
-
-def _reason(status: Status, pending: _PendingRow, comparison: Comparison, settings: Settings) -> str:
-    level = f"{settings.confidence * 100:g} %"
-    unknown = UNKNOWN_NOISE if comparison.noise is None else ""
-    if status is Status.SAME:
-        return f"a worsening of {settings.exclude * 100:.3g} % or more is excluded at {level}{unknown}"
-    if status in {Status.WORSE, Status.BETTER}:
-        return f"by more than {settings.above * 100:.3g} %, significant at {level} over all rows{unknown}"
-    if min(comparison.runs) < FEWEST:
-        few = f"{min(comparison.runs)} runs per side are too few to detect a change"
-        return f"{few}: {MORE_RUNS}{unknown}"
-    power = f"only a change of {comparison.visible * 100:.2g} % or more would have been detected with 90 % power"
-    if not math.isfinite(comparison.visible):
-        power = "no change of any size could have been detected"
-    return f"neither a change nor its absence is settled: {power}; {_runs_advice(pending, comparison, settings)}"
-
-
-def _runs_advice(pending: _PendingRow, comparison: Comparison, settings: Settings) -> str:
-    """Return the advice on how many runs per side would decide the row, computed from its spread."""
-    sd, confidence = pending.sd or 0.0, settings.confidence
-    noise = comparison.noise or 0.0
-    needed = runs_needed(sd, settings.exclude, confidence=confidence, above=settings.above, noise=noise)
-    if needed is None:
-        return f"even {CAP} runs per side would not be enough: reduce the machine's noise"
-    return f"about {max(needed, min(comparison.runs) + 1)} runs per side would be enough: pytest --hil-runs=N"
+    return _with_status(row, STATUS[change], reason_of(STATUS[change], measured, settings))
 
 
 def _guarded(pair: Pair, row: Row, known: Known) -> Row:

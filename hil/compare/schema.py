@@ -36,6 +36,22 @@ WORST_FIRST = (
 )
 
 
+class Asked(str, Enum):
+    """Who asked about a row, so that it affects the exit code.
+
+    Attributes:
+        ROW: the option ``--row``.
+        DEFAULT: nobody in particular; p50 counts by default.
+        REGRESSION: a ``regression`` table in ``hil.toml``, or a ``regression.`` check of one of the runs.
+        LIMIT: a limit.
+    """
+
+    ROW = "row"
+    DEFAULT = "default"
+    REGRESSION = "regression"
+    LIMIT = "limit"
+
+
 class Differing(Frozen):
     """A field in which two sides differ: its dotted name or its name in tables, and the values of each side as text."""
 
@@ -59,20 +75,25 @@ class Settings(Frozen):
     """The rule by which rows are judged; ``above``, ``exclude`` and ``confidence`` are fractions.
 
     A noisy row is worse if its change is significant at ``confidence`` and larger than ``above``. It is the same if its
-    interval at ``confidence`` excludes a worsening of ``exclude``.
+    interval at ``confidence`` excludes a worsening of ``exclude``. ``rows`` are the patterns of ``--row``, in the form
+    of ``hil.config.policy``; ``regression`` names the models whose ``regression`` table makes rows count.
     """
 
     above: float = 0.01
     exclude: float = 0.05
     confidence: float = 0.99
     across_boards: bool = False
+    rows: tuple[str, ...] = ()
+    regression: tuple[str, ...] = ()
 
 
 class Row(Frozen):
     """One check of one model in one precision on both sides.
 
     Attributes:
-        counts: whether the row affects the exit code.
+        counts: whether the row affects the exit code; a row that does not is information.
+        asked: who asked about the row; ``None`` if nobody did. An unclear row about which only a limit asks does not
+            count if the limit is met.
         base, cand: medians of run values in ``unit``.
         absolute: ``effect`` is a difference in ``unit``, not a fraction of the base.
         effect, low, high: the change from base to candidate, and its interval.
@@ -91,6 +112,7 @@ class Row(Frozen):
     status: Status
     reason: str
     counts: bool = True
+    asked: Asked | None = None
     base: float | None = None
     cand: float | None = None
     absolute: bool = False

@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hil.baseline import machine
 from hil.compare.accepted_levels import Level
 from hil.compare.comparing import HistoryFacts
 from hil.compare.sides import Side, machine_of
 from hil.errors import UserError
 from hil.history.derive import derive
+from hil.history.session_noise import SessionNoises
 from hil.report.read_report import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from hil.compare.sides import Facts
-    from hil.history import Acceptance, Noise, Point
+    from hil.history import Acceptance, Point
     from hil.history.store import History
 
 
@@ -63,13 +63,11 @@ def facts_of(history: History, points: Iterable[Point]) -> tuple[dict[str, Facts
 
 
 def history_facts_of(history: History, model: str | None = None) -> HistoryFacts:
-    """Return the noise of boards and the accepted levels in ``history``."""
-    return HistoryFacts(lambda point: _noise(history, point), _levels(history, history.acceptances(model=model)))
-
-
-def _noise(history: History, point: Point) -> Noise | None:
-    board = point.run.serial or machine(None, history.environment(point.environment))
-    return history.noise(board, point.check, point.model, point.precision) if board else None
+    """Return the noise between sessions and the accepted levels in ``history``."""
+    noises = SessionNoises(history)
+    return HistoryFacts(
+        lambda pair: noises.of((*pair.cand, *pair.base)), _levels(history, history.acceptances(model=model))
+    )
 
 
 def _levels(history: History, acceptances: Sequence[Acceptance]) -> tuple[Level, ...]:

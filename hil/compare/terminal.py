@@ -95,7 +95,10 @@ def _cell(row: Row | None) -> Text:
 
 
 def _sign(row: Row) -> Text:
-    return Text(f"{wording.SIGN[row.status]} {row.status.value}", style=STYLE[row.status] if row.counts else "dim")
+    worth_a_colour = row.counts or row.status is Status.WORSE
+    return Text(
+        f"{wording.SIGN[row.status]} {wording.status_text(row)}", style=STYLE[row.status] if worth_a_colour else "dim"
+    )
 
 
 def _changed(each: Compared) -> Iterator[RenderableType]:
@@ -121,6 +124,8 @@ def _troubles(document: Document) -> Iterator[RenderableType]:
         yield Padding(body, (0, 0, 0, 2), expand=False)
     if len(problems) > MOST_TROUBLES:
         yield Text(f"… and {len(problems) - MOST_TROUBLES} more: see --json")
+    for line in wording.worse_unasked(document)[:MOST_TROUBLES]:
+        yield Text(printable(f"{wording.SIGN[Status.WORSE]} for information: {line}"), style="yellow")
     for each in document.comparisons:
         for row in each.rows:
             if row.accepted is not None and row.status in GOOD:

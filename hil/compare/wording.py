@@ -24,7 +24,7 @@ SIGN = {
 }
 NEXT = {
     Status.WORSE: "find the cause in what changed, or accept the level: hil accept CAND --check … --model … --why …",
-    Status.UNCLEAR: "take more runs on both sides: pytest --hil-runs=N",
+    Status.UNCLEAR: "measure again as the reason states, or name the rows that count: hil compare --row CHECK",
     Status.CONFOUNDED: "measure both sides on the same machine, or pass --across-boards",
     Status.REFUSED: "measure one side again with the method of the other side",
     Status.MISSING: "run the same suites, models and precisions on both sides",
@@ -69,11 +69,16 @@ def title(check: str) -> str:
 
 
 def headline(document: Document) -> str:
-    """Return the number of rows that count, by status, as text."""
-    rows = [row for each in document.comparisons for row in each.rows if row.counts]
+    """Return the number of rows that count, by status, and of those that are information, as text."""
+    rows = [row for each in document.comparisons for row in each.rows]
+    counted = _numbers([row for row in rows if row.counts]) or "nothing that counts could be compared"
+    others = _numbers([row for row in rows if not row.counts and row.status is not Status.TOLD])
+    return f"{counted}; for information: {others}" if others else counted
+
+
+def _numbers(rows: Sequence[Row]) -> str:
     counts = {status: sum(row.status is status for row in rows) for status in WORST_FIRST}
-    listed = ", ".join(f"{counts[status]} {status.value}" for status in WORST_FIRST if counts[status])
-    return listed or "nothing could be compared"
+    return ", ".join(f"{counts[status]} {status.value}" for status in WORST_FIRST if counts[status])
 
 
 def worst(document: Document) -> Status | None:
@@ -113,7 +118,13 @@ def rule(document: Document) -> str:
     worse = (
         f"worse: by more than {settings.above * 100:g} %, significant at {settings.confidence * 100:g} % over all rows"
     )
-    return f"{worse}; same: a worsening of {settings.exclude * 100:g} % is excluded"
+    rows = ", ".join(settings.rows) or "p50, and rows with a limit or a regression table"
+    return f"{worse}; same: a worsening of {settings.exclude * 100:g} % is excluded; rows that count: {rows}"
+
+
+def status_text(row: Row) -> str:
+    """Return the row's status; a row that does not affect the exit code is marked as information."""
+    return row.status.value if row.counts or row.status is Status.TOLD else f"{row.status.value} (information)"
 
 
 def troubles(document: Document) -> dict[tuple[Status, str], list[str]]:
@@ -121,9 +132,23 @@ def troubles(document: Document) -> dict[tuple[Status, str], list[str]]:
     names: dict[tuple[Status, str], list[str]] = {}
     for each in document.comparisons:
         for row in each.troubles:
-            name = row.name if document.by is None else f"{row.name} ({each.cand.name})"
-            names.setdefault((row.status, row.reason), []).append(name)
+            names.setdefault((row.status, row.reason), []).append(_name(row, each, document))
     return {key: names[key] for key in sorted(names, key=lambda key: WORST_FIRST.index(key[0]))}
+
+
+def worse_unasked(document: Document) -> tuple[str, ...]:
+    """Return a line for each row that is worse but does not affect the exit code, because nobody asked about it."""
+    return tuple(
+        f"{_name(row, each, document)} is worse: {effect(row)}, {row.reason}; it does not affect the exit code: "
+        f"to make it count, pass --row {row.check} or give it a limit"
+        for each in document.comparisons
+        for row in each.rows
+        if row.status is Status.WORSE and not row.counts
+    )
+
+
+def _name(row: Row, each: Compared, document: Document) -> str:
+    return row.name if document.by is None else f"{row.name} ({each.cand.name})"
 
 
 def joined_names(names: Sequence[str]) -> str:

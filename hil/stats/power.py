@@ -30,12 +30,13 @@ def power_of(  # noqa: PLR0913 - statistical power depends on all of them
     confidence: float = 0.99,
     above: float = 0.01,
     noise: float = 0.0,
+    noise_df: float = NOISE_DF,
 ) -> float:
     """Return the probability that ``runs`` per side detect a worsening by ``effect`` (a fraction).
 
     Detected means: significant in Welch's test, and with an estimate beyond ``above`` (a fraction). ``relative_sd`` is
-    the relative standard deviation between runs of one session, ``noise`` the one between sessions. Each side is one
-    session. Raise ``ValueError`` for fewer than two runs or a negative size.
+    the relative standard deviation between runs of one session, ``noise`` the one between sessions, with ``noise_df``
+    degrees of freedom. Each side is one session. Raise ``ValueError`` for fewer than two runs or a negative size.
     """
     from scipy.special import gammaincinv, ndtr, stdtrit  # 24 MiB that only planning needs
 
@@ -52,7 +53,7 @@ def power_of(  # noqa: PLR0913 - statistical power depends on all of them
     own = relative_sd**2 / runs * 2 * gammaincinv(df / 2, shares) / df
     first, second, between = own[:, None], own[None, :], 2 * noise**2
     variance = first + second + between
-    degrees = variance**2 / ((first**2 + second**2) / df + between**2 / NOISE_DF)
+    degrees = variance**2 / ((first**2 + second**2) / df + between**2 / noise_df)
     threshold = np.maximum(stdtrit(degrees, (1 + confidence) / 2) * np.sqrt(variance), least)
     return float(ndtr((shift - threshold) / math.sqrt(2 * relative_sd**2 / runs + between)).mean())
 
@@ -66,13 +67,17 @@ def runs_needed(  # noqa: PLR0913 - as for power_of
     *,
     above: float = 0.01,
     noise: float = 0.0,
+    noise_df: float = NOISE_DF,
 ) -> int | None:
     """Return how many runs per side detect a worsening by ``effect`` with probability ``power``, plus ``SPARE`` runs.
 
     The result is at most ``cap``; ``None`` if ``cap`` runs per side are not enough.
     """
     for runs in range(FEWEST, cap + 1):
-        if power_of(runs, relative_sd, effect, confidence=confidence, above=above, noise=noise) >= power:
+        if (
+            power_of(runs, relative_sd, effect, confidence=confidence, above=above, noise=noise, noise_df=noise_df)
+            >= power
+        ):
             return min(runs + SPARE, cap)
     return None
 
@@ -85,6 +90,7 @@ def visible_effect(  # noqa: PLR0913 - as for power_of
     confidence: float = 0.99,
     above: float = 0.01,
     noise: float = 0.0,
+    noise_df: float = NOISE_DF,
 ) -> float:
     """Return the least worsening (a fraction) that ``runs`` per side detect with probability ``power``.
 
@@ -94,7 +100,7 @@ def visible_effect(  # noqa: PLR0913 - as for power_of
     if runs < FEWEST:
         return math.inf
     low, high = 0.0, _WIDEST
-    settings = {"confidence": confidence, "above": above, "noise": noise}
+    settings = {"confidence": confidence, "above": above, "noise": noise, "noise_df": noise_df}
     if power_of(runs, relative_sd, high, **settings) < power:
         return math.inf
     while high - low > _EXACT * (low + _EXACT):

@@ -65,7 +65,8 @@ class Comparison:
         confidence: confidence of the interval; a change is reported at the level 1 - ``confidence``.
         unit: the compared unit: ``sessions`` if both sides have five or more, else ``runs``; ``pairs`` for
             ``compare_pairs``.
-        noise: the relative standard deviation between sessions that the interval includes; None if it is unknown.
+        noise: the relative standard deviation between sessions that the interval includes; None if it is unknown. The
+            interval then describes these sessions only: whatever affects a whole session is missing from it.
         permutation_p: two-sided p value of the permutation test of the same runs; 0 if the test is not needed.
     """
 
@@ -81,14 +82,21 @@ class Comparison:
     permutation_p: float = 0.0
 
 
-def compare_runs(
-    base: Sessions, cand: Sessions, *, confidence: float = 0.99, noise: float | None = None, above: float = 0.01
+def compare_runs(  # noqa: PLR0913 - two sides, and what is known of them, named at each call
+    base: Sessions,
+    cand: Sessions,
+    *,
+    confidence: float = 0.99,
+    noise: float | None = None,
+    noise_df: float = NOISE_DF,
+    above: float = 0.01,
 ) -> Comparison:
     """Compare ``cand`` with ``base`` by Welch's test on the logarithms of run values (1947, Biometrika 34, 28).
 
     A side with five or more sessions is represented by the means of its sessions, any other side by its runs. For the
-    latter, the variance between sessions is added: the larger of ``noise`` (a relative standard deviation) and the
-    other side's, as far as they are known. ``above`` is the least relative change that will be reported.
+    latter, the variance between sessions is added: the larger of ``noise`` (a relative standard deviation with
+    ``noise_df`` degrees of freedom) and the other side's, as far as they are known; 0 states that sessions do not
+    differ, as for two sides of one session. ``above`` is the least relative change that will be reported.
 
     Raise ``ValueError`` for values that are not finite and positive, or for a side without values.
     """
@@ -96,6 +104,8 @@ def compare_runs(
         raise ValueError(
             f"confidence must be between 0 and 1, above and noise at least 0: {confidence}, {above}, {noise}"
         )
+    if not 0 < noise_df < math.inf:
+        raise ValueError(f"the degrees of freedom of the noise must be positive and finite: {noise_df}")
     sides = [[_logs(session) for session in side if len(session)] for side in (base, cand)]
     runs = [list(chain.from_iterable(side)) for side in sides]
     if not all(runs):
@@ -104,7 +114,7 @@ def compare_runs(
     many = [len(side) >= FEWEST for side in sides]
     units = [means[at] if many[at] else runs[at] for at in (0, 1)]
     parts = [(_variance(unit) / len(unit), len(unit) - 1.0) for unit in units]
-    between = None if all(many) else _between(means, many, noise)
+    between = None if all(many) else _between(means, many, None if noise is None else (noise, noise_df))
     if between is not None:
         sd, df = between
         blocks = sum(1 / len(side) for side, enough in zip(sides, many, strict=True) if not enough)
@@ -179,10 +189,16 @@ def judge_change(
     ``WORSE`` or ``BETTER`` if the change is significant and the estimate is beyond ``above``. Otherwise ``SAME`` if the
     interval excludes a worsening by ``exclude``, else ``UNCLEAR``. Always ``UNCLEAR`` with fewer than five runs on a
     side or fewer than eight pairs. ``alpha`` replaces 1 - ``c.confidence`` if ``c.p`` is adjusted for multiple tests.
+
+    If the noise between sessions is unknown, the machine may be the cause of any change: it is never ``WORSE`` or
+    ``BETTER``, and ``SAME`` only if a change by ``exclude`` is excluded in both directions, since a large gain would
+    hide a worsening.
     """
     fewest = FEWEST_PAIRS if c.unit == "pairs" else FEWEST
     if min(c.runs) < fewest or not math.isfinite(c.ratio) or not 0 <= c.p <= 1:
         return Change.UNCLEAR
+    if c.noise is None:
+        return Change.SAME if 1 - exclude < c.low <= c.high < 1 + exclude else Change.UNCLEAR
     if c.p <= (1 - c.confidence if alpha is None else alpha) and c.permutation_p <= 1 - c.confidence:
         if c.ratio > 1 + above:
             return Change.WORSE if lower_is_better else Change.BETTER
@@ -223,16 +239,18 @@ def _welch(
     return math.exp(shift), low, high, p, counted, _exp(visible) - 1, confidence
 
 
-def _between(means: list[list[float]], many: list[bool], noise: float | None) -> tuple[float, float] | None:
+def _between(
+    means: list[list[float]], many: list[bool], noise: tuple[float, float] | None
+) -> tuple[float, float] | None:
     """Return the standard deviation between sessions and its degrees of freedom; ``None`` if unknown.
 
-    It is the largest of ``noise`` and of the estimates from the session ``means`` of the sides with enough sessions
-    (``many``).
+    It is the largest of ``noise``, of the same form, and of the estimates from the session ``means`` of the sides with
+    enough sessions (``many``).
     """
     estimates = [
         (math.sqrt(_variance(side)), len(side) - 1.0) for side, enough in zip(means, many, strict=True) if enough
     ]
-    known = estimates if noise is None else [*estimates, (noise, float(NOISE_DF))]
+    known = estimates if noise is None else [*estimates, noise]
     return max(known, default=None)
 
 

@@ -14,6 +14,8 @@ from hil.baseline import Baseline, Level, machine
 from hil.checks.regression import MeasuredRow, Rules, by_runs, exactly, missing
 from hil.results import Cause, Judgement, Limit, Measurement, Sense, Verdict
 from hil.series import digest_of
+from hil.stats.runs import NOISE_DF
+from hil.stats.session_noise import SessionNoise
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 METHOD = {"version": 1, "warmup": 0.5, "clock": "host"}
@@ -33,7 +35,7 @@ RULES = Rules(
 
 
 def level(**changes: Any) -> Level:
-    """Return a usable level: one session, a day old, of five runs of a second with little noise."""
+    """Return a usable level: one session, a day old, of five runs of a second with little noise, also in sessions."""
     fields: dict[str, Any] = {
         "check": KEY[0],
         "model": KEY[1],
@@ -45,6 +47,7 @@ def level(**changes: Any) -> Level:
         "newest": (NOW - timedelta(days=1)).isoformat(),
         "methods": (digest_of(METHOD),),
         "machines": ("serial 142",),
+        "noise": SessionNoise(0.0, NOISE_DF, "calibrated", 40),
     }
     return Level(**{**fields, **changes})
 
@@ -201,7 +204,36 @@ def test_learned_noise_between_sessions_counts() -> None:
     """A calibrated noise between sessions widens the interval, even if the runs of each agree."""
     shifted = tuple(value * 1.02 for value in QUIET)
     assert by_runs(baseline(), measured(shifted), LIMIT, RULES).verdict is Verdict.FAILED
-    assert by_runs(baseline(noise=0.02), measured(shifted), LIMIT, RULES).verdict is Verdict.INCONCLUSIVE
+    assert (
+        by_runs(baseline(noise=SessionNoise(0.02, NOISE_DF, "calibrated", 40)), measured(shifted), LIMIT, RULES).verdict
+        is Verdict.INCONCLUSIVE
+    )
+
+
+@pytest.mark.parametrize("noise", [None, SessionNoise(0.001, 4.0, "history", 5)])
+@pytest.mark.parametrize("factor", [0.57, 1.06, 1.43])
+def test_one_session_of_unknown_noise_neither_fails_nor_passes_a_change(noise: Any, factor: float) -> None:
+    """A change in either direction may be the machine's: it is inconclusive, also with too few earlier sessions."""
+    judged = by_runs(baseline(noise=noise), measured(tuple(factor * value for value in QUIET)), LIMIT, RULES)
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert "one session a side cannot tell code from machine" in judged.reason
+    assert "runs_needed" not in judged.details
+    assert by_runs(baseline(noise=noise), measured(), LIMIT, RULES).verdict is Verdict.PASSED
+    several = baseline(noise=noise, sessions=(QUIET,) * 5, runs=tuple(f"aaaa000{at}" for at in range(5)))
+    expected = Verdict.PASSED if factor < 1 else Verdict.FAILED
+    changed = measured(tuple(factor * value for value in QUIET))
+    assert by_runs(several, changed, LIMIT, RULES).verdict is expected, "five sessions show how much they differ"
+
+
+def test_a_control_is_no_difference_of_the_method() -> None:
+    """A baseline from before the control is compared; any other difference of the method refuses it."""
+    timed = {**METHOD, "control": {"workload": "w1", "share": 0.05}}
+    row = measured(method=timed, digest=digest_of(timed))
+    assert by_runs(baseline(), row, LIMIT, RULES).verdict is Verdict.PASSED
+    other = {**timed, "warmup": 1.0}
+    judged = by_runs(baseline(), replace(row, method=other, digest=digest_of(other)), LIMIT, RULES)
+    assert judged.cause is Cause.NO_BASELINE
+    assert "(warmup was 0.5, is 1.0)" in judged.reason
 
 
 def test_an_accepted_level_is_named_in_the_reason() -> None:

@@ -13,8 +13,10 @@ from hil.compare import HistoryFacts, Settings, Side, Status, against_base, comp
 from hil.compare.accepted_levels import Level
 from hil.compare.write_files import rendered
 from hil.errors import UserError
-from hil.history import Acceptance, Noise, Point
+from hil.history import Acceptance, Point
 from hil.history.derive import derive
+from hil.stats.runs import NOISE_DF
+from hil.stats.session_noise import SessionNoise
 from tests.history import run_reports
 
 if TYPE_CHECKING:
@@ -22,6 +24,14 @@ if TYPE_CHECKING:
 
 RULE = Settings()
 FASTER, SAME, SLOWER = 0.8, 1.0, 1.2
+
+
+def with_noise(sd: float, *levels: Level, df: float = NOISE_DF) -> HistoryFacts:
+    """Return what a history knows in which sessions differ by ``sd``."""
+    return HistoryFacts(lambda _: SessionNoise(sd, df, "history", 21), levels)
+
+
+QUIET = with_noise(0.001)
 
 
 def side(number: int, jetpack: str, factor: float = SAME, **changes: Any) -> Side:
@@ -35,8 +45,8 @@ def side(number: int, jetpack: str, factor: float = SAME, **changes: Any) -> Sid
     return Side(jetpack, points, derived.facts, derived.facts)
 
 
-def status(base: Side, cand: Side, history_facts: HistoryFacts | None = None) -> dict[str, Status]:
-    """Return the status of each check."""
+def status(base: Side, cand: Side, history_facts: HistoryFacts | None = QUIET) -> dict[str, Status]:
+    """Return the status of each check; by default the sessions of the target hardly differ."""
     return {row.check: row.status for row in compare(base, cand, RULE, history_facts).rows}
 
 
@@ -102,12 +112,42 @@ def test_an_inconclusive_row_is_unclear() -> None:
 
 def test_a_change_within_known_noise_is_unclear() -> None:
     """A change within a board's noise between sessions is not a regression."""
-
-    def noisy(point: Point) -> Noise:
-        return Noise("1420", "cpu", point.check, point.model, point.precision, 0.1, 0.0, 20, run_reports.START)
-
-    statuses = status(side(1, "6.1"), side(2, "6.2", SLOWER), HistoryFacts(noisy))
+    statuses = status(side(1, "6.1"), side(2, "6.2", SLOWER), with_noise(0.1))
     assert statuses == {"latency.p50": Status.UNCLEAR, "fps.sustained": Status.UNCLEAR}
+
+
+@pytest.mark.parametrize("facts", [None, HistoryFacts(), with_noise(0.001, df=4)])
+@pytest.mark.parametrize(
+    ("factor", "expected"), [(FASTER, Status.UNCLEAR), (SLOWER, Status.UNCLEAR), (1.03, Status.SAME)]
+)
+def test_one_session_a_side_of_unknown_noise_is_never_a_change(
+    facts: HistoryFacts | None, factor: float, expected: Status
+) -> None:
+    """Without enough sessions to know their noise, one session a side shows no change, and what to do is stated."""
+    comparison = compare(side(1, "6.1"), side(2, "6.2", factor), RULE, facts)
+    assert {row.status for row in comparison.rows} == {expected}
+    assert all("the noise between sessions of cpu is unknown" in row.reason for row in comparison.rows)
+    if expected is Status.UNCLEAR:
+        assert all("one session a side cannot tell code from machine" in row.reason for row in comparison.rows)
+        assert all("hil board calibrate cpu, or measure 5 sessions a side" in row.reason for row in comparison.rows)
+
+
+def test_five_sessions_a_side_need_no_other_noise() -> None:
+    """Five sessions on each side show how much sessions differ."""
+
+    def several(first: int, factor: float) -> Side:
+        sides = [side(first + at, "6.1", factor * (1 + at / 5000)) for at in range(5)]
+        return replace(sides[0], points=tuple(point for each in sides for point in each.points))
+
+    assert status(several(1, 1.0), several(11, SLOWER), None)["latency.p50"] is Status.WORSE
+    noisy = several(11, 1.0)
+    noisy = replace(noisy, points=tuple(_spread_out(point) for point in noisy.points))
+    assert status(several(1, 1.0), noisy, None)["latency.p50"] is Status.UNCLEAR
+
+
+def _spread_out(point: Point) -> Point:
+    factor = 1 + 0.1 * (int(point.run.id, 16) // 7919 % 3)
+    return replace(point, runs=tuple(value * factor for value in point.runs))
 
 
 @pytest.mark.parametrize(("worse", "expected"), [(1.0, Status.ACCEPTED), (1.2, Status.WORSE)])
@@ -130,9 +170,9 @@ def test_an_accepted_level_does_not_cover_a_worse_one(worse: float, expected: St
         run.started + timedelta(minutes=1),
         point.scenario,
     )
-    history_facts = HistoryFacts(None, (Level(acceptance, point),))
+    history_facts = with_noise(0.001, Level(acceptance, point))
     assert status(base, side(3, "6.2", SLOWER * worse), history_facts)["latency.p50"] is expected
-    other = HistoryFacts(None, (Level(replace(acceptance, target="rover"), point),))
+    other = with_noise(0.001, Level(replace(acceptance, target="rover"), point))
     assert status(base, side(3, "6.2", SLOWER), other)["latency.p50"] is Status.WORSE
 
 
@@ -153,10 +193,10 @@ def test_a_level_accepted_on_an_unknown_machine_covers_no_other() -> None:
     row = (run.id, point.check, point.model, point.precision, run.target, None, point.value, point.unit)
     acceptance = Acceptance(*row, "ann", "larger input", run.started + timedelta(minutes=1), point.scenario)
     for at, expected in (("bench, Some CPU", Status.ACCEPTED), ("lab, Some CPU", Status.WORSE), ("", Status.WORSE)):
-        history_facts = HistoryFacts(None, (Level(acceptance, point, at),))
+        history_facts = with_noise(0.001, Level(acceptance, point, at))
         assert status(base, cand, history_facts)["latency.p50"] is expected
     across = Settings(across_boards=True)
-    comparison = compare(of(1, 1.0, ""), of(3, SLOWER, ""), across, HistoryFacts(None, (Level(acceptance, point),)))
+    comparison = compare(of(1, 1.0, ""), of(3, SLOWER, ""), across, with_noise(0.001, Level(acceptance, point)))
     assert next(row for row in comparison.rows if row.check == "latency.p50").status is Status.WORSE
 
 
@@ -170,7 +210,7 @@ def test_a_matrix_has_one_column_per_release_in_every_format() -> None:
     """Columns are in the order of JetPack releases, and every format lists the differences."""
     columns = _matrix([side(2, "6.2", SLOWER), side(1, "6.1")])
     assert [column.name for column in columns] == ["6.1", "6.2"]
-    page_facts = document(against_base(columns, None, RULE), RULE, by="jetpack", model="digits")
+    page_facts = document(against_base(columns, None, RULE, QUIET), RULE, by="jetpack", model="digits")
     assert not page_facts.passed
     assert wording.columns(page_facts) == ("6.1", "6.2")
     (row, *_) = page_facts.comparisons[0].changed

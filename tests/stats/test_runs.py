@@ -22,7 +22,7 @@ from hil.stats.runs import (
     spread_of,
 )
 
-CLEAR = Comparison(1.05, 1.04, 1.06, 1e-6, (5, 5), 0.02, 0.99)
+CLEAR = Comparison(1.05, 1.04, 1.06, 1e-6, (5, 5), 0.02, 0.99, noise=0.0)
 
 
 def runs(seed: int, n: int, sd: float, shift: float = 0.0) -> list[float]:
@@ -60,12 +60,13 @@ def test_five_sessions_per_side_are_compared_by_their_means() -> None:
 def test_calibrated_noise_widens_the_interval() -> None:
     """With one session per side, the calibrated noise between sessions is added to the interval."""
     base, cand = runs(1, 10, 0.002), runs(2, 10, 0.002, 0.02)
-    plain, calibrated = compare_runs([base], [cand]), compare_runs([base], [cand], noise=0.01)
+    plain, calibrated = (compare_runs([base], [cand], noise=noise) for noise in (0.0, 0.01))
     assert judge_change(plain) is Change.WORSE
     assert judge_change(calibrated) is Change.UNCLEAR
     assert (calibrated.low, calibrated.noise) < (plain.low, 0.011)
     assert calibrated.visible > plain.visible
-    assert compare_runs([base], [cand], noise=0.0).p == pytest.approx(plain.p)
+    assert compare_runs([base], [cand]).p == pytest.approx(plain.p)
+    assert compare_runs([base], [cand], noise=0.01, noise_df=5).high > calibrated.high
 
 
 def test_the_spread_of_a_side_with_many_sessions_is_used() -> None:
@@ -97,7 +98,7 @@ def test_fewer_than_five_runs_a_side_are_never_judged(few: int, others: int) -> 
 
 def test_runs_without_spread_compare_exactly() -> None:
     """If the runs of each side are equal, the interval is the ratio itself."""
-    same, more = (compare_runs([[3.0] * 5], [[value] * 5]) for value in (3.0, 3.3))
+    same, more = (compare_runs([[3.0] * 5], [[value] * 5], noise=0.0) for value in (3.0, 3.3))
     assert (same.ratio, same.low, same.high, same.p, judge_change(same)) == (1, 1, 1, 1, Change.SAME)
     assert (more.p, judge_change(more)) == (0, Change.WORSE)
 
@@ -110,7 +111,9 @@ def test_missing_runs_and_invalid_values_are_refused(wrong: list[list[float]]) -
             compare_runs(*pair)
 
 
-@pytest.mark.parametrize("settings", [{"confidence": 1.0}, {"noise": -1.0}, {"noise": math.nan}, {"above": -0.1}])
+@pytest.mark.parametrize(
+    "settings", [{"confidence": 1.0}, {"noise": -1.0}, {"noise": math.nan}, {"above": -0.1}, {"noise_df": 0}]
+)
 def test_impossible_settings_are_refused(settings: dict[str, float]) -> None:
     """A NaN as noise would not widen the interval, so it raises ``ValueError``."""
     with pytest.raises(ValueError, match="must be"):
@@ -136,6 +139,18 @@ def test_change_of_a_comparison(change: dict[str, Any], lower: Change, higher: C
     """A change is significant and beyond ``above``; the same excludes a worsening; anything else is unclear."""
     comparison = replace(CLEAR, **change)
     assert (judge_change(comparison), judge_change(comparison, lower_is_better=False)) == (lower, higher)
+
+
+@pytest.mark.parametrize(
+    ("factor", "expected"),
+    [(1.0, Change.SAME), (1.03, Change.SAME), (1.06, Change.UNCLEAR), (0.96, Change.SAME), (0.57, Change.UNCLEAR)],
+)
+@pytest.mark.parametrize("lower", [True, False])
+def test_one_session_a_side_of_unknown_noise_is_never_a_change(factor: float, expected: Change, *, lower: bool) -> None:
+    """Whatever its size, a change may be the machine's; a gain of 43 % may hide a worsening, so it is not the same."""
+    base, cand = runs(1, 7, 0.001), [factor * value for value in runs(2, 7, 0.001)]
+    assert judge_change(compare_runs([base], [cand]), lower_is_better=lower) is expected
+    assert judge_change(compare_runs([base] * 4, [cand] * 4), lower_is_better=lower) is expected
 
 
 def test_alpha_is_stricter_for_several_comparisons() -> None:
@@ -210,10 +225,10 @@ def test_bimodal_runs_are_not_a_change() -> None:
     kinds = {"slow": 1.02, "fast": 1.0}
     base = [kinds["slow"]] + [kinds["fast"]] * 6
     cand = [kinds["fast"]] + [kinds["slow"]] * 6
-    comparison = compare_runs([base], [cand])
+    comparison = compare_runs([base], [cand], noise=0.0)
     assert comparison.p <= 0.01 < comparison.permutation_p
     assert judge_change(comparison) is Change.SAME
     assert judge_change(replace(comparison, permutation_p=0.0)) is Change.WORSE
-    apart = compare_runs([[1.0] * 7], [[1.02] * 7])
+    apart = compare_runs([[1.0] * 7], [[1.02] * 7], noise=0.0)
     assert apart.permutation_p == pytest.approx(2 / math.comb(14, 7))
     assert judge_change(apart) is Change.WORSE

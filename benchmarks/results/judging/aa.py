@@ -25,7 +25,7 @@ SLOWDOWN_BAR = 0.055
 def aa_called(row: Row, *, paired: bool = True) -> str:
     """Return the verdict on one comparison, by the pairs' ratios or by each side's times as runs of one session."""
     first, second, ratios = (list(side) for side in zip(*row["pairs"], strict=True))
-    comparison = compare_pairs(ratios) if paired else compare_runs([first], [second])
+    comparison = compare_pairs(ratios) if paired else compare_runs([first], [second], noise=0.0)
     return judge_change(comparison).value
 
 

@@ -1,0 +1,70 @@
+"""Decide which rows of a comparison decide its exit code: those that somebody asked about. The others are information.
+
+With ``--row`` only the named rows count. Without it, p50 counts for each model and precision, and each row that has a
+limit or that a ``regression`` table or a baseline made a check.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hil.catalogue import CATALOGUE
+from hil.compare.schema import Asked, Row, Settings, Status
+from hil.config.policy import matches, named_by
+from hil.errors import UserError, did_you_mean
+from hil.results import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from hil.compare.sides import Pair
+
+DEFAULT = "latency.p50"
+REGRESSED = frozenset(kind.regresses for kind in CATALOGUE.values() if kind.regresses)
+LIMITED = frozenset({Verdict.PASSED.value, Verdict.WARNED.value, Verdict.FAILED.value, Verdict.INCONCLUSIVE.value})
+"""The verdicts of a point that was judged by a limit in its own run."""
+
+
+def regression_rows(pairs: Iterable[Pair]) -> frozenset[tuple[str, str, str]]:
+    """Return check, model and precision of each row that a ``regression.`` check of either side judged."""
+    keys = (pair.key for pair in pairs if pair.key[0] in CATALOGUE)
+    judged = ((CATALOGUE[check].regresses, model, precision) for check, model, precision, _ in keys)
+    return frozenset(row for row in judged if row[0])
+
+
+def asked_by(pair: Pair, settings: Settings, regressions: frozenset[tuple[str, str, str]]) -> Asked | None:
+    """Return who asked about the row; ``None`` if nobody did.
+
+    ``regressions`` is the result of ``regression_rows``.
+    """
+    check, model, precision, _ = pair.key
+    if settings.rows:
+        return Asked.ROW if named_by(settings.rows, check, model, precision) else None
+    if check == DEFAULT:
+        return Asked.DEFAULT
+    if (check, model, precision) in regressions or (check in REGRESSED and model in settings.regression):
+        return Asked.REGRESSION
+    if any(point.verdict in LIMITED for point in (*pair.base, *pair.cand)):
+        return Asked.LIMIT
+    return None
+
+
+def settled_by_limit(row: Row, pair: Pair) -> Row:
+    """Return ``row``; an unclear row about which only its limit asks does not count if the candidate meets the limit.
+
+    The limit answers what was asked. A row that is worse counts nevertheless.
+    """
+    met = bool(pair.cand) and all(point.verdict == Verdict.PASSED.value for point in pair.cand)
+    if row.asked is not Asked.LIMIT or row.status is not Status.UNCLEAR or not met:
+        return row
+    return row.model_copy(update={"counts": False, "reason": f"{row.reason}; the candidate meets its limit"})
+
+
+def refuse_unmatched(rows: Sequence[Row], settings: Settings) -> None:
+    """Raise ``UserError`` if a pattern of ``settings.rows`` matches no row that is judged, or is not of that form."""
+    judged = [row for row in rows if row.status is not Status.TOLD]
+    for pattern in settings.rows:
+        if not any(matches(pattern, row.check, row.model, row.precision) for row in judged):
+            known = sorted({row.check for row in judged})
+            hint = did_you_mean((pattern.split() or [""])[0], known)
+            raise UserError(f"--row {pattern!r}: no compared row matches{hint}: the checks are {', '.join(known)}")
