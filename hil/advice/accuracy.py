@@ -87,6 +87,19 @@ def layers_to_keep(check: CheckResult, around: Around) -> Iterator[str]:
     yield f"keep {names} in floating point: {gain} from {before:.3g} to {after:.3g}: name them in {where}"
 
 
+def signal_end(check: CheckResult, around: Around) -> Iterator[str]:
+    """Name the node at which the signal of a dead engine ends, or why it is not known."""
+    if not _failed(check, "parity.task", "int8.drop"):
+        return
+    end = table(around.details(check, "parity.task").get("signal_end"))
+    why_not = end.get("why_not")
+    if isinstance(why_not, str):
+        yield f"where the signal ends is not known: {why_not}"
+    elif isinstance(end.get("text"), str):
+        command = f"hil diagnose {check.model} --precision {check.precision} --target {check.target.requested}"
+        yield f"{end['text']}: examine that node first, also with {command}"
+
+
 def calibration_data(check: CheckResult, around: Around) -> Iterator[str]:
     """Advise on INT8 ranges from synthetic data, from few samples, or by an unsuitable method."""
     model = around.model(check)
@@ -146,6 +159,6 @@ def fell_back(check: CheckResult, _around: Around) -> Iterator[str]:
 
 
 RULES = (
-    *(three_ways, worst_output, one_sample, layers_to_keep, calibration_data),
+    *(signal_end, three_ways, worst_output, one_sample, layers_to_keep, calibration_data),
     *(more_samples, not_faster, fell_back),
 )

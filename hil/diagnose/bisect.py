@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,9 +21,11 @@ from hil.diagnose.diagnosis import Cause, Culprit, Diagnosis, Node, NodeErrors, 
 from hil.diagnose.graph import BODIES, Region
 from hil.diagnose.place import Place
 from hil.diagnose.running import Runner, Values, on_host
+from hil.diagnose.signal_end import signal_end
 from hil.diagnose.suspect import Case, feeds_of, output_errors
 from hil.diagnose.tensor_error import error, slice_error, statistics
 from hil.diagnose.variants import patched, severed
+from hil.errors import HilError, LabError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -59,7 +62,7 @@ def diagnose(
     if a variant cannot be built or run.
     """
     case = cases.make_case(reference, suspect, feeds, precision, runner)
-    whole = output_errors(case, runner(suspect, feeds))
+    outputs = runner(suspect, feeds)
     inside = cases.intermediate_values(case)
     alone = cases.isolated_values(case, inside)
     errors = _node_errors(case, inside, alone)
@@ -68,12 +71,19 @@ def diagnose(
         samples=_rows(feeds),
         nodes=len(case.reference.nodes),
         looked_at=len(errors),
-        outputs=whole,
+        outputs=output_errors(case, outputs),
         marked=output_errors(case, inside),
         first=next((node for node in errors.values() if node.whole > node.bound), None),
         grown=tuple(sorted(errors.values(), key=lambda node: -node.ratio)[:LISTED]),
         notes=tuple(_notes(case)),
     )
+    diagnosis = _with_culprits(case, diagnosis, errors, inside, alone)
+    return _with_signal_end(case, diagnosis, outputs, inside)
+
+
+def _with_culprits(
+    case: Case, diagnosis: Diagnosis, errors: Mapping[Region, NodeErrors], inside: Values, alone: Values
+) -> Diagnosis:
     guilty = _guilty(case, errors, alone)
     if not guilty:
         diagnosis = fusion.with_fusion(case, diagnosis, errors, inside)
@@ -81,8 +91,19 @@ def diagnose(
         return diagnosis if at_fault is None else replace(diagnosis, part=_part(case, at_fault, inside, alone))
     culprits = [replace(_culprit(case, region, errors[region], alone), effect=effect) for region, effect in guilty]
     region = guilty[0][0]
-    confirmed = _confirmed(case, region, culprits[0], whole)
+    confirmed = _confirmed(case, region, culprits[0], diagnosis.outputs)
     return replace(diagnosis, culprits=(confirmed, *culprits[1:]), part=_part(case, region, inside, alone))
+
+
+def _with_signal_end(case: Case, diagnosis: Diagnosis, outputs: Values, inside: Values) -> Diagnosis:
+    """Return the diagnosis with the node at which the signal ends; if a variant fails, with a note instead."""
+    try:
+        return replace(diagnosis, signal_end=signal_end(case, outputs, inside, partial(node_of, case)))
+    except LabError:
+        raise
+    except HilError as error:  # the culprits that were found are worth more than this
+        note = f"where the signal ends was not found: {error}"
+        return replace(diagnosis, notes=(*diagnosis.notes, note))
 
 
 def _overflowing_region(case: Case, diagnosis: Diagnosis) -> Region | None:

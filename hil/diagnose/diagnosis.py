@@ -97,6 +97,29 @@ class Culprit:
 
 
 @dataclass(frozen=True)
+class SignalEnd:
+    """The first node after which the engine's values are constant where the reference's vary.
+
+    Attributes:
+        tensor: the node's tensor.
+        node: the node.
+        suspect_nodes: the names of the corresponding nodes of the engine's graph.
+        constant: how many slices of the tensor are constant in the engine.
+        live: how many of its slices vary in the reference.
+        value: the value that all constant slices have; ``None`` if they differ.
+        reference: the largest standard deviation of a slice in the reference.
+    """
+
+    tensor: str
+    node: Node
+    suspect_nodes: tuple[str, ...]
+    constant: int
+    live: int
+    value: float | None
+    reference: float
+
+
+@dataclass(frozen=True)
 class Part:
     """The nodes at fault as models of their own, with the arrays that reproduce the error, by tensor.
 
@@ -129,6 +152,7 @@ class Diagnosis:
         culprits: the nodes at fault.
         first: the first tensor whose error in the whole engine exceeds its bound; ``None`` without one.
         grown: the tensors with the largest ``ratio``.
+        signal_end: where the signal ends if slices of the engine's outputs are constant; ``None``: it was not found.
         notes: what was not examined.
         part: the nodes of the worst culprit, for a bundle; ``None`` if there is nothing to extract.
     """
@@ -142,6 +166,7 @@ class Diagnosis:
     culprits: tuple[Culprit, ...] = ()
     first: NodeErrors | None = None
     grown: tuple[NodeErrors, ...] = ()
+    signal_end: SignalEnd | None = None
     notes: tuple[str, ...] = ()
     part: Part | None = field(default=None, repr=False, compare=False)
 

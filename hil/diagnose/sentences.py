@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from hil.diagnose.diagnosis import Culprit, Diagnosis
 
 DIGITS = 3
+MOST_NODES = 3
+"""How many nodes of the engine's graph are named where the signal ends."""
 
 
 def sentence(diagnosis: Diagnosis) -> str:
@@ -21,6 +23,18 @@ def sentence(diagnosis: Diagnosis) -> str:
         return ""
     worst = diagnosis.culprits[0]
     return f"the error starts at node {worst.seen.node}, {worst.cause.value}: {worst.evidence[0]}"
+
+
+def signal_end(diagnosis: Diagnosis) -> str:
+    """Return where the signal ends, as one sentence; empty if it does not end."""
+    end = diagnosis.signal_end
+    if end is None:
+        return ""
+    others = [name for name in end.suspect_nodes if name != end.node.name]
+    built = f" (in the engine's graph: {', '.join(end.suspect_nodes[-MOST_NODES:])})" if others else ""
+    share = "its values" if end.constant == end.live else f"{end.constant} of its {end.live} slices"
+    value = "" if end.value is None else f" ({number(end.value)})"
+    return f"the signal ends at node {end.node}{built}: {share} are constant{value} in the engine, not in the model"
 
 
 def number(value: float | None) -> str:
@@ -50,6 +64,8 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
     for rank, culprit in enumerate(diagnosis.culprits, start=1):
         yield clean(f"{rank}. {culprit.seen.node}: {culprit.cause.value}")
         yield from (clean(f"   {text}") for text in _about(culprit))
+    if end := signal_end(diagnosis):
+        yield clean(end)
     yield from (clean(f"note: {note}") for note in diagnosis.notes)
 
 

@@ -124,6 +124,10 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("keep in float", {"int8.drop": FAILED, "parity.outputs int8": {**FAILED, "details": {"diagnosis": {"kept_in_float":
      {"nodes": ["Conv_4"], "before": 0.42, "after": 0.031, "samples": 4}}}}}, "int8.drop int8",
      "tried on this target with 4 samples, the error of the worst output channel falls from 0.42 to 0.031"),
+    ("signal ends", {"parity.task int8": {**FAILED, "details": {"signal_end": {"text": "the signal ends at 'n'"}}}},
+     "parity.task int8", "the signal ends at 'n': examine that node first, also with hil diagnose arm --precision"),
+    ("no end known", {"int8.drop": FAILED, "parity.task int8": {**FAILED, "details": {"signal_end": {"why_not":
+     "built elsewhere"}}}}, "int8.drop int8", "where the signal ends is not known: built elsewhere"),
     ("calibration", {"parity.task int8": FAILED}, "parity.task int8", "come from 256 samples by entropy: try minmax"),
     ("few samples", {"parity.task fp32": {**UNSETTLED, "measurement": measured(0.0, "1", low=0.0, high=0.03, n=100,
      confidence=0.95), "limit": limit(0.01, "1")}}, "parity.task fp32",

@@ -1,4 +1,7 @@
-"""Diagnose a parity check that did not pass: find the node at fault, and write a folder that reproduces it."""
+"""Diagnose a parity check that did not pass: find the node at fault, and write a folder that reproduces it.
+
+For a task of which nearly everything is lost, find the node at which the signal ends.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,18 @@ from hil.session.diagnosing import BUDGET, DiagnosisTimeout, examine
 from hil.session.tried_floating import tried_floating
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from hil.checks.comparison import Comparison
     from hil.results import Judgement, Row
+    from hil.session.diagnosing import Examined
     from hil.session.engine_context import EngineContext
+
+NEARLY_ALL = 0.9
+"""Share of the reference's score from which a loss is examined for the node at which the signal ends."""
+
+FAILURES = (EngineBuildError, EngineError, DiagnosisTimeout, Unsupported, UserError, WorkerLost)
+"""Why there may be no diagnosis."""
 
 
 def diagnosis_of(session: EngineContext, row: Row, comparison: Comparison, judgement: Judgement) -> Diagnosis | None:
@@ -33,8 +45,8 @@ def diagnosis_of(session: EngineContext, row: Row, comparison: Comparison, judge
     from hil.diagnose.sentences import sentence
 
     try:
-        examined = examine(session, row.model, row.precision, comparison, BUDGET)
-    except (EngineBuildError, EngineError, DiagnosisTimeout, Unsupported, UserError, WorkerLost) as error:
+        examined = _examined(session, row, comparison)
+    except FAILURES as error:
         return Diagnosis({"diagnosis": {"why_not": str(error)}})
     bundle = session.report_dir / "repro" / f"{row.model}-{row.precision}"
     written = write(bundle, examined, session.facts, judgement.reason).relative_to(session.report_dir)
@@ -43,3 +55,44 @@ def diagnosis_of(session: EngineContext, row: Row, comparison: Comparison, judge
         about["kept_in_float"] = plain(tried)
     details = {"diagnosis": about, "repro": written.as_posix()}
     return Diagnosis(details, sentence(examined.diagnosis))
+
+
+def _examined(session: EngineContext, row: Row, comparison: Comparison) -> Examined:
+    """Return the diagnosis of the row's engine, which is made once for all rows. Raises ``FAILURES``."""
+
+    def work() -> Examined:
+        return examine(session, row.model, row.precision, comparison, BUDGET)
+
+    return session.memo.once(("examined", row.model, row.precision), work, lasting=FAILURES)
+
+
+def signal_end_of(
+    session: EngineContext, row: Row, comparison: Comparison, judgement: Judgement, *, shares: bool
+) -> Diagnosis | None:
+    """Return where the signal ends in an engine that lost nearly all of its score, or whose outputs have dead slices.
+
+    ``judgement`` is that of the task; ``None`` is returned if it is not failed. With ``shares``, the score is a share
+    of right answers. If the node is not found, the details have the reason, ``signal_end.why_not``.
+    """
+    if judgement.verdict is not Verdict.FAILED or not comparison.numbers:
+        return None
+    lost = shares and _nearly_all(judgement.details)
+    if not lost and not any(output["dead"] for output in comparison.judge().details.get("outputs", ())):
+        return None
+    from hil.diagnose import sentences
+
+    try:
+        diagnosis = _examined(session, row, comparison).diagnosis
+    except FAILURES as error:
+        return Diagnosis({"signal_end": {"why_not": str(error)}})
+    end = diagnosis.as_json()["signal_end"]
+    if end is None:
+        what = "in the examined samples, every output varies in the engine, or no single node explains that it does not"
+        return Diagnosis({"signal_end": {"why_not": what}})
+    text = sentences.signal_end(diagnosis)
+    return Diagnosis({"signal_end": {**end, "text": text}}, text)
+
+
+def _nearly_all(details: dict[str, Any]) -> bool:
+    ours, theirs = details.get("reference"), details.get("candidate")
+    return ours is not None and theirs is not None and ours > 0 and theirs <= (1 - NEARLY_ALL) * ours

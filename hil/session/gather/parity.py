@@ -12,11 +12,12 @@ import numpy as np
 
 from hil.checks import parity
 from hil.checks.parity import DataFacts, Scores
+from hil.checks.task import SHARES
 from hil.compare_files import Declared, comparison_of, refuse_carried
 from hil.datasets.distinct import distinct
 from hil.metrics import Metric, open_metric
 from hil.session.amendments.row_facts import Facts
-from hil.session.gather.cause import diagnosis_of
+from hil.session.gather.cause import diagnosis_of, signal_end_of
 from hil.session.gather.gathered import Gathered
 from hil.session.sampling.sampling import feeds_of
 
@@ -115,7 +116,7 @@ def _answered_by(session: EngineContext, model: str) -> dict[str, Any]:
 
 
 def task(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``parity.task``: the engine's loss of score against the reference."""
+    """Judge ``parity.task``: the engine's loss of score against the reference. If all is lost, find the node."""
     scored = compared(session, row)
     tolerances = session.model(row.model).tolerances.get(precision_of(row))
     judgement = parity.task(
@@ -125,7 +126,10 @@ def task(session: EngineContext, row: Row) -> Gathered:
         where=where_of(session, row),
         why_not=scored.comparison.fatal or scored.why_not,
     )
-    return Gathered(judgement, {**_method(session, row, "task"), **_scored_by(session, row.model)})
+    shares = scored.metric is not None and scored.metric.key in SHARES
+    end = signal_end_of(session, row, scored.comparison, judgement, shares=shares)
+    method = {**_method(session, row, "task"), **_scored_by(session, row.model)}
+    return Gathered(judgement, method, Facts(diagnosis=end))
 
 
 def _scored_by(session: EngineContext, model: str) -> dict[str, Any]:

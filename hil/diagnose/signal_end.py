@@ -1,0 +1,135 @@
+"""Finds where the signal ends: the first node whose values are constant in the engine and vary in the reference."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hil.diagnose.diagnosis import SignalEnd
+from hil.diagnose.variants import patched
+from hil.dtypes import is_float
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    import numpy.typing as npt
+
+    from hil.diagnose.diagnosis import Node
+    from hil.diagnose.graph import Region
+    from hil.diagnose.running import Values
+    from hil.diagnose.suspect import Case
+
+    Array = npt.NDArray[Any]
+    BoolArray = npt.NDArray[np.bool_]
+
+LIVE = 0.01
+"""A slice is live if its standard deviation in the reference is over this share of the liveliest slice's."""
+
+SCORE = 0.25
+"""A slice from 0 to 1 that reaches this value is live too: scores beside boxes of hundreds of pixels."""
+
+CONSTANT = 0.01
+"""A live slice is constant in an engine where its standard deviation is under this share of the reference's."""
+
+ENOUGH = 10
+"""Elements of a slice from which on it is examined by itself, not only together with the others of its tensor."""
+
+TRIED = 10
+"""Largest number of tensors of each kind that are corrected to see whether the outputs vary again."""
+
+
+def signal_end(case: Case, outputs: Values, inside: Values, node_of: Callable[[Region], Node]) -> SignalEnd | None:
+    """Return where the signal ends in the engine; ``None`` if its outputs vary, or if no node could be confirmed.
+
+    ``outputs`` are those of the whole engine, ``inside`` its intermediate tensors. A node is confirmed if correcting
+    its tensor alone makes half of the constant slices of the outputs vary again. Raises the errors of ``case.runner``.
+    """
+    dead = _dead_outputs(case, outputs)
+    if not dead:
+        return None
+
+    def confirmed(at: int) -> bool:
+        name = case.regions[at].pair.suspect
+        if name in case.suspect.outputs:
+            return name in dead
+        value = case.value(name).astype(inside[name].dtype)
+        corrected = case.runner(patched(case.suspect, name, value), {**case.feeds, name: value})
+        return 2 * sum(_dead_outputs(case, corrected).values()) <= sum(dead.values())
+
+    constant = {
+        at: lost
+        for at, region in enumerate(case.regions)
+        if region.pair.suspect in inside
+        and (lost := constant_slices(case.value(region.pair.suspect), inside[region.pair.suspect])).any()
+    }
+    # A quantizer may also take a weak channel, which no output depends on: only a correction shows what matters.
+    whole = [at for at, lost in constant.items() if lost.all()]
+    first = next((at for at in whole[:TRIED] if confirmed(at)), None)
+    before = [at for at in constant if first is None or at < first]
+    for at in before[: -TRIED - 1 : -1]:
+        first = at if confirmed(at) else first
+    return None if first is None else _described(case, case.regions[first], inside, constant[first], node_of)
+
+
+def _dead_outputs(case: Case, outputs: Mapping[str, Array]) -> dict[str, int]:
+    """Return the outputs with constant slices, and how many they have."""
+    counts = {
+        name: int(constant_slices(case.expected[name], outputs[name]).sum())
+        for name in case.reference.outputs
+        if name in case.expected and name in outputs
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
+def constant_slices(expected: Array, obtained: Array) -> BoolArray:
+    """Return which live slices of a tensor are constant in the engine; all if the whole tensor hardly varies.
+
+    A slice is everything with one index along the shortest axis of several, without the first. Slices that are not live
+    are left out. The result is empty for other shapes, values that are not floats, and values that are not finite.
+    """
+    nothing = np.zeros(0, np.bool_)
+    if expected.shape != obtained.shape or not expected.size or not is_float(expected.dtype):
+        return nothing
+    x, y = _slices(expected), _slices(obtained)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return nothing
+    ours, theirs = x.std(axis=1), y.std(axis=1)
+    top, low = x.max(axis=1), x.min(axis=1)
+    live = (ours > LIVE * ours.max()) | ((low >= 0) & (top <= 1) & (top >= SCORE) & (ours > 0))
+    if not (live & (ours > 1e-6 * np.abs(x).max())).any():
+        return nothing
+    ours, theirs = ours[live], theirs[live]
+    if np.sqrt((theirs**2).mean()) < CONSTANT * np.sqrt((ours**2).mean()):
+        return np.ones(len(ours), np.bool_)
+    lost = theirs < CONSTANT * ours
+    return lost if x.shape[1] >= ENOUGH else np.zeros(len(lost), np.bool_)
+
+
+def _slices(array: Array) -> Array:
+    """Return the slices of an array as rows in float64: one row if it has no axis of several, or only one sample."""
+    values = np.array(array, np.float64)
+    axes = [axis for axis in range(1, values.ndim) if values.shape[axis] > 1]
+    axis = min(axes, key=lambda one: values.shape[one], default=None)
+    if axis is None or values.size == values.shape[axis]:
+        return values.reshape(1, -1)
+    return np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
+
+
+def _described(
+    case: Case, region: Region, inside: Values, lost: BoolArray, node_of: Callable[[Region], Node]
+) -> SignalEnd:
+    name = region.pair.suspect
+    expected, obtained = _slices(case.value(name)), _slices(inside[name])
+    flat = (np.ptp(obtained, axis=1) == 0) & (np.ptp(expected, axis=1) > 0)
+    values = np.unique(obtained[flat, 0])
+    return SignalEnd(
+        tensor=region.pair.reference,
+        node=node_of(region),
+        suspect_nodes=tuple(case.suspect.label(number) for number in region.nodes),
+        constant=int(lost.sum()),
+        live=len(lost),
+        value=float(values[0]) if len(values) == 1 else None,
+        reference=float(expected.std(axis=1).max()),
+    )
