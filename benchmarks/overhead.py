@@ -20,7 +20,7 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -85,7 +85,7 @@ def through_agent(agent: AgentClient, model: Path, data: Path, threads: int) -> 
     with agent.load(engine.key, options, 60) as worker:
 
         def window(effort: Effort) -> list[float]:
-            limits = {"min_samples": 1, "max_samples": 10**6}
+            limits: dict[str, Any] = {"min_samples": 1, "max_samples": 10**6}
             timed = worker.time([feed], warmup=effort.warmup, seconds=effort.seconds, **limits)
             if not timed.telemetry["taken"]:
                 raise AssertionError("the supervisor took no sample, so its cost was not measured")

@@ -62,7 +62,7 @@ class Service(Transfers):
             "spawn": self.spawn,
             "unload": self.unload,
         }
-        for name in (*SERIES, "run", "first", "profile", "layers", "soak"):
+        for name in (*SERIES, "control", "run", "first", "profile", "layers", "soak"):
             self.table[name] = self.engine_work
         for name in ("memory", "echo"):
             self.table[name] = self.worker_op
@@ -246,6 +246,8 @@ class Service(Transfers):
         worker = self._take_body(request)
         with self.turn():
             timed = request["op"] in (*SERIES, "soak")
+            if request.get("control") is not None:
+                request["control"] = self.records.control(request["control"])
             if not worker.alive or (worker.watch is None and not timed):
                 return self._pass_on(worker, request)
             if request["op"] == "soak" and worker.watch is not None and worker.watch.by_process:

@@ -18,7 +18,6 @@ from hil.baseline import machine
 from hil.errors import LabError, Unsupported, UserError
 from hil.jetson import identity_fields
 from hil.results import Judgement, Row, Verdict
-from hil.series import digest_of
 from hil.session import Request, Session, records
 from hil.session.sampling import replicates
 from hil.session.target import state_contract
@@ -159,7 +158,7 @@ def _values(sessions: Sequence[Mapping[tuple[str, str], list[Series]]], notify: 
     """
     values: Values = {}
     for model, precision in sessions[0]:
-        method = digest_of(sessions[0][model, precision][0].method)
+        method = sessions[0][model, precision][0].method
         for check in CHECKS:
             results = [replicates.values(check, series[model, precision], method) for series in sessions]
             if why := next((why for _, why in results if why), ""):

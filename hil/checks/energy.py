@@ -6,10 +6,12 @@ The board's own meters measure the power of the whole board; idle power is not s
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from hil.checks.fps import segments
 from hil.checks.latency import unusable
 from hil.checks.verdicts import finite, hold_interval, inconclusive
 from hil.results import Judgement, Limit, Measurement, Sense, Verdict
@@ -168,18 +170,27 @@ def _timed(series: Series) -> Iterator[Window]:
         if not starts.size:
             yield Window(0.0, np.empty(0), "a window's inferences are not known")
             return
-        yield _window(window, float(starts[0]), float((starts + durations).max()))
+        yield _window(window, _spans(window, starts, starts + durations))
     if first != series.n:
         yield Window(0.0, np.empty(0), f"the windows hold {first} of {series.n} inferences")
 
 
-def _window(facts: Mapping[str, Any], begin: float, end: float) -> Window:
+def _spans(window: Mapping[str, Any], starts: FloatArray, ends: FloatArray) -> list[tuple[float, float]]:
+    """Return begin and end of each part of the window; between two parts the control ran."""
+    sizes = segments(window)
+    edges = np.cumsum([0, *sizes]) if sum(sizes) == starts.size else np.array([0, starts.size])
+    return [(float(starts[a]), float(ends[a:b].max())) for a, b in pairwise(edges.tolist())]
+
+
+def _window(facts: Mapping[str, Any], spans: list[tuple[float, float]]) -> Window:
+    """Return the window whose inferences ran within ``spans``; power that was read between two spans does not count."""
+    begin, end = spans[0][0], spans[-1][1]
     times, column = facts.get("t", ()), facts.get(POWER)
     if column is None or len(column) != len(times):
         return Window(0.0, np.empty(0), "the board's power was not readable in every window")
     at = np.asarray(times, dtype=np.float64)
     watts = np.array([math.nan if value is None else value for value in column], dtype=np.float64)
-    inside = (at >= begin) & (at <= end)
+    inside = np.logical_or.reduce([(at >= one[0]) & (at <= one[1]) for one in spans])
     at, watts = at[inside], watts[inside]
     read = np.isfinite(watts)
     if not at.size or read.mean() < LEAST_READ:
@@ -190,4 +201,4 @@ def _window(facts: Mapping[str, Any], begin: float, end: float) -> Window:
     gap = float(np.diff(edges).max())
     if gap > max(LONGEST_GAP, 3 * float(facts.get("interval", 0.0))):
         return Window(0.0, np.empty(0), f"no power was read for {gap:.1f} s of the timed window")
-    return Window(end - begin, watts[read], "")
+    return Window(sum(last - first for first, last in spans), watts[read], "")

@@ -7,6 +7,7 @@ warning becomes a failure (80 % of the target in the catalogue).
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from hil.checks.latency import unusable
 from hil.checks.verdicts import hold, inconclusive
 from hil.results import Cause, Judgement, Limit, Measurement, Sense, Verdict
 from hil.series import FloatArray, Series, digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 WINDOW = 1.0
 """Length of the window of ``slowest_second``, in seconds."""
@@ -102,7 +106,8 @@ def _unknown(reason: str, limit: Limit | None) -> Judgement:
 def progress(series: Series) -> tuple[FloatArray, FloatArray]:
     """Return the first start and the end of each inference (s), and the frames completed by then; shapes (n + 1,).
 
-    The time between two timed windows (warm-up, reading the state) is not working time and is left out.
+    The time between two timed windows (warm-up, reading the state) and that of the control is not working time and is
+    left out.
     """
     start = series.start - _idle(series)
     ends = np.maximum.accumulate(start + series.duration)
@@ -110,11 +115,24 @@ def progress(series: Series) -> tuple[FloatArray, FloatArray]:
     return times, np.arange(series.n + 1, dtype=np.float64) * series.batch
 
 
+def segments(window: Mapping[str, Any]) -> list[int]:
+    """Return the numbers of inferences of a timed window that ran without a pause for the control.
+
+    ``window`` is one of a series' ``facts["windows"]``. The list is empty if it does not state a number of inferences.
+    """
+    n, parts = window.get("n"), window.get("segments")
+    if not isinstance(n, int) or n <= 0:
+        return []
+    if isinstance(parts, (list, tuple)) and all(isinstance(part, int) and part > 0 for part in parts):
+        return list(parts) if sum(parts) == n else [n]
+    return [n]
+
+
 def _idle(series: Series) -> FloatArray:
-    """Return, for each inference, the sum of the pauses (s) between timed windows before it, shape (n,)."""
+    """Return, for each inference, the sum of the pauses (s) before it, shape (n,)."""
     windows = series.facts.get("windows")
-    counts = [one.get("n") for one in windows if isinstance(one, dict)] if isinstance(windows, (list, tuple)) else []
-    sizes = [n for n in counts if isinstance(n, int) and n > 0]
+    windows = windows if isinstance(windows, (list, tuple)) else ()
+    sizes = [size for window in windows if isinstance(window, dict) for size in segments(window)]
     idle = np.zeros(series.n)
     if len(sizes) < 2 or sum(sizes) != series.n:  # the last window may be short; a single one has no predecessor
         return idle

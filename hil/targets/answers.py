@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from hil.stats.control import ControlSeries
+
 DIGEST = re.compile("[0-9a-f]{64}")
 MOST_FILE = 64 << 30  # bytes: the memory of the largest Jetson; an engine has to fit into it
 KINDS: dict[str, type[HilError]] = {
@@ -71,7 +73,7 @@ class Timed:
     """Samples of one timed window: start times and host-to-host durations, float64 seconds, shape (n,).
 
     ``start`` is by the worker's monotonic clock. ``device`` has the durations by the device's clock, shape (n,);
-    ``None`` without such a clock.
+    ``None`` without such a clock. ``control`` is the control beside them; ``None`` without one.
     """
 
     start: npt.NDArray[np.float64]
@@ -80,6 +82,7 @@ class Timed:
     method: dict[str, Any]
     telemetry: dict[str, Any]
     device: npt.NDArray[np.float64] | None = None
+    control: ControlSeries | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.errors import HilError, WorkerLost
 from hil.targets.answers import DeviceUse, MemoryUse, NodeTime, Soak, Timed, tensor_specs
+from hil.targets.control import control_series, segments
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from hil.onnx_files.signature import TensorSpec
+    from hil.stats.control import ControlSeries
     from hil.targets.calls import AgentCalls
+    from hil.targets.control import ControlOrder
 
     Named = list[tuple[str, npt.NDArray[Any]]]
 
@@ -120,14 +123,18 @@ class EngineWorker:
         min_samples: int,
         max_samples: int,
         deadline: float | None = None,
+        control: ControlOrder | None = None,
     ) -> Timed:
         """Warm up until durations are stable, then time inferences back to back, cycling through ``feeds``.
 
         Warming up takes at most about 4 × ``warmup`` + 1 s. Timing stops at ``seconds`` and ``min_samples`` (both), at
         ``max_samples``, or shortly before ``deadline`` (default: 5 × ``warmup`` + 4 × ``seconds`` + 60 s).
+
+        ``control`` is timed in short windows before, between and after the inferences. ``telemetry["segments"]`` then
+        has the number of inferences between two pauses.
         """
         window = {"seconds": seconds, "min_samples": min_samples, "max_samples": max_samples}
-        return self._timed("time", feeds, deadline, warmup=warmup, **window)
+        return self._timed("time", feeds, deadline, control, warmup=warmup, **window)
 
     def throughput(  # noqa: PLR0913 - as for time
         self,
@@ -139,15 +146,17 @@ class EngineWorker:
         min_samples: int,
         max_samples: int,
         deadline: float | None = None,
+        control: ControlOrder | None = None,
     ) -> Timed:
         """Like ``time``, with ``streams`` inferences in flight; a duration is from an inference's start to its end.
 
-        Raises ``Unsupported`` if the engine was loaded for fewer streams, or its runtime is synchronous.
+        ``control`` is timed only before and after. Raises ``Unsupported`` if the engine was loaded for fewer streams,
+        or its runtime is synchronous.
         """
         window = {"seconds": seconds, "min_samples": min_samples, "max_samples": max_samples}
-        return self._timed("throughput", feeds, deadline, warmup=warmup, streams=streams, **window)
+        return self._timed("throughput", feeds, deadline, control, warmup=warmup, streams=streams, **window)
 
-    def pace(
+    def pace(  # noqa: PLR0913 - as for time
         self,
         feeds: Sequence[Mapping[str, npt.NDArray[Any]]],
         *,
@@ -155,32 +164,54 @@ class EngineWorker:
         period: float,
         releases: int,
         deadline: float | None = None,
+        control: ControlOrder | None = None,
     ) -> Timed:
         """Like ``time``, but at a fixed rate: inference k is released ``k * period`` seconds after the first release.
 
         An inference that is released before the previous one has ended starts late. ``telemetry["pace"]`` has ``first``
         (time of the first release, by the clock of ``start``), ``period`` and ``releases``. Near ``deadline``, timing
-        stops with fewer samples.
+        stops with fewer samples. ``control`` is timed only before and after.
         """
         fields = {"seconds": period * releases, "period": period, "releases": releases}
-        timed = self._timed("pace", feeds, deadline, warmup=warmup, **fields)
+        timed = self._timed("pace", feeds, deadline, control, warmup=warmup, **fields)
         with self._client.reading():
             pace = timed.telemetry["pace"]
             timed.telemetry["pace"] = {key: float(pace[key]) for key in ("first", "period", "releases")}
         return timed
 
     def _timed(
-        self, op: str, feeds: Sequence[Mapping[str, npt.NDArray[Any]]], deadline: float | None, **fields: Any
+        self,
+        op: str,
+        feeds: Sequence[Mapping[str, npt.NDArray[Any]]],
+        deadline: float | None,
+        control: ControlOrder | None,
+        **fields: Any,
     ) -> Timed:
         limit = deadline if deadline is not None else 5 * fields["warmup"] + 4 * fields["seconds"] + 60
+        if control is not None:
+            fields["control"] = control.fields
         ok, named = self._call(op, limit, feeds, budget=limit - min(MARGIN, limit / 5), **fields)
         with self._client.reading():
             series = dict(named)
             telemetry = dict(ok["telemetry"], warmup=ok["warmup"], state=ok.get("state"))
             if "pace" in ok:
                 telemetry["pace"] = ok["pace"]
-            runs = int(ok["warmup"]["runs"])
-            return Timed(series["start"], series["duration"], runs, ok["method"], telemetry, series.get("device"))
+            runs, method, beside = int(ok["warmup"]["runs"]), ok["method"], None
+            if control is not None:
+                method["control"] = control.method
+                telemetry |= segments(ok["control"], series["start"].size)
+                beside = control_series(control.workload, ok["control"], series)
+            columns = series["start"], series["duration"]
+            return Timed(*columns, runs, method, telemetry, series.get("device"), beside)
+
+    def control(self, control: ControlOrder, seconds: float, deadline: float = 60) -> ControlSeries | None:
+        """Time the control alone, within its share of ``seconds``: the time of a measurement that was made before.
+
+        Return ``None`` if it could not be timed.
+        """
+        ok, named = self._call("control", deadline, control=control.fields, seconds=seconds)
+        with self._client.reading():
+            return control_series(control.workload, ok["control"], dict(named))
 
     def first(self, feeds: Mapping[str, npt.NDArray[Any]], deadline: float = 60) -> float:
         """Return the seconds of the first inference after the load. Raises ``EngineError`` if it is not the first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -225,3 +226,21 @@ def test_the_verdict_follows_the_true_power(mean: float, spread: float, seed: in
     verdict = energy.inference(measured, at_most(mean * 0.01 * share), 0.99).verdict
     assert verdict is not Verdict.PASSED or share > 0.9
     assert verdict is not Verdict.FAILED or share < 1.1
+
+
+def test_the_power_of_the_control_does_not_count() -> None:
+    """While the control ran the board used 30 W; neither that power nor that time is of the inferences."""
+    facts = window(noisy(80) + [30.0] * 8 + noisy(100, seed=1))
+    plain = series([facts])
+    pause = (facts["t"][80], facts["t"][87] + STEP / 2)
+    ran = (plain.start + 0.01 <= pause[0]) | (plain.start >= pause[1])
+    first = int((plain.start + 0.01 <= pause[0]).sum())
+    segments = [first, int(ran.sum()) - first]
+    counted = {**facts, "n": int(ran.sum()), "segments": segments}
+    start = plain.start[ran]
+    paused = Series(start, np.full(start.size, 0.01), 1, METHOD, {"windows": [counted], "looks": 1})
+    value, low, high = reading(energy.inference(paused, at_most(1.0), 0.95))
+    assert value == pytest.approx(0.1, rel=0.02)
+    assert low < 0.1 < high
+    unmarked = replace(paused, facts={"windows": [{**counted, "segments": [start.size]}], "looks": 1})
+    assert reading(energy.inference(unmarked, at_most(1.0), 0.95))[0] > 0.105

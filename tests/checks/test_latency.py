@@ -338,7 +338,7 @@ def test_device_times_may_exceed_the_hosts_by_their_resolution() -> None:
 
 
 def test_the_gap_between_windows_is_not_a_slow_second() -> None:
-    """The time between two windows does not count as a slow second, because nothing was requested."""
+    """The time between two windows, or of the control, does not count as a slow second: nothing was requested."""
     durations = np.full(8000, 0.001)
     start = np.cumsum(durations) - durations + np.where(np.arange(8000) < 4000, 0.0, 3.0)
 
@@ -347,5 +347,7 @@ def test_the_gap_between_windows_is_not_a_slow_second() -> None:
 
     assert fps.slowest_second(windows(4000, 4000), at_least(30.0)).verdict is Verdict.PASSED
     assert fps.rate(windows(4000, 4000)) == pytest.approx(1000.0)
+    paused = replace(series(durations, start), facts={"windows": [{"n": 8000, "segments": [4000, 4000]}]})
+    assert fps.rate(paused) == pytest.approx(1000.0)  # the control ran in between
     for stalled in (windows(8000), windows(4000, 3999), windows(2000, 6000)):
         assert fps.slowest_second(stalled, at_least(30.0)).verdict is Verdict.FAILED

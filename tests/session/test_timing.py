@@ -68,6 +68,8 @@ def session(folder: Path, worker: Worker, streams: int, runtime: str = "tensorrt
         assert (model, precision) == ("toy", "fp16")
         yield worker
 
+    memo = Memo()
+    memo.once(("control",), lambda: None)  # the stand-in's target has no control
     batches = [Batch(0, {"x": np.zeros((1, 4), np.float32)}, {})] * 3
     return SimpleNamespace(
         plan=Plan("bench", ()),
@@ -75,8 +77,8 @@ def session(folder: Path, worker: Worker, streams: int, runtime: str = "tensorrt
         spec=TargetSpec(runtime=runtime),  # type: ignore[arg-type]  # one of the two runtimes, chosen by the test
         model=lambda _: SimpleNamespace(batch=1, run=RunSpec(streams=streams)),
         samples=Samples(folder, "run"),
-        engines=SimpleNamespace(lease=lease),
-        memo=Memo(),
+        engines=SimpleNamespace(lease=lease, provisioned=lambda *_: None),
+        memo=memo,
         state=SimpleNamespace(ready=lambda: None, loaded=contextlib.nullcontext, facts=dict),
         progress=Progress(lambda _: None),
         dataset=lambda _: SimpleNamespace(batches=lambda _: iter(batches)),

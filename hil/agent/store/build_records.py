@@ -9,7 +9,7 @@ from typing import Any, Dict, Optional
 
 from ..failure import BUILD, PROTOCOL, Failure
 from .blobs import Store, valid_digest
-from .build_inputs import power_mode
+from .build_inputs import for_load, power_mode
 
 FACTS = ("cuda", "gpu", "sm", "sms", "dla")
 KEY = re.compile(r"[0-9a-f]{64}")
@@ -86,6 +86,18 @@ class Records:
         if record is None:
             raise Failure(BUILD, "engine %.12s was not built by this store" % key, "build it first")
         return record
+
+    def control(self, order: Dict[str, Any]) -> Dict[str, Any]:
+        """Return ``order``, a request for a control, with runtime, path and options of the engine of its ``key``.
+
+        If the engine is not usable, return ``why_not`` instead: a series is timed without a control then.
+        """
+        try:
+            record = self.need(order["key"])
+            path, options = self.store.verify(record["digest"]), for_load(self.store, order, record)
+        except Failure as problem:
+            return {"why_not": problem.message}
+        return dict(order, runtime=record["facts"]["runtime"], path=path, options=options)
 
     def write(self, key: str, facts: Dict[str, Any], digest: str, built: Dict[str, Any]) -> Dict[str, Any]:
         """Record an engine whose blob is in the store, and return the record. Raise ``Failure`` if the write fails.

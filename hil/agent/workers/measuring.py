@@ -7,16 +7,18 @@ import time
 from abc import ABC, abstractmethod
 from functools import partial
 from math import gcd
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from .. import failure
 from ..failure import Failure
 from ..machine import device_memory
 from ..machine import process_memory as memory
 from . import timed_loop
+from .control import Control, LoadedControl
 
 LARGEST_LISTING = 900 << 10  # bytes; a header has at most 1 MiB
 LISTED_NODES = 1000
+INFINITE = float("inf")
 
 Answer = Tuple[Dict[str, Any], List[Any]]
 
@@ -29,23 +31,31 @@ class Measuring(ABC):
         self.peak = memory.Peak()
         self.runs = 0
         self.load_request: Dict[str, Any] = {}
+        self.loaded_control = LoadedControl()
 
     @abstractmethod
     def _feeds(self, request: Dict[str, Any]) -> List[Dict[str, Any]]:
         """Return the request's feeds, checked against the engine's inputs."""
 
     def time(self, request: Dict[str, Any]) -> Answer:
-        """Warm up, then time inferences back to back. Return all samples, with device times if the runtime has them."""
+        """Warm up, then time inferences back to back. Return all samples, with device times if the runtime has them.
+
+        A control, if one is requested, is timed before, between and after them.
+        """
         feeds = self._feeds(request)
+        control = self.loaded_control.of(request.get("control"), request["warmup"] + request["seconds"])
         with self._bound([(feed, 0) for feed in feeds]) as bounds:
             calls = [bound.run for bound in bounds]
             clocks = [bound.device_seconds for bound in bounds if bound.device_seconds is not None]
-            self.peak.begin()
-            warmup = timed_loop.warm_up(calls, request["warmup"])
-            window = _window(request, warmup)
-            series = timed_loop.measure(calls, window, clocks if len(clocks) == len(calls) else ())
-            self.peak.end()
-        return self._timed(request, feeds, warmup, series, 1)
+            clocks = clocks if len(clocks) == len(calls) else []
+            with _around(control):
+                self.peak.begin()
+                warmup = timed_loop.warm_up(calls, request["warmup"])
+                window = _window(request, warmup)
+                gap = INFINITE if control is None else control.plan(warmup.each, window.seconds)
+                series = timed_loop.measure(calls, window, clocks, control, gap)
+                self.peak.end()
+        return self._timed(request, feeds, warmup, series, control)
 
     def throughput(self, request: Dict[str, Any]) -> Answer:
         """Time inferences as ``time`` does, but with ``streams`` of them in flight, and without device times."""
@@ -53,18 +63,20 @@ class Measuring(ABC):
         if not 1 <= streams <= self.engine.slots:
             what = "the engine was loaded for %d inferences in flight, not %d" % (self.engine.slots, streams)
             raise Failure(failure.UNSUPPORTED, what, "set streams = 1 in [models.M.run], or use a runtime with streams")
+        control = self.loaded_control.of(request.get("control"), request["warmup"] + request["seconds"])
         rounds = len(feeds) * streams // gcd(len(feeds), streams)  # until a feed is bound to the same slot again
         with self._bound([(feeds[at % len(feeds)], at % streams) for at in range(rounds)]) as bounds:
             if any(bound.start is None or bound.finish is None for bound in bounds):
                 what = "the runtime %s cannot keep several inferences in flight" % self.load_request["runtime"]
                 raise Failure(failure.UNSUPPORTED, what, "set streams = 1 in [models.M.run]")
-            self.peak.begin()
-            flight = timed_loop.Flight(bounds, streams)
-            warmup = timed_loop.warm_up([flight.step], request["warmup"])
-            flight.land()
-            series = timed_loop.fly(bounds, streams, _window(request, warmup))
-            self.peak.end()
-        return self._timed(request, feeds, warmup, series, streams)
+            with _around(control):
+                self.peak.begin()
+                flight = timed_loop.Flight(bounds, streams)
+                warmup = timed_loop.warm_up([flight.step], request["warmup"])
+                flight.land()
+                series = timed_loop.fly(bounds, streams, _window(request, warmup))
+                self.peak.end()
+        return self._timed(request, feeds, warmup, series, control, streams)
 
     def pace(self, request: Dict[str, Any]) -> Answer:
         """Time inferences as ``time`` does, but start them ``period`` seconds apart (later if one ends late).
@@ -75,24 +87,35 @@ class Measuring(ABC):
         feeds, period, releases = self._feeds(request), float(request["period"]), int(request["releases"])
         if not period > 0 or releases < 1:
             raise Failure(failure.PROTOCOL, "invalid pace: %r releases, %r s apart" % (releases, period))
+        control = self.loaded_control.of(request.get("control"), request["warmup"] + period * releases)
         with self._bound([(feed, 0) for feed in feeds]) as bounds:
             calls = [bound.run for bound in bounds]
             clocks = [bound.device_seconds for bound in bounds if bound.device_seconds is not None]
-            self.peak.begin()
-            warmup = timed_loop.warm_up(calls, request["warmup"])
-            began = time.perf_counter()
-            left = max(0.0, request["budget"] - warmup.seconds)
-            settling = int(request["warmup"] / period)
-            settled = timed_loop.pace(calls, period, settling, left) if settling else {"start": []}
-            left = max(0.0, left - (time.perf_counter() - began))
-            series = timed_loop.pace(calls, period, releases, left, clocks if len(clocks) == len(calls) else ())
-            self.peak.end()
+            with _around(control):
+                self.peak.begin()
+                warmup = timed_loop.warm_up(calls, request["warmup"])
+                began = time.perf_counter()
+                left = max(0.0, request["budget"] - warmup.seconds)
+                settling = int(request["warmup"] / period)
+                settled = timed_loop.pace(calls, period, settling, left) if settling else {"start": []}
+                left = max(0.0, left - (time.perf_counter() - began))
+                series = timed_loop.pace(calls, period, releases, left, clocks if len(clocks) == len(calls) else ())
+                self.peak.end()
         first = series.pop("first")
         self.runs += len(settled["start"])
-        answer, named = self._timed(request, feeds, warmup, series, 1)
+        answer, named = self._timed(request, feeds, warmup, series, control)
         answer["method"].update(scenario="paced", period=period, wait=timed_loop.WAIT_RULE, settle=request["warmup"])
         answer["pace"] = {"first": first, "period": period, "releases": releases}
         return answer, named
+
+    def control(self, request: Dict[str, Any]) -> Answer:
+        """Time the control alone, after a measurement of ``seconds`` that it must not precede, such as a cold start."""
+        control = self.loaded_control.of(request["control"], request["seconds"])
+        if control is None:
+            raise Failure(failure.PROTOCOL, "no control is requested")
+        with _around(control):
+            pass
+        return {"control": control.report()}, sorted(_as_arrays(_columns(control)).items())
 
     @contextlib.contextmanager
     def _bound(self, pairs: List[Tuple[Dict[str, Any], int]]) -> Iterator[List[Any]]:
@@ -104,13 +127,23 @@ class Measuring(ABC):
                 stack.callback(bounds[-1].close)
             yield bounds
 
-    def _timed(
-        self, request: Dict[str, Any], feeds: List[Dict[str, Any]], warmup: Any, series: Dict[str, Any], streams: int
+    def _timed(  # noqa: PLR0913, PLR0917 - private: what all series share
+        self,
+        request: Dict[str, Any],
+        feeds: List[Dict[str, Any]],
+        warmup: Any,
+        series: Dict[str, Any],
+        control: Optional[Control],
+        streams: int = 1,
     ) -> Answer:
         self.runs += warmup.runs + len(series["start"])
         method = self._method(feeds[0], request["warmup"])
         method["streams"] = streams
-        return {"warmup": warmup._asdict(), "method": method}, sorted(_as_arrays(series).items())
+        answer = {"warmup": warmup._asdict(), "method": method}
+        if control is not None:
+            answer["control"] = control.report()
+            series = dict(series, **_columns(control))
+        return answer, sorted(_as_arrays(series).items())
 
     def _method(self, feed: Dict[str, Any], warmup: float) -> Dict[str, Any]:
         first = self.engine.inputs[0].name if self.engine.inputs else None
@@ -164,6 +197,20 @@ class Measuring(ABC):
             self.peak.end()
         self.runs += table["runs"][-1]
         return {"by_process": watched is not None, "trimmed": trimmed}, sorted(_as_arrays(table).items())
+
+
+@contextlib.contextmanager
+def _around(control: Optional[Control]) -> Iterator[None]:
+    """Return a context with windows of the control before and after it."""
+    if control is not None:
+        control.before()
+    yield
+    if control is not None:
+        control.after()
+
+
+def _columns(control: Control) -> Dict[str, Any]:
+    return {"control_start": control.start, "control_duration": control.duration}
 
 
 def _window(request: Dict[str, Any], warmup: Any) -> timed_loop.Window:

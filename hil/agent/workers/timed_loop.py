@@ -6,6 +6,8 @@ import time
 from array import array
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
+from .control import Control
+
 WARMUP_RULE = "v1: at least warmup seconds, until medians of two windows agree within 5 %, at most 4 x warmup + 1 s"
 AGREE = 0.05
 WINDOW_RUNS = 5
@@ -26,6 +28,11 @@ class Warmup(NamedTuple):
     runs: int
     seconds: float
     stable: bool
+
+    @property
+    def each(self) -> float:
+        """The mean seconds of an inference; 0 without one."""
+        return self.seconds / self.runs if self.runs else 0.0
 
 
 class Window(NamedTuple):
@@ -71,17 +78,23 @@ def _agree(first: float, second: float) -> bool:
 
 
 def measure(
-    calls: Sequence[Call], window: Window, clocks: Sequence[Callable[[], float]] = ()
+    calls: Sequence[Call],
+    window: Window,
+    clocks: Sequence[Callable[[], float]] = (),
+    control: Optional[Control] = None,
+    gap: float = float("inf"),
 ) -> Dict[str, "array[float]"]:
     """Time ``calls`` in turn and return the columns ``start`` and ``duration`` (seconds); no sample is dropped.
 
     ``clocks``, one for each call, add the column ``device``: the seconds that the call's latest run took on the device.
+    After ``gap`` seconds, and then as ``control`` decides, it pauses for a window of the control. The seconds of the
+    pauses are added to those of ``window``, except its budget.
     """
     clock = time.perf_counter
     start, duration, device = array("d"), array("d"), array("d")
     with _no_collector():
         began = clock()  # after the last garbage collection, so that the series covers the requested seconds
-        enough, latest = began + window.seconds, began + window.budget
+        enough, latest, due = began + window.seconds, began + window.budget, began + gap
         done = 0
         while done < window.max_samples:
             at = done % len(calls)
@@ -96,6 +109,9 @@ def measure(
             done += 1
             if after >= latest or (after >= enough and done >= window.min_samples):
                 break
+            if after >= due and control is not None:
+                took, gap = control.pause(done, calls)
+                enough, due = enough + took, after + took + gap
     series = {"start": start, "duration": duration}
     if clocks:
         series["device"] = device

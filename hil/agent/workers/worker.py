@@ -76,6 +76,7 @@ class Worker(Measuring):
             "time": self.time,
             "throughput": self.throughput,
             "pace": self.pace,
+            "control": self.control,
             "profile": self.profile,
             "layers": self.layers,
             "memory": self.memory,

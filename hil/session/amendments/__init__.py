@@ -25,6 +25,7 @@ class Amendment:
 AMENDMENTS: tuple[Amendment, ...] = (
     Amendment("details", measurement.add_details),
     Amendment("run values", measurement.add_run_values),
+    Amendment("control", measurement.add_control),
     Amendment("state of the runs", measurement.add_state_of_runs),
     Amendment("state", measurement.add_state),
     Amendment("slowest nodes", explanation.add_slowest_nodes),

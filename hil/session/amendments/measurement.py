@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hil.state import OF_MEMORY, fold
+from hil.stats.control import summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +28,15 @@ def add_run_values(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
     details = judgement.details if runs.details is None else {**judgement.details, "runs": dict(runs.details)}
     update = {"measurement": measurement.model_copy(update={"runs": runs.values}), "details": details}
     return judgement.model_copy(update=update)
+
+
+def add_control(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
+    """Add the summary of the controls beside the row's series and its separate runs to the measurement."""
+    beside = [one for one in (*facts.controls, *(facts.runs.controls if facts.runs else ())) if one is not None]
+    if judgement.measurement is None or not beside:
+        return judgement
+    measurement = judgement.measurement.model_copy(update={"control": summary(beside)})
+    return judgement.model_copy(update={"measurement": measurement})
 
 
 def add_state_of_runs(row: Row, judgement: Judgement, facts: Facts) -> Judgement:

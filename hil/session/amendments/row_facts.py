@@ -12,18 +12,21 @@ if TYPE_CHECKING:
     from hil.config.spec import Precision, TolerancesSpec
     from hil.results import Evidence, ExecutedOn
     from hil.state import Finding
+    from hil.stats.control import ControlSeries
 
 
 @dataclass(frozen=True)
 class RunValues:
     """The values of a row in separate runs, each in a fresh process; the unit is that of the row's measurement.
 
-    ``details`` describes the runs; ``None`` adds nothing to the report. ``findings`` are the disturbances of all runs.
+    ``details`` describes the runs; ``None`` adds nothing to the report. ``findings`` are the disturbances of all runs,
+    ``controls`` the controls beside them; ``None`` in place of a control that was not timed.
     """
 
     values: tuple[float, ...]
     details: Mapping[str, Any] | None = None
     findings: tuple[Finding, ...] = ()
+    controls: tuple[ControlSeries | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Facts:
         details: details to add to the judgement.
         runs: the values of separate runs.
         findings: the disturbances of the row's own measurement; ``runs`` has those of separate runs.
+        controls: the controls beside the series of the row's own measurement; ``runs`` has those of separate runs.
         slowest_nodes: the slowest nodes of the engine; ``None`` if it was not profiled.
         diagnosis: the diagnosis of the row's difference.
         foreign_engine: the file of the row's engine if it was built elsewhere.
@@ -74,6 +78,7 @@ class Facts:
     details: Mapping[str, Any] = field(default_factory=dict)
     runs: RunValues | None = None
     findings: tuple[Finding, ...] = ()
+    controls: tuple[ControlSeries | None, ...] = ()
     slowest_nodes: Sequence[Mapping[str, Any]] | None = None
     diagnosis: Diagnosis | None = None
     foreign_engine: str | None = None

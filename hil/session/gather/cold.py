@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from hil.checks import latency
 from hil.session.amendments.row_facts import Facts, RunValues
+from hil.session.engines.control import control
 from hil.session.gather.gathered import Gathered
 from hil.session.sampling.sampling import feeds_of
 from hil.session.target.contract_method import method
@@ -14,8 +16,9 @@ if TYPE_CHECKING:
     from hil.results import Row
     from hil.session.engine_context import EngineContext
     from hil.state import Finding
+    from hil.stats.control import ControlSeries
 
-    Starts = tuple[list[tuple[float, float]], list[Finding]]
+    Starts = tuple[list[tuple[float, float]], list[Finding], tuple[ControlSeries | None, ...]]
 
 EXPECTED = 5.0
 """Seconds that a start is expected to take at most. A step without such a time may do other work meanwhile."""
@@ -35,11 +38,15 @@ def first(session: EngineContext, row: Row) -> Gathered:
 
 
 def _judged(session: EngineContext, row: Row, which: int, timed: str) -> Gathered:
-    starts, findings = _starts(session, row)
+    starts, findings, controls = _starts(session, row)
     repeats = [once[which] for once in starts]
     how = {**METHOD, "repeats": len(repeats), "timed": timed, **method(session.spec)}
     runs = RunValues(tuple(repeats))  # each repeat was a fresh process
-    return Gathered(latency.single(repeats, row.limit), how, Facts(runs=runs, findings=tuple(findings)))
+    beside = control(session)
+    if beside is not None:
+        how["control"] = beside.method
+    facts = Facts(runs=runs, findings=tuple(findings), controls=controls)
+    return Gathered(latency.single(repeats, row.limit), how, facts)
 
 
 def _starts(session: EngineContext, row: Row) -> Starts:
@@ -48,8 +55,10 @@ def _starts(session: EngineContext, row: Row) -> Starts:
 
 def _start(session: EngineContext, row: Row) -> Starts:
     feeds = feeds_of(session, row.model, session.model(row.model).batch)[0]
-    starts = []
+    starts: list[tuple[float, float]] = []
+    controls: list[ControlSeries | None] = []
     session.engines.provisioned(row.model, row.precision)  # build before the state is watched
+    beside = control(session)
     repeats = max(REPEATS, session.runs)
     text = f"{row.model} {row.precision}: loading {repeats} times"
     with (
@@ -57,6 +66,9 @@ def _start(session: EngineContext, row: Row) -> Starts:
         session.progress.step(text, total=repeats, unit="times", seconds=EXPECTED * repeats, said=False) as step,
     ):
         for _ in step.counting(range(repeats)):
+            began = time.perf_counter()
             with session.engines.fresh(row.model, row.precision) as worker:
                 starts.append((float(worker.load["load_seconds"]), worker.first(feeds)))
-    return starts, disturbances.findings
+                if beside is not None:  # only afterwards: before, it would load what the cold start is to load
+                    controls.append(worker.control(beside, time.perf_counter() - began))
+    return starts, disturbances.findings, tuple(controls)

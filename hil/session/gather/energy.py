@@ -26,5 +26,5 @@ def inference(session: EngineContext, row: Row) -> Gathered:
             f"models.{row.model}, or give the target's user the rights in docs/boards.md"
         )
     judgement = energy.inference(series, row.limit, timing.confidence(session.config.spec.measure, series))
-    facts = Facts(findings=state_contract.findings_of(series))
+    facts = Facts(findings=state_contract.findings_of(series), controls=(series.control,))
     return Gathered(judgement, {**series.method, **energy.method(series)}, facts)

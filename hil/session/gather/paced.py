@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hil.checks import paced
 from hil.errors import Unsupported
+from hil.session.engines.control import control
 from hil.session.gather import timing
 from hil.session.sampling.sampling import MAX_SAMPLES, conditions, feeds_of, series_of
 from hil.stats import smallest_n
@@ -90,11 +91,13 @@ def _measure(session: EngineContext, model: str, precision: str, pace: Pace) -> 
     spec = session.config.spec.measure
     feeds = feeds_of(session, model, session.model(model).batch)
     count = releases(session, model, precision, pace)
+    session.engines.provisioned(model, precision)
+    beside = control(session)
     with session.engines.lease(model, precision) as worker, conditions(session):
         seconds = count / pace.rate
         text = f"{model} {precision}: {count} releases at {pace.rate:g} /s, for {seconds:.0f} s"
         with session.progress.step(text, seconds=timing.longest(spec, seconds)):
-            timed = worker.pace(feeds, warmup=spec.warmup, period=1 / pace.rate, releases=count)
+            timed = worker.pace(feeds, warmup=spec.warmup, period=1 / pace.rate, releases=count, control=beside)
         return series_of(session, model, timed, len(feeds))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hil.checks import sustained
+from hil.session.engines.control import control
 from hil.session.gather import timing
 from hil.session.sampling.sampling import conditions, feeds_of, series_of
 
@@ -47,10 +48,12 @@ def sustained_series(session: EngineContext, row: Row) -> Series:
 def _measure(session: EngineContext, model: str, precision: str) -> Series:
     spec = session.config.spec.measure
     feeds = feeds_of(session, model, session.model(model).batch)
+    session.engines.provisioned(model, precision)
+    beside = control(session)
     with session.engines.lease(model, precision) as worker, conditions(session):
         window = {"min_samples": 1, "max_samples": MAX_SAMPLES}
         text, longest = f"{model} {precision}: working for {spec.sustained:.0f} s", timing.longest(spec, spec.sustained)
         with session.progress.step(text, seconds=longest):
-            timed = worker.time(feeds, warmup=spec.warmup, seconds=spec.sustained, **window)
+            timed = worker.time(feeds, warmup=spec.warmup, seconds=spec.sustained, control=beside, **window)
         timed.method.update(scenario="sustained", seconds=spec.sustained)
         return series_of(session, model, timed, len(feeds))

@@ -17,11 +17,13 @@ from hil.series import Series
 from hil.session.amendments import amended
 from hil.session.amendments.row_facts import Facts
 from hil.session.engines import load_options
+from hil.session.engines.control import control
 from hil.session.gather.gathered import Gathered
 from hil.session.sampling import replicates
 from hil.session.sampling.sampling import MAX_SAMPLES, conditions, feeds_of, series_of
 from hil.session.target import contract_method, state_contract
 from hil.stats import InterimAnalyses, samples_of_first_analysis
+from hil.stats.control import ControlSeries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,7 +83,8 @@ def speedup(session: EngineContext, row: Row) -> Gathered:
     series = saturated(session, row.model, "int8")
     level = confidence(session.config.spec.measure, reference, series)
     judgement = latency.ratio(reference, series, row.limit, level)
-    return Gathered(judgement, series.method, Facts(findings=state_contract.findings_of(reference, series)))
+    findings, controls = state_contract.findings_of(reference, series), (reference.control, series.control)
+    return Gathered(judgement, series.method, Facts(findings=findings, controls=controls))
 
 
 def saturated(session: EngineContext, model: str, precision: str) -> Series:
@@ -107,6 +110,8 @@ def streamed(session: EngineContext, model: str, precision: str, streams: int) -
 def _sample_streams(session: EngineContext, model: str, precision: str, streams: int) -> Series:
     spec, batch = session.config.spec.measure, session.model(model).batch
     feeds = feeds_of(session, model, batch)
+    session.engines.provisioned(model, precision)
+    beside = control(session)
     with session.engines.lease(model, precision) as worker, conditions(session):
         text = f"{model} {precision}: timing {streams} in flight for {spec.duration:.0f} s"
         with session.progress.step(text, seconds=longest(spec, spec.duration)):
@@ -117,6 +122,7 @@ def _sample_streams(session: EngineContext, model: str, precision: str, streams:
                 seconds=spec.duration,
                 min_samples=1,
                 max_samples=MAX_SAMPLES,
+                control=beside,
             )
         return series_of(session, model, timed, len(feeds))
 
@@ -127,6 +133,8 @@ def _sample(session: EngineContext, model: str, precision: str) -> Series:
     fewest = samples_of_first_analysis(0.99, spec.confidence)
     spent = 0.0
     parts: list[Series] = []
+    session.engines.provisioned(model, precision)
+    beside = control(session)
     with session.engines.lease(model, precision) as worker, conditions(session):
         for end in interim_analyses(spec).ends:
             seconds, spent = end - spent, end
@@ -138,10 +146,12 @@ def _sample(session: EngineContext, model: str, precision: str) -> Series:
                     seconds=seconds,
                     min_samples=1 if parts else min(fewest, MAX_SAMPLES),
                     max_samples=MAX_SAMPLES,
+                    control=beside,
                 )
             batch = session.model(model).batch
             method = {**timed.method, "batch": batch, "feeds": len(feeds), **contract_method.method(session.spec)}
-            parts.append(Series(timed.start, timed.duration, batch, method, timed.telemetry, timed.device))
+            columns = timed.start, timed.duration
+            parts.append(Series(*columns, batch, method, timed.telemetry, timed.device, timed.control))
             series = _joined(parts, session.state.facts())
             if not _unsettled(session, model, precision, series):
                 break
@@ -156,7 +166,8 @@ def _joined(parts: list[Series], state: Mapping[str, Any]) -> Series:
     clocks = [part.device for part in parts if part.device is not None]
     # If a window has no device times the lengths differ, and the series is rejected as unusable.
     device = np.concatenate(clocks) if clocks else None
-    return Series(start, duration, last.batch, last.method, facts, device)
+    beside = ControlSeries.joined([part.control for part in parts])
+    return Series(start, duration, last.batch, last.method, facts, device, beside)
 
 
 def _unsettled(session: EngineContext, model: str, precision: str, series: Series) -> bool:
@@ -179,7 +190,7 @@ def of_series(  # noqa: PLR0913, PLR0917 - a row, its series, and what is known 
     facts = facts or Facts()
     file = session.samples.file(f"{row.model}-{row.precision}-{scenario}")
     details = {**facts.details, "samples": file, "histogram": histogram(series)}
-    facts = replace(facts, details=details, findings=state_contract.findings_of(series))
+    facts = replace(facts, details=details, findings=state_contract.findings_of(series), controls=(series.control,))
     if amended(row, judgement, facts).verdict in (Verdict.FAILED, Verdict.WARNED):
         facts = replace(facts, slowest_nodes=slowest_nodes(session, row))
     return Gathered(judgement, series.method, facts)

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hil.checks import fps, latency
-from hil.series import Series, digest_of
+from hil.series import Series, digest_of, without_control
 from hil.session.amendments.row_facts import RunValues
+from hil.session.engines.control import control
 from hil.session.sampling.sampling import MAX_SAMPLES, conditions, feeds_of, series_of
 from hil.session.target import state_contract
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hil.results import Judgement, Row
     from hil.session.engine_context import EngineContext
@@ -54,10 +55,11 @@ def _run(session: EngineContext, model: str, precision: str, label: str, streams
     spec, batch = session.config.spec.measure, session.model(model).batch
     feeds = feeds_of(session, model, batch)
     session.engines.provisioned(model, precision)  # build first: building heats the board before the state is read
+    beside = control(session)
     with session.engines.fresh(model, precision) as worker, conditions(session):
         text = f"{model} {precision}: {label.replace('-', ' ')}: timing for {spec.run_duration:g} s"
         window: dict[str, Any] = {"min_samples": MIN_SAMPLES, "max_samples": MAX_SAMPLES}
-        window |= {"warmup": spec.warmup, "seconds": spec.run_duration}
+        window |= {"warmup": spec.warmup, "seconds": spec.run_duration, "control": beside}
         with session.progress.step(text, seconds=spec.run_duration + 4 * spec.warmup + 1):
             timed = worker.throughput(feeds, streams=streams, **window) if streams > 1 else worker.time(feeds, **window)
     return series_of(session, model, timed, len(feeds))
@@ -79,14 +81,14 @@ def value(check: str, series: Series) -> float | None:
     return fps.rate(series) if check == "fps.sustained" else None
 
 
-def values(check: str, runs: Sequence[Series], method: str) -> tuple[tuple[float, ...], str]:
+def values(check: str, runs: Sequence[Series], method: Mapping[str, Any]) -> tuple[tuple[float, ...], str]:
     """Return the value of ``check`` in each run and an empty text, or no values and the reason.
 
-    There are no values if one run has none or was not timed by ``method`` (a digest).
+    There are no values if one run has none or was not timed by ``method``, whatever its control.
     """
     results = []
     for number, run in enumerate(runs, 1):
-        if digest_of(run.method) != method:
+        if digest_of(without_control(run.method)) != digest_of(without_control(method)):
             return (), f"run {number} was timed by another method"
         result = value(check, run)
         if result is None:
@@ -108,9 +110,9 @@ def run_values(
     if requested < MIN_RUNS or judgement.measurement is None or row.id not in {*QUANTILES, "fps.sustained"}:
         return None
     runs = measure_runs(session, row.model, row.precision, requested, streams=streams)
-    results, why_not = values(row.id, runs, digest_of(series.method))
+    results, why_not = values(row.id, runs, series.method)
     duration = session.config.spec.measure.run_duration
     details = {"asked": requested, "seconds": duration, "samples": [run.n for run in runs]}
     if why_not:
         details["why_not"] = why_not
-    return RunValues(results, details, state_contract.findings_of(*runs))
+    return RunValues(results, details, state_contract.findings_of(*runs), tuple(run.control for run in runs))

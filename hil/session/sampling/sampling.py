@@ -43,4 +43,4 @@ def series_of(session: EngineContext, model: str, timed: Timed, feeds: int) -> S
     batch = session.model(model).batch
     method = {**timed.method, "batch": batch, "feeds": feeds, **contract_method.method(session.spec)}
     facts = {"windows": [{**timed.telemetry, "n": int(timed.duration.size)}], "looks": 1, **session.state.facts()}
-    return Series(timed.start, timed.duration, batch, method, facts, timed.device)
+    return Series(timed.start, timed.duration, batch, method, facts, timed.device, timed.control)

@@ -14,9 +14,10 @@ import numpy as np
 
 from hil.files.digests import writing
 from hil.series import Series
+from hil.stats.control import ControlSeries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -31,15 +32,26 @@ def read(path: Path, run_id: str) -> Series | None:
                 return None
             device = arrays["device"] if "device" in arrays.files else None
             facts = about["batch"], about["method"], about["facts"]
-            return Series(arrays["start"], arrays["duration"], *facts, device)
+            return Series(arrays["start"], arrays["duration"], *facts, device, _control(arrays))
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
         return None  # a truncated file of an earlier run: this run replaces its files atomically
+
+
+def _control(arrays: Mapping[str, Any]) -> ControlSeries | None:
+    """Return the control of a series' file, whose columns begin with ``control_``; ``None`` without one."""
+    if "control" not in arrays:
+        return None
+    workload, seconds = json.loads(str(arrays["control"]))
+    sizes = tuple(int(size) for size in arrays["control_sizes"])
+    return ControlSeries(workload, arrays["control_start"], arrays["control_duration"], sizes, float(seconds))
 
 
 class Samples:
     """The series of one run, each in a file ``samples/NAME.npz`` of the report.
 
-    A file has the start, duration and device time of each sample (s), the batch size, the method and the facts.
+    A file has the start, duration and device time of each sample (s), the batch size, the method and the facts, and the
+    same of the control, if there is one: ``control`` (workload and seconds spent), ``control_start``,
+    ``control_duration`` and ``control_sizes`` (inferences in each window).
     """
 
     def __init__(self, folder: Path, run_id: str) -> None:
@@ -80,5 +92,10 @@ class Samples:
         columns: dict[str, Any] = {"start": series.start, "duration": series.duration}
         if series.device is not None:
             columns["device"] = series.device
+        if series.control is not None:
+            beside = series.control
+            columns["control"] = np.array(json.dumps([beside.workload, beside.seconds], allow_nan=False))
+            columns |= {"control_start": beside.start, "control_duration": beside.duration}
+            columns["control_sizes"] = np.array(beside.sizes, dtype=np.int64)
         np.savez_compressed(temporary, about=np.array(json.dumps(about, allow_nan=False)), **columns)
         temporary.replace(self._folder / f"{name}.npz")

@@ -6,6 +6,7 @@ import ast
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hil.config.spec import TolerancesSpec
@@ -13,6 +14,7 @@ from hil.results import Evidence, ExecutedOn, Judgement, Limit, Measurement, Row
 from hil.session.amendments import AMENDMENTS, Amendment, amended
 from hil.session.amendments.row_facts import Diagnosis, Facts, RunValues, Tolerances
 from hil.state import Finding
+from hil.stats.control import ControlSeries
 
 SESSION = Path(__file__).parents[3] / "hil" / "session"
 LIMIT = Limit(value=2.0, unit="s", sense=Sense.AT_MOST, source="hil.toml:3", expires="2026-01-31")
@@ -38,6 +40,7 @@ def facts() -> Facts:
         details={"samples": "a.npz"},
         runs=RunValues((1.0, 2.0), {"asked": 2}, (HEAT,)),
         findings=(SWAP, HEAT),
+        controls=(None, ControlSeries("net v1", np.zeros(1), np.full(1, 0.1), (1,))),
         slowest_nodes=[{"name": "conv", "op": "Conv", "share": 0.5}],
         diagnosis=Diagnosis({"diagnosis": {"node": "conv"}}, "it starts at conv"),
         foreign_engine="a.engine",
@@ -53,6 +56,7 @@ def test_amendments_have_a_fixed_order() -> None:
     assert [amendment.name for amendment in AMENDMENTS] == [
         "details",
         "run values",
+        "control",
         "state of the runs",
         "state",
         "slowest nodes",

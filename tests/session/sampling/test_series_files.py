@@ -10,6 +10,7 @@ import pytest
 
 from hil.series import Series
 from hil.session.sampling.series_files import Samples
+from hil.stats.control import ControlSeries
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +52,19 @@ def test_device_times_are_in_the_file(tmp_path: Path) -> None:
     timed = replace(series(), device=np.array([0.1, 0.2, 1e-10]))
     Samples(tmp_path, "run").once(NAME, lambda: timed)
     assert same(Samples(tmp_path, "run").once(NAME, refuse), timed)
+
+
+def test_the_control_is_in_the_file(tmp_path: Path) -> None:
+    """A process that reads the series has the same control as the one that timed it; without one it has none."""
+    beside = ControlSeries("net v1", np.array([1.0, 1.1, 2.0]), np.array([0.01, 0.02, 1e-9]), (2, 1), 0.25)
+    Samples(tmp_path, "run").once(NAME, lambda: replace(series(), control=beside))
+    read = Samples(tmp_path, "run").once(NAME, refuse).control
+    assert read is not None
+    assert (read.workload, read.sizes, read.seconds) == ("net v1", (2, 1), 0.25)
+    assert read.start.tolist() == beside.start.tolist()
+    assert read.duration.tolist() == beside.duration.tolist()
+    Samples(tmp_path, "run").once("other", series)
+    assert Samples(tmp_path, "run").once("other", refuse).control is None
 
 
 def test_a_series_of_an_earlier_run_is_measured_again(tmp_path: Path) -> None:
