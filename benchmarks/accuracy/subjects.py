@@ -182,6 +182,7 @@ def _reader(file: str, output: str, characters: int, width: int) -> Subject:
         lambda: Text(output),
         "ctc",
         {output: {"kind": "ctc"}},
+        spared=(0.7, 0.1),
         scores=Part(output, 2, 0, characters, characters),
         image="x",
     )
