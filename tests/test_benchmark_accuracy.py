@@ -13,7 +13,7 @@ from benchmarks.accuracy.judges import JUDGES, POLYGRAPHY
 from benchmarks.accuracy.left_out import band, left_out
 from benchmarks.accuracy.sound import SOUND
 from benchmarks.accuracy.subjects import ROOT, SUBJECTS
-from benchmarks.accuracy.truth import Boxes, Class, Region, Text, Vector
+from benchmarks.accuracy.truth import a_class, boxes, region, text, vector
 from benchmarks.accuracy.variants import Store, Variant, truth_of, variants
 
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ def case(name: str) -> Case:
 def test_text_changes_by_its_share_of_characters() -> None:
     """Equal steps are one character unless separated; a missing character of three is a third."""
     steps = np.eye(4)[[[1, 1, 0, 1, 2, 0], [1, 0, 0, 2, 2, 0]]]
-    ours, theirs = Text("t").answers({"t": steps})
+    ours, theirs = text("t").answers({"t": steps})
     assert (ours, theirs) == ((1, 1, 2), (1, 2))
-    assert Text("t").changed(ours, theirs) == pytest.approx(1 / 3)
-    assert Text("t").changed((), ()) == 0
-    assert Text("t").telling([(), ours]) == 0.5
+    assert text("t").changed(ours, theirs) == pytest.approx(1 / 3)
+    assert text("t").changed((), ()) == 0
+    assert text("t").telling([(), ours]) == 0.5
 
 
 def detections(*rows: tuple[float, float, int, float]) -> dict[str, NDArray[Any]]:
@@ -51,38 +51,38 @@ def detections(*rows: tuple[float, float, int, float]) -> dict[str, NDArray[Any]
 )
 def test_a_box_changes_by_place_class_or_score(box: tuple[float, float, int, float], changed: float) -> None:
     """A box is the same if it overlaps by half, has the class, and its score reaches the threshold."""
-    (ours,) = Boxes().answers(detections((0, 0, 1, 0.9)))
-    (theirs,) = Boxes().answers(detections(box))
-    assert Boxes().changed(ours, theirs) == changed
+    (ours,) = boxes().answers(detections((0, 0, 1, 0.9)))
+    (theirs,) = boxes().answers(detections(box))
+    assert boxes().changed(ours, theirs) == changed
 
 
 def test_one_box_is_not_matched_twice() -> None:
     """A second box at the same place counts as changed, and overlapping boxes of one class are one."""
-    (ours,) = Boxes().answers(detections((0, 0, 1, 0.9), (1, 0, 1, 0.8)))
-    (theirs,) = Boxes().answers(detections((0, 0, 1, 0.9), (0, 0, 2, 0.9)))
+    (ours,) = boxes().answers(detections((0, 0, 1, 0.9), (1, 0, 1, 0.8)))
+    (theirs,) = boxes().answers(detections((0, 0, 1, 0.9), (0, 0, 2, 0.9)))
     assert len(ours[0]) == 1
-    assert Boxes().changed(ours, theirs) == pytest.approx(1 / 3)
+    assert boxes().changed(ours, theirs) == pytest.approx(1 / 3)
 
 
 def test_answers_that_say_nothing_are_no_truth() -> None:
     """One class for all samples, empty masks and images without boxes are not telling."""
-    assert Class("c").telling([3] * 9 + [1]) == 0
-    assert Region("m").telling([np.zeros((4, 4), bool)]) == 0
-    assert Boxes().telling(Boxes().answers(detections((0, 0, 1, 0.1)))) == 0
-    assert Vector().telling([np.zeros(3)] * 4) == 0
+    assert a_class("c").telling([3] * 9 + [1]) == 0
+    assert region("m").telling([np.zeros((4, 4), bool)]) == 0
+    assert boxes().telling(boxes().answers(detections((0, 0, 1, 0.1)))) == 0
+    assert vector().telling([np.zeros(3)] * 4) == 0
     assert truth_of(variants("digits", 1)[0], {"changed": 0.0, "telling": 0.5}) == "untold"
 
 
 def test_a_value_that_is_not_finite_has_changed() -> None:
     """NaN is an answer of its own, which no reference gives."""
     ours, theirs = np.array([[0.1, 0.9]]), np.array([[np.nan, np.nan]])
-    assert Class("c").answers({"c": theirs}) != Class("c").answers({"c": ours})
-    vector = Vector()
+    assert a_class("c").answers({"c": theirs}) != a_class("c").answers({"c": ours})
+    one = vector()
     (first, _), (second, _) = (
-        vector.answers({"v": np.array([[1.0], [2.0]])}),
-        vector.answers({"v": np.full((2, 1), np.nan)}),
+        one.answers({"v": np.array([[1.0], [2.0]])}),
+        one.answers({"v": np.full((2, 1), np.nan)}),
     )
-    assert vector.changed(first, second) == 1
+    assert one.changed(first, second) == 1
 
 
 @pytest.mark.parametrize("name", ["digits", "arm", "scenes"])

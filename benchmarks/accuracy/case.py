@@ -96,7 +96,7 @@ class Case:
 
     def _ends(self, first: float, last: float) -> tuple[str, ...]:
         """Return the nodes up to that share of the first layers, and those from that share of the last ones on."""
-        places = [place for place, *_ in graphs.layers(self.folded, "Conv", "ConvTranspose", "MatMul", "Gemm")]
+        places = [place for place, *_ in graphs.layers(self.folded)]
         names = [node.name for node in self.folded.graph.node]
         head, tail = (max(1, round(share * len(places))) if share else 0 for share in (first, last))
         early = names[: places[head - 1] + 1] if head else []

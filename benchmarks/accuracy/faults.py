@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.accuracy import graphs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import onnx
     from numpy.typing import NDArray
@@ -18,74 +18,57 @@ if TYPE_CHECKING:
     from benchmarks.accuracy.damage import Damage
 
     Model = onnx.ModelProto
+    Edit = Callable[[NDArray[Any]], NDArray[Any]]
 
 
-def _drawn(model: Model, random: np.random.Generator, count: int = 1) -> list[str]:
-    names = list(graphs.weights(model))
-    return [str(one) for one in random.choice(names, min(count, len(names)), replace=False)]
+def _edited(make: Callable[[np.random.Generator], Edit], *, everything: bool = False) -> Damage:
+    """Return the damage to one layer's weights, or to those of all layers, by what ``make`` returns."""
 
-
-def _layer(edit: str) -> Damage:
-    def damage(_: Case, model: Model, random: np.random.Generator) -> Model | None:
-        def change(values: NDArray[Any]) -> NDArray[Any]:
-            if edit == "zeroed":
-                return np.zeros_like(values)
-            if edit == "permuted":  # two channels of the output in each other's place
-                made, axis = values.copy(), int(np.argmax(values.shape[:2]))
-                one, other = random.choice(values.shape[axis], 2, replace=False)
-                index = [slice(None)] * values.ndim
-                here, there = [*index], [*index]
-                here[axis], there[axis] = one, other
-                made[tuple(here)], made[tuple(there)] = values[tuple(there)], values[tuple(here)]
-                return np.asarray(made)
-            if edit == "turned":
-                return np.ascontiguousarray(values[..., ::-1])
-            return random.permutation(values.ravel()).reshape(values.shape)
-
-        return graphs.edit_weights(model, _drawn(model, random), change)
+    def damage(_: Case, model: Model, random: np.random.Generator) -> Model:
+        known = graphs.weights(model)
+        chosen = known if everything else random.choice(list(known), 1, replace=False)
+        edit = make(random)
+        return graphs.with_weights(model, {name: edit(values) for name, values in known.items() if name in chosen})
 
     return damage
 
 
-def _foreign(_: Case, model: Model, random: np.random.Generator) -> Model:
-    """Give all layers the weights of a model that was trained on something else: as wide, in another order."""
-    return graphs.edit_weights(
-        model, list(graphs.weights(model)), lambda values: random.permutation(values.ravel()).reshape(values.shape)
-    )
+def _shuffled(random: np.random.Generator) -> Edit:
+    """Return weights as of a model that was trained on something else: as wide, in another order."""
+    return lambda values: random.permutation(values.ravel()).reshape(values.shape)
 
 
-def _noisy(_: Case, model: Model, random: np.random.Generator) -> Model:
-    share = random.uniform(0.3, 0.6)
-    return graphs.edit_weights(
-        model,
-        list(graphs.weights(model)),
-        lambda values: values + random.standard_normal(values.shape) * values.std() * share,
-    )
-
-
-def _few_bits(_: Case, model: Model, __: np.random.Generator) -> Model:
+def _permuted(random: np.random.Generator) -> Edit:
     def edit(values: NDArray[Any]) -> NDArray[Any]:
-        scale = max(np.abs(values).max() / (2**3 - 1), 1e-12)
-        return np.asarray(np.round(values / scale) * scale)
+        axis = int(np.argmax(values.shape[:2]))
+        one, other = random.choice(values.shape[axis], 2, replace=False)
+        order = np.arange(values.shape[axis])
+        order[[one, other]] = other, one
+        return np.take(values, order, axis)
 
-    return graphs.edit_weights(model, list(graphs.weights(model)), edit)
+    return edit
+
+
+def _noisy(random: np.random.Generator) -> Edit:
+    share = random.uniform(0.3, 0.6)
+    return lambda values: values + random.standard_normal(values.shape) * values.std() * share
+
+
+def _in_four_bits(values: NDArray[Any]) -> NDArray[Any]:
+    scale = max(np.abs(values).max() / (2**3 - 1), 1e-12)
+    return np.asarray(np.round(values / scale) * scale)
 
 
 def _saturated(case: Case, model: Model, random: np.random.Generator) -> Model | None:
     """Clip what one layer puts out to a small share of its range, as a scale does that is far too small."""
-    found = graphs.layers(model, "Conv", "ConvTranspose", "MatMul", "Gemm")
+    found = graphs.layers(model)
     if not found:
         return None
     _, layer, _ = found[int(random.integers(len(found)))]
     name = layer.output[0]
     few = {key: values[:16] for key, values in case.calibration.items()}
-    most = float(np.abs(graphs.run(model, few, [name])[name]).max()) * random.uniform(0.01, 0.1)
-
-    def make(made: Model, source: str, result: str) -> list[onnx.NodeProto]:
-        limits = [graphs.constant(made, f"{result}.{n}", np.float32(one)) for n, one in enumerate((-most, most))]
-        return [graphs.node("Clip", [source, *limits], result)]
-
-    return graphs.after(model, name, make)
+    most = np.float32(float(np.abs(graphs.run(model, few, [name])[name]).max()) * random.uniform(0.01, 0.1))
+    return graphs.applied(model, name, ("Clip", [-most, most], {}))
 
 
 def _relu_lost(_: Case, model: Model, random: np.random.Generator) -> Model | None:
@@ -114,31 +97,24 @@ def _bias_lost(_: Case, model: Model, random: np.random.Generator) -> Model | No
     return made
 
 
-def _calibrated_on(kind: str) -> Damage:
+def _calibrated_on(change: Callable[[NDArray[Any], np.random.Generator], Any]) -> Damage:
     def damage(case: Case, model: Model, random: np.random.Generator) -> Model | None:
         few = {name: values[:16] for name, values in case.calibration.items()}
         floats = {name: values for name, values in few.items() if values.dtype == np.float32}
-        if not floats:
-            return None
-        for name, values in floats.items():
-            width = np.ptp(values)
-            made = (
-                random.normal(0, 0.02, values.shape) * width if kind == "noise" else values * random.uniform(0.05, 0.1)
-            )
-            few[name] = np.asarray(made, np.float32)
-        return case.in_int8(arrays=few, model=model)
+        few |= {name: np.asarray(change(values, random), np.float32) for name, values in floats.items()}
+        return case.in_int8(arrays=few, model=model) if floats else None
 
     return damage
 
 
 FAULTS: Mapping[str, Damage] = {
-    "layer zeroed": _layer("zeroed"),
-    "channels permuted": _layer("permuted"),
-    "kernel turned": _layer("turned"),
-    "layer with foreign weights": _layer("foreign"),
-    "foreign weights": _foreign,
-    "noise on all weights": _noisy,
-    "weights in 4 bits": _few_bits,
+    "layer zeroed": _edited(lambda _: np.zeros_like),
+    "channels permuted": _edited(_permuted),
+    "kernel turned": _edited(lambda _: lambda values: values[..., ::-1]),
+    "layer with foreign weights": _edited(_shuffled),
+    "foreign weights": _edited(_shuffled, everything=True),
+    "noise on all weights": _edited(_noisy, everything=True),
+    "weights in 4 bits": _edited(lambda _: _in_four_bits, everything=True),
     "one scale saturated": _saturated,
     "activation lost": _relu_lost,
     "biases lost": _bias_lost,
@@ -146,7 +122,7 @@ FAULTS: Mapping[str, Damage] = {
 """Damage to the weights of a model in floating point."""
 
 CALIBRATED: Mapping[str, Damage] = {
-    "calibrated on noise": _calibrated_on("noise"),
-    "calibrated on dark samples": _calibrated_on("dark"),
+    "calibrated on noise": _calibrated_on(lambda values, random: random.normal(0, 0.02, values.shape) * np.ptp(values)),
+    "calibrated on dark samples": _calibrated_on(lambda values, random: values * random.uniform(0.05, 0.1)),
 }
 """Wrong calibrations of a sound model."""

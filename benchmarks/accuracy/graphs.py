@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Arrays = Mapping[str, NDArray[Any]]
-    Edit = Callable[[NDArray[Any]], NDArray[Any]]
+    Step = tuple[str, Sequence[Any], Mapping[str, Any]]
     Make = Callable[[onnx.ModelProto, str, str], list[onnx.NodeProto]]
 
 BATCH = 16
+LAYERS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 SMALLEST = 64
 """Elements of an initializer from which on it is taken for the weights of a layer."""
 
@@ -87,17 +88,16 @@ def weights(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
     }
 
 
-def edit_weights(model: onnx.ModelProto, names: Sequence[str], edit: Edit) -> onnx.ModelProto:
-    """Return ``model`` with ``edit`` applied to the named initializers."""
+def with_weights(model: onnx.ModelProto, values: Arrays) -> onnx.ModelProto:
+    """Return ``model`` with other values in the named float initializers."""
     made = copied(model)
     for tensor in made.graph.initializer:
-        if tensor.name in names:
-            values = numpy_helper.to_array(tensor)
-            tensor.CopyFrom(numpy_helper.from_array(edit(values).astype(values.dtype), tensor.name))
+        if tensor.name in values:
+            tensor.CopyFrom(numpy_helper.from_array(values[tensor.name].astype(np.float32), tensor.name))
     return made
 
 
-def layers(model: onnx.ModelProto, *kinds: str) -> list[tuple[int, onnx.NodeProto, NDArray[Any]]]:
+def layers(model: onnx.ModelProto, kinds: Sequence[str] = LAYERS) -> list[tuple[int, onnx.NodeProto, NDArray[Any]]]:
     """Return the nodes of ``kinds`` whose second input is a weight, with their places and weights."""
     known = weights(model)
     return [
@@ -128,6 +128,34 @@ def after(model: onnx.ModelProto, name: str, make: Make) -> onnx.ModelProto:
             nodes += make(made, f"{name}.raw", name)
     replace_nodes(made, nodes)
     return made
+
+
+def applied(model: onnx.ModelProto, name: str, *steps: Step) -> onnx.ModelProto:
+    """Return ``model`` with operators applied one after the other to an input or to what a node makes.
+
+    A step is an operator, its inputs after the first as constants, and its attributes.
+    """
+
+    def make(made: onnx.ModelProto, source: str, result: str) -> list[onnx.NodeProto]:
+        nodes = []
+        for place, (kind, constants, attributes) in enumerate(steps, 1):
+            output = f"{result}.{place}" if place < len(steps) else result
+            names = [constant(made, f"{result}.{place}.{n}", values) for n, values in enumerate(constants)]
+            nodes.append(node(kind, [source, *names], output, **attributes))
+            source = output
+        return nodes
+
+    return (before if name in {one.name for one in model.graph.input} else after)(model, name, make)
+
+
+def linear(factor: Any, offset: Any) -> list[Step]:
+    """Return the steps that multiply by ``factor`` and add ``offset``."""
+    return [("Mul", [np.asarray(factor, np.float32)], {}), ("Add", [np.asarray(offset, np.float32)], {})]
+
+
+def ordered(indices: Any, axis: int) -> Step:
+    """Return the step that takes places in another order along ``axis``."""
+    return "Gather", [np.asarray(indices, np.int64)], {"axis": axis}
 
 
 def node(kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> onnx.NodeProto:

@@ -11,7 +11,7 @@ import onnx
 from onnx import helper
 
 from benchmarks.accuracy import graphs, people
-from benchmarks.accuracy.truth import Boxes, Class, Region, Text, Vector
+from benchmarks.accuracy.truth import a_class, boxes, region, text, vector
 from tests.zoo import contents, inputs
 from tests.zoo.packages import installed
 
@@ -165,7 +165,7 @@ def _map(file: str, output: str, size: int, first: float) -> Subject:
     return Subject(
         file,
         _pages(size),
-        lambda: Region(output),
+        lambda: region(output),
         "segmentation",
         {output: {"kind": "segmentation"}},
         size=size,
@@ -179,7 +179,7 @@ def _reader(file: str, output: str, characters: int, width: int) -> Subject:
     return Subject(
         file,
         _lines(width, turned=False),
-        lambda: Text(output),
+        lambda: text(output),
         "ctc",
         {output: {"kind": "ctc"}},
         spared=(0.7, 0.1),
@@ -194,7 +194,7 @@ SUBJECTS: Mapping[str, Subject] = {
     "digits": Subject(
         "examples/digits/model.onnx",
         _bundled("digits", "image"),
-        lambda: Class("logits"),
+        lambda: a_class("logits"),
         "classification",
         {"logits": {"kind": "classification"}},
         scores=Part("logits", 1, 0, 10, 10),
@@ -204,7 +204,7 @@ SUBJECTS: Mapping[str, Subject] = {
     "arm": Subject(
         "examples/arm/model.onnx",
         _bundled("arm", "joints", "tool"),
-        Vector,
+        vector,
         "regression",
         {"position": {"kind": "regression"}, "rotation": {"kind": "regression"}},
         signal="joints",
@@ -212,7 +212,7 @@ SUBJECTS: Mapping[str, Subject] = {
     "scenes": Subject(
         "examples/scenes/model.onnx",
         _scenes,
-        Boxes,
+        boxes,
         "detection",
         {name: {"kind": "detection", "layout": "boxes-scores", "nms": 0.5} for name in ("boxes", "scores")},
         size=48,
@@ -223,7 +223,7 @@ SUBJECTS: Mapping[str, Subject] = {
     "320n": Subject(
         "nudenet/320n.onnx",
         _photographs,
-        lambda: Boxes("output0"),
+        lambda: boxes("output0"),
         "detection",
         {"output0": {"kind": "detection", "layout": "channels-first", "boxes": "centers", "nms": 0.5}},
         size=160,
@@ -235,7 +235,7 @@ SUBJECTS: Mapping[str, Subject] = {
     "turned": Subject(
         f"{_V6}/ch_ppocr_mobile_v2.0_cls_mobile.onnx",
         _lines(128, turned=True),
-        lambda: Class(_TURNED),
+        lambda: a_class(_TURNED),
         "classification",
         {_TURNED: {"kind": "classification"}},
         scores=Part(_TURNED, 1, 0, 2, 2),
@@ -244,7 +244,7 @@ SUBJECTS: Mapping[str, Subject] = {
     "files": Subject(
         "magika/models/standard_v3_3/model.onnx",
         _files,
-        lambda: Class(_FILE),
+        lambda: a_class(_FILE),
         "classification",
         {_FILE: {"kind": "classification"}},
         scores=Part(_FILE, 1, 0, 214, 214),
@@ -253,7 +253,7 @@ SUBJECTS: Mapping[str, Subject] = {
     "speech": Subject(
         _SPEECH,
         _speech,
-        lambda: Class("output"),
+        lambda: a_class("output"),
         "classification",
         {},  # one score is no classification among classes
         scores=Part("output", 1, 0, 1, 1),

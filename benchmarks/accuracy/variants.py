@@ -18,6 +18,7 @@ from benchmarks.accuracy.sound import SOUND
 from benchmarks.accuracy.subjects import SUBJECTS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import onnx
@@ -92,7 +93,7 @@ class Store:
         return self._stored("reference", 1)
 
     @cached_property
-    def _answers(self) -> tuple[Truth, list[Any]]:
+    def _answers(self) -> tuple[Truth, Sequence[Any]]:
         """What reads the answers to the truth's samples, and those of the reference."""
         reader = self.subject.truth()
         return reader, reader.answers(self._stored("reference-truth", 0))
