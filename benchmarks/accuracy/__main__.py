@@ -1,4 +1,4 @@
-"""Verdicts on real models: ``python -m benchmarks.accuracy [--quick] [--seed N] [--cache DIR] [--out DIR]``.
+"""Verdicts on real models: ``python -m benchmarks.accuracy [--quick] [--seed N] [--jobs N] [--cache DIR] [--out DIR]``.
 
 Models that other projects ship, and the three bundled ones, are changed soundly, as exporters and optimizers do it, and
 damaged, within the graph. Which engines are sound is decided by decoders of the benchmark's own: at most 2 % of the
@@ -6,7 +6,8 @@ answers to 256 samples changed; of a broken one at least 10 %. What lies between
 and not counted. The judges see the outputs for 256 other samples. The seed decides samples and details, and is a new
 one each time. No broken engine may pass at the default tolerances, whether the kinds of outputs are declared, as
 ``hil init`` proposes them, or not; declared, at most 3 % of the sound ones may fail and 10 % may be inconclusive.
-``--cache`` stores the outputs, several GB, so that they can be judged again in minutes; making takes an hour.
+``--cache`` stores the outputs, several GB, so that they can be judged again in minutes; making takes an hour of one
+core, and ``--jobs`` takes several models at once.
 ``--quick`` takes some changes of small models, within a minute, and is not a result: a bar is missed where chance does
 not explain the figure. Exit code 1 if a bar is missed.
 """
@@ -19,6 +20,8 @@ import os
 import platform
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,6 +119,16 @@ def _quick(name: str, seed: int) -> list[Variant]:
     return [part[place] for part in groups for place in random.permutation(len(part))[: QUICK[name]]]
 
 
+def _rows(folder: Path, packages: Path, seed: int, quick: bool, name: str) -> list[dict[str, Any]]:  # noqa: FBT001 - for partial()
+    """Return all rows of a model; print each when it is complete."""
+    logging.disable(logging.WARNING)  # the quantizer's
+    rows = []
+    for row in judged(Store(folder, packages, name, seed, SAMPLES), (_quick if quick else variants)(name, seed)):
+        print(line(row), flush=True)
+        rows.append(row)
+    return rows
+
+
 def main() -> int:
     """Print each row when it is complete, and the bars; write the result to ``--out``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -123,18 +136,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="decides samples and details (default: a new one)")
     parser.add_argument("--cache", type=Path, help="the folder in which outputs are stored (default: none remains)")
     parser.add_argument("--only", choices=SUBJECTS, action="append", help="only this model; may be repeated")
+    parser.add_argument("--jobs", type=int, default=1, help="models at once (default: 1)")
     parser.add_argument("--out", type=Path, help="the folder to write accuracy.json to")
     options = parser.parse_args()
-    logging.disable(logging.WARNING)  # the quantizer's
     seed = int.from_bytes(os.urandom(3), "big") if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
-    packages, made = installed(), []
-    with tempfile.TemporaryDirectory(prefix="accuracy-") as folder:
-        for name in options.only or (QUICK if options.quick else SUBJECTS):
-            store = Store(options.cache or Path(folder), packages, name, seed, SAMPLES)
-            for row in judged(store, _quick(name, seed) if options.quick else variants(name, seed)):
-                print(line(row), flush=True)
-                made.append(row)
+    names = list(options.only or (QUICK if options.quick else SUBJECTS))
+    with tempfile.TemporaryDirectory(prefix="accuracy-") as folder, ProcessPoolExecutor(options.jobs) as pool:
+        of = partial(_rows, options.cache or Path(folder), installed(), seed, options.quick)
+        made = [row for rows in pool.map(of, names) for row in rows]
     rows = [row for row in made if row["verdicts"]]
     print("\n".join(table(rows)))
     if not options.quick and not options.only:
@@ -144,8 +154,8 @@ def main() -> int:
         for bar in bars:  # of few engines, one may be wrong by chance; none may be where the limit is 0
             bar["met"] = bar["low"] is not None and bar["low"] <= bar["limit"]
     else:
-        names = ("numpy", "onnx", "onnxruntime", "pytest-hil")
-        versions = {"host python": platform.python_version(), **{name: version(name) for name in names}}
+        ours = ("numpy", "onnx", "onnxruntime", "pytest-hil")
+        versions = {"host python": platform.python_version(), **{name: version(name) for name in ours}}
         listed = [*PACKAGES.read_text().splitlines(), *PEOPLE.read_text().splitlines()]
         versions |= dict(one.split()[0].split("==") for one in listed if not one.startswith("#"))
         command = ["python", "-m", "benchmarks.accuracy", "--seed", str(seed)]
