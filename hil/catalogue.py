@@ -43,6 +43,7 @@ class CheckKind:
         needs_task: it is planned only for models with a task.
         needs_node: it is planned only for models with an ``isaac_ros`` file.
         only_limited: it is planned only if it has a limit.
+        recurrent: whether it applies to models with a state (true) or to those without (false); ``None`` for all.
         regresses: the id of the check whose values are compared with a baseline; empty if this is not a regression
             check.
     """
@@ -57,6 +58,7 @@ class CheckKind:
     needs_task: bool = False
     needs_node: bool = False
     only_limited: bool = False
+    recurrent: bool | None = None
     scenario: str = ""
     regresses: str = ""
 
@@ -105,8 +107,15 @@ def _placement(name: str, question: str, limit: LimitKey, precisions: frozenset[
     return CheckKind(f"placement.{name}", question, test, limit, needs_target=True, precisions=precisions)
 
 
-def _plain(family: str, name: str, question: str, *, needs_task: bool = False) -> CheckKind:
-    return CheckKind(f"{family}.{name}", question, f"test_{family}.py::test_{name}", needs_task=needs_task)
+def _plain(
+    family: str, name: str, question: str, *, needs_task: bool = False, recurrent: bool | None = None
+) -> CheckKind:
+    test = f"test_{family}.py::test_{name}"
+    return CheckKind(f"{family}.{name}", question, test, needs_task=needs_task, recurrent=recurrent)
+
+
+def _sequence(name: str, question: str) -> CheckKind:
+    return _plain("sequence", name, question, recurrent=True)
 
 
 def _regression(name: str, question: str, of: str, limit: LimitKey, *, needs_task: bool = False) -> CheckKind:
@@ -144,14 +153,24 @@ KINDS: tuple[CheckKind, ...] = (
         _plain("parity", "data", "Is the validation data real, sufficient and not part of the training data?"),
         on_host=True,
     ),
-    _plain("parity", "outputs", "Do the engine's outputs match the reference?"),
-    _plain("parity", "repeatable", "Does the same batch give the same outputs twice, bit for bit?"),
+    _plain("parity", "outputs", "Do the engine's outputs match the reference?", recurrent=False),
+    _plain("parity", "repeatable", "Does the same batch give the same outputs twice, bit for bit?", recurrent=False),
+    _sequence("teacher_forced", "Does each step match the reference if it begins with the reference's state?"),
+    _sequence("free_running", "Do whole sequences match the reference if the engine is fed with its own state?"),
+    _sequence("reset", "Does a sequence give the same outputs again after another one?"),
+    _sequence("isolation", "Do sequences that run at the same time leave each other's state alone?"),
     _plain("parity", "task", "Does the engine do the task as well as the reference?", needs_task=True),
     replace(
         _plain("property", "parity", "Do outputs match the reference for every input that the signature allows?"),
         precisions=NUMERIC,
+        recurrent=False,
     ),
-    _plain("property", "stable", "Does every valid batch give finite, repeatable outputs of the declared shapes?"),
+    _plain(
+        "property",
+        "stable",
+        "Does every valid batch give finite, repeatable outputs of the declared shapes?",
+        recurrent=False,
+    ),
     replace(_int8("calibration", "Did calibration run on the declared data?"), on_host=True),
     _int8("cache", "Do the ranges in use belong to this model and data?"),
     replace(
@@ -163,7 +182,7 @@ KINDS: tuple[CheckKind, ...] = (
     _int8("ranges", "Do the ranges fit the activations of the validation data?", _CLIPPED),
     _int8("repeatable", "Does calibrating again reproduce the ranges in use?"),
     replace(_int8("disjoint", "Is the validation data absent from the calibration data?"), on_host=True),
-    _int8("drop", "How much accuracy does INT8 lose against FP32 on the same target?"),
+    replace(_int8("drop", "How much accuracy does INT8 lose against FP32 on the same target?"), recurrent=False),
     _latency("p50", "What is the median latency?", ("latency", "p50"), "saturated"),
     _latency("p90", "What is the 90th percentile of the latency?", ("latency", "p90"), "saturated"),
     _latency("p99", "What is the 99th percentile of the latency?", ("latency", "p99"), "saturated"),

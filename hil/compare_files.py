@@ -60,7 +60,7 @@ def comparison_of(  # noqa: PLR0913 - the model and the precision, and what is k
     precision: Precision,
     tolerances: TolerancesSpec | None,
     *,
-    samples: int,
+    samples: int | None,
     batch: int | None = None,
     distinct: int | None = None,
     spot_check: bool = False,
@@ -82,7 +82,7 @@ def comparison_of(  # noqa: PLR0913 - the model and the precision, and what is k
         where=where,
         answers=open_answers(spec, config.root, model=name, where=config.where("models", name, "outputs")),
         axes=spec.slice_axes,
-        distinct=distinct if spec.outputs else None,
+        distinct=distinct,
         spot_check=spot_check,
     )
 
@@ -95,8 +95,8 @@ def refuse_carried(signature: Signature, model: str) -> None:
     carried = [spec.name for spec in signature.inputs if spec.carry is not None]
     if carried:
         raise Unsupported(
-            f"the value of input {', '.join(carried)} is carried from step to step, and hil does not run sequences: "
-            f"model {model}: compare whole sequences in a test of your own"
+            f"the value of input {', '.join(carried)} is carried from step to step, and single steps are no "
+            f"evidence of a sequence: model {model}: run pytest, whose rows sequence.* compare whole sequences"
         )
 
 

@@ -46,13 +46,17 @@ class Plan:
         return tuple(row for row in (*self.rows, *self.unlimited) if row.id == check_id)
 
 
-def applies(kind: CheckKind, precision: str, *, literal: bool, task: bool, node: bool) -> bool:
+def applies(  # noqa: PLR0913 - each is a fact about the model
+    kind: CheckKind, precision: str, *, literal: bool, task: bool, node: bool, recurrent: bool
+) -> bool:
     """Return whether ``kind`` applies to a model in ``precision``, regardless of its limits.
 
-    ``task`` and ``node`` are whether the model has a task and an ``isaac_ros`` file. Neither is needed with
-    ``literal``, the result of ``asked_by_id``.
+    ``task``, ``node`` and ``recurrent`` are whether the model has a task, an ``isaac_ros`` file and a state. Task and
+    file are not needed with ``literal``, the result of ``asked_by_id``.
     """
     if kind.precisions is not None and precision not in kind.precisions:
+        return False
+    if kind.recurrent is not None and kind.recurrent != recurrent:
         return False
     return literal or ((task or not kind.needs_task) and (node or not kind.needs_node))
 
@@ -86,6 +90,7 @@ def must_exist(
     kinds = [kind for kind in KINDS if kind.regresses or any(literal_id(pattern) == kind.id for pattern in patterns)]
     for (model, precision), ids in models.items():
         has = {"task": "parity.task" in ids, "node": "contract.isaac_ros" in ids}
+        has["recurrent"] = "sequence.free_running" in ids
         for kind in kinds:
             literal = asked_by_id(patterns, kind, model, precision)
             named = literal or compared_by_name(patterns, kind, model, precision)
@@ -130,6 +135,7 @@ def _rows_of(
     for kind in KINDS:
         literal = asked_by_id(policy.require, kind, name, precision)
         has = {"task": model.task is not None, "node": model.isaac_ros is not None}
+        has["recurrent"] = model.recurrent
         if not applies(kind, precision, literal=literal, **has):
             continue
         limit = None if kind.limit is None else _limit(config, name, model.limits, kind.limit)

@@ -62,7 +62,7 @@ inputs = {{ rate = {rate} }}
 def with_rate(path: Path) -> Path:
     """Write a model with an input ``rate`` that data need not have."""
     text = """<ir_version: 9, opset_import: ["": 17]>
-    g (float[n, 3] x, float[1] rate) => (float[n, 3] y) { y = Mul(x, rate) }"""
+    g (float[n, 3] x, float[1] rate) => (float[n, 3] y, float[1] next) { y = Mul(x, rate) next = Identity(rate) }"""
     onnx.save(parser.parse_model(text), path)
     return path
 
@@ -71,7 +71,7 @@ def with_rate(path: Path) -> Path:
     ("rate", "code", "message"),
     [
         ('{ value = 2.0, batch_axis = "none" }', 0, "passed"),
-        ('{ carry = "y", batch_axis = "none" }', 1, "does not run sequences"),
+        ('{ carry = "next", batch_axis = "none" }', 1, "whose rows sequence"),
     ],
 )
 def test_inputs_are_fed_as_declared(

@@ -38,6 +38,7 @@ FLOORS = (
     ("hil.onnx_files.batch_axes",),
     ("hil.callables", "hil.onnx_files.declared", "hil.onnx_files.identity", "hil.plan", "hil.state"),
     ("hil.datasets", "hil.metrics"),
+    ("hil.onnx_files.host_sequence",),
     ("hil.onnx_files.reference",),
     ("hil.proposals", "hil.quantize"),
     ("hil.targets",),

@@ -62,7 +62,7 @@ class Service(Transfers):
             "spawn": self.spawn,
             "unload": self.unload,
         }
-        for name in (*SERIES, "control", "run", "first", "profile", "layers", "soak"):
+        for name in (*SERIES, "control", "run", "sequence", "first", "profile", "layers", "soak"):
             self.table[name] = self.engine_work
         for name in ("memory", "echo"):
             self.table[name] = self.worker_op

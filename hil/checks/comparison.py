@@ -154,6 +154,11 @@ class Comparison:
             return failed(f"{reason}: fix or remove it", details)
         return self._with_answers(self._verdict(rows, details))
 
+    def within(self) -> bool:
+        """Return whether every output is within its bounds; the declared answers and written keys do not count."""
+        rows = [] if self.fatal or self._incomplete() else [self._row(name) for name in self.numbers]
+        return bool(rows) and all(row["met"] and not row["dead"] for row in rows)
+
     def _with_answers(self, numbers: Judgement) -> Judgement:
         """Return the worst judgement of the answers and the ``numbers``; of equal ones, that of the answers.
 

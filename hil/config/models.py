@@ -172,6 +172,11 @@ class ModelSpec(Table):
     on: dict[str, OverrideSpec] = {}
 
     @property
+    def recurrent(self) -> bool:
+        """Whether an input carries a state from step to step, so that the model is judged over whole sequences."""
+        return any(one.carry is not None for one in self.inputs.values())
+
+    @property
     def slice_axes(self) -> dict[str, int]:
         """The axes along which outputs are compared slice by slice, where they are declared."""
         return {name: one.axis for name, one in self.outputs.items() if one.axis is not None}

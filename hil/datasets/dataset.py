@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from hil.datasets.feeding import Feeding
+    from hil.datasets.sequence import Sequence
 
 Arrays = dict[str, "np.ndarray"]
 
@@ -33,12 +34,14 @@ class Batch:
         inputs: the arrays of the data, by input.
         labels: the labels by output, with the key ``""`` for the array ``labels``; empty if the data has none.
         fed: the inputs as the model takes them (``hil.datasets.feeding``); ``None`` if ``inputs`` have that form.
+        sequence: of a model with a state, all steps; each sample is then a sequence, and ``fed`` is its first step.
     """
 
     start: int
     inputs: Arrays
     labels: Arrays
     fed: Arrays | None = None
+    sequence: Sequence | None = None
 
     @property
     def feeds(self) -> Arrays:
@@ -143,7 +146,9 @@ class Streamed(ABC):
             if rows < _length(inputs) and count_needed == self.count:
                 raise UserError(self._changed(count_needed))
             head = _head(inputs, rows)
-            batch = Batch(start, head, _head(labels, rows), self._feeding.feeds(head, start))
+            sequence = self._feeding.sequence(head, start)
+            fed = self._feeding.feeds(head, start) if sequence is None else {**sequence.step(0), **sequence.begin}
+            batch = Batch(start, head, _head(labels, rows), fed, sequence)
             if self.checks_repeats and self._fingerprints is not None:
                 self._check_repeats(batch, self._fingerprints)
             yield batch

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hil.datasets.sequence import Sequence
 from hil.dtypes import is_float, is_number
 from hil.errors import UserError
 
@@ -59,6 +60,29 @@ class Feeding:
             return samples
         rows = len(next(iter(samples.values())))
         return {one.name: self._fed(one, samples.get(one.name), rows, start) for one in self._signature.inputs}
+
+    def sequence(self, samples: Arrays, start: int) -> Sequence | None:
+        """Return the steps of ``samples``, whose arrays are [samples, steps, ...]; ``None`` for a model without state.
+
+        A carried input has no steps in ``samples``: it is the state where each sequence begins, zeros if it is missing.
+        Raise ``UserError`` when ``feeds`` does.
+        """
+        carry = self._signature.carry
+        if not carry:
+            return None
+        rows = len(next(iter(samples.values())))
+        free = [one for one in self._signature.inputs if one.name not in carry]
+        count = next(samples[one.name].shape[1] for one in free if one.name in samples)
+        begin = {name: self._fed(self._signature.input(name), samples.get(name), rows, start) for name in carry}
+        steps = {}
+        for one in free:
+            if one.name in samples:
+                each = [self._fed(one, samples[one.name][:, step], rows, start) for step in range(count)]
+                steps[one.name] = np.stack(each)
+            else:
+                fed = self._fed(one, None, rows, start)
+                steps[one.name] = np.broadcast_to(fed, (count, *fed.shape))
+        return Sequence(steps, begin, carry)
 
     def _fed(self, one: TensorSpec, samples: np.ndarray[Any, Any] | None, rows: int, start: int) -> Array:
         constant = self._constants.get(one.name)

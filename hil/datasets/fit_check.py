@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hil.config.explain import quoted, written
+from hil.datasets.sequence import FEWEST_STEPS
 from hil.dtypes import how_to_save
 from hil.errors import UserError, nearest
 from hil.onnx_files.dimension_names import unequal
@@ -50,6 +51,7 @@ class Matcher:
         self._model = model
         self._source = source
         self._sizes, self._multiples = signature.sizes, signature.multiples
+        self.carry = signature.carry
 
     def names(self, present: Iterable[str]) -> tuple[list[str], list[str]]:
         """Return the names of inputs and the names of labels among ``present``.
@@ -83,7 +85,11 @@ class Matcher:
         """Raise ``UserError`` if a dtype or shape of one sample (without the batch dimension) does not fit its input.
 
         Dynamic dimensions with the same name must have the same size, which must fit the declared sizes and multiples.
+        Of a model with a state, a sample is a sequence: its arrays have the steps as their first dimension, except the
+        states where it begins.
         """
+        if self.carry:
+            tensors = self._of_one_step(tensors)
         sizes: dict[tuple[str, int], int] = {}
         for name, (dtype, shape) in tensors.items():
             spec = self.inputs[name]
@@ -114,6 +120,36 @@ class Matcher:
                     f"has {name!r} of {size}",
                     f"hil.toml allows multiples of {multiple}: change the data or multiple_of",
                 )
+
+    def _of_one_step(
+        self, tensors: Mapping[str, tuple[np.dtype, tuple[int, ...]]]
+    ) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
+        """Return dtype and shape of one step. Raise ``UserError`` unless all inputs have as many steps, two or more."""
+        steps: dict[str, int] = {}
+        for name, (_, shape) in tensors.items():
+            if name in self.carry:
+                continue
+            if len(shape) != len(self.inputs[name].sample) + 1:
+                takes = ", ".join("any" if size is None else str(size) for size in ("steps", *self.inputs[name].sample))
+                raise self._error(
+                    f"has samples of {name!r} shaped {list(shape)}, but {_list(self.carry)} is carried from step to "
+                    f"step, so a sample is a sequence [{takes}]",
+                    "add the axis of the steps; batches of sequences are stacked later",
+                )
+            steps[name] = shape[0]
+        if len(set(steps.values())) > 1:
+            found = ", ".join(f"{count} of {name!r}" for name, count in steps.items())
+            raise self._error(f"has a sequence with different numbers of steps ({found})", "save one row per step")
+        self.steps(min(steps.values(), default=0))
+        return {name: (dtype, shape[name not in self.carry :]) for name, (dtype, shape) in tensors.items()}
+
+    def steps(self, fewest: int) -> None:
+        """Raise ``UserError`` if ``fewest``, the steps of the shortest sequence, are too few to carry a state."""
+        if fewest < FEWEST_STEPS:
+            raise self._error(
+                f"has a sequence of {fewest} steps, but {_list(self.carry)} is carried from step to step",
+                f"give sequences of {FEWEST_STEPS} steps or more, as long as the robot runs without a reset",
+            )
 
     def equal_names(self, sizes: Mapping[tuple[str, int], int]) -> None:
         """Raise ``UnequalSizesError`` if axes with one name have different sizes. ``sizes`` are by input and axis."""

@@ -12,6 +12,7 @@ from hil.datasets.feeding import Feeding
 from hil.datasets.fit_check import Matcher
 from hil.datasets.npz import NpzArrays
 from hil.datasets.npz_samples import NpzDataset
+from hil.datasets.sequence_folder import SequenceFolder, is_folder_of_sequences
 from hil.datasets.synthetic import SyntheticDataset
 from hil.datasets.user_code import CallableDataset, FolderDataset
 from hil.errors import UserError, did_you_mean
@@ -70,6 +71,8 @@ def open_dataset(  # noqa: PLR0913 - all but the source are keyword arguments
         code = load_callable(source, config.root, model=model, where=where)
         provenance["callable_digest"] = code.digest
         return CallableDataset(code, matcher, Origin(source, model, feeding, provenance), samples)
+    if signature.carry and preprocess is None and is_folder_of_sequences(config.resolve(source)):
+        return SequenceFolder(config.resolve(source), matcher, Origin(source, model, feeding, provenance))
     if preprocess is None:
         raise UserError(f"{where}: {source} is a folder: model {model}: add preprocess = 'package.module:callable'")
     code = load_callable(preprocess, config.root, model=model, where=where)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 COUNT = 64
 """Number of samples if the model's config has none."""
 
+STEPS = 64
+"""Number of steps of each sequence of a model with a state."""
+
 SEED = 20_240_229
 UNIT = (0.0, 1.0)
 BYTE = (0.0, 255.0)
@@ -79,7 +82,8 @@ class _Draw:
         self._dtype = np.dtype(spec.dtype)
         self.name = spec.name
         self._key = [SEED, *spec.name.encode()]
-        self._shape = tuple(_size(size, signature) for size in spec.sample)
+        steps = (STEPS,) if signature.carry else ()
+        self._shape = (*steps, *(_size(size, signature) for size in spec.sample))
         self._same = spec.batch_axis is None
         least, greatest = _span(self._dtype)
         default = BYTE if spec.dtype == "uint8" else UNIT

@@ -94,6 +94,7 @@ class _Declaring:
         self.sizes = dict(spec.shapes)
         self.multiples: dict[str, int] = {}
         self._outputs = {one.name: one for one in signature.outputs}
+        self._fed_by: dict[str, str] = {}
         self._spec = spec
         self._name = name
 
@@ -179,6 +180,14 @@ class _Declaring:
             raise self._error(tensor, "carry", f"names {own.carry!r}, but there is no such output{near}")
         if source.dtype != tensor.dtype:
             raise self._error(tensor, "carry", f"names the output {source}, but the input takes {tensor.dtype}")
+        ranked = tensor.ranked and source.ranked
+        pairs = zip(tensor.shape, source.shape, strict=False)
+        fixed = ((ours, theirs) for ours, theirs in pairs if isinstance(ours, int) and isinstance(theirs, int))
+        if ranked and (len(tensor.shape) != len(source.shape) or any(ours != theirs for ours, theirs in fixed)):
+            raise self._error(tensor, "carry", f"names the output {source}, which has another shape")
+        other = self._fed_by.setdefault(own.carry, tensor.name)
+        if other != tensor.name:
+            raise self._error(tensor, "carry", f"names the output {own.carry!r}, which feeds {other!r} already")
 
     def _error(self, tensor: TensorSpec, key: str, what: str) -> UserError:
         place = written(("models", self._name, "inputs", tensor.name, key))

@@ -23,7 +23,7 @@ from hil.dtypes import for_file, from_file, is_number
 from hil.errors import UserError
 from hil.files.digests import file_digest
 from hil.files.sealing import is_sealed, seal
-from hil.onnx_files.host_run import run_on_host
+from hil.onnx_files.host_sequence import run_batch
 from hil.onnx_files.ort_errors import ort_error
 from hil.series import digest_of
 
@@ -121,6 +121,8 @@ class CachedReference:
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[Outputs]:
         """Yield as ``Reference.batches`` does.
+
+        Of a model with a state, the outputs of all steps are stacked along a first axis.
 
         Raise ``UserError`` if ``size`` is not the batch size of the cached outputs, and if a file with cached outputs
         was changed.
@@ -265,7 +267,9 @@ def _run(model: Path, batches: Iterator[Batch], folder: Path) -> dict[str, Any]:
         streams = [stack.enter_context((folder / output["file"]).open("wb")) for output in outputs]
         for batch in batches:
             try:
-                results = run_on_host(session, names, batch.feeds)
+                results = run_batch(session, names, batch)
+            except UserError as error:
+                raise UserError(f"model {model.stem}: {error}") from None
             except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no class of their own
                 raise ort_error(error, model, "while running the reference") from None
             for output, stream, array in zip(outputs, streams, results, strict=True):

@@ -116,6 +116,11 @@ class Signature:
         return {spec.name: spec for spec in self.inputs}[name]
 
     @property
+    def carry(self) -> dict[str, str]:
+        """The output that feeds each carried input in the next step, by the input's name; empty without a state."""
+        return {spec.name: spec.carry for spec in self.inputs if spec.carry is not None}
+
+    @property
     def stacked(self) -> tuple[TensorSpec, ...]:
         """The inputs that have a batch axis, along which samples are stacked."""
         return tuple(spec for spec in self.inputs if spec.batch_axis is not None)

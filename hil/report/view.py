@@ -23,7 +23,7 @@ SIGN = {
 }
 WORD = {verdict: verdict.value.replace("_", " ") for verdict in Verdict}
 WORST_FIRST = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.NOT_RUN, Verdict.WARNED, Verdict.PASSED)
-FAMILIES = ("contract", "parity", "int8", "placement", "latency", "fps", "memory", "regression")
+FAMILIES = ("contract", "parity", "sequence", "int8", "placement", "latency", "fps", "memory", "regression")
 NEXT = {
     "deselected": "run without -k, -m, --lf or node ids: deselected checks stay planned",
     "not_collected": "restore the test file, or run the whole suite",
@@ -48,8 +48,7 @@ HINT = {
     "contract.signature": "if hil.toml names engine or deployed, make that file from the one at path; otherwise repair "
     "the declaration that the reason names",
     "contract.shapes": "declare the sizes that the network takes as shape under [models.NAME.inputs.INPUT] in hil.toml",
-    "contract.bad_input": "the engine computes what it should refuse: check names, dtypes and shapes of its inputs in "
-    "the code that calls it",
+    "contract.bad_input": "the engine computes what it should refuse: check its inputs in the code that calls it",
     "contract.isaac_ros": "correct the file of the node's parameters as the reason states",
     "parity": "start with the worst output; if you loosen a tolerance in hil.toml, state the reason next to it",
     "int8.calibration_set": "fix the calibration data as the reason states; hil int8 audit checks it alone",
@@ -64,6 +63,7 @@ HINT = {
     "memory": "reduce the batch size, the workspace or the model; the limit is in hil.toml",
     "regression": "see what changed since the baseline (hil compare); if the change is intended, run hil accept",
 }
+HINT["sequence"] = HINT["parity"]
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def measured(report: Report) -> dict[tuple[str, str], dict[str, Measurement]]:
 
 def _settle(check: CheckResult) -> str:
     """Return the general advice for an inconclusive row."""
-    if family(check) == "parity" or check.id == "int8.drop":
+    if family(check) in {"parity", "sequence"} or check.id == "int8.drop":
         kind = ", or write what the outputs mean: kind in [models.M.outputs.OUTPUT]"
         return "validate with more samples" + kind * ("answers" not in check.details)
     if family(check) in {"contract", "property", "int8"} and check.id != "int8.speedup":

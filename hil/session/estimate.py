@@ -115,7 +115,7 @@ def _of_engine(  # noqa: PLR0913, PLR0917 - private: what is known of one engine
         parts["timing"] += spec.warmup + spec.sustained
     if families["memory"]:
         parts["memory"] += runs * (START + soak_seconds(spec, one))
-    if speed is not None and ids & {"parity.outputs", "parity.task"}:
+    if speed is not None and ids & {"parity.outputs", "parity.task", "sequence.free_running"}:
         parts["comparing"] += one * _batches(model, speed)
     drawn = spec.examples * (DRAW + RUNS_OF_A_DRAWN_BATCH * one)
     parts["drawn inputs"] += families["property"] * drawn

@@ -14,6 +14,7 @@ from hil.errors import Unsupported, UserError
 from hil.metrics import open_metric
 from hil.metrics.agreement import open_answers, refuse_misfits
 from hil.onnx_files.declared_shapes import wrong_declaration
+from hil.onnx_files.host_sequence import refuse_growing
 from hil.onnx_files.identity import sources_of
 from hil.runtimes import runtime_record
 from hil.session.engines.shape_profiles import profiles_of
@@ -58,6 +59,7 @@ def preflight(  # noqa: PLR0913, PLR0917 - what is checked, and who is informed 
         opened.signatures[name], opened.datasets[name, "data"] = signature, dataset
         if spec.reference is None:
             check_unquantized(signature, spec.path, name)
+        _check_states(config, target, name, signature, batch)
         _check_answers(config, target, name, signature, batch)
         if batch is not None and spec.reference is None:
             _check_scorer(config, target, name, signature, batch)
@@ -94,6 +96,19 @@ def _naming_the_declaration(config: Config, path: str) -> Iterator[None]:
         if wrong is None:
             raise
         raise UserError(*str(error).split("\n"), wrong) from None
+
+
+def _check_states(config: Config, target: str, name: str, signature: Signature, batch: Batch | None) -> None:
+    """Raise ``UserError`` for a state that grows in one step of the reference."""
+    if batch is None or batch.sequence is None:
+        return
+    outputs, sequence = reference_outputs(config, target, name, signature, batch), batch.sequence
+    if outputs is None:
+        return
+    try:
+        refuse_growing(sequence.begin, {key: outputs[source] for key, source in sequence.carry.items()}, sequence.carry)
+    except UserError as error:
+        raise UserError(f"{config.where('models', name, 'inputs')}: model {name}: {error}") from None
 
 
 def _check_answers(config: Config, target: str, name: str, signature: Signature, batch: Batch | None) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from hil.stats.bootstrap import Pool, bootstrap_drop, bootstrap_pooled_drop
 from hil.stats.correlation import effective_size
-from hil.stats.means import mean_interval
+from hil.stats.growth import Growth, growth
+from hil.stats.means import independent_mean, mean_interval
 from hil.stats.percentile import percentile_bounds, samples_needed, smallest_n
 from hil.stats.shares import share_bounds
 from hil.stats.slope import slope_interval
@@ -17,12 +18,15 @@ from hil.stats.stopping import InterimAnalyses, samples_missing, samples_of_firs
 from hil.stats.trend import drift
 
 __all__ = [
+    "Growth",
     "InterimAnalyses",
     "Pool",
     "bootstrap_drop",
     "bootstrap_pooled_drop",
     "drift",
     "effective_size",
+    "growth",
+    "independent_mean",
     "mean_interval",
     "percentile_bounds",
     "samples_missing",

@@ -42,3 +42,25 @@ def mean_interval(samples: npt.ArrayLike, confidence: float) -> tuple[float, flo
     variance = float(np.square(series - mean).sum()) / (n * (1 - 1 / worth))
     half = float(stdtrit(worth - 1, confidence)) * math.sqrt(variance / worth)
     return mean, mean - half, mean + half, worth
+
+
+def independent_mean(
+    samples: npt.ArrayLike, confidence: float, worth: float | None = None
+) -> tuple[float, float, float]:
+    """Return the mean of independent values: ``(mean, low, high)``, each bound Student's, one-sided at ``confidence``.
+
+    ``worth`` is how many of the values are distinct, ``None`` if all are. The interval is infinite if fewer than two
+    are. Raise ``ValueError`` unless ``samples`` is a finite vector with at least one element.
+    """
+    from scipy.special import stdtrit  # 24 MiB that only judging needs
+
+    check(0.5, confidence)
+    values = vector(samples, "samples")
+    if not values.size:
+        raise ValueError("no samples to take the mean of")
+    mean, counted = float(values.mean()), min(values.size, values.size if worth is None else worth)
+    if counted < _PAIR:
+        return mean, -math.inf, math.inf
+    variance = float(np.square(values - mean).sum()) / (values.size - 1)
+    half = float(stdtrit(counted - 1, confidence)) * math.sqrt(variance / counted)
+    return mean, mean - half, mean + half

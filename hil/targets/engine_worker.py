@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hil.errors import HilError, WorkerLost
 from hil.targets.answers import DeviceUse, MemoryUse, NodeTime, Soak, Timed, tensor_specs
 from hil.targets.control import control_series, segments
+from hil.targets.sequence_calls import SequenceCalls
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 MARGIN = 10.0
 
 
-class EngineWorker:
+class EngineWorker(SequenceCalls):
     """An engine loaded in a worker process of its own.
 
     Attributes:

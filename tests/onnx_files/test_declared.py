@@ -120,6 +120,7 @@ def test_multiples_belong_to_dimensions() -> None:
         ({"shape": ("batch",)}, "has 1 entries, but the input has 2 axes"),
         ({"batch_axis": 2}, "is 2, but the input has 2 axes"),
         ({"carry": "z"}, "there is no such output"),
+        ({"carry": "y"}, "which has another shape"),
         ({"multiple_of": (1, 2)}, "an axis with the size 3"),
     ],
 )

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tests import warm_start
+from tests.zoo import inputs
 from tests.zoo.damage import verdicts
-from tests.zoo.models import MODELS
+from tests.zoo.models import EARLIER, MODELS, NEW
 from tests.zoo.packages import installed
 from tests.zoo.project import SHORT, VALIDATION_SEED, Project
 
@@ -45,18 +46,21 @@ def test_models_go_from_init_to_gate(packages: Path, tmp_path: Path) -> None:
     assert "Traceback" not in "".join(project.outputs.values())
 
 
-def test_a_model_that_carries_its_state_is_not_judged_by_single_steps(packages: Path, tmp_path: Path) -> None:
-    """With ``carry``, as the written file proposes it, parity is not run, for the stated reason, and the gate fails."""
+def test_a_model_that_carries_its_state_is_judged_by_sequences(packages: Path, tmp_path: Path) -> None:
+    """With ``carry``, as the written file proposes it, single steps are refused as data, and sequences pass."""
     project = Project(tmp_path, packages, [WHOLE], warm_start.run)
     assert project.init() == 0, project.outputs["init"]
     project.write_data()
     project.edit(SHORT)
     project.toml.write_text(project.toml.read_text().replace("# carry", "carry"))
-    assert project.pytest("-k", "parity") == 1
-    (row,) = (row for row in project.checks() if row["id"] == "parity.outputs")
-    assert (row["verdict"], row["cause"]) == ("not_run", "unsupported")
-    assert "hil does not run sequences" in row["reason"]
-    assert project.gate() == 1
+    assert project.pytest("-k", "sequence") == 4, project.outputs["pytest"]
+    assert "a sample is a sequence" in project.outputs["pytest"]
+    frames = (inputs.frames(inputs.speech(3, seed), NEW, EARLIER) for seed in range(4))
+    np.savez(tmp_path / f"{WHOLE}-validation.npz", input=np.stack([list(one) for one in frames]))
+    project.pytest("-k", "sequence")
+    ends = {row["id"]: row["verdict"] for row in project.checks() if row["id"].startswith("sequence.")}
+    assert len(ends) == 4
+    assert set(ends.values()) == {"passed"}, project.outputs["pytest"]
 
 
 @pytest.mark.parametrize("name", ["320n", "ch_ppocr_mobile_v2.0_cls_mobile"])

@@ -1,13 +1,16 @@
 """The interface of runtimes and engines, and the input checks that apply to every engine."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..failure import ENGINE, Failure
 from ..protocol.wire import name_of
+from .bound import Bound, Feed
+from .recurrence import Recurrence
+
+__all__ = ["Bound", "Built", "Engine", "Feed", "NodeCost", "Port", "Runtime"]
 
 Dim = Any  # int if fixed, str if the model names it, None if it is unnamed
-Feed = Mapping[str, Any]
 
 
 class Port(NamedTuple):
@@ -40,36 +43,6 @@ class Built(NamedTuple):
     facts: Mapping[str, Any] = {}
 
 
-class Bound:
-    """A feed that is ready to run repeatedly.
-
-    Attributes:
-        run: runs it once; returns the outputs in the engine's order, valid until the next run in the slot.
-        start: queues a run; None if the runtime runs one inference at a time.
-        finish: waits for the queued run and returns its outputs; None like ``start``.
-        device_seconds: returns the device time of the last run; None without a device clock.
-    """
-
-    def __init__(
-        self,
-        run: Callable[[], Any],
-        start: Optional[Callable[[], None]] = None,
-        finish: Optional[Callable[[], Any]] = None,
-        device_seconds: Optional[Callable[[], float]] = None,
-        close: Optional[Callable[[], None]] = None,
-    ) -> None:
-        self.run = run
-        self.start = start
-        self.finish = finish
-        self.device_seconds = device_seconds
-        self._close = close
-
-    def close(self) -> None:
-        """Release the feed's memory; the engine stays loaded."""
-        if self._close is not None:
-            self._close()
-
-
 class Engine(ABC):
     """A loaded engine. Subclasses define ``inputs``, ``outputs``, ``bind`` and ``profile``.
 
@@ -83,6 +56,13 @@ class Engine(ABC):
     @abstractmethod
     def bind(self, feed: Feed, slot: int = 0) -> Bound:
         """Return ``feed``, which ``check`` has accepted, prepared to run in ``slot``."""
+
+    def recurrence(self, carry: Mapping[str, str], begin: Feed) -> Recurrence:
+        """Return a new sequence; ``carry`` and ``begin`` are those of ``Recurrence``.
+
+        The base class keeps the states on the host, which works with every runtime; one with a device keeps them there.
+        """
+        return Recurrence(self, carry, begin)
 
     def executed_on(self) -> Optional[Dict[str, Optional[str]]]:
         """Return the processor that computes: ``kind`` (gpu, dla), ``name``, ``sm`` (``"8.7"``); None for the CPU."""

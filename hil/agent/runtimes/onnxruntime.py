@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 from ..failure import BUILD, ENGINE, UNSUPPORTED, Failure, short
 from . import ort_values
 from .interface import Bound, Built, Engine, Feed, NodeCost, Port, Runtime
+from .recurrence import Recurrence
 
 PROVIDERS = ["CPUExecutionProvider"]
 DTYPES = {
@@ -187,6 +188,13 @@ class Session(Engine):
 
     def bind(self, feed: Feed, slot: int = 0) -> Bound:  # noqa: ARG002 - it has one slot
         return Bound(partial(self._run, self._session, self._names, self._fed(feed)))
+
+    def recurrence(self, carry: Mapping[str, str], begin: Feed) -> Recurrence:
+        if self._run is _run_values or not all(array.size for array in begin.values()):
+            return super().recurrence(carry, begin)  # the binding has no type that numpy lacks, and no empty memory
+        from .ort_recurrence import BoundRecurrence
+
+        return BoundRecurrence(self, self._session, _refused, carry, begin)
 
     def profile(self, feed: Feed, runs: int) -> List[NodeCost]:
         folder = tempfile.mkdtemp(prefix="hil-profile-")

@@ -19,6 +19,7 @@ from ..protocol import wire
 from ..protocol.channel import Channel
 from ..protocol.segment import Segment
 from .measuring import Answer, Measuring
+from .stepping import Sequences
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 OOM_FIRST = 900  # of 1000: when memory runs out, the kernel kills this process before sshd or the supervisor
@@ -64,6 +65,7 @@ class Worker(Measuring):
         self.segment = segment
         self.broken = False
         self.started: Optional[Started] = None
+        self.sequences = Sequences()
         self.builders: Dict[str, Any] = {}  # runtimes that have built here; each keeps what its next build reuses
         self.table: Dict[str, Callable[[Dict[str, Any]], Answer]] = {
             "echo": self.echo,
@@ -72,6 +74,7 @@ class Worker(Measuring):
             "start": self.start,
             "load": self.load,
             "run": self.run,
+            "sequence": self.sequence,
             "first": self.first,
             "time": self.time,
             "throughput": self.throughput,
@@ -202,6 +205,7 @@ class Worker(Measuring):
         """
         started = self.started or _imported(request)
         if self.engine is not None:  # the process was kept when its engine was unloaded
+            self.sequences.close()
             self.engine.close()
             self.engine, self.runs = None, 0
         before = memory.resident()
@@ -231,6 +235,16 @@ class Worker(Measuring):
     def run(self, request: Dict[str, Any]) -> Answer:
         """Run one inference and return the outputs in the engine's order."""
         return {}, self._once(request)[1]
+
+    def sequence(self, request: Dict[str, Any]) -> Answer:
+        """Run the steps of a sequence, as ``Sequences.run`` does."""
+        if self.engine is None:
+            raise Failure(failure.PROTOCOL, "no engine is loaded in this worker")
+        self.peak.begin()
+        result, named = self.sequences.run(self.engine, request, dict(self._named(request)))
+        self.peak.end()
+        self.runs += len(named[0][1])
+        return result, named
 
     def first(self, request: Dict[str, Any]) -> Answer:
         """Return the seconds of the first inference after loading. Raise ``Failure`` if an inference has run before."""

@@ -125,7 +125,11 @@ def _files(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
         if kind is None:
             what = ".npz file, Polygraphy's .json, folder or package.module:callable"
             yield Mistake((*keys, *inner), _no_file(what, source, root))
-        elif kind is SourceKind.FOLDER and "preprocess" not in model:
+        elif (
+            kind is SourceKind.FOLDER
+            and "preprocess" not in model
+            and not (_recurrent(model) and next((root / source).glob("*.npz"), None))
+        ):
             what = "a folder also needs the key 'preprocess': package.module:callable, called with a path"
             yield Mistake((*keys, *inner), what)
     if "preprocess" in model and None not in kinds and SourceKind.FOLDER not in kinds:
@@ -134,6 +138,11 @@ def _files(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
         yield Mistake(
             (*keys, "training_data"), "training data cannot be synthetic: name the real data or remove this key"
         )
+
+
+def _recurrent(model: Values) -> bool:
+    """Return whether an input of the model carries a state, so that a folder may have one file for each sequence."""
+    return any(isinstance(one, dict) and "carry" in one for one in _table(model, "inputs").values())
 
 
 def _built_with(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from hil.results import Judgement, Row
     from hil.session.amendments.row_facts import Facts
 
-TOLERATED = frozenset({"parity.outputs", "parity.task", "property.parity", "int8.drop"})
+TOLERATED = frozenset(
+    {"parity.outputs", "parity.task", "property.parity", "int8.drop"}
+    | {f"sequence.{name}" for name in ("teacher_forced", "free_running", "isolation")}
+)
 """Checks that are judged by ``[models.NAME.tolerances.PRECISION]``."""
 
 

@@ -62,7 +62,7 @@ class NarrowedWorker(EngineWorker):
         return super()._order([self._narrowed_feed(feed) for feed in feeds], fields)
 
     def _adapted(self, op: str, named: Named) -> Named:
-        return list(widen(named, self._widen)) if op == "run" else named
+        return list(widen(named, self._widen)) if op in {"run", "sequence"} else named
 
     def _narrowed_feed(self, feed: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         return {key: narrow(key, value, self._name) if key in self._narrow else value for key, value in feed.items()}

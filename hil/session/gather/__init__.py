@@ -16,6 +16,7 @@ from hil.session.gather import (
     parity,
     placement,
     properties,
+    sequences,
     sustained,
     timing,
 )
@@ -37,6 +38,10 @@ GATHER: dict[str, Callable[[EngineContext, Row], Gathered]] = {
     "parity.outputs": parity.outputs,
     "parity.repeatable": parity.repeatable,
     "parity.task": parity.task,
+    "sequence.teacher_forced": sequences.teacher_forced,
+    "sequence.free_running": sequences.free_running,
+    "sequence.reset": sequences.reset,
+    "sequence.isolation": sequences.isolation,
     "property.parity": properties.numeric,
     "property.stable": properties.stable,
     "int8.calibration": int8.calibration,

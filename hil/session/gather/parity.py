@@ -105,7 +105,7 @@ def outputs(session: EngineContext, row: Row) -> Gathered:
     comparison = compared(session, row).comparison
     judgement = comparison.judge()
     facts = Facts(diagnosis=diagnosis_of(session, row, comparison, judgement))
-    return Gathered(judgement, {**_method(session, row, "outputs"), **_answered_by(session, row.model)}, facts)
+    return Gathered(judgement, {**method_of(session, row, "outputs"), **_answered_by(session, row.model)}, facts)
 
 
 def _answered_by(session: EngineContext, model: str) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def task(session: EngineContext, row: Row) -> Gathered:
     )
     shares = scored.metric is not None and scored.metric.key in SHARES
     end = signal_end_of(session, row, scored.comparison, judgement, shares=shares)
-    method = {**_method(session, row, "task"), **_scored_by(session, row.model)}
+    method = {**method_of(session, row, "task"), **_scored_by(session, row.model)}
     return Gathered(judgement, method, Facts(diagnosis=end))
 
 
@@ -261,7 +261,8 @@ def where_of(session: EngineContext, row: Row) -> Where:
     return where
 
 
-def _method(session: EngineContext, row: Row, what: str) -> dict[str, Any]:
+def method_of(session: EngineContext, row: Row, what: str) -> dict[str, Any]:
+    """Return the method of a comparison of ``what`` with the reference."""
     spec = session.model(row.model)
     return {
         "version": 1,

@@ -59,6 +59,7 @@ static int copy(uintptr_t to, uintptr_t from, size_t n, void *s) {
 }
 int cuMemcpyHtoDAsync_v2(uint64_t d, void *h, size_t n, void *s) { return copy(d, (uintptr_t)h, n, s); }
 int cuMemcpyDtoHAsync_v2(void *h, uint64_t d, size_t n, void *s) { return copy((uintptr_t)h, d, n, s); }
+int cuMemcpyDtoDAsync_v2(uint64_t d, uint64_t from, size_t n, void *s) { return copy(d, from, n, s); }
 int cuStreamCreate(void **s, unsigned flags) { *s = malloc(1); return guard() ? guard() : flags != 1; }
 int cuStreamSynchronize(void *s) {
   if (capturing) return capturing = CAPTURE_INVALID; /* not allowed in a capture, which it breaks */

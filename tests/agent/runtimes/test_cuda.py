@@ -98,15 +98,16 @@ def test_the_gpu_s_facts_are_the_driver_s(cuda: Cuda, library: str) -> None:
 
 def test_copies_arrive(cuda: Cuda, state: Any) -> None:
     """Data copied to the device and back is unchanged, and all buffers are freed once."""
-    stream, device = cuda.stream(), cuda.alloc(64)
+    stream, device, other = cuda.stream(), cuda.alloc(64), cuda.alloc(64)
     source, back = cuda.pin(64), cuda.pin(64)
     source.array[:] = np.arange(64)
     cuda.copy_in(device.address, source.address, 64, stream)
-    cuda.copy_out(back.address, device.address, 64, stream)
+    cuda.copy_within(other.address, device.address, 64, stream)
+    cuda.copy_out(back.address, other.address, 64, stream)
     stream.synchronize()
     np.testing.assert_array_equal(back.array, np.arange(64))
-    assert state("allocated") == 3
-    for buffer in (device, source, back, device, source):
+    assert state("allocated") == 4
+    for buffer in (device, other, source, back, device, source):
         buffer.free()
     stream.close()
     stream.close()

@@ -36,3 +36,13 @@ def test_a_table_that_contradicts_itself_is_refused(tmp_path: Path, lines: str, 
     with pytest.raises(UserError, match=words) as caught:
         load(tmp_path / "hil.toml")
     assert str(caught.value).startswith("hil.toml:")
+
+
+def test_a_model_with_a_state_has_no_saved_reference(tmp_path: Path) -> None:
+    """Its states could not be fed to the engine step by step."""
+    (tmp_path / "m.onnx").touch()
+    (tmp_path / "hil.toml").write_text(
+        "[models.m]\npath = 'm.onnx'\nreference = 'm.onnx'\ndata = 'synthetic'\n[models.m.inputs.x]\ncarry = 'y'\n"
+    )
+    with pytest.raises(UserError, match=r"hil\.toml:3: .*saved outputs are not read"):
+        load(tmp_path / "hil.toml")

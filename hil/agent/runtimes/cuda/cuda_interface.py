@@ -149,6 +149,10 @@ class Cuda(ABC):
         """Queue a copy from the GPU on ``stream``."""
 
     @abstractmethod
+    def copy_within(self, to_address: int, device_address: int, nbytes: int, stream: Any) -> None:
+        """Queue a copy from one address on the GPU to another on ``stream``."""
+
+    @abstractmethod
     def memory_info(self) -> Tuple[int, int]:
         """Return free and total bytes as the driver reports them: of the GPU, or of the machine if it is integrated."""
 

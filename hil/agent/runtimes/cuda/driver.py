@@ -95,6 +95,7 @@ class DriverCuda(Cuda):
         super().__init__(functions, device)
         self._in = functions["cuMemcpyHtoDAsync"]
         self._out = functions["cuMemcpyDtoHAsync"]
+        self._within = functions["cuMemcpyDtoDAsync"]
 
     def alloc(self, nbytes: int) -> DeviceBuffer:
         address = c_uint64()
@@ -125,6 +126,11 @@ class DriverCuda(Cuda):
         code = self._out(host_address, device_address, nbytes, stream.handle)
         if code:
             raise self.functions.error("cuMemcpyDtoHAsync", code)
+
+    def copy_within(self, to_address: int, device_address: int, nbytes: int, stream: Any) -> None:
+        code = self._within(to_address, device_address, nbytes, stream.handle)
+        if code:
+            raise self.functions.error("cuMemcpyDtoDAsync", code)
 
     def memory_info(self) -> Tuple[int, int]:
         free, total = c_size_t(), c_size_t()

@@ -38,6 +38,7 @@ SIGNATURES: Dict[str, Tuple[Tuple[str, ...], Tuple[Any, ...]]] = {
     "cuMemFreeHost": (("cuMemFreeHost",), (c_void_p,)),
     "cuMemcpyHtoDAsync": (("cuMemcpyHtoDAsync_v2",), (c_uint64, c_void_p, c_size_t, c_void_p)),
     "cuMemcpyDtoHAsync": (("cuMemcpyDtoHAsync_v2",), (c_void_p, c_uint64, c_size_t, c_void_p)),
+    "cuMemcpyDtoDAsync": (("cuMemcpyDtoDAsync_v2",), (c_uint64, c_uint64, c_size_t, c_void_p)),
     "cuStreamCreate": (("cuStreamCreate",), (_OUT, c_uint)),
     "cuStreamSynchronize": (("cuStreamSynchronize",), (c_void_p,)),
     "cuStreamDestroy": (("cuStreamDestroy_v2",), (c_void_p,)),

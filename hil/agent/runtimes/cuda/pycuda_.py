@@ -145,6 +145,7 @@ class PyCuda(Cuda):
         self._views: Dict[Tuple[int, int], Any] = {}
         self._in = driver.memcpy_htod_async
         self._out = driver.memcpy_dtoh_async
+        self._within = driver.memcpy_dtod_async
 
     def translated(self, error: Exception) -> CudaError:
         """Return the exception as a ``CudaError``; see the function ``translated``."""
@@ -192,6 +193,12 @@ class PyCuda(Cuda):
     def copy_out(self, host_address: int, device_address: int, nbytes: int, stream: Any) -> None:
         try:
             self._out(self._view(host_address, nbytes), device_address, stream.raw)
+        except self.error as error:
+            raise self.translated(error) from None
+
+    def copy_within(self, to_address: int, device_address: int, nbytes: int, stream: Any) -> None:
+        try:
+            self._within(to_address, device_address, nbytes, stream.raw)
         except self.error as error:
             raise self.translated(error) from None
 

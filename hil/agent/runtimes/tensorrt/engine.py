@@ -9,7 +9,8 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from ...failure import BUILD, ENGINE, UNSUPPORTED, Failure, short
 from ..cuda import open_cuda
 from ..interface import Bound, Engine, Feed, NodeCost
-from . import api, inspector, profiler, tensors
+from ..recurrence import Recurrence
+from . import api, inspector, profiler, recurrence, tensors
 from .buffers import Pool
 from .inference_slot import Resources, Slot
 
@@ -165,6 +166,11 @@ class TensorRtEngine(Engine):
 
     def bind(self, feed: Feed, slot: int = 0) -> Bound:
         return self._slot(slot).bind(feed)
+
+    def recurrence(self, carry: Mapping[str, str], begin: Feed) -> Recurrence:
+        if not recurrence.on_device(self._tensors, carry):
+            return super().recurrence(carry, begin)
+        return recurrence.DeviceRecurrence(self, self._slot(0), carry, begin)
 
     def check(self, feed: Feed) -> None:
         super().check(feed)

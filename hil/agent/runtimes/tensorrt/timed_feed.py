@@ -1,7 +1,7 @@
 """A feed prepared for a slot, and its run: the only code between the host's clock and the driver."""
 
 import contextlib
-from typing import Any, Callable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -36,8 +36,11 @@ class TimedFeed:
     ``start`` is the hot path: only attribute look-ups and calls of the driver, no allocation.
     """
 
-    def __init__(self, slot: Any, feed: Feed) -> None:
+    def __init__(self, slot: Any, feed: Feed, states: Sequence[Any] = ()) -> None:
+        """Prepare ``feed`` for ``slot``; each of ``states`` (``recurrence.State``) is copied on the device instead."""
         self.slot = slot
+        self._states = states
+        carried = {state.input for state in states}
         sizes = [int(feed[tensor.name].nbytes) for tensor in slot.inputs]
         placed, total = offsets(sizes)
         self.block: Any = slot.resources.pool.acquire(total)
@@ -50,7 +53,7 @@ class TimedFeed:
         self._sources = [
             (tensor.name, self.block.address + at, size)
             for at, size, tensor in zip(placed, sizes, slot.inputs)
-            if size and not tensor.on_host
+            if size and not tensor.on_host and tensor.name not in carried
         ]
         self.key: Key = tuple(
             (tuple(array.shape), array.tobytes() if tensor.on_host else b"")
@@ -58,6 +61,8 @@ class TimedFeed:
         )
         self._layout: Optional[Layout] = None
         self._copies: List[Copy] = []
+        self._loads: List[Copy] = []
+        self._saves: List[Copy] = []
 
     def _set_up(self) -> None:
         slot = self.slot
@@ -66,6 +71,10 @@ class TimedFeed:
         if slot.layout is None or slot.key != self.key:
             slot.set_up(self)
         self._copies = self._placed()
+        address = {name: block.address for name, block in slot.device.by_name.items()}
+        states = [state for state in self._states if state.nbytes]
+        self._loads = [(address[state.input], state.block.address, state.nbytes) for state in states]
+        self._saves = [(state.block.address, address[state.output], state.nbytes) for state in states]
         self._layout = slot.layout
 
     def _placed(self) -> List[Copy]:
@@ -92,12 +101,16 @@ class TimedFeed:
         stream, cuda = slot.stream, slot.resources.cuda
         for to, source, size in self._copies:
             cuda.copy_in(to, source, size, stream)
+        for to, source, size in self._loads:
+            cuda.copy_within(to, source, size, stream)
         if timed:
             slot.begun.record(stream)
         if layout.enqueue() is False:
             raise slot.refused()
         if timed:
             slot.ended.record(stream)
+        for to, source, size in self._saves:
+            cuda.copy_within(to, source, size, stream)
         for to, source, size in layout.results:
             cuda.copy_out(to, source, size, stream)
 

@@ -124,6 +124,10 @@ class Gpu:
         """Queue a copy from the device."""
         self._copy("out", to, source, nbytes, stream)
 
+    def copy_within(self, to: int, source: int, nbytes: int, stream: Stream) -> None:
+        """Queue a copy on the device."""
+        self._copy("within", to, source, nbytes, stream)
+
     def capture(self, stream: Stream, work: Callable[[], None]) -> Any:
         """Return what ``work`` queues, for repeated launches."""
         self.calls.append("capture")

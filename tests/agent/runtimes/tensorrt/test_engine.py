@@ -407,3 +407,24 @@ def test_a_runtime_that_does_not_start_is_reported(gpu: Gpu, tmp_path: Path) -> 
     with pytest.raises(Failure, match="CUDA initialization failure with error: 35") as caught:
         TensorRtEngine(str(tmp_path), {}, Log("CUDA initialization failure with error: 35"), trt, gpu)
     assert caught.value.kind == UNSUPPORTED
+
+
+def test_a_state_stays_on_the_device(gpu: Gpu, load: Load) -> None:
+    """Each step copies the state on the device only, and others may use the slot in between, with a CUDA graph too."""
+    for options in ({}, {"cuda_graph": True}):
+        engine = load(**options)
+        begin = batch(1, 1.0)
+        one, other = (engine.recurrence({"x": "y"}, begin) for _ in range(2))
+        expected = begin["x"]
+        for _ in range(3):
+            gpu.calls.clear()
+            bound = one.bind({})
+            expected = 2 * expected
+            assert np.array_equal(bound.run()[0], expected)
+            bound.close()
+            assert (gpu.calls.count("within"), gpu.calls.count("in")) == (2, 0)
+            engine.bind(batch(1, 7.0)).run()
+        assert np.array_equal(other.bind({}).run()[0], 2 * begin["x"])
+        one.close()
+        other.close()
+        engine.close()

@@ -1,0 +1,57 @@
+"""Runs an engine step by step, with states that go from each step to the next."""
+
+from typing import Any, Dict, List, Mapping
+
+from ..failure import ENGINE, Failure
+from .bound import Bound, Feed
+
+
+class Recurrence:
+    """Keeps the states of one sequence in the host's memory; a runtime with a device keeps them there in a subclass.
+
+    Several may be open on one engine, each with a state of its own.
+    """
+
+    def __init__(self, engine: Any, carry: Mapping[str, str], begin: Feed) -> None:
+        """Start a sequence: ``carry`` has the output that feeds each carried input, ``begin`` their first values."""
+        self.engine = engine
+        self.carry = dict(carry)
+        self.shapes = {name: tuple(begin[name].shape) for name in carry}
+        self._places = places(engine, carry)
+        self._states: Dict[str, Any] = {name: begin[name].copy() for name in carry}
+
+    def bind(self, feed: Feed) -> Bound:
+        """Return the step with these inputs, of which the carried ones are missing; each run goes one step further."""
+        return Bound(lambda: self._step(feed))
+
+    def _step(self, feed: Feed) -> List[Any]:
+        bound = self.engine.bind(dict(feed, **self._states))
+        try:
+            outputs = list(bound.run())
+            for name, place in self._places.items():
+                self.check(name, tuple(outputs[place].shape))
+                self._states[name] = outputs[place].copy()  # outputs are valid until the next run
+            return outputs
+        finally:
+            bound.close()
+
+    def check(self, name: str, shape: Any) -> None:
+        """Raise ``Failure`` if the output that feeds ``name`` has another shape than the state had at the beginning."""
+        if shape != self.shapes[name]:
+            what = "the state %r grows from %s to %s in one step" % (name, list(self.shapes[name]), list(shape))
+            raise Failure(ENGINE, what, "export the model with a state of a fixed size: others are not supported")
+
+    def close(self) -> None:
+        """Free the states; the engine stays loaded."""
+        self._states = {}
+
+
+def places(engine: Any, carry: Mapping[str, str]) -> Dict[str, int]:
+    """Return the number of the output that feeds each input of ``carry``. Raise ``Failure`` for an unknown name."""
+    inputs = {port.name for port in engine.inputs}
+    outputs = {port.name: at for at, port in enumerate(engine.outputs)}
+    for name, source in carry.items():
+        if name not in inputs or source not in outputs:
+            what = "the engine has no %s" % ("input %r" % name if name not in inputs else "output %r" % source)
+            raise Failure(ENGINE, what, "correct carry of this input, or build the engine from the same model")
+    return {name: outputs[source] for name, source in carry.items()}

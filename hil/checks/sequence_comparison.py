@@ -1,0 +1,215 @@
+"""``sequence.teacher_forced`` and ``sequence.free_running``: compares sequences, the unit of all statistics."""
+
+from __future__ import annotations
+
+import math
+import re
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from hil.checks.comparison import ADVICE, Comparison
+from hil.checks.step_errors import StepErrors, first_not_finite
+from hil.checks.task import CONFIDENCE
+from hil.checks.tolerances import merge
+from hil.checks.verdicts import failed, finite, hold_interval, inconclusive, judged, plain
+from hil.results import Judgement, Limit, Measurement, Sense, Verdict
+from hil.stats import growth, independent_mean
+from hil.units import show
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hil.checks.comparison import Outputs
+
+FEW = 3
+"""Fewest sequences in which something varies; fewer give no interval that means anything."""
+
+AHEAD = 10
+"""An error that grows must stay within its tolerance for this many times the longest sequence."""
+
+LONGER = "give longer sequences, as long as the robot runs without a reset, or reset the state on the robot"
+ORDER = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.PASSED)
+
+
+class SequenceComparison:
+    """Compares the outputs of an engine with the reference's, one whole sequence at a time, and judges at the end.
+
+    The steps of all sequences go through one ``Comparison``, whose rules and tolerances hold for each output. On top of
+    them the error at the end of the sequences is judged by its interval over sequences, and its growth by the number of
+    steps after which it would leave the tolerance.
+    """
+
+    def __init__(
+        self, steps: Comparison, *, sequences: int | None = None, grows: bool = True, states: Sequence[str] = ()
+    ) -> None:
+        """Create an empty comparison.
+
+        Args:
+            steps: the comparison of the steps, in which nothing was compared yet. Its ``distinct`` is the number of
+                distinct sequences, and the axes of its slices are counted with the steps' axis.
+            sequences: how many sequences must have been compared at the end; ``None``: at least one.
+            grows: whether the growth of the error is judged, as for an engine that is fed with its own state.
+            states: the carried inputs, of each of which ``without`` must show that its loss would be noticed.
+        """
+        self.steps, self.expected, self.grows = steps, sequences, grows
+        self.fatal = ""
+        self.cause = ""
+        self.lengths: list[int] = []
+        self.live = 0
+        self._answered = {name for one in steps.answers for name in one.outputs}
+        self._errors: dict[str, StepErrors] = {}
+        self._limits: dict[str, Limit] = {}
+        self._without = {state: Comparison(steps.precision, steps.spec, axes=steps.axes) for state in states}
+
+    def update(self, reference: Outputs, candidate: Outputs, *, still: bool = False) -> None:
+        """Add the outputs of one sequence, ``[steps, …]`` each; ``still``: its inputs are the same in every step."""
+        if self.fatal:
+            return
+        number, count = len(self.lengths), len(reference[0][1]) if reference else 0
+        short = next((len(array) for _, array in candidate if len(array) != count), count)
+        if short != count:
+            self.cause = f"the last {count - short} steps are missing" if short < count else "there are more steps"
+            self.fatal = f"sequence {number} has {count} steps, the engine returned {short}: {self.cause}"
+            return
+        theirs = dict(candidate)
+        for name, array in reference:
+            step = first_not_finite(array, theirs[name]) if name in theirs else None
+            if step is not None:
+                self.cause = f"NaN or infinity from step {step} on"
+                self.fatal = f"output {name!r} has NaN or infinity from step {step} of sequence {number} on"
+                return
+        self.steps.update(reference, candidate, samples=count)
+        if self.steps.fatal:
+            self.fatal = f"sequence {number}: {self.steps.fatal}"
+            return
+        varies = [self._of(name, array).add(number, array, theirs[name]) for name, array in reference]
+        self.lengths.append(count)
+        self.live += any(varies) and not still
+
+    def without(self, state: str, reference: Outputs, lost: Outputs) -> None:
+        """Add one sequence of the reference, and its outputs ``lost`` with ``state`` held at its beginning."""
+        self._without[state].update(reference, lost, samples=len(reference[0][1]))
+
+    def _of(self, name: str, array: Any) -> StepErrors:
+        if name not in self._errors:
+            bounds = merge(self.steps.precision, self.steps.spec, name, dtype=array.dtype.name, where=self.steps.where)
+            bound = bounds.get("slice_error")
+            if bound is not None and (name not in self._answered or bound.key is not None):
+                self._limits[name] = Limit(
+                    value=bound.value, unit="1", sense=Sense.AT_MOST, source=bound.source, fail_at=bound.fail_at
+                )
+            threshold = math.inf if bound is None else bound.value if bound.fail_at is None else bound.fail_at
+            self._errors[name] = StepErrors(threshold)
+        return self._errors[name]
+
+    def judge(self) -> Judgement:
+        """Return passed if the steps pass as ``Comparison`` judges them, and the error stays within its tolerance.
+
+        The interval over sequences of the error at their end must be within the tolerance ``slice_error``, and so must
+        the error after ten times the longest sequence if it grows. Inconclusive if the data shows nothing: fewer than
+        three sequences vary, or a state could be lost without a change of the outputs.
+        """
+        details = self._details()
+        count = len(self.lengths)
+        if not self.fatal and self.expected is not None and count != self.expected:
+            self.fatal = f"{count} sequences were compared, {self.expected} are declared"
+        if self.fatal or not count:
+            return failed(self.fatal or "nothing was compared: no sequence was run", details)
+        steps = self.steps.judge()
+        rows = [self._horizon(name) for name in self._limits if self._errors[name].horizon]
+        details["horizon"] = [{"output": name, **facts} for name, _, facts in rows]
+        judgements = [steps, *(judgement for _, judgement, _ in rows), *self._shown()]
+        worst = min(judgements, key=lambda one: ORDER.index(one.verdict))
+        measured = next((one for one in judgements[1:] if one.measurement is not None), steps)
+        if worst.measurement is None and worst.verdict is not Verdict.FAILED:
+            worst = worst.model_copy(update={"measurement": measured.measurement, "limit": measured.limit})
+        reason = self._located(worst.reason)
+        if worst.verdict is Verdict.PASSED:
+            worst = worst.model_copy(update={"measurement": measured.measurement, "limit": measured.limit})
+            reason = f"{self._located(measured.reason)}; {count} sequences of {self._span()} steps"
+        elif (first := self.first()) is not None:
+            name, sequence, step = first
+            reason += f"; output {name!r} is first beyond its tolerance in sequence {sequence} at step {step}"
+        return worst.model_copy(update={"reason": reason, "details": {**steps.details, **plain(details)}})
+
+    def _details(self) -> dict[str, Any]:
+        first = self.first()
+        return {
+            "sequences": len(self.lengths),
+            "varying": self.live,
+            "lengths": [min(self.lengths, default=0), max(self.lengths, default=0)],
+            "first_beyond": None if first is None else dict(zip(("output", "sequence", "step"), first, strict=True)),
+            "curve": {name: one.curve() for name, one in self._errors.items() if one.curves},
+            "cause": self.cause,
+        }
+
+    def first(self) -> tuple[str, int, int] | None:
+        """Return output, sequence and step of the first error that fails a step; ``None`` if no step has one."""
+        found = [(name, *one.beyond) for name, one in self._errors.items() if name in self._limits and one.beyond]
+        return min(found, key=lambda one: one[1:], default=None)
+
+    def _span(self) -> str:
+        low, high = min(self.lengths), max(self.lengths)
+        return str(low) if low == high else f"{low} to {high}"
+
+    def _located(self, text: str) -> str:
+        """Return ``text`` with the steps and sequences that its sample numbers stand for."""
+        ends = list(accumulate(self.lengths))
+
+        def place(match: re.Match[str]) -> str:
+            number = int(match[1])
+            sequence = next((at for at, end in enumerate(ends) if number < end), None)
+            if sequence is None:
+                return match[0]
+            return f"step {number - ends[sequence] + self.lengths[sequence]} of sequence {sequence}"
+
+        return re.sub(r"\bsample (\d+)\b", place, text)
+
+    def _horizon(self, name: str) -> tuple[str, Judgement, dict[str, Any]]:
+        """Return the judgement of the error of one output at the end of the sequences, with its growth, and facts."""
+        errors, limit = self._errors[name], self._limits[name]
+        count = len(errors.horizon)
+        worth = count if self.steps.distinct is None else min(count, self.steps.distinct)
+        mean, low, high = independent_mean(errors.horizon, CONFIDENCE, worth)
+        low = max(low, 0.0)
+        measurement = Measurement(
+            value=mean, unit="1", low=finite(low), high=finite(high), confidence=CONFIDENCE, n=worth
+        )
+        advice = f"{worth} sequences are too few, or the error is at its limit: {ADVICE}"
+        judgement = hold_interval(measurement, limit, advice)
+        reason = f"output {name!r}: error at the end of the sequences {judgement.reason}"
+        verdict = judgement.verdict
+        if verdict is Verdict.WARNED:
+            verdict, reason = Verdict.INCONCLUSIVE, f"{reason}: {ADVICE}"
+        facts: dict[str, Any] = {"value": mean, "low": low, "high": high, "limit": limit.value, "sequences": worth}
+        if self.grows:
+            rate = growth(errors.curves, CONFIDENCE, worth, errors.lengths)
+            longest = max(errors.lengths)
+            until = rate.steps_until(limit.value, mean, longest)
+            facts["growth"] = {**vars(rate), "reaches_limit_at": until}
+            if verdict is Verdict.PASSED and until < AHEAD * longest:
+                what = f"grows ({rate.kind}) and would reach {show(limit.value, '1')} near step {until:.0f}"
+                verdict = Verdict.INCONCLUSIVE
+                reason = f"output {name!r}: the error, {show(mean, '1')} after {longest} steps, {what}: {LONGER}"
+        return name, judged(verdict, reason, measurement, limit), facts
+
+    def _shown(self) -> list[Judgement]:
+        """Return why agreement shows nothing, as inconclusive judgements; empty if it shows something."""
+        result = []
+        live = self.live if self.steps.distinct is None else min(self.live, self.steps.distinct)
+        if live < FEW:
+            result.append(
+                inconclusive(
+                    f"inputs and outputs change from step to step in {live} of {len(self.lengths)} sequences (copies "
+                    f"count once), {FEW} are needed: add sequences in which something happens"
+                )
+            )
+        for state, one in self._without.items():
+            if not one.batches or one.within():
+                result.append(
+                    inconclusive(
+                        f"an engine that loses the state {state!r} would give the same outputs within their "
+                        "tolerances: give sequences in which the state matters, or check carry of this input"
+                    )
+                )
+        return result

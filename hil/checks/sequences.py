@@ -1,0 +1,118 @@
+"""Judges ``sequence.reset`` and ``sequence.isolation``: do outputs depend on what ran before or beside a sequence?
+
+Outputs are those of whole sequences, ``[steps, …]`` each.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hil.checks.comparison import Comparison, Outputs
+from hil.checks.verdicts import failed, inconclusive, judged
+from hil.results import Judgement, Verdict
+
+if TYPE_CHECKING:
+    from hil.checks.numbers import Array
+    from hil.config.spec import Precision, TolerancesSpec
+
+FEWEST = 2
+"""Fewest sequences: one sequence alone has nothing before it and nothing beside it."""
+
+
+def reset(first: Outputs, again: Outputs, *, sequences: int) -> Judgement:
+    """Judge ``sequence.reset``: does a sequence give the same outputs, bit for bit, after ``sequences`` others?
+
+    ``first`` and ``again`` are its outputs before and after them.
+    """
+    empty = _nothing(first, sequences)
+    if empty is not None:
+        return empty
+    wrong = _differs(first, again)
+    if wrong:
+        return failed(f"after another sequence, a sequence gives other outputs than before it: {wrong}: {_RESET}")
+    return judged(Verdict.PASSED, f"a sequence of {len(first[0][1])} steps gave the same outputs after another one")
+
+
+_RESET = "the state is not reset where a sequence begins"
+_SHARED = "the sequences share a state"
+_LEAK = "the sequences of a batch influence each other"
+
+
+def isolation(  # noqa: PLR0913 - what was run, and by what it is judged
+    alone: Outputs,
+    interleaved: Outputs,
+    *,
+    sequences: int,
+    beside: tuple[Outputs, Outputs] | None = None,
+    precision: Precision = "fp32",
+    spec: TolerancesSpec | None = None,
+) -> Judgement:
+    """Judge ``sequence.isolation``: does no sequence change the outputs of another that runs at the same time?
+
+    ``alone`` and ``interleaved`` are the outputs of one sequence by itself, and while ``sequences`` others took their
+    steps in between: they must be identical. ``beside`` are its outputs in two batches with other companions,
+    which must agree within the tolerances; ``None`` if batches hold one sequence.
+    """
+    empty = _nothing(alone, sequences)
+    if empty is not None:
+        return empty
+    wrong = _differs(alone, interleaved)
+    if wrong:
+        return failed(f"interleaved with another, a sequence gives other outputs than alone: {wrong}: {_SHARED}")
+    if beside is None:
+        return judged(Verdict.PASSED, "interleaved with another sequence, a sequence gave identical outputs")
+    one, other = beside
+    wrong = _structure(one, other)
+    comparison = Comparison(precision, spec)
+    if not wrong:
+        comparison.update(one, other, samples=len(one[0][1]))
+    if wrong or not comparison.within():
+        at = wrong or comparison.fatal or _first(one, other)
+        return failed(f"beside other sequences in its batch, a sequence gives other outputs: {at}: {_LEAK}")
+    return judged(Verdict.PASSED, "a sequence gave the same outputs interleaved with another and in two batches")
+
+
+def _nothing(outputs: Outputs, sequences: int) -> Judgement | None:
+    if sequences < FEWEST - 1:
+        return inconclusive("there is only one sequence, so nothing can run before or beside it: add sequences")
+    varies = any(len(array) > 1 and array[0].tobytes() != array[-1].tobytes() for _, array in outputs)
+    if not varies:
+        return inconclusive("the outputs do not change from step to step: use sequences in which something happens")
+    return None
+
+
+def _structure(one: Outputs, other: Outputs) -> str:
+    if [name for name, _ in one] != [name for name, _ in other]:
+        return f"outputs {[name for name, _ in other]} instead of {[name for name, _ in one]}"
+    for (name, ours), (_, theirs) in zip(one, other, strict=True):
+        if (ours.dtype, ours.shape) != (theirs.dtype, theirs.shape):
+            return f"output {name!r} is {theirs.dtype}{list(theirs.shape)} instead of {ours.dtype}{list(ours.shape)}"
+    return ""
+
+
+def _differs(one: Outputs, other: Outputs) -> str:
+    """Return where two runs of a sequence differ in a bit; empty if they do not."""
+    same = all(ours.tobytes() == theirs.tobytes() for (_, ours), (_, theirs) in zip(one, other, strict=False))
+    return _structure(one, other) or ("" if same else _first(one, other))
+
+
+def _first(one: Outputs, other: Outputs) -> str:
+    """Return the first step in which two runs differ, and by how much."""
+    found = []
+    for (name, ours), (_, theirs) in zip(one, other, strict=True):
+        apart = _apart(ours, theirs)
+        if apart.any():
+            step = int(apart.astype(bool).argmax())
+            found.append((step, f"output {name!r} from step {step} on, there by up to {apart[step]:.6g}"))
+    return min(found)[1] if found else ""
+
+
+def _apart(ours: Array, theirs: Array) -> Array:
+    """Return the largest difference in each step; at least the smallest number where only the bits differ."""
+    x, y = (array.reshape(len(array), -1).astype(np.float64) for array in (ours, theirs))
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = np.where((x == y) | (np.isnan(x) & np.isnan(y)), 0.0, np.abs(x - y))
+    largest: Array = np.nan_to_num(apart, nan=np.inf).max(axis=1, initial=0.0)
+    return largest

@@ -1,0 +1,43 @@
+"""Hold sequences of steps in the form in which a model with a state takes them, one step after another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
+    Arrays = dict[str, np.ndarray[Any, Any]]
+
+FEWEST_STEPS = 2
+"""The fewest steps of a sequence: in a single step, no state is carried."""
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """The sequences of one batch, side by side, each with the same number of steps.
+
+    Attributes:
+        steps: for each input that is not carried, ``[steps, *shape]``, where ``shape`` is what one call takes.
+        begin: for each carried input, its state where the sequences begin.
+        carry: for each carried input, the output that feeds it in the next step.
+    """
+
+    steps: Arrays
+    begin: Arrays
+    carry: Mapping[str, str]
+
+    def __len__(self) -> int:
+        """Return the number of steps."""
+        return len(next(iter(self.steps.values())))
+
+    def step(self, number: int) -> Arrays:
+        """Return the inputs of one step, except the carried ones."""
+        return {name: array[number] for name, array in self.steps.items()}
+
+    def is_still(self) -> bool:
+        """Return whether no input changes from step to step, so that the sequence shows little of a state."""
+        return all((array[1:] == array[0]).all() for array in self.steps.values())

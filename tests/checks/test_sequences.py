@@ -1,0 +1,64 @@
+"""Reset and isolation: a sequence gives the same outputs whatever runs before or beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hil.checks.sequences import isolation, reset
+from hil.results import Verdict
+
+Y = np.random.default_rng(0).normal(size=(50, 1, 4)).astype(np.float32)
+SAME = [("y", Y)]
+
+
+def changed(step: int, by: float = 1e-7) -> list[tuple[str, np.ndarray[Any, Any]]]:
+    """Return outputs that differ from ``step`` on."""
+    other = Y.copy()
+    other[step:] += np.float32(by) * np.abs(other[step:])
+    return [("y", other)]
+
+
+def test_identical_runs_pass() -> None:
+    """Bit for bit the same outputs, with another sequence in between."""
+    assert reset(SAME, SAME, sequences=1).verdict is Verdict.PASSED
+    assert isolation(SAME, SAME, sequences=1).verdict is Verdict.PASSED
+
+
+def test_a_state_that_is_left_over_fails_with_its_step() -> None:
+    """The last bit of one element is enough."""
+    judgement = reset(SAME, changed(7), sequences=1)
+    assert judgement.verdict is Verdict.FAILED
+    assert "'y' from step 7 on" in judgement.reason
+    assert "not reset" in judgement.reason
+    assert "share a state" in isolation(SAME, changed(7), sequences=1).reason
+
+
+def test_one_sequence_does_not_pass() -> None:
+    """Nothing ran before or beside it."""
+    assert reset(SAME, SAME, sequences=0).verdict is Verdict.INCONCLUSIVE
+    assert isolation(SAME, SAME, sequences=0).verdict is Verdict.INCONCLUSIVE
+
+
+def test_outputs_that_never_change_do_not_pass() -> None:
+    """A constant is the same whatever the state is."""
+    constant = [("y", np.ones((50, 4), np.float32))]
+    assert reset(constant, constant, sequences=1).verdict is Verdict.INCONCLUSIVE
+    assert isolation(constant, constant, sequences=1).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("other", [[("z", Y)], [("y", Y[:-1])], [("y", Y.astype(np.float64))], []])
+def test_other_outputs_fail(other: list[tuple[str, np.ndarray[Any, Any]]]) -> None:
+    """A missing step, another type or another name is a difference."""
+    assert reset(SAME, other, sequences=1).verdict is Verdict.FAILED
+    assert isolation(SAME, SAME, sequences=1, beside=(SAME, other)).verdict is Verdict.FAILED
+
+
+def test_companions_may_change_the_rounding_only() -> None:
+    """In batches with other companions, outputs agree within the tolerances; a leak beyond them fails."""
+    assert isolation(SAME, SAME, sequences=1, beside=(SAME, changed(3))).verdict is Verdict.PASSED
+    leak = isolation(SAME, SAME, sequences=1, beside=(SAME, changed(3, 0.5)))
+    assert leak.verdict is Verdict.FAILED
+    assert "influence each other" in leak.reason

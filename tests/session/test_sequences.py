@@ -1,0 +1,180 @@
+"""Sequences are judged on a target: planted faults fail or do not pass, and a sound model passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from hil.config.load import load
+from hil.errors import UserError
+from hil.results import Row, Verdict
+from hil.session import Request, Session
+from hil.session.preflight import preflight
+from tests import recurrent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hil.results import CheckResult
+
+TOML = """
+[models.{name}]
+path = "{path}.onnx"
+data = "{data}.npz"
+{extra}
+[models.{name}.inputs.h]
+carry = "hn"
+batch_axis = 1
+"""
+ROWS = ("teacher_forced", "free_running", "reset", "isolation")
+BOUNDS = [
+    helper.make_node("Constant", [], ["low"], value_float=-0.4),
+    helper.make_node("Constant", [], ["high"], value_float=0.4),
+]
+FAULTS: dict[str, dict[str, Any]] = {
+    "scaled": {"scale": 0.9},
+    "lost": {"fed": "nothing", "after": [helper.make_node("Sub", ["h", "h"], ["nothing"])]},
+    "clipped": {"fed": "clipped", "after": [*BOUNDS, helper.make_node("Clip", ["h", "low", "high"], ["clipped"])]},
+}
+CAUSES = {"scaled": "is scaled by 0.9", "lost": "is reset at each step", "clipped": "clips at 0.4 from step"}
+MEAN = helper.make_node("ReduceMean", ["h"], ["mean"], axes=[1], keepdims=1)
+X = recurrent.inputs(6, 60)
+DATA = {
+    "data": {"x": X},
+    "zeros": {"x": np.zeros_like(X)},
+    "two": {"x": X[:2]},
+    "ragged": {
+        "x": np.concatenate([X[:5, :55], np.full((5, 5, 3), np.nan, np.float32)], axis=1),  # padding is never read
+        "h": np.random.default_rng(0).normal(size=(5, 1, 4)).astype(np.float32),
+        "lengths": np.array([40, 50, 55, 45, 40]),
+    },
+}
+MODELS = {
+    "sound": ("m", "data", ""),
+    "batched": ("m", "data", "batch = 2"),
+    "leaking": ("leaking", "data", "batch = 2"),
+    "unused": ("unused", "data", ""),
+    "zeros": ("m", "zeros", ""),
+    "two": ("m", "two", ""),
+    "ragged": ("m", "ragged", ""),
+    **{name: ("m", "data", f'deployed = "{name}.onnx"') for name in FAULTS},
+}
+
+Judge = Callable[..., "dict[str, CheckResult]"]
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
+    """Return a function that judges rows ``sequence.NAME`` of a model on the CPU; all share one session."""
+    root = tmp_path_factory.mktemp("sequences")
+    recurrent.write_cell(root / "m.onnx")
+    recurrent.write_cell(root / "leaking.onnx", fed="mean", after=[MEAN])
+    recurrent.write_cell(root / "unused.onnx", scale=0.0)
+    for name, options in FAULTS.items():
+        recurrent.write_cell(root / f"{name}.onnx", **options)
+    for name, arrays in DATA.items():
+        np.savez(root / f"{name}.npz", allow_pickle=False, **arrays)
+    tables = (TOML.format(name=name, path=p, data=d, extra=extra) for name, (p, d, extra) in MODELS.items())
+    (root / "hil.toml").write_text("".join(tables))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
+        request = Request(load(root / "hil.toml"), "cpu", "cpu", 0.0, "one", root / "report", lambda _: None)
+        with closing(Session.open(request)) as session:
+
+            def judged(model: str, *names: str) -> dict[str, CheckResult]:
+                rows = {
+                    name: Row(id=f"sequence.{name}", model=model, precision="fp32", required=True)
+                    for name in names or ROWS
+                }
+                return {name: session.judge(row).result for name, row in rows.items()}
+
+            yield judged
+
+
+@pytest.mark.parametrize("model", ["sound", "batched"])
+def test_a_sound_model_passes(judge: Judge, model: str) -> None:
+    """Alone, and several sequences in a batch."""
+    results = judge(model)
+    assert {name: one.verdict for name, one in results.items()} == dict.fromkeys(ROWS, Verdict.PASSED), results
+    assert results["free_running"].measurement is not None
+    assert results["free_running"].measurement.n == len(X)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_the_deployed_file_fails(judge: Judge, fault: str) -> None:
+    """A deployed file whose state is scaled, lost or clipped fails with the step, fed with either state."""
+    results = judge(fault, "teacher_forced", "free_running")
+    for one in results.values():
+        assert one.verdict is Verdict.FAILED, one.reason
+        assert "step" in one.reason
+    assert f"as if the state 'h' {CAUSES[fault]}" in results["free_running"].reason
+
+
+def test_sequences_that_leak_into_each_other_fail(judge: Judge) -> None:
+    """A model that mixes the sequences of a batch agrees with itself, but not beside other companions."""
+    results = judge("leaking", "free_running", "isolation")
+    assert results["free_running"].verdict is Verdict.PASSED
+    assert results["isolation"].verdict is Verdict.FAILED
+    assert "influence each other" in results["isolation"].reason
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("zeros", "change from step to step in 0 of 6 sequences"),
+        ("two", "3 are needed"),
+        ("unused", "loses the state 'h'"),
+    ],
+)
+def test_what_shows_nothing_does_not_pass(judge: Judge, model: str, words: str) -> None:
+    """Sequences of zeros, two sequences, and a state that is declared but not used."""
+    result = judge(model, "free_running")["free_running"]
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert words in result.reason
+
+
+def test_ragged_sequences_begin_with_their_state(judge: Judge) -> None:
+    """Lengths cut the padding, and each sequence begins with its own state."""
+    result = judge("ragged", "free_running")["free_running"]
+    assert result.verdict is Verdict.PASSED, result.reason
+
+
+def project(root: Path, **arrays: np.ndarray[Any, Any]) -> Path:
+    """Write a project with a recurrent model and its data; return the config's path."""
+    recurrent.write_cell(root / "m.onnx")
+    np.savez(root / "data.npz", allow_pickle=False, **arrays)
+    (root / "hil.toml").write_text(TOML.format(name="m", path="m", data="data", extra=""))
+    return root / "hil.toml"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"x": recurrent.inputs(6, 1)}, "a sequence of 1 steps"),
+        ({"x": recurrent.inputs(6, 60)[:, 0]}, "a sample is a sequence [steps, 3]"),
+        ({"x": recurrent.inputs(6, 60), "lengths": np.full(6, 61)}, "no length may exceed"),
+        ({"x": recurrent.inputs(6, 60), "lengths": np.full(6, 1)}, "a sequence of 1 steps"),
+        ({"x": recurrent.inputs(6, 60), "lengths": np.full(5, 60)}, "different lengths"),
+        ({"x": recurrent.inputs(6, 60), "lengths": np.full(6, 60.0)}, "vector of integers"),
+        ({"x": recurrent.inputs(6, 60), "h": np.zeros((6, 60, 1, 4), np.float32)}, "'h'"),
+    ],
+)
+def test_data_without_sequences_is_refused(tmp_path: Path, arrays: dict[str, np.ndarray[Any, Any]], words: str) -> None:
+    """Single steps, and lengths that do not fit, are mistakes of the user before anything runs."""
+    with pytest.raises(UserError) as error:
+        preflight(load(project(tmp_path, **arrays)), "cpu")
+    assert words in str(error.value)
+
+
+def test_a_state_that_grows_is_refused_by_name(tmp_path: Path) -> None:
+    """A cache of keys and values is refused before anything is built, with what is missing."""
+    config = project(tmp_path, x=recurrent.inputs(6, 60))
+    recurrent.write_cell(tmp_path / "m.onnx", grown="cache", fed="last", after=[recurrent.LAST])
+    with pytest.raises(UserError, match=r"the state 'h' grows: it is \[1, 1, 4\] before a step.*not supported"):
+        preflight(load(config), "cpu")
