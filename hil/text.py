@@ -24,6 +24,8 @@ UNSAFE = re.compile(
 )
 NEWLINES = re.compile(r"\r\n?")
 JOINED = re.compile(r"\s*\n\s*")
+NUMBERS = frozenset({int, float, bool, type(None)})
+"""Types of JSON values without text."""
 LOGS = frozenset({"log"})
 """Keys of a JSON document whose texts are logs. These texts keep their line ends."""
 
@@ -57,7 +59,7 @@ def cleaned(value: Any, *, lines: bool = False, depth: int = 0) -> Any:
     Texts below a key in ``LOGS`` keep their line ends, with ``lines`` all texts. Tables and lists more than ``DEEPEST``
     levels deep become ``…``; ``depth`` is the level of ``value``. A number is added to a key that occurs twice.
     """
-    if isinstance(value, Enum):
+    if type(value) in NUMBERS or isinstance(value, Enum):
         return value
     if isinstance(value, str):
         return clean_lines(value) if lines else clean(value)

@@ -175,10 +175,7 @@ class Service(Transfers):
         return {"ok": dict(self.records.write(key_of(facts), facts, digest, built), cached=False)}, []
 
     def load(self, request: Dict[str, Any]) -> Reply:
-        """Load the engine of ``key`` into a worker, after verifying the digest of its file.
-
-        The worker is a fresh process, or an idle one if ``fresh`` is false and no GPU memory is watched.
-        """
+        """Verify the file of the engine of ``key``, and load it into a new worker, or an idle one if that is allowed."""
         self._must_hold()
         record = self.records.need(request["key"])
         order = {
@@ -190,7 +187,9 @@ class Service(Transfers):
         with self.turn():
             watch = self._watch(record["facts"], request["options"])
             began = time.perf_counter()
-            worker = self.idle.worker(fresh=bool(request.get("fresh", True)) or watch is not None)
+            more = 0 if watch or self.supervisor.container else int(request.get("more", 0))  # these start differently
+            fresh = bool(request.get("fresh", True)) or watch is not None
+            worker = self.idle.worker(order["runtime"], fresh=fresh, more=more)
             try:
                 loaded = self._load(worker, order, float(request["deadline"]), watch)
             except BaseException:

@@ -157,12 +157,15 @@ class Supervisor:
         if self._next is None:
             self.host.drain()
 
-    def start_worker(self) -> WorkerProcess:
-        """Start a worker process, in its container if it has one, and return it. Raise ``Failure`` if that fails."""
+    def start_worker(self, runtime: str = "") -> WorkerProcess:
+        """Start a worker process, in its container if it has one, and return it. Raise ``Failure`` if that fails.
+
+        Outside of a container the process imports ``runtime`` at once, if it is given.
+        """
         self.started += 1
         if self.container is not None:
             return self._start_contained()
-        worker = WorkerProcess(self.started, self.archive, self.scratch)
+        worker = WorkerProcess(self.started, self.archive, self.scratch, runtime)
         self.workers[worker.number] = worker
         return worker
 

@@ -1,4 +1,4 @@
-"""Read the arrays of an ``.npz`` file a few rows at a time, so that only one batch is in memory.
+"""Read the arrays of an ``.npz`` file a few rows at a time, so that only one batch, or 1 MiB, is in memory.
 
 The file is a zip archive of ``.npy`` members (numpy.lib.format, versions 1.0 and 2.0). Pickled objects are never read.
 """
@@ -27,6 +27,9 @@ MAX_HEADER = 10_000
 
 MAX_ROW = 2**31
 """The maximum size of one row in bytes: the header of a small compressed file may state any size."""
+
+BLOCK = 2**20
+"""Bytes of an array that are read at a time, if a batch has fewer."""
 
 UNREADABLE = "not a valid dtype descriptor"
 """Words of numpy's error for a type that it writes to a file but cannot read: float8_e5m2 of ml_dtypes."""
@@ -90,9 +93,13 @@ class NpzArrays:
             streams = {name: stack.enter_context(archive.open(name + SUFFIX)) for name in chosen}
             for name, stream in streams.items():
                 self._read_header(name, stream)
-            for start in range(0, count, size):
-                rows = min(size, count - start)
-                yield {name: self._read_rows(name, stream, rows) for name, stream in streams.items()}
+            largest = max((_row_size(self._headers[name]) for name in chosen), default=0)
+            block = size * max(1, BLOCK // max(1, size * largest))
+            for start in range(0, count, block):
+                rows = min(block, count - start)
+                arrays = {name: self._read_rows(name, stream, rows) for name, stream in streams.items()}
+                for at in range(0, rows, size):
+                    yield {name: array[at : at + size] for name, array in arrays.items()}
 
     @contextmanager
     def _archive(self) -> Iterator[ZipFile]:

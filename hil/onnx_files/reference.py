@@ -21,6 +21,7 @@ from hil.datasets import polygraphy
 from hil.datasets.npz import NpzArrays
 from hil.dtypes import for_file, from_file, is_number
 from hil.errors import UserError
+from hil.files import npy_records
 from hil.files.digests import file_digest
 from hil.files.sealing import is_sealed, seal
 from hil.onnx_files.host_sequence import run_batch
@@ -143,7 +144,7 @@ class CachedReference:
     def _read(self, file: str, stream: IO[bytes], expected: tuple[str, ...]) -> np.ndarray[Any, Any]:
         hashed = _Hashed(stream)
         try:
-            array = from_file(np.lib.format.read_array(hashed, allow_pickle=False))
+            array = from_file(npy_records.read(hashed))
         except (ValueError, OSError) as error:
             what = f"{self.folder / file} cannot be read ({error})"
             raise UserError(f"{what}: run again to recreate it") from None
@@ -277,7 +278,7 @@ def _run(model: Path, batches: Iterator[Batch], folder: Path) -> dict[str, Any]:
                     what = f"output {output['name']!r} of model {model.stem} is not an array of numbers"
                     raise UserError(f"{what}: parity cannot be judged for it")
                 hashed = _Hashed(stream)
-                np.lib.format.write_array(hashed, for_file(array), allow_pickle=False)
+                npy_records.write(hashed, for_file(array))
                 output["records"].append(hashed.state.hexdigest())
             count += len(next(iter(batch.inputs.values())))
     if not count:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from hil.report.schema import Report
 
 MAX_DEPTH = 64
+SCALARS = frozenset({int, float, bool, str, type(None)})
+"""The most frequent types, which need no closer look."""
 
 
 def plain(value: Any, depth: int = 0) -> Any:
@@ -21,13 +23,14 @@ def plain(value: Any, depth: int = 0) -> Any:
     numpy values become numbers and lists, sets become sorted lists, and other types their ``str``. Anything nested
     deeper than ``MAX_DEPTH`` becomes ``…``; ``depth`` is the level of ``value``. Never raises.
     """
-    if isinstance(value, Enum):
-        return plain(value.value, depth)
-    if value is None or isinstance(value, (bool, int, float, str)):
+    is_scalar = type(value) in SCALARS
+    if not is_scalar and isinstance(value, Enum):
+        value = value.value
+    if is_scalar or value is None or isinstance(value, (int, float, str)):
         return _scalar(value)
     if depth >= MAX_DEPTH:
         return "…"
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):
         return {str(plain(str(key))): plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         items = sorted(value, key=str) if isinstance(value, (set, frozenset)) else value

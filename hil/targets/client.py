@@ -106,13 +106,16 @@ class AgentClient(AgentCalls):
         with self.reading():
             return built_engine(answer, runtime)
 
-    def load(self, engine_key: str, options: Mapping[str, Any], deadline: float, *, fresh: bool = True) -> EngineWorker:
+    def load(
+        self, engine_key: str, options: Mapping[str, Any], deadline: float, *, fresh: bool = True, more: int = 0
+    ) -> EngineWorker:
         """Load an engine of the target's store into a worker process of its own. Raises like ``build``.
 
         ``fresh=False`` allows a process that has imported the runtime before. This is quicker, but load times and
-        memory are not those of a new process.
+        memory are not those of a new process. ``more`` announces that so many fresh loads of the same runtime follow:
+        the target may start their processes at the same time, and each still loads only its own engine.
         """
-        order = {"key": engine_key, "options": dict(options), "deadline": deadline, "fresh": fresh}
+        order = {"key": engine_key, "options": dict(options), "deadline": deadline, "fresh": fresh, "more": more}
         loaded = self.call("load", order)[0]
         with self.reading():
             return EngineWorker(self, loaded)

@@ -6,6 +6,7 @@ endian, and start at multiples of ``ALIGN`` bytes. Malformed input raises ``Wire
 
 import json
 import struct
+from functools import lru_cache
 from typing import Any, Dict, List, NamedTuple, Tuple
 
 MAGIC = b"\x93HIL1\r\n\x1a"  # not ASCII; any newline translation corrupts it, so it is detected at once
@@ -73,6 +74,7 @@ class Slot(NamedTuple):
     nbytes: int
 
 
+@lru_cache(maxsize=256)
 def name_of(dtype: Any) -> str:
     """Return the name of an array's element type.
 

@@ -3,6 +3,7 @@
 This process may crash, hang or be killed; the supervisor survives that and reports it.
 """
 
+import contextlib
 import ctypes
 import faulthandler
 import os
@@ -281,12 +282,20 @@ def _imported(request: Dict[str, Any]) -> Started:
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
-    """Serve until the channel closes; the arguments are ``CONTROL_FD SEGMENT_FD PARENT_PID``."""
-    control, segment, parent = (int(text) for text in arguments or sys.argv[2:5])
+    """Serve until the channel closes; the arguments are ``CONTROL_FD SEGMENT_FD PARENT_PID [RUNTIME]``.
+
+    A given runtime is imported before the first request is answered.
+    """
+    arguments = arguments or sys.argv[2:]
+    control, segment, parent = (int(text) for text in arguments[:3])
     die_with(parent)
     faulthandler.enable()
     for fd in (control, segment):
         os.set_inheritable(fd, False)  # noqa: FBT003 - it takes no keyword
-    Worker(Channel(control, control), Segment(segment)).serve()
+    worker = Worker(Channel(control, control), Segment(segment))
+    for runtime in arguments[3:]:
+        with contextlib.suppress(Exception):  # the request that needs the runtime reports it
+            worker.started = _imported({"runtime": runtime})
+    worker.serve()
     # Skip the destructors of native libraries: some of them hang.
     os._exit(0)

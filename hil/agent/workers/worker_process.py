@@ -27,8 +27,10 @@ class WorkerProcess:
 
     exit_seconds = EXIT_SECONDS
 
-    def __init__(self, number: int, archive: str, scratch: str) -> None:
+    def __init__(self, number: int, archive: str, scratch: str, runtime: str = "") -> None:
+        """Start the process. It imports ``runtime``, if that is given, before it answers the first request."""
         self.number = number
+        self._arguments = [runtime] if runtime else []
         self.watch: Any = None
         self.segment = Segment.create(scratch)
         self.stderr, write_end = os.pipe()
@@ -52,6 +54,7 @@ class WorkerProcess:
             str(theirs.fileno()),
             str(self.segment.fd),
             str(os.getpid()),
+            *self._arguments,
         ]
         try:
             return subprocess.Popen(  # noqa: S603 - our own interpreter and archive

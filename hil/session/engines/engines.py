@@ -121,22 +121,23 @@ class Engines:
             raise
 
     @contextlib.contextmanager
-    def fresh(self, model: str, precision: str) -> Iterator[EngineWorker]:
+    def fresh(self, model: str, precision: str, *, more: int = 0) -> Iterator[EngineWorker]:
         """Yield a worker that has loaded the engine in a fresh process, and stop it at the end.
 
         It is for measurements that earlier work in the same process would change, such as cold start and memory.
+        ``more`` announces so many further calls.
         """
-        worker = self._load(model, precision, fresh=True)
+        worker = self._load(model, precision, fresh=True, more=more)
         try:
             yield worker
         finally:
             with contextlib.suppress(WorkerLost):
                 worker.close()
 
-    def _load(self, model: str, precision: str, *, fresh: bool) -> EngineWorker:
+    def _load(self, model: str, precision: str, *, fresh: bool, more: int = 0) -> EngineWorker:
         built = self.provisioned(model, precision).engine
         options = self._session.load_options(model)
-        worker = self._session.agent.load(built.key, options, LOAD_DEADLINE, fresh=fresh)
+        worker = self._session.agent.load(built.key, options, LOAD_DEADLINE, fresh=fresh, more=more)
         try:
             self._check_processor(model, precision, worker)
             if narrows(built.runtime, built.runtime_version):

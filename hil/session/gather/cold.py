@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from hil.checks import latency
@@ -65,10 +64,9 @@ def _start(session: EngineContext, row: Row) -> Starts:
         session.state.watching() as disturbances,
         session.progress.step(text, total=repeats, unit="times", seconds=EXPECTED * repeats, said=False) as step,
     ):
-        for _ in step.counting(range(repeats)):
-            began = time.perf_counter()
-            with session.engines.fresh(row.model, row.precision) as worker:
+        for left in step.counting(range(repeats - 1, -1, -1)):
+            with session.engines.fresh(row.model, row.precision, more=left) as worker:
                 starts.append((float(worker.load["load_seconds"]), worker.first(feeds)))
                 if beside is not None:  # only afterwards: before, it would load what the cold start is to load
-                    controls.append(worker.control(beside, time.perf_counter() - began))
+                    controls.append(worker.control(beside, float(worker.load["import_seconds"]) + sum(starts[-1])))
     return starts, disturbances.findings, tuple(controls)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,13 @@ from hil.series import digest_of
 from hil.session.engines.provision import calibrated, is_implicit
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.int8_audit import tensors
-from hil.session.gather.parity import compared, distinct_of, engine_answers, scored, side_by_side, where_of
+from hil.session.gather.parity import compared, distinct_of, scored, side_by_side, where_of
 from hil.session.gather.placement import layers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from hil.checks.comparison import Outputs
     from hil.metrics import Metric
     from hil.results import Row
     from hil.session.engine_context import EngineContext
@@ -201,7 +203,7 @@ def drop(session: EngineContext, row: Row) -> Gathered:
         half, why_not = _fp16(session, row, metric, theirs.candidate)
         judgement = int8.split(judgement, {"fp32": fp32_score, "int8": int8_score}, half, why_not)
         return Gathered(judgement, {**method, "task": spec.task})
-    both = side_by_side(session, row, engine_answers(session, row.model, "fp32"))
+    both = side_by_side(session, row, _engine_answers(session, row.model, "fp32"))
     return Gathered(int8.drop(both.comparison, tolerances), method)
 
 
@@ -219,3 +221,12 @@ def _fp16(session: EngineContext, row: Row, metric: Metric, fp32: Any) -> tuple[
     if scores is None:
         return None, "the fp16 engine's outputs could not be scored"
     return scored(metric, fp32, scores.candidate, len(fp32)).whole()[1], ""
+
+
+def _engine_answers(session: EngineContext, model: str, precision: str) -> Iterator[Outputs]:
+    """Yield the outputs of the engine of ``model`` and ``precision`` for the validation data, batch by batch."""
+    spec = session.model(model)
+    with session.engines.lease(model, precision) as worker:
+        batches = session.dataset(model).batches(spec.batch, spec.samples)
+        with closing(worker.run_many(batch.feeds for batch in batches)) as runs:
+            yield from runs

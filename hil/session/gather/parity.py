@@ -44,6 +44,7 @@ class Compared:
         candidate: the engine's scores of each batch's samples; empty without a metric.
         why_not: if there is no metric, the reason.
         distinct: the number of distinct samples; 0 without a metric.
+        known: the reference's scores by the number of the batch, as far as they were computed before.
     """
 
     comparison: Comparison
@@ -52,6 +53,7 @@ class Compared:
     candidate: list[np.ndarray[Any, Any]]
     why_not: str
     distinct: int
+    known: dict[int, np.ndarray[Any, Any]]
 
     def scores(self) -> Scores | None:
         """Return the scores of both sides; ``None`` if nothing was scored or the comparison had to stop early."""
@@ -169,7 +171,8 @@ def compared(session: EngineContext, row: Row) -> Compared:
         reference = session.reference(row.model)
         text, total = f"{row.model} {row.precision}: comparing with {reference.source}", session.batches(row.model)
         with session.progress.step(text, total=total, unit="batches") as step:
-            return side_by_side(session, row, step.counting(reference.batches(spec.batch, spec.samples)))
+            known = session.memo.once(("reference scores", row.model), dict[int, "np.ndarray[Any, Any]"])
+            return side_by_side(session, row, step.counting(reference.batches(spec.batch, spec.samples)), known)
 
     return session.memo.once(("compared", row.model, row.precision), work)
 
@@ -179,10 +182,13 @@ def refuse_sequences(session: EngineContext, model: str) -> None:
     refuse_carried(session.signature(model), model)
 
 
-def side_by_side(session: EngineContext, row: Row, answers: Iterable[Outputs]) -> Compared:
+def side_by_side(
+    session: EngineContext, row: Row, answers: Iterable[Outputs], known: dict[int, np.ndarray[Any, Any]] | None = None
+) -> Compared:
     """Run the engine of ``row`` over the validation data and compare its outputs with ``answers``, a batch at a time.
 
-    If one side ends before the other, ``fatal`` of the comparison states that.
+    If one side ends before the other, ``fatal`` of the comparison states that. ``known`` is as in ``Compared``, and
+    gets the scores that are missing.
     """
     refuse_sequences(session, row.model)
     spec, data = session.model(row.model), session.dataset(row.model)
@@ -197,7 +203,8 @@ def side_by_side(session: EngineContext, row: Row, answers: Iterable[Outputs]) -
         distinct=distinct_of(session, row.model) if spec.outputs else None,
     )
     why_not = "the validation data has no labels" if spec.task else "the model has no task"
-    scored = Compared(comparison, metric, [], [], why_not, 0 if metric is None else distinct_of(session, row.model))
+    distinct = 0 if metric is None else distinct_of(session, row.model)
+    scored = Compared(comparison, metric, [], [], why_not, distinct, {} if known is None else known)
     sent: deque[SentBatch] = deque()
     with (
         session.engines.lease(row.model, row.precision) as worker,
@@ -240,7 +247,10 @@ def _at_most_one(outputs: Outputs | None) -> Iterator[Outputs]:
 
 
 def _score(scored: Compared, metric: Metric, batch: SentBatch, answer: Outputs, got: Outputs) -> None:
-    scored.reference.append(metric.score(dict(answer), batch.labels))
+    number = len(scored.reference)
+    if number not in scored.known:
+        scored.known[number] = metric.score(dict(answer), batch.labels)
+    scored.reference.append(scored.known[number])
     scored.candidate.append(metric.score(dict(got), batch.labels))
 
 
@@ -272,12 +282,3 @@ def method_of(session: EngineContext, row: Row, what: str) -> dict[str, Any]:
         "batch": spec.batch,
         "samples": spec.samples,
     }
-
-
-def engine_answers(session: EngineContext, model: str, precision: str) -> Iterator[Outputs]:
-    """Yield the outputs of the engine of ``model`` and ``precision`` for the validation data, batch by batch."""
-    spec = session.model(model)
-    with session.engines.lease(model, precision) as worker:
-        batches = session.dataset(model).batches(spec.batch, spec.samples)
-        with closing(worker.run_many(batch.feeds for batch in batches)) as runs:
-            yield from runs

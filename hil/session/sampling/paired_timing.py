@@ -74,7 +74,9 @@ def pair(session: EngineContext, first: Engine, second: Engine, *, windows: int 
     for engine in (first, second):
         session.engines.provisioned(*engine)  # build first: building heats the board
     with contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(session.engines.fresh(*engine)) for engine in (first, second)]
+        workers = [
+            stack.enter_context(session.engines.fresh(*engine, more=more)) for engine, more in ((first, 1), (second, 0))
+        ]
         stack.enter_context(conditions(session))
         for worker, fed in zip(workers, feeds, strict=True):
             _p50(worker, fed, session.config.spec.measure.warmup)

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from hil.errors import EngineBuildError
@@ -53,6 +54,40 @@ def test_a_load_is_fresh_by_default(key: str, agent: AgentClient) -> None:
     """A load request without ``fresh`` gets a fresh process."""
     [idle] = workers(agent)
     assert agent.call("load", {"key": key, "options": {}, "deadline": 60})[0]["pid"] != idle
+
+
+def test_announced_loads_get_processes_that_started_together(key: str, agent: AgentClient) -> None:
+    """Each announced load gets a process that loaded no other engine; after the last one no process is left."""
+    pids: list[int] = []
+    waiting: set[int] = set()
+    for more in (2, 1, 0):
+        with agent.load(key, {}, 60, more=more) as worker:
+            assert set(workers(agent)) >= waiting | {worker.pid}
+            waiting = set(workers(agent)) - {worker.pid}
+            assert len(waiting) == more
+            assert worker.load["import_seconds"] > 0
+            shapes = {one.name: [size if isinstance(size, int) else 1 for size in one.shape] for one in worker.inputs}
+            feeds = {one.name: np.zeros(shapes[one.name], one.dtype) for one in worker.inputs}
+            assert worker.first(feeds) > 0  # raised if an inference has run before
+            pids.append(worker.pid)
+    assert len(set(pids)) == 3
+    assert workers(agent) == []
+
+
+def test_what_was_announced_and_is_not_needed_is_stopped(key: str, agent: AgentClient) -> None:
+    """A process that waits and is killed is replaced; the next load without announcement leaves none that waits."""
+    with agent.load(key, {}, 60, more=2) as worker:
+        first, second = set(workers(agent)) - {worker.pid}
+    os.kill(first, signal.SIGKILL)
+    assert all_ended([first], 2.0)
+    time.sleep(0.3)  # its main thread has ended, the others may take a moment longer
+    with agent.load(key, {}, 60, more=2) as worker:
+        assert worker.pid == second
+        waiting = set(workers(agent)) - {second}
+        assert len(waiting) == 2
+    with agent.load(key, {}, 60) as worker:
+        assert workers(agent) == [worker.pid]
+        assert worker.pid in waiting
 
 
 def test_a_build_stops_the_idle_worker(agent: AgentClient, tmp_path: Path) -> None:

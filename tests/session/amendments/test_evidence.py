@@ -48,9 +48,9 @@ def engine_on(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def set_processor(work: Mapping[str, Any] | None) -> None:
         def loaded(
-            self: AgentClient, key: str, options: Mapping[str, Any], deadline: float, *, fresh: bool = False
+            self: AgentClient, key: str, options: Mapping[str, Any], deadline: float, **how: Any
         ) -> EngineWorker:
-            worker = load(self, key, options, deadline, fresh=fresh)
+            worker = load(self, key, options, deadline, **how)
             worker.executed_on = work
             worker.about = {"cuda": "ctypes", "io": "named", "device_memory_size": 4096}
             return worker
