@@ -175,7 +175,7 @@ class Service(Transfers):
         return {"ok": dict(self.records.write(key_of(facts), facts, digest, built), cached=False)}, []
 
     def load(self, request: Dict[str, Any]) -> Reply:
-        """Verify the file of the engine of ``key``, and load it into a new worker, or an idle one if that is allowed."""
+        """Verify the file of the engine of ``key``; load it into a new worker, or an idle one if that is allowed."""
         self._must_hold()
         record = self.records.need(request["key"])
         order = {
