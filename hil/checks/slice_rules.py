@@ -176,7 +176,9 @@ def _facts(axis: int, sums: AxisSums, slices: Slices, noise: float) -> AxisFacts
             live |= score & (high >= _LOW_SCORE) & (deviation >= score_lively / 2)
         # A slice without a life of its own is measured by the liveliest slice of its kind, or by its magnitude.
         other = np.where(within & (score_lively > 0), score_lively, lively)
-        scale = np.where(live, deviation, np.maximum(other, np.where(varies, 0.0, magnitude)))
+        # One of few elements may be 0 but for rounding, beside larger ones: its magnitude alone is no scale.
+        own = np.maximum(magnitude, np.where(few, deviation, 0.0))
+        scale = np.where(live, deviation, np.maximum(other, np.where(varies, 0.0, own)))
         if live.any() and float(deviation[live].max()) < ALIKE * float(deviation[live].min()):
             # At most this much: a slice with a large mean must not excuse any error of the others.
             scale = np.maximum(scale, np.minimum(STEPS * noise * float(magnitude.max()), MOST_WIDENED * scale))

@@ -116,6 +116,20 @@ def test_one_sample_is_measured_by_its_own_elements() -> None:
     assert judge(one, one * np.float32(0.5), "int8").verdict is not Verdict.PASSED
 
 
+def test_one_element_that_is_zero_but_for_rounding_is_measured_by_the_others() -> None:
+    """The ends of a window are 0 in exact arithmetic, and are no error where both sides round them differently."""
+    turns = np.linspace(0, 2 * np.pi, 10, dtype=np.float32)[None]
+    exact = (0.42 - 0.5 * np.cos(turns.astype(np.float64)) + 0.08 * np.cos(2 * turns.astype(np.float64))).astype(
+        np.float32
+    )
+    rounded = np.float32(0.42) - np.float32(0.5) * np.cos(turns) + np.float32(0.08) * np.cos(2 * turns)
+    assert 0 < np.abs(exact - rounded).max() < 1e-6
+    assert judge(exact, rounded, "fp32").verdict is Verdict.PASSED
+    wrong = rounded.copy()
+    wrong[0, 0] += 0.3
+    assert judge(exact, wrong, "int8").verdict is not Verdict.PASSED
+
+
 def test_answers_of_the_neighbour_in_the_batch_fail() -> None:
     """Outputs that belong to another sample of the batch fail."""
     good = RNG.normal(0, 1, (32, 10)).astype(np.float32)
