@@ -156,7 +156,8 @@ def estimate_of(run: RunState) -> str | None:
     collected = {nodeid.rsplit("/", maxsplit=1)[-1] for nodeid in run.states.selected}
     rows = [row for row in (*run.plan.rows, *run.plan.unlimited) if row.test in collected]
     with run.progress.step("running the references for a moment", said=False):
-        return f"hil: {estimated(run.config, run.target, rows, run.timed_runs(run.config))}" if rows else None
+        runs, over = run.timed_runs(run.config), run.over
+        return f"hil: {estimated(run.config, run.target, rows, runs, over=over)}" if rows else None
 
 
 def engines_of(items: Iterable[pytest.Item]) -> list[tuple[str, str]]:

@@ -25,6 +25,7 @@ OPTIONS = (
     "hil_gate",
     "hil_model",
     "hil_runs",
+    "hil_over",
     "hil_wait",
     "hil_history",
     "hil_baseline",

@@ -67,6 +67,13 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     )
     add("--hil-runs", metavar="N", type=_runs, help="time each engine in N fresh processes (default: [measure] runs)")
     add(
+        "--hil-over",
+        metavar="DURATION",
+        type=_duration,
+        help="spread the runs of --hil-runs over this time, such as '10 min', for each model; the target is idle in "
+        "between",
+    )
+    add(
         "--hil-history",
         metavar="URL",
         type=_text,
@@ -107,6 +114,19 @@ def _seconds(text: str) -> float:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds: write e.g. 60")
+    return seconds
+
+
+def _duration(text: str) -> float:
+    """Return ``text``, such as ``10 min``, in seconds. Raise ``ArgumentTypeError`` unless it is a duration above 0."""
+    from hil.units import Dimension, parse
+
+    try:
+        seconds = parse(_text(text), Dimension.TIME)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time to spread runs over: write e.g. '10 min'")
     return seconds
 
 

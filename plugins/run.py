@@ -36,6 +36,11 @@ GOOD = (Verdict.PASSED, Verdict.WARNED)
 NO_CONFIG = (
     "no hil.toml in {} or a folder above it: write one with 'hil init MODEL.onnx', or name it with --hil-config=FILE"
 )
+FEWEST_SPREAD = 2
+NOTHING_TO_SPREAD = (
+    "--hil-over spreads the runs of fresh processes over a time, and this run has only one: add --hil-runs=7, or omit "
+    "--hil-over"
+)
 FOREIGN_TARGET = (
     "--target belongs to another plugin or conftest of this project, so hil has no target: use --hil-target=NAME"
 )
@@ -62,6 +67,8 @@ class HilRun(RunState):
             self.config.target(self.target)
             self.baseline = self._baseline()
             self.plan = expand(self.config, self.target, baseline=self.baseline is not None)
+            if self.over and (self.timed_runs(self.config) or self.config.spec.measure.runs) < FEWEST_SPREAD:
+                raise UserError(NOTHING_TO_SPREAD)
             self.accounts = Accounts(self.plan)
             self._scope()
             if not self.is_worker and not activation.lists_only(self.pytest_config):

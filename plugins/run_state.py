@@ -103,6 +103,11 @@ class RunState:
         enough = self.baseline is None or config.spec.measure.runs > 1
         return option if option is not None or enough else RUNS
 
+    @property
+    def over(self) -> float:
+        """The seconds of ``--hil-over``, 0 without it."""
+        return self.pytest_config.getoption("hil_over", None) or 0.0
+
     def open_session(self, config: Config) -> Session:
         """Return a session that holds the run's target. Raises like ``Session.open``."""
         option = self.pytest_config.getoption
@@ -118,6 +123,7 @@ class RunState:
             plan=self.plan,
             progress=self.progress,
             runs=self.timed_runs(config),
+            over=self.over,
             baseline=self.baseline,
         )
         return Session.open(request)

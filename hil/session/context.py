@@ -40,6 +40,7 @@ class Context:
         board: the confirmed board, or ``None``.
         facts: what the agent's probe read.
         runs: the number of fresh processes that time each engine.
+        over: the seconds over which these are spread; 0 if they follow each other.
         plan: the rows of the run.
     """
 
@@ -48,6 +49,7 @@ class Context:
         self.progress = as_progress(request.progress)
         self.report_dir: Path = request.report_dir
         self.runs = request.config.spec.measure.runs if request.runs is None else request.runs
+        self.over = request.over
         self.baseline = request.baseline
         compares = request.baseline is not None
         self.plan = request.plan or expand(request.config, request.target, baseline=compares)

@@ -70,11 +70,13 @@ class Estimate:
         return f"{text}; without {', '.join(self.excluded)}" if self.excluded else text
 
 
-def estimate(config: Config, target: str, rows: Iterable[Row], speeds: Mapping[str, Speed], runs: int) -> Estimate:
+def estimate(  # noqa: PLR0913 - the run's plan and settings, and what is known of its models
+    config: Config, target: str, rows: Iterable[Row], speeds: Mapping[str, Speed], runs: int, *, over: float = 0.0
+) -> Estimate:
     """Return the estimated length of a run that judges ``rows`` on ``target``.
 
     ``speeds`` has what is known, by model; the target is assumed to be as fast as the reference. ``runs`` is the number
-    of fresh processes that time each engine.
+    of fresh processes that time each engine, ``over`` the seconds over which those of a model are spread.
     """
     checks: dict[tuple[str, str], set[str]] = {}
     for row in rows:
@@ -86,6 +88,11 @@ def estimate(config: Config, target: str, rows: Iterable[Row], speeds: Mapping[s
         for part, seconds in _of_engine(config.spec.measure, model, precision, ids, speed, runs).items():
             parts[part] += seconds
     models = {name for name, _ in checks}
+    if over > 0 and runs > 1:
+        timed = {
+            name for (name, _), ids in checks.items() if any(each.startswith(("latency.", "fps.")) for each in ids)
+        }
+        parts["waiting between runs"] += over * len(timed)
     for name in models & speeds.keys():
         if any(check.startswith("parity.") for (model, _), ids in checks.items() if model == name for check in ids):
             parts["comparing"] += speeds[name].seconds * _batches(config.model(name, target), speeds[name])

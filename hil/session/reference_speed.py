@@ -53,11 +53,14 @@ def _speed(config: Config, target: str, name: str) -> Speed:
     return Speed(statistics.median(times[1:] or times), data.count)
 
 
-def estimated(config: Config, target: str, rows: Iterable[Row] | None = None, runs: int | None = None) -> Estimate:
+def estimated(
+    config: Config, target: str, rows: Iterable[Row] | None = None, runs: int | None = None, *, over: float = 0.0
+) -> Estimate:
     """Return the estimated length of a run on ``target`` that judges ``rows``, by default all of the plan.
 
     The reference of each model is run for a moment. ``runs`` is the number of fresh processes that time each engine, by
-    default that of the config. Raise ``UserError`` if the config has no plan for ``target``.
+    default that of the config; ``over`` are the seconds over which those of a model are spread. Raise ``UserError`` if
+    the config has no plan for ``target``.
     """
     if rows is None:
         plan = expand(config, target)
@@ -65,4 +68,4 @@ def estimated(config: Config, target: str, rows: Iterable[Row] | None = None, ru
     judged = list(rows)
     names = dict.fromkeys(row.model for row in judged if row.model)
     measured = speeds(config, target, names)
-    return estimate(config, target, judged, measured, runs or config.spec.measure.runs)
+    return estimate(config, target, judged, measured, runs or config.spec.measure.runs, over=over)

@@ -31,6 +31,7 @@ class Request:
         report_dir: the folder of the report.
         progress: receives the lines that report the progress.
         runs: the number of fresh processes that time each engine; ``None`` for ``measure.runs``.
+        over: the seconds over which the runs of each model are spread; 0 if they are to follow each other.
         baseline: the baseline; ``None`` if the run is not compared with one.
         sources: watches the files that were read before the session opened.
         opened: models and data that were opened before.
@@ -45,6 +46,7 @@ class Request:
     report_dir: Path
     progress: Callable[[str], None]
     runs: int | None = None
+    over: float = 0.0
     baseline: Baseline | None = None
     sources: Sources = field(default_factory=Sources)
     opened: Opened = field(default_factory=Opened)

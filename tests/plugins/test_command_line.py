@@ -149,3 +149,13 @@ def test_a_wait_is_a_number_of_seconds(wait: str) -> None:
     plugin.pytest_addoption(parser, pytest.PytestPluginManager())
     with pytest.raises(pytest.UsageError, match="is not a number of seconds"):
         parser.parse([f"--hil-wait={wait}"])
+
+
+@pytest.mark.parametrize("over", ["10", "-1 min", "0 s", "soon", "10 MiB", "inf s"])
+def test_a_time_to_spread_runs_over_has_a_unit(over: str) -> None:
+    """``--hil-over`` accepts only a duration above 0 with its unit."""
+    parser = pytest.Parser(_ispytest=True)
+    plugin.pytest_addoption(parser, pytest.PytestPluginManager())
+    with pytest.raises(pytest.UsageError, match="--hil-over"):
+        parser.parse([f"--hil-over={over}"])
+    assert parser.parse(["--hil-over=10 min"]).hil_over == 600

@@ -60,6 +60,7 @@ class Engines:
         self._workers: OrderedDict[tuple[str, str], EngineWorker] = OrderedDict()
         self._loaded: dict[tuple[str, str], Loaded] = {}
         self._planned: dict[str, list[str]] = {}
+        self._needed: dict[str, list[str]] = {}
 
     def plan(self, engines: Iterable[tuple[str, str]]) -> None:
         """Set the engines (model, precision) that the run will need.
@@ -71,6 +72,11 @@ class Engines:
         self._planned = {}
         for model, precision in dict.fromkeys(engines):
             self._planned.setdefault(model, []).append(precision)
+        self._needed = {model: list(precisions) for model, precisions in self._planned.items()}
+
+    def needed(self, model: str) -> list[str]:
+        """Return the precisions in which the run needs engines of ``model``; empty if they were not planned."""
+        return list(self._needed.get(model, ()))
 
     def _build_planned(self, model: str) -> None:
         precisions = self._planned.pop(model, [])

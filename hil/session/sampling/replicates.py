@@ -15,6 +15,7 @@ from hil.checks import fps, latency
 from hil.series import Series, digest_of, without_control
 from hil.session.amendments.row_facts import RunValues
 from hil.session.engines.control import control
+from hil.session.sampling import spreading
 from hil.session.sampling.sampling import MAX_SAMPLES, conditions, feeds_of, series_of
 from hil.session.target import state_contract
 
@@ -65,6 +66,13 @@ def _run(session: EngineContext, model: str, precision: str, label: str, streams
     return series_of(session, model, timed, len(feeds))
 
 
+def _spread(session: EngineContext, row: Row, n: int, streams: int) -> None:
+    def measure(precision: str, number: int) -> Series:
+        return measure_run(session, row.model, precision, f"run-{number}", streams=streams)
+
+    spreading.spread(session, row.model, row.precision, n, measure)
+
+
 def value(check: str, series: Series) -> float | None:
     """Return the value of ``check`` in one run: ``latency.p50``, ``p90``, ``p99`` (s) or ``fps.sustained`` (1/s).
 
@@ -109,6 +117,9 @@ def run_values(
     requested = session.runs
     if requested < MIN_RUNS or judgement.measurement is None or row.id not in {*QUANTILES, "fps.sustained"}:
         return None
+    if session.over > 0:
+        key = ("spread", row.model, row.precision, str(streams))
+        session.memo.once(key, lambda: _spread(session, row, requested, streams))
     runs = measure_runs(session, row.model, row.precision, requested, streams=streams)
     results, why_not = values(row.id, runs, series.method)
     duration = session.config.spec.measure.run_duration

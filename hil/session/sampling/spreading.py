@@ -1,0 +1,49 @@
+"""Spread the runs of a model's engines over a longer time, so that they do not share one moment of the machine."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from hil.errors import EngineError, WorkerLost
+from hil.session.memo import LASTING
+from hil.units import show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hil.session.engine_context import EngineContext
+
+
+def spread(session: EngineContext, model: str, precision: str, n: int, measure: Callable[[str, int], object]) -> None:
+    """Make the runs 1 to ``n`` of all engines of ``model`` that the session needs, over ``session.over`` seconds.
+
+    ``measure`` makes one run: of a precision, with this number. All engines make their first run, then all their
+    second, and so on. In between, the target is idle and no engine is loaded. If the runs take longer than this time,
+    nothing waits, and the progress states that. An engine's errors are left to its own rows.
+    """
+    precisions = list(dict.fromkeys([precision, *session.engines.needed(model)]))
+    began = time.monotonic()
+    last = session.over  # seconds after the beginning at which the last run begins
+    for number in range(1, n + 1):
+        if number > 1:
+            _wait(session, began + last * (number - 1) / (n - 1), f"{model}: waiting before run {number} of {n}")
+        for each in tuple(precisions):
+            try:
+                measure(each, number)
+            except (*LASTING, EngineError, WorkerLost):  # noqa: PERF203 - a run takes seconds
+                precisions.remove(each)
+        if number == 1:
+            took = time.monotonic() - began
+            last -= took
+            if last < took * (n - 1):
+                over = show(session.over, "s")
+                session.progress(f"{model}: {n} runs take longer than --hil-over, {over}: they follow each other")
+
+
+def _wait(session: EngineContext, until: float, text: str) -> None:
+    left = until - time.monotonic()
+    if left > 0:
+        session.engines.close()
+        with session.progress.step(text, seconds=left):
+            time.sleep(left)
