@@ -73,18 +73,23 @@ def one_sample(check: CheckResult, _around: Around) -> Iterator[str]:
 
 
 def layers_to_keep(check: CheckResult, around: Around) -> Iterator[str]:
-    """Advise to keep in float the nodes at which the INT8 error starts, if the run tried it and the error halved."""
+    """Advise to keep in float the nodes at which the INT8 error starts, if the run tried it and it helped."""
     if check.precision != "int8" or not _failed(check, *ANSWERS):
         return
     tried = table(table(around.details(check, "parity.outputs").get("diagnosis")).get("kept_in_float"))
     before, after = number(tried.get("before")), number(tried.get("after"))
-    nodes = tried.get("nodes")
-    if not isinstance(nodes, list) or before is None or after is None or not after <= HELPED * before:
+    nodes, score = tried.get("nodes"), table(tried.get("score"))
+    lost, left, least = number(score.get("before")), score.get("after"), number(score.get("tolerance")) or 0.0
+    loss, scored = "", False
+    if lost is not None and isinstance(left, (int, float)):
+        loss = f", the loss of score from {lost:.3g} to {left:.3g} (of {score.get('samples')} samples)"
+        scored = lost > least and left <= HELPED * lost
+    if not isinstance(nodes, list) or before is None or after is None or not (after <= HELPED * before or scored):
         return
     names = ", ".join(named(name) for name in nodes)
     gain = f"tried on this target with {tried.get('samples')} samples, the error of the worst output channel falls"
     where = f"[models.{check.model}.calibration] exclude_nodes"
-    yield f"keep {names} in floating point: {gain} from {before:.3g} to {after:.3g}: name them in {where}"
+    yield f"keep {names} in floating point: {gain} from {before:.3g} to {after:.3g}{loss}: name them in {where}"
 
 
 def signal_end(check: CheckResult, around: Around) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,7 +18,7 @@ from hil.session.engines.int64 import narrows, with_model_dtypes
 from hil.session.engines.provision import build_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
     import onnx
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from hil.checks.comparison import Comparison
     from hil.diagnose.diagnosis import Diagnosis
     from hil.session.engine_context import EngineContext
+    from hil.targets.engine_worker import EngineWorker
 
 BUDGET = 120.0
 """Seconds after which a failed check starts no further variant for its diagnosis; ``hil diagnose`` has no limit."""
@@ -67,6 +69,13 @@ class OnTarget:
 
     def __call__(self, variant: onnx.ModelProto, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Values:
         """Return the outputs by name of ``variant``, run on the target with those of ``feeds`` that it takes."""
+        with self.opened(variant) as worker:
+            wanted = {one.name for one in worker.inputs}
+            return dict(worker.run({name: array for name, array in feeds.items() if name in wanted}))
+
+    @contextmanager
+    def opened(self, variant: onnx.ModelProto) -> Iterator[EngineWorker]:
+        """Build ``variant``, and yield a worker with it, which is closed afterwards."""
         if self._until is not None and time.monotonic() > self._until:
             raise DiagnosisTimeout(
                 f"the time for the diagnosis ended after {self.built} variants: run hil diagnose, which has no limit"
@@ -90,8 +99,7 @@ class OnTarget:
         try:
             if narrows(engine.runtime, engine.runtime_version):
                 worker = with_model_dtypes(worker, signature, self._model)
-            wanted = {one.name for one in worker.inputs}
-            return dict(worker.run({name: array for name, array in feeds.items() if name in wanted}))
+            yield worker
         finally:
             worker.close()
 

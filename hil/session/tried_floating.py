@@ -6,10 +6,13 @@ import math
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import onnx
 
+from hil.checks.task import Scores
+from hil.checks.tolerances import TASK_DEFAULTS
 from hil.diagnose.tensor_error import slice_error
 from hil.errors import EngineBuildError, EngineError, Unsupported, UserError, WorkerLost
 from hil.quantize.layout import WEIGHTED
@@ -17,9 +20,14 @@ from hil.runtimes import runtime_record
 from hil.session.diagnosing import DiagnosisTimeout, OnTarget
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hil.metrics import Metric
     from hil.results import Row
     from hil.session.diagnosing import Examined, Values
     from hil.session.engine_context import EngineContext
+
+    Array = np.ndarray[Any, Any]
 
 LIMIT = 60.0
 """Seconds after which the calibration is given up; building and running have the same limit again."""
@@ -28,12 +36,25 @@ MOST = 3
 """The most culprits that are kept in floating point together."""
 
 
-def tried_floating(session: EngineContext, row: Row, examined: Examined) -> dict[str, Any]:
+SCORED = 256
+"""The most samples whose scores judge a trial, rounded up to whole batches."""
+
+
+class Scored(Protocol):
+    """The metric of a model's task (``None`` without one), and the scores of both sides, batch by batch."""
+
+    metric: Metric | None
+    reference: list[Array]
+    candidate: list[Array]
+
+
+def tried_floating(session: EngineContext, row: Row, examined: Examined, scored: Scored) -> dict[str, Any]:
     """Return what keeping the culprits of ``examined`` in floating point gained; empty if there is nothing to try.
 
-    The worst culprit is tried alone, then together with the next two if the error did not halve. The result has
-    ``nodes``, the errors of the outputs ``before`` and ``after`` (``slice_error`` of the worst output) and the number
-    of ``samples`` that ran on the target; or ``nodes`` and ``why_not`` if the trial failed or took too long.
+    The worst culprit is tried alone, then together with the next two if that did not help (``helped``). The result has
+    ``nodes``, the errors of the outputs ``before`` and ``after`` (``slice_error`` of the worst output), the number of
+    ``samples`` that ran on the target, and, if ``scored`` has scores, the losses of score as ``score`` (``before``,
+    ``after``, ``samples``); or ``nodes`` and ``why_not`` if the trial failed or took too long.
     """
     calibration = session.model(row.model).calibration
     made = session.engines.provisioned(row.model, row.precision)
@@ -46,16 +67,26 @@ def tried_floating(session: EngineContext, row: Row, examined: Examined) -> dict
         spec = calibration.model_copy(update={"exclude_nodes": (*calibration.exclude_nodes, *names)})
         text = f"{row.model} int8: trying {', '.join(names)} in floating point"
         try:
-            with session.progress.step(text, seconds=2 * LIMIT):
-                before, after = _errors(session, row, examined, spec)
+            with session.progress.step(text, seconds=3 * LIMIT):
+                tried = _tried(session, row, examined, spec, scored)
         except (DiagnosisTimeout, EngineBuildError, EngineError, Unsupported, UserError, WorkerLost) as error:
             return result or {"nodes": list(names), "why_not": str(error)}
-        samples = max((len(array) for array in examined.feeds.values() if array.ndim), default=1)
-        if not result or after < result["after"]:
-            result = {"nodes": list(names), "before": before, "after": after, "samples": samples}
-        if after <= before / 2:
+        if not result or _rank(tried) < _rank(result):
+            result = {"nodes": list(names), **tried}
+        if helped(tried):
             break
     return result
+
+
+def helped(tried: Mapping[str, Any]) -> bool:
+    """Return whether a trial halved the error of the worst output, or a loss of score beyond its tolerance."""
+    score = tried.get("score") or {}
+    lost, least = score.get("before", 0.0), score.get("tolerance", 0.0)
+    return bool(tried["after"] <= tried["before"] / 2 or (lost > max(least, 0.0) and score["after"] <= lost / 2))
+
+
+def _rank(tried: Mapping[str, Any]) -> tuple[float, float]:
+    return (tried.get("score") or {}).get("after", 0.0), tried["after"]
 
 
 def _nodes(examined: Examined, count: int) -> tuple[str, ...]:
@@ -70,8 +101,8 @@ def _nodes(examined: Examined, count: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _errors(session: EngineContext, row: Row, examined: Examined, spec: Any) -> tuple[float, float]:
-    """Return the errors of the engine's outputs without and with more nodes in floating point."""
+def _tried(session: EngineContext, row: Row, examined: Examined, spec: Any, scored: Scored) -> dict[str, Any]:
+    """Return the errors and the losses of score of the engine without and with more nodes in floating point."""
     from hil.diagnose.running import on_host
     from hil.quantize import quantize
 
@@ -88,7 +119,35 @@ def _errors(session: EngineContext, row: Row, examined: Examined, spec: Any) -> 
     runner = OnTarget(session, row.model, row.precision, LIMIT)
     expected = on_host(examined.reference, examined.feeds)
     before, after = (_worst(expected, runner(model, examined.feeds)) for model in (examined.suspect, variant))
-    return before, after
+    samples = max((len(array) for array in examined.feeds.values() if array.ndim), default=1)
+    score = _losses(session, row, variant, scored)
+    return {"before": before, "after": after, "samples": samples, **({"score": score} if score else {})}
+
+
+def _losses(session: EngineContext, row: Row, variant: onnx.ModelProto, scored: Scored) -> dict[str, Any]:
+    """Return the losses of score of the engine and of ``variant`` over the same samples; empty without scores."""
+    metric, spec, data = scored.metric, session.model(row.model), session.dataset(row.model)
+    if metric is None or not scored.candidate:
+        return {}
+    whole = data.count if spec.samples is None else min(spec.samples, data.count)
+    until = time.monotonic() + LIMIT
+    scores: list[Array] = []
+    with OnTarget(session, row.model, row.precision).opened(variant) as worker:
+        for batch in data.batches(spec.batch, min(whole, spec.batch * -(-SCORED // spec.batch))):
+            if scores and time.monotonic() > until:
+                break
+            scores.append(metric.score(dict(worker.run(batch.feeds)), batch.labels))
+    ours = np.concatenate(scored.reference[: len(scores)])
+    sign = 1.0 if metric.higher_is_better else -1.0
+    losses = []
+    for theirs in (np.concatenate(scored.candidate[: len(scores)]), np.concatenate(scores)):
+        pools = None if metric.pools is None else metric.pools(ours, theirs)
+        first, second = Scores(metric.key, ours, theirs, pools).whole()
+        losses.append(sign * (first - second))
+    written = spec.tolerances.get("int8")
+    own = None if written is None else getattr(written, metric.key)
+    tolerance = TASK_DEFAULTS.get(metric.key, {}).get("int8", 0.0) if own is None else own
+    return {"before": losses[0], "after": losses[1], "samples": len(ours), "tolerance": tolerance}
 
 
 def _worst(expected: Values, obtained: Values) -> float:

@@ -124,6 +124,9 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("keep in float", {"int8.drop": FAILED, "parity.outputs int8": {**FAILED, "details": {"diagnosis": {"kept_in_float":
      {"nodes": ["Conv_4"], "before": 0.42, "after": 0.031, "samples": 4}}}}}, "int8.drop int8",
      "tried on this target with 4 samples, the error of the worst output channel falls from 0.42 to 0.031"),
+    ("score saved", {"int8.drop": FAILED, "parity.outputs int8": {**FAILED, "details": {"diagnosis": {"kept_in_float":
+     {"nodes": ["Conv_4"], "before": 0.42, "after": 0.31, "samples": 4, "score": {"before": 0.3, "after": 0.02,
+     "samples": 256, "tolerance": 0.01}}}}}}, "int8.drop int8", "the loss of score from 0.3 to 0.02 (of 256 samples)"),
     ("signal ends", {"parity.task int8": {**FAILED, "details": {"signal_end": {"text": "the signal ends at 'n'"}}}},
      "parity.task int8", "the signal ends at 'n': examine that node first, also with hil diagnose arm --precision"),
     ("no end known", {"int8.drop": FAILED, "parity.task int8": {**FAILED, "details": {"signal_end": {"why_not":

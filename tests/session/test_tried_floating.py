@@ -11,8 +11,10 @@ import pytest
 from onnx import numpy_helper, parser
 
 from hil.config.load import load
+from hil.diagnose.running import on_host
 from hil.plan import expand
 from hil.session import Request, Session
+from hil.session.tried_floating import helped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +24,7 @@ PROJECT = """
 path = "wide.onnx"
 data = "validation.npz"
 precisions = ["fp32", "int8"]
+task = "classification"
 
 [models.wide.calibration]
 data = "calibration.npz"
@@ -56,7 +59,9 @@ def diagnosis(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     write(root / "wide.onnx")
     random = np.random.default_rng(1)
     for name in ("validation", "calibration"):
-        np.savez(root / f"{name}.npz", x=random.normal(size=(32, 16)).astype(np.float32))
+        x = random.normal(size=(200, 16)).astype(np.float32)
+        y = on_host(onnx.load(root / "wide.onnx"), {"x": x})["y"]
+        np.savez(root / f"{name}.npz", x=x, labels=y.argmax(axis=1))
     (root / "hil.toml").write_text(PROJECT)
     config = load(root / "hil.toml")
     request = Request(config, "cpu", "fail", 0.0, "run", root / "report", progress=lambda _: None)
@@ -74,5 +79,25 @@ def test_the_layer_that_reads_the_values_is_tried_too(diagnosis: dict[str, Any])
     tried = diagnosis["kept_in_float"]
     assert tried["nodes"][:2] == ["make_wide", "make_hidden"]
     assert tried["before"] > 0.2
-    assert tried["after"] < 0.1
+    assert tried["after"] < tried["before"] / 4
     assert tried["samples"] >= 4
+
+
+def test_a_trial_is_judged_by_the_task_too(diagnosis: dict[str, Any]) -> None:
+    """With labels, the trial has the loss of score of both engines over the same samples."""
+    score = diagnosis["kept_in_float"]["score"]
+    assert score["samples"] == 200
+    assert score["before"] > 0.05
+    assert score["after"] < score["before"] / 2
+    assert helped(diagnosis["kept_in_float"])
+
+
+def test_what_counts_as_help() -> None:
+    """Half of the error, or half of a loss that is beyond its tolerance; a loss within it is chance."""
+    tried = {"before": 0.4, "after": 0.3}
+    assert not helped(tried)
+    assert helped({**tried, "after": 0.2})
+    assert helped({**tried, "score": {"before": 0.4, "after": 0.1, "tolerance": 0.01}})
+    assert not helped({**tried, "score": {"before": 0.4, "after": 0.3, "tolerance": 0.01}})
+    assert not helped({**tried, "score": {"before": 0.005, "after": 0.0, "tolerance": 0.01}})
+    assert not helped({**tried, "score": {"before": -0.1, "after": -0.2, "tolerance": -1.0}})

@@ -5,14 +5,14 @@ For a task of which nearly everything is lost, find the node at which the signal
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hil.checks.verdicts import plain
 from hil.errors import EngineBuildError, EngineError, Unsupported, UserError, WorkerLost
 from hil.results import Verdict
 from hil.session.amendments.row_facts import Diagnosis
 from hil.session.diagnosing import BUDGET, DiagnosisTimeout, examine
-from hil.session.tried_floating import tried_floating
+from hil.session.tried_floating import Scored, tried_floating
 
 if TYPE_CHECKING:
     from typing import Any
@@ -25,16 +25,24 @@ if TYPE_CHECKING:
 NEARLY_ALL = 0.9
 """Share of the reference's score from which a loss is examined for the node at which the signal ends."""
 
+
+class Compared(Scored, Protocol):
+    """The comparison of an engine with its reference, and their scores."""
+
+    comparison: Comparison
+
+
 FAILURES = (EngineBuildError, EngineError, DiagnosisTimeout, Unsupported, UserError, WorkerLost)
 """Why there may be no diagnosis."""
 
 
-def diagnosis_of(session: EngineContext, row: Row, comparison: Comparison, judgement: Judgement) -> Diagnosis | None:
+def diagnosis_of(session: EngineContext, row: Row, compared: Compared, judgement: Judgement) -> Diagnosis | None:
     """Return the diagnosis of ``judgement``; ``None`` if every output is within its tolerance, or none was compared.
 
     The details have the outcome, and as ``repro`` the folder in the report that reproduces the failure. If there could
     be no diagnosis, they have only the reason, ``diagnosis.why_not``.
     """
+    comparison = compared.comparison
     # Between the two bounds of a default, sound and broken engines are both found: the node tells which it is.
     between = judgement.verdict is Verdict.INCONCLUSIVE and not all(
         output["met"] for output in judgement.details.get("outputs", ())
@@ -51,7 +59,7 @@ def diagnosis_of(session: EngineContext, row: Row, comparison: Comparison, judge
     bundle = session.report_dir / "repro" / f"{row.model}-{row.precision}"
     written = write(bundle, examined, session.facts, judgement.reason).relative_to(session.report_dir)
     about = examined.diagnosis.as_json()
-    if tried := tried_floating(session, row, examined):
+    if tried := tried_floating(session, row, examined, compared):
         about["kept_in_float"] = plain(tried)
     details = {"diagnosis": about, "repro": written.as_posix()}
     return Diagnosis(details, sentence(examined.diagnosis))

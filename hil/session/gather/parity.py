@@ -104,9 +104,9 @@ def _facts(session: EngineContext, model: str) -> DataFacts:
 
 def outputs(session: EngineContext, row: Row) -> Gathered:
     """Judge ``parity.outputs``: each output against its tolerances. If the check fails, diagnose the node at fault."""
-    comparison = compared(session, row).comparison
-    judgement = comparison.judge()
-    facts = Facts(diagnosis=diagnosis_of(session, row, comparison, judgement))
+    sides = compared(session, row)
+    judgement = sides.comparison.judge()
+    facts = Facts(diagnosis=diagnosis_of(session, row, sides, judgement))
     return Gathered(judgement, {**method_of(session, row, "outputs"), **_answered_by(session, row.model)}, facts)
 
 
