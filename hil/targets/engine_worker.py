@@ -37,6 +37,8 @@ class EngineWorker(SequenceCalls):
             resident bytes ``memory_start``, ``memory_before`` (runtime imported), ``memory_after`` (engine loaded).
         executed_on: the processor: ``kind`` (gpu or dla), ``name``, ``sm``; ``None`` for the CPU.
         about: what the runtime reports about the loaded engine (bindings in use, sizes in bytes).
+        carry: of a model with a state, the output that feeds each carried input. Feeds that are timed are then steps of
+            one sequence, which is repeated; its state stays on the target.
 
     Every method except ``close`` raises ``EngineError`` if the engine fails, ``WorkerLost`` if the worker died or
     exceeded its ``deadline`` (seconds), ``LabError`` if the agent is lost.
@@ -52,6 +54,7 @@ class EngineWorker(SequenceCalls):
         self.load: Mapping[str, Any] = loaded.get("load", {})
         self.executed_on: Mapping[str, Any] | None = loaded.get("executed_on")
         self.about: Mapping[str, Any] = loaded.get("about") or {}
+        self.carry: Mapping[str, str] = {}
         self.lost = False
 
     def __enter__(self) -> Self:
@@ -191,6 +194,7 @@ class EngineWorker(SequenceCalls):
         limit = deadline if deadline is not None else 5 * fields["warmup"] + 4 * fields["seconds"] + 60
         if control is not None:
             fields["control"] = control.fields
+        fields["carry"] = dict(self.carry)
         ok, named = self._call(op, limit, feeds, budget=limit - min(MARGIN, limit / 5), **fields)
         with self._client.reading():
             series = dict(named)
@@ -264,7 +268,7 @@ class EngineWorker(SequenceCalls):
         limit = deadline if deadline is not None else max(600.0, 2 * (seconds or 0.0))
         length = {"most": most, "seconds": seconds, "fewest": fewest, "budget": limit - min(MARGIN, limit / 5)}
         length |= {"settled": settled, "longest": longest}
-        ok, named = self._call("soak", limit, [feeds], **length)
+        ok, named = self._call("soak", limit, [feeds], carry=dict(self.carry), **length)
         with self._client.reading():
             table = dict(named)
             flags = {name: bool(ok.get(name)) for name in ("by_process", "trimmed")}

@@ -44,7 +44,7 @@ class Measuring(ABC):
         """
         feeds = self._feeds(request)
         control = self.loaded_control.of(request.get("control"), request["warmup"] + request["seconds"])
-        with self._bound([(feed, 0) for feed in feeds]) as bounds:
+        with self._bound(request, [(feed, 0) for feed in feeds]) as bounds:
             calls = [bound.run for bound in bounds]
             clocks = [bound.device_seconds for bound in bounds if bound.device_seconds is not None]
             clocks = clocks if len(clocks) == len(calls) else []
@@ -65,7 +65,7 @@ class Measuring(ABC):
             raise Failure(failure.UNSUPPORTED, what, "set streams = 1 in [models.M.run], or use a runtime with streams")
         control = self.loaded_control.of(request.get("control"), request["warmup"] + request["seconds"])
         rounds = len(feeds) * streams // gcd(len(feeds), streams)  # until a feed is bound to the same slot again
-        with self._bound([(feeds[at % len(feeds)], at % streams) for at in range(rounds)]) as bounds:
+        with self._bound(request, [(feeds[at % len(feeds)], at % streams) for at in range(rounds)]) as bounds:
             if any(bound.start is None or bound.finish is None for bound in bounds):
                 what = "the runtime %s cannot keep several inferences in flight" % self.load_request["runtime"]
                 raise Failure(failure.UNSUPPORTED, what, "set streams = 1 in [models.M.run]")
@@ -88,7 +88,7 @@ class Measuring(ABC):
         if not period > 0 or releases < 1:
             raise Failure(failure.PROTOCOL, "invalid pace: %r releases, %r s apart" % (releases, period))
         control = self.loaded_control.of(request.get("control"), request["warmup"] + period * releases)
-        with self._bound([(feed, 0) for feed in feeds]) as bounds:
+        with self._bound(request, [(feed, 0) for feed in feeds]) as bounds:
             calls = [bound.run for bound in bounds]
             clocks = [bound.device_seconds for bound in bounds if bound.device_seconds is not None]
             with _around(control):
@@ -118,12 +118,27 @@ class Measuring(ABC):
         return {"control": control.report()}, sorted(_as_arrays(_columns(control)).items())
 
     @contextlib.contextmanager
-    def _bound(self, pairs: List[Tuple[Dict[str, Any], int]]) -> Iterator[List[Any]]:
-        """Return a context with the binding of each pair of feed and slot (number of the inference in flight)."""
+    def _bound(self, request: Dict[str, Any], pairs: List[Tuple[Dict[str, Any], int]]) -> Iterator[List[Any]]:
+        """Return a context with the binding of each pair of feed and slot (number of the inference in flight).
+
+        With ``carry`` in the request, the feeds are steps of one sequence: each run begins with the state that the run
+        before it left, and the first with that of the first feed.
+        """
+        carry = request.get("carry") or {}
         with contextlib.ExitStack() as stack:
             bounds = []
+            if carry and any(slot for _, slot in pairs):
+                what = "a model whose state goes from step to step has one inference in flight"
+                raise Failure(failure.UNSUPPORTED, what, "set streams = 1 in [models.M.run]")
+            if carry:
+                recurrence = self.engine.recurrence(carry, {name: pairs[0][0][name] for name in carry})
+                stack.callback(recurrence.close)
             for feed, slot in pairs:
-                bounds.append(self.engine.bind(feed, slot))
+                if carry:
+                    step = {name: array for name, array in feed.items() if name not in carry}
+                    bounds.append(recurrence.bind(step))
+                else:
+                    bounds.append(self.engine.bind(feed, slot))
                 stack.callback(bounds[-1].close)
             yield bounds
 
@@ -139,6 +154,8 @@ class Measuring(ABC):
         self.runs += warmup.runs + len(series["start"])
         method = self._method(feeds[0], request["warmup"])
         method["streams"] = streams
+        if request.get("carry"):
+            method["state"] = "carried from step to step"
         answer = {"warmup": warmup._asdict(), "method": method}
         if control is not None:
             answer["control"] = control.report()
@@ -187,7 +204,7 @@ class Measuring(ABC):
         read_device = None if self.engine.device_bytes() is None else self.engine.device_bytes
         if watched is not None:
             read_device = partial(_of_process, device_memory.open_device_memory(watched), os.getpid())
-        with self._bound([(feed, 0) for feed in feeds]) as bounds:
+        with self._bound(request, [(feed, 0) for feed in feeds]) as bounds:
             calls = [bound.run for bound in bounds]
             segment = memory.shared()
             trimmed = memory.return_free_memory()

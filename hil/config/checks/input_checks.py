@@ -21,6 +21,9 @@ def mistakes(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
         yield from _sizes(place, declared)
         if declared.range is not None and name in model.ranges:
             yield Mistake((*place, "range"), f"ranges.{name} sets the same range: remove one of them")
+    if model.recurrent and model.run.streams > 1:
+        what = "a model whose state goes from step to step has one inference in flight: remove this key, or carry"
+        yield Mistake((*keys, "run", "streams"), what)
     if model.recurrent and model.reference is not None:
         what = "saved outputs are not read for a model with a state: remove this key, so that ONNX Runtime runs path"
         yield Mistake((*keys, "reference"), f"{what} on the host, or remove carry")

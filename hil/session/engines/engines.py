@@ -146,6 +146,7 @@ class Engines:
         worker = self._session.agent.load(built.key, options, LOAD_DEADLINE, fresh=fresh, more=more)
         try:
             self._check_processor(model, precision, worker)
+            worker.carry = self._session.signature(model).carry
             if narrows(built.runtime, built.runtime_version):
                 return with_model_dtypes(worker, self._session.signature(model), model)
         except BaseException:

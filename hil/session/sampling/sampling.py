@@ -20,8 +20,16 @@ MAX_SAMPLES = 1_000_000
 
 
 def feeds_of(session: EngineContext, model: str, batch: int) -> list[dict[str, Any]]:
-    """Return the first 16 batches of the validation data, or all if there are fewer, as inputs of the model."""
-    return [dict(portion.feeds) for portion in islice(session.dataset(model).batches(batch), FEEDS)]
+    """Return the first 16 batches of the validation data, or all if there are fewer, as inputs of the model.
+
+    Of a model with a state, these are the first steps of the first batch of sequences, each with the state where it
+    begins.
+    """
+    portions = list(islice(session.dataset(model).batches(batch), FEEDS))
+    first = portions[0].sequence
+    if first is None:
+        return [dict(portion.feeds) for portion in portions]
+    return [{**first.step(number), **first.begin} for number in range(min(FEEDS, len(first)))]
 
 
 @contextmanager

@@ -102,3 +102,16 @@ def test_a_state_that_grows_is_refused(tmp_path: Path, *, base: bool) -> None:
     steps = Recurrence(engine, CARRY, begin) if base else engine.recurrence(CARRY, begin)
     with pytest.raises(Failure):
         steps.bind({"x": X[0]}).run()
+
+
+def test_timed_steps_go_on_with_their_state(agent: AgentClient, tmp_path: Path) -> None:
+    """A step is what is timed: the method states that its state is carried, and memory is read over such steps."""
+    window: Any = {"warmup": 0.0, "seconds": 0.0, "min_samples": 40, "max_samples": 40}
+    feeds = [{"x": x, **BEGIN} for x in X]
+    with load(agent, recurrent.write_cell(tmp_path / "cell.onnx")) as worker:
+        assert "state" not in worker.time(feeds, **window).method
+        worker.carry = CARRY
+        timed = worker.time(feeds, **window)
+        assert (timed.duration.size, timed.method["state"]) == (40, "carried from step to step")
+        assert worker.pace(feeds, warmup=0.0, period=0.001, releases=20).duration.size == 20
+        assert worker.soak(feeds[0], 50).runs[-1] == 50

@@ -46,3 +46,13 @@ def test_a_model_with_a_state_has_no_saved_reference(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=r"hil\.toml:3: .*saved outputs are not read"):
         load(tmp_path / "hil.toml")
+
+
+def test_a_model_with_a_state_has_one_inference_in_flight(tmp_path: Path) -> None:
+    """A step needs the state that the step before it leaves."""
+    (tmp_path / "m.onnx").touch()
+    (tmp_path / "hil.toml").write_text(
+        "[models.m]\npath = 'm.onnx'\ndata = 'synthetic'\nrun = { streams = 2 }\ninputs.x.carry = 'y'\n"
+    )
+    with pytest.raises(UserError, match="one inference in flight"):
+        load(tmp_path / "hil.toml")
