@@ -123,7 +123,7 @@ class ControlSummary(Frozen):
         drift_low, drift_high: the 95 % interval of ``drift``, two-sided; ``None`` if there are too few windows.
     """
 
-    workload: str
+    workload: Line
     windows: int = Field(ge=1)
     median: float = Field(gt=0)
     low: float | None = None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from hil.report import answers_view, engine_view, plots, select_plots, side_by_side, view
+from hil.report import answers_view, control_view, engine_view, plots, select_plots, side_by_side, view
 from hil.report.certainty import certainty_lines
 from hil.report.shown_text import printable
 from hil.results import Verdict
@@ -52,6 +52,7 @@ def render(report: Report, folder: Path | None = None) -> str:
     return _template().render(
         report=report,
         view=view,
+        control_view=control_view,
         engine_view=engine_view,
         word=view.headline(report),
         standfirst=STANDFIRST[view.headline(report)],

@@ -2,19 +2,26 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import onnx
 import pytest
 
 from hil.config.load import load
+from hil.config.spec import TargetSpec
 from hil.errors import Unsupported
 from hil.plan import expand
 from hil.session import Session
+from hil.session.engines.control import BUILD_LIMIT, control
 from hil.session.engines.control_network import ON_CPU, ON_GPU, network
+from hil.session.memo import Memo
+from hil.session.steps import Progress
 from hil.targets.client import AgentClient
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hil.session import Request
     from tests.session.conftest import MakesRequests
 
@@ -54,6 +61,35 @@ def test_a_timed_row_has_a_control(make_request: MakesRequests) -> None:
     assert "control" not in outcome.environments[measurement.environment]
 
 
+def test_a_gpu_has_a_larger_network_on_the_same_device() -> None:
+    """The control of TensorRT is built and loaded for the GPU of the target, by its binding, once for a session."""
+    orders: list[Any] = []
+    uploads: list[bytes] = []
+
+    def build(*order: Any) -> Any:
+        orders.append(order)
+        return SimpleNamespace(key="k" * 64)
+
+    def put_blob(path: Path) -> str:
+        uploads.append(path.read_bytes())
+        return "d" * 64
+
+    session: Any = SimpleNamespace(
+        spec=TargetSpec(runtime="tensorrt", gpu=1, cuda="ctypes"),
+        used="gpu",
+        memo=Memo(),
+        progress=Progress(lambda _: None),
+        agent=SimpleNamespace(build=build, put_blob=put_blob),
+    )
+    order = control(session)
+    assert control(session) is order
+    assert order is not None
+    assert order.options == {"gpu": 1, "cuda": "ctypes", "streams": 1, "cuda_graph": False}
+    assert order.workload == ON_GPU.name
+    assert uploads == [network(ON_GPU)]
+    assert orders == [("d" * 64, "fp32", "tensorrt", {"gpu": 1}, BUILD_LIMIT)]
+
+
 def test_a_runtime_without_a_control_fails_no_row(
     make_request: MakesRequests, messages: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,7 +97,7 @@ def test_a_runtime_without_a_control_fails_no_row(
     real = AgentClient.build
 
     def build(self: AgentClient, digest: str, precision: str, runtime: str, *rest: Any, **more: Any) -> Any:
-        if rest[1] == 600.0 and not more:
+        if rest[1] == BUILD_LIMIT and not more:
             refuse()
         return real(self, digest, precision, runtime, *rest, **more)
 
