@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hil.advice.report_facts import excess, keeps, number, parity_of, table
+from hil.checks.memory import SETTLING
 from hil.results import Verdict
 from hil.units import show
 
@@ -135,8 +136,9 @@ def soak(check: CheckResult, _around: Around) -> Iterator[str]:
     ):
         # The slope's interval shrinks as the soak to the power of 1.5 (its error over evenly spaced readings).
         reach = max(measured.high - measured.value, 0.0) / max(abs(limit.value - measured.value), limit.value / 10)
-        # A leak too small to show in this soak shows in one that is longer by the same factor.
-        visible = (number(check.details.get("smallest_visible")) or 0.0) / limit.value
+        # A leak too small to show in this soak shows in one that is longer by the same factor, and by a little more:
+        # memory that was constant in this soak may change once in the next one.
+        visible = SETTLING * (number(check.details.get("smallest_visible")) or 0.0) / limit.value
         longer = _round(done * max(2.0, reach ** (2 / 3), visible))
         yield f"memory was observed over {done:,.0f} inferences: set [measure] soak to {longer}"
 
