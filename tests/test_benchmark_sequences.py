@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from benchmarks.sequences import judging, planting, sound
+from benchmarks.sequences.faults import FAULTS
+from benchmarks.sequences.models import MAKERS, sequences
+from benchmarks.sequences.runner import free_running, largest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LARGEST = {"fp32": 1e-3, "fp16": 0.1, "bf16": 0.3, "int8": 0.5}
+"""Errors of sound variants over a short sequence, in standard deviations."""
+
+
+@pytest.mark.parametrize("kind", sound.SOUND)
+def test_a_sound_variant_computes_the_same(kind: str) -> None:
+    """Step after step, up to the rounding of its precision, in each model that it applies to."""
+    precision, change = sound.SOUND[kind]
+    x = sequences(2, 5, steps=40)
+    for name, make in MAKERS.items():
+        model = make(3)
+        graph = change(model, np.random.default_rng(1))
+        if graph is not None:
+            (ours,), (theirs,) = (free_running(model, [x], graph=one) for one in (None, graph))
+            assert largest(ours, theirs) < LARGEST[precision], name
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_model_is_stable_and_needs_its_state(name: str) -> None:
+    """The state stays finite over a long sequence, and the answers depend on where it begins for some steps only."""
+    model = MAKERS[name](4)
+    x = sequences(1, 6, steps=300)
+    (whole,) = free_running(model, [x])
+    (late,) = free_running(model, [x[:, 100:]])
+    assert np.abs(whole["y"]).max() < 100
+    apart = np.abs(whole["y"][100:] - late["y"]).max(axis=(1, 2))
+    assert apart[0] > 0.05
+    assert apart[-1] < 0.5 * apart.max()
+
+
+def test_a_seed_draws_the_same_cases_again() -> None:
+    """Faults and variants depend only on the seed and the number, so that a case can be examined again."""
+    for draw in (planting.draw_fault, planting.draw_sound):
+        first, again, other = draw(1, 2), draw(1, 2), draw(2, 2)
+        assert first.graph.SerializeToString() == again.graph.SerializeToString()
+        assert np.array_equal(first.x, again.x)
+        assert first.kind == other.kind
+        assert not np.array_equal(first.x, other.x)
+
+
+def test_a_planted_fault_is_named_and_a_variant_is_not_accused(tmp_path: Path) -> None:
+    """By the checks of sequences, with the state in which a fault was planted."""
+    fault = planting.draw_fault(5, list(FAULTS).index("reset in each step"))
+    row, other = judging.rows(tmp_path, [fault, planting.draw_sound(5, 0)])
+    assert (row["passed"], row["right"]) == (False, True), row
+    assert (other["failed"], other["named"]) == (False, ""), other
