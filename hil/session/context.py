@@ -17,6 +17,7 @@ from hil.session.engines import load_options
 from hil.session.memo import Memo
 from hil.session.sampling.series_files import Samples
 from hil.session.steps import as_progress
+from hil.session.unrolled import unrolled
 from hil.session.validation_data import is_open, open_validation
 
 if TYPE_CHECKING:
@@ -148,6 +149,10 @@ class Context:
         return math.ceil(used / spec.batch)
 
     def calibration_data(self, name: str) -> Dataset:
+        """Return ``calibration_source``; of a model with a state, the steps of its sequences (``unrolled``)."""
+        return self._steps(name, self.calibration_source(name))
+
+    def calibration_source(self, name: str) -> Dataset:
         """Return the INT8 calibration data. Raises ``Unsupported`` if the config names no calibration data."""
         calibration, engine = self.model(name).calibration, self.model(name).engine
         if calibration is None and engine is not None:
@@ -155,7 +160,24 @@ class Context:
             raise Unsupported(f"{what}: name that data in [models.{name}.calibration]")
         if calibration is None:
             raise Unsupported(f"model {name} has no [models.{name}.calibration]: add it for int8")
-        return self._data(name, calibration.data, calibration.samples, "calibration", "data")
+        samples = None if self.signature(name).carry else calibration.samples
+        return self._data(name, calibration.data, samples, "calibration", "data")
+
+    def steps(self, name: str) -> tuple[Dataset, int | None]:
+        """Return the validation data as for calibration, and how many of its samples are used (``None``: all)."""
+        samples = None if self.signature(name).carry else self.model(name).samples
+        return self._steps(name, self.dataset(name)), samples
+
+    def _steps(self, name: str, data: Dataset) -> Dataset:
+        if not self.signature(name).carry:
+            return data
+        cache = self.config.resolve(self.config.spec.project.cache)
+
+        def work() -> Dataset:
+            return unrolled(self.onnx(name), self.signature(name), data, cache, name)
+
+        with self.progress.step(f"{name}: running the reference over {data.name}", said=False):
+            return self.memo.once(("steps", name, data.digest), work)
 
     def training_data(self, name: str) -> Dataset | None:
         """Return the data that the model was trained on, or ``None`` if the config does not name it."""

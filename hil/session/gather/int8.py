@@ -166,10 +166,11 @@ def disjoint(session: EngineContext, row: Row) -> Gathered:
     """Judge ``int8.disjoint``: whether calibration and validation data share samples or have near duplicates."""
     from hil.datasets.likeness import NEAR, near
 
-    data, source = session.dataset(row.model), session.calibration_data(row.model)
+    data, source = session.dataset(row.model), session.calibration_source(row.model)
     shared = parity.overlap(data.sample_digests(), source.sample_digests())
     spec, batch = session.model(row.model), data.stride or source.stride
-    counts = spec.samples, spec.calibration.samples if spec.calibration else None
+    steps = bool(session.signature(row.model).carry)  # then the number of calibration samples is that of their steps
+    counts = spec.samples, spec.calibration.samples if spec.calibration and not steps else None
     alike = near(data, source, counts=counts, **({"batch": batch} if batch else {}))
     facts = int8.NearFacts(alike.pairs, alike.checked, NEAR)
     method = {"version": 2, "compared": "samples by SHA-256 of their inputs, and by likeness", "near": NEAR}

@@ -32,10 +32,10 @@ def calibration_set(session: EngineContext, row: Row) -> Gathered:
     from hil.datasets.statistics import CHUNK, far, statistics_of
 
     spec = session.model(row.model)
-    source, data = session.calibration_data(row.model), session.dataset(row.model)
+    source, (data, used) = session.calibration_data(row.model), session.steps(row.model)
     with session.progress.step(f"{row.model} int8: examining calibration and validation data"):
         ours = statistics_of(source, spec.calibration.samples if spec.calibration else None, source.stride or CHUNK)
-        theirs = statistics_of(data, spec.samples, data.stride or CHUNK)
+        theirs = statistics_of(data, used, data.stride or CHUNK)
     growth, unknown = _growth(session, row.model)
     facts = SetFacts(
         samples=ours.samples,
@@ -86,7 +86,8 @@ def _classes(session: EngineContext, name: str, ours: DataStatistics, theirs: Da
     path = session.onnx(name)
     # For both sets: a class that the model never answers is then missing in both.
     answers = _answers(path, source, batch, spec.samples if spec else None)
-    truths = _answers(path, session.dataset(name), batch, session.model(name).samples)
+    data, used = session.steps(name)
+    truths = _answers(path, data, batch, used)
     return Classes(answers, truths, "the FP32 model's answers") if answers and truths else None
 
 
@@ -172,10 +173,10 @@ def ranges(session: EngineContext, row: Row) -> Gathered:
     path = session.onnx(row.model)
     constants = set() if foreign else tensors(session, row.model)[1]
     tops = {name: LEVELS * steps[0] for name, steps in scales.items() if len(steps) == 1 and name not in constants}
-    data = session.dataset(row.model)
+    data, used = session.steps(row.model)
     text = f"{row.model} int8: comparing {len(tops)} ranges with the values on validation data"
     with session.progress.step(text):
-        observed = observe(path, tops, data, limit=session.model(row.model).samples, fold=not foreign)
+        observed = observe(path, tops, data, limit=used, fold=not foreign)
     uses = [
         TensorUse(name, use.top, use.peak, use.beyond, use.n, use.lost / use.energy if use.energy else 0.0)
         for name, use in observed.uses.items()
