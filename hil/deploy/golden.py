@@ -19,6 +19,7 @@ from hil.results import Verdict
 from hil.runtimes import runtime_record
 from hil.session.engines.int64 import narrows, with_model_dtypes
 from hil.session.engines.load_options import load_options
+from hil.session.split_sequences import split_sequences
 from hil.session.validation_data import open_validation
 from hil.session.watched_files import Sources
 
@@ -28,24 +29,33 @@ if TYPE_CHECKING:
     from hil.checks.comparison import Comparison
     from hil.config.load import Config
     from hil.config.spec import Precision, TolerancesSpec
+    from hil.datasets import Batch
     from hil.onnx_files.signature import Signature
     from hil.report.schema import EngineUsed, ModelUsed
     from hil.targets.client import AgentClient
     from hil.targets.engine_worker import EngineWorker
 
     Arrays = dict[str, np.ndarray[Any, Any]]
+    Named = list[tuple[str, np.ndarray[Any, Any]]]
 
 LOAD_DEADLINE = 300.0
+STEPS = 200
+"""Most steps of a golden sequence."""
+
 DLA_PRECISIONS = frozenset({"fp16", "int8"})
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Batches of inputs with the outputs of the reference; ``count`` samples in all."""
+    """Batches of inputs with the outputs of the reference; ``count`` samples in all.
+
+    Of a model with a state, a batch has the steps of sequences, ``[steps, …]``, and the states where these begin;
+    ``count`` is then the number of steps in all.
+    """
 
     model: str
     signature: Signature
-    batches: tuple[tuple[Arrays, list[tuple[str, np.ndarray[Any, Any]]]], ...]
+    batches: tuple[tuple[Arrays, Named], ...]
     count: int
     source: str
 
@@ -89,10 +99,20 @@ def golden(config: Config, target: str, used: ModelUsed, count: int) -> Golden:
     )
     inputs = data.batches(spec.batch, limit)
     pairs = tuple(
-        (batch.feeds, outputs) for batch, outputs in zip(inputs, reference.batches(spec.batch, limit), strict=True)
+        _pair(batch, outputs) for batch, outputs in zip(inputs, reference.batches(spec.batch, limit), strict=True)
     )
     sources.check()
-    return Golden(used.name, signature, pairs, limit, reference.source)
+    steps = sum(len(outputs[0][1]) * _rows(signature, inputs) for inputs, outputs in pairs)
+    return Golden(used.name, signature, pairs, steps if signature.carry else limit, reference.source)
+
+
+def _pair(batch: Batch, outputs: Named) -> tuple[Arrays, Named]:
+    """Return the inputs of a batch with its outputs; of sequences, those of the first steps."""
+    sequence = batch.sequence
+    if sequence is None:
+        return batch.feeds, outputs
+    steps = {name: np.array(array[:STEPS]) for name, array in sequence.steps.items()}
+    return {**steps, **sequence.begin}, [(name, array[:STEPS]) for name, array in outputs]
 
 
 def check(  # noqa: PLR0913, PLR0917 - engine and robot, and the samples with their tolerances
@@ -115,7 +135,7 @@ def check(  # noqa: PLR0913, PLR0917 - engine and robot, and the samples with th
     declared = Declared(config, engine.model, target)
     comparison = comparison_of(declared, precision, tolerances, samples=samples.count, spot_check=True)
     with closing(agent.load(adopted.key, load_options(machine, spec), LOAD_DEADLINE)) as loaded:
-        _run(_with_int64_inputs(loaded, engine, samples), comparison, samples)
+        run_golden(_with_int64_inputs(loaded, engine, samples), comparison, samples)
     judgement = comparison.judge()
     if judgement.verdict is not Verdict.PASSED:
         raise DeployRefused(
@@ -125,12 +145,35 @@ def check(  # noqa: PLR0913, PLR0917 - engine and robot, and the samples with th
     return f"{samples.count} golden samples: {judgement.reason}"
 
 
-def _run(worker: EngineWorker, comparison: Comparison, samples: Golden) -> None:
+def run_golden(worker: EngineWorker, comparison: Comparison, samples: Golden) -> None:
+    """Run the engine over the samples and pass its outputs to ``comparison``, with the reference's."""
+    if samples.signature.carry:
+        _run_sequences(worker, comparison, samples)
+        return
     with closing(worker.run_many(inputs for inputs, _ in samples.batches)) as runs:
         for (inputs, outputs), answers in zip(samples.batches, runs, strict=True):
             comparison.update(outputs, answers, samples=len(next(iter(inputs.values()))))
             if comparison.fatal:
                 return
+
+
+def _rows(signature: Signature, inputs: Arrays) -> int:
+    """Return the number of sequences in a batch; 1 if no input has a batch axis."""
+    axes = ((one.name, one.batch_axis, one.carry is None) for one in signature.inputs if one.name in inputs)
+    return next((inputs[name].shape[axis + steps] for name, axis, steps in axes if axis is not None), 1)
+
+
+def _run_sequences(worker: EngineWorker, comparison: Comparison, samples: Golden) -> None:
+    """Compare sequences in which the engine is fed with its own state, as the robot runs it."""
+    carry = samples.signature.carry
+    for inputs, outputs in samples.batches:
+        begin = {name: inputs[name] for name in carry}
+        steps = {name: array for name, array in inputs.items() if name not in carry}
+        got = worker.sequence(steps, begin, carry)
+        rows = _rows(samples.signature, inputs)
+        sides = (split_sequences(samples.signature, samples.model, rows, one) for one in (outputs, got))
+        for ours, theirs in zip(*sides, strict=True):
+            comparison.update(ours, theirs, samples=len(ours[0][1]))
 
 
 def _with_int64_inputs(worker: EngineWorker, engine: EngineUsed, samples: Golden) -> EngineWorker:

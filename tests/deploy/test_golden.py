@@ -9,15 +9,21 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from hil.checks.comparison import Comparison
 from hil.config.load import load
+from hil.config.spec import TargetSpec
 from hil.datasets import open_dataset
-from hil.deploy.golden import Golden, golden
+from hil.deploy.golden import STEPS, Golden, golden, run_golden
 from hil.dtypes import from_file
 from hil.errors import UserError
 from hil.files.digests import file_digest
 from hil.onnx_files.identity import identity_of, sources_of
 from hil.onnx_files.signature import Signature, read_signature
 from hil.report.schema import ModelUsed
+from hil.results import Verdict
+from hil.targets.target import open_target
+from tests import recurrent
+from tests.datasets.test_sequence_folder import opened
 from tests.models import externalize
 from tests.plugins.project import Project
 
@@ -120,3 +126,35 @@ def test_golden_samples_keep_the_types_that_numpy_lacks() -> None:
                 "0/inputs/x": name,
                 "0/outputs/y": name,
             }
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_golden_sequences_are_run_with_the_engine_s_own_state(tmp_path: Path, batch: int) -> None:
+    """The first steps of whole sequences: a sound engine reproduces them, one that scales its state does not."""
+    np.savez(tmp_path / "data.npz", x=recurrent.inputs(6, 250))
+    data = opened(tmp_path, "data.npz", batch)
+    config = load(tmp_path / "hil.toml")
+    parts = sources_of(config, "m", "cpu").parts()
+    used = ModelUsed(
+        name="m",
+        path="m.onnx",
+        digest=file_digest(tmp_path / "m.onnx"),
+        identity=identity_of(parts),
+        parts=parts,
+        data="data.npz",
+        data_digest=data.digest,
+        samples=data.count,
+        synthetic=False,
+    )
+    samples = golden(config, "cpu", used, 4)
+    assert (len(samples.batches), samples.count) == (4 // batch, 4 * STEPS)
+    assert samples.content()
+    with open_target("bench", TargetSpec(store=str(tmp_path / "store"))).start_agent() as agent:
+        agent.hold("token", "tester")
+        for scale, verdict in ((1.0, Verdict.PASSED), (0.9, Verdict.FAILED)):
+            path = recurrent.write_cell(tmp_path / "engine.onnx", scale=scale)
+            key = agent.adopt(agent.put_blob(path), "fp32", "onnxruntime", {}).key
+            comparison = Comparison("fp32", samples=samples.count)
+            with agent.load(key, {"threads": 1}, 60) as worker:
+                run_golden(worker, comparison, samples)
+            assert comparison.judge().verdict is verdict

@@ -18,6 +18,7 @@ from hil.onnx_files.reference import cpu_session
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.parity import distinct_of, method_of, precision_of
 from hil.session.gather.sequence_causes import Run, cause_of
+from hil.session.split_sequences import split_sequences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -206,28 +207,7 @@ def _is_still(batch: Batch, number: int) -> bool:
 
 
 def _split(session: EngineContext, model: str, batch: Batch, outputs: Outputs) -> Iterator[Outputs]:
-    """Yield the outputs of each sequence of a batch, ``[steps, …]`` without the axis along which they are stacked.
-
-    Raise ``Unsupported`` if an output of several sequences has no such axis.
-    """
-    signature, rows = session.signature(model), _rows(batch)
-    states = {source: signature.input(name).batch_axis for name, source in signature.carry.items()}
-    axes = {name: states.get(name, signature.output_axis(name)) for name, _ in outputs}
-    for name, array in outputs:
-        axis = axes[name]
-        if axis is not None and array.shape[axis + 1 : axis + 2] == (rows,):
-            continue
-        axes[name] = None
-        if rows > 1:
-            raise Unsupported(
-                f"output {name!r} has the shape {list(array.shape[1:])}, in which the {rows} sequences of a batch "
-                f"cannot be distinguished: model {model}: write batch = 1 under [models.{model}]"
-            )
-    for number in range(rows):
-        yield [
-            (name, array if (axis := axes[name]) is None else np.take(array, number, axis=axis + 1))
-            for name, array in outputs
-        ]
+    return split_sequences(session.signature(model), model, _rows(batch), outputs)
 
 
 def _held(session: EngineContext, model: str) -> list[tuple[str, Outputs, Outputs]]:

@@ -1,0 +1,39 @@
+"""Split the outputs of a batch of sequences into those of each sequence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hil.errors import Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hil.checks.comparison import Outputs
+    from hil.onnx_files.signature import Signature
+
+
+def split_sequences(signature: Signature, model: str, rows: int, outputs: Outputs) -> Iterator[Outputs]:
+    """Yield the outputs of each of ``rows`` sequences, ``[steps, …]`` without the axis along which they are stacked.
+
+    Raise ``Unsupported`` if an output of several sequences has no such axis.
+    """
+    states = {source: signature.input(name).batch_axis for name, source in signature.carry.items()}
+    axes = {name: states.get(name, signature.output_axis(name)) for name, _ in outputs}
+    for name, array in outputs:
+        axis = axes[name]
+        if axis is not None and array.shape[axis + 1 : axis + 2] == (rows,):
+            continue
+        axes[name] = None
+        if rows > 1:
+            raise Unsupported(
+                f"output {name!r} has the shape {list(array.shape[1:])}, in which the {rows} sequences of a batch "
+                f"cannot be distinguished: model {model}: write batch = 1 under [models.{model}]"
+            )
+    for number in range(rows):
+        yield [
+            (name, array if (axis := axes[name]) is None else np.take(array, number, axis=axis + 1))
+            for name, array in outputs
+        ]
