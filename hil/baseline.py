@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from hil.results import Frozen, RowKey
+from hil.results import ControlSummary, Frozen, RowKey
+from hil.series import digest_of
 from hil.stats.session_noise import SessionNoise
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Level(Frozen):
         machines: the machines that measured the values, as ``machine()`` identifies them.
         doubtful: ids of the pytest runs in which the row was inconclusive.
         noise: the noise between pytest runs, from hil board calibrate or from earlier runs; None for an exact value.
+        controls: the control of each of these pytest runs; None without one.
+        settings: digests of the environments without the model's files, on which the control depends.
         accepted: who accepted this level with hil accept, when and why; None if nobody did.
     """
 
@@ -41,6 +44,8 @@ class Level(Frozen):
     machines: tuple[str, ...]
     doubtful: tuple[str, ...] = ()
     noise: SessionNoise | None = None
+    controls: tuple[ControlSummary | None, ...] = ()
+    settings: tuple[str, ...] = ()
     accepted: str | None = None
 
     @property
@@ -64,6 +69,11 @@ class Baseline(Frozen):
     def of(self, key: RowKey) -> Level | None:
         """Return the level of the row ``key``; ``None`` if the baseline does not have this row."""
         return next((level for level in self.levels if level.key == key), None)
+
+
+def setting(environment: Mapping[str, Any]) -> str:
+    """Return the digest of what ``environment`` records except the model's files: what the control depends on."""
+    return digest_of({key: value for key, value in environment.items() if key != "models"})
 
 
 def machine(serial: str | None, environment: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hil.baseline import Baseline, Level, machine
+from hil.baseline import Baseline, Level, machine, setting
 from hil.catalogue import KINDS, NOISY
 from hil.errors import UserError
 from hil.results import Verdict
@@ -72,6 +72,8 @@ def _level(history: History, points: list[Point], acceptances: Iterable[Acceptan
         machines=tuple(sorted(set(machines))),
         doubtful=tuple(point.run.id for point in points if point.verdict == Verdict.INCONCLUSIVE.value),
         noise=noises.of(points) if first.check in NOISY else None,
+        controls=tuple(point.control for point in points),
+        settings=tuple(sorted({setting(history.environment(point.environment)) for point in points})),
         accepted=None if acceptance is None else f"by {acceptance.who} on {acceptance.when:%Y-%m-%d}: {acceptance.why}",
     )
 

@@ -26,7 +26,10 @@ DAY = 86400.0
 
 @dataclass(frozen=True)
 class MeasuredRow:
-    """A row as this run measured it: its judgement, the method (its digest and its facts), the machine and the run."""
+    """A row as this run measured it: its judgement, the method (its digest and its facts), the machine and the run.
+
+    ``setting`` is the digest of the environment without the model's files.
+    """
 
     key: RowKey
     judgement: Judgement
@@ -34,6 +37,7 @@ class MeasuredRow:
     method: Mapping[str, Any]
     machine: str
     run: str
+    setting: str = ""
 
 
 @dataclass(frozen=True)

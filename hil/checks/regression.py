@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hil.checks.fitness import MeasuredRow, Rules, fit, missing
 from hil.checks.verdicts import hold, inconclusive, judged
 from hil.results import Judgement, Limit, Measurement, Verdict
+from hil.stats.control_difference import ControlDifference, control_difference, why_confounded
 from hil.stats.power import CAP, runs_needed
 from hil.stats.runs import FEWEST, Change, Comparison, compare_runs, judge_change
 from hil.stats.session_noise import sd_and_df
@@ -35,7 +36,8 @@ def by_runs(baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, ru
     Failed if the worsening is larger than ``rules.above`` and significant, corrected for the number of rows. Passed if
     its interval excludes ``rules.exclude`` (also the value of ``limit``), or if the value improved significantly by
     more than ``rules.above``. Otherwise inconclusive. If the noise between sessions is unknown, any change may be the
-    machine's: passed only if a change by ``rules.exclude`` in either direction is excluded, and never failed.
+    machine's: passed only if a change by ``rules.exclude`` in either direction is excluded, and never failed. If the
+    control changed by ``rules.exclude`` or more, the row is inconclusive.
     """
     level = fit(baseline, row, limit, rules)
     if isinstance(level, Judgement):
@@ -43,15 +45,17 @@ def by_runs(baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, ru
     sides: Sides = (tuple(session for session in level.sessions if session), (_values(row),))
     if not all(0 < value < math.inf for side in sides for session in side for value in session):
         return inconclusive("a value that is not positive and finite has no ratio: see the row itself", limit)
+    control = _control_difference(level, row)
+    if control is not None and (why := why_confounded(control, rules.exclude, "the baseline", "this run")):
+        return inconclusive(f"confounded: {why}", limit)
     alpha = (1 - rules.confidence) / max(1, rules.rows)
     noise, df = sd_and_df(level.noise)
     wide, strict = (
         compare_runs(*sides, confidence=confidence, noise=noise, noise_df=df, above=rules.above)
         for confidence in (rules.confidence, 1 - alpha)
     )
-    change = judge_change(
-        wide, above=rules.above, exclude=rules.exclude, lower_is_better=rules.lower_is_better, alpha=alpha
-    )
+    above = rules.above if control is None else control.beyond(rules.above)
+    change = judge_change(wide, above=above, exclude=rules.exclude, lower_is_better=rules.lower_is_better, alpha=alpha)
     measurement = _worsening(wide, lower=rules.lower_is_better)
     verdict = {Change.WORSE: Verdict.FAILED, Change.UNCLEAR: Verdict.INCONCLUSIVE}.get(change, Verdict.PASSED)
     details = {
@@ -61,11 +65,19 @@ def by_runs(baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, ru
         "alpha": alpha,
         "visible": strict.visible,
         "noise": wide.noise,
+        "control": None if control is None else control.as_dict(),
     }
     if change is Change.UNCLEAR and not _is_unknown_noise(strict, rules):
         details["runs_needed"] = _needed(level, strict, rules, sides)
     reason = f"{_size(measurement)} than {_named(baseline, level)}: {_why(change, level, strict, rules, sides)}"
     return judged(verdict, reason, measurement, limit, {**_about(baseline, level, rules), **details})
+
+
+def _control_difference(level: Level, row: MeasuredRow) -> ControlDifference | None:
+    """Return the difference of the control; ``None`` without one, or if the environments explain a difference of it."""
+    if set(level.settings) != {row.setting} or row.judgement.measurement is None:
+        return None
+    return control_difference(level.controls, [row.judgement.measurement.control])
 
 
 def exactly(

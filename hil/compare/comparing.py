@@ -10,6 +10,7 @@ from hil import __version__
 from hil.compare import environment
 from hil.compare.asked_rows import refuse_unmatched
 from hil.compare.compared_checks import order
+from hil.compare.control import uncontrolled
 from hil.compare.row_verdicts import Known, judge_pairs
 from hil.compare.schema import Compared, Document, Settings
 from hil.compare.sides import Side, machine_of, pairs
@@ -48,6 +49,8 @@ def compare(base: Side, cand: Side, settings: Settings, history_facts: HistoryFa
     known = Known(
         settings=settings,
         methods={**base.methods, **cand.methods},
+        environments={**base.environments, **cand.environments},
+        names=(base.name, cand.name),
         confounded=None if settings.across_boards else confounded,
         noise=history_facts.noise,
         levels=history_facts.levels,
@@ -64,6 +67,7 @@ def compare(base: Side, cand: Side, settings: Settings, history_facts: HistoryFa
         rows=tuple(rows),
         changed=environment.changed(base, cand),
         confounded=confounded,
+        uncontrolled=uncontrolled(base, cand),
     )
 
 

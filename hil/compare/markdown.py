@@ -92,6 +92,8 @@ def _cell(row: Row | None) -> str:
 
 def _changed(document: Document) -> Iterator[str]:
     for each in document.comparisons:
+        if each.uncontrolled:
+            yield from (escape(each.uncontrolled), "")
         title = f"What changed from {each.base.name} to {each.cand.name}"
         if not each.changed:
             yield from (f"{escape(title)}: no recorded differences", "")

@@ -13,6 +13,7 @@ from hil.stats.runs import FEWEST, Comparison
 from hil.stats.session_noise import FEWEST_DF, sd_and_df
 
 if TYPE_CHECKING:
+    from hil.stats.control_difference import ControlDifference
     from hil.stats.session_noise import SessionNoise
 
 MORE_RUNS = f"pytest --hil-runs={FEWEST + SPARE}"
@@ -29,6 +30,7 @@ class Measured:
         sessions: the number of sessions of the base and of the candidate.
         target: the target of the candidate.
         noise: the noise between sessions of the target, known or not; ``None`` without a history.
+        control: the difference of the control between the sides; ``None`` if there is none to judge by.
     """
 
     comparison: Comparison
@@ -36,6 +38,7 @@ class Measured:
     sessions: tuple[int, int]
     target: str
     noise: SessionNoise | None
+    control: ControlDifference | None = None
 
 
 def reason_of(status: Status, measured: Measured, settings: Settings) -> str:

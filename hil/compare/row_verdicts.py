@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 from hil.compare.accepted_levels import Level, with_acceptance
 from hil.compare.asked_rows import asked_by, regression_rows, settled_by_limit
 from hil.compare.compared_checks import Measure, Scale, measure_of
+from hil.compare.control import difference_of
 from hil.compare.exact_values import judge_exact
 from hil.compare.methods import method_mismatch
 from hil.compare.reasons import ONE_RUN, Measured, reason_of
-from hil.compare.schema import Row, Settings, Status
+from hil.compare.schema import Control, Row, Settings, Status
 from hil.compare.sides import sessions
 from hil.results import Sense, Verdict
+from hil.stats.control_difference import why_confounded
 from hil.stats.multiplicity import adjusted
 from hil.stats.runs import Change, compare_runs, judge_change
 from hil.stats.session_noise import sd_and_df
@@ -45,12 +47,15 @@ BUILD = "build.seconds"
 class Known:
     """What is known in a comparison besides its points: settings, methods, noise and accepted levels.
 
-    ``confounded`` is why different machines may be the cause of a change; ``None`` if they cannot be. ``machines`` are
-    the machines of the candidate's runs, by run id.
+    ``methods`` and ``environments`` are by digest, ``names`` are those of the sides. ``confounded`` is why different
+    machines may be the cause of a change; ``None`` if they cannot be. ``machines`` are the machines of the candidate's
+    runs, by run id.
     """
 
     settings: Settings
     methods: Mapping[str, Facts]
+    environments: Mapping[str, Facts] = field(default_factory=dict)
+    names: tuple[str, str] = ("the base", "the candidate")
     confounded: str | None = None
     noise: Callable[[Pair], SessionNoise | None] | None = None
     levels: Sequence[Level] = ()
@@ -81,7 +86,8 @@ def judge_pairs(pairs: Sequence[Pair], known: Known) -> tuple[Row, ...]:
         asked = None if row.status is Status.TOLD else asked_by(each.pair, known.settings, regressions)
         row = row.model_copy(update={"asked": asked, "counts": asked is not None})
         row = with_acceptance(row, each.pair, known.levels, known.machines, _status_against(each.pair, known))
-        rows.append(settled_by_limit(_guarded(each.pair, row, known), each.pair))
+        why = known.confounded or _why_machine(each, known)
+        rows.append(settled_by_limit(_guarded(each.pair, row, why), each.pair))
     return tuple(rows)
 
 
@@ -162,7 +168,10 @@ def _by_runs(pair: Pair, measure: Measure, row: Row, known: Known) -> _PendingRo
     sd, df = sd_and_df(noise)
     settings = known.settings
     comparison = compare_runs(base, cand, confidence=settings.confidence, noise=sd, noise_df=df, above=settings.above)
-    measured = Measured(comparison, _spread(base, cand), row.sessions, pair.cand[0].run.target, noise)
+    control = difference_of(pair, known.environments)
+    if control is not None:
+        row = row.model_copy(update={"control": Control(**control.as_dict())})
+    measured = Measured(comparison, _spread(base, cand), row.sessions, pair.cand[0].run.target, noise, control)
     return _PendingRow(pair, measure, row, measured)
 
 
@@ -176,7 +185,9 @@ def _spread(base: list[list[float]], cand: list[list[float]]) -> float:
 def _final_row(pending: _PendingRow, measured: Measured, p: float, known: Known) -> Row:
     settings, measure, comparison = known.settings, pending.measure, measured.comparison
     alpha = 1 - settings.confidence
-    rule: dict[str, Any] = {"above": settings.above, "exclude": settings.exclude, "alpha": alpha}
+    # A change must also exceed that of the control, which the noise between sessions may not include.
+    above = settings.above if measured.control is None else measured.control.beyond(settings.above)
+    rule: dict[str, Any] = {"above": above, "exclude": settings.exclude, "alpha": alpha}
     lower = measure.sense is not Sense.AT_LEAST
     with_p = replace(comparison, p=p)
     change = judge_change(with_p, lower_is_better=lower, **rule)
@@ -198,15 +209,22 @@ def _final_row(pending: _PendingRow, measured: Measured, p: float, known: Known)
     return _with_status(row, STATUS[change], reason_of(STATUS[change], measured, settings))
 
 
-def _guarded(pair: Pair, row: Row, known: Known) -> Row:
+def _why_machine(pending: _PendingRow, known: Known) -> str:
+    """Return why the control shows that the machine may be the cause of a change of the row; empty if it does not."""
+    control = None if pending.measured is None else pending.measured.control
+    return "" if control is None else why_confounded(control, known.settings.exclude, *known.names)
+
+
+def _guarded(pair: Pair, row: Row, confounded: str) -> Row:
     """Return ``row``, made confounded or unclear if its verdict cannot be trusted.
 
-    Confounded: different machines may be the cause. Unclear: it would pass, but was inconclusive in one of the runs.
+    ``confounded`` is why the machine may be the cause of a change; empty if it cannot be. Unclear: it would pass, but
+    was inconclusive in one of the runs.
     """
     if row.status in {Status.MISSING, Status.REFUSED, Status.TOLD}:
         return row
-    if known.confounded is not None:
-        return _with_status(row, Status.CONFOUNDED, known.confounded)
+    if confounded:
+        return _with_status(row, Status.CONFOUNDED, confounded)
     inconclusive = [point.run.id for point in (*pair.base, *pair.cand) if point.verdict == Verdict.INCONCLUSIVE.value]
     if inconclusive and row.status in {Status.SAME, Status.BETTER, Status.ACCEPTED}:
         reason = f"it was inconclusive in run {inconclusive[0]} itself, which may hide a change: run that side again"

@@ -87,6 +87,14 @@ class Settings(Frozen):
     regression: tuple[str, ...] = ()
 
 
+class Control(Frozen):
+    """The change of the control from base to candidate, a fraction, with its 99 % interval. It corrects no value."""
+
+    effect: float
+    low: float
+    high: float
+
+
 class Row(Frozen):
     """One check of one model in one precision on both sides.
 
@@ -100,6 +108,8 @@ class Row(Frozen):
         p: p-value, adjusted for all rows of the comparison.
         visible: smallest relative change that is detected with 90 % statistical power.
         noise: relative standard deviation between sessions; ``None`` if unknown.
+        control: the change of the control; ``None`` if a side has no control, or if a recorded difference of the
+            environments may explain a change of it.
         runs: number of runs of the base and of the candidate.
         sessions: number of sessions of the base and of the candidate.
     """
@@ -122,6 +132,7 @@ class Row(Frozen):
     p: float | None = None
     visible: float | None = None
     noise: float | None = None
+    control: Control | None = None
     runs: tuple[int, int] = (0, 0)
     sessions: tuple[int, int] = (0, 0)
     differing: tuple[Differing, ...] = ()
@@ -144,13 +155,18 @@ class SideUsed(Frozen):
 
 
 class Compared(Frozen):
-    """The comparison of two sides: every row of either side, and the differences of their environments."""
+    """The comparison of two sides: every row of either side, and the differences of their environments.
+
+    ``confounded`` is why different machines may be the cause of a change, ``uncontrolled`` which side has timed rows
+    without a control.
+    """
 
     base: SideUsed
     cand: SideUsed
     rows: tuple[Row, ...]
     changed: tuple[Differing, ...]
     confounded: str | None = None
+    uncontrolled: str | None = None
 
     @property
     def troubles(self) -> tuple[Row, ...]:

@@ -102,6 +102,8 @@ def _sign(row: Row) -> Text:
 
 
 def _changed(each: Compared) -> Iterator[RenderableType]:
+    if each.uncontrolled:
+        yield Text(printable(each.uncontrolled), style="yellow")
     title = Text(printable(f"what changed from {each.base.name} to {each.cand.name}"), style="bold")
     if not each.changed:
         yield title.append(": no recorded differences", style="not bold")

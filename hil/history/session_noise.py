@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hil.baseline import machine
+from hil.catalogue import EXCLUDE
 from hil.series import comparable_digest
+from hil.stats.control_difference import usual
 from hil.stats.runs import NOISE_DF
 from hil.stats.session_noise import SessionNoise, pooled
 
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
 
 MOST_SESSIONS = 100
 """The most sessions of a target that are read: the newest ones. A machine changes over time."""
+
+
+def _values(group: Sequence[Point]) -> list[Sequence[float]]:
+    """Return the run values of each session of ``group`` in which the control was as in most of them."""
+    kept = usual([point.control for point in group], EXCLUDE)
+    return [point.runs or (point.value,) for point, keep in zip(group, kept, strict=True) if keep]
 
 
 class SessionNoises:
@@ -33,7 +41,8 @@ class SessionNoises:
 
         A calibration of that machine comes first. Without one, the noise is that of the sessions of the same target,
         machine and method, in groups of equal environment, which includes the model's files. Sessions of
-        ``compared`` themselves are left out: they would be judged by their own difference.
+        ``compared`` themselves are left out: they would be judged by their own difference. So are sessions in which the
+        control was unlike that of the group: a comparison with one of them is confounded and needs no noise.
         """
         first = compared[0]
         board = self._machine(first)
@@ -43,11 +52,11 @@ class SessionNoises:
         if not board:
             return pooled([])
         ours = {point.run.id for point in compared}
-        groups: dict[str, list[Sequence[float]]] = {}
+        groups: dict[str, list[Point]] = {}
         for point in self._earlier(first):
             if point.run.id not in ours and self._alike(point, first) and self._machine(point) == board:
-                groups.setdefault(point.environment, []).append(point.runs or (point.value,))
-        return pooled(groups.values())
+                groups.setdefault(point.environment, []).append(point)
+        return pooled(_values(group) for group in groups.values())
 
     def _earlier(self, point: Point) -> list[Point]:
         key = point.run.target, point.model

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from hil.baseline import Baseline, Level, machine
 from hil.checks.regression import MeasuredRow, Rules, by_runs, exactly, missing
-from hil.results import Cause, Judgement, Limit, Measurement, Sense, Verdict
+from hil.results import Cause, ControlSummary, Judgement, Limit, Measurement, Sense, Verdict
 from hil.series import digest_of
 from hil.stats.runs import NOISE_DF
 from hil.stats.session_noise import SessionNoise
@@ -234,6 +234,37 @@ def test_a_control_is_no_difference_of_the_method() -> None:
     judged = by_runs(baseline(), replace(row, method=other, digest=digest_of(other)), LIMIT, RULES)
     assert judged.cause is Cause.NO_BASELINE
     assert "(warmup was 0.5, is 1.0)" in judged.reason
+
+
+def control(level: float, **changes: Any) -> ControlSummary:
+    """Return a control whose median of ``level`` milliseconds is known to 0.5 %."""
+    fields = {"workload": "net v1", "windows": 20, "median": level / 1e3, "low": level / 1.005e3, "spread": 0.01}
+    return ControlSummary(**{**fields, "high": level * 1.005e-3, "drift_low": -0.01, "drift_high": 0.01, **changes})
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.0, 1.4])
+@pytest.mark.parametrize("other", [control(1.4), control(0.7), control(1, drift=0.3, drift_low=0.2, drift_high=0.4)])
+def test_a_confounded_row_is_inconclusive(factor: float, other: ControlSummary) -> None:
+    """If the control changed, the machine may be the cause: the row neither passes nor fails, whatever it measured."""
+    values = tuple(factor * value for value in QUIET)
+    for then, now in ((control(1), other), (other, control(1))):
+        measurement = Measurement(value=factor, unit="s", n=1000, runs=values, control=now)
+        row = measured(judgement=judgement(measurement=measurement), setting="s1")
+        judged = by_runs(baseline(controls=(then,), settings=("s1",)), row, LIMIT, RULES)
+        assert judged.verdict is Verdict.INCONCLUSIVE
+        assert judged.reason.startswith("confounded: this machine")
+        elsewhere = by_runs(baseline(controls=(then,), settings=("s2",)), row, LIMIT, RULES)
+        assert "confounded" not in elsewhere.reason, "another runtime explains another control"
+
+
+def test_without_a_control_on_one_side_the_row_is_judged_as_before() -> None:
+    """A baseline from before the control is still compared."""
+    measurement = Measurement(value=1.0, unit="s", n=1000, runs=QUIET, control=control(1.4))
+    row = measured(judgement=judgement(measurement=measurement), setting="s1")
+    for controls in ((None,), ()):
+        judged = by_runs(baseline(controls=controls, settings=("s1",)), row, LIMIT, RULES)
+        assert judged.verdict is Verdict.PASSED
+        assert judged.details["control"] is None
 
 
 def test_an_accepted_level_is_named_in_the_reason() -> None:

@@ -11,6 +11,7 @@ import pytest
 from hil.gate.gate import seal
 from hil.history import Noise, open_history
 from hil.history.session_noise import SessionNoises
+from hil.results import ControlSummary
 from hil.series import digest_of
 from tests.history import run_reports
 
@@ -25,7 +26,14 @@ ROW = ("latency.p50", "digits", "fp32")
 LEVELS = tuple(1 + 0.01 * (at % 3) for at in range(8))
 
 
-def session(number: int, level: float, serial: str = "1420", table: str = "", **facts: Any) -> Report:
+def session(
+    number: int,
+    level: float,
+    serial: str = "1420",
+    table: str = "",
+    beside: ControlSummary | None = None,
+    **facts: Any,
+) -> Report:
     """Return the report of a session with one row, ``ROW``, whose value is multiplied by ``level``.
 
     ``facts`` are added to the method or the environment of the row, whichever is the ``table`` of the report.
@@ -34,7 +42,7 @@ def session(number: int, level: float, serial: str = "1420", table: str = "", **
     rows, tables = [], {"methods": dict(report.methods), "environments": dict(report.environments)}
     for row in report.checks:
         if row.measurement is not None and (row.id, row.model, row.precision) == ROW:
-            update: dict[str, Any] = {"value": row.measurement.value * level, "runs": ()}
+            update: dict[str, Any] = {"value": row.measurement.value * level, "control": beside}
             if table:
                 field = table.removesuffix("s")
                 other = {**tables[table][getattr(row.measurement, field)], **facts}
@@ -42,6 +50,11 @@ def session(number: int, level: float, serial: str = "1420", table: str = "", **
                 update[field] = digest_of(other)
             rows.append(row.model_copy(update={"measurement": row.measurement.model_copy(update=update)}))
     return seal(report.model_copy(update={"checks": tuple(rows), "digest": "", **tables}))
+
+
+def control(level: float) -> ControlSummary:
+    """Return a control whose median is ``level`` milliseconds."""
+    return ControlSummary(workload="net v1", windows=20, median=level * 1e-3, spread=0.01)
 
 
 def noise_of(folder: Path, *others: Report) -> SessionNoise:
@@ -98,6 +111,21 @@ def test_versions_of_the_model_are_groups_of_their_own(tmp_path: Path) -> None:
     ]
     noise = noise_of(tmp_path, *first, *second)
     assert (noise.sd, noise.df) == (0.0, 6)
+
+
+def test_sessions_of_an_unusual_control_do_not_count(tmp_path: Path) -> None:
+    """Sessions on a machine slowed by 40 %, which would be confounded, do not make all others unclear."""
+    others = [session(number, level, beside=control(1 + number / 1000)) for number, level in enumerate(LEVELS)]
+    slow = [session(number, 1.4, beside=control(1.4)) for number in (20, 21)]
+    noise = noise_of(tmp_path, *others, *slow)
+    assert (noise.sessions, noise.sd < 0.02) == (8, True)
+
+
+def test_sessions_without_a_control_count(tmp_path: Path) -> None:
+    """Earlier sessions without a control cannot be distinguished, so that their noise counts in full."""
+    others = [session(number, level, beside=control(1)) for number, level in enumerate(LEVELS)]
+    noise = noise_of(tmp_path, *others, *(session(number, 1.4) for number in (20, 21)))
+    assert (noise.sessions, noise.sd > 0.1) == (10, True)
 
 
 def test_a_calibration_comes_first(tmp_path: Path) -> None:

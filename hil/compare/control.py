@@ -1,0 +1,45 @@
+"""Compare the control of the two sides of a row, where nothing that is recorded explains a difference."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hil.baseline import setting
+from hil.stats.control_difference import ControlDifference, control_difference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from hil.compare.sides import Facts, Pair, Side
+    from hil.history import Point
+
+TIMED = ("latency.", "fps.", "paced.", "sustained.", "energy.")
+"""Beginnings of the ids of checks whose values come from a timed series, beside which a control can be timed."""
+
+
+def difference_of(pair: Pair, environments: Mapping[str, Facts]) -> ControlDifference | None:
+    """Return the difference between the controls of the sides of ``pair``; ``None`` if there is none to judge by.
+
+    A session may have no control. And if the recorded environments differ in more than the model's files, such as in
+    JetPack, runtime or power mode, that may explain a difference of the control, and is listed as what changed.
+    ``environments`` maps digests to environments.
+    """
+    if len({_setting(point, environments) for point in (*pair.base, *pair.cand)}) != 1:
+        return None
+    return control_difference([point.control for point in pair.base], [point.control for point in pair.cand])
+
+
+def _setting(point: Point, environments: Mapping[str, Facts]) -> str:
+    facts = environments.get(point.environment)
+    return setting(facts) if facts else point.environment
+
+
+def uncontrolled(base: Side, cand: Side) -> str | None:
+    """Return which side has timed rows without a control; ``None`` if neither has."""
+    without = [side.name for side in (base, cand) if _lacks_control(side.points)]
+    sides = " and ".join(without)
+    return f"no control was timed on the side of {sides}: a slower machine is not noticed" if without else None
+
+
+def _lacks_control(points: Iterable[Point]) -> bool:
+    return any(point.control is None for point in points if point.check.startswith(TIMED))

@@ -1,0 +1,111 @@
+"""The control in a comparison: a machine of another speed gives no better and no worse, and its absence is stated."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hil.compare import Settings, Status, compare, document
+from hil.compare.write_files import rendered
+from hil.results import ControlSummary
+from tests.compare.test_comparing import FASTER, QUIET, RULE, SAME, SLOWER, side
+
+if TYPE_CHECKING:
+    from hil.compare import Compared, Side
+
+
+def control(level: float, **changes: Any) -> ControlSummary:
+    """Return a control whose median of ``level`` milliseconds is known to 0.5 %."""
+    median = level * 1e-3
+    fields = {"workload": "net v1", "windows": 20, "median": median, "low": median * 0.995, "high": median * 1.005}
+    return ControlSummary(**{**fields, "spread": 0.01, "drift_low": -0.01, "drift_high": 0.01, **changes})
+
+
+def timed(number: int, factor: float, beside: ControlSummary | None, jetpack: str = "6.2") -> Side:
+    """Return a run whose values are multiplied by ``factor``, with the control ``beside`` every row."""
+    made = side(number, jetpack, factor)
+    return replace(made, points=tuple(replace(point, control=beside) for point in made.points))
+
+
+def compared(factor: float, base: ControlSummary | None, cand: ControlSummary | None, **settings: Any) -> Compared:
+    """Return the comparison of two runs on one board; the candidate's values are multiplied by ``factor``."""
+    return compare(timed(1, SAME, base), timed(2, factor, cand), Settings(**settings), QUIET)
+
+
+@pytest.mark.parametrize("factor", [FASTER, SAME, SLOWER])
+@pytest.mark.parametrize(("level", "slower"), [(1.43, "2"), (0.7, "1")])
+def test_a_machine_of_another_speed_is_confounded(factor: float, level: float, slower: str) -> None:
+    """No row is better, worse or the same if the control differs, and the reason names the slower side."""
+    base, cand = timed(1, SAME, control(1)), timed(2, factor, control(level))
+    comparison = compare(replace(base, name="1"), replace(cand, name="2"), RULE, QUIET)
+    assert {row.status for row in comparison.rows} == {Status.CONFOUNDED}
+    assert not comparison.passed
+    for row in comparison.rows:
+        assert row.reason.startswith("this machine ran the control 43 % slower on the side of " + slower)
+        assert "measure both again" in row.reason
+        assert row.control is not None
+        assert row.control.effect == pytest.approx(level - 1)
+
+
+def test_a_control_that_drifts_is_confounded() -> None:
+    """A machine that slows down within a session is confounded although both medians agree."""
+    drifting = control(1, drift=0.3, drift_low=0.2, drift_high=0.4)
+    for sides in ((control(1), drifting), (drifting, control(1))):
+        comparison = compared(SAME, *sides)
+        assert {row.status for row in comparison.rows} == {Status.CONFOUNDED}
+        assert "this machine became 35 % slower during" in comparison.rows[0].reason
+
+
+def test_a_change_must_exceed_that_of_the_control() -> None:
+    """A control that differs by less than matters still weighs: a change as large as its own is not a change."""
+    for factor, expected in ((1.04, Status.SAME), (1.06, Status.WORSE), (0.92, Status.BETTER)):
+        rows = compared(factor, control(1), control(1.04)).rows
+        assert next(row for row in rows if row.check == "latency.p50").status is expected
+    rows = compared(1.04, control(1), control(1)).rows
+    assert next(row for row in rows if row.check == "latency.p50").status is Status.WORSE
+
+
+def test_a_recorded_difference_may_explain_the_control() -> None:
+    """Another runtime changes the control as well, so its difference confounds nothing; another model explains none."""
+
+    def with_fact(made: Side, **facts: Any) -> Side:
+        named = {"new": {**made.environments[made.points[0].environment], **facts}}
+        return replace(made, points=tuple(replace(each, environment="new") for each in made.points), environments=named)
+
+    base, cand = timed(1, SAME, control(1)), timed(2, SLOWER, control(1.4))
+    other = compare(base, with_fact(cand, runtimes={"tensorrt": "10.3"}), RULE, QUIET)
+    assert {row.status for row in other.rows} == {Status.WORSE, Status.BETTER}
+    assert all(row.control is None for row in other.rows)
+    model = compare(base, with_fact(cand, models={"digits": {"model": "0123"}}), RULE, QUIET)
+    assert {row.status for row in model.rows} == {Status.CONFOUNDED}
+
+
+def test_runs_without_a_control_are_compared_and_this_is_stated() -> None:
+    """Reports from before the control are judged as before, also against new ones, in every format with a note."""
+    for sides in ((None, None), (None, control(1)), (control(1.4), None)):
+        comparison = compared(SLOWER, *sides)
+        assert {row.status for row in comparison.rows} == {Status.WORSE, Status.BETTER}
+        assert comparison.uncontrolled is not None
+        for kind in ("json", "markdown", "html"):
+            assert "no control was timed on the side of" in rendered(document([comparison], RULE), kind)
+    assert compared(SLOWER, control(1), control(1)).uncontrolled is None
+
+
+def test_a_missing_control_of_one_of_several_sessions_is_no_control() -> None:
+    """A side of which one session has no control is not judged by the others'."""
+    base, cand = timed(1, SAME, control(1)), timed(2, SLOWER, control(1.4))
+    more = timed(3, SAME, None)
+    mixed = replace(base, points=(*base.points, *more.points))
+    comparison = compare(mixed, cand, RULE, QUIET)
+    assert Status.CONFOUNDED not in {row.status for row in comparison.rows}
+    assert comparison.uncontrolled is not None
+
+
+def test_the_ratio_to_the_control_is_never_judged() -> None:
+    """A network that does not follow the control is not worse, although its ratio to the control rose by 40 %."""
+    comparison = compared(SAME, control(1.4), control(1))
+    assert {row.status for row in comparison.rows} == {Status.CONFOUNDED}
+    assert all(math.isclose(row.effect or 0.0, 0.0, abs_tol=1e-9) for row in comparison.rows)
