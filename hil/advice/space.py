@@ -135,10 +135,12 @@ def soak(check: CheckResult, _around: Around) -> Iterator[str]:
         and limit.value > 0
     ):
         # The slope's interval shrinks as the soak to the power of 1.5 (its error over evenly spaced readings).
-        reach = max(measured.high - measured.value, 0.0) / max(abs(limit.value - measured.value), limit.value / 10)
-        # A leak too small to show in this soak shows in one that is longer by the same factor, and by a little more:
+        spare = max(abs(limit.value - measured.value), limit.value / 10)
+        reach = max(measured.high - measured.value, 0.0) / spare
+        # What a leak may fill unseen adds to what was measured, and shrinks as the soak. A little more is advised:
         # memory that was constant in this soak may change once in the next one.
-        visible = SETTLING * (number(check.details.get("smallest_visible")) or 0.0) / limit.value
+        unseen = (number(check.details.get("smallest_visible")) or 0.0) - max(measured.value, 0.0)
+        visible = SETTLING * unseen / spare
         longer = _round(done * max(2.0, reach ** (2 / 3), visible))
         yield f"memory was observed over {done:,.0f} inferences: set [measure] soak to {longer}"
 
