@@ -12,8 +12,9 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 from ..failure import short
 from ..runtimes import runtime
 
-WINDOW = 0.005
-"""Seconds of a window. Less than a scheduler's time slice, so that most windows are not interrupted."""
+WINDOW = 0.002
+"""Seconds of a window. Less than a scheduler's time slice, so that most windows are not interrupted by another process:
+an interrupted one uses up the share of several."""
 
 FEWEST = 3
 """The fewest inferences of a window."""
@@ -24,7 +25,7 @@ LEAD = 0.001
 SETTLE = 0.005
 """Seconds in which the series' own inferences are discarded after a window, at least two: their caches are cold."""
 
-AROUND = 4
+AROUND = 6
 """The most windows before and after a series."""
 
 MOST = 40
