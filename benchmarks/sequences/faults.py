@@ -95,7 +95,7 @@ def transposed(model: Recurrent, rng: Rng) -> Planted:
     return Planted(
         f"{only} with its axes reversed",
         lambda: Carried(change, only),
-        cause=f"state '{only}' (had its axes in another order|is transposed)",
+        cause=f"state '{only}' (has its axes in another order|is transposed)",
     )
 
 
@@ -186,7 +186,7 @@ def inputs_late(model: Recurrent, rng: Rng) -> Planted:  # noqa: ARG001 - as all
 def last_missing(model: Recurrent, rng: Rng) -> Planted:  # noqa: ARG001 - as all faults
     """Do not run the last step."""
     count, repeated = int(rng.integers(1, 3)), bool(rng.random() < 0.5)
-    how = "were not run" if repeated else "are missing"
+    how = "are not run" if repeated else "are missing"
     what = f"the last {count} steps {how}"
     return Planted(what, lambda: Last(count, repeated=repeated), cause=what)
 

@@ -17,7 +17,7 @@ from hil.onnx_files.host_sequence import run_sequence
 from hil.onnx_files.reference import cpu_session
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.parity import distinct_of, method_of, precision_of
-from hil.session.gather.sequence_causes import Run, cause_of
+from hil.session.gather.sequence_causes import Suspicion
 from hil.session.split_sequences import split_sequences
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _compared(session: EngineContext, row: Row, *, free: bool) -> Gathered:
         grows=free,
         states=list(session.signature(model).carry) if free else (),
     )
-    suspect: Run | None = None
+    suspicion = Suspicion(session, row)
     pairs = zip_longest(data.batches(spec.batch, spec.samples), reference.batches(spec.batch, spec.samples))
     how = "with its own state" if free else "with the reference's state"
     text = f"{model} {row.precision}: running sequences {how}"
@@ -72,7 +72,6 @@ def _compared(session: EngineContext, row: Row, *, free: bool) -> Gathered:
         session.progress.step(text, total=session.batches(model), unit="batches") as step,
         session.engines.lease(model, row.precision) as worker,
     ):
-        left: dict[str, np.ndarray[Any, Any]] = {}
         for batch, answer in step.counting(pairs):
             if batch is None or answer is None:
                 comparison.fatal = "the reference and the data have different numbers of sequences"
@@ -82,19 +81,13 @@ def _compared(session: EngineContext, row: Row, *, free: bool) -> Gathered:
                 zip(_split(session, model, batch, answer), _split(session, model, batch, got), strict=True)
             ):
                 comparison.update(ours, theirs, still=_is_still(batch, number))
-            if suspect is None or comparison.first() is None:
-                suspect = Run(_of(batch), dict(answer), dict(got), left)
-            left = {name: dict(got)[source][-1] for name, source in _of(batch).carry.items()}
+            suspicion.add(batch, answer, got)
             if comparison.fatal:
                 break
     if free and not comparison.fatal:
         for state, ours, lost in _held(session, model):
             comparison.without(state, ours, lost)
-    judgement = comparison.judge()
-    if free and suspect is not None and not comparison.steps.within() and not comparison.cause:
-        cause = cause_of(cpu_session(session.onnx(model)), suspect)
-        details = {**judgement.details, "cause": cause}
-        judgement = judgement.model_copy(update={"reason": f"{judgement.reason}; as if {cause}", "details": details})
+    judgement = suspicion.named(comparison.judge()) if free else comparison.judge()
     what = "sequences, free-running" if free else "sequences, teacher-forced"
     return Gathered(judgement, {**method_of(session, row, what), "carry": session.signature(model).carry})
 

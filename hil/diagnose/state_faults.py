@@ -1,0 +1,162 @@
+"""Names what is done wrong with a state between steps, by replaying single steps on the reference.
+
+The engine's own outputs say which state each step should have begun with. A step of the reference that begins with it
+must give the engine's next outputs, whatever happened before, so errors do not add up. Where it does not, the state
+that the engine really used was another: each hypothesis makes one, such as zeros, or the state of two steps before, and
+the one that gives the engine's outputs is the cause.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hil.diagnose.state_guesses import guesses, valued
+from hil.diagnose.step_replay import FLOOR, Replay, Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RARE = 6.0
+"""Multiple of the median error from which on a step is wrong, if that is less than the precision's floor."""
+
+EXPLAINED = 0.25
+"""A hypothesis explains a wrong step if it leaves at most this share of its error."""
+
+MOST = 0.85
+"""Share of the wrong steps that a hypothesis must explain."""
+
+REPLAYED = 24
+"""Wrong steps on which hypotheses are tried, evenly spaced."""
+
+ALMOST_ALL = 0.9
+FEW_VALUES, COARSER = 64, 4
+"""A state of at most this many values, and the reference's number of values relative to it, is coarse."""
+
+
+def cause(trace: Trace) -> str:
+    """Return what is done wrong with the state, such as "the state 'h' is one step late"; empty if nothing fits.
+
+    Steps from the first one with NaN or infinity on are left out. The reference is run once for each step, and for each
+    hypothesis on some of the steps that are wrong.
+    """
+    count = _finite_steps(trace)
+    if not count or set(trace.outputs) < set(trace.carry.values()):
+        return ""
+    replay = Replay(trace, count)
+    errors = np.array([replay.error(step, {**trace.inputs(step), **trace.own(step)}) for step in range(count)])
+    # Half of the steps or more may be wrong, so the median is no bound of what is right, only a better one if smaller.
+    floor = min(trace.floor, max(FLOOR, RARE * float(np.median(errors))))
+    wrong = np.flatnonzero(errors > floor)
+    if not len(wrong):
+        return ""
+    if list(wrong) == [0]:
+        return _beginning(trace, replay, float(errors[0]))
+    later = wrong[wrong > 0]
+    found = next(filter(None, (rule(trace, replay, later, count) for rule in RULES)), "")
+    if found:
+        return found
+    chosen = later[np.unique(np.linspace(0, len(later) - 1, REPLAYED).astype(int))]
+    best = min(_tried(trace, replay, chosen, errors, len(later) / (count - 1)), default=None)
+    return "" if best is None else best[1]
+
+
+def _finite_steps(trace: Trace) -> int:
+    """Return the number of steps before the first NaN or infinity."""
+    finite = [np.isfinite(array.reshape(len(array), -1)).all(axis=1) for array in trace.outputs.values()]
+    together = np.logical_and.reduce(finite)
+    return len(together) if together.all() else int(together.argmin())
+
+
+def _beginning(trace: Trace, replay: Replay, error: float) -> str:
+    """Return why only the first step is wrong."""
+    if set(trace.before) >= set(trace.carry.values()):
+        left = {name: trace.before[source] for name, source in trace.carry.items()}
+        same = all(left[name].shape == trace.begin[name].shape for name in left)
+        if same and replay.error(0, {**trace.inputs(0), **left}) <= EXPLAINED * error:
+            return "the state is not reset where a sequence begins: it is that of the sequence before"
+    return "the state is not reset where a sequence begins: the first step begins with other values"
+
+
+def _repeated(trace: Trace, _: Replay, wrong: Any, count: int) -> str:
+    """Return that the last steps only repeat the outputs of the one before."""
+    first = int(wrong[0])
+    steps = [array[first - 1 :] for array in trace.outputs.values()]
+    if first + len(wrong) == count == len(steps[0]) + first - 1 and all(
+        bool((array == array[:1]).all()) for array in steps
+    ):
+        return f"the last {len(wrong)} steps are not run: they return the outputs of step {first - 1}"
+    return ""
+
+
+def _few_values(trace: Trace, replay: Replay, wrong: Any, _: int) -> str:
+    """Return which state the engine computes much more coarsely than the reference."""
+    for name, source in trace.carry.items():
+        ours = np.unique(np.stack([trace.outputs[source][step] for step in wrong]))
+        theirs = np.unique(np.stack([replay.made(step)[source] for step in wrong[:REPLAYED]]))
+        if len(ours) <= FEW_VALUES and len(theirs) > COARSER * len(ours):
+            return f"the state {name!r} has only {len(ours)} values"
+    return ""
+
+
+def _clipping(trace: Trace, replay: Replay, wrong: Any, _: int) -> str:
+    """Return which state the engine clips before it returns it."""
+    for name, source in trace.carry.items():
+        low, high = float(trace.outputs[source].min()), float(trace.outputs[source].max())
+        shares = []
+        for step in wrong[:: max(1, len(wrong) // REPLAYED)]:
+            made, ours = replay.made(step)[source], trace.outputs[source][step]
+            whole = float(np.abs(made - ours).max())
+            if whole > FLOOR * replay.spreads[source][step]:
+                shares.append(float(np.abs(np.clip(made, low, high) - ours).max()) / whole)
+        if shares and np.mean(np.array(shares) <= EXPLAINED) >= MOST:
+            return f"the state {name!r} clips at {max(-low, high):.4g} from step {wrong[0]} on"
+    return ""
+
+
+def _exchanged_outputs(trace: Trace, replay: Replay, wrong: Any, _: int) -> str:
+    some = wrong[:REPLAYED]
+    for one, other in combinations(trace.carry.values(), 2):
+        if trace.outputs[one].shape == trace.outputs[other].shape:
+            names = {one: other, other: one}
+            feeds = [{**trace.inputs(step), **trace.own(step)} for step in some]
+            shares = [
+                replay.error(step, feed, names) / replay.error(step, feed)
+                for step, feed in zip(some, feeds, strict=True)
+            ]
+            if np.mean(np.array(shares) <= EXPLAINED) >= MOST:
+                return f"the outputs {one!r} and {other!r} are exchanged"
+    return ""
+
+
+def _drifting(trace: Trace, replay: Replay, wrong: Any, count: int) -> str:
+    """Return which output is wrong if all states are right in each step: then nothing is wrong between the steps."""
+    found = [replay.by_output(step) for step in wrong]
+    sources = set(trace.carry.values())
+    states = [error for row in found for name, error in row.items() if name in sources]
+    if len(wrong) < MOST * (count - wrong[0]) or any(error > FLOOR for error in states):
+        return ""
+    name = max(found[-1], key=lambda one: found[-1][one])
+    errors = [row[name] for row in found]
+    grows = len(errors) > 2 and float(np.corrcoef(np.arange(len(errors)), errors)[0, 1]) > ALMOST_ALL
+    what = "drifts" if grows else "is wrong"
+    return f"output {name!r} {what} from step {wrong[0]} on, with the right state"
+
+
+RULES = (_repeated, _few_values, _clipping, _exchanged_outputs, _drifting)
+"""What is seen from the outputs and a replay, before any other state is tried."""
+
+
+def _tried(trace: Trace, replay: Replay, steps: Any, errors: Any, share: float) -> Iterator[tuple[float, str]]:
+    """Yield each hypothesis that explains enough of the wrong ``steps``, with the mean share of the error it leaves."""
+    for text, feed in guesses(trace, steps, always=share >= ALMOST_ALL):
+        left = np.array([replay.error(step, feed(step)) for step in steps]) / errors[steps]
+        if np.mean(left <= EXPLAINED) >= MOST:
+            yield float(np.minimum(left, 1).mean()), text
+    for text, value, feed_with in valued(trace, replay, steps):
+        left = np.array([replay.error(step, feed_with(step, value)) for step in steps]) / errors[steps]
+        if np.mean(left <= EXPLAINED) >= MOST:
+            # One more free number always fits a little better: an exact hypothesis comes first.
+            yield float(np.minimum(left, 1).mean()) + FLOOR, text.format(value=value, step=steps[0])

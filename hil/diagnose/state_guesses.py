@@ -1,0 +1,136 @@
+"""Guesses which states an engine really began its steps with, where they are not its own outputs of the step before."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import combinations, permutations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from hil.diagnose.step_replay import Arrays, Replay, Trace
+
+    Guess = tuple[str, Callable[[int], Arrays]]
+    Valued = tuple[str, float, Callable[[int, float], Arrays]]
+
+TRIED = 41
+"""Values of a factor or a limit that are tried in a row; the best one is refined twice."""
+
+
+def guesses(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:
+    """Yield what may be wrong, with the inputs that the reference then gets for a step.
+
+    ``steps`` are the first wrong step and some later ones; ``always``: almost all steps are wrong.
+    """
+    yield from _other_states(trace, steps, always=always)
+    yield from _other_steps(trace, steps, always=always)
+    for name, array in trace.begin.items():
+        if sum(size > 1 for size in array.shape) > 1:
+            yield f"the state {name!r} has its axes in another order", partial(_turned, trace, name)
+
+
+def _fed(trace: Trace, step: int, **states: Any) -> Arrays:
+    return {**trace.inputs(step), **trace.own(step), **states}
+
+
+def _turned(trace: Trace, name: str, step: int) -> Arrays:
+    own = trace.own(step)[name]
+    return _fed(trace, step, **{name: np.ascontiguousarray(own.T).reshape(own.shape)})
+
+
+def _other_states(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:
+    """Yield states that are replaced by their beginning, by another state, or by another output."""
+    first = int(steps[0])
+
+    states = list(trace.carry)
+    when = "at each step" if always else f"at some steps, the first is step {first}"
+    for name in states:
+        yield (
+            f"the state {name!r} is reset {when}",
+            lambda step, name=name: _fed(trace, step, **{name: trace.begin[name]}),  # type: ignore[misc]  # a default binds the names
+        )
+    for one, other in combinations(states, 2):
+        if trace.begin[one].shape == trace.begin[other].shape:
+
+            def exchanged(step: int, one: str = one, other: str = other) -> Arrays:
+                own = trace.own(step)
+                return _fed(trace, step, **{one: own[other], other: own[one]})
+
+            yield f"the states {one!r} and {other!r} are exchanged", exchanged
+    for name, source in permutations([*states, *trace.outputs], 2):
+        if name in states and source in trace.outputs and trace.carry[name] != source:
+            like = trace.outputs[source]
+            if (like.dtype, like.shape[1:]) == (trace.begin[name].dtype, trace.begin[name].shape):
+                text = f"the state {name!r} is fed from output {source!r}"
+                yield text, lambda step, name=name, like=like: _fed(trace, step, **{name: like[step - 1]})  # type: ignore[misc]  # a default binds the names
+
+
+def _other_steps(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:
+    """Yield states and inputs of earlier steps."""
+    first, states = int(steps[0]), list(trace.carry)
+    for some in ([name] for name in states) if len(states) > 1 else ():
+        yield _late(some, always, first), lambda step, some=some: _fed(trace, step, **_only(trace.own(step - 1), some))  # type: ignore[misc]  # a default binds the names
+    yield _late(states, always, first), lambda step: _fed(trace, step, **trace.own(step - 1))
+    yield (
+        f"the state is not updated from step {first - 1} on",
+        lambda step: _fed(trace, step, **trace.own(first - 1)),
+    )
+    yield "the inputs are one step late", lambda step: {**_fed(trace, step), **trace.inputs(step - 1)}
+
+
+def _only(states: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+    return {name: states[name] for name in names}
+
+
+def _late(names: list[str], always: bool, first: int) -> str:  # noqa: FBT001 - one of two texts
+    listed = " and ".join(repr(name) for name in names)
+    state = f"the state {listed} is" if len(names) == 1 else f"the states {listed} are"
+    return f"{state} one step late" if always else f"{state} not updated in some steps, the first is step {first - 1}"
+
+
+def valued(trace: Trace, replay: Replay, steps: Any) -> Iterator[Valued]:
+    """Yield hypotheses with a number, and the number that fits a few steps best."""
+    few = steps[np.unique(np.linspace(0, len(steps) - 1, 4).astype(int))]
+    for name in trace.carry:
+        largest = max(float(np.abs(trace.own(step)[name]).max()) for step in steps)
+        if not largest:
+            continue
+
+        def scaled(step: int, factor: float, name: str = name) -> Arrays:
+            own = trace.own(step)
+            return {**trace.inputs(step), **own, name: own[name] * np.asarray(factor, own[name].dtype)}
+
+        def clipped(step: int, limit: float, name: str = name) -> Arrays:
+            own = trace.own(step)
+            return {**trace.inputs(step), **own, name: np.clip(own[name], -limit, limit).astype(own[name].dtype)}
+
+        def cut(step: int, size: float, name: str = name) -> Arrays:
+            own = trace.own(step)
+            made = np.array(own[name])
+            made[..., round(size) :] = trace.begin[name][..., round(size) :]
+            return {**trace.inputs(step), **own, name: made}
+
+        width = trace.begin[name].shape[-1] if trace.begin[name].ndim else 1
+        for text, feed, low, high in (
+            (f"only a part of the state {name!r} is carried, {{value:.0f}} of {width}", cut, 0.0, float(width)),
+            (f"the state {name!r} is scaled by {{value:.3g}}", scaled, -2.0, 2.0),
+            (f"the state {name!r} clips at {{value:.3g}} from step {{step}} on", clipped, 0.0, largest),
+        ):
+            yield text, _best(lambda value, feed=feed: _total(replay, few, feed, value), low, high), feed  # type: ignore[misc]  # a default binds the names
+
+
+def _total(replay: Replay, steps: Any, feed: Callable[[int, float], Arrays], value: float) -> float:
+    return sum(min(replay.error(step, feed(step, value)), 1e6) for step in steps)
+
+
+def _best(loss: Callable[[float], float], low: float, high: float) -> float:
+    """Return the number between two with the smallest loss, from a grid that is refined around its best value."""
+    for _ in range(3):
+        grid = np.linspace(low, high, TRIED)
+        at = int(np.argmin([loss(float(value)) for value in grid]))
+        low, high = grid[max(at - 1, 0)], grid[min(at + 1, TRIED - 1)]
+        best = float(grid[at])
+    return best

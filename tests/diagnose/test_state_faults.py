@@ -1,0 +1,117 @@
+"""What is done wrong with a state between steps is named from the engine's outputs alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from hil.diagnose.state_faults import cause
+from hil.diagnose.step_replay import Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Arrays = dict[str, np.ndarray[Any, Any]]
+    Carried = Callable[[int, list[Arrays]], Arrays]
+
+STEPS, INPUTS, UNITS = 80, 3, 6
+CARRY = {"h": "hn", "c": "cn"}
+RANDOM = np.random.default_rng(0)
+WEIGHTS = {name: RANDOM.normal(0, 0.5, (UNITS, UNITS)) for name in "hc"} | {"x": RANDOM.normal(0, 1, (INPUTS, UNITS))}
+X = RANDOM.normal(0, 1, (STEPS, 2, INPUTS)).astype(np.float32)
+BEGIN = {name: np.zeros((2, UNITS), np.float32) for name in CARRY}
+
+
+def step(feed: Any) -> Arrays:
+    """Return one step of a network with two states."""
+    drive = feed["x"] @ WEIGHTS["x"]
+    hn = np.tanh(drive + 0.7 * feed["h"] @ WEIGHTS["h"])
+    cn = 0.9 * feed["c"] + 0.2 * np.tanh(drive + hn @ WEIGHTS["c"])
+    made = {"hn": hn, "cn": cn, "y": hn[:, :2] + cn[:, :2]}
+    return {name: array.astype(np.float32) for name, array in made.items()}
+
+
+def own(made: list[Arrays]) -> Arrays:
+    """Return the states as they should be carried."""
+    return {name: made[-1][source] for name, source in CARRY.items()} if made else BEGIN
+
+
+def engine(carried: Carried, begin: Arrays | None = None) -> Arrays:
+    """Return the outputs of an engine; ``carried(step, outputs so far)`` are the states that a step begins with."""
+    made: list[Arrays] = []
+    for number in range(STEPS):
+        states = carried(number, made) if made else begin or BEGIN
+        made.append(step({"x": X[number], **states}))
+    return {name: np.stack([one[name] for one in made]) for name in made[0]}
+
+
+def named(outputs: Arrays, before: Arrays | None = None) -> str:
+    """Return the cause."""
+    return cause(Trace(step, {"x": X}, BEGIN, CARRY, outputs, before or {}))
+
+
+def _held(number: int, made: list[Arrays]) -> Arrays:
+    return own(made[:40]) if number > 40 else own(made)
+
+
+FAULTS: dict[str, Carried] = {
+    "the state 'h' is reset at each step": lambda _, made: {**own(made), "h": BEGIN["h"]},
+    "the states 'h' and 'c' are exchanged": lambda _, made: {"h": own(made)["c"], "c": own(made)["h"]},
+    "the state 'c' is fed from output 'hn'": lambda _, made: {**own(made), "c": made[-1]["hn"]},
+    "the states 'h' and 'c' are one step late": lambda _, made: own(made[:-1]),
+    "the state 'c' is one step late": lambda _, made: {**own(made), "c": own(made[:-1])["c"]},
+    "the state 'c' is scaled by 0.8": lambda _, made: {**own(made), "c": np.float32(0.8) * own(made)["c"]},
+    "the state 'c' clips at 0.5": lambda _, made: {**own(made), "c": np.clip(own(made)["c"], -0.5, 0.5)},
+    "the state is not updated from step 40 on": _held,
+    "are not updated in some steps": lambda number, made: own(made[:-1]) if number % 5 == 0 else own(made),
+    "only a part of the state 'h' is carried, 3 of 6": lambda _, made: {
+        **own(made),
+        "h": own(made)["h"] * (np.arange(UNITS) < 3).astype(np.float32),
+    },
+    "the state 'h' has its axes in another order": lambda _, made: {
+        **own(made),
+        "h": np.ascontiguousarray(own(made)["h"].T).reshape(2, UNITS),
+    },
+}
+
+
+@pytest.mark.parametrize("text", FAULTS)
+def test_a_fault_of_the_runner_is_named(text: str) -> None:
+    """Each fault is named, with the state and the step."""
+    assert text in named(engine(FAULTS[text]))
+
+
+def test_a_sound_engine_has_no_cause() -> None:
+    """Rounding, as another order of sums gives it, is no fault of a state."""
+    outputs = engine(lambda _, made: own(made))
+    assert named(outputs) == ""
+    noise = np.random.default_rng(1)
+    assert named({name: array * (1 + 1e-5 * noise.normal(size=array.shape)) for name, array in outputs.items()}) == ""
+
+
+def test_a_state_that_is_not_reset_is_named() -> None:
+    """A sequence that begins with another state, which may be that of the sequence before."""
+    left = {"h": np.full((2, UNITS), 0.5, np.float32), "c": np.full((2, UNITS), -1, np.float32)}
+    outputs = engine(lambda _, made: own(made), left)
+    assert "that of the sequence before" in named(outputs, {"hn": left["h"], "cn": left["c"]})
+    assert "the first step begins with other values" in named(outputs)
+
+
+def test_outputs_are_judged_too() -> None:
+    """Exchanged outputs, a coarse state, repeated last steps, and a drift that no state shows, are named."""
+    sound = engine(lambda _, made: own(made))
+    late = np.maximum(np.arange(STEPS) - 50, 0).astype(np.float32)[:, None, None]
+    assert "output 'y' drifts from step 51 on" in named({**sound, "y": sound["y"] + 0.1 * late})
+    repeated = {name: np.concatenate([array[:-2], array[-3:-2], array[-3:-2]]) for name, array in sound.items()}
+    assert "the last 2 steps are not run" in named(repeated)
+
+
+def test_only_steps_before_nan_count() -> None:
+    """An engine that becomes unstable is judged by its finite steps."""
+    outputs = engine(FAULTS["the state 'h' is reset at each step"])
+    for array in outputs.values():
+        array[60:] = np.nan
+    assert "reset at each step" in named(outputs)
+    assert named({name: np.full_like(array, np.nan) for name, array in outputs.items()}) == ""
