@@ -97,7 +97,7 @@ def test_a_slow_workload_is_no_control(clock: Clock) -> None:
     slow.after()
     assert "takes 0.05 s, too long" in slow.report()["why_not"]
     assert not slow.sizes
-    short = Control(pytest.fail, SHARE, 0.1)
+    short = Control(pytest.fail, SHARE, 0.05)
     short.before()
     short.after()
     assert short.report()["why_not"] == "the series is too short for a control"
