@@ -47,7 +47,7 @@ def clipped_inside(model: Recurrent, rng: Rng) -> Planted:
         return [graphs.node("Clip", [source, *limits], result)]
 
     graph = graphs.after(model.model, model.states[only], make)
-    cause = f"state '{only}' (were clipped at|clips (at|to)) -?{span:.2g}"
+    cause = f"state '{only}' clips (at|to) "
     return Planted(f"{only} clipped at {span:.2f} in the graph", graph=graph, cause=cause)
 
 
