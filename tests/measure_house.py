@@ -34,6 +34,9 @@ SAME_NAME = {
     "deploying": "the host's steps, and what the robot's agent answers to them",
     "connect": "to a database, and to an SSH server",
     "target": "any target, and one over SSH",
+    "recurrence": "steps with a state under any runtime, and under TensorRT",
+    "control": "one workload through the rooms: the agent times it, the session builds it, statistics, comparison",
+    "session_noise": "the statistic, and its values from the history",
 }
 
 

@@ -54,7 +54,7 @@ def rows(folder: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
 
                 def by_bare_loop() -> float:
                     print(file=bare.stdin, flush=True)
-                    return float(bare.stdout.readline())  # type: ignore[union-attr]
+                    return float(bare.stdout.readline())  # type: ignore[union-attr]  # opened as a pipe
 
                 for side in (through_agent, by_bare_loop):
                     side()  # the first turn warms up

@@ -17,7 +17,7 @@ from hil.stats import growth, independent_mean
 from hil.units import show
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hil.checks.comparison import Outputs
 
@@ -102,13 +102,24 @@ class SequenceComparison:
             self._errors[name] = StepErrors(threshold)
         return self._errors[name]
 
-    def judge(self) -> Judgement:
+    def judge(self, explain: Callable[[], str] | None = None) -> Judgement:
         """Return passed if the steps pass as ``Comparison`` judges them, and the error stays within its tolerance.
 
         The interval over sequences of the error at their end must be within the tolerance ``slice_error``, and so must
         the error after ten times the longest sequence if it grows. Inconclusive if the data shows nothing: fewer than
         three sequences vary, or a state could be lost without a change of the outputs.
+
+        If it is not passed, the reason and ``cause`` in the details say what ``explain`` returns: what is done wrong
+        with a state; empty if nothing fits.
         """
+        judgement = self._judged()
+        cause = "" if explain is None or judgement.verdict is Verdict.PASSED else explain()
+        if not cause:
+            return judgement
+        update = {"reason": f"{judgement.reason}; as if {cause}", "details": {**judgement.details, "cause": cause}}
+        return judgement.model_copy(update=update)
+
+    def _judged(self) -> Judgement:
         details = self._details()
         count = len(self.lengths)
         if not self.fatal and self.expected is not None and count != self.expected:

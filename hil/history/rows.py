@@ -47,7 +47,7 @@ def point_row(point: Point, seq: int) -> dict[str, Any]:
 def point_of(row: RowMapping, run: RunRecord) -> Point:
     """Return the point of ``run`` that ``row`` stores."""
     values = cleaned({name: row[RENAMED.get(name, name)] for name in POINT_FIELDS})
-    control = None if values["control"] is None else ControlSummary.model_validate_json(row["control"])
+    control = None if row["control"] is None else ControlSummary.model_validate(cleaned(json.loads(row["control"])))
     return Point(run=run, **{**values, "runs": tuple(json.loads(values["runs"])), "control": control})
 
 

@@ -121,12 +121,9 @@ class CachedReference:
     source: str
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[Outputs]:
-        """Yield as ``Reference.batches`` does.
+        """Yield as ``Reference.batches`` does; with a state, the outputs of all steps are stacked along a first axis.
 
-        Of a model with a state, the outputs of all steps are stacked along a first axis.
-
-        Raise ``UserError`` if ``size`` is not the batch size of the cached outputs, and if a file with cached outputs
-        was changed.
+        Raise ``UserError`` if ``size`` is not that of the cached outputs, or if a file of them was changed.
         """
         if size != self.batch:
             raise UserError(f"the reference was run with batch {self.batch}, not {size}: use the same batch size")
@@ -146,8 +143,7 @@ class CachedReference:
         try:
             array = from_file(npy_records.read(hashed))
         except (ValueError, OSError) as error:
-            what = f"{self.folder / file} cannot be read ({error})"
-            raise UserError(f"{what}: run again to recreate it") from None
+            raise UserError(f"{self.folder / file} cannot be read ({error}): run again to recreate it") from None
         if (hashed.state.hexdigest(),) != expected:
             raise UserError(f"{self.folder / file} was changed while the run read it: do not change it, and run again")
         return array

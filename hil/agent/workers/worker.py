@@ -135,8 +135,7 @@ class Worker(Measuring):
         listing, chunks = arrays.describe(named)
         size = sum(len(chunk) for chunk in chunks)
         self.segment.reserve(at + size)
-        view = self.segment.view(at, size)
-        offset = 0
+        view, offset = self.segment.view(at, size), 0
         for chunk in chunks:
             view[offset : offset + len(chunk)] = chunk
             offset += len(chunk)

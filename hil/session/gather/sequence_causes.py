@@ -11,7 +11,6 @@ from hil.diagnose.state_faults import cause
 from hil.diagnose.step_replay import FLOOR, Trace
 from hil.onnx_files.host_run import run_on_host
 from hil.onnx_files.reference import cpu_session
-from hil.results import Verdict
 from hil.session.gather.parity import precision_of
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from hil.checks.comparison import Outputs
     from hil.datasets import Batch
-    from hil.results import Judgement, Row
+    from hil.results import Row
     from hil.session.engine_context import EngineContext
 
     Arrays = dict[str, np.ndarray[Any, Any]]
@@ -45,15 +44,8 @@ class Suspicion:
             self._worst, self._kept = worst, (batch, theirs, self._before)
         self._before = {name: array[-1] for name, array in theirs.items()}
 
-    def named(self, judgement: Judgement) -> Judgement:
-        """Return ``judgement`` with what is done wrong with the state, if it has not passed and something fits."""
-        named = "" if judgement.verdict is Verdict.PASSED else self._cause()
-        if not named:
-            return judgement
-        reason = f"{judgement.reason}; as if {named}"
-        return judgement.model_copy(update={"reason": reason, "details": {**judgement.details, "cause": named}})
-
-    def _cause(self) -> str:
+    def cause(self) -> str:
+        """Return what is done wrong with the state; empty if nothing fits."""
         if self._kept is None:
             return ""
         batch, outputs, before = self._kept

@@ -87,7 +87,7 @@ def _compared(session: EngineContext, row: Row, *, free: bool) -> Gathered:
     if free and not comparison.fatal:
         for state, ours, lost in _held(session, model):
             comparison.without(state, ours, lost)
-    judgement = suspicion.named(comparison.judge()) if free else comparison.judge()
+    judgement = comparison.judge(suspicion.cause if free else None)
     what = "sequences, free-running" if free else "sequences, teacher-forced"
     return Gathered(judgement, {**method_of(session, row, what), "carry": session.signature(model).carry})
 
