@@ -192,6 +192,24 @@ def aa() -> Rows:
     return [*rows, *({"model": model, "kind": "size", "pairs": slower[:8] * 3} for model in judging.aa.AA_MODELS)]
 
 
+def separate_sessions() -> Rows:
+    """Return a hundred pairs of sessions of which a third is disturbed and confounded, and all slowdowns found."""
+
+    def row(status: str, code: int, **about: Any) -> dict[str, Any]:
+        rows = [{"check": "latency.p50", "precision": "fp32", "status": status}]
+        return {**about, "code": code, "rows": rows}
+
+    pairs = [
+        row("confounded", 1, kind="pair", disturbed=["", "limit"])
+        if at % 3 == 0
+        else row("same", 0, kind="pair", disturbed=["", ""])
+        for at in range(judging.sessions.PAIRS)
+    ]
+    slower = [row("worse", 1, kind="slowdown") for _ in range(judging.sessions.SLOWDOWNS)]
+    claims: table.Claims = {judging.sessions.SIMULATED_CLAIM: (judging.sessions.SIMULATED_CELLS, 0.01, "at most")}
+    return [*pairs, *slower, *({"kind": "simulated", **cell} for cell in simulated(claims))]
+
+
 def history() -> Rows:
     """Return rows in which both databases are fast and complete, and each broken history gives one message."""
     rows: Rows = []
@@ -263,6 +281,7 @@ GOOD: dict[str, Callable[[], Rows]] = {
     "tensorrt-suites-digits": suites,
     "tensorrt-faults": faults,
     "compare-aa": aa,
+    "sessions": separate_sessions,
     "verdicts-percentile": partial(simulated, percentile.CLAIMS),
     "verdicts-limits": partial(simulated, limits.CLAIMS),
     "verdicts-comparison": compared,
@@ -369,6 +388,21 @@ def test_false_alarms_count_in_both_directions(make: Callable[[str, Rows], dict[
     alarms = make("compare-aa", rows)["bars"][0]
     assert (alarms["figure"], alarms["met"]) == (0.02, False)
     assert alarms["high"] == pytest.approx(0.0616, abs=1e-4)  # Clopper and Pearson, 2 of 100 at 95 %
+
+
+def test_sessions_of_one_engine_miss_a_bar_by_any_false_row(make: Callable[[str, Rows], dict[str, Any]]) -> None:
+    """Two of 100 pairs with a better row are 2 %, whether it counts or not; other wrong pairs miss their own bar."""
+    good = separate_sessions()
+    p99 = {"check": "latency.p99", "precision": "fp32", "status": "better", "counts": False}
+    rows = [{**row, "rows": [*row["rows"], p99]} if at in {1, 2} else row for at, row in enumerate(good)]
+    assert [bar["figure"] for bar in make("sessions", rows)["bars"] if not bar["met"]] == [0.02]
+    same = [{"check": "latency.p50", "precision": "fp32", "status": "same"}]
+    for disturbed, wrong in ((["", "limit"], {"rows": same}), (["", ""], {"code": 1})):
+        rows = [
+            ({**row, **wrong} if row.get("disturbed") == disturbed and at < 15 else row) for at, row in enumerate(good)
+        ]
+        assert [bar["met"] for bar in make("sessions", rows)["bars"]].count(False) == 1
+    assert make("sessions", good[1:])["passed"] is False
 
 
 def test_a_simulated_claim_is_judged_by_its_worst_cell(make: Callable[[str, Rows], dict[str, Any]]) -> None:

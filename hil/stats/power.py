@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 
 import numpy as np
 
@@ -73,13 +74,11 @@ def runs_needed(  # noqa: PLR0913 - as for power_of
 
     The result is at most ``cap``; ``None`` if ``cap`` runs per side are not enough.
     """
-    for runs in range(FEWEST, cap + 1):
-        if (
-            power_of(runs, relative_sd, effect, confidence=confidence, above=above, noise=noise, noise_df=noise_df)
-            >= power
-        ):
-            return min(runs + SPARE, cap)
-    return None
+    settings = {"confidence": confidence, "above": above, "noise": noise, "noise_df": noise_df}
+    runs = bisect_left(
+        range(cap + 1), power, lo=FEWEST, key=lambda runs: power_of(runs, relative_sd, effect, **settings)
+    )
+    return None if runs > cap else min(runs + SPARE, cap)
 
 
 def visible_effect(  # noqa: PLR0913 - as for power_of

@@ -1,0 +1,1 @@
+"""Comparisons of separate sessions, real and simulated: ``python -m benchmarks.sessions``."""
