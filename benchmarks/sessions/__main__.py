@@ -53,21 +53,20 @@ def main(arguments: list[str] | None = None) -> int:
     rows: list[dict[str, Any]] = []
     if parsed.only != "simulated":
         with tempfile.TemporaryDirectory() as folder:
-            rows += _real(Chain(parsed.work or Path(folder)), parsed, began)
+            rows += _real(Chain(parsed.work or Path(folder), quick=parsed.quick), parsed, began)
     if parsed.only != "real":
         cells = simulated.cells(QUICK_TRIALS if parsed.quick else parsed.trials, SEED)
         print(f"simulated, {time.monotonic() - began:.0f} s\n{table.text(cells)}\n{table.last_line(cells)}", flush=True)
         rows += [{"kind": "simulated", **row} for row in table.as_rows(cells)]
-    made = results.result("sessions", rows, command=_command(), versions=_versions(), quick=parsed.quick)
-    whole = not parsed.quick and parsed.only is None
-    if parsed.out is not None and whole:
+    if parsed.quick or parsed.only is not None:
+        print(f"sessions: {len(rows)} rows, not enough to judge; bar: none with --quick or --only")
+        return 0
+    made = results.result("sessions", rows, command=_command(), versions=_versions(), quick=False)
+    if parsed.out is not None:
         print(results.write(parsed.out, made))
     for bar in made["bars"]:
         verdict = "met" if bar["met"] else "missed"
         print(f"{bar['name']}: {results.figure_text(bar)}; bar: {bar['sense']} {bar['limit']:g}: {verdict}")
-    if not whole:
-        print(f"sessions: {len(rows)} rows, not enough to judge; bar: none with --quick or --only")
-        return 0
     missed = sum(not bar["met"] for bar in made["bars"])
     print(f"sessions: {missed} of {len(made['bars'])} bars missed; bar: none")
     return 1 if missed else 0

@@ -65,10 +65,20 @@ first_inference = "1 s"
 """
 
 
-class Chain:
-    """The project in ``folder``, with its recorded rows."""
+QUICK = """
+[measure]
+warmup       = "50 ms"
+duration     = "300 ms"
+budget       = "600 ms"
+run_duration = "100 ms"
+"""
 
-    def __init__(self, folder: Path) -> None:
+
+class Chain:
+    """The project in ``folder``, with its recorded rows; with ``quick`` its series are short."""
+
+    def __init__(self, folder: Path, *, quick: bool = False) -> None:
+        self._measure = QUICK if quick else ""
         self.folder = folder.absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._record = self.folder / "rows.jsonl"
@@ -137,7 +147,7 @@ class Chain:
         """Write ``hil.toml`` and both variants of the model."""
         data = ROOT / "examples" / "digits"
         text = CONFIG.format(store=self.folder / "store", precisions=json.dumps(precisions), data=data)
-        (self.folder / "hil.toml").write_text(text, encoding="utf-8")
+        (self.folder / "hil.toml").write_text(text + self._measure, encoding="utf-8")
         shutil.copy(data / "model.onnx", self.folder / "plain.onnx")
         slowed("digits", self.folder / "slowed.onnx", OPERANDS)
 

@@ -22,7 +22,7 @@ CONFIDENCE = 0.99
 MARGIN = 1.5
 """How much more strongly than the control a network may react to a machine of another speed."""
 
-_Z95, _Z99 = 1.959964, 2.575829  # the normal distribution's quantiles of two-sided 95 % and 99 %
+_Z90, _Z95, _Z99 = 1.644854, 1.959964, 2.575829  # the normal distribution's quantiles of two-sided 90, 95 and 99 %
 _MEDIAN = math.sqrt(math.pi / 2)  # standard error of a median relative to that of a mean, of normal values
 _LEAST_SPREAD = 0.02  # assumed between windows if there are too few of them for an interval
 
@@ -53,8 +53,12 @@ class ControlDifference:
         return {"effect": self.ratio - 1, "low": self.low - 1, "high": self.high - 1}
 
     def beyond(self, above: float) -> float:
-        """Return the change, a fraction, that is larger than ``above`` by ``MARGIN`` times what the control changed."""
-        return math.exp(math.log1p(above) + MARGIN * abs(math.log(self.ratio))) - 1
+        """Return the change, a fraction, that is larger than ``above`` and what the machine may explain together.
+
+        That is ``MARGIN`` times the control's change, and the control's noise at 95 %.
+        """
+        noise = math.log(self.high / self.low) / 2 * _Z90 / _Z99
+        return math.exp(math.log1p(above) + MARGIN * abs(math.log(self.ratio)) + noise) - 1
 
     def drifts(self, tolerance: float) -> bool:
         """Return whether the control changed by ``tolerance`` (a fraction) or more within a session of either side."""
