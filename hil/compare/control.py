@@ -18,7 +18,7 @@ TIMED = ("latency.", "fps.", "paced.", "sustained.", "energy.")
 
 
 def difference_of(pair: Pair, environments: Mapping[str, Facts]) -> ControlDifference | None:
-    """Return the difference between the controls of the sides of ``pair``; ``None`` if there is none to judge by.
+    """Return the difference between the controls of the sides of ``pair``; ``None`` without a usable control.
 
     A session may have no control. And if the recorded environments differ in more than the model's files, such as in
     JetPack, runtime or power mode, that may explain a difference of the control, and is listed as what changed.

@@ -30,7 +30,7 @@ class Measured:
         sessions: the number of sessions of the base and of the candidate.
         target: the target of the candidate.
         noise: the noise between sessions of the target, known or not; ``None`` without a history.
-        control: the difference of the control between the sides; ``None`` if there is none to judge by.
+        control: the difference of the control between the sides; ``None`` if a side has no usable control.
     """
 
     comparison: Comparison

@@ -80,7 +80,7 @@ def _unsigned(config: Config, there: Robot, folder: Path, report: Report, engine
     try:
         then = datetime.fromisoformat(report.run.finished) if report.run.finished else None
         verified = verify(folder / BUNDLE, keys=keys, report=folder / REPORT, now=then)
-    except HilError as error:
+    except (HilError, ValueError) as error:  # a date of the robot's copy that is not ISO 8601 is refused as well
         yield str(error).replace(f"{folder}/", "")
         return
     for digest in engines:

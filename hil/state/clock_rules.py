@@ -53,8 +53,8 @@ def _changed(part: str, earlier: Mapping[str, Any], later: Mapping[str, Any], *,
 def locked(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
     """If the contract requires locked clocks, yield a finding for each reading that does not confirm the lock.
 
-    The finding is ``outside``. It is ``told`` (reported, not judged) if GPU and CPU are locked and only of the memory's
-    clock it is unknown.
+    The finding is ``outside``. It is ``told`` (reported, not judged) if GPU and CPU are locked, but it is
+    unknown whether the memory's clock is.
     """
     if contract.clocks == "locked":
         for state in states:

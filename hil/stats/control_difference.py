@@ -35,7 +35,7 @@ class ControlDifference:
         ratio: geometric mean of the medians of the candidate's sessions, divided by that of the base.
         low, high: the two-sided 99 % interval of ``ratio``.
         base_drift, cand_drift: the logarithm of the largest change of the control within a session of that side that
-            its noise does not explain, from the first third to the last; 0 if there is none.
+            its noise does not explain, from the first third to the last; 0 without such a change.
     """
 
     ratio: float

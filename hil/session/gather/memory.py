@@ -240,7 +240,7 @@ def _limit(session: EngineContext, row: Row) -> Limit | None:
 
 
 def _needed(limit: Limit | None, *, has_device: bool) -> int:
-    """Return how many inferences settle ``limit``; 0 if there is none or it cannot be settled."""
+    """Return how many inferences settle ``limit``; 0 without a limit, or if it cannot be settled."""
     return (
         0 if limit is None else math.ceil(memory.SETTLING * (memory.fewest_to_pass(limit, has_device=has_device) or 0))
     )
