@@ -1,9 +1,10 @@
 """Parity that names the cause: ``python -m benchmarks.parity [--quick] [--part P] [--out DIR]``.
 
-Three parts. ``planted``: 40 faults planted in real graphs, and 40 healthy engines (``planting.py``). All faults must be
+Four parts. ``planted``: 40 faults planted in real graphs, and 40 healthy engines (``planting.py``). All faults must be
 detected, 36 must be named by their node or one that is fused with it, and no healthy engine may be accused. An engine
 counts as detected or accused if the diagnosis names a node or, except for INT8, if parity fails: with random weights
-INT8 alone exceeds the tolerance in some networks, and then no node is blamed. ``peer``: time and memory compared with
+INT8 alone exceeds the tolerance in some networks, and then no node is blamed. ``third-party``: the same in networks
+that other projects ship (``third_party.py``). ``peer``: time and memory compared with
 Polygraphy (``peer.py``). ``holes``: eight comparisons that must not pass (``holes.py``). ``--quick`` runs fewer cases
 within a minute and is not a result. The exit code is 1 if a bar is missed.
 """
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import results
-from benchmarks.parity import engines, holes, peer, planting
+from benchmarks.parity import engines, holes, peer, planting, third_party
 from benchmarks.results.judging.parity import PARITY_PLANTED
 
 if TYPE_CHECKING:
@@ -30,19 +31,20 @@ SEED = 20261129
 """Decides the faults and where they are planted. Seed 7 was used to fix the diagnosis, so it proves nothing."""
 
 QUICK = 9
-PARTS = ("planted", "peer", "holes")
+PARTS = ("planted", "third-party", "peer", "holes")
+GRAPHS = {"planted": planting.GRAPHS, "third-party": third_party.NAMES}
 
 
 def measure(part: str, seed: int, *, quick: bool) -> list[dict[str, Any]]:
-    """Return the rows of one part; ``planted`` prints each row when it is complete."""
+    """Return the rows of one part; those of planted faults are printed when they are complete."""
     if part == "holes":
         return holes.rows()
     if part == "peer":
         with tempfile.TemporaryDirectory() as folder:
             return peer.rows(Path(folder), quick=quick)
     made = []
-    for row in planting.rows(seed, QUICK if quick else PARITY_PLANTED, engines.Engine()):
-        made.append({"part": "planted", **row})
+    for row in planting.rows(seed, QUICK if quick else PARITY_PLANTED, engines.Engine(), GRAPHS[part]):
+        made.append({"part": part, **row})
         print(line(row), flush=True)
     return made
 
@@ -101,7 +103,7 @@ def main() -> int:
         rows = measure(part, arguments.seed, quick=arguments.quick)
         print("\n".join(table(rows)))
         command = ["python", "-m", "benchmarks.parity", "--part", part]
-        command += ["--seed", str(arguments.seed)] if part == "planted" else []
+        command += ["--seed", str(arguments.seed)] if part in GRAPHS else []
         made = results.result(f"parity-{part}", rows, command=command, versions=versions(), quick=arguments.quick)
         bars += made["bars"]
         if arguments.out is not None and not arguments.quick:

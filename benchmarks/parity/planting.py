@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.parity import engines, faults
+from benchmarks.parity import engines, faults, third_party
 from benchmarks.parity.graphs import MAKERS, Case, Feeds
 from hil.checks.comparison import Comparison
 from hil.diagnose.bisect import diagnose
@@ -28,7 +28,7 @@ from hil.diagnose.variants import marked
 from hil.errors import HilError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import onnx
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 GRAPHS = ("digits", "arm", "encoder", "squeezenet", "shufflenet")
 PRECISIONS = ("fp32", "fp16", "int8")
 SAMPLES = 3
-CALIBRATION = {"digits": 128, "arm": 256, "encoder": 128}
+CALIBRATION = {"digits": 128, "arm": 256, "encoder": 128, **dict.fromkeys(third_party.NAMES, 48)}
 """Number of samples for INT8 calibration: with too few an engine is not healthy. Other graphs use ``FEW``: they are
 large."""
 
@@ -58,15 +58,15 @@ class Drawn:
     planted: faults.Planted | None
 
 
-def draw_fault(seed: int, number: int) -> Drawn:
+def draw_fault(seed: int, number: int, graphs: Sequence[str]) -> Drawn:
     """Return the fault number ``number``: the kinds alternate, the rest is random. Overflow needs FP16, range INT8."""
     kind = faults.KINDS[number % len(faults.KINDS)]
     rng = np.random.default_rng([seed, number])
-    fit = [graph for graph in GRAPHS if faults.NEEDS.get(kind, _operators(graph)) & _operators(graph)]
+    fit = [graph for graph in graphs if faults.NEEDS.get(kind, _operators(graph)) & _operators(graph)]
     for _ in range(TRIES):
         graph = str(rng.choice(fit))
         precision = {"overflow": "fp16", "range": "int8"}.get(kind) or str(rng.choice(PRECISIONS))
-        case = MAKERS[graph](int(rng.integers(1 << 16)))
+        case = _case(graph, int(rng.integers(1 << 16)))
         made = _plant(case, kind, precision, rng)
         if made is not None:
             return made
@@ -76,15 +76,20 @@ def draw_fault(seed: int, number: int) -> Drawn:
 @cache
 def _operators(graph: str) -> frozenset[str]:
     """Return the operators of a graph, so that a graph without a node for a kind of fault is never drawn."""
-    return frozenset(node.op_type for node in MAKERS[graph](0).model.graph.node)
+    return frozenset(node.op_type for node in _case(graph, 0).model.graph.node)
 
 
-def draw_healthy(seed: int, number: int) -> Drawn:
+def _case(graph: str, seed: int) -> Case:
+    """Return a graph; those of other projects have their own weights whatever ``seed`` is."""
+    return third_party.third_party(graph) if graph in third_party.NAMES else MAKERS[graph](seed)
+
+
+def draw_healthy(seed: int, number: int, graphs: Sequence[str]) -> Drawn:
     """Return the healthy engine number ``number``: precisions alternate. An FP32 graph is rewritten by ONNX Runtime."""
     rng = np.random.default_rng([seed, 1000 + number])
     precision = PRECISIONS[number % len(PRECISIONS)]
-    graph = str(rng.choice(GRAPHS))
-    case = MAKERS[graph](int(rng.integers(1 << 16)))
+    graph = str(rng.choice(graphs))
+    case = _case(graph, int(rng.integers(1 << 16)))
     samples = case.samples(SAMPLES, int(rng.integers(1 << 16)))
     suspect = engines.optimized(case.model) if precision == "fp32" else _built(case, case.model, precision, rng)
     return Drawn(graph, precision, "healthy", case.model, suspect, samples, None)
@@ -194,9 +199,9 @@ def _right(drawn: Drawn, diagnosis: Diagnosis) -> bool:
     return diagnosis.culprits[0].seen.node.name in allowed | tensors
 
 
-def rows(seed: int, count: int, engine: engines.Engine) -> Iterator[Mapping[str, Any]]:
-    """Yield the rows of ``count`` planted faults, then of as many healthy engines."""
+def rows(seed: int, count: int, engine: engines.Engine, graphs: Sequence[str] = GRAPHS) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of ``count`` faults planted in ``graphs``, then of as many healthy engines."""
     for number in range(count):
-        yield {"number": number, **judge(draw_fault(seed, number), engine)}
+        yield {"number": number, **judge(draw_fault(seed, number, graphs), engine)}
     for number in range(count):
-        yield {"number": number, **judge(draw_healthy(seed + 1, number), engine)}
+        yield {"number": number, **judge(draw_healthy(seed + 1, number, graphs), engine)}

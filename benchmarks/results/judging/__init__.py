@@ -42,6 +42,7 @@ JUDGES: Mapping[str, Callable[[Sequence[Row]], list[Bar]]] = {
     "ssh": network.ssh,
     "telemetry": network.telemetry,
     "parity-planted": parity.planted,
+    "parity-third-party": parity.planted,
     "parity-peer": parity.peer,
     "parity-holes": parity.holes,
     "history": history.judge,

@@ -1,0 +1,30 @@
+"""Networks that other projects ship, with realistic samples, for planting faults: those of ``benchmarks.accuracy``."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from benchmarks.accuracy import graphs
+from benchmarks.accuracy.subjects import SUBJECTS
+from benchmarks.parity.graphs import Case
+from tests.zoo.packages import installed
+
+if TYPE_CHECKING:
+    from benchmarks.parity.graphs import Feeds
+
+NAMES = tuple(name for name, subject in SUBJECTS.items() if not subject.file.startswith("examples/"))
+
+
+@cache
+def third_party(name: str) -> Case:
+    """Return the network ``name`` with its own weights; its constants are initializers, and each node has a name."""
+    subject = SUBJECTS[name]
+    model = graphs.simplified(subject.reference(installed()))
+    graphs.names_nodes(model)
+
+    def samples(count: int, seed: int) -> list[Feeds]:
+        arrays = subject.make(model, count, seed)
+        return [{key: values[row : row + 1] for key, values in arrays.items()} for row in range(count)]
+
+    return Case(name, model, samples)
