@@ -11,7 +11,9 @@ from hil.series import digest_of
 from hil.stats.session_noise import SessionNoise
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    Clocks = Sequence[Mapping[str, float]]
 
 
 class Level(Frozen):
@@ -28,7 +30,8 @@ class Level(Frozen):
         doubtful: ids of the pytest runs in which the row was inconclusive.
         noise: the noise between pytest runs, from hil board calibrate or from earlier runs; None for an exact value.
         controls: the control of each of these pytest runs; None without one.
-        settings: digests of the environments without the model's files, on which the control depends.
+        settings: digests of the settings in the environments, on which the control depends.
+        clocks: the highest clocks of each of these pytest runs, in Hz by part.
         accepted: who accepted this level with hil accept, when and why; None if nobody did.
     """
 
@@ -46,6 +49,7 @@ class Level(Frozen):
     noise: SessionNoise | None = None
     controls: tuple[ControlSummary | None, ...] = ()
     settings: tuple[str, ...] = ()
+    clocks: tuple[dict[str, float], ...] = ()
     accepted: str | None = None
 
     @property
@@ -71,9 +75,40 @@ class Baseline(Frozen):
         return next((level for level in self.levels if level.key == key), None)
 
 
+NO_SETTING = ("models", "clocks")
+"""What an environment records besides settings: the model's files, and the clocks, which heat may have lowered."""
+
+SAME_CLOCK = 0.99
+"""A highest clock below this share of another one is really lower, not only rounded."""
+
+
 def setting(environment: Mapping[str, Any]) -> str:
-    """Return the digest of what ``environment`` records except the model's files: what the control depends on."""
-    return digest_of({key: value for key, value in environment.items() if key != "models"})
+    """Return the digest of the settings in ``environment``, on which the control depends: all but ``NO_SETTING``."""
+    return digest_of({key: value for key, value in environment.items() if key not in NO_SETTING})
+
+
+def highest_clocks(environment: Mapping[str, Any]) -> dict[str, float]:
+    """Return the highest allowed clock in Hz of each part (``gpu``, ``policy0``) that ``environment`` records."""
+    parts = environment.get("clocks")
+    known = parts.items() if isinstance(parts, dict) else ()
+    return {str(part): float(of["max"]) for part, of in known if isinstance(of, dict) and of.get("max")}
+
+
+def why_clocks_differ(base: Clocks, cand: Clocks, names: tuple[str, str]) -> str:
+    """Return which clock was limited to less on one side, and what to do; empty if none was.
+
+    ``base`` and ``cand`` have the highest clocks of each session of a side, in Hz by part, and ``names`` are the
+    sides as in "on the side of latest~1". Both sides must have the same setting, and so the same power mode.
+    """
+    for part in sorted(set().union(*base, *cand)):
+        ours, theirs = ([clocks[part] for clocks in side if part in clocks] for side in (base, cand))
+        if not ours or not theirs or min(*ours, *theirs) >= SAME_CLOCK * max(*ours, *theirs):
+            continue
+        slower, faster = names if min(ours) <= min(theirs) else names[::-1]
+        low, high = min(*ours, *theirs) / 1e6, max(*ours, *theirs) / 1e6
+        what = f"the {part} clock was limited to {low:.0f} MHz on the side of {slower}, to {high:.0f} MHz on {faster}"
+        return f"{what}, in the same power mode: find what limits it there, such as heat, and measure both again"
+    return ""
 
 
 def machine(serial: str | None, environment: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hil.baseline import Baseline, Level, machine, setting
+from hil.baseline import Baseline, Level, highest_clocks, machine, setting
 from hil.catalogue import KINDS, NOISY
 from hil.errors import UserError
 from hil.results import Verdict
@@ -58,7 +58,8 @@ def _level(history: History, points: list[Point], acceptances: Iterable[Acceptan
     points = [accepted_point] if accepted_point is not None else points
     first = points[0]
     units = {point.unit for point in points}
-    machines = [machine(point.run.serial, history.environment(point.environment)) for point in points]
+    environments = [history.environment(point.environment) for point in points]
+    machines = [machine(point.run.serial, facts) for point, facts in zip(points, environments, strict=True)]
     return Level(
         check=first.check,
         model=first.model,
@@ -73,7 +74,8 @@ def _level(history: History, points: list[Point], acceptances: Iterable[Acceptan
         doubtful=tuple(point.run.id for point in points if point.verdict == Verdict.INCONCLUSIVE.value),
         noise=noises.of(points) if first.check in NOISY else None,
         controls=tuple(point.control for point in points),
-        settings=tuple(sorted({setting(history.environment(point.environment)) for point in points})),
+        settings=tuple(sorted(set(map(setting, environments)))),
+        clocks=tuple(map(highest_clocks, environments)),
         accepted=None if acceptance is None else f"by {acceptance.who} on {acceptance.when:%Y-%m-%d}: {acceptance.why}",
     )
 

@@ -5,7 +5,7 @@ It cannot if the baseline is missing, stale, or was measured by another method o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ DAY = 86400.0
 class MeasuredRow:
     """A row as this run measured it: its judgement, the method (its digest and its facts), the machine and the run.
 
-    ``setting`` is the digest of the environment without the model's files.
+    ``setting`` is the digest of the settings in the environment, ``clocks`` are its highest clocks in Hz by part.
     """
 
     key: RowKey
@@ -38,6 +38,7 @@ class MeasuredRow:
     machine: str
     run: str
     setting: str = ""
+    clocks: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
+from hil.baseline import why_clocks_differ
 from hil.checks.fitness import MeasuredRow, Rules, fit, missing
 from hil.checks.verdicts import hold, inconclusive, judged
 from hil.results import Judgement, Limit, Measurement, Verdict
@@ -46,7 +47,7 @@ def by_runs(baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, ru
     if not all(0 < value < math.inf for side in sides for session in side for value in session):
         return inconclusive("a value that is not positive and finite has no ratio: see the row itself", limit)
     control = _control_difference(level, row)
-    if control is not None and (why := why_confounded(control, rules.exclude, "the baseline", "this run")):
+    if why := _why_machine(level, row, control, rules):
         return inconclusive(f"confounded: {why}", limit)
     alpha = (1 - rules.confidence) / max(1, rules.rows)
     noise, df = sd_and_df(level.noise)
@@ -73,9 +74,21 @@ def by_runs(baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, ru
     return judged(verdict, reason, measurement, limit, {**_about(baseline, level, rules), **details})
 
 
+def _why_machine(level: Level, row: MeasuredRow, control: ControlDifference | None, rules: Rules) -> str:
+    """Return why the machine may be the cause of a change, by the control or by its clocks; empty if it cannot be."""
+    names = ("the baseline", "this run")
+    if control is not None and (why := why_confounded(control, rules.exclude, *names)):
+        return why
+    return why_clocks_differ(level.clocks, [row.clocks], names) if _same_setting(level, row) else ""
+
+
+def _same_setting(level: Level, row: MeasuredRow) -> bool:
+    return set(level.settings) == {row.setting}
+
+
 def _control_difference(level: Level, row: MeasuredRow) -> ControlDifference | None:
     """Return the difference of the control; ``None`` without one, or if the environments explain a difference of it."""
-    if set(level.settings) != {row.setting} or row.judgement.measurement is None:
+    if not _same_setting(level, row) or row.judgement.measurement is None:
         return None
     return control_difference(level.controls, [row.judgement.measurement.control])
 

@@ -1,10 +1,10 @@
-"""Compare the control of the two sides of a row, where nothing that is recorded explains a difference."""
+"""Compare the machine of the two sides of a row: by the control, by recorded disturbances, and by its clocks."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hil.baseline import setting
+from hil.baseline import highest_clocks, setting, why_clocks_differ
 from hil.stats.control_difference import ControlDifference, control_difference
 
 if TYPE_CHECKING:
@@ -24,9 +24,30 @@ def difference_of(pair: Pair, environments: Mapping[str, Facts]) -> ControlDiffe
     JetPack, runtime or power mode, that may explain a difference of the control, and is listed as what changed.
     ``environments`` maps digests to environments.
     """
-    if len({_setting(point, environments) for point in (*pair.base, *pair.cand)}) != 1:
+    if not _same_setting(pair, environments):
         return None
     return control_difference([point.control for point in pair.base], [point.control for point in pair.cand])
+
+
+def why_disturbed(pair: Pair, environments: Mapping[str, Facts], names: tuple[str, str]) -> str:
+    """Return why the recorded state of the machine may be the cause of a change of ``pair``; empty if it cannot be.
+
+    Either a disturbance from outside was recorded on a side, or a clock was limited to less although power mode and
+    all other settings are equal. ``names`` are those of the sides.
+    """
+    for points, name in zip((pair.base, pair.cand), names, strict=True):
+        for text in (text for point in points for text in point.disturbed):
+            return f"disturbed from outside on the side of {name} ({text}): find the cause, and measure that side again"
+    if not _same_setting(pair, environments):
+        return ""
+    base, cand = (
+        [highest_clocks(environments.get(p.environment, {})) for p in side] for side in (pair.base, pair.cand)
+    )
+    return why_clocks_differ(base, cand, names)
+
+
+def _same_setting(pair: Pair, environments: Mapping[str, Facts]) -> bool:
+    return len({_setting(point, environments) for point in (*pair.base, *pair.cand)}) == 1
 
 
 def _setting(point: Point, environments: Mapping[str, Facts]) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hil.compare.accepted_levels import Level, with_acceptance
 from hil.compare.asked_rows import asked_by, regression_rows, settled_by_limit
 from hil.compare.compared_checks import Measure, Scale, measure_of
-from hil.compare.control import difference_of
+from hil.compare.control import difference_of, why_disturbed
 from hil.compare.exact_values import judge_exact
 from hil.compare.methods import method_mismatch
 from hil.compare.reasons import ONE_RUN, Measured, reason_of
@@ -210,9 +210,12 @@ def _final_row(pending: _PendingRow, measured: Measured, p: float, known: Known)
 
 
 def _why_machine(pending: _PendingRow, known: Known) -> str:
-    """Return why the control shows that the machine may be the cause of a change of the row; empty if it does not."""
-    control = None if pending.measured is None else pending.measured.control
-    return "" if control is None else why_confounded(control, known.settings.exclude, *known.names)
+    """Return why the control or the recorded state shows that the machine may be the cause of a change; else empty."""
+    if pending.measured is None:
+        return ""
+    control = pending.measured.control
+    why = "" if control is None else why_confounded(control, known.settings.exclude, *known.names)
+    return why or why_disturbed(pending.pair, known.environments, known.names)
 
 
 def _guarded(pair: Pair, row: Row, confounded: str) -> Row:

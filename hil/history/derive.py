@@ -124,7 +124,14 @@ def _point(run: RunRecord, row: Any, verdict: str, engine: str | None, processor
         verdict=verdict,
         executed_on=_processor_text(processor),
         control=measurement.control,
+        disturbed=_disturbances(row),
     )
+
+
+def _disturbances(row: Any) -> tuple[str, ...]:
+    """Return the text of each disturbance from outside in the details of a checked row; others have none."""
+    findings = getattr(row, "details", {}).get("state") or ()
+    return tuple(str(finding["text"]) for finding in findings if finding.get("source") == "outside")
 
 
 def _processor_text(processor: ExecutedOn | None) -> str | None:

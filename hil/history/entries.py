@@ -87,6 +87,7 @@ class Point:
         engine: digest of the engine.
         executed_on: the processor as text, such as ``gpu Orin 8.7``.
         control: the control that was timed beside the measurement; ``None`` without one.
+        disturbed: each disturbance from outside that was recorded with the measurement.
     """
 
     run: RunRecord
@@ -106,6 +107,7 @@ class Point:
     verdict: str
     executed_on: str | None
     control: ControlSummary | None = None
+    disturbed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

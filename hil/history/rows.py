@@ -41,14 +41,17 @@ def point_row(point: Point, seq: int) -> dict[str, Any]:
     """Return the row of a point of the run with this ``seq``."""
     row = {RENAMED.get(name, name): getattr(point, name) for name in POINT_FIELDS}
     control = None if point.control is None else point.control.model_dump_json()
-    return {**row, "run": seq, "runs": json.dumps(point.runs), "control": control}
+    lists = {"runs": json.dumps(point.runs), "disturbed": json.dumps(point.disturbed)}
+    return {**row, "run": seq, "control": control, **lists}
 
 
 def point_of(row: RowMapping, run: RunRecord) -> Point:
     """Return the point of ``run`` that ``row`` stores."""
     values = cleaned({name: row[RENAMED.get(name, name)] for name in POINT_FIELDS})
     control = None if row["control"] is None else ControlSummary.model_validate(cleaned(json.loads(row["control"])))
-    return Point(run=run, **{**values, "runs": tuple(json.loads(values["runs"])), "control": control})
+    disturbed = tuple(cleaned(json.loads(row["disturbed"] or "[]")))
+    lists = {"runs": tuple(json.loads(values["runs"])), "disturbed": disturbed}
+    return Point(run=run, **{**values, "control": control, **lists})
 
 
 def added_row(added: Acceptance | Baseline | Noise) -> dict[str, Any]:

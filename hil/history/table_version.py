@@ -13,7 +13,7 @@ from hil.history.tables import METADATA
 if TYPE_CHECKING:
     from hil.history.urls import Place
 
-NEWEST = 2
+NEWEST = 3
 MIGRATIONS = "hil.history:migrations"  # alembic's notation for a folder of a package
 VERSION_TABLE = "hil_schema"
 LOCK = 0x68_69_6C_00

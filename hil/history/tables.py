@@ -37,7 +37,7 @@ MEASUREMENTS = sa.Table(
     *(sa.Column(name, sa.Double) for name in ("value", "low", "high")),
     sa.Column("n", sa.BigInteger),
     *_texts("unit", "runs", "method", "environment", "verdict", "engine", "executed_on"),
-    *_texts("control"),
+    *_texts("control", "disturbed"),
 )
 FACTS = sa.Table("facts", METADATA, sa.Column("digest", sa.String(64), primary_key=True), *_texts("content"))
 BASELINES = sa.Table(

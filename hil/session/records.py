@@ -13,6 +13,7 @@ from hil.onnx_files.identity import ONNX, identity_of
 from hil.runtimes import runtime_record
 from hil.session.engines.trtexec import equivalent
 from hil.session.target.board_match import runtime_facts
+from hil.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +47,12 @@ def environment(session: EngineContext, row: Row) -> dict[str, Any]:
     total = (session.facts.get("memory") or {}).get("total")
     declared = {"target": session.used, "runtime": session.spec.runtime, "clocks_policy": session.spec.clocks}
     gpu = runtime_facts(session.facts, session.spec.runtime, session.spec.gpu)
-    record = {**declared, "memory_total": total, **facts}
+    record = {
+        **declared,
+        "memory_total": total,
+        **facts,
+        "clocks": {**facts.get("clocks", {}), **_clock_limits(session)},
+    }
     identity = identity_fields(session.facts.get("board"))
     if identity is not None:
         record["identity"] = identity
@@ -59,6 +65,12 @@ def environment(session: EngineContext, row: Row) -> dict[str, Any]:
         parts = {f"{part.role} {part.name}": part.digest[:SHORT] for part in session.parts(row.model)}
         record["models"] = {row.model: parts}
     return plain(record)  # type: ignore[no-any-return]  # a dict stays one
+
+
+def _clock_limits(session: EngineContext) -> dict[str, Any]:
+    """Return governor and limits in Hz of each part whose clock was read at the session's start."""
+    parts = State.read(session.state.opened).clocks
+    return {part: {key: of.get(key) for key in ("governor", "min", "max")} for part, of in parts.items()}
 
 
 def target(session: EngineContext) -> dict[str, Any]:

@@ -257,6 +257,20 @@ def test_a_confounded_row_is_inconclusive(factor: float, other: ControlSummary) 
         assert "confounded" not in elsewhere.reason, "another runtime explains another control"
 
 
+@pytest.mark.parametrize("factor", [0.6, 1.0, 1.4])
+def test_a_lowered_clock_is_inconclusive(factor: float) -> None:
+    """If a clock was limited to less in this run or in the baseline, the row neither passes nor fails."""
+    values = tuple(factor * value for value in QUIET)
+    row = measured(judgement=judgement(measurement=Measurement(value=factor, unit="s", n=1000, runs=values)))
+    for then, now in ((1.3e9, 6e8), (6e8, 1.3e9)):
+        level = baseline(settings=("s1",), clocks=({"gpu": then},))
+        judged = by_runs(level, replace(row, setting="s1", clocks={"gpu": now}), LIMIT, RULES)
+        assert judged.verdict is Verdict.INCONCLUSIVE
+        assert judged.reason.startswith("confounded: the gpu clock was limited to 600 MHz on the side of")
+        elsewhere = by_runs(level, replace(row, setting="s2", clocks={"gpu": now}), LIMIT, RULES)
+        assert "confounded" not in elsewhere.reason, "another power mode explains another clock"
+
+
 def test_without_a_control_on_one_side_the_row_is_judged_as_before() -> None:
     """A baseline from before the control is still compared."""
     measurement = Measurement(value=1.0, unit="s", n=1000, runs=QUIET, control=control(1.4))

@@ -68,13 +68,54 @@ def test_a_change_must_exceed_that_of_the_control() -> None:
     assert next(row for row in rows if row.check == "latency.p50").status is Status.WORSE
 
 
+def with_fact(made: Side, **facts: Any) -> Side:
+    """Return the side with other facts in its environment."""
+    named = {"new": {**made.environments[made.points[0].environment], **facts}}
+    return replace(made, points=tuple(replace(each, environment="new") for each in made.points), environments=named)
+
+
+@pytest.mark.parametrize("factor", [FASTER, SAME, SLOWER])
+def test_a_lowered_clock_is_confounded(factor: float) -> None:
+    """A clock that was limited to less on one side is no setting: the control counts, and the limit alone suffices."""
+    base = with_fact(timed(1, SAME, control(1)), clocks={"gpu": {"min": 3e8, "max": 1.3e9}})
+    cand = with_fact(timed(2, factor, control(1)), clocks={"gpu": {"min": 3e8, "max": 6.24e8}})
+    cand = as_environment(cand, "lowered")
+    for sides in ((base, cand), (cand, base)):
+        rows = compare(*sides, RULE, QUIET).rows
+        assert {row.status for row in rows} == {Status.CONFOUNDED}
+        assert "the gpu clock was limited to 624 MHz on the side of" in rows[0].reason
+    slow = replace(cand, points=tuple(replace(point, control=control(1.4)) for point in cand.points))
+    assert "ran the control 40 % slower" in compare(base, slow, RULE, QUIET).rows[0].reason
+
+
+def test_another_power_mode_explains_another_clock() -> None:
+    """A declared difference such as the power mode is what is compared: it confounds nothing."""
+    base = with_fact(timed(1, SAME, None), clocks={"gpu": {"max": 1.3e9}}, identity={"power_mode": "MAXN"})
+    cand = with_fact(timed(2, SLOWER, None), clocks={"gpu": {"max": 6e8}}, identity={"power_mode": "15W"})
+    rows = compare(base, as_environment(cand, "other"), RULE, QUIET).rows
+    assert {row.status for row in rows} == {Status.WORSE, Status.BETTER}
+
+
+def as_environment(made: Side, name: str) -> Side:
+    """Return the side with its only environment under another digest."""
+    (facts,) = made.environments.values()
+    points = tuple(replace(point, environment=name) for point in made.points)
+    return replace(made, points=points, environments={name: facts})
+
+
+@pytest.mark.parametrize("factor", [FASTER, SAME, SLOWER])
+def test_a_recorded_disturbance_is_confounded(factor: float) -> None:
+    """A side that was disturbed from outside shows neither a change nor its absence, and the reason names the cause."""
+    base, cand = timed(1, SAME, None), timed(2, factor, None)
+    alert = replace(cand, points=tuple(replace(point, disturbed=("an alert was active",)) for point in cand.points))
+    for sides in ((base, alert), (alert, base)):
+        rows = compare(*sides, RULE, QUIET).rows
+        assert {row.status for row in rows} == {Status.CONFOUNDED}
+        assert "(an alert was active)" in rows[0].reason
+
+
 def test_a_recorded_difference_may_explain_the_control() -> None:
     """Another runtime changes the control as well, so its difference confounds nothing; another model explains none."""
-
-    def with_fact(made: Side, **facts: Any) -> Side:
-        named = {"new": {**made.environments[made.points[0].environment], **facts}}
-        return replace(made, points=tuple(replace(each, environment="new") for each in made.points), environments=named)
-
     base, cand = timed(1, SAME, control(1)), timed(2, SLOWER, control(1.4))
     other = compare(base, with_fact(cand, runtimes={"tensorrt": "10.3"}), RULE, QUIET)
     assert {row.status for row in other.rows} == {Status.WORSE, Status.BETTER}

@@ -46,6 +46,11 @@ def test_a_stored_run_is_returned_unchanged(url: str) -> None:
         else row
         for row in draft.checks
     )
+    heat, own = ({"source": source, "text": f"an alert {source}"} for source in ("outside", "own"))
+    rows = tuple(
+        row.model_copy(update={"details": {**row.details, "state": [heat, own]}}) if row.id == "latency.p99" else row
+        for row in rows
+    )
     report = seal(draft.model_copy(update={"checks": rows}))
     derived = derive(report)
     with open_history(url, base=HERE) as history:
@@ -54,7 +59,9 @@ def test_a_stored_run_is_returned_unchanged(url: str) -> None:
         points = history.points([report.run.id])
         assert sorted(points, key=repr) == sorted(derived.points, key=repr)
         assert {point.runs for point in points if point.verdict == "passed"} == {(0.1, 0.2 / 3, 1e-9)}
+        assert {point.disturbed for point in points} == {(), ("an alert outside",)}
         point = next(each for each in points if each.check == "latency.p99")
+        assert point.disturbed == ("an alert outside",)
         assert history.method(point.method) == report.methods[point.method]
         assert history.environment(point.environment) == report.environments[point.environment]
         assert derived.run.jetpack == "6.2"

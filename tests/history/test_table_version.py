@@ -88,16 +88,17 @@ def test_reading_an_older_database_changes_nothing(older: str) -> None:
 
 
 def test_a_database_of_the_first_version_is_read_and_migrated(url: str) -> None:
-    """Its measurements have no control; after the migration, those of new runs can have one."""
+    """Its measurements have no control and no disturbance; after the migration, those of new runs can have them."""
     with open_history(url, base=HERE) as history:
         history.append(run_reports.report(1))
     with writing(url) as connection:
-        connection.execute(sa.text("ALTER TABLE measurements DROP COLUMN control"))
+        for column in ("control", "disturbed"):
+            connection.execute(sa.text(f"ALTER TABLE measurements DROP COLUMN {column}"))
         connection.execute(sa.text("UPDATE hil_schema SET version_num = '1'"))
     with open_history(url, base=HERE, read_only=True) as history:
         assert history.version == 1
         old = history.points([history.runs()[0].id])
-        assert {point.control for point in old} == {None}
+        assert {(point.control, point.disturbed) for point in old} == {(None, ())}
     with open_history(url, base=HERE) as history:
         assert history.points([history.runs()[0].id]) == old
         history.append(run_reports.with_control(2, CONTROL))

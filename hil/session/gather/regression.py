@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from hil.baseline import machine, setting
+from hil.baseline import highest_clocks, machine, setting
 from hil.catalogue import ABOVE, CATALOGUE, EXCLUDE, NOISY
 from hil.checks import regression
 from hil.jetson import identity_fields
@@ -55,7 +55,14 @@ def _compared(session: EngineContext, row: Row, gather: Callable[[EngineContext,
     environment = records.environment(session, row)
     serial = (identity_fields(session.facts.get("board")) or {}).get("serial")
     measured = regression.MeasuredRow(
-        key, judgement, digest_of(method), method, machine(serial, environment), session.run_id, setting(environment)
+        key,
+        judgement,
+        digest_of(method),
+        method,
+        machine(serial, environment),
+        session.run_id,
+        setting(environment),
+        highest_clocks(environment),
     )
     if of.id in NOISY:
         judged = regression.by_runs(baseline, measured, row.limit, rules)
