@@ -207,7 +207,9 @@ def separate_sessions() -> Rows:
     ]
     slower = [row("worse", 1, kind="slowdown") for _ in range(judging.sessions.SLOWDOWNS)]
     claims: table.Claims = {judging.sessions.SIMULATED_CLAIM: (judging.sessions.SIMULATED_CELLS, 0.01, "at most")}
-    return [*pairs, *slower, *({"kind": "simulated", **cell} for cell in simulated(claims))]
+    board = [row("same", 0, kind="board", disturbed=["", ""])]
+    board += [row("confounded", 1, kind="board", disturbed=["", how]) for how in judging.sessions.THROTTLED]
+    return [*pairs, *slower, *board, *({"kind": "simulated", **cell} for cell in simulated(claims))]
 
 
 def history() -> Rows:
@@ -272,6 +274,7 @@ GOOD: dict[str, Callable[[], Rows]] = {
     "history": history,
     "deploy-faults": deploy_faults,
     "parity-planted": planted,
+    "parity-third-party": planted,
     "parity-peer": parity_peers,
     "parity-holes": holes,
     "tensorrt-honesty": honesty,

@@ -4,7 +4,8 @@ A chain of 101 separate sessions of the bundled digits model (``pytest --hil-mod
 compared as a user does, each session with the one before (``hil compare``). Of six sessions, one is disturbed: a
 neighbour keeps the other cores busy, or its workers are limited to one core. All sessions run the same code, so that
 every change that is reported is false. Then the model is compared with a copy that is about 5 % slower, with as many
-runs or sessions as the planner asks for. Finally sessions are simulated, with the noise models of
+runs or sessions as the planner asks for. On a simulated board, sessions with throttled clocks are compared with an
+undisturbed one. Finally sessions are simulated, with the noise models of
 ``benchmarks.verdicts``. The numbers were fixed beforehand and every comparison counts. The exit code is 1 if a bar is
 missed.
 """
@@ -17,13 +18,14 @@ import platform
 import sys
 import tempfile
 import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from benchmarks import results
 from benchmarks.results.judging import sessions as judging
-from benchmarks.sessions import simulated
+from benchmarks.sessions import on_board, simulated
 from benchmarks.sessions.chain import Chain
 from benchmarks.verdicts import table
 
@@ -39,7 +41,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one pair and a few simulated ones; not a result")
     parser.add_argument("--pairs", type=int, default=judging.PAIRS, help="pairs of sessions (default: %(default)s)")
     parser.add_argument("--trials", type=int, default=table.TRIALS, help="simulated pairs a cell")
-    parser.add_argument("--only", choices=("real", "simulated"), help="only one part; not a result")
+    parser.add_argument("--only", choices=("real", "board", "simulated"), help="only one part; not a result")
     parser.add_argument("--work", type=Path, help="the folder of the sessions; a run in it that was ended is continued")
     parser.add_argument("--out", type=Path, help="the folder to write sessions.json to")
     return parser.parse_args(arguments)
@@ -51,10 +53,13 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ["HIL_COMMIT"] = results.commit()  # as it is at the start
     began = time.monotonic()
     rows: list[dict[str, Any]] = []
-    if parsed.only != "simulated":
+    if parsed.only not in {"simulated", "board"}:
         with tempfile.TemporaryDirectory() as folder:
             rows += _real(Chain(parsed.work or Path(folder), quick=parsed.quick), parsed, began)
-    if parsed.only != "real":
+    if parsed.only == "board" or (parsed.only is None and not parsed.quick):
+        with tempfile.TemporaryDirectory() as folder:
+            rows += on_board.rows(parsed.work or Path(folder), partial(_notify, began))
+    if parsed.only not in {"real", "board"}:
         cells = simulated.cells(QUICK_TRIALS if parsed.quick else parsed.trials, SEED)
         print(f"simulated, {time.monotonic() - began:.0f} s\n{table.text(cells)}\n{table.last_line(cells)}", flush=True)
         rows += [{"kind": "simulated", **row} for row in table.as_rows(cells)]
@@ -73,13 +78,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _real(chain: Chain, parsed: argparse.Namespace, began: float) -> list[dict[str, Any]]:
-    def notify(line: str) -> None:
-        print(f"{time.monotonic() - began:6.0f} s: {line}", flush=True)
-
+    notify = partial(_notify, began)
     chain.pairs(QUICK_PAIRS if parsed.quick else parsed.pairs, notify)
     if not parsed.quick:
         chain.slowdowns(judging.SLOWDOWNS, notify)
     return chain.rows
+
+
+def _notify(began: float, line: str) -> None:
+    print(f"{time.monotonic() - began:6.0f} s: {line}", flush=True)
 
 
 def _command() -> list[str]:

@@ -15,7 +15,7 @@ import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.sessions.disturbing import DISTURBANCES
+from benchmarks.sessions.disturbing import DISTURBANCES, Disturb
 from benchmarks.slowed import ROOT, slowed
 from hil.compare import Document
 from hil.history import open_history
@@ -25,7 +25,7 @@ from hil.stats.runs import FEWEST
 from hil.stats.session_noise import sd_and_df
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     Row = dict[str, Any]
@@ -41,12 +41,13 @@ OPERANDS = 11
 """Constants in the added node of the slowed model: about 5 % of the time of an inference on our machine."""
 
 SLOWDOWN, COMPARISONS = 0.05, 10
-CONFIG = """# Written by the benchmarks of pytest-hil.
-[targets.cpu]
+LOCAL = """[targets.cpu]
 kind    = "local"
 runtime = "onnxruntime"
 store   = "{store}"
-
+"""
+CONFIG = """# Written by the benchmarks of pytest-hil.
+{target}
 [models.digits]
 path       = "model.onnx"
 precisions = {precisions}
@@ -75,10 +76,22 @@ run_duration = "100 ms"
 
 
 class Chain:
-    """The project in ``folder``, with its recorded rows; with ``quick`` its series are short."""
+    """The project in ``folder``, with its recorded rows; with ``quick`` its series are short.
 
-    def __init__(self, folder: Path, *, quick: bool = False) -> None:
+    ``table`` is the TOML table of the target, by default this machine, and ``disturbances`` are those of sessions, by
+    name.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        quick: bool = False,
+        table: tuple[str, str] = ("cpu", LOCAL),
+        disturbances: Mapping[str, Disturb] = DISTURBANCES,
+    ) -> None:
         self._measure = QUICK if quick else ""
+        (self._target, self._table), self._disturbances = table, disturbances
         self.folder = folder.absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._record = self.folder / "rows.jsonl"
@@ -98,6 +111,17 @@ class Chain:
             if row is not None:
                 self._add({**row, "disturbed": [before, at]})
                 notify(f"pair {number} of {count}: {_summary(self.rows[-1])}")
+
+    def one_sided(self, notify: Callable[[str], None]) -> None:
+        """Compare an undisturbed session with one of each disturbance, and with another undisturbed one."""
+        self._configure(["fp32"])
+        base = self._session("one-sided", 0, "plain", RUNS)
+        for number, name in enumerate(("", *self._disturbances), 1):
+            session = self._session("one-sided", number, "plain", RUNS, name)
+            row = self._compared("one-sided", number, [base], [session])
+            if row is not None:
+                self._add({**row, "disturbed": ["", name]})
+                notify(f"{self._target}, {name or 'undisturbed'}: {_summary(self.rows[-1])}")
 
     def slowdowns(self, count: int, notify: Callable[[str], None]) -> None:
         """Compare ``count`` times sessions of the model with those of its slowed copy, as many as the planner asks for.
@@ -146,7 +170,8 @@ class Chain:
     def _configure(self, precisions: list[str]) -> None:
         """Write ``hil.toml`` and both variants of the model."""
         data = ROOT / "examples" / "digits"
-        text = CONFIG.format(store=self.folder / "store", precisions=json.dumps(precisions), data=data)
+        target = self._table.format(store=self.folder / "store")
+        text = CONFIG.format(target=target, precisions=json.dumps(precisions), data=data)
         (self.folder / "hil.toml").write_text(text + self._measure, encoding="utf-8")
         shutil.copy(data / "model.onnx", self.folder / "plain.onnx")
         slowed("digits", self.folder / "slowed.onnx", OPERANDS)
@@ -159,9 +184,9 @@ class Chain:
         report = self.folder / "report" / "report.json"
         report.unlink(missing_ok=True)
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "hil.suites"]
-        command += ["--target=cpu", "--hil-model=digits", "-k", "latency", f"--hil-runs={runs}"]
+        command += [f"--target={self._target}", "--hil-model=digits", "-k", "latency", f"--hil-runs={runs}"]
         running: list[subprocess.Popen[str]] = []
-        disturb = DISTURBANCES[disturbed] if disturbed else nullcontext
+        disturb = self._disturbances[disturbed] if disturbed else nullcontext
         with disturb(lambda: running[0].pid if running else None):
             running.append(_started(command, self.folder))
             output, _ = running[0].communicate()

@@ -6,12 +6,17 @@ import os
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+Process = Callable[[], int | None]
+Disturb = Callable[[Process], AbstractContextManager[object]]
+"""Disturbs while its context is open; it gets a function that returns the process whose workers it may limit."""
 
 BUSY = "import numpy\nwhile True:\n    numpy.ones((512, 512)) @ numpy.ones((512, 512))"
 SLICE = 0.002
@@ -19,7 +24,7 @@ SLICE = 0.002
 
 
 @contextmanager
-def neighbour(_process: Callable[[], int | None]) -> Iterator[None]:
+def neighbour(_process: Process) -> Iterator[None]:
     """Keep every core but one busy with matrix products, at least one."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     busy = [
@@ -35,7 +40,7 @@ def neighbour(_process: Callable[[], int | None]) -> Iterator[None]:
 
 
 @contextmanager
-def limit(process: Callable[[], int | None]) -> Iterator[None]:
+def limit(process: Process) -> Iterator[None]:
     """Limit each worker below ``process()`` to one core.
 
     The agent itself keeps all cores: it reads their number, which the report records. A quota of processor time
@@ -60,21 +65,27 @@ def limit(process: Callable[[], int | None]) -> Iterator[None]:
         pinning.join()
 
 
-DISTURBANCES = {"neighbour": neighbour, "limit": limit}
+DISTURBANCES: Mapping[str, Disturb] = {"neighbour": neighbour, "limit": limit}
 
 
 def _workers(root: int) -> list[int]:
-    """Return the processes below ``root`` that an agent started: its grandchildren and all below these."""
+    """Return the processes below ``root`` that an agent started as workers."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError, ValueError, IndexError):
                 parent = int((entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
                 children.setdefault(parent, []).append(int(entry.name))
-    below, level = [], children.get(root, [])
+    below, level = [], [root]
     while level := [child for one in level for child in children.get(one, [])]:
         below += level
-    return below
+    return [process for process in below if _is_worker(process)]
+
+
+def _is_worker(process: int) -> bool:
+    with suppress(OSError):
+        return b"--worker" in Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+    return False
 
 
 def _threads(process: int) -> list[int]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 PAIRS, SLOWDOWNS = 100, 10
 """Pairs of neighbouring sessions and comparisons with the slowed model; fixed before the first run."""
 
+THROTTLED = {"clock", "alert", "speed"}
+"""How a throttled session of a simulated board shows: by its limited clock, by an alert, or by its speed alone."""
+
 FALSE_BAR, CONFOUNDED_BAR, PASSED_BAR, FOUND_BAR = 0.01, 0.95, 0.9, 0.8
 SIMULATED_CLAIM, SIMULATED_CELLS = "false changes of simulated sessions", 20
 P50 = "latency.p50"
@@ -36,10 +39,15 @@ def judge(rows: Sequence[Row]) -> list[Bar]:
     cells = [row for row in rows if row["kind"] == "simulated"]
     claims: dict[str, tuple[int, float, Any]] = {SIMULATED_CLAIM: (SIMULATED_CELLS, FALSE_BAR, "at most")}
     share = partial(_share, whole=whole)
+    board = [row for row in rows if row["kind"] == "board"]
+    calm, throttled = ([row for row in board if any(row["disturbed"]) is disturbed] for disturbed in (False, True))
+    there = {row["disturbed"][1] for row in throttled} == THROTTLED and bool(calm)
     return [
         share("pairs of one engine called better or worse", pairs, changed, FALSE_BAR),
         share("pairs disturbed on one side, confounded", disturbed, confounded, CONFOUNDED_BAR, at_least=True),
         share("undisturbed pairs, exit code 0", quiet, lambda row: row["code"] == 0, PASSED_BAR, at_least=True),
+        _share("throttled sessions of a board, confounded", throttled, confounded, 1.0, whole=there, at_least=True),
+        _share("undisturbed sessions of a board, confounded", calm, confounded, 0.0, whole=there),
         share("slowdowns of 5 % found", slowed, is_found, FOUND_BAR, at_least=True),
         *judge_claims(claims, cells),
     ]
