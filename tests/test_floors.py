@@ -18,7 +18,8 @@ FLOORS = (
     ("hil", "hil.files", "hil.onnx_files"),
     ("hil.text",),
     ("hil.dtypes", "hil.errors"),
-    ("hil.onnx_files.operators",),
+    ("hil.onnx_files.operators", "hil.onnx_files.multiply_adds"),
+    ("hil.onnx_files.precisions",),
     (
         "hil.files.digests",
         "hil.gate.exitcode",
@@ -76,6 +77,7 @@ PURE = {
     "hil.baseline",
     "hil.series",
     "hil.catalogue",
+    "hil.onnx_files.precisions",
     "hil.onnx_files.signature",
     "hil.config.spec",
 }

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from hil.config.spec import CalibrationSpec
+from hil.onnx_files.precisions import WEIGHTED
 from hil.quantize import quantize, weighted_nodes
-from hil.quantize.layout import WEIGHTED
 from hil.quantize.node_order import sort_nodes
 from tests.memory_data import MemoryData
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.errors import EngineBuildError
 from hil.onnx_files.operators import with_inner
-from hil.quantize.layout import WEIGHTED
+from hil.onnx_files.precisions import WEIGHTED
 from hil.quantize.ranges import ranges_of
 
 if TYPE_CHECKING:

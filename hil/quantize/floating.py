@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from onnx import TensorProto
 
 from hil.onnx_files.operators import with_inner
+from hil.onnx_files.precisions import WEIGHTED
 from hil.quantize.joins import nodes_at_joins, unlike_joins
-from hil.quantize.layout import OPERATORS, PASSING, WEIGHTED
+from hil.quantize.layout import OPERATORS, PASSING
 from hil.quantize.masks import BOUNDED, masked_nodes
 from hil.quantize.size_values import size_nodes
 

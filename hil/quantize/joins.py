@@ -11,7 +11,7 @@ import numpy as np
 from onnx import numpy_helper
 
 from hil.dtypes import is_float
-from hil.quantize.layout import WEIGHTED
+from hil.onnx_files.precisions import WEIGHTED
 from hil.quantize.masks import BOUNDED, CARRYING
 
 if TYPE_CHECKING:

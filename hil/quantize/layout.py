@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hil.onnx_files.precisions import WEIGHTED
+
 if TYPE_CHECKING:
     from hil.runtimes import QdqLayout
 
 OPTIONS_VERSION = 8
 """Part of the key; raise it with every change here that changes a quantized model."""
-
-WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""Operators for which INT8 is intended: each node must be quantized, or be listed with a reason."""
 
 PASSING = (
     "Add",

@@ -12,7 +12,8 @@ import numpy as np
 from onnx import TensorProto, numpy_helper
 
 from hil.dtypes import is_float
-from hil.quantize.layout import PASSING, WEIGHTED
+from hil.onnx_files.precisions import WEIGHTED
+from hil.quantize.layout import PASSING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hil.quantize.layout import WEIGHTED
+from hil.onnx_files.precisions import WEIGHTED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import onnx
@@ -63,10 +64,14 @@ def ranges_of(model: onnx.ModelProto, folder: Path | None = None) -> Ranges:
     producers = {output: node for node in model.graph.node for output in node.output}
     scales: dict[str, list[float]] = {}
     zero_points: dict[str, list[int]] = {}
+    inner = {name for node in model.graph.node for name in _scales_of(node, producers)}
     for node in model.graph.node:
-        if node.op_type in {_QUANTIZE, _DEQUANTIZE}:
+        if node.op_type in {_QUANTIZE, _DEQUANTIZE} and node.output[0] not in inner:
+            values = _scale_values(node, producers, constants)
+            if values is None:  # NVFP4's activations: computed from the values at run time
+                continue
             name = _tensor(node, producers)
-            scales[name] = [float(value) for value in constants.get(node.input[1], ())]
+            scales[name] = values
             zero = node.input[2] if len(node.input) > _FED else ""
             zero_points[name] = [int(value) for value in constants.get(zero, ())] if zero else [0]
     fed = [(node, node.input[:_FED]) for node in model.graph.node if node.op_type in WEIGHTED]
@@ -79,10 +84,33 @@ def ranges_of(model: onnx.ModelProto, folder: Path | None = None) -> Ranges:
     return Ranges(scales, zero_points, tuple(sorted(quantizable)), tuple(quantized))
 
 
+def _scales_of(node: onnx.NodeProto, producers: dict[str, onnx.NodeProto]) -> Iterator[str]:
+    """Yield the scale of a Q or DQ node if that is itself quantized, as of NVFP4."""
+    producer = producers.get(node.input[1]) if node.op_type in {_QUANTIZE, _DEQUANTIZE} else None
+    if producer is not None and producer.op_type == _DEQUANTIZE:
+        yield node.input[1]
+
+
+def _scale_values(
+    node: onnx.NodeProto, producers: dict[str, onnx.NodeProto], constants: dict[str, Any]
+) -> list[float] | None:
+    """Return the scales of a Q or DQ node; ``None`` if they are quantized at run time."""
+    scale = node.input[1]
+    if not list(_scales_of(node, producers)):
+        return [float(value) for value in constants.get(scale, ())]
+    stored, outer = producers[scale].input[:2]
+    if stored not in constants or outer not in constants:
+        return None
+    return [float(value) * float(constants[outer][0]) for value in constants[stored]]
+
+
 def _constants(model: onnx.ModelProto, folder: str) -> dict[str, Any]:
     from onnx import numpy_helper
 
-    names = {name for node in model.graph.node if node.op_type in {_QUANTIZE, _DEQUANTIZE} for name in node.input[1:]}
+    producers = {output: node for node in model.graph.node for output in node.output}
+    marks = [node for node in model.graph.node if node.op_type in {_QUANTIZE, _DEQUANTIZE}]
+    names = {name for node in marks for name in node.input[1:]}
+    names |= {producers[name].input[0] for node in marks for name in _scales_of(node, producers)}
     values = {t.name: numpy_helper.to_array(t, folder).ravel() for t in model.graph.initializer if t.name in names}
     for node in model.graph.node:
         if node.op_type == "Constant" and node.output[0] in names and node.attribute[0].name == "value":

@@ -21,8 +21,8 @@ from hil.errors import HilError
 from hil.onnx_files.external_data import save
 from hil.onnx_files.host_run import run_on_host
 from hil.onnx_files.ort_errors import ort_error
+from hil.onnx_files.precisions import WEIGHTED
 from hil.quantize.calibrate import Feed, collect, insert, silence
-from hil.quantize.layout import WEIGHTED
 from hil.quantize.prepare import prepared
 from hil.quantize.ranges import ranges_of
 

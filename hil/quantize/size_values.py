@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from onnx import TensorProto
 
-from hil.quantize.layout import WEIGHTED
+from hil.onnx_files.precisions import WEIGHTED
 
 if TYPE_CHECKING:
     import onnx

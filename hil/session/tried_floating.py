@@ -15,7 +15,7 @@ from hil.checks.task import Scores
 from hil.checks.tolerances import TASK_DEFAULTS
 from hil.diagnose.tensor_error import slice_error
 from hil.errors import EngineBuildError, EngineError, Unsupported, UserError, WorkerLost
-from hil.quantize.layout import WEIGHTED
+from hil.onnx_files.precisions import WEIGHTED
 from hil.runtimes import runtime_record
 from hil.session.diagnosing import DiagnosisTimeout, OnTarget
 

@@ -1,0 +1,1 @@
+"""Claims about precision, judged on the ONNX file: ``python -m benchmarks.precision``."""
