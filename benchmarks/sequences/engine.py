@@ -29,7 +29,8 @@ class FaultyRecurrence(Recurrence):
         self._states = behaviour.begin({name: np.array(begin[name]) for name in carry})
         self._number = 0
 
-    def _step(self, feed: Mapping[str, Array]) -> list[Any]:
+    def step(self, feed: Mapping[str, Array]) -> list[Any]:
+        """Go one step further, as the behaviour does."""
         known = {port.name for port in self.engine.inputs} - {"x"}
         forced = {name: array for name, array in feed.items() if name in known}
         states = self._behaviour.states_of(self._states)

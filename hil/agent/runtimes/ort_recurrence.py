@@ -1,66 +1,82 @@
 """Runs an ONNX Runtime session step by step; its I/O binding writes each state where the next step reads it."""
 
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from functools import partial
+from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 
-from .bound import Bound, Feed
-from .recurrence import Recurrence, places
+from .bound import Feed
+from .recurrence import Recurrence
 
 CPU = "cpu"
 
 
 class BoundRecurrence(Recurrence):
-    """Two bindings with fixed addresses that run in turn: the memory of a state's output is the other's input."""
+    """Two bindings with fixed addresses that run in turn: the memory of a state's output is the other's input.
+
+    The first step runs unbound and shows the shapes of the outputs. From the second on, a step copies its inputs to
+    fixed memory and allocates nothing, except for an output whose shape may depend on values.
+    """
 
     def __init__(
         self, engine: Any, session: Any, refused: Callable[[Callable[[], Any]], Any], carry: Any, begin: Feed
     ) -> None:
         """Start a sequence. ``refused(run)`` runs and translates ONNX Runtime's errors."""
-        self.engine, self.carry = engine, dict(carry)
-        self.shapes = {name: tuple(begin[name].shape) for name in carry}
-        self._places = places(engine, carry)
+        super().__init__(engine, carry, begin)
         self._session, self._refused = session, refused
-        self._states = {name: [np.array(begin[name], order="C"), np.empty_like(begin[name])] for name in carry}
-        self._inputs: Optional[Dict[str, Any]] = None
-        self._bindings: List[Any] = []
+        self._inputs: Dict[str, Any] = {}
+        self._turns: List[Any] = []
+        self._free: Dict[int, str] = {}
         self._turn = 0
 
-    def bind(self, feed: Feed) -> Bound:
-        """Return the step with these inputs, as the base class does."""
-        return Bound(lambda: self._step(feed))
+    def step(self, feed: Feed) -> List[Any]:
+        """Go one step further, as the base class does."""
+        if not self._turns:
+            outputs = super().step(feed)
+            self._set_up(feed, outputs)
+            return outputs
+        for name, buffer in self._inputs.items():
+            np.copyto(buffer, feed[name], "equiv")
+        run, binding, outputs = self._turns[self._turn]
+        self._turn = 1 - self._turn
+        self._refused(run)
+        if not self._free:
+            return outputs  # type: ignore[no-any-return]  # the buffers of this turn
+        made = binding.get_outputs()
+        return [made[at].numpy() if at in self._free else buffer for at, buffer in enumerate(outputs)]
 
-    def _step(self, feed: Feed) -> List[Any]:
-        if self._inputs is None:
-            self._set_up(feed)
-        for name, buffer in (self._inputs or {}).items():
-            np.copyto(buffer, feed[name], casting="equiv")
-        binding, self._turn = self._bindings[self._turn], 1 - self._turn
-        self._refused(lambda: self._session.run_with_iobinding(binding))
-        outputs = [value.numpy() for value in binding.get_outputs()]
-        for name, place in self._places.items():
-            self.check(name, outputs[place].shape)
-        return outputs
-
-    def _set_up(self, feed: Mapping[str, Any]) -> None:
+    def _set_up(self, feed: Feed, first: List[Any]) -> None:
+        """Bind memory: the states of the step before are those that ``first``, the outputs of the first step, gave."""
         self._inputs = {name: np.empty(array.shape, array.dtype, order="C") for name, array in feed.items()}
-        fed_by = {source: name for name, source in self.carry.items()}
+        named = {size for port in self.engine.inputs for size in port.shape if isinstance(size, str)}
+        fed_by = {place: name for name, place in self._places.items()}
+        pairs = {name: (np.array(state, order="C"), np.empty_like(state)) for name, state in self._states.items()}
+        self._free = {
+            at: port.name
+            for at, port in enumerate(self.engine.outputs)
+            if at not in fed_by
+            and (not first[at].size or not all(isinstance(size, int) or size in named for size in port.shape))
+        }
+        buffers = [None if at in self._free else np.empty_like(array, order="C") for at, array in enumerate(first)]
         for turn in (0, 1):
             binding = self._session.io_binding()
             for name, buffer in self._inputs.items():
                 _bind(binding.bind_input, name, buffer)
-            for name, pair in self._states.items():
+            for name, pair in pairs.items():
                 _bind(binding.bind_input, name, pair[turn])
-            for port in self.engine.outputs:
-                if port.name in fed_by:
-                    _bind(binding.bind_output, port.name, self._states[fed_by[port.name]][1 - turn])
-                else:
+            outputs: List[Optional[Any]] = [
+                pairs[fed_by[at]][1 - turn] if at in fed_by else buffer for at, buffer in enumerate(buffers)
+            ]
+            for port, buffer in zip(self.engine.outputs, outputs):
+                if buffer is None:
                     binding.bind_output(port.name, CPU)
-            self._bindings.append(binding)
+                else:
+                    _bind(binding.bind_output, port.name, buffer)
+            self._turns.append((partial(self._session.run_with_iobinding, binding), binding, outputs))
 
     def close(self) -> None:
         """Free the states."""
-        self._bindings, self._inputs, self._states = [], None, {}
+        self._turns, self._inputs, self._states = [], {}, {}
 
 
 def _bind(bind: Callable[..., None], name: str, buffer: Any) -> None:

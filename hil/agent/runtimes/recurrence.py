@@ -1,5 +1,6 @@
 """Runs an engine step by step, with states that go from each step to the next."""
 
+from functools import partial
 from typing import Any, Dict, List, Mapping
 
 from ..failure import ENGINE, Failure
@@ -22,9 +23,10 @@ class Recurrence:
 
     def bind(self, feed: Feed) -> Bound:
         """Return the step with these inputs, of which the carried ones are missing; each run goes one step further."""
-        return Bound(lambda: self._step(feed))
+        return Bound(partial(self.step, feed))
 
-    def _step(self, feed: Feed) -> List[Any]:
+    def step(self, feed: Feed) -> List[Any]:
+        """Go one step further with these inputs, and return the engine's outputs; valid until the next step."""
         bound = self.engine.bind(dict(feed, **self._states))
         try:
             outputs = list(bound.run())

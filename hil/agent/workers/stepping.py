@@ -61,20 +61,20 @@ def _stacked(engine: Any, recurrence: Any, steps: Dict[str, Any], count: int) ->
     import numpy as np
 
     ends = time.perf_counter() + LONGEST
-    rows: List[List[Any]] = []
-    size = 0
-    for number in range(count):
-        bound = recurrence.bind({name: array[number] for name, array in steps.items()})
-        try:
-            outputs = [np.array(value) for value in bound.run()]  # copies: the runtime may reuse its memory
-        finally:
-            bound.close()
-        if rows and any(one.shape != first.shape for one, first in zip(outputs, rows[0])):
-            what = "an output changes its shape from step to step, so the steps cannot be compared as one sequence"
-            raise Failure(failure.UNSUPPORTED, what, "export the model with outputs of a fixed shape")
-        rows.append(outputs)
-        size += sum(one.nbytes for one in outputs)
-        if size >= LARGEST or time.perf_counter() >= ends:
+    rows: List[Any] = []
+    done = 0
+    while done < count:
+        outputs = recurrence.step({name: array[done] for name, array in steps.items()})
+        if not done:
+            count = min(count, 1 + LARGEST // max(1, sum(value.nbytes for value in outputs)))
+            rows = [np.empty((count, *value.shape), value.dtype) for value in outputs]
+        for row, value in zip(rows, outputs):
+            if value.shape != row.shape[1:]:
+                what = "an output changes its shape from step to step, so the steps cannot be compared as one sequence"
+                raise Failure(failure.UNSUPPORTED, what, "export the model with outputs of a fixed shape")
+            row[done] = value  # a copy: the runtime may reuse its memory
+        done += 1
+        if time.perf_counter() >= ends:
             break
     names = [port.name for port in engine.outputs]
-    return [(name, np.stack([row[at] for row in rows])) for at, name in enumerate(names)]
+    return [(name, row[:done]) for name, row in zip(names, rows)]

@@ -56,6 +56,14 @@ class DeviceRecurrence(Recurrence):
 
         return Bound(run, None, None, slot.device_seconds, timed.close)
 
+    def step(self, feed: Feed) -> List[Any]:
+        """Go one step further, as the base class does."""
+        bound = self.bind(feed)
+        try:
+            return list(bound.run())  # in the slot's memory, not the feed's
+        finally:
+            bound.close()
+
     def close(self) -> None:
         """Free the states."""
         while self._states:
