@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hil.checks import int8_states
 from hil.checks.verdicts import failed, hold, inconclusive, judged
 from hil.results import Judgement, Limit, Measurement, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from hil.checks.int8_states import StateUse
 
 LOST = 10**-1.5
 """The share of a tensor's energy that clipping may remove: 15 dB, the default ``sqnr_db`` of INT8 outputs."""
@@ -55,20 +58,23 @@ class TensorUse:
 class RangesFacts:
     """The values of each tensor compared with its range (``uses``).
 
-    ``unseen`` are the tensors that have a range but are not in the executed model.
+    ``unseen`` are the tensors that have a range but are not in the executed model. ``states`` are the states that are
+    clipped, in each sequence in which they are.
     """
 
     uses: Sequence[TensorUse]
     samples: int
     unseen: Sequence[str] = ()
     synthetic: bool = False
+    states: Sequence[StateUse] = ()
 
 
 def ranges(facts: RangesFacts, limit: Limit | None) -> Judgement:
     """Judge ``int8.ranges``: the clipping rate of the worst tensor.
 
-    Also failed if clipping removes more than 3.2 % (15 dB) of a tensor's energy, or if a range is over four times too
-    wide. Inconclusive without finite values. Synthetic samples warn instead of passing.
+    Also failed if clipping removes more than 3.2 % (15 dB) of a tensor's energy, if a range is over four times too
+    wide, or if a state lies outside its range by a tenth of it, on average over a tenth of a sequence. Inconclusive
+    without finite values. Synthetic samples warn instead of passing.
     """
     worst = sorted(facts.uses, key=lambda use: (use.rate, use.lost), reverse=True) if _finite(facts.uses) else []
     details: dict[str, Any] = {"samples": facts.samples, "unseen": list(facts.unseen[:LISTED])}
@@ -79,7 +85,9 @@ def ranges(facts: RangesFacts, limit: Limit | None) -> Judgement:
     silent = [use.name for use in facts.uses if use.peak == 0]
     if silent:
         details["always_zero"] = silent[:LISTED]
-    wrong = _stretched(facts.uses) or _lossy(facts.uses)
+    if facts.states:
+        details["states"] = [asdict(use) for use in int8_states.worst_states(facts.states)[:LISTED]]
+    wrong = int8_states.clipping(facts.states) or _stretched(facts.uses) or _lossy(facts.uses)
     if wrong:
         return failed(wrong, details)
     first, n = worst[0], sum(use.n for use in facts.uses)

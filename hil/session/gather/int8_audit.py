@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 from hil.checks import int8_ranges, int8_set
 from hil.checks.int8_ranges import RangesFacts, RepeatFacts, TensorUse
 from hil.checks.int8_set import Classes, InputFacts, SetFacts
+from hil.checks.int8_states import state_use
 from hil.errors import Unsupported
 from hil.runtimes import runtime_record
 from hil.session.engines.provision import build_options, is_implicit, of_one_model
 from hil.session.gather.gathered import Gathered
+from hil.session.split_sequences import split_sequences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from hil.checks.int8_states import StateUse
     from hil.datasets import Dataset
     from hil.datasets.statistics import DataStatistics
     from hil.quantize.recalibrate import Snapshot
@@ -181,10 +184,37 @@ def ranges(session: EngineContext, row: Row) -> Gathered:
         TensorUse(name, use.top, use.peak, use.beyond, use.n, use.lost / use.energy if use.energy else 0.0)
         for name, use in observed.uses.items()
     ]
-    facts = RangesFacts(uses, observed.samples, observed.unknown, synthetic=data.synthetic)
+    states = _states(session, row.model, tops)
+    facts = RangesFacts(uses, observed.samples, observed.unknown, synthetic=data.synthetic, states=states)
     through = "the model's own Q/DQ nodes" if foreign else "the FP32 model"
     method = {"version": 1, "through": through, "data": data.digest, "samples": observed.samples}
     return Gathered(int8_ranges.ranges(facts, row.limit), method)
+
+
+def _states(session: EngineContext, name: str, tops: Mapping[str, float]) -> list[StateUse]:
+    """Return how the reference's states exceed their ranges, in each step of each sequence of the validation data."""
+    from hil.quantize.activations import plain_name
+
+    carry, spec, uses = session.signature(name).carry, session.model(name), []
+    by_name = {plain_name(tensor): top for tensor, top in tops.items()}
+    ranges = {
+        state: min((by_name[tensor], tensor) for tensor in (state, source) if tensor in by_name)
+        for state, source in carry.items()
+        if state in by_name or source in by_name
+    }
+    if not ranges:
+        return []
+    data, number = session.dataset(name), 0
+    answers = session.reference(name).batches(spec.batch, spec.samples)
+    for batch, answer in zip(data.batches(spec.batch, spec.samples), answers, strict=True):
+        rows = len(next(iter(batch.inputs.values())))
+        kept = [(source, dict(answer)[source]) for source in carry.values()]
+        for at, outputs in enumerate(split_sequences(session.signature(name), name, rows, kept)):
+            found = dict(outputs)
+            made = (state_use(tensor, top, number + at, found[carry[state]]) for state, (top, tensor) in ranges.items())
+            uses += [use for use in made if use is not None]
+        number += rows
+    return uses
 
 
 def repeatable(session: EngineContext, row: Row) -> Gathered:
