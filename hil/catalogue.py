@@ -163,14 +163,8 @@ KINDS: tuple[CheckKind, ...] = (
     replace(
         _plain("property", "parity", "Do outputs match the reference for every input that the signature allows?"),
         precisions=NUMERIC,
-        recurrent=False,
     ),
-    _plain(
-        "property",
-        "stable",
-        "Does every valid batch give finite, repeatable outputs of the declared shapes?",
-        recurrent=False,
-    ),
+    _plain("property", "stable", "Does every valid batch give finite, repeatable outputs of the declared shapes?"),
     replace(_int8("calibration", "Did calibration run on the declared data?"), on_host=True),
     _int8("cache", "Do the ranges in use belong to this model and data?"),
     replace(

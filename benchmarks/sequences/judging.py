@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
 import onnx
@@ -18,6 +18,7 @@ from benchmarks.sequences.runner import free_running
 from hil.config.load import load
 from hil.diagnose.bisect import diagnose
 from hil.diagnose.graph import Graph
+from hil.errors import Unsupported
 from hil.results import Row
 from hil.session import Request, Session
 from hil.session.gather import sequences
@@ -54,6 +55,10 @@ class Replaced:
     def lease(self, *_: str) -> Iterator[InProcess]:
         """Yield the worker, as ``hil.session.engines.engines.Engines.lease``."""
         yield self._worker
+
+    def provisioned(self, *_: str) -> NoReturn:
+        """Raise ``Unsupported``: nothing was built, so no node can be examined by building variants."""
+        raise Unsupported("the engine of a case is in this process")
 
 
 def write_project(folder: Path, cases: Sequence[Drawn]) -> Path:

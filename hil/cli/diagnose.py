@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import closing
+from functools import partial
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,11 +16,14 @@ from hil.cli.views.console import console
 from hil.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hil.cli.views.engine_steps import Steps
     from hil.config.load import Config
     from hil.diagnose.diagnosis import Diagnosis
-    from hil.results import Judgement
+    from hil.results import Judgement, Row
     from hil.session import Session
+    from hil.session.diagnosing import Chosen
 
 
 def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
@@ -46,8 +50,9 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
     """Find the ONNX node where an engine starts to differ from its model, and why.
 
     Compares the engine with the reference on all validation data, then examines the graph on the samples around the
-    worst one. Exit code 0: the engine is within its tolerances and no node is at fault; 1: otherwise, and a folder is
-    written with a script that reproduces the result on any CPU.
+    worst one; of a model with a state, on its worst step, which gets the reference's state. Exit code 0: the engine is
+    within its tolerances and no node is at fault; 1: otherwise, and a folder is written with a script that reproduces
+    the result on any CPU.
 
     [bold]Examples[/bold]
 
@@ -62,7 +67,6 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
     from hil.results import Row
     from hil.session import Request, Session
     from hil.session.diagnosing import examine
-    from hil.session.gather.parity import compared
     from hil.session.preflight import preflight
 
     loaded = _with_deployed(config_at(config), model, deployed)
@@ -74,15 +78,32 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
         request = Request(loaded, target, "fail", seconds(wait, "--wait"), secrets.token_hex(16), report, steps)
         with closing(Session.open(request)) as session:
             row = Row(id="parity.outputs", model=model, precision=precision, required=True, test="hil diagnose")
-            comparison = compared(session, row).comparison
-            judgement = comparison.judge()
-            examined = examine(session, model, precision, comparison)
+            judgement, choose = _compared(session, row)
+            examined = examine(session, model, precision, choose)
             facts = session.facts
             _finish_steps(steps, session)
     healthy = judgement.verdict.value == "passed" and not examined.diagnosis.culprits
     bundle = None if healthy else write(folder, examined, facts, judgement.reason)
     show(judgement, examined.diagnosis, bundle)
     return int(ExitCode.PASSED if healthy else ExitCode.FAILED)
+
+
+def _compared(session: Session, row: Row) -> tuple[Judgement, Callable[[], Chosen]]:
+    """Return the verdict of the comparison with the reference, and what chooses the inputs to examine.
+
+    Of a model with a state, that of its sequences with the engine's own state or, if it passed, with the reference's.
+    """
+    from hil.session.diagnosing import worst_batch
+    from hil.session.gather import parity, sequence_runs
+
+    if not session.signature(row.model).carry:
+        comparison = parity.compared(session, row).comparison
+        return comparison.judge(), partial(worst_batch, session, row.model, comparison)
+    free, forced = (sequence_runs.compared(session, row, free=own) for own in (True, False))
+    judgements = free.comparison.judge(free.suspicion.cause), forced.comparison.judge()
+    return next(
+        (one for one in judgements if one.verdict.value != "passed"), judgements[0]
+    ), forced.suspicion.worst_step
 
 
 def _finish_steps(steps: Steps, session: Session) -> None:
@@ -130,6 +151,8 @@ def show(judgement: Judgement, diagnosis: Diagnosis, folder: Path | None) -> Non
     style = "green" if judgement.verdict.value == "passed" else "red"
     screen.print(Text.assemble((f"{judgement.verdict.value} ", f"bold {style}"), f"parity: {judgement.reason}"))
     count = f"examined {diagnosis.looked_at} tensors of {diagnosis.nodes} nodes on {diagnosis.samples} samples"
+    if diagnosis.step is not None:
+        count += f", up to {diagnosis.step}"
     screen.print(Text(count, "dim"))
     screen.print(Text(sentences.verdict(diagnosis), "bold"))
     for line in sentences.lines(diagnosis):

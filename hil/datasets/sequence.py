@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import numpy as np
 
     Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -37,6 +37,12 @@ class Sequence:
     def step(self, number: int) -> Arrays:
         """Return the inputs of one step, except the carried ones."""
         return {name: array[number] for name, array in self.steps.items()}
+
+    def states(self, outputs: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
+        """Return the states before each step, ``[steps, *shape]``, where the steps gave ``outputs``."""
+        return {
+            name: np.concatenate([self.begin[name][None], outputs[source][:-1]]) for name, source in self.carry.items()
+        }
 
     def is_still(self) -> bool:
         """Return whether no input changes from step to step, so that the sequence shows little of a state."""

@@ -45,6 +45,18 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Step:
+    """A step of a model with a state: its number, and that of its sequence, both counted from 0."""
+
+    sequence: int
+    step: int
+
+    def __str__(self) -> str:
+        """Return text such as ``step 37 of sequence 2``."""
+        return f"step {self.step} of sequence {self.sequence}"
+
+
+@dataclass(frozen=True)
 class NodeErrors:
     """The relative errors of one tensor of the engine, measured in two ways.
 
@@ -154,6 +166,7 @@ class Diagnosis:
         grown: the tensors with the largest ``ratio``.
         signal_end: where the signal ends if slices of the engine's outputs are constant; ``None``: it was not found.
         notes: what was not examined.
+        step: of a model with a state, the step that was examined with the reference's state before it.
         part: the nodes of the worst culprit, for a bundle; ``None`` if there is nothing to extract.
     """
 
@@ -168,6 +181,7 @@ class Diagnosis:
     grown: tuple[NodeErrors, ...] = ()
     signal_end: SignalEnd | None = None
     notes: tuple[str, ...] = ()
+    step: Step | None = None
     part: Part | None = field(default=None, repr=False, compare=False)
 
     def as_json(self) -> dict[str, Any]:

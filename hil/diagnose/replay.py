@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 SHOWN, NOT_SHOWN = 0, 3
+SHOWN_STEPS = 5
 FP16_MAX = 65504.0
 HERE = Path(__file__).parent
 MUCH = 0.5
@@ -26,13 +27,17 @@ def arrays(entry: dict[str, Any]) -> dict[str, Any]:
         return {name: file[key] for key, name in entry["names"].items()}
 
 
-def run(file: str, feeds: dict[str, Any]) -> dict[str, Any]:
-    """Return the outputs of a model, run on this machine's CPU."""
+def opened(file: str) -> Any:
+    """Return a session of a model on this machine's CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(str(HERE / file), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(HERE / file), options, providers=["CPUExecutionProvider"])
+
+
+def run(session: Any, feeds: dict[str, Any]) -> dict[str, Any]:
+    """Return the outputs of a model."""
     input_names = {value.name for value in session.get_inputs()}
     output_names = [value.name for value in session.get_outputs()]
     inputs = {name: array for name, array in feeds.items() if name in input_names}
@@ -62,7 +67,7 @@ def whole(index: dict[str, Any]) -> int:
         print("not reproduced: no single node is at fault, and the models were too large for this bundle")
         return NOT_SHOWN
     feeds = arrays(entry["inputs"])
-    expected, obtained = run(entry["reference"], feeds), run(entry["engine"], feeds)
+    expected, obtained = (run(opened(entry[side]), feeds) for side in ("reference", "engine"))
     worst = 0.0
     for name in expected:
         error = relative_error(expected[name], obtained[name])
@@ -70,6 +75,34 @@ def whole(index: dict[str, Any]) -> int:
         print(f"output {name}: relative error {error:.3g}")
     recorded = [float(error) for error in index["diagnosis"]["outputs"].values()]
     return report_outcome(worst, max(recorded, default=0.0), index)
+
+
+def sequence(index: dict[str, Any]) -> int:
+    """Run both models over the sequence up to the examined step, each with its own states, and return the exit code."""
+    entry, models = index["sequence"], index["whole"]
+    if "inputs" not in entry or "engine" not in models:
+        print("the sequence is not replayed: its inputs or the models were too large for this bundle")
+        return NOT_SHOWN
+    steps, begin, expected, obtained = (arrays(entry[key]) for key in ("inputs", "begin", "expected", "obtained"))
+    sides = [opened(models[side]) for side in ("reference", "engine")]
+    states, count = [begin, begin], len(next(iter(steps.values())))
+    shown, worst = {count * part // SHOWN_STEPS for part in range(SHOWN_STEPS)} | {count - 1}, 0.0
+    print(f"a sequence of {count} steps, each side with its own state:")
+    for number in range(count):
+        inputs = {name: array[number] for name, array in steps.items()}
+        ours, theirs = (run(one, {**inputs, **state}) for one, state in zip(sides, states, strict=True))
+        states = [{name: made[source] for name, source in entry["carry"].items()} for made in (ours, theirs)]
+        worst = max(relative_error(ours[name], theirs[name]) for name in ours)
+        if number in shown:
+            print(f"  step {number}: relative error {worst:.3g}")
+    on_target = max(
+        (relative_error(expected[name], obtained[name]) for name in expected if name in obtained), default=0.0
+    )
+    print(f"  step {count - 1} on the target: relative error {on_target:.3g}")
+    if not on_target:
+        print("not reproduced: the target's own run has no error in this step")
+        return NOT_SHOWN
+    return report_outcome(worst, on_target, index)
 
 
 def report_outcome(on_cpu: float, on_target: float, index: dict[str, Any]) -> int:
@@ -104,7 +137,7 @@ def part(index: dict[str, Any]) -> int:
     if "engine" not in entry:
         print("not reproduced: the nodes at fault were too large for this bundle")
         return NOT_SHOWN
-    (on_cpu,) = run(entry["engine"], feeds).values()
+    (on_cpu,) = run(opened(entry["engine"]), feeds).values()
     print(f"on this CPU:   relative error {relative_error(expected, on_cpu):.3g}")
     if index["diagnosis"]["precision"] == "fp16" and overflow(expected) == SHOWN:
         return SHOWN
@@ -115,7 +148,10 @@ def main() -> int:
     """Reproduce the failure, print the result, and return the exit code: 0 if reproduced, otherwise 3."""
     index = json.loads((HERE / "environment.json").read_text(encoding="utf-8"))
     print(index["verdict"])
-    return part(index) if "part" in index else whole(index)
+    codes = [part(index)] if "part" in index else []
+    if "sequence" in index:
+        codes.append(sequence(index))
+    return min(codes) if codes else whole(index)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from hil.diagnose.diagnosis import Diagnosis, Part
 
 MOST = 256 * 2**20
-"""Limit in bytes for the reference and the engine's graph together; larger models are left out of the bundle."""
+"""Limit in bytes for the reference and the engine's graph together; larger models are left out of the bundle.
+
+Inputs of a sequence have the same limit.
+"""
 
 VERSION = 1
 
@@ -41,6 +44,27 @@ class Examined(Protocol):
     def suspect(self) -> onnx.ModelProto: ...  # noqa: D102 - described above
     @property
     def feeds(self) -> Mapping[str, Any]: ...  # noqa: D102 - described above
+    @property
+    def replayed(self) -> Replayed | None: ...  # noqa: D102 - described above
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """Sequences of a model with a state up to the examined step, which is the last.
+
+    Attributes:
+        steps: the inputs that are not carried, ``[steps, *shape]``.
+        begin: the states with which the sequences begin.
+        carry: the output that feeds each carried input.
+        expected: the reference's outputs of the last step, which was fed with its own states.
+        obtained: the engine's outputs of the last step, which was fed with its own states.
+    """
+
+    steps: Mapping[str, Any]
+    begin: Mapping[str, Any]
+    carry: Mapping[str, str]
+    expected: Mapping[str, Any]
+    obtained: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -91,9 +115,23 @@ def _fill(folder: Path, examined: Examined, facts: Mapping[str, Any], verdict: s
     index["whole"] |= {"inputs": Arrays("inputs.npz", examined.feeds).write(folder)}
     if part is not None:
         index["part"] = _part(folder, part)
+    if examined.replayed is not None:
+        index["sequence"] = _sequence(folder, examined.replayed)
     (folder / "environment.json").write_text(json.dumps(index, indent=1, sort_keys=True), encoding="utf-8")
     script = resources.files("hil.diagnose").joinpath("replay.py").read_text(encoding="utf-8")
     (folder / "repro.py").write_text(script, encoding="utf-8")
+
+
+def _sequence(folder: Path, replayed: Replayed) -> dict[str, Any]:
+    kept = {
+        "inputs": Arrays("sequence-inputs.npz", replayed.steps),
+        "begin": Arrays("sequence-states.npz", replayed.begin),
+        "expected": Arrays("sequence-reference-outputs.npz", replayed.expected),
+        "obtained": Arrays("sequence-engine-outputs.npz", replayed.obtained),
+    }
+    if sum(array.nbytes for array in replayed.steps.values()) > MOST:
+        del kept["inputs"]
+    return {"carry": dict(replayed.carry), **{key: arrays.write(folder) for key, arrays in kept.items()}}
 
 
 def _part(folder: Path, part: Part) -> dict[str, Any]:

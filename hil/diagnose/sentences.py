@@ -22,7 +22,13 @@ def sentence(diagnosis: Diagnosis) -> str:
     if not diagnosis.culprits:
         return ""
     worst = diagnosis.culprits[0]
-    return f"the error starts at node {worst.seen.node}, {worst.cause.value}: {worst.evidence[0]}"
+    text = f"the error starts at node {worst.seen.node}, {worst.cause.value}: {worst.evidence[0]}"
+    return f"{text}{_place(diagnosis)}"
+
+
+def _place(diagnosis: Diagnosis) -> str:
+    """Return which step was examined; empty for a model without a state."""
+    return "" if diagnosis.step is None else f" (in {diagnosis.step}, with the reference's state before it)"
 
 
 def signal_end(diagnosis: Diagnosis) -> str:
@@ -53,7 +59,7 @@ def verdict(diagnosis: Diagnosis) -> str:
     error = number(max(diagnosis.outputs.values(), default=0.0))
     text = (
         f"no node is at fault: every node is as accurate as {diagnosis.precision} allows; "
-        f"the relative error of the outputs is {error}"
+        f"the relative error of the outputs is {error}{_place(diagnosis)}"
     )
     worst = diagnosis.grown[0] if diagnosis.grown else None
     return text if worst is None or not worst.alone else clean(f"{text}; the largest error arises at {worst.node}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +18,14 @@ from hil.session.engines.int64 import narrows, with_model_dtypes
 from hil.session.engines.provision import build_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import numpy as np
     import onnx
 
     from hil.checks.comparison import Comparison
-    from hil.diagnose.diagnosis import Diagnosis
+    from hil.diagnose.diagnosis import Diagnosis, Step
+    from hil.diagnose.repro import Replayed
     from hil.session.engine_context import EngineContext
     from hil.targets.engine_worker import EngineWorker
 
@@ -44,6 +45,15 @@ class DiagnosisTimeout(HilError):  # noqa: N818 - as the other errors here are n
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """The inputs of a diagnosis; of a model with a state, also the examined step and the steps up to it."""
+
+    feeds: Values
+    step: Step | None = None
+    replayed: Replayed | None = None
+
+
+@dataclass(frozen=True)
 class Examined:
     """A diagnosis, the two models that it compared, and the inputs that it fed to both."""
 
@@ -51,6 +61,7 @@ class Examined:
     reference: onnx.ModelProto
     suspect: onnx.ModelProto
     feeds: Values
+    replayed: Replayed | None = None
 
 
 class OnTarget:
@@ -105,13 +116,13 @@ class OnTarget:
 
 
 def examine(
-    session: EngineContext, model: str, precision: str, comparison: Comparison, budget: float | None = None
+    session: EngineContext, model: str, precision: str, choose: Callable[[], Chosen], budget: float | None = None
 ) -> Examined:
     """Return the diagnosis of the node from which on the engine differs from the reference.
 
-    ``comparison`` is the comparison of both, ``budget`` the time in seconds (``None``: no limit). Raise ``Unsupported``
-    if the engine or model cannot be diagnosed, ``DiagnosisTimeout`` when the time is over, and ``EngineBuildError``,
-    ``EngineError`` or ``WorkerLost`` if a variant cannot be built or run.
+    ``choose`` returns the inputs that are examined, ``budget`` is the time in seconds (``None``: no limit). Raise
+    ``Unsupported`` if the engine or model cannot be diagnosed, ``DiagnosisTimeout`` when the time is over, and
+    ``EngineBuildError``, ``EngineError`` or ``WorkerLost`` if a variant cannot be built or run.
     """
     import onnx
 
@@ -136,26 +147,28 @@ def examine(
     with session.progress.step(text, seconds=budget):
         reference = onnx.load(str(session.onnx(model)))
         suspect = onnx.load(str(made.source))
-        feeds = worst_batch(session, model, comparison)
-        diagnosis = diagnose(reference, suspect, feeds, precision, OnTarget(session, model, precision, budget))
-    return Examined(diagnosis, reference, suspect, feeds)
+        chosen = choose()
+        runner = OnTarget(session, model, precision, budget)
+        diagnosis = replace(diagnose(reference, suspect, chosen.feeds, precision, runner), step=chosen.step)
+    return Examined(diagnosis, reference, suspect, chosen.feeds, chosen.replayed)
 
 
-def worst_batch(session: EngineContext, model: str, comparison: Comparison) -> Values:
+def is_batch_free(session: EngineContext, model: str) -> bool:
+    """Return whether model and runtime take batches of any size."""
+    return session.dataset(model).stride is None and not runtime_record(session.spec.runtime).has_profiles
+
+
+def worst_batch(session: EngineContext, model: str, comparison: Comparison) -> Chosen:
     """Return the inputs of the batch with the largest error, or of the batch at which ``comparison`` stopped early.
 
     The batch size is that of the config, at least 4 if model and runtime take any size. The last batch may be smaller.
     """
     spec, data = session.model(model), session.dataset(model)
-    size = (
-        spec.batch
-        if data.stride is not None or runtime_record(session.spec.runtime).has_profiles
-        else max(spec.batch, ROWS)
-    )
+    size = max(spec.batch, ROWS) if is_batch_free(session, model) else spec.batch
     at = comparison.samples
     if not comparison.fatal:
         worst = [(-one.error, one.sample) for numbers in comparison.numbers.values() for one in numbers.worst]
         at = min(worst)[1] if worst else 0
     number = min(at, data.count - 1) // size
     batch = next(islice(data.batches(size), number, None))
-    return dict(batch.feeds)
+    return Chosen(dict(batch.feeds))

@@ -145,7 +145,10 @@ def _check_scorer(config: Config, target: str, name: str, signature: Signature, 
         return
     outputs = reference_outputs(config, target, name, signature, batch)
     if outputs is not None:
-        metric.score(outputs, batch.labels)
+        labels = batch.labels
+        if batch.sequence is not None:  # the outputs are those of the first step
+            labels = {key: array[:, 0] if array.ndim > 1 else array for key, array in labels.items()}
+        metric.score(outputs, labels)
 
 
 def check_unquantized(signature: Signature, path: str, model: str) -> None:

@@ -60,8 +60,7 @@ def _steps(signature: Signature, batch: Batch, outputs: Arrays) -> Arrays:
     sequence = batch.sequence
     assert sequence is not None  # noqa: S101 - the model has a state; for the type checker
     arrays = {name: array for name, array in batch.inputs.items() if name not in sequence.carry}
-    for name, source in sequence.carry.items():
-        states = np.concatenate([sequence.begin[name][None], outputs[source][:-1]])
+    for name, states in sequence.states(outputs).items():
         axis = signature.input(name).batch_axis
         rows = len(next(iter(batch.inputs.values())))
         arrays[name] = np.repeat(states[None], rows, axis=0) if axis is None else np.moveaxis(states, axis + 1, 0)

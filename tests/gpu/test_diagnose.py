@@ -90,13 +90,13 @@ def test_an_overflow_in_fp16_is_found_in_the_engine(board: Board) -> None:
 def test_a_healthy_engine_is_not_accused(board: Board, precision: str) -> None:
     """TensorRT's kernels, fusions and precisions on a valid graph give no culprit."""
     from hil.diagnose import sentences
-    from hil.session.diagnosing import examine
+    from hil.session.diagnosing import examine, worst_batch
     from hil.session.gather.parity import compared
 
     models.convnet(board.root / "spoilt.onnx", batch=1)
     row = Row(id="parity.outputs", model="spoilt", precision=precision, required=True)
     session = board.session(DEPLOYED.format(precision=precision).replace('deployed = "spoilt.onnx"\n', ""))
     comparison = compared(session, row).comparison
-    diagnosis = examine(session, "spoilt", precision, comparison).diagnosis
+    diagnosis = examine(session, "spoilt", precision, lambda: worst_batch(session, "spoilt", comparison)).diagnosis
     assert not diagnosis.culprits, list(sentences.lines(diagnosis))
     assert diagnosis.looked_at

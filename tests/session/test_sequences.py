@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+import sys
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,12 +68,25 @@ MODELS = {
     **{name: ("m", "data", f'deployed = "{name}.onnx"') for name in FAULTS},
 }
 
-Judge = Callable[..., "dict[str, CheckResult]"]
+
+@dataclass(frozen=True)
+class Judge:
+    """Judges rows ``sequence.NAME`` of a model on the CPU; all share one session, whose report is in ``report``."""
+
+    session: Session
+    report: Path
+
+    def __call__(self, model: str, *names: str) -> dict[str, CheckResult]:
+        """Return the results by name."""
+        rows = {
+            name: Row(id=f"sequence.{name}", model=model, precision="fp32", required=True) for name in names or ROWS
+        }
+        return {name: self.session.judge(row).result for name, row in rows.items()}
 
 
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
-    """Return a function that judges rows ``sequence.NAME`` of a model on the CPU; all share one session."""
+    """Return a session of several models with a state."""
     root = tmp_path_factory.mktemp("sequences")
     recurrent.write_cell(root / "m.onnx")
     recurrent.write_cell(root / "leaking.onnx", fed="mean", after=[MEAN])
@@ -86,15 +101,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
         patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
         request = Request(load(root / "hil.toml"), "cpu", "cpu", 0.0, "one", root / "report", lambda _: None)
         with closing(Session.open(request)) as session:
-
-            def judged(model: str, *names: str) -> dict[str, CheckResult]:
-                rows = {
-                    name: Row(id=f"sequence.{name}", model=model, precision="fp32", required=True)
-                    for name in names or ROWS
-                }
-                return {name: session.judge(row).result for name, row in rows.items()}
-
-            yield judged
+            yield Judge(session, root / "report")
 
 
 @pytest.mark.parametrize("model", ["sound", "batched"])
@@ -114,6 +121,21 @@ def test_a_fault_in_the_deployed_file_fails(judge: Judge, fault: str) -> None:
         assert one.verdict is Verdict.FAILED, one.reason
         assert "step" in one.reason
     assert f"as if the state 'h' {CAUSES[fault]}" in results["free_running"].reason
+
+
+def test_a_fault_in_a_step_is_found_at_its_step_and_node(judge: Judge) -> None:
+    """The reason names node and step, found with the reference's state, and the bundle replays the sequence."""
+    results = judge("scaled", "teacher_forced", "free_running")
+    for one in results.values():
+        diagnosis = one.details["diagnosis"]
+        assert diagnosis["culprits"][0]["seen"]["node"]["op"] == "Mul", diagnosis
+        place = f"step {diagnosis['step']['step']} of sequence {diagnosis['step']['sequence']}"
+        assert "the error starts at node" in one.reason
+        assert f"(in {place}, with the reference's state before it)" in one.reason
+    bundle = judge.report / results["free_running"].details["repro"]
+    done = subprocess.run([sys.executable, "-I", bundle / "repro.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"a sequence of {diagnosis['step']['step'] + 1} steps, each side with its own state" in done.stdout
 
 
 def test_sequences_that_leak_into_each_other_fail(judge: Judge) -> None:

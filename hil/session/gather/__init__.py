@@ -37,7 +37,7 @@ GATHER: dict[str, Callable[[EngineContext, Row], Gathered]] = {
     "parity.data": parity.data,
     "parity.outputs": parity.outputs,
     "parity.repeatable": parity.repeatable,
-    "parity.task": parity.task,
+    "parity.task": sequences.task,
     "sequence.teacher_forced": sequences.teacher_forced,
     "sequence.free_running": sequences.free_running,
     "sequence.reset": sequences.reset,

@@ -5,21 +5,23 @@ For a task of which nearly everything is lost, find the node at which the signal
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hil.checks.verdicts import plain
 from hil.errors import EngineBuildError, EngineError, Unsupported, UserError, WorkerLost
 from hil.results import Verdict
 from hil.session.amendments.row_facts import Diagnosis
-from hil.session.diagnosing import BUDGET, DiagnosisTimeout, examine
+from hil.session.diagnosing import BUDGET, DiagnosisTimeout, examine, worst_batch
 from hil.session.tried_floating import Scored, tried_floating
 
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
 
     from hil.checks.comparison import Comparison
+    from hil.metrics import Metric
     from hil.results import Judgement, Row
-    from hil.session.diagnosing import Examined
+    from hil.session.diagnosing import Chosen, Examined
     from hil.session.engine_context import EngineContext
 
 NEARLY_ALL = 0.9
@@ -32,44 +34,61 @@ class Compared(Scored, Protocol):
     comparison: Comparison
 
 
+class NoScores:
+    """The scores of a comparison without a task."""
+
+    def __init__(self) -> None:
+        self.metric: Metric | None = None
+        self.reference: list[Any] = []
+        self.candidate: list[Any] = []
+
+
 FAILURES = (EngineBuildError, EngineError, DiagnosisTimeout, Unsupported, UserError, WorkerLost)
 """Why there may be no diagnosis."""
 
 
 def diagnosis_of(session: EngineContext, row: Row, compared: Compared, judgement: Judgement) -> Diagnosis | None:
-    """Return the diagnosis of ``judgement``; ``None`` if every output is within its tolerance, or none was compared.
+    """Return the diagnosis of a comparison of samples (``located``); ``None`` also if none was compared."""
+    if not compared.comparison.numbers:
+        return None
+    return located(session, row, judgement, partial(worst_batch, session, row.model, compared.comparison), compared)
 
-    The details have the outcome, and as ``repro`` the folder in the report that reproduces the failure. If there could
-    be no diagnosis, they have only the reason, ``diagnosis.why_not``.
+
+def located(
+    session: EngineContext, row: Row, judgement: Judgement, choose: Callable[[], Chosen], scored: Scored
+) -> Diagnosis | None:
+    """Return the diagnosis of ``judgement``; ``None`` if every output is within its tolerance.
+
+    ``choose`` returns what is examined. The details have the outcome, and as ``repro`` the folder in the report that
+    reproduces the failure. If there could be no diagnosis, they have only the reason, ``diagnosis.why_not``.
     """
-    comparison = compared.comparison
     # Between the two bounds of a default, sound and broken engines are both found: the node tells which it is.
     between = judgement.verdict is Verdict.INCONCLUSIVE and not all(
         output["met"] for output in judgement.details.get("outputs", ())
     )
-    if not (judgement.verdict is Verdict.FAILED or between) or not comparison.numbers:
+    if not (judgement.verdict is Verdict.FAILED or between):
         return None
     from hil.diagnose.repro import write
     from hil.diagnose.sentences import sentence
 
     try:
-        examined = _examined(session, row, comparison)
+        examined = _examined(session, row, choose)
     except FAILURES as error:
         return Diagnosis({"diagnosis": {"why_not": str(error)}})
     bundle = session.report_dir / "repro" / f"{row.model}-{row.precision}"
     written = write(bundle, examined, session.facts, judgement.reason).relative_to(session.report_dir)
     about = examined.diagnosis.as_json()
-    if tried := tried_floating(session, row, examined, compared):
+    if tried := tried_floating(session, row, examined, scored):
         about["kept_in_float"] = plain(tried)
     details = {"diagnosis": about, "repro": written.as_posix()}
     return Diagnosis(details, sentence(examined.diagnosis))
 
 
-def _examined(session: EngineContext, row: Row, comparison: Comparison) -> Examined:
+def _examined(session: EngineContext, row: Row, choose: Callable[[], Chosen]) -> Examined:
     """Return the diagnosis of the row's engine, which is made once for all rows. Raises ``FAILURES``."""
 
     def work() -> Examined:
-        return examine(session, row.model, row.precision, comparison, BUDGET)
+        return examine(session, row.model, row.precision, choose, BUDGET)
 
     return session.memo.once(("examined", row.model, row.precision), work, lasting=FAILURES)
 
@@ -90,7 +109,7 @@ def signal_end_of(
     from hil.diagnose import sentences
 
     try:
-        diagnosis = _examined(session, row, comparison).diagnosis
+        diagnosis = _examined(session, row, partial(worst_batch, session, row.model, comparison)).diagnosis
     except FAILURES as error:
         return Diagnosis({"signal_end": {"why_not": str(error)}})
     end = diagnosis.as_json()["signal_end"]

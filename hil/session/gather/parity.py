@@ -130,11 +130,11 @@ def task(session: EngineContext, row: Row) -> Gathered:
     )
     shares = scored.metric is not None and scored.metric.key in SHARES
     end = signal_end_of(session, row, scored.comparison, judgement, shares=shares)
-    method = {**method_of(session, row, "task"), **_scored_by(session, row.model)}
+    method = {**method_of(session, row, "task"), **scored_by(session, row.model)}
     return Gathered(judgement, method, Facts(diagnosis=end))
 
 
-def _scored_by(session: EngineContext, model: str) -> dict[str, Any]:
+def scored_by(session: EngineContext, model: str) -> dict[str, Any]:
     """Return how the task is scored, with the digest of the user's code: other scoring code is another method."""
     own = ("task", "detection.decode")
     code = {part.role: part.digest for part in session.parts(model) if part.role in own}
@@ -192,8 +192,7 @@ def side_by_side(
     """
     refuse_sequences(session, row.model)
     spec, data = session.model(row.model), session.dataset(row.model)
-    metric = None if spec.task is None else _metric(session, row.model, spec.task)
-    metric = metric if metric is not None and (data.has_labels or not metric.needs_labels) else None
+    metric, why_not = scorer_of(session, row.model)
     declared = data.count if spec.samples is None else min(spec.samples, data.count)
     comparison = comparison_of(
         Declared(session.config, row.model, session.requested),
@@ -202,7 +201,6 @@ def side_by_side(
         samples=declared,
         distinct=distinct_of(session, row.model) if spec.outputs else None,
     )
-    why_not = "the validation data has no labels" if spec.task else "the model has no task"
     distinct = 0 if metric is None else distinct_of(session, row.model)
     scored = Compared(comparison, metric, [], [], why_not, distinct, {} if known is None else known)
     sent: deque[SentBatch] = deque()
@@ -236,10 +234,16 @@ def _feeds(batches: Iterable[Batch], sent: deque[SentBatch]) -> Iterator[dict[st
         yield batch.feeds
 
 
-def _metric(session: EngineContext, model: str, task: str) -> Metric:
+def scorer_of(session: EngineContext, model: str) -> tuple[Metric | None, str]:
+    """Return the metric of the model's task; ``None``, and the reason, if it cannot be scored."""
     config, spec = session.config, session.model(model)
+    if spec.task is None:
+        return None, "the model has no task"
     where = config.where("models", model, "task" if spec.metric is None else "metric")
-    return open_metric(task, config.root, name=spec.metric, boxes_as=spec.detection, model=model, where=where)
+    metric = open_metric(spec.task, config.root, name=spec.metric, boxes_as=spec.detection, model=model, where=where)
+    if metric.needs_labels and not session.dataset(model).has_labels:
+        return None, "the validation data has no labels"
+    return metric, ""
 
 
 def _at_most_one(outputs: Outputs | None) -> Iterator[Outputs]:

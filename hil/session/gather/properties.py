@@ -12,20 +12,19 @@ import numpy as np
 from hil.checks import properties
 from hil.dtypes import for_file
 from hil.errors import EngineBuildError, EngineError, Unsupported, UserError
-from hil.onnx_files.host_run import run_on_host
 from hil.onnx_files.reference import cpu_session
 from hil.onnx_files.signature import dimension
 from hil.runtimes import runtime_record
 from hil.session.engines.shape_profiles import profiles_of
 from hil.session.gather.declaration import declaration_of
 from hil.session.gather.gathered import Gathered
-from hil.session.gather.parity import precision_of, refuse_sequences, where_of
-from hil.session.properties.drawing import MOST_MATES, Drawn, Recipe, Space, search
+from hil.session.gather.parity import precision_of, where_of
+from hil.session.properties.drawing import DRAWN_STEPS, MOST_MATES, Drawn, Recipe, Space, search
+from hil.session.properties.drawn_runs import DrawnBatches, DrawnSequences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from hil.checks.comparison import Outputs
     from hil.onnx_files.signature import Signature
     from hil.results import Row
     from hil.session.engine_context import EngineContext
@@ -37,53 +36,67 @@ EXAMINED = 8
 
 
 def numeric(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``property.parity``: whether the engine's outputs for drawn batches agree with the reference."""
-    refuse_sequences(session, row.model)
-    spec, reference = session.model(row.model), _reference(session, row.model)
-    scales, tolerances = _scales(session, row.model), spec.tolerances.get(precision_of(row))
+    """Judge ``property.parity``: whether the engine's outputs for drawn batches agree with the reference.
 
-    def trial(worker: EngineWorker, feeds: Feeds, _drawn: Drawn) -> str | None:
-        ours = reference(feeds)
+    Of a model with a state, each step of drawn sequences is compared, fed with the reference's state.
+    """
+    runs = _runs(session, row)
+    scales, tolerances = _scales(session, row.model), session.model(row.model).tolerances.get(precision_of(row))
+
+    def trial(worker: EngineWorker, inputs: Any, _drawn: Drawn) -> str | None:
+        ours = runs.reference(inputs)
         if ours is None:
             return None
-        engine = worker.run(feeds)
-        return properties.difference(ours, engine, scales, precision_of(row), tolerances, where=where_of(session, row))
+        engine = runs.run_as(worker, inputs, ours)
+        precision, where = precision_of(row), where_of(session, row)
+        found = (
+            (place, properties.difference(one, other, scales, precision, tolerances, where=where))
+            for (place, one), (_, other) in zip(runs.calls(ours), runs.calls(engine), strict=True)
+        )
+        return next((f"{place}{wrong}" for place, wrong in found if wrong), "")
 
-    return _searched(session, row, trial, "every output is within its tolerance of the reference")
+    return _searched(session, row, runs, trial, "every output is within its tolerance of the reference")
 
 
 def stable(session: EngineContext, row: Row) -> Gathered:
     """Judge ``property.stable``: whether the outputs for drawn batches are well-formed, and are the same again.
 
-    The outputs of a sample must not depend on the other samples of the batch either.
+    The outputs of a sample must not depend on the other samples of the batch either. Of a model with a state, a sample
+    is a sequence, in which the engine is fed with its own state.
     """
-    refuse_sequences(session, row.model)
+    runs = _runs(session, row)
     signature, scales = session.signature(row.model), _scales(session, row.model)
 
-    def trial(worker: EngineWorker, feeds: Feeds, drawn: Drawn) -> str:
-        first = worker.run(feeds)
-        wrong = properties.malformed(first, signature, _named(signature, feeds))
-        wrong = wrong or properties.not_repeatable(first, worker.run(feeds))
+    def trial(worker: EngineWorker, inputs: Any, drawn: Drawn) -> str:
+        first, sizes = runs.run(worker, inputs), _named(signature, runs.of_one_call(inputs))
+        found = ((place, properties.malformed(one, signature, sizes)) for place, one in runs.calls(first))
+        wrong = next((f"{place}{wrong}" for place, wrong in found if wrong), "")
+        wrong = wrong or properties.not_repeatable(first, runs.run(worker, inputs))
         batch = len(drawn.samples)
         if wrong or batch == 1:
             return wrong
         mates = Drawn((drawn.samples[0], *[Recipe(level=9)] * (batch - 1)), drawn.sizes)
-        others = worker.run(mates.feeds(space(session, row)))
-        return properties.batch_dependence(first, others, batch, scales, precision_of(row), signature)
+        others = runs.run(worker, runs.inputs(mates))
+        pairs = zip(runs.calls(first), runs.calls(others), strict=True)
+        dependent = (
+            (place, properties.batch_dependence(one, other, batch, scales, precision_of(row), signature))
+            for (place, one), (_, other) in pairs
+        )
+        return next((f"{place}{wrong}" for place, wrong in dependent if wrong), "")
 
     what = "outputs have the declared shapes and dtypes, are finite, repeatable and independent of the other samples"
-    gathered = _searched(session, row, trial, what)
+    gathered = _searched(session, row, runs, trial, what)
     wrong = declaration_of(session, row, gathered.judgement)
     return replace(gathered, facts=replace(gathered.facts, diagnosis=wrong))
 
 
-def _reference(session: EngineContext, model: str) -> Callable[[Feeds], Outputs | None]:
-    """Return a function that runs the FP32 model on the host; it returns ``None`` for a batch that the model refuses.
+def _runs(session: EngineContext, row: Row) -> DrawnBatches:
+    """Return what runs drawn batches.
 
-    If the host cannot run the model, raises ``Unsupported`` for a model with saved reference outputs, and the original
-    error for any other model.
+    If the host cannot run the model, its ``reference`` raises ``Unsupported`` for a model with saved reference outputs,
+    and the original error for any other model.
     """
-    names = [output.name for output in session.signature(model).outputs]
+    model = row.model
 
     def load() -> Any:
         try:
@@ -95,48 +108,46 @@ def _reference(session: EngineContext, model: str) -> Callable[[Feeds], Outputs 
                 f"drawn inputs are judged by running the reference, which the host cannot do: model {model}: {error}"
             ) from None
 
-    host = session.memo.once(("fp32 on the host", model), load)
-
-    def run(feeds: Feeds) -> Outputs | None:
-        try:
-            return list(zip(names, run_on_host(host, names, feeds), strict=True))
-        except Exception:  # noqa: BLE001 - ONNX Runtime's errors share no class of their own
-            return None
-
-    return run
+    kind = DrawnSequences if session.signature(model).carry else DrawnBatches
+    return kind(space(session, row), lambda: session.memo.once(("fp32 on the host", model), load))
 
 
 def _searched(
-    session: EngineContext, row: Row, trial: Callable[[EngineWorker, Feeds, Drawn], str | None], what: str
+    session: EngineContext,
+    row: Row,
+    runs: DrawnBatches,
+    trial: Callable[[EngineWorker, Any, Drawn], str | None],
+    what: str,
 ) -> Gathered:
-    valid, most = space(session, row), session.config.spec.measure.examples
+    valid, most = runs.space, session.config.spec.measure.examples
     with session.engines.lease(row.model, row.precision) as worker:
 
         def run_trial(drawn: Drawn) -> str | None:
             step.advance()
-            feeds = drawn.feeds(valid)
+            inputs = runs.inputs(drawn)
             try:
-                return trial(worker, feeds, drawn)
+                return trial(worker, inputs, drawn)
             except EngineError as error:
-                return _refusal(session, row.model, feeds, error)
+                return _refusal(runs, inputs, error)
 
         text = f"{row.model} {row.precision}: {row.id}, up to {most} drawn batches"
         with session.progress.step(text, total=most, unit="batches") as step:
             found = search(valid, most, run_trial)
     smallest = found.smallest
-    saved = "" if smallest is None else _save_inputs(session, row, smallest.feeds(valid))
+    saved = "" if smallest is None else _save_inputs(session, row, runs.saved(smallest))
     example = None if smallest is None else smallest.as_dict()
     result = properties.SearchResult(found.examples, found.samples, found.wrong, example, saved, found.refused)
     judgement = properties.judge(result, what)
     ranges = {name: list(ends) for name, ends in valid.ranges.items()}
     method = {"version": 2, "drawn": "by Hypothesis, derandomized", "examples": most, "ranges": ranges}
+    method |= {"steps": valid.steps} if valid.steps else {}
     return Gathered(judgement, {**method, "sizes": {name: list(ends) for name, ends in valid.sizes.items()}})
 
 
-def _refusal(session: EngineContext, model: str, feeds: Feeds, error: EngineError) -> str | None:
+def _refusal(runs: DrawnBatches, inputs: Any, error: EngineError) -> str | None:
     """Return, as text, the problem of a batch that the engine refused; ``None`` if the reference refuses it too."""
     try:
-        refused = _reference(session, model)(feeds) is None
+        refused = runs.reference(inputs) is None
     except Unsupported:
         refused = False
     return None if refused else f"a valid batch is refused: {error}"
@@ -166,7 +177,7 @@ def space(session: EngineContext, row: Row) -> Space:
             if axis != tensor.batch_axis and not isinstance(size, int):
                 key = size or dimension(tensor.name, axis)
                 sizes[key] = signature.sizes.get(key) or observed[tensor.name].sizes(axis)
-    return Space(signature, ranges, sizes, _batch(session, row, signature))
+    return Space(signature, ranges, sizes, _batch(session, row, signature), DRAWN_STEPS * bool(signature.carry))
 
 
 def _batch(session: EngineContext, row: Row, signature: Signature) -> tuple[int, int]:
@@ -199,11 +210,13 @@ class Observed:
 def _observed_inputs(session: EngineContext, model: str) -> dict[str, Observed]:
     observed: dict[str, Observed] = {}
     for batch in islice(session.dataset(model).batches(session.model(model).batch), EXAMINED):
-        for name, array in batch.feeds.items():
+        steps = {} if batch.sequence is None else batch.sequence.steps
+        for name, first in batch.feeds.items():
+            array = steps.get(name, first)
             low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
             ends = observed.setdefault(name, Observed((low, high), set()))
             ends.range = min(low, ends.range[0]), max(high, ends.range[1])
-            ends.shapes.add(array.shape)
+            ends.shapes.add(first.shape)
     return observed
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from hypothesis.strategies import SearchStrategy
 
+    from hil.datasets.sequence import Sequence
     from hil.onnx_files.signature import Signature, TensorSpec
 
 Feeds = dict[str, np.ndarray[Any, Any]]
@@ -30,6 +31,9 @@ KINDS = ("constant", "ramp", "spike", "wave", "noise")
 
 STEPS = 16
 """Number of equal steps from the low end of a range to its high end."""
+
+DRAWN_STEPS = 12
+"""Steps of a drawn sequence: enough for a state to matter, and an example costs little more than as many inferences."""
 
 MOST_MATES = 4
 """Largest drawn batch if the batch size is free: small, so that an example costs little more than an inference."""
@@ -72,15 +76,23 @@ class Drawn:
 
     def feeds(self, space: Space) -> Feeds:
         """Return the batch as the model's inputs by name; the same batch always gives the same arrays."""
-        sizes, samples = dict(self.sizes), {}
+        return space.feeding.feeds(self.arrays(space), 0)
+
+    def sequence(self, space: Space) -> Sequence | None:
+        """Return the batch as sequences of ``space.steps`` steps; ``None`` for a model without a state."""
+        return space.feeding.sequence(self.arrays(space), 0)
+
+    def arrays(self, space: Space) -> Feeds:
+        """Return the batch in the form of a model's data: samples or, of a model with a state, sequences of steps."""
+        sizes, samples, steps = dict(self.sizes), {}, (space.steps,) * bool(space.steps)
         for spec in space.signature.inputs:
             if spec.is_given:
                 continue
             shape = tuple(sizes[key] if not isinstance(size, int) else size for size, key in _keyed(spec))
             low, high = space.ranges[spec.name]
             recipes = self.samples if spec.batch_axis is not None else self.samples[:1] * len(self.samples)
-            samples[spec.name] = np.stack([recipe.array(spec.dtype, shape, low, high) for recipe in recipes])
-        return space.feeding.feeds(samples, 0)
+            samples[spec.name] = np.stack([recipe.array(spec.dtype, steps + shape, low, high) for recipe in recipes])
+        return samples
 
     def as_dict(self) -> dict[str, Any]:
         """Return the batch as plain JSON types."""
@@ -96,12 +108,14 @@ class Space:
         ranges: the least and the greatest value of each input.
         sizes: some sizes of each dynamic dimension, ascending; the first and the last are its least and greatest.
         batch: the smallest and the largest batch size.
+        steps: the number of steps of a sequence; 0 for a model without a state.
     """
 
     signature: Signature
     ranges: Mapping[str, tuple[float, float]]
     sizes: Mapping[str, tuple[int, ...]]
     batch: tuple[int, int]
+    steps: int = 0
 
     @cached_property
     def feeding(self) -> Feeding:

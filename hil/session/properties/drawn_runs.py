@@ -1,0 +1,93 @@
+"""Run drawn batches on engine and reference: one inference each or, of a model with a state, short sequences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hil.onnx_files.host_run import run_on_host
+from hil.onnx_files.host_sequence import run_sequence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hil.checks.comparison import Outputs
+    from hil.datasets.sequence import Sequence
+    from hil.session.properties.drawing import Drawn, Feeds, Space
+    from hil.targets.engine_worker import EngineWorker
+
+
+class DrawnBatches:
+    """Runs each drawn batch in one inference."""
+
+    def __init__(self, space: Space, host: Callable[[], Any]) -> None:
+        """``host`` returns the session of the reference on the host."""
+        self.space, self._host = space, host
+        self._names = [output.name for output in space.signature.outputs]
+
+    def inputs(self, drawn: Drawn) -> Any:
+        """Return what ``run`` and ``reference`` take."""
+        return drawn.feeds(self.space)
+
+    def run(self, worker: EngineWorker, inputs: Any) -> Outputs:
+        """Return the engine's outputs."""
+        return worker.run(inputs)
+
+    def run_as(self, worker: EngineWorker, inputs: Any, reference: Outputs) -> Outputs:  # noqa: ARG002 - sequences need it
+        """Return the engine's outputs to compare with those of the reference."""
+        return worker.run(inputs)
+
+    def reference(self, inputs: Any) -> Outputs | None:
+        """Return the reference's outputs; ``None`` if it refuses the inputs."""
+        host = self._host()
+        try:
+            return self._made(host, inputs)
+        except Exception:  # noqa: BLE001 - ONNX Runtime's errors share no class of their own
+            return None
+
+    def _made(self, host: Any, inputs: Any) -> Outputs:
+        return list(zip(self._names, run_on_host(host, self._names, inputs), strict=True))
+
+    def calls(self, outputs: Outputs) -> Iterator[tuple[str, Outputs]]:
+        """Yield the outputs of each inference, with the words that name it in a message."""
+        yield "", outputs
+
+    def of_one_call(self, inputs: Any) -> Feeds:
+        """Return the inputs of the first inference."""
+        feeds: Feeds = inputs
+        return feeds
+
+    def saved(self, drawn: Drawn) -> Feeds:
+        """Return the inputs in the form of a model's data."""
+        return drawn.feeds(self.space)
+
+
+class DrawnSequences(DrawnBatches):
+    """Runs each drawn batch as sequences that begin with states of zeros."""
+
+    def inputs(self, drawn: Drawn) -> Any:
+        """Return the sequences of a batch."""
+        return drawn.sequence(self.space)
+
+    def run(self, worker: EngineWorker, inputs: Sequence) -> Outputs:
+        """Return the outputs of all steps, each fed with the engine's own state."""
+        return worker.sequence(inputs.steps, inputs.begin, inputs.carry, key="drawn")
+
+    def run_as(self, worker: EngineWorker, inputs: Sequence, reference: Outputs) -> Outputs:
+        """Return the outputs of all steps, each fed with the reference's state, since drawn inputs make errors grow."""
+        return worker.sequence({**inputs.steps, **inputs.states(dict(reference))}, {}, {})
+
+    def _made(self, host: Any, inputs: Sequence) -> Outputs:
+        return list(run_sequence(host, self._names, inputs).items())
+
+    def calls(self, outputs: Outputs) -> Iterator[tuple[str, Outputs]]:
+        """Yield the outputs of each step."""
+        for step in range(min((len(array) for _, array in outputs), default=0)):
+            yield f"in step {step}: ", [(name, array[step]) for name, array in outputs]
+
+    def of_one_call(self, inputs: Sequence) -> Feeds:
+        """Return the inputs of the first step."""
+        return {**inputs.step(0), **inputs.begin}
+
+    def saved(self, drawn: Drawn) -> Feeds:
+        """Return the inputs of all steps, [sequences, steps, …]."""
+        return drawn.arrays(self.space)
