@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from hil.advice.report_facts import Around
     from hil.results import CheckResult
 
-ANSWERS = ("parity.outputs", "parity.task", "int8.drop")
+OUTPUTS = ("parity.outputs", "sequence.teacher_forced", "sequence.free_running")
+"""Checks that compare outputs with the reference's."""
+ANSWERS = (*OUTPUTS, "parity.task", "int8.drop")
 FEW_SAMPLES = 100
 """Calibration samples under which more are worth trying (TensorRT's guide: about 500 for an image classifier)."""
 FAR_OFF = 10
@@ -48,7 +50,7 @@ def worst_output(check: CheckResult, _around: Around) -> Iterator[str]:
     """Name the outputs that exceed their tolerance, each with the multiple of the tolerance that it reaches."""
     rows = listed(check.details.get("outputs"))
     out = [row for row in rows if row.get("met") is False]
-    if not _failed(check, "parity.outputs", "int8.drop") or not out or len(out) == len(rows) == 1:
+    if not _failed(check, *OUTPUTS, "int8.drop") or not out or len(out) == len(rows) == 1:
         return
     parts = []
     for row in out[:MOST_NAMED]:
@@ -76,7 +78,8 @@ def layers_to_keep(check: CheckResult, around: Around) -> Iterator[str]:
     """Advise to keep in float the nodes at which the INT8 error starts, if the run tried it and it helped."""
     if check.precision != "int8" or not _failed(check, *ANSWERS):
         return
-    tried = table(table(around.details(check, "parity.outputs").get("diagnosis")).get("kept_in_float"))
+    source = check.id if check.id in OUTPUTS else "parity.outputs"
+    tried = table(table(around.details(check, source).get("diagnosis")).get("kept_in_float"))
     before, after = number(tried.get("before")), number(tried.get("after"))
     nodes, score = tried.get("nodes"), table(tried.get("score"))
     lost, left, least = number(score.get("before")), score.get("after"), number(score.get("tolerance")) or 0.0

@@ -144,7 +144,7 @@ def keeps(measured: Measurement | None, check: CheckResult) -> bool:
 
 def parity_of(around: Around, check: CheckResult, precision: str) -> str:
     """Return the accuracy verdict of ``precision``, such as ``" (parity.task passed)"``; empty if it was not judged."""
-    for name in ("parity.task", "parity.outputs"):
+    for name in ("parity.task", "parity.outputs", "sequence.free_running"):
         row = around.judged(check, name, precision)
         if row is not None and row.verdict is not Verdict.NOT_RUN:
             return f" ({name} {row.verdict.value})"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hil.advice import accuracy, space, speed, target_state
+from hil.advice import accuracy, recurrent, space, speed, target_state
 from hil.advice.report_facts import Around
 from hil.report.shown_text import one_line
 from hil.results import Verdict
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hil.report.schema import Report
     from hil.results import CheckResult
 
-RULES = (*speed.RULES, *space.RULES, *accuracy.RULES, *target_state.RULES)
+RULES = (*speed.RULES, *space.RULES, *recurrent.RULES, *accuracy.RULES, *target_state.RULES)
 MOST = 4
 """Largest number of pieces of advice for a row: a longer list would not be acted on."""
 LONGEST = 400

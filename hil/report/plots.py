@@ -27,6 +27,9 @@ FLOOR = 168
 TALL_BAR = 50
 """The count's scale is logarithmic if the tallest bar is more than this many times the median bar."""
 MOST_POINTS = 10_000
+CURVE_COLUMNS = 3
+NEAR_ERROR = 12.0
+"""The scale of errors is logarithmic if the limit is more than this many times the largest of them."""
 
 
 def gauge(check: CheckResult) -> str:
@@ -154,6 +157,36 @@ def memory(resident: Mapping[str, Any], details: Mapping[str, Any], limit: Limit
     ends = ((label, show(float(values[0]), "B"), show(float(values[-1]), "B")) for _, values, label in lines)
     description = ", ".join(f"{label} {first} at the start, {last} at the end" for label, first, last in ends)
     return svg.figure("memory", 190, f"memory over {runs[-1]:,.0f} inferences", description, body)
+
+
+def errors(curve: Sequence[Sequence[object]], limit: float) -> str:
+    """Return an SVG of the error over the steps of sequences: mean and largest over the sequences, and the limit.
+
+    ``curve`` has rows of step, mean error and largest error. The result is empty if it is malformed or zero throughout.
+    """
+    rows = [[svg.number(each) for each in row] for row in curve[:MOST_POINTS] if len(row) == CURVE_COLUMNS]
+    table = np.asarray(rows, dtype=np.float64).reshape(-1, CURVE_COLUMNS)
+    if len(table) < 2 or len(table) != len(curve) or not (table >= 0).all() or not table[:, 2].any():  # false for NaN
+        return ""
+    steps, mean, largest = table.T
+    most, known = float(largest.max()), np.isfinite(limit) and limit > 0
+    log = bool(known) and limit > NEAR_ERROR * most
+    least = float(mean[mean > 0].min(initial=most)) / 2
+    y = svg.Scale(
+        least if log else 0.0, (max(most, limit) if known else most) * (2.0 if log else 1.15), FLOOR, 18, log=log
+    )
+    x = svg.Scale(float(steps[0]), float(steps[-1]), svg.GUTTER, svg.RIGHT)
+    places = x.all(steps)
+    body = [
+        *svg.levels(y, lambda value: f"{value:.3g}"),
+        svg.area("band", places, y.all(mean), y.all(largest)),
+        svg.line("median", places, y.all(mean)),
+    ]
+    if known:
+        body += svg.across("limit-line", y(limit), f"limit {limit:.3g} at the end", below=True)
+    body += svg.bottom(x, FLOOR, lambda value: f"{value:,.0f}")
+    ends = f"mean error {mean[0]:.3g} in the first step, {mean[-1]:.3g} in the last, largest {most:.3g}"
+    return svg.figure("errors", 190, f"error over {steps[-1] + 1:,.0f} steps", ends, body)
 
 
 def _column(value: object) -> svg.Floats:

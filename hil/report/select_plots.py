@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 MOST_COUNTED = 10**15
 MOST_OUTPUTS, MOST_BOUNDS, MOST_NODES = 12, (4, 1), (10, 3)
 """The most outputs; the most tolerances per output and the most layers, each for a small and for a large report."""
+MOST_CURVES = 3
+"""The most outputs whose errors over steps are drawn."""
+GROWTH = {
+    "bounded": " It stays bounded.",
+    "linear": " It adds up from step to step.",
+    "exponential": " It grows exponentially.",
+}
 SAFE = re.compile(r"samples/[\w.+-]+\.npz", re.ASCII)
 """The names of files that may be linked and read: those directly in the report's folder ``samples``."""
 LONGEST = 80
@@ -77,6 +84,7 @@ def pictures(report: Report, group: Group, folder: Path | None, bins: int) -> li
     """
     checks = {check.id: check for check in group.checks}
     figures = [*_distribution(group, bins), *_timed(report, checks, folder, bins), *_memory(checks)]
+    figures += _sequences(checks)
     return [picture for picture in figures if picture.drawn]
 
 
@@ -118,6 +126,30 @@ def _memory(checks: Mapping[str, CheckResult]) -> Iterator[Picture]:
     if check is not None and isinstance(resident, dict):
         drawn = plots.memory(resident, check.details, check.limit)
         yield Picture("Memory over a soak", Markup(drawn))  # noqa: S704 - as above
+
+
+def _sequences(checks: Mapping[str, CheckResult]) -> Iterator[Picture]:
+    """Yield the error over the steps of the outputs that are nearest to their limit, or furthest beyond it."""
+    check = checks.get("sequence.free_running")
+    curves = None if check is None else check.details.get("curve")
+    if check is None or not isinstance(curves, dict):
+        return
+    ends = {str(row.get("output")): row for row in _tables(check.details.get("horizon"))}
+    known = {name: curve for name, curve in curves.items() if isinstance(curve, list)}
+    known = {name: curve for name, curve in known.items() if all(isinstance(row, list) for row in curve)}
+    for name in sorted(known, key=lambda one: -_use(ends.get(one, {})))[:MOST_CURVES]:
+        row = ends.get(name, {})
+        growth = row.get("growth")
+        kind = growth.get("kind") if isinstance(growth, dict) else None
+        drawn = plots.errors(known[name], svg.number(row.get("limit")))
+        note = "Relative to how much the reference varies: mean of all sequences, and the largest of them."
+        note += GROWTH.get(str(kind), "")
+        yield Picture(f"Error over the steps of a sequence: {_name(name)}", Markup(drawn), note)  # noqa: S704 - as above
+
+
+def _use(row: Mapping[str, Any]) -> float:
+    value, limit = svg.number(row.get("value")), svg.number(row.get("limit"))
+    return value / limit if limit > 0 and math.isfinite(value) else 0.0
 
 
 def _series(report: Report, check: CheckResult | None, folder: Path | None) -> tuple[Series | None, str]:

@@ -38,6 +38,7 @@ NUMBERS = {
     "memory.peak": "memory",
     "memory.engine_size": "engine",
     "parity.task": "loss",
+    "sequence.free_running": "error at end",
     "int8.speedup": "faster",
 }
 """The main measurements, with their column titles."""

@@ -28,6 +28,9 @@ RUNS_OF_A_DRAWN_BATCH = 3
 CALIBRATIONS = 8
 """The cost of calibration data in inferences per sample: all activations are computed, for the int8 checks again."""
 
+SEQUENCE_PASSES, SEQUENCE_RUNS = 3, 8
+"""Passes over all sequences: with both kinds of state, and once without a state; and runs of single sequences."""
+
 PAIRS = 4.0
 """Seconds in which two engines are timed alternately."""
 
@@ -36,10 +39,14 @@ MINUTE = 60
 
 @dataclass(frozen=True)
 class Speed:
-    """What is known of a model: seconds of one batch of its reference, and the number of validation samples."""
+    """What is known of a model: seconds of one batch of its reference, and the number of validation samples.
+
+    Of a model with a state, ``seconds`` are those of a step, a sample is a sequence, and ``steps`` is its length.
+    """
 
     seconds: float
     samples: int
+    steps: int = 1
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ def estimate(  # noqa: PLR0913 - the run's plan and settings, and what is known 
         parts["waiting between runs"] += over * len(timed)
     for name in models & speeds.keys():
         if any(check.startswith("parity.") for (model, _), ids in checks.items() if model == name for check in ids):
-            parts["comparing"] += speeds[name].seconds * _batches(config.model(name, target), speeds[name])
+            parts["comparing"] += _pass(config.model(name, target), speeds[name])
     spec = config.target(target)
     excluded = ["building engines"] if runtime_record(spec.runtime).compiles else []
     excluded += ["cooling"] if spec.start_below is not None else []
@@ -122,12 +129,14 @@ def _of_engine(  # noqa: PLR0913, PLR0917 - private: what is known of one engine
         parts["timing"] += spec.warmup + spec.sustained
     if families["memory"]:
         parts["memory"] += runs * (START + soak_seconds(spec, one))
-    if speed is not None and ids & {"parity.outputs", "parity.task", "sequence.free_running"}:
-        parts["comparing"] += one * _batches(model, speed)
+    if speed is not None and ids & {"parity.outputs", "parity.task"}:
+        parts["comparing"] += _pass(model, speed)
+    if speed is not None and families["sequence"]:
+        parts["comparing"] += SEQUENCE_PASSES * _pass(model, speed) + SEQUENCE_RUNS * speed.steps * one
     drawn = spec.examples * (DRAW + RUNS_OF_A_DRAWN_BATCH * one)
     parts["drawn inputs"] += families["property"] * drawn
     if precision == "int8" and families["int8"] and model.calibration is not None:
-        samples = model.calibration.samples or (0 if speed is None else speed.samples)
+        samples = model.calibration.samples or (0 if speed is None else speed.samples * speed.steps)
         parts["calibration"] += CALIBRATIONS * samples * one / model.batch
         parts["timing"] += PAIRS if "int8.speedup" in ids else 0.0
     return parts
@@ -139,6 +148,11 @@ def soak_seconds(spec: MeasureSpec, one: float) -> float:
     if length.seconds is None:
         return length.most * one
     return min(length.most * one, max(length.seconds, length.fewest * one))
+
+
+def _pass(model: ModelSpec, speed: Speed) -> float:
+    """Return the seconds of one pass over the validation data."""
+    return speed.seconds * _batches(model, speed) * speed.steps
 
 
 def _batches(model: ModelSpec, speed: Speed) -> int:

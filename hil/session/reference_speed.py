@@ -50,7 +50,8 @@ def _speed(config: Config, target: str, name: str) -> Speed:
         before = time.perf_counter()
         run_on_host(session, names, batch.feeds)
         times.append(time.perf_counter() - before)
-    return Speed(statistics.median(times[1:] or times), data.count)
+    steps = 1 if batch.sequence is None else len(batch.sequence)
+    return Speed(statistics.median(times[1:] or times), data.count, steps)
 
 
 def estimated(

@@ -161,6 +161,22 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("noisy", {"regression.latency_p50": {**UNSETTLED, "details": {"runs_needed": None, "visible": 0.08}}},
      "regression.latency_p50 fp32", ("would have detected a change of 8 % in 90 % of cases, but 5 % must be excluded: "
      "reduce the target's noise")),
+    ("steps are wrong", {"sequence.free_running fp32": FAILED, "sequence.teacher_forced fp32": {**FAILED, "details":
+     {"diagnosis": {"step": {"sequence": 2, "step": 37}}}}}, "sequence.free_running fp32",
+     "sequence.teacher_forced is failed too, as in step 37 of sequence 2: correct the single step first"),
+    ("between steps", {"sequence.free_running fp32": {**FAILED, "details": {"cause": "the state 'h' is late"}}},
+     "sequence.free_running fp32", "each single step is right (sequence.teacher_forced passed)"),
+    ("adds up", {"sequence.free_running int8": FAILED}, "sequence.free_running int8", "and the errors add up"),
+    ("longer sequences", {"sequence.free_running fp32": {**UNSETTLED, "details": {"lengths": [200, 320], "horizon":
+     [{"output": "y", "growth": {"reaches_limit_at": 900.5}}]}}}, "sequence.free_running fp32",
+     "record sequences of about 901 steps (320 now): there the error of y would reach its limit"),
+    ("more sequences", {"sequence.teacher_forced int8": {**UNSETTLED, "measurement": measured(0.06, "1", low=0.0,
+     high=0.14, n=5, confidence=0.95), "limit": limit(0.1, "1")}}, "sequence.teacher_forced int8",
+     "about 20 distinct sequences would settle it; there are 5"),
+    ("left over", {"sequence.reset fp32": FAILED}, "sequence.reset fp32", "set it to its first value where a sequence"),
+    ("leaks", {"sequence.isolation fp32": FAILED}, "sequence.isolation fp32", "an operation over the batch axis"),
+    ("state clips", {"int8.ranges": {**FAILED, "details": {"states": [{"name": "h", "top": 1.0, "peak": 2.5,
+     "sequence": 3}]}}}, "int8.ranges int8", "the state h reaches 2.5 in sequence 3, its range ends at 1"),
     ("one cause", {"regression.latency_p50": FAILED, "regression.memory": FAILED}, "regression.latency_p50 fp32",
      "worse as well: regression.memory 0.05 %"),
 ]  # fmt: skip
