@@ -43,6 +43,7 @@ FLOORS = (
     ("hil.onnx_files.host_sequence",),
     ("hil.onnx_files.reference",),
     ("hil.proposals", "hil.quantize"),
+    ("hil.lint",),
     ("hil.targets",),
     ("hil.checks", "hil.diagnose"),
     ("hil.compare_files",),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     "init",
+    "lint",
     "targets",
     "doctor",
     "probe",

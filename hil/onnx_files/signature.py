@@ -169,6 +169,16 @@ class Signature:
         fixed = bool(shape) and isinstance(shape[0], int) and shape[0] != self.batch()
         return 0 if first and not fixed else None
 
+    def without_sizes(self, sizes: Mapping[str, object]) -> list[str]:
+        """Return the names of the inputs' dimensions that ``sizes`` lacks, each once; batch axes need none."""
+        keys = (
+            dimension(one.name, axis) if size is None else size
+            for one in self.inputs
+            for axis, size in enumerate(one.shape)
+            if axis != one.batch_axis
+        )
+        return list(dict.fromkeys(key for key in keys if isinstance(key, str) and key not in sizes))
+
     def _batch_sizes(self) -> list[int | str | None]:
         axes = ((spec.shape, spec.batch_axis) for spec in self.inputs)
         return [shape[axis] for shape, axis in axes if axis is not None and axis < len(shape)]
@@ -180,7 +190,11 @@ def read_signature(path: Path) -> Signature:
     Raise ``UserError`` for a file that is missing, cut short, not ONNX or without outputs, and for an input or output
     that is not a tensor of numbers.
     """
-    model = read_proto(path)
+    return signature_of(read_proto(path), path)
+
+
+def signature_of(model: onnx.ModelProto, path: Path) -> Signature:
+    """Return the same as ``read_signature`` for the file ``path`` that is already parsed."""
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
     inputs = tuple(_spec(value, path) for value in graph.input if value.name not in weights)
@@ -234,7 +248,7 @@ def _spec(value: onnx.ValueInfoProto, path: Path) -> TensorSpec:
             f"{path.stem}: cut the graph before it (onnx.utils.extract_model), or export the model without it"
         )
     tensor = value.type.tensor_type
-    dtype = _dtype_name(tensor.elem_type)
+    dtype = element_type(tensor.elem_type)
     if dtype not in ITEM_SIZES:
         raise UserError(
             f"{value.name!r} of {path} has elements of type {dtype}, and only numbers can be fed and compared "
@@ -261,7 +275,8 @@ def _size(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
     return None if is_placeholder(dim.dim_param) else str(dim.dim_param)
 
 
-def _dtype_name(element: int) -> str:
+def element_type(element: int) -> str:
+    """Return numpy's or ml_dtypes' name of a type of ``onnx.TensorProto``, else the name that ONNX gives it."""
     import onnx
 
     lacking = {number: name for name, number in NUMBERS.items()}

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from hil.config.explain import written
 from hil.errors import UserError, did_you_mean
-from hil.onnx_files.signature import dimension
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from hil.config.spec import ModelSpec
     from hil.onnx_files.signature import Interval, Signature, TensorSpec
@@ -30,7 +29,7 @@ def profiles_of(signature: Signature, spec: ModelSpec, name: str) -> Profiles:
     most = spec.batch if signature.alone else max(MAX_TRIED, spec.batch)
     sizes = {**dict.fromkeys(signature.batch_names(), (1, spec.batch, most)), **spec.shapes, **signature.sizes}
     _check_names(signature, spec, name)
-    missing = list(dict.fromkeys(_missing(signature, sizes)))
+    missing = signature.without_sizes(sizes)
     if missing:
         raise UserError(
             f"TensorRT builds for given sizes, and {', '.join(missing)} of model {name} have no sizes: "
@@ -54,15 +53,6 @@ def _check_names(signature: Signature, spec: ModelSpec, name: str) -> None:
                 f"shapes names {own!r}, which is not a dimension of model {name}"
                 f"{did_you_mean(own, known) or ': ' + has}"
             )
-
-
-def _missing(signature: Signature, sizes: Mapping[str, Interval]) -> Iterator[str]:
-    for one in signature.inputs:
-        for axis, size in enumerate(one.shape):
-            key = size or dimension(one.name, axis)
-            free = axis == one.batch_axis or key in sizes
-            if isinstance(key, str) and not free:
-                yield key
 
 
 def _profile(tensor: TensorSpec, declared: Mapping[str, Interval], spec: ModelSpec, name: str) -> list[list[int]]:

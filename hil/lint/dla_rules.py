@@ -1,0 +1,120 @@
+"""Which layers a DLA may take: by operator, so an upper bound, since sizes and attributes restrict it further.
+
+Source: NVIDIA's guide to the DLA, "Layer Support and Restrictions", read as ONNX operators. Nothing was run on a DLA.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hil.lint.model_findings import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from hil.lint.machine import Machine
+    from hil.lint.model_graph import Graph
+
+OPERATORS = frozenset(
+    [
+        "Abs",
+        "Add",
+        "Atan",
+        "AveragePool",
+        "BatchNormalization",
+        "Clip",
+        "Concat",
+        "Conv",
+        "ConvTranspose",
+        "Cos",
+        "Div",
+        "Dropout",
+        "Equal",
+        "Flatten",
+        "Gemm",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "Greater",
+        "Identity",
+        "LRN",
+        "LeakyRelu",
+        "Less",
+        "Max",
+        "MaxPool",
+        "Min",
+        "Mul",
+        "PRelu",
+        "Pow",
+        "ReduceMax",
+        "Relu",
+        "Reshape",
+        "Resize",
+        "Sigmoid",
+        "Sin",
+        "Slice",
+        "Softmax",
+        "Sub",
+        "Sum",
+        "Tanh",
+        "Transpose",
+        "Upsample",
+    ]
+)
+QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
+COSTLESS = frozenset({"Constant", "Identity", "Dropout"}) | QDQ
+"""Nodes that are no layer of their own in an engine."""
+
+PRECISIONS = frozenset({"fp16", "int8"})
+LAST_WITH_DLA, FIRST_AGAIN = (10, 7), (11, 4)
+"""Releases of TensorRT: the last 10.x with a DLA, and the first 11.x. Source: NVIDIA's guide to the DLA, 11.4.1."""
+
+LEAVE = "leave dla out of [models.M.build] for this target"
+
+
+@dataclass(frozen=True)
+class Eligible:
+    """How many of ``layers`` may run on a DLA, and the operators of the others with their numbers."""
+
+    layers: int
+    eligible: int
+    others: Counter[str]
+
+    def __str__(self) -> str:
+        """Return, for example, ``at most 40 of 44 layers (not Gather, Erf)``."""
+        names = ", ".join(name for name, _ in self.others.most_common(6))
+        return f"at most {self.eligible} of {self.layers} layers" + (f" (not {names})" if names else "")
+
+
+def eligible(graph: Graph) -> Eligible:
+    """Return which nodes of the main graph a DLA may take."""
+    names = [node.op_type for node in graph.proto.graph.node if node.op_type not in COSTLESS]
+    others = Counter(name for name in names if name not in OPERATORS)
+    return Eligible(len(names), len(names) - others.total(), others)
+
+
+def has_dla(machine: Machine) -> bool | None:
+    """Return whether module and TensorRT have a DLA; ``None`` if unknown."""
+    if machine.module is not None and machine.module.dla == 0:
+        return False
+    numbers = tuple(int(part) for part in (machine.tensorrt or "").split(".")[:2] if part.isdecimal())
+    if numbers and LAST_WITH_DLA < numbers < FIRST_AGAIN:
+        return False
+    return None if machine.module is None or machine.module.dla is None or not numbers else True
+
+
+def dla_findings(graph: Graph, machine: Machine, precisions: Collection[str]) -> Iterator[Finding]:
+    """Yield the findings on a model that the config assigns to a DLA core."""
+    if has_dla(machine) is False:
+        yield Finding("dla", "build.dla", f"there is no DLA that TensorRT can use on {machine}", LEAVE)
+        return
+    if not PRECISIONS & set(precisions):
+        what = f"a DLA computes in fp16 and int8, and precisions has {', '.join(precisions)}"
+        yield Finding("dla", "build.dla", what, "add fp16 or int8 to precisions")
+    bound = eligible(graph)
+    if not bound.eligible:
+        yield Finding("dla", "build.dla", f"a DLA can take none of the {bound.layers} layers", LEAVE)
+    elif bound.others:
+        fix = "replace these operators, or set limits.dla_fallback to what the robot can accept"
+        yield Finding("dla", "build.dla", f"a DLA can take {bound}; the GPU runs the others", fix, "warn")

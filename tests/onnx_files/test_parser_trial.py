@@ -1,0 +1,67 @@
+"""TensorRT-RTX's parser in a child process: its answers, and what happens without one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.onnx_files import parser_trial
+from hil.onnx_files.parser_trial import ParserTrial, parser_module
+from tests.agent import models
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+needs_parser = pytest.mark.skipif(parser_module() is None, reason="TensorRT-RTX has no package for this machine")
+
+
+@needs_parser
+def test_the_parser_takes_a_model(tmp_path: Path) -> None:
+    """A sound model is taken, and the version is stated."""
+    answer = ParserTrial(models.tiny(tmp_path / "m.onnx")).answer()
+    assert (answer.refusal, answer.trouble) == ("", "")
+    assert answer.version.startswith("1.")
+
+
+@needs_parser
+def test_a_refusal_names_the_node(tmp_path: Path) -> None:
+    """The refusal is ours: node, operator and opset, with advice."""
+    answer = ParserTrial(models.unknown_operator(tmp_path / "m.onnx")).answer()
+    assert "node 'odd_node' (Frobnicate, opset 13)" in answer.refusal
+    assert "plugin" in answer.advice
+
+
+@needs_parser
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    """Bytes that are no model are a refusal, not a crash."""
+    (tmp_path / "m.onnx").write_bytes(b"\x08\x01 nothing")
+    assert ParserTrial(tmp_path / "m.onnx").answer().refusal
+
+
+def test_without_the_parser_there_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without TensorRT-RTX, that it is not installed is stated, and nothing is refused or taken."""
+    monkeypatch.setattr(parser_trial, "MODULES", ("tensorrt_of_nobody",))
+    answer = ParserTrial(tmp_path / "m.onnx").answer()
+    assert (answer.version, answer.trouble) == ("", "TensorRT-RTX is not installed")
+
+
+@pytest.mark.parametrize(
+    ("program", "trouble"),
+    [("json.tool", "ended with code"), ("timeit", "ended with code"), ("this", "ended with code 0")],
+)
+def test_a_crash_is_no_answer(program: str, trouble: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that ends without an answer is reported as such, whatever its exit code."""
+    monkeypatch.setattr(parser_trial, "MODULES", ("json",))
+    monkeypatch.setattr(parser_trial, "MODULE", program)
+    answer = ParserTrial(tmp_path / "m.onnx").answer()
+    assert (answer.version, answer.refusal) == ("", "")
+    assert trouble in answer.trouble
+
+
+def test_a_parser_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its time limit the child is ended, and there is no answer."""
+    monkeypatch.setattr(parser_trial, "MODULES", ("json",))
+    monkeypatch.setattr(parser_trial, "MODULE", "http.server")
+    answer = ParserTrial(tmp_path / "0").answer(0.3)
+    assert "no answer within" in answer.trouble
