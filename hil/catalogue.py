@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from hil.results import Sense
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,8 @@ class LimitKey:
         default: the limit if the config has none; ``None`` for no limit.
         default_reason: why the default has this value.
         fail_factor: the warning band ends at this factor times the limit; ``None`` for no band.
+        default_for: the precisions to which the default applies, each with the default's own ``fail_factor``; ``None``
+            for all precisions.
     """
 
     path: tuple[str, ...]
@@ -26,6 +32,7 @@ class LimitKey:
     default: float | None = None
     default_reason: str = ""
     fail_factor: float | None = None
+    default_for: Mapping[str, float | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,8 @@ class CheckKind:
         precisions: the precisions it applies to; ``None`` for all.
         needs_task: it is planned only for models with a task.
         needs_node: it is planned only for models with an ``isaac_ros`` file.
+        needs_layers: its default limit applies only to a runtime that reports what each layer executes.
+        brought: it is planned only for an ONNX file that somebody else quantized.
         only_limited: it is planned only if it has a limit.
         recurrent: whether it applies to models with a state (true) or to those without (false); ``None`` for all.
         regresses: the id of the check whose values are compared with a baseline; empty if this is not a regression
@@ -57,6 +66,8 @@ class CheckKind:
     precisions: frozenset[str] | None = None
     needs_task: bool = False
     needs_node: bool = False
+    needs_layers: bool = False
+    brought: bool = False
     only_limited: bool = False
     recurrent: bool | None = None
     scenario: str = ""
@@ -64,6 +75,7 @@ class CheckKind:
 
 
 INT8 = frozenset({"int8"})
+QUANTIZED = frozenset({"int8", "fp8", "fp4", "int4"})
 DLA = frozenset({"fp16", "int8"})
 """The precisions that a DLA supports."""
 NUMERIC = frozenset({"fp32", "tf32", "fp16"})
@@ -102,7 +114,7 @@ def _int8(name: str, question: str, limit: LimitKey | None = None, *, needs_targ
     return CheckKind(f"int8.{name}", question, test, limit, needs_target=needs_target, precisions=INT8)
 
 
-def _placement(name: str, question: str, limit: LimitKey, precisions: frozenset[str]) -> CheckKind:
+def _placement(name: str, question: str, limit: LimitKey, precisions: frozenset[str] | None = None) -> CheckKind:
     test = f"test_placement.py::test_{name}"
     return CheckKind(f"placement.{name}", question, test, limit, needs_target=True, precisions=precisions)
 
@@ -141,6 +153,16 @@ _CLIPPED = LimitKey(
     "good calibrations of the bundled models clip up to 4.7 % of a tensor's values, with under 1 % of its energy",
 )
 
+_IN_PRECISION = LimitKey(
+    ("in_precision",),
+    "1",
+    Sense.AT_LEAST,
+    0.1,
+    "an engine that computes less than a tenth in the asked precision is an engine of another precision",
+    # A builder that chooses precisions may prefer fp32 for a small network: only warned of.
+    default_for={"int8": None, "fp8": None, "fp4": None, "fp16": 0.0, "bf16": 0.0},
+)
+
 KINDS: tuple[CheckKind, ...] = (
     _plain("contract", "signature", "Are the engine's inputs and outputs those of the model?"),
     _plain("contract", "shapes", "Does the engine accept every shape the model allows, and no other?"),
@@ -166,17 +188,24 @@ KINDS: tuple[CheckKind, ...] = (
     ),
     _plain("property", "stable", "Does every valid batch give finite, repeatable outputs of the declared shapes?"),
     replace(_int8("calibration", "Did calibration run on the declared data?"), on_host=True),
-    _int8("cache", "Do the ranges in use belong to this model and data?"),
+    replace(_int8("cache", "Do the ranges in use belong to this model and data?"), precisions=QUANTIZED),
     replace(
         _int8(
             "calibration_set", "Is the calibration data sufficient, varied, and preprocessed like the validation data?"
         ),
         on_host=True,
     ),
-    _int8("ranges", "Do the ranges fit the activations of the validation data?", _CLIPPED),
+    replace(
+        _int8("ranges", "Do the ranges fit the activations of the validation data?", _CLIPPED),
+        precisions=frozenset({"int8", "fp8"}),
+    ),
     _int8("repeatable", "Does calibrating again reproduce the ranges in use?"),
     replace(_int8("disjoint", "Is the validation data absent from the calibration data?"), on_host=True),
-    replace(_int8("drop", "How much accuracy does INT8 lose against FP32 on the same target?"), recurrent=False),
+    replace(
+        _int8("drop", "How much accuracy does quantization lose against FP32 on the same target?"),
+        recurrent=False,
+        precisions=QUANTIZED,
+    ),
     _latency("p50", "What is the median latency?", ("latency", "p50"), "saturated"),
     _latency("p90", "What is the 90th percentile of the latency?", ("latency", "p90"), "saturated"),
     _latency("p99", "What is the 99th percentile of the latency?", ("latency", "p99"), "saturated"),
@@ -207,6 +236,17 @@ KINDS: tuple[CheckKind, ...] = (
         LimitKey(("int8_speedup",), "x", Sense.AT_LEAST),
         needs_target=True,
     ),
+    replace(
+        _plain("placement", "declared", "Is the ONNX file quantized as the precision claims?"),
+        on_host=True,
+        precisions=QUANTIZED,
+        brought=True,
+    ),
+    replace(
+        _placement("in_precision", "How much of the network runs in the precision that was asked for?", _IN_PRECISION),
+        needs_layers=True,
+        only_limited=True,
+    ),
     _placement(
         "int8_layers",
         "Do the layers that benefit from INT8 run in INT8?",
@@ -218,6 +258,11 @@ KINDS: tuple[CheckKind, ...] = (
         "Do the layers of an engine built for a DLA run there?",
         LimitKey(("dla_fallback",), "layers"),
         DLA,
+    ),
+    replace(
+        _latency("speedup", "How much faster is this precision than another one?", ("speedup", "least"), ""),
+        limit=LimitKey(("speedup", "least"), "x", Sense.AT_LEAST),
+        only_limited=True,
     ),
     _memory("peak", "What is the peak memory of the worker process?", LimitKey(("memory",), "B")),
     _memory("model", "How much memory does the model add to the bare runtime?", LimitKey(("model_memory",), "B")),

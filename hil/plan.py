@@ -15,6 +15,7 @@ from hil.config.policy import WORDS, literal_id, matches
 from hil.errors import UserError, did_you_mean
 from hil.onnx_files.signature import read_signature
 from hil.results import Limit, Row, RowKey
+from hil.runtimes import runtime_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -47,18 +48,20 @@ class Plan:
 
 
 def applies(  # noqa: PLR0913 - each is a fact about the model
-    kind: CheckKind, precision: str, *, literal: bool, task: bool, node: bool, recurrent: bool
+    kind: CheckKind, precision: str, *, literal: bool, task: bool, node: bool, recurrent: bool, brought: bool
 ) -> bool:
     """Return whether ``kind`` applies to a model in ``precision``, regardless of its limits.
 
-    ``task``, ``node`` and ``recurrent`` are whether the model has a task, an ``isaac_ros`` file and a state. Task and
-    file are not needed with ``literal``, the result of ``asked_by_id``.
+    ``task``, ``node``, ``recurrent`` and ``brought`` are whether the model has a task, an ``isaac_ros`` file, a state,
+    and an ONNX file that somebody else quantized. Task and files are not needed with ``literal``, the result of
+    ``asked_by_id``.
     """
     if kind.precisions is not None and precision not in kind.precisions:
         return False
     if kind.recurrent is not None and kind.recurrent != recurrent:
         return False
-    return literal or ((task or not kind.needs_task) and (node or not kind.needs_node))
+    needed = ((kind.needs_task, task), (kind.needs_node, node), (kind.brought, brought))
+    return literal or all(has for needs, has in needed if needs)
 
 
 def asked_by_id(require: Iterable[str], kind: CheckKind, model: str, precision: str) -> bool:
@@ -90,7 +93,7 @@ def must_exist(
     kinds = [kind for kind in KINDS if kind.regresses or any(literal_id(pattern) == kind.id for pattern in patterns)]
     for (model, precision), ids in models.items():
         has = {"task": "parity.task" in ids, "node": "contract.isaac_ros" in ids}
-        has["recurrent"] = "sequence.free_running" in ids
+        has |= {"recurrent": "sequence.free_running" in ids, "brought": "placement.declared" in ids}
         for kind in kinds:
             literal = asked_by_id(patterns, kind, model, precision)
             named = literal or compared_by_name(patterns, kind, model, precision)
@@ -113,7 +116,7 @@ def expand(config: Config, target: str, *, baseline: bool = False) -> Plan:
     for name in config.spec.models:
         model = config.model(name, target)
         for precision in model.precisions:
-            for row, has_criterion in _rows_of(config, name, model, precision, policy):
+            for row, has_criterion in _rows_of(config, target, name, model, precision):
                 named = compared_by_name(policy.require, CATALOGUE[row.id], row.model, row.precision)
                 if CATALOGUE[row.id].regresses and not baseline and not named:
                     continue
@@ -129,16 +132,19 @@ def _own_rows(config: Config, target: str) -> tuple[Row, ...]:
     return tuple(Row(**check.model_dump(), required=True) for check in listed)
 
 
-def _rows_of(
-    config: Config, name: str, model: ModelSpec, precision: str, policy: GateSpec
-) -> Iterator[tuple[Row, bool]]:
+def _rows_of(config: Config, target: str, name: str, model: ModelSpec, precision: str) -> Iterator[tuple[Row, bool]]:
+    policy = config.spec.gate
+    shows_layers = runtime_record(config.target(target).runtime).reports_layers
     for kind in KINDS:
         literal = asked_by_id(policy.require, kind, name, precision)
-        has = {"task": model.task is not None, "node": model.isaac_ros is not None}
-        has["recurrent"] = model.recurrent
+        has = {"task": model.task is not None, "node": model.isaac_ros is not None, "recurrent": model.recurrent}
+        has["brought"] = model.engine is None and model.deployed_in(precision) is not None
         if not applies(kind, precision, literal=literal, **has):
             continue
-        limit = None if kind.limit is None else _limit(config, name, model.limits, kind.limit)
+        defaults = shows_layers or not kind.needs_layers
+        limit = (
+            None if kind.limit is None else _limit(config, name, precision, model.limits, kind.limit, defaults=defaults)
+        )
         has_criterion = kind.limit is None or limit is not None or literal
         if kind.only_limited and not has_criterion:
             continue
@@ -168,17 +174,31 @@ def _only_saved(config: Config, model: ModelSpec) -> bool:
         return False
 
 
-def _limit(config: Config, name: str, limits: LimitsSpec, key: LimitKey) -> Limit | None:
-    value: object = limits
-    for part in key.path:
-        value = getattr(value, part)
-    source, reason, expires = config.where("models", name, "limits", *key.path), limits.why, limits.expires
+def _limit(  # noqa: PLR0913 - a key of the config, and for which row
+    config: Config, name: str, precision: str, limits: LimitsSpec, key: LimitKey, *, defaults: bool
+) -> Limit | None:
+    """Return the limit ``key`` of a model in ``precision``; ``None`` if there is none.
+
+    With ``defaults``, a limit that is not written has its default, if it has one for this precision.
+    """
+    own, factor = limits.own(precision), key.fail_factor
+    table, keys = limits, ["models", name, "limits"]
+    value = _value(own, key.path)
+    if value is not None:
+        keys.append(precision)
+    else:
+        value = _value(limits, key.path)
+    reason, expires = table.why, table.expires
+    if own is not None and keys[-1] == precision:
+        reason, expires = own.why or reason, own.expires or expires
+    source = config.where(*keys, *key.path)
     if value is None:
-        if key.default is None:
+        applies_here = key.default_for is None or precision in key.default_for
+        if key.default is None or not defaults or not applies_here:
             return None
         value, source, reason, expires = key.default, "default", key.default_reason, None
-    assert isinstance(value, float | int)  # noqa: S101 - guaranteed by the types of the spec; for the type checker
-    fail_at = None if key.fail_factor is None else key.fail_factor * value
+        factor = key.fail_factor if key.default_for is None else key.default_for[precision]
+    fail_at = None if factor is None else factor * value
     return Limit(
         value=value,
         unit=key.unit,
@@ -188,6 +208,14 @@ def _limit(config: Config, name: str, limits: LimitsSpec, key: LimitKey) -> Limi
         reason=reason,
         expires=expires,
     )
+
+
+def _value(table: object, path: Iterable[str]) -> float | None:
+    """Return the value at ``path`` below ``table``; ``None`` if it, or a table above it, is not there."""
+    for part in path:
+        table = getattr(table, part, None)
+    assert table is None or isinstance(table, float | int)  # noqa: S101 - guaranteed by the types of the spec; for the type checker
+    return table
 
 
 def _check_policy(config: Config, policy: GateSpec, rows: list[Row]) -> None:

@@ -36,6 +36,7 @@ class RuntimeRecord:
         has_profiles: dynamic dimensions are limited to the sizes of an optimization profile.
         has_streams: several inferences can be in flight at once.
         chooses_precision: its builder may compute a layer in another precision than requested.
+        reports_layers: it reports what each layer of an engine executes.
         takes_foreign_engines: it can load an engine that was built elsewhere.
         has_trtexec: ``trtexec`` builds engines of this runtime.
         comes_with_jetpack: on a Jetson it is a system package of JetPack.
@@ -55,6 +56,7 @@ class RuntimeRecord:
     has_profiles: bool = False
     has_streams: bool = False
     chooses_precision: bool = False
+    reports_layers: bool = False
     takes_foreign_engines: bool = False
     has_trtexec: bool = False
     comes_with_jetpack: bool = False
@@ -84,19 +86,23 @@ _TENSORRT = RuntimeRecord(
         "fp16": "a builder flag",
         "bf16": "a builder flag, from TensorRT 9 on",
         "int8": "Q/DQ nodes, or TensorRT's own calibrator",
+        "fp8": "Q/DQ nodes, from TensorRT 10 on",
+        "fp4": "Q/DQ nodes (NVFP4), from TensorRT 10.8 on",
+        "int4": "DQ nodes on weights, from TensorRT 10 on",
     },
     uses_gpu=True,
     compiles=True,
     has_profiles=True,
     has_streams=True,
     chooses_precision=True,
+    reports_layers=True,
     takes_foreign_engines=True,
     has_trtexec=True,
     comes_with_jetpack=True,
     int64_since=10,  # NVIDIA's release notes of TensorRT 10.0: "Added support for INT64"
     target_keys=("board", "gpu", "cuda"),
     model_keys={
-        "build": ("workspace", "optimization_level", "plugins", "dla"),
+        "build": ("workspace", "optimization_level", "plugins", "dla", "strongly_typed"),
         "run": ("cuda_graph", "streams"),
     },
 )

@@ -48,7 +48,7 @@ def test_disjoint(hil_check: HilCheck) -> None:
 
 @pytest.mark.hil("int8.drop")
 def test_drop(hil_check: HilCheck) -> None:
-    """How much accuracy does INT8 lose against FP32 on the same target?"""
+    """How much accuracy does quantization lose against FP32 on the same target?"""
     hil_check.judge()
 
 

@@ -38,3 +38,9 @@ def test_cold_load(hil_check: HilCheck) -> None:
 def test_first_inference(hil_check: HilCheck) -> None:
     """How long does the first inference take?"""
     hil_check.judge()
+
+
+@pytest.mark.hil("latency.speedup")
+def test_speedup(hil_check: HilCheck) -> None:
+    """How much faster is this precision than another one?"""
+    hil_check.judge()

@@ -10,6 +10,18 @@ if TYPE_CHECKING:
     from hil.fixtures.check import HilCheck
 
 
+@pytest.mark.hil("placement.declared")
+def test_declared(hil_check: HilCheck) -> None:
+    """Is the ONNX file quantized as the precision claims?"""
+    hil_check.judge()
+
+
+@pytest.mark.hil("placement.in_precision")
+def test_in_precision(hil_check: HilCheck) -> None:
+    """How much of the network runs in the precision that was asked for?"""
+    hil_check.judge()
+
+
 @pytest.mark.hil("placement.int8_layers")
 def test_int8_layers(hil_check: HilCheck) -> None:
     """Do the layers that benefit from INT8 run in INT8?"""

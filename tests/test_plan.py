@@ -98,3 +98,41 @@ def test_a_pattern_without_a_match_is_a_user_error(tmp_path: Path, pattern: str,
 def test_a_users_own_family_may_be_required(tmp_path: Path) -> None:
     """A policy may require a user's own check, whose row exists only once its test has run."""
     assert _plan(tmp_path, ('"contract.*"', '"grasp.error", "contract.*"')).rows
+
+
+GPU = ('precisions = ["fp32"]', 'precisions = ["fp32", "fp16", "int8"]\ndeployed = "toy.onnx"')
+TABLE = (
+    '[targets.gpu]\nkind = "local"\nruntime = "tensorrt"\n[models.toy.limits.int8]\nin_precision = "10 %"\n[measure]'
+)
+
+
+def test_limits_of_a_precision_have_their_line_and_reason(tmp_path: Path) -> None:
+    """A key of the precision's table replaces the general one, with its own line, reason and date of expiry."""
+    text = 'latency = { p99 = "5 s" }\nreason = "all"\nexpires = 2040-01-01\n'
+    own = '[models.toy.limits.int8]\nlatency = { p99 = "1 s" }\nreason = "fast"\n[measure]'
+    plan = _plan(tmp_path, GPU, ('latency = { p99 = "5 s" }\n', text), ("[measure]", own))
+    rows = {row.precision: row.limit for row in plan.rows if row.id == "latency.p99"}
+    int8, fp16 = rows["int8"], rows["fp16"]
+    assert int8 is not None
+    assert fp16 is not None
+    assert (int8.value, int8.reason, int8.expires) == (1.0, "fast", "2040-01-01")
+    assert (fp16.value, fp16.reason, fp16.expires) == (5.0, "all", "2040-01-01")
+    assert int8.source != fp16.source
+
+
+def test_the_default_share_is_of_runtimes_that_report_layers(tmp_path: Path) -> None:
+    """On TensorRT int8 fails below it and fp16 is only warned; ONNX Runtime has only the limit that is written."""
+    plan = _plan(tmp_path, GPU, ("[measure]", TABLE), target="gpu")
+    rows = {row.precision: row.limit for row in plan.rows if row.id == "placement.in_precision"}
+    assert set(rows) == {"fp16", "int8"}
+    assert rows["fp16"] is not None
+    assert (rows["fp16"].value, rows["fp16"].fail_at, rows["fp16"].source) == (0.1, 0.0, "default")
+    assert rows["int8"] is not None
+    assert rows["int8"].fail_at is None
+    other = expand(load(tmp_path / "hil.toml"), "cpu").rows
+    assert [row.precision for row in other if row.id == "placement.in_precision"] == ["int8"]
+
+
+def test_what_was_brought_is_held_against_its_claim(tmp_path: Path) -> None:
+    """Only a quantized precision of a model with deployed is planned."""
+    assert [row.precision for row in _plan(tmp_path, GPU).of("placement.declared")] == ["int8"]

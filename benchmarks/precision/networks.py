@@ -19,6 +19,7 @@ FLOATS: dict[int, Any] = {
     TensorProto.BFLOAT16: ml_dtypes.bfloat16,
 }
 OPSET = 23
+E8M0 = TensorProto.FLOAT8E8M0
 CHANNELS, SIDE = 16, 4
 
 
@@ -101,6 +102,7 @@ SOUND: dict[str, tuple[str, Network]] = {
     "fp8 first in float": ("fp8", Network(activations=FP8, weights=FP8, quantized=frozenset(range(1, 8)))),
     "fp4 fp16": ("fp4", Network(dtype=TensorProto.FLOAT16, activations=FP4, weights=FP4, dynamic=True)),
     "fp4 fp32": ("fp4", Network(activations=FP4, weights=FP4, dynamic=True)),
+    "mxfp8": ("fp8", Network(dtype=TensorProto.FLOAT16, activations=MXFP8, weights=MXFP8, dynamic=True)),
     "int4 64": ("int4", Network(weights=INT4)),
     "int4 128": ("int4", Network(weights=replace(INT4, block=128))),
     "int4 fp16": ("int4", Network(dtype=TensorProto.FLOAT16, weights=INT4)),
@@ -169,7 +171,9 @@ class _Maker:
             return name if scheme is None else self._restored(name, name, scheme, weight=shape)
         self._values(f"{name}_quantized", scheme.dtype, shape)
         read = [f"{name}_quantized", *self._scales(name, scheme, shape)]
-        self._node("DequantizeLinear", read, f"{name}_dq", **self._axis(scheme, weight=True))
+        is_mx = scheme.scale == E8M0 and scheme.dtype == TensorProto.FLOAT8E4M3FN and scheme.block > 0
+        restore, domain = ("TRT_MXFP8DequantizeLinear", "trt") if is_mx else ("DequantizeLinear", "")
+        self._node(restore, read, f"{name}_dq", domain=domain, **self._axis(scheme, weight=True))
         if net.between:
             self._node(net.between, [f"{name}_dq"], f"{name}_moved", perm=[1, 0])
             return f"{name}_moved"
@@ -178,13 +182,19 @@ class _Maker:
     def _restored(self, name: str, value: str, scheme: Scheme, *, weight: tuple[int, ...] = (), then: str = "") -> str:
         """Quantize and restore ``value``; return the restored tensor."""
         net = self.network
-        if net.dynamic and not weight:
+        blocks: dict[str, Any]
+        if net.dynamic and not weight and not scheme.nested:
+            blocks = {"axis": -1, "block_size": scheme.block}
+            given = [f"{name}_q", f"{name}_scales"]
+            self.nodes.append(helper.make_node("TRT_MXFP8DynamicQuantize", [value], given, domain="trt", **blocks))
+            self._node("TRT_MXFP8DequantizeLinear", given, f"{name}_dq", domain="trt", **blocks)
+        elif net.dynamic and not weight:
             self._store(f"{name}_global", np.asarray(0.05, np.float32), TensorProto.FLOAT)
             settings: dict[str, Any] = {"axis": -1, "block_size": scheme.block, "scale_type": scheme.scale}
             read, given = [value, f"{name}_global"], [f"{name}_q", f"{name}_scales"]
             self.nodes.append(helper.make_node("TRT_FP4DynamicQuantize", read, given, domain="trt", **settings))
             self._node("DequantizeLinear", [f"{name}_scales", f"{name}_global"], f"{name}_scale")
-            blocks: dict[str, Any] = {"axis": -1, "block_size": scheme.block}
+            blocks = {"axis": -1, "block_size": scheme.block}
             self._node("DequantizeLinear", [f"{name}_q", f"{name}_scale"], f"{name}_dq", **blocks)
         else:
             extra = self._scales(name, scheme, weight or (1,))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hil.results import CheckResult, Measurement
 
 LONGEST_NAME = 60
-COARSER = {"fp32": 0, "tf32": 1, "bf16": 2, "fp16": 2, "int8": 3}
+COARSER = {"fp32": 0, "tf32": 1, "bf16": 2, "fp16": 2, "int8": 3, "fp8": 3, "int4": 4, "fp4": 4}
 """Rank of each precision; a higher rank has fewer bits."""
 
 

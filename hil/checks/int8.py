@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hil.checks.comparison import Comparison
 from hil.checks.int8_floating import floating_texts
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from hil.checks.parity import Overlap
-    from hil.config.spec import TolerancesSpec
+    from hil.config.spec import Precision, TolerancesSpec
 
 CONSTANT = " [Constant]_output"
 """The end of a constant's name in TensorRT's calibration cache: ``(Unnamed Layer* 11) [Constant]_output``."""
@@ -97,7 +97,8 @@ class CacheFacts:
         known: the names of the model's tensors, the only ones that may have a range; ``None`` if not checked.
         damaged: a stored calibration did not match its record and was made again.
         flowing: implicit route only: the inputs of convolutions and matrix products; half of them must have a range.
-        in_use: whether any layer of the built engine computes in INT8, ``None`` if not known.
+        in_use: whether any layer of the built engine computes in ``precision``, ``None`` if not known.
+        precision: the precision whose ranges these are.
     """
 
     recorded: Mapping[str, Any]
@@ -116,6 +117,7 @@ class CacheFacts:
     damaged: bool = False
     flowing: Sequence[str] = ()
     in_use: bool | None = None
+    precision: str = "int8"
 
 
 def cache(facts: CacheFacts) -> Judgement:
@@ -196,8 +198,10 @@ def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
     if bare and not facts.foreign:
         yield f"{_some(bare)} should be quantized but have no range"
     if facts.in_use is False:
-        what = "no layer of the engine computes in INT8, so the ranges are not in use: other precisions were faster"
-        yield f"{what}: leave int8 out of precisions for this target, or use the explicit route"
+        kind = facts.precision
+        what = f"no layer of the engine computes in {kind.upper()}, so the ranges are not in use"
+        advice = f"leave {kind} out of precisions for this target, or use the explicit route"
+        yield f"{what}: other precisions were faster: {advice}"
 
 
 def _unused(facts: CacheFacts) -> Iterator[str]:
@@ -259,15 +263,16 @@ def disjoint(shared: Overlap, near: NearFacts | None = None) -> Judgement:
     return judged(Verdict.PASSED, reason, Measurement(value=0.0, unit="samples", n=shared.checked), details=details)
 
 
-def drop(
+def drop(  # noqa: PLR0913 - all arguments but one have a default
     result: Scores | Comparison | None,
     spec: TolerancesSpec | None = None,
     *,
+    precision: str = "int8",
     where: Where = somewhere,
     confidence: float = CONFIDENCE,
     why_not: str = "there is no fp32 engine on this target to compare with",
 ) -> Judgement:
-    """Judge ``int8.drop``: the accuracy that INT8 loses against the fp32 engine of the same target.
+    """Judge ``int8.drop``: the accuracy that ``precision`` loses against the fp32 engine of the same target.
 
     ``result`` holds the scores of a task or the compared outputs, with the fp32 engine as the reference. ``None`` is
     inconclusive, with the reason ``why_not``.
@@ -276,21 +281,22 @@ def drop(
         return inconclusive(why_not)
     if isinstance(result, Comparison):
         return result.judge()
-    return task(result, "int8", spec, where=where, confidence=confidence)
+    return task(result, cast("Precision", precision), spec, where=where, confidence=confidence)
 
 
 def split(judgement: Judgement, means: Mapping[str, float], fp16: float | None, why_not: str = "") -> Judgement:
     """Return ``judgement`` with its verdict unchanged and the losses from FP32 to FP16 and from FP16 to INT8 added.
 
-    ``means`` are the mean scores of the ``fp32`` and ``int8`` engines of one target, ``fp16`` is that of its fp16
-    engine. If a score is ``None`` or not finite, the details state why there are no losses.
+    ``means`` are the mean scores of the ``fp32`` engine and of a quantized one (such as ``int8``) of one target, and
+    ``fp16`` is that of its fp16 engine. If a score is ``None`` or not finite, the details state why losses are missing.
     """
     parts: dict[str, Any] = {"scores": {**means, "fp16": fp16}}
     if fp16 is None or not all(map(math.isfinite, (fp16, *means.values()))):
         parts["not_split"] = why_not or "a score is not finite"
         return judgement.model_copy(update={"details": {**judgement.details, "split": parts}})
-    first, second = means["fp32"] - fp16, fp16 - means["int8"]
-    parts |= {"fp32_to_fp16": first, "fp16_to_int8": second}
-    changes = f"the mean score changes by {-first:+.4g} from FP32 to FP16, {-second:+.4g} from FP16 to INT8"
+    own = next(key for key in means if key != "fp32")
+    first, second = means["fp32"] - fp16, fp16 - means[own]
+    parts |= {"fp32_to_fp16": first, f"fp16_to_{own}": second}
+    changes = f"the mean score changes by {-first:+.4g} from FP32 to FP16, {-second:+.4g} from FP16 to {own.upper()}"
     reason = f"{judgement.reason}; {changes}"
     return judgement.model_copy(update={"reason": reason, "details": {**judgement.details, "split": parts}})

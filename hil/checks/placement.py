@@ -68,25 +68,25 @@ def weighted_layers(layers: Sequence[Layer], nodes: Sequence[str] = ()) -> Weigh
     named: set[str] = set()
     for layer in layers:
         name = str(layer.get("name", ""))
-        if _is_blob(layer):
+        if is_blob(layer):
             blobs.append(name)
         elif is_weighted(layer):
             (inside if layer["inputs"][0] == "int8" else outside).append(name)
-            named |= _names(layer)
+            named |= names_of(layer)
     hidden = sum(node not in named for node in nodes) if nodes or not blobs else None
     if hidden and not blobs:
         hidden = max(0, min(hidden, len(nodes) - len(inside) - len(outside)))
     return WeightedLayers(tuple(inside), tuple(outside), tuple(blobs), hidden)
 
 
-def any_int8(layers: Sequence[Layer]) -> bool | None:
-    """Return whether any layer has an INT8 input or output.
+def any_of(layers: Sequence[Layer], precision: str) -> bool | None:
+    """Return whether any layer has an input or output of the quantized type ``precision``.
 
     ``None`` if no visible layer has one and the content of some layers is hidden, or if there are no layers.
     """
-    if any("int8" in (*(layer.get("inputs") or ()), *(layer.get("outputs") or ())) for layer in layers):
+    if any(precision in (*(layer.get("inputs") or ()), *(layer.get("outputs") or ())) for layer in layers):
         return True
-    return None if not layers or any(_is_blob(layer) for layer in layers) else False
+    return None if not layers or any(is_blob(layer) for layer in layers) else False
 
 
 def is_weighted(layer: Layer) -> bool:
@@ -97,7 +97,7 @@ def is_weighted(layer: Layer) -> bool:
     return bool(WEIGHTED.search(kind) or MYELIN.search(name))
 
 
-def _is_blob(layer: Layer) -> bool:
+def is_blob(layer: Layer) -> bool:
     """Return whether the content of ``layer`` is hidden.
 
     A convolution or matrix product whose input has no dtype counts as hidden.
@@ -109,7 +109,7 @@ def _is_blob(layer: Layer) -> bool:
     return bool(hidden) and not MOVING.search(name)
 
 
-def _names(layer: Layer) -> set[str]:
+def names_of(layer: Layer) -> set[str]:
     """Return the names of a layer's ONNX nodes: those listed, and those that are joined in the layer's own name."""
     nodes = layer.get("onnx") or ()
     return {str(node) for node in nodes} | {part for part in SEPARATORS.split(str(layer.get("name", ""))) if part}
@@ -158,8 +158,8 @@ def dla_fallback(layers: Sequence[Layer], limit: Limit | None) -> Judgement:
     limit.
     """
     details = _details(layers)
-    moves = [layer for layer in layers if _is_move(layer)]
-    work = [layer for layer in layers if not _is_move(layer)]
+    moves = [layer for layer in layers if is_move(layer)]
+    work = [layer for layer in layers if not is_move(layer)]
     on_dla = [layer for layer in work if layer.get("device") == "dla"]
     elsewhere = [str(layer.get("name", "")) for layer in work if layer.get("device") != "dla"]
     details |= {"on_gpu": elsewhere[:LISTED], "moves": len(moves)}
@@ -168,7 +168,7 @@ def dla_fallback(layers: Sequence[Layer], limit: Limit | None) -> Judgement:
     if not on_dla:
         return failed(f"no layer runs on the DLA: all {len(elsewhere)} fell back to the GPU", details)
     count = len(elsewhere)
-    blobs = [str(layer.get("name", "")) for layer in work if layer.get("device") != "dla" and _is_blob(layer)]
+    blobs = [str(layer.get("name", "")) for layer in work if layer.get("device") != "dla" and is_blob(layer)]
     high = None if blobs else count  # a Myelin graph may hold any number of the model's layers
     measurement = Measurement(value=count, unit="layers", low=count, high=high, confidence=1.0, n=len(work))
     advice = f"the inspector does not say how many layers are in {blobs[0][:80]!r}" if blobs else ""
@@ -179,7 +179,8 @@ def dla_fallback(layers: Sequence[Layer], limit: Limit | None) -> Judgement:
     return judgement.model_copy(update={"reason": f"{judgement.reason}; on the GPU: {names}"})
 
 
-def _is_move(layer: Layer) -> bool:
+def is_move(layer: Layer) -> bool:
+    """Return whether ``layer`` only moves data between devices and formats."""
     if is_weighted(layer):
         return False
     return bool(MOVES.search(str(layer.get("type") or "")) or MOVING.search(str(layer.get("name") or "")))

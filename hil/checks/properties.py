@@ -25,7 +25,16 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-ROUNDING: Mapping[Precision, float] = {"fp32": 1e-5, "tf32": 2e-3, "fp16": 2e-3, "bf16": 2e-2, "int8": 2e-2}
+ROUNDING: Mapping[Precision, float] = {
+    "fp32": 1e-5,
+    "tf32": 2e-3,
+    "fp16": 2e-3,
+    "bf16": 2e-2,
+    "int8": 2e-2,
+    "fp8": 2e-2,
+    "fp4": 2e-2,
+    "int4": 2e-2,
+}
 """The share of an output's scale by which a sample may depend on the rest of its batch.
 
 This is about 80 units in the last place of fp32, 2 to 3 of tf32, fp16 and bf16, or 2 to 3 steps of 8-bit integers."""

@@ -51,7 +51,17 @@ _LOW_SCORE = 0.02  # scores that never reach this one are too small for INT8, wh
 _ALMOST = 1e-6  # of float64 sums about a shift
 
 # The range of a slice, as a share of its largest magnitude, up to which it varies only by rounding: four steps.
-NOISE: dict[Precision, float] = {"fp32": 1e-6, "tf32": 2**-8, "fp16": 2**-8, "bf16": 2**-5, "int8": 4 / 127}
+# FP8, FP4 and INT4 as INT8: no engine of these types was measured.
+NOISE: dict[Precision, float] = {
+    "fp32": 1e-6,
+    "tf32": 2**-8,
+    "fp16": 2**-8,
+    "bf16": 2**-5,
+    "int8": 4 / 127,
+    "fp8": 4 / 127,
+    "fp4": 4 / 127,
+    "int4": 4 / 127,
+}
 
 
 @dataclass(frozen=True)

@@ -36,15 +36,33 @@ SLICE_ERRORS: Mapping[Precision, tuple[float, float]] = {
     "fp16": (0.03, 0.2),
     "bf16": (0.06, 0.2),
     "int8": (0.1, 0.75),
+    "fp8": (0.1, 0.75),
+    "fp4": (0.1, 0.75),
+    "int4": (0.1, 0.75),
 }
 """The error of the worst slice up to which outputs pass, and beyond which they fail.
 
-Between the two, sound and broken engines are both found, so that only a comparison of answers can decide.
+Between the two, sound and broken engines are both found, so that only a comparison of answers can decide. For FP8, FP4
+and INT4 these are INT8's: no engine of these types was measured, and a robot that accepts an error accepts it whatever
+the type.
 """
 
-ORIGIN = "default: between this and {fail_at:g} sound and broken engines are both found"
+UNMEASURED = ("fp8", "fp4", "int4")
+"""The precisions whose default tolerances are those of INT8, for lack of measured engines."""
 
-DRAWN: Mapping[Precision, float] = {"fp32": 1e-4, "tf32": 1e-2, "fp16": 1e-2, "bf16": 5e-2, "int8": 0.25}
+ORIGIN = "default: between this and {fail_at:g} sound and broken engines are both found"
+ORIGIN_OF_INT8 = "default of int8, as no engine in {precision} was measured: not decided up to {fail_at:g}"
+
+DRAWN: Mapping[Precision, float] = {
+    "fp32": 1e-4,
+    "tf32": 1e-2,
+    "fp16": 1e-2,
+    "bf16": 5e-2,
+    "int8": 0.25,
+    "fp8": 0.25,
+    "fp4": 0.25,
+    "int4": 0.25,
+}
 """``max_rel`` for drawn inputs, whose few samples give slices no scale of their own."""
 
 TASK_DEFAULTS: Mapping[str, Mapping[Precision, float]] = {
@@ -53,7 +71,16 @@ TASK_DEFAULTS: Mapping[str, Mapping[Precision, float]] = {
     "map_drop": dict.fromkeys(SLICE_ERRORS, 0.01),
     "miou_drop": dict.fromkeys(SLICE_ERRORS, 0.01),
     "retrieval_drop": dict.fromkeys(SLICE_ERRORS, 0.01),
-    "error_increase": {"fp32": 0.01, "tf32": 0.02, "fp16": 0.02, "bf16": 0.05, "int8": 0.1},
+    "error_increase": {
+        "fp32": 0.01,
+        "tf32": 0.02,
+        "fp16": 0.02,
+        "bf16": 0.05,
+        "int8": 0.1,
+        "fp8": 0.1,
+        "fp4": 0.1,
+        "int4": 0.1,
+    },
 }
 """The largest accepted loss of a task metric. A user's own score has no default, since its unit is not known."""
 
@@ -112,7 +139,8 @@ def merge(
     coarse = rounding_of(dtype)
     if coarse != "fp32":
         value, fail_at = max(value, SLICE_ERRORS[coarse][0]), max(fail_at, SLICE_ERRORS["fp16"][1])
-    merged = {"slice_error": Tolerance("slice_error", value, ORIGIN.format(fail_at=fail_at), fail_at=fail_at)}
+    origin = (ORIGIN_OF_INT8 if precision in UNMEASURED else ORIGIN).format(fail_at=fail_at, precision=precision)
+    merged = {"slice_error": Tolerance("slice_error", value, origin, fail_at=fail_at)}
     if spec is not None:
         merged |= _written(spec, where)
     return merged | own

@@ -105,7 +105,7 @@ def _name(config: Config, model: str, *, is_file: bool) -> str | None:
 
 def _files(config: Config, spec: ModelSpec, only: Path | None = None) -> list[Path]:
     """Return the ONNX files of the model, or the one of them that the command names."""
-    return [only] if only else [config.resolve(file) for file in (spec.path, spec.deployed) if file]
+    return [only] if only else [config.resolve(file) for file in (spec.path, *spec.deployed_files)]
 
 
 def _entry(examined: Examined) -> dict[str, Any]:

@@ -11,8 +11,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from hil.units import Dimension, parse, show
 
-Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "bf16", "int8")
+Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8", "fp8", "fp4", "int4"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8", "fp4", "int4")
+BROUGHT: tuple[Precision, ...] = ("fp8", "fp4", "int4")
+"""The precisions for which hil has no quantizer: the quantized ONNX file is brought, as ``deployed``."""
 
 
 @dataclass(frozen=True)

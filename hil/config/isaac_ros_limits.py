@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from hil.config.explain import Keys, Mistake
+from hil.config.fields import PRECISIONS
 from hil.errors import UserError
 from hil.importers import isaac_ros
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from hil.config.spec import ConfigSpec, ModelSpec
+    from hil.config.spec import CommonLimits, ConfigSpec, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,12 @@ def applied(spec: ConfigSpec, root: Path) -> Applied:
         if rate is None:
             continue
         place = f"{PurePosixPath(file).name}:{parameters.lines['inference_fps']}"
-        if model.limits.fps is not None and model.limits.fps != rate:
+        own = [(one, table) for one in PRECISIONS if (table := model.limits.own(one)) is not None]
+        tables: list[tuple[Keys, CommonLimits]] = [((), model.limits), *(((one,), table) for one, table in own)]
+        other = [keys for keys, table in tables if table.fps is not None and table.fps != rate]
+        if other:
             what = f"the robot's node requires {rate:g} fps ({place}): use the same value, or remove this limit"
-            wrong.append(Mistake(("models", name, "limits", "fps"), what))
+            wrong += [Mistake(("models", name, "limits", *keys, "fps"), what) for keys in other]
             continue
         models[name] = _limited(model, rate)
         sources["models", name, "limits", "fps"] = f"{place} inference_fps"

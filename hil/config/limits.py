@@ -6,7 +6,18 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hil.config.fields import Bytes, Energy, Fraction, Rate, Reach, Seconds, StatedTable, Table
+from hil.config.fields import (
+    PRECISIONS,
+    Bytes,
+    Energy,
+    Fraction,
+    Precision,
+    Rate,
+    Reach,
+    Seconds,
+    StatedTable,
+    Table,
+)
 
 _Time = Annotated[Seconds, Reach("a time has no upper bound")]
 _Memory = Annotated[Bytes, Reach("the available memory depends on the machine")]
@@ -56,8 +67,20 @@ class RegressionLimits(Table):
     exclude: Annotated[Fraction, Field(gt=0), Reach("no rate can drop by more than 100 %", 1.0, "5 %")] | None = None
 
 
-class LimitsSpec(StatedTable):
-    """``[models.NAME.limits]``: the limits of measurements.
+class SpeedupLimit(Table):
+    """``speedup = { over = "fp16", least = 1.2 }``: how much faster this precision has to be than another.
+
+    Attributes:
+        over: the other precision, on the same target.
+        least: the ratio of the other precision's median latency to this one's.
+    """
+
+    over: Precision
+    least: Annotated[float, Reach("every engine is more than 0 times as fast", 0.0, "1.2", at_least=True)]
+
+
+class CommonLimits(StatedTable):
+    """The limits that apply to any precision.
 
     Without a limit, ``paced``, ``sustained`` and ``energy`` are not measured. ``system_memory``, ``memory_growth``,
     ``int8_clipping`` and ``regression`` have default limits. Any other quantity is measured and not judged.
@@ -86,7 +109,33 @@ class LimitsSpec(StatedTable):
     ) = None
     int8_layers: _LeastShare | None = None  # minimum share of the layers meant for INT8 that run in INT8
     dla_fallback: _Count | None = None  # maximum number of layers meant for the DLA that run on the GPU
+    # Minimum share of the multiply-adds that run in the asked precision. "0 %" removes the default limit.
+    in_precision: Annotated[Fraction, Reach("0 % removes the default limit", share=True)] | None = None
     regression: RegressionLimits = RegressionLimits()
+
+
+class PrecisionLimits(CommonLimits):
+    """``[models.NAME.limits.PRECISION]``: limits of one precision; each written key replaces that of ``limits``."""
+
+    speedup: SpeedupLimit | None = None
+
+
+class LimitsSpec(CommonLimits):
+    """``[models.NAME.limits]``: the limits of measurements, and by precision those that replace them."""
+
+    fp32: PrecisionLimits | None = None
+    tf32: PrecisionLimits | None = None
+    fp16: PrecisionLimits | None = None
+    bf16: PrecisionLimits | None = None
+    int8: PrecisionLimits | None = None
+    fp8: PrecisionLimits | None = None
+    fp4: PrecisionLimits | None = None
+    int4: PrecisionLimits | None = None
+
+    def own(self, precision: str) -> PrecisionLimits | None:
+        """Return the table of a precision; ``None`` if it is not written."""
+        table: PrecisionLimits | None = getattr(self, precision) if precision in PRECISIONS else None
+        return table
 
 
 class ToleranceSpec(Table):

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hil.config.explain import Keys
-    from hil.config.spec import ModelSpec
+    from hil.config.limits import PrecisionLimits
+    from hil.config.spec import LimitsSpec, ModelSpec
 
 SomeModel = TypeVar("SomeModel", bound=BaseModel)
 
@@ -19,6 +20,17 @@ def on_target(model: ModelSpec, target: str) -> ModelSpec:
     """Return ``model`` with the keys that are written in ``on.TARGET``, merged table by table."""
     override = model.on.get(target)
     return model if override is None else _merged(model, override)
+
+
+def limits_of(limits: LimitsSpec, precision: str) -> PrecisionLimits:
+    """Return the limits that apply to ``precision``: its own table over the general one, key by key."""
+    from hil.config.limits import CommonLimits, PrecisionLimits
+
+    own, shared = limits.own(precision), CommonLimits.model_fields
+    general = PrecisionLimits().model_copy(
+        update={key: getattr(limits, key) for key in limits.model_fields_set if key in shared}
+    )
+    return general if own is None else _merged(general, own)
 
 
 def _merged(base: SomeModel, override: BaseModel) -> SomeModel:

@@ -72,12 +72,14 @@ class BuildSpec(Table):
     Attributes:
         plugins: shared libraries with TensorRT plugins, loaded before the model is parsed or the engine loaded.
         dla: the number of the DLA core; layers that it cannot run fall back to the GPU.
+        strongly_typed: whether the ONNX file decides in which type each layer computes, as always from TensorRT 11 on.
     """
 
     workspace: Bytes | None = None
     optimization_level: Annotated[int, Field(ge=0, le=5)] | None = None
     plugins: tuple[str, ...] = ()
     dla: Annotated[int, Field(ge=0, le=7)] | None = None
+    strongly_typed: bool = False
     time_limit: Seconds = 1800.0
 
 
@@ -134,7 +136,8 @@ class ModelSpec(Table):
 
     Attributes:
         path: the ONNX file.
-        deployed: an ONNX file that a tool made from ``path``: engines are built from it and compared with ``path``.
+        deployed: an ONNX file that a tool made from ``path``, or one for each precision: engines are built from it
+            and compared with ``path``.
         data: an ``.npz`` file, Polygraphy's ``.json``, a folder of images (needs ``preprocess``),
             ``package.module:callable``, or ``synthetic`` for random inputs, which never satisfy a robot's gate.
         training_data: the training data, in the same forms.
@@ -146,7 +149,7 @@ class ModelSpec(Table):
     """
 
     path: str
-    deployed: str | None = None
+    deployed: str | dict[Precision, str] | None = None
     precisions: Annotated[tuple[Precision, ...], Field(min_length=1)] = ("fp32",)
     data: str
     preprocess: str | None = None
@@ -170,6 +173,18 @@ class ModelSpec(Table):
     tolerances: dict[Precision, TolerancesSpec] = {}
     guessed: tuple[str, ...] = ()
     on: dict[str, OverrideSpec] = {}
+
+    def deployed_in(self, precision: str) -> str | None:
+        """Return the file of ``deployed`` for ``precision``, ``None`` if there is none."""
+        if isinstance(self.deployed, dict):
+            return next((file for key, file in self.deployed.items() if key == precision), None)
+        return self.deployed
+
+    @property
+    def deployed_files(self) -> tuple[str, ...]:
+        """All files of ``deployed``, each once."""
+        files = self.deployed.values() if isinstance(self.deployed, dict) else filter(None, (self.deployed,))
+        return tuple(dict.fromkeys(files))
 
     @property
     def recurrent(self) -> bool:

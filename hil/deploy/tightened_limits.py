@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hil.catalogue import ABOVE, CATALOGUE
 from hil.checks.tolerances import tightened
 from hil.config.limits import ToleranceSpec, TolerancesSpec
+from hil.config.merge import limits_of
 from hil.results import CLAIM, Sense, Verdict
 from hil.session.amendments.expiry import TOLERATED
 from hil.state import Contract
@@ -114,7 +115,7 @@ def _of_criteria(report: Report, check: CheckResult, model: ModelSpec) -> Iterat
     """Yield reasons from the criteria that a row's method records besides the limit. A smaller value is stricter."""
     criteria: dict[str, tuple[float, str]] = {}
     if CATALOGUE[check.id].regresses:
-        above = model.limits.regression.above
+        above = limits_of(model.limits, check.precision).regression.above
         criteria["above"] = (ABOVE if above is None else above, "1")
     if check.id in DEADLINES and model.run.rate is not None:
         criteria["deadline"] = (1 / model.run.rate if model.run.deadline is None else model.run.deadline, "s")

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-SAME: Mapping[str, float] = {"fp32": 1e-6, "tf32": 1e-3, "fp16": 1e-3, "bf16": 8e-3, "int8": 2e-2}
+SAME: Mapping[str, float] = {
+    "fp32": 1e-6,
+    "tf32": 1e-3,
+    "fp16": 1e-3,
+    "bf16": 8e-3,
+    "int8": 2e-2,
+    "fp8": 0.1,
+    "fp4": 0.3,
+    "int4": 0.2,
+}
 """Largest difference, relative to the largest magnitude, at which two constants count as equal in a precision."""
 
 LISTED_SHAPE = 6

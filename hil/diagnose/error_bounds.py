@@ -22,11 +22,30 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-FLOORS: Mapping[str, float] = {"fp32": 5e-5, "tf32": 4e-3, "fp16": 4e-3, "bf16": 3e-2, "int8": 3e-2}
+FLOORS: Mapping[str, float] = {
+    "fp32": 5e-5,
+    "tf32": 4e-3,
+    "fp16": 4e-3,
+    "bf16": 3e-2,
+    "int8": 3e-2,
+    "fp8": 0.1,
+    "fp4": 0.4,
+    "int4": 0.3,
+}
 """Relative errors that are normal at any node of a correct engine. Sums of thousands of products differ by as much, and
-FP32 convolutions do under Winograd's algorithm."""
+FP32 convolutions do under Winograd's algorithm. Those of fp8, fp4 and int4 are about four times the error of rounding
+normally distributed values to the type; they were not measured on engines."""
 
-ROOM: Mapping[str, float] = {"fp32": 30.0, "tf32": 6.0, "fp16": 6.0, "bf16": 6.0, "int8": 5.0}
+ROOM: Mapping[str, float] = {
+    "fp32": 30.0,
+    "tf32": 6.0,
+    "fp16": 6.0,
+    "bf16": 6.0,
+    "int8": 5.0,
+    "fp8": 6.0,
+    "fp4": 6.0,
+    "int4": 6.0,
+}
 """Factor on the error from rounding the operands; it allows for different accumulators and kernels."""
 
 CLIPPING, UNUSED, INT8_STEPS = 0.25, 0.15, 127

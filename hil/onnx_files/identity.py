@@ -73,7 +73,7 @@ def sources_of(config: Config, name: str, target: str) -> PartFiles:
     sources = PartFiles()
     for role, file in _named(spec):
         sources.files[role, file] = config.resolve(file)
-    for onnx in (spec.path, spec.deployed):
+    for onnx in (spec.path, *spec.deployed_files):
         sources.files.update(((EXTERNAL, location), path) for location, path in _external(config, onnx))
     for role, callable_name in _callables(spec, config.root):
         sources.code[role, callable_name] = modules_of(callable_name.partition(":")[0], config.root, name)
@@ -101,18 +101,18 @@ def _named(spec: ModelSpec) -> Iterator[tuple[str, str]]:
     yield from ((PLUGIN, plugin) for plugin in spec.build.plugins)
     if spec.isaac_ros is not None:
         yield "isaac_ros", isaac_ros.split(spec.isaac_ros)[0]
-    for role in ("deployed", ENGINE, "reference"):
+    yield from (("deployed", file) for file in spec.deployed_files)
+    for role in (ENGINE, "reference"):
         file = getattr(spec, role)
         if file is not None:
             yield role, file
 
 
-def _external(config: Config, file: str | None) -> Iterator[tuple[str, Path]]:
+def _external(config: Config, file: str) -> Iterator[tuple[str, Path]]:
     from hil.onnx_files.external_data import external_files
 
-    if file is not None:
-        folder = PurePosixPath(file).parent
-        yield from ((str(folder / data.location), data.path) for data in external_files(config.resolve(file)))
+    folder = PurePosixPath(file).parent
+    yield from ((str(folder / data.location), data.path) for data in external_files(config.resolve(file)))
 
 
 def _callables(spec: ModelSpec, root: Path) -> Iterator[tuple[str, str]]:

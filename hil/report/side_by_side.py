@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hil.report.schema import Report
     from hil.results import Measurement
 
-ORDER = ("fp32", "tf32", "bf16", "fp16", "int8")
+ORDER = ("fp32", "tf32", "bf16", "fp16", "int8", "fp8", "int4", "fp4")
 COMPARED = (
     ("latency.p50", "median latency"),
     ("latency.p99", "slow tail (p99)"),

@@ -182,7 +182,7 @@ def test_any_int8_is_unknown_with_hidden_layers() -> None:
     plain = {"name": "conv", "type": "CaskConvolution", "inputs": ["fp16"], "outputs": ["fp16"], "device": "gpu"}
     quantized = {**plain, "outputs": ["int8"]}
     hidden = {**plain, "name": "{ForeignNode[a...b]}", "type": "Myelin", "inputs": [], "outputs": []}
-    assert placement.any_int8([plain, quantized]) is True
-    assert placement.any_int8([plain]) is False
-    assert placement.any_int8([plain, hidden]) is None
-    assert placement.any_int8([]) is None
+    assert placement.any_of([plain, quantized], "int8") is True
+    assert placement.any_of([plain], "int8") is False
+    assert placement.any_of([plain, hidden], "int8") is None
+    assert placement.any_of([], "int8") is None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hil.config.load import load
+from hil.config.merge import limits_of
 from tests.config.example import EXAMPLE, project
 
 if TYPE_CHECKING:
@@ -47,3 +48,21 @@ def test_other_targets_keep_the_model_as_it_is(tmp_path: Path) -> None:
     assert config.model("digits", "cpu") == config.spec.models["digits"]
     assert config.model("digits", "jetson-nano").limits.fps == 15
     assert config.model("digits", "jetson-nano").limits.memory == 512 * 2**20
+
+
+def test_limits_of_a_precision_go_over_the_general_ones(tmp_path: Path) -> None:
+    """Key by key, also within tables; a target's override of either is merged before."""
+    text = """
+[models.digits.limits.int8]
+in_precision = "80 %"
+latency = { p50 = "1 ms" }
+[models.digits.on.jetson-orin.limits.int8]
+fps = 50
+"""
+    config = load(project(tmp_path, EXAMPLE + text))
+    model = config.model("digits", "jetson-orin")
+    int8, fp16 = limits_of(model.limits, "int8"), limits_of(model.limits, "fp16")
+    assert (int8.in_precision, int8.fps, int8.latency.p50) == (0.8, 50, 0.001)
+    assert int8.latency.p99 == model.limits.latency.p99
+    assert (fp16.in_precision, fp16.fps, fp16.latency.p50) == (None, 30, 0.002)
+    assert limits_of(config.model("digits", "cpu").limits, "int8").fps == 30

@@ -48,6 +48,8 @@ VALUES: dict[str, tuple[float, float]] = {
     "memory.system": (0.41, 0.85),
     "memory.engine_size": (312_556.0, 1e6),
     "memory.growth": (812.0, 2.0**20),
+    "latency.speedup": (1.4, 1.2),
+    "placement.in_precision": (0.97, 0.1),
     "placement.int8_layers": (0.94, 0.8),
     "placement.dla_fallback": (0.0, 0.0),
 }

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 from hil.config.checks import guess_checks
 from hil.config.data_sources import SYNTHETIC, SourceKind, is_callable, source_kind
 from hil.config.explain import Keys, Mistake
+from hil.config.fields import BROUGHT
 from hil.errors import did_you_mean, nearest
 from hil.importers.isaac_ros import split
 from hil.jetson import likely_slugs
+from hil.onnx_files.precisions import how_to_bring
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -107,13 +109,21 @@ def _board(keys: Keys, target: Any) -> Iterator[Mistake]:
         yield Mistake(keys, f"{board!r} is not a Jetson module: did you mean {' or '.join(map(repr, slugs))}?")
 
 
-def _files(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
+def _named_files(model: Values) -> Iterator[tuple[Keys, Any]]:
     for key in ("path", "deployed", "engine", "reference", "isaac_ros"):
         path = model.get(key)
         if isinstance(path, str) and key == "isaac_ros":
             path = split(path)[0]
+        if isinstance(path, dict):
+            yield from (((key, inner), file) for inner, file in path.items())
+        else:
+            yield (key,), path
+
+
+def _files(keys: Keys, model: Values, root: Path) -> Iterator[Mistake]:
+    for inner, path in _named_files(model):
         if isinstance(path, str) and not os.path.isfile(root / path):  # noqa: PTH113 - never raises
-            yield Mistake((*keys, key), _no_file("file", path, root))
+            yield Mistake((*keys, *inner), _no_file("file", path, root))
     sources: dict[Keys, Any] = {("data",): model.get("data"), ("training_data",): model.get("training_data")}
     sources["calibration", "data"] = _table(model, "calibration").get("data")
     kinds = set()
@@ -236,6 +246,11 @@ def _precisions(keys: Keys, model: Values) -> Iterator[Mistake]:
         if "int8" in precisions and "calibration" not in model and not has_engine:
             table = ".".join(str(key) for key in keys)
             yield Mistake((*keys, *inner), f"int8 needs the table [{table}.calibration] with the key 'data'")
+        deployed = model.get("deployed")
+        for precision in () if "engine" in model or "engine" in place else BROUGHT:
+            lacking = "deployed" not in model or (isinstance(deployed, dict) and precision not in deployed)
+            if precision in precisions and lacking:
+                yield Mistake((*keys, *inner), how_to_bring(str(model.get("path")), precision))
 
 
 def _intervals(keys: Keys, model: Values) -> Iterator[Mistake]:

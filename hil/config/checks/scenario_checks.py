@@ -6,13 +6,14 @@ import math
 from typing import TYPE_CHECKING
 
 from hil.config.explain import Keys, Mistake
-from hil.config.merge import variants
+from hil.config.fields import PRECISIONS
+from hil.config.merge import limits_of, variants
 from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hil.config.spec import MeasureSpec, ModelSpec
+    from hil.config.spec import CommonLimits, MeasureSpec, ModelSpec
 
 Q = 0.99
 """The percentile of the paced limits that are not shares."""
@@ -38,21 +39,39 @@ def doubts(keys: Keys, model: ModelSpec, measure: MeasureSpec) -> Iterator[Mista
                 yield Mistake((*keys, *inner, *place), what)
 
 
+def _tables(model: ModelSpec) -> Iterator[tuple[Keys, CommonLimits]]:
+    """Yield the general limits, and for each precision with a table of its own those that apply to it."""
+    yield ("limits",), model.limits
+    for precision in PRECISIONS:
+        if model.limits.own(precision) is not None:
+            yield ("limits", precision), limits_of(model.limits, precision)
+
+
 def _unprovable_limits(model: ModelSpec) -> Iterator[tuple[Keys, str]]:
-    paced, sustained = model.limits.paced, model.limits.sustained
+    for keys, limits in _tables(model):
+        yield from ((keys + place, what) for place, what in _unprovable(limits, model))
+
+
+def _unprovable(limits: CommonLimits, model: ModelSpec) -> Iterator[tuple[Keys, str]]:
+    paced, sustained = limits.paced, limits.sustained
     limited = [name for name in type(paced).model_fields if getattr(paced, name) is not None]
     if limited and model.run.rate is None:
-        yield ("limits", "paced"), "paced limits need the rate of the inputs: write e.g. rate = '30 fps' under run"
+        yield ("paced",), "paced limits need the rate of the inputs: write e.g. rate = '30 fps' under run"
     if paced.missed == 0:
         what = "no number of releases can prove that none is ever missed"
-        yield ("limits", "paced", "missed"), f"{what}: write a share such as '0.1 %', or streak = 0"
+        yield ("paced", "missed"), f"{what}: write a share such as '0.1 %', or streak = 0"
     if sustained.slowdown == 0:
         what = "no measurement can prove that the model never gets slower: write an acceptable share, e.g. '5 %'"
-        yield ("limits", "sustained", "slowdown"), what
+        yield ("sustained", "slowdown"), what
 
 
 def _limits_beyond_paced_time(model: ModelSpec, measure: MeasureSpec) -> Iterator[tuple[Keys, str]]:
-    paced, rate = model.limits.paced, model.run.rate
+    for keys, limits in _tables(model):
+        yield from ((keys + place, what) for place, what in _beyond_paced_time(limits, model, measure))
+
+
+def _beyond_paced_time(limits: CommonLimits, model: ModelSpec, measure: MeasureSpec) -> Iterator[tuple[Keys, str]]:
+    paced, rate = limits.paced, model.run.rate
     if rate is None:
         return
     shares = {"missed": paced.missed, **dict.fromkeys(("p99", "streak", "jitter"), 1 - Q)}
@@ -63,4 +82,4 @@ def _limits_beyond_paced_time(model: ModelSpec, measure: MeasureSpec) -> Iterato
         fewest = math.ceil(math.log1p(-measure.confidence) / math.log1p(-share))
         if fewest / rate > measure.paced:
             needed = f"needs at least {fewest} releases, {show(fewest / rate, 's')} at {show(rate, '1/s')}"
-            yield ("limits", "paced", name), f"{needed}, but measure.paced is {show(measure.paced, 's')}: raise it"
+            yield ("paced", name), f"{needed}, but measure.paced is {show(measure.paced, 's')}: raise it"

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from hil.agent.containers.container_spec import is_reference
 from hil.config.checks import build_checks, deploy_checks, input_checks, output_checks, scenario_checks, value_ranges
 from hil.config.explain import Keys, Mistake
+from hil.config.fields import PRECISIONS
+from hil.config.merge import limits_of
 from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hil.config.spec import (
+        CommonLimits,
         ConfigSpec,
         ContainerSpec,
         LatencyLimits,
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
         ToleranceSpec,
         TolerancesSpec,
     )
+
+NO_EFFECT = "no precisions list of this model contains {}, so this has no effect"
 
 
 def mistakes(spec: ConfigSpec) -> Iterator[Mistake]:
@@ -39,14 +44,14 @@ def mistakes(spec: ConfigSpec) -> Iterator[Mistake]:
             yield from deploy_checks.mistakes(("targets", name, "deploy"), declared.deploy)
     for name, model in spec.models.items():
         keys = ("models", name)
-        yield from _limits((*keys, "limits"), model.limits)
+        yield from _every_limit((*keys, "limits"), model.limits)
         yield from build_checks.mistakes(keys, model)
         yield from input_checks.mistakes(keys, model)
         yield from output_checks.mistakes(keys, model)
         yield from scenario_checks.mistakes(keys, model)
         for target, override in model.on.items():
             if override.limits is not None:
-                yield from _limits((*keys, "on", target, "limits"), override.limits)
+                yield from _every_limit((*keys, "on", target, "limits"), override.limits)
 
 
 def doubts(spec: ConfigSpec) -> Iterator[Mistake]:
@@ -56,13 +61,19 @@ def doubts(spec: ConfigSpec) -> Iterator[Mistake]:
         yield Mistake(("measure", "budget"), f"is less than measure.duration: write at least {least}")
     for name, model in spec.models.items():
         yield from _order(("models", name, "limits", "latency"), model.limits.latency)
+        for precision in PRECISIONS:
+            if model.limits.own(precision) is not None:
+                keys = ("models", name, "limits", precision, "latency")
+                yield from _order(keys, limits_of(model.limits, precision).latency)
         yield from build_checks.doubts(("models", name), model)
         yield from scenario_checks.doubts(("models", name), model, spec.measure)
         used = set(model.precisions).union(*(override.precisions or () for override in model.on.values()))
         for precision in model.tolerances:
             if precision not in used:
-                what = f"no precisions list of this model contains {precision}, so this has no effect"
-                yield Mistake(("models", name, "tolerances", precision), what)
+                yield Mistake(("models", name, "tolerances", precision), NO_EFFECT.format(precision))
+        for precision in PRECISIONS:
+            if precision not in used and model.limits.own(precision) is not None:
+                yield Mistake(("models", name, "limits", precision), NO_EFFECT.format(precision))
         yield from _loose(("models", name), model.tolerances)
         for target, override in model.on.items():
             yield from _loose(("models", name, "on", target), override.tolerances or {})
@@ -89,7 +100,19 @@ def _vacuous(keys: Keys, tolerance: ToleranceSpec) -> Iterator[Mistake]:
             yield Mistake((*keys, key), what)
 
 
-def _limits(keys: Keys, limits: LimitsSpec) -> Iterator[Mistake]:
+def _every_limit(keys: Keys, limits: LimitsSpec) -> Iterator[Mistake]:
+    yield from _limits(keys, limits)
+    for precision in PRECISIONS:
+        own = limits.own(precision)
+        if own is None:
+            continue
+        yield from _limits((*keys, precision), limits_of(limits, precision))
+        if own.speedup is not None and own.speedup.over == precision:
+            what = f"{precision} is compared with itself: write another precision"
+            yield Mistake((*keys, precision, "speedup", "over"), what)
+
+
+def _limits(keys: Keys, limits: CommonLimits) -> Iterator[Mistake]:
     above, exclude = limits.regression.above, limits.regression.exclude
     if above is not None and exclude is not None and above > exclude:
         what = f"above ({show(above, '1')}) is greater than exclude ({show(exclude, '1')})"

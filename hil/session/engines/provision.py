@@ -6,12 +6,15 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hil.catalogue import QUANTIZED
 from hil.checks.int8_floating import floating_texts
+from hil.config.fields import BROUGHT
 from hil.errors import CalibrationError, EngineBuildError, Unsupported, UserError, WorkerLost
 from hil.files.digests import writing
 from hil.onnx_files.declared_shapes import wrong_declaration
 from hil.onnx_files.external_data import copy_by_digest, external_files
 from hil.onnx_files.ort_errors import check_operators
+from hil.onnx_files.precisions import STORED, how_to_bring, read_precisions
 from hil.onnx_files.signature import read_signature
 from hil.runtimes import runtime_record
 from hil.session.engines.shape_profiles import profiles_of
@@ -75,7 +78,7 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
     if not runtime_record(session.spec.runtime).compiles:
         check_operators(source, read_signature(source).foreign)
     quantized, streamed = None, None
-    if spec.deployed is None and precision == "int8" and not session.signature(name).has_qdq:
+    if spec.deployed_in(precision) is None and precision == "int8" and not session.signature(name).has_qdq:
         if is_implicit(session, name):
             streamed = calibration_stream(session, name)
         else:
@@ -93,7 +96,7 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
         try:
             engine = session.agent.build(digest, precision, runtime, options, limit, more=more, external=external)
         except EngineBuildError as error:
-            helps = wrong_declaration(session.config.resolve(spec.deployed or spec.path))
+            helps = wrong_declaration(session.config.resolve(spec.deployed_in(precision) or spec.path))
             raise EngineBuildError(f"{error}: {helps}" if helps else error) from None
         except WorkerLost as error:
             raise WorkerLost(
@@ -110,26 +113,38 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
 def _source(session: Context, name: str, precision: str, spec: ModelSpec) -> Path:
     """Return the ONNX file that the engine is built from: the config's ``deployed`` or, without one, ``path``.
 
-    A quantized ``deployed`` is used only for int8, other precisions use ``path``. Raise ``Unsupported`` for int8 from a
-    ``deployed`` without Q/DQ nodes, and for another precision from a quantized ``path``.
+    A quantized ``deployed`` is used only for the precisions that it is quantized to, other precisions use ``path``.
+    Raise ``Unsupported`` for a quantized precision from a ``deployed`` without such Q/DQ nodes, and for another
+    precision from a quantized ``path``.
     """
-    where = f"model {name} on target {session.used}"
-    if spec.deployed is not None:
-        source = session.addressed(session.config.resolve(spec.deployed), name)
-        quantized = read_signature(source).has_qdq
-        if precision == "int8" and not quantized:
-            raise Unsupported(
-                f"{spec.deployed} has no QuantizeLinear and DequantizeLinear nodes, so it would not run in int8: "
-                f"{where}: quantize it, or leave int8 out of precisions"
+    where, deployed = f"model {name} on target {session.used}", spec.deployed_in(precision)
+    if deployed is not None:
+        source = session.addressed(session.config.resolve(deployed), name)
+        is_quantized = bool(read_signature(source).quantized)
+        if precision in QUANTIZED:
+            _check_quantized(
+                source, precision, f"{where}: quantize it, or leave {precision} out of precisions", deployed
             )
-        if precision == "int8" or not quantized:
+        if precision in QUANTIZED or not is_quantized:
             return source
+    elif precision in BROUGHT:
+        raise Unsupported(f"{how_to_bring(spec.path, precision)}: {where}")
     if precision != "int8" and session.signature(name).has_qdq:
         raise Unsupported(
             f"{spec.path} is quantized, so it is no {precision} model: {where}: write the float model as path and this "
             "file as deployed"
         )
     return session.onnx(name)
+
+
+def _check_quantized(source: Path, precision: str, advice: str, name: str) -> None:
+    """Raise ``Unsupported`` if the file has no Q/DQ nodes of this precision."""
+    kinds = {STORED.get(one.dtype, "another type") for one in read_precisions(source).tensors}
+    if not kinds:
+        what = f"{name} has no QuantizeLinear and DequantizeLinear nodes, so it would not run in {precision}"
+        raise Unsupported(f"{what}: {advice}")
+    if precision not in kinds:
+        raise Unsupported(f"{name} is quantized to {', '.join(sorted(kinds))}, not to {precision}: {advice}")
 
 
 def build_options(session: Context, name: str, precision: str, spec: ModelSpec) -> dict[str, Any]:
@@ -141,6 +156,8 @@ def build_options(session: Context, name: str, precision: str, spec: ModelSpec) 
         options["workspace"] = int(spec.build.workspace)
     if spec.build.optimization_level is not None:
         options["optimization_level"] = spec.build.optimization_level
+    if spec.build.strongly_typed:
+        options["strongly_typed"] = True
     profiles = profiles_of(session.signature(name), spec, name)
     if profiles:
         options["profiles"] = profiles

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.checks import int8, parity
 from hil.checks.int8 import CacheFacts, CalibrationFacts
-from hil.checks.placement import any_int8
+from hil.checks.placement import any_of
 from hil.errors import EngineBuildError, EngineError, Unsupported, WorkerLost
 from hil.runtimes import runtime_record
 from hil.series import digest_of
@@ -36,7 +36,7 @@ def calibration(session: EngineContext, row: Row) -> Gathered:
     """Judge ``int8.calibration``: compare, by digest, the samples that calibration used with the declared ones."""
     from hil.quantize import samples_digest
 
-    method = _method(session, row.model)
+    method = _method(session, row)
     if method["route"] == "foreign":
         facts = CalibrationFacts(0, 0, "", "", foreign=True)
         if session.model(row.model).engine is not None:
@@ -58,15 +58,15 @@ def calibration(session: EngineContext, row: Row) -> Gathered:
     return Gathered(int8.calibration(facts), method)
 
 
-def _method(session: EngineContext, model: str) -> dict[str, Any]:
-    """Return the method with the route of the INT8 ranges: ``explicit``, ``implicit`` or ``foreign``.
+def _method(session: EngineContext, row: Row) -> dict[str, Any]:
+    """Return the method with the route of the ranges: ``explicit``, ``implicit`` or ``foreign``.
 
     They are ``foreign`` if they came with the ONNX file or the engine.
     """
-    spec = session.model(model)
-    if spec.engine is not None or spec.deployed is not None or session.signature(model).has_qdq:
+    spec, deployed = session.model(row.model), session.model(row.model).deployed_in(row.precision)
+    if spec.engine is not None or deployed is not None or session.signature(row.model).has_qdq:
         return {"version": 1, "route": "foreign"}
-    return {"version": 1, "route": "implicit" if is_implicit(session, model) else "explicit"}
+    return {"version": 1, "route": "implicit" if is_implicit(session, row.model) else "explicit"}
 
 
 def consumed(made: Provisioned, declared: int, declared_digest: str) -> CalibrationFacts:
@@ -107,14 +107,14 @@ def cache(session: EngineContext, row: Row) -> Gathered:
     They are up to date if the recorded digests of model, data and method are those of the present files. Raises
     ``Unsupported`` for an engine that was built elsewhere.
     """
-    method = _method(session, row.model)
+    method = _method(session, row)
     if session.model(row.model).engine is not None:
         advice = "remove 'engine' to have it built from the ONNX file"
         raise Unsupported(f"{ELSEWHERE}: model {row.model} on target {session.used}: {advice}")
     made = session.engines.provisioned(row.model, row.precision)
     facts = _implicit_cache(session, row, made) if made.streamed else _explicit_cache(session, row, made)
     if runtime_record(session.spec.runtime).chooses_precision:
-        facts = replace(facts, in_use=any_int8(layers_of(session, row)))
+        facts = replace(facts, precision=row.precision, in_use=any_of(layers_of(session, row), row.precision))
     return Gathered(int8.cache(facts), method)
 
 
@@ -185,11 +185,11 @@ def drop(session: EngineContext, row: Row) -> Gathered:
     spec = session.model(row.model)
     fp32 = row.model_copy(update={"precision": "fp32"})
     method = {
-        **_method(session, row.model),
+        **_method(session, row),
         "against": "fp32 engine on the same target",
         "data": session.dataset(row.model).digest,
     }
-    tolerances = spec.tolerances.get("int8")
+    tolerances = next((table for key, table in spec.tolerances.items() if key == row.precision), None)
     if spec.task is not None:
         ours, theirs = compared(session, row).scores(), compared(session, fp32).scores()
         if ours is None or theirs is None:
@@ -199,10 +199,10 @@ def drop(session: EngineContext, row: Row) -> Gathered:
         if metric is None:
             return Gathered(int8.drop(None, tolerances, why_not="nothing was scored"), method)
         scores = scored(metric, theirs.candidate, ours.candidate, distinct_of(session, row.model))
-        judgement = int8.drop(scores, tolerances, where=where_of(session, row))
-        fp32_score, int8_score = scores.whole()
+        judgement = int8.drop(scores, tolerances, precision=row.precision, where=where_of(session, row))
+        fp32_score, own_score = scores.whole()
         half, why_not = _fp16(session, row, metric, theirs.candidate)
-        judgement = int8.split(judgement, {"fp32": fp32_score, "int8": int8_score}, half, why_not)
+        judgement = int8.split(judgement, {"fp32": fp32_score, row.precision: own_score}, half, why_not)
         return Gathered(judgement, {**method, "task": spec.task})
     both = side_by_side(session, row, _engine_answers(session, row.model, "fp32"))
     return Gathered(int8.drop(both.comparison, tolerances), method)

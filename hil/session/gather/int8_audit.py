@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from hil.session.engine_context import EngineContext
 
 CLASSIFYING = "classification"
-LEVELS = 127
+LEVELS = {"int8": 127, "fp8": 448}
+"""The largest quantized value of each precision whose activations have ranges."""
 
 
 def calibration_set(session: EngineContext, row: Row) -> Gathered:
@@ -175,7 +176,11 @@ def ranges(session: EngineContext, row: Row) -> Gathered:
     foreign = session.signature(row.model).has_qdq
     path = session.onnx(row.model)
     constants = set() if foreign else tensors(session, row.model)[1]
-    tops = {name: LEVELS * steps[0] for name, steps in scales.items() if len(steps) == 1 and name not in constants}
+    tops = {
+        name: LEVELS[row.precision] * steps[0]
+        for name, steps in scales.items()
+        if len(steps) == 1 and name not in constants
+    }
     data, used = session.steps(row.model)
     text = f"{row.model} int8: comparing {len(tops)} ranges with the values on validation data"
     with session.progress.step(text):

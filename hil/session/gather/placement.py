@@ -4,15 +4,63 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hil.checks import placement
+from hil.checks import claims, in_precision, placement
 from hil.errors import Unsupported
+from hil.onnx_files.precisions import read_precisions
+from hil.results import Verdict
+from hil.runtimes import runtime_record
 from hil.session.gather.gathered import Gathered
+from hil.session.gather.timing import slowest_nodes
 
 if TYPE_CHECKING:
-    from hil.results import Row
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from hil.onnx_files.precisions import Precisions
+    from hil.results import Limit, Row
     from hil.session.engine_context import EngineContext
 
 METHOD = {"version": 1, "told": "by the runtime's inspector"}
+DECLARED = {"version": 1, "told": "by the ONNX file"}
+
+
+def declared(session: EngineContext, row: Row) -> Gathered:
+    """Judge ``placement.declared``: whether the ONNX file that was brought is quantized as the precision claims.
+
+    Raises ``Unsupported`` if none was brought.
+    """
+    spec = session.model(row.model)
+    file = None if spec.engine is not None else spec.deployed_in(row.precision)
+    if file is None:
+        raise Unsupported(f"no quantized ONNX file was brought: model {row.model} in {row.precision}: write deployed")
+    path = session.addressed(session.config.resolve(file), row.model)
+    symmetric = runtime_record(session.spec.runtime).qdq_layout == "tensorrt"
+    return Gathered(claims.claim(_declared(session, row, path), row.precision, symmetric=symmetric), DECLARED)
+
+
+def in_asked_precision(session: EngineContext, row: Row) -> Gathered:
+    """Judge ``placement.in_precision``: which share of the loaded engine runs in the precision that was asked for."""
+    layers, made = layers_of(session, row), session.engines.provisioned(row.model, row.precision)
+    model, limit = _declared(session, row, made.source), _strict(row.limit, made.engine.about)
+    judgement = in_precision.in_precision(layers, model, row.precision, limit)
+    if judgement.verdict is not Verdict.PASSED and judgement.details.get("fell_back"):
+        seconds = {str(node["name"]): float(node["seconds"]) for node in slowest_nodes(session, row)}
+        judgement = in_precision.in_precision(layers, model, row.precision, limit, seconds)
+    return Gathered(judgement, METHOD)
+
+
+def _strict(limit: Limit | None, about: Mapping[str, Any]) -> Limit | None:
+    """Return the limit; without the default's band of warnings for a network whose types the ONNX file decides."""
+    if limit is None or limit.source != in_precision.DEFAULT or not about.get("strongly_typed"):
+        return limit
+    return limit.model_copy(update={"fail_at": None})
+
+
+def _declared(session: EngineContext, row: Row, path: Path) -> Precisions:
+    spec, signature = session.model(row.model), session.signature(row.model)
+    sizes = {name: optimum for name, (_, optimum, _) in {**signature.sizes, **spec.shapes}.items()}
+    key = ("declared precisions", row.model, str(path))
+    return session.memo.once(key, lambda: read_precisions(path, sizes, spec.batch))
 
 
 def int8_layers(session: EngineContext, row: Row) -> Gathered:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hil.baseline import highest_clocks, machine, setting
 from hil.catalogue import ABOVE, CATALOGUE, EXCLUDE, NOISY
 from hil.checks import regression
+from hil.config.merge import limits_of
 from hil.jetson import identity_fields
 from hil.results import Row, Sense
 from hil.series import digest_of
@@ -77,7 +78,7 @@ def _method(of: str, method: str, rules: regression.Rules) -> dict[str, Any]:
 
 
 def _rules(session: EngineContext, row: Row, of: str) -> regression.Rules:
-    spec, limits = session.config.spec.measure, session.model(row.model).limits.regression
+    spec, limits = session.config.spec.measure, limits_of(session.model(row.model).limits, row.precision).regression
     limit = CATALOGUE[of].limit
     return regression.Rules(
         above=ABOVE if limits.above is None else limits.above,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hil.checks import energy, fps, latency
-from hil.errors import HilError
+from hil.config.merge import limits_of
+from hil.errors import HilError, Unsupported
 from hil.results import Verdict
 from hil.series import Series
 from hil.session.amendments import amended
@@ -78,13 +79,25 @@ def rate(session: EngineContext, row: Row) -> Gathered:
 
 
 def speedup(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``int8.speedup``: the latency of FP32 against that of INT8 on the same target, in the same session."""
-    reference = saturated(session, row.model, "fp32")
-    series = saturated(session, row.model, "int8")
+    """Judge ``int8.speedup`` or ``latency.speedup``: the latency of another precision against that of the row's.
+
+    Both are measured on the same target, in the same session. For ``int8.speedup`` the other precision is fp32. Raises
+    ``Unsupported`` if the config names none.
+    """
+    other = "fp32"
+    if row.id != "int8.speedup":
+        table = limits_of(session.model(row.model).limits, row.precision).speedup
+        if table is None:
+            what = f"no other precision is named: model {row.model} in {row.precision}"
+            raise Unsupported(f"{what}: write limits.{row.precision}.speedup = {{ over = 'fp32', least = 1.2 }}")
+        other = table.over
+    reference = saturated(session, row.model, other)
+    series = saturated(session, row.model, row.precision)
     level = confidence(session.config.spec.measure, reference, series)
     judgement = latency.ratio(reference, series, row.limit, level)
     findings, controls = state_contract.findings_of(reference, series), (reference.control, series.control)
-    return Gathered(judgement, series.method, Facts(findings=findings, controls=controls))
+    details = {"over": other}
+    return Gathered(judgement, series.method, Facts(details=details, findings=findings, controls=controls))
 
 
 def saturated(session: EngineContext, model: str, precision: str) -> Series:

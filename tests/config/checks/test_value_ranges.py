@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from hil.catalogue import KINDS
 from hil.config.checks.value_ranges import declared_by
-from hil.config.limits import LimitsSpec, ToleranceSpec, TolerancesSpec
+from hil.config.fields import PRECISIONS
+from hil.config.limits import LimitsSpec, SpeedupLimit, ToleranceSpec, TolerancesSpec
 from hil.config.load import load, load_policy
 from hil.config.spec import StatedTable
 from hil.errors import ExitCode, UserError
@@ -30,7 +31,7 @@ def reaches(table: type[BaseModel], *keys: str) -> Iterator[tuple[Keys, Reach | 
     """Yield each key of a table of limits, by its path, with the ``Reach`` that it declares."""
     for name, field in table.model_fields.items():
         kind = field.annotation
-        if name in StatedTable.model_fields or name == "outputs":
+        if name in StatedTable.model_fields or name == "outputs" or name in PRECISIONS:
             continue
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from reaches(kind, *keys, name)
@@ -62,7 +63,7 @@ def test_every_limit_declares_what_can_be_reached() -> None:
     for kind in KINDS:
         if kind.limit is not None:
             keys: Keys = ("limits", *kind.limit.path)
-            reach = LIMITS[keys]
+            reach = LIMITS[keys] if keys in LIMITS else dict(reaches(SpeedupLimit, "limits", "speedup"))[keys]
             assert reach is not None
             assert reach.edge is None or reach.at_least is (kind.limit.sense is Sense.AT_LEAST), kind.id
             assert kind.limit.default is None or not reach.wrong(kind.limit.default)

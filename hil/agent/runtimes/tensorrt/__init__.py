@@ -50,7 +50,8 @@ class TensorRt(Runtime):
         from . import api, facts
         from . import precision as rules
 
-        return rules.reason(precision, api.builder_flags(trt), facts.of_gpu(trt).get("sm"))
+        flags, sm = api.builder_flags(trt), facts.of_gpu(trt).get("sm")
+        return rules.reason(precision, flags, sm, api.data_types(trt), typed=api.can_be_typed(trt))
 
     def build(self, model: str, precision: str, options: Mapping[str, Any], out: str) -> Built:
         """Write the plan to ``out``. Raise ``Failure`` with TensorRT's error lines and advice."""

@@ -34,13 +34,25 @@ def device_memory_size(engine: Any) -> int:
     return int(engine.device_memory_size if size is None else size)
 
 
-def network(trt: Any, builder: Any) -> Any:
-    """Return an empty network with explicit batch dimensions.
+def data_types(trt: Any) -> FrozenSet[str]:
+    """Return the names of the members of ``DataType``."""
+    return frozenset(trt.DataType.__members__)
 
-    TensorRT 8 requires a flag for them. TensorRT 10 ignores this flag, and 11 lacks it.
+
+def can_be_typed(trt: Any) -> bool:
+    """Return whether networks can be strongly typed, as from TensorRT 10 on."""
+    return hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+
+
+def network(trt: Any, builder: Any, *, typed: bool = False) -> Any:
+    """Return an empty network with explicit batch dimensions, strongly typed if ``typed`` is true.
+
+    TensorRT 8 requires a flag for them. TensorRT 10 ignores this flag, and 11 lacks it. Networks of 11 are always
+    strongly typed.
     """
-    explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
-    return builder.create_network(0 if explicit is None else 1 << int(explicit))
+    names = ("EXPLICIT_BATCH", "STRONGLY_TYPED") if typed else ("EXPLICIT_BATCH",)
+    flags = (getattr(trt.NetworkDefinitionCreationFlag, name, None) for name in names)
+    return builder.create_network(sum(1 << int(flag) for flag in flags if flag is not None))
 
 
 def set_workspace(trt: Any, config: Any, nbytes: Optional[int]) -> int:

@@ -46,7 +46,9 @@ class Build:
         self.paths: Mapping[str, Any] = options.get("paths", {})
         self.facts: Dict[str, Any] = {"seconds_builder": opened.seconds}
         self.warnings = list(opened.warnings)
-        self.network = require(lambda: api.network(self.trt, self.builder), "network", self.log)
+        self.typed = self._is_typed()
+        self.facts["strongly_typed"] = self.typed
+        self.network = require(lambda: api.network(self.trt, self.builder, typed=self.typed), "network", self.log)
         self.config = require(self.builder.create_builder_config, "builder config", self.log)
 
     def run(self, model: str, out: str) -> Built:
@@ -68,15 +70,33 @@ class Build:
         self.facts["warnings"] = self.warnings + self.log.warnings()
         return Built(out, self.log.text(), self.facts)
 
+    def _is_typed(self) -> bool:
+        """Return whether the network is strongly typed. Raise ``Failure`` if that or the precision is unsupported."""
+        has, typed = api.builder_flags(self.trt), api.can_be_typed(self.trt)
+        if self.precision in precision.BROUGHT:
+            why = precision.reason(self.precision, has, self.cuda.sm, api.data_types(self.trt), typed=typed)
+            if why is not None:
+                raise Failure(UNSUPPORTED, why, "leave %s out of precisions for this target" % self.precision)
+            return True
+        if self.options.get("strongly_typed") and not typed:
+            what = "this TensorRT has no strongly typed networks (they came with 10.0)"
+            raise Failure(UNSUPPORTED, what, "leave strongly_typed out of [models.M.build] for this target")
+        return bool(self.options.get("strongly_typed")) or precision.strongly_typed(has)
+
     def _configure(self, model: str) -> None:
         trt, config, options = self.trt, self.config, self.options
         if "implicit" in options:
             calibrator.base_class(trt, options["implicit"]["algorithm"])
         content = precision.content_of(trt, self.network)
-        precision.check_route(self.precision, "implicit" in options, content)
+        precision.check_route(self.precision, "implicit" in options, content, typed=self.typed)
         has = api.builder_flags(trt)
         flags = precision.flags_for(
-            self.precision, has, self.cuda.sm, lambda name: api.has_fast(self.builder, name), content
+            self.precision,
+            has,
+            self.cuda.sm,
+            lambda name: api.has_fast(self.builder, name),
+            content,
+            typed=self.typed,
         )
         for name in flags.off:
             config.clear_flag(getattr(trt.BuilderFlag, name))

@@ -13,8 +13,8 @@ from ...failure import ENGINE, Failure, short
 DATATYPES = (
     ("bf16", r"bf16|bfloat16"),
     ("fp16", r"fp16|half"),
-    ("fp8", r"fp8"),
-    ("fp4", r"fp4"),
+    ("fp8", r"fp8|e4m3|e5m2"),
+    ("fp4", r"fp4|e2m1"),
     ("fp32", r"fp32|float"),
     ("uint8", r"uint8"),
     ("int8", r"int8"),
@@ -25,6 +25,7 @@ DATATYPES = (
 )
 COMPUTED = ("int8", "fp8", "fp4", "int4", "fp16", "bf16", "fp32")
 MOVES = ("reformat", "noop", "no-op", "signal", "wait", "reformatter")
+TF32_KERNEL = re.compile(r"tf32", re.IGNORECASE)
 INT8_KERNEL = re.compile(r"i8i8|int8x|imma|s8s8", re.IGNORECASE)
 ONNX = re.compile(r"\[ONNX Layer: ([^\x1e\]]*)\]")
 LATER_PROFILE = re.compile(r"\[profile [1-9]\d*\]$")
@@ -76,7 +77,7 @@ def _layer(entry: Any) -> Dict[str, Any]:
     return {
         "name": name,
         "type": kind or str(entry.get("ParameterType", "")),
-        "precision": None if kind.lower() in MOVES else _precision(entry, inputs, outputs),
+        "precision": None if kind.lower() in MOVES else _by_kernel(_precision(entry, inputs, outputs), entry),
         "inputs": inputs,
         "outputs": outputs,
         "device": "dla" if "dla" in kind.lower() else "gpu",
@@ -94,6 +95,11 @@ def _tensors(entries: Any) -> List[Optional[str]]:
         )
         types.append(datatype(text))
     return types
+
+
+def _by_kernel(precision: Optional[str], entry: Dict[str, Any]) -> Optional[str]:
+    """Return ``tf32`` for a layer of fp32 tensors whose kernel rounds them to TF32, as its name shows."""
+    return "tf32" if precision == "fp32" and TF32_KERNEL.search(str(entry.get("TacticName", ""))) else precision
 
 
 def _precision(entry: Dict[str, Any], inputs: List[Optional[str]], outputs: List[Optional[str]]) -> Optional[str]:

@@ -4,17 +4,22 @@ from typing import Any, Callable, Collection, NamedTuple, Optional, Tuple
 
 from ...failure import BUILD, UNSUPPORTED, Failure
 
-KNOWN = ("fp32", "tf32", "fp16", "bf16", "int8")
+KNOWN = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8", "fp4", "int4")
 FLAG = {"tf32": "TF32", "fp16": "FP16", "bf16": "BF16", "int8": "INT8"}
 TENSOR = {"fp16": "HALF", "bf16": "BF16"}  # DataType's names
+BROUGHT = {"fp8": "FP8", "fp4": "FP4", "int4": "INT4"}  # precisions that only Q/DQ nodes give: DataType's names
 OTHER = ("FP4", "FP8", "INT4")  # types other than int8 to which a network can be quantized
 MOVES = ("CAST", "CONSTANT", "IDENTITY")  # LayerType's names; such layers compute nothing in their type
-AMPERE = 8.0  # the architecture that introduced TF32 and BF16
-TYPED = "this TensorRT takes precisions from the model alone (strongly typed)"
+# The oldest architecture of each precision, as hil/jetson/precisions.py has it with the sources.
+LEAST_SM = {"tf32": "8.0", "bf16": "8.0", "int4": "8.0", "fp8": "8.9", "fp4": "10.0"}
+TYPED = "precisions are those of the model alone (a strongly typed network)"
 WAYS = {
     "fp16": "convert the ONNX file first: python -m modelopt.onnx.autocast --onnx_path MODEL.onnx",
     "bf16": "convert the ONNX file first: python -m modelopt.onnx.autocast --low_precision_type bf16 --onnx_path …",
     "int8": 'pass an ONNX file with QuantizeLinear and DequantizeLinear nodes (calibration route = "explicit")',
+    "fp8": "quantize the ONNX file first: python -m modelopt.onnx.quantization --quantize_mode=fp8 --onnx_path=…",
+    "fp4": "export the model from ModelOpt's NVFP4 quantization of the PyTorch model",
+    "int4": "quantize the ONNX file first: python -m modelopt.onnx.quantization --quantize_mode=int4 --onnx_path=…",
 }
 
 
@@ -38,33 +43,54 @@ def strongly_typed(flags: Collection[str]) -> bool:
     return "FP16" not in flags and "INT8" not in flags
 
 
-def reason(precision: str, flags: Collection[str], sm: Optional[str]) -> Optional[str]:
-    """Return why these flags and this architecture (``"8.7"``) rule out ``precision``; None if they may support it."""
+def reason(
+    precision: str, flags: Collection[str], sm: Optional[str], types: Collection[str] = (), *, typed: bool = True
+) -> Optional[str]:
+    """Return why these flags and this architecture (``"8.7"``) rule out ``precision``; None if they may support it.
+
+    ``types`` are the names of the members of ``DataType``, ``typed`` states that networks can be strongly typed.
+    """
     if precision not in KNOWN:
         return "TensorRT has no precision %r" % precision
-    if precision in ("tf32", "bf16") and sm is not None and float(sm) < AMPERE:
-        return "%s needs a GPU of architecture 8.0 or newer, this one is %s" % (precision, sm)
+    least = LEAST_SM.get(precision)
+    if least is not None and sm is not None and _number(sm) < _number(least):
+        return "%s needs a GPU of architecture %s or newer, this one is %s" % (precision, least, sm)
+    if precision in BROUGHT and not typed:
+        return "%s needs strongly typed networks, which TensorRT has from 10.0 on" % precision
+    if precision in BROUGHT and BROUGHT[precision] not in types:
+        return "this TensorRT has no %s" % BROUGHT[precision]
     if precision in FLAG and FLAG[precision] not in flags and not strongly_typed(flags):
         return "this TensorRT has no %s" % precision
     return None
 
 
-def flags_for(
-    precision: str, flags: Collection[str], sm: Optional[str], fast: Callable[[str], bool], content: Content
+def _number(sm: str) -> Tuple[int, ...]:
+    return tuple(int(part) for part in sm.split("."))
+
+
+def flags_for(  # noqa: PLR0913 - a precision, and what decides about it
+    precision: str,
+    flags: Collection[str],
+    sm: Optional[str],
+    fast: Callable[[str], bool],
+    content: Content,
+    *,
+    typed: bool = False,
 ) -> Flags:
     """Return the builder flags for ``precision``.
 
     Raise ``Failure`` if ``precision`` is not supported, or if the engine would compute in another precision.
 
-    ``fast`` returns whether the GPU has fast fp16, int8 or tf32.
+    ``fast`` returns whether the GPU has fast fp16, int8 or tf32. ``typed`` states that the network is strongly typed,
+    although the builder has flags for precisions. Reasons against a precision of ``BROUGHT`` are not looked for here.
     """
-    why = reason(precision, flags, sm)
+    why = None if precision in BROUGHT else reason(precision, flags, sm)
     if why is None and precision in ("fp16", "int8", "tf32") and not fast(precision):
         why = "this GPU%s has no fast %s" % ("" if sm is None else " (architecture %s)" % sm, precision)
     if why is not None:
         raise Failure(UNSUPPORTED, why, "leave %s out of precisions for this target" % precision)
     tf32 = Flags(("TF32",), ()) if precision == "tf32" else Flags((), ("TF32",) if precision == "fp32" else ())
-    if strongly_typed(flags):
+    if typed or strongly_typed(flags):
         _check_typed(precision, content)
         return tf32
     if precision == "int8":
@@ -78,6 +104,9 @@ def _check_typed(precision: str, content: Content) -> None:
         raise Failure(UNSUPPORTED, what, WAYS[precision])
     if precision == "int8" and not content.quantize:
         raise Failure(UNSUPPORTED, "%s, and the ONNX file has no Q/DQ nodes" % TYPED, WAYS["int8"])
+    if precision in BROUGHT and BROUGHT[precision] not in content.types:
+        what = "%s, and the ONNX file has nothing in %s" % (TYPED, precision)
+        raise Failure(UNSUPPORTED, what, WAYS[precision])
     low = sorted((set(TENSOR.values()) | set(OTHER)) & set(content.types))
     quantized = content.quantize or content.dequantize
     if precision in ("fp32", "tf32") and (low or quantized):
@@ -86,10 +115,16 @@ def _check_typed(precision: str, content: Content) -> None:
         raise Failure(BUILD, what, "pass the float32 file for %s" % precision)
 
 
-def check_route(precision: str, implicit: bool, content: Content) -> None:  # noqa: FBT001 - one of two routes
+def check_route(
+    precision: str,
+    implicit: bool,  # noqa: FBT001 - one of two routes
+    content: Content,
+    *,
+    typed: bool = False,
+) -> None:
     """Raise ``Failure`` if an int8 engine would silently compute in other types, or a calibrator would be ignored.
 
-    ``implicit`` states that a calibrator is used.
+    ``implicit`` states that a calibrator is used, ``typed`` that the network is strongly typed.
     """
     other = sorted(set(OTHER) & set(content.types))
     if precision == "int8" and other:
@@ -102,6 +137,9 @@ def check_route(precision: str, implicit: bool, content: Content) -> None:  # no
     if implicit and content.quantize:
         what = "the model has Q/DQ nodes, so TensorRT would ignore the calibrator"
         raise Failure(BUILD, what, 'pass the float32 file for route = "implicit", or set route = "explicit"')
+    if implicit and typed:
+        what = "a strongly typed network takes ranges from Q/DQ nodes alone, so the calibrator would be ignored"
+        raise Failure(UNSUPPORTED, what, WAYS["int8"])
     if implicit and precision != "int8":
         raise Failure(BUILD, "a calibrator is for int8, not for %s" % precision, "set precision to int8")
 

@@ -1,0 +1,43 @@
+"""What a file declares against the precision that is claimed: every wrong claim is found, no right one accused."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.precision.networks import SOUND
+from benchmarks.precision.wrong import WRONG
+from hil.checks.claims import claim, faults
+from hil.onnx_files.precisions import Precisions, precisions_of
+from hil.results import Verdict
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_a_right_claim_is_not_accused(name: str) -> None:
+    """The reason has the shares, labelled as declared."""
+    precision, network = SOUND[name]
+    judged = claim(precisions_of(network.model()), precision)
+    assert judged.verdict is Verdict.PASSED
+    assert judged.reason.startswith("declared: ")
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_claim_is_found(name: str) -> None:
+    """The reason names what is wrong."""
+    precision, network, words = WRONG[name]
+    judged = claim(precisions_of(network.model()), precision)
+    assert judged.verdict is Verdict.FAILED
+    assert words in judged.reason
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp8", "fp4", "int4", "fp16"])
+def test_nothing_is_no_claim(precision: str) -> None:
+    """A file without products fails, whatever is claimed."""
+    assert claim(Precisions(), precision).verdict is Verdict.FAILED
+
+
+def test_runtimes_without_tensorrt_take_other_schemes() -> None:
+    """ONNX Runtime takes unsigned and shifted values; the types must still be those of the claim."""
+    _, network, _ = WRONG["int8 with a zero point"]
+    declared = precisions_of(network.model())
+    assert not list(faults(declared, "int8", symmetric=False))
+    assert list(faults(declared, "fp8", symmetric=False))
