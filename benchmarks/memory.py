@@ -127,7 +127,7 @@ def main() -> int:
             sys.exit(f"the plain script failed:\n{printed}")
         pytest = [sys.executable, "-m", "pytest", "--pyargs", "hil.suites", "--target=cpu", "-k", "parity"]
         run, printed = watch(pytest, folder)
-        compared = compared_samples(folder / "report" / "report.json", printed)
+        compared = compared_samples(folder / "report" / "partial" / "report.json", printed)
     table = Table(title=f"{count:,} samples, {size // MIB:,} MiB, batch {BATCH}; parity compared {compared:,}")
     for heading in ("", "peak MiB", "processes", "seconds"):
         table.add_column(heading, justify="right")

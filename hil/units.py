@@ -112,4 +112,12 @@ def show(value: float, unit: str) -> str:
         return f"{percent:.4g} %" if math.isfinite(percent) or not math.isfinite(value) else f"{value:.4g}"
     if unit == "1/s":
         return f"{value:,.1f} /s" if abs(value) < KILO else f"{value:,.0f} /s"
-    return f"{value:.6g} {unit}".rstrip()
+    return f"{number_text(value, 6)} {unit}".rstrip()
+
+
+def number_text(value: float, digits: int) -> str:
+    """Return ``value`` with so many significant digits; with more if it would else be shown as 1, as cosines are."""
+    text = f"{value:.{digits}g}"
+    if text != "1" or value == 1:
+        return text
+    return f"{value:.{1 - math.floor(math.log10(abs(1 - value)))}f}"

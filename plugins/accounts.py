@@ -9,13 +9,14 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hil.config.own_checks import REWRITE
+from hil.config.own_checks import REWRITE, is_own
 from hil.results import Cause, CheckResult, Row, RowKey, TargetUse, Verdict, not_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hil.plan import Plan
+    from hil.plugins.selection import Selection
     from hil.session.outcome import Outcome
 
 LONGEST_NAME = 150
@@ -72,6 +73,7 @@ class NodeStates:
     own: dict[str, OwnTest] = field(default_factory=dict)  # own tests by node id, whether selected or not
     stopped: str = ""
     problem: str = ""  # the user's mistake or lab error that ended tests
+    selection: Selection | None = None  # what the user typed, if the run is a trial of it
 
     def cause_of(self, row: Row) -> tuple[Cause, str]:
         """Return the cause of the missing result of ``row``, and a reason of one line."""
@@ -90,7 +92,12 @@ class NodeStates:
             return (Cause.STOPPED, f"{nothing}: {self.problem}") if self.problem else (Cause.NO_RESULT, nothing)
         if among(self.selected):
             return Cause.STOPPED, self.stopped or "the run ended before its test"
+        return self._not_collected(row)
+
+    def _not_collected(self, row: Row) -> tuple[Cause, str]:
         why = self.own[row.test].why if row.test in self.own else ""
+        if self.selection and not (is_own(row.id) and self.selection.has(row.test)):
+            return Cause.DESELECTED, f"left out by {self.selection.text}"
         return Cause.NOT_COLLECTED, why or f"its test {row.test} was not collected: is the file there and selected?"
 
 

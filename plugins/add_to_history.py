@@ -51,7 +51,7 @@ def place(run: RunState) -> Place | None:
 
 def check(run: RunState) -> None:
     """Check, before anything is measured, that a chosen history is usable. Raise ``HilError`` if not."""
-    location = place(run)
+    location = None if run.selection else place(run)
     if location is not None and location.is_chosen:
         with open_history(location.url, base=location.base) as history:
             history.check()
@@ -61,9 +61,9 @@ def append(run: RunState, report: Report, code: int) -> int:
     """Add the written report to the history, and return the run's exit code.
 
     It is ``code``, the exit code so far, or that of an error here if it comes first in ``PRECEDENCE``. If a history in
-    the default location cannot be created, that is only a note.
+    the default location cannot be created, that is only a note. The report of a selection is not added.
     """
-    location = place(run)
+    location = None if run.selection else place(run)
     if location is None:
         return code
     # A chosen or existing history without this run would make the next comparison miss it.

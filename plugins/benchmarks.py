@@ -70,6 +70,11 @@ def export(request: pytest.FixtureRequest, outcome: Outcome, folder: Path, tell:
             tell(f"{outcome.result.name}: not exported to pytest-benchmark: {type(error).__name__}: {error}")
 
 
+def _is_disabled(config: pytest.Config) -> bool:
+    """Return whether pytest-benchmark times nothing: ``--benchmark-disable``, or under xdist."""
+    return bool(getattr(getattr(config, "_benchmarksession", None), "disabled", False))
+
+
 class Benchmarks:
     """The hooks of pytest and pytest-benchmark that the export needs; remembers which series were exported."""
 
@@ -86,7 +91,8 @@ class Benchmarks:
         file = result.details.get("samples")
         if result.id not in PERCENTILES or key in self._done or has_benchmark:
             return
-        if file is None or result.measurement is None:
+        # Requesting a fixture that is disabled, as under xdist, would give a warning that it was not used.
+        if file is None or result.measurement is None or _is_disabled(request.config):
             return
         import numpy as np
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hil.catalogue import CATALOGUE
 from hil.config.spec import PRECISIONS
-from hil.errors import HilError, LabError, UserError, did_you_mean
+from hil.errors import HilError, LabError, TargetHeld, UserError, did_you_mean
 from hil.fixtures.case import Case
 from hil.plugins.accounts import OwnTest
 from hil.plugins.run_state import BROKEN, JUDGED, OUTCOMES
@@ -32,7 +32,7 @@ ENGINE_FIXTURES = frozenset({"hil_engine"})
 MODEL_FIXTURES = frozenset({"hil_dataset", "hil_reference"})
 RESULTS, PROBLEM = "hil", "hil_problem"
 """The attributes of pytest's reports that hold outcomes and a problem, as JSON text, which xdist transfers."""
-PROBLEMS = {"user": UserError, "lab": LabError}
+PROBLEMS = {"user": UserError, "held": TargetHeld, "lab": LabError}
 
 
 def parametrize(metafunc: pytest.Metafunc, plan: Plan, config: Config | None, states: NodeStates) -> None:
@@ -117,6 +117,13 @@ def _known(metafunc: pytest.Metafunc, marker: str, args: Iterable[object], known
             raise UserError(f"{where}({arg!r}) is unknown{did_you_mean(arg, known)}")
 
 
+def drop_without_case(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Remove from ``items`` the tests without a case, as deselected ones, so that pytest's own line counts them."""
+    if dropped := [item for item in items if without_case(item)]:
+        items[:] = [item for item in items if not without_case(item)]
+        config.hook.pytest_deselected(items=dropped)
+
+
 def without_case(item: pytest.Item) -> bool:
     """Return whether the test was parametrized without a case, because it applies to no selected model."""
     callspec = getattr(item, "callspec", None)
@@ -199,7 +206,7 @@ def _shorten(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.Test
         return
     report.longrepr = str(error)
     if isinstance(error, UserError | LabError):
-        kind = "user" if isinstance(error, UserError) else "lab"
+        kind = "user" if isinstance(error, UserError) else "held" if isinstance(error, TargetHeld) else "lab"
         setattr(report, PROBLEM, json.dumps({"kind": kind, "message": str(error)}))
         item.session.shouldfail = f"{error}"
 

@@ -13,6 +13,7 @@ import pytest
 from hil.errors import HilError
 from hil.plugins import activation
 from hil.plugins.command_line import in_worker, read
+from hil.plugins.selection import FOLDER, selection_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,7 @@ def invalidate(config: pytest.Config) -> None:
 
     options = read(config).options
     folder = report_folder(options, config.invocation_params.dir, config.rootpath)
-    if not _finished(folder / "report.json"):
+    if not _finished((folder / FOLDER if selection_of(config) else folder) / "report.json"):
         return
     from hil.plugins import finish_run
     from hil.plugins.run import HilRun
@@ -52,7 +53,7 @@ def _finished(path: Path) -> bool:
         document = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(document, dict) and document.get("status") == "complete"
+    return isinstance(document, dict) and document.get("status") in {"complete", "partial"}
 
 
 def configured(config: pytest.Config) -> None:

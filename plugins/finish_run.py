@@ -16,13 +16,14 @@ from hil.advice import advised
 from hil.config.spec import GateSpec
 from hil.errors import ExitCode, HilError, LabError, UserError
 from hil.gate.exitcode import PRECEDENCE
-from hil.gate.gate import exit_code_of, seal
+from hil.gate.gate import exit_code_of, judge_selection, seal
 from hil.history.urls import shown_arguments
-from hil.plugins import add_to_history, folder_lock, signing
+from hil.plugins import add_to_history, earlier_report, folder_lock, signing
 from hil.plugins.run_state import now
 from hil.report.schema import ConfigUsed, EngineUsed, Measured, ModelUsed, Rejected, Report, Run, TargetReport, count
+from hil.report.selected import left_out_text, selected
 from hil.report.shown_text import one_line
-from hil.report.write_report import BUNDLE, REPORT, run_id_in, unfinished
+from hil.report.write_report import BUNDLE, REPORT, run_id_in, sealed, unfinished
 from hil.report.write_report import begin as write_begin
 from hil.report.write_report import finish as write_finish
 from hil.results import CheckResult, TargetUse
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
     from hil.plugins.run_state import RunState
+    from hil.report.schema import Status
     from hil.session.outcome import Outcome
 
 LONGEST = 100
@@ -45,6 +47,7 @@ def begin(run: RunState) -> None:
     Raises ``LabError`` if another live run writes to the report's folder. Raises like ``write_report.begin``.
     """
     folder_lock.lock(run)
+    earlier_report.keep(run)
     use = TargetUse(requested=run.target, used=run.target)
     write_begin(
         run.report_dir,
@@ -83,6 +86,8 @@ def close(run: RunState, pytest_status: int) -> int:
         sys.stderr.write(f"error: {error}\n")
         return int(error.exit_code)
     run.report = report
+    if run.did_not_begin:
+        return _exit_code(run, report)
     codes = (_exit_code(run, report), signing.sign(run))
     return add_to_history.append(
         run, report, next(int(code) for code in (*PRECEDENCE, ExitCode.PASSED) if code in codes)
@@ -90,6 +95,8 @@ def close(run: RunState, pytest_status: int) -> int:
 
 
 def _exit_code(run: RunState, report: Report) -> int:
+    if run.selection:
+        return judge_selection(report, run.other_tests_passed).exit_code
     full = bool(run.pytest_config.getoption("hil_gate", None))
     return exit_code_of(report, full=full)
 
@@ -98,27 +105,37 @@ def _finish(run: RunState, pytest_status: int) -> Report:
     run.problem = run.problem or _two_identities(_outcomes(run))
     run.states.problem = "" if run.problem is None else str(run.problem)
     checks = tuple(run.accounts.close(run.states, run.used()))
-    report = seal(advised(_report(run, checks, status="complete", pytest_status=pytest_status)))
+    report = _sealed(run, checks, pytest_status)
     if not run.begun:
         begin(run)
     elif (other := run_id_in(run.report_dir / REPORT)) not in (None, run.run_id):
         what = f"{run.report_dir}: run {one_line(str(other), LONGEST)} wrote its report there during this run"
         raise LabError(f"{what}: run again, and give each run its own --hil-report=DIR")
     with run.progress.step("writing the report", said=False):
-        write_finish(run.report_dir, report)
+        if not earlier_report.restore(run):
+            write_finish(run.report_dir, report)
     return report
+
+
+def _sealed(run: RunState, checks: tuple[CheckResult, ...], pytest_status: int) -> Report:
+    """Return the report of the finished run: with its decision, or of a selection, which has none."""
+    if not run.selection:
+        return seal(advised(_report(run, checks, status="complete", pytest_status=pytest_status)))
+    report = advised(_report(run, checks, status="partial", pytest_status=pytest_status))
+    reasons = left_out_text(report, run.selection.text), *judge_selection(report, run.other_tests_passed).reasons
+    return sealed(report.model_copy(update={"reasons": reasons}))
 
 
 def _outcomes(run: RunState) -> list[Outcome]:
     return [*(outcome for _, outcome in run.accounts.outcomes.values()), *run.accounts.unlimited.values()]
 
 
-def _report(run: RunState, checks: tuple[CheckResult, ...], *, status: str, pytest_status: int | None) -> Report:
+def _report(run: RunState, checks: tuple[CheckResult, ...], *, status: Status, pytest_status: int | None) -> Report:
     outcomes = _outcomes(run)
     target = next((outcome.target for outcome in outcomes if outcome.target), {})
     use = run.used()
     return Report(
-        status="complete" if status == "complete" else "incomplete",
+        status=status,
         totals=count(checks),
         checks=checks,
         run=_run(run, pytest_status),
@@ -226,7 +243,7 @@ def show(report: Report, folder: Path, config: Path | None, terminal: TerminalRe
     color = terminal._tw.hasmarkup  # noqa: SLF001 - as above
     terminal.section("hil", cyan=True, bold=True)
     with ci.workflow_commands_off(os.environ, terminal.write_line):
-        terminal.write(as_text(report, width=width, color=color))
+        terminal.write(as_text(selected(report), width=width, color=color))
     terminal.write_line(f"report: {os.path.relpath(folder / 'report.html')}")
     if (bundle := folder / BUNDLE).exists():
         terminal.write_line(f"signed: {os.path.relpath(bundle)}")

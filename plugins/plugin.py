@@ -21,6 +21,7 @@ from hil.fixtures.fixtures import (
 )
 from hil.plugins import activation, benchmarks, command_line, current_run, exit_guard
 from hil.plugins.exit_guard import Outermost
+from hil.plugins.selection import KEY, selection_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -252,8 +253,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Send the run's id and baseline to an xdist worker."""
+    """Send the run's id, selection and baseline to an xdist worker."""
     node.workerinput["hil_run_id"] = activation.run_id(node.config)
+    selection = selection_of(node.config)
+    node.workerinput[KEY] = [selection.text, list(selection.files), selection.root]
     if (run := current_run.active_run(node.config)) and run.baseline is not None:
         node.workerinput["hil_baseline"] = run.baseline.model_dump_json()
 

@@ -146,7 +146,7 @@ class HilRun(RunState):
         """Drop the tests without a case from ``items``. In a controller whose run has a problem, end pytest instead."""
         if self.problem is not None and not self.is_worker:
             self.raise_problem()
-        items[:] = [item for item in items if not collection.without_case(item)]
+        collection.drop_without_case(self.pytest_config, items)
         collection.by_model(items)
         self.states.own.update((test.nodeid, test) for test in collection.own_tests(items))
 
@@ -245,6 +245,8 @@ class HilRun(RunState):
             self.problem = self.problem or problem
         elif report.failed and all(outcome.result.verdict in GOOD for outcome, _ in outcomes):
             self.other_tests_failed += 1
+        elif report.passed and report.when == "call" and not outcomes:
+            self.other_tests_passed += 1
         if outcomes:
             self.kept_rows.judged()
 

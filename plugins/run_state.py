@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.errors import ExitCode, HilError, LabError, UserError
+from hil.errors import ExitCode, HilError, LabError, TargetHeld, UserError
 from hil.plan import Plan
 from hil.plugins import activation
 from hil.plugins.accounts import Accounts, NodeStates
 from hil.plugins.commit import Commit
 from hil.plugins.progress import Progress
 from hil.plugins.report_folder import report_folder
+from hil.plugins.selection import FOLDER, selection_of
 from hil.results import TargetUse
 from hil.session import Request, Session
 from hil.session.validation_data import Opened
@@ -57,8 +58,10 @@ class RunState:
         self.opened = Opened()
         self.plan = Plan(self.target, ())
         self.accounts = Accounts(self.plan)
-        self.states = NodeStates()
+        self.selection = selection_of(config)
+        self.states = NodeStates(selection=self.selection)
         self.other_tests_failed = 0
+        self.other_tests_passed = 0
         self.report: Report | None = None
         self.signer: Signer | None = None
         self.commit = Commit()
@@ -69,16 +72,17 @@ class RunState:
         self._used: TargetUse | None = None
         self._engines: list[tuple[str, str]] = []
         self.begun = False
+        self.did_not_begin = False
         self._folder = folder
         self._until_end = contextlib.ExitStack()
 
     @property
     def report_dir(self) -> Path:
-        """The report's folder, as ``report_folder`` determines it."""
+        """The report's folder, as ``report_folder`` determines it; below it, the folder for a selection."""
         if self._folder is None:
             config = self.pytest_config
             self._folder = report_folder(vars(config.option), config.invocation_params.dir, config.rootpath)
-        return self._folder
+        return self._folder / FOLDER if self.selection else self._folder
 
     def used(self) -> TargetUse:
         """Return the names of the requested and the used target: of the first result, else of the session.
@@ -126,4 +130,7 @@ class RunState:
             over=self.over,
             baseline=self.baseline,
         )
-        return Session.open(request)
+        try:
+            return Session.open(request)
+        except TargetHeld as error:
+            raise TargetHeld(f"{error}, or wait for it with --hil-wait=SECONDS") from None

@@ -51,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure, print the bars, and write the result to ``--out``; the last line has figures and bars."""
     parsed = options(arguments)
     os.environ["HIL_COMMIT"] = results.commit()  # as it is at the start
+    os.environ["CI"] = "true"  # a selection of tests is a whole run there, and is kept in the history
     began = time.monotonic()
     rows: list[dict[str, Any]] = []
     if parsed.only not in {"simulated", "board"}:

@@ -36,7 +36,7 @@ def run(folder: Path, select: str) -> dict[str, Any]:
     """
     command = [sys.executable, "-m", "pytest", "--pyargs", "hil.suites", f"--target={TARGET}", "--hil-fallback=fail"]
     command += ["-q", *(["-k", select] if select else [])]
-    environment = dict(os.environ, XDG_CACHE_HOME=str(folder / "cache"))
+    environment = dict(os.environ, XDG_CACHE_HOME=str(folder / "cache"), CI="true")  # a selection is a whole run there
     report = folder / "report" / "report.json"
     report.unlink(missing_ok=True)
     with (folder / "pytest.txt").open("w", encoding="utf-8") as output:

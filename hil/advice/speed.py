@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from hil.advice.report_facts import deciding_value, excess, keeps, listed, named, number, parity_of, table
+from hil.checks.latency import COUNTS
 from hil.results import Verdict
 from hil.units import show
 
@@ -125,12 +126,14 @@ def settle(check: CheckResult, around: Around) -> Iterator[str]:
         return
     missing = number(check.details.get("samples_missing"))
     if missing is not None:
-        each = _seconds_each(check, around)
-        total = (measured.n + missing) * each
+        seconds = number(check.details.get("seconds_missing")) or missing * _seconds_each(check, around)
+        total = seconds * (1 + measured.n / missing)
         if not math.isfinite(total):
             return
-        more = f"{missing:,.0f} more samples take about {show(missing * each, 's')}"
-        yield f"{more}: raise [measure] budget to {math.ceil(total)} s or more"
+        more = f"{missing:,.0f} more samples take about {show(seconds, 's')}"
+        worth = number(check.details.get("effective_samples")) or measured.n
+        other = f", or stop other work on the target, with which {measured.n:,} samples count for {worth:,.0f}"
+        yield f"{more}: raise [measure] budget to {math.ceil(total)} s or more{other * (worth <= COUNTS * measured.n)}"
     elif "samples_missing" in check.details and measured.high is not None and measured.low is not None:
         need = excess(check)
         if measured.low <= limit.value < measured.high and need is not None:

@@ -165,12 +165,16 @@ def _shown(inputs: Mapping[str, Sequence[int]]) -> str:
 
 @dataclass(frozen=True)
 class RefusalTrial:
-    """The trial of one bad input of ``kind``; ``alive`` states whether a valid input still ran afterwards."""
+    """The trial of one bad input of ``kind``, with the error by which it was refused.
+
+    ``alive`` states whether a valid input still ran afterwards, and ``after`` is its error if it did not.
+    """
 
     kind: str
     refused: bool
     message: str = ""
     alive: bool = True
+    after: str = ""
 
 
 def bad_input(trials: Sequence[RefusalTrial], impossible: Mapping[str, str] | None = None) -> Judgement:
@@ -186,7 +190,8 @@ def bad_input(trials: Sequence[RefusalTrial], impossible: Mapping[str, str] | No
         return failed(f"bad input ({accepted[0].kind}) was computed instead of refused", details)
     dead = [trial for trial in trials if not trial.alive]
     if dead:
-        return failed(f"the engine crashed on bad input ({dead[0].kind}): {dead[0].message}", details)
+        what = f"bad input ({dead[0].kind}) was refused, but a valid input no longer runs afterwards"
+        return failed(f"{what}: {dead[0].after or 'no error was given'}", details)
     untried = [kind for kind in KINDS if kind not in excused and kind not in {trial.kind for trial in trials}]
     if untried:
         return inconclusive(f"bad input was not tried: {', '.join(untried)}", details=details)

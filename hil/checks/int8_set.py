@@ -127,9 +127,7 @@ def calibration_set(facts: SetFacts) -> Judgement:
     if len(facts.growth) < 2:  # half of the set and the whole set
         reason = f"whether {facts.samples} samples are enough is not known: {facts.unknown.get('growth', 'not tried')}"
         return judged(Verdict.WARNED, reason, measurement, details=details)
-    reason = (
-        f"{facts.distinct} distinct samples; with the second half of them no range moved by more than {_most(facts)}"
-    )
+    reason = f"{facts.distinct} distinct samples; their second half moved {_most(facts)}"
     classes = facts.classes
     if classes is not None:
         counts = f"{len(classes.calibration)} classes, validation {len(classes.validation)}"
@@ -216,8 +214,11 @@ def _moving(facts: SetFacts) -> Iterator[str]:
 
 
 def _most(facts: SetFacts) -> str:
+    """Return how much the range that changes most moved, and the rule for it."""
     (_, before), (_, after) = _pair(facts)
-    return f"{drift(before, after).worst:.1%}"
+    name, change = next(iter(drift(before, after).moved), ("", 0.0))
+    moved = f"the range of {name!r} by {change:+.1%}, and the others less" if change else "no range"
+    return f"{moved} (a factor of {MOVED:g} is too much)"
 
 
 def _growth_details(facts: SetFacts) -> list[dict[str, Any]]:

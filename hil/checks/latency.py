@@ -24,6 +24,9 @@ AHEAD = 10
 """A drift is extrapolated over this many times the measured time. If it would cross the limit, the verdict is
 inconclusive."""
 
+COUNTS = 0.9
+"""Share of the samples: if the effective size is above it, correlation is not worth a word."""
+
 DEVICE_DRIFT = 1e-3
 """The relative rate by which the device's clock may run faster than the host's."""
 
@@ -65,7 +68,8 @@ def percentile(series: Series, q: float, limit: Limit | None, confidence: float)
     judgement = _withdraw_if_drifting(hold_interval(measurement, limit, advice, {**details, "drift": rise}), rise)
     if judgement.verdict is not Verdict.INCONCLUSIVE or limit is None:
         return judgement
-    missing = {"samples_missing": _missing(series, q, limit.value, confidence, worth)}
+    number = _missing(series, q, limit.value, confidence, worth)
+    missing = {"samples_missing": number, "seconds_missing": None if number is None else number * _seconds_each(series)}
     return judgement.model_copy(update={"details": {**judgement.details, **missing}})
 
 
@@ -104,8 +108,18 @@ def _advice(series: Series, q: float, limit: float, confidence: float, worth: fl
     missing = _missing(series, q, limit, confidence, worth)
     if missing is None:
         return f"{share:.3%} of the samples are over the limit, no number of samples would settle it"
-    correlated = "" if worth > 0.9 * series.n else f" ({series.n} correlated ones count for {worth:.0f})"
-    return f"about {missing} more samples would settle it{correlated}"
+    over = f"{share:.3%} of the samples are" if share else "no sample is"
+    correlated = ""
+    if worth <= COUNTS * series.n:
+        why = "slow ones follow each other, as they do while other work disturbs the target"
+        correlated = f", but the {series.n} samples count for {worth:.0f}, because {why}"
+    seconds = show(missing * _seconds_each(series), "s")
+    return f"{over} over the limit{correlated}: about {missing} more, {seconds} of timing, would settle it"
+
+
+def _seconds_each(series: Series) -> float:
+    """Return the mean seconds from one inference to the next."""
+    return float(series.start[-1] + series.duration[-1] - series.start[0]) / series.n
 
 
 def _missing(series: Series, q: float, limit: float, confidence: float, worth: float) -> int | None:

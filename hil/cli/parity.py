@@ -110,10 +110,11 @@ def _unused(model: Path, precision: str) -> str:
 
 def _lines(details: Mapping[str, Any]) -> Iterator[str]:
     from hil.report.answers_view import answers
+    from hil.units import number_text
 
     for row in details.get("outputs", ()):
         bounds = [bound for bound in row["bounds"] if bound["value"] is not None]
-        numbers = "  ".join(f"{bound['metric']} {bound['value']:.4g}" for bound in bounds)
+        numbers = "  ".join(f"{bound['metric']} {number_text(bound['value'], 4)}" for bound in bounds)
         if bounds or not row["met"]:
             yield f"{'ok ' if row['met'] else 'OUT'} {row['output']}: {numbers}"
     for one in answers(details):

@@ -168,6 +168,8 @@ def _by_runs(pair: Pair, measure: Measure, row: Row, known: Known) -> _PendingRo
     sd, df = sd_and_df(noise)
     settings = known.settings
     comparison = compare_runs(base, cand, confidence=settings.confidence, noise=sd, noise_df=df, above=settings.above)
+    if comparison.sides is not None:  # the values whose quotient is the change, not the medians
+        row = row.model_copy(update=dict(zip(("base", "cand"), comparison.sides, strict=True)))
     control = difference_of(pair, known.environments)
     if control is not None:
         row = row.model_copy(update={"control": Control(**control.as_dict())})

@@ -74,7 +74,7 @@ def _scale(place: Place) -> Finding:
     share = clipped(place.expected, step)
     if share > CLIPPED:
         return Cause.SATURATED, [coverage, f"{share:.2%} of the values are clipped"]
-    used = top / step if step else 0.0
+    used = min(top / step, 127.0) if step else 0.0
     return Cause.COARSE, [coverage, f"the values use {used:.3g} of 127 steps on each side"]
 
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from hil.errors import ExitCode, ReportRefused
 from hil.gate.demands import guess_problem
 from hil.gate.exitcode import Facts, exit_code
-from hil.gate.rule_outcome import RuleOutcome, first
-from hil.gate.rules import required_rows
+from hil.gate.rule_outcome import RuleOutcome, first, outcome
+from hil.gate.rules import EXIST, required_rows
 from hil.gate.rules import rules as judge_rules
 from hil.report.read_report import collector_paused, read
 from hil.report.schema import Decided, Report, count
+from hil.report.selected import selected
 from hil.report.write_report import sealed
 from hil.results import CLAIM, Verdict
 
@@ -45,6 +46,27 @@ def judge(report: Report, policy: GateSpec, *, full: bool = True, around: Circum
     """
     required = required_rows(report, policy)
     rules = tuple(judge_rules(report, policy, required, full=full, around=around))
+    return _decision(report, rules, f"all {len(required)} required checks passed")
+
+
+def judge_selection(report: Report, other_tests: int) -> Decision:
+    """Return the decision on what the user selected: the rows of ``report`` that its selection did not leave out.
+
+    It decides the exit code of pytest and nothing else. ``other_tests`` is the number of passed tests without a row:
+    without such a test, at least one row must have a verdict.
+    """
+    part = selected(report).model_copy(update={"status": "complete"})
+    rules = judge_rules(part, part.policy, required_rows(part, part.policy), full=False)
+    good = sum(check.verdict in {Verdict.PASSED, Verdict.WARNED} for check in part.checks)
+    bad = any(check.verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE} for check in part.checks)
+    nothing = [] if good or bad or other_tests else ["nothing was judged: no selected test gave a verdict"]
+    judged = outcome("judged", nothing, f"{good} checks and {other_tests} other tests passed")
+    passed = f"all {good} selected checks passed" if good else f"all {other_tests} selected tests passed"
+    return _decision(part, (judged, *(rule for rule in rules if rule.rule != EXIST)), passed)
+
+
+def _decision(report: Report, rules: tuple[RuleOutcome, ...], passed: str) -> Decision:
+    """Return the decision on ``report`` by the outcomes of ``rules``; ``passed`` is the reason of a pass."""
     code = exit_code(
         Facts(
             pytest_status=report.run.pytest_exit_status,
@@ -62,7 +84,7 @@ def judge(report: Report, policy: GateSpec, *, full: bool = True, around: Circum
     warned = tuple(f"{check.name}: {check.reason}" for check in report.checks if check.verdict is Verdict.WARNED)
     if warned or notes:
         return Decision("WARNED", code, (*first(warned, "more warnings"), *notes, *_weaker(report)), rules)
-    return Decision("PASSED", code, (_pass_reason(report, len(required)), *_weaker(report)), rules)
+    return Decision("PASSED", code, (_pass_reason(report, passed), *_weaker(report)), rules)
 
 
 def seal(report: Report) -> Report:
@@ -101,9 +123,9 @@ def open_report(path: Path) -> Report:
 def verify(report: Report, name: str = "report.json") -> None:
     """Raise ``ReportRefused`` if the recorded decision or exit code differs from what the report's rows give.
 
-    An incomplete report has no decision and is accepted. ``name`` names the report in the message.
+    An incomplete or partial report has no decision and is accepted. ``name`` names the report in the message.
     """
-    if report.status == "incomplete":
+    if report.status != "complete":
         return
     decision = judge(report, report.policy)
     if (decision.status, decision.exit_code) != (report.decision, report.exit_code):
@@ -125,6 +147,6 @@ def _weaker(report: Report) -> tuple[str, ...]:
     return tuple(first(claims, "more weaker claims"))
 
 
-def _pass_reason(report: Report, required: int) -> str:
+def _pass_reason(report: Report, passed: str) -> str:
     kinds = sorted({check.evidence.value for check in report.checks if check.evidence})
-    return f"all {required} required checks passed on {report.target.used}, evidence {', '.join(kinds) or 'none'}"
+    return f"{passed} on {report.target.used}, evidence {', '.join(kinds) or 'none'}"

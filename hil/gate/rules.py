@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from hil.config.spec import GateSpec
     from hil.report.schema import Measured
 
+NOT_WHOLE = {
+    "incomplete": "the run did not finish: its report is incomplete",
+    "partial": "the run judged only a selection of the tests, which is no gate",
+}
+EXIST = "required checks exist"
+"""The rule that a selection of tests does not meet and need not."""
+
 
 def required_rows(report: Report, policy: GateSpec) -> tuple[CheckResult, ...]:
     """Return the rows that ``policy`` requires, and the rows that the run required although its own policy did not.
@@ -87,8 +94,7 @@ def _fell_back(report: Report) -> bool:
 
 
 def _complete(report: Report) -> RuleOutcome:
-    wrong = [] if report.status == "complete" else ["the run did not finish: its report is incomplete"]
-    return outcome("complete", wrong, "the run finished")
+    return outcome("complete", [NOT_WHOLE[report.status]] if report.status in NOT_WHOLE else [], "the run finished")
 
 
 def _target(report: Report) -> RuleOutcome:
@@ -133,7 +139,7 @@ def _required(
     if not required or not policy.require:
         missing.append("the policy requires no checks")
     missing += _listed("required but not judged, because a limit or a baseline is missing", _absent(report, policy))
-    yield outcome("required checks exist", missing, f"{len(required)} required checks")
+    yield outcome(EXIST, missing, f"{len(required)} required checks")
     not_run = [check for check in required if check.verdict is Verdict.NOT_RUN]
     fallback = [check for check in not_run if fell_back and check.cause is Cause.FALLBACK]
     others = [check for check in not_run if not (fell_back and check.cause is Cause.FALLBACK)]

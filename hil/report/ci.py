@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hil.report import view
+from hil.report.next_steps import next_steps
 from hil.report.shown_text import one_line
 from hil.results import Verdict
 
@@ -110,7 +111,7 @@ def _row_names(trouble: view.Trouble) -> str:
 
 
 def _message(check: CheckResult) -> str:
-    return "\n".join([check.reason, *(f"Next: {step}" for step in view.next_steps(check))])
+    return "\n".join([check.reason, *(f"Next: {step}" for step in next_steps(check))])
 
 
 def _command(level: str, title: str, message: str, path: str | None, line: int | None) -> str:

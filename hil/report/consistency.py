@@ -205,5 +205,5 @@ def _status(report: Report) -> Iterator[str]:
     decided = report.decision is not None and report.exit_code is not None
     if report.status == "complete" and not decided:
         yield "it is complete but has no decision"
-    if report.status == "incomplete" and (report.decision is not None or report.exit_code is not None):
-        yield "it is incomplete but has a decision"
+    if report.status != "complete" and (report.decision is not None or report.exit_code is not None):
+        yield f"it is {report.status} but has a decision"

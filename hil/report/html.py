@@ -39,6 +39,7 @@ STANDFIRST = {
     "WARNED": "Every check that the policy requires was run. There are warnings, and the policy allows them.",
     "FAILED": "The requirements of the policy are not met.",
     "INCOMPLETE": "The run did not finish. No conclusion can be drawn from it.",
+    "PARTIAL": "Only a selection of the tests was run. No gate accepts this report.",
 }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hil.report import answers_view, engine_view, view
 from hil.report.certainty import certainty_lines
+from hil.report.next_steps import cause_key, next_steps
 from hil.report.shown_text import one_line
 from hil.results import Verdict
 from hil.units import show
@@ -24,7 +25,7 @@ ICON = {
     Verdict.INCONCLUSIVE: "❓",
     Verdict.NOT_RUN: "⚪",
 }
-DECIDED = {"PASSED": "✅", "WARNED": "⚠️", "FAILED": "❌", "INCOMPLETE": "⏳"}
+DECIDED = {"PASSED": "✅", "WARNED": "⚠️", "FAILED": "❌", "INCOMPLETE": "⏳", "PARTIAL": "⏳"}
 NUMBERS = (
     ("latency.p50", "p50"),
     ("latency.p99", "p99"),
@@ -87,10 +88,10 @@ def _troubles(report: Report) -> Iterator[str]:
     yield "### What needs attention"
     yield ""
     for trouble in rows[:MOST_TROUBLES]:
-        check, cause = trouble.first, view.cause_key(trouble.first)
+        check, cause = trouble.first, cause_key(trouble.first)
         shown = f"{view.WORD[check.verdict]}{f', {cause}' if cause else ''}"
         yield f"- {ICON[check.verdict]} **{escape(trouble.names)}** ({escape(shown)}): {escape(check.reason)}"
-        yield from (f"  - Next: {escape(step)}" for step in view.next_steps(check))
+        yield from (f"  - Next: {escape(step)}" for step in next_steps(check))
     if len(rows) > MOST_TROUBLES:
         yield f"- … and {len(rows) - MOST_TROUBLES} more: see report.html"
     for row in report.rejected[:MOST_TROUBLES]:

@@ -33,7 +33,8 @@ def read(path: Path) -> Report:
     """Return the report in the file ``path``, or in ``report.json`` of the folder ``path``.
 
     The recorded decision is not checked; ``hil.gate.gate.open_report`` checks it. Raises ``UserError`` if the file is
-    not a report of this schema version, ``ReportRefused`` if the report contradicts itself or its digest.
+    not a report of this schema version, ``ReportRefused`` if the report contradicts itself or its digest, or is of a
+    selection of tests: no command may mistake that for a run.
     """
     path = file_in(path, "report.json")
     return parse(content_of(path), str(path))
@@ -91,6 +92,9 @@ def _parsed(content: bytes, name: str) -> Report:
     if errors:
         what = "; ".join(one_line(each, LONGEST) for each in errors)
         raise ReportRefused(f"{name}: the report is damaged or edited: {what}: run the checks again")
+    if report.status == "partial":
+        what = "refused: it is of a selection of tests, and no gate"
+        raise ReportRefused(f"{name}: {what}: run pytest without the selection, or with --hil-gate")
     return report
 
 

@@ -22,6 +22,8 @@ SCHEMA_ID = "urn:pytest-hil:report:v1"
 Count = Annotated[int, Field(ge=0)]
 Table = dict[str, Any]
 Decided = Literal["PASSED", "WARNED", "FAILED"]
+Status = Literal["incomplete", "complete", "partial"]
+"""``partial``: the run judged only the tests that its user selected. It has no decision, and no gate accepts it."""
 
 
 class Stored(Frozen):
@@ -195,13 +197,13 @@ class Rejected(Stored):
 
 
 class Report(Stored):
-    """The report of one run. ``decision`` and ``exit_code`` are the gate's result under ``policy``.
+    """The report of one run. ``decision`` and ``exit_code`` are the gate's result under ``policy``, if ``complete``.
 
     ``digest`` is the SHA-256 of the canonical JSON of all other fields; empty before the report is sealed.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    status: Literal["incomplete", "complete"]
+    status: Status
     decision: Decided | None = None
     exit_code: int | None = None
     reasons: tuple[Line, ...] = ()

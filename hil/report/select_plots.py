@@ -15,7 +15,7 @@ from hil.checks.latency import unusable
 from hil.report import over_time, plots, svg
 from hil.report.shown_text import one_line, printable
 from hil.session.sampling.series_files import read
-from hil.units import show
+from hil.units import number_text, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -231,4 +231,4 @@ def _name(value: object) -> str:
 
 def _number(value: object) -> str:
     known = svg.number(value)
-    return f"{known:.4g}" if math.isfinite(known) else printable(str(value))[:LONGEST]
+    return number_text(known, 4) if math.isfinite(known) else printable(str(value))[:LONGEST]

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hil.report import answers_view, engine_view, view
+from hil.report.next_steps import cause_key, next_steps
 from hil.report.shown_text import printable
 from hil.results import Verdict
 from hil.units import show
@@ -30,7 +31,7 @@ STYLE = {
     Verdict.INCONCLUSIVE: "magenta",
     Verdict.NOT_RUN: "dim",
 }
-DECIDED = {"PASSED": "green", "WARNED": "yellow", "FAILED": "red", "INCOMPLETE": "red"}
+DECIDED = {"PASSED": "green", "WARNED": "yellow", "FAILED": "red", "INCOMPLETE": "red", "PARTIAL": "yellow"}
 NUMBERS = {
     "latency.p50": "p50",
     "latency.p99": "p99",
@@ -174,11 +175,11 @@ def troubles(report: Report) -> list[RenderableType]:
     rows = view.troubles(report)
     lines: list[RenderableType] = []
     for trouble in rows[:MOST_TROUBLES]:
-        check, cause = trouble.first, view.cause_key(trouble.first)
+        check, cause = trouble.first, cause_key(trouble.first)
         head = Text(f"{view.SIGN[check.verdict]} {view.WORD[check.verdict]}", style=STYLE[check.verdict])
         head.append(f" ({cause})" if cause else "", style="dim").append(printable(f" {trouble.names}"), style="bold")
         body = Text(printable(check.reason))
-        for step in view.next_steps(check):
+        for step in next_steps(check):
             body.append(printable(f"\nnext: {step}"), style="cyan")
         lines += [head, Padding(body, (0, 0, 0, 2), expand=False)]
     if len(rows) > MOST_TROUBLES:

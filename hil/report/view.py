@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hil.report.next_steps import cause_key, family, next_steps
 from hil.report.shown_text import printable
 from hil.results import CheckResult, Limit, Measurement, Sense, Verdict
 from hil.units import show
@@ -24,46 +25,12 @@ SIGN = {
 WORD = {verdict: verdict.value.replace("_", " ") for verdict in Verdict}
 WORST_FIRST = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.NOT_RUN, Verdict.WARNED, Verdict.PASSED)
 FAMILIES = ("contract", "parity", "sequence", "int8", "placement", "latency", "fps", "memory", "regression")
-NEXT = {
-    "deselected": "run without -k, -m, --lf or node ids: deselected checks stay planned",
-    "not_collected": "restore the test file, or run the whole suite",
-    "out_of_scope": "run without --hil-model",
-    "unsupported": "follow the reason, or remove the precision from hil.toml for this target",
-    "fallback": "make TARGET reachable as configured in [targets.TARGET] of hil.toml, or use another target",
-    "crashed": "see the worker's last output above; run this test alone, with --hil-model",
-    "stopped": "fix what the reason names, and run again without -x and --maxfail",
-    "no_result": "make the test call hil_check.judge() exactly once on every path",
-    "no_limit": "add the limit to hil.toml, or remove the check from gate.require",
-    "no_baseline": "follow the reason: name a comparable baseline, or create one",
-}
 FIRST = (("latency.p99", "p99"), ("fps.sustained", ""), ("memory.peak", ""))
 """The measurements in the heading of a closed group, with their labels."""
 MOST_NAMES = 12
 """How many rows of one trouble are named; the others are counted."""
 GUESSES_NAMED = 3
 """How many guessed keys are named; the others are counted."""
-HINT = {
-    "parity.data": "set data of [models.NAME] to real validation data that was not used for training",
-    "parity.task": "see which samples went wrong; if you loosen a tolerance in hil.toml, state the reason next to it",
-    "contract.signature": "if hil.toml names engine or deployed, make that file from the one at path; otherwise repair "
-    "the declaration that the reason names",
-    "contract.shapes": "declare the sizes that the network takes as shape under [models.NAME.inputs.INPUT] in hil.toml",
-    "contract.bad_input": "the engine computes what it should refuse: check its inputs in the code that calls it",
-    "contract.isaac_ros": "correct the file of the node's parameters as the reason states",
-    "parity": "start with the worst output; if you loosen a tolerance in hil.toml, state the reason next to it",
-    "int8.calibration_set": "fix the calibration data as the reason states; hil int8 audit checks it alone",
-    "int8.ranges": "calibrate on data like the validation data, or by another method; hil int8 audit lists each tensor",
-    "int8.repeatable": "remove the folder 'quantized' in the cache that hil.toml names, and calibrate again",
-    "int8.disjoint": "take calibration data from samples outside the validation data, e.g. from the training data",
-    "int8.drop": "rank the layers with hil int8 sensitivity, and leave the worst in floating point",
-    "int8": "check the calibration data, or exclude sensitive layers with calibration.exclude_nodes",
-    "placement": "see the layers in report.html; replace layers that DLA or INT8 does not support, or change the limit",
-    "latency": "see the slowest nodes and the board's clocks; then change the model or the limit",
-    "fps": "see the slowest nodes and the board's clocks; then change the model or the target rate",
-    "memory": "reduce the batch size, the workspace or the model; the limit is in hil.toml",
-    "regression": "see what changed since the baseline (hil compare); if the change is intended, run hil accept",
-}
-HINT["sequence"] = HINT["parity"]
 
 
 @dataclass(frozen=True)
@@ -87,11 +54,6 @@ class Group:
     def of(self, name: str) -> tuple[CheckResult, ...]:
         """Return the group's checks of the family ``name``; empty if there are none."""
         return tuple(check for check in self.checks if family(check) == name)
-
-
-def family(check: CheckResult) -> str:
-    """Return the family of a check: ``latency`` for ``latency.p99``."""
-    return check.id.split(".", 1)[0]
 
 
 def worst(checks: Iterable[CheckResult]) -> Verdict:
@@ -147,11 +109,6 @@ def troubles(report: Report) -> tuple[Trouble, ...]:
     return tuple(Trouble(tuple(by_reason[key])) for key in order)
 
 
-def cause_key(check: CheckResult) -> str | None:
-    """Return the row's cause code, or ``None`` if it has none."""
-    return check.cause.value if check.cause else None
-
-
 def measured(report: Report) -> dict[tuple[str, str], dict[str, Measurement]]:
     """Return the measurements of each model and precision by check id, including those without a limit."""
     by_model: dict[tuple[str, str], dict[str, Measurement]] = {}
@@ -159,37 +116,6 @@ def measured(report: Report) -> dict[tuple[str, str], dict[str, Measurement]]:
         if row.measurement is not None and row.model:
             by_model.setdefault((row.model, row.precision), {})[row.id] = row.measurement
     return by_model
-
-
-def _settle(check: CheckResult) -> str:
-    """Return the general advice for an inconclusive row."""
-    if family(check) in {"parity", "sequence"} or check.id == "int8.drop":
-        kind = ", or write what the outputs mean: kind in [models.M.outputs.OUTPUT]"
-        return "validate with more samples" + kind * ("answers" not in check.details)
-    if family(check) in {"contract", "property", "int8"} and check.id != "int8.speedup":
-        return "do what the reason names, and run again"
-    if family(check) == "placement":
-        return "the engine inspector lacks the details: see the layers in report.html, or remove the limit"
-    if family(check) == "memory" and check.measurement is None and "not readable" in check.reason:
-        return "make the memory figures readable on the target (docs/tensorrt.md)"
-    return "measure longer ([measure] in hil.toml), or stop what disturbs the target"
-
-
-def next_steps(check: CheckResult) -> tuple[str, ...]:
-    """Return what to do about a row that did not pass: its own advice, or the general ``next_step`` if it has none.
-
-    Where the model could not be built or run, the reason states what to do instead of ``next_step``.
-    """
-    return check.advice if check.advice or check.details.get("no_engine") else (next_step(check),)
-
-
-def next_step(check: CheckResult) -> str:
-    """Return the general advice for a row: by its cause; without a cause, by its verdict, id and family."""
-    if (cause := cause_key(check)) in NEXT:
-        return NEXT[cause].replace("TARGET", check.target.requested)
-    if check.verdict is Verdict.INCONCLUSIVE:
-        return _settle(check)
-    return HINT.get(check.id) or HINT.get(family(check), "see the test that made this check")
 
 
 def board_text(report: Report) -> str:
@@ -296,5 +222,5 @@ def commit_text(report: Report) -> str:
 
 
 def headline(report: Report) -> str:
-    """Return the decision: PASSED, WARNED or FAILED; INCOMPLETE for a run that did not finish."""
-    return report.decision or "INCOMPLETE"
+    """Return the decision: PASSED, WARNED or FAILED. Without one: INCOMPLETE, or PARTIAL for a selection of tests."""
+    return report.decision or report.status.upper()

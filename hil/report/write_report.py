@@ -15,6 +15,7 @@ from hil.report.canonical import as_document, report_digest
 from hil.report.ci import CODE_QUALITY
 from hil.report.consistency import problems
 from hil.report.schema import Report, count
+from hil.report.selected import selected
 from hil.report.shown_text import one_line
 from hil.results import Cause, CheckResult, Row, TargetUse, not_run
 from hil.text import cleaned
@@ -28,6 +29,8 @@ JUNIT = "junit.xml"
 """pytest's JUnit report, unless the user names another file for it."""
 BUNDLE = "report.sigstore.json"
 """The file of the report's signature. A new run deletes the signature of an earlier report."""
+FILES = (REPORT, SUMMARY, PAGE, BUNDLE, CODE_QUALITY, JUNIT)
+"""The files of a report that a new run replaces or deletes."""
 THE_LAB = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE})
 
 
@@ -65,7 +68,7 @@ def begin(folder: Path, report: Report) -> None:
     with _write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / REPORT, to_json(sealed(report)))
-        for name in (SUMMARY, PAGE, BUNDLE, CODE_QUALITY, JUNIT):
+        for name in FILES[1:]:
             (folder / name).unlink(missing_ok=True)
 
 
@@ -85,7 +88,7 @@ def finish(folder: Path, report: Report) -> None:
     """Write ``report.html``, ``summary.md`` and, last, ``report.json``. Each file is replaced atomically.
 
     Raises ``UserError`` or ``LabError`` if the folder cannot be written; ``ValueError`` if ``report`` is not the result
-    of ``hil.gate.gate.seal``.
+    of ``hil.gate.gate.seal``, or a sealed report of a selection, of which the page shows what was selected.
     """
     from hil.report.html import render as page
     from hil.report.markdown import render as summary
@@ -94,8 +97,8 @@ def finish(folder: Path, report: Report) -> None:
         raise ValueError("finish() accepts only a report that hil.gate.gate.seal() returned")
     with _write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        replace_file(folder / PAGE, page(report, folder))
-        replace_file(folder / SUMMARY, summary(report))
+        replace_file(folder / PAGE, page(selected(report), folder))
+        replace_file(folder / SUMMARY, summary(selected(report)))
         replace_file(folder / REPORT, to_json(report))
 
 
@@ -106,10 +109,15 @@ def to_json(report: Report) -> str:
 
 def replace_file(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` atomically, and make the file readable by all users. Raises ``OSError`` on failure."""
+    replace_bytes(path, text.encode())
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` as ``replace_file`` does."""
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)  # mkstemp creates it as 0600; a later CI job may run as another user

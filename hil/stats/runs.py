@@ -68,6 +68,7 @@ class Comparison:
         noise: the relative standard deviation between sessions that the interval includes; None if it is unknown. The
             interval then describes these sessions only: whatever affects a whole session is missing from it.
         permutation_p: two-sided p value of the permutation test of the same runs; 0 if the test is not needed.
+        sides: the geometric means of base and candidate, of which ``ratio`` is the quotient; ``None`` for pairs.
     """
 
     ratio: float
@@ -80,6 +81,7 @@ class Comparison:
     unit: Unit = "runs"
     noise: float | None = None
     permutation_p: float = 0.0
+    sides: tuple[float, float] | None = None
 
 
 def compare_runs(  # noqa: PLR0913 - two sides, and what is known of them, named at each call
@@ -119,13 +121,14 @@ def compare_runs(  # noqa: PLR0913 - two sides, and what is known of them, named
         sd, df = between
         blocks = sum(1 / len(side) for side, enough in zip(sides, many, strict=True) if not enough)
         parts.append((sd * sd * blocks, df))
-    shift = _mean(units[1]) - _mean(units[0])
+    centers = _mean(units[0]), _mean(units[1])
+    shift, shown = centers[1] - centers[0], (_exp(centers[0]), _exp(centers[1]))
     counted = len(runs[0]), len(runs[1])
     unit: Unit = "sessions" if all(many) else "runs"
     if min(len(values) for values in units) < 2:
-        return Comparison(math.exp(shift), 0.0, math.inf, 1.0, counted, math.inf, confidence, unit, noise)
+        return Comparison(math.exp(shift), 0.0, math.inf, 1.0, counted, math.inf, confidence, unit, noise, sides=shown)
     included = _variance(means[0]) ** 0.5 if all(many) else None if between is None else between[0]
-    comparison = Comparison(*_welch(shift, parts, confidence, above, counted), unit, included)
+    comparison = Comparison(*_welch(shift, parts, confidence, above, counted), unit, included, sides=shown)
     if unit == "sessions" or min(counted) < FEWEST_PERMUTED or comparison.p > 1 - confidence:
         return comparison
     return replace(comparison, permutation_p=permutation_p_value(*runs))

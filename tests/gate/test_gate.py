@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hil.config.spec import GateSpec
 from hil.errors import HilError, ReportRefused
-from hil.gate.gate import exit_code_of, judge, open_report, seal, verify
+from hil.gate.gate import exit_code_of, judge, judge_selection, open_report, seal, verify
 from hil.report.schema import Rejected, Report, TargetReport, count
 from hil.report.write_report import begin, finish, sealed, unfinished
 from hil.results import Cause, CheckResult, Evidence, ExecutedOn, TargetUse, Verdict
@@ -244,6 +244,43 @@ def test_an_incomplete_report_fails() -> None:
     decision = judge(report, report.policy)
     assert (decision.status, decision.exit_code) == ("FAILED", 1)
     assert "did not finish" in decision.reasons[0]
+
+
+def partial(*left_out: str, **changes: Any) -> Report:
+    """Return the report of a selection that left out these checks; ``changes`` are in each row that is left."""
+    kept = [row if row.id in left_out else row.model_copy(update=changes) for row in sample.checks()]
+    lost = {**NOT_RUN, "cause": Cause.DESELECTED, "reason": "left out", "measurement": None}
+    rows = tuple(row.model_copy(update=lost) if row.id in left_out else row for row in kept)
+    return sealed(sample.draft(rows, status="partial"))
+
+
+def test_no_judge_takes_a_selection_for_a_run() -> None:
+    """A report of a selection fails by its status alone, even if nothing was left out of it."""
+    report = partial()
+    for full in (True, False):
+        decision = judge(report, ALLOWED, full=full)
+        assert (decision.status, decision.exit_code) == ("FAILED", 1)
+        assert "only a selection of the tests" in decision.reasons[0]
+    assert judge_selection(report, 0).exit_code == 0
+    with pytest.raises(HilError, match="partial but has a decision"):
+        sealed(report.model_copy(update={"decision": "PASSED", "exit_code": 0}))
+
+
+def test_a_selection_is_judged_by_what_it_did_not_leave_out() -> None:
+    """Rows that were left out do not count; a bad one among the others does, and nothing at all is no pass."""
+    names = {row.id for row in sample.checks()}
+    assert judge_selection(partial("parity.outputs", "latency.p99"), 0).exit_code == 0
+    for verdict in (Verdict.FAILED, Verdict.INCONCLUSIVE):
+        assert judge_selection(partial("parity.outputs", verdict=verdict, reason="no"), 3).exit_code == 1
+    lost = {**NOT_RUN, "cause": Cause.CRASHED, "reason": "it died"}
+    assert judge_selection(partial("parity.outputs", **lost), 3).exit_code == 1
+    assert judge_selection(partial(*names), 0).exit_code == 1
+    assert judge_selection(partial(*names), 1).exit_code == 0
+    for error, code in (("user_error", 4), ("lab_error", 11)):
+        run = sample.run(**{error: "no"})
+        assert judge_selection(partial().model_copy(update={"run": run}), 1).exit_code == code
+    failed = sample.run(other_tests_failed=1, pytest_exit_status=1)
+    assert judge_selection(partial().model_copy(update={"run": failed}), 1).exit_code == 1
 
 
 def test_totals_are_counted_again() -> None:

@@ -128,6 +128,7 @@ class Project:
             **os.environ,
             "XDG_CACHE_HOME": str(root / "cache"),
             "PYTHONPATH": os.pathsep.join([str(root), os.environ["PYTHONPATH"]]),
+            "CI": "true",  # the rules of a pipeline, in which no selection of tests is a trial
         }
         for name in [name for name in project.env if name.startswith(("PYTEST_", "COV_", "GITHUB_", "GITLAB_"))]:
             del project.env[name]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hil.gate.gate import seal
-from hil.report import engine_view, html, markdown, terminal, view
+from hil.report import engine_view, html, markdown, next_steps, terminal, view
 from hil.report.schema import Rejected
 from hil.results import Verdict
 from tests.report import sample
@@ -256,7 +256,7 @@ def test_the_next_step_suits_the_reason(check_id: str, reason: str, step: str) -
     """The next step of an inconclusive row suits its reason: longer measurement is not advised where it cannot help."""
     row = next(check for check in sample.checks() if check.id == check_id)
     update = {"verdict": Verdict.INCONCLUSIVE, "reason": reason, "measurement": None, "cause": None}
-    assert step in view.next_step(row.model_copy(update=update))
+    assert step in next_steps.next_step(row.model_copy(update=update))
 
 
 def test_a_row_shows_its_evidence_if_rows_differ() -> None:

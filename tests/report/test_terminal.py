@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hil.report import view
+from hil.report import next_steps, view
 from hil.report.terminal import as_text
 from hil.units import show
 from tests.report import sample
@@ -23,4 +23,4 @@ def test_the_numbers_are_those_of_the_report() -> None:
 def test_the_next_step_suits_the_check() -> None:
     """The next step for synthetic data is real data, not another tolerance."""
     row = next(check for check in sample.passed().checks if check.id == "parity.data")
-    assert "real validation data" in view.next_step(row)
+    assert "real validation data" in next_steps.next_step(row)

@@ -114,7 +114,7 @@ class Project:
 
     def _environment(self) -> Mapping[str, str]:
         mine = {name: text for name, text in os.environ.items() if not name.startswith(NOT_OURS)}
-        return {**mine, "XDG_CACHE_HOME": str(self.root / "cache"), "COLUMNS": "120"}
+        return {**mine, "XDG_CACHE_HOME": str(self.root / "cache"), "COLUMNS": "120", "CI": "true"}
 
 
 def _edited(table: str, name: str) -> str:

@@ -146,11 +146,13 @@ def _refusal(worker: EngineWorker, kind: str, bad: Feeds, good: Feeds) -> Refusa
         refused, message = True, str(error)
     else:
         refused, message = False, ""
-    return RefusalTrial(kind=kind, refused=refused, message=message, alive=_runs(worker, good))
+    after = _error(worker, good)
+    return RefusalTrial(kind=kind, refused=refused, message=message, alive=not after, after=after)
 
 
-def _runs(worker: EngineWorker, good: Feeds) -> bool:
+def _error(worker: EngineWorker, good: Feeds) -> str:
+    """Return the error of a valid input; empty if it ran and gave outputs."""
     try:
-        return bool(worker.run(good))
-    except EngineError:
-        return False
+        return "" if worker.run(good) else "it gave no output"
+    except EngineError as error:
+        return str(error) or type(error).__name__

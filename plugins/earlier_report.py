@@ -1,0 +1,52 @@
+"""Keeps the report of an earlier run, for the case that this run never begins because another one holds the target.
+
+In a pipeline (see ``plugins.selection``) nothing is restored: there, no earlier report may stand in for this run's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hil.errors import TargetHeld
+from hil.plugins.command_line import WITHOUT_VALUE, read
+from hil.plugins.selection import CI
+from hil.report.write_report import FILES, REPORT, replace_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hil.plugins.run_state import RunState
+
+EARLIER: pytest.StashKey[dict[Path, bytes]] = pytest.StashKey()
+
+
+def keep(run: RunState) -> None:
+    """Remember the files of the report that this run is about to replace; only the first call of a run does."""
+    config = run.pytest_config
+    gated = WITHOUT_VALUE in read(config).options or any(os.environ.get(name) for name in CI)
+    if run.is_worker or gated or EARLIER in config.stash:
+        return
+    files: dict[Path, bytes] = {}
+    for path in (run.report_dir / name for name in FILES):
+        with contextlib.suppress(OSError):
+            files[path] = path.read_bytes()
+    config.stash[EARLIER] = files
+
+
+def restore(run: RunState) -> bool:
+    """If another run holds the target and nothing was judged, restore the earlier report; return whether it did."""
+    files = run.pytest_config.stash.get(EARLIER, {})
+    if not isinstance(run.problem, TargetHeld) or run.accounts.outcomes or run.report_dir / REPORT not in files:
+        return False
+    for path in (run.report_dir / name for name in FILES):
+        path.unlink(missing_ok=True)
+    # The report comes last: without it, the other files are of no run.
+    for path in sorted(files, key=lambda path: path.name == REPORT):
+        replace_bytes(path, files[path])
+    run.did_not_begin = True
+    run.notes.append(f"{run.report_dir}: the earlier report is unchanged, because this run did not begin")
+    return True
