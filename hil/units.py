@@ -120,4 +120,4 @@ def number_text(value: float, digits: int) -> str:
     text = f"{value:.{digits}g}"
     if text != "1" or value == 1:
         return text
-    return f"{value:.{1 - math.floor(math.log10(abs(1 - value)))}f}"
+    return f"{value:.{1 - math.floor(math.log10(abs(1 - value)))}f}".rstrip("0")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.errors import UserError
-from hil.units import SCALES, Dimension, parse, show, split
+from hil.units import SCALES, Dimension, number_text, parse, show, split
 
 FINITE = st.floats(0, 1e12, allow_nan=False, allow_infinity=False)
 
@@ -109,3 +109,12 @@ def test_split_keeps_any_unit() -> None:
 def test_values_are_shown_with_readable_units(value: float, unit: str, text: str) -> None:
     """A value is shown with a few digits, in the unit that keeps the number small."""
     assert show(value, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.0, "1"), (0.99999, "0.99999"), (0.9999999, "0.9999999"), (1.0000001, "1.0000001"), (0.5, "0.5"), (0.0, "0")],
+)
+def test_a_number_next_to_one_is_not_shown_as_one(value: float, text: str) -> None:
+    """A cosine just below 1 keeps the digits that distinguish it from 1."""
+    assert number_text(value, 4) == show(value, "") == text

@@ -112,9 +112,9 @@ def _advice(series: Series, q: float, limit: float, confidence: float, worth: fl
     correlated = ""
     if worth <= COUNTS * series.n:
         why = "slow ones follow each other, as they do while other work disturbs the target"
-        correlated = f", but the {series.n} samples count for {worth:.0f}, because {why}"
+        correlated = f", but the {series.n} correlated samples count for {worth:.0f}, because {why}"
     seconds = show(missing * _seconds_each(series), "s")
-    return f"{over} over the limit{correlated}: about {missing} more, {seconds} of timing, would settle it"
+    return f"{over} over the limit{correlated}: about {missing} more samples, {seconds} of timing, would settle it"
 
 
 def _seconds_each(series: Series) -> float:

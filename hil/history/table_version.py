@@ -31,7 +31,7 @@ def version_of(connection: sa.Connection, place: Place) -> int:
         if len(versions) == 1 and versions[0].isdecimal() and int(versions[0]) <= NEWEST:
             return int(versions[0])
         what = f"it has schema version {', '.join(versions) or 'none'}, this hil supports {NEWEST}"
-        raise UserError(f"{place.name}: {what}: pip install -U pytest-hil, or name another history")
+        raise UserError(f"{place.name}: {what}: install a newer pytest-hil, or name another history")
     # A PostgreSQL database may be shared with another program, a SQLite file may not.
     foreign = tables if place.file is not None else tables & set(METADATA.tables)
     if foreign:

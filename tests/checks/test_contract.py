@@ -159,6 +159,15 @@ def test_bad_input_not_refused_never_passes(trials: list[RefusalTrial], verdict:
     assert contract.bad_input(trials).verdict is verdict
 
 
+def test_what_failed_after_a_refusal_is_named() -> None:
+    """If a valid input no longer runs after a refused one, the reason has the error of the valid one, not the other."""
+    dead = RefusalTrial("missing", refused=True, alive=False, message="x is missing", after="the stream is broken")
+    reason = contract.bad_input([dead, *ALL[1:]]).reason
+    assert reason == (
+        "bad input (missing) was refused, but a valid input no longer runs afterwards: the stream is broken"
+    )
+
+
 def test_excusing_every_kind_is_inconclusive() -> None:
     """Without any trial the check is inconclusive, even if every kind is excused."""
     assert contract.bad_input([], dict.fromkeys(KINDS, "why")).verdict is Verdict.INCONCLUSIVE

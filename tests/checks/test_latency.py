@@ -12,6 +12,7 @@ from hil.checks import fps, latency
 from hil.results import Cause, Judgement, Limit, Sense, Verdict
 from hil.series import Series
 from hil.stats import smallest_n
+from hil.units import show
 
 METHOD = {"timed": "host-to-host"}
 
@@ -69,6 +70,20 @@ def test_too_few_samples_never_pass(n: int) -> None:
     judgement = latency.percentile(series(spread(n)), 0.99, at_most(1.0), 0.99)
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert "more samples" in judgement.reason
+
+
+def test_samples_that_count_for_less_say_why_and_how_long_more_take() -> None:
+    """If slow samples follow each other, the reason states what they count for, why, and the missing seconds."""
+    duration = np.full(2209, 0.02)
+    for at in range(50, 2209, 300):
+        duration[at : at + 6] = 0.1
+    judgement = latency.percentile(series(duration), 0.99, at_most(0.2), 0.99)
+    assert judgement.verdict is Verdict.INCONCLUSIVE, judgement.reason
+    assert "no sample is over the limit, but the 2209 correlated samples count for" in judgement.reason
+    assert "while other work disturbs the target" in judgement.reason
+    missing, seconds = judgement.details["samples_missing"], judgement.details["seconds_missing"]
+    assert f"about {missing} more samples, {show(seconds, 's')} of timing, would settle it" in judgement.reason
+    assert seconds == pytest.approx(missing * 0.0205, rel=0.1)
 
 
 def test_a_drifting_series_never_passes() -> None:

@@ -58,6 +58,20 @@ def test_the_better_direction_depends_on_the_check() -> None:
     assert status(base, side(2, "6.2", FASTER)) == {"latency.p50": Status.BETTER, "fps.sustained": Status.WORSE}
 
 
+def test_the_shown_values_give_the_shown_change() -> None:
+    """The change is the quotient of the values shown, also where the medians of the runs are equal."""
+    base, cand = side(1, "6.1"), side(2, "6.2")
+    runs = (0.009286, 0.009286, 0.009286, 0.03, 0.03)
+    base = replace(base, points=tuple(replace(point, runs=runs) for point in base.points))
+    cand = replace(cand, points=tuple(replace(point, runs=(0.009284,) * 5) for point in cand.points))
+    for row in compare(base, cand, RULE, QUIET).rows:
+        assert row.base is not None
+        assert row.cand is not None
+        assert row.effect == pytest.approx(row.cand / row.base - 1)
+        assert row.effect is not None
+        assert row.effect < -0.3
+
+
 def test_another_method_is_refused_with_the_differing_field() -> None:
     """Numbers of different methods are not compared, even if they are equal."""
     base, cand = side(1, "6.1"), side(2, "6.2", method="other")

@@ -38,7 +38,7 @@ def test_a_pipeline_uses_existing_commands_and_options(repository: Path, name: s
     assert set(used) <= set(COMMANDS)
     options = set(re.findall(r"--hil-[\w-]+", "\n".join(lines)))
     plugin = (repository / "plugins" / "plugin.py").read_text(encoding="utf-8")
-    assert options == {"--hil-gate", "--hil-fallback"}
+    assert options == {"--hil-gate", "--hil-fallback", "--hil-history"}
     assert all(f'"{option}"' in plugin for option in options)
     assert "jetson-bench" in text
     assert "board-orin-3" in text

@@ -113,7 +113,7 @@ def test_a_newer_database_is_refused(url: str) -> None:
     with writing(url) as connection:
         connection.execute(sa.text("UPDATE hil_schema SET version_num = :next"), {"next": str(NEXT)})
     for read_only in (True, False):
-        with pytest.raises(UserError, match=rf"schema version {NEXT}, this hil supports {OLD}: pip install -U"):
+        with pytest.raises(UserError, match=rf"schema version {NEXT}, this hil supports {OLD}: install a newer"):
             open_history(url, base=HERE, read_only=read_only)
 
 

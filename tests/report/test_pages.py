@@ -250,6 +250,11 @@ def test_control_characters_in_build_facts_are_escaped() -> None:
         ("latency.p99", "the bounds straddle it", "measure longer"),
         ("parity.outputs", "slice_error 12 %, at most 10 % is required", "what the outputs mean"),
         ("contract.shapes", "no shape that the model allows was tried", "what the reason names"),
+        (
+            "parity.task",
+            "the reference itself gets 3 % right: check that labels are the model's",
+            "what the reason names",
+        ),
     ],
 )
 def test_the_next_step_suits_the_reason(check_id: str, reason: str, step: str) -> None:
