@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 class _Agent(AgentSSH):  # type: ignore[misc]  # paramiko ships no types
     """A connection like ``paramiko.Agent``, but with a timeout, and with its socket closed on failure."""
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, place: str | None) -> None:
         super().__init__()
-        connection = get_agent_connection()
+        connection = get_agent_connection() if place is None else _connection(place)
         if connection is None:
             return
         try:
@@ -36,17 +37,31 @@ class _Agent(AgentSSH):  # type: ignore[misc]  # paramiko ships no types
         self._close()
 
 
+def _connection(place: str) -> socket.socket | None:
+    """Connect to the agent's socket at ``place``; ``None`` if it is empty."""
+    if not place:
+        return None
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(place)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 class AgentKeys:
     """The keys that the SSH agent holds.
 
     ``notes`` states why a running agent is unusable; otherwise it is empty. ``patience``, in seconds, limits the wait
-    for the agent's answer.
+    for the agent's answer. ``place`` is the agent's socket; empty means no agent, ``None`` the one of SSH_AUTH_SOCK.
     """
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, place: str | None = None) -> None:
         """Connect to nothing yet: ``keys`` connects."""
         self.notes: list[str] = []
         self._patience = patience
+        self._place = place
         self._agent: _Agent | None = None
         self._failure: str | None = None
         self._keys: dict[bytes, paramiko.PKey] | None = None
@@ -70,6 +85,6 @@ class AgentKeys:
 
     def _connect(self) -> None:
         try:
-            self._agent = _Agent(self._patience)
+            self._agent = _Agent(self._patience, self._place)
         except Exception as error:  # noqa: BLE001 - a broken agent may answer anything
             self._failure = f"the SSH agent cannot be used ({clean(error, QUOTED) or type(error).__name__})"

@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING
 
 import paramiko
 
+from hil.errors import TargetUnreachable
 from hil.targets.ssh.handshake import exchange_keys, transport_over
 from hil.targets.ssh.hop_stream import dial, tunnel
 from hil.targets.ssh.host_key_check import judge
 from hil.targets.ssh.known_hosts import known_keys, revoked_keys
 from hil.targets.ssh.login import log_in
+from hil.targets.ssh.proxy_command import ProxyCommand
 from hil.targets.ssh.ssh_errors import ConnectionLost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from socket import socket
 
-    from hil.targets.ssh.config import Hop
+    from hil.targets.ssh.frame_channel import Tunnel
+    from hil.targets.ssh.routes.hop import Hop
 
 KEEPALIVE = 10.0
 
@@ -37,6 +41,7 @@ class Connection:
         self.timeout = timeout
         self.silence = silence
         self._transports: list[paramiko.Transport] = []
+        self._proxy: ProxyCommand | None = None
         try:
             for hop in hops:
                 self._step(hop)
@@ -60,6 +65,9 @@ class Connection:
             transport = self._transports.pop()
             transport.close()
             transport.sock.close()
+        if self._proxy is not None:
+            self._proxy.close()
+            self._proxy = None
 
     def execute(self, command: str) -> paramiko.Channel:
         """Start a command line in the account's login shell. Raises ``ConnectionLost``."""
@@ -101,14 +109,21 @@ class Connection:
         known.revoked |= revoked_keys(hop.revoked)
         before = self.hops[len(self._transports) - 1] if self._transports else None
         where = self.where(hop)
-        sock = (
-            dial(hop, where, self.timeout, self.silence)
-            if before is None
-            else tunnel(self._transports[-1], before, hop, where, self.timeout)
-        )
-        transport = transport_over(sock, self.timeout, known)
+        if before is not None:
+            sock: socket | Tunnel = tunnel(self._transports[-1], before, hop, where, self.timeout)
+        elif hop.proxy:
+            self._proxy = ProxyCommand(hop, where)
+            sock = self._proxy.sock
+        else:
+            sock = dial(hop, where, self.timeout, self.silence)
+        transport = transport_over(sock, self.timeout, known, hop)
         self._transports.append(transport)
-        exchange_keys(transport, self.timeout, lambda what: f"{what}: cannot reach {where}")
+        try:
+            exchange_keys(transport, self.timeout, lambda what: f"{what}: cannot reach {where}")
+        except TargetUnreachable:
+            if before is None and self._proxy is not None:
+                self._proxy.raise_if_ended()
+            raise
         judge(hop, transport.get_remote_server_key().asbytes(), known, where, before)
         log_in(transport, hop, where)
         transport.set_keepalive(min(KEEPALIVE, self.silence / 3))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hil.errors import TargetUnreachable
     from hil.targets.ssh.frame_channel import Tunnel
     from hil.targets.ssh.known_hosts import Known
+    from hil.targets.ssh.routes.hop import Hop
 
 WINDOW = 32 << 20  # bytes in flight to us: 6 Gbit/s at a round trip of 40 ms
 PACKET = 128 << 10
@@ -44,6 +45,7 @@ SIGNATURES = (
 )
 """Signature algorithms of host keys and of login keys: no SHA-1 (RFC 9142, RFC 8332). Only the algorithms of these
 four tables are offered, whatever paramiko's defaults; those that this version of paramiko lacks are left out."""
+OFFERED = {"kex": KEX, "ciphers": CIPHERS, "macs": MACS, "host keys": SIGNATURES, "logins": SIGNATURES}
 LOG = "hil.ssh"
 
 
@@ -57,10 +59,11 @@ class _Packets(Packetizer):  # type: ignore[misc]  # paramiko ships no types
         """Do nothing."""
 
 
-def transport_over(sock: socket | Tunnel, timeout: float, known: Known) -> paramiko.Transport:
+def transport_over(sock: socket | Tunnel, timeout: float, known: Known, hop: Hop) -> paramiko.Transport:
     """Return a transport over ``sock`` that has sent nothing yet. If this raises, ``sock`` is closed.
 
-    It offers only the algorithms in this module's tables. ``timeout`` (seconds) limits each later step.
+    It offers only the algorithms in this module's tables that the SSH config allows for ``hop``. ``timeout`` (seconds)
+    limits each later step.
     """
     logger = logging.getLogger(LOG)
     logger.propagate = False  # paramiko logs the errors that we report in one message, with tracebacks
@@ -70,6 +73,7 @@ def transport_over(sock: socket | Tunnel, timeout: float, known: Known) -> param
         transport = paramiko.Transport(
             sock, default_window_size=WINDOW, default_max_packet_size=PACKET, packetizer_class=_Packets
         )
+        _offer(transport, known, hop)
     except BaseException:
         sock.close()
         raise
@@ -77,15 +81,20 @@ def transport_over(sock: socket | Tunnel, timeout: float, known: Known) -> param
     # exchange_keys has one deadline for greeting and key exchange together; paramiko's must not expire before it.
     transport.banner_timeout = 3 * timeout
     transport.auth_timeout = transport.channel_timeout = timeout
+    return transport
+
+
+def _offer(transport: paramiko.Transport, known: Known, hop: Hop) -> None:
     options = transport.get_security_options()
-    options.ciphers = [cipher for cipher in CIPHERS if cipher in options.ciphers]
-    options.digests = [mac for mac in MACS if mac in options.digests]
-    options.kex = [kex for kex in KEX if kex in options.kex]
-    options.key_types = host_key_check.preferred(known, [name for name in SIGNATURES if name in options.key_types])
+    options.ciphers = hop.allowed("ciphers", [cipher for cipher in CIPHERS if cipher in options.ciphers])
+    options.digests = hop.allowed("macs", [mac for mac in MACS if mac in options.digests])
+    options.kex = hop.allowed("kex", [kex for kex in KEX if kex in options.kex])
+    host_keys = hop.allowed("host keys", [name for name in SIGNATURES if name in options.key_types])
+    options.key_types = host_key_check.preferred(known, host_keys)
     # The algorithms of login signatures have no security option of their own.
     offered = transport.preferred_pubkeys
-    transport.disabled_algorithms = {"pubkeys": [name for name in offered if name not in SIGNATURES]}
-    return transport
+    logins = hop.allowed("logins", SIGNATURES)
+    transport.disabled_algorithms = {"pubkeys": [name for name in offered if name not in logins]}
 
 
 def exchange_keys(transport: paramiko.Transport, timeout: float, located: Callable[[str], str]) -> None:

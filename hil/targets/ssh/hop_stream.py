@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ from hil.targets.ssh.frame_channel import Tunnel
 from hil.targets.ssh.ssh_errors import NoAnswer, PortClosed, UnknownHost
 
 if TYPE_CHECKING:
-    from hil.targets.ssh.config import Hop
+    from hil.targets.ssh.routes.hop import Hop
+
+FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
 
 def dial(hop: Hop, where: str, timeout: float, silence: float) -> socket.socket:
@@ -20,7 +23,7 @@ def dial(hop: Hop, where: str, timeout: float, silence: float) -> socket.socket:
     The kernel closes the connection if sent data stays unacknowledged for ``silence`` seconds.
     """
     try:
-        sock = socket.create_connection((hop.host, hop.port), timeout)
+        sock = _connected(hop, timeout)
     except (socket.gaierror, UnicodeError):
         raise UnknownHost(
             f"{hop.host} is not a known host name: cannot reach {where}: correct host, or use its address"
@@ -40,6 +43,19 @@ def dial(hop: Hop, where: str, timeout: float, silence: float) -> socket.socket:
     # Without this option a broken link is noticed only after about 15 minutes (tcp(7): tcp_retries2).
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(silence * 1000))
     return sock
+
+
+def _connected(hop: Hop, timeout: float) -> socket.socket:
+    """Return a connection to the first address of ``hop`` that accepts one, of its family and from its ``bind``."""
+    source = (hop.bind, 0) if hop.bind else None
+    family = FAMILIES.get(hop.family)
+    if family is None:
+        return socket.create_connection((hop.host, hop.port), timeout, source)
+    found = socket.getaddrinfo(hop.host, hop.port, family, socket.SOCK_STREAM)
+    for *_, address in found[:-1]:
+        with contextlib.suppress(OSError):
+            return socket.create_connection((str(address[0]), hop.port), timeout, source)
+    return socket.create_connection((str(found[-1][-1][0]), hop.port), timeout, source)
 
 
 def tunnel(over: paramiko.Transport, before: Hop, hop: Hop, where: str, timeout: float) -> Tunnel:

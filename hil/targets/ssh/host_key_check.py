@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,8 @@ from hil.targets.ssh.ssh_errors import ChangedHostKey, UnknownHostKey
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hil.targets.ssh.config import Hop
     from hil.targets.ssh.known_hosts import Known
+    from hil.targets.ssh.routes.hop import Hop
 
 RSA = ("rsa-sha2-512", "rsa-sha2-256")  # signature algorithms for a key of type ssh-rsa
 
@@ -41,12 +42,25 @@ def judge(hop: Hop, shown: bytes, known: Known, where: str, via: Hop | None) -> 
             "one: ask the machine's administrator, then replace the line"
         )
     extra = " (known_hosts has a certificate authority for it, which is not supported)" if known.authority else ""
-    file = hop.known_hosts[0] if hop.known_hosts else "known_hosts"
     raise UnknownHostKey(
         f"the host key is not known{extra}: {where}: it shows the {mark}: "
         f"compare it with the machine's own key (`ssh-keygen -lf /etc/ssh/ssh_host_{_short(shown)}_key.pub` on it), "
-        f"then run: {_scan(hop, via)} >> {shlex.quote(str(file))}"
+        f"then {_how_to_add(hop, via)}"
     )
+
+
+def _how_to_add(hop: Hop, via: Hop | None) -> str:
+    """Return how to add the host's key to the first file of known keys."""
+    file = next((file for file in hop.known_hosts if str(file) != os.devnull), None)
+    if file is None:
+        return (
+            "set known_hosts in the target's table of hil.toml, or UserKnownHostsFile in the SSH config, to a file: "
+            "the config names none, so that no key is ever known"
+        )
+    if hop.proxy:
+        options = ["-o", f"UserKnownHostsFile={file}", "-o", "StrictHostKeyChecking=ask", "-p", str(hop.port)]
+        return f"run `{shlex.join(['ssh', *options, hop.name])}` and accept this key only"
+    return f"run: {_scan(hop, via)} >> {shlex.quote(str(file))}"
 
 
 def _short(shown: bytes) -> str:

@@ -11,12 +11,12 @@ from hil.targets.ssh.login_keys import Keys
 from hil.targets.ssh.ssh_errors import ConnectionLost, NoAnswer, RefusedKey
 
 if TYPE_CHECKING:
-    from hil.targets.ssh.config import Hop
+    from hil.targets.ssh.routes.hop import Hop
 
 
 def log_in(transport: paramiko.Transport, hop: Hop, where: str) -> None:
     """Log in to ``hop``: try its candidate keys in turn. Raises ``RefusedKey``, ``NoAnswer`` or ``ConnectionLost``."""
-    agent = AgentKeys(transport.auth_timeout)
+    agent = AgentKeys(transport.auth_timeout, hop.agent)
     try:
         keys = Keys(hop, agent)
         tried, methods = _try(transport, hop, keys, where)

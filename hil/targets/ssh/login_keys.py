@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import paramiko
 
+from hil.targets.ssh.known_hosts import key_type
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from hil.targets.ssh.agent import AgentKeys
-    from hil.targets.ssh.config import Hop
+    from hil.targets.ssh.routes.hop import Hop
 
 OPENSSH = b"openssh-key-v1\0"  # PROTOCOL.key of OpenSSH
 ARMOUR = re.compile(rb"-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----(.*?)-----END", re.DOTALL)
@@ -48,7 +50,7 @@ class Keys:
 
     def _agent_keys(self) -> Iterator[Candidate]:
         for blob, key in self.agent.keys().items():
-            if blob not in self.yielded:
+            if blob not in self.yielded and self._allowed(key, "a key of the SSH agent"):
                 yield key, "a key of the SSH agent"
 
     def _files(self) -> Iterator[Candidate]:
@@ -64,9 +66,12 @@ class Keys:
             if own is not None or held is not None:
                 self.yielded.add(blob)
             if own is not None:
-                yield own, str(path)
+                yield from self._certified(own, path)
+                if self._allowed(own, str(path)):
+                    yield own, str(path)
             elif held is not None:
-                yield held, f"{path}, through the SSH agent"
+                if self._allowed(held, str(path)):
+                    yield held, f"{path}, through the SSH agent"
             elif is_encrypted(content):
                 self.notes.append(
                     f"{path} is encrypted and the SSH agent does not hold it: run {shlex.join(['ssh-add', str(path)])}"
@@ -79,9 +84,38 @@ class Keys:
         if is_encrypted(content):
             return None
         try:
-            return paramiko.PKey.from_path(str(path))
+            key = paramiko.PKey.from_path(str(path))
         except (ValueError, TypeError, OSError, paramiko.SSHException, paramiko.UnknownKeyType):
             return None
+        key.public_blob = None  # the certificate next to the file, which is tried separately
+        return key
+
+    def _certified(self, key: paramiko.PKey, path: Path) -> Iterator[Candidate]:
+        """Yield ``key`` with each certificate of the SSH config, and the one next to its file, that was made for it."""
+        beside = path.with_name(f"{path.name}-cert.pub")
+        for file in dict.fromkeys((*self.hop.certificates, beside)):
+            try:
+                certificate = paramiko.pkey.PublicBlob.from_file(str(file))
+            except (ValueError, OSError, binascii.Error) as error:
+                if file != beside or not isinstance(error, FileNotFoundError):
+                    self.notes.append(f"{file} is not a usable certificate")
+                continue
+            if is_made_for(certificate.key_blob, key.asbytes()):
+                certified = paramiko.PKey.from_path(str(path))
+                certified.public_blob = certificate
+                if self._allowed(certified, str(file)):
+                    yield certified, f"{path} with {file}"
+
+    def _allowed(self, key: paramiko.PKey, name: str) -> bool:
+        """Return whether the SSH config allows the key's algorithm; note it if not."""
+        allowed = self.hop.algorithms.get("logins")
+        blob = getattr(key, "public_blob", None)
+        kind = blob.key_type if blob is not None else key_type(key.asbytes())
+        names = [f"rsa-sha2-{size}{kind.removeprefix('ssh-rsa')}" for size in (256, 512)] if "rsa" in kind else [kind]
+        if allowed is None or not set(names).isdisjoint(allowed):
+            return True
+        self.notes.append(f"PubkeyAcceptedAlgorithms of the SSH config does not allow {kind} ({name})")
+        return False
 
 
 def is_encrypted(content: bytes) -> bool:
@@ -93,6 +127,13 @@ def is_encrypted(content: bytes) -> bool:
         return True
     body = _openssh_body(armour[2])
     return body is not None and _strings(body, 1)[0] != b"none"
+
+
+def is_made_for(certificate: bytes, key: bytes) -> bool:
+    """Return whether a certificate certifies the public key ``key``; both are in SSH's wire encoding."""
+    kind, nonce = _strings(certificate, 2)
+    fields = key[4 + int.from_bytes(key[:4], "big") :]
+    return certificate[8 + len(kind) + len(nonce) :].startswith(fields)
 
 
 def public_part(content: bytes, path: Path) -> bytes:

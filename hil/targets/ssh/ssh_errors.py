@@ -37,5 +37,9 @@ class NotSsh(TargetUnreachable):
     """The server does not speak SSH, or shares no algorithm with us."""
 
 
+class ProxyFailed(TargetUnreachable):
+    """The ``ProxyCommand`` of the SSH config ended before there was a connection."""
+
+
 class ConnectionLost(TargetUnreachable):
     """The connection broke, or a command cannot be started over it."""

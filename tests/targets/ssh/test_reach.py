@@ -16,6 +16,7 @@ import pytest
 from hil.errors import LabError, TargetUnreachable, UserError
 from hil.targets.ssh import handshake, ssh_errors
 from hil.targets.ssh.known_hosts import Known
+from hil.targets.ssh.routes.hop import Hop
 from hil.targets.target import open_target
 from tests.ports import free_port
 from tests.targets.sshd import USER, Speaker, call, make_key
@@ -149,7 +150,8 @@ def test_an_old_paramiko_offers_no_more(monkeypatch: pytest.MonkeyPatch) -> None
     known = {**paramiko.Transport._key_info, "ssh-rsa": None, "ssh-dss": None}  # noqa: SLF001 - as they were in 3.5
     monkeypatch.setattr(paramiko.Transport, "_key_info", known)
     ours, theirs = socket.socketpair()
-    transport = handshake.transport_over(ours, 1, Known())
+    hop = Hop("board", "board", 22, "hil", (), chosen=False, only=False, known_as="board", known_hosts=())
+    transport = handshake.transport_over(ours, 1, Known(), hop)
     options = transport.get_security_options()
     assert {*transport.preferred_pubkeys, *options.key_types} == set(handshake.SIGNATURES)
     for chosen, allowed in (

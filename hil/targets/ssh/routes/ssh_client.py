@@ -1,0 +1,113 @@
+"""Asks the installed ``ssh`` what its config says of a host."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+from hil.targets.ssh.routes.home_folder import account_home, home
+from hil.targets.ssh.routes.settings import ConfigError, Settings
+from hil.targets.words import QUOTED
+from hil.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LONGEST = 30.0
+"""Seconds: ssh may ask name servers (``CanonicalizeHostname``), and runs the programs of ``Match exec``."""
+
+ASKED = ("C", "l", "L", "u")
+"""Tokens of which ssh is asked what they stand for: a hash, host names and the user, which depend on its version.
+
+It prints the path of a control socket, which is not used here, with its tokens expanded."""
+
+NEEDED = ("hostname", "port", "user")
+
+
+class SshClient:
+    """The program ``ssh``, which reads its own config; ``source`` names this config in messages.
+
+    The config is that of the account and of the system. If HOME names another folder that has ``.ssh``, it is the
+    ``config`` in there, and no other.
+    """
+
+    def __init__(self, program: str) -> None:
+        """Ask nothing yet."""
+        self.source = str(home() / ".ssh" / "config")
+        self._program = program
+        found = self.source if os.path.lexists(self.source) else "none"
+        self._config = () if home() == account_home() else ("-F", found)
+
+    def settings(self, host: str, user: str | None = None, port: int | None = None) -> Settings:
+        """Return what ssh would use for ``ssh -l user -p port host``.
+
+        Programs of ``Match exec`` are run, as ssh runs them. Raises ``ConfigError``: with ssh's words if it refuses, or
+        if it does not answer in time.
+        """
+        asked = ("-o", f"ControlPath={'/'.join(f'%{token}' for token in ASKED)}")
+        login = ("-l", user) if user else ()
+        to = ("-p", str(port)) if port else ()
+        settings = _answer([self._program, "-G", "-T", *asked, *self._config, *login, *to, "--", host], self.source)
+        if settings.get("identityfile") == list(_usual_keys(self._program)):
+            del settings["identityfile"]
+        if self._config:  # ssh has put the account's home for "~"
+            ours = re.compile(rf"(?:^|(?<= )){re.escape(str(account_home()))}(?=/)")
+            for key in {"userknownhostsfile", "identityagent"} & set(settings):
+                settings[key] = [ours.sub(lambda _: str(home()), files) for files in settings[key]]
+        return settings
+
+    @property
+    def usual_keys(self) -> Sequence[str]:
+        """The key files that this ssh tries if the config names none."""
+        return _usual_keys(self._program)
+
+
+@functools.cache
+def _usual_keys(program: str) -> Sequence[str]:
+    return tuple(_answer([program, "-G", "-T", "-F", "none", "--", "localhost"], "no config").get("identityfile", ()))
+
+
+def _answer(command: Sequence[str], source: str) -> Settings:
+    # A session of its own: nothing can ask at the terminal, and a program of the config ends with ssh.
+    try:
+        process = subprocess.Popen(  # noqa: S603 - no shell, and the host is behind "--"
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ConfigError(f"{command[0]} cannot be run: {error.strerror}", "repair OpenSSH's client") from None
+    try:
+        printed, noted = process.communicate(timeout=LONGEST)
+    except subprocess.TimeoutExpired:
+        what = f"ssh did not say within {LONGEST:g} s what {source} has for {command[-1]!r}"
+        raise ConfigError(what, "look for a program of Match exec, or a name server, that does not answer") from None
+    finally:
+        _end(process)
+    words = [clean(line.strip(), QUOTED) for line in noted.decode("utf-8", "replace").splitlines() if line.strip()]
+    if process.returncode:
+        what = f"ssh refuses {source}: {'; '.join(words) or f'exit status {process.returncode}'}"
+        raise ConfigError(what, "correct these lines, or install an OpenSSH that knows them")
+    settings = Settings()
+    for line in printed.decode("utf-8", "surrogateescape").splitlines():
+        name, _, value = line.partition(" ")
+        settings.setdefault(name.lower(), []).append(value)
+    if any(not settings.first(name) for name in NEEDED):
+        raise ConfigError(f"ssh -G did not say what {source} has for {command[-1]!r}", "install another OpenSSH")
+    return settings
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill ssh and what it started, if it is still running."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
