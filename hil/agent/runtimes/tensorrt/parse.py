@@ -9,13 +9,17 @@ from . import api, onnx_file
 SHOWN = 3  # errors of the parser; later ones mostly follow from the first
 OPERATOR = re.compile(r"(?:registered for op|[Uu]nsupported (?:op|operator)|find plugin):?\s*'?(\w+)")
 ADVICE = (
+    # First: the newer parsers report a missing weights file as an unsupported node.
+    (
+        r"external|[Ff]ailed to open.*file|weights? file|[Ff]ailed to import initializer",
+        "save the model with its weights inside the ONNX file, or in one file next to it",
+    ),
     (
         r"No importer registered|[Uu]nsupported op|not find plugin|creator.*not found|UNSUPPORTED_NODE\b",
         "replace the operator, or add a plugin library that has it to plugins in [models.M.build]",
     ),
-    (r"external|[Ff]ailed to open.*file|weights? file", "save the model with its weights inside the ONNX file"),
     (
-        r"deserializ|Failed to parse ONNX|protobuf",
+        r"(?i:deserializ)|Failed to parse (?:the )?ONNX|protobuf",
         "check that the file was copied whole; if it is newer than the parser, export it with an older opset",
     ),
     (r"[Oo]pset|IR version|newer", "export the model with an older opset"),

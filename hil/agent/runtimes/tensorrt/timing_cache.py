@@ -4,6 +4,8 @@ from typing import Any, NamedTuple, Optional
 
 from . import digest_file
 
+DROPPED = "Returning an empty timing cache"  # TensorRT-RTX 1.7.1 warns of it, and the empty cache is accepted
+
 
 class Attached(NamedTuple):
     """The timing cache that a build uses; ``cache`` is None if the build uses none.
@@ -13,7 +15,7 @@ class Attached(NamedTuple):
         cold: there was no earlier cache.
         warm: it is used.
         partly: a part of it is used; ``error`` is TensorRT's error about the rest.
-        refused: it is damaged, or TensorRT refused it.
+        refused: it is damaged, or TensorRT refused it or used an empty one instead.
     """
 
     state: str
@@ -33,12 +35,14 @@ def attach(config: Any, path: Optional[str], log: Any) -> Attached:
         content = digest_file.read(path)
     except ValueError:
         content, state = None, "refused"
-    before = log.errors()
+    before, earlier = log.errors(), log.warnings()
     if content:
         cache = config.create_timing_cache(content)
         # False: refuse a cache of another version or GPU instead of accepting it with a warning.
         if cache is not None and config.set_timing_cache(cache, False):  # noqa: FBT003 - bindings before 8.4 name it otherwise
             errors = log.errors()
+            if any(DROPPED in line for line in log.warnings() if line not in earlier):
+                return Attached("refused", cache)
             return Attached("warm", cache) if errors == before else Attached("partly", cache, errors)
         state = "refused"
     empty = config.create_timing_cache(b"")
