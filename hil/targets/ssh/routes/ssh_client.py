@@ -7,7 +7,8 @@ import os
 import re
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+import tempfile
+from typing import IO, TYPE_CHECKING
 
 from hil.targets.ssh.routes.home_folder import account_home, home
 from hil.targets.ssh.routes.settings import ConfigError, Settings
@@ -25,6 +26,7 @@ ASKED = ("C", "l", "L", "u")
 
 It prints the path of a control socket, which is not used here, with its tokens expanded."""
 
+MOST = 1 << 20  # bytes of an answer that are read
 NEEDED = ("hostname", "port", "user")
 
 
@@ -72,30 +74,16 @@ def _usual_keys(program: str) -> Sequence[str]:
 
 
 def _answer(command: Sequence[str], source: str) -> Settings:
-    # A session of its own: nothing can ask at the terminal, and a program of the config ends with ssh.
-    try:
-        process = subprocess.Popen(  # noqa: S603 - no shell, and the host is behind "--"
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise ConfigError(f"{command[0]} cannot be run: {error.strerror}", "repair OpenSSH's client") from None
-    try:
-        printed, noted = process.communicate(timeout=LONGEST)
-    except subprocess.TimeoutExpired:
-        what = f"ssh did not say within {LONGEST:g} s what {source} has for {command[-1]!r}"
-        raise ConfigError(what, "look for a program of Match exec, or a name server, that does not answer") from None
-    finally:
-        _end(process)
-    words = [clean(line.strip(), QUOTED) for line in noted.decode("utf-8", "replace").splitlines() if line.strip()]
-    if process.returncode:
-        what = f"ssh refuses {source}: {'; '.join(words) or f'exit status {process.returncode}'}"
+    # Files instead of pipes, because what a program of Match exec leaves behind may keep a pipe open.
+    with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as noted:
+        code = _run(command, source, printed.fileno(), noted.fileno())
+        out, err = (_content(file) for file in (printed, noted))
+    if code:
+        words = [clean(line.strip(), QUOTED) for line in err.splitlines() if line.strip()]
+        what = f"ssh refuses {source}: {'; '.join(words) or f'exit status {code}'}"
         raise ConfigError(what, "correct these lines, or install an OpenSSH that knows them")
     settings = Settings()
-    for line in printed.decode("utf-8", "surrogateescape").splitlines():
+    for line in out.splitlines():
         name, _, value = line.partition(" ")
         settings.setdefault(name.lower(), []).append(value)
     if any(not settings.first(name) for name in NEEDED):
@@ -103,11 +91,26 @@ def _answer(command: Sequence[str], source: str) -> Settings:
     return settings
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill ssh and what it started, if it is still running."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    for stream in (process.stdout, process.stderr):
-        if stream is not None:
-            stream.close()
+def _content(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read(MOST).decode("utf-8", "surrogateescape")
+
+
+def _run(command: Sequence[str], source: str, out: int, err: int) -> int:
+    """Run ssh and return its exit status."""
+    try:
+        # A session of its own: nothing can ask at the terminal, and a program of the config can be ended with ssh.
+        process = subprocess.Popen(  # noqa: S603 - no shell, and the host is behind "--"
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+        )
+    except OSError as error:
+        raise ConfigError(f"{command[0]} cannot be run: {error.strerror}", "repair OpenSSH's client") from None
+    try:
+        return process.wait(LONGEST)
+    except subprocess.TimeoutExpired:
+        what = f"ssh did not say within {LONGEST:g} s what {source} has for {command[-1]!r}"
+        raise ConfigError(what, "look for a program of Match exec, or a name server, that does not answer") from None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

@@ -182,6 +182,14 @@ def test_a_program_of_the_config_that_hangs(home: Path, monkeypatch: pytest.Monk
     assert becomes_true(5, lambda: not place.exists() or not place.read_bytes())  # empty: ended, but not yet awaited
 
 
+def test_a_program_of_the_config_that_leaves_one_behind(home: Path) -> None:
+    """A program that ``Match exec`` starts in the background does not delay the answer."""
+    write(home, 'Match exec "sleep 5 & true"\n HostName 10.0.0.5\n')
+    began = time.monotonic()
+    assert to("rover")[0].host == "10.0.0.5"
+    assert time.monotonic() - began < 4
+
+
 def test_escapes_of_a_config_are_shown_as_text(home: Path) -> None:
     """Ssh's words quote the config, which may have control characters; the message has none."""
     write(home, "\x1b[2JHost x\n")
