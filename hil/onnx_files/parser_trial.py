@@ -23,6 +23,9 @@ MODULES = ("tensorrt_rtx", "tensorrt_rtx_bindings")
 MODULE = "hil.onnx_files.parser_trial"
 ABSENT = "TensorRT-RTX is not installed"
 
+NEEDS_GPU = "Cuda Runtime"
+"""In the parser's message where it wanted to compute a shape on a GPU and found none: no refusal of the file."""
+
 SECONDS = 60.0
 """The time limit of the child."""
 
@@ -98,6 +101,8 @@ def parse_answer(trt: Any, path: str) -> dict[str, str]:
     try:
         parse.parse(trt, network, journal, path)
     except Failure as failure:
+        if NEEDS_GPU in failure.message:
+            return {"version": version, "trouble": "TensorRT-RTX's parser needs a GPU to read this file"}
         return {"version": version, "refusal": failure.message, "advice": failure.advice or ""}
     return {"version": version}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import onnx
 import pytest
 
 from hil.onnx_files import parser_trial
@@ -37,6 +38,23 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     """Bytes that are no model are a refusal, not a crash."""
     (tmp_path / "m.onnx").write_bytes(b"\x08\x01 nothing")
     assert ParserTrial(tmp_path / "m.onnx").answer().refusal
+
+
+@needs_parser
+def test_a_shape_that_needs_a_gpu_is_no_refusal(tmp_path: Path) -> None:
+    """Where the parser wants to compute a size on a GPU and there is none, it says nothing of the file."""
+    text = """
+        <ir_version: 9, opset_import: ["": 17]>
+        sized (float[n, 3, 8, 8] x, float[2] size) => (float[n, 3, h, w] y) <float[2] head = {1, 3}> {
+            wanted = Concat <axis = 0> (head, size)
+            sizes = Cast <to = 7> (wanted)
+            y = Resize <mode = "nearest"> (x, "", "", sizes)
+        }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    answer = ParserTrial(tmp_path / "m.onnx").answer()
+    assert answer.refusal == ""
+    if answer.trouble:  # on a machine without a GPU
+        assert "needs a GPU" in answer.trouble
 
 
 def test_without_the_parser_there_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
