@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from hil.config.load import Config
     from hil.doctor import Finding
     from hil.targets.target import Target
 
@@ -47,8 +48,9 @@ def command(
     """
     from hil.targets.target import open_target
 
-    with open_target(target, config_at(config).target(target)) as opened:
-        findings, held, seconds = _examine(opened)
+    loaded = config_at(config)
+    with open_target(target, loaded.target(target)) as opened:
+        findings, held, seconds = _examine(opened, loaded)
     ready = not any(finding.state == "bad" for finding in findings)
     if as_json:
         document = {"schema": SCHEMA, "target": target, "ready": ready, "held": held, "seconds": round(seconds, 3)}
@@ -59,12 +61,12 @@ def command(
     return int(ExitCode.PASSED if ready else ExitCode.FAILED)
 
 
-def _examine(target: Target) -> tuple[list[Finding], Any, float]:
+def _examine(target: Target, config: Config) -> tuple[list[Finding], Any, float]:
     """Return the findings, who holds the target, and how many seconds the examination took.
 
     The holder is ``None`` if nobody holds the target, and if the target's interpreter cannot run the examination.
     """
-    from hil.doctor import examine
+    from hil.doctor import declared_models, examine
     from hil.doctor.examine import interpreter_finding
     from hil.doctor.run_survey import survey_target
 
@@ -73,6 +75,7 @@ def _examine(target: Target) -> tuple[list[Finding], Any, float]:
     if survey.trouble is not None:
         return [interpreter_finding(target.name, survey.trouble)], None, survey.seconds
     findings = examine(target.name, target.spec, survey.facts, survey.ahead)
+    findings += declared_models.findings(config, target.name, survey.facts)
     return findings, survey.facts.get("holder"), survey.seconds
 
 

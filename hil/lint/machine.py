@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hil.errors import UserError, did_you_mean
-from hil.jetson import MODULES, RELEASES, Module, Release, module_of
+from hil.jetson import MODULES, RELEASES, Module, Release, identify, module_of
 from hil.runtimes import RuntimeRecord, runtime_record
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hil.config.spec import TargetSpec
 
 
@@ -77,3 +79,16 @@ def machine_named(module: str | None, jetpack: str | None, spec: TargetSpec | No
         raise UserError(f"JetPack {jetpack} does not support {known.slug}: name one of {fitting}")
     runtime = runtime_record("tensorrt" if spec is None else spec.runtime)
     return Machine(runtime, known, release, None if release is None else release.tensorrt)
+
+
+def machine_at(spec: TargetSpec, facts: Mapping[str, Any]) -> Machine:
+    """Return the machine of a target by its config ``spec`` and by ``facts``, what it reports of itself.
+
+    ``facts`` has ``board`` and ``runtimes`` as the agent's survey has them; either may be missing or malformed.
+    """
+    record, identity, versions = runtime_record(spec.runtime), identify(facts.get("board")), facts.get("runtimes")
+    reported = versions.get(spec.runtime) if isinstance(versions, dict) else None
+    release = identity.release
+    shipped = None if release is None else release.tensorrt
+    module = identity.module or module_of(spec.board or "")
+    return Machine(record, module, release, reported if isinstance(reported, str) else shipped)

@@ -17,6 +17,7 @@ from hil.onnx_files.ort_errors import check_operators
 from hil.onnx_files.precisions import STORED, how_to_bring, read_precisions
 from hil.onnx_files.signature import read_signature
 from hil.runtimes import runtime_record
+from hil.session.engines.known_faults import faults_text
 from hil.session.engines.shape_profiles import profiles_of
 from hil.units import show
 
@@ -75,6 +76,7 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
     if spec.engine is not None:
         return _store_foreign(session, name, precision, spec)
     source = _source(session, name, precision, spec)
+    faults = faults_text(session, name, precision, source)
     if not runtime_record(session.spec.runtime).compiles:
         check_operators(source, read_signature(source).foreign)
     quantized, streamed = None, None
@@ -97,7 +99,7 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
             engine = session.agent.build(digest, precision, runtime, options, limit, more=more, external=external)
         except EngineBuildError as error:
             helps = wrong_declaration(session.config.resolve(spec.deployed_in(precision) or spec.path))
-            raise EngineBuildError(f"{error}: {helps}" if helps else error) from None
+            raise EngineBuildError(f"{error}: {helps}{faults}" if helps else f"{error}{faults}") from None
         except WorkerLost as error:
             raise WorkerLost(
                 f"{error}: building model {name} {precision} on target {session.used}: run again; if this repeats, "
