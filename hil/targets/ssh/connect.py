@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from socket import socket
 
+    from hil.targets.ssh.config.hop import Hop
     from hil.targets.ssh.frame_channel import Tunnel
-    from hil.targets.ssh.routes.hop import Hop
 
 KEEPALIVE = 10.0
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from socket import socket
 
     from hil.errors import TargetUnreachable
+    from hil.targets.ssh.config.hop import Hop
     from hil.targets.ssh.frame_channel import Tunnel
     from hil.targets.ssh.known_hosts import Known
-    from hil.targets.ssh.routes.hop import Hop
 
 WINDOW = 32 << 20  # bytes in flight to us: 6 Gbit/s at a round trip of 40 ms
 PACKET = 128 << 10

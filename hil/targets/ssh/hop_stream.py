@@ -12,7 +12,7 @@ from hil.targets.ssh.frame_channel import Tunnel
 from hil.targets.ssh.ssh_errors import NoAnswer, PortClosed, UnknownHost
 
 if TYPE_CHECKING:
-    from hil.targets.ssh.routes.hop import Hop
+    from hil.targets.ssh.config.hop import Hop
 
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 

@@ -12,8 +12,8 @@ from hil.targets.ssh.ssh_errors import ChangedHostKey, UnknownHostKey
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hil.targets.ssh.config.hop import Hop
     from hil.targets.ssh.known_hosts import Known
-    from hil.targets.ssh.routes.hop import Hop
 
 RSA = ("rsa-sha2-512", "rsa-sha2-256")  # signature algorithms for a key of type ssh-rsa
 

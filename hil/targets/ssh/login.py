@@ -11,7 +11,7 @@ from hil.targets.ssh.login_keys import Keys
 from hil.targets.ssh.ssh_errors import ConnectionLost, NoAnswer, RefusedKey
 
 if TYPE_CHECKING:
-    from hil.targets.ssh.routes.hop import Hop
+    from hil.targets.ssh.config.hop import Hop
 
 
 def log_in(transport: paramiko.Transport, hop: Hop, where: str) -> None:

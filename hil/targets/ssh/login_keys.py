@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hil.targets.ssh.agent import AgentKeys
-    from hil.targets.ssh.routes.hop import Hop
+    from hil.targets.ssh.config.hop import Hop
 
 OPENSSH = b"openssh-key-v1\0"  # PROTOCOL.key of OpenSSH
 ARMOUR = re.compile(rb"-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----(.*?)-----END", re.DOTALL)

@@ -16,7 +16,7 @@ from hil.targets.words import QUOTED, Tail
 from hil.text import clean
 
 if TYPE_CHECKING:
-    from hil.targets.ssh.routes.hop import Hop
+    from hil.targets.ssh.config.hop import Hop
 
 NOT_RUN = (126, 127)  # exit status of a POSIX shell: the program cannot be executed, or does not exist
 LEAVE = 1.0

@@ -6,10 +6,10 @@ import threading
 from typing import TYPE_CHECKING
 
 from hil.errors import UserError
+from hil.targets.ssh.config import route
 from hil.targets.ssh.connect import Connection
 from hil.targets.ssh.install_agent import AgentInstaller
 from hil.targets.ssh.remote_process import run
-from hil.targets.ssh.routes.route import route
 from hil.targets.target import Done, Target
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import pytest
 
 from hil.errors import LabError, TargetUnreachable, UserError
 from hil.targets.ssh import handshake, ssh_errors
+from hil.targets.ssh.config.hop import Hop
 from hil.targets.ssh.known_hosts import Known
-from hil.targets.ssh.routes.hop import Hop
 from hil.targets.target import open_target
 from tests.ports import free_port
 from tests.targets.sshd import USER, Speaker, call, make_key

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import paramiko
 
-from hil.targets.ssh.routes.home_folder import home
-from hil.targets.ssh.routes.settings import ConfigError, Settings
+from hil.targets.ssh.config.home_folder import home
+from hil.targets.ssh.config.settings import ConfigError, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hil.errors import UserError
+from hil.targets.ssh.config.home_folder import home, with_home
+from hil.targets.ssh.config.hop import ALGORITHMS, Hop
+from hil.targets.ssh.config.plain_config import PlainConfig
+from hil.targets.ssh.config.settings import ConfigError
+from hil.targets.ssh.config.ssh_client import ASKED, SshClient
+from hil.targets.ssh.config.tokens import expanded
 from hil.targets.ssh.handshake import OFFERED
-from hil.targets.ssh.routes.home_folder import home, with_home
-from hil.targets.ssh.routes.hop import ALGORITHMS, Hop
-from hil.targets.ssh.routes.plain_config import PlainConfig
-from hil.targets.ssh.routes.settings import ConfigError
-from hil.targets.ssh.routes.ssh_client import ASKED, SshClient
-from hil.targets.ssh.routes.tokens import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hil.config.spec import TargetSpec
-    from hil.targets.ssh.routes.settings import Settings
+    from hil.targets.ssh.config.settings import Settings
 
 PORT = 22
 USUAL_KNOWN_HOSTS = {

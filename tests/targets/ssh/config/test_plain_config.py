@@ -13,15 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hil.errors import UserError
-from hil.targets.ssh.routes import plain_config
-from tests.targets.ssh.routes.configs import CONFIGS
-from tests.targets.ssh.routes.test_route import to, write
+from hil.targets.ssh.config import plain_config
+from tests.targets.ssh.config.configs import CONFIGS
+from tests.targets.ssh.config.test_router import to, write
 from tests.targets.sshd import call
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hil.targets.ssh.routes.hop import Hop
+    from hil.targets.ssh.config.hop import Hop
 
 NAMES = st.sampled_from(["orin", "orin2", "xavier", "nano.lab", "10.0.0.7"])
 PATTERNS = st.sampled_from(["orin", "orin*", "*", "!orin orin*", "x?vier", "nano.lab xavier", "10.0.0.?"])

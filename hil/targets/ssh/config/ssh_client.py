@@ -10,8 +10,8 @@ import subprocess
 import tempfile
 from typing import IO, TYPE_CHECKING
 
-from hil.targets.ssh.routes.home_folder import account_home, home
-from hil.targets.ssh.routes.settings import ConfigError, Settings
+from hil.targets.ssh.config.home_folder import account_home, home
+from hil.targets.ssh.config.settings import ConfigError, Settings
 from hil.targets.words import QUOTED
 from hil.text import clean
 

@@ -14,13 +14,12 @@ import pytest
 
 from hil.config.spec import TargetSpec
 from hil.errors import UserError
-from hil.targets.ssh.routes import ssh_client
-from hil.targets.ssh.routes.route import route
-from tests.targets.ssh.routes.configs import CONFIGS
+from hil.targets.ssh.config import route, ssh_client
+from tests.targets.ssh.config.configs import CONFIGS
 from tests.targets.sshd import becomes_true
 
 if TYPE_CHECKING:
-    from hil.targets.ssh.routes.hop import Hop
+    from hil.targets.ssh.config.hop import Hop
 
 MORE = "HostName 10.0.0.5\n"
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from hil.config.load import load
 from hil.config.spec import TargetSpec
 from hil.errors import UserError
+from hil.targets.ssh.config import route, split_address
 from hil.targets.ssh.known_hosts import known_keys, matches
-from hil.targets.ssh.routes.route import route, split_address
 from tests.targets.sshd import call
 
 if TYPE_CHECKING:
-    from hil.targets.ssh.routes.hop import Hop
+    from hil.targets.ssh.config.hop import Hop
 
 
 def write(home: Path, text: str) -> Path:
