@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 AGAIN = "run again"
 GOOD = frozenset({Verdict.PASSED, Verdict.WARNED})
+COMPARING = ("parity.outputs", "sequence.free_running")
+"""The check that compares outputs as golden samples do; of a model with a state, whole sequences."""
 DEADLINES = frozenset({"paced.missed", "paced.streak"})
 
 
@@ -54,8 +56,8 @@ def judged_by(report: Report, model: str, precision: str, now: TolerancesSpec | 
 
     So a tolerance that was loosened after the report has no effect.
     """
-    key = ("parity.outputs", model, precision)
-    rows = (row for row in report.checks if (row.id, row.model, row.precision) == key)
+    keys = {(check, model, precision) for check in COMPARING}
+    rows = (row for row in report.checks if (row.id, row.model, row.precision) in keys)
     recorded: Any = next((row.details.get("tolerances") for row in rows if row.verdict in GOOD), None)
     if recorded is None:
         return now

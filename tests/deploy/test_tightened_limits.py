@@ -144,12 +144,13 @@ def test_tolerances_of_outputs() -> None:
     assert losses == {*TASK_DEFAULTS, "score_drop"}
 
 
-def test_loosened_tolerances_do_not_judge_the_golden_samples() -> None:
+@pytest.mark.parametrize("check", ["parity.outputs", "sequence.free_running"])
+def test_loosened_tolerances_do_not_judge_the_golden_samples(check: str) -> None:
     """The robot judges an engine by the report's tolerances, or by the config's if the report has none for it."""
     loose = TolerancesSpec.model_validate({"cosine": 0.1, "outputs": {"labels": {"max_abs": 9}}})
     for table in ({}, {"cosine": 0.9999, "top1_agreement": 0.99, "outputs": {"labels": {"max_abs": 2}}}):
         recorded = in_force("int8", TolerancesSpec.model_validate(table), DTYPES)
-        row = sample.check(KINDS_BY_ID["parity.outputs"], "digits", "int8", details={"tolerances": recorded})
+        row = sample.check(KINDS_BY_ID[check], "digits", "int8", details={"tolerances": recorded})
         held = judged_by(report_of(row), "digits", "int8", loose)
         assert in_force("int8", held, DTYPES)["outputs"] == recorded["outputs"]
         assert judged_by(report_of(row), "digits", "fp32", loose) is loose
