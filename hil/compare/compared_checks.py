@@ -45,6 +45,7 @@ _LESS, _MORE = Sense.AT_MOST, Sense.AT_LEAST
 MEASURES: dict[str, Measure] = {
     "parity.task": Measure("task loss", _LESS, Scale.LOSS),
     "int8.drop": Measure("loss to INT8", _LESS, Scale.LOSS),
+    "sequence.free_running": Measure("sequence error", _LESS, Scale.LOSS),
     "latency.p50": Measure("p50", _LESS, Scale.RATIO),
     "latency.p90": Measure("p90", _LESS, Scale.RATIO),
     "latency.p99": Measure("p99", _LESS, Scale.RATIO),

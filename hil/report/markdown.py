@@ -33,6 +33,7 @@ NUMBERS = (
     ("memory.peak", "memory"),
     ("memory.engine_size", "engine"),
     ("parity.task", "loss"),
+    ("sequence.free_running", "error"),
 )
 MOST_TROUBLES = 30
 MOST_ENGINES = 40

@@ -188,7 +188,7 @@ def bounds(group: Group, *, large: bool = False) -> tuple[list[Bound], int]:
 
     A ``large`` report shows fewer tolerances of each output.
     """
-    check = next((each for each in group.checks if each.id == "parity.outputs"), None)
+    check = next((each for each in group.checks if each.id in ("parity.outputs", "sequence.free_running")), None)
     rows = _tables(None if check is None else check.details.get("outputs"))
     return [bound for row in rows[:MOST_OUTPUTS] for bound in _bounds(row, MOST_BOUNDS[large])], len(rows)
 

@@ -25,6 +25,7 @@ COMPARED = (
     ("memory.peak", "peak memory"),
     ("memory.engine_size", "engine size"),
     ("parity.task", "task loss"),
+    ("sequence.free_running", "error at the end of sequences"),
     ("energy.inference", "energy per inference"),
 )
 

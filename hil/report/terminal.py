@@ -39,7 +39,7 @@ NUMBERS = {
     "memory.peak": "memory",
     "memory.engine_size": "engine",
     "parity.task": "loss",
-    "sequence.free_running": "error at end",
+    "sequence.free_running": "error",
     "int8.speedup": "faster",
 }
 """The main measurements, with their column titles."""
