@@ -42,6 +42,11 @@ def cause(trace: Trace) -> str:
     Steps from the first one with NaN or infinity on are left out. The reference is run once for each step, and for each
     hypothesis on some of the steps that are wrong.
     """
+    with np.errstate(all="ignore"):  # the state of an unstable engine, and hypotheses about it, may overflow
+        return _cause(trace)
+
+
+def _cause(trace: Trace) -> str:
     count = _finite_steps(trace)
     if not count or set(trace.outputs) < set(trace.carry.values()):
         return ""
