@@ -53,9 +53,28 @@ def test_a_seed_draws_the_same_cases_again() -> None:
         assert not np.array_equal(first.x, other.x)
 
 
-def test_a_planted_fault_is_named_and_a_variant_is_not_accused(tmp_path: Path) -> None:
-    """By the checks of sequences, with the state in which a fault was planted."""
-    fault = planting.draw_fault(5, list(FAULTS).index("reset in each step"))
-    row, other = judging.rows(tmp_path, [fault, planting.draw_sound(5, 0)])
+def test_a_variant_is_not_accused(tmp_path: Path) -> None:
+    """By the checks of sequences."""
+    (row,) = judging.rows(tmp_path, [planting.draw_sound(5, 0)])
+    assert (row["failed"], row["named"]) == (False, ""), row
+
+
+NAMED = ("not reset", "exchanged", "wrong output", "last steps", "drift", "leaking")
+"""The kinds that a runner of sequences has most often: each must be found and named whatever is drawn."""
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_each_fault_of_a_runner_is_found_and_named(tmp_path: Path, kind: str) -> None:
+    """States that are left over, exchanged, wired to another output or leak, drift, and steps that are missing."""
+    (row,) = judging.rows(tmp_path, [planting.draw_fault(11, list(FAULTS).index(kind))])
     assert (row["passed"], row["right"]) == (False, True), row
-    assert (other["failed"], other["named"]) == (False, ""), other
+
+
+def test_sequences_that_share_a_state_are_found_without_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one sequence a call, two that run in turn show that a runner keeps one state for all."""
+    monkeypatch.setattr(judging, "BATCH", 1)
+    (row,) = judging.rows(tmp_path, [planting.draw_fault(12, list(FAULTS).index("shared"))])
+    assert row["verdicts"]["sequence.isolation"] == "failed"
+    assert "share a state" in row["reasons"]["sequence.isolation"]

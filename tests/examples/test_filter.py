@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +15,9 @@ from examples.arm.data import HOME, RANGE
 from examples.arm.kinematics import forward
 from examples.filter.data import ENCODER, GRAVITY, RATE, TORQUE, motions, part, weight
 from hil.config.load import load
+from hil.plan import expand
+from hil.results import Verdict
+from hil.session import Request, Session
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,6 +154,32 @@ def test_its_config_names_both_states(folder: Path, repository: Path) -> None:
     inputs = load(folder / "hil.toml").model("filter", "cpu").inputs
     assert {name: one.carry for name, one in inputs.items() if one.carry is not None} == STATES
     assert "filter" not in load(repository / "hil.toml").spec.models
+
+
+JUDGED = ("sequence.free_running", "parity.task", "int8.ranges")
+
+
+def test_the_engines_pass_what_they_are_judged_by(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its own config, in FP32 and INT8, over whole sequences; timing is left to a run."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("hil.toml", "model.onnx", "calibration.npz"):
+        shutil.copy(folder / name, tmp_path / name)
+    with np.load(folder / "validation.npz", allow_pickle=False) as data:
+        np.savez(tmp_path / "validation.npz", allow_pickle=False, **{name: data[name][:, :80] for name in data.files})
+    config = load(tmp_path / "hil.toml")
+    request = Request(config, "cpu", "fail", 0.0, "run", tmp_path / "report", progress=lambda _: None)
+    rows = [row for row in expand(config, "cpu").rows if row.id in JUDGED]
+    assert {(row.id, row.precision) for row in rows} == {
+        (JUDGED[0], "fp32"),
+        (JUDGED[1], "fp32"),
+        *((one, "int8") for one in JUDGED),
+    }
+    with closing(Session.open(request)) as session:
+        for row in rows:
+            result = session.judge(row).result
+            assert result.verdict is Verdict.PASSED, f"{row.name}: {result.reason}"
 
 
 def test_the_example_is_small(folder: Path) -> None:
