@@ -10,6 +10,7 @@ import pytest
 from hil.config.load import load
 from tests.agent.runtimes.tensorrt_matrix import VERSIONS
 from tests.docs.page import sections
+from tests.docs.tensorrt_table import BEGIN, built, executed, precisions_table
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "tensorrt.md"
 BLOCKS = {title: block.body for title, blocks in sections(PAGE).items() for block in blocks if block.kind == "toml"}
@@ -43,7 +44,20 @@ def test_configurations_load(tmp_path: Path, title: str) -> None:
 
 def test_versions_are_those_of_the_matrix() -> None:
     """The page claims checked API names for exactly the versions of the matrix."""
-    text = PAGE.read_text(encoding="utf-8")
-    rows = re.findall(r"^\| ([\d., ]+) \|.*\| (?:\*\*executed\*\*|name-checked)", text, re.MULTILINE)
+    text = PAGE.read_text(encoding="utf-8").partition(BEGIN)[0]
+    rows = re.findall(
+        r"^\| ([\w., ]+) \|[^|]*\| (?:\*\*executed\*\*|name-checked|parser and builder)", text, re.MULTILINE
+    )
     claimed = {version for versions in rows for version in versions.split(", ")}
     assert claimed == {*VERSIONS, "8.6.0"} - {"8.6"}
+
+
+def test_the_table_is_that_of_the_records() -> None:
+    """What the page calls executed, built and name-checked is what the records of tests and benchmarks show."""
+    assert BEGIN + precisions_table() in PAGE.read_text(encoding="utf-8"), "run python -m tests.docs.tensorrt_table"
+
+
+def test_the_records_are_not_empty() -> None:
+    """Without records, nothing would be called executed or built, and the table would still be equal."""
+    assert {"fp32", "tf32", "fp16", "int8"} <= executed()["8.6"]
+    assert {"fp32", "fp16", "bf16", "int8", "fp8", "fp4", "int4"} <= built()

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 
 PATH = Path(__file__).with_name("tensorrt_api.json")
 INSTALLED = Path(__file__).with_name("tensorrt_seen.json")
+WHEELS = Path(__file__).with_name("tensorrt_wheels.json")
 MODULE = "tensorrt"
-VERSIONS = ("8.2", "8.4", "8.5", "8.6", "10.0", "10.3", "10.13.3", "10.16", "11.0", "11.1")
-"""Releases whose bindings are public. 11.1 is the newest; 11.4.1, which JetPack 7.2.2 allows, is not public."""
+BRANCHES = ("8.2", "8.4", "8.5", "8.6", "10.0", "10.3", "10.13.3", "10.16", "11.0", "11.1")
+"""Releases whose bindings have public sources; 11.1 is the newest."""
+MODULES = {"11.4": "tensorrt_bindings", "rtx1.7": "tensorrt_rtx_bindings"}
+"""Releases whose bindings are public as wheels alone, with their modules: TensorRT 11.4.0, TensorRT-RTX 1.7.1."""
+VERSIONS = (*BRANCHES, *MODULES)
 ALL = frozenset(VERSIONS)
 
 
@@ -105,9 +109,9 @@ def write(path: Path, sources: Mapping[str, str], classes: Table, callbacks: Tab
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def installed_names() -> tuple[str, dict[str, set[str]]]:
-    """Return the version of the installed module, and the names of its classes."""
-    tensorrt = importlib.import_module(MODULE)
+def installed_names(module: str = MODULE) -> tuple[str, dict[str, set[str]]]:
+    """Return the version of an installed module, and the names of its classes."""
+    tensorrt = importlib.import_module(module)
     names_by_class = {MODULE: {name for name, value in vars(tensorrt).items() if not inspect.ismodule(value)}}
     waiting: list[object] = [tensorrt]
     while waiting:
@@ -127,6 +131,24 @@ def write_installed(version: str, names_by_class: Mapping[str, set[str]]) -> Non
         "classes": {owner: " ".join(sorted(names)) for owner, names in sorted(names_by_class.items())},
     }
     INSTALLED.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def write_wheel(version: str, module: str) -> None:
+    """Add the names of an installed module as those of the release ``version``."""
+    wheels = json.loads(WHEELS.read_text(encoding="utf-8")) if WHEELS.exists() else {}
+    exact, names_by_class = installed_names(module)
+    wheels[version] = {
+        "about": f"names of the module {module} {exact}, from dir() of it and its classes",
+        "source": f"{module} {exact}",
+        "classes": {owner: " ".join(sorted(names)) for owner, names in sorted(names_by_class.items())},
+    }
+    WHEELS.write_text(json.dumps(wheels, indent=1) + "\n", encoding="utf-8")
+
+
+def read_wheel(version: str) -> tuple[str, dict[str, set[str]]]:
+    """Return the source that ``write_wheel`` wrote for a release, and its names."""
+    document = json.loads(WHEELS.read_text(encoding="utf-8"))[version]
+    return document["source"], {owner: set(names.split()) for owner, names in document["classes"].items()}
 
 
 def read_installed() -> tuple[str, dict[str, set[str]]]:

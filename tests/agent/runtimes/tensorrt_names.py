@@ -1,7 +1,10 @@
 """Read the names of TensorRT's Python API from a git checkout of its public bindings, release by release.
 
 ``python -m tests.agent.runtimes.tensorrt_names CHECKOUT`` writes ``tensorrt_api.json`` next to this file. Without an
-argument it writes ``tensorrt_seen.json``, the names of the installed module. Only facts are stored: which class has
+argument it writes ``tensorrt_seen.json``, the names of the installed module. With a release of ``MODULES`` as argument
+it adds the names of that release's module to ``tensorrt_wheels.json``; the module can be imported with empty libraries
+in place of TensorRT's own. Methods that bindings look up on a user's object are invisible there, and are taken to be
+those of the newest release with sources. Only facts are stored: which class has
 which name in which release. A name is one that is passed to pybind11 (``.def("x"``, ``.value("X"``, …) or that the
 package's ``__init__.py`` adds in Python; a class also has the names of its base classes.
 """
@@ -17,15 +20,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.agent.runtimes.tensorrt_matrix import (
+    BRANCHES,
     CORRECTIONS,
     MODULE,
+    MODULES,
     PATH,
-    VERSIONS,
     Table,
     installed_names,
     public,
+    read_wheel,
     write,
     write_installed,
+    write_wheel,
 )
 
 DEFINED = {"EXPORT_ALL_BINDINGS": True, "ENABLE_INETWORK_SERIALIZE": False}
@@ -209,11 +215,30 @@ def main() -> None:
     if len(sys.argv) == 1:
         write_installed(*installed_names())
         return
-    checkout = Path(sys.argv[1])
+    if sys.argv[1] in MODULES:
+        write_wheel(sys.argv[1], MODULES[sys.argv[1]])
+        return
+    write_matrix(Path(sys.argv[1]))
+
+
+def add_wheels(sources: dict[str, str], table: Table, callbacks: Table) -> None:
+    """Add the releases whose names are known from their modules."""
+    for version in MODULES:
+        sources[version], classes = read_wheel(version)
+        for owner, listed in classes.items():
+            for name in listed:
+                table.setdefault(owner, {}).setdefault(name, set()).add(version)
+        for owner in callbacks.keys() & classes.keys():
+            for versions in callbacks[owner].values():
+                versions.update({version} if BRANCHES[-1] in versions else ())
+
+
+def write_matrix(checkout: Path) -> None:
+    """Write the matrix of every release, from a checkout of the sources and from the names of the wheels."""
     table: Table = {}
     callbacks: Table = {}
     sources = {}
-    for version in VERSIONS:
+    for version in BRANCHES:
         branch = f"release/{version}"
         sources[version] = f"{branch} {_git(checkout, 'rev-parse', branch).strip()}"
         names = read_release(checkout, branch)
@@ -224,6 +249,7 @@ def main() -> None:
         for cpp, name in names.callbacks:
             if cpp in names.types:
                 callbacks.setdefault(names.types[cpp], {}).setdefault(name, set()).add(version)
+    add_wheels(sources, table, callbacks)
     write(PATH, sources, table, callbacks)
 
 

@@ -11,8 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.agent.runtimes import tensorrt_names as names
+from tests.agent.runtimes.tensorrt.rtx import needs_rtx
 from tests.agent.runtimes.tensorrt_guards import Declared
-from tests.agent.runtimes.tensorrt_matrix import ALL, MODULE, VERSIONS, read, read_installed, spelled, unspelled
+from tests.agent.runtimes.tensorrt_matrix import (
+    ALL,
+    BRANCHES,
+    MODULE,
+    MODULES,
+    VERSIONS,
+    installed_names,
+    read,
+    read_installed,
+    read_wheel,
+    spelled,
+    unspelled,
+)
 from tests.agent.runtimes.tensorrt_uses import Package
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -35,6 +48,7 @@ DECLARED = {
 """Conditions that imply feature detection elsewhere."""
 
 OURS = {
+    "allocate": "of our allocator of outputs",
     "flags": "of numpy: whether an array is contiguous",
     "free": "of our device and page-locked buffers",
     "sticky": "of our CudaError",
@@ -223,20 +237,20 @@ def test_the_matrix_equals_the_module_s_names() -> None:
 
 KNOWN = {
     (MODULE, "Builder"): "*",
-    ("ICudaEngine", "num_io_tensors"): "8.5-11.1",
+    ("ICudaEngine", "num_io_tensors"): "8.5-rtx1.7",
     ("ICudaEngine", "num_bindings"): "8.2-8.6",
-    ("IExecutionContext", "execute_async_v3"): "8.5-11.1",
+    ("IExecutionContext", "execute_async_v3"): "8.5-rtx1.7",
     ("IExecutionContext", "execute_v2"): "*",
-    ("IBuilderConfig", "set_memory_pool_limit"): "8.4-11.1",
+    ("IBuilderConfig", "set_memory_pool_limit"): "8.4-rtx1.7",
     ("IBuilderConfig", "max_workspace_size"): "8.2-8.6",
-    ("IBuilderConfig", "builder_optimization_level"): "8.6-11.1",
+    ("IBuilderConfig", "builder_optimization_level"): "8.6-rtx1.7",
     ("NetworkDefinitionCreationFlag", "EXPLICIT_BATCH"): "8.2-10.16",
-    ("NetworkDefinitionCreationFlag", "STRONGLY_TYPED"): "10.0-11.1",
+    ("NetworkDefinitionCreationFlag", "STRONGLY_TYPED"): "10.0-rtx1.7",
     ("BuilderFlag", "FP16"): "8.2-10.16",
     ("BuilderFlag", "BF16"): "10.0-10.16",
     (MODULE, "IInt8EntropyCalibrator2"): "8.2-10.16",
     ("ICudaEngine", "device_memory_size"): "8.2-10.16",
-    ("ICudaEngine", "device_memory_size_v2"): "10.3-11.1",
+    ("ICudaEngine", "device_memory_size_v2"): "10.3-rtx1.7",
     ("Builder", "num_DLA_cores"): "*",
 }
 """From the release notes and the migration guides, to check the extraction."""
@@ -249,11 +263,37 @@ def test_the_matrix_agrees_with_the_guides(owner: str, name: str) -> None:
 
 
 def test_every_release_has_its_source() -> None:
-    """Each release has the branch and the commit that its names were read from."""
-    for version in VERSIONS:
+    """Each release has the branch and the commit that its names were read from, or the module and its version."""
+    for version in BRANCHES:
         branch, commit = MATRIX.sources[version].split()
         assert branch == f"release/{version}"
         assert len(commit) == 40
+    for version, module in MODULES.items():
+        name, exact = MATRIX.sources[version].split()
+        assert name == module
+        assert exact.startswith(version.removeprefix("rtx"))
+
+
+def test_the_names_of_wheels_are_in_the_matrix() -> None:
+    """The columns of releases without public sources are, name for name, what their modules have."""
+    for version in MODULES:
+        matrix_names = {
+            owner: {name for name, versions in named.items() if version in versions}
+            for owner, named in MATRIX.classes.items()
+        }
+        assert {owner: named for owner, named in matrix_names.items() if named} == {
+            owner: named for owner, named in read_wheel(version)[1].items() if named
+        }
+
+
+@needs_rtx
+def test_the_installed_module_has_the_names_of_its_column() -> None:
+    """The column of TensorRT-RTX is that of the module that the tests execute, if that is the release of the column."""
+    version, installed = installed_names(MODULES["rtx1.7"])
+    if version.startswith("1.7."):
+        assert {owner: named for owner, named in installed.items() if named} == {
+            owner: named for owner, named in read_wheel("rtx1.7")[1].items() if named
+        }
 
 
 @given(st.sets(st.sampled_from(VERSIONS)))
