@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from contextlib import closing
@@ -17,6 +18,7 @@ from hil.errors import UserError
 from hil.results import Row, Verdict
 from hil.session import Request, Session
 from hil.session.preflight import preflight
+from hil.session.properties.drawing import DRAWN_STEPS
 from tests import recurrent
 
 if TYPE_CHECKING:
@@ -34,6 +36,9 @@ data = "{data}.npz"
 carry = "hn"
 batch_axis = 1
 """
+LABEL_NOISE = np.float32(0.01)
+RISES = 40
+"""The step from which on inputs are as loud as in no sequence of the calibration data."""
 ROWS = ("teacher_forced", "free_running", "reset", "isolation")
 BOUNDS = [
     helper.make_node("Constant", [], ["low"], value_float=-0.4),
@@ -57,6 +62,10 @@ DATA = {
         "lengths": np.array([40, 50, 55, 45, 40]),
     },
 }
+DATA["rising"] = {"x": X * np.where(np.arange(60) < RISES, 0.2, 1.0)[None, :, None].astype(np.float32)}
+DATA["quiet"] = {"x": recurrent.inputs(4, 30, seed=1) * np.float32(0.2)}
+DATA["labelled"] = {"x": X, "labels.y": np.moveaxis(recurrent.expected(np.moveaxis(X, 0, 1))["y"], 1, 0) + LABEL_NOISE}
+INT8 = 'precisions = ["int8"]\n[models.short.calibration]\ndata = "quiet.npz"\nmethod = "minmax"'
 MODELS = {
     "sound": ("m", "data", ""),
     "batched": ("m", "data", "batch = 2"),
@@ -65,6 +74,9 @@ MODELS = {
     "zeros": ("m", "zeros", ""),
     "two": ("m", "two", ""),
     "ragged": ("m", "ragged", ""),
+    "short": ("m", "rising", INT8),
+    "scored": ("m", "labelled", 'task = "regression"'),
+    "badly_scored": ("m", "labelled", 'task = "regression"\ndeployed = "scaled.onnx"'),
     **{name: ("m", "data", f'deployed = "{name}.onnx"') for name in FAULTS},
 }
 
@@ -136,6 +148,37 @@ def test_a_fault_in_a_step_is_found_at_its_step_and_node(judge: Judge) -> None:
     done = subprocess.run([sys.executable, "-I", bundle / "repro.py"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"a sequence of {diagnosis['step']['step'] + 1} steps, each side with its own state" in done.stdout
+
+
+def test_int8_that_clips_the_state_late_in_a_sequence_is_named_with_the_step(judge: Judge) -> None:
+    """Calibrated on short and quiet sequences, the range of the state is too small for the end of long ones."""
+    row = Row(id="int8.ranges", model="short", precision="int8", required=True)
+    result = judge.session.judge(row).result
+    assert result.verdict is Verdict.FAILED
+    found = re.search(r"the state 'hn?' clips from step (\d+) of sequence \d on", result.reason)
+    assert found is not None, result.reason
+    assert RISES <= int(found[1]) < RISES + 10
+
+
+@pytest.mark.parametrize(("model", "verdict"), [("scored", Verdict.PASSED), ("badly_scored", Verdict.FAILED)])
+def test_the_task_is_scored_over_whole_sequences(judge: Judge, model: str, verdict: Verdict) -> None:
+    """With the engine's own state, and one score a sequence: a thousand steps are no thousand samples."""
+    result = judge.session.judge(Row(id="parity.task", model=model, precision="fp32", required=True)).result
+    assert result.verdict is verdict, result.reason
+    assert result.measurement is not None
+    assert result.measurement.n == len(X)
+
+
+def test_drawn_sequences_find_what_data_may_not_show(judge: Judge) -> None:
+    """A sound model has the properties; one that mixes the sequences of a batch does not, from a step on."""
+    for check in ("property.parity", "property.stable"):
+        result = judge.session.judge(Row(id=check, model="batched", precision="fp32", required=True)).result
+        assert result.verdict is Verdict.PASSED, result.reason
+    result = judge.session.judge(Row(id="property.stable", model="leaking", precision="fp32", required=True)).result
+    assert result.verdict is Verdict.FAILED
+    assert "in step" in result.reason
+    with np.load(judge.report / result.details["inputs"]) as saved:
+        assert saved["x"].shape[1:] == (DRAWN_STEPS, 3)
 
 
 def test_sequences_that_leak_into_each_other_fail(judge: Judge) -> None:
