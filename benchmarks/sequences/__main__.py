@@ -4,9 +4,10 @@
 sound variants, as exporters, optimizers and precisions make them (``planting.py``), judged by all four checks of
 sequences (``judging.py``). A fault is detected if a check does not pass, which stops a deployment; a variant is accused
 if one fails. All faults must be detected, 36 of them named, and no variant accused; variants that are inconclusive are
-counted and shown. ``cost``: the seconds of a step through the agent beside a bare loop (``cost.py``). The seed is a new
-one each time. ``--quick`` runs fewer cases within a minute and is not a result: the bar of the names is missed only
-where chance does not explain the figure. Exit code 1 if a bar is missed.
+counted and shown. ``cost``: the seconds of a step through the agent beside a bare loop (``cost.py``). ``speech``: two
+real models over minutes of audio (``speech.py``), which must pass in FP32; what INT8 costs them is shown. It is left
+out with ``--quick``. The seed is a new one each time. ``--quick`` runs fewer cases within a minute and is not a result:
+the bar of the names is missed only where chance does not explain the figure. Exit code 1 if a bar is missed.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 PLANTED, SOUND, NAMED = 40, 200, 0.9
 QUICK_PLANTED, QUICK_SOUND = 8, 8
-PARTS = ("planted", "cost")
+PARTS = ("planted", "cost", "speech")
 
 
 def planted(folder: Path, seed: int, *, quick: bool) -> list[dict[str, Any]]:
@@ -100,6 +101,17 @@ def costs(rows: Rows) -> list[Bar]:
     return made
 
 
+def heard(rows: Rows) -> list[Bar]:
+    """Print the rows of the real models, and return the bar of those in FP32; it has no figure if there are none."""
+    for row in rows:
+        print(
+            f"{row['model']} {row['precision']} {row['check']}, {row['steps']} steps: {row['verdict']}: {row['reason']}"
+        )
+    exact = [row for row in rows if row["precision"] == "fp32"]
+    wrong = sum(row["verdict"] != "passed" for row in exact) if exact else None
+    return [bar("checks of real models in FP32 that did not pass", wrong, 0)]
+
+
 def main() -> int:
     """Print the rows and the bars; the last line has figure and bar."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -119,6 +131,10 @@ def main() -> int:
             print(f"sound variants that were inconclusive: {open_} of {len(sound)}; bar: none")
         if "cost" in (options.part or PARTS):
             bars += costs(list(cost.rows(Path(name), quick=options.quick)))
+        if "speech" in (options.part or PARTS) and not options.quick:
+            from benchmarks.sequences import speech  # it needs what the tests of real models need
+
+            bars += heard(list(speech.rows(Path(name))))
     for one in bars:
         verdict = "met" if one["met"] else "missed"
         print(f"{one['name']}: {figure_text(one)}; bar: {one['sense']} {one['limit']:.4g}: {verdict}")
