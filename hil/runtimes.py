@@ -40,6 +40,7 @@ class RuntimeRecord:
         takes_foreign_engines: it can load an engine that was built elsewhere.
         has_trtexec: ``trtexec`` builds engines of this runtime.
         comes_with_jetpack: on a Jetson it is a system package of JetPack.
+        typed_since: the first major version in which the ONNX file alone decides the types of layers.
         int64_since: the first major version with int64 bindings; ``None`` if every version has them.
         target_keys: keys of ``[targets.NAME]`` that only this runtime supports.
         model_keys: keys of ``[models.NAME.TABLE]`` that only this runtime supports, by TABLE.
@@ -61,6 +62,7 @@ class RuntimeRecord:
     has_trtexec: bool = False
     comes_with_jetpack: bool = False
     int64_since: int | None = None
+    typed_since: int | None = None
     target_keys: tuple[str, ...] = ()
     model_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -99,6 +101,7 @@ _TENSORRT = RuntimeRecord(
     takes_foreign_engines=True,
     has_trtexec=True,
     comes_with_jetpack=True,
+    typed_since=11,  # NVIDIA's guide to migrating from TensorRT 10 to 11
     int64_since=10,  # NVIDIA's release notes of TensorRT 10.0: "Added support for INT64"
     target_keys=("board", "gpu", "cuda"),
     model_keys={

@@ -20,6 +20,7 @@ FLOORS = (
     ("hil.dtypes", "hil.errors"),
     ("hil.onnx_files.operators", "hil.onnx_files.multiply_adds"),
     ("hil.onnx_files.precisions",),
+    ("hil.onnx_files.quantized_graph",),
     (
         "hil.files.digests",
         "hil.gate.exitcode",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from hil.checks.comparison import Comparison
 from hil.checks.int8_floating import floating_texts
@@ -198,10 +198,9 @@ def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
     if bare and not facts.foreign:
         yield f"{_some(bare)} should be quantized but have no range"
     if facts.in_use is False:
-        kind = facts.precision
-        what = f"no layer of the engine computes in {kind.upper()}, so the ranges are not in use"
-        advice = f"leave {kind} out of precisions for this target, or use the explicit route"
-        yield f"{what}: other precisions were faster: {advice}"
+        what = f"no layer of the engine computes in {facts.precision.upper()}, so the ranges are not in use"
+        fix = f"leave {facts.precision} out of precisions for this target, or use the explicit route"
+        yield f"{what}: other precisions were faster: {fix}"
 
 
 def _unused(facts: CacheFacts) -> Iterator[str]:
@@ -267,7 +266,7 @@ def drop(  # noqa: PLR0913 - all arguments but one have a default
     result: Scores | Comparison | None,
     spec: TolerancesSpec | None = None,
     *,
-    precision: str = "int8",
+    precision: Precision = "int8",
     where: Where = somewhere,
     confidence: float = CONFIDENCE,
     why_not: str = "there is no fp32 engine on this target to compare with",
@@ -281,7 +280,7 @@ def drop(  # noqa: PLR0913 - all arguments but one have a default
         return inconclusive(why_not)
     if isinstance(result, Comparison):
         return result.judge()
-    return task(result, cast("Precision", precision), spec, where=where, confidence=confidence)
+    return task(result, precision, spec, where=where, confidence=confidence)
 
 
 def split(judgement: Judgement, means: Mapping[str, float], fp16: float | None, why_not: str = "") -> Judgement:
@@ -294,8 +293,7 @@ def split(judgement: Judgement, means: Mapping[str, float], fp16: float | None, 
     if fp16 is None or not all(map(math.isfinite, (fp16, *means.values()))):
         parts["not_split"] = why_not or "a score is not finite"
         return judgement.model_copy(update={"details": {**judgement.details, "split": parts}})
-    own = next(key for key in means if key != "fp32")
-    first, second = means["fp32"] - fp16, fp16 - means[own]
+    first, second = means["fp32"] - fp16, fp16 - means[own := next(key for key in means if key != "fp32")]
     parts |= {"fp32_to_fp16": first, f"fp16_to_{own}": second}
     changes = f"the mean score changes by {-first:+.4g} from FP32 to FP16, {-second:+.4g} from FP16 to {own.upper()}"
     reason = f"{judgement.reason}; {changes}"

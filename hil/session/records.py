@@ -122,7 +122,7 @@ def _engine(session: EngineContext, row: Row, made: Provisioned) -> dict[str, An
         # Either is enough: an engine of unknown origin must never count as built here.
         "foreign": made.foreign or session.model(row.model).engine is not None,
         "log": _bounded(engine.log),
-        "about": plain(_about(engine, loaded.about)),
+        "about": plain(_about(engine, loaded.about, made.converted)),
         "trtexec": _trtexec(session, row.model, made),
         "executed_on": None if executed_on is None else executed_on.model_dump(),
         "calibration_cache": _calibration_cache(made),
@@ -148,12 +148,17 @@ def _bounded(log: str) -> str:
     return log if left <= 0 else f"… {left} characters before\n{log[-LOG_LETTERS:]}"
 
 
-def _about(engine: BuiltEngine, loaded: Mapping[str, Any]) -> dict[str, Any]:
+def _about(
+    engine: BuiltEngine, loaded: Mapping[str, Any], converted: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return what the build recorded (caches, calibration, flags, peak memory in bytes), with facts from ``loaded``.
 
-    ``loaded`` has the facts of the loaded engine. It is empty if this process has not loaded the engine.
+    ``converted`` is how the host converted the model to another float type, if it did. ``loaded`` has the facts of the
+    loaded engine. It is empty if this process has not loaded the engine.
     """
     about = dict(engine.about)
+    if converted is not None:
+        about["converted"] = dict(converted)
     own = {key: loaded[key] for key in OF_ONE_ENGINE if loaded.get(key) is not None}
     if own:
         about["loaded"] = own
@@ -174,7 +179,7 @@ def _trtexec(session: EngineContext, name: str, made: Provisioned) -> dict[str, 
     options = {**(engine.facts.get("options") or {}), **session.load_options(name), "plugins": spec.build.plugins}
     if engine.facts.get("calibration"):
         options["calibration"] = engine.facts["calibration"]
-    source = spec.path if made.quantized is None else made.source.name
+    source = spec.path if made.quantized is None and made.converted is None else made.source.name
     command = equivalent(source, str(engine.facts.get("precision")), options, engine.runtime_version)
     return {"command": str(command), "timing": shlex.join(command.timing), "differs": list(command.differences)}
 

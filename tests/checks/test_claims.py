@@ -7,7 +7,8 @@ import pytest
 from benchmarks.precision.networks import SOUND
 from benchmarks.precision.wrong import WRONG
 from hil.checks.claims import claim, faults
-from hil.onnx_files.precisions import Precisions, precisions_of
+from hil.onnx_files.precisions import Precisions
+from hil.onnx_files.quantized_graph import precisions_of
 from hil.results import Verdict
 
 

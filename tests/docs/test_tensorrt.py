@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hil.config.fields import BROUGHT
 from hil.config.load import load
+from hil.jetson.supported_precisions import NEEDS
 from tests.agent.runtimes.tensorrt_matrix import VERSIONS
 from tests.docs.page import sections
 from tests.docs.tensorrt_table import BEGIN, built, executed, precisions_table
@@ -15,7 +17,15 @@ from tests.docs.tensorrt_table import BEGIN, built, executed, precisions_table
 PAGE = Path(__file__).parent.parent.parent / "docs" / "tensorrt.md"
 BLOCKS = {title: block.body for title, blocks in sections(PAGE).items() for block in blocks if block.kind == "toml"}
 WHOLE = "A first configuration"
-FILES = ("detector.onnx", "validation.npz", "calibration.npz", "detector.plan", "build/libdetector_plugins.so")
+FILES = (
+    "detector.onnx",
+    "detector.int8.onnx",
+    "detector.fp8.onnx",
+    "validation.npz",
+    "calibration.npz",
+    "detector.plan",
+    "build/libdetector_plugins.so",
+)
 
 
 def table(text: str, name: str) -> str:
@@ -61,3 +71,12 @@ def test_the_records_are_not_empty() -> None:
     """Without records, nothing would be called executed or built, and the table would still be equal."""
     assert {"fp32", "tf32", "fp16", "int8"} <= executed()["8.6"]
     assert {"fp32", "fp16", "bf16", "int8", "fp8", "fp4", "int4"} <= built()
+
+
+def test_needs_of_a_precision_are_those_of_the_table() -> None:
+    """Oldest capability, release and source of each precision that is brought."""
+    rows = re.findall(
+        r"^\| `(\w+)` \| ([\d.]+): .*? \| ([\d.]+) \| (.+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    needs = {precision: NEEDS[precision] for precision in BROUGHT}
+    assert rows == [(name, need.sm, need.tensorrt, need.source) for name, need in needs.items()]

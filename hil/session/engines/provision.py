@@ -6,17 +6,15 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hil.catalogue import QUANTIZED
 from hil.checks.int8_floating import floating_texts
-from hil.config.fields import BROUGHT
 from hil.errors import CalibrationError, EngineBuildError, Unsupported, UserError, WorkerLost
 from hil.files.digests import writing
 from hil.onnx_files.declared_shapes import wrong_declaration
 from hil.onnx_files.external_data import copy_by_digest, external_files
 from hil.onnx_files.ort_errors import check_operators
-from hil.onnx_files.precisions import STORED, how_to_bring, read_precisions
 from hil.onnx_files.signature import read_signature
 from hil.runtimes import runtime_record
+from hil.session.engines.engine_source import source_of
 from hil.session.engines.known_faults import faults_text
 from hil.session.engines.shape_profiles import profiles_of
 from hil.units import show
@@ -48,6 +46,7 @@ class Provisioned:
         quantized: the model with Q/DQ nodes if it was calibrated on the host (explicit route), else ``None``.
         file: the path of the engine's copy, relative to the report's folder.
         streamed: the data for TensorRT's calibrator if that was used (implicit route), else ``None``.
+        converted: how the host converted the model to fp16 or bf16, for the report; ``None`` if it did not.
         external: the external data files of an engine that is an ONNX file, as the report's ``ExternalData``; else
             empty.
     """
@@ -58,6 +57,7 @@ class Provisioned:
     file: str
     streamed: Streamed | None = None
     external: tuple[Mapping[str, Any], ...] = ()
+    converted: Mapping[str, Any] | None = None
 
     @property
     def foreign(self) -> bool:
@@ -75,7 +75,7 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
     spec = session.model(name)
     if spec.engine is not None:
         return _store_foreign(session, name, precision, spec)
-    source = _source(session, name, precision, spec)
+    source, converted = source_of(session, name, precision, spec)
     faults = faults_text(session, name, precision, source)
     if not runtime_record(session.spec.runtime).compiles:
         check_operators(source, read_signature(source).foreign)
@@ -109,44 +109,8 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
     session.progress(f"{name} {precision}: engine of {show(engine.size, 'B')} {origin}")
     is_onnx = engine.digest == digest
     file = _copied_to_report(session, engine, "onnx" if is_onnx else "plan", name, precision)
-    return Provisioned(engine, source, quantized, file, streamed, _with_external(session, source) if is_onnx else ())
-
-
-def _source(session: Context, name: str, precision: str, spec: ModelSpec) -> Path:
-    """Return the ONNX file that the engine is built from: the config's ``deployed`` or, without one, ``path``.
-
-    A quantized ``deployed`` is used only for the precisions that it is quantized to, other precisions use ``path``.
-    Raise ``Unsupported`` for a quantized precision from a ``deployed`` without such Q/DQ nodes, and for another
-    precision from a quantized ``path``.
-    """
-    where, deployed = f"model {name} on target {session.used}", spec.deployed_in(precision)
-    if deployed is not None:
-        source = session.addressed(session.config.resolve(deployed), name)
-        is_quantized = bool(read_signature(source).quantized)
-        if precision in QUANTIZED:
-            _check_quantized(
-                source, precision, f"{where}: quantize it, or leave {precision} out of precisions", deployed
-            )
-        if precision in QUANTIZED or not is_quantized:
-            return source
-    elif precision in BROUGHT:
-        raise Unsupported(f"{how_to_bring(spec.path, precision)}: {where}")
-    if precision != "int8" and session.signature(name).has_qdq:
-        raise Unsupported(
-            f"{spec.path} is quantized, so it is no {precision} model: {where}: write the float model as path and this "
-            "file as deployed"
-        )
-    return session.onnx(name)
-
-
-def _check_quantized(source: Path, precision: str, advice: str, name: str) -> None:
-    """Raise ``Unsupported`` if the file has no Q/DQ nodes of this precision."""
-    kinds = {STORED.get(one.dtype, "another type") for one in read_precisions(source).tensors}
-    if not kinds:
-        what = f"{name} has no QuantizeLinear and DequantizeLinear nodes, so it would not run in {precision}"
-        raise Unsupported(f"{what}: {advice}")
-    if precision not in kinds:
-        raise Unsupported(f"{name} is quantized to {', '.join(sorted(kinds))}, not to {precision}: {advice}")
+    beside = _with_external(session, source) if is_onnx else ()
+    return Provisioned(engine, source, quantized, file, streamed, beside, converted)
 
 
 def build_options(session: Context, name: str, precision: str, spec: ModelSpec) -> dict[str, Any]:

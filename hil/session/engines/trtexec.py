@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from hil.config.fields import BROUGHT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -88,17 +90,15 @@ def _precision(precision: str, options: Mapping[str, Any], release: Version) -> 
 
     From TensorRT 11 on, networks are strongly typed, so that fp16, bf16 and int8 have no flag.
     """
-    if precision == "fp32":
-        return ["--noTF32"], []
-    if precision == "tf32":
-        return [], []
+    if precision in {"fp32", "tf32"}:
+        return (["--noTF32"] if precision == "fp32" else []), []
+    if release < TYPED and (precision in BROUGHT or options.get("strongly_typed")):
+        return ["--stronglyTyped"], [f"a strongly typed network takes types from the ONNX file: {precision} is in it"]
     if release >= TYPED:
         return [], [f"TensorRT {release[0]} takes types from the ONNX file: {precision} must already be in it"]
-    if precision == "bf16":
-        note = [] if release >= BF16 else ["trtexec has no --bf16 before TensorRT 10"]
-        return ["--bf16"], note
-    if precision == "fp16":
-        return ["--fp16"], []
+    if precision in {"bf16", "fp16"}:
+        lacks = precision == "bf16" and release < BF16
+        return [f"--{precision}"], ["trtexec has no --bf16 before TensorRT 10"] if lacks else []
     notes = []
     if "implicit" in options:
         notes.append(

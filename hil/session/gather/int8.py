@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hil.checks import int8, parity
 from hil.checks.int8 import CacheFacts, CalibrationFacts
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hil.checks.comparison import Outputs
+    from hil.config.spec import Precision
     from hil.metrics import Metric
     from hil.results import Row
     from hil.session.engine_context import EngineContext
@@ -199,7 +200,9 @@ def drop(session: EngineContext, row: Row) -> Gathered:
         if metric is None:
             return Gathered(int8.drop(None, tolerances, why_not="nothing was scored"), method)
         scores = scored(metric, theirs.candidate, ours.candidate, distinct_of(session, row.model))
-        judgement = int8.drop(scores, tolerances, precision=row.precision, where=where_of(session, row))
+        judgement = int8.drop(
+            scores, tolerances, precision=cast("Precision", row.precision), where=where_of(session, row)
+        )
         fp32_score, own_score = scores.whole()
         half, why_not = _fp16(session, row, metric, theirs.candidate)
         judgement = int8.split(judgement, {"fp32": fp32_score, row.precision: own_score}, half, why_not)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.checks import claims, in_precision, placement
 from hil.errors import Unsupported
-from hil.onnx_files.precisions import read_precisions
+from hil.onnx_files.quantized_graph import read_precisions
 from hil.results import Verdict
 from hil.runtimes import runtime_record
 from hil.session.gather.gathered import Gathered

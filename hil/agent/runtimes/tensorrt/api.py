@@ -40,8 +40,10 @@ def data_types(trt: Any) -> FrozenSet[str]:
 
 
 def can_be_typed(trt: Any) -> bool:
-    """Return whether networks can be strongly typed, as from TensorRT 10 on."""
-    return hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+    """Return whether networks can be strongly typed, as from TensorRT 10 on, or can only be that."""
+    if hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+        return True
+    return not {"FP16", "INT8"} & builder_flags(trt)
 
 
 def network(trt: Any, builder: Any, *, typed: bool = False) -> Any:

@@ -72,7 +72,8 @@ class Build:
 
     def _is_typed(self) -> bool:
         """Return whether the network is strongly typed. Raise ``Failure`` if that or the precision is unsupported."""
-        has, typed = api.builder_flags(self.trt), api.can_be_typed(self.trt)
+        has = api.builder_flags(self.trt)
+        typed = api.can_be_typed(self.trt)
         if self.precision in precision.BROUGHT:
             why = precision.reason(self.precision, has, self.cuda.sm, api.data_types(self.trt), typed=typed)
             if why is not None:

@@ -10,7 +10,7 @@ TENSOR = {"fp16": "HALF", "bf16": "BF16"}  # DataType's names
 BROUGHT = {"fp8": "FP8", "fp4": "FP4", "int4": "INT4"}  # precisions that only Q/DQ nodes give: DataType's names
 OTHER = ("FP4", "FP8", "INT4")  # types other than int8 to which a network can be quantized
 MOVES = ("CAST", "CONSTANT", "IDENTITY")  # LayerType's names; such layers compute nothing in their type
-# The oldest architecture of each precision, as hil/jetson/precisions.py has it with the sources.
+# The oldest architecture of each precision, as hil/jetson/supported_precisions.py has it with the sources.
 LEAST_SM = {"tf32": "8.0", "bf16": "8.0", "int4": "8.0", "fp8": "8.9", "fp4": "10.0"}
 TYPED = "precisions are those of the model alone (a strongly typed network)"
 WAYS = {

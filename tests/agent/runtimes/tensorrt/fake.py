@@ -38,6 +38,7 @@ class DataType(enum.Enum):
     INT32 = 3
     FP8 = 4
     INT4 = 5
+    FP4 = 6
 
 
 class LayerType(enum.Enum):
@@ -190,8 +191,9 @@ class Builder:
     def __init__(self, trt: Trt, log: Any) -> None:
         self.trt, self.log = trt, log
 
-    def create_network(self, _flags: int) -> Network:
+    def create_network(self, flags: int) -> Network:
         """Return an empty network."""
+        self.trt.network_flags = flags
         return Network()
 
     def create_builder_config(self) -> Config:
@@ -212,6 +214,7 @@ class Trt:
 
     __version__ = "8.6.0"
     BuilderFlag: Any = BuilderFlag
+    DataType = DataType
     LayerType = LayerType
     ProfilingVerbosity = enum.Enum("ProfilingVerbosity", "DETAILED")
     DeviceType = enum.Enum("DeviceType", "GPU DLA")
@@ -238,6 +241,7 @@ class Trt:
         self.messages: list[tuple[int, str]] = []
         self.builder_class: type[Builder] = Builder
         self.calls: list[str] = []
+        self.network_flags = 0
 
     def build(self, log: Any, network: Network, config: Config) -> bytes | None:  # noqa: ARG002 - as the real one
         """Log ``messages``, call a calibrator as TensorRT does, and return ``plan``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -142,6 +143,51 @@ def test_strongly_typed_tensorrt(tmp_path: Path) -> None:
     message = refusal(Strong(), tmp_path, "int8", implicit=IMPLICIT)
     assert message.startswith("unsupported: this TensorRT has no calibrators")
     assert 'route = "explicit"' in message
+
+
+class Typed(Trt):
+    """As in 10: networks can be strongly typed, and need not be."""
+
+    NetworkDefinitionCreationFlag = enum.IntEnum(
+        "NetworkDefinitionCreationFlag", "EXPLICIT_BATCH STRONGLY_TYPED", start=0
+    )
+
+
+def test_a_strongly_typed_network_by_choice(tmp_path: Path) -> None:
+    """The network is made with the flag, no flag of a precision is set, and the file must have the type."""
+    half = [Layer(output=Tensor(dtype=DataType.HALF))]
+    trt = Typed(layers=half)
+    built = build(trt, tmp_path, "fp16", strongly_typed=True)
+    assert (built.facts["flags"], built.facts["strongly_typed"], trt.network_flags) == (["TF32"], True, 3)
+    assert "computes nothing in fp16" in refusal(Typed(), tmp_path, "fp16", strongly_typed=True)
+    weak = Typed(layers=half)
+    assert build(weak, tmp_path, "fp16").facts["strongly_typed"] is False
+    assert weak.network_flags == 1
+    assert "came with 10.0" in refusal(Trt(layers=half), tmp_path, "fp16", strongly_typed=True)
+
+
+def test_a_calibrator_of_a_strongly_typed_network_is_refused(tmp_path: Path) -> None:
+    """It would be ignored, on 10 as on 11."""
+    message = refusal(Typed(), tmp_path, "int8", strongly_typed=True, implicit=IMPLICIT)
+    assert "the calibrator would be ignored" in message
+
+
+@pytest.mark.parametrize(
+    ("precision", "kind", "sm"),
+    [("fp8", DataType.FP8, "8.9"), ("fp4", DataType.FP4, "10.0"), ("int4", DataType.INT4, "8.7")],
+)
+def test_brought_precisions(precision: str, kind: DataType, sm: str, tmp_path: Path) -> None:
+    """The network is strongly typed and has the type; an older GPU, TensorRT or a file without it is refused."""
+    layers = [Layer(LayerType.DEQUANTIZE, Tensor(dtype=DataType.FLOAT)), Layer(LayerType.CONSTANT, Tensor(dtype=kind))]
+    trt, gpu = Typed(layers=layers), Cuda()
+    gpu.sm = sm
+    assert build(trt, tmp_path, precision, gpu).facts["strongly_typed"] is True
+    assert trt.network_flags == 3
+    assert f"has nothing in {precision}" in refusal(Typed(layers=QDQ), tmp_path, precision, cuda=gpu)
+    assert "has from 10.0 on" in refusal(Trt(layers=layers), tmp_path, precision, cuda=gpu)
+    gpu.sm = "7.2"
+    with pytest.raises(Failure, match="needs a GPU of architecture"):
+        build(Typed(layers=layers), tmp_path, precision, gpu)
 
 
 def test_layers_that_only_move_values_do_not_count(tmp_path: Path) -> None:

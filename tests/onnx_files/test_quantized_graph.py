@@ -10,7 +10,8 @@ import pytest
 from onnx import TensorProto, parser
 
 from benchmarks.precision.networks import FP8, INT4, INT8, INT8_WEIGHT, SOUND, Network
-from hil.onnx_files.precisions import how_to_bring, precisions_of, read_precisions
+from hil.onnx_files.precisions import how_to_bring
+from hil.onnx_files.quantized_graph import precisions_of, read_precisions
 
 if TYPE_CHECKING:
     from pathlib import Path
