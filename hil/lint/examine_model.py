@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,6 @@ from hil.lint.operator_rules import operator_findings, opset_findings
 from hil.lint.quantization_rules import quantization_findings
 from hil.lint.shape_rules import shape_findings
 from hil.lint.type_rules import type_findings
-from hil.onnx_files.declared import declare
 from hil.onnx_files.external_data import external_files_of
 from hil.onnx_files.parser_trial import ParserAnswer, ParserTrial
 from hil.onnx_files.signature import read_proto, signature_of
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from hil.config.spec import ModelSpec
     from hil.lint.machine import Machine
+
+PLUGIN = re.compile(r"[Pp]lugin|creator")
 
 LARGEST_CHECKED = 2**29
 """Bytes: a larger file is not copied for ONNX's checker; TensorRT's parser reads it in any case."""
@@ -70,6 +72,8 @@ def examine(
     proto = read_proto(path)
     signature = signature_of(proto, path)
     if spec is not None:
+        from hil.onnx_files.declared import declare
+
         signature = declare(signature, spec, name, apart=True)
     batch = 1 if spec is None else spec.batch
     sizes = {
@@ -156,4 +160,6 @@ def _parser_findings(answer: ParserAnswer | None, others: list[Finding]) -> Iter
     # An operator that the parser lacks, and that a list settles already, is not reported twice.
     elif answer.refusal and not any(one.rule in {"operator", "domain", "function"} for one in others):
         what = f"its parser refuses the file (a Jetson's TensorRT may differ): {answer.refusal}"
-        yield Finding("parser", where, what, answer.advice)
+        # TensorRT-RTX comes without the library of plugins with which TensorRT imports some operators.
+        plugin = PLUGIN.search(answer.refusal) is not None
+        yield Finding("parser", where, what, answer.advice, "unknown" if plugin else "bad")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import TensorProto
 
-from hil.lint.model_findings import Finding, nodes
+from hil.lint.model_findings import Finding, Level, nodes
 from hil.lint.model_graph import attribute
 
 if TYPE_CHECKING:
@@ -40,20 +40,22 @@ def quantization_findings(graph: Graph) -> Iterator[Finding]:
     pairs = [node for node in graph.nodes if node.op_type in {Q, DQ} and len(node.input) >= 2]
     if not pairs:
         return
-    rules: tuple[tuple[str, Callable[[Graph, onnx.NodeProto], str], str], ...] = (
-        ("zero-point", _asymmetric, SYMMETRIC),
-        ("quantized-type", _untyped, SYMMETRIC),
-        ("scale", _wrong_scale, "quantize again: each scale is a positive constant"),
-        ("quantized-axis", _wrong_axis, PER_CHANNEL),
-        ("quantized-axis", _by_channel, PER_TENSOR),
+    rules: tuple[tuple[str, Callable[[Graph, onnx.NodeProto], str], str, Level], ...] = (
+        ("zero-point", _asymmetric, SYMMETRIC, "bad"),
+        ("quantized-type", _untyped, SYMMETRIC, "bad"),
+        ("scale", _wrong_scale, "quantize again: each scale is a positive constant", "bad"),
+        ("scale", _computed_scale, "quantize again with constant scales", "warn"),
+        ("quantized-axis", _wrong_count, PER_CHANNEL, "bad"),
+        ("quantized-axis", _wrong_axis, PER_CHANNEL, "warn"),
+        ("quantized-axis", _by_channel, PER_TENSOR, "warn"),
     )
-    for rule, reason, fix in rules:
+    for rule, reason, fix, level in rules:
         concerned: dict[str, list[onnx.NodeProto]] = {}
         for node in pairs:
             why = reason(graph, node)
             if why:
                 concerned.setdefault(why, []).append(node)
-        yield from (Finding(rule, nodes(those), why, fix) for why, those in concerned.items())
+        yield from (Finding(rule, nodes(those), why, fix, level) for why, those in concerned.items())
     yield from _unpaired(graph)
     yield from _residuals(graph)
 
@@ -94,12 +96,15 @@ def _untyped(graph: Graph, node: onnx.NodeProto) -> str:
 
 def _wrong_scale(graph: Graph, node: onnx.NodeProto) -> str:
     scale = graph.values(node.input[1])
-    if scale is None:
-        # Two-level scales (NVFP4) come out of a DQ node.
-        maker = graph.makers.get(node.input[1])
-        computed = node.input[1] not in graph.constants and (maker is None or maker.op_type != DQ)
-        return "its scale is computed while the model runs, and TensorRT takes constant scales only" if computed else ""
-    return "" if np.all(scale.astype(float) > 0) else "its scale is not positive"
+    return "its scale is not positive" if scale is not None and not np.all(scale.astype(float) > 0) else ""
+
+
+def _computed_scale(graph: Graph, node: onnx.NodeProto) -> str:
+    # Two-level scales (NVFP4) come out of a DQ node.
+    maker = graph.makers.get(node.input[1])
+    if node.input[1] in graph.constants or (maker is not None and maker.op_type == DQ):
+        return ""
+    return "its scale is computed while the model runs, so the layers around it are not fused"
 
 
 def _scales(graph: Graph, node: onnx.NodeProto) -> tuple[int, ...] | None:
@@ -120,23 +125,38 @@ def _is_weight(graph: Graph, name: str) -> bool:
     return True
 
 
-def _wrong_axis(graph: Graph, node: onnx.NodeProto) -> str:
-    """Return why the scales of weights by channel do not fit the layer that reads them; empty if they do."""
-    scales = _scales(graph, node)
-    if scales is None or len(scales) != 1 or scales[0] == 1 or not _is_weight(graph, node.input[0]):
-        return ""
-    rank = graph.rank(node.input[0])
+def _axis(graph: Graph, node: onnx.NodeProto) -> tuple[int, int, int] | None:
+    """Return the axis, the number of scales along it and the rank of weights by channel; ``None`` of other tensors."""
+    scales, rank = _scales(graph, node), graph.rank(node.input[0])
+    if scales is None or len(scales) != 1 or scales[0] == 1 or rank is None or not _is_weight(graph, node.input[0]):
+        return None
     axis = int(attribute(node, "axis", 1))
-    if rank is None:
+    return axis + (rank if axis < 0 else 0), scales[0], rank
+
+
+def _wrong_count(graph: Graph, node: onnx.NodeProto) -> str:
+    """Return why the number of scales does not fit the weights; empty if it does."""
+    by_channel, name = _axis(graph, node), node.input[0]
+    if by_channel is None:
         return ""
-    axis += rank if axis < 0 else 0
-    shape = graph.constants[node.input[0]].dims if node.input[0] in graph.constants else graph.shapes[node.input[0]]
-    if not 0 <= axis < rank or shape[axis] not in {None, scales[0]}:
-        return f"it has {scales[0]} scales for axis {axis} of a tensor of {list(shape)}"
+    axis, count, rank = by_channel
+    shape = tuple(graph.constants[name].dims) if name in graph.constants else graph.shapes[name]
+    if 0 <= axis < rank and shape[axis] in {None, count}:
+        return ""
+    return f"it has {count} scales for axis {axis} of a tensor of {list(shape)}"
+
+
+def _wrong_axis(graph: Graph, node: onnx.NodeProto) -> str:
+    """Return why the axis of the scales does not fit the layer that reads the weights; empty if it does."""
+    by_channel = _axis(graph, node)
+    if by_channel is None or _wrong_count(graph, node):
+        return ""
+    axis, _, rank = by_channel
     for reader, number in graph.readers.get(node.output[0], []) if node.op_type == DQ else ():
         right = _channel_axis(reader, number, rank)
         if right is not None and axis != right:
-            return f"its scales are along axis {axis}, and {reader.op_type} has its output channels on axis {right}"
+            what = f"its scales are along axis {axis}, and {reader.op_type} has its output channels on axis {right}"
+            return f"{what}, so the layer is not fused with it"
     return ""
 
 
@@ -154,7 +174,7 @@ def _by_channel(graph: Graph, node: onnx.NodeProto) -> str:
     blocked = attribute(node, "block_size", 0)
     if scales is None or int(np.prod(scales)) == 1 or blocked or _is_weight(graph, node.input[0]):
         return ""
-    return f"it quantizes an activation with {int(np.prod(scales))} scales, and TensorRT takes one scale there"
+    return f"it quantizes an activation with {int(np.prod(scales))} scales, and a layer is fused with one scale there"
 
 
 def _unpaired(graph: Graph) -> Iterator[Finding]:

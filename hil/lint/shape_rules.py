@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from hil.config.explain import written
 from hil.lint.model_findings import Finding, Level, nodes, tensors
 from hil.onnx_files.signature import is_placeholder
 
@@ -41,6 +40,8 @@ def shape_findings(graph: Graph, spec: ModelSpec | None, name: str) -> Iterator[
     declared = {} if spec is None else {**spec.shapes, **signature.sizes}
     missing = list(dict.fromkeys(signature.without_sizes(declared)))
     if missing:
+        from hil.config.explain import written  # loads the config's tables, which most files do not need
+
         line = ", ".join(f"{written((one,))} = [1, 1, 1]" for one in missing)
         fix = f"write the [min, opt, max] of what the robot feeds: shapes = {{ {line} }} in [models.{name}]"
         what = "TensorRT builds for given sizes, and none are declared"

@@ -26,6 +26,9 @@ ABSENT = "TensorRT-RTX is not installed"
 NEEDS_GPU = "Cuda Runtime"
 """In the parser's message where it wanted to compute a shape on a GPU and found none: no refusal of the file."""
 
+REFUSES = ("API Usage Error", "Shape Error")
+"""In the parser's message where it refuses the file; without a GPU, lines about CUDA follow."""
+
 SECONDS = 60.0
 """The time limit of the child."""
 
@@ -101,9 +104,10 @@ def parse_answer(trt: Any, path: str) -> dict[str, str]:
     try:
         parse.parse(trt, network, journal, path)
     except Failure as failure:
-        if NEEDS_GPU in failure.message:
+        if NEEDS_GPU in failure.message and not any(word in failure.message for word in REFUSES):
             return {"version": version, "trouble": "TensorRT-RTX's parser needs a GPU to read this file"}
-        return {"version": version, "refusal": failure.message, "advice": failure.advice or ""}
+        refusal = failure.message.partition(" [checkMacros.cpp::catchCudaError")[0]
+        return {"version": version, "refusal": refusal, "advice": failure.advice or ""}
     return {"version": version}
 
 

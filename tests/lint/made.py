@@ -296,15 +296,22 @@ MADE = {
         "quantized-axis",
         lambda _: convolution(axis=1, ws=np.full(3, 0.1, np.float32), wz=np.zeros(3, np.int8)),
         lambda _: convolution(),
+        "warn",
+    ),
+    "more scales than channels": Made(
+        "quantized-axis",
+        lambda _: convolution(ws=np.full(5, 0.1, np.float32), wz=np.zeros(5, np.int8)),
+        lambda _: convolution(),
     ),
     "an activation by channel": Made(
         "quantized-axis",
         lambda _: convolution(xs=np.full(3, 0.1, np.float32), xz=np.zeros(3, np.int8)),
         lambda _: convolution(),
+        "warn",
         says="activation",
     ),
     "a scale of 0": Made("scale", lambda _: convolution(xs=np.float32(0)), lambda _: convolution()),
-    "a scale that is computed": Made("scale", computed_scale, lambda _: convolution()),
+    "a scale that is computed": Made("scale", computed_scale, lambda _: convolution(), "warn"),
     "weights without Q/DQ nodes": Made("unpaired", half_quantized, lambda _: convolution(), "warn"),
     "a residual branch without Q/DQ nodes": Made(
         "residual", lambda _: residual(quantized=False), lambda _: residual(quantized=True), "warn"

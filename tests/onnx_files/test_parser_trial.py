@@ -57,6 +57,18 @@ def test_a_shape_that_needs_a_gpu_is_no_refusal(tmp_path: Path) -> None:
         assert "needs a GPU" in answer.trouble
 
 
+@needs_parser
+def test_a_refusal_that_is_followed_by_a_missing_gpu_stays_one(tmp_path: Path) -> None:
+    """Without a GPU, the parser's refusal of a type ends with lines about CUDA, and is a refusal all the same."""
+    text = """
+        <ir_version: 9, opset_import: ["": 17]>
+        bytes (uint8[2, 4] x) => (uint8[2, 4] y) { y = Add(x, x) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    answer = ParserTrial(tmp_path / "m.onnx").answer()
+    assert "UInt8" in answer.refusal
+    assert "Cuda" not in answer.refusal
+
+
 def test_without_the_parser_there_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without TensorRT-RTX, that it is not installed is stated, and nothing is refused or taken."""
     monkeypatch.setattr(parser_trial, "MODULES", ("tensorrt_of_nobody",))
