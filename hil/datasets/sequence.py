@@ -36,7 +36,7 @@ class Sequence:
 
     def step(self, number: int) -> Arrays:
         """Return the inputs of one step, except the carried ones."""
-        return {name: array[number] for name, array in self.steps.items()}
+        return {name: array[number, ...] for name, array in self.steps.items()}  # also of scalars an array
 
     def states(self, outputs: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
         """Return the states before each step, ``[steps, *shape]``, where the steps gave ``outputs``."""

@@ -89,7 +89,7 @@ def sequence(index: dict[str, Any]) -> int:
     shown, worst = {count * part // SHOWN_STEPS for part in range(SHOWN_STEPS)} | {count - 1}, 0.0
     print(f"a sequence of {count} steps, each side with its own state:")
     for number in range(count):
-        inputs = {name: array[number] for name, array in steps.items()}
+        inputs = {name: array[number, ...] for name, array in steps.items()}
         ours, theirs = (run(one, {**inputs, **state}) for one, state in zip(sides, states, strict=True))
         states = [{name: made[source] for name, source in entry["carry"].items()} for made in (ours, theirs)]
         worst = max(relative_error(ours[name], theirs[name]) for name in ours)

@@ -65,7 +65,7 @@ def _other_states(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:
             like = trace.outputs[source]
             if (like.dtype, like.shape[1:]) == (trace.begin[name].dtype, trace.begin[name].shape):
                 text = f"the state {name!r} is fed from output {source!r}"
-                yield text, lambda step, name=name, like=like: _fed(trace, step, **{name: like[step - 1]})  # type: ignore[misc]  # a default binds the names
+                yield text, lambda step, name=name, like=like: _fed(trace, step, **{name: like[step - 1, ...]})  # type: ignore[misc]  # a default binds the names
 
 
 def _other_steps(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:

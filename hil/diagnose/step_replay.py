@@ -43,11 +43,11 @@ class Trace:
         """Return the states that ``step`` should begin with, from the engine's own outputs."""
         if step <= 0:
             return dict(self.begin)
-        return {name: self.outputs[source][step - 1] for name, source in self.carry.items()}
+        return {name: self.outputs[source][step - 1, ...] for name, source in self.carry.items()}
 
     def inputs(self, step: int) -> dict[str, Any]:
         """Return the inputs of one step, without states."""
-        return {name: array[max(step, 0)] for name, array in self.steps.items()}
+        return {name: array[max(step, 0), ...] for name, array in self.steps.items()}
 
 
 class Replay:

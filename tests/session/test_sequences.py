@@ -20,6 +20,7 @@ from hil.session import Request, Session
 from hil.session.preflight import preflight
 from hil.session.properties.drawing import DRAWN_STEPS
 from tests import recurrent
+from tests.models import write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,7 @@ carry = "hn"
 batch_axis = 1
 """
 LABEL_NOISE = np.float32(0.01)
+SCALARS = "[models.scalars.inputs.gain]\nvalue = 0.5"
 RISES = 40
 """The step from which on inputs are as loud as in no sequence of the calibration data."""
 ROWS = ("teacher_forced", "free_running", "reset", "isolation")
@@ -75,10 +77,22 @@ MODELS = {
     "two": ("m", "two", ""),
     "ragged": ("m", "ragged", ""),
     "short": ("m", "rising", INT8),
+    "scalars": ("scalars", "data", SCALARS),
     "scored": ("m", "labelled", 'task = "regression"'),
     "badly_scored": ("m", "labelled", 'task = "regression"\ndeployed = "scaled.onnx"'),
     **{name: ("m", "data", f'deployed = "{name}.onnx"') for name in FAULTS},
 }
+
+
+def write_scalars(path: Path) -> None:
+    """Write a model with a constant scalar ``gain`` and a scalar state: ``hn = 0.9 h + gain``, ``y = x + hn``."""
+    nodes = [
+        helper.make_node("Constant", [], ["share"], value_float=0.9),
+        helper.make_node("Mul", ["h", "share"], ["kept"]),
+        helper.make_node("Add", ["kept", "gain"], ["hn"]),
+        helper.make_node("Add", ["x", "hn"], ["y"]),
+    ]
+    write(path, nodes, {"x": ["batch", 3], "h": [], "gain": []}, {"y": ["batch", 3], "hn": []})
 
 
 @dataclass(frozen=True)
@@ -103,12 +117,16 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
     recurrent.write_cell(root / "m.onnx")
     recurrent.write_cell(root / "leaking.onnx", fed="mean", after=[MEAN])
     recurrent.write_cell(root / "unused.onnx", scale=0.0)
+    write_scalars(root / "scalars.onnx")
     for name, options in FAULTS.items():
         recurrent.write_cell(root / f"{name}.onnx", **options)
     for name, arrays in DATA.items():
         np.savez(root / f"{name}.npz", allow_pickle=False, **arrays)
     tables = (TOML.format(name=name, path=p, data=d, extra=extra) for name, (p, d, extra) in MODELS.items())
-    (root / "hil.toml").write_text("".join(tables))
+    whole = "".join(
+        table.replace("axis = 1", 'axis = "none"') if "[models.scalars]" in table else table for table in tables
+    )
+    (root / "hil.toml").write_text(whole)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
         request = Request(load(root / "hil.toml"), "cpu", "cpu", 0.0, "one", root / "report", lambda _: None)
@@ -202,6 +220,12 @@ def test_what_shows_nothing_does_not_pass(judge: Judge, model: str, words: str) 
     result = judge(model, "free_running")["free_running"]
     assert result.verdict is Verdict.INCONCLUSIVE
     assert words in result.reason
+
+
+def test_scalars_are_fed_as_any_other_input(judge: Judge) -> None:
+    """A constant such as a sample rate, and a state, may have no dimension at all."""
+    results = judge("scalars")
+    assert {name: one.verdict for name, one in results.items()} == dict.fromkeys(ROWS, Verdict.PASSED), results
 
 
 def test_ragged_sequences_begin_with_their_state(judge: Judge) -> None:

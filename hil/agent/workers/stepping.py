@@ -37,7 +37,7 @@ class Sequences:
         if len(counts) != 1 or counts == {0} or len(begin) not in (0, len(carry)):
             raise Failure(failure.PROTOCOL, "a sequence needs inputs of as many steps, and all of its states or none")
         if begin or not carry:
-            first = {name: array[0] for name, array in steps.items()}
+            first = {name: array[0, ...] for name, array in steps.items()}
             engine.check(dict(first, **begin))
             self._begin(key, engine, carry, begin)
         if key not in self._open:
@@ -64,7 +64,7 @@ def _stacked(engine: Any, recurrence: Any, steps: Dict[str, Any], count: int) ->
     rows: List[Any] = []
     done = 0
     while done < count:
-        outputs = recurrence.step({name: array[done] for name, array in steps.items()})
+        outputs = recurrence.step({name: array[done, ...] for name, array in steps.items()})
         if not done:
             count = min(count, 1 + LARGEST // max(1, sum(value.nbytes for value in outputs)))
             rows = [np.empty((count, *value.shape), value.dtype) for value in outputs]

@@ -65,7 +65,7 @@ class Suspicion:
         worst = max((_worst_of(array, theirs.get(name)) for name, array in ours.items()), default=0.0)
         if worst > self._worst:
             self._worst, self._kept = worst, Kept(batch, self._count, ours, theirs, self._before)
-        self._before = {name: array[-1] for name, array in theirs.items()}
+        self._before = {name: array[-1, ...] for name, array in theirs.items()}
         self._count += len(next(iter(batch.inputs.values())))
 
     def cause(self) -> str:
@@ -111,7 +111,7 @@ def single_steps(signature: Signature, sequence: Steps, outputs: Arrays, steps: 
     feeds = []
     for number in steps:
         states = {
-            n: outputs[source][number - 1] if number else sequence.begin[n] for n, source in sequence.carry.items()
+            n: outputs[source][number - 1, ...] if number else sequence.begin[n] for n, source in sequence.carry.items()
         }
         feeds.append({**sequence.step(number), **states})
     axes = {name: signature.input(name).batch_axis for name in feeds[-1]}
