@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from hil.cli import main
+from hil.cli.views.int8_shown import rank_layers
+from hil.config.load import load
 from hil.config.spec import CalibrationSpec
 from hil.quantize import quantize
+from tests import recurrent
 from tests.memory_data import MemoryData
 from tests.models import convnet, images
 from tests.plugins.project import Project, samples, save
@@ -124,3 +127,21 @@ def test_models_and_reports_are_compared_too(tmp_path: Path, capsys: pytest.Capt
     assert main(["int8", "diff", str(report), same]) == 4
     assert "name one with --model" in capsys.readouterr().err
     assert main(["int8", "diff", str(report), same, "--model", "m"]) == 0
+
+
+def test_layers_of_a_model_with_a_state_are_ranked_by_its_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step has the reference's state, not zeros, so that the layer that reads the state makes noise."""
+    recurrent.write_cell(tmp_path / "m.onnx")
+    for name, count in (("data", 6), ("calibration", 4)):
+        np.savez(
+            tmp_path / f"{name}.npz", allow_pickle=False, x=recurrent.inputs(count, 30), labels=np.zeros((count, 30))
+        )
+    table = '[models.m]\npath = "m.onnx"\ndata = "data.npz"\nprecisions = ["fp32", "int8"]\ntask = "regression"\n'
+    table += '[models.m.inputs.h]\ncarry = "hn"\nbatch_axis = 1\n[models.m.calibration]\ndata = "calibration.npz"\n'
+    (tmp_path / "hil.toml").write_text(table)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    layers = rank_layers(load(tmp_path / "hil.toml"), "m", "cpu", lambda _: None)["layers"]
+    noise = {layer["node"]: layer["noise"] for layer in layers}
+    assert noise["MatMul_1"] > 1e-7, "the layer that reads the state"

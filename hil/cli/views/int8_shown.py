@@ -104,6 +104,7 @@ def rank_layers(config: Config, model: str, target: str, say: Callable[[str], No
     from hil.metrics import open_metric
     from hil.onnx_files.external_data import addressed
     from hil.quantize.sensitivity import sensitivity as rank
+    from hil.session.unrolled import unrolled
     from hil.session.validation_data import open_validation
 
     spec = config.model(model, target)
@@ -121,8 +122,10 @@ def rank_layers(config: Config, model: str, target: str, say: Callable[[str], No
         preprocess=spec.preprocess,
         ranges=spec.ranges,
         where=config.where("models", model, "calibration", "data"),
-        samples=spec.calibration.samples,
+        samples=None if signature.carry else spec.calibration.samples,
     )
+    # Of a model with a state, the layers are ranked by single steps, each with the reference's state.
+    calibration, data = (unrolled(path, signature, one, cache, model) for one in (calibration, data))
     where = config.where("models", model, "task")
     metric = None
     if spec.task is not None:
