@@ -91,6 +91,18 @@ def test_a_jump_host_behind_a_proxy_command(machine: Machine, serve: MakeServer)
     assert becomes_true(5, lambda: not processes(machine))
 
 
+def test_ssh_as_the_proxy_command(machine: Machine, serve: MakeServer) -> None:
+    """``ssh -W`` through another machine works, as people write it who have no ProxyJump."""
+    gate = serve()
+    known = f"-o UserKnownHostsFile={machine.known_hosts} -i {machine.identity}"
+    configure(machine, f"ssh -F none {known} -p {gate.port} -W %h:%p {USER}@127.0.0.1")
+    machine.known_hosts.write_text(machine.server.known_line())
+    text = refused(spec(machine), ssh_errors.ProxyFailed)
+    assert "Host key verification failed" in text
+    machine.known_hosts.write_text(machine.server.known_line() + gate.known_line())
+    connect(spec(machine))
+
+
 @pytest.mark.parametrize("lax", ["", " StrictHostKeyChecking no\n", " StrictHostKeyChecking accept-new\n"])
 def test_an_unknown_key_is_refused_behind_a_proxy_command(machine: Machine, lax: str) -> None:
     """No setting of the config makes an unknown key known; the message has the ssh command that shows and adds it."""

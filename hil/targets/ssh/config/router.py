@@ -30,8 +30,10 @@ USUAL_KNOWN_HOSTS = {
     "globalknownhostsfile": "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2",
 }
 MOST_HOPS = 8
-NAME = re.compile(r"(?!-)[\w.:%+/-]+")
-"""A host name, address or alias: nothing that a program would take for an option, or a shell for anything else."""
+NAME = re.compile(r"(?!-)[\w.%+/-]+|[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,}(%[\w.-]+)?")
+"""A host name, address or alias: nothing that a program would take for an option, or a shell for anything else.
+
+A colon is only in an IPv6 address, so that ``rover:2222`` is not taken for a name."""
 
 USER = re.compile(r"(?!-)([\w.+-]+\\)?[\w.:+@/-]+")
 """A user's name, under the same rule; a domain and a backslash may be before it."""

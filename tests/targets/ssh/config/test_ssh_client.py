@@ -115,7 +115,7 @@ def test_the_login_of_hil_toml_takes_part(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["-oProxyCommand=touch x", "a;b", "a b", "$(touch x)", "`x`", "", " ", "me@rover", "a\nb"]
+    "host", ["-oProxyCommand=touch x", "a;b", "a b", "$(touch x)", "`x`", "", " ", "me@rover", "rover:22", "a\nb"]
 )
 def test_odd_host_names_are_refused(home: Path, host: str) -> None:
     """A host that a program could take for an option, or a shell for a command, never reaches ssh."""
