@@ -206,7 +206,8 @@ class CheckResult(Question):
     """The verdict of one row, with its reason and measurement.
 
     ``advice`` lists what to do if the row did not pass. ``test`` is the node id of the test that reported a check of
-    the project's own; empty for the stock suites.
+    the project's own; empty for the stock suites. ``board`` is the name of the board that judged the row, if the target
+    is several boards; else empty.
     """
 
     verdict: Verdict
@@ -221,6 +222,7 @@ class CheckResult(Question):
     details: Details = Field(default_factory=dict)
     advice: tuple[Line, ...] = ()
     test: Line = ""
+    board: Line = ""
 
 
 def not_run(row: Row, cause: Cause, reason: str, target: TargetUse) -> CheckResult:

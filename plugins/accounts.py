@@ -13,7 +13,7 @@ from hil.config.own_checks import REWRITE, is_own
 from hil.results import Cause, CheckResult, Row, RowKey, TargetUse, Verdict, not_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from hil.plan import Plan
     from hil.plugins.selection import Selection
@@ -74,6 +74,7 @@ class NodeStates:
     stopped: str = ""
     problem: str = ""  # the user's mistake or lab error that ended tests
     selection: Selection | None = None  # what the user typed, if the run is a trial of it
+    lost: dict[str, str] = field(default_factory=dict)  # tests whose board was lost for the last time, and why
 
     def cause_of(self, row: Row) -> tuple[Cause, str]:
         """Return the cause of the missing result of ``row``, and a reason of one line."""
@@ -81,8 +82,9 @@ class NodeStates:
         def among(nodeids: Iterable[str]) -> bool:
             return any(nodeid == row.test or nodeid.endswith("/" + row.test) for nodeid in nodeids)
 
-        if among(self.crashed):
-            return Cause.CRASHED, "the process that ran its test died"
+        lost = [why for nodeid, why in self.lost.items() if among([nodeid])]
+        if lost or among(self.crashed):
+            return (Cause.STOPPED, lost[0]) if lost else (Cause.CRASHED, "the process that ran its test died")
         if row.model in self.out_of_scope:
             return Cause.OUT_OF_SCOPE, "--hil-model left this model out"
         if among(self.deselected):
@@ -114,6 +116,7 @@ class Accounts:
     unlimited: dict[RowKey, Outcome] = field(default_factory=dict)
     own: dict[RowKey, Row] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
+    _givers: dict[RowKey, str] = field(default_factory=dict)
 
     def enter(self, nodeid: str, outcome: Outcome, *, own: bool) -> None:
         """Enter one result of the test ``nodeid``, or list it in ``rejected``; raises nothing.
@@ -125,6 +128,7 @@ class Accounts:
         planned = self.plan.by_key()
         if result.key in self.plan.unlimited_keys():
             self.unlimited[result.key] = outcome
+            self._givers[result.key] = nodeid
             return
         if own and result.key not in planned:
             self.own.setdefault(result.key, _own_row(result, nodeid))
@@ -136,6 +140,20 @@ class Accounts:
             self._reject(result, f"judged twice: by {before[0]} and by {nodeid}")
         if before is None or _severity(result) < _severity(before[1].result):
             self.outcomes[result.key] = (nodeid, outcome)
+
+    def void(self, nodeids: Collection[str]) -> list[CheckResult]:
+        """Remove and return the results of these tests, whose board was lost: they count for nothing.
+
+        Results that were rejected stay so.
+        """
+        removed = [key for key, (nodeid, _) in self.outcomes.items() if nodeid in nodeids]
+        results = [self.outcomes.pop(key)[1].result for key in removed]
+        for key in removed:
+            self.own.pop(key, None)
+        for key in [key for key, nodeid in self._givers.items() if nodeid in nodeids]:
+            del self._givers[key]
+            results.append(self.unlimited.pop(key).result)
+        return results
 
     def _reject(self, result: CheckResult, reason: str) -> None:
         self.rejected.append(Rejected(result.id, result.model, result.precision, reason))

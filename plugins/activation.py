@@ -12,6 +12,8 @@ from hil.plugins.command_line import OPTIONS, is_suite, read
 RUN_ID: pytest.StashKey[str] = pytest.StashKey()
 ACTIVATED: pytest.StashKey[bool] = pytest.StashKey()
 DECIDED: pytest.StashKey[int] = pytest.StashKey()
+DIST: pytest.StashKey[str] = pytest.StashKey()
+"""The value of ``--dist`` as the user gave it, before pytest-xdist replaces it."""
 TARGET_IS_FOREIGN: pytest.StashKey[bool] = pytest.StashKey()
 """Whether another plugin or a conftest defines ``--target``."""
 LISTINGS = ("help", "version", "markers", "showfixtures", "show_fixtures_per_test", "collectonly", "cacheshow")

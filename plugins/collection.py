@@ -14,6 +14,7 @@ from hil.config.spec import PRECISIONS
 from hil.errors import HilError, LabError, TargetHeld, UserError, did_you_mean
 from hil.fixtures.case import Case
 from hil.plugins.accounts import OwnTest
+from hil.plugins.pools.lost_board import leave_board
 from hil.plugins.run_state import BROKEN, JUDGED, OUTCOMES
 from hil.results import Cause, CheckResult, TargetUse, Verdict
 from hil.session.outcome import Outcome
@@ -184,9 +185,9 @@ def attach(run: RunState, item: pytest.Item, call: pytest.CallInfo[None], report
     gave no result.
     """
     outcomes = [*item.stash.get(OUTCOMES, [])]
-    _shorten(item, call, report)
+    _shorten(run, item, call, report)
     stock = item.get_closest_marker("hil") is not None
-    if item.stash.get(JUDGED, False):
+    if item.stash.get(JUDGED, False) or run.lost:
         pass
     elif stock and report.when == "call" and report.passed:
         _fail(report, f"{item.nodeid} is marked hil and gave no result: call hil_check.judge() exactly once")
@@ -200,11 +201,14 @@ def attach(run: RunState, item: pytest.Item, call: pytest.CallInfo[None], report
         setattr(report, RESULTS, json.dumps(carried))
 
 
-def _shorten(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+def _shorten(run: RunState, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     error = call.excinfo.value if call.excinfo is not None else None
     if not isinstance(error, HilError):
         return
     report.longrepr = str(error)
+    if isinstance(error, LabError) and run.lease is not None:
+        leave_board(run, item, report, str(error))
+        return
     if isinstance(error, UserError | LabError):
         kind = "user" if isinstance(error, UserError) else "held" if isinstance(error, TargetHeld) else "lab"
         setattr(report, PROBLEM, json.dumps({"kind": kind, "message": str(error)}))

@@ -67,6 +67,13 @@ def configured(config: pytest.Config) -> None:
         run = run_of(config)
         folder_lock.check(run)
         run.raise_problem()
+        from hil.plugins.pools.open_pool import is_pool
+
+        if is_pool(run):
+            from hil.plugins.pools.controller import PoolController
+            from hil.plugins.pools.worker_side import WorkerSide
+
+            config.pluginmanager.register(WorkerSide(run) if run.is_worker else PoolController(run))
         if not run.is_worker and getattr(config.option, "xmlpath", "") is None and not config.option.collectonly:
             config.option.xmlpath = str(run.report_dir / "junit.xml")
 

@@ -32,6 +32,8 @@ class Outermost:
         """
         if activation.is_worker(config):
             return (yield)
+        load = getattr(config.option, "distload", None)
+        config.stash[activation.DIST] = "load" if load else config.getoption("dist", "no")
         gate = bool(config.getoption("hil_gate", None) or read(config).options.get("hil_gate"))
         ended: SystemExit | None = None
         code: object = None

@@ -19,6 +19,7 @@ from hil.gate.exitcode import PRECEDENCE
 from hil.gate.gate import exit_code_of, judge_selection, seal
 from hil.history.urls import shown_arguments
 from hil.plugins import add_to_history, earlier_report, folder_lock, signing
+from hil.plugins.pools.board_records import boards_of, unlike_boards
 from hil.plugins.run_state import now
 from hil.report.schema import ConfigUsed, EngineUsed, Measured, ModelUsed, Rejected, Report, Run, TargetReport, count
 from hil.report.selected import left_out_text, selected
@@ -102,7 +103,7 @@ def _exit_code(run: RunState, report: Report) -> int:
 
 
 def _finish(run: RunState, pytest_status: int) -> Report:
-    run.problem = run.problem or _two_identities(_outcomes(run))
+    run.problem = run.problem or _two_identities(_outcomes(run)) or unlike_boards(run.target, _outcomes(run))
     run.states.problem = "" if run.problem is None else str(run.problem)
     checks = tuple(run.accounts.close(run.states, run.used()))
     report = _sealed(run, checks, pytest_status)
@@ -111,6 +112,7 @@ def _finish(run: RunState, pytest_status: int) -> Report:
     elif (other := run_id_in(run.report_dir / REPORT)) not in (None, run.run_id):
         what = f"{run.report_dir}: run {one_line(str(other), LONGEST)} wrote its report there during this run"
         raise LabError(f"{what}: run again, and give each run its own --hil-report=DIR")
+    run.progress.during = lambda: None  # it might replace the finished report by an incomplete one
     with run.progress.step("writing the report", said=False):
         if not earlier_report.restore(run):
             write_finish(run.report_dir, report)
@@ -149,6 +151,7 @@ def _report(run: RunState, checks: tuple[CheckResult, ...], *, status: Status, p
             facts=target.get("facts", {}),
             board=target.get("board"),
             contract=target.get("contract"),
+            boards=boards_of(outcomes, run.lost_boards),
         ),
         measurements=tuple(
             _measured(outcome) for outcome in run.accounts.unlimited.values() if outcome.result.measurement
@@ -160,6 +163,7 @@ def _report(run: RunState, checks: tuple[CheckResult, ...], *, status: Status, p
         rejected=tuple(
             Rejected(id=r.id, model=r.model, precision=r.precision, reason=r.reason) for r in run.accounts.rejected
         ),
+        attempts=tuple(run.attempts),
     )
 
 
@@ -173,6 +177,7 @@ def _measured(outcome: Outcome) -> Measured:
         scenario=result.scenario,
         measurement=result.measurement,
         details=result.details,
+        board=result.board,
     )
 
 

@@ -275,6 +275,6 @@ def pytest_testnodedown(node: Any, error: object | None) -> None:
     notes = getattr(node, "workeroutput", {})
     if "hil_deselected" in notes:
         current_run.run_of(node.config).read_notes(notes)
-    elif run := current_run.active_run(node.config):
+    elif (run := current_run.active_run(node.config)) and not getattr(node, "hil_told", False):
         run.other_tests_failed += 1
         run.notes.append(f"worker {node.gateway.id} ended early: look for sys.exit() in a hook or for a crash")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from functools import cached_property
 from pathlib import Path
@@ -14,14 +13,15 @@ from hil.baseline import Baseline
 from hil.config import own_checks
 from hil.config.find_config import find
 from hil.config.load import Config, load
-from hil.errors import ExitCode, HilError, LabError, UserError
+from hil.errors import HilError, LabError, UserError
 from hil.fixtures.case import RUN_INTERFACE, Case
 from hil.plan import expand
 from hil.plugins import activation, add_to_history, benchmarks, collection, finish_run, load_baseline, signing
 from hil.plugins.accounts import Accounts, OwnTest
 from hil.plugins.commit import Commit, commit_of, imported
 from hil.plugins.kept_rows import KeptRows
-from hil.plugins.run_state import JUDGED, OUTCOMES, RunState
+from hil.plugins.pools.open_pool import board_request, check_distribution
+from hil.plugins.run_state import JUDGED, OUTCOMES, RunState, digests
 from hil.plugins.sigterm import sigterm_interrupts
 from hil.results import Row, Verdict
 from hil.session.preflight import check_soak, preflight
@@ -46,10 +46,6 @@ FOREIGN_TARGET = (
 )
 
 
-def _digests(config: Config) -> str:
-    return f"{config.digest} {config.checks_digest}"
-
-
 class HilRun(RunState):
     """The run, in the controller and in each xdist worker. The plugin's hooks and fixtures call its methods."""
 
@@ -65,6 +61,7 @@ class HilRun(RunState):
                 raise UserError(FOREIGN_TARGET)
             self.config = self._load()
             self.config.target(self.target)
+            check_distribution(self)
             self.baseline = self._baseline()
             self.plan = expand(self.config, self.target, baseline=self.baseline is not None)
             if self.over and (self.timed_runs(self.config) or self.config.spec.measure.runs) < FEWEST_SPREAD:
@@ -191,7 +188,7 @@ class HilRun(RunState):
         self._files.update(map(Path, notes.get("hil_imported", ())))
         if notes.get("hil_lab"):
             self.problem = self.problem or LabError(notes["hil_lab"])
-        if self.config is not None and notes["hil_config"] not in ("", _digests(self.config)):
+        if self.config is not None and notes["hil_config"] not in ("", digests(self.config)):
             name = self.config.path.name
             what = f"{name} or the file of own checks was changed at the start of the run, and workers read the change"
             self.problem = self.problem or UserError(f"{what}: run again")
@@ -204,7 +201,7 @@ class HilRun(RunState):
             raise self.problem
         if self._session is None:
             assert self.config is not None  # noqa: S101 - begin() loaded it
-            self._session = self.open_session(self.config)
+            self._session = self.open_session(self.config, board_request(self, self.config))
             self._session.engines.plan(self._engines)
         return self._session
 
@@ -261,12 +258,7 @@ class HilRun(RunState):
         except LabError as error:  # the target's original state was not restored, which must not be overlooked
             self.problem = self.problem or error
         if self.is_worker:
-            notes: dict[str, Any] = self.pytest_config.workeroutput  # type: ignore[attr-defined] # xdist sets it
-            notes["hil_deselected"] = sorted(self.states.deselected)
-            notes["hil_own"] = [dataclasses.astuple(test) for test in self.states.own.values()]
-            notes["hil_config"] = _digests(self.config) if self.config else ""
-            notes["hil_lab"] = self.error_text(ExitCode.LAB_ERROR)
-            notes["hil_imported"] = sorted(map(str, imported()))
+            self.pytest_config.workeroutput.update(self.own_notes())  # type: ignore[attr-defined] # xdist sets it
         elif not activation.lists_only(self.pytest_config):
             self.states.stopped = str(session.shouldfail or session.shouldstop or "")
             # If a problem stops a worker, xdist reports an interrupt; without xdist, pytest reports failed tests.
@@ -295,5 +287,9 @@ class HilRun(RunState):
     def close(self) -> None:
         """Close the session, which releases the target; may be called twice. Raises like ``Session.close``."""
         session, self._session = self._session, None
-        if session is not None:
-            session.close()
+        try:
+            if session is not None:
+                session.close()
+        finally:
+            if self.pool is not None:
+                self.pool.close()

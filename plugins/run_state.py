@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from hil.errors import ExitCode, HilError, LabError, TargetHeld, UserError
 from hil.plan import Plan
 from hil.plugins import activation
 from hil.plugins.accounts import Accounts, NodeStates
-from hil.plugins.commit import Commit
+from hil.plugins.commit import Commit, imported
 from hil.plugins.progress import Progress
 from hil.plugins.report_folder import report_folder
 from hil.plugins.selection import FOLDER, selection_of
@@ -22,12 +23,15 @@ from hil.session.validation_data import Opened
 from hil.session.watched_files import Sources
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from hil.attestation import Signer
     from hil.baseline import Baseline
     from hil.config.load import Config
-    from hil.report.schema import Report
+    from hil.pools.lease import Lease
+    from hil.pools.pool import Pool
+    from hil.report.schema import Report, VoidAttempt
     from hil.session.outcome import Outcome
 
 RUNS = 5
@@ -35,6 +39,11 @@ RUNS = 5
 OUTCOMES: pytest.StashKey[list[Outcome]] = pytest.StashKey()
 JUDGED: pytest.StashKey[bool] = pytest.StashKey()
 BROKEN: pytest.StashKey[bool] = pytest.StashKey()
+
+
+def digests(config: Config) -> str:
+    """Return the digests of the config and of the file of own checks, as one text."""
+    return f"{config.digest} {config.checks_digest}"
 
 
 def now() -> str:
@@ -75,6 +84,12 @@ class RunState:
         self.did_not_begin = False
         self._folder = folder
         self._until_end = contextlib.ExitStack()
+        # Of a target that is several boards:
+        self.pool: Pool | None = None
+        self.lease: Lease | None = None
+        self.lost = ""  # why the board of this process was lost
+        self.lost_boards: dict[str, str] = {}
+        self.attempts: list[VoidAttempt] = []
 
     @property
     def report_dir(self) -> Path:
@@ -112,8 +127,11 @@ class RunState:
         """The seconds of ``--hil-over``, 0 without it."""
         return self.pytest_config.getoption("hil_over", None) or 0.0
 
-    def open_session(self, config: Config) -> Session:
-        """Return a session that holds the run's target. Raises like ``Session.open``."""
+    def open_session(self, config: Config, board: Mapping[str, Any]) -> Session:
+        """Return a session that holds the run's target. Raises like ``Session.open``.
+
+        ``board`` is what the request says of the board, if the target is several boards; else empty.
+        """
         option = self.pytest_config.getoption
         request = Request(
             config=config,
@@ -129,8 +147,27 @@ class RunState:
             runs=self.timed_runs(config),
             over=self.over,
             baseline=self.baseline,
+            **board,
         )
         try:
-            return Session.open(request)
+            session = Session.open(request)
         except TargetHeld as error:
             raise TargetHeld(f"{error}, or wait for it with --hil-wait=SECONDS") from None
+        if self.lease is not None:
+            self.lease.watch(session.lose)
+        return session
+
+    def lose_board(self, reason: str) -> None:
+        """Give up the held board because of ``reason``. May be called from another thread."""
+        if self._session is not None:
+            self._session.lose(reason)
+
+    def own_notes(self) -> dict[str, Any]:
+        """Return what the controller must know of this xdist worker (``HilRun.read_notes``)."""
+        return {
+            "hil_deselected": sorted(self.states.deselected),
+            "hil_own": [dataclasses.astuple(test) for test in self.states.own.values()],
+            "hil_config": digests(self.config) if self.config else "",
+            "hil_lab": self.error_text(ExitCode.LAB_ERROR),
+            "hil_imported": sorted(map(str, imported())),
+        }

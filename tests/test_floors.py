@@ -46,6 +46,7 @@ FLOORS = (
     ("hil.proposals", "hil.quantize"),
     ("hil.lint",),
     ("hil.targets",),
+    ("hil.pools",),
     ("hil.checks", "hil.diagnose"),
     ("hil.compare_files",),
     ("hil.session",),

@@ -26,6 +26,10 @@ AT_ONCE = 16
 def command(
     check: Annotated[bool, typer.Option("--check", help="Contact all targets, at the same time.")] = False,  # noqa: FBT002 - an option
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the table.")] = False,  # noqa: FBT002 - an option
+    release: Annotated[
+        str | None,
+        typer.Option("--release", metavar="PLACE", help="Free a place of a lab that a dead run of this machine holds."),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="The config; default: the nearest hil.toml.")
     ] = None,
@@ -33,15 +37,23 @@ def command(
     """List the targets of hil.toml; with --check, report which ones answer and who holds them.
 
     Without --check, no target is contacted. With it, the exit code is 11 if any target does not answer. A target that
-    somebody holds does answer.
+    somebody holds does answer. A pool answers if one of its members does; of a lab, each place is listed.
 
     [bold]Examples[/bold]
 
       hil targets
 
       hil targets --check
+
+      hil targets --release orin-place-3
     """
     specs = _specs(config_at(config))
+    if release is not None:
+        from hil.pools import stale_places
+
+        labs = {name: spec for name, spec in specs.items() if spec.kind == "labgrid"}
+        typer.echo(stale_places.release(release, labs))
+        return int(ExitCode.PASSED)
     answers = _contact_all(specs) if check else {}
     if as_json:
         entries = [_entry(name, spec, answers.get(name)) for name, spec in specs.items()]
@@ -66,15 +78,29 @@ def _contact_all(specs: Mapping[str, TargetSpec]) -> dict[str, tuple[str | None,
     """
     from concurrent.futures import ThreadPoolExecutor
 
+    single = {name: spec for name, spec in specs.items() if spec.kind != "pool"}
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(specs, pool.map(_contact, specs, specs.values()), strict=True))
+        answers = dict(zip(single, pool.map(_contact, single, single.values()), strict=True))
+    return {name: answers[name] if name in answers else _of_pool(spec, answers) for name, spec in specs.items()}
+
+
+def _of_pool(spec: TargetSpec, answers: Mapping[str, tuple[str | None, Any]]) -> tuple[str | None, Any]:
+    """Return the answer of a pool: no reason if one member answers, and no holder if one that answers is free."""
+    held = {name: answers[name][1] for name in spec.members if answers[name][0] is None}
+    if not held:
+        return f"no member answers: {'; '.join(str(answers[name][0]) for name in spec.members)}", None
+    free = [name for name, holder in held.items() if holder is None]
+    return None, None if free else {"boards": [{"place": name, **dict(holder)} for name, holder in held.items()]}
 
 
 def _contact(name: str, spec: TargetSpec) -> tuple[str | None, Any]:
     from hil.doctor.run_survey import holder_of
+    from hil.pools.stale_places import places_of
     from hil.targets.target import open_target
 
     try:
+        if spec.kind == "labgrid":
+            return None, {"places": places_of(name, spec)}
         return holder_of(open_target(name, spec))
     except HilError as error:
         return str(error), None
@@ -101,7 +127,7 @@ def _show(specs: Mapping[str, TargetSpec], answers: Mapping[str, tuple[str | Non
         if check:
             why, holder = answers[name]
             sign = Text("✗ no", style="bold red") if why else Text("✓ yes", style="green")
-            cells += [sign, Text("—" if why else "no" if holder is None else "yes")]
+            cells += [sign, Text("—" if why else "no" if _is_free(holder) else "yes")]
         table.add_row(*cells)
     out = console()
     out.soft_wrap = False  # the table is drawn to the terminal's width
@@ -110,7 +136,23 @@ def _show(specs: Mapping[str, TargetSpec], answers: Mapping[str, tuple[str | Non
         if why:
             out.print(Text.assemble(("✗ ", "bold red"), why), soft_wrap=True)
         elif holder is not None:
-            out.print(Text(f"{name} is held by {_holder(holder)}"), soft_wrap=True)
+            for line in _lines(name, specs[name], holder):
+                out.print(Text(line), soft_wrap=True)
+
+
+def _is_free(holder: Any) -> bool:
+    """Return whether nobody holds the target; of a lab, whether a place is free."""
+    return holder is None or any(not each["by"] for each in holder.get("places", ()))
+
+
+def _lines(name: str, spec: TargetSpec, holder: Any) -> list[str]:
+    from hil.pools.stale_places import described
+
+    if "places" in holder:
+        return [f"{name}: {described(each, str(spec.coordinator))}" for each in holder["places"]]
+    if "boards" in holder:
+        return [f"{name}: all boards that answer are held: {', '.join(each['place'] for each in holder['boards'])}"]
+    return [f"{name} is held by {_holder(holder)}"]
 
 
 def _holder(holder: Any) -> str:

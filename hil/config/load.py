@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from hil.config import own_checks
-from hil.config.checks import guess_checks, value_ranges
+from hil.config import own_checks, pools
+from hil.config.checks import guess_checks, pool_checks, value_ranges
 from hil.config.checks import value_checks as sense
 from hil.config.checks.cross_checks import mistakes, unknown_targets
 from hil.config.explain import Mistake, mistakes_of, written
@@ -72,10 +72,13 @@ class Config:
     def target(self, name: str) -> TargetSpec:
         """Return the target ``name``. Raise ``UserError`` if it is unknown; ``cpu`` always exists.
 
-        The files of this machine that it names (``identity``, ``known_hosts``) are resolved to absolute paths.
+        The files of this machine that it names (``identity``, ``known_hosts``) are resolved to absolute paths. For a
+        pool, return what its members have in common.
         """
         if name in self.spec.targets:
             spec = self.spec.targets[name]
+            if spec.kind == "pool":
+                return pools.common(spec, self.target(spec.members[0]))
             files = {key: getattr(spec, key) for key in ("identity", "known_hosts")}
             resolved = {key: str(self.resolve(str(Path(file).expanduser()))) for key, file in files.items() if file}
             return spec.model_copy(update=resolved) if resolved else spec
@@ -112,6 +115,7 @@ def load(path: Path, *, own: bool = True) -> Config:
     try:
         spec = ConfigSpec.model_validate(values)
         wrong += sense.mistakes(spec)
+        wrong += pool_checks.unlike(spec.targets)
         robot = applied(spec, root)
         wrong += robot.mistakes
     except ValidationError as error:

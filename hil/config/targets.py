@@ -72,14 +72,21 @@ class TargetSpec(Table):
     """``[targets.NAME]``: a machine under test, how it is reached, and the state that it must be in.
 
     The state is checked before, during and after measuring. Its keys are ``power_mode``, ``clocks``, and those from
-    ``start_below`` to ``co_runner``.
+    ``start_below`` to ``co_runner``. Kinds ``pool`` and ``labgrid`` are several boards (``hil.config.pools``): the keys
+    from ``members`` to ``wait`` describe.
     """
 
-    kind: Literal["local", "ssh", "labgrid"] = "local"
+    kind: Literal["local", "ssh", "pool", "labgrid"] = "local"
+    members: tuple[str, ...] = ()
+    coordinator: str | None = None
+    filter: dict[str, str] = {}
+    at_most: Annotated[int, Field(ge=1, le=64)] | None = None
+    wait: Annotated[Seconds, Field(ge=0, le=86400)] = 0.0
     runtime: RuntimeName = DEFAULT
     host: str | None = None
     user: str | None = None
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    jump: str | None = None
     identity: str | None = None
     known_hosts: str | None = None
     connect_timeout: Annotated[Seconds, Field(gt=0, le=600)] = 15.0

@@ -27,6 +27,9 @@ EXIST = "required checks exist"
 """The rule that a selection of tests does not meet and need not."""
 
 
+UNSETTLED = (Verdict.FAILED, Verdict.INCONCLUSIVE)
+
+
 def required_rows(report: Report, policy: GateSpec) -> tuple[CheckResult, ...]:
     """Return the rows that ``policy`` requires, and the rows that the run required although its own policy did not.
 
@@ -68,6 +71,7 @@ def rules(
     yield _warnings(report, policy)
     yield _guesses(report, policy, full=full, release=around is not None and around.release)
     yield _rejected(report)
+    yield _attempts(report)
     yield _others(report)
     if full:
         yield _evidence(required, policy, fell_back=fell_back)
@@ -211,6 +215,14 @@ def _rejected(report: Report) -> RuleOutcome:
     return outcome("results", wrong, "every result belongs to a planned check")
 
 
+def _attempts(report: Report) -> RuleOutcome:
+    """Return the rule on void attempts: a row that did not pass there cannot be passed by losing its board."""
+    rows = [(row, attempt) for attempt in report.attempts for row in attempt.rows if row.verdict in UNSETTLED]
+    names = [f"{row.id} {row.model} {row.precision} on {attempt.board} ({row.verdict.value})" for row, attempt in rows]
+    wrong = _listed("did not pass on a board that was lost afterwards: run again", names)
+    return outcome("attempts", wrong, "no check failed on a board that was lost afterwards")
+
+
 def _others(report: Report) -> RuleOutcome:
     failed = report.run.other_tests_failed
     wrong = [f"{failed} other test{'s' if failed > 1 else ''} of the same run failed"] if failed else []
@@ -221,7 +233,8 @@ def _others(report: Report) -> RuleOutcome:
 
 def _explained(report: Report) -> bool:
     good = (Verdict.PASSED, Verdict.WARNED)
-    return bool(report.rejected) or any(check.verdict not in good for check in report.checks)
+    void = any(row.verdict in UNSETTLED for attempt in report.attempts for row in attempt.rows)
+    return void or bool(report.rejected) or any(check.verdict not in good for check in report.checks)
 
 
 def _evidence(required: Sequence[CheckResult], policy: GateSpec, *, fell_back: bool) -> RuleOutcome:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hil.catalogue import CATALOGUE
 from hil.config.policy import named_by
 from hil.jetson import identify, module_of
 from hil.onnx_files.identity import ONNX, identity_of
-from hil.report.schema import Report, count
+from hil.report.schema import BoardUsed, Report, count
 from hil.results import Cause, CheckResult, Evidence, ExecutedOn, Sense, Verdict
 from hil.series import digest_of
 
@@ -28,6 +28,7 @@ def problems(report: Report) -> Iterator[str]:
     """Yield one line for each contradiction within the report; nothing for a consistent report."""
     yield from _totals(report)
     yield from _rows(report)
+    yield from _boards(report)
     yield from _devices(report)
     yield from _tables(report)
     yield from _models(report)
@@ -78,9 +79,18 @@ def _row(check: CheckResult, report: Report, *, fallback: bool) -> Iterator[str]
             yield f"{check.verdict.value} does not follow from its own measurement: {reason}"
 
 
+def _boards(report: Report) -> Iterator[str]:
+    """Yield one line for each row of a target with several boards that does not name one which the report describes."""
+    boards, fallback = report.target.boards, report.target.requested != report.target.used
+    for check in report.checks:
+        if check.board and check.board not in boards:
+            yield f"{check.name}: board {check.board!r} judged it, but the report does not describe this board"
+        elif boards and not check.board and check.evidence and not fallback:
+            yield f"{check.name}: it does not name the board that judged it"
+
+
 def _devices(report: Report) -> Iterator[str]:
     """Yield one line for each row whose evidence ``device`` the rest of the report does not confirm."""
-    gpus = _gpus(report)
     elsewhere = {e.digest for e in report.engines if e.executed_on is not None and e.executed_on.kind not in DEVICES}
     for check in report.checks:
         if check.evidence is not Evidence.DEVICE:
@@ -91,9 +101,9 @@ def _devices(report: Report) -> Iterator[str]:
             why = f"its work ran on {work.name}" if work else "it does not name the processor that did the work"
         elif kind is not None and kind.on_host:
             why = "this check runs on the host only"
-        elif mismatch := _board_mismatch(report, work):
+        elif mismatch := _board_mismatch(*_board_of(check, report), work):
             why = mismatch
-        elif (work.name, work.sm) not in gpus:
+        elif (work.name, work.sm) not in _gpus(_board_of(check, report)[1]):
             why = f"the probe did not find {work.name} with SM {work.sm}"
         elif check.engine is None or check.engine in elsewhere:
             why = "its engine did not run on that processor"
@@ -101,24 +111,30 @@ def _devices(report: Report) -> Iterator[str]:
             yield f"{check.name}: evidence 'device', but {why}"
 
 
-def _board_mismatch(report: Report, work: ExecutedOn) -> str:
-    """Return why ``work`` is not shown to be a processor of the report's board; empty if it may be one.
+def _board_of(check: CheckResult, report: Report) -> tuple[str | None, dict[str, Any]]:
+    """Return the confirmed board that judged ``check``, and the facts that were read there."""
+    used = report.target if not check.board else report.target.boards.get(check.board, BoardUsed())
+    return used.board, used.facts
+
+
+def _board_mismatch(board: str | None, facts: dict[str, Any], work: ExecutedOn) -> str:
+    """Return why ``work`` is not shown to be a processor of ``board``; empty if it may be one.
 
     If the board is a Jetson, the facts that the probe read must identify its module.
     """
-    if report.target.board is None:
+    if board is None:
         return "no board was confirmed"
-    module = module_of(report.target.board)
+    module = module_of(board)
     if module is None:
         return ""
-    if identify(report.target.facts.get("board")).module != module:
+    if identify(facts.get("board")).module != module:
         return f"according to the probe's facts the board is not {module.slug}"
     return "" if work.sm == module.sm else f"{module.slug} has no GPU with SM {work.sm}"
 
 
-def _gpus(report: Report) -> set[tuple[str, str]]:
+def _gpus(facts: dict[str, Any]) -> set[tuple[str, str]]:
     """Return the name and SM version of each GPU that the probe read from a runtime or from the driver's list."""
-    by_runtime, by_driver = report.target.facts.get("facts"), report.target.facts.get("gpus")
+    by_runtime, by_driver = facts.get("facts"), facts.get("gpus")
     tables = [(table, "gpu") for table in (by_runtime.values() if isinstance(by_runtime, dict) else ())]
     tables += [(table, "name") for table in (by_driver if isinstance(by_driver, list) else ())]
     pairs = [(table.get(key), table.get("sm")) for table, key in tables if isinstance(table, dict)]

@@ -84,11 +84,29 @@ class ConfigUsed(Stored):
     guessed: dict[str, tuple[Line, ...]] = Field(default_factory=dict)
 
 
+class BoardUsed(Stored):
+    """One board of a target that is several boards.
+
+    Attributes:
+        serial, module: its serial number and module, as far as they could be read.
+        board: the declared board, if the probe confirmed it.
+        facts: what the probe read there.
+        lost: why it was lost during the run, if it was.
+    """
+
+    serial: Line | None = None
+    module: Line | None = None
+    board: str | None = None
+    facts: Table = Field(default_factory=dict)
+    lost: Line | None = None
+
+
 class TargetReport(Stored):
     """The name of the requested target and of the used one, and the facts that the probe read on the used one.
 
     ``board`` is the declared board, if the probe confirmed it. ``contract`` is the declared state contract
-    (``hil.state.state_types.Contract``).
+    (``hil.state.state_types.Contract``). If the target is several boards, ``boards`` lists those that were used, by
+    name, and ``facts`` are those of the first.
     """
 
     requested: str
@@ -98,6 +116,36 @@ class TargetReport(Stored):
     facts: Table = Field(default_factory=dict)
     board: str | None = None
     contract: Table | None = None
+    boards: dict[str, BoardUsed] = Field(default_factory=dict)
+
+
+class VoidRow(Stored):
+    """A row of an attempt that counts for nothing, with the verdict that it had there."""
+
+    id: CheckId
+    model: str = ""
+    precision: str = ""
+    scenario: str = ""
+    verdict: Verdict
+    reason: Line
+
+
+class VoidAttempt(Stored):
+    """An attempt to judge a model on one board of several, which was lost. Its rows do not count.
+
+    Attributes:
+        model: the model; empty for tests without one.
+        board: the board's name.
+        reason: why the attempt ended.
+        repeated: whether the model's rows were given to another attempt, which began again.
+        rows: what had been judged by then.
+    """
+
+    model: str = ""
+    board: str
+    reason: Line
+    repeated: bool
+    rows: tuple[VoidRow, ...] = ()
 
 
 class Measured(Stored):
@@ -109,6 +157,7 @@ class Measured(Stored):
     scenario: str = ""
     measurement: Measurement
     details: Table = Field(default_factory=dict)
+    board: Line = ""
 
 
 class ExternalData(Stored):
@@ -199,6 +248,8 @@ class Rejected(Stored):
 class Report(Stored):
     """The report of one run. ``decision`` and ``exit_code`` are the gate's result under ``policy``, if ``complete``.
 
+    ``attempts`` are those that do not count, because their board was lost.
+
     ``digest`` is the SHA-256 of the canonical JSON of all other fields; empty before the report is sealed.
     """
 
@@ -219,6 +270,7 @@ class Report(Stored):
     engines: tuple[EngineUsed, ...] = ()
     models: tuple[ModelUsed, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    attempts: tuple[VoidAttempt, ...] = ()
     digest: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
 
 

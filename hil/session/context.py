@@ -37,6 +37,7 @@ class Context:
     Attributes:
         requested: the name of the target that the user requested.
         used: the name of the target that does the work.
+        member: the name of the board that does the work, if the target is several boards; else empty.
         evidence: the best evidence that a verdict can have.
         board: the confirmed board, or ``None``.
         facts: what the agent's probe read.
@@ -57,13 +58,14 @@ class Context:
         self.run_id = request.run_id
         self.requested = request.target
         self.used = held.used
+        self.member = held.member
         self.spec = held.spec
         self.evidence: Evidence = held.evidence
         self.board = held.board
         self.fallback_reason = held.fallback_reason
         self.memo = Memo()
         self.sources = request.sources
-        self.samples = Samples(request.report_dir / "samples", request.run_id)
+        self.samples = Samples(request.report_dir / "samples", request.run_id, request.attempt)
         self.facts: dict[str, Any] = held.facts
         self._agent = held.agent
         self._opened = request.opened
@@ -74,6 +76,14 @@ class Context:
         if self._agent is None:
             raise Unsupported(str(self.fallback_reason))
         return self._agent
+
+    def lose(self, reason: str) -> None:
+        """Give up the target because of ``reason``: requests in progress and later ones raise ``LabError``.
+
+        May be called from another thread.
+        """
+        if self._agent is not None:
+            self._agent.give_up(reason)
 
     @property
     def has_target(self) -> bool:

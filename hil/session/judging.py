@@ -129,6 +129,7 @@ def _outcome(session: EngineContext, row: Row, gathered: Gathered, *, by_engine:
         limit=judgement.limit or row.limit,
         engine=engines[0]["digest"] if engines else None,
         details=judgement.details,
+        board=session.member,
     )
     return Outcome(
         result=result,

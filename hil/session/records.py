@@ -47,6 +47,8 @@ def environment(session: EngineContext, row: Row) -> dict[str, Any]:
     total = (session.facts.get("memory") or {}).get("total")
     declared = {"target": session.used, "runtime": session.spec.runtime, "clocks_policy": session.spec.clocks}
     gpu = runtime_facts(session.facts, session.spec.runtime, session.spec.gpu)
+    if session.member:
+        declared["member"] = session.member
     record = {
         **declared,
         "memory_total": total,

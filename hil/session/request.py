@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hil.baseline import Baseline
     from hil.config.load import Config
     from hil.plan import Plan
+    from hil.pools.pool_board import PoolBoard
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Request:
         sources: watches the files that were read before the session opened.
         opened: models and data that were opened before.
         plan: the rows of the run; ``None`` for all rows of ``config`` for ``target``.
+        board: the board to use, if the target is several boards: it is held already, with its own token.
+        unreachable: why no board can be used, if the target is several boards; else empty.
+        attempt: identifies the process that measures, if the target is several boards. Series of other attempts are
+            not used: they may be another board's.
     """
 
     config: Config
@@ -51,3 +56,6 @@ class Request:
     sources: Sources = field(default_factory=Sources)
     opened: Opened = field(default_factory=Opened)
     plan: Plan | None = None
+    board: PoolBoard | None = None
+    unreachable: str = ""
+    attempt: str = ""

@@ -77,6 +77,10 @@ class AgentCalls:
         self._link.close()
         self._requests.close()
 
+    def give_up(self, reason: str) -> None:
+        """End the agent because of ``reason``, also while another thread waits for it: that raises ``LabError``."""
+        self._link.give_up(reason)
+
     def call(self, op: str, fields: Mapping[str, Any] | None = None, named: Iterable[tuple[str, Any]] = ()) -> Any:
         """Send a request; return the answer's fields and named arrays. Raises the ``HilError`` of an error reply."""
         request, chunks = self._order(op, fields, named)

@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hil.errors import LabError, TargetUnreachable
+from hil.config.pools import MANY
+from hil.errors import LabError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,13 +86,10 @@ class Target(ABC):
 
 
 def open_target(name: str, spec: TargetSpec) -> Target:
-    """Return a target of ``spec.kind`` without connecting. Raises ``TargetUnreachable`` for an unsupported kind."""
-    if spec.kind not in KINDS:
-        supported = ", ".join(sorted(KINDS))
-        raise TargetUnreachable(
-            f"kind {spec.kind!r} is not supported by this version of pytest-hil: on target {name!r}: "
-            f"set kind to one of {supported}, or let the run fall back"
-        )
+    """Return a target of ``spec.kind`` without connecting. Raises ``UserError`` if the target is several boards."""
+    if spec.kind in MANY:
+        names = f"name one of its members: {', '.join(spec.members)}" if spec.members else "name a target of kind 'ssh'"
+        raise UserError(f"kind {spec.kind!r} is several boards, and one is needed here: on target {name!r}: {names}")
     module, attribute = KINDS[spec.kind]
     target: Target = getattr(importlib.import_module(module), attribute)(name, spec)
     return target

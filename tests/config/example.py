@@ -17,7 +17,7 @@ kind    = "local"
 runtime = "onnxruntime"
 
 [targets.jetson-orin]
-kind       = "ssh"                               # local | ssh | labgrid
+kind       = "ssh"                               # local | ssh | pool | labgrid
 host       = "orin-3.lab.example"                # or an alias of ~/.ssh/config
 user       = "hil"
 runtime    = "tensorrt"

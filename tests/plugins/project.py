@@ -26,7 +26,7 @@ REPORT_COMMANDS = {"gate", "verify", "attest", "checks", "history", "compare", "
 """Commands of ``hil`` that read reports and start no process."""
 
 SUITES = ("--pyargs", "hil.suites")
-UNUSED = ("cacheprovider", "hypothesispytest", "benchmark", "unraisableexception")
+UNUSED = ("cacheprovider", "hypothesispytest", "benchmark", "labgrid", "unraisableexception")
 QUIET = tuple(word for name in UNUSED for word in ("-p", f"no:{name}"))
 """Plugins that are off unless a test loads one (``-p benchmark``), because each adds up to a second to every run.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hil.config.spec import TargetSpec
-from hil.errors import LabError, TargetUnreachable
+from hil.errors import LabError, TargetUnreachable, UserError
 from hil.targets import start_agent
 from hil.targets.bundle import cache_folder
 from hil.targets.target import open_target
@@ -53,11 +53,11 @@ def test_a_login_banner_is_skipped(tmp_path: Path) -> None:
         assert agent.probe()["cores"] >= 1
 
 
-@pytest.mark.parametrize("kind", ["labgrid"])
-def test_unsupported_kinds_are_unreachable(kind: str) -> None:
-    """A target of an unsupported kind is unreachable, so that a fallback may be used."""
-    with pytest.raises(TargetUnreachable, match=f"kind '{kind}' is not supported.*on target 'board'.*local"):
-        open_target("board", TargetSpec.model_validate({"kind": kind, "host": "board.invalid"}))
+@pytest.mark.parametrize("kind", ["labgrid", "pool"])
+def test_several_boards_are_not_one(kind: str) -> None:
+    """A command that uses one board refuses a target that is several boards: that is no reason for a fallback."""
+    with pytest.raises(UserError, match=f"kind '{kind}' is several boards.*on target 'boards'.*name "):
+        open_target("boards", TargetSpec.model_validate({"kind": kind, "members": ["one"]}))
 
 
 def test_the_probe_returns_facts_of_the_machine() -> None:

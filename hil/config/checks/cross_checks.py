@@ -12,7 +12,7 @@ from difflib import SequenceMatcher
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from hil.config.checks import guess_checks
+from hil.config.checks import guess_checks, pool_checks
 from hil.config.data_sources import SYNTHETIC, SourceKind, is_callable, source_kind
 from hil.config.explain import Keys, Mistake
 from hil.config.fields import BROUGHT
@@ -30,7 +30,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 MAX_NAME = 100
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-WORDS = ("host", "user", "identity", "known_hosts", "python", "store")
+WORDS = ("host", "user", "jump", "identity", "known_hosts", "python", "store", "coordinator")
 METRICS: Mapping[str, tuple[str, ...]] = {
     "classification": ("top1", "top5"),
     "regression": ("mae", "rmse", "angle"),
@@ -55,6 +55,7 @@ def mistakes(values: Values, root: Path) -> Iterator[Mistake]:
             yield Mistake(
                 ("targets", name, "kind"), "ssh needs the key 'host': a host name or an alias of ~/.ssh/config"
             )
+        yield from pool_checks.mistakes(name, targets)
         yield from _board(("targets", name, "board"), target)
         yield from _words(("targets", name), target)
         yield from _deployed(("targets", name, "deploy"), _table(target, "deploy"), root)

@@ -21,14 +21,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def read(path: Path, run_id: str) -> Series | None:
-    """Return the series that run ``run_id`` wrote to ``path``; ``None`` if there is no complete file of that run."""
+def read(path: Path, run_id: str, attempt: str | None = None) -> Series | None:
+    """Return the series that run ``run_id`` wrote to ``path``; ``None`` if there is no complete file of that run.
+
+    With ``attempt``, the series must be of this attempt of the run.
+    """
     if not path.exists():
         return None
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             about = json.loads(str(arrays["about"]))
-            if about["run"] != run_id:
+            if about["run"] != run_id or attempt not in (None, about.get("attempt", "")):
                 return None
             device = arrays["device"] if "device" in arrays.files else None
             facts = about["batch"], about["method"], about["facts"]
@@ -54,9 +57,11 @@ class Samples:
     ``control_duration`` and ``control_sizes`` (inferences in each window).
     """
 
-    def __init__(self, folder: Path, run_id: str) -> None:
+    def __init__(self, folder: Path, run_id: str, attempt: str = "") -> None:
+        """``attempt`` is that of the request: only series of the same attempt are used again."""
         self._folder = folder
         self._run_id = run_id
+        self._attempt = attempt
 
     def once(self, name: str, take: Callable[[], Series]) -> Series:
         """Return this run's series ``name``: from its file or, without one, from ``take``, which is then stored.
@@ -84,10 +89,11 @@ class Samples:
             os.close(handle)
 
     def _read(self, name: str) -> Series | None:
-        return read(self._folder / f"{name}.npz", self._run_id)
+        return read(self._folder / f"{name}.npz", self._run_id, self._attempt)
 
     def _write(self, name: str, series: Series) -> None:
-        about = {"run": self._run_id, "batch": series.batch, "method": series.method, "facts": series.facts}
+        about: dict[str, Any] = {"run": self._run_id, "attempt": self._attempt}
+        about |= {"batch": series.batch, "method": series.method, "facts": series.facts}
         temporary = self._folder / f".{name}.{os.getpid()}.npz"
         columns: dict[str, Any] = {"start": series.start, "duration": series.duration}
         if series.device is not None:

@@ -18,6 +18,7 @@ from hil.targets.target import open_target
 
 if TYPE_CHECKING:
     from hil.config.spec import TargetSpec
+    from hil.pools.pool_board import PoolBoard
     from hil.session.request import Request
     from hil.targets.client import AgentClient
 
@@ -36,6 +37,7 @@ class HeldTarget:
         fallback_reason: why the requested target is unavailable; ``None`` if it is held.
         board: the confirmed board, or ``None``.
         facts: what the probe read.
+        member: the name of the board, if the requested target is several boards; else empty.
     """
 
     used: str
@@ -45,24 +47,39 @@ class HeldTarget:
     fallback_reason: str | None
     board: Board | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    member: str = ""
 
 
 def hold(request: Request) -> HeldTarget:
     """Start the agent on the target and hold the target for the whole session.
 
     If the target is unavailable, the request's ``fallback`` decides: hold the CPU, hold nothing, or raise ``LabError``.
-    Always raise ``LabError`` if the target is not the declared board, and ``TargetHeld`` if another run holds it.
+    Always raise ``LabError`` if the target is not the declared board, and ``TargetHeld`` if another run holds it. A
+    board of several has no fallback: if it cannot be used, another board may.
     """
-    spec = request.config.target(request.target)
+    if request.board is not None:
+        return _hold_member(request, request.board)
+    unreachable = request.unreachable
+    if not unreachable:
+        try:
+            return _hold(request, request.target, request.config.target(request.target), request.run_id)
+        except TargetUnreachable as error:
+            unreachable = str(error)
+    if request.fallback == "fail":
+        raise LabError(unreachable)
+    return _fall_back(request, unreachable)
+
+
+def _hold_member(request: Request, board: PoolBoard) -> HeldTarget:
+    """Hold a board of the requested target. The requested target is then the used one, whichever board it is."""
     try:
-        return _hold(request, request.target, spec)
+        held = _hold(request, board.name, board.spec(request.config, request.target), board.token)
     except TargetUnreachable as error:
-        if request.fallback == "fail":
-            raise LabError(str(error)) from None
-        return _fall_back(request, str(error))
+        raise LabError(str(error)) from None
+    return replace(held, used=request.target, member=board.name)
 
 
-def _hold(request: Request, name: str, spec: TargetSpec) -> HeldTarget:
+def _hold(request: Request, name: str, spec: TargetSpec, token: str) -> HeldTarget:
     target = open_target(name, spec)
     _check_ignored_keys(name, spec)
     progress = as_progress(request.progress)
@@ -70,7 +87,7 @@ def _hold(request: Request, name: str, spec: TargetSpec) -> HeldTarget:
         agent = target.start_agent()
     try:
         with progress.step(f"{name}: waiting until nobody else holds it", seconds=request.wait or None, said=False):
-            agent.hold(request.run_id, f"{getpass.getuser()} (pid {os.getpid()})", request.wait)
+            agent.hold(token, f"{getpass.getuser()} (pid {os.getpid()})", request.wait)
         # Only once the target is held: the probe opens the GPU, on which the previous holder may still be timing.
         with progress.step(f"{name}: reading its state", said=False):
             facts = agent.probe()
@@ -100,7 +117,7 @@ def _fall_back(request: Request, reason: str) -> HeldTarget:
     if request.fallback == "skip":
         return HeldTarget(FALLBACK, request.config.target(FALLBACK), None, Evidence.CPU_FALLBACK, reason)
     request.progress(f"{reason}: falling back to the CPU, which never counts as {request.target}")
-    held = _hold(request, FALLBACK, request.config.target(FALLBACK))
+    held = _hold(request, FALLBACK, request.config.target(FALLBACK), request.run_id)
     # Whatever the config declares for "cpu", it is not the requested target.
     return replace(held, evidence=Evidence.CPU_FALLBACK, fallback_reason=reason, board=None)
 

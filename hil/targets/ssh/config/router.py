@@ -74,6 +74,8 @@ class _Router:
             raise self._refused(f"needs more than {MOST_HOPS} jump hosts", "look for a loop of ProxyJump")
         settings, hop = self._hop(name, spec)
         jump = settings.first("proxyjump")
+        if spec is not None and spec.jump:
+            jump, hop = spec.jump, replace(hop, proxy=None)
         if jump is None:
             return (hop,)
         tokens = _for_routes(self._tokens(settings, hop.name))

@@ -1,0 +1,104 @@
+"""Connect the controller of a run with the processes that use its boards, by files in a private folder.
+
+For the process USER there are ``USER.board``, its board as JSON or why there is none, and ``USER.lease``, a named pipe.
+While the process may use the board, nothing is in the pipe. The controller writes why the board was lost; the pipe ends
+when the controller dies. Both mean that the board must not be used any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hil.pools.pool_board import PoolBoard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DIED = "the run's controller died, which held the board"
+LONGEST = 4000
+
+
+class Leases:
+    """The controller's side: a folder with the files of all processes."""
+
+    def __init__(self) -> None:
+        """Make the folder, which only this user can read."""
+        self.folder = Path(tempfile.mkdtemp(prefix="hil-pool-"))
+        self._pipes: dict[str, int] = {}
+
+    def open(self, user: str) -> None:
+        """Create the pipe of the process ``user``, which starts after this."""
+        path = self.folder / f"{user}.lease"
+        os.mkfifo(path, 0o600)
+        # Read and write, so that opening waits for nobody, and a write never ends this process by SIGPIPE.
+        self._pipes[user] = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def give(self, user: str, board: PoolBoard | None, why_not: str = "") -> None:
+        """Tell the process ``user`` its board, or why it has none."""
+        text = json.dumps({"why_not": why_not}) if board is None else json.dumps({"board": board.as_json()})
+        path = self.folder / f"{user}.board"
+        path.with_suffix(".new").write_text(text, encoding="utf-8")
+        path.with_suffix(".new").replace(path)
+
+    def end(self, user: str, reason: str) -> None:
+        """Tell the process ``user`` that its board was lost, and why."""
+        pipe = self._pipes.get(user)
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # told before
+                os.write(pipe, reason.encode()[:LONGEST] or b"the board was lost")
+
+    def close(self) -> None:
+        """Remove the folder. May be called twice."""
+        pipes, self._pipes = self._pipes, {}
+        for pipe in pipes.values():
+            os.close(pipe)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Lease:
+    """A process's side: its board, and a thread that notices when it must not be used any more."""
+
+    def __init__(self, folder: Path, user: str) -> None:
+        """Begin to watch. The files of ``user`` must exist."""
+        self._folder = folder
+        self._user = user
+        self._lock = threading.Lock()
+        self._on_loss: Callable[[str], None] | None = None
+        self.lost = ""
+        # Nobody else writes, so this end sees the pipe end when the controller is gone.
+        pipe = os.open(folder / f"{user}.lease", os.O_RDONLY | os.O_CLOEXEC)
+        threading.Thread(target=self._watch, args=(pipe,), name="hil-lease", daemon=True).start()
+
+    def board(self) -> tuple[PoolBoard | None, str]:
+        """Return the board and an empty text, or ``None`` and why there is no board."""
+        told = json.loads((self._folder / f"{self._user}.board").read_text(encoding="utf-8"))
+        board = told.get("board")
+        return (None, str(told["why_not"])) if board is None else (PoolBoard.from_json(board), "")
+
+    def watch(self, on_loss: Callable[[str], None]) -> None:
+        """Call ``on_loss`` with the reason, in another thread or now, when the board is lost."""
+        with self._lock:
+            self._on_loss = on_loss
+            lost = self.lost
+        if lost:
+            on_loss(lost)
+
+    def _watch(self, pipe: int) -> None:
+        try:
+            told = os.read(pipe, LONGEST).decode("utf-8", "replace")
+        except OSError as error:
+            told = str(error)
+        finally:
+            os.close(pipe)
+        with self._lock:
+            self.lost = told or DIED
+            on_loss = self._on_loss
+        if on_loss is not None:
+            on_loss(self.lost)

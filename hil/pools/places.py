@@ -1,0 +1,279 @@
+"""Obtain places of a labgrid coordinator, through a keeper process that releases them whatever happens to the run."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import getpass
+import importlib.util
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from hil.errors import HilError, LabError, TargetHeld, TargetUnreachable, UserError
+from hil.pools.pool import Pool, Source
+from hil.pools.pool_board import PoolBoard, token_of
+from hil.text import clean, cleaned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hil.config.spec import TargetSpec
+
+HOST = re.compile(r"[A-Za-z0-9_.:%\[\]][A-Za-z0-9_.:%\[\]-]*")
+"""An address or a name of a machine; what a lab tells is never read as an option or a command."""
+USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.$-]*")
+PORTS, SSH_PORT = range(1, 65536), 22
+CLOSE_SECONDS = 45.0
+MARK = "-hil-"
+ASK_SECONDS = 60.0
+
+
+def release_command(coordinator: str, place: str) -> str:
+    """Return the command by which a person frees a place, whoever holds it."""
+    return f"labgrid-client -x {coordinator} -p {place} release --kick"
+
+
+def start_keeper(spec: TargetSpec, name: str, user: str, **order: Any) -> subprocess.Popen[str]:
+    """Start a keeper for the target ``name`` with its order. Raise ``UserError`` if labgrid is not installed."""
+    if importlib.util.find_spec("labgrid") is None:
+        what = f"kind 'labgrid' needs the package labgrid, which is not installed: on target {name!r}"
+        raise UserError(f"{what}: pip install 'pytest-hil[labgrid]'")
+    env = {**os.environ, "LG_HOSTNAME": host_name(), "LG_USERNAME": user}
+    keeper = subprocess.Popen(
+        [sys.executable, "-m", "hil.pools.keeper"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+        start_new_session=True,  # Ctrl-C is for the run, which then closes the keeper
+    )
+    assert keeper.stdin is not None  # noqa: S101 - it is a pipe
+    keeper.stdin.write(json.dumps({"coordinator": spec.coordinator, "filter": spec.filter, **order}) + "\n")
+    keeper.stdin.flush()
+    return keeper
+
+
+def user_of(run_id: str) -> str:
+    """Return the name, unique for this run, by which the coordinator knows who holds a place."""
+    return f"{getpass.getuser().replace('/', '-')}{MARK}{os.getpid()}-{run_id}"
+
+
+def holder_of_run(run_id: str) -> str:
+    """Return who holds the places of this run, as the coordinator tells it."""
+    return f"{host_name()}/{user_of(run_id)}"
+
+
+def host_name() -> str:
+    """Return the name by which the coordinator knows this machine."""
+    return socket.gethostname().replace("/", "-")
+
+
+def ask(spec: TargetSpec, name: str, **order: Any) -> dict[str, Any]:
+    """Return the keeper's answer to one question. Raises ``LabError`` if the coordinator does not answer."""
+    keeper = start_keeper(spec, name, user_of("ask"), **order)
+    try:
+        out, _ = keeper.communicate(timeout=ASK_SECONDS)
+    except subprocess.TimeoutExpired:
+        keeper.kill()
+        keeper.communicate()
+        out = ""
+    for line in out.splitlines():
+        with contextlib.suppress(ValueError):
+            event: dict[str, Any] = cleaned(json.loads(line))
+            if event.get("event") in ("holders", "closed"):
+                return event
+            if event.get("event") == "failed":
+                raise LabError(f"{event.get('reason')}: on target {name!r}: start it, or correct coordinator")
+    raise LabError(f"the coordinator {spec.coordinator} does not answer: on target {name!r}: start it")
+
+
+class Places(Source):
+    """Places of the target ``name``, held for the run ``run_id``."""
+
+    def __init__(self, name: str, spec: TargetSpec, run_id: str, wait: float, say: Callable[[str], None]) -> None:
+        """Contact nothing yet. ``wait`` is how many seconds to wait for places that others hold."""
+        self.name = name
+        self.spec = spec
+        self._run_id = run_id
+        self._wait = wait
+        self._say = say
+        self._keeper: subprocess.Popen[str] | None = None
+        self._lock = threading.Condition()
+        self._events: collections.deque[dict[str, Any]] = collections.deque()
+        self._held: set[str] = set()
+        self._unusable: dict[str, str] = {}
+        self._stderr: collections.deque[str] = collections.deque(maxlen=5)
+        self._left: list[str] = []
+        self._closing = False
+        self._pool: Pool | None = None
+
+    def obtain(self, pool: Pool) -> HilError | None:
+        """Hold free places, then wait for the others; say who holds them, and the place in the queue."""
+        self._begin(pool)
+        until = time.monotonic() + self._wait
+        with self._lock:
+            self._events.clear()
+        self._command(do="want", count=len(self._held) + pool.missing)
+        waiting: dict[str, Any] = {}
+        while pool.missing:
+            event = self._next(pool, until if waiting else None)
+            kind = event.get("event")
+            if kind == "acquired":
+                self._acquired(pool, event)
+            elif kind == "unusable":
+                self._unusable[str(event.get("place"))] = str(event.get("reason"))
+                self._say(f"{self.name}: place {event.get('place')} cannot be used: {event.get('reason')}")
+            elif kind == "failed":
+                return self._failed(event)
+            elif kind == "waiting" and event != waiting:
+                waiting = event
+                if time.monotonic() < until:
+                    self._say(f"{self.name}: {self._told(event)} (Ctrl-C gives up)")
+            if kind in ("over", "ended") or (kind == "waiting" and time.monotonic() >= until):
+                break
+        short = pool.missing > 0
+        self._command(do="want", count=len(self._held))
+        if not short or pool.stop.is_set():
+            return None
+        listed = "".join(f"; {place} cannot be used: {why}" for place, why in self._unusable.items())
+        if waiting:
+            return TargetHeld(f"{self._told(waiting)}{listed}: on target {self.name!r}: wait with --hil-wait")
+        return LabError(f"no place{listed or ' was obtained'}: on target {self.name!r}: see hil targets --check")
+
+    def _begin(self, pool: Pool) -> None:
+        with self._lock:
+            self._pool = pool
+            if self._closing or (self._keeper is not None and self._keeper.poll() is None):
+                return
+            keeper = self._keeper = start_keeper(self.spec, self.name, user_of(self._run_id))
+        for work in (self._read, self._listen):
+            threading.Thread(target=work, args=(keeper,), name="hil-keeper", daemon=True).start()
+
+    def _read(self, keeper: subprocess.Popen[str]) -> None:
+        assert keeper.stdout is not None  # noqa: S101 - it is a pipe
+        with keeper.stdout:
+            for line in keeper.stdout:
+                with contextlib.suppress(ValueError):
+                    self._event(cleaned(json.loads(line)))
+        with self._lock:
+            held, over = sorted(self._held), self._closing
+            self._events.append({"event": "ended"})
+            self._lock.notify_all()
+        if not over and self._pool is not None:
+            self._left = held
+            for place in held:
+                self._pool.report_loss(place, "the process that kept it for this run ended")
+
+    def _event(self, event: dict[str, Any]) -> None:
+        place = str(event.get("place"))
+        if event.get("event") == "lost":
+            with self._lock:
+                self._held.discard(place)
+            if self._pool is not None:
+                self._pool.report_loss(place, str(event.get("reason")))
+        elif event.get("event") == "left":
+            self._left = [str(each) for each in event.get("places", [])]
+        with self._lock:
+            self._events.append(event)
+            self._lock.notify_all()
+
+    def _listen(self, keeper: subprocess.Popen[str]) -> None:
+        assert keeper.stderr is not None  # noqa: S101 - it is a pipe
+        with keeper.stderr:
+            for line in keeper.stderr:
+                self._stderr.append(clean(line.strip(), 200))
+
+    def _next(self, pool: Pool, until: float | None) -> dict[str, Any]:
+        with self._lock:
+            while not self._events:
+                if pool.stop.is_set() or (until is not None and time.monotonic() >= until):
+                    return {"event": "over"}
+                self._lock.wait(0.2)
+            return self._events.popleft()
+
+    def _acquired(self, pool: Pool, event: Mapping[str, Any]) -> None:
+        """Add a place that the keeper holds, or release it if what the lab tells of it cannot be used."""
+        name = str(event.get("place"))
+        host, user, port = event.get("address"), event.get("username"), event.get("port") or SSH_PORT
+        proxy = event.get("proxy")
+        texts = [(HOST, host), *(() if proxy is None else [(HOST, proxy)]), *(() if self.spec.user else [(USER, user)])]
+        fits = port in PORTS and all(isinstance(text, str) and form.fullmatch(text) for form, text in texts)
+        with self._lock:
+            self._held.add(name)
+        if not fits:
+            self._unusable[name] = (
+                f"its NetworkService is unusable (address {host!r}, username {user!r}, port {port!r})"
+            )
+            self._say(f"{self.name}: place {name} cannot be used: {self._unusable[name]}")
+            # It stays held until the end: released, it would be given to this run again.
+            self._command(do="want", count=len(self._held) + pool.missing)
+            return
+        place = {"kind": "ssh", "host": host, "user": self.spec.user or user, "port": self.spec.port or port}
+        if proxy is not None and self.spec.jump is None:
+            place["jump"] = proxy
+        board = PoolBoard(name, token_of(self._run_id, name), place)
+        if not pool.add(board):
+            self.release(board)
+
+    def _failed(self, event: Mapping[str, Any]) -> HilError:
+        reason = f"{event.get('reason')}: on target {self.name!r}"
+        if event.get("kind") == "user":
+            return UserError(f"{reason}: correct filter in [targets.{self.name}], or set the tags of a place")
+        return TargetUnreachable(f"{reason}: start the coordinator, or correct coordinator in [targets.{self.name}]")
+
+    def _told(self, event: Mapping[str, Any]) -> str:
+        others = [
+            each for each in event.get("holders", []) if each.get("by") not in (None, holder_of_run(self._run_id))
+        ]
+        held = "; ".join(f"{each['place']} is held by {each['by']} since {each['since']}" for each in others)
+        queue = f"place {event.get('place_in_queue')} of {event.get('queue')} in the queue"
+        return f"waiting for {event.get('missing')} more: {queue}: {held or 'no place is free'}"
+
+    def _command(self, **command: Any) -> None:
+        with self._lock:
+            keeper = self._keeper
+            if keeper is None or keeper.stdin is None:
+                return
+            with contextlib.suppress(OSError, ValueError):  # it ended, which the reading thread reports
+                keeper.stdin.write(json.dumps(command) + "\n")
+                keeper.stdin.flush()
+
+    def release(self, board: PoolBoard) -> None:
+        """Release a place; also one that was lost, in which case the coordinator changes nothing."""
+        with self._lock:
+            self._held.discard(board.name)
+        self._command(do="release", place=board.name)
+
+    def close(self) -> None:
+        """Release all places and cancel all reservations. Raises ``LabError`` that names the places that are left."""
+        with self._lock:
+            self._closing, keeper = True, self._keeper
+        if keeper is None:
+            return
+        self._command(do="close")
+        try:
+            keeper.wait(CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            keeper.terminate()
+        if keeper.stdin is not None:
+            with contextlib.suppress(OSError):
+                keeper.stdin.close()
+        with self._lock:
+            self._keeper = None
+        for place in list(self._left):  # the keeper ended before it released them
+            with contextlib.suppress(HilError):
+                ask(self.spec, self.name, only="release", place=place, by=holder_of_run(self._run_id))
+                self._left.remove(place)
+        if self._left:
+            commands = "; ".join(release_command(str(self.spec.coordinator), place) for place in self._left)
+            last = f" (it last wrote: {self._stderr[-1]})" if self._stderr else ""
+            what = f"{', '.join(self._left)} may still be held by this run{last}"
+            raise LabError(f"{what}: on target {self.name!r}: free with: {commands}")

@@ -1,0 +1,45 @@
+"""Define one board of a pool, as it is handed to the process that uses it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hil.config.load import Config
+    from hil.config.spec import TargetSpec
+
+
+@dataclass(frozen=True)
+class PoolBoard:
+    """A board that is held for a run.
+
+    Attributes:
+        name: the member's name in ``hil.toml``, or the name of the lab's place.
+        token: identifies who holds it: all agents of the run use this token. Each board of a run has its own, so that
+            one machine cannot be held as two boards.
+        way: how a lab's place is reached: the values of these keys of a target's table; empty for a member.
+    """
+
+    name: str
+    token: str
+    way: dict[str, Any] = field(default_factory=dict)
+
+    def spec(self, config: Config, target: str) -> TargetSpec:
+        """Return how the board is reached and the state that it must be in; ``target`` is what was requested."""
+        return config.target(target).model_copy(update=self.way) if self.way else config.target(self.name)
+
+    def as_json(self) -> str:
+        """Return the board as JSON, for ``from_json``."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> PoolBoard:
+        """Return the board that ``as_json`` wrote."""
+        return cls(**json.loads(text))
+
+
+def token_of(run_id: str, name: str) -> str:
+    """Return the token by which the run ``run_id`` holds the board ``name``."""
+    return f"{run_id}:{name}"

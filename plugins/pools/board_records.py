@@ -1,0 +1,60 @@
+"""Make the records of a run's boards for its report, and notice boards that must not be in one pool."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from hil.errors import LabError
+from hil.jetson import identity_fields
+from hil.report.schema import BoardUsed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from hil.session.outcome import Outcome
+
+
+def boards_of(outcomes: Iterable[Outcome], lost: Mapping[str, str]) -> dict[str, BoardUsed]:
+    """Return the record of each board that judged a row or was lost, by name; nothing for a target of one board."""
+    boards = {name: BoardUsed(lost=reason) for name, reason in lost.items()}
+    for outcome in outcomes:
+        name, target = outcome.result.board, outcome.target
+        if not name or (name in boards and boards[name].facts):
+            continue
+        facts = dict(target.get("facts", {}))
+        identity = identity_fields(facts.get("board")) or {}
+        boards[name] = BoardUsed(
+            serial=identity.get("serial"),
+            module=identity.get("module"),
+            board=target.get("board"),
+            facts=facts,
+            lost=lost.get(name),
+        )
+    return boards
+
+
+def unlike_boards(target: str, outcomes: Iterable[Outcome]) -> LabError | None:
+    """Return an error if two boards of a run are one machine, or are not of the same kind; ``None`` if all is well.
+
+    What ``hil.toml`` declares was compared before; this is what was read on the boards.
+    """
+    boards = boards_of(outcomes, {})
+    for (one, first), (other, second) in combinations(boards.items(), 2):
+        where = f"on target {target!r}"
+        if first.serial is not None and first.serial == second.serial:
+            what = f"{one} and {other} are the same board (serial {first.serial})"
+            return LabError(f"{what}: {where}: remove one of them")
+        for (what, here), (_, there) in zip(_nature(first), _nature(second), strict=True):
+            if here != there:
+                unlike = f"{one} and {other} differ in their {what} ({here}; {there})"
+                return LabError(f"{unlike}: {where}: use boards of one kind in a pool")
+    return None
+
+
+def _nature(board: BoardUsed) -> list[tuple[str, Any]]:
+    """Return what must be equal for all boards of a pool, each with its name."""
+    by_runtime = board.facts.get("facts")
+    gpus = {name: facts.get("gpu") for name, facts in by_runtime.items()} if isinstance(by_runtime, dict) else {}
+    machine = [(name, board.facts.get(key)) for name, key in (("architecture", "machine"), ("CPU", "cpu_model"))]
+    return [("module", board.module), ("GPU", gpus), *machine]

@@ -1,0 +1,85 @@
+"""Open the pool of a run, and give the process that measures its board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hil.config.pools import MANY
+from hil.errors import TargetUnreachable, UserError
+from hil.plugins import activation
+from hil.pools.lease import Lease
+from hil.pools.members import Members
+from hil.pools.places import Places
+from hil.pools.pool import Pool
+
+if TYPE_CHECKING:
+    from hil.config.load import Config
+    from hil.plugins.run_state import RunState
+    from hil.pools.pool import Source
+
+ALONE = "run"
+"""The user of the board in a run without pytest-xdist."""
+SPLITS = (
+    "--dist={} may give the checks of one model to different boards, and they belong on one: on target {!r}: omit "
+    "--dist, and the models are distributed"
+)
+ELSEWHERE = "--tx {}: the workers of a pool run on this machine: on target {!r}: write -n instead"
+
+
+def is_pool(run: RunState) -> bool:
+    """Return whether the run's target is several boards."""
+    return run.config is not None and run.config.target(run.target).kind in MANY
+
+
+def check_distribution(run: RunState) -> None:
+    """Raise ``UserError`` if the run's target is several boards and xdist's options do not fit that."""
+    option = run.pytest_config.getoption
+    if run.is_worker or not is_pool(run):
+        return
+    foreign = [spec for spec in option("tx", None) or () if spec.rpartition("*")[2] != "popen"]
+    if foreign:
+        raise UserError(ELSEWHERE.format(foreign[0], run.target))
+    dist = run.pytest_config.stash.get(activation.DIST, "no")
+    if dist != "no" and option("numprocesses", None) != 1:
+        raise UserError(SPLITS.format(dist, run.target))
+
+
+def open_pool(run: RunState, config: Config, wanted: int) -> Pool:
+    """Return the pool of the run's target, which has contacted no board yet."""
+    spec = config.target(run.target)
+    option = run.pytest_config.getoption("hil_wait", None)
+    wait = spec.wait if option is None else option
+    source: Source
+    if spec.kind == "labgrid":
+        source = Places(run.target, spec, run.run_id, wait, run.progress)
+        return Pool(run.target, source, wanted if spec.at_most is None else min(wanted, spec.at_most))
+    members = {name: config.target(name) for name in spec.members}
+    source = Members(run.target, members, run.run_id, wait, run.progress)
+    return Pool(run.target, source, wanted)
+
+
+def board_request(run: RunState, config: Config) -> dict[str, Any]:
+    """Return the fields of the session's request that say which board it uses; nothing for a target of one board.
+
+    Raise a ``LabError`` or ``UserError`` if no board can be used for another reason than that none can be reached.
+    """
+    if not is_pool(run):
+        return {}
+    if run.is_worker:
+        given = run.pytest_config.workerinput  # type: ignore[attr-defined] # xdist sets it
+        run.lease = run.lease or Lease(Path(given["hil_pool"]), given["workerid"])
+        board, why_not = run.lease.board()
+        return {"board": board, "unreachable": why_not, "attempt": given["workerid"]}
+    if run.pool is None:
+        run.pool = open_pool(run, config, 1)
+        run.pool.on_loss = lambda _user, reason: run.lose_board(reason)
+    run.pool.start()
+    run.pool.wait()
+    board = run.pool.take(ALONE)
+    if board is not None:
+        return {"board": board, "attempt": ALONE}
+    error = run.pool.error()
+    if not isinstance(error, TargetUnreachable):
+        raise error
+    return {"unreachable": str(error)}

@@ -1,0 +1,111 @@
+"""Whole runs on a pool: one report, each row on the board of its model, and a lost board's models begin again."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from hil.errors import ExitCode, UserError
+from hil.plugins import activation
+from hil.plugins.pools.open_pool import check_distribution
+from tests.plugins.project import SUITES, Project, toy
+
+FAULTS = """
+import os, signal, pathlib, pytest
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item):
+    if "outputs[first" in item.nodeid and once("killed"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "outputs[toy" in item.nodeid and once("unplugged"):
+        item.funcargs["hil_check"]._run.session().lose("the board was unplugged")
+
+def once(name):
+    try:
+        pathlib.Path(name).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+"""
+
+
+def pool_of(project: Project, boards: int) -> None:
+    """Add a pool of boards on this machine, each with a store of its own."""
+    names = [f"b{number}" for number in range(boards)]
+    tables = "".join(f"[targets.{name}]\nstore = '{project.root}/{name}'\n" for name in names)
+    with project.toml.open("a") as file:
+        file.write(f'[targets.boards]\nkind = "pool"\nmembers = {json.dumps(names)}\n{tables}')
+
+
+def test_models_of_lost_boards_begin_again_and_no_row_is_lost_or_doubled(project: Project) -> None:
+    """A killed worker and an unplugged board: the run passes, each row once, and the void attempts are listed."""
+    (project.root / "faults.py").write_text(FAULTS)
+    toy(project.root / "first.onnx")
+    with project.toml.open("a") as file:
+        file.write('[models.first]\npath = "first.onnx"\ndata = "validation.npz"\nprecisions = ["fp32"]\n')
+    pool_of(project, 3)
+    project.require("contract.signature", "parity.outputs")
+    ran = project.run(*SUITES, "--target=boards", "-n", "2", "-p", "faults", "-k", "signature or outputs")
+    assert ran.code == 0, ran.out
+    assert ran.report is not None
+    judged = {(c["id"], c["model"]): c for c in ran.report["checks"] if c["verdict"] != "not_run"}
+    assert sorted(judged) == [(c, m) for c in ("contract.signature", "parity.outputs") for m in ("first", "toy")]
+    assert {c["verdict"] for c in judged.values()} == {"passed"}
+    boards = {model: {c["board"] for (_, of), c in judged.items() if of == model} for model in ("first", "toy")}
+    assert all(len(names) == 1 for names in boards.values()), boards
+    attempts = {attempt["model"]: attempt for attempt in ran.report["attempts"]}
+    assert len(ran.report["attempts"]) == 2
+    assert "crashed or was killed" in attempts["first"]["reason"]
+    assert "the board was unplugged" in attempts["toy"]["reason"]
+    for model, attempt in attempts.items():
+        assert [(row["id"], row["verdict"]) for row in attempt["rows"]] == [("contract.signature", "passed")]
+        assert attempt["repeated"]
+        assert model == "first" or attempt["board"] not in boards[model]
+    lost = [name for name, board in ran.report["target"]["boards"].items() if board["lost"]]
+    assert lost == [attempts["toy"]["board"]]
+    assert ran.report["target"]["requested"] == ran.report["target"]["used"] == "boards"
+
+
+def test_without_xdist_one_member_is_used_and_its_loss_ends_the_run(project: Project) -> None:
+    """Without ``-n`` the first free member does all the work; if it is lost, the rows that are left are not run."""
+    (project.root / "faults.py").write_text(FAULTS)
+    pool_of(project, 2)
+    ran = project.run(*SUITES, "--target=boards", "-p", "faults", "-k", "signature or outputs")
+    assert ran.code == int(ExitCode.LAB_ERROR), ran.out
+    assert ran.check("contract.signature")["board"] == "b0"
+    assert ran.check("parity.outputs")["verdict"] == "not_run"
+    assert ran.report is not None
+    assert "unplugged" in ran.report["run"]["lab_error"]
+
+
+@pytest.mark.parametrize(
+    ("dist", "options", "refused"),
+    [
+        ("no", {"numprocesses": 4}, None),
+        ("load", {"numprocesses": 1}, None),
+        *((dist, {"numprocesses": 2}, f"--dist={dist}") for dist in ("load", "loadscope", "loadgroup", "each")),
+        ("each", {"tx": ["2*popen"]}, "--dist=each"),
+        ("no", {"tx": ["popen", "3*ssh=board"]}, "--tx 3"),
+    ],
+)
+def test_a_distribution_that_may_split_a_model_is_refused(
+    dist: str, options: dict[str, Any], refused: str | None
+) -> None:
+    """``--dist`` of the user, and workers on other machines, are refused with the reason; one worker splits nothing."""
+    config = SimpleNamespace(
+        stash={activation.DIST: dist}, getoption=lambda name, default=None: options.get(name, default)
+    )
+    spec = SimpleNamespace(kind="pool")
+    run: Any = SimpleNamespace(
+        pytest_config=config, is_worker=False, target="boards", config=SimpleNamespace(target=lambda _name: spec)
+    )
+    if refused is None:
+        check_distribution(run)
+        return
+    with pytest.raises(UserError, match=f"{refused}.*on target 'boards'"):
+        check_distribution(run)
+    spec.kind = "ssh"
+    check_distribution(run)  # one board: xdist's options are the user's

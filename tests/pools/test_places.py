@@ -1,0 +1,248 @@
+"""Places of a real labgrid coordinator: held by one run at a time, released whatever happens, lost with a reason."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hil.config.spec import TargetSpec
+from hil.errors import LabError, TargetHeld, TargetUnreachable, UserError
+from hil.pools import stale_places
+from hil.pools.places import Places, ask, holder_of_run, host_name
+from hil.pools.pool import Pool
+from tests.ports import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytest.importorskip("labgrid")
+PATIENCE = 60.0
+"""Within so many seconds every place must be free again."""
+HOLD = """
+import sys, time
+from hil.config.spec import TargetSpec
+from hil.pools.places import Places
+from hil.pools.pool import Pool
+spec = TargetSpec.model_validate_json(sys.argv[1])
+pool = Pool("lab", Places("lab", spec, "killed", 0.0, print), 1)
+pool.start()
+pool.wait()
+print("holds", pool.take("gw0").name, flush=True)
+time.sleep(600)
+"""
+
+
+@dataclass
+class Lab:
+    """A coordinator and an exporter: places b1 to b3 have a board, ``empty`` has no resource, ``far`` needs a proxy."""
+
+    folder: Path
+    port: int
+    processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+
+    def spec(self, kind: str = "board", **more: Any) -> TargetSpec:
+        """Return a target for the places of a kind."""
+        keys = {"kind": "labgrid", "coordinator": f"127.0.0.1:{self.port}", "filter": {"kind": kind}, "user": "hil"}
+        return TargetSpec.model_validate({**keys, **more})
+
+    def start(self, name: str, ready: str, *args: str) -> None:
+        """Start a part of labgrid, and wait until it says ``ready``."""
+        log = self.folder / f"{name}.log"
+        with log.open("w") as file:
+            command = [sys.executable, "-m", f"labgrid.remote.{name}", *args]
+            self.processes[name] = subprocess.Popen(command, cwd=self.folder, stdout=file, stderr=file, text=True)
+        until = time.monotonic() + PATIENCE
+        while ready not in log.read_text():
+            assert time.monotonic() < until, log.read_text()
+            time.sleep(0.05)
+
+    def coordinate(self) -> None:
+        """Start the coordinator."""
+        self.start("coordinator", "Coordinator ready", "-l", f"127.0.0.1:{self.port}")
+
+    def export(self) -> None:
+        """Start the exporter."""
+        self.start("exporter", "connected to coordinator", "-c", f"127.0.0.1:{self.port}", "--name", "lab", "exp.yaml")
+
+    def end(self, name: str) -> None:
+        """Kill a part of labgrid."""
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait()
+
+    def by(self) -> dict[str, str]:
+        """Return who holds each place that is held."""
+        spec = self.spec().model_copy(update={"filter": {"lab": "test"}})
+        return {each["place"]: each["by"] for each in stale_places.places_of("lab", spec) if each["by"]}
+
+    def all_free(self) -> None:
+        """Wait until no place is held."""
+        until = time.monotonic() + PATIENCE
+        while held := self.by():
+            assert time.monotonic() < until, held
+            time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Start a coordinator and an exporter; all tests of the module share them."""
+    there = Lab(tmp_path_factory.mktemp("lab"), free_port())
+    boards = {name: {"NetworkService": {"address": f"{name}.test", "username": "lab"}} for name in ("b1", "b2", "b3")}
+    (there.folder / "exp.yaml").write_text(json.dumps(boards))
+    kinds = {"b1": "board", "b2": "board", "b3": "board", "empty": "empty"}
+    match = {"exporter": "lab", "cls": "*", "name": None, "rename": None}
+    places = {
+        name: {
+            "tags": {"kind": kind, "lab": "test"},
+            "matches": [{**match, "group": name}],
+            "aliases": [],
+            "comment": "",
+        }
+        for name, kind in kinds.items()
+    }
+    (there.folder / "places.yaml").write_text(json.dumps(places))
+    there.coordinate()
+    there.export()
+    yield there
+    for name in list(there.processes):
+        there.end(name)
+
+
+def opened(lab: Lab, wanted: int, run: str, kind: str = "board", wait: float = 0.0) -> Pool:
+    """Return a pool of the lab's places that holds what it gets at once."""
+    pool = Pool("lab", Places("lab", lab.spec(kind), run, wait, lambda _line: None), wanted)
+    pool.start()
+    pool.wait()
+    return pool
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait until ``true`` returns something true."""
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_two_runs_share_three_boards_and_leave_none(lab: Lab) -> None:
+    """Two runs that want two boards each hold three, none twice; who waits is told who holds them; all are released."""
+    first, second = opened(lab, 2, "run-a"), opened(lab, 2, "run-b")
+    until(lambda: not (first._working or second._working))  # noqa: SLF001 - a test may look
+    names = [pool.take(user) for pool in (first, second) for user in ("gw0", "gw1")]
+    held = [board for board in names if board is not None]
+    assert sorted(board.name for board in held) == ["b1", "b2", "b3"]
+    assert {board.way["host"] for board in held} == {"b1.test", "b2.test", "b3.test"}
+    assert {(board.way["user"], board.way["port"]) for board in held} == {("hil", 22)}
+    third = opened(lab, 1, "run-c")
+    assert isinstance(third.error(), TargetHeld)
+    assert holder_of_run("run-a") in str(third.error())
+    assert "of 1 in the queue" in str(third.error())
+    for pool in (third, second, first):
+        pool.close()
+    assert not lab.by()
+
+
+def test_a_place_that_is_taken_away_is_lost_with_the_name_of_who_has_it(lab: Lab) -> None:
+    """A kick reaches the user of the board with a reason, and the place of another is not released at the end."""
+    pool, told = opened(lab, 1, "kicked"), list[tuple[str, str]]()
+    pool.on_loss = lambda user, reason: told.append((user, reason))
+    board = pool.take("gw0")
+    assert board is not None
+    ask(lab.spec(), "lab", only="release", place=board.name, by=holder_of_run("kicked"))
+    until(lambda: told)
+    assert told[0][0] == "gw0"
+    assert "taken away" in told[0][1]
+    assert board.name in told[0][1]
+    pool.close()
+    assert not lab.by()
+
+
+def test_a_place_without_resources_is_no_board(lab: Lab) -> None:
+    """A place without a NetworkService is refused by name, and released: it is not held until somebody notices."""
+    pool = opened(lab, 1, "empty", "empty")
+    assert pool.take("gw0") is None
+    assert "empty cannot be used: it has 0 resources NetworkService" in str(pool.error())
+    pool.close()
+    assert not lab.by()
+
+
+def test_a_filter_that_matches_nothing_is_the_users_mistake(lab: Lab) -> None:
+    """Tags that no place has end the run at once, not after a wait."""
+    pool = opened(lab, 1, "typo", "bord", wait=60.0)
+    assert isinstance(pool.error(), UserError)
+    assert "kind=bord" in str(pool.error())
+    pool.close()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_run_leaves_no_place_held(lab: Lab, how: signal.Signals) -> None:
+    """If the process that holds places is killed, they are free within seconds."""
+    command = [sys.executable, "-c", HOLD, json.dumps(lab.spec().model_dump(exclude_unset=True))]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    assert run.stdout.readline().startswith("holds")
+    assert lab.by()
+    run.send_signal(how)
+    run.communicate()
+    lab.all_free()
+
+
+def test_what_a_power_cut_left_is_named_and_freed(lab: Lab) -> None:
+    """A place of a run that is not alive is shown with the command that frees it; that of a live run is not freed."""
+    pool = opened(lab, 1, "alive")
+    board = pool.take("gw0")
+    assert board is not None
+    with pytest.raises(LabError, match=f"labgrid-client -x 127.0.0.1:{lab.port} -p {board.name} release --kick"):
+        stale_places.release(board.name, {"lab": lab.spec()})
+    keeper = pool._source._keeper  # type: ignore[attr-defined] # noqa: SLF001 - as a power cut would
+    os.kill(keeper.pid, signal.SIGKILL)
+    until(lambda: pool.lost or pool._used)  # noqa: SLF001 - a test may look
+    pool.close()
+    lab.all_free()  # a dead keeper's places are released by the run
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    assert stale_places.is_stale(f"{host_name()}/ann-hil-{dead.pid}-abc")
+    assert not stale_places.is_stale(f"{host_name()}/ann-hil-{os.getpid()}-abc")
+    assert not stale_places.is_stale(f"elsewhere/ann-hil-{dead.pid}-abc")
+    assert not stale_places.is_stale(f"{host_name()}/ann")
+
+
+def test_an_exporter_and_a_coordinator_that_go_away_are_losses(lab: Lab) -> None:
+    """Without its exporter a place is lost; a coordinator that restarts has forgotten its holders: lost, too."""
+    pool, told = opened(lab, 1, "gone"), list[str]()
+    pool.on_loss = lambda _user, reason: told.append(reason)
+    assert pool.take("gw0") is not None
+    lab.end("exporter")
+    until(lambda: told)
+    assert "exporter is gone" in told[0]
+    pool.close()
+    lab.export()
+    pool = opened(lab, 1, "restart", wait=20.0)
+    pool.on_loss = lambda _user, reason: told.append(reason)
+    assert pool.take("gw0") is not None
+    lab.end("coordinator")
+    lab.end("exporter")
+    lab.coordinate()
+    lab.export()
+    until(lambda: len(told) == 2)
+    assert "taken away; now nobody holds it" in told[1]
+    pool.close()
+    assert not lab.by()
+
+
+def test_a_coordinator_that_does_not_answer_is_unreachable(tmp_path: Path) -> None:
+    """Only then may the CPU replace the lab, and the message names the coordinator."""
+    there = Lab(tmp_path, free_port())
+    pool = opened(there, 1, "nobody")
+    assert isinstance(pool.error(), TargetUnreachable)
+    assert f"127.0.0.1:{there.port}" in str(pool.error())
+    pool.close()
