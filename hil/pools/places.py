@@ -111,7 +111,9 @@ class Places(Source):
         self._held: set[str] = set()
         self._unusable: dict[str, str] = {}
         self._stderr: collections.deque[str] = collections.deque(maxlen=5)
-        self._left: list[str] = []
+        self._left: set[str] = set()  # places that a keeper held when it ended
+        self._confirmed = False
+        self._reader: threading.Thread | None = None
         self._closing = False
         self._pool: Pool | None = None
 
@@ -154,8 +156,9 @@ class Places(Source):
             if self._closing or (self._keeper is not None and self._keeper.poll() is None):
                 return
             keeper = self._keeper = start_keeper(self.spec, self.name, user_of(self._run_id))
-        for work in (self._read, self._listen):
-            threading.Thread(target=work, args=(keeper,), name="hil-keeper", daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(keeper,), name="hil-keeper", daemon=True)
+        self._reader.start()
+        threading.Thread(target=self._listen, args=(keeper,), name="hil-keeper-errors", daemon=True).start()
 
     def _read(self, keeper: subprocess.Popen[str]) -> None:
         assert keeper.stdout is not None  # noqa: S101 - it is a pipe
@@ -164,13 +167,13 @@ class Places(Source):
                 with contextlib.suppress(ValueError):
                     self._event(cleaned(json.loads(line)))
         with self._lock:
-            held, over = sorted(self._held), self._closing
+            held = () if self._confirmed else sorted(self._held)
+            self._left.update(held)
+            self._held.difference_update(held)
             self._events.append({"event": "ended"})
             self._lock.notify_all()
-        if not over and self._pool is not None:
-            self._left = held
-            for place in held:
-                self._pool.report_loss(place, "the process that kept it for this run ended")
+        for place in held if self._pool is not None else ():
+            self._pool.report_loss(place, "the process that kept it for this run ended")
 
     def _event(self, event: dict[str, Any]) -> None:
         place = str(event.get("place"))
@@ -180,7 +183,9 @@ class Places(Source):
             if self._pool is not None:
                 self._pool.report_loss(place, str(event.get("reason")))
         elif event.get("event") == "left":
-            self._left = [str(each) for each in event.get("places", [])]
+            self._left.update(str(each) for each in event.get("places", []))
+        elif event.get("event") == "closed":
+            self._confirmed = True
         with self._lock:
             self._events.append(event)
             self._lock.notify_all()
@@ -266,14 +271,16 @@ class Places(Source):
         if keeper.stdin is not None:
             with contextlib.suppress(OSError):
                 keeper.stdin.close()
+        if self._reader is not None:
+            self._reader.join(CLOSE_SECONDS)
         with self._lock:
             self._keeper = None
-        for place in list(self._left):  # the keeper ended before it released them
+        for place in sorted(self._left):  # a keeper ended before it released them
             with contextlib.suppress(HilError):
                 ask(self.spec, self.name, only="release", place=place, by=holder_of_run(self._run_id))
-                self._left.remove(place)
+                self._left.discard(place)
         if self._left:
-            commands = "; ".join(release_command(str(self.spec.coordinator), place) for place in self._left)
+            commands = "; ".join(release_command(str(self.spec.coordinator), place) for place in sorted(self._left))
             last = f" (it last wrote: {self._stderr[-1]})" if self._stderr else ""
-            what = f"{', '.join(self._left)} may still be held by this run{last}"
+            what = f"{', '.join(sorted(self._left))} may still be held by this run{last}"
             raise LabError(f"{what}: on target {self.name!r}: free with: {commands}")

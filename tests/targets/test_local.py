@@ -57,7 +57,7 @@ def test_a_login_banner_is_skipped(tmp_path: Path) -> None:
 def test_several_boards_are_not_one(kind: str) -> None:
     """A command that uses one board refuses a target that is several boards: that is no reason for a fallback."""
     with pytest.raises(UserError, match=f"kind '{kind}' is several boards.*on target 'boards'.*name "):
-        open_target("boards", TargetSpec.model_validate({"kind": kind, "members": ["one"]}))
+        open_target("boards", TargetSpec.model_validate({"kind": kind, "members": ("one",)}))
 
 
 def test_the_probe_returns_facts_of_the_machine() -> None:
