@@ -172,8 +172,9 @@ class Places(Source):
             self._held.difference_update(held)
             self._events.append({"event": "ended"})
             self._lock.notify_all()
-        for place in held if self._pool is not None else ():
-            self._pool.report_loss(place, "the process that kept it for this run ended")
+        if self._pool is not None:
+            for place in held:
+                self._pool.report_loss(place, "the process that kept it for this run ended")
 
     def _event(self, event: dict[str, Any]) -> None:
         place = str(event.get("place"))
