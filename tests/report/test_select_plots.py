@@ -11,8 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from hil.catalogue import CATALOGUE
 from hil.gate.gate import seal
-from hil.report import html, over_time, plots, select_plots, svg
+from hil.report import html, over_time, plots, select_plots, svg, view
 from hil.results import Limit, Measurement, Sense
 from hil.series import Series
 from tests.report import sample
@@ -192,3 +193,28 @@ def test_the_bound_that_decided_is_drawn() -> None:
     assert "bound 4.4 ms at 99 %" in drawn
     assert "limit 5 ms" in drawn
     assert 'class="interval"' in drawn
+
+
+CURVE = [[step, 1e-4 * (1 + step), 2e-4 * (1 + step)] for step in range(200)]
+
+
+def test_the_error_over_steps_is_drawn_with_its_limit() -> None:
+    """The worst outputs of ``sequence.free_running`` are drawn, on a logarithmic scale if the limit is far away."""
+    horizon = [
+        {"output": name, "value": value, "limit": 0.1, "growth": {"kind": "linear"}}
+        for name, value in (("a", 0.01), ("b", 0.09), ("c", 0.001), ("d", 0.02))
+    ]
+    details = {"curve": dict.fromkeys("abcd", CURVE), "horizon": horizon}
+    row = sample.check(CATALOGUE["sequence.free_running"], "arm", "fp32", details=details)
+    (group,) = view.groups(sample.draft((row,)))
+    drawn = select_plots.pictures(sample.draft((row,)), group, None, 40)
+    assert [one.caption.rpartition(" ")[2] for one in drawn] == ["b", "d", "a"]
+    assert "adds up" in drawn[0].note
+    assert "limit 0.1 at the end" in drawn[0].drawn
+    assert "error over 200 steps" in plots.errors(CURVE, 1e-3)
+
+
+@given(st.lists(st.lists(st.one_of(st.floats(), st.integers(), st.text(), st.none()), max_size=4)), st.floats())
+def test_any_curve_is_drawn_or_left_out(curve: list[list[object]], limit: float) -> None:
+    """A report may hold anything where the curve should be."""
+    assert "nan" not in plots.errors(curve, limit)
