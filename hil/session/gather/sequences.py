@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,6 @@ import numpy as np
 from hil.checks import parity as checks
 from hil.checks import sequences
 from hil.datasets.sequence import Sequence
-from hil.results import Verdict
 from hil.session.amendments.row_facts import Facts
 from hil.session.gather import parity
 from hil.session.gather.cause import NoScores, located
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from hil.datasets import Batch
     from hil.results import Judgement, Row
     from hil.session.amendments.row_facts import Diagnosis
+    from hil.session.diagnosing import Chosen
     from hil.session.engine_context import EngineContext
     from hil.targets.engine_worker import EngineWorker
 
@@ -66,11 +65,12 @@ def _gathered(session: EngineContext, row: Row, judgement: Judgement, how: str) 
 
 def _diagnosis(session: EngineContext, row: Row, judgement: Judgement) -> Diagnosis | None:
     """Return the node at fault in the step that differs most if it begins with the reference's state."""
-    if judgement.verdict is Verdict.PASSED:
-        return None
-    # With the engine's own state, every later step differs as well: only a single step shows where errors arise.
-    single = compared(session, row, free=False).suspicion
-    return located(session, row, judgement, partial(single.worst_step), NoScores())
+
+    def choose() -> Chosen:
+        # With the engine's own state, every later step differs as well: only a single step shows where errors arise.
+        return compared(session, row, free=False).suspicion.worst_step()
+
+    return located(session, row, judgement, choose, NoScores())
 
 
 def reset(session: EngineContext, row: Row) -> Gathered:
