@@ -39,6 +39,8 @@ class BoundRecurrence(Recurrence):
             np.copyto(buffer, feed[name], "equiv")
         run, binding, outputs = self._turns[self._turn]
         self._turn = 1 - self._turn
+        for name in self._free.values():
+            binding.bind_output(name, CPU)  # otherwise the shape of the run before would be required
         self._refused(run)
         if not self._free:
             return outputs  # type: ignore[no-any-return]  # the buffers of this turn

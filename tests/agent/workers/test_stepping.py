@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from hil.agent.failure import Failure
 from hil.agent.runtimes import runtime
@@ -15,6 +16,7 @@ from hil.errors import EngineError
 from hil.targets import sequence_calls
 from tests import recurrent
 from tests.agent.conftest import load
+from tests.models import write
 from tests.recurrent import CARRY, STATES
 
 if TYPE_CHECKING:
@@ -115,3 +117,23 @@ def test_timed_steps_go_on_with_their_state(agent: AgentClient, tmp_path: Path) 
         assert (timed.duration.size, timed.method["state"]) == (40, "carried from step to step")
         assert worker.pace(feeds, warmup=0.0, period=0.001, releases=20).duration.size == 20
         assert worker.soak(feeds[0], 50).runs[-1] == 50
+
+
+def test_an_output_whose_shape_depends_on_values_is_not_cut(tmp_path: Path) -> None:
+    """It is returned as it is as long as its shape stays the same, and refused where it changes."""
+    nodes = [
+        helper.make_node("Add", ["h", "x"], ["hn"]),
+        helper.make_node("NonZero", ["x"], ["places"]),
+        helper.make_node("Cast", ["places"], ["where"], to=TensorProto.FLOAT),
+    ]
+    shapes: dict[str, Any] = {"x": ["batch", 3], "h": ["batch", 3]}
+    model = write(tmp_path / "m.onnx", nodes, shapes, {"hn": ["batch", 3], "where": [2, "found"]})
+    engine = runtime("onnxruntime").load(str(model), {})
+    x = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 2]][:, None]
+    order, begin = {"carry": CARRY, "key": ""}, {"h": np.zeros((1, 3), np.float32)}
+    outputs_of = dict(stepping.Sequences().run(engine, order, {"x": x, **begin})[1])
+    assert outputs_of["where"][:, 1, 0].tolist() == [0, 1, 2, 0, 2]
+    np.testing.assert_array_equal(outputs_of["hn"], np.cumsum(x, axis=0))
+    x[3] = 1
+    with pytest.raises(Failure, match="changes its shape"):
+        stepping.Sequences().run(engine, order, {"x": x, **begin})
