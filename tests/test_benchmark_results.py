@@ -270,6 +270,17 @@ def accuracy() -> Rows:
     return rows
 
 
+def precisions() -> Rows:
+    """Return each wrong claim found and no sound one accused or contradicted, in each draw."""
+    parts = (("wrong", judging.precision.WRONG), ("sound", judging.precision.SOUND))
+    return [
+        {"part": part, "name": str(number), "claimed": "fp8", "draw": draw, "found": part == "wrong", "parsed": "taken"}
+        for draw in range(judging.precision.DRAWS)
+        for part, count in parts
+        for number in range(count)
+    ]
+
+
 GOOD: dict[str, Callable[[], Rows]] = {
     "history": history,
     "deploy-faults": deploy_faults,
@@ -292,6 +303,7 @@ GOOD: dict[str, Callable[[], Rows]] = {
     "ssh": ssh,
     "telemetry": telemetry,
     "int8-audit": int8_audit,
+    "precision": precisions,
     "onnx-backend": onnx_backend,
     "zoo": zoo,
     "accuracy": accuracy,
@@ -530,6 +542,16 @@ def test_faults_must_be_named_and_healthy_ones_not_accused(make: Callable[[str, 
         rows = int8_audit()
         rows[number][key] = value
         assert [bar["met"] for bar in make("int8-audit", rows)["bars"]].count(False) == 1
+
+
+def test_one_claim_judged_wrongly_misses_a_bar(make: Callable[[str, Rows], dict[str, Any]]) -> None:
+    """A wrong claim that was not found, a sound one accused or contradicted, a missing case, and no parser."""
+    for number, change in ((0, {"found": False}), (-1, {"found": True}), (0, {"name": "1"})):
+        rows = precisions()
+        rows[number] = {**rows[number], **change}
+        assert make("precision", rows)["passed"] is False
+    for parsed in ("contradicted: by its types", None):
+        assert make("precision", [{**row, "parsed": parsed} for row in precisions()])["passed"] is False
 
 
 def test_the_audits_seeds_are_consecutive(make: Callable[[str, Rows], dict[str, Any]]) -> None:

@@ -45,6 +45,11 @@ class Scheme:
     zero: int | None = 0
     stored: bool = True
 
+    @property
+    def is_mx(self) -> bool:
+        """Whether this is MXFP8, for which ModelOpt has operators of its own."""
+        return self.scale == E8M0 and self.dtype == TensorProto.FLOAT8E4M3FN and self.block > 0
+
 
 INT8, INT8_WEIGHT = Scheme(TensorProto.INT8), Scheme(TensorProto.INT8, channels=True)
 FP8 = Scheme(TensorProto.FLOAT8E4M3FN)
@@ -171,9 +176,10 @@ class _Maker:
             return name if scheme is None else self._restored(name, name, scheme, weight=shape)
         self._values(f"{name}_quantized", scheme.dtype, shape)
         read = [f"{name}_quantized", *self._scales(name, scheme, shape)]
-        is_mx = scheme.scale == E8M0 and scheme.dtype == TensorProto.FLOAT8E4M3FN and scheme.block > 0
-        restore, domain = ("TRT_MXFP8DequantizeLinear", "trt") if is_mx else ("DequantizeLinear", "")
+        restore, domain = ("TRT_MXFP8DequantizeLinear", "trt") if scheme.is_mx else ("DequantizeLinear", "")
         self._node(restore, read, f"{name}_dq", domain=domain, **self._axis(scheme, weight=True))
+        if scheme.nested:
+            return self._cast(f"{name}_dq")
         if net.between:
             self._node(net.between, [f"{name}_dq"], f"{name}_moved", perm=[1, 0])
             return f"{name}_moved"
@@ -196,6 +202,7 @@ class _Maker:
             self._node("DequantizeLinear", [f"{name}_scales", f"{name}_global"], f"{name}_scale")
             blocks = {"axis": -1, "block_size": scheme.block}
             self._node("DequantizeLinear", [f"{name}_q", f"{name}_scale"], f"{name}_dq", **blocks)
+            return self._cast(f"{name}_dq")
         else:
             extra = self._scales(name, scheme, weight or (1,))
             axis = self._axis(scheme, weight=bool(weight))
@@ -205,6 +212,13 @@ class _Maker:
             self._node(then, [f"{name}_dq"], f"{name}_then")
             return f"{name}_then"
         return f"{name}_dq"
+
+    def _cast(self, name: str) -> str:
+        """Return ``name``, which is float32 behind nested scales, in the network's type."""
+        if self.network.dtype == TensorProto.FLOAT:
+            return name
+        self._node("Cast", [name], f"{name}_cast", to=self.network.dtype)
+        return f"{name}_cast"
 
     def _axis(self, scheme: Scheme, *, weight: bool) -> dict[str, Any]:
         if scheme.block:
@@ -224,9 +238,8 @@ class _Maker:
             self._values(f"{name}_scales", kind, dims)
             self._store(f"{name}_global", np.asarray(0.05, np.float32), TensorProto.FLOAT)
             self._node("DequantizeLinear", [f"{name}_scales", f"{name}_global"], scale)
-            if self.network.dtype != TensorProto.FLOAT:
-                self._node("Cast", [scale], f"{name}_scale_cast", to=self.network.dtype)
-                scale = f"{name}_scale_cast"
+        elif scheme.is_mx:  # ModelOpt's operator takes the exponents as bytes
+            self._values(scale, TensorProto.UINT8, dims, 127)
         else:
             self._values(scale, kind, dims, 0.05)
         if scheme.zero is None or scheme.block or scheme.nested:

@@ -30,7 +30,7 @@ WRONG: dict[str, tuple[str, Network, str]] = {
     "int8 declared int4": ("int4", Network(activations=INT8, weights=INT8_WEIGHT), "is declared int4"),
     "float declared int8": ("int8", Network(), "is declared int8"),
     "float declared fp16": ("fp16", Network(), "is declared fp16"),
-    "fp16 declared bf16": ("bf16", Network(dtype=HALF), "is declared bf16"),
+    "half floats declared bf16": ("bf16", Network(dtype=HALF), "is declared bf16"),
     "fp16 weights only": ("fp16", Network(cast=HALF), "is declared fp16: they are 100.0% fp32"),
     "bf16 weights only": ("bf16", Network(cast=TensorProto.BFLOAT16), "is declared bf16: they are 100.0% fp32"),
     "one of forty in int8": (

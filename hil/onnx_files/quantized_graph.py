@@ -157,6 +157,8 @@ class _Graph:
             kind, nested = self._stored_type(inner.input[0], self._source(inner.input[0])), self._type(inner.input[1])
         elif not kind:
             kind = self._stored_type(scale, inner)
+        if node.op_type == "TRT_MXFP8DequantizeLinear" and kind in {"", "uint8"}:  # exponents, stored as bytes
+            kind = "float8_e8m0fnu"
         sizes = [_attributes(one) for one in (node, quantizer) if one is not None]
         block = next((int(one["block_size"]) for one in sizes if one.get("block_size")), 0)
         single = scale in self.shapes and not self.shapes[scale] and not block
