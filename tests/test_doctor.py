@@ -127,6 +127,7 @@ BAD = [
     ("numpy", None, "numpy", "sudo apt-get install python3-numpy"),
     ("runtimes.tensorrt", None, "TensorRT", "sudo apt-get install python3-libnvinfer"),
     ("board.libraries.nvinfer", None, "libnvinfer", "sudo apt-get install nvidia-jetpack"),
+    ("board.kernels", ["75", "86"], "kernels", "sudo apt-get install nvidia-jetpack"),
     ("board.cuinit", {"code": 100, "error": "CUDA_ERROR_NO_DEVICE"}, "driver", "sudo reboot"),
     ("board.cuinit", None, "driver", "sudo apt-get install --reinstall nvidia-l4t-cuda"),
     ("store.writable", False, "store", "sudo chown hil /home/hil/s"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hil.doctor import fixes
 from hil.doctor.findings import Case, Finding, State, table, text
 from hil.jetson import Identity, identify, versions
+from hil.jetson.kernels import lacking_kernels
 from hil.runtimes import runtime_record
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def findings(case: Case) -> Iterator[Finding]:
     yield _module(case, runtime, runtime_record(runtime).label, version, fixes.runtime(case, identity))
     if case.wants_gpu or identity.is_jetson:
         yield from _libraries(case, identity)
+        yield from _kernels(case, identity)
         yield from _driver(case)
 
 
@@ -60,6 +62,17 @@ def _libraries(case: Case, identity: Identity) -> Iterator[Finding]:
             yield Finding("software", name, "not queried while the target is held", "unknown")
         else:
             yield _missing(case, identity, key, name)
+
+
+def _kernels(case: Case, identity: Identity) -> Iterator[Finding]:
+    """Yield a finding if TensorRT's builder has no kernels for the GPU's architecture."""
+    read = text(case.table("facts", case.spec.runtime).get("sm"))
+    lacking = lacking_kernels(case.facts.get("board"), read or (identity.module.sm if identity.module else None))
+    if lacking is None:
+        return
+    state: State = "warn" if lacking.replaced or not case.wants_gpu else "bad"
+    fix = f"{fixes.APT} nvidia-jetpack  # its own TensorRT; in a container, an image made for this module"
+    yield Finding("software", "kernels", lacking.text, state, "" if lacking.replaced else fix)
 
 
 def _missing(case: Case, identity: Identity, key: str, name: str) -> Finding:

@@ -7,11 +7,12 @@ one line when a query begins and another when it ends.
 import ctypes
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from ..own_command import own_path
 
@@ -21,6 +22,7 @@ DRIVER = "libcuda.so.1"
 NVINFER = tuple("libnvinfer.so.%d" % major for major in (11, 10, 9, 8, 7))
 CUDNN = tuple("libcudnn.so.%d" % major for major in (9, 8, 7))
 ABSENT = "cannot open shared object file"  # part of glibc's dlopen message, after the library's name
+RESOURCE = re.compile(r"libnvinfer_builder_resource_sm(\d+)\.so")
 MOST = 1 << 16
 SHORT, LONG = range(1000, 10000), range(90000, 10000000)
 Answers = Tuple[Dict[str, Any], Dict[str, str]]
@@ -78,11 +80,29 @@ def nvinfer_of(library: Any) -> str:
 def loaded() -> Optional[str]:
     """Return the version of the libnvinfer that this process has loaded; None if there is none or it is unknown."""
     try:
-        with open("/proc/self/maps", "rb") as file:
-            paths = {line.split(None, 5)[5].strip() for line in file if b"/libnvinfer.so" in line}
+        paths = _mapped()
         return nvinfer_of(ctypes.CDLL(min(paths).decode())) if paths else None
     except (OSError, ValueError, NotThere):
         return None
+
+
+def kernels() -> List[str]:
+    """Return the architectures (``"87"``) for which TensorRT's builder has kernels in files of their own.
+
+    These files are next to libnvinfer. Empty if there are none: older releases have one file for all architectures.
+    """
+    _open(NVINFER)
+    paths = _mapped()
+    folder = os.path.dirname(os.path.realpath(min(paths).decode())) if paths else ""
+    matches = [RESOURCE.match(name) for name in os.listdir(folder)] if folder else []
+    found = {match.group(1) for match in matches if match}
+    return sorted(found, key=int)
+
+
+def _mapped() -> Set[bytes]:
+    """Return the paths of the libnvinfer that this process has loaded."""
+    with open("/proc/self/maps", "rb") as file:
+        return {line.split(None, 5)[5].strip() for line in file if b"/libnvinfer.so" in line}
 
 
 def decoded(number: int) -> Optional[str]:
@@ -107,7 +127,7 @@ def cudnn() -> str:
     return version
 
 
-QUESTIONS: Dict[str, Callable[[], Any]] = {"cuinit": cuinit, "nvinfer": nvinfer, "cudnn": cudnn}
+QUESTIONS: Dict[str, Callable[[], Any]] = {"cuinit": cuinit, "nvinfer": nvinfer, "cudnn": cudnn, "kernels": kernels}
 
 
 def main(parent: int) -> None:
@@ -148,7 +168,7 @@ class LibraryProbe:
         )
 
     def answers(self) -> Answers:
-        """Wait for the process. Return its answers ``cuinit``, ``nvinfer`` and ``cudnn``, and why some are missing.
+        """Wait for the process. Return its answers, by the names in ``QUESTIONS``, and why some are missing.
 
         A missing answer is None.
         """

@@ -65,7 +65,7 @@ def with_libraries(libraries: Dict[str, Any]) -> Dict[str, Any]:
     """Return all facts about this machine; ``libraries`` is what a worker returned from ``libraries()``."""
     facts = dict(machine(), **libraries)
     board, native = board_facts.facts(), facts.pop("native", None) or {}
-    board.update((name, native.get(name)) for name in ("libraries", "cuinit"))
+    board.update((name, native.get(name)) for name in ("libraries", "cuinit", "kernels"))
     board["not_readable"].update(native.get("not_readable") or {})
     return dict(facts, board=board)
 
@@ -106,7 +106,7 @@ def _native(library_probe: library_versions.LibraryProbe) -> Dict[str, Any]:
         answers["nvinfer"] = version
         why.pop("nvinfer", None)
     libraries = {name: answers[name] for name in ("nvinfer", "cudnn")}
-    return {"libraries": libraries, "cuinit": answers["cuinit"], "not_readable": why}
+    return {"libraries": libraries, "cuinit": answers["cuinit"], "kernels": answers["kernels"], "not_readable": why}
 
 
 def gpus() -> Any:

@@ -81,7 +81,7 @@ def _all(order: Dict[str, Any], root: str, *, free: bool) -> Dict[str, Any]:
 def _native(facts: Dict[str, Any], library_probe: library_versions.LibraryProbe) -> None:
     answers, why = library_probe.answers()
     facts["libraries"] = {name: answers[name] for name in ("nvinfer", "cudnn")}
-    facts["cuinit"] = answers["cuinit"]
+    facts["cuinit"], facts["kernels"] = answers["cuinit"], answers["kernels"]
     facts["not_readable"].update(why)
 
 

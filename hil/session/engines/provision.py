@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hil.checks.int8_floating import floating_texts
 from hil.errors import CalibrationError, EngineBuildError, Unsupported, UserError, WorkerLost
 from hil.files.digests import writing
+from hil.jetson.kernels import kernels_text
 from hil.onnx_files.declared_shapes import wrong_declaration
 from hil.onnx_files.external_data import copy_by_digest, external_files
 from hil.onnx_files.ort_errors import check_operators
@@ -17,6 +18,7 @@ from hil.runtimes import runtime_record
 from hil.session.engines.engine_source import source_of
 from hil.session.engines.known_faults import faults_text
 from hil.session.engines.shape_profiles import profiles_of
+from hil.session.target.board_match import runtime_facts
 from hil.units import show
 
 if TYPE_CHECKING:
@@ -76,7 +78,8 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
     if spec.engine is not None:
         return _store_foreign(session, name, precision, spec)
     source, converted = source_of(session, name, precision, spec)
-    faults = faults_text(session, name, precision, source)
+    sm = str(runtime_facts(session.facts, session.spec.runtime, session.spec.gpu).get("sm") or "")
+    faults = faults_text(session, name, precision, source) + kernels_text(session.facts, sm)
     if not runtime_record(session.spec.runtime).compiles:
         check_operators(source, read_signature(source).foreign)
     quantized, streamed = None, None

@@ -200,7 +200,7 @@ def test_versions_come_from_the_libraries(tmp_path: Path, monkeypatch: pytest.Mo
     """All four numbers of TensorRT, cuDNN's version, and cuInit's result by code and name."""
     answers, reasons = answers_of(tmp_path, monkeypatch)
     no_device = {"code": 100, "error": "CUDA_ERROR_NO_DEVICE"}
-    assert answers == {"cuinit": no_device, "nvinfer": "10.3.0.30", "cudnn": "9.3.0"}
+    assert answers == {"cuinit": no_device, "nvinfer": "10.3.0.30", "cudnn": "9.3.0", "kernels": []}
     assert not reasons
 
 
@@ -238,7 +238,22 @@ def test_output_of_a_library_is_not_an_answer(tmp_path: Path, monkeypatch: pytes
         '#include <stdio.h>\nint cuInit(unsigned f) { puts("{\\"name\\": \\"cudnn\\"}"); fflush(stdout); return 0; }'
     )
     answers, _ = answers_of(tmp_path, monkeypatch, libcuda=printing)
-    assert answers == {"cuinit": {"code": 0, "error": None}, "nvinfer": "10.3.0.30", "cudnn": "9.3.0"}
+    versions = {"nvinfer": "10.3.0.30", "cudnn": "9.3.0", "kernels": []}
+    assert answers == {"cuinit": {"code": 0, "error": None}, **versions}
+
+
+def test_architectures_with_kernels_are_those_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The builder's files are next to the library, also where that is a link; older releases have none by name."""
+    real = tmp_path / "real"
+    real.mkdir()
+    for name in ("sm86.so.10.13.3", "sm120.so.10.13.3", "sm80.so.10.13.3", "ptx.so.10.13.3"):
+        (real / f"libnvinfer_builder_resource_{name}").touch()
+    (tmp_path / "links").mkdir()
+    compiled(real, "libnvinfer.so.10", LIBRARIES["libnvinfer.so.10"])
+    (tmp_path / "links" / "libnvinfer.so.10").symlink_to(real / "libnvinfer.so.10")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path / "links"))
+    answers, _ = library_versions.LibraryProbe().answers()
+    assert answers["kernels"] == ["80", "86", "120"]
 
 
 def test_the_reason_names_a_missing_dependency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
