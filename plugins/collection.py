@@ -16,6 +16,8 @@ from hil.fixtures.case import Case
 from hil.plugins.accounts import OwnTest
 from hil.plugins.pools.lost_board import leave_board
 from hil.plugins.run_state import BROKEN, JUDGED, OUTCOMES
+from hil.report.schema import FailedTest
+from hil.report.shown_text import one_line
 from hil.results import Cause, CheckResult, TargetUse, Verdict
 from hil.session.outcome import Outcome
 
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
 
 ENGINE_FIXTURES = frozenset({"hil_engine"})
 MODEL_FIXTURES = frozenset({"hil_dataset", "hil_reference"})
+MOST_FAILURES = 50
+"""The most failed tests without a check that a report names; all are counted."""
+LONGEST = 300
+"""The maximum length, in characters, of an exception in the report."""
 RESULTS, PROBLEM = "hil", "hil_problem"
 """The attributes of pytest's reports that hold outcomes and a problem, as JSON text, which xdist transfers."""
 PROBLEMS = {"user": UserError, "held": TargetHeld, "lab": LabError}
@@ -239,6 +245,21 @@ def outcomes_of(report: pytest.TestReport) -> list[tuple[Outcome, bool]]:
         return []
     carried = json.loads(text)
     return [(Outcome.model_validate_json(json.dumps(item)), bool(carried["own"])) for item in carried["outcomes"]]
+
+
+def note_failure(run: RunState, report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Note a failed test that has no failed check, or a test file that could not be collected."""
+    if len(run.failed_tests) < MOST_FAILURES:
+        run.failed_tests.append(FailedTest(test=report.nodeid, message=exception_of(report)))
+
+
+def exception_of(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Return the exception of a failed report as one line: its type and message, without the traceback."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    lines = str(report.longrepr or "").splitlines()
+    errors = [line[1:].strip() for line in lines if line.startswith("E ")]  # pytest's mark of an exception's lines
+    text = crash.message if crash is not None else " ".join(errors) or next(iter(lines[-1:]), "")
+    return one_line(str(text), LONGEST) or "no message"
 
 
 def problem_of(report: pytest.TestReport) -> HilError | None:

@@ -221,6 +221,7 @@ def _run(run: RunState, pytest_status: int | None) -> Run:
         lab_error=run.error_text(ExitCode.LAB_ERROR),
         user_error=run.error_text(ExitCode.USER_ERROR),
         other_tests_failed=run.other_tests_failed,
+        failed_tests=tuple(run.failed_tests),
         commit=run.commit.sha,
         dirty=run.commit.dirty,
         changed=run.commit.changed,

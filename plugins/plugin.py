@@ -233,6 +233,14 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         run.account(report)
 
 
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """Note a test file that could not be collected, for the report's page."""
+    if report.failed and (run := current_run.run_for_report(report)):
+        from hil.plugins import collection
+
+        collection.note_failure(run, report)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Close the accounts, write the report and decide the exit code."""

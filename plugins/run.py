@@ -242,6 +242,7 @@ class HilRun(RunState):
             self.problem = self.problem or problem
         elif report.failed and all(outcome.result.verdict in GOOD for outcome, _ in outcomes):
             self.other_tests_failed += 1
+            collection.note_failure(self, report)
         elif report.passed and report.when == "call" and not outcomes:
             self.other_tests_passed += 1
         if outcomes:

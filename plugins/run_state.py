@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hil.config.load import Config
     from hil.pools.lease import Lease
     from hil.pools.pool import Pool
-    from hil.report.schema import Report, VoidAttempt
+    from hil.report.schema import FailedTest, Report, VoidAttempt
     from hil.session.outcome import Outcome
 
 RUNS = 5
@@ -70,6 +70,7 @@ class RunState:
         self.selection = selection_of(config)
         self.states = NodeStates(selection=self.selection)
         self.other_tests_failed = 0
+        self.failed_tests: list[FailedTest] = []
         self.other_tests_passed = 0
         self.report: Report | None = None
         self.signer: Signer | None = None

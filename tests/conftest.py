@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,11 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 ABSENT_INTERPRETER = re.compile(r"python3\.\d+ is not installed")
 """The one missing part that continuous integration accepts: it uses only the interpreters that are installed."""
 
+BUSY = 2.0
+"""Processes a processor that run or wait, above which a failure may be the machine's: our own tests are one each."""
+
 _skipped: dict[str, list[str]] = {}
+_failed_while_busy: dict[str, float] = {}
 _terminal: list[pytest.TerminalReporter] = []
 
 
@@ -65,6 +70,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """
     if report.skipped and not hasattr(report, "wasxfail"):
         _note(report)
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    if report.failed and load > BUSY:
+        _failed_while_busy[report.nodeid] = load
     if report.failed and _in_ci():
         for terminal in _terminal:
             terminal.write_line(f"\nFAILED {report.nodeid} ({report.when})\n{report.longreprtext[-2000:]}", red=True)
@@ -83,7 +91,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """List what the machine lacks: interpreters in one line, anything else as a failure."""
+    """List what the machine lacks: interpreters in one line, anything else as a failure.
+
+    Also name the tests that failed while other work kept the machine busy: they may need a quiet machine.
+    """
+    if _failed_while_busy:
+        most = max(_failed_while_busy.values())
+        what = f"failed while up to {most:.1f} processes a processor ran or waited: run them again on a quiet machine"
+        terminalreporter.write_line(f"{len(_failed_while_busy)} tests {what}:", yellow=True)
+        for name in _failed_while_busy:
+            terminalreporter.write_line(f"    pytest {shlex.quote(name)}")
     absent = sorted({match[0].split()[0] for reason in _skipped if (match := ABSENT_INTERPRETER.search(reason))})
     if absent:
         terminalreporter.write_line(f"interpreters that are not installed, so not tested: {', '.join(absent)}")

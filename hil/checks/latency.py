@@ -89,7 +89,8 @@ def _withdraw_if_drifting(judgement: Judgement, rise: float) -> Judgement:
     measured = f"{show(measurement.value, 's')}, but {show(abs(rise), 's')} {direction} at the end than at the start"
     approaching = judgement.verdict is (Verdict.PASSED if rise > 0 else Verdict.FAILED)
     where = f"if this continues it crosses {threshold}" if approaching else f"it began on the other side of {threshold}"
-    reason = f"{measured}: {where}: warm up or measure longer"
+    fix = "measure longer, or judge minutes of work by limits.sustained" if rise > 0 else "raise [measure] warmup"
+    reason = f"{measured}: {where}: {fix}"
     return judgement.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": reason})
 
 

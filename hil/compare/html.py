@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from hil.compare import plots, wording
 from hil.compare.schema import Document, Row, Status
+from hil.report.words import explained
 
 TONE = {
     Status.SAME: "passed",
@@ -35,7 +36,7 @@ def render(document: Document) -> str:
         return Markup(drawn)  # noqa: S704 - plots.change escapes its texts
 
     style = _asset("hil.report", "style.css") + _asset("hil.compare", "compare.css")
-    return _template().render(
+    page = _template().render(
         document=document,
         text=wording,
         tone=TONE,
@@ -47,6 +48,7 @@ def render(document: Document) -> str:
         unasked=wording.worse_unasked(document),
         accepted=[row for each in document.comparisons for row in each.rows if row.accepted is not None],
     )
+    return explained(page)
 
 
 @cache

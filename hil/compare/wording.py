@@ -24,7 +24,7 @@ SIGN = {
 }
 NEXT = {
     Status.WORSE: "find the cause in what changed, or accept the level: hil accept CAND --check … --model … --why …",
-    Status.UNCLEAR: "measure again as the reason states, or name the rows that count: hil compare --row CHECK",
+    Status.UNCLEAR: "do what the reason states, or name the rows that count: hil compare --row CHECK",
     Status.CONFOUNDED: "measure both sides again, on the same machine and in the same state",
     Status.REFUSED: "measure one side again with the method of the other side",
     Status.MISSING: "run the same suites, models and precisions on both sides",

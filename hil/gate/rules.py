@@ -225,7 +225,9 @@ def _attempts(report: Report) -> RuleOutcome:
 
 def _others(report: Report) -> RuleOutcome:
     failed = report.run.other_tests_failed
-    wrong = [f"{failed} other test{'s' if failed > 1 else ''} of the same run failed"] if failed else []
+    named = [test.test for test in report.run.failed_tests]
+    what = f"{failed} other test{'s' if failed > 1 else ''} of the same run failed"
+    wrong = [", ".join([what, *named[:NAMED]]).replace(",", ":", 1)] if failed else []
     if not wrong and report.run.pytest_exit_status == 1 and not _explained(report):
         wrong = ["pytest ended with status 1, but no check explains it"]
     return outcome("other tests", wrong, "no other test failed")

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from hil.report import answers_view, control_view, engine_view, plots, select_plots, side_by_side, view
+from hil.report import (
+    answers_view,
+    control_view,
+    engine_view,
+    measured_csv,
+    plots,
+    select_plots,
+    side_by_side,
+    view,
+    words,
+)
 from hil.report.certainty import certainty_lines
 from hil.report.shown_text import printable
 from hil.results import Verdict
@@ -50,7 +60,7 @@ def render(report: Report, folder: Path | None = None) -> str:
     """
     groups = view.groups(report)
     large = len(groups) > MOST_OPEN
-    return _template().render(
+    page = _template().render(
         report=report,
         view=view,
         control_view=control_view,
@@ -63,11 +73,13 @@ def render(report: Report, folder: Path | None = None) -> str:
         opened=_opened(groups),
         families=view.families(report),
         troubles=view.troubles(report),
+        left_aside=view.left_aside(report),
+        csv=measured_csv.link(report, packed=large),
         measured=view.measured(report),
         precision_tables=side_by_side.tables(report),
         pictures=select_plots,
         answers_view=answers_view,
-        words={verdict.value: view.WORD[verdict] for verdict in Verdict},
+        verdict_words={verdict.value: view.WORD[verdict] for verdict in Verdict},
         drawn=[select_plots.pictures(report, group, folder, BINS[large]) for group in groups],
         most_layers=LAYERS[large],
         large=large,
@@ -81,6 +93,7 @@ def render(report: Report, folder: Path | None = None) -> str:
         totals_bar=Markup(plots.totals_bar(report.totals)),  # noqa: S704 - numbers and our words
         passed=Verdict.PASSED,
     )
+    return words.explained(page)
 
 
 def _opened(groups: tuple[view.Group, ...]) -> set[int]:

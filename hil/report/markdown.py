@@ -36,6 +36,7 @@ NUMBERS = (
     ("sequence.free_running", "error"),
 )
 MOST_TROUBLES = 30
+MOST_TESTS = 10
 MOST_ENGINES = 40
 LONGEST = 400
 MOST_LETTERS = 40_000
@@ -83,8 +84,8 @@ def _head(report: Report) -> Iterator[str]:
 
 
 def _troubles(report: Report) -> Iterator[str]:
-    rows = view.troubles(report)
-    if not rows and not report.rejected:
+    rows, tests = view.troubles(report), report.run.failed_tests
+    if not rows and not report.rejected and not tests:
         return
     yield "### What needs attention"
     yield ""
@@ -95,6 +96,7 @@ def _troubles(report: Report) -> Iterator[str]:
         yield from (f"  - Next: {escape(step)}" for step in next_steps(check))
     if len(rows) > MOST_TROUBLES:
         yield f"- … and {len(rows) - MOST_TROUBLES} more: see report.html"
+    yield from (f"- ❌ **{escape(test.test)}** (another test): {escape(test.message)}" for test in tests[:MOST_TESTS])
     for row in report.rejected[:MOST_TROUBLES]:
         name = " ".join(filter(None, (row.id, row.model, row.precision)))
         yield f"- ❌ **{escape(name)}** (rejected): {escape(row.reason)}"

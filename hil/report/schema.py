@@ -43,6 +43,13 @@ class Totals(Stored):
     not_run: Count
 
 
+class FailedTest(Stored):
+    """A failed test beside the checks, or a file of tests that was not collected: its node id and its exception."""
+
+    test: Line
+    message: Line
+
+
 class Run(Stored):
     """The run: its id, times, versions, host and command line. Times are ISO 8601 with a time zone.
 
@@ -52,6 +59,7 @@ class Run(Stored):
         commit: the commit of the repository that contains ``hil.toml``.
         dirty: whether the run used files that differ from ``commit``; ``null``: unknown.
         changed: the first of these files.
+        failed_tests: the first of the other tests that failed, and of the test files that could not be collected.
     """
 
     id: Annotated[str, Field(min_length=1)]
@@ -69,6 +77,7 @@ class Run(Stored):
     commit: str | None = None
     dirty: bool | None = None
     changed: tuple[str, ...] = ()
+    failed_tests: tuple[FailedTest, ...] = ()
 
 
 class ConfigUsed(Stored):

@@ -88,7 +88,7 @@ def verdict(
     body = Text()
     for reason in report.reasons if reasons is None else reasons:
         body.append(f"{printable(reason)}\n")
-    body.append(f"{totals.planned} checks: {counts or 'none judged'}\n")
+    body.append(f"{totals.planned} check{'s' * (totals.planned != 1)}: {counts or 'none judged'}\n")
     body.append(printable(f"target {view.target_text(report)}, evidence {view.evidence_text(report)}"))
     exit_code = report.exit_code if code is None else code
     if exit_code is not None:

@@ -88,6 +88,11 @@ class Trouble:
         return self.checks[0]
 
     @property
+    def size(self) -> int:
+        """The number of rows."""
+        return len(self.checks)
+
+    @property
     def names(self) -> str:
         """The names of the rows: at most the first ``MOST_NAMES``, then the number of the others."""
         shown = ", ".join(check.name for check in self.checks[:MOST_NAMES])
@@ -98,11 +103,20 @@ class Trouble:
 def troubles(report: Report) -> tuple[Trouble, ...]:
     """Return the rows that did not pass, grouped as ``Trouble`` describes, worst first.
 
-    Rows that were not run are included only if they are required.
+    Rows that were not run are included only if they are required; see ``left_aside`` for the others.
     """
+    return _grouped(check for check in report.checks if check.required or check.verdict is not Verdict.NOT_RUN)
+
+
+def left_aside(report: Report) -> tuple[Trouble, ...]:
+    """Return the rows that were not run and are not required, grouped as ``Trouble`` describes."""
+    return _grouped(check for check in report.checks if not check.required and check.verdict is Verdict.NOT_RUN)
+
+
+def _grouped(checks: Iterable[CheckResult]) -> tuple[Trouble, ...]:
     by_reason: dict[tuple[Verdict, str | None, str, tuple[str, ...]], list[CheckResult]] = {}
-    for check in report.checks:
-        if check.verdict is not Verdict.PASSED and (check.required or check.verdict is not Verdict.NOT_RUN):
+    for check in checks:
+        if check.verdict is not Verdict.PASSED:
             key = (check.verdict, cause_key(check), check.reason, next_steps(check))
             by_reason.setdefault(key, []).append(check)
     order = sorted(by_reason, key=lambda key: (WORST_FIRST.index(key[0]), not by_reason[key][0].required))

@@ -66,10 +66,11 @@ def server() -> Iterator[Server]:
         secret = folder / "password"
         secret.write_text(PASSWORD, encoding="utf-8")
         secret.chmod(0o644)
-        port = free_port()
-        data, options = str(folder / "data"), CONFIG.format(folder=folder, port=port)
+        data = str(folder / "data")
         auth = ("--auth=scram-sha-256", "-U", USER, f"--pwfile={secret}", "-E", "UTF8", "--no-sync")
         _as_postgres(binaries / "initdb", "-D", data, *auth)
+        port = free_port()
+        options = CONFIG.format(folder=folder, port=port)
         _as_postgres(binaries / "pg_ctl", "-D", data, "-l", str(folder / "log"), "-w", "-o", options, "start")
         try:
             yield Server(port)

@@ -1,4 +1,4 @@
-"""``by_model``: tests are grouped by model, so that one model is judged completely before the next."""
+"""Tests are grouped by model, so that one is judged completely before the next; what failed beside them is named."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from hil.plugins.collection import by_model
 
 if TYPE_CHECKING:
     import pytest
+
+    from tests.plugins.project import Project
 
 
 def item(name: str, model: str | None) -> pytest.Item:
@@ -50,3 +52,20 @@ def test_no_test_is_lost_or_moved_among_its_own(models: list[str | None]) -> Non
         assert numbers == sorted(numbers)
     by_model(items)
     assert names(items) == order
+
+
+def test_what_failed_beside_the_checks_is_named_with_its_exception(project: Project) -> None:
+    """Another failed test, and a file that cannot be collected, are in the report with the line of their exception."""
+    project.add_own_check()
+    (project.root / "test_reach.py").write_text("def test_reach(): assert 3 < 2, 'the gripper is 3 mm off'\n")
+    (project.root / "test_broken.py").write_text("import nothing_of_this_name\n")
+    named = ("test_own.py", "test_reach.py", "test_broken.py")
+    ran = project.run(*named, "--target=cpu", "--continue-on-collection-errors")
+    assert ran.code != 0, ran.out
+    assert ran.report is not None
+    failed = {test["test"]: test["message"] for test in ran.report["run"]["failed_tests"]}
+    assert "the gripper is 3 mm off" in failed["test_reach.py::test_reach"]
+    assert "No module named 'nothing_of_this_name'" in failed["test_broken.py"]
+    page = (project.root / "report" / "report.html").read_text(encoding="utf-8")
+    assert "the gripper is 3 mm off" in page
+    assert "Nothing. Every check" not in page

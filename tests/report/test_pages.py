@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hil.gate.gate import seal
 from hil.report import engine_view, html, markdown, next_steps, terminal, view
-from hil.report.schema import Rejected
-from hil.results import Verdict
+from hil.report.schema import FailedTest, Rejected
+from hil.report.selected import selected
+from hil.report.write_report import sealed
+from hil.results import Cause, Row, Verdict, not_run
 from tests.report import sample
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from hil.report.schema import Report
+    from hil.results import CheckResult
 
 HOSTILE = "</td><script>alert(1)</script> | `x` *b* [l](javascript:1) @here #12 \n# head \u202e \x1b[2J"
 VOID = frozenset({"meta", "link", "br", "img", "hr", "input", "rect", "path", "circle"})
@@ -84,7 +87,10 @@ def test_the_page_is_well_formed_and_self_contained(make: object) -> None:
     assert parsed.headers_without_scope == 0
     assert not re.search(r"src=|url\(|@import|https?://|\son\w+=", text)
     # Links lead only to anchors and to files next to the page.
-    assert all(re.fullmatch(r"#[\w-]+|report\.json|samples/[\w.+-]+\.npz", link) for link in parsed.links)
+    assert all(
+        re.fullmatch(r"#[\w-]+|report\.json|samples/[\w.+-]+\.npz|data:text/csv;charset=utf-8,[^<>\"]*", link)
+        for link in parsed.links
+    )
 
 
 def test_the_page_starts_with_the_decision() -> None:
@@ -250,6 +256,7 @@ def test_control_characters_in_build_facts_are_escaped() -> None:
         ("latency.p99", "the bounds straddle it", "measure longer"),
         ("parity.outputs", "slice_error 12 %, at most 10 % is required", "what the outputs mean"),
         ("contract.shapes", "no shape that the model allows was tried", "what the reason names"),
+        ("regression.latency_p50", "more than 30 runs would be needed: stop other load", "what the reason names"),
         (
             "parity.task",
             "the reference itself gets 3 % right: check that labels are the model's",
@@ -295,3 +302,58 @@ def test_colours_have_enough_contrast(repository: Path) -> None:
             for ground in ("page", "card"):
                 light, dark = sorted((luminance(tones[name]), luminance(tones[ground])), reverse=True)
                 assert (light + 0.05) / (dark + 0.05) >= 4.5, (name, ground)
+
+
+@pytest.mark.parametrize("evidence", ["host", "device"])
+def test_a_red_page_never_states_that_nothing_needs_attention(evidence: str) -> None:
+    """If the run failed, the page names what failed: another test with its exception, or the rule of the gate."""
+    broken = FailedTest(test="tests/test_arm.py::test_reach", message="AssertionError: <b>3 mm</b> off")
+    run = sample.run(other_tests_failed=1, failed_tests=(broken,), pytest_exit_status=1)
+    policy = sample.POLICY.model_copy(update={"evidence": evidence})
+    report = seal(sample.draft(run=run if evidence == "host" else sample.run(), policy=policy))
+    text, summary = html.render(report), markdown.render(report)
+    assert report.decision == "FAILED"
+    assert "Nothing. Every check" not in text
+    if evidence == "host":
+        for part in ("tests/test_arm.py::test_reach", "AssertionError: &lt;b&gt;3 mm&lt;/b&gt; off"):
+            assert part in text
+            assert part.replace("_", "\\_") in summary
+        assert "1 other test of the same run failed: tests/test_arm.py::test_reach" in report.reasons[0]
+    else:
+        assert "No check failed. The decision follows from what is stated above: evidence device is required" in text
+    assert "Nothing. Every check that was run passed." in html.render(sample.passed())
+
+
+def test_rows_that_were_not_run_are_listed_even_if_they_are_not_required() -> None:
+    """A row that was not run and is not required is no problem, but the page lists it with its reason."""
+    lost: dict[str, Any] = {
+        "verdict": Verdict.NOT_RUN,
+        "evidence": None,
+        "executed_on": None,
+        "engine": None,
+        "measurement": None,
+    }
+    lost |= {"cause": Cause.UNSUPPORTED, "reason": "this runtime cannot do it", "required": False}
+    report = seal(sample.with_row(sample.draft(), "latency.p50", **lost))
+    text = html.render(report)
+    assert report.decision == "PASSED"
+    assert "Not run, and not required: 1" in text
+    assert text.index("this runtime cannot do it") < text.index('id="group-1"')
+
+
+def test_a_selection_is_shown_as_what_it_is() -> None:
+    """The page and the summary of a selection show its rows alone, and that no gate takes them."""
+    rows = tuple(
+        row if row.id == "parity.outputs" else not_run(row_of(row), Cause.DESELECTED, "left out", row.target)
+        for row in sample.checks()
+    )
+    report = sealed(sample.draft(rows, status="partial", reasons=("no gate: -k outputs left out 50 of 54 checks",)))
+    for text in (html.render(selected(report)), markdown.render(selected(report)), terminal.as_text(selected(report))):
+        assert "PARTIAL" in text
+        assert "no gate" in text
+        assert "contract.shapes" not in text
+
+
+def row_of(check: CheckResult) -> Row:
+    """Return the planned row of a result."""
+    return Row(**{name: getattr(check, name) for name in Row.model_fields if name != "test"})
