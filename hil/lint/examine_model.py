@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hil.agent.runtimes.onnxruntime import WHOLE_FILE
 from hil.errors import UserError
 from hil.lint.dla_rules import Eligible, dla_findings, eligible, has_dla
 from hil.lint.memory_estimate import Memory, estimate, memory_findings
 from hil.lint.model_findings import LEVELS, Finding
-from hil.lint.model_graph import Graph, read_graph
+from hil.lint.model_graph import Graph, has_broken_text, read_graph
 from hil.lint.operator_rules import operator_findings, opset_findings
 from hil.lint.quantization_rules import quantization_findings
 from hil.lint.shape_rules import shape_findings
@@ -70,6 +71,8 @@ def examine(
     ONNX model with inputs and outputs of numbers, and for declarations that contradict it.
     """
     proto = read_proto(path)
+    if has_broken_text(proto):
+        raise UserError(f"cannot read {path} as ONNX (a name in it is not UTF-8): model {path.stem}: {WHOLE_FILE}")
     signature = signature_of(proto, path)
     if spec is not None:
         from hil.onnx_files.declared import declare

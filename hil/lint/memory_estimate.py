@@ -75,7 +75,7 @@ def _all_inputs(node: onnx.NodeProto) -> Iterator[str]:
 
 def _size(number: int, shape: Shape) -> int | None:
     """Return the bytes of a tensor of this element type and shape; ``None`` if either is not known."""
-    name, sizes = element_type(number), [size for size in shape if size is not None]
+    name, sizes = element_type(number), [size for size in shape if size is not None and size >= 0]
     bits = BITS.get(name, 8 * ITEM_SIZES.get(name, 0))
     if not bits or len(sizes) < len(shape):
         return None

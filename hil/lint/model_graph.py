@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,11 +12,10 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from hil.onnx_files.external_data import external_files_of
 from hil.onnx_files.operators import with_inner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     import numpy.typing as npt
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 SMALL = 1024
 """Elements: larger constants are weights, whose values shape inference does not need."""
+
+UNREADABLE = (OSError, ValueError, TypeError, KeyError, RuntimeError, MemoryError, onnx.checker.ValidationError)
+"""What onnx raises for a constant whose type, size or file is wrong."""
 
 Shape = tuple[int | None, ...]
 
@@ -76,8 +79,21 @@ class Graph:
             return None
         try:
             return np.asarray(numpy_helper.to_array(tensor, base_dir=str(self.path.parent)))
-        except (OSError, ValueError, TypeError, RuntimeError):
+        except UNREADABLE:
             return None  # damaged or missing: the rules on files report that
+
+    def before(self, name: str, passed: Collection[str]) -> onnx.NodeProto | None:
+        """Return the first of the nodes of the operators ``passed`` that lie directly before ``name``, one by one.
+
+        ``None`` if another node makes ``name``. A cycle, which no valid file has, ends the search.
+        """
+        first, visited = None, set()
+        while (maker := self.makers.get(name)) is not None and maker.op_type in passed and maker.input:
+            if name in visited:
+                return None
+            visited.add(name)
+            first, name = maker, maker.input[0]
+        return first
 
     def rank(self, name: str) -> int | None:
         """Return the rank of a tensor; ``None`` if unknown."""
@@ -86,10 +102,9 @@ class Graph:
         return len(self.shapes[name]) if name in self.shapes else None
 
 
-def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    """Return the value of an attribute of ``node``, or ``default``."""
-    found = next((one for one in node.attribute if one.name == name), None)
-    return default if found is None else onnx.helper.get_attribute_value(found)
+def integer(node: onnx.NodeProto, name: str, default: int) -> int:
+    """Return the value of an attribute of ``node``, or ``default`` if it has no such attribute that is an integer."""
+    return next((int(one.i) for one in node.attribute if one.name == name and one.type == one.INT), default)
 
 
 def read_graph(path: Path, proto: onnx.ModelProto, signature: Signature, sizes: Mapping[str, Interval]) -> Graph:
@@ -119,12 +134,10 @@ def _constants(nodes: tuple[onnx.NodeProto, ...]) -> Iterator[tuple[str, onnx.Te
             for one in node.attribute:
                 if one.name == "value" and one.HasField("t"):
                     yield node.output[0], one.t
-                elif one.name in {"value_int", "value_ints", "value_float", "value_floats"}:
-                    wide = np.int64 if "int" in one.name else np.float32
-                    yield (
-                        node.output[0],
-                        numpy_helper.from_array(np.asarray(onnx.helper.get_attribute_value(one), wide), node.output[0]),
-                    )
+                elif one.name in {"value_int", "value_ints"}:
+                    yield node.output[0], numpy_helper.from_array(np.array([*one.ints] or one.i, np.int64))
+                elif one.name in {"value_float", "value_floats"}:
+                    yield node.output[0], numpy_helper.from_array(np.array([*one.floats] or one.f, np.float32))
 
 
 def _inferred(
@@ -137,7 +150,7 @@ def _inferred(
     graph = onnx.GraphProto(name="inferred", node=proto.graph.node, output=[])
     declared = {one.name: one for one in signature.inputs}
     for tensor in proto.graph.initializer:
-        if int(np.prod(tensor.dims)) <= SMALL and tensor.data_location != tensor.EXTERNAL:
+        if math.prod(tensor.dims) <= SMALL and tensor.data_location != tensor.EXTERNAL:
             graph.initializer.append(tensor)
         else:
             graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
@@ -172,6 +185,14 @@ def _inferred(
     return types, shapes
 
 
-def external_bytes(graph: Graph) -> int:
-    """Return the size in bytes of the external data files. Raises ``UserError`` when ``external_files`` does."""
-    return sum(one.path.stat().st_size for one in external_files_of(graph.proto, graph.path))
+def has_broken_text(message: Any) -> bool:
+    """Return whether a text in a model is not UTF-8, so that protobuf returns it as bytes; weights are not read."""
+    for kind, value in message.ListFields():
+        if kind.type == kind.TYPE_STRING:
+            if any(isinstance(text, bytes) for text in ([value] if isinstance(value, (str, bytes)) else value)):
+                return True
+        elif kind.message_type is not None:
+            for inner in [value] if hasattr(value, "DESCRIPTOR") else value:
+                if has_broken_text(inner):
+                    return True
+    return False

@@ -91,5 +91,5 @@ def _since(operator: str, opset: int) -> int:
     """Return the opset in which the definition that ``opset`` has was introduced; 0 if it is not known."""
     try:
         return int(onnx.defs.get_schema(operator, opset, "").since_version)
-    except onnx.defs.SchemaError:
+    except (onnx.defs.SchemaError, TypeError, OverflowError):  # the latter two for an opset beyond 32 bits
         return 0

@@ -12,7 +12,7 @@ import numpy as np
 from onnx import TensorProto
 
 from hil.lint.model_findings import Finding, Level, nodes
-from hil.lint.model_graph import attribute
+from hil.lint.model_graph import integer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,13 +31,16 @@ PER_CHANNEL = "quantize again by channel: onnxruntime.quantization with per_chan
 PER_TENSOR = "quantize activations by tensor: one scale for each, as onnxruntime.quantization does"
 BOTH = "quantize weights and activations of the layer: AddQDQPairToWeight of onnxruntime.quantization"
 
+MOVING = frozenset({Q, DQ, "Transpose", "Reshape", "Identity", "Cast"})
+"""Operators behind which weights are still weights."""
+
 PASSING = frozenset({"Relu", "Clip", "BatchNormalization", "Identity", "Transpose", "Reshape"})
 """Operators that TensorRT fuses with a convolution before a sum, or that move its values."""
 
 
 def quantization_findings(graph: Graph) -> Iterator[Finding]:
     """Yield the findings on the Q/DQ nodes of the graph; none without such nodes."""
-    pairs = [node for node in graph.nodes if node.op_type in {Q, DQ} and len(node.input) >= 2]
+    pairs = [node for node in graph.nodes if node.op_type in {Q, DQ} and len(node.input) >= 2 and node.output]
     if not pairs:
         return
     rules: tuple[tuple[str, Callable[[Graph, onnx.NodeProto], str], str, Level], ...] = (
@@ -74,7 +77,7 @@ def _asymmetric(graph: Graph, node: onnx.NodeProto) -> str:
 
 def quantized_type(graph: Graph, node: onnx.NodeProto) -> str:
     """Return the name of the type (``INT8``) to which a Q or from which a DQ node converts; empty if unknown."""
-    number = attribute(node, "output_dtype", 0) if node.op_type == Q else 0
+    number = integer(node, "output_dtype", 0) if node.op_type == Q else 0
     if not number and len(node.input) >= 3 and node.input[2]:
         tensor = graph.constants.get(node.input[2])
         number = tensor.data_type if tensor is not None else graph.types.get(node.input[2], 0)
@@ -115,14 +118,8 @@ def _scales(graph: Graph, node: onnx.NodeProto) -> tuple[int, ...] | None:
 
 def _is_weight(graph: Graph, name: str) -> bool:
     """Return whether a tensor is constant, directly or behind Q and DQ nodes or a change of layout."""
-    passed = 0
-    while name not in graph.constants:
-        maker = graph.makers.get(name)
-        passed += 1
-        if maker is None or maker.op_type not in {Q, DQ, "Transpose", "Reshape", "Identity", "Cast"} or passed > 8:
-            return False
-        name = maker.input[0]
-    return True
+    maker = graph.before(name, MOVING)
+    return name in graph.constants or (maker is not None and maker.input[0] in graph.constants)
 
 
 def _axis(graph: Graph, node: onnx.NodeProto) -> tuple[int, int, int] | None:
@@ -130,7 +127,7 @@ def _axis(graph: Graph, node: onnx.NodeProto) -> tuple[int, int, int] | None:
     scales, rank = _scales(graph, node), graph.rank(node.input[0])
     if scales is None or len(scales) != 1 or scales[0] == 1 or rank is None or not _is_weight(graph, node.input[0]):
         return None
-    axis = int(attribute(node, "axis", 1))
+    axis = integer(node, "axis", 1)
     return axis + (rank if axis < 0 else 0), scales[0], rank
 
 
@@ -165,13 +162,13 @@ def _channel_axis(reader: onnx.NodeProto, number: int, rank: int) -> int | None:
     if number != 1:
         return None
     if reader.op_type == "Gemm":
-        return 0 if attribute(reader, "transB", 0) else 1
+        return 0 if integer(reader, "transB", 0) else 1
     return {"Conv": 0, "ConvTranspose": 1, "MatMul": rank - 1}.get(reader.op_type)
 
 
 def _by_channel(graph: Graph, node: onnx.NodeProto) -> str:
     scales = _scales(graph, node)
-    blocked = attribute(node, "block_size", 0)
+    blocked = integer(node, "block_size", 0)
     if scales is None or int(np.prod(scales)) == 1 or blocked or _is_weight(graph, node.input[0]):
         return ""
     return f"it quantizes an activation with {int(np.prod(scales))} scales, and a layer is fused with one scale there"
@@ -214,7 +211,8 @@ def _residuals(graph: Graph) -> Iterator[Finding]:
 
 
 def _quantized_convolution(graph: Graph, name: str) -> bool:
-    maker = graph.makers.get(name)
-    while maker is not None and maker.op_type in PASSING:
-        maker = graph.makers.get(maker.input[0])
-    return maker is not None and maker.op_type in {"Conv", "ConvTranspose"} and _dequantized(graph, maker.input[0])
+    passed = graph.before(name, PASSING)
+    maker = graph.makers.get(name if passed is None else passed.input[0])
+    if maker is None or maker.op_type not in {"Conv", "ConvTranspose"} or not maker.input:
+        return False
+    return _dequantized(graph, maker.input[0])

@@ -53,12 +53,13 @@ def shape_findings(graph: Graph, spec: ModelSpec | None, name: str) -> Iterator[
 
 def _placeholders(graph: Graph) -> Iterator[Finding]:
     places: defaultdict[str, list[str]] = defaultdict(list)
-    for value in (*graph.proto.graph.input, *graph.proto.graph.output):
+    batches = {f"{one.name}[{one.batch_axis}]" for one in graph.signature.inputs}
+    for value in graph.proto.graph.input:
         for axis, size in enumerate(value.type.tensor_type.shape.dim):
             if size.dim_param and is_placeholder(size.dim_param):
                 places[size.dim_param].append(f"{value.name}[{axis}]")
     for placeholder, axes in places.items():
-        if len(axes) > 1:
+        if len(axes) > 1 and not batches.issuperset(axes):  # batches of several inputs are equal
             what = (
                 f"TensorRT takes the sizes named {placeholder!r} for equal, and exporters write it for any unknown size"
             )

@@ -25,8 +25,8 @@ MISSING = frozenset(
 )
 """Types that TensorRT's ``DataType`` has in no release. Source: names of its Python API, 8.2 to 11.1."""
 
-INDEXING = {"Slice": (1, 2, 4)}
-"""Inputs that TensorRT clamps to the tensor's size, so that a value beyond int32 has the same effect."""
+INDEXING = {"Slice": (1, 2, 4), "Clip": (1, 2)}
+"""Inputs that are only bounds, of indices or values, so that the largest int32 has the effect of a larger value."""
 
 PASSING = frozenset({"Concat", "Unsqueeze", "Squeeze", "Reshape", "Identity", "Cast", "Gather"})
 """Operators that pass the values of a constant on."""

@@ -23,7 +23,7 @@ Shape = list[Any]
 class Made:
     """A fault: ``rule`` must report ``broken`` and nothing may be reported of ``sound``, on ``module`` and ``jetpack``.
 
-    ``level`` is that of the finding. ``says`` is in its text.
+    ``level`` is that of the finding. ``says`` is in its text. ``also`` are rules that necessarily report it too.
     """
 
     rule: str
@@ -33,6 +33,7 @@ class Made:
     module: str = ORIN
     jetpack: str = NEW
     says: str = ""
+    also: tuple[str, ...] = ()
 
 
 def built(
@@ -280,7 +281,11 @@ MADE = {
         "dynamic-axes", lambda _: sized([1, 3, "height", "width"]), lambda _: sized(["batch", 3, 8, 8]), "warn"
     ),
     "one placeholder for several sizes": Made(
-        "placeholder", lambda _: sized(["?", 3, 8, 8], ["?", "?", 8, 8]), lambda _: sized(["n", 3, 8, 8]), "warn"
+        "placeholder",
+        lambda _: sized(["?", 3, "?", 8]),
+        lambda _: sized(["n", 3, 8, 8]),
+        "warn",
+        also=("dynamic-axes",),
     ),
     "an input that is a shape": Made(
         "shape-input", lambda _: reshaped(by_input=True), lambda _: reshaped(by_input=False), says="n_y"
