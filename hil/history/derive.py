@@ -47,6 +47,8 @@ def record_of(report: Report) -> RunRecord:
     """Return the run record of ``report``."""
     run, target = report.run, report.target
     board = identity_fields(target.facts.get("board")) or {}
+    if sum(bool(used.facts) for used in target.boards.values()) > 1:
+        board["serial"] = None  # several boards measured: no comparison may take the run for one machine's
     ranked = sorted({check.evidence for check in report.checks if check.evidence}, key=EVIDENCE_RANK.__getitem__)
     runtimes = sorted({(engine.runtime, engine.runtime_version) for engine in report.engines})
     stopped = report.run.pytest_exit_status in BROKEN_OFF or run.lab_error is not None or run.user_error is not None

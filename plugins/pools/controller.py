@@ -39,6 +39,7 @@ class PoolController:
         self._given: dict[str, PoolBoard | None] = {}
         self._lost: dict[str, str] = {}
         self._fallback = ""
+        self._scheduling: ModelScheduling | None = None
 
     # Hooks
 
@@ -66,6 +67,7 @@ class PoolController:
 
         scheduling = ModelScheduling(config, log, self)
         setattr(self._dsession, f"worker_{CHANGED}", scheduling.boards_changed)
+        self._scheduling = scheduling
         return scheduling
 
     @pytest.hookimpl(tryfirst=True)
@@ -77,6 +79,15 @@ class PoolController:
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Show a test whose board was lost as such, neither passed nor failed: it begins again."""
         return None if getattr(report, LOST, None) is None else ("board lost", "L", "BOARD LOST")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Fail the run if tests that were to begin again did not: a plain test has no row that would show it."""
+        queue = {} if self._scheduling is None else self._scheduling.workqueue
+        left = [nodeid for unit in queue.values() for nodeid in unit]
+        if left:
+            self.run.other_tests_failed += 1
+            self.run.notes.append(f"{len(left)} tests did not run, because their worker or board was lost: {left[0]}")
 
     def pytest_unconfigure(self) -> None:
         """Remove the files for the workers."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hil.config.spec import GateSpec
 from hil.errors import HilError, ReportRefused
 from hil.gate.gate import exit_code_of, judge, judge_selection, open_report, seal, verify
-from hil.report.schema import Rejected, Report, TargetReport, count
+from hil.report.schema import Rejected, Report, TargetReport, VoidAttempt, VoidRow, count
 from hil.report.write_report import begin, finish, sealed, unfinished
 from hil.results import Cause, CheckResult, Evidence, ExecutedOn, TargetUse, Verdict
 from tests.report import sample
@@ -414,3 +414,17 @@ def test_a_weaker_claim_is_among_the_reasons() -> None:
     report = seal(sample.with_row(sample.draft(), "parity.task", details={"weaker_claim": claim}))
     assert report.decision == "PASSED"
     assert any(reason.startswith("parity.task digits") and claim in reason for reason in report.reasons)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"), [(Verdict.PASSED, 0), (Verdict.NOT_RUN, 0), (Verdict.FAILED, 1), (Verdict.INCONCLUSIVE, 1)]
+)
+def test_losing_a_board_is_no_way_to_get_rid_of_a_verdict(verdict: Verdict, code: int) -> None:
+    """A row that passes on a second board does not pass the run if it failed on a first one that was lost."""
+    row = VoidRow(
+        id="latency.p99", model="detector", precision="int8", verdict=verdict, reason="9 ms: not at most 5 ms"
+    )
+    attempt = VoidAttempt(model="detector", board="orin-1", reason="unplugged", repeated=True, rows=(row,))
+    report = seal(sample.draft(attempts=(attempt,)))
+    assert exit_code_of(report, full=False) == code
+    assert any("lost afterwards" in reason for reason in report.reasons) == bool(code)

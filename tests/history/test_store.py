@@ -12,8 +12,9 @@ from hil.errors import UserError
 from hil.gate.gate import seal
 from hil.history import Acceptance, NoHistory, Noise, open_history
 from hil.history.connect import engine_for
-from hil.history.derive import derive
+from hil.history.derive import derive, record_of
 from hil.history.urls import place_of
+from hil.report.schema import BoardUsed
 from tests.history import run_reports
 
 if TYPE_CHECKING:
@@ -155,3 +156,13 @@ def test_an_acceptance_needs_a_reason(history: History) -> None:
     with pytest.raises(UserError, match="the reason is missing"):
         history.accept(empty)
     assert history.acceptances() == []
+
+
+@pytest.mark.parametrize(("boards", "serial"), [(1, "1420"), (2, None)])
+def test_a_run_on_several_boards_is_of_no_one_machine(boards: int, serial: str | None) -> None:
+    """The serial number of one board of several is not that of the run: a comparison would blame the model."""
+    report = run_reports.on_jetpack(1, RELEASES[1])
+    used = {f"orin-{number}": BoardUsed(facts=report.target.facts) for number in range(boards)}
+    used["lost"] = BoardUsed(lost="unplugged")
+    several = report.model_copy(update={"target": report.target.model_copy(update={"boards": used})})
+    assert record_of(several).serial == serial

@@ -115,3 +115,21 @@ def test_a_listed_check_ends_with_one_result() -> None:
     accounts.enter("t.py::test_renamed", _outcome(listed, Verdict.PASSED), own=True)
     (result,) = accounts.close(NodeStates(), USE)
     assert (result.verdict, result.test) == (Verdict.PASSED, "t.py::test_renamed")
+
+
+@given(st.sets(st.sampled_from(ROWS)), st.sampled_from(list(Verdict)))
+def test_a_void_attempt_leaves_nothing_in_the_accounts(lost: set[Row], verdict: Verdict) -> None:
+    """Results of tests whose board was lost are returned and count for nothing; the other rows keep theirs."""
+    accounts, states = Accounts(Plan("cpu", ROWS)), NodeStates()
+    for row in ROWS:
+        accounts.enter(f"suites/{row.test}", _outcome(row, verdict), own=False)
+    tests = {f"suites/{row.test}" for row in lost}
+    assert {result.key for result in accounts.void(tests)} == {row.key for row in lost}
+    states.lost = dict.fromkeys(tests, "the board is gone")
+    for row, result in zip(ROWS, accounts.close(states, USE), strict=True):
+        gone = (Verdict.NOT_RUN, Cause.STOPPED, "the board is gone")
+        kept = (verdict, Cause.CRASHED if verdict is Verdict.NOT_RUN else None, "because")
+        assert (result.verdict, result.cause, result.reason) == (gone if row in lost else kept)
+    for row in lost:  # the second attempt is not "judged twice"
+        accounts.enter(f"suites/{row.test}", _outcome(row, Verdict.PASSED), own=False)
+    assert not accounts.rejected

@@ -9,7 +9,7 @@ import pytest
 from hil.errors import HilError
 from hil.gate.gate import seal
 from hil.report.consistency import problems
-from hil.report.schema import Report, TargetReport
+from hil.report.schema import BoardUsed, Report, TargetReport
 from hil.results import Evidence, ExecutedOn
 from tests.jetson.trees import ORIN_NX
 from tests.report import sample
@@ -107,3 +107,16 @@ def test_the_engine_of_a_device_row_ran_on_that_device() -> None:
     contradictions = list(problems(moved))
     assert contradictions
     assert all("its engine did not run on that processor" in line for line in contradictions)
+
+
+def test_each_row_of_several_boards_is_confirmed_by_its_own() -> None:
+    """Evidence of a pool counts for the board that judged the row: another board's facts, or none, are refused."""
+    report = sample.on_board()
+    own = BoardUsed(board=report.target.board, facts=report.target.facts)
+    bare = report.target.model_copy(update={"boards": {"a": own, "b": BoardUsed()}})
+    for name, words in (("a", ""), ("b", "no board was confirmed"), ("c", "does not describe"), ("", "does not name")):
+        rows = tuple(check.model_copy(update={"board": name}) for check in report.checks)
+        found = list(problems(report.model_copy(update={"target": bare, "checks": rows})))
+        assert bool(found) == bool(words), found
+        assert all(words in line or "evidence 'device'" in line for line in found), found
+        assert any(words in line for line in found) or not words

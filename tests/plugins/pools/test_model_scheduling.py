@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hil.plugins.pools.controller import PoolController
 from hil.plugins.pools.model_scheduling import ModelScheduling
 
 if TYPE_CHECKING:
@@ -188,3 +189,18 @@ def test_a_worker_that_tells_nothing_ends_the_run() -> None:
     lab = Lab(1)
     joined(scheduling(lab, 1), "mute")
     assert "mute" in lab.stopped
+
+
+def test_tests_that_could_not_begin_again_fail_the_run() -> None:
+    """If xdist starts no further worker, the tests that are left count as a failure, also those without a row."""
+    lab = Lab(1)
+    schedule = scheduling(lab, 1)
+    schedule.remove_node(joined(schedule, "gw0"))  # killed, and not replaced
+    run: Any = SimpleNamespace(other_tests_failed=0, notes=[])
+    controller = PoolController(run)
+    controller.pytest_sessionfinish()
+    assert not run.other_tests_failed
+    controller._scheduling = schedule  # noqa: SLF001 - as xdist asks for it
+    controller.pytest_sessionfinish()
+    assert run.other_tests_failed == 1
+    assert f"{len(TESTS)} tests did not run" in run.notes[0]

@@ -14,14 +14,19 @@ from hil.plugins.pools.open_pool import check_distribution
 from tests.plugins.project import SUITES, Project, toy
 
 FAULTS = """
-import os, signal, pathlib, pytest
+import os, signal, pathlib, time, pytest
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call(item):
     if "outputs[first" in item.nodeid and once("killed"):
         os.kill(os.getpid(), signal.SIGKILL)
     if "outputs[toy" in item.nodeid and once("unplugged"):
-        item.funcargs["hil_check"]._run.session().lose("the board was unplugged")
+        given = getattr(item.config, "workerinput", None)
+        if given is None:
+            item.funcargs["hil_check"]._run.session().lose("the board was unplugged")
+        else:  # as the controller does when a board is taken away
+            pathlib.Path(given["hil_pool"], given["workerid"] + ".lease").write_text("the board was unplugged")
+            time.sleep(1)
 
 def once(name):
     try:
