@@ -42,6 +42,15 @@ def test_an_estimate_says_what_it_consists_of(config: Config) -> None:
     assert text.endswith("without building engines")
 
 
+def test_the_steps_of_sequences_are_counted(tmp_path: Path) -> None:
+    """A sample of a model with a state takes as long as all its steps; half of them take half as long."""
+    config = load(project(tmp_path, f'{MODEL}[models.a.inputs.image]\ncarry = "scores"\n'))
+    rows = expand(config, "cpu").rows
+    short, long = (estimate(config, "cpu", rows, {"a": Speed(0.01, 10, steps)}, 1) for steps in (100, 200))
+    assert long.parts["comparing"] == 2 * short.parts["comparing"]
+    assert short.parts["comparing"] >= 3 * 10 * 100 * 0.01  # once by the reference, twice by the engine
+
+
 def test_a_model_of_unknown_speed_is_named(config: Config) -> None:
     """A model whose reference could not be run is named, and its inferences are not counted."""
     rows = expand(config, "cpu").rows
