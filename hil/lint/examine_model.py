@@ -13,6 +13,7 @@ from hil.lint.memory_estimate import Memory, estimate, memory_findings
 from hil.lint.model_findings import LEVELS, Finding
 from hil.lint.model_graph import Graph, has_broken_text, read_graph
 from hil.lint.operator_rules import operator_findings, opset_findings
+from hil.lint.precision_rules import precision_findings
 from hil.lint.quantization_rules import quantization_findings
 from hil.lint.shape_rules import shape_findings
 from hil.lint.type_rules import type_findings
@@ -113,6 +114,7 @@ def _model_findings(graph: Graph, machine: Machine, spec: ModelSpec | None, name
         *type_findings(graph, machine),
         *shape_findings(graph, spec, name),
         *quantization_findings(graph),
+        *precision_findings(graph, machine, () if spec is None else spec.precisions),
     ]
     if spec is not None and spec.build.dla is not None:
         findings += dla_findings(graph, machine, spec.precisions)

@@ -80,16 +80,22 @@ def opset_findings(graph: Graph, machine: Machine) -> Iterator[Finding]:
         return
     if opset <= newest:
         return
-    changed = [node for node in graph.nodes if node.domain in STANDARD and _since(node.op_type, opset) > newest]
+    changed = [node for node in graph.nodes if node.domain in STANDARD and _is_newer(node, newest, opset)]
     if changed:
         names = ", ".join(sorted({node.op_type for node in changed}))
-        what = f"TensorRT {machine.tensorrt} states opset {newest} at most, and opset {opset} has newer definitions"
-        yield Finding("opset", nodes(changed), f"{what} of {names}", f"export the model with opset {newest}", "warn")
+        what = (
+            f"TensorRT {machine.tensorrt} states opset {newest} at most, and here are inputs or attributes that {names}"
+        )
+        fix = f"export the model with opset {newest}"
+        yield Finding("opset", nodes(changed), f"{what} got later, up to opset {opset}", fix, "warn")
 
 
-def _since(operator: str, opset: int) -> int:
-    """Return the opset in which the definition that ``opset`` has was introduced; 0 if it is not known."""
+def _is_newer(node: onnx.NodeProto, newest: int, opset: int) -> bool:
+    """Return whether ``node``, of ``opset``, has inputs or attributes that its operator did not have in ``newest``."""
     try:
-        return int(onnx.defs.get_schema(operator, opset, "").since_version)
-    except (onnx.defs.SchemaError, TypeError, OverflowError):  # the latter two for an opset beyond 32 bits
-        return 0
+        older, own = (onnx.defs.get_schema(node.op_type, version, "") for version in (newest, opset))
+    except (onnx.defs.SchemaError, TypeError, OverflowError):  # an unknown operator, or an opset beyond 32 bits
+        return False
+    if older.since_version == own.since_version:
+        return False
+    return len(node.input) > older.max_input or any(one.name not in older.attributes for one in node.attribute)

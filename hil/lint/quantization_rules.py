@@ -75,21 +75,20 @@ def _asymmetric(graph: Graph, node: onnx.NodeProto) -> str:
     )
 
 
-def quantized_type(graph: Graph, node: onnx.NodeProto) -> str:
-    """Return the name of the type (``INT8``) to which a Q or from which a DQ node converts; empty if unknown."""
+def quantized_to(graph: Graph, node: onnx.NodeProto) -> int:
+    """Return the type (``TensorProto.DataType``) to which a Q or from which a DQ node converts; 0 if unknown."""
     number = integer(node, "output_dtype", 0) if node.op_type == Q else 0
     if not number and len(node.input) >= 3 and node.input[2]:
         tensor = graph.constants.get(node.input[2])
         number = tensor.data_type if tensor is not None else graph.types.get(node.input[2], 0)
     elif not number and node.op_type == Q:
         number = TensorProto.UINT8  # what ONNX defines for a missing zero point
-    if not number:
-        number = graph.types.get(node.input[0], 0)
-    return Type.Name(number) if number in Type.values() else ""
+    return number or (graph.types.get(node.input[0], 0) if node.input else 0)
 
 
 def _untyped(graph: Graph, node: onnx.NodeProto) -> str:
-    kind = quantized_type(graph, node)
+    number = quantized_to(graph, node)
+    kind = Type.Name(number) if number in Type.values() else ""
     if not kind or kind in TYPES:
         return ""
     if kind == "INT32" and node.op_type == DQ:

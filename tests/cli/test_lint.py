@@ -98,6 +98,16 @@ def test_missing_sizes_stop_a_model_of_the_config(project: Path, capsys: pytest.
     assert "width = [1, 1, 1]" in answer["findings"][0]["fix"]
 
 
+def test_precisions_of_the_config_are_compared_with_the_machine(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A precision that the config asks for and the target's TensorRT lacks stops that row."""
+    (project / "hil.toml").write_text(CONFIG.replace('"fp16"]', '"bf16"]'))
+    code, answer = run_json(capsys, "net", "--target", "board", "--jetpack", "5.1.2")
+    assert code == 1
+    assert [one["what"] for one in answer["findings"]] == ["bf16 needs TensorRT 10.0 or newer; this is 8.5.2"]
+
+
 def test_the_estimate_counts_weights_and_declared_sizes(capsys: pytest.CaptureFixture[str]) -> None:
     """Activations are those of the largest declared sizes; the estimate is labelled."""
     memory = run_json(capsys, "net", "--target", "board")[1]["memory"]

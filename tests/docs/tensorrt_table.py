@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from hil.jetson.supported_precisions import refusal
 from tests.agent.runtimes.tensorrt.test_rtx import QUANTIZED, TYPED
 from tests.agent.runtimes.tensorrt_matrix import VERSIONS, read
 
@@ -59,7 +60,7 @@ def cells(release: str) -> list[str]:
         else "**built**"
         if release == RTX and precision in built()
         else "name-checked"
-        if release in types.get(name, ())
+        if release in types.get(name, ()) and not refusal(precision, None, release)
         else "—"
         for precision, name in NAMES.items()
     ]

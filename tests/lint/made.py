@@ -101,6 +101,20 @@ def convolution(*, weights: Any = None, **quantized: Any) -> onnx.ModelProto:
     return built(nodes, X, {"y": (FLOAT, [1, 4, 8, 8])}, {"w": kernel if weights is None else weights, **given})
 
 
+def float8() -> onnx.ModelProto:
+    """Return a product with Q/DQ nodes in FP8."""
+    zero = helper.make_tensor("z", TensorProto.FLOAT8E4M3FN, [], [0.0])
+    nodes = [
+        node("QuantizeLinear", "x s z", "q"),
+        node("DequantizeLinear", "q s z", "d"),
+        node("QuantizeLinear", "w s z", "wq"),
+        node("DequantizeLinear", "wq s z", "wd"),
+        node("MatMul", "d wd", "y"),
+    ]
+    weights = {"s": np.float32(0.1), "z": zero, "w": np.ones((64, 64), np.float32)}
+    return built(nodes, {"x": (FLOAT, [1, 64])}, {"y": (FLOAT, [1, 64])}, weights, 19)
+
+
 def bias(*, quantized: bool) -> onnx.ModelProto:
     """Return a quantized convolution whose bias is int32 and dequantized, or float."""
     model = convolution()
@@ -321,6 +335,13 @@ MADE = {
     "a residual branch without Q/DQ nodes": Made(
         "residual", lambda _: residual(quantized=False), lambda _: residual(quantized=True), "warn"
     ),
+    "int8 on a module without it": Made(
+        "precision", lambda _: convolution(), relu, module="nano-4gb", jetpack="4.6.1", says="int8 needs"
+    ),
+    "bf16 before TensorRT 10": Made(
+        "precision", lambda _: typed(TensorProto.BFLOAT16), lambda _: typed(FLOAT), jetpack=OLD, says="bf16 needs"
+    ),
+    "fp8 on a GPU without it": Made("precision", lambda _: float8(), lambda _: convolution(), says="fp8 needs"),
     "activations larger than the module": Made(
         "memory", lambda _: large(30_000), lambda _: large(20), module="orin-nano-4gb", says="estimate"
     ),
