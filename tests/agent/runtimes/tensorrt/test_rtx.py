@@ -83,10 +83,13 @@ def test_each_quantized_type_is_parsed_and_built(kind: str, tmp_path: Path) -> N
     del parser
 
 
-def test_int8_is_built_from_qdq_nodes(tmp_path: Path) -> None:
-    """The explicit route works without any flag for INT8."""
-    built = build(quantized(tmp_path / "m.onnx", INT8), "int8", profiles=PROFILES)
-    assert "INT8" not in built.facts["flags"]
+@pytest.mark.parametrize("kind", QUANTIZED)
+def test_each_quantized_precision_is_built_from_qdq_nodes(kind: str, tmp_path: Path) -> None:
+    """A whole build of our code makes an engine of each quantized precision, without any flag for it."""
+    options = {} if kind == "FP4" else {"profiles": PROFILES}
+    built = build(quantized(tmp_path / "m.onnx", QUANTIZED[kind]), kind.lower(), **options)
+    assert (tmp_path / "m.plan").stat().st_size > 1000
+    assert not {"INT8", "FP8", "INT4", "FP4"} & set(built.facts["flags"])
 
 
 @pytest.mark.parametrize(
