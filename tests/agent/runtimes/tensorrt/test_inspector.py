@@ -8,6 +8,8 @@ import pytest
 
 from hil.agent.failure import Failure
 from hil.agent.runtimes.tensorrt import inspector
+from hil.checks.in_precision import in_precision
+from hil.onnx_files.precisions import Precisions, WeightedNode
 
 
 def tensor(name: str, text: str) -> dict[str, object]:
@@ -116,3 +118,105 @@ def test_invalid_json_is_a_failure(text: str) -> None:
 def test_an_empty_listing_has_no_layers(text: str) -> None:
     """A listing without layers has no INT8 layer either."""
     assert inspector.parse(text) == []
+
+
+# The structure of listings of 8.6 (a Myelin graph is one layer, names join nodes), of 10.3 (metadata name the nodes,
+# types are short) and of 10.13 (kernels of Myelin are listed with their operands); names and shapes are made up.
+LISTINGS = {
+    "8.6": [
+        {
+            "Name": "/c0/Conv + /r0/Relu",
+            "LayerType": "CaskConvolution",
+            "Inputs": [tensor("x", INT8)],
+            "Outputs": [tensor("y", INT8)],
+            "Weights": {"Type": "Int8", "Count": 100},
+            "TacticName": "sm80_xmma_fprop_implicit_gemm_interleaved_i8i8_i8i32_f32",
+        },
+        {
+            "Name": "/c1/Conv",
+            "LayerType": "CaskConvolution",
+            "Inputs": [tensor("y", FP32)],
+            "Outputs": [tensor("z", FP32)],
+            "Weights": {"Type": "Float", "Count": 100},
+            "TacticName": "sm80_xmma_fprop_implicit_gemm_tf32f32_tf32f32_f32_nhwckrsc_nhwc",
+        },
+        {"Name": "{ForeignNode[/m0/MatMul.../m1/MatMul]}", "LayerType": "Myelin", "Inputs": [tensor("z", FP32)]},
+    ],
+    "10.3": [
+        {
+            "Name": "/c0/Conv",
+            "LayerType": "CaskConvolution",
+            "Inputs": [{"Name": "x", "Dimensions": [1, 8], "Format/Datatype": "Int8 NC/32HW32"}],
+            "Outputs": [{"Name": "y", "Dimensions": [1, 8], "Format/Datatype": "Half"}],
+            "Weights": {"Type": "Int8", "Count": 100},
+            "Metadata": "[ONNX Layer: /c0/Conv]\x1e[ONNX Layer: /r0/Relu]",
+        },
+        {
+            "Name": "/m0/MatMul_myl0_1",
+            "LayerType": "gemm",
+            "Inputs": [{"Name": "y", "Dimensions": [1, 8], "Format/Datatype": "Half"}],
+            "Outputs": [{"Name": "z", "Dimensions": [1, 8], "Format/Datatype": "Half"}],
+            "Metadata": "[ONNX Layer: /m0/MatMul]",
+        },
+    ],
+    "10.13": [
+        {
+            "Name": "__myl_QuanCast_myl0_0",
+            "LayerType": "kgen",
+            "Inputs": [{"Name": "x", "Dimensions": [4, 64], "Format/Datatype": "Half"}],
+            "Outputs": [{"Name": "q", "Dimensions": [4, 64], "Format/Datatype": "FP8"}],
+            "Metadata": "[ONNX Layer: /x/QuantizeLinear]",
+        },
+        {
+            "Name": "/m0/MatMul_myl0_1",
+            "LayerType": "gemm",
+            "Inputs": [
+                {"Name": "q", "Dimensions": [4, 64], "Format/Datatype": "FP8"},
+                {"Name": "w", "Dimensions": [64, 64], "Format/Datatype": "E4M3"},
+            ],
+            "Outputs": [{"Name": "y", "Dimensions": [4, 64], "Format/Datatype": "Half"}],
+            "Metadata": "[ONNX Layer: /m0/MatMul]",
+        },
+        {
+            "Name": "__myl_FcAdd_myl0_3",
+            "LayerType": "gemm",
+            "Inputs": [{"Name": "y", "Dimensions": [4, 64], "Format/Datatype": "BFloat16"}],
+            "Outputs": [{"Name": "z", "Dimensions": [4, 64], "Format/Datatype": "BFloat16"}],
+            "Metadata": "[ONNX Layer: /m1/MatMul]\x1e[ONNX Layer: /m1/Add]",
+        },
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("release", "precision", "low", "high"),
+    [
+        ("8.6", "int8", 0.25, 0.75),
+        ("8.6", "tf32", 0.25, 0.75),
+        ("8.6", "fp32", 0.0, 0.5),
+        ("10.3", "int8", 0.25, 0.75),
+        ("10.3", "fp16", 0.25, 0.75),
+        ("10.13", "fp8", 0.25, 0.75),
+        ("10.13", "bf16", 0.25, 0.75),
+        ("10.13", "int8", 0.0, 0.5),
+    ],
+)
+def test_shares_by_the_listings_of_releases(release: str, precision: str, low: float, high: float) -> None:
+    """Each of four nodes is found in its layer, or counts as hidden: half of them are, in every listing."""
+    layers = inspector.parse(json.dumps({"Layers": LISTINGS[release]}))
+    nodes = [WeightedNode(name, "Conv", "float32", multiply_adds=10) for name in NODES]
+    judged = in_precision(layers, Precisions(tuple(nodes)), precision, None)
+    assert judged.measurement is not None
+    assert (judged.measurement.low, judged.measurement.high) == (low, high)
+
+
+NODES = ("/c0/Conv", "/c1/Conv", "/m0/MatMul", "/m1/MatMul")
+
+
+def test_a_listing_of_names_alone_shows_nothing() -> None:
+    """An engine that was built without detailed verbosity is unknown, never within a limit."""
+    layers = inspector.parse(json.dumps({"Layers": ["/c0/Conv", "/m0/MatMul"]}))
+    nodes = Precisions(tuple(WeightedNode(name, "Conv", "float32", multiply_adds=10) for name in NODES))
+    judged = in_precision(layers, nodes, "fp16", None)
+    assert judged.measurement is not None
+    assert (judged.measurement.low, judged.measurement.high) == (0.0, 1.0)
