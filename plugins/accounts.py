@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from hil.plan import Plan
-    from hil.plugins.selection import Selection
+    from hil.plugins.interactive.selection import Selection
     from hil.session.outcome import Outcome
 
 LONGEST_NAME = 150

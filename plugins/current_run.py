@@ -13,7 +13,7 @@ import pytest
 from hil.errors import HilError
 from hil.plugins import activation
 from hil.plugins.command_line import in_worker, read
-from hil.plugins.selection import FOLDER, selection_of
+from hil.plugins.interactive.selection import FOLDER, selection_of
 
 if TYPE_CHECKING:
     from pathlib import Path

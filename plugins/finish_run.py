@@ -18,11 +18,12 @@ from hil.errors import ExitCode, HilError, LabError, UserError
 from hil.gate.exitcode import PRECEDENCE
 from hil.gate.gate import exit_code_of, judge_selection, seal
 from hil.history.urls import shown_arguments
-from hil.plugins import add_to_history, earlier_report, folder_lock, signing
+from hil.plugins import add_to_history, folder_lock, signing
+from hil.plugins.interactive import earlier_report
 from hil.plugins.pools.board_records import boards_of, unlike_boards
 from hil.plugins.run_state import now
+from hil.report.parts.selected import left_out_text, selected
 from hil.report.schema import ConfigUsed, EngineUsed, Measured, ModelUsed, Rejected, Report, Run, TargetReport, count
-from hil.report.selected import left_out_text, selected
 from hil.report.shown_text import one_line
 from hil.report.write_report import BUNDLE, REPORT, run_id_in, sealed, unfinished
 from hil.report.write_report import begin as write_begin

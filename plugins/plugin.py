@@ -21,7 +21,7 @@ from hil.fixtures.fixtures import (
 )
 from hil.plugins import activation, benchmarks, command_line, current_run, exit_guard
 from hil.plugins.exit_guard import Outermost
-from hil.plugins.selection import KEY, selection_of
+from hil.plugins.interactive.selection import KEY, selection_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator

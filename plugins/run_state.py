@@ -14,9 +14,9 @@ from hil.plan import Plan
 from hil.plugins import activation
 from hil.plugins.accounts import Accounts, NodeStates
 from hil.plugins.commit import Commit, imported
+from hil.plugins.interactive.selection import FOLDER, selection_of
 from hil.plugins.progress import Progress
 from hil.plugins.report_folder import report_folder
-from hil.plugins.selection import FOLDER, selection_of
 from hil.results import TargetUse
 from hil.session import Request, Session
 from hil.session.validation_data import Opened

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from hil.compare import plots, wording
 from hil.compare.schema import Document, Row, Status
-from hil.report.words import explained
+from hil.report.parts.glossary import explained
 
 TONE = {
     Status.SAME: "passed",

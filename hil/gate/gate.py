@@ -15,9 +15,9 @@ from hil.gate.exitcode import Facts, exit_code
 from hil.gate.rule_outcome import RuleOutcome, first, outcome
 from hil.gate.rules import EXIST, required_rows
 from hil.gate.rules import rules as judge_rules
+from hil.report.parts.selected import selected
 from hil.report.read_report import collector_paused, read
 from hil.report.schema import Decided, Report, count
-from hil.report.selected import selected
 from hil.report.write_report import sealed
 from hil.results import CLAIM, Verdict
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hil.report import view
-from hil.report.next_steps import next_steps
+from hil.report.parts.next_steps import next_steps
 from hil.report.shown_text import one_line
 from hil.results import Verdict
 

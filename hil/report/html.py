@@ -18,14 +18,13 @@ from hil.report import (
     answers_view,
     control_view,
     engine_view,
-    measured_csv,
     plots,
     select_plots,
     side_by_side,
     view,
-    words,
 )
 from hil.report.certainty import certainty_lines
+from hil.report.parts import glossary, measured_csv
 from hil.report.shown_text import printable
 from hil.results import Verdict
 from hil.units import show
@@ -93,7 +92,7 @@ def render(report: Report, folder: Path | None = None) -> str:
         totals_bar=Markup(plots.totals_bar(report.totals)),  # noqa: S704 - numbers and our words
         passed=Verdict.PASSED,
     )
-    return words.explained(page)
+    return glossary.explained(page)
 
 
 def _opened(groups: tuple[view.Group, ...]) -> set[int]:

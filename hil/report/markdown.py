@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hil.report import answers_view, engine_view, view
 from hil.report.certainty import certainty_lines
-from hil.report.next_steps import cause_key, next_steps
+from hil.report.parts.next_steps import cause_key, next_steps
 from hil.report.shown_text import one_line
 from hil.results import Verdict
 from hil.units import show

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hil.report import answers_view, engine_view, view
-from hil.report.next_steps import cause_key, next_steps
+from hil.report.parts.next_steps import cause_key, next_steps
 from hil.report.shown_text import printable
 from hil.results import Verdict
 from hil.units import show

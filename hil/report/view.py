@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hil.report.next_steps import cause_key, family, next_steps
+from hil.report.parts.next_steps import cause_key, family, next_steps
 from hil.report.shown_text import printable
 from hil.results import CheckResult, Limit, Measurement, Sense, Verdict
 from hil.units import show

@@ -14,8 +14,8 @@ from hil.errors import HilError, LabError, UserError
 from hil.report.canonical import as_document, report_digest
 from hil.report.ci import CODE_QUALITY
 from hil.report.consistency import problems
+from hil.report.parts.selected import selected
 from hil.report.schema import Report, count
-from hil.report.selected import selected
 from hil.report.shown_text import one_line
 from hil.results import Cause, CheckResult, Row, TargetUse, not_run
 from hil.text import cleaned

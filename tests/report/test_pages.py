@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hil.gate.gate import seal
-from hil.report import engine_view, html, markdown, next_steps, terminal, view
+from hil.report import engine_view, html, markdown, terminal, view
+from hil.report.parts import next_steps
+from hil.report.parts.selected import selected
 from hil.report.schema import FailedTest, Rejected
-from hil.report.selected import selected
 from hil.report.write_report import sealed
 from hil.results import Cause, Row, Verdict, not_run
 from tests.report import sample

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hil.report import next_steps, view
+from hil.report import view
+from hil.report.parts import next_steps
 from hil.report.terminal import as_text
 from hil.units import show
 from tests.report import sample

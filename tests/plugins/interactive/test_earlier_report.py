@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hil.errors import LabError, TargetHeld
-from hil.plugins import earlier_report
 from hil.plugins.command_line import COMMAND_LINE, parsed
+from hil.plugins.interactive import earlier_report
 from hil.report.write_report import begin, finish
 from tests.report import sample
 

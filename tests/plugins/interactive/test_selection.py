@@ -12,7 +12,7 @@ from _pytest.config import get_config
 
 from hil.errors import ExitCode
 from hil.plugins.command_line import COMMAND_LINE, parsed
-from hil.plugins.selection import KEY, Selection, selection_of
+from hil.plugins.interactive.selection import KEY, Selection, selection_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ import pytest
 
 from hil.errors import TargetHeld
 from hil.plugins.command_line import WITHOUT_VALUE, read
-from hil.plugins.selection import CI
+from hil.plugins.interactive.selection import CI
 from hil.report.write_report import FILES, REPORT, replace_bytes
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from hil.report.next_steps import family
+from hil.report.parts.next_steps import family
 from hil.report.schema import count
 from hil.report.shown_text import one_line
 from hil.results import Cause

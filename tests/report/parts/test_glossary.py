@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hil.report import html
-from hil.report.words import PLACE, WORDS, explained
+from hil.report.parts.glossary import PLACE, WORDS, explained
 from tests.report import sample
 
 

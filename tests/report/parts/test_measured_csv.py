@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from hil.report import html
-from hil.report.measured_csv import COLUMNS, as_csv
+from hil.report.parts.measured_csv import COLUMNS, as_csv
 from tests.report import sample
 
 if TYPE_CHECKING:
