@@ -61,7 +61,8 @@ def judge_selection(report: Report, other_tests: int) -> Decision:
     bad = any(check.verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE} for check in part.checks)
     nothing = [] if good or bad or other_tests else ["nothing was judged: no selected test gave a verdict"]
     judged = outcome("judged", nothing, f"{good} checks and {other_tests} other tests passed")
-    passed = f"all {good} selected checks passed" if good else f"all {other_tests} selected tests passed"
+    number, what = (good, "check") if good else (other_tests, "test")
+    passed = f"the selected {what} passed" if number == 1 else f"all {number} selected {what}s passed"
     return _decision(part, (judged, *(rule for rule in rules if rule.rule != EXIST)), passed)
 
 
