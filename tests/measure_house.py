@@ -31,6 +31,7 @@ SAME_NAME = {
     "schema": "the published document of a report and of a comparison, and the command that prints them",
     "expiry": "the pure rule, and the amendment of a session that applies it",
     "isaac_ros": "the file's reader and the check of it",
+    "trtexec": "the command that shows its files, and the commands equivalent to our build",
     "deploying": "the host's steps, and what the robot's agent answers to them",
     "connect": "to a database, and to an SSH server",
     "target": "any target, and one over SSH",

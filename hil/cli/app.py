@@ -28,6 +28,7 @@ COMMANDS = (
     "board",
     "build",
     "parity",
+    "trtexec",
     "diagnose",
     "int8",
     "checks",

@@ -54,7 +54,9 @@ def parse(text: str) -> List[Dict[str, Any]]:
             what = "TensorRT's inspector did not return JSON: %s" % short(error)
             raise Failure(ENGINE, what, "report this as a bug, with the report's log") from None
     entries = document.get("Layers", document.get("layers", ())) if isinstance(document, dict) else document
-    parsed = [_layer(entry) for entry in entries or () if isinstance(entry, (str, dict))]
+    parsed = [
+        _layer(entry) for entry in (entries if isinstance(entries, list) else ()) if isinstance(entry, (str, dict))
+    ]
     return [entry for entry in parsed if not LATER_PROFILE.search(entry["name"])]
 
 
