@@ -158,7 +158,9 @@ class Keeper:
     async def close(self) -> None:
         """Release and cancel everything; try again for a while if the coordinator does not answer."""
         self.wanted = 0
-        until, why = time.monotonic() + RECONNECT, await self._release_all()
+        until, why = time.monotonic() + RECONNECT, ""
+        if self.held or self.waiting or self.parked:
+            why = await self._release_all()
         while why and time.monotonic() < until:
             await asyncio.sleep(POLL)
             why = await self._release_all()
@@ -201,13 +203,8 @@ class Keeper:
                 gone = None
                 await self.watch()
                 await self.step()
-                with contextlib.suppress(asyncio.TimeoutError):
-                    line = await asyncio.wait_for(commands.get(), POLL / 4 if self.held else POLL / 2)
-                    if not line:
-                        await asyncio.sleep(GRACE)
-                        break
-                    await self.obey(line)
-            except LookupError as error:
+                await self._listen(commands, POLL / 4 if self.held else POLL / 2)
+            except LookupError as error:  # noqa: PERF203 - a round may fail, and the next one must run
                 self.wanted = len(self.held)
                 tell("failed", kind="user", reason=str(error))
             except (OSError, grpc.RpcError) as error:
@@ -216,8 +213,20 @@ class Keeper:
                 if not self.held or time.monotonic() - gone > RECONNECT:
                     self._give_up(reason)
                     gone = None
-                await asyncio.sleep(POLL)
+                # What cannot be released now is released at the end.
+                with contextlib.suppress(OSError, grpc.RpcError, AttributeError):
+                    await self._listen(commands, POLL)
         await self.close()
+
+    async def _listen(self, commands: asyncio.Queue[str], seconds: float) -> None:
+        """Carry out a command that comes within ``seconds``; at the end of input, begin to close."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            line = await asyncio.wait_for(commands.get(), seconds)
+            if line:
+                await self.obey(line)
+            else:
+                await asyncio.sleep(GRACE)
+                self.closing.set()
 
     def _give_up(self, reason: str) -> None:
         self.wanted, self.waiting, self.parked = 0, [], {}
