@@ -24,15 +24,16 @@ def test_facts_of_the_loaded_engine_are_recorded_under_loaded() -> None:
     assert _about(built, {}) == {"a": 1}
 
 
-def session_on(tree: Tree | None, root: Path, **other: Any) -> Any:
-    """Return the part of a session that the environment of a measurement needs."""
+def session_on(tree: Tree | None, root: Path, opened: Any = None, **other: Any) -> Any:
+    """Return the part of a session that the environment of a measurement needs; ``opened`` is its first reading."""
     facts = {"machine": "aarch64", "memory": {"total": 5, "available": 3}}
     if tree is not None:
         facts["board"] = tree.facts(root, **other)
     engines = SimpleNamespace(facts=lambda *_: {})
     spec = TargetSpec()
-    state = SimpleNamespace(contract=SimpleNamespace(plain=dict))
+    state = SimpleNamespace(contract=SimpleNamespace(plain=dict), opened=opened)
     parts = {"facts": facts, "spec": spec, "board": None, "fallback_reason": None, "engines": engines, "state": state}
+    parts["member"] = None
     return SimpleNamespace(used="orin", parts=lambda _: (), **parts)
 
 
@@ -58,6 +59,15 @@ def test_raw_facts_are_recorded_with_the_target_only(tmp_path: Path) -> None:
     assert "board" not in environment(session, row)
     other_groups = session_on(ORIN_NX, tmp_path, groups=[], devices=[], not_readable={"cuinit": "it does not return"})
     assert environment(other_groups, row) == environment(session, row)
+
+
+def test_the_limits_of_all_clocks_are_recorded(tmp_path: Path) -> None:
+    """The environment has the limits of the GPU's clock as of the processors', and no current value, which varies."""
+    row: Any = SimpleNamespace(model="m", precision="fp32")
+    gpu = {"governor": "nvhost_podgov", "min": 306_000_000, "max": 918_000_000}
+    opened = {"clocks": {"gpu": {**gpu, "cur": 612_000_000}}}
+    assert environment(session_on(ORIN_NX, tmp_path, opened), row)["clocks"] == {"gpu": gpu}
+    assert environment(session_on(ORIN_NX, tmp_path), row)["clocks"] == {}
 
 
 def test_only_a_jetson_has_an_identity(tmp_path: Path) -> None:
