@@ -109,13 +109,20 @@ def difference(  # noqa: PLR0913 - both sides and the parts of their tolerance
     ``max_rel`` is relative to the output's largest magnitude in the batch or over the validation data (``scales``),
     whichever is larger.
     """
-    if [name for name, _ in reference] != [name for name, _ in engine]:
-        return f"outputs {[name for name, _ in engine]} instead of {[name for name, _ in reference]}"
-    for (name, ours), (_, theirs) in zip(reference, engine, strict=True):
-        wrong = _difference(name, ours, theirs, scales, precision, spec, where)
+    if wrong := _other_names(engine, [name for name, _ in reference]):
+        return wrong
+    theirs = dict(engine)
+    for name, ours in reference:
+        wrong = _difference(name, ours, theirs[name], scales, precision, spec, where)
         if wrong:
             return wrong
     return ""
+
+
+def _other_names(outputs: Outputs, expected: list[str]) -> str:
+    """Return how the names of ``outputs`` differ from those expected; a runtime may list them in another order."""
+    names = [name for name, _ in outputs]
+    return "" if sorted(names) == sorted(expected) else f"outputs {names} instead of {expected}"
 
 
 def _difference(  # noqa: PLR0913, PLR0917 - as ``difference``
@@ -152,10 +159,11 @@ def malformed(outputs: Outputs, signature: Signature, sizes: Mapping[str, int]) 
     ``sizes`` are the sizes of the inputs' named dimensions. An output dimension whose name no input has may have any
     size.
     """
-    names, declared = [name for name, _ in outputs], [spec.name for spec in signature.outputs]
-    if names != declared:
-        return f"outputs {names} instead of {declared}"
-    for (name, array), spec in zip(outputs, signature.outputs, strict=True):
+    if wrong := _other_names(outputs, [spec.name for spec in signature.outputs]):
+        return wrong
+    arrays = dict(outputs)
+    for spec in signature.outputs:
+        name, array = spec.name, arrays[spec.name]
         shape = [sizes.get(size) if isinstance(size, str) else size for size in spec.shape]
         fits = not spec.ranked or (
             len(shape) == array.ndim

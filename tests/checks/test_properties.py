@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,6 +53,16 @@ def test_a_failure_names_the_batch_and_its_file() -> None:
 def test_any_difference_is_reported(engine: list[tuple[str, np.ndarray]], named: str) -> None:
     """A difference in value, shape, dtype, name or number of outputs, and a non-finite value, is reported."""
     assert named in difference(_y(HALF), engine, {}, "fp32")
+
+
+def test_the_order_of_the_outputs_does_not_matter() -> None:
+    """A runtime may list the outputs in another order than the file; they are compared by name."""
+    both = [("y", HALF), ("z", HALF * 2)]
+    signature = replace(SIGNATURE, outputs=(*SIGNATURE.outputs, replace(SIGNATURE.outputs[0], name="z")))
+    assert not difference(both, both[::-1], {}, "fp32")
+    assert not malformed(both[::-1], signature, {"n": 2})
+    assert "differs" in difference(both, [("z", HALF), ("y", HALF * 2)], {}, "fp32")
+    assert "instead of" in malformed([("z", HALF), ("y", HALF[:, :2])], signature, {"n": 2})
 
 
 def test_outputs_within_the_tolerance_have_no_difference() -> None:
