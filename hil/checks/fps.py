@@ -92,7 +92,7 @@ def _unusable(series: Series, limit: Limit | None, seconds: float) -> str:
     times, _ = progress(series)
     span = float(times[-1] - times[0])
     if span < seconds:
-        return f"the series spans {span:.3g} s, {seconds:g} s are needed: measure longer"
+        return f"the series spans {span:.6g} s, {seconds:g} s are needed: measure longer"
     return ""
 
 

@@ -19,8 +19,9 @@ QUANTIZED = ("int8", "fp8", "fp4")
 
 DEFAULT = "default"
 HIDDEN = (
-    "the inspector does not show the content or the type of some layers; an engine that was built elsewhere needs "
-    "--profilingVerbosity=detailed; 'in_precision = \"0 %\"' removes the limit"
+    "the inspector does not show the content or the type of some layers, as where TensorRT compiles a transformer as "
+    "one layer; an engine that was built elsewhere needs --profilingVerbosity=detailed; 'in_precision = \"0 %\"' "
+    "removes the limit"
 )
 
 
