@@ -227,6 +227,7 @@ def point() -> str:
     values: Any = dict.fromkeys([*RUN_FIELDS, *POINT_FIELDS, "commit_id", "check_id"], EVIL)
     values |= {"started": "2026-01-01T00:00:00+00:00", "runs": "[]"}
     values["control"] = json.dumps({"workload": EVIL, "windows": 1, "median": 1, "spread": 0})
+    values["disturbed"] = json.dumps([EVIL])
     return texts(point_of(values, run_of(values)))
 
 

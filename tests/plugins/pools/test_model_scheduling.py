@@ -106,7 +106,7 @@ def joined(schedule: ModelScheduling, name: str) -> Worker:
     schedule.add_node_collection(worker, list(TESTS))
     if schedule.collection_is_completed:
         schedule.schedule()
-    return worker  # type: ignore[no-any-return]
+    return worker  # type: ignore[no-any-return]  # for xdist it is one of its own nodes
 
 
 @settings(deadline=None, max_examples=60)
