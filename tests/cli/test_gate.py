@@ -97,7 +97,7 @@ def test_explain_shows_each_rule(tmp_path: Path) -> None:
     finish(tmp_path, sample.passed())
     out = gate(tmp_path, ".", "--explain").stdout
     assert "40 required checks were judged" in out
-    assert out.count("✓ ok") == 17
+    assert out.count("✓ ok") == 18
 
 
 def test_another_policy_is_reported(tmp_path: Path) -> None:
