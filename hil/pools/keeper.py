@@ -48,7 +48,7 @@ class Keeper:
         self.waiting: list[str] = []  # tokens
         self.parked: dict[str, str] = {}  # places without resources, reserved until enough others are held
         self.closing = asyncio.Event()
-        self._told: Any = None
+        self._reported: Any = None
 
     # Obtaining
 
@@ -110,15 +110,15 @@ class Keeper:
         queue = sorted((each.created, each.token) for each in answer.reservations if each.state == 0)
         tokens = [token for _, token in queue]
         place = min((tokens.index(token) + 1 for token in self.waiting if token in tokens), default=0)
-        told = {
+        reported = {
             "holders": self.lab.holders(),
             "place_in_queue": place,
             "queue": len(tokens),
             "missing": len(self.waiting),
         }
-        if told != self._told:
-            self._told = told
-            tell("waiting", **told)
+        if reported != self._reported:
+            self._reported = reported
+            tell("waiting", **reported)
 
     # Watching
 
@@ -188,7 +188,7 @@ class Keeper:
         """Carry out a command."""
         command = json.loads(line)
         if command["do"] == "want":
-            self.wanted, self._told = int(command["count"]), None
+            self.wanted, self._reported = int(command["count"]), None
         elif command["do"] == "release" and command["place"] in self.held:
             await self._release(command["place"])
         elif command["do"] == "close":

@@ -51,7 +51,7 @@ class Leases:
         """Tell the process ``user`` that its board was lost, and why."""
         pipe = self._pipes.get(user)
         if pipe is not None:
-            with contextlib.suppress(OSError):  # told before
+            with contextlib.suppress(OSError):  # reported before
                 os.write(pipe, reason.encode()[:LONGEST] or b"the board was lost")
 
     def close(self) -> None:
@@ -78,9 +78,9 @@ class Lease:
 
     def board(self) -> tuple[PoolBoard | None, str]:
         """Return the board and an empty text, or ``None`` and why there is no board."""
-        told = json.loads((self._folder / f"{self._user}.board").read_text(encoding="utf-8"))
-        board = told.get("board")
-        return (None, str(told["why_not"])) if board is None else (PoolBoard.from_json(board), "")
+        reported = json.loads((self._folder / f"{self._user}.board").read_text(encoding="utf-8"))
+        board = reported.get("board")
+        return (None, str(reported["why_not"])) if board is None else (PoolBoard.from_json(board), "")
 
     def watch(self, on_loss: Callable[[str], None]) -> None:
         """Call ``on_loss`` with the reason, in another thread or now, when the board is lost."""
@@ -92,13 +92,13 @@ class Lease:
 
     def _watch(self, pipe: int) -> None:
         try:
-            told = os.read(pipe, LONGEST).decode("utf-8", "replace")
+            reported = os.read(pipe, LONGEST).decode("utf-8", "replace")
         except OSError as error:
-            told = str(error)
+            reported = str(error)
         finally:
             os.close(pipe)
         with self._lock:
-            self.lost = told or DIED
+            self.lost = reported or DIED
             on_loss = self._on_loss
         if on_loss is not None:
             on_loss(self.lost)

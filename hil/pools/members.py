@@ -49,7 +49,7 @@ class Members(Source):
     def obtain(self, pool: Pool) -> HilError | None:
         """Hold free members in their order, as many at the same time as are missing; then wait for the others."""
         until = time.monotonic() + self._wait
-        told = ""
+        reported = ""
         while pool.missing:
             self._try_all(pool)
             left = until - time.monotonic()
@@ -58,10 +58,10 @@ class Members(Source):
             held = "; ".join(str(error) for error in self.troubles.values() if isinstance(error, TargetHeld))
             if not held:
                 break
-            if held != told:
+            if held != reported:
                 what = f"waiting for {pool.missing} more, at most {left:.0f} s (Ctrl-C gives up)"
                 self._say(f"{self.name}: {what}: {held}")
-                told = held
+                reported = held
             pool.stop.wait(min(PAUSE, left))
         return self._error() if pool.missing else None
 

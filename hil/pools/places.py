@@ -138,7 +138,7 @@ class Places(Source):
             elif kind == "waiting" and event != waiting:
                 waiting = event
                 if time.monotonic() < until:
-                    self._say(f"{self.name}: {self._told(event)} (Ctrl-C gives up)")
+                    self._say(f"{self.name}: {self._waiting_text(event)} (Ctrl-C gives up)")
             if kind in ("over", "ended") or (kind == "waiting" and time.monotonic() >= until):
                 break
         short = pool.missing > 0
@@ -147,7 +147,7 @@ class Places(Source):
             return None
         listed = "".join(f"; {place} cannot be used: {why}" for place, why in self._unusable.items())
         if waiting:
-            return TargetHeld(f"{self._told(waiting)}{listed}: on target {self.name!r}: wait with --hil-wait")
+            return TargetHeld(f"{self._waiting_text(waiting)}{listed}: on target {self.name!r}: wait with --hil-wait")
         return LabError(f"no place{listed or ' was obtained'}: on target {self.name!r}: see hil targets --check")
 
     def _begin(self, pool: Pool) -> None:
@@ -235,7 +235,7 @@ class Places(Source):
             return UserError(f"{reason}: correct filter in [targets.{self.name}], or set the tags of a place")
         return TargetUnreachable(f"{reason}: start the coordinator, or correct coordinator in [targets.{self.name}]")
 
-    def _told(self, event: Mapping[str, Any]) -> str:
+    def _waiting_text(self, event: Mapping[str, Any]) -> str:
         others = [
             each for each in event.get("holders", []) if each.get("by") not in (None, holder_of_run(self._run_id))
         ]

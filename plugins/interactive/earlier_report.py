@@ -1,6 +1,6 @@
 """Keeps the report of an earlier run, for the case that this run never begins because another one holds the target.
 
-In a pipeline (see ``plugins.selection``) nothing is restored: there, no earlier report may stand in for this run's.
+In a pipeline (see ``selection``) nothing is restored: there, no earlier report may stand in for this run's.
 """
 
 from __future__ import annotations
