@@ -99,12 +99,12 @@ class PoolController:
     def models_of(self, node: Any) -> Mapping[str, str] | None:
         """Read what the worker wrote at the end of its collection, and return the model of each of its tests."""
         try:
-            told = json.loads((self.leases.folder / f"{node.gateway.id}.told").read_text(encoding="utf-8"))
+            collected = json.loads((self.leases.folder / f"{node.gateway.id}.collected").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        self.run.read_notes(told["notes"])
+        self.run.read_notes(collected["notes"])
         node.hil_told = True
-        models: dict[str, str] = told["models"]
+        models: dict[str, str] = collected["models"]
         return models
 
     def wait(self) -> None:

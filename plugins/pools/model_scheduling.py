@@ -22,7 +22,7 @@ class Boards(Protocol):
     """What the scheduling needs of the pool."""
 
     def models_of(self, node: WorkerController) -> Mapping[str, str] | None:
-        """Return the model of each test that the worker collected, ``""`` for none; ``None`` if it told nothing."""
+        """Return the model of each test that the worker collected, ``""`` for none; ``None`` if it wrote nothing."""
 
     def wait(self) -> None:
         """Wait until there is a board, or none will come."""

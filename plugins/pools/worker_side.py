@@ -28,7 +28,7 @@ class WorkerSide:
         given = session.config.workerinput  # type: ignore[attr-defined] # xdist sets it
         cases = ((item.nodeid, collection.case_of(item)) for item in session.items)
         models = {nodeid: "" if case is None else case.model for nodeid, case in cases}
-        path = Path(given["hil_pool"]) / f"{given['workerid']}.told"
+        path = Path(given["hil_pool"]) / f"{given['workerid']}.collected"
         path.with_suffix(".new").write_text(json.dumps({"notes": self.run.own_notes(), "models": models}))
         path.with_suffix(".new").replace(path)
 
