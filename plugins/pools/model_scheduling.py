@@ -118,8 +118,12 @@ class ModelScheduling(LoadScopeScheduling):  # type: ignore[misc] # xdist ships 
             super()._assign_work_unit(node)
 
     def _reschedule(self, node: WorkerController) -> None:
-        """Give the worker a model, or let it end if none is left; if its board was lost, do neither."""
-        if self.collection is not None and node in self.registered_collections and not self._boards.is_lost(node):
+        """Give the worker models, or let it end if none is left; if its board was lost, do neither."""
+        if self.collection is None or node not in self.registered_collections or self._boards.is_lost(node):
+            return
+        left = None
+        while left != len(self.workqueue):  # a worker runs its last test only once it knows the one after it
+            left = len(self.workqueue)
             super()._reschedule(node)
 
     def _end_without_boards(self) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hil.plugins.pools.controller import PoolController
@@ -111,6 +111,7 @@ def joined(schedule: ModelScheduling, name: str) -> Worker:
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 4), st.integers(1, 5), st.lists(st.tuples(st.integers(0, 3), st.sampled_from("rrrrrklu"))))
+@example(2, 2, [(0, "r"), (0, "r"), (0, "r"), (1, "r"), (0, "r"), (1, "r"), (0, "l")])  # a lone test is left last
 def test_each_test_ends_once_on_the_board_of_its_model(  # noqa: C901 - xdist's loop, in one place
     workers: int, boards: int, events: list[tuple[int, str]]
 ) -> None:
