@@ -159,8 +159,9 @@ class Context:
         return math.ceil(used / spec.batch)
 
     def calibration_data(self, name: str) -> Dataset:
-        """Return ``calibration_source``; of a model with a state, the steps of its sequences (``unrolled``)."""
-        return self._steps(name, self.calibration_source(name))
+        """Return ``calibration_source``; of a model with a state, the steps that are used of it (``unrolled``)."""
+        data, calibration = self.calibration_source(name), self.model(name).calibration
+        return self._steps(name, data, None if calibration is None else calibration.samples)
 
     def calibration_source(self, name: str) -> Dataset:
         """Return the INT8 calibration data. Raises ``Unsupported`` if the config names no calibration data."""
@@ -178,16 +179,16 @@ class Context:
         samples = None if self.signature(name).carry else self.model(name).samples
         return self._steps(name, self.dataset(name)), samples
 
-    def _steps(self, name: str, data: Dataset) -> Dataset:
+    def _steps(self, name: str, data: Dataset, samples: int | None = None) -> Dataset:
         if not self.signature(name).carry:
             return data
         cache = self.config.resolve(self.config.spec.project.cache)
 
         def work() -> Dataset:
-            return unrolled(self.onnx(name), self.signature(name), data, cache, name)
+            return unrolled(self.onnx(name), self.signature(name), data, cache, name, samples=samples)
 
         with self.progress.step(f"{name}: running the reference over {data.name}", said=False):
-            return self.memo.once(("steps", name, data.digest), work)
+            return self.memo.once(("steps", name, data.digest, str(samples)), work)
 
     def training_data(self, name: str) -> Dataset | None:
         """Return the data that the model was trained on, or ``None`` if the config does not name it."""

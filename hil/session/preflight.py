@@ -67,7 +67,9 @@ def preflight(  # noqa: PLR0913, PLR0917 - what is checked, and who is informed 
             _buildable(config, name, spec, signature)
         sources: list[tuple[str, int | None, tuple[str, ...]]] = []
         if spec.calibration is not None and "int8" in precisions:
-            sources.append((spec.calibration.data, spec.calibration.samples, ("calibration", "data")))
+            # Of a model with a state, the number is that of steps, which are taken of all sequences.
+            count = None if signature.carry else spec.calibration.samples
+            sources.append((spec.calibration.data, count, ("calibration", "data")))
         if spec.training_data is not None:
             sources.append((spec.training_data, None, ("training_data",)))
         for source, samples, key in sources:

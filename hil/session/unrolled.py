@@ -30,24 +30,33 @@ if TYPE_CHECKING:
 
     Arrays = dict[str, np.ndarray[Any, Any]]
 
-VERSION = 1
+VERSION = 2
+
+GOLDEN = 0.6180339887498949
+"""The golden ratio's fraction: its multiples modulo 1 lie evenly in [0, 1), however many they are."""
 
 
-def unrolled(onnx: Path, signature: Signature, data: Dataset, cache: Path, model: str) -> Dataset:
+def unrolled(  # noqa: PLR0913 - a model, data, a place for the result, and how many steps
+    onnx: Path, signature: Signature, data: Dataset, cache: Path, model: str, *, samples: int | None = None
+) -> Dataset:
     """Return the steps of all sequences of ``data``, in their order, with the reference's states; kept below ``cache``.
 
-    ``onnx`` is the model's file and ``model`` its name. Return ``data`` itself for a model without a state. Raise
-    ``UserError`` or ``EngineBuildError`` as ``open_reference`` does, and if the steps cannot be stored.
+    ``onnx`` is the model's file and ``model`` its name. ``samples`` is how many steps are wanted: they are spread over
+    all sequences (``spread``), since states may grow late in them; all steps if there are not more. Return ``data``
+    itself for a model without a state. Raise ``UserError`` or ``EngineBuildError`` as ``open_reference`` does, and if
+    the steps cannot be stored.
     """
     if not signature.carry:
         return data
     size = data.stride or 1
     reference = open_reference(onnx, data, size, cache / "reference")
     facts = {"version": VERSION, "data": data.digest, "reference": reference.digest, "carry": signature.carry}
+    facts |= {"samples": samples}
     path = cache / "unrolled" / f"{digest_of(facts)}.npz"
     if not path.is_file():
+        chosen = None if samples is None else spread(_lengths(data, size), samples)
         pairs = zip(data.batches(size), reference.batches(size), strict=True)
-        _write(path, (_steps(signature, batch, dict(outputs)) for batch, outputs in pairs), model)
+        _write(path, (_steps(signature, batch, dict(outputs), chosen) for batch, outputs in pairs), model)
     plain = replace(signature, inputs=tuple(replace(one, carry=None) for one in signature.inputs))
     matcher = Matcher(plain, model=model, source=data.name)
     dataset = NpzDataset(NpzArrays(path), matcher, Origin(data.name, model, Feeding(plain, model), data.provenance))
@@ -55,8 +64,43 @@ def unrolled(onnx: Path, signature: Signature, data: Dataset, cache: Path, model
     return dataset
 
 
-def _steps(signature: Signature, batch: Batch, outputs: Arrays) -> Arrays:
-    """Return the steps of a batch of sequences as samples, ``[sequences x steps, …]``, one sequence after the other."""
+def spread(lengths: list[int], samples: int) -> list[np.ndarray[Any, Any]]:
+    """Return which steps of each sequence are used, if ``samples`` of them are: all if there are not more.
+
+    ``lengths`` are the numbers of steps. Each sequence has a share by its length. It is divided into as many parts as
+    steps are used, and one is taken of each part, at places that differ from part to part; of the last part of several,
+    the last step. The steps of a sequence are increasing.
+    """
+    ends = np.cumsum(lengths)
+    counts = np.diff((ends * min(samples, int(ends[-1]))) // int(ends[-1]), prepend=0)
+    taken, result = 0, []
+    for length, count in zip(lengths, counts, strict=True):
+        edges = np.arange(count + 1) * length // max(count, 1)
+        places = (np.arange(taken + 1, taken + count + 1) * GOLDEN) % 1
+        steps = edges[:-1] + (places * np.diff(edges)).astype(int)
+        if count > 1:
+            steps[-1] = length - 1
+        result.append(steps)
+        taken += count
+    return result
+
+
+def _lengths(data: Dataset, size: int) -> list[int]:
+    """Return the number of steps of each sequence."""
+    made: list[int] = []
+    for batch in data.batches(size):
+        assert batch.sequence is not None  # noqa: S101 - the model has a state; for the type checker
+        made += [len(batch.sequence)] * len(next(iter(batch.inputs.values())))
+    return made
+
+
+def _steps(
+    signature: Signature, batch: Batch, outputs: Arrays, chosen: list[np.ndarray[Any, Any]] | None = None
+) -> Arrays:
+    """Return the steps of a batch of sequences as samples, ``[samples, …]``, one sequence after the other.
+
+    ``chosen`` are the steps that are used of each sequence of the data; without it all are.
+    """
     sequence = batch.sequence
     assert sequence is not None  # noqa: S101 - the model has a state; for the type checker
     arrays = {name: array for name, array in batch.inputs.items() if name not in sequence.carry}
@@ -64,7 +108,12 @@ def _steps(signature: Signature, batch: Batch, outputs: Arrays) -> Arrays:
         axis = signature.input(name).batch_axis
         rows = len(next(iter(batch.inputs.values())))
         arrays[name] = np.repeat(states[None], rows, axis=0) if axis is None else np.moveaxis(states, axis + 1, 0)
-    return {name: array.reshape(-1, *array.shape[2:]) for name, array in arrays.items()}
+    used: slice | np.ndarray[Any, Any] = slice(None)
+    if chosen is not None:
+        count = len(sequence)
+        parts = chosen[batch.start : batch.start + len(next(iter(batch.inputs.values())))]
+        used = np.concatenate([row * count + steps for row, steps in enumerate(parts)])
+    return {name: array.reshape(-1, *array.shape[2:])[used] for name, array in arrays.items()}
 
 
 def _write(path: Path, parts: Iterator[Arrays], model: str) -> None:

@@ -15,7 +15,7 @@ from onnx import helper
 
 from hil.config.load import load
 from hil.errors import UserError
-from hil.results import Row, Verdict
+from hil.results import Limit, Row, Sense, Verdict
 from hil.session import Request, Session
 from hil.session.preflight import preflight
 from hil.session.properties.drawing import DRAWN_STEPS
@@ -68,6 +68,7 @@ DATA["rising"] = {"x": X * np.where(np.arange(60) < RISES, 0.2, 1.0)[None, :, No
 DATA["quiet"] = {"x": recurrent.inputs(4, 30, seed=1) * np.float32(0.2)}
 DATA["labelled"] = {"x": X, "labels.y": np.moveaxis(recurrent.expected(np.moveaxis(X, 0, 1))["y"], 1, 0) + LABEL_NOISE}
 INT8 = 'precisions = ["int8"]\n[models.short.calibration]\ndata = "quiet.npz"\nmethod = "minmax"'
+FEW = INT8.replace("short", "few").replace("quiet", "rising") + "\nsamples = 24"
 MODELS = {
     "sound": ("m", "data", ""),
     "batched": ("m", "data", "batch = 2"),
@@ -77,6 +78,7 @@ MODELS = {
     "two": ("m", "two", ""),
     "ragged": ("m", "ragged", ""),
     "short": ("m", "rising", INT8),
+    "few": ("m", "rising", FEW),
     "scalars": ("scalars", "data", SCALARS),
     "scored": ("m", "labelled", 'task = "regression"'),
     "badly_scored": ("m", "labelled", 'task = "regression"\ndeployed = "scaled.onnx"'),
@@ -176,6 +178,17 @@ def test_int8_that_clips_the_state_late_in_a_sequence_is_named_with_the_step(jud
     found = re.search(r"the state 'hn?' clips from step (\d+) of sequence \d on", result.reason)
     assert found is not None, result.reason
     assert RISES <= int(found[1]) < RISES + 10
+
+
+def test_few_calibration_samples_reach_the_late_steps_of_all_sequences(judge: Judge) -> None:
+    """24 steps of six sequences of 60, whose state is large from step 40 on: the first 24 steps would not show it."""
+    for check, limit in (
+        ("ranges", Limit(value=0.05, unit="1", sense=Sense.AT_MOST, source="test")),
+        ("calibration", None),
+    ):
+        row = Row(id=f"int8.{check}", model="few", precision="int8", required=True, limit=limit)
+        result = judge.session.judge(row).result
+        assert result.verdict is Verdict.PASSED, result.reason
 
 
 @pytest.mark.parametrize(("model", "verdict"), [("scored", Verdict.PASSED), ("badly_scored", Verdict.FAILED)])

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hil.config.load import load
 from hil.onnx_files.declared import declared_signature
-from hil.session.unrolled import unrolled
+from hil.session.unrolled import spread, unrolled
 from tests import recurrent
 from tests.datasets.test_sequence_folder import opened
 
@@ -40,3 +42,45 @@ def test_each_step_is_a_sample_with_its_state(tmp_path: Path, lengths: list[int]
         np.testing.assert_array_equal(samples.inputs["x"][start : start + count], x[sequence, :count])
         start += count
     assert samples.feeds["h"].shape == (1, sum(counts), 4)
+
+
+@given(st.lists(st.integers(2, 50), min_size=1, max_size=12), st.integers(1, 700))
+def test_steps_are_spread_over_all_sequences_and_reach_their_ends(lengths: list[int], samples: int) -> None:
+    """As many as asked for, each once, by a sequence's length; several of a sequence have its last, and one early."""
+    chosen = spread(lengths, samples)
+    used, total = min(samples, sum(lengths)), sum(lengths)
+    assert sum(map(len, chosen)) == used
+    for steps, length in zip(chosen, lengths, strict=True):
+        assert abs(len(steps) - used * length / total) < 1
+        assert sorted(set(steps)) == list(steps)
+        assert all(0 <= step < length for step in steps)
+        if len(steps) > 1:
+            assert steps[-1] == length - 1
+            assert steps[0] < length / len(steps)
+
+
+def test_single_steps_of_many_sequences_are_not_all_as_late() -> None:
+    """Fewer steps than sequences: they are taken of sequences at equal distances, early, late and between."""
+    chosen = spread([100] * 40, 20)
+    assert [len(steps) for steps in chosen] == [0, 1] * 20
+    places = np.concatenate(chosen)
+    assert min(np.histogram(places, 4, (0, 100))[0]) >= 4
+
+
+def test_some_steps_are_those_of_all_steps(tmp_path: Path) -> None:
+    """The steps that are used have the states that they have among all steps, and another number has its own file."""
+    x = recurrent.inputs(4, 9)
+    np.savez(tmp_path / "data.npz", allow_pickle=False, x=x)
+    data = opened(tmp_path, "data.npz")
+    signature = declared_signature(tmp_path / "m.onnx", load(tmp_path / "hil.toml").spec.models["m"], "m")
+    whole, *parts = (
+        unrolled(tmp_path / "m.onnx", signature, data, tmp_path / "cache", "m", samples=samples)
+        for samples in (None, 10, 7, 99)
+    )
+    assert [part.count for part in parts] == [10, 7, 36]
+    everything = next(whole.batches(36)).inputs
+    for part in parts[:2]:
+        places = np.concatenate([9 * at + steps for at, steps in enumerate(spread([9] * 4, part.count))])
+        inputs = next(part.batches(part.count)).inputs
+        for name in ("x", "h"):
+            np.testing.assert_array_equal(inputs[name], everything[name][places])

@@ -125,7 +125,8 @@ def rank_layers(config: Config, model: str, target: str, say: Callable[[str], No
         samples=None if signature.carry else spec.calibration.samples,
     )
     # Of a model with a state, the layers are ranked by single steps, each with the reference's state.
-    calibration, data = (unrolled(path, signature, one, cache, model) for one in (calibration, data))
+    calibration = unrolled(path, signature, calibration, cache, model, samples=spec.calibration.samples)
+    data = unrolled(path, signature, data, cache, model)
     where = config.where("models", model, "task")
     metric = None
     if spec.task is not None:
