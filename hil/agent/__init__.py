@@ -4,3 +4,4 @@ It is sent as one zip file (``hil.targets.bundle``) and imports nothing of ``hil
 """
 
 PROTOCOL = 1
+"""Version of the protocol between host and agent, which the agent's first message states."""

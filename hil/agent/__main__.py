@@ -1,7 +1,7 @@
-"""Start the agent: ``agent.pyz --store DIR [--store-size BYTES] [--host-silence SECONDS]`` serves a host.
+"""Start the agent: ``agent.pyz --store DIR [--store-size BYTES] [--host-silence SECONDS] [--container JSON]``.
 
-With ``--worker``, ``--load``, ``--activate`` or ``--inside`` as the first argument, this is a process that the agent
-itself has started.
+The agent serves the host through standard input and output. With ``--worker``, ``--load``, ``--activate`` or
+``--inside`` as the first argument, this is a process that the agent itself has started.
 """
 
 import os
@@ -12,9 +12,9 @@ PIPE_BYTES = 1 << 20  # fs.pipe-max-size: the most that an unprivileged user may
 
 
 def private_stdout() -> int:
-    """Return a copy of standard output for frames, and redirect standard output to standard error.
+    """Return a new descriptor of standard output, for frames, and redirect descriptor 1 to standard error.
 
-    Native libraries print to descriptor 1: their text would otherwise be between the frames.
+    Native libraries print to descriptor 1: without this, their text would get between the frames.
     """
     frames = os.dup(1)  # not inherited by workers
     os.dup2(2, 1)
@@ -22,9 +22,9 @@ def private_stdout() -> int:
 
 
 def main() -> None:
-    """Run the process that ``sys.argv`` selects.
+    """Run as the kind of process that the first argument selects; without one of those options, serve a host.
 
-    For the supervisor, standard output is redirected before anything else is imported.
+    To serve a host, standard output is redirected before any module is imported that may print.
     """
     if sys.argv[1:2] == ["--worker"]:
         from .workers.worker import main as work
@@ -51,9 +51,9 @@ def main() -> None:
 
 
 def containers(text: str, store: str, archive: str) -> object:
-    """Return the object that starts workers in the container that ``text`` describes as JSON.
+    """Return the ``Containers`` that starts workers in the container that ``text`` describes as JSON.
 
-    Raise ``Failure`` if ``text`` is invalid.
+    ``store`` is the store's folder, ``archive`` the agent's own file. Raise ``Failure`` if ``text`` is invalid.
     """
     from .containers.container_spec import parse
     from .containers.factory import Containers
@@ -62,7 +62,10 @@ def containers(text: str, store: str, archive: str) -> object:
 
 
 def serve(frames: int) -> None:
-    """Run a supervisor that reads frames from standard input and writes them to the descriptor ``frames``."""
+    """Answer the requests on standard input, with frames written to the descriptor ``frames``, until the host is gone.
+
+    If the store or the container cannot be used, send this error instead of the first message, and return.
+    """
     import argparse
     import contextlib
     import fcntl

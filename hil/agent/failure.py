@@ -32,7 +32,7 @@ class Failure(Exception):
 
 
 def short(text: object, limit: int = 2000) -> str:
-    """Return ``text`` on one line, with its middle cut out if it is longer than ``limit`` characters."""
+    """Return ``text`` on one line; if it is longer than ``limit`` characters, `` … `` replaces the middle."""
     line = " ".join(str(text).split())
     if len(line) <= limit:
         return line

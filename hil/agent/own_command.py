@@ -6,7 +6,7 @@ from typing import List, Optional
 
 
 def own_command(archive: str) -> List[str]:
-    """Return the command that starts ``archive`` with this interpreter and its option ``-X hil_agent``, if it has one.
+    """Return the command that starts ``archive`` with this interpreter, with ``-X hil_agent`` if this process has it.
 
     ``-X hil_agent=FOLDER`` makes the agent import its modules from a folder. It is set only if the host is its own
     target.

@@ -99,7 +99,7 @@ class Service(Transfers):
         raise Failure(failure.PROTOCOL, "no operation is called %.80r" % (request.get("op"),))
 
     def hold(self, request: Dict[str, Any]) -> Reply:
-        """Hold the target for the session. Raise ``Failure`` if another session holds it for ``wait`` seconds more."""
+        """Hold the target for the session. Raise ``Failure`` if another session holds it after ``wait`` seconds."""
         claim = {key: str(request[key]) for key in ("token", "who", "host", "pid")}
         try:
             self.supervisor.wait_until(lambda: self.lock.attempt(claim), float(request["wait"]), LOCK_POLL)
@@ -120,10 +120,7 @@ class Service(Transfers):
         return {"ok": self.conditions.meanwhile(lambda: probe.with_libraries(libraries))}, []
 
     def libraries(self) -> Dict[str, Any]:
-        """Return what a worker reports of its libraries: versions and GPUs.
-
-        The first call starts a worker for this, since importing a runtime takes a second on a board.
-        """
+        """Return what a worker reports of its libraries (``probe.libraries``). Only the first call starts a worker."""
         if self._libraries is None:
             worker = self.supervisor.start_worker()
             try:
@@ -175,7 +172,10 @@ class Service(Transfers):
         return {"ok": dict(self.records.write(key_of(facts), facts, digest, built), cached=False)}, []
 
     def load(self, request: Dict[str, Any]) -> Reply:
-        """Verify the file of the engine of ``key``; load it into a new worker, or an idle one if that is allowed."""
+        """Verify the engine with the key ``key`` and load it: into a new worker, or if ``fresh`` is false an idle one.
+
+        Raise ``Failure`` if the target is not held, or the engine is missing, damaged or cannot be loaded.
+        """
         self._must_hold()
         record = self.records.need(request["key"])
         order = {
@@ -201,10 +201,7 @@ class Service(Transfers):
     def _load(
         self, worker: WorkerProcess, order: Dict[str, Any], deadline: float, watch: Optional[Watch]
     ) -> Dict[str, Any]:
-        """Load the engine and return the worker's answer.
-
-        If GPU memory is watched, the runtime is started and the memory read first.
-        """
+        """Load the engine and return the answer. With ``watch``, start the runtime and read the GPU memory before."""
         sampler = start_sampler(worker, watch)
         if watch is None or sampler is None:
             return dict(self.supervisor.exchange(worker, order, deadline)["ok"])
@@ -224,7 +221,7 @@ class Service(Transfers):
         return {"ok": {"worker": worker.number, "pid": worker.pid}}, []
 
     def unload(self, request: Dict[str, Any]) -> Reply:
-        """Stop a worker. With ``keep``, make one without a GPU idle instead, for a load that needs no fresh process."""
+        """Stop a worker. With ``keep``, a worker whose GPU memory is not watched becomes the idle worker instead."""
         worker = self._worker(request)
         if request.get("keep") is True and worker.alive and worker.watch is None:
             self.idle.keep(worker, self.libraries())
@@ -239,8 +236,9 @@ class Service(Transfers):
     def engine_work(self, request: Dict[str, Any]) -> Reply:
         """Forward a request to a worker while holding the turn lock, and return the worker's reply.
 
-        The worker is sampled meanwhile if the request is timed or if the worker's GPU memory is watched. The board is
-        sampled during a series.
+        The worker is sampled meanwhile if the request is timed (a series or a soak) or if the worker's GPU memory is
+        watched. A timed request's reply gets ``telemetry``; that of a series also gets ``state``, the board's state
+        before and after the series.
         """
         worker = self._take_body(request)
         with self.turn():

@@ -1,4 +1,4 @@
-"""Run the agent's first process: it listens to the host and the workers and enforces deadlines; it never computes.
+"""Run the agent's first process: it listens to the host and the workers and enforces deadlines; it runs no engine.
 
 It ends its workers and itself when the host closes the connection or is silent for too long. Standard library only.
 """
@@ -62,7 +62,10 @@ class Supervisor:
         self._last_growth = time.monotonic()
 
     def await_host(self) -> wire.Header:
-        """Return the next request. Raise ``HostGone`` if the host is lost, ``WireError`` for a malformed frame."""
+        """Return the header of the next request; its body is unread.
+
+        Raise ``HostGone`` or ``wire.Closed`` if the host is lost, another ``WireError`` for a malformed frame.
+        """
         while self._next is None:
             while not self.step(None, select.POLLIN):
                 pass

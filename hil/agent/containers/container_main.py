@@ -14,14 +14,14 @@ import sys
 from typing import List, Optional
 
 SOCKET = "socket"
-LEAVE = 1.0  # seconds
+LEAVE = 1.0  # seconds that the worker has to end by itself after the supervisor has ended
 HUNG_UP = getattr(select, "POLLRDHUP", 0x2000) | select.POLLHUP | select.POLLERR
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
-    """Connect to the supervisor, start the worker, which connects too, and wait for the end of either.
+    """Connect to the supervisor, start the worker, which connects too, and exit as ``watch`` does.
 
-    The arguments are FOLDER of ``--inside FOLDER``: the folder that has the supervisor's socket.
+    ``arguments`` has one word, the folder with the supervisor's socket; None: the word after ``--inside``.
     """
     folder = (arguments or sys.argv[2:3])[0]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -55,9 +55,9 @@ def connect() -> socket.socket:
 
 
 def run_worker(guard: int) -> None:
-    """Replace this process by a worker. The supervisor sends the descriptor of the worker's shared segment.
+    """Receive the descriptor of the worker's shared segment from the supervisor, then replace this process by a worker.
 
-    ``guard`` is the process id of the container's first process.
+    ``guard`` is the process id of the container's first process. Exit with code 1 if no descriptor arrives.
     """
     control = connect()
     fds = array.array("i")
@@ -77,8 +77,8 @@ def run_worker(guard: int) -> None:
 def watch(life: socket.socket, ended: int, worker: int) -> None:
     """Wait until the process ``worker`` ends, then exit with its exit code, or ``SIGNALLED`` plus its signal's number.
 
-    ``life`` is the connection to the supervisor. ``ended`` becomes readable when the worker ends. If the supervisor
-    dies, the worker is killed after ``LEAVE`` seconds.
+    ``life`` is the connection to the supervisor. ``ended`` is a descriptor that becomes readable when the worker ends.
+    If the supervisor ends first, the worker is killed unless it ends within ``LEAVE`` seconds.
     """
     poller = select.poll()
     poller.register(life.fileno(), HUNG_UP)

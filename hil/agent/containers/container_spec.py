@@ -26,7 +26,11 @@ WAY_OUT = "or remove container from the target"
 
 
 class Container(NamedTuple):
-    """The table ``[targets.NAME.container]`` of the config."""
+    """The table ``[targets.NAME.container]`` of the config.
+
+    ``engine`` is one of ``ENGINES``, ``image`` an image reference, ``args`` further options of the engine's ``run``,
+    ``python`` the interpreter in the image.
+    """
 
     engine: str
     image: str
@@ -45,7 +49,10 @@ class Image(NamedTuple):
 
 
 def is_reference(text: str) -> bool:
-    """Return whether ``text`` is an image reference; an engine cannot mistake such a text for an option."""
+    """Return whether ``text`` is an image reference of at most ``MOST_CHARACTERS``.
+
+    A container engine cannot mistake a reference for an option, because a reference does not start with a dash.
+    """
     return len(text) <= MOST_CHARACTERS and REFERENCE.fullmatch(text) is not None
 
 
@@ -78,7 +85,7 @@ class Mounts(NamedTuple):
     write: Tuple[str, ...]
 
     def options(self) -> List[str]:
-        """Return a ``--mount`` option for each path; in the container the paths are the same.
+        """Return the words ``--mount VALUE`` for each path, as one list; in the container the paths are the same.
 
         Raise ``Failure`` if a path has a character that the option's syntax forbids.
         """
@@ -95,7 +102,8 @@ class Mounts(NamedTuple):
 def account(engine: str, user: int, group: int, groups: Sequence[int]) -> List[str]:
     """Return the engine's options that run a worker under the numeric ids ``user``, ``group`` and ``groups``.
 
-    Rootless podman keeps the groups of the process that starts it instead, which requires the OCI runtime crun.
+    For rootless podman (``user`` is not 0), the options keep the ids and groups of the process that starts it; this
+    requires the OCI runtime crun.
     """
     if engine == "podman" and user != 0:
         return ["--userns", "keep-id", "--group-add", "keep-groups"]
@@ -189,7 +197,7 @@ def start_trouble(container: Container, code: int, output: str) -> Failure:
 
 
 def with_container(container: Container, image: Image, libraries: Dict[str, Any]) -> Dict[str, Any]:
-    """Return a worker's report ``libraries`` with the keys ``container`` and ``why_not`` added.
+    """Return ``libraries``, a worker's report of its library versions, with the keys ``container`` and ``why_not``.
 
     ``container`` has the facts that identify the container. ``why_not`` maps each runtime that the image lacks to a
     message. Raise ``Failure`` if the image lacks numpy.

@@ -19,8 +19,8 @@ from . import container_spec
 from .container_main import SOCKET
 from .container_spec import Order
 
-POLL = 0.02
-ASK = 20.0
+POLL = 0.02  # seconds between two checks of a process
+ASK = 20.0  # seconds that one short command of the container engine may take
 EXIT_SECONDS = 5.0
 CREDENTIALS = struct.Struct("3i")  # linux/socket.h: struct ucred
 DETACHED = 0  # exit code of ``run`` if the container was detached
@@ -32,6 +32,10 @@ class ContainedWorker(WorkerProcess):
     exit_seconds = EXIT_SECONDS
 
     def __init__(self, number: int, order: Order, scratch: str) -> None:
+        """Start the container of worker ``number``; ``scratch`` is a folder for temporary files.
+
+        Raise ``Failure`` if a path cannot be mounted.
+        """
         self.container = order.container
         self._life: Optional[socket.socket] = None
         self._guard = self._pid = 0
@@ -69,7 +73,7 @@ class ContainedWorker(WorkerProcess):
         return self._pid or self.process.pid
 
     def arrived(self) -> bool:
-        """Return whether the worker is connected.
+        """Accept waiting connections, and return whether the worker is connected; call it until it returns true.
 
         Raise ``Failure`` if the container has ended, or if the process that connected is not in the container.
         """
@@ -99,6 +103,7 @@ class ContainedWorker(WorkerProcess):
             return None
 
     def _explain(self) -> None:
+        """Raise the ``Failure`` that states why the container has ended."""
         ended = time.monotonic() + 1
         while self.read_output() and time.monotonic() < ended:
             time.sleep(POLL)
@@ -111,7 +116,10 @@ class ContainedWorker(WorkerProcess):
         raise container_spec.start_trouble(self.container, code, last_lines(self.output))
 
     def _check(self) -> None:
-        """Raise ``Failure`` unless the process that connected is the container's first process or its descendant."""
+        """Raise ``Failure`` unless the process that connected as the worker descends from the right processes.
+
+        These are the container's first process and the process that connected before the worker.
+        """
         pid = self._engine("inspect", "--format", "{{.State.Pid}}", self._cid()).strip()
         first = int(pid) if pid.isdigit() else 0
         line = ancestry(self._pid)
@@ -175,7 +183,7 @@ class ContainedWorker(WorkerProcess):
 
 
 def ancestry(pid: int) -> List[int]:
-    """Return the process ids of a process, its parent, and so on up to the first process."""
+    """Return the ids of process ``pid``, its parent, and so on up to process 1; the last id is 0 if one is unknown."""
     pids = [pid]
     while pids[-1] > 1:
         pids.append(parent(pids[-1]))
@@ -183,7 +191,7 @@ def ancestry(pid: int) -> List[int]:
 
 
 def parent(pid: int) -> int:
-    """Return the parent's process id; 0 if there is no parent or no such process."""
+    """Return the id of the parent of process ``pid``; 0 if there is no parent or no such process."""
     try:
         with open("/proc/%d/stat" % pid, "rb") as file:
             return int(file.read().rpartition(b")")[2].split()[1])

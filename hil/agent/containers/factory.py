@@ -30,7 +30,8 @@ class Containers:
     def start_worker(self, number: int, scratch: str, wait: Wait) -> ContainedWorker:
         """Start a container with worker ``number``; ``wait`` is ``Supervisor.wait_until``.
 
-        Raise ``Failure`` if the engine cannot inspect the image or a path cannot be mounted.
+        ``scratch`` is a folder for temporary files. Return the worker before it is connected. Raise ``Failure`` if the
+        engine is missing or cannot inspect the image, or a path cannot be mounted.
         """
         if self.image is None:
             self.image = self._inspect(wait)
@@ -41,7 +42,10 @@ class Containers:
         return ContainedWorker(number, order, scratch)
 
     def await_worker(self, worker: WorkerProcess, wait: Wait) -> None:
-        """Wait until a started worker is connected. Raise ``Failure`` if it ends or takes over ``START`` seconds."""
+        """Wait until a started worker is connected.
+
+        Raise ``Failure`` if this takes more than ``START`` seconds, or as ``ContainedWorker.arrived`` does.
+        """
         if not isinstance(worker, ContainedWorker):
             raise TypeError("the worker does not run in a container")
         try:
@@ -51,9 +55,12 @@ class Containers:
             raise Failure(CONTAINER, what, "check whether %s is busy" % self.container.engine) from None
 
     def with_container(self, libraries: Any) -> Any:
-        """Return ``libraries`` with the container's facts added, as ``container_spec.with_container`` does."""
+        """Return ``libraries`` with the container's facts added, as ``container_spec.with_container`` does.
+
+        Raise ``ValueError`` before the first ``start_worker``.
+        """
         if self.image is None:
-            raise ValueError("no worker has reported its libraries yet")
+            raise ValueError("no worker has been started yet")
         return container_spec.with_container(self.container, self.image, libraries)
 
     def _inspect(self, wait: Wait) -> Image:

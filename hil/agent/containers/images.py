@@ -1,8 +1,9 @@
 """Loads, pulls, compares and removes the container images of releases, and starts and inspects their containers.
 
 An image is named by its id, the SHA-256 of its configuration, without ``sha256:``; only ``pull`` takes a reference, and
-returns the id. Equal ids mean equal files. While a command of the container engine runs, ``wait`` is called repeatedly
-and must wait for the seconds that it is given.
+returns the id. Equal ids mean equal files. ``engine`` is a container engine: docker or podman. While one of its
+commands runs, ``wait`` is called repeatedly and must wait for the seconds that it is given. Invalid arguments raise
+``Failure``.
 """
 
 import json
@@ -22,7 +23,7 @@ Wait = Callable[[float], Any]
 
 
 def load(engine: str, archive: str, image: str, wait: Wait) -> bool:
-    """Make ``engine`` load ``image`` (an id) from ``archive``. Return False if the engine had the image already.
+    """Make ``engine`` load ``image`` (an id) from the file ``archive``, unless it has the image; return whether it did.
 
     Raise ``Failure`` if the engine fails or the archive lacks the image.
     """
@@ -38,7 +39,10 @@ def load(engine: str, archive: str, image: str, wait: Wait) -> bool:
 
 
 def pull(engine: str, reference: str, wait: Wait) -> str:
-    """Pull an image by its digest with ``engine``, and return its id. Raise ``Failure`` if the engine fails."""
+    """Pull an image with ``engine`` by ``reference``, which must end with a digest, and return the image's id.
+
+    Raise ``Failure`` if the engine fails.
+    """
     if engine not in ENGINES or not is_reference(reference) or "@sha256:" not in reference:
         raise Failure(PROTOCOL, "image %.200r cannot be pulled with %.20r" % (reference, engine))
     _must([engine, "pull", "--quiet", reference], LOAD, wait)
@@ -50,10 +54,10 @@ def pull(engine: str, reference: str, wait: Wait) -> str:
 
 
 def compare(engine: str, image: str, release: str, place: str, scratch: str, wait: Wait) -> bool:  # noqa: PLR0913, PLR0917 - the image, its expected content, and the engine that reads it
-    """Return whether ``engine`` has the image. Raise ``Failure`` if the image's files are not exactly the release.
+    """Compare the files of an image with a release. Return False, without comparing, if ``engine`` lacks the image.
 
     ``image`` is an id, ``release`` the release's digest, ``place`` its folder in the image, ``scratch`` an empty
-    folder.
+    folder. Raise ``Failure`` if the files in ``place`` are not exactly the release, or the engine fails.
     """
     if engine not in ENGINES or not DIGEST.fullmatch(image):
         raise Failure(PROTOCOL, "image %.80r cannot be compared with %.20r" % (image, engine))
@@ -85,7 +89,7 @@ def _volume_trouble(engine: str, image: str, place: str, wait: Wait) -> str:
 
 
 def _damage(engine: str, image: str, release: str, place: str, scratch: str, wait: Wait) -> str:  # noqa: PLR0913, PLR0917 - as ``compare``
-    """Return what is wrong with the release in the image; empty if nothing is wrong."""
+    """Return a message about what is wrong with the release in the image; empty if nothing is wrong."""
     copy = Releases(scratch)
     os.makedirs(copy.path("releases"))
     name = "hil-look-" + os.path.basename(scratch)
@@ -113,7 +117,7 @@ def _has(engine: str, image: str, wait: Wait) -> bool:
 
 
 def of(folder: Releases, release: Optional[str]) -> Optional[str]:
-    """Return the id of the release's image; None if ``release`` is None or has no image.
+    """Return the id of the image of ``release``, a digest in ``folder``; None if ``release`` is None or has no image.
 
     Raise ``Failure`` if the release's manifest is damaged.
     """
@@ -136,10 +140,10 @@ def of_releases(folder: Releases) -> Set[str]:
 
 
 def start(container: Dict[str, Any], image: Optional[str], within: float) -> str:
-    """Remove the old container and start one of ``image`` (an id); return what failed, empty on success.
+    """Remove the old container and start a new one of ``image`` (an id); return an empty text, or why this failed.
 
-    If ``image`` is None, no container is started, and the result states this. ``within`` is the limit of each command
-    in seconds.
+    ``container`` has the keys ``engine``, ``name``, ``args`` and ``command``. If ``image`` is None, no container is
+    started, and the result states this. ``within`` is the limit of each command in seconds.
     """
     engine, name = container["engine"], container["name"]
     commands.run([engine, "rm", "--force", name], within)  # if this fails, run reports the name as taken
@@ -151,7 +155,7 @@ def start(container: Dict[str, Any], image: Optional[str], within: float) -> str
 
 
 def trouble(container: Dict[str, Any], image: Optional[str]) -> str:
-    """Return why the container does not run ``image``; empty if it does."""
+    """Return why the container does not run ``image`` (an id); empty if it does. ``container`` is as for ``start``."""
     engine, name = container["engine"], container["name"]
     words = [engine, "container", "inspect", "--format", "{{.State.Running}} {{.Image}}", name]
     ended = commands.run(words, ASK)
@@ -163,6 +167,6 @@ def trouble(container: Dict[str, Any], image: Optional[str]) -> str:
 
 
 def remove(container: Dict[str, Any], images: Set[str]) -> None:
-    """Remove images by their ids; the engine keeps those that a container still uses."""
+    """Remove ``images`` (ids) with the engine of ``container``; the engine keeps those that a container still uses."""
     for image in sorted(images):
         commands.run([container["engine"], "image", "rm", "sha256:" + image], ASK)

@@ -21,8 +21,8 @@ _CUDA_TEXT = re.compile(r"CUDA Version ([0-9.]+)")
 def facts(root: str = "/") -> Dict[str, Any]:
     """Return the raw facts of the machine whose files are below ``root``; ``memory_total`` is in bytes.
 
-    ``cuda`` is the version in the toolkit's version file. ``libraries`` and ``cuinit`` are None here: a worker queries
-    them (``library_versions``).
+    ``cuda`` has the toolkit's version and the file that names it. ``libraries`` and ``cuinit`` are None here: a worker
+    queries them (``library_versions``). A fact that cannot be read is None, with its reason in ``not_readable``.
     """
     reader = Reader(root)
     by_name: Dict[str, Any] = {name: reader.fact(name, read) for name, read in FACTS.items()}
@@ -82,7 +82,8 @@ def _memory(reader: Reader) -> int:
 def _cuda(reader: Reader) -> Dict[str, str]:
     """Return ``toolkit``, a version of CUDA, and ``source``, the file that has it.
 
-    The version is that of the CUDA compiler, which identifies a release, or the toolkit's if the file has no other.
+    The version is that of the CUDA compiler, which identifies a release. If the file does not have it, the version is
+    the toolkit's. Raise ``NotReadable`` if there is no such file, or it has no version.
     """
     try:
         name = "usr/local/cuda/version.json"

@@ -25,9 +25,10 @@ class Late(OSError):
 
 
 def output_of(command: List[str], deadline: float = DEADLINE) -> str:
-    """Return what a command prints. Raise ``OSError`` if it cannot be run, fails, or exceeds its deadline.
+    """Return what a command prints to standard output and error, at most ``MOST`` bytes, as text.
 
-    The command runs in its own process group, which is killed on a timeout: a hanging command may have children.
+    Raise ``Late`` if it runs longer than ``deadline`` seconds, another ``OSError`` if it cannot be run or fails. The
+    command runs in its own process group, which is killed on a timeout: a hanging command may have children.
     """
     process = subprocess.Popen(  # noqa: S603 - the board's own program with fixed words, no shell
         command,
@@ -86,7 +87,7 @@ class PowerMode:
         return not any(os.path.lexists(path) for path in ([self._program] if self._program is not None else places))
 
     def read(self, why: Dict[str, str]) -> Optional[str]:
-        """Return the mode's name, or None with the reason in ``why``."""
+        """Return the current mode's name, or None with the reason in ``why["power_mode"]``."""
         if self._missing():
             name, reason = self._from_status_file(), "there is no nvpmodel"
         else:

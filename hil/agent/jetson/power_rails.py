@@ -52,9 +52,9 @@ def add_total(
     not_readable: Dict[str, str],
     sources: Dict[str, str],
 ) -> None:
-    """Add ``power.total`` to ``columns`` and ``sources``; without a total, add the reason to ``not_readable``.
+    """Add ``power.total`` to ``columns`` and its label to ``sources``; if unknown, add the reason to ``not_readable``.
 
-    ``columns`` has one column ``power.NAME`` for each rail.
+    ``columns`` has one column ``power.NAME`` for each rail; ``rails`` and ``missing`` are those of ``total``.
     """
     names, label = total(rails, missing)
     if names:

@@ -36,11 +36,11 @@ def parse(line: str) -> Fields:
 
     Groups:
         time: text, by the board's clock.
-        ram, swap, iram: bytes ``used`` and ``total``; if shown ``cached``, ``block`` (largest free block).
-            ``blocks`` is the number of blocks of that size.
-        cpu: ``on``, ``load`` (0 to 1 or None) and ``hz`` (or None) of each core.
-        engines: ``on``, ``load`` (0 to 1 or None) and ``hz`` (a list) of each engine, by name.
-        mts: shares of time, 0 to 1.
+        ram, swap, iram: bytes ``used`` and ``total``; if the line shows them, also ``cached``, ``block`` (bytes of the
+            largest free block) and ``blocks`` (the number of blocks of that size).
+        cpu: a list with ``on``, ``load`` (0 to 1 or None) and ``hz`` (or None) of each core.
+        engines: ``on``, ``load`` (0 to 1 or None) and ``hz`` (a list; None for a clock that is off), by engine.
+        mts: ``foreground`` and ``background``, shares of time from 0 to 1.
         temperature: °C by sensor; None for an offline sensor.
         power: W by rail.
         unknown: words that are not part of a valid field; all words of a line without ``RAM``.
@@ -161,7 +161,7 @@ READERS: Tuple[Callable[[Words, int, Fields], int], ...] = (
     _power,
     _engine,
 )
-"""Each parses the words from index ``at`` on, adds to the fields, and returns how many words it used (0: none)."""
+"""Each parses the words from index ``at`` on, adds to ``fields``, and returns how many words it used (0: none)."""
 
 
 def _word(words: Words, at: int) -> str:

@@ -43,10 +43,12 @@ def _die_with_parent() -> Callable[[], None]:
 class TegrastatsProcess:
     """The process ``path --interval 100``, started at once and killed by ``close`` or when the agent dies.
 
+    ``path`` is None if the program is not installed. ``now`` is always a time in monotonic seconds.
+
     Attributes:
         process: the running program; None if it does not run.
-        why: why it gives no values, if so.
-        odd: output after the last readable line.
+        why: the reason if the process was not started or was given up; None otherwise.
+        odd: what it printed last that cannot be parsed, shortened; empty if the last line could be parsed.
     """
 
     def __init__(self, path: Optional[str], now: float) -> None:
@@ -75,7 +77,10 @@ class TegrastatsProcess:
         os.set_blocking(self._out(), False)
 
     def latest(self, now: float) -> Dict[str, Any]:
-        """Return the newest line, parsed by ``tegrastats.parse``; empty if there is no line or it is too old."""
+        """Return the newest line, parsed by ``tegrastats.parse``; empty if there is none or it is older than ``STALE``.
+
+        If there was no readable line for ``SILENCE`` seconds, kill the process and set ``why``.
+        """
         if self.process is not None:
             self._read_lines(now)
             if self.why is None and now - self._heard > SILENCE:
@@ -131,7 +136,10 @@ class TegrastatsProcess:
         self._give_up(how + (" after printing %s" % self.odd if self.odd else ""))
 
     def _lines(self, data: bytes) -> List[str]:
-        """Return the newest complete lines, at most four; drop a line that is too long to be valid."""
+        """Append ``data`` to what is left of earlier calls and return its last four complete lines, or all if fewer.
+
+        A line that is too long to be valid is dropped.
+        """
         complete, newline, rest = (self._rest + data).rpartition(b"\n")
         lines = complete.split(b"\n") if newline else []
         if lines and self._skip:

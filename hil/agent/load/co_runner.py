@@ -23,8 +23,8 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 PR_SET_CHILD_SUBREAPER = 36
 MCL_CURRENT = 1  # sys/mman.h
 CHUNK = 1 << 20
-GRACE = 1.0
-PATIENCE = 10.0
+GRACE = 1.0  # seconds from SIGTERM to SIGKILL
+PATIENCE = 10.0  # seconds that a load may take to end its processes, before it is killed itself
 RESERVE, RUN = "reserve", "run"
 NAMES = {RESERVE: "reserve_memory", RUN: "co_runner"}
 """The config keys that request each kind of load."""
@@ -42,7 +42,7 @@ class Load:
     def __init__(self, archive: str, kind: str, words: List[str], place: str) -> None:
         """Start the process; ``kind`` is ``RESERVE`` or ``RUN``, ``words`` are its arguments.
 
-        ``place``, a path that only this target has, marks the process for ``sweep(place)``.
+        ``place`` is a path that identifies the target. It marks the process, so that ``sweep(place)`` finds it.
         """
         self.kind = kind
         self.place = place
@@ -68,7 +68,7 @@ class Load:
         return self.process.stdout.fileno()
 
     def read_reports(self) -> bool:
-        """Read the load's reports; return True once it is ready or has ended."""
+        """Read the load's reports so far into the attributes; return whether it has become ready or has ended."""
         over = self.process.poll() is not None  # before reading: its last report is in the pipe by then
         data = b"."
         while data:
@@ -90,7 +90,10 @@ class Load:
         return self.ready is not None or self.ended is not None
 
     def close(self, beat: Callable[[], None] = lambda: None) -> None:
-        """End the load and the processes that it started, and set ``left``. ``beat`` is called meanwhile."""
+        """End the load and the processes that it started, and set ``left``.
+
+        ``beat`` is called repeatedly meanwhile.
+        """
         if self.process.stdin is not None:
             self.process.stdin.close()
         until = time.monotonic() + PATIENCE
@@ -147,7 +150,10 @@ def _wait(seconds: Optional[float]) -> bool:
 
 
 def reserve(size: int) -> None:
-    """Hold ``size`` bytes of memory until standard input closes, filled with random data that does not compress."""
+    """Hold ``size`` bytes of memory until standard input closes, filled with random data that does not compress.
+
+    The memory is locked if this user may lock that much; the report to the supervisor states whether it is.
+    """
     memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     noise = os.urandom(CHUNK)
     for at in range(0, size, CHUNK):
@@ -161,9 +167,10 @@ def reserve(size: int) -> None:
 
 
 def run(command: List[str]) -> None:
-    """Run ``command`` until standard input closes, from two processes: if one is killed, the other cleans up.
+    """Run ``command`` until standard input closes, and then end it with all its descendants.
 
-    Both are subreapers: an orphaned descendant becomes a child of one of them, so that no descendant escapes.
+    Two processes watch over it: if one is killed, the other cleans up. Both are subreapers: an orphaned descendant
+    becomes a child of one of them, so that no descendant escapes.
     """
     os.setsid()  # a kill of the agent's process group must not reach the processes that clean up
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -184,9 +191,9 @@ def _report_left(left: Dict[int, str]) -> None:
 
 
 def _keep(command: List[str], guard: int) -> None:
-    """Run ``command`` in the user's home, without output, until standard input closes or ``guard`` ends; then end it.
+    """Run ``command`` in the user's home, without output, until standard input closes or the process ``guard`` ends.
 
-    Its descendants are ended, too.
+    Then end the command and its descendants. If the command ends earlier, only report this.
     """
     home = os.path.expanduser("~")
     try:
@@ -222,7 +229,7 @@ def _how(code: int) -> str:
 
 
 def clear() -> Dict[int, str]:
-    """End all descendants: send SIGTERM, and after ``GRACE`` seconds SIGKILL.
+    """End all descendants of this process: send SIGTERM, and after ``GRACE`` seconds SIGKILL.
 
     Return the commands, by process id, of the descendants that still run ``FORCE`` seconds after that.
     """

@@ -17,7 +17,7 @@ from ..store.transfers import Reply
 from . import co_runner, load_processes
 
 SETTLE = 0.5  # seconds for a co-runner to start up, or to fail
-START = 20.0
+START = 20.0  # seconds until a load reports that it is ready, in addition to the time to fill memory
 BYTES_PER_SECOND = 50e6  # lower bound of the rate at which the slowest board fills memory
 LEFT_FREE = 64 << 20
 MOST_SERVICES = 32
@@ -57,7 +57,7 @@ class Conditions:
         """Return the machine's current state, as ``StateReader.snapshot`` does.
 
         The request has ``gpu``, the number of the GPU to query (None: no GPU), and ``quick``, an option of
-        ``snapshot``. In the reply, ``load_ended`` has a message for each load that has ended too early.
+        ``snapshot``. In the reply, ``load_ended`` has a message for each load that should run and has ended.
         """
         quick = bool(request.get("quick"))
         gpu = None if request.get("gpu") is None else self.nvml(int(request["gpu"]))
@@ -66,7 +66,8 @@ class Conditions:
     def _state(self, gpu: Any, *, quick: bool = False) -> Dict[str, Any]:
         """Return the state, as ``state`` does.
 
-        If ``quick`` is false, ``services`` has systemd's state of each service that ``prepare`` stopped.
+        If ``quick`` is false and ``prepare`` stopped services, ``services`` has systemd's state of each of them, or
+        None where it is unknown.
         """
         privileged = None if quick else self._privileged()
         state = self.meanwhile(lambda: self.reader.snapshot(gpu, privileged, quick=quick))
@@ -108,11 +109,11 @@ class Conditions:
             raise Failure(failure.PROTOCOL, what, "hold it first")
 
     def around(self, watch: Any) -> Dict[str, Any]:
-        """Return the state, with that of the GPU that ``watch`` watches; without a GPU if ``watch`` is None."""
+        """Return the state as ``state`` does, for the GPU of the ``device_memory.Watch`` ``watch``; None: no GPU."""
         return self._state(None if watch is None else watch.device.gpu)
 
     def _privileged(self) -> Dict[str, Any]:
-        """Return the values that only root may read, from the root helper; those that it does not give are left out."""
+        """Return the values that the root helper reads as root; those that it cannot read are left out."""
         helper = self._open_helper()
         if helper is None:
             return {}
@@ -134,9 +135,10 @@ class Conditions:
     def prepare(self, request: Dict[str, Any]) -> Reply:
         """Stop ``services`` and, if ``lock`` is true, lock the clocks, until ``restore`` or this process's end.
 
-        The reply's ``helper`` is true if the root helper did this; ``done`` lists what was done. Without a helper it is
-        None if the clocks are locked already and no service is to be stopped, otherwise false, with the reason in
-        ``why_not``. Raise ``Failure`` if the helper refuses an order.
+        The reply's ``helper`` is true if the root helper did this; ``done`` then lists what was done. If there is no
+        root helper, ``helper`` is None if only a lock was requested and the clocks are locked already; otherwise it is
+        false, with the reason in ``why_not``. Raise ``Failure`` if this session does not hold the target, or if the
+        helper refuses an order; the orders before it are then undone.
         """
         self._must_hold()
         services, lock = [str(name) for name in request["services"]], bool(request["lock"])
@@ -163,7 +165,8 @@ class Conditions:
     def restore(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
         """Undo what ``prepare`` did.
 
-        In the reply, ``left`` lists what could not be undone: ``what``, ``why`` and ``mend``, the command to run.
+        In the reply, ``left`` lists what could not be undone: ``what``, ``why`` and ``mend``, the command that undoes
+        it on the target.
         """
         return {"ok": {"left": self._undo()}}, []
 
@@ -185,7 +188,7 @@ class Conditions:
         return [{"what": ", ".join(changed), "why": why, "mend": RESTORE_COMMAND}]
 
     def _restore_with_new_helper(self) -> Dict[str, Any]:
-        """Start a new helper and return its answer to ``restore``, after the helper that made the changes failed."""
+        """Start a new helper and return its answer to ``restore``; for use after the helper with the changes failed."""
         helper = Helper.open(self.supervisor.beat)
         if helper is None:
             return {"ok": False, "error": Helper.why_not}
@@ -197,7 +200,9 @@ class Conditions:
     def load_begin(self, request: Dict[str, Any]) -> Reply:
         """End the running loads; then reserve ``reserve`` bytes, and run the command ``co_runner`` (a list of words).
 
-        Either may be missing. Both last until ``load_end``. Raise ``Failure`` if a load does not start.
+        The request may lack either key. The loads run until ``load_end``. In the reply, ``loads`` has the report of
+        each. Raise ``Failure`` if this session does not hold the target, an earlier load cannot be ended, or a load
+        does not start.
         """
         self._must_hold()
         _refuse(self._end_loads())
@@ -223,7 +228,7 @@ class Conditions:
         return {"ok": {"loads": [dict(load.ready or {}, kind=load.kind) for load in self.loads]}}, []
 
     def load_end(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
-        """End the loads. In the reply, ``ended`` has a message for each load that had ended too early.
+        """End the loads. In the reply, ``ended`` has a message for each load that had ended before this request.
 
         Raise ``Failure`` if a process cannot be killed and so still loads the board.
         """
@@ -249,7 +254,7 @@ class Conditions:
             load.ended = "it was not ready within %g s" % deadline
         if load.ready is None:
             what = "%s did not start: %s" % (co_runner.NAMES[kind], load.ended)
-            raise Failure(failure.INTERNAL, what, "correct it in the config")
+            raise Failure(failure.INTERNAL, what, "correct %s in the config" % co_runner.NAMES[kind])
 
     def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds

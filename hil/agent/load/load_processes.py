@@ -6,8 +6,8 @@ import signal
 import time
 from typing import Callable, Dict, Set
 
-FORCE = 3.0
-POLL = 0.05
+FORCE = 3.0  # seconds for processes to disappear after SIGKILL
+POLL = 0.05  # seconds
 MARK = "PYTEST_HIL_LOAD"
 LONGEST_COMMAND = 200  # characters of a command line that are reported
 
@@ -20,9 +20,10 @@ def marked_environment(place: str) -> Dict[bytes, bytes]:
 
 
 def sweep(place: str, beat: Callable[[], None] = lambda: None) -> Dict[int, str]:
-    """Kill the processes with the mark of ``place``.
+    """Kill this user's processes with the mark of ``place``.
 
-    Return the commands, by process id, of those that still run after ``FORCE`` seconds. ``beat`` is called meanwhile.
+    Return the commands, by process id, of those that still run after ``FORCE`` seconds. Meanwhile ``beat`` is called
+    repeatedly.
     """
     until = time.monotonic() + FORCE
     while True:

@@ -14,7 +14,10 @@ MOST_DEVICES = 64
 
 
 def groups(reader: Reader) -> List[Dict[str, Any]]:
-    """Return the groups of this process. Groups that the user was added to after logging in are missing."""
+    """Return ``number`` and ``name`` of each group of this process.
+
+    A group that the user was added to after logging in is missing.
+    """
     numbers = sorted({os.getegid(), *os.getgroups()})
     return [{"number": number, "name": group_name(reader, number)} for number in numbers]
 
@@ -32,7 +35,10 @@ def group_name(reader: Reader, number: int) -> Optional[str]:
 
 
 def devices(reader: Reader) -> List[Dict[str, Any]]:
-    """Return the GPU's device nodes: path, group, and whether this process may read and write the node."""
+    """Return the GPU's device nodes: ``path``, ``group`` (its ``number`` and ``name``) and ``usable``.
+
+    ``usable`` is whether this process may read and write the node. At most ``MOST_DEVICES`` paths are examined.
+    """
     paths = sorted({path for pattern in DEVICES for path in glob.glob(os.path.join(reader.root, "dev", pattern))})
     nodes = []
     for path in paths[:MOST_DEVICES]:

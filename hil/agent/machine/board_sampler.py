@@ -23,7 +23,8 @@ def is_tegra(root: str = "/sys") -> bool:
 class BoardSampler:
     """Reads the machine's sensors during one timed window. ``now`` is always a time in monotonic seconds.
 
-    It starts tegrastats if the program exists; on a Tegra without it, ``not_readable`` reports this.
+    It starts tegrastats if the program exists. On a Tegra without the program, ``report`` states this in
+    ``not_readable``. ``root`` is sysfs, ``path`` the program (None: search for it).
     """
 
     def __init__(self, now: float, root: str = "/sys", path: Optional[str] = None) -> None:
@@ -37,7 +38,11 @@ class BoardSampler:
         self._has_zones = any(name.startswith("temperature.") for name in self.sensors.channels)
 
     def read(self, now: float) -> Dict[str, Optional[float]]:
-        """Return each column's value now, in base units; None if it cannot be read at this moment."""
+        """Return the values now, in base units, by column.
+
+        A sensor of sysfs that gives no reading at this moment is None; a value that tegrastats does not print, or
+        printed too long ago, is left out.
+        """
         row: Dict[str, Optional[float]] = {name: channel.read() for name, channel in self.sensors.channels.items()}
         if self._reader is not None:
             additional = self._missing_in_sysfs(self._reader.latest(now))
@@ -65,8 +70,9 @@ class BoardSampler:
     def report(self, columns: Dict[str, Sequence[Optional[float]]]) -> Dict[str, Any]:
         """Return ``columns`` with ``power.total`` if it is known, ``sources``, and ``not_readable`` with reasons.
 
-        A sysfs column without any reading is removed. ``sources`` names tegrastats for each column that it provides,
-        and the rails for ``power.total``.
+        ``columns`` are the values of ``read``, by column. A sysfs column without any reading is moved to
+        ``not_readable``. ``sources`` names tegrastats for each column that it provides, and the rails for
+        ``power.total``.
         """
         not_readable = dict(self.sensors.not_readable)
         readable: Dict[str, Any] = {}

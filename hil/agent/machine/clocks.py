@@ -37,7 +37,7 @@ def _number(path: str) -> Optional[int]:
 
 
 def gpu_folder(sys_root: str) -> Optional[str]:
-    """Return the GPU's devfreq folder, found by its name or its device tree node; None without one."""
+    """Return the GPU's devfreq folder, found by its name or its device tree node; None if there is none."""
     folders = sorted(glob.glob(os.path.join(sys_root, "class/devfreq/*")))
     for pattern in GPU:
         for folder in sorted(glob.glob(os.path.join(sys_root, "class/devfreq", pattern))):
@@ -55,7 +55,7 @@ def _devfreq(folder: str) -> Dict[str, Any]:
 
 
 def emc_folder(sys_root: str) -> Optional[str]:
-    """Return the memory controller's devfreq folder; None without one."""
+    """Return the memory controller's devfreq folder; None if there is none."""
     for pattern in EMC_DEVFREQ:
         for folder in sorted(glob.glob(os.path.join(sys_root, "class/devfreq", pattern))):
             return folder
@@ -94,8 +94,9 @@ def policies(sys_root: str) -> Dict[str, Dict[str, Any]]:
 def read(sys_root: str, why: Dict[str, str], privileged: Optional[Mapping[str, Any]] = None) -> Dict[str, Any]:
     """Return ``{"gpu": {"min", "max", "cur", "governor"}, "emc": …, "policy0": …}``, clocks in Hz.
 
-    ``emc``, the memory's clock, also has ``cap``. Unreadable parts are left out, unreadable values are None, with
-    reasons in ``why``. ``privileged`` is what the root helper has read.
+    ``emc``, the memory's clock, also has ``cap`` (see ``emc_cap``). Unreadable parts are left out, unreadable values
+    are None. ``why`` gets the reason for each such part, and for each such ``min`` and ``max``. ``privileged`` is what
+    the root helper has read (None: nothing).
     """
     by_part: Dict[str, Any] = {}
     folder = gpu_folder(sys_root)
@@ -145,10 +146,11 @@ def _emc_locked(emc: Mapping[str, Any]) -> Optional[bool]:
 
 
 def locked(clocks: Mapping[str, Mapping[str, Any]], why: Dict[str, str]) -> Optional[bool]:
-    """Return whether GPU, CPUs and memory are at fixed clocks: False if one is not, else None if a limit is missing.
+    """Return whether GPU, CPUs and memory are at fixed clocks, from the result of ``read``.
 
-    GPU and CPUs need equal lower and upper limits. The memory must run at the highest clock of its power mode; an
-    unknown clock of the memory is ignored, with a note in ``why["clocks.emc"]``.
+    The result is False if one of them is not, otherwise None if the GPU, all CPUs or one of their limits is missing.
+    GPU and CPUs need equal lower and upper limits. The memory must be fixed to one clock or run at the highest clock of
+    its power mode; if this is unknown, the memory is ignored, with a note in ``why["clocks.emc"]``.
     """
     answers: List[Optional[bool]] = []
     for part, part_clocks in clocks.items():

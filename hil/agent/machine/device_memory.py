@@ -1,7 +1,7 @@
 """Read the GPU memory of a process from outside, in bytes. What cannot be read is None, never 0.
 
-Discrete GPUs and Thor list processes through NVML, Orin and older boards in NvMap's file in debugfs. For a process in
-no list, the growth in use of the whole GPU or machine is read.
+Discrete GPUs and Thor list processes through NVML, Orin and older boards in NvMap's file in debugfs. For a process that
+is in no list, the growth of the used memory of the whole GPU or machine is read instead.
 """
 
 import os
@@ -24,7 +24,7 @@ BY_MACHINE = "MemAvailable, less what was available before the worker"
 def nvmap_clients(text: str) -> Dict[int, int]:
     """Return bytes by process id from ``iovmm/clients``: lines of client, process name, id and size (``14617792K``).
 
-    The sizes of a process's clients are added. Processes of size 0 are left out.
+    The sizes of a process's clients are added. Processes of size 0 and lines of another format are left out.
     """
     used: Dict[int, int] = {}
     for line in text.splitlines():
@@ -85,11 +85,11 @@ class DeviceMemory:
 
     @property
     def source(self) -> str:
-        """Label of the best source: the first list that has any process, else the usage of the whole GPU or machine."""
+        """Label of the best source: the first list that has any process's memory, else the whole GPU or machine."""
         return next((label for label, read in self.readers if any(read().values())), self.whole)
 
     def process(self, pid: int) -> Optional[int]:
-        """Return the process's bytes on the GPU; None if no list contains it."""
+        """Return the bytes of process ``pid`` on the GPU; None if no list has them."""
         return next((value for value in (read().get(pid) for _, read in self.readers) if value), None)
 
     def system(self) -> Tuple[Optional[int], Optional[int]]:
@@ -158,7 +158,7 @@ class Watch:
         return self._settled in (BY_NVML, BY_NVMAP, BY_HELPER)
 
     def note(self) -> Optional[int]:
-        """Read the memory now and update the peak; return None if it cannot be read."""
+        """Read the worker's memory, raise the peak if necessary, and return the bytes; None if they cannot be read."""
         self._now = None
         for label, read in self._readers:
             if self._settled in (None, label):
@@ -178,7 +178,7 @@ class Watch:
         return value
 
     def report(self) -> Dict[str, Any]:
-        """Read the memory once more, and return the fields of the host's ``DeviceUse``; None for an unreadable figure.
+        """Read the memory once more, and return the fields of the host's ``DeviceUse``; an unreadable figure is None.
 
         ``includes_host`` is whether the figures include the worker's resident memory on the host.
         """

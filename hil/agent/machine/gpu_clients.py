@@ -58,8 +58,9 @@ class GpuClients:
     ) -> Optional[List[Dict[str, Any]]]:
         """Return ``{"pid", "name", "bytes"}`` of each process that uses the GPU and is not the agent's, or None.
 
-        ``name`` and ``bytes`` are None if unknown. The result is None, with the reason in ``why``, if no complete list
-        can be read.
+        ``gpu`` is the GPU's ``nvml.Nvml`` or None, ``privileged`` what the root helper has read. ``name`` and ``bytes``
+        are None if unknown. The result is None, with the reason in ``why["gpu_clients"]``, if no complete list can be
+        read.
         """
         clients, reason = self._from_nvmap(privileged)
         by_nvml = gpu.processes() if gpu is not None else None

@@ -24,7 +24,11 @@ NOWHERE = "/dev/null"
 
 
 def main(parent: int, runtimes: List[str], *, gpu: bool) -> None:
-    """Import numpy and each runtime, write the answers and end the process. With ``gpu``, query the GPU as well."""
+    """Import numpy and each runtime, write the answers to standard output and end the process.
+
+    With ``gpu``, query the GPUs as well. ``parent`` is the id of the process that started this one; if that process has
+    ended, end at once.
+    """
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)  # the parent died before the line above took effect
@@ -82,9 +86,10 @@ class ImportProbe:
         )
 
     def answers(self) -> Dict[str, Any]:
-        """Return ``numpy`` and ``runtimes`` (versions), ``facts`` by runtime, and ``gpus``.
+        """Wait for the process, and return ``numpy`` and ``runtimes`` (versions), ``facts`` by runtime, and ``gpus``.
 
-        ``why_not`` has the reason for each import that failed.
+        The process is killed after ``PATIENCE`` seconds. A version is None if the import failed; a runtime whose import
+        did not end is left out. ``why_not`` has the reasons. ``gpus`` is missing if no GPU was queried or found.
         """
         how = ""
         try:
@@ -103,7 +108,7 @@ def _ended(status: int) -> str:
 
 
 def read(out: bytes, how: str) -> Dict[str, Any]:
-    """Return the answers in ``out``, what the process wrote.
+    """Return what ``ImportProbe.answers`` returns, from the lines ``out`` that the process wrote.
 
     ``how`` states how the process ended; it becomes the reason for an import that began and did not end.
     """

@@ -49,7 +49,10 @@ def _open(names: Tuple[str, ...]) -> Any:
 
 
 def cuinit() -> Dict[str, Any]:
-    """Return ``{"code": 0, "error": None}``, or the driver's code and its name (``CUDA_ERROR_NO_DEVICE``)."""
+    """Call cuInit. Return ``{"code": 0, "error": None}``, or its code and the code's name (``CUDA_ERROR_NO_DEVICE``).
+
+    Raise ``NotThere`` if there is no CUDA driver.
+    """
     library = _open((DRIVER,))
     code = int(library.cuInit(0))
     name = ctypes.c_char_p()
@@ -60,7 +63,10 @@ def cuinit() -> Dict[str, Any]:
 
 
 def nvinfer() -> str:
-    """Return TensorRT's version: ``"10.3.0.30"``, or ``"8.2.1"`` if the library reports only one number."""
+    """Return TensorRT's version: ``"10.3.0.30"``, or ``"8.2.1"`` if the library reports only one number.
+
+    Raise ``NotThere`` if there is no TensorRT, or it reports no version.
+    """
     return nvinfer_of(_open(NVINFER))
 
 
@@ -89,7 +95,8 @@ def loaded() -> Optional[str]:
 def kernels() -> List[str]:
     """Return the architectures (``"87"``) for which TensorRT's builder has kernels in files of their own.
 
-    These files are next to libnvinfer. Empty if there are none: older releases have one file for all architectures.
+    These files are next to libnvinfer. The list is empty if there are none: older releases have one file for all
+    architectures. Raise ``NotThere`` if there is no TensorRT.
     """
     _open(NVINFER)
     paths = _mapped()
@@ -100,7 +107,7 @@ def kernels() -> List[str]:
 
 
 def _mapped() -> Set[bytes]:
-    """Return the paths of the libnvinfer that this process has loaded."""
+    """Return the paths of the libnvinfer files that this process has loaded."""
     with open("/proc/self/maps", "rb") as file:
         return {line.split(None, 5)[5].strip() for line in file if b"/libnvinfer.so" in line}
 
@@ -118,7 +125,7 @@ def decoded(number: int) -> Optional[str]:
 
 
 def cudnn() -> str:
-    """Return the version by ``cudnnGetVersion``: 8600 is 8.6.0, 90300 is 9.3.0."""
+    """Return cuDNN's version, such as ``"8.6.0"``. Raise ``NotThere`` if cuDNN is missing or its version unknown."""
     library = _open(CUDNN)
     library.cudnnGetVersion.restype = ctypes.c_size_t
     version = decoded(int(library.cudnnGetVersion()))

@@ -28,7 +28,7 @@ THROTTLE = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClock
 def processes_of(raw: bytes, count: int, layout: struct.Struct) -> Dict[int, Optional[int]]:
     """Return bytes of GPU memory by process id; None for a process whose memory NVML does not report.
 
-    A process that is listed for several MIG instances gets their sum.
+    ``raw`` has ``count`` entries of ``layout``. The entries of a process, one for each MIG instance, are added.
     """
     used_by_pid: Dict[int, Optional[int]] = {}
     for pid, used in (layout.unpack_from(raw, at * layout.size)[:2] for at in range(count)):

@@ -71,10 +71,11 @@ def with_libraries(libraries: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def libraries() -> Dict[str, Any]:
-    """Return the versions of numpy and of each runtime, and each runtime's facts.
+    """Return ``numpy`` and ``runtimes`` (versions, None if not importable), ``facts`` by runtime, and ``native``.
 
     This imports numpy and the runtimes, so call it in a worker. ``native`` is what the native libraries report; they
-    are queried in a separate process, since they may crash or hang.
+    are queried in a separate process, since they may crash or hang. ``python`` and ``libc`` are the worker's own
+    versions. ``gpus`` is present only if a runtime uses a GPU.
     """
     from ..runtimes import TABLE, runtime
 

@@ -27,7 +27,10 @@ def fields(path: str) -> Dict[str, int]:
 
 
 def resident(pid: object = "self") -> int:
-    """Return the resident bytes of a process with its shared pages. This reading takes the least time."""
+    """Return the resident bytes of process ``pid``, shared pages included; the fastest of these readings.
+
+    Raise ``OSError`` if there is no such process.
+    """
     with open("/proc/%s/statm" % pid, "rb") as file:
         return int(file.read().split()[1]) * PAGE
 
@@ -40,7 +43,8 @@ def shared() -> int:
 def return_free_memory() -> bool:
     """Return freed memory to the system, and use small pages from now on, so that a leak shows in the resident bytes.
 
-    Return False if the C library is not glibc, or the kernel refuses. Sources: malloc_trim(3), all arenas since glibc
+    Return whether small pages are in use: False if the kernel refuses them, or if the C library is not glibc, and then
+    no memory is returned either. Sources: malloc_trim(3), all arenas since glibc
     2.8; prctl(2), PR_SET_THP_DISABLE (Linux 3.15).
     """
     try:
@@ -56,7 +60,7 @@ def return_free_memory() -> bool:
 
 
 def reset_peak() -> bool:
-    """Reset the kernel's peak of resident memory (VmHWM); return False if this is not allowed.
+    """Reset the kernel's peak of this process's resident memory (VmHWM); return whether this is allowed.
 
     Source: Documentation/filesystems/proc.rst, ``/proc/PID/clear_refs``, value 5 (Linux 4.0).
     """
@@ -81,7 +85,8 @@ class Peak:
     """The peak of this process's resident memory, without the segment.
 
     Call ``begin`` once the inputs are resident, and ``end`` before outputs are copied to the segment. In between the
-    segment's part is constant, so that it can be subtracted.
+    segment's part is constant, so that it can be subtracted. ``highest`` is the peak in bytes; ``is_reset`` is false
+    once the kernel's peak could not be reset.
     """
 
     def __init__(self) -> None:
@@ -93,7 +98,7 @@ class Peak:
         self.is_reset = reset_peak() and self.is_reset
 
     def end(self) -> None:
-        """Include the kernel's peak since ``begin``."""
+        """Raise ``highest`` to the kernel's peak since ``begin``, if that is higher."""
         status = fields("/proc/self/status")
         self.highest = max(self.highest, status.get("VmHWM", 0) - status.get("RssShmem", 0))
 

@@ -22,7 +22,7 @@ class Reader:
         return os.path.join(self.root, name)
 
     def content(self, name: str, most: int = 1 << 16) -> bytes:
-        """Return at most ``most`` bytes of a file. Raise ``NotReadable`` if it cannot be read."""
+        """Return at most ``most`` bytes of the file ``name`` below the root. Raise ``NotReadable`` if this fails."""
         try:
             with open(self.path(name), "rb") as file:
                 return file.read(most)
@@ -34,7 +34,7 @@ class Reader:
         return self.content(name).decode("utf-8", "replace").strip("\0\n\t ")
 
     def fact(self, name: str, read: Callable[["Reader"], Any]) -> Any:
-        """Return ``read(self)``, or None with the reason under ``name`` in ``not_readable``."""
+        """Return ``read(self)``; if it fails, record the reason in ``not_readable[name]`` and return None."""
         try:
             return read(self)
         except NotReadable as problem:

@@ -19,7 +19,7 @@ SUDO = "/usr/bin/sudo"
 VERSION = 2
 START = 60.0  # seconds: before it answers, it undoes what a killed helper left
 LIMITS = {"service": 200.0, "mode": 120.0, "clocks": 120.0, "restore": 400.0}  # s; the helper's own are shorter
-LIMIT = 15.0
+LIMIT = 15.0  # s, for verbs that LIMITS does not name
 LONGEST = 8 << 20  # bytes of an answer: 1 MiB of text, escaped
 SETUP = "run 'hil board setup TARGET' on the host"
 
@@ -84,7 +84,10 @@ class Helper:
         return None
 
     def ask(self, verb: str, *words: str) -> Dict[str, Any]:
-        """Send a verb and return the answer: ``ok``, and ``error`` if ``ok`` is false, also after a timeout."""
+        """Send ``verb`` with the arguments ``words`` and return the answer: ``ok``, and ``error`` if ``ok`` is false.
+
+        A timeout or a lost connection also gives such an answer; after it, each further request fails.
+        """
         return self._ask(" ".join((verb, *words)), LIMITS.get(verb, LIMIT))
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ def text_of(path: str) -> Optional[str]:
 
 
 def folders(root: str, *pattern: str) -> List[str]:
-    """Return the matching folders below ``root``, sorted by number: ``zone2`` before ``zone10``."""
+    """Return the paths below ``root`` that match the components ``pattern``, by number: ``zone2`` before ``zone10``."""
 
     def key(path: str) -> Tuple[int, str]:
         return len(path), path
@@ -52,7 +52,7 @@ def numbered(name: str, *used: Container[str]) -> str:
 
 
 def throttles(kind: str) -> bool:
-    """Return whether a cooling device of this ``kind`` slows down GPU or CPUs in states above 0; a fan does not."""
+    """Return whether a cooling device of type ``kind`` slows down GPU or CPUs in states above 0; a fan does not."""
     if kind.startswith(DEVFREQ):
         return GPUS.fullmatch(kind[len(DEVFREQ) :]) is not None
     return THROTTLES.fullmatch(kind) is not None

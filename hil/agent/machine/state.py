@@ -22,7 +22,7 @@ TRIPS = ("passive", "hot")
 
 
 def text(path: str) -> Tuple[Optional[str], str]:
-    """Return a small file's text and an empty reason, or None and why it cannot be read."""
+    """Return the text of a file, at most 4096 bytes, and an empty reason; or None and why it cannot be read."""
     try:
         with open(path, "rb") as file:
             return file.read(4096).decode("utf-8", "replace").strip("\0\n "), ""
@@ -42,7 +42,11 @@ def number(path: str) -> Tuple[Optional[int], str]:
 
 
 class StateReader:
-    """Reads one machine's state below a root, so that tests can read a tree of files."""
+    """Reads one machine's state below a root, so that tests can read a tree of files.
+
+    ``nvpmodel`` is the program's path (None: search for it), ``archive`` the agent's own file. Each method adds to
+    ``why`` the reason for what it cannot read.
+    """
 
     def __init__(self, root: str = "/", nvpmodel: Optional[str] = None, archive: Optional[str] = None) -> None:
         self.sys = os.path.join(root, "sys")
@@ -148,7 +152,7 @@ class StateReader:
         return counts
 
     def memory(self, why: Dict[str, str]) -> Dict[str, Optional[int]]:
-        """Return ``swap_used`` and ``memory_available`` in bytes."""
+        """Return ``swap_used`` and ``memory_available`` in bytes; None if unknown."""
         fields = memory.fields(self.proc + "/meminfo")
         total, free, available = (fields.get(name) for name in ("SwapTotal", "SwapFree", "MemAvailable"))
         for name, value in (("swap_used", free if total is not None else None), ("memory_available", available)):

@@ -25,7 +25,11 @@ NICE = 10  # a measurement may be running
 
 
 def main() -> None:
-    """Print the facts. ``argv[1]`` is JSON: ``store``, ``runtimes``, ``gpu``, ``who``, ``host``, ``holder_only``."""
+    """Print ``MARK`` and the facts as one line of JSON.
+
+    ``argv[1]`` is JSON: ``store`` (a folder, empty for the default), ``runtimes`` (names), ``gpu`` (whether to query
+    it), ``who`` and ``host`` (by which other sessions learn who holds the target), ``holder_only``.
+    """
     out = os.dup(1)
     os.dup2(2, 1)  # native libraries print to descriptor 1
     order = json.loads(sys.argv[1])
@@ -112,7 +116,11 @@ def store_root(path: str) -> str:
 
 
 def store(root: str) -> Dict[str, Any]:
-    """Return whether the store exists or can be created, and its used and free bytes."""
+    """Return facts about the store in the folder ``root``.
+
+    ``place`` is the store, or the nearest existing folder above it; ``writable`` is whether this user may write there.
+    ``used`` and ``free`` are bytes, None if unknown.
+    """
     existing = root
     while not os.path.lexists(existing) and existing != "/":
         existing = os.path.dirname(existing)
@@ -169,7 +177,10 @@ def services() -> Optional[List[str]]:
 
 
 def tegrastats(reader: Optional[tegrastats_process.TegrastatsProcess]) -> Optional[Dict[str, Any]]:
-    """Return whether tegrastats prints lines that can be read, and why not; None if it was not started."""
+    """Return ``works``, whether tegrastats prints a line that can be parsed, and ``why`` it does not.
+
+    This waits at most ``TEGRASTATS_SECONDS``. Return None if ``reader`` is None.
+    """
     if reader is None:
         return None
     until = time.monotonic() + TEGRASTATS_SECONDS

@@ -41,7 +41,8 @@ class Frames:
     def find_start(self) -> bytes:
         """Read to the start of the first frame and return the bytes before it (a login banner).
 
-        Call this once, before ``receive``.
+        Call this once, before ``receive``. Raise ``WireError`` if no frame starts within ``MAX_BANNER`` bytes,
+        ``Closed`` if the stream ends before.
         """
         banner = bytearray()
         byte = bytearray(1)
@@ -60,7 +61,7 @@ class Frames:
         """Read one frame's header and return it; ``pending`` is then its body's length in bytes.
 
         An unread body of the previous frame is discarded. Raise ``Closed`` at the end of the stream, ``WireError`` for
-        anything that is not a frame.
+        anything that is not a frame, or a frame that is cut off.
         """
         self.drain()
         head = bytearray(HEAD.size)
@@ -79,7 +80,10 @@ class Frames:
         return header
 
     def take_into(self, view: memoryview) -> None:
-        """Read the next ``len(view)`` bytes of the body into ``view`` (contiguous bytes)."""
+        """Read the next ``len(view)`` bytes of the body into ``view`` (contiguous bytes).
+
+        Raise ``WireError`` if the body has fewer bytes left.
+        """
         if len(view) > self.pending:
             raise WireError("the body has %d bytes left, %d were requested" % (self.pending, len(view)))
         self._fill(view)
@@ -101,7 +105,10 @@ class Frames:
             self.take_into(scratch[: self.pending])
 
     def send(self, header: Header, *chunks: Any) -> None:
-        """Write one frame; ``chunks`` are contiguous byte buffers that make up the body."""
+        """Write one frame; ``chunks`` are contiguous byte buffers that make up the body.
+
+        Raise ``WireError``, before anything is written, if header or body exceed their limits.
+        """
         body = sum(len(chunk) for chunk in chunks)
         if body > self.max_body:
             raise WireError("the body has %d bytes, the limit is %d" % (body, self.max_body))

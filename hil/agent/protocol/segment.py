@@ -39,7 +39,7 @@ class Segment:
         return cls(fd)
 
     def reserve(self, size: int) -> None:
-        """Grow the segment to at least ``size`` bytes. Raise ``Failure`` if memory is exhausted."""
+        """Grow the segment to at least ``size`` bytes, if it is smaller. Raise ``Failure`` if memory is exhausted."""
         if size <= self.size:
             return
         whole = -(-size // GRAIN) * GRAIN

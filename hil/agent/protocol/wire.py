@@ -105,7 +105,10 @@ def encode(header: Header, body: int) -> bytes:
 
 
 def decode_head(data: bytes, max_body: int = MAX_BODY) -> Tuple[int, int]:
-    """Return header length and body length (bytes) from the first ``HEAD.size`` bytes of a frame."""
+    """Return header length and body length (bytes) from the first ``HEAD.size`` bytes of a frame.
+
+    Raise ``WireError`` if they are not the start of a frame, or a length exceeds its limit.
+    """
     if len(data) != HEAD.size:
         raise WireError("a frame's head has %d bytes, not %d" % (HEAD.size, len(data)))
     magic, header, body = HEAD.unpack(data)

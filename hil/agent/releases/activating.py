@@ -28,8 +28,8 @@ healthy. Journals of earlier versions have ``unchanged`` instead of ``refused``.
 class Activation:
     """Carries out one operation on a folder of releases.
 
-    ``plan`` has the robot's commands and their deadlines in seconds. ``old`` and ``new`` are the releases before and
-    after the operation; ``None`` without one.
+    ``operation`` is what ``Journal.ready`` recorded. ``plan`` has the robot's commands and their deadlines in seconds.
+    ``old`` and ``new`` are the digests of the releases before and after the operation; None if there is none.
     """
 
     def __init__(self, folder: Releases, operation: Dict[str, Any]) -> None:
@@ -42,7 +42,7 @@ class Activation:
         self.container: Optional[Dict[str, Any]] = self.plan.get("container")
 
     def report(self, step: str, text: str = "") -> None:
-        """Write one line of progress to standard output; errors are ignored, since the host may be lost."""
+        """Write one line of progress to standard output, JSON; errors are ignored, since the host may be lost."""
         line = json.dumps({"step": step, "text": short(text, 500)}) + "\n"
         with contextlib.suppress(OSError):
             os.write(1, line.encode("ascii"))
@@ -55,7 +55,7 @@ class Activation:
     def forward(self) -> None:
         """Switch from the old release to the new one, and back if the new one does not become healthy.
 
-        There is no switch if the new release's files are damaged.
+        If the new release's files are damaged, do not switch, and end the operation as ``stay`` does.
         """
         new = str(self.new)
         self.report("checking", "the files of release %.12s" % new)
@@ -99,9 +99,9 @@ class Activation:
             self.end(ROLLED_BACK, "%s; release %.12s runs again and is healthy" % (trouble, self.old))
 
     def stay(self, why: str) -> None:
-        """End the operation without a switch, because of ``why``, and start the old release again.
+        """End the operation without a switch, because of ``why``.
 
-        The robot's safe state may have stopped it.
+        If the robot has a command for its safe state, which may have stopped the old release, start that release again.
         """
         if self.operation.get("was_healthy"):
             self.journal.mark(str(self.new))
@@ -182,14 +182,17 @@ class Activation:
 
 
 def environment(folder: Releases) -> Dict[str, str]:
-    """Return the environment variables for a robot's command: the current release and its folder."""
+    """Return the environment variables for a robot's command: the current release's digest and its folder.
+
+    Both are empty if there is no current release.
+    """
     current = folder.current()
     where = folder.path("releases", current) if current else ""
     return {"HIL_RELEASE": current or "", "HIL_RELEASE_FOLDER": where}
 
 
 def restart_service(name: str) -> str:
-    """Restart a systemd service through the root helper. Return why it failed; empty if it runs."""
+    """Restart the systemd service ``name`` through the root helper. Return why this failed; empty if it runs."""
     helper = Helper.open()
     if helper is None:
         return "%s was not restarted: %s" % (name, Helper.why_not)
@@ -203,7 +206,11 @@ def restart_service(name: str) -> str:
 
 
 def main() -> None:
-    """Carry out the operation in a folder's journal, for ``--activate FOLDER WHAT``. The lock is inherited."""
+    """Carry out the operation in a folder's journal, for ``--activate FOLDER WHAT``; the folder's lock is inherited.
+
+    WHAT is ``forward``, ``stay`` or ``recover``. If the folder cannot be used, only report this; the operation stays
+    unfinished.
+    """
     root, what = sys.argv[2:4]
     for number in (signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)  # so that this process survives the host's end

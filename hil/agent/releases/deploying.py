@@ -26,7 +26,10 @@ LONGEST = 1 << 20  # bytes of an activation's progress lines that are kept
 
 
 class Deploying:
-    """Handles the requests about one folder of releases; ``archive`` is the agent's own file."""
+    """Handles the requests about one folder of releases; ``archive`` is the agent's own file.
+
+    Every request except ``listing``, ``open`` and ``watch`` raises ``Failure`` if ``open`` was not called before.
+    """
 
     def __init__(self, supervisor: Supervisor, store: Store, archive: str) -> None:
         self.supervisor = supervisor
@@ -52,7 +55,10 @@ class Deploying:
         }
 
     def listing(self, request: Dict[str, Any]) -> Reply:
-        """Return the releases of a folder, its unfinished operation and its history, without locking the folder."""
+        """Return the releases of a folder, its unfinished operation and its history, without locking the folder.
+
+        ``there`` is false, and the only key, if the folder has no releases.
+        """
         folder = Releases(request["folder"], self.store.beat)
         if not os.path.isdir(folder.own()):
             return {"ok": {"there": False}}, []
@@ -82,7 +88,8 @@ class Deploying:
     def open(self, request: Dict[str, Any]) -> Reply:
         """Lock the folder for one deployment and return its state.
 
-        In the state, ``pending`` is an interrupted operation, which must be finished first; None without one.
+        In the state, ``pending`` is an interrupted operation, which must be finished first; None if there is none.
+        Raise ``Failure`` if another deployment has locked the folder.
         """
         folder = Releases(request["folder"], self.store.beat)
         self.claim = {key: str(request[key]) for key in ("who", "host", "pid")}
@@ -99,7 +106,7 @@ class Deploying:
         return {"ok": state}, []
 
     def stage(self, request: Dict[str, Any]) -> Reply:
-        """Stage a release from the store's blobs. In the reply, ``staged`` is false if it was there already."""
+        """Stage a release from the store's blobs. The reply's ``staged`` is false if it was there, undamaged."""
         return {"ok": {"staged": Staging(self._open()).stage(request["release"], self.store.verify)}}, []
 
     def load(self, request: Dict[str, Any]) -> Reply:
@@ -114,7 +121,10 @@ class Deploying:
         return {"ok": {"image": images.pull(request["engine"], request["reference"], self._pause)}}, []
 
     def compare(self, request: Dict[str, Any]) -> Reply:
-        """Return whether the container engine has the image. Raise ``Failure`` if the image lacks the release."""
+        """Compare an image with a release. The reply's ``there`` is false if the container engine lacks the image.
+
+        Raise ``Failure`` if the image does not have exactly the release's files.
+        """
         folder = self._open()
         digest = manifest.valid_digest(request["release"])
         scratch = tempfile.mkdtemp(prefix="image-", dir=folder.own())
@@ -146,7 +156,7 @@ class Deploying:
         """Record the operation in the journal, and run the robot's command for its safe state, if it has one.
 
         The reply's ``trouble`` is why the command failed, empty on success. From now on the operation is always
-        finished.
+        finished. Raise ``Failure`` if another operation is unfinished, or the folder lacks the release.
         """
         folder = self._open()
         if Journal(folder).operation() is not None:
@@ -196,9 +206,9 @@ class Deploying:
         self._progress = b""
 
     def watch(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
-        """Wait at most a second for new progress lines of the activation, and return them.
+        """Wait at most a second for new progress lines of the activation, and return them as ``steps``.
 
-        In the reply, ``ended`` is whether the activation has ended.
+        In the reply, ``ended`` is whether the activation has ended, ``current`` the release that ``current`` links to.
         """
         process = self._process
         if process is None:
@@ -226,7 +236,7 @@ class Deploying:
         return self.folder
 
     def leave(self) -> None:
-        """Start the process that finishes an unfinished operation, unless there is none or the process runs already."""
+        """If an operation is unfinished and this agent has started no process for it, start one that finishes it."""
         if self._unfinished and self.folder is not None and self._process is None:
             with contextlib.suppress(OSError):
                 self._start(self.folder, "recover")

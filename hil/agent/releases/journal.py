@@ -24,7 +24,10 @@ class Journal:
         self.folder = folder
 
     def ready(self, operation: Dict[str, Any]) -> None:
-        """Record ``operation`` and prepare the files that it will rename. Raise ``Failure`` if writing fails."""
+        """Record ``operation``, prepare the files that it will rename, and take the health mark from its new release.
+
+        Raise ``Failure`` if writing fails.
+        """
         with self.folder.file_errors():
             for name, digest in ((FORWARD, operation["to"]), (BACK, operation["from"])):
                 with contextlib.suppress(FileNotFoundError):
@@ -54,7 +57,7 @@ class Journal:
         sync(self.folder.root)
 
     def mark(self, digest: str) -> None:
-        """Mark the release as healthy, by renaming the prepared mark."""
+        """Mark the release ``digest`` as healthy by renaming the prepared mark; do nothing if there is no such mark."""
         with contextlib.suppress(FileNotFoundError):
             os.replace(self.folder.own(MARK), self.folder.own("healthy", digest))
         sync(self.folder.own("healthy"))
@@ -77,7 +80,7 @@ class Journal:
         sync(self.folder.own())
 
     def history(self) -> List[Dict[str, Any]]:
-        """Return the latest operations on this folder, oldest first."""
+        """Return the operations in the last ``HISTORY_TAIL`` bytes of the history, oldest first."""
         try:
             with open(self.folder.own(HISTORY), "rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - HISTORY_TAIL))

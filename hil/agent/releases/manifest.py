@@ -58,7 +58,7 @@ def entries(manifest: Dict[str, Any]) -> List[Entry]:
 
 
 def valid_digest(text: Any) -> str:
-    """Return ``text`` if it is a SHA-256 digest in hexadecimal, else raise ``Failure``."""
+    """Return ``text`` if it is a SHA-256 digest in lower-case hexadecimal, else raise ``Failure``."""
     if not isinstance(text, str) or not DIGEST.fullmatch(text):
         raise _refused("%.80r is not a SHA-256 digest" % (text,))
     return text

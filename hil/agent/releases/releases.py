@@ -111,7 +111,7 @@ class Releases:
         return {key: str(claim[key]) for key in ("who", "host", "pid", "since") if key in claim}
 
     def busy(self) -> bool:
-        """Return whether a deployment has the lock now."""
+        """Return whether a deployment has the lock now; False if the lock cannot be opened."""
         try:
             fd = os.open(self.own(LOCK), os.O_RDWR | os.O_CLOEXEC)
         except OSError:
@@ -170,7 +170,10 @@ class Releases:
         return next((name for name in reversed(older) if self.healthy(name)), None)
 
     def manifest(self, digest: str) -> Dict[str, Any]:
-        """Return the release's parsed manifest. Raise ``Failure`` if it is missing or its SHA-256 is not ``digest``."""
+        """Return the parsed manifest of release ``digest``.
+
+        Raise ``Failure`` if it is missing or invalid, or if its SHA-256 is not ``digest``.
+        """
         try:
             with open(self.path("releases", digest, manifest.NAME), "rb") as file:
                 content = file.read(manifest.LARGEST + 1)
@@ -241,7 +244,10 @@ class Releases:
         return removed
 
     def remove(self, digest: str) -> None:
-        """Remove a release. Its folder is renamed first, so that no partial release is ever under its digest."""
+        """Remove the release ``digest``, if there is one. Errors are ignored.
+
+        The release's folder is renamed first, so that no partial release is ever under its digest.
+        """
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.own("healthy", digest))
         trash = self.path("releases", ".gone")

@@ -21,10 +21,10 @@ class Staging:
         self.folder = folder
 
     def stage(self, digest: str, blob: Callable[[str], str]) -> bool:
-        """Put release ``digest`` into the folder as its newest; return False if it was there already, undamaged.
+        """Make release ``digest`` the newest in the folder, and return whether it had to be staged.
 
-        ``blob`` returns the path of a verified blob by its SHA-256. Raise ``Failure`` if the disk is too small or a
-        file does not match the manifest.
+        It is not staged if it is there already, undamaged. ``blob`` returns the path of a verified blob by its SHA-256.
+        Raise ``Failure`` if the manifest is invalid, the disk is too small, or a file does not match the manifest.
         """
         with open(blob(digest), "rb") as file:
             content = file.read(manifest.LARGEST + 1)

@@ -3,16 +3,17 @@
 from typing import Any, Callable, Mapping, Optional
 
 Feed = Mapping[str, Any]
+"""Arrays by input name."""
 
 
 class Bound:
     """A feed that is ready to run repeatedly.
 
     Attributes:
-        run: runs it once; returns the outputs in the engine's order, valid until the next run in the slot.
-        start: queues a run; None if the runtime runs one inference at a time.
-        finish: waits for the queued run and returns its outputs; None like ``start``.
-        device_seconds: returns the device time of the last run; None without a device clock.
+        run: runs the feed once; returns the outputs in the engine's order, valid until the next run in the slot.
+        start: queues a run; None, as ``finish``, if the runtime runs one inference at a time.
+        finish: waits for the queued run and returns its outputs.
+        device_seconds: returns the device time of the last run in seconds; None if there is no device clock.
     """
 
     def __init__(

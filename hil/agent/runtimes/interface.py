@@ -60,7 +60,8 @@ class Engine(ABC):
     def recurrence(self, carry: Mapping[str, str], begin: Feed) -> Recurrence:
         """Return a new sequence; ``carry`` and ``begin`` are those of ``Recurrence``.
 
-        The base class keeps the states on the host, which works with every runtime; one with a device keeps them there.
+        The base class keeps the states in the host's memory, which works with every runtime. A runtime with a device
+        overrides this, to keep them in the device's memory.
         """
         return Recurrence(self, carry, begin)
 
@@ -100,7 +101,7 @@ class Engine(ABC):
         if fed != known:
             missing, extra = sorted(known - fed), sorted(fed - known)
             what = "input %r is missing" % missing[0] if missing else "input %r is unknown" % extra[0]
-            raise _refused(what, "the engine takes " + ", ".join(sorted(known)))
+            raise _refused(what, "pass exactly these inputs: " + ", ".join(sorted(known)))
         sizes: Dict[str, int] = {}
         for port in self.inputs:
             _check_port(port, feed[port.name], sizes)
@@ -170,4 +171,4 @@ class Runtime(ABC):
 
     @abstractmethod
     def load(self, path: str, options: Mapping[str, Any]) -> Engine:
-        """Load the engine at ``path``. Raise ``Failure`` with the runtime's own message."""
+        """Load the engine at ``path``. Raise ``Failure``, with the runtime's own message, if this fails."""

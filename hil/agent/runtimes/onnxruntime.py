@@ -88,7 +88,10 @@ def _import() -> Any:
 
 
 def open_session(model: Any, settings: Any) -> Any:
-    """Return a session on the CPU for a path or the bytes of a file, with exact 8-bit products if possible."""
+    """Return a session on the CPU for a model's path or bytes, with exact 8-bit products if possible.
+
+    ``settings`` (``SessionOptions``) is changed. Raise ONNX Runtime's own exception if the model cannot be loaded.
+    """
     ort = _import()
     settings.add_session_config_entry(EXACT_PRODUCTS, "1")
     logged, settings.log_severity_level = settings.log_severity_level, 4  # a refusal that is handled is not logged
@@ -245,9 +248,9 @@ def _ports(args: Any) -> Tuple[Port, ...]:
 
 
 def _node_costs(path: str, runs: int) -> List[NodeCost]:
-    """Return the mean seconds per run of each node, from the trace file at ``path``.
+    """Return the mean seconds per run of each node, slowest first, from the trace file at ``path``.
 
-    Events before the end of the first run are warm-up and do not count.
+    Events before the end of the first run are warm-up and do not count. Raise ``Failure`` if the file is too large.
     """
     if os.path.getsize(path) > MAX_PROFILE:
         raise Failure(ENGINE, "the profile has over %d bytes" % MAX_PROFILE, "profile fewer runs")

@@ -12,16 +12,17 @@ CPU = "cpu"
 
 
 class BoundRecurrence(Recurrence):
-    """Two bindings with fixed addresses that run in turn: the memory of a state's output is the other's input.
+    """A sequence in two I/O bindings with fixed addresses, which run in turn.
 
-    The first step runs unbound and shows the shapes of the outputs. From the second on, a step copies its inputs to
-    fixed memory and allocates nothing, except for an output whose shape may depend on values.
+    The memory to which one binding writes a state is the memory from which the other reads it. The first step runs
+    without a binding and shows the shapes of the outputs. Each later step copies its inputs to fixed memory and
+    allocates nothing, except for an output whose shape may depend on values.
     """
 
     def __init__(
         self, engine: Any, session: Any, refused: Callable[[Callable[[], Any]], Any], carry: Any, begin: Feed
     ) -> None:
-        """Start a sequence. ``refused(run)`` runs and translates ONNX Runtime's errors."""
+        """Start a sequence. ``refused(run)`` calls ``run`` and raises ONNX Runtime's errors as ``Failure``."""
         super().__init__(engine, carry, begin)
         self._session, self._refused = session, refused
         self._inputs: Dict[str, Any] = {}
@@ -30,7 +31,7 @@ class BoundRecurrence(Recurrence):
         self._turn = 0
 
     def step(self, feed: Feed) -> List[Any]:
-        """Go one step further, as the base class does."""
+        """Run one step, as the base class does."""
         if not self._turns:
             outputs = super().step(feed)
             self._set_up(feed, outputs)

@@ -27,6 +27,7 @@ WIDTHS = {"int4": 4, "uint4": 4, "int2": 2, "uint2": 2}
 """Bits of an element where ONNX Runtime packs several into a byte, the first into the lowest bits."""
 
 Fed = Tuple[Dict[str, Any], List[Any]]
+"""Values by input name, and the arrays that must stay alive while the values are used."""
 
 
 def needs_values(session: Any) -> bool:
@@ -35,7 +36,7 @@ def needs_values(session: Any) -> bool:
 
 
 def values_of(feed: Mapping[str, Any]) -> Fed:
-    """Return a feed as ONNX Runtime's values, and the arrays whose memory they use.
+    """Return a feed as ``OrtValue`` objects by input name, and the arrays whose memory these use.
 
     Arrays of a type that numpy lacks are those of ``hil.agent.protocol.arrays``. Raise ``Failure`` if this version of
     ONNX Runtime cannot take such an array.
@@ -59,7 +60,7 @@ def values_of(feed: Mapping[str, Any]) -> Fed:
 
 
 def run(session: Any, names: List[str], fed: Fed) -> List[Any]:
-    """Return the session's outputs ``names``, each with memory of its own."""
+    """Return the session's outputs ``names`` for ``fed``, as arrays."""
     return [_array(one) for one in session.run_with_ort_values(names, fed[0])]
 
 

@@ -8,13 +8,16 @@ from .bound import Bound, Feed
 
 
 class Recurrence:
-    """Keeps the states of one sequence in the host's memory; a runtime with a device keeps them there in a subclass.
+    """One sequence of steps, whose states are kept in the host's memory; a subclass may keep them in a device's memory.
 
-    Several may be open on one engine, each with a state of its own.
+    Several sequences may be open on one engine, each with its own states. ``shapes`` has the states' shapes by input.
     """
 
     def __init__(self, engine: Any, carry: Mapping[str, str], begin: Feed) -> None:
-        """Start a sequence: ``carry`` has the output that feeds each carried input, ``begin`` their first values."""
+        """Start a sequence: ``carry`` maps each carried input to the output that feeds it in the next step.
+
+        ``begin`` has the first value of each carried input. Raise ``Failure`` if the engine lacks a name of ``carry``.
+        """
         self.engine = engine
         self.carry = dict(carry)
         self.shapes = {name: tuple(begin[name].shape) for name in carry}
@@ -22,11 +25,14 @@ class Recurrence:
         self._states: Dict[str, Any] = {name: begin[name].copy() for name in carry}
 
     def bind(self, feed: Feed) -> Bound:
-        """Return the step with these inputs, of which the carried ones are missing; each run goes one step further."""
+        """Return a ``Bound`` each run of which is one more step; ``feed`` has all inputs except the carried ones."""
         return Bound(partial(self.step, feed))
 
     def step(self, feed: Feed) -> List[Any]:
-        """Go one step further with these inputs, and return the engine's outputs; valid until the next step."""
+        """Run one step and return the engine's outputs, valid until the next step.
+
+        ``feed`` has all inputs except the carried ones. Raise ``Failure`` if a state changes its shape.
+        """
         bound = self.engine.bind(dict(feed, **self._states))
         try:
             outputs = list(bound.run())
@@ -49,7 +55,7 @@ class Recurrence:
 
 
 def places(engine: Any, carry: Mapping[str, str]) -> Dict[str, int]:
-    """Return the number of the output that feeds each input of ``carry``. Raise ``Failure`` for an unknown name."""
+    """Return, by carried input, the index of the output that feeds it. Raise ``Failure`` for an unknown name."""
     inputs = {port.name for port in engine.inputs}
     outputs = {port.name: at for at, port in enumerate(engine.outputs)}
     for name, source in carry.items():

@@ -188,8 +188,8 @@ class Store:
 
     def adopt(self, path: str) -> str:
         """Move a finished file from ``tmp/`` to the blobs and return its digest. Raise ``Failure`` if that fails."""
-        digest = digest_of(path, self.beat)
         try:
+            digest = digest_of(path, self.beat)
             self.make_room(os.path.getsize(path))
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
@@ -201,7 +201,7 @@ class Store:
         return digest
 
     def read(self, digest: str, offset: int, length: int) -> bytes:
-        """Return at most ``length`` bytes of a blob from ``offset`` on. Raise ``Failure`` if it is not in the store."""
+        """Return at most ``length`` bytes of a blob from byte ``offset`` on. Raise ``Failure`` if it is not stored."""
         with open(self.need(digest), "rb") as file:
             file.seek(offset)
             return file.read(length)

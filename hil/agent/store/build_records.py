@@ -90,7 +90,7 @@ class Records:
     def control(self, order: Dict[str, Any]) -> Dict[str, Any]:
         """Return ``order``, a request for a control, with runtime, path and options of the engine of its ``key``.
 
-        If the engine is not usable, return ``why_not`` instead: a series is timed without a control then.
+        If that engine is not usable, return only ``why_not``, the reason; the series is then timed without a control.
         """
         try:
             record = self.need(order["key"])

@@ -45,7 +45,7 @@ def held_if_free(root: str, claim: Dict[str, Any], *, holder_only: bool) -> Iter
 def holder(root: str) -> Optional[Dict[str, Any]]:
     """Return ``who``, ``host``, ``pid`` and ``since`` of the session that holds the store; None if the store is free.
 
-    If the holder is unknown, the result has only ``why``, the reason.
+    If the holder is unknown, the result has only ``why``, the reason. Raise ``OSError`` if the store has no lock files.
     """
     # Every session takes the gate lock first, so that none finds the hold lock taken by this test.
     gate = os.open(os.path.join(root, "gate.lock"), os.O_RDWR | os.O_CLOEXEC)

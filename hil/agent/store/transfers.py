@@ -32,10 +32,10 @@ class Transfers:
     def blob_begin(self, request: Dict[str, Any]) -> Reply:
         """Start or resume an upload of ``size`` bytes; with ``restart``, delete the open upload of this name first.
 
-        The reply's ``have`` states whether the blob is stored. Without a ``digest``, ``like`` states whether a blob of
-        this size and outline (``outline_of``) is stored. In both cases ``offset`` is ``size``. Otherwise the upload
-        continues at ``offset``, and ``prefix`` is the digest of the bytes before it. Raise ``Failure`` if another agent
-        is still uploading it after ``OTHER_UPLOAD`` seconds.
+        If the request has a ``digest``, the reply's ``have`` states whether that blob is stored; otherwise ``like``
+        states whether a blob of this size and outline (``outline_of``) is stored. If so, there is nothing to upload and
+        ``offset`` is ``size``. If not, the upload continues at ``offset``, and ``prefix`` is the digest of the bytes
+        before it. Raise ``Failure`` if another agent is still uploading it after ``OTHER_UPLOAD`` seconds.
         """
         name, digest, size = valid_digest(request["name"]), request.get("digest"), int(request["size"])
         state: Dict[str, Any] = {"have": False, "like": False, "offset": size}
@@ -110,7 +110,10 @@ class Transfers:
         return self.pipes[number]
 
     def pipes_open(self, request: Dict[str, Any]) -> Reply:
-        """Create named pipes for the host's further channels, and return their ``paths``."""
+        """Create ``count`` named pipes (at most ``MOST_PIPES``), one for each further channel of the host.
+
+        Return their ``paths``. Pipes that are still open are closed first.
+        """
         self.close_pipes()
         self.pipes = open_pipes(self.store.path("tmp"), int(request["count"]), self._wait_for_pipe)
         return {"ok": {"paths": [pipe.path for pipe in self.pipes]}}, []

@@ -65,7 +65,7 @@ class Upload:
     def begin(self) -> bool:
         """Take the lock, read the bytes of an earlier attempt into ``hasher``, and set ``offset`` to their number.
 
-        Return False if another agent holds the lock.
+        Return whether the lock was taken: False if another agent holds it.
         """
         if not try_flock(self.fd, fcntl.LOCK_EX):
             return False

@@ -13,8 +13,8 @@ from ..failure import short
 from ..runtimes import runtime
 
 WINDOW = 0.002
-"""Seconds of a window. Less than a scheduler's time slice, so that most windows are not interrupted by another process:
-an interrupted one uses up the share of several."""
+"""Seconds of a window. They are less than a scheduler's time slice, so that most windows are not interrupted by another
+process: an interrupted window takes as much of the control's share of the time as several others."""
 
 FEWEST = 3
 """The fewest inferences of a window."""
@@ -35,11 +35,11 @@ Call = Callable[[], Any]
 
 
 class Control:
-    """The windows beside one series. They take at most ``share`` of its ``seconds``; ``run`` runs the workload once.
+    """The windows beside one series. They take about ``share`` of the series' ``seconds`` at most.
 
-    Call ``before``; for pauses, call ``plan`` once the series' own inference time is known, and ``pause`` whenever the
-    time that it returned has come; call ``after``. None of them raises an error: a workload that fails ends the
-    control, not the series.
+    ``run`` runs the workload once. Call ``before``; for pauses, call ``plan`` once the series' own inference time is
+    known, and ``pause`` whenever the time has come that ``plan`` or the last ``pause`` returned; call ``after``. An
+    error of the workload is not raised: it ends the control, not the series.
 
     Attributes:
         start, duration: of each inference of the workload that was recorded, in seconds.
@@ -101,8 +101,8 @@ class Control:
     def plan(self, each: float, seconds: float) -> float:
         """Return the seconds until the first pause of a series, whose inferences take about ``each`` seconds.
 
-        It is infinite if the share does not suffice for a pause, or if ``each`` is 0: unknown. ``seconds`` is the
-        length of the series.
+        It is infinite if there is no control, if its share does not suffice for a pause, or if ``each`` is 0 (unknown).
+        ``seconds`` is the length of the series.
         """
         if self.why_not or not each:
             return float("inf")
@@ -116,8 +116,9 @@ class Control:
     def pause(self, done: int, calls: Sequence[Call]) -> Tuple[float, float]:
         """Take a window, then discard inferences of the series until its caches are warm again.
 
-        ``done`` inferences of the series were recorded. Return the seconds that the pause took, and those until the
-        next one.
+        ``done`` inferences of the series were recorded; ``calls`` run its inferences, in turn. Return the seconds that
+        the pause took, and those until the next one (infinite: there is none). Raise what an inference of the series
+        raises.
         """
         began = time.perf_counter()
         self._guarded(self._window)

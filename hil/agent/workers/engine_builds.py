@@ -45,7 +45,8 @@ class EngineBuilds:
         """Return the build record of the requested engine, with ``cached``: whether the store had the engine.
 
         A damaged engine is rebuilt; ``about.rebuilt`` then has the reason. Raise ``Failure`` if the model or one of
-        ``request["external"]`` (digests of its data files) is missing or damaged, or if the build fails.
+        ``request["external"]`` (digests of its data files) is missing or damaged, if the container lacks the runtime,
+        or if the build fails.
         """
         model = self.store.verify(request["model"])
         build_inputs.verify_external(self.store, request)

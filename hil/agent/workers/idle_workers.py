@@ -25,7 +25,10 @@ class IdleWorkers:
         self._new: Tuple[str, List[WorkerProcess]] = ("", [])
 
     def keep(self, worker: WorkerProcess, libraries: Dict[str, Any]) -> None:
-        """Make ``worker``, which reported ``libraries``, the idle worker; stop it if a runtime opened a GPU in it."""
+        """Stop all idle workers, and make ``worker`` the idle worker.
+
+        If ``libraries``, a worker's report, has a GPU, stop ``worker`` instead: a runtime may have opened the GPU.
+        """
         self.clear()
         facts = libraries.get("facts") or {}
         if any((known or {}).get("gpu") for known in facts.values()):

@@ -58,7 +58,11 @@ class Measuring(ABC):
         return self._timed(request, feeds, warmup, series, control)
 
     def throughput(self, request: Dict[str, Any]) -> Answer:
-        """Time inferences as ``time`` does, but with ``streams`` of them in flight, and without device times."""
+        """Time inferences as ``time`` does, but with ``streams`` of them in flight, and without device times.
+
+        A control is timed only before and after them. Raise ``Failure`` if the runtime or the loaded engine cannot have
+        so many in flight.
+        """
         feeds, streams = self._feeds(request), int(request["streams"])
         if not 1 <= streams <= self.engine.slots:
             what = "the engine was loaded for %d inferences in flight, not %d" % (self.engine.slots, streams)
@@ -82,7 +86,8 @@ class Measuring(ABC):
         """Time inferences as ``time`` does, but start them ``period`` seconds apart (later if one ends late).
 
         After the warm-up, inferences start at this period for another ``warmup`` seconds without being recorded,
-        because clocks and caches settle at other values than in the back-to-back warm-up.
+        because clocks and caches settle at other values than in the back-to-back warm-up. A control is timed only
+        before and after.
         """
         feeds, period, releases = self._feeds(request), float(request["period"]), int(request["releases"])
         if not period > 0 or releases < 1:
@@ -185,7 +190,10 @@ class Measuring(ABC):
         return {"nodes": [dict(cost._asdict(), name=failure.short(cost.name, 500)) for cost in costs]}, []
 
     def layers(self, request: Dict[str, Any]) -> Answer:  # noqa: ARG002 - as every operation
-        """Return the engine's ``layers``; None if the runtime does not report layers."""
+        """Return the engine's ``layers``, shortened if there are many; None if the runtime does not report layers.
+
+        Raise ``Failure`` if no engine is loaded, or there are too many layers for a reply.
+        """
         if self.engine is None:
             raise Failure(failure.PROTOCOL, "no engine is loaded in this worker")
         return {"layers": _bounded(self.engine.layers())}, []

@@ -10,7 +10,7 @@ from ..machine.device_memory import Watch
 from ..machine.process_memory import PAGE
 from ..machine.sensors import Channel
 
-INTERVAL = 0.1
+INTERVAL = 0.1  # seconds
 INTERVAL_DEVICE = 0.02
 MAX_KEPT = 2000
 MAX_CELLS = 48000
@@ -18,7 +18,7 @@ MAX_CELLS = 48000
 
 
 class Sensor:
-    """A sensor read by a function, which returns None if there is no value."""
+    """A sensor with the interface of ``Channel``; the function ``read`` returns None if there is no value."""
 
     def __init__(self, read: Callable[[], Any]) -> None:
         self.read = read

@@ -31,7 +31,7 @@ class Warmup(NamedTuple):
 
     @property
     def each(self) -> float:
-        """The mean seconds of an inference; 0 without one."""
+        """The mean seconds of an inference; 0 if none was run."""
         return self.seconds / self.runs if self.runs else 0.0
 
 
@@ -87,8 +87,8 @@ def measure(
     """Time ``calls`` in turn and return the columns ``start`` and ``duration`` (seconds); no sample is dropped.
 
     ``clocks``, one for each call, add the column ``device``: the seconds that the call's latest run took on the device.
-    After ``gap`` seconds, and then as ``control`` decides, it pauses for a window of the control. The seconds of the
-    pauses are added to those of ``window``, except its budget.
+    After ``gap`` seconds, and then as ``control`` decides, the series pauses for a window of the control. The pauses
+    extend ``window.seconds``, but not ``window.budget``.
     """
     clock = time.perf_counter
     start, duration, device = array("d"), array("d"), array("d")
@@ -232,8 +232,9 @@ def _wait_until(release: float, clock: Callable[[], float]) -> None:
 class SoakLength(NamedTuple):
     """When a soak ends: after ``most`` inferences, when both ``seconds`` and ``fewest`` are reached, or at ``budget``.
 
-    ``seconds`` and ``budget`` count from the same start. ``seconds`` may be None: no limit. After ``seconds`` the soak
-    goes on while ``settled`` inferences will be done within ``longest`` seconds at the speed so far.
+    ``seconds`` and ``budget`` count from the start of the soak. If ``seconds`` is None, only ``most`` and ``budget``
+    end it. After ``seconds`` it goes on until ``settled`` inferences are done, if at the speed so far this takes at
+    most ``longest`` seconds in all.
     """
 
     most: int

@@ -233,7 +233,7 @@ class Worker(Measuring):
         return result, []
 
     def run(self, request: Dict[str, Any]) -> Answer:
-        """Run one inference and return the outputs in the engine's order."""
+        """Run one inference, with the request's first feed, and return the outputs in the engine's order."""
         return {}, self._once(request)[1]
 
     def sequence(self, request: Dict[str, Any]) -> Answer:

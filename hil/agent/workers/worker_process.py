@@ -13,8 +13,8 @@ from ..own_command import own_command
 from ..protocol.channel import Channel
 from ..protocol.segment import Segment
 
-TAIL = 4096
-PATIENCE = 10.0
+TAIL = 4096  # bytes of a worker's output that are kept
+PATIENCE = 10.0  # seconds without a transferred byte in the middle of a frame
 EXIT_SECONDS = 2.0
 
 
@@ -90,7 +90,10 @@ class WorkerProcess:
         return bool(data)
 
     def death(self) -> Failure:
-        """Reap a worker that has ended, and return a failure that says how it ended and what it printed last."""
+        """Reap the worker, and return a failure that states how it ended and what it printed last.
+
+        A worker that still runs after 2 seconds is killed.
+        """
         limit = time.monotonic() + 2
         while self.process.poll() is None and time.monotonic() < limit:
             time.sleep(0.005)
@@ -118,7 +121,10 @@ class WorkerProcess:
         self.process.wait()
 
     def stop(self) -> None:
-        """Close the channel, which makes the process exit; kill it if it still runs after ``exit_seconds``."""
+        """Close the channel, which makes the process exit; kill it if it still runs after ``exit_seconds``.
+
+        Then close the worker's output and the segment.
+        """
         if self._socket is not None:
             self._socket.close()
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -27,8 +27,9 @@ BINDINGS = ("auto", "pycuda", "ctypes")
 def open_cuda(device: int = 0, binding: str = "auto", library: str = LIBRARY) -> Cuda:
     """Return the primary context of GPU ``device`` (its number among the visible GPUs), made current.
 
-    ``binding`` is ``pycuda``, ``ctypes`` or ``auto``, which prefers pycuda. Raise ``Failure`` (unsupported) if driver,
-    GPU or binding is unavailable, ``CudaError`` if the context cannot be created.
+    ``binding`` is ``pycuda``, ``ctypes`` or ``auto``: pycuda if it can be used, else ctypes. ``library`` is the
+    driver's file. Raise ``Failure`` (unsupported) if driver, GPU or binding is unavailable, ``CudaError`` if the
+    context cannot be created.
     """
     if binding not in BINDINGS:
         raise Failure(UNSUPPORTED, "cuda = %r is not a binding" % binding, "set it to one of " + ", ".join(BINDINGS))
@@ -49,7 +50,10 @@ def open_cuda(device: int = 0, binding: str = "auto", library: str = LIBRARY) ->
 
 
 def visible_devices(library: str = LIBRARY) -> List[Dict[str, Any]]:
-    """Return facts of each GPU (``device.Device``) without creating a context. Raise ``Failure`` without a driver."""
+    """Return the fields of ``device.Device`` for each visible GPU, without creating a context.
+
+    Raise ``Failure`` if CUDA cannot be used.
+    """
     return _devices(load(library))
 
 

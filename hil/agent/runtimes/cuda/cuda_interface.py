@@ -92,7 +92,7 @@ class Graph:
         self._handle = handle
 
     def launch(self, stream: Stream) -> None:
-        """Queue the whole graph on ``stream``."""
+        """Queue the whole graph on ``stream``. Raise ``CudaError`` if this fails."""
         code = self._launch(self._handle, stream.handle)
         if code:
             raise self._functions.error("cuGraphLaunch", code)

@@ -20,7 +20,10 @@ REACH = (
 
 
 class CudaError(Failure):
-    """A failed call of the driver: its ``code``, ``name`` (``CUDA_ERROR_ILLEGAL_ADDRESS``), and if it is ``sticky``."""
+    """A failed ``call`` of the driver, with its ``code`` and the code's ``name`` (``CUDA_ERROR_ILLEGAL_ADDRESS``).
+
+    ``sticky`` states that the CUDA context is lost.
+    """
 
     def __init__(self, call: str, code: int, name: str, text: str) -> None:
         advice = SMALLER if code == OUT_OF_MEMORY else FRESH if code in STICKY else REPORT

@@ -34,7 +34,10 @@ class TensorRt(Runtime):
         return self._reason if self._import() is None else None
 
     def facts(self) -> Dict[str, Optional[str]]:
-        """Return ``cuda``, ``gpu``, ``sm``, ``sms``, ``dla`` of the first GPU; only ``reason`` if it is unusable."""
+        """Return ``cuda``, ``gpu``, ``sm``, ``sms``, ``dla`` of the first GPU.
+
+        Return only ``reason`` if TensorRT cannot be imported or the GPU is unusable.
+        """
         trt = self._import()
         if trt is None:
             return {"reason": self._reason}
@@ -54,7 +57,11 @@ class TensorRt(Runtime):
         return rules.reason(precision, flags, sm, api.data_types(trt), typed=api.can_be_typed(trt))
 
     def build(self, model: str, precision: str, options: Mapping[str, Any], out: str) -> Built:
-        """Write the plan to ``out``. Raise ``Failure`` with TensorRT's error lines and advice."""
+        """Build as ``Runtime.build`` does, and write the plan to ``out``.
+
+        With ``options["more"]``, the builder stays open for the next build. Raise ``Failure``, with TensorRT's error
+        lines and advice, if this fails.
+        """
         trt = self._need()
         from . import build_engine as build
         from . import open_builder

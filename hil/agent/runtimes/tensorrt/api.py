@@ -40,7 +40,7 @@ def data_types(trt: Any) -> FrozenSet[str]:
 
 
 def can_be_typed(trt: Any) -> bool:
-    """Return whether networks can be strongly typed, as from TensorRT 10 on, or can only be that."""
+    """Return whether networks can be strongly typed: true from TensorRT 10 on; from 11 on they always are."""
     if hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
         return True
     return not {"FP16", "INT8"} & builder_flags(trt)
@@ -49,8 +49,8 @@ def can_be_typed(trt: Any) -> bool:
 def network(trt: Any, builder: Any, *, typed: bool = False) -> Any:
     """Return an empty network with explicit batch dimensions, strongly typed if ``typed`` is true.
 
-    TensorRT 8 requires a flag for them. TensorRT 10 ignores this flag, and 11 lacks it. Networks of 11 are always
-    strongly typed.
+    TensorRT 8 requires a flag for explicit batch dimensions. TensorRT 10 ignores this flag, and 11 lacks it. Networks
+    of 11 are always strongly typed.
     """
     names = ("EXPLICIT_BATCH", "STRONGLY_TYPED") if typed else ("EXPLICIT_BATCH",)
     flags = (getattr(trt.NetworkDefinitionCreationFlag, name, None) for name in names)

@@ -18,8 +18,9 @@ class InputSpec(NamedTuple):
 class Batches:
     """``samples`` samples of every input in batches of ``batch``; each file has shape ``(samples, …)``.
 
-    ``consumed`` has the digests of the samples returned so far, in the files' dtype. int64 data becomes int32 if the
-    network's input is int32; a value outside int32 is an error.
+    ``files`` and ``specs`` are by input. ``consumed`` has the digests of the samples returned so far, in the files'
+    dtype. int64 data becomes int32 if the network's input is int32; a value outside int32 is an error. Raise
+    ``Failure`` if a file cannot be read or does not fit its input, or if the samples do not make whole batches.
     """
 
     def __init__(self, files: Mapping[str, str], specs: Mapping[str, InputSpec], batch: int, samples: int) -> None:
@@ -47,7 +48,7 @@ class Batches:
 
     @property
     def shapes(self) -> Dict[str, List[int]]:
-        """The shape of each input's data."""
+        """The shape of each input's whole data, ``(samples, …)``."""
         return {name: list(array.shape) for name, array in self._arrays.items()}
 
     def nbytes(self, name: str) -> int:
@@ -58,9 +59,9 @@ class Batches:
         return int(array[: self.batch].size) * int(np.dtype(self.specs[name].dtype).itemsize)
 
     def take(self) -> Dict[str, Any]:
-        """Return a contiguous array for each input, the next batch; an empty dict after the last batch.
+        """Return the next batch, a contiguous array by input; an empty dict after the last batch.
 
-        Raise ``Failure`` for NaN and infinity.
+        Raise ``Failure`` for NaN, infinity, and an int64 value outside int32 if the network's input is int32.
         """
         import numpy as np
 

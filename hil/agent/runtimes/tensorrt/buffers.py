@@ -101,7 +101,7 @@ def view(block: Any, offset: int, shape: Tuple[int, ...], dtype: str) -> Any:
 
 
 def offsets(sizes: List[int]) -> Tuple[List[int], int]:
-    """Return aligned offsets of tensors of these ``sizes`` in one block, and the block's size."""
+    """Return aligned offsets of tensors of these ``sizes`` in one block, and the block's size; all in bytes."""
     placed, end = [], 0
     for size in sizes:
         placed.append(end)

@@ -52,7 +52,7 @@ class Build:
         self.config = require(self.builder.create_builder_config, "builder config", self.log)
 
     def run(self, model: str, out: str) -> Built:
-        """Parse, configure, build and write the plan."""
+        """Parse ``model``, build the plan, write it to ``out``, and return the result. Raise ``Failure`` on errors."""
         began = time.perf_counter()
         parser = parse.parse(self.trt, self.network, self.log, model)
         self.facts["seconds_parse"] = time.perf_counter() - began
@@ -71,7 +71,10 @@ class Build:
         return Built(out, self.log.text(), self.facts)
 
     def _is_typed(self) -> bool:
-        """Return whether the network is strongly typed. Raise ``Failure`` if that or the precision is unsupported."""
+        """Return whether the network is to be strongly typed.
+
+        Raise ``Failure`` if the options or the precision require it and this TensorRT or GPU does not support it.
+        """
         has = api.builder_flags(self.trt)
         typed = api.can_be_typed(self.trt)
         if self.precision in precision.BROUGHT:

@@ -14,8 +14,8 @@ WAY_OUT = 'set route = "explicit" in [models.M.calibration]: Q/DQ nodes work wit
 class Calibration:
     """A calibrator's logic without TensorRT: it provides batches and a cache, and receives the new cache.
 
-    ``send`` copies one batch to the device and returns the addresses in the order of the requested names. ``problem``
-    is the first failure of a callback.
+    ``path`` is the file of the cache (None: no cache is kept). ``send`` copies one batch to the device and returns the
+    addresses in the order of the requested names. ``problem`` is the first failure of a callback; None if none failed.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Calibration:
         return None
 
     def read_cache(self) -> Optional[bytes]:
-        """Return the cache of an earlier build with the same inputs; None if there is no usable cache."""
+        """Return the cache that an earlier build left in the same file; None if there is no usable cache."""
         self._cache_read = True
         return self._offered
 

@@ -10,7 +10,7 @@ DIGEST = 32
 
 
 def read(path: Optional[str]) -> Optional[bytes]:
-    """Return what ``write`` stored; None if there is no file. Raise ``ValueError`` if it is damaged."""
+    """Return what ``write`` stored; None if ``path`` is None or unreadable. Raise ``ValueError`` for a damaged file."""
     if path is None:
         return None
     try:
@@ -25,7 +25,10 @@ def read(path: Optional[str]) -> Optional[bytes]:
 
 
 def write(path: Optional[str], content: Any) -> bool:
-    """Replace the file atomically; return whether that succeeded. A failure only makes the next build slower."""
+    """Replace the file atomically; return whether that succeeded: False if ``path`` is None or ``content`` too large.
+
+    A failure only makes the next build slower.
+    """
     if path is None or len(content) > LIMIT:
         return False
     temporary = "%s.%d.new" % (path, os.getpid())

@@ -58,7 +58,7 @@ def explain(words: str) -> Tuple[str, str]:
 
 
 def load_engine(path: str, options: Mapping[str, Any], log: Any, trt: Any) -> "TensorRtEngine":
-    """Load the plan at ``path``; its plugins must have been loaded. Raise ``Failure`` with TensorRT's own message.
+    """Load the plan at ``path``, after its plugins. Raise ``Failure``, with TensorRT's own message, if this fails.
 
     ``options``: ``gpu`` number, ``cuda`` binding, ``streams`` (contexts), ``cuda_graph``, ``io`` (``auto``, ``named``,
     ``bindings``), ``dla`` core, ``foreign`` (built elsewhere).

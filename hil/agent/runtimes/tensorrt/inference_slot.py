@@ -12,7 +12,10 @@ from .timed_feed import Copy, Key, Layout, TimedFeed
 
 
 class Resources(NamedTuple):
-    """The objects that a slot uses; ``refusal(what, advice)`` returns a ``Failure`` with TensorRT's own message."""
+    """The objects that a slot uses. ``graph`` is whether runs are captured as CUDA graphs.
+
+    ``refusal(what, advice)`` returns a ``Failure`` with TensorRT's own message.
+    """
 
     trt: Any
     cuda: Any

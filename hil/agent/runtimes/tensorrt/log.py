@@ -38,7 +38,7 @@ class Journal:
             self._dropped += 1
 
     def clear(self) -> None:
-        """Drop all messages, before a new build."""
+        """Drop all messages."""
         Journal.__init__(self)
 
     def text(self) -> str:

@@ -25,7 +25,10 @@ class Node(NamedTuple):
 
 
 class OnnxFile(NamedTuple):
-    """``opsets`` by domain, the main graph's ``nodes`` in order, and the names of each input's dimensions."""
+    """``opsets`` by domain, the main graph's ``nodes`` in order, and in ``inputs`` each input's dimension names.
+
+    The name of a dimension without a name is None.
+    """
 
     opsets: Dict[str, int]
     nodes: Tuple[Node, ...]

@@ -48,7 +48,8 @@ def reason(
 ) -> Optional[str]:
     """Return why these flags and this architecture (``"8.7"``) rule out ``precision``; None if they may support it.
 
-    ``types`` are the names of the members of ``DataType``, ``typed`` states that networks can be strongly typed.
+    ``flags`` are the names of the members of ``BuilderFlag``, ``types`` those of ``DataType``. ``sm`` is None if
+    unknown. ``typed`` states that networks can be strongly typed.
     """
     if precision not in KNOWN:
         return "TensorRT has no precision %r" % precision
@@ -81,8 +82,9 @@ def flags_for(  # noqa: PLR0913 - a precision, and what decides about it
 
     Raise ``Failure`` if ``precision`` is not supported, or if the engine would compute in another precision.
 
-    ``fast`` returns whether the GPU has fast fp16, int8 or tf32. ``typed`` states that the network is strongly typed,
-    although the builder has flags for precisions. Reasons against a precision of ``BROUGHT`` are not looked for here.
+    ``flags`` are the names of the members of ``BuilderFlag``. ``fast`` returns whether the GPU has fast fp16, int8 or
+    tf32. ``typed`` states that the network is strongly typed, although the builder has flags for precisions. Whether
+    TensorRT and the GPU support a precision of ``BROUGHT`` is not checked here.
     """
     why = None if precision in BROUGHT else reason(precision, flags, sm)
     if why is None and precision in ("fp16", "int8", "tf32") and not fast(precision):

@@ -44,7 +44,7 @@ class DeviceRecurrence(Recurrence):
                 slot.resources.pool.release(block)
 
     def bind(self, feed: Feed) -> Bound:
-        """Return the step with these inputs, as the base class does."""
+        """Return a ``Bound`` each run of which is one more step, as the base class does."""
         slot = self._slot
         timed = TimedFeed(slot, dict(feed, **self._begin), self._states)
 
@@ -57,7 +57,7 @@ class DeviceRecurrence(Recurrence):
         return Bound(run, None, None, slot.device_seconds, timed.close)
 
     def step(self, feed: Feed) -> List[Any]:
-        """Go one step further, as the base class does."""
+        """Run one step, as the base class does."""
         bound = self.bind(feed)
         try:
             return list(bound.run())  # in the slot's memory, not the feed's

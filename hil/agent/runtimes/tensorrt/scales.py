@@ -22,7 +22,7 @@ class Scales(NamedTuple):
 
 
 def decode(cache: bytes) -> Scales:
-    """Parse a cache. Raise ``ValueError``, which names the line, if it is malformed."""
+    """Parse a cache. Raise ``ValueError``, which states what is malformed, if it is not one."""
     lines = cache.decode("utf-8", "replace").splitlines()
     if not lines or not HEADER.fullmatch(lines[0].strip()):
         raise ValueError("no header line")
@@ -57,7 +57,7 @@ def misfit(cache: bytes, algorithm: str) -> str:
 
 
 def bounded(by_tensor: Dict[str, Optional[float]]) -> Dict[str, Optional[float]]:
-    """Return as many of the scales as fit into a record."""
+    """Return the first scales, as many as fit into a record."""
     fitting, size = {}, 0
     for name, scale in by_tensor.items():
         size += len(json.dumps(name)) + 30  # of the JSON text, in which escapes take more than one character

@@ -139,7 +139,7 @@ class NamedCalls:
         return bool(self.context.set_input_shape(tensor.name, shape))
 
     def settle(self) -> List[str]:
-        """Compute the outputs' shapes; return the names of inputs that are not set yet."""
+        """Compute the outputs' shapes; return the names of inputs that are not set yet. Raise ``Failure`` on errors."""
         try:
             return list(self.context.infer_shapes())
         except RuntimeError as error:
@@ -174,7 +174,7 @@ class BindingCalls:
         return bool(self.context.set_binding_shape(tensor.number, shape))
 
     def settle(self) -> List[str]:
-        """As ``NamedCalls.settle``, without the names, which the context does not report."""
+        """As ``NamedCalls.settle``, but with ``a dynamic input`` for the names, which the context does not report."""
         return [] if self.context.all_binding_shapes_specified else ["a dynamic input"]
 
     def shape_of(self, tensor: Tensor) -> Shape:
@@ -187,7 +187,10 @@ class BindingCalls:
         return True
 
     def allocate(self, tensor: Tensor, allocator: Optional[Any]) -> bool:
-        """Raise ``Failure`` for an output whose shape depends on the data: bindings have no allocators."""
+        """Return True if ``allocator`` is None, otherwise raise ``Failure``: bindings have no allocators.
+
+        An output needs one if its shape depends on the data.
+        """
         if allocator is None:
             return True
         what = "the shape of output %r depends on the data, which needs TensorRT 8.5 or later" % tensor.name
@@ -199,5 +202,5 @@ class BindingCalls:
 
 
 def calls(engine: Any, context: Any, label: str) -> Any:
-    """Return the ``NamedCalls`` or ``BindingCalls`` of a context."""
+    """Return the ``NamedCalls`` or ``BindingCalls`` of a context; ``label`` is what ``choose`` returned."""
     return NamedCalls(context) if label == "named" else BindingCalls(context, engine.num_bindings)
