@@ -81,7 +81,10 @@ def text_of(path: str) -> str:
 
 
 def run(name: str, *arguments: str, **limit: float) -> str:
-    """Return the output of one of ``PROGRAMS``. Raise ``Refused`` if it is untrusted, fails or exceeds ``seconds``."""
+    """Run one of ``PROGRAMS`` and return its output. ``seconds=`` is its time limit, ``QUICK`` by default.
+
+    Raise ``Refused`` if the program is missing, can be changed by users other than root, fails or takes too long.
+    """
     installed = [path for path in PROGRAMS[name] if os.path.lexists(path)]
     if not installed:
         raise Refused("this board has no %s" % PROGRAMS[name][0])
@@ -108,7 +111,11 @@ def run(name: str, *arguments: str, **limit: float) -> str:
 
 
 def locked(shown: str) -> Optional[bool]:
-    """Return whether ``jetson_clocks --show`` reports pinned clocks; None if it lacks the GPU's or the CPU's limits."""
+    """Return whether ``shown``, the output of ``jetson_clocks --show``, reports locked clocks.
+
+    GPU and online CPUs need equal limits, the memory its highest clock. Return None if a limit of GPU or CPU is
+    missing.
+    """
     rows = [(line.split(" ")[0], dict(re.findall(r"(\w+)=(\S+)", line))) for line in shown.splitlines()]
     gpu = [row for name, row in rows if name == "GPU"]
     cpu = [row for name, row in rows if re.match(r"cpu\d+:$", name) and row.get("Online") == "1"]
@@ -469,7 +476,10 @@ class Caller:
             signal.signal(getattr(signal, "SIG" + number), lambda *_: None)
 
     def line(self) -> Optional[bytes]:
-        """Return the next line; None at the end of input, after a signal, or if nobody reads the answers."""
+        """Return the next line, or the start of one that is longer than ``LONGEST``.
+
+        Return None at the end of input, after a signal, or if nobody reads the answers.
+        """
         poll = select.poll()
         for descriptor, events in ((0, select.POLLIN), (1, 0), (self.wake, select.POLLIN)):
             poll.register(descriptor, events)

@@ -93,10 +93,11 @@ def plan(target: Target, services: Sequence[str]) -> Setup:
 
 
 def install(target: Target, setup: Setup, password: Callable[[str], str]) -> list[str]:
-    """Install the helper; return the steps done. ``password`` is called at most once, for the board user's password.
+    """Install the helper; return the steps done.
 
-    Raises ``LabError`` if a check on the board fails (the message lists the steps done so far), or if the installed
-    helper does not answer.
+    ``password`` is called with a prompt and returns the password of the board's user; it is called at most once, and
+    only if sudo needs it. Raises ``UserError`` if it returns none, ``LabError`` if sudo refuses it, a check on the
+    board fails (the message lists the steps done so far), or the installed helper does not answer.
     """
     order = {"do": "install", "user": setup.user, "services": list(setup.services), "sudoers": setup.sudoers}
     steps = _as_root(target, order, setup.user, password)
@@ -112,7 +113,10 @@ def install(target: Target, setup: Setup, password: Callable[[str], str]) -> lis
 
 
 def remove(target: Target, password: Callable[[str], str]) -> list[str]:
-    """Undo the helper's remaining changes, then remove it; return the steps done. Raises the errors of ``install``."""
+    """Undo the helper's remaining changes, then remove it; return the steps done.
+
+    Raises the errors of ``plan`` and ``install``.
+    """
     setup = plan(target, ())
     return _as_root(target, {"do": "remove"}, setup.user, password)
 
@@ -169,6 +173,6 @@ def _object(out: bytes) -> dict[str, Any]:
 
 
 def _shown(raw: bytes) -> str:
-    """Return the last line of ``raw``, cleaned for a terminal."""
+    """Return the end of the last line of ``raw``, cleaned for a terminal; ``no output`` if there is no line."""
     lines = raw.decode("utf-8", "replace").strip().splitlines() or ["no output"]
     return clean(lines[-1][-200:])

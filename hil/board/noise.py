@@ -92,10 +92,11 @@ def measure(
 ) -> tuple[str, Values]:
     """Return the machine (a board's serial number if known) and the run values of ``2 * comparisons`` sessions.
 
-    Each session has five runs of each engine. Unsupported engines are left out.
+    ``engines`` are pairs of model and precision; those that the target does not support are left out. Each session has
+    five runs of each engine. ``notify`` is called with messages about the progress.
 
     Raises:
-        UserError: the target supports no engine.
+        UserError: the target supports none of ``engines``.
         LabError: the target is unreachable or lost, machines differ or are unknown, or too many sessions were
             disturbed.
     """
@@ -152,9 +153,9 @@ def _session(
 
 
 def _values(sessions: Sequence[Mapping[tuple[str, str], list[Series]]], notify: Callable[[str], None]) -> Values:
-    """Return the values by row; report and leave out a row that lacks a value in some session.
+    """Return the values by row. A row that lacks a value in some session is reported and left out.
 
-    The values of the other sessions would be biased.
+    Without that session, the row's other values would be biased.
     """
     values: Values = {}
     for model, precision in sessions[0]:

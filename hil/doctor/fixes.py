@@ -52,7 +52,7 @@ def numpy(case: Case) -> str:
 
 
 def runtime(case: Case, identity: Identity) -> str:
-    """Return the command that installs the target's runtime for its interpreter."""
+    """Return the fix for a missing runtime: a command that installs it, or a line for ``hil.toml``."""
     record = runtime_record(case.spec.runtime)
     if not record.comes_with_jetpack:
         more = " --break-system-packages" if is_system(case) and (case.text("python") or "").startswith("3.12") else ""

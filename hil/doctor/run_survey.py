@@ -57,9 +57,10 @@ class SurveyResult:
 
 
 def survey_target(target: Target, *, runtimes: Sequence[str], gpu: bool, holder_only: bool = False) -> SurveyResult:
-    """Return the facts of ``target``; with ``holder_only``, only who holds it.
+    """Return the facts of ``target``; with ``holder_only``, only who holds it and the time of its clock.
 
-    The GPU is queried only if ``gpu`` is true and nobody holds the target. Raise the errors of ``Target.run``.
+    ``runtimes`` are the names of those to import. They are imported, and the GPU is queried if ``gpu`` is true, only if
+    nobody holds the target. Raise the errors of ``Target.run``.
     """
     begun = time.monotonic()
     order = {"store": _store(target), "runtimes": list(runtimes), "gpu": gpu, "holder_only": holder_only}

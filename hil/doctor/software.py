@@ -86,7 +86,7 @@ def _missing(case: Case, identity: Identity, key: str, name: str) -> Finding:
 
 
 def _reason(case: Case, key: str) -> str:
-    """Return why a version could not be read; empty if the library does not exist."""
+    """Return why a version could not be read, as ``Case.why`` does; empty if the library does not exist."""
     why = case.why(key)
     return "" if why.startswith(" (there is no ") or "No such file" in why else why
 

@@ -1,7 +1,7 @@
 """Identify a machine's module and JetPack from the raw facts that ``hil.agent.jetson.board_facts`` reads.
 
-What two contradicting facts would identify is unknown, unless one of them takes precedence. A fact of an unexpected
-type counts as not read.
+If two facts contradict each other, what they would identify is unknown, unless one of them takes precedence. A fact of
+an unexpected type counts as not read.
 """
 
 from __future__ import annotations
@@ -155,9 +155,9 @@ def _three(version: str) -> str:
 
 
 def _release(facts: Raw, l4t: str | None, doubts: list[str]) -> tuple[Release | None, str | None]:
-    """Return the release that has this L4T or is named by the package nvidia-jetpack, and the JetPack version.
+    """Return the release that has this L4T, and its JetPack version.
 
-    Either is ``None`` if it is unknown.
+    If no release has it, return those that the package nvidia-jetpack names. Either is ``None`` if it is unknown.
     """
     package = _JETPACK.match(facts.package("nvidia-jetpack"))
     named = package.group(1) if package else None

@@ -15,17 +15,20 @@ OE4T/meta-tegra, master, ``tensorrt-core_10.16.2.10-1.bb``. Users of 10.13.3 rep
 
 
 class Lacking(NamedTuple):
-    """What is missing, on one line, and whether the builder is known to use another architecture's files instead."""
+    """What the builder lacks, as one line of text.
+
+    ``replaced`` is whether the builder is known to use another architecture's files instead.
+    """
 
     text: str
     replaced: bool
 
 
 def lacking_kernels(board: Any, sm: str | None) -> Lacking | None:
-    """Return what TensorRT's builder lacks for a GPU of capability ``sm`` (``"8.7"``); ``None`` if nothing is known to.
+    """Return what TensorRT's builder lacks for a GPU of compute capability ``sm`` (``"8.7"``).
 
-    ``board`` has the raw facts (``hil.agent.jetson.board_facts``). Releases with one file for all architectures, and
-    an unknown capability, give ``None``.
+    Return ``None`` if it lacks nothing, or if this is unknown: for releases with one file for all architectures, and
+    for an unknown capability. ``board`` has the raw facts (``hil.agent.jetson.board_facts``).
     """
     raw = Raw(board)
     listed = raw.facts.get("kernels")

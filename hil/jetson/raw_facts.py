@@ -23,7 +23,7 @@ def text_of(table: Mapping[str, Any], key: str) -> str | None:
 
 
 class Raw:
-    """Gives access by type to the facts of ``hil.agent.jetson.board_facts``; one of another type counts as not read."""
+    """The facts of ``hil.agent.jetson.board_facts``, read by type: a fact of another type counts as not read."""
 
     def __init__(self, raw: Any) -> None:
         """Wrap ``raw``. If it is not a mapping, there are no facts."""

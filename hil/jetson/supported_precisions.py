@@ -18,7 +18,7 @@ class Need:
     """What a precision needs.
 
     Attributes:
-        sm: the oldest compute capability, as CUDA reports it; ``None`` if every module has the precision.
+        sm: the oldest compute capability that has it, as CUDA reports it; ``None`` if all capabilities have it.
         lacking: newer compute capabilities that lack it.
         tensorrt: the first release of TensorRT that has it; ``None`` if all releases from 8.0 on have it.
         source: where the row comes from.
@@ -51,7 +51,7 @@ def refusal(precision: str, sm: str | None, tensorrt: str | None) -> str:
     """
     need = NEEDS.get(precision)
     if need is None:
-        return f"{precision} is no precision of TensorRT"
+        return f"{precision} is not a precision of TensorRT"
     has, release = _version(sm), _version(tensorrt)
     if has and need.sm is not None and (has < _version(need.sm) or sm in need.lacking):
         besides = f", but not {', '.join(need.lacking)}" if need.lacking else ""
@@ -62,13 +62,13 @@ def refusal(precision: str, sm: str | None, tensorrt: str | None) -> str:
 
 
 def refusal_of_module(precision: str, module: Module, release: Release | None = None) -> str:
-    """Return why a module, with the TensorRT of a JetPack release if one is given, cannot run ``precision``."""
+    """Return why a module, with the TensorRT of ``release`` if given, cannot run ``precision``; empty if it may."""
     why = refusal(precision, module.sm, None if release is None else release.tensorrt)
     which = f"{module.name}{f' with JetPack {release.jetpack}' if release is not None else ''}"
     return f"{why} ({which})" if why else ""
 
 
 def _version(text: str | None) -> Version:
-    """Return the numbers of a version, ``(10, 3)`` for ``10.3.0``; empty if it is not one."""
+    """Return the first two numbers of a version, ``(10, 3)`` for ``10.3.0``; empty if ``text`` is not a version."""
     match = re.match(r"(\d+)\.(\d+)", text or "")
     return () if match is None else (int(match[1]), int(match[2]))

@@ -20,10 +20,10 @@ def _outside(text: str) -> Finding:
 
 
 def limits(states: Sequence[State], *, heated: bool) -> Iterator[Finding]:
-    """Yield clock limits and governors that changed or could no longer be read.
+    """Yield a finding for each clock limit or governor that changed, or could no longer be read, between two readings.
 
-    The findings are ``outside``. With ``heated`` (throttled by the model's own heat), a lowered highest clock is
-    ``own``, except that of the memory.
+    The findings are ``outside``. With ``heated`` (the model's own heat made the board throttle), a highest clock that
+    became lower is ``own``, except the memory's.
     """
     for earlier, later in pairwise(states):
         for part in sorted(set(earlier.clocks) | set(later.clocks)):
@@ -72,7 +72,8 @@ def below_lock(
 ) -> Iterator[Finding]:
     """Yield a finding for each GPU or CPU clock that was locked and has a sample below the lock.
 
-    Samples of 0 are ignored, since the unit is asleep.
+    It is ``own`` if ``heated`` (see ``limits``), otherwise ``outside``. Samples of 0 are ignored, since the unit is
+    asleep. There are no findings if the contract does not require locked clocks.
     """
     if contract.clocks != "locked":
         return
@@ -87,7 +88,10 @@ def below_lock(
 
 
 def limits_within(windows: Sequence[Mapping[str, Any]], *, heated: bool) -> Iterator[Finding]:
-    """Yield each clock limit that changed between the samples of a window."""
+    """Yield a finding for each clock limit that changed between the samples of a window.
+
+    It is ``own`` if ``heated`` (see ``limits``) and a highest clock became lower, otherwise ``outside``.
+    """
     for window in windows:
         for name in sorted(name for name in map(str, window) if name.startswith("limit.")):
             values = numbers(window.get(name))
@@ -102,7 +106,8 @@ def limits_within(windows: Sequence[Mapping[str, Any]], *, heated: bool) -> Iter
 def held_back(before: State, windows: Sequence[Mapping[str, Any]], *, heated: bool) -> Iterator[Finding]:
     """Yield a finding for each window whose median GPU clock is below the GPU's lowest allowed clock.
 
-    Samples of 0 are ignored, since the GPU is asleep.
+    It is ``own`` if ``heated`` (see ``limits``), otherwise ``outside``. Samples of 0 are ignored, since the GPU is
+    asleep.
     """
     least = number(before.clocks.get("gpu", {}).get("min"))
     for window in windows:

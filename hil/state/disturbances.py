@@ -59,10 +59,10 @@ def over_current(states: Sequence[State]) -> Iterator[Finding]:
 
 
 def gpu_clients(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
-    """Yield processes on the GPU that are neither ours nor in ``gpu_clients``, and readings without a process list.
+    """Yield findings for processes that used the GPU and are not in ``gpu_clients``, and for missing process lists.
 
-    The findings are ``outside`` if the config declares ``gpu_clients``, else ``told``. Of undeclared clients, a missing
-    list is only reported after a reading that has one.
+    They are ``outside`` if the config declares ``gpu_clients``. If it does not, they are ``told``, a process without a
+    readable name is ignored, and a missing list is a finding only after a reading that has one.
     """
     source: Source = "outside" if contract.clients_declared else "told"
     for state in states:
@@ -90,7 +90,10 @@ def _same(allowed: str, name: str) -> bool:
 
 
 def swap(states: Sequence[State]) -> Iterator[Finding]:
-    """Yield a finding if swap grew by more than ``SWAP``, or could no longer be read."""
+    """Yield a finding for each reading with over ``SWAP`` bytes more in swap than an earlier one, or without swap.
+
+    A reading without swap is a finding only after one that has it.
+    """
     known = [state.swap_used for state in states]
     least: float | None = None
     for earlier, now in zip([None, *known], known, strict=False):
@@ -103,7 +106,7 @@ def swap(states: Sequence[State]) -> Iterator[Finding]:
 
 
 def load(windows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """Yield each co-runner or memory reservation that ended early, so that the board was less loaded than declared."""
+    """Yield a finding for each co-runner or memory reservation that ended early: the board was loaded too little."""
     for window in windows:
         readings = window.get("state")
         after = readings.get("after") if isinstance(readings, dict) else None

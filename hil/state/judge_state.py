@@ -84,7 +84,7 @@ def fold(judgement: Judgement, findings: Iterable[Finding], kinds: Collection[st
     """Return the judgement with the findings of ``kinds`` (default: all) added to its reason and details.
 
     ``outside`` findings make the verdict inconclusive, unless it is ``not_run``. ``told`` findings are only in the
-    details.
+    details. Without findings of ``kinds``, the judgement is returned unchanged.
     """
     counted = [finding for finding in findings if kinds is None or finding.kind in kinds]
     if not counted:

@@ -16,7 +16,10 @@ WATCHED = {"throttle": "", "over_current": "over-current counter "}
 
 
 def lost(states: Sequence[State], windows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """Yield alerts and counters that one reading has and the next one lacks, or whose samples end before a window."""
+    """Yield a finding for each alert or counter that one reading has and the next one lacks, or a window lost.
+
+    A window has lost it if its last sample, or its whole column, is missing.
+    """
     for kind, word in WATCHED.items():
         tables: list[Mapping[str, float]] = [getattr(state, kind) for state in states]
         for (earlier, later), state in zip(pairwise(tables), states[1:], strict=True):

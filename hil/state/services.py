@@ -15,7 +15,10 @@ STOPPED = ("inactive", "failed")
 
 
 def services(windows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """Yield each service that had to be stopped but was not before or after a window, or whose state is unknown."""
+    """Yield a finding for each service that ran before or after a window although it had to be stopped.
+
+    A service whose state is unknown is a finding too.
+    """
     for window in windows:
         readings = window.get("state")
         for key in ("before", "after"):

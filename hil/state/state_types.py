@@ -75,7 +75,7 @@ class State:
         swap_used: bytes of swap in use.
         memory_available: bytes of available memory.
         not_readable: the reason by value.
-        trips: the lowest °C at which a zone throttles something.
+        trips: the lowest temperature (°C) at which the kernel throttles or warns, by zone.
     """
 
     power_mode: str | None = None
@@ -122,7 +122,7 @@ class State:
         return max(real.items(), key=lambda item: (item[1], item[0]), default=None)
 
     def why_not(self, name: str) -> str:
-        """Return why ``name`` cannot be read, in brackets, to append to a sentence; empty if unknown."""
+        """Return why ``name`` cannot be read, in parentheses after a space; empty if unknown."""
         reason = self.not_readable.get(name)
         return f" ({reason})" if reason else ""
 
