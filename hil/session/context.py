@@ -38,11 +38,11 @@ class Context:
         requested: the name of the target that the user requested.
         used: the name of the target that does the work.
         member: the name of the board that does the work, if the target is several boards; else empty.
-        evidence: the best evidence that a verdict can have.
+        evidence: the strongest evidence that a result of this session can have.
         board: the confirmed board, or ``None``.
         facts: what the agent's probe read.
         runs: the number of fresh processes that time each engine.
-        over: the seconds over which these are spread; 0 if they follow each other.
+        over: the seconds over which these processes are spread; 0 if they follow each other.
         plan: the rows of the run.
     """
 
@@ -102,7 +102,7 @@ class Context:
     def signature(self, name: str) -> Signature:
         """Return the inputs and outputs of the model's ONNX file, completed with what the config declares for them.
 
-        Equal names of dimensions that the data refutes are separated (``open_validation``).
+        Dimensions that have one name but, in the data, different sizes get different names (``open_validation``).
         """
         path = self.config.resolve(self.model(name).path)
         self.sources.watch(path)
@@ -153,13 +153,18 @@ class Context:
         return self.memo.once(("validation", name), lambda: open_validation(self.config, self.requested, name))
 
     def batches(self, name: str) -> int:
-        """Return the number of batches of the model's validation samples that are used."""
+        """Return how many batches the used validation samples make; the last batch may be smaller."""
         spec, count = self.model(name), self.dataset(name).count
         used = count if spec.samples is None else min(spec.samples, count)
         return math.ceil(used / spec.batch)
 
     def calibration_data(self, name: str) -> Dataset:
-        """Return ``calibration_source``; of a model with a state, the steps that are used of it (``unrolled``)."""
+        """Return the INT8 calibration data as independent samples.
+
+        For a model with a state these are single steps of its sequences, ``calibration.samples`` of them or all, each
+        with the state that the reference has there (``unrolled``). Raise ``Unsupported`` if the config names no
+        calibration data.
+        """
         data, calibration = self.calibration_source(name), self.model(name).calibration
         return self._steps(name, data, None if calibration is None else calibration.samples)
 
@@ -175,7 +180,10 @@ class Context:
         return self._data(name, calibration.data, samples, "calibration", "data")
 
     def steps(self, name: str) -> tuple[Dataset, int | None]:
-        """Return the validation data as for calibration, and how many of its samples are used (``None``: all)."""
+        """Return the validation data as independent samples, and how many of them are used (``None``: all).
+
+        For a model with a state these are all single steps of its sequences (``unrolled``).
+        """
         samples = None if self.signature(name).carry else self.model(name).samples
         return self._steps(name, self.dataset(name)), samples
 
@@ -216,7 +224,11 @@ class Context:
         )
 
     def reference(self, name: str) -> Reference:
-        """Return the reference outputs: the file that the config names or, without one, the FP32 model on the host."""
+        """Return the reference outputs: from the file that the config names or, without one, of the FP32 model.
+
+        The first call runs that model on the host. Raise ``EngineBuildError`` if ONNX Runtime cannot run it, and
+        ``UserError`` if the named file cannot be read.
+        """
         spec = self.model(name)
         saved = None if spec.reference is None else self.config.resolve(spec.reference)
         cache = self.config.resolve(self.config.spec.project.cache) / "reference"
@@ -242,7 +254,10 @@ class Context:
         return self.memo.once(("reference", name), work)
 
     def load_options(self, model: str) -> dict[str, Any]:
-        """Return the options for loading ``model``. The first call reports the config's keys that have no effect."""
+        """Return the options for loading ``model``.
+
+        The first call for a model also prints which of the config's keys have no effect on this target.
+        """
         spec = self.model(model)
         self.memo.once(
             ("left out", model), lambda: load_options.report_ignored_keys(self.spec, spec, model, self.progress)

@@ -33,7 +33,7 @@ BUDGET = 120.0
 """Seconds after which a failed check starts no further variant for its diagnosis; ``hil diagnose`` has no limit."""
 
 ROWS = 4
-"""Smallest batch to diagnose if the batch size is free: the worst sample and its neighbours."""
+"""Smallest batch size of a diagnosis if any size is possible: the worst sample is examined with its neighbours."""
 
 LOAD_DEADLINE = 300.0
 
@@ -41,12 +41,12 @@ Values = dict[str, "np.ndarray[Any, Any]"]
 
 
 class DiagnosisTimeout(HilError):  # noqa: N818 - as the other errors here are named
-    """The time for the diagnosis is over: what it has found so far is dropped, and the verdict stays as it is."""
+    """The time for the diagnosis is over: its findings so far are dropped, and the row keeps its verdict."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The inputs of a diagnosis; of a model with a state, also the examined step and the steps up to it."""
+    """The inputs of a diagnosis. For a model with a state also the examined step, and the steps replayed up to it."""
 
     feeds: Values
     step: Step | None = None
@@ -67,8 +67,9 @@ class Examined:
 class OnTarget:
     """A callable that builds a variant of a model's graph on the target with the engine's options and runs it once.
 
-    Once it is ``budget`` seconds old (``None``: no limit), a call raises ``DiagnosisTimeout`` instead of starting a
-    variant. Errors of building and running are raised unchanged.
+    An int8 variant without Q/DQ nodes is built in fp32. A call that begins more than ``budget`` seconds after the
+    object was created raises ``DiagnosisTimeout`` (``None``: no limit). Errors of building and running are raised
+    unchanged.
     """
 
     def __init__(self, session: EngineContext, model: str, precision: str, budget: float | None = None) -> None:
@@ -79,14 +80,14 @@ class OnTarget:
         self.built = 0
 
     def __call__(self, variant: onnx.ModelProto, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Values:
-        """Return the outputs by name of ``variant``, run on the target with those of ``feeds`` that it takes."""
+        """Run ``variant`` on the target and return its outputs by name. Feeds that it has no input for are ignored."""
         with self.opened(variant) as worker:
             wanted = {one.name for one in worker.inputs}
             return dict(worker.run({name: array for name, array in feeds.items() if name in wanted}))
 
     @contextmanager
     def opened(self, variant: onnx.ModelProto) -> Iterator[EngineWorker]:
-        """Build ``variant``, and yield a worker with it, which is closed afterwards."""
+        """Build and load ``variant``, and yield the worker that has loaded it. The worker is closed afterwards."""
         if self._until is not None and time.monotonic() > self._until:
             raise DiagnosisTimeout(
                 f"the time for the diagnosis ended after {self.built} variants: run hil diagnose, which has no limit"
@@ -118,11 +119,12 @@ class OnTarget:
 def examine(
     session: EngineContext, model: str, precision: str, choose: Callable[[], Chosen], budget: float | None = None
 ) -> Examined:
-    """Return the diagnosis of the node from which on the engine differs from the reference.
+    """Search the first node at which the engine differs from the reference, and return the diagnosis.
 
-    ``choose`` returns the inputs that are examined, ``budget`` is the time in seconds (``None``: no limit). Raise
-    ``Unsupported`` if the engine or model cannot be diagnosed, ``DiagnosisTimeout`` when the time is over, and
-    ``EngineBuildError``, ``EngineError`` or ``WorkerLost`` if a variant cannot be built or run.
+    ``choose`` returns the inputs that are examined. After ``budget`` seconds no further variant is built (``None``: no
+    limit), and ``DiagnosisTimeout`` is raised. Raise ``Unsupported`` if the engine was built elsewhere, has its ranges
+    from TensorRT's calibrator, or if a file is too large; and ``EngineBuildError``, ``EngineError`` or ``WorkerLost``
+    if a variant cannot be built or run.
     """
     import onnx
 
@@ -154,14 +156,15 @@ def examine(
 
 
 def is_batch_free(session: EngineContext, model: str) -> bool:
-    """Return whether model and runtime take batches of any size."""
+    """Return whether model and runtime accept batches of any size."""
     return session.dataset(model).stride is None and not runtime_record(session.spec.runtime).has_profiles
 
 
 def worst_batch(session: EngineContext, model: str, comparison: Comparison) -> Chosen:
-    """Return the inputs of the batch with the largest error, or of the batch at which ``comparison`` stopped early.
+    """Return the inputs of the batch that holds the sample with the largest error.
 
-    The batch size is that of the config, at least 4 if model and runtime take any size. The last batch may be smaller.
+    If ``comparison`` stopped early (``fatal``), it is the batch at which it stopped. The batch size is that of the
+    config, but at least 4 if model and runtime accept any size. The last batch may be smaller.
     """
     spec, data = session.model(model), session.dataset(model)
     size = max(spec.batch, ROWS) if is_batch_free(session, model) else spec.batch

@@ -26,22 +26,23 @@ RUNS_OF_A_DRAWN_BATCH = 3
 """The inferences for a drawn batch: the engine's, and the reference's or those of parts of the batch."""
 
 CALIBRATIONS = 8
-"""The cost of calibration data in inferences per sample: all activations are computed, for the int8 checks again."""
+"""Cost of a calibration sample, in inferences: calibration reads all activations, and the int8 checks do so again."""
 
 SEQUENCE_PASSES, SEQUENCE_RUNS = 3, 8
-"""Passes over all sequences: with both kinds of state, and once without a state; and runs of single sequences."""
+"""Passes over all sequences (teacher-forced, free-running, and without a carried state), and runs of one sequence."""
 
 PAIRS = 4.0
-"""Seconds in which two engines are timed alternately."""
+"""Seconds for which ``int8.speedup`` times two engines alternately."""
 
 MINUTE = 60
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What is known of a model: seconds of one batch of its reference, and the number of validation samples.
+    """How long the model's reference takes for one batch, in seconds, and the number of validation samples.
 
-    Of a model with a state, ``seconds`` are those of a step, a sample is a sequence, and ``steps`` is its length.
+    For a model with a state, ``seconds`` is the time of one step of a batch, ``samples`` counts sequences, and
+    ``steps`` is the length of the first batch's sequences.
     """
 
     seconds: float
@@ -51,7 +52,14 @@ class Speed:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The estimated seconds by kind of work, the models whose speed is unknown, and what is not included."""
+    """The estimated length of a run.
+
+    Attributes:
+        parts: seconds by kind of work.
+        models: the number of models in the run.
+        unknown: the models whose speed is unknown.
+        excluded: the kinds of work that are not included.
+    """
 
     parts: Mapping[str, float]
     models: int
@@ -82,8 +90,9 @@ def estimate(  # noqa: PLR0913 - the run's plan and settings, and what is known 
 ) -> Estimate:
     """Return the estimated length of a run that judges ``rows`` on ``target``.
 
-    ``speeds`` has what is known, by model; the target is assumed to be as fast as the reference. ``runs`` is the number
-    of fresh processes that time each engine, ``over`` the seconds over which those of a model are spread.
+    ``speeds`` has the speed of each model's reference, as far as it is known; the target is assumed to be as fast.
+    ``runs`` is the number of fresh processes that time each engine, ``over`` the seconds over which those of a model
+    are spread.
     """
     checks: dict[tuple[str, str], set[str]] = {}
     for row in rows:
@@ -143,7 +152,7 @@ def _of_engine(  # noqa: PLR0913, PLR0917 - private: what is known of one engine
 
 
 def soak_seconds(spec: MeasureSpec, one: float) -> float:
-    """Return how long a soak takes if an inference takes ``one`` seconds."""
+    """Return how many seconds a soak takes if an inference takes ``one`` seconds."""
     length = spec.soak_length
     if length.seconds is None:
         return length.most * one

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def evidence_of(session: EngineContext, row: Row, *, by_engine: bool) -> tuple[Evidence, ExecutedOn | None]:
-    """Return the evidence of ``row`` and the processor that did its work, ``None`` if its engine could not be built.
+    """Return the evidence of ``row``, and the processor that did its work (``None`` if its engine could not be built).
 
-    ``by_engine`` is whether an engine or the host did the work. The evidence is ``device`` only if the engine ran on
-    the confirmed board.
+    ``by_engine`` is true if an engine did the work, false if the host did. The evidence is ``device`` only if the
+    engine ran on the confirmed board.
     """
     if not by_engine or not row.model or not row.precision:
         return _at_most_host(session), _host()

@@ -34,8 +34,9 @@ NO_ENGINE = {"no_engine": True}
 def judge(session: EngineContext, row: Row) -> Outcome:
     """Measure ``row``, judge it and return the outcome.
 
-    An unsupported check and a crashed worker give ``not_run``, an engine's error gives ``failed``. Raise ``LabError``
-    if the target is lost or not in its declared state, ``UserError`` for a mistake in config or data.
+    The verdict is ``not_run`` if the check is unsupported, the worker crashed, or the row needs a target that is
+    unavailable; it is ``failed`` if the engine cannot be built or run. Raise ``LabError`` if the target is lost or not
+    in its declared state, ``UserError`` for a mistake in config or data.
     """
     try:
         gathered = _gather(session, row)
@@ -72,7 +73,7 @@ def _foreign_engine(session: EngineContext, row: Row) -> str | None:
     """
     file = session.model(row.model).engine if row.model else None
     if file is not None and row.id in UNVERIFIABLE:
-        session.engines.provisioned(row.model, row.precision)  # raises if unusable: then there is nothing to warn of
+        session.engines.provisioned(row.model, row.precision)  # raises if the target cannot use the file
     return file
 
 

@@ -1,4 +1,4 @@
-"""Do work once: a value that several rows need is computed when the first asks for it, and kept for the others."""
+"""Do work once: a value that several rows need is computed for the first of them, and kept for the others."""
 
 from __future__ import annotations
 

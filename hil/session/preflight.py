@@ -44,7 +44,7 @@ def preflight(  # noqa: PLR0913, PLR0917 - what is checked, and who is informed 
     """Open every model and its data, or only those of the model ``only``, and return them.
 
     Raise ``UserError`` for the first model, data or code of the user that cannot be used. Calibration data is opened
-    only if int8 is among ``precisions``. ``watched`` starts to watch each model's files before they are used.
+    only if int8 is among ``precisions``. Each model's files are added to ``watched`` before they are read.
     """
     opened = Opened()
     runtime, progress = config.target(target).runtime, progress or Progress(lambda _: None)
@@ -90,7 +90,7 @@ def preflight(  # noqa: PLR0913, PLR0917 - what is checked, and who is informed 
 
 @contextmanager
 def _naming_the_declaration(config: Config, path: str) -> Iterator[None]:
-    """In errors about data that do not fit the model, name a shape that the model's file declares wrongly."""
+    """Add to a ``UserError`` of the ``with`` block which shape the model's file declares wrongly, if it does."""
     try:
         yield
     except UserError as error:
@@ -101,7 +101,10 @@ def _naming_the_declaration(config: Config, path: str) -> Iterator[None]:
 
 
 def _check_states(config: Config, target: str, name: str, signature: Signature, batch: Batch | None) -> None:
-    """Raise ``UserError`` for a state that grows in one step of the reference."""
+    """Raise ``UserError`` if a state has another shape after one step of the reference.
+
+    Nothing is checked for a model without a state, and if the reference cannot be run.
+    """
     if batch is None or batch.sequence is None:
         return
     outputs, sequence = reference_outputs(config, target, name, signature, batch), batch.sequence
@@ -132,7 +135,8 @@ def _check_answers(config: Config, target: str, name: str, signature: Signature,
 def _check_scorer(config: Config, target: str, name: str, signature: Signature, batch: Batch) -> None:
     """Raise ``UserError`` if code of the user cannot score the reference's outputs for the first batch.
 
-    Nothing is checked where hil's own code scores, and where the reference cannot be run: a row then states that.
+    Nothing is checked if hil's own code scores, if the data has no labels that the metric needs, or if the reference
+    cannot be run; in the last case a row reports it.
     """
     spec = config.model(name, target)
     own = spec.task is not None and is_callable(spec.task)
@@ -154,7 +158,7 @@ def _check_scorer(config: Config, target: str, name: str, signature: Signature, 
 
 
 def check_unquantized(signature: Signature, path: str, model: str) -> None:
-    """Raise ``UserError`` if the file at ``path`` is quantized, since its outputs are no reference for its accuracy."""
+    """Raise ``UserError`` if the model's file ``path`` is quantized: its outputs cannot be its own reference."""
     if signature.quantized:
         raise UserError(
             f"{path} is quantized already ({', '.join(signature.quantized)}), so it cannot be its own reference: "
@@ -164,7 +168,10 @@ def check_unquantized(signature: Signature, path: str, model: str) -> None:
 
 
 def check_soak(config: Config, plan: Plan) -> None:
-    """Raise ``UserError`` if ``[measure] soak`` has too few inferences for a required ``memory.growth`` to pass."""
+    """Raise ``UserError`` if ``[measure] soak`` has too few inferences for a required ``memory.growth`` to pass.
+
+    A soak that is given as a time is not checked.
+    """
     soak, uses_gpu = config.spec.measure.soak, runtime_record(config.target(plan.target).runtime).uses_gpu
     if not isinstance(soak, int):
         return
@@ -174,9 +181,9 @@ def check_soak(config: Config, plan: Plan) -> None:
             unseen = show(memory.hidden(trimmed=True, has_device=uses_gpu), "B")
             raise UserError(
                 f"{config.where('measure', 'soak')}: soak = {soak} cannot settle memory.growth: model {row.model} on "
-                f"target {plan.target!r}: a leak of {unseen} in all shows in no reading"
-                f"{' of a GPU' if uses_gpu else ''}, so the limit of {show(row.limit.value, row.limit.unit)} takes at "
-                f"least {fewest} inferences: write soak = {math.ceil(memory.SETTLING * fewest)}, or omit it"
+                f"target {plan.target!r}: the readings{' of a GPU' if uses_gpu else ''} do not show a leak of less "
+                f"than {unseen} in total, so a limit of {show(row.limit.value, row.limit.unit)} needs at least "
+                f"{fewest} inferences: write soak = {math.ceil(memory.SETTLING * fewest)}, or omit it"
             )
 
 

@@ -38,10 +38,10 @@ MOST_SCALES = 256
 
 
 def environment(session: EngineContext, row: Row) -> dict[str, Any]:
-    """Return what may differ between two measurements that are still comparable, as plain JSON.
+    """Return the environment of a measurement as plain JSON: what may differ between two comparable measurements.
 
-    This is the machine, GPU, versions, target and settings of the loaded engine. It has the first 12 digits of the
-    digest of each file of the model.
+    It contains the machine, GPU, versions, target, clock limits, facts of the loaded engine, and for each file of the
+    model the first 12 digits of its digest.
     """
     facts = {key: value for key, value in session.facts.items() if key not in VARYING}
     total = (session.facts.get("memory") or {}).get("total")
@@ -70,7 +70,7 @@ def environment(session: EngineContext, row: Row) -> dict[str, Any]:
 
 
 def _clock_limits(session: EngineContext) -> dict[str, Any]:
-    """Return governor and limits in Hz of each part whose clock was read at the session's start."""
+    """Return, for each clock that was read at the session's start, its governor and its limits in Hz."""
     parts = State.read(session.state.opened).clocks
     return {part: {key: of.get(key) for key in ("governor", "min", "max")} for part, of in parts.items()}
 
@@ -78,8 +78,8 @@ def _clock_limits(session: EngineContext) -> dict[str, Any]:
 def target(session: EngineContext) -> dict[str, Any]:
     """Return the record of the target.
 
-    Its ``board`` is the declared board if the probe confirmed it, else ``None``. Its ``facts`` are what the probe read;
-    for a Jetson they also have ``identity``, which is derived from what was read.
+    ``board`` is the declared board if the probe confirmed it, else ``None``. ``facts`` is what the probe read; for a
+    Jetson it also has ``identity``, which is derived from it.
     """
     board = None if session.board is None else session.board.declared
     identity = identity_fields(session.facts.get("board"))
@@ -94,7 +94,7 @@ def target(session: EngineContext) -> dict[str, Any]:
 
 
 def engines(session: EngineContext, row: Row) -> list[dict[str, Any]]:
-    """Return a list with the record of the row's engine; empty if the row has no engine or it could not be built."""
+    """Return a list with the record of the row's engine; empty if the row uses no engine or its engine has no build."""
     try:
         made = session.engines.provisioned(row.model, row.precision) if row.model and row.precision else None
     except (LabError, UserError):
@@ -145,7 +145,7 @@ def _calibration_cache(made: Provisioned) -> str | None:
 
 
 def _bounded(log: str) -> str:
-    """Return the log, shortened to its last 16,000 characters, which have the outcome of the build."""
+    """Return the log; if it is longer than 16,000 characters, only its end, which has the outcome of the build."""
     left = len(log) - LOG_LETTERS
     return log if left <= 0 else f"… {left} characters before\n{log[-LOG_LETTERS:]}"
 
@@ -155,8 +155,8 @@ def _about(
 ) -> dict[str, Any]:
     """Return what the build recorded (caches, calibration, flags, peak memory in bytes), with facts from ``loaded``.
 
-    ``converted`` is how the host converted the model to another float type, if it did. ``loaded`` has the facts of the
-    loaded engine. It is empty if this process has not loaded the engine.
+    ``loaded`` has the facts of the loaded engine; it is empty if this process has not loaded the engine. ``converted``
+    describes how the host converted the model to another float type (``None`` if it did not).
     """
     about = dict(engine.about)
     if converted is not None:

@@ -25,10 +25,11 @@ MOMENT = 0.2
 """Seconds for which a reference is timed. The first inference, which is slower, counts only if it is the only one."""
 
 MOST = 50
+"""The most inferences that are timed."""
 
 
 def speeds(config: Config, target: str, models: Iterable[str]) -> dict[str, Speed]:
-    """Return the speed of the reference of each model, without models whose reference cannot be run."""
+    """Run the reference of each model for a moment and return its speed, except for models where that fails."""
     measured = {}
     for name in models:
         # An estimate stops nothing: the run itself reports a mistake, of whatever kind, in the model, data or code.
@@ -60,8 +61,8 @@ def estimated(
     """Return the estimated length of a run on ``target`` that judges ``rows``, by default all of the plan.
 
     The reference of each model is run for a moment. ``runs`` is the number of fresh processes that time each engine, by
-    default that of the config; ``over`` are the seconds over which those of a model are spread. Raise ``UserError`` if
-    the config has no plan for ``target``.
+    default that of the config; ``over`` is the number of seconds over which those of a model are spread. Raise
+    ``UserError`` if ``rows`` is ``None`` and the config has no plan for ``target``.
     """
     if rows is None:
         plan = expand(config, target)

@@ -33,14 +33,14 @@ class Request:
         progress: receives the lines that report the progress.
         runs: the number of fresh processes that time each engine; ``None`` for ``measure.runs``.
         over: the seconds over which the runs of each model are spread; 0 if they are to follow each other.
-        baseline: the baseline; ``None`` if the run is not compared with one.
+        baseline: the earlier run with which this one is compared; ``None`` for no comparison.
         sources: watches the files that were read before the session opened.
         opened: models and data that were opened before.
         plan: the rows of the run; ``None`` for all rows of ``config`` for ``target``.
         board: the board to use, if the target is several boards: it is held already, with its own token.
         unreachable: why no board can be used, if the target is several boards; else empty.
-        attempt: identifies the process that measures, if the target is several boards. Series of other attempts are
-            not used: they may be another board's.
+        attempt: identifies the process that measures, if the target is several boards. Saved series of other attempts
+            are not used, since another board may have measured them.
     """
 
     config: Config

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 
 def split_sequences(signature: Signature, model: str, rows: int, outputs: Outputs) -> Iterator[Outputs]:
-    """Yield the outputs of each of ``rows`` sequences, ``[steps, …]`` without the axis along which they are stacked.
+    """Yield the outputs of each sequence of a batch of ``rows`` sequences.
 
-    Raise ``Unsupported`` if an output of several sequences has no such axis.
+    ``outputs`` are those of the batch, each array ``[steps, …]`` with an axis along which the sequences are stacked; a
+    yielded array is ``[steps, …]`` without that axis. Raise ``Unsupported`` if an output has no such axis and ``rows``
+    is more than 1.
     """
     states = {source: signature.input(name).batch_axis for name, source in signature.carry.items()}
     axes = {name: states.get(name, signature.output_axis(name)) for name, _ in outputs}

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SHORT = 2.0
-"""Seconds: only a step that lasts longer shows what is left."""
+"""Only a step that lasts longer than these seconds shows what is left."""
 
 REDRAWN = 1.0
 """Seconds between two texts that replace each other on a terminal."""
 
 KEPT = (2.0, 10.0, 30.0)
-"""Seconds after which a step's remaining work is also reported as a line that stays, then again each 60 s."""
+"""Seconds after which a step's remaining work is printed as a line of its own where no line can be replaced.
+
+After the last of them, such a line follows each 60 s.
+"""
 
 MINUTE = 60.0
 
@@ -42,7 +45,7 @@ class Step:
         self.done += units
 
     def counting(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield ``items``, and count each as done once the next is requested."""
+        """Yield ``items``, and count an item as done when the next one is requested."""
         for item in items:
             yield item
             self.advance()
@@ -67,7 +70,7 @@ def _duration(seconds: float) -> str:
 class Progress:
     """Prints the steps of a run through ``line``, a function that prints one line.
 
-    A subclass that can replace a line overrides ``replace``. Steps may contain steps; only the innermost is shown.
+    A subclass that can replace a line overrides ``replace``. Of nested steps, only the innermost shows what is left.
     """
 
     def __init__(self, line: Callable[[str], None]) -> None:
@@ -81,13 +84,13 @@ class Progress:
             self._line(text)
 
     def begins(self, seconds: float | None) -> None:
-        """Do what a subclass needs before a step that may take ``seconds``; ``None`` if that is not known."""
+        """For subclasses: is called before each step; ``seconds`` is its longest expected time, ``None`` if unknown."""
 
     def lasts(self) -> None:
-        """Do what a subclass needs each second of a step of unknown length, in another thread than the step's."""
+        """For subclasses: is called each second while a step of unknown length lasts, from another thread."""
 
     def replace(self, text: str) -> bool:
-        """Replace the shown text by ``text``, which may be empty; return False if that is impossible."""
+        """For subclasses: replace the shown text by ``text``, which may be empty. Return whether that was possible."""
         del text
         return False
 
@@ -97,15 +100,15 @@ class Progress:
     ) -> Iterator[Step]:
         """Print ``text`` and, while the ``with`` block takes longer than two seconds, what is left of it.
 
-        ``total`` is the number of ``unit`` that ``Step.advance`` counts, ``seconds`` the longest expected time. Without
-        ``said``, a block that ends within two seconds prints nothing.
+        ``Step.advance`` counts up to ``total``, in the unit ``unit``. ``seconds`` is the longest expected time. If
+        ``said`` is false, ``text`` is not printed at the start, so a block of less than two seconds prints nothing.
         """
         step, over = Step(text, total, unit, seconds), threading.Event()
         self.begins(seconds)
         if said:
             self(text)
         self._open.append(step)
-        # A step whose line states its length needs no second line soon after.
+        # Without a total there is nothing new to report two seconds after the first line: skip that report.
         first = 1 if said and total is None else 0
         watcher = threading.Thread(target=self._watch, args=(step, over, first), daemon=True, name="hil progress")
         watcher.start()

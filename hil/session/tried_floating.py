@@ -30,18 +30,17 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 LIMIT = 60.0
-"""Seconds after which the calibration is given up; building and running have the same limit again."""
+"""Seconds that calibration may take. Building and running have the same limit again, and so does scoring."""
 
 MOST = 3
 """The most culprits that are kept in floating point together."""
-
 
 SCORED = 256
 """The most samples whose scores judge a trial, rounded up to whole batches."""
 
 
 class Scored(Protocol):
-    """The metric of a model's task (``None`` without one), and the scores of both sides, batch by batch."""
+    """The metric of a model's task (``None`` without one), and the scores of both sides, one array for each batch."""
 
     metric: Metric | None
     reference: list[Array]
@@ -49,12 +48,14 @@ class Scored(Protocol):
 
 
 def tried_floating(session: EngineContext, row: Row, examined: Examined, scored: Scored) -> dict[str, Any]:
-    """Return what keeping the culprits of ``examined`` in floating point gained; empty if there is nothing to try.
+    """Try to keep the culprits of ``examined`` in floating point, and return what that gained, for the report.
 
-    The worst culprit is tried alone, then together with the next two if that did not help (``helped``). The result has
-    ``nodes``, the errors of the outputs ``before`` and ``after`` (``slice_error`` of the worst output), the number of
-    ``samples`` that ran on the target, and, if ``scored`` has scores, the losses of score as ``score`` (``before``,
-    ``after``, ``samples``); or ``nodes`` and ``why_not`` if the trial failed or took too long.
+    Return an empty dict if the engine is not an int8 engine that hil calibrated, or if no culprit has a named node. The
+    worst culprit is tried alone, then together with the next two if that did not help (``helped``); the better trial
+    counts. The result has ``nodes``, the ``slice_error`` of the worst output ``before`` and ``after``, the number of
+    ``samples`` that ran on the target, and, if ``scored`` has scores, ``score``: the losses of score ``before`` and
+    ``after``, over how many ``samples``, and their ``tolerance``. If the first trial failed or took too long, the
+    result has ``nodes`` and ``why_not``.
     """
     calibration = session.model(row.model).calibration
     made = session.engines.provisioned(row.model, row.precision)
@@ -79,7 +80,7 @@ def tried_floating(session: EngineContext, row: Row, examined: Examined, scored:
 
 
 def helped(tried: Mapping[str, Any]) -> bool:
-    """Return whether a trial halved the error of the worst output, or a loss of score beyond its tolerance."""
+    """Return whether a trial at least halved the error of the worst output, or a loss of score beyond its tolerance."""
     score = tried.get("score") or {}
     lost, least = score.get("before", 0.0), score.get("tolerance", 0.0)
     return bool(tried["after"] <= tried["before"] / 2 or (lost > max(least, 0.0) and score["after"] <= lost / 2))
@@ -90,7 +91,10 @@ def _rank(tried: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _nodes(examined: Examined, count: int) -> tuple[str, ...]:
-    """Return the nodes of the ``count`` worst culprits, and the layers that read their results, which round these."""
+    """Return the names of the nodes of the ``count`` worst culprits and of the layers that read their results.
+
+    These layers are included because they round what they read.
+    """
     named = [node for node in examined.reference.graph.node if node.name]
     names: dict[str, None] = {}
     for culprit in examined.diagnosis.culprits[:count]:
@@ -125,7 +129,10 @@ def _tried(session: EngineContext, row: Row, examined: Examined, spec: Any, scor
 
 
 def _losses(session: EngineContext, row: Row, variant: onnx.ModelProto, scored: Scored) -> dict[str, Any]:
-    """Return the losses of score of the engine and of ``variant`` over the same samples; empty without scores."""
+    """Return the losses of score of the engine and of ``variant`` over the same samples, and their tolerance.
+
+    Return an empty dict if there are no scores of the engine.
+    """
     metric, spec, data = scored.metric, session.model(row.model), session.dataset(row.model)
     if metric is None or not scored.candidate:
         return {}

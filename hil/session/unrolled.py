@@ -1,6 +1,6 @@
 """Turn sequences into single steps, each with the state that the reference has before it.
 
-Such a step is an ordinary sample of a model without a state, by which INT8 ranges are found and audited.
+Such a step is like a sample of a model without a state. INT8 ranges are calibrated and audited with these steps.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 VERSION = 2
 
 GOLDEN = 0.6180339887498949
-"""The golden ratio's fraction: its multiples modulo 1 lie evenly in [0, 1), however many they are."""
+"""The fraction of the golden ratio: its multiples modulo 1 lie evenly in [0, 1), whatever their number."""
 
 
 def unrolled(  # noqa: PLR0913 - a model, data, a place for the result, and how many steps
     onnx: Path, signature: Signature, data: Dataset, cache: Path, model: str, *, samples: int | None = None
 ) -> Dataset:
-    """Return the steps of all sequences of ``data``, in their order, with the reference's states; kept below ``cache``.
+    """Return steps of the sequences of ``data``, in their order, each with the reference's state before it.
 
-    ``onnx`` is the model's file and ``model`` its name. ``samples`` is how many steps are wanted: they are spread over
-    all sequences (``spread``), since states may grow late in them; all steps if there are not more. Return ``data``
-    itself for a model without a state. Raise ``UserError`` or ``EngineBuildError`` as ``open_reference`` does, and if
-    the steps cannot be stored.
+    They are stored below ``cache`` and made only once. ``onnx`` is the model's file and ``model`` its name. ``samples``
+    is the number of steps to return (``None``, or more than there are: all). They are spread over all sequences
+    (``spread``), since states may grow late in them. Return ``data`` itself for a model without a state. Raise
+    ``UserError`` or ``EngineBuildError`` as ``open_reference`` does, and ``UserError`` if the steps cannot be stored.
     """
     if not signature.carry:
         return data
@@ -65,11 +65,11 @@ def unrolled(  # noqa: PLR0913 - a model, data, a place for the result, and how 
 
 
 def spread(lengths: list[int], samples: int) -> list[np.ndarray[Any, Any]]:
-    """Return which steps of each sequence are used, if ``samples`` of them are: all if there are not more.
+    """Choose ``samples`` steps of sequences of these ``lengths`` (all steps if there are not more).
 
-    ``lengths`` are the numbers of steps. Each sequence has a share by its length. It is divided into as many parts as
-    steps are used, and one is taken of each part, at places that differ from part to part; of the last part of several,
-    the last step. The steps of a sequence are increasing.
+    Return for each sequence the increasing numbers of its chosen steps. Their count is proportional to the sequence's
+    length. The sequence is divided into that many parts, and one step of each part is chosen, at a place that differs
+    from part to part; if there are several parts, the last step of the sequence is chosen too.
     """
     ends = np.cumsum(lengths)
     counts = np.diff((ends * min(samples, int(ends[-1]))) // int(ends[-1]), prepend=0)
@@ -97,9 +97,9 @@ def _lengths(data: Dataset, size: int) -> list[int]:
 def _steps(
     signature: Signature, batch: Batch, outputs: Arrays, chosen: list[np.ndarray[Any, Any]] | None = None
 ) -> Arrays:
-    """Return the steps of a batch of sequences as samples, ``[samples, …]``, one sequence after the other.
+    """Return the steps of a batch of sequences as samples, ``[samples, …]``, one sequence after another.
 
-    ``chosen`` are the steps that are used of each sequence of the data; without it all are.
+    ``chosen`` has the numbers of the steps to return for each sequence of the data; ``None`` for all steps.
     """
     sequence = batch.sequence
     assert sequence is not None  # noqa: S101 - the model has a state; for the type checker
@@ -138,6 +138,6 @@ def _write(path: Path, parts: Iterator[Arrays], model: str) -> None:
             (Path(folder) / "all.npz").replace(path)
     except OSError as error:
         raise UserError(
-            f"cannot store the steps of model {model} in {path.parent} ({error.strerror or error}): free some space "
-            "there"
+            f"cannot store the steps of model {model} in {path.parent} ({error.strerror or error}): free space there, "
+            "or make the folder writable"
         ) from None

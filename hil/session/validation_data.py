@@ -1,4 +1,4 @@
-"""Open a model's validation data, and settle by it which dimensions of the model's inputs have equal sizes."""
+"""Open a model's validation data, and decide from it which dimensions of the model's inputs have equal sizes."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Opened:
-    """Models and data that were opened before a session, so that code which makes samples does not run once more.
+    """Models and data that were opened before a session, so that a user's code that makes samples runs only once.
 
     Attributes:
         signatures: the signatures by model.
-        datasets: the data by model and the key that names them, such as ``("digits", "training_data")``.
+        datasets: the data by model and the key in ``hil.toml`` that names it, such as ``("digits", "training_data")``.
     """
 
     signatures: dict[str, Signature] = field(default_factory=dict)
@@ -41,9 +41,10 @@ class Opened:
 def open_validation(config: Config, target: str, name: str) -> tuple[Signature, Dataset]:
     """Return the signature of the model ``name`` with what ``hil.toml`` declares, and its validation data.
 
-    Where the data or the declared sizes refute that dimensions of equal names have equal sizes, the reference is run on
-    the first batch. If it takes that batch, these dimensions are named by their position, and ``separated`` of the
-    signature states it. Otherwise, and for data that does not fit the model, ``UserError`` is raised.
+    Dimensions of the inputs with one name should have one size. If the data or the declared sizes contradict that, the
+    reference is run on the first batch. If it accepts that batch, these dimensions get names by their position, and
+    ``separated`` of the signature lists them. Raise ``UserError`` if it does not accept the batch, and for data that
+    does not fit the model.
     """
     spec, path = config.model(name, target), config.resolve(config.model(name, target).path)
     signature = declared_signature(path, spec, name, apart=True)
@@ -71,7 +72,7 @@ def open_validation(config: Config, target: str, name: str) -> tuple[Signature, 
             signature = _apart(signature, error.found)
         else:
             break
-    taken = spec.reference is None  # saved outputs do not show what the network takes
+    taken = spec.reference is None  # saved outputs do not show which inputs the network accepts
     if signature.separated and not (taken and reference_outputs(config, target, name, signature, batch)):
         declared_signature(path, spec, name)  # raises if the declared sizes contradict each other
         if refuted is not None:
@@ -80,7 +81,11 @@ def open_validation(config: Config, target: str, name: str) -> tuple[Signature, 
 
 
 def is_open(signature: Signature) -> bool:
-    """Return whether only the data settles the names: a dimension that is no batch has the name of another one."""
+    """Return whether data is needed to decide which dimensions are equal.
+
+    That is so if a dimension other than the batch shares its name with another dimension, or if the declared sizes
+    already separated dimensions of one name.
+    """
     names = [
         (size, axis == one.batch_axis)
         for one in signature.inputs
@@ -92,7 +97,7 @@ def is_open(signature: Signature) -> bool:
 
 
 def _apart(signature: Signature, found: Sequence[Unequal]) -> Signature:
-    """Return ``signature`` with other names for the axes of ``found``, which keep their declared sizes if they fit."""
+    """Return ``signature`` with new names for the axes of ``found``; an axis keeps the declared sizes that fit it."""
     sizes, multiples = dict(signature.sizes), dict(signature.multiples)
     for one in found:
         tensor, axis, size = one.new
@@ -107,7 +112,7 @@ def _apart(signature: Signature, found: Sequence[Unequal]) -> Signature:
 
 
 def reference_outputs(config: Config, target: str, name: str, signature: Signature, batch: Batch) -> Arrays | None:
-    """Return the reference's outputs for one batch by name; ``None`` if ONNX Runtime does not run the model on it."""
+    """Return the reference's outputs for ``batch`` by name; ``None`` if ONNX Runtime cannot run the model on it."""
     cache = config.resolve(config.spec.project.cache)
     path = config.resolve(config.model(name, target).path)
     file = addressed(path, cache / "external_data", signature.inputs)

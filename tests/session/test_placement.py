@@ -114,5 +114,5 @@ def test_the_brought_file_is_held_against_its_claim(tmp_path: Path) -> None:
     session = context(tmp_path / "m.onnx", None, deployed=files)
     assert placement.declared(session, row("int8")).judgement.verdict is Verdict.PASSED
     assert placement.declared(session, row("fp8")).judgement.verdict is Verdict.FAILED
-    with pytest.raises(Unsupported, match="no quantized ONNX file was brought"):
+    with pytest.raises(Unsupported, match="no quantized ONNX file to check"):
         placement.declared(session, row("fp4"))

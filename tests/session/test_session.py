@@ -92,12 +92,12 @@ def test_data_that_fit_the_network_but_not_its_declaration(make_request: MakesRe
 @pytest.mark.parametrize(
     ("target", "soak", "limit", "least"),
     [
-        ("gpu", "100", "1 MiB", "takes at least 2000 inferences: write soak = 2500, or omit it"),
+        ("gpu", "100", "1 MiB", "needs at least 2000 inferences: write soak = 2500, or omit it"),
         ("gpu", "100", "32 MiB", ""),
         ("gpu", '"1 s"', "1 MiB", ""),
         ("cpu", "100", "1 MiB", ""),
         ("gpu", "101", "1 MiB", ""),
-        ("cpu", "100", "64 KiB", "takes at least 500 inferences: write soak = 625, or omit it"),
+        ("cpu", "100", "64 KiB", "needs at least 500 inferences: write soak = 625, or omit it"),
     ],
 )
 def test_a_soak_that_cannot_pass_is_refused_at_once(

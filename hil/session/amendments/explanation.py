@@ -37,7 +37,7 @@ def _short(node: Mapping[str, Any]) -> str:
 
 
 def add_diagnosis(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Name the node at fault in the reason, and add the diagnosis to the details."""
+    """Add the diagnosis to the details and, if it names a cause, its sentence to the reason."""
     diagnosis = facts.diagnosis
     if diagnosis is None:
         return judgement

@@ -21,7 +21,10 @@ def add_details(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
 
 
 def add_run_values(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Add the values of the separate runs to the measurement; a judgement without a measurement is unchanged."""
+    """Add the values of the separate runs to the measurement, and their details to the judgement's details.
+
+    A judgement without a measurement is returned unchanged.
+    """
     runs, measurement = facts.runs, judgement.measurement
     if runs is None or measurement is None:
         return judgement
@@ -31,7 +34,10 @@ def add_run_values(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
 
 
 def add_control(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Add the summary of the controls beside the row's series and its separate runs to the measurement."""
+    """Add to the measurement the summary of the controls that were timed beside the row's series and separate runs.
+
+    The judgement is returned unchanged if it has no measurement or if no control was timed.
+    """
     beside = [one for one in (*facts.controls, *(facts.runs.controls if facts.runs else ())) if one is not None]
     if judgement.measurement is None or not beside:
         return judgement

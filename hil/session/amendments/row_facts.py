@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class RunValues:
     """The values of a row in separate runs, each in a fresh process; the unit is that of the row's measurement.
 
-    ``details`` describes the runs; ``None`` adds nothing to the report. ``findings`` are the disturbances of all runs,
-    ``controls`` the controls beside them; ``None`` in place of a control that was not timed.
+    ``details`` describes the runs; ``None`` adds nothing to the report. ``findings`` are the disturbances of all runs.
+    ``controls`` are the controls that were timed beside the runs, with ``None`` for a control that was not timed.
     """
 
     values: tuple[float, ...]
@@ -65,9 +65,9 @@ class Facts:
         details: details to add to the judgement.
         runs: the values of separate runs.
         findings: the disturbances of the row's own measurement; ``runs`` has those of separate runs.
-        controls: the controls beside the series of the row's own measurement; ``runs`` has those of separate runs.
+        controls: the controls that were timed beside the row's own series; ``runs`` has those of separate runs.
         slowest_nodes: the slowest nodes of the engine; ``None`` if it was not profiled.
-        diagnosis: the diagnosis of the row's difference.
+        diagnosis: the diagnosis of the difference between engine and reference that the row found.
         foreign_engine: the file of the row's engine if it was built elsewhere.
         tolerances: the tolerances of the row.
         today: the date in UTC; without it nothing expires.

@@ -22,9 +22,9 @@ BUILD_LIMIT = 600.0
 
 
 def control(session: Context) -> ControlOrder | None:
-    """Return the control of the session's target; ``None`` if its runtime cannot run it.
+    """Return the control of the session's target; ``None`` if its engine cannot be built there.
 
-    The first call builds its engine, unless the target's store has it, and reports why there is no control. Raises
+    The first call builds the engine, unless the target's store has it, and prints the reason if that fails. Raises
     ``LabError`` if the target is lost.
     """
     return session.memo.once(("control",), lambda: _control(session))

@@ -1,4 +1,4 @@
-"""Choose the ONNX file that an engine is built from: as it is, as it was brought, or converted for strong typing."""
+"""Choose the ONNX file that an engine is built from: ``path``, ``deployed``, or a conversion for strong typing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hil.session.context import Context
 
 HALF = frozenset({"fp16", "bf16"})
-"""The precisions that a strongly typed network takes from the types in the ONNX file."""
+"""The float precisions to which the host converts an ONNX file for a strongly typed network."""
 
 
 def source_of(session: Context, name: str, precision: str, spec: ModelSpec) -> tuple[Path, dict[str, Any] | None]:
@@ -54,7 +54,10 @@ def version_of(session: Context) -> str | None:
 
 
 def is_typed(session: Context, spec: ModelSpec) -> bool:
-    """Return whether the ONNX file decides the types of layers: by choice, or since the runtime takes nothing else."""
+    """Return whether the engine's network is strongly typed: the types in the ONNX file decide those of the layers.
+
+    That is so if the config requests it, or if the runtime supports no other networks.
+    """
     record = runtime_record(session.spec.runtime)
     major = (version_of(session) or "").partition(".")[0]
     always = record.typed_since is not None and major.isdigit() and int(major) >= record.typed_since
@@ -82,8 +85,8 @@ def _file(session: Context, name: str, precision: str, spec: ModelSpec) -> Path:
     """Return the ONNX file that the engine is built from: the config's ``deployed`` or, without one, ``path``.
 
     A quantized ``deployed`` is used only for the precisions that it is quantized to, other precisions use ``path``.
-    Raise ``Unsupported`` for a quantized precision from a ``deployed`` without such Q/DQ nodes, and for another
-    precision from a quantized ``path``.
+    Raise ``Unsupported`` for a quantized precision if ``deployed`` lacks its Q/DQ nodes, for another precision if
+    ``path`` is quantized, and for a precision that hil cannot make itself if there is no ``deployed``.
     """
     where, deployed = f"model {name} on target {session.used}", spec.deployed_in(precision)
     if deployed is not None:

@@ -81,15 +81,16 @@ class Engines:
     def _build_planned(self, model: str) -> None:
         precisions = self._planned.pop(model, [])
         for number, precision in enumerate(precisions, 1):
-            try:  # the row that needs the engine raises a lasting error again
+            try:  # the row that needs the engine gets the same error again
                 self.provisioned(model, precision, more=number < len(precisions))
             except (*LASTING, EngineError, WorkerLost):  # noqa: PERF203 - builds take minutes
                 self._session.progress(f"{model} {precision}: no engine; its checks report why")
 
     def provisioned(self, model: str, precision: str, *, more: bool = False) -> Provisioned:
-        """Return the engine, which the first call builds on the target and copies to the report's folder.
+        """Return the engine. The first call builds it on the target and copies it to the report's folder.
 
-        ``more`` announces that another build follows. Raises the errors of ``provision``, at every call the same.
+        The first call for a model also builds all its planned engines. ``more`` tells the target that another build
+        follows. Raises the errors of ``provision``; after one of them, later calls raise it again without building.
         """
         self._build_planned(model)
         key = ("engine", model, precision)
@@ -113,7 +114,7 @@ class Engines:
 
     @contextlib.contextmanager
     def lease(self, model: str, precision: str) -> Iterator[EngineWorker]:
-        """Yield the worker with the loaded engine, which all checks share. After a crash, the next call loads again."""
+        """Yield a worker that has loaded the engine. All checks share it; after a crash, the next call loads again."""
         key = (model, precision)
         if key not in self._workers:
             while len(self._workers) >= LOADED_AT_MOST:
@@ -131,7 +132,7 @@ class Engines:
         """Yield a worker that has loaded the engine in a fresh process, and stop it at the end.
 
         It is for measurements that earlier work in the same process would change, such as cold start and memory.
-        ``more`` announces so many further calls.
+        ``more`` is how many further fresh workers the caller will need; the target may start them early.
         """
         worker = self._load(model, precision, fresh=True, more=more)
         try:
@@ -174,7 +175,7 @@ class Engines:
 
 @dataclass(frozen=True)
 class EngineHandle:
-    """The engine that the fixture ``hil_engine`` gives to a test."""
+    """An engine of a model in one precision, on which a user's test can run batches (fixture ``hil_engine``)."""
 
     model: str
     precision: str

@@ -1,6 +1,6 @@
 """Send the calibration samples to the target for TensorRT's own calibrator (``calibration.route = "implicit"``).
 
-The samples of each input become one ``.npy`` file, with a digest that is later compared with what the calibrator read.
+The samples of each input become one ``.npy`` file. Its digest is later compared with that of what the calibrator read.
 TensorRT 8 to 10 have such calibrators.
 """
 
@@ -34,7 +34,7 @@ MAX_BATCH = 32
 """Most samples in a batch whose size is free: a calibrator keeps every activation of a batch on the device."""
 
 OPTIONS_VERSION = 1
-"""Part of the key: increase it with every change here that changes what is fed."""
+"""Part of the engine's key: increase it with every change here that changes what the calibrator is fed."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def algorithm_of(spec: CalibrationSpec, model: str) -> str:
 
 
 def key_parts(model: Path, data: Dataset, spec: CalibrationSpec) -> dict[str, Any]:
-    """Return what the ranges depend on, except TensorRT's version and the GPU: these are in the engine's facts."""
+    """Return what the INT8 ranges depend on, except TensorRT's version and the GPU, which are in the engine's facts."""
     return {
         "route": "implicit",
         "model": file_digest(model),
@@ -104,9 +104,9 @@ def stream(  # noqa: PLR0913 - a session's facts of a model, each named at the c
 ) -> Streamed:
     """Write the samples below ``cache``, upload them to the target's store, and remove them from ``cache``.
 
-    With ``narrow``, int64 is converted to int32, as TensorRT before 10 requires. Raise ``UserError`` for a method, an
-    input or samples that the calibrator does not support, or if ``cache`` cannot be written; ``LabError`` if the store
-    is full.
+    ``path`` is the ONNX file and ``name`` the name of the model. With ``narrow``, int64 is converted to int32, as
+    TensorRT before 10 requires. Raise ``UserError`` for a method, an input or samples that the calibrator does not
+    support, or if ``cache`` cannot be written; ``LabError`` if the store is full.
     """
     algorithm, parts = algorithm_of(spec, name), key_parts(path, data, spec)
     odd = [one.name for one in signature.inputs if one.batch_axis != 0 or one.is_given]
@@ -133,7 +133,7 @@ def stream(  # noqa: PLR0913 - a session's facts of a model, each named at the c
     except OSError as error:
         why = error.strerror or error
         raise UserError(
-            f"cannot write the calibration data of {name} to {cache} ({why}): free some space there"
+            f"cannot write the calibration data of {name} to {cache} ({why}): free space there, or make it writable"
         ) from None
     return Streamed(
         key=digest_of(parts),
@@ -205,7 +205,7 @@ class Writer:
         return array.astype(np.int32)
 
     def finish(self) -> dict[str, Path]:
-        """Return the file of each input. Raises ``UserError`` if fewer rows were written than declared."""
+        """Return the file of each input by name. Raises ``UserError`` if fewer rows were written than declared."""
         if self.rows != self._declared or not self._maps:
             raise UserError(
                 f"calibration data gave {self.rows} of {self._declared} samples: model {self._model}: "
@@ -241,5 +241,5 @@ def header_versions(version: str) -> tuple[str, ...]:
 
 
 def float_inputs(signature: Signature) -> Iterator[str]:
-    """Return the names of the inputs that must have a range; integers and booleans have no range."""
+    """Return the names of the inputs that must have an INT8 range: those of a float type."""
     return (one.name for one in signature.inputs if one.dtype in {"float16", "float32", "float64"})

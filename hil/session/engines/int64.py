@@ -80,8 +80,7 @@ def narrow(key: str, array: npt.NDArray[Any], model: str) -> npt.NDArray[Any]:
             if not LIMITS.min <= value <= LIMITS.max:
                 raise EngineError(
                     f"input {key!r} holds {value}, which does not fit int32, and TensorRT before 10 has no int64: "
-                    f"model {model}: "
-                    "keep the values within int32, or use TensorRT 10 or later"
+                    f"model {model}: keep the values within int32, or use TensorRT 10 or later"
                 )
     return array.astype(np.int32)
 

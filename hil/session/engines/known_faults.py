@@ -18,16 +18,17 @@ SHOWN = 3
 
 
 def faults_text(session: Context, name: str, precision: str, source: Path) -> str:
-    """Print what is found in ``source``, a file of model ``name``; return it as the end of a failed build's message.
+    """Print the findings of ``hil lint`` in ``source``, a file of model ``name``, and return the first three as text.
 
-    Findings of level ``unknown`` are left out. Empty for a runtime that builds no engines, and for a file that cannot
-    be examined: the build reports that.
+    The text, such as ``; hil lint: …``, is appended to the message of a failed build. Findings of level ``unknown`` are
+    left out. Return an empty text for a runtime that builds no engines, and for a file that cannot be examined: the
+    build will report that.
     """
     machine = machine_at(session.spec, session.facts)
     if not machine.compiles:
         return ""
     try:
-        # The target's own parser will read the file, so another one is not asked.
+        # The target's own parser will read the file, so no other parser is needed here.
         findings = examine(source, machine, spec=session.model(name), name=name, parser=False).findings
     except UserError:
         return ""

@@ -26,9 +26,9 @@ def streams(target: TargetSpec, model: ModelSpec) -> int:
 
 
 def ignored_keys(target: TargetSpec, model: ModelSpec) -> list[str]:
-    """Return the keys of ``[models.NAME.build]`` and ``.run`` that are set but ignored by the target's runtime.
+    """Return the keys, such as ``run.streams``, that ``hil.toml`` sets for the model but the target's runtime ignores.
 
-    A key counts as set if it is not at its default.
+    They are keys of ``[models.NAME.build]`` and ``[models.NAME.run]``; a key counts as set if it has not its default.
     """
     own = runtime_record(target.runtime).model_keys
     ignored: dict[str, None] = {}

@@ -70,9 +70,9 @@ class Provisioned:
 def provision(session: Context, name: str, precision: str, *, more: bool = False) -> Provisioned:
     """Build model ``name`` in ``precision`` on the session's target, or use the engine that the config names.
 
-    ``more`` announces that another build follows. Raise ``Unsupported`` if the runtime does not support such an engine,
-    ``EngineBuildError`` if the build failed or the data cannot be used for calibration, and ``WorkerLost`` if the
-    process of the build died or exceeded its limit.
+    ``more`` tells the target that another build follows, so that it keeps the process. Raise ``Unsupported`` if the
+    runtime does not support such an engine, ``EngineBuildError`` if the build failed or the data cannot be used for
+    calibration, and ``WorkerLost`` if the process of the build died or exceeded its limit.
     """
     spec = session.model(name)
     if spec.engine is not None:
@@ -196,7 +196,7 @@ def is_implicit(session: Context, name: str) -> bool:
 
 
 def calibration_stream(session: Context, name: str) -> Streamed:
-    """Return the record of the samples for TensorRT's calibrator; the first call uploads them to the target's store."""
+    """Return the description of the samples for TensorRT's calibrator. The first call uploads them to the target."""
     return session.memo.once(("streamed", name), lambda: _stream(session, name))
 
 
@@ -222,7 +222,7 @@ def _stream(session: Context, name: str) -> Streamed:
 
 @contextlib.contextmanager
 def of_one_model() -> Iterator[None]:
-    """Raise ``CalibrationError`` for a ``UserError``: bad calibration data of one model must not stop the others."""
+    """Turn a ``UserError`` of the ``with`` block into ``CalibrationError``, so that it stops only this model's rows."""
     try:
         yield
     except UserError as error:

@@ -22,9 +22,10 @@ MAX_TRIED = 4
 def profiles_of(signature: Signature, spec: ModelSpec, name: str) -> Profiles:
     """Return the ``[min, opt, max]`` shapes of each input with dynamic dimensions; static inputs are left out.
 
-    A dimension's sizes are those that the config declares. A batch dimension without any has min 1, opt ``batch`` and
-    max ``batch``, but at least 4 unless an input takes one tensor per call. Raise ``UserError`` if any other dimension
-    has no sizes, if a name in ``shapes`` fits no dimension, or if ``batch`` is outside its sizes.
+    A dimension's sizes are those that the config declares. A batch dimension without declared sizes has min 1, opt
+    ``batch`` and, as max, the larger of ``batch`` and 4 (``batch`` if an input takes one tensor per call). Raise
+    ``UserError`` if any other dimension has no sizes, if a name in ``shapes`` is not a dimension, or if ``batch`` is
+    outside the sizes of the batch dimension.
     """
     most = spec.batch if signature.alone else max(MAX_TRIED, spec.batch)
     sizes = {**dict.fromkeys(signature.batch_names(), (1, spec.batch, most)), **spec.shapes, **signature.sizes}

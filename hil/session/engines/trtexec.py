@@ -28,9 +28,9 @@ STREAMS_RENAMED, POOLS, PERCENTILES, SKIPS, TYPED = (8, 6), (8, 4), (8, 5), (8, 
 BF16 = (10, 0)
 
 TIMING = (
-    "trtexec keeps two inferences in flight a stream, to hide transfers behind computing; ours go one after another",
-    "trtexec's Latency is the sum of H2D, GPU Compute and D2H by CUDA events; ours the host's clock around all three",
-    "trtexec's GPU Compute Time is what our device time is to be compared with: CUDA events around the enqueue",
+    "trtexec keeps two inferences in flight per stream, to hide transfers behind computing; we run them in sequence",
+    "trtexec's Latency is the sum of H2D, GPU Compute and D2H by CUDA events; ours is the host's time around all three",
+    "compare our device time with trtexec's GPU Compute Time: both are CUDA events around the enqueue",
     "trtexec waits for blocking events unless --useSpinWait is given; we wait for the stream as CUDA chooses",
     "trtexec's percentile is that of its samples; ours has a confidence bound, and a limit is compared with the bound",
     "trtexec feeds random data unless --loadInputs names files; we feed the validation data",
@@ -68,10 +68,12 @@ def equivalent(onnx: str, precision: str, options: Mapping[str, Any], version: s
     command = ["trtexec", f"--onnx={onnx}", f"--saveEngine={plan}", *words]
     command += [*_build(options, release, notes), *both, "--timingCacheFile=timing.cache", skip]
     timing = ["trtexec", f"--loadEngine={plan}", *_run(options, release), *both]
-    notes.append("our build begins with the timing cache in the target's store, trtexec with the file it is given")
+    notes.append("our build starts from the timing cache in the target's store, trtexec from its --timingCacheFile")
     notes.append("two builds of one model may choose different kernels: to compare, time the engine in the report")
-    graph = "with" if options.get("cuda_graph") else "without"
-    notes.append(f"we time {graph} a CUDA graph, and so must trtexec (--useCudaGraph)")
+    if options.get("cuda_graph"):
+        notes.append("we time with a CUDA graph, so trtexec must have --useCudaGraph")
+    else:
+        notes.append("we time without a CUDA graph, so trtexec must not have --useCudaGraph")
     return Trtexec(tuple(command), (*doubts, *notes, *TIMING), tuple(timing))
 
 
@@ -102,11 +104,11 @@ def _precision(precision: str, options: Mapping[str, Any], release: Version) -> 
     notes = []
     if "implicit" in options:
         notes.append(
-            "trtexec --int8 draws ranges at RANDOM unless --calib names a calibration cache: without it, its time "
-            "may be compared and its outputs may not"
+            "trtexec --int8 draws ranges at RANDOM unless --calib names a calibration cache: without it, compare "
+            "times only, not outputs"
         )
     elif "calibration" in options:
-        notes.append("the ONNX file is the one with Q/DQ nodes in it, from the folder of cache/quantized")
+        notes.append("the ONNX file is the one with Q/DQ nodes, in the folder quantized of the project's cache")
     else:
         notes.append(
             "trtexec --int8 takes the ranges from the Q/DQ nodes of the ONNX file; "

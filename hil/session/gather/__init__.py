@@ -1,4 +1,4 @@
-"""Gather: one function for each check obtains what it needs from engine, reference and data, and has it judged."""
+"""Gather: one function for each check measures engine, reference and data, and calls the check's judging function."""
 
 from __future__ import annotations
 

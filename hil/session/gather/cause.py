@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hil.session.engine_context import EngineContext
 
 NEARLY_ALL = 0.9
-"""Share of the reference's score from which a loss is examined for the node at which the signal ends."""
+"""If an engine lost this share of the reference's score, the node is searched at which the signal ends."""
 
 
 class Compared(Scored, Protocol):
@@ -44,11 +44,11 @@ class NoScores:
 
 
 FAILURES = (EngineBuildError, EngineError, DiagnosisTimeout, Unsupported, UserError, WorkerLost)
-"""Why there may be no diagnosis."""
+"""The errors after which a row has no diagnosis; its details then have the reason."""
 
 
 def diagnosis_of(session: EngineContext, row: Row, compared: Compared, judgement: Judgement) -> Diagnosis | None:
-    """Return the diagnosis of a comparison of samples (``located``); ``None`` also if none was compared."""
+    """Return what ``located`` returns for the batch with the largest error; ``None`` if nothing was compared."""
     if not compared.comparison.numbers:
         return None
     return located(session, row, judgement, partial(worst_batch, session, row.model, compared.comparison), compared)
@@ -57,12 +57,14 @@ def diagnosis_of(session: EngineContext, row: Row, compared: Compared, judgement
 def located(
     session: EngineContext, row: Row, judgement: Judgement, choose: Callable[[], Chosen], scored: Scored
 ) -> Diagnosis | None:
-    """Return the diagnosis of ``judgement``; ``None`` if every output is within its tolerance.
+    """Search the node at fault, and return the diagnosis of ``judgement``.
 
-    ``choose`` returns what is examined. The details have the outcome, and as ``repro`` the folder in the report that
-    reproduces the failure. If there could be no diagnosis, they have only the reason, ``diagnosis.why_not``.
+    Return ``None`` unless the judgement failed, or is inconclusive with an output outside its tolerance. ``choose``
+    returns the inputs that are examined. The details have the outcome and, as ``repro``, the folder in the report that
+    reproduces the failure, which is written here. For an int8 engine they also have what keeping nodes in floating
+    point gains (``tried_floating``, with ``scored``). If the search failed, they have only ``diagnosis.why_not``.
     """
-    # Between the two bounds of a default, sound and broken engines are both found: the node tells which it is.
+    # Between the two bounds of a default tolerance lie sound and broken engines: the node shows which one this is.
     between = judgement.verdict is Verdict.INCONCLUSIVE and not all(
         output["met"] for output in judgement.details.get("outputs", ())
     )
@@ -96,10 +98,11 @@ def _examined(session: EngineContext, row: Row, choose: Callable[[], Chosen]) ->
 def signal_end_of(
     session: EngineContext, row: Row, comparison: Comparison, judgement: Judgement, *, shares: bool
 ) -> Diagnosis | None:
-    """Return where the signal ends in an engine that lost nearly all of its score, or whose outputs have dead slices.
+    """Return the node at which the signal ends: from there on, values that should vary are constant.
 
-    ``judgement`` is that of the task; ``None`` is returned if it is not failed. With ``shares``, the score is a share
-    of right answers. If the node is not found, the details have the reason, ``signal_end.why_not``.
+    ``judgement`` is that of the task. Return ``None`` unless it failed and the engine lost nearly all of its score or
+    an output has dead slices. ``shares`` is true if the score is a share of right answers; only such a score can be
+    nearly lost. If the node is not identified, the details have the reason, ``signal_end.why_not``.
     """
     if judgement.verdict is not Verdict.FAILED or not comparison.numbers:
         return None

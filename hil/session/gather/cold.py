@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     Starts = tuple[list[tuple[float, float]], list[Finding], tuple[ControlSeries | None, ...]]
 
 EXPECTED = 5.0
-"""Seconds that a start is expected to take at most. A step without such a time may do other work meanwhile."""
+"""Seconds that a start is expected to take at most.
+
+The step states this length because the report may be rewritten during a step of unknown length, which would disturb
+the times.
+"""
 
 REPEATS = 3
 METHOD = {"version": 1, "scenario": "cold", "process": "fresh", "page_cache": "as found"}
@@ -67,6 +71,6 @@ def _start(session: EngineContext, row: Row) -> Starts:
         for left in step.counting(range(repeats - 1, -1, -1)):
             with session.engines.fresh(row.model, row.precision, more=left) as worker:
                 starts.append((float(worker.load["load_seconds"]), worker.first(feeds)))
-                if beside is not None:  # only afterwards: before, it would load what the cold start is to load
+                if beside is not None:  # after the start: earlier, it would load what the cold start must load
                     controls.append(worker.control(beside, float(worker.load["import_seconds"]) + sum(starts[-1])))
     return starts, disturbances.findings, tuple(controls)

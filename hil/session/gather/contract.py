@@ -47,7 +47,7 @@ def signature(session: EngineContext, row: Row) -> Gathered:
 
 
 def _profiles(session: EngineContext, model: Signature, row: Row) -> Profiles:
-    """Return the shapes that the engine is built for; empty if the runtime compiles none or no sizes are declared."""
+    """Return the optimization profiles of the engine; empty for a runtime without them, and without declared sizes."""
     if not runtime_record(session.spec.runtime).compiles:
         return {}
     try:
@@ -74,8 +74,8 @@ def isaac_ros(session: EngineContext, row: Row) -> Gathered:
 def shapes(session: EngineContext, row: Row) -> Gathered:
     """Judge ``contract.shapes`` by shapes that must run and shapes that must be refused.
 
-    With optimization profiles, the min, opt and max shapes must run, the sizes just outside must be refused. Without,
-    up to three sizes of each dynamic dimension must run, and twice a fixed batch size must be refused.
+    With optimization profiles, the min, opt and max shapes must run, and the sizes just outside must be refused.
+    Without profiles, up to three sizes of each dynamic dimension must run. Twice a fixed batch size must be refused.
     """
     model = session.signature(row.model)
     feeds = feeds_of(session, row.model, model.batch() or 1)[0]
@@ -151,7 +151,7 @@ def _refusal(worker: EngineWorker, kind: str, bad: Feeds, good: Feeds) -> Refusa
 
 
 def _error(worker: EngineWorker, good: Feeds) -> str:
-    """Return the error of a valid input; empty if it ran and gave outputs."""
+    """Run a valid input, and return its error as text; empty if it ran and gave outputs."""
     try:
         return "" if worker.run(good) else "it gave no output"
     except EngineError as error:

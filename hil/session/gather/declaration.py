@@ -1,4 +1,4 @@
-"""Name a shape that the model's own file declares wrongly, where a check blames the engine for it."""
+"""Name a shape that the model's own file declares wrongly, so that a failed check does not blame the engine for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def declaration_of(session: EngineContext, row: Row, judgement: Judgement) -> Diagnosis | None:
-    """Return the shape that the ONNX file declares wrongly; ``None`` without one, or if the judgement did not fail."""
+    """Return, as a diagnosis, which shape the ONNX file declares wrongly.
+
+    Return ``None`` if there is no such shape, or if the judgement did not fail.
+    """
     if judgement.verdict is not Verdict.FAILED:
         return None
     path = session.config.resolve(session.model(row.model).path)

@@ -1,4 +1,4 @@
-"""Judge the energy of an inference by the board's power, which is sampled during the series of the latency checks."""
+"""Judge the energy of an inference from the board's power, which is sampled during the series of the latency checks."""
 
 from __future__ import annotations
 

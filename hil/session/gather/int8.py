@@ -60,9 +60,10 @@ def calibration(session: EngineContext, row: Row) -> Gathered:
 
 
 def _method(session: EngineContext, row: Row) -> dict[str, Any]:
-    """Return the method with the route of the ranges: ``explicit``, ``implicit`` or ``foreign``.
+    """Return the method, with the origin of the INT8 ranges as ``route``.
 
-    They are ``foreign`` if they came with the ONNX file or the engine.
+    It is ``explicit`` if hil calibrated, ``implicit`` if TensorRT's calibrator did, and ``foreign`` if the ranges came
+    with the ONNX file or the engine.
     """
     spec, deployed = session.model(row.model), session.model(row.model).deployed_in(row.precision)
     if spec.engine is not None or deployed is not None or session.signature(row.model).has_qdq:
@@ -71,15 +72,16 @@ def _method(session: EngineContext, row: Row) -> dict[str, Any]:
 
 
 def consumed(made: Provisioned, declared: int, declared_digest: str) -> CalibrationFacts:
-    """Return the facts for comparing the samples that TensorRT's calibrator read with the declared samples.
+    """Return the facts by which the samples that TensorRT's calibrator read are compared with the declared samples.
 
-    ``declared`` is the number of declared samples, and ``declared_digest`` the digest of their digests.
+    ``made`` must be an engine of the implicit route. ``declared`` is the number of declared samples, and
+    ``declared_digest`` the digest of their digests (``samples_digest``).
     """
     streamed, about = made.streamed, _about(made)
     assert streamed is not None  # noqa: S101 - the implicit route streamed them; for the type checker
     fed, samples, earlier = about.get("consumed") or {}, int(about.get("samples") or 0), about.get("cache") == "read"
     if earlier and not _bound(made, streamed):
-        fed = {}  # a cache counts only for the data that its key was made from
+        fed = {}  # an earlier calibration counts only if it used the same data
     return CalibrationFacts(
         declared=declared,
         consumed=samples if fed else 0,
@@ -91,7 +93,7 @@ def consumed(made: Provisioned, declared: int, declared_digest: str) -> Calibrat
 
 
 def _bound(made: Provisioned, streamed: Streamed) -> bool:
-    """Return whether the build's recorded key and blobs are those of the samples that were sent for calibration."""
+    """Return whether the build recorded the key and the blobs of the samples that were sent for calibration."""
     facts = made.engine.facts
     implicit = (facts.get("options") or {}).get("implicit")
     return facts.get("calibration") == streamed.key and implicit == streamed.option()
@@ -105,8 +107,9 @@ def _about(made: Provisioned) -> Mapping[str, Any]:
 def cache(session: EngineContext, row: Row) -> Gathered:
     """Judge ``int8.cache``: whether the ranges that the build used are valid, complete and up to date.
 
-    They are up to date if the recorded digests of model, data and method are those of the present files. Raises
-    ``Unsupported`` for an engine that was built elsewhere.
+    They are up to date if the recorded digests of model, data and method are those of the present files. Where the
+    runtime chooses a precision for each layer, it also judges whether any layer uses them. Raises ``Unsupported`` for
+    an engine that was built elsewhere.
     """
     method = _method(session, row)
     if session.model(row.model).engine is not None:
@@ -164,7 +167,7 @@ def _implicit_cache(session: EngineContext, row: Row, made: Provisioned) -> Cach
 
 
 def disjoint(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``int8.disjoint``: whether calibration and validation data share samples or have near duplicates."""
+    """Judge ``int8.disjoint``: calibration and validation data must have no sample in common and no near duplicates."""
     from hil.datasets.likeness import NEAR, near
 
     data, source = session.dataset(row.model), session.calibration_source(row.model)
@@ -214,7 +217,7 @@ def drop(session: EngineContext, row: Row) -> Gathered:
 def _fp16(session: EngineContext, row: Row, metric: Metric, fp32: Any) -> tuple[float | None, str]:
     """Return the fp16 engine's score and an empty text, or ``None`` and the reason why there is no score.
 
-    A loss that fp16 has as well is not due to INT8.
+    It shows how much of the loss is not due to INT8. ``fp32`` are the fp32 engine's scores, one array for each batch.
     """
     if "fp16" not in session.model(row.model).precisions:
         return None, "fp16 is not among the model's precisions"

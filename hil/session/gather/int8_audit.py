@@ -1,4 +1,4 @@
-"""Audit INT8: judge the calibration set, and check the ranges by an FP32 run on the host and by calibrating again."""
+"""Audit INT8: judge the calibration set, and check the ranges with an FP32 run on the host and a second calibration."""
 
 from __future__ import annotations
 
@@ -96,7 +96,10 @@ def _classes(session: EngineContext, name: str, ours: DataStatistics, theirs: Da
 
 
 def _answers(path: Path, data: Dataset, batch: int, samples: int | None) -> dict[int, int]:
-    """Return how often the model answers each class; empty unless exactly one output has the shape (n, classes)."""
+    """Run the model on the host, and return how many samples it assigns to each class.
+
+    Empty unless exactly one output has the shape (n, classes).
+    """
     from collections import Counter
 
     from hil.onnx_files.host_run import run_on_host
@@ -143,10 +146,10 @@ def tensors(session: EngineContext, name: str) -> tuple[set[str], set[str]]:
 
 
 def scales_in_use(session: EngineContext, row: Row) -> dict[str, list[float]]:
-    """Return the INT8 scales of each tensor that the engine uses.
+    """Return the quantization scales that the engine uses, by tensor.
 
-    They are read from the ONNX file that was built or, if TensorRT's calibrator computed them, from its cache. Raises
-    ``Unsupported`` for an engine that was built elsewhere.
+    They are read from the ONNX file that was built or, if TensorRT's calibrator computed them, from its cache, in which
+    a missing scale is NaN. Raises ``Unsupported`` for an engine that was built elsewhere.
     """
     from hil.quantize import read_ranges
 
@@ -168,7 +171,7 @@ def _of_cache(about: Mapping[str, Any]) -> dict[str, list[float]]:
 def ranges(session: EngineContext, row: Row) -> Gathered:
     """Judge ``int8.ranges``: the share of the activations on validation data that exceeds the engine's ranges.
 
-    The activations are those of the FP32 model or, for a model with its own Q/DQ nodes, of that model.
+    The activations are computed on the host by the FP32 model or, if the model has its own Q/DQ nodes, by that model.
     """
     from hil.quantize.activations import observe
 
@@ -197,7 +200,10 @@ def ranges(session: EngineContext, row: Row) -> Gathered:
 
 
 def _states(session: EngineContext, name: str, tops: Mapping[str, float]) -> list[StateUse]:
-    """Return how the reference's states exceed their ranges, in each step of each sequence of the validation data."""
+    """Return, for each sequence of the validation data and each state with a range, how the state exceeds the range.
+
+    The states are the reference's. A state that ``state_use`` cannot describe is left out.
+    """
     from hil.quantize.activations import plain_name
 
     carry, spec, uses = session.signature(name).carry, session.model(name), []

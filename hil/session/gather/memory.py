@@ -40,16 +40,16 @@ class Use:
     Attributes:
         baseline: host memory before the engine was loaded.
         peak: the highest host memory.
-        peak_is_exact: whether the kernel's peak could be reset before each piece of work.
-        pss: proportional set size; ``None`` if not readable.
+        peak_is_exact: whether the kernel's peak could be reset before the engine was loaded.
+        pss: proportional set size of the process; ``None`` if not readable.
         system_used: the used memory of the whole system; ``None`` if not readable.
         system_total: the memory of the whole system; ``None`` if not readable.
         runs: inferences done at each reading, shape (n,).
         resident: host memory at each reading, shape (n,).
         has_device: whether the engine ran on a device.
         device: the device's memory; with ``has_device``, ``None`` if it could not be read.
-        on_device: device memory at each reading, shape (n,).
-        by_process: whether ``on_device`` is of this process alone; otherwise of all processes.
+        on_device: device memory at each reading, shape (n,); ``None`` without readings.
+        by_process: whether ``on_device`` counts this process alone; otherwise it counts all processes.
         trimmed: whether the process returned its freed memory before the soak.
         findings: the disturbances.
     """
@@ -77,8 +77,9 @@ class Use:
     def counted(self, host: float, part: str) -> float | None:
         """Return the bytes that count against a limit; ``None`` if the device's memory could not be read.
 
-        They are ``host`` without a device, and the field ``part`` of a device with its own memory. If CPU and GPU share
-        their memory, they are the sum, unless the device's reading includes the host's part.
+        ``host`` are the bytes of host memory, and ``part`` names the field of ``device`` with the same reading there.
+        Without a device, ``host`` counts; with a device that has its own memory, only the device's reading counts. If
+        CPU and GPU share their memory, the sum counts, unless the device's reading includes the host's part.
         """
         if not self.has_device:
             return host
@@ -110,7 +111,7 @@ def peak(session: EngineContext, row: Row) -> Gathered:
 
 
 def model(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``memory.model``: the peak minus the memory before the engine was loaded."""
+    """Judge ``memory.model``: the peak of the process minus its memory before the engine was loaded."""
     use = _use(session, row)
     used, baseline = use.counted(use.peak, "peak"), use.counted(use.baseline, "baseline")
     return _gathered(session, use, memory.increment(used, baseline, row.limit), "VmHWM less baseline")
@@ -135,7 +136,7 @@ def engine_size(session: EngineContext, row: Row) -> Gathered:
 
 
 def growth(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``memory.growth``: how much the memory grows over the soak."""
+    """Judge ``memory.growth``: how much the memory of the process grows over the soak."""
     use = _use(session, row)
     judgement, measured = _judged_growth(session, use, row.limit)
     return _gathered(session, use, judgement, measured)
@@ -169,7 +170,7 @@ def _use(session: EngineContext, row: Row) -> Use:
 
 
 def _uses(session: EngineContext, row: Row) -> list[Use]:
-    """Return the memory of the process that all memory checks share, then that of a process for each further run."""
+    """Return the memory of the process that all memory checks share, then that of one process for each further run."""
     more = range(max(0, session.runs - 1))
     others = session.memo.once(
         ("memory of runs", row.model, row.precision), lambda: [_watch(session, row) for _ in more]
@@ -240,7 +241,7 @@ def _limit(session: EngineContext, row: Row) -> Limit | None:
 
 
 def _needed(limit: Limit | None, *, has_device: bool) -> int:
-    """Return how many inferences settle ``limit``; 0 without a limit, or if it cannot be settled."""
+    """Return how many inferences are enough to judge ``limit``; 0 without a limit, or if no number is enough."""
     return (
         0 if limit is None else math.ceil(memory.SETTLING * (memory.fewest_to_pass(limit, has_device=has_device) or 0))
     )

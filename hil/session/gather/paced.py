@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hil.session.gather.gathered import Gathered
 
 SPARE = 2
-"""Factor on the fewest releases that can decide a limit: a few late responses must not leave it undecided."""
+"""The fewest releases that can decide a limit are multiplied by this, so that a few late responses can be tolerated."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def missed(session: EngineContext, row: Row) -> Gathered:
 
 
 def streak(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``paced.streak``: the largest number of deadlines in succession that were missed."""
+    """Judge ``paced.streak``: the largest number of consecutive releases that missed the deadline."""
     series, deadline = paced_series(session, row), pace_of(session, row.model).deadline
     judgement = paced.streak(series, deadline, row.limit, _confidence(session))
     return _gathered(session, row, series, judgement, deadline)
@@ -75,8 +75,8 @@ def paced_series(session: EngineContext, row: Row) -> Series:
 def releases(session: EngineContext, model: str, precision: str, pace: Pace) -> int:
     """Return how many inferences to release in the series of an engine, at least 1.
 
-    They are as many as ``measure.duration`` or the decision on a limit needs, but no more than ``MAX_SAMPLES`` and than
-    fit in ``measure.paced``.
+    They fill ``measure.duration`` and are enough to decide the limits, but are no more than ``MAX_SAMPLES`` and no more
+    than fit in ``measure.paced``.
     """
     spec = session.config.spec.measure
     counts = [pace.rate * spec.duration, SPARE * smallest_n(paced.Q, spec.confidence)]

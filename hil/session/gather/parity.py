@@ -40,11 +40,11 @@ class Compared:
     Attributes:
         comparison: the comparison of the outputs.
         metric: the metric of the model's task; ``None`` if it cannot be scored.
-        reference: the reference's scores of each batch's samples; empty without a metric.
-        candidate: the engine's scores of each batch's samples; empty without a metric.
+        reference: the reference's scores, one array with a score per sample for each batch; empty without a metric.
+        candidate: the engine's scores, in the same form.
         why_not: if there is no metric, the reason.
         distinct: the number of distinct samples; 0 without a metric.
-        known: the reference's scores by the number of the batch, as far as they were computed before.
+        known: the reference's scores that were computed before, by the number of the batch.
     """
 
     comparison: Comparison
@@ -118,7 +118,10 @@ def _answered_by(session: EngineContext, model: str) -> dict[str, Any]:
 
 
 def task(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``parity.task``: the engine's loss of score against the reference. If all is lost, find the node."""
+    """Judge ``parity.task``: the engine's loss of score against the reference.
+
+    If nearly the whole score is lost, search the node at which the signal ends (``signal_end_of``).
+    """
     scored = compared(session, row)
     tolerances = session.model(row.model).tolerances.get(precision_of(row))
     judgement = parity.task(
@@ -142,7 +145,11 @@ def scored_by(session: EngineContext, model: str) -> dict[str, Any]:
 
 
 def repeatable(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``parity.repeatable``: whether the engine gives bit for bit the same outputs for the same inputs."""
+    """Judge ``parity.repeatable``: whether the engine gives bit for bit the same outputs for the same inputs.
+
+    One batch is run three times: the first batch for which no output is empty or, without one, the batch with the
+    fewest empty outputs. Raises ``Unsupported`` for a model with a state.
+    """
     refuse_sequences(session, row.model)
     best: list[Outputs] = []
     with session.engines.lease(row.model, row.precision) as worker:
@@ -187,8 +194,8 @@ def side_by_side(
 ) -> Compared:
     """Run the engine of ``row`` over the validation data and compare its outputs with ``answers``, a batch at a time.
 
-    If one side ends before the other, ``fatal`` of the comparison states that. ``known`` is as in ``Compared``, and
-    gets the scores that are missing.
+    The comparison stops early, with the reason in its ``fatal``, if one side ends before the other. ``known`` is as in
+    ``Compared``; scores that it lacks are computed and added to it.
     """
     refuse_sequences(session, row.model)
     spec, data = session.model(row.model), session.dataset(row.model)
@@ -235,7 +242,7 @@ def _feeds(batches: Iterable[Batch], sent: deque[SentBatch]) -> Iterator[dict[st
 
 
 def scorer_of(session: EngineContext, model: str) -> tuple[Metric | None, str]:
-    """Return the metric of the model's task; ``None``, and the reason, if it cannot be scored."""
+    """Return the metric of the model's task and an empty text, or ``None`` and why the task cannot be scored."""
     config, spec = session.config, session.model(model)
     if spec.task is None:
         return None, "the model has no task"
@@ -276,7 +283,7 @@ def where_of(session: EngineContext, row: Row) -> Where:
 
 
 def method_of(session: EngineContext, row: Row, what: str) -> dict[str, Any]:
-    """Return the method of a comparison of ``what`` with the reference."""
+    """Return the method of a comparison with the reference; ``what`` names what is compared, such as ``outputs``."""
     spec = session.model(row.model)
     return {
         "version": 1,

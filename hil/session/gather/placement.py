@@ -25,21 +25,28 @@ DECLARED = {"version": 1, "told": "by the ONNX file"}
 
 
 def declared(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``placement.declared``: whether the ONNX file that was brought is quantized as the precision claims.
+    """Judge ``placement.declared``: whether the ONNX file ``deployed`` is quantized as the row's precision claims.
 
-    Raises ``Unsupported`` if none was brought.
+    Raises ``Unsupported`` if the config names no such file for the precision, or names a built engine.
     """
     spec = session.model(row.model)
     file = None if spec.engine is not None else spec.deployed_in(row.precision)
     if file is None:
-        raise Unsupported(f"no quantized ONNX file was brought: model {row.model} in {row.precision}: write deployed")
+        raise Unsupported(
+            f"there is no quantized ONNX file to check: model {row.model} in {row.precision}: write deployed in "
+            f"[models.{row.model}]"
+        )
     path = session.addressed(session.config.resolve(file), row.model)
     symmetric = runtime_record(session.spec.runtime).qdq_layout == "tensorrt"
     return Gathered(claims.claim(_declared(session, row, path), row.precision, symmetric=symmetric), DECLARED)
 
 
 def in_asked_precision(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``placement.in_precision``: which share of the loaded engine runs in the precision that was asked for."""
+    """Judge ``placement.in_precision``: which share of the loaded engine runs in the row's precision.
+
+    If layers fell back to another precision and the row did not pass, the engine is profiled, so that the reason can
+    state how much time these layers take.
+    """
     layers, made = layers_of(session, row), session.engines.provisioned(row.model, row.precision)
     model, limit = _declared(session, row, made.source), _strict(row.limit, made.engine.about)
     judgement = in_precision.in_precision(layers, model, row.precision, limit)
@@ -50,7 +57,7 @@ def in_asked_precision(session: EngineContext, row: Row) -> Gathered:
 
 
 def _strict(limit: Limit | None, about: Mapping[str, Any]) -> Limit | None:
-    """Return the limit; without the default's band of warnings for a network whose types the ONNX file decides."""
+    """Return ``limit``; for a strongly typed network, the default limit loses its warning band, so that it fails."""
     if limit is None or limit.source != in_precision.DEFAULT or not about.get("strongly_typed"):
         return limit
     return limit.model_copy(update={"fail_at": None})
@@ -97,6 +104,6 @@ def _layers(session: EngineContext, row: Row) -> list[dict[str, Any]]:
     if layers is None:
         raise Unsupported(
             f"{session.spec.runtime} does not report an engine's layers: model {row.model} on target "
-            f"{session.used}: TensorRT's inspector does"
+            f"{session.used}: use a target with TensorRT, whose inspector reports them"
         )
     return layers

@@ -32,13 +32,14 @@ if TYPE_CHECKING:
     from hil.targets.engine_worker import EngineWorker
 
 EXAMINED = 8
-"""Number of batches from which undeclared input ranges and sizes, and the scales of outputs, are derived."""
+"""Number of validation batches from which undeclared input ranges and sizes, and the scales of outputs, are derived."""
 
 
 def numeric(session: EngineContext, row: Row) -> Gathered:
     """Judge ``property.parity``: whether the engine's outputs for drawn batches agree with the reference.
 
-    Of a model with a state, each step of drawn sequences is compared, fed with the reference's state.
+    For a model with a state, each step of drawn sequences is compared, and the engine begins it with the reference's
+    state.
     """
     runs = _runs(session, row)
     scales, tolerances = _scales(session, row.model), session.model(row.model).tolerances.get(precision_of(row))
@@ -59,9 +60,9 @@ def numeric(session: EngineContext, row: Row) -> Gathered:
 
 
 def stable(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``property.stable``: whether the outputs for drawn batches are well-formed, and are the same again.
+    """Judge ``property.stable``: whether the outputs for drawn batches are well-formed and repeatable.
 
-    The outputs of a sample must not depend on the other samples of the batch either. Of a model with a state, a sample
+    The outputs of a sample must not depend on the other samples of its batch either. For a model with a state, a sample
     is a sequence, in which the engine is fed with its own state.
     """
     runs = _runs(session, row)
@@ -91,10 +92,10 @@ def stable(session: EngineContext, row: Row) -> Gathered:
 
 
 def _runs(session: EngineContext, row: Row) -> DrawnBatches:
-    """Return what runs drawn batches.
+    """Return the object that runs drawn batches of the row's model on engine and reference.
 
-    If the host cannot run the model, its ``reference`` raises ``Unsupported`` for a model with saved reference outputs,
-    and the original error for any other model.
+    If the host cannot run the model, the object's ``reference`` raises ``Unsupported`` for a model with saved reference
+    outputs, and the original error for any other model.
     """
     model = row.model
 
@@ -145,7 +146,7 @@ def _searched(
 
 
 def _refusal(runs: DrawnBatches, inputs: Any, error: EngineError) -> str | None:
-    """Return, as text, the problem of a batch that the engine refused; ``None`` if the reference refuses it too."""
+    """Return, as text, that the engine refused a valid batch; ``None`` if the reference refuses the batch too."""
     try:
         refused = runs.reference(inputs) is None
     except Unsupported:
@@ -154,7 +155,7 @@ def _refusal(runs: DrawnBatches, inputs: Any, error: EngineError) -> str | None:
 
 
 def _save_inputs(session: EngineContext, row: Row, feeds: Feeds) -> str:
-    """Save failing inputs in the report's folder, in the format of a model's ``data``; return the path."""
+    """Save failing inputs in the report's folder, in the format of a model's ``data``; return the path within it."""
     name = re.sub(r"[^\w.-]", "_", f"{row.id}-{row.model}-{row.precision}") + ".npz"
     folder = session.report_dir / "repro"
     folder.mkdir(parents=True, exist_ok=True)
@@ -164,7 +165,7 @@ def _save_inputs(session: EngineContext, row: Row, feeds: Feeds) -> str:
 
 
 def space(session: EngineContext, row: Row) -> Space:
-    """Return the valid batches of the row's model.
+    """Return the space of the valid batches of the row's model.
 
     Ranges and sizes that are not declared are those of the first 8 batches of the validation data.
     """

@@ -1,4 +1,4 @@
-"""Check for regressions: compare a row's measurement in this run with the earlier run that is the baseline."""
+"""Check for regressions: compare a measurement of this run with that of an earlier run, the baseline."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hil.session.engine_context import EngineContext
 
 LOSS = frozenset({"parity.task"})
-"""Checks that measure a share lost, which are compared by the difference instead of the ratio."""
+"""Checks that measure a loss: two of their values are compared by difference instead of ratio."""
 
 
 def regression_by(gather: Callable[[EngineContext, Row], Gathered]) -> Callable[[EngineContext, Row], Gathered]:
@@ -45,7 +45,7 @@ def _compared(session: EngineContext, row: Row, gather: Callable[[EngineContext,
     rules = _rules(session, row, of.id)
     baseline = session.baseline
     key = compared_row.key
-    if baseline is None or baseline.why_not or baseline.of(key) is None:  # without a baseline nothing is timed
+    if baseline is None or baseline.why_not or baseline.of(key) is None:  # then there is nothing to measure for
         gathered = Gathered(regression.missing(baseline, key, rules), {})
     else:
         gathered = gather(session, compared_row)

@@ -1,4 +1,4 @@
-"""Gathers what a diagnosis needs of sequences: the batch that differs most, as the engine ran it, and its step."""
+"""Gather what the diagnosis of a model with a state needs: the sequences and the step that differ most."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ if TYPE_CHECKING:
     Arrays = dict[str, np.ndarray[Any, Any]]
 
 LARGE = 5.0
-"""Multiple of the precision's tolerance from which on a single step is wrong; rounding alone stays below."""
+"""A step is wrong if its error is more than this multiple of the precision's tolerance; rounding alone stays below."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A batch of sequences, of which the first has the number ``first``, and the outputs of both sides.
+    """A batch of sequences with the outputs of reference and engine, each ``[steps, *shape]``.
 
-    Outputs are ``[steps, *shape]``; ``before`` are the engine's last ones of the batch before.
+    ``first`` is the number of the batch's first sequence. ``before`` are the engine's outputs, ``[*shape]``, in the
+    last step of the previous batch; empty for the first batch.
     """
 
     batch: Batch
@@ -69,7 +70,10 @@ class Suspicion:
         self._count += len(next(iter(batch.inputs.values())))
 
     def cause(self) -> str:
-        """Return what is done wrong with the state by an engine that was fed with its own; empty if nothing fits."""
+        """Return, as text, which fault in handling the state explains the engine's outputs; empty if none does.
+
+        The batches must have been run free-running: the engine was fed with its own state.
+        """
         kept = self._kept
         if kept is None or kept.batch.sequence is None:
             return ""
@@ -83,10 +87,11 @@ class Suspicion:
         return cause(Trace(step, sequence.steps, sequence.begin, sequence.carry, kept.engine, kept.before, floor))
 
     def worst_step(self) -> Chosen:
-        """Return the step with the largest error of an engine that was fed with the reference's states.
+        """Return the inputs of the step with the largest error, for a diagnosis.
 
-        Where model and runtime take batches of any size, the steps before it are in the same batch. The engine runs
-        again up to the step, with its own state. Raise ``Unsupported`` if nothing was run.
+        The batches must have been run teacher-forced: the engine was fed with the reference's states. If model and
+        runtime accept batches of any size, up to 3 earlier steps are in the same batch. The engine is run again up to
+        the step, with its own state. Raise ``Unsupported`` if nothing was run.
         """
         kept, session, model = self._kept, self._session, self._row.model
         if kept is None or kept.batch.sequence is None:
@@ -104,9 +109,10 @@ class Suspicion:
 
 
 def single_steps(signature: Signature, sequence: Steps, outputs: Arrays, steps: Sequence[int]) -> Arrays:
-    """Return the inputs of some steps as one batch, each with the state that ``outputs``, the reference's, give it.
+    """Return the inputs of the steps with the numbers ``steps`` as one batch.
 
-    If an input cannot be stacked because it has no batch axis and differs from step to step, only the last one.
+    Each step gets the reference's state before it, taken from ``outputs``, which are the reference's. If an input
+    without a batch axis differs between these steps, they cannot be stacked: return the last step alone.
     """
     feeds = []
     for number in steps:
@@ -124,7 +130,7 @@ def single_steps(signature: Signature, sequence: Steps, outputs: Arrays, steps: 
 
 
 def _place(signature: Signature, model: str, kept: Kept) -> tuple[int, int]:
-    """Return the sequence of the batch, and its step, with the largest error."""
+    """Return the number of the sequence in the batch, and of its step, with the largest error."""
     rows = len(next(iter(kept.batch.inputs.values())))
     known = [name for name, array in kept.reference.items() if _has_shape(kept.engine.get(name), array)]
     ours, theirs = (
@@ -145,14 +151,17 @@ def _has_shape(array: np.ndarray[Any, Any] | None, like: np.ndarray[Any, Any]) -
 
 
 def _worst_of(reference: np.ndarray[Any, Any], engine: np.ndarray[Any, Any] | None) -> float:
-    """Return the largest error of a step (``step_errors``); infinite if shapes differ."""
+    """Return the largest error of any step (``step_errors``); infinite if the shapes differ."""
     if engine is None or engine.shape != reference.shape:
         return float("inf")
     return float(step_errors(reference, engine).max(initial=0.0))
 
 
 def step_errors(reference: np.ndarray[Any, Any], engine: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return the largest difference in each step, in standard deviations of the reference; infinite where it is NaN."""
+    """Return the largest difference in each step, shape ``[steps]``, in standard deviations of the reference.
+
+    It is infinite where only one side is NaN. If the deviation is 0 or NaN, finite differences count as 0.
+    """
     ours, theirs = (array.reshape(len(array), -1).astype(np.float64) for array in (reference, engine))
     spread = float(ours.std()) if ours.size else 0.0
     with np.errstate(invalid="ignore", over="ignore"):

@@ -30,14 +30,15 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 HELD = 8
-"""Batches of the reference that are run again with a state held, to know whether its loss would be noticed."""
+"""Batches that the reference runs again with a state held at its start value: would the comparison notice its loss?"""
 
 
 @dataclass(frozen=True)
 class ComparedSequences:
     """The comparison of an engine with the reference over all sequences.
 
-    ``suspicion`` has the batch in which they differ most, ``scored`` a score of each sequence, the mean over its steps.
+    ``suspicion`` has the batch in which they differ most. ``scored`` has a score for each sequence: the mean over its
+    steps.
     """
 
     comparison: SequenceComparison
@@ -48,7 +49,8 @@ class ComparedSequences:
 def compared(session: EngineContext, row: Row, *, free: bool) -> ComparedSequences:
     """Return the comparison of the row's engine with the reference; the first call runs both.
 
-    ``free``: each step begins with the engine's own state, otherwise with the reference's.
+    With ``free``, each step begins with the engine's own state (free-running), otherwise with the reference's
+    (teacher-forced).
     """
     key = "sequences", row.model, row.precision, "free" if free else "forced"
     return session.memo.once(key, lambda: _compared(session, row, free=free))
@@ -89,7 +91,7 @@ def _compared(session: EngineContext, row: Row, *, free: bool) -> ComparedSequen
             ):
                 comparison.update(ours, theirs, still=_is_still(batch, number))
                 if not comparison.fatal:
-                    _score(scored, batch, number, ours, theirs)
+                    _score(scored, model, batch, number, ours, theirs)
             if comparison.fatal:
                 break
     steps.fatal = steps.fatal or comparison.fatal
@@ -100,7 +102,10 @@ def _compared(session: EngineContext, row: Row, *, free: bool) -> ComparedSequen
 
 
 def _scored(session: EngineContext, model: str, steps: Comparison, *, free: bool) -> Compared:
-    """Return the scores, empty so far; without a metric where each step gets the reference's state."""
+    """Return a ``Compared`` to which scores can be added.
+
+    It has no metric if the run is not ``free``, or if the metric is not a mean over steps.
+    """
     metric, why_not = scorer_of(session, model) if free else (None, "")
     if metric is not None and metric.pools is not None and metric.higher_is_better:
         why_not = f"{metric.name} is not a mean over steps, so sequences cannot be scored by it"
@@ -108,31 +113,39 @@ def _scored(session: EngineContext, model: str, steps: Comparison, *, free: bool
     return Compared(steps, metric, [], [], why_not, distinct_of(session, model), {})
 
 
-def _score(scored: Compared, batch: Batch, number: int, ours: Outputs, theirs: Outputs) -> None:
-    """Score sequence ``number`` of a batch. Raise ``UserError`` if its labels are not of as many steps."""
+def _score(  # noqa: PLR0913, PLR0917 - private: a sequence, and the outputs of both sides
+    scored: Compared, model: str, batch: Batch, number: int, ours: Outputs, theirs: Outputs
+) -> None:
+    """Add the scores of sequence ``number`` of the batch. Raise ``UserError`` if labels do not have a row per step."""
     if scored.metric is None:
         return
     labels, steps = {name: array[number] for name, array in batch.labels.items()}, len(sequence_of(batch))
     if any(array.shape[:1] != (steps,) for array in labels.values()):
-        raise UserError(f"the labels are not of the {steps} steps of a sequence: give arrays [sequences, steps, …]")
+        raise UserError(
+            f"the labels do not have the {steps} steps of a sequence: model {model}: give arrays [sequences, steps, …]"
+        )
     for scores, outputs in ((scored.reference, ours), (scored.candidate, theirs)):
         scores.append(scored.metric.score(dict(outputs), labels).mean(axis=0, keepdims=True))
 
 
 def sequence_of(batch: Batch) -> Sequence:
-    """Return the sequences of a batch. Raise ``Unsupported`` if it has single samples."""
+    """Return the sequences of a batch. Raise ``Unsupported`` if the batch has single samples instead."""
     if batch.sequence is None:
         raise Unsupported("the model carries no state, so it has no sequences: write carry for an input")
     return batch.sequence
 
 
 def run_free(worker: EngineWorker, batch: Batch) -> Outputs:
-    """Return the engine's outputs of all steps of a batch of sequences, each step fed with the state before it."""
+    """Return the engine's outputs of all steps of a batch of sequences, each step fed with the engine's own state."""
     return run(worker, sequence_of(batch), "")
 
 
 def run(worker: EngineWorker, sequence: Sequence, key: str, *, begins: bool = True) -> Outputs:
-    """Return the engine's outputs of the steps of ``sequence``; if it does not begin, ``key`` goes on."""
+    """Run the steps of ``sequence`` with the engine's own state, and return the outputs, ``[steps, *shape]``.
+
+    The target keeps the state under the name ``key``. With ``begins``, it is first set to the sequence's start values;
+    otherwise the steps continue the sequence that ran under ``key`` before.
+    """
     return worker.sequence(sequence.steps, sequence.begin if begins else None, sequence.carry, key=key)
 
 
@@ -147,7 +160,7 @@ def rows_of(batch: Batch) -> int:
 
 
 def _is_still(batch: Batch, number: int) -> bool:
-    """Return whether the inputs of one sequence are the same in each of its steps."""
+    """Return whether the inputs of sequence ``number`` of the batch, states aside, are the same in all its steps."""
     free = [array[number] for name, array in batch.inputs.items() if name not in sequence_of(batch).carry]
     return all(bool((array == array[0]).all()) for array in free)
 
@@ -158,7 +171,10 @@ def split(session: EngineContext, model: str, batch: Batch, outputs: Outputs) ->
 
 
 def _held(session: EngineContext, model: str) -> list[tuple[str, Outputs, Outputs]]:
-    """Return for each state the reference's outputs of some sequences, and those with that state held at its start."""
+    """Return (state, outputs, outputs with the state held) of the reference, for each state and some sequences.
+
+    A state that is held has its start value in every step. The sequences are those of the first 8 batches.
+    """
 
     def work() -> list[tuple[str, Outputs, Outputs]]:
         spec, result = session.model(model), []

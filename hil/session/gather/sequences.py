@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hil.targets.engine_worker import EngineWorker
 
 INTERLEAVED = 100
-"""Steps of two sequences that are run in turn, each step in a request of its own."""
+"""The most steps of two batches of sequences that run in turn, each step in its own request."""
 
 
 def free_running(session: EngineContext, row: Row) -> Gathered:
@@ -43,7 +43,7 @@ def teacher_forced(session: EngineContext, row: Row) -> Gathered:
 
 
 def task(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``parity.task``; of a model with a state, the mean score of each sequence with the engine's own state."""
+    """Judge ``parity.task``. For a model with a state, a sequence is scored by the mean over its free-running steps."""
     if not session.signature(row.model).carry:
         return parity.task(session, row)
     scored = compared(session, row, free=True).scored
@@ -64,7 +64,7 @@ def _gathered(session: EngineContext, row: Row, judgement: Judgement, how: str) 
 
 
 def _diagnosis(session: EngineContext, row: Row, judgement: Judgement) -> Diagnosis | None:
-    """Return the node at fault in the step that differs most if it begins with the reference's state."""
+    """Return the diagnosis of the teacher-forced step that differs most; ``None`` as in ``located``."""
 
     def choose() -> Chosen:
         # With the engine's own state, every later step differs as well: only a single step shows where errors arise.
@@ -74,7 +74,7 @@ def _diagnosis(session: EngineContext, row: Row, judgement: Judgement) -> Diagno
 
 
 def reset(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``sequence.reset``: whether a sequence gives the same outputs again after another one."""
+    """Judge ``sequence.reset``: whether the first batch of sequences gives the same outputs again after the second."""
     batches = _first_batches(session, row.model)
     with session.engines.lease(row.model, row.precision) as worker:
         first = run_free(worker, batches[0])
@@ -88,7 +88,11 @@ _METHOD = {"version": 1, "compared": "bit for bit"}
 
 
 def isolation(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``sequence.isolation``: whether sequences that run at the same time leave each other's state alone."""
+    """Judge ``sequence.isolation``: whether sequences that run at the same time do not change each other's state.
+
+    The first batch of sequences is compared alone and in turn with the second batch, and its first sequence with others
+    and with copies of itself in the batch.
+    """
     batches = _first_batches(session, row.model)
     steps = min(INTERLEAVED, *(len(sequence_of(batch)) for batch in batches))
     parts = [_cut(sequence_of(batch), 0, steps) for batch in batches]
@@ -125,7 +129,10 @@ def _cut(sequence: Sequence, start: int, end: int) -> Sequence:
 def _beside(
     session: EngineContext, model: str, worker: EngineWorker, batch: Batch, part: Sequence
 ) -> tuple[Outputs, Outputs] | None:
-    """Return the outputs of a batch's first sequence beside its companions and beside copies of itself."""
+    """Return the outputs of a batch's first sequence in that batch, and in a batch of copies of that sequence.
+
+    Return ``None`` for a batch of one sequence.
+    """
     if rows_of(batch) < 2:
         return None
     axes = {one.name: one.batch_axis for one in session.signature(model).inputs}

@@ -55,9 +55,10 @@ def _profiles(session: EngineContext, row: Row, model: Signature) -> Profiles:
 
 
 def outside(model: Signature, profiles: Mapping[str, Sequence[Sequence[int]]]) -> Iterator[dict[str, list[int]]]:
-    """Yield the shapes of all inputs with one dynamic dimension outside its profile: max + 1, then min - 1 if not 0.
+    """Yield the shapes of all inputs by name, with one dynamic dimension outside its profile.
 
-    Each dynamic dimension has its turn, while the others have their opt size. Dimensions of one name change together.
+    For each dynamic dimension there are two yields, with max + 1 and with min - 1 (unless that is 0), while the others
+    have their opt size. Dimensions of one name change together.
     """
     tried: set[object] = set()
     for spec in model.inputs:
@@ -76,6 +77,7 @@ def outside(model: Signature, profiles: Mapping[str, Sequence[Sequence[int]]]) -
 def _moved(
     spec: TensorSpec, profiles: Mapping[str, Sequence[Sequence[int]]], at: tuple[str, int, str | None], value: int
 ) -> list[int]:
+    """Return the opt shape of input ``spec``, with ``value`` in dimension ``at`` (input, axis, name or ``None``)."""
     name, axis, size = at
     if spec.name not in profiles:
         return [dim for dim in spec.shape if isinstance(dim, int)]
@@ -86,10 +88,10 @@ def _moved(
 
 
 def accepted(model: Signature, spec: ModelSpec, feeds: Feeds) -> Iterator[dict[str, list[int]]]:
-    """Yield three choices of the shapes of all inputs, by name, that the model allows.
+    """Yield the shapes of all inputs by name, in three choices that the model allows.
 
-    There is only one choice for an engine that was built elsewhere without declared sizes. Dimensions with one name
-    have one size, and so have all batch axes.
+    An engine that was built elsewhere without declared sizes has only one choice. Dimensions with one name have the
+    same size, and so have all batch axes.
     """
     names = {size for tensor in model.inputs for size in tensor.shape if isinstance(size, str)}
     for choice in range(3 if spec.engine is None or model.sizes else 1):
@@ -101,7 +103,7 @@ def accepted(model: Signature, spec: ModelSpec, feeds: Feeds) -> Iterator[dict[s
 
 
 def _sized(spec: TensorSpec, shape: Sequence[int], sizes: Mapping[str, int], batch: int) -> list[int]:
-    """Return ``shape`` with other sizes of its named dimensions, and with ``batch`` for a batch axis without a name."""
+    """Return ``shape`` with ``sizes`` for its named dimensions, and with ``batch`` for a batch axis without a name."""
     return [
         sizes.get(size, have) if isinstance(size, str) else batch if size is None and axis == spec.batch_axis else have
         for axis, (size, have) in enumerate(zip(spec.shape, shape, strict=True))

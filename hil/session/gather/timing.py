@@ -42,16 +42,17 @@ TAIL_GROWTH = 2.0
 def interim_analyses(spec: MeasureSpec) -> InterimAnalyses:
     """Return the plan of interim analyses: when a growing series is judged, and at which confidence.
 
-    It is judged after ``duration``, then each time its length has doubled, and for the last time after ``budget``.
+    It is judged after ``measure.duration``, then each time its length has doubled, and finally after
+    ``measure.budget``.
     """
     return InterimAnalyses(spec.duration, spec.budget, spec.confidence)
 
 
 def confidence(spec: MeasureSpec, *series: Series) -> float:
-    """Return the confidence to judge ``series`` at, so that all interim analyses together keep ``measure.confidence``.
+    """Return the confidence at which to judge ``series``, so that all interim analyses keep ``measure.confidence``.
 
-    A series gets the confidence of the analysis at which it ended, or of the first without interim analyses. For
-    several series, the highest is returned.
+    It is that of the interim analysis at which the series ended; a series without interim analyses counts as ended at
+    the first. For several series, the highest is returned.
     """
     plan = interim_analyses(spec)
     return max(plan.level(min(int(one.facts.get("looks", 1)), plan.count)) for one in series)
@@ -67,7 +68,7 @@ def percentile(session: EngineContext, row: Row) -> Gathered:
 
 
 def rate(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``fps.sustained``, ``slowest_second`` or ``last_100``, with the config's number of inferences in flight."""
+    """Judge ``fps.sustained``, ``slowest_second`` or ``last_100``, with ``run.streams`` inferences in flight."""
     streams = load_options.streams(session.spec, session.model(row.model))
     if streams > 1:
         series, scenario = streamed(session, row.model, row.precision, streams), "streams"
@@ -79,10 +80,10 @@ def rate(session: EngineContext, row: Row) -> Gathered:
 
 
 def speedup(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``int8.speedup`` or ``latency.speedup``: the latency of another precision against that of the row's.
+    """Judge ``int8.speedup`` or ``latency.speedup``: how many times faster the row's precision is than another one.
 
-    Both are measured on the same target, in the same session. For ``int8.speedup`` the other precision is fp32. Raises
-    ``Unsupported`` if the config names none.
+    Both are measured on the same target, in the same session. The other precision is fp32 for ``int8.speedup``, and for
+    ``latency.speedup`` the one that the config names. Raises ``Unsupported`` if it names none.
     """
     other = "fp32"
     if row.id != "int8.speedup":
@@ -184,6 +185,7 @@ def _joined(parts: list[Series], state: Mapping[str, Any]) -> Series:
 
 
 def _unsettled(session: EngineContext, model: str, precision: str, series: Series) -> bool:
+    """Return whether a limit of the engine's latency or energy is still undecided, so that more should be timed."""
     level = confidence(session.config.spec.measure, series)
     rows = [row for row in session.plan.rows if (row.model, row.precision) == (model, precision)]
     return any(
@@ -198,7 +200,8 @@ def of_series(  # noqa: PLR0913, PLR0917 - a row, its series, and what is known 
 ) -> Gathered:
     """Return ``judgement`` with ``facts``, and with the file, the histogram and the disturbances of its ``series``.
 
-    ``scenario`` is the last part of the file's name. If the row fails or warns, the engine's slowest nodes are added.
+    ``scenario`` is the last part of the file's name. If the row fails or warns, the engine is profiled and its slowest
+    nodes are added.
     """
     facts = facts or Facts()
     file = session.samples.file(f"{row.model}-{row.precision}-{scenario}")
@@ -210,9 +213,9 @@ def of_series(  # noqa: PLR0913, PLR0917 - a row, its series, and what is known 
 
 
 def slowest_nodes(session: EngineContext, row: Row) -> list[dict[str, Any]]:
-    """Return the up to 10 slowest nodes by the runtime's profiler, slowest first; empty if profiling fails.
+    """Return the at most 10 slowest nodes by the runtime's profiler, slowest first; empty if profiling fails.
 
-    The profiled runs are not part of any series.
+    The first call profiles the engine. The profiled runs are not part of any series.
     """
     key = ("profile", row.model, row.precision)
     return session.memo.once(key, lambda: _profile(session, row))
@@ -232,9 +235,10 @@ def _profile(session: EngineContext, row: Row) -> list[dict[str, Any]]:
 
 
 def histogram(series: Series, bins: int = 60) -> dict[str, list[float]]:
-    """Return the histogram of durations (s) up to twice the 99th percentile; the last bin has all longer durations.
+    """Return the histogram of durations: ``edges`` (s), one more than ``counts``.
 
-    Both lists are empty if the series has no samples or a duration that is not finite.
+    The bins end at twice the 99th percentile; the last bin also counts all longer durations. Both lists are empty if
+    the series has no samples or a duration that is not finite.
     """
     if not series.n or not np.isfinite(series.duration).all():
         return {"edges": [], "counts": []}

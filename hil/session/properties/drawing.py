@@ -33,7 +33,7 @@ STEPS = 16
 """Number of equal steps from the low end of a range to its high end."""
 
 DRAWN_STEPS = 12
-"""Steps of a drawn sequence: enough for a state to matter, and an example costs little more than as many inferences."""
+"""Steps of a drawn sequence: enough for a state to matter, few enough for an example to stay cheap."""
 
 MOST_MATES = 4
 """Largest drawn batch if the batch size is free: small, so that an example costs little more than an inference."""
@@ -43,8 +43,8 @@ MOST_MATES = 4
 class Recipe:
     """The description of one sample: its ``kind``, and two numbers that vary it.
 
-    ``level`` is the value of a constant or around a spike, in sixteenths of the range from its low end. ``seed`` is the
-    place of a spike, the number of turns of a wave, or the seed of noise.
+    ``level`` is the value of a constant or around a spike, in sixteenths of the range from its low end. ``seed``
+    determines the place of a spike, the number of periods of a wave, or the noise.
     """
 
     kind: str = KINDS[0]

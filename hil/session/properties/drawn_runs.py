@@ -1,4 +1,4 @@
-"""Run drawn batches on engine and reference: one inference each or, of a model with a state, short sequences."""
+"""Run drawn batches on engine and reference: one inference each or, for a model with a state, short sequences."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class DrawnBatches:
         self._names = [output.name for output in space.signature.outputs]
 
     def inputs(self, drawn: Drawn) -> Any:
-        """Return what ``run`` and ``reference`` take."""
+        """Return the drawn batch in the form that ``run`` and ``reference`` accept."""
         return drawn.feeds(self.space)
 
     def run(self, worker: EngineWorker, inputs: Any) -> Outputs:
@@ -48,7 +48,7 @@ class DrawnBatches:
         return list(zip(self._names, run_on_host(host, self._names, inputs), strict=True))
 
     def calls(self, outputs: Outputs) -> Iterator[tuple[str, Outputs]]:
-        """Yield the outputs of each inference, with the words that name it in a message."""
+        """Yield the outputs of each inference, each after the text that names the inference in a message."""
         yield "", outputs
 
     def of_one_call(self, inputs: Any) -> Feeds:
@@ -73,7 +73,10 @@ class DrawnSequences(DrawnBatches):
         return worker.sequence(inputs.steps, inputs.begin, inputs.carry, key="drawn")
 
     def run_as(self, worker: EngineWorker, inputs: Sequence, reference: Outputs) -> Outputs:
-        """Return the outputs of all steps, each fed with the reference's state, since drawn inputs make errors grow."""
+        """Return the outputs of all steps, each fed with the reference's state.
+
+        With the engine's own state, drawn inputs would let small errors grow.
+        """
         return worker.sequence({**inputs.steps, **inputs.states(dict(reference))}, {}, {})
 
     def _made(self, host: Any, inputs: Sequence) -> Outputs:

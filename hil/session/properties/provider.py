@@ -37,9 +37,10 @@ class SeededProvider(PrimitiveProvider):
         weights: Mapping[int, float] | None = None,
         shrink_towards: int = 0,  # noqa: ARG002 - Hypothesis shrinks; this only draws
     ) -> int:
-        """Return an integer from ``min_value`` to ``max_value``, both included and required.
+        """Return an integer from ``min_value`` to ``max_value``, both included. Both must be given.
 
-        A value in ``weights`` is returned with the probability given there, all others with equal probability.
+        A value in ``weights`` is returned with the probability given there; with the remaining probability, any value
+        of the range is.
         """
         if min_value is None or max_value is None:
             self._unused()

@@ -24,8 +24,7 @@ SECONDS = 0.005
 """Seconds of a window: less than a scheduler's time slice, so that most windows are not interrupted by another process.
 
 On two processors under a load of ten, the ratio of an engine's p50 to itself had a standard deviation of 3 to 9 % over
-6 windows of 20 ms, and of 0.5 to 2.5 % over 24 windows of 5 ms, which take the
-same time in total.
+6 windows of 20 ms, and of 0.5 to 2.5 % over 24 windows of 5 ms, which take the same time in total.
 """
 
 WARMUP = 0.001
@@ -66,7 +65,7 @@ def pairs(session: EngineContext, base: Engine, candidate: Engine, n: int, *, wi
 
 
 def pair(session: EngineContext, first: Engine, second: Engine, *, windows: int = WINDOWS) -> Pair:
-    """Load each engine in a process of its own, and time ``windows`` short windows of each, in the order AB BA AB ….
+    """Load each engine in its own fresh process, and time ``windows`` short windows of each, in the order AB BA AB ….
 
     The state contract applies, as for every series. Errors of building, loading and timing are raised unchanged.
     """
@@ -89,7 +88,10 @@ def pair(session: EngineContext, first: Engine, second: Engine, *, windows: int 
 def _window(
     workers: Sequence[EngineWorker], feeds: Sequence[Sequence[Mapping[str, Any]]], *, swapped: bool
 ) -> tuple[float, float]:
-    """Time one window of each engine, the second engine's first if ``swapped``; return both p50 in seconds."""
+    """Time one window of each engine, the second engine first if ``swapped``.
+
+    Return the p50 in seconds of the first engine and that of the second.
+    """
     order = (1, 0) if swapped else (0, 1)
     p50 = {at: _p50(workers[at], feeds[at], WARMUP) for at in order}
     return p50[0], p50[1]

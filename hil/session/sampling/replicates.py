@@ -76,7 +76,7 @@ def _spread(session: EngineContext, row: Row, n: int, streams: int) -> None:
 def value(check: str, series: Series) -> float | None:
     """Return the value of ``check`` in one run: ``latency.p50``, ``p90``, ``p99`` (s) or ``fps.sustained`` (1/s).
 
-    ``None`` for any other check, for an unusable series, and for too few samples: 1 / (1 - q) for the quantile q, such
+    ``None`` for any other check, for an unusable series, and for a quantile q of fewer than 1 / (1 - q) samples, such
     as 100 for the 99th percentile.
     """
     if latency.unusable(series):
@@ -92,7 +92,8 @@ def value(check: str, series: Series) -> float | None:
 def values(check: str, runs: Sequence[Series], method: Mapping[str, Any]) -> tuple[tuple[float, ...], str]:
     """Return the value of ``check`` in each run and an empty text, or no values and the reason.
 
-    There are no values if one run has none or was not timed by ``method``, whatever its control.
+    There are no values if one run has no value, or if it was timed by another method than ``method``; the control in a
+    method does not count.
     """
     results = []
     for number, run in enumerate(runs, 1):

@@ -20,10 +20,10 @@ MAX_SAMPLES = 1_000_000
 
 
 def feeds_of(session: EngineContext, model: str, batch: int) -> list[dict[str, Any]]:
-    """Return the first 16 batches of the validation data, or all if there are fewer, as inputs of the model.
+    """Return the inputs of the first 16 batches of the validation data, ``batch`` samples each; of all if fewer.
 
-    Of a model with a state, these are the first steps of the first batch of sequences, each with the state where it
-    begins.
+    For a model with a state these are the first 16 steps of the first batch of sequences, each with the state with
+    which the sequences begin.
     """
     portions = list(islice(session.dataset(model).batches(batch), FEEDS))
     first = portions[0].sequence
@@ -34,9 +34,9 @@ def feeds_of(session: EngineContext, model: str, batch: int) -> list[dict[str, A
 
 @contextmanager
 def conditions(session: EngineContext) -> Iterator[None]:
-    """Keep the state contract during the block, in which a series is timed.
+    """Bring the target into the state of its contract, and keep it there during the block, in which a series is timed.
 
-    Build and load the engine before: both heat the board.
+    Build and load the engine before: both heat the board. Raises ``LabError`` if the state is not as declared.
     """
     session.state.ready()
     with session.state.loaded():

@@ -38,14 +38,14 @@ class Board:
     module: str | None = None
 
     def ran(self, work: ExecutedOn | None) -> bool:
-        """Return whether ``work`` names this GPU or a DLA of this board; false for ``None``."""
+        """Return whether the processor ``work`` is the GPU or a DLA of this board; false for ``None``."""
         if work is None or self.gpu is None or self.sm is None:
             return False
         return work.kind in DEVICES and (work.name, work.sm) == (self.gpu, self.sm)
 
 
 def slug(text: str) -> str:
-    """Return a GPU's name as it is declared: ``nvidia-geforce-rtx-4090`` for ``NVIDIA GeForce RTX 4090``."""
+    """Return a GPU's name in the form of ``board``: ``nvidia-geforce-rtx-4090`` for ``NVIDIA GeForce RTX 4090``."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
@@ -56,9 +56,10 @@ def is_gpu(board: str, gpu: str) -> bool:
 
 
 def runtime_facts(facts: Mapping[str, Any], runtime: str, number: int = 0) -> dict[str, Any]:
-    """Return what the probe read of ``runtime`` and GPU ``number``: ``gpu``, ``sm``, ``cuda`` and others, or nothing.
+    """Return the probe's facts of ``runtime`` (``gpu``, ``sm``, ``cuda`` and others), with those of GPU ``number``.
 
-    The runtime reports GPU 0 only. Name and SM of any other GPU are from the driver's list, ``None`` if not listed.
+    Empty if the probe read none. The runtime reports GPU 0 only: name, SM and number of multiprocessors of any other
+    GPU are from the driver's list, ``None`` if it is not listed.
     """
     by_runtime = facts.get("facts")
     known = by_runtime.get(runtime) if isinstance(by_runtime, dict) else None
@@ -70,7 +71,7 @@ def runtime_facts(facts: Mapping[str, Any], runtime: str, number: int = 0) -> di
 
 
 def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | None:
-    """Return the confirmed board of target ``name``; ``None`` if there is no board to confirm.
+    """Return the confirmed board of target ``name``; ``None`` if the config declares none that could be confirmed.
 
     A Jetson is confirmed by its module, any other board by the name of the GPU that the runtime uses. Raise
     ``LabError`` if board or serial number cannot be read or is not the declared one. Raise ``TargetUnreachable`` if the
@@ -108,7 +109,10 @@ def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | No
 
 
 def _correction(name: str, called: str | None) -> str:
-    """Return where and what to do about a board that is not the declared one; ``called`` is its name, if known."""
+    """Return the end of a message about a board that is not the declared one: target and advice.
+
+    ``called`` is the name to declare for the present board; ``None`` if it is unknown.
+    """
     hint = f" (this one is called {called!r})" if called else ""
     return f"on target {name!r}: correct board in [targets.{name}]{hint} or use the intended machine"
 

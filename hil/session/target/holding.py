@@ -1,4 +1,4 @@
-"""Hold a target, or the CPU as its fallback, and derive the best evidence that its rows may have."""
+"""Hold a target, or the CPU as its fallback, and derive the strongest evidence that its rows may have."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class HeldTarget:
         used: the name of the held target: the requested one, or ``cpu`` in a fallback.
         spec: the config of the held target.
         agent: the agent on it; ``None`` if the target is unavailable and the run skips its rows.
-        evidence: the best evidence that a row may have.
+        evidence: the strongest evidence that a row may have.
         fallback_reason: why the requested target is unavailable; ``None`` if it is held.
         board: the confirmed board, or ``None``.
         facts: what the probe read.
@@ -54,8 +54,9 @@ def hold(request: Request) -> HeldTarget:
     """Start the agent on the target and hold the target for the whole session.
 
     If the target is unavailable, the request's ``fallback`` decides: hold the CPU, hold nothing, or raise ``LabError``.
-    Always raise ``LabError`` if the target is not the declared board, and ``TargetHeld`` if another run holds it. A
-    board of several has no fallback: if it cannot be used, another board may.
+    Whatever the fallback, raise ``LabError`` if the target is not the declared board, and ``TargetHeld`` if another run
+    still holds it after ``request.wait`` seconds. If ``request.board`` names one board of several, there is no
+    fallback: raise ``LabError`` if it cannot be used, so that the caller can try another board.
     """
     if request.board is not None:
         return _hold_member(request, request.board)
@@ -71,7 +72,7 @@ def hold(request: Request) -> HeldTarget:
 
 
 def _hold_member(request: Request, board: PoolBoard) -> HeldTarget:
-    """Hold a board of the requested target. The requested target is then the used one, whichever board it is."""
+    """Hold one board of a target that is several. ``used`` is then the target's name, ``member`` the board's."""
     try:
         held = _hold(request, board.name, board.spec(request.config, request.target), board.token)
     except TargetUnreachable as error:

@@ -209,8 +209,8 @@ class StateControl:
     def watching(self, *, timed: bool = True) -> Iterator[Disturbances]:
         """Keep the contract during the block, for work that is not a timed series; yield a record of the disturbances.
 
-        The record is complete at the end of the block. Only with ``timed`` does the block wait for a cool board and
-        have a co-runner.
+        The record is complete at the end of the block. With ``timed``, power mode, free memory and temperature are
+        checked first (``ready``), and the co-runner runs during the block.
         """
         if timed:
             self.ready()
@@ -224,7 +224,10 @@ class StateControl:
         disturbances.findings = judge(self.contract, State.read(before), [window], State.read(after), opened)
 
     def facts(self) -> dict[str, Any]:
-        """Return the facts of the contract to store with a series, so that its file is enough to judge it again."""
+        """Return the facts of the contract to store with a series, so that its file is enough to judge it again.
+
+        They are the contract, the state at the session's start, and the current loads.
+        """
         loads = {"loads": self._loads} if self._loads else {}
         return {"contract": self.contract.plain(), "opened": self.opened, **loads}
 
