@@ -28,8 +28,9 @@ class Level(Frozen):
         methods: digests of the measuring methods, the keys of ``Baseline.methods``.
         machines: the machines that measured the values, as ``machine()`` identifies them.
         doubtful: ids of the pytest runs in which the row was inconclusive.
-        noise: the noise between pytest runs, from hil board calibrate or from earlier runs; None for an exact value.
-        controls: the control of each of these pytest runs; None without one.
+        noise: the noise between pytest runs, from hil board calibrate or from earlier runs; None for an exact value,
+            and if the noise is unknown.
+        controls: the control of each of these pytest runs; None for a run without a control.
         settings: digests of the settings in the environments, on which the control depends.
         clocks: the highest clocks of each of these pytest runs, in Hz by part.
         accepted: who accepted this level with hil accept, when and why; None if nobody did.
@@ -95,10 +96,11 @@ def highest_clocks(environment: Mapping[str, Any]) -> dict[str, float]:
 
 
 def why_clocks_differ(base: Clocks, cand: Clocks, names: tuple[str, str]) -> str:
-    """Return which clock was limited to less on one side, and what to do; empty if none was.
+    """Return as text which part's clock was limited to less on one side, and what to do; empty if no clock was.
 
-    ``base`` and ``cand`` have the highest clocks of each session of a side, in Hz by part, and ``names`` are the
-    sides as in "on the side of latest~1". Both sides must have the same setting, and so the same power mode.
+    ``base`` and ``cand`` have the highest clocks of each session of their side, in Hz by part. Clocks that differ by
+    less than 1 % (``SAME_CLOCK``) count as equal. ``names`` are the names of base and candidate, such as
+    ``("latest~1", "latest")``. Both sides must have the same setting, and so the same power mode.
     """
     for part in sorted(set().union(*base, *cand)):
         ours, theirs = ([clocks[part] for clocks in side if part in clocks] for side in (base, cand))
@@ -112,7 +114,7 @@ def why_clocks_differ(base: Clocks, cand: Clocks, names: tuple[str, str]) -> str
 
 
 def machine(serial: str | None, environment: Mapping[str, Any]) -> str:
-    """Return the identity of a machine: its serial number, else its host name, GPU and CPU; empty if it has none.
+    """Return the identity of a machine: its serial number, else its host name, GPU and CPU; empty without a host name.
 
     A Jetson is identified only by its serial number, because boards flashed from one image share their host name.
     """

@@ -53,11 +53,13 @@ class UserCallable:
 
 
 def load_callable(name: str, root: Path, *, model: str, where: str) -> UserCallable:
-    """Import ``package.module:callable``, first from ``root``, the folder of ``hil.toml``.
+    """Import and return the callable ``name`` (``package.module:callable``) that the model ``model`` uses.
 
-    ``where`` is the place of ``name`` in the config (``hil.toml:12``).
+    The module is looked up in ``root``, the folder of ``hil.toml``, before the other folders of ``sys.path``. ``where``
+    is the place of ``name`` in the config (``hil.toml:12``), for messages.
 
-    Raise ``UserError`` if ``name`` is malformed, cannot be imported or is not callable.
+    Raise ``UserError`` if ``name`` is malformed, cannot be imported or is not callable, or if another module of the
+    same name was imported before.
     """
     if not is_callable(name):
         raise UserError(f"{where}: {name!r} is not written as package.module:callable: model {model}")

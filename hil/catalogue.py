@@ -39,10 +39,13 @@ class LimitKey:
 class CheckKind:
     """One kind of check, which is planned for each model and precision that it applies to.
 
-    A policy that names a check's exact id plans it even if ``needs_task``, ``needs_node`` or ``only_limited`` would
-    not.
+    If a policy names a check by its exact id, the check is planned even if ``needs_task``, ``needs_node``, ``brought``
+    or ``only_limited`` would leave it out.
 
     Attributes:
+        id: the id of its rows, such as ``latency.p99``.
+        question: what it answers, as a question to the user.
+        test: its test, as ``FILE::FUNCTION`` in the stock suites.
         limit: the key of its limit; ``None`` for a check with a fixed criterion.
         needs_target: its result is meaningless on another machine than the requested target.
         on_host: the host does its work without the engine, so its evidence is at most ``host``.
@@ -53,6 +56,7 @@ class CheckKind:
         brought: it is planned only for an ONNX file that somebody else quantized.
         only_limited: it is planned only if it has a limit.
         recurrent: whether it applies to models with a state (true) or to those without (false); ``None`` for all.
+        scenario: the measurement that it is judged from, such as ``saturated`` or ``paced``; empty for other checks.
         regresses: the id of the check whose values are compared with a baseline; empty if this is not a regression
             check.
     """

@@ -68,8 +68,8 @@ def comparison_of(  # noqa: PLR0913 - the model and the precision, and what is k
     """Return an empty comparison with the kinds of answers and the axes that the config declares for the outputs.
 
     Runs, ``hil diagnose``, ``hil parity`` and golden samples all use it, so that they judge the same files alike.
-    ``tolerances`` are those of ``precision``; the rest is as in ``Comparison``. Raises ``UserError`` if a callable
-    cannot be imported.
+    ``tolerances`` are those of ``precision``; the other arguments are those of ``Comparison``. Raises ``UserError`` if
+    a callable cannot be imported.
     """
     config, name, spec = declared.config, declared.name, declared.spec
     # Golden samples are judged by the report's tolerances, which the config may not have any more.
@@ -103,8 +103,9 @@ def refuse_carried(signature: Signature, model: str) -> None:
 def compare(  # noqa: PLR0913, PLR0917 - two files and their data, and how they are compared
     model: Path, engine: Path, data: Path, precision: Precision, batch: int = 1, declared: Declared | None = None
 ) -> Comparison:
-    """Run every sample of the .npz file ``data`` through both files, ``batch`` at a time, and compare the outputs.
+    """Run every sample of the .npz file ``data`` through two ONNX files, and return the comparison of their outputs.
 
+    ``model`` is the original file, ``engine`` the one made from it; both get ``batch`` samples in each call.
     ``precision`` selects the tolerances; ``declared`` states what a config declares about ``model``. If names, shapes
     or dtypes of the outputs differ, nothing is raised, and the comparison fails. Raises ``UserError`` if a file cannot
     be read, or if the data or the declarations do not fit the model, ``Unsupported`` for a carried input, and
@@ -128,7 +129,10 @@ def compare(  # noqa: PLR0913, PLR0917 - two files and their data, and how they 
 
 
 def _signature(model: Path, declared: Declared) -> Signature:
-    """Return the signature of ``model`` as declared. Raises ``UserError`` for a declaration that does not fit."""
+    """Return the signature of the ONNX file ``model``, completed by what the config declares about it.
+
+    Raises ``UserError`` for a declaration that does not fit the file, ``Unsupported`` for a carried input.
+    """
     config, name = declared.config, declared.name
     signature = declared_signature(model, declared.spec, name, apart=True)
     refuse_carried(signature, name)
@@ -137,7 +141,10 @@ def _signature(model: Path, declared: Declared) -> Signature:
 
 
 class _Fed:
-    """The .npz file ``data``, fed ``batch`` samples at a time as ``signature`` declares; ``None``: as they are."""
+    """The samples of the .npz file ``data`` in batches of ``batch``, converted as ``signature`` declares.
+
+    If ``signature`` is ``None``, they are fed unchanged. ``model`` is the model's name, for messages.
+    """
 
     def __init__(self, data: Path, batch: int, signature: Signature | None, model: str) -> None:
         self.arrays, self.batch = NpzArrays(data), batch
@@ -147,11 +154,11 @@ class _Fed:
 
     @property
     def samples(self) -> int:
-        """The number of samples; 0 if there are none."""
+        """The number of samples; 0 if the file has no array besides labels."""
         return max((self.arrays.header(name)[1][0] for name in self.arrays.names if not _is_label(name)), default=0)
 
     def batches(self, inputs: Collection[str], distinct: Distinct | None = None) -> Iterator[dict[str, np.ndarray]]:
-        """Yield the ``inputs`` of each batch; ``distinct`` counts the samples."""
+        """Yield the arrays of ``inputs`` in each batch, by name. Add the samples to ``distinct`` if it is not None."""
         for number, rows in enumerate(self.arrays.rows(self.batch, inputs)):
             if distinct is not None:
                 distinct.add(rows)
@@ -159,9 +166,10 @@ class _Fed:
 
 
 def _openable(model: Path, folder: Path, fed: _Fed) -> Path:
-    """Return a path at which ONNX Runtime can open and run ``model`` on the data; that of a copy is in ``folder``.
+    """Return the path of a file that ONNX Runtime can run on the data: ``model`` itself, or a copy in ``folder``.
 
-    Dimensions of equal names whose sizes differ in the data are separated (``hil.onnx_files.dimension_names``).
+    In a copy, dimensions that have one name but different sizes in the first batch have names of their own
+    (``hil.onnx_files.dimension_names``).
     """
     inputs = read_signature(model).inputs
     feeds = next(fed.batches({one.name for one in inputs}), {})
@@ -174,7 +182,11 @@ def _is_label(name: str) -> bool:
 
 
 def _outputs(model: Path, fed: _Fed, distinct: Distinct | None = None) -> Iterator[Outputs]:
-    """Run ``model`` on the data, and yield the outputs of each batch, in the order of the batches."""
+    """Run ``model`` on the data, and yield the outputs of each batch, in the order of the batches.
+
+    Raises ``UserError`` if the data lacks an input or an output is not a tensor, and what ``ort_error`` returns if ONNX
+    Runtime fails.
+    """
     session = cpu_session(model)
     inputs = {node.name for node in session.get_inputs()}
     names = [node.name for node in session.get_outputs()]

@@ -53,21 +53,24 @@ def for_file(array: Array) -> Array:
 
 
 def named(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype of the arrays that ``from_file`` returns.
+    """Return the dtype that ``from_file`` gives an array whose dtype in the file is ``dtype``.
 
-    Two bytes of void are bfloat16, since ``numpy.save`` writes only that type so.
+    Two bytes of void (``V2``) become bfloat16, since that is the only type that ``numpy.save`` writes so.
     """
     name = "bfloat16" if dtype == _VOID else name_of(dtype)
     return np.dtype(name) if name in BITS else dtype
 
 
 def from_file(array: Array) -> Array:
-    """Return the array with its own type instead of the bits that a file or a frame holds, without a copy."""
+    """Return the array of a file or frame as a view with its element type, such as bfloat16, instead of raw bits.
+
+    An array whose type numpy has is returned itself.
+    """
     dtype = named(array.dtype)
     return array if dtype is array.dtype else array.view(dtype)
 
 
 def how_to_save(name: str) -> str:
-    """Return how to save an array as one of the type ``name``, as advice in a message."""
+    """Return the advice, for the end of a message, on how to save an array with elements of the type ``name``."""
     as_bits = f".view([('{name}', '{BITS[name]}')]) after import ml_dtypes" if name in BITS else ""
     return f"save it with .astype('{name}'){as_bits}"

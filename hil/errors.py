@@ -70,7 +70,7 @@ class LabError(HilError):
 
 
 class TargetUnreachable(LabError):
-    """The target cannot be reached. This is the only error after which a fallback target may be used."""
+    """The target cannot be reached. Only after this error may a run use the CPU as its fallback."""
 
 
 class TargetHeld(LabError):
@@ -107,9 +107,10 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """Return the end of a message about an unknown name: the most similar candidate, else the first ``LISTED``.
+    """Return the end of a message about the unknown name ``word``.
 
-    It begins with ``": "``. It is empty if there are no candidates.
+    It has the most similar candidate; if none is similar, the first ``LISTED`` candidates. The text begins with
+    ``": "``; it is empty if there are no candidates.
     """
     names = list(candidates)
     similar = nearest(word, names)

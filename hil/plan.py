@@ -105,8 +105,8 @@ def expand(config: Config, target: str, *, baseline: bool = False) -> Plan:
     """Return the plan of the checks that apply to each model and precision on ``target``.
 
     A check is judged if it has a fixed criterion or a limit, or if the policy names its exact id; others are only
-    measured. Regression checks are planned with ``baseline``, or if a pattern of the policy asks for them. The
-    project's own checks for this target are all required.
+    measured. Regression checks are planned if ``baseline`` is true, or if a matching pattern of the policy begins with
+    ``regression``. The project's own checks for this target are all required.
 
     Raise ``UserError`` if the policy has no patterns, or if a pattern is invalid or matches no judged check.
     """
@@ -164,9 +164,10 @@ def _rows_of(config: Config, target: str, name: str, model: ModelSpec, precision
 
 
 def _only_saved(config: Config, model: ModelSpec) -> bool:
-    """Return whether the model's only reference is saved outputs, because the host cannot run the model.
+    """Return whether saved outputs are the model's only reference, because the host cannot run the model.
 
-    ``property.parity`` is then not planned: it draws its own inputs, for which no outputs were saved.
+    ``property.parity`` is not planned for such a model: it draws its own inputs, for which no outputs were saved. A
+    model that cannot be read counts as one that the host can run.
     """
     try:
         return model.reference is not None and bool(read_signature(config.resolve(model.path)).foreign)
@@ -177,9 +178,10 @@ def _only_saved(config: Config, model: ModelSpec) -> bool:
 def _limit(  # noqa: PLR0913 - a key of the config, and for which row
     config: Config, name: str, precision: str, limits: LimitsSpec, key: LimitKey, *, defaults: bool
 ) -> Limit | None:
-    """Return the limit ``key`` of a model in ``precision``; ``None`` if there is none.
+    """Return the limit ``key`` of the model ``name`` in ``precision``; ``None`` if it has no such limit.
 
-    With ``defaults``, a limit that is not written has its default, if it has one for this precision.
+    ``limits`` are the model's limits on the target. If ``defaults`` is true, the default of ``key`` stands for a limit
+    that is not written, if there is one for this precision.
     """
     own, factor = limits.own(precision), key.fail_factor
     table, keys = limits, ["models", name, "limits"]
@@ -232,4 +234,6 @@ def _check_policy(config: Config, policy: GateSpec, rows: list[Row]) -> None:
         if literal is not None and literal not in CATALOGUE:
             raise UserError(f"{where}: gate.require: {literal!r} is not a check{did_you_mean(literal, CATALOGUE)}")
         if not any(matches(pattern, row.id, row.model, row.precision) for row in rows):
-            raise UserError(f"{where}: gate.require: {pattern!r} matches no planned check: add a limit, or remove it")
+            raise UserError(
+                f"{where}: gate.require: {pattern!r} matches no planned check: add a limit, or remove the pattern"
+            )

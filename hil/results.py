@@ -139,7 +139,8 @@ class Measurement(Frozen):
 
     An open side of the interval (``low``, ``high``) is ``None``. ``method`` and ``environment`` are digests, the keys
     of the report's tables. ``runs`` are the values of separate runs, each in a new process; empty for a single run.
-    ``control`` is the control beside the row's own series and its separate runs; ``None`` if there was no control.
+    ``control`` summarizes the control that was timed beside the row's own series and beside its separate runs; ``None``
+    without a control.
     """
 
     value: float

@@ -116,7 +116,7 @@ def show(value: float, unit: str) -> str:
 
 
 def number_text(value: float, digits: int) -> str:
-    """Return ``value`` with so many significant digits; with more if it would else be shown as 1, as cosines are."""
+    """Return ``value`` with ``digits`` significant digits; with more if a value other than 1 would be shown as "1"."""
     text = f"{value:.{digits}g}"
     if text != "1" or value == 1:
         return text

@@ -26,7 +26,7 @@ WORST_FIRST = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.NOT_RUN, Verdict.WA
 
 @dataclass(frozen=True)
 class Rejected:
-    """A result that was not entered: its row is unknown, or another test already judged it."""
+    """A result that the report lists as rejected: its row was not planned, or another test had judged the row."""
 
     id: str
     model: str
@@ -36,7 +36,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class OwnTest:
-    """An own test: a test of the project that uses ``hil_check``, so it must give a result.
+    """An own test: a test of the project that uses ``hil_check`` without a ``hil`` marker, so it must give a result.
 
     ``why`` states why the test has no case (no model and precision to run with); it is empty if the test has one.
     """
@@ -71,7 +71,7 @@ class NodeStates:
     finished: set[str] = field(default_factory=set)
     out_of_scope: set[str] = field(default_factory=set)  # models excluded by --hil-model
     own: dict[str, OwnTest] = field(default_factory=dict)  # own tests by node id, whether selected or not
-    stopped: str = ""
+    stopped: str = ""  # why pytest stopped before its last test
     problem: str = ""  # the user's mistake or lab error that ended tests
     selection: Selection | None = None  # what the user typed, if the run is a trial of it
     lost: dict[str, str] = field(default_factory=dict)  # tests whose board was lost for the last time, and why
@@ -122,7 +122,8 @@ class Accounts:
         """Enter one result of the test ``nodeid``, or list it in ``rejected``; raises nothing.
 
         ``own`` is whether the test is an own test (``OwnTest``). A second test's result for the same row is listed in
-        ``rejected``, and replaces the first if it is worse.
+        ``rejected``, and also replaces the first result if it is worse. Of a row without a limit, the last result
+        counts.
         """
         result = outcome.result
         planned = self.plan.by_key()
@@ -142,9 +143,9 @@ class Accounts:
             self.outcomes[result.key] = (nodeid, outcome)
 
     def void(self, nodeids: Collection[str]) -> list[CheckResult]:
-        """Remove and return the results of these tests, whose board was lost: they count for nothing.
+        """Remove and return the results of the tests ``nodeids``, whose board was lost.
 
-        Results that were rejected stay so.
+        ``rejected`` is not changed.
         """
         removed = [key for key, (nodeid, _) in self.outcomes.items() if nodeid in nodeids]
         results = [self.outcomes.pop(key)[1].result for key in removed]
@@ -161,7 +162,8 @@ class Accounts:
     def close(self, states: NodeStates, target: TargetUse) -> list[CheckResult]:
         """Return one result for each planned row, in the plan's order, then one for each check of an own test.
 
-        An own test without a result gets a row that does not pass. ``target`` is recorded for rows that were not run.
+        A row without a result, also that of an own test, is ``not_run`` with the cause that ``states`` gives. Its
+        result records ``target``.
         """
         results = self._results(self.plan.rows, states, target)
         missing = [test.row for test in states.own.values() if self._lacks_result(test)]
@@ -196,7 +198,10 @@ class Accounts:
 
 
 def _with_advice(result: CheckResult) -> CheckResult:
-    """Return ``result``, of a check in ``hil.checks.json``, with advice if its test is missing or gave no result."""
+    """Return ``result`` with advice in its reason if the test of the check was not collected or gave no result.
+
+    ``result`` is that of a check in ``hil.checks.json``.
+    """
     if result.cause not in {Cause.NOT_COLLECTED, Cause.NO_RESULT}:
         return result
     advice = f"restore the test, or, if it was removed on purpose, run: {REWRITE}"

@@ -22,7 +22,10 @@ INSTALLED = {"site-packages", "dist-packages"}
 
 
 def add_suites(config: pytest.Config) -> None:
-    """Add the stock suites to the project's tests if the command line names a target but no test."""
+    """Add the stock suites to the project's tests if the command line names a target but no test.
+
+    They are not added if pytest collects them, or a copy of them, anyway.
+    """
     if not config.getoption("hil_target", None) or config.args_source is config.ArgsSource.ARGS:
         return
     suites = (Path(__file__).parent.parent / "suites").resolve()
@@ -41,7 +44,7 @@ def _is_copy(suites: Path, folder: Path) -> bool:
 
 
 def target_is_lost(config: pytest.Config) -> bool:
-    """Return whether ``--target`` is used but defined by another plugin or conftest, and ``--hil-target`` is not used.
+    """Return whether ``--target`` belongs to another plugin or conftest and is used without ``--hil-target``.
 
     In that case hil does not get the target's name.
     """

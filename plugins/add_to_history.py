@@ -50,7 +50,7 @@ def place(run: RunState) -> Place | None:
 
 
 def check(run: RunState) -> None:
-    """Check, before anything is measured, that a chosen history is usable. Raise ``HilError`` if not."""
+    """Raise ``HilError`` if the user chose a history (``Place.is_chosen``) that cannot be read and written."""
     location = None if run.selection else place(run)
     if location is not None and location.is_chosen:
         with open_history(location.url, base=location.base) as history:

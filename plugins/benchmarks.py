@@ -58,7 +58,7 @@ def register(config: pytest.Config) -> None:
 def export(request: pytest.FixtureRequest, outcome: Outcome, folder: Path, tell: Callable[[str], None]) -> None:
     """Export the latency series of ``outcome``, if it has one, once for each model and precision.
 
-    ``folder`` is the report's folder. If the export fails, ``tell`` gets the message and nothing is raised.
+    ``folder`` is the report's folder. If the export fails, ``tell`` is called with the message; nothing is raised.
     """
     plugin: Any = request.config.pluginmanager.get_plugin(NAME)
     if plugin is None:
@@ -194,7 +194,7 @@ def _machine(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def device(outcome: Outcome) -> dict[str, Any]:
-    """Return the timed device: target, evidence, board and versions; unknown values are ``None``."""
+    """Return the facts of the timed device: target, evidence, board and versions; unknown values are ``None``."""
     facts, result = outcome.target.get("facts", {}), outcome.result
     identity = facts.get("identity") or {}
     environment = next(iter(outcome.environments.values()), {})
@@ -218,7 +218,10 @@ def device(outcome: Outcome) -> dict[str, Any]:
 
 
 def about(outcome: Outcome) -> dict[str, Any]:
-    """Return the facts of one series, such as the digests of engine, method and environment; unknown: ``None``."""
+    """Return the facts of the series of ``outcome``: the digests of engine, method and environment, and others.
+
+    Unknown values are ``None``.
+    """
     result = outcome.result
     measurement, executed_on = result.measurement, result.executed_on
     return {

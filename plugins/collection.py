@@ -46,6 +46,7 @@ def parametrize(metafunc: pytest.Metafunc, plan: Plan, config: Config | None, st
     """Parametrize a test with the cases of its marker or fixtures; a case's id is e.g. ``digits-int8``.
 
     For an own test (see ``OwnTest``), ``states`` gets the cases that ``--hil-model`` excludes, or why there is no case.
+    Raise ``UserError`` for a check, model or precision in a marker that does not exist.
     """
     marker = metafunc.definition.get_closest_marker("hil")
     names = set(metafunc.fixturenames)
@@ -125,7 +126,7 @@ def _known(metafunc: pytest.Metafunc, marker: str, args: Iterable[object], known
 
 
 def drop_without_case(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Remove from ``items`` the tests without a case, as deselected ones, so that pytest's own line counts them."""
+    """Remove the tests without a case from ``items``, and report them to pytest as deselected, so that they count."""
     if dropped := [item for item in items if without_case(item)]:
         items[:] = [item for item in items if not without_case(item)]
         config.hook.pytest_deselected(items=dropped)
@@ -151,16 +152,17 @@ def by_model(items: list[pytest.Item]) -> None:
 
 
 def case_of(item: pytest.Item) -> Case | None:
-    """Return the model and precision that a test was parametrized with, or ``None``."""
+    """Return the model and precision with which the test ``item`` was parametrized; ``None`` if it has no case."""
     callspec = getattr(item, "callspec", None)
     case = None if callspec is None else callspec.params.get("hil_case")
     return case if isinstance(case, Case) else None
 
 
 def estimate_of(run: RunState) -> str | None:
-    """Return the estimated length of the collected tests as one line, ``None`` unless pytest only collects.
+    """Return as one line how long the collected tests are estimated to take, for ``--collect-only``.
 
-    The references run for a moment. With ``-q`` there is none, because scripts read that output.
+    The references run for a moment. Return ``None`` in any other run, in one with a problem or without rows, and with
+    ``-q``, whose output scripts read.
     """
     config = run.pytest_config
     if not config.option.collectonly or run.config is None or run.problem is not None or config.get_verbosity() < 0:
@@ -185,10 +187,11 @@ def engines_of(items: Iterable[pytest.Item]) -> list[tuple[str, str]]:
 
 
 def attach(run: RunState, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
-    """Put the test's outcomes on pytest's report of a phase, and show a ``HilError`` by its message alone.
+    """Put the outcomes of the test ``item``, from all its phases so far, on ``report``, pytest's report of one phase.
 
-    The outcomes are those of all phases so far. A test that uses ``hil_check`` or is marked ``hil`` fails here if it
-    gave no result.
+    A ``HilError`` is shown by its message alone; a ``UserError`` or ``LabError`` also ends the run or, if this process
+    uses a board of a pool, a ``LabError`` ends this process. A test that uses ``hil_check`` or is marked ``hil`` fails
+    here if it gave no result.
     """
     outcomes = [*item.stash.get(OUTCOMES, [])]
     _shorten(run, item, call, report)
@@ -248,7 +251,10 @@ def outcomes_of(report: pytest.TestReport) -> list[tuple[Outcome, bool]]:
 
 
 def note_failure(run: RunState, report: pytest.TestReport | pytest.CollectReport) -> None:
-    """Note a failed test that has no failed check, or a test file that could not be collected."""
+    """Note for the report a failed test that has no failed check, or a test file that could not be collected.
+
+    Only the first ``MOST_FAILURES`` are noted.
+    """
     if len(run.failed_tests) < MOST_FAILURES:
         run.failed_tests.append(FailedTest(test=report.nodeid, message=exception_of(report)))
 

@@ -71,7 +71,7 @@ def read(config: pytest.Config) -> CommandLine:
 
 
 def parsed(words: Sequence[str]) -> CommandLine:
-    """Return the parsed command line; an argument ``@FILE`` is replaced by the lines of the file, as in pytest."""
+    """Return the arguments ``words``, parsed; an argument ``@FILE`` is replaced by the file's lines, as in pytest."""
     reader = _Reader(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     reader.add_argument("--target", nargs="?", const="")
     for name in OPTIONS:
@@ -98,10 +98,10 @@ def is_suite(argument: str) -> bool:
 
 
 def misread(command_line: CommandLine, folder: Path) -> tuple[str, str] | None:
-    """Return the first hil option, and its value, if pytest takes the value for a test's path; else ``None``.
+    """Return the first hil option whose value pytest takes for a test's path, and this value; ``None`` without one.
 
-    In ``--hil-report DIR``, pytest takes DIR for a test's path if DIR exists in ``folder``; in ``--hil-report=DIR`` it
-    does not.
+    In ``--hil-report DIR``, pytest takes DIR for a test's path if DIR exists; in ``--hil-report=DIR`` it does not.
+    ``folder`` is the folder that pytest was started in.
     """
     names = {"--target", *map(spelling, OPTIONS)} - {spelling(WITHOUT_VALUE)}
     arguments = list(takewhile(lambda word: word != "--", command_line.arguments))

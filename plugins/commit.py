@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 PATIENCE = 20.0
+"""The maximum seconds that one git command may take."""
 NAMED = 10
 """The number of changed files that a report lists."""
 ELSEWHERE = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX"})
 """Variables set by git hooks, which would make git use another repository."""
 OURS = Path(hil.__file__).parent
 ROOMS = ("", "fixtures", "plugins", "suites", "../conftest.py")
-"""Folders and files of hil itself. In its repository, ``fixtures``, ``plugins`` and ``suites`` are links to folders
-beside ``hil``; pytest also loads the ``conftest.py`` there."""
+"""The folders and files of hil itself, relative to ``OURS``. In hil's repository, ``fixtures``, ``plugins`` and
+``suites`` are links to folders beside ``hil``, and pytest loads the ``conftest.py`` there."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def commit_of(folder: Path, files: Iterable[Path] = (), *, others: bool = True) 
     """Return the commit of the repository that contains ``folder``, and the files that differ from the commit.
 
     These are all tracked files that were changed or that git does not compare, and those of ``files`` that are not
-    tracked. A link is tracked only if its target is too. With ``others=False``, only ``files`` are examined.
+    tracked. A link is tracked only if its target is too. If ``others`` is false, only ``files`` are examined. Without
+    a repository or git, all fields of the result are unknown.
     """
     sha = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
     top = _git(folder, "rev-parse", "--show-toplevel")

@@ -28,7 +28,7 @@ _controllers: list[pytest.Config] = []
 def invalidate(config: pytest.Config) -> None:
     """Mark the report of an earlier run as incomplete if the command line uses hil.
 
-    The report is left as it is if another live run writes there, or if it is not a finished report.
+    Do nothing in an xdist worker, if another live run writes to the folder, or if the report is not finished.
     """
     # known_args_namespace and the ini values exist once pytest has read its ini file, before it loads plugins.
     if not hasattr(config, "known_args_namespace") or in_worker() or not read(config).names_hil:
@@ -57,7 +57,10 @@ def _finished(path: Path) -> bool:
 
 
 def configured(config: pytest.Config) -> None:
-    """Remember ``config`` unless this is an xdist worker, and create the run if the command line uses hil."""
+    """Remember ``config`` unless this is an xdist worker, and create the run if the command line uses hil.
+
+    End pytest if the run has a problem.
+    """
     if not activation.is_worker(config):
         _controllers.append(config)
     if activation.is_requested(config):
@@ -79,7 +82,7 @@ def configured(config: pytest.Config) -> None:
 
 
 def run_of(config: pytest.Config) -> HilRun:
-    """Return the run; the first call creates it. A mistake of the user is not raised: ``HilRun.problem`` stores it."""
+    """Return the run; the first call creates it. A ``HilError`` is not raised: ``HilRun.problem`` stores it."""
     if RUN not in config.stash:
         from hil.plugins.run import HilRun
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 NAME = "hil-outermost"
-LISTED = "--hil-gate judges a run, and --{} runs nothing: remove one of the two options"
+LISTED = "--hil-gate judges a run, but --{} runs no test: remove one of the two options"
 SPELLED = {"collectonly": "collect-only", "showfixtures": "fixtures", "show_fixtures_per_test": "fixtures-per-test"}
 SPELLED |= {"cacheshow": "cache-show"}
 """Options whose spelling differs from their ``dest`` name."""
@@ -83,7 +83,7 @@ def _code(config: pytest.Config, code: object) -> object:
 
 
 def _ended(config: pytest.Config, error: SystemExit) -> int:
-    """Return the exit code, never 0, of a run that ``SystemExit`` ended, and replace its report by a failed one."""
+    """Print that ``error`` ended the run, replace its report by a failed one, and return the exit code, never 0."""
     from hil.errors import UserError
     from hil.plugins import finish_run
 

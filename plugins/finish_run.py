@@ -44,9 +44,10 @@ NO_CONFIG_DIGEST = hashlib.sha256(b"").hexdigest()
 
 
 def begin(run: RunState) -> None:
-    """Write the report as ``incomplete`` over an earlier one, so that a killed run leaves no passed report behind.
+    """Lock the report's folder, and write the report as ``incomplete`` over an earlier one.
 
-    Raises ``LabError`` if another live run writes to the report's folder. Raises like ``write_report.begin``.
+    A killed run then leaves no passed report behind. Raises ``LabError`` if another live run writes to the folder, and
+    what ``write_report.begin`` raises.
     """
     folder_lock.lock(run)
     earlier_report.keep(run)
@@ -121,7 +122,7 @@ def _finish(run: RunState, pytest_status: int) -> Report:
 
 
 def _sealed(run: RunState, checks: tuple[CheckResult, ...], pytest_status: int) -> Report:
-    """Return the report of the finished run: with its decision, or of a selection, which has none."""
+    """Return the report of the finished run, with its decision; the report of a selection has no decision."""
     if not run.selection:
         return seal(advised(_report(run, checks, status="complete", pytest_status=pytest_status)))
     report = advised(_report(run, checks, status="partial", pytest_status=pytest_status))
@@ -183,7 +184,7 @@ def _measured(outcome: Outcome) -> Measured:
 
 
 def _engines(outcomes: list[Outcome]) -> list[EngineUsed]:
-    """Return each engine once. Facts from a process that loaded the engine win over facts from its build alone."""
+    """Return each engine once. Facts from a process that loaded the engine replace facts from its build alone."""
     engines: dict[tuple[str, str, str], dict[str, Any]] = {}
     for engine in (each for outcome in outcomes for each in outcome.engines):
         key = (engine["model"], engine["precision"], engine["digest"])

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from hil.plugins.run_state import RunState
 
 SHARE = 0.02
-"""The most of a run's time that writing may take; writing a report of 130 rows takes about 0.2 s."""
+"""The maximum share of a run's time that writing may take; writing a report of 130 rows takes about 0.2 s."""
 
 LONG = 30.0
-"""Seconds: before a step that may take longer, rows are written in any case."""
+"""The seconds that a step must be able to take so that judged rows are written before it in any case."""
 
 
 class KeptRows:
-    """The rows that are judged but not written yet. A killed run loses those of its last seconds at most."""
+    """Writes judged rows to the incomplete report, so that a killed run loses at most those of its last seconds."""
 
     def __init__(self, run: RunState) -> None:
         self._run = run

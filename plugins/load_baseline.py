@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def load(place: Place, ref: str, target: str) -> Baseline:
-    """Return the baseline that ``ref`` names, of runs on ``target``.
+    """Return the baseline that ``ref`` names, from the usable runs on ``target`` in the history at ``place``.
 
-    If there is no such run or no history, return a baseline without levels; ``why_not`` has the reason.
+    If there is no such run or no history, return a baseline without levels; its ``why_not`` has the reason.
 
     Raise ``UserError`` for an unusable history and ``LabError`` for an unreachable one.
     """

@@ -198,7 +198,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Drop tests without a case, and report a mistake in ``hil.toml`` once instead of once for each test."""
+    """Drop tests without a case, and group the others by model. If the run has a problem, end pytest instead."""
     if run := current_run.active_run(config):
         run.collected(items)
 
@@ -278,11 +278,11 @@ def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object | None) -> None:
-    """Read the notes that a worker left at its end. A worker without notes ended early, so the run fails."""
+    """Read the notes that a worker left at its end. If it left none, it ended early, and the run fails."""
     del error
     notes = getattr(node, "workeroutput", {})
     if "hil_deselected" in notes:
         current_run.run_of(node.config).read_notes(notes)
-    elif (run := current_run.active_run(node.config)) and not getattr(node, "hil_told", False):
+    elif (run := current_run.active_run(node.config)) and not getattr(node, "hil_notes_read", False):
         run.other_tests_failed += 1
         run.notes.append(f"worker {node.gateway.id} ended early: look for sys.exit() in a hook or for a crash")

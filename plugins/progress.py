@@ -1,4 +1,4 @@
-"""Prints a line for each long step of a run, and what is left of it, which shows that the run is still active."""
+"""Prints a line for each long step of a run, and its remaining time, which shows that the run is still active."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ ERASE = "\r\x1b[2K"
 class Progress(steps.Progress):
     """Prints lines such as ``hil digits int8: calibrating (entropy)`` between pytest's lines; nothing with ``-q``.
 
-    On a terminal, what is left of a step is one line that is replaced. ``before`` is called when a step begins.
+    On a terminal, the remaining time of a step is one line that is replaced. ``before`` is called when a step begins,
+    with the longest time in seconds that it may take (``None`` if unknown). ``during`` is called each second of a step
+    of unknown length, from another thread.
     """
 
     def __init__(self, config: pytest.Config, *, quiet: bool) -> None:
@@ -43,7 +45,10 @@ class Progress(steps.Progress):
         self.during()
 
     def replace(self, text: str) -> bool:
-        """Show ``text`` on the terminal's last line; return False if the output is not a terminal."""
+        """Show ``text`` on the terminal's last line; an empty text clears it.
+
+        Return false, and print nothing, if the output is not a terminal or nothing may be printed.
+        """
         with self._terminal() as terminal:
             if terminal is None or not terminal.isatty:
                 return False
@@ -69,9 +74,9 @@ class Progress(steps.Progress):
 
     @contextlib.contextmanager
     def _terminal(self) -> Iterator[TerminalReporter | None]:
-        """Yield pytest's terminal, ``None`` if nothing is printed. Suspend capturing meanwhile.
+        """Yield pytest's terminal; ``None`` if nothing may be printed.
 
-        Then no line is part of a test's output.
+        Capturing is suspended in the context, so that no line becomes part of a test's output.
         """
         if self._quiet or self._config.get_verbosity() < 0:
             yield None

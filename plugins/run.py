@@ -51,7 +51,7 @@ class HilRun(RunState):
 
     @cached_property
     def kept_rows(self) -> KeptRows:
-        """The judged rows that are not in the incomplete report yet."""
+        """What writes the judged rows to the incomplete report while the run lasts."""
         return KeptRows(self)
 
     def begin(self) -> None:
@@ -78,7 +78,7 @@ class HilRun(RunState):
         self.pytest_config.stash[RUN_INTERFACE] = self
 
     def _commit(self, *, others: bool = True) -> Commit:
-        """Return ``commit_of`` this run; its files are the configs, and the modules imported here and in workers."""
+        """Return ``commit_of`` the folder of ``hil.toml``, for the configs and all modules imported by this run."""
         if self.config is None:
             return Commit()
         configs = (self.config.path, own_checks.place(self.config.path), self.pytest_config.inipath)
@@ -140,7 +140,10 @@ class HilRun(RunState):
             self.problem = self.problem or error
 
     def collected(self, items: list[pytest.Item]) -> None:
-        """Drop the tests without a case from ``items``. In a controller whose run has a problem, end pytest instead."""
+        """Drop the tests without a case from ``items``, and group the others by model.
+
+        In a controller whose run has a problem, end pytest instead.
+        """
         if self.problem is not None and not self.is_worker:
             self.raise_problem()
         collection.drop_without_case(self.pytest_config, items)
@@ -271,7 +274,7 @@ class HilRun(RunState):
             self.pytest_config.stash[activation.DECIDED] = int(session.exitstatus)
 
     def summarize(self, terminal: TerminalReporter) -> None:
-        """Print warnings, notes and the decision below pytest's own summary."""
+        """Print warnings, notes, the estimate of ``--collect-only`` and the decision below pytest's own summary."""
         for warning in (*(self.config.warnings if self.config else ()), *self.notes):
             terminal.write_line(f"warning: {warning}", yellow=True)
         if (line := collection.estimate_of(self)) is not None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from hil.session.outcome import Outcome
 
 RUNS = 5
-"""How many fresh processes time each engine if there is a baseline and no number is given."""
+"""How many fresh processes time each engine of a run with a baseline, unless the user chose another number."""
 OUTCOMES: pytest.StashKey[list[Outcome]] = pytest.StashKey()
 JUDGED: pytest.StashKey[bool] = pytest.StashKey()
 BROKEN: pytest.StashKey[bool] = pytest.StashKey()
@@ -94,16 +94,16 @@ class RunState:
 
     @property
     def report_dir(self) -> Path:
-        """The report's folder, as ``report_folder`` determines it; below it, the folder for a selection."""
+        """The report's folder, as ``report_folder`` determines it; for a selection, the folder ``FOLDER`` inside it."""
         if self._folder is None:
             config = self.pytest_config
             self._folder = report_folder(vars(config.option), config.invocation_params.dir, config.rootpath)
         return self._folder / FOLDER if self.selection else self._folder
 
     def used(self) -> TargetUse:
-        """Return the names of the requested and the used target: of the first result, else of the session.
+        """Return the names of the requested and the used target, from the first result or else from the session.
 
-        Before either exists, both names are the requested target's.
+        Before there is a result or a session, both are the name of the requested target.
         """
         for _, outcome in self.accounts.outcomes.values():
             return outcome.result.target
@@ -112,26 +112,33 @@ class RunState:
         return TargetUse(requested=self.target, used=self._session.used if self._session else self.target)
 
     def error_text(self, kind: ExitCode) -> str | None:
-        """Return the message of ``problem`` if that is of ``kind`` (``USER_ERROR`` or ``LAB_ERROR``); else ``None``."""
+        """Return the message of ``problem`` if it is an error of ``kind``, else ``None``.
+
+        ``kind`` is ``USER_ERROR`` or ``LAB_ERROR``.
+        """
         problem = self.problem
         of_kind = isinstance(problem, UserError) if kind is ExitCode.USER_ERROR else isinstance(problem, LabError)
         return str(problem) if of_kind else None
 
     def timed_runs(self, config: Config) -> int | None:
-        """Return ``--hil-runs``, else ``RUNS`` if a baseline needs several, else ``None`` for ``[measure] runs``."""
+        """Return in how many fresh processes each engine is timed; ``None`` means as often as ``[measure] runs``.
+
+        That is ``--hil-runs``, else ``RUNS`` if the run has a baseline and ``[measure] runs`` is 1, else ``None``.
+        """
         option: int | None = self.pytest_config.getoption("hil_runs", None)
         enough = self.baseline is None or config.spec.measure.runs > 1
         return option if option is not None or enough else RUNS
 
     @property
     def over(self) -> float:
-        """The seconds of ``--hil-over``, 0 without it."""
+        """The time of ``--hil-over`` in seconds; 0 without this option."""
         return self.pytest_config.getoption("hil_over", None) or 0.0
 
     def open_session(self, config: Config, board: Mapping[str, Any]) -> Session:
         """Return a session that holds the run's target. Raises like ``Session.open``.
 
-        ``board`` is what the request says of the board, if the target is several boards; else empty.
+        ``board`` has the fields of the ``Request`` about the board (``board_request``); it is empty for a target that
+        is one machine.
         """
         option = self.pytest_config.getoption
         request = Request(
@@ -164,7 +171,7 @@ class RunState:
             self._session.lose(reason)
 
     def own_notes(self) -> dict[str, Any]:
-        """Return what the controller must know of this xdist worker (``HilRun.read_notes``)."""
+        """Return the notes of this xdist worker for the controller, which reads them by ``HilRun.read_notes``."""
         return {
             "hil_deselected": sorted(self.states.deselected),
             "hil_own": [dataclasses.astuple(test) for test in self.states.own.values()],

@@ -87,7 +87,7 @@ def _checks(config: Config, before: tuple[OwnCheck, ...], path: Path) -> tuple[O
 
 
 def _removed() -> frozenset[object]:
-    """Return the causes that mean: the check was listed, but no test judges it any more."""
+    """Return the causes of a listed check that no test judges any more."""
     from hil.results import Cause
 
     return frozenset({Cause.NOT_COLLECTED, Cause.NO_RESULT})
@@ -96,7 +96,8 @@ def _removed() -> frozenset[object]:
 def _require_whole(report: Report, path: Path, folder: Path) -> None:
     """Raise ``UserError`` for a run that did not finish, or in which an own test that still exists gave no result.
 
-    The new list would lack its checks. Checks of a new file that pytest was not given are unknown to the report.
+    A list made from such a report would lack checks. ``path`` is the report's path, for messages; ``folder`` is the
+    config's. A new test file that pytest did not collect cannot be noticed, because the report does not mention it.
     """
     from hil.config.own_checks import is_own
     from hil.results import Cause, Verdict

@@ -110,7 +110,10 @@ def command(  # noqa: PLR0913, PLR0917 - options, given by name
 
 
 def _regression_models(path: Path | None) -> tuple[str, ...]:
-    """Return the models that have a ``regression`` table in ``hil.toml``; none without a ``hil.toml``."""
+    """Return the models that have a ``regression`` table for any target in the config ``path``.
+
+    ``None`` means the nearest ``hil.toml``; without one, no model is returned.
+    """
     from hil.config.find_config import find
 
     if path is None and find(Path.cwd()) is None:

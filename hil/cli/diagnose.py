@@ -89,9 +89,10 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
 
 
 def _compared(session: Session, row: Row) -> tuple[Judgement, Callable[[], Chosen]]:
-    """Return the verdict of the comparison with the reference, and what chooses the inputs to examine.
+    """Return the judgement of the comparison with the reference, and a function that chooses the inputs to examine.
 
-    Of a model with a state, that of its sequences with the engine's own state or, if it passed, with the reference's.
+    For a model with a state, sequences are compared twice: with the engine's own state, then with the reference's. The
+    judgement is the first of these two that did not pass; if both passed, it is the first.
     """
     from hil.session.diagnosing import worst_batch
     from hil.session.gather import parity, sequence_runs
@@ -138,9 +139,9 @@ def _check_precision(config: Config, model: str, target: str, precision: str) ->
 
 
 def show(judgement: Judgement, diagnosis: Diagnosis, folder: Path | None) -> None:
-    """Print the verdict, the nodes at fault with their evidence, and what the worst one does to its tensor.
+    """Print the verdict, the nodes at fault with their evidence, and the tensor of the worst node beside the reference.
 
-    ``folder`` has the script that reproduces the fault; ``None`` if nothing was wrong.
+    ``folder`` has the script that reproduces the fault; it is ``None`` if there is no fault.
     """
     from rich.table import Table
     from rich.text import Text

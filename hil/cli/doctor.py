@@ -100,9 +100,9 @@ def _show(target: Target, findings: Sequence[Finding], seconds: float) -> None:
 
 
 def _findings_by_fix(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
-    """Return the findings that are not ``ok``, by the command that fixes them; that of the worst finding comes first.
+    """Return the findings that are not ``ok``, grouped by the command that fixes them.
 
-    Findings without such a command are left out.
+    The command that fixes the worst finding comes first. Findings without such a command are left out.
     """
     wrong = [finding for finding in findings if finding.fix and finding.state != "ok"]
     worst_first = sorted(wrong, key=lambda finding: ("bad", "warn", "unknown").index(finding.state))

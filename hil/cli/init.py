@@ -81,7 +81,10 @@ def _names(models: Sequence[Path], output: Path, *, adding: bool) -> dict[str, P
 
 
 def _proposals(names: Mapping[str, Path]) -> dict[str, Proposal]:
-    """Return what is proposed for each model; on a terminal, show the current trial run."""
+    """Return the proposal for each model, by name; on a terminal, show the current trial run meanwhile.
+
+    ``names`` maps names to ONNX files. Raise ``UserError`` if a file cannot be read or is quantized already.
+    """
     from rich.markup import escape
 
     from hil.onnx_files.signature import read_signature

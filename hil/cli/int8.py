@@ -144,7 +144,7 @@ def _check_has_int8(config: Config, model: str, target: str) -> None:
 
     spec = config.model(model, target) if model in config.spec.models else None
     if spec is not None and "int8" not in spec.precisions:
-        raise UserError(f"model {model} has no int8 on target {target!r}: add int8 to the model's precisions")
+        raise UserError(f"model {model} does not have int8 on target {target!r}: add int8 to the model's precisions")
     preflight(config, target, model, ["int8"])
 
 

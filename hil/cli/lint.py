@@ -73,7 +73,10 @@ def command(  # noqa: PLR0913, PLR0917 - the command's options
 def _examined(
     model: str, target: str | None, module: str | None, jetpack: str | None, config: Path | None
 ) -> list[Examined]:
-    """Return what is found in each file of the model."""
+    """Return what ``hil.lint.examine`` reports about each ONNX file of the model, the argument MODEL of the command.
+
+    Raise ``UserError`` if a file cannot be read, or for a name that does not exist.
+    """
     from hil.lint import examine
     from hil.lint.machine import machine_named
 
@@ -93,7 +96,10 @@ def _examined(
 
 
 def _name(config: Config, model: str, *, is_file: bool) -> str | None:
-    """Return the name of the model in the config; ``None`` for a file that the config does not name."""
+    """Return the name in the config of ``model``, a name or (if ``is_file``) a file; ``None`` for an unlisted file.
+
+    Raise ``UserError`` for an unknown name.
+    """
     names = config.spec.models
     if not is_file:
         if model not in names:
@@ -104,7 +110,7 @@ def _name(config: Config, model: str, *, is_file: bool) -> str | None:
 
 
 def _files(config: Config, spec: ModelSpec, only: Path | None = None) -> list[Path]:
-    """Return the ONNX files of the model, or the one of them that the command names."""
+    """Return ``only``, the file that the command names; if that is ``None``, all ONNX files of the model."""
     return [only] if only else [config.resolve(file) for file in (spec.path, *spec.deployed_files)]
 
 
@@ -150,7 +156,7 @@ def _show(examined: Examined, seconds: float) -> None:
 
 
 def _facts(examined: Examined) -> Sequence[str]:
-    """Return what was estimated, and who was asked or not."""
+    """Return lines about the estimates of memory and DLA layers, and about the sources of the findings."""
     from hil.units import show
 
     lines = []

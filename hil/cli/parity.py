@@ -77,7 +77,10 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
 
 
 def _declared(name: str | None, config: Path | None) -> Declared | None:
-    """Return the model ``name`` of the config, as it is on the CPU; ``None`` without a name."""
+    """Return the model ``name`` of the config, with its values on the target ``cpu``; ``None`` if ``name`` is ``None``.
+
+    Raise ``UserError`` for an unknown model, and for a config without a name.
+    """
     from hil.compare_files import Declared
     from hil.config.load import CPU
 
@@ -92,7 +95,7 @@ def _declared(name: str | None, config: Path | None) -> Declared | None:
 
 
 def _unused(model: Path, precision: str) -> str:
-    """Return that the nearest hil.toml declares something about the file ``model``; empty if it does not."""
+    """Return a note if the nearest hil.toml declares something about the file ``model``; otherwise an empty text."""
     from hil.config.load import CPU
 
     try:

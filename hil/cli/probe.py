@@ -48,7 +48,11 @@ def command(
 
 
 def _document(name: str, config: Path | None) -> dict[str, Any]:
-    """Return the JSON document of the target ``name``; ``identity`` in it is ``None`` if it is not a known Jetson."""
+    """Return what ``hil probe --json`` prints of the target ``name``.
+
+    ``identity`` is ``None`` if the target is not a known Jetson. Raise ``LabError`` if the target's interpreter cannot
+    read the facts.
+    """
     from hil.config.spec import TargetSpec
     from hil.doctor.run_survey import survey_target
     from hil.jetson import identity_fields
@@ -80,7 +84,10 @@ def _table(document: Mapping[str, Any]) -> Any:
 
 
 def _lines(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the dotted path and the text of each plain value, and of each list of plain values, in nested tables."""
+    """Yield the path, such as ``clocks[0].max``, and the text of each plain value in the nested tables of ``value``.
+
+    A list of plain values counts as one value. ``name`` is the path of ``value``.
+    """
     if isinstance(value, dict) and value:
         for key, inner in value.items():
             yield from _lines(inner, f"{name}.{key}" if name else str(key))

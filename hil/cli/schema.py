@@ -24,7 +24,7 @@ def command(
 
 
 def config_schema() -> dict[str, object]:
-    """Return the schema of ``hil.toml``. In this schema, a quantity is a string with a unit."""
+    """Return the schema of ``hil.toml``. In this schema, a quantity may be a string with a unit or a number."""
     from hil.config.spec import ConfigSpec
 
     return {"$schema": DIALECT, **ConfigSpec.model_json_schema(), "title": "hil.toml"}

@@ -37,7 +37,8 @@ def command(
     """List the targets of hil.toml; with --check, report which ones answer and who holds them.
 
     Without --check, no target is contacted. With it, the exit code is 11 if any target does not answer. A target that
-    somebody holds does answer. A pool answers if one of its members does; of a lab, each place is listed.
+    somebody holds does answer. A pool answers if one of its members does; of a lab, each place is listed. With
+    --release, nothing is listed: the place is freed.
 
     [bold]Examples[/bold]
 
@@ -72,9 +73,10 @@ def _specs(config: Config) -> dict[str, TargetSpec]:
 
 
 def _contact_all(specs: Mapping[str, TargetSpec]) -> dict[str, tuple[str | None, Any]]:
-    """Contact each target, and return by its name why it does not answer and who holds it.
+    """Contact each target, and return its answer by its name: why it does not answer, and who holds it.
 
-    The reason is ``None`` if the target answers. The holder is ``None`` if nobody is known to hold it.
+    The reason is ``None`` if the target answers. The holder is ``None`` if nobody is known to hold the target; for a
+    lab it has the list of its places, for a pool of held boards the list of these.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -85,7 +87,10 @@ def _contact_all(specs: Mapping[str, TargetSpec]) -> dict[str, tuple[str | None,
 
 
 def _of_pool(spec: TargetSpec, answers: Mapping[str, tuple[str | None, Any]]) -> tuple[str | None, Any]:
-    """Return the answer of a pool: no reason if one member answers, and no holder if one that answers is free."""
+    """Return the answer of the pool ``spec``, from the ``answers`` of its members.
+
+    The reason is ``None`` if at least one member answers. The holder is ``None`` if a member that answers is free.
+    """
     held = {name: answers[name][1] for name in spec.members if answers[name][0] is None}
     if not held:
         return f"no member answers: {'; '.join(str(answers[name][0]) for name in spec.members)}", None
@@ -141,7 +146,7 @@ def _show(specs: Mapping[str, TargetSpec], answers: Mapping[str, tuple[str | Non
 
 
 def _is_free(holder: Any) -> bool:
-    """Return whether nobody holds the target; of a lab, whether a place is free."""
+    """Return whether nobody holds the target; for a lab, whether at least one of its places is free."""
     return holder is None or any(not each["by"] for each in holder.get("places", ()))
 
 

@@ -23,7 +23,7 @@ class Reach:
 
     Attributes:
         why: why every model meets these limits; if ``edge`` is ``None``, why a model can miss any limit.
-        edge: this limit and any looser one are refused; ``None`` for none.
+        edge: this limit and any looser one are refused; ``None`` if no limit is refused for being loose.
         example: a limit that a model can miss.
         at_least: whether a lower limit is looser; otherwise a higher one is.
         share: whether a limit above 1 is refused too.
@@ -85,7 +85,10 @@ SOAK_FEWEST = 100
 
 
 def _soak(value: object) -> int | float:
-    """Return a number of inferences as an ``int``, or a time in seconds as a ``float``."""
+    """Return a number of inferences as an ``int``, or a time, such as ``20 s``, in seconds as a ``float``.
+
+    Raise ``ValueError`` for fewer than ``SOAK_FEWEST`` inferences and for any other value.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
         if value < SOAK_FEWEST:
             least = f"write at least {SOAK_FEWEST}, or a time such as '20 s'"
@@ -101,9 +104,10 @@ def _soak(value: object) -> int | float:
 class SoakLength:
     """How long memory is observed: ``most`` inferences or ``seconds``, whichever ends first, at least ``fewest``.
 
-    After ``seconds`` it goes on to ``settled`` inferences, which settle the limit of the growth, if these are reached
-    within ``longest`` seconds at the speed so far. Only the default has a ``longest``; it is repeated once, for that
-    time, if memory was still settling.
+    The default length also has ``longest``. It continues after ``seconds`` until ``settled`` inferences are done, the
+    number that decides the limit of the growth, if the speed so far lets them end within ``longest`` seconds. If memory
+    was still settling at its end, the observation is repeated once, for ``longest`` seconds. In other lengths,
+    ``settled`` and ``longest`` are 0.
     """
 
     most: int
@@ -114,17 +118,23 @@ class SoakLength:
 
     @classmethod
     def of(cls, soak: float | None) -> SoakLength:
-        """Return the length for a value of ``[measure] soak``: inferences, seconds (a ``float``), or the default."""
+        """Return the length for a value of ``[measure] soak``.
+
+        An ``int`` is a number of inferences, a ``float`` a time in seconds, and ``None`` stands for the default length.
+        """
         if soak is None:
             return cls(2000, 20.0, SOAK_FEWEST, longest=60.0)
         return cls(soak, None, soak) if isinstance(soak, int) else cls(UNLIMITED, soak, SOAK_FEWEST)
 
     def settling(self, needed: int) -> SoakLength:
-        """Return the length for a limit that takes ``needed`` inferences to settle: only the default depends on it."""
+        """Return the length for a limit that ``needed`` inferences decide. Only the default length depends on it."""
         return replace(self, most=max(self.most, needed), settled=needed) if self.longest else self
 
     def repeated(self) -> SoakLength:
-        """Return the length of the default's repetition: ``longest`` seconds, and inferences in proportion."""
+        """Return the length of the repetition: ``longest`` seconds, and proportionally more inferences.
+
+        Only the default length is repeated.
+        """
         assert self.seconds is not None  # noqa: S101 - the default has a time; for the type checker
         return replace(self, most=round(self.most * self.longest / self.seconds), seconds=self.longest)
 
@@ -135,7 +145,7 @@ class SoakLength:
         return " or ".join(filter(None, parts))
 
     def method(self) -> int | dict[str, float]:
-        """Return what a method records: the number of inferences, or the rule if it depends on their speed."""
+        """Return what a method records of the length: its number of inferences, or its rule if it has a time."""
         if self.seconds is None:
             return self.most
         rule: dict[str, float] = {"seconds": self.seconds, "at_least": self.fewest}
@@ -145,7 +155,7 @@ class SoakLength:
 
 
 ANY_AGE = Reach("nothing is older than ten years, so every age would pass", 3650 * 86400.0, "7 days")
-"""The range of every maximum age."""
+"""The ``Reach`` of every maximum age."""
 P256 = re.compile(r"MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE[A-Za-z0-9+/]{86}==")
 """A SubjectPublicKeyInfo (RFC 5480) of an uncompressed point on P-256, in base64; its beginning is constant."""
 

@@ -31,8 +31,9 @@ class Applied:
 
 
 def applied(spec: ConfigSpec, root: Path) -> Applied:
-    """Return ``spec`` with ``limits.fps`` set to ``inference_fps`` of the parameter file, for each model that has one.
+    """Return ``spec`` with ``limits.fps`` of each model set to ``inference_fps`` of its parameter file, if it has one.
 
+    A file that cannot be read, and a written limit that differs from it, become mistakes; the model's limits then stay.
     The paths of the files are relative to ``root``.
     """
     models = dict(spec.models)

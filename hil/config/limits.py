@@ -72,7 +72,7 @@ class SpeedupLimit(Table):
 
     Attributes:
         over: the other precision, on the same target.
-        least: the ratio of the other precision's median latency to this one's.
+        least: the smallest accepted ratio of the other precision's median latency to this one's.
     """
 
     over: Precision
@@ -83,7 +83,8 @@ class CommonLimits(StatedTable):
     """The limits that apply to any precision.
 
     Without a limit, ``paced``, ``sustained`` and ``energy`` are not measured. ``system_memory``, ``memory_growth``,
-    ``int8_clipping`` and ``regression`` have default limits. Any other quantity is measured and not judged.
+    ``int8_clipping``, ``regression`` and, in some precisions, ``in_precision`` have default limits. Any other quantity
+    is measured without a limit too, but not judged.
     """
 
     latency: LatencyLimits = LatencyLimits()
@@ -139,7 +140,7 @@ class LimitsSpec(CommonLimits):
 
 
 class ToleranceSpec(Table):
-    """How much an output may differ from the reference; ``None`` stands for the default of the precision.
+    """How much an output may differ from the reference; ``None`` stands for the precision's default, if there is one.
 
     Attributes:
         slice_error: the largest error of a slice, relative to its own standard deviation in the reference.
@@ -149,8 +150,8 @@ class ToleranceSpec(Table):
         cosine: the minimum cosine similarity.
         sqnr_db: the minimum ratio of signal to quantization noise, in dB.
         top1_agreement: the minimum share of samples whose argmax agrees.
-        answers: the largest share of answers that change, of outputs whose kind is declared.
-        score_drift: the largest mean change of the scores of these answers.
+        answers: the largest share of answers that may change, for outputs whose kind is declared.
+        score_drift: the largest accepted mean change of the scores of these answers.
     """
 
     slice_error: (
@@ -181,14 +182,15 @@ class TolerancesSpec(ToleranceSpec, StatedTable):
 
     Attributes:
         outputs: the tolerances of single outputs, by name.
-        top1_drop: the loss of top-1 accuracy.
-        top5_drop: the loss of top-5 accuracy.
-        map_drop: the loss of a detector's mAP.
-        miou_drop: the loss of a segmentation's mean IoU.
-        retrieval_drop: the loss of retrieval accuracy.
-        error_increase: the relative growth of a regression task's error.
-        score_drop: the loss of a callable's mean score.
-        no_disagreement_in: a number of samples that suffice if no answer changed, though they exclude less.
+        top1_drop: the largest accepted loss of top-1 accuracy.
+        top5_drop: the largest accepted loss of top-5 accuracy.
+        map_drop: the largest accepted loss of a detector's mAP.
+        miou_drop: the largest accepted loss of a segmentation's mean IoU.
+        retrieval_drop: the largest accepted loss of retrieval accuracy.
+        error_increase: the largest accepted relative growth of a regression task's error.
+        score_drop: the largest accepted loss of a callable's mean score.
+        no_disagreement_in: if no answer changed in this many samples, the check passes, although so few samples do not
+            prove that the tolerance is met. The result states this weaker claim.
     """
 
     outputs: dict[str, ToleranceSpec] = {}

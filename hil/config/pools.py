@@ -28,7 +28,10 @@ OF_LAB = frozenset({"coordinator", "filter", "at_most"})
 
 
 def common(pool: TargetSpec, member: TargetSpec) -> TargetSpec:
-    """Return the spec of a pool: what ``member`` has in common with the others, and the pool's own keys."""
+    """Return the spec of ``pool``: the spec of ``member``, any of its members, with the pool's own keys.
+
+    The keys that reach one member and its store, such as ``host`` and ``store``, and ``deploy`` are unset.
+    """
     ways = ("host", "user", "port", "jump", "identity", "known_hosts", "serial", "python", "store", "deploy")
     own: dict[str, object] = dict.fromkeys(ways)
     return member.model_copy(update={**own, "kind": pool.kind, "members": pool.members, "wait": pool.wait})

@@ -72,8 +72,8 @@ class TargetSpec(Table):
     """``[targets.NAME]``: a machine under test, how it is reached, and the state that it must be in.
 
     The state is checked before, during and after measuring. Its keys are ``power_mode``, ``clocks``, and those from
-    ``start_below`` to ``co_runner``. Kinds ``pool`` and ``labgrid`` are several boards (``hil.config.pools``): the keys
-    from ``members`` to ``wait`` describe.
+    ``start_below`` to ``co_runner``. A target of kind ``pool`` or ``labgrid`` is several boards (``hil.config.pools``),
+    which the keys from ``members`` to ``wait`` describe.
     """
 
     kind: Literal["local", "ssh", "pool", "labgrid"] = "local"

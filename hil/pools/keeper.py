@@ -1,9 +1,10 @@
 """Hold places of a labgrid coordinator for one run, in a process of its own: ``python -m hil.pools.keeper``.
 
-It speaks JSON lines. Its first line of input is the order (``coordinator``, ``filter``); later lines are commands:
-``want`` (hold ``count`` places), ``release`` (``place``), ``close``. It writes events: ``acquired``, ``unusable``,
-``waiting``, ``lost``, ``failed``, ``left`` and ``closed``. When its input ends, because the run was killed, it releases
-everything, too. labgrid is imported only here. The names of the holder are in LG_HOSTNAME and LG_USERNAME.
+Input and output are JSON lines. The first line of input is the order (``coordinator``, ``filter``); if the order has
+``only``, it is one question (``_answer``). Later lines are commands: ``want`` (hold ``count`` places), ``release``
+(``place``), ``close``. The keeper writes events: ``acquired``, ``unusable``, ``waiting``, ``lost``, ``failed``,
+``left`` and ``closed``. If its input ends, because the run was killed, it releases everything. Only this process
+imports labgrid. The variables LG_HOSTNAME and LG_USERNAME have the name under which it holds places.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from hil.pools.coordinator_session import CoordinatorSession, details, identity,
 POLL = 1.0
 """Seconds between two polls of a reservation, which the coordinator forgets after 60 s without one."""
 RECONNECT = 30.0
-"""Seconds for which a coordinator that went away is tried again, before its places count as lost."""
+"""Seconds for which a coordinator that stopped answering is tried again, before its places count as lost."""
 GRACE = 3.0
-"""Seconds between the death of the run and the release: so long its workers may need to leave the boards."""
+"""Seconds between the death of the run and the release of its places, in which its workers can end on the boards."""
 
 
 def tell(event: str, **fields: Any) -> None:
-    """Write one event. A reader that is gone is no error: what is held must still be released."""
+    """Write one event to stdout. If nobody reads it any more, ignore that: places must still be released."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
         sys.stdout.flush()
@@ -53,7 +54,10 @@ class Keeper:
     # Obtaining
 
     async def step(self) -> None:
-        """Reserve what is missing, acquire what was allocated, and tell what is waited for."""
+        """Reserve as many places as are missing, acquire allocated ones, and report a change of what is waited for.
+
+        Raise ``LookupError`` if the coordinator has no place with the tags.
+        """
         missing = self.wanted - len(self.held)
         while len(self.waiting) > max(0, missing):
             await self._cancel(self.waiting.pop())
@@ -123,7 +127,7 @@ class Keeper:
     # Watching
 
     async def watch(self) -> None:
-        """Tell which places were lost: taken by somebody, deleted, or without their exporter."""
+        """Report and release the places that were lost: taken by somebody, deleted, or without their exporter."""
         for name in list(self.held):
             place = self.lab.place(name)
             if place is None:
@@ -140,7 +144,10 @@ class Keeper:
     # Releasing
 
     async def _release(self, name: str, *, cancel: bool = True) -> None:
-        """Release a place that this process may hold. If somebody else holds it, the coordinator changes nothing."""
+        """Release the place ``name`` and, if ``cancel`` is true, its reservation.
+
+        If somebody else holds it, the coordinator changes nothing. Raise ``grpc.RpcError`` if it does not answer.
+        """
         token = self.held.pop(name, "")
         try:
             await self.lab.call("ReleasePlace", pb.ReleasePlaceRequest(placename=name, fromuser=identity()))
@@ -156,7 +163,10 @@ class Keeper:
             await self.lab.call("CancelReservation", pb.CancelReservationRequest(token=token))
 
     async def close(self) -> None:
-        """Release and cancel everything; try again for a while if the coordinator does not answer."""
+        """Release all places and cancel all reservations. If that fails, try again for ``RECONNECT`` seconds.
+
+        Report places that are still held as ``left``, and then ``closed``.
+        """
         self.wanted = 0
         until, why = time.monotonic() + RECONNECT, ""
         if self.held or self.waiting or self.parked:
@@ -170,7 +180,7 @@ class Keeper:
         tell("closed")
 
     async def _release_all(self) -> str:
-        """Release and cancel everything; return why that was not possible, else an empty text."""
+        """Release all places and cancel all reservations; return why that failed, or an empty text."""
         try:
             await self.lab.connect()
             while self.waiting:
@@ -185,7 +195,7 @@ class Keeper:
     # The loop
 
     async def obey(self, line: str) -> None:
-        """Carry out a command."""
+        """Carry out the command in ``line``; ignore an unknown one."""
         command = json.loads(line)
         if command["do"] == "want":
             self.wanted, self._reported = int(command["count"]), None
@@ -195,7 +205,7 @@ class Keeper:
             self.closing.set()
 
     async def run(self, commands: asyncio.Queue[str]) -> None:
-        """Hold places until ``close`` or the end of input; an empty line is the end of input."""
+        """Hold places until the command ``close`` or the end of input, which is an empty text in ``commands``."""
         gone: float | None = None
         while not self.closing.is_set():
             try:
@@ -219,7 +229,7 @@ class Keeper:
         await self.close()
 
     async def _listen(self, commands: asyncio.Queue[str], seconds: float) -> None:
-        """Carry out a command that comes within ``seconds``; at the end of input, begin to close."""
+        """Carry out a command that comes within ``seconds``. At the end of input, begin to close after ``GRACE``."""
         with contextlib.suppress(asyncio.TimeoutError):
             line = await asyncio.wait_for(commands.get(), seconds)
             if line:
@@ -236,7 +246,7 @@ class Keeper:
 
 
 async def _answer(order: dict[str, Any]) -> None:
-    """Answer one question: ``holders``, or ``release`` a place that ``by`` holds."""
+    """Answer the question in ``order``: who holds the places, or, to release a place that ``by`` holds, ``closed``."""
     lab = CoordinatorSession(order["coordinator"], order["filter"])
     await lab.connect()
     if order["only"] == "holders":
@@ -270,7 +280,7 @@ async def _main() -> None:
 
 
 def main() -> int:
-    """Run the keeper. Return 1 if the coordinator does not answer a question, else 0."""
+    """Run the keeper. Return 1 if the coordinator did not answer the question or refused it, else 0."""
     try:
         asyncio.run(_main())
     except (OSError, grpc.RpcError) as error:

@@ -1,8 +1,8 @@
 """Connect the controller of a run with the processes that use its boards, by files in a private folder.
 
-For the process USER there are ``USER.board``, its board as JSON or why there is none, and ``USER.lease``, a named pipe.
-While the process may use the board, nothing is in the pipe. The controller writes why the board was lost; the pipe ends
-when the controller dies. Both mean that the board must not be used any more.
+For the process USER there are two files. ``USER.board`` is JSON: its board, or why it has no board. ``USER.lease`` is a
+named pipe: while the process may use the board, the pipe is empty. If the board is lost, the controller writes the
+reason into it; if the controller dies, the pipe ends. In both cases the process must not use the board any more.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ class Leases:
         self._pipes: dict[str, int] = {}
 
     def open(self, user: str) -> None:
-        """Create the pipe of the process ``user``, which starts after this."""
+        """Create the pipe of the process ``user``; call this before the process starts."""
         path = self.folder / f"{user}.lease"
         os.mkfifo(path, 0o600)
         # Read and write, so that opening waits for nobody, and a write never ends this process by SIGPIPE.
         self._pipes[user] = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
 
     def give(self, user: str, board: PoolBoard | None, why_not: str = "") -> None:
-        """Tell the process ``user`` its board, or why it has none."""
+        """Write for the process ``user`` which board it has; if ``board`` is ``None``, why it has no board."""
         text = json.dumps({"why_not": why_not}) if board is None else json.dumps({"board": board.as_json()})
         path = self.folder / f"{user}.board"
         path.with_suffix(".new").write_text(text, encoding="utf-8")
         path.with_suffix(".new").replace(path)
 
     def end(self, user: str, reason: str) -> None:
-        """Tell the process ``user`` that its board was lost, and why."""
+        """Report to the process ``user`` that its board was lost, and why. Do nothing if it has no pipe."""
         pipe = self._pipes.get(user)
         if pipe is not None:
-            with contextlib.suppress(OSError):  # reported before
+            with contextlib.suppress(OSError):  # the pipe is full of earlier reports
                 os.write(pipe, reason.encode()[:LONGEST] or b"the board was lost")
 
     def close(self) -> None:
-        """Remove the folder. May be called twice."""
+        """Close the pipes and remove the folder. May be called twice."""
         pipes, self._pipes = self._pipes, {}
         for pipe in pipes.values():
             os.close(pipe)
@@ -63,10 +63,10 @@ class Leases:
 
 
 class Lease:
-    """A process's side: its board, and a thread that notices when it must not be used any more."""
+    """The side of a process: it reads which board it has, and a thread waits for the report that the board was lost."""
 
     def __init__(self, folder: Path, user: str) -> None:
-        """Begin to watch. The files of ``user`` must exist."""
+        """Begin to wait for a report of a loss. ``Leases.open`` must have created the pipe of ``user``."""
         self._folder = folder
         self._user = user
         self._lock = threading.Lock()
@@ -77,13 +77,19 @@ class Lease:
         threading.Thread(target=self._watch, args=(pipe,), name="hil-lease", daemon=True).start()
 
     def board(self) -> tuple[PoolBoard | None, str]:
-        """Return the board and an empty text, or ``None`` and why there is no board."""
+        """Return the board and an empty text, or ``None`` and why there is no board.
+
+        ``Leases.give`` must have been called for this process before.
+        """
         reported = json.loads((self._folder / f"{self._user}.board").read_text(encoding="utf-8"))
         board = reported.get("board")
         return (None, str(reported["why_not"])) if board is None else (PoolBoard.from_json(board), "")
 
     def watch(self, on_loss: Callable[[str], None]) -> None:
-        """Call ``on_loss`` with the reason, in another thread or now, when the board is lost."""
+        """Have ``on_loss`` called with the reason when the board is lost, in another thread.
+
+        If the board is lost already, call ``on_loss`` at once.
+        """
         with self._lock:
             self._on_loss = on_loss
             lost = self.lost

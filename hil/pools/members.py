@@ -28,13 +28,17 @@ class Members(Source):
     """The members of the pool ``name``, held with tokens of the run ``run_id``.
 
     Attributes:
-        troubles: why each member that is not held was not obtained.
+        troubles: for each member whose last attempt to hold it failed, the error.
     """
 
     def __init__(
         self, name: str, members: Mapping[str, TargetSpec], run_id: str, wait: float, say: Callable[[str], None]
     ) -> None:
-        """Contact nothing yet. ``wait`` is how many seconds to wait for members that others hold."""
+        """Contact no member yet.
+
+        ``members`` are the targets by name, ``wait`` is how many seconds to wait for members that others hold, and
+        ``say`` prints a line for the user.
+        """
         self.name = name
         self.troubles: dict[str, HilError] = {}
         self._members = members
@@ -47,7 +51,11 @@ class Members(Source):
         self._closed = False
 
     def obtain(self, pool: Pool) -> HilError | None:
-        """Hold free members in their order, as many at the same time as are missing; then wait for the others."""
+        """Hold free members in their order, as many at the same time as are missing.
+
+        If boards are still missing, try again while others hold members, until the time to wait is over. Return why
+        boards are missing at the end; ``None`` if none are.
+        """
         until = time.monotonic() + self._wait
         reported = ""
         while pool.missing:
@@ -88,7 +96,10 @@ class Members(Source):
                     done.result()
 
     def _hold(self, name: str, pool: Pool) -> bool:
-        """Hold the member ``name`` and add it to ``pool``; return whether that succeeded."""
+        """Hold the member ``name``, add it to ``pool``, and return true. If that fails, return false.
+
+        The error is then in ``troubles``, unless only the end of the run was the reason.
+        """
         spec, token = self._members[name], token_of(self._run_id, name)
         try:
             agent = open_target(name, spec).start_agent()
@@ -110,7 +121,11 @@ class Members(Source):
         return True
 
     def _error(self) -> HilError:
-        """Return why not enough members are held: the kind of error that allows least."""
+        """Return why not enough members are held, as one error that has the messages of all members.
+
+        It is a ``UserError`` or ``TargetHeld`` if a member's error is one, a ``TargetUnreachable`` if every member's
+        error is one, otherwise a ``LabError``.
+        """
         listed = "; ".join(str(error) for error in self.troubles.values())
         what = f"not enough boards of pool {self.name!r} can be used: {listed or 'all others were lost'}"
         for kind in (UserError, TargetHeld):
@@ -120,7 +135,7 @@ class Members(Source):
         return TargetUnreachable(what) if unreachable else LabError(what)
 
     def release(self, board: PoolBoard) -> None:
-        """Release a member that was lost. It is not tried again in this run."""
+        """Release a member that was lost. This run does not try to hold it again."""
         with self._lock:
             self._given_up.add(board.name)
             agent = self._agents.pop(board.name, None)
@@ -133,7 +148,7 @@ class Members(Source):
         agent.close()
 
     def close(self) -> None:
-        """Release all members; those that are being contacted are released as soon as they answer."""
+        """Release all members. A member that is being contacted now is released as soon as it answers."""
         with self._lock:
             self._closed = True
             agents, self._agents = list(self._agents.values()), {}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hil.config.spec import TargetSpec
 
 HOST = re.compile(r"[A-Za-z0-9_.:%\[\]][A-Za-z0-9_.:%\[\]-]*")
-"""An address or a name of a machine; what a lab tells is never read as an option or a command."""
+"""An address or name of a machine. It cannot begin with ``-``, so that a lab's text is never read as an option."""
 USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.$-]*")
 PORTS, SSH_PORT = range(1, 65536), 22
 CLOSE_SECONDS = 45.0
@@ -36,12 +36,15 @@ ASK_SECONDS = 60.0
 
 
 def release_command(coordinator: str, place: str) -> str:
-    """Return the command by which a person frees a place, whoever holds it."""
+    """Return labgrid's command that frees ``place``, whoever holds it."""
     return f"labgrid-client -x {coordinator} -p {place} release --kick"
 
 
 def start_keeper(spec: TargetSpec, name: str, user: str, **order: Any) -> subprocess.Popen[str]:
-    """Start a keeper for the target ``name`` with its order. Raise ``UserError`` if labgrid is not installed."""
+    """Start a keeper process for the target ``name``, and send it ``order`` with the coordinator and tags of ``spec``.
+
+    ``user`` is the name under which it holds places. Raise ``UserError`` if labgrid is not installed.
+    """
     if importlib.util.find_spec("labgrid") is None:
         what = f"kind 'labgrid' needs the package labgrid, which is not installed: on target {name!r}"
         raise UserError(f"{what}: pip install 'pytest-hil[labgrid]'")
@@ -62,22 +65,26 @@ def start_keeper(spec: TargetSpec, name: str, user: str, **order: Any) -> subpro
 
 
 def user_of(run_id: str) -> str:
-    """Return the name, unique for this run, by which the coordinator knows who holds a place."""
+    """Return the user name, unique for this run, under which the coordinator records the run's places."""
     return f"{getpass.getuser().replace('/', '-')}{MARK}{os.getpid()}-{run_id}"
 
 
 def holder_of_run(run_id: str) -> str:
-    """Return who holds the places of this run, as the coordinator tells it."""
+    """Return the holder of this run's places as the coordinator reports it: ``HOST/USER``."""
     return f"{host_name()}/{user_of(run_id)}"
 
 
 def host_name() -> str:
-    """Return the name by which the coordinator knows this machine."""
+    """Return the name of this machine in a holder that the coordinator reports."""
     return socket.gethostname().replace("/", "-")
 
 
 def ask(spec: TargetSpec, name: str, **order: Any) -> dict[str, Any]:
-    """Return the keeper's answer to one question. Raises ``LabError`` if the coordinator does not answer."""
+    """Start a keeper that only answers the question ``order``, and return its answer, ``holders`` or ``closed``.
+
+    Raises ``LabError`` if the coordinator does not answer within ``ASK_SECONDS`` or refuses the request, ``UserError``
+    if labgrid is not installed.
+    """
     keeper = start_keeper(spec, name, user_of("ask"), **order)
     try:
         out, _ = keeper.communicate(timeout=ASK_SECONDS)
@@ -91,15 +98,16 @@ def ask(spec: TargetSpec, name: str, **order: Any) -> dict[str, Any]:
             if event.get("event") in ("holders", "closed"):
                 return event
             if event.get("event") == "failed":
-                raise LabError(f"{event.get('reason')}: on target {name!r}: start it, or correct coordinator")
-    raise LabError(f"the coordinator {spec.coordinator} does not answer: on target {name!r}: start it")
+                fix = f"start the coordinator, or correct coordinator in [targets.{name}]"
+                raise LabError(f"{event.get('reason')}: on target {name!r}: {fix}")
+    raise LabError(f"the coordinator {spec.coordinator} does not answer: on target {name!r}: start the coordinator")
 
 
 class Places(Source):
     """Places of the target ``name``, held for the run ``run_id``."""
 
     def __init__(self, name: str, spec: TargetSpec, run_id: str, wait: float, say: Callable[[str], None]) -> None:
-        """Contact nothing yet. ``wait`` is how many seconds to wait for places that others hold."""
+        """Contact no coordinator yet. ``wait``: seconds to wait for places that others hold; ``say``: prints a line."""
         self.name = name
         self.spec = spec
         self._run_id = run_id
@@ -118,7 +126,7 @@ class Places(Source):
         self._pool: Pool | None = None
 
     def obtain(self, pool: Pool) -> HilError | None:
-        """Hold free places, then wait for the others; say who holds them, and the place in the queue."""
+        """Hold free places; if some are still missing, wait for others, and print who holds them."""
         self._begin(pool)
         until = time.monotonic() + self._wait
         with self._lock:
@@ -148,7 +156,8 @@ class Places(Source):
         listed = "".join(f"; {place} cannot be used: {why}" for place, why in self._unusable.items())
         if waiting:
             return TargetHeld(f"{self._waiting_text(waiting)}{listed}: on target {self.name!r}: wait with --hil-wait")
-        return LabError(f"no place{listed or ' was obtained'}: on target {self.name!r}: see hil targets --check")
+        fix = "hil targets --check lists the places"
+        return LabError(f"no place was obtained{listed}: on target {self.name!r}: {fix}")
 
     def _begin(self, pool: Pool) -> None:
         with self._lock:
@@ -206,7 +215,7 @@ class Places(Source):
             return self._events.popleft()
 
     def _acquired(self, pool: Pool, event: Mapping[str, Any]) -> None:
-        """Add a place that the keeper holds, or release it if what the lab tells of it cannot be used."""
+        """Add a place that the keeper has acquired to ``pool``, if the address that the lab reports of it is usable."""
         name = str(event.get("place"))
         host, user, port = event.get("address"), event.get("username"), event.get("port") or SSH_PORT
         proxy = event.get("proxy")
@@ -253,13 +262,13 @@ class Places(Source):
                 keeper.stdin.flush()
 
     def release(self, board: PoolBoard) -> None:
-        """Release a place; also one that was lost, in which case the coordinator changes nothing."""
+        """Release a place. If it was lost and somebody else holds it now, the coordinator changes nothing."""
         with self._lock:
             self._held.discard(board.name)
         self._command(do="release", place=board.name)
 
     def close(self) -> None:
-        """Release all places and cancel all reservations. Raises ``LabError`` that names the places that are left."""
+        """Release all places and cancel all reservations. Raises ``LabError`` for places that may still be held."""
         with self._lock:
             self._closing, keeper = True, self._keeper
         if keeper is None:
@@ -284,4 +293,4 @@ class Places(Source):
             commands = "; ".join(release_command(str(self.spec.coordinator), place) for place in sorted(self._left))
             last = f" (it last wrote: {self._stderr[-1]})" if self._stderr else ""
             what = f"{', '.join(sorted(self._left))} may still be held by this run{last}"
-            raise LabError(f"{what}: on target {self.name!r}: free with: {commands}")
+            raise LabError(f"{what}: on target {self.name!r}: free them with: {commands}")

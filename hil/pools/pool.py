@@ -23,28 +23,28 @@ class Source(ABC):
 
     @abstractmethod
     def obtain(self, pool: Pool) -> HilError | None:
-        """Call ``pool.add`` for boards until ``pool.missing`` is 0, ``pool.stop`` is set, or waiting is over.
+        """Call ``pool.add`` for boards until ``pool.missing`` is 0, ``pool.stop`` is set, or the time to wait is over.
 
-        Return why not more boards were obtained, ``None`` if there is no reason. Never takes more than are missing.
+        Return why boards are still missing; ``None`` if none are, or the run ended. Never obtain more than are missing.
         """
 
     @abstractmethod
     def release(self, board: PoolBoard) -> None:
-        """Release a board. Raises nothing."""
+        """Release a board, also one that was lost. Raises nothing."""
 
     @abstractmethod
     def close(self) -> None:
-        """Release all boards and end waiting. May be called twice. Raises ``LabError`` if one was not released."""
+        """Release all boards, and end ``obtain``. May be called twice. Raises ``LabError`` if a board stays held."""
 
 
 class Pool:
-    """The boards of one run, at most ``wanted``.
+    """The boards of one run, at most ``wanted``. A user is a process of the run, by its name.
 
     Attributes:
-        lost: the boards that were lost, with the reason, in this order.
+        lost: the boards that were lost, each with the reason, in the order of the losses.
         stop: is set when the run ends.
-        on_change: is called from another thread after a board came, or none comes any more.
-        on_loss: is called with a board's user and the reason when the source reports a loss.
+        on_change: is called, from another thread, after a board was added or lost, and when no further one will come.
+        on_loss: is called with the user of a board and the reason if the source loses this board.
     """
 
     def __init__(self, name: str, source: Source, wanted: int) -> None:
@@ -71,21 +71,23 @@ class Pool:
 
     @property
     def exhausted(self) -> bool:
-        """Whether there is no board, used or free, and none will come."""
+        """Whether the pool has no board, neither used nor free, and is not obtaining one."""
         with self._change:
             return not (self._spare or self._used or self._working)
 
     def error(self) -> HilError:
-        """Return why there is no board, or no further one."""
+        """Return the reason why the pool has no board, or cannot obtain a further one, as an error to raise."""
         with self._change:
             lost = "; ".join(f"{name}: {reason}" for name, reason in self.lost.items())
             if self.lost:
                 more = "" if self._reason is None else f"; {self._reason}"
                 return LabError(f"no board of {self.name!r} is left: {lost}{more}")
-            return self._reason or LabError(f"no board: on target {self.name!r}: see hil targets --check")
+            return self._reason or LabError(
+                f"no board was obtained: on target {self.name!r}: run hil targets --check to see who holds its boards"
+            )
 
     def start(self) -> None:
-        """Begin to obtain boards in the background, unless that happens already or nothing is missing."""
+        """Start a thread that obtains the missing boards, unless one is running or no board is missing."""
         with self._change:
             if self._working or not self.missing:
                 return
@@ -107,7 +109,10 @@ class Pool:
         self.on_change()
 
     def add(self, board: PoolBoard) -> bool:
-        """Add a board that was obtained. Return false if the run has ended: then the caller releases it."""
+        """Add a board that the source obtained, and return true.
+
+        If the run has ended, return false instead; the caller must then release the board.
+        """
         with self._change:
             if self.stop.is_set():
                 return False
@@ -117,26 +122,29 @@ class Pool:
         return True
 
     def wait(self) -> None:
-        """Wait until there is a board or none will come. Ctrl-C ends the waiting."""
+        """Wait until the pool has a board, or it is certain that none will come. Ctrl-C ends the wait."""
         with self._change:
             while not (self._spare or self._used) and self._working:
                 self._change.wait(0.2)  # a short time: an interrupt is noticed only in between
 
     def take(self, user: str) -> PoolBoard | None:
-        """Return the board of ``user``: the one that it has, else a free one; ``None`` if none is free now."""
+        """Return the board of ``user``; if it has none, give it a free one. Return ``None`` if no board is free now."""
         with self._change:
             if user not in self._used and self._spare:
                 self._used[user] = self._spare.popleft()
             return self._used.get(user)
 
     def give_back(self, user: str) -> None:
-        """Make the board of ``user`` free again; the boards that are free already are given first."""
+        """Make the board of ``user`` free, as the last one to be taken again. Do nothing if ``user`` has no board."""
         with self._change:
             if (board := self._used.pop(user, None)) is not None:
                 self._spare.append(board)
 
     def lose(self, user: str, reason: str) -> PoolBoard | None:
-        """Remove the board of ``user``, release it, and begin to obtain another. Return the board, if there was one."""
+        """Remove the board of ``user``, which was lost because of ``reason``, and begin to obtain another one.
+
+        Another thread releases the board. Return the board; ``None``, without doing anything, if ``user`` has none.
+        """
         with self._change:
             board = self._used.pop(user, None)
             if board is None:
@@ -148,7 +156,10 @@ class Pool:
         return board
 
     def report_loss(self, name: str, reason: str) -> None:
-        """Note that the source lost the board ``name``. A free one is removed; of a used one, ``on_loss`` is called."""
+        """Note that the source lost the board ``name``, because of ``reason``.
+
+        A free board is removed. For a used one, ``on_loss`` is called; its user then calls ``lose``.
+        """
         with self._change:
             for board in [each for each in self._spare if each.name == name]:
                 self._spare.remove(board)
@@ -159,7 +170,7 @@ class Pool:
         self.on_change()
 
     def close(self) -> None:
-        """Release all boards and end waiting. May be called twice. Raises like ``Source.close``."""
+        """Release all boards, and end ``wait`` and ``obtain``. May be called twice. Raises like ``Source.close``."""
         with self._change:
             self.stop.set()
             self._spare.clear()

@@ -1,4 +1,4 @@
-"""Define one board of a pool, as it is handed to the process that uses it."""
+"""Define one board of a pool, as the controller of a run describes it to the process that uses it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PoolBoard:
         name: the member's name in ``hil.toml``, or the name of the lab's place.
         token: identifies who holds it: all agents of the run use this token. Each board of a run has its own, so that
             one machine cannot be held as two boards.
-        way: how a lab's place is reached: the values of these keys of a target's table; empty for a member.
+        way: how a lab's place is reached, as keys of ``[targets.NAME]`` with their values; empty for a member.
     """
 
     name: str
@@ -27,7 +27,10 @@ class PoolBoard:
     way: dict[str, Any] = field(default_factory=dict)
 
     def spec(self, config: Config, target: str) -> TargetSpec:
-        """Return how the board is reached and the state that it must be in; ``target`` is what was requested."""
+        """Return the board's spec: for a member its own, for a lab's place that of ``target`` with the keys of ``way``.
+
+        ``target`` is the requested target.
+        """
         return config.target(target).model_copy(update=self.way) if self.way else config.target(self.name)
 
     def as_json(self) -> str:

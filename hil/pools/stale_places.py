@@ -18,15 +18,16 @@ OURS = re.compile(rf"(?P<host>[^/]+)/.+{re.escape(MARK)}(?P<pid>[0-9]{{1,10}})-[
 
 
 def places_of(name: str, spec: TargetSpec) -> list[dict[str, Any]]:
-    """Return ``place``, ``by`` and ``since`` of each place that has the tags of the target ``name``.
+    """Return the name (``place``), holder (``by``) and time (``since``) of each place with the tags of the target.
 
-    Raises ``LabError`` if the coordinator does not answer, ``UserError`` without labgrid.
+    ``by`` is ``None`` for a free place. ``name`` is the target's name and ``spec`` its table. Raises ``LabError`` if
+    the coordinator does not answer, ``UserError`` if labgrid is not installed.
     """
     return [dict(each) for each in ask(spec, name, only="holders").get("holders", [])]
 
 
 def is_stale(holder: str) -> bool:
-    """Return whether ``holder`` is a run that was started on this machine and is not alive any more."""
+    """Return whether ``holder`` is a pytest-hil run of this machine whose process does not exist any more."""
     ours = OURS.fullmatch(holder)
     if ours is None or ours["host"] != host_name():
         return False
@@ -40,20 +41,21 @@ def is_stale(holder: str) -> bool:
 
 
 def described(held: Mapping[str, Any], coordinator: str) -> str:
-    """Return one line about a place: who holds it, since when, and how to free it if its run is dead."""
+    """Return one line about a place, an item of ``places_of``: who holds it, since when, and how to free it."""
     place, by = held["place"], held["by"]
     if not by:
         return f"place {place} is free"
     line = f"place {place} is held by {by} since {held['since']}"
     if is_stale(by):
         return f"{line}, whose run is not alive any more: free it with: hil targets --release {place}"
-    return f"{line}: whoever is sure that it is not used frees it with: {release_command(coordinator, place)}"
+    return f"{line}: if you are sure that nobody uses it, free it with: {release_command(coordinator, place)}"
 
 
 def release(place: str, labs: Mapping[str, TargetSpec]) -> str:
-    """Free a place of ``labs`` that a dead run of this machine holds; return what was done.
+    """Free the place ``place`` if a dead run of this machine holds it; return as text what was done.
 
-    Raises ``UserError`` if no lab has such a place, ``LabError`` if its holder may be alive.
+    ``labs`` are the targets of kind ``labgrid`` by name. Raises ``UserError`` if no lab has such a place, ``LabError``
+    if its holder may be alive or the coordinator does not answer.
     """
     for name, spec in labs.items():
         for held in places_of(name, spec):
@@ -67,5 +69,6 @@ def release(place: str, labs: Mapping[str, TargetSpec]) -> str:
             return f"place {place} was released; {held['by']} held it since {held['since']}"
     known = ", ".join(labs) or "none"
     raise UserError(
-        f"no place {place!r}: on the targets of kind 'labgrid' in hil.toml ({known}): see hil targets --check"
+        f"there is no place {place!r}: on the targets of kind 'labgrid' in hil.toml ({known}): "
+        "hil targets --check lists their places"
     )

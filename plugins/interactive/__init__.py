@@ -1,1 +1,1 @@
-"""What differs outside of CI and of the gate: a selection is a trial, and an earlier report may stay."""
+"""Two rules for runs by hand, outside of CI and without the gate: trials of a selection, and a report that may stay."""

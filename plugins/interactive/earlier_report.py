@@ -25,7 +25,10 @@ EARLIER: pytest.StashKey[dict[Path, bytes]] = pytest.StashKey()
 
 
 def keep(run: RunState) -> None:
-    """Remember the files of the report that this run is about to replace; only the first call of a run does."""
+    """Remember the files of the earlier report before this run replaces them.
+
+    Do nothing in a pipeline, in an xdist worker, and in every call of a run after the first.
+    """
     config = run.pytest_config
     gated = WITHOUT_VALUE in read(config).options or any(os.environ.get(name) for name in CI)
     if run.is_worker or gated or EARLIER in config.stash:
@@ -38,7 +41,10 @@ def keep(run: RunState) -> None:
 
 
 def restore(run: RunState) -> bool:
-    """If another run holds the target and nothing was judged, restore the earlier report; return whether it did."""
+    """Restore the earlier report if another run holds the target and nothing was judged; return whether this was done.
+
+    The run then counts as not begun (``run.did_not_begin``).
+    """
     files = run.pytest_config.stash.get(EARLIER, {})
     if not isinstance(run.problem, TargetHeld) or run.accounts.outcomes or run.report_dir / REPORT not in files:
         return False

@@ -1,6 +1,7 @@
-"""Finds the selection of tests that the user typed. A run of a selection is a trial: judged alone, and no gate.
+"""Finds the selection of tests that the user typed. A run of a selection is a trial: only the selected rows are judged.
 
-What an ini file or ``PYTEST_ADDOPTS`` selects was not typed. Nothing is a trial in CI or with an option of the gate.
+A selection in an ini file or ``PYTEST_ADDOPTS`` does not count as typed. In CI, and with ``--hil-gate`` or
+``--hil-sign-key``, no run is a trial.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import argparse
 
 FOLDER = "partial"
-"""The folder, below the report's, in which the report of a selection is written."""
+"""The folder inside the report's folder into which the report of a selection is written."""
 CI = ("CI", "BUILD_NUMBER")
 """Variables that CI systems set; pytest itself recognizes a CI system by these two."""
 WHOLE = (WITHOUT_VALUE, "hil_sign_key")
@@ -30,7 +31,7 @@ VALUES |= {"ignore_glob": "--ignore-glob"}
 FLAGS = {"lf": "--lf", "stepwise": "--sw", "stepwise_skip": "--sw-skip"}
 """pytest's options that leave tests out, by ``dest`` name, as they are shown."""
 HELP = {"-h", "--help"}
-"""With these, parsing would print pytest's help."""
+"""Arguments that are left out when the command line is parsed here: parsing them would print pytest's help."""
 LONGEST = 120
 KEY = "hil_selection"
 """The key under which the controller sends the selection to its xdist workers."""
@@ -38,10 +39,10 @@ KEY = "hil_selection"
 
 @dataclass(frozen=True)
 class Selection:
-    """What the user selected, as ``text`` such as ``-k grasp``; falsy if nothing.
+    """What the user selected, as ``text`` such as ``-k grasp``; false in a condition if nothing was selected.
 
-    ``files`` are the files and folders whose tests were all selected; empty if something else selects among them.
-    ``root`` is pytest's rootdir, to which node ids are relative.
+    ``files`` are the files and folders of which all tests were selected; empty if an option such as ``-k`` selects
+    among these tests. ``root`` is pytest's rootdir, to which node ids are relative.
     """
 
     text: str = ""
@@ -91,7 +92,10 @@ def _text(value: object) -> str:
 
 
 def _is_path(word: str, folder: Path) -> bool:
-    """Return whether ``word`` looks like a path or node id. Options of plugins that are not loaded yet leave values."""
+    """Return whether ``word`` looks like a path or node id.
+
+    Other words are values of options whose plugins are not loaded yet, so that pytest's parser cannot assign them.
+    """
     if any(sign in word for sign in ("::", "/", os.sep)) or word.endswith(".py"):
         return True
     try:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def boards_of(outcomes: Iterable[Outcome], lost: Mapping[str, str]) -> dict[str, BoardUsed]:
-    """Return the record of each board that judged a row or was lost, by name; nothing for a target of one board."""
+    """Return by name the record of each board that judged a row or was lost; empty for a target that is one machine.
+
+    ``lost`` maps the name of each lost board to the reason.
+    """
     boards = {name: BoardUsed(lost=reason) for name, reason in lost.items()}
     for outcome in outcomes:
         name, target = outcome.result.board, outcome.target
@@ -35,9 +38,9 @@ def boards_of(outcomes: Iterable[Outcome], lost: Mapping[str, str]) -> dict[str,
 
 
 def unlike_boards(target: str, outcomes: Iterable[Outcome]) -> LabError | None:
-    """Return an error if two boards of a run are one machine, or are not of the same kind; ``None`` if all is well.
+    """Return an error if two boards of a run have one serial number or are of different kinds; otherwise ``None``.
 
-    What ``hil.toml`` declares was compared before; this is what was read on the boards.
+    The facts that were read on the boards are compared. The keys in ``hil.toml`` were compared when it was loaded.
     """
     boards = boards_of(outcomes, {})
     for (one, first), (other, second) in combinations(boards.items(), 2):
@@ -53,7 +56,7 @@ def unlike_boards(target: str, outcomes: Iterable[Outcome]) -> LabError | None:
 
 
 def _nature(board: BoardUsed) -> list[tuple[str, Any]]:
-    """Return what must be equal for all boards of a pool, each with its name."""
+    """Return the facts of ``board`` that must be equal for all boards of a pool, each as (name, value)."""
     by_runtime = board.facts.get("facts")
     gpus = {name: facts.get("gpu") for name, facts in by_runtime.items()} if isinstance(by_runtime, dict) else {}
     machine = [(name, board.facts.get(key)) for name, key in (("architecture", "machine"), ("CPU", "cpu_model"))]

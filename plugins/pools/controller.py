@@ -56,7 +56,7 @@ class PoolController:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell a worker where it finds its board."""
+        """Send a worker the path of the folder in which it finds the name of its board."""
         self.leases.open(node.gateway.id)
         node.workerinput["hil_pool"] = str(self.leases.folder)
 
@@ -72,17 +72,17 @@ class PoolController:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note that the board of the worker that ran this test was lost."""
+        """If ``report`` states that the board was lost, note this for the worker that ran the test."""
         if (why := getattr(report, LOST, None)) is not None:
             self._lost.setdefault(report.node.gateway.id, str(why))
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """Show a test whose board was lost as such, neither passed nor failed: it begins again."""
+        """Show a test as "board lost", neither passed nor failed, if its worker lost the board during it."""
         return None if getattr(report, LOST, None) is None else ("board lost", "L", "BOARD LOST")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
-        """Fail the run if tests that were to begin again did not: a plain test has no row that would show it."""
+        """Fail the run if tests are left in the queue: no row would show that a test without a check did not run."""
         queue = {} if self._scheduling is None else self._scheduling.workqueue
         left = [nodeid for unit in queue.values() for nodeid in unit]
         if left:
@@ -97,18 +97,21 @@ class PoolController:
     # Boards
 
     def models_of(self, node: Any) -> Mapping[str, str] | None:
-        """Read what the worker wrote at the end of its collection, and return the model of each of its tests."""
+        """Read the notes that the worker wrote after its collection, and return the model of each of its tests.
+
+        The model of a test without one is empty. Return ``None`` if the worker wrote nothing.
+        """
         try:
             collected = json.loads((self.leases.folder / f"{node.gateway.id}.collected").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         self.run.read_notes(collected["notes"])
-        node.hil_told = True
+        node.hil_notes_read = True
         models: dict[str, str] = collected["models"]
         return models
 
     def wait(self) -> None:
-        """Wait for a board; without one, fall back or give up, as for a target of one board."""
+        """Wait for a board. If no board can be reached, prepare the fallback, unless ``--hil-fallback=fail`` is set."""
         assert self._pool is not None  # noqa: S101 - it was opened before the workers
         self._pool.wait()
         if self._pool.exhausted and isinstance(error := self._pool.error(), TargetUnreachable):
@@ -118,7 +121,10 @@ class PoolController:
                 self.run.progress(f"{error}: falling back ({choice}), which never counts as {self.run.target}")
 
     def give(self, node: Any) -> bool:
-        """Give the worker a board, or the reason for the fallback; return whether it may have tests."""
+        """Give the worker a board, or the reason for the fallback, unless it has one; return whether it may get tests.
+
+        Return false if no board is free now, and for a worker whose board was lost.
+        """
         name = node.gateway.id
         if name in self._given or self.is_lost(node):
             return not self.is_lost(node)
@@ -134,7 +140,10 @@ class PoolController:
         return node.gateway.id in self._lost
 
     def ended(self, node: Any) -> str | None:
-        """Take back the worker's board, or drop it if it was lost; return why the worker ended too early."""
+        """Give the worker's board back to the pool, or remove it from the pool if it was lost.
+
+        Return why the worker ended too early; ``None`` if it finished.
+        """
         name = node.gateway.id
         why = self._lost.get(name)
         if self._pool is not None and why is not None:
@@ -148,7 +157,11 @@ class PoolController:
         return why
 
     def void(self, model: str, tests: Sequence[str], node: Any, why: str, *, again: bool) -> None:
-        """Remove the results of these tests from the accounts, and list them as an attempt that does not count."""
+        """Remove the results of ``tests`` from the accounts, and list them in the report as a void attempt.
+
+        ``node`` is the worker that ran them and ``why`` the reason. Unless ``again`` is true, the tests do not begin
+        again: their rows are ``not_run``.
+        """
         board = self._given.get(node.gateway.id)
         name, run = "cpu" if board is None else board.name, self.run
         rows = [
@@ -158,7 +171,7 @@ class PoolController:
         run.states.finished.difference_update(tests)
         run.attempts.append(VoidAttempt(model=model, board=name, reason=why, repeated=again, rows=tuple(rows)))
         what = f"{model or tests[0]}: the attempt on board {name} is void: {why}"
-        run.notes.append(f"{what}: " + ("its checks begin again" if again else "it was the second"))
+        run.notes.append(f"{what}: " + ("its checks begin again" if again else "it was the second attempt"))
         run.progress(run.notes[-1])
         if not again:
             lost = self.is_lost(node)
@@ -166,7 +179,7 @@ class PoolController:
             self._not_run(tests, LabError(what) if lost else None, what)
 
     def give_up(self, tests: Sequence[str]) -> bool:
-        """Return whether no board is left; if so, ``tests`` are not run."""
+        """Return whether no board is left and none will come; if so, note that ``tests`` are not run."""
         if self._fallback or self._pool is None or not self._pool.exhausted:
             return False
         error = self._pool.error()

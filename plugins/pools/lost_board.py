@@ -1,4 +1,4 @@
-"""Mark the test during which a worker lost its board of several."""
+"""Mark the test during which a worker of a pool lost its board."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from hil.plugins.run_state import RunState
 
 LOST = "hil_lost"
-"""The attribute of pytest's reports that says why the board was lost; xdist transfers it."""
+"""The attribute of a test's report that has the reason why the board was lost; xdist transfers it to the controller."""
 
 
 def leave_board(run: RunState, item: pytest.Item, report: pytest.TestReport, why: str) -> None:
-    """Mark ``report``, of the test during which the board was lost, and let this worker end after the test.
+    """Note that the board was lost because of ``why`` during the test ``item``, and let this worker end after it.
 
-    The test is neither passed nor failed: it begins again, in another worker.
+    ``report``, the test's report, counts neither as passed nor as failed: the test begins again in another worker.
     """
     run.lost = run.lost or why
     report.outcome = "rerun"  # type: ignore[assignment] # as pytest-rerunfailures does

@@ -1,7 +1,7 @@
-"""Distribute the tests over the workers, each with its board: the tests of one model stay together.
+"""Distribute the tests over the workers, each of which has a board: the tests of one model stay together.
 
-xdist's own scheduling by scope does it; a scope is a model. What is added here is that a worker gets tests only once it
-has a board, and that the models of a lost board begin again.
+xdist's scheduling by scope distributes them; here, a scope is a model. In addition, a worker gets tests only once it
+has a board, and the models of a lost board begin again.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ class Boards(Protocol):
     """What the scheduling needs of the pool."""
 
     def models_of(self, node: WorkerController) -> Mapping[str, str] | None:
-        """Return the model of each test that the worker collected, ``""`` for none; ``None`` if it wrote nothing."""
+        """Return the model of each test that the worker collected, ``""`` for a test without one.
+
+        Return ``None`` if the worker wrote nothing.
+        """
 
     def wait(self) -> None:
-        """Wait until there is a board, or none will come."""
+        """Wait until a board is available or it is certain that none will be."""
 
     def give(self, node: WorkerController) -> bool:
-        """Give the worker a board unless it has one; return whether it has one and may use it."""
+        """Give the worker a board unless it has one; return whether it has a board and that was not lost."""
 
     def is_lost(self, node: WorkerController) -> bool:
         """Return whether the board of the worker was lost."""
@@ -37,7 +40,10 @@ class Boards(Protocol):
         """Note that the worker ended; return why it ended too early, ``None`` if it finished."""
 
     def void(self, model: str, tests: Sequence[str], node: WorkerController, why: str, *, again: bool) -> None:
-        """Make an attempt count for nothing; ``again`` is whether its tests begin again."""
+        """Void the attempt of ``node`` at ``tests``, those of ``model``, because of ``why``.
+
+        ``again`` is whether the tests begin again.
+        """
 
     def give_up(self, tests: Sequence[str]) -> bool:
         """If no board is left and none will come, note that these tests are not run, and return true."""
@@ -62,7 +68,7 @@ class ModelScheduling(LoadScopeScheduling):  # type: ignore[misc] # xdist ships 
         return f"model {model}" if model else str(super()._split_scope(nodeid))
 
     def add_node_collection(self, node: WorkerController, collection: Sequence[str]) -> None:
-        """Add the tests of a worker. A worker that collected other tests than the others gets none."""
+        """Add the tests of a worker. Stop the run if it collected other tests than the workers before it."""
         models = self._boards.models_of(node)
         known = self.collection if self.collection_is_completed else None
         if models is None or (known is not None and list(collection) != known):
@@ -87,12 +93,15 @@ class ModelScheduling(LoadScopeScheduling):  # type: ignore[misc] # xdist ships 
         self._end_without_boards()
 
     def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
-        """Note that a test is complete, unless its board was lost: then it is not."""
+        """Note that a test is complete, unless the worker's board was lost: such a test begins again."""
         if not self._boards.is_lost(node):
             super().mark_test_complete(node, item_index, duration)
 
     def remove_node(self, node: WorkerController) -> str | None:
-        """Remove a worker that ended. Models that it did not finish begin again, once; return ``None``."""
+        """Remove a worker that ended, and return ``None``.
+
+        If it ended too early, its unfinished models go back to the queue; a model that it had begun, only once.
+        """
         workload = self.assigned_work.pop(node)
         why = self._boards.ended(node)
         current = True
@@ -118,7 +127,7 @@ class ModelScheduling(LoadScopeScheduling):  # type: ignore[misc] # xdist ships 
             super()._assign_work_unit(node)
 
     def _reschedule(self, node: WorkerController) -> None:
-        """Give the worker models, or let it end if none is left; if its board was lost, do neither."""
+        """Give the worker models, or let it end if no model is left. Do nothing if its board was lost."""
         if self.collection is None or node not in self.registered_collections or self._boards.is_lost(node):
             return
         left = None
@@ -127,7 +136,7 @@ class ModelScheduling(LoadScopeScheduling):  # type: ignore[misc] # xdist ships 
             super()._reschedule(node)
 
     def _end_without_boards(self) -> None:
-        """If no board is left, remove all models from the queue, so that the run ends."""
+        """If models are left but no board is, empty the queue and shut the workers down, so that the run ends."""
         left = [nodeid for unit in self.workqueue.values() for nodeid in unit]
         if left and self._boards.give_up(left):
             self.workqueue.clear()

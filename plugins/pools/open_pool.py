@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hil.pools.pool import Source
 
 ALONE = "run"
-"""The user of the board in a run without pytest-xdist."""
+"""The name under which a run without pytest-xdist takes its board from the pool."""
 SPLITS = (
     "--dist={} may give the checks of one model to different boards, and they belong on one: on target {!r}: omit "
     "--dist, and the models are distributed"
@@ -46,7 +46,7 @@ def check_distribution(run: RunState) -> None:
 
 
 def open_pool(run: RunState, config: Config, wanted: int) -> Pool:
-    """Return the pool of the run's target, which has contacted no board yet."""
+    """Return the pool of the run's target, from which at most ``wanted`` boards are used. Contact no board yet."""
     spec = config.target(run.target)
     option = run.pytest_config.getoption("hil_wait", None)
     wait = spec.wait if option is None else option
@@ -60,9 +60,10 @@ def open_pool(run: RunState, config: Config, wanted: int) -> Pool:
 
 
 def board_request(run: RunState, config: Config) -> dict[str, Any]:
-    """Return the fields of the session's request that say which board it uses; nothing for a target of one board.
+    """Return the fields of the session's ``Request`` about the board; empty for a target that is one machine.
 
-    Raise a ``LabError`` or ``UserError`` if no board can be used for another reason than that none can be reached.
+    If no board can be reached, the fields have the reason as ``unreachable``. If no board can be used for another
+    reason, raise it as a ``LabError`` or ``UserError``.
     """
     if not is_pool(run):
         return {}

@@ -1,4 +1,4 @@
-"""What a worker of pytest-xdist does if its target is several boards: it tells its tests, and leaves a lost board."""
+"""The part of an xdist worker whose target is several boards: it reports its tests, and ends if its board is lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class WorkerSide:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Tell the controller the model of each test, and the notes, before it learns which tests there are."""
+        """Write the model of each test, and the notes, to the file that ``PoolController.models_of`` reads."""
         given = session.config.workerinput  # type: ignore[attr-defined] # xdist sets it
         cases = ((item.nodeid, collection.case_of(item)) for item in session.items)
         models = {nodeid: "" if case is None else case.model for nodeid, case in cases}
@@ -34,6 +34,6 @@ class WorkerSide:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
-        """If the board was lost, leave without the final notes, so that xdist starts another worker."""
+        """If the board was lost, end this process without the final notes, so that xdist starts another worker."""
         if self.run.lost:
             os._exit(0)  # the fixtures are torn down and the session is closed; what was judged is sent

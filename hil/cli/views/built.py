@@ -82,7 +82,7 @@ def commands(session: Session, model: str, engines: Mapping[str, Provisioned]) -
 
 
 def _options(session: Session, model: str, provisioned: Provisioned) -> dict[str, Any]:
-    """Return the engine's build and run options. Plugins are given by their paths in the config, not their digests."""
+    """Return the engine's build and run options, as ``equivalent`` needs them, with plugins as their paths."""
     spec, facts = session.model(model), provisioned.engine.facts
     options = {**(facts.get("options") or {}), "plugins": list(spec.build.plugins)}
     if facts.get("calibration") is not None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hil.history import History
 
 WORSENING = 0.05
-"""The worsening, as a fraction, that the printed number of runs can detect; the default of the regression checks."""
+"""The worsening, as a fraction, for which the needed number of runs is printed: the regression checks' ``exclude``."""
 
 
 def calibrate(target: str, models: Sequence[str], comparisons: int, history: str | None, config: Path | None) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Steps(Progress):
-    """Prints each step as a line on stderr; on a terminal also the current step's time and what is left of it."""
+    """Prints each step as a line on stderr; on a terminal also the elapsed and remaining time of the current step."""
 
     def __init__(self) -> None:
         """Prepare the progress display without drawing it."""

@@ -41,13 +41,13 @@ ADVICE = (
     ("int8.drop", "rank the layers with hil int8 sensitivity and keep the worst in float"),
     ("int8.speedup", "INT8 does not pay off here: remove it, or check which layers do not run in INT8"),
 )
-"""What to do about a check that did not pass; the first that applies is printed."""
+"""What to do about each check that did not pass. Only the advice on the first of these checks is printed."""
 
 
 def all_passed(results: Sequence[CheckResult]) -> bool:
-    """Return whether each result passed, or was not judged because it has no limit or is unsupported.
+    """Return whether every result passed, or was not judged because the check has no limit or is unsupported.
 
-    Return false without results.
+    Return false if ``results`` is empty.
     """
     return bool(results) and all(
         result.verdict is Verdict.PASSED or result.cause in {Cause.NO_LIMIT, Cause.UNSUPPORTED} for result in results

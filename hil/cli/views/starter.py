@@ -108,7 +108,10 @@ def starter(tables: Sequence[str]) -> str:
 
 
 def model_table(proposal: Proposal, path: str, name: str) -> str:
-    """Return the tables of one model, with ``path`` as it is. They can be appended to any ``hil.toml``."""
+    """Return the tables of the model ``name``, as text that can be appended to any ``hil.toml``.
+
+    ``path`` is the value of its key ``path``: the ONNX file, relative to the folder of the ``hil.toml``.
+    """
     model = written(("models", name))
     text = "".join(line + "\n" for line in _lines(proposal, path, model)) + LIMITS.format(
         model=model, loss=_loss(proposal.family)
@@ -117,12 +120,12 @@ def model_table(proposal: Proposal, path: str, name: str) -> str:
 
 
 def _loss(family: Recognized | None) -> str:
-    """Return the key of the tolerance that fits the proposed task; that of a classification without one."""
+    """Return the key of the tolerance for the proposed task; without a proposal, the key for a classification."""
     return LOSSES.get(dict(family.family.keys).get("task", "") if family is not None else "", "top1_drop")
 
 
 def _escaped(unsafe: str) -> str:
-    """Return unsafe characters, which occur only inside of texts, as TOML escapes."""
+    """Return the characters of ``unsafe`` as TOML escapes. They occur only inside strings."""
     return "".join(f"\\U{ord(one):08x}" for one in unsafe)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from hil.config.spec import ConfigSpec
 
-# An entry that names no key is a mistake: it would never be missed when its key is corrected under another name.
+# An entry that names no written key is a mistake: nobody would notice that what it refers to was never confirmed.
 KEY = "guessed"
 SHOWN = 3
 """The most guesses that a warning names."""

@@ -68,7 +68,10 @@ def _lab(keys: tuple[str, ...], target: Mapping[str, Any]) -> Iterator[Mistake]:
         yield Mistake((*keys, "filter"), 'names no tag, so any place would do: write e.g. filter = { board = "orin" }')
     for tag, value in tags.items() if isinstance(tags, dict) else ():
         if TAG.fullmatch(tag) is None:
-            yield Mistake((*keys, "filter", tag), "is no tag: labgrid's are small letters, digits and '_'")
+            yield Mistake(
+                (*keys, "filter", tag),
+                "is not a tag: write a lower-case letter, then lower-case letters, digits or '_'",
+            )
         if isinstance(value, str) and (not value or not value.isprintable()):
             yield Mistake((*keys, "filter", tag), "is empty or has a control character: write the tag's value")
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hil.config.spec import CommonLimits, MeasureSpec, ModelSpec
 
 Q = 0.99
-"""The percentile of the paced limits that are not shares."""
+"""The percentile, as a fraction, at which the paced limits ``p99``, ``streak`` and ``jitter`` are proved."""
 
 
 def mistakes(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
@@ -30,7 +30,7 @@ def mistakes(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
 
 
 def doubts(keys: Keys, model: ModelSpec, measure: MeasureSpec) -> Iterator[Mistake]:
-    """Yield the paced limits that need more releases than ``measure.paced`` has time for."""
+    """Yield the paced limits of ``model`` that need more releases than fit into the time ``measure.paced``."""
     reported: set[tuple[Keys, str]] = set()
     for inner, variant in variants(model):
         for place, what in _limits_beyond_paced_time(variant, measure):
@@ -40,7 +40,7 @@ def doubts(keys: Keys, model: ModelSpec, measure: MeasureSpec) -> Iterator[Mista
 
 
 def _tables(model: ModelSpec) -> Iterator[tuple[Keys, CommonLimits]]:
-    """Yield the general limits, and for each precision with a table of its own those that apply to it."""
+    """Yield path and limits of the general table and of each precision's; the latter with the inherited limits."""
     yield ("limits",), model.limits
     for precision in PRECISIONS:
         if model.limits.own(precision) is not None:

@@ -62,7 +62,7 @@ def test_a_pool_is_what_its_members_have_in_common(tmp_path: Path) -> None:
         ('[targets.x]\nkind = "labgrid"\nfilter = { a1 = "b" }\n', "labgrid needs the key 'coordinator'"),
         ('[targets.x]\nkind = "labgrid"\ncoordinator = "lab"\n', "filter: names no tag"),
         (f'[targets.x]\n{LAB}host = "board"\n', "x.host: has no effect on kind 'labgrid'"),
-        (f"[targets.x]\n{LAB.replace('board', 'Board')}", "filter.Board: is no tag"),
+        (f"[targets.x]\n{LAB.replace('board', 'Board')}", "filter.Board: is not a tag"),
         (f"[targets.x]\n{LAB.replace('orin', '')}", "filter.board: is empty"),
     ],
 )
