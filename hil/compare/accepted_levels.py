@@ -32,10 +32,11 @@ class Level:
 
 
 def applicable_level(pair: Pair, levels: Sequence[Level], machines: Mapping[str, str]) -> Level | None:
-    """Return the latest level that was accepted for this row on the candidate's target and machine.
+    """Return the latest of ``levels`` that was accepted for this row on the candidate's target and machine.
 
-    Return ``None`` if there is none, or if it is older than the base. ``machines`` are the machines of the candidate's
-    runs, by run id.
+    The unit must also be equal. Return ``None`` if there is no such level, if all are older than the newest run of the
+    base, or if a side of ``pair`` is empty. ``machines`` has the names of the machines of the candidate's runs, by run
+    id.
     """
     if not pair.base or not pair.cand:
         return None
@@ -52,7 +53,10 @@ def applicable_level(pair: Pair, levels: Sequence[Level], machines: Mapping[str,
 
 
 def _same_machine(accepted: Level, run: RunRecord, machines: Mapping[str, str]) -> bool:
-    """Return whether the level was accepted on the target and machine of ``run``. An unknown machine never matches."""
+    """Return whether the level was accepted on the target and machine of ``run``.
+
+    Equal serial numbers identify the machine. Without a serial number, an unknown machine never matches.
+    """
     if accepted.act.target != run.target or accepted.act.serial != run.serial:
         return False
     return bool(run.serial) or accepted.machine == machines.get(run.id) != ""
@@ -61,10 +65,11 @@ def _same_machine(accepted: Level, run: RunRecord, machines: Mapping[str, str]) 
 def with_acceptance(
     row: Row, pair: Pair, levels: Sequence[Level], machines: Mapping[str, str], against: Callable[[Point], Status]
 ) -> Row:
-    """Return ``row`` with the accepted level that applies to it; a row that is not worse is returned unchanged.
+    """Return ``row`` with the accepted level that applies to it.
 
-    Its status becomes ``accepted`` if the candidate is the accepted run, or if ``against`` returns same or better for
-    the accepted point.
+    Return it unchanged if it is not worse, or if no level applies. Otherwise its status becomes ``accepted`` if the
+    candidate is the accepted run, or if ``against`` returns ``same`` or ``better``; else it stays ``worse``, and its
+    reason names the level. ``against`` judges the candidate against the accepted point in place of the base.
     """
     applicable = applicable_level(pair, levels, machines)
     if applicable is None or row.status is not Status.WORSE:

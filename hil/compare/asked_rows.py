@@ -33,9 +33,9 @@ def regression_rows(pairs: Iterable[Pair]) -> frozenset[tuple[str, str, str]]:
 
 
 def asked_by(pair: Pair, settings: Settings, regressions: frozenset[tuple[str, str, str]]) -> Asked | None:
-    """Return who asked about the row; ``None`` if nobody did.
+    """Return why the row affects the exit code; ``None`` if it does not.
 
-    ``regressions`` is the result of ``regression_rows``.
+    If ``settings.rows`` is not empty, only its patterns decide. ``regressions`` is the result of ``regression_rows``.
     """
     check, model, precision, _ = pair.key
     if settings.rows:
@@ -50,7 +50,7 @@ def asked_by(pair: Pair, settings: Settings, regressions: frozenset[tuple[str, s
 
 
 def settled_by_limit(row: Row, pair: Pair) -> Row:
-    """Return ``row``; an unclear row about which only its limit asks does not count if the candidate meets the limit.
+    """Return ``row``; it no longer counts if it is unclear and only a limit made it count, which the candidate passed.
 
     The limit answers what was asked. A row that is worse counts nevertheless.
     """
@@ -61,7 +61,7 @@ def settled_by_limit(row: Row, pair: Pair) -> Row:
 
 
 def refuse_unmatched(rows: Sequence[Row], settings: Settings) -> None:
-    """Raise ``UserError`` if a pattern of ``settings.rows`` matches no row that is judged, or is not of that form."""
+    """Raise ``UserError`` if a pattern of ``settings.rows`` is malformed, or if it matches no row that was judged."""
     judged = [row for row in rows if row.status is not Status.TOLD]
     for pattern in settings.rows:
         if not any(matches(pattern, row.check, row.model, row.precision) for row in judged):

@@ -69,8 +69,8 @@ DERIVED = ("regression.", "parity.score")
 def measure_of(check: str) -> Measure:
     """Return how ``check`` is compared.
 
-    A stock check that is not in ``MEASURES`` is only shown, since each run judges it by its limit. A user's own check
-    is compared as a ratio, and neither direction counts as better.
+    A stock check that is not in ``MEASURES``, or whose id begins with one of ``DERIVED``, is only shown. A user's own
+    check is compared as a ratio, and neither direction counts as better.
     """
     if check in MEASURES:
         return MEASURES[check]

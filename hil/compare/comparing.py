@@ -30,7 +30,10 @@ SHORT = 12
 
 @dataclass(frozen=True)
 class HistoryFacts:
-    """What a comparison uses of a history besides points: the noise between sessions, and accepted levels."""
+    """What a comparison uses of a history besides points.
+
+    ``noise`` returns the noise between the sessions of a pair's target, ``levels`` are the accepted levels.
+    """
 
     noise: Callable[[Pair], SessionNoise | None] | None = None
     levels: Sequence[Level] = ()
@@ -92,6 +95,7 @@ def document(
 ) -> Document:
     """Return the comparisons as one document. The document passes if there are comparisons and all of them pass.
 
+    ``by`` is the kind of a matrix's columns, ``model`` the only model that was compared; they are stored as they are.
     Raises ``UserError`` if a pattern of ``settings.rows`` matches no compared row.
     """
     refuse_unmatched([row for each in comparisons for row in each.rows], settings)
@@ -148,7 +152,7 @@ def against_base(
 ) -> tuple[Compared, ...]:
     """Compare every other side with the side named ``base`` (by default the first side).
 
-    Raises ``UserError`` if there are fewer than two sides, or if no side has that name.
+    Raises ``UserError`` if there are fewer than two sides, if no side has that name, or if ``compare`` raises it.
     """
     names = [side.name for side in sides]
     if len(names) < 2:

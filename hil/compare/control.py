@@ -1,4 +1,7 @@
-"""Compare the machine of the two sides of a row: by the control, by recorded disturbances, and by its clocks."""
+"""Compare the machine of the two sides of a row: by the control, by recorded disturbances, and by its clocks.
+
+The control is a fixed workload, timed beside the model: if its time changes, the machine changed.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,11 @@ TIMED = ("latency.", "fps.", "paced.", "sustained.", "energy.")
 
 
 def difference_of(pair: Pair, environments: Mapping[str, Facts]) -> ControlDifference | None:
-    """Return the difference between the controls of the sides of ``pair``; ``None`` without a usable control.
+    """Return the difference between the controls of the sides of ``pair``; ``None`` if they cannot be compared.
 
-    A session may have no control. And if the recorded environments differ in more than the model's files, such as in
-    JetPack, runtime or power mode, that may explain a difference of the control, and is listed as what changed.
-    ``environments`` maps digests to environments.
+    They cannot be compared if a session has no control, if the sessions timed different workloads, or if the recorded
+    environments differ in more than the model's files, such as in JetPack, runtime or power mode: that may explain a
+    difference of the control, and the comparison lists it as a change. ``environments`` maps digests to environments.
     """
     if not _same_setting(pair, environments):
         return None
@@ -30,10 +33,10 @@ def difference_of(pair: Pair, environments: Mapping[str, Facts]) -> ControlDiffe
 
 
 def why_disturbed(pair: Pair, environments: Mapping[str, Facts], names: tuple[str, str]) -> str:
-    """Return why the recorded state of the machine may be the cause of a change of ``pair``; empty if it cannot be.
+    """Return why the recorded state of the machine may be the cause of a change of ``pair``; empty if not.
 
-    Either a disturbance from outside was recorded on a side, or a clock was limited to less although power mode and
-    all other settings are equal. ``names`` are those of the sides.
+    The reason is a disturbance from outside that was recorded on a side, or a clock that one side limited to a lower
+    frequency although power mode and all other settings are equal. ``names`` are the names of base and candidate.
     """
     for points, name in zip((pair.base, pair.cand), names, strict=True):
         for text in (text for point in points for text in point.disturbed):
@@ -56,7 +59,7 @@ def _setting(point: Point, environments: Mapping[str, Facts]) -> str:
 
 
 def uncontrolled(base: Side, cand: Side) -> str | None:
-    """Return which side has timed rows without a control; ``None`` if neither has."""
+    """Return a sentence that names the sides with timed rows without a control; ``None`` if there is no such side."""
     without = [side.name for side in (base, cand) if _lacks_control(side.points)]
     sides = " and ".join(without)
     return f"no control was timed on the side of {sides}: a slower machine is not noticed" if without else None

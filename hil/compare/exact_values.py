@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def judge_exact(row: Row, pair: Pair, measure: Measure, settings: Settings) -> Row:
     """Return ``row`` judged by the values alone: worse or better if the medians differ by more than ``settings.above``.
 
-    Differences are absolute for a loss, otherwise relative to the base's median. The row is unclear if a value is
-    invalid, or if the values of one side differ by more than ``settings.above``.
+    Differences are absolute for a loss, otherwise relative to the base's median. The row is unclear if a value is not
+    finite or, except for a loss, not positive, or if the values of one side differ by more than ``settings.above``.
     """
     loss = measure.scale is Scale.LOSS
     base, cand = ([point.value for point in side] for side in (pair.base, pair.cand))
@@ -56,7 +56,8 @@ def _range(effects: Sequence[float]) -> float:
 def _interval(pair: Pair) -> tuple[float | None, float | None]:
     """Return the low and high end of the difference between the sides, from the interval of each side's first point.
 
-    It is wider than the interval of a paired comparison, which would need data that the history does not store.
+    An end is ``None`` if an interval lacks it. The result is wider than the interval of a paired comparison, which
+    would need data that the history does not store.
     """
     ours, theirs = pair.base[0], pair.cand[0]
     return _difference(theirs.low, ours.high), _difference(theirs.high, ours.low)

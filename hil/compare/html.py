@@ -24,7 +24,7 @@ TONE = {
     Status.CONFOUNDED: "inconclusive",
     Status.REFUSED: "failed",
 }
-"""The CSS class of each status, in the style sheet of ``report.html``."""
+"""The CSS class of each status: those that ``report.html`` uses for verdicts."""
 
 
 def render(document: Document) -> str:

@@ -42,8 +42,9 @@ def method_mismatch(
 ) -> tuple[str, tuple[Differing, ...]]:
     """Return why numbers with these method digests must not be compared, and the fields in which the methods differ.
 
-    The reason is empty if they may be compared. ``methods`` maps digests to methods. A number without a method is
-    refused. Whether a control was timed beside a series is no difference: it is not part of what was measured.
+    The reason is empty if they may be compared. ``methods`` maps digests to methods. An empty digest means that no
+    method was recorded, which is a reason. A control that was timed beside only one series is not a difference: it is
+    not part of what was measured.
     """
     ours, theirs = (_distinct(side, methods) for side in (base, cand))
     if "" in (*ours, *theirs):

@@ -42,7 +42,7 @@ class Measured:
 
 
 def reason_of(status: Status, measured: Measured, settings: Settings) -> str:
-    """Return the reason for ``status``, with what to do if it is unclear."""
+    """Return the reason for ``status``, which is same, worse, better or unclear; if unclear, also what to do."""
     comparison = measured.comparison
     level = f"{settings.confidence * 100:g} %"
     if status is Status.SAME and comparison.noise is None:
@@ -88,7 +88,10 @@ def _unknown_noise(measured: Measured) -> str:
 
 
 def _advice(measured: Measured, settings: Settings) -> str:
-    """Return how many runs or else how many sessions per side would settle the row, computed from its spread."""
+    """Return how many runs per side would settle the row, or how many sessions if more runs would not.
+
+    The numbers are computed from the row's spread. If ``CAP`` sessions would not settle it, return that as text.
+    """
     comparison, noise = measured.comparison, measured.noise
     between = comparison.noise or 0.0
     needed = partial(runs_needed, effect=settings.exclude, confidence=settings.confidence, above=settings.above)

@@ -64,9 +64,9 @@ class Known:
 
 @dataclass(frozen=True)
 class _PendingRow:
-    """A row that may still need its verdict.
+    """A row whose verdict may be missing.
 
-    ``measured`` has the p-value that must be adjusted before; ``None`` if the row has its verdict.
+    ``measured`` has the p-value that must be adjusted before the verdict; ``None`` if ``row`` already has its verdict.
     """
 
     pair: Pair
@@ -221,10 +221,10 @@ def _why_machine(pending: _PendingRow, known: Known) -> str:
 
 
 def _guarded(pair: Pair, row: Row, confounded: str) -> Row:
-    """Return ``row``, made confounded or unclear if its verdict cannot be trusted.
+    """Return ``row`` with the status confounded or unclear if its verdict cannot be trusted.
 
-    ``confounded`` is why the machine may be the cause of a change; empty if it cannot be. Unclear: it would pass, but
-    was inconclusive in one of the runs.
+    It is confounded if ``confounded``, the reason why the machine may be the cause of a change, is not empty. It is
+    unclear if it would pass, but the row was inconclusive in one of the runs.
     """
     if row.status in {Status.MISSING, Status.REFUSED, Status.TOLD}:
         return row

@@ -14,7 +14,17 @@ SCHEMA_VERSION: Literal[1] = 1
 
 
 class Status(str, Enum):
-    """The result of one row of a comparison."""
+    """The result of one row of a comparison.
+
+    Attributes:
+        SAME: a worsening is excluded.
+        ACCEPTED: worse than the base, but not worse than a level that somebody accepted.
+        TOLD: shown, but not judged.
+        UNCLEAR: neither a change nor its absence is established.
+        MISSING: measured on one side only.
+        CONFOUNDED: the machine may be the cause of a change.
+        REFUSED: the sides have different methods or units.
+    """
 
     SAME = "same"
     BETTER = "better"
@@ -37,13 +47,13 @@ WORST_FIRST = (
 
 
 class Asked(str, Enum):
-    """Who asked about a row, so that it affects the exit code.
+    """Why a row affects the exit code.
 
     Attributes:
-        ROW: the option ``--row``.
-        DEFAULT: nobody in particular; p50 counts by default.
-        REGRESSION: a ``regression`` table in ``hil.toml``, or a ``regression.`` check of one of the runs.
-        LIMIT: a limit.
+        ROW: the option ``--row`` names it.
+        DEFAULT: it is p50, which counts by default.
+        REGRESSION: a ``regression`` table in ``hil.toml``, or a ``regression.`` check of a run, judges it.
+        LIMIT: a limit judged it in one of the runs.
     """
 
     ROW = "row"
@@ -53,7 +63,7 @@ class Asked(str, Enum):
 
 
 class Differing(Frozen):
-    """A field in which two sides differ: its dotted name or its name in tables, and the values of each side as text."""
+    """A field in which two sides differ: its dotted name or its display name, and the values of each side as text."""
 
     name: str
     base: str
@@ -61,7 +71,7 @@ class Differing(Frozen):
 
 
 class Accepted(Frozen):
-    """An accepted level: its value, and who accepted it, why and when (ISO 8601)."""
+    """An accepted level: its value, who accepted it, why and when (ISO 8601), and the id of the accepted run."""
 
     value: float
     unit: str
@@ -100,8 +110,8 @@ class Row(Frozen):
 
     Attributes:
         counts: whether the row affects the exit code; a row that does not is information.
-        asked: who asked about the row; ``None`` if nobody did. An unclear row about which only a limit asks does not
-            count if the limit is met.
+        asked: why the row affects the exit code; ``None`` if it does not. An unclear row that only a limit made count
+            does not count if the candidate passed the limit.
         base, cand: medians of run values in ``unit``.
         absolute: ``effect`` is a difference in ``unit``, not a fraction of the base.
         effect, low, high: the change from base to candidate, and its interval.
@@ -112,6 +122,8 @@ class Row(Frozen):
             environments may explain a change of it.
         runs: number of runs of the base and of the candidate.
         sessions: number of sessions of the base and of the candidate.
+        differing: of a row with different methods, the fields in which the methods differ.
+        accepted: the accepted level that applies to a row that is worse than the base.
     """
 
     check: str
@@ -157,8 +169,8 @@ class SideUsed(Frozen):
 class Compared(Frozen):
     """The comparison of two sides: every row of either side, and the differences of their environments.
 
-    ``confounded`` is why different machines may be the cause of a change, ``uncontrolled`` which side has timed rows
-    without a control.
+    ``confounded`` is why different machines may be the cause of a change, ``uncontrolled`` a sentence that names the
+    sides with timed rows without a control. Either is ``None`` if it does not apply.
     """
 
     base: SideUsed
@@ -184,7 +196,8 @@ class Compared(Frozen):
 class Document(Frozen):
     """The output of ``--json``: one comparison with the base for each other side.
 
-    ``by`` is the kind of a matrix's columns (``jetpack``, ``commit`` or ``target``); ``None`` for two sides.
+    ``by`` is the kind of a matrix's columns (``jetpack``, ``commit`` or ``target``); ``None`` for two sides. ``model``
+    is the only model that was compared; ``None`` for all.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def is_path(ref: str) -> bool:
-    """Return true if ``ref`` names a file or folder, false if it names runs of a history."""
+    """Return true if ``ref`` ends in ``.json``, has a slash or exists: a path. Otherwise it names runs of a history."""
     return ref.endswith(".json") or "/" in ref or Path(ref).exists()
 
 
@@ -47,7 +47,10 @@ def side_of_reports(ref: str, model: str | None = None) -> Side:
 
 
 def side_of_history(history: History, ref: str, model: str | None = None, target: str | None = None) -> Side:
-    """Return the side of the runs that ``ref`` names in ``history``. Raises the errors of ``History.resolve``."""
+    """Return the side of the runs that ``ref`` names in ``history``, limited to ``model`` and ``target`` if given.
+
+    Raises the errors of ``History.resolve``.
+    """
     runs = history.resolve(ref, model=model, target=target)
     points = tuple(history.points([run.id for run in runs], model=model))
     methods, environments = facts_of(history, points)
@@ -63,7 +66,7 @@ def facts_of(history: History, points: Iterable[Point]) -> tuple[dict[str, Facts
 
 
 def history_facts_of(history: History, model: str | None = None) -> HistoryFacts:
-    """Return the noise between sessions and the accepted levels in ``history``."""
+    """Return the noise between sessions, and the accepted levels of ``model`` (of all models if ``None``)."""
     noises = SessionNoises(history)
     return HistoryFacts(
         lambda pair: noises.of((*pair.cand, *pair.base)), _levels(history, history.acceptances(model=model))

@@ -65,7 +65,10 @@ def machine_of(serial: str | None, environments: Iterable[Facts]) -> str:
 
 @dataclass(frozen=True)
 class Pair:
-    """All points of one row, on the base and on the candidate side, one point per run."""
+    """All points of one row, on the base and on the candidate side, one point per run.
+
+    A side that does not have the row is empty; never both.
+    """
 
     key: Key
     base: tuple[Point, ...]

@@ -123,7 +123,7 @@ def rule(document: Document) -> str:
 
 
 def status_text(row: Row) -> str:
-    """Return the row's status; a row that does not affect the exit code is marked as information."""
+    """Return the row's status, with ``(information)`` if the row was judged but does not affect the exit code."""
     return row.status.value if row.counts or row.status is Status.TOLD else f"{row.status.value} (information)"
 
 
@@ -137,7 +137,7 @@ def troubles(document: Document) -> dict[tuple[Status, str], list[str]]:
 
 
 def worse_unasked(document: Document) -> tuple[str, ...]:
-    """Return a line for each row that is worse but does not affect the exit code, because nobody asked about it."""
+    """Return a line for each row that is worse but does not affect the exit code."""
     return tuple(
         f"{_name(row, each, document)} is worse: {effect(row)}, {row.reason}; it does not affect the exit code: "
         f"to make it count, pass --row {row.check} or give it a limit"

@@ -31,10 +31,11 @@ class Batch:
 
     Attributes:
         start: the index of the first sample.
-        inputs: the arrays of the data, by input.
+        inputs: the arrays of the data, by the input's name.
         labels: the labels by output, with the key ``""`` for the array ``labels``; empty if the data has none.
         fed: the inputs as the model takes them (``hil.datasets.feeding``); ``None`` if ``inputs`` have that form.
-        sequence: of a model with a state, all steps; each sample is then a sequence, and ``fed`` is its first step.
+        sequence: for a model with a state, each sample is a sequence; these are all its steps, and ``fed`` has only
+            the first step. ``None`` for other models.
     """
 
     start: int
@@ -95,14 +96,17 @@ class Origin:
 
 
 class Streamed(ABC):
-    """Base class of the data sets: it limits the samples, checks batch sizes and repeats, and computes digests."""
+    """Base class of the data sets: it limits the number of samples, checks batch sizes and computes digests.
+
+    For data from the user's code it also checks that each pass returns the samples of the first pass.
+    """
 
     synthetic = False
     chunk = 64
     """Number of samples that are read at a time for digests."""
 
     checks_repeats = False
-    """Whether each pass is compared with the first: code may return other samples, a file does not."""
+    """Whether passes after the one that computed ``digest`` are compared with it: code may return other samples."""
 
     def __init__(self, origin: Origin) -> None:
         """Store the origin. No sample is read yet."""
@@ -135,8 +139,8 @@ class Streamed(ABC):
     def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
         """Yield batches of ``size`` samples; the last may have fewer. Stop after ``limit`` samples (``None``: all).
 
-        Raise ``UserError`` if a batch would not have the model's fixed batch size, or if the source returns other
-        samples than in the first pass.
+        Raise ``UserError`` if a batch, also the last, would not have the model's fixed batch size, if the source
+        returns more or fewer than ``count`` samples or, with ``checks_repeats``, not those of the first pass.
         """
         count_needed = self.count if limit is None else min(limit, self.count)
         self._check_batch(size, count_needed)
@@ -162,7 +166,7 @@ class Streamed(ABC):
     def digest(self) -> str:
         """SHA-256 over all samples with their labels (name, dtype, shape and bytes).
 
-        It also covers the source of the preprocessing and what the config declares for the inputs, if it does.
+        It also covers the source code of the preprocessing, and declarations that change how inputs are fed.
         """
         total = sha256()
         fingerprints, of_inputs = array("Q"), bytearray()
@@ -180,9 +184,9 @@ class Streamed(ABC):
         return total.hexdigest()
 
     def sample_digests(self) -> Iterator[str]:
-        """Yield the SHA-256 of each sample over all inputs, without labels.
+        """Yield the SHA-256 of each sample over all inputs, without labels, as hexadecimal text.
 
-        Code is not run again for this if a first pass computed them.
+        If ``digest`` was computed before, user code is not run again.
         """
         if self._of_inputs is not None:
             size = sha256().digest_size

@@ -53,8 +53,8 @@ class Feeding:
     def feeds(self, samples: Arrays, start: int) -> Arrays:
         """Return the model's inputs for ``samples``, which are stacked along the first axis of each array.
 
-        ``start`` is the index of the first sample. Raise ``UserError`` if samples differ in an input with one tensor
-        per call, or from an input's declared ``value``.
+        ``start`` is the index of the first sample. Raise ``UserError`` if samples differ in an input without a batch
+        axis, which takes one tensor per call, or if they differ from an input's declared ``value``.
         """
         if not self._odd:
             return samples

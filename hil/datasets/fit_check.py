@@ -33,7 +33,7 @@ def label_key(name: str) -> str | None:
 
 
 class UnequalSizesError(UserError):
-    """Axes with one name have different sizes in the data. ``found`` are these axes, at least one."""
+    """Axes with one name have different sizes in the data. ``found`` has one or more pairs of such axes."""
 
     def __init__(self, found: Sequence[Unequal], message: str, *lines: str) -> None:
         """Create the error from its text."""
@@ -124,7 +124,10 @@ class Matcher:
     def _of_one_step(
         self, tensors: Mapping[str, tuple[np.dtype, tuple[int, ...]]]
     ) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
-        """Return dtype and shape of one step. Raise ``UserError`` unless all inputs have as many steps, two or more."""
+        """Return dtype and shape of one step of each input.
+
+        Raise ``UserError`` unless all inputs that are not carried have the same number of steps, at least two.
+        """
         steps: dict[str, int] = {}
         for name, (_, shape) in tensors.items():
             if name in self.carry:

@@ -38,10 +38,12 @@ def open_dataset(  # noqa: PLR0913 - all but the source are keyword arguments
 ) -> Dataset:
     """Open ``source``: an ``.npz`` or Polygraphy file, a folder, ``package.module:callable`` or ``synthetic``.
 
-    Of a callable, at most ``samples`` samples are read. ``model`` is the model's name, and messages begin with
-    ``where`` (``hil.toml:23``).
+    Of a callable, at most ``samples`` samples are read (``None``: until it ends). ``model`` is the model's name, and
+    messages begin with ``where`` (``hil.toml:23``). ``preprocess`` is the callable (``package.module:callable``) that
+    reads one file of a folder. ``ranges`` are intervals of synthetic inputs, by input.
 
-    Raise ``UserError`` for unreadable or empty data, and for names, dtypes or shapes that do not match the inputs.
+    Raise ``UserError`` for unreadable or empty data, for names, dtypes or shapes that do not match the inputs, and if
+    no input of the model takes data.
     """
     spec = config.spec.models[model]
     if not signature.inputs:

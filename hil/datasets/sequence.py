@@ -39,11 +39,14 @@ class Sequence:
         return {name: array[number, ...] for name, array in self.steps.items()}  # also of scalars an array
 
     def states(self, outputs: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
-        """Return the states before each step, ``[steps, *shape]``, where the steps gave ``outputs``."""
+        """Return the states before each step, ``[steps, *shape]``, by carried input.
+
+        ``outputs`` are the model's outputs of all steps, with the steps as their first dimension.
+        """
         return {
             name: np.concatenate([self.begin[name][None], outputs[source][:-1]]) for name, source in self.carry.items()
         }
 
     def is_still(self) -> bool:
-        """Return whether no input changes from step to step, so that the sequence shows little of a state."""
+        """Return whether each input that is not carried is the same in all steps, which tests a state poorly."""
         return all((array[1:] == array[0]).all() for array in self.steps.values())

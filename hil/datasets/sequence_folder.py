@@ -28,8 +28,8 @@ def is_folder_of_sequences(folder: Path) -> bool:
 class SequenceFolder(Streamed):
     """The sequences in the files of one folder, in the order of their names; one batch is in memory at a time.
 
-    Each file has an array ``[steps, ...]`` for each input, a state where the sequence begins without that axis, and
-    labels.
+    Each file has an array ``[steps, ...]`` for each input. It may have the state in which the sequence begins, without
+    the axis of steps, and labels.
     """
 
     chunk = 1  # sequences may differ in their lengths

@@ -32,8 +32,8 @@ _ONE_CLASS = 2  # dimensions of labels (n,) or (n, 1)
 class Spread:
     """How the values of one input spread: mean, standard deviation (``deviation``), ``low`` and ``high``.
 
-    The lowest and the highest 1 % of the values are clipped before. ``peaks`` has the largest magnitude of each sample,
-    shape (n,), without clipping.
+    For mean and deviation, values below ``low`` and above ``high`` (the 1st and 99th percentile) are clipped to them.
+    ``peaks`` has the largest magnitude of each sample, shape (n,), without clipping.
     """
 
     mean: float

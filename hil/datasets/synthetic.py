@@ -31,10 +31,11 @@ Interval = tuple[float, float]
 
 
 class SyntheticDataset(Streamed):
-    """Uniform random inputs within ``ranges``; sample ``i`` is the same for every batch size.
+    """Uniform random inputs; sample ``i`` is the same for every batch size.
 
-    Without a range, values are from 0 to 1, and for ``uint8`` from 0 to 255. A dynamic dimension has the ``opt`` of its
-    declared sizes, else its declared multiple (1 by default).
+    Values are in the interval that ``ranges`` or else the input's declaration has; otherwise from 0 to 1, and for
+    ``uint8`` from 0 to 255. A dynamic dimension has the ``opt`` of its declared sizes, else its declared multiple (1 by
+    default).
     """
 
     synthetic = True
@@ -47,7 +48,10 @@ class SyntheticDataset(Streamed):
         count: int | None,
         ranges: Mapping[str, Interval],
     ) -> None:
-        """Raise ``UserError`` if a range exceeds its dtype."""
+        """Raise ``UserError`` if a range is not within the limits of its input's dtype.
+
+        ``count`` is the number of samples; ``None`` for 64, rounded up to a multiple of the fixed batch size.
+        """
         feeding = Feeding(signature, model)
         batch = feeding.fixed
         provenance = {"source": "synthetic", "kind": "synthetic", "seed": str(SEED)}

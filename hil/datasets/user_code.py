@@ -96,7 +96,7 @@ class CodeDataset(Streamed):
 class CallableDataset(CodeDataset):
     """Samples that a callable of the user yields: one dict of input arrays and labels per sample.
 
-    At most ``limit`` samples are read; without a limit the callable must end.
+    At most ``limit`` samples are read; without a limit the callable must end within 100,000 samples and 64 GiB.
     """
 
     def __init__(self, code: UserCallable, matcher: Matcher, origin: Origin, limit: int | None = None) -> None:
@@ -153,13 +153,13 @@ class CallableDataset(CodeDataset):
 class FolderDataset(CodeDataset):
     """Samples that ``preprocess`` makes of the files of a folder, in the order of their paths.
 
-    If the files are in sub-folders, one for each class, a sample's label is the index of its sub-folder.
+    If the files are in sub-folders, one for each class, a sample's label is the index of its sub-folder by name.
     """
 
     def __init__(self, folder: Path, code: UserCallable, matcher: Matcher, origin: Origin) -> None:
         """List the files, which are read one by one later.
 
-        Raise ``UserError`` if there are none, or if some are next to sub-folders.
+        Raise ``UserError`` if there are no files, or if ``folder`` has both sub-folders and files directly in it.
         """
         classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and _visible(path.name))
         super().__init__(code, matcher, origin)

@@ -34,13 +34,16 @@ WARNING = "warning"
 
 
 def deploy(config: Config, path: Path, robot: str, notify: Notify, carried: Path | str | None = None) -> Outcome:
-    """Deploy the engines of a judged report to the robot; restore the earlier release if the robot becomes unhealthy.
+    """Deploy the engines of the report at ``path`` to the target ``robot`` and return how the deployment ended.
 
-    ``carried`` is an image built from the output of ``containerize``: an archive, or ``NAME@sha256:…`` in a registry.
+    The robot restores its earlier release if it becomes unhealthy. ``carried`` is an image built from the output of
+    ``containerize``: an archive, or ``NAME@sha256:…`` in a registry; ``None`` deploys files. ``notify`` is called with
+    the name and the text of each step.
 
     Raises:
         DeployRefused: the release must not be deployed.
-        LabError: the robot cannot be reached or is lost.
+        UserError: a file, the report or ``carried`` does not fit the robot's config.
+        LabError: the robot cannot be reached, is lost, or is not the configured board.
     """
     _check_kind(config, robot, carried)
     judged = _judged(config, path, robot, notify)
@@ -72,10 +75,10 @@ def deploy(config: Config, path: Path, robot: str, notify: Notify, carried: Path
 
 
 def containerize(config: Config, path: Path, robot: str, folder: Path, notify: Notify) -> str:
-    """Write the build context of an image of the judged engines into ``folder``; return the build command.
+    """Write the build context of an image with the engines of the report at ``path`` into ``folder``.
 
-    Contacts no robot. Raises ``DeployRefused`` like ``deploy``, ``UserError`` if the robot's config has no
-    ``container`` or no base image is known.
+    Return the command that builds the image. The robot is not contacted. Raises ``DeployRefused`` like ``deploy``, and
+    ``UserError`` if the robot's config has no ``container``, no base image is known, or ``folder`` is not empty.
     """
     spec = deploy_spec(config, robot).container
     if spec is None:
@@ -177,8 +180,9 @@ def roll_back(config: Config, robot: str, to: str | None, notify: Notify) -> Out
 
     Raises:
         UserError: the robot has no such release.
-        DeployRefused: the release is damaged, lacks a required signature, or was judged on another board or runtime.
-        LabError: the robot's board or serial number is not the configured one.
+        DeployRefused: the release is damaged, lacks a required signature, was judged on another board or runtime, or
+            its image is gone.
+        LabError: the robot cannot be reached, is lost, or is not the configured board.
     """
     with robot_agent(config, robot, hold=False) as agent:
         there = Robot(robot, deploy_spec(config, robot), agent, notify)

@@ -47,10 +47,10 @@ DLA_PRECISIONS = frozenset({"fp16", "int8"})
 
 @dataclass(frozen=True)
 class Golden:
-    """Batches of inputs with the outputs of the reference; ``count`` samples in all.
+    """Batches of inputs with the outputs of the reference; ``count`` samples in all. ``source`` names the reference.
 
-    Of a model with a state, a batch has the steps of sequences, ``[steps, …]``, and the states where these begin;
-    ``count`` is then the number of steps in all.
+    For a model with a state, a batch has the steps of sequences, ``[steps, …]``, and the states where these begin;
+    ``count`` is then the number of steps of all sequences together.
     """
 
     model: str
@@ -73,8 +73,8 @@ class Golden:
 def golden(config: Config, target: str, used: ModelUsed, count: int) -> Golden:
     """Return ``count`` validation samples or more, in whole batches, with the reference's outputs.
 
-    If the data has fewer samples, it is used whole. Raises ``UserError`` if the data, the model or one of its parts is
-    not what was judged.
+    If the data has fewer samples, all are used. ``used`` is the model as the report records it. Raises ``UserError`` if
+    the data, the model or one of its parts is not what was judged.
     """
     spec = config.model(used.name, target)
     path = config.resolve(spec.path)
@@ -107,7 +107,7 @@ def golden(config: Config, target: str, used: ModelUsed, count: int) -> Golden:
 
 
 def _pair(batch: Batch, outputs: Named) -> tuple[Arrays, Named]:
-    """Return the inputs of a batch with its outputs; of sequences, those of the first steps."""
+    """Return the inputs of a batch with its outputs; for sequences, only those of the first ``STEPS`` steps."""
     sequence = batch.sequence
     if sequence is None:
         return batch.feeds, outputs

@@ -29,9 +29,10 @@ COPY release/ /{folder}/
 
 
 def base_of(spec: DeployContainerSpec, l4t: str | None, robot: str) -> tuple[str, str]:
-    """Return the base image, and a text on where it is named: by the config, or for the release ``l4t`` of the board.
+    """Return the base image, and a text that states where it is from.
 
-    Raises ``UserError`` if none is known.
+    It is the base in ``spec``, else the known base for the board's Jetson Linux release ``l4t``. Raises ``UserError``
+    if there is neither.
     """
     if spec.base is not None:
         return spec.base, "hil.toml"
@@ -46,7 +47,8 @@ def base_of(spec: DeployContainerSpec, l4t: str | None, robot: str) -> tuple[str
 def write(made: Release, spec: DeployContainerSpec, l4t: str | None, robot: str, folder: Path) -> str:
     """Write the build context into ``folder``, atomically; return the command that builds the image.
 
-    Raises ``UserError`` if ``folder`` is not empty, or cannot be written.
+    ``l4t`` is the Jetson Linux release of the board, ``None`` for another machine. Raises ``UserError`` if ``folder``
+    is not empty or cannot be written, or if no base image is known.
     """
     base, source = base_of(spec, l4t, robot)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

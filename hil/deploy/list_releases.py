@@ -1,4 +1,4 @@
-"""Lists the releases on a robot. First completes a deployment that was interrupted, so that the list is final."""
+"""Lists the releases on a robot, after it completed a deployment that was interrupted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def list_releases(config: Config, robot: str, notify: Notify) -> Listing:
-    """Return the robot's releases. Raises ``LabError`` if the robot cannot be reached."""
+    """Return the robot's releases, after completing an interrupted deployment unless another process works on it.
+
+    Raises ``LabError`` if the robot cannot be reached.
+    """
     with robot_agent(config, robot, hold=False) as agent:
         there = Robot(robot, deploy_spec(config, robot), agent, notify)
         listing = there.listing()

@@ -49,7 +49,7 @@ class Release:
 
 
 def chosen(report: Report, patterns: Sequence[str], target: str) -> tuple[EngineUsed, ...]:
-    """Return the judged engines that match ``patterns``. Raises ``UserError`` if a pattern matches none."""
+    """Return the report's engines that match one of ``patterns``. Raises ``UserError`` if a pattern matches none."""
     for pattern in patterns:
         if not any(named(pattern, engine.model, engine.precision) for engine in report.engines):
             available = ", ".join(f"{engine.model} {engine.precision}" for engine in report.engines) or "none"
@@ -122,7 +122,7 @@ def about(
     engines: Sequence[EngineUsed],
     identity: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the manifest without its list of files: robot, report, board, engines and their models."""
+    """Return the manifest without its list of files: robot, report, board (``identity``), engines and their models."""
     engine_entries = [
         {
             "model": engine.model,

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 class Judged:
     """A report that may be deployed: its bytes, its parsed content, and the engines that the robot gets.
 
-    ``bundle`` is the content of its attestation bundle; ``None`` if the robot requires no signature.
+    ``evidence`` is the weakest evidence of these engines' rows. ``bundle`` is the content of the report's attestation
+    bundle; ``None`` if the robot requires no signature.
     """
 
     path: Path
@@ -54,8 +55,8 @@ def judged_report(config: Config, path: Path, robot: str, now: datetime) -> Judg
 
     Raises:
         DeployRefused: there are reasons against the deployment.
-        UserError: ``path`` is not a report, or has no engine for the robot.
-        AttestationRefused: the robot requires a signature that does not verify.
+        UserError: ``path`` is not a report, has no engine for the robot, or its signature is for other files.
+        AttestationRefused: the robot requires a signature, and that of the report does not verify.
     """
     spec = deploy_spec(config, robot)
     path = file_in(path, REPORT)

@@ -42,10 +42,16 @@ class Listing:
     """The releases on a robot.
 
     Attributes:
-        there: whether the robot has a folder of releases.
+        there: whether the robot has a folder of releases. Without one, the other attributes have their defaults.
+        folder: path of that folder on the robot.
         current: digest of the release that runs, if any.
-        previous: digest of the release to which a rollback returns, if any.
         damage: what is damaged in the current release, if anything.
+        previous: digest of the release to which a rollback returns, if any.
+        releases: one entry for each release (``of``).
+        operation: the deployment or rollback that has not ended, if any.
+        busy: whether another process carries out a deployment now.
+        holder: who that is: ``who``, ``host`` and ``pid``.
+        history: up to 20 of the latest operations.
     """
 
     there: bool
@@ -77,7 +83,7 @@ class Robot:
         self.notify = notify
 
     def listing(self) -> Listing:
-        """Return the robot's releases; changes nothing. Raises ``LabError``."""
+        """Return the robot's releases; changes nothing. Raises ``LabError`` if the robot is lost."""
         fields = self.agent.call("releases_list", {"folder": self.spec.directory})[0]
         with self.agent.reading():
             for key in ("releases", "history"):
@@ -171,9 +177,10 @@ class Robot:
             raise UserError(f"release {str(release)[:12]} in {listing.folder} {what}: {where}")
 
     def begin(self, kind: str, release: str) -> None:
-        """Bring the robot into its safe state; the operation must then be ended with ``activate``.
+        """Begin a ``deploy`` or ``rollback`` (``kind``) to ``release``: bring the robot into its safe state.
 
-        Raises ``DeployRefused`` if that fails, after the robot was restored.
+        The caller must then end the operation with ``activate``. Raises ``DeployRefused`` if the safe state is not
+        reached; the operation was then abandoned.
         """
         plan = self.plan()
         if plan["safe_state"]:
@@ -231,7 +238,7 @@ class Robot:
     def give_up(self, error: BaseException) -> None:
         """Abandon an operation, because of ``error``, before it switches releases.
 
-        If this fails too, the message of the second error is appended to that of ``error``.
+        If this raises a ``HilError``, append its message to that of ``error`` (if that is a ``HilError``) and return.
         """
         try:
             self.notify("giving up", f"{self.activate('stay').text}")

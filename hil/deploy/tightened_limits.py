@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 AGAIN = "run again"
 GOOD = frozenset({Verdict.PASSED, Verdict.WARNED})
 COMPARING = ("parity.outputs", "sequence.free_running")
-"""The check that compares outputs as golden samples do; of a model with a state, whole sequences."""
+"""The checks that compare outputs as golden samples do; the second is that of a model with a state."""
 DEADLINES = frozenset({"paced.missed", "paced.streak"})
 
 
@@ -52,9 +52,9 @@ def of_rows(report: Report, rows: Sequence[Row], models: Mapping[str, ModelSpec]
 
 
 def judged_by(report: Report, model: str, precision: str, now: TolerancesSpec | None) -> TolerancesSpec | None:
-    """Return the tolerances by which the engine's outputs passed in the report; ``now`` if they did not pass.
+    """Return the tolerances by which the engine's outputs passed in the report; ``now`` if it records none.
 
-    So a tolerance that was loosened after the report has no effect.
+    So a tolerance that was loosened after the report has no effect. ``now`` are the tolerances of ``hil.toml``.
     """
     keys = {(check, model, precision) for check in COMPARING}
     rows = (row for row in report.checks if (row.id, row.model, row.precision) in keys)

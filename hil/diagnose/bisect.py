@@ -96,7 +96,10 @@ def _with_culprits(
 
 
 def _with_signal_end(case: Case, diagnosis: Diagnosis, outputs: Values, inside: Values) -> Diagnosis:
-    """Return the diagnosis with the node at which the signal ends; if a variant fails, with a note instead."""
+    """Return the diagnosis with the node at which the signal ends; if a variant fails, with a note instead.
+
+    Raise ``LabError`` if the target is lost.
+    """
     try:
         return replace(diagnosis, signal_end=signal_end(case, outputs, inside, partial(node_of, case)))
     except LabError:
@@ -107,7 +110,7 @@ def _with_signal_end(case: Case, diagnosis: Diagnosis, outputs: Values, inside: 
 
 
 def _overflowing_region(case: Case, diagnosis: Diagnosis) -> Region | None:
-    """Return the first region whose culprit is an FP16 overflow, or ``None``.
+    """Return the first region whose tensor is that of a culprit with an FP16 overflow; ``None`` without one.
 
     Its part belongs in the bundle, because the reference's values prove the overflow.
     """
@@ -169,7 +172,7 @@ def _guilty(case: Case, errors: Mapping[Region, NodeErrors], alone: Values) -> l
 
 
 def _loses_slice(case: Case, region: Region, alone: Values) -> bool:
-    """Return whether a Q/DQ pair rounds a slice of its tensor away, whose RMS larger slices or constants may set."""
+    """Return whether a Q/DQ pair loses most of a slice of its tensor, which ``error`` may hide beside larger slices."""
     name = region.pair.suspect
     return region.pair.quantized and slice_error(case.value(name), alone[name], 1e-6) > LOST
 

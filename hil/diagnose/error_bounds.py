@@ -79,8 +79,8 @@ def range_bound(best: float, top: float, scale: float | None) -> float:
 def rounded(array: Array, precision: str) -> Array:
     """Return ``array`` with the rounding errors that an operand has in ``precision``.
 
-    For fp32, add random noise instead of rounding errors; for int8, change nothing. Arrays that are not FP32 or FP64
-    are unchanged.
+    For fp32, add random noise instead of rounding errors; for int8, fp8, fp4 and int4, change nothing. Arrays that are
+    not FP32 or FP64 are unchanged.
     """
     if not is_float(array.dtype) or array.dtype.itemsize < np.dtype(np.float32).itemsize:
         return array

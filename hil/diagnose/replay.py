@@ -28,7 +28,7 @@ def arrays(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def opened(file: str) -> Any:
-    """Return a session of a model on this machine's CPU."""
+    """Return an ONNX Runtime session of the model in ``file``, a name in this folder, on this machine's CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -37,7 +37,7 @@ def opened(file: str) -> Any:
 
 
 def run(session: Any, feeds: dict[str, Any]) -> dict[str, Any]:
-    """Return the outputs of a model."""
+    """Return the outputs of a session by name. Arrays in ``feeds`` that are not inputs of the model are ignored."""
     input_names = {value.name for value in session.get_inputs()}
     output_names = [value.name for value in session.get_outputs()]
     inputs = {name: array for name, array in feeds.items() if name in input_names}
@@ -78,7 +78,10 @@ def whole(index: dict[str, Any]) -> int:
 
 
 def sequence(index: dict[str, Any]) -> int:
-    """Run both models over the sequence up to the examined step, each with its own states, and return the exit code."""
+    """Run both models over the sequence up to the examined step, each with its own states, and return the exit code.
+
+    The code is ``NOT_SHOWN`` if the bundle lacks the models or the inputs, or if the target had no error in this step.
+    """
     entry, models = index["sequence"], index["whole"]
     if "inputs" not in entry or "engine" not in models:
         print("the sequence is not replayed: its inputs or the models were too large for this bundle")
@@ -106,7 +109,10 @@ def sequence(index: dict[str, Any]) -> int:
 
 
 def report_outcome(on_cpu: float, on_target: float, index: dict[str, Any]) -> int:
-    """Print what the errors on this CPU and on the target mean, and return the exit code."""
+    """Print what the relative errors on this CPU and on the target mean, and return the exit code.
+
+    The failure counts as reproduced if this CPU shows at least the share ``MUCH`` of the target's error.
+    """
     if on_cpu == on_target or on_cpu >= MUCH * on_target > 0:
         print("reproduced: the same graph gives the same failure on this CPU, so the graph is at fault, not the target")
         return SHOWN

@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     BoolArray = npt.NDArray[np.bool_]
 
 LIVE = 0.01
-"""A slice is live if its standard deviation in the reference is over this share of the liveliest slice's."""
+"""A slice is live if its standard deviation in the reference is over this share of the largest one of a slice."""
 
 SCORE = 0.25
-"""A slice from 0 to 1 that reaches this value is live too: scores beside boxes of hundreds of pixels."""
+"""A slice with values from 0 to 1 that reach this value is live too: scores in one tensor with boxes in pixels."""
 
 CONSTANT = 0.01
 """A live slice is constant in an engine where its standard deviation is under this share of the reference's."""
 
 ENOUGH = 10
-"""Elements of a slice from which on it is examined by itself, not only together with the others of its tensor."""
+"""Fewest elements of a slice that is examined by itself; smaller ones only together with all slices of the tensor."""
 
 TRIED = 10
 """Largest number of tensors of each kind that are corrected to see whether the outputs vary again."""
@@ -43,8 +43,9 @@ TRIED = 10
 def signal_end(case: Case, outputs: Values, inside: Values, node_of: Callable[[Region], Node]) -> SignalEnd | None:
     """Return where the signal ends in the engine; ``None`` if its outputs vary, or if no node could be confirmed.
 
-    ``outputs`` are those of the whole engine, ``inside`` its intermediate tensors. A node is confirmed if correcting
-    its tensor alone makes half of the constant slices of the outputs vary again. Raises the errors of ``case.runner``.
+    ``outputs`` are those of the whole engine, ``inside`` its intermediate tensors, ``node_of`` returns a region's node.
+    A node is confirmed if correcting its tensor alone makes at least half of the constant slices of the outputs vary
+    again, or if its tensor is an output with constant slices. Raises the errors of ``case.runner``.
     """
     dead = _dead_outputs(case, outputs)
     if not dead:
@@ -84,10 +85,11 @@ def _dead_outputs(case: Case, outputs: Mapping[str, Array]) -> dict[str, int]:
 
 
 def constant_slices(expected: Array, obtained: Array) -> BoolArray:
-    """Return which live slices of a tensor are constant in the engine; all if the whole tensor hardly varies.
+    """Return for each live slice of a tensor whether it is constant in the engine; all are if the tensor hardly varies.
 
-    A slice is everything with one index along the shortest axis of several, without the first. Slices that are not live
-    are left out. The result is empty for other shapes, values that are not floats, and values that are not finite.
+    A slice has all elements with one index along the shortest axis of more than one element; the first axis, that of
+    the samples, does not count. The result is empty if no slice is live, if the shapes differ, or if the values are not
+    finite floats.
     """
     nothing = np.zeros(0, np.bool_)
     if expected.shape != obtained.shape or not expected.size or not is_float(expected.dtype):
@@ -108,7 +110,7 @@ def constant_slices(expected: Array, obtained: Array) -> BoolArray:
 
 
 def _slices(array: Array) -> Array:
-    """Return the slices of an array as rows in float64: one row if it has no axis of several, or only one sample."""
+    """Return the slices of an array as rows in float64: a single row if slices would have only one element."""
     values = np.array(array, np.float64)
     axes = [axis for axis in range(1, values.ndim) if values.shape[axis] > 1]
     axis = min(axes, key=lambda one: values.shape[one], default=None)

@@ -1,9 +1,9 @@
 """Names what is done wrong with a state between steps, by replaying single steps on the reference.
 
-The engine's own outputs say which state each step should have begun with. A step of the reference that begins with it
-must give the engine's next outputs, whatever happened before, so errors do not add up. Where it does not, the state
-that the engine really used was another: each hypothesis makes one, such as zeros, or the state of two steps before, and
-the one that gives the engine's outputs is the cause.
+The engine's own outputs show which state each step should have begun with. The reference, run for one step from this
+state, must give the engine's next outputs, whatever happened in earlier steps, so errors do not add up. If it does not,
+the engine used another state. Each hypothesis names such a state, for example zeros or the state of two steps before;
+the hypothesis with which the reference gives the engine's outputs is the cause.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ REPLAYED = 24
 
 ALMOST_ALL = 0.9
 FEW_VALUES, COARSER = 64, 4
-"""A state of at most this many values, and the reference's number of values relative to it, is coarse."""
+"""A state is coarse if it has at most this many distinct values in the engine, and over ``COARSER`` times as many in
+the reference."""
 
 
 def cause(trace: Trace) -> str:
     """Return what is done wrong with the state, such as "the state 'h' is one step late"; empty if nothing fits.
 
-    Steps from the first one with NaN or infinity on are left out. The reference is run once for each step, and for each
-    hypothesis on some of the steps that are wrong.
+    The first step with NaN or infinity and all later steps are left out. The reference is run once for each step, and
+    for each hypothesis on some of the wrong steps.
     """
     with np.errstate(all="ignore"):  # the state of an unstable engine, and hypotheses about it, may overflow
         return _cause(trace)
@@ -86,7 +87,7 @@ def _beginning(trace: Trace, replay: Replay, error: float) -> str:
 
 
 def _repeated(trace: Trace, _: Replay, wrong: Any, count: int) -> str:
-    """Return that the last steps only repeat the outputs of the one before."""
+    """Return a sentence if all wrong steps repeat the outputs of the step before them, up to the last; else empty."""
     first = int(wrong[0])
     steps = [array[first - 1 :] for array in trace.outputs.values()]
     if first + len(wrong) == count == len(steps[0]) + first - 1 and all(
@@ -97,7 +98,7 @@ def _repeated(trace: Trace, _: Replay, wrong: Any, count: int) -> str:
 
 
 def _few_values(trace: Trace, replay: Replay, wrong: Any, _: int) -> str:
-    """Return which state the engine computes much more coarsely than the reference."""
+    """Return a sentence on a state that has far fewer values in the engine than in the reference; empty without one."""
     for name, source in trace.carry.items():
         ours = np.unique(np.stack([trace.outputs[source][step] for step in wrong]))
         theirs = np.unique(np.stack([replay.made(step)[source] for step in wrong[:REPLAYED]]))
@@ -107,7 +108,7 @@ def _few_values(trace: Trace, replay: Replay, wrong: Any, _: int) -> str:
 
 
 def _clipping(trace: Trace, replay: Replay, wrong: Any, _: int) -> str:
-    """Return which state the engine clips before it returns it."""
+    """Return a sentence on a state that the engine clips before it returns it; empty without one."""
     for name, source in trace.carry.items():
         low, high = float(trace.outputs[source].min()), float(trace.outputs[source].max())
         shares = []
@@ -137,7 +138,10 @@ def _exchanged_outputs(trace: Trace, replay: Replay, wrong: Any, _: int) -> str:
 
 
 def _drifting(trace: Trace, replay: Replay, wrong: Any, count: int) -> str:
-    """Return which output is wrong if all states are right in each step: then nothing is wrong between the steps."""
+    """Return a sentence on the output that is wrong although all states are right in each step; empty otherwise.
+
+    Then nothing is wrong between the steps.
+    """
     found = [replay.by_output(step) for step in wrong]
     sources = set(trace.carry.values())
     states = [error for row in found for name, error in row.items() if name in sources]
@@ -151,7 +155,10 @@ def _drifting(trace: Trace, replay: Replay, wrong: Any, count: int) -> str:
 
 
 RULES = (_repeated, _few_values, _clipping, _exchanged_outputs, _drifting)
-"""What is seen from the outputs and a replay, before any other state is tried."""
+"""Causes that show in the outputs and in replays from the engine's own states; they are tried before other states.
+
+Each rule gets the trace, its replay, the wrong steps and the number of finite steps, and returns a sentence or nothing.
+"""
 
 
 def _tried(trace: Trace, replay: Replay, steps: Any, errors: Any, share: float) -> Iterator[tuple[float, str]]:

@@ -21,9 +21,10 @@ TRIED = 41
 
 
 def guesses(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:
-    """Yield what may be wrong, with the inputs that the reference then gets for a step.
+    """Yield hypotheses: a sentence on what may be wrong, and a function of a step that returns the reference's inputs.
 
-    ``steps`` are the first wrong step and some later ones; ``always``: almost all steps are wrong.
+    These inputs are those that the engine used if the hypothesis holds. ``steps`` are the first wrong step and some
+    later ones; ``always`` states that almost all steps are wrong.
     """
     yield from _other_states(trace, steps, always=always)
     yield from _other_steps(trace, steps, always=always)
@@ -42,7 +43,7 @@ def _turned(trace: Trace, name: str, step: int) -> Arrays:
 
 
 def _other_states(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:
-    """Yield states that are replaced by their beginning, by another state, or by another output."""
+    """Yield hypotheses in which a state is replaced by its initial value, by another state, or by another output."""
     first = int(steps[0])
 
     states = list(trace.carry)
@@ -69,7 +70,7 @@ def _other_states(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:
 
 
 def _other_steps(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:
-    """Yield states and inputs of earlier steps."""
+    """Yield hypotheses in which a step gets states or inputs of an earlier step."""
     first, states = int(steps[0]), list(trace.carry)
     for some in ([name] for name in states) if len(states) > 1 else ():
         yield _late(some, always, first), lambda step, some=some: _fed(trace, step, **_only(trace.own(step - 1), some))  # type: ignore[misc]  # a default binds the names
@@ -92,7 +93,11 @@ def _late(names: list[str], always: bool, first: int) -> str:  # noqa: FBT001 - 
 
 
 def valued(trace: Trace, replay: Replay, steps: Any) -> Iterator[Valued]:
-    """Yield hypotheses with a number, and the number that fits a few steps best."""
+    """Yield hypotheses with a number: a template of their sentence, the number that fits best, and a function.
+
+    The template has the fields ``value`` and ``step``. The function returns the reference's inputs for a step and a
+    number. The number is fitted to four of ``steps`` or fewer.
+    """
     few = steps[np.unique(np.linspace(0, len(steps) - 1, 4).astype(int))]
     for name in trace.carry:
         largest = max(float(np.abs(trace.own(step)[name]).max()) for step in steps)

@@ -51,9 +51,9 @@ class Trace:
 
 
 class Replay:
-    """The errors of replayed steps, in standard deviations of each output over the steps up to there.
+    """The errors of replayed steps, in standard deviations of each output over all steps up to the replayed one.
 
-    Later steps do not count: an engine with another state may become unstable.
+    Later steps do not count: an engine with a wrong state may become unstable.
     """
 
     def __init__(self, trace: Trace, count: int) -> None:
@@ -67,7 +67,11 @@ class Replay:
             self.spreads[name] = np.sqrt(np.maximum(square - np.square(mean), 0))
 
     def error(self, step: int, feed: Arrays, names: Mapping[str, str] | None = None) -> float:
-        """Return the largest error of an output; ``names`` exchanges the names of the reference's outputs."""
+        """Run the reference on ``feed`` and return the largest error against the engine's outputs of ``step``.
+
+        Outputs that do not vary are left out. ``names`` maps an engine's output to the reference's output that is
+        compared with it, if that has another name.
+        """
         return max(self._errors(step, self.trace.step(feed), names or {}).values(), default=0.0)
 
     def made(self, step: int) -> Arrays:

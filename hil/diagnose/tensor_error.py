@@ -53,9 +53,10 @@ def error(expected: Array, obtained: Array) -> float:
 def slice_error(expected: Array, obtained: Array, least: float = 0.01) -> float:
     """Return the largest error of a slice (index along the second axis) relative to that slice's own deviation.
 
-    Unlike ``error``, it shows scores that are lost next to boxes a hundred times as large. A slice whose standard
-    deviation is under the share ``least`` of the largest one is relative to that share, unless its values are scores
-    from 0 to 1 that reach 0.25. It is ``error`` for arrays of fewer than two axes, and where nothing varies.
+    Unlike ``error``, it shows scores that are lost next to boxes a hundred times as large. If a slice's standard
+    deviation is smaller than ``least`` times the largest one of a slice, its error is relative to that product, unless
+    its values are scores from 0 to 1 that reach 0.25. Return ``error`` for arrays of fewer than two axes or of other
+    types than float, for an infinite error, and where nothing varies.
     """
     whole = error(expected, obtained)
     if not math.isfinite(whole) or not is_float(expected.dtype):

@@ -69,7 +69,8 @@ def severed(
 def patched(graph: Graph, name: str, value: Array, outputs: Iterable[str] | None = None) -> onnx.ModelProto:
     """Return a copy of the model in which the tensor ``name`` is an input, not the result of a node.
 
-    The input gets the shape and dtype of ``value``. Only the outputs named in ``outputs`` remain; all if ``None``.
+    The input gets the shape and dtype of ``value``. Only the outputs named in ``outputs`` (all if ``None``) remain, and
+    the nodes that they depend on.
     """
     made = onnx.ModelProto()
     made.CopyFrom(graph.model)
