@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hil.config.spec import CalibrationSpec
+from hil.errors import UserError
 from hil.quantize import quantize, read_ranges
 from hil.quantize.activations import known_tensors, observe
 from hil.quantize.recalibrate import snapshots
@@ -17,9 +18,18 @@ from tests.memory_data import MemoryData
 from tests.models import convnet, images
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from hil.datasets import Batch
     from hil.runtimes import QdqLayout
+
+
+class Refusing(MemoryData):
+    """Data whose samples cannot be read again."""
+
+    def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
+        raise UserError(f"refused: batches of {size}, limit {limit}")
 
 
 def spec(**changes: Any) -> CalibrationSpec:
@@ -64,6 +74,12 @@ def test_activations_beyond_each_range_are_counted(tmp_path: Path) -> None:
     relu = observe(model, {"lit": 2.0}, MemoryData(image=shown)).uses["lit"]
     assert vars(flow.uses["mapped"]) == vars(relu)
     assert flow.unknown == ("nowhere",)
+
+
+def test_a_mistake_in_the_data_keeps_its_message(tmp_path: Path) -> None:
+    """A ``UserError`` of the data set is not reported as a failure of ONNX Runtime."""
+    with pytest.raises(UserError, match=r"^refused: batches of \d+, limit None$"):
+        observe(convnet(tmp_path / "m.onnx"), {"image": 1.0}, Refusing(image=images(4)))
 
 
 def test_large_data_is_sampled_evenly(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ def attest(report: Path, signer: Signer, out: Path | None = None, *, now: dateti
 
     Raises:
         ReportRefused: the report was edited, or an engine next to it has another digest.
-        AttestationRefused: the report is incomplete, has no engine, or passed but fails at ``now`` with this signer.
+        AttestationRefused: the report is incomplete, has no engine, or passed but fails at ``now`` with this signer; or
+            the signer's public key does not verify the signature.
         UserError, LabError: a file cannot be read or written, or the signer cannot sign.
     """
     path = file_in(report, REPORT)
@@ -65,7 +66,8 @@ def _refuse_new_failure(report: Report, path: Path, around: Circumstances) -> No
     decision = judge(report, report.policy, around=around)
     if decision.exit_code and not report.exit_code:
         why = "; ".join(decision.reasons)
-        raise AttestationRefused(f"{path}: not signed: it recorded {report.decision} and fails now: {why}")
+        what = f"it recorded {report.decision} and fails now: {why}"
+        raise AttestationRefused(f"{path}: not signed: {what}: run the checks again")
 
 
 def _refuse_changed_engines(report: Report, path: Path) -> None:

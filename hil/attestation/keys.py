@@ -57,7 +57,7 @@ class PublicKey:
         return self._key.public_bytes(serialization.Encoding.PEM, kind).decode("ascii")
 
     def verifies(self, signature: bytes, data: bytes) -> bool:
-        """Return whether ``signature`` (DER) is a valid signature of ``data`` by this key, with low or high s."""
+        """Return whether ``signature`` (DER) is a valid signature of ``data`` by this key, with any s (``lowest``)."""
         try:
             self._key.verify(signature, data, ALGORITHM)
         except InvalidSignature:

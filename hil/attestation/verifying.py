@@ -110,7 +110,7 @@ def verify(  # noqa: PLR0913 - each is a requirement of its own, passed by keywo
 
     Raises:
         AttestationRefused, ReportRefused: a requirement is not met.
-        UserError: a file cannot be read.
+        UserError: a file cannot be read, or ``keys`` is empty.
     """
     path = file_in(bundle, BUNDLE)
     name = one_line(str(path), LONGEST)

@@ -34,13 +34,14 @@ def converted(path: Path, folder: Path) -> Path:
     """Return the ``.npz`` file in ``folder`` with the content of ``path``, converted unless an intact one exists.
 
     If ``path`` has the outputs of several runs, those of ONNX Runtime are used. Raise ``UserError`` if none or several
-    are of ONNX Runtime, if iterations have different arrays, or if Polygraphy did not write the file.
+    are of ONNX Runtime, if iterations have different arrays, or if Polygraphy did not write the file; ``LabError`` if
+    the disk is full.
     """
     made = folder / "polygraphy" / f"{FORMAT}-{file_digest(path)}.npz"
     note = made.with_suffix(".seal")
     if not _is_intact(made, note):
         arrays = _joined(path, _iterations(path))
-        with writing(made.parent):
+        with writing(made.parent, "write cache = 'FOLDER' under [project] in hil.toml"):
             handle, name = tempfile.mkstemp(prefix=".making-", dir=made.parent)
             try:
                 with os.fdopen(handle, "wb") as stream:

@@ -19,10 +19,11 @@ THE_LAB = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.
 
 
 @contextlib.contextmanager
-def writing(folder: Path) -> Iterator[None]:
+def writing(folder: Path, hint: str = "name another folder with --hil-report=DIR") -> Iterator[None]:
     """Create ``folder``, and return a context for writing into it that turns an ``OSError`` into an error of ours.
 
-    That is ``LabError`` for an errno in ``THE_LAB``, such as a full disk, otherwise ``UserError``.
+    That is ``LabError`` for an errno in ``THE_LAB``, such as a full disk, otherwise ``UserError``. Its message ends
+    with ``hint``, how to choose another folder.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -30,7 +31,7 @@ def writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         kind = LabError if error.errno in THE_LAB else UserError
         what = f"{folder} cannot be written: {error.strerror or error}"
-        raise kind(f"{what}: free some space, or name another folder with --hil-report=DIR") from None
+        raise kind(f"{what}: free some space, or {hint}") from None
 
 
 def file_digest(path: Path, hint: str = "check its path in hil.toml") -> str:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 def circumstances(
     report: Path, policy: GateSpec, bundle: Path | None = None, *, now: datetime | None = None, release: bool = False
 ) -> Circumstances:
-    """Return the time ``now`` (by default the current time), and which key of ``policy.signed_by`` signed ``report``.
+    """Return the time ``now`` (by default the current time), ``release``, and the key that signed ``report``.
 
-    The signature is in ``bundle``, by default next to the report. ``unsigned`` in the result has the reason if no key
-    is known to have signed it.
+    The signature of ``report`` is read from ``bundle``, by default next to the report, and only if ``policy.signed_by``
+    has keys. If none of them is known to have signed it, ``unsigned`` in the result has the reason; nothing is raised.
     """
     unsigned = Circumstances(now or datetime.now(timezone.utc), release=release)
     if not policy.signed_by:

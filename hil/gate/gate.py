@@ -102,7 +102,7 @@ def seal(report: Report) -> Report:
 
 
 def exit_code_of(report: Report, *, full: bool) -> int:
-    """Return the exit code by which pytest ends the run of ``report``: judged by the report's own policy.
+    """Return the exit code with which pytest ends the run of ``report``: judged by the report's own policy.
 
     ``full`` is as for ``judge``.
     """
@@ -142,7 +142,10 @@ def _notes(report: Report) -> tuple[str, ...]:
 
 
 def _weaker(report: Report) -> tuple[str, ...]:
-    """Return the claims of passed checks that are weaker than their tolerances ask for, as the config accepts them."""
+    """Return a line for each check that passed by a claim that is weaker than its tolerances, which the config allows.
+
+    Only the first ``NAMED`` are listed; a last line counts the others.
+    """
     passed = (check for check in report.checks if check.verdict is Verdict.PASSED)
     claims = [f"{check.name}: only {check.details[CLAIM]}" for check in passed if CLAIM in check.details]
     return tuple(first(claims, "more weaker claims"))

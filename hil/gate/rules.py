@@ -24,7 +24,7 @@ NOT_WHOLE = {
     "partial": "the run judged only a selection of the tests, which is no gate",
 }
 EXIST = "required checks exist"
-"""The rule that a selection of tests does not meet and need not."""
+"""The rule that is not applied to a selection of tests, which may lack required checks."""
 
 
 UNSETTLED = (Verdict.FAILED, Verdict.INCONCLUSIVE)
@@ -216,7 +216,10 @@ def _rejected(report: Report) -> RuleOutcome:
 
 
 def _attempts(report: Report) -> RuleOutcome:
-    """Return the rule on void attempts: a row that did not pass there cannot be passed by losing its board."""
+    """Return the rule on attempts whose board was lost: a row that failed or was inconclusive in one violates it.
+
+    So losing the board and measuring again on another one does not make a failed check pass.
+    """
     rows = [(row, attempt) for attempt in report.attempts for row in attempt.rows if row.verdict in UNSETTLED]
     names = [f"{row.id} {row.model} {row.precision} on {attempt.board} ({row.verdict.value})" for row, attempt in rows]
     wrong = _listed("did not pass on a board that was lost afterwards: run again", names)

@@ -142,9 +142,9 @@ def _converted(key: str, value: Any, where: str) -> Any:
 
 
 def nodes(content: bytes, file: str) -> dict[str, Parameters]:
-    """Return the parameters of each node of a parameter file, by the node's full name.
+    """Return the parameters of each node of a parameter file, by the node's full name or wildcard.
 
-    Raise ``UserError`` if ``content`` is not a ROS 2 parameter file.
+    ``file`` is the file's name for messages. Raise ``UserError`` if ``content`` is not a ROS 2 parameter file.
     """
     import yaml
 

@@ -52,7 +52,10 @@ class LayerInfo:
 
 
 def read(path: Path) -> Times | Profile | LayerInfo:
-    """Return the content of a file. Raise ``UserError`` unless trtexec exported it, or if it has no row."""
+    """Return the content of a file, of the kind that trtexec exported.
+
+    Raise ``UserError`` if the file cannot be read, was not exported by trtexec, or has no times or layers.
+    """
     try:
         if path.stat().st_size > LARGEST:
             raise UserError(f"{path} is over {LARGEST >> 20} MiB: let trtexec measure for a shorter --duration")
@@ -62,9 +65,9 @@ def read(path: Path) -> Times | Profile | LayerInfo:
     try:
         return _read(content)
     except RecursionError:
-        raise UserError(f"{path} is no file of trtexec: it is nested too deeply: {HINT}") from None
+        raise UserError(f"{path} is not a file that trtexec exported: it is nested too deeply: {HINT}") from None
     except (ValueError, OverflowError, Failure) as error:
-        raise UserError(f"{path} is no file of trtexec: {error}: {HINT}") from None
+        raise UserError(f"{path} is not a file that trtexec exported: {error}: {HINT}") from None
 
 
 def _read(content: bytes) -> Times | Profile | LayerInfo:
@@ -75,7 +78,7 @@ def _read(content: bytes) -> Times | Profile | LayerInfo:
         return LayerInfo(layers)
     document = strictjson.loads(content)
     if not isinstance(document, list) or not all(isinstance(row, dict) for row in document):
-        raise ValueError("it is no list of rows")
+        raise ValueError("it is not a list of rows")
     if not document:
         raise ValueError("it has no row")
     if "count" in document[0]:

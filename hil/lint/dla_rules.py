@@ -1,4 +1,4 @@
-"""Which layers a DLA may take: by operator, so an upper bound, since sizes and attributes restrict it further.
+"""Which layers a DLA may run, judged by their operators. This is an upper bound: sizes and attributes restrict it.
 
 Source: NVIDIA's guide to the DLA, "Layer Support and Restrictions", read as ONNX operators. Nothing was run on a DLA.
 """
@@ -75,7 +75,7 @@ LEAVE = "leave dla out of [models.M.build] for this target"
 
 @dataclass(frozen=True)
 class Eligible:
-    """How many of ``layers`` may run on a DLA, and the operators of the others with their numbers."""
+    """How many of the model's ``layers`` may run on a DLA (``eligible``), and how often each other operator occurs."""
 
     layers: int
     eligible: int
@@ -88,14 +88,14 @@ class Eligible:
 
 
 def eligible(graph: Graph) -> Eligible:
-    """Return which nodes of the main graph a DLA may take."""
+    """Return how many layers of the main graph a DLA may run, and the operators of the others."""
     names = [node.op_type for node in graph.proto.graph.node if node.op_type not in COSTLESS]
     others = Counter(name for name in names if name not in OPERATORS)
     return Eligible(len(names), len(names) - others.total(), others)
 
 
 def has_dla(machine: Machine) -> bool | None:
-    """Return whether module and TensorRT have a DLA; ``None`` if unknown."""
+    """Return whether the module has a DLA that its TensorRT supports; ``None`` if unknown."""
     if machine.module is not None and machine.module.dla == 0:
         return False
     numbers = tuple(int(part) for part in (machine.tensorrt or "").split(".")[:2] if part.isdecimal())

@@ -38,15 +38,15 @@ LARGEST_CHECKED = 2**29
 
 @dataclass(frozen=True)
 class Examined:
-    """What was found in a model, the worst first.
+    """The result of examining a model.
 
     Attributes:
         path: the ONNX file.
         machine: the machine that it was examined for.
-        findings: what was found.
+        findings: the findings, the worst first.
         parser: the answer of TensorRT-RTX's parser; ``None`` if it was not asked.
         memory: the estimate of the memory; ``None`` for a runtime that does not compile.
-        eligible: which layers a DLA may take; ``None`` if there is none.
+        eligible: how many layers a DLA may run; ``None`` unless the machine is known to have a DLA.
     """
 
     path: Path
@@ -58,7 +58,7 @@ class Examined:
 
     @property
     def stops(self) -> bool:
-        """Whether a finding stops the model."""
+        """Whether a finding has the level ``bad``."""
         return any(one.level == "bad" for one in self.findings)
 
 
@@ -67,9 +67,10 @@ def examine(
 ) -> Examined:
     """Return what is wrong with the ONNX file at ``path`` for ``machine``, without any target.
 
-    ``spec`` is the config of the model ``name``, whose sizes, precisions, plugins and DLA core are used. ``parser`` is
-    whether TensorRT-RTX's parser is asked too, where it is installed. Raise ``UserError`` for a file that is not an
-    ONNX model with inputs and outputs of numbers, and for declarations that contradict it.
+    ``spec`` is the config of the model ``name``, whose sizes, precisions, plugins and DLA core are used. With
+    ``parser``, TensorRT-RTX's parser also reads a file without findings so far, if it is installed and the runtime
+    compiles. Raise ``UserError`` for a file that is not an ONNX model with inputs and outputs of numbers, and for
+    declarations that contradict it.
     """
     proto = read_proto(path)
     if has_broken_text(proto):

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 Level = Literal["bad", "warn", "unknown"]
 LEVELS: tuple[Level, ...] = ("bad", "warn", "unknown")
-"""``bad`` stops the model or makes its results wrong, ``warn`` costs speed or needs care, ``unknown`` is unsettled."""
+"""``bad`` stops the model or makes its results wrong, ``warn`` costs speed or needs care, ``unknown`` could not be
+judged."""
 
 NAMED = 3
 """The most nodes or tensors that one finding names."""

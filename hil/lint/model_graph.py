@@ -42,7 +42,8 @@ class Graph:
         nodes: all nodes, those of bodies (``If``, ``Loop``, ``Scan``) and of local functions included.
         constants: initializers and the values of ``Constant`` nodes.
         types: the element type of each tensor of the main graph (``TensorProto.DataType``), as far as inferred.
-        shapes: the shape of each tensor of the main graph, as far as inferred for ``signature.sizes``' largest sizes.
+        shapes: the shape of each tensor of the main graph, as far as inferred; dynamic dimensions have their largest
+            size.
     """
 
     path: Path
@@ -73,7 +74,7 @@ class Graph:
         return frozenset((one.domain, one.name) for one in self.proto.functions)
 
     def values(self, name: str) -> npt.NDArray[Any] | None:
-        """Return the values of a constant, from its external file where it has one; ``None`` if it is not constant."""
+        """Return the values of a constant, also from an external file; ``None`` if it is not constant or unreadable."""
         tensor = self.constants.get(name)
         if tensor is None:
             return None
@@ -83,9 +84,9 @@ class Graph:
             return None  # damaged or missing: the rules on files report that
 
     def before(self, name: str, passed: Collection[str]) -> onnx.NodeProto | None:
-        """Return the first of the nodes of the operators ``passed`` that lie directly before ``name``, one by one.
+        """Follow ``name`` back over nodes whose operators are in ``passed``, by their first input; return the last one.
 
-        ``None`` if another node makes ``name``. A cycle, which no valid file has, ends the search.
+        Return ``None`` if no such node makes ``name``, and for a cycle, which no valid file has.
         """
         first, visited = None, set()
         while (maker := self.makers.get(name)) is not None and maker.op_type in passed and maker.input:

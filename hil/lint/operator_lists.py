@@ -65,13 +65,13 @@ def release_lists(tensorrt: str | None) -> tuple[OperatorList, ...]:
 
 
 def importing(operator: str, tensorrt: str | None) -> Answer:
-    """Return whether the parser of the release ``tensorrt`` imports ``operator``."""
+    """Return whether the parser of the release ``tensorrt`` imports ``operator``: ``yes``, ``no`` or ``unknown``."""
     answers = {_listed(operator, one) for one in release_lists(tensorrt)}
     return answers.pop() if len(answers) == 1 else "unknown"
 
 
 def importing_anywhere(operator: str) -> bool:
-    """Return whether the parser of any listed release imports ``operator``."""
+    """Return whether the parser of any listed release imports ``operator``, or may import it."""
     return any(_listed(operator, one) != "no" for one in lists())
 
 

@@ -84,10 +84,11 @@ def opset_findings(graph: Graph, machine: Machine) -> Iterator[Finding]:
     if changed:
         names = ", ".join(sorted({node.op_type for node in changed}))
         what = (
-            f"TensorRT {machine.tensorrt} states opset {newest} at most, and here are inputs or attributes that {names}"
+            f"TensorRT {machine.tensorrt} supports opsets up to {newest}, and inputs or attributes here are of a newer "
+            f"definition of {names}, up to opset {opset}"
         )
         fix = f"export the model with opset {newest}"
-        yield Finding("opset", nodes(changed), f"{what} got later, up to opset {opset}", fix, "warn")
+        yield Finding("opset", nodes(changed), what, fix, "warn")
 
 
 def _is_newer(node: onnx.NodeProto, newest: int, opset: int) -> bool:

@@ -1,4 +1,4 @@
-"""Element types: those that no TensorRT has, and those that it narrows, with values that are then changed."""
+"""Element types that no release of TensorRT has, and types that it narrows, which changes values."""
 
 from __future__ import annotations
 

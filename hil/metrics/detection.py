@@ -64,7 +64,9 @@ def _truth(labels: Arrays) -> FloatArray:
         or (real[:, 2:4] <= real[:, :2]).any()
         or (real[:, 4] % 1).any()
     ):
-        raise UserError("labels have a box without area or a class that is no integer: give x1 < x2, y1 < y2 in pixels")
+        raise UserError(
+            "labels have a box without area or a class that is not an integer: give x1 < x2, y1 < y2 in pixels"
+        )
     return truth
 
 
@@ -156,8 +158,8 @@ def _precisions(weights: FloatArray, hits: FloatArray, totals: FloatArray) -> Fl
     Each detection counts as often as ``weights``, shape (draws, detections), states. ``hits`` has shape (detections,
     IoU thresholds), and ``totals`` is the number of labelled boxes, shape (draws,); without any the result is NaN.
 
-    Only detections that hit matter once all are counted: recall grows at no other one, and the precision at one that
-    does not hit is at most that of the hit before it.
+    Precision is needed only at detections that hit: recall grows only there, and at any other detection the precision
+    is at most that of the hit before it.
     """
     reported = np.cumsum(weights, axis=1)
     boxes = np.where(totals > 0, totals, np.nan)

@@ -102,7 +102,10 @@ def one_output(outputs: Arrays, *, ranked: bool = False) -> str:
 
 
 def pairs(outputs: Arrays, labels: Arrays) -> dict[str, Array]:
-    """Return the labels by output. Raises ``UserError`` for labels of an unknown output."""
+    """Return the labels by output; labels without an output's name are those of the only output.
+
+    Raises ``UserError`` for labels of an unknown output, and for labels without a name if there are several outputs.
+    """
     if WHOLE in labels:
         name, truth = labelled(outputs, labels)
         return {name: truth}

@@ -32,11 +32,12 @@ def declared_signature(path: Path, spec: ModelSpec, name: str, *, apart: bool = 
 def declare(signature: Signature, spec: ModelSpec, name: str, *, apart: bool = False) -> Signature:
     """Return ``signature`` with what the config ``spec`` of model ``name`` declares about the inputs.
 
-    A dynamic dimension without a name is named by its position, such as ``images[2]``, also one for whose position
-    ``[models.NAME.shapes]`` has sizes; a batch dimension is named like the other batch dimensions. If different sizes
-    are declared for one name and ``apart``, the second axis is named by its position, and ``separated`` states it.
-    Raise ``UserError`` for a declaration that contradicts the file or another one, an input without any declared shape,
-    or inputs without a common batch.
+    A dynamic dimension is named by its position, such as ``images[2]``, if it has no name, or if
+    ``[models.NAME.shapes]`` has sizes for that position. A batch dimension without a name gets the name of the other
+    batch dimensions. If different sizes are declared for one name and ``apart`` is true, the second axis is named by
+    its position, and ``separated`` in the result states it; if ``apart`` is false, that is a contradiction. Raise
+    ``UserError`` for a declaration that contradicts the file or another one, an input without any declared shape, or
+    inputs without a common batch.
     """
     known = [one.name for one in signature.inputs]
     for key in spec.inputs:
@@ -68,9 +69,10 @@ def _with_one_batch(signature: Signature, name: str) -> Signature:
 
 
 def with_inputs(signature: Signature, inputs: Sequence[TensorSpec]) -> Signature:
-    """Return ``signature`` with other names of the inputs' dimensions.
+    """Return ``signature`` with ``inputs``, which have other names of dimensions than before.
 
-    Where an output has a name that now differs between the inputs, its size is unknown, unless only batches have it.
+    If axes that had the same name now have different ones, the outputs' dimensions of the old name become unknown
+    (``None``), unless only batch axes had it.
     """
     meanings: dict[object, set[object]] = {}
     others: set[object] = set()

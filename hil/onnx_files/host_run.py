@@ -19,7 +19,7 @@ def run_on_host(
 ) -> list[Any]:
     """Return the outputs ``names`` for one batch. Raises ONNX Runtime's exceptions, which share no class of their own.
 
-    An output that is no tensor is returned as ONNX Runtime does, for example as a list.
+    An output that is not a tensor is returned as ONNX Runtime does, for example as a list.
     """
     if not ort_values.needs_values(session):
         return list(session.run(names, feeds))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def run_batch(session: onnxruntime.InferenceSession, names: Sequence[str], batch: Batch) -> list[Any]:
-    """Return the outputs ``names`` for one batch; of sequences, those of all steps (``run_sequence``)."""
+    """Return the outputs ``names`` for one batch; for sequences, those of all steps, as ``run_sequence`` does."""
     if batch.sequence is None:
         return run_on_host(session, names, batch.feeds)
     return list(run_sequence(session, names, batch.sequence).values())

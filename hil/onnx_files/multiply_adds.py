@@ -23,7 +23,7 @@ def infer(
     quantizers: Collection[str],
     shapes: Shapes,
 ) -> dict[str, str]:
-    """Add the inferred shapes of a model's tensors to ``shapes``, and return their types; ``model`` is changed.
+    """Add the inferred shapes of a model's tensors to ``shapes``, and return their types by name; ``model`` is changed.
 
     ``sizes`` has the sizes of dynamic dimensions, by name or as ``input[axis]``; other first dimensions have ``batch``.
     ``quantizers`` are the operators that quantize and restore: what they give has the shape of what they read.
@@ -70,7 +70,7 @@ def _prepare(model: onnx.ModelProto, sizes: Mapping[str, int], batch: int, quant
 
 
 def multiply_adds(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
-    """Return the multiply-adds of one call of ``node``; ``None`` if a shape or the operator is unknown."""
+    """Return the multiply-adds of one call of the convolution or matrix product ``node``; ``None`` without shapes."""
     places = {"QLinearConv": (0, 3), "QLinearMatMul": (0, 3)}.get(node.op_type, (0, 1))
     read = [node.input[at] if at < len(node.input) else "" for at in places]
     first, second, given = (shapes.get(name) for name in (*read, node.output[0]))

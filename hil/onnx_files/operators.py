@@ -27,7 +27,7 @@ DOMAINS = frozenset(
 """Operator domains that ONNX Runtime knows without a custom library."""
 
 QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
-"""Operators that mark what runs in INT8."""
+"""Operators that mark what runs in a quantized type."""
 
 QUANTIZED = re.compile(
     r"(Dynamic)?Quantize\w+|Dequantize\w+|Q(Linear|Ordered)\w+|Q(Attention|EmbedLayerNormalization|Gemm|MoE)"

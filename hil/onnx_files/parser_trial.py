@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MODULES = ("tensorrt_rtx", "tensorrt_rtx_bindings")
-"""The module by the metapackage, and by the two wheels alone."""
+"""Names of the module: as the metapackage installs it, and as its wheels do without the metapackage."""
 
 MODULE = "hil.onnx_files.parser_trial"
 ABSENT = "TensorRT-RTX is not installed"
 
 NEEDS_GPU = "Cuda Runtime"
-"""In the parser's message where it wanted to compute a shape on a GPU and found none: no refusal of the file."""
+"""Text in the parser's message if it needs a GPU to compute a shape and there is none: it does not refuse the file."""
 
 REFUSES = ("API Usage Error", "Shape Error")
-"""In the parser's message where it refuses the file; without a GPU, lines about CUDA follow."""
+"""Texts in the parser's message if it refuses the file; without a GPU, lines about CUDA follow."""
 
 SECONDS = 60.0
 """The time limit of the child."""
@@ -35,11 +35,11 @@ SECONDS = 60.0
 
 @dataclass(frozen=True)
 class ParserAnswer:
-    """What the parser said of a file.
+    """The parser's answer on a file.
 
     Attributes:
-        version: the version of TensorRT-RTX; empty if it is not installed.
-        refusal: why the parser refuses the file; empty if it takes it.
+        version: the version of TensorRT-RTX; empty if it is not installed, or if the child ended without an answer.
+        refusal: why the parser refuses the file; empty if it accepts it or gave no answer.
         advice: what to do about the refusal.
         trouble: why there is no answer; empty if there is one.
     """

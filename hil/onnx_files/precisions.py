@@ -11,7 +11,7 @@ WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators for which a low precision is intended: nearly all multiply-adds of a network are in them."""
 
 FLOATS = {"float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
-"""The precision in which an operator computes that reads floats of a type."""
+"""The precision in which an operator computes, by the type of the floats that it reads."""
 
 STORED = {
     "int8": "int8",
@@ -22,7 +22,7 @@ STORED = {
     "int4": "int4",
     "uint4": "int4",
 }
-"""The precision of quantized values of a type."""
+"""The precision that quantized values have, by their type."""
 
 _PTQ = "python -m modelopt.onnx.quantization --onnx_path={path} --quantize_mode={mode} {data} --output_path={out}"
 _TORCH = "python torch_quant_to_onnx.py --timm_model_name=MODEL --qformat=nvfp4 --onnx_save_path={out}"
@@ -52,7 +52,7 @@ class QuantizedTensor:
         scale: the type of the scales as they are stored; empty if unknown.
         block: how many values along ``axis`` share a scale; 0 for one scale for the tensor or for each channel.
         axis: the axis of channels or blocks; ``None`` for one scale.
-        nested: the type of the scales that the scales themselves are stored with, as of NVFP4; empty without them.
+        nested: if the scales are quantized themselves, as in NVFP4, the type of their own scales; empty otherwise.
         constant: whether the values are stored in the file, as weights are.
         dynamic: whether the scales are computed from the values at run time.
         shifted: whether a zero point is not 0.

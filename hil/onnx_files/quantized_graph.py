@@ -60,7 +60,7 @@ def read_precisions(path: Path, sizes: Mapping[str, int] | None = None, batch: i
 def precisions_of(model: onnx.ModelProto, sizes: Mapping[str, int] | None = None, batch: int = 1) -> Precisions:
     """Return what a model in memory declares, as ``read_precisions``. The model is not changed."""
     graph = _Graph(_inlined(model))
-    # Scales that are themselves quantized are no tensors of the model.
+    # Scales that are themselves quantized are not tensors of the model.
     scales = {name for node in graph.dequantize() for name in graph.scales_of(node)}
     tensors = [graph.quantized(node) for node in graph.dequantize() if node.output[0] not in scales]
     weighted = [(node, graph.weighted(node)) for node in graph.nodes if graph.is_weighted(node)]

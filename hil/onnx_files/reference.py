@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     Outputs = list[tuple[str, np.ndarray]]
 
 FORMAT = 2
-"""Version of the cache's layout: one folder for each key, with a sealed index and one file for each output, which has
-one ``.npy`` record for each batch."""
+"""Version of the cache's layout: a folder for each key, with a sealed index and a file for each output."""
 
 INDEX = "index.json"
 
@@ -66,9 +65,9 @@ class Reference(Protocol):
 
 @dataclass(frozen=True)
 class SavedReference:
-    """Outputs that the user saved. Only a file that cannot be read raises ``UserError``.
+    """Outputs that the user saved. ``batches`` raises ``UserError`` only if the file cannot be read.
 
-    Names, dtypes and lengths are compared with the engine's by the parity check.
+    The parity check compares names, dtypes and lengths with the engine's.
 
     Attributes:
         path: the ``.npz`` file.
@@ -180,8 +179,9 @@ def open_reference(  # noqa: PLR0913, PLR0917 - where it comes from, and where i
     """Return the reference: the outputs in the file ``saved`` if it is given, otherwise those of ONNX Runtime.
 
     ONNX Runtime runs ``model`` on the first ``limit`` samples of ``dataset`` (``None``: all), ``batch`` samples per
-    inference, and caches the outputs below ``cache_dir``. ``watched`` passes on the batches that are run. ``per_call``
-    is as in ``SavedReference``. Raise ``UserError`` for an unreadable file, ``EngineBuildError`` if ONNX Runtime fails.
+    inference, and caches the outputs below ``cache_dir``. ``watched`` wraps the iterator of these batches. ``per_call``
+    is as in ``SavedReference``. Raise ``UserError`` for an unreadable file, data without samples or a full disk,
+    ``EngineBuildError`` if ONNX Runtime fails.
     """
     if saved is not None:
         path = polygraphy.converted(saved, cache_dir) if saved.suffix == polygraphy.SUFFIX else saved
@@ -272,13 +272,13 @@ def _run(model: Path, batches: Iterator[Batch], folder: Path) -> dict[str, Any]:
             for output, stream, array in zip(outputs, streams, results, strict=True):
                 if not isinstance(array, np.ndarray) or not is_number(array.dtype):
                     what = f"output {output['name']!r} of model {model.stem} is not an array of numbers"
-                    raise UserError(f"{what}: parity cannot be judged for it")
+                    raise UserError(f"{what}, so parity cannot be judged: export the model without this output")
                 hashed = _Hashed(stream)
                 npy_records.write(hashed, for_file(array))
                 output["records"].append(hashed.state.hexdigest())
             count += len(next(iter(batch.inputs.values())))
     if not count:
-        raise UserError(f"the data of model {model.stem} has no samples, so there are no reference outputs")
+        raise UserError(f"the data of model {model.stem} has no samples, so it has no reference outputs: add samples")
     return {"outputs": outputs, "count": count}
 
 

@@ -108,7 +108,7 @@ class Signature:
 
     @property
     def has_qdq(self) -> bool:
-        """Whether there are nodes that mark what runs in INT8."""
+        """Whether the file has QuantizeLinear or DequantizeLinear nodes."""
         return not QDQ.isdisjoint(self.quantized)
 
     def input(self, name: str) -> TensorSpec:

@@ -42,7 +42,7 @@ PARAMETERS = (
     Usual(_named(r"size|shape"), range=(640, 640)),
     Usual(_named(r"scale"), range=(1, 1)),
 )
-"""Values of inputs that are one setting for the whole call; also of inputs with one such setting a sample."""
+"""Values of inputs that are one setting for the whole call, and of inputs with one such setting for each sample."""
 
 TOKENS = (
     Usual(MASK, range=(1, 1)),
@@ -67,7 +67,7 @@ def input_proposals(signature: Signature, rows: Mapping[str, int]) -> dict[str, 
     """Return what is proposed for each input of an undeclared signature, by name.
 
     ``rows`` has the number of rows of the table in which an input is looked up (``graph_facts.table_rows``): its values
-    are from 0 to that number, exclusive. A batch axis is given for each input.
+    are from 0 to that number, exclusive. Each proposal has a batch axis, except for a constant of fixed size.
     """
     kinds, carried, batch = roles(signature), next_states(signature), _batch(signature)
     found = {}
@@ -99,7 +99,7 @@ def other_axes(signature: Signature, proposals: Mapping[str, InputProposal]) -> 
 
 
 def shared_names(signature: Signature, proposals: Mapping[str, InputProposal]) -> set[str]:
-    """Return the names of batch dimensions that another axis of an input has too."""
+    """Return the names that both a batch axis and another axis of the inputs have."""
     places = [
         (size, axis == proposals[one.name].batch_axis)
         for one in signature.inputs

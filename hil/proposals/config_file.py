@@ -83,7 +83,7 @@ def write_checked(path: Path, content: bytes, *, expected: bytes | None = None) 
 
 @contextlib.contextmanager
 def _partial(path: Path) -> Iterator[Path]:
-    """Lend a path in the folder of ``path``; a file that is left there is removed."""
+    """Yield the path of a temporary file, not yet created, in the folder of ``path``; remove the file at the end."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield partial
@@ -93,7 +93,7 @@ def _partial(path: Path) -> Iterator[Path]:
 
 
 def _check(partial: Path, path: Path) -> None:
-    """Load the new text from ``partial``. Raise its mistakes as those of ``path``."""
+    """Load the new text from ``partial``. Raise ``UserError`` for its mistakes; the message names ``path``."""
     try:
         load(partial, own=False)
     except UserError as error:

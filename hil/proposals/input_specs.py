@@ -39,7 +39,10 @@ def repeated(signature: Signature) -> Iterable[str]:
 
 
 def separated(tensor: TensorSpec, spec: InputSpec) -> InputSpec:
-    """Return ``spec`` with a name of its own for each dynamic dimension, and ``BATCH`` for the batch."""
+    """Return ``spec`` with a shape that names each dynamic dimension by its position, and the batch axis ``BATCH``.
+
+    Without dynamic dimensions, return ``spec`` unchanged.
+    """
     shape = tuple(
         size if isinstance(size, int) else BATCH if axis == spec.batch_axis else f"{tensor.name}[{axis}]"
         for axis, size in enumerate(tensor.shape)

@@ -35,7 +35,7 @@ MOST_TRIALS = 120
 """The most combinations of sizes that are tried for one model."""
 
 MOST_UNFIT = 8
-"""So many sizes may run without the declared shapes of the outputs; then the first of them is proposed."""
+"""Combinations of sizes that run, but give outputs of other shapes than declared, before the first is proposed."""
 
 SHOWN = 12
 """The most sizes of a dimension that a message names."""
@@ -128,10 +128,10 @@ class _Search:
     def _ways(
         self, plan: Mapping[str, InputProposal]
     ) -> Iterator[tuple[Mapping[str, InputProposal], dict[str, InputSpec], int | None]]:
-        """Yield what may be declared, in the order of trial, with the proposals and the batch (``None`` for any).
+        """Yield what may be declared, in the order in which it is tried: proposals, declarations and a batch size.
 
-        Dimensions of equal names have one size, or are separated by position. If a batch dimension has the name of
-        another axis, it is a batch only if it runs with a size of its own.
+        ``None`` as batch size allows any. Dimensions of equal names have one size, or are separated by position. If a
+        batch axis has the name of another axis, it is a batch only if a batch of two runs with other sizes elsewhere.
         """
         tied = {one.name: spec_of(plan[one.name]) for one in self._raw.inputs}
         apart = {one.name: separated(one, tied[one.name]) for one in self._raw.inputs}
@@ -242,7 +242,7 @@ class _Search:
         family: Recognized | None,
         takes_batches: bool | None,  # noqa: FBT001 - as above
     ) -> Proposal:
-        """Return the proposal with only the keys that say more than the file does."""
+        """Return the proposal with only the keys that add to what the file states."""
         declared = self._declared(inputs, sizes)
         own, shapes = {}, {name: (size, size, size) for name, size in sizes.items()}
         separated = {name for spec in inputs.values() for name in spec.shape or () if name in sizes}

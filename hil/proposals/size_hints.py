@@ -24,7 +24,7 @@ SMALLEST_NAMED = 96
 PAIR = re.compile(r"(?<!\d)(\d{2,4})x(\d{2,4})(?!\d)")
 NUMBER = re.compile(r"(?<![\d.])(\d{2,4})(?![\d.]*\d)")
 TEXT = re.compile(r"ocr", re.IGNORECASE)
-"""Names of models that look at one line of text, if they are no detectors."""
+"""Names of models that read one line of text, if they are not detectors."""
 
 
 def hinted_sizes(model: onnx.ModelProto, name: str, kind: str) -> tuple[tuple[int, int], ...]:

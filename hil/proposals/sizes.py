@@ -44,7 +44,7 @@ STEP = (512, 576, 256, 1536, 160, 400, 16_000, 1024)
 
 CHANNELS = (3, 1, 4)
 MANY_CLASSES = 1500
-"""So many scores for each of an unknown number of places are those of a script's characters, not of a detector."""
+"""An output with so many scores for each of a dynamic number of places has scores of characters, not of boxes."""
 MOST = 4096
 """The most combinations that are put into order."""
 

@@ -37,7 +37,7 @@ ALL = 240.0
 """Seconds that all trials of a model may take."""
 
 LEAST_MEMORY = 2 * 2**30
-"""Bytes that the child may use on any machine; otherwise half of the machine's memory."""
+"""Bytes: the child may use half of the machine's memory, but at least this much."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Answer:
-    """The shapes of the fed inputs and of the outputs if it ran, else the error.
+    """The shapes of the fed inputs and of the outputs if the reference ran, else the error.
 
     ``loaded`` is false if the error is one of loading the model, which each further trial would give too.
     """
@@ -123,7 +123,10 @@ class TrialProcess:
         return error
 
     def ask(self, question: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """Return the answer to a question, or ``{"error": TEXT}`` if none comes within ``seconds``."""
+        """Return the answer to a question, or ``{"error": TEXT}`` if the child ends or does not answer in ``seconds``.
+
+        In these cases the child is stopped; the next question starts another one.
+        """
         if self._pipe is None:
             context = multiprocessing.get_context("spawn")
             self._pipe, other = context.Pipe()

@@ -13,6 +13,7 @@ import onnx
 from onnx import helper
 
 from hil.dtypes import is_float
+from hil.errors import HilError
 from hil.onnx_files.external_data import save
 from hil.onnx_files.host_run import run_on_host
 from hil.onnx_files.ort_errors import ort_error
@@ -113,7 +114,7 @@ def observe(
     tensor, the output of that node is measured instead, since the node removes the other values anyway. With ``fold``
     the model is first prepared as for the quantizer (``prepared``). If there are more than 512 samples, only every n-th
     batch runs, so that about 512 samples are spread evenly. Memory holds the activations of one batch. Raises
-    ``UserError`` or ``EngineBuildError``.
+    ``UserError`` for data that cannot be read, and ``EngineBuildError`` if ONNX Runtime fails.
     """
     try:
         with silence(), tempfile.TemporaryDirectory(prefix="hil-flow-") as folder:
@@ -129,7 +130,7 @@ def observe(
                 for name, place in places.items():
                     if is_float(values[place].dtype):
                         uses[name].add(values[place])
-    except OSError:
+    except (HilError, OSError):
         raise
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no other base class
         raise ort_error(error, model, "while observing its activations") from None

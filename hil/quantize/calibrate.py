@@ -124,7 +124,7 @@ def _check_excluded(proto: onnx.ModelProto, excluded: tuple[str, ...], model: Pa
 
 
 def stride_of(data: Dataset, most_bytes: int = FEED) -> int:
-    """Return the number of samples per batch: ``data.stride`` if set, otherwise ``fitting``."""
+    """Return the number of samples per batch: ``data.stride`` if set, otherwise the result of ``fitting``."""
     return fitting(data, most_bytes) if data.stride is None else data.stride
 
 
@@ -207,7 +207,8 @@ def collect(  # noqa: PLR0913 - the steps of one calibration share these
 ) -> Iterator[tuple[int, Calibration]]:
     """Calibrate on ``feed``; yield the number of samples consumed so far, and the ranges computed from these samples.
 
-    Both are yielded after each feed that reaches a number of samples in ``marks``, and once at the end.
+    Both are yielded after each feed that reaches a number of samples in ``marks``, and once at the end. Raise
+    ``UserError`` for a feed without samples, ``EngineBuildError`` if the model has no layer that could become INT8.
     """
     if not feed.advance():
         raise UserError(f"calibration data has no samples: model {feed.model}: add some to calibration.data")

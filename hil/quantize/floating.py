@@ -38,7 +38,7 @@ _FLOATS = _WIDE | {TensorProto.UNDEFINED, TensorProto.FLOAT, TensorProto.FLOAT16
 def kept_nodes(
     proto: onnx.ModelProto, ranges: Mapping[str, Any], masked: Collection[str], excluded: Collection[str]
 ) -> dict[str, tuple[str, str]]:
-    """Return the nodes that get no Q/DQ nodes of their own, each with a reason and with what it is about.
+    """Return the names of the nodes that the quantizer must leave out, each with the kind of reason and a text on it.
 
     ``ranges`` are those of ``unlike_joins``, ``masked`` the tensors whose range a mask sets, ``excluded`` the nodes
     that the config excludes. Nodes that read an excluded node's result, without convolutions and matrix products, stay

@@ -171,7 +171,7 @@ def _join_kept(model: onnx.ModelProto, kept: Collection[str]) -> None:
 def _beyond_fp16(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> Iterator[tuple[str, str]]:
     """Yield the name of each node that reads or is a constant which FP16 cannot hold, with the reason.
 
-    The nodes behind it are yielded too, as far as an operator whose results are small whatever it reads.
+    The nodes that read its results are yielded too, and so on, up to operators whose results FP16 holds (``BOUNDED``).
     """
     from onnx import TensorProto, numpy_helper
 

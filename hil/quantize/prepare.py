@@ -31,9 +31,10 @@ IR_VERSIONS = {OPSET: 7, HALF_OPSET: 9}
 
 
 def prepared(model: Path, folder: Path) -> onnx.ModelProto:
-    """Return ``model`` as the quantizer needs it: functions inlined, batch norms folded, all nodes named, shapes known.
+    """Return ``model`` as the quantizer needs it: functions inlined, batch norms folded, nodes named, shapes inferred.
 
-    Its opset is at least 13, or at least 19 if a weight or an input is float16, and at most 27.
+    Its opset is at least 13, or at least 19 if a weight or an input is float16, and at most 27. ``folder`` is for
+    temporary files.
     """
     proto, changed = _plain(onnx.load(str(model)))
     version = proto.ir_version

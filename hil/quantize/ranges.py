@@ -33,7 +33,10 @@ class Ranges:
 
 
 def read_ranges(path: Path) -> Ranges:
-    """Return the ranges of the model at ``path``; a scale that is computed at run time is an empty list."""
+    """Return the ranges of the model at ``path``; a scale that is computed at run time is an empty list.
+
+    Tensors whose scales are themselves quantized at run time (activations in NVFP4) are left out.
+    """
     import onnx
 
     return ranges_of(onnx.load(str(path), load_external_data=False), path.parent)

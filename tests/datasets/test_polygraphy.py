@@ -75,6 +75,14 @@ def test_a_file_is_converted_once(tmp_path: Path) -> None:
     assert polygraphy.converted(path, tmp_path) != first
 
 
+def test_a_folder_that_cannot_be_written_names_its_key(tmp_path: Path) -> None:
+    """The conversion is stored in the cache: the message names the key that moves it, not the report's folder."""
+    (tmp_path / "saved.json").write_text(json.dumps([{"x": _json(IMAGES)}]))
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(UserError, match=r"cannot be written: .*write cache = 'FOLDER' under \[project\]"):
+        polygraphy.converted(tmp_path / "saved.json", tmp_path / "cache")
+
+
 def test_a_changed_conversion_is_repeated(tmp_path: Path) -> None:
     """An earlier conversion is used only if its digest is unchanged."""
     path = tmp_path / "saved.json"

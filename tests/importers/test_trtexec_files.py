@@ -92,7 +92,7 @@ def test_layers_are_counted_by_the_type_they_compute_in(tmp_path: Path, capsys: 
 )
 def test_other_content_is_refused(content: Any, tmp_path: Path) -> None:
     """An empty, damaged or foreign file is refused, and one row without its times refuses the whole file."""
-    with pytest.raises(UserError, match="no file of trtexec"):
+    with pytest.raises(UserError, match="not a file that trtexec exported"):
         read(written(tmp_path, content))
 
 

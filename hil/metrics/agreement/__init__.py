@@ -43,10 +43,10 @@ _OPEN: Mapping[str, Callable[[str, OutputSpec], Answers]] = {
 def open_answers(
     spec: ModelSpec, root: Path = Path(), *, model: str = "", where: str = "outputs"
 ) -> tuple[Answers, ...]:
-    """Return what compares the answers of each declared output of a model; all boxes are read together.
+    """Return an object that compares the answers of each declared output; one compares all outputs of a detector.
 
-    Callables are imported from ``root`` first; ``model`` and ``where`` (e.g. ``hil.toml:12``) are for messages. Raises
-    ``UserError`` if a callable cannot be imported.
+    Callables are imported from the folder ``root``, else as installed; ``model`` and ``where`` (e.g. ``hil.toml:12``)
+    are for messages. Raises ``UserError`` if a callable cannot be imported.
     """
     return tuple(_opened(spec, root, model, where))
 

@@ -44,10 +44,10 @@ class _Read:
 class Classes:
     """Compares the class with the highest score along an axis, or a class in integers as it is.
 
-    A class whose score is under ``spec.score`` is no answer; if there is only one class, it is the answer no. The
-    scores are the output itself if it is from 0 to 1 in all samples of the reference; else they are the softmax of the
-    output, or its logistic function if there is one class. The change of a sample is the share of its positions whose
-    answers differ, of those where either side has one.
+    If the highest score is under ``spec.score``, the position has no answer; if there is only one class, the answer is
+    then "no". The scores are the output itself if it is from 0 to 1 in all samples of the reference; else they are the
+    softmax of the output, or its logistic function if there is one class. The change of a sample is the share of
+    positions at which the answers differ, among those at which either side has an answer.
     """
 
     kind = "classification"
@@ -100,9 +100,9 @@ class Classes:
 class Pixels:
     """Compares the class of each pixel: the highest score along an axis (by default the second), or integers.
 
-    The scores of one class are compared with ``spec.score``. The commonest class of the reference's image is its
-    background. The change of a sample is the share of pixels whose class differs, of those that are not background on
-    both sides: an object of any size counts in relation to its own size.
+    If there is only one class, its scores are compared with ``spec.score``. The commonest class of the reference's
+    image is its background. The change of a sample is the share of pixels whose class differs, among those that are not
+    background on both sides: so an object of any size counts in relation to its own size.
     """
 
     kind = "segmentation"

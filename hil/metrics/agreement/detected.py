@@ -20,7 +20,7 @@ MOST = 300
 """How many boxes of an image count, those with the highest scores: as many as detectors commonly return."""
 
 KEPT = 4
-"""With how many of the first non-empty answers of the reference its others are compared, to see whether they vary."""
+"""Number of the reference's first non-empty answers with which its answers are compared, to see whether they vary."""
 
 
 class Boxes:

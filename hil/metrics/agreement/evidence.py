@@ -22,13 +22,13 @@ class Evidence:
 
     Attributes:
         changed: for each counted sample, the share of its answer that differs, from 0 to 1.
-        samples: the numbers of the counted samples, in the order of ``changed``.
+        samples: the indices (from 0) of the counted samples, in the order of ``changed``.
         total: how many samples were compared, counted or not. A sample to which neither side gives an answer is not
             counted, so that empty samples cannot hide changes in others.
         silent: to how many samples the reference gives no answer.
-        nothing: what it means that there is no answer, such as "detects nothing".
-        constant: the least share that an engine would change that always gives the same answer, without reading its
-            input; 1 if that is not computed for this kind.
+        nothing: how a message describes that there is no answer, such as "detects nothing".
+        constant: the mean of ``changed`` for the best engine that gives the same answer to every sample, without
+            reading its input; 1 if that is not computed for this kind.
         drift: for each answer that both sides give, the engine's score minus the reference's; ``None`` without scores.
         f1: the F1 of the engine's answers at the threshold, with the reference's as the truth; ``None`` without scores.
     """
@@ -76,19 +76,19 @@ class Changes:
         self.silent += silent
 
     def counted(self) -> tuple[FloatArray, Array]:
-        """Return the changes of the counted samples, and their numbers."""
+        """Return the changes of the counted samples, and the indices (from 0) of these samples."""
         everything = np.concatenate([np.zeros(0), *self.parts])
         (samples,) = np.nonzero(~np.isnan(everything))
         return everything[samples], samples
 
 
 def joined(parts: Iterable[FloatArray]) -> FloatArray:
-    """Return the concatenation of ``parts``, which may be none."""
+    """Return the concatenation of ``parts``; an empty array without parts."""
     return np.concatenate([np.zeros(0), *parts])
 
 
 def samples_first(name: str, kind: str, array: Array, samples: int) -> Array:
-    """Return ``array``, an output of ``samples`` samples. Raises ``UserError`` if its first axis is another one."""
+    """Return ``array``. Raises ``UserError`` if its first axis does not have the size ``samples``."""
     if array.ndim and len(array) == samples:
         return array
     raise UserError(

@@ -1,4 +1,4 @@
-"""Compares values that are no classes: ``embedding``, ``regression`` and ``keypoints``."""
+"""Compares values that are not classes: ``embedding``, ``regression`` and ``keypoints``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLEAR = 0.02
 """A difference of cosines from which one sample is clearly farther than another: less is a tie."""
 
 SHARE = 0.05
-"""The error from which a value is another answer, as a share of the range in which it varies."""
+"""The error above which a value has changed, as a share of the range in which it varies."""
 
 COMPONENTS = 1024
 """How many components of a sample are compared at most, evenly spread: of 1,000 samples, 16 MiB are kept."""
@@ -90,10 +90,10 @@ class Embeddings(_Kept):
 
 
 class Values(_Kept):
-    """Compares each component of a regression. The change of a sample is the share of its components that are others.
+    """Compares each component of a regression. The change of a sample is the share of its components that changed.
 
-    A component is another if it differs by more than ``SHARE`` of the range between its 5th and 95th percentiles over
-    all samples of the reference. Of an output with more than ``COMPONENTS``, evenly spread ones are compared.
+    A component changed if it differs by more than ``SHARE`` of the range between its 5th and 95th percentiles over all
+    samples of the reference. Of an output with more than ``COMPONENTS``, evenly spread ones are compared.
     """
 
     kind = "regression"
@@ -117,9 +117,10 @@ class Values(_Kept):
 class Points:
     """Compares keypoints: coordinates [samples, points, 2], with a score [samples, points, 3], or heat maps.
 
-    The point of a heat map [samples, points, height, width] is its maximum, whose value is the score. A point is
-    another if it is farther away than ``SHARE`` of the extent of the reference's points in that sample, or if only one
-    side's score is ``spec.score`` or more. The change of a sample is the share of its points that are others.
+    The point of a heat map [samples, points, height, width] is its maximum, whose value is the score. A point changed
+    if it moved by more than ``SHARE`` of the extent of the reference's points in that sample, or if only one side's
+    score is ``spec.score`` or more. The change of a sample is the share of changed points, among those of which either
+    side's score is ``spec.score`` or more.
     """
 
     kind = "keypoints"
