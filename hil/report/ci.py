@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 
 CODE_QUALITY = "gl-code-quality.json"
 MOST_A_LEVEL = 10
-"""Annotations per level: GitHub shows ten errors and ten warnings per step (its documentation, "Limitations").
-
-The last of the ten states how many were left out.
-"""
+"""The maximum number of annotations of each level: GitHub shows ten errors and ten warnings for a step (its
+documentation, "Limitations"). If there are more, the tenth states how many are left out."""
 LONGEST, LONGEST_TITLE = 1000, 200
 LINE = re.compile(r"(?P<name>[^\s:]+):(?P<line>[1-9]\d{0,6})(?:\s|$)")
 """The file name and line number at the start of a limit's source, such as ``hil.toml:31 limits``."""
@@ -46,7 +44,7 @@ SEVERITY = {
 def announce(
     report: Report, folder: Path, config: Path | None, environ: Mapping[str, str], write_line: Callable[[str], None]
 ) -> None:
-    """Write the report's results for the CI system that ``environ`` names; do nothing outside of CI.
+    """Write the report's results for GitHub Actions or GitLab CI, if ``environ`` names one; otherwise do nothing.
 
     ``folder`` is the report's folder, ``config`` the run's ``hil.toml``. ``write_line`` writes one line to the CI log,
     also the warning that a file cannot be written.
@@ -85,7 +83,8 @@ def github(report: Report, path: str | None) -> Iterator[str]:
     """Yield GitHub workflow commands for the groups of rows in ``view.troubles``, worst first, and rejected results.
 
     Each level (error, warning) has at most ``MOST_A_LEVEL`` commands for groups. If there are more groups, the last
-    command states how many are left out. A command names the line of the config ``path`` that has the row's limit.
+    command states how many are left out. A command names the line of the config ``path`` that has the row's limit;
+    ``path`` is relative to the checkout.
     """
     counts = {"error": 0, "warning": 0}
     for trouble in view.troubles(report):

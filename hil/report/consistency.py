@@ -80,7 +80,10 @@ def _row(check: CheckResult, report: Report, *, fallback: bool) -> Iterator[str]
 
 
 def _boards(report: Report) -> Iterator[str]:
-    """Yield one line for each row of a target with several boards that does not name one which the report describes."""
+    """Yield one line for each row whose board the report does not describe, or that should name a board and does not.
+
+    If the report describes boards, each judged row must name one of them, except after a fallback.
+    """
     boards, fallback = report.target.boards, report.target.requested != report.target.used
     for check in report.checks:
         if check.board and check.board not in boards:
@@ -161,10 +164,11 @@ def contradiction(check: CheckResult) -> str | None:
 
 
 def deciding_value(check: CheckResult) -> float | None:
-    """Return the number to compare with the limit of a passed row, or ``fail_at`` of a warned row; None if unknown.
+    """Return the number that decides a row: for a passed row by its limit, for a warned one by ``fail_at``.
 
-    It is the measured value, except for latency percentiles and measurements with a confidence level. Of these, a
-    passed row has the worse of value and interval, a warned row the interval's better end.
+    It is the measured value, except for latency percentiles and measurements with a confidence level. For these it is
+    the worse of the value and the interval's worse end if the row passed, and the interval's better end (without one,
+    the value) if it did not. Return ``None`` without a measurement or limit, and if a needed end is missing.
     """
     measurement, limit = check.measurement, check.limit
     if measurement is None or limit is None:

@@ -93,7 +93,7 @@ def _parsed(content: bytes, name: str) -> Report:
         what = "; ".join(one_line(each, LONGEST) for each in errors)
         raise ReportRefused(f"{name}: the report is damaged or edited: {what}: run the checks again")
     if report.status == "partial":
-        what = "refused: it is of a selection of tests, and no gate"
+        what = "it is the report of a selection of tests, which no gate accepts"
         raise ReportRefused(f"{name}: {what}: run pytest without the selection, or with --hil-gate")
     return report
 

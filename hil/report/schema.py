@@ -129,7 +129,7 @@ class TargetReport(Stored):
 
 
 class VoidRow(Stored):
-    """A row of an attempt that counts for nothing, with the verdict that it had there."""
+    """A row of a void attempt, with the verdict that the row had there."""
 
     id: CheckId
     model: str = ""
@@ -140,14 +140,16 @@ class VoidRow(Stored):
 
 
 class VoidAttempt(Stored):
-    """An attempt to judge a model on one board of several, which was lost. Its rows do not count.
+    """An attempt to judge a model that ended early, because its board or its worker process was lost.
+
+    Its rows do not count.
 
     Attributes:
         model: the model; empty for tests without one.
         board: the board's name.
         reason: why the attempt ended.
-        repeated: whether the model's rows were given to another attempt, which began again.
-        rows: what had been judged by then.
+        repeated: whether another attempt began, in which all rows of the model are judged again.
+        rows: the rows that had been judged when the attempt ended.
     """
 
     model: str = ""
@@ -246,7 +248,7 @@ class ModelUsed(Stored):
 
 
 class Rejected(Stored):
-    """A result for a row that was not planned, or a second, different result for a planned row."""
+    """A rejected result: its row was not planned, or another test had given a result for this row."""
 
     id: str
     model: str = ""
@@ -257,7 +259,7 @@ class Rejected(Stored):
 class Report(Stored):
     """The report of one run. ``decision`` and ``exit_code`` are the gate's result under ``policy``, if ``complete``.
 
-    ``attempts`` are those that do not count, because their board was lost.
+    ``attempts`` are those that do not count, because their board or process was lost.
 
     ``digest`` is the SHA-256 of the canonical JSON of all other fields; empty before the report is sealed.
     """

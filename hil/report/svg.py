@@ -148,14 +148,15 @@ def across(kind: str, y: int, label: str, *, below: bool = False) -> list[str]:
 
 
 def above(label: str) -> str:
-    """Return a note at the top of the plot for a value that lies above the plot."""
+    """Return a note at the top of the plot about a value, described by ``label``, that lies above the plot."""
     return text(RIGHT, 12, f"{label}, far above ↑", anchor="end", kind="strong")
 
 
 def thinned(at: Floats, values: Floats, bins: int) -> tuple[Floats, Floats, Floats, Floats]:
-    """Divide ``at`` into ``bins`` equal intervals. Return centre, smallest, median and largest value of each.
+    """Divide the range of ``at`` into ``bins`` equal intervals, and summarize ``values``, taken at ``at``, in each.
 
-    Values that are not finite, and intervals without values, are left out.
+    Return centres, smallest, median and largest values, one for each interval. Values that are not finite, and
+    intervals without values, are left out.
     """
     keep = np.argsort(np.where(np.isfinite(values), at, np.nan), kind="stable")
     keep = keep[np.isfinite(values[keep]) & np.isfinite(at[keep])]

@@ -151,7 +151,7 @@ def board_text(report: Report) -> str:
 
 
 def worst_count_text(checks: Sequence[CheckResult]) -> str:
-    """Return how many checks have the worst verdict, such as ``3 of 7``; ``7`` if all seven have it."""
+    """Return how many of ``checks`` have the worst verdict, such as ``3 of 7``; just ``7`` if all seven have it."""
     same = sum(check.verdict is worst(checks) for check in checks)
     return f"{same} of {len(checks)}" if same != len(checks) else str(len(checks))
 

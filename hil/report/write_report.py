@@ -57,9 +57,10 @@ def sealed(report: Report) -> Report:
 
 
 def begin(folder: Path, report: Report) -> None:
-    """Write an ``incomplete`` report into ``folder`` and delete an earlier run's files; do nothing for the same run.
+    """Write the ``incomplete`` report into ``folder`` and delete the other files of an earlier run's report.
 
-    Raises ``UserError`` or ``LabError`` if the folder cannot be written.
+    Do nothing if ``folder`` has a report of the same run already. Raises ``UserError`` or ``LabError`` if the folder
+    cannot be written; ``ValueError`` for a report that is not ``incomplete``.
     """
     if report.status != "incomplete":
         raise ValueError("a run begins incomplete")
@@ -73,9 +74,9 @@ def begin(folder: Path, report: Report) -> None:
 
 
 def update(folder: Path, report: Report) -> None:
-    """Replace the ``incomplete`` report of the same run in ``folder`` by one with the rows that are judged by now.
+    """Replace the ``incomplete`` report of the same run in ``folder`` by ``report``, which has more judged rows.
 
-    Another run's report, and a finished one, stay. Raises as ``begin`` does.
+    Do nothing if ``folder`` has another run's report or a finished one. Raises as ``begin`` does.
     """
     if report.status != "incomplete":
         raise ValueError("only finish() writes a complete report")
@@ -87,8 +88,8 @@ def update(folder: Path, report: Report) -> None:
 def finish(folder: Path, report: Report) -> None:
     """Write ``report.html``, ``summary.md`` and, last, ``report.json``. Each file is replaced atomically.
 
-    Raises ``UserError`` or ``LabError`` if the folder cannot be written; ``ValueError`` if ``report`` is not the result
-    of ``hil.gate.gate.seal``, or a sealed report of a selection, of which the page shows what was selected.
+    For a selection of tests, page and summary show only the selected rows. Raises ``UserError`` or ``LabError`` if the
+    folder cannot be written; ``ValueError`` if ``report`` is not sealed (``sealed``, ``hil.gate.gate.seal``).
     """
     from hil.report.html import render as page
     from hil.report.markdown import render as summary

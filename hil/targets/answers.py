@@ -73,7 +73,7 @@ class Timed:
     """Samples of one timed window: start times and host-to-host durations, float64 seconds, shape (n,).
 
     ``start`` is by the worker's monotonic clock. ``device`` has the durations by the device's clock, shape (n,);
-    ``None`` without such a clock. ``control`` is the control beside them; ``None`` without one.
+    ``None`` without such a clock. ``control`` is the control that was timed with them; ``None`` without one.
     """
 
     start: npt.NDArray[np.float64]
@@ -164,9 +164,9 @@ def tensor_specs(ports: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
 
 
 def error_of(reply: Mapping[str, Any], target: str) -> HilError:
-    """Return the exception for an agent's error reply: of a class in ``KINDS``, or a ``LabError`` for an unknown kind.
+    """Return the exception for ``reply``, an agent's error reply, by its ``kind`` in ``KINDS``.
 
-    ``target`` is the target's name in the message.
+    An unknown kind gives a ``LabError``. ``target`` is the target's name in the message.
     """
     kind, message, advice = (joined(str(reply.get(name, ""))) for name in ("kind", "message", "advice"))
     if kind == "held":

@@ -13,7 +13,8 @@ import hil.agent
 
 PACKAGE = "hil_agent"
 INSTALLED = "hil_agent"
-"""``-X hil_agent=FOLDER``: the agent's modules are imported from that folder, not out of the zip file."""
+"""The name of an option of the interpreter: with ``-X hil_agent=FOLDER``, the agent's modules are imported from that
+folder, not from the zip file."""
 
 START = f"""\
 import sys

@@ -46,7 +46,8 @@ class AgentCalls:
     def __init__(self, link: Link, digest: str) -> None:
         """Wait for the agent's greeting. ``digest`` is the SHA-256 of the archive that the agent must run.
 
-        Raises ``TargetUnreachable`` if no greeting arrives, ``LabError`` if it is an error or of another agent.
+        Raises ``TargetUnreachable`` if no greeting arrives, ``LabError`` if it is malformed or of another agent, and
+        the error of ``error_of`` if the greeting is an error.
         """
         self._link = link
         self.target = link.target
@@ -78,7 +79,7 @@ class AgentCalls:
         self._requests.close()
 
     def give_up(self, reason: str) -> None:
-        """End the agent because of ``reason``, also while another thread waits for it: that raises ``LabError``."""
+        """End the agent because of ``reason``. A thread that waits for one of its answers then gets a ``LabError``."""
         self._link.give_up(reason)
 
     def call(self, op: str, fields: Mapping[str, Any] | None = None, named: Iterable[tuple[str, Any]] = ()) -> Any:
@@ -116,7 +117,11 @@ class AgentCalls:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Return a context for parsing an answer: an error of parsing ends the agent and becomes a ``LabError``."""
+        """Return a context in which an answer is parsed: an error there ends the agent and is raised as a ``LabError``.
+
+        Such errors are ``WireError``, ``KeyError``, ``TypeError``, ``AttributeError``, ``ValueError`` and
+        ``OverflowError``.
+        """
         try:
             yield
         except (wire.WireError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:

@@ -29,8 +29,9 @@ class AgentClient(AgentCalls):
     def hold(self, token: str, who: str, wait: float = 0.0) -> None:
         """Hold the target for the session that ``token`` identifies. Several agents of one session may hold it at once.
 
-        Waits at most ``wait`` seconds while another session holds the target, and then raises ``TargetHeld``, whose
-        message names the other session's ``who``, host and start time.
+        ``who`` is the name that other users see. Waits at most ``wait`` seconds while another session holds the target;
+        if it is still held then, raises ``TargetHeld``, whose message has the other session's ``who``, host and start
+        time.
         """
         claim = {"token": token, "who": who, "host": socket.gethostname(), "pid": str(os.getpid()), "wait": wait}
         self.call("hold", claim)
@@ -80,8 +81,8 @@ class AgentClient(AgentCalls):
         """Build an engine from an uploaded model, or take it from the store; ``deadline`` in seconds.
 
         ``model_digest`` and ``external`` are what ``put_model`` returned. ``options`` has ``calibration`` (digest),
-        ``plugins`` (digests) and the runtime's own. With ``more`` the target keeps the build process for the build that
-        follows.
+        ``plugins`` (digests) and the runtime's own options. If ``more`` is true, another build follows, for which the
+        target keeps the build process.
 
         Raises:
             Unsupported: the runtime cannot build this model or precision.
@@ -112,8 +113,8 @@ class AgentClient(AgentCalls):
         """Load an engine of the target's store into a worker process of its own. Raises like ``build``.
 
         ``fresh=False`` allows a process that has imported the runtime before. This is quicker, but load times and
-        memory are not those of a new process. ``more`` announces that so many fresh loads of the same runtime follow:
-        the target may start their processes at the same time, and each still loads only its own engine.
+        memory are not those of a new process. ``more`` is how many fresh loads of the same runtime follow this one: the
+        target may start their processes already, and each still loads only its own engine.
         """
         order = {"key": engine_key, "options": dict(options), "deadline": deadline, "fresh": fresh, "more": more}
         loaded = self.call("load", order)[0]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 SHARE = 0.04
-"""The share of a series' time, with its warm-up, that the control may take: less than 5 %, which it must not exceed."""
+"""The share of a series' time, including its warm-up, that the control may take. It must stay below 5 %."""
 
 
 @dataclass(frozen=True)

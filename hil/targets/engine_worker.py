@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Named = list[tuple[str, npt.NDArray[Any]]]
 
 MARGIN = 10.0
+"""Seconds before a deadline at which a long measurement stops by itself, so that its samples can still be sent."""
 
 
 class EngineWorker(SequenceCalls):
@@ -104,7 +105,9 @@ class EngineWorker(SequenceCalls):
     def run_many(
         self, feeds: Iterable[Mapping[str, npt.NDArray[Any]]], deadline: float = 60
     ) -> Generator[list[tuple[str, npt.NDArray[Any]]], None, None]:
-        """Like ``run`` for each of ``feeds``, yielding in their order. Many are in flight, to hide network latency.
+        """Run one inference for each of ``feeds``, and yield their outputs in this order.
+
+        Many requests are in flight at once, to hide the latency of the network.
 
         ``feeds`` is consumed in the caller's thread, ahead of the answers. An error of the target or of ``feeds`` is
         raised after the outputs before it.
@@ -210,7 +213,7 @@ class EngineWorker(SequenceCalls):
             return Timed(*columns, runs, method, telemetry, series.get("device"), beside)
 
     def control(self, control: ControlOrder, seconds: float, deadline: float = 60) -> ControlSeries | None:
-        """Time the control alone, within its share of ``seconds``: the time of a measurement that was made before.
+        """Time the control alone, after a measurement that took ``seconds``: at most its share of that time.
 
         Return ``None`` if it could not be timed.
         """
@@ -275,9 +278,9 @@ class EngineWorker(SequenceCalls):
             return Soak(table["t"], table["runs"], table["rss"], table.get("device"), **flags)
 
     def close(self, *, keep: bool = False) -> None:
-        """End the worker process, or with ``keep`` leave one without a GPU for the next load with ``fresh=False``.
+        """End the worker process. If ``keep`` is true and it uses no GPU, keep it for a next load with ``fresh=False``.
 
-        Does not raise a ``HilError``, and may be called twice.
+        May be called twice. A ``HilError`` is ignored.
         """
         with contextlib.suppress(HilError):
             self._client.call("unload", {"worker": self._number, "keep": keep})

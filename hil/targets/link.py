@@ -76,7 +76,10 @@ class Link:
         self._transfer(lambda: self.channel.send(header, *chunks))
 
     def receive(self, number: int) -> dict[str, Any]:
-        """Return the header of the reply to request ``number``; skip the agent's signs of life before the reply."""
+        """Return the header of the reply to request ``number``; skip the agent's signs of life before the reply.
+
+        Raises ``LabError`` if the agent is lost or answers another request.
+        """
         header: dict[str, Any] = {"alive": True}
         while header.get("alive"):
             header = self._transfer(self.channel.receive)
@@ -92,11 +95,11 @@ class Link:
         return size
 
     def take_into(self, view: memoryview) -> None:
-        """Read the reply's body into ``view``."""
+        """Read the reply's body into ``view``, which has its size. Raises ``LabError`` if the agent is lost."""
         self._transfer(lambda: self.channel.take_into(view))
 
     def drain(self) -> None:
-        """Read the reply's body and discard it."""
+        """Read the reply's body and discard it. Raises ``LabError`` if the agent is lost."""
         self._transfer(self.channel.drain)
 
     def _transfer(self, action: Any) -> Any:
@@ -112,7 +115,10 @@ class Link:
             raise
 
     def give_up(self, what: str) -> LabError:
-        """End the agent; return an error that states ``what`` happened. Later calls return the same error."""
+        """End the agent, and return an error that states ``what`` happened, with the agent's last lines of stderr.
+
+        If the agent was lost before, return the error of that loss.
+        """
         with self._ending:
             if self._lost is None:
                 self._end()
@@ -128,7 +134,7 @@ class Link:
         self.destroy()
 
     def destroy(self) -> None:
-        """Kill what is left of the agent and its workers, and reap the process."""
+        """Kill the processes of the agent and its workers that still run, and reap the agent's process."""
         with self._ending:
             self._end()
             if self._lost is None:

@@ -54,7 +54,7 @@ class Process(Protocol):
         """Open a channel into the target's named pipe ``path``. Raises ``LabError`` if that is impossible."""
 
     def destroy(self) -> None:
-        """Kill what is left of the process and close its streams. May be called twice."""
+        """Kill the process and those that it started, if they still run, and close its streams. May be called twice."""
 
 
 class LocalProcess:
@@ -95,7 +95,7 @@ class LocalProcess:
         raise LabError(f"a local agent has a single channel: on target {target!r}: use it for {path}")
 
     def destroy(self) -> None:
-        """Kill what is left of the process group, and reap the process."""
+        """Kill the process group, if it still runs, reap the process, and close its input and output."""
         kill_group(self._process)
         self.channel.closed = True
         for stream in (self._stdin, self._stdout):
@@ -104,7 +104,7 @@ class LocalProcess:
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill the process group that ``process`` leads, and reap ``process``."""
+    """Kill the process group that ``process`` leads, and reap ``process``. Do nothing if it was reaped before."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

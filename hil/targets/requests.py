@@ -25,15 +25,18 @@ if TYPE_CHECKING:
 
 MOST = 512  # requests in flight; at 0.1 ms each they fill a round trip of 50 ms
 MOST_BYTES = 32 << 20  # bytes in flight, requests and answers together; 32 MiB in 40 ms is 800 MB/s
-AHEAD = 1.0  # seconds of the agent's work in flight; after an abandoned stream the next request waits until it is done
+AHEAD = 1.0  # seconds of the agent's work in flight; if the caller stops early, the next request waits for this work
 FIRST = 4  # requests in flight until the first answers show their duration and size
-GROWTH = 64  # limit of requests in flight per answer received: a burst of a few answers gives too high a pace
+GROWTH = 64  # requests in flight at most for each answer received: the pace of the first few answers may be too high
 PING_EVERY = 5.0  # seconds
 PINGS_A_SILENCE = 4  # several, so that one or two may be late
 
 
 class Answer:
-    """The pending answer of one request: ``reply`` is its header and body, ``None`` until it arrives."""
+    """The pending answer of one request: ``reply`` is its header and body, ``None`` until it arrives.
+
+    If ``unwanted`` is set, nobody waits for it, and its body is discarded.
+    """
 
     __slots__ = ("most", "number", "reply", "unwanted")
 
@@ -142,7 +145,7 @@ class Requests:
         return None
 
     def _ping(self) -> None:
-        """Send pings, because an agent that receives nothing for a long time releases its board and exits."""
+        """Send a ping whenever nothing else was sent for a while: an agent that receives nothing releases its board."""
         every = min(PING_EVERY, self._link.silence / PINGS_A_SILENCE)
         while not self._closed.wait(every / 2):
             if time.monotonic() - self._sent < every or not self._sending.acquire(blocking=False):
@@ -159,7 +162,7 @@ def pipelined(requests: Requests, orders: Iterable[Order], most: int = wire.MAX_
     """Yield the replies to ``orders`` in their order, with enough requests in flight to hide the round trip.
 
     A reply's body has at most ``most`` bytes. ``orders`` is consumed in the caller's thread; each order is sent before
-    the next one is taken. Its error is raised after the replies to the earlier orders.
+    the next one is taken. If ``orders`` raises an error, it is raised here after the replies to the earlier orders.
     """
     ahead = _Ahead(orders)
     flying: collections.deque[tuple[Answer, int]] = collections.deque()

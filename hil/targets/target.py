@@ -68,9 +68,9 @@ class Target(ABC):
         """
 
     def close(self) -> None:  # noqa: B027 - a target that holds nothing open has nothing to close
-        """Close the connection to the machine, if there is one; this ends the agents that use it.
+        """Close the connection to the machine, if there is one, which ends the agents that use it.
 
-        May be called twice. The target stays usable: the next use connects again.
+        May be called twice. The next method that needs the machine connects again.
         """
 
     def overdue(self, argv: Sequence[str], timeout: float) -> LabError:

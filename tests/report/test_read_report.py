@@ -119,7 +119,10 @@ def test_a_file_that_is_too_large_is_not_parsed(tmp_path: Path) -> None:
         (lambda d: d.update(decision=None), "complete but has no decision"),
         (lambda d: d.update(status="incomplete"), "incomplete but has a decision"),
         (lambda d: d.update(status="partial"), "partial but has a decision"),
-        (lambda d: d.update(status="partial", decision=None, exit_code=None), "of a selection of tests, and no gate"),
+        (
+            lambda d: d.update(status="partial", decision=None, exit_code=None),
+            "of a selection of tests, which no gate accepts",
+        ),
     ],
 )
 def test_an_edited_report_is_refused(change: Callable[[dict[str, Any]], object], message: str) -> None:

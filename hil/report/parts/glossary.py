@@ -1,4 +1,4 @@
-"""Explain the words of a page on the page itself, those that occur in it."""
+"""Add explanations of words to a page, for those words that occur on it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import re
 from markupsafe import Markup, escape
 
 PLACE = "<!-- words -->"
-"""Where a template wants the explanations; text from elsewhere is escaped and cannot contain it."""
+"""The place in a template where ``explained`` inserts the explanations. Text from elsewhere cannot contain it, because
+it is escaped."""
 TAG = re.compile(r"<style>.*?</style>|<[^>]*>", re.DOTALL)
 WORDS = {
     "saturated": "Timed without pauses: one inference at a time, each beginning when the last one ends. Latency and "
@@ -21,7 +22,8 @@ WORDS = {
     "not run": "Planned and not judged; the cause is stated. A required check that was not run fails the run.",
     "required": "The policy ([gate] require in hil.toml) names this check.",
     "evidence": "The kind of machine that a verdict is based on, best first: device (a confirmed board or GPU), "
-    "emulated (a target that is declared as a simulation), host (this machine), cpu-fallback (the CPU in its place).",
+    "emulated (a target that is declared as a simulation), host (the machine that ran pytest), cpu-fallback (that "
+    "machine's CPU, in place of a target that could not be reached).",
     "foreign": "An engine that was built elsewhere: how, and with which calibration data, is unknown.",
     "synthetic": "Generated inputs in place of real data. They say nothing about accuracy.",
     "control": "A fixed small network, timed in between. If its time changes, the machine changed, not the model.",
@@ -33,7 +35,7 @@ WORDS = {
 
 
 def explained(page: str) -> str:
-    """Return ``page`` with the explanations of the words that occur in its text, in the first ``PLACE``."""
+    """Return ``page`` with ``PLACE`` replaced by explanations of those words that occur in its text."""
     text = TAG.sub(" ", page).lower()
     known = [word for word in WORDS if re.search(rf"\b{re.escape(word)}\b", text)]
     lines = [f"<div><dt>{escape(word)}</dt><dd>{escape(WORDS[word])}</dd></div>" for word in known]

@@ -77,9 +77,9 @@ def _settle(check: CheckResult) -> str:
 
 
 def next_steps(check: CheckResult) -> tuple[str, ...]:
-    """Return what to do about a row that did not pass: its own advice, or the general ``next_step`` if it has none.
+    """Return what to do about a row that did not pass: its own advice or, if it has none, the general ``next_step``.
 
-    Where the model could not be built or run, the reason states what to do instead of ``next_step``.
+    If the model could not be built or run, the row's reason states what to do, and only its own advice is returned.
     """
     return check.advice if check.advice or check.details.get("no_engine") else (next_step(check),)
 
@@ -92,5 +92,5 @@ def next_step(check: CheckResult) -> str:
         return NEXT[cause].replace("TARGET", check.target.requested)
     if check.verdict is Verdict.INCONCLUSIVE:
         return _settle(check)
-    own = f"the verdict is of {check.test}: see there what it requires" if check.test else "see its test"
+    own = f"see in {check.test}, the test that gave this verdict, what it requires" if check.test else "see its test"
     return HINT.get(check.id) or HINT.get(family(check), own)

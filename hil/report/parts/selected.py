@@ -27,10 +27,10 @@ def selected(report: Report) -> Report:
 
 
 def left_out_text(report: Report, selection: str) -> str:
-    """Return one line on what ``selection``, such as ``-k grasp``, left out, and that this run is no gate."""
+    """Return one line: that no gate accepts this report, and what ``selection``, such as ``-k grasp``, left out."""
     families = Counter(family(check) for check in report.checks if check.cause in LEFT_OUT)
     named = [f"{name} {number}" for name, number in families.most_common(MOST_NAMED)]
     more = [f"and {len(families) - MOST_NAMED} more families"] if len(families) > MOST_NAMED else []
     what = f"left out {families.total()} of {len(report.checks)} checks" if families else "left out no check"
     listed = f" ({', '.join([*named, *more])})" if families else ""
-    return f"no gate: {one_line(selection, LONGEST)} {what}{listed}"
+    return f"a trial, which no gate accepts: {one_line(selection, LONGEST)} {what}{listed}"

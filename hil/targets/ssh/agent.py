@@ -38,7 +38,7 @@ class _Agent(AgentSSH):  # type: ignore[misc]  # paramiko ships no types
 
 
 def _connection(place: str) -> socket.socket | None:
-    """Connect to the agent's socket at ``place``; ``None`` if it is empty."""
+    """Return a connection to the agent's socket at the path ``place``; ``None`` if ``place`` is empty."""
     if not place:
         return None
     connection = socket.socket(socket.AF_UNIX)
@@ -54,7 +54,8 @@ class AgentKeys:
     """The keys that the SSH agent holds.
 
     ``notes`` states why a running agent is unusable; otherwise it is empty. ``patience``, in seconds, limits the wait
-    for the agent's answer. ``place`` is the agent's socket; empty means no agent, ``None`` the one of SSH_AUTH_SOCK.
+    for the agent's answer. ``place`` is the path of the agent's socket; an empty path stands for no agent, ``None`` for
+    the socket of SSH_AUTH_SOCK.
     """
 
     def __init__(self, patience: float, place: str | None = None) -> None:

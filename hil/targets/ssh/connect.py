@@ -28,14 +28,17 @@ KEEPALIVE = 10.0
 
 
 class Connection:
-    """An open connection to the last of ``hops``, which is the machine of ``target`` (its name in messages).
+    """An open connection to the last of ``hops``, the machine under test; ``target`` is its name in messages.
 
     ``timeout`` (seconds) limits each step: TCP, key exchange, each login. The kernel closes the connection if sent data
     stays unacknowledged for ``silence`` seconds.
     """
 
     def __init__(self, target: str, hops: Sequence[Hop], timeout: float, silence: float) -> None:
-        """Connect. On failure, close every socket, and raise a class of ``ssh_errors`` or ``LabError``."""
+        """Connect to each hop in turn. If that fails, close every socket, and raise an error of ``ssh_errors``.
+
+        Raise ``LabError`` for an unreadable list of host keys, ``UserError`` for a ProxyCommand that cannot be run.
+        """
         self.target = target
         self.hops = hops
         self.timeout = timeout
@@ -70,7 +73,7 @@ class Connection:
             self._proxy = None
 
     def execute(self, command: str) -> paramiko.Channel:
-        """Start a command line in the account's login shell. Raises ``ConnectionLost``."""
+        """Start ``command`` in the account's login shell, and return its channel. Raises ``ConnectionLost``."""
         with self._ssh_errors(), self._deadline() as watched:
             channel = self._transports[-1].open_session(timeout=self.timeout)
             watched.append(channel)
@@ -87,7 +90,7 @@ class Connection:
 
     @contextlib.contextmanager
     def _deadline(self) -> Iterator[list[paramiko.Channel]]:
-        """Return a context with a list: its channels are closed after ``timeout``, or if the context raises.
+        """Yield a list. The channels that the caller adds to it are closed after ``timeout``, or if the context raises.
 
         paramiko waits without limit for some answers; closing the channel ends the wait.
         """

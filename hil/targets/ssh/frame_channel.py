@@ -26,7 +26,7 @@ class SshChannel(Frames):
     """
 
     def __init__(self, channel: paramiko.Channel, patience: float | None = None) -> None:
-        """Take over ``channel``; see the property ``patience``."""
+        """Take over ``channel``; ``patience`` is the initial value of the property."""
         self._channel = channel
         self._rest = memoryview(b"")
         # One packet's worth of bytes: paramiko copies its argument but sends only the first packet of it.
@@ -159,7 +159,10 @@ class Tunnel:
 
 
 def within(seconds: float, action: Callable[[], object]) -> None:
-    """Run ``action``, and return after ``seconds`` at the latest: on a broken connection paramiko may block forever."""
+    """Run ``action`` in a thread, and return when it ends or after ``seconds``; ignore the connection's errors.
+
+    On a broken connection, paramiko may block forever.
+    """
     thread = threading.Thread(target=_quietly, args=(action,), name="hil-ssh-ending", daemon=True)
     thread.start()
     thread.join(seconds)

@@ -56,7 +56,7 @@ class _Packets(Packetizer):  # type: ignore[misc]  # paramiko ships no types
     """
 
     def start_handshake(self, timeout: float) -> None:
-        """Do nothing."""
+        """Start no timer."""
 
 
 def transport_over(sock: socket | Tunnel, timeout: float, known: Known, hop: Hop) -> paramiko.Transport:

@@ -20,6 +20,8 @@ FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 def dial(hop: Hop, where: str, timeout: float, silence: float) -> socket.socket:
     """Open a TCP connection to ``hop``. Raises ``UnknownHost``, ``PortClosed`` or ``NoAnswer``.
 
+    ``timeout`` (seconds) limits the attempt at each address; ``where`` is ``hop`` in messages.
+
     The kernel closes the connection if sent data stays unacknowledged for ``silence`` seconds.
     """
     try:
@@ -46,7 +48,10 @@ def dial(hop: Hop, where: str, timeout: float, silence: float) -> socket.socket:
 
 
 def _connected(hop: Hop, timeout: float) -> socket.socket:
-    """Return a connection to the first address of ``hop`` that accepts one, of its family and from its ``bind``."""
+    """Return a connection to the first address of ``hop`` that accepts one.
+
+    Only addresses of ``hop.family`` are tried, from the local address ``hop.bind``. Raise the last address's error.
+    """
     source = (hop.bind, 0) if hop.bind else None
     family = FAMILIES.get(hop.family)
     if family is None:
@@ -59,9 +64,9 @@ def _connected(hop: Hop, timeout: float) -> socket.socket:
 
 
 def tunnel(over: paramiko.Transport, before: Hop, hop: Hop, where: str, timeout: float) -> Tunnel:
-    """Open a channel to ``hop`` from the hop ``before``, whose transport is ``over``.
+    """Open a channel to ``hop`` from the hop ``before``, whose transport is ``over``, within ``timeout`` seconds.
 
-    Raises ``PortClosed`` or ``NoAnswer``.
+    ``where`` is ``hop`` in messages. Raises ``PortClosed`` or ``NoAnswer``.
     """
     try:
         channel = over.open_channel("direct-tcpip", (hop.host, hop.port), ("127.0.0.1", 0), timeout=timeout)

@@ -19,7 +19,10 @@ RSA = ("rsa-sha2-512", "rsa-sha2-256")  # signature algorithms for a key of type
 
 
 def preferred(known: Known, offered: Sequence[str]) -> list[str]:
-    """Return the algorithms ``offered`` with those of known keys first, so that the server shows a known key."""
+    """Return the signature algorithms ``offered``, with those of the known keys first.
+
+    A server that has several keys then shows a known one.
+    """
     first = [name for kind in known.types() for name in (RSA if kind == "ssh-rsa" else (kind,)) if name in offered]
     return [*first, *(name for name in offered if name not in first)]
 
@@ -28,7 +31,7 @@ def judge(hop: Hop, shown: bytes, known: Known, where: str, via: Hop | None) -> 
     """Return if ``shown``, the key that the server showed, is a known key of the host.
 
     Raise ``ChangedHostKey`` if the key was revoked or differs from the known keys, ``UnknownHostKey`` if no key is
-    known. ``via`` is the hop before, or ``None``.
+    known. ``where`` is the hop in messages; ``via`` is the hop before it, or ``None``.
     """
     mark = f"{key_type(shown)} key {fingerprint(shown)}"
     if shown in known.revoked:

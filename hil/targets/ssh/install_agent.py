@@ -61,9 +61,9 @@ class AgentInstaller:
         return shell(script, self.store, self.digest, self.python, *arguments)
 
     def _failure(self, code: int | None) -> str | None:
-        """Return why the agent did not start, after examining the machine; ``None`` if no reason is found.
+        """Examine the machine, and return a message about why the agent did not start; ``None`` if no reason is found.
 
-        ``code`` is the exit code of ``scripts.START``, or ``None`` if there is none.
+        ``code`` is the exit code of ``scripts.START``; ``None`` if it did not end.
         """
         where = f"on target {self.name!r}"
         if not self.connection.alive:
@@ -75,7 +75,7 @@ class AgentInstaller:
         return start_failures.failure_message(self.python, parse_facts(done.out), self.name) if done else None
 
     def _upload(self) -> None:
-        """Send the archive.
+        """Send the agent's archive to the machine's store.
 
         Raises ``LabError`` if the store cannot be written, ``TargetUnreachable`` if sending fails for another reason.
         """

@@ -28,7 +28,8 @@ FIELDS = 3  # hosts, key type, key
 class Known:
     """The known keys of one host.
 
-    ``keys`` maps each key to ``FILE:LINE``. ``authority``: a file has a certificate authority for the host.
+    ``keys`` maps each key, in SSH's wire encoding, to ``FILE:LINE``; ``revoked`` are keys that must be refused.
+    ``authority`` is whether a file has a certificate authority for the host.
     """
 
     keys: dict[bytes, str] = field(default_factory=dict)
@@ -97,7 +98,10 @@ def _lines(file: Path) -> Iterator[str]:
 
 
 def _parsed(line: str) -> tuple[str, str, bytes | None]:
-    """Return marker (empty if there is none), hosts and key of a line; the key of a comment or bad line is ``None``."""
+    """Return the marker, hosts and key of a line of ``known_hosts``.
+
+    Without a marker, it is empty. For a comment and a malformed line, the key is ``None``.
+    """
     words = line.split()
     marker = words.pop(0) if words and words[0].startswith("@") else ""
     if len(words) < FIELDS or words[0].startswith("#"):
@@ -115,7 +119,7 @@ def key_type(blob: bytes) -> str:
 
 
 def matches(hosts: str, name: str) -> bool:
-    """Return whether ``hosts``, the first field of a line, matches ``name``: as a hash, or by its patterns."""
+    """Return whether ``hosts``, a hash or the patterns at the beginning of a line, matches the host ``name``."""
     if hosts.startswith("|"):
         return _matches_hash(hosts, name)
     matched = False

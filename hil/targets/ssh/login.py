@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def log_in(transport: paramiko.Transport, hop: Hop, where: str) -> None:
-    """Log in to ``hop``: try its candidate keys in turn. Raises ``RefusedKey``, ``NoAnswer`` or ``ConnectionLost``."""
+    """Log in to ``hop``: try its candidate keys in turn; if there is none, try to log in without a key.
+
+    ``where`` is the hop in messages. Raises ``RefusedKey``, ``NoAnswer`` or ``ConnectionLost``.
+    """
     agent = AgentKeys(transport.auth_timeout, hop.agent)
     try:
         keys = Keys(hop, agent)
@@ -35,9 +38,10 @@ def log_in(transport: paramiko.Transport, hop: Hop, where: str) -> None:
 
 
 def _try(transport: paramiko.Transport, hop: Hop, keys: Keys, where: str) -> tuple[list[str], list[str]]:
-    """Try the keys until one is accepted. Return the names of the tried keys and the server's login methods.
+    """Try the keys until one is accepted. Return the names of the tried keys, and the server's login methods.
 
-    The methods are empty if the login succeeded or the server did not name them.
+    The login methods are empty if the login succeeded or the server did not name them. Without any key, a login without
+    a key is tried.
     """
     tried: list[str] = []
     for key, name in keys.candidates():
@@ -65,7 +69,10 @@ def _try(transport: paramiko.Transport, hop: Hop, keys: Keys, where: str) -> tup
 
 
 def _try_none(transport: paramiko.Transport, hop: Hop, where: str) -> list[str]:
-    """Try to log in without a key, as some servers allow. Return the server's login methods; empty on success."""
+    """Try to log in without a key, as some servers allow. Return the server's login methods; empty on success.
+
+    Raise ``ConnectionLost`` if the connection breaks.
+    """
     try:
         transport.auth_none(hop.user)
     except paramiko.BadAuthenticationType as error:

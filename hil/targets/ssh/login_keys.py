@@ -28,7 +28,7 @@ class Keys:
     """The keys to try for one hop, in this order; ``notes`` states which key files cannot be used, and why."""
 
     def __init__(self, hop: Hop, agent: AgentKeys) -> None:
-        """Read no key yet; ``agent`` holds the keys of the SSH agent."""
+        """Read no key yet. ``agent`` reads the keys of the SSH agent."""
         self.hop = hop
         self.agent = agent
         self.yielded: set[bytes] = set()
@@ -38,7 +38,7 @@ class Keys:
         """Yield each key with its name for messages.
 
         Key files that the user named come before keys of the SSH agent, because servers allow few attempts and an agent
-        may hold many keys. OpenSSH's usual key files come after them.
+        may hold many keys. OpenSSH's usual key files come after the agent's keys.
         """
         if self.hop.chosen or self.hop.only:
             yield from self._files()
@@ -107,7 +107,10 @@ class Keys:
                     yield certified, f"{path} with {file}"
 
     def _allowed(self, key: paramiko.PKey, name: str) -> bool:
-        """Return whether the SSH config allows the key's algorithm; note it if not."""
+        """Return whether the SSH config allows the algorithm of ``key``; if not, add this to ``notes``.
+
+        ``name`` is the key in the note.
+        """
         allowed = self.hop.algorithms.get("logins")
         blob = getattr(key, "public_blob", None)
         kind = blob.key_type if blob is not None else key_type(key.asbytes())
@@ -139,7 +142,8 @@ def is_made_for(certificate: bytes, key: bytes) -> bool:
 def public_part(content: bytes, path: Path) -> bytes:
     """Return the public key that belongs to the key file ``path``, which may hold a private or a public key.
 
-    It is read from ``content``, or from the ``.pub`` file next to ``path``. The result is empty if it is unknown.
+    It is read from ``content``, the file's content, or from the ``.pub`` file next to ``path``. If neither has it, the
+    result is empty.
     """
     armour = ARMOUR.search(content)
     if armour is not None:

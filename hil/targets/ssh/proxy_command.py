@@ -26,11 +26,11 @@ class ProxyCommand:
     """The running command of a hop; ``sock`` is the stream to the server.
 
     It runs as OpenSSH runs it: by the user's shell (SHELL, otherwise ``/bin/sh``) with ``exec`` before it. The text is
-    the user's own; the names that were put into it have no character that means something to a shell.
+    from the user's config; the names that replaced its tokens have no character that a shell interprets.
     """
 
     def __init__(self, hop: Hop, where: str) -> None:
-        """Start the command. Raises ``UserError`` if there is no such shell."""
+        """Start the command. Raises ``UserError`` if the shell cannot be run. ``where`` is the hop in messages."""
         self._hop = hop
         self._where = where
         self._said = Tail(QUOTED * 4)
@@ -56,7 +56,7 @@ class ProxyCommand:
         self._listener.start()
 
     def close(self) -> None:
-        """End the command and what it started."""
+        """End the command and the processes that it started."""
         self.sock.close()
         for number in (signal.SIGHUP, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -66,9 +66,9 @@ class ProxyCommand:
                 return
 
     def raise_if_ended(self) -> None:
-        """Raise if the command has ended or ends within a second.
+        """If the command has ended or ends within a second, raise ``ProxyFailed``; otherwise return.
 
-        Raises ``ProxyFailed``, or ``UserError`` if the shell could not run it.
+        If the shell could not run it, raise ``UserError`` instead.
         """
         try:
             code = self._process.wait(LEAVE)

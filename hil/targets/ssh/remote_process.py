@@ -1,4 +1,4 @@
-"""Runs commands on the remote machine: the agent's process for ``Link``, and commands run to completion."""
+"""Runs commands on the remote machine: the agent's process for ``Link``, and commands whose end is awaited."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ LEAVE = 2.0
 
 
 def shell(script: str, *arguments: str) -> str:
-    """Return a command line with which any login shell runs ``script`` in POSIX sh.
+    """Return a command line with which any login shell runs ``script`` in POSIX sh, with ``arguments`` as ``$1``, ….
 
-    ``script`` must consist of ``PLAIN`` characters. ``arguments`` may be any text without a null byte; others raise
-    ``ValueError``.
+    ``script`` must consist of ``PLAIN`` characters. ``arguments`` may be any text without a null byte. Raise
+    ``ValueError`` if one has a null byte.
     """
     if any("\0" in argument for argument in arguments):
         raise ValueError("an argument has a null byte")
@@ -49,14 +49,18 @@ def shell(script: str, *arguments: str) -> str:
 
 
 class SshProcess:
-    """A command on the remote machine, in a process group of its own there; ``code`` is its exit status."""
+    """A command on the remote machine, in a process group of its own there.
+
+    ``group`` is that group once ``lines`` has read it, otherwise ``None``. ``begun`` is true once ``lines`` has read
+    the line of ``PRINT_GROUP``. ``at_end`` is called at the end of ``destroy``.
+    """
 
     remote = True
 
     def __init__(self, connection: Connection, command: str, patience: float | None) -> None:
-        """Start ``command``, which must run ``PRINT_GROUP``; ``patience`` is that of ``SshChannel``.
+        """Start ``command``, which must run ``PRINT_GROUP``. ``patience`` (seconds) is passed to ``SshChannel``.
 
-        Raise ``ConnectionLost`` if the connection is lost.
+        Raise ``ConnectionLost`` if the command cannot be started.
         """
         self._connection = connection
         self._stream = connection.execute(command)
@@ -124,7 +128,10 @@ class SshProcess:
         return bool(self._stream.status_event.wait(seconds))
 
     def destroy(self) -> None:
-        """Kill what is left of the process group and close the channel; waits a few seconds at most."""
+        """Kill the process group, if it still runs, and close the channel; waits a few seconds at most.
+
+        May be called twice.
+        """
         if not self._ended.acquire(blocking=False):
             return
         self.channel.closed = True
@@ -159,9 +166,9 @@ def run(connection: Connection, argv: Sequence[str], stdin: bytes, timeout: floa
 
 
 def finish(process: SshProcess, stdin: bytes, timeout: float) -> Done | None:
-    """Like ``run``, for a command that was started already: send its input and collect its output.
+    """Send ``stdin`` to a command that was started already, and return what ``run`` returns.
 
-    What the account's login shell printed before the command is left out.
+    The output of the account's login shell before the command is left out.
     """
     ends = time.monotonic() + timeout
     stream = process._stream  # noqa: SLF001 - the other half of this module

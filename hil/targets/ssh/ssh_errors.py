@@ -10,7 +10,7 @@ from hil.errors import LabError, TargetUnreachable
 
 
 class UnknownHostKey(TargetUnreachable):
-    """No key of this host is known; the message has the shown key's fingerprint and the command that adds the key."""
+    """No key of this host is known. The message has the fingerprint of the host's key, and how to add the key."""
 
 
 class ChangedHostKey(LabError):  # noqa: N818 - named like its siblings, whose base has no suffix either

@@ -20,7 +20,7 @@ ALSO = {"armv8l": "armv7l", "arm64": "aarch64", "i386": "i686", "i586": "i686"}
 
 
 def parse_facts(out: bytes) -> dict[str, str]:
-    """Return the facts that ``scripts.INSPECT`` printed; ignores the login shell's own output."""
+    """Return the facts in ``out`` that ``scripts.INSPECT`` printed, by name; other lines are ignored."""
     return {key.decode(): clean(value.decode("utf-8", "replace").strip(), QUOTED) for key, value in FACT.findall(out)}
 
 

@@ -55,7 +55,10 @@ class SshTarget(Target):
             return agent
 
     def run(self, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60.0) -> Done:
-        """Run one command on the machine, as ``Target.run`` does. Raises ``UserError`` if ``argv`` has a null byte."""
+        """Run one command on the machine, as ``Target.run`` describes.
+
+        Raises ``UserError`` if ``argv`` has a null byte or the SSH config is unusable.
+        """
         try:
             done = run(self.connection(), argv, stdin, timeout)
         except ValueError as error:

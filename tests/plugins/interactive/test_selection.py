@@ -145,7 +145,7 @@ def test_a_selection_is_judged_alone_and_no_command_takes_it(project: Project) -
     ran, report = shown(project, "tests", "-k", "grasp or fast")
     assert ran.code == 0, ran.out
     assert (report["status"], report["decision"], report["exit_code"]) == ("partial", None, None)
-    assert "no gate: tests -k 'grasp or fast' left out" in ran.out
+    assert "no gate accepts: tests -k 'grasp or fast' left out" in ran.out
     assert "collected 4 items / 3 deselected / 1 selected" in ran.out
     assert "report: report/partial/report.html" in ran.out
     failing, report = shown(project, "tests/test_own.py", "-k", "carry")

@@ -1,4 +1,4 @@
-"""Finds the home folder whose ``.ssh`` is used: the one that OpenSSH would use, or another one that HOME names."""
+"""Finds the home folder whose ``.ssh`` is used: that of the account, as OpenSSH does, or the one that HOME names."""
 
 from __future__ import annotations
 

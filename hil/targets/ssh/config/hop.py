@@ -32,8 +32,8 @@ class Hop:
         revoked: a file of revoked host keys.
         certificates: files with certificates of the keys, besides those next to the key files.
         proxy: the command whose input and output are the connection, for a shell.
-        agent: the socket of the SSH agent; ``None`` is the one of the environment, empty is none.
-        family: the family of addresses, ``inet`` or ``inet6``; any other text is both.
+        agent: the socket of the SSH agent; ``None`` stands for that of SSH_AUTH_SOCK, an empty text for no agent.
+        family: the family of addresses, ``inet`` or ``inet6``; any other text stands for both.
         bind: the local address to connect from.
         algorithms: the algorithms that the config allows, by the keys of ``ALGORITHMS``; all if a key is missing.
     """
@@ -59,6 +59,6 @@ class Hop:
         return f"{self.host} port {self.port}"
 
     def allowed(self, kind: str, algorithms: Sequence[str]) -> list[str]:
-        """Return those of ``algorithms`` that the config allows."""
+        """Return those of ``algorithms`` that the config allows; ``kind`` is a key of ``ALGORITHMS``."""
         mine = self.algorithms.get(kind)
         return [name for name in algorithms if mine is None or name in mine]

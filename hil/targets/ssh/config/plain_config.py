@@ -1,6 +1,6 @@
 """Reads the SSH config where no ``ssh`` is installed, with paramiko's parser.
 
-That parser ignores or misreads part of what OpenSSH knows. A config with such a line is refused, for whatever host.
+That parser ignores or misreads some settings of OpenSSH. A config that has one is refused, whichever host it is for.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Config(paramiko.SSHConfig):  # type: ignore[misc]  # paramiko ships no ty
 
 
 class PlainConfig:
-    """The configs of the user and of the system; ``source`` names the user's in messages.
+    """The SSH configs of the user and of the system; ``source`` is the path of the user's config, for messages.
 
     ``usual_keys`` are the key files that apply if the config names none.
     """
@@ -44,15 +44,16 @@ class PlainConfig:
     usual_keys = ("~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ed25519")
 
     def __init__(self) -> None:
-        """Read the files. Raises ``ConfigError`` if they cannot be read, or not be followed without ssh."""
+        """Read the files. Raises ``ConfigError`` if one is unreadable, or has a setting that only ``ssh`` supports."""
         path = home() / ".ssh" / "config"
         self.source = str(path)
         self._text = _text(path) + "\nHost *\n" + _text(SYSTEM)
 
     def settings(self, host: str, user: str | None = None, port: int | None = None) -> Settings:
-        """Return what the config has for ``ssh -l user -p port host``; only settings that it has, apart from the login.
+        """Return the settings that the config has for ``ssh -l user -p port host``.
 
-        Raises ``ConfigError`` if paramiko cannot read the config.
+        ``hostname``, ``user`` and ``port`` are always among them, if necessary with their defaults. Raises
+        ``ConfigError`` if paramiko cannot read the config, or the local account has no name.
         """
         given = (f"User {user}\n" if user else "") + (f"Port {port}\n" if port else "")
         user_name = _user_name()  # paramiko needs it as well
@@ -99,7 +100,7 @@ def _text(path: Path) -> str:
 
 
 def _not_known(line: str) -> Iterator[str]:
-    """Yield what paramiko would ignore or misread in a line."""
+    """Yield the parts of a config's line that paramiko would ignore or misread, each as text for a message."""
     match = LINE.match(line)
     if match is None:
         return

@@ -31,18 +31,18 @@ USUAL_KNOWN_HOSTS = {
 }
 MOST_HOPS = 8
 NAME = re.compile(r"(?!-)[\w.%+/-]+|[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,}(%[\w.-]+)?")
-"""A host name, address or alias: nothing that a program would take for an option, or a shell for anything else.
-
-A colon is only in an IPv6 address, so that ``rover:2222`` is not taken for a name."""
+"""A host name, address or alias. It has no character that a shell interprets, and does not begin with ``-``, so that no
+program takes it for an option. Only an IPv6 address has colons, so that ``rover:2222`` is not taken for a name."""
 
 USER = re.compile(r"(?!-)([\w.+-]+\\)?[\w.:+@/-]+")
-"""A user's name, under the same rule; a domain and a backslash may be before it."""
+"""A user's name, under the same rules; it may begin with a domain and a backslash."""
 
 
 def route(target: str, spec: TargetSpec) -> tuple[Hop, ...]:
     """Return the hops to a target; the last is the target itself. Raises ``UserError`` for an unusable config.
 
-    If ``ssh`` is installed, it is asked about each hop, and runs the programs of ``Match exec``.
+    If ``ssh`` is installed, ``ssh -G`` is run for each hop, and runs the programs of ``Match exec``. Otherwise the SSH
+    config is read with paramiko.
     """
     if not spec.host:
         raise UserError(f"kind 'ssh' has no host: on target {target!r}: write host = \"…\" in [targets.{target}]")
@@ -57,7 +57,7 @@ def route(target: str, spec: TargetSpec) -> tuple[Hop, ...]:
 
 
 class _Router:
-    """Computes hops; ``config`` says what the SSH config has for a host."""
+    """Computes hops; ``config`` returns the settings of the SSH config for a host."""
 
     def __init__(self, config: SshClient | PlainConfig, target: str, spec: TargetSpec) -> None:
         self.config = config
@@ -65,10 +65,10 @@ class _Router:
         self.spec = spec
 
     def hops_to(self, name: str, spec: TargetSpec | None = None, depth: int = 0) -> tuple[Hop, ...]:
-        """Return the hops to ``name``, the last of which is ``name`` itself.
+        """Return the hops to the host ``name``, the last of which is ``name`` itself.
 
         For the target, ``spec`` is its spec, which overrides the SSH config; for a jump host, it is ``None``. ``depth``
-        is the number of jump hosts that are resolved through one another.
+        is the number of jump hosts whose own ProxyJump led here.
         """
         if depth > MOST_HOPS:
             raise self._refused(f"needs more than {MOST_HOPS} jump hosts", "look for a loop of ProxyJump")
@@ -88,7 +88,10 @@ class _Router:
         return (*before, hop)
 
     def _hop(self, name: str, spec: TargetSpec | None = None) -> tuple[Settings, Hop]:
-        """Return the settings of a host, and its hop; see ``hops_to``."""
+        """Return the settings of the host ``name``, and its hop; ``spec`` is as in ``hops_to``.
+
+        Raises ``UserError`` for a setting that is not supported.
+        """
         user, host, port = split_address(name) if spec is None else (spec.user, name, spec.port)
         self._check(host, NAME, "host name")
         self._check(user or "user", USER, "user name")
@@ -137,7 +140,7 @@ class _Router:
         )
 
     def _tokens(self, settings: Settings, name: str) -> dict[str, str]:
-        """Return what the tokens of ssh_config(5) stand for; without ``%C`` if only ssh knows it."""
+        """Return the values of the tokens of ssh_config(5), by letter; without ``ASKED`` if ssh did not print them."""
         asked = (settings.first("controlpath") or "").split("/")
         local = dict(zip(ASKED, asked, strict=True)) if len(asked) == len(ASKED) and "%C" not in asked else {}
         return {
@@ -152,9 +155,9 @@ class _Router:
         }
 
     def _known_hosts(self, settings: Settings, key: str, tokens: Mapping[str, str]) -> Iterator[Path]:
-        """Yield the files of one of the two lists, which ssh prints without quotes.
+        """Yield the files of the setting ``key``, one of ``USUAL_KNOWN_HOSTS``, which ssh prints without quotes.
 
-        Raises ``UserError`` for a relative path, because it could be the rest of a path with a space.
+        Raises ``UserError`` for a relative path, because it could be the second part of a path with a space.
         """
         for file in re.split(r" +(?=[/~])|(?:^| +)none$", settings.get(key, [USUAL_KNOWN_HOSTS[key]])[0]):
             path = _path(file, tokens) if file else None
@@ -195,9 +198,9 @@ def split_address(text: str) -> tuple[str | None, str, int | None]:
 
 
 def _unsupported(settings: Settings, *, known: bool) -> Iterator[tuple[str, str]]:
-    """Yield each setting that would change the route or the keys, but cannot be followed here, and what to do.
+    """Yield each setting that would change the route or the keys but is not supported here, and what to do instead.
 
-    ``known``: the target's own ``known_hosts`` replaces what the config says about known host keys.
+    ``known`` is whether the target's own ``known_hosts`` replaces the config's settings of known host keys.
     """
     if settings.is_off("pubkeyauthentication") or "publickey" not in (
         settings.first("preferredauthentications") or "publickey"
@@ -212,7 +215,7 @@ def _unsupported(settings: Settings, *, known: bool) -> Iterator[tuple[str, str]
 
 
 def _for_routes(tokens: Mapping[str, str]) -> dict[str, str]:
-    """Return the tokens that ProxyJump and ProxyCommand may have; their environment variables are the shell's."""
+    """Return those ``tokens`` that ProxyJump and ProxyCommand may have. The shell expands their variables."""
     return {name: tokens[name] for name in "hknpr"}
 
 
@@ -222,7 +225,7 @@ def _path(text: str, tokens: Mapping[str, str]) -> Path:
 
 
 def _agent(settings: Settings, tokens: Mapping[str, str]) -> str | None:
-    """Return the socket of the SSH agent, as ``Hop.agent``."""
+    """Return the socket of the SSH agent: ``None`` for that of SSH_AUTH_SOCK, empty for no agent (``Hop.agent``)."""
     text = settings.get("identityagent", ["SSH_AUTH_SOCK"])[0]
     if text == "SSH_AUTH_SOCK":
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ConfigError(Exception):
-    """An SSH config cannot be used; ``what`` is wrong, and ``advice`` says what to do."""
+    """An SSH config cannot be used: ``what`` states why, and ``advice`` what to do."""
 
     def __init__(self, what: str, advice: str) -> None:
         super().__init__(what)
@@ -16,7 +16,10 @@ class Settings(dict[str, list[str]]):
     """The values of each setting by its name in lower case; most settings have one value."""
 
     def first(self, *names: str) -> str | None:
-        """Return the first value of the first of ``names`` that is set; ``None`` if there is none or it is ``none``."""
+        """Return the first value of the first setting in ``names`` that is set.
+
+        Return ``None`` if no setting in ``names`` is set, or if this value is ``none``.
+        """
         for name in names:
             if self.get(name):
                 value = self[name][0]
@@ -24,13 +27,13 @@ class Settings(dict[str, list[str]]):
         return None
 
     def every(self, name: str) -> list[str]:
-        """Return all values of a setting, without ``none``."""
+        """Return all values of the setting ``name`` except ``none``; empty if it is not set."""
         return [value for value in self.get(name, []) if value.lower() != "none"]
 
     def is_off(self, name: str) -> bool:
-        """Return whether a setting is ``no``; also ``False`` if it is not set."""
+        """Return whether the setting ``name`` is set to ``no`` or ``false``."""
         return (self.first(name) or "").lower() in {"no", "false"}
 
     def is_on(self, name: str) -> bool:
-        """Return whether a setting is ``yes``."""
+        """Return whether the setting ``name`` is set to ``yes`` or ``true``."""
         return (self.first(name) or "").lower() in {"yes", "true"}

@@ -1,4 +1,4 @@
-"""Asks the installed ``ssh`` what its config says of a host."""
+"""Gets the settings for a host from the installed ``ssh``, by ``ssh -G``."""
 
 from __future__ import annotations
 
@@ -19,26 +19,28 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LONGEST = 30.0
-"""Seconds: ssh may ask name servers (``CanonicalizeHostname``), and runs the programs of ``Match exec``."""
+"""Seconds that ``ssh -G`` may take: it may query name servers (``CanonicalizeHostname``) and run programs of ``Match
+exec``."""
 
 ASKED = ("C", "l", "L", "u")
-"""Tokens of which ssh is asked what they stand for: a hash, host names and the user, which depend on its version.
+"""The tokens whose values are requested from ssh, because they depend on its version: a hash, host names and the user.
 
-It prints the path of a control socket, which is not used here, with its tokens expanded."""
+For that, they are given as the path of a control socket (``ControlPath``), which ssh prints with its tokens expanded.
+No control socket is used."""
 
 MOST = 1 << 20  # bytes of an answer that are read
 NEEDED = ("hostname", "port", "user")
 
 
 class SshClient:
-    """The program ``ssh``, which reads its own config; ``source`` names this config in messages.
+    """The program ``ssh``, which reads its own config; ``source`` is the path of this config, for messages.
 
-    The config is that of the account and of the system. If HOME names another folder that has ``.ssh``, it is the
-    ``config`` in there, and no other.
+    ssh reads the account's config and the system's. But if HOME names another folder that has a ``.ssh``, it reads only
+    the ``config`` in that ``.ssh``.
     """
 
     def __init__(self, program: str) -> None:
-        """Ask nothing yet."""
+        """Do not run ``program`` yet, the path of ``ssh``."""
         self.source = str(home() / ".ssh" / "config")
         self._program = program
         found = self.source if os.path.lexists(self.source) else "none"
@@ -47,8 +49,8 @@ class SshClient:
     def settings(self, host: str, user: str | None = None, port: int | None = None) -> Settings:
         """Return what ssh would use for ``ssh -l user -p port host``.
 
-        Programs of ``Match exec`` are run, as ssh runs them. Raises ``ConfigError``: with ssh's words if it refuses, or
-        if it does not answer in time.
+        ssh runs the programs of ``Match exec`` for this. Raises ``ConfigError`` if ssh refuses the config, with ssh's
+        message, cannot be run, or does not answer in time.
         """
         asked = ("-o", f"ControlPath={'/'.join(f'%{token}' for token in ASKED)}")
         login = ("-l", user) if user else ()
@@ -87,7 +89,8 @@ def _answer(command: Sequence[str], source: str) -> Settings:
         name, _, value = line.partition(" ")
         settings.setdefault(name.lower(), []).append(value)
     if any(not settings.first(name) for name in NEEDED):
-        raise ConfigError(f"ssh -G did not say what {source} has for {command[-1]!r}", "install another OpenSSH")
+        what = f"ssh -G did not print the settings that {source} has for {command[-1]!r}"
+        raise ConfigError(what, "install another OpenSSH")
     return settings
 
 
@@ -97,7 +100,10 @@ def _content(file: IO[bytes]) -> str:
 
 
 def _run(command: Sequence[str], source: str, out: int, err: int) -> int:
-    """Run ssh and return its exit status."""
+    """Run ``command`` with its output in the files ``out`` and ``err`` (descriptors), and return its exit status.
+
+    Raise ``ConfigError`` if it cannot be run or takes longer than ``LONGEST``; ``source`` is the config, for messages.
+    """
     try:
         # A session of its own: nothing can ask at the terminal, and a program of the config can be ended with ssh.
         process = subprocess.Popen(  # noqa: S603 - no shell, and the host is behind "--"
@@ -108,7 +114,7 @@ def _run(command: Sequence[str], source: str, out: int, err: int) -> int:
     try:
         return process.wait(LONGEST)
     except subprocess.TimeoutExpired:
-        what = f"ssh did not say within {LONGEST:g} s what {source} has for {command[-1]!r}"
+        what = f"ssh -G did not print within {LONGEST:g} s the settings that {source} has for {command[-1]!r}"
         raise ConfigError(what, "look for a program of Match exec, or a name server, that does not answer") from None
     finally:
         if process.poll() is None:

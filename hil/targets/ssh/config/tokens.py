@@ -14,10 +14,10 @@ PERCENT = re.compile(r"%(.?)()()", re.DOTALL)
 
 
 def expanded(text: str, tokens: Mapping[str, str], *, variables: bool = True) -> str:
-    """Return ``text`` with its tokens and, if ``variables``, its environment variables replaced in one pass.
+    """Return ``text`` with its tokens replaced and, if ``variables`` is true, its environment variables, in one pass.
 
-    Like OpenSSH, which refuses what it cannot expand, raise ``ValueError`` for a token that is not in ``tokens`` and
-    for a variable that is not set.
+    ``tokens`` maps the letter of each token (``h`` for ``%h``) to its value. Raise ``ValueError`` for any other token
+    and for a variable that is not set, because OpenSSH refuses them too.
     """
 
     def value(place: re.Match[str]) -> str:

@@ -174,7 +174,7 @@ def test_a_program_of_the_config_that_hangs(home: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(ssh_client, "LONGEST", 0.5)
     write(home, f'Match exec "echo $$ > {home}/pid; exec sleep 60"\n User x\n')
     began = time.monotonic()
-    with pytest.raises(UserError, match=r"did not say within .*: on target 'board'"):
+    with pytest.raises(UserError, match=r"did not print within .*: on target 'board'"):
         to("rover")
     assert time.monotonic() - began < 5
     place = Path("/proc", (home / "pid").read_text().strip(), "cmdline")
