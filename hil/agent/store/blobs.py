@@ -26,7 +26,7 @@ def file_version(path: str) -> Tuple[int, ...]:
 
 
 def valid_digest(digest: Any) -> str:
-    """Return ``digest``, which becomes a file name. Raise ``Failure`` unless it is a SHA-256 in hexadecimal."""
+    """Return ``digest``, which becomes a file name. Raise ``Failure`` unless it is a SHA-256 in lower-case hex."""
     if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
         raise Failure(PROTOCOL, "%.80r is not a SHA-256 digest" % (digest,))
     return digest
@@ -100,7 +100,8 @@ class Store:
         """Start or resume an upload of ``size`` bytes; return the offset (bytes) to continue at.
 
         Return None while another agent writes this upload. ``name`` is the blob's digest, or its outline if the digest
-        is not known yet. Raise ``Failure`` if the store is full or cannot be written.
+        is not known yet. If an earlier attempt left more than ``size`` bytes, they are deleted. Raise ``Failure`` if
+        the store is full or cannot be written.
         """
         valid_digest(name)
         if name not in self.uploads:
@@ -229,14 +230,16 @@ class Store:
         self._drop_stale()
         entries = []
         for entry in os.scandir(self.path("blobs")):
-            status = entry.stat()
-            entries.append((status.st_mtime, status.st_size, entry.name))
+            with contextlib.suppress(FileNotFoundError):  # evicted by another agent meanwhile
+                status = entry.stat()
+                entries.append((status.st_mtime, status.st_size, entry.name))
         total = sum(length for _, length, _ in entries) + size
         for touched, length, name in sorted(entries):
             if total <= self.limit:
                 return
             if name not in self.used and touched < self.since:
-                os.unlink(self.blob(name))
+                with contextlib.suppress(FileNotFoundError):  # as above
+                    os.unlink(self.blob(name))
                 total -= length
         if total > self.limit:
             raise Failure(
@@ -249,12 +252,10 @@ class Store:
     def _drop_stale(self) -> None:
         for folder in ("partial", "tmp"):
             for entry in os.scandir(self.path(folder)):
-                if (
-                    not entry.is_dir()
-                    and entry.stat().st_mtime < time.time() - STALE
-                    and entry.name not in self.uploads
-                ):
-                    os.unlink(entry.path)
+                with contextlib.suppress(FileNotFoundError):  # deleted by another agent meanwhile
+                    stale = not entry.is_dir() and entry.stat().st_mtime < time.time() - STALE
+                    if stale and entry.name not in self.uploads:
+                        os.unlink(entry.path)
 
     def _sync_folder(self, name: str) -> None:
         fd = os.open(self.path(name), os.O_RDONLY)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,18 @@ def test_a_blob_in_use_is_not_evicted(tmp_path: Path) -> None:
     assert caught.value.kind == "store_full"
     assert caught.value.advice == "raise store_size"
     assert Path(store.blob(digest)).exists()
+
+
+def test_two_agents_evict_at_the_same_time(tmp_path: Path) -> None:
+    """A blob or temporary file that another agent has just deleted is no error."""
+    stores = [Store(str(tmp_path), limit=1000) for _ in range(4)]
+    names = [*(f"blobs/{number:064x}" for number in range(200)), *(f"tmp/{number}" for number in range(200))]
+    for name in names:
+        (tmp_path / name).write_bytes(b"old")
+        os.utime(tmp_path / name, (1, 1))
+    with ThreadPoolExecutor(len(stores)) as pool:
+        assert list(pool.map(lambda store: store.make_room(1000), stores)) == [None] * len(stores)
+    assert files(tmp_path) == []
 
 
 def test_a_blob_damaged_at_rest_is_noticed(tmp_path: Path) -> None:
