@@ -23,7 +23,7 @@ Wait = Callable[[float], Any]
 
 
 def load(engine: str, archive: str, image: str, wait: Wait) -> bool:
-    """Make ``engine`` load ``image`` (an id) from the file ``archive``, unless it has the image; return whether it did.
+    """Make ``engine`` load ``image`` (an id) from the file ``archive``. Return False if it had the image, else True.
 
     Raise ``Failure`` if the engine fails or the archive lacks the image.
     """
@@ -49,7 +49,8 @@ def pull(engine: str, reference: str, wait: Wait) -> str:
     words = _must([engine, "image", "inspect", "--format", "{{.Id}}", reference], ASK, wait)
     image = words.replace("sha256:", "").split()[-1:]
     if not image or not DIGEST.fullmatch(image[0]):
-        raise Failure(CONTAINER, "%s does not report the id of %s: %s" % (engine, reference, words))
+        what = "%s does not report the id of %s: %s" % (engine, reference, words)
+        raise Failure(CONTAINER, what, "run `%s image inspect` there, which may show the reason" % engine)
     return image[0]
 
 

@@ -69,7 +69,7 @@ def _time(words: Words, at: int, fields: Fields) -> int:
 
 
 def _memory(words: Words, at: int, fields: Fields) -> int:
-    """Parse ``RAM 331/3964MB (lfb 758x4MB)``, ``SWAP 0/1982MB (cached 0MB)``, ``IRAM 0/252kB(lfb 252kB)``."""
+    """Parse, as in ``READERS``: ``RAM 331/3964MB (lfb 758x4MB)``, ``SWAP 0/1982MB (cached 0MB)``, ``IRAM 0/252kB``."""
     name = words[at].lower()
     if words[at] not in ("RAM", "SWAP", "IRAM") or name in fields:
         return 0
@@ -96,7 +96,7 @@ def _memory(words: Words, at: int, fields: Fields) -> int:
 
 
 def _cores(words: Words, at: int, fields: Fields) -> int:
-    """Parse ``CPU [7%@102,off,3%]``, or ``CPU [7%,off]@102`` with one frequency for all cores."""
+    """Parse, as in ``READERS``: ``CPU [7%@102,off,3%]``, or ``CPU [7%,off]@102`` with one clock for all cores."""
     value = _word(words, at + 1)
     if words[at] != "CPU" or "cpu" in fields or not value.startswith("["):
         return 0
@@ -110,7 +110,7 @@ def _cores(words: Words, at: int, fields: Fields) -> int:
 
 
 def _mts(words: Words, at: int, fields: Fields) -> int:
-    """Parse ``MTS fg 0% bg 0%``: shares of time spent on dynamic code translation (Denver, Carmel)."""
+    """Parse, as in ``READERS``: ``MTS fg 0% bg 0%``, shares of time of dynamic code translation (Denver, Carmel)."""
     if words[at] != "MTS" or "mts" in fields or (_word(words, at + 1), _word(words, at + 3)) != ("fg", "bg"):
         return 0
     shares = [_share(_word(words, at + step)) for step in (2, 4)]
@@ -121,7 +121,7 @@ def _mts(words: Words, at: int, fields: Fields) -> int:
 
 
 def _temperature(words: Words, at: int, fields: Fields) -> int:
-    """Parse ``GPU@22.5C``, ``cpu@52.968C/52.968C``."""
+    """Parse, as in ``READERS``: ``GPU@22.5C``, ``cpu@52.968C/52.968C``."""
     name, _, value = words[at].partition("@")
     match = DEGREES.fullmatch(value)
     if match is None or not NAME.fullmatch(name) or name in fields.get("temperature", {}):
@@ -132,7 +132,10 @@ def _temperature(words: Words, at: int, fields: Fields) -> int:
 
 
 def _power(words: Words, at: int, fields: Fields) -> int:
-    """Parse ``VDD_IN 5263mW/5263mW``, ``POM_5V_IN 933/933``; a single number is a power only with its unit."""
+    """Parse, as in ``READERS``: ``VDD_IN 5263mW/5263mW``, ``POM_5V_IN 933/933``, in mW.
+
+    A single number is a power only with its unit.
+    """
     match = WATTS.fullmatch(_word(words, at + 1))
     if match is None or not NAME.fullmatch(words[at]) or not (match.group(2) or match.group(3)):
         return 0
@@ -143,7 +146,7 @@ def _power(words: Words, at: int, fields: Fields) -> int:
 
 
 def _engine(words: Words, at: int, fields: Fields) -> int:
-    """Parse ``GR3D_FREQ 12%@[1300,1300]``, ``EMC_FREQ 0%``, ``NVENC0_FREQ @314``, ``VIC off``, ``APE 25``."""
+    """Parse, as in ``READERS``: ``GR3D_FREQ 12%@[1300,1300]``, ``EMC_FREQ 0%``, ``NVENC0_FREQ @314``, ``VIC off``."""
     name = SUFFIX.sub("", words[at])
     state = _load(_word(words, at + 1))
     if state is None or not NAME.fullmatch(words[at]) or name in fields.get("engines", {}):
@@ -161,7 +164,10 @@ READERS: Tuple[Callable[[Words, int, Fields], int], ...] = (
     _power,
     _engine,
 )
-"""Each parses the words from index ``at`` on, adds to ``fields``, and returns how many words it used (0: none)."""
+"""Each parses the words from index ``at`` on, adds their values to ``fields``, and returns how many words it used.
+
+It returns 0 if the word at ``at`` does not begin a field that it can parse.
+"""
 
 
 def _word(words: Words, at: int) -> str:
@@ -174,7 +180,10 @@ def _share(text: str) -> Optional[float]:
 
 
 def _load(text: str) -> Optional[Fields]:
-    """Parse ``off``, ``X%``, ``X%@Y``, ``X%@[Y,Z]``, ``@Y``, ``@[Y,off]`` or ``Y``; return None for anything else."""
+    """Return ``on``, ``load`` and ``hz`` of ``off``, ``X%``, ``X%@Y``, ``X%@[Y,Z]``, ``@Y``, ``@[Y,off]`` or ``Y``.
+
+    X is the load, Y and Z are clocks in MHz. Return None for any other text.
+    """
     if text == "off":
         return {"on": False, "load": None, "hz": []}
     share, at, clocks = text.partition("@")

@@ -35,7 +35,7 @@ class Load:
 
     Attributes:
         ready: the load's report that it is ready; None before.
-        ended: why the load ended by itself; None if it did not.
+        ended: why the load ended by itself; None if it did not. It has no meaning after ``close``.
         left: commands of processes that could not be killed, by process id.
     """
 

@@ -113,7 +113,7 @@ class Conditions:
         return self._state(None if watch is None else watch.device.gpu)
 
     def _privileged(self) -> Dict[str, Any]:
-        """Return the values that the root helper reads as root; those that it cannot read are left out."""
+        """Return ``nvmap`` and ``emc`` as the root helper reads them; what it cannot read is left out."""
         helper = self._open_helper()
         if helper is None:
             return {}
@@ -156,7 +156,7 @@ class Conditions:
             self._changed.append(words)
             answer = helper.ask(*order)
             if not answer.get("ok"):
-                what = "%s was refused: %s" % (words, failure.short(answer.get("error"), 500))
+                what = "the root helper refused '%s': %s" % (words, failure.short(answer.get("error"), 500))
                 what += _unrestored(self._undo())
                 raise Failure(failure.INTERNAL, what, "correct this on the target, or run 'hil board setup' again")
         self._services = services

@@ -43,9 +43,8 @@ def shared() -> int:
 def return_free_memory() -> bool:
     """Return freed memory to the system, and use small pages from now on, so that a leak shows in the resident bytes.
 
-    Return whether small pages are in use: False if the kernel refuses them, or if the C library is not glibc, and then
-    no memory is returned either. Sources: malloc_trim(3), all arenas since glibc
-    2.8; prctl(2), PR_SET_THP_DISABLE (Linux 3.15).
+    Return whether small pages are used: False if the kernel refuses them. If the C library is not glibc, do neither and
+    return False. Sources: malloc_trim(3), all arenas since glibc 2.8; prctl(2), PR_SET_THP_DISABLE (Linux 3.15).
     """
     try:
         library = ctypes.CDLL(None)
@@ -60,7 +59,7 @@ def return_free_memory() -> bool:
 
 
 def reset_peak() -> bool:
-    """Reset the kernel's peak of this process's resident memory (VmHWM); return whether this is allowed.
+    """Reset the kernel's peak of this process's resident memory (VmHWM); return False if the kernel refuses.
 
     Source: Documentation/filesystems/proc.rst, ``/proc/PID/clear_refs``, value 5 (Linux 4.0).
     """

@@ -60,7 +60,7 @@ class StateReader:
         """Return the state now: °C, Hz, bytes, counts; ``t`` in seconds of the kernel's monotonic clock.
 
         ``gpu`` is the ``nvml.Nvml`` of a discrete GPU or of Thor. ``privileged`` is what a root helper read. ``quick``
-        omits trip points, power mode, clocks and GPU clients.
+        omits trip points, power mode, clocks, whether they are locked, and GPU clients.
         """
         why: Dict[str, str] = {}
         state: Dict[str, Any] = {

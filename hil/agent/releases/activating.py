@@ -102,6 +102,7 @@ class Activation:
         """End the operation without a switch, because of ``why``.
 
         If the robot has a command for its safe state, which may have stopped the old release, start that release again.
+        The new release gets back the health mark that it had before the operation.
         """
         if self.operation.get("was_healthy"):
             self.journal.mark(str(self.new))

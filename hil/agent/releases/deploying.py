@@ -17,7 +17,7 @@ from ..supervisor import Supervisor
 from . import commands, manifest
 from .activating import environment
 from .journal import Journal
-from .releases import Releases
+from .releases import ADVICE, Releases
 from .staging import Staging
 
 Reply = Tuple[Dict[str, Any], List[Any]]
@@ -57,7 +57,7 @@ class Deploying:
     def listing(self, request: Dict[str, Any]) -> Reply:
         """Return the releases of a folder, its unfinished operation and its history, without locking the folder.
 
-        ``there`` is false, and the only key, if the folder has no releases.
+        If no deployment has used the folder, the reply has only ``there``, which is false.
         """
         folder = Releases(request["folder"], self.store.beat)
         if not os.path.isdir(folder.own()):
@@ -145,7 +145,7 @@ class Deploying:
         damage = folder.damage(digest)
         if damage:
             what = "release %.12s is damaged: %s" % (digest, damage)
-            raise Failure(failure.RELEASE, what, "deploy it again, which replaces its files, or choose another release")
+            raise Failure(failure.RELEASE, what, ADVICE)
         for path in request["paths"]:
             copy = self.store.path("tmp", "release-%d" % os.getpid())
             shutil.copyfile(folder.path("releases", digest, manifest.valid_path(path)), copy)

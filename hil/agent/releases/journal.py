@@ -24,7 +24,7 @@ class Journal:
         self.folder = folder
 
     def ready(self, operation: Dict[str, Any]) -> None:
-        """Record ``operation``, prepare the files that it will rename, and take the health mark from its new release.
+        """Record ``operation``, prepare the files that it will rename, and withdraw its new release's health mark.
 
         Raise ``Failure`` if writing fails.
         """
@@ -47,7 +47,7 @@ class Journal:
         return self.folder.table_at(self.folder.own(OPERATION)) or None
 
     def point(self, name: str) -> None:
-        """Replace ``current`` by the prepared link ``name`` (FORWARD or BACK); delete ``current`` without that link."""
+        """Replace ``current`` by the prepared link ``name`` (FORWARD or BACK); if there is none, delete ``current``."""
         place = self.folder.path("current")
         try:
             os.replace(self.folder.own(name), place)

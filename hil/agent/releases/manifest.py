@@ -42,7 +42,10 @@ def parse(content: bytes) -> Dict[str, Any]:
 
 
 def entries(manifest: Dict[str, Any]) -> List[Entry]:
-    """Return the files of a parsed manifest. Raise ``Failure`` for an invalid path, digest or size."""
+    """Return the files of a parsed manifest.
+
+    Raise ``Failure`` for an invalid path, digest or size, for paths that collide, and for no or too many files.
+    """
     files = manifest["files"]
     if not 0 < len(files) <= MOST_FILES:
         raise _refused("it lists %d files, 1 to %d are allowed" % (len(files), MOST_FILES))

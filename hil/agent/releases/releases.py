@@ -24,6 +24,7 @@ from .manifest import DIGEST
 LINK = re.compile(r"releases/([0-9a-f]{64})")
 CHUNK = 1 << 20
 LOCK = "lock"
+ADVICE = "deploy it again, which replaces its files, or choose another release"
 
 Beat = Callable[[], None]
 
@@ -73,7 +74,7 @@ class Releases:
             raise Failure(STORE, what, advice) from None
 
     def make(self) -> None:
-        """Create the folder and its subfolders.
+        """Create the folder and its subfolders if they are missing, and let all users read those that this user owns.
 
         Raise ``Failure`` if a subfolder is not a folder, or if a folder of another user is writable for everybody.
         """
@@ -90,8 +91,9 @@ class Releases:
                     raise Failure(STORE, "any user may write to %s" % place, "run `chmod o-w %s` there" % place)
 
     def lock(self, claim: Dict[str, str]) -> Optional[int]:
-        """Lock the folder for one deployment. Return the lock's descriptor, or None while another deployment has it.
+        """Lock the folder for one deployment, and record its ``claim`` (``who``, ``host``, ``pid``) for messages.
 
+        Return the lock's descriptor, or None if another deployment has the lock.
         A child process may inherit the descriptor; the lock is released when the last process closes it.
         """
         with self.file_errors():
@@ -178,9 +180,9 @@ class Releases:
             with open(self.path("releases", digest, manifest.NAME), "rb") as file:
                 content = file.read(manifest.LARGEST + 1)
         except OSError as error:
-            raise Failure(RELEASE, "release %.12s has no manifest: %s" % (digest, error.strerror)) from None
+            raise Failure(RELEASE, "release %.12s has no manifest: %s" % (digest, error.strerror), ADVICE) from None
         if hashlib.sha256(content).hexdigest() != digest:
-            raise Failure(RELEASE, "the manifest of release %.12s was changed" % digest)
+            raise Failure(RELEASE, "the manifest of release %.12s was changed" % digest, ADVICE)
         return manifest.parse(content)
 
     def damage(self, digest: str) -> str:

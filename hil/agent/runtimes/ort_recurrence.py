@@ -49,7 +49,10 @@ class BoundRecurrence(Recurrence):
         return [made[at].numpy() if at in self._free else buffer for at, buffer in enumerate(outputs)]
 
     def _set_up(self, feed: Feed, first: List[Any]) -> None:
-        """Bind memory: the states of the step before are those that ``first``, the outputs of the first step, gave."""
+        """Create the two bindings, after the first step with the inputs ``feed`` and the outputs ``first``.
+
+        They continue with the states that this step left.
+        """
         self._inputs = {name: np.empty(array.shape, array.dtype, order="C") for name, array in feed.items()}
         named = {size for port in self.engine.inputs for size in port.shape if isinstance(size, str)}
         fed_by = {place: name for name, place in self._places.items()}

@@ -81,7 +81,10 @@ def _array(value: Any) -> Any:
 
 
 def _packed(bits: Any, name: str) -> Any:
-    """Return an array of the same shape that begins with the packed bits; ONNX Runtime reads no further."""
+    """Return ``bits`` as ONNX Runtime requires elements of type ``name``.
+
+    For a packed type this is an array of the same shape that begins with the packed bits; the rest of it is not read.
+    """
     import numpy as np
 
     width = WIDTHS.get(name)

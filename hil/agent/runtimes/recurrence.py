@@ -25,7 +25,7 @@ class Recurrence:
         self._states: Dict[str, Any] = {name: begin[name].copy() for name in carry}
 
     def bind(self, feed: Feed) -> Bound:
-        """Return a ``Bound`` each run of which is one more step; ``feed`` has all inputs except the carried ones."""
+        """Return a ``Bound``; each of its runs is one more step. ``feed`` has all inputs except the carried ones."""
         return Bound(partial(self.step, feed))
 
     def step(self, feed: Feed) -> List[Any]:

@@ -77,7 +77,7 @@ class UploadPipe:
             at += count
 
     def close(self) -> None:
-        """Close the pipe and delete its path. Terminate the writer, which may wait for input from a lost host."""
+        """Close the pipe and delete its path. Terminate its writer, a ``cat`` that may wait for a lost host."""
         os.close(self._fd)
         self._unlink()
         if self.pid > 1:

@@ -126,7 +126,7 @@ class Transfers:
                 pipe.join()
         except (PipeLost, OSError) as error:
             self.close_pipes()
-            raise Failure(failure.STORE, "a channel of the upload did not open: %s" % error) from None
+            raise Failure(failure.STORE, "a channel of the upload did not open: %s" % error, "run again") from None
         self._join_deadline = None
         return {"ok": {}}, []
 

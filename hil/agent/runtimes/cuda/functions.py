@@ -68,7 +68,10 @@ OPTIONAL: Dict[str, Tuple[Tuple[str, ...], Tuple[Any, ...]]] = {
 
 
 class Functions:
-    """The functions of one loaded driver library; ``functions["cuMemAlloc"](…)`` returns the error code."""
+    """The functions of one loaded driver library; ``functions["cuMemAlloc"](…)`` returns the error code.
+
+    Raise ``Failure`` if the library lacks a required function, or later if it lacks an ``OPTIONAL`` one that is used.
+    """
 
     def __init__(self, library: Any) -> None:
         self._functions: Dict[str, Any] = {}
@@ -106,7 +109,7 @@ class Functions:
         return CudaError(name, code, self.name_of(code), self.text_of(code))
 
     def name_of(self, code: int) -> str:
-        """Return the name of an error code, such as ``CUDA_ERROR_ILLEGAL_ADDRESS`` for 700."""
+        """Return the name of an error code, such as ``CUDA_ERROR_ILLEGAL_ADDRESS`` for 700; else ``CUDA error``."""
         return self._text("cuGetErrorName", code) or "CUDA error"
 
     def text_of(self, code: int) -> str:
@@ -120,7 +123,7 @@ class Functions:
 
 
 def load(name: str = LIBRARY) -> Functions:
-    """Return the initialized driver, without creating a context. Raise ``Failure`` if driver or GPU is missing."""
+    """Load and initialize the driver, without creating a context. Raise ``Failure`` if driver or GPU is missing."""
     try:
         library = ctypes.CDLL(name)
     except OSError as error:

@@ -26,7 +26,7 @@ def code_of(functions: Functions, text: str) -> int:
 
 
 def translated(functions: Functions, driver: Any, error: Exception) -> CudaError:
-    """Return a pycuda exception as a ``CudaError``."""
+    """Return a pycuda exception as a ``CudaError``, whose code is 0 if it cannot be determined."""
     text = str(error)
     call = text.partition(" failed")[0] if " failed" in text else type(error).__name__
     code = OUT_OF_MEMORY if isinstance(error, driver.MemoryError) else code_of(functions, text)

@@ -42,7 +42,8 @@ class Batches:
             try:
                 array = np.load(path, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError) as error:
-                raise Failure(BUILD, "calibration data of %r cannot be read: %s" % (name, short(error, 300))) from None
+                what = "calibration data of %r cannot be read: %s" % (name, short(error, 300))
+                raise Failure(BUILD, what, "run again; if it fails again, report this as a bug") from None
             _check(name, array, specs[name], batch, samples)
             self._arrays[name] = array
 

@@ -87,5 +87,6 @@ def _dtype(network: Any, name: str) -> str:
             dtype = api.dtype_name(tensor.dtype)
             if dtype is not None:
                 return dtype
-            raise Failure(UNSUPPORTED, "input %r has type %s, which cannot be sent" % (name, tensor.dtype.name))
-    raise Failure(BUILD, "the network has no input %r" % name)
+            what = "input %r has type %s, which cannot be sent to the target" % (name, tensor.dtype.name)
+            raise Failure(UNSUPPORTED, what, "use float32, float16 or integers for the model's inputs and outputs")
+    raise Failure(BUILD, "the network has no input %r" % name, "report this as a bug, with the report's log")

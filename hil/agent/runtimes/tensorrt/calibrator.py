@@ -66,13 +66,15 @@ class Calibration:
         try:
             unknown = sorted(set(names) ^ set(self.batches.specs))
             if unknown:
-                raise Failure(BUILD, "TensorRT requests data for %s, not for the inputs" % list(names))  # noqa: TRY301 - kept as any other failure here
+                what = "TensorRT requests calibration data for %s, not for the inputs" % list(names)
+                raise Failure(BUILD, what, WAY_OUT)  # noqa: TRY301 - kept as any other failure here
             batch = self.batches.take()
             return self._send(batch, list(names)) if batch else None
         except Failure as problem:
             self.problem = problem
         except Exception as error:  # noqa: BLE001 - native code is the caller and would only print it
-            self.problem = Failure(BUILD, "calibration failed: %s: %s" % (type(error).__name__, short(error, 500)))
+            what = "calibration failed: %s: %s" % (type(error).__name__, short(error, 500))
+            self.problem = Failure(BUILD, what, "report this as a bug, with the report's log")
         return None
 
     def read_cache(self) -> Optional[bytes]:

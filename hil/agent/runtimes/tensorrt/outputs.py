@@ -7,7 +7,10 @@ from .buffers import GrowingBuffers
 
 
 class DynamicOutputs:
-    """The data-dependent outputs of one context: ``shapes`` by name; ``problem`` if memory ran out."""
+    """The data-dependent outputs of one context: ``shapes`` by name.
+
+    ``problem`` is the failure if memory ran out during a run, else None.
+    """
 
     def __init__(self, device: GrowingBuffers) -> None:
         self.device = device

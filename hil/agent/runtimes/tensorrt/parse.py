@@ -96,7 +96,10 @@ def advice(words: str) -> str:
 
 
 def _where(error: ParserError, file: Optional[onnx_file.OnnxFile]) -> str:
-    """Return, for example, ``node 'conv1' (Conv, opset 13)``, as far as parser and file identify the node."""
+    """Return, for example, ``node 'conv1' (Conv, opset 13)``, as far as parser and file identify the node.
+
+    Return an empty text if they identify neither its name nor its operator.
+    """
     name, op, domain = _node(error, file)
     if name is None and op is None:
         return ""

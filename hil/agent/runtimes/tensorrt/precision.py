@@ -126,7 +126,8 @@ def check_route(
 ) -> None:
     """Raise ``Failure`` if an int8 engine would silently compute in other types, or a calibrator would be ignored.
 
-    ``implicit`` states that a calibrator is used, ``typed`` that the network is strongly typed.
+    Also raise it if a calibrator is used for another precision than int8. ``implicit`` states that a calibrator is
+    used, ``typed`` that the network is strongly typed.
     """
     other = sorted(set(OTHER) & set(content.types))
     if precision == "int8" and other:

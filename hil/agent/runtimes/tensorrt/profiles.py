@@ -87,7 +87,10 @@ def add(builder: Any, config: Any, profiles: Mapping[str, Sequence[Shape]]) -> A
 
 
 def make(builder: Any, profiles: Mapping[str, Sequence[Shape]]) -> Any:
-    """Return a profile that is not part of a config yet."""
+    """Return a profile with ``[min, opt, max]`` of each input in ``profiles``; it is not part of a config yet.
+
+    Raise ``Failure`` if TensorRT refuses a shape.
+    """
     profile = builder.create_optimization_profile()
     for name, ranges in sorted(profiles.items()):
         lowest, usual, highest = (tuple(part) for part in ranges)

@@ -25,7 +25,7 @@ class DeviceRecurrence(Recurrence):
     """
 
     def __init__(self, engine: Any, slot: Any, carry: Mapping[str, str], begin: Feed) -> None:
-        """Start a sequence: copy the states at its beginning to the GPU."""
+        """Start a sequence, as the base class does, and copy the states ``begin`` to the GPU."""
         self.engine, self.carry, self._slot = engine, dict(carry), slot
         self.shapes = {name: tuple(begin[name].shape) for name in carry}
         self._places = places(engine, carry)
@@ -44,7 +44,7 @@ class DeviceRecurrence(Recurrence):
                 slot.resources.pool.release(block)
 
     def bind(self, feed: Feed) -> Bound:
-        """Return a ``Bound`` each run of which is one more step, as the base class does."""
+        """Return a ``Bound``; each of its runs is one more step, as in the base class."""
         slot = self._slot
         timed = TimedFeed(slot, dict(feed, **self._begin), self._states)
 

@@ -22,7 +22,7 @@ class Scales(NamedTuple):
 
 
 def decode(cache: bytes) -> Scales:
-    """Parse a cache. Raise ``ValueError``, which states what is malformed, if it is not one."""
+    """Parse ``cache``. Raise ``ValueError``, which states what is malformed, if it is not a calibration cache."""
     lines = cache.decode("utf-8", "replace").splitlines()
     if not lines or not HEADER.fullmatch(lines[0].strip()):
         raise ValueError("no header line")

@@ -33,11 +33,14 @@ class Layout(NamedTuple):
 class TimedFeed:
     """A feed in page-locked memory, bound to a slot; it provides the functions of ``Bound``.
 
-    ``start`` is the hot path: only attribute look-ups and calls of the driver, no allocation.
+    ``start`` runs within the measured time, so it only looks up attributes and calls the driver, and allocates nothing.
     """
 
     def __init__(self, slot: Any, feed: Feed, states: Sequence[Any] = ()) -> None:
-        """Prepare ``feed`` for ``slot``; each of ``states`` (``recurrence.State``) is copied on the device instead."""
+        """Prepare ``feed`` for ``slot``.
+
+        The inputs that ``states`` (``recurrence.State``) feed are copied from the states' memory on the device instead.
+        """
         self.slot = slot
         self._states = states
         carried = {state.input for state in states}

@@ -24,7 +24,7 @@ class Attached(NamedTuple):
 
 
 def attach(config: Any, path: Optional[str], log: Any) -> Attached:
-    """Attach a timing cache to the config: that at ``path`` if usable, otherwise an empty one; none without a path.
+    """Attach to ``config`` the timing cache at ``path``, or an empty one if it is unusable; none if ``path`` is None.
 
     ``log`` shows whether TensorRT used only a part of the stored cache.
     """

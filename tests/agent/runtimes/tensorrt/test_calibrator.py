@@ -160,7 +160,7 @@ def test_a_failure_in_a_callback_is_not_lost(tmp_path: Path) -> None:
         state.finish()
     state, _ = calibration(tmp_path)
     state.get_batch(["y"])
-    with pytest.raises(Failure, match="requests data for"):
+    with pytest.raises(Failure, match="requests calibration data for"):
         state.finish()
 
 
