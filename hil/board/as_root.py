@@ -173,7 +173,7 @@ class Run:
             self.steps.append("%s was removed" % path)
 
     def _restore(self) -> None:
-        """Start the helper, which first undoes the changes of a killed helper."""
+        """If changes of a killed helper are recorded, start the helper, which undoes them; add a step for each."""
         left = self._left()
         if left and os.path.lexists(PROGRAM):
             with contextlib.suppress(subprocess.TimeoutExpired):

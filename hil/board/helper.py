@@ -177,7 +177,7 @@ def is_running(unit: str) -> bool:
 
 
 def wait_until_stopped(unit: str) -> None:
-    """Wait until systemd reports a unit as stopped. Raise ``Refused`` if that takes longer than ``ENDING``."""
+    """Wait while systemd stops a unit, at most ``ENDING`` seconds. Raise ``Refused`` unless it is stopped then."""
     until = time.monotonic() + ENDING
     state = state_of(unit)
     while state == "deactivating" and time.monotonic() < until:
@@ -307,7 +307,7 @@ class Changes:
         """Stop relying on changes, and undo all if no other helper relies on them.
 
         Return ``left``: the changes that could not be undone, and ``deferred``: whether another helper still relies on
-        changes and will undo them when it exits.
+        changes and will undo them when it exits. Raise ``Refused`` as ``turn`` does.
         """
         try:
             with self.turn(seconds) as alone:

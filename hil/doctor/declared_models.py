@@ -22,8 +22,8 @@ PART = "models"
 def findings(config: Config, target: str, facts: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield the findings on each model of the config; none for a target whose runtime builds no engines.
 
-    A model with a prebuilt ``engine`` is skipped.
-    ``facts`` are those of ``hil.agent.machine.survey``; they may be malformed.
+    A model with a prebuilt ``engine`` is skipped. ``facts`` are those of ``hil.agent.machine.survey``; they may be
+    malformed.
     """
     machine = machine_at(config.target(target), facts)
     if not machine.compiles:

@@ -126,7 +126,7 @@ def _user(case: Case) -> str:
 
 
 def _closed(case: Case) -> dict[str, str | None]:
-    """Return the GPU's device nodes that the user cannot open; of each its group, ``None`` if this has no name."""
+    """Return the GPU's device nodes that the user cannot open: by path, the group's name (``None`` if unknown)."""
     nodes = case.table("board").get("devices")
     listed = [node for node in nodes if table(node)] if isinstance(nodes, list) else []
     return {

@@ -114,7 +114,7 @@ def _modules(*parts: str) -> list[Module]:
 def _by_memory(facts: Raw, part: str) -> tuple[Module | None, str]:
     """Return the only module with this part number and the machine's memory and chip, and an empty text.
 
-    If there is no module or more than one, return ``None`` and the reason.
+    An unknown memory fits every module. If no module or more than one fits, return ``None`` and the reason.
     """
     other = [] if facts.soc == THOR else facts.spec_parts
     candidates = _modules(part, *other)

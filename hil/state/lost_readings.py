@@ -16,9 +16,10 @@ WATCHED = {"throttle": "", "over_current": "over-current counter "}
 
 
 def lost(states: Sequence[State], windows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """Yield a finding for each alert or counter that one reading has and the next one lacks, or a window lost.
+    """Yield a finding for each alert or counter that could be read and then was lost.
 
-    A window has lost it if its last sample, or its whole column, is missing.
+    It was lost if one of ``states`` has it and the next one does not; or if its column in a window ends without a
+    value, or is missing although another window has it or the reason is recorded.
     """
     for kind, word in WATCHED.items():
         tables: list[Mapping[str, float]] = [getattr(state, kind) for state in states]
