@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from hil.checks.comparison import Comparison, Outputs
+from hil.checks.comparison import Comparison
 from hil.checks.tolerances import somewhere
 from hil.datasets.distinct import Distinct
 from hil.datasets.feeding import Feeding
@@ -33,6 +33,7 @@ from hil.onnx_files.signature import read_signature
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from hil.checks.blocks import Outputs
     from hil.config.load import Config
     from hil.config.spec import ModelSpec, Precision, TolerancesSpec
     from hil.onnx_files.signature import Signature

@@ -42,9 +42,8 @@ def test_dead_scores_beside_boxes_fail_as_in_a_run(
     model, engine = scaled(tmp_path / "m.onnx", [1] * 7), scaled(tmp_path / "e.onnx", [1, 1, 1, 1, 0, 0, 0])
     judgement = compare(model, engine, data, precision, 4).judge()
     dead = x * np.array([1, 1, 1, 1, 0, 0, 0], np.float32)[:, None]
-    run = Comparison(precision, samples=16)
-    for start in range(0, 16, 4):
-        run.update([("y", x[start : start + 4])], [("y", dead[start : start + 4])])
+    sides = [[[("y", array[start : start + 4])] for start in range(0, 16, 4)] for array in (x, dead)]
+    run = Comparison(precision, samples=16).consume(*sides)
     assert judgement.verdict is run.judge().verdict is Verdict.FAILED
     assert judgement.reason == run.judge().reason
     assert main(["parity", str(model), str(engine), "--data", str(data), "--precision", precision, "--batch", "4"]) == 1

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import zip_longest
+from itertools import starmap, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from hil.checks.answers import judge as judge_answers
+from hil.checks.blocks import Batch, Pair, blocks, ended, form_of, rows_of, structure, together
 from hil.checks.bounds import bound_of
-from hil.checks.numbers import Array, Numbers
+from hil.checks.numbers import Array, Numbers, not_finite
 from hil.checks.slice_rules import deciding, facts_of, noise_of
 from hil.checks.slices import Slices
 from hil.checks.tolerances import ANSWERS, UNITS, Tolerance, Where, merge, somewhere, written
 from hil.checks.verdicts import failed, finite, judged
-from hil.dtypes import is_number
 from hil.results import CLAIM, Judgement, Limit, Measurement, Sense, Verdict
 from hil.units import show
 
 if TYPE_CHECKING:
-    from hil.checks.answers import Answers
-    from hil.config.spec import Precision, TolerancesSpec
+    from collections.abc import Iterable, Mapping, Sequence
 
-Outputs = Sequence[tuple[str, Array]]
-"""Named outputs of one batch, in the order in which the engine returned them."""
+    from hil.checks.answers import Answers
+    from hil.checks.blocks import Form, Outputs
+    from hil.config.spec import Precision, TolerancesSpec
 
 ADVICE = (
     "sound and broken engines are both found here: declare the output's kind ([models.NAME.outputs.OUTPUT] kind), so "
@@ -32,7 +31,7 @@ ADVICE = (
 
 
 class Comparison:
-    """Compares outputs batch by batch and judges them at the end; keeps no batch in memory.
+    """Compares outputs in blocks of batches and judges them at the end; keeps no batch in memory.
 
     Some errors fail the check whatever the tolerances are: other names, shapes or dtypes of outputs, another number of
     outputs or batches, nothing to compare, and NaN or infinity that differs between the two sides.
@@ -74,48 +73,85 @@ class Comparison:
         self.fatal = ""
         self.numbers: dict[str, Numbers] = {}
         self._dtypes: dict[str, str] = {}
+        self._form: Form | None = None
 
     def consume(self, reference: Iterable[Outputs], candidate: Iterable[Outputs]) -> Comparison:
         """Compare two streams of batches. The check fails if one stream ends before the other."""
-        for ours, theirs in zip_longest(reference, candidate):
-            if ours is None or theirs is None:
-                which, other = ("reference", "engine") if ours is None else ("engine", "reference")
-                self.fatal = self.fatal or f"the {which} ended after {self.batches} batches, the {other} had more"
+        for block in blocks(starmap(Pair, zip_longest(reference, candidate))):
+            self.add(block)
+            if self.fatal:
                 break
-            self.update(ours, theirs)
         return self
 
     def update(self, reference: Outputs, candidate: Outputs, samples: int | None = None) -> None:
         """Add the outputs of one batch; ``samples`` is the number of samples in it, ``None``: as ``batch`` states."""
-        if self.fatal:
-            return
-        ours, theirs = dict(reference), dict(candidate)
-        self.fatal = _structure(reference, candidate) or self._names(ours)
-        if self.fatal:
-            return
-        rows = self._size(ours) if samples is None else samples
-        if rows < 1:
-            self.fatal = f"batch {self.batches} holds no sample"
-            return
-        for name, expected in ours.items():
-            if not expected.size:
-                continue
-            along = rows if expected.ndim and expected.shape[0] == rows else 1
-            wrong = self.numbers[name].add(expected, theirs[name], self.samples, along)
+        self.add([Pair(reference, candidate, samples)])
+
+    def add(self, block: Sequence[Pair]) -> None:
+        """Add the outputs of some batches: the same as ``update`` for each, but those of one shape are added at once.
+
+        A batch that one side lacks fails the check, since that side ended early.
+        """
+        alike: list[Batch] = []
+        for pair in block:
+            if self.fatal:
+                return
+            batch = self._checked(pair, alike)
+            if alike and (batch is None or batch.form != alike[0].form):
+                wrong, self.fatal = self.fatal, ""  # of the batches before, the first that fails gives the reason
+                self._together(alike)
+                self.fatal = self.fatal or wrong
+                alike = []
+            if batch is not None:
+                alike.append(batch)
+        if alike and not self.fatal:
+            self._together(alike)
+
+    def _checked(self, pair: Pair, pending: Sequence[Batch]) -> Batch | None:
+        """Return the batch that follows those that are ``pending``, or set ``fatal`` if its structure is wrong."""
+        number = self.batches + len(pending)
+        before = self.samples + sum(one.rows for one in pending[:1]) * len(pending)
+        if pair.reference is None or pair.candidate is None:
+            self.fatal = ended(pair, number)
+            return None
+        ours, form = dict(pair.reference), form_of(pair.reference)
+        if form != self._form or form_of(pair.candidate) != form:
+            self.fatal = structure(pair.reference, pair.candidate) or self._names(ours, number)
+        self._form = form
+        rows = self._size(ours, before) if pair.samples is None else pair.samples
+        self.fatal = self.fatal or f"batch {number} holds no sample" * (rows < 1)
+        return None if self.fatal else Batch(ours, dict(pair.candidate), rows, (form, rows))
+
+    def _together(self, alike: list[Batch]) -> None:
+        """Add batches of the same names, shapes, dtypes and numbers of samples."""
+        rows = alike[0].rows
+        added = []
+        for name in (name for name, array in alike[0].reference.items() if array.size):
+            ours, theirs, numbers = together(alike, name, self.samples)
+            wrong = not_finite(ours, theirs, numbers)
+            if wrong and len(alike) > 1:
+                for one in alike:  # one at a time, so that the first batch that differs is named
+                    if not self.fatal:
+                        self._together([one])
+                return
             if wrong:
                 self.fatal = f"output {name!r}: {wrong}"
                 return
-        for one in self.answers:
-            one.add(ours, theirs, rows)
-        self.samples += rows
-        self.batches += 1
+            added.append((name, ours, theirs, numbers))
+        for name, ours, theirs, numbers in added:
+            self.numbers[name].add(ours, theirs, numbers)
+        for batch in alike:
+            for answers in self.answers:
+                answers.add(batch.reference, batch.candidate, rows)
+        self.samples += rows * len(alike)
+        self.batches += len(alike)
 
-    def _size(self, outputs: dict[str, Array]) -> int:
+    def _size(self, outputs: dict[str, Array], before: int) -> int:
         if self.batch is None:
-            return _rows(outputs)
-        return self.batch if self.expected is None else min(self.batch, self.expected - self.samples)
+            return rows_of(outputs)
+        return self.batch if self.expected is None else min(self.batch, self.expected - before)
 
-    def _names(self, outputs: dict[str, Array]) -> str:
+    def _names(self, outputs: dict[str, Array], number: int) -> str:
         if not self.numbers:
             for name, axis in self.axes.items():
                 rank = outputs[name].ndim if name in outputs else None
@@ -124,7 +160,7 @@ class Comparison:
             self.numbers = {name: Numbers(slices=Slices(self.axes.get(name))) for name in outputs}
             self._dtypes = {name: array.dtype.name for name, array in outputs.items()}
         if set(outputs) != set(self.numbers):
-            return f"batch {self.batches} has outputs {sorted(outputs)}, the first had {sorted(self.numbers)}"
+            return f"batch {number} has outputs {sorted(outputs)}, the first had {sorted(self.numbers)}"
         return ""
 
     def judge(self) -> Judgement:
@@ -258,38 +294,6 @@ class Comparison:
         if not bound["failed"]:
             return judged(Verdict.INCONCLUSIVE, f"{reason}: {ADVICE}", measurement, limit, details)
         return judged(Verdict.FAILED, reason, measurement, limit, details)
-
-
-def _structure(reference: Outputs, candidate: Outputs) -> str:
-    names, others = [name for name, _ in reference], [name for name, _ in candidate]
-    if not names:
-        return "the reference has no outputs"
-    for whose, own in (("reference", names), ("engine", others)):
-        if len(set(own)) != len(own):
-            return f"the {whose} returns an output twice: {sorted(own)}"
-    lacking, extra = sorted(set(names) - set(others)), sorted(set(others) - set(names))
-    if lacking or extra:
-        parts = [f"lacks output {', '.join(lacking)}"] * bool(lacking) + [f"adds output {', '.join(extra)}"] * bool(
-            extra
-        )
-        return f"the engine {' and '.join(parts)}; the reference has {', '.join(names)}"
-    theirs = dict(candidate)
-    return next((wrong for name, array in reference if (wrong := _pair(name, array, theirs[name]))), "")
-
-
-def _pair(name: str, ours: Array, theirs: Array) -> str:
-    if ours.dtype != theirs.dtype:
-        return f"output {name!r} is {theirs.dtype}, the reference's is {ours.dtype}"
-    if ours.shape != theirs.shape:
-        return f"output {name!r} has shape {list(theirs.shape)}, the reference's has {list(ours.shape)}"
-    if not is_number(ours.dtype):
-        return f"output {name!r} is {ours.dtype}: only numbers can be compared"
-    return ""
-
-
-def _rows(outputs: dict[str, Array]) -> int:
-    firsts = {array.shape[0] if array.ndim else 1 for array in outputs.values()}
-    return firsts.pop() if len(firsts) == 1 else 1
 
 
 def _applicable(tolerances: dict[str, Tolerance], numbers: Numbers) -> list[Tolerance]:

@@ -1,4 +1,4 @@
-"""Metrics of one output against its reference, computed batch by batch, so that only one batch is in memory."""
+"""Metrics of one output against its reference, computed some batches at a time, so that not all are in memory."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hil.dtypes import is_finite, is_float
 
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 LISTED = 5
 """How many of the worst elements are recorded."""
@@ -37,7 +38,6 @@ class Numbers:
     """Sums and extremes over all elements so far, in float64."""
 
     elements: int = 0
-    samples: int = 0
     max_abs: float = 0.0
     largest: float = 0.0
     error: float = 0.0
@@ -51,16 +51,15 @@ class Numbers:
     worst: list[Element] = field(default_factory=list)
     slices: Slices = field(default_factory=Slices)
 
-    def add(self, reference: Array, candidate: Array, first: int, rows: int) -> str:
-        """Add one batch of ``rows`` samples, of which the first has the number ``first``.
+    def add(self, reference: Array, candidate: Array, numbers: IntArray) -> None:
+        """Add one or more batches of one shape, whose samples have the ``numbers``.
 
-        Both arrays have the same shape and dtype. Returns an error message, or an empty string. NaN or infinity is
-        accepted only where the reference has the same value.
+        Both arrays have the same shape [batches, ...] and dtype, and ``not_finite`` found no difference. The samples
+        are the first axis of a batch if there are as many, else each batch is one sample.
         """
-        ours, theirs = reference.reshape(rows, -1), candidate.reshape(rows, -1)
-        wrong = _not_finite(ours, theirs, first)
-        if wrong:
-            return wrong
+        rows, shape = len(numbers) // len(reference), reference.shape[1:]
+        batched = bool(shape) and shape[0] == rows
+        ours, theirs = reference.reshape(len(numbers), -1), candidate.reshape(len(numbers), -1)
         x, y = ours.astype(np.float64), theirs.astype(np.float64)
         keep = np.isfinite(x)
         self.elements += int(keep.sum())
@@ -68,15 +67,17 @@ class Numbers:
         if not complete:  # non-finite values are equal on both sides here
             x[~keep] = y[~keep] = 0.0
         with np.errstate(over="ignore", invalid="ignore"):
-            self._accumulate(x, y, np.where(ours != theirs, _error(x, y, ours.dtype), 0.0), first, reference.shape)
-            self._add_slices(x, y, None if complete else keep, first, reference.shape)
-        self.samples += rows
-        if reference.ndim == _MATRIX and ours.shape[1] > 1:
+            error = np.where(ours != theirs, _error(x, y, ours.dtype), 0.0)
+            self._accumulate(x, y, error, numbers)
+            self._list(x, y, error, numbers, shape[batched:])
+            kept = None if complete else keep.reshape(reference.shape)
+            full = x.reshape(reference.shape), y.reshape(reference.shape)
+            self.slices.add(*full, kept, numbers, batched=batched)
+        if len(shape) == _MATRIX and ours.shape[1] > 1:
             self.agreed += int((x.argmax(axis=1) == y.argmax(axis=1)).sum())
-            self.ranked += rows
-        return ""
+            self.ranked += len(numbers)
 
-    def _accumulate(self, x: FloatArray, y: FloatArray, error: FloatArray, first: int, shape: tuple[int, ...]) -> None:
+    def _accumulate(self, x: FloatArray, y: FloatArray, error: FloatArray, numbers: IntArray) -> None:
         self.max_abs = float(np.fmax(self.max_abs, error.max()))
         self.largest = max(self.largest, float(np.abs(x).max()))
         signal, candidate, dot = (np.einsum("ij,ij->i", a, b) for a, b in ((x, x), (y, y), (x, y)))
@@ -87,27 +88,21 @@ class Numbers:
         norm = np.sqrt(signal) * np.sqrt(candidate)
         cosine = np.divide(dot, norm, out=np.full(dot.shape, math.inf), where=norm > 0)
         if cosine.min() < self.worst_cosine:
-            self.worst_cosine, self.worst_sample = float(cosine.min()), first + int(cosine.argmin())
-        self._list(x, y, error, first, shape[1:] if shape and shape[0] == x.shape[0] else shape)
+            self.worst_cosine, self.worst_sample = float(cosine.min()), int(numbers[cosine.argmin()])
 
-    def _add_slices(
-        self, x: FloatArray, y: FloatArray, keep: npt.NDArray[np.bool_] | None, first: int, shape: tuple[int, ...]
-    ) -> None:
-        kept = None if keep is None else keep.reshape(shape)
-        batched = bool(shape) and shape[0] == x.shape[0]
-        self.slices.add(x.reshape(shape), y.reshape(shape), kept, first, batched=batched)
-
-    def _list(self, x: FloatArray, y: FloatArray, error: FloatArray, first: int, shape: tuple[int, ...]) -> None:
+    def _list(self, x: FloatArray, y: FloatArray, error: FloatArray, numbers: IntArray, shape: tuple[int, ...]) -> None:
+        """Keep the largest errors of all; of equal errors the earlier. ``shape`` is that of one sample."""
         flat = error.ravel()
         if len(self.worst) == LISTED and flat.max() <= self.worst[-1].error:
-            return  # of equal errors the earlier is listed
+            return
         count = min(LISTED, flat.size)
-        for place in np.argpartition(flat, flat.size - count)[flat.size - count :]:
+        least = np.partition(flat, flat.size - count)[flat.size - count]
+        for place in (*np.flatnonzero(flat > least), *np.flatnonzero(flat == least)[:count]):
             if flat[place] > 0:
                 row, column = divmod(int(place), x.shape[1])
                 index = tuple(int(i) for i in np.unravel_index(column, shape)) if shape else ()
                 values = float(y[row, column]), float(x[row, column])
-                self.worst.append(Element(float(flat[place]), first + row, index, *values))
+                self.worst.append(Element(float(flat[place]), int(numbers[row]), index, *values))
         self.worst = sorted(self.worst, key=lambda element: (-element.error, element.sample, element.index))[:LISTED]
 
     def metrics(self) -> dict[str, float | None]:
@@ -142,18 +137,23 @@ def _error(x: FloatArray, y: FloatArray, dtype: np.dtype[Any]) -> FloatArray:
     return difference if is_float(dtype) else np.maximum(difference, 1.0)
 
 
-def _not_finite(reference: Array, candidate: Array, first: int) -> str:
+def not_finite(reference: Array, candidate: Array, numbers: IntArray) -> str:
+    """Return which elements of batches [batches, ...] are NaN or infinite on one side only, as text for a message.
+
+    Empty if there are none: both sides may have the same such value. ``numbers`` are those of the batches' samples.
+    """
     if not is_float(reference.dtype):
         return ""
-    odd = ~is_finite(reference) | ~is_finite(candidate)
-    if not odd.any():
+    finite = is_finite(reference) & is_finite(candidate)
+    if finite.all():
         return ""
-    same = (reference == candidate) | (np.isnan(reference) & np.isnan(candidate))
-    bad = np.argwhere(odd & ~same)
+    ours, theirs = reference.reshape(len(numbers), -1), candidate.reshape(len(numbers), -1)
+    same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+    bad = np.argwhere(~finite.reshape(ours.shape) & ~same)
     if not bad.size:
         return ""
     row, column = (int(i) for i in bad[0])
     return (
-        f"{len(bad)} elements differ in NaN or infinity, first at sample {first + row}, element {column}: "
-        f"obtained {candidate[row, column]}, expected {reference[row, column]}"
+        f"{len(bad)} elements differ in NaN or infinity, first at sample {int(numbers[row])}, element {column}: "
+        f"obtained {theirs[row, column]}, expected {ours[row, column]}"
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hil.checks.comparison import Comparison, Outputs
+from hil.checks.comparison import Comparison
 from hil.checks.task import Scores, task
 from hil.checks.verdicts import failed, inconclusive, judged
 from hil.results import Judgement, Measurement, Verdict
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
+
+    from hil.checks.blocks import Outputs
 
 __all__ = ["Comparison", "DataFacts", "Overlap", "Scores", "data", "overlap", "repeatable", "task"]
 

@@ -19,7 +19,7 @@ from hil.results import Judgement, Measurement, Verdict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hil.checks.comparison import Outputs
+    from hil.checks.blocks import Outputs
     from hil.config.spec import Precision, TolerancesSpec
     from hil.onnx_files.signature import Signature
 

@@ -19,7 +19,7 @@ from hil.units import show
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hil.checks.comparison import Outputs
+    from hil.checks.blocks import Outputs
 
 FEW = 3
 """Fewest sequences in which something varies; fewer give no interval that means anything."""

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hil.checks.comparison import Comparison, Outputs
+from hil.checks.comparison import Comparison
 from hil.checks.verdicts import failed, inconclusive, judged
 from hil.results import Judgement, Verdict
 
 if TYPE_CHECKING:
+    from hil.checks.blocks import Outputs
     from hil.checks.numbers import Array
     from hil.config.spec import Precision, TolerancesSpec
 

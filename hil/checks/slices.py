@@ -1,4 +1,4 @@
-"""Statistics of an output's slices along each of its axes, computed batch by batch in float64.
+"""Statistics of an output's slices along each of its axes, computed some batches at a time in float64.
 
 A slice is all elements with one index along one axis, over all samples: a channel of a detector's output, a class of a
 classifier's. Values of unlike ranges are thus never measured by one scale.
@@ -54,57 +54,72 @@ class AxisSums:
         self.worst_error = np.zeros(size)
         self.odd, self.odd_error = -1, 0.0
 
-    def add(self, x: FloatArray, y: FloatArray, error: FloatArray, keep: BoolArray | None, start: int) -> None:
-        """Add arrays [samples, before, slices, after], of which the first sample has the number ``start``.
+    def add(self, x: FloatArray, y: FloatArray, error: FloatArray, keep: BoolArray | None, numbers: IntArray) -> None:
+        """Add arrays [batches, samples, before, slices, after]; ``numbers`` are the numbers of all their samples.
 
         ``error`` is their difference. ``keep`` is ``False`` for elements that do not count, where the error must be 0;
-        ``None``: all count.
+        ``None``: all count. The result does not depend on how many batches are added at once, except for the order in
+        which float64 sums are rounded.
         """
-        samples, before, size, after = x.shape
+        batches, samples, before, size, after = x.shape
         if keep is None:
-            counts = np.full((samples, size), float(before * after))
+            counts = np.full((batches, samples, size), float(before * after))
         else:
-            counts = keep.sum(axis=(1, 3), dtype=np.float64)
-        axes = (0, 1, 3)
+            counts = keep.sum(axis=(2, 4), dtype=np.float64)
         if self.shift is None:
-            self.shift = x.sum(axis=axes, where=True if keep is None else keep) / np.maximum(counts.sum(axis=0), 1)
+            first = x[0].sum(axis=(0, 1, 3), where=True if keep is None else keep[0])
+            self.shift = first / np.maximum(counts[0].sum(axis=0), 1)
         x, y = x - self.shift[:, None], y - self.shift[:, None]
         if keep is not None:
             x, y = np.where(keep, x, 0.0), np.where(keep, y, 0.0)
-        self.n += counts.sum(axis=0)
-        self.x += x.sum(axis=axes)
-        self.y += y.sum(axis=axes)
-        self.xx += np.einsum("npkq,npkq->k", x, x)
-        self.yy += np.einsum("npkq,npkq->k", y, y)
+        axes = (0, 1, 2, 4)
+        n = _running(self.n, counts.sum(axis=1))
+        total = _running(self.x, x.sum(axis=(1, 2, 4)))
+        squares = _running(self.xx, np.einsum("bnpkq,bnpkq->bk", x, x))
+        self.n, self.x, self.xx = n[-1], total[-1], squares[-1]
+        self.y = self.y + y.sum(axis=axes)
+        self.yy = self.yy + np.einsum("bnpkq,bnpkq->k", y, y)
         some: dict[str, Any] = {} if keep is None else {"where": keep}
         self.low = np.minimum(self.low, x.min(axis=axes, initial=np.inf, **some) + self.shift)
         self.high = np.maximum(self.high, x.max(axis=axes, initial=-np.inf, **some) + self.shift)
-        errors = np.einsum("npkq,npkq->nk", error, error)
-        self.ee += errors.sum(axis=0)
-        self._samples(errors / np.maximum(counts, 1), start)
+        errors = np.einsum("bnpkq,bnpkq->bnk", error, error)
+        self.ee = self.ee + errors.sum(axis=(0, 1))
+        self._samples(errors / np.maximum(counts, 1), _variance(n, total, squares), numbers)
 
-    def _samples(self, errors: FloatArray, start: int) -> None:
-        """Find the first and the worst sample by the mean squared errors [samples, slices]."""
-        at = errors.argmax(axis=0)
-        largest = np.take_along_axis(errors, at[None], 0)[0]
+    def _samples(self, errors: FloatArray, variance: FloatArray, numbers: IntArray) -> None:
+        """Find the first and the worst sample by the mean squared errors [batches, samples, slices].
+
+        ``variance`` is that of the slices [batches, slices], each time of all samples up to the end of that batch.
+        """
+        flat = errors.reshape(len(numbers), -1)
+        at = flat.argmax(axis=0)
+        largest = flat[at, np.arange(len(at))]
         worse = largest > self.worst_error
-        self.worst = np.where(worse, start + at, self.worst)
+        self.worst = np.where(worse, numbers[at], self.worst)
         self.worst_error = np.where(worse, largest, self.worst_error)
-        variance = self.variance()
-        clear = errors > _CLEAR**2 * variance
-        unseen = (self.first < 0) & clear.any(axis=0) & (largest > 0)
-        self.first = np.where(unseen, start + clear.argmax(axis=0), self.first)
-        lively = variance > _LIVELY**2 * variance.max(initial=0.0)
-        if lively.any():
-            together = (errors[:, lively] / variance[lively]).mean(axis=1)
-            if together.max() > self.odd_error:
-                self.odd, self.odd_error = start + int(together.argmax()), float(together.max())
+        clear = (errors > _CLEAR**2 * variance[:, None]).reshape(flat.shape)
+        unseen = (self.first < 0) & clear.any(axis=0)
+        self.first = np.where(unseen, numbers[clear.argmax(axis=0)], self.first)
+        lively = variance > _LIVELY**2 * variance.max(axis=1, initial=0.0, keepdims=True)
+        shares = np.divide(errors, variance[:, None], out=np.zeros_like(errors), where=lively[:, None])
+        together = (shares.sum(axis=2) / np.maximum(lively.sum(axis=1), 1)[:, None]).ravel()
+        if together.max() > self.odd_error:
+            self.odd, self.odd_error = int(numbers[together.argmax()]), float(together.max())
 
     def variance(self, *, engine: bool = False) -> FloatArray:
         """Return the variance of each slice in the reference or in the ``engine``; 0 for a slice without elements."""
         total, squares = (self.y, self.yy) if engine else (self.x, self.xx)
-        n = np.maximum(self.n, 1)
-        return np.maximum(squares / n - (total / n) ** 2, 0.0)
+        return _variance(self.n, total, squares)
+
+
+def _running(before: FloatArray, each: FloatArray) -> FloatArray:
+    """Return the sums [batches, slices] after each batch, added one after the other to the sums ``before``."""
+    return np.cumsum(np.concatenate([before[None], each]), axis=0)[1:]
+
+
+def _variance(n: FloatArray, total: FloatArray, squares: FloatArray) -> FloatArray:
+    n = np.maximum(n, 1)
+    return np.maximum(squares / n - (total / n) ** 2, 0.0)
 
 
 @dataclass
@@ -120,29 +135,30 @@ class Slices:
     sums: dict[int, AxisSums] = field(default_factory=dict)
     _rank: int | None = None
 
-    def add(self, x: FloatArray, y: FloatArray, keep: BoolArray | None, start: int, *, batched: bool) -> None:
-        """Add the output of one batch, of which the first sample has the number ``start``.
+    def add(self, x: FloatArray, y: FloatArray, keep: BoolArray | None, numbers: IntArray, *, batched: bool) -> None:
+        """Add the output of one or more batches, whose samples have the ``numbers``.
 
-        ``x`` is the reference, ``y`` the engine, both of the output's shape. With ``batched``, the first axis is the
-        samples'. ``keep`` is ``False`` for elements that do not count, where both must be 0; ``None``: all count.
+        ``x`` is the reference, ``y`` the engine, both of the shape [batches, ...]. With ``batched``, the second axis is
+        the samples'. ``keep`` is ``False`` for elements that do not count, where both must be 0; ``None``: all count.
         """
         if not x.size:
             return
-        sizes = self._sizes(x.shape, batched=batched)
-        self.single &= 1 in x.shape[batched:]
+        shape = x.shape[1:]
+        sizes = self._sizes(shape, batched=batched)
+        self.single &= 1 in shape[batched:]
         if self._rank is None:
             self.sums = {axis: AxisSums(size) for axis, size in sizes.items()}
-            self._rank = x.ndim
+            self._rank = len(shape)
         # An axis that changes its size, or whose meaning changes, has no slices.
-        same = self._rank == x.ndim
+        same = self._rank == len(shape)
         self.sums = {axis: one for axis, one in self.sums.items() if same and sizes.get(axis) == len(one.n)}
         if not self.sums:
             return
         error = x - y
         for axis, one in self.sums.items():
-            shape = _around(x.shape, axis, batched=batched)
-            kept = None if keep is None else keep.reshape(shape)
-            one.add(x.reshape(shape), y.reshape(shape), error.reshape(shape), kept, start)
+            around = (len(x), *_around(shape, axis, batched=batched))
+            kept = None if keep is None else keep.reshape(around)
+            one.add(x.reshape(around), y.reshape(around), error.reshape(around), kept, numbers)
 
     def _sizes(self, shape: tuple[int, ...], *, batched: bool) -> dict[int, int]:
         """Return the sizes of the axes that may have slices; the key -1 stands for the whole output as one slice."""

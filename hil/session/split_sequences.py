@@ -11,7 +11,7 @@ from hil.errors import Unsupported
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hil.checks.comparison import Outputs
+    from hil.checks.blocks import Outputs
     from hil.onnx_files.signature import Signature
 
 

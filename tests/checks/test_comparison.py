@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,9 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hil.agent.protocol.wire import ITEM_SIZES
-from hil.checks.comparison import Comparison, Outputs
+from hil.checks.comparison import Comparison
 from hil.config.spec import Precision, ToleranceSpec, TolerancesSpec
 from hil.results import Judgement, Sense, Verdict
+
+if TYPE_CHECKING:
+    from hil.checks.blocks import Outputs
 
 BOXES = np.arange(1, 25, dtype=np.float32).reshape(4, 6)
 SCORES = np.linspace(0.1, 0.9, 12, dtype=np.float32).reshape(4, 3)

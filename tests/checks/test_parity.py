@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -9,10 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.checks import int8, parity
-from hil.checks.comparison import Comparison, Outputs
+from hil.checks.comparison import Comparison
 from hil.checks.parity import DataFacts, Overlap, Scores
 from hil.config.spec import TolerancesSpec
 from hil.results import Cause, Verdict
+
+if TYPE_CHECKING:
+    from hil.checks.blocks import Outputs
 
 SOUND = DataFacts(count=500, synthetic=False, has_labels=True, task="classification", declared=500, distinct=500)
 

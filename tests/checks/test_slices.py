@@ -141,7 +141,7 @@ def test_an_axis_whose_size_changes_has_no_slices() -> None:
     slices = Slices()
     for length in (5, 7, 5):
         x = RNG.normal(0, 1, (2, 3, length))
-        slices.add(x, x, None, 0, batched=True)
+        slices.add(x[None], x[None], None, np.zeros(len(x), int), batched=True)
     assert set(slices.sums) == {-1, 1}
     assert slices.sums[1].n.tolist() == [34.0] * 3
 
@@ -176,11 +176,11 @@ def test_the_samples_axis_has_no_slices() -> None:
     slices = Slices()
     for rows in (4, 4, 1):
         x = RNG.normal(0, 1, (rows, 4))
-        slices.add(x, x, None, 0, batched=True)
+        slices.add(x[None], x[None], None, np.zeros(len(x), int), batched=True)
     assert set(slices.sums) == {-1, 1}
     many = Slices()
     wide = np.zeros((1, MOST_SLICES + 1))
-    many.add(wide, wide, None, 0, batched=True)
+    many.add(wide[None], wide[None], None, np.zeros(1, int), batched=True)
     assert set(many.sums) == {-1}
 
 
@@ -251,7 +251,7 @@ def test_streaming_is_the_same_as_two_passes(sizes: list[int], offset: float, se
     slices, start = Slices(), 0
     for size in sizes:
         rows = slice(start, start + size)
-        slices.add(x[rows], y[rows], keep[rows], start, batched=True)
+        slices.add(x[None, rows], y[None, rows], keep[None, rows], np.arange(start, start + size), batched=True)
         start += size
     one = slices.sums[1]
     assert one.shift is not None

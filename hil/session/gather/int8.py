@@ -22,7 +22,7 @@ from hil.session.gather.placement import layers_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hil.checks.comparison import Outputs
+    from hil.checks.blocks import Outputs
     from hil.config.spec import Precision
     from hil.metrics import Metric
     from hil.results import Row

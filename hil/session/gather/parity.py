@@ -1,4 +1,4 @@
-"""Check parity: compare engine and reference over the validation data, one batch at a time."""
+"""Check parity: compare engine and reference over the validation data, some batches at a time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hil.checks import parity
+from hil.checks.blocks import Pair, blocks
 from hil.checks.parity import DataFacts, Scores
 from hil.checks.task import SHARES
 from hil.compare_files import Declared, comparison_of, refuse_carried
@@ -24,7 +25,8 @@ from hil.session.sampling.sampling import feeds_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from hil.checks.comparison import Comparison, Outputs
+    from hil.checks.blocks import Outputs
+    from hil.checks.comparison import Comparison
     from hil.checks.tolerances import Where
     from hil.datasets import Batch
     from hil.results import Row
@@ -192,7 +194,7 @@ def refuse_sequences(session: EngineContext, model: str) -> None:
 def side_by_side(
     session: EngineContext, row: Row, answers: Iterable[Outputs], known: dict[int, np.ndarray[Any, Any]] | None = None
 ) -> Compared:
-    """Run the engine of ``row`` over the validation data and compare its outputs with ``answers``, a batch at a time.
+    """Run the engine of ``row`` over the validation data and compare its outputs with ``answers``, in blocks.
 
     The comparison stops early, with the reason in its ``fatal``, if one side ends before the other. ``known`` is as in
     ``Compared``; scores that it lacks are computed and added to it.
@@ -211,20 +213,19 @@ def side_by_side(
     distinct = 0 if metric is None else distinct_of(session, row.model)
     scored = Compared(comparison, metric, [], [], why_not, distinct, {} if known is None else known)
     sent: deque[SentBatch] = deque()
+    arrived: deque[SentBatch] = deque()
     with (
         session.engines.lease(row.model, row.precision) as worker,
         closing(worker.run_many(_feeds(data.batches(spec.batch, spec.samples), sent))) as runs,
     ):
-        for got, answer in zip_longest(runs, answers):
-            if got is None or answer is None:
-                comparison.consume(_at_most_one(answer), _at_most_one(got))
-                break
-            batch = sent.popleft()
-            comparison.update(answer, got, samples=batch.samples)
+        for block in blocks(_pairs(answers, runs, sent, arrived)):
+            comparison.add(block)
             if comparison.fatal:
                 break
-            if metric is not None:
-                _score(scored, metric, batch, answer, got)
+            for pair in block:
+                batch = arrived.popleft()
+                if metric is not None:
+                    _score(scored, metric, batch, pair)
     return scored
 
 
@@ -241,6 +242,18 @@ def _feeds(batches: Iterable[Batch], sent: deque[SentBatch]) -> Iterator[dict[st
         yield batch.feeds
 
 
+def _pairs(
+    answers: Iterable[Outputs], runs: Iterable[Outputs], sent: deque[SentBatch], arrived: deque[SentBatch]
+) -> Iterator[Pair]:
+    """Yield both sides of each batch, and move it from ``sent`` to ``arrived``."""
+    for got, answer in zip_longest(runs, answers):
+        if got is None:
+            yield Pair(answer, None)
+        else:
+            arrived.append(sent.popleft())
+            yield Pair(answer, got, arrived[-1].samples)
+
+
 def scorer_of(session: EngineContext, model: str) -> tuple[Metric | None, str]:
     """Return the metric of the model's task and an empty text, or ``None`` and why the task cannot be scored."""
     config, spec = session.config, session.model(model)
@@ -253,16 +266,12 @@ def scorer_of(session: EngineContext, model: str) -> tuple[Metric | None, str]:
     return metric, ""
 
 
-def _at_most_one(outputs: Outputs | None) -> Iterator[Outputs]:
-    return iter(() if outputs is None else (outputs,))
-
-
-def _score(scored: Compared, metric: Metric, batch: SentBatch, answer: Outputs, got: Outputs) -> None:
+def _score(scored: Compared, metric: Metric, batch: SentBatch, pair: Pair) -> None:
     number = len(scored.reference)
     if number not in scored.known:
-        scored.known[number] = metric.score(dict(answer), batch.labels)
+        scored.known[number] = metric.score(dict(pair.reference or ()), batch.labels)
     scored.reference.append(scored.known[number])
-    scored.candidate.append(metric.score(dict(got), batch.labels))
+    scored.candidate.append(metric.score(dict(pair.candidate or ()), batch.labels))
 
 
 def precision_of(row: Row) -> Any:

@@ -22,7 +22,7 @@ from hil.session.split_sequences import split_sequences
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hil.checks.comparison import Outputs
+    from hil.checks.blocks import Outputs
     from hil.datasets import Batch
     from hil.datasets.sequence import Sequence as Steps
     from hil.onnx_files.signature import Signature

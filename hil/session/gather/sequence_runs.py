@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from hil.checks.comparison import Comparison, Outputs
+    from hil.checks.blocks import Outputs
+    from hil.checks.comparison import Comparison
     from hil.datasets import Batch
     from hil.datasets.sequence import Sequence
     from hil.results import Row

@@ -19,7 +19,7 @@ from hil.session.gather.parity import method_of, precision_of
 from hil.session.gather.sequence_runs import compared, rows_of, run, run_free, sequence_of, split
 
 if TYPE_CHECKING:
-    from hil.checks.comparison import Outputs
+    from hil.checks.blocks import Outputs
     from hil.datasets import Batch
     from hil.results import Judgement, Row
     from hil.session.amendments.row_facts import Diagnosis

@@ -10,7 +10,7 @@ from hil.onnx_files.host_sequence import run_sequence
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hil.checks.comparison import Outputs
+    from hil.checks.blocks import Outputs
     from hil.datasets.sequence import Sequence
     from hil.session.properties.drawing import Drawn, Feeds, Space
     from hil.targets.engine_worker import EngineWorker
