@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import results
 from benchmarks.parity import engines, holes, peer, planting, third_party
+from benchmarks.parity.kept import Kept
 from benchmarks.results.judging.parity import PARITY_PLANTED
 
 if TYPE_CHECKING:
@@ -35,16 +36,24 @@ PARTS = ("planted", "third-party", "peer", "holes")
 GRAPHS = {"planted": planting.GRAPHS, "third-party": third_party.NAMES}
 
 
-def measure(part: str, seed: int, *, quick: bool) -> list[dict[str, Any]]:
-    """Return the rows of one part; those of planted faults are printed when they are complete."""
+def measure(part: str, seed: int, *, quick: bool, keep: Path | None = None) -> list[dict[str, Any]]:
+    """Return the rows of one part; those of planted faults are printed when they are complete.
+
+    They are also added to the file ``keep``, whose rows are not made again.
+    """
     if part == "holes":
         return holes.rows()
     if part == "peer":
         with tempfile.TemporaryDirectory() as folder:
             return peer.rows(Path(folder), quick=quick)
-    made = []
-    for row in planting.rows(seed, QUICK if quick else PARITY_PLANTED, engines.Engine(), GRAPHS[part]):
+    count = QUICK if quick else PARITY_PLANTED
+    made_with = {"part": part, "seed": seed, "count": count, "commit": results.commit()}
+    kept = Kept(keep, made_with) if keep is not None else None
+    made: list[dict[str, Any]] = list(kept.rows) if kept is not None else []
+    for row in planting.rows(seed, count, engines.Engine(), GRAPHS[part], made):
         made.append({"part": part, **row})
+        if kept is not None:
+            kept.add(made[-1])
         print(line(row), flush=True)
     return made
 
@@ -95,12 +104,15 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer cases; not a result")
     parser.add_argument("--part", choices=PARTS, action="append", help="only this part; may be repeated")
     parser.add_argument("--seed", type=int, default=SEED, help="decides what is planted (default: %(default)s)")
+    parser.add_argument("--keep", type=Path, help="a file for the rows of one part; those in it are not made again")
     parser.add_argument("--out", type=Path, help="the folder to write parity-PART.json to")
     arguments = parser.parse_args()
+    if arguments.keep is not None and arguments.part not in ([name] for name in GRAPHS):
+        parser.error("--keep needs exactly one --part, of those that plant faults")
     os.environ["HIL_COMMIT"] = results.commit()  # as it is at the start
     bars = []
     for part in arguments.part or PARTS:
-        rows = measure(part, arguments.seed, quick=arguments.quick)
+        rows = measure(part, arguments.seed, quick=arguments.quick, keep=arguments.keep)
         print("\n".join(table(rows)))
         command = ["python", "-m", "benchmarks.parity", "--part", part]
         command += ["--seed", str(arguments.seed)] if part in GRAPHS else []

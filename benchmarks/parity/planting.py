@@ -43,6 +43,7 @@ large."""
 
 FEW = 12
 TRIES = 200
+HEALTHY = "healthy"
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def draw_healthy(seed: int, number: int, graphs: Sequence[str]) -> Drawn:
     case = _case(graph, int(rng.integers(1 << 16)))
     samples = case.samples(SAMPLES, int(rng.integers(1 << 16)))
     suspect = engines.optimized(case.model) if precision == "fp32" else _built(case, case.model, precision, rng)
-    return Drawn(graph, precision, "healthy", case.model, suspect, samples, None)
+    return Drawn(graph, precision, HEALTHY, case.model, suspect, samples, None)
 
 
 def _built(case: Case, model: onnx.ModelProto, precision: str, rng: np.random.Generator) -> onnx.ModelProto:
@@ -199,9 +200,17 @@ def _right(drawn: Drawn, diagnosis: Diagnosis) -> bool:
     return diagnosis.culprits[0].seen.node.name in allowed | tensors
 
 
-def rows(seed: int, count: int, engine: engines.Engine, graphs: Sequence[str] = GRAPHS) -> Iterator[Mapping[str, Any]]:
-    """Yield the rows of ``count`` faults planted in ``graphs``, then of as many healthy engines."""
-    for number in range(count):
-        yield {"number": number, **judge(draw_fault(seed, number, graphs), engine)}
-    for number in range(count):
-        yield {"number": number, **judge(draw_healthy(seed + 1, number, graphs), engine)}
+def rows(
+    seed: int,
+    count: int,
+    engine: engines.Engine,
+    graphs: Sequence[str] = GRAPHS,
+    have: Sequence[Mapping[str, Any]] = (),
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of ``count`` faults planted in ``graphs``, then of as many healthy engines, except those in ``have``."""
+    known = {(row["kind"] == HEALTHY, row["number"]) for row in have}
+    for healthy in (False, True):
+        for number in range(count):
+            if (healthy, number) not in known:
+                drawn = draw_healthy(seed + 1, number, graphs) if healthy else draw_fault(seed, number, graphs)
+                yield {"number": number, **judge(drawn, engine)}

@@ -53,6 +53,16 @@ class Case:
         """Return a mapping from the suspect's name of each region's tensor to the reference's name."""
         return {region.pair.suspect: region.pair.reference for region in self.regions}
 
+    @cached_property
+    def only_rectified(self) -> frozenset[str]:
+        """Return the reference's tensors, except its outputs, that only ReLUs read."""
+        operators: dict[str, set[str]] = {}
+        for node in self.reference.nodes:
+            for name in tensors_read_by(node):
+                operators.setdefault(name, set()).add(node.op_type)
+        rectified = {name for name, readers in operators.items() if readers == {"Relu"}}
+        return frozenset(rectified - set(self.reference.outputs))
+
 
 def make_case(
     reference: onnx.ModelProto, suspect: onnx.ModelProto, feeds: Values, precision: str, runner: Runner
@@ -135,10 +145,7 @@ def relevant_values(case: Case, region: Region, array: np.ndarray) -> np.ndarray
     Calibrators give such a tensor the range of the ReLU's output, and may clip everything below zero. Any other array
     is returned unchanged.
     """
-    name = region.pair.reference
-    readers = [node for node in case.reference.nodes if name in tensors_read_by(node)]
-    unread = region.pair.quantized and name not in case.reference.outputs and is_float(array.dtype)
-    if unread and readers and all(node.op_type == "Relu" for node in readers):
+    if region.pair.quantized and region.pair.reference in case.only_rectified and is_float(array.dtype):
         return np.asarray(np.maximum(array, 0))
     return array
 

@@ -1,0 +1,36 @@
+"""The rows of a run that was stopped: a file with one row a line, from which the next run takes them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+Row = dict[str, Any]
+
+
+class Kept:
+    """The rows in ``path``, whose first line states what they were made with (``made_with``).
+
+    A last line that is incomplete is dropped. Raise ``SystemExit`` if the file's rows were made with something else.
+    """
+
+    def __init__(self, path: Path, made_with: Mapping[str, Any]) -> None:
+        self._path = path
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        read = [json.loads(line) for line in lines if line.endswith("\n")]
+        if read and read[0] != made_with:
+            raise SystemExit(
+                f"{path}: its rows were made with {read[0]}, this run is {dict(made_with)}: use another file"
+            )
+        self.rows: list[Row] = read[1:]
+        path.write_text("".join(json.dumps(one) + "\n" for one in (made_with, *self.rows)), encoding="utf-8")
+
+    def add(self, row: Row) -> None:
+        """Append a row."""
+        self.rows.append(row)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
