@@ -207,7 +207,10 @@ def rows(
     graphs: Sequence[str] = GRAPHS,
     have: Sequence[Mapping[str, Any]] = (),
 ) -> Iterator[Mapping[str, Any]]:
-    """Yield the rows of ``count`` faults planted in ``graphs``, then of as many healthy engines, except those in ``have``."""
+    """Yield the rows of ``count`` faults planted in ``graphs``, then of as many healthy engines.
+
+    Those in ``have`` are left out.
+    """
     known = {(row["kind"] == HEALTHY, row["number"]) for row in have}
     for healthy in (False, True):
         for number in range(count):

@@ -261,7 +261,7 @@ def _part(case: Case, region: Region, inside: Values, alone: Values) -> Part:
 
 
 def _reference_inputs(case: Case, region: Region) -> tuple[str, ...]:
-    cut = frozenset(other.pair.reference for other in case.regions) - {region.pair.reference}
+    cut = frozenset(other.pair.reference for other in case.regions)
     return case.reference.between(region.pair.reference, cut)[1]
 
 

@@ -9,6 +9,7 @@ from onnx import defs, helper, numpy_helper
 
 from hil.diagnose.diagnosis import Cause
 from hil.diagnose.graph import DEQUANTIZE
+from hil.diagnose.tensor_error import FP16_MAX
 from hil.dtypes import is_float
 
 if TYPE_CHECKING:
@@ -133,6 +134,9 @@ def difference(ours: Array, theirs: Array, precision: str) -> tuple[Cause, str] 
     apart = ~(np.abs(a - b) <= SAME[precision] * top)
     if not apart.any():
         return None
+    beyond = np.isfinite(b) & (np.abs(b) > FP16_MAX) & (np.isinf(a) | (np.abs(a) == FP16_MAX))
+    if beyond.any():
+        return Cause.OVERFLOW, f"{int(beyond.sum())} of {a.size} elements exceed ±{FP16_MAX:.0f}, the largest {top:.6g}"
     if not a.any():
         return Cause.BIAS, "it is all zeros, the model's is not"
     order = _order(a, b, SAME[precision] * top)

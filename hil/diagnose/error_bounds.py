@@ -6,13 +6,14 @@ the floor in ``FLOORS``.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from hil.diagnose.tensor_error import FP16_MAX, error
+from hil.diagnose.tensor_error import FP16_MAX, mean_square, relative_error
 from hil.dtypes import is_float
 
 if TYPE_CHECKING:
@@ -89,8 +90,9 @@ def rounded(array: Array, precision: str) -> Array:
     if precision in MANTISSA:
         return np.asarray(_with_mantissa(np.asarray(array, np.float32), MANTISSA[precision]), array.dtype)
     if precision == "fp32":
-        noise = np.random.default_rng(array.size).uniform(-NOISE, NOISE, array.shape)
-        return np.asarray(array * (1 + noise), array.dtype)
+        noise = np.random.default_rng(array.size).random(array.shape, np.float32)
+        noise = NOISE * (2 * noise - 1)
+        return np.asarray(array + array * noise, array.dtype)
     return array
 
 
@@ -118,10 +120,17 @@ def quantization(array: Array) -> float:
     top = float(np.abs(array).max()) if array.size else 0.0
     if not top:
         return 0.0
-    errors = []
+    if not math.isfinite(top):
+        return math.inf
+    power, errors = mean_square(array), []
     for shrink in SHRINKS:
         step = top * shrink / 127
-        errors.append(error(array, (np.clip(np.round(array / step), -128, 127) * step).astype(array.dtype)))
+        codes = np.asarray(np.divide(array, step, dtype=np.float64))
+        np.clip(np.rint(codes, out=codes), -128, 127, out=codes)
+        codes *= step
+        codes -= array
+        codes *= codes
+        errors.append(relative_error(codes, power))
     return min(errors)
 
 

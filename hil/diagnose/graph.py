@@ -91,9 +91,9 @@ class Graph:
         return frozenset(names)
 
     def between(self, name: str, cut: frozenset[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        """Return the numbers of the nodes that compute ``name`` from the model's inputs and the tensors in ``cut``.
+        """Return the numbers of the nodes that compute ``name`` from the model's inputs and tensors in ``cut``.
 
-        Also return which of these inputs and tensors the nodes read.
+        ``name`` may be in ``cut`` too. Also return which of these inputs and tensors the nodes read.
         """
         numbers: set[int] = set()
         takes: dict[str, None] = {}
@@ -179,7 +179,7 @@ def regions(reference: Graph, suspect: Graph, paired: tuple[Pair, ...], floating
     ends = [pair for pair in paired if pair not in chosen and pair.suspect in suspect.outputs]
     result = []
     for pair in (*chosen, *ends):
-        nodes, takes = suspect.between(pair.suspect, cut - {pair.suspect})
-        theirs = () if pair.quantized else reference.between(pair.reference, origin - {pair.reference})[0]
+        nodes, takes = suspect.between(pair.suspect, cut)
+        theirs = () if pair.quantized else reference.between(pair.reference, origin)[0]
         result.append(Region(pair, nodes, theirs, takes))
     return tuple(result)

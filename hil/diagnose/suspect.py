@@ -176,16 +176,14 @@ def _rounding_errors(case: Case, origin: tuple[Region, ...]) -> dict[str, float]
     Each region runs alone on the host, on operands and weights rounded to the case's precision.
     """
     errors: dict[str, float] = {}
-    cut = {region.pair.reference for region in case.regions if is_float(case.expected[region.pair.reference].dtype)}
+    cut = frozenset(
+        region.pair.reference for region in case.regions if is_float(case.expected[region.pair.reference].dtype)
+    )
     by_name = {region.pair.reference: region for region in origin}
     sizes = {name: 2 * case.expected[name].nbytes for name in by_name}
     for names in portions(by_name, sizes):
         parts = [by_name[name] for name in names]
-        takes = {
-            source
-            for part in parts
-            for source in case.reference.between(part.pair.reference, frozenset(cut - {part.pair.reference}))[1]
-        }
+        takes = {source for part in parts for source in case.reference.between(part.pair.reference, cut)[1]}
         exact = {name: case.expected[name] for name in (*takes, *names) if name in cut or name in case.feeds}
         rounded = {name: error_bounds.rounded(array, case.precision) for name, array in exact.items()}
         model = severed(case.reference, parts, exact, "reference")
