@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import results
-from benchmarks.parity import engines, holes, peer, planting, third_party
+from benchmarks.parity import holes, peer, planting, third_party
 from benchmarks.parity.kept import Kept
 from benchmarks.results.judging.parity import PARITY_PLANTED
 
@@ -36,7 +36,7 @@ PARTS = ("planted", "third-party", "peer", "holes")
 GRAPHS = {"planted": planting.GRAPHS, "third-party": third_party.NAMES}
 
 
-def measure(part: str, seed: int, *, quick: bool, keep: Path | None = None) -> list[dict[str, Any]]:
+def measure(part: str, seed: int, *, quick: bool, keep: Path | None = None, jobs: int = 1) -> list[dict[str, Any]]:
     """Return the rows of one part; those of planted faults are printed when they are complete.
 
     They are also added to the file ``keep``, whose rows are not made again.
@@ -50,12 +50,12 @@ def measure(part: str, seed: int, *, quick: bool, keep: Path | None = None) -> l
     made_with = {"part": part, "seed": seed, "count": count, "commit": results.commit()}
     kept = Kept(keep, made_with) if keep is not None else None
     made: list[dict[str, Any]] = list(kept.rows) if kept is not None else []
-    for row in planting.rows(seed, count, engines.Engine(), GRAPHS[part], made):
+    for row in planting.rows(seed, count, GRAPHS[part], made, jobs):
         made.append({"part": part, **row})
         if kept is not None:
             kept.add(made[-1])
         print(line(row), flush=True)
-    return made
+    return sorted(made, key=lambda row: (row["kind"] == planting.HEALTHY, row["number"]))
 
 
 def line(row: Mapping[str, Any]) -> str:
@@ -105,6 +105,7 @@ def main() -> int:
     parser.add_argument("--part", choices=PARTS, action="append", help="only this part; may be repeated")
     parser.add_argument("--seed", type=int, default=SEED, help="decides what is planted (default: %(default)s)")
     parser.add_argument("--keep", type=Path, help="a file for the rows of one part; those in it are not made again")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that plant faults (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="the folder to write parity-PART.json to")
     arguments = parser.parse_args()
     if arguments.keep is not None and arguments.part not in ([name] for name in GRAPHS):
@@ -112,7 +113,7 @@ def main() -> int:
     os.environ["HIL_COMMIT"] = results.commit()  # as it is at the start
     bars = []
     for part in arguments.part or PARTS:
-        rows = measure(part, arguments.seed, quick=arguments.quick, keep=arguments.keep)
+        rows = measure(part, arguments.seed, quick=arguments.quick, keep=arguments.keep, jobs=arguments.jobs)
         print("\n".join(table(rows)))
         command = ["python", "-m", "benchmarks.parity", "--part", part]
         command += ["--seed", str(arguments.seed)] if part in GRAPHS else []

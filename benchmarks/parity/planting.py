@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from multiprocessing import Pool
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -201,19 +202,23 @@ def _right(drawn: Drawn, diagnosis: Diagnosis) -> bool:
 
 
 def rows(
-    seed: int,
-    count: int,
-    engine: engines.Engine,
-    graphs: Sequence[str] = GRAPHS,
-    have: Sequence[Mapping[str, Any]] = (),
+    seed: int, count: int, graphs: Sequence[str] = GRAPHS, have: Sequence[Mapping[str, Any]] = (), jobs: int = 1
 ) -> Iterator[Mapping[str, Any]]:
-    """Yield the rows of ``count`` faults planted in ``graphs``, then of as many healthy engines.
+    """Yield the rows of ``count`` faults planted in ``graphs`` and of as many healthy engines.
 
-    Those in ``have`` are left out.
+    Those in ``have`` are left out. ``jobs`` processes make the rows; with several the order varies.
     """
     known = {(row["kind"] == HEALTHY, row["number"]) for row in have}
-    for healthy in (False, True):
-        for number in range(count):
-            if (healthy, number) not in known:
-                drawn = draw_healthy(seed + 1, number, graphs) if healthy else draw_fault(seed, number, graphs)
-                yield {"number": number, **judge(drawn, engine)}
+    left = [(healthy, number) for healthy in (False, True) for number in range(count) if (healthy, number) not in known]
+    work = partial(_row, seed, graphs)
+    if jobs == 1:
+        yield from map(work, left)
+        return
+    with Pool(jobs) as pool:
+        yield from pool.imap_unordered(work, left)
+
+
+def _row(seed: int, graphs: Sequence[str], which: tuple[bool, int]) -> Mapping[str, Any]:
+    healthy, number = which
+    drawn = draw_healthy(seed + 1, number, graphs) if healthy else draw_fault(seed, number, graphs)
+    return {"number": number, **judge(drawn, engines.Engine())}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from benchmarks.accuracy import graphs
 from benchmarks.accuracy.subjects import SUBJECTS
 from benchmarks.parity.graphs import Case
+from hil.onnx_files.dimension_names import separate
 from tests.zoo.packages import installed
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def third_party(name: str) -> Case:
     subject = SUBJECTS[name]
     model = graphs.simplified(subject.reference(installed()))
     graphs.names_nodes(model)
+    separate(model, ())  # as in the copy that an engine is built from
 
     def samples(count: int, seed: int) -> list[Feeds]:
         arrays = subject.make(model, count, seed)

@@ -178,5 +178,7 @@ def _ratio(ours: Array, theirs: Array) -> float | None:
     if not significant.any():
         return None
     ratios = ours[significant] / theirs[significant]
+    if not np.isfinite(ratios).all():
+        return None
     middle = float(np.median(ratios))
     return middle if abs(middle) > 0 and np.abs(ratios / middle - 1).max() < 2e-2 else None
