@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
 from benchmarks.parity import engines, faults, holes, planting
 from benchmarks.parity.graphs import MAKERS
+from benchmarks.parity.kept import Kept
 from hil.diagnose.error_bounds import FLOORS
 from hil.diagnose.running import on_host
 from hil.diagnose.tensor_error import error
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize("name", holes.HOLES)
@@ -53,3 +59,23 @@ def test_a_seed_draws_the_same_graph_again(name: str) -> None:
     assert first.model.SerializeToString() == again.model.SerializeToString() != other.model.SerializeToString()
     (sample,), (same,) = first.samples(1, 5), again.samples(1, 5)
     assert all(np.array_equal(sample[key], same[key]) for key in sample)
+
+
+def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    """Rows of the same run are kept, a line that was cut is not, and rows of another seed are refused."""
+    path, run = tmp_path / "rows.jsonl", {"part": "planted", "seed": 1}
+    Kept(path, run).add({"number": 0})
+    with path.open("a") as file:
+        file.write('{"numb')
+    again = Kept(path, run)
+    assert again.rows == [{"number": 0}]
+    again.add({"number": 1})
+    assert Kept(path, run).rows == [{"number": 0}, {"number": 1}]
+    with pytest.raises(SystemExit, match="this run is"):
+        Kept(path, {**run, "seed": 2})
+
+
+def test_rows_that_are_there_are_not_made_again() -> None:
+    """Only the missing ones are drawn."""
+    (row,) = planting.rows(22, 1, SMALL, [{"kind": planting.HEALTHY, "number": 0}])
+    assert (row["number"], row["kind"]) == (0, "weight")

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -32,6 +33,58 @@ def test_a_channel_is_not_averaged_away() -> None:
     y[:, 3] = 2
     assert error(x, y) == pytest.approx(1.0)
     assert error(x, x) == 0
+
+
+def plain_error(expected: np.ndarray[Any, Any], obtained: np.ndarray[Any, Any]) -> float:
+    """Return what ``error`` means, one channel after the other."""
+    x, y = expected.astype(np.float64), obtained.astype(np.float64)
+    means = [((y - x) ** 2).mean()]
+    for axis in {1, x.ndim - 1} if x.ndim > 1 else ():
+        means += [((np.take(y, at, axis) - np.take(x, at, axis)) ** 2).mean() for at in range(x.shape[axis])]
+    return math.sqrt(max(means)) / math.sqrt((x**2).mean())
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (2, 3), (2, 3, 4), (2, 3, 4, 5), (1, 3, 2, 2, 4), (2, 1, 4, 1)])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64", "bfloat16"])
+def test_an_error_is_the_worst_of_the_whole_and_of_each_channel(shape: tuple[int, ...], dtype: str) -> None:
+    """For each rank and dtype, it is the largest RMS error along the second or last axis over the reference's RMS."""
+    random = np.random.default_rng(3)
+    kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
+    x, y = (np.asarray(random.normal(size=shape)).astype(kind) for _ in range(2))
+    assert error(x, y) == pytest.approx(plain_error(x, y))
+    assert error(x, x) == 0
+
+
+def test_equal_values_that_are_not_finite_are_no_error() -> None:
+    """Infinities and NaN in the same places do not count, and the finite values beside them do."""
+    x = np.array([[1.0, np.inf], [np.nan, -1.0]], np.float32)
+    y = np.array([[1.5, np.inf], [np.nan, -1.0]], np.float32)
+    assert error(x, x) == 0
+    assert error(x, y) == pytest.approx(plain_error(np.nan_to_num(x, posinf=0), np.nan_to_num(y, posinf=0)))
+    assert error(x, -y) == math.inf
+
+
+def test_the_best_range_has_the_error_of_rounding_and_clipping() -> None:
+    """``quantization`` is the least error over its ranges; values that are not finite have none."""
+    array = np.random.default_rng(4).standard_t(3, (2, 3, 4, 5)).astype(np.float32)
+    top = float(np.abs(array).max())
+    steps = [top * shrink / 127 for shrink in error_bounds.SHRINKS]
+    tried = [error(array, (np.clip(np.round(array / step), -128, 127) * step).astype(np.float32)) for step in steps]
+    assert error_bounds.quantization(array) == pytest.approx(min(tried), rel=1e-4)
+    assert error_bounds.quantization(np.array([1.0, np.inf], np.float32)) == math.inf
+    assert error_bounds.quantization(np.zeros(3, np.float32)) == 0
+
+
+def test_a_constant_that_fp16_cannot_hold_is_an_overflow() -> None:
+    """A variance beyond FP16 that became infinite, or 65504, is named so, and not as a weight that differs."""
+    model = np.array([2.0, 1e5, 3.0], np.float32)
+    for high in (np.inf, 65504.0):
+        found = constants.difference(np.array([2.0, high, 3.0], np.float32), model, "fp16")
+        assert found is not None
+        assert found[0] is Cause.OVERFLOW
+    other = constants.difference(np.array([2.0, np.inf, 3.0], np.float32), np.ones(3, np.float32), "fp16")
+    assert other is not None
+    assert other[0] is Cause.WEIGHTS
 
 
 def test_values_that_became_infinite_have_an_infinite_error() -> None:
