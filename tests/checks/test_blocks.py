@@ -54,7 +54,7 @@ def test_a_block_is_judged_as_its_batches_one_by_one(
         y = x + rng.normal(0, 0.1 if kind == "off" else 1e-3, x.shape)
         if kind == "one sample off" and number == chosen:
             y[-1] = rng.normal(0, 5, shape)
-        if kind == "masked":
+        if kind == "masked" and dtype.startswith("float"):
             mask = rng.random(x.shape) < 0.3
             x, y = np.where(mask, np.inf, x), np.where(mask, np.inf, y)
         ours, theirs = x.astype(dtype), y.astype(dtype)
