@@ -8,16 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.config.spec import TargetSpec
 from hil.errors import LabError, TargetHeld, TargetUnreachable, UserError
 from hil.pools import stale_places
 from hil.pools.places import Places, ask, holder_of_run, host_name
 from hil.pools.pool import Pool
+from tests.pools.lab import PATIENCE, Lab
 from tests.ports import free_port
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytest.importorskip("labgrid")
-PATIENCE = 60.0
-"""Within so many seconds every place must be free again."""
 HOLD = """
 import sys, time
 from hil.config.spec import TargetSpec
@@ -41,80 +38,16 @@ time.sleep(600)
 """
 
 
-@dataclass
-class Lab:
-    """A coordinator and an exporter: places b1 to b3 have a board, ``empty`` has no resource, ``far`` needs a proxy."""
-
-    folder: Path
-    port: int
-    processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
-
-    def spec(self, kind: str = "board", **more: Any) -> TargetSpec:
-        """Return a target for the places of a kind."""
-        keys = {"kind": "labgrid", "coordinator": f"127.0.0.1:{self.port}", "filter": {"kind": kind}, "user": "hil"}
-        return TargetSpec.model_validate({**keys, **more})
-
-    def start(self, name: str, ready: str, *args: str) -> None:
-        """Start a part of labgrid, and wait until it says ``ready``."""
-        log = self.folder / f"{name}.log"
-        with log.open("w") as file:
-            command = [sys.executable, "-m", f"labgrid.remote.{name}", *args]
-            self.processes[name] = subprocess.Popen(command, cwd=self.folder, stdout=file, stderr=file, text=True)
-        until = time.monotonic() + PATIENCE
-        while ready not in log.read_text():
-            assert time.monotonic() < until, log.read_text()
-            time.sleep(0.05)
-
-    def coordinate(self) -> None:
-        """Start the coordinator."""
-        self.start("coordinator", "Coordinator ready", "-l", f"127.0.0.1:{self.port}")
-
-    def export(self) -> None:
-        """Start the exporter."""
-        self.start("exporter", "connected to coordinator", "-c", f"127.0.0.1:{self.port}", "--name", "lab", "exp.yaml")
-
-    def end(self, name: str) -> None:
-        """Kill a part of labgrid."""
-        process = self.processes.pop(name)
-        process.kill()
-        process.wait()
-
-    def by(self) -> dict[str, str]:
-        """Return who holds each place that is held."""
-        spec = self.spec().model_copy(update={"filter": {"lab": "test"}})
-        return {each["place"]: each["by"] for each in stale_places.places_of("lab", spec) if each["by"]}
-
-    def all_free(self) -> None:
-        """Wait until no place is held."""
-        until = time.monotonic() + PATIENCE
-        while held := self.by():
-            assert time.monotonic() < until, held
-            time.sleep(0.2)
-
-
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Start a coordinator and an exporter; all tests of the module share them."""
+    """Start a coordinator and an exporter: b1 to b3 have a board, ``empty`` has no resource; all tests share them."""
     there = Lab(tmp_path_factory.mktemp("lab"), free_port())
-    boards = {name: {"NetworkService": {"address": f"{name}.test", "username": "lab"}} for name in ("b1", "b2", "b3")}
-    (there.folder / "exp.yaml").write_text(json.dumps(boards))
-    kinds = {"b1": "board", "b2": "board", "b3": "board", "empty": "empty"}
-    match = {"exporter": "lab", "cls": "*", "name": None, "rename": None}
-    places = {
-        name: {
-            "tags": {"kind": kind, "lab": "test"},
-            "matches": [{**match, "group": name}],
-            "aliases": [],
-            "comment": "",
-        }
-        for name, kind in kinds.items()
-    }
-    (there.folder / "places.yaml").write_text(json.dumps(places))
+    boards = {name: {"address": f"{name}.test", "username": "lab"} for name in ("b1", "b2", "b3")}
+    there.write(boards, {**dict.fromkeys(boards, "board"), "empty": "empty"})
     there.coordinate()
     there.export()
     yield there
-    for name in list(there.processes):
-        there.end(name)
+    there.close()
 
 
 def opened(lab: Lab, wanted: int, run: str, kind: str = "board", wait: float = 0.0) -> Pool:
@@ -220,7 +153,7 @@ def test_an_exporter_and_a_coordinator_that_go_away_are_losses(lab: Lab) -> None
     pool, told = opened(lab, 1, "gone"), list[str]()
     pool.on_loss = lambda _user, reason: told.append(reason)
     assert pool.take("gw0") is not None
-    lab.end("exporter")
+    lab.end("lab")
     until(lambda: told)
     assert "exporter is gone" in told[0]
     pool.close()
@@ -229,7 +162,7 @@ def test_an_exporter_and_a_coordinator_that_go_away_are_losses(lab: Lab) -> None
     pool.on_loss = lambda _user, reason: told.append(reason)
     assert pool.take("gw0") is not None
     lab.end("coordinator")
-    lab.end("exporter")
+    lab.end("lab")
     lab.coordinate()
     lab.export()
     until(lambda: len(told) == 2)

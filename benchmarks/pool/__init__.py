@@ -1,0 +1,1 @@
+"""Benchmarks of several boards: how fast they are, and whether random disturbances lose rows or split models."""

@@ -1,0 +1,78 @@
+"""The bars of several boards: their speed, what a pool costs on one board, and runs that are disturbed at random."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING
+
+from benchmarks.results.judging.bars import bar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.results.judging.bars import Bar, Row
+
+BOARDS, SPEED_UP = 4, 3.5
+"""Boards of the speed, and how many times as fast as one of them they are together at least."""
+
+COST, PAIRS = 2.0, 4
+"""Seconds that a pool may add to a run on one board, and the fewest pairs of runs."""
+
+LAB_BOARDS, RUNS = 20, 50
+"""Boards and runs of the disturbed lab."""
+
+FREE = 60.0
+"""Seconds after which no place may be held by a run that was killed, or that ended."""
+
+
+def speed(rows: Sequence[Row]) -> list[Bar]:
+    """Return a bar for the time of one board by that of four, if both judged all rows, on so many boards."""
+    by = {row["boards"]: row for row in rows}
+    good = {1, BOARDS} <= set(by) and all(
+        row["passed"] == row["rows"] > 0 and row["used"] == boards for boards, row in by.items()
+    )
+    figure = by[1]["seconds"] / by[BOARDS]["seconds"] if good else None
+    return [bar(f"speed of {BOARDS} boards by that of one", figure, SPEED_UP, at_least=True)]
+
+
+def cost(rows: Sequence[Row]) -> list[Bar]:
+    """Return bars for the median over pairs of a run on a pool of one board less one on that board."""
+    bars = []
+    for way in ("without pytest-xdist", "with -n 1"):
+        mine = [row for row in rows if row["way"] == way and row["passed"]]
+        more = [row["pool"] - row["board"] for row in mine]
+        figure = statistics.median(more) if len(more) >= PAIRS else None
+        bounds = (min(more, default=None), max(more, default=None))
+        bars.append(
+            bar(f"what a pool costs on one board, {way}", figure, COST, unit="s", low=bounds[0], high=bounds[1])
+        )
+    return bars
+
+
+def disturbed(rows: Sequence[Row]) -> list[Bar]:
+    """Return bars for what random kicks, losses, deaths and waits must not do."""
+    runs, labs = ([row for row in rows if row["part"] == part] for part in ("run", "lab"))
+    ended = [row for row in runs if not row["killed"]]
+    judged = [row for row in ended if "error" not in row]
+    kinds = {
+        "a kick": sum(lab["kicks"] for lab in labs),
+        "an exporter that restarts": sum(lab["exporters"] for lab in labs),
+        "a killed run": len(runs) - len(ended),
+        "an attempt that begins again": sum(row["attempts"] for row in judged),
+    }
+    slowest = max((max(lab["seconds"], lab["seconds_after_kill"]) for lab in labs), default=None)
+    counts = {
+        "boards that two runs used at once, though none was kicked": sum(row["used_by_two"] for row in judged),
+        "places and reservations left": sum(len(lab["left"]) + lab["reservations"] for lab in labs),
+        "rows lost": sum(row["missing"] for row in judged),
+        "rows doubled": sum(row["doubled"] for row in judged),
+        "models split between boards": sum(row["split"] for row in judged),
+        "runs that hung or ended with a traceback": sum(row["hung"] for row in judged) + len(ended) - len(judged),
+    }
+    return [
+        bar("runs on a lab that was disturbed", len(runs), RUNS, at_least=True),
+        bar("boards of the lab", sum(lab["boards"] for lab in labs), LAB_BOARDS, at_least=True),
+        bar("kinds of disturbance that occurred", sum(map(bool, kinds.values())), len(kinds), at_least=True),
+        *(bar(name, figure if judged and labs else None, 0) for name, figure in counts.items()),
+        bar("longest time until all places of a dead run were free", slowest, FREE, unit="s"),
+    ]
