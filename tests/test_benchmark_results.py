@@ -281,7 +281,30 @@ def precisions() -> Rows:
     ]
 
 
+def pool_speed() -> Rows:
+    """Return four boards that are 3.6 times as fast as one."""
+    row = {"rows": 16, "passed": 16}
+    return [{**row, "boards": 1, "used": 1, "seconds": 360.0}, {**row, "boards": 4, "used": 4, "seconds": 100.0}]
+
+
+def pool_cost() -> Rows:
+    """Return as many pairs as are required, in which the pool takes half a second longer."""
+    row = {"board": 4.0, "pool": 4.5, "passed": True}
+    return [{**row, "way": way} for way in ("without pytest-xdist", "with -n 1") for _ in range(judging.pool.PAIRS)]
+
+
+def pool_random() -> Rows:
+    """Return runs of which one was killed, on a lab that was disturbed in each way and is free at the end."""
+    lab = {"boards": judging.pool.LAB_BOARDS, "kicks": 9, "exporters": 2, "seconds": 0.1, "seconds_after_kill": 5.0}
+    judged = {"killed": False, **dict.fromkeys(("missing", "doubled", "split", "used_by_two"), 0)}
+    runs = [{**judged, "part": "run", "attempts": 1, "hung": False} for _ in range(judging.pool.RUNS - 1)]
+    return [{"part": "lab", **lab, "left": [], "reservations": 0}, {"part": "run", "killed": True}, *runs]
+
+
 GOOD: dict[str, Callable[[], Rows]] = {
+    "pool-speed": pool_speed,
+    "pool-cost": pool_cost,
+    "pool-random": pool_random,
     "history": history,
     "deploy-faults": deploy_faults,
     "parity-planted": planted,

@@ -102,7 +102,7 @@ def shown(part: str, rows: Rows, *, quick: bool) -> bool:
             limit = QUICK_SPEED_UP
             met = figure is not None and figure >= limit
         # Few pairs have no figure, and a few runs do not reach the counts.
-        too_few = quick and (part == "cost" and figure is None or part == "random" and bar["sense"] == "at least")
+        too_few = quick and ((part == "cost" and figure is None) or (part == "random" and bar["sense"] == "at least"))
         good = good and (met or too_few)
         word = "too little was measured" if too_few else "held" if met else "MISSED"
         notify(f"{bar['name']}: {results.figure_text(bar)}, {bar['sense']} {limit:g}: {word}")

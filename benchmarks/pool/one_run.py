@@ -35,6 +35,11 @@ LONGEST_TEST = 0.6
 """Seconds that a test waits at most; half of it on average."""
 
 
+def _as_any(**fields: Any) -> Any:
+    """Return an object with these fields, in place of one of pytest's or of the plugin's."""
+    return SimpleNamespace(**fields)
+
+
 class Worker:
     """A worker of xdist: it runs the tests that it was sent, one at a time, on the board that it was given."""
 
@@ -123,7 +128,7 @@ class OneRun:
         self.sent: queue.Queue[Any] = queue.Queue()
         self.dsession = SimpleNamespace(queue=self.sent, shouldstop="")
         plan = Plan(TARGET, self.rows)
-        self.run: Any = SimpleNamespace(
+        self.run = _as_any(
             config=SimpleNamespace(target=lambda _name: spec),
             plan=plan,
             accounts=Accounts(plan),
@@ -144,7 +149,7 @@ class OneRun:
         plugins = SimpleNamespace(get_plugin=lambda _name: self.dsession)
         option = SimpleNamespace(loadscopereorder=True, debug=False)
         specs = ["popen"] * int(order["workers"])
-        self.config: Any = SimpleNamespace(pluginmanager=plugins, option=option, getvalue=lambda _name: specs)
+        self.config = _as_any(pluginmanager=plugins, option=option, getvalue=lambda _name: specs)
         self.controller.pytest_xdist_setupnodes(self.config, specs)
         log: Any = SimpleNamespace(loadscopesched=lambda *_args: None)
         self.scheduling = self.controller.pytest_xdist_make_scheduler(self.config, log)

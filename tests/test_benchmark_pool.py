@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from benchmarks.results import judging
+from tests.test_benchmark_results import pool_cost, pool_random, pool_speed
+
+
+@pytest.mark.parametrize(
+    ("at", "wrong", "missed"),
+    [
+        (0, {"left": ["b1"]}, "places and reservations left"),
+        (0, {"reservations": 1}, "places and reservations left"),
+        (0, {"boards": 19}, "boards of the lab"),
+        (0, {"kicks": 0}, "kinds of disturbance that occurred"),
+        (0, {"seconds_after_kill": 61.0}, "longest time until all places of a dead run were free"),
+        (2, {"missing": 1}, "rows lost"),
+        (2, {"doubled": 1}, "rows doubled"),
+        (2, {"split": 1}, "models split between boards"),
+        (2, {"used_by_two": 1}, "boards that two runs used at once, though none was kicked"),
+        (2, {"hung": True}, "runs that hung or ended with a traceback"),
+        (2, {"error": "Traceback"}, "runs that hung or ended with a traceback"),
+    ],
+)
+def test_each_wrong_row_of_a_disturbed_lab_misses_its_bar(at: int, wrong: dict[str, Any], missed: str) -> None:
+    """One wrong row is enough, and a run that ended with a traceback is not left out."""
+    rows = pool_random()
+    rows[at] = {**rows[at], **wrong}
+    assert [bar["name"] for bar in judging.pool.disturbed(rows) if not bar["met"]] == [missed]
+
+
+@pytest.mark.parametrize("wrong", [{"passed": 15}, {"used": 3}, {"seconds": 110.0}])
+def test_a_speed_counts_only_if_all_rows_passed_on_all_boards(wrong: dict[str, Any]) -> None:
+    """Boards that judged fewer rows are not faster, and three boards are not four."""
+    one, four = pool_speed()
+    assert not judging.pool.speed([one, {**four, **wrong}])[0]["met"]
+
+
+def test_a_pair_of_runs_that_did_not_judge_has_no_cost() -> None:
+    """A run that failed early costs nothing and counts for nothing."""
+    rows = pool_cost()
+    rows[0]["passed"] = False
+    assert [bar["figure"] for bar in judging.pool.cost(rows)] == [None, 0.5]
