@@ -104,10 +104,13 @@ def why_clocks_differ(base: Clocks, cand: Clocks, names: tuple[str, str]) -> str
     """
     for part in sorted(set().union(*base, *cand)):
         ours, theirs = ([clocks[part] for clocks in side if part in clocks] for side in (base, cand))
-        if not ours or not theirs or min(*ours, *theirs) >= SAME_CLOCK * max(*ours, *theirs):
+        if not ours or not theirs:
             continue
-        slower, faster = names if min(ours) <= min(theirs) else names[::-1]
-        low, high = min(*ours, *theirs) / 1e6, max(*ours, *theirs) / 1e6
+        pairs = (min(ours), max(theirs), names), (min(theirs), max(ours), names[::-1])
+        low, high, (slower, faster) = min(pairs, key=lambda pair: pair[0] / pair[1])
+        if low >= SAME_CLOCK * high:
+            continue
+        low, high = low / 1e6, high / 1e6
         what = f"the {part} clock was limited to {low:.0f} MHz on the side of {slower}, to {high:.0f} MHz on {faster}"
         return f"{what}, in the same power mode: find what limits it there, such as heat, and measure both again"
     return ""

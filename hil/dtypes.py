@@ -35,7 +35,7 @@ def is_number(dtype: np.dtype[Any]) -> bool:
 
 
 def limits(dtype: np.dtype[Any]) -> Limits:
-    """Return the least and the greatest finite value of a type of numbers."""
+    """Return the least and the greatest finite value of the type ``dtype``; 0 and 1 for booleans."""
     if dtype == np.bool_:
         return 0.0, 1.0
     found = (ml_dtypes.finfo if is_float(dtype) else ml_dtypes.iinfo)(dtype)
@@ -43,7 +43,7 @@ def limits(dtype: np.dtype[Any]) -> Limits:
 
 
 def is_finite(array: Array) -> npt.NDArray[np.bool_]:
-    """Return which elements are neither NaN nor infinite; all elements of integers are finite."""
+    """Return for each element whether it is neither NaN nor infinite; integers and booleans always are."""
     return np.asarray(np.isfinite(array)) if is_float(array.dtype) else np.ones(array.shape, bool)
 
 

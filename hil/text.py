@@ -42,7 +42,7 @@ def clean(text: object, most: int = LONGEST) -> str:
 
 
 def clean_lines(text: object, most: int = LONGEST) -> str:
-    """Return ``str(text)`` escaped and cut as ``clean`` does, but with its line ends and tabs. Each line ends in LF."""
+    """Return ``str(text)`` escaped and cut as ``clean`` does, but with its tabs and line ends, which all become LF."""
     whole = NEWLINES.sub("\n", str(text)[: most + 1])
     lines = "\n".join("\t".join(clean(part, most) for part in line.split("\t")) for line in whole.split("\n"))
     return lines if len(lines) <= most else lines[: max(0, most - 1)] + "…"
@@ -56,8 +56,9 @@ def joined(text: str) -> str:
 def cleaned(value: Any, *, lines: bool = False, depth: int = 0) -> Any:
     """Return a JSON value with every text in it escaped by ``clean``, including the keys of objects.
 
-    Texts below a key in ``LOGS`` keep their line ends, with ``lines`` all texts. Tables and lists more than ``DEEPEST``
-    levels deep become ``…``; ``depth`` is the level of ``value``. A number is added to a key that occurs twice.
+    Texts below a key in ``LOGS`` keep their line ends; if ``lines`` is true, all texts do. Tables and lists more than
+    ``DEEPEST`` levels deep become ``…``; ``depth`` is the level of ``value``. If two keys of a table are equal after
+    escaping, a number is added to the second. A value that is not of JSON is returned unchanged.
     """
     if type(value) in NUMBERS or isinstance(value, Enum):
         return value

@@ -38,7 +38,7 @@ def add_suites(config: pytest.Config) -> None:
 
 
 def _is_copy(suites: Path, folder: Path) -> bool:
-    """Return whether ``folder`` contains a copy of ``suites``, as a clone of hil's repository does."""
+    """Return whether ``folder`` is a copy of ``suites``, as in a clone of hil's repository, by one file of the two."""
     installed, other = suites / "test_contract.py", folder / "test_contract.py"
     return other.is_file() and other.read_bytes() == installed.read_bytes()
 

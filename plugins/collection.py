@@ -126,7 +126,7 @@ def _known(metafunc: pytest.Metafunc, marker: str, args: Iterable[object], known
 
 
 def drop_without_case(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Remove the tests without a case from ``items``, and report them to pytest as deselected, so that they count."""
+    """Remove the tests without a case from ``items``, and report them to pytest, which counts them as deselected."""
     if dropped := [item for item in items if without_case(item)]:
         items[:] = [item for item in items if not without_case(item)]
         config.hook.pytest_deselected(items=dropped)

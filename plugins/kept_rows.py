@@ -42,7 +42,10 @@ class KeptRows:
             self._save()
 
     def before(self, seconds: float | None) -> None:
-        """Write the judged rows if the step that begins may take ``seconds``, so that a kill during it loses none."""
+        """Write the judged rows if the step that begins may take ``LONG`` or more, so that a kill during it loses none.
+
+        ``seconds`` is the longest time that the step may take; ``None`` if unknown.
+        """
         if self._unsaved and seconds is not None and seconds >= LONG:
             self._save()
 

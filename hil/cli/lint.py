@@ -174,5 +174,5 @@ def _facts(examined: Examined) -> Sequence[str]:
         took = "refuses" if parser.refusal else "takes"
         lines.append(f"parser: {parser.trouble or f'TensorRT-RTX {parser.version} {took} the file'}")
     elif examined.machine.compiles:
-        lines.append("parser: not asked, because the file itself is not sound")
+        lines.append("parser: not run, because the file itself has errors")
     return lines

@@ -123,7 +123,7 @@ def _alerts_text(spans: list[tuple[float, float]]) -> str:
 
 
 def sensor_traces(series: Series, first: float) -> list[SensorTrace]:
-    """Return the readings of the clocks, of the hottest temperature sensor and of the board's power.
+    """Return the readings of the clocks, of the hottest temperature sensor (except a PMIC's) and of the board's power.
 
     A sensor without readings is left out. Times are relative to ``first`` (s).
     """

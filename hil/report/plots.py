@@ -58,7 +58,7 @@ def gauge(check: CheckResult) -> str:
 
 
 def share(part: float, kind: str = "") -> str:
-    """Return a bar filled to the share ``part`` (0 to 1); a larger share fills all of it."""
+    """Return a bar filled to the share ``part`` (0 to 1); a larger share fills all of it. ``kind``: a CSS class."""
     return _bar(f"g share {kind}".strip(), {"w": round(100 * min(max(part, 0.0), 1.0))})
 
 

@@ -26,6 +26,7 @@ MAX_BYTES = 64 * 2**20
 SHOWN = 3
 LONGEST = 300
 MISSING = "there is no report: run pytest --target=NAME first"
+OTHER = "name a report.json, or run the checks again"
 DAMAGED = "not a report of hil, or a damaged one: run the checks again"
 
 
@@ -73,7 +74,7 @@ def parse(content: bytes, name: str = "report.json") -> Report:
 
 def _parsed(content: bytes, name: str) -> Report:
     if len(content) > MAX_BYTES:
-        raise UserError(f"{name}: larger than {MAX_BYTES // 2**20} MiB: this is not a report of hil")
+        raise UserError(f"{name}: larger than {MAX_BYTES // 2**20} MiB: this is not a report of hil: {OTHER}")
     document = _document(content, name)
     version = document.get("schema_version")
     if type(version) is not int or version != SCHEMA_VERSION:
@@ -86,9 +87,9 @@ def _parsed(content: bytes, name: str) -> Report:
         errors = [] if report.digest == report_digest(document) else ["its content does not match its digest"]
         errors += islice(problems(report), SHOWN)
     except ValidationError as error:
-        raise UserError(f"{name}: not a report of hil: {_first_errors(error)}") from None
+        raise UserError(f"{name}: not a report of hil: {_first_errors(error)}: {OTHER}") from None
     except (RecursionError, ValueError, OverflowError) as error:
-        raise UserError(f"{name}: not a report of hil: {type(error).__name__}") from None
+        raise UserError(f"{name}: not a report of hil: {type(error).__name__}: {OTHER}") from None
     if errors:
         what = "; ".join(one_line(each, LONGEST) for each in errors)
         raise ReportRefused(f"{name}: the report is damaged or edited: {what}: run the checks again")
@@ -103,10 +104,10 @@ def _document(content: bytes, name: str) -> dict[str, Any]:
         document = strictjson.loads(content)
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{name}: not UTF-8 at byte {error.start}: this is not a report of hil, or a damaged one"
+            f"{name}: not UTF-8 at byte {error.start}: this is not a report of hil, or a damaged one: {OTHER}"
         ) from None
     except RecursionError:
-        raise UserError(f"{name}: nested too deeply: this is not a report of hil") from None
+        raise UserError(f"{name}: nested too deeply: this is not a report of hil: {OTHER}") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
         raise UserError(
@@ -115,7 +116,7 @@ def _document(content: bytes, name: str) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{name}: {str(error)[:200]}: {DAMAGED}") from None
     if not isinstance(document, dict):
-        raise UserError(f"{name}: not a report of hil: its top level is not an object")
+        raise UserError(f"{name}: not a report of hil: its top level is not an object: {OTHER}")
     return document
 
 

@@ -286,7 +286,7 @@ class Report(Stored):
 
 
 def count(checks: Iterable[CheckResult]) -> Totals:
-    """Return the totals of these rows; ``planned`` is the number of rows."""
+    """Return the totals of the rows ``checks``; ``planned`` is the number of rows."""
     verdicts = Counter(check.verdict for check in checks)
     totals = {verdict.value: verdicts[verdict] for verdict in Verdict}
     return Totals(planned=sum(totals.values()), **totals)

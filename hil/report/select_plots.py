@@ -172,7 +172,10 @@ def coarser(edges: list[float], counts: list[float], bins: int) -> tuple[list[fl
 
 
 def edges_and_counts(value: object) -> tuple[list[float], list[float]] | None:
-    """Return edges and counts of ``{"edges": [n + 1 rising numbers], "counts": [n numbers]}``; ``None`` for others."""
+    """Return edges and counts of a histogram ``{"edges": [n + 1 rising numbers], "counts": [n numbers from 0 on]}``.
+
+    Return ``None`` for any other value.
+    """
     if not isinstance(value, dict):
         return None
     edges, counts = value.get("edges"), value.get("counts")
@@ -205,7 +208,10 @@ def _bounds(row: Mapping[str, Any], most: int) -> Iterator[Bound]:
 
 
 def slowest(group: Group, *, large: bool = False) -> list[Node]:
-    """Return the slowest layers that the first row of ``group`` with such a list has; fewer for a ``large`` report."""
+    """Return the slowest layers, from the first row of ``group`` that lists any; empty if no row does.
+
+    A ``large`` report shows fewer layers.
+    """
     for check in group.checks:
         nodes = _tables(check.details.get("slowest_nodes"))[: MOST_NODES[large]]
         if nodes:

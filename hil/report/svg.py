@@ -58,7 +58,7 @@ class Scale:
         return np.rint(self.start + share * (self.end - self.start)).astype(np.int64)
 
     def ticks(self, unit: float = 1.0) -> list[float]:
-        """Return a few round values on the scale.
+        """Return a few round values on the scale; only ``low`` if the scale's range is too small to draw.
 
         On a logarithmic scale they are powers of ten, otherwise multiples of ``unit`` × 1, 2 or 5 × a power of ten.
         """
@@ -75,7 +75,10 @@ class Scale:
 
 
 def figure(kind: str, height: int, title: str, description: str, body: Iterable[str]) -> str:
-    """Return one SVG figure with ``title`` and ``description`` for screen readers."""
+    """Return one SVG figure with the elements ``body``, and with ``title`` and ``description`` for screen readers.
+
+    ``kind`` is its CSS class, ``height`` its height in pixels.
+    """
     return (
         f'<svg class="plot {kind}" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title, quote=True)}: '
         f'{escape(description, quote=True)}">{"".join(body)}</svg>'
@@ -83,12 +86,18 @@ def figure(kind: str, height: int, title: str, description: str, body: Iterable[
 
 
 def line(kind: str, x: Sequence[int] | npt.NDArray[np.int64], y: Sequence[int] | npt.NDArray[np.int64]) -> str:
-    """Return a path through the points, without the inner points of horizontal runs; empty if there are no points."""
+    """Return a path through the points ``x``, ``y``, without the inner points of horizontal runs.
+
+    ``kind`` is its CSS class. The result is empty if there are no points.
+    """
     return "" if not len(x) else f'<path class="{kind}" d="{_through(x, y)}"/>'
 
 
 def area(kind: str, x: npt.NDArray[np.int64], low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]) -> str:
-    """Return the area between two lines over the same ``x``; empty if there are no points."""
+    """Return the area between the lines ``low`` and ``high`` over ``x``; empty if there are no points.
+
+    ``kind`` is its CSS class.
+    """
     if not len(x):
         return ""
     upper, lower = _through(x, high), _through(x[::-1], low[::-1])

@@ -71,6 +71,6 @@ def agent_archive(folder: Path) -> tuple[Path, str]:
 
 
 def cache_folder() -> Path:
-    """Return this user's cache folder: ``$XDG_CACHE_HOME/pytest-hil`` or ``~/.cache/pytest-hil``."""
+    """Return this user's cache folder: ``pytest-hil`` in ``$XDG_CACHE_HOME``, if absolute, else in ``~/.cache``."""
     root = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(root) if root.startswith("/") else Path.home() / ".cache") / "pytest-hil"

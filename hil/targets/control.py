@@ -47,8 +47,8 @@ class ControlOrder:
 def segments(answer: Mapping[str, Any], n: int) -> dict[str, Any]:
     """Return the facts of a series of ``n`` inferences that the agent's ``answer`` about its control adds.
 
-    ``segments`` are the numbers of inferences between two pauses, in order. ``control`` has the ``seconds`` that the
-    control took, and ``why_not`` if it was not timed.
+    ``segments`` are the numbers of inferences between two pauses, in order; left out if there was no pause. ``control``
+    has the ``seconds`` that the control took, and ``why_not`` if it was not timed.
     """
     facts: dict[str, Any] = {"control": {"seconds": float(answer["seconds"])}}
     if answer["why_not"]:
@@ -60,7 +60,11 @@ def segments(answer: Mapping[str, Any], n: int) -> dict[str, Any]:
 def control_series(
     workload: str, answer: Mapping[str, Any], columns: Mapping[str, npt.NDArray[Any]]
 ) -> ControlSeries | None:
-    """Return the control's series, ``None`` without a complete window. Raise ``ValueError`` for a malformed answer."""
+    """Return the series of the control ``workload``; ``None`` without a complete window.
+
+    ``answer`` is the agent's answer about the control, and ``columns`` its arrays by name. Raise ``ValueError`` or
+    ``KeyError`` if they are malformed.
+    """
     sizes = tuple(int(size) for size in answer["sizes"])
     start, duration = (columns[name].astype(np.float64) for name in ("control_start", "control_duration"))
     if sum(sizes) > duration.size or start.shape != duration.shape or min(sizes, default=1) < 1:

@@ -45,7 +45,7 @@ class PoolController:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_setupnodes(self, config: pytest.Config, specs: Sequence[Any]) -> None:
-        """Begin to obtain boards while the workers start: at most one for each worker and model."""
+        """Begin to obtain boards while the workers start: as many as there are workers or models, whichever is less."""
         assert self.run.config is not None  # noqa: S101 - a run without config ended before
         models = {row.model for row in self.run.plan.rows if row.model not in self.run.states.out_of_scope}
         self._dsession, self.leases = config.pluginmanager.get_plugin("dsession"), Leases()
@@ -87,7 +87,8 @@ class PoolController:
         left = [nodeid for unit in queue.values() for nodeid in unit]
         if left:
             self.run.other_tests_failed += 1
-            self.run.notes.append(f"{len(left)} tests did not run, because their worker or board was lost: {left[0]}")
+            what = f"{len(left)} tests did not run, because their worker or board was lost"
+            self.run.notes.append(f"{what}: the first is {left[0]}: run again")
 
     def pytest_unconfigure(self) -> None:
         """Remove the files for the workers."""
@@ -193,6 +194,6 @@ class PoolController:
             self.run.other_tests_failed += 1
 
     def stop(self, why: str) -> None:
-        """End the run with a lab error."""
+        """End the run with a lab error that states ``why``."""
         self.run.problem = self.run.problem or LabError(f"{why}: on target {self.run.target!r}")
         self._dsession.shouldstop = why

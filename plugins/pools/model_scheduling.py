@@ -31,7 +31,10 @@ class Boards(Protocol):
         """Wait until a board is available or it is certain that none will be."""
 
     def give(self, node: WorkerController) -> bool:
-        """Give the worker a board unless it has one; return whether it has a board and that was not lost."""
+        """Give the worker a board unless it has one; return whether it may get tests.
+
+        It may if it has a board that was not lost, and if the run uses its fallback.
+        """
 
     def is_lost(self, node: WorkerController) -> bool:
         """Return whether the board of the worker was lost."""

@@ -219,9 +219,9 @@ def _scoring(keys: Keys, model: Values, task: str) -> Iterator[Mistake]:
         )
     boxes = any(isinstance(one, dict) and one.get("kind") == "detection" for one in _table(model, "outputs").values())
     if detection is not None and task != "detection" and not boxes:
-        yield Mistake(
-            (*keys, "detection"), f"describes the layout of a detector's boxes, but the task is {task or 'not given'!r}"
-        )
+        what = f"describes the layout of a detector's boxes, but the task is {repr(task) if task else 'not given'}"
+        advice = 'write task = "detection", or kind = "detection" of an output, or remove this table'
+        yield Mistake((*keys, "detection"), f"{what}: {advice}")
     decode = detection.get("decode") if isinstance(detection, dict) else None
     if isinstance(decode, str) and not is_callable(decode):
         yield Mistake((*keys, "detection", "decode"), f"{decode!r} is not written as package.module:callable")

@@ -28,7 +28,7 @@ def preferred(known: Known, offered: Sequence[str]) -> list[str]:
 
 
 def judge(hop: Hop, shown: bytes, known: Known, where: str, via: Hop | None) -> None:
-    """Return if ``shown``, the key that the server showed, is a known key of the host.
+    """Do nothing if ``shown``, the key that the server showed, is a known key of the host; otherwise raise.
 
     Raise ``ChangedHostKey`` if the key was revoked or differs from the known keys, ``UnknownHostKey`` if no key is
     known. ``where`` is the hop in messages; ``via`` is the hop before it, or ``None``.
