@@ -100,7 +100,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refuse_empty(arguments: Sequence[str]) -> None:
-    """Raise ``UserError`` if an argument or an option's value is empty, as after ``--target=$UNSET`` in a shell."""
+    """Raise ``UserError`` if an argument or an option's value is blank, as after ``--target=$UNSET`` in a shell."""
     for before, argument in zip(("", *arguments), arguments, strict=False):
         option = EMPTY_OPTION.fullmatch(argument)
         if option or not argument.strip():

@@ -61,7 +61,7 @@ class Config:
     checks_digest: str | None = None
 
     def where(self, *keys: str) -> str:
-        """Return the file and line of a key, such as ``hil.toml:41``.
+        """Return the file and line of a key, such as ``hil.toml:41``; for a limit in ``elsewhere``, its place there.
 
         If the file does not have the key, this is the line of the nearest table above it that the file has.
         """

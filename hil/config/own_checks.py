@@ -101,7 +101,10 @@ def read(path: Path, spec: ConfigSpec) -> tuple[tuple[OwnCheck, ...], str | None
 
 
 def require_valid(checks: Iterable[OwnCheck], spec: ConfigSpec, name: str) -> None:
-    """Raise ``UserError``, which lists them, if any ``checks`` of the file ``name`` are impossible with ``spec``."""
+    """Raise a ``UserError`` with the mistakes in ``checks``, those of the file ``name``; return if there are none.
+
+    A check that no run with ``spec`` can contain is a mistake, and so is a duplicate.
+    """
     wrong = list(_mistakes(checks, spec))
     if wrong:
         more = [f"… and {len(wrong) - LISTED} more"] if len(wrong) > LISTED else []

@@ -39,7 +39,7 @@ def _fits(word: str, value: str) -> bool:
 def literal_id(pattern: str) -> str | None:
     """Return the check id in ``pattern``; ``None`` if the id contains a wildcard or ``pattern`` is empty.
 
-    A check that is named by its literal id must be judged even without a limit.
+    A policy that names a check by its literal id requires it to be judged even without a limit.
     """
     first = (pattern.split() or [""])[0]
     return None if not first or WILDCARDS & set(first) else first

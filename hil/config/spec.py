@@ -124,9 +124,9 @@ class GateSpec(Table):
         warnings: whether warned rows are accepted.
         detects: the change, as a fraction, that each required row with an interval must have been able to detect.
         state: the keys that the target's state contract must declare.
-        max_age: the maximum age of a report; judged by ``hil gate`` only, since a run's report is new.
+        max_age: the maximum age of a report; judged by commands such as ``hil gate``, not by the run that writes it.
         clean: whether the run may use only files of a commit; by default, for evidence ``device``.
-        signed_by: the accepted signers; judged by ``hil gate`` only, since a run's report is not yet signed.
+        signed_by: the accepted signers; judged by commands such as ``hil gate``, not by the run that writes the report.
     """
 
     require: Annotated[tuple[Pattern, ...], Field(max_length=200)] = ("*",)

@@ -146,7 +146,7 @@ class Keeper:
     async def _release(self, name: str, *, cancel: bool = True) -> None:
         """Release the place ``name`` and, if ``cancel`` is true, its reservation.
 
-        If somebody else holds it, the coordinator changes nothing. Raise ``grpc.RpcError`` if it does not answer.
+        If somebody else holds it, or it was deleted, nothing is changed. Raise ``grpc.RpcError`` if the release fails.
         """
         token = self.held.pop(name, "")
         try:

@@ -95,7 +95,7 @@ def _tensors(tensors: Sequence[Any]) -> Table:
 
 
 def rank_layers(config: Config, model: str, target: str, say: Callable[[str], None]) -> dict[str, Any]:
-    """Rank the layers of ``model`` by the noise that INT8 adds in each, on this machine's CPU.
+    """Rank the layers of ``model`` by the noise that INT8 adds in each, on this machine's CPU. ``say`` prints progress.
 
     Return the fields of ``hil.quantize.sensitivity.Sensitivity`` and the model's task, as JSON values. Raise
     ``UserError`` if the model is not calibrated by pytest-hil.

@@ -53,7 +53,7 @@ def doubts(spec: ConfigSpec) -> Iterator[Mistake]:
 
 
 def _path(entry: str) -> Keys | None:
-    """Return the keys of a dotted TOML key; ``None`` if ``entry`` is not one."""
+    """Return the parts of the dotted TOML key ``entry``; ``None`` if ``entry`` is not a key."""
     try:
         value: Any = tomllib.loads(f"{entry}=0")
     except (ValueError, RecursionError):

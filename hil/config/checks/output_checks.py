@@ -44,7 +44,7 @@ def _output(keys: Keys, declared: OutputSpec) -> Iterator[Mistake]:
 
 
 def _detector(keys: Keys, outputs: Mapping[str, OutputSpec]) -> Iterator[Mistake]:
-    """Yield keys of which two outputs of one detector have different values."""
+    """Yield each key whose values differ between outputs of kind "detection", which are read as one detector."""
     boxes = {name: one for name, one in outputs.items() if one.kind == "detection"}
     for key in (*BOXES, "score", "decode"):
         values = {name: getattr(one, key) for name, one in boxes.items() if key in one.model_fields_set}

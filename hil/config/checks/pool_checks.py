@@ -77,7 +77,10 @@ def _lab(keys: tuple[str, ...], target: Mapping[str, Any]) -> Iterator[Mistake]:
 
 
 def unlike(targets: Mapping[str, TargetSpec]) -> Iterator[Mistake]:
-    """Yield a mistake for each pool whose members differ in more than how they are reached, or are one machine."""
+    """Yield a mistake for each two members of a pool that are one machine.
+
+    Yield one also for each member that differs from the pool's first member in a key that is not in ``OWN``.
+    """
     for name, pool in targets.items():
         members = {each: targets[each] for each in pool.members if each in targets} if pool.kind == "pool" else {}
         place = ("targets", name, "members")

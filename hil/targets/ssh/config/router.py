@@ -175,7 +175,10 @@ class _Router:
         return UserError(f"{self.config.source} {what}: on target {self.target!r}: {advice}")
 
     def _spec_path(self, key: str, text: str) -> Path:
-        """Return the path ``text``, the value of the target's key ``key`` in ``hil.toml``, with ``~`` expanded."""
+        """Return the path ``text``, the value of the target's key ``key`` in ``hil.toml``, with ``~`` expanded.
+
+        Raise ``UserError`` if ``~user`` names an unknown account.
+        """
         try:
             return with_home(text)
         except ValueError as error:
@@ -184,7 +187,10 @@ class _Router:
 
 
 def split_address(text: str) -> tuple[str | None, str, int | None]:
-    """Split ``[ssh://][user@]host[:port]`` (IPv6 in brackets) into user, host and port. Raises ``ValueError``."""
+    """Return user, host and port of ``[ssh://][user@]host[:port]`` (IPv6 in brackets); ``None`` for a missing part.
+
+    Raise ``ValueError`` for text of another form.
+    """
     user, _, place = text.strip().removeprefix("ssh://").rstrip("/").rpartition("@")
     host, port = place, ""
     if place.startswith("["):
