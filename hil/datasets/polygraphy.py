@@ -45,7 +45,7 @@ def converted(path: Path, folder: Path) -> Path:
             handle, name = tempfile.mkstemp(prefix=".making-", dir=made.parent)
             try:
                 with os.fdopen(handle, "wb") as stream:
-                    np.savez(stream, allow_pickle=False, **arrays)
+                    np.savez(stream, **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
                 note.write_text(seal({"file": made.name, "sha256": file_digest(Path(name))}))
                 Path(name).replace(made)
             finally:

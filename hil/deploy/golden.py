@@ -66,7 +66,7 @@ class Golden:
             arrays |= {f"{number}/inputs/{name}": for_file(array) for name, array in inputs.items()}
             arrays |= {f"{number}/outputs/{name}": for_file(array) for name, array in outputs}
         file = io.BytesIO()
-        np.savez(file, allow_pickle=False, **cast("dict[str, Any]", arrays))
+        np.savez(file, **cast("dict[str, Any]", arrays))
         return file.getvalue()
 
 

@@ -134,7 +134,7 @@ def _write(path: Path, parts: Iterator[Arrays], model: str) -> None:
                 name: np.memmap(Path(folder) / str(number), dtype, "r", shape=(count, *shape))
                 for number, (name, (dtype, shape)) in enumerate(shapes.items())
             }
-            np.savez(Path(folder) / "all.npz", allow_pickle=False, **arrays)
+            np.savez(Path(folder) / "all.npz", **arrays)  # type: ignore[arg-type]  # no input is named allow_pickle
             (Path(folder) / "all.npz").replace(path)
     except OSError as error:
         raise UserError(
