@@ -19,12 +19,12 @@ OUTPUTS = ("parity.outputs", "sequence.teacher_forced", "sequence.free_running")
 """Checks that compare outputs with the reference's."""
 ANSWERS = (*OUTPUTS, "parity.task", "int8.drop")
 FEW_SAMPLES = 100
-"""Calibration samples under which more are worth trying (TensorRT's guide: about 500 for an image classifier)."""
+"""With fewer calibration samples, more are advised (TensorRT's guide: about 500 for an image classifier)."""
 FAR_OFF = 10
-"""Multiple of the mean distance (1 - cosine) above which one sample counts as an outlier."""
+"""A sample whose distance (1 - cosine) is over this multiple of the mean distance counts as an outlier."""
 MOST_NAMED = 3
 HELPED = 0.5
-"""Largest share of the error that may remain where keeping nodes in floating point is advised."""
+"""Keeping nodes in floating point is advised only if at most this share of the error remains."""
 
 
 def _failed(check: CheckResult, *ids: str) -> bool:
@@ -96,7 +96,7 @@ def layers_to_keep(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def signal_end(check: CheckResult, around: Around) -> Iterator[str]:
-    """Name the node at which the signal of a dead engine ends, or why it is not known."""
+    """Name the node from which on values are constant that should vary, or state why it is not known."""
     if not _failed(check, "parity.task", "int8.drop"):
         return
     end = table(around.details(check, "parity.task").get("signal_end"))
@@ -109,23 +109,23 @@ def signal_end(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def calibration_data(check: CheckResult, around: Around) -> Iterator[str]:
-    """Advise on INT8 ranges from synthetic data, from few samples, or by an unsuitable method."""
+    """Advise on what the INT8 ranges were calibrated with: synthetic data, few samples, or else the method."""
     model = around.model(check)
     if check.precision != "int8" or not _failed(check, *ANSWERS) or model is None:
         return
     about = table(model.calibration)
     samples, method = number(about.get("samples")), about.get("method")
     if about.get("synthetic") is True:
-        yield "its ranges come from synthetic samples: calibrate with real ones"
+        yield "the INT8 ranges come from synthetic samples: calibrate with real ones"
     elif samples is not None and samples < FEW_SAMPLES:
-        yield f"its ranges come from {samples:.0f} samples: calibrate with a few hundred that cover the task"
+        yield f"the INT8 ranges come from {samples:.0f} samples: calibrate with a few hundred that cover the task"
     elif samples is not None and isinstance(method, str):
         other = "minmax" if method != "minmax" else "entropy"
-        yield f"its ranges come from {samples:.0f} samples by {named(method)}: try {other} before more samples"
+        yield f"the INT8 ranges come from {samples:.0f} samples by {named(method)}: try {other} before more samples"
 
 
 def more_samples(check: CheckResult, _around: Around) -> Iterator[str]:
-    """Estimate how many samples would settle an inconclusive loss, if its mean stayed the same."""
+    """Estimate how many samples would decide an inconclusive loss, if its mean stayed the same."""
     measured, limit = check.measurement, check.limit
     if check.id not in ("parity.task", "int8.drop") or check.verdict is not Verdict.INCONCLUSIVE:
         return
@@ -142,7 +142,7 @@ def more_samples(check: CheckResult, _around: Around) -> Iterator[str]:
 
 
 def not_faster(check: CheckResult, around: Around) -> Iterator[str]:
-    """For an INT8 engine that is too slow, report the share of layers in INT8, and fp16 if that is as fast."""
+    """If INT8 lacks the required speed-up, report the share of layers in INT8, and fp16 if that is as fast."""
     if not _failed(check, "int8.speedup"):
         return
     share = around.measured(check, "placement.int8_layers")

@@ -18,7 +18,7 @@ FREE, FORCED = "sequence.free_running", "sequence.teacher_forced"
 
 
 def where_it_arises(check: CheckResult, around: Around) -> Iterator[str]:
-    """State whether single steps are right, and with that what to look at: the graph, or what carries the state."""
+    """State whether single steps are right, and so what to correct: the step, or how the state is passed on."""
     if check.id != FREE or check.verdict is not Verdict.FAILED:
         return
     other = around.judged(check, FORCED, check.precision)
@@ -39,7 +39,7 @@ def where_it_arises(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def longer_sequences(check: CheckResult, _around: Around) -> Iterator[str]:
-    """State how long sequences must be to see whether an error that grows leaves its tolerance."""
+    """State how long sequences must be to show whether a growing error exceeds its tolerance."""
     if check.id != FREE or check.verdict is not Verdict.INCONCLUSIVE:
         return
     lengths = check.details.get("lengths")
@@ -55,7 +55,7 @@ def longer_sequences(check: CheckResult, _around: Around) -> Iterator[str]:
 
 
 def more_sequences(check: CheckResult, _around: Around) -> Iterator[str]:
-    """Estimate how many sequences would settle an interval that reaches beyond the limit."""
+    """Estimate how many sequences would decide a row whose interval contains the limit."""
     measured, limit = check.measurement, check.limit
     if check.id not in (FREE, FORCED) or check.verdict is not Verdict.INCONCLUSIVE:
         return
@@ -76,12 +76,12 @@ def state_kept(check: CheckResult, _around: Around) -> Iterator[str]:
     elif check.id == "sequence.isolation":
         yield (
             "look for an operation over the batch axis in the model (a mean, a normalization, a reshape that mixes "
-            "rows), or run one sequence a call: batch = 1"
+            "rows), or run one sequence per call: batch = 1"
         )
 
 
 def longer_calibration(check: CheckResult, _around: Around) -> Iterator[str]:
-    """Name the step from which on an INT8 range does not hold a state."""
+    """Name the state that exceeds its INT8 range most, with its largest value, and advise on the calibration data."""
     states = listed(check.details.get("states"))
     if check.id != "int8.ranges" or check.verdict is not Verdict.FAILED or not states:
         return

@@ -118,7 +118,7 @@ def deciding_value(check: CheckResult) -> float | None:
 
 
 def excess(check: CheckResult) -> float | None:
-    """Return the share by which time or memory must shrink to keep the limit; ``None`` if it is kept or not comparable.
+    """Return the share by which time or memory must shrink to meet the limit; ``None`` if it is met or not comparable.
 
     For a frame rate, it is the share by which the time of one frame must shrink.
     """

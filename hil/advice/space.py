@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WEIGHTS = {"fp32": {"fp16": 2, "int8": 4}, "fp16": {"int8": 2}}
 """The factor by which weights shrink, by the present precision and the new one."""
 BIG = 0.2
-"""Share of the used memory above which scratch memory is worth naming."""
+"""Scratch memory is reported if it is at least this share of the used memory."""
 HOUR = 3600
 
 
@@ -61,17 +61,15 @@ def quantize(check: CheckResult, around: Around) -> Iterator[str]:
     for precision, times in WEIGHTS.get(check.precision, {}).items():
         saved = engine.size * (1 - 1 / times)
         if precision not in planned and used is not None and saved >= need * used:
-            what = (
-                f"its engine has {show(engine.size, 'B')}: weights in {precision} would save up to {show(saved, 'B')}"
-            )
-            yield f"{what} of the {show(need * used, 'B')} that must be saved: add {precision!r} to precisions"
+            what = f"the engine has {show(engine.size, 'B')}, and {show(need * used, 'B')} must be saved"
+            yield f"{what}: weights in {precision} would save up to {show(saved, 'B')}: add {precision!r} to precisions"
             return
     if used is not None and check.id == "memory.engine_size":
         yield f"{show(need * used, 'B')} must be saved ({need:.0%}): prune the model, or use a smaller one"
 
 
 def activations(check: CheckResult, around: Around) -> Iterator[str]:
-    """Report a large share of scratch memory, which depends on batch and shapes."""
+    """Report that activations and scratch memory, which depend on batch and shapes, take a large share."""
     scratch, used = number(check.details.get("device_memory_size")), _used(check)
     if not _failed(check, "memory.peak") or scratch is None or used is None or scratch < BIG * used:
         return
@@ -81,7 +79,7 @@ def activations(check: CheckResult, around: Around) -> Iterator[str]:
     ways = [f"workspace is {show(workspace, 'B')} now"] if workspace is not None else []
     ways += [f"batch is {batch}"] if isinstance(batch, int) and batch > 1 else []
     now = f" ({', '.join(ways)})" if ways else ""
-    yield f"{text}: a smaller largest shape, batch or build.workspace takes less{now}"
+    yield f"{text}: reduce the largest shape, the batch or build.workspace{now}"
 
 
 def build_peak(check: CheckResult, _around: Around) -> Iterator[str]:
@@ -104,7 +102,7 @@ def others(check: CheckResult, around: Around) -> Iterator[str]:
     rest, most = used - own.value, check.limit.value * total
     text = f"{show(rest, 'B')} of the {show(used, 'B')} in use is not this model's"
     if rest > most:
-        yield f"{text}, over the ceiling of {show(most, 'B')} by itself: end services there (stop_services)"
+        yield f"{text}, and that alone exceeds the limit of {show(most, 'B')}: end services there (stop_services)"
     else:
         yield f"{text}: {show(used - most, 'B')} must be freed, the model uses {show(own.value, 'B')}"
 
@@ -119,7 +117,7 @@ def leak(check: CheckResult, around: Around) -> Iterator[str]:
         return
     total = number(around.details(check, "memory.system").get("total"))
     full = f", and fills the {show(total, 'B')} of this machine in {total / hourly:.3g} hours" if total else ""
-    yield f"at {show(rate.value, '1/s')} it loses {show(hourly, 'B')} an hour{full}"
+    yield f"at {show(rate.value, '1/s')} it leaks {show(hourly, 'B')} per hour{full}"
 
 
 def soak(check: CheckResult, _around: Around) -> Iterator[str]:

@@ -31,14 +31,14 @@ def _missed(check: CheckResult) -> bool:
 
 
 def stalled(check: CheckResult, around: Around) -> Iterator[str]:
-    """Report a slow moment of an engine that is fast enough overall; something interrupted it."""
+    """Report a slow moment of an engine that is fast enough overall, since something interrupted it."""
     rate = around.measured(check, "fps.sustained")
     if not _stalled(check, around) or rate is None or check.measurement is None:
         return
     at = check.details.get("at_seconds")
     when = f" from {show(at, 's')} on" if isinstance(at, float) else ""
     yield (
-        f"it reaches {show(rate.value, '1/s')} overall but only {show(check.measurement.value, '1/s')}{when}: "
+        f"the engine reaches {show(rate.value, '1/s')} overall but only {show(check.measurement.value, '1/s')}{when}: "
         "something interrupted it, so check what else ran there before changing the model"
     )
 
@@ -117,9 +117,9 @@ def throttled(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def settle(check: CheckResult, around: Around) -> Iterator[str]:
-    """Report how many more samples would settle an inconclusive percentile, and how long they take.
+    """Report how many more samples would decide an inconclusive percentile, and how long they take.
 
-    If no number would settle it, report how much faster the engine must be.
+    If no number would decide it, report how much faster the engine must be.
     """
     measured, limit = check.measurement, check.limit
     if check.id not in PERCENTILES or check.verdict is not Verdict.INCONCLUSIVE or measured is None or limit is None:
@@ -132,7 +132,7 @@ def settle(check: CheckResult, around: Around) -> Iterator[str]:
             return
         more = f"{missing:,.0f} more samples take about {show(seconds, 's')}"
         worth = number(check.details.get("effective_samples")) or measured.n
-        other = f", or stop other work on the target, with which {measured.n:,} samples count for {worth:,.0f}"
+        other = f", or stop other work on the target, because of which {measured.n:,} samples count for {worth:,.0f}"
         yield f"{more}: raise [measure] budget to {math.ceil(total)} s or more{other * (worth <= COUNTS * measured.n)}"
     elif "samples_missing" in check.details and measured.high is not None and measured.low is not None:
         need = excess(check)
@@ -195,9 +195,9 @@ def cold(check: CheckResult, _around: Around) -> Iterator[str]:
 
 
 def paced(check: CheckResult, around: Around) -> Iterator[str]:
-    """If inferences take longer than frames, report the rate that the engine sustains.
+    """If an inference takes longer than a period of the rate, report the rate that the engine sustains.
 
-    Otherwise, if the processor came late for more than half of the response time, report this.
+    Otherwise, if more than half of the response time is spent waiting for the processor, report this.
     """
     rate, took = number(check.details.get("rate")), around.measured(check, "latency.p99")
     if not check.id.startswith("paced.") or check.verdict not in (Verdict.FAILED, Verdict.INCONCLUSIVE):
@@ -214,7 +214,7 @@ def paced(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def heating(check: CheckResult, _around: Around) -> Iterator[str]:
-    """Report how much p99 rose over minutes, and since when it has been steady, if it has."""
+    """Report how much p99 rose over minutes, and since when it has been steady, if it is steady."""
     thirds = check.details.get("thirds_p99")
     if check.id != "sustained.slowdown" or check.verdict not in (Verdict.FAILED, Verdict.INCONCLUSIVE):
         return

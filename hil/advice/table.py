@@ -20,6 +20,7 @@ RULES = (*speed.RULES, *space.RULES, *recurrent.RULES, *accuracy.RULES, *target_
 MOST = 4
 """Largest number of pieces of advice for a row: a longer list would not be acted on."""
 LONGEST = 400
+"""Largest number of characters of a piece of advice."""
 
 
 def advice(check: CheckResult, around: Around) -> tuple[str, ...]:

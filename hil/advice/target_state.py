@@ -53,7 +53,7 @@ def another_board(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def too_few_runs(check: CheckResult, _around: Around) -> Iterator[str]:
-    """Yield how many runs an inconclusive regression check needs, and which change it would have detected."""
+    """Advise how many runs an inconclusive regression check needs, and report which change it would have detected."""
     needed, visible = number(check.details.get("runs_needed")), number(check.details.get("visible"))
     if not check.id.startswith("regression.") or check.verdict is not Verdict.INCONCLUSIVE:
         return
@@ -67,7 +67,7 @@ def too_few_runs(check: CheckResult, _around: Around) -> Iterator[str]:
 
 
 def regressed(check: CheckResult, around: Around) -> Iterator[str]:
-    """Yield the other regressions of the same engine, which may have one common cause."""
+    """Report the other regressions of the same engine, which may have one common cause."""
     if not check.id.startswith("regression.") or check.verdict is not Verdict.FAILED:
         return
     also = [

@@ -69,8 +69,8 @@ def judge(  # noqa: PLR0913 - all but the answers have a default
     """Judge the agreement of answers by the interval of the share that changed, each bound one-sided at ``confidence``.
 
     Passed if the upper bound is within the tolerance ``answers``, failed if the lower bound is over it or if the mean
-    change of scores is over ``score_drift``, else inconclusive. Also inconclusive if the reference gives no answer, or
-    if an engine would pass that always gives the same answer.
+    change of scores is over ``score_drift``, else inconclusive. Instead of passed it is also inconclusive if the
+    reference gives no answer, or if an engine that always gives the same answer would pass.
 
     If ``no_disagreement_in`` is in the tolerances, that many samples without any change pass too, and the reason states
     what that excludes. ``distinct`` is the number of distinct samples, ``None`` if all are: copies count once. A
@@ -121,9 +121,10 @@ def _limit(tolerance: Tolerance, spec: TolerancesSpec | None) -> Limit:
 
 
 def _worthless(found: Evidence, limit: float | None) -> str:
-    """Return why agreement would show nothing; an empty text if it would show something.
+    """Return, as text, why the agreement of these answers proves nothing; empty if it proves something.
 
-    If ``limit`` is given, the answers must vary so much that the same answer for every sample would be over it.
+    It proves nothing if the reference gives no answer or, with a ``limit``, if an engine that gives the same answer for
+    every sample would be within that limit.
     """
     if found.silent == found.total:
         return _silence(found)
@@ -135,7 +136,7 @@ def _worthless(found: Evidence, limit: float | None) -> str:
 
 def _silence(found: Evidence) -> str:
     where = f"{found.silent} of {found.total} samples"
-    return f"the reference {found.nothing} in {where}: use data that shows something"
+    return f"the reference {found.nothing} in {where}: use data for which it gives answers"
 
 
 def _drifted(found: Evidence, most: float) -> str:
@@ -149,7 +150,7 @@ def _drifted(found: Evidence, most: float) -> str:
 
 
 def _needed(share: float, limit: float, worth: int, confidence: float) -> int | None:
-    """Return how many samples would settle it at this share; ``None`` if no number would."""
+    """Return how many samples would decide the check if this share stays; ``None`` if no number would."""
     needed = samples_needed(1 - limit, confidence, share) if 0 < limit < 1 else None
     return None if needed is None else max(needed, worth + 1)
 

@@ -20,7 +20,14 @@ FLOATING = ("float32", "float16", "bfloat16")
 
 
 class Scheme(NamedTuple):
-    """A way of quantizing that TensorRT takes: the type of the values, the size of a block, and the scales' types."""
+    """A way of quantizing that TensorRT supports.
+
+    Attributes:
+        dtype: the type of the quantized values.
+        blocks: the allowed numbers of values that share a scale; 0 stands for a scale per tensor or channel.
+        scales: the allowed types of the scales.
+        nested: the allowed types of the scales by which the scales themselves are quantized; empty text for none.
+    """
 
     dtype: str
     blocks: tuple[int, ...]
@@ -48,8 +55,8 @@ SCHEMES: dict[str, tuple[Scheme, ...]] = {
 def claim(declared: Precisions, precision: str, *, symmetric: bool = True) -> Judgement:
     """Judge ``placement.declared``: whether a file is quantized as ``precision`` claims.
 
-    ``symmetric`` is whether the runtime takes only TensorRT's schemes, without zero points. The verdict is about the
-    file: it says nothing about what an engine executes.
+    ``symmetric`` is whether the runtime supports only TensorRT's schemes, without zero points. Failed if the claim is
+    wrong (``faults``), else passed. The verdict is about the file: it does not show what an engine executes.
     """
     wrong = list(faults(declared, precision, symmetric=symmetric))
     shares = {key or "unknown": share for key, share in sorted(declared.shares().items())}

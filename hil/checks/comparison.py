@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hil.config.spec import Precision, TolerancesSpec
 
 ADVICE = (
-    "sound and broken engines are both found here: declare the output's kind ([models.NAME.outputs.OUTPUT] kind), so "
+    "sound and broken engines both have such errors: declare the output's kind ([models.NAME.outputs.OUTPUT] kind), so "
     "that answers are compared, or write a tolerance slice_error"
 )
 
@@ -166,8 +166,9 @@ class Comparison:
     def judge(self) -> Judgement:
         """Return passed if every output is within every bound and every configured tolerance applied to an output.
 
-        Return inconclusive if an output is beyond a default bound by so little that sound engines are found there too,
-        and failed in any other case. The measurement is the metric that uses the largest share of its tolerance.
+        Return inconclusive if an output is beyond a default bound by so little that sound engines have such errors too,
+        and failed in any other case. The measurement is the metric that uses the largest share of its tolerance. If
+        answers are compared, the worst of their judgements and this one is returned.
         """
         details: dict[str, Any] = {"samples": self.samples, "batches": self.batches}
         problem = self.fatal or self._incomplete()

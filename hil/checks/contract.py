@@ -32,7 +32,7 @@ def signature(
 
     ``narrows`` states that the engine's runtime has no int64: int32 in its place is then accepted and reported.
     ``built_for`` has the shapes min, opt and max of inputs: the engine may fix a size that is the same in all three.
-    Dimensions of the model that were separated are reported too.
+    The reason also reports the dimensions that the data separated (``Signature.separated``).
     """
     sides = (("input", model.inputs, engine.inputs), ("output", model.outputs, engine.outputs))
     wrong = [line for side in sides for line in _differences(*side, built_for or {}, narrows=narrows)]
@@ -180,8 +180,8 @@ class RefusalTrial:
 def bad_input(trials: Sequence[RefusalTrial], impossible: Mapping[str, str] | None = None) -> Judgement:
     """Judge ``contract.bad_input``: every kind of bad input was tried and refused, and the engine still runs after it.
 
-    ``impossible`` maps each kind that this model cannot have to the reason. For example, no size is wrong if all sizes
-    are dynamic.
+    ``impossible`` maps each kind that this model cannot have to the reason: no size is wrong if all sizes are dynamic.
+    Inconclusive if another kind was not tried, or if nothing was tried.
     """
     excused = impossible or {}
     details = {"trials": [vars(trial) for trial in trials], "impossible": dict(excused)}

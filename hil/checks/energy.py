@@ -32,7 +32,7 @@ LEAST_READ = 0.9
 """Share of the samples that must have a reading."""
 
 LONGEST_GAP = 1.0
-"""The longest time (s) of a window that may pass without a power sample, or three sampling intervals if longer."""
+"""The longest time (s) of a window that may pass without a power reading, or three sampling intervals if longer."""
 
 
 class Window(NamedTuple):
@@ -126,7 +126,7 @@ def as_details(series: Series) -> dict[str, Any]:
 
 
 def unsettled(series: Series, limit: Limit | None, confidence: float) -> bool:
-    """Return whether a longer measurement may settle the check: the power is readable and the verdict inconclusive."""
+    """Return whether a longer measurement may decide the check: the power is readable and the verdict inconclusive."""
     if limit is None or unreadable(series):
         return False
     return inference(series, limit, confidence).verdict is Verdict.INCONCLUSIVE

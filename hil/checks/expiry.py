@@ -1,4 +1,4 @@
-"""Withdraw a pass that rests on a limit or on tolerances whose expiry date is over."""
+"""Withdraw a pass that depends on a limit or on tolerances that have expired."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GOOD = frozenset({Verdict.PASSED, Verdict.WARNED})
 
 
 def unexpired(judgement: Judgement, what: str, expires: str | None, why: str | None, today: date) -> Judgement:
-    """Return ``judgement``, made inconclusive if it passed or warned by an expired limit.
+    """Return ``judgement``; if it is passed or warned and ``today`` is after ``expires``, make it inconclusive.
 
     ``what`` names the limit or tolerances, ``why`` is the config's reason for it. ``expires`` is the last valid day
     (ISO 8601), ``None`` for no expiry.

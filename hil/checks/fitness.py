@@ -69,10 +69,10 @@ class Rules:
 def fit(
     baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, rules: Rules, *, exact: bool = False
 ) -> Level | Judgement:
-    """Return the baseline's level (its values of this row) to compare ``row`` with, or why there is none.
+    """Return the baseline's level (its values of this row) to compare ``row`` with.
 
-    ``exact`` is for values without noise: they are compared even if the row was disturbed or inconclusive, in this run
-    or in the baseline.
+    If they cannot be compared, return the judgement that states why instead. ``exact`` is for values without noise:
+    they are compared even if the row was disturbed or inconclusive, in this run or in the baseline.
     """
     level = None if baseline is None else baseline.of(row.key)
     if baseline is None or level is None or not any(level.sessions):

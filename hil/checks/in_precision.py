@@ -56,7 +56,7 @@ def in_precision(
     it is known: the slowest layers that fell back are named first. What ``model`` declares is only in the details.
 
     An engine without convolutions and matrix products is judged by all of its computing layers. Under a limit whose
-    ``fail_at`` is 0, a share that is not known is warned of.
+    ``fail_at`` is 0, the verdict is warned instead of inconclusive.
     """
     work, basis = _work(layers, model, precision)
     details = _details(work, basis, precision, model)
@@ -82,7 +82,7 @@ def in_precision(
 
 
 def _softened(judgement: Judgement, limit: Limit | None) -> Judgement:
-    """Return ``judgement``; warned instead of inconclusive under a limit below which nothing fails."""
+    """Return ``judgement``; if it is inconclusive and the limit's ``fail_at`` is 0, make it warned."""
     if limit is None or limit.fail_at != 0 or judgement.verdict is not Verdict.INCONCLUSIVE:
         return judgement
     # A report may not state a limit for a measurement that neither meets nor misses it.
@@ -94,7 +94,7 @@ def _things(basis: str) -> str:
 
 
 def _work(layers: Sequence[Layer], model: Precisions, precision: str) -> tuple[list[Work], str]:
-    """Return the work to be judged, and what its shares are counted by."""
+    """Return the work to be judged, and the unit in which it is counted: multiply-adds, layers or all layers."""
     visible = [layer for layer in layers if is_weighted(layer) and not is_blob(layer)]
     blobs = [layer for layer in layers if is_blob(layer)]
     if model.nodes:
@@ -139,8 +139,9 @@ def _of_nodes(
 def runs_in(layer: Layer, precision: str) -> str | None:
     """Return the precision in which a visible layer computes, ``None`` if it is unknown.
 
-    ``precision`` is what was asked for: a layer computes in a quantized type only if its first input, the activations,
-    has that type. Where only another input has it, the activations may be quantized within the layer: unknown.
+    ``precision`` is the row's. A layer computes in a quantized type only if its first input, the activations, has that
+    type. If only another input has it, the activations may be quantized within the layer: unknown. A layer computes in
+    int4 if any of its inputs is int4, since only weights have that type.
     """
     inputs = list(layer.get("inputs") or ())
     computed = layer.get("precision")

@@ -49,8 +49,8 @@ class CalibrationFacts:
 def calibration(facts: CalibrationFacts, brought: str = "the model came with its own Q/DQ nodes") -> Judgement:
     """Judge ``int8.calibration``: calibration consumed all of the declared samples and no others.
 
-    Warned for synthetic samples, and for a model or an engine with its own ranges (``foreign``). For these, the reason
-    begins with ``brought``, which states whether the model or the engine has them.
+    Warned for synthetic samples, and for a model or an engine with its own ranges (``foreign``). For the latter, the
+    reason begins with the text ``brought``, which states where the ranges come from.
     """
     details = vars(facts)
     if facts.foreign:
@@ -90,7 +90,8 @@ class CacheFacts:
         skipped: tensors without a range, with the reason.
         floating: the nodes in float, as ``hil.quantize.floating.floating_facts`` returns them.
         foreign: the model came with its own Q/DQ nodes: it has no key, and it may leave any tensor in float.
-        used: implicit route only: what TensorRT did with its calibration cache (``written``, ``read``, ``ignored``).
+        used: implicit route only: what TensorRT did with its calibration cache (``written``, ``read``, ``ignored``, or
+            ``not reported``).
         header: the first line of that cache.
         expected_header: the algorithm that the first line must name.
         header_versions: the spellings of this TensorRT's version in the first line, empty if not known.
@@ -121,7 +122,10 @@ class CacheFacts:
 
 
 def cache(facts: CacheFacts) -> Judgement:
-    """Judge ``int8.cache``: the ranges are of this model and data, finite, positive, symmetric and complete."""
+    """Judge ``int8.cache``: the ranges are of this model and data, finite, positive, symmetric, complete and in use.
+
+    Failed if they are not. Warned if the stored calibration was damaged and was made again.
+    """
     keys = sorted(set(facts.recorded) | set(facts.recomputed))
     differ = [k for k in keys if facts.recorded.get(k) != facts.recomputed.get(k) or k not in facts.recomputed]
     details: dict[str, Any] = {
@@ -284,10 +288,11 @@ def drop(  # noqa: PLR0913 - all arguments but one have a default
 
 
 def split(judgement: Judgement, means: Mapping[str, float], fp16: float | None, why_not: str = "") -> Judgement:
-    """Return ``judgement`` with its verdict unchanged and the losses from FP32 to FP16 and from FP16 to INT8 added.
+    """Add to ``judgement`` the losses from FP32 to FP16 and from FP16 to INT8; its verdict stays.
 
     ``means`` are the mean scores of the ``fp32`` engine and of a quantized one (such as ``int8``) of one target, and
-    ``fp16`` is that of its fp16 engine. If a score is ``None`` or not finite, the details state why losses are missing.
+    ``fp16`` is that of its fp16 engine. If ``fp16`` is ``None`` or a score is not finite, no loss is added, and the
+    details have the reason: ``why_not``, or that a score is not finite.
     """
     parts: dict[str, Any] = {"scores": {**means, "fp16": fp16}}
     if fp16 is None or not all(map(math.isfinite, (fp16, *means.values()))):

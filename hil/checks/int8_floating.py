@@ -9,7 +9,10 @@ if TYPE_CHECKING:
 
 
 def floating_texts(floating: Mapping[str, Any]) -> Iterator[str]:
-    """Yield how many nodes stay in floating point for which reasons, and which excluded nodes are partly rounded."""
+    """Yield texts: how many nodes stay in floating point and why, and which excluded nodes are partly rounded.
+
+    ``floating`` is what ``hil.quantize.floating.floating_facts`` returned. At most three excluded nodes are named.
+    """
     if floating.get("count"):
         reasons = ", ".join(f"{count} for {reason}" for reason, count in floating["reasons"].items())
         yield f"{floating['count']} nodes stay in floating point ({reasons})"

@@ -58,8 +58,8 @@ class TensorUse:
 class RangesFacts:
     """The values of each tensor compared with its range (``uses``).
 
-    ``unseen`` are the tensors that have a range but are not in the executed model. ``states`` are the states that are
-    clipped, in each sequence in which they are.
+    ``unseen`` are the tensors that have a range but are not in the executed model. ``states`` has an entry for each
+    sequence and each state that is clipped in it.
     """
 
     uses: Sequence[TensorUse]

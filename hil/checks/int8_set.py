@@ -82,8 +82,8 @@ class SetFacts:
 
     Attributes:
         samples: how many samples calibration uses.
-        distinct: how many of them differ by more than noise.
-        constant: how many of them have one value everywhere.
+        distinct: how many of these differ by more than noise.
+        constant: how many of these have one value everywhere.
         inputs: the distribution of each input.
         classes: how often each class occurs, if known.
         growth: ascending numbers of samples, each with the scales by tensor of a calibration on that many.
@@ -102,7 +102,11 @@ class SetFacts:
 
 
 def calibration_set(facts: SetFacts) -> Judgement:
-    """Judge ``int8.calibration_set``: enough varied samples, preprocessed like the validation data, ranges settled."""
+    """Judge ``int8.calibration_set``: are there enough varied samples, preprocessed like the validation data?
+
+    Failed if not, or if the second half of the samples still changes a range by a factor of 2. Warned for synthetic
+    samples, and if that change is not known.
+    """
     faults = list(_faults(facts))
     details: dict[str, Any] = {
         "samples": facts.samples,
@@ -136,7 +140,7 @@ def calibration_set(facts: SetFacts) -> Judgement:
 
 
 def _faults(facts: SetFacts) -> Iterator[str]:
-    """Yield what is wrong, causes before their consequences."""
+    """Yield the faults of the set as text, causes before their consequences."""
     count = facts.samples
     if facts.constant > CONSTANT * count:
         what = f"{facts.constant} of {count} calibration samples are constant, one value everywhere"
@@ -214,7 +218,7 @@ def _moving(facts: SetFacts) -> Iterator[str]:
 
 
 def _most(facts: SetFacts) -> str:
-    """Return how much the range that changes most moved, and the rule for it."""
+    """Return, as text, how much the range that changes most moved, and how much is too much."""
     (_, before), (_, after) = _pair(facts)
     name, change = next(iter(drift(before, after).moved), ("", 0.0))
     moved = f"the range of {name!r} by {change:+.1%}, and the others less" if change else "no range"

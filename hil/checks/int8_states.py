@@ -33,9 +33,9 @@ class StateUse:
         top: the largest magnitude that the range holds.
         peak: the largest magnitude in the sequence.
         sequence: the number of the sequence.
-        step: the first step in which the element that exceeds the range most is clipped.
-        steps: the number of steps in which it is clipped.
-        beyond: its mean excess over ``top`` in the worst part of the sequence, as a share of ``top``.
+        step: the first step in which the state's worst element is clipped.
+        steps: the number of steps in which that element is clipped.
+        beyond: the mean excess of that element over ``top`` in the worst part of the sequence, as a share of ``top``.
     """
 
     name: str
@@ -77,7 +77,7 @@ def worst_states(uses: Sequence[StateUse]) -> list[StateUse]:
 
 
 def clipping(uses: Sequence[StateUse]) -> str:
-    """Return an error for the state that lies outside its range the most; empty if none does for long."""
+    """Return an error message for the state that exceeds its range most; empty if no state exceeds it by a tenth."""
     worst = worst_states(uses)
     if not worst or worst[0].beyond <= BEYOND:
         return ""

@@ -25,7 +25,7 @@ AHEAD = 10
 inconclusive."""
 
 COUNTS = 0.9
-"""Share of the samples: if the effective size is above it, correlation is not worth a word."""
+"""The reason mentions correlation only if the effective size is at most this share of the number of samples."""
 
 DEVICE_DRIFT = 1e-3
 """The relative rate by which the device's clock may run faster than the host's."""
@@ -124,7 +124,7 @@ def _seconds_each(series: Series) -> float:
 
 
 def _missing(series: Series, q: float, limit: float, confidence: float, worth: float) -> int | None:
-    """Return how many more samples would settle the verdict if the share of samples over the limit stays the same.
+    """Return how many more samples would decide the verdict if the share of samples over the limit stays the same.
 
     ``None`` if no number of samples would.
     """
@@ -161,7 +161,7 @@ def unusable(series: Series) -> str:
 def _unusable_device(series: Series) -> str:
     """Return why the device times cannot be judged, or an empty string.
 
-    None may be longer than the host's time of the same inference, apart from the errors of the clocks.
+    A device time must not be longer than the host's time of the same inference, apart from the errors of the clocks.
     """
     device = series.device
     if device is None:

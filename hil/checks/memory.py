@@ -39,7 +39,7 @@ HIDDEN_DEVICE = 2.0 * 2**20
 """The same on a GPU: CUDA's driver takes memory in blocks of 2 MiB, measured on an H200 with cuMemAlloc of 256 B."""
 
 SETTLING = 1.25
-"""How many times the least number of inferences a soak has by default, since the first ones may still take memory."""
+"""By default, a soak has this many times the fewest inferences that can pass, since the first may still take memory."""
 
 GROWTH_UNIT = "B/1000 inferences"
 
@@ -75,7 +75,7 @@ def peak(
     details: Mapping[str, Any] | None = None,
     what: str = "the worker's peak",
 ) -> Judgement:
-    """Judge ``memory.peak``: the worker's peak in bytes over load, warm-up and run; messages call it ``what``."""
+    """Judge ``memory.peak``: the worker's peak in bytes over load, warm-up and run. Messages name it ``what``."""
     return _bytes(what, used, limit, details)
 
 
@@ -177,7 +177,7 @@ def growth(  # noqa: PLR0913 - a series, its limit, and what the series cannot s
     advice = "soak for longer"
     if smallest > high:
         least = show(smallest / PER, "B")
-        advice = f"a leak under {least} an inference does not show in {done[-1]:.0f}: {advice}"
+        advice = f"a leak under {least} per inference does not show in {done[-1]:.0f} inferences: {advice}"
     return hold_interval(measurement, limit, advice, details)
 
 
@@ -189,10 +189,10 @@ def _without_largest_increase(y: npt.NDArray[np.float64]) -> npt.NDArray[np.floa
 
 
 def _most_leaked(done: npt.NDArray[np.float64], bytes_: npt.NDArray[np.float64], unseen: float) -> float:
-    """Return the most bytes an inference that can have leaked if ``unseen`` of them changed no reading.
+    """Return the most bytes per inference that can have leaked if a leak of ``unseen`` bytes changes no reading.
 
-    From any reading on, what leaked is at most ``unseen`` and the range of the later readings. The reading is chosen
-    that gives the least: settling in the first inferences says nothing about a leak.
+    From any reading to the end, at most ``unseen`` plus the range of these readings has leaked. The result is that of
+    the reading which gives the least, because memory that is allocated in the first inferences is no leak.
     """
     backwards = bytes_[::-1]
     ranges = (np.maximum.accumulate(backwards) - np.minimum.accumulate(backwards))[::-1]

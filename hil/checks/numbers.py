@@ -35,7 +35,12 @@ class Element:
 
 @dataclass
 class Numbers:
-    """Sums and extremes over all elements so far, in float64."""
+    """Sums and extremes over all elements so far, in float64.
+
+    ``error``, ``signal`` and ``candidate`` are the sums of squares of the difference, the reference and the engine, and
+    ``dot`` is the sum of the products of the last two. ``largest`` is the reference's largest magnitude. Of ``ranked``
+    rows of class scores, ``agreed`` have the same best class.
+    """
 
     elements: int = 0
     max_abs: float = 0.0

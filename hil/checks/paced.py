@@ -61,8 +61,8 @@ def responses(series: Series) -> Series:
 def prompt(series: Series) -> Series:
     """Return ``series`` as if each inference had started at its release, or at the end of the previous one if later.
 
-    The durations stay. With d the durations and r the releases, the ends are max over j <= k of r_j + d_j + ... + d_k
-    (Lindley 1952, Proc. Camb. Phil. Soc. 48, 277).
+    The durations are unchanged. With d the durations and r the releases, the ends are the maximum over j <= k of
+    r_j + d_j + ... + d_k (Lindley 1952, Proc. Camb. Phil. Soc. 48, 277).
     """
     work = np.cumsum(series.duration)
     ends = work + np.maximum.accumulate(release(series) - (work - series.duration))
@@ -103,7 +103,7 @@ def _missed(series: Series, deadline: float, limit: Limit | None, confidence: fl
 def streak(series: Series, deadline: float, limit: Limit | None, confidence: float) -> Judgement:
     """Judge ``paced.streak``: the longest run of consecutive misses, an exact count.
 
-    Inconclusive with fewer than ``smallest_n`` releases of the 99th percentile (459 at 99 % confidence).
+    Inconclusive with fewer releases than ``smallest_n`` requires for the 99th percentile (459 at 99 % confidence).
     """
     return _judge(series, limit, lambda one: _streak(one, deadline, limit, confidence))
 
@@ -161,7 +161,11 @@ def _pace(series: Series) -> Mapping[str, float] | None:
 
 
 def _judge(series: Series, limit: Limit | None, judge: Callable[[Series], Judgement]) -> Judgement:
-    """Return the judgement of ``judge``, made inconclusive if the series does not support it."""
+    """Return the judgement of ``judge``, made inconclusive if the series does not support it.
+
+    A pass is not supported if not all releases were served. A failure is not supported if ``judge`` does not fail the
+    series as ``prompt`` returns it, without late starts.
+    """
     broken = unusable(series)
     if broken:
         return inconclusive(broken, limit)

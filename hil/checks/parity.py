@@ -65,7 +65,7 @@ class DataFacts:
         synthetic: whether it is generated.
         has_labels: whether it has labels.
         task: the task whose metric is computed, if any.
-        declared: how many samples the config asks for.
+        declared: how many samples the config requests; ``None`` for all.
         distinct: how many samples differ by more than noise.
         training: the overlap with the training data, if that is declared.
     """

@@ -45,8 +45,8 @@ class WeightedLayers:
     """The convolutions and matrix products of an engine, by whether they run in INT8.
 
     Attributes:
-        inside: names of those that run in INT8.
-        outside: names of those that do not.
+        inside: names of the layers that run in INT8.
+        outside: names of the layers that do not.
         blobs: names of layers whose content the inspector does not show.
         hidden: how many of the model's convolutions and matrix products are in no visible layer; ``None`` if not known.
     """
@@ -58,9 +58,9 @@ class WeightedLayers:
 
 
 def weighted_layers(layers: Sequence[Layer], nodes: Sequence[str] = ()) -> WeightedLayers:
-    """Return the convolutions and matrix products in ``layers``; ``nodes`` are the names of the model's own ones.
+    """Return the convolutions and matrix products in ``layers``, the engine's.
 
-    If ``nodes`` is empty, the model's nodes are not known.
+    ``nodes`` are the names of the model's convolutions and matrix products; empty if they are not known.
     """
     inside: list[str] = []
     outside: list[str] = []

@@ -50,12 +50,12 @@ class SearchResult:
     """The result of a search for a counterexample.
 
     Attributes:
-        examples: how many batches were tried.
+        examples: how many batches had no problem.
         samples: the number of samples in these batches.
         wrong: the error message of the smallest counterexample, empty without one.
-        example: how to draw that batch again.
+        example: how to draw that batch again; ``None`` without a counterexample.
         saved: the file of the report that holds the inputs of the counterexample, empty without one.
-        refused: how many more batches both the engine and the reference refused.
+        refused: how many more batches could not be judged, because the reference refuses them.
     """
 
     examples: int
@@ -67,7 +67,7 @@ class SearchResult:
 
 
 def judge(searched: SearchResult, what: str) -> Judgement:
-    """Judge the result of a search; ``what`` states what was searched for. Failed if there is a counterexample.
+    """Judge the result of a search; ``what`` states the property that held. Failed if there is a counterexample.
 
     Otherwise passed if the reference accepted a tenth or more of the drawn batches, warned if it accepted fewer, and
     inconclusive if it accepted none.
@@ -104,10 +104,11 @@ def difference(  # noqa: PLR0913 - both sides and the parts of their tolerance
     *,
     where: Where = somewhere,
 ) -> str:
-    """Return the first difference of engine and reference beyond ``max_rel`` or ``max_abs``; empty if there is none.
+    """Return, as text, the first difference between engine and reference that is not allowed; empty without one.
 
-    ``max_rel`` is relative to the output's largest magnitude in the batch or over the validation data (``scales``),
-    whichever is larger.
+    Names, dtypes, shapes and the places of NaN and infinity must be equal, and values within ``max_rel`` and
+    ``max_abs``. ``max_rel`` is relative to the output's largest magnitude in the batch or over the validation data
+    (``scales``, by output), whichever is larger; its default is that of ``DRAWN``.
     """
     if wrong := _other_names(engine, [name for name, _ in reference]):
         return wrong
@@ -177,7 +178,7 @@ def malformed(outputs: Outputs, signature: Signature, sizes: Mapping[str, int]) 
 
 
 def not_repeatable(first: Outputs, again: Outputs) -> str:
-    """Return which output of the same batch is not equal bit for bit in two runs; empty if all are."""
+    """Return, as text, which output of the same batch differs in any bit between two runs; empty if none does."""
     for (name, ours), (_, theirs) in zip(first, again, strict=True):
         if ours.tobytes() != theirs.tobytes():
             return f"output {name!r} of the same batch differs between two runs"
@@ -192,7 +193,7 @@ def batch_dependence(  # noqa: PLR0913, PLR0917 - two runs, and what their outpu
     precision: Precision,
     signature: Signature,
 ) -> str:
-    """Return which output of the first sample changes with the other samples of its batch; empty if none does.
+    """Return, as text, which output of the first sample changes with the other samples of its batch; empty if none.
 
     ``first`` and ``others`` are the outputs of two batches that have only their first sample in common. Allowed are
     changes within rounding, and other sizes of an output whose size depends on the data. Outputs without a batch axis

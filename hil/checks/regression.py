@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["MeasuredRow", "Rules", "by_runs", "exactly", "missing"]
 
 UNKNOWN_NOISE = (
-    "one session a side cannot tell code from machine, and how much sessions of this target differ is unknown"
+    "with one session on each side, a change of the code cannot be distinguished from one of the machine, and how much "
+    "sessions of this target differ is not known"
 )
 
 Sides = tuple[tuple[tuple[float, ...], ...], tuple[tuple[float, ...], ...]]
@@ -38,7 +39,7 @@ def by_runs(baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, ru
     its interval excludes ``rules.exclude`` (also the value of ``limit``), or if the value improved significantly by
     more than ``rules.above``. Otherwise inconclusive. If the noise between sessions is unknown, any change may be the
     machine's: passed only if a change by ``rules.exclude`` in either direction is excluded, and never failed. If the
-    control changed by ``rules.exclude`` or more, the row is inconclusive.
+    control changed by ``rules.exclude`` or more, or if the machine's clocks differ, the row is inconclusive.
     """
     level = fit(baseline, row, limit, rules)
     if isinstance(level, Judgement):
@@ -87,7 +88,10 @@ def _same_setting(level: Level, row: MeasuredRow) -> bool:
 
 
 def _control_difference(level: Level, row: MeasuredRow) -> ControlDifference | None:
-    """Return the difference of the control; ``None`` without one, or if the environments explain a difference of it."""
+    """Return the difference between the controls of both sides.
+
+    Return ``None`` if a side has no control, or if the settings of the machine differ, which explains a difference.
+    """
     if not _same_setting(level, row) or row.judgement.measurement is None:
         return None
     return control_difference(level.controls, [row.judgement.measurement.control])
@@ -130,7 +134,7 @@ def _values(row: MeasuredRow) -> tuple[float, ...]:
 
 
 def _worsening(change: Comparison, *, lower: bool) -> Measurement:
-    """Return the relative worsening, negative for an improvement; it has an interval if the spread is known."""
+    """Return the relative worsening, negative for an improvement, with its interval if the spread is known."""
     low, high = (change.low - 1, change.high - 1) if lower else (1 - change.high, 1 - change.low)
     known = change.high < math.inf
     return Measurement(
@@ -179,7 +183,7 @@ def _why_unclear(level: Level, strict: Comparison, rules: Rules, sides: Sides, v
     if strict.runs[0] < FEWEST:
         return f"the baseline has {strict.runs[0]} run values, {FEWEST} are needed: make another: {rules.again}"
     if _is_unknown_noise(strict, rules):
-        return f"{UNKNOWN_NOISE}: hil board calibrate, or name a baseline of {FEWEST} sessions or more"
+        return f"{UNKNOWN_NOISE}: run hil board calibrate, or name a baseline of {FEWEST} sessions or more"
     needed = _needed(level, strict, rules, sides)
     none = f"more than {CAP} runs would be needed: stop other load on the target, or widen limits.regression"
     more = none if needed is None else f"about {needed} runs on each side would settle it: --hil-runs"
@@ -187,13 +191,13 @@ def _why_unclear(level: Level, strict: Comparison, rules: Rules, sides: Sides, v
 
 
 def _is_unknown_noise(strict: Comparison, rules: Rules) -> bool:
-    """Return whether only the unknown noise between sessions prevents a verdict: these sessions do differ."""
+    """Return whether only the unknown noise between sessions prevents a verdict: the runs differ significantly."""
     alpha = (1 - rules.confidence) / max(1, rules.rows)
     return min(strict.runs) >= FEWEST and strict.noise is None and strict.p <= alpha
 
 
 def _needed(level: Level, strict: Comparison, rules: Rules, sides: Sides) -> int | None:
-    """Return how many runs on each side would settle the verdict; ``None`` if more than ``CAP``."""
+    """Return how many runs on each side would decide the verdict; ``None`` if more than ``CAP``."""
     if min(strict.runs) < FEWEST:
         return FEWEST
     _, df = sd_and_df(level.noise)

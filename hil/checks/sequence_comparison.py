@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hil.checks.blocks import Outputs
 
 FEW = 3
-"""Fewest sequences in which something varies; fewer give no interval that means anything."""
+"""The fewest sequences in which inputs and outputs vary; the interval of fewer is not meaningful."""
 
 AHEAD = 10
 """An error that grows must stay within its tolerance for this many times the longest sequence."""
@@ -49,7 +49,7 @@ class SequenceComparison:
                 distinct sequences, and the axes of its slices are counted with the steps' axis.
             sequences: how many sequences must have been compared at the end; ``None``: at least one.
             grows: whether the growth of the error is judged, as for an engine that is fed with its own state.
-            states: the carried inputs, of each of which ``without`` must show that its loss would be noticed.
+            states: the carried inputs; for each of them, ``without`` must show that its loss would be noticed.
         """
         self.steps, self.expected, self.grows = steps, sequences, grows
         self.fatal = ""
@@ -62,7 +62,7 @@ class SequenceComparison:
         self._without = {state: Comparison(steps.precision, steps.spec, axes=steps.axes) for state in states}
 
     def update(self, reference: Outputs, candidate: Outputs, *, still: bool = False) -> None:
-        """Add the outputs of one sequence, ``[steps, …]`` each; ``still``: its inputs are the same in every step."""
+        """Add the outputs of one sequence, ``[steps, …]`` each; ``still``: its inputs are equal in all steps."""
         if self.fatal:
             return
         number, count = len(self.lengths), len(reference[0][1]) if reference else 0
@@ -87,7 +87,7 @@ class SequenceComparison:
         self.live += any(varies) and not still
 
     def without(self, state: str, reference: Outputs, lost: Outputs) -> None:
-        """Add one sequence of the reference, and its outputs ``lost`` with ``state`` held at its beginning."""
+        """Add the reference's outputs of one sequence, and ``lost``, those with ``state`` held at its start value."""
         self._without[state].update(reference, lost, samples=len(reference[0][1]))
 
     def _of(self, name: str, array: Any) -> StepErrors:
@@ -109,8 +109,8 @@ class SequenceComparison:
         the error after ten times the longest sequence if it grows. Inconclusive if the data shows nothing: fewer than
         three sequences vary, or a state could be lost without a change of the outputs.
 
-        If it is not passed, the reason and ``cause`` in the details say what ``explain`` returns: what is done wrong
-        with a state; empty if nothing fits.
+        If it is not passed, ``explain`` is called. It returns, as text, the fault in handling a state that explains the
+        outputs, or an empty text. The text is added to the reason, and to the details as ``cause``.
         """
         judgement = self._judged()
         cause = "" if explain is None or judgement.verdict is Verdict.PASSED else explain()
@@ -155,7 +155,7 @@ class SequenceComparison:
         }
 
     def first(self) -> tuple[str, int, int] | None:
-        """Return output, sequence and step of the first error that fails a step; ``None`` if no step has one."""
+        """Return output, sequence and step of the first error that is beyond its tolerance; ``None`` without one."""
         found = [(name, *one.beyond) for name, one in self._errors.items() if name in self._limits and one.beyond]
         return min(found, key=lambda one: one[1:], default=None)
 
@@ -164,7 +164,7 @@ class SequenceComparison:
         return str(low) if low == high else f"{low} to {high}"
 
     def _located(self, text: str) -> str:
-        """Return ``text`` with the steps and sequences that its sample numbers stand for."""
+        """Return ``text`` with each "sample N" replaced by the step and sequence that it stands for."""
         ends = list(accumulate(self.lengths))
 
         def place(match: re.Match[str]) -> str:
@@ -177,7 +177,10 @@ class SequenceComparison:
         return re.sub(r"\bsample (\d+)\b", place, text)
 
     def _horizon(self, name: str) -> tuple[str, Judgement, dict[str, Any]]:
-        """Return the judgement of the error of one output at the end of the sequences, with its growth, and facts."""
+        """Judge the error of output ``name`` at the end of the sequences, and its growth.
+
+        Return the name, the judgement, and the facts for the details.
+        """
         errors, limit = self._errors[name], self._limits[name]
         count = len(errors.horizon)
         worth = count if self.steps.distinct is None else min(count, self.steps.distinct)
@@ -205,7 +208,7 @@ class SequenceComparison:
         return name, judged(verdict, reason, measurement, limit), facts
 
     def _shown(self) -> list[Judgement]:
-        """Return why agreement shows nothing, as inconclusive judgements; empty if it shows something."""
+        """Return an inconclusive judgement for each reason why agreement on this data proves nothing; empty if none."""
         result = []
         live = self.live if self.steps.distinct is None else min(self.live, self.steps.distinct)
         if live < FEW:

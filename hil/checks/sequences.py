@@ -52,8 +52,8 @@ def isolation(  # noqa: PLR0913 - what was run, and by what it is judged
 ) -> Judgement:
     """Judge ``sequence.isolation``: does no sequence change the outputs of another that runs at the same time?
 
-    ``alone`` and ``interleaved`` are the outputs of one sequence by itself, and while ``sequences`` others took their
-    steps in between: they must be identical. ``beside`` are its outputs in two batches with other companions,
+    ``alone`` are the outputs of one sequence by itself, ``interleaved`` those while ``sequences`` others took their
+    steps in between: they must be identical. ``beside`` are its outputs in two batches with different other sequences,
     which must agree within the tolerances; ``None`` if batches hold one sequence.
     """
     empty = _nothing(alone, sequences)
@@ -94,13 +94,13 @@ def _structure(one: Outputs, other: Outputs) -> str:
 
 
 def _differs(one: Outputs, other: Outputs) -> str:
-    """Return where two runs of a sequence differ in a bit; empty if they do not."""
+    """Return, as text, where two runs of a sequence differ in any bit; empty if they do not."""
     same = all(ours.tobytes() == theirs.tobytes() for (_, ours), (_, theirs) in zip(one, other, strict=False))
-    return _structure(one, other) or ("" if same else _first(one, other))
+    return _structure(one, other) or ("" if same else _first(one, other) or "in the sign of a 0 or the bits of a NaN")
 
 
 def _first(one: Outputs, other: Outputs) -> str:
-    """Return the first step in which two runs differ, and by how much."""
+    """Return, as text, the first step in which two runs differ, and by how much; empty if no number differs."""
     found = []
     for (name, ours), (_, theirs) in zip(one, other, strict=True):
         apart = _apart(ours, theirs)
@@ -111,7 +111,7 @@ def _first(one: Outputs, other: Outputs) -> str:
 
 
 def _apart(ours: Array, theirs: Array) -> Array:
-    """Return the largest difference in each step; at least the smallest number where only the bits differ."""
+    """Return the largest difference in each step, shape [steps]; infinite where only one side is NaN."""
     x, y = (array.reshape(len(array), -1).astype(np.float64) for array in (ours, theirs))
     with np.errstate(invalid="ignore", over="ignore"):
         apart = np.where((x == y) | (np.isnan(x) & np.isnan(y)), 0.0, np.abs(x - y))

@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from hil.config.spec import Precision
 
 LIVE_SHARE = 0.01
-"""A slice is live if its standard deviation is over this share of the liveliest slice's."""
+"""A slice is live if its standard deviation is over this share of the largest standard deviation of any slice."""
 
 SCORE = 0.25
-"""A slice from 0 to 1 that reaches this value is live too: a score beside boxes of hundreds of pixels."""
+"""A slice whose values are from 0 to 1 is also live if it reaches this value: a score beside boxes in pixels."""
 
 DEAD_SHARE = 0.01
 """A live slice is dead in an engine where its standard deviation is under this share of the reference's."""
 
 FEW = 10
-"""A slice of fewer elements has no standard deviation of its own that is reliable."""
+"""The standard deviation of a slice with fewer elements is not reliable: it counts as at least the whole output's."""
 
 UNRELATED = 1.0
-"""The error of a sample, in standard deviations, from which it is no nearer to the reference than the mean is."""
+"""A sample with this error or more, in standard deviations, is no nearer to the reference than a constant mean is."""
 
 ALIKE = 8.0
-"""Slices whose standard deviations differ by less are of one kind, and an engine rounds them in common steps."""
+"""Slices whose standard deviations differ by a smaller factor are alike: an engine rounds them in common steps."""
 
 STEPS = 2.0
 """The least scale of slices that are alike, as a multiple of the range of rounding (``NOISE``): eight steps of INT8.
 
-An error of 0.8 steps is what rounding a few times costs, however little the slice varies about its mean.
+Rounding a few times causes an error of about 0.8 steps, however little the slice varies about its mean.
 """
 
 MOST_WIDENED = 4.5
@@ -69,7 +69,7 @@ class AxisFacts:
     """What the slices along one axis show; arrays have one element for each slice.
 
     Attributes:
-        axis: the axis, counted with the samples' axis; -1: the whole output is one slice.
+        axis: the axis, counted including the samples' axis; -1: the whole output is one slice.
         live: slices whose errors are measured by their own standard deviation.
         error: root mean square error over the slice's scale.
         deviation: standard deviation in the reference.
@@ -123,9 +123,9 @@ class AxisFacts:
         )
 
     def odd_text(self) -> str:
-        """Return which sample has nothing to do with the reference's, as text for a message; empty if none has.
+        """Return, as text for a message, which sample is unrelated to the reference (``UNRELATED``); empty if none is.
 
-        An average over many samples hides it.
+        The average over many samples hides such a sample.
         """
         sample, error = self.odd
         odd = self.live.any() and error >= UNRELATED
@@ -147,16 +147,16 @@ class AxisFacts:
 
 
 def noise_of(precision: Precision, dtype: str) -> float:
-    """Return up to which share of its largest magnitude a slice varies only by rounding."""
+    """Return the range, as a share of a slice's largest magnitude, up to which it varies only by rounding."""
     return max(NOISE[precision], NOISE[rounding_of(dtype)]) if is_float(np.dtype(dtype)) else NOISE["fp32"]
 
 
 def deciding(facts: list[AxisFacts], *, single: bool = False) -> AxisFacts | None:
     """Return the facts of the axis that decides; ``None`` if there are none.
 
-    It is the shortest axis of more than one slice: channels are few, places and anchors are many, and at a place where
-    nothing happens the error of a sound engine is large beside the little that varies. Scores with a ``single`` channel
-    are one slice for the same reason.
+    It is the shortest axis of more than one slice. Channels are few, places and anchors are many, and at a place that
+    hardly varies the error of a sound engine is large relative to the variation. For the same reason, an output of
+    scores with a single channel (``single``) counts as one slice.
     """
     axes = [one for one in facts if one.axis >= 0 and not (single and one.scores)]
     return min(axes or facts, key=lambda one: len(one.error), default=None)
@@ -184,7 +184,7 @@ def _facts(axis: int, sums: AxisSums, slices: Slices, noise: float) -> AxisFacts
         score_lively = float(np.max(deviation, where=score, initial=0.0))
         if not (live & score).any():  # scores of which none is high still have to be the reference's
             live |= score & (high >= _LOW_SCORE) & (deviation >= score_lively / 2)
-        # A slice without a life of its own is measured by the liveliest slice of its kind, or by its magnitude.
+        # A slice that is not live is measured by the liveliest slice of its kind, or by its own magnitude.
         other = np.where(within & (score_lively > 0), score_lively, lively)
         # One of few elements may be 0 but for rounding, beside larger ones: its magnitude alone is no scale.
         own = np.maximum(magnitude, np.where(few, deviation, 0.0))

@@ -87,9 +87,10 @@ class AxisSums:
         self._samples(errors / np.maximum(counts, 1), _variance(n, total, squares), numbers)
 
     def _samples(self, errors: FloatArray, variance: FloatArray, numbers: IntArray) -> None:
-        """Find the first and the worst sample by the mean squared errors [batches, samples, slices].
+        """Update ``first``, ``worst`` and ``odd`` by the mean squared errors [batches, samples, slices].
 
-        ``variance`` is that of the slices [batches, slices], each time of all samples up to the end of that batch.
+        ``variance`` is that of each slice, [batches, slices], over all samples up to the end of that batch. ``numbers``
+        has the number of each sample, shape (batches * samples,).
         """
         flat = errors.reshape(len(numbers), -1)
         at = flat.argmax(axis=0)
@@ -124,10 +125,11 @@ def _variance(n: FloatArray, total: FloatArray, squares: FloatArray) -> FloatArr
 
 @dataclass
 class Slices:
-    """The sums along all axes of an output whose size is the same in all batches, except the samples' axis.
+    """The sums (``sums``) along those axes of an output whose size is the same in all batches; not the samples' axis.
 
-    ``axis`` names the only axis to examine, counted with the samples' axis; ``None``: all of them. ``single`` states
-    whether another axis than the samples' has one element in all batches, as a map of one channel has.
+    The key -1 stands for the whole output as one slice. ``axis`` is the only axis to examine, counted including the
+    samples' axis; ``None``: all of them. ``single`` states whether an axis other than the samples' has one element in
+    all batches, as a map of one channel has.
     """
 
     axis: int | None = None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     FloatArray = npt.NDArray[np.float64]
 
 LIVELY = 0.1
-"""An element varies by at least this share of the liveliest element of its output, or is measured by that share."""
+"""The error of an element is relative to its standard deviation, but at least to this share of the largest one."""
 
 LAST = 0.1
 """The share of the steps, at the end of a sequence, over which its error at the horizon is taken."""
@@ -31,12 +31,12 @@ class StepErrors:
     """The errors of one output in all sequences in which the reference varies.
 
     Attributes:
-        curves: for each of these sequences the root mean square error by step; a long one is reduced to 200 points.
-        lengths: its number of steps.
-        horizon: its error over the last tenth of its steps.
-        numbers: its number.
+        threshold: the error above which a step is beyond its tolerance.
+        curves: for each of these sequences the root mean square error by step; a long curve is reduced to 200 points.
+        lengths: for each of these sequences its number of steps.
+        horizon: for each of these sequences the root mean square error over the last tenth of its steps.
+        numbers: the number of each of these sequences.
         beyond: sequence and step of the first error over ``threshold``, in the first sequence that has one.
-        threshold: the error from which on a step counts as beyond its tolerance.
     """
 
     threshold: float
@@ -76,9 +76,11 @@ class StepErrors:
 
 
 def relative_errors(reference: Array, candidate: Array) -> FloatArray | None:
-    """Return the root mean square error of each step, relative to the standard deviation of each element over steps.
+    """Return the root mean square error of each step, shape [steps].
 
-    ``None`` if the elements are no floats, or if none of them varies. Elements that are not finite do not count.
+    The error of each element is relative to the standard deviation of that element over the reference's steps
+    (``LIVELY``). ``None`` if the elements are no floats, or if none of them varies. Elements that are not finite on
+    either side count as equal.
     """
     if not is_float(reference.dtype) or not reference.size:
         return None
@@ -95,7 +97,7 @@ def relative_errors(reference: Array, candidate: Array) -> FloatArray | None:
 
 
 def reduced(errors: FloatArray) -> FloatArray:
-    """Return the root mean square of up to 200 equal parts of a curve."""
+    """Return ``errors`` or, if it has more than 200 points, the root mean square of each of 200 equal parts."""
     if errors.size <= POINTS:
         return errors
     return np.asarray([math.sqrt(float(np.square(part).mean())) for part in np.array_split(errors, POINTS)])

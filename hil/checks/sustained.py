@@ -33,7 +33,7 @@ LEVELS = 60
 """The number of blocks of equal time from which steadiness is determined."""
 
 WHOLE = 0.95
-"""The share of the requested seconds that a series must span."""
+"""The least share of the requested seconds that a series must span."""
 
 SLOW = 0.8
 """A one-second window is slow below this share of the median rate."""
@@ -41,7 +41,7 @@ SLOW = 0.8
 NAMED = 20
 BLOCKS = (60, 200)
 FEWEST_BLOCKS = 40
-"""The fewest blocks of a part that are judged (``mean_interval`` states the error from 40 on)."""
+"""A part of fewer blocks is not judged (``mean_interval`` states its error for 40 values or more)."""
 
 FEWEST_WORTH = 5.0
 """The smallest effective number of blocks that is judged."""

@@ -75,7 +75,8 @@ def task(  # noqa: PLR0911, PLR0913 - one return per reason; all arguments but t
     """Judge ``parity.task``: is the engine's loss of score against the reference within the tolerance?
 
     Passed if the upper bound of the loss is within the tolerance, failed if the measured loss is beyond it, otherwise
-    inconclusive. For ``SHARES``, also inconclusive if the reference's own score is not above the tolerance.
+    inconclusive. For ``SHARES``, also inconclusive if the reference's own score is not above the tolerance. Failed too
+    if scores are not finite or ``spec`` has a tolerance for another metric. ``not_run`` without a tolerance.
 
     The bounds come from a paired bootstrap, each one-sided at ``confidence``. For ``SHARES``, the upper bound is at
     least 1 - (1 - confidence)^(1/n), with n distinct samples (the rule of three). ``why_not`` is the reason without
@@ -117,12 +118,12 @@ def task(  # noqa: PLR0911, PLR0913 - one return per reason; all arguments but t
 
 
 def few_accepted(spec: TolerancesSpec | None, worth: int) -> bool:
-    """Return whether ``spec`` accepts ``worth`` distinct samples if they agree."""
+    """Return whether ``worth`` distinct samples without a disagreement are enough by ``spec.no_disagreement_in``."""
     return spec is not None and spec.no_disagreement_in is not None and worth >= spec.no_disagreement_in
 
 
 def no_disagreement(n: int, confidence: float) -> str:
-    """Return what ``n`` samples without a disagreement show: the loss that they exclude, and at which confidence."""
+    """Return, as text, which loss ``n`` samples without a disagreement exclude, and at which confidence."""
     excluded = 100 * (1 - (1 - confidence) ** (1 / max(n, 1)))
     at = f"at {100 * confidence:g} % confidence"
     return f"no disagreement in {n} samples excludes a loss above {excluded:.2g} % {at}"

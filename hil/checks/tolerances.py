@@ -42,15 +42,15 @@ SLICE_ERRORS: Mapping[Precision, tuple[float, float]] = {
 }
 """The error of the worst slice up to which outputs pass, and beyond which they fail.
 
-Between the two, sound and broken engines are both found, so that only a comparison of answers can decide. For FP8, FP4
-and INT4 these are INT8's: no engine of these types was measured, and a robot that accepts an error accepts it whatever
-the type.
+Both sound and broken engines have errors between the two, so that only a comparison of answers can decide. FP8, FP4 and
+INT4 have the values of INT8: no engine of these types was measured, and a robot that accepts an error accepts it
+whatever the type.
 """
 
 UNMEASURED = ("fp8", "fp4", "int4")
 """The precisions whose default tolerances are those of INT8, for lack of measured engines."""
 
-ORIGIN = "default: between this and {fail_at:g} sound and broken engines are both found"
+ORIGIN = "default: sound and broken engines both have errors between this and {fail_at:g}"
 ORIGIN_OF_INT8 = "default of int8, as no engine in {precision} was measured: not decided up to {fail_at:g}"
 
 DRAWN: Mapping[Precision, float] = {
@@ -63,7 +63,7 @@ DRAWN: Mapping[Precision, float] = {
     "fp4": 0.25,
     "int4": 0.25,
 }
-"""``max_rel`` for drawn inputs, whose few samples give slices no scale of their own."""
+"""The default ``max_rel`` for drawn inputs, which are too few samples to measure the scale of each slice."""
 
 TASK_DEFAULTS: Mapping[str, Mapping[Precision, float]] = {
     "top1_drop": dict.fromkeys(SLICE_ERRORS, 0.01),
@@ -97,8 +97,8 @@ Where = Callable[..., str]
 class Tolerance:
     """The bound of one metric on one output; ``key`` is the config's key, ``None`` for a default.
 
-    A value beyond ``value`` and not beyond ``fail_at`` is neither accepted nor refused. Without such values,
-    ``fail_at`` is ``None``.
+    A metric that is beyond ``value`` but not beyond ``fail_at`` neither passes nor fails. If ``fail_at`` is ``None``,
+    every metric beyond ``value`` fails.
     """
 
     metric: str
@@ -151,7 +151,8 @@ def answer_limits(
 ) -> dict[str, Tolerance]:
     """Return the bounds of the answers that are read from ``outputs``, by metric (a key of ``ANSWERS``).
 
-    These are the outputs' own, of several the strictest, else the config's, else the defaults.
+    A bound that the config has for one of these outputs counts first, the strictest if several have one; then the
+    config's bound for all outputs; then the default.
     """
     limits = {metric: Tolerance(metric, value, ANSWER_ORIGIN) for metric, value in ANSWER_DEFAULTS.items()}
     if spec is None:
@@ -167,7 +168,7 @@ def answer_limits(
 
 
 def rounding_of(dtype: str) -> Precision:
-    """Return the precision that rounds like the float type of the name ``dtype``; fp32 for one that is as fine."""
+    """Return the precision that rounds like the float type ``dtype``: fp32 also for float64, int8 for narrower ones."""
     if dtype in {"float32", "float64"}:
         return "fp32"
     return {"float16": "fp16", "bfloat16": "bf16"}.get(dtype, "int8")  # type: ignore[return-value]  # names of precisions
@@ -198,7 +199,7 @@ def in_force(
 def tightened(
     recorded: Mapping[str, Any], precision: Precision, spec: TolerancesSpec | None
 ) -> Iterator[tuple[str, float, float | None]]:
-    """Yield each tolerance that is stricter in ``spec`` than in ``recorded`` (from ``in_force``).
+    """Yield each tolerance that is stricter in ``spec`` than in ``recorded``, which an earlier ``in_force`` returned.
 
     Yields its key, its value now, and the recorded value, which is ``None`` where there was no such bound. Raises
     ``KeyError``, ``TypeError``, ``ValueError`` or ``AttributeError`` if ``recorded`` is malformed.

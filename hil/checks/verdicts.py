@@ -56,10 +56,11 @@ def hold(measurement: Measurement, limit: Limit | None, details: Details | None 
 def hold_interval(
     measurement: Measurement, limit: Limit | None, advice: str, details: Details | None = None
 ) -> Judgement:
-    """Judge a confidence interval against ``limit``; a bound of ``None`` is infinite; without a limit: ``no_limit``.
+    """Judge the interval of ``measurement`` against ``limit``; without a limit, return ``no_limit``.
 
-    Passed if all of it is within the limit, failed if all of it is beyond ``fail_at`` (by default the limit), warned if
-    all of it is between the two. Otherwise inconclusive, and the reason ends with ``advice``.
+    A bound of ``None`` is infinite. Passed if the whole interval is within the limit, failed if all of it is beyond
+    ``fail_at`` (the limit itself if that is ``None``), warned if all of it is beyond the limit but not all beyond
+    ``fail_at``. Otherwise inconclusive, and the reason ends with ``advice``.
     """
     low = -math.inf if measurement.low is None else measurement.low
     high = math.inf if measurement.high is None else measurement.high
@@ -103,7 +104,8 @@ def _reason(verdict: Verdict, measurement: Measurement, limit: Limit, low: float
         measured = f"{measured} ({' '.join(sides) or 'interval open on both sides'})"
     required = f"{bound} {show(limit.value, unit)}"
     if verdict is Verdict.WARNED and limit.fail_at is not None:
-        required += f", failed past {show(limit.fail_at, unit)}"
+        side = "above" if limit.sense is Sense.AT_MOST else "below"
+        required += f" (it fails {side} {show(limit.fail_at, unit)})"
     word = {Verdict.PASSED: "is", Verdict.INCONCLUSIVE: "is not clearly"}.get(verdict, "is not")
     return f"{measured} {word} {required}"
 

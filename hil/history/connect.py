@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PATIENCE = 30.0
 """How long a connection waits for a lock that another holds, in seconds. Writing a run takes milliseconds."""
 CONNECT = 10
+"""Seconds after which an attempt to connect to PostgreSQL is given up, unless the URL sets ``connect_timeout``."""
 WRITES = "hil_writes"
 """The execution option that marks a connection as a writer's."""
 NO_HISTORY = "it does not exist yet: run pytest --target=NAME, or hil history import report/report.json"

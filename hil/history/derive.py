@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hil.results import CheckResult, ExecutedOn
 
 BROKEN_OFF = (2, 3)
-"""pytest's exit statuses of a run that was interrupted or had an internal error."""
+"""pytest's exit statuses for a run that was interrupted or had an internal error."""
 BUILD, SCORE = "build.seconds", "parity.score"
 """Points that are not rows of a report: the build time of an engine, and the score of the task's metric."""
 TASK = "parity.task"

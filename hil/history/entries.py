@@ -39,7 +39,7 @@ class RunRecord:
         commit: the commit of the repository that contains ``hil.toml``.
         dirty: whether the run may have used files that differ from ``commit``.
         decision: PASSED, WARNED, FAILED or ``incomplete``.
-        evidence: the best evidence of the run's checks.
+        evidence: the strongest evidence of the run's checks; ``None`` without any.
         whole: false for a run that did not finish, was interrupted, or ended with a user's or lab error.
     """
 
@@ -112,7 +112,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Acceptance:
-    """A record that ``who`` accepted the value of one row in ``run``, for its target and board, with the reason."""
+    """A record that ``who`` accepted the value of one row in the run ``run``, for its target and board (``serial``)."""
 
     run: str
     check: str

@@ -37,12 +37,13 @@ class SessionNoises:
         self._machines: dict[tuple[str | None, str], str] = {}
 
     def of(self, compared: Sequence[Point]) -> SessionNoise:
-        """Return the noise of the row that ``compared`` are points of, on the machine of the first of them.
+        """Return the noise between sessions of one row, whose points are ``compared``, on the machine of the first.
 
-        A calibration of that machine comes first. Without one, the noise is that of the sessions of the same target,
-        machine and method, in groups of equal environment, which includes the model's files. Sessions of
-        ``compared`` themselves are left out: they would be judged by their own difference. So are sessions in which the
-        control was unlike that of the group: a comparison with one of them is confounded and needs no noise.
+        If that machine was calibrated for the row, it is the last calibration's. Otherwise it is estimated from the
+        earlier sessions of the same target, machine and method, in groups of equal environment, which includes the
+        model's files; without enough of them, ``known`` of the result is false. The sessions of ``compared`` are left
+        out: they would be judged by their own difference. So are sessions whose control differs from that of their
+        group: a comparison with one of them is confounded and needs no noise.
         """
         first = compared[0]
         board = self._machine(first)
@@ -67,7 +68,7 @@ class SessionNoises:
         return self._points[key]
 
     def _alike(self, point: Point, other: Point) -> bool:
-        """Return whether two points are of one row and method. A point without a method or environment is of none."""
+        """Return whether two points are of the same row and method; false if one lacks its method or environment."""
         rows = [(one.check, one.precision, one.scenario, one.unit) for one in (point, other)]
         recorded = all(one.method and one.environment for one in (point, other))
         return rows[0] == rows[1] and recorded and self._method(point.method) == self._method(other.method)

@@ -95,7 +95,7 @@ class History:
         return self._read(lambda connection: references.resolve(self._scope(connection, model, target), ref))
 
     def find(self, ref: str) -> RunRecord:
-        """Return the run, usable or not, that ``references.find`` finds. Raises ``UserError`` if there is none."""
+        """Return the run, usable or not, that ``ref`` names (``references.find``). Raises ``UserError`` without one."""
         return self._read(lambda connection: references.find(self._scope(connection), ref))
 
     def _scope(

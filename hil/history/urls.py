@@ -28,7 +28,7 @@ _PARTS = re.compile(
     r"(?:/(?P<database>[\w./~ -]*))?(?:\?.*)?",
     re.DOTALL,
 )
-"""Stricter than any driver, so that a URL with a password that is not percent-encoded does not match."""
+"""It is stricter than any driver, so that a URL with a password that is not percent-encoded does not match."""
 _SECRET = re.compile(r"(?i)\b(\w*(?:password|passwd|pwd|passphrase|secret|token)\s*=).*", re.DOTALL)
 _KEY = "PRIVATE KEY"  # part of every PEM text of a private key
 NOT_SHOWN = "***"

@@ -24,9 +24,10 @@ _SHORTEST, _FEWEST_BLOCKS = 8, 16
 def effective_size(samples: npt.ArrayLike, q: float | None = None, at: float | None = None) -> float:
     """Return the effective size of a correlated series of n samples: n / tau, at most n, at least 1.
 
-    tau = 1 + 2 * (sum of autocorrelations) is the factor by which correlation raises the variance of a count. Counted
-    are the samples above the ``q`` quantile or, if set, above ``at``. The estimate of such a count errs low
-    (``_cautious``). If ``q`` is ``None``, tau is that of the ranks (``effective_size_of``).
+    tau = 1 + 2 * (sum of autocorrelations) is the factor by which correlation raises the variance of a count: of the
+    number of samples above the ``q`` quantile or, if ``at`` is not ``None``, above the value ``at``. The estimate is
+    rather too low than too high (``_cautious``). If ``q`` is ``None``, tau is that of the ranks
+    (``effective_size_of``). For fewer than 4 samples the result is n.
     """
     series = vector(samples, "samples")
     n = series.size

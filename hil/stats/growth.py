@@ -36,7 +36,7 @@ class Growth:
         kind: ``bounded``; ``linear`` (a power of the step, as of an error that adds up); ``exponential``; ``unknown``
             if too few sequences have an error.
         rate: the mean power of the step, or for ``exponential`` the mean rate per step.
-        low, high: its interval over the sequences, each bound one-sided.
+        low, high: the interval of the mean rate over the sequences, each bound one-sided.
     """
 
     kind: str
@@ -45,7 +45,10 @@ class Growth:
     high: float
 
     def steps_until(self, limit: float, error: float, horizon: float) -> float:
-        """Return the step at which ``error``, that of the step ``horizon``, reaches ``limit``; infinite if never."""
+        """Return the step at which the error, which is ``error`` at step ``horizon``, reaches ``limit``.
+
+        Return ``horizon`` if it has reached it already, and infinity if it never does.
+        """
         if error >= limit:
             return horizon
         if self.kind not in {"linear", "exponential"} or error <= 0 or self.rate <= 0:

@@ -60,9 +60,10 @@ def _ranks(n: int, q: float, confidence: float) -> tuple[int | None, int | None]
 
 
 def samples_needed(q: float, confidence: float, share: float, limit: int = 10**7) -> int | None:
-    """Return how many independent samples settle on which side of its limit the ``q`` quantile is, accurate to 1 %.
+    """Return how many independent samples are needed to decide whether the ``q`` quantile is within its limit.
 
-    ``share`` of the samples are over the limit. Return ``None`` if more than ``limit`` samples would be needed.
+    The share ``share`` of the samples is over the limit. The number is accurate to 1 %. Return ``None`` if more than
+    ``limit`` samples would be needed.
     """
     from scipy.special import bdtr, bdtrc
 

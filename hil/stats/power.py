@@ -33,7 +33,7 @@ def power_of(  # noqa: PLR0913 - statistical power depends on all of them
     noise: float = 0.0,
     noise_df: float = NOISE_DF,
 ) -> float:
-    """Return the probability that ``runs`` per side detect a worsening by ``effect`` (a fraction).
+    """Return the probability that a comparison of ``runs`` runs per side detects a worsening by ``effect``, a fraction.
 
     Detected means: significant in Welch's test, and with an estimate beyond ``above`` (a fraction). ``relative_sd`` is
     the relative standard deviation between runs of one session, ``noise`` the one between sessions, with ``noise_df``

@@ -95,10 +95,11 @@ def compare_runs(  # noqa: PLR0913 - two sides, and what is known of them, named
 ) -> Comparison:
     """Compare ``cand`` with ``base`` by Welch's test on the logarithms of run values (1947, Biometrika 34, 28).
 
-    A side with five or more sessions is represented by the means of its sessions, any other side by its runs. For the
-    latter, the variance between sessions is added: the larger of ``noise`` (a relative standard deviation with
-    ``noise_df`` degrees of freedom) and the other side's, as far as they are known; 0 states that sessions do not
-    differ, as for two sides of one session. ``above`` is the least relative change that will be reported.
+    A side with five or more sessions is represented by the means of its sessions, any other side by its runs. For a
+    side of the latter kind, the variance between sessions is added. Its standard deviation is the larger of ``noise``
+    (relative, with ``noise_df`` degrees of freedom; ``None``: unknown) and that of the other side's sessions, if that
+    side has five or more. A ``noise`` of 0 states that sessions do not differ, as for two sides of one session.
+    ``above`` is the least relative change that will be reported.
 
     Raise ``ValueError`` for values that are not finite and positive, or for a side without values.
     """

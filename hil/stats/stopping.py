@@ -72,10 +72,10 @@ def samples_of_first_analysis(q: float, confidence: float) -> int:
 
 
 def samples_missing(q: float, confidence: float, share: float, n: int, worth: float) -> int | None:
-    """Return about how many more samples would settle on which side of its limit the ``q`` quantile is.
+    """Return about how many more samples would decide whether the ``q`` quantile is within its limit.
 
-    ``share`` of the ``n`` samples so far are over the limit; ``worth`` is the effective size of these samples. Return
-    ``None`` if ``samples_needed`` does.
+    The share ``share`` of the ``n`` samples so far is over the limit; ``worth`` is the effective size of these samples.
+    Return ``None`` if ``samples_needed`` does.
     """
     needed = samples_needed(q, confidence, share)
     if needed is None:

@@ -107,9 +107,10 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("prune", {"memory.engine_size int8": {**FAILED, "measurement": measured(5e6, "B")}},
      "memory.engine_size int8", "3.815 MiB must be saved (80%)"),
     ("machine", {"memory.system": {**FAILED, "measurement": measured(0.95, "1"), "details":
-     {"used": 7600 * MIB, "total": 8000 * MIB}}}, "memory.system fp32", "is not this model's, over the ceiling of"),
+     {"used": 7600 * MIB, "total": 8000 * MIB}}}, "memory.system fp32",
+     "is not this model's, and that alone exceeds the limit of"),
     ("leak", {"memory.growth": {**FAILED, "measurement": measured(2 * MIB, "B/1000 inferences")}}, "memory.growth fp32",
-     "at 1,181 /s it loses 8.307 GiB an hour"),
+     "at 1,181 /s it leaks 8.307 GiB per hour"),
     ("soak", {"memory.growth": {**UNSETTLED, "measurement": measured(1e5, "B/1000 inferences", low=-1e6, high=2e6,
      confidence=0.99), "details": {"inferences": 2000.0}}}, "memory.growth fp32", "set [measure] soak to 4000"),
     ("small leak", {"memory.growth": {**UNSETTLED, "measurement": measured(1e5, "B/1000 inferences", low=-1e6, high=2e6,

@@ -36,6 +36,14 @@ def test_a_state_that_is_left_over_fails_with_its_step() -> None:
     assert "share a state" in isolation(SAME, changed(7), sequences=1).reason
 
 
+def test_the_sign_of_a_zero_counts() -> None:
+    """Outputs that are equal as numbers and differ in their bits are not the same bit for bit."""
+    zeros = np.concatenate([Y, np.zeros_like(Y[:1])])
+    judgement = reset([("y", zeros)], [("y", np.concatenate([Y, -np.zeros_like(Y[:1])]))], sequences=1)
+    assert judgement.verdict is Verdict.FAILED
+    assert "sign of a 0" in judgement.reason
+
+
 def test_one_sequence_does_not_pass() -> None:
     """Nothing ran before or beside it."""
     assert reset(SAME, SAME, sequences=0).verdict is Verdict.INCONCLUSIVE

@@ -118,7 +118,7 @@ def test_a_constant_of_zeros_may_have_a_zero_scale() -> None:
     ("change", "reason"),
     [
         ({"used": "ignored"}, "neither written nor read"),
-        ({"used": "not told"}, "neither written nor read"),
+        ({"used": "not reported"}, "neither written nor read"),
         ({"header": ""}, "begins with no name of an algorithm"),
         ({"header": "TRT-8600-MinMaxCalibration"}, "not EntropyCalibration2"),
         ({"header": "TRT-8600-EntropyCalibration"}, "not EntropyCalibration2"),

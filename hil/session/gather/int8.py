@@ -158,7 +158,7 @@ def _implicit_cache(session: EngineContext, row: Row, made: Provisioned) -> Cach
         recomputed={**again, "engine": digest_of(again), "algorithm": streamed.algorithm},
         scales={n: [math.nan if step is None else float(step)] for n, step in (about.get("scales") or {}).items()},
         quantizable=tuple(float_inputs(session.signature(row.model))),
-        used=str(about.get("cache") or "not told"),
+        used=str(about.get("cache") or "not reported"),
         header=header,
         expected_header=expected_header(streamed.algorithm),
         header_versions=header_versions(made.engine.runtime_version),
