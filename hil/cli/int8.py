@@ -1,4 +1,4 @@
-"""``hil int8``: audit a model's calibration, rank its layers by INT8 noise, compare two calibrations."""
+"""``hil int8``: audit a model's calibration, rank and tune its layers, compare two calibrations."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ group = typer.Typer(
       hil int8 audit detector --target jetson-orin
 
       hil int8 sensitivity detector
+
+      hil int8 tune detector --target jetson-orin
 
       hil int8 diff jetpack-6/report.json jetpack-7/report.json --model detector
     """
@@ -101,6 +103,45 @@ def sensitivity(
     int8_shown.print_ranking(model, ranking)
     if as_json is not None:
         int8_shown.write_json(as_json, {"layers": ranking})
+
+
+@group.command()
+def tune(  # noqa: PLR0913, PLR0917 - the options of a command
+    model: Model,
+    target: TargetName = "cpu",
+    builds: Annotated[int, typer.Option("--builds", metavar="N", min=1, max=200, help="The most builds.")] = 25,
+    write: Annotated[  # noqa: FBT002 - an option, given by name
+        bool, typer.Option("--write/--no-write", help="Write the result as exclude_nodes into hil.toml.")
+    ] = True,
+    as_json: JsonFile = None,
+    config: ConfigFile = None,
+) -> int:
+    """Search for the nodes to keep in floating point so that the model's tolerances hold in int8.
+
+    Each trial builds an engine on the target, compares it as a run does, and times it. A call that was interrupted
+    continues where it ended. Exit code 0: the tolerances hold with the nodes that are shown; 1: they hold in no trial;
+    4: a mistake in the config.
+
+    [bold]Examples[/bold]
+
+      hil int8 tune detector
+
+      hil int8 tune detector --target jetson-orin --builds 12 --no-write --json tuned.json
+    """
+    from hil.cli.views import int8_shown, int8_tuned
+    from hil.cli.views.engine_steps import Steps
+    from hil.session.int8_trials import Trials, as_document
+
+    loaded = config_at(config)
+    _check_has_int8(loaded, model, target)
+    with Steps() as steps:
+        trials = Trials(loaded, model, target, builds, steps)
+        search = trials.search(lambda: int8_shown.rank_layers(loaded, model, target, steps.say))
+    int8_tuned.print_search(trials, search)
+    if as_json is not None:
+        int8_shown.write_json(as_json, as_document(trials, search))
+    int8_tuned.recommend(loaded, model, target, trials, search, write=write)
+    return int(ExitCode.PASSED if search.best is not None else ExitCode.FAILED)
 
 
 @group.command()

@@ -44,6 +44,7 @@ class Context:
         runs: the number of fresh processes that time each engine.
         over: the seconds over which these processes are spread; 0 if they follow each other.
         plan: the rows of the run.
+        explains: whether the node at fault is searched for where a comparison fails.
     """
 
     def __init__(self, request: Request, held: HeldTarget) -> None:
@@ -56,6 +57,7 @@ class Context:
         compares = request.baseline is not None
         self.plan = request.plan or expand(request.config, request.target, baseline=compares)
         self.run_id = request.run_id
+        self.explains = request.explains
         self.requested = request.target
         self.used = held.used
         self.member = held.member

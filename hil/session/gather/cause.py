@@ -59,7 +59,8 @@ def located(
 ) -> Diagnosis | None:
     """Search the node at fault, and return the diagnosis of ``judgement``.
 
-    Return ``None`` unless the judgement failed, or is inconclusive with an output outside its tolerance. ``choose``
+    Return ``None`` unless the judgement failed, or is inconclusive with an output outside its tolerance, and if the
+    session does not explain failures (``Request.explains``). ``choose``
     returns the inputs that are examined. The details have the outcome and, as ``repro``, the folder in the report that
     reproduces the failure, which is written here. For an int8 engine they also have what keeping nodes in floating
     point gains (``tried_floating``, with ``scored``). If the search failed, they have only ``diagnosis.why_not``.
@@ -68,7 +69,7 @@ def located(
     between = judgement.verdict is Verdict.INCONCLUSIVE and not all(
         output["met"] for output in judgement.details.get("outputs", ())
     )
-    if not (judgement.verdict is Verdict.FAILED or between):
+    if not session.explains or not (judgement.verdict is Verdict.FAILED or between):
         return None
     from hil.diagnose.repro import write
     from hil.diagnose.sentences import sentence
@@ -104,7 +105,7 @@ def signal_end_of(
     an output has dead slices. ``shares`` is true if the score is a share of right answers; only such a score can be
     nearly lost. If the node is not identified, the details have the reason, ``signal_end.why_not``.
     """
-    if judgement.verdict is not Verdict.FAILED or not comparison.numbers:
+    if not session.explains or judgement.verdict is not Verdict.FAILED or not comparison.numbers:
         return None
     lost = shares and _nearly_all(judgement.details)
     if not lost and not any(output["dead"] for output in comparison.judge().details.get("outputs", ())):

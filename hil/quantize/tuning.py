@@ -1,0 +1,139 @@
+"""Search for the nodes to keep in floating point, so that an INT8 engine's tolerances hold at the least loss of speed.
+
+Each trial is a build. After full INT8, the search keeps all groups in floating point: nodes without multiply-adds, by
+operator. It then adds layers in the order of the noise that each removes per multiply-add, and doubles their number
+until the tolerances hold; it halves the interval between the largest number that does not suffice and the smallest that
+does. Then it returns layers and groups to INT8 by halves (Zeller's delta debugging, 2002), while builds are left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Nodes that are kept in floating point together: one layer, or a group of nodes without multiply-adds.
+
+    ``noise`` is that of ``hil.quantize.sensitivity.Layer``, ``cost`` the number of multiply-adds for one sample, or
+    another measure of the layer's work; both are 0 for a group.
+    """
+
+    nodes: tuple[str, ...]
+    noise: float = 0.0
+    cost: float = 0.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The outcome of one build.
+
+    Attributes:
+        keep: the nodes in floating point, sorted.
+        holds: whether each tolerance was judged and passed.
+        missed: the checks that did not pass, each with its reason.
+        failed: whether one of them failed; otherwise they are inconclusive or did not run.
+        losses: the measured value of each check, by check, where there is one.
+        speedup: the latency in floating point divided by that of this engine; ``None`` if it was not measured.
+        share: the part of all multiply-adds of the layers that is still in INT8.
+    """
+
+    keep: tuple[str, ...]
+    holds: bool
+    missed: dict[str, str]
+    failed: bool
+    losses: dict[str, float]
+    speedup: float | None
+    share: float
+
+
+class OutOfBuildsError(Exception):
+    """No build is left."""
+
+
+class Search:
+    """One search. ``attempt`` builds and judges an engine with the given nodes in floating point.
+
+    ``attempt`` raises ``OutOfBuildsError`` if no build is left: the best trial until then is the result. The same nodes
+    are not tried twice.
+    """
+
+    def __init__(
+        self, layers: Sequence[Candidate], groups: Sequence[Candidate], attempt: Callable[[tuple[str, ...]], Trial]
+    ) -> None:
+        self._layers = sorted(layers, key=lambda one: (-one.noise / max(one.cost, 1.0), one.nodes))
+        self._groups = list(groups)
+        self._attempt = attempt
+        self._trials: dict[tuple[str, ...], Trial] = {}
+
+    @property
+    def trials(self) -> list[Trial]:
+        """The trials that were made, in their order."""
+        return list(self._trials.values())
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial with the largest share in INT8 of those whose tolerances hold; of equal ones, the fastest.
+
+        ``None`` if the tolerances hold in no trial.
+        """
+        holding = [trial for trial in self.trials if trial.holds]
+        return max(holding, key=lambda one: (one.share, one.speedup or 0.0, -len(one.keep)), default=None)
+
+    def run(self) -> Trial | None:
+        """Search, and return ``best``."""
+        with contextlib.suppress(OutOfBuildsError):
+            self._search()
+        return self.best
+
+    def _search(self) -> None:
+        if self._holds([]):
+            return
+        kept = list(self._groups)
+        if not (kept and self._holds(kept)):
+            kept += self._fewest(kept)
+            if not self._holds(kept):
+                return
+        self._returned([], sorted(kept, key=lambda one: -one.cost))
+
+    def _fewest(self, groups: Sequence[Candidate]) -> list[Candidate]:
+        """Return the fewest first layers that suffice together with ``groups``; all but the first one if none suffice.
+
+        All layers together are never kept: nothing would be in INT8.
+        """
+        low, high, most = 0, min(1, len(self._layers) - 1), len(self._layers) - 1
+        while high < most and not self._holds([*groups, *self._layers[:high]]):
+            low, high = high, min(2 * high, most)
+        if high == most and not self._holds([*groups, *self._layers[:high]]):
+            return self._layers[1:]
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._holds([*groups, *self._layers[:middle]]):
+                high = middle
+            else:
+                low = middle
+        return self._layers[:high]
+
+    def _returned(self, needed: list[Candidate], kept: list[Candidate]) -> list[Candidate]:
+        """Return those of ``kept`` that cannot return to INT8 while ``needed`` stay in floating point.
+
+        Halves are tried before single candidates. The tolerances hold with ``needed`` and ``kept`` in floating point.
+        """
+        if needed and self._holds(needed):
+            return []
+        if len(kept) == 1:
+            return kept
+        first, second = kept[: len(kept) // 2], kept[len(kept) // 2 :]
+        still = self._returned([*needed, *second], first)
+        return [*still, *self._returned([*needed, *still], second)]
+
+    def _holds(self, kept: Sequence[Candidate]) -> bool:
+        keep = tuple(sorted(node for one in kept for node in one.nodes))
+        if keep not in self._trials:
+            self._trials[keep] = self._attempt(keep)
+        return self._trials[keep].holds
