@@ -1,6 +1,7 @@
 """Rank layers by the noise that INT8 adds, propose some to keep in float, and measure the proposal.
 
-Each layer (convolution or matrix product) is quantized alone, input and weight. The noise of the layer is the power of
+Each layer (convolution or matrix product) is quantized alone: its input and weight, and its output where the runtime's
+layout rounds that too. The noise of the layer is the power of
 the resulting change of the model's outputs, relative to the power of the FP32 outputs. The noises of the layers are
 assumed to be independent, so that the sum over the layers in INT8 predicts the noise of a model. The proposed model is
 then built, run and timed. All of this runs on the host's CPU, in ONNX Runtime.
@@ -219,9 +220,8 @@ def _ranked(comparison: _Comparison, ranges: Any, layout: QdqLayout, progress: C
     layers = []
     for number, node in enumerate(nodes, start=1):
         progress(f"quantizing {node.name} alone ({number} of {len(nodes)})")
-        others = tuple(other.name for other in nodes if other is not node)
-        # TensorRT's layout quantizes only the node's inputs, so it is used here for any runtime.
-        alone = insert(comparison.proto, ranges, _without(comparison.spec, others), "tensorrt")
+        others = tuple(other.name for other in comparison.proto.graph.node if other is not node)
+        alone = insert(comparison.proto, ranges, _without(comparison.spec, others), layout)
         noise = comparison.noise(comparison.run(alone)[0])
         layers.append(
             Layer(node.name, node.op_type, noise, max((sizes.get(name, 0) for name in node.input), default=0))

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from hil.cli import main
 from hil.cli.views.int8_shown import rank_layers
 from hil.config.load import load
 from hil.config.spec import CalibrationSpec
+from hil.onnx_files.reference import cpu_session
 from hil.quantize import quantize
 from tests import recurrent
 from tests.memory_data import MemoryData
-from tests.models import convnet, images
+from tests.models import convnet, images, write
 from tests.plugins.project import Project, samples, save
 
 if TYPE_CHECKING:
@@ -83,6 +85,7 @@ def test_mistakes_are_one_message(project: Path, capsys: pytest.CaptureFixture[s
     for arguments, message in (
         (["audit", "toi"], "toi"),
         (["sensitivity", "toi"], "toi"),
+        (["tune", "toi"], "toi"),
         (["diff", "nowhere", sound], "does not exist"),
         (["diff", "broken.onnx", sound], "cannot be read as an ONNX model"),
         (["diff", "float.onnx", sound], "has no Q/DQ nodes"),
@@ -145,3 +148,40 @@ def test_layers_of_a_model_with_a_state_are_ranked_by_its_steps(
     layers = rank_layers(load(tmp_path / "hil.toml"), "m", "cpu", lambda _: None)["layers"]
     noise = {layer["node"]: layer["noise"] for layer in layers}
     assert noise["MatMul_1"] > 1e-7, "the layer that reads the state"
+
+
+def write_uneven(path: Path) -> None:
+    """Write a classifier whose layer ``uneven`` gives one channel a range 2,000 times that of the others."""
+    random = np.random.default_rng(0)
+    weights = {name: random.normal(0, 0.5, (6, 6)).astype(np.float32) for name in ("w0", "w1")}
+    weights["w2"] = random.normal(0, 0.5, (6, 4)).astype(np.float32)
+    weights["w1"][:, 0] *= 2000
+    weights["w2"][0] /= 2000
+    nodes = [
+        helper.make_node("MatMul", ["x", "w0"], ["a"], name="even"),
+        helper.make_node("MatMul", ["a", "w1"], ["b"], name="uneven"),
+        helper.make_node("MatMul", ["b", "w2"], ["scores"], name="scores"),
+    ]
+    write(path, nodes, {"x": ["n", 6]}, {"scores": ["n", 4]}, weights)
+
+
+def test_tuning_keeps_what_is_sensitive_and_writes_it(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A search that ran out of builds continues where it ended, and what holds is written into hil.toml."""
+    write_uneven(project / "toy.onnx")
+    data = samples(400, seed=6)
+    scores = cpu_session(project / "toy.onnx", 1).run(None, {"x": data["x"]})[0]
+    save(project / "validation.npz", {**data, "labels": scores.argmax(axis=1)})
+    assert main(["int8", "tune", "toy", "--builds", "1"]) == 1
+    assert "try more --builds" in " ".join(capsys.readouterr().out.split())
+    assert main(["int8", "tune", "toy", "--json", "tuned.json", "--builds", "2"]) == 0, capsys.readouterr().out
+    assert "wrote exclude_nodes" in capsys.readouterr().out
+    document = json.loads((project / "tuned.json").read_text())
+    full, best = document["trials"][0], document["best"]
+    assert document["builds"] == len(document["trials"]) - 1 == 2
+    assert (full["keep"], full["holds"], full["share"]) == ([], False, 1)
+    assert set(full["missed"]) == {"parity.outputs", "parity.task", "int8.drop"}
+    assert best["holds"]
+    assert best["keep"] == ["scores", "uneven"]
+    kept = load(project / "hil.toml").spec.models["toy"].calibration
+    assert kept is not None
+    assert list(kept.exclude_nodes) == best["keep"]
