@@ -38,7 +38,10 @@ class Pair(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The outputs of one batch whose structure is right, its number of samples, and what must be equal to add it."""
+    """The outputs of one batch whose structure is right, and ``rows``, its number of samples.
+
+    Batches are added together only if their ``form`` is equal.
+    """
 
     reference: dict[str, Array]
     candidate: dict[str, Array]
@@ -47,7 +50,7 @@ class Batch(NamedTuple):
 
 
 def blocks(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
-    """Yield all ``pairs`` in order, some at a time; an error of ``pairs`` is raised after the pairs before it."""
+    """Yield ``pairs`` in order, in blocks of limited size. Their iterator's error is raised after the last block."""
     block: list[Pair] = []
     size, problem = 0, None
     source = iter(pairs)
@@ -77,9 +80,9 @@ def form_of(outputs: Outputs) -> Form:
 
 
 def together(alike: Sequence[Batch], name: str, first: int) -> tuple[Array, Array, IntArray]:
-    """Return one output of batches of one form on both sides, [batches, ...], and the numbers of their samples.
+    """Return the output ``name`` of both sides for batches of one form, [batches, ...], and the samples' numbers.
 
-    ``first`` is the number of the first one. A batch whose first axis is not the samples' counts as one sample.
+    ``first`` is the number of the first sample. A batch whose first axis is not the samples' counts as one sample.
     """
     rows, shape = alike[0].rows, alike[0].reference[name].shape
     along = rows if shape and shape[0] == rows else 1
@@ -91,13 +94,13 @@ def together(alike: Sequence[Batch], name: str, first: int) -> tuple[Array, Arra
 
 
 def ended(pair: Pair, number: int) -> str:
-    """Return which side of ``pair`` is missing, after as many batches as ``number``."""
+    """Return, as text, which side of ``pair`` is missing; ``number`` is the number of batches before it."""
     which, other = ("reference", "engine") if pair.reference is None else ("engine", "reference")
     return f"the {which} ended after {number} batches, the {other} had more"
 
 
 def structure(reference: Outputs, candidate: Outputs) -> str:
-    """Return by what names, dtypes or shapes of a batch's outputs differ; empty if they are right."""
+    """Return, as text, how the names, dtypes or shapes of a batch's outputs differ between the sides; empty if not."""
     names, others = [name for name, _ in reference], [name for name, _ in candidate]
     if not names:
         return "the reference has no outputs"

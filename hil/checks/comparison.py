@@ -61,7 +61,7 @@ class Comparison:
             where: returns where in the config a tolerance was written.
             answers: for outputs whose kind is declared, how their answers are compared. Of the tolerances of numbers,
                 only written ones apply to these outputs.
-            axes: for outputs whose axis of slices is declared, that axis, counted with the samples' axis.
+            axes: for outputs whose axis of slices is declared, that axis, counted including the samples' axis.
             distinct: how many samples are distinct, ``None`` if all are.
             spot_check: whether the samples only repeat some of a report: see ``hil.checks.answers.judge``.
         """
@@ -108,7 +108,7 @@ class Comparison:
             self._together(alike)
 
     def _checked(self, pair: Pair, pending: Sequence[Batch]) -> Batch | None:
-        """Return the batch that follows those that are ``pending``, or set ``fatal`` if its structure is wrong."""
+        """Return ``pair`` as the batch after ``pending``. If its structure is wrong, set ``fatal``, return ``None``."""
         number = self.batches + len(pending)
         before = self.samples + sum(one.rows for one in pending[:1]) * len(pending)
         if pair.reference is None or pair.candidate is None:
@@ -167,8 +167,8 @@ class Comparison:
         """Return passed if every output is within every bound and every configured tolerance applied to an output.
 
         Return inconclusive if an output is beyond a default bound by so little that sound engines have such errors too,
-        and failed in any other case. The measurement is the metric that uses the largest share of its tolerance. If
-        answers are compared, the worst of their judgements and this one is returned.
+        and failed in any other case. The measurement is the metric that uses the largest share of its tolerance. With
+        declared answers, return the worst of this judgement and theirs.
         """
         details: dict[str, Any] = {"samples": self.samples, "batches": self.batches}
         problem = self.fatal or self._incomplete()
@@ -192,15 +192,12 @@ class Comparison:
         return self._with_answers(self._verdict(rows, details))
 
     def within(self) -> bool:
-        """Return whether every output is within its bounds; the declared answers and written keys do not count."""
+        """Return whether all is compared and each output is within its bounds; answers and unused keys do not count."""
         rows = [] if self.fatal or self._incomplete() else [self._row(name) for name in self.numbers]
         return bool(rows) and all(row["met"] and not row["dead"] for row in rows)
 
     def _with_answers(self, numbers: Judgement) -> Judgement:
-        """Return the worst judgement of the answers and the ``numbers``; of equal ones, that of the answers.
-
-        ``numbers`` that fail remain the judgement. The details have all answers in any case.
-        """
+        """Return the worst of ``numbers`` and the answers' judgements; ``numbers`` first if they fail, else answers."""
         if not self.answers:
             return numbers
         judgements = [

@@ -28,7 +28,8 @@ DAY = 86400.0
 class MeasuredRow:
     """A row as this run measured it: its judgement, the method (its digest and its facts), the machine and the run.
 
-    ``setting`` is the digest of the settings in the environment, ``clocks`` are its highest clocks in Hz by part.
+    ``setting`` is the digest of the settings in the environment, ``clocks`` are the machine's highest clocks in Hz by
+    part.
     """
 
     key: RowKey

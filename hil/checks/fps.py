@@ -32,7 +32,7 @@ FEWEST_WINDOWS = 2.0
 def sustained(series: Series, limit: Limit | None) -> Judgement:
     """Judge ``fps.sustained``: all frames divided by the time from the first start to the last end.
 
-    Inconclusive if this time is less than 1 s.
+    Inconclusive if this time is less than 1 s (``not_run`` if there is no limit either).
     """
     broken = _unusable(series, limit, WINDOW)
     if broken:

@@ -90,8 +90,7 @@ class CacheFacts:
         skipped: tensors without a range, with the reason.
         floating: the nodes in float, as ``hil.quantize.floating.floating_facts`` returns them.
         foreign: the model came with its own Q/DQ nodes: it has no key, and it may leave any tensor in float.
-        used: implicit route only: what TensorRT did with its calibration cache (``written``, ``read``, ``ignored``, or
-            ``not reported``).
+        used: implicit route only: what TensorRT did with its calibration cache: ``written``, ``read``, ``ignored`` ….
         header: the first line of that cache.
         expected_header: the algorithm that the first line must name.
         header_versions: the spellings of this TensorRT's version in the first line, empty if not known.
@@ -208,10 +207,7 @@ def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
 
 
 def _unused(facts: CacheFacts) -> Iterator[str]:
-    """Yield why the calibration cache is not in use: TensorRT neither wrote nor read it, or its first line is wrong.
-
-    TensorRT itself reports an ignored cache only in its log.
-    """
+    """Yield why the calibration cache is not in use; TensorRT itself reports an ignored cache only in its log."""
     if facts.used not in USED:
         yield f"TensorRT's calibration cache was neither written nor read ({facts.used}): its ranges are not in use"
     if facts.used is not None and facts.expected_header not in facts.header.split("-"):
@@ -291,8 +287,7 @@ def split(judgement: Judgement, means: Mapping[str, float], fp16: float | None, 
     """Add to ``judgement`` the losses from FP32 to FP16 and from FP16 to INT8; its verdict stays.
 
     ``means`` are the mean scores of the ``fp32`` engine and of a quantized one (such as ``int8``) of one target, and
-    ``fp16`` is that of its fp16 engine. If ``fp16`` is ``None`` or a score is not finite, no loss is added, and the
-    details have the reason: ``why_not``, or that a score is not finite.
+    ``fp16`` is that of its fp16 engine. If ``fp16`` is ``None`` or a score is not finite, the details have the reason.
     """
     parts: dict[str, Any] = {"scores": {**means, "fp16": fp16}}
     if fp16 is None or not all(map(math.isfinite, (fp16, *means.values()))):

@@ -131,7 +131,8 @@ def _weak(facts: DataFacts) -> str:
 def repeatable(runs: Sequence[Outputs]) -> Judgement:
     """Judge ``parity.repeatable``: were the outputs of the same batch equal, bit for bit, in each run?
 
-    ``runs`` holds the outputs of two or more runs of one batch. At least one output must have elements.
+    ``runs`` holds the outputs of the runs of one batch. Inconclusive with fewer than two runs, failed if no output has
+    elements.
     """
     if len(runs) < 2:
         return inconclusive(f"the batch was run {len(runs)} times, at least two runs are needed")

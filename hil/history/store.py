@@ -34,7 +34,10 @@ ATTEMPTS = 3
 
 
 class History:
-    """An open history; a context manager. ``hil.history.open_history`` creates it."""
+    """An open history; a context manager. ``hil.history.open_history`` creates it.
+
+    Methods that add an entry raise ``ValueError`` if the history was opened read-only.
+    """
 
     def __init__(self, url: str, *, read_only: bool, base: Path) -> None:
         self.place = place_of(url, base)

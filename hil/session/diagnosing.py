@@ -119,7 +119,7 @@ class OnTarget:
 def examine(
     session: EngineContext, model: str, precision: str, choose: Callable[[], Chosen], budget: float | None = None
 ) -> Examined:
-    """Search the first node at which the engine differs from the reference, and return the diagnosis.
+    """Search for the first node at which the engine differs from the reference, and return the diagnosis.
 
     ``choose`` returns the inputs that are examined. After ``budget`` seconds no further variant is built (``None``: no
     limit), and ``DiagnosisTimeout`` is raised. Raise ``Unsupported`` if the engine was built elsewhere, has its ranges

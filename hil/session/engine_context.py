@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class EngineContext(Context):
     """The context that gathering functions use.
 
-    ``engines`` builds and runs engines, ``state`` checks that the target keeps its state contract.
+    ``engines`` builds and runs engines, ``state`` sets, checks and restores the state of the target.
     """
 
     def __init__(self, request: Request, held: HeldTarget) -> None:

@@ -20,7 +20,7 @@ START = 0.6
 """Seconds until a fresh process has loaded a small engine: 0.4 to 0.8 s with ONNX Runtime on two cores."""
 
 DRAW = 0.02
-"""Seconds in which Hypothesis draws a batch and the comparison of its outputs is made."""
+"""Seconds that drawing a batch and comparing its outputs take, without the inferences."""
 
 RUNS_OF_A_DRAWN_BATCH = 3
 """The inferences for a drawn batch: the engine's, and the reference's or those of parts of the batch."""

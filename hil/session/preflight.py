@@ -119,7 +119,7 @@ def _check_states(config: Config, target: str, name: str, signature: Signature, 
 def _check_answers(config: Config, target: str, name: str, signature: Signature, batch: Batch | None) -> None:
     """Raise ``UserError`` for a declared output that the model lacks, or that does not fit its kind or its callable.
 
-    If the reference can be run, its outputs for the first batch are tried.
+    The callable is tried with the reference's outputs for the first batch, if the reference can be run.
     """
     spec = config.model(name, target)
     refuse_misfits(spec, signature, name, partial(config.where, "models", name))

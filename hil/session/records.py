@@ -94,7 +94,7 @@ def target(session: EngineContext) -> dict[str, Any]:
 
 
 def engines(session: EngineContext, row: Row) -> list[dict[str, Any]]:
-    """Return a list with the record of the row's engine; empty if the row uses no engine or its engine has no build."""
+    """Return a list with the record of the row's engine; empty if it has no engine or the engine cannot be built."""
     try:
         made = session.engines.provisioned(row.model, row.precision) if row.model and row.precision else None
     except (LabError, UserError):

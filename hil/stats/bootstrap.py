@@ -28,7 +28,8 @@ def bootstrap_drop(  # noqa: PLR0913 - a bootstrap has this many parameters
 
     The scores are of the same samples, shape (n,), higher is better, and drawn in pairs (Efron and Tibshirani, An
     Introduction to the Bootstrap, 13.3). Each bound is one-sided at ``confidence``. With ``relative``, the drop is
-    divided by the magnitude of the reference's mean. Raise ``ValueError`` for empty, unequal or non-finite scores.
+    divided by the magnitude of the reference's mean (infinite if that is 0). Raise ``ValueError`` for scores that are
+    empty, not finite, or of different numbers.
     """
     check(0.5, confidence)
     pair = np.stack([vector(reference, "reference"), vector(candidate, "candidate")])

@@ -54,7 +54,10 @@ class ControlSeries:
 
     @classmethod
     def joined(cls, parts: Sequence[ControlSeries | None]) -> ControlSeries | None:
-        """Return the controls of consecutive parts of one series as one; ``None`` if no part has a control."""
+        """Return the controls of consecutive parts of one series as one, in order; ``None`` if no part has a control.
+
+        Parts without a control are left out.
+        """
         present = [part for part in parts if part is not None]
         if not present:
             return None

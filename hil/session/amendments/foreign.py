@@ -1,4 +1,4 @@
-"""The amendment for an engine that was built elsewhere, whose calibration data is unknown: no check of it passes."""
+"""The amendment for an engine that was built elsewhere: checks that depend on its unknown calibration do not pass."""
 
 from __future__ import annotations
 

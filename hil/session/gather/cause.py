@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hil.session.engine_context import EngineContext
 
 NEARLY_ALL = 0.9
-"""If an engine lost this share of the reference's score, the node is searched at which the signal ends."""
+"""The least share of the reference's score that counts as nearly all: if it is lost, the signal's end is searched."""
 
 
 class Compared(Scored, Protocol):
@@ -57,7 +57,7 @@ def diagnosis_of(session: EngineContext, row: Row, compared: Compared, judgement
 def located(
     session: EngineContext, row: Row, judgement: Judgement, choose: Callable[[], Chosen], scored: Scored
 ) -> Diagnosis | None:
-    """Search the node at fault, and return the diagnosis of ``judgement``.
+    """Search for the node at fault, and return the diagnosis of ``judgement``.
 
     Return ``None`` unless the judgement failed, or is inconclusive with an output outside its tolerance, and if the
     session does not explain failures (``Request.explains``). ``choose``
@@ -99,7 +99,7 @@ def _examined(session: EngineContext, row: Row, choose: Callable[[], Chosen]) ->
 def signal_end_of(
     session: EngineContext, row: Row, comparison: Comparison, judgement: Judgement, *, shares: bool
 ) -> Diagnosis | None:
-    """Return the node at which the signal ends: from there on, values that should vary are constant.
+    """Return, as a diagnosis, the node at which the signal ends: from there on, values that should vary are constant.
 
     ``judgement`` is that of the task. Return ``None`` unless it failed and the engine lost nearly all of its score or
     an output has dead slices. ``shares`` is true if the score is a share of right answers; only such a score can be

@@ -217,7 +217,7 @@ def drop(session: EngineContext, row: Row) -> Gathered:
 def _fp16(session: EngineContext, row: Row, metric: Metric, fp32: Any) -> tuple[float | None, str]:
     """Return the fp16 engine's score and an empty text, or ``None`` and the reason why there is no score.
 
-    It shows how much of the loss is not due to INT8. ``fp32`` are the fp32 engine's scores, one array for each batch.
+    It shows how much of the loss is not due to INT8. ``fp32`` has the fp32 engine's score of each sample.
     """
     if "fp16" not in session.model(row.model).precisions:
         return None, "fp16 is not among the model's precisions"

@@ -234,7 +234,7 @@ def _soaked(  # noqa: PLR0913 - the row, its worker, and how long
 
 
 def _limit(session: EngineContext, row: Row) -> Limit | None:
-    """Return the limit of ``memory.growth`` for the row's model and precision; ``None`` if it is not judged."""
+    """Return the limit of ``memory.growth`` for the row's model and precision; ``None`` without such a row or limit."""
     rows = session.plan.of("memory.growth")
     limits = (one.limit for one in rows if (one.model, one.precision) == (row.model, row.precision))
     return next(limits, None)

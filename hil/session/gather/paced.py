@@ -25,7 +25,7 @@ SPARE = 2
 
 @dataclass(frozen=True)
 class Pace:
-    """How inferences are released: ``rate`` a second, with a ``deadline`` in seconds from release to completion."""
+    """How inferences are released: ``rate`` per second, with a ``deadline`` in seconds from release to completion."""
 
     rate: float
     deadline: float

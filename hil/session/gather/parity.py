@@ -122,7 +122,7 @@ def _answered_by(session: EngineContext, model: str) -> dict[str, Any]:
 def task(session: EngineContext, row: Row) -> Gathered:
     """Judge ``parity.task``: the engine's loss of score against the reference.
 
-    If nearly the whole score is lost, search the node at which the signal ends (``signal_end_of``).
+    If nearly the whole score is lost, search for the node at which the signal ends (``signal_end_of``).
     """
     scored = compared(session, row)
     tolerances = session.model(row.model).tolerances.get(precision_of(row))
@@ -149,8 +149,8 @@ def scored_by(session: EngineContext, model: str) -> dict[str, Any]:
 def repeatable(session: EngineContext, row: Row) -> Gathered:
     """Judge ``parity.repeatable``: whether the engine gives bit for bit the same outputs for the same inputs.
 
-    One batch is run three times: the first batch for which no output is empty or, without one, the batch with the
-    fewest empty outputs. Raises ``Unsupported`` for a model with a state.
+    One batch is run three times, if possible one without empty outputs. ``Unsupported`` is raised for a model with a
+    state.
     """
     refuse_sequences(session, row.model)
     best: list[Outputs] = []
@@ -169,10 +169,7 @@ def _filled(runs: list[Outputs]) -> int:
 
 
 def compared(session: EngineContext, row: Row) -> Compared:
-    """Return the comparison of the row's engine with the reference; the first call runs both.
-
-    Raises ``Unsupported`` for a model with an input that is carried from step to step.
-    """
+    """Return the comparison of the row's engine with the reference; the first call runs both (``refuse_sequences``)."""
     refuse_sequences(session, row.model)
     spec = session.model(row.model)
 
@@ -245,7 +242,7 @@ def _feeds(batches: Iterable[Batch], sent: deque[SentBatch]) -> Iterator[dict[st
 def _pairs(
     answers: Iterable[Outputs], runs: Iterable[Outputs], sent: deque[SentBatch], arrived: deque[SentBatch]
 ) -> Iterator[Pair]:
-    """Yield both sides of each batch, and move it from ``sent`` to ``arrived``."""
+    """Yield the outputs of both sides of each batch, and move each batch that arrived from ``sent`` to ``arrived``."""
     for got, answer in zip_longest(runs, answers):
         if got is None:
             yield Pair(answer, None)
@@ -275,10 +272,7 @@ def _score(scored: Compared, metric: Metric, batch: SentBatch, pair: Pair) -> No
 
 
 def precision_of(row: Row) -> Any:
-    """Return the row's precision, typed so that it is accepted as a key of the tolerances.
-
-    A row has any text as its precision, but the plan copies only valid precisions from the config.
-    """
+    """Return the row's precision, typed as a key of the tolerances: the plan has only valid precisions."""
     return row.precision
 
 

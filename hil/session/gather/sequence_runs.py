@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 HELD = 8
-"""Batches that the reference runs again with a state held at its start value: would the comparison notice its loss?"""
+"""The most batches that the reference runs again with a state held at its start value.
+
+They show whether the comparison would notice the loss of that state.
+"""
 
 
 @dataclass(frozen=True)

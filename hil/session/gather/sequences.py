@@ -90,8 +90,8 @@ _METHOD = {"version": 1, "compared": "bit for bit"}
 def isolation(session: EngineContext, row: Row) -> Gathered:
     """Judge ``sequence.isolation``: whether sequences that run at the same time do not change each other's state.
 
-    The first batch of sequences is compared alone and in turn with the second batch, and its first sequence with others
-    and with copies of itself in the batch.
+    The outputs of the first batch of sequences, run alone, are compared with those when its steps alternate with the
+    second batch's. The outputs of its first sequence are also compared with those in a batch of copies of it.
     """
     batches = _first_batches(session, row.model)
     steps = min(INTERLEAVED, *(len(sequence_of(batch)) for batch in batches))

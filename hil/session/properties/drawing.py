@@ -83,7 +83,7 @@ class Drawn:
         return space.feeding.sequence(self.arrays(space), 0)
 
     def arrays(self, space: Space) -> Feeds:
-        """Return the batch in the form of a model's data: samples or, of a model with a state, sequences of steps."""
+        """Return the batch in the form of a model's data: samples or, for a model with a state, sequences of steps."""
         sizes, samples, steps = dict(self.sizes), {}, (space.steps,) * bool(space.steps)
         for spec in space.signature.inputs:
             if spec.is_given:

@@ -52,9 +52,9 @@ def _control(arrays: Mapping[str, Any]) -> ControlSeries | None:
 class Samples:
     """The series of one run, each in a file ``samples/NAME.npz`` of the report.
 
-    A file has the start, duration and device time of each sample (s), the batch size, the method and the facts, and the
-    same of the control, if there is one: ``control`` (workload and seconds spent), ``control_start``,
-    ``control_duration`` and ``control_sizes`` (inferences in each window).
+    A file has the start, duration and, if measured, device time of each sample (s), the batch size, the method and the
+    facts. If a control was timed, it also has ``control`` (workload and seconds spent), ``control_start`` and
+    ``control_duration`` (s), and ``control_sizes`` (inferences in each window).
     """
 
     def __init__(self, folder: Path, run_id: str, attempt: str = "") -> None:
