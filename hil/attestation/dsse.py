@@ -58,7 +58,8 @@ def read(content: bytes, name: str) -> Envelope:
     Raises ``AttestationRefused`` for any bundle that is not exactly in the form of ``write``.
     """
     if len(content) > MOST:
-        raise AttestationRefused(f"{name}: larger than {MOST // 2**20} MiB: this is not a bundle of hil")
+        what = f"larger than {MOST // 2**20} MiB, so it is not a bundle of hil"
+        raise AttestationRefused(f"{name}: {what}: name the file that hil attest wrote")
     try:
         document = strictjson.loads(content)
     except (ValueError, RecursionError) as error:

@@ -213,5 +213,5 @@ def _content(path: Path, *, private: bool) -> bytes:
         if status.st_uid not in (os.geteuid(), 0):
             raise UserError(f"{_shown(path)}: this private key belongs to another user: sign with your own key")
     if len(content) > MOST:
-        raise UserError(f"{_shown(path)}: larger than {MOST // 1024} KiB: this is not a key file")
+        raise UserError(f"{_shown(path)}: larger than {MOST // 1024} KiB, so it is not a key: name a PEM file")
     return content

@@ -84,9 +84,10 @@ class Accepted(Frozen):
 class Settings(Frozen):
     """The rule by which rows are judged; ``above``, ``exclude`` and ``confidence`` are fractions.
 
-    A noisy row is worse if its change is significant at ``confidence`` and larger than ``above``. It is the same if its
-    interval at ``confidence`` excludes a worsening of ``exclude``. ``rows`` are the patterns of ``--row``, in the form
-    of ``hil.config.policy``; ``regression`` names the models whose ``regression`` table makes rows count.
+    A noisy row is worse or better if its change is significant at ``confidence`` and larger than ``above``. Otherwise
+    it is the same if its interval at ``confidence`` excludes a worsening of ``exclude``. ``across_boards`` allows sides
+    that were measured on different machines. ``rows`` are the patterns of ``--row``, in the form of
+    ``hil.config.policy``; ``regression`` names the models whose ``regression`` table makes rows count.
     """
 
     above: float = 0.01
@@ -110,10 +111,11 @@ class Row(Frozen):
 
     Attributes:
         counts: whether the row affects the exit code; a row that does not is information.
-        asked: why the row affects the exit code; ``None`` if it does not. An unclear row that only a limit made count
-            does not count if the candidate passed the limit.
-        base, cand: medians of run values in ``unit``.
-        absolute: ``effect`` is a difference in ``unit``, not a fraction of the base.
+        asked: what made the row count; ``None`` if nothing did. If only a limit did, an unclear row does not count if
+            the candidate passed the limit.
+        base, cand: in ``unit``, the median of a side's run values, or the values whose quotient gives ``effect``;
+            ``None`` if the side lacks the row or the methods differ.
+        absolute: whether ``effect`` is a difference in ``unit`` rather than a fraction of the base.
         effect, low, high: the change from base to candidate, and its interval.
         p: p-value, adjusted for all rows of the comparison.
         visible: smallest relative change that is detected with 90 % statistical power.

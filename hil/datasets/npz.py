@@ -80,8 +80,8 @@ class NpzArrays:
     def rows(self, size: int, names: Collection[str] | None = None) -> Iterator[dict[str, np.ndarray]]:
         """Yield ``size`` rows of each array at a time (fewer at the end), in this machine's byte order.
 
-        The arrays in ``names`` (all if ``None``) must have the same length. Raises ``UserError`` for a wrong checksum
-        or a truncated member.
+        ``names`` selects the arrays; ``None`` selects all. Raises ``UserError`` if they differ in length, and for a
+        wrong checksum or a truncated member.
         """
         chosen = [name for name in self.names if names is None or name in names]
         lengths = {self._headers[name][1][0] for name in chosen}

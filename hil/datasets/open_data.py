@@ -93,5 +93,6 @@ def _check_names(config: Config, model: str, signature: Signature, ranges: Mappi
             if name not in known:
                 place = config.where("models", model, key, name)
                 raise UserError(
-                    f"{place}: models.{model}.{key}.{name}: there is no such {what}{did_you_mean(name, known)}"
+                    f"{place}: models.{model}.{key}.{name}: there is no such {what}{did_you_mean(name, known)}: "
+                    "correct the name"
                 )

@@ -39,7 +39,7 @@ number of samples is twice that of ImageNet's validation images."""
 
 
 class CodeDataset(Streamed):
-    """Base class of both data sets: it checks each sample when it is read, and compares it with the first pass."""
+    """Base class of the data sets that call user code: it checks each sample, and that later passes give the same."""
 
     chunk = 1  # samples may differ in shape; only those of one batch must have the same shape
 
@@ -153,7 +153,7 @@ class CallableDataset(CodeDataset):
 class FolderDataset(CodeDataset):
     """Samples that ``preprocess`` makes of the files of a folder, in the order of their paths.
 
-    If the files are in sub-folders, one for each class, a sample's label is the index of its sub-folder by name.
+    If the files are in sub-folders, one for each class, a sample's label is its sub-folder's index in order of names.
     """
 
     def __init__(self, folder: Path, code: UserCallable, matcher: Matcher, origin: Origin) -> None:

@@ -41,7 +41,7 @@ def deploy(config: Config, path: Path, robot: str, notify: Notify, carried: Path
     the name and the text of each step.
 
     Raises:
-        DeployRefused: the release must not be deployed.
+        DeployRefused, AttestationRefused: the release must not be deployed.
         UserError: a file, the report or ``carried`` does not fit the robot's config.
         LabError: the robot cannot be reached, is lost, or is not the configured board.
     """

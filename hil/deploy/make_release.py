@@ -64,7 +64,7 @@ def make_release(  # noqa: PLR0913, PLR0917 - all parts of a release
 
 
 def board_of(report: Report) -> dict[str, Any]:
-    """Return the board of the report, in the fields of a manifest."""
+    """Return ``module``, ``l4t`` (Jetson Linux) and ``jetpack`` of the report's board; ``None`` for what is unknown."""
     identity = identify(report.target.facts.get("board"))
     module = None if identity.module is None else identity.module.slug
     return {"module": module, "l4t": identity.l4t, "jetpack": identity.jetpack}

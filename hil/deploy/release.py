@@ -97,7 +97,10 @@ def external_paths(engine: EngineUsed) -> dict[str, ExternalData]:
 
 
 def own_files(config: Config, spec: DeploySpec) -> dict[str, bytes]:
-    """Return the robot's config files by their path in a release. Raises ``UserError`` if one cannot be read."""
+    """Return the content of the robot's config files by their path in a release.
+
+    Raises ``UserError`` if one cannot be read or is larger than ``LARGEST``.
+    """
     contents: dict[str, bytes] = {}
     for file in spec.config:
         path = config.resolve(file)

@@ -50,7 +50,7 @@ class Listing:
         releases: one entry for each release (``of``).
         operation: the deployment or rollback that has not ended, if any.
         busy: whether another process carries out a deployment now.
-        holder: who that is: ``who``, ``host`` and ``pid``.
+        holder: ``who``, ``host``, ``pid`` and ``since`` of the latest process that carried out a deployment, if known.
         history: up to 20 of the latest operations.
     """
 

@@ -61,7 +61,7 @@ class NodeErrors:
     """The relative errors of one tensor of the engine, measured in two ways.
 
     Attributes:
-        tensor: the tensor.
+        tensor: the tensor's name in the reference.
         node: the node that makes it.
         alone: the error if the nodes that compute the tensor run alone, on the reference's values.
         bound: the largest value of ``alone`` for a correct engine in this precision.
@@ -166,7 +166,7 @@ class Diagnosis:
         grown: the tensors with the largest ``ratio``.
         signal_end: where the signal ends if slices of the engine's outputs are constant; ``None``: it was not found.
         notes: what was not examined.
-        step: of a model with a state, the step that was examined with the reference's state before it.
+        step: of a model with a state, the step that was examined with the reference's state before it; else ``None``.
         part: the nodes of the worst culprit, for a bundle; ``None`` if there is nothing to extract.
     """
 

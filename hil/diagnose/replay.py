@@ -80,7 +80,8 @@ def whole(index: dict[str, Any]) -> int:
 def sequence(index: dict[str, Any]) -> int:
     """Run both models over the sequence up to the examined step, each with its own states, and return the exit code.
 
-    The code is ``NOT_SHOWN`` if the bundle lacks the models or the inputs, or if the target had no error in this step.
+    The code is ``NOT_SHOWN`` if the bundle lacks the models or the inputs, or if the target had no error in this step;
+    otherwise that of ``report_outcome``.
     """
     entry, models = index["sequence"], index["whole"]
     if "inputs" not in entry or "engine" not in models:

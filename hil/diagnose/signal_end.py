@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     BoolArray = npt.NDArray[np.bool_]
 
 LIVE = 0.01
-"""A slice is live if its standard deviation in the reference is over this share of the largest one of a slice."""
+"""A slice is live if its standard deviation in the reference exceeds this share of the largest of all slices."""
 
 SCORE = 0.25
 """A slice with values from 0 to 1 that reach this value is live too: scores in one tensor with boxes in pixels."""
@@ -37,7 +37,7 @@ ENOUGH = 10
 """Fewest elements of a slice that is examined by itself; smaller ones only together with all slices of the tensor."""
 
 TRIED = 10
-"""Largest number of tensors of each kind that are corrected to see whether the outputs vary again."""
+"""Largest number of tensors, wholly constant ones and others each, that are corrected to see whether outputs vary."""
 
 
 def signal_end(case: Case, outputs: Values, inside: Values, node_of: Callable[[Region], Node]) -> SignalEnd | None:

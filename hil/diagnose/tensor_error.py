@@ -25,8 +25,8 @@ def error(expected: Array, obtained: Array) -> float:
     """Return the error of ``obtained``: for floats relative to ``expected``, else the share of elements that differ.
 
     For floats, it is the largest root mean square (RMS) error of the whole tensor and of each channel (index along the
-    second or the last axis), divided by the RMS of ``expected``. It is infinite if the shapes differ, or the NaN and
-    infinite elements.
+    second or the last axis), divided by the RMS of ``expected``. It is infinite if the shapes differ, or if NaN and
+    infinite elements are at other places or have another sign.
     """
     if expected.shape != obtained.shape:
         return math.inf

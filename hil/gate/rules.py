@@ -154,10 +154,7 @@ def _required(
 
 
 def _absent(report: Report, policy: GateSpec) -> list[str]:
-    """Return the names of rows that ``policy`` requires for the report's models and precisions but the report lacks.
-
-    A pattern of ``policy.require`` that matches no row at all is not reported here.
-    """
+    """Return the names of rows that ``policy`` requires for the report's models and precisions but the report lacks."""
     planned = {(check.id, check.model, check.precision) for check in report.checks}
     missing = (row for row in must_exist(policy.require, _models(report)) if row not in planned)
     return [" ".join(row) for row in missing]

@@ -73,7 +73,8 @@ def read(path: Path, requested: str | None = None) -> Node:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}: correct isaac_ros in hil.toml") from None
     if len(content) > LARGEST:
-        raise UserError(f"{path}: larger than {LARGEST >> 20} MiB: this is not a parameter file")
+        what = f"larger than {LARGEST >> 20} MiB, so it is not a parameter file"
+        raise UserError(f"{path}: {what}: correct isaac_ros in hil.toml")
     return inference_node(nodes(content, path.name), path.name, requested)
 
 
@@ -163,7 +164,7 @@ def nodes(content: bytes, file: str) -> dict[str, Parameters]:
 
 def _walk(node: yaml.Node | None, name: str, file: str, depth: int) -> Iterator[tuple[str, Parameters]]:
     if depth > DEEPEST:
-        raise UserError(f"{file}: nested too deeply: this is not a parameter file")
+        raise UserError(f"{file}: nested too deeply for a parameter file: correct isaac_ros in hil.toml")
     for key, line, value in _pairs(node, file):
         if key == PARAMETERS:
             yield name or "/", {inner: (_plain(item), at) for inner, at, item in _pairs(value, file)}
@@ -180,7 +181,8 @@ def _pairs(node: yaml.Node | None, file: str) -> Iterator[tuple[str, int, yaml.N
     import yaml
 
     if not isinstance(node, yaml.MappingNode):
-        raise UserError(f"{file}: not a ROS 2 parameter file: nodes with {PARAMETERS} are expected")
+        what = f"not a ROS 2 parameter file, which has nodes with {PARAMETERS}"
+        raise UserError(f"{file}: {what}: correct isaac_ros in hil.toml")
     names: set[str] = set()
     for key, value in node.value:
         line = key.start_mark.line + 1

@@ -64,7 +64,7 @@ OPERATORS = frozenset(
 )
 QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
 COSTLESS = frozenset({"Constant", "Identity", "Dropout"}) | QDQ
-"""Nodes that are no layer of their own in an engine."""
+"""Operators that do not become layers of an engine."""
 
 PRECISIONS = frozenset({"fp16", "int8"})
 LAST_WITH_DLA, FIRST_AGAIN = (10, 7), (11, 4)

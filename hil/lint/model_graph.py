@@ -84,7 +84,7 @@ class Graph:
             return None  # damaged or missing: the rules on files report that
 
     def before(self, name: str, passed: Collection[str]) -> onnx.NodeProto | None:
-        """Follow ``name`` back over nodes whose operators are in ``passed``, by their first input; return the last one.
+        """Follow ``name`` back over nodes with operators in ``passed``, by their first input; return the farthest node.
 
         Return ``None`` if no such node makes ``name``, and for a cycle, which no valid file has.
         """

@@ -70,7 +70,10 @@ def _operator(
 
 
 def opset_findings(graph: Graph, machine: Machine) -> Iterator[Finding]:
-    """Yield the finding on operators whose definition is newer than the newest opset that the parser states."""
+    """Yield the finding on nodes that use inputs or attributes from after the newest opset that the parser supports.
+
+    If no operator list of the machine's release is known, yield a finding that states this.
+    """
     newest, opset = newest_opset(machine.tensorrt), graph.signature.opset
     if newest is None:
         if machine.release is not None or machine.tensorrt is not None:

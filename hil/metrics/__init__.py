@@ -50,7 +50,8 @@ def open_metric(  # noqa: PLR0913 - all but the task have a default
     if ":" in task and name is None:
         return own.metric(task, root, model, where)
     if task not in METRICS:
-        raise UserError(f"task {task!r} is not known: write {', '.join(METRICS)} or package.module:callable")
+        known_tasks = f"{', '.join(METRICS)} or package.module:callable"
+        raise UserError(f"{where}: task {task!r} is not known: model {model}: write {known_tasks}")
     known = METRICS[task]
     if name is not None and name not in known:
         raise UserError(f"{where}: {task} has no metric {name!r}: model {model}: write {' or '.join(known)}")

@@ -40,7 +40,8 @@ def ranked(most: int, outputs: Arrays, labels: Arrays) -> FloatArray:
     truth = truth[..., 0] if truth.ndim == logits.ndim and truth.shape[-1] == 1 else truth
     if truth.shape != logits.shape[:-1]:
         raise UserError(
-            f"labels have shape {list(truth.shape)}, output {name!r} has {list(logits.shape)}: give one label per row"
+            f"labels have shape {list(truth.shape)}, output {name!r} has {list(logits.shape)}: give one label per "
+            "position, without the last axis"
         )
     if most > 1 and logits.shape[-1] <= most:
         raise UserError(f"output {name!r} has {logits.shape[-1]} classes, so any label is in the top {most}: use top1")

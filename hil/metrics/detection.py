@@ -42,7 +42,8 @@ def metric(name: str, decode: Decode) -> Metric:
     def score(outputs: Arrays, labels: Arrays) -> FloatArray:
         detections, truth = decode(outputs), _truth(labels)
         if len(detections) != len(truth):
-            raise UserError(f"boxes of {len(detections)} images were decoded, but there are labels of {len(truth)}")
+            what = f"boxes of {len(detections)} images were decoded, but there are labels of {len(truth)}"
+            raise UserError(f"{what}: let decode return one array per sample, or correct the layout")
         return _evidence(detections, truth)
 
     pool = each(lambda evidence: average_precision(evidence, IOUS[:1] if name == "map50" else IOUS))

@@ -119,7 +119,7 @@ def pairs(outputs: Arrays, labels: Arrays) -> dict[str, Array]:
 def class_labels(name: str, truth: Array, classes: int) -> Array:
     """Return ``truth``. Raises ``UserError`` unless it holds integers from 0 to ``classes`` - 1."""
     if truth.dtype.kind not in "iu":
-        raise UserError(f"labels of output {name!r} are {truth.dtype}: classes are integers")
+        raise UserError(f"labels of output {name!r} are {truth.dtype}, but classes are integers: save integers")
     if truth.size and (truth.min() < 0 or truth.max() >= classes):
         raise UserError(
             f"labels of output {name!r} run from {truth.min()} to {truth.max()}, "

@@ -91,10 +91,12 @@ def _fitting(outputs: Arrays, labels: Arrays) -> Iterator[tuple[FloatArray, Floa
         output, truth = outputs[name], _shaped(values, outputs[name])
         if truth.shape != output.shape or not output.ndim:
             raise UserError(
-                f"labels of output {name!r} have shape {list(truth.shape)}, the output has {list(output.shape)}"
+                f"labels of output {name!r} have shape {list(truth.shape)}, the output has {list(output.shape)}: save "
+                "them in the shape of the output"
             )
         if samples is not None and samples != len(output):
-            raise UserError(f"labels of output {name!r} are of {len(output)} samples, the others of {samples}")
+            what = f"output {name!r} has {len(output)} samples, and the other labelled outputs have {samples}"
+            raise UserError(f"{what}: give labels only for outputs with one row per sample")
         samples = len(output)
         yield output.astype(np.float64), truth.astype(np.float64)
 

@@ -34,7 +34,7 @@ def overlaps(outputs: Arrays, labels: Arrays) -> FloatArray:
     name, truth = labelled(outputs, labels)
     ours = outputs[name]
     if truth.dtype.kind not in "iu":
-        raise UserError(f"labels of output {name!r} are {truth.dtype}: classes of pixels are integers")
+        raise UserError(f"labels of output {name!r} are {truth.dtype}, but pixels' classes are integers: save integers")
     chosen, classes = _chosen(name, ours, truth)
     counted = (truth >= 0) & (truth != IGNORE)
     if counted.any() and truth[counted].max() >= classes:
@@ -56,14 +56,16 @@ def _chosen(name: str, ours: Array, truth: Array) -> tuple[Array, int]:
     if ours.dtype.kind in "iu":
         ours = ours[:, 0] if ours.ndim == truth.ndim + 1 and ours.shape[1] == 1 else ours
         if ours.shape != truth.shape:
-            raise UserError(f"labels have shape {list(truth.shape)}, output {name!r} has {list(ours.shape)}")
+            what = f"labels have shape {list(truth.shape)}, output {name!r} has {list(ours.shape)}"
+            raise UserError(f"{what}: give one label per pixel of the output")
         highest = max((int(one[one != IGNORE].max(initial=0)) for one in (ours, truth)), default=0)
         if highest >= MOST or ours.min(initial=0) < 0:
             raise UserError(f"output {name!r} has classes from {ours.min()} to {highest}: 0 to {MOST - 1} are allowed")
         return ours.astype(np.int64), MOST
     if ours.ndim != truth.ndim + 1 or (ours.shape[0], *ours.shape[2:]) != truth.shape:
         raise UserError(
-            f"labels have shape {list(truth.shape)}, output {name!r} has {list(ours.shape)}: scores are (n, classes, …)"
+            f"labels have shape {list(truth.shape)}, output {name!r} has {list(ours.shape)}, scores (n, classes, …): "
+            "give one label per pixel of the output"
         )
     finite = np.isfinite(ours).all(axis=1)
     return np.where(finite, ours.argmax(axis=1), -1), ours.shape[1]

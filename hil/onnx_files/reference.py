@@ -122,7 +122,7 @@ class CachedReference:
     def batches(self, size: int, limit: int | None = None) -> Iterator[Outputs]:
         """Yield as ``Reference.batches`` does; with a state, the outputs of all steps are stacked along a first axis.
 
-        Raise ``UserError`` if ``size`` is not that of the cached outputs, or if a file of them was changed.
+        Raise ``UserError`` if ``size`` is not that of the cached outputs, or if a file was changed.
         """
         if size != self.batch:
             raise UserError(f"the reference was run with batch {self.batch}, not {size}: use the same batch size")
@@ -283,7 +283,7 @@ def _run(model: Path, batches: Iterator[Batch], folder: Path) -> dict[str, Any]:
 
 
 def cpu_session(model: Path, threads: int | None = None) -> onnxruntime.InferenceSession:
-    """Return an ONNX Runtime session on the CPU that logs nothing; if ``model`` cannot be loaded, raise ``ort_error``.
+    """Return an ONNX Runtime session on the CPU that logs nothing; raise what ``ort_error`` returns if it cannot load.
 
     ``threads`` is the number of threads within an operator, ``None`` for ONNX Runtime's default.
     """

@@ -276,7 +276,7 @@ def _size(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
 
 
 def element_type(element: int) -> str:
-    """Return numpy's or ml_dtypes' name of a type of ``onnx.TensorProto``, else the name that ONNX gives it."""
+    """Return numpy's or ml_dtypes' name of a type of ``onnx.TensorProto``, else ONNX's, else ``onnx type N``."""
     import onnx
 
     lacking = {number: name for name, number in NUMBERS.items()}

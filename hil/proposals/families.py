@@ -52,8 +52,9 @@ class Family:
     """A family: its name, its test, and what it proposes.
 
     ``matches`` returns the layout of a detector, or any other text if the model belongs to the family; empty if it does
-    not. ``keys`` are the keys of the model's table. ``remark`` continues a sentence that ends with the name. ``kind``
-    is that of its outputs with a number of axes in ``axes``, if any are named.
+    not. ``keys`` are the keys of the model's table. ``exceptions`` returns the names of the nodes to keep in float.
+    ``remark`` continues a sentence that ends with the name. ``kind`` is the kind of answer of the outputs whose number
+    of axes is in ``axes`` (of all outputs if that is empty); an empty ``kind`` is not proposed.
     """
 
     name: str
@@ -101,7 +102,10 @@ def _tokens(observed: Observed) -> str:
 
 
 def _text_line(observed: Observed) -> str:
-    """Match an output [samples, steps, characters], or [steps, samples, characters], for an image of one line."""
+    """Return ``steps`` if an output for an image of one line is [samples, steps, characters], or with steps first.
+
+    Return an empty text otherwise.
+    """
     image = observed.image
     if image is None or image[0] > LINE_HEIGHT or image[1] <= image[0]:
         return ""
@@ -149,7 +153,7 @@ def _end_to_end(shapes: Shapes, _: int) -> bool:
 
 
 def _channels_first(shapes: Shapes, cells: int) -> bool:
-    """Match four corners and classes [samples, 4 + classes, boxes], with a number of boxes for each cell."""
+    """Match four coordinates and classes [samples, 4 + classes, boxes]; ``cells`` divides boxes."""
     if [len(shape) for shape in shapes] != [3]:
         return False
     _, columns, boxes = shapes[0]
@@ -157,7 +161,7 @@ def _channels_first(shapes: Shapes, cells: int) -> bool:
 
 
 def _objectness(shapes: Shapes, cells: int) -> bool:
-    """Match four corners, objectness and classes [samples, boxes, 5 + classes], with boxes for each cell."""
+    """Match four coordinates, objectness and classes [samples, boxes, 5 + classes]; ``cells`` divides boxes."""
     if [len(shape) for shape in shapes] != [3]:
         return False
     _, boxes, columns = shapes[0]

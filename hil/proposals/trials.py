@@ -42,7 +42,10 @@ LEAST_MEMORY = 2 * 2**30
 
 @dataclass(frozen=True)
 class Trial:
-    """One question: does the reference run with these declarations? ``shapes`` has a size for each dimension."""
+    """One question: does the reference run with these declarations, and with ``batch`` samples?
+
+    ``shapes`` has the size of each dynamic dimension, by name.
+    """
 
     inputs: Mapping[str, InputSpec] = field(default_factory=dict)
     shapes: Mapping[str, int] = field(default_factory=dict)
@@ -191,7 +194,7 @@ class Trials:
     def run(self, trial: Trial) -> Answer:
         """Return what the reference did. For a model that cannot be loaded, ``loaded`` of the answer is false.
 
-        A trial that ran already is not run again.
+        A trial that succeeded before is not run again. If no time is left, nothing runs, and the answer has an error.
         """
         if self.is_over:
             return Answer("no time is left for trial runs")

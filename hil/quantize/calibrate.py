@@ -120,7 +120,8 @@ def _check_excluded(proto: onnx.ModelProto, excluded: tuple[str, ...], model: Pa
     names = [node.name for node in proto.graph.node]
     for name in excluded:
         if name not in names:
-            raise UserError(f"exclude_nodes: model {model.stem} has no node {name!r}{did_you_mean(name, names)}")
+            hint = did_you_mean(name, names)
+            raise UserError(f"exclude_nodes: model {model.stem} has no node {name!r}{hint}: correct exclude_nodes")
 
 
 def stride_of(data: Dataset, most_bytes: int = FEED) -> int:
@@ -141,13 +142,14 @@ def fitting(data: Dataset, most_bytes: int = FEED) -> int:
 class Feed:
     """Gives the samples of a data set to the calibrator, and counts and digests those that the calibrator consumed.
 
-    A feed is a group of batches: as many as ``fitting`` returns, even if the model takes only one sample at a time.
+    A feed is a group of batches with about as many samples as ``fitting`` returns, even if the model takes only one
+    sample at a time.
     """
 
     def __init__(
         self, data: Dataset, samples: int, model: str, counted: Callable[[int], None] = lambda _: None
     ) -> None:
-        """Read the first ``samples`` samples of ``data``. Messages name ``model``.
+        """Give the first ``samples`` samples of ``data``, which are read later. Messages name ``model``.
 
         ``counted`` is called with the number of samples of each batch that the calibrator consumed.
         """

@@ -46,7 +46,7 @@ BOUNDED = frozenset(
 """Operators whose results FP16 holds whatever they read."""
 LISTED = 200
 EXTERNAL = 1 << 30
-"""Bytes of a model from which its weights are saved beside it; a protobuf message has 2 GiB at most."""
+"""Bytes: the weights of a larger model are saved in a file beside it; a protobuf message has 2 GiB at most."""
 OPTIONS_VERSION = 1
 """Part of the file's name: increase it with every change here that changes a converted model."""
 
@@ -198,7 +198,7 @@ def _beyond_fp16(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> Iterato
 
 
 def _in_fp32(model: onnx.ModelProto, reasons: dict[str, str]) -> tuple[int, list[dict[str, str]]]:
-    """Return how many nodes compute with floats, and those that read or return float32, with the reason."""
+    """Return how many nodes compute with floats, and those that use float32 but no FP16 or BF16, with the reason."""
     copy = type(model)()
     copy.CopyFrom(model)
     shapes: dict[str, tuple[int, ...]] = {}
