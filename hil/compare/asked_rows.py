@@ -67,5 +67,4 @@ def refuse_unmatched(rows: Sequence[Row], settings: Settings) -> None:
         if not any(matches(pattern, row.check, row.model, row.precision) for row in judged):
             known = sorted({row.check for row in judged})
             hint = did_you_mean((pattern.split() or [""])[0], known)
-            checks = ", ".join(known) or "none"
-            raise UserError(f"--row {pattern!r}: no compared row matches{hint}: the checks are {checks}")
+            raise UserError(f"--row {pattern!r}: no compared row matches{hint}: the checks are {', '.join(known)}")

@@ -30,7 +30,7 @@ def flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def differing(base: Mapping[str, Any], cand: Mapping[str, Any]) -> tuple[Differing, ...]:
-    """Return the fields, except the control, in which two methods differ; the value of a missing field is ``absent``."""
+    """Return the fields, except the control, in which two methods differ; a missing field has the value ``absent``."""
     ours, theirs = flat(without_control(base)), flat(without_control(cand))
     names = dict.fromkeys((*ours, *theirs))
     pairs = ((name, ours.get(name, ABSENT), theirs.get(name, ABSENT)) for name in names)

@@ -93,6 +93,5 @@ def _check_names(config: Config, model: str, signature: Signature, ranges: Mappi
             if name not in known:
                 place = config.where("models", model, key, name)
                 raise UserError(
-                    f"{place}: models.{model}.{key}.{name}: there is no such {what}{did_you_mean(name, known)}: "
-                    "correct the name"
+                    f"{place}: models.{model}.{key}.{name}: there is no such {what}{did_you_mean(name, known)}"
                 )

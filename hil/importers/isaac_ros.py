@@ -139,7 +139,7 @@ def _converted(key: str, value: Any, where: str) -> Any:
     if key == "max_batch_size" and type(value) is int and value >= 1:
         return value
     expected = "a rate, e.g. 30.0" if key == "inference_fps" else "a number of samples, e.g. 1"
-    raise UserError(f"{where}: {value!r} is not {expected}")
+    raise UserError(f"{where}: {value!r} is not {expected}: correct it")
 
 
 def nodes(content: bytes, file: str) -> dict[str, Parameters]:

@@ -60,7 +60,8 @@ def _chosen(name: str, ours: Array, truth: Array) -> tuple[Array, int]:
             raise UserError(f"{what}: give one label per pixel of the output")
         highest = max((int(one[one != IGNORE].max(initial=0)) for one in (ours, truth)), default=0)
         if highest >= MOST or ours.min(initial=0) < 0:
-            raise UserError(f"output {name!r} has classes from {ours.min()} to {highest}: 0 to {MOST - 1} are allowed")
+            what = f"output {name!r} has classes from {ours.min()} to {highest}, but 0 to {MOST - 1} are supported"
+            raise UserError(f"{what}: write a score of your own as task = 'package.module:callable'")
         return ours.astype(np.int64), MOST
     if ours.ndim != truth.ndim + 1 or (ours.shape[0], *ours.shape[2:]) != truth.shape:
         raise UserError(

@@ -120,8 +120,7 @@ def _check_excluded(proto: onnx.ModelProto, excluded: tuple[str, ...], model: Pa
     names = [node.name for node in proto.graph.node]
     for name in excluded:
         if name not in names:
-            hint = did_you_mean(name, names)
-            raise UserError(f"exclude_nodes: model {model.stem} has no node {name!r}{hint}: correct exclude_nodes")
+            raise UserError(f"exclude_nodes: model {model.stem} has no node {name!r}{did_you_mean(name, names)}")
 
 
 def stride_of(data: Dataset, most_bytes: int = FEED) -> int:
