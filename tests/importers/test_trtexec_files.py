@@ -44,7 +44,7 @@ def test_times_are_seconds_with_bounds(tmp_path: Path, capsys: pytest.CaptureFix
     command(tmp_path / "export.json")
     shown = capsys.readouterr().out
     assert "GPU Compute Time of 1009 inferences\n  p50 1.5 ms (1." in shown
-    assert "no verdict" in shown
+    assert "not a verdict" in shown
     command(written(tmp_path, times(20)))
     assert "to unknown)" in capsys.readouterr().out
 
