@@ -169,6 +169,21 @@ def test_a_board_that_differs_from_the_config_is_bad(keys: dict[str, Any], what:
     assert fix in finding.fix
 
 
+UNCONFIRMED = [
+    ("facts.tensorrt", {}, {"board": "nvidia-h200"}, "board", "nvidia-smi -L"),
+    ("state.memory_available", None, {"free_memory": "1 GiB"}, "memory", "remove free_memory"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "keys", "what", "fix"), UNCONFIRMED)
+def test_a_declared_value_that_cannot_be_confirmed_is_bad(
+    path: str, value: Any, keys: dict[str, Any], what: str, fix: str
+) -> None:
+    """Each declared key without a fact that confirms it is ``bad``, with a fix."""
+    finding = of(what, findings_of(changed(path, value), **keys))
+    assert (finding.state, fix in finding.fix) == ("bad", True)
+
+
 WARNED = [
     ("store.free", 2 << 30, "store", "store_size = "),
     ("state.swap_used", 512 << 20, "swap", "sudo swapoff -a && sudo swapon -a"),

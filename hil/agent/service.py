@@ -187,7 +187,8 @@ class Service(Transfers):
         with self.turn():
             watch = self._watch(record["facts"], request["options"])
             began = time.perf_counter()
-            more = 0 if watch or self.supervisor.container else int(request.get("more", 0))  # these start differently
+            ahead = watch is None and self.supervisor.container is None  # whether workers may start in advance
+            more = int(request.get("more", 0)) if ahead else 0
             fresh = bool(request.get("fresh", True)) or watch is not None
             worker = self.idle.worker(order["runtime"], fresh=fresh, more=more)
             try:

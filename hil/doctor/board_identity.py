@@ -91,7 +91,8 @@ def _gpu(case: Case, declared: str, identity: Identity) -> Finding:
     if case.held:
         return Finding("target", "board", f"{declared} is declared; its GPU was not queried", "unknown")
     if not isinstance(gpu, str):
-        return Finding("target", "board", f"not confirmed as {declared}: no GPU responds", "bad")
+        fix = "nvidia-smi -L  # must list the GPU on the target; if it does, read the findings on software"
+        return Finding("target", "board", f"not confirmed as {declared}: no GPU responds", "bad", fix)
     if is_gpu(declared, gpu) and identity.module is None:
         return Finding("target", "board", f"{gpu}, as declared")
     actual = identity.module.slug if identity.module else slug(gpu).removeprefix(VENDOR)

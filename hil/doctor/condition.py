@@ -152,7 +152,8 @@ def _memory(case: Case, state: State) -> Finding:
         return Finding(PART, "memory", f"{show(free, 'B')} available while the target is held")
     if free is None:
         result = f"unknown{state.why_not('memory_available')}"
-        return Finding(PART, "memory", result, "bad" if needed else "unknown")
+        fix = f"remove free_memory and reserve_memory from [targets.{case.name}]" if needed else ""
+        return Finding(PART, "memory", result, "bad" if needed else "unknown", fix)
     if free < needed:
         result = f"{show(free, 'B')} available, {show(needed, 'B')} required (free_memory, reserve_memory)"
         fix = "ps -eo rss,pid,user,comm --sort=-rss | head  # lists processes that could be stopped"

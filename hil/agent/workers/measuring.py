@@ -184,7 +184,7 @@ class Measuring(ABC):
         return method
 
     def profile(self, request: Dict[str, Any]) -> Answer:
-        """Return the seconds of the slowest ``LISTED_NODES`` nodes, from ``runs`` inferences under the profiler."""
+        """Return the slowest ``LISTED_NODES`` nodes with their mean seconds over ``runs`` inferences, by a profiler."""
         feed = self._feeds(request)[0]
         costs = self.engine.profile(feed, request["runs"])[:LISTED_NODES]
         return {"nodes": [dict(cost._asdict(), name=failure.short(cost.name, 500)) for cost in costs]}, []
@@ -206,7 +206,7 @@ class Measuring(ABC):
         """Return readings of memory over many inferences. Host memory excludes the segment shared with the supervisor.
 
         GPU memory, if there is a GPU, is that of this process with ``watched`` in the request, otherwise that of all
-        processes.
+        processes; ``by_process`` states which. ``trimmed`` is the result of ``process_memory.return_free_memory``.
         """
         feeds, watched = self._feeds(request), request.get("watched")
         read_device = None if self.engine.device_bytes() is None else self.engine.device_bytes

@@ -43,7 +43,7 @@ class Sampler:
     """Samples of one worker's memory, and of the machine's sensors during a timed series.
 
     The caller calls ``take`` when ``due`` is reached. When ``MAX_KEPT`` samples or ``MAX_CELLS`` values are stored,
-    every other sample is dropped.
+    every other sample is dropped, and from then on half as many are stored.
 
     Args:
         watch: reads the worker's GPU memory; with it, samples are ``INTERVAL_DEVICE`` seconds apart, else ``INTERVAL``.

@@ -262,8 +262,8 @@ def soak(
     """Run inferences for ``length``, and read memory at the start, at regular intervals and at the end.
 
     Return the columns ``t`` (seconds since the start), ``runs`` (inferences done), ``rss`` (from ``read``, bytes) and,
-    with ``read_device``, ``device`` (bytes). There is a row after each 200th part of ``length.most`` inferences and
-    after each 200th part of ``length.seconds``: 200 rows or a few times as many, but at most one per inference.
+    with ``read_device``, ``device`` (bytes). Rows are at most a 200th of ``length.most`` inferences and, if inferences
+    are short, a 200th of ``length.seconds`` apart. There is at most one row for each inference.
     """
     clock = time.perf_counter
     began = clock()
