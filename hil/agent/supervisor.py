@@ -44,7 +44,7 @@ def readable_bytes(fd: int) -> int:
 class Supervisor:
     """The event loop: ``step`` waits for the host, the workers and their output.
 
-    The host counts as lost when nothing arrives from it for ``silence`` seconds (None: no limit). It sends pings
+    The host counts as lost when nothing arrives from it for ``silence`` seconds (None: no limit). The host sends pings
     between its requests.
     """
 
@@ -161,7 +161,7 @@ class Supervisor:
             self.host.drain()
 
     def start_worker(self, runtime: str = "") -> WorkerProcess:
-        """Start a worker process, in its container if it has one, and return it. Raise ``Failure`` if that fails.
+        """Start a worker process, in a container if the target has one, and return it. Raise ``Failure`` on errors.
 
         Outside of a container the process imports ``runtime`` at once, if it is given.
         """

@@ -43,7 +43,7 @@ class Module:
         dla: the number of DLA cores; ``None`` if unknown.
         source: where the row comes from.
         power_modes: the names of nvpmodel's modes in the order of their numbers; empty if unknown.
-        super_modes: those of the "super" configuration; empty if unknown.
+        super_modes: the names of the modes in the "super" configuration, in the same order; empty if unknown.
     """
 
     slug: str

@@ -62,7 +62,7 @@ def gpu_clients(contract: Contract, states: Sequence[State]) -> Iterator[Finding
     """Yield findings for processes that used the GPU and are not in ``gpu_clients``, and for missing process lists.
 
     They are ``outside`` if the config declares ``gpu_clients``. If it does not, they are ``told``, a process without a
-    readable name is ignored, and a missing list is a finding only after a reading that has one.
+    readable name is ignored, and a missing list is a finding only directly after a reading that has one.
     """
     source: Source = "outside" if contract.clients_declared else "told"
     for state in states:
@@ -90,9 +90,9 @@ def _same(allowed: str, name: str) -> bool:
 
 
 def swap(states: Sequence[State]) -> Iterator[Finding]:
-    """Yield a finding for each reading with over ``SWAP`` bytes more in swap than an earlier one, or without swap.
+    """Yield a finding for each reading that has over ``SWAP`` bytes more in swap than an earlier one.
 
-    A reading without swap is a finding only after one that has it.
+    A reading whose swap cannot be read is a finding too, if the reading before it could be read.
     """
     known = [state.swap_used for state in states]
     least: float | None = None

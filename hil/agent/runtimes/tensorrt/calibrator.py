@@ -125,8 +125,8 @@ class Calibration:
     def _state(self) -> str:
         """Return what happened to the cache. Raise ``Failure`` if TensorRT used neither the cache nor all of the data.
 
-        The result is ``read`` (it replaced the data), ``written`` (there was no earlier one) or ``ignored`` (TensorRT
-        used the data).
+        The result is ``read`` (the earlier cache replaced the data), ``written`` (there was no earlier cache) or
+        ``ignored`` (TensorRT used the data although there was one).
         """
         requested, count = self.batches.returned, self.batches.count
         if not requested and self._offered is not None and self._cache_read:

@@ -8,7 +8,7 @@ ADVICE = "leave dla out of [models.M.build] for this target"
 
 
 def check(cores: int, core: int, precision: str) -> None:
-    """Raise ``Failure`` if there is no such core or it cannot compute in ``precision``."""
+    """Raise ``Failure`` if there are too few ``cores`` for DLA core number ``core``, or DLAs lack ``precision``."""
     if cores <= 0:
         raise Failure(UNSUPPORTED, "this machine has no DLA that TensorRT can use (num_DLA_cores is 0)", ADVICE)
     if core >= cores:
