@@ -169,7 +169,7 @@ def test_a_board_that_differs_from_the_config_is_bad(keys: dict[str, Any], what:
     assert fix in finding.fix
 
 
-UNCONFIRMED = [
+UNCONFIRMED: list[tuple[str, Any, dict[str, Any], str, str]] = [
     ("facts.tensorrt", {}, {"board": "nvidia-h200"}, "board", "nvidia-smi -L"),
     ("state.memory_available", None, {"free_memory": "1 GiB"}, "memory", "remove free_memory"),
 ]
