@@ -113,7 +113,8 @@ def _unfit(baseline: Baseline, level: Level, row: MeasuredRow, measurement: Meas
     if row.run in level.runs:
         yield f"{of} is this run itself: name an earlier one"
     if measurement.unit != level.unit:
-        yield f"{of} is in {level.unit!r}, this run in {measurement.unit!r}: not comparable: {rules.again}"
+        units = f"{of} is in {level.unit!r}, this run in {measurement.unit!r}"
+        yield f"{units}: not comparable; to make a new one: {rules.again}"
     methods = {comparable_digest(baseline.methods.get(digest), digest) for digest in level.methods}
     if methods != {comparable_digest(row.method, row.digest)}:
         fields = _differing([baseline.methods.get(digest, {}) for digest in level.methods], row.method)

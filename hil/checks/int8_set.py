@@ -163,7 +163,7 @@ def _far(one: InputFacts) -> Iterator[str]:
         sample, times = one.far[0]
         more = f" and {len(one.far) - 1} more" if len(one.far) > 1 else ""
         what = f"calibration sample {sample}{more} is an outlier: input {one.name!r} reaches {times:.3g} times further"
-        yield f"{what} there than in 99 of 100 samples: drop it, or use method = 'percentile'"
+        yield f"{what} there than in 99 of 100 samples: remove the sample, or use method = 'percentile'"
 
 
 def _preprocessed_differently(one: InputFacts) -> Iterator[str]:

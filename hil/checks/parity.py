@@ -113,7 +113,7 @@ def _unfit(facts: DataFacts) -> str:
     if training is not None and (training.checked < count or training.against < 1):
         return f"only {training.checked} of {count} samples were compared with {training.against} training samples"
     if training is not None and training.count:
-        return f"{training.count} of {count} validation samples are in the training data"
+        return f"{training.count} of {count} validation samples are in the training data: validate with other samples"
     return ""
 
 
@@ -124,7 +124,7 @@ def _weak(facts: DataFacts) -> str:
         return f"only {facts.count} validation samples: add some, {FEW} at least"
     judged_on = facts.count if facts.declared is None else min(facts.count, facts.declared)
     if facts.distinct is not None and (2 * facts.distinct < judged_on or facts.distinct < FEW):
-        return f"only {facts.distinct} of {judged_on} validation samples differ by more than noise"
+        return f"only {facts.distinct} of {judged_on} validation samples differ by more than noise: add different ones"
     return ""
 
 

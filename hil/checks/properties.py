@@ -85,7 +85,7 @@ def judge(searched: SearchResult, what: str) -> Judgement:
     verdict = Verdict.PASSED
     if searched.refused > searched.examples:
         verdict = Verdict.WARNED if searched.refused > FEW * searched.examples else verdict
-        reason += f"; {searched.refused} more batches judge nothing, since the reference refuses them: {SIZES}"
+        reason += f"; {searched.refused} more batches were not judged, since the reference refuses them: {SIZES}"
     return judged(verdict, reason, measurement, details=details)
 
 

@@ -111,7 +111,7 @@ def exactly(
     then = [value for session in level.sessions for value in session]
     now = math.nan if row.judgement.measurement is None else row.judgement.measurement.value
     if not all(map(math.isfinite, (now, *then))) or not (difference or min(now, *then) > 0):
-        return inconclusive("not a value that can be compared: see the row itself", limit)
+        return inconclusive("a value that cannot be compared: see the row itself", limit)
     middle = statistics.median(then)
     scale = 1.0 if difference else middle
     spread = (max(then) - min(then)) / scale

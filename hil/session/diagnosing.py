@@ -136,7 +136,7 @@ def examine(
         if not made.foreign:
             what, fix = "has its ranges from TensorRT's calibrator alone", 'set calibration.route = "explicit"'
         raise Unsupported(
-            f"the {precision} engine of model {model} {what}, so no part of it can be built: "
+            f"the {precision} engine of model {model} {what}, so no part of it can be built separately: "
             f"on target {session.used}: {fix}"
         )
     for file in (session.onnx(model), made.source):

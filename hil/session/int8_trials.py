@@ -1,6 +1,6 @@
 """Build and judge INT8 engines of one model with different nodes in floating point, for ``hil int8 tune``.
 
-Each trial is a session of its own with a changed config, so that it is judged as any run. Its outcome is stored at
+Each trial is a separate session with a changed config, so that it is judged like any run. Its outcome is stored at
 once, under the digest of all that it depends on.
 """
 
@@ -54,7 +54,7 @@ WORTH = 1.1
 """The least speed-up over floating point with which INT8 is recommended: less is within the noise of many targets."""
 
 VERSION = 1
-"""Of the stored trials; raise it with every change here that changes an outcome."""
+"""The version of the stored trials: increase it with every change here that changes an outcome."""
 
 _QDQ = ("QuantizeLinear", "DequantizeLinear")
 
@@ -70,7 +70,11 @@ class Trials:
     """
 
     def __init__(self, config: Config, model: str, target: str, limit: int, progress: Progress) -> None:
-        """Read what is stored. Raises the errors of ``Session.open``, and ``UserError`` without a calibration."""
+        """Open a session once, to read the stored trials.
+
+        Raises the errors of ``Session.open``, and ``UserError`` if hil does not calibrate the model itself, or if no
+        check of ``TOLERANCES`` is planned for it in int8.
+        """
         self._config, self._model, self._target, self._progress = config, model, target, progress
         self._spec = config.model(model, target)
         if self._spec.calibration is None or self._spec.calibration.route == "implicit":
@@ -88,9 +92,10 @@ class Trials:
             self._path, self._stored = self._read(session)
 
     def search(self, rank: Callable[[], dict[str, Any]]) -> Search:
-        """Search, and return the ended search. ``rank`` returns the fields of ``hil.quantize.sensitivity.Sensitivity``.
+        """Search for the nodes to keep in floating point, and return the search when it has ended.
 
-        It is called only if full INT8 misses a tolerance. Raises the errors of a session, and those of ``rank``.
+        ``rank`` returns the fields of ``hil.quantize.sensitivity.Sensitivity``. It is called only if full INT8 misses a
+        tolerance and no ranking is stored. Raises the errors of a session, and those of ``rank``.
         """
         full = self.attempt(())
         if full.holds:
@@ -254,7 +259,7 @@ def _value(result: CheckResult) -> float | None:
 
 
 def _groups(path: Path) -> dict[str, list[str]]:
-    """Return the nodes in INT8 that are no layers, by operator: those that read a DQ node in the quantized model."""
+    """Return the nodes in INT8 that have no weights, by operator: those that read a DQ node in the quantized model."""
     proto = onnx.load(str(path), load_external_data=False)
     restored = {output for node in proto.graph.node if node.op_type == _QDQ[1] for output in node.output}
     layers = set(ranges_of(proto, path.parent).nodes)

@@ -42,7 +42,9 @@ def _control(session: Context) -> ControlOrder | None:
             digest = _uploaded(session, network(workload))
             engine = session.agent.build(digest, "fp32", spec.runtime, options, BUILD_LIMIT)
     except (Unsupported, EngineBuildError, EngineError, WorkerLost) as error:
-        session.progress(f"no control is timed on {session.used}, so comparisons do not know its speed: {error}")
+        session.progress(
+            f"no control is timed on {session.used}, so comparisons cannot notice that the machine got slower: {error}"
+        )
         return None
     return ControlOrder(workload.name, engine.key, loading)
 

@@ -102,8 +102,8 @@ def _file(session: Context, name: str, precision: str, spec: ModelSpec) -> Path:
         raise Unsupported(f"{how_to_bring(spec.path, precision)}: {where}")
     if precision != "int8" and session.signature(name).has_qdq:
         raise Unsupported(
-            f"{spec.path} is quantized, so it is no {precision} model: {where}: write the float model as path and this "
-            "file as deployed"
+            f"{spec.path} is quantized, so it cannot be built in {precision}: {where}: write the float model as path "
+            "and this file as deployed"
         )
     return session.onnx(name)
 

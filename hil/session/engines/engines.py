@@ -84,7 +84,7 @@ class Engines:
             try:  # the row that needs the engine gets the same error again
                 self.provisioned(model, precision, more=number < len(precisions))
             except (*LASTING, EngineError, WorkerLost):  # noqa: PERF203 - builds take minutes
-                self._session.progress(f"{model} {precision}: no engine; its checks report why")
+                self._session.progress(f"{model} {precision}: there is no engine; its checks report why")
 
     def provisioned(self, model: str, precision: str, *, more: bool = False) -> Provisioned:
         """Return the engine. The first call builds it on the target and copies it to the report's folder.

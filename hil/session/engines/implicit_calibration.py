@@ -112,8 +112,8 @@ def stream(  # noqa: PLR0913 - a session's facts of a model, each named at the c
     odd = [one.name for one in signature.inputs if one.batch_axis != 0 or one.is_given]
     if odd:
         raise UserError(
-            f"TensorRT's calibrator is fed with samples along the first axis, and hil.toml declares another way for "
-            f"{', '.join(odd)}: model {name}: write calibration.route = 'explicit'"
+            f"TensorRT's calibrator needs samples along the first axis of each input, which hil.toml does not declare "
+            f"for {', '.join(odd)}: model {name}: write calibration.route = 'explicit'"
         )
     samples = int(parts["samples"])
     if samples > data.count:

@@ -86,7 +86,7 @@ def _compared(session: EngineContext, row: Row, *, free: bool) -> ComparedSequen
     ):
         for batch, answer in step.counting(pairs):
             if batch is None or answer is None:
-                comparison.fatal = "the reference and the data have different numbers of sequences"
+                comparison.fatal = "reference and data have different numbers of sequences: save the reference again"
                 break
             got = run_free(worker, batch) if free else _run_forced(worker, batch, dict(answer))
             suspicion.add(batch, answer, got)

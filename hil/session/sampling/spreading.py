@@ -38,7 +38,9 @@ def spread(session: EngineContext, model: str, precision: str, n: int, measure: 
             last -= took
             if last < took * (n - 1):
                 over = show(session.over, "s")
-                session.progress(f"{model}: {n} runs take longer than --hil-over, {over}: they follow each other")
+                session.progress(
+                    f"{model}: {n} runs take longer than --hil-over, {over}: they follow each other without waiting"
+                )
 
 
 def _wait(session: EngineContext, until: float, text: str) -> None:

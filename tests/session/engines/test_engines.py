@@ -78,7 +78,7 @@ def test_a_failure_of_an_early_build_is_reported_by_its_rows(three_precisions: R
         session.engines.plan([("toy", precision) for precision in ("fp16", "fp32")])
         with session.engines.lease("toy", "fp32") as worker:
             assert worker.pid > 0
-        assert messages.count("toy fp16: no engine; its checks report why") == 1
+        assert messages.count("toy fp16: there is no engine; its checks report why") == 1
         with pytest.raises(Unsupported, match="fp16"):
             session.engines.provisioned("toy", "fp16")
 

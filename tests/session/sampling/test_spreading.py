@@ -56,4 +56,4 @@ def test_a_short_time_makes_no_run_wait(now: list[float]) -> None:
     """If the runs take longer than the time, they follow each other, and the progress states it."""
     runs, messages = runs_of(20, 4, 5, now)
     assert [run[2] for run in runs] == [0, 5, 10, 15, 20, 25]
-    assert messages == ["digits: 4 runs take longer than --hil-over, 20 s: they follow each other"]
+    assert messages == ["digits: 4 runs take longer than --hil-over, 20 s: they follow each other without waiting"]
