@@ -36,7 +36,7 @@ class Sequence:
 
     def step(self, number: int) -> Arrays:
         """Return the inputs of one step, except the carried ones."""
-        return {name: array[number, ...] for name, array in self.steps.items()}  # also of scalars an array
+        return {name: array[number, ...] for name, array in self.steps.items()}  # ...: arrays also of scalars
 
     def states(self, outputs: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
         """Return the states before each step, ``[steps, *shape]``, by carried input.

@@ -65,7 +65,7 @@ def signal_end(case: Case, outputs: Values, inside: Values, node_of: Callable[[R
         if region.pair.suspect in inside
         and (lost := constant_slices(case.value(region.pair.suspect), inside[region.pair.suspect])).any()
     }
-    # A quantizer may also take a weak channel, which no output depends on: only a correction shows what matters.
+    # A quantizer may also make a weak channel constant on which no output depends: only a correction shows the cause.
     whole = [at for at, lost in constant.items() if lost.all()]
     first = next((at for at in whole[:TRIED] if confirmed(at)), None)
     before = [at for at in constant if first is None or at < first]

@@ -53,7 +53,7 @@ def _cause(trace: Trace) -> str:
         return ""
     replay = Replay(trace, count)
     errors = np.array([replay.error(step, {**trace.inputs(step), **trace.own(step)}) for step in range(count)])
-    # Half of the steps or more may be wrong, so the median is no bound of what is right, only a better one if smaller.
+    # Half of the steps or more may be wrong, so that the median is large: it is used only if it is the smaller bound.
     floor = min(trace.floor, max(FLOOR, RARE * float(np.median(errors))))
     wrong = np.flatnonzero(errors > floor)
     if not len(wrong):

@@ -46,13 +46,16 @@ def error(expected: Array, obtained: Array) -> float:
 
 
 def mean_square(x: Array) -> float:
-    """Return the mean of the squares of the elements, which are finite and at least one, computed in float64."""
+    """Return the mean of the squares of the elements, in float64. ``x`` has one element or more, all finite."""
     flat = x.reshape(-1)
     return float(np.einsum("i,i->", flat, flat, dtype=np.float64)) / x.size
 
 
 def relative_error(squares: Array, power: float) -> float:
-    """Return ``error`` for the squares of the differences of the elements and the reference's ``mean_square``."""
+    """Return what ``error`` returns for floats, from the squared differences and the reference's mean square.
+
+    ``squares`` has the shape of the tensor, ``power`` is ``mean_square`` of the reference.
+    """
     if squares.ndim > 3:
         squares = squares.reshape(*squares.shape[:2], -1, squares.shape[-1]).mean(axis=2)  # one pass for all means
     # A fault in one channel of 512 is not averaged away, and a channel close to zero gets no huge relative error.

@@ -20,7 +20,7 @@ DOMAINS = frozenset(
         "ai.onnx.preview.training",
         "ai.onnx.training",
         "com.microsoft",
-        "com.microsoft.nchwc",  # in files that ONNX Runtime saved after its own optimization, as the next one
+        "com.microsoft.nchwc",  # this and the next: in files that ONNX Runtime saved after its optimization
         "com.ms.internal.nhwc",
     }
 )

@@ -219,7 +219,7 @@ def collect(  # noqa: PLR0913 - the steps of one calibration share these
     options = {"symmetric": True, "percentile": spec.percentile}
     calibrator = create_calibrator(
         floating,
-        [*OPERATORS[layout], "Concat"],  # without one in the layout, too: the ranges of its inputs are compared
+        [*OPERATORS[layout], "Concat"],  # also if the layout lacks Concat: its inputs' ranges are compared
         str(folder / "augmented.onnx"),
         METHODS[spec.method],
         use_external_data_format=bool(external_files(floating)),
