@@ -1,4 +1,4 @@
-"""Findings on a model before any board is used: what TensorRT, a module or a JetPack release will not take.
+"""Findings on a model before any board is used: what TensorRT, a module or a JetPack release does not support.
 
 ``examine`` reads the files and returns all findings; the other modules are its rules, pure functions of what was read.
 """

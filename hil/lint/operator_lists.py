@@ -53,7 +53,8 @@ def shipped_plugins() -> frozenset[str]:
 def release_lists(tensorrt: str | None) -> tuple[OperatorList, ...]:
     """Return the list of the release ``tensorrt``, such as ``10.16.2``, or else the lists before and after it.
 
-    Releases that differ in the third number have the same list. Empty if the release is unknown or newer than all.
+    Releases that differ in the third number have the same list. Empty for ``None``, and for a release that is older or
+    newer than all listed ones.
     """
     if tensorrt is None:
         return ()

@@ -1,4 +1,4 @@
-"""Find what a model takes: sizes, multiples and batch axes with which trial runs of the reference succeed."""
+"""Find the sizes, multiples and batch axes with which trial runs of the reference succeed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SHOWN = 12
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a model takes, as far as trial runs show, and what is proposed for it.
+    """The inputs that a model accepts, as far as trial runs show, and what is proposed for it.
 
     ``inputs`` and ``shapes`` are the values of ``[models.NAME]``, ``guessed`` the keys of them that were guessed.
     ``signature`` is the declared one. ``takes_batches`` is ``None`` if the batch size is fixed, else whether the

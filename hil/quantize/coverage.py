@@ -1,4 +1,4 @@
-"""What of a model became INT8, and why the rest stays in float."""
+"""State which nodes of a model became INT8, and why the others stay in float."""
 
 from __future__ import annotations
 
