@@ -197,7 +197,7 @@ class Comparison:
         return bool(rows) and all(row["met"] and not row["dead"] for row in rows)
 
     def _with_answers(self, numbers: Judgement) -> Judgement:
-        """Return the worst of ``numbers`` and the answers' judgements; ``numbers`` first if they fail, else answers."""
+        """Return the worst judgement of ``numbers`` and the answers: of equal ones an answer's, unless both failed."""
         if not self.answers:
             return numbers
         judgements = [

@@ -116,9 +116,10 @@ def progress(series: Series) -> tuple[FloatArray, FloatArray]:
 
 
 def segments(window: Mapping[str, Any]) -> list[int]:
-    """Return the numbers of inferences of a timed window that ran without a pause for the control.
+    """Return how many inferences each part of a timed window has, where the control ran between two parts.
 
-    ``window`` is one of a series' ``facts["windows"]``. The list is empty if it does not state a number of inferences.
+    ``window`` is one of a series' ``facts["windows"]``. Parts that do not add up count as one part. The list is empty
+    if the window does not state its number of inferences.
     """
     n, parts = window.get("n"), window.get("segments")
     if not isinstance(n, int) or n <= 0:

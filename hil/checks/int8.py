@@ -287,7 +287,7 @@ def split(judgement: Judgement, means: Mapping[str, float], fp16: float | None, 
     """Add to ``judgement`` the losses from FP32 to FP16 and from FP16 to INT8; its verdict stays.
 
     ``means`` are the mean scores of the ``fp32`` engine and of a quantized one (such as ``int8``) of one target, and
-    ``fp16`` is that of its fp16 engine. If ``fp16`` is ``None`` or a score is not finite, the details have the reason.
+    ``fp16`` is that of its fp16 engine. Without finite scores of all three, the details have the reason instead.
     """
     parts: dict[str, Any] = {"scores": {**means, "fp16": fp16}}
     if fp16 is None or not all(map(math.isfinite, (fp16, *means.values()))):

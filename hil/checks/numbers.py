@@ -96,7 +96,7 @@ class Numbers:
             self.worst_cosine, self.worst_sample = float(cosine.min()), int(numbers[cosine.argmin()])
 
     def _list(self, x: FloatArray, y: FloatArray, error: FloatArray, numbers: IntArray, shape: tuple[int, ...]) -> None:
-        """Keep the largest errors of all; of equal errors the earlier. ``shape`` is that of one sample."""
+        """Keep the five largest errors so far; of equal errors the earlier. ``shape`` is that of one sample."""
         flat = error.ravel()
         if len(self.worst) == LISTED and flat.max() <= self.worst[-1].error:
             return

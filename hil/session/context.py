@@ -44,7 +44,7 @@ class Context:
         runs: the number of fresh processes that time each engine.
         over: the seconds over which these processes are spread; 0 if they follow each other.
         plan: the rows of the run.
-        explains: whether the node at fault is searched for where a comparison fails.
+        explains: whether to search for the node at fault if a comparison fails.
     """
 
     def __init__(self, request: Request, held: HeldTarget) -> None:

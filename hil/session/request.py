@@ -41,7 +41,7 @@ class Request:
         unreachable: why no board can be used, if the target is several boards; else empty.
         attempt: identifies the process that measures, if the target is several boards. Saved series of other attempts
             are not used, since another board may have measured them.
-        explains: whether the node at fault is searched for where a comparison fails, which builds further engines.
+        explains: whether to search for the node at fault if a comparison fails, which builds further engines.
     """
 
     config: Config

@@ -69,7 +69,7 @@ def spread(lengths: list[int], samples: int) -> list[np.ndarray[Any, Any]]:
 
     Return for each sequence the increasing numbers of its chosen steps. Their count is proportional to the sequence's
     length. The sequence is divided into that many parts, and one step of each part is chosen, at a place that differs
-    from part to part; if there are several parts, the last step of the sequence is chosen too.
+    from part to part; if there are several parts, the last step of the sequence is chosen from the last part.
     """
     ends = np.cumsum(lengths)
     counts = np.diff((ends * min(samples, int(ends[-1]))) // int(ends[-1]), prepend=0)

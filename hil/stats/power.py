@@ -37,7 +37,8 @@ def power_of(  # noqa: PLR0913 - statistical power depends on all of them
 
     Detected means: significant in Welch's test, and with an estimate beyond ``above`` (a fraction). ``relative_sd`` is
     the relative standard deviation between runs of one session, ``noise`` the one between sessions, with ``noise_df``
-    degrees of freedom. Each side is one session. Raise ``ValueError`` for fewer than two runs or a negative size.
+    degrees of freedom. Each side is one session. Raise ``ValueError`` for fewer than two runs, a negative size, or a
+    confidence that is not between 0 and 1.
     """
     from scipy.special import gammaincinv, ndtr, stdtrit  # 24 MiB that only planning needs
 

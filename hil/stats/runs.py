@@ -101,7 +101,7 @@ def compare_runs(  # noqa: PLR0913 - two sides, and what is known of them, named
     side has five or more. A ``noise`` of 0 states that sessions do not differ, as for two sides of one session.
     ``above`` is the least relative change that will be reported.
 
-    Raise ``ValueError`` for values that are not finite and positive, or for a side without values.
+    Raise ``ValueError`` for values that are not finite and positive, a side without values, or a setting out of range.
     """
     if not 0 < confidence < 1 or not 0 <= above < math.inf or not (noise is None or 0 <= noise < math.inf):
         raise ValueError(
@@ -139,7 +139,8 @@ def compare_pairs(ratios: Sequence[float], *, confidence: float = 0.99, above: f
     """Compare a candidate with its base by ``ratios`` (candidate / base) of pairs of processes timed alternately.
 
     The test is Student's one-sample test of the logarithms of the ratios (Box, Hunter and Hunter, Statistics for
-    Experimenters, 3.2). Raise ``ValueError`` unless there are ratios and all are finite and positive.
+    Experimenters, 3.2). Raise ``ValueError`` unless there are ratios and all are finite and positive, and for a
+    setting out of range.
     """
     if not 0 < confidence < 1 or not 0 <= above < math.inf:
         raise ValueError(f"confidence must lie between 0 and 1, above at 0 or more: {confidence}, {above}")

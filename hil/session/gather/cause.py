@@ -59,11 +59,11 @@ def located(
 ) -> Diagnosis | None:
     """Search for the node at fault, and return the diagnosis of ``judgement``.
 
-    Return ``None`` unless the judgement failed, or is inconclusive with an output outside its tolerance, and if the
-    session does not explain failures (``Request.explains``). ``choose``
-    returns the inputs that are examined. The details have the outcome and, as ``repro``, the folder in the report that
-    reproduces the failure, which is written here. For an int8 engine they also have what keeping nodes in floating
-    point gains (``tried_floating``, with ``scored``). If the search failed, they have only ``diagnosis.why_not``.
+    Return ``None`` unless the judgement failed, or is inconclusive with an output outside its tolerance; and always if
+    the session does not explain failures (``Request.explains``). ``choose`` returns the inputs that are examined. The
+    details have the outcome and, as ``repro``, the folder in the report that reproduces the failure, which is written
+    here. For an int8 engine they also have what keeping nodes in floating point gains (``tried_floating``, with
+    ``scored``). If the search failed, they have only ``diagnosis.why_not``.
     """
     # Between the two bounds of a default tolerance lie sound and broken engines: the node shows which one this is.
     between = judgement.verdict is Verdict.INCONCLUSIVE and not all(
@@ -102,8 +102,9 @@ def signal_end_of(
     """Return, as a diagnosis, the node at which the signal ends: from there on, values that should vary are constant.
 
     ``judgement`` is that of the task. Return ``None`` unless it failed and the engine lost nearly all of its score or
-    an output has dead slices. ``shares`` is true if the score is a share of right answers; only such a score can be
-    nearly lost. If the node is not identified, the details have the reason, ``signal_end.why_not``.
+    an output has dead slices, and if the session does not explain failures. ``shares`` is true if the score is a share
+    of right answers; only such a score can be nearly lost. If the node is not identified, the details have the reason,
+    ``signal_end.why_not``.
     """
     if not session.explains or judgement.verdict is not Verdict.FAILED or not comparison.numbers:
         return None

@@ -169,7 +169,7 @@ def _filled(runs: list[Outputs]) -> int:
 
 
 def compared(session: EngineContext, row: Row) -> Compared:
-    """Return the comparison of the row's engine with the reference; the first call runs both (``refuse_sequences``)."""
+    """Return the comparison with the reference; the first call runs both. Raise ``Unsupported`` for a carried state."""
     refuse_sequences(session, row.model)
     spec = session.model(row.model)
 

@@ -56,7 +56,8 @@ def hold(request: Request) -> HeldTarget:
     If the target is unavailable, the request's ``fallback`` decides: hold the CPU, hold nothing, or raise ``LabError``.
     Whatever the fallback, raise ``LabError`` if the target is not the declared board, and ``TargetHeld`` if another run
     still holds it after ``request.wait`` seconds. If ``request.board`` names one board of several, there is no
-    fallback: raise ``LabError`` if it cannot be used, so that the caller can try another board.
+    fallback: raise ``LabError`` if it cannot be used, so that the caller can try another board. Raise ``UserError`` if
+    the config has keys that the target's runtime ignores.
     """
     if request.board is not None:
         return _hold_member(request, request.board)

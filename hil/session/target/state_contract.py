@@ -50,7 +50,8 @@ class StateControl:
     def open(self) -> None:
         """Stop services, lock clocks and let the board cool, as declared; then read the state for later comparisons.
 
-        Raises ``LabError`` if the target is not in the declared state and cannot be brought into it.
+        Raises ``LabError`` if the target is not in the declared state and cannot be brought into it, and ``UserError``
+        if the board does not have the declared power mode.
         """
         if not self._session.has_target:
             return
@@ -128,7 +129,7 @@ class StateControl:
     def ready(self) -> None:
         """Check power mode and free memory and wait until the board is cool, each only if the config declares it.
 
-        Raises ``LabError`` if one of them is not as declared.
+        Raises ``LabError`` if one of them is not as declared, ``UserError`` if the board lacks the power mode.
         """
         if self._spec.power_mode is not None or self._spec.free_memory is not None:
             self._check(self._read_state(quick=self._spec.power_mode is None))
