@@ -205,7 +205,8 @@ def _outputs(model: Path, fed: _Fed, distinct: Distinct | None = None) -> Iterat
             raise ort_error(error, model, f"on the samples of {data.name}") from None
         for name, array in zip(names, results, strict=True):
             if not isinstance(array, np.ndarray):
-                raise UserError(f"output {name!r} of model {model.stem} is not a tensor: it cannot be compared")
+                what = f"output {name!r} of model {model.stem} is not a tensor, so it cannot be compared"
+                raise UserError(f"{what}: compare files without this output")
         yield list(zip(names, results, strict=True))
 
 

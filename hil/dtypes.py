@@ -19,7 +19,8 @@ Array = npt.NDArray[Any]
 Limits = tuple[float, float]
 
 FLOATS = frozenset(name for name in BITS if "float" in name)
-"""The floats that numpy lacks; some versions of ml_dtypes give some of them numpy's kind of float, others do not."""
+"""The names of the floats that numpy lacks. Whether their dtypes have the kind of numpy's floats (``f``) depends on the
+version of ml_dtypes."""
 
 _VOID = np.dtype("V2")
 

@@ -16,12 +16,12 @@ from hil.text import cleaned, joined
 CheckId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)+$", max_length=200)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Line = Annotated[str, AfterValidator(joined)]
-"""One line of text that may quote a model or a board: control characters and line breaks are neutralized."""
+"""One line of text that may quote a model or a board: line breaks become spaces, unsafe characters are escaped."""
 Details = Annotated[dict[str, Any], AfterValidator(cleaned)]
-"""A table whose keys and texts are neutralized too (``hil.text.cleaned``)."""
+"""A table in whose keys and texts unsafe characters are escaped (``hil.text.cleaned``)."""
 
 CLAIM = "weaker_claim"
-"""The key of a check's details under which it states that it claims less than its tolerance asks for."""
+"""The key of a check's details that states what a pass claims, if that is less than the tolerance requires."""
 
 
 class Frozen(BaseModel):

@@ -100,7 +100,10 @@ class NodeStates:
         why = self.own[row.test].why if row.test in self.own else ""
         if self.selection and not (is_own(row.id) and self.selection.has(row.test)):
             return Cause.DESELECTED, f"left out by {self.selection.text}"
-        return Cause.NOT_COLLECTED, why or f"its test {row.test} was not collected: is the file there and selected?"
+        return (
+            Cause.NOT_COLLECTED,
+            why or f"its test {row.test} was not collected: check that its file exists and is selected",
+        )
 
 
 @dataclass

@@ -17,7 +17,7 @@ SHARE = 0.02
 """The maximum share of a run's time that writing may take; writing a report of 130 rows takes about 0.2 s."""
 
 LONG = 30.0
-"""The seconds that a step must be able to take so that judged rows are written before it in any case."""
+"""Seconds: before a step that may take this long, judged rows are written in any case."""
 
 
 class KeptRows:

@@ -127,7 +127,7 @@ def _duration(text: str) -> float:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     if not seconds:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time to spread runs over: write e.g. '10 min'")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time to spread runs over: write e.g. '10 min'")
     return seconds
 
 

@@ -118,7 +118,8 @@ class HilRun(RunState):
         place = add_to_history.place(self)
         if place is None:
             raise UserError(
-                f"--hil-baseline={ref} needs the history, which is switched off: set a history, or omit --hil-baseline"
+                f"--hil-baseline={ref} needs the history, which is switched off: name one with --hil-history=URL, or "
+                "omit --hil-baseline"
             )
         return load_baseline.load(place, ref, self.target)
 

@@ -14,7 +14,7 @@ from hil.units import Dimension, parse, show
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8", "fp8", "fp4", "int4"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8", "fp4", "int4")
 BROUGHT: tuple[Precision, ...] = ("fp8", "fp4", "int4")
-"""The precisions for which hil has no quantizer: the quantized ONNX file is brought, as ``deployed``."""
+"""The precisions for which hil has no quantizer: the user brings the quantized ONNX file, as ``deployed``."""
 
 
 @dataclass(frozen=True)

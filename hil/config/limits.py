@@ -82,9 +82,9 @@ class SpeedupLimit(Table):
 class CommonLimits(StatedTable):
     """The limits that apply to any precision.
 
-    Without a limit, ``paced``, ``sustained`` and ``energy`` are not measured. ``system_memory``, ``memory_growth``,
-    ``int8_clipping``, ``regression`` and, in some precisions, ``in_precision`` have default limits. Any other quantity
-    is measured without a limit too, but not judged.
+    Without a limit, ``paced``, ``sustained``, ``energy`` and ``in_precision`` are not measured. ``system_memory``,
+    ``memory_growth``, ``int8_clipping``, ``regression`` and, in some precisions, ``in_precision`` have default limits.
+    Any other quantity is measured without a limit too, but not judged.
     """
 
     latency: LatencyLimits = LatencyLimits()

@@ -67,7 +67,7 @@ class Members(Source):
             if not held:
                 break
             if held != reported:
-                what = f"waiting for {pool.missing} more, at most {left:.0f} s (Ctrl-C gives up)"
+                what = f"waiting for {pool.missing} more of its boards, at most {left:.0f} s (Ctrl-C gives up)"
                 self._say(f"{self.name}: {what}: {held}")
                 reported = held
             pool.stop.wait(min(PAUSE, left))

@@ -250,7 +250,7 @@ class Places(Source):
         ]
         held = "; ".join(f"{each['place']} is held by {each['by']} since {each['since']}" for each in others)
         queue = f"place {event.get('place_in_queue')} of {event.get('queue')} in the queue"
-        return f"waiting for {event.get('missing')} more: {queue}: {held or 'no place is free'}"
+        return f"waiting for {event.get('missing')} more places: {queue}: {held or 'no place is free'}"
 
     def _command(self, **command: Any) -> None:
         with self._lock:

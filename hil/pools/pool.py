@@ -43,7 +43,8 @@ class Pool:
     Attributes:
         lost: the boards that were lost, each with the reason, in the order of the losses.
         stop: is set when the run ends.
-        on_change: is called, from another thread, after a board was added or lost, and when no further one will come.
+        on_change: is called, from another thread, after a board was added, after the source lost one, and when no
+            further one will come.
         on_loss: is called with the user of a board and the reason if the source loses this board.
     """
 
@@ -81,7 +82,8 @@ class Pool:
             lost = "; ".join(f"{name}: {reason}" for name, reason in self.lost.items())
             if self.lost:
                 more = "" if self._reason is None else f"; {self._reason}"
-                return LabError(f"no board of {self.name!r} is left: {lost}{more}")
+                fix = "check the boards with hil targets --check, and run again"
+                return LabError(f"no board is left: {lost}{more}: on target {self.name!r}: {fix}")
             return self._reason or LabError(
                 f"no board was obtained: on target {self.name!r}: run hil targets --check to see who holds its boards"
             )
@@ -101,7 +103,8 @@ class Pool:
         except HilError as error:
             reason = error
         except BaseException as error:  # noqa: BLE001 - a thread's error must reach the run
-            reason = LabError(f"obtaining a board failed ({type(error).__name__}: {error}): on target {self.name!r}")
+            what = f"obtaining a board failed ({type(error).__name__}: {error})"
+            reason = LabError(f"{what}: on target {self.name!r}: run again")
         with self._change:
             self._working = False
             self._reason = reason

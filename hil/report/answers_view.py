@@ -70,7 +70,7 @@ def tables(group: Group) -> list[tuple[str, list[Answers]]]:
 
 
 def answers(details: Mapping[str, Any]) -> Iterator[Answers]:
-    """Yield the comparisons in a check's ``details``. What a report of another version lacks is a dash."""
+    """Yield the comparisons in a check's ``details``. A value that the report does not have is a dash or empty."""
     listed = details.get("answers")
     for one in listed if isinstance(listed, list) else ():
         if isinstance(one, dict):

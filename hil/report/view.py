@@ -71,7 +71,7 @@ def groups(report: Report) -> tuple[Group, ...]:
 
 
 def families(report: Report) -> tuple[str, ...]:
-    """Return the families of the report's checks: the stock ones in the order of ``FAMILIES``, then the users' own."""
+    """Return the families of the report's checks: those of ``FAMILIES`` in its order, then the others as they occur."""
     present = dict.fromkeys(family(check) for check in report.checks)
     return (*(name for name in FAMILIES if name in present), *(name for name in present if name not in FAMILIES))
 
@@ -124,7 +124,10 @@ def _grouped(checks: Iterable[CheckResult]) -> tuple[Trouble, ...]:
 
 
 def measured(report: Report) -> dict[tuple[str, str], dict[str, Measurement]]:
-    """Return the measurements of each model and precision by check id, including those without a limit."""
+    """Return the measurements of each model and precision by check id, including those without a limit.
+
+    Measurements that belong to no model are left out.
+    """
     by_model: dict[tuple[str, str], dict[str, Measurement]] = {}
     for row in report.checks + report.measurements:
         if row.measurement is not None and row.model:

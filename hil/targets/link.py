@@ -124,7 +124,9 @@ class Link:
                 self._end()
                 tail = " | ".join(line for line in list(self.stderr_lines)[-6:] if line)
                 last = f" (it last wrote: {tail})" if tail else ""
-                self._lost = LabError(f"{what}{last}: on target {self.target!r}: run again, or see `hil doctor`")
+                self._lost = LabError(
+                    f"{what}{last}: on target {self.target!r}: run again, or examine it with `hil doctor {self.target}`"
+                )
             return self._lost
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def agent_arguments(spec: TargetSpec) -> list[str]:
-    """Return the agent's command line arguments, except the store."""
+    """Return the agent's command line arguments for a target with ``spec``, except ``--store`` and its path."""
     size = ["--store-size", repr(float(spec.store_size))]
     if spec.container is not None:
         size += ["--container", spec.container.model_dump_json()]

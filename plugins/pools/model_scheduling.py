@@ -33,7 +33,7 @@ class Boards(Protocol):
     def give(self, node: WorkerController) -> bool:
         """Give the worker a board unless it has one; return whether it may get tests.
 
-        It may if it has a board that was not lost, and if the run uses its fallback.
+        It may unless its board was lost or no board is free now; if the run uses its fallback, it needs no board.
         """
 
     def is_lost(self, node: WorkerController) -> bool:

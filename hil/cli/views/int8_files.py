@@ -30,7 +30,7 @@ def scales_at(path: Path, model: str | None = None) -> Scales:
     if path.suffix == ".onnx":
         return _of_model(path)
     if path.stat().st_size > MOST_BYTES:
-        raise UserError(f"{path} is larger than any report or calibration cache: is it the right file?")
+        raise UserError(f"{path} is larger than any report or calibration cache: check that it is the right file")
     content = path.read_bytes()
     scales = _of_report(path, content, model) if content[:1] == b"{" else _of_cache(path, content)
     if not scales:
@@ -44,7 +44,9 @@ def _of_model(path: Path) -> Scales:
     try:
         scales = {name: values for name, values in read_ranges(path).scales.items() if values}
     except Exception as error:  # noqa: BLE001 - protobuf's errors share no class with onnx's
-        raise UserError(f"{path} cannot be read as an ONNX model ({str(error)[:200]}): is it truncated?") from None
+        raise UserError(
+            f"{path} cannot be read as an ONNX model ({str(error)[:200]}): check that it is complete"
+        ) from None
     if not scales:
         raise UserError(f"{path} has no Q/DQ nodes: name the quantized model, not the FP32 one")
     return scales
@@ -56,7 +58,7 @@ def _of_cache(path: Path, content: bytes) -> Scales:
     try:
         scales = decode(content).by_tensor
     except ValueError as error:
-        raise UserError(f"{path} is not a TensorRT calibration cache ({error}): is it truncated?") from None
+        raise UserError(f"{path} is not a TensorRT calibration cache ({error}): check that it is complete") from None
     return {name: [math.nan if scale is None else scale] for name, scale in scales.items()}
 
 

@@ -89,7 +89,7 @@ CARRY_REMARK = "  # fed with this output of the step before; data then needs seq
 
 
 def model_name(path: Path, used: Collection[str] = ()) -> str:
-    """Return a name for ``[models.NAME]`` that is not in ``used``: the file's stem, or its folder's if it is ``model``.
+    """Return a name for ``[models.NAME]`` that is not in ``used``: the stem of ``path`` or, for ``model``, its folder.
 
     Characters that are not allowed in a name become ``-``; a number at the end makes the name unique.
     """

@@ -50,4 +50,5 @@ def _detector(keys: Keys, outputs: Mapping[str, OutputSpec]) -> Iterator[Mistake
         values = {name: getattr(one, key) for name, one in boxes.items() if key in one.model_fields_set}
         if len(set(values.values())) > 1:
             last = list(values)[-1]
-            yield Mistake((*keys, last, key), f"another output of this detector has another {key}: write it once")
+            what = f"differs from the {key} of another output of this detector: write {key} in one of them only"
+            yield Mistake((*keys, last, key), what)

@@ -20,9 +20,9 @@ COLUMNS = (
     *("limit", "sense", "evidence"),
 )
 UNLIMITED = "measured"
-"""In place of a verdict: a measurement without a limit is not judged."""
+"""The word in the column ``verdict`` for a measurement without a limit, which is not judged."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A text that begins so is a formula to a spreadsheet; the names of models come from others."""
+"""A spreadsheet takes a text that begins with one of these for a formula. Names of models may be from other people."""
 SAFE = " ,:/()+-_.~"
 
 
