@@ -160,7 +160,10 @@ def _wrong_axis(graph: Graph, node: onnx.NodeProto) -> str:
 
 
 def _channel_axis(reader: onnx.NodeProto, number: int, rank: int) -> int | None:
-    """Return the axis of the output channels of the weights that ``reader`` reads as input ``number``."""
+    """Return the axis of the output channels of the weights that ``reader`` reads as input ``number``.
+
+    Return ``None`` for other inputs than the second, and for operators without weights.
+    """
     if number != 1:
         return None
     if reader.op_type == "Gemm":

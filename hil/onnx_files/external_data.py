@@ -83,7 +83,10 @@ def external_tensors(message: Any) -> Iterator[onnx.TensorProto]:
 
 
 def _end(tensor: onnx.TensorProto, entries: dict[str, str], model: Path) -> int:
-    """Return how many bytes the data file must have to hold this tensor, by the offset and length in ``entries``."""
+    """Return how many bytes the data file must have to hold this tensor, by the offset and length in ``entries``.
+
+    Raise ``UserError`` if one of these is not a valid number.
+    """
     try:
         offset, length = int(entries.get("offset") or 0), int(entries.get("length") or 0)
     except ValueError:

@@ -100,7 +100,8 @@ def samples_first(name: str, kind: str, array: Array, samples: int) -> Array:
 def class_axis(name: str, spec: OutputSpec, rank: int, default: int) -> int:
     """Return the axis of the classes as a number from 1 to ``rank`` - 1.
 
-    Raises ``UserError`` for an axis that an array of this rank lacks, and for the first, along which samples are.
+    It is the axis that ``spec`` declares, else ``default``. Raises ``UserError`` for an axis that an array of this rank
+    lacks, and for the first, along which samples are.
     """
     if rank < 2:
         raise UserError(

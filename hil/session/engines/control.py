@@ -50,7 +50,8 @@ def _control(session: Context) -> ControlOrder | None:
 
 
 def _uploaded(session: Context, content: bytes) -> str:
-    with tempfile.TemporaryDirectory(prefix="hil-control-") as folder, writing(Path(folder)):
+    elsewhere = "set TMPDIR to another folder"
+    with tempfile.TemporaryDirectory(prefix="hil-control-") as folder, writing(Path(folder), elsewhere):
         path = Path(folder) / "control.onnx"
         path.write_bytes(content)
         return session.agent.put_blob(path)
