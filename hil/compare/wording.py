@@ -159,7 +159,8 @@ def joined_names(names: Sequence[str]) -> str:
 def matrix(document: Document) -> dict[tuple[str, str], dict[tuple[str, str], tuple[Row | None, ...]]]:
     """Return the rows by model and precision, then by check and scenario.
 
-    Each entry has one row per comparison, ``None`` where neither side has the row.
+    Each entry has one row per comparison, ``None`` where neither side has the row. Rows with the status ``told`` are
+    left out, except those of ``MEASURES``.
     """
     tables: dict[tuple[str, str], dict[tuple[str, str], list[Row | None]]] = {}
     for number, each in enumerate(document.comparisons):

@@ -122,7 +122,10 @@ def _of_nodes(config: Config, robot: str, engines: Sequence[EngineUsed]) -> Iter
 
 
 def _of_external(engines: Sequence[EngineUsed], files: Mapping[str, Path]) -> Iterator[str]:
-    """Yield a reason for each ONNX engine whose external data files are not those in the report."""
+    """Yield a reason for each ONNX engine whose external data files are not those in the report.
+
+    An engine whose own file is missing or not the judged one is left out.
+    """
     for engine in engines:
         path = files.get(engine.file or "")
         if path is None or path.suffix != ".onnx" or file_digest(path) != engine.digest:

@@ -91,7 +91,9 @@ class Robot:
             return Listing(**fields)
 
     def open(self) -> str | None:
-        """Hold the robot for a deployment and complete an interrupted one; return the release that runs.
+        """Hold the robot for a deployment and complete an interrupted one; return the digest of the release that runs.
+
+        Return ``None`` if no release runs.
 
         Raises ``TargetHeld`` if another deployment is in progress.
         """

@@ -87,9 +87,9 @@ def _dead_outputs(case: Case, outputs: Mapping[str, Array]) -> dict[str, int]:
 def constant_slices(expected: Array, obtained: Array) -> BoolArray:
     """Return for each live slice of a tensor whether it is constant in the engine; all are if the tensor hardly varies.
 
-    A slice has all elements with one index along the shortest axis of more than one element; the first axis, that of
-    the samples, does not count. The result is empty if no slice is live, if the shapes differ, or if the values are not
-    finite floats.
+    Slices of fewer than ``ENOUGH`` elements are constant only in that case. A slice has all elements with one index
+    along the shortest axis of more than one element; the first axis, that of the samples, does not count. The result is
+    empty if no slice is live, if the shapes differ, or if the values are not finite floats.
     """
     nothing = np.zeros(0, np.bool_)
     if expected.shape != obtained.shape or not expected.size or not is_float(expected.dtype):

@@ -103,7 +103,7 @@ def _wrong_name(proto: onnx.ModelProto, bare: onnx.ModelProto, file: str) -> str
 
 
 def _bare(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy whose only declarations are those of inputs, without the values of larger weights."""
+    """Return a copy in which only inputs have declared shapes, without the values of larger weights."""
     import onnx
 
     bare = onnx.ModelProto()

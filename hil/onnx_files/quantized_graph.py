@@ -128,7 +128,10 @@ class _Graph:
         return WeightedNode(node.name, node.op_type, "", first, second)
 
     def _source(self, name: str) -> onnx.NodeProto | None:
-        """Return the node that computes ``name``, behind operators that only reorder its values."""
+        """Return the node that computes the values of ``name``, skipping operators that only reorder them.
+
+        Return ``None`` if these are an input or a stored tensor.
+        """
         node = self.producers.get(name)
         while node is not None and node.op_type in _PASSING and node.input:
             node = self.producers.get(node.input[0])
