@@ -47,7 +47,8 @@ def run(session: Any, feeds: dict[str, Any]) -> dict[str, Any]:
 def relative_error(expected: Any, obtained: Any) -> float:
     """Return the RMS of the difference divided by the RMS of ``expected``, over the finite elements of ``expected``.
 
-    It is infinite if the shapes differ, or if ``obtained`` is NaN or infinite where ``expected`` is finite.
+    It is infinite if the shapes differ, or if ``obtained`` is NaN or infinite where ``expected`` is finite; 0 if no
+    element of ``expected`` is finite. If these are all 0, it is the RMS of the difference.
     """
     x, y = np.asarray(expected, np.float64), np.asarray(obtained, np.float64)
     if x.shape != y.shape or not np.isfinite(y[np.isfinite(x)]).all():

@@ -173,7 +173,8 @@ def bounds(case: Case) -> dict[str, float]:
 def _rounding_errors(case: Case, origin: tuple[Region, ...]) -> dict[str, float]:
     """Return the relative errors of the regions ``origin`` of the reference, by name of the suspect's tensor.
 
-    Each region runs alone on the host, on operands and weights rounded to the case's precision.
+    Each region runs alone on the host, on operands and weights rounded to the case's precision. An infinite error
+    counts as 0.
     """
     errors: dict[str, float] = {}
     cut = frozenset(

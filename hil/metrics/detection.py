@@ -122,7 +122,8 @@ def _hits(detected: FloatArray, boxes: FloatArray) -> FloatArray:
 def average_precision(evidence: FloatArray, ious: FloatArray) -> Pool:
     """Return the pool whose score is the mAP at the IoU thresholds ``ious``, the first ones of ``IOUS``.
 
-    The mean is over the classes that occur in the labels of a draw; it is 0 if none occurs.
+    ``evidence`` is that of ``metric``, shape (n, 100 * 12 + boxes). The mean is over the classes that occur in the
+    labels of a draw; it is 0 if none occurs.
     """
     rows = evidence[:, : MOST * _COLUMNS].reshape(len(evidence), MOST, _COLUMNS)
     truth = evidence[:, MOST * _COLUMNS :]

@@ -76,7 +76,8 @@ def mean(evidence: FloatArray) -> Pool:
 def labelled(outputs: Arrays, labels: Arrays, *, ranked: bool = False) -> tuple[str, Array]:
     """Return the name of the output to score, and its labels. With ``ranked``, outputs of one dimension are ignored.
 
-    Raises ``UserError`` if there are no labels, labels of several outputs, or labels that could belong to several.
+    Raises ``UserError`` if there are no labels, labels of several or unknown outputs, or labels without an output's
+    name that could belong to several outputs.
     """
     if not labels:
         raise UserError("there are no labels to score by: add 'labels' to the data")

@@ -137,7 +137,7 @@ def _efficient_nms(shapes: Shapes, _: int) -> bool:
 
 
 def _boxes_and_scores(shapes: Shapes, _: int) -> bool:
-    """Match boxes [samples, boxes, 4] and scores [samples, boxes, classes]."""
+    """Match boxes [samples, boxes, 4] and scores [samples, boxes, classes], in either order, of 20 boxes or more."""
     if [len(shape) for shape in shapes] != [3, 3]:
         return False
     (_, first, four), (_, second, other) = shapes
@@ -145,7 +145,7 @@ def _boxes_and_scores(shapes: Shapes, _: int) -> bool:
 
 
 def _end_to_end(shapes: Shapes, _: int) -> bool:
-    """Match x1 y1 x2 y2 score class [samples, boxes, 6]."""
+    """Match x1 y1 x2 y2 score class [samples, boxes, 6], of 20 to 2000 boxes."""
     if [len(shape) for shape in shapes] != [3]:
         return False
     _, boxes, columns = shapes[0]
