@@ -84,7 +84,7 @@ class Case:
             arrays = arrays or self.calibration
             count = len(next(iter(arrays.values())))
             samples = Samples([{name: array[row : row + 1] for name, array in arrays.items()} for row in range(count)])
-            spec = CalibrationSpec(data="samples", method=method, exclude_nodes=self._ends(*spared))
+            spec = CalibrationSpec(data="samples", method=method, exclude_nodes=graphs.ends(self.folded, *spared))
             return onnx.load(str(quantize(path, Path(folder), samples, spec, layout=layout).path))
 
     @cached_property
@@ -93,14 +93,6 @@ class Case:
         made = graphs.optimized(self.simple, "BASIC")
         graphs.names_nodes(made)
         return made
-
-    def _ends(self, first: float, last: float) -> tuple[str, ...]:
-        """Return the nodes up to that share of the first layers, and those from that share of the last ones on."""
-        places = [place for place, *_ in graphs.layers(self.folded)]
-        names = [node.name for node in self.folded.graph.node]
-        head, tail = (max(1, round(share * len(places))) if share else 0 for share in (first, last))
-        early = names[: places[head - 1] + 1] if head else []
-        return (*early, *(names[places[-tail] :] if tail else []))
 
     @cached_property
     def good_int8(self) -> onnx.ModelProto:

@@ -52,6 +52,15 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     return made
 
 
+def ends(model: onnx.ModelProto, first: float, last: float) -> tuple[str, ...]:
+    """Return the nodes up to that share of the first layers, and those from that share of the last ones on."""
+    places = [place for place, *_ in layers(model)]
+    names = [node.name for node in model.graph.node]
+    head, tail = (max(1, round(share * len(places))) if share else 0 for share in (first, last))
+    early = names[: places[head - 1] + 1] if head else []
+    return (*early, *(names[places[-tail] :] if tail else []))
+
+
 def rename_inputs(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
     """Rename inputs of ``node``, and what its subgraphs take from outside."""
     node.input[:] = [names.get(one, one) for one in node.input]

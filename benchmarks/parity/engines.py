@@ -101,12 +101,12 @@ class Samples:
             yield hashlib.sha256(b"".join(array.tobytes() for array in one.values())).hexdigest()
 
 
-def in_int8(model: onnx.ModelProto, calibration: Sequence[Feeds]) -> onnx.ModelProto:
-    """Return ``model`` with Q/DQ nodes, as ``hil`` inserts them for ONNX Runtime."""
+def in_int8(model: onnx.ModelProto, calibration: Sequence[Feeds], floating: tuple[str, ...] = ()) -> onnx.ModelProto:
+    """Return ``model`` with Q/DQ nodes, as ``hil`` inserts them for ONNX Runtime, except at the nodes ``floating``."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         onnx.save(model, str(path))
-        spec = CalibrationSpec(data="samples", method="minmax")
+        spec = CalibrationSpec(data="samples", method="minmax", exclude_nodes=floating)
         samples = Samples(calibration, read_signature(path).stride())
         return onnx.load(str(quantize(path, Path(folder), samples, spec).path))
 

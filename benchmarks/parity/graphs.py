@@ -37,11 +37,15 @@ TRUNK = 0.5
 
 @dataclass(frozen=True)
 class Case:
-    """A model with its data; ``samples(count, seed)`` returns a list of feeds with one sample each."""
+    """A model with its data; ``samples(count, seed)`` returns a list of feeds with one sample each.
+
+    A healthy INT8 engine has the nodes ``floating`` in floating point.
+    """
 
     name: str
     model: onnx.ModelProto
     samples: Callable[[int, int], list[Feeds]]
+    floating: tuple[str, ...] = ()
 
 
 def bundled(name: str) -> Case:

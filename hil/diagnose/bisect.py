@@ -154,7 +154,8 @@ def _guilty(case: Case, errors: Mapping[Region, NodeErrors], alone: Values) -> l
     """Return at most ``LISTED`` regions at fault, worst first, each with the error that it alone causes in the outputs.
 
     A region is at fault if this error exceeds the floor of the precision (``error_bounds.FLOORS``): a tenth of it if
-    other evidence supports it, four times of it if only a slice is lost.
+    other evidence supports it, four times of it if only a slice is lost. Ranges that follow from a
+    changed node are last.
     """
     floor = error_bounds.FLOORS[case.precision]
     tried: list[tuple[float, Region, float]] = []
@@ -168,7 +169,22 @@ def _guilty(case: Case, errors: Mapping[Region, NodeErrors], alone: Values) -> l
     tried.sort(key=lambda candidate: -candidate[0])
     effects = [(region, _effect(case, region, alone[region.pair.suspect]), least) for _, region, least in tried[:TRIED]]
     guilty = [(region, effect) for region, effect, least in effects if effect > least]
-    return sorted(guilty, key=lambda pair: -pair[1])[:LISTED]
+    # The ranges after a node whose constants differ were calibrated on what it computes: they follow from it.
+    changed = {region.pair.suspect for region, _ in guilty if difference(_place(case, region, alone)) is not None}
+    return sorted(guilty, key=lambda pair: (_follows(case, pair[0], changed), -pair[1]))[:LISTED]
+
+
+def _follows(case: Case, region: Region, changed: set[str]) -> bool:
+    """Return whether a Q/DQ pair's tensor depends on one of ``changed``; always false for other regions."""
+    takes = {one.pair.suspect: one.takes for one in case.regions}
+    known: set[str] = set()
+    waiting = list(region.takes) if region.pair.quantized and changed else []
+    while waiting:
+        name = waiting.pop()
+        if name not in known:
+            known.add(name)
+            waiting += takes.get(name, ())
+    return not known.isdisjoint(changed)
 
 
 def _loses_slice(case: Case, region: Region, alone: Values) -> bool:

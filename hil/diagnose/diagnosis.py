@@ -152,7 +152,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The result of a diagnosis. ``culprits`` are the nodes at fault, worst first; empty if there are none.
+    """The result of a diagnosis. ``culprits`` are the nodes at fault; empty if there are none.
+
+    They are listed worst first, except that INT8 ranges after a node with other constants follow it.
 
     Attributes:
         precision: the engine's precision.

@@ -90,9 +90,8 @@ def rounded(array: Array, precision: str) -> Array:
     if precision in MANTISSA:
         return np.asarray(_with_mantissa(np.asarray(array, np.float32), MANTISSA[precision]), array.dtype)
     if precision == "fp32":
-        noise = np.random.default_rng(array.size).random(array.shape, np.float32)
-        noise = NOISE * (2 * noise - 1)
-        return np.asarray(array + array * noise, array.dtype)
+        noise = np.random.default_rng(array.size).random(array.shape, np.float32).astype(np.float64)
+        return np.asarray(array * (1 + NOISE * (2 * noise - 1)), array.dtype)
     return array
 
 

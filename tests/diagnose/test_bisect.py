@@ -72,6 +72,15 @@ def test_nodes_that_pass_an_error_on_are_not_accused(tmp_path: Path) -> None:
     assert all(one.alone <= one.bound < one.whole for one in behind)
 
 
+def test_ranges_that_follow_from_a_changed_node_are_named_after_it(tmp_path: Path) -> None:
+    """An engine with wrong weights is calibrated on what they give: its ranges are too small, but not the origin."""
+    model = net(tmp_path)
+    suspect = in_int8(with_constant(model, "kernel", lambda array: array * 0.02), samples(64))
+    first, *others = diagnose(model, suspect, feeds(), "int8").culprits
+    assert (first.seen.node.name, first.cause) == ("conv", Cause.WEIGHTS)
+    assert {one.cause for one in others} == {Cause.SATURATED}
+
+
 def test_an_attribute_is_found(tmp_path: Path) -> None:
     """A different epsilon is reported with its value."""
     model = net(tmp_path, norm=True)
