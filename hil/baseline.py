@@ -89,7 +89,7 @@ def setting(environment: Mapping[str, Any]) -> str:
 
 
 def highest_clocks(environment: Mapping[str, Any]) -> dict[str, float]:
-    """Return the highest allowed clock in Hz of each part (``gpu``, ``policy0``) that ``environment`` records."""
+    """Return the highest allowed clock in Hz of each part, such as ``gpu``, whose clock ``environment`` records."""
     parts = environment.get("clocks")
     known = parts.items() if isinstance(parts, dict) else ()
     return {str(part): float(of["max"]) for part, of in known if isinstance(of, dict) and of.get("max")}

@@ -84,7 +84,10 @@ class Benchmarks:
         self._saved: list[dict[str, Any]] = []
 
     def export(self, request: pytest.FixtureRequest, outcome: Outcome, folder: Path) -> None:
-        """Export the latency series of ``outcome``, if it has one and it was not exported before. Errors are raised."""
+        """Export the latency series of ``outcome``, if it has one and it was not exported before. Errors are raised.
+
+        Do nothing for a test that uses the fixture ``benchmark`` itself, and if pytest-benchmark times nothing.
+        """
         result = outcome.result
         key = (result.model, result.precision)
         has_benchmark = "benchmark" in request.node.fixturenames  # a user's test, which fills the fixture itself

@@ -68,8 +68,8 @@ def unfinished_report(run: RunState) -> Report:
 def refuse(run: RunState, problem: HilError) -> None:
     """Replace an existing report, of an earlier run or this one, by a failed one, and delete its signature.
 
-    If there is no report, write none. The new report states the run's first problem, by default ``problem``. Nothing is
-    raised.
+    If there is no report, write none. The new report states the problem that the run had before or, without one,
+    ``problem``. Nothing is raised.
     """
     run.problem = run.problem or problem
     with contextlib.suppress(HilError, OSError):  # ``problem`` is reported by the caller and matters more

@@ -25,7 +25,7 @@ SCHEMA = 1
 SIGNS = {"bad": ("✗", "bold red"), "warn": ("!", "yellow"), "unknown": ("?", "dim")}
 """Sign and style of each level, as ``hil doctor`` shows them."""
 
-LABELS = {"bad": "stop it", "warn": "to check", "unknown": "unknown"}
+LABELS = {"bad": "blocking", "warn": "to check", "unknown": "unknown"}
 
 
 def command(  # noqa: PLR0913, PLR0917 - the command's options

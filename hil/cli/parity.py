@@ -32,7 +32,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
     ] = "fp32",
     batch: Annotated[
         int | None,
-        typer.Option("--batch", metavar="N", min=1, help="Samples in one call; default: the named model's, else 1."),
+        typer.Option("--batch", metavar="N", min=1, help="Samples in one call; default: the batch of --model, else 1."),
     ] = None,
     name: Annotated[
         str | None,

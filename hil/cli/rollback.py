@@ -15,7 +15,9 @@ def command(
     robot: Annotated[str, typer.Argument(metavar="ROBOT", help="A target of hil.toml, by its name.")],
     to: Annotated[
         str | None,
-        typer.Option("--to", metavar="RELEASE", help="Return to this release instead; the beginning of its digest."),
+        typer.Option(
+            "--to", metavar="RELEASE", help="Return to another release, given by the beginning of its digest."
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="The config; default: the nearest hil.toml.")

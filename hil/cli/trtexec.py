@@ -21,7 +21,10 @@ NO_VERDICT = "these figures are not a verdict: trtexec measures in another way t
 
 def command(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Of trtexec --exportTimes, --exportProfile or --exportLayerInfo.")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A file that trtexec wrote: --exportTimes, --exportProfile or --exportLayerInfo."
+        ),
     ],
 ) -> None:
     """Show a file that trtexec exported: percentiles of its times, its slowest layers, or its precisions.

@@ -1,4 +1,4 @@
-"""Write one key of a TOML table into the text of a config, and leave everything else as it is."""
+"""Set one key of a table in the text of a TOML file, and leave the rest of the text unchanged."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ WIDTH = 100
 
 
 def with_strings(text: str, table: Sequence[str], key: str, values: Sequence[str]) -> str | None:
-    """Return ``text`` with ``key = values`` in ``[table]``, in place of the key's present value or at the table's end.
+    """Return ``text``, a TOML file, with ``key = values`` in the table whose path of keys is ``table``.
 
-    Return ``None`` if the table has no header of its own, or if the result would not parse as what is intended.
+    The values replace the key's present value, or are added at the table's end. Return ``None`` if ``text`` has no such
+    table with a header, or if the changed text would not parse as ``text`` with this one key changed. Raise
+    ``UserError`` if ``text`` is not TOML.
     """
     expected: Any = parse(text, "hil.toml")
     at = expected
@@ -50,7 +52,7 @@ def with_strings(text: str, table: Sequence[str], key: str, values: Sequence[str
 
 
 def _path_of(line: str) -> tuple[str, ...] | None:
-    """Return the keys of a table's header, ``None`` for another line."""
+    """Return the path of keys in ``line`` if it is the header of a table; ``None`` for any other line."""
     parsed = _parsed(line) if HEADER.fullmatch(line.rstrip("\r")) else None
     if parsed is None:
         return None

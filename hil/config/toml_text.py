@@ -47,7 +47,8 @@ def read_text(path: Path) -> tuple[str, bytes]:
 def parse(text: str, name: str) -> dict[str, Any]:
     """Return TOML text as plain values, arrays as tuples.
 
-    Raise ``UserError`` if the text is not TOML; the message has ``name``, the file's name, and usually the line.
+    Raise ``UserError`` if the text is not TOML, has a line with more than ``MAX_DOTS`` dots, or is nested too deeply.
+    The message has ``name``, the file's name, and usually the line.
     """
     for number, line in enumerate(text.split("\n"), 1):
         if line.count(".") > MAX_DOTS and QUOTED.sub("", line).count(".") > MAX_DOTS:

@@ -67,7 +67,7 @@ class CoordinatorSession:
         return [each for each in self._session.places.values() if tags <= {*each.tags.items(), ("name", each.name)}]
 
     def holders(self) -> list[dict[str, Any]]:
-        """Return for each place that has the tags its name, who holds it (``by``), and since when (UTC).
+        """Return the name (``place``), holder (``by``) and time (``since``, UTC) of each place that has the tags.
 
         ``by`` is ``None`` for a free place; ``since`` is the time of the place's last change.
         """

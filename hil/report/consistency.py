@@ -115,7 +115,7 @@ def _devices(report: Report) -> Iterator[str]:
 
 
 def _board_of(check: CheckResult, report: Report) -> tuple[str | None, dict[str, Any]]:
-    """Return the confirmed board that judged ``check``, and the facts that were read there."""
+    """Return the board that judged ``check``, ``None`` if it was not confirmed, and the facts that were read there."""
     used = report.target if not check.board else report.target.boards.get(check.board, BoardUsed())
     return used.board, used.facts
 

@@ -175,7 +175,8 @@ class EngineWorker(SequenceCalls):
     ) -> Timed:
         """Like ``time``, but at a fixed rate: inference k is released ``k * period`` seconds after the first release.
 
-        An inference that is released before the previous one has ended starts late. ``telemetry["pace"]`` has ``first``
+        After the warm-up, inferences run at this rate for another ``warmup`` seconds without being recorded. An
+        inference that is released before the previous one has ended starts late. ``telemetry["pace"]`` has ``first``
         (time of the first release, by the clock of ``start``), ``period`` and ``releases``. Near ``deadline``, timing
         stops with fewer samples. ``control`` is timed only before and after.
         """

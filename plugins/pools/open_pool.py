@@ -33,7 +33,10 @@ def is_pool(run: RunState) -> bool:
 
 
 def check_distribution(run: RunState) -> None:
-    """Raise ``UserError`` if the run's target is several boards and xdist's options do not fit that."""
+    """Raise ``UserError`` if xdist's options do not fit a target that is several boards.
+
+    They must not distribute the checks of one model over several boards, nor start workers on other machines.
+    """
     option = run.pytest_config.getoption
     if run.is_worker or not is_pool(run):
         return

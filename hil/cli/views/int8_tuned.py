@@ -25,7 +25,7 @@ REASON = 90
 
 
 def print_search(trials: Trials, search: Search) -> None:
-    """Print each trial, the largest share in INT8 first: the curve of loss against speed."""
+    """Print a table of the trials, the one with the largest share in INT8 first: share, speed and missed tolerances."""
     out = console()
     out.soft_wrap = False
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -52,9 +52,10 @@ def _speed(trial: Trial) -> str:
 def recommend(  # noqa: PLR0913 - the outcome, and where it is written
     config: Config, model: str, target: str, trials: Trials, search: Search, *, write: bool
 ) -> None:
-    """Print what to do, and with ``write`` write the nodes of the best trial into hil.toml.
+    """Print what to do after ``search``, the trials of ``hil int8 tune``.
 
-    Raise ``UserError`` if hil.toml cannot be written.
+    If ``write`` is true, write the nodes of the best trial into hil.toml; if that is false, or if hil.toml has no
+    calibration table with a header, print them instead. Raise ``UserError`` if hil.toml cannot be written.
     """
     out, best, over = console(), search.best, trials.over
     full = next(trial for trial in search.trials if not trial.keep)
@@ -79,7 +80,7 @@ def recommend(  # noqa: PLR0913 - the outcome, and where it is written
 
 
 def _write(config: Config, model: str, target: str, nodes: list[str], *, write: bool) -> None:
-    """Write ``nodes`` into the calibration table that applies to ``target``, or print them."""
+    """Write ``nodes`` into the calibration table that applies to ``target`` if ``write`` is true, else print them."""
     out = console()
     text, data = read_text(config.path)
     own = config.spec.models[model].on.get(target)
