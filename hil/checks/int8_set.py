@@ -104,8 +104,8 @@ class SetFacts:
 def calibration_set(facts: SetFacts) -> Judgement:
     """Judge ``int8.calibration_set``: are there enough varied samples, preprocessed like the validation data?
 
-    Failed if not, or if the second half of the samples still changes a range by a factor of 2. Warned for synthetic
-    samples, and if that change is not known.
+    Failed if not, or if the second half of the samples still changes a range by a factor of 2. Inconclusive if no
+    input can be compared. Warned for synthetic samples, and if that change is not known.
     """
     faults = list(_faults(facts))
     details: dict[str, Any] = {

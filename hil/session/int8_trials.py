@@ -87,7 +87,10 @@ class Trials:
         self.limit, self.built = limit, 0
         changed = self._changed(())
         if not any(row.id in TOLERANCES for row in _rows(changed, target, model)):
-            raise UserError(f"no check of model {model} in int8 has a tolerance that could hold: see hil checks")
+            raise UserError(
+                f"no check that compares model {model} in int8 with its reference is planned on target {target!r}: "
+                f"one of these must be, with a tolerance: {', '.join(TOLERANCES)}"
+            )
         with closing(Session.open(self._request(changed))) as session:
             self._path, self._stored = self._read(session)
 

@@ -120,5 +120,5 @@ def reference_outputs(config: Config, target: str, name: str, signature: Signatu
         session = cpu_session(file)
         names = [output.name for output in session.get_outputs()]
         return dict(zip(names, run_on_host(session, names, batch.feeds), strict=True))
-    except Exception:  # noqa: BLE001 - ONNX Runtime's errors share no class of their own
+    except Exception:  # noqa: BLE001 - ONNX Runtime's errors share only the class Exception
         return None

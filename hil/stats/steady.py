@@ -40,8 +40,8 @@ class Steadiness:
 def steadiness(levels: npt.ArrayLike, tolerance: float = TOLERANCE) -> Steadiness:
     """Find where the warm-up (or throttling) ends in a series of block means: MSER, then a trend test on the rest.
 
-    MSER chooses the cut that minimizes the variance of the mean of the levels behind it (White 1997, Simulation 69,
-    323). The series is not steady if the cut lies in its last third, or if the levels behind it still have a trend
+    MSER chooses the cut that minimizes the variance of the mean of the levels after it (White 1997, Simulation 69,
+    323). The series is not steady if the cut lies in its last third, or if the levels after it still have a trend
     larger than ``tolerance``. Raise ``ValueError`` unless ``levels`` is a finite vector of at least 12 positive
     numbers.
     """
@@ -61,7 +61,7 @@ def steadiness(levels: npt.ArrayLike, tolerance: float = TOLERANCE) -> Steadines
 def _cut(series: npt.NDArray[np.float64], tolerance: float) -> int:
     """Return the index of the cut that MSER chooses; 0 if the level changes at this cut by at most ``tolerance``.
 
-    MSER minimizes sum (x - mean)^2 / (n - cut)^2 over the levels behind the cut.
+    MSER minimizes sum (x - mean)^2 / (n - cut)^2 over the levels after the cut.
     """
     n = series.size
     tails = np.arange(n, 0, -1)

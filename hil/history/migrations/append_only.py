@@ -1,4 +1,4 @@
-"""Create triggers by which the database refuses to change or delete rows, whoever asks."""
+"""Create triggers by which the database refuses every change and deletion of rows."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ ON_GPU = Workload("convolutions v1, 64 x 64 x 64, 6 layers", 64, 64, 6)
 def network(workload: Workload) -> bytes:
     """Return the network as an ONNX file: one fixed input, one output, weights without a random generator.
 
-    The weights have variance 2 / (9 * channels), which keeps the scale of the values behind each ReLU: they neither
+    The weights have variance 2 / (9 * channels), which keeps the scale of the values after each ReLU: they neither
     grow nor become denormal.
     """
     from onnx import TensorProto, helper

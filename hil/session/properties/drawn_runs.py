@@ -41,7 +41,7 @@ class DrawnBatches:
         host = self._host()
         try:
             return self._made(host, inputs)
-        except Exception:  # noqa: BLE001 - ONNX Runtime's errors share no class of their own
+        except Exception:  # noqa: BLE001 - ONNX Runtime's errors share only the class Exception
             return None
 
     def _made(self, host: Any, inputs: Any) -> Outputs:
