@@ -22,6 +22,7 @@ from hil.errors import HilError, UserError, did_you_mean
 from hil.onnx_files.external_data import external_files, save
 from hil.onnx_files.ort_errors import ort_error
 from hil.quantize.coverage import layers, nothing_to_quantize, quantization_facts
+from hil.quantize.float_outputs import restore_float_outputs
 from hil.quantize.floating import floating_facts, kept_nodes
 from hil.quantize.histograms import Collector
 from hil.quantize.layout import EXTRA, OPERATORS
@@ -252,6 +253,7 @@ def insert(
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     ranges = {name: one for name, one in calibration.ranges.items() if name not in calibration.masked}
+    kept = kept_of(proto, calibration, spec)
     quantizer = QDQQuantizer(
         copy,
         True,  # noqa: FBT003 - per_channel; the parameters' names differ between versions
@@ -260,11 +262,12 @@ def insert(
         QuantType.QInt8,
         TensorsData(METHODS[spec.method], ranges),
         [],
-        list(kept_of(proto, calibration, spec)),
+        list(kept),
         list(OPERATORS[layout]),
         dict(EXTRA[layout]),
     )
     quantizer.quantize_model()
+    restore_float_outputs(quantizer.model.model.graph, kept, layout)
     sort_nodes(quantizer.model.model.graph)
     result: onnx.ModelProto = quantizer.model.model
     return result
