@@ -212,6 +212,36 @@ def separate_sessions() -> Rows:
     return [*pairs, *slower, *board, *({"kind": "simulated", **cell} for cell in simulated(claims))]
 
 
+def planted_sequences() -> Rows:
+    """Return all faults found and named, and all sound variants passed."""
+    wrong = {"part": "fault", "passed": False, "right": True, "failed": True}
+    sound = {"part": "sound", "passed": True, "right": False, "failed": False}
+    counts = (wrong, judging.sequences.PLANTED), (sound, judging.sequences.SOUND)
+    return [{**row, "seed": 7, "number": number} for row, count in counts for number in range(count)]
+
+
+def cost_of_steps() -> Rows:
+    """Return pairs in which a step costs 10 µs more with the agent."""
+    return [
+        {"part": "cost", "size": size, "agent": 60e-6, "bare": 50e-6}
+        for size in judging.sequences.SIZES
+        for _ in range(judging.sequences.PAIRS)
+    ]
+
+
+def heard_models() -> Rows:
+    """Return the checks of all real models, of which one fails in INT8 with its cause."""
+    made: Rows = [
+        {"model": model, "precision": precision, "check": check, "verdict": "passed", "cause": "", "longest": 180.0}
+        for model in judging.sequences.REAL
+        for precision in judging.sequences.PRECISIONS
+        for check in judging.sequences.CHECKS
+    ]
+    failed = next(row for row in made if row["precision"] == "int8")
+    failed |= {"verdict": "failed", "cause": "the error starts at a node"}
+    return made
+
+
 def history() -> Rows:
     """Return rows in which both databases are fast and complete, and each broken history gives one message."""
     rows: Rows = []
@@ -318,6 +348,9 @@ GOOD: dict[str, Callable[[], Rows]] = {
     "tensorrt-suites-digits": suites,
     "tensorrt-faults": faults,
     "compare-aa": aa,
+    "sequences-cost": cost_of_steps,
+    "sequences-planted": planted_sequences,
+    "sequences-speech": heard_models,
     "sessions": separate_sessions,
     "verdicts-percentile": partial(simulated, percentile.CLAIMS),
     "verdicts-limits": partial(simulated, limits.CLAIMS),
@@ -700,3 +733,50 @@ def test_wrong_verdicts_on_real_models_miss_a_bar(
     for row in [row for row in rows if row["truth"] == truth][:count]:
         row["verdicts"] = {**row["verdicts"], judge: verdict}
     assert [bar["met"] for bar in make("accuracy", rows)["bars"]].count(False) == missed
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("fault", {"passed": True}),
+        ("sound", {"failed": True}),
+        ("fault", {"number": 99}),
+        ("sound", {"seed": 8}),
+    ],
+)
+def test_a_planted_sequence_that_goes_wrong_misses_a_bar(
+    part: str, change: dict[str, Any], make: Callable[[str, Rows], dict[str, Any]]
+) -> None:
+    """A fault that passes and an accused variant do, and cases of which one is left out or drawn by another seed."""
+    rows = planted_sequences()
+    number = next(at for at, row in enumerate(rows) if row["part"] == part)
+    rows[number] |= change
+    assert make("sequences-planted", rows)["passed"] is False
+    assert make("sequences-planted", planted_sequences()[1:])["passed"] is False
+
+
+@pytest.mark.parametrize(
+    ("precision", "change"),
+    [
+        ("fp32", {"verdict": "inconclusive"}),
+        ("int8", {"cause": ""}),
+        ("int8", {"longest": 20.0}),
+        ("int8", {"check": "int8.ranges"}),
+    ],
+)
+def test_a_real_recurrent_model_that_goes_wrong_misses_a_bar(
+    precision: str, change: dict[str, Any], make: Callable[[str, Rows], dict[str, Any]]
+) -> None:
+    """FP32 that does not pass does, INT8 that fails without a cause, short recordings, and a check that is missing."""
+    rows = heard_models()
+    next(row for row in rows if row["precision"] == precision).update(change)
+    assert make("sequences-speech", rows)["passed"] is False
+
+
+def test_a_step_that_costs_too_much_misses_a_bar(make: Callable[[str, Rows], dict[str, Any]]) -> None:
+    """Beyond the larger of 30 µs and 2 % of the bare step, and too few pairs."""
+    rows = [{**row, "agent": row["bare"] + 31e-6} for row in cost_of_steps()]
+    assert [bar["met"] for bar in make("sequences-cost", rows)["bars"]] == [False, False]
+    large = [{**row, "bare": 2e-3, "agent": 2e-3 + 31e-6} for row in rows]
+    assert [bar["met"] for bar in make("sequences-cost", large)["bars"]] == [True, True]
+    assert [bar["met"] for bar in make("sequences-cost", cost_of_steps()[1:])["bars"]] == [False, True]

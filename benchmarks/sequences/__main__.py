@@ -1,38 +1,39 @@
-"""Sequences of recurrent models: ``python -m benchmarks.sequences [--quick] [--part P] [--seed N]``.
+"""Sequences of recurrent models: ``python -m benchmarks.sequences [--quick] [--part P] [--seed N] [--out DIR]``.
 
 ``planted``: 40 faults planted in recurrent models, in how their states are carried or in the graph of a step, and 200
 sound variants, as exporters, optimizers and precisions make them (``planting.py``), judged by all four checks of
 sequences (``judging.py``). A fault is detected if a check does not pass, which stops a deployment; a variant is accused
 if one fails. All faults must be detected, 36 of them named, and no variant accused; variants that are inconclusive are
-counted and shown. ``cost``: the seconds of a step through the agent beside a bare loop (``cost.py``). ``speech``: two
-real models over minutes of audio (``speech.py``), which must pass in FP32; what INT8 costs them is shown. It is left
-out with ``--quick``. The seed is a new one each time. ``--quick`` runs fewer cases within a minute and is not a result:
-the bar of the names is missed only where chance does not explain the figure. Exit code 1 if a bar is missed.
+counted and shown. ``cost``: the seconds of a step through the agent beside a bare loop (``cost.py``). ``speech``: real
+models over minutes of audio (``speech.py``), which must pass in FP32; where INT8 costs too much, a cause must be named.
+It is left out with ``--quick``. The seed is a new one each time. ``--out`` writes the result of each part, such as
+``sequences-planted.json``. ``--quick`` runs fewer cases within a minute and is not a result: the bar of the names is
+missed only where chance does not explain the figure. Exit code 1 if a bar is missed.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import platform
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import results
 from benchmarks.results import figure_text
-from benchmarks.results.judging.bars import CONFIDENCE, bar
+from benchmarks.results.judging import sequences as bars_of
+from benchmarks.results.judging.sequences import PLANTED, SOUND
 from benchmarks.sequences import cost, judging, planting
 from benchmarks.sequences.faults import FAULTS
-from benchmarks.verdicts.table import bounds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.results.judging.bars import Bar
-
     Rows = Sequence[dict[str, Any]]
 
-PLANTED, SOUND, NAMED = 40, 200, 0.9
 QUICK_PLANTED, QUICK_SOUND = 8, 8
 PARTS = ("planted", "cost", "speech")
 
@@ -40,11 +41,14 @@ PARTS = ("planted", "cost", "speech")
 def planted(folder: Path, seed: int, *, quick: bool) -> list[dict[str, Any]]:
     """Return the rows of all cases, and print each when it is complete; kinds of a quick run start at a random one."""
     first = seed % len(FAULTS) if quick else 0
-    faults = range(first, first + (QUICK_PLANTED if quick else PLANTED))
+    faults, sound = (
+        range(first, first + count) for count in ((QUICK_PLANTED, QUICK_SOUND) if quick else (PLANTED, SOUND))
+    )
     cases = [planting.draw_fault(seed, number) for number in faults]
-    cases += [planting.draw_sound(seed, first + number) for number in range(QUICK_SOUND if quick else SOUND)]
+    cases += [planting.draw_sound(seed, number) for number in sound]
     made = []
-    for row in judging.rows(folder, cases):
+    for number, row in zip((*faults, *sound), judging.rows(folder, cases), strict=True):
+        row |= {"number": number, "seed": seed}
         print(line(row), flush=True)
         made.append(row)
     return made
@@ -65,51 +69,12 @@ def line(row: dict[str, Any]) -> str:
     return text
 
 
-def judge(rows: Rows, *, quick: bool) -> list[Bar]:
-    """Return the bars of the planted faults and of the sound variants; those that lack cases have no figure."""
-    faults, sound = ([row for row in rows if row["part"] == part] for part in ("fault", "sound"))
-    complete = quick or (len(faults) == PLANTED and len(sound) == SOUND)
-    detected, right = (sum(bool(test(row)) for row in faults) for test in (_is_detected, _is_right))
-    accused = sum(row["failed"] for row in sound)
-    low, high = bounds(right, len(faults), CONFIDENCE)
-    share = right / len(faults) if complete else None
-    named = bar("planted faults whose cause was named", share, NAMED, at_least=True, low=low, high=high)
-    named["met"] = named["met"] or (quick and high >= NAMED)
-    limits = bounds(accused, len(sound), CONFIDENCE)
-    return [
-        bar("planted faults that were detected", detected / len(faults) if complete else None, 1.0, at_least=True),
-        named,
-        bar("sound variants that were accused", accused if complete else None, 0)
-        | {"name": f"sound variants that were accused (of {len(sound)}; the rate is at most {limits[1]:.1%})"},
-    ]
-
-
-def _is_detected(row: dict[str, Any]) -> bool:
-    return not row["passed"]
-
-
-def _is_right(row: dict[str, Any]) -> bool:
-    return bool(row["right"]) and not row["passed"]
-
-
-def costs(rows: Rows) -> list[Bar]:
-    """Return the bar of each model's cost of a step."""
-    made = []
-    for size in cost.SIZES:
-        seconds, limit = cost.figure([row for row in rows if row["size"] == size])
-        made.append(bar(f"cost of a step of the {size} model", 1e6 * seconds, 1e6 * limit, unit="µs"))
-    return made
-
-
-def heard(rows: Rows) -> list[Bar]:
-    """Print the rows of the real models, and return the bar of those in FP32; it has no figure if there are none."""
+def heard(rows: Rows) -> None:
+    """Print the rows of the real models."""
     for row in rows:
         print(
             f"{row['model']} {row['precision']} {row['check']}, {row['steps']} steps: {row['verdict']}: {row['reason']}"
         )
-    exact = [row for row in rows if row["precision"] == "fp32"]
-    wrong = sum(row["verdict"] != "passed" for row in exact) if exact else None
-    return [bar("checks of real models in FP32 that did not pass", wrong, 0)]
 
 
 def main() -> int:
@@ -118,29 +83,45 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer cases; not a result")
     parser.add_argument("--part", choices=PARTS, action="append", help="only this part; may be repeated")
     parser.add_argument("--seed", type=int, default=None, help="decides what is planted (default: a new one)")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="the folder to write the results of the parts to")
     options = parser.parse_args()
     seed = int.from_bytes(os.urandom(3), "big") if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
-    bars = []
+    rows: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory(prefix="sequences-") as name:
         if "planted" in (options.part or PARTS):
-            rows = planted(Path(name), seed, quick=options.quick)
-            bars += judge(rows, quick=options.quick)
-            sound = [row for row in rows if row["part"] == "sound"]
+            rows["planted"] = planted(Path(name), seed, quick=options.quick)
+            sound = [row for row in rows["planted"] if row["part"] == "sound"]
             open_ = sum(not row["passed"] and not row["failed"] for row in sound)
             print(f"sound variants that were inconclusive: {open_} of {len(sound)}; bar: none")
         if "cost" in (options.part or PARTS):
-            bars += costs(list(cost.rows(Path(name), quick=options.quick)))
+            rows["cost"] = list(cost.rows(Path(name), quick=options.quick))
         if "speech" in (options.part or PARTS) and not options.quick:
             from benchmarks.sequences import speech  # it needs what the tests of real models need
 
-            bars += heard(list(speech.rows(Path(name))))
+            rows["speech"] = list(speech.rows(Path(name)))
+            heard(rows["speech"])
+    judges = {"planted": bars_of.planted, "cost": bars_of.cost}
+    bars = []
+    for part, made in rows.items():
+        bars += bars_of.speech(made) if part == "speech" else judges[part](made, whole=not options.quick)
+        if options.out is not None:
+            command = ["python", "-m", "benchmarks.sequences", "--part", part, "--seed", str(seed)]
+            print(results.write(options.out, _result(part, made, command, quick=options.quick)))
     for one in bars:
         verdict = "met" if one["met"] else "missed"
         print(f"{one['name']}: {figure_text(one)}; bar: {one['sense']} {one['limit']:.4g}: {verdict}")
     missed = sum(not one["met"] for one in bars)
     print(f"sequences: {missed} of {len(bars)} bars missed; bar: none")
     return 1 if missed else 0
+
+
+def _result(part: str, rows: Rows, command: list[str], *, quick: bool) -> results.Result:
+    """Return the result of one part, with the versions that it was measured with."""
+    names = ("numpy", "onnx", "onnxruntime", "pytest-hil")
+    versions = {"host python": platform.python_version(), **{name: version(name) for name in names}}
+    versions |= {"machine": f"{platform.machine()}, {os.cpu_count()} processors"}
+    return results.result(f"sequences-{part}", rows, command=command, versions=versions, quick=quick)
 
 
 if __name__ == "__main__":

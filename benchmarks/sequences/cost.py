@@ -2,13 +2,12 @@
 
 Both run the same sequence from beginning to end, in processes of their own and in turn: AB BA AB … A pair's figure is
 the difference of the seconds of a step, with all that the agent does for a sequence: inputs to the worker, outputs of
-each step back. The median over the pairs must not exceed the larger of ``SHARE`` of the bare step and ``SECONDS``.
+each step back. ``benchmarks/results/judging/sequences.py`` judges their median.
 """
 
 from __future__ import annotations
 
 import secrets
-import statistics
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.results.judging.sequences import PAIRS
 from benchmarks.sequences import models
 from hil.config.spec import TargetSpec
 from hil.targets.target import open_target
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
     from benchmarks.sequences.models import Recurrent
 
-SHARE, SECONDS = 0.02, 30e-6
 BARE = Path(__file__).with_name("bare_steps.py")
-PAIRS, QUICK = 30, 6
+QUICK = 6
 STEPS = 500
 SIZES = {"small": 16, "large": 512}
 """Units of the LSTM: a step takes some microseconds, or about a millisecond."""
@@ -69,9 +68,3 @@ def _bare(path: Path, data: Path, model: Recurrent) -> subprocess.Popen[str]:
     command = [sys.executable, str(BARE), str(path), str(data), "1", *pairs]
     # In its own session, as the agent is: Linux distributes processor time by session (autogroup).
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
-
-
-def figure(pairs: list[dict[str, Any]]) -> tuple[float, float]:
-    """Return the median cost of a step in seconds, and the largest that is allowed."""
-    cost = statistics.median(pair["agent"] - pair["bare"] for pair in pairs)
-    return cost, max(SECONDS, SHARE * statistics.median(pair["bare"] for pair in pairs))
