@@ -27,7 +27,10 @@ class NpzDataset(Streamed):
     """The samples in the arrays of one file, read one batch at a time."""
 
     def __init__(self, arrays: NpzArrays, matcher: Matcher, origin: Origin) -> None:
-        """Raise ``UserError`` if the headers have names, dtypes, shapes or counts that do not fit the model."""
+        """Raise ``UserError`` if names, dtypes, shapes or counts do not fit the model, and for zero samples.
+
+        Only headers and ``LENGTHS`` are read.
+        """
         super().__init__(origin)
         model = origin.model
         self._arrays = arrays

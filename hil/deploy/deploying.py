@@ -99,7 +99,7 @@ def _check_kind(config: Config, robot: str, carried: Path | str | None) -> None:
         raise UserError(
             f"{robot} runs images ({table}): build one with --container DIR, then deploy it with --image FILE"
         )
-    raise UserError(f"{robot} runs no images: on target {robot!r}: add {table}, see deploy.md")
+    raise UserError(f"{robot} runs no images: on target {robot!r}: add {table} (deploy.md), or deploy without --image")
 
 
 def _judged(config: Config, path: Path, robot: str, notify: Notify) -> Judged:

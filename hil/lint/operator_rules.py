@@ -95,7 +95,10 @@ def opset_findings(graph: Graph, machine: Machine) -> Iterator[Finding]:
 
 
 def _is_newer(node: onnx.NodeProto, newest: int, opset: int) -> bool:
-    """Return whether ``node``, of ``opset``, has inputs or attributes that its operator did not have in ``newest``."""
+    """Return whether ``node``, of ``opset``, has inputs or attributes that its operator did not have in ``newest``.
+
+    It is false for an operator that ``onnx`` does not know.
+    """
     try:
         older, own = (onnx.defs.get_schema(node.op_type, version, "") for version in (newest, opset))
     except (onnx.defs.SchemaError, TypeError, OverflowError):  # an unknown operator, or an opset beyond 32 bits

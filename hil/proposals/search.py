@@ -146,9 +146,9 @@ class _Search:
             yield plan, apart, None
 
     def _tied_again(self, inputs: dict[str, InputSpec], sizes: dict[str, int]) -> dict[str, InputSpec]:
-        """Return ``inputs`` with the file's name for each separated dimension whose sizes are all equal.
+        """Return ``inputs`` with the file's name for separated dimensions whose sizes are all equal.
 
-        ``sizes`` gets the sizes of these names.
+        In ``sizes``, these names replace those of the separated dimensions.
         """
         places: dict[str, dict[str, int]] = {}
         for tensor in self._raw.inputs:

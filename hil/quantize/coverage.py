@@ -40,7 +40,7 @@ def layers(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 
 def _inside(proto: onnx.ModelProto) -> dict[str, str]:
-    """Return the tensors that layers in bodies of If, Loop and Scan read, each with the reason why it is in float."""
+    """Return the first inputs of layers in bodies of If, Loop and Scan, each with the reason why it is in float."""
     return {
         node.input[0]: f"node {node.name or node.output[0]} is in a body of {outer.name}, which stays in float"
         for outer in proto.graph.node

@@ -65,7 +65,7 @@ def _opened(spec: ModelSpec, root: Path, model: str, where: str) -> Iterator[Ans
 
 
 def _layout(outputs: Mapping[str, OutputSpec], base: DetectionSpec | None) -> DetectionSpec:
-    """Return the layout that the outputs declare, else ``base``, with the threshold of the outputs."""
+    """Return ``base``, or the default layout, with the keys that the outputs declare and with their threshold."""
     keys = ("layout", "boxes", "nms", "decode", "score")
     own_keys = {key: getattr(one, key) for one in outputs.values() for key in keys if key in one.model_fields_set}
     threshold = next(iter(outputs.values())).score
