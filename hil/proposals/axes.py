@@ -88,7 +88,7 @@ def input_proposals(signature: Signature, rows: Mapping[str, int]) -> dict[str, 
 
 
 def other_axes(signature: Signature, proposals: Mapping[str, InputProposal]) -> Iterator[dict[str, InputProposal]]:
-    """Yield the proposals with other batch axes of the state inputs, to be tried if a batch of two is refused."""
+    """Yield the proposals with other batch axes of the state inputs, to be tried if a batch is refused."""
     states = [one for one in signature.inputs if proposals[one.name].carry is not None]
     for axis in (0, 1, 2, "none") if states else ():
         fits = all(axis == "none" or int(axis) < len(one.shape) for one in states)

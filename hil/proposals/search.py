@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,11 @@ from hil.errors import UserError
 from hil.onnx_files.declared import declare
 from hil.onnx_files.signature import read_proto, read_signature
 from hil.proposals.axes import input_proposals, other_axes, shared_names, without_batch
+from hil.proposals.batch_rows import is_batch, without_doubtful
 from hil.proposals.families import Observed, Recognized, recognized
 from hil.proposals.graph_facts import table_rows
 from hil.proposals.input_specs import BATCH, changed, repeated, separated, spec_of, with_axis
+from hil.proposals.multiples import multiples_of
 from hil.proposals.roles import roles
 from hil.proposals.size_hints import hinted_sizes
 from hil.proposals.sizes import assignments, groups, kind_of
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from hil.proposals.axes import InputProposal
     from hil.proposals.trials import Answer, TrialProcess
 
-MULTIPLES = (2, 4, 8, 16, 32, 64, 128)
-"""Multiples that are tried for a dynamic dimension, in ascending order."""
+    Way = tuple[Mapping[str, InputProposal], dict[str, InputSpec], dict[str, int]]
+
+SAMPLES = 3
+"""How many samples are run together to find whether an axis is a batch."""
 
 MOST_TRIALS = 120
 """The most combinations of sizes that are tried for one model."""
@@ -47,7 +50,8 @@ class Proposal:
 
     ``inputs`` and ``shapes`` are the values of ``[models.NAME]``, ``guessed`` the keys of them that were guessed.
     ``signature`` is the declared one. ``takes_batches`` is ``None`` if the batch size is fixed, else whether the
-    reference ran with a batch of two. ``carried`` has the output for each state input.
+    reference ran with a batch of three and gave each sample the outputs that it has alone. ``carried`` has the output
+    for each state input.
     """
 
     signature: Signature
@@ -88,21 +92,46 @@ class _Search:
         plan, inputs, sizes = self._sizes(input_proposals(self._raw, table_rows(proto.graph)), hinted)
         takes_batches: bool | None = None
         if self._declared(inputs, sizes).stride() is None:
-            takes_batches = self._runs(inputs, sizes, 2).ran
+            takes_batches = self._takes_batches(plan, inputs, sizes)
             others = other_axes(self._raw, plan) if not takes_batches else iter(())
             for other in others:
                 moved = {one: with_axis(spec, other[one]) for one, spec in inputs.items()}
-                if self._is_possible(moved, sizes) and all(self._runs(moved, sizes, batch).ran for batch in (2, 1)):
+                possible = self._is_possible(moved, sizes) and self._runs(moved, sizes, 1).ran
+                if possible and self._takes_batches(other, moved, sizes):
                     plan, inputs, takes_batches = other, moved, True
                     break
-        answer = self._runs(inputs, sizes, self._declared(inputs, sizes).batch() or 1)
-        multiples = self._multiples(inputs, sizes)
+        if takes_batches is False and (found := self._without_batch(plan, inputs, sizes, hinted)) is not None:
+            plan, inputs, sizes = found
+            takes_batches = None
+        batch = self._declared(inputs, sizes).batch() or 1
+        answer = self._runs(inputs, sizes, batch)
+        multiples = multiples_of(sizes, lambda sizes: self._runs(inputs, sizes, batch).ran)
         observed = Observed(roles(self._raw), answer.inputs, answer.outputs)
         return self._written(plan, inputs, sizes, multiples, observed, recognized(observed, proto.graph), takes_batches)
 
-    def _sizes(
-        self, plan: Mapping[str, InputProposal], hinted: tuple[tuple[int, int], ...]
-    ) -> tuple[Mapping[str, InputProposal], dict[str, InputSpec], dict[str, int]]:
+    def _takes_batches(
+        self, plan: Mapping[str, InputProposal], inputs: Mapping[str, InputSpec], sizes: Mapping[str, int]
+    ) -> bool:
+        answer = self._runs(inputs, sizes, SAMPLES)
+        return answer.ran and is_batch(self._raw, plan, answer.rows)
+
+    def _without_batch(
+        self,
+        plan: Mapping[str, InputProposal],
+        inputs: Mapping[str, InputSpec],
+        sizes: Mapping[str, int],
+        hinted: tuple[tuple[int, int], ...],
+    ) -> Way | None:
+        """Return what runs without a batch where the file names none; ``None`` if several samples are refused."""
+        other = without_doubtful(self._raw, plan)
+        if other == plan or not self._runs(inputs, sizes, SAMPLES).ran:
+            return None
+        try:
+            return self._sizes(other, hinted)
+        except UserError:
+            return None
+
+    def _sizes(self, plan: Mapping[str, InputProposal], hinted: tuple[tuple[int, int], ...]) -> Way:
         """Return the proposals, declarations and sizes that run; preferably the outputs have their declared shapes."""
         for way, inputs, batch in self._ways(plan):
             signature = self._declared(inputs, {})
@@ -131,13 +160,13 @@ class _Search:
         """Yield what may be declared, in the order in which it is tried: proposals, declarations and a batch size.
 
         ``None`` as batch size allows any. Dimensions of equal names have one size, or are separated by position. If a
-        batch axis has the name of another axis, it is a batch only if a batch of two runs with other sizes elsewhere.
+        batch axis has the name of another axis, it is a batch only if a batch of three runs with other sizes elsewhere.
         """
         tied = {one.name: spec_of(plan[one.name]) for one in self._raw.inputs}
         apart = {one.name: separated(one, tied[one.name]) for one in self._raw.inputs}
         shared = shared_names(self._raw, plan)
         if shared:
-            yield plan, apart, 2
+            yield plan, apart, SAMPLES
             other = without_batch(self._raw, plan, shared)
             yield other, {one.name: spec_of(other[one.name]) for one in self._raw.inputs}, None
         else:
@@ -168,36 +197,6 @@ class _Search:
             shape = tuple(back.get(str(size), size) for size in spec.shape or ())
             result[tensor.name] = changed(spec, shape=shape if spec.shape and shape != tensor.shape else None)
         return result
-
-    def _multiples(self, inputs: Mapping[str, InputSpec], sizes: Mapping[str, int]) -> dict[str, int]:
-        """Return for each dimension the smallest multiple that runs, if the next greater size is refused.
-
-        The multiples are searched at small sizes, at which a run takes less time, if they then hold at ``sizes`` too.
-        """
-        batch = self._declared(inputs, sizes).batch() or 1
-        more = {dimension: size + 1 for dimension, size in sizes.items()}
-        if not sizes or self._runs(inputs, more, batch).ran:
-            return {}
-        divisors = {dimension: math.gcd(size, MULTIPLES[-1]) for dimension, size in sizes.items()}
-        small = {dimension: one if one >= MULTIPLES[-2] else sizes[dimension] for dimension, one in divisors.items()}
-        if small != sizes and self._runs(inputs, small, batch).ran:
-            found = self._smallest(inputs, small, batch)
-            next_sizes = {dimension: size + found.get(dimension, 0) for dimension, size in sizes.items()}
-            if found and self._runs(inputs, next_sizes, batch).ran:
-                return found
-        return self._smallest(inputs, sizes, batch)
-
-    def _smallest(self, inputs: Mapping[str, InputSpec], sizes: Mapping[str, int], batch: int) -> dict[str, int]:
-        """Return the smallest multiple that runs for each dimension whose next greater size is refused."""
-        found: dict[str, int] = {}
-        for dimension, size in sizes.items():
-            if self._runs(inputs, {**sizes, dimension: size + 1}, batch).ran:
-                continue
-            for multiple in MULTIPLES:
-                if size % multiple == 0 and self._runs(inputs, {**sizes, dimension: size + multiple}, batch).ran:
-                    found[dimension] = multiple
-                    break
-        return found
 
     def _declared(self, inputs: Mapping[str, InputSpec], sizes: Mapping[str, int]) -> Signature:
         shapes = {name: (size, size, size) for name, size in sizes.items()}

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import HilError, UserError
+from hil.proposals.batch_rows import Rows, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,6 +64,7 @@ class Answer:
     inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     outputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     loaded: bool = True
+    rows: Rows = Rows.UNKNOWN  # of a run of several samples
 
     @property
     def ran(self) -> bool:
@@ -209,11 +211,12 @@ class Trials:
         error = self._process.load(self._model, self._seconds(self._limits[0]), declared)
         if error:
             return Answer(error, loaded=False)
-        answer = self._process.ask({**declared, "batch": trial.batch}, self._seconds(self._limits[1]))
+        most = self._limits[1] * (1 if trial.batch == 1 else 2 * trial.batch)  # together, and each alone
+        answer = self._process.ask({**declared, "batch": trial.batch}, self._seconds(most))
         fed, returned = (
             {name: tuple(shape) for name, shape in answer.get(key, {}).items()} for key in ("inputs", "outputs")
         )
-        result = Answer(str(answer.get("error", "")), fed, returned)
+        result = Answer(str(answer.get("error", "")), fed, returned, rows=Rows(answer.get("rows", Rows.UNKNOWN)))
         if result.ran:
             self._ran[question] = result
         return result
@@ -251,25 +254,30 @@ def serve(pipe: Connection) -> None:
 
 
 def _run(path: Path, session: Any, question: dict[str, Any]) -> dict[str, Any]:
-    """Run the model once on synthetic data, as a run with these declarations would."""
+    """Run the model on synthetic data, as a run with these declarations would; several samples also one by one."""
     from hil.datasets.synthetic import SyntheticDataset
     from hil.onnx_files.host_run import run_on_host
     from hil.onnx_files.ort_errors import ort_error
 
     try:
-        signature = _declared(path, question)
-        data = SyntheticDataset(signature, model=path.stem, count=question["batch"], ranges={})
-        feeds = next(data.batches(question["batch"])).feeds
+        data = SyntheticDataset(_declared(path, question), model=path.stem, count=question["batch"], ranges={})
+        feeds, several = next(data.batches(question["batch"])).feeds, question["batch"] > 1 and data.stride is None
         names = [one.name for one in session.get_outputs()]
+
+        def run(own: Mapping[str, Any]) -> dict[str, Any]:
+            return dict(zip(names, run_on_host(session, names, own), strict=True))
+
         try:
-            outputs = run_on_host(session, names, feeds)
+            outputs = run(feeds)
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no class of their own
             return {"error": str(ort_error(error, path, "in a trial run"))}
+        rows = rows_of(run, outputs, [one.feeds for one in data.batches(1)] if several else [])
     except (HilError, MemoryError) as error:
         return {"error": str(error) or "not enough memory"}
     return {
+        "rows": rows.value,
         "inputs": {name: list(array.shape) for name, array in feeds.items()},
-        "outputs": {name: list(getattr(array, "shape", ())) for name, array in zip(names, outputs, strict=True)},
+        "outputs": {name: list(getattr(array, "shape", ())) for name, array in outputs.items()},
     }
 
 

@@ -40,7 +40,7 @@ def test_a_model_that_takes_texts_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_is_refused_is_no_guess(tmp_path: Path) -> None:
-    """A model with a dynamic batch that takes one sample a call is proposed, with a note that a batch of two failed."""
+    """A model with a dynamic batch that takes one sample a call is proposed, with a note that a batch failed."""
     text = "network (float[batch, 8] x) => (float[1, 8] y) { y = Reshape (x, shape) }"
     path = networks.save(tmp_path / "m.onnx", text, shape=np.array([1, 8]))
     with TrialProcess() as process:
@@ -98,3 +98,30 @@ def test_a_size_that_one_sample_fills_is_preferred(classes: int, side: int, tmp_
         proposal = propose(networks.save(tmp_path / "m.onnx", text, rows=rows, dense=dense), "m", process)
     assert proposal.inputs["x"].shape == ("batch", 1, side, side)
     assert proposal.guessed == (("inputs", "x", "shape"),)
+
+
+PAIRS = "{ t = Transpose <perm = [1, 0]> (b) y = MatMul (a, t) }"
+ATTENTION = "{ t = Transpose <perm = [1, 0]> (a) p = MatMul (a, t) s = Softmax (p) y = MatMul (s, a) }"
+ALONE = {"shape": (128, 4), "batch_axis": "none"}
+
+
+@pytest.mark.parametrize(
+    ("text", "declared", "takes_batches"),
+    [
+        (f"(float[n, 4] a, float[m, 4] b) => (float[n, m] y) {PAIRS}", {"a": ALONE, "b": ALONE}, None),
+        (f"(float[n, 4] a, float[n, 4] b) => (float[n, n] y) {PAIRS}", {"a": ALONE, "b": ALONE}, None),
+        ("(float[n, 4] a, float[m, 4] b) => (float[n, 4] y) { y = Add (a, b) }", {}, True),
+        (f"(float[n, 4] a) => (float[n, 4] y) {ATTENTION}", {"a": ALONE}, None),
+        ("(float[n, 4] a) => (float[1, 4] y) { y = ReduceMax <axes = [0]> (a) }", {"a": ALONE}, None),
+        ("(float[batch, 4] a) => (float[1, 4] y) { y = ReduceMax <axes = [0]> (a) }", {}, False),
+        ("(float[batch, 4] a) => (float[batch, 4] y) { r = RandomNormalLike (a) y = Add (a, r) }", {}, True),
+    ],
+)
+def test_a_batch_gives_each_sample_what_it_gives_alone(
+    text: str, declared: dict[str, Any], takes_batches: object, tmp_path: Path
+) -> None:
+    """Without a usual name, an axis is a batch only if outputs grow and each row is that of its sample alone."""
+    with TrialProcess() as process:
+        proposal = propose(networks.save(tmp_path / "m.onnx", f"network {text}"), "m", process)
+    assert {name: one.model_dump(exclude_unset=True) for name, one in proposal.inputs.items()} == declared
+    assert proposal.takes_batches is takes_batches

@@ -154,7 +154,7 @@ def _lines(proposal: Proposal, path: str, model: str) -> Iterator[str]:
     if batch is not None and signature.stacked:
         yield f"batch      = {batch}  # fixed by the model"
     if proposal.takes_batches is False:
-        yield "# Trial runs with a batch of 2 failed: the model seems to take one sample a call."
+        yield "# A trial run of 3 samples failed, or gave them other outputs than alone: the model seems to take one."
     if proposal.guessed:
         yield from GUESSED.splitlines()
         yield f"guessed    = {toml_value([written(key) for key in proposal.guessed])}"

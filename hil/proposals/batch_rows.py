@@ -1,0 +1,126 @@
+"""Whether samples that are run together are independent of each other: what makes an axis of the inputs a batch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hil.dtypes import is_number
+from hil.onnx_files.batch_axes import USUAL
+from hil.proposals.roles import Role, roles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from hil.onnx_files.signature import Signature
+    from hil.proposals.axes import InputProposal
+
+    Arrays = Mapping[str, Any]
+
+NEAR = 1e-3
+"""By how much rows that are the same may differ, as a share of the largest value: rounding in another order."""
+
+MIXED = 0.2
+"""By how much they may differ as a share of the difference between samples: a scale of INT8 that all rows share."""
+
+
+class Rows(str, Enum):
+    """What a run of several samples shows beside runs of each alone."""
+
+    AGREE = "agree"
+    """An output has one more row, or as many, for each sample, with the values that the sample alone gives."""
+
+    DIFFER = "differ"
+    """Rows differ, or several axes of an output grow with the number of samples: these are no samples of a batch."""
+
+    POOLED = "pooled"
+    """No output grows with the number of samples, and one differs from what each sample alone gives."""
+
+    UNKNOWN = "unknown"
+    """No output shows it, since their sizes depend on the data."""
+
+
+def compare_rows(together: Arrays, alone: Sequence[Arrays]) -> Rows:
+    """Return what the outputs of all samples ``together`` show beside those of each sample ``alone``, by name."""
+    found = {_of_output(array, [one.get(name) for one in alone]) for name, array in together.items()}
+    return next((rows for rows in (Rows.DIFFER, Rows.AGREE, Rows.POOLED) if rows in found), Rows.UNKNOWN)
+
+
+def rows_of(run: Callable[[Arrays], Arrays], together: Arrays, samples: Sequence[Arrays]) -> Rows:
+    """Return what the outputs of all ``samples`` together show after running each alone.
+
+    ``run`` returns the outputs by name. Unknown without samples, and for a model that refuses one sample or that draws
+    random numbers.
+    """
+    try:
+        found = compare_rows(together, [run(one) for one in samples])
+        repeats = [run(samples[0]) for _ in range(2)] if found is Rows.DIFFER else []
+    except Exception:  # noqa: BLE001 - ONNX Runtime's errors share no class of their own
+        return Rows.UNKNOWN
+    same = all(np.array_equal(repeats[0][name], repeats[1][name]) for name in together) if repeats else True
+    return found if same else Rows.UNKNOWN
+
+
+def _of_output(together: Any, alone: list[Any]) -> Rows:
+    arrays = [together, *alone]
+    if not alone or not all(isinstance(one, np.ndarray) and is_number(one.dtype) for one in arrays):
+        return Rows.UNKNOWN
+    shapes = {one.shape for one in alone}
+    if len(shapes) > 1 or alone[0].ndim != together.ndim or not together.size:
+        return Rows.UNKNOWN  # how many boxes there are depends on the data
+    own = alone[0].shape
+    grown = [axis for axis, size in enumerate(together.shape) if size != own[axis]]
+    if len(grown) > 1:
+        return Rows.DIFFER
+    wide = [np.asarray(one, np.float64) for one in alone]
+    if not grown:
+        same = all(_near(np.asarray(together, np.float64), wide, number) for number in range(len(wide)))
+        return Rows.UNKNOWN if same else Rows.POOLED
+    if together.shape[grown[0]] != len(alone) * own[grown[0]]:
+        return Rows.UNKNOWN
+    rows = np.split(np.asarray(together, np.float64), len(alone), grown[0])
+    return Rows.AGREE if all(_near(row, wide, number) for number, row in enumerate(rows)) else Rows.DIFFER
+
+
+def _near(row: Any, alone: Sequence[Any], number: int) -> bool:
+    own, finite = alone[number], np.isfinite(alone[number])
+    if not np.array_equal(np.isfinite(row), finite):
+        return False
+    if not finite.any():
+        return True
+    others = [one for at, one in enumerate(alone) if at != number]
+    between = max((_norm(one - own, finite & np.isfinite(one)) for one in others), default=0.0)
+    return _norm(row - own, finite) <= NEAR * _norm(own, finite) + MIXED * between
+
+
+def _norm(array: Any, counted: Any) -> float:
+    with np.errstate(over="ignore"):
+        return float(np.sqrt(np.square(array[counted]).sum()))
+
+
+def is_batch(signature: Signature, plan: Mapping[str, InputProposal], rows: Rows) -> bool:
+    """Return whether the axes of ``plan`` are a batch if a run of several samples showed ``rows``.
+
+    Where no output shows it, they are if the file states it: by the name of the dimension, or by images.
+    """
+    return rows is Rows.AGREE or (rows is Rows.UNKNOWN and not _doubtful(signature, plan))
+
+
+def without_doubtful(signature: Signature, plan: Mapping[str, InputProposal]) -> Mapping[str, InputProposal]:
+    """Return ``plan`` with a batch axis only where the file states one: by the name of the dimension, or by images."""
+    doubtful = _doubtful(signature, plan)
+    return {name: replace(one, batch_axis="none") if name in doubtful else one for name, one in plan.items()}
+
+
+def _doubtful(signature: Signature, plan: Mapping[str, InputProposal]) -> set[str]:
+    kinds = roles(signature)
+    names = {}
+    for one in signature.inputs:
+        axis = plan[one.name].batch_axis
+        if isinstance(axis, int) and axis < len(one.shape) and plan[one.name].value is None:
+            names[one.name] = one.shape[axis]
+    images = {name for one, name in names.items() if kinds[one] is Role.IMAGE}
+    return {one for one, name in names.items() if name not in images and str(name).lower() not in USUAL}
