@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from hil.report import (
     answers_view,
+    boards_view,
     control_view,
     engine_view,
     plots,
@@ -62,6 +63,8 @@ def render(report: Report, folder: Path | None = None) -> str:
     page = _template().render(
         report=report,
         view=view,
+        boards_view=boards_view,
+        on_board=boards_view.board_of(report),
         control_view=control_view,
         engine_view=engine_view,
         word=view.headline(report),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from hil.report import answers_view, engine_view, view
+from hil.report import answers_view, boards_view, engine_view, view
 from hil.report.certainty import certainty_lines
 from hil.report.parts.next_steps import cause_key, next_steps
 from hil.report.shown_text import one_line
@@ -73,6 +73,7 @@ def _head(report: Report) -> Iterator[str]:
     guessed = view.guessed_text(report)
     if guessed and not any(guessed in reason for reason in report.reasons):
         yield f"- {escape(guessed)}"
+    yield from (f"- {escape(line)}" for line in boards_view.unlike_lines(report))
     yield from (f"- {escape(line)}" for line in certainty_lines(report))
     yield f"- evidence: **{escape(view.evidence_text(report))}**, required: {escape(report.policy.evidence)}"
     yield ""

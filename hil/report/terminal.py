@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from hil.report import answers_view, engine_view, view
+from hil.report import answers_view, boards_view, engine_view, view
 from hil.report.parts.next_steps import cause_key, next_steps
 from hil.report.shown_text import printable
 from hil.results import Verdict
@@ -99,6 +99,8 @@ def verdict(
         body.append(printable(f"\n{guessed}"), style="yellow")
     if foreign := engine_view.foreign_text(report):
         body.append(printable(f"\n{foreign}"), style="yellow")
+    for line in boards_view.unlike_lines(report):
+        body.append(printable(f"\n{line}"), style="yellow")
     colour = DECIDED[word]
     return Panel(body, title=Text(f" {word} ", style=f"bold {colour}"), title_align="left", border_style=colour)
 
@@ -128,8 +130,12 @@ def numbers(report: Report) -> Table:
     shown = [check_id for check_id in NUMBERS if any(check_id in values for values in measured.values())]
     for check_id in shown:
         table.add_column(NUMBERS[check_id], justify="right", overflow="fold")
+    boards = boards_view.board_of(report)
+    if boards:
+        table.add_column("board", overflow="fold")
     for (model, precision), values in list(measured.items())[: MOST_GROUPS if shown else 0]:
-        cells = (_number(values[name]) if name in values else "" for name in shown)
+        cells: list[str | Text] = [_number(values[name]) if name in values else "" for name in shown]
+        cells += [Text(printable(boards.get((model, precision), "")))] if boards else []
         table.add_row(Text(printable(f"{model} {precision}")), *cells)
     return table
 

@@ -1,0 +1,101 @@
+"""Show which board of several judged what, and name a board that is slower or faster than its siblings.
+
+The control is timed beside every series, and is the same work on every board of a run.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import TYPE_CHECKING, NamedTuple
+
+from hil.units import show
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hil.report.schema import Report
+
+LEAST = 0.05
+"""Differences up to this share are never named: so much may differ between two sessions of one board."""
+
+TIMES = 3.0
+"""A board is named if it is so many times as far from its nearest sibling as its siblings are from each other."""
+
+FEWEST = 3
+"""With fewer boards, nobody can tell which one is at fault."""
+
+ADVICE = "compare their clocks and temperatures (hil doctor)"
+
+
+class BoardLine(NamedTuple):
+    """One board of a run as text: its name, what it is, the models that it judged, its control, and its loss."""
+
+    name: str
+    what: str
+    models: str
+    control: str
+    lost: str
+
+
+def board_of(report: Report) -> dict[tuple[str, str], str]:
+    """Return the board of each model and precision; nothing if all rows were judged on one board."""
+    boards = {(row.model, row.precision): row.board for row in report.checks if row.board}
+    return boards if len(set(boards.values())) > 1 else {}
+
+
+def board_lines(report: Report) -> list[BoardLine]:
+    """Return one line for each board that judged a row or was lost, in the order of the report."""
+    lines = []
+    for name, board in report.target.boards.items():
+        models = dict.fromkeys(row.model for row in report.checks if row.board == name and row.model)
+        what = ", ".join(filter(None, (board.module, board.serial and f"serial {board.serial}")))
+        times = [statistics.median(by[name]) for by in _times(report).values() if name in by]
+        lines.append(BoardLine(name, what, ", ".join(models), ", ".join(show(t, "s") for t in times), board.lost or ""))
+    return lines
+
+
+def unlike_lines(report: Report) -> list[str]:
+    """Return one line for each board whose control differs from that of its siblings, as text."""
+    lines: list[str] = []
+    for times in _times(report).values():
+        middles = {name: statistics.median(map(math.log, values)) for name, values in times.items()}
+        within = max(_range(dict(enumerate(map(math.log, values)))) for values in times.values())
+        least = max(math.log1p(LEAST), within)  # a board that changes during the run says nothing about its siblings
+        if _range(middles) <= least:
+            continue
+        odd = [name for name in middles if _is_odd(name, middles, least)] if len(middles) >= FEWEST else []
+        lines += [_line(name, middles) for name in odd]
+        if not odd:
+            slowest, fastest = max(middles, key=middles.__getitem__), min(middles, key=middles.__getitem__)
+            more = math.expm1(_range(middles))
+            lines.append(f"board {slowest} takes {more:.0%} longer than {fastest} for the same work: {ADVICE}")
+    return lines
+
+
+def _is_odd(name: str, middles: Mapping[str, float], least: float) -> bool:
+    siblings = {other: middle for other, middle in middles.items() if other != name}
+    gap = min(abs(middles[name] - middle) for middle in siblings.values())
+    return gap > max(least, TIMES * _range(siblings))
+
+
+def _line(name: str, middles: Mapping[str, float]) -> str:
+    siblings = {other: middle for other, middle in middles.items() if other != name}
+    ratio = math.exp(middles[name] - statistics.median(siblings.values()))
+    how = f"{ratio - 1:.0%} longer" if ratio > 1 else f"{1 - ratio:.0%} less time"
+    apart = f"which differ by {math.expm1(_range(siblings)):.1%}"
+    return f"board {name} takes {how} than its siblings {', '.join(siblings)}, {apart}, for the same work: {ADVICE}"
+
+
+def _range(values: Mapping[object, float]) -> float:
+    return max(values.values()) - min(values.values())
+
+
+def _times(report: Report) -> dict[str, dict[str, list[float]]]:
+    """Return the medians of the control in seconds, by its workload and by board."""
+    times: dict[str, dict[str, list[float]]] = {}
+    for row in report.checks:
+        control = None if row.measurement is None else row.measurement.control
+        if control is not None and row.board:
+            times.setdefault(control.workload, {}).setdefault(row.board, []).append(control.median)
+    return times
