@@ -259,6 +259,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     current_run.end(config)
 
 
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """With ``-n auto`` start as many workers as the target can have boards; if it is one board, xdist decides."""
+    if not config.getoption("hil_target", None):
+        return None
+    from hil.plugins.pools.open_pool import workers_for_all
+
+    return workers_for_all(config)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Send the run's id, selection and baseline to an xdist worker."""

@@ -11,8 +11,6 @@ import pytest
 
 from hil.baseline import Baseline
 from hil.config import own_checks
-from hil.config.find_config import find
-from hil.config.load import Config, load
 from hil.errors import HilError, LabError, UserError
 from hil.fixtures.case import RUN_INTERFACE, Case
 from hil.plan import expand
@@ -20,6 +18,7 @@ from hil.plugins import activation, add_to_history, benchmarks, collection, fini
 from hil.plugins.accounts import Accounts, OwnTest
 from hil.plugins.commit import Commit, commit_of, imported
 from hil.plugins.kept_rows import KeptRows
+from hil.plugins.load_config import load_config
 from hil.plugins.pools.open_pool import board_request, check_distribution
 from hil.plugins.run_state import JUDGED, OUTCOMES, RunState, digests
 from hil.plugins.sigterm import sigterm_interrupts
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
     from hil.session.outcome import Outcome
 
 GOOD = (Verdict.PASSED, Verdict.WARNED)
-NO_CONFIG = (
-    "no hil.toml in {} or a folder above it: write one with 'hil init MODEL.onnx', or name it with --hil-config=FILE"
-)
 FEWEST_SPREAD = 2
 NOTHING_TO_SPREAD = (
     "--hil-over spreads the runs of fresh processes over a time, and this run has only one: add --hil-runs=7, or omit "
@@ -59,7 +55,7 @@ class HilRun(RunState):
         try:
             if activation.target_is_lost(self.pytest_config):
                 raise UserError(FOREIGN_TARGET)
-            self.config = self._load()
+            self.config = load_config(self.pytest_config)
             self.config.target(self.target)
             check_distribution(self)
             self.baseline = self._baseline()
@@ -93,14 +89,6 @@ class HilRun(RunState):
             if isinstance(self.problem, LabError):
                 pytest.exit(f"error: {self.problem}", returncode=int(self.problem.exit_code))
             raise pytest.UsageError(str(self.problem))
-
-    def _load(self) -> Config:
-        option = self.pytest_config.getoption("hil_config", None)
-        folder = self.pytest_config.invocation_params.dir
-        path = folder / option if option else find(folder) or find(self.pytest_config.rootpath, folder)
-        if path is None:
-            raise UserError(NO_CONFIG.format(folder))
-        return load(path)
 
     def _baseline(self) -> Baseline | None:
         """Return the baseline, or ``None`` without ``--hil-baseline``.

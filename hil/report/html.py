@@ -16,7 +16,6 @@ from markupsafe import Markup
 
 from hil.report import (
     answers_view,
-    boards_view,
     control_view,
     engine_view,
     plots,
@@ -25,7 +24,7 @@ from hil.report import (
     view,
 )
 from hil.report.certainty import certainty_lines
-from hil.report.parts import glossary, measured_csv
+from hil.report.parts import boards_view, glossary, measured_csv
 from hil.report.shown_text import printable
 from hil.results import Verdict
 from hil.units import show

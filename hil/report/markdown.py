@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from hil.report import answers_view, boards_view, engine_view, view
+from hil.report import answers_view, engine_view, view
 from hil.report.certainty import certainty_lines
+from hil.report.parts import boards_view
 from hil.report.parts.next_steps import cause_key, next_steps
 from hil.report.shown_text import one_line
 from hil.results import Verdict

@@ -12,7 +12,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from hil.report import answers_view, boards_view, engine_view, view
+from hil.report import answers_view, engine_view, view
+from hil.report.parts import boards_view
 from hil.report.parts.next_steps import cause_key, next_steps
 from hil.report.shown_text import printable
 from hil.results import Verdict

@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hil.config.pools import MANY
-from hil.errors import TargetUnreachable, UserError
+from hil.errors import HilError, TargetUnreachable, UserError
 from hil.plugins import activation
+from hil.plugins.load_config import load_config
 from hil.pools.lease import Lease
 from hil.pools.members import Members
 from hil.pools.places import Places
 from hil.pools.pool import Pool
+from hil.pools.stale_places import places_of
 
 if TYPE_CHECKING:
+    import pytest
+
     from hil.config.load import Config
     from hil.plugins.run_state import RunState
     from hil.pools.pool import Source
@@ -46,6 +50,23 @@ def check_distribution(run: RunState) -> None:
     dist = run.pytest_config.stash.get(activation.DIST, "no")
     if dist != "no" and option("numprocesses", None) != 1:
         raise UserError(SPLITS.format(dist, run.target))
+
+
+def workers_for_all(config: pytest.Config) -> int | None:
+    """Return how many boards the run's target can have, for ``-n auto``; ``None`` if it is one board.
+
+    A lab without ``at_most`` is asked. Also ``None`` if that or ``hil.toml`` is wrong: the run begins with that error.
+    """
+    name = config.getoption("hil_target")
+    try:
+        spec = load_config(config).target(name)
+        if spec.kind == "pool":
+            return len(spec.members)
+        if spec.kind == "labgrid":
+            return spec.at_most or len(places_of(name, spec)) or 1
+    except HilError:
+        pass
+    return None
 
 
 def open_pool(run: RunState, config: Config, wanted: int) -> Pool:

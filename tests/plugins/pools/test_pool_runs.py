@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from hil.config.load import load
 from hil.errors import ExitCode, UserError
-from hil.plugins import activation
+from hil.plugins import activation, plugin
 from hil.plugins.pools.open_pool import check_distribution
+from hil.targets.target import open_target
 from tests.plugins.project import SUITES, Project, toy
 
 FAULTS = """
@@ -114,3 +119,47 @@ def test_a_distribution_that_may_split_a_model_is_refused(
         check_distribution(run)
     spec.kind = "ssh"
     check_distribution(run)  # one board: xdist's options are the user's
+
+
+@pytest.mark.parametrize(("target", "workers"), [("boards", 3), ("cpu", None), ("typo", None), ("lab", 7)])
+def test_auto_means_as_many_workers_as_boards(project: Project, target: str, workers: int | None) -> None:
+    """``-n auto`` counts boards, not this machine's processors; xdist decides for one board, and before an error."""
+    pool_of(project, 3)
+    with project.toml.open("a") as file:
+        file.write('[targets.lab]\nkind = "labgrid"\ncoordinator = "h:1"\nfilter = { board = "orin" }\nat_most = 7\n')
+    options = {"hil_target": target}
+    config: Any = SimpleNamespace(
+        getoption=lambda name, default=None: options.get(name, default),
+        invocation_params=SimpleNamespace(dir=project.root),
+        rootpath=project.root,
+    )
+    assert plugin.pytest_xdist_auto_num_workers(config) == workers
+    options.clear()
+    assert plugin.pytest_xdist_auto_num_workers(config) is None
+
+
+def test_ctrl_c_ends_the_waiting(project: Project) -> None:
+    """Who waits is told who holds the board, and Ctrl-C ends the run within seconds: no row is judged, none passes."""
+    pool_of(project, 1)
+    spec = load(project.toml).target("b0")
+    with open_target("b0", spec).start_agent() as agent:
+        agent.hold("another run", "ann (pid 7)")
+        command = project.command(*SUITES, "--target=boards", "--hil-wait=600", "-k", "signature", "-n", "2")
+        run = subprocess.Popen(
+            command, cwd=project.root, env=project.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert run.stdout is not None
+        said = next(line for line in run.stdout if "Ctrl-C gives up" in line)
+        assert "ann (pid 7)" in said
+        time.sleep(0.3)
+        run.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        out, _ = run.communicate(timeout=60)
+    assert time.monotonic() - began < 40
+    assert run.returncode == int(pytest.ExitCode.INTERRUPTED), out
+    assert "Traceback" not in out
+    report = project.report()
+    assert report is not None
+    assert {check["verdict"] for check in report["checks"]} == {"not_run"}
+    with open_target("b0", spec).start_agent() as agent:
+        agent.hold("a later run", "bob")

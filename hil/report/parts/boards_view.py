@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hil.units import show
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from hil.report.schema import Report
 
@@ -60,15 +60,15 @@ def unlike_lines(report: Report) -> list[str]:
     lines: list[str] = []
     for times in _times(report).values():
         middles = {name: statistics.median(map(math.log, values)) for name, values in times.items()}
-        within = max(_range(dict(enumerate(map(math.log, values)))) for values in times.values())
+        within = max(_range([*map(math.log, values)]) for values in times.values())
         least = max(math.log1p(LEAST), within)  # a board that changes during the run says nothing about its siblings
-        if _range(middles) <= least:
+        if _range(middles.values()) <= least:
             continue
         odd = [name for name in middles if _is_odd(name, middles, least)] if len(middles) >= FEWEST else []
         lines += [_line(name, middles) for name in odd]
         if not odd:
             slowest, fastest = max(middles, key=middles.__getitem__), min(middles, key=middles.__getitem__)
-            more = math.expm1(_range(middles))
+            more = math.expm1(_range(middles.values()))
             lines.append(f"board {slowest} takes {more:.0%} longer than {fastest} for the same work: {ADVICE}")
     return lines
 
@@ -76,19 +76,19 @@ def unlike_lines(report: Report) -> list[str]:
 def _is_odd(name: str, middles: Mapping[str, float], least: float) -> bool:
     siblings = {other: middle for other, middle in middles.items() if other != name}
     gap = min(abs(middles[name] - middle) for middle in siblings.values())
-    return gap > max(least, TIMES * _range(siblings))
+    return gap > max(least, TIMES * _range(siblings.values()))
 
 
 def _line(name: str, middles: Mapping[str, float]) -> str:
     siblings = {other: middle for other, middle in middles.items() if other != name}
     ratio = math.exp(middles[name] - statistics.median(siblings.values()))
     how = f"{ratio - 1:.0%} longer" if ratio > 1 else f"{1 - ratio:.0%} less time"
-    apart = f"which differ by {math.expm1(_range(siblings)):.1%}"
+    apart = f"which differ by {math.expm1(_range(siblings.values())):.1%}"
     return f"board {name} takes {how} than its siblings {', '.join(siblings)}, {apart}, for the same work: {ADVICE}"
 
 
-def _range(values: Mapping[object, float]) -> float:
-    return max(values.values()) - min(values.values())
+def _range(values: Collection[float]) -> float:
+    return max(values) - min(values)
 
 
 def _times(report: Report) -> dict[str, dict[str, list[float]]]:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from hil.report import boards_view, html, markdown, terminal
+from hil.report import html, markdown, terminal
+from hil.report.parts import boards_view
 from hil.report.schema import BoardUsed, Report
 from hil.results import ControlSummary
 from tests.report import sample
