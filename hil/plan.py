@@ -53,8 +53,8 @@ def applies(  # noqa: PLR0913 - each is a fact about the model
     """Return whether ``kind`` applies to a model in ``precision``, regardless of its limits.
 
     ``task``, ``node``, ``recurrent`` and ``brought`` are whether the model has a task, an ``isaac_ros`` file, a state,
-    and an ONNX file that somebody else quantized. Task and files are not needed with ``literal``, the result of
-    ``asked_by_id``.
+    and an ONNX file that somebody else quantized. If ``literal``, the result of ``asked_by_id``, is true, the check
+    applies even without the task or file that it needs.
     """
     if kind.precisions is not None and precision not in kind.precisions:
         return False

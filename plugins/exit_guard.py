@@ -83,7 +83,7 @@ def _code(config: pytest.Config, code: object) -> object:
 
 
 def _ended(config: pytest.Config, error: SystemExit) -> int:
-    """Print that ``error`` ended the run, replace its report by a failed one, and return the exit code, never 0."""
+    """Print that ``error`` ended the run, make the run's report a failed one, and return the exit code, never 0."""
     from hil.errors import UserError
     from hil.plugins import finish_run
 

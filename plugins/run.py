@@ -51,7 +51,7 @@ class HilRun(RunState):
         return KeptRows(self)
 
     def begin(self) -> None:
-        """Load the config, make the plan, and check models and data. An error is not raised: it becomes ``problem``."""
+        """Load the config, make the plan, check models and data. Store a ``HilError`` as ``problem``; raise none."""
         try:
             if activation.target_is_lost(self.pytest_config):
                 raise UserError(FOREIGN_TARGET)
@@ -93,7 +93,7 @@ class HilRun(RunState):
     def _baseline(self) -> Baseline | None:
         """Return the baseline, or ``None`` without ``--hil-baseline``.
 
-        The controller reads the baseline from the history; a worker gets it from the controller.
+        The controller reads it from the history, a worker gets it from the controller; without any test it is empty.
         """
         ref: str | None = self.pytest_config.getoption("hil_baseline", None)
         if ref is None:

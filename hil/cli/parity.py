@@ -79,7 +79,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
 def _declared(name: str | None, config: Path | None) -> Declared | None:
     """Return the model ``name`` of the config, with its values on the target ``cpu``; ``None`` if ``name`` is ``None``.
 
-    Raise ``UserError`` for an unknown model, and for a config without a name.
+    Raise ``UserError`` for an unknown model, and if ``config`` is given without ``name``.
     """
     from hil.compare_files import Declared
     from hil.config.load import CPU
@@ -95,7 +95,10 @@ def _declared(name: str | None, config: Path | None) -> Declared | None:
 
 
 def _unused(model: Path, precision: str) -> str:
-    """Return a note if the nearest hil.toml declares something about the file ``model``; otherwise an empty text."""
+    """Return a note if the nearest hil.toml declares how to compare the file ``model``; otherwise an empty text.
+
+    It does so by outputs, inputs or tolerances of ``precision``.
+    """
     from hil.config.load import CPU
 
     try:

@@ -129,7 +129,7 @@ def _memory(checks: Mapping[str, CheckResult]) -> Iterator[Picture]:
 
 
 def _sequences(checks: Mapping[str, CheckResult]) -> Iterator[Picture]:
-    """Yield the error over the steps of the outputs that are nearest to their limit, or furthest beyond it."""
+    """Yield the error over the steps of at most ``MOST_CURVES`` outputs: those that use up most of their limit."""
     check = checks.get("sequence.free_running")
     curves = None if check is None else check.details.get("curve")
     if check is None or not isinstance(curves, dict):

@@ -92,7 +92,7 @@ def _text(value: object) -> str:
 
 
 def _is_path(word: str, folder: Path) -> bool:
-    """Return whether ``word`` looks like a path or node id.
+    """Return whether ``word`` looks like a path or node id, or exists in ``folder``.
 
     Other words are values of options whose plugins are not loaded yet, so that pytest's parser cannot assign them.
     """

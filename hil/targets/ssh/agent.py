@@ -38,7 +38,10 @@ class _Agent(AgentSSH):  # type: ignore[misc]  # paramiko ships no types
 
 
 def _connection(place: str) -> socket.socket | None:
-    """Return a connection to the agent's socket at the path ``place``; ``None`` if ``place`` is empty."""
+    """Return a connection to the agent's socket at the path ``place``; ``None`` if ``place`` is empty.
+
+    Raise ``OSError`` if there is no agent.
+    """
     if not place:
         return None
     connection = socket.socket(socket.AF_UNIX)

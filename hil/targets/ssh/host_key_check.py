@@ -53,7 +53,7 @@ def judge(hop: Hop, shown: bytes, known: Known, where: str, via: Hop | None) -> 
 
 
 def _how_to_add(hop: Hop, via: Hop | None) -> str:
-    """Return how to add the host's key to the first file of known keys."""
+    """Return the advice, for the end of a message, on how to add the host's key to its first file of known keys."""
     file = next((file for file in hop.known_hosts if str(file) != os.devnull), None)
     if file is None:
         return (
@@ -72,7 +72,7 @@ def _short(shown: bytes) -> str:
 
 
 def _scan(hop: Hop, via: Hop | None) -> str:
-    """Return the command that prints the host's keys in the format of ``known_hosts``."""
+    """Return the command that prints the host's keys in the format of ``known_hosts``, on the hop ``via`` if any."""
     line = shlex.join(["ssh-keyscan", "-p", str(hop.port), hop.host])
     if via is not None:
         line = shlex.join(["ssh", via.name, line])

@@ -197,7 +197,10 @@ def finish(process: SshProcess, stdin: bytes, timeout: float) -> Done | None:
 
 
 def _collected(stream: paramiko.Channel, ends: float) -> bytes | None:
-    """Return all data until the stream ends; ``None`` if it has not ended by ``ends`` (monotonic seconds)."""
+    """Return all data until the stream ends; ``None`` if it has not ended by ``ends`` (monotonic seconds).
+
+    Raise ``OverflowError`` for more than ``MOST`` bytes.
+    """
     out = bytearray()
     while True:
         stream.settimeout(max(0.001, ends - time.monotonic()))
