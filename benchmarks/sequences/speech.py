@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
     Arrays = dict[str, NDArray[Any]]
 
-SECONDS = (20.0,) * 5 + (180.0,)
+SECONDS = (10.0,) * 9 + (180.0,)
 """The length of each recording for validation."""
 
-CALIBRATION, SAMPLES = (30.0, 30.0, 60.0), 1000
+CALIBRATION, SAMPLES = (30.0, 30.0, 60.0), 600
 """The length of each recording for calibration, and the number of their steps that are used."""
 
 TOGETHER = 4
