@@ -189,7 +189,8 @@ def on_device(series: Series) -> dict[str, float]:
 def ratio(reference: Series, candidate: Series, limit: Limit | None, confidence: float, q: float = 0.5) -> Judgement:
     """Judge how many times faster ``candidate`` is at the ``q`` quantile: reference / candidate, unit ``x``.
 
-    The interval holds at ``confidence`` (Bonferroni). Series of different methods or batch sizes are inconclusive.
+    The interval holds at ``confidence`` (Bonferroni). Inconclusive for series of different methods or batch sizes, and
+    for a limit that is not a minimum.
     """
     for which, series in (("the reference's", reference), ("the candidate's", candidate)):
         broken = unusable(series)

@@ -116,7 +116,10 @@ def finite(value: float | None) -> float | None:
 
 
 def plain(value: Any) -> Any:
-    """Return ``value`` in JSON types: NumPy scalars as numbers, NaN and infinities as text, tuples as lists."""
+    """Return ``value`` in JSON types: NumPy scalars as numbers, NaN and infinities as text, tuples and sets as lists.
+
+    NumPy arrays become lists as well; any other object, and any key, becomes its ``str``.
+    """
     if isinstance(value, Mapping):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

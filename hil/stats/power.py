@@ -44,7 +44,8 @@ def power_of(  # noqa: PLR0913 - statistical power depends on all of them
 
     if runs < 2 or not all(size >= 0 for size in (relative_sd, noise, effect, above)) or not 0 < confidence < 1:
         raise ValueError(
-            f"{runs} runs, sd {relative_sd}, noise {noise}, effect {effect}: give two runs or more and no negative size"
+            f"{runs} runs, sd {relative_sd}, noise {noise}, effect {effect}, above {above}, confidence {confidence}: "
+            "give two runs or more, no negative size, and a confidence between 0 and 1"
         )
     shift, least = math.log1p(effect), math.log1p(above)
     if max(relative_sd, noise) < _NOTHING:
@@ -73,7 +74,8 @@ def runs_needed(  # noqa: PLR0913 - as for power_of
 ) -> int | None:
     """Return how many runs per side detect a worsening by ``effect`` with probability ``power``, plus ``SPARE`` runs.
 
-    The result is from five to ``cap``; ``None`` if ``cap`` runs per side are not enough.
+    The result is from five to ``cap``; ``None`` if ``cap`` runs per side are not enough. The other parameters are those
+    of ``power_of``, and so is the ``ValueError``.
     """
     settings = {"confidence": confidence, "above": above, "noise": noise, "noise_df": noise_df}
     runs = bisect_left(

@@ -227,7 +227,7 @@ def _welch(
 
     ``shift`` is the difference of the means of the logarithms. ``parts`` has each part of the variance of ``shift`` and
     its degrees of freedom, combined as by Satterthwaite (1946, Biometrics Bulletin 2, 110). ``counted`` are the numbers
-    of runs.
+    of runs, ``above`` the relative change that an estimate must exceed to be reported.
     """
     from scipy.special import nctdtrinc, ndtri, stdtr
 
