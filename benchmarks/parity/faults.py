@@ -95,7 +95,9 @@ def epsilon(model: onnx.ModelProto, rng: Rng) -> Planted | None:
 
 def axis(model: onnx.ModelProto, rng: Rng) -> Planted | None:
     """Change an axis: swap two axes of a Transpose, or use the previous axis in a Softmax."""
-    node = _pick(rng, [n for n in model.graph.node if n.op_type in ORDERED])
+    ordered = [n for n in model.graph.node if n.op_type in ORDERED]
+    # A transposition of two axes has no others to swap.
+    node = _pick(rng, [n for n in ordered if n.op_type == "Softmax" or len(n.attribute[0].ints) > 2])
     if node is None:
         return None
     if node.op_type == "Softmax":
