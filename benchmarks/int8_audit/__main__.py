@@ -3,7 +3,8 @@
 Each kind of fault is planted in one of the bundled models. The seed decides model, method, training data and the
 fault's details. A fault counts as named if a check intended for it does not pass and its reason contains the cause, or
 if the session refuses the planted file and calibrates again. Each healthy calibration, drawn in the same way, must pass
-all checks of the audit. Everything uses the explicit route on this machine's CPU. Exit code 1 if a bar is missed.
+all checks of the audit. Everything uses the explicit route on this machine's CPU. ``--third-party``
+audits networks of other projects instead (``third_party.py``). Exit code 1 if a bar is missed.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks import results
+from benchmarks.int8_audit import third_party
 from benchmarks.int8_audit.faults import FAULTS, Fault
 from benchmarks.int8_audit.project import Project, audit, stored_models
+from benchmarks.parity.third_party import NAMES
 from hil.files.digests import file_digest
 
 if TYPE_CHECKING:
@@ -85,13 +88,20 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one seed of each fault, three healthy ones")
     parser.add_argument("--only", metavar="WORDS", help="only kinds of faults whose names contain WORDS")
     parser.add_argument("--seed", type=int, default=FIRST, help="the first seed of each kind (default: %(default)s)")
+    parser.add_argument("--third-party", action="store_true", help="networks of other projects instead; not a result")
     parser.add_argument("--out", metavar="DIR", type=Path, help="the folder to write int8-audit.json to")
     arguments = parser.parse_args()
     count, clean = (1, QUICK) if arguments.quick else (SEEDS, CLEAN)
     seeds = range(arguments.seed, arguments.seed + count)
     kinds = [fault for fault in FAULTS if (arguments.only or "") in fault.kind]
     work = [partial(plant_fault, fault, seed) for fault in kinds for seed in seeds]
-    if not arguments.only:
+    if arguments.third_party:
+        if arguments.out is not None:
+            parser.error("--third-party writes no result")
+        faults = [None, *(fault for fault in third_party.FAULTS if (arguments.only or "") in fault.kind)]
+        names = ("turned",) if arguments.quick else NAMES
+        work = [partial(third_party.audited, name, fault, arguments.seed) for name in names for fault in faults]
+    elif not arguments.only:
         work += [partial(audit_healthy, seed) for seed in range(arguments.seed, arguments.seed + clean)]
     rows = [_printed(_in_own_folder(entry)) for entry in work]
     if arguments.out is not None:

@@ -89,7 +89,8 @@ def _other_version(project: Project, random: Random) -> Config:
     return config
 
 
-def _edited(project: Project, edit: Callable[[onnx.ModelProto], None]) -> Config:
+def edited(project: Project, edit: Callable[[onnx.ModelProto], None]) -> Config:
+    """Return the config of a project whose stored calibrated model was changed by ``edit``, and sealed again."""
     config = project.write()
     healthy = _healthy_calibration(project, config)
     proto = onnx.load(str(healthy.path))
@@ -111,7 +112,7 @@ def _renamed(project: Project, random: Random) -> Config:
             node.output[:] = [prefix + name if name in inner else name for name in node.output]
         del proto.graph.value_info[:]
 
-    return _edited(project, edit)
+    return edited(project, edit)
 
 
 def _few_samples(project: Project, random: Random) -> Config:
@@ -200,7 +201,7 @@ def _zero_scale(project: Project, random: Random) -> Config:
         zeros = np.zeros_like(numpy_helper.to_array(tensor))
         tensor.CopyFrom(numpy_helper.from_array(zeros, name))
 
-    return _edited(project, edit)
+    return edited(project, edit)
 
 
 def _truncated(project: Project, random: Random) -> Config:

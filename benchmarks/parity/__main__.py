@@ -6,7 +6,8 @@ counts as detected or accused if the diagnosis names a node or, except for INT8,
 INT8 alone exceeds the tolerance in some networks, and then no node is blamed. ``third-party``: the same in networks
 that other projects ship (``third_party.py``). ``peer``: time and memory compared with
 Polygraphy (``peer.py``). ``holes``: eight comparisons that must not pass (``holes.py``). ``--quick`` runs fewer cases
-within a minute and is not a result. The exit code is 1 if a bar is missed.
+within a minute and is not a result. A part that plants faults may take an hour: ``--jobs N`` uses N processes, and with
+``--keep FILE`` a run that was stopped goes on where it ended. The exit code is 1 if a bar is missed.
 """
 
 from __future__ import annotations
