@@ -59,7 +59,7 @@ def diagnose(
 
     ``suspect`` is the ONNX model that the engine was built from; ``runner`` builds and runs variants of it.
     ``precision`` sets the allowed errors (``hil.diagnose.error_bounds``). Raise ``EngineBuildError`` or ``EngineError``
-    if a variant cannot be built or run.
+    if a variant cannot be built or run, and ``LabError`` if the target is lost.
     """
     case = cases.make_case(reference, suspect, feeds, precision, runner)
     outputs = runner(suspect, feeds)

@@ -82,7 +82,7 @@ def outside(report: Report, policy: GateSpec, around: Circumstances | None) -> I
 
 
 def guess_problem(report: Report) -> str:
-    """Return which keys of the run's ``hil.toml`` are guesses that nobody confirmed; empty if there are none."""
+    """Return which keys of the run's ``hil.toml`` are unconfirmed guesses, and what to do; empty if there are none."""
     guesses = guessed_text(report)
     fix = "check each, delete its entry under 'guessed' in hil.toml, and run again"
     return f"{guesses}: {fix}" if guesses else ""

@@ -70,7 +70,7 @@ def precisions_of(model: onnx.ModelProto, sizes: Mapping[str, int] | None = None
 
 
 def _measured(node: onnx.NodeProto, found: WeightedNode, types: Mapping[str, str], graph: _Graph) -> WeightedNode:
-    """Return ``found`` with what only inferred types and shapes show."""
+    """Return ``found`` with the node's dtype and multiply-adds, which follow from inferred types and shapes."""
     read = (types.get(name) or graph.types.get(name, "") for name in (*node.input[:_FED], *node.output))
     dtype = next((one for one in read if one in FLOATS), "")
     return replace(found, dtype=dtype, multiply_adds=multiply_adds(node, graph.shapes))
