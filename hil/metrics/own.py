@@ -50,8 +50,8 @@ def scorer(task: str, root: Path, model: str, where: str) -> Score:
 def decoder(spec: DetectionSpec, root: Path, model: str, where: str) -> Decode:
     """Return a decoder that calls ``spec.decode``, a callable that maps outputs to an array [boxes, 6] per image.
 
-    The decoder also applies the score threshold and the non-maximum suppression of ``spec``. Raises ``UserError`` if the
-    callable cannot be imported.
+    The decoder also applies the score threshold and the non-maximum suppression of ``spec``. Raises ``UserError`` if
+    the callable cannot be imported.
     """
     name = spec.decode or ""
     function = load_callable(name, root, model=model, where=f"{where}: decode")
