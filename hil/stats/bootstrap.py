@@ -38,10 +38,10 @@ def bootstrap_drop(  # noqa: PLR0913 - a bootstrap has this many parameters
         raise ValueError("no samples to draw from")
     random = np.random.default_rng(seed)
     rows = max(1, _BLOCK // n)
-    drawn = [
-        _drop(pair[:, random.integers(0, n, (min(rows, resamples - done), n))].mean(axis=2), relative=relative)
-        for done in range(0, resamples, rows)
-    ]
+    drawn = []
+    for done in range(0, resamples, rows):
+        picked = random.integers(0, n, (min(rows, resamples - done), n))
+        drawn.append(_drop(np.stack([side.take(picked).mean(axis=1) for side in pair]), relative=relative))
     drops = np.concatenate(drawn)
     low = float(np.quantile(drops, 1 - confidence, method="lower"))
     high = float(np.quantile(drops, confidence, method="higher"))

@@ -166,21 +166,22 @@ def pipelined(requests: Requests, orders: Iterable[Order], most: int = wire.MAX_
     """
     ahead = _Ahead(orders)
     flying: collections.deque[tuple[Answer, int]] = collections.deque()
-    first, answered, answer_bytes = 0.0, 0, 0
+    first, answered, answer_bytes, sent_bytes = 0.0, 0, 0, 0
     try:
         while True:
             # From the time between answers, because the round trip does not show how long the agent works on a request.
             pace = (answered - 1) / max(1e-9, time.monotonic() - first)
             allowed = min(MOST, 2 + int(AHEAD * pace), GROWTH * answered) if answered > 1 else FIRST
-            while len(flying) < allowed and sum(size + answer_bytes for _, size in flying) < MOST_BYTES:
+            while len(flying) < allowed and sent_bytes + answer_bytes * len(flying) < MOST_BYTES:
                 order = ahead.draw()
                 if order is None:
                     break
                 flying.append((requests.send(*order, most), _bytes_of(order)))
+                sent_bytes += flying[-1][1]
             if not flying:
                 break
             reply = requests.take(flying[0][0])
-            flying.popleft()
+            sent_bytes -= flying.popleft()[1]
             first = first if answered else time.monotonic()
             answered, answer_bytes = answered + 1, max(answer_bytes, len(reply[1]))
             yield reply
