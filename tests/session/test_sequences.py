@@ -19,6 +19,7 @@ from hil.results import Limit, Row, Sense, Verdict
 from hil.session import Request, Session
 from hil.session.preflight import preflight
 from hil.session.properties.drawing import DRAWN_STEPS
+from hil.session.sampling import replicates
 from tests import recurrent
 from tests.models import write
 
@@ -233,6 +234,14 @@ def test_what_shows_nothing_does_not_pass(judge: Judge, model: str, words: str) 
     result = judge(model, "free_running")["free_running"]
     assert result.verdict is Verdict.INCONCLUSIVE
     assert words in result.reason
+
+
+def test_runs_for_comparisons_time_steps_that_carry_the_state(judge: Judge) -> None:
+    """As ``hil board calibrate`` and ``hil compare`` need them: each run has a process of its own, which carries."""
+    series = replicates.measure_run(judge.session, "sound", "fp32", "run-1")
+    assert series.n >= replicates.MIN_SAMPLES
+    with judge.session.engines.fresh("sound", "fp32") as worker:
+        assert worker.carry == recurrent.CARRY
 
 
 def test_scalars_are_fed_as_any_other_input(judge: Judge) -> None:
