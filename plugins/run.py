@@ -18,9 +18,8 @@ from hil.plugins import activation, add_to_history, benchmarks, collection, fini
 from hil.plugins.accounts import Accounts, OwnTest
 from hil.plugins.commit import Commit, commit_of, imported
 from hil.plugins.kept_rows import KeptRows
-from hil.plugins.load_config import load_config
 from hil.plugins.pools.open_pool import board_request, check_distribution
-from hil.plugins.run_state import JUDGED, OUTCOMES, RunState, digests
+from hil.plugins.run_state import JUDGED, OUTCOMES, RunState, digests, load_config
 from hil.plugins.sigterm import sigterm_interrupts
 from hil.results import Row, Verdict
 from hil.session.preflight import check_soak, preflight

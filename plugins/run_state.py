@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hil.config.find_config import find
+from hil.config.load import Config, load
 from hil.errors import ExitCode, HilError, LabError, TargetHeld, UserError
 from hil.plan import Plan
 from hil.plugins import activation
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
     from hil.attestation import Signer
     from hil.baseline import Baseline
-    from hil.config.load import Config
     from hil.pools.lease import Lease
     from hil.pools.pool import Pool
     from hil.report.schema import FailedTest, Report, VoidAttempt
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 RUNS = 5
 """How many fresh processes time each engine of a run with a baseline, unless the user chose another number."""
+NO_CONFIG = (
+    "no hil.toml in {} or a folder above it: write one with 'hil init MODEL.onnx', or name it with --hil-config=FILE"
+)
 OUTCOMES: pytest.StashKey[list[Outcome]] = pytest.StashKey()
 JUDGED: pytest.StashKey[bool] = pytest.StashKey()
 BROKEN: pytest.StashKey[bool] = pytest.StashKey()
@@ -49,6 +53,16 @@ def digests(config: Config) -> str:
 def now() -> str:
     """Return the current time in ISO 8601, in UTC."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def load_config(config: pytest.Config) -> Config:
+    """Return the config of a pytest run. Raise ``UserError`` if there is none or it has mistakes."""
+    option = config.getoption("hil_config", None)
+    folder = config.invocation_params.dir
+    path = folder / option if option else find(folder) or find(config.rootpath, folder)
+    if path is None:
+        raise UserError(NO_CONFIG.format(folder))
+    return load(path)
 
 
 class RunState:

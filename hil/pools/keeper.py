@@ -138,6 +138,7 @@ class Keeper:
                 why = "its exporter is gone, or its resources are not available any more"
             else:
                 continue
+            self.wanted = max(0, self.wanted - 1)  # the run asks for another once it has left this one
             tell("lost", place=name, reason=f"{why} (place {name} of the coordinator {self.lab.coordinator})")
             await self._release(name)
 

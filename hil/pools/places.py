@@ -124,6 +124,7 @@ class Places(Source):
         self._reader: threading.Thread | None = None
         self._closing = False
         self._pool: Pool | None = None
+        self._asked: int | None = None
 
     def obtain(self, pool: Pool) -> HilError | None:
         """Hold free places; if some are still missing, wait for others, and print who holds them."""
@@ -131,9 +132,10 @@ class Places(Source):
         until = time.monotonic() + self._wait
         with self._lock:
             self._events.clear()
-        self._command(do="want", count=len(self._held) + pool.missing)
         waiting: dict[str, Any] = {}
+        self._asked = None
         while pool.missing:
+            self._want(pool.missing)
             event = self._next(pool, until if waiting else None)
             kind = event.get("event")
             if kind == "acquired":
@@ -190,6 +192,7 @@ class Places(Source):
         if event.get("event") == "lost":
             with self._lock:
                 self._held.discard(place)
+                self._asked = None  # the keeper wants one place less now
             if self._pool is not None:
                 self._pool.report_loss(place, str(event.get("reason")))
         elif event.get("event") == "left":
@@ -206,13 +209,21 @@ class Places(Source):
             for line in keeper.stderr:
                 self._stderr.append(clean(line.strip(), 200))
 
+    def _want(self, missing: int) -> None:
+        """Tell the keeper how many places are needed, if that has changed: a place may be lost meanwhile."""
+        with self._lock:
+            needed = len(self._held) + missing
+            told, self._asked = needed == self._asked, needed
+        if not told:
+            self._command(do="want", count=needed)
+
     def _next(self, pool: Pool, until: float | None) -> dict[str, Any]:
         with self._lock:
-            while not self._events:
+            if not self._events:
                 if pool.stop.is_set() or (until is not None and time.monotonic() >= until):
                     return {"event": "over"}
                 self._lock.wait(0.2)
-            return self._events.popleft()
+            return self._events.popleft() if self._events else {}
 
     def _acquired(self, pool: Pool, event: Mapping[str, Any]) -> None:
         """Add a place that the keeper has acquired to ``pool``, if the address that the lab reports of it is usable."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hil.config.pools import MANY
 from hil.errors import HilError, TargetUnreachable, UserError
 from hil.plugins import activation
-from hil.plugins.load_config import load_config
+from hil.plugins.run_state import load_config
 from hil.pools.lease import Lease
 from hil.pools.members import Members
 from hil.pools.places import Places

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.errors import LabError, TargetHeld, TargetUnreachable, UserError
+from hil.cli import main
+from hil.errors import ExitCode, LabError, TargetHeld, TargetUnreachable, UserError
 from hil.pools import stale_places
 from hil.pools.places import Places, ask, holder_of_run, host_name
 from hil.pools.pool import Pool
+from tests.plugins.project import Project
 from tests.pools.lab import PATIENCE, Lab
 from tests.ports import free_port
 
@@ -95,6 +97,10 @@ def test_a_place_that_is_taken_away_is_lost_with_the_name_of_who_has_it(lab: Lab
     assert told[0][0] == "gw0"
     assert "taken away" in told[0][1]
     assert board.name in told[0][1]
+    time.sleep(1.5)
+    assert not lab.by()  # it is not taken again before the run asks for another
+    pool.lose("gw0", told[0][1])
+    until(lambda: pool.take("gw0"))
     pool.close()
     assert not lab.by()
 
@@ -177,4 +183,36 @@ def test_a_coordinator_that_does_not_answer_is_unreachable(tmp_path: Path) -> No
     pool = opened(there, 1, "nobody")
     assert isinstance(pool.error(), TargetUnreachable)
     assert f"127.0.0.1:{there.port}" in str(pool.error())
+    pool.close()
+
+
+def test_the_command_shows_who_holds_places_and_frees_those_of_dead_runs(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``--check`` lists each place with its holder and what frees it; ``--release`` frees only a dead run's."""
+    with Project.make(tmp_path).toml.open("a") as file:
+        file.write(f'[targets.lab]\nkind = "labgrid"\ncoordinator = "127.0.0.1:{lab.port}"\n')
+        file.write('filter = { kind = "board" }\n')
+    monkeypatch.chdir(tmp_path)
+    pool = opened(lab, 1, "alive")
+    board = pool.take("gw0")
+    assert board is not None
+    assert main(["targets", "--check"]) == int(ExitCode.PASSED)
+    out = capsys.readouterr().out
+    assert f"lab: place {board.name} is held by {holder_of_run('alive')} since 20" in out
+    assert f"labgrid-client -x 127.0.0.1:{lab.port} -p {board.name} release --kick" in out
+    assert out.count("is free") == 2
+    assert main(["targets", "--release", board.name]) == int(ExitCode.LAB_ERROR)
+    assert "not released: place" in capsys.readouterr().err
+    assert lab.by() == {board.name: holder_of_run("alive")}
+    monkeypatch.setattr(stale_places, "is_stale", lambda _by: True)  # as if the run's process had ended
+    assert main(["targets", "--check"]) == int(ExitCode.PASSED)
+    assert f"free it with: hil targets --release {board.name}" in capsys.readouterr().out
+    assert main(["targets", "--release", board.name]) == int(ExitCode.PASSED)
+    assert f"place {board.name} was released; {holder_of_run('alive')} held it since 20" in capsys.readouterr().out
+    assert not lab.by()
+    assert main(["targets", "--release", board.name]) == int(ExitCode.PASSED)
+    assert "is free: nothing was done" in capsys.readouterr().out
+    assert main(["targets", "--release", "b9"]) == int(ExitCode.USER_ERROR)
+    assert "no place 'b9'" in capsys.readouterr().err
     pool.close()
