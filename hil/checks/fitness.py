@@ -143,7 +143,10 @@ def _doubt(level: Level, row: MeasuredRow, rules: Rules) -> str:
 
 
 def _differing(then: list[Mapping[str, Any]], now: Mapping[str, Any]) -> str:
-    """Return a text with the fields in which method ``now`` differs from a method in ``then``, with both values."""
+    """Return as text each field in which any method of ``then`` differs from ``now``, with both values.
+
+    At most ``FIELDS_NAMED`` differences are named.
+    """
     changes: dict[str, None] = {}
     for facts in then:
         for key in without_control(dict.fromkeys((*facts, *now))):

@@ -69,7 +69,10 @@ def title(check: str) -> str:
 
 
 def headline(document: Document) -> str:
-    """Return the number of rows that count, by status, and of those that are information, as text."""
+    """Return as text how many rows have each status: first of those that count, then of those for information.
+
+    Rows that are only shown (``Status.TOLD``) are left out.
+    """
     rows = [row for each in document.comparisons for row in each.rows]
     counted = _numbers([row for row in rows if row.counts]) or "nothing that counts could be compared"
     others = _numbers([row for row in rows if not row.counts and row.status is not Status.TOLD])

@@ -98,7 +98,10 @@ class History:
         return self._read(lambda connection: references.resolve(self._scope(connection, model, target), ref))
 
     def find(self, ref: str) -> RunRecord:
-        """Return the run, usable or not, that ``ref`` names (``references.find``). Raises ``UserError`` without one."""
+        """Return the run, usable or not, whose id begins with ``ref``; else the newest usable run that ``ref`` names.
+
+        Raises ``UserError`` if it names no run or is ambiguous (``references.find``).
+        """
         return self._read(lambda connection: references.find(self._scope(connection), ref))
 
     def _scope(

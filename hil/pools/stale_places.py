@@ -64,7 +64,9 @@ def release(place: str, labs: Mapping[str, TargetSpec]) -> str:
             if not held["by"]:
                 return f"place {place} is free: nothing was done"
             if not is_stale(str(held["by"])):
-                raise LabError(f"not released: {described(held, str(spec.coordinator))}")
+                raise LabError(
+                    f"nothing was released, since the holder may be alive: {described(held, str(spec.coordinator))}"
+                )
             ask(spec, name, only="release", place=place, by=held["by"])
             return f"place {place} was released; {held['by']} held it since {held['since']}"
     known = ", ".join(labs) or "none"

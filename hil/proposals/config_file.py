@@ -61,8 +61,9 @@ def write_checked(path: Path, content: bytes, *, expected: bytes | None = None) 
     """Write ``content`` atomically, after it was loaded as a ``hil.toml`` of the folder of ``path``.
 
     If ``path`` is a link, the file that it names is replaced. The permissions of an existing file are kept. Raise
-    ``UserError``, and leave ``path`` as it is, if ``content`` is not valid, if the file cannot be written, or if it no
-    longer has the bytes ``expected``.
+    ``UserError``, and leave ``path`` as it is, if ``content`` is not valid, if the file cannot be written, or if
+    ``expected`` is given and the file no longer has these bytes. Without it, an existing file is replaced whatever it
+    contains.
     """
     file = path.resolve()
     try:

@@ -27,7 +27,10 @@ class SequenceCalls(ABC):
 
     @abstractmethod
     def _call(self, op: str, deadline: float, feeds: Sequence[Mapping[str, Any]] = (), **fields: Any) -> Any:
-        """Send one request to the worker; return the fields and the named arrays of its answer."""
+        """Send one request to the worker, which has ``deadline`` seconds for it.
+
+        Return a pair: the fields of its answer, and its arrays as a list of (name, array).
+        """
 
     def sequence(
         self,

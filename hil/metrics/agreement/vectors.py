@@ -117,10 +117,10 @@ class Values(_Kept):
 class Points:
     """Compares keypoints: coordinates [samples, points, 2], with a score [samples, points, 3], or heat maps.
 
-    The point of a heat map [samples, points, height, width] is its maximum, whose value is the score. A point changed
-    if it moved by more than ``SHARE`` of the extent of the reference's points in that sample, or if only one side's
-    score is ``spec.score`` or more. The change of a sample is the share of changed points, among those of which either
-    side's score is ``spec.score`` or more.
+    The point of a heat map [samples, points, height, width] is its maximum, whose value is the score. A point is
+    visible if its score is ``spec.score`` or more; without scores, if it is finite. A point changed if it moved by more
+    than ``SHARE`` of the extent of the reference's visible points in that sample, or if it is visible on one side only.
+    The change of a sample is the share of changed points among those that are visible on either side.
     """
 
     kind = "keypoints"

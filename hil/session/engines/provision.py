@@ -222,7 +222,7 @@ def _stream(session: Context, name: str) -> Streamed:
 
 @contextlib.contextmanager
 def of_one_model() -> Iterator[None]:
-    """Turn a ``UserError`` of the ``with`` block into ``CalibrationError``, so that it stops only this model's rows."""
+    """Turn a ``UserError`` of the ``with`` block into ``CalibrationError``, by which only rows that need it fail."""
     try:
         yield
     except UserError as error:

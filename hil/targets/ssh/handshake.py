@@ -113,7 +113,9 @@ def exchange_keys(transport: paramiko.Transport, timeout: float, located: Callab
         raise _failure(transport.get_exception(), version, located)
     if version:
         raise NoAnswer(f"{located(f'{version} stopped answering')}: check the network, or restart sshd")
-    raise NotSsh(f"{located(f'the server sent no SSH greeting within {2 * timeout:g} s')}: correct port")
+    raise NotSsh(
+        f"{located(f'the server sent no SSH greeting within {2 * timeout:g} s')}: set port to that of its SSH server"
+    )
 
 
 def _failure(error: Exception | None, version: str, located: Callable[[str], str]) -> TargetUnreachable:
@@ -125,9 +127,9 @@ def _failure(error: Exception | None, version: str, located: Callable[[str], str
     if version:
         return ConnectionLost(f"{located(f'the connection was lost during the key exchange{because}')}: run again")
     if "Indecipherable" in reason:
-        return NotSsh(f"{located(f'the server does not speak SSH{because}')}: correct port")
+        return NotSsh(f"{located(f'the server does not speak SSH{because}')}: set port to that of its SSH server")
     what = located(f"the connection was closed before any greeting{because}")
     return NotSsh(
         f"{what}: the server may have too many logins in progress (MaxStartups), or not be an SSH server: see its "
-        "log, or correct port"
+        "log, or set port to that of its SSH server"
     )

@@ -32,7 +32,8 @@ def dial(hop: Hop, where: str, timeout: float, silence: float) -> socket.socket:
         ) from None
     except ConnectionRefusedError:
         raise PortClosed(
-            f"nothing listens at {where}: start its SSH server (`sudo systemctl start ssh`), or correct port"
+            f"nothing listens at {where}: start its SSH server (`sudo systemctl start ssh`), or set port to that of "
+            "its SSH server"
         ) from None
     except TimeoutError:
         raise NoAnswer(

@@ -35,18 +35,20 @@ def judge(hop: Hop, shown: bytes, known: Known, where: str, via: Hop | None) -> 
     """
     mark = f"{key_type(shown)} key {fingerprint(shown)}"
     if shown in known.revoked:
-        raise ChangedHostKey(f"the host key was revoked: {where}: it shows the {mark}: do not use this machine")
+        raise ChangedHostKey(
+            f"the host key was revoked: {where}: the host shows the revoked {mark}: do not connect to it"
+        )
     if shown in known.keys:
         return
     if known.keys:
         places = ", ".join(known.keys.values())
         raise ChangedHostKey(
-            f"the host key has changed, which may be an attack: {where}: it shows the {mark}, but {places} has another "
-            "one: ask the machine's administrator, then replace the line"
+            f"the host key has changed, which may be an attack: {where}: the host shows the {mark}, but {places} has "
+            "another one: ask the machine's administrator, then replace the line"
         )
     extra = " (known_hosts has a certificate authority for it, which is not supported)" if known.authority else ""
     raise UnknownHostKey(
-        f"the host key is not known{extra}: {where}: it shows the {mark}: "
+        f"the host key is not known{extra}: {where}: the host shows the {mark}: "
         f"compare it with the machine's own key (`ssh-keygen -lf /etc/ssh/ssh_host_{_short(shown)}_key.pub` on it), "
         f"then {_how_to_add(hop, via)}"
     )

@@ -318,7 +318,7 @@ def test_a_black_hole(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("words", "close", "kind", "message"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", True, ssh_errors.NotSsh, "correct port"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", True, ssh_errors.NotSsh, "set port to that of its SSH server"),
         (b"\r\n".join([b"220 mail ready"] * 120) + b"\r\n", False, ssh_errors.NotSsh, "does not speak SSH"),
         (b"", False, ssh_errors.NotSsh, "no SSH greeting within 1 s"),
         (b"", True, ssh_errors.NotSsh, "closed before any greeting"),
