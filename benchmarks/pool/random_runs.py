@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from labgrid.remote.generated import labgrid_coordinator_pb2 as pb
 
 from hil.pools.coordinator_session import CoordinatorSession
-from hil.pools.places import MARK, host_name
+from hil.pools.keeper_process import MARK, host_name
 from tests.pools.lab import PATIENCE, Lab
 from tests.ports import free_port
 

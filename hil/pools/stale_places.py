@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from hil.errors import LabError, UserError
-from hil.pools.places import MARK, ask, host_name, release_command
+from hil.pools.keeper_process import MARK, ask, host_name, release_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,8 @@ import pytest
 from hil.cli import main
 from hil.errors import ExitCode, LabError, TargetHeld, TargetUnreachable, UserError
 from hil.pools import stale_places
-from hil.pools.places import Places, ask, holder_of_run, host_name
+from hil.pools.keeper_process import ask, holder_of_run, host_name
+from hil.pools.places import Places
 from hil.pools.pool import Pool
 from tests.plugins.project import Project
 from tests.pools.lab import PATIENCE, Lab
