@@ -57,10 +57,10 @@ class Numbers:
     slices: Slices = field(default_factory=Slices)
 
     def add(self, reference: Array, candidate: Array, numbers: IntArray) -> None:
-        """Add one or more batches of one shape, whose samples have the ``numbers``.
+        """Add one or more batches of one shape. ``numbers`` are the numbers of their samples, those of all batches.
 
-        Both arrays have the same shape [batches, ...] and dtype, and ``not_finite`` found no difference. The samples
-        are the first axis of a batch if there are as many, else each batch is one sample.
+        Both arrays have the same shape [batches, ...] and dtype, and ``not_finite`` found no difference. If the first
+        axis of a batch is as long as its share of ``numbers``, that axis holds its samples; else a batch is one sample.
         """
         rows, shape = len(numbers) // len(reference), reference.shape[1:]
         batched = bool(shape) and shape[0] == rows

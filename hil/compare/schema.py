@@ -17,7 +17,8 @@ class Status(str, Enum):
     """The result of one row of a comparison.
 
     Attributes:
-        SAME: a worsening is excluded.
+        SAME: a worsening is excluded, and no improvement is established.
+        BETTER, WORSE: a change in this direction is established.
         ACCEPTED: worse than the base, but not worse than a level that somebody accepted.
         TOLD: shown, but not judged.
         UNCLEAR: neither a change nor its absence is established.

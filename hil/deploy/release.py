@@ -109,7 +109,7 @@ def own_files(config: Config, spec: DeploySpec) -> dict[str, bytes]:
                 content = stream.read(LARGEST + 1)
         except OSError as error:
             raise UserError(
-                f"{file} cannot be read: {error.strerror}: correct the key config in [targets.NAME.deploy]"
+                f"{file} cannot be read: {error.strerror}: correct the key 'config' in [targets.NAME.deploy]"
             ) from None
         if len(content) > LARGEST:
             raise UserError(f"{file} has more than {LARGEST >> 20} MiB, too many for a config: choose a smaller file")

@@ -70,7 +70,10 @@ def _other_states(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:
 
 
 def _other_steps(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:
-    """Yield hypotheses in which a step gets states or inputs of an earlier step."""
+    """Yield hypotheses in which a step gets states or inputs of an earlier step.
+
+    ``steps`` are the steps that differ; ``always`` is whether almost all steps do, and only changes the texts.
+    """
     first, states = int(steps[0]), list(trace.carry)
     for some in ([name] for name in states) if len(states) > 1 else ():
         yield _late(some, always, first), lambda step, some=some: _fed(trace, step, **_only(trace.own(step - 1), some))  # type: ignore[misc]  # a default binds the names

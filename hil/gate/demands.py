@@ -231,7 +231,10 @@ def _expiry(report: Report, now: datetime) -> RuleOutcome:
 
 
 def _asked_for(report: Report, around: Circumstances) -> Iterator[RuleOutcome]:
-    """Yield the outcomes for the requested commit, run and target. A requested commit also requires a clean run."""
+    """Yield the outcomes for the requested commit, run and target.
+
+    A requested commit also requires that the run had no uncommitted changes.
+    """
     run = report.run
     if around.commit is not None:
         wrong = commit_problem(run.commit, around.commit, dirty=run.dirty, changed=run.changed)

@@ -39,7 +39,7 @@ def share_bounds(values: npt.ArrayLike, confidence: float, worth: int | None = N
 
 
 def _least(count: int, n: int, confidence: float) -> float:
-    """Return the lower bound of a share of which ``count`` of ``n`` samples were observed."""
+    """Return the one-sided lower bound, at ``confidence``, of a share that ``count`` of ``n`` samples have."""
     from scipy.special import betaincinv  # 24 MiB that only judging needs
 
     return 0.0 if count <= 0 else float(betaincinv(count, n - count + 1, 1 - confidence))

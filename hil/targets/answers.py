@@ -125,7 +125,7 @@ class MemoryUse:
         rss, peak_rss, pss: the worker's memory without ``shared_bytes``; ``pss`` is ``None`` if unknown.
         peak_reset: whether ``peak_rss`` covers only the load and the inferences.
         shared_bytes: tensors in transit.
-        device: memory on the GPU; ``None`` without a GPU.
+        device: memory on the GPU and whose it is (``DeviceUse``); ``None`` without a GPU.
     """
 
     rss: int
@@ -147,7 +147,8 @@ class Soak:
         runs: inferences done.
         rss: resident memory in bytes.
         device: bytes on the device: the worker's own if ``by_process``, otherwise of all processes; or ``None``.
-        trimmed: whether the process first returned the memory that it had freed.
+        by_process: whether ``device`` is known for the worker alone.
+        trimmed: whether the process returned the memory that it had freed to the system, once, before the readings.
     """
 
     t: npt.NDArray[np.float64]

@@ -37,7 +37,10 @@ class Sequences:
         steps = {name: array for name, array in arrays.items() if name not in carry}
         counts = {len(array) if array.ndim else 0 for array in steps.values()}
         if len(counts) != 1 or counts == {0} or len(begin) not in (0, len(carry)):
-            raise Failure(failure.PROTOCOL, "a sequence needs inputs of as many steps, and all of its states or none")
+            raise Failure(
+                failure.PROTOCOL,
+                "all inputs of a sequence need the same number of steps, and all of its states or none are needed",
+            )
         if begin or not carry:
             first = {name: array[0, ...] for name, array in steps.items()}
             engine.check(dict(first, **begin))

@@ -91,7 +91,7 @@ def test_arrays_that_are_no_steps_are_refused(tmp_path: Path, arrays: dict[str, 
     """An empty sequence, or inputs with other numbers of steps, would be judged as something else."""
     engine = runtime("onnxruntime").load(str(recurrent.write_cell(tmp_path / "cell.onnx")), {})
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
-    with pytest.raises(Failure, match="inputs of as many steps"):
+    with pytest.raises(Failure, match="the same number of steps"):
         stepping.Sequences().run(engine, {"carry": CARRY, "key": ""}, arrays)
 
 
