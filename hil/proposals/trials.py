@@ -213,10 +213,8 @@ class Trials:
             return Answer(error, loaded=False)
         most = self._limits[1] * (1 if trial.batch == 1 else 2 * trial.batch)  # together, and each alone
         answer = self._process.ask({**declared, "batch": trial.batch}, self._seconds(most))
-        fed, returned = (
-            {name: tuple(shape) for name, shape in answer.get(key, {}).items()} for key in ("inputs", "outputs")
-        )
-        result = Answer(str(answer.get("error", "")), fed, returned, rows=Rows(answer.get("rows", Rows.UNKNOWN)))
+        fed, out = ({name: tuple(one) for name, one in answer.get(key, {}).items()} for key in ("inputs", "outputs"))
+        result = Answer(str(answer.get("error", "")), fed, out, rows=Rows(answer.get("rows", Rows.UNKNOWN)))
         if result.ran:
             self._ran[question] = result
         return result
@@ -297,7 +295,6 @@ def _limit_memory() -> None:
     except ImportError:  # not on this system
         return
     with suppress(OSError, ValueError):
-        half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-        most = max(LEAST_MEMORY, half)
+        most = max(LEAST_MEMORY, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

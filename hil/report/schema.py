@@ -27,10 +27,7 @@ Status = Literal["incomplete", "complete", "partial"]
 
 
 class Stored(Frozen):
-    """Base class of the parts of a report that this module defines; those of ``hil.results`` derive from ``Frozen``.
-
-    Types are strict: ``"1"`` is not a number and ``1`` is not a boolean.
-    """
+    """Base class of this module's parts of a report. Types are strict: ``"1"`` is not a number, ``1`` not a boolean."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
