@@ -204,7 +204,7 @@ def test_the_command_shows_who_holds_places_and_frees_those_of_dead_runs(
     assert f"labgrid-client -x 127.0.0.1:{lab.port} -p {board.name} release --kick" in out
     assert out.count("is free") == 2
     assert main(["targets", "--release", board.name]) == int(ExitCode.LAB_ERROR)
-    assert "not released: place" in capsys.readouterr().err
+    assert "nothing was released, since the holder may be alive: place" in capsys.readouterr().err
     assert lab.by() == {board.name: holder_of_run("alive")}
     monkeypatch.setattr(stale_places, "is_stale", lambda _by: True)  # as if the run's process had ended
     assert main(["targets", "--check"]) == int(ExitCode.PASSED)
