@@ -99,7 +99,7 @@ def test_mistakes_are_one_message(project: Path, capsys: pytest.CaptureFixture[s
         assert message in capsys.readouterr().err
     (project / "hil.toml").write_text(text.replace('["fp32", "int8"]', '["fp32"]'))
     assert main(["int8", "audit", "toy"]) == 4
-    assert "has no int8" in capsys.readouterr().err
+    assert "does not have int8" in capsys.readouterr().err
 
 
 def test_caches_are_compared_by_tensor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
