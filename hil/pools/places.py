@@ -136,11 +136,11 @@ class Places(Source):
                 self._stderr.append(clean(line.strip(), 200))
 
     def _want(self, missing: int) -> None:
-        """Tell the keeper how many places are needed, if that has changed: a place may be lost meanwhile."""
+        """Send the keeper the number of places that are needed, if it has changed: a place may be lost meanwhile."""
         with self._lock:
             needed = len(self._held) + missing
-            told, self._asked = needed == self._asked, needed
-        if not told:
+            changed, self._asked = needed != self._asked, needed
+        if changed:
             self._command(do="want", count=needed)
 
     def _next(self, pool: Pool, until: float | None) -> dict[str, Any]:
