@@ -7,19 +7,20 @@ import queue
 import threading
 from typing import TYPE_CHECKING
 
-from hil.agent.protocol.wire import WireError
+import paramiko
+
+from hil.agent.protocol.wire import Silent, WireError
 from hil.errors import LabError
-from hil.targets.ssh.frame_channel import OVERHEAD, send_all, within
+from hil.targets.ssh.frame_channel import OVERHEAD, send_some
 
 if TYPE_CHECKING:
-    import paramiko
-
     from hil.targets.ssh.connect import Connection
 
 SCRIPT = '{ printf "%020d" $$; exec cat; } >"$1"'
 """Writes its process id into the pipe ``$1``, so that the agent can kill it, then copies stdin into the pipe."""
 AHEAD = 2
 WAIT = 0.5
+POLL = 0.1  # seconds; how often a send that waits for the target looks whether the channel is being closed
 IDLE = 3600.0  # seconds; an upload without a piece for this long was abandoned
 LEAVE = 2.0
 
@@ -31,6 +32,7 @@ class SshUploadChannel:
         """Start ``command``. Raises ``ConnectionLost``."""
         self._target = target
         self._channel: paramiko.Channel = connection.execute(command)
+        self._channel.settimeout(POLL)
         self._queue: queue.Queue[bytes] = queue.Queue(AHEAD)
         self._lost = threading.Event()
         self._thread = threading.Thread(target=self._send, name="hil-upload", daemon=True)
@@ -53,15 +55,19 @@ class SshUploadChannel:
         self._lost.set()
         with contextlib.suppress(queue.Full):
             self._queue.put_nowait(b"")
-        within(LEAVE, self._channel.close)
+        self._thread.join(LEAVE)  # longer only on a broken connection
 
     def _send(self) -> None:
         with contextlib.suppress(WireError, queue.Empty):
             while not self._lost.is_set():
-                self._send_one(self._queue.get(timeout=IDLE))
+                self._send_piece(self._queue.get(timeout=IDLE))
         self._lost.set()
+        # Closed by the thread that sends, since OpenSSH ends the whole connection if bytes follow the end of a channel.
+        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+            self._channel.close()
 
-    def _send_one(self, piece: bytes) -> None:
-        size = self._channel.out_max_packet_size - OVERHEAD
-        for at in range(0, len(piece), size):
-            send_all(self._channel, piece[at : at + size])
+    def _send_piece(self, piece: bytes) -> None:
+        size, at = self._channel.out_max_packet_size - OVERHEAD, 0
+        while at < len(piece) and not self._lost.is_set():
+            with contextlib.suppress(Silent):
+                at += send_some(self._channel, piece[at : at + size])

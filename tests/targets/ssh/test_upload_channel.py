@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import paramiko
 import pytest
 
 from hil.agent.store.upload import outline_of
@@ -193,6 +194,26 @@ def test_a_disk_that_is_full(machine: Machine, source: Path, tmp_path: Path) -> 
             assert agent.put_blob(source) == sha(source)
     finally:
         subprocess.run(["/bin/umount", "-l", str(disk)], check=True)
+
+
+def test_a_channel_closed_while_it_sends(agent: AgentClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No bytes follow the end of a channel that is closed in the middle of a piece, so the agent stays connected."""
+    send_message = paramiko.Transport._send_user_message  # noqa: SLF001 - the last moment before a message is sent
+
+    def send_late(transport: paramiko.Transport, message: paramiko.Message) -> None:
+        if threading.current_thread().name == "hil-upload":
+            time.sleep(0.05)
+        send_message(transport, message)
+
+    monkeypatch.setattr(paramiko.Transport, "_send_user_message", send_late)
+    with file_transfer.upload_channels(agent, SIZE) as channels:
+        for channel in channels:
+            channel.put(bytes(file_transfer.PIECE))
+        time.sleep(0.12)
+    assert len(channels) == file_transfer.CHANNELS
+    for _ in range(5):
+        time.sleep(0.05)
+        assert agent.probe()["cores"] >= 1
 
 
 def test_a_channel_without_a_writer(agent: AgentClient) -> None:
