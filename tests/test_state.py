@@ -84,6 +84,7 @@ def test_an_undisturbed_board_and_a_pc_have_no_findings() -> None:
         ({"clocks": {"emc": {"max": 2133 * MHZ}}}, "clocks"),
         ({"clocks": {"policy0": {"max": 1100 * MHZ}}}, "clocks"),
         ({"clocks": {"policy0": {"governor": "powersave"}}}, "clocks"),
+        ({"clocks": {"policy0": {"governor": None}}}, "clocks"),
         ({"clocks": {"policy0": None}}, "clocks"),
         ({"clocks": {"policy4": {"min": 1, "max": 2}}}, "clocks"),
         ({"clocks": {"gpu": {"max": None}}}, "clocks"),
@@ -107,6 +108,13 @@ def test_each_disturbance_is_from_outside(changes: dict[str, Any], kind: str) ->
     folded = fold(PASSED, judge(DECLARED, state(), [], after))
     assert folded.verdict is Verdict.INCONCLUSIVE
     assert PASSED.reason in folded.reason
+
+
+def test_an_unreadable_governor_is_named() -> None:
+    """A governor that can no longer be read is reported as unreadable, not as changed."""
+    after = state(clocks={"policy0": {"governor": None}})
+    texts = [finding.text for finding in judge(DECLARED, state(), [], after)]
+    assert texts == ["the policy0 governor could no longer be read"]
 
 
 @pytest.mark.parametrize("changes", [{"swap_used": 1 << 20}, {"memory_available": 0}, {"temperature": {"x": 90.0}}])

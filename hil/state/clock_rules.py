@@ -46,8 +46,11 @@ def _changed(part: str, earlier: Mapping[str, Any], later: Mapping[str, Any], *,
         text = f"the {word} {part} clock changed from {was / 1e6:.0f} to {now / 1e6:.0f} MHz"
         own = heated and key == "max" and now < was and part != "emc"
         yield Finding("clocks", "own" if own else "outside", text)
-    if earlier.get("governor") and earlier.get("governor") != later.get("governor"):
-        yield _outside(f"the {part} governor changed from {earlier.get('governor')} to {later.get('governor')}")
+    governor, governor_now = earlier.get("governor"), later.get("governor")
+    if governor and not governor_now:
+        yield _outside(f"the {part} governor could no longer be read")
+    elif governor and governor != governor_now:
+        yield _outside(f"the {part} governor changed from {governor} to {governor_now}")
 
 
 def locked(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
