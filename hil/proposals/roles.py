@@ -24,6 +24,11 @@ STATE = re.compile(
 )
 """Names of the inputs of recurrent models that are fed with an output of the step before."""
 
+BEFORE_OR_AFTER = frozenset(
+    {"past", "present", "prev", "previous", "next", "new", "old", "in", "out", "input", "output"}
+)
+"""Words in the names of states that say before or after which step they are."""
+
 AUDIO = re.compile(r"audio|wav|speech|pcm|signal|samples|sound", re.IGNORECASE)
 MASK = re.compile(r"mask", re.IGNORECASE)
 PARAMETER = re.compile(
@@ -60,22 +65,20 @@ def roles(signature: Signature) -> dict[str, Role]:
 def next_states(signature: Signature) -> dict[str, str]:
     """Return for each state input the output with its value after the step.
 
-    The output has the dtype and, as far as both are known, the shape of the input, and no other input uses it. If there
-    are several, it is the one whose name begins like the input's, otherwise the first in the file's order.
+    The output has the dtype and, as far as both are known, the shape of the input, and no other input uses it. Of all
+    pairs of an input and an output, those whose names begin or end most alike come first, then those first in the file.
     """
-    free = list(signature.outputs)
-    pairs: dict[str, str] = {}
-    for tensor in signature.inputs:
-        if not (len(tensor.shape) > 1 and STATE.search(tensor.name) and not MASK.search(tensor.name)):
-            continue
-        fitting = [one for one in free if _fits(tensor, one)]
-        if not fitting:
-            continue
-        # A recurrent layer's own output may have the same shape, but only the state shares the beginning of the name.
-        chosen = max(fitting, key=lambda one, tensor=tensor: _common(_stem(one.name), _stem(tensor.name)))  # type: ignore[misc] # mypy does not infer a default's type
-        free.remove(chosen)
-        pairs[tensor.name] = chosen.name
-    return pairs
+    states = [
+        one for one in signature.inputs if len(one.shape) > 1 and STATE.search(one.name) and not MASK.search(one.name)
+    ]
+    pairs = [(state.name, one.name) for state in states for one in signature.outputs if _fits(state, one)]
+    # A recurrent layer's own output may have the same shape, but only the state shares the name.
+    pairs.sort(key=lambda pair: -_alike(_stem(pair[0]), _stem(pair[1])))
+    found: dict[str, str] = {}
+    for state, output in pairs:
+        if state not in found and output not in found.values():
+            found[state] = output
+    return {one.name: found[one.name] for one in states if one.name in found}
 
 
 def image_axes(shape: tuple[int | str | None, ...]) -> tuple[int, int, int] | None:
@@ -144,9 +147,14 @@ def _fits(state: TensorSpec, output: TensorSpec) -> bool:
 
 
 def _stem(name: str) -> str:
-    return re.sub(r"^.*[._/]|(past|present|prev|next|new|old|in|out)_?", "", name.lower())
+    """Return a name in small letters without separators, and without the words for before and after a step."""
+    return "".join(word for word in re.split(r"[^a-z0-9]+", name.lower()) if word not in BEFORE_OR_AFTER)
+
+
+def _alike(one: str, other: str) -> int:
+    """Return the number of equal characters at the beginning of two names, or at their end if these are more."""
+    return max(_common(one, other), _common(one[::-1], other[::-1]))
 
 
 def _common(one: str, other: str) -> int:
-    """Return the number of equal characters at the beginning of two names."""
     return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

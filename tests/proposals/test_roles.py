@@ -51,6 +51,23 @@ def test_a_state_is_matched_with_the_output_of_its_own_name() -> None:
     assert next_states(Signature((spec("x", "float32", "batch", 4), *states), outputs)) == {"h0": "hn", "c0": "cn"}
 
 
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        {"hidden": "hidden_out"},
+        {"c_in": "c_out", "h_in": "h_out"},
+        {"prev_c": "next_c", "prev_h": "next_h"},
+        {f"past_key_values.{n}.{what}": f"present.{n}.{what}" for n in (10, 0, 1) for what in ("value", "key")},
+    ],
+)
+def test_an_output_goes_to_the_state_whose_name_it_shares(pairs: dict[str, str]) -> None:
+    """Names decide, whatever the order in the file; what only looks like a state takes no output from another."""
+    memory = spec("memory", "float32", "batch", "length", 256)
+    states = [spec(name, "float32", "batch", 2, 256) for name in pairs]
+    outputs = [spec(name, "float32", "batch", 2, None) for name in sorted(pairs.values(), reverse=True)]
+    assert next_states(Signature((memory, *states), tuple(outputs))) == pairs
+
+
 @given(TENSORS, TENSORS)
 def test_any_signature_has_one_role_for_each_input(
     inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
