@@ -68,14 +68,11 @@ def judge(  # noqa: PLR0913 - all but the answers have a default
 ) -> Judgement:
     """Judge the agreement of answers by the interval of the share that changed, each bound one-sided at ``confidence``.
 
-    Passed if the upper bound is within the tolerance ``answers``, failed if the lower bound is over it or if the mean
-    change of scores is over ``score_drift``, else inconclusive. Instead of passed it is also inconclusive if the
-    reference gives no answer, or if an engine that always gives the same answer would pass.
-
-    If ``no_disagreement_in`` is in the tolerances, that many samples without any change pass too, and the reason states
-    what that excludes. ``distinct`` is the number of distinct samples, ``None`` if all are: copies count once. A
-    ``spot_check`` looks for a difference from what a report states: it passes unless the judgement is failed or the
-    reference gives no answer.
+    Passed if the upper bound is within the tolerance ``answers``, failed if the lower bound or the mean change of
+    scores exceeds its tolerance, else inconclusive. A pass becomes inconclusive if the answers of the reference prove
+    nothing. With the tolerance ``no_disagreement_in``, that many samples without a change are enough to pass.
+    ``distinct`` is the number of distinct samples, ``None`` if all are. A ``spot_check`` repeats samples of a report,
+    and passes unless it finds a difference.
     """
     found = answers.evidence()
     limits = answer_limits(spec, answers.outputs, where)
@@ -123,8 +120,7 @@ def _limit(tolerance: Tolerance, spec: TolerancesSpec | None) -> Limit:
 def _worthless(found: Evidence, limit: float | None) -> str:
     """Return, as text, why the agreement of these answers proves nothing; empty if it proves something.
 
-    It proves nothing if the reference gives no answer or, with a ``limit``, if an engine that gives the same answer for
-    every sample would be within that limit.
+    With a ``limit``, it proves nothing if an engine that ignores its input would be within the limit.
     """
     if found.silent == found.total:
         return _silence(found)

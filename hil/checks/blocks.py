@@ -40,7 +40,7 @@ class Pair(NamedTuple):
 class Batch(NamedTuple):
     """The outputs of one batch whose structure is right, and ``rows``, its number of samples.
 
-    Batches are added together only if their ``form`` is equal.
+    Only batches with an equal ``form`` are added together.
     """
 
     reference: dict[str, Array]
@@ -82,7 +82,7 @@ def form_of(outputs: Outputs) -> Form:
 def together(alike: Sequence[Batch], name: str, first: int) -> tuple[Array, Array, IntArray]:
     """Return the output ``name`` of both sides for batches of one form, [batches, ...], and the samples' numbers.
 
-    ``first`` is the number of the first sample. A batch whose first axis is not the samples' counts as one sample.
+    ``first`` is the number of the first sample. A batch without an axis of samples counts as one sample.
     """
     rows, shape = alike[0].rows, alike[0].reference[name].shape
     along = rows if shape and shape[0] == rows else 1

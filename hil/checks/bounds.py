@@ -16,9 +16,9 @@ _SQNR_FULL = 20.0  # decibels of a tenfold amplitude
 def bound_of(tolerance: Tolerance, value: float | None, *, identical: bool) -> dict[str, Any]:
     """Return the facts of one bound as a dict: the metric's value, its limit, and how they compare.
 
-    ``met`` is whether ``value`` is within the tolerance. ``failed`` is whether it is not met and beyond ``fail_at``,
-    or not met at all without a ``fail_at``. ``use`` is the share of the tolerance that it uses (above 1: it is
-    exceeded). An undefined ``value`` (``None`` or NaN) is not met and fails, unless the outputs are ``identical``.
+    ``met`` is whether ``value`` is within the tolerance; ``failed`` is whether it fails the check. ``use`` is the share
+    of the tolerance that it uses (above 1: it is exceeded). An undefined ``value`` (``None`` or NaN) fails, unless the
+    outputs are ``identical``.
     """
     defined = value is not None and not math.isnan(value)
     met = identical or (defined and value is not None and tolerance.met(value))
@@ -38,7 +38,7 @@ def bound_of(tolerance: Tolerance, value: float | None, *, identical: bool) -> d
 
 
 def _use(tolerance: Tolerance, value: float) -> float:
-    """Return the share of ``tolerance`` that ``value`` uses, by which metrics are ranked; above 1 it is exceeded."""
+    """Return ``value`` as a share of ``tolerance``; above 1 the tolerance is exceeded."""
     if tolerance.metric == "sqnr_db":
         return float(min(10 ** ((tolerance.value - value) / _SQNR_FULL), 1e300))
     used, room = (1 - value, 1 - tolerance.value) if tolerance.sense is Sense.AT_LEAST else (value, tolerance.value)

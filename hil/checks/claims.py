@@ -55,8 +55,8 @@ SCHEMES: dict[str, tuple[Scheme, ...]] = {
 def claim(declared: Precisions, precision: str, *, symmetric: bool = True) -> Judgement:
     """Judge ``placement.declared``: whether a file is quantized as ``precision`` claims.
 
-    ``symmetric`` is whether the runtime supports only TensorRT's schemes, without zero points. Failed if the claim is
-    wrong (``faults``), else passed. The verdict is about the file: it does not show what an engine executes.
+    ``symmetric`` is whether the runtime supports only TensorRT's schemes, without zero points. The verdict is about the
+    file: it does not show what an engine executes.
     """
     wrong = list(faults(declared, precision, symmetric=symmetric))
     shares = {key or "unknown": share for key, share in sorted(declared.shares().items())}

@@ -33,8 +33,8 @@ ADVICE = (
 class Comparison:
     """Compares outputs in blocks of batches and judges them at the end; keeps no batch in memory.
 
-    Some errors fail the check whatever the tolerances are: other names, shapes or dtypes of outputs, another number of
-    outputs or batches, nothing to compare, and NaN or infinity that differs between the two sides.
+    Some errors fail the check whatever the tolerances are: wrong names, shapes, dtypes or counts, nothing to compare,
+    and NaN or infinity on one side only.
     """
 
     def __init__(  # noqa: PLR0913 - all but the precision have a default
@@ -57,10 +57,10 @@ class Comparison:
             spec: the tolerances of the config.
             samples: how many samples must have been compared at the end; ``None``: at least one.
             batch: how many samples a batch holds (the last may hold fewer). ``None``: the size of the first axis if all
-                outputs agree on it, else 1. This is wrong for a detector whose boxes come without a batch axis.
+                outputs agree on it, else 1.
             where: returns where in the config a tolerance was written.
-            answers: for outputs whose kind is declared, how their answers are compared. Of the tolerances of numbers,
-                only written ones apply to these outputs.
+            answers: for outputs whose kind is declared, how their answers are compared. The default tolerances do not
+                apply to these outputs.
             axes: for outputs whose axis of slices is declared, that axis, counted including the samples' axis.
             distinct: how many samples are distinct, ``None`` if all are.
             spot_check: whether the samples only repeat some of a report: see ``hil.checks.answers.judge``.
@@ -88,10 +88,7 @@ class Comparison:
         self.add([Pair(reference, candidate, samples)])
 
     def add(self, block: Sequence[Pair]) -> None:
-        """Add the outputs of some batches: the same as ``update`` for each, but those of one shape are added at once.
-
-        A batch that one side lacks fails the check, since that side ended early.
-        """
+        """Add the outputs of some batches, as ``update`` does for each. A batch that one side lacks fails the check."""
         alike: list[Batch] = []
         for pair in block:
             if self.fatal:
@@ -108,7 +105,7 @@ class Comparison:
             self._together(alike)
 
     def _checked(self, pair: Pair, pending: Sequence[Batch]) -> Batch | None:
-        """Return ``pair`` as the batch after ``pending``. If its structure is wrong, set ``fatal``, return ``None``."""
+        """Return ``pair`` as the batch after ``pending``; for a wrong structure set ``fatal`` and return ``None``."""
         number = self.batches + len(pending)
         before = self.samples + sum(one.rows for one in pending[:1]) * len(pending)
         if pair.reference is None or pair.candidate is None:
@@ -166,9 +163,9 @@ class Comparison:
     def judge(self) -> Judgement:
         """Return passed if every output is within every bound and every configured tolerance applied to an output.
 
-        Return inconclusive if an output is beyond a default bound by so little that sound engines have such errors too,
-        and failed in any other case. The measurement is the metric that uses the largest share of its tolerance. With
-        declared answers, return the worst of this judgement and theirs.
+        Return inconclusive if an output exceeds only default bounds, and not by much; failed in any other case. The
+        measurement is the metric that uses the largest share of its tolerance. With declared answers, return the worst
+        of this judgement and theirs.
         """
         details: dict[str, Any] = {"samples": self.samples, "batches": self.batches}
         problem = self.fatal or self._incomplete()
@@ -192,12 +189,12 @@ class Comparison:
         return self._with_answers(self._verdict(rows, details))
 
     def within(self) -> bool:
-        """Return whether all is compared and each output is within its bounds; answers and unused keys do not count."""
+        """Return whether all samples were compared and each output is within its bounds; answers do not count."""
         rows = [] if self.fatal or self._incomplete() else [self._row(name) for name in self.numbers]
         return bool(rows) and all(row["met"] and not row["dead"] for row in rows)
 
     def _with_answers(self, numbers: Judgement) -> Judgement:
-        """Return the worst judgement of ``numbers`` and the answers: of equal ones an answer's, unless both failed."""
+        """Return the worst judgement of ``numbers`` and the answers."""
         if not self.answers:
             return numbers
         judgements = [

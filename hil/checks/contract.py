@@ -30,9 +30,8 @@ def signature(
 ) -> Judgement:
     """Judge ``contract.signature``: names (in any order), dtypes, ranks and fixed sizes equal those of the ONNX file.
 
-    ``narrows`` states that the engine's runtime has no int64: int32 in its place is then accepted and reported.
-    ``built_for`` has the shapes min, opt and max of inputs: the engine may fix a size that is the same in all three.
-    The reason also reports the dimensions that the data separated (``Signature.separated``).
+    With ``narrows``, int32 in place of int64 is accepted and reported. ``built_for`` has the shapes min, opt and max of
+    inputs: the engine may fix a size that is the same in all three.
     """
     sides = (("input", model.inputs, engine.inputs), ("output", model.outputs, engine.outputs))
     wrong = [line for side in sides for line in _differences(*side, built_for or {}, narrows=narrows)]
@@ -83,8 +82,8 @@ def _differences(
 def _same_shape(ours: TensorSpec, theirs: TensorSpec, profile: Sequence[Sequence[int]], *, output: bool) -> bool:
     """Return whether the rank and the fixed sizes of ``theirs`` (the engine's) equal those of ``ours`` (the model's).
 
-    The engine may fix a dynamic size of an output, and one of an input for which the shapes of ``profile`` have one
-    size only. If the model declares no rank, any shape is accepted.
+    The engine may fix a dynamic size that has only one value in ``profile``, and any dynamic size of an output. If the
+    model declares no rank, any shape is accepted.
     """
     if not ours.ranked or len(ours.shape) != len(theirs.shape):
         return not ours.ranked
@@ -180,8 +179,8 @@ class RefusalTrial:
 def bad_input(trials: Sequence[RefusalTrial], impossible: Mapping[str, str] | None = None) -> Judgement:
     """Judge ``contract.bad_input``: every kind of bad input was tried and refused, and the engine still runs after it.
 
-    ``impossible`` maps each kind that this model cannot have to the reason: no size is wrong if all sizes are dynamic.
-    Inconclusive if another kind was not tried, or if nothing was tried.
+    ``impossible`` maps each kind that does not exist for this model to the reason. Inconclusive if another kind was not
+    tried, or if nothing was tried.
     """
     excused = impossible or {}
     details = {"trials": [vars(trial) for trial in trials], "impossible": dict(excused)}

@@ -1,7 +1,4 @@
-"""Energy of an inference: the board's mean power under load times the timed seconds, divided by the inferences.
-
-The board's own meters measure the power of the whole board; idle power is not subtracted.
-"""
+"""Energy of an inference: the board's mean power under load times the timed seconds, divided by the inferences."""
 
 from __future__ import annotations
 
@@ -72,10 +69,7 @@ def source(series: Series) -> str:
 
 
 def method(series: Series) -> dict[str, Any]:
-    """Return the fields that an energy's method has in addition to the method of its series.
-
-    Two energies can be compared only if these fields and the methods of the two series are equal.
-    """
+    """Return the fields that an energy's method has in addition to the method of its series."""
     return {"energy": "v1: mean power over the timed windows, idle not subtracted", "power": source(series)}
 
 
@@ -126,7 +120,7 @@ def as_details(series: Series) -> dict[str, Any]:
 
 
 def unsettled(series: Series, limit: Limit | None, confidence: float) -> bool:
-    """Return whether a longer measurement may decide the check: the power is readable and the verdict inconclusive."""
+    """Return whether a longer measurement may decide the check."""
     if limit is None or unreadable(series):
         return False
     return inference(series, limit, confidence).verdict is Verdict.INCONCLUSIVE
@@ -176,14 +170,14 @@ def _timed(series: Series) -> Iterator[Window]:
 
 
 def _spans(window: Mapping[str, Any], starts: FloatArray, ends: FloatArray) -> list[tuple[float, float]]:
-    """Return begin and end of each part of the window; between two parts the control ran."""
+    """Return begin and end of each part of the window; the control ran between the parts."""
     sizes = segments(window)
     edges = np.cumsum([0, *sizes]) if sum(sizes) == starts.size else np.array([0, starts.size])
     return [(float(starts[a]), float(ends[a:b].max())) for a, b in pairwise(edges.tolist())]
 
 
 def _window(facts: Mapping[str, Any], spans: list[tuple[float, float]]) -> Window:
-    """Return the window whose inferences ran within ``spans``; power that was read between two spans does not count."""
+    """Return the window whose inferences ran within ``spans``; power that was read outside them does not count."""
     begin, end = spans[0][0], spans[-1][1]
     times, column = facts.get("t", ()), facts.get(POWER)
     if column is None or len(column) != len(times):

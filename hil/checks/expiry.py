@@ -14,7 +14,7 @@ GOOD = frozenset({Verdict.PASSED, Verdict.WARNED})
 
 
 def unexpired(judgement: Judgement, what: str, expires: str | None, why: str | None, today: date) -> Judgement:
-    """Return ``judgement``; if it is passed or warned and ``today`` is after ``expires``, make it inconclusive.
+    """Return ``judgement``; make it inconclusive if it is passed or warned and ``expires`` has passed.
 
     ``what`` names the limit or tolerances, ``why`` is the config's reason for it. ``expires`` is the last valid day
     (ISO 8601), ``None`` for no expiry.
@@ -27,6 +27,6 @@ def unexpired(judgement: Judgement, what: str, expires: str | None, why: str | N
 
 
 def stated(table: StatedTable) -> dict[str, str]:
-    """Return who decided on ``table``, when and why, and when it expires; only the keys that the config has."""
+    """Return who decided on ``table``, when and why, and when it expires, as far as the config has it."""
     fields = {"reason": table.reason, "by": table.by, "date": table.date, "expires": table.expires}
     return {key: value for key, value in fields.items() if value is not None}

@@ -1,7 +1,4 @@
-"""Decides whether a run can be compared with its baseline.
-
-It cannot if the baseline is missing, stale, or was measured by another method or on another machine.
-"""
+"""Decides whether a run can be compared with its baseline."""
 
 from __future__ import annotations
 
@@ -72,8 +69,8 @@ def fit(
 ) -> Level | Judgement:
     """Return the baseline's level (its values of this row) to compare ``row`` with.
 
-    If they cannot be compared, return the judgement that states why instead. ``exact`` is for values without noise:
-    they are compared even if the row was disturbed or inconclusive, in this run or in the baseline.
+    If they cannot be compared, return the judgement that states why instead. ``exact`` values have no noise, and are
+    compared even if a row was disturbed or inconclusive.
     """
     level = None if baseline is None else baseline.of(row.key)
     if baseline is None or level is None or not any(level.sessions):
@@ -143,10 +140,7 @@ def _doubt(level: Level, row: MeasuredRow, rules: Rules) -> str:
 
 
 def _differing(then: list[Mapping[str, Any]], now: Mapping[str, Any]) -> str:
-    """Return as text each field in which any method of ``then`` differs from ``now``, with both values.
-
-    At most ``FIELDS_NAMED`` differences are named.
-    """
+    """Return as text up to ``FIELDS_NAMED`` fields in which a method of ``then`` differs from ``now``."""
     changes: dict[str, None] = {}
     for facts in then:
         for key in without_control(dict.fromkeys((*facts, *now))):

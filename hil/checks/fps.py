@@ -1,7 +1,6 @@
 """Frames per second of a timed series: sustained, in its slowest second, and over 100 consecutive frames.
 
-An inference processes ``batch`` frames. ``limit.value`` is the target rate, ``limit.fail_at`` the rate below which a
-warning becomes a failure (80 % of the target in the catalogue).
+An inference processes ``batch`` frames. ``limit.value`` is the target rate; below ``limit.fail_at`` the check fails.
 """
 
 from __future__ import annotations
@@ -47,11 +46,7 @@ def rate(series: Series) -> float:
 
 
 def slowest_second(series: Series, limit: Limit | None) -> Judgement:
-    """Judge ``fps.slowest_second``: the fewest frames in any complete one-second window of the series.
-
-    Progress between two completions is interpolated, so that 30 frames a second count as 30.0 in every window, not as
-    29 or 31 depending on its edges.
-    """
+    """Judge ``fps.slowest_second``: the fewest frames in any complete one-second window of the series."""
     broken = _unusable(series, limit, FEWEST_WINDOWS * WINDOW)
     if broken:
         return _unknown(broken, limit)
@@ -65,10 +60,7 @@ def slowest_second(series: Series, limit: Limit | None) -> Judgement:
 
 
 def last_100(series: Series, limit: Limit | None) -> Judgement:
-    """Judge ``fps.last_100``: the lowest rate over 100 consecutive frames, like a meter that averages the last 100.
-
-    With batches, it is the lowest rate over as many consecutive inferences as hold 100 frames, at least two.
-    """
+    """Judge ``fps.last_100``: the lowest rate over 100 consecutive frames."""
     broken = _unusable(series, limit, 0.0)
     if broken:
         return _unknown(broken, limit)
@@ -106,8 +98,7 @@ def _unknown(reason: str, limit: Limit | None) -> Judgement:
 def progress(series: Series) -> tuple[FloatArray, FloatArray]:
     """Return the first start and the end of each inference (s), and the frames completed by then; shapes (n + 1,).
 
-    The time between two timed windows (warm-up, reading the state) and that of the control is not working time and is
-    left out.
+    Pauses between timed windows, and the time of the control, are left out.
     """
     start = series.start - _idle(series)
     ends = np.maximum.accumulate(start + series.duration)
@@ -116,10 +107,10 @@ def progress(series: Series) -> tuple[FloatArray, FloatArray]:
 
 
 def segments(window: Mapping[str, Any]) -> list[int]:
-    """Return how many inferences each part of a timed window has, where the control ran between two parts.
+    """Return how many inferences each part of a timed window has; the control ran between the parts.
 
-    ``window`` is one of a series' ``facts["windows"]``. Parts that do not add up count as one part. The list is empty
-    if the window does not state its number of inferences.
+    ``window`` is an element of a series' ``facts["windows"]``. Parts that do not add up count as one part. The list is
+    empty if the window does not state its number of inferences.
     """
     n, parts = window.get("n"), window.get("segments")
     if not isinstance(n, int) or n <= 0:

@@ -1,4 +1,4 @@
-"""Judge the share of an engine's multiply-adds that runs in the asked precision, by the inspector's layers."""
+"""Judge the share of an engine's multiply-adds that runs in the row's precision, by the inspector's layers."""
 
 from __future__ import annotations
 
@@ -51,12 +51,10 @@ def in_precision(
 ) -> Judgement:
     """Judge ``placement.in_precision`` by the loaded engine's ``layers``.
 
-    The share is of the model's multiply-adds, or of its convolutions and matrix products if their shapes are unknown.
-    What the inspector hides makes the share an interval. ``seconds`` has the time of each layer by its name, as far as
-    it is known: the slowest layers that fell back are named first. What ``model`` declares is only in the details.
-
-    An engine without convolutions and matrix products is judged by all of its computing layers. Under a limit whose
-    ``fail_at`` is 0, the verdict is warned instead of inconclusive.
+    The share is of the multiply-adds or, if shapes are unknown, of the convolutions and matrix products; without these,
+    of all computing layers. It is an interval if the inspector hides layers. ``seconds`` has the known times of layers
+    by name: the slowest layers in another precision are named first. Under a limit whose ``fail_at`` is 0, the verdict
+    is warned instead of inconclusive.
     """
     work, basis = _work(layers, model, precision)
     details = _details(work, basis, precision, model)
@@ -94,7 +92,7 @@ def _things(basis: str) -> str:
 
 
 def _work(layers: Sequence[Layer], model: Precisions, precision: str) -> tuple[list[Work], str]:
-    """Return the work to be judged, and the unit in which it is counted: multiply-adds, layers or all layers."""
+    """Return the convolutions and matrix products to be judged, and the unit in which they are counted."""
     visible = [layer for layer in layers if is_weighted(layer) and not is_blob(layer)]
     blobs = [layer for layer in layers if is_blob(layer)]
     if model.nodes:
@@ -139,9 +137,8 @@ def _of_nodes(
 def runs_in(layer: Layer, precision: str) -> str | None:
     """Return the precision in which a visible layer computes, ``None`` if it is unknown.
 
-    ``precision`` is the row's. A layer computes in a quantized type only if its first input, the activations, has that
-    type. If only another input has it, the activations may be quantized within the layer: unknown. A layer computes in
-    int4 if any of its inputs is int4, since only weights have that type.
+    ``precision`` is the row's. A layer computes in a quantized type if its activations have that type, and in int4 if
+    any of its inputs has it.
     """
     inputs = list(layer.get("inputs") or ())
     computed = layer.get("precision")

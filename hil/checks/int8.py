@@ -49,8 +49,8 @@ class CalibrationFacts:
 def calibration(facts: CalibrationFacts, brought: str = "the model came with its own Q/DQ nodes") -> Judgement:
     """Judge ``int8.calibration``: calibration consumed all of the declared samples and no others.
 
-    Warned for synthetic samples, and for a model or an engine with its own ranges (``foreign``). For the latter, the
-    reason begins with the text ``brought``, which states where the ranges come from.
+    Warned for synthetic samples, and for a model or an engine with its own ranges (``foreign``). ``brought`` is the
+    text on the origin of foreign ranges.
     """
     details = vars(facts)
     if facts.foreign:
@@ -286,8 +286,8 @@ def drop(  # noqa: PLR0913 - all arguments but one have a default
 def split(judgement: Judgement, means: Mapping[str, float], fp16: float | None, why_not: str = "") -> Judgement:
     """Add to ``judgement`` the losses from FP32 to FP16 and from FP16 to INT8; its verdict stays.
 
-    ``means`` are the mean scores of the ``fp32`` engine and of a quantized one (such as ``int8``) of one target, and
-    ``fp16`` is that of its fp16 engine. Without finite scores of all three, the details have the reason instead.
+    ``means`` are the mean scores of the ``fp32`` engine and of a quantized one, ``fp16`` is that of the fp16 engine.
+    Without finite scores of all three, the details have the reason instead.
     """
     parts: dict[str, Any] = {"scores": {**means, "fp16": fp16}}
     if fp16 is None or not all(map(math.isfinite, (fp16, *means.values()))):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 def floating_texts(floating: Mapping[str, Any]) -> Iterator[str]:
     """Yield texts: how many nodes stay in floating point and why, and which excluded nodes are partly rounded.
 
-    ``floating`` is what ``hil.quantize.floating.floating_facts`` returned. At most three excluded nodes are named.
+    ``floating`` is what ``hil.quantize.floating.floating_facts`` returned.
     """
     if floating.get("count"):
         reasons = ", ".join(f"{count} for {reason}" for reason, count in floating["reasons"].items())

@@ -72,9 +72,8 @@ class RangesFacts:
 def ranges(facts: RangesFacts, limit: Limit | None) -> Judgement:
     """Judge ``int8.ranges``: the clipping rate of the worst tensor.
 
-    Also failed if clipping removes more than 3.2 % (15 dB) of a tensor's energy, if a range is over four times too
-    wide, or if a state lies outside its range by a tenth of it, on average over a tenth of a sequence. Inconclusive
-    without finite values. Synthetic samples warn instead of passing.
+    Also failed if a tensor or a state loses too much by clipping, or if a range is over four times too wide.
+    Inconclusive without finite values. Synthetic samples warn instead of passing.
     """
     worst = sorted(facts.uses, key=lambda use: (use.rate, use.lost), reverse=True) if _finite(facts.uses) else []
     details: dict[str, Any] = {"samples": facts.samples, "unseen": list(facts.unseen[:LISTED])}
@@ -123,10 +122,7 @@ def _lossy(uses: Sequence[TensorUse]) -> str:
 
 
 def _stretched(uses: Sequence[TensorUse]) -> str:
-    """Return an error for the range that is widest relative to the values in it; empty if no range is too wide.
-
-    Tensors with equal ranges are judged together, by the largest value of all of them.
-    """
+    """Return an error for the range that is widest relative to the values in it; empty if no range is too wide."""
     peaks: dict[float, float] = {}
     for use in uses:
         peaks[use.top] = max(peaks.get(use.top, 0.0), use.peak)
@@ -165,8 +161,7 @@ class Drift:
 def drift(old: Mapping[str, Sequence[float]], new: Mapping[str, Sequence[float]]) -> Drift:
     """Return how the scales of each tensor differ between the sets ``old`` and ``new``.
 
-    The change of a tensor counts as infinite if its number of channels changed, or if one of two different scales is
-    not positive and finite.
+    A change that has no finite ratio counts as infinite.
     """
     both = [(name, _change(old[name], new[name])) for name in old if name in new]
     both.sort(key=lambda one: (-abs(one[1]), one[0]))

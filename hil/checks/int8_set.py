@@ -44,7 +44,7 @@ FAR = 8.0
 class Spread:
     """The distribution of one input: mean and standard deviation of its values after clipping to ``low`` and ``high``.
 
-    These are the quantiles at 1 % and 99 %.
+    ``low`` and ``high`` are the quantiles at 1 % and 99 %.
     """
 
     mean: float
@@ -104,8 +104,8 @@ class SetFacts:
 def calibration_set(facts: SetFacts) -> Judgement:
     """Judge ``int8.calibration_set``: are there enough varied samples, preprocessed like the validation data?
 
-    Failed if not, or if the second half of the samples still changes a range by a factor of 2. Inconclusive if no
-    input can be compared. Warned for synthetic samples, and if that change is not known.
+    Failed if not, or if the second half of the samples still changes a range by a factor of 2. Inconclusive if no input
+    can be compared. Warned for synthetic samples, and if the change of the ranges is unknown.
     """
     faults = list(_faults(facts))
     details: dict[str, Any] = {
@@ -218,7 +218,7 @@ def _moving(facts: SetFacts) -> Iterator[str]:
 
 
 def _most(facts: SetFacts) -> str:
-    """Return, as text, how much the range that changes most moved, and how much is too much."""
+    """Return, as text, the largest change of a range, and its limit."""
     (_, before), (_, after) = _pair(facts)
     name, change = next(iter(drift(before, after).moved), ("", 0.0))
     moved = f"the range of {name!r} by {change:+.1%}, and the others less" if change else "no range"

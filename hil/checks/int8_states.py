@@ -77,7 +77,7 @@ def worst_states(uses: Sequence[StateUse]) -> list[StateUse]:
 
 
 def clipping(uses: Sequence[StateUse]) -> str:
-    """Return an error message for the state that exceeds its range most; empty if no state exceeds it by a tenth."""
+    """Return an error message for the state that exceeds its range most; empty if none exceeds it by a tenth."""
     worst = worst_states(uses)
     if not worst or worst[0].beyond <= BEYOND:
         return ""

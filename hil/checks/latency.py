@@ -34,8 +34,8 @@ DEVICE_DRIFT = 1e-3
 def percentile(series: Series, q: float, limit: Limit | None, confidence: float) -> Judgement:
     """Judge ``latency.p50``, ``p90`` or ``p99``: is the ``q`` quantile of the durations (seconds) within ``limit``?
 
-    Passed if the upper bound at ``confidence`` is within the limit, failed if the lower bound is beyond it.
-    Inconclusive otherwise, and if a drift of the durations could reverse the verdict.
+    Passed if the upper bound at ``confidence`` is within the limit, failed if the lower bound is beyond it. Otherwise
+    inconclusive, also if a drift of the durations could reverse the verdict.
     """
     broken = unusable(series)
     if broken:
@@ -95,10 +95,7 @@ def _withdraw_if_drifting(judgement: Judgement, rise: float) -> Judgement:
 
 
 def _decided(low: float, high: float, at_limit: tuple[float, float], limit: float) -> tuple[float, float]:
-    """Return the interval ``(low, high)``, changed so that it excludes the limit exactly if ``at_limit`` does.
-
-    ``at_limit`` are the bounds that decide the verdict.
-    """
+    """Return the interval ``(low, high)``, adjusted to agree with the verdict by the deciding bounds ``at_limit``."""
     high = min(high, limit) if at_limit[1] <= limit else max(high, at_limit[1])
     low = max(low, float(np.nextafter(limit, np.inf))) if at_limit[0] > limit else min(low, at_limit[0])
     return low, high
@@ -159,10 +156,7 @@ def unusable(series: Series) -> str:
 
 
 def _unusable_device(series: Series) -> str:
-    """Return why the device times cannot be judged, or an empty string.
-
-    A device time must not be longer than the host's time of the same inference, apart from the errors of the clocks.
-    """
+    """Return why the device times cannot be judged, or an empty string."""
     device = series.device
     if device is None:
         return ""
@@ -190,7 +184,7 @@ def ratio(reference: Series, candidate: Series, limit: Limit | None, confidence:
     """Judge how many times faster ``candidate`` is at the ``q`` quantile: reference / candidate, unit ``x``.
 
     The interval holds at ``confidence`` (Bonferroni). Inconclusive for series of different methods or batch sizes, and
-    for a limit that is not a minimum.
+    if ``limit`` is not a minimum.
     """
     for which, series in (("the reference's", reference), ("the candidate's", candidate)):
         broken = unusable(series)

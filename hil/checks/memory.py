@@ -59,10 +59,10 @@ def footprint(host: float | None, device: float | None, *, unified: bool, includ
 def soaked(
     resident: npt.NDArray[np.int64], device: npt.NDArray[np.int64] | None, *, unified: bool
 ) -> npt.NDArray[np.float64]:
-    """Return the bytes of a worker with a GPU whose growth is judged, shape (n,): resident plus device memory.
+    """Return the bytes of a worker with a GPU whose growth is judged, shape (n,).
 
-    With ``unified`` memory it is the device memory alone, since the driver then reports the use of the whole machine,
-    which includes the resident bytes. If a device reading is missing, all values are NaN, so that no check passes.
+    These are resident plus device memory; with ``unified`` memory the device memory alone, which includes the resident
+    bytes. If a device reading is missing, all values are NaN.
     """
     if device is None or device.shape != resident.shape or not (device > 0).all():
         return np.full(resident.shape, np.nan)
@@ -108,19 +108,18 @@ def system(used: float | None, total: float | None, limit: Limit | None) -> Judg
 
 
 def hidden(*, trimmed: bool, has_device: bool) -> float:
-    """Return the bytes that a leak may fill over a whole soak without any reading showing it.
+    """Return the bytes of a leak that no reading of a soak may show.
 
-    ``trimmed`` is whether the process first returned the memory that it had freed. One leak is assumed, which is either
-    in the host's memory or in the device's.
+    ``trimmed`` is whether the process returned its freed memory before the soak.
     """
     host = HIDDEN_TRIMMED if trimmed else HIDDEN_UNTRIMMED
     return max(host, HIDDEN_DEVICE) if has_device else host
 
 
 def fewest_to_pass(limit: Limit, *, has_device: bool) -> int | None:
-    """Return the fewest inferences with which ``growth`` can pass, if the process returns the memory that it freed.
+    """Return the fewest inferences with which ``growth`` can pass; ``None`` if no number is enough.
 
-    With fewer, a leak of the size of ``limit`` is smaller than what is ``hidden``. ``None`` if no number is enough.
+    With fewer, a leak of the size of ``limit`` could be ``hidden``.
     """
     needed = hidden(trimmed=True, has_device=has_device) * PER / limit.value if limit.value > 0 else math.inf
     return math.ceil(needed) if math.isfinite(needed) else None
@@ -137,17 +136,11 @@ def growth(  # noqa: PLR0913 - a series, its limit, and what the series cannot s
 ) -> Judgement:
     """Judge ``memory.growth``: the growth of the memory per 1,000 inferences, over the second half of a soak.
 
-    ``runs`` counts the inferences so far, ``resident`` holds the worker's memory at that moment; equal length. Passed
-    if the upper bound is within the limit, failed if the lower bound is beyond it. The bounds are those of the slope's
-    interval, limited to the range of the readings: growth cannot exceed that range. This settles a series with a single
-    small step, whose slope has no useful interval.
-
-    The largest single increase does not count for the lower bound, since a runtime may allocate a buffer late, once: a
-    leak fails only if it shows in several increases.
-
-    A leak that is smaller than ``unseen`` bytes (``hidden``) shows in no reading, so the upper bound is never below
-    what such a leak would be per 1,000 inferences: a soak that is too short to show a leak does not pass. A soak that
-    ended with fewer than ``fewest`` inferences is inconclusive.
+    ``runs`` counts the inferences so far, ``resident`` holds the worker's memory at that moment, in bytes; equal
+    length. Passed if the upper bound is within the limit, failed if the lower bound is beyond it. The largest single
+    increase does not count for the lower bound, since a runtime may allocate one buffer late. A leak smaller than
+    ``unseen`` bytes (``hidden``) shows in no reading, so the upper bound includes it. A soak with fewer than ``fewest``
+    inferences is inconclusive.
     """
     done, bytes_ = np.asarray(runs, dtype=np.float64), np.asarray(resident, dtype=np.float64)
     broken = _unusable(done, bytes_)
@@ -182,18 +175,14 @@ def growth(  # noqa: PLR0913 - a series, its limit, and what the series cannot s
 
 
 def _without_largest_increase(y: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the readings ``y``, shape (n,), as they would be if the largest increase between two had not happened."""
+    """Return the readings ``y``, shape (n,), without the largest increase between two consecutive ones."""
     increases = np.diff(y)
     at = int(increases.argmax())
     return y - max(float(increases[at]), 0.0) * (np.arange(y.size) > at)
 
 
 def _most_leaked(done: npt.NDArray[np.float64], bytes_: npt.NDArray[np.float64], unseen: float) -> float:
-    """Return the most bytes per inference that can have leaked if a leak of ``unseen`` bytes changes no reading.
-
-    From any reading to the end, at most ``unseen`` plus the range of these readings has leaked. The result is that of
-    the reading which gives the least, because memory that is allocated in the first inferences is no leak.
-    """
+    """Return the most bytes per inference that can have leaked if a leak of ``unseen`` bytes changes no reading."""
     backwards = bytes_[::-1]
     ranges = (np.maximum.accumulate(backwards) - np.minimum.accumulate(backwards))[::-1]
     return float(((ranges[:-1] + unseen) / (done[-1] - done[:-1])).min())

@@ -37,9 +37,9 @@ class Element:
 class Numbers:
     """Sums and extremes over all elements so far, in float64.
 
-    ``error``, ``signal`` and ``candidate`` are the sums of squares of the difference, the reference and the engine, and
-    ``dot`` is the sum of the products of the last two. ``largest`` is the reference's largest magnitude. Of ``ranked``
-    rows of class scores, ``agreed`` have the same best class.
+    ``error``, ``signal`` and ``candidate`` are the sums of squares of the difference, the reference and the engine;
+    ``dot`` is the sum of reference times engine. ``largest`` is the reference's largest magnitude. Of ``ranked`` rows
+    of class scores, ``agreed`` have the same best class.
     """
 
     elements: int = 0
@@ -57,10 +57,10 @@ class Numbers:
     slices: Slices = field(default_factory=Slices)
 
     def add(self, reference: Array, candidate: Array, numbers: IntArray) -> None:
-        """Add one or more batches of one shape. ``numbers`` are the numbers of their samples, those of all batches.
+        """Add one or more batches of one shape; both arrays have the same shape [batches, ...] and dtype.
 
-        Both arrays have the same shape [batches, ...] and dtype, and ``not_finite`` found no difference. If the first
-        axis of a batch is as long as its share of ``numbers``, that axis holds its samples; else a batch is one sample.
+        ``numbers`` are the numbers of all their samples. The first axis of a batch holds its samples if the lengths
+        fit; else the batch is one sample.
         """
         rows, shape = len(numbers) // len(reference), reference.shape[1:]
         batched = bool(shape) and shape[0] == rows
@@ -145,7 +145,7 @@ def _error(x: FloatArray, y: FloatArray, dtype: np.dtype[Any]) -> FloatArray:
 def not_finite(reference: Array, candidate: Array, numbers: IntArray) -> str:
     """Return which elements of batches [batches, ...] are NaN or infinite on one side only, as text for a message.
 
-    Empty if there are none: both sides may have the same such value. ``numbers`` are those of the batches' samples.
+    Empty if there are none. ``numbers`` are those of the batches' samples.
     """
     if not is_float(reference.dtype):
         return ""

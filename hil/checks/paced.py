@@ -1,7 +1,4 @@
-"""Judge inferences that are released at a camera's rate: response times, jitter and deadlines, from the release on.
-
-The k-th release is at ``first + k * period`` on the clock of the starts, fixed before the first inference.
-"""
+"""Judge inferences that are released at a camera's rate: response times, jitter and deadlines, from the release on."""
 
 from __future__ import annotations
 
@@ -54,15 +51,14 @@ def response(series: Series) -> FloatArray:
 
 
 def responses(series: Series) -> Series:
-    """Return ``series`` with release times as starts and response times as durations."""
+    """Return ``series`` with release times in place of starts, and response times in place of durations."""
     return replace(series, start=release(series), duration=response(series))
 
 
 def prompt(series: Series) -> Series:
     """Return ``series`` as if each inference had started at its release, or at the end of the previous one if later.
 
-    The durations are unchanged. With d the durations and r the releases, the ends are the maximum over j <= k of
-    r_j + d_j + ... + d_k (Lindley 1952, Proc. Camb. Phil. Soc. 48, 277).
+    The durations are unchanged (Lindley 1952, Proc. Camb. Phil. Soc. 48, 277).
     """
     work = np.cumsum(series.duration)
     ends = work + np.maximum.accumulate(release(series) - (work - series.duration))
@@ -77,8 +73,8 @@ def response_p99(series: Series, limit: Limit | None, confidence: float) -> Judg
 def missed(series: Series, deadline: float, limit: Limit | None, confidence: float) -> Judgement:
     """Judge ``paced.missed``: the share of inferences that end later than ``deadline`` (s) after their release.
 
-    The bounds are Clopper and Pearson's (Biometrika 26, 1934), each side at ``confidence``, for the effective number
-    of releases: misses are correlated, since one stall delays many inferences.
+    The bounds are Clopper and Pearson's (Biometrika 26, 1934), each side at ``confidence``, for the effective number of
+    releases, since misses are correlated.
     """
     return _judge(series, limit, lambda one: _missed(one, deadline, limit, confidence))
 
@@ -121,7 +117,7 @@ def jitter(series: Series, limit: Limit | None, confidence: float) -> Judgement:
     """Judge ``paced.jitter``: the 99th percentile of |response - median response|, with distribution-free bounds.
 
     The details also have the absolute and the relative finishing jitter (Buttazzo, Hard Real-Time Computing Systems,
-    2.2). These are maxima, which grow with the number of releases, so they are not judged.
+    2.2).
     """
     return _judge(series, limit, lambda one: _jitter(one, limit, confidence))
 
@@ -163,8 +159,7 @@ def _pace(series: Series) -> Mapping[str, float] | None:
 def _judge(series: Series, limit: Limit | None, judge: Callable[[Series], Judgement]) -> Judgement:
     """Return the judgement of ``judge``, made inconclusive if the series does not support it.
 
-    A pass is not supported if not all releases were served. A failure is not supported if ``judge`` does not fail the
-    series as ``prompt`` returns it, without late starts.
+    A pass requires that all releases were served; a failure, that late starts are not its only cause.
     """
     broken = unusable(series)
     if broken:

@@ -82,8 +82,8 @@ class DataFacts:
 def data(facts: DataFacts) -> Judgement:
     """Judge ``parity.data``: is the validation data real, sufficient and not used in training?
 
-    Failed if samples or needed labels are missing. With declared training data, failed unless every sample was compared
-    and none is among them. Warned for synthetic data, fewer than ten distinct samples, or mostly repeated samples.
+    Failed if samples or needed labels are missing, or if a sample is, or may be, in the declared training data. Warned
+    for synthetic data, fewer than ten distinct samples, or mostly repeated samples.
     """
     details: dict[str, Any] = {"count": facts.count, "synthetic": facts.synthetic, "distinct": facts.distinct}
     if facts.training is not None:
@@ -131,8 +131,7 @@ def _weak(facts: DataFacts) -> str:
 def repeatable(runs: Sequence[Outputs]) -> Judgement:
     """Judge ``parity.repeatable``: were the outputs of the same batch equal, bit for bit, in each run?
 
-    ``runs`` holds the outputs of the runs of one batch. Inconclusive with fewer than two runs, failed if no output has
-    elements.
+    ``runs`` holds the outputs of each run. Inconclusive with fewer than two runs, failed if no output has elements.
     """
     if len(runs) < 2:
         return inconclusive(f"the batch was run {len(runs)} times, at least two runs are needed")

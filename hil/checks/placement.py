@@ -98,10 +98,7 @@ def is_weighted(layer: Layer) -> bool:
 
 
 def is_blob(layer: Layer) -> bool:
-    """Return whether the content of ``layer`` is hidden.
-
-    A convolution or matrix product whose input has no dtype counts as hidden.
-    """
+    """Return whether the content of ``layer`` is hidden."""
     kind, name = str(layer.get("type") or ""), str(layer.get("name") or "")
     if is_weighted(layer):
         return not layer.get("inputs") or not layer["inputs"][0]
@@ -154,8 +151,7 @@ def _with_counts(judgement: Judgement, weighted: WeightedLayers) -> Judgement:
 def dla_fallback(layers: Sequence[Layer], limit: Limit | None) -> Judgement:
     """Judge ``placement.dla_fallback``: how many layers of an engine that was built for a DLA core run on the GPU.
 
-    Layers that move data between DLA and GPU do not count. An engine without any layer on the DLA fails, whatever the
-    limit.
+    An engine without any layer on the DLA fails, whatever the limit.
     """
     details = _details(layers)
     moves = [layer for layer in layers if is_move(layer)]

@@ -107,8 +107,8 @@ def difference(  # noqa: PLR0913 - both sides and the parts of their tolerance
     """Return, as text, the first difference between engine and reference that is not allowed; empty without one.
 
     Names, dtypes, shapes and the places of NaN and infinity must be equal, and values within ``max_rel`` and
-    ``max_abs``. ``max_rel`` is relative to the output's largest magnitude in the batch or over the validation data
-    (``scales``, by output), whichever is larger; its default is that of ``DRAWN``.
+    ``max_abs``. ``max_rel`` is relative to the output's largest magnitude, in the batch or in ``scales``, whichever is
+    larger.
     """
     if wrong := _other_names(engine, [name for name, _ in reference]):
         return wrong
@@ -157,8 +157,7 @@ def _difference(  # noqa: PLR0913, PLR0917 - as ``difference``
 def malformed(outputs: Outputs, signature: Signature, sizes: Mapping[str, int]) -> str:
     """Return which output lacks the signature's name, dtype or shape, or is not finite; empty if none.
 
-    ``sizes`` are the sizes of the inputs' named dimensions. An output dimension whose name no input has may have any
-    size.
+    ``sizes`` are the sizes of the inputs' named dimensions. An output dimension with any other name may have any size.
     """
     if wrong := _other_names(outputs, [spec.name for spec in signature.outputs]):
         return wrong
@@ -195,9 +194,8 @@ def batch_dependence(  # noqa: PLR0913, PLR0917 - two runs, and what their outpu
 ) -> str:
     """Return, as text, which output of the first sample changes with the other samples of its batch; empty if none.
 
-    ``first`` and ``others`` are the outputs of two batches that have only their first sample in common. Allowed are
-    changes within rounding, and other sizes of an output whose size depends on the data. Outputs without a batch axis
-    are ignored.
+    ``first`` and ``others`` are the outputs of two batches that have only their first sample in common. Changes within
+    rounding are allowed. Outputs without a batch axis are ignored.
     """
     sizes = {size for spec in signature.inputs for size in spec.shape if isinstance(size, str)}
     for (name, ours), (_, theirs) in zip(first, others, strict=True):

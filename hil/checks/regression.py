@@ -35,11 +35,10 @@ Sides = tuple[tuple[tuple[float, ...], ...], tuple[tuple[float, ...], ...]]
 def by_runs(baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, rules: Rules) -> Judgement:
     """Judge the relative worsening of a value with noise (latency, frame rate, memory) by Welch's test on run values.
 
-    Failed if the worsening is larger than ``rules.above`` and significant, corrected for the number of rows. Passed if
-    its interval excludes ``rules.exclude`` (also the value of ``limit``), or if the value improved significantly by
-    more than ``rules.above``. Otherwise inconclusive. If the noise between sessions is unknown, any change may be the
-    machine's: passed only if a change by ``rules.exclude`` in either direction is excluded, and never failed. If the
-    control changed by ``rules.exclude`` or more, or if the machine's clocks differ, the row is inconclusive.
+    Failed if a significant worsening exceeds ``rules.above``. Passed if the interval excludes ``rules.exclude`` (also
+    the value of ``limit``), or if the value improved significantly by more than ``rules.above``. Otherwise
+    inconclusive, also if the control changed or the machine's clocks differ. If the noise between sessions is unknown,
+    the row never fails.
     """
     level = fit(baseline, row, limit, rules)
     if isinstance(level, Judgement):
@@ -76,7 +75,7 @@ def by_runs(baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, ru
 
 
 def _why_machine(level: Level, row: MeasuredRow, control: ControlDifference | None, rules: Rules) -> str:
-    """Return why the machine may be the cause of a change, by the control or by its clocks; empty if it cannot be."""
+    """Return why the machine may have caused a change, by the control or its clocks; empty if it cannot have."""
     names = ("the baseline", "this run")
     if control is not None and (why := why_confounded(control, rules.exclude, *names)):
         return why
@@ -88,10 +87,7 @@ def _same_setting(level: Level, row: MeasuredRow) -> bool:
 
 
 def _control_difference(level: Level, row: MeasuredRow) -> ControlDifference | None:
-    """Return the difference between the controls of both sides.
-
-    Return ``None`` if a side has no control, or if the settings of the machine differ, which explains a difference.
-    """
+    """Return the difference between the controls of both sides; ``None`` if they cannot be compared."""
     if not _same_setting(level, row) or row.judgement.measurement is None:
         return None
     return control_difference(level.controls, [row.judgement.measurement.control])
@@ -102,8 +98,8 @@ def exactly(
 ) -> Judgement:
     """Judge the worsening of a value without noise (an engine's size, a loss on the same data) from the earlier median.
 
-    It is relative to the median, or absolute with ``difference``. Inconclusive if the earlier runs differ by more than
-    ``rules.above``, which is also the value of ``limit``.
+    With ``difference``, the worsening is absolute, else relative to the median. Inconclusive if the earlier runs differ
+    by more than ``rules.above``, which is also the value of ``limit``.
     """
     level = fit(baseline, row, limit, rules, exact=True)
     if isinstance(level, Judgement):
@@ -191,7 +187,7 @@ def _why_unclear(level: Level, strict: Comparison, rules: Rules, sides: Sides, v
 
 
 def _is_unknown_noise(strict: Comparison, rules: Rules) -> bool:
-    """Return whether only the unknown noise between sessions prevents a verdict: the runs differ significantly."""
+    """Return whether only the unknown noise between sessions prevents a verdict."""
     alpha = (1 - rules.confidence) / max(1, rules.rows)
     return min(strict.runs) >= FEWEST and strict.noise is None and strict.p <= alpha
 

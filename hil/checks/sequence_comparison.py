@@ -34,9 +34,8 @@ ORDER = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.PASSED)
 class SequenceComparison:
     """Compares the outputs of an engine with the reference's, one whole sequence at a time, and judges at the end.
 
-    The steps of all sequences go through one ``Comparison``, whose rules and tolerances hold for each output. On top of
-    them the error at the end of the sequences is judged by its interval over sequences, and its growth by the number of
-    steps after which it would leave the tolerance.
+    The steps of all sequences are compared by one ``Comparison``. The error at the end of the sequences and its growth
+    are judged in addition.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class SequenceComparison:
                 distinct sequences, and the axes of its slices are counted with the steps' axis.
             sequences: how many sequences must have been compared at the end; ``None``: at least one.
             grows: whether the growth of the error is judged, as for an engine that is fed with its own state.
-            states: the carried inputs; for each of them, ``without`` must show that its loss would be noticed.
+            states: the carried inputs; ``without`` must be called for each.
         """
         self.steps, self.expected, self.grows = steps, sequences, grows
         self.fatal = ""
@@ -62,7 +61,10 @@ class SequenceComparison:
         self._without = {state: Comparison(steps.precision, steps.spec, axes=steps.axes) for state in states}
 
     def update(self, reference: Outputs, candidate: Outputs, *, still: bool = False) -> None:
-        """Add the outputs of one sequence, ``[steps, …]`` each; ``still``: its inputs are equal in all steps."""
+        """Add the outputs of one sequence, ``[steps, …]`` each.
+
+        ``still`` states that its inputs are equal in all steps.
+        """
         if self.fatal:
             return
         number, count = len(self.lengths), len(reference[0][1]) if reference else 0
@@ -105,12 +107,10 @@ class SequenceComparison:
     def judge(self, explain: Callable[[], str] | None = None) -> Judgement:
         """Return passed if the steps pass as ``Comparison`` judges them, and the error stays within its tolerance.
 
-        The interval over sequences of the error at their end must be within the tolerance ``slice_error``, and so must
-        the error after ten times the longest sequence if it grows. Inconclusive if the data shows nothing: fewer than
-        three sequences vary, or a state could be lost without a change of the outputs.
-
-        If it is not passed, ``explain`` is called. It returns, as text, the fault in handling a state that explains the
-        outputs, or an empty text. The text is added to the reason, and to the details as ``cause``.
+        The error at the end of the sequences must be within the tolerance ``slice_error``, and must not be about to
+        exceed it by growing. Inconclusive if the data shows nothing: fewer than three sequences vary, or a state could
+        be lost without a change of the outputs. If the judgement is not passed, ``explain`` returns the fault in
+        handling a state as text, which is added to the reason, or an empty text.
         """
         judgement = self._judged()
         cause = "" if explain is None or judgement.verdict is Verdict.PASSED else explain()
@@ -164,7 +164,7 @@ class SequenceComparison:
         return str(low) if low == high else f"{low} to {high}"
 
     def _located(self, text: str) -> str:
-        """Return ``text`` with each "sample N" replaced by the step and sequence that it stands for."""
+        """Return ``text`` with each "sample N" replaced by its step and sequence."""
         ends = list(accumulate(self.lengths))
 
         def place(match: re.Match[str]) -> str:

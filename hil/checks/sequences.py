@@ -1,7 +1,4 @@
-"""Judges ``sequence.reset`` and ``sequence.isolation``: do outputs depend on what ran before or beside a sequence?
-
-Outputs are those of whole sequences, ``[steps, …]`` each.
-"""
+"""Judges ``sequence.reset`` and ``sequence.isolation``: do outputs depend on what ran before or beside a sequence?"""
 
 from __future__ import annotations
 
@@ -52,9 +49,9 @@ def isolation(  # noqa: PLR0913 - what was run, and by what it is judged
 ) -> Judgement:
     """Judge ``sequence.isolation``: does no sequence change the outputs of another that runs at the same time?
 
-    ``alone`` are the outputs of one sequence by itself, ``interleaved`` those while ``sequences`` others took their
-    steps in between: they must be identical. ``beside`` are its outputs in two batches with different other sequences,
-    which must agree within the tolerances; ``None`` if batches hold one sequence.
+    ``alone`` are the outputs of one sequence by itself, ``interleaved`` those with steps of ``sequences`` others in
+    between; both must be identical. ``beside`` are its outputs in two batches with different other sequences, which
+    must agree within the tolerances; ``None`` if batches hold one sequence.
     """
     empty = _nothing(alone, sequences)
     if empty is not None:

@@ -1,6 +1,6 @@
 """Judge the slices of an output: which ones count, by how much they differ, and which ones are dead in the engine.
 
-All rules look at the reference alone to decide which slices count and by what scale their errors are measured.
+The reference alone decides which slices count, and the scale of their errors.
 """
 
 from __future__ import annotations
@@ -123,10 +123,7 @@ class AxisFacts:
         )
 
     def odd_text(self) -> str:
-        """Return, as text for a message, which sample is unrelated to the reference (``UNRELATED``); empty if none is.
-
-        The average over many samples hides such a sample.
-        """
+        """Return, as text, which sample is unrelated to the reference (``UNRELATED``); empty if none is."""
         sample, error = self.odd
         odd = self.live.any() and error >= UNRELATED
         return f"; sample {sample} differs by {error:.3g} standard deviations" if odd else ""
@@ -147,16 +144,15 @@ class AxisFacts:
 
 
 def noise_of(precision: Precision, dtype: str) -> float:
-    """Return the range, as a share of a slice's largest magnitude, up to which it varies only by rounding."""
+    """Return the range that counts as rounding, as a share of a slice's largest magnitude."""
     return max(NOISE[precision], NOISE[rounding_of(dtype)]) if is_float(np.dtype(dtype)) else NOISE["fp32"]
 
 
 def deciding(facts: list[AxisFacts], *, single: bool = False) -> AxisFacts | None:
     """Return the facts of the axis that decides; ``None`` if there are none.
 
-    It is the shortest axis of more than one slice. Channels are few, places and anchors are many, and at a place that
-    hardly varies the error of a sound engine is large relative to the variation. For the same reason, an output of
-    scores with a single channel (``single``) counts as one slice.
+    It is the shortest axis of more than one slice. An output of scores with a single channel (``single``) counts as one
+    slice.
     """
     axes = [one for one in facts if one.axis >= 0 and not (single and one.scores)]
     return min(axes or facts, key=lambda one: len(one.error), default=None)

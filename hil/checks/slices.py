@@ -1,7 +1,7 @@
 """Statistics of an output's slices along each of its axes, computed some batches at a time in float64.
 
 A slice is all elements with one index along one axis, over all samples: a channel of a detector's output, a class of a
-classifier's. Values of unlike ranges are thus never measured by one scale.
+classifier's.
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ _CLEAR = 0.5  # an error beyond this share of the slice's standard deviation so 
 class AxisSums:
     """Sums over the elements of each slice along one axis; values are relative to ``shift``.
 
-    The shift is the slice's mean in the first batch, which is a part of the whole: the sum of squares is therefore at
-    most as many times the sum of squared deviations as there are batches of that size, and their difference is exact
-    enough.
+    The shift is the slice's mean in the first batch, so that the sums of squares stay exact.
 
     Attributes:
         n: elements of each slice.
@@ -58,8 +56,7 @@ class AxisSums:
         """Add arrays [batches, samples, before, slices, after]; ``numbers`` are the numbers of all their samples.
 
         ``error`` is their difference. ``keep`` is ``False`` for elements that do not count, where the error must be 0;
-        ``None``: all count. The result does not depend on how many batches are added at once, except for the order in
-        which float64 sums are rounded.
+        ``None``: all count.
         """
         batches, samples, before, size, after = x.shape
         if keep is None:
@@ -89,8 +86,8 @@ class AxisSums:
     def _samples(self, errors: FloatArray, variance: FloatArray, numbers: IntArray) -> None:
         """Update ``first``, ``worst`` and ``odd`` by the mean squared errors [batches, samples, slices].
 
-        ``variance`` is that of each slice, [batches, slices], over all samples up to the end of that batch. ``numbers``
-        has the number of each sample, shape (batches * samples,).
+        ``variance``, [batches, slices], is over all samples up to the end of each batch. ``numbers`` has the number of
+        each sample, shape (batches * samples,).
         """
         flat = errors.reshape(len(numbers), -1)
         at = flat.argmax(axis=0)
@@ -125,11 +122,10 @@ def _variance(n: FloatArray, total: FloatArray, squares: FloatArray) -> FloatArr
 
 @dataclass
 class Slices:
-    """The sums (``sums``) along those axes of an output whose size is the same in all batches; not the samples' axis.
+    """The sums (``sums``) of an output along each axis whose size is the same in all batches, except the samples' axis.
 
     The key -1 stands for the whole output as one slice. ``axis`` is the only axis to examine, counted including the
-    samples' axis; ``None``: all of them. ``single`` states whether an axis other than the samples' has one element in
-    all batches, as a map of one channel has.
+    samples' axis; ``None``: all of them. ``single`` states whether another axis has one element in all batches.
     """
 
     axis: int | None = None

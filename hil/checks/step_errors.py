@@ -78,9 +78,8 @@ class StepErrors:
 def relative_errors(reference: Array, candidate: Array) -> FloatArray | None:
     """Return the root mean square error of each step, shape [steps].
 
-    The error of each element is relative to the standard deviation of that element over the reference's steps
-    (``LIVELY``). ``None`` if the elements are no floats, or if none of them varies. Elements that are not finite on
-    either side count as equal.
+    Errors are relative to the standard deviation of the element over the reference's steps. ``None`` if the elements
+    are no floats, or if none of them varies. Elements that are not finite count as equal.
     """
     if not is_float(reference.dtype) or not reference.size:
         return None

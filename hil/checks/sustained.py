@@ -1,4 +1,4 @@
-"""Judge minutes of inferences back to back by the last third of the time, so that the model's own heat counts.
+"""Judge minutes of inferences back to back by the last third of the time.
 
 To pass, the earlier thirds must be within the limit too.
 """
@@ -157,7 +157,7 @@ def slow_windows(series: Series) -> dict[str, Any]:
 def _throughout(judgement: Judgement, series: Series, figure: Callable[[Series], float]) -> Judgement:
     """Return ``judgement``; a pass becomes inconclusive if an earlier third breaks the limit.
 
-    ``figure`` returns the value of a part of the series. A pass that remains is then checked by ``_settled``.
+    ``figure`` returns the value of a part of the series.
     """
     limit, measurement = judgement.limit, judgement.measurement
     if judgement.verdict is not Verdict.PASSED or limit is None or measurement is None:
@@ -174,9 +174,9 @@ def _throughout(judgement: Judgement, series: Series, figure: Callable[[Series],
 
 
 def _settled(judgement: Judgement, value: float, grows: float, series: Series) -> Judgement:
-    """Return ``judgement``; a pass becomes inconclusive if one more rise of the last third would break the limit.
+    """Return ``judgement``; a pass becomes inconclusive if one more rise of the same size would break the limit.
 
-    ``value`` is the judged value, ``grows`` is the value to which the relative rise is applied.
+    ``value`` is the judged value, ``grows`` the value that rises.
     """
     limit, rise = judgement.limit, steadiness(_levels(series)).rise
     if judgement.verdict is not Verdict.PASSED or limit is None or rise <= 0:
@@ -203,17 +203,14 @@ def _span(series: Series) -> float:
 
 
 def _levels(series: Series) -> FloatArray:
-    """Return seconds per inference in blocks of equal time; progress between two completions is interpolated."""
+    """Return seconds per inference in blocks of equal time."""
     times, done = fps.progress(series)
     edges = np.linspace(times[0], times[-1], LEVELS + 1)
     return np.diff(edges) / np.diff(np.interp(edges, times, done)) * series.batch
 
 
 def _blocks(series: Series, fewest: int) -> FloatArray:
-    """Return the mean seconds per inference of each block of equally many inferences; a remainder is left out.
-
-    There are at least ``fewest`` blocks and fewer than twice as many, or one per inference in a shorter series.
-    """
+    """Return the mean seconds per inference of each block of equally many inferences; a remainder is left out."""
     if not series.n:
         return np.empty(0)
     times, _ = fps.progress(series)

@@ -97,8 +97,7 @@ Where = Callable[..., str]
 class Tolerance:
     """The bound of one metric on one output; ``key`` is the config's key, ``None`` for a default.
 
-    A metric that is beyond ``value`` but not beyond ``fail_at`` neither passes nor fails. If ``fail_at`` is ``None``,
-    every metric beyond ``value`` fails.
+    Between ``value`` and ``fail_at`` a metric neither passes nor fails; a ``fail_at`` of ``None`` equals ``value``.
     """
 
     metric: str
@@ -127,9 +126,8 @@ def merge(
 ) -> dict[str, Tolerance]:
     """Return the bounds of ``output`` by metric: the output's own, else the config's, else the precision's defaults.
 
-    For integers and booleans (``dtype`` is the name of the elements' type), only the output's own bounds count. Without
-    any, no element may differ: a relative error of a class index means nothing. A float type coarser than
-    ``precision`` has the defaults of its own rounding.
+    For integers and booleans (``dtype``) only the output's own bounds count; without any, no element may differ. A
+    float type coarser than ``precision`` has the defaults of its own rounding.
     """
     table = spec.outputs.get(output) if spec is not None else None
     own = {} if table is None else _written(table, where, "outputs", output)
@@ -151,8 +149,8 @@ def answer_limits(
 ) -> dict[str, Tolerance]:
     """Return the bounds of the answers that are read from ``outputs``, by metric (a key of ``ANSWERS``).
 
-    A bound that the config has for one of these outputs counts first, the strictest if several have one; then the
-    config's bound for all outputs; then the default.
+    The strictest bound that the config has for one of these outputs counts, else the config's for all outputs, else the
+    default.
     """
     limits = {metric: Tolerance(metric, value, ANSWER_ORIGIN) for metric, value in ANSWER_DEFAULTS.items()}
     if spec is None:
@@ -179,8 +177,8 @@ def in_force(
 ) -> dict[str, Any]:
     """Return all tolerances in JSON types: the bounds of each output and the accepted losses of the task metrics.
 
-    ``dtypes`` maps the model's outputs to the names of their types (``merge``). Outputs in ``answered``, whose answers
-    are compared, have the limits of answers, and of the others only those that are written.
+    ``dtypes`` maps the model's outputs to the names of their types (``merge``). Outputs in ``answered`` have the limits
+    of answers, and of the other limits only written ones.
     """
     outputs = {}
     for name, dtype in dtypes.items():
@@ -201,8 +199,8 @@ def tightened(
 ) -> Iterator[tuple[str, float, float | None]]:
     """Yield each tolerance that is stricter in ``spec`` than in ``recorded``, which an earlier ``in_force`` returned.
 
-    Yields its key, its value now, and the recorded value, which is ``None`` where there was no such bound. Raises
-    ``KeyError``, ``TypeError``, ``ValueError`` or ``AttributeError`` if ``recorded`` is malformed.
+    Yields its key, its value now, and the recorded value (``None`` if there was no such bound). Raises ``KeyError``,
+    ``TypeError``, ``ValueError`` or ``AttributeError`` if ``recorded`` is malformed.
     """
     outputs, losses = recorded["outputs"], recorded["losses"]
     new = {} if spec is None else dict.fromkeys(set(spec.outputs) - set(outputs), "float32")

@@ -58,9 +58,9 @@ def hold_interval(
 ) -> Judgement:
     """Judge the interval of ``measurement`` against ``limit``; without a limit, return ``no_limit``.
 
-    A bound of ``None`` is infinite. Passed if the whole interval is within the limit, failed if all of it is beyond
-    ``fail_at`` (the limit itself if that is ``None``), warned if all of it is beyond the limit but not all beyond
-    ``fail_at``. Otherwise inconclusive, and the reason ends with ``advice``.
+    Passed if the whole interval is within the limit, failed if all of it is beyond ``fail_at`` (``None``: the limit),
+    warned if all of it is beyond the limit. Otherwise inconclusive, and the reason ends with ``advice``. A bound of
+    ``None`` is infinite.
     """
     low = -math.inf if measurement.low is None else measurement.low
     high = math.inf if measurement.high is None else measurement.high
@@ -116,9 +116,9 @@ def finite(value: float | None) -> float | None:
 
 
 def plain(value: Any) -> Any:
-    """Return ``value`` in JSON types: NumPy scalars as numbers, NaN and infinities as text, tuples and sets as lists.
+    """Return ``value`` in JSON types: NumPy values as numbers and lists, NaN and infinities as text.
 
-    NumPy arrays become lists as well; any other object, and any key, becomes its ``str``.
+    Tuples and sets become lists. Any other object, and any key, becomes its ``str``.
     """
     if isinstance(value, Mapping):
         return {str(key): plain(entry) for key, entry in value.items()}

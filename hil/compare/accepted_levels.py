@@ -1,6 +1,6 @@
 """Apply accepted levels: a worse row is no regression if it is not worse than a level that somebody accepted.
 
-The acceptance of a level applies only to its row, target and machine, and only until a newer base is measured.
+An accepted level applies only to its row, target and machine, and only until a newer base is measured.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ class Level:
 def applicable_level(pair: Pair, levels: Sequence[Level], machines: Mapping[str, str]) -> Level | None:
     """Return the latest of ``levels`` that was accepted for this row on the candidate's target and machine.
 
-    The unit must also be equal. Return ``None`` if there is no such level, if all are older than the newest run of the
-    base, or if a side of ``pair`` is empty. ``machines`` has the names of the machines of the candidate's runs, by run
-    id.
+    The unit must also be equal. Return ``None`` if there is none, or if it is older than the newest run of the base.
+    ``machines`` has the names of the machines of the candidate's runs, by run id.
     """
     if not pair.base or not pair.cand:
         return None
@@ -67,9 +66,8 @@ def with_acceptance(
 ) -> Row:
     """Return ``row`` with the accepted level that applies to it.
 
-    Return it unchanged if it is not worse, or if no level applies. Otherwise its status becomes ``accepted`` if the
-    candidate is the accepted run, or if ``against`` returns ``same`` or ``better``; else it stays ``worse``, and its
-    reason names the level. ``against`` judges the candidate against the accepted point in place of the base.
+    The status of a worse row becomes ``accepted`` if the candidate is not worse than that level. ``against`` judges the
+    candidate against the accepted point in place of the base.
     """
     applicable = applicable_level(pair, levels, machines)
     if applicable is None or row.status is not Status.WORSE:

@@ -1,7 +1,6 @@
-"""Decide which rows of a comparison decide its exit code: those that somebody asked about. The others are information.
+"""Decide which rows of a comparison decide its exit code; the others are information.
 
-With ``--row`` only the named rows count. Without it, p50 counts for each model and precision, and each row that has a
-limit or that a ``regression`` table or a baseline made a check.
+With ``--row`` only the named rows count. Without it, p50 and each row with a limit or a regression check count.
 """
 
 from __future__ import annotations
@@ -50,10 +49,7 @@ def asked_by(pair: Pair, settings: Settings, regressions: frozenset[tuple[str, s
 
 
 def settled_by_limit(row: Row, pair: Pair) -> Row:
-    """Return ``row``; it no longer counts if it is unclear and only a limit made it count, which the candidate passed.
-
-    The limit answers what was asked. A row that is worse counts nevertheless.
-    """
+    """Return ``row``; if only a limit made it count, it no longer counts if it is unclear and the candidate passed."""
     met = bool(pair.cand) and all(point.verdict == Verdict.PASSED.value for point in pair.cand)
     if row.asked is not Asked.LIMIT or row.status is not Status.UNCLEAR or not met:
         return row

@@ -16,7 +16,7 @@ class Scale(str, Enum):
         RATIO: noisy positive values, statistically over several runs.
         EXACT: values without noise, by their ratio.
         LOSS: fractions lost on the same data, by their difference.
-        TOLD: not compared, only shown.
+        TOLD: only shown, not compared.
     """
 
     RATIO = "ratio"
@@ -69,8 +69,8 @@ DERIVED = ("regression.", "parity.score")
 def measure_of(check: str) -> Measure:
     """Return how ``check`` is compared.
 
-    A stock check that is not in ``MEASURES``, or whose id begins with one of ``DERIVED``, is only shown. A user's own
-    check is compared as a ratio, and neither direction counts as better.
+    A stock check that is not in ``MEASURES`` is only shown. A user's own check is compared as a ratio without a better
+    direction.
     """
     if check in MEASURES:
         return MEASURES[check]

@@ -93,10 +93,10 @@ def _refuse_unusable(side: Side) -> None:
 def document(
     comparisons: Sequence[Compared], settings: Settings, by: str | None = None, model: str | None = None
 ) -> Document:
-    """Return the comparisons as one document. The document passes if there are comparisons and all of them pass.
+    """Return the comparisons as one document.
 
-    ``by`` is the kind of a matrix's columns, ``model`` the only model that was compared; they are stored as they are.
-    Raises ``UserError`` if a pattern of ``settings.rows`` matches no compared row.
+    It passes if there are comparisons and all of them pass. ``by`` is the kind of a matrix's columns, ``model`` the
+    only model that was compared. Raises ``UserError`` if a pattern of ``settings.rows`` matches no compared row.
     """
     refuse_unmatched([row for each in comparisons for row in each.rows], settings)
     passed = bool(comparisons) and all(each.passed for each in comparisons)

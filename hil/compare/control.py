@@ -23,9 +23,7 @@ TIMED = ("latency.", "fps.", "paced.", "sustained.", "energy.")
 def difference_of(pair: Pair, environments: Mapping[str, Facts]) -> ControlDifference | None:
     """Return the difference between the controls of the sides of ``pair``; ``None`` if they cannot be compared.
 
-    They cannot be compared if a session has no control, if the sessions timed different workloads, or if the recorded
-    environments differ in more than the model's files, such as in JetPack, runtime or power mode: that may explain a
-    difference of the control, and the comparison lists it as a change. ``environments`` maps digests to environments.
+    The controls must be of one workload, and the ``environments`` (by digest) may differ only in the model's files.
     """
     if not _same_setting(pair, environments):
         return None
@@ -35,8 +33,8 @@ def difference_of(pair: Pair, environments: Mapping[str, Facts]) -> ControlDiffe
 def why_disturbed(pair: Pair, environments: Mapping[str, Facts], names: tuple[str, str]) -> str:
     """Return why the recorded state of the machine may be the cause of a change of ``pair``; empty if not.
 
-    The reason is a disturbance from outside that was recorded on a side, or a clock that one side limited to a lower
-    frequency although power mode and all other settings are equal. ``names`` are the names of base and candidate.
+    The reason is a recorded disturbance from outside, or a clock that was limited on one side only. ``names`` are the
+    names of base and candidate.
     """
     for points, name in zip((pair.base, pair.cand), names, strict=True):
         for text in (text for point in points for text in point.disturbed):

@@ -64,7 +64,7 @@ def changed(base: Side, cand: Side) -> tuple[Differing, ...]:
 
 
 def confounded(base: Side, cand: Side) -> str | None:
-    """Return why different machines may be the cause of a change; ``None`` if all runs are of one known machine."""
+    """Return why different machines may be the cause of a change; ``None`` if all runs used one known machine."""
     ours, theirs = base.machines, cand.machines
     if len({*ours, *theirs}) == 1 and UNKNOWN_MACHINE not in ours[0]:
         return None

@@ -54,10 +54,9 @@ def _range(effects: Sequence[float]) -> float:
 
 
 def _interval(pair: Pair) -> tuple[float | None, float | None]:
-    """Return the low and high end of the difference between the sides, from the interval of each side's first point.
+    """Return the interval of the difference between the sides, from the interval of each side's first point.
 
-    An end is ``None`` if an interval lacks it. The result is wider than the interval of a paired comparison, which
-    would need data that the history does not store.
+    An end is ``None`` if an interval lacks it.
     """
     ours, theirs = pair.base[0], pair.cand[0]
     return _difference(theirs.low, ours.high), _difference(theirs.high, ours.low)

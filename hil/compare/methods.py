@@ -43,8 +43,7 @@ def method_mismatch(
     """Return why numbers with these method digests must not be compared, and the fields in which the methods differ.
 
     The reason is empty if they may be compared. ``methods`` maps digests to methods. An empty digest means that no
-    method was recorded, which is a reason. A control that was timed beside only one series is not a difference: it is
-    not part of what was measured.
+    method was recorded, which is a reason.
     """
     ours, theirs = (_distinct(side, methods) for side in (base, cand))
     if "" in (*ours, *theirs):

@@ -88,10 +88,7 @@ def _unknown_noise(measured: Measured) -> str:
 
 
 def _advice(measured: Measured, settings: Settings) -> str:
-    """Return how many runs per side would settle the row, or how many sessions if more runs would not.
-
-    The numbers are computed from the row's spread. If ``CAP`` sessions would not settle it, return that as text.
-    """
+    """Return how many runs per side, or how many sessions, would settle the row, as text."""
     comparison, noise = measured.comparison, measured.noise
     between = comparison.noise or 0.0
     needed = partial(runs_needed, effect=settings.exclude, confidence=settings.confidence, above=settings.above)

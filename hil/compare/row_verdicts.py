@@ -1,7 +1,6 @@
 """Judge the rows of a comparison: noisy values statistically, from the values of several runs, other values exactly.
 
-The p-values of all noisy rows are adjusted (Holm), so that more rows do not give more false alarms. "Not worse" needs
-no adjustment: it requires every row's interval to exclude a worsening (intersection-union test: Berger, R. L., 1982,
+The p-values of all noisy rows are adjusted (Holm), so that more rows do not give more false alarms. L., 1982,
 Technometrics 24(4), 295-300).
 """
 
@@ -66,7 +65,7 @@ class Known:
 class _PendingRow:
     """A row whose verdict may be missing.
 
-    ``measured`` has the p-value that must be adjusted before the verdict; ``None`` if ``row`` already has its verdict.
+    ``measured`` has its p-value before the adjustment; ``None`` if ``row`` has its verdict.
     """
 
     pair: Pair
@@ -146,7 +145,7 @@ def _unjudged_row(pair: Pair) -> Row:
 
 
 def _distinct(points: Sequence[Point]) -> Sequence[Point]:
-    """Return ``points``, but only one per engine if they are build times: a cached engine repeats its build time."""
+    """Return ``points``; of build times only one per engine, since a cached engine repeats its build time."""
     if points and points[0].check == BUILD:
         return list({point.engine: point for point in points}.values())
     return points
@@ -223,8 +222,8 @@ def _why_machine(pending: _PendingRow, known: Known) -> str:
 def _guarded(pair: Pair, row: Row, confounded: str) -> Row:
     """Return ``row`` with the status confounded or unclear if its verdict cannot be trusted.
 
-    It is confounded if ``confounded``, the reason why the machine may be the cause of a change, is not empty. It is
-    unclear if it would pass, but the row was inconclusive in one of the runs.
+    It is confounded if ``confounded``, the reason why the machine may be the cause, is not empty. It is unclear if it
+    would pass, but was inconclusive in one of the runs.
     """
     if row.status in {Status.MISSING, Status.REFUSED, Status.TOLD}:
         return row

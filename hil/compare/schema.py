@@ -86,9 +86,9 @@ class Settings(Frozen):
     """The rule by which rows are judged; ``above``, ``exclude`` and ``confidence`` are fractions.
 
     A noisy row is worse or better if its change is significant at ``confidence`` and larger than ``above``. Otherwise
-    it is the same if its interval at ``confidence`` excludes a worsening of ``exclude``. ``across_boards`` allows sides
-    that were measured on different machines. ``rows`` are the patterns of ``--row``, in the form of
-    ``hil.config.policy``; ``regression`` names the models whose ``regression`` table makes rows count.
+    it is the same if its interval excludes a worsening of ``exclude``. ``across_boards`` allows sides that were
+    measured on different machines. ``rows`` are the patterns of ``--row``; ``regression`` names the models whose
+    ``regression`` table makes rows count.
     """
 
     above: float = 0.01
@@ -112,8 +112,7 @@ class Row(Frozen):
 
     Attributes:
         counts: whether the row affects the exit code; a row that does not is information.
-        asked: what made the row count; ``None`` if nothing did. If only a limit did, an unclear row does not count if
-            the candidate passed the limit.
+        asked: what made the row count; ``None`` if nothing did.
         base, cand: in ``unit``, the median of a side's run values, or the values whose quotient gives ``effect``;
             ``None`` if the side lacks the row or the methods differ.
         absolute: whether ``effect`` is a difference in ``unit`` rather than a fraction of the base.
@@ -121,8 +120,7 @@ class Row(Frozen):
         p: p-value, adjusted for all rows of the comparison.
         visible: smallest relative change that is detected with 90 % statistical power.
         noise: relative standard deviation between sessions; ``None`` if unknown.
-        control: the change of the control; ``None`` if a side has no control, or if a recorded difference of the
-            environments may explain a change of it.
+        control: the change of the control; ``None`` if the sides' controls cannot be compared.
         runs: number of runs of the base and of the candidate.
         sessions: number of sessions of the base and of the candidate.
         differing: of a row with different methods, the fields in which the methods differ.
@@ -172,8 +170,8 @@ class SideUsed(Frozen):
 class Compared(Frozen):
     """The comparison of two sides: every row of either side, and the differences of their environments.
 
-    ``confounded`` is why different machines may be the cause of a change, ``uncontrolled`` a sentence that names the
-    sides with timed rows without a control. Either is ``None`` if it does not apply.
+    ``confounded`` is why different machines may be the cause of a change, ``uncontrolled`` a sentence on sides with
+    timed rows but without a control; ``None`` if not.
     """
 
     base: SideUsed

@@ -86,7 +86,9 @@ def key_of(point: Point) -> Key:
 
 
 def pairs(base: Side, cand: Side) -> tuple[Pair, ...]:
-    """Return a pair for every row of either side. The pair of a row that only one side has is empty on the other.
+    """Return a pair for every row of either side.
+
+    A side that lacks the row is empty in the pair.
 
     Raises ``UserError`` if both sides have the same run.
     """

@@ -69,10 +69,7 @@ def title(check: str) -> str:
 
 
 def headline(document: Document) -> str:
-    """Return as text how many rows have each status: first of those that count, then of those for information.
-
-    Rows that are only shown (``Status.TOLD``) are left out.
-    """
+    """Return as text how many rows have each status: first of those that count, then of the others."""
     rows = [row for each in document.comparisons for row in each.rows]
     counted = _numbers([row for row in rows if row.counts]) or "nothing that counts could be compared"
     others = _numbers([row for row in rows if not row.counts and row.status is not Status.TOLD])
@@ -162,8 +159,7 @@ def joined_names(names: Sequence[str]) -> str:
 def matrix(document: Document) -> dict[tuple[str, str], dict[tuple[str, str], tuple[Row | None, ...]]]:
     """Return the rows by model and precision, then by check and scenario.
 
-    Each entry has one row per comparison, ``None`` where neither side has the row. Rows with the status ``told`` are
-    left out, except those of ``MEASURES``.
+    Each entry has one row per comparison. Rows with the status ``told`` are left out, except those of ``MEASURES``.
     """
     tables: dict[tuple[str, str], dict[tuple[str, str], list[Row | None]]] = {}
     for number, each in enumerate(document.comparisons):

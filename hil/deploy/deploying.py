@@ -119,7 +119,7 @@ def _names(engines: Sequence[EngineUsed]) -> str:
 
 
 def _compare(config: Config, judged: Judged, agent: AgentClient, robot: str) -> None:
-    """Raise ``DeployRefused`` if the robot is not like the board of the report or lacks a runtime of it.
+    """Raise ``DeployRefused`` if the robot is not like the report's board, or lacks a runtime of the report.
 
     Raises ``LabError`` if the robot's board or serial number is not the configured one.
     """

@@ -47,10 +47,12 @@ DLA_PRECISIONS = frozenset({"fp16", "int8"})
 
 @dataclass(frozen=True)
 class Golden:
-    """Batches of inputs with the outputs of the reference; ``count`` samples in all. ``source`` names the reference.
+    """Batches of inputs with the outputs of the reference; ``count`` samples in all.
 
-    For a model with a state, a batch has the steps of sequences, ``[steps, …]``, and the states where these begin;
-    ``count`` is then the number of steps of all sequences together.
+    ``source`` names the reference.
+
+    For a model with a state, a batch has the steps of sequences, ``[steps, …]``, and their first states; ``count`` then
+    counts steps.
     """
 
     model: str

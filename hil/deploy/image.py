@@ -1,7 +1,4 @@
-"""Checks an image's archive (``docker save``, ``podman save``) in place, without unpacking or running anything.
-
-It refuses a wrong image before gigabytes are sent. Links in layers are not followed; the decisive check is on the robot
-(``hil.agent.containers.images.compare``).
+"""Checks an image's archive (``docker save``, ``podman save``) without unpacking or running anything.
 
 Sources: Docker image specification v1.2 (``manifest.json``, whiteouts); OCI image layout.
 """

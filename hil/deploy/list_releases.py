@@ -1,4 +1,4 @@
-"""Lists the releases on a robot, after it completed a deployment that was interrupted."""
+"""Lists the releases on a robot, and first completes an interrupted deployment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def list_releases(config: Config, robot: str, notify: Notify) -> Listing:
-    """Return the robot's releases, after completing an interrupted deployment unless another process works on it.
+    """Return the robot's releases, after completing an interrupted deployment, if there is one.
 
     Raises ``LabError`` if the robot cannot be reached.
     """

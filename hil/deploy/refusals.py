@@ -75,7 +75,7 @@ def of_engines(report: Report, engines: Sequence[EngineUsed]) -> Iterator[str]:
 def evidence_of(report: Report, engines: Sequence[EngineUsed]) -> Evidence:
     """Return the weakest evidence of the rows judged with these engines, without those judged on the host.
 
-    The result is ``CPU_FALLBACK`` if there are no such rows.
+    The result is ``CPU_FALLBACK`` without any such row.
     """
     digests = {engine.digest for engine in engines}
     rows = [row for row in report.checks if row.engine in digests and not _on_host(row.id)]
@@ -84,7 +84,7 @@ def evidence_of(report: Report, engines: Sequence[EngineUsed]) -> Evidence:
 
 
 def _on_host(check: str) -> bool:
-    """Return whether the check runs on the host, so that its evidence does not show where the engine ran."""
+    """Return whether the check runs on the host."""
     return check in CATALOGUE and CATALOGUE[check].on_host
 
 

@@ -49,7 +49,7 @@ class Release:
 
 
 def chosen(report: Report, patterns: Sequence[str], target: str) -> tuple[EngineUsed, ...]:
-    """Return the report's engines that match one of ``patterns``. Raises ``UserError`` if a pattern matches none."""
+    """Return the report's engines that one of ``patterns`` matches. Raises ``UserError`` if a pattern matches none."""
     for pattern in patterns:
         if not any(named(pattern, engine.model, engine.precision) for engine in report.engines):
             available = ", ".join(f"{engine.model} {engine.precision}" for engine in report.engines) or "none"
@@ -179,7 +179,7 @@ def build(
 
 
 def in_image(manifest: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of the manifest as the image has it: without ``image``, since no image contains its own id."""
+    """Return the SHA-256 of the manifest without ``image``, as the image itself contains it."""
     return hashlib.sha256(canonical({key: value for key, value in manifest.items() if key != "image"})).hexdigest()
 
 

@@ -92,7 +92,7 @@ def judged_report(config: Config, path: Path, robot: str, now: datetime) -> Judg
 
 
 def _of_config(config: Config, report: Report, robot: str) -> Iterator[str]:
-    """Yield a reason for each requirement of the current ``hil.toml`` that is new or stricter than in the report."""
+    """Yield a reason for each new or stricter requirement of the current ``hil.toml``, compared with the report's."""
     compares = any(check.id in CATALOGUE and CATALOGUE[check.id].regresses for check in report.checks)
     patterns = deploy_spec(config, robot).engines
     plan = expand(config, robot, baseline=compares)
@@ -107,7 +107,7 @@ def _of_config(config: Config, report: Report, robot: str) -> Iterator[str]:
 
 
 def _of_nodes(config: Config, robot: str, engines: Sequence[EngineUsed]) -> Iterator[str]:
-    """Yield a reason for each Isaac ROS node whose ``engine_file_path`` is not where its engine will be deployed."""
+    """Yield a reason for each Isaac ROS node whose ``engine_file_path`` is not the path of its deployed engine."""
     folder = deploy_spec(config, robot).directory
     for name in dict.fromkeys(engine.model for engine in engines):
         declared = config.model(name, robot).isaac_ros
@@ -122,10 +122,7 @@ def _of_nodes(config: Config, robot: str, engines: Sequence[EngineUsed]) -> Iter
 
 
 def _of_external(engines: Sequence[EngineUsed], files: Mapping[str, Path]) -> Iterator[str]:
-    """Yield a reason for each ONNX engine whose external data files are not those in the report.
-
-    An engine whose own file is missing or not the judged one is left out.
-    """
+    """Yield a reason for each ONNX engine whose external data files are not those in the report."""
     for engine in engines:
         path = files.get(engine.file or "")
         if path is None or path.suffix != ".onnx" or file_digest(path) != engine.digest:
@@ -162,7 +159,7 @@ def _signed(  # noqa: PLR0913, PLR0917 - the signed files, and the keys and age 
 
 
 def refuse(reasons: Sequence[str], path: Path, robot: str) -> None:
-    """Raise ``DeployRefused`` with all ``reasons``, if there are any."""
+    """Raise ``DeployRefused`` with all ``reasons``; do nothing if there are none."""
     if reasons:
         what = "run the checks again on a board like this robot's, or fix the following"
         listed = [f"  - {reason}" for reason in dict.fromkeys(reasons)]

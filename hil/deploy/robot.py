@@ -144,7 +144,7 @@ class Robot:
         return bool(self.agent.call("releases_compare", order)[0]["there"])
 
     def runs(self, listing: Listing, release: str) -> bool:
-        """Return whether ``release`` runs, is undamaged, was healthy, and still has its image if it needs one.
+        """Return whether ``release`` runs, is undamaged and healthy, and still has its image if it needs one.
 
         Raises ``DeployRefused`` if the image has other files in the release's folder than the release.
         """
@@ -194,7 +194,7 @@ class Robot:
             raise DeployRefused(f"the robot is not in its safe state: {answer['trouble']}: {where}: {outcome.text}")
 
     def plan(self) -> dict[str, Any]:
-        """Return the robot's commands and deadlines from ``hil.toml``, which the agent's processes need."""
+        """Return the robot's commands and deadlines from ``hil.toml``, for the agent."""
         keys = (
             "service",
             "restart",
@@ -240,7 +240,7 @@ class Robot:
     def give_up(self, error: BaseException) -> None:
         """Abandon an operation, because of ``error``, before it switches releases.
 
-        If this raises a ``HilError``, append its message to that of ``error`` (if that is a ``HilError``) and return.
+        An error of abandoning is not raised; its message is appended to that of ``error``.
         """
         try:
             self.notify("giving up", f"{self.activate('stay').text}")

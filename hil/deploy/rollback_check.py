@@ -1,6 +1,6 @@
 """Checks by manifest, report and signature whether a release on a robot may run again.
 
-Its age is not checked: a robot must be able to go back to what was accepted when it was deployed, at any time.
+The age of the report is not checked.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def of_rows(report: Report, rows: Sequence[Row], models: Mapping[str, ModelSpec]
 def judged_by(report: Report, model: str, precision: str, now: TolerancesSpec | None) -> TolerancesSpec | None:
     """Return the tolerances by which the engine's outputs passed in the report; ``now`` if it records none.
 
-    So a tolerance that was loosened after the report has no effect. ``now`` are the tolerances of ``hil.toml``.
+    ``now`` are the tolerances of ``hil.toml``.
     """
     keys = {(check, model, precision) for check in COMPARING}
     rows = (row for row in report.checks if (row.id, row.model, row.precision) in keys)

@@ -1,8 +1,8 @@
 """Finds the nodes that introduce an error in a suspect model, compared with its reference.
 
 The suspect is the ONNX model that the engine was built from, the reference is the original model. Each node is run
-alone on the reference's values: an error there is its own. The culprit, the node at fault, is confirmed by correcting
-only its tensor in the whole engine.
+alone on the reference's values. The node at fault, the culprit, is confirmed by correcting only its tensor in the whole
+engine.
 """
 
 from __future__ import annotations
@@ -110,10 +110,7 @@ def _with_signal_end(case: Case, diagnosis: Diagnosis, outputs: Values, inside: 
 
 
 def _overflowing_region(case: Case, diagnosis: Diagnosis) -> Region | None:
-    """Return the first region whose tensor is that of a culprit with an FP16 overflow; ``None`` without one.
-
-    Its part belongs in the bundle, because the reference's values prove the overflow.
-    """
+    """Return the first region whose tensor is that of a culprit with an FP16 overflow; ``None`` without one."""
     tensors = {culprit.seen.tensor for culprit in diagnosis.culprits if culprit.cause is Cause.OVERFLOW}
     return next((region for region in case.regions if region.pair.reference in tensors), None)
 
@@ -153,9 +150,8 @@ def node_of(case: Case, region: Region) -> Node:
 def _guilty(case: Case, errors: Mapping[Region, NodeErrors], alone: Values) -> list[tuple[Region, float]]:
     """Return at most ``LISTED`` regions at fault, worst first, each with the error that it alone causes in the outputs.
 
-    A region is at fault if this error exceeds the floor of the precision (``error_bounds.FLOORS``): a tenth of it if
-    other evidence supports it, four times of it if only a slice is lost. Ranges that follow from a
-    changed node are last.
+    A region is at fault if this error exceeds the floor of the precision (``error_bounds.FLOORS``), which other
+    evidence lowers or raises.
     """
     floor = error_bounds.FLOORS[case.precision]
     tried: list[tuple[float, Region, float]] = []
@@ -188,7 +184,7 @@ def _follows(case: Case, region: Region, changed: set[str]) -> bool:
 
 
 def _loses_slice(case: Case, region: Region, alone: Values) -> bool:
-    """Return whether a Q/DQ pair loses most of a slice of its tensor, which ``error`` may hide beside larger slices."""
+    """Return whether a Q/DQ pair loses most of a slice of its tensor, even if ``error`` is small."""
     name = region.pair.suspect
     return region.pair.quantized and slice_error(case.value(name), alone[name], 1e-6) > LOST
 
@@ -250,7 +246,7 @@ def _confirmed(case: Case, region: Region, culprit: Culprit, whole: Mapping[str,
 
 
 def _part(case: Case, region: Region, inside: Values, alone: Values) -> Part:
-    """Return the region cut out of the engine's graph and, except for a Q/DQ pair, out of the reference's (``Part``).
+    """Return the region as models of its own, from the engine's graph and from the reference's (``Part``).
 
     ``inside`` are the values in the whole engine, ``alone`` those of each region run on its own.
     """

@@ -36,8 +36,8 @@ AXES = frozenset({"axis", "axes", "perm"})
 def cause_of(place: Place) -> Finding:
     """Return the likely cause of the error at ``place``, and the evidence in sentences.
 
-    For a Q/DQ pair (QuantizeLinear and DequantizeLinear), it is the scale. For other nodes, it is an overflow, else a
-    difference between the graphs, else a guess from the values.
+    For a pair of QuantizeLinear and DequantizeLinear, the cause is its scale. For other nodes, it is an overflow, else
+    a difference between the graphs, else a guess from the values.
     """
     if place.region.pair.quantized:
         return _scale(place)
@@ -50,7 +50,7 @@ def cause_of(place: Place) -> Finding:
 def difference(place: Place) -> Finding | None:
     """Return the first difference of the two graphs in a region: nodes, attributes, operands or constants.
 
-    Return ``None`` if there is no difference. Also return ``None`` for a Q/DQ pair, which the reference never has.
+    Return ``None`` if there is no difference, and for a pair of QuantizeLinear and DequantizeLinear.
     """
     if place.region.pair.quantized:
         return None

@@ -102,11 +102,7 @@ def attribute(node: onnx.NodeProto, name: str) -> Any:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Return whether two values of an attribute are equivalent; ``None`` stands for an absent attribute.
-
-    An absent attribute is equivalent to a list of equal values, or of zeros and ones, because absent pads, strides and
-    dilations have such defaults.
-    """
+    """Return whether two values of an attribute are equivalent; ``None`` is an absent attribute with its default."""
     if one is None or other is None:
         present = other if one is None else one
         return isinstance(present, list) and (len(set(present)) <= 1 or set(present) <= {0, 1})

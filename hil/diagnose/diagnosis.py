@@ -85,7 +85,7 @@ class Culprit:
     """A node that introduces an error, with the evidence.
 
     Attributes:
-        seen: the node and the errors of its tensor.
+        seen: the node, and the errors of its tensor.
         cause: the likely cause.
         evidence: the evidence for it, in sentences.
         suspect_nodes: the names of the corresponding nodes of the engine's graph.

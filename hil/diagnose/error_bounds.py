@@ -1,8 +1,4 @@
-"""Derives from the reference the largest error that a correct engine of a precision may show at one node.
-
-The bound is ``ROOM`` times the error that the reference's node has on operands rounded to the precision, but at least
-the floor in ``FLOORS``.
-"""
+"""Derives from the reference the largest error that a correct engine of a precision may show at one node."""
 
 from __future__ import annotations
 
@@ -80,8 +76,7 @@ def range_bound(best: float, top: float, scale: float | None) -> float:
 def rounded(array: Array, precision: str) -> Array:
     """Return ``array`` with the rounding errors that an operand has in ``precision``.
 
-    For fp32, add random noise instead of rounding errors; for int8, fp8, fp4 and int4, change nothing. Arrays that are
-    not FP32 or FP64 are unchanged.
+    For fp32, these are random noise; int8, fp8, fp4 and int4 change nothing. Only FP32 and FP64 arrays are changed.
     """
     if not is_float(array.dtype) or array.dtype.itemsize < np.dtype(np.float32).itemsize:
         return array
@@ -114,8 +109,7 @@ def quantized_weight(array: Array, axis: int) -> Array:
 def quantization(array: Array) -> float:
     """Return the relative error of ``array`` after INT8 quantization with the best of several scales for all elements.
 
-    The scales make the range as large as the array's largest magnitude times each of ``SHRINKS``. The error is 0 for an
-    array without elements or of zeros, and infinite if an element is not finite.
+    The error is 0 for an array without elements or of zeros, and infinite if an element is not finite.
     """
     top = float(np.abs(array).max()) if array.size else 0.0
     if not top:

@@ -1,7 +1,7 @@
 """Finds wrong fusions and kernels of the runtime: every node is right alone, but the engine is wrong.
 
-There are two signs. The model's outputs become right once intermediate tensors are outputs too (marked). Or a node
-gives other values in the whole engine than alone, for the same inputs.
+One sign is that the model's outputs become right once intermediate tensors are outputs too. The other is a node with
+other values in the whole engine than alone.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def _fused(
 def with_cured_tensor(case: Case, diagnosis: Diagnosis, errors: Mapping[Region, NodeErrors]) -> Diagnosis:
     """Return ``diagnosis`` with one culprit: the node whose tensor, made an output, makes the model's outputs right.
 
-    The node is found by bisection, in about log2(regions) builds. If FP16 cannot hold its values, the culprit is the
-    first node with such values: an overflow.
+    The node is found by bisection, in about log2(regions) builds. If FP16 cannot hold values, the culprit is the first
+    node with such values.
     """
     ordered = list(errors)
     before = max(diagnosis.outputs.values())
@@ -110,7 +110,7 @@ def _overflows(case: Case, region: Region) -> bool:
 def _overflow(
     case: Case, beyond: Sequence[Region], errors: Mapping[Region, NodeErrors], before: float, after: float
 ) -> Culprit:
-    """Return the culprit for the first of the regions ``beyond``, whose tensors FP16 cannot hold: an overflow."""
+    """Return an overflow in the first of the regions ``beyond``, whose tensors FP16 cannot hold, as a culprit."""
     top = largest(case.value(beyond[0].pair.suspect))
     evidence = (
         f"the reference reaches {top:.6g}, FP16 ends at {FP16_MAX:.0f}",

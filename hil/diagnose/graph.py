@@ -93,7 +93,7 @@ class Graph:
     def between(self, name: str, cut: frozenset[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
         """Return the numbers of the nodes that compute ``name`` from the model's inputs and tensors in ``cut``.
 
-        ``name`` may be in ``cut`` too. Also return which of these inputs and tensors the nodes read.
+        Also return which of these inputs and tensors the nodes read.
         """
         numbers: set[int] = set()
         takes: dict[str, None] = {}
@@ -133,8 +133,7 @@ def tensors_read_by(node: onnx.NodeProto) -> Iterator[str]:
 def pairs(reference: Graph, suspect: Graph) -> tuple[Pair, ...]:
     """Return the pairs of corresponding tensors, in the suspect's order, without constants.
 
-    Tensors correspond by name, since quantizers and optimizers keep names. The output of a Q/DQ pair corresponds to the
-    reference's tensor with the name of the pair's input, or with the output's name if the quantizer renamed the input.
+    Tensors correspond by name. The output of a Q/DQ pair corresponds to the reference's tensor that the pair quantizes.
     """
     paired: dict[str, Pair] = {}
     known = reference.varying
@@ -170,8 +169,7 @@ def _quantized(graph: Graph, number: int) -> str | None:
 def regions(reference: Graph, suspect: Graph, paired: tuple[Pair, ...], floating: frozenset[str]) -> tuple[Region, ...]:
     """Return one region for each pair whose reference tensor is in ``floating``, and for each pair that is an output.
 
-    ``floating`` are the reference's floating-point tensors. Integer tensors (shapes, indices) are never inputs of a
-    region, because a runtime may require that they are constants.
+    ``floating`` are the reference's floating-point tensors. Integer tensors are never inputs of a region.
     """
     chosen = [pair for pair in paired if pair.reference in floating]
     cut = frozenset(pair.suspect for pair in chosen)

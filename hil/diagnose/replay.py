@@ -22,7 +22,7 @@ MUCH = 0.5
 
 
 def arrays(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return the arrays of the file that ``entry`` of the index describes, by tensor name."""
+    """Return the arrays of the file that ``entry``, an entry of the index, describes, by tensor name."""
     with np.load(HERE / entry["file"], allow_pickle=False) as file:
         return {name: file[key] for key, name in entry["names"].items()}
 
@@ -59,10 +59,7 @@ def relative_error(expected: Any, obtained: Any) -> float:
 
 
 def whole(index: dict[str, Any]) -> int:
-    """Run both whole models, print their difference, and return the exit code.
-
-    This is for a bundle without ``part``: no single node is at fault, or none could be extracted.
-    """
+    """Run both whole models, print their difference, and return the exit code."""
     entry = index["whole"]
     if "engine" not in entry:
         print("not reproduced: no single node is at fault, and the models were too large for this bundle")
@@ -82,7 +79,7 @@ def sequence(index: dict[str, Any]) -> int:
     """Run both models over the sequence up to the examined step, each with its own states, and return the exit code.
 
     The code is ``NOT_SHOWN`` if the bundle lacks the models or the inputs, or if the target had no error in this step;
-    otherwise that of ``report_outcome``.
+    otherwise the result of ``report_outcome``.
     """
     entry, models = index["sequence"], index["whole"]
     if "inputs" not in entry or "engine" not in models:

@@ -27,12 +27,12 @@ def sentence(diagnosis: Diagnosis) -> str:
 
 
 def _place(diagnosis: Diagnosis) -> str:
-    """Return which step was examined; empty for a model without a state."""
+    """Return a text on the examined step; empty for a model without a state."""
     return "" if diagnosis.step is None else f" (in {diagnosis.step}, with the reference's state before it)"
 
 
 def signal_end(diagnosis: Diagnosis) -> str:
-    """Return where the signal ends, as one sentence; empty if it does not end."""
+    """Return the node at which the signal ends, as one sentence; empty if it does not end."""
     end = diagnosis.signal_end
     if end is None:
         return ""

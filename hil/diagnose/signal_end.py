@@ -44,8 +44,7 @@ def signal_end(case: Case, outputs: Values, inside: Values, node_of: Callable[[R
     """Return where the signal ends in the engine; ``None`` if its outputs vary, or if no node could be confirmed.
 
     ``outputs`` are those of the whole engine, ``inside`` its intermediate tensors, ``node_of`` returns a region's node.
-    A node is confirmed if correcting its tensor alone makes at least half of the constant slices of the outputs vary
-    again, or if its tensor is an output with constant slices. Raises the errors of ``case.runner``.
+    Raises the errors of ``case.runner``.
     """
     dead = _dead_outputs(case, outputs)
     if not dead:
@@ -85,11 +84,10 @@ def _dead_outputs(case: Case, outputs: Mapping[str, Array]) -> dict[str, int]:
 
 
 def constant_slices(expected: Array, obtained: Array) -> BoolArray:
-    """Return for each live slice of a tensor whether it is constant in the engine; all are if the tensor hardly varies.
+    """Return for each live slice of a tensor whether it is constant in the engine.
 
-    Slices of fewer than ``ENOUGH`` elements are constant only in that case. A slice has all elements with one index
-    along the shortest axis of more than one element; the first axis, that of the samples, does not count. The result is
-    empty if no slice is live, if the shapes differ, or if the values are not finite floats.
+    A slice has all elements with one index along the shortest axis, except the samples' axis. The result is empty if no
+    slice is live, if the shapes differ, or if the values are not finite floats.
     """
     nothing = np.zeros(0, np.bool_)
     if expected.shape != obtained.shape or not expected.size or not is_float(expected.dtype):

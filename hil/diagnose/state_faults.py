@@ -1,9 +1,7 @@
 """Names what is done wrong with a state between steps, by replaying single steps on the reference.
 
-The engine's own outputs show which state each step should have begun with. The reference, run for one step from this
-state, must give the engine's next outputs, whatever happened in earlier steps, so errors do not add up. If it does not,
-the engine used another state. Each hypothesis names such a state, for example zeros or the state of two steps before;
-the hypothesis with which the reference gives the engine's outputs is the cause.
+Each hypothesis names a state that a step may have begun with, such as zeros. If the reference then gives the engine's
+outputs, the hypothesis is the cause.
 """
 
 from __future__ import annotations
@@ -40,8 +38,7 @@ the reference."""
 def cause(trace: Trace) -> str:
     """Return what is done wrong with the state, such as "the state 'h' is one step late"; empty if nothing fits.
 
-    The first step with NaN or infinity and all later steps are left out. The reference is run once for each step, and
-    for each hypothesis on some of the wrong steps.
+    The first step with NaN or infinity and all later steps are left out.
     """
     with np.errstate(all="ignore"):  # the state of an unstable engine, and hypotheses about it, may overflow
         return _cause(trace)
@@ -77,7 +74,7 @@ def _finite_steps(trace: Trace) -> int:
 
 
 def _beginning(trace: Trace, replay: Replay, error: float) -> str:
-    """Return why only the first step is wrong."""
+    """Return as text why only the first step is wrong."""
     if set(trace.before) >= set(trace.carry.values()):
         left = {name: trace.before[source] for name, source in trace.carry.items()}
         same = all(left[name].shape == trace.begin[name].shape for name in left)
@@ -108,7 +105,7 @@ def _few_values(trace: Trace, replay: Replay, wrong: Any, _: int) -> str:
 
 
 def _clipping(trace: Trace, replay: Replay, wrong: Any, _: int) -> str:
-    """Return a sentence on a state that the engine clips before it returns it; empty without one."""
+    """Return a sentence on a state that the engine clips before returning it; empty without one."""
     for name, source in trace.carry.items():
         low, high = float(trace.outputs[source].min()), float(trace.outputs[source].max())
         shares = []
@@ -138,10 +135,7 @@ def _exchanged_outputs(trace: Trace, replay: Replay, wrong: Any, _: int) -> str:
 
 
 def _drifting(trace: Trace, replay: Replay, wrong: Any, count: int) -> str:
-    """Return a sentence on the output that is wrong although all states are right in each step; empty otherwise.
-
-    Then nothing is wrong between the steps.
-    """
+    """Return a sentence on an output that is wrong although all states are right in each step; empty without one."""
     found = [replay.by_output(step) for step in wrong]
     sources = set(trace.carry.values())
     states = [error for row in found for name, error in row.items() if name in sources]
@@ -162,7 +156,7 @@ Each rule gets the trace, its replay, the wrong steps and the number of finite s
 
 
 def _tried(trace: Trace, replay: Replay, steps: Any, errors: Any, share: float) -> Iterator[tuple[float, str]]:
-    """Yield each hypothesis that explains enough of the wrong ``steps``, after the mean share of the error it leaves.
+    """Yield each hypothesis that explains enough of the wrong ``steps``, after the mean share of error that remains.
 
     ``errors`` are those of all steps, ``share`` is the share of wrong ones among the steps after the first.
     """

@@ -1,4 +1,4 @@
-"""Guesses which states an engine really began its steps with, where they are not its own outputs of the step before."""
+"""Guesses which states an engine really began its steps with, where these are not its own outputs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ TRIED = 41
 def guesses(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:
     """Yield hypotheses: a sentence on what may be wrong, and a function of a step that returns the reference's inputs.
 
-    These inputs are those that the engine used if the hypothesis holds. ``steps`` are the first wrong step and some
-    later ones; ``always`` states that almost all steps are wrong.
+    ``steps`` are the first wrong step and some later ones; ``always`` states that almost all steps are wrong.
     """
     yield from _other_states(trace, steps, always=always)
     yield from _other_steps(trace, steps, always=always)
@@ -70,10 +69,7 @@ def _other_states(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:
 
 
 def _other_steps(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:
-    """Yield hypotheses in which a step gets states or inputs of an earlier step.
-
-    ``steps`` are the steps that differ; ``always`` is whether almost all steps do, and only changes the texts.
-    """
+    """Yield hypotheses in which a step gets states or inputs of an earlier step."""
     first, states = int(steps[0]), list(trace.carry)
     for some in ([name] for name in states) if len(states) > 1 else ():
         yield _late(some, always, first), lambda step, some=some: _fed(trace, step, **_only(trace.own(step - 1), some))  # type: ignore[misc]  # a default binds the names
@@ -99,7 +95,7 @@ def valued(trace: Trace, replay: Replay, steps: Any) -> Iterator[Valued]:
     """Yield hypotheses with a number: a template of their sentence, the number that fits best, and a function.
 
     The template has the fields ``value`` and ``step``. The function returns the reference's inputs for a step and a
-    number. The number is fitted to four of ``steps`` or fewer.
+    number.
     """
     few = steps[np.unique(np.linspace(0, len(steps) - 1, 4).astype(int))]
     for name in trace.carry:
@@ -135,7 +131,7 @@ def _total(replay: Replay, steps: Any, feed: Callable[[int, float], Arrays], val
 
 
 def _best(loss: Callable[[float], float], low: float, high: float) -> float:
-    """Return the number between two with the smallest loss, from a grid that is refined around its best value."""
+    """Return the number in an interval with the smallest loss, from a grid that is refined around its best value."""
     for _ in range(3):
         grid = np.linspace(low, high, TRIED)
         at = int(np.argmin([loss(float(value)) for value in grid]))

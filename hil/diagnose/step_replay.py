@@ -51,10 +51,7 @@ class Trace:
 
 
 class Replay:
-    """The errors of replayed steps, in standard deviations of each output over all steps up to the replayed one.
-
-    Later steps do not count: an engine with a wrong state may become unstable.
-    """
+    """The errors of replayed steps, in standard deviations of each output over all steps up to the replayed one."""
 
     def __init__(self, trace: Trace, count: int) -> None:
         self.trace = trace

@@ -98,8 +98,7 @@ def intermediate_values(case: Case) -> Values:
 def isolated_values(case: Case, inside: Values, fed_by: Values | None = None) -> Values:
     """Run each region alone where the engine runs, and return the regions' tensors by the suspect's name.
 
-    The inputs are the reference's values, or those of ``fed_by``, in the dtypes of the engine's values ``inside``. A
-    tensor that cannot be obtained is left out.
+    The inputs are the reference's values, or those of ``fed_by``. A tensor that cannot be obtained is left out.
     """
     by_name = {region.pair.suspect: region for region in case.regions}
     sizes = {
@@ -124,8 +123,8 @@ def feeds_of(
 ) -> Values:
     """Return the values to feed to ``parts``, by the suspect's name: of the tensors that they read or compute.
 
-    The values are the reference's, or those of ``instead``, in the dtypes of the engine's values ``inside``. Only
-    inputs of the model and floating-point tensors of regions are fed.
+    The values are the reference's, or those of ``instead``. Only inputs of the model and floating-point tensors of
+    regions are fed.
     """
     cut = {region.pair.suspect for region in case.regions}
     names = dict.fromkeys(name for part in parts for name in (*part.takes, part.pair.suspect))
@@ -140,10 +139,9 @@ def feeds_of(
 
 
 def relevant_values(case: Case, region: Region, array: np.ndarray) -> np.ndarray:
-    """Return ``array`` with negative values set to zero if it is the output of a Q/DQ pair and only ReLUs read it.
+    """Return ``array`` without negative values if it is the output of a Q/DQ pair and only ReLUs read it.
 
-    Calibrators give such a tensor the range of the ReLU's output, and may clip everything below zero. Any other array
-    is returned unchanged.
+    Any other array is returned unchanged.
     """
     if region.pair.quantized and region.pair.reference in case.only_rectified and is_float(array.dtype):
         return np.asarray(np.maximum(array, 0))
@@ -173,7 +171,7 @@ def bounds(case: Case) -> dict[str, float]:
 def _rounding_errors(case: Case, origin: tuple[Region, ...]) -> dict[str, float]:
     """Return the relative errors of the regions ``origin`` of the reference, by name of the suspect's tensor.
 
-    Each region runs alone on the host, on operands and weights rounded to the case's precision. An infinite error
+    Each region runs alone on the host, with operands and weights rounded to the case's precision. An infinite error
     counts as 0.
     """
     errors: dict[str, float] = {}

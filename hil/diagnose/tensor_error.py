@@ -24,9 +24,8 @@ FP16_MAX = 65504.0
 def error(expected: Array, obtained: Array) -> float:
     """Return the error of ``obtained``: for floats relative to ``expected``, else the share of elements that differ.
 
-    For floats, it is the largest root mean square (RMS) error of the whole tensor and of each channel (index along the
-    second or the last axis), divided by the RMS of ``expected``. It is infinite if the shapes differ, or if NaN and
-    infinite elements are at other places or have another sign.
+    For floats, it is the largest relative root mean square error of the whole tensor or of a channel. It is infinite if
+    the shapes differ, or if NaN and infinite elements are not the same.
     """
     if expected.shape != obtained.shape:
         return math.inf
@@ -71,10 +70,8 @@ def relative_error(squares: Array, power: float) -> float:
 def slice_error(expected: Array, obtained: Array, least: float = 0.01) -> float:
     """Return the largest error of a slice (index along the second axis) relative to that slice's own deviation.
 
-    Unlike ``error``, it shows scores that are lost next to boxes a hundred times as large. If a slice's standard
-    deviation is smaller than ``least`` times the largest one of a slice, its error is relative to that product, unless
-    its values are scores from 0 to 1 that reach 0.25. Return ``error`` for arrays of fewer than two axes or of other
-    types than float, for an infinite error, and where nothing varies.
+    The deviation counts as at least ``least`` times the largest one of a slice. Return ``error`` where slices cannot be
+    compared: for fewer than two axes, other types than float, an infinite error, or no variation.
     """
     whole = error(expected, obtained)
     if not math.isfinite(whole) or not is_float(expected.dtype):
@@ -120,9 +117,9 @@ def largest(array: Array) -> float:
 
 
 def clipped(array: Array, step: float, low: int = -128, high: int = 127) -> float:
-    """Return the share of elements that a quantizer to integers from ``low`` to ``high`` clips.
+    """Return the share of elements that a quantizer to integers from ``low`` to ``high`` clips, with this ``step``.
 
-    The quantizer has this ``step`` and zero point 0. The share is 1.0 if ``step`` is not positive and finite.
+    The zero point is 0. The share is 1.0 if ``step`` is not positive and finite.
     """
     if step <= 0 or not math.isfinite(step):
         return 1.0

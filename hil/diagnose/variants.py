@@ -56,8 +56,8 @@ def severed(
 ) -> onnx.ModelProto:
     """Return a model of only the nodes of ``parts``, in which no part gets a value from another part.
 
-    ``graph`` is that of ``side``, "suspect" or "reference". Each tensor in ``feeds`` becomes an input of the array's
-    shape and dtype. A part's tensor T is the output ``T + OWN`` if T is in ``feeds``, else the output T.
+    ``graph`` is that of ``side``, "suspect" or "reference". Each tensor in ``feeds`` becomes an input. A part's tensor
+    T is the output ``T + OWN`` if T is in ``feeds``, else the output T.
     """
     chosen = list(parts)
     suspect = side == "suspect"
@@ -109,10 +109,7 @@ def _only(
 
 
 def _insert_identities(graph: onnx.GraphProto) -> None:
-    """Insert an Identity between each DequantizeLinear that makes a graph output and this output.
-
-    TensorRT 8.6 fails with an internal error if a DequantizeLinear makes an output itself.
-    """
+    """Insert an Identity between each DequantizeLinear that makes a graph output and this output."""
     ends = {output.name for output in graph.output}
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 def circumstances(
     report: Path, policy: GateSpec, bundle: Path | None = None, *, now: datetime | None = None, release: bool = False
 ) -> Circumstances:
-    """Return the time ``now`` (by default the current time), ``release``, and the key that signed ``report``.
+    """Return the circumstances at the time ``now`` (by default the current time), with the key that signed ``report``.
 
-    The signature of ``report`` is read from ``bundle``, by default next to the report, and only if ``policy.signed_by``
-    has keys. If none of them is known to have signed it, ``unsigned`` in the result has the reason; nothing is raised.
+    The signature is read from ``bundle``, by default next to the report, and only if ``policy.signed_by`` has keys. If
+    it does not verify, ``unsigned`` in the result has the reason; nothing is raised.
     """
     unsigned = Circumstances(now or datetime.now(timezone.utc), release=release)
     if not policy.signed_by:

@@ -1,8 +1,4 @@
-"""Judges the optional rules of a policy, and the rules that depend on who judges the report and when.
-
-Optional rules: smallest detectable change, declared state, clean tree. Rules of the second kind: age, expiry,
-signature, requested commit, run and target. All functions are pure.
-"""
+"""Judges the optional rules of a policy, and the rules that depend on who judges the report and when."""
 
 from __future__ import annotations
 
@@ -65,10 +61,7 @@ def demands(report: Report, policy: GateSpec, required: Sequence[CheckResult]) -
 
 
 def outside(report: Report, policy: GateSpec, around: Circumstances | None) -> Iterator[RuleOutcome]:
-    """Yield the outcomes of the rules that depend on ``around``; nothing if ``around`` is ``None``.
-
-    The rule on a clean tree is among them if ``policy`` requires it only by default.
-    """
+    """Yield the outcomes of the rules that depend on ``around``; nothing if ``around`` is ``None``."""
     if around is None:
         return
     if policy.requires_clean and not policy.clean:
@@ -103,7 +96,7 @@ def clean_problem(commit: str | None, *, dirty: bool | None, changed: Sequence[s
 
 
 def commit_problem(commit: str | None, required: str, *, dirty: bool | None, changed: Sequence[str] = ()) -> str:
-    """Return why a run is not a clean run (see ``clean_problem``) of the commit ``required``; empty if it is."""
+    """Return why a run is not a clean run of the commit ``required``; empty if it is."""
     if commit != required:
         return f"the run's commit is {(commit or '')[:SHORT] or 'unknown'}, but {required[:SHORT]} is requested"
     return clean_problem(commit, dirty=dirty, changed=changed)
@@ -136,8 +129,7 @@ def _is_valid_on(day: object, today: date) -> bool:
 def age_of(finished: str, now: datetime, most: float | None) -> tuple[float, str]:
     """Return the seconds since ``finished`` (ISO 8601), and what is wrong with that time; empty if nothing is.
 
-    It may not be missing, lie more than ``SKEW`` seconds in the future, or be more than ``most`` seconds ago (``None``:
-    no limit).
+    ``most`` is the largest accepted age in seconds (``None``: no limit).
     """
     try:
         age = (now - datetime.fromisoformat(finished)).total_seconds()
@@ -159,9 +151,8 @@ def age_text(seconds: float) -> str:
 def smallest_change(check: CheckResult) -> float | None:
     """Return the smallest relative change that a row could have detected; infinite if that is unknown.
 
-    A comparison with a baseline detects it with 90 % statistical power (``hil.stats.runs``). A row with a limit detects
-    the distance from its value to the worse end of its interval, as a share of the limit. Return ``None`` for an exact
-    value, and for a row without measurement or limit.
+    A comparison with a baseline detects it with 90 % statistical power; a row with a limit by its interval. Return
+    ``None`` for an exact value, and for a row without measurement or limit.
     """
     measurement, limit = check.measurement, check.limit
     if measurement is None or measurement.confidence is None:
@@ -199,10 +190,7 @@ def _state(report: Report, keys: Sequence[str]) -> RuleOutcome:
 
 
 def _declared(contract: Mapping[str, Any], key: str) -> bool:
-    """Return whether the state contract requires anything for ``key``, such as locked clocks.
-
-    Whether the board met the requirement is not judged here: if it did not, the affected rows are inconclusive.
-    """
+    """Return whether the state contract requires anything for ``key``, such as locked clocks."""
     if key == "clocks":
         return contract.get("clocks") == "locked"
     if key == "gpu_clients":

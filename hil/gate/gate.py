@@ -1,7 +1,7 @@
 """The gate: judges a report by a policy.
 
-``judge`` is a pure function and returns the decision. ``seal`` writes it into a report. ``open_report`` reads a report
-and judges it again, so that an edited decision is refused.
+``judge`` returns the decision, ``seal`` writes it into a report, and ``open_report`` reads a report and judges it
+again.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def judge(report: Report, policy: GateSpec, *, full: bool = True, around: Circum
 def judge_selection(report: Report, other_tests: int) -> Decision:
     """Return the decision on what the user selected: the rows of ``report`` that its selection did not leave out.
 
-    It decides the exit code of pytest and nothing else. ``other_tests`` is the number of passed tests without a row:
-    without such a test, at least one row must have a verdict.
+    It decides the exit code of pytest and nothing else. Without ``other_tests``, passed tests that have no row, at
+    least one row must have a verdict.
     """
     part = selected(report).model_copy(update={"status": "complete"})
     rules = judge_rules(part, part.policy, required_rows(part, part.policy), full=False)
@@ -142,9 +142,9 @@ def _notes(report: Report) -> tuple[str, ...]:
 
 
 def _weaker(report: Report) -> tuple[str, ...]:
-    """Return a line for each check that passed by a claim that is weaker than its tolerances, which the config allows.
+    """Return a line for each check that passed by a claim weaker than its tolerances, as the config allows.
 
-    Only the first ``NAMED`` are listed; a last line counts the others.
+    Only the first ``NAMED`` checks are listed; a last line counts the others.
     """
     passed = (check for check in report.checks if check.verdict is Verdict.PASSED)
     claims = [f"{check.name}: only {check.details[CLAIM]}" for check in passed if CLAIM in check.details]

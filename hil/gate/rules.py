@@ -31,9 +31,9 @@ UNSETTLED = (Verdict.FAILED, Verdict.INCONCLUSIVE)
 
 
 def required_rows(report: Report, policy: GateSpec) -> tuple[CheckResult, ...]:
-    """Return the rows that ``policy`` requires, and the rows that the run required although its own policy did not.
+    """Return the rows that ``policy`` requires, and those that the run required for other reasons.
 
-    The checks of the project's own tests are of the second kind, because a run requires all of them.
+    A run requires all checks of the project's own tests.
     """
     if policy == report.policy:
         # Rows that the recorded policy requires carry the flag ``required``, which is cheaper than matching patterns.
@@ -198,8 +198,8 @@ def _warnings(report: Report, policy: GateSpec) -> RuleOutcome:
 def _guesses(report: Report, policy: GateSpec, *, full: bool, release: bool) -> RuleOutcome:
     """Return the rule on guessed declarations.
 
-    A run with guesses violates it for a release, if the policy allows no warnings, and, with ``full``, if the policy
-    requires better evidence than ``host``.
+    Guesses violate it for a release, if the policy allows no warnings, and, with ``full``, if the policy requires
+    better evidence than ``host``.
     """
     problem = guess_problem(report)
     strict = release or not policy.warnings or (full and policy.evidence != "host")
@@ -213,10 +213,7 @@ def _rejected(report: Report) -> RuleOutcome:
 
 
 def _attempts(report: Report) -> RuleOutcome:
-    """Return the rule on attempts whose board was lost: a row that failed or was inconclusive in one violates it.
-
-    So losing the board and measuring again on another one does not make a failed check pass.
-    """
+    """Return the rule on attempts whose board was lost: a failed or inconclusive row in an attempt violates it."""
     rows = [(row, attempt) for attempt in report.attempts for row in attempt.rows if row.verdict in UNSETTLED]
     names = [f"{row.id} {row.model} {row.precision} on {attempt.board} ({row.verdict.value})" for row, attempt in rows]
     wrong = _listed("did not pass on a board that was lost afterwards: run again", names)

@@ -1,7 +1,6 @@
 """Insert explicit Q/DQ nodes with ONNX Runtime's quantizer on the host: symmetric INT8, weights per channel.
 
-The resulting model is stored under a key, which is the digest of everything that the model depends on, with a record of
-what calibration consumed. A stored model is reused only if its digest matches its record.
+The resulting model is stored under the digest of everything that it depends on, with a record of its calibration.
 """
 
 from __future__ import annotations
@@ -37,11 +36,11 @@ __all__ = ["Quantized", "Ranges", "key_parts", "quantize", "read_ranges", "sampl
 class Quantized:
     """A model with Q/DQ nodes: its path, its SHA-256, the key under which it is stored, and its provenance.
 
-    ``provenance`` has ``parts`` (of the key), ``samples`` and ``samples_digest`` (number and digest of the samples that
-    calibration consumed), ``skipped`` (tensors left in float, with reasons) and ``foreign`` (whether the model already
-    had Q/DQ nodes). If the model is not foreign, ``provenance`` also has ``quantized`` (names of the nodes in INT8),
-    ``floating`` (the nodes in float, as ``floating_facts`` returns them) and ``synthetic`` (whether the samples were
-    generated). ``damaged`` is true if a stored model did not match its record and was therefore made again.
+    ``provenance`` has ``parts`` (of the key), ``samples`` and ``samples_digest`` (of the samples that calibration
+    used), ``skipped`` (tensors left in float, with reasons) and ``foreign`` (whether the model already had Q/DQ nodes).
+    If hil inserted them, it also has ``quantized`` (names of the nodes in INT8), ``floating`` (the nodes in float, as
+    ``floating_facts`` returns them) and ``synthetic`` (whether the samples were generated). ``damaged`` is true if a
+    stored model did not match its record and was made again.
     """
 
     path: Path
@@ -52,7 +51,7 @@ class Quantized:
 
 
 def key_parts(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayout = "onnxruntime") -> dict[str, Any]:
-    """Return everything that the ranges depend on, by name. ``int8.cache`` compares these parts with recorded ones."""
+    """Return everything that the ranges depend on, by name."""
     import onnxruntime
 
     return {
@@ -70,7 +69,7 @@ def key_parts(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayo
 
 
 def samples_digest(data: Dataset, samples: int) -> str:
-    """Return the SHA-256 over the digests of the first ``samples`` samples, as ``provenance["samples_digest"]``."""
+    """Return the SHA-256 over the digests of the first ``samples`` samples."""
     state = hashlib.sha256()
     for digest in islice(data.sample_digests(), samples):
         state.update(digest.encode())
@@ -89,11 +88,10 @@ def quantize(  # noqa: PLR0913 - a model, data, settings, and a place for the re
     """Return ``model`` with Q/DQ nodes, calibrated on ``data``.
 
     The result is written to ``out_dir``, or reused if ``out_dir`` already has it. ``layout`` selects where the nodes
-    are inserted (``hil.quantize.layout``), since the runtimes fuse different patterns. ``counted`` is called
-    with the number of samples of each batch that calibration consumed. A model that already has Q/DQ
-    nodes is returned unchanged, with its own path. Raises ``UserError`` if the data has too few
-    samples or a value that is not finite, if ``exclude_nodes`` names an unknown node, or if the model cannot be read or
-    the result cannot be written. Raises ``EngineBuildError`` if the quantizer or ONNX Runtime fails.
+    are inserted (``hil.quantize.layout``). ``counted`` is called with the number of samples of each batch that
+    calibration consumed. A model that already has Q/DQ nodes is returned unchanged. Raises ``UserError`` if the data
+    has too few samples or a value that is not finite, if ``exclude_nodes`` names an unknown node, or if the model
+    cannot be read or the result cannot be written. Raises ``EngineBuildError`` if the quantizer or ONNX Runtime fails.
     """
     parts = key_parts(model, data, spec, layout)
     key = digest_of(parts)
@@ -114,10 +112,7 @@ def quantize(  # noqa: PLR0913 - a model, data, settings, and a place for the re
 
 
 def _stored(path: Path, record: Path, key: str, parts: dict[str, Any]) -> tuple[Quantized | None, bool]:
-    """Return the stored model, or ``None`` if it cannot be used, and whether the stored files are damaged.
-
-    A record without this user's seal counts as missing, not as damaged: it may come from another machine's cache.
-    """
+    """Return the stored model, or ``None`` if it cannot be used, and whether the stored files are damaged."""
     if not path.exists() or not record.exists():  # a killed run may leave only one of them
         return None, False
     try:

@@ -42,9 +42,9 @@ _CUTS = frozenset({"Relu", "Clip"})
 class Use:
     """The values of one tensor over all samples, compared with ``top``, the largest magnitude within its range.
 
-    ``n`` is the number of elements, ``peak`` their largest magnitude. ``beyond`` counts the elements whose magnitude is
-    more than half an INT8 step above ``top``. ``energy`` is the sum of the squares of all elements, ``lost`` the sum of
-    the squares of what clipping to ``top`` cuts off from the elements that ``beyond`` counts.
+    ``n`` is the number of elements, ``peak`` their largest magnitude. ``beyond`` counts the clipped elements: those
+    more than half an INT8 step above ``top``. ``energy`` is the sum of the squares of all elements, ``lost`` the same
+    of what clipping cuts off.
     """
 
     top: float
@@ -81,7 +81,7 @@ class Flow:
 
 
 def plain_name(tensor: str) -> str:
-    """Return the name in the FP32 model for ``tensor`` of the quantized model; the two differ for a model's outputs."""
+    """Return the name in the FP32 model for ``tensor`` of the quantized model; they may differ for an output."""
     return tensor.removesuffix(_APPENDED)
 
 
@@ -95,10 +95,7 @@ def tensors_of(proto: onnx.ModelProto) -> tuple[set[str], set[str]]:
 
 
 def known_tensors(model: Path) -> tuple[set[str], set[str]]:
-    """Return the activations and the constants (``tensors_of``) of the model as ``prepared`` for the quantizer.
-
-    The activations include the names that the quantizer gives to the tensors behind the model's outputs.
-    """
+    """Return the activations and the constants (``tensors_of``) of the model as ``prepared`` for the quantizer."""
     with silence(), tempfile.TemporaryDirectory(prefix="hil-flow-") as folder:
         proto = prepared(model, Path(folder))
     flowing, constants = tensors_of(proto)
@@ -110,11 +107,10 @@ def observe(
 ) -> Flow:
     """Run the FP32 ``model`` on the first ``limit`` samples (``None``: on all) and compare its tensors with ``tops``.
 
-    ``tops`` maps each tensor to the largest magnitude within its range. If a ReLU or Clip node is the only reader of a
-    tensor, the output of that node is measured instead, since the node removes the other values anyway. With ``fold``
-    the model is first prepared as for the quantizer (``prepared``). If there are more than 512 samples, only every n-th
-    batch runs, so that about 512 samples are spread evenly. Memory holds the activations of one batch. Raises
-    ``UserError`` for data that cannot be read, and ``EngineBuildError`` if ONNX Runtime fails.
+    ``tops`` maps each tensor to the largest magnitude within its range. If only a ReLU or Clip reads a tensor, the
+    output of that node is measured instead. With ``fold`` the model is first prepared as for the quantizer
+    (``prepared``). Of more than 512 samples, about 512 are run. Raises ``UserError`` for data that cannot be read, and
+    ``EngineBuildError`` if ONNX Runtime fails.
     """
     try:
         with silence(), tempfile.TemporaryDirectory(prefix="hil-flow-") as folder:

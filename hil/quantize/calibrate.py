@@ -55,7 +55,7 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a calibrator's ``compute_data`` returned, and the tensors without a range, since a mask would set it."""
+    """What a calibrator's ``compute_data`` returned, and the tensors without a range because a mask would set it."""
 
     ranges: Any
     masked: frozenset[str]
@@ -130,7 +130,7 @@ def stride_of(data: Dataset, most_bytes: int = FEED) -> int:
 
 
 def fitting(data: Dataset, most_bytes: int = FEED) -> int:
-    """Return how many samples such as the first fit into ``most_bytes``, but at least 1 and at most 32."""
+    """Return how many samples like the first fit into ``most_bytes``, from 1 to 32."""
     batch = next(data.batches(data.stride or 1, data.stride or 1), None)
     if batch is None:
         return 1
@@ -140,10 +140,9 @@ def fitting(data: Dataset, most_bytes: int = FEED) -> int:
 
 
 class Feed:
-    """Gives the samples of a data set to the calibrator, and counts and digests those that the calibrator consumed.
+    """Gives the samples of a data set to the calibrator, and counts and digests those that it consumed.
 
-    A feed is a group of batches with about as many samples as ``fitting`` returns, even if the model takes only one
-    sample at a time.
+    A feed is a group of batches.
     """
 
     def __init__(
@@ -209,8 +208,8 @@ def collect(  # noqa: PLR0913 - the steps of one calibration share these
 ) -> Iterator[tuple[int, Calibration]]:
     """Calibrate on ``feed``; yield the number of samples consumed so far, and the ranges computed from these samples.
 
-    Both are yielded after each feed that reaches a number of samples in ``marks``, and once at the end. Raise
-    ``UserError`` for a feed without samples, ``EngineBuildError`` if the model has no layer that could become INT8.
+    Both are yielded when a number in ``marks`` is reached, and at the end. Raise ``UserError`` for a feed without
+    samples, ``EngineBuildError`` if the model has no layer that could become INT8.
     """
     if not feed.advance():
         raise UserError(f"calibration data has no samples: model {feed.model}: add some to calibration.data")

@@ -20,9 +20,8 @@ def quantization_facts(
 ) -> dict[str, Any]:
     """Return ``quantized`` (the nodes in INT8), ``skipped`` and ``tensors`` (the number of tensors with a range).
 
-    ``skipped`` has each tensor that is in float because its node is in ``kept`` (``kept_nodes``), with the reason
-    there, or because its node is in the body of an If, Loop or Scan. A tensor that the quantizer omitted by itself is
-    not in ``skipped``, so that ``int8.cache`` fails for this tensor. Raise ``EngineBuildError`` if no node is in INT8.
+    ``skipped`` has each tensor that is in float because of ``kept`` (``kept_nodes``) or an If, Loop or Scan, with the
+    reason. Raise ``EngineBuildError`` if no node is in INT8.
     """
     ranges = ranges_of(result)
     if not ranges.nodes:

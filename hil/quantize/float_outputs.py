@@ -1,9 +1,6 @@
 """Return a model's outputs in floating point where only the nodes that read them run in INT8.
 
-``onnxruntime.quantization`` puts the Q and DQ nodes of a tensor that is also an output in front of the output. A state
-that goes from step to step would then be rounded to eight bits at each step, although its own node computes in float,
-and TensorRT would get a DQ node whose result leaves the network (its guide wants DQ nodes before layers that run in
-INT8).
+``onnxruntime.quantization`` would round such an output, and a state would then lose precision at each step.
 """
 
 from __future__ import annotations
@@ -21,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def restore_float_outputs(graph: onnx.GraphProto, kept: Collection[str], layout: QdqLayout) -> None:
-    """Take the Q and DQ nodes between each output and its node away from the output, if that node computes in float.
+    """Give each output the float value of its node, without the Q and DQ nodes, if that node computes in float.
 
-    The nodes of ``graph`` that read the output keep reading its dequantized value. ``kept`` are the names of the nodes
-    that stay in float. An output of a node whose result ``layout`` quantizes is left as it is: it is INT8 in any case.
+    Nodes of ``graph`` that read the output still read the dequantized value. ``kept`` are the names of the nodes that
+    stay in float.
     """
     makers = {name: node for node in graph.node for name in node.output}
     rounded = set(OPERATORS[layout]) - set(EXTRA[layout].get("OpTypesToExcludeOutputQuantization", ()))
@@ -44,5 +41,5 @@ def restore_float_outputs(graph: onnx.GraphProto, kept: Collection[str], layout:
 
 
 def _maker(node: onnx.NodeProto | None, kind: str, makers: dict[str, onnx.NodeProto]) -> onnx.NodeProto | None:
-    """Return the node that makes the first input of ``node``; ``None`` if that is not of the kind."""
+    """Return the node that makes the first input of ``node``; ``None`` if ``node`` is not a ``kind`` node."""
     return makers.get(node.input[0]) if node is not None and node.op_type == kind else None

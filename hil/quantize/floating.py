@@ -41,8 +41,8 @@ def kept_nodes(
     """Return the names of the nodes that the quantizer must leave out, each with the kind of reason and a text on it.
 
     ``ranges`` are those of ``unlike_joins``, ``masked`` the tensors whose range a mask sets, ``excluded`` the nodes
-    that the config excludes. Nodes that read an excluded node's result, without convolutions and matrix products, stay
-    in floating point too: else they would round the result to INT8. If they only move its values, so do their readers.
+    that the config excludes. Nodes that read an excluded node's result stay in floating point too, except convolutions
+    and matrix products.
     """
     kept = dict.fromkeys(size_nodes(proto), ("size", "its result becomes a size"))
     joins = nodes_at_joins(proto, unlike_joins(proto, ranges))
@@ -63,11 +63,7 @@ def kept_nodes(
 
 
 def _before(proto: onnx.ModelProto, joins: Mapping[str, str]) -> dict[str, str]:
-    """Return the nodes whose results only nodes of ``joins`` read, and those before them, each with a text.
-
-    In INT8 they would gain nothing and round what is joined. Convolutions and matrix products are left out, and so are
-    nodes that cut values off, since the range before these is wider.
-    """
+    """Return the nodes before ``joins`` that would gain nothing from INT8, each with a text."""
     made: dict[str, str] = {}
     readers: dict[str, list[str]] = {output.name: [""] for output in proto.graph.output}
     for node in with_inner(proto.graph.node):
@@ -85,9 +81,9 @@ def floating_facts(
 ) -> dict[str, Any]:
     """Return which nodes of ``proto`` compute in floating point in ``result``, its copy with Q/DQ nodes.
 
-    ``count`` is their number, ``reasons`` how many there are for each reason, ``nodes`` the reason of each, of at most
-    100. Only operators of ``layout`` count; nodes for integers and bool do not. ``rounded`` states for each node that
-    the config excludes which of its inputs and outputs are rounded to INT8 by a node next to it.
+    ``count`` is their number, ``reasons`` the number for each reason, ``nodes`` the reasons of at most 100 nodes. Only
+    operators of ``layout`` that compute with floats count. ``rounded`` states which inputs and outputs of excluded
+    nodes are rounded to INT8 by neighbours.
     """
     makers = {name: node for node in result.graph.node for name in node.output}
     after = {node.name: node for node in result.graph.node}
@@ -131,6 +127,6 @@ def _rounded(name: str, result: onnx.ModelProto, makers: Mapping[str, onnx.NodeP
 
 
 def _is_pair(name: str, makers: Mapping[str, onnx.NodeProto]) -> bool:
-    """Return whether a DequantizeLinear behind a QuantizeLinear makes the tensor called ``name``."""
+    """Return whether the tensor called ``name`` is the output of a QuantizeLinear and DequantizeLinear."""
     node = makers[name]
     return node.op_type == _INT8 and node.input[0] in makers and makers[node.input[0]].op_type == "QuantizeLinear"

@@ -1,7 +1,7 @@
 """Convert a float32 ONNX file to FP16 or BF16 on the host, for strongly typed networks of TensorRT.
 
-NVIDIA's AutoCast (package ``nvidia-modelopt``) does it if it is installed. Without it, the converter of
-``onnxruntime.transformers`` does, which has FP16 only. Inputs and outputs of the model keep their types.
+The tool is NVIDIA's AutoCast (package ``nvidia-modelopt``) or, for FP16, ``onnxruntime.transformers``. Inputs and
+outputs of the model keep their types.
 """
 
 from __future__ import annotations
@@ -126,10 +126,7 @@ def _by_autocast(model: Path, precision: str) -> tuple[onnx.ModelProto, dict[str
 
 
 def _by_onnxruntime(model: Path) -> tuple[onnx.ModelProto, dict[str, str]]:
-    """Return the converted model, and why nodes were kept in float32, by their names.
-
-    The converter clamps constants that FP16 cannot hold: nodes that read them are kept in float32.
-    """
+    """Return the converted model, and why nodes were kept in float32, by their names."""
     import onnx
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
@@ -149,10 +146,7 @@ def _by_onnxruntime(model: Path) -> tuple[onnx.ModelProto, dict[str, str]]:
 
 
 def _join_kept(model: onnx.ModelProto, kept: Collection[str]) -> None:
-    """Let nodes that stay in float32 read each other's results directly.
-
-    The converter casts what each of them returns to FP16 and back, which would overflow.
-    """
+    """Let nodes that stay in float32 read each other's results directly."""
     from onnx import TensorProto
 
     nodes = list(with_inner(model.graph.node))
@@ -169,10 +163,7 @@ def _join_kept(model: onnx.ModelProto, kept: Collection[str]) -> None:
 
 
 def _beyond_fp16(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> Iterator[tuple[str, str]]:
-    """Yield the name of each node that reads or is a constant which FP16 cannot hold, with the reason.
-
-    The nodes that read its results are yielded too, and so on, up to operators whose results FP16 holds (``BOUNDED``).
-    """
+    """Yield the name of each node with a constant or a result that FP16 may not hold, with the reason."""
     from onnx import TensorProto, numpy_helper
 
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -198,7 +189,7 @@ def _beyond_fp16(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> Iterato
 
 
 def _in_fp32(model: onnx.ModelProto, reasons: dict[str, str]) -> tuple[int, list[dict[str, str]]]:
-    """Return how many nodes compute with floats, and those that use float32 but no FP16 or BF16, with the reason."""
+    """Return how many nodes compute with floats, and those that still use float32 only, with the reason."""
     copy = type(model)()
     copy.CopyFrom(model)
     shapes: dict[str, tuple[int, ...]] = {}

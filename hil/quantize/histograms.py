@@ -1,8 +1,4 @@
-"""Collect histograms of the magnitudes of tensors, with a fixed number of bins, and choose INT8 ranges from them.
-
-The collector of onnxruntime.quantization keeps the width of its first bins, so that one large sample after a small one
-makes hundreds of thousands of them, and the search for the best range takes the square of that number.
-"""
+"""Collect histograms of the magnitudes of tensors, with a fixed number of bins, and choose INT8 ranges from them."""
 
 from __future__ import annotations
 
@@ -36,8 +32,7 @@ class Histogram:
     """Counts of the magnitudes of one tensor's elements: bin ``n`` is from ``n`` to ``n + 1`` parts of ``top / BINS``.
 
     ``low`` and ``high`` are the smallest and the largest element, ``first`` is the largest magnitude of the first
-    elements that were added. ``zeros`` counts the elements of a tensor that had only zeros so far, so that ``top`` is
-    still 0.
+    elements that were added. ``zeros`` counts the elements while all are zero.
     """
 
     dtype: np.dtype[Any]
@@ -49,10 +44,7 @@ class Histogram:
     counts: Counts = field(default_factory=lambda: np.zeros(BINS, np.int64))
 
     def add(self, arrays: list[Array]) -> None:
-        """Add the finite elements of some arrays; ``top`` doubles, and bins merge in pairs, until all magnitudes fit.
-
-        How the elements are divided among the arrays of one call makes no difference.
-        """
+        """Add the finite elements of some arrays; bins merge in pairs until all magnitudes fit below ``top``."""
         finite = [one for array in arrays if (one := array[np.isfinite(array)].astype(np.float32, copy=False)).size]
         if not finite:
             return
@@ -76,7 +68,7 @@ class Histogram:
     def range(self, bins: Callable[[Histogram], int]) -> tuple[Array, Array, Counts, Array]:
         """Return the smallest and the largest value of the range that has ``bins(self)`` bins, then the histogram.
 
-        The range is never wider than the values. The histogram consists of the counts and the edges of the bins.
+        The histogram consists of the counts and the edges of the bins.
         """
         edges = np.linspace(0, self.top, BINS + 1, dtype=np.float32)
         end = float(edges[bins(self)]) if self.top else 0.0
@@ -93,10 +85,9 @@ def percentile_bins(histogram: Histogram, percentile: float) -> int:
 def entropy_bins(histogram: Histogram) -> int:
     """Return how many bins the range with the smallest loss of information has.
 
-    It has at least ``LEVELS`` bins if the values do, and contains the values that were added first: without this second
-    bound, which TensorRT's calibrator does not have, a classifier of turned lines of text answered at random. The loss
-    is the Kullback-Leibler divergence of the values in INT8 from the values clipped to the range ("8-bit inference with
-    TensorRT", S. Migacz, 2017). Bin 0 counts as bin 1 does: INT8 represents zeros without a loss.
+    The range has at least ``LEVELS`` bins if the values do, and contains the values that were added first. The loss is
+    the Kullback-Leibler divergence of the values in INT8 from the values clipped to the range ("8-bit inference with
+    TensorRT", S. Migacz, 2017).
     """
     counted = histogram.counts.astype(np.float64)
     counted[0] = counted[1]
@@ -126,7 +117,7 @@ def _divergence(inside: npt.NDArray[np.float64], clipped: float) -> float:
 
 
 class Collector(CalibrationDataCollector):  # type: ignore[misc]  # onnxruntime ships no types
-    """Makes a histogram of each tensor's values; onnxruntime's calibrators call it for each feed."""
+    """Makes a histogram of each tensor's values, for onnxruntime's calibrators."""
 
     def __init__(self, method: str, percentile: float) -> None:
         """``method`` is ``"entropy"`` or ``"percentile"``; only the latter uses ``percentile``."""

@@ -1,6 +1,6 @@
 """Find the tensors that join values of unlike ranges: with one scale, INT8 rounds the smaller values to nearly nothing.
 
-A detector's output of boxes (0 to 320) and scores (0 to 1) would have steps of 2.5, so that every score becomes 0.
+An example is a detector's output of boxes (0 to 320) and scores (0 to 1).
 """
 
 from __future__ import annotations
@@ -35,9 +35,8 @@ _KEEPING = (CARRYING | BOUNDED) - _ARITHMETIC - {"Gather", "Slice", "Split", "Wh
 def unlike_joins(proto: onnx.ModelProto, ranges: Mapping[str, Any]) -> dict[str, str]:
     """Return the tensors that consist of values of unlike ranges, each with a text that states the ranges.
 
-    They are the outputs of each Concat whose inputs have unlike ranges, and the results of operators that keep the
-    values of these. ``ranges`` has ``range_value``, the smallest and the largest value, of the calibrated tensors. The
-    nodes of ``proto`` are sorted. An input that is always 0, or that has no range, does not count.
+    They begin at the outputs of a Concat. ``ranges`` has ``range_value``, the smallest and the largest value, of the
+    calibrated tensors. The nodes of ``proto`` are sorted.
     """
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
     for node in proto.graph.node:
@@ -58,7 +57,7 @@ def unlike_joins(proto: onnx.ModelProto, ranges: Mapping[str, Any]) -> dict[str,
 
 
 def _top(name: str, ranges: Mapping[str, Any], constants: Mapping[str, onnx.TensorProto]) -> float:
-    """Return the largest magnitude of a tensor of floating-point values; 0 if it is not known."""
+    """Return the largest magnitude of a tensor of floating-point values; 0 if it is unknown."""
     if name in ranges:
         values = np.asarray(ranges[name].range_value, np.float64)
     elif name in constants:
@@ -73,7 +72,7 @@ def _top(name: str, ranges: Mapping[str, Any], constants: Mapping[str, onnx.Tens
 def nodes_at_joins(proto: onnx.ModelProto, joined: Mapping[str, str]) -> dict[str, str]:
     """Return the nodes that read or return a tensor of ``joined``, with its text.
 
-    Convolutions and matrix products that only return such a tensor are left out.
+    Convolutions and matrix products count only if they read one.
     """
     return {
         node.name: joined[name]

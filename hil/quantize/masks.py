@@ -1,7 +1,6 @@
 """Find the tensors whose range a mask sets: a very large constant that is added to scores, or replaces some of them.
 
-Exported attention masks scores with constants such as -1e9, -1e4, the lowest float32 or -inf. With such a constant in
-its range, a tensor in INT8 has a step so coarse that all scores become equal.
+Attention in exported models does this with -1e9 or -inf. In INT8, all other scores would become equal.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def masked_tensors(proto: onnx.ModelProto, feeds: Iterable[Mapping[str, np.ndarr
     """Return the activations whose range a mask sets, for a graph whose nodes are sorted.
 
     A mask is a float constant, or an input of one of ``feeds``, with a magnitude of ``LARGE`` or more. Inputs of
-    convolutions and matrix products are left out: they run in INT8 whatever their range is.
+    convolutions and matrix products are left out.
     """
     nodes = proto.graph.node
     read = {name for node in nodes if node.op_type in CARRYING for name in node.input}

@@ -11,11 +11,7 @@ if TYPE_CHECKING:
 
 
 def sort_nodes(graph: onnx.GraphProto) -> None:
-    """Move each node that stands after a reader of its outputs to before this reader; keep the order otherwise.
-
-    ``onnxruntime.quantization`` appends new nodes at the end. Its own sorting ignores the bodies of ``If`` and
-    ``Loop``, which may read outer tensors.
-    """
+    """Move each node that stands after a reader of its outputs to before this reader; keep the order otherwise."""
     nodes = list(graph.node)
     producers = {output: number for number, node in enumerate(nodes) for output in node.output if output}
     needs = [[producers[name] for name in _inputs_of(node) if name in producers] for node in nodes]

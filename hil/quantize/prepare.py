@@ -62,10 +62,7 @@ def prepared(model: Path, folder: Path) -> onnx.ModelProto:
 
 
 def _plain(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
-    """Inline local functions and remove weights from the graph's inputs; return the model and whether it changed.
-
-    The quantizer does not read functions, and does not treat a weight as a constant if it is an input too.
-    """
+    """Inline local functions and remove weights from the graph's inputs; return the model and whether it changed."""
     functions = bool(proto.functions)
     if functions:
         proto = onnx.inliner.inline_local_functions(proto)
@@ -82,8 +79,7 @@ def _plain(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
 def _plain_biases(graph: onnx.GraphProto) -> None:
     """Give each Gemm with a constant bias one value per column, multiplied by its ``beta``, which becomes 1.
 
-    The quantizer sets ``beta`` to 1 without changing the bias (onnxruntime 1.32, ``operators/gemm.py``), and ends in an
-    error at a bias [1, columns].
+    The quantizer handles no other form (onnxruntime 1.32, ``operators/gemm.py``).
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}
     replaced: set[str] = set()
@@ -116,7 +112,7 @@ def _has_half(proto: onnx.ModelProto) -> bool:
 
 
 def _folded(model: Path, folder: Path) -> onnx.ModelProto:
-    """Return the model with batch norms folded into convolutions: quantizing the two separately costs accuracy."""
+    """Return the model with batch norms folded into convolutions."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC

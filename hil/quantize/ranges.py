@@ -22,8 +22,8 @@ _FED = 2  # inputs of a weighted node that must be INT8: activation and weight; 
 class Ranges:
     """Scales and zero points of each tensor (a list of one entry, or of one per channel).
 
-    ``quantizable`` are the tensors that should have them: those that a convolution or matrix product reads, without
-    biases. ``nodes`` are the names of the convolutions and matrix products that read INT8 on both inputs.
+    ``quantizable`` are the tensors that should have them. ``nodes`` are the names of the convolutions and matrix
+    products that read INT8 on both inputs.
     """
 
     scales: dict[str, list[float]] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Ranges:
 def read_ranges(path: Path) -> Ranges:
     """Return the ranges of the model at ``path``; a scale that is computed at run time is an empty list.
 
-    Tensors whose scales are themselves quantized at run time (activations in NVFP4) are left out.
+    Tensors whose scales are quantized at run time (activations in NVFP4) are left out.
     """
     import onnx
 
@@ -88,7 +88,7 @@ def ranges_of(model: onnx.ModelProto, folder: Path | None = None) -> Ranges:
 
 
 def _scales_of(node: onnx.NodeProto, producers: dict[str, onnx.NodeProto]) -> Iterator[str]:
-    """Yield the scale of a Q or DQ node if that is itself quantized, as of NVFP4."""
+    """Yield the name of a Q or DQ node's scale if it is itself quantized, as in NVFP4."""
     producer = producers.get(node.input[1]) if node.op_type in {_QUANTIZE, _DEQUANTIZE} else None
     if producer is not None and producer.op_type == _DEQUANTIZE:
         yield node.input[1]

@@ -37,10 +37,8 @@ class Snapshot:
 def snapshots(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayout) -> list[Snapshot]:
     """Calibrate ``model`` without storing anything; return its ranges after 25 %, 50 % and 100 % of the samples.
 
-    A snapshot is made only at the end of a feed (``Feed``), so there may be fewer snapshots, or other shares. If
-    one feed holds all samples, a second calibration uses half of the samples, unless the model's fixed batch prevents
-    this. If calibration is repeatable, the last snapshot has the same ranges as the model that ``quantize`` wrote.
-    Raises the same errors as ``quantize``.
+    There may be fewer snapshots, or other shares, since one is made only at the end of a feed (``Feed``). Raises the
+    same errors as ``quantize``.
     """
     samples = spec.samples or data.count
     try:
@@ -61,7 +59,7 @@ def snapshots(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayo
 
 
 def _distinct(snapshots_: Iterator[Snapshot]) -> list[Snapshot]:
-    """Return one snapshot for each number of samples: if the last feed reaches a mark, it gives two equal ones."""
+    """Return one snapshot for each number of samples."""
     return list({snapshot.samples: snapshot for snapshot in snapshots_}.values())
 
 

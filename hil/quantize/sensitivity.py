@@ -1,10 +1,7 @@
 """Rank layers by the noise that INT8 adds, propose some to keep in float, and measure the proposal.
 
-Each layer (convolution or matrix product) is quantized alone: its input and weight, and its output where the runtime's
-layout rounds that too. The noise of the layer is the power of
-the resulting change of the model's outputs, relative to the power of the FP32 outputs. The noises of the layers are
-assumed to be independent, so that the sum over the layers in INT8 predicts the noise of a model. The proposed model is
-then built, run and timed. All of this runs on the host's CPU, in ONNX Runtime.
+Each layer (convolution or matrix product) is quantized alone. Its noise is the power of the change of the outputs,
+relative to the power of the FP32 outputs. All of this runs on the host's CPU, in ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -105,10 +102,9 @@ def sqnr(noise: float) -> float:
 def proposed(layers: Sequence[Layer], noise: float) -> tuple[tuple[str, ...], float]:
     """Return the layers to keep in float, the noisiest first, and the noise that is predicted to remain.
 
-    Layers are added until a quarter of the noise or less remains, but at most a quarter of all layers, or one if there
-    are fewer than four layers. No layer is proposed if the model has only one layer, or if no layer adds noise.
-    ``noise`` is that of the model with all layers in INT8. The noises of the layers are scaled so that their sum is
-    ``noise``, because the operations between the layers add noise too.
+    Layers are added until a quarter of the noise remains, but at most a quarter of all layers, or one of fewer than
+    four. No layer is proposed if there is only one, or if no layer adds noise. ``noise`` is that of the model with all
+    layers in INT8.
     """
     total = sum(layer.noise for layer in layers)
     if not total > 0 or len(layers) < 2:  # without its only layer, nothing would be INT8
@@ -162,7 +158,7 @@ class _Comparison:
         self.signal = 0.0
 
     def load(self, data: Dataset) -> None:
-        """Load batches at equal distances, at most 128 samples but at least one batch; run the FP32 model on them."""
+        """Load evenly spaced batches, at most 128 samples but at least one batch; run the FP32 model on them."""
         size = data.stride or min(16, data.count)
         every = math.ceil(math.ceil(data.count / size) / max(1, MOST // size))
         self.batches = [entry for number, entry in enumerate(data.batches(size)) if number % every == 0]
@@ -250,7 +246,7 @@ def _without(spec: CalibrationSpec, nodes: tuple[str, ...]) -> CalibrationSpec:
 
 
 def _measure(comparison: _Comparison, models: list[onnx.ModelProto]) -> list[Measurement]:
-    """Return noise, score and median time of each model; the models run in turn, so that a disturbance affects all."""
+    """Return noise, score and median time of each model; the models run in turn."""
     sessions, results = [], []
     for proto in models:
         outputs, session = comparison.run(proto)

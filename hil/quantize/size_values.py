@@ -17,7 +17,7 @@ _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT1
 def size_nodes(proto: onnx.ModelProto) -> list[str]:
     """Return the names of the nodes whose result becomes integers or the factors of a Resize.
 
-    The nodes of ``proto`` are sorted. Convolutions and matrix products are left out, and so is what precedes them.
+    The nodes of ``proto`` are sorted. Convolutions and matrix products are left out, and so are the nodes before them.
     """
     wanted: set[str] = set()
     names = []

@@ -1,9 +1,8 @@
 """Search for the nodes to keep in floating point, so that an INT8 engine's tolerances hold at the least loss of speed.
 
-Each trial is a build. After full INT8, the search keeps all groups in floating point: nodes without multiply-adds, by
-operator. It then adds layers in the order of the noise that each removes per multiply-add, and doubles their number
-until the tolerances hold; it halves the interval between the largest number that does not suffice and the smallest that
-does. Then it returns layers and groups to INT8 by halves (Zeller's delta debugging, 2002), while builds are left.
+Each trial is a build. The search adds layers in floating point until the tolerances hold, first those with much noise
+per multiply-add. Then it returns layers and groups to INT8 by halves (Zeller's delta debugging, 2002), while builds are
+left.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
 class Candidate:
     """Nodes that are kept in floating point together: one layer, or a group of nodes without multiply-adds.
 
-    ``noise`` is that of ``hil.quantize.sensitivity.Layer``, ``cost`` the number of multiply-adds for one sample, or
-    another measure of the layer's work; both are 0 for a group.
+    ``noise`` is that of ``hil.quantize.sensitivity.Layer``, ``cost`` the number of multiply-adds for one sample; both
+    are 0 for a group.
     """
 
     nodes: tuple[str, ...]
@@ -57,10 +56,10 @@ class OutOfBuildsError(Exception):
 
 
 class Search:
-    """One search. ``attempt`` builds and judges an engine with the given nodes in floating point.
+    """One search.
 
-    ``attempt`` raises ``OutOfBuildsError`` if no build is left: the best trial until then is the result. The same nodes
-    are not tried twice.
+    ``attempt`` builds and judges an engine with the given nodes in floating point. It raises ``OutOfBuildsError`` if no
+    build is left, which ends the search.
     """
 
     def __init__(
@@ -102,10 +101,7 @@ class Search:
         self._returned([], sorted(kept, key=lambda one: -one.cost))
 
     def _fewest(self, groups: Sequence[Candidate]) -> list[Candidate]:
-        """Return the fewest first layers that suffice together with ``groups``; all but the first one if none suffice.
-
-        All layers together are never kept: nothing would be in INT8.
-        """
+        """Return the fewest first layers that suffice together with ``groups``; all but the first one if none do."""
         low, high, most = 0, min(1, len(self._layers) - 1), len(self._layers) - 1
         while high < most and not self._holds([*groups, *self._layers[:high]]):
             low, high = high, min(2 * high, most)
@@ -120,9 +116,9 @@ class Search:
         return self._layers[:high]
 
     def _returned(self, needed: list[Candidate], kept: list[Candidate]) -> list[Candidate]:
-        """Return those of ``kept`` that cannot return to INT8 while ``needed`` stay in floating point.
+        """Return those of ``kept`` that must stay in floating point together with ``needed``.
 
-        Halves are tried before single candidates. The tolerances hold with ``needed`` and ``kept`` in floating point.
+        The tolerances hold with ``needed`` and ``kept`` in floating point.
         """
         if needed and self._holds(needed):
             return []

@@ -102,10 +102,7 @@ class Context:
         return self.config.model(name, self.requested)
 
     def signature(self, name: str) -> Signature:
-        """Return the inputs and outputs of the model's ONNX file, completed with what the config declares for them.
-
-        Dimensions that have one name but, in the data, different sizes get different names (``open_validation``).
-        """
+        """Return the inputs and outputs of the model's ONNX file, completed with what the config declares for them."""
         path = self.config.resolve(self.model(name).path)
         self.sources.watch(path)
 
@@ -116,14 +113,11 @@ class Context:
         return self.memo.once(("signature", name), work)
 
     def onnx(self, name: str) -> Path:
-        """Return the ONNX file that this session reads: that of the model, or a copy as ``addressed`` describes."""
+        """Return the ONNX file that this session reads: the model's own, or the copy that ``addressed`` makes."""
         return self.addressed(self.config.resolve(self.model(name).path), name)
 
     def addressed(self, path: Path, name: str) -> Path:
-        """Return an ONNX file of model ``name`` that computes the same as ``path``, and watch all files of ``path``.
-
-        It is ``path`` itself or a copy in the cache (``hil.onnx_files.external_data.addressed``).
-        """
+        """Return ``path``, or a copy in the cache that computes the same, and watch all files of ``path``."""
 
         def work() -> Path:
             for file in (path, *(external.path for external in external_files(path))):
@@ -163,9 +157,8 @@ class Context:
     def calibration_data(self, name: str) -> Dataset:
         """Return the INT8 calibration data as independent samples.
 
-        For a model with a state these are single steps of its sequences, ``calibration.samples`` of them or all, each
-        with the state that the reference has there (``unrolled``). Raise ``Unsupported`` if the config names no
-        calibration data.
+        For a model with a state, these are single steps of its sequences (``unrolled``). Raise ``Unsupported`` if the
+        config names no calibration data.
         """
         data, calibration = self.calibration_source(name), self.model(name).calibration
         return self._steps(name, data, None if calibration is None else calibration.samples)

@@ -46,7 +46,7 @@ class DiagnosisTimeout(HilError):  # noqa: N818 - as the other errors here are n
 
 @dataclass(frozen=True)
 class Chosen:
-    """The inputs of a diagnosis. For a model with a state also the examined step, and the steps replayed up to it."""
+    """The inputs of a diagnosis and, for a model with a state, the examined step and the steps replayed before it."""
 
     feeds: Values
     step: Step | None = None
@@ -65,10 +65,10 @@ class Examined:
 
 
 class OnTarget:
-    """A callable that builds a variant of a model's graph on the target with the engine's options and runs it once.
+    """A callable that builds a variant of a model's graph on the target and runs it once.
 
-    An int8 variant without Q/DQ nodes is built in fp32. A call that begins more than ``budget`` seconds after the
-    object was created raises ``DiagnosisTimeout`` (``None``: no limit). Errors of building and running are raised
+    The variant has the engine's build options; without Q/DQ nodes, an int8 variant is built in fp32. After ``budget``
+    seconds a call raises ``DiagnosisTimeout`` (``None``: no limit). Errors of building and running are raised
     unchanged.
     """
 
@@ -80,14 +80,14 @@ class OnTarget:
         self.built = 0
 
     def __call__(self, variant: onnx.ModelProto, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Values:
-        """Run ``variant`` on the target and return its outputs by name. Feeds that it has no input for are ignored."""
+        """Run ``variant`` on the target and return its outputs by name. Feeds for inputs that it lacks are ignored."""
         with self.opened(variant) as worker:
             wanted = {one.name for one in worker.inputs}
             return dict(worker.run({name: array for name, array in feeds.items() if name in wanted}))
 
     @contextmanager
     def opened(self, variant: onnx.ModelProto) -> Iterator[EngineWorker]:
-        """Build and load ``variant``, and yield the worker that has loaded it. The worker is closed afterwards."""
+        """Build and load ``variant``, yield its worker, and close the worker afterwards."""
         if self._until is not None and time.monotonic() > self._until:
             raise DiagnosisTimeout(
                 f"the time for the diagnosis ended after {self.built} variants: run hil diagnose, which has no limit"
@@ -121,10 +121,9 @@ def examine(
 ) -> Examined:
     """Search for the first node at which the engine differs from the reference, and return the diagnosis.
 
-    ``choose`` returns the inputs that are examined. After ``budget`` seconds no further variant is built (``None``: no
-    limit), and ``DiagnosisTimeout`` is raised. Raise ``Unsupported`` if the engine was built elsewhere, has its ranges
-    from TensorRT's calibrator, or if a file is too large; and ``EngineBuildError``, ``EngineError`` or ``WorkerLost``
-    if a variant cannot be built or run.
+    ``choose`` returns the inputs that are examined. Raise ``DiagnosisTimeout`` after ``budget`` seconds (``None``: no
+    limit). Raise ``Unsupported`` if a file is too large, if the engine was built elsewhere, or if TensorRT's calibrator
+    made its ranges. Raise ``EngineBuildError``, ``EngineError`` or ``WorkerLost`` if a variant cannot be built or run.
     """
     import onnx
 
@@ -163,8 +162,8 @@ def is_batch_free(session: EngineContext, model: str) -> bool:
 def worst_batch(session: EngineContext, model: str, comparison: Comparison) -> Chosen:
     """Return the inputs of the batch that holds the sample with the largest error.
 
-    If ``comparison`` stopped early (``fatal``), it is the batch at which it stopped. The batch size is that of the
-    config, but at least 4 if model and runtime accept any size. The last batch may be smaller.
+    If ``comparison`` stopped early, return the batch at which it stopped. The batch has at least 4 samples if model and
+    runtime accept any size.
     """
     spec, data = session.model(model), session.dataset(model)
     size = max(spec.batch, ROWS) if is_batch_free(session, model) else spec.batch

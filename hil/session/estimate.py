@@ -90,9 +90,8 @@ def estimate(  # noqa: PLR0913 - the run's plan and settings, and what is known 
 ) -> Estimate:
     """Return the estimated length of a run that judges ``rows`` on ``target``.
 
-    ``speeds`` has the speed of each model's reference, as far as it is known; the target is assumed to be as fast.
-    ``runs`` is the number of fresh processes that time each engine, ``over`` the seconds over which those of a model
-    are spread.
+    ``speeds`` has the known speeds of the models' references; the target is assumed to be as fast. ``runs`` is the
+    number of fresh processes that time each engine, spread over ``over`` seconds.
     """
     checks: dict[tuple[str, str], set[str]] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""Derive the evidence of a row: which processor did its work, and whether that belongs to the confirmed board."""
+"""Derive the evidence of a row: which processor did its work, and whether it is the confirmed board's."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def evidence_of(session: EngineContext, row: Row, *, by_engine: bool) -> tuple[E
 
 
 def _at_most_host(session: EngineContext) -> Evidence:
-    """Return the evidence of work on the host: ``CPU_FALLBACK`` in a fallback, else ``HOST``, even with a board."""
+    """Return the evidence of work on the host: ``CPU_FALLBACK`` in a fallback, else ``HOST``."""
     return session.evidence if session.evidence is Evidence.CPU_FALLBACK else Evidence.HOST
 
 

@@ -1,7 +1,6 @@
 """Build and judge INT8 engines of one model with different nodes in floating point, for ``hil int8 tune``.
 
-Each trial is a separate session with a changed config, so that it is judged like any run. Its outcome is stored at
-once, under the digest of all that it depends on.
+Each trial is a separate session with a changed config, so that it is judged like any run.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ class Trials:
     """
 
     def __init__(self, config: Config, model: str, target: str, limit: int, progress: Progress) -> None:
-        """Open a session once, to read the stored trials.
+        """Open a session to read the stored trials.
 
         Raises the errors of ``Session.open``, and ``UserError`` if hil does not calibrate the model itself, or if no
         check of ``TOLERANCES`` is planned for it in int8.
@@ -95,10 +94,10 @@ class Trials:
             self._path, self._stored = self._read(session)
 
     def search(self, rank: Callable[[], dict[str, Any]]) -> Search:
-        """Search for the nodes to keep in floating point, and return the search when it has ended.
+        """Search for the nodes to keep in floating point, and return the finished search.
 
-        ``rank`` returns the fields of ``hil.quantize.sensitivity.Sensitivity``. It is called only if full INT8 misses a
-        tolerance and no ranking is stored. Raises the errors of a session, and those of ``rank``.
+        ``rank`` returns the fields of ``hil.quantize.sensitivity.Sensitivity``; it is called only if full INT8 misses a
+        tolerance. Raises the errors of a session, and those of ``rank``.
         """
         full = self.attempt(())
         if full.holds:
@@ -115,7 +114,7 @@ class Trials:
         return search
 
     def attempt(self, keep: tuple[str, ...]) -> Trial:
-        """Return the outcome with the nodes ``keep`` in floating point, from the stored trials if it is among them.
+        """Return the stored or new outcome with the nodes ``keep`` in floating point.
 
         Raises ``OutOfBuildsError`` if no build is left.
         """
@@ -177,7 +176,7 @@ class Trials:
         return {node.name: multiply_adds(node, shapes) for node in layers}
 
     def _changed(self, keep: tuple[str, ...]) -> Config:
-        """Return the config with only this model, ``keep`` in floating point, and a speed-up to be measured."""
+        """Return the config for a trial: only this model, with ``keep`` in floating point and its speed-up measured."""
         spec = self._spec
         assert spec.calibration is not None  # noqa: S101 - checked at the start; for the type checker
         own = (spec.limits.int8 or PrecisionLimits()).model_copy(
@@ -211,7 +210,7 @@ class Trials:
         )
 
     def _read(self, session: Session) -> tuple[Path, dict[str, Any]]:
-        """Return the file of the stored trials, and its content: empty if it is missing or unusable."""
+        """Return the file of the stored trials, and its content; empty if the file is missing or unusable."""
         depends = {
             "version": [VERSION, __version__, OPTIONS_VERSION],
             "parts": [part.model_dump(mode="json") for part in session.parts(self._model)],
@@ -230,7 +229,7 @@ class Trials:
         return path, content if isinstance(content, dict) else {}
 
     def _keep(self, key: str, value: Any) -> None:
-        """Store ``value`` at once, so that an interrupted call loses at most one build."""
+        """Store ``value`` at once."""
         self._stored[key] = plain(value)
         with writing(self._path.parent):
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -240,7 +239,7 @@ class Trials:
 
 
 def as_document(trials: Trials, search: Search) -> dict[str, Any]:
-    """Return the outcome as JSON values: each trial, and the ``best`` one, ``None`` if the tolerances hold in none."""
+    """Return the outcome as JSON values: each trial, and the ``best`` one; ``None`` if none meets the tolerances."""
     document: dict[str, Any] = plain(
         {
             "over": trials.over,
@@ -262,7 +261,7 @@ def _value(result: CheckResult) -> float | None:
 
 
 def _groups(path: Path) -> dict[str, list[str]]:
-    """Return the nodes in INT8 that have no weights, by operator: those that read a DQ node in the quantized model."""
+    """Return the INT8 nodes without weights, by operator."""
     proto = onnx.load(str(path), load_external_data=False)
     restored = {output for node in proto.graph.node if node.op_type == _QDQ[1] for output in node.output}
     layers = set(ranges_of(proto, path.parent).nodes)

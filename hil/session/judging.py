@@ -69,8 +69,7 @@ def _gather(session: EngineContext, row: Row) -> Gathered:
 def _foreign_engine(session: EngineContext, row: Row) -> str | None:
     """Return the file of the row's engine if it was built elsewhere, else ``None``.
 
-    If the check depends on calibration data, raises the errors of ``Engines.provisioned`` for an engine file that the
-    target cannot use.
+    Raises the errors of ``Engines.provisioned``.
     """
     file = session.model(row.model).engine if row.model else None
     if file is not None and row.id in UNVERIFIABLE:

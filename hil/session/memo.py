@@ -23,8 +23,8 @@ class Memo:
     def once(self, key: tuple[str, ...], work: Callable[[], T], *, lasting: tuple[type[HilError], ...] = LASTING) -> T:
         """Return the result for ``key``: the first call gets it from ``work``, later calls get the same object.
 
-        If ``work`` raises an error of ``lasting``, each later call raises that error again without calling ``work``.
-        After any other error the next call calls ``work`` again.
+        An error of ``lasting`` is also kept, and raised again by later calls. After any other error the next call calls
+        ``work`` again.
         """
         if key not in self._outcomes:
             try:

@@ -90,7 +90,7 @@ def preflight(  # noqa: PLR0913, PLR0917 - what is checked, and who is informed 
 
 @contextmanager
 def _naming_the_declaration(config: Config, path: str) -> Iterator[None]:
-    """Add to a ``UserError`` of the ``with`` block which shape the model's file declares wrongly, if it does."""
+    """Add to a ``UserError`` of the ``with`` block the shape that the model's file declares wrongly, if any."""
     try:
         yield
     except UserError as error:
@@ -101,10 +101,7 @@ def _naming_the_declaration(config: Config, path: str) -> Iterator[None]:
 
 
 def _check_states(config: Config, target: str, name: str, signature: Signature, batch: Batch | None) -> None:
-    """Raise ``UserError`` if a state has another shape after one step of the reference.
-
-    Nothing is checked for a model without a state, and if the reference cannot be run.
-    """
+    """Raise ``UserError`` if a state has another shape after one step of the reference."""
     if batch is None or batch.sequence is None:
         return
     outputs, sequence = reference_outputs(config, target, name, signature, batch), batch.sequence
@@ -117,10 +114,7 @@ def _check_states(config: Config, target: str, name: str, signature: Signature, 
 
 
 def _check_answers(config: Config, target: str, name: str, signature: Signature, batch: Batch | None) -> None:
-    """Raise ``UserError`` for a declared output that the model lacks, or that does not fit its kind or its callable.
-
-    The callable is tried with the reference's outputs for the first batch, if the reference can be run.
-    """
+    """Raise ``UserError`` for a declared output that the model lacks, or that does not fit its kind or its callable."""
     spec = config.model(name, target)
     refuse_misfits(spec, signature, name, partial(config.where, "models", name))
     answers = open_answers(spec, config.root, model=name, where=config.where("models", name, "outputs"))
@@ -133,11 +127,7 @@ def _check_answers(config: Config, target: str, name: str, signature: Signature,
 
 
 def _check_scorer(config: Config, target: str, name: str, signature: Signature, batch: Batch) -> None:
-    """Raise ``UserError`` if code of the user cannot score the reference's outputs for the first batch.
-
-    Nothing is checked if hil's own code scores, if the data has no labels that the metric needs, or if the reference
-    cannot be run; in the last case a row reports it.
-    """
+    """Raise ``UserError`` if code of the user cannot score the reference's outputs for the first batch."""
     spec = config.model(name, target)
     own = spec.task is not None and is_callable(spec.task)
     if spec.task is None or not (own or (spec.detection is not None and spec.detection.decode)):

@@ -145,7 +145,7 @@ def _calibration_cache(made: Provisioned) -> str | None:
 
 
 def _bounded(log: str) -> str:
-    """Return the log; if it is longer than 16,000 characters, only its end, which has the outcome of the build."""
+    """Return the log, or its last 16,000 characters if it is longer."""
     left = len(log) - LOG_LETTERS
     return log if left <= 0 else f"… {left} characters before\n{log[-LOG_LETTERS:]}"
 
@@ -155,8 +155,8 @@ def _about(
 ) -> dict[str, Any]:
     """Return what the build recorded (caches, calibration, flags, peak memory in bytes), with facts from ``loaded``.
 
-    ``loaded`` has the facts of the loaded engine; it is empty if this process has not loaded the engine. ``converted``
-    describes how the host converted the model to another float type (``None`` if it did not).
+    ``loaded`` is empty if this process has not loaded the engine. ``converted`` describes how the host converted the
+    model to another float type (``None`` if it did not).
     """
     about = dict(engine.about)
     if converted is not None:

@@ -58,11 +58,10 @@ def _speed(config: Config, target: str, name: str) -> Speed:
 def estimated(
     config: Config, target: str, rows: Iterable[Row] | None = None, runs: int | None = None, *, over: float = 0.0
 ) -> Estimate:
-    """Return the estimated length of a run on ``target`` that judges ``rows``, by default all of the plan.
+    """Return the estimated length of a run on ``target`` that judges ``rows`` (``None``: the whole plan).
 
-    The reference of each model is run for a moment. ``runs`` is the number of fresh processes that time each engine, by
-    default that of the config; ``over`` is the number of seconds over which those of a model are spread. Raise
-    ``UserError`` if ``rows`` is ``None`` and the config has no plan for ``target``.
+    ``runs`` is the number of fresh processes that time each engine (``None``: as in the config), spread over ``over``
+    seconds. Raise ``UserError`` if ``rows`` is ``None`` and the config has no plan for ``target``.
     """
     if rows is None:
         plan = expand(config, target)

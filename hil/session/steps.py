@@ -45,7 +45,7 @@ class Step:
         self.done += units
 
     def counting(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield ``items``, and count an item as done when the next one is requested."""
+        """Yield ``items``, and count each as done when the next is requested."""
         for item in items:
             yield item
             self.advance()
@@ -101,7 +101,7 @@ class Progress:
         """Print ``text`` and, while the ``with`` block takes longer than two seconds, what is left of it.
 
         ``Step.advance`` counts up to ``total``, in the unit ``unit``. ``seconds`` is the longest expected time. If
-        ``said`` is false, ``text`` is not printed at the start, so a block of less than two seconds prints nothing.
+        ``said`` is false, ``text`` is not printed at the start.
         """
         step, over = Step(text, total, unit, seconds), threading.Event()
         self.begins(seconds)

@@ -50,12 +50,10 @@ class Scored(Protocol):
 def tried_floating(session: EngineContext, row: Row, examined: Examined, scored: Scored) -> dict[str, Any]:
     """Try to keep the culprits of ``examined`` in floating point, and return what that gained, for the report.
 
-    Return an empty dict if the engine is not an int8 engine that hil calibrated, or if no culprit has a named node. The
-    worst culprit is tried alone, then together with the next two if that did not help (``helped``); the better trial
-    counts. The result has ``nodes``, the ``slice_error`` of the worst output ``before`` and ``after``, the number of
-    ``samples`` that ran on the target, and, if ``scored`` has scores, ``score``: the losses of score ``before`` and
-    ``after``, over how many ``samples``, and their ``tolerance``. If the first trial failed or took too long, the
-    result has ``nodes`` and ``why_not``.
+    Empty if the engine is not an int8 engine that hil calibrated, or if no culprit has a named node. The result has
+    ``nodes``, the ``slice_error`` of the worst output ``before`` and ``after``, the number of ``samples``, and, if
+    ``scored`` has scores, the losses of ``score``. If the trial failed or took too long, it has ``nodes`` and
+    ``why_not``.
     """
     calibration = session.model(row.model).calibration
     made = session.engines.provisioned(row.model, row.precision)
@@ -91,10 +89,7 @@ def _rank(tried: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _nodes(examined: Examined, count: int) -> tuple[str, ...]:
-    """Return the names of the nodes of the ``count`` worst culprits and of the layers that read their results.
-
-    These layers are included because they round what they read.
-    """
+    """Return the names of the nodes of the ``count`` worst culprits and of the layers that read their results."""
     named = [node for node in examined.reference.graph.node if node.name]
     names: dict[str, None] = {}
     for culprit in examined.diagnosis.culprits[:count]:

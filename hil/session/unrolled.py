@@ -1,6 +1,6 @@
 """Turn sequences into single steps, each with the state that the reference has before it.
 
-Such a step is like a sample of a model without a state. INT8 ranges are calibrated and audited with these steps.
+INT8 ranges are calibrated and audited with these steps.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def unrolled(  # noqa: PLR0913 - a model, data, a place for the result, and how 
 ) -> Dataset:
     """Return steps of the sequences of ``data``, in their order, each with the reference's state before it.
 
-    They are stored below ``cache`` and made only once. ``onnx`` is the model's file and ``model`` its name. ``samples``
-    is the number of steps to return (``None``, or more than there are: all). They are spread over all sequences
-    (``spread``), since states may grow late in them. Return ``data`` itself for a model without a state. Raise
-    ``UserError`` or ``EngineBuildError`` as ``open_reference`` does, and ``UserError`` if the steps cannot be stored.
+    ``onnx`` is the model's file, ``model`` its name, ``cache`` the folder where steps are stored. ``samples`` is the
+    number of steps to return, spread over all sequences (``None``: all). Return ``data`` itself for a model without a
+    state. Raise ``UserError`` or ``EngineBuildError`` as ``open_reference`` does, and ``UserError`` if the steps cannot
+    be stored.
     """
     if not signature.carry:
         return data
@@ -67,9 +67,8 @@ def unrolled(  # noqa: PLR0913 - a model, data, a place for the result, and how 
 def spread(lengths: list[int], samples: int) -> list[np.ndarray[Any, Any]]:
     """Choose ``samples`` steps of sequences of these ``lengths`` (all steps if there are not more).
 
-    Return for each sequence the increasing numbers of its chosen steps. Their count is proportional to the sequence's
-    length. The sequence is divided into that many parts, and one step of each part is chosen, at a place that differs
-    from part to part; if there are several parts, the last step of the sequence is chosen from the last part.
+    Return for each sequence the increasing numbers of its chosen steps. Longer sequences get proportionally more steps,
+    which are spread over the sequence.
     """
     ends = np.cumsum(lengths)
     counts = np.diff((ends * min(samples, int(ends[-1]))) // int(ends[-1]), prepend=0)

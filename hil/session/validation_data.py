@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Opened:
-    """Models and data that were opened before a session, so that a user's code that makes samples runs only once.
+    """Models and data that were opened before a session.
 
     Attributes:
         signatures: the signatures by model.
@@ -41,10 +41,8 @@ class Opened:
 def open_validation(config: Config, target: str, name: str) -> tuple[Signature, Dataset]:
     """Return the signature of the model ``name`` with what ``hil.toml`` declares, and its validation data.
 
-    Dimensions of the inputs with one name should have one size. If the data or the declared sizes contradict that, the
-    reference is run on the first batch. If it accepts that batch, these dimensions get names by their position, and
-    ``separated`` of the signature lists them. Raise ``UserError`` if it does not accept the batch, and for data that
-    does not fit the model.
+    If the data contradicts that dimensions of one name have one size, they get names by their position, and
+    ``separated`` of the signature lists them. Raise ``UserError`` for data that does not fit the model.
     """
     spec, path = config.model(name, target), config.resolve(config.model(name, target).path)
     signature = declared_signature(path, spec, name, apart=True)
@@ -81,11 +79,7 @@ def open_validation(config: Config, target: str, name: str) -> tuple[Signature, 
 
 
 def is_open(signature: Signature) -> bool:
-    """Return whether data is needed to decide which dimensions are equal.
-
-    That is so if a dimension other than the batch shares its name with another dimension, or if the declared sizes
-    already separated dimensions of one name.
-    """
+    """Return whether data is needed to decide which dimensions are equal."""
     names = [
         (size, axis == one.batch_axis)
         for one in signature.inputs
@@ -97,7 +91,7 @@ def is_open(signature: Signature) -> bool:
 
 
 def _apart(signature: Signature, found: Sequence[Unequal]) -> Signature:
-    """Return ``signature`` with new names for the axes of ``found``; an axis keeps the declared sizes that fit it."""
+    """Return ``signature`` with new names for the axes of ``found``."""
     sizes, multiples = dict(signature.sizes), dict(signature.multiples)
     for one in found:
         tensor, axis, size = one.new

@@ -73,7 +73,7 @@ class Timed:
     """Samples of one timed window: start times and host-to-host durations, float64 seconds, shape (n,).
 
     ``start`` is by the worker's monotonic clock. ``device`` has the durations by the device's clock, shape (n,);
-    ``None`` without such a clock. ``control`` is the control that was timed with them; ``None`` without one.
+    ``None`` without such a clock. ``control`` is the control that was timed in the same window; ``None`` without one.
     """
 
     start: npt.NDArray[np.float64]
@@ -176,7 +176,7 @@ def error_of(reply: Mapping[str, Any], target: str) -> HilError:
 
 
 def digest_in(value: Any) -> str:
-    """Return ``value`` if it is a SHA-256 in lowercase hex. Raise ``ValueError`` if not: callers put it into a path."""
+    """Return ``value`` if it is a SHA-256 in lowercase hex. Raise ``ValueError`` if not."""
     if not isinstance(value, str) or not DIGEST.fullmatch(value):
         raise ValueError(f"{str(value)[:80]!r} is not a SHA-256 digest")
     return value

@@ -33,10 +33,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can hold
 
 
 def agent_bytes() -> bytes:
-    """Return the zip file's content, which depends only on the sources.
-
-    Names are sorted, times are fixed, and nothing is compressed, because zlib's output differs between versions.
-    """
+    """Return the zip file's content, which depends only on the sources."""
     root = installed_agent()
     files = {f"{PACKAGE}/{path.relative_to(root).as_posix()}": path.read_bytes() for path in root.rglob("*.py")}
     files["__main__.py"] = START.encode()
@@ -71,6 +68,6 @@ def agent_archive(folder: Path) -> tuple[Path, str]:
 
 
 def cache_folder() -> Path:
-    """Return this user's cache folder: ``pytest-hil`` in ``$XDG_CACHE_HOME``, if absolute, else in ``~/.cache``."""
+    """Return this user's cache folder: ``pytest-hil`` in ``$XDG_CACHE_HOME`` (if absolute) or in ``~/.cache``."""
     root = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(root) if root.startswith("/") else Path.home() / ".cache") / "pytest-hil"

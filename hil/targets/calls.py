@@ -79,7 +79,7 @@ class AgentCalls:
         self._requests.close()
 
     def give_up(self, reason: str) -> None:
-        """End the agent because of ``reason``. A thread that waits for one of its answers then gets a ``LabError``."""
+        """End the agent because of ``reason``. A thread that waits for an answer gets a ``LabError``."""
         self._link.give_up(reason)
 
     def call(self, op: str, fields: Mapping[str, Any] | None = None, named: Iterable[tuple[str, Any]] = ()) -> Any:
@@ -92,7 +92,7 @@ class AgentCalls:
     ) -> Generator[tuple[dict[str, Any], Named], None, None]:
         """Like ``call`` for each of ``orders`` (fields and arrays), with many in flight; yields in their order.
 
-        If an order fails, the error is raised after the answers to the orders before it, and ends the iteration.
+        If an order fails, its error is raised in its turn and ends the iteration.
         """
         with contextlib.closing(self.ask_many(self._order(op, fields, named) for fields, named in orders)) as raws:
             for raw in raws:
@@ -117,11 +117,7 @@ class AgentCalls:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Return a context in which an answer is parsed: an error there ends the agent and is raised as a ``LabError``.
-
-        Such errors are ``WireError``, ``KeyError``, ``TypeError``, ``AttributeError``, ``ValueError`` and
-        ``OverflowError``.
-        """
+        """Return a context in which an answer is parsed: a parsing error ends the agent and becomes a ``LabError``."""
         try:
             yield
         except (wire.WireError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:

@@ -27,11 +27,10 @@ class AgentClient(AgentCalls):
     """One method for each request that an agent answers; ``AgentCalls`` transports the requests."""
 
     def hold(self, token: str, who: str, wait: float = 0.0) -> None:
-        """Hold the target for the session that ``token`` identifies. Several agents of one session may hold it at once.
+        """Hold the target for the session that ``token`` identifies.
 
-        ``who`` is the name that other users see. Waits at most ``wait`` seconds while another session holds the target;
-        if it is still held then, raises ``TargetHeld``, whose message has the other session's ``who``, host and start
-        time.
+        Several agents of one session may hold it at once. ``who`` is the name that other users see. Raises
+        ``TargetHeld`` if another session still holds the target after ``wait`` seconds.
         """
         claim = {"token": token, "who": who, "host": socket.gethostname(), "pid": str(os.getpid()), "wait": wait}
         self.call("hold", claim)
@@ -81,8 +80,7 @@ class AgentClient(AgentCalls):
         """Build an engine from an uploaded model, or take it from the store; ``deadline`` in seconds.
 
         ``model_digest`` and ``external`` are what ``put_model`` returned. ``options`` has ``calibration`` (digest),
-        ``plugins`` (digests) and the runtime's own options. If ``more`` is true, another build follows, for which the
-        target keeps the build process.
+        ``plugins`` (digests) and the runtime's own options. If ``more`` states that another build follows.
 
         Raises:
             Unsupported: the runtime cannot build this model or precision.
@@ -110,11 +108,13 @@ class AgentClient(AgentCalls):
     def load(
         self, engine_key: str, options: Mapping[str, Any], deadline: float, *, fresh: bool = True, more: int = 0
     ) -> EngineWorker:
-        """Load an engine of the target's store into a worker process of its own. Raises like ``build``.
+        """Load an engine of the target's store into a worker process of its own.
 
-        ``fresh=False`` allows a process that has imported the runtime before. This is quicker, but load times and
-        memory are not those of a new process. ``more`` is how many fresh loads of the same runtime follow this one: the
-        target may start their processes already, and each still loads only its own engine.
+        Raises like ``build``.
+
+        ``fresh=False`` allows a process that has imported the runtime before, which is quicker but distorts load times
+        and memory. ``more`` is how many fresh loads of the same runtime follow; the target may start their processes
+        early.
         """
         order = {"key": engine_key, "options": dict(options), "deadline": deadline, "fresh": fresh, "more": more}
         loaded = self.call("load", order)[0]

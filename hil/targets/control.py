@@ -45,7 +45,7 @@ class ControlOrder:
 
 
 def segments(answer: Mapping[str, Any], n: int) -> dict[str, Any]:
-    """Return the facts of a series of ``n`` inferences that the agent's ``answer`` about its control adds.
+    """Return the facts that the agent's ``answer`` about its control adds to a series of ``n`` inferences.
 
     ``segments`` are the numbers of inferences between two pauses, in order; left out if there was no pause. ``control``
     has the ``seconds`` that the control took, and ``why_not`` if it was not timed.

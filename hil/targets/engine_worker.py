@@ -38,8 +38,8 @@ class EngineWorker(SequenceCalls):
             resident bytes ``memory_start``, ``memory_before`` (runtime imported), ``memory_after`` (engine loaded).
         executed_on: the processor: ``kind`` (gpu or dla), ``name``, ``sm``; ``None`` for the CPU.
         about: what the runtime reports about the loaded engine (bindings in use, sizes in bytes).
-        carry: of a model with a state, the output that feeds each carried input. Feeds that are timed are then steps of
-            one sequence, which is repeated; its state stays on the target.
+        carry: of a model with a state, the output that feeds each carried input. Timed feeds are then the steps of one
+            repeated sequence.
 
     Every method except ``close`` raises ``EngineError`` if the engine fails, ``WorkerLost`` if the worker died or
     exceeded its ``deadline`` (seconds), ``LabError`` if the agent is lost.
@@ -86,7 +86,7 @@ class EngineWorker(SequenceCalls):
         return dict(fields, worker=self._number, feeds=max(1, len(feeds))), named
 
     def _adapted(self, op: str, named: Named) -> Named:  # noqa: ARG002 - subclasses need it
-        """Return the named arrays of an answer to ``op``, as the caller gets them; a subclass may change them."""
+        """Return the named arrays of an answer to ``op``; a subclass may change them."""
         return named
 
     @contextlib.contextmanager
@@ -107,10 +107,8 @@ class EngineWorker(SequenceCalls):
     ) -> Generator[list[tuple[str, npt.NDArray[Any]]], None, None]:
         """Run one inference for each of ``feeds``, and yield their outputs in this order.
 
-        Many requests are in flight at once, to hide the latency of the network.
-
-        ``feeds`` is consumed in the caller's thread, ahead of the answers. An error of the target or of ``feeds`` is
-        raised after the outputs before it.
+        Many requests are in flight at once. ``feeds`` is consumed in the caller's thread, ahead of the answers. An
+        error of the target or of ``feeds`` is raised after the outputs before it.
         """
         with contextlib.closing(self._call_many("run", deadline, feeds)) as replies:
             for _, outputs in replies:
@@ -134,8 +132,8 @@ class EngineWorker(SequenceCalls):
     ) -> Timed:
         """Warm up until durations are stable, then time inferences back to back, cycling through ``feeds``.
 
-        Warming up takes at most about 4 × ``warmup`` + 1 s. Timing stops at ``seconds`` and ``min_samples`` (both), at
-        ``max_samples``, or shortly before ``deadline`` (default: 5 × ``warmup`` + 4 × ``seconds`` + 60 s).
+        Warming up takes at most about 4 × ``warmup`` + 1 s. Timing stops once both ``seconds`` and ``min_samples`` are
+        reached, at ``max_samples``, or shortly before ``deadline`` (seconds).
 
         ``control`` is timed in short windows before, between and after the inferences. ``telemetry["segments"]`` then
         has the number of inferences between two pauses.
@@ -175,10 +173,9 @@ class EngineWorker(SequenceCalls):
     ) -> Timed:
         """Like ``time``, but at a fixed rate: inference k is released ``k * period`` seconds after the first release.
 
-        After the warm-up, inferences run at this rate for another ``warmup`` seconds without being recorded. An
-        inference that is released before the previous one has ended starts late. ``telemetry["pace"]`` has ``first``
-        (time of the first release, by the clock of ``start``), ``period`` and ``releases``. Near ``deadline``, timing
-        stops with fewer samples. ``control`` is timed only before and after.
+        After the warm-up, inferences run at this rate for another ``warmup`` seconds without being recorded.
+        ``telemetry["pace"]`` has ``first`` (time of the first release, by the clock of ``start``), ``period`` and
+        ``releases``. Timing stops early near ``deadline``. ``control`` is timed only before and after.
         """
         fields = {"seconds": period * releases, "period": period, "releases": releases}
         timed = self._timed("pace", feeds, deadline, control, warmup=warmup, **fields)
@@ -214,7 +211,7 @@ class EngineWorker(SequenceCalls):
             return Timed(*columns, runs, method, telemetry, series.get("device"), beside)
 
     def control(self, control: ControlOrder, seconds: float, deadline: float = 60) -> ControlSeries | None:
-        """Time the control alone, after a measurement that took ``seconds``: at most its share of that time.
+        """Time the control alone, for at most its share of the ``seconds`` that a measurement took before.
 
         Return ``None`` if it could not be timed.
         """
@@ -264,10 +261,8 @@ class EngineWorker(SequenceCalls):
     ) -> Soak:
         """Run ``most`` inferences, or as many as fit into ``seconds`` but at least ``fewest``; read memory meanwhile.
 
-        After ``seconds`` the soak goes on to ``settled`` inferences if these end within ``longest`` seconds. Memory is
-        read after each 200th part of ``most`` and after each 200th part of ``seconds``, which makes 200 readings or a
-        few times as many. The soak ends early near ``deadline``, by default 600 s or 2 × ``seconds``, whichever is
-        more.
+        After ``seconds`` the soak goes on to ``settled`` inferences if these end within ``longest`` seconds. There are
+        about 200 readings or a few times as many. The soak ends early near ``deadline`` (seconds).
         """
         limit = deadline if deadline is not None else max(600.0, 2 * (seconds or 0.0))
         length = {"most": most, "seconds": seconds, "fewest": fewest, "budget": limit - min(MARGIN, limit / 5)}
@@ -279,9 +274,10 @@ class EngineWorker(SequenceCalls):
             return Soak(table["t"], table["runs"], table["rss"], table.get("device"), **flags)
 
     def close(self, *, keep: bool = False) -> None:
-        """End the worker process. If ``keep`` is true and it uses no GPU, keep it for a next load with ``fresh=False``.
+        """End the worker process.
 
-        May be called twice. A ``HilError`` is ignored.
+        If ``keep`` is true and it uses no GPU, keep it for a later load with ``fresh=False``. May be called twice. A
+        ``HilError`` is ignored.
         """
         with contextlib.suppress(HilError):
             self._client.call("unload", {"worker": self._number, "keep": keep})

@@ -66,7 +66,7 @@ def _begin(agent: AgentCalls, name: str, digest: str | None, size: int, *, resta
 
 
 class _Upload:
-    """An upload in progress. The file is hashed as it is read, because the store needs the digest only at the end."""
+    """An upload in progress."""
 
     def __init__(self, agent: AgentCalls, file: BufferedReader, name: str, size: int) -> None:
         self.agent, self.file, self.name, self.size = agent, file, name, size
@@ -98,7 +98,7 @@ class _Upload:
     def pieces(self, channels: Sequence[UploadChannel] = ()) -> Iterator[Order]:
         """Yield the requests of the rest of the file, in order.
 
-        With ``channels`` a request only announces its piece, whose bytes go through one of the channels.
+        With ``channels``, the bytes of a piece go through one of the channels instead.
         """
         turn = 0
         buffer = memoryview(bytearray(PIECE))  # reused: allocating a new one costs more than sending it
@@ -123,9 +123,9 @@ class _Upload:
 
 @contextlib.contextmanager
 def upload_channels(agent: AgentCalls, size: int) -> Iterator[list[UploadChannel]]:
-    """Yield additional channels to upload ``size`` bytes; none if they would not help or the target cannot open them.
+    """Yield additional channels to upload ``size`` bytes, and close them at the end of the context.
 
-    Without them, use the agent's own channel. They are closed at the end of the context.
+    The list is empty if channels would not help or cannot be opened.
     """
     opened: list[UploadChannel] = []
     if not agent.remote or size < CHANNELS_FROM:
@@ -170,10 +170,7 @@ def _user_errors(path: Path) -> Iterator[None]:
 
 
 def identity(stat: os.stat_result) -> tuple[int, ...]:
-    """Return device, inode, size and times of a file, which change when the file is written or replaced.
-
-    They miss a second write of the same size within one tick of the file system's clock.
-    """
+    """Return device, inode, size and times of a file, which change when the file is written or replaced."""
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 

@@ -51,8 +51,7 @@ class Answer:
 class Requests:
     """Sends requests to one agent and receives its answers; any thread may use it.
 
-    A reader thread receives answers as they arrive, so that host and agent never both wait for the other to read. For a
-    ``remote`` process, a second thread sends pings when nothing else is sent.
+    For a ``remote`` process, a second thread sends pings when nothing else is sent.
     """
 
     def __init__(self, link: Link) -> None:
@@ -89,9 +88,11 @@ class Requests:
         return answer
 
     def take(self, answer: Answer) -> Reply:
-        """Wait for the answer, and return its header and body. Raises ``LabError`` if the agent is lost.
+        """Wait for the answer, and return its header and body.
 
-        If the wait is interrupted, by Ctrl-C for example, the agent is ended.
+        Raises ``LabError`` if the agent is lost.
+
+        An interrupted wait, by Ctrl-C for example, ends the agent.
         """
         try:
             with self._changed:
@@ -145,7 +146,7 @@ class Requests:
         return None
 
     def _ping(self) -> None:
-        """Send a ping whenever nothing else was sent for a while: an agent that receives nothing releases its board."""
+        """Send a ping whenever nothing else was sent for a while."""
         every = min(PING_EVERY, self._link.silence / PINGS_A_SILENCE)
         while not self._closed.wait(every / 2):
             if time.monotonic() - self._sent < every or not self._sending.acquire(blocking=False):
@@ -161,8 +162,8 @@ class Requests:
 def pipelined(requests: Requests, orders: Iterable[Order], most: int = wire.MAX_BODY) -> Generator[Reply, None, None]:
     """Yield the replies to ``orders`` in their order, with enough requests in flight to hide the round trip.
 
-    A reply's body has at most ``most`` bytes. ``orders`` is consumed in the caller's thread; each order is sent before
-    the next one is taken. If ``orders`` raises an error, it is raised here after the replies to the earlier orders.
+    A reply's body has at most ``most`` bytes. ``orders`` is consumed in the caller's thread. If ``orders`` raises an
+    error, it is raised here after the replies to the earlier orders.
     """
     ahead = _Ahead(orders)
     flying: collections.deque[tuple[Answer, int]] = collections.deque()

@@ -44,9 +44,9 @@ class SequenceCalls(ABC):
         """Run the steps of one sequence, one after another; return the outputs of all steps, ``[steps, *shape]``.
 
         ``steps`` has ``[steps, *shape]`` for each input that is not in ``carry``, which names the output that feeds
-        each carried input. The states stay on the target. ``begin`` has their first values; if it is ``None``, the
-        sequence ``key`` continues with the states in which it ended before. Sequences of different keys do not share a
-        state. ``deadline`` (seconds) applies to each part of the sequence that is sent.
+        each carried input. ``begin`` has the first states; if it is ``None``, the sequence ``key`` continues from its
+        last states. Sequences of different keys do not share a state. ``deadline`` (seconds) applies to each part of
+        the sequence that is sent.
         """
         count = len(next(iter(steps.values())))
         most = max(1, LARGEST_PART // max(1, sum(array[0].nbytes for array in steps.values())))

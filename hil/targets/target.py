@@ -68,7 +68,7 @@ class Target(ABC):
         """
 
     def close(self) -> None:  # noqa: B027 - a target that holds nothing open has nothing to close
-        """Close the connection to the machine, if there is one, which ends the agents that use it.
+        """Close the connection to the machine, if there is one; this ends its agents.
 
         May be called twice. The next method that needs the machine connects again.
         """

@@ -10,5 +10,5 @@ if TYPE_CHECKING:
 
 
 def set_evidence(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Set the evidence and the processor of ``facts``; ``facts`` has ``None`` for both if the row did not run."""
+    """Return ``judgement`` with the evidence and processor of ``facts``; both are ``None`` if the row did not run."""
     return judgement.model_copy(update={"evidence": facts.evidence, "executed_on": facts.executed_on})

@@ -26,10 +26,7 @@ def add_slowest_nodes(_row: Row, judgement: Judgement, facts: Facts) -> Judgemen
 
 
 def _short(node: Mapping[str, Any]) -> str:
-    """Return a node's name, type and share of the time as text.
-
-    A name of more than 60 characters is shortened: TensorRT joins the names of fused nodes.
-    """
+    """Return a node's name, type and share of the time as text."""
     name, kind = str(node["name"]), str(node["op"])
     if len(name) > NAME_LENGTH:
         name = f"{name[: NAME_LENGTH // 2]}…{name[-NAME_LENGTH // 2 + 1 :]}"

@@ -34,9 +34,9 @@ def add_run_values(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
 
 
 def add_control(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Add to the measurement the summary of the controls that were timed beside the row's series and separate runs.
+    """Add a summary of the control's times to the measurement.
 
-    The judgement is returned unchanged if it has no measurement or if no control was timed.
+    A judgement without a measurement, or without a timed control, is returned unchanged.
     """
     beside = [one for one in (*facts.controls, *(facts.runs.controls if facts.runs else ())) if one is not None]
     if judgement.measurement is None or not beside:
@@ -48,7 +48,7 @@ def add_control(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
 def add_state_of_runs(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
     """Add the disturbances of the separate runs.
 
-    A disturbance that the model itself did not cause makes a row that ran inconclusive.
+    Unless the model itself caused them, a judged row becomes inconclusive.
     """
     return judgement if facts.runs is None else _with_findings(row, judgement, facts.runs.findings)
 
@@ -56,7 +56,7 @@ def add_state_of_runs(row: Row, judgement: Judgement, facts: Facts) -> Judgement
 def add_state(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
     """Add the disturbances of the row's own measurement.
 
-    A disturbance that the model itself did not cause makes a row that ran inconclusive.
+    Unless the model itself caused them, a judged row becomes inconclusive.
     """
     return _with_findings(row, judgement, facts.findings)
 

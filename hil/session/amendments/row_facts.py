@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class RunValues:
     """The values of a row in separate runs, each in a fresh process; the unit is that of the row's measurement.
 
-    ``details`` describes the runs; ``None`` adds nothing to the report. ``findings`` are the disturbances of all runs.
-    ``controls`` are the controls that were timed beside the runs, with ``None`` for a control that was not timed.
+    ``details`` describes the runs for the report. ``findings`` are the disturbances of all runs. ``controls`` has the
+    control of each run, ``None`` if it was not timed.
     """
 
     values: tuple[float, ...]
@@ -45,9 +45,8 @@ class Diagnosis:
 class Tolerances:
     """The tolerances that a row is judged by.
 
-    ``table`` is the table in ``hil.toml`` for the model and precision, at the place ``where``; ``None`` if only the
-    defaults apply. ``dtypes`` maps each output to the name of its type. ``answered`` are the outputs whose
-    answers are compared.
+    ``table`` is the model's table in ``hil.toml``, at the place ``where``; ``None`` if only the defaults apply.
+    ``dtypes`` maps each output to the name of its type. ``answered`` are the outputs whose answers are compared.
     """
 
     precision: Precision
@@ -59,7 +58,7 @@ class Tolerances:
 
 @dataclass(frozen=True)
 class Facts:
-    """All facts about one row that an amendment may use. A fact at its default adds nothing to the judgement.
+    """All facts about one row that an amendment may use.
 
     Attributes:
         details: details to add to the judgement.

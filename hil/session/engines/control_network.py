@@ -11,10 +11,7 @@ OPSET, IR = 11, 6
 
 
 class Workload(NamedTuple):
-    """The size of the network: ``layers`` convolutions of 3 x 3 over ``channels`` x ``side`` x ``side`` values.
-
-    ``name`` names network and version; another network needs another name, since times are compared by name.
-    """
+    """The size of the network: ``layers`` convolutions of 3 x 3 over ``channels`` x ``side`` x ``side`` values."""
 
     name: str
     channels: int
@@ -30,11 +27,7 @@ ON_GPU = Workload("convolutions v1, 64 x 64 x 64, 6 layers", 64, 64, 6)
 
 
 def network(workload: Workload) -> bytes:
-    """Return the network as an ONNX file: one fixed input, one output, weights without a random generator.
-
-    The weights have variance 2 / (9 * channels), which keeps the scale of the values after each ReLU: they neither
-    grow nor become denormal.
-    """
+    """Return the network as an ONNX file with one fixed input and one output; its weights are always the same."""
     from onnx import TensorProto, helper
 
     channels, side = workload.channels, workload.side

@@ -26,7 +26,7 @@ HALF = frozenset({"fp16", "bf16"})
 
 
 def source_of(session: Context, name: str, precision: str, spec: ModelSpec) -> tuple[Path, dict[str, Any] | None]:
-    """Return the ONNX file that the engine is built from, and how the host converted it; ``None`` if it did not.
+    """Return the ONNX file that the engine is built from, and how the host converted it (``None`` if it did not).
 
     Raise ``Unsupported`` if the target cannot run ``precision``, or if there is no file for it.
     """
@@ -54,10 +54,7 @@ def version_of(session: Context) -> str | None:
 
 
 def is_typed(session: Context, spec: ModelSpec) -> bool:
-    """Return whether the engine's network is strongly typed: the types in the ONNX file decide those of the layers.
-
-    That is so if the config requests it, or if the runtime supports no other networks.
-    """
+    """Return whether the engine's network is strongly typed: the ONNX file decides the type of each layer."""
     record = runtime_record(session.spec.runtime)
     major = (version_of(session) or "").partition(".")[0]
     always = record.typed_since is not None and major.isdigit() and int(major) >= record.typed_since
@@ -82,11 +79,10 @@ def _converted(session: Context, name: str, precision: str, spec: ModelSpec, sou
 
 
 def _file(session: Context, name: str, precision: str, spec: ModelSpec) -> Path:
-    """Return the ONNX file that the engine is built from: the config's ``deployed`` or, without one, ``path``.
+    """Return the ONNX file that the engine is built from: the config's ``deployed`` or ``path``.
 
-    A quantized ``deployed`` is used only for the precisions that it is quantized to, other precisions use ``path``.
-    Raise ``Unsupported`` for a quantized precision if ``deployed`` lacks its Q/DQ nodes, for another precision if
-    ``path`` is quantized, and for a precision that hil cannot make itself if there is no ``deployed``.
+    A quantized ``deployed`` is used only for the precisions that it is quantized to. Raise ``Unsupported`` if neither
+    file fits the precision.
     """
     where, deployed = f"model {name} on target {session.used}", spec.deployed_in(precision)
     if deployed is not None:

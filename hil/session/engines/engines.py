@@ -29,10 +29,7 @@ LOAD_DEADLINE = 300.0
 
 @dataclass(frozen=True)
 class Loaded:
-    """The processor that an engine runs on (``None`` is the CPU), and facts of the engine, such as its CUDA binding.
-
-    The facts are empty if this process has not loaded the engine.
-    """
+    """The processor that an engine runs on (``None`` is the CPU), and facts of the engine, such as its CUDA binding."""
 
     executed_on: ExecutedOn | None
     about: Mapping[str, Any]
@@ -87,10 +84,11 @@ class Engines:
                 self._session.progress(f"{model} {precision}: there is no engine; its checks report why")
 
     def provisioned(self, model: str, precision: str, *, more: bool = False) -> Provisioned:
-        """Return the engine. The first call builds it on the target and copies it to the report's folder.
+        """Return the engine.
 
-        The first call for a model also builds all its planned engines. ``more`` tells the target that another build
-        follows. Raises the errors of ``provision``; after one of them, later calls raise it again without building.
+        The first call for a model builds all its planned engines and copies them to the report's folder. ``more`` tells
+        the target that another build follows. Raises the errors of ``provision``; later calls raise the same error
+        without building.
         """
         self._build_planned(model)
         key = ("engine", model, precision)
@@ -99,10 +97,9 @@ class Engines:
         return self._session.memo.once(key, work, lasting=(*LASTING, WorkerLost))
 
     def loaded(self, model: str, precision: str) -> Loaded:
-        """Return the engine's processor and facts. Raises the errors of ``provisioned``.
+        """Return the engine's processor and facts; the facts are empty if this process has not loaded it.
 
-        If this process has not loaded the engine, the processor is the one that the build recorded, and the facts
-        are empty.
+        Raises the errors of ``provisioned``.
         """
         loaded = self._loaded.get((model, precision))
         return loaded or Loaded(_built_on(self.provisioned(model, precision).engine.facts), {})
@@ -131,7 +128,6 @@ class Engines:
     def fresh(self, model: str, precision: str, *, more: int = 0) -> Iterator[EngineWorker]:
         """Yield a worker that has loaded the engine in a fresh process, and stop it at the end.
 
-        It is for measurements that earlier work in the same process would change, such as cold start and memory.
         ``more`` is how many further fresh workers the caller will need; the target may start them early.
         """
         worker = self._load(model, precision, fresh=True, more=more)

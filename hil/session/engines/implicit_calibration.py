@@ -1,6 +1,5 @@
 """Send the calibration samples to the target for TensorRT's own calibrator (``calibration.route = "implicit"``).
 
-The samples of each input become one ``.npy`` file. Its digest is later compared with that of what the calibrator read.
 TensorRT 8 to 10 have such calibrators.
 """
 
@@ -102,11 +101,11 @@ def stream(  # noqa: PLR0913 - a session's facts of a model, each named at the c
     cache: Path,
     narrow: bool = True,
 ) -> Streamed:
-    """Write the samples below ``cache``, upload them to the target's store, and remove them from ``cache``.
+    """Upload the samples to the target's store for TensorRT's calibrator.
 
-    ``path`` is the ONNX file and ``name`` the name of the model. With ``narrow``, int64 is converted to int32, as
-    TensorRT before 10 requires. Raise ``UserError`` for a method, an input or samples that the calibrator does not
-    support, or if ``cache`` cannot be written; ``LabError`` if the store is full.
+    ``path`` is the ONNX file, ``name`` the name of the model, and ``cache`` the folder for temporary files. With
+    ``narrow``, int64 becomes int32, as TensorRT before 10 requires. Raise ``UserError`` for a method, an input or
+    samples that the calibrator does not support, or if ``cache`` cannot be written; ``LabError`` if the store is full.
     """
     algorithm, parts = algorithm_of(spec, name), key_parts(path, data, spec)
     odd = [one.name for one in signature.inputs if one.batch_axis != 0 or one.is_given]
@@ -165,9 +164,9 @@ class Writer:
         self._fed: dict[str, Any] = {}
 
     def write(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Write the next rows. Raises ``UserError`` for NaN, infinity, and int64 values that do not fit int32.
+        """Write the next rows.
 
-        If int64 is not narrowed, all int64 values are accepted.
+        Raises ``UserError`` for NaN, for infinity, and for int64 values that do not fit int32 if they are narrowed.
         """
         from hil.datasets.dataset import sample_digest
 
@@ -230,8 +229,7 @@ def expected_header(algorithm: str) -> str:
 def header_versions(version: str) -> tuple[str, ...]:
     """Return the two numbers by which a cache may name TensorRT's ``version``; empty unless that has three numbers.
 
-    They are major * 1000 + minor * 100 + patch, and the same with major * 10000: 8600 for 8.6.0, 100300 for 10.3.0
-    (NV_TENSORRT_VERSION of NvInferVersion.h).
+    For example 8600 for 8.6.0 and 100300 for 10.3.0 (NV_TENSORRT_VERSION of NvInferVersion.h).
     """
     parts = version.split(".")[:3]
     if len(parts) != 3 or not all(part.isdigit() for part in parts):  # major, minor, patch

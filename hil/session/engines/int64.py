@@ -39,7 +39,7 @@ def narrowed(model: Sequence[TensorSpec], engine: Sequence[TensorSpec]) -> froze
 
 
 def with_model_dtypes(worker: EngineWorker, model: Signature, name: str) -> EngineWorker:
-    """Return ``worker`` or, if the engine has int32 where ``model`` has int64, a worker that takes and returns int64.
+    """Return ``worker``, or one that converts tensors if its engine has int32 where ``model`` has int64.
 
     ``name`` is the name of the model.
     """
@@ -48,7 +48,10 @@ def with_model_dtypes(worker: EngineWorker, model: Signature, name: str) -> Engi
 
 
 class NarrowedWorker(EngineWorker):
-    """A worker that takes and returns int64 for an engine with int32; ``inputs`` and ``outputs`` still state int32."""
+    """A worker that takes and returns int64 for an engine with int32.
+
+    Its ``inputs`` and ``outputs`` still state int32.
+    """
 
     def __init__(self, worker: EngineWorker, narrow: frozenset[str], widen: frozenset[str], name: str) -> None:
         """Take over the process of ``worker``, which must not be used afterwards."""
@@ -58,7 +61,7 @@ class NarrowedWorker(EngineWorker):
         self._name = name
 
     def _order(self, feeds: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> tuple[dict[str, Any], Named]:
-        """Convert the feeds to int32 and send the request: all requests with tensors are sent through this method."""
+        """Convert the feeds to int32 and send the request."""
         return super()._order([self._narrowed_feed(feed) for feed in feeds], fields)
 
     def _adapted(self, op: str, named: Named) -> Named:

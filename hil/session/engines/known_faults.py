@@ -20,9 +20,8 @@ SHOWN = 3
 def faults_text(session: Context, name: str, precision: str, source: Path) -> str:
     """Print the findings of ``hil lint`` in ``source``, a file of model ``name``, and return the first three as text.
 
-    The text, such as ``; hil lint: …``, is appended to the message of a failed build. Findings of level ``unknown`` are
-    left out. Return an empty text for a runtime that builds no engines, and for a file that cannot be examined: the
-    build will report that.
+    The text is appended to the message of a failed build. It is empty for a runtime that builds no engines, and for a
+    file that cannot be examined.
     """
     machine = machine_at(session.spec, session.facts)
     if not machine.compiles:

@@ -26,10 +26,7 @@ def streams(target: TargetSpec, model: ModelSpec) -> int:
 
 
 def ignored_keys(target: TargetSpec, model: ModelSpec) -> list[str]:
-    """Return the keys, such as ``run.streams``, that ``hil.toml`` sets for the model but the target's runtime ignores.
-
-    They are keys of ``[models.NAME.build]`` and ``[models.NAME.run]``; a key counts as set if it has not its default.
-    """
+    """Return the keys, such as ``run.streams``, that ``hil.toml`` sets for the model but the runtime ignores."""
     own = runtime_record(target.runtime).model_keys
     ignored: dict[str, None] = {}
     for record in RUNTIMES.values():
@@ -42,10 +39,7 @@ def ignored_keys(target: TargetSpec, model: ModelSpec) -> list[str]:
 
 
 def report_ignored_keys(target: TargetSpec, model: ModelSpec, name: str, progress: Callable[[str], None]) -> None:
-    """Report the ignored keys, if there are any, through ``progress``.
-
-    They are not an error, since one hil.toml serves both the CPU and the board.
-    """
+    """Print the ignored keys, if there are any."""
     keys = ignored_keys(target, model)
     if keys:
         progress(f"{name}: {', '.join(keys)} have no effect on {target.runtime} and are ignored here")

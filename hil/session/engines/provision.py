@@ -70,9 +70,9 @@ class Provisioned:
 def provision(session: Context, name: str, precision: str, *, more: bool = False) -> Provisioned:
     """Build model ``name`` in ``precision`` on the session's target, or use the engine that the config names.
 
-    ``more`` tells the target that another build follows, so that it keeps the process. Raise ``Unsupported`` if the
-    runtime does not support such an engine, ``EngineBuildError`` if the build failed or the data cannot be used for
-    calibration, and ``WorkerLost`` if the process of the build died or exceeded its limit.
+    ``more`` tells the target that another build follows. Raise ``Unsupported`` if the runtime does not support such an
+    engine, ``EngineBuildError`` if the build failed or the data cannot be used for calibration, and ``WorkerLost`` if
+    the process of the build died or exceeded its limit.
     """
     spec = session.model(name)
     if spec.engine is not None:
@@ -152,9 +152,9 @@ def _uploaded(session: Context, file: str) -> str:
 
 
 def _store_foreign(session: Context, name: str, precision: str, spec: ModelSpec) -> Provisioned:
-    """Upload the engine that was built elsewhere and return it; its ``foreign`` is true.
+    """Upload the engine that was built elsewhere and return it.
 
-    Raises ``Unsupported`` if the runtime takes no engine that was built elsewhere, or if the engine does not have
+    Raises ``Unsupported`` if the runtime accepts only engines that it built, or if the engine does not have
     ``precision``.
     """
     assert spec.engine is not None  # noqa: S101 - the caller's condition; for the type checker
@@ -181,8 +181,8 @@ def _store_foreign(session: Context, name: str, precision: str, spec: ModelSpec)
 def is_implicit(session: Context, name: str) -> bool:
     """Return true if TensorRT's own calibrator computes the INT8 ranges, false if hil computes them on the host.
 
-    Raises ``Unsupported`` if the config names no calibration data, or if it selects TensorRT's calibrator for a runtime
-    that has none.
+    Raises ``Unsupported`` if the config names no calibration data or selects a calibrator that the runtime does not
+    have.
     """
     calibration = session.model(name).calibration
     if calibration is None:
@@ -222,7 +222,7 @@ def _stream(session: Context, name: str) -> Streamed:
 
 @contextlib.contextmanager
 def of_one_model() -> Iterator[None]:
-    """Turn a ``UserError`` of the ``with`` block into ``CalibrationError``, by which only rows that need it fail."""
+    """Turn a ``UserError`` of the ``with`` block into ``CalibrationError``, so that only the affected rows fail."""
     try:
         yield
     except UserError as error:

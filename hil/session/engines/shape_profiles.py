@@ -22,8 +22,7 @@ MAX_TRIED = 4
 def profiles_of(signature: Signature, spec: ModelSpec, name: str) -> Profiles:
     """Return the ``[min, opt, max]`` shapes of each input with dynamic dimensions; static inputs are left out.
 
-    A dimension's sizes are those that the config declares. A batch dimension without declared sizes has min 1, opt
-    ``batch`` and, as max, the larger of ``batch`` and 4 (``batch`` if an input takes one tensor per call). Raise
+    The config declares the sizes; a batch dimension without declared sizes gets them from ``batch``. Raise
     ``UserError`` if any other dimension has no sizes, if a name in ``shapes`` is not a dimension, or if ``batch`` is
     outside the sizes of the batch dimension.
     """

@@ -42,7 +42,7 @@ TIMING = (
 class Trtexec:
     """Two commands as lists of words: ``command`` builds and saves the engine, ``timing`` loads and times it.
 
-    ``differences`` are sentences on how these commands differ from what pytest-hil does.
+    ``differences`` are sentences on how these commands differ from what hil does.
     """
 
     command: tuple[str, ...]
@@ -57,8 +57,8 @@ class Trtexec:
 def equivalent(onnx: str, precision: str, options: Mapping[str, Any], version: str | None) -> Trtexec:
     """Return the ``trtexec`` commands of TensorRT ``version`` (``"8.6.2"``) equivalent to our build of ``onnx``.
 
-    ``options`` are those of the build, with ``cuda_graph`` and ``streams``, and with ``plugins`` as file names. A
-    version that cannot be parsed counts as 10.3, and ``differences`` states that.
+    ``options`` are those of the build, with ``cuda_graph``, ``streams`` and the file names of ``plugins``. A version
+    that cannot be parsed counts as 10.3.
     """
     release, doubts = _release(version)
     plan = f"{PurePath(onnx).stem}-{precision}.plan"
@@ -88,10 +88,7 @@ def _release(version: str | None) -> tuple[Version, list[str]]:
 
 
 def _precision(precision: str, options: Mapping[str, Any], release: Version) -> tuple[list[str], list[str]]:
-    """Return the flags for ``precision``, and notes on how they differ from our build.
-
-    From TensorRT 11 on, networks are strongly typed, so that fp16, bf16 and int8 have no flag.
-    """
+    """Return the flags for ``precision``, and notes on how they differ from our build."""
     if precision in {"fp32", "tf32"}:
         return (["--noTF32"] if precision == "fp32" else []), []
     if release < TYPED and (precision in BROUGHT or options.get("strongly_typed")):
@@ -159,9 +156,6 @@ def _run(options: Mapping[str, Any], release: Version) -> Iterator[str]:
 
 
 def _shapes(profiles: Mapping[str, Sequence[Sequence[int]]], choice: int) -> str:
-    """Return ``image:1x3x8x8,state:1x6``: the shapes of a profile, ``choice`` 0 for min, 1 for opt, 2 for max.
-
-    A name with a colon or comma is quoted, as trtexec requires.
-    """
+    """Return ``image:1x3x8x8,state:1x6``: the shapes of a profile, ``choice`` 0 for min, 1 for opt, 2 for max."""
     named = ((f"'{name}'" if set(":,") & set(name) else name, sizes[choice]) for name, sizes in profiles.items())
     return ",".join(f"{name}:{'x'.join(map(str, sizes))}" for name, sizes in named)

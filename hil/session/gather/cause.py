@@ -57,13 +57,11 @@ def diagnosis_of(session: EngineContext, row: Row, compared: Compared, judgement
 def located(
     session: EngineContext, row: Row, judgement: Judgement, choose: Callable[[], Chosen], scored: Scored
 ) -> Diagnosis | None:
-    """Search for the node at fault, and return the diagnosis of ``judgement``.
+    """Search for the node at fault, write the folder that reproduces it, and return the diagnosis.
 
-    Return ``None`` unless the judgement failed, or is inconclusive with an output outside its tolerance; and always if
-    the session does not explain failures (``Request.explains``). ``choose`` returns the inputs that are examined. The
-    details have the outcome and, as ``repro``, the folder in the report that reproduces the failure, which is written
-    here. For an int8 engine they also have what keeping nodes in floating point gains (``tried_floating``, with
-    ``scored``). If the search failed, they have only ``diagnosis.why_not``.
+    ``choose`` returns the inputs that are examined. Return ``None`` if the session does not explain failures, or if
+    ``judgement`` neither failed nor is inconclusive with an output outside its tolerance. If the search failed, the
+    details have only ``diagnosis.why_not``.
     """
     # Between the two bounds of a default tolerance lie sound and broken engines: the node shows which one this is.
     between = judgement.verdict is Verdict.INCONCLUSIVE and not all(
@@ -99,12 +97,11 @@ def _examined(session: EngineContext, row: Row, choose: Callable[[], Chosen]) ->
 def signal_end_of(
     session: EngineContext, row: Row, comparison: Comparison, judgement: Judgement, *, shares: bool
 ) -> Diagnosis | None:
-    """Return, as a diagnosis, the node at which the signal ends: from there on, values that should vary are constant.
+    """Return, as a diagnosis, the node from which on values that should vary are constant: the signal ends there.
 
-    ``judgement`` is that of the task. Return ``None`` unless it failed and the engine lost nearly all of its score or
-    an output has dead slices, and if the session does not explain failures. ``shares`` is true if the score is a share
-    of right answers; only such a score can be nearly lost. If the node is not identified, the details have the reason,
-    ``signal_end.why_not``.
+    ``judgement`` is that of the task, and ``shares`` is true if its score is a share of right answers. Return ``None``
+    unless it failed with nearly all of its score lost or with constant outputs. If the node is not identified, the
+    details have the reason, ``signal_end.why_not``.
     """
     if not session.explains or judgement.verdict is not Verdict.FAILED or not comparison.numbers:
         return None

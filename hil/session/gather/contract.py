@@ -72,11 +72,7 @@ def isaac_ros(session: EngineContext, row: Row) -> Gathered:
 
 
 def shapes(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``contract.shapes`` by shapes that must run and shapes that must be refused.
-
-    With optimization profiles, the min, opt and max shapes must run, and the sizes just outside must be refused.
-    Without profiles, up to three sizes of each dynamic dimension must run. Twice a fixed batch size must be refused.
-    """
+    """Judge ``contract.shapes`` by shapes that must run and shapes that must be refused."""
     model = session.signature(row.model)
     feeds = feeds_of(session, row.model, model.batch() or 1)[0]
     with session.engines.lease(row.model, row.precision) as worker:
@@ -151,7 +147,7 @@ def _refusal(worker: EngineWorker, kind: str, bad: Feeds, good: Feeds) -> Refusa
 
 
 def _error(worker: EngineWorker, good: Feeds) -> str:
-    """Run a valid input, and return its error as text; empty if it ran and gave outputs."""
+    """Run a valid input, and return its error as text; empty if it ran and returned outputs."""
     try:
         return "" if worker.run(good) else "it gave no output"
     except EngineError as error:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def declaration_of(session: EngineContext, row: Row, judgement: Judgement) -> Diagnosis | None:
     """Return, as a diagnosis, which shape the ONNX file declares wrongly.
 
-    Return ``None`` if there is no such shape, or if the judgement did not fail.
+    Return ``None`` if the judgement did not fail or no shape is declared wrongly.
     """
     if judgement.verdict is not Verdict.FAILED:
         return None

@@ -60,10 +60,10 @@ def calibration(session: EngineContext, row: Row) -> Gathered:
 
 
 def _method(session: EngineContext, row: Row) -> dict[str, Any]:
-    """Return the method, with the origin of the INT8 ranges as ``route``.
+    """Return the method of a check of INT8 ranges.
 
-    It is ``explicit`` if hil calibrated, ``implicit`` if TensorRT's calibrator did, and ``foreign`` if the ranges came
-    with the ONNX file or the engine.
+    Its ``route`` is ``explicit`` if hil calibrated, ``implicit`` if TensorRT's calibrator did, and ``foreign`` if the
+    ranges came with the ONNX file or the engine.
     """
     spec, deployed = session.model(row.model), session.model(row.model).deployed_in(row.precision)
     if spec.engine is not None or deployed is not None or session.signature(row.model).has_qdq:
@@ -105,11 +105,9 @@ def _about(made: Provisioned) -> Mapping[str, Any]:
 
 
 def cache(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``int8.cache``: whether the ranges that the build used are valid, complete and up to date.
+    """Judge ``int8.cache``: whether the ranges that the build used are valid, complete, up to date and in use.
 
-    They are up to date if the recorded digests of model, data and method are those of the present files. Where the
-    runtime chooses a precision for each layer, it also judges whether any layer uses them. Raises ``Unsupported`` for
-    an engine that was built elsewhere.
+    Raises ``Unsupported`` for an engine that was built elsewhere.
     """
     method = _method(session, row)
     if session.model(row.model).engine is not None:
@@ -217,7 +215,7 @@ def drop(session: EngineContext, row: Row) -> Gathered:
 def _fp16(session: EngineContext, row: Row, metric: Metric, fp32: Any) -> tuple[float | None, str]:
     """Return the fp16 engine's score and an empty text, or ``None`` and the reason why there is no score.
 
-    It shows how much of the loss is not due to INT8. ``fp32`` has the fp32 engine's score of each sample.
+    ``fp32`` has the fp32 engine's score of each sample.
     """
     if "fp16" not in session.model(row.model).precisions:
         return None, "fp16 is not among the model's precisions"

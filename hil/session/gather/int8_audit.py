@@ -78,8 +78,7 @@ def _growth(
 def _classes(session: EngineContext, name: str, ours: DataStatistics, theirs: DataStatistics) -> Classes | None:
     """Return how many samples of each class the calibration set (``ours``) and the validation set (``theirs``) have.
 
-    They are counted by labels if both sets have labels, else by the FP32 model's answers. ``None`` if there are no
-    classes to count.
+    ``None`` if there are no classes to count.
     """
     if session.model(name).task != CLASSIFYING:
         return None
@@ -116,7 +115,7 @@ def _answers(path: Path, data: Dataset, batch: int, samples: int | None) -> dict
 
 
 def again(session: EngineContext, name: str) -> list[Snapshot]:
-    """Return the INT8 ranges that growing parts of the calibration samples give; the last part is all samples.
+    """Return the INT8 ranges that growing parts of the calibration samples give; the last part has all samples.
 
     The first call calibrates the model again on the host. Raises ``Unsupported`` if the config names no calibration
     data.
@@ -148,8 +147,8 @@ def tensors(session: EngineContext, name: str) -> tuple[set[str], set[str]]:
 def scales_in_use(session: EngineContext, row: Row) -> dict[str, list[float]]:
     """Return the quantization scales that the engine uses, by tensor.
 
-    They are read from the ONNX file that was built or, if TensorRT's calibrator computed them, from its cache, in which
-    a missing scale is NaN. Raises ``Unsupported`` for an engine that was built elsewhere.
+    A scale that is missing in TensorRT's calibration cache is NaN. Raises ``Unsupported`` for an engine that was built
+    elsewhere.
     """
     from hil.quantize import read_ranges
 
@@ -169,10 +168,7 @@ def _of_cache(about: Mapping[str, Any]) -> dict[str, list[float]]:
 
 
 def ranges(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``int8.ranges``: the share of the activations on validation data that exceeds the engine's ranges.
-
-    The activations are computed on the host by the FP32 model or, if the model has its own Q/DQ nodes, by that model.
-    """
+    """Judge ``int8.ranges``: the share of the activations on validation data that exceeds the engine's ranges."""
     from hil.quantize.activations import observe
 
     scales = scales_in_use(session, row)
@@ -200,10 +196,7 @@ def ranges(session: EngineContext, row: Row) -> Gathered:
 
 
 def _states(session: EngineContext, name: str, tops: Mapping[str, float]) -> list[StateUse]:
-    """Return, for each sequence of the validation data and each state with a range, how the state exceeds the range.
-
-    The states are the reference's. A state that ``state_use`` cannot describe is left out.
-    """
+    """Return, for each sequence of the validation data, how the reference's states exceed their INT8 ranges."""
     from hil.quantize.activations import plain_name
 
     carry, spec, uses = session.signature(name).carry, session.model(name), []

@@ -1,7 +1,4 @@
-"""Measure the memory of one fresh process for each engine, from importing the runtime to the end of a soak.
-
-A soak is a long series of inferences during which the memory is read repeatedly.
-"""
+"""Measure the memory of one fresh process for each engine, from importing the runtime to the end of a soak."""
 
 from __future__ import annotations
 
@@ -77,9 +74,8 @@ class Use:
     def counted(self, host: float, part: str) -> float | None:
         """Return the bytes that count against a limit; ``None`` if the device's memory could not be read.
 
-        ``host`` are the bytes of host memory, and ``part`` names the field of ``device`` with the same reading there.
-        Without a device, ``host`` counts; with a device that has its own memory, only the device's reading counts. If
-        CPU and GPU share their memory, the sum counts, unless the device's reading includes the host's part.
+        ``host`` are the bytes of host memory, and ``part`` names the field of ``device`` with the same reading. Host
+        memory counts if there is no device, device memory if it is separate, and the sum if it is shared.
         """
         if not self.has_device:
             return host
@@ -90,10 +86,7 @@ class Use:
 
 
 def peak(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``memory.peak`` of one fresh process.
-
-    If several runs are requested, the measurement also lists the peak of one fresh process for each run.
-    """
+    """Judge ``memory.peak`` of one fresh process."""
     use, *others = _uses(session, row)
     details: dict[str, Any] = {"baseline": use.baseline, "pss": use.pss, "resident": _thinned(use)}
     what = "the worker's peak"
@@ -170,7 +163,7 @@ def _use(session: EngineContext, row: Row) -> Use:
 
 
 def _uses(session: EngineContext, row: Row) -> list[Use]:
-    """Return the memory of the process that all memory checks share, then that of one process for each further run."""
+    """Return the memory use of the process that all memory checks share, then that of each further run's process."""
     more = range(max(0, session.runs - 1))
     others = session.memo.once(
         ("memory of runs", row.model, row.precision), lambda: [_watch(session, row) for _ in more]

@@ -73,11 +73,7 @@ def paced_series(session: EngineContext, row: Row) -> Series:
 
 
 def releases(session: EngineContext, model: str, precision: str, pace: Pace) -> int:
-    """Return how many inferences to release in the series of an engine, at least 1.
-
-    They fill ``measure.duration`` and are enough to decide the limits, but are no more than ``MAX_SAMPLES`` and no more
-    than fit in ``measure.paced``.
-    """
+    """Return how many inferences to release in the series of an engine, at least 1."""
     spec = session.config.spec.measure
     counts = [pace.rate * spec.duration, SPARE * smallest_n(paced.Q, spec.confidence)]
     for row in session.plan.rows:

@@ -46,7 +46,7 @@ class Compared:
         candidate: the engine's scores, in the same form.
         why_not: if there is no metric, the reason.
         distinct: the number of distinct samples; 0 without a metric.
-        known: the reference's scores that were computed before, by the number of the batch.
+        known: the reference's scores from earlier comparisons, by the number of the batch.
     """
 
     comparison: Comparison
@@ -105,7 +105,7 @@ def _facts(session: EngineContext, model: str) -> DataFacts:
 
 
 def outputs(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``parity.outputs``: each output against its tolerances. If the check fails, diagnose the node at fault."""
+    """Judge ``parity.outputs``: each output against its tolerances."""
     sides = compared(session, row)
     judgement = sides.comparison.judge()
     facts = Facts(diagnosis=diagnosis_of(session, row, sides, judgement))
@@ -120,10 +120,7 @@ def _answered_by(session: EngineContext, model: str) -> dict[str, Any]:
 
 
 def task(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``parity.task``: the engine's loss of score against the reference.
-
-    If nearly the whole score is lost, search for the node at which the signal ends (``signal_end_of``).
-    """
+    """Judge ``parity.task``: the engine's loss of score against the reference."""
     scored = compared(session, row)
     tolerances = session.model(row.model).tolerances.get(precision_of(row))
     judgement = parity.task(
@@ -140,17 +137,16 @@ def task(session: EngineContext, row: Row) -> Gathered:
 
 
 def scored_by(session: EngineContext, model: str) -> dict[str, Any]:
-    """Return how the task is scored, with the digest of the user's code: other scoring code is another method."""
+    """Return how the task is scored, with the digest of the user's code, for the method."""
     own = ("task", "detection.decode")
     code = {part.role: part.digest for part in session.parts(model) if part.role in own}
     return {"task": session.model(model).task, **({"code": code} if code else {})}
 
 
 def repeatable(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``parity.repeatable``: whether the engine gives bit for bit the same outputs for the same inputs.
+    """Judge ``parity.repeatable``: whether the engine returns bit for bit the same outputs for the same inputs.
 
-    One batch is run three times, if possible one without empty outputs. ``Unsupported`` is raised for a model with a
-    state.
+    Raises ``Unsupported`` for a model with a state.
     """
     refuse_sequences(session, row.model)
     best: list[Outputs] = []
@@ -169,7 +165,10 @@ def _filled(runs: list[Outputs]) -> int:
 
 
 def compared(session: EngineContext, row: Row) -> Compared:
-    """Return the comparison with the reference; the first call runs both. Raise ``Unsupported`` for a carried state."""
+    """Return the comparison with the reference; the first call runs both.
+
+    Raise ``Unsupported`` for a model with a state.
+    """
     refuse_sequences(session, row.model)
     spec = session.model(row.model)
 
@@ -184,14 +183,14 @@ def compared(session: EngineContext, row: Row) -> Compared:
 
 
 def refuse_sequences(session: EngineContext, model: str) -> None:
-    """Raise ``Unsupported`` for a model with an input that is carried from step to step (``refuse_carried``)."""
+    """Raise ``Unsupported`` for a model with a state."""
     refuse_carried(session.signature(model), model)
 
 
 def side_by_side(
     session: EngineContext, row: Row, answers: Iterable[Outputs], known: dict[int, np.ndarray[Any, Any]] | None = None
 ) -> Compared:
-    """Run the engine of ``row`` over the validation data and compare its outputs with ``answers``, in blocks.
+    """Run the engine of ``row`` over the validation data and compare its outputs with ``answers``.
 
     The comparison stops early, with the reason in its ``fatal``, if one side ends before the other. ``known`` is as in
     ``Compared``; scores that it lacks are computed and added to it.

@@ -42,11 +42,7 @@ def declared(session: EngineContext, row: Row) -> Gathered:
 
 
 def in_asked_precision(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``placement.in_precision``: which share of the loaded engine runs in the row's precision.
-
-    If layers fell back to another precision and the row did not pass, the engine is profiled, so that the reason can
-    state how much time these layers take.
-    """
+    """Judge ``placement.in_precision``: which share of the loaded engine runs in the row's precision."""
     layers, made = layers_of(session, row), session.engines.provisioned(row.model, row.precision)
     model, limit = _declared(session, row, made.source), _strict(row.limit, made.engine.about)
     judgement = in_precision.in_precision(layers, model, row.precision, limit)
@@ -57,7 +53,7 @@ def in_asked_precision(session: EngineContext, row: Row) -> Gathered:
 
 
 def _strict(limit: Limit | None, about: Mapping[str, Any]) -> Limit | None:
-    """Return ``limit``; for a strongly typed network, the default limit without its warning band, so that it fails."""
+    """Return ``limit``; for a strongly typed network, the default limit without its warning band."""
     if limit is None or limit.source != in_precision.DEFAULT or not about.get("strongly_typed"):
         return limit
     return limit.model_copy(update={"fail_at": None})

@@ -38,8 +38,7 @@ EXAMINED = 8
 def numeric(session: EngineContext, row: Row) -> Gathered:
     """Judge ``property.parity``: whether the engine's outputs for drawn batches agree with the reference.
 
-    For a model with a state, each step of drawn sequences is compared, and the engine begins it with the reference's
-    state.
+    For a model with a state, each step begins with the reference's state.
     """
     runs = _runs(session, row)
     scales, tolerances = _scales(session, row.model), session.model(row.model).tolerances.get(precision_of(row))
@@ -60,10 +59,9 @@ def numeric(session: EngineContext, row: Row) -> Gathered:
 
 
 def stable(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``property.stable``: whether the outputs for drawn batches are well-formed and repeatable.
+    """Judge ``property.stable``: whether outputs for drawn batches are well-formed, repeatable, and do not mix samples.
 
-    The outputs of a sample must not depend on the other samples of its batch either. For a model with a state, a sample
-    is a sequence, in which the engine is fed with its own state.
+    For a model with a state, a sample is a sequence, in which the engine is fed with its own state.
     """
     runs = _runs(session, row)
     signature, scales = session.signature(row.model), _scales(session, row.model)
@@ -92,11 +90,7 @@ def stable(session: EngineContext, row: Row) -> Gathered:
 
 
 def _runs(session: EngineContext, row: Row) -> DrawnBatches:
-    """Return the object that runs drawn batches of the row's model on engine and reference.
-
-    If the host cannot run the model, the object's ``reference`` raises ``Unsupported`` for a model with saved reference
-    outputs, and the original error for any other model.
-    """
+    """Return the object that runs drawn batches of the row's model on engine and reference."""
     model = row.model
 
     def load() -> Any:

@@ -27,11 +27,7 @@ LOSS = frozenset({"parity.task"})
 
 
 def regression_by(gather: Callable[[EngineContext, Row], Gathered]) -> Callable[[EngineContext, Row], Gathered]:
-    """Return the gathering function of a ``regression.…`` check.
-
-    ``gather`` is the gathering function of the check whose measurement is compared with the baseline. It is not called
-    if the baseline has no such measurement.
-    """
+    """Return the gathering function of a ``regression.…`` check. ``gather`` measures the value of this run."""
 
     def work(session: EngineContext, row: Row) -> Gathered:
         return _compared(session, row, gather)

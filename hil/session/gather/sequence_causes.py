@@ -39,8 +39,8 @@ LARGE = 5.0
 class Kept:
     """A batch of sequences with the outputs of reference and engine, each ``[steps, *shape]``.
 
-    ``first`` is the number of the batch's first sequence. ``before`` are the engine's outputs, ``[*shape]``, in the
-    last step of the previous batch; empty for the first batch.
+    ``first`` is the number of the batch's first sequence. ``before`` are the engine's outputs in the last step of the
+    previous batch, ``[*shape]``; empty for the first batch.
     """
 
     batch: Batch
@@ -89,9 +89,8 @@ class Suspicion:
     def worst_step(self) -> Chosen:
         """Return the inputs of the step with the largest error, for a diagnosis.
 
-        The batches must have been run teacher-forced: the engine was fed with the reference's states. If model and
-        runtime accept batches of any size, up to 3 earlier steps are in the same batch. The engine is run again up to
-        the step, with its own state. Raise ``Unsupported`` if nothing was run.
+        The batches must have been run teacher-forced. The engine is run again up to the step, with its own state. Raise
+        ``Unsupported`` if nothing was run.
         """
         kept, session, model = self._kept, self._session, self._row.model
         if kept is None or kept.batch.sequence is None:
@@ -109,10 +108,9 @@ class Suspicion:
 
 
 def single_steps(signature: Signature, sequence: Steps, outputs: Arrays, steps: Sequence[int]) -> Arrays:
-    """Return the inputs of the steps with the numbers ``steps`` as one batch.
+    """Return the inputs of the steps with the numbers ``steps`` as one batch, or of the last if they cannot be stacked.
 
-    Each step gets the reference's state before it, taken from ``outputs``, which are the reference's. If an input
-    without a batch axis differs between these steps, they cannot be stacked: return the last step alone.
+    Each step gets the state before it from ``outputs``, which are the reference's.
     """
     feeds = []
     for number in steps:
@@ -130,7 +128,7 @@ def single_steps(signature: Signature, sequence: Steps, outputs: Arrays, steps: 
 
 
 def _place(signature: Signature, model: str, kept: Kept) -> tuple[int, int]:
-    """Return the number of the sequence in the batch, and of its step, with the largest error."""
+    """Return the number of the sequence with the largest error in the batch, and the step of that error."""
     rows = len(next(iter(kept.batch.inputs.values())))
     known = [name for name, array in kept.reference.items() if _has_shape(kept.engine.get(name), array)]
     ours, theirs = (
@@ -160,7 +158,7 @@ def _worst_of(reference: np.ndarray[Any, Any], engine: np.ndarray[Any, Any] | No
 def step_errors(reference: np.ndarray[Any, Any], engine: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return the largest difference in each step, shape ``[steps]``, in standard deviations of the reference.
 
-    It is infinite where only one side is NaN. If the deviation is 0 or NaN, finite differences count as 0.
+    It is infinite where only one side is NaN.
     """
     ours, theirs = (array.reshape(len(array), -1).astype(np.float64) for array in (reference, engine))
     spread = float(ours.std()) if ours.size else 0.0

@@ -106,10 +106,7 @@ def _compared(session: EngineContext, row: Row, *, free: bool) -> ComparedSequen
 
 
 def _scored(session: EngineContext, model: str, steps: Comparison, *, free: bool) -> Compared:
-    """Return a ``Compared`` to which scores can be added.
-
-    It has no metric if the run is not ``free``, or if the metric is not a mean over steps.
-    """
+    """Return a ``Compared`` to which scores can be added. Its ``why_not`` is set if sequences cannot be scored."""
     metric, why_not = scorer_of(session, model) if free else (None, "")
     if metric is not None and metric.pools is not None and metric.higher_is_better:
         why_not = f"{metric.name} is not a mean over steps, so sequences cannot be scored by it"
@@ -147,8 +144,8 @@ def run_free(worker: EngineWorker, batch: Batch) -> Outputs:
 def run(worker: EngineWorker, sequence: Sequence, key: str, *, begins: bool = True) -> Outputs:
     """Run the steps of ``sequence`` with the engine's own state, and return the outputs, ``[steps, *shape]``.
 
-    The target keeps the state under the name ``key``. With ``begins``, it is first set to the sequence's start values;
-    otherwise the steps continue the sequence that ran under ``key`` before.
+    The target keeps the state under the name ``key``. With ``begins``, the state is first set to the sequence's start
+    values.
     """
     return worker.sequence(sequence.steps, sequence.begin if begins else None, sequence.carry, key=key)
 
@@ -175,9 +172,9 @@ def split(session: EngineContext, model: str, batch: Batch, outputs: Outputs) ->
 
 
 def _held(session: EngineContext, model: str) -> list[tuple[str, Outputs, Outputs]]:
-    """Return (state, outputs, outputs with the state held) of the reference, for each state and some sequences.
+    """Return (state, outputs, outputs with the state held) of the reference for some sequences.
 
-    A state that is held has its start value in every step. The sequences are those of the first 8 batches.
+    A held state has its start value in every step.
     """
 
     def work() -> list[tuple[str, Outputs, Outputs]]:

@@ -64,7 +64,7 @@ def _gathered(session: EngineContext, row: Row, judgement: Judgement, how: str) 
 
 
 def _diagnosis(session: EngineContext, row: Row, judgement: Judgement) -> Diagnosis | None:
-    """Return the diagnosis of the teacher-forced step that differs most; ``None`` as in ``located``."""
+    """Return the diagnosis of the teacher-forced step that differs most; ``None`` if ``located`` returns ``None``."""
 
     def choose() -> Chosen:
         # With the engine's own state, every later step differs as well: only a single step shows where errors arise.
@@ -74,7 +74,7 @@ def _diagnosis(session: EngineContext, row: Row, judgement: Judgement) -> Diagno
 
 
 def reset(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``sequence.reset``: whether the first batch of sequences gives the same outputs again after the second."""
+    """Judge ``sequence.reset``: whether a batch of sequences gives the same outputs again after other batches ran."""
     batches = _first_batches(session, row.model)
     with session.engines.lease(row.model, row.precision) as worker:
         first = run_free(worker, batches[0])
@@ -88,11 +88,7 @@ _METHOD = {"version": 1, "compared": "bit for bit"}
 
 
 def isolation(session: EngineContext, row: Row) -> Gathered:
-    """Judge ``sequence.isolation``: whether sequences that run at the same time do not change each other's state.
-
-    The outputs of the first batch of sequences, run alone, are compared with those when its steps alternate with the
-    second batch's. The outputs of its first sequence are also compared with those in a batch of copies of it.
-    """
+    """Judge ``sequence.isolation``: whether sequences that run at the same time do not change each other's state."""
     batches = _first_batches(session, row.model)
     steps = min(INTERLEAVED, *(len(sequence_of(batch)) for batch in batches))
     parts = [_cut(sequence_of(batch), 0, steps) for batch in batches]

@@ -43,10 +43,7 @@ def candidates(session: EngineContext, row: Row, model: Signature, feeds: Feeds)
 
 
 def _profiles(session: EngineContext, row: Row, model: Signature) -> Profiles:
-    """Return the engine's optimization profiles.
-
-    They are empty if the runtime has none, and for an engine that was built elsewhere without declared sizes.
-    """
+    """Return the engine's optimization profiles; empty if they are unknown or the runtime has none."""
     spec = session.model(row.model)
     theirs = spec.engine is not None and not model.sizes
     return (
@@ -57,8 +54,7 @@ def _profiles(session: EngineContext, row: Row, model: Signature) -> Profiles:
 def outside(model: Signature, profiles: Mapping[str, Sequence[Sequence[int]]]) -> Iterator[dict[str, list[int]]]:
     """Yield the shapes of all inputs by name, with one dynamic dimension outside its profile.
 
-    For each dynamic dimension there are two yields, with max + 1 and with min - 1 (unless that is 0), while the others
-    have their opt size. Dimensions of one name change together.
+    The other dimensions have their opt size. Dimensions of one name change together.
     """
     tried: set[object] = set()
     for spec in model.inputs:
@@ -88,10 +84,9 @@ def _moved(
 
 
 def accepted(model: Signature, spec: ModelSpec, feeds: Feeds) -> Iterator[dict[str, list[int]]]:
-    """Yield the shapes of all inputs by name, in three choices that the model allows.
+    """Yield the shapes of all inputs by name, in up to three choices that the model allows.
 
-    An engine that was built elsewhere without declared sizes has only one choice. Dimensions with one name have the
-    same size, and so have all batch axes.
+    Dimensions with one name have the same size, and so have all batch axes.
     """
     names = {size for tensor in model.inputs for size in tensor.shape if isinstance(size, str)}
     for choice in range(3 if spec.engine is None or model.sizes else 1):

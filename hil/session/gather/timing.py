@@ -51,8 +51,7 @@ def interim_analyses(spec: MeasureSpec) -> InterimAnalyses:
 def confidence(spec: MeasureSpec, *series: Series) -> float:
     """Return the confidence at which to judge ``series``, so that all interim analyses keep ``measure.confidence``.
 
-    It is that of the interim analysis at which the series ended; a series without interim analyses counts as ended at
-    the first. For several series, the highest is returned.
+    For several series, the highest is returned.
     """
     plan = interim_analyses(spec)
     return max(plan.level(min(int(one.facts.get("looks", 1)), plan.count)) for one in series)
@@ -82,8 +81,8 @@ def rate(session: EngineContext, row: Row) -> Gathered:
 def speedup(session: EngineContext, row: Row) -> Gathered:
     """Judge ``int8.speedup`` or ``latency.speedup``: how many times faster the row's precision is than another one.
 
-    Both are measured on the same target, in the same session. The other precision is fp32 for ``int8.speedup``, and for
-    ``latency.speedup`` the one that the config names. Raises ``Unsupported`` if it names none.
+    The other precision is fp32 for ``int8.speedup``, and for ``latency.speedup`` the one that the config names. Raises
+    ``Unsupported`` if it names none.
     """
     other = "fp32"
     if row.id != "int8.speedup":
@@ -200,8 +199,7 @@ def of_series(  # noqa: PLR0913, PLR0917 - a row, its series, and what is known 
 ) -> Gathered:
     """Return ``judgement`` with ``facts``, and with the file, the histogram and the disturbances of its ``series``.
 
-    ``scenario`` is the last part of the file's name. If the row fails or warns, the engine is profiled and its slowest
-    nodes are added.
+    ``scenario`` is the last part of the file's name. A row that fails or warns also gets the engine's slowest nodes.
     """
     facts = facts or Facts()
     file = session.samples.file(f"{row.model}-{row.precision}-{scenario}")

@@ -1,8 +1,4 @@
-"""Draw valid batches by a model's signature, and let Hypothesis search for one with a problem and shrink it.
-
-A batch is described by a few small numbers for each sample, so that it is fast to draw and shrinks to something
-readable.
-"""
+"""Draw valid batches by a model's signature, and let Hypothesis search for one with a problem and shrink it."""
 
 from __future__ import annotations
 
@@ -43,8 +39,8 @@ MOST_MATES = 4
 class Recipe:
     """The description of one sample: its ``kind``, and two numbers that vary it.
 
-    ``level`` is the value of a constant or around a spike, in sixteenths of the range from its low end. ``seed``
-    determines the place of a spike, the number of periods of a wave, or the noise.
+    ``level`` is the value of a constant or around a spike, in sixteenths of the range. ``seed`` determines the place of
+    a spike, the number of periods of a wave, or the noise.
     """
 
     kind: str = KINDS[0]
@@ -164,7 +160,7 @@ class Searched:
 
 
 def search(space: Space, most: int, trial: Callable[[Drawn], str | None]) -> Searched:
-    """Try up to ``most`` batches until one has a problem, shrink that batch, and return what was found.
+    """Try up to ``most`` batches until one has a problem, shrink that batch, and return the result.
 
     ``trial`` returns the problem of a batch as text, an empty text for none, and ``None`` for a batch that it cannot
     judge. Its exceptions end the search and are raised. The same space and trial always give the same batches.

@@ -20,7 +20,7 @@ class DrawnBatches:
     """Runs each drawn batch in one inference."""
 
     def __init__(self, space: Space, host: Callable[[], Any]) -> None:
-        """``host`` returns the session of the reference on the host."""
+        """Create the runs; ``host`` returns the reference's session."""
         self.space, self._host = space, host
         self._names = [output.name for output in space.signature.outputs]
 
@@ -37,7 +37,7 @@ class DrawnBatches:
         return worker.run(inputs)
 
     def reference(self, inputs: Any) -> Outputs | None:
-        """Return the reference's outputs; ``None`` if it refuses the inputs."""
+        """Return the reference's outputs; ``None`` if the reference refuses the inputs."""
         host = self._host()
         try:
             return self._made(host, inputs)
@@ -48,7 +48,7 @@ class DrawnBatches:
         return list(zip(self._names, run_on_host(host, self._names, inputs), strict=True))
 
     def calls(self, outputs: Outputs) -> Iterator[tuple[str, Outputs]]:
-        """Yield the outputs of each inference, each after the text that names the inference in a message."""
+        """Yield the outputs of each inference, each after the text that names it in a message."""
         yield "", outputs
 
     def of_one_call(self, inputs: Any) -> Feeds:
@@ -62,7 +62,7 @@ class DrawnBatches:
 
 
 class DrawnSequences(DrawnBatches):
-    """Runs each drawn batch as sequences that begin with states of zeros."""
+    """Runs each drawn batch as sequences whose states begin as zeros."""
 
     def inputs(self, drawn: Drawn) -> Any:
         """Return the sequences of a batch."""
@@ -73,10 +73,7 @@ class DrawnSequences(DrawnBatches):
         return worker.sequence(inputs.steps, inputs.begin, inputs.carry, key="drawn")
 
     def run_as(self, worker: EngineWorker, inputs: Sequence, reference: Outputs) -> Outputs:
-        """Return the outputs of all steps, each fed with the reference's state.
-
-        With the engine's own state, drawn inputs would let small errors grow.
-        """
+        """Return the outputs of all steps, each fed with the reference's state."""
         return worker.sequence({**inputs.steps, **inputs.states(dict(reference))}, {}, {})
 
     def _made(self, host: Any, inputs: Sequence) -> Outputs:

@@ -15,11 +15,7 @@ BACKEND = "hil-seeded"
 
 
 class SeededProvider(PrimitiveProvider):
-    """A backend of Hypothesis that draws from a generator with a fixed seed.
-
-    Hypothesis's own backend also draws constants from the source of imported modules, so that the batches would depend
-    on what is imported.
-    """
+    """A backend of Hypothesis that draws from a generator with a fixed seed."""
 
     def __init__(self, conjecturedata: Any, /) -> None:
         super().__init__(conjecturedata)
@@ -37,10 +33,9 @@ class SeededProvider(PrimitiveProvider):
         weights: Mapping[int, float] | None = None,
         shrink_towards: int = 0,  # noqa: ARG002 - Hypothesis shrinks; this only draws
     ) -> int:
-        """Return an integer from ``min_value`` to ``max_value``, both included. Both must be given.
+        """Return an integer from ``min_value`` to ``max_value``, which must both be given.
 
-        A value in ``weights`` is returned with the probability given there; with the remaining probability, any value
-        of the range is.
+        ``weights`` maps values to their probabilities; the remaining probability is shared by all values.
         """
         if min_value is None or max_value is None:
             self._unused()

@@ -1,8 +1,4 @@
-"""Time two engines alternately, for a machine on which other processes always run.
-
-Two consecutive windows usually run under the same load, since load lasts for about a second. So the ratio of their
-times shows how the engines differ.
-"""
+"""Time two engines alternately, for a machine on which other processes always run."""
 
 from __future__ import annotations
 
@@ -67,7 +63,7 @@ def pairs(session: EngineContext, base: Engine, candidate: Engine, n: int, *, wi
 def pair(session: EngineContext, first: Engine, second: Engine, *, windows: int = WINDOWS) -> Pair:
     """Load each engine in its own fresh process, and time ``windows`` short windows of each, in the order AB BA AB ….
 
-    The state contract applies, as for every series. Errors of building, loading and timing are raised unchanged.
+    Errors of building, loading and timing are raised unchanged.
     """
     feeds = [feeds_of(session, model, session.model(model).batch) for model, _ in (first, second)]
     for engine in (first, second):

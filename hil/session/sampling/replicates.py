@@ -1,7 +1,7 @@
 """Time one engine in several runs, each in a fresh process.
 
-The runs, not their samples, are the independent observations: all samples of one process share its memory layout,
-caches and clocks (Georges et al., OOPSLA 2007; Kalibera and Jones, ISMM 2013).
+All samples of one process share its memory layout, caches and clocks, so only the runs are independent observations
+(Georges et al., OOPSLA 2007; Kalibera and Jones, ISMM 2013).
 """
 
 from __future__ import annotations
@@ -37,17 +37,14 @@ def measure_runs(  # noqa: PLR0913 - the engine, the number of runs and their ki
 ) -> list[Series]:
     """Time an engine in ``n`` fresh processes, one after the other, for ``measure.run_duration`` each.
 
-    Each series is stored in the report as ``MODEL-PRECISION-LABEL-NUMBER`` (``MODEL-PRECISION-streams-…`` with several
-    ``streams``, the inferences in flight). Raise the errors of building, loading and timing.
+    Each series is stored in the report under a name with ``label`` and the run's number. Raise the errors of building,
+    loading and timing.
     """
     return [measure_run(session, model, precision, f"{label}-{number}", streams=streams) for number in range(1, n + 1)]
 
 
 def measure_run(session: EngineContext, model: str, precision: str, label: str, *, streams: int = 1) -> Series:
-    """Time an engine in one fresh process, as ``measure_runs`` does, and store the series under a name with ``label``.
-
-    A caller that alternates between two engines uses this function.
-    """
+    """Time an engine in one fresh process, as ``measure_runs`` does, and store the series under ``label``."""
     name = f"{model}-{precision}-{'streams-' if streams > 1 else ''}{label}"
     return session.samples.once(name, lambda: _run(session, model, precision, label, streams))
 
@@ -76,8 +73,7 @@ def _spread(session: EngineContext, row: Row, n: int, streams: int) -> None:
 def value(check: str, series: Series) -> float | None:
     """Return the value of ``check`` in one run: ``latency.p50``, ``p90``, ``p99`` (s) or ``fps.sustained`` (1/s).
 
-    ``None`` for any other check, for an unusable series, and for a quantile q of fewer than 1 / (1 - q) samples, such
-    as 100 for the 99th percentile.
+    ``None`` for any other check, for an unusable series, and for too few samples for the quantile.
     """
     if latency.unusable(series):
         return None
@@ -92,8 +88,7 @@ def value(check: str, series: Series) -> float | None:
 def values(check: str, runs: Sequence[Series], method: Mapping[str, Any]) -> tuple[tuple[float, ...], str]:
     """Return the value of ``check`` in each run and an empty text, or no values and the reason.
 
-    There are no values if one run has no value, or if it was timed by another method than ``method``; the control in a
-    method does not count.
+    Each run must have a value and the method ``method``; the control in a method does not count.
     """
     results = []
     for number, run in enumerate(runs, 1):
@@ -112,8 +107,7 @@ def run_values(
     """Time the engine in as many fresh processes as were requested, and return the value of ``row.id`` in each.
 
     Return ``None`` if fewer than two were requested, if ``judgement`` has no measurement, or if ``value`` does not
-    support the check. If a run has no value or another method than ``series``, there are no values, and
-    ``details["why_not"]`` is the reason.
+    support the check. If the values cannot be used, ``details["why_not"]`` is the reason.
     """
     requested = session.runs
     if requested < MIN_RUNS or judgement.measurement is None or row.id not in {*QUANTILES, "fps.sustained"}:

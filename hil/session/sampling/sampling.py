@@ -20,10 +20,9 @@ MAX_SAMPLES = 1_000_000
 
 
 def feeds_of(session: EngineContext, model: str, batch: int) -> list[dict[str, Any]]:
-    """Return the inputs of the first 16 batches of the validation data, ``batch`` samples each; of all if fewer.
+    """Return the inputs of the first 16 batches of the validation data, or of all if fewer, ``batch`` samples each.
 
-    For a model with a state these are the first 16 steps of the first batch of sequences, each with the state with
-    which the sequences begin.
+    For a model with a state these are the first 16 steps of the first batch of sequences, each with the start state.
     """
     portions = list(islice(session.dataset(model).batches(batch), FEEDS))
     first = portions[0].sequence

@@ -64,10 +64,7 @@ class Samples:
         self._attempt = attempt
 
     def once(self, name: str, take: Callable[[], Series]) -> Series:
-        """Return this run's series ``name`` from its file. Without a file, call ``take``, and store what it returns.
-
-        A lock prevents two xdist workers from timing the same engine twice.
-        """
+        """Return this run's series ``name`` from its file. Without a file, call ``take``, and store what it returns."""
         with writing(self._folder), self._alone(name):
             series = self._read(name)
             if series is None:

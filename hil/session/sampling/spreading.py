@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 def spread(session: EngineContext, model: str, precision: str, n: int, measure: Callable[[str, int], object]) -> None:
     """Make the runs 1 to ``n`` of all engines of ``model`` that the session needs, over ``session.over`` seconds.
 
-    ``measure(precision, number)`` makes one run. All engines make their first run, then all their second, and so on. In
-    between, the target is idle and no engine is loaded. If the runs take longer than ``session.over``, there is no
-    waiting, and a line reports it. An engine whose run fails makes no further runs; its own rows report the error.
+    ``measure(precision, number)`` makes one run. All engines make their first run, then all their second, and so on. An
+    engine whose run fails makes no further runs.
     """
     precisions = list(dict.fromkeys([precision, *session.engines.needed(model)]))
     began = time.monotonic()

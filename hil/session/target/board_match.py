@@ -38,7 +38,7 @@ class Board:
     module: str | None = None
 
     def ran(self, work: ExecutedOn | None) -> bool:
-        """Return whether the processor ``work`` is the GPU or a DLA of this board; false for ``None``."""
+        """Return whether the processor ``work`` is the GPU or a DLA of this board."""
         if work is None or self.gpu is None or self.sm is None:
             return False
         return work.kind in DEVICES and (work.name, work.sm) == (self.gpu, self.sm)
@@ -56,10 +56,9 @@ def is_gpu(board: str, gpu: str) -> bool:
 
 
 def runtime_facts(facts: Mapping[str, Any], runtime: str, number: int = 0) -> dict[str, Any]:
-    """Return the probe's facts of ``runtime`` (``gpu``, ``sm``, ``cuda`` and others), with those of GPU ``number``.
+    """Return the probe's facts of ``runtime`` (``gpu``, ``sm``, ``cuda`` and others) for GPU ``number``.
 
-    Empty if the probe read none. The runtime reports GPU 0 only: name, SM and number of multiprocessors of any other
-    GPU are from the driver's list, ``None`` if it is not listed.
+    Empty if the probe read no facts; ``None`` for a fact that is unknown for this GPU.
     """
     by_runtime = facts.get("facts")
     known = by_runtime.get(runtime) if isinstance(by_runtime, dict) else None
@@ -111,16 +110,16 @@ def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | No
 def _correction(name: str, called: str | None) -> str:
     """Return the end of a message about a board that is not the declared one: target and advice.
 
-    ``called`` is the name to declare for the present board; ``None`` if it is unknown.
+    ``called`` is the name of the present board; ``None`` if it is unknown.
     """
     hint = f" (this one is called {called!r})" if called else ""
     return f"on target {name!r}: correct board in [targets.{name}]{hint} or use the intended machine"
 
 
 def _name_to_declare(gpu: str, sm: object, identity: Identity) -> str | None:
-    """Return the name by which ``hil.toml`` declares this board: a Jetson module's or, for any other board, its GPU's.
+    """Return the name by which ``hil.toml`` declares this board: its Jetson module or its GPU.
 
-    Return ``None`` if the module is unknown and the GPU does not determine it, as with any Jetson.
+    Return ``None`` if the board cannot be identified.
     """
     if identity.module is not None:
         return identity.module.slug

@@ -1,4 +1,4 @@
-"""Derive from a target's keys the part of the state contract that is in a method, and the co-runner's command."""
+"""Derive from a target's keys the part of the state contract that a method records, and the co-runner's command."""
 
 from __future__ import annotations
 

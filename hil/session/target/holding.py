@@ -54,10 +54,9 @@ def hold(request: Request) -> HeldTarget:
     """Start the agent on the target and hold the target for the whole session.
 
     If the target is unavailable, the request's ``fallback`` decides: hold the CPU, hold nothing, or raise ``LabError``.
-    Whatever the fallback, raise ``LabError`` if the target is not the declared board, and ``TargetHeld`` if another run
-    still holds it after ``request.wait`` seconds. If ``request.board`` names one board of several, there is no
-    fallback: raise ``LabError`` if it cannot be used, so that the caller can try another board. Raise ``UserError`` if
-    the config has keys that the target's runtime ignores.
+    Raise ``LabError`` if the target is not the declared board, and ``TargetHeld`` if another run still holds it after
+    ``request.wait`` seconds. If ``request.board`` names one board of several, there is no fallback. Raise ``UserError``
+    if the config has keys that the target's runtime ignores.
     """
     if request.board is not None:
         return _hold_member(request, request.board)
@@ -73,7 +72,7 @@ def hold(request: Request) -> HeldTarget:
 
 
 def _hold_member(request: Request, board: PoolBoard) -> HeldTarget:
-    """Hold one board of a target that is several. ``used`` is then the target's name, ``member`` the board's."""
+    """Hold one board of a target that consists of several."""
     try:
         held = _hold(request, board.name, board.spec(request.config, request.target), board.token)
     except TargetUnreachable as error:
@@ -101,10 +100,7 @@ def _hold(request: Request, name: str, spec: TargetSpec, token: str) -> HeldTarg
 
 
 def _check_ignored_keys(name: str, spec: TargetSpec) -> None:
-    """Raise ``UserError`` for keys that the target's runtime ignores, and for an invalid co-runner command.
-
-    Without this, an ignored key would seem to have an effect.
-    """
+    """Raise ``UserError`` for keys that the target's runtime ignores, and for an invalid co-runner command."""
     co_runner_command(name, spec)
     for runtime, record in RUNTIMES.items():
         others = [key for key in record.target_keys if key in spec.model_fields_set] if runtime != spec.runtime else []

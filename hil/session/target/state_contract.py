@@ -129,7 +129,7 @@ class StateControl:
     def ready(self) -> None:
         """Check power mode and free memory and wait until the board is cool, each only if the config declares it.
 
-        Raises ``LabError`` if one of them is not as declared, ``UserError`` if the board lacks the power mode.
+        Raises ``LabError`` if the board is not in the declared state, ``UserError`` if it lacks the power mode.
         """
         if self._spec.power_mode is not None or self._spec.free_memory is not None:
             self._check(self._read_state(quick=self._spec.power_mode is None))
@@ -210,8 +210,8 @@ class StateControl:
     def watching(self, *, timed: bool = True) -> Iterator[Disturbances]:
         """Keep the contract during the block, for work that is not a timed series; yield a record of the disturbances.
 
-        The record is complete at the end of the block. With ``timed``, power mode, free memory and temperature are
-        checked first (``ready``), and the co-runner runs during the block.
+        The record is complete at the end of the block. With ``timed``, the board must be ready first (``ready``), and
+        the co-runner runs during the block.
         """
         if timed:
             self.ready()
@@ -225,14 +225,11 @@ class StateControl:
         disturbances.findings = judge(self.contract, State.read(before), [window], State.read(after), opened)
 
     def facts(self) -> dict[str, Any]:
-        """Return the facts of the contract to store with a series, so that its file is enough to judge it again.
-
-        They are the contract, the state at the session's start, and the current loads.
-        """
+        """Return the facts of the contract to store with a series, so that its file is enough to judge it again."""
         loads = {"loads": self._loads} if self._loads else {}
         return {"contract": self.contract.plain(), "opened": self.opened, **loads}
 
 
 def findings_of(*series: Series) -> tuple[Finding, ...]:
-    """Return the disturbances of all ``series``; one that several series have is listed once."""
+    """Return the distinct disturbances of all ``series``."""
     return tuple(dict.fromkeys(finding for each in series for finding in of_facts(each.facts)))

@@ -90,10 +90,7 @@ class Connection:
 
     @contextlib.contextmanager
     def _deadline(self) -> Iterator[list[paramiko.Channel]]:
-        """Yield a list. The channels that the caller adds to it are closed after ``timeout``, or if the context raises.
-
-        paramiko waits without limit for some answers; closing the channel ends the wait.
-        """
+        """Yield a list: channels that the caller adds to it are closed after ``timeout``, or if the context raises."""
         watched: list[paramiko.Channel] = []
         timer = threading.Timer(self.timeout, lambda: [channel.close() for channel in watched])
         timer.daemon = True

@@ -22,7 +22,7 @@ OVERHEAD = 64  # bytes of a packet that paramiko reserves
 class SshChannel(Frames):
     """Frames over ``channel``; one thread may send while another receives.
 
-    A sign of life is data from the other side, or a larger window of the channel, which shows that our data was read.
+    Data or a larger window from the other side is a sign of life.
     """
 
     def __init__(self, channel: paramiko.Channel, patience: float | None = None) -> None:
@@ -92,7 +92,7 @@ class SshChannel(Frames):
         return sent
 
     def _check_silence(self, began: float) -> None:
-        """Raise ``Silent`` if ``patience`` seconds have passed since the last sign of life and since ``began``."""
+        """Raise ``Silent`` if no sign of life came for ``patience`` seconds, counted from ``began`` at the earliest."""
         granted = self._channel.out_window_size + self._sent
         if granted > self._granted:
             self._granted = granted
@@ -159,10 +159,7 @@ class Tunnel:
 
 
 def within(seconds: float, action: Callable[[], object]) -> None:
-    """Run ``action`` in a thread, and return when it ends or after ``seconds``; ignore the connection's errors.
-
-    On a broken connection, paramiko may block forever.
-    """
+    """Run ``action`` in a thread, and return when it ends or after ``seconds``; ignore the connection's errors."""
     thread = threading.Thread(target=_quietly, args=(action,), name="hil-ssh-ending", daemon=True)
     thread.start()
     thread.join(seconds)

@@ -50,10 +50,7 @@ LOG = "hil.ssh"
 
 
 class _Packets(Packetizer):  # type: ignore[misc]  # paramiko ships no types
-    """paramiko's packet reader without a handshake timer, because the timer's thread would keep this process alive.
-
-    ``exchange_keys`` limits the time instead.
-    """
+    """paramiko's packet reader without a handshake timer; ``exchange_keys`` limits the time instead."""
 
     def start_handshake(self, timeout: float) -> None:
         """Start no timer."""

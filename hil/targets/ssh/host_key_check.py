@@ -19,10 +19,7 @@ RSA = ("rsa-sha2-512", "rsa-sha2-256")  # signature algorithms for a key of type
 
 
 def preferred(known: Known, offered: Sequence[str]) -> list[str]:
-    """Return the signature algorithms ``offered``, with those of the known keys first.
-
-    A server that has several keys then shows a known one.
-    """
+    """Return the signature algorithms ``offered``, with those of the known keys first."""
     first = [name for kind in known.types() for name in (RSA if kind == "ssh-rsa" else (kind,)) if name in offered]
     return [*first, *(name for name in offered if name not in first)]
 

@@ -61,7 +61,7 @@ class AgentInstaller:
         return shell(script, self.store, self.digest, self.python, *arguments)
 
     def _failure(self, code: int | None) -> str | None:
-        """Examine the machine, and return a message about why the agent did not start; ``None`` if no reason is found.
+        """Examine the machine, and return a message about why the agent did not start; ``None`` if no reason is known.
 
         ``code`` is the exit code of ``scripts.START``; ``None`` if it did not end.
         """

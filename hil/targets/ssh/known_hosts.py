@@ -1,7 +1,4 @@
-"""Reads known host keys in OpenSSH's ``known_hosts`` format (sshd(8)).
-
-paramiko's own reader supports no wildcards and ignores ``@revoked``.
-"""
+"""Reads known host keys in OpenSSH's ``known_hosts`` format (sshd(8))."""
 
 from __future__ import annotations
 
@@ -44,7 +41,7 @@ class Known:
 def known_keys(name: str, files: Iterable[Path]) -> Known:
     """Return the keys that ``files`` have for the host ``name`` (``host``, or ``[host]:port``); skips missing files.
 
-    Raises ``LabError`` if a file cannot be read, since it might revoke a key.
+    Raises ``LabError`` if a file cannot be read.
     """
     known = Known()
     for file in files:
@@ -64,7 +61,7 @@ def known_keys(name: str, files: Iterable[Path]) -> Known:
 def revoked_keys(file: Path | None) -> set[bytes]:
     """Return the keys in a ``RevokedHostKeys`` file (ssh_config(5)), one public key per line; empty for ``None``.
 
-    Raises ``LabError`` if any part of the file cannot be read: OpenSSH accepts no host either in that case.
+    Raises ``LabError`` if any part of the file cannot be read.
     """
     if file is None:
         return set()
@@ -98,9 +95,9 @@ def _lines(file: Path) -> Iterator[str]:
 
 
 def _parsed(line: str) -> tuple[str, str, bytes | None]:
-    """Return the marker, hosts and key of a line of ``known_hosts``.
+    """Return the marker (empty if there is none), hosts and key of a line of ``known_hosts``.
 
-    Without a marker, it is empty. For a comment and a malformed line, the key is ``None``.
+    For a comment and a malformed line, the key is ``None``.
     """
     words = line.split()
     marker = words.pop(0) if words and words[0].startswith("@") else ""

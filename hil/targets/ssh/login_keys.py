@@ -37,8 +37,7 @@ class Keys:
     def candidates(self) -> Iterator[Candidate]:
         """Yield each key with its name for messages.
 
-        Key files that the user named come before keys of the SSH agent, because servers allow few attempts and an agent
-        may hold many keys. OpenSSH's usual key files come after the agent's keys.
+        Key files that the user named come first, then the agent's keys, then OpenSSH's usual key files.
         """
         if self.hop.chosen or self.hop.only:
             yield from self._files()
@@ -140,10 +139,9 @@ def is_made_for(certificate: bytes, key: bytes) -> bool:
 
 
 def public_part(content: bytes, path: Path) -> bytes:
-    """Return the public key that belongs to the key file ``path``, which may hold a private or a public key.
+    """Return the public key of the key file ``path``, which has ``content`` and may hold a private or a public key.
 
-    It is read from ``content``, the file's content, or from the ``.pub`` file next to ``path``. If neither has it, the
-    result is empty.
+    If a private key's format hides it, the ``.pub`` file next to it is read. The result is empty if neither shows it.
     """
     armour = ARMOUR.search(content)
     if armour is not None:

@@ -23,11 +23,7 @@ LEAVE = 1.0
 
 
 class ProxyCommand:
-    """The running command of a hop; ``sock`` is the stream to the server.
-
-    It runs as OpenSSH runs it: by the user's shell (SHELL, otherwise ``/bin/sh``) with ``exec`` before it. The text is
-    from the user's config; the names that replaced its tokens have no character that a shell interprets.
-    """
+    """The running command of a hop; ``sock`` is the stream to the server. The user's shell runs it, as with OpenSSH."""
 
     def __init__(self, hop: Hop, where: str) -> None:
         """Start the command. Raises ``UserError`` if the shell cannot be run. ``where`` is the hop in messages."""

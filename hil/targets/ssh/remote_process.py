@@ -103,7 +103,7 @@ class SshProcess:
         return whole, b""
 
     def _error_pieces(self) -> Iterator[bytes]:
-        """Yield stderr in small pieces: the lines of a whole window would take several hundred MiB as objects."""
+        """Yield stderr in small pieces."""
         while data := self._error_bytes():
             for at in range(0, len(data), SLICE):
                 yield data[at : at + SLICE]

@@ -1,7 +1,6 @@
 """Constant POSIX sh scripts that run on the remote machine; variable parts are passed as arguments.
 
-They contain no single quote, backslash, newline or exclamation mark, so that bash, dash, zsh, fish and tcsh pass them
-unchanged to sh within single quotes.
+They contain only characters that every login shell passes on unchanged within single quotes.
 """
 
 from __future__ import annotations

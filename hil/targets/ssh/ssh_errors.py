@@ -1,7 +1,6 @@
 """Defines an error class for each cause why a machine cannot be reached over SSH.
 
-All classes except ``ChangedHostKey`` are ``TargetUnreachable``, so that a fallback target may be used. A changed host
-key may be an attack, and requires a person's decision.
+All classes except ``ChangedHostKey`` are ``TargetUnreachable``, so that a fallback target may be used.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ def account_home() -> Path:
 
 
 def home() -> Path:
-    """Return the folder that ``~`` stands for: HOME if it has a folder ``.ssh``, otherwise the account's home."""
+    """Return the folder that ``~`` stands for: ``$HOME`` if it has a folder ``.ssh``, otherwise the account's home."""
     named = os.environ.get("HOME")
     return Path(named) if named and (Path(named) / ".ssh").is_dir() else account_home()
 

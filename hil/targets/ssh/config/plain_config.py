@@ -1,7 +1,4 @@
-"""Reads the SSH config where no ``ssh`` is installed, with paramiko's parser.
-
-That parser ignores or misreads some settings of OpenSSH. A config that has one is refused, whichever host it is for.
-"""
+"""Reads the SSH config where no ``ssh`` is installed, with paramiko's parser."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ ROUTES = ("proxyjump", "proxycommand")
 
 
 class _Config(paramiko.SSHConfig):  # type: ignore[misc]  # paramiko ships no types
-    """paramiko's parser with tokens only in ``HostName``; ``tokens.expanded`` replaces those of other settings."""
+    """paramiko's parser, which replaces tokens only in ``HostName``."""
 
     TOKENS_BY_CONFIG_KEY = {"hostname": ["%h"]}  # noqa: RUF012 - paramiko's own attribute
 

@@ -39,10 +39,11 @@ USER = re.compile(r"(?!-)([\w.+-]+\\)?[\w.:+@/-]+")
 
 
 def route(target: str, spec: TargetSpec) -> tuple[Hop, ...]:
-    """Return the hops to a target; the last is the target itself. Raises ``UserError`` for an unusable config.
+    """Return the hops to a target; the last is the target itself.
 
-    If ``ssh`` is installed, ``ssh -G`` is run for each hop, and runs the programs of ``Match exec``. Otherwise the SSH
-    config is read with paramiko.
+    Raises ``UserError`` for an unusable config.
+
+    Otherwise the SSH config is read with paramiko.
     """
     if not spec.host:
         raise UserError(f"kind 'ssh' has no host: on target {target!r}: write host = \"…\" in [targets.{target}]")
@@ -155,9 +156,9 @@ class _Router:
         }
 
     def _known_hosts(self, settings: Settings, key: str, tokens: Mapping[str, str]) -> Iterator[Path]:
-        """Yield the files of the setting ``key``, one of ``USUAL_KNOWN_HOSTS``, which ssh prints without quotes.
+        """Yield the files of the setting ``key``, one of ``USUAL_KNOWN_HOSTS``.
 
-        Raises ``UserError`` for a relative path, because it could be the second part of a path with a space.
+        Raises ``UserError`` for a relative path.
         """
         for file in re.split(r" +(?=[/~])|(?:^| +)none$", settings.get(key, [USUAL_KNOWN_HOSTS[key]])[0]):
             path = _path(file, tokens) if file else None
@@ -206,7 +207,7 @@ def split_address(text: str) -> tuple[str | None, str, int | None]:
 def _unsupported(settings: Settings, *, known: bool) -> Iterator[tuple[str, str]]:
     """Yield each setting that would change the route or the keys but is not supported here, and what to do instead.
 
-    ``known`` is whether the target's own ``known_hosts`` replaces the config's settings of known host keys.
+    ``known`` states that ``hil.toml`` names the known host keys itself.
     """
     if settings.is_off("pubkeyauthentication") or "publickey" not in (
         settings.first("preferredauthentications") or "publickey"
@@ -221,7 +222,7 @@ def _unsupported(settings: Settings, *, known: bool) -> Iterator[tuple[str, str]
 
 
 def _for_routes(tokens: Mapping[str, str]) -> dict[str, str]:
-    """Return those ``tokens`` that ProxyJump and ProxyCommand may have. The shell expands their variables."""
+    """Return those ``tokens`` that ProxyJump and ProxyCommand may have."""
     return {name: tokens[name] for name in "hknpr"}
 
 

@@ -33,11 +33,7 @@ NEEDED = ("hostname", "port", "user")
 
 
 class SshClient:
-    """The program ``ssh``, which reads its own config; ``source`` is the path of this config, for messages.
-
-    ssh reads the account's config and the system's. But if HOME names another folder that has a ``.ssh``, it reads only
-    the ``config`` in that ``.ssh``.
-    """
+    """The program ``ssh``, which reads its own config; ``source`` is the path of this config, for messages."""
 
     def __init__(self, program: str) -> None:
         """Do not run ``program`` yet, the path of ``ssh``."""
@@ -49,8 +45,7 @@ class SshClient:
     def settings(self, host: str, user: str | None = None, port: int | None = None) -> Settings:
         """Return what ssh would use for ``ssh -l user -p port host``.
 
-        ssh runs the programs of ``Match exec`` for this. Raises ``ConfigError`` if ssh refuses the config, with ssh's
-        message, cannot be run, or does not answer in time.
+        Raises ``ConfigError`` if ssh refuses the config, cannot be run, or does not answer in time.
         """
         asked = ("-o", f"ControlPath={'/'.join(f'%{token}' for token in ASKED)}")
         login = ("-l", user) if user else ()

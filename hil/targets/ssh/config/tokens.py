@@ -17,7 +17,7 @@ def expanded(text: str, tokens: Mapping[str, str], *, variables: bool = True) ->
     """Return ``text`` with its tokens replaced and, if ``variables`` is true, its environment variables, in one pass.
 
     ``tokens`` maps the letter of each token (``h`` for ``%h``) to its value. Raise ``ValueError`` for any other token
-    and for a variable that is not set, because OpenSSH refuses them too.
+    and for a variable that is not set.
     """
 
     def value(place: re.Match[str]) -> str:
