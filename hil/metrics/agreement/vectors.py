@@ -20,7 +20,13 @@ SHARE = 0.05
 """The error above which a value has changed, as a share of the range in which it varies."""
 
 COMPONENTS = 1024
-"""How many components of a sample are compared at most, evenly spread: of 1,000 samples, 16 MiB are kept."""
+"""How many components of a sample are compared at most, drawn at random: of 1,000 samples, 16 MiB are kept."""
+
+LOST = 0.5
+"""The share of samples: what changed in more of them, a component or a point, is counted alone."""
+
+LIVE = 0.1
+"""The least range of such a component, as a share of the widest range: an INT8 output has one step for all."""
 
 _ROWS = 256  # rows of a block of the matrix of similarities
 _ROUNDING = 1e-3  # the error of a component that never varies, as a share of its value
@@ -37,19 +43,20 @@ class _Kept:
         self.spec = spec
         self._ours: list[Array] = []
         self._theirs: list[Array] = []
+        self._size: int | None = None
 
     def add(self, reference: Arrays, candidate: Arrays, samples: int) -> None:
         """Add the outputs of one batch; raises ``UserError`` if they do not fit the declared kind."""
         name = self.outputs[0]
         for side, parts in ((reference, self._ours), (candidate, self._theirs)):
             array = samples_first(name, self.kind, side[name], samples).reshape(samples, -1)
-            step = -(-array.shape[1] // COMPONENTS)
-            parts.append(array[:, :: max(step, 1)].astype(np.float32))
-            if parts[-1].shape[1] != parts[0].shape[1]:
+            self._size = array.shape[1] if self._size is None else self._size
+            if array.shape[1] != self._size:
                 raise UserError(
                     f"output {name!r} has another size in a later batch: kind {self.kind!r} needs equal sizes: remove "
                     "the kind, or write 'decode' = a callable"
                 )
+            parts.append(array[:, _drawn(self._size)].astype(np.float32))
 
     def _values(self) -> tuple[FloatArray, FloatArray]:
         ours, theirs = (np.concatenate(parts) if parts else np.zeros((0, 1)) for parts in (self._ours, self._theirs))
@@ -93,7 +100,8 @@ class Values(_Kept):
     """Compares each component of a regression. The change of a sample is the share of its components that changed.
 
     A component changed if it differs by more than ``SHARE`` of the range between its 5th and 95th percentiles over all
-    samples of the reference. Of an output with more than ``COMPONENTS``, evenly spread ones are compared.
+    samples of the reference. Of an output with more than ``COMPONENTS``, as many drawn at random are compared. If a
+    component changed in more than ``LOST`` of the samples, the worst such component is counted alone.
     """
 
     kind = "regression"
@@ -111,7 +119,8 @@ class Values(_Kept):
         constant = float((np.abs(ours - middle) > most)[:, varies].mean()) if varies.any() else 0.0
         silent = 0 if varies.any() else len(ours)
         samples = np.arange(len(ours))
-        return Evidence(changed.mean(axis=1), samples, len(ours), silent, "does not vary", constant)
+        counted = _of_samples(changed.astype(np.float64), varies & (spread >= LIVE * spread.max()))
+        return Evidence(counted, samples, len(ours), silent, "does not vary", constant)
 
 
 class Points:
@@ -120,7 +129,8 @@ class Points:
     The point of a heat map [samples, points, height, width] is its maximum, whose value is the score. A point is
     visible if its score is ``spec.score`` or more; without scores, if it is finite. A point changed if it moved by more
     than ``SHARE`` of the extent of the reference's visible points in that sample, or if it is visible on one side only.
-    The change of a sample is the share of changed points among those that are visible on either side.
+    The change of a sample is the share of changed points among those that are visible on either side. If a point
+    changed in more than ``LOST`` of the samples, the worst such point is counted alone.
     """
 
     kind = "keypoints"
@@ -129,7 +139,8 @@ class Points:
         """Compare the output ``name`` as ``spec`` declares it."""
         self.outputs = (name,)
         self._spec = spec
-        self._changes = Changes()
+        self._silent = 0
+        self._changed: list[FloatArray] = []
         self._first: FloatArray | None = None
         self._apart: list[FloatArray] = []
 
@@ -146,9 +157,8 @@ class Points:
             least = SHARE * np.maximum(np.nan_to_num(extent), 0.0)[:, None]
             moved = ~(np.linalg.norm(theirs - ours, axis=-1) <= least)
         counted = mine | other
-        with np.errstate(invalid="ignore", divide="ignore"):
-            changed = ((moved | (mine != other)) & counted).sum(axis=1) / counted.sum(axis=1)
-        self._changes.add(changed, int((~mine.any(axis=1)).sum()))
+        self._changed.append(np.where(counted, moved | (mine != other), np.nan))
+        self._silent += int((~mine.any(axis=1)).sum())
         self._first = ours[0] if self._first is None else self._first
         if self._first.shape == ours.shape[1:]:
             self._apart.append((~(np.linalg.norm(ours - self._first, axis=-1) <= least)).mean(axis=1))
@@ -171,10 +181,33 @@ class Points:
 
     def evidence(self) -> Evidence:
         """Return the evidence of all batches so far."""
-        changes, apart = self._changes, joined(self._apart)
+        apart, one = joined(self._apart), len({part.shape[1] for part in self._changed}) == 1
+        changes = Changes(silent=self._silent)
+        for part in [np.concatenate(self._changed)] if one else self._changed:
+            changes.add(_of_samples(part, np.full(part.shape[1], fill_value=one)))
         constant = float(apart.mean()) if len(apart) else 1.0
         nothing = f"has no point with a score of {self._spec.score:g} or more"
         return Evidence(*changes.counted(), changes.total, changes.silent, nothing, constant)
+
+
+def _of_samples(changed: FloatArray, live: Array) -> FloatArray:
+    """Return the change of each sample, NaN for none: the mean of its components, or of one that is lost that one.
+
+    ``changed`` has 0, 1, or NaN for a component that is not counted (samples, components); those in ``live`` can be
+    lost.
+    """
+    counted, sums = (~np.isnan(changed)).sum(axis=1), np.nansum(changed, axis=1)
+    shares = np.where(live, np.nansum(changed, axis=0) / max(len(changed), 1), 0.0)
+    if shares.max(initial=0.0) > LOST:
+        return np.asarray(changed[:, shares.argmax()])
+    return np.asarray(np.divide(sums, counted, out=np.full(len(changed), np.nan), where=counted > 0))
+
+
+def _drawn(size: int) -> Array:
+    """Return the components that are compared, the same for each batch: a fixed step would leave out whole columns."""
+    if size <= COMPONENTS:
+        return np.arange(size)
+    return np.sort(np.random.default_rng(0).choice(size, COMPONENTS, replace=False))
 
 
 def _units(vectors: FloatArray) -> FloatArray:

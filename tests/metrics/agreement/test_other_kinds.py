@@ -41,6 +41,11 @@ def points() -> Array:
     return np.concatenate([places, np.full((N, 5, 1), 0.9)], axis=2).astype(np.float32)
 
 
+def many() -> Array:
+    """Return 40 keypoints [samples, 40, 2] in pixels."""
+    return np.random.default_rng(0).uniform(0, 200, (N, 40, 2)).astype(np.float32)
+
+
 def noisy(values: Array, share: float) -> Array:
     """Return ``values`` with noise of ``share`` of their standard deviation."""
     noise = np.random.default_rng(1).normal(size=values.shape) * values.std() * share
@@ -50,6 +55,11 @@ def noisy(values: Array, share: float) -> Array:
 def moved(values: Array, pixels: float) -> Array:
     """Return keypoints that are moved to the right."""
     return np.asarray(values + np.array([pixels, 0, 0], np.float32))
+
+
+HALVED = np.array([1, 1, 1, 0.5], np.float32)
+MIXED = np.random.default_rng(0).normal(size=(256, 64)).astype(np.float32)
+MIXED[:, 9] /= 100
 
 
 @pytest.mark.parametrize(
@@ -65,6 +75,9 @@ def moved(values: Array, pixels: float) -> Array:
         pytest.param("regression", vectors(6), vectors(6) / 2, id="half the size"),
         pytest.param("regression", vectors(6), vectors(6) * np.array([1, 1, 1, 1, 1, 0], np.float32), id="dead joint"),
         pytest.param("regression", vectors(6), vectors(6) + np.float32(0.3), id="offset"),
+        pytest.param("regression", vectors(64), vectors(64) * np.float32(1 - np.eye(64)[5] / 2), id="one joint halved"),
+        pytest.param("regression", vectors(4096), vectors(4096) * np.tile(HALVED, 1024), id="columns of a map"),
+        pytest.param("keypoints", many(), many() + 20 * np.eye(40, dtype=np.float32)[:, 3:4], id="one point moved"),
         pytest.param("keypoints", points(), moved(points(), 20), id="points moved"),
         pytest.param("keypoints", points(), points() * np.array([1, 1, 0.2], np.float32), id="dead points"),
         pytest.param("keypoints", points(), np.roll(points(), 1, axis=1), id="points exchanged"),
@@ -81,6 +94,7 @@ def test_broken_engines_fail(kind: str, reference: Array, engine: Array) -> None
         pytest.param("ctc", texts(), texts() * np.float32(0.9), id="ctc"),
         pytest.param("embedding", vectors(), noisy(vectors(), 0.02), id="embedding"),
         pytest.param("regression", vectors(6), noisy(vectors(6), 0.02), id="regression"),
+        pytest.param("regression", MIXED, noisy(MIXED, 0.005), id="noise of a step of the widest component"),
         pytest.param("keypoints", points(), moved(points(), 1), id="keypoints"),
     ],
 )
