@@ -103,6 +103,8 @@ def _points(report: Report, run: RunRecord) -> Iterator[Point]:
         digest, processor = (engine.digest, engine.executed_on) if engine else (None, None)
         yield _point(run, measured, MEASURED, digest, processor)
     for engine in engines.values():
+        if engine.built_on is not None:
+            continue  # another board took that time
         yield _build(report, run, engine)
 
 

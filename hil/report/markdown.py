@@ -170,6 +170,7 @@ def _engines(report: Report) -> Iterator[str]:
     yield "| :--- | :--- | :--- | ---: | :--- |"
     for engine in report.engines[:MOST_ENGINES]:
         name = f"{engine.model} {engine.precision}" + (" (foreign)" if engine.foreign else "")
+        name += f" (built on {engine.built_on})" if engine.built_on else ""
         cells = (name, f"{engine.runtime} {engine.runtime_version}", engine.digest[:12], show(engine.size, "B"))
         yield "| " + " | ".join(map(escape, (*cells, engine_view.work_text(engine.executed_on)))) + " |"
     if len(report.engines) > MOST_ENGINES:

@@ -172,10 +172,7 @@ class Measured(Stored):
 
 
 class ExternalData(Stored):
-    """An external data file of an engine that is an ONNX file.
-
-    ``file`` is the path of its copy below the report's folder, next to the engine's. ``size`` is in bytes.
-    """
+    """External data of an engine that is an ONNX file: ``file`` is the path of its copy, as for the engine."""
 
     file: str
     digest: Digest
@@ -189,6 +186,7 @@ class EngineUsed(Stored):
         digest: SHA-256 of its file, which names external data by SHA-256.
         size: bytes of its file.
         file: path of its copy below the report's folder.
+        built_on: the equal board that built it, by name and serial number; ``None`` if the board that ran it did.
         foreign: whether it was built elsewhere.
         log: end of the runtime's build log.
         about: facts of the build (caches, calibration, flags, peak memory).
@@ -208,6 +206,7 @@ class EngineUsed(Stored):
     file: str | None = None
     build_seconds: Annotated[float, Field(ge=0)]
     cached: bool
+    built_on: str | None = None
     foreign: bool = False
     log: str = ""
     about: Table = Field(default_factory=dict)

@@ -11,6 +11,7 @@ from hil.errors import HilError, LabError, UserError
 from hil.jetson import identity_fields
 from hil.onnx_files.identity import ONNX, identity_of
 from hil.runtimes import runtime_record
+from hil.session.engines.equal_boards import own_name
 from hil.session.engines.trtexec import equivalent
 from hil.session.target.board_match import runtime_facts
 from hil.state import State
@@ -121,6 +122,7 @@ def _engine(session: EngineContext, row: Row, made: Provisioned) -> dict[str, An
         "file": made.file,
         "build_seconds": engine.seconds,
         "cached": engine.cached,
+        "built_on": None if engine.built_on == own_name(session) else engine.built_on,
         # Either is enough: an engine of unknown origin must never count as built here.
         "foreign": made.foreign or session.model(row.model).engine is not None,
         "log": _bounded(engine.log),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hil.errors import (
     DeployRefused,
@@ -53,6 +53,8 @@ class BuiltEngine:
         about: what the build recorded (caches, calibration, flags).
         peak: highest memory use of the build in bytes: ``rss`` on the host, ``device`` on the GPU by ``source``; or
             ``None`` if no GPU was watched.
+        power_mode: the number of the power mode in which it was built; ``None`` if unknown.
+        built_on: the equal board that built it; ``None`` if the target did.
     """
 
     key: str
@@ -66,6 +68,16 @@ class BuiltEngine:
     facts: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     peak: Mapping[str, Any] | None = None
+    power_mode: str | None = None
+    built_on: str | None = None
+
+
+class Found(NamedTuple):
+    """The key of an engine, whether the target's store has it, and the target's power mode (``None`` if unknown)."""
+
+    key: str
+    stored: bool
+    power_mode: str | None
 
 
 @dataclass(frozen=True)
@@ -189,6 +201,15 @@ def size_in(value: Any, most: int = MOST_FILE) -> int:
     return value
 
 
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def found_engine(answer: Mapping[str, Any]) -> Found:
+    """Return the content of an answer. A malformed answer raises ``ValueError``, ``KeyError`` or ``TypeError``."""
+    return Found(digest_in(answer["key"]), answer["stored"] is True, _text_or_none(answer["power_mode"]))
+
+
 def built_engine(answer: Mapping[str, Any], runtime: str) -> BuiltEngine:
     """Return the engine in an answer. A malformed answer raises ``ValueError``, ``KeyError`` or ``TypeError``."""
     return BuiltEngine(
@@ -203,4 +224,6 @@ def built_engine(answer: Mapping[str, Any], runtime: str) -> BuiltEngine:
         facts=answer["facts"],
         about=answer.get("about") or {},
         peak=answer.get("peak"),
+        power_mode=_text_or_none(answer.get("power_mode")),
+        built_on=_text_or_none(answer.get("built_on")),
     )

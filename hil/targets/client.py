@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hil.errors import UserError
 from hil.onnx_files.external_data import external_files
 from hil.targets import file_transfer
-from hil.targets.answers import BuiltEngine, built_engine
+from hil.targets.answers import built_engine, found_engine
 from hil.targets.calls import AgentCalls
 from hil.targets.engine_worker import EngineWorker
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
+
+    from hil.targets.answers import BuiltEngine, Found
 
     Raw = tuple[dict[str, Any], dict[str, Any], npt.NDArray[np.uint8]]
 
@@ -76,11 +78,14 @@ class AgentClient(AgentCalls):
         *,
         more: bool = False,
         external: Sequence[str] = (),
+        shared: Mapping[str, Any] | None = None,
     ) -> BuiltEngine:
         """Build an engine from an uploaded model, or take it from the store; ``deadline`` in seconds.
 
         ``model_digest`` and ``external`` are what ``put_model`` returned. ``options`` has ``calibration`` (digest),
-        ``plugins`` (digests) and the runtime's own options. If ``more`` states that another build follows.
+        ``plugins`` (digests) and the runtime's own options. ``more`` states that another build follows. ``shared`` is
+        the record of an uploaded engine that an equal board has built; it replaces a build unless its key or power mode
+        differ.
 
         Raises:
             Unsupported: the runtime cannot build this model or precision.
@@ -88,9 +93,17 @@ class AgentClient(AgentCalls):
             WorkerLost: the build process died or exceeded ``deadline``.
         """
         order = {"model": model_digest, "precision": precision, "runtime": runtime, "options": dict(options)}
-        answer = self.call("build", dict(order, deadline=deadline, more=more, external=list(external)))[0]
+        how = {"deadline": deadline, "more": more, "external": list(external), "shared": shared}
+        answer = self.call("build", dict(order, **how))[0]
         with self.reading():
             return built_engine(answer, runtime)
+
+    def find(self, model_digest: str, precision: str, runtime: str, options: Mapping[str, Any]) -> Found:
+        """Return the key of the engine that ``build`` would return for these arguments, and whether it is stored."""
+        order = {"model": model_digest, "precision": precision, "runtime": runtime, "options": dict(options)}
+        answer = self.call("build", dict(order, find=True))[0]
+        with self.reading():
+            return found_engine(answer)
 
     def adopt(
         self, digest: str, precision: str, runtime: str, options: Mapping[str, Any], external: Sequence[str] = ()

@@ -103,7 +103,8 @@ class Records:
         """Record an engine whose blob is in the store, and return the record. Raise ``Failure`` if the write fails.
 
         ``built`` has ``seconds`` and ``log``. It may have ``about`` (the runtime's report), ``peak`` (memory while
-        building), ``plugins`` (digests in loading order) and ``external`` (digests of external data).
+        building), ``plugins`` (digests in loading order), ``external`` (digests of external data) and ``built_on`` (the
+        equal board that built it).
         """
         record = {
             "key": key,
@@ -117,6 +118,7 @@ class Records:
             "plugins": list(built.get("plugins") or []),
             "external": list(built.get("external") or []),
             "power_mode": power_mode(),  # not in the key: another mode's engine is correct, but may be slower
+            "built_on": built.get("built_on"),
             "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         path = self._path(key)

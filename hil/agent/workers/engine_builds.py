@@ -44,6 +44,10 @@ class EngineBuilds:
     def build(self, request: Dict[str, Any]) -> Dict[str, Any]:
         """Return the build record of the requested engine, with ``cached``: whether the store had the engine.
 
+        With ``find`` in the request, build nothing: return only ``key``, ``stored`` (whether the store has the engine)
+        and the current ``power_mode``. ``shared`` is the record of an uploaded engine that an equal board has built: it
+        is used if the store has none, and if its key and power mode are those of this board.
+
         A damaged engine is rebuilt; ``about.rebuilt`` then has the reason. Raise ``Failure`` if the model or one of
         ``request["external"]`` (digests of its data files) is missing or damaged, if the container lacks the runtime,
         or if the build fails.
@@ -59,16 +63,21 @@ class EngineBuilds:
             )
         facts = key_facts(request, self._libraries(), probe.machine()["l4t"])
         key = key_of(facts)
+        if request.get("find") is True:
+            stored = self.records.find(key) is not None
+            return {"key": key, "stored": stored, "power_mode": build_inputs.power_mode()}
         with self._turn():
             record, damage = self._undamaged(key, request["model"])
             cached = record is not None
             if record is None:
-                record = self._build(request, model, key, facts, damage)
+                record = self._shared(request, key, facts, damage) or self._build(request, model, key, facts, damage)
         return dict(record, cached=cached)
 
     def _undamaged(self, key: str, model: str) -> Tuple[Optional[Dict[str, Any]], Optional[str]]:
         """Return the engine's record, or None if there is none or its file is damaged; and the damage, or None."""
         record = self.records.find(key)
+        if record is not None and record.get("built_on") and not _in_this_mode(record):
+            return None, None  # the power mode was changed since, so the board that built it is not an equal one
         if record is None or record["digest"] == model:  # the model was verified already
             return record, None
         try:
@@ -78,6 +87,24 @@ class EngineBuilds:
                 raise
             return None, problem.message
         return record, None
+
+    def _shared(
+        self, request: Dict[str, Any], key: str, facts: Dict[str, Any], damage: Optional[str]
+    ) -> Optional[Dict[str, Any]]:
+        """Record the engine that an equal board has built; return None if the request has none that may be used."""
+        shared = request.get("shared")
+        if not shared or shared["key"] != key or not shared["built_on"] or not _in_this_mode(shared):
+            return None
+        try:
+            self.store.verify(shared["digest"])
+        except Failure:
+            return None
+        built = {name: shared[name] for name in ("seconds", "log", "about", "peak", "built_on")}
+        if damage is not None:
+            built["about"] = dict(built["about"], rebuilt=damage)
+        built["plugins"] = request["options"].get("plugins") or []
+        built["external"] = request.get("external") if shared["digest"] == request["model"] else []
+        return self.records.write(key, facts, shared["digest"], built)
 
     def _build(
         self, request: Dict[str, Any], model: str, key: str, facts: Dict[str, Any], damage: Optional[str]
@@ -156,6 +183,12 @@ class EngineBuilds:
         finally:
             if sampler is not None:
                 sampler.close()
+
+
+def _in_this_mode(record: Dict[str, Any]) -> bool:
+    """Return whether the record's power mode is the current one; false if either is unknown."""
+    mode = build_inputs.power_mode()
+    return mode is not None and record["power_mode"] == mode
 
 
 def _kind(request: Dict[str, Any]) -> Any:

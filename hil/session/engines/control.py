@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hil.errors import EngineBuildError, EngineError, Unsupported, WorkerLost
 from hil.files.digests import writing
 from hil.runtimes import runtime_record
+from hil.session.engines import equal_boards
 from hil.session.engines.control_network import ON_CPU, ON_GPU, network
 from hil.targets.control import ControlOrder
 
@@ -40,7 +41,7 @@ def _control(session: Context) -> ControlOrder | None:
     try:
         with session.progress.step(f"building the control on {session.used}", seconds=BUILD_LIMIT, said=False):
             digest = _uploaded(session, network(workload))
-            engine = session.agent.build(digest, "fp32", spec.runtime, options, BUILD_LIMIT)
+            engine = equal_boards.build(session, digest, "fp32", options, BUILD_LIMIT)
     except (Unsupported, EngineBuildError, EngineError, WorkerLost) as error:
         session.progress(
             f"no control is timed on {session.used}, so comparisons cannot notice that the machine got slower: {error}"

@@ -15,6 +15,7 @@ from hil.onnx_files.external_data import copy_by_digest, external_files
 from hil.onnx_files.ort_errors import check_operators
 from hil.onnx_files.signature import read_signature
 from hil.runtimes import runtime_record
+from hil.session.engines import equal_boards
 from hil.session.engines.engine_source import source_of
 from hil.session.engines.known_faults import faults_text
 from hil.session.engines.shape_profiles import profiles_of
@@ -99,7 +100,7 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
     limit, runtime = spec.build.time_limit, session.spec.runtime
     with session.progress.step(f"{name} {precision}: building on {session.used}", seconds=limit):
         try:
-            engine = session.agent.build(digest, precision, runtime, options, limit, more=more, external=external)
+            engine = equal_boards.build(session, digest, precision, options, limit, more=more, external=external)
         except EngineBuildError as error:
             helps = wrong_declaration(session.config.resolve(spec.deployed_in(precision) or spec.path))
             raise EngineBuildError(f"{error}: {helps}{faults}" if helps else f"{error}{faults}") from None
@@ -108,7 +109,8 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
                 f"{error}: building model {name} {precision} on target {session.used}: run again; if this repeats, "
                 f"{runtime_record(runtime).label} cannot build this file: simplify it, or export it with an older opset"
             ) from None
-    origin = "in the store already" if engine.cached else f"built in {engine.seconds:.2f} s"
+    elsewhere = f"built on {engine.built_on}" if engine.built_on else f"built in {engine.seconds:.2f} s"
+    origin = "in the store already" if engine.cached else elsewhere
     session.progress(f"{name} {precision}: engine of {show(engine.size, 'B')} {origin}")
     is_onnx = engine.digest == digest
     file = _copied_to_report(session, engine, "onnx" if is_onnx else "plan", name, precision)
@@ -270,5 +272,6 @@ def _copied_to_report(session: Context, engine: BuiltEngine, suffix: str, name: 
     file = folder / f"{name}-{precision}-{engine.digest[:12]}.{suffix}"
     text = f"{name} {precision}: copying the engine of {show(engine.size, 'B')}"
     with writing(folder), session.progress.step(text, said=False):
-        session.agent.get_blob(engine.digest, file, engine.size)
+        if not equal_boards.copied(session, engine, file):
+            session.agent.get_blob(engine.digest, file, engine.size)
     return f"{ENGINES}/{file.name}"
