@@ -106,7 +106,7 @@ def written(keys: Sequence[str | int]) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return ``text`` as a TOML basic string. JSON escapes the same characters except DEL."""
+    """Return ``text`` as a TOML basic string."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

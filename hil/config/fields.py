@@ -21,6 +21,10 @@ BROUGHT: tuple[Precision, ...] = ("fp8", "fp4", "int4")
 class Reach:
     """Which limits of a quantity are refused, because every model meets them.
 
+    Attributes: why: why every model meets them; if ``edge`` is ``None``, why a model can miss any limit. edge: this
+    limit and any looser one are refused; ``None``: none is. example: a limit that a model can miss. at_least: whether a
+    lower limit is looser; otherwise a higher one is. share: whether a limit above 1 is refused too.
+
     Attributes:
         why: why every model meets these limits; if ``edge`` is ``None``, why a model can miss any limit.
         edge: this limit and any looser one are refused; ``None`` if no limit is refused for being loose.
@@ -104,9 +108,8 @@ def _soak(value: object) -> int | float:
 class SoakLength:
     """How long memory is observed: ``most`` inferences or ``seconds``, whichever ends first, at least ``fewest``.
 
-    The default length also has ``longest``. It continues after ``seconds`` until ``settled`` inferences are done, the
-    number that decides the limit of the growth, if the speed so far lets them end within ``longest`` seconds. If memory
-    was still settling at its end, the observation is repeated once, for ``longest`` seconds. In other lengths,
+    The default length may continue after ``seconds`` until ``settled`` inferences are done, if they end within
+    ``longest`` seconds. If memory was still settling then, the observation is repeated once. In other lengths,
     ``settled`` and ``longest`` are 0.
     """
 
@@ -145,7 +148,7 @@ class SoakLength:
         return " or ".join(filter(None, parts))
 
     def method(self) -> int | dict[str, float]:
-        """Return what a method records of the length: its number of inferences, or its rule if it has a time."""
+        """Return the fields of a method on the length: its number of inferences, or its rule if it has a time."""
         if self.seconds is None:
             return self.most
         rule: dict[str, float] = {"seconds": self.seconds, "at_least": self.fewest}

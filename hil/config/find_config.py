@@ -18,8 +18,8 @@ ROOT = 0
 def find(start: Path, here: Path | None = None) -> Path | None:
     """Return ``hil.toml`` in ``start`` or the nearest folder above it; ``None`` if there is no such file.
 
-    Raise ``UserError`` if the file is outside ``here``, the folder of the command (by default ``start``), and belongs
-    to neither this user nor root: a config names code that hil runs.
+    Raise ``UserError`` if the file is outside ``here`` (by default ``start``) and belongs to neither this user nor
+    root.
     """
     folder = start.absolute()
     trusted = folder if here is None else here.absolute()

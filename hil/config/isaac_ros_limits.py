@@ -33,8 +33,8 @@ class Applied:
 def applied(spec: ConfigSpec, root: Path) -> Applied:
     """Return ``spec`` with ``limits.fps`` of each model set to ``inference_fps`` of its parameter file, if it has one.
 
-    A file that cannot be read, and a written limit that differs from it, become mistakes; the model's limits then stay.
-    The paths of the files are relative to ``root``.
+    A file that cannot be read, and a written limit that differs from the file, are mistakes. The paths of the files are
+    relative to ``root``.
     """
     models = dict(spec.models)
     sources: dict[Keys, str] = {}

@@ -48,7 +48,7 @@ class PacedLimits(Table):
 class SustainedLimits(Table):
     """``sustained = { p99 = "5 ms", fps = 28, slowdown = "5 %" }``: limits under a load of ``measure.sustained``.
 
-    They are judged in the last third of that time; ``p99`` and ``fps`` must be met in the earlier thirds too.
+    The last third of that time is judged; earlier thirds must meet ``p99`` and ``fps`` too.
     """
 
     p99: _Time | None = None
@@ -82,9 +82,9 @@ class SpeedupLimit(Table):
 class CommonLimits(StatedTable):
     """The limits that apply to any precision.
 
-    Without a limit, ``paced``, ``sustained``, ``energy`` and ``in_precision`` are not measured. ``system_memory``,
-    ``memory_growth``, ``int8_clipping``, ``regression`` and, in some precisions, ``in_precision`` have default limits.
-    Any other quantity is measured without a limit too, but not judged.
+    ``paced``, ``sustained``, ``energy`` and ``in_precision`` are measured only with a limit. ``system_memory``,
+    ``memory_growth``, ``int8_clipping``, ``regression`` and sometimes ``in_precision`` have default limits. Any other
+    quantity without a limit is measured but not judged.
     """
 
     latency: LatencyLimits = LatencyLimits()
@@ -116,7 +116,7 @@ class CommonLimits(StatedTable):
 
 
 class PrecisionLimits(CommonLimits):
-    """``[models.NAME.limits.PRECISION]``: limits of one precision; each written key replaces that of ``limits``."""
+    """``[models.NAME.limits.PRECISION]``: limits of one precision; each written key replaces that key of ``limits``."""
 
     speedup: SpeedupLimit | None = None
 
@@ -189,8 +189,7 @@ class TolerancesSpec(ToleranceSpec, StatedTable):
         retrieval_drop: the largest accepted loss of retrieval accuracy.
         error_increase: the largest accepted relative growth of a regression task's error.
         score_drop: the largest accepted loss of a callable's mean score.
-        no_disagreement_in: if no answer changed in this many samples, the check passes, although so few samples do not
-            prove that the tolerance is met. The result states this weaker claim.
+        no_disagreement_in: this many samples without a changed answer pass, although they do not prove the tolerance.
     """
 
     outputs: dict[str, ToleranceSpec] = {}

@@ -63,7 +63,7 @@ class Config:
     def where(self, *keys: str) -> str:
         """Return the file and line of a key, such as ``hil.toml:41``; for a limit in ``elsewhere``, its place there.
 
-        If the file does not have the key, this is the line of the nearest table above it that the file has.
+        For a key that is not in the file, it is the line of the nearest table above.
         """
         if keys in self.elsewhere:
             return self.elsewhere[keys]

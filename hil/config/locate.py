@@ -1,7 +1,6 @@
 """Find the line of each key in a TOML file, which tomllib does not report.
 
-The text must have been parsed by tomllib: this reader only finds where keys and values begin and end, and does not
-validate them. Grammar: https://toml.io/en/v1.0.0.
+The text must have been parsed by tomllib, since this reader does not validate it. Grammar: https://toml.io/en/v1.0.0.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class Lines:
         return 1
 
     def paths(self) -> frozenset[Path]:
-        """Return the path of every table, key and array element, also of ``a`` if only ``[a.b]`` is written."""
+        """Return the path of every table, key and array element."""
         return frozenset(self._written) | frozenset(self._implied)
 
     def _read(self) -> None:
@@ -84,7 +83,7 @@ class Lines:
         return path, end + 1 + double
 
     def _note(self, path: Path, position: int, *, implied: bool) -> Path:
-        """Record the line of a path and return the path, for an array of tables with the index of its last table."""
+        """Record the line of a path and return the path; for an array of tables, with the index of its last table."""
         (self._implied if implied else self._written).setdefault(path, self._line(position))
         return (*path, self._lengths[path] - 1) if path in self._lengths else path
 

@@ -23,7 +23,7 @@ def on_target(model: ModelSpec, target: str) -> ModelSpec:
 
 
 def limits_of(limits: LimitsSpec, precision: str) -> PrecisionLimits:
-    """Return the limits that apply to ``precision``: those of its own table; for keys not in it, the general ones."""
+    """Return the limits that apply to ``precision``: those of its own table, and the general ones for other keys."""
     from hil.config.limits import CommonLimits, PrecisionLimits
 
     own, shared = limits.own(precision), CommonLimits.model_fields

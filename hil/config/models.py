@@ -136,8 +136,7 @@ class ModelSpec(Table):
 
     Attributes:
         path: the ONNX file.
-        deployed: an ONNX file that a tool made from ``path``, or one for each precision: engines are built from it
-            and compared with ``path``.
+        deployed: an ONNX file that a tool made from ``path``, or one for each precision; engines are built from it.
         data: an ``.npz`` file, Polygraphy's ``.json``, a folder of images (needs ``preprocess``),
             ``package.module:callable``, or ``synthetic`` for random inputs, which never satisfy a robot's gate.
         training_data: the training data, in the same forms.

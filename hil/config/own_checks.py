@@ -1,7 +1,6 @@
 """Read and write ``hil.checks.json`` next to ``hil.toml``: the list of the project's own checks.
 
-``hil checks --write REPORT`` writes the file, and the project commits it. Every run must have a result for each check
-in it, so that a missing check is noticed.
+Every run must have a result for each check in the list.
 """
 
 from __future__ import annotations
@@ -149,10 +148,7 @@ def _precisions(spec: ConfigSpec, model: str) -> set[str]:
 
 
 def is_of(check: OwnCheck, spec: ConfigSpec, target: str) -> bool:
-    """Return whether the plan of ``target`` contains this check.
-
-    This is so if the check has no precision or if its model has that precision on ``target``.
-    """
+    """Return whether the plan of ``target`` contains this check."""
     return not check.precision or check.precision in on_target(spec.models[check.model], target).precisions
 
 

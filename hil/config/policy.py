@@ -37,9 +37,6 @@ def _fits(word: str, value: str) -> bool:
 
 
 def literal_id(pattern: str) -> str | None:
-    """Return the check id in ``pattern``; ``None`` if the id contains a wildcard or ``pattern`` is empty.
-
-    A policy that names a check by its literal id requires it to be judged even without a limit.
-    """
+    """Return the check id in ``pattern``; ``None`` if the id contains a wildcard or ``pattern`` is empty."""
     first = (pattern.split() or [""])[0]
     return None if not first or WILDCARDS & set(first) else first

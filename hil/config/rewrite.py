@@ -20,9 +20,8 @@ WIDTH = 100
 def with_strings(text: str, table: Sequence[str], key: str, values: Sequence[str]) -> str | None:
     """Return ``text``, a TOML file, with ``key = values`` in the table whose path of keys is ``table``.
 
-    The values replace the key's present value, or are added at the table's end. Return ``None`` if ``text`` has no such
-    table with a header, or if the changed text would not parse as ``text`` with this one key changed. Raise
-    ``UserError`` if ``text`` is not TOML.
+    The values replace the key's present value, or are added at the table's end. Return ``None`` if ``text`` has no
+    header of that table, or if more than this key would change. Raise ``UserError`` if ``text`` is not TOML.
     """
     expected: Any = parse(text, "hil.toml")
     at = expected

@@ -119,10 +119,10 @@ class GateSpec(Table):
 
     Attributes:
         require: patterns for ``id``, ``id model`` or ``id model precision``. A literal id requires the check for every
-            model and precision that it applies to. A wildcard requires every planned row that it matches, at least one.
+            model and precision; a wildcard requires every planned row that it matches, at least one.
         evidence: the weakest evidence that is accepted.
         warnings: whether warned rows are accepted.
-        detects: the change, as a fraction, that each required row with an interval must have been able to detect.
+        detects: the change, as a fraction, that each required row with an interval must be able to detect.
         state: the keys that the target's state contract must declare.
         max_age: the maximum age of a report; judged by commands such as ``hil gate``, not by the run that writes it.
         clean: whether the run may use only files of a commit; by default, for evidence ``device``.

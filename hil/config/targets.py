@@ -1,4 +1,4 @@
-"""Define ``[targets.NAME]``: a machine under test, and how to deploy to it if it is a robot."""
+"""Define ``[targets.NAME]``: a machine under test, and the deployment if it is a robot."""
 
 from __future__ import annotations
 
@@ -71,9 +71,8 @@ class DeploySpec(Table):
 class TargetSpec(Table):
     """``[targets.NAME]``: a machine under test, how it is reached, and the state that it must be in.
 
-    The state is checked before, during and after measuring. Its keys are ``power_mode``, ``clocks``, and those from
-    ``start_below`` to ``co_runner``. A target of kind ``pool`` or ``labgrid`` is several boards (``hil.config.pools``),
-    which the keys from ``members`` to ``wait`` describe.
+    A target of kind ``pool`` or ``labgrid`` is several boards (``hil.config.pools``), which the keys from ``members``
+    to ``wait`` describe.
     """
 
     kind: Literal["local", "ssh", "pool", "labgrid"] = "local"

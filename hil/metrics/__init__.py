@@ -1,6 +1,6 @@
-"""Contains the metrics of tasks, one module per kind of task. ``open_metric`` returns a metric.
+"""Contains the metrics of tasks, one module per kind of task.
 
-A metric converts the outputs and labels of a batch to evidence: numbers per sample, from which a score is computed.
+A metric converts the outputs and labels of a batch to evidence per sample, from which a score is computed.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def open_metric(  # noqa: PLR0913 - all but the task have a default
 ) -> Metric:
     """Return the metric ``name`` of ``task``; for ``None``, the first metric of the task.
 
-    ``task`` is a key of ``METRICS`` or, if ``name`` is ``None``, also ``package.module:callable``. A callable takes
-    outputs and labels of a batch as dicts of arrays and returns one finite score per sample, higher is better. It is
-    imported from the folder ``root``, else as installed. ``boxes_as`` is the layout of a detector's outputs. Messages
-    name ``model`` and ``where`` (``hil.toml:12``).
+    ``task`` is a key of ``METRICS`` or, without ``name``, ``package.module:callable``. Such a callable takes outputs
+    and labels of a batch as dicts of arrays and returns one finite score per sample, higher is better. It is imported
+    from the folder ``root``, else as installed. ``boxes_as`` is the layout of a detector's outputs. Messages name
+    ``model`` and ``where`` (``hil.toml:12``).
 
     Raise ``Unsupported`` if a library is missing, ``UserError`` for an unknown task or metric, a detection without a
     layout, or a callable that cannot be imported.

@@ -77,8 +77,7 @@ def cleaned(detections: Detections, score: float, nms: float | None) -> Detectio
 def indices_after_nms(detections: Detections, most: float) -> Array:
     """Return the indices of the boxes that remain after greedy non-maximum suppression, highest score first.
 
-    A box is removed if its IoU with a remaining box is over ``most``, and that box has the same class and a higher
-    score.
+    A box is removed if its IoU with a better box of the same class is over ``most``.
     """
     boxes = detections.boxes
     left = np.argsort(-detections.scores, kind="mergesort")

@@ -1,10 +1,8 @@
 """Scores detection by COCO's mean average precision of boxes (Lin et al., ECCV 2014).
 
-The boxes of each image are matched once, by IoUs that pycocotools computes; each bootstrap draw pools these matches
-again. Precision is interpolated at 101 recalls and averaged over classes. ``map`` is also averaged over the IoU
-thresholds 0.5 to 0.95; ``map50`` uses only the threshold 0.5. Only the 100 boxes with the highest scores of each image
-count. If every sample is drawn once and no image has more than 100 boxes, the result is that of
-``COCOeval.accumulate`` of pycocotools.
+``map`` is averaged over the IoU thresholds 0.5 to 0.95; ``map50`` uses only the threshold 0.5. Only the 100 boxes with
+the highest scores of each image count. Over whole data sets the result is that of ``COCOeval.accumulate`` of
+pycocotools.
 """
 
 from __future__ import annotations
@@ -159,9 +157,6 @@ def _precisions(weights: FloatArray, hits: FloatArray, totals: FloatArray) -> Fl
 
     Each detection counts as often as ``weights``, shape (draws, detections), states. ``hits`` has shape (detections,
     IoU thresholds), and ``totals`` is the number of labelled boxes, shape (draws,); without any the result is NaN.
-
-    Precision is needed only at detections that hit: recall grows only there, and at any other detection the precision
-    is at most that of the hit before it.
     """
     reported = np.cumsum(weights, axis=1)
     boxes = np.where(totals > 0, totals, np.nan)

@@ -48,8 +48,8 @@ def embedded(outputs: Arrays, labels: Arrays) -> FloatArray:
 def retrieval(reference: FloatArray, candidate: FloatArray) -> tuple[Pool, Pool]:
     """Return the pools of both sides, whose score is the share of samples whose nearest other sample is correct.
 
-    The nearest sample has the largest cosine. It is correct if it has the same label or, without labels, if it is the
-    nearest by the reference too. Raise ``UserError`` for fewer than two samples, or if no label occurs twice.
+    The nearest sample has the largest cosine. It is correct if it has the same label or, without labels, if the
+    reference has the same nearest sample. Raise ``UserError`` for fewer than two samples, or if no label occurs twice.
     """
     if len(reference) < 2:  # a sample is not its own neighbour
         raise UserError("retrieval needs two samples or more: add samples")

@@ -1,8 +1,4 @@
-"""Defines a metric: evidence per sample, and the function that turns the evidence of all samples into a score.
-
-Most scores are means over samples. For others, such as mAP, a ``Pool`` maps how often a draw has each sample to the
-draw's score.
-"""
+"""Defines a metric: evidence per sample, and the function that turns the evidence of all samples into a score."""
 
 from __future__ import annotations
 
@@ -74,10 +70,11 @@ def mean(evidence: FloatArray) -> Pool:
 
 
 def labelled(outputs: Arrays, labels: Arrays, *, ranked: bool = False) -> tuple[str, Array]:
-    """Return the name of the output to score, and its labels. With ``ranked``, outputs of one dimension are ignored.
+    """Return the name of the output to score, and its labels.
 
-    Raises ``UserError`` if there are no labels, labels of several or unknown outputs, or labels without an output's
-    name that could belong to several outputs.
+    With ``ranked``, outputs of one dimension are ignored.
+
+    Raises ``UserError`` if there are no labels, or if they do not belong to exactly one output.
     """
     if not labels:
         raise UserError("there are no labels to score by: add 'labels' to the data")

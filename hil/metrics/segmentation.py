@@ -75,7 +75,7 @@ def _chosen(name: str, ours: Array, truth: Array) -> tuple[Array, int]:
 def miou(evidence: FloatArray) -> Pool:
     """Return the pool whose score is the mean IoU over classes.
 
-    The mean leaves out a class that no pixel of a draw has, neither in the output nor in the labels.
+    Classes that occur in neither the output nor the labels of a draw are left out.
     """
     present = evidence[:, :, 1].any(axis=0)
     both, either = (np.ascontiguousarray(evidence[:, present, part]) for part in (0, 1))

@@ -20,8 +20,7 @@ def check_batch_axes(inputs: Sequence[TensorSpec], declared: Collection[str], mo
     """Raise ``UserError``, with lines for ``hil.toml``, if the batch axis of an input is neither declared nor clear.
 
     ``declared`` are the names of the inputs whose ``batch_axis`` is in ``hil.toml``. The batch axis of any other input
-    is its first axis. It is unclear if the input has no axes, if its size contradicts that of another input, or if
-    another axis has the name of a batch dimension.
+    is its first axis, unless other inputs contradict that.
     """
     stacked = [one for one in inputs if one.batch_axis is not None]
     open_ones = [one for one in stacked if one.name not in declared]
@@ -60,7 +59,7 @@ def _doubtful(stacked: Sequence[TensorSpec], open_ones: Sequence[TensorSpec]) ->
 def _proposal(inputs: Sequence[TensorSpec], open_ones: Sequence[TensorSpec], model: str) -> Iterator[str]:
     """Yield lines for ``hil.toml`` that declare the batch axis of each input in ``open_ones`` if it is not the first.
 
-    The axis with a name in ``USUAL``, or else with the name that most inputs share, is proposed as the batch axis.
+    The proposed axis has a name in ``USUAL``, else the name that most inputs share.
     """
     names = [size for one in inputs for size in one.shape if isinstance(size, str)]
     counts = {name: sum(name in one.shape for one in inputs) for name in names}

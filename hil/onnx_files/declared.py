@@ -32,12 +32,10 @@ def declared_signature(path: Path, spec: ModelSpec, name: str, *, apart: bool = 
 def declare(signature: Signature, spec: ModelSpec, name: str, *, apart: bool = False) -> Signature:
     """Return ``signature`` with what the config ``spec`` of model ``name`` declares about the inputs.
 
-    A dynamic dimension is named by its position, such as ``images[2]``, if it has no name, or if
-    ``[models.NAME.shapes]`` has sizes for that position. A batch dimension without a name gets the name of the other
-    batch dimensions. If different sizes are declared for one name and ``apart`` is true, the second axis is named by
-    its position, and ``separated`` in the result states it; if ``apart`` is false, that is a contradiction. Raise
-    ``UserError`` for a declaration that contradicts the file or another one, an input without any declared shape, or
-    inputs without a common batch.
+    Dynamic dimensions without a name get one by their position, such as ``images[2]``, or that of the other batch
+    dimensions. With ``apart``, so do dimensions of one name with different declared sizes, and ``separated`` of the
+    result lists them. Raise ``UserError`` for a declaration that contradicts the file or another one, an input without
+    any declared shape, or inputs without a common batch.
     """
     known = [one.name for one in signature.inputs]
     for key in spec.inputs:
@@ -58,7 +56,7 @@ def declare(signature: Signature, spec: ModelSpec, name: str, *, apart: bool = F
 
 
 def _with_one_batch(signature: Signature, name: str) -> Signature:
-    """Return ``signature`` with ``name`` for each batch dimension without a name: all inputs have the same batch."""
+    """Return ``signature`` with ``name`` for each batch dimension without a name."""
     inputs = tuple(
         replace(one, shape=(*one.shape[:axis], name, *one.shape[axis + 1 :]))
         if (axis := one.batch_axis) is not None and one.shape[axis] is None
@@ -69,10 +67,9 @@ def _with_one_batch(signature: Signature, name: str) -> Signature:
 
 
 def with_inputs(signature: Signature, inputs: Sequence[TensorSpec]) -> Signature:
-    """Return ``signature`` with ``inputs``, which have other names of dimensions than before.
+    """Return ``signature`` with ``inputs``, whose dimensions may have other names than before.
 
-    If axes that had the same name now have different ones, the outputs' dimensions of the old name become unknown
-    (``None``), unless only batch axes had it.
+    If a name was divided, the outputs' dimensions of this name become unknown (``None``).
     """
     meanings: dict[object, set[object]] = {}
     others: set[object] = set()

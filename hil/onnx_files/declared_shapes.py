@@ -38,7 +38,7 @@ RESIZE = (
 def wrong_declaration(path: Path) -> str | None:
     """Return which declared shape the ONNX file's graph contradicts, and the command that repairs the file.
 
-    Return ``None`` if the shapes that ``onnx`` infers contradict no declaration, and for a file that cannot be read.
+    Return ``None`` if no contradiction is known, and for a file that cannot be read.
     """
     import onnx
 
@@ -75,7 +75,7 @@ def _wrong(proto: onnx.ModelProto, file: str) -> str | None:
 def _wrong_name(proto: onnx.ModelProto, bare: onnx.ModelProto, file: str) -> str | None:
     """Return the message for an output with the name of an input's dimension but another size.
 
-    This is found by an example: ``bare`` gets a size for each name.
+    ``bare`` is the model without other declared shapes.
     """
     import onnx
 

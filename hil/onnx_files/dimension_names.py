@@ -1,7 +1,6 @@
 """Separate dimensions of an ONNX file whose equal names do not mean equal sizes.
 
-TensorRT and ONNX Runtime take dimensions of equal name for equal. But some exporters write one name for sizes that
-differ, and one placeholder for every unknown size.
+TensorRT and ONNX Runtime require equal sizes for equal names.
 """
 
 from __future__ import annotations
@@ -23,9 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Unequal:
-    """Two axes with the dimension ``name``, each as input, axis and size, whose sizes differ. ``new`` is to be renamed.
+    """Two axes with the dimension ``name`` and different sizes, each as input, axis and size.
 
-    ``str`` of it states what is renamed and why.
+    ``new`` is to be renamed.
+
+    ``str`` states the renaming and its reason.
     """
 
     name: str
@@ -73,8 +74,7 @@ def separated(inputs: Sequence[TensorSpec], found: Sequence[Unequal]) -> tuple[T
 def separate(proto: onnx.ModelProto, inputs: Sequence[TensorSpec]) -> bool:
     """Rename the dimensions of ``proto`` that share a name without sharing a size; return whether any was renamed.
 
-    These are placeholders that occur more than once, and dimensions to which the declared ``inputs`` give different
-    names. Each gets its name in ``inputs``, else that of its position (``dimension``). Sizes and all other names stay.
+    Each gets its name in ``inputs``, else that of its position (``dimension``). Sizes and all other names stay.
     """
     declared = {(one.name, axis): size for one in inputs for axis, size in enumerate(one.shape)}
     main = {(value.name, axis): size for value in proto.graph.input for axis, size in _named(value)}

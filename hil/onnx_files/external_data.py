@@ -51,15 +51,15 @@ class ExternalFile:
 def external_files(model: Path) -> tuple[ExternalFile, ...]:
     """Return the external data files of ``model``, each once, sorted by location; ``()`` if it has none.
 
-    A location is looked up in the folder of ``model`` and then, if ``model`` is a symbolic link, in the folder of the
-    file that it points to. Raise ``UserError`` if the model cannot be read, a location is empty or lies outside these
-    folders, or a data file is missing, shorter than its tensors or not regular.
+    A location is relative to the folder of ``model`` or, for a symbolic link, of the linked file. Raise ``UserError``
+    if the model cannot be read, a location is empty or lies outside these folders, or a data file is missing, shorter
+    than its tensors or not regular.
     """
     return external_files_of(read_proto(model), model)
 
 
 def external_files_of(proto: onnx.ModelProto, model: Path) -> tuple[ExternalFile, ...]:
-    """Return the same as ``external_files`` for the file ``model`` that is already parsed (without weights)."""
+    """Return the same as ``external_files`` for the parsed file ``model`` (without weights)."""
     needed: dict[str, int] = {}
     for tensor in external_tensors(proto):
         entries = {entry.key: entry.value for entry in tensor.external_data}
@@ -85,7 +85,7 @@ def external_tensors(message: Any) -> Iterator[onnx.TensorProto]:
 def _end(tensor: onnx.TensorProto, entries: dict[str, str], model: Path) -> int:
     """Return how many bytes the data file must have to hold this tensor, by the offset and length in ``entries``.
 
-    Raise ``UserError`` if one of these is not a valid number.
+    Raise ``UserError`` if the offset or length is not a valid number.
     """
     try:
         offset, length = int(entries.get("offset") or 0), int(entries.get("length") or 0)
@@ -137,9 +137,8 @@ def size_of(model: Path) -> int:
 def addressed(model: Path, folder: Path, inputs: Sequence[TensorSpec] = ()) -> Path:
     """Return an addressed model, whose dimensions have equal names only where their sizes are equal.
 
-    It is ``model`` itself if it has no external data and no dimension to rename (``separate``). Otherwise it is a copy
-    below ``folder``, whose external data files are named by their SHA-256 (hex), so that the SHA-256 of the ONNX file
-    covers them too. Raise ``UserError`` when ``external_files`` does, or if ``folder`` cannot be written.
+    It is ``model`` itself if nothing has to change, otherwise a copy below ``folder``. Raise ``UserError`` when
+    ``external_files`` does, or if ``folder`` cannot be written.
     """
     proto = read_proto(model)
     files = external_files_of(proto, model)
@@ -167,10 +166,9 @@ def addressed(model: Path, folder: Path, inputs: Sequence[TensorSpec] = ()) -> P
 
 
 def openable(model: Path, folder: Path, inputs: Sequence[TensorSpec] = ()) -> Path:
-    """Return a path at which ONNX Runtime can open and run ``model``: its own path if possible, else in ``folder``.
+    """Return a path at which ONNX Runtime can open and run ``model``: its own, or a copy in ``folder`` (``addressed``).
 
-    A copy is made (``addressed``) of a symbolic link to a model with external data, and of a model with a dimension to
-    rename. Raises ``UserError`` when ``addressed`` does.
+    Raises ``UserError`` when ``addressed`` does.
     """
     proto = read_proto(model)
     files = external_files_of(proto, model)
@@ -188,8 +186,8 @@ def is_whole(model: Path) -> bool:
 def save(proto: onnx.ModelProto, path: Path, most: int = INLINE) -> None:
     """Write ``proto``, whose weights are in memory, to ``path``; as an addressed model unless ``fits(proto, most)``.
 
-    The large initializers of an addressed model are in one data file next to ``path``, named by its SHA-256. ``proto``
-    is changed meanwhile and restored. Raise ``OSError`` if a file cannot be written.
+    The large initializers of an addressed model are in one data file next to ``path``, named by its SHA-256. Raise
+    ``OSError`` if a file cannot be written.
     """
     large = _large(proto)
     if fits(proto, most):
@@ -213,7 +211,7 @@ def save(proto: onnx.ModelProto, path: Path, most: int = INLINE) -> None:
 
 
 def fits(proto: onnx.ModelProto, most: int = INLINE) -> bool:
-    """Return whether one ONNX file can hold ``proto``: initializers of 1 KiB and more have at most ``most`` bytes."""
+    """Return whether one ONNX file can hold ``proto``: its large initializers have at most ``most`` bytes."""
     return sum(len(tensor.raw_data) for tensor in _large(proto)) <= most
 
 

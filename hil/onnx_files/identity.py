@@ -1,8 +1,4 @@
-"""A model's identity: the files and the code that it consists of, and one digest over all of them.
-
-Of ``hil.toml``, the identity includes only the names of these files and callables. Data are identified by the digest of
-their samples.
-"""
+"""A model's identity: the files and the code that it consists of, and one digest over all of them."""
 
 from __future__ import annotations
 

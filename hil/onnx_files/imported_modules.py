@@ -1,7 +1,7 @@
 """Find the project's own Python files that a module depends on: its own file and, recursively, the modules it imports.
 
-Imports are read from the source, and nothing is executed. Three kinds of files are missed: modules with computed names,
-modules in a folder that the code adds to ``sys.path``, and files that are not modules.
+Imports are read from the source, and nothing is executed. Imports by computed names, and other files than modules, are
+missed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Module:
 class _Place:
     """What a dotted name refers to: the ``file`` that an import executes, and the ``folders`` of its submodules.
 
-    ``file`` is ``None`` for a namespace package and for a name that was not found; the latter has no folders either.
+    ``file`` is ``None`` for a namespace package and for an unknown name.
     """
 
     file: Path | None
@@ -53,9 +53,9 @@ class _Place:
 def modules_of(name: str, root: Path, model: str) -> tuple[Module, ...]:
     """Return the files of the module ``name`` (dotted) and of every project module that it imports, sorted by name.
 
-    Project modules are below ``root``, the folder of ``hil.toml``, or next to a module that is neither there nor
-    installed. Of an installed or standard module, only its own file and its parent packages are returned. The result is
-    empty if ``name`` has no file. Raise ``UserError``, naming ``model``, for a file that is not valid Python.
+    Project modules are below ``root``, the folder of ``hil.toml``, or next to such a module elsewhere. Installed
+    modules that ``name`` imports are left out. The result is empty if ``name`` has no file. Raise ``UserError``, naming
+    ``model``, for a file that is not valid Python.
     """
     finder = _Finder(root, name)
     waiting, visited = [name], {name}
@@ -115,7 +115,7 @@ class _Finder:
     def _top(self, name: str) -> _Place:
         """Return the place of a top-level name: in the project's folders, otherwise where Python finds it.
 
-        Outside the project, the place is empty, except for the module that ``modules_of`` was called for.
+        Outside the project, only the module that ``modules_of`` was called for has a place.
         """
         place = _within(self._bases, name)
         if place.file is not None or place.folders or (name in sys.stdlib_module_names and name != self._entry):
@@ -131,7 +131,7 @@ class _Finder:
 
 
 def _installed(name: str) -> ModuleSpec | None:
-    """Return the spec that Python would import as ``name`` if nothing were imported yet: ``sys.modules`` is ignored."""
+    """Return the spec that Python would import as ``name``, without looking at ``sys.modules``."""
     finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path)
     specs = (find(name, None) for find in finders if find is not None)
     return next((spec for spec in specs if spec is not None), None)

@@ -26,7 +26,7 @@ def infer(
     """Add the inferred shapes of a model's tensors to ``shapes``, and return their types by name; ``model`` is changed.
 
     ``sizes`` has the sizes of dynamic dimensions, by name or as ``input[axis]``; other first dimensions have ``batch``.
-    ``quantizers`` are the operators that quantize and restore: what they give has the shape of what they read.
+    ``quantizers`` are the operators that quantize and restore, whose outputs have the shape of their inputs.
     """
     import onnx.shape_inference
 
@@ -47,7 +47,7 @@ def infer(
 
 
 def _prepare(model: onnx.ModelProto, sizes: Mapping[str, int], batch: int, quantizers: Collection[str]) -> None:
-    """Drop what inference does not need, and give the inputs their sizes."""
+    """Drop parts of the model that inference does not need, and give the inputs their sizes."""
     for tensor in model.graph.initializer:
         if len(tensor.raw_data) > LARGE:
             tensor.ClearField("raw_data")

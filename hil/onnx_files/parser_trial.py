@@ -1,6 +1,6 @@
 """Let the parser of TensorRT-RTX read an ONNX file in a child process, where it is installed; no GPU is needed.
 
-``python -m hil.onnx_files.parser_trial FILE`` is the child: a native parser may crash, so it is never in this process.
+``python -m hil.onnx_files.parser_trial FILE`` is the child.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""In which precision each convolution and matrix product of an ONNX file computes, and how its inputs are quantized.
-
-This is what the file declares. A runtime that is not strongly typed may compute in another precision.
-"""
+"""In which precision each convolution and matrix product of an ONNX file computes, and how its inputs are quantized."""
 
 from __future__ import annotations
 
@@ -95,7 +92,7 @@ class WeightedNode:
     def precision(self) -> str:
         """The precision that the file declares for this node; empty if its type is unknown.
 
-        Both inputs have to be quantized to the same type. Only INT4 is a precision of weights alone.
+        Both inputs have to be quantized to the same type; for INT4 the weights alone.
         """
         if self.native:
             return self.native

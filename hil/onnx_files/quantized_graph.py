@@ -70,7 +70,7 @@ def precisions_of(model: onnx.ModelProto, sizes: Mapping[str, int] | None = None
 
 
 def _measured(node: onnx.NodeProto, found: WeightedNode, types: Mapping[str, str], graph: _Graph) -> WeightedNode:
-    """Return ``found`` with the node's dtype and multiply-adds, which follow from inferred types and shapes."""
+    """Return ``found`` with the node's dtype and multiply-adds."""
     read = (types.get(name) or graph.types.get(name, "") for name in (*node.input[:_FED], *node.output))
     dtype = next((one for one in read if one in FLOATS), "")
     return replace(found, dtype=dtype, multiply_adds=multiply_adds(node, graph.shapes))
@@ -91,7 +91,7 @@ def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
 
 @dataclass
 class _Graph:
-    """The nodes of all graphs of a model by what they produce. ONNX forbids one name for two tensors."""
+    """The nodes of all graphs of a model, by their outputs."""
 
     model: onnx.ModelProto
     types: dict[str, str] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class _Graph:
         return (node for node in self.nodes if node.op_type in _DEQUANTIZE)
 
     def is_weighted(self, node: onnx.NodeProto) -> bool:
-        """Return whether ``node`` multiplies at run time: products of constants are computed at build time."""
+        """Return whether ``node`` is a convolution or matrix product of values that vary at run time."""
         known = node.op_type in WEIGHTED or node.op_type in _NATIVE
         return known and not all(name in self.constants for name in node.input[:_FED])
 
@@ -130,7 +130,7 @@ class _Graph:
     def _source(self, name: str) -> onnx.NodeProto | None:
         """Return the node that computes the values of ``name``, skipping operators that only reorder them.
 
-        Return ``None`` if these are an input or a stored tensor.
+        Return ``None`` if the values are an input or a stored tensor.
         """
         node = self.producers.get(name)
         while node is not None and node.op_type in _PASSING and node.input:

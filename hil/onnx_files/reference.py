@@ -65,9 +65,9 @@ class Reference(Protocol):
 
 @dataclass(frozen=True)
 class SavedReference:
-    """Outputs that the user saved. ``batches`` raises ``UserError`` only if the file cannot be read.
+    """Outputs that the user saved.
 
-    The parity check compares names, dtypes and lengths with the engine's.
+    ``batches`` raises ``UserError`` only if the file cannot be read.
 
     Attributes:
         path: the ``.npz`` file.
@@ -179,7 +179,7 @@ def open_reference(  # noqa: PLR0913, PLR0917 - where it comes from, and where i
     """Return the reference: the outputs in the file ``saved`` if it is given, otherwise those of ONNX Runtime.
 
     ONNX Runtime runs ``model`` on the first ``limit`` samples of ``dataset`` (``None``: all), ``batch`` samples per
-    inference, and caches the outputs below ``cache_dir``. ``watched`` wraps the iterator of these batches. ``per_call``
+    inference, and caches the outputs below ``cache_dir``. ``watched`` wraps the iterator of the batches. ``per_call``
     is as in ``SavedReference``. Raise ``UserError`` for an unreadable file, data without samples or a full disk,
     ``EngineBuildError`` if ONNX Runtime fails.
     """
@@ -210,7 +210,7 @@ def _open_saved(path: Path, original: Path) -> SavedReference:
 def _open_cached(folder: Path, facts: dict[str, Any]) -> CachedReference | None:
     """Return the outputs cached in ``folder`` for ``facts`` (model, data, batch, versions).
 
-    Return ``None`` if there are none, if their index has no valid seal, or if a record does not match its SHA-256.
+    Return ``None`` if there are none or if they do not match their seal and digests.
     """
     try:
         index = json.loads((folder / INDEX).read_text())

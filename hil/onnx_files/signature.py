@@ -69,10 +69,7 @@ class TensorSpec:
         return self.value is not None or self.carry is not None
 
     def __str__(self) -> str:
-        """Return, for example, ``image: float32[batch, 1, 8, 8]``.
-
-        ``?`` is a dynamic dimension without a name, and ``…`` one whose name is long, as of exported formulas.
-        """
+        """Return, for example, ``image: float32[batch, 1, 8, 8]``; ``?`` stands for a dimension without a name."""
         names = ("?" if size is None else str(size) for size in self.shape)
         sizes = ", ".join(name if len(name) <= LONGEST_NAME else "…" for name in names)
         if not self.shape and not self.ranked:
@@ -82,7 +79,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Signature:
-    """A model's inputs and outputs in the file's order, its opset and IR version, and what its operators show.
+    """A model's inputs and outputs in the file's order, its opset and IR version, and facts of its operators.
 
     Attributes:
         inputs: the inputs.
@@ -93,7 +90,7 @@ class Signature:
         quantized: the operators that only a quantizer writes (``hil.onnx_files.operators``).
         sizes: ``(min, opt, max)`` by the name of a dynamic dimension, from ``hil.toml``.
         multiples: the number of which a dynamic dimension must be a multiple, by its name, from ``hil.toml``.
-        separated: which dimensions are not named as in the file, since the data or declared sizes refute these names.
+        separated: which dimensions got other names than in the file, since their sizes differ.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -158,8 +155,7 @@ class Signature:
     def output_axis(self, name: str) -> int | None:
         """Return the axis of output ``name`` along which samples are stacked; ``None`` if unknown or if there is none.
 
-        It is the axis with the name of a batch dimension. Without one, it is the first axis if all inputs are stacked
-        along their first axis and the output's size may be the batch.
+        It is the axis with the name of a batch dimension, else the first axis if all inputs are stacked along theirs.
         """
         shape = next(spec.shape for spec in self.outputs if spec.name == name)
         named = [axis for axis, size in enumerate(shape) if size in self.batch_names()]
@@ -265,7 +261,7 @@ def dimension(tensor: str, axis: int) -> str:
 
 
 def is_placeholder(name: str) -> bool:
-    """Return whether exporters write ``name`` for a dimension without a name, so that its sizes may differ by place."""
+    """Return whether exporters write ``name`` for a dimension without a name."""
     return _PLACEHOLDER.fullmatch(name) is not None
 
 

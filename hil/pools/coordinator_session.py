@@ -21,7 +21,7 @@ def identity() -> str:
 
 
 class CoordinatorSession:
-    """A session with a coordinator. ``tags`` select the places; ``connect`` opens a session that was lost again."""
+    """A session with a coordinator. ``tags`` select the places; ``connect`` reopens a lost session."""
 
     def __init__(self, coordinator: str, tags: dict[str, str]) -> None:
         """Connect to nothing yet."""

@@ -1,10 +1,10 @@
 """Hold places of a labgrid coordinator for one run, in a process of its own: ``python -m hil.pools.keeper``.
 
-Input and output are JSON lines. The first line of input is the order (``coordinator``, ``filter``); if the order has
-``only``, it is one question (``_answer``). Later lines are commands: ``want`` (hold ``count`` places), ``release``
-(``place``), ``close``. The keeper writes events: ``acquired``, ``unusable``, ``waiting``, ``lost``, ``failed``,
-``left`` and ``closed``. If its input ends, because the run was killed, it releases everything. Only this process
-imports labgrid. The variables LG_HOSTNAME and LG_USERNAME have the name under which it holds places.
+Input and output are JSON lines. The first line of input is the order (``coordinator``, ``filter``); with ``only``, it
+is one question (``_answer``). Later lines are commands: ``want`` (hold ``count`` places), ``release`` (``place``),
+``close``. The keeper writes events: ``acquired``, ``unusable``, ``waiting``, ``lost``, ``failed``, ``left`` and
+``closed``. At the end of its input it releases everything. The variables LG_HOSTNAME and LG_USERNAME have the name
+under which it holds places.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ GRACE = 3.0
 
 
 def tell(event: str, **fields: Any) -> None:
-    """Write one event to stdout. If nobody reads it any more, ignore that: places must still be released."""
+    """Write one event to stdout; ignore a closed stdout, since places must still be released."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
         sys.stdout.flush()
@@ -54,7 +54,7 @@ class Keeper:
     # Obtaining
 
     async def step(self) -> None:
-        """Reserve as many places as are missing, acquire allocated ones, and report a change of what is waited for.
+        """Reserve as many places as are missing, acquire allocated ones, and report what is waited for if that changed.
 
         Raise ``LookupError`` if the coordinator has no place with the tags.
         """
@@ -147,7 +147,7 @@ class Keeper:
     async def _release(self, name: str, *, cancel: bool = True) -> None:
         """Release the place ``name`` and, if ``cancel`` is true, its reservation.
 
-        If somebody else holds it, or it was deleted, nothing is changed. Raise ``grpc.RpcError`` if the release fails.
+        Nothing changes if this run does not hold it. Raise ``grpc.RpcError`` if the release fails.
         """
         token = self.held.pop(name, "")
         try:

@@ -30,7 +30,7 @@ def release_command(coordinator: str, place: str) -> str:
 def start_keeper(spec: TargetSpec, name: str, user: str, **order: Any) -> subprocess.Popen[str]:
     """Start a keeper process for the target ``name``, and send it ``order`` with the coordinator and tags of ``spec``.
 
-    ``user`` is the name under which it holds places. Raise ``UserError`` if labgrid is not installed.
+    ``user`` is the name under which the process holds places. Raise ``UserError`` if labgrid is not installed.
     """
     if importlib.util.find_spec("labgrid") is None:
         what = f"kind 'labgrid' needs the package labgrid, which is not installed: on target {name!r}"

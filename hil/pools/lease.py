@@ -1,8 +1,8 @@
 """Connect the controller of a run with the processes that use its boards, by files in a private folder.
 
 For the process USER there are two files. ``USER.board`` is JSON: its board, or why it has no board. ``USER.lease`` is a
-named pipe: while the process may use the board, the pipe is empty. If the board is lost, the controller writes the
-reason into it; if the controller dies, the pipe ends. In both cases the process must not use the board any more.
+named pipe, which is empty while the process may use the board. If the board is lost, the reason is in the pipe; if the
+controller dies, the pipe ends.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Leases:
 
 
 class Lease:
-    """The side of a process: it reads which board it has, and a thread waits for the report that the board was lost."""
+    """The side of a process: it reads which board it has, and waits in a thread for the loss of the board."""
 
     def __init__(self, folder: Path, user: str) -> None:
         """Begin to wait for a report of a loss. ``Leases.open`` must have created the pipe of ``user``."""
@@ -79,7 +79,7 @@ class Lease:
     def board(self) -> tuple[PoolBoard | None, str]:
         """Return the board and an empty text, or ``None`` and why there is no board.
 
-        ``Leases.give`` must have been called for this process before.
+        ``Leases.give`` must have been called for this process.
         """
         reported = json.loads((self._folder / f"{self._user}.board").read_text(encoding="utf-8"))
         board = reported.get("board")

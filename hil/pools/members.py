@@ -96,9 +96,9 @@ class Members(Source):
                     done.result()
 
     def _hold(self, name: str, pool: Pool) -> bool:
-        """Hold the member ``name``, add it to ``pool``, and return true. If that fails, return false.
+        """Hold the member ``name``, add it to ``pool``, and return true.
 
-        The error is then in ``troubles``, unless only the end of the run was the reason.
+        If that fails, return false; an error is then in ``troubles``.
         """
         spec, token = self._members[name], token_of(self._run_id, name)
         try:
@@ -121,11 +121,7 @@ class Members(Source):
         return True
 
     def _error(self) -> HilError:
-        """Return why not enough members are held, as one error that has the messages of all members.
-
-        It is a ``UserError`` or ``TargetHeld`` if a member's error is one, a ``TargetUnreachable`` if every member's
-        error is one, otherwise a ``LabError``.
-        """
+        """Return why not enough members are held, as one error that has the messages of all members."""
         listed = "; ".join(str(error) for error in self.troubles.values())
         what = f"not enough boards of pool {self.name!r} can be used: {listed or 'all others were lost'}"
         for kind in (UserError, TargetHeld):
@@ -135,7 +131,7 @@ class Members(Source):
         return TargetUnreachable(what) if unreachable else LabError(what)
 
     def release(self, board: PoolBoard) -> None:
-        """Release a member that was lost. This run does not try to hold it again."""
+        """Release a member that was lost; this run does not hold it again."""
         with self._lock:
             self._given_up.add(board.name)
             agent = self._agents.pop(board.name, None)

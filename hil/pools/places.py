@@ -136,7 +136,7 @@ class Places(Source):
                 self._stderr.append(clean(line.strip(), 200))
 
     def _want(self, missing: int) -> None:
-        """Send the keeper the number of places that are needed, if it has changed: a place may be lost meanwhile."""
+        """Send the keeper the number of places that are needed, if that number has changed."""
         with self._lock:
             needed = len(self._held) + missing
             changed, self._asked = needed != self._asked, needed
@@ -152,7 +152,7 @@ class Places(Source):
             return self._events.popleft() if self._events else {}
 
     def _acquired(self, pool: Pool, event: Mapping[str, Any]) -> None:
-        """Add a place that the keeper has acquired to ``pool``, if the address that the lab reports of it is usable."""
+        """Add a place that the keeper has acquired to ``pool``, if its reported address is usable."""
         name = str(event.get("place"))
         host, user, port = event.get("address"), event.get("username"), event.get("port") or SSH_PORT
         proxy = event.get("proxy")
@@ -199,7 +199,7 @@ class Places(Source):
                 keeper.stdin.flush()
 
     def release(self, board: PoolBoard) -> None:
-        """Release a place. If it was lost and somebody else holds it now, the coordinator changes nothing."""
+        """Release a place; without effect if somebody else holds it now."""
         with self._lock:
             self._held.discard(board.name)
         self._command(do="release", place=board.name)

@@ -25,7 +25,8 @@ class Source(ABC):
     def obtain(self, pool: Pool) -> HilError | None:
         """Call ``pool.add`` for boards until ``pool.missing`` is 0, ``pool.stop`` is set, or the time to wait is over.
 
-        Return why boards are still missing; ``None`` if none are, or the run ended. Never obtain more than are missing.
+        Return why boards are still missing; ``None`` if none are, or if the run ended. Never obtain more than are
+        missing.
         """
 
     @abstractmethod
@@ -114,7 +115,7 @@ class Pool:
     def add(self, board: PoolBoard) -> bool:
         """Add a board that the source obtained, and return true.
 
-        If the run has ended, return false instead; the caller must then release the board.
+        Return false if the run has ended; the caller must then release the board.
         """
         with self._change:
             if self.stop.is_set():
@@ -138,7 +139,7 @@ class Pool:
             return self._used.get(user)
 
     def give_back(self, user: str) -> None:
-        """Make the board of ``user`` free, as the last one to be taken again. Do nothing if ``user`` has no board."""
+        """Make the board of ``user`` free; it will be taken again last. Do nothing if ``user`` has no board."""
         with self._change:
             if (board := self._used.pop(user, None)) is not None:
                 self._spare.append(board)
@@ -146,7 +147,7 @@ class Pool:
     def lose(self, user: str, reason: str) -> PoolBoard | None:
         """Remove the board of ``user``, which was lost because of ``reason``, and begin to obtain another one.
 
-        Another thread releases the board. Return the board; ``None``, without doing anything, if ``user`` has none.
+        Another thread releases the board. Return the board; ``None`` if ``user`` has none.
         """
         with self._change:
             board = self._used.pop(user, None)

@@ -17,8 +17,7 @@ class PoolBoard:
 
     Attributes:
         name: the member's name in ``hil.toml``, or the name of the lab's place.
-        token: identifies who holds it: all agents of the run use this token. Each board of a run has its own, so that
-            one machine cannot be held as two boards.
+        token: identifies the run's hold on this board; each board of a run has its own.
         way: how a lab's place is reached, as keys of ``[targets.NAME]`` with their values; empty for a member.
     """
 

@@ -54,7 +54,7 @@ def described(held: Mapping[str, Any], coordinator: str) -> str:
 def release(place: str, labs: Mapping[str, TargetSpec]) -> str:
     """Free the place ``place`` if a dead run of this machine holds it; return as text what was done.
 
-    ``labs`` are the targets of kind ``labgrid`` by name. Raises ``UserError`` if no lab has such a place, ``LabError``
+    ``labs`` are the targets of kind ``labgrid``, by name. Raises ``UserError`` if no lab has such a place, ``LabError``
     if its holder may be alive or the coordinator does not answer.
     """
     for name, spec in labs.items():

@@ -21,7 +21,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Usual:
-    """Usual values of an input, by its name: one ``value`` for every call, or a ``range``."""
+    """Usual values of an input, by its name: a constant ``value``, or a ``range``."""
 
     name: re.Pattern[str]
     value: Constant | None = None
@@ -55,7 +55,10 @@ TOKENS = (
 
 @dataclass(frozen=True)
 class InputProposal:
-    """What is proposed for one input; ``None`` leaves a key out. ``carry`` is the output of the step before."""
+    """What is proposed for one input; ``None`` leaves a key out.
+
+    ``carry`` is the output that feeds the input in the next step.
+    """
 
     batch_axis: Axis | None = None
     value: Constant | None = None
@@ -66,8 +69,8 @@ class InputProposal:
 def input_proposals(signature: Signature, rows: Mapping[str, int]) -> dict[str, InputProposal]:
     """Return what is proposed for each input of an undeclared signature, by name.
 
-    ``rows`` has the number of rows of the table in which an input is looked up (``graph_facts.table_rows``): its values
-    are from 0 to that number, exclusive. Each proposal has a batch axis, except for a constant of fixed size.
+    ``rows`` has the number of rows of the table that an input indexes (``graph_facts.table_rows``). Each proposal has a
+    batch axis, except for a constant of fixed size.
     """
     kinds, carried, batch = roles(signature), next_states(signature), _batch(signature)
     found = {}
@@ -129,7 +132,7 @@ def _usual(tensor: TensorSpec, role: Role) -> Usual | None:
 
 
 def _batch(signature: Signature) -> str | None:
-    """Return the name of the batch dimension: a usual one, else one that states and other inputs share; or ``None``."""
+    """Return the name of the batch dimension: a usual name, else one of states and other inputs, else ``None``."""
     names = [size for one in signature.inputs for size in one.shape if isinstance(size, str)]
     usual = [name for name in names if name.lower() in USUAL]
     if usual:
@@ -141,7 +144,7 @@ def _batch(signature: Signature) -> str | None:
 
 
 def _inner(signature: Signature, batch: str) -> set[str]:
-    """Return the names of dimensions other than ``batch`` of the inputs that have the batch dimension."""
+    """Return the names of the other dimensions of the inputs that have the dimension ``batch``."""
     return {size for one in signature.inputs if batch in one.shape for size in one.shape if isinstance(size, str)} - {
         batch
     }

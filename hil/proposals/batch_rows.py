@@ -28,7 +28,7 @@ MIXED = 0.2
 
 
 class Rows(str, Enum):
-    """What a run of several samples shows beside runs of each alone."""
+    """What a run of several samples shows, compared with runs of each sample alone."""
 
     AGREE = "agree"
     """An output has one more row, or as many, for each sample, with the values that the sample alone gives."""
@@ -44,13 +44,13 @@ class Rows(str, Enum):
 
 
 def compare_rows(together: Arrays, alone: Sequence[Arrays]) -> Rows:
-    """Return what the outputs of all samples ``together`` show beside those of each sample ``alone``, by name."""
+    """Return what the outputs of all samples ``together`` show, compared with those of each sample ``alone``."""
     found = {_of_output(array, [one.get(name) for one in alone]) for name, array in together.items()}
     return next((rows for rows in (Rows.DIFFER, Rows.AGREE, Rows.POOLED) if rows in found), Rows.UNKNOWN)
 
 
 def rows_of(run: Callable[[Arrays], Arrays], together: Arrays, samples: Sequence[Arrays]) -> Rows:
-    """Return what the outputs of all ``samples`` together show after running each alone.
+    """Return what the outputs of all ``samples`` together show, compared with runs of each alone.
 
     ``run`` returns the outputs by name. Unknown without samples, and for a model that refuses one sample or that draws
     random numbers.
@@ -102,15 +102,15 @@ def _norm(array: Any, counted: Any) -> float:
 
 
 def is_batch(signature: Signature, plan: Mapping[str, InputProposal], rows: Rows) -> bool:
-    """Return whether the axes of ``plan`` are a batch if a run of several samples showed ``rows``.
+    """Return whether the axes of ``plan`` are a batch, as ``rows`` or else the file shows.
 
-    Where no output shows it, they are if the file states it: by the name of the dimension, or by images.
+    The file shows it by the name of the dimension, or by images.
     """
     return rows is Rows.AGREE or (rows is Rows.UNKNOWN and not _doubtful(signature, plan))
 
 
 def without_doubtful(signature: Signature, plan: Mapping[str, InputProposal]) -> Mapping[str, InputProposal]:
-    """Return ``plan`` with a batch axis only where the file states one: by the name of the dimension, or by images."""
+    """Return ``plan`` with a batch axis only where the file shows one: by the name of the dimension, or by images."""
     doubtful = _doubtful(signature, plan)
     return {name: replace(one, batch_axis="none") if name in doubtful else one for name, one in plan.items()}
 

@@ -40,7 +40,7 @@ def extended(old: bytes, tables: str) -> bytes:
 def add_tables(path: Path, tables: str, names: Collection[str]) -> None:
     """Append ``tables``, which describe the models ``names``, to an existing file.
 
-    Raise ``UserError`` and change nothing if the result would not be valid, or if the other values would change.
+    Raise ``UserError``, and change nothing, if the result would be invalid or other values would change.
     """
     text, old = read_text(path)
     before = parse(text, path.name)
@@ -58,12 +58,11 @@ def add_tables(path: Path, tables: str, names: Collection[str]) -> None:
 
 
 def write_checked(path: Path, content: bytes, *, expected: bytes | None = None) -> None:
-    """Write ``content`` atomically, after it was loaded as a ``hil.toml`` of the folder of ``path``.
+    """Write ``content`` atomically, after a check that it is a valid ``hil.toml`` for the folder of ``path``.
 
     If ``path`` is a link, the file that it names is replaced. The permissions of an existing file are kept. Raise
-    ``UserError``, and leave ``path`` as it is, if ``content`` is not valid, if the file cannot be written, or if
-    ``expected`` is given and the file no longer has these bytes. Without it, an existing file is replaced whatever it
-    contains.
+    ``UserError``, and leave ``path`` unchanged, if ``content`` is not valid, if the file cannot be written, or if
+    ``expected`` is given and the file no longer has these bytes.
     """
     file = path.resolve()
     try:

@@ -1,7 +1,6 @@
 """Families of models, recognized from the shapes of a trial run: a table, the first that matches decides.
 
-A family proposes task, metric, layout and exceptions from INT8. All of it is written as comments, since none of it can
-be confirmed without labelled data.
+A family proposes task, metric, layout and exceptions from INT8, as comments.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ STRIDES = (2, 4, 8, 16)
 
 @dataclass(frozen=True)
 class Observed:
-    """A model as a trial run of one sample showed it: roles and shapes of its inputs, shapes of its outputs."""
+    """A model, as a trial run of one sample showed: roles and shapes of its inputs, shapes of its outputs."""
 
     roles: Mapping[str, Role]
     inputs: Mapping[str, Shape]
@@ -54,7 +53,7 @@ class Family:
     ``matches`` returns the layout of a detector, or any other text if the model belongs to the family; empty if it does
     not. ``keys`` are the keys of the model's table. ``exceptions`` returns the names of the nodes to keep in float.
     ``remark`` continues a sentence that ends with the name. ``kind`` is the kind of answer of the outputs whose number
-    of axes is in ``axes`` (of all outputs if that is empty); an empty ``kind`` is not proposed.
+    of axes is in ``axes`` (empty: all outputs).
     """
 
     name: str
@@ -102,10 +101,7 @@ def _tokens(observed: Observed) -> str:
 
 
 def _text_line(observed: Observed) -> str:
-    """Return ``steps`` if an output for an image of one line is [samples, steps, characters], or with steps first.
-
-    Return an empty text otherwise.
-    """
+    """Return ``steps`` if the model reads one line of text (an output is [samples, steps, characters]); else empty."""
     image = observed.image
     if image is None or image[0] > LINE_HEIGHT or image[1] <= image[0]:
         return ""

@@ -20,10 +20,7 @@ NAMED = 8
 
 
 def table_rows(graph: onnx.GraphProto) -> dict[str, int]:
-    """Return for each input whose values are indices of a constant table the number of its rows.
-
-    If an input is looked up in several tables, it is the smallest number.
-    """
+    """Return for each input whose values are indices of a constant table the number of its rows."""
     tables = {one.name: one.dims[0] for one in graph.initializer if one.dims}
     origin = {one.name: one.name for one in graph.input}
     rows: dict[str, int] = {}

@@ -17,7 +17,7 @@ BATCH = "batch"
 
 
 def spec_of(proposal: InputProposal) -> InputSpec:
-    """Return the declaration that is tried for one input, without ``carry``: a trial is one step of random inputs."""
+    """Return the declaration that is tried for one input, without ``carry``."""
     return changed(InputSpec(), batch_axis=proposal.batch_axis, value=proposal.value, range=proposal.range)
 
 
@@ -27,7 +27,7 @@ def with_axis(spec: InputSpec, proposal: InputProposal) -> InputSpec:
 
 
 def changed(spec: InputSpec, **changes: Any) -> InputSpec:
-    """Return ``spec`` with these keys; a key that is ``None`` is as if it were not written."""
+    """Return ``spec`` with these keys; a key that is ``None`` counts as not written."""
     values = {key: getattr(spec, key) for key in spec.model_fields_set}
     return InputSpec(**{key: value for key, value in {**values, **changes}.items() if value is not None})
 

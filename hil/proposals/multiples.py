@@ -15,10 +15,7 @@ MULTIPLES = (2, 4, 8, 16, 32, 64, 128)
 
 
 def multiples_of(sizes: Mapping[str, int], runs: Runs) -> dict[str, int]:
-    """Return for each dimension the smallest multiple that runs, if the next greater size is refused.
-
-    The multiples are searched at small sizes, at which a run takes less time, if they then hold at ``sizes`` too.
-    """
+    """Return for each dimension the smallest multiple that runs, if the next greater size is refused."""
     if not sizes or runs({dimension: size + 1 for dimension, size in sizes.items()}):
         return {}
     divisors = {dimension: math.gcd(size, MULTIPLES[-1]) for dimension, size in sizes.items()}
@@ -31,7 +28,7 @@ def multiples_of(sizes: Mapping[str, int], runs: Runs) -> dict[str, int]:
 
 
 def _smallest(sizes: Mapping[str, int], runs: Runs) -> dict[str, int]:
-    """Return the smallest multiple that runs for each dimension whose next greater size is refused."""
+    """Return the smallest multiple that runs, for each dimension whose next greater size is refused."""
     found: dict[str, int] = {}
     for dimension, size in sizes.items():
         if runs({**sizes, dimension: size + 1}):

@@ -65,8 +65,8 @@ def roles(signature: Signature) -> dict[str, Role]:
 def next_states(signature: Signature) -> dict[str, str]:
     """Return for each state input the output with its value after the step.
 
-    The output has the dtype and, as far as both are known, the shape of the input, and no other input uses it. Of all
-    pairs of an input and an output, those whose names begin or end most alike come first, then those first in the file.
+    Output and input agree in dtype and, as far as known, in shape. If several outputs do, it is the one whose name
+    begins like the input's, otherwise the first.
     """
     states = [
         one for one in signature.inputs if len(one.shape) > 1 and STATE.search(one.name) and not MASK.search(one.name)
@@ -84,8 +84,8 @@ def next_states(signature: Signature) -> dict[str, str]:
 def image_axes(shape: tuple[int | str | None, ...]) -> tuple[int, int, int] | None:
     """Return the axes of channels, height and width of images; ``None`` if the shape is not that of images.
 
-    The channels are axis 1 (NCHW) or axis 3 (NHWC). If no axis has a size in ``CHANNELS``, they are axis 1, if its size
-    is not fixed. A shape of three axes is one image, if the first axis has the size 3 and no other is fixed and small.
+    The channels are axis 1 (NCHW) or axis 3 (NHWC), recognized by a size in ``CHANNELS``, else axis 1. A shape of three
+    axes may be one image.
     """
     if len(shape) == 3 and shape[0] == 3:
         return (0, 1, 2) if all(not isinstance(size, int) or size >= SMALLEST for size in shape[1:]) else None

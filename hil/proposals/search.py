@@ -48,10 +48,9 @@ SHOWN = 12
 class Proposal:
     """The inputs that a model accepts, as far as trial runs show, and what is proposed for it.
 
-    ``inputs`` and ``shapes`` are the values of ``[models.NAME]``, ``guessed`` the keys of them that were guessed.
-    ``signature`` is the declared one. ``takes_batches`` is ``None`` if the batch size is fixed, else whether the
-    reference ran with a batch of three and gave each sample the outputs that it has alone. ``carried`` has the output
-    for each state input.
+    ``inputs`` and ``shapes`` are the values of ``[models.NAME]``, ``guessed`` the guessed keys. ``signature`` is the
+    declared one. ``takes_batches`` is whether a batch of three ran and gave each sample its own outputs; ``None`` if
+    the batch size is fixed. ``carried`` has the output for each state input.
     """
 
     signature: Signature
@@ -71,7 +70,7 @@ def propose(
     """Return what is proposed for the ONNX file of the model ``name``, after trial runs in ``process``.
 
     ``notify`` gets a line on each step. Raise ``UserError`` for a file that cannot be read, for inputs that cannot be
-    drawn at random, and, with what was tried, if the reference runs with no sizes that were tried.
+    drawn at random, and if the reference runs with none of the tried sizes.
     """
     raw, proto = read_signature(path), read_proto(path)
     if not raw.inputs:
@@ -122,7 +121,7 @@ class _Search:
         sizes: Mapping[str, int],
         hinted: tuple[tuple[int, int], ...],
     ) -> Way | None:
-        """Return what runs without a batch where the file names none; ``None`` if several samples are refused."""
+        """Return what runs without a batch if the file names none; ``None`` if several samples are refused."""
         other = without_doubtful(self._raw, plan)
         if other == plan or not self._runs(inputs, sizes, SAMPLES).ran:
             return None
@@ -132,7 +131,7 @@ class _Search:
             return None
 
     def _sizes(self, plan: Mapping[str, InputProposal], hinted: tuple[tuple[int, int], ...]) -> Way:
-        """Return the proposals, declarations and sizes that run; preferably the outputs have their declared shapes."""
+        """Return the proposals, declarations and sizes that run, if possible with outputs of their declared shapes."""
         for way, inputs, batch in self._ways(plan):
             signature = self._declared(inputs, {})
             unfit: list[dict[str, int]] = []
@@ -159,8 +158,7 @@ class _Search:
     ) -> Iterator[tuple[Mapping[str, InputProposal], dict[str, InputSpec], int | None]]:
         """Yield what may be declared, in the order in which it is tried: proposals, declarations and a batch size.
 
-        ``None`` as batch size allows any. Dimensions of equal names have one size, or are separated by position. If a
-        batch axis has the name of another axis, it is a batch only if a batch of three runs with other sizes elsewhere.
+        ``None`` as batch size allows any.
         """
         tied = {one.name: spec_of(plan[one.name]) for one in self._raw.inputs}
         apart = {one.name: separated(one, tied[one.name]) for one in self._raw.inputs}
@@ -283,7 +281,7 @@ class _Search:
     def _needs_no_more(
         self, own: Mapping[str, InputSpec], shapes: Mapping[str, tuple[int, int, int]], declared: Signature
     ) -> bool:
-        """Return whether the batch axes follow from the file and ``own`` as they were tried."""
+        """Return whether the tried batch axes follow from the file and ``own``."""
         spec = ModelSpec(path=str(self._path), data="synthetic", inputs=dict(own), shapes=dict(shapes))
         try:
             result = declare(self._raw, spec, self._name)

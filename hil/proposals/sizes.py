@@ -51,7 +51,7 @@ MOST = 4096
 
 @dataclass(frozen=True)
 class Group:
-    """Dimensions whose sizes are tried together: ``candidates`` has a size for each of ``dimensions``."""
+    """Dimensions that are tried together: ``candidates`` has combinations of a size for each of ``dimensions``."""
 
     dimensions: tuple[str, ...]
     candidates: tuple[tuple[int, ...], ...]

@@ -1,7 +1,4 @@
-"""Trial runs of the reference in a child process, bounded in time and memory, so that a crash there ends only a trial.
-
-Questions and answers are JSON texts; no object of the child is loaded here.
-"""
+"""Trial runs of the reference in a child process, bounded in time and memory, so that a crash ends only a trial."""
 
 from __future__ import annotations
 
@@ -57,7 +54,7 @@ class Trial:
 class Answer:
     """The shapes of the fed inputs and of the outputs if the reference ran, else the error.
 
-    ``loaded`` is false if the error is one of loading the model, which each further trial would give too.
+    ``loaded`` is false if the model could not be loaded.
     """
 
     error: str = ""
@@ -72,11 +69,7 @@ class Answer:
         return not self.error
 
     def fits(self, signature: Signature) -> bool:
-        """Return whether the outputs have the sizes that the file declares: numbers, and those of inputs' names.
-
-        A graph may run with a wrong size and return other outputs: one that reshapes to [-1, 784] takes four images of
-        half the width for one.
-        """
+        """Return whether the outputs have the sizes that the file declares: numbers, and those of inputs' names."""
         named = {
             size: number
             for one in signature.inputs
@@ -92,7 +85,7 @@ class Answer:
 
 
 class TrialProcess:
-    """The child process. It is started when it is needed, also again after a crash or a time-out."""
+    """The child process. It starts when a question needs it, also after a crash or a time-out."""
 
     def __init__(self) -> None:
         """Start nothing yet."""
@@ -130,7 +123,7 @@ class TrialProcess:
     def ask(self, question: dict[str, Any], seconds: float) -> dict[str, Any]:
         """Return the answer to a question, or ``{"error": TEXT}`` if the child ends or does not answer in ``seconds``.
 
-        In these cases the child is stopped; the next question starts another one.
+        Then the child is stopped; the next question starts another one.
         """
         if self._pipe is None:
             context = multiprocessing.get_context("spawn")
@@ -194,9 +187,11 @@ class Trials:
         return time.monotonic() >= self._end
 
     def run(self, trial: Trial) -> Answer:
-        """Return what the reference did. For a model that cannot be loaded, ``loaded`` of the answer is false.
+        """Return what the reference did.
 
-        A trial that succeeded before is not run again. If no time is left, nothing runs, and the answer has an error.
+        For a model that cannot be loaded, ``loaded`` of the answer is false.
+
+        A trial that succeeded before is not run again. Without time left, the answer is an error.
         """
         if self.is_over:
             return Answer("no time is left for trial runs")
@@ -252,7 +247,7 @@ def serve(pipe: Connection) -> None:
 
 
 def _run(path: Path, session: Any, question: dict[str, Any]) -> dict[str, Any]:
-    """Run the model on synthetic data, as a run with these declarations would; several samples also one by one."""
+    """Run the model on synthetic data with these declarations; several samples also one by one."""
     from hil.datasets.synthetic import SyntheticDataset
     from hil.onnx_files.host_run import run_on_host
     from hil.onnx_files.ort_errors import ort_error

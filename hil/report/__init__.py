@@ -1,4 +1,4 @@
 """Define, read and write the report of one run, and show it as a page, as a summary and on the terminal.
 
-Importing this package imports none of its modules. ``hil.report.schema`` is version 1 of ``report.json``.
+``hil.report.schema`` is version 1 of ``report.json``.
 """

@@ -36,8 +36,8 @@ class Answers:
         drift: the mean change of scores; a dash without scores.
         drift_limit: the largest accepted change of scores in either direction; empty without scores.
         f1: the F1 of the answers; a dash without scores.
-        note: what the weaker claim excludes, or how many samples would settle it; empty if there is nothing to add.
-        weaker: whether the answers passed by the weaker claim.
+        note: a remark, such as how many samples would settle the verdict; empty without one.
+        weaker: whether the answers passed only by ``no_disagreement_in``.
     """
 
     output: str

@@ -18,10 +18,12 @@ SCALARS = frozenset({int, float, bool, str, type(None)})
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """Return ``value`` as JSON types. NaN and infinities become the strings ``"nan"``, ``"inf"``, ``"-inf"``.
+    """Return ``value`` as JSON types.
 
-    numpy values become numbers and lists, sets become sorted lists, and other types their ``str``. Anything nested
-    deeper than ``MAX_DEPTH`` becomes ``…``; ``depth`` is the level of ``value``. Never raises.
+    NaN and infinities become the strings ``"nan"``, ``"inf"``, ``"-inf"``.
+
+    numpy values become numbers and lists, sets become sorted lists, and other types their ``str``. Values nested deeper
+    than ``MAX_DEPTH`` become ``…``; ``depth`` is the level of ``value``. Never raises.
     """
     is_scalar = type(value) in SCALARS
     if not is_scalar and isinstance(value, Enum):

@@ -1,8 +1,4 @@
-"""State in a few sentences how certain a report's decision is.
-
-They state the intervals' confidence, the pass closest to its limit, the smallest regression that would have been
-detected, and the largest accuracy loss that is possible.
-"""
+"""State in a few sentences how certain a report's decision is."""
 
 from __future__ import annotations
 
@@ -56,10 +52,7 @@ def _closest_pass(report: Report) -> Iterator[str]:
 
 
 def _margin(check: CheckResult) -> float | None:
-    """Return the distance of a passed row's measured value from its limit, as a share of the limit.
-
-    ``None`` for a row that did not pass, has no positive limit, or is of a family outside ``LIMITED``.
-    """
+    """Return the distance of a passed row's value from its limit, as a share of the limit; ``None`` if it has none."""
     measurement, limit = check.measurement, check.limit
     if check.verdict is not Verdict.PASSED or measurement is None or limit is None or limit.value <= 0:
         return None

@@ -1,7 +1,4 @@
-"""Write what CI systems show of a report: GitHub's annotations and step summary, GitLab's code quality report.
-
-Text from a config, a model or a board is escaped, so that a CI runner never executes it as a workflow command.
-"""
+"""Write what CI systems show of a report: GitHub's annotations and step summary, GitLab's code quality report."""
 
 from __future__ import annotations
 
@@ -46,8 +43,7 @@ def announce(
 ) -> None:
     """Write the report's results for GitHub Actions or GitLab CI, if ``environ`` names one; otherwise do nothing.
 
-    ``folder`` is the report's folder, ``config`` the run's ``hil.toml``. ``write_line`` writes one line to the CI log,
-    also the warning that a file cannot be written.
+    ``folder`` is the report's folder, ``config`` the run's ``hil.toml``. ``write_line`` writes one line to the CI log.
     """
     try:
         if environ.get("GITHUB_ACTIONS") == "true":
@@ -82,9 +78,9 @@ def workflow_commands_off(environ: Mapping[str, str], write_line: Callable[[str]
 def github(report: Report, path: str | None) -> Iterator[str]:
     """Yield GitHub workflow commands for the groups of rows in ``view.troubles``, worst first, and rejected results.
 
-    Each level (error, warning) has at most ``MOST_A_LEVEL`` commands for groups. If there are more groups, the last
-    command states how many are left out. A command names the line of the config ``path`` that has the row's limit;
-    ``path`` is relative to the checkout.
+    Each level (error, warning) has at most ``MOST_A_LEVEL`` commands for groups. The last command of a level states how
+    many groups are left out. A command names the line of the row's limit in the config ``path``, which is relative to
+    the checkout.
     """
     counts = {"error": 0, "warning": 0}
     for trouble in view.troubles(report):
@@ -137,8 +133,8 @@ def _property(text: str) -> str:
 def code_quality(report: Report, path: str) -> list[dict[str, Any]]:
     """Return GitLab's code quality report: one entry for each row in ``view.troubles``.
 
-    An entry has the line of the config ``path`` that has the row's limit; line 1 if it is unknown. The fingerprint of a
-    row is the same in every run.
+    An entry names the line of the row's limit in the config ``path``; line 1 if it is unknown. The fingerprint of a row
+    is the same in every run.
     """
     rows = (check for trouble in view.troubles(report) for check in trouble.checks)
     return [

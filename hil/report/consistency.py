@@ -80,10 +80,7 @@ def _row(check: CheckResult, report: Report, *, fallback: bool) -> Iterator[str]
 
 
 def _boards(report: Report) -> Iterator[str]:
-    """Yield one line for each row whose board the report does not describe, or that should name a board and does not.
-
-    If the report describes boards, each judged row must name one of them, except after a fallback.
-    """
+    """Yield one line for each judged row whose board is missing, or is not described by the report."""
     boards, fallback = report.target.boards, report.target.requested != report.target.used
     for check in report.checks:
         if check.board and check.board not in boards:
@@ -121,10 +118,7 @@ def _board_of(check: CheckResult, report: Report) -> tuple[str | None, dict[str,
 
 
 def _board_mismatch(board: str | None, facts: dict[str, Any], work: ExecutedOn) -> str:
-    """Return why ``work`` is not shown to be a processor of ``board``; empty if it may be one.
-
-    If the board is a Jetson, the facts that the probe read must identify its module.
-    """
+    """Return why ``work`` is not shown to be a processor of ``board``; empty if it may be one."""
     if board is None:
         return "no board was confirmed"
     module = module_of(board)
@@ -166,9 +160,8 @@ def contradiction(check: CheckResult) -> str | None:
 def deciding_value(check: CheckResult) -> float | None:
     """Return the number that decides a row: for a passed row by its limit, for a warned one by ``fail_at``.
 
-    It is the measured value, except for latency percentiles and measurements with a confidence level. For these it is
-    the worse of the value and the interval's worse end if the row passed, and the interval's better end (without one,
-    the value) if it did not. Return ``None`` without a measurement or limit, and if a needed end is missing.
+    It is the measured value or, for measurements with an interval, an end of the interval. Return ``None`` without a
+    measurement or limit, and if a needed end is missing.
     """
     measurement, limit = check.measurement, check.limit
     if measurement is None or limit is None:
@@ -205,10 +198,7 @@ def _tables(report: Report) -> Iterator[str]:
 
 
 def _models(report: Report) -> Iterator[str]:
-    """Yield one line for each model whose digests contradict its list of parts.
-
-    Models in reports of earlier versions have no identity and no parts; they are not checked.
-    """
+    """Yield one line for each model whose digests contradict its list of parts."""
     for model in report.models:
         if model.identity is None and not model.parts:
             continue

@@ -1,4 +1,4 @@
-"""Compose the text about engines in a report: where they ran, how they were built, and what their layers became."""
+"""Compose the text about engines in a report: where they ran, how they were built, and how their layers run."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def work_text(work: ExecutedOn | None) -> str:
 def build_facts(about: Mapping[str, Any]) -> dict[str, Any]:
     """Return the recorded facts of a build as a flat table for display.
 
-    A nested table becomes keys such as ``calibration samples``; one of more than ``MOST_NAMES`` entries stays nested. A
-    list of plain values becomes comma-separated text. A number of bytes gets its unit.
+    A nested table becomes keys such as ``calibration samples``, unless it has more than ``MOST_NAMES`` entries. A list
+    of plain values becomes comma-separated text. A number of bytes gets its unit.
     """
     facts: dict[str, Any] = {}
     for key, value in about.items():

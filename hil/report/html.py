@@ -98,10 +98,7 @@ def render(report: Report, folder: Path | None = None) -> str:
 
 
 def _opened(groups: tuple[view.Group, ...]) -> set[int]:
-    """Return the indices of the groups that the page shows opened.
-
-    These are all groups if there are at most ``OPEN_GROUPS``, else the ``MOST_OPEN`` worst of those that did not pass.
-    """
+    """Return the indices of the groups that the page shows opened: all, or the ``MOST_OPEN`` worst of too many."""
     if len(groups) <= OPEN_GROUPS:
         return set(range(len(groups)))
     bad = [index for index, group in enumerate(groups) if group.worst is not Verdict.PASSED]

@@ -199,8 +199,7 @@ def _numbers(column: Any) -> Floats:
 def rate(series: Series, limit: Limit | None, bins: int) -> str:
     """Return an SVG of the frames completed in each one-second window, with the limit and the failing rate.
 
-    Each window starts or ends when a frame is completed. The result is empty for a series that is shorter than
-    ``fps.FEWEST_WINDOWS`` windows.
+    The result is empty for a series that is shorter than ``fps.FEWEST_WINDOWS`` windows.
     """
     times, done = fps.progress(series)
     span = float(times[-1] - times[0])

@@ -1,6 +1,6 @@
 """Draw figures of a report's own numbers: the latency histogram, memory over a soak, and bars next to numbers.
 
-Each figure has a text description. A bar repeats the number next to it, so screen readers skip it.
+Each figure has a text description.
 """
 
 from __future__ import annotations

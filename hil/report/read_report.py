@@ -35,7 +35,7 @@ def read(path: Path) -> Report:
 
     The recorded decision is not checked; ``hil.gate.gate.open_report`` checks it. Raises ``UserError`` if the file is
     not a report of this schema version, ``ReportRefused`` if the report contradicts itself or its digest, or is of a
-    selection of tests: no command may mistake that for a run.
+    selection of tests.
     """
     path = file_in(path, "report.json")
     return parse(content_of(path), str(path))
@@ -122,10 +122,7 @@ def _document(content: bytes, name: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
-    """Pause Python's cyclic garbage collector within the ``with`` block.
-
-    Parsing a report allocates many objects and leaves no cycles, so a collection would scan them without freeing any.
-    """
+    """Pause Python's cyclic garbage collector within the ``with`` block, since parsing a report creates no cycles."""
     running = gc.isenabled()
     gc.disable()
     try:

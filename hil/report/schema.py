@@ -114,8 +114,8 @@ class TargetReport(Stored):
     """The name of the requested target and of the used one, and the facts that the probe read on the used one.
 
     ``board`` is the declared board, if the probe confirmed it. ``contract`` is the declared state contract
-    (``hil.state.state_types.Contract``). If the target is several boards, ``boards`` lists those that were used, by
-    name, and ``facts`` are those of the first.
+    (``hil.state.state_types.Contract``). If the target is several boards, ``boards`` has the used ones by name, and
+    ``facts`` are those of the first.
     """
 
     requested: str
@@ -148,7 +148,7 @@ class VoidAttempt(Stored):
         model: the model; empty for tests without one.
         board: the board's name.
         reason: why the attempt ended.
-        repeated: whether another attempt began, in which all rows of the model are judged again.
+        repeated: whether another attempt judged all rows of the model again.
         rows: the rows that had been judged when the attempt ended.
     """
 
@@ -256,9 +256,11 @@ class Rejected(Stored):
 
 
 class Report(Stored):
-    """The report of one run. ``decision`` and ``exit_code`` are the gate's result under ``policy``, if ``complete``.
+    """The report of one run.
 
-    ``attempts`` are those that do not count, because their board or process was lost.
+    ``decision`` and ``exit_code`` are the gate's result under ``policy``, if ``complete``.
+
+    ``attempts`` are the attempts that do not count.
 
     ``digest`` is the SHA-256 of the canonical JSON of all other fields; empty before the report is sealed.
     """

@@ -68,7 +68,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Node:
-    """One of the slowest layers. ``share`` is its share of the inference time."""
+    """One of the slowest layers; ``share`` is its share of the inference time."""
 
     name: str
     op: str
@@ -129,7 +129,7 @@ def _memory(checks: Mapping[str, CheckResult]) -> Iterator[Picture]:
 
 
 def _sequences(checks: Mapping[str, CheckResult]) -> Iterator[Picture]:
-    """Yield the error over the steps of at most ``MOST_CURVES`` outputs: those that use up most of their limit."""
+    """Yield the error over the steps of at most ``MOST_CURVES`` outputs: those closest to their limit."""
     check = checks.get("sequence.free_running")
     curves = None if check is None else check.details.get("curve")
     if check is None or not isinstance(curves, dict):
@@ -153,7 +153,7 @@ def _use(row: Mapping[str, Any]) -> float:
 
 
 def _series(report: Report, check: CheckResult | None, folder: Path | None) -> tuple[Series | None, str]:
-    """Return the raw series of a row and the file's name; ``None`` and "" if the series is missing or unusable."""
+    """Return the raw series of a row and its file's name; ``None`` and "" if the series is missing or unusable."""
     file = None if check is None else check.details.get("samples")
     if folder is None or not isinstance(file, str) or SAFE.fullmatch(file) is None:
         return None, ""

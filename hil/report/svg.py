@@ -157,7 +157,7 @@ def across(kind: str, y: int, label: str, *, below: bool = False) -> list[str]:
 
 
 def above(label: str) -> str:
-    """Return a note at the top of the plot about a value, described by ``label``, that lies above the plot."""
+    """Return a note, at the top of the plot, about a value above the plot; ``label`` describes the value."""
     return text(RIGHT, 12, f"{label}, far above ↑", anchor="end", kind="strong")
 
 

@@ -226,7 +226,7 @@ def guessed_text(report: Report) -> str:
 
 
 def commit_text(report: Report) -> str:
-    """Return the commit of the run, such as ``commit 4015b57a143a``, and the uncommitted files that the run used."""
+    """Return the commit of the run, such as ``commit 4015b57a143a``, with the uncommitted files that the run used."""
     run = report.run
     if not run.commit:
         return "commit unknown"

@@ -20,10 +20,10 @@ def _outside(text: str) -> Finding:
 
 
 def limits(states: Sequence[State], *, heated: bool) -> Iterator[Finding]:
-    """Yield a finding for each clock limit or governor that changed, or could no longer be read, between two readings.
+    """Yield a finding for each clock limit or governor that changed, or became unreadable, between two readings.
 
-    The findings are ``outside``. With ``heated`` (the model's own heat made the board throttle), a highest clock that
-    became lower is ``own``, except the memory's.
+    The findings are ``outside``; with ``heated`` (the model's own heat made the board throttle), lower highest clocks
+    are ``own``, except the memory's.
     """
     for earlier, later in pairwise(states):
         for part in sorted(set(earlier.clocks) | set(later.clocks)):
@@ -56,8 +56,7 @@ def _changed(part: str, earlier: Mapping[str, Any], later: Mapping[str, Any], *,
 def locked(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
     """If the contract requires locked clocks, yield a finding for each reading that does not confirm the lock.
 
-    The finding is ``outside``. It is ``told`` (reported, not judged) if GPU and CPU are locked, but it is
-    unknown whether the memory's clock is.
+    The finding is ``outside``. It is ``told`` (only reported) if just the memory's clock is unknown.
     """
     if contract.clocks == "locked":
         for state in states:
@@ -75,8 +74,8 @@ def below_lock(
 ) -> Iterator[Finding]:
     """Yield a finding for each GPU or CPU clock that was locked and has a sample below the lock.
 
-    It is ``own`` if ``heated`` (see ``limits``), otherwise ``outside``. Samples of 0 are ignored, since the unit is
-    asleep. There are no findings if the contract does not require locked clocks.
+    It is ``own`` if ``heated`` (see ``limits``), otherwise ``outside``. Samples of 0 (asleep) are ignored. There are no
+    findings if the contract does not require locked clocks.
     """
     if contract.clocks != "locked":
         return
@@ -109,8 +108,7 @@ def limits_within(windows: Sequence[Mapping[str, Any]], *, heated: bool) -> Iter
 def held_back(before: State, windows: Sequence[Mapping[str, Any]], *, heated: bool) -> Iterator[Finding]:
     """Yield a finding for each window whose median GPU clock is below the GPU's lowest allowed clock.
 
-    It is ``own`` if ``heated`` (see ``limits``), otherwise ``outside``. Samples of 0 are ignored, since the GPU is
-    asleep.
+    It is ``own`` if ``heated`` (see ``limits``), otherwise ``outside``. Samples of 0 (asleep) are ignored.
     """
     least = number(before.clocks.get("gpu", {}).get("min"))
     for window in windows:

@@ -61,8 +61,7 @@ def over_current(states: Sequence[State]) -> Iterator[Finding]:
 def gpu_clients(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
     """Yield findings for processes that used the GPU and are not in ``gpu_clients``, and for missing process lists.
 
-    They are ``outside`` if the config declares ``gpu_clients``. If it does not, they are ``told``, a process without a
-    readable name is ignored, and a missing list is a finding only directly after a reading that has one.
+    They are ``outside`` if the config declares ``gpu_clients``, otherwise ``told``.
     """
     source: Source = "outside" if contract.clients_declared else "told"
     for state in states:
@@ -90,7 +89,7 @@ def _same(allowed: str, name: str) -> bool:
 
 
 def swap(states: Sequence[State]) -> Iterator[Finding]:
-    """Yield a finding for each reading that has over ``SWAP`` bytes more in swap than an earlier one.
+    """Yield a finding for each reading with over ``SWAP`` bytes more in swap than an earlier reading.
 
     A reading whose swap cannot be read is a finding too, if the reading before it could be read.
     """
@@ -106,7 +105,7 @@ def swap(states: Sequence[State]) -> Iterator[Finding]:
 
 
 def load(windows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """Yield a finding for each co-runner or memory reservation that ended early: the board was loaded too little."""
+    """Yield a finding for each co-runner or memory reservation that ended early."""
     for window in windows:
         readings = window.get("state")
         after = readings.get("after") if isinstance(readings, dict) else None

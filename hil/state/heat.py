@@ -1,4 +1,4 @@
-"""Find throttling, and decide whether the model caused it: only if the model's own load heated the board before."""
+"""Find throttling, and decide whether the model caused it: only if the board was heated by the model's load before."""
 
 from __future__ import annotations
 

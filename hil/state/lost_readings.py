@@ -18,8 +18,7 @@ WATCHED = {"throttle": "", "over_current": "over-current counter "}
 def lost(states: Sequence[State], windows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     """Yield a finding for each alert or counter that could be read and then was lost.
 
-    It was lost if one of ``states`` has it and the next one does not; or if its column in a window ends without a
-    value, or is missing although another window has it or the reason is recorded.
+    It is lost if the next of ``states`` lacks it, or if its column in a window is missing or ends without a value.
     """
     for kind, word in WATCHED.items():
         tables: list[Mapping[str, float]] = [getattr(state, kind) for state in states]

@@ -131,8 +131,7 @@ class State:
 class Finding:
     """A disturbance, described by ``text``.
 
-    Its ``source`` is ``own`` if the model caused it, ``outside`` if not, and ``told`` if it is only reported and not
-    judged.
+    Its ``source`` is ``own`` if the model caused it, ``outside`` if not, and ``told`` if it is only reported.
     """
 
     kind: str

@@ -1,8 +1,7 @@
-"""Computes confidence bounds and tests, as pure functions over arrays. Most of them assume no distribution.
+"""Computes confidence bounds and tests, as pure functions over arrays.
 
-Every bound of the functions exported here is one-sided at ``confidence``: the true value is above ``high`` with
-probability at most ``1 - confidence``, and the same for below ``low``. The intervals of ``hil.stats.runs`` are
-two-sided.
+Bounds are one-sided at ``confidence``: the true value is above ``high`` with probability at most ``1 - confidence``,
+and the same for below ``low``. Only the intervals of ``hil.stats.runs`` are two-sided.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Summarizes the control: a fixed workload that is timed in short windows between the inferences of a timed series.
 
-The workload never changes, so that its times differ between two sessions only if the machine does. It states nothing
-about how much slower a network is on a slower machine: a network bound by memory does not follow one bound by
-arithmetic.
+Its times differ between two sessions only if the machine does.
 """
 
 from __future__ import annotations
@@ -43,7 +41,7 @@ class ControlSeries:
         start: when each inference of the workload began, in seconds on the worker's monotonic clock, shape (n,).
         duration: seconds of each inference, shape (n,).
         sizes: the number of inferences in each window, in the order of time; their sum is n.
-        seconds: the time that the control took from the measurement, with the inferences that were discarded after it.
+        seconds: the time that the control took from the measurement.
     """
 
     workload: str
@@ -82,10 +80,8 @@ class ControlSeries:
 def summary(series: Sequence[ControlSeries]) -> ControlSummary | None:
     """Return the summary of the windows of all ``series``, which are of one session and one workload.
 
-    Return ``None`` if there are no windows, if a series is unusable, or if the workloads differ.
-
-    The interval of the median is that of ``percentile_bounds``, with the windows' number reduced for correlation. That
-    of the drift is Welch's, for the means of the logarithms of the first and the last third of the windows.
+    Return ``None`` if there are no windows, if a series is unusable, or if the workloads differ. The intervals are
+    those of ``percentile_bounds`` and of Welch's test.
     """
     workloads = {one.workload for one in series}
     if len(workloads) != 1 or not all(one.is_usable for one in series):

@@ -1,7 +1,6 @@
 """Compare the control of two sides: whether the machine was the same, as far as a fixed workload can tell.
 
-The difference never corrects a value: a network bound by memory does not follow a control bound by arithmetic. It only
-decides whether the machine may be the cause of a change.
+The difference never corrects a value; it only decides whether the machine may be the cause of a change.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ class ControlDifference:
     Attributes:
         ratio: geometric mean of the medians of the candidate's sessions, divided by that of the base.
         low, high: the two-sided 99 % interval of ``ratio``.
-        base_drift, cand_drift: the logarithm of the largest change of the control within a session of that side that
-            its noise does not explain, from the first third to the last; 0 without such a change.
+        base_drift, cand_drift: the logarithm of the largest significant change of the control within a session of that
+            side; 0 without one.
     """
 
     ratio: float
@@ -53,10 +52,7 @@ class ControlDifference:
         return {"effect": self.ratio - 1, "low": self.low - 1, "high": self.high - 1}
 
     def beyond(self, above: float) -> float:
-        """Return the change, a fraction, that is larger than ``above`` and what the machine may explain together.
-
-        That is ``MARGIN`` times the control's change, and the control's noise at 95 %.
-        """
+        """Return ``above``, the change that would be reported (a fraction), plus what the machine explains."""
         noise = math.log(self.high / self.low) / 2 * _Z90 / _Z99
         return math.exp(math.log1p(above) + MARGIN * abs(math.log(self.ratio)) + noise) - 1
 
@@ -97,8 +93,7 @@ def control_difference(
 ) -> ControlDifference | None:
     """Return the difference between the controls of the sessions of two sides.
 
-    Return ``None`` if a session has no control, or if there are several workloads. The error of a side is that of its
-    sessions' medians, or what its sessions differ by if that is larger.
+    Return ``None`` if a session has no control, or if there are several workloads.
     """
     ours, theirs = ([summary for summary in side if summary is not None] for side in (base, cand))
     complete = len(ours) == len(base) > 0 and len(theirs) == len(cand) > 0
@@ -131,7 +126,7 @@ def usual(controls: Sequence[ControlSummary | None], tolerance: float) -> list[b
 
 
 def significant_drift(summary: ControlSummary) -> float:
-    """Return the logarithm of the change within a session; 0 if the noise explains it or there are too few windows."""
+    """Return the logarithm of a change within a session; 0 if the noise explains it or there are too few windows."""
     low, high = summary.drift_low, summary.drift_high
     return 0.0 if low is None or high is None or low <= 0 <= high else summary.drift
 

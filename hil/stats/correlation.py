@@ -22,12 +22,11 @@ _SHORTEST, _FEWEST_BLOCKS = 8, 16
 
 
 def effective_size(samples: npt.ArrayLike, q: float | None = None, at: float | None = None) -> float:
-    """Return the effective size of a correlated series of n samples: n / tau, at most n, at least 1.
+    """Return the effective size of a correlated series of n samples, from 1 to n.
 
-    tau = 1 + 2 * (sum of autocorrelations) is the factor by which correlation raises the variance of a count: of the
-    number of samples above the ``q`` quantile or, if ``at`` is not ``None``, above the value ``at``. The estimate is
-    rather too low than too high (``_cautious``). If ``q`` is ``None``, tau is that of the ranks
-    (``effective_size_of``). For fewer than 4 samples the result is n.
+    It is n / tau, where tau is the factor by which correlation raises the variance of a count. The count is that of the
+    samples above the ``q`` quantile or, if ``at`` is not ``None``, above the value ``at``. If ``q`` is ``None``, tau is
+    that of the ranks (``effective_size_of``). For fewer than 4 samples the result is n.
     """
     series = vector(samples, "samples")
     n = series.size
@@ -50,7 +49,7 @@ def effective_size(samples: npt.ArrayLike, q: float | None = None, at: float | N
 
 
 def _indicator(series: FloatArray, threshold: float) -> FloatArray:
-    """Return 1.0 where ``series`` is above ``threshold``, else 0.0; also 1.0 where equal, if too few are above."""
+    """Return 1.0 where ``series`` is above ``threshold``, else 0.0; if too few are above, also 1.0 where equal."""
     over = series > threshold
     # If the tail consists of equal samples (a timeout, a coarse clock), no sample is above its own quantile.
     return np.asarray(over if over.sum() >= min(_TAIL, series.size // 2) else series >= threshold, dtype=np.float64)
@@ -59,8 +58,8 @@ def _indicator(series: FloatArray, threshold: float) -> FloatArray:
 def _cautious(signal: FloatArray) -> float:
     """Return a low estimate of the effective size of ``signal``: n / tau, with tau the larger of two estimates.
 
-    The first sums the autocorrelations in pairs of lags (Geyer 1992, Practical Markov Chain Monte Carlo, 3.3), and adds
-    standard errors (Madras and Sokal 1988, J. Stat. Phys. 50, 109). The second is ``_block_variance_ratio``.
+    The first sums the autocorrelations in pairs of lags and adds standard errors (Geyer 1992, Practical Markov Chain
+    Monte Carlo, 3.3; Madras and Sokal 1988, J. Stat. Phys. 50, 109). The second is ``_block_variance_ratio``.
     """
     n = signal.size
     correlation = autocorrelation(signal)
@@ -79,8 +78,7 @@ def _cautious(signal: FloatArray) -> float:
 def _block_variance_ratio(signal: FloatArray) -> float:
     """Return the largest significant ratio of block sums' variance to that of independent samples; 0.0 without one.
 
-    One standard error is added. The ratio detects weak correlation that lasts long, e.g. of clocks that switch now and
-    then (batch means; Flegal and Jones 2010, Ann. Stat. 38, 1034).
+    It detects weak correlation that lasts long (batch means; Flegal and Jones 2010, Ann. Stat. 38, 1034).
     """
     n = signal.size
     centred = signal - signal.mean()

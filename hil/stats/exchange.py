@@ -1,8 +1,7 @@
-"""Computes the permutation test for the difference of two means.
+"""Computes the permutation test for the difference of two means, which holds for any distribution.
 
 The p value is the share of assignments of the values to the two sides whose means differ at least as much as the
-measured ones. It holds for any distribution (Fisher 1935, The Design of Experiments, 21; Ernst 2004, Statistical
-Science 19, 676).
+measured ones (Fisher 1935, The Design of Experiments, 21; Ernst 2004, Statistical Science 19, 676).
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Growth:
     def steps_until(self, limit: float, error: float, horizon: float) -> float:
         """Return the step at which the error, which is ``error`` at step ``horizon``, reaches ``limit``.
 
-        Return ``horizon`` if it has reached it already, and infinity if it never does.
+        Return ``horizon`` if it has reached the limit already, and infinity if it never does.
         """
         if error >= limit:
             return horizon
@@ -64,9 +64,8 @@ def growth(
 ) -> Growth:
     """Return how the errors grow; ``errors`` has a vector for each sequence, with the error of each step, at least 0.
 
-    A vector may have fewer points than its sequence has steps, which ``lengths`` then states. Each sequence gives one
-    rate, and the interval is that of their mean: steps of one sequence are not independent. ``worth`` is the number of
-    distinct sequences, ``None`` if all are.
+    ``lengths`` are the numbers of steps, if the vectors have fewer points. ``worth`` is the number of distinct
+    sequences, ``None`` if all are. The interval is over sequences, since their steps are not independent.
     """
     counts = [len(one) for one in errors] if lengths is None else lengths
     found = (_curve(vector(one, "errors"), count) for one, count in zip(errors, counts, strict=True))

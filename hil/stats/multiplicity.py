@@ -9,9 +9,11 @@ if TYPE_CHECKING:
 
 
 def adjusted(p: Sequence[float]) -> list[float]:
-    """Return Holm's step-down adjusted p values, in the order of ``p`` (Holm 1979, Scand. J. Statist. 6, 65).
+    """Return Holm's step-down adjusted p values, in the order of ``p`` (Holm 1979, Scand.
 
-    If changes with an adjusted value up to alpha are reported, the chance of any false report is at most alpha. Raise
+    J. Statist. 6, 65).
+
+    If changes with adjusted values up to alpha are reported, the chance of a false report is at most alpha. Raise
     ``ValueError`` unless each value is from 0 to 1.
     """
     if not all(0 <= one <= 1 for one in p):

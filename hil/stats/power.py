@@ -35,10 +35,10 @@ def power_of(  # noqa: PLR0913 - statistical power depends on all of them
 ) -> float:
     """Return the probability that a comparison of ``runs`` runs per side detects a worsening by ``effect``, a fraction.
 
-    Detected means: significant in Welch's test, and with an estimate beyond ``above`` (a fraction). ``relative_sd`` is
-    the relative standard deviation between runs of one session, ``noise`` the one between sessions, with ``noise_df``
-    degrees of freedom. Each side is one session. Raise ``ValueError`` for fewer than two runs, a negative size, or a
-    confidence that is not between 0 and 1.
+    A detected worsening is significant in Welch's test, and its estimate exceeds ``above`` (a fraction).
+    ``relative_sd`` is the relative standard deviation between runs of one session, ``noise`` the one between sessions,
+    with ``noise_df`` degrees of freedom. Each side is one session. Raise ``ValueError`` for fewer than two runs, a
+    negative size, or a confidence that is not between 0 and 1.
     """
     from scipy.special import gammaincinv, ndtr, stdtrit  # 24 MiB that only planning needs
 
@@ -74,8 +74,8 @@ def runs_needed(  # noqa: PLR0913 - as for power_of
 ) -> int | None:
     """Return how many runs per side detect a worsening by ``effect`` with probability ``power``, plus ``SPARE`` runs.
 
-    The result is from five to ``cap``; ``None`` if ``cap`` runs per side are not enough. The other parameters are those
-    of ``power_of``, and so is the ``ValueError``.
+    The result is from five to ``cap``; ``None`` if ``cap`` runs per side are not enough. Raise ``ValueError`` as
+    ``power_of`` does.
     """
     settings = {"confidence": confidence, "above": above, "noise": noise, "noise_df": noise_df}
     runs = bisect_left(

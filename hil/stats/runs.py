@@ -53,7 +53,9 @@ class Change(Enum):
 
 @dataclass(frozen=True)
 class Comparison:
-    """A candidate compared with its base. The spread is unknown if a side has a single value.
+    """A candidate compared with its base.
+
+    The spread is unknown if a side has a single value.
 
     Attributes:
         ratio: geometric mean of the candidate's run values divided by that of the base.
@@ -65,8 +67,8 @@ class Comparison:
         confidence: confidence of the interval; a change is reported at the level 1 - ``confidence``.
         unit: the compared unit: ``sessions`` if both sides have five or more, else ``runs``; ``pairs`` for
             ``compare_pairs``.
-        noise: the relative standard deviation between sessions that the interval includes; None if it is unknown. The
-            interval then describes these sessions only: whatever affects a whole session is missing from it.
+        noise: the relative standard deviation between sessions that the interval includes; ``None`` if it is unknown.
+            The interval then describes these sessions only.
         permutation_p: two-sided p value of the permutation test of the same runs; 0 if the test is not needed.
         sides: the geometric means of base and candidate, of which ``ratio`` is the quotient; ``None`` for pairs.
     """
@@ -95,13 +97,10 @@ def compare_runs(  # noqa: PLR0913 - two sides, and what is known of them, named
 ) -> Comparison:
     """Compare ``cand`` with ``base`` by Welch's test on the logarithms of run values (1947, Biometrika 34, 28).
 
-    A side with five or more sessions is represented by the means of its sessions, any other side by its runs. For a
-    side of the latter kind, the variance between sessions is added. Its standard deviation is the larger of ``noise``
-    (relative, with ``noise_df`` degrees of freedom; ``None``: unknown) and that of the other side's sessions, if that
-    side has five or more. A ``noise`` of 0 states that sessions do not differ, as for two sides of one session.
-    ``above`` is the least relative change that will be reported.
-
-    Raise ``ValueError`` for values that are not finite and positive, a side without values, or a setting out of range.
+    A side with five or more sessions is represented by the means of its sessions. Any other side is represented by its
+    runs, with the variance between sessions added: ``noise`` (relative, with ``noise_df`` degrees of freedom; ``None``:
+    unknown) or the other side's, if larger. ``above`` is the least relative change that will be reported. Raise
+    ``ValueError`` for values that are not finite and positive, a side without values, or a setting out of range.
     """
     if not 0 < confidence < 1 or not 0 <= above < math.inf or not (noise is None or 0 <= noise < math.inf):
         raise ValueError(
@@ -155,10 +154,7 @@ def compare_pairs(ratios: Sequence[float], *, confidence: float = 0.99, above: f
 
 @dataclass(frozen=True)
 class Spread:
-    """Relative standard deviations: ``runs`` between the runs of one session, ``sessions`` between sessions.
-
-    ``sessions`` excludes the part that is due to the runs.
-    """
+    """Relative standard deviations: ``runs`` between the runs of one session, ``sessions`` between sessions alone."""
 
     runs: float
     sessions: float
@@ -191,13 +187,11 @@ def judge_change(
 ) -> Change:
     """Return what the comparison ``c`` shows; ``above`` and ``exclude`` are relative changes.
 
-    ``WORSE`` or ``BETTER`` if the change is significant and the estimate is beyond ``above``. Otherwise ``SAME`` if the
-    interval excludes a worsening by ``exclude``, else ``UNCLEAR``. Always ``UNCLEAR`` with fewer than five runs on a
-    side or fewer than eight pairs. ``alpha`` replaces 1 - ``c.confidence`` if ``c.p`` is adjusted for multiple tests.
-
-    If the noise between sessions is unknown, the machine may be the cause of any change: it is never ``WORSE`` or
-    ``BETTER``, and ``SAME`` only if a change by ``exclude`` is excluded in both directions, since a large gain would
-    hide a worsening.
+    ``WORSE`` or ``BETTER`` if the change is significant and exceeds ``above``. Otherwise ``SAME`` if the interval
+    excludes a worsening by ``exclude``, else ``UNCLEAR``. Always ``UNCLEAR`` with fewer than five runs on a side or
+    fewer than eight pairs. ``alpha`` replaces 1 - ``c.confidence`` if ``c.p`` is adjusted for multiple tests. If the
+    noise between sessions is unknown, the result is never ``WORSE`` or ``BETTER``, and ``SAME`` requires that no change
+    by ``exclude`` happened in either direction.
     """
     fewest = FEWEST_PAIRS if c.unit == "pairs" else FEWEST
     if min(c.runs) < fewest or not math.isfinite(c.ratio) or not 0 <= c.p <= 1:
@@ -226,8 +220,8 @@ def _welch(
     """Return the first seven fields of a ``Comparison``, from ``ratio`` to ``confidence``, by Welch's test.
 
     ``shift`` is the difference of the means of the logarithms. ``parts`` has each part of the variance of ``shift`` and
-    its degrees of freedom, combined as by Satterthwaite (1946, Biometrics Bulletin 2, 110). ``counted`` are the numbers
-    of runs, ``above`` the relative change that an estimate must exceed to be reported.
+    its degrees of freedom (combined as by Satterthwaite 1946, Biometrics Bulletin 2, 110). ``counted`` are the numbers
+    of runs, ``above`` the relative change that is reported.
     """
     from scipy.special import nctdtrinc, ndtri, stdtr
 
@@ -249,8 +243,8 @@ def _between(
 ) -> tuple[float, float] | None:
     """Return the standard deviation between sessions and its degrees of freedom; ``None`` if unknown.
 
-    It is the largest of ``noise``, of the same form, and of the estimates from the session ``means`` of the sides with
-    enough sessions (``many``).
+    It is the largest of ``noise`` and of the estimates from the session ``means`` of the sides with enough sessions
+    (``many``).
     """
     estimates = [
         (math.sqrt(_variance(side)), len(side) - 1.0) for side, enough in zip(means, many, strict=True) if enough
@@ -270,7 +264,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _variance(values: Sequence[float]) -> float:
-    """Return the unbiased variance; 0 for a single value, whose variance no caller uses."""
+    """Return the unbiased variance; 0 for a single value."""
     if len(values) < 2:
         return 0.0
     mean = _mean(values)

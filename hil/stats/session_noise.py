@@ -42,9 +42,9 @@ class SessionNoise:
 def pooled(groups: Iterable[Sequence[Sequence[float]]]) -> SessionNoise:
     """Return the noise between earlier sessions, pooled over ``groups`` of sessions of one identity.
 
-    A session is the values of its runs. A group with one session counts for nothing, and so does a session with a value
-    that is not finite and positive. The standard deviation is that of the means of the sessions' logarithms. It
-    includes the part that is due to their runs, so that it is rather too large than too small.
+    A session is the values of its runs. Sessions with a value that is not finite and positive, and groups of one
+    session, do not count. The standard deviation includes a part that is due to the runs, so it is rather too large
+    than too small.
     """
     sum_of_squares, df, sessions = 0.0, 0, 0
     for group in groups:

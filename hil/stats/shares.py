@@ -19,11 +19,9 @@ def share_bounds(values: npt.ArrayLike, confidence: float, worth: int | None = N
     """Return ``(low, high)``: bounds of the mean that ``values``, each from 0 to 1, were drawn from.
 
     Each bound is one-sided at ``confidence``. If every value is 0 or 1, the bounds are Clopper and Pearson's
-    (Biometrika 26, 1934). For others, a mean is excluded if a bet against it multiplies the stake by 1 / (1 -
-    confidence): the expected factor under the true mean is 1 (Waudby-Smith and Ramdas, J. R. Stat. Soc. B 86, 2024,
-    here with a mean over fixed stakes, so that the order of the samples does not matter). ``worth`` is the number of
-    distinct values, if some are copies; the bounds are then Clopper and Pearson's of that number. They are 0 and 1
-    without values. Raises ``ValueError`` for a value that is not from 0 to 1.
+    (Biometrika 26, 1934), otherwise those of betting (Waudby-Smith and Ramdas, J. R. Stat. Soc. B 86, 2024). ``worth``
+    is the number of distinct values, if some are copies. The bounds are 0 and 1 without values. Raises ``ValueError``
+    for a value that is not from 0 to 1.
     """
     check(0.5, confidence)
     shares = vector(values, "values")

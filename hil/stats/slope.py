@@ -16,10 +16,9 @@ _PARAMETERS = 2  # of a line: offset and slope
 def slope_interval(x: npt.ArrayLike, y: npt.ArrayLike, confidence: float) -> tuple[float, float, float]:
     """Return the least-squares slope of ``y`` over ``x``: ``(slope, low, high)``, bounds one-sided at ``confidence``.
 
-    The residuals may be correlated: with r their autocorrelation at lag one (0 if negative), the series counts as
-    n (1 - r) / (1 + r) points (Santer et al. 2000, J. Geophys. Res. 105, 7337).
+    For correlated residuals the series counts as fewer points (Santer et al. 2000, J. Geophys. Res. 105, 7337).
 
-    The interval is infinite with fewer than three such points. The slope is NaN with fewer than two points or a
+    The interval is infinite with fewer than three of these points. The slope is NaN with fewer than two points or a
     constant ``x``. Raise ``ValueError`` for unequal or non-finite vectors.
     """
     from scipy.special import stdtrit  # 24 MiB that only judging needs

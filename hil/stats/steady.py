@@ -38,12 +38,11 @@ class Steadiness:
 
 
 def steadiness(levels: npt.ArrayLike, tolerance: float = TOLERANCE) -> Steadiness:
-    """Find where the warm-up (or throttling) ends in a series of block means: MSER, then a trend test on the rest.
+    """Return where a series of block means becomes steady: after the cut of MSER, if no trend follows.
 
     MSER chooses the cut that minimizes the variance of the mean of the levels after it (White 1997, Simulation 69,
-    323). The series is not steady if the cut lies in its last third, or if the levels after it still have a trend
-    larger than ``tolerance``. Raise ``ValueError`` unless ``levels`` is a finite vector of at least 12 positive
-    numbers.
+    323). The series is not steady if the cut lies in its last third, or if a trend larger than ``tolerance`` follows.
+    Raise ``ValueError`` unless ``levels`` is a finite vector of at least 12 positive numbers.
     """
     series = vector(levels, "levels")
     if series.size < FEWEST or not (series > 0).all():

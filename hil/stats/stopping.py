@@ -1,7 +1,7 @@
 """Plans the interim analyses of a growing series: when to judge it, and at which confidence.
 
-The allowed error, 1 - confidence, is divided in advance among all analyses that may take place (alpha spending: Lan and
-DeMets 1983, Biometrika 70, 659), by Bonferroni's inequality. The series doubles from one analysis to the next.
+The allowed error, 1 - confidence, is divided among all analyses that may take place (alpha spending: Lan and DeMets
+1983, Biometrika 70, 659).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _AGAIN = 2  # factor on the samples if the series has enough samples already, bu
 
 @dataclass(frozen=True)
 class InterimAnalyses:
-    """The interim analyses of a series: at the amount ``first``, then at twice as much each, the last at ``most``.
+    """The interim analyses of a series: at the amount ``first``, after each doubling, and at ``most``.
 
-    Amounts are seconds or samples, whichever the caller uses.
+    Amounts are seconds or samples.
 
     Attributes:
         first: the amount after which the first analysis takes place.
@@ -75,7 +75,7 @@ def samples_missing(q: float, confidence: float, share: float, n: int, worth: fl
     """Return about how many more samples would decide whether the ``q`` quantile is within its limit.
 
     The share ``share`` of the ``n`` samples so far is over the limit; ``worth`` is the effective size of these samples.
-    Return ``None`` if ``samples_needed`` does, and ``n`` if the samples so far should have been enough.
+    Return ``None`` if no number would, and ``n`` if the samples so far should have been enough.
     """
     needed = samples_needed(q, confidence, share)
     if needed is None:

@@ -15,9 +15,8 @@ _SMALLEST_BLOCK = 5  # samples
 def drift(samples: npt.ArrayLike, q: float, confidence: float) -> float:
     """Return by how much the ``q`` quantile rose over the series, negative if it fell; 0.0 if no trend is significant.
 
-    The series is divided into 20 consecutive blocks. The result is the larger of two trends, that of the blocks'
-    ``q`` quantiles and that of their medians, by Theil-Sen's slope, if Mann-Kendall's test at ``confidence`` is
-    significant. A series too short for 20 blocks of five samples has no trend.
+    The trend is Theil and Sen's slope over 20 blocks, by Mann-Kendall's test at ``confidence``. A series too short for
+    20 blocks of five samples has no trend.
     """
     series = vector(samples, "samples")
     check(q, confidence)

@@ -45,7 +45,7 @@ def _impossible_settings(model: ModelSpec) -> Iterator[tuple[Keys, str]]:
 
 
 def doubts(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
-    """Yield at most one limit without effect: on INT8 layers without int8, or on DLA layers without a DLA."""
+    """Yield at most one limit without effect: on INT8 layers without int8, or on DLA layers without a DLA core."""
     every_variant = [variant for _, variant in variants(model)]
     for inner, variant in variants(model):
         place = (*keys, *inner, "limits")

@@ -1,7 +1,6 @@
 """Check what the pydantic models cannot express: names, files that must exist, keys that depend on each other.
 
-Each rule reads the plain values of ``hil.toml``, even if pydantic's validation fails. It skips values of the wrong
-type, which the validation reports.
+Each rule reads the plain values of ``hil.toml``, even if pydantic's validation fails.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ def mistakes(values: Values, root: Path) -> Iterator[Mistake]:
 
 
 def _words(keys: Keys, target: Any) -> Iterator[Mistake]:
-    """Yield a mistake for each value with a control character, among those that become names, paths or arguments."""
+    """Yield a mistake for each name, path or argument with a control character."""
     for key in WORDS if isinstance(target, dict) else ():
         value = target.get(key)
         if isinstance(value, str) and CONTROL.search(value):
@@ -80,7 +79,7 @@ def _words(keys: Keys, target: Any) -> Iterator[Mistake]:
 
 
 def unknown_targets(values: Values) -> Iterator[Mistake]:
-    """Yield each ``on.TARGET`` whose target this file does not declare: that is valid but has no effect."""
+    """Yield each ``on.TARGET`` whose target this file does not declare: valid, but without effect."""
     targets = _table(values, "targets")
     for name, model in _table(values, "models").items():
         for target in _table(model, "on"):

@@ -77,9 +77,9 @@ def _lab(keys: tuple[str, ...], target: Mapping[str, Any]) -> Iterator[Mistake]:
 
 
 def unlike(targets: Mapping[str, TargetSpec]) -> Iterator[Mistake]:
-    """Yield a mistake for each two members of a pool that are one machine.
+    """Yield a mistake for each two members of a pool that are one machine, and for members that differ.
 
-    Yield one also for each member that differs from the pool's first member in a key that is not in ``OWN``.
+    Members may differ from the first one only in the keys in ``OWN``.
     """
     for name, pool in targets.items():
         members = {each: targets[each] for each in pool.members if each in targets} if pool.kind == "pool" else {}

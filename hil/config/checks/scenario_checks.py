@@ -40,7 +40,7 @@ def doubts(keys: Keys, model: ModelSpec, measure: MeasureSpec) -> Iterator[Mista
 
 
 def _tables(model: ModelSpec) -> Iterator[tuple[Keys, CommonLimits]]:
-    """Yield path and limits of the general table and of each precision's; the latter with the inherited limits."""
+    """Yield path and limits of the general table and, with inherited limits, of each precision's table."""
     yield ("limits",), model.limits
     for precision in PRECISIONS:
         if model.limits.own(precision) is not None:

@@ -1,4 +1,4 @@
-"""Find limits that every model meets, anywhere in a config; the ``Reach`` of a key states which these are."""
+"""Find limits that every model meets, anywhere in a config, by the ``Reach`` of their keys."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def declared_by(table: type[BaseModel]) -> dict[str, Reach]:
 
 
 def _reaches_of(kind: Any, metadata: list[Any]) -> Iterator[Reach]:
-    """Yield each ``Reach`` in a field's metadata, and in its annotation ``kind`` such as ``Annotated[…] | None``."""
+    """Yield each ``Reach`` of a field, in its metadata or its annotation ``kind``."""
     yield from (item for item in metadata if isinstance(item, Reach))
     for part in get_args(kind):
         if isinstance(part, Reach):

@@ -1,7 +1,6 @@
 """Compares the answers that a reference and an engine give, without labels, for outputs whose kind is declared.
 
-One module for each kind of answer. ``open_answers`` returns what ``hil.checks.comparison`` needs for a model. A change
-of an answer is a share from 0 to 1; ``hil.checks.answers`` judges how many answers changed.
+There is one module for each kind of answer. ``hil.checks.answers`` judges how many answers changed.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ _OPEN: Mapping[str, Callable[[str, OutputSpec], Answers]] = {
 def open_answers(
     spec: ModelSpec, root: Path = Path(), *, model: str = "", where: str = "outputs"
 ) -> tuple[Answers, ...]:
-    """Return an object that compares the answers of each declared output; one compares all outputs of a detector.
+    """Return an object for each declared output that compares its answers; one for all outputs of a detector.
 
     Callables are imported from the folder ``root``, else as installed; ``model`` and ``where`` (e.g. ``hil.toml:12``)
     are for messages. Raises ``UserError`` if a callable cannot be imported.
@@ -65,7 +64,7 @@ def _opened(spec: ModelSpec, root: Path, model: str, where: str) -> Iterator[Ans
 
 
 def _layout(outputs: Mapping[str, OutputSpec], base: DetectionSpec | None) -> DetectionSpec:
-    """Return ``base``, or the default layout, with the keys that the outputs declare and with their threshold."""
+    """Return ``base``, or the default layout, with the keys and the threshold that the outputs declare."""
     keys = ("layout", "boxes", "nms", "decode", "score")
     own_keys = {key: getattr(one, key) for one in outputs.values() for key in keys if key in one.model_fields_set}
     threshold = next(iter(outputs.values())).score

@@ -21,7 +21,7 @@ NONE, NO = -1, -2
 
 @dataclass
 class _Read:
-    """The classes that one interpretation of the scores gives, and how they differ, over all batches."""
+    """The classes that the scores give if read in one of two ways, and how they differ, over all batches."""
 
     changes: Changes = field(default_factory=Changes)
     drift: list[FloatArray] = field(default_factory=list)
@@ -30,7 +30,7 @@ class _Read:
     answers: int = 0
 
     def add(self, ours: Array, theirs: Array, silent: Array) -> None:
-        """Add the classes of a batch, (samples, positions); ``silent`` has each sample's class that is no answer."""
+        """Add the classes of a batch, (samples, positions); ``silent`` has, by sample, the class that is no answer."""
         values, counts = np.unique(ours, return_counts=True)
         self.classes.update({int(value): int(count) for value, count in zip(values, counts, strict=True)})
         mine, other = ours != silent, theirs != silent
@@ -42,12 +42,11 @@ class _Read:
 
 
 class Classes:
-    """Compares the class with the highest score along an axis, or a class in integers as it is.
+    """Compares the class with the highest score along an axis, or a class given as an integer.
 
-    If the highest score is under ``spec.score``, the position has no answer; if there is only one class, the answer is
-    then "no". The scores are the output itself if it is from 0 to 1 in all samples of the reference; else they are the
-    softmax of the output, or its logistic function if there is one class. The change of a sample is the share of
-    positions at which the answers differ, among those at which either side has an answer.
+    Positions whose highest score is under ``spec.score`` have no answer; with a single class, the answer is then "no".
+    Outputs outside 0 to 1 are converted to scores by softmax or, for one class, by the logistic function. The change of
+    a sample is the share of its answers that differ.
     """
 
     kind = "classification"
@@ -100,9 +99,8 @@ class Classes:
 class Pixels:
     """Compares the class of each pixel: the highest score along an axis (by default the second), or integers.
 
-    If there is only one class, its scores are compared with ``spec.score``. The commonest class of the reference's
-    image is its background. The change of a sample is the share of pixels whose class differs, among those that are not
-    background on both sides: so an object of any size counts in relation to its own size.
+    A single class is compared with ``spec.score``. The commonest class of the reference's image is its background. The
+    change of a sample is the share of pixels whose class differs, without pixels that are background on both sides.
     """
 
     kind = "segmentation"
@@ -143,7 +141,7 @@ class Pixels:
 def reached(scores: FloatArray, least: float) -> Array:
     """Return the class with the highest score along the last axis, or ``NONE`` if it is under ``least`` or any is NaN.
 
-    If there is only one class, it is 0 from ``least`` on and ``NO`` under it, which is an answer too.
+    A single class is 0 if its score reaches ``least``, else ``NO``.
     """
     best = scores.argmax(axis=-1)
     top = np.take_along_axis(scores, best[..., None], axis=-1)[..., 0]
@@ -170,7 +168,7 @@ def _commonest(classes: Array) -> int:
 
 
 def _drift(ours: FloatArray, theirs: FloatArray, classes: Array) -> FloatArray:
-    """Return the mean change of the scores of ``classes``, those that both sides give, for each sample with any."""
+    """Return, for each sample, the mean change of the scores of ``classes`` that both sides give."""
     change = np.take_along_axis(theirs - ours, np.maximum(classes, 0)[..., None], axis=-1)[..., 0]
     answered = classes >= 0
     counted = answered.sum(axis=1)

@@ -24,7 +24,7 @@ KEPT = 4
 
 
 class Boxes:
-    """Compares the boxes whose score reaches a threshold, which ``decode`` applies.
+    """Compares the boxes whose score reaches a threshold.
 
     The change of an image is 1 - F1, with the reference's boxes as the truth: 1 if no box is the same, 0 if all are. An
     image in which neither side detects anything is not counted.

@@ -24,11 +24,10 @@ class Evidence:
         changed: for each counted sample, the share of its answer that differs, from 0 to 1.
         samples: the indices (from 0) of the counted samples, in the order of ``changed``.
         total: how many samples were compared, counted or not. A sample to which neither side gives an answer is not
-            counted, so that empty samples cannot hide changes in others.
+            counted.
         silent: to how many samples the reference gives no answer.
         nothing: how a message describes that there is no answer, such as "detects nothing".
-        constant: the mean of ``changed`` for the best engine that gives the same answer to every sample, without
-            reading its input; 1 if that is not computed for this kind.
+        constant: the smallest mean of ``changed`` that an engine with one fixed answer would have; 1 if not computed.
         drift: for each answer that both sides give, the engine's score minus the reference's; ``None`` without scores.
         f1: the F1 of the engine's answers at the threshold, with the reference's as the truth; ``None`` without scores.
     """

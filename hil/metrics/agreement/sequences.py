@@ -25,7 +25,7 @@ MOST = 2**16
 
 
 class _Repeated:
-    """Counts the answers of the reference, to see what an engine would change that always gives the commonest."""
+    """Counts the answers of the reference, to find the commonest one."""
 
     def __init__(self) -> None:
         self._counts: Counter[Hashable] = Counter()
@@ -41,8 +41,8 @@ class _Repeated:
 class Texts:
     """Compares the texts that greedy CTC decoding reads from scores [samples, steps, classes].
 
-    If the second axis is that of the samples instead, the steps come first. The change of a text is its edit distance
-    over the length of the longer text. A sample in which both sides read an empty text is not counted.
+    If samples are on the second axis, the steps are on the first. The change of a text is its edit distance over the
+    length of the longer text. A sample in which both sides read an empty text is not counted.
     """
 
     kind = "ctc"
@@ -85,10 +85,7 @@ class Texts:
 
 
 class Decoded:
-    """Compares what a callable returns for each sample: an array, or any other value; ``None`` is no answer.
-
-    An answer has changed if it is not equal.
-    """
+    """Compares what a callable returns for each sample: an array, or any other value; ``None`` is no answer."""
 
     kind = "decode"
 
@@ -146,7 +143,7 @@ def _collapsed(classes: Array, blank: int) -> Text:
 
 
 def _key(answer: Any) -> Hashable:
-    """Return a value that is equal for equal answers."""
+    """Return a hashable value that is equal for equal answers."""
     if isinstance(answer, (str, bytes)):
         return answer
     array = np.asarray(answer)

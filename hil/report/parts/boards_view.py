@@ -1,7 +1,4 @@
-"""Show which board of several judged what, and name a board that is slower or faster than its siblings.
-
-The control is timed beside every series, and is the same work on every board of a run.
-"""
+"""Show which board of several judged what, and name a board that is slower or faster than its siblings."""
 
 from __future__ import annotations
 

@@ -40,10 +40,7 @@ def as_csv(report: Report) -> str:
 
 
 def link(report: Report, *, packed: bool = False) -> tuple[str, str]:
-    """Return the text of ``as_csv`` as a ``data:`` URL, and a name for the file.
-
-    If ``packed`` is true, the file is compressed with gzip, to about a fifth of its size.
-    """
+    """Return the text of ``as_csv`` as a ``data:`` URL, and a name for the file."""
     text = as_csv(report)
     if packed:
         content = base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()

@@ -62,7 +62,7 @@ def cause_key(check: CheckResult) -> str | None:
 
 
 def _settle(check: CheckResult) -> str:
-    """Return the general advice for an inconclusive row."""
+    """Return general advice on how to settle an inconclusive row."""
     of_samples = family(check) in {"parity", "sequence"} or check.id == "int8.drop"
     if of_samples and (check.measurement is not None or check.id not in {"parity.task", "int8.drop"}):
         kind = ", or write what the outputs mean: kind in [models.M.outputs.OUTPUT]"
@@ -79,7 +79,7 @@ def _settle(check: CheckResult) -> str:
 def next_steps(check: CheckResult) -> tuple[str, ...]:
     """Return what to do about a row that did not pass: its own advice or, if it has none, the general ``next_step``.
 
-    If the model could not be built or run, the row's reason states what to do, and only its own advice is returned.
+    A row whose model could not be built or run gets only its own advice.
     """
     return check.advice if check.advice or check.details.get("no_engine") else (next_step(check),)
 

@@ -27,7 +27,7 @@ def selected(report: Report) -> Report:
 
 
 def left_out_text(report: Report, selection: str) -> str:
-    """Return one line: that no gate accepts this report, and what ``selection``, such as ``-k grasp``, left out."""
+    """Return one line: no gate accepts this report, and what ``selection``, such as ``-k grasp``, left out."""
     families = Counter(family(check) for check in report.checks if check.cause in LEFT_OUT)
     named = [f"{name} {number}" for name, number in families.most_common(MOST_NAMED)]
     more = [f"and {len(families) - MOST_NAMED} more families"] if len(families) > MOST_NAMED else []
