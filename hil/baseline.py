@@ -62,8 +62,7 @@ class Level(Frozen):
 class Baseline(Frozen):
     """The levels that the reference ``ref`` selects on one target.
 
-    If there is no history, or ``ref`` is not in it, ``levels`` is empty and ``why_not`` is the reason. Otherwise
-    ``why_not`` is empty.
+    ``why_not`` is the reason if there are none; otherwise empty.
     """
 
     ref: str
@@ -84,7 +83,7 @@ SAME_CLOCK = 0.99
 
 
 def setting(environment: Mapping[str, Any]) -> str:
-    """Return the digest of the settings in ``environment``, on which the control depends: all but ``NO_SETTING``."""
+    """Return the digest of the settings in ``environment`` (all but ``NO_SETTING``), on which the control depends."""
     return digest_of({key: value for key, value in environment.items() if key not in NO_SETTING})
 
 
@@ -98,9 +97,9 @@ def highest_clocks(environment: Mapping[str, Any]) -> dict[str, float]:
 def why_clocks_differ(base: Clocks, cand: Clocks, names: tuple[str, str]) -> str:
     """Return as text which part's clock was limited to less on one side, and what to do; empty if no clock was.
 
-    ``base`` and ``cand`` have the highest clocks of each session of their side, in Hz by part. Clocks that differ by
-    less than 1 % (``SAME_CLOCK``) count as equal. ``names`` are the names of base and candidate, such as
-    ``("latest~1", "latest")``. Both sides must have the same setting, and so the same power mode.
+    ``base`` and ``cand`` have the highest clocks of each session of their side, in Hz by part. Differences below 1 %
+    (``SAME_CLOCK``) are ignored. ``names`` are the names of base and candidate, such as ``("latest~1", "latest")``.
+    Both sides must have the same setting.
     """
     for part in sorted(set().union(*base, *cand)):
         ours, theirs = ([clocks[part] for clocks in side if part in clocks] for side in (base, cand))
@@ -117,9 +116,9 @@ def why_clocks_differ(base: Clocks, cand: Clocks, names: tuple[str, str]) -> str
 
 
 def machine(serial: str | None, environment: Mapping[str, Any]) -> str:
-    """Return the identity of a machine: its serial number, else its host name, GPU and CPU; empty without a host name.
+    """Return the identity of a machine: its serial number, else its host name, GPU and CPU; empty if unknown.
 
-    A Jetson is identified only by its serial number, because boards flashed from one image share their host name.
+    A Jetson is identified only by its serial number.
     """
     if serial:
         return f"serial {serial}"

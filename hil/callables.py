@@ -55,8 +55,8 @@ class UserCallable:
 def load_callable(name: str, root: Path, *, model: str, where: str) -> UserCallable:
     """Import and return the callable ``name`` (``package.module:callable``) that the model ``model`` uses.
 
-    The module is looked up in ``root``, the folder of ``hil.toml``, before the other folders of ``sys.path``. ``where``
-    is the place of ``name`` in the config (``hil.toml:12``), for messages.
+    The module is searched in ``root``, the folder of ``hil.toml``, before ``sys.path``. ``where`` is the place of
+    ``name`` in the config (``hil.toml:12``), for messages.
 
     Raise ``UserError`` if ``name`` is malformed, cannot be imported or is not callable, or if another module of the
     same name was imported before.

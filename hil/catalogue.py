@@ -39,8 +39,8 @@ class LimitKey:
 class CheckKind:
     """One kind of check, which is planned for each model and precision that it applies to.
 
-    If a policy names a check by its exact id, the check is planned even if ``needs_task``, ``needs_node``, ``brought``
-    or ``only_limited`` would leave it out.
+    A check that a policy names by its exact id ignores ``needs_task``, ``needs_node``, ``brought`` and
+    ``only_limited``.
 
     Attributes:
         id: the id of its rows, such as ``latency.p99``.

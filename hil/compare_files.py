@@ -1,8 +1,4 @@
-"""Compare the outputs of two ONNX files under ONNX Runtime's CPU provider, with or without a config.
-
-The two files run one after the other, to save memory: the outputs of the first are stored on disk meanwhile.
-``comparison_of`` makes the comparison with what a config declares, here and wherever outputs are compared.
-"""
+"""Compare the outputs of two ONNX files under ONNX Runtime's CPU provider, with or without a config."""
 
 from __future__ import annotations
 
@@ -68,7 +64,6 @@ def comparison_of(  # noqa: PLR0913 - the model and the precision, and what is k
 ) -> Comparison:
     """Return an empty comparison with the kinds of answers and the axes that the config declares for the outputs.
 
-    Runs, ``hil diagnose``, ``hil parity`` and golden samples all use it, so that they judge the same files alike.
     ``tolerances`` are those of ``precision``; the other arguments are those of ``Comparison``. Raises ``UserError`` if
     a callable cannot be imported.
     """
@@ -89,10 +84,7 @@ def comparison_of(  # noqa: PLR0913 - the model and the precision, and what is k
 
 
 def refuse_carried(signature: Signature, model: str) -> None:
-    """Raise ``Unsupported`` for a model with an input that is carried from step to step (``carry``).
-
-    Agreement in a single step would not show how errors grow in later steps.
-    """
+    """Raise ``Unsupported`` for a model with an input that is carried from step to step (``carry``)."""
     carried = [spec.name for spec in signature.inputs if spec.carry is not None]
     if carried:
         raise Unsupported(
@@ -108,9 +100,9 @@ def compare(  # noqa: PLR0913, PLR0917 - two files and their data, and how they 
 
     ``model`` is the original file, ``engine`` the one made from it; both get ``batch`` samples in each call.
     ``precision`` selects the tolerances; ``declared`` states what a config declares about ``model``. If names, shapes
-    or dtypes of the outputs differ, nothing is raised, and the comparison fails. Raises ``UserError`` if a file cannot
-    be read, or if the data or the declarations do not fit the model, ``Unsupported`` for a carried input, and
-    ``EngineBuildError`` for an operator that ONNX Runtime lacks.
+    or dtypes of the outputs differ, the comparison fails. Raises ``UserError`` if a file cannot be read, or if the data
+    or the declarations do not fit the model, ``Unsupported`` for a carried input, and ``EngineBuildError`` for an
+    operator that ONNX Runtime lacks.
     """
     fed = _Fed(data, batch, None if declared is None else _signature(model, declared), model.stem)
     with tempfile.TemporaryFile() as stored, tempfile.TemporaryDirectory(prefix="hil-parity-") as folder:
@@ -169,8 +161,7 @@ class _Fed:
 def _openable(model: Path, folder: Path, fed: _Fed) -> Path:
     """Return the path of a file that ONNX Runtime can run on the data: ``model`` itself, or a copy in ``folder``.
 
-    In a copy, dimensions that have one name but different sizes in the first batch have names of their own
-    (``hil.onnx_files.dimension_names``).
+    The copy has other names for dimensions whose sizes differ in the first batch (``hil.onnx_files.dimension_names``).
     """
     inputs = read_signature(model).inputs
     feeds = next(fed.batches({one.name for one in inputs}), {})

@@ -1,7 +1,7 @@
 """Element types: which ones hil can feed and compare, which are floats, and how files hold those that numpy lacks.
 
-On the host, the types that numpy lacks have the dtypes of ml_dtypes. In files and on the wire they are record arrays,
-whose only field has the type's name: ``[("bfloat16", "<u2")]``.
+On the host these have the dtypes of ml_dtypes; in files and on the wire they are record arrays, whose only field has
+the type's name: ``[("bfloat16", "<u2")]``.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def for_file(array: Array) -> Array:
 def named(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the dtype that ``from_file`` gives an array whose dtype in the file is ``dtype``.
 
-    Two bytes of void (``V2``) become bfloat16, since that is the only type that ``numpy.save`` writes so.
+    Two bytes of void (``V2``) become bfloat16.
     """
     name = "bfloat16" if dtype == _VOID else name_of(dtype)
     return np.dtype(name) if name in BITS else dtype
@@ -65,7 +65,7 @@ def named(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def from_file(array: Array) -> Array:
     """Return the array of a file or frame as a view with its element type, such as bfloat16, instead of raw bits.
 
-    An array whose type numpy has is returned itself.
+    Other arrays are returned unchanged.
     """
     dtype = named(array.dtype)
     return array if dtype is array.dtype else array.view(dtype)

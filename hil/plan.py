@@ -53,8 +53,8 @@ def applies(  # noqa: PLR0913 - each is a fact about the model
     """Return whether ``kind`` applies to a model in ``precision``, regardless of its limits.
 
     ``task``, ``node``, ``recurrent`` and ``brought`` are whether the model has a task, an ``isaac_ros`` file, a state,
-    and an ONNX file that somebody else quantized. If ``literal``, the result of ``asked_by_id``, is true, the check
-    applies even without the task or file that it needs.
+    and an ONNX file that somebody else quantized. With ``literal`` (``asked_by_id``), the check applies even without
+    the task or file that it needs.
     """
     if kind.precisions is not None and precision not in kind.precisions:
         return False
@@ -65,18 +65,12 @@ def applies(  # noqa: PLR0913 - each is a fact about the model
 
 
 def asked_by_id(require: Iterable[str], kind: CheckKind, model: str, precision: str) -> bool:
-    """Return whether a pattern in ``require`` names ``kind``'s id without wildcards and matches model and precision.
-
-    Then the check must be judged even without a limit.
-    """
+    """Return whether a pattern in ``require`` names ``kind``'s id without wildcards and matches model and precision."""
     return any(literal_id(pattern) == kind.id and matches(pattern, kind.id, model, precision) for pattern in require)
 
 
 def compared_by_name(require: Iterable[str], kind: CheckKind, model: str, precision: str) -> bool:
-    """Return whether ``kind`` is a regression check and a matching pattern begins with its family, ``regression``.
-
-    The pattern ``*`` matches a regression check, but does not begin with its family.
-    """
+    """Return whether ``kind`` is a regression check that a pattern names by its family, ``regression``."""
     family = kind.id.split(".", maxsplit=1)[0]
     named = (pattern for pattern in require if pattern.startswith(family))
     return bool(kind.regresses) and any(matches(pattern, kind.id, model, precision) for pattern in named)
@@ -105,8 +99,8 @@ def expand(config: Config, target: str, *, baseline: bool = False) -> Plan:
     """Return the plan of the checks that apply to each model and precision on ``target``.
 
     A check is judged if it has a fixed criterion or a limit, or if the policy names its exact id; others are only
-    measured. Regression checks are planned if ``baseline`` is true, or if a matching pattern of the policy begins with
-    ``regression``. The project's own checks for this target are all required.
+    measured. Regression checks are planned if ``baseline`` is true, or if the policy names them. The project's own
+    checks for this target are all required.
 
     Raise ``UserError`` if the policy has no patterns, or if a pattern is invalid or matches no judged check.
     """
@@ -166,8 +160,7 @@ def _rows_of(config: Config, target: str, name: str, model: ModelSpec, precision
 def _only_saved(config: Config, model: ModelSpec) -> bool:
     """Return whether saved outputs are the model's only reference, because the host cannot run the model.
 
-    ``property.parity`` is not planned for such a model: it draws its own inputs, for which no outputs were saved. A
-    model that cannot be read counts as one that the host can run.
+    A model that cannot be read counts as one that the host can run.
     """
     try:
         return model.reference is not None and bool(read_signature(config.resolve(model.path)).foreign)
@@ -180,8 +173,8 @@ def _limit(  # noqa: PLR0913 - a key of the config, and for which row
 ) -> Limit | None:
     """Return the limit ``key`` of the model ``name`` in ``precision``; ``None`` if it has no such limit.
 
-    ``limits`` are the model's limits on the target. If ``defaults`` is true, the default of ``key`` stands for a limit
-    that is not written, if there is one for this precision.
+    ``limits`` are the model's limits on the target. With ``defaults``, the default of ``key`` for this precision
+    replaces a limit that is not written.
     """
     own, factor = limits.own(precision), key.fail_factor
     table, keys = limits, ["models", name, "limits"]
@@ -213,7 +206,7 @@ def _limit(  # noqa: PLR0913 - a key of the config, and for which row
 
 
 def _value(table: object, path: Iterable[str]) -> float | None:
-    """Return the value at ``path`` below ``table``; ``None`` if it, or a table above it, is not there."""
+    """Return the value at ``path`` below ``table``; ``None`` if there is no such value."""
     for part in path:
         table = getattr(table, part, None)
     assert table is None or isinstance(table, float | int)  # noqa: S101 - guaranteed by the types of the spec; for the type checker

@@ -56,7 +56,7 @@ class Verdict(str, Enum):
 
 
 class Cause(str, Enum):
-    """The reason why a planned row was not judged."""
+    """The kind of reason why a planned row was not judged."""
 
     DESELECTED = "deselected"
     NOT_COLLECTED = "not_collected"
@@ -245,8 +245,7 @@ def not_run(row: Row, cause: Cause, reason: str, target: TargetUse) -> CheckResu
 class Judgement(Frozen):
     """A verdict and its reason, as returned by a check function.
 
-    A check function leaves ``evidence`` and ``executed_on`` empty. The session sets them afterwards
-    (``hil.session.amendments``).
+    The session sets ``evidence`` and ``executed_on`` afterwards (``hil.session.amendments``).
     """
 
     verdict: Verdict

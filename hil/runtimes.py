@@ -1,7 +1,4 @@
-"""List the runtimes, each with the facts that the host needs before it contacts a target.
-
-The agent cannot import this module, so some facts are in ``hil/agent/runtimes`` too; a test checks that they agree.
-"""
+"""List the runtimes, each with the facts that the host needs before it contacts a target."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Define timed series, and the digest of a measuring method.
-
-Two series can be compared only if the digests of their methods are equal. Their environments may differ; a comparison
-lists the differences.
-"""
+"""Define timed series, and the digest of a measuring method."""
 
 from __future__ import annotations
 
@@ -29,11 +25,9 @@ def digest_of(facts: Mapping[str, Any]) -> str:
 
 
 def without_control(method: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``method`` without its field ``control``.
+    """Return ``method`` without its field ``control``, which states the control that was timed beside the series.
 
-    ``control`` states which control was timed beside the series (``hil.stats.control``): its ``workload``, and the
-    largest ``share`` of the time that it may take. A method without a control has no such field. Two methods that
-    differ in nothing else measure the same thing, so that their values can be compared.
+    Values of two methods that differ only in this field can be compared.
     """
     return {key: value for key, value in method.items() if key != "control"}
 

@@ -49,16 +49,16 @@ def clean_lines(text: object, most: int = LONGEST) -> str:
 
 
 def joined(text: str) -> str:
-    """Replace each line end, with the white space around it, by one space, and return ``clean`` of the result."""
+    """Return ``clean`` of the text, with each line end and the white space around it replaced by one space."""
     return clean(JOINED.sub(" ", text)) if "\n" in text else clean(text)
 
 
 def cleaned(value: Any, *, lines: bool = False, depth: int = 0) -> Any:
     """Return a JSON value with every text in it escaped by ``clean``, including the keys of objects.
 
-    Texts below a key in ``LOGS`` keep their line ends; if ``lines`` is true, all texts do. Tables and lists more than
-    ``DEEPEST`` levels deep become ``…``; ``depth`` is the level of ``value``. If two keys of a table are equal after
-    escaping, a number is added to the second. A value that is not of JSON is returned unchanged.
+    Texts below a key in ``LOGS`` keep their line ends; with ``lines``, all texts do. Tables and lists more than
+    ``DEEPEST`` levels deep become ``…``; ``depth`` is the level of ``value``. Other types than JSON's are returned
+    unchanged.
     """
     if type(value) in NUMBERS or isinstance(value, Enum):
         return value

@@ -48,7 +48,7 @@ class OwnTest:
 
     @property
     def row(self) -> Row:
-        """A row for the missing result of this test, named after the test: only the test knows the id of its check."""
+        """A row for the missing result of this test, named after the test."""
         function, bracket, case = self.nodeid.partition("[")
         name = re.sub(r"[^a-z0-9_]+", "_", (function.rsplit("::", maxsplit=1)[-1] + bracket + case).lower()).strip("_")
         return Row(
@@ -124,9 +124,8 @@ class Accounts:
     def enter(self, nodeid: str, outcome: Outcome, *, own: bool) -> None:
         """Enter one result of the test ``nodeid``, or list it in ``rejected``; raises nothing.
 
-        ``own`` is whether the test is an own test (``OwnTest``). A second test's result for the same row is listed in
-        ``rejected``, and also replaces the first result if it is worse. Of a row without a limit, the last result
-        counts.
+        ``own`` is whether the test is an own test (``OwnTest``). A second test's result for a row is rejected, but
+        replaces the first result if it is worse. Of a row without a limit, the last result counts.
         """
         result = outcome.result
         planned = self.plan.by_key()
@@ -165,8 +164,7 @@ class Accounts:
     def close(self, states: NodeStates, target: TargetUse) -> list[CheckResult]:
         """Return one result for each planned row, in the plan's order, then one for each check of an own test.
 
-        A row without a result, also that of an own test, is ``not_run`` with the cause that ``states`` gives. Its
-        result records ``target``.
+        A row without a result is ``not_run``, with the cause from ``states`` and with ``target``.
         """
         results = self._results(self.plan.rows, states, target)
         missing = [test.row for test in states.own.values() if self._lacks_result(test)]
@@ -177,7 +175,7 @@ class Accounts:
         return [*results, *(result.model_copy(update={"test": tests[result.key]}) for result in own)]
 
     def _lacks_result(self, test: OwnTest) -> bool:
-        """Return whether an own test gave no result, and ``hil.checks.json`` does not list a check of this test."""
+        """Return whether an own test gave no result, although ``hil.checks.json`` lists no check of it either."""
         if test.why:
             function = test.nodeid.split("[")[0]
             return all(listed.split("[")[0] != function for listed in self.plan.own_tests)

@@ -24,7 +24,7 @@ INSTALLED = {"site-packages", "dist-packages"}
 def add_suites(config: pytest.Config) -> None:
     """Add the stock suites to the project's tests if the command line names a target but no test.
 
-    They are not added if pytest collects them, or a copy of them, anyway.
+    They are not added if pytest collects them anyway.
     """
     if not config.getoption("hil_target", None) or config.args_source is config.ArgsSource.ARGS:
         return
@@ -38,16 +38,13 @@ def add_suites(config: pytest.Config) -> None:
 
 
 def _is_copy(suites: Path, folder: Path) -> bool:
-    """Return whether ``folder`` is a copy of ``suites``, as in a clone of hil's repository, by one file of the two."""
+    """Return whether ``folder`` is a copy of ``suites``, such as a clone of hil's repository, by one file of both."""
     installed, other = suites / "test_contract.py", folder / "test_contract.py"
     return other.is_file() and other.read_bytes() == installed.read_bytes()
 
 
 def target_is_lost(config: pytest.Config) -> bool:
-    """Return whether ``--target`` belongs to another plugin or conftest and is used without ``--hil-target``.
-
-    In that case hil does not get the target's name.
-    """
+    """Return whether ``--target`` belongs to another plugin or conftest and is used without ``--hil-target``."""
     options = read(config).options
     return "target" in options and "hil_target" not in options and config.stash.get(TARGET_IS_FOREIGN, False)
 
@@ -65,10 +62,7 @@ def is_requested(config: pytest.Config) -> bool:
 
 
 def listing(config: pytest.Config) -> str | None:
-    """Return the ``dest`` name of a used option with which pytest runs no test, such as ``collectonly``.
-
-    Return ``None`` if there is no such option, so that tests run.
-    """
+    """Return the ``dest`` name of a used option, such as ``collectonly``, with which pytest runs no test; else None."""
     return next((name for name in LISTINGS if getattr(config.option, name, None)), None)
 
 

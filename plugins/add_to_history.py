@@ -60,8 +60,8 @@ def check(run: RunState) -> None:
 def append(run: RunState, report: Report, code: int) -> int:
     """Add the written report to the history, and return the run's exit code.
 
-    It is ``code``, the exit code so far, or that of an error here if it comes first in ``PRECEDENCE``. If a history in
-    the default location cannot be created, that is only a note. The report of a selection is not added.
+    It is ``code`` or that of an error here, whichever comes first in ``PRECEDENCE``. If the default history cannot be
+    created, that is only a note. The report of a selection is not added.
     """
     location = None if run.selection else place(run)
     if location is None:

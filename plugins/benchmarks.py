@@ -1,7 +1,7 @@
-"""Exports latency series to pytest-benchmark, for dashboards that read its JSON. No verdict depends on the export.
+"""Exports latency series to pytest-benchmark, for dashboards that read its JSON.
 
-pytest-benchmark calls a timer of ours (``Replay``), which replays the durations that were measured on the target.
-Nothing is exported unless pytest-benchmark is loaded.
+A timer of ours (``Replay``) replays the durations that were measured on the target. Nothing is exported unless
+pytest-benchmark is loaded.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ PERCENTILES = ("latency.p50", "latency.p90", "latency.p99")
 class Replay:
     """A timer for pytest-benchmark that replays recorded durations, in seconds.
 
-    pytest-benchmark calls ``restart`` before each round and ``step`` as the function to time: one recorded duration.
-    Each round starts at time 0, since the difference of two large times would lose digits.
+    pytest-benchmark calls ``restart`` before each round, and ``step`` as the function to time.
     """
 
     __name__ = "hil.target"  # the option "timer" in pytest-benchmark's JSON
@@ -45,7 +44,7 @@ class Replay:
         self._now = 0.0
 
     def step(self) -> None:
-        """Set the time to the next recorded duration; to 0 if none is left, since pytest-benchmark may call again."""
+        """Set the time to the next recorded duration; to 0 if none is left."""
         self._now = next(self._pending, 0.0)
 
 
@@ -71,7 +70,7 @@ def export(request: pytest.FixtureRequest, outcome: Outcome, folder: Path, tell:
 
 
 def _is_disabled(config: pytest.Config) -> bool:
-    """Return whether pytest-benchmark times nothing: ``--benchmark-disable``, or under xdist."""
+    """Return whether pytest-benchmark times nothing: with ``--benchmark-disable``, or under xdist."""
     return bool(getattr(getattr(config, "_benchmarksession", None), "disabled", False))
 
 
@@ -144,10 +143,7 @@ class Benchmarks:
     def pytest_benchmark_compare_machine_info(
         self, machine_info: dict[str, Any], compared_benchmark: dict[str, Any]
     ) -> Generator[None]:
-        """Prevent pytest-benchmark's own comparison of machines, which it makes before any target is known.
-
-        ``pytest_terminal_summary`` makes the comparison.
-        """
+        """Prevent pytest-benchmark's own comparison of machines. ``pytest_terminal_summary`` makes the comparison."""
         saved, now = compared_benchmark.get("machine_info", {}), dict(machine_info)
         if "hil" in saved:
             self._saved.append(saved)

@@ -45,8 +45,8 @@ PROBLEMS = {"user": UserError, "held": TargetHeld, "lab": LabError}
 def parametrize(metafunc: pytest.Metafunc, plan: Plan, config: Config | None, states: NodeStates) -> None:
     """Parametrize a test with the cases of its marker or fixtures; a case's id is e.g. ``digits-int8``.
 
-    For an own test (see ``OwnTest``), ``states`` gets the cases that ``--hil-model`` excludes, or why there is no case.
-    Raise ``UserError`` for a check, model or precision in a marker that does not exist.
+    For an own test (see ``OwnTest``), ``states`` gets the excluded cases, or why there is no case. Raise ``UserError``
+    for a check, model or precision in a marker that does not exist.
     """
     marker = metafunc.definition.get_closest_marker("hil")
     names = set(metafunc.fixturenames)
@@ -118,7 +118,7 @@ def _marked(metafunc: pytest.Metafunc, name: str, known: Iterable[str] | None) -
 
 
 def _known(metafunc: pytest.Metafunc, marker: str, args: Iterable[object], known: Iterable[str]) -> None:
-    """Raise ``UserError`` for an unknown marker argument, which would silently leave its test without a case."""
+    """Raise ``UserError`` for an unknown marker argument."""
     for arg in map(str, args):
         if arg not in known:
             where = f"{metafunc.definition.nodeid}: @pytest.mark.{marker}"
@@ -126,7 +126,7 @@ def _known(metafunc: pytest.Metafunc, marker: str, args: Iterable[object], known
 
 
 def drop_without_case(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Remove the tests without a case from ``items``, and report them to pytest, which counts them as deselected."""
+    """Remove the tests without a case from ``items``, and report them to pytest as deselected."""
     if dropped := [item for item in items if without_case(item)]:
         items[:] = [item for item in items if not without_case(item)]
         config.hook.pytest_deselected(items=dropped)
@@ -139,10 +139,7 @@ def without_case(item: pytest.Item) -> bool:
 
 
 def by_model(items: list[pytest.Item]) -> None:
-    """Group the tests that have a case by model, in the order in which the models occur; others keep their places.
-
-    A model is then judged completely before the next model's engines are built.
-    """
+    """Group the tests that have a case by model, in the order in which the models occur; others keep their places."""
     places = [place for place, item in enumerate(items) if case_of(item) is not None]
     groups: dict[str, list[pytest.Item]] = {}
     for place in places:
@@ -161,8 +158,7 @@ def case_of(item: pytest.Item) -> Case | None:
 def estimate_of(run: RunState) -> str | None:
     """Return as one line how long the collected tests are estimated to take, for ``--collect-only``.
 
-    The references run for a moment. Return ``None`` in any other run, in one with a problem or without rows, and with
-    ``-q``, whose output scripts read.
+    Return ``None`` in any other run, without rows, with a problem, and with ``-q``.
     """
     config = run.pytest_config
     if not config.option.collectonly or run.config is None or run.problem is not None or config.get_verbosity() < 0:
@@ -189,8 +185,8 @@ def engines_of(items: Iterable[pytest.Item]) -> list[tuple[str, str]]:
 def attach(run: RunState, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
     """Put the outcomes of the test ``item``, from all its phases so far, on ``report``, pytest's report of one phase.
 
-    A ``HilError`` is shown by its message alone; a ``UserError`` or ``LabError`` also ends the run or, if this process
-    uses a board of a pool, a ``LabError`` ends this process. A test that uses ``hil_check`` or is marked ``hil`` fails
+    A ``HilError`` is shown by its message alone. A ``UserError`` or ``LabError`` also ends the run; a ``LabError`` in a
+    process with a board of a pool ends only this process. A test that uses ``hil_check`` or is marked ``hil`` fails
     here if it gave no result.
     """
     outcomes = [*item.stash.get(OUTCOMES, [])]

@@ -100,7 +100,7 @@ def is_suite(argument: str) -> bool:
 def misread(command_line: CommandLine, folder: Path) -> tuple[str, str] | None:
     """Return the first hil option whose value pytest takes for a test's path, and this value; ``None`` without one.
 
-    In ``--hil-report DIR``, pytest takes DIR for a test's path if DIR exists; in ``--hil-report=DIR`` it does not.
+    In ``--hil-report DIR``, pytest takes an existing DIR for a test's path; in ``--hil-report=DIR`` it does not.
     ``folder`` is the folder that pytest was started in.
     """
     names = {"--target", *map(spelling, OPTIONS)} - {spelling(WITHOUT_VALUE)}
@@ -114,7 +114,7 @@ def misread(command_line: CommandLine, folder: Path) -> tuple[str, str] | None:
 def in_worker() -> bool:
     """Return whether this is a worker process of xdist, even before xdist has set ``workerinput``.
 
-    The call stack decides. xdist's environment variables cannot: a pytest that a worker's test starts inherits them.
+    The call stack decides.
     """
     frame: FrameType | None = sys._getframe()  # noqa: SLF001 - inspect.stack() is slow
     while frame is not None:

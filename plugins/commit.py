@@ -60,9 +60,8 @@ class Commit:
 def commit_of(folder: Path, files: Iterable[Path] = (), *, others: bool = True) -> Commit:
     """Return the commit of the repository that contains ``folder``, and the files that differ from the commit.
 
-    These are all tracked files that were changed or that git does not compare, and those of ``files`` that are not
-    tracked. A link is tracked only if its target is too. If ``others`` is false, only ``files`` are examined. Without
-    a repository or git, all fields of the result are unknown.
+    These are all changed tracked files, and those of ``files`` that are not tracked. If ``others`` is false, only
+    ``files`` are examined. Without a repository or git, all fields of the result are unknown.
     """
     sha = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
     top = _git(folder, "rev-parse", "--show-toplevel")

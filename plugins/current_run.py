@@ -98,10 +98,7 @@ def active_run(config: pytest.Config) -> HilRun | None:
 
 
 def run_for_report(report: pytest.TestReport | pytest.CollectReport) -> HilRun | None:
-    """Return the run whose accounts ``report`` belongs to, or ``None`` in an xdist worker or if there is no run.
-
-    In a controller without a run, a report with a worker's result creates the run.
-    """
+    """Return the run whose accounts ``report`` belongs to; ``None`` in an xdist worker or if there is no run."""
     if not _controllers:
         return None
     config = _controllers[-1]

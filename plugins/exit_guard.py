@@ -1,4 +1,4 @@
-"""The outermost hook of a run: whatever other hooks do, a hil run exits with 0 only if its accounts decided 0."""
+"""The outermost hook of a run: whatever other hooks do, a hil run exits with 0 only if its accounts gave 0."""
 
 from __future__ import annotations
 
@@ -56,10 +56,7 @@ class Outermost:
 
 
 def _unconfigure(config: pytest.Config) -> SystemExit | None:
-    """Do now what pytest does after this hook: unconfigure. Return the first ``SystemExit`` of a hook, or ``None``.
-
-    pytest itself would not catch a ``SystemExit`` there.
-    """
+    """Do now what pytest does after this hook: unconfigure. Return the first ``SystemExit`` of a hook, or ``None``."""
     try:
         config._ensure_unconfigure()  # noqa: SLF001 - pytest has no public way to end a run
     except SystemExit as error:
@@ -71,8 +68,7 @@ def _unconfigure(config: pytest.Config) -> SystemExit | None:
 def _code(config: pytest.Config, code: object) -> object:
     """Return the exit code of a hil run that pytest ended with ``code``.
 
-    That is ``code`` unless it is a 0 that the accounts did not decide. In that case, return the code that the accounts
-    decided, or 1 if pytest ended before they decided.
+    A 0 that the accounts did not decide becomes their code, or 1 if pytest ended before they decided.
     """
     if code != 0 or config.stash.get(activation.DECIDED, None) == 0:
         return code

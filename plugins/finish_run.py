@@ -46,8 +46,7 @@ NO_CONFIG_DIGEST = hashlib.sha256(b"").hexdigest()
 def begin(run: RunState) -> None:
     """Lock the report's folder, and write the report as ``incomplete`` over an earlier one.
 
-    A killed run then leaves no passed report behind. Raises ``LabError`` if another live run writes to the folder, and
-    what ``write_report.begin`` raises.
+    Raises ``LabError`` if another live run writes to the folder, and the errors of ``write_report.begin``.
     """
     folder_lock.lock(run)
     earlier_report.keep(run)
@@ -68,8 +67,8 @@ def unfinished_report(run: RunState) -> Report:
 def refuse(run: RunState, problem: HilError) -> None:
     """Replace an existing report, of an earlier run or this one, by a failed one, and delete its signature.
 
-    If there is no report, write none. The new report states the problem that the run had before or, without one,
-    ``problem``. Nothing is raised.
+    If there is no report, write none. The new report states the run's earlier problem or, without one, ``problem``.
+    Nothing is raised.
     """
     run.problem = run.problem or problem
     with contextlib.suppress(HilError, OSError):  # ``problem`` is reported by the caller and matters more
@@ -200,10 +199,7 @@ def _models(outcomes: list[Outcome]) -> list[ModelUsed]:
 
 
 def _two_identities(outcomes: list[Outcome]) -> UserError | None:
-    """Return an error if two xdist workers read different contents of one model's files; ``None`` if not.
-
-    A worker alone cannot notice this, because it compares files only with what it read itself.
-    """
+    """Return an error if two xdist workers read different contents of one model's files; ``None`` if not."""
     models = {(model["name"], model["identity"]) for outcome in outcomes for model in outcome.models}
     twice = [name for name, times in Counter(name for name, _ in models).items() if times > 1]
     what = "was changed while the run read it: do not change its files, and run again"

@@ -30,7 +30,7 @@ LOCKED: pytest.StashKey[dict[Path, str]] = pytest.StashKey()
 def check(run: RunState) -> None:
     """Set ``run.problem`` if the report's folder is unusable, or another live run writes its report there.
 
-    An existing folder is locked, unless this run writes no report.
+    The folder is locked if it exists and this run writes a report.
     """
     folder, junit = run.report_dir, run.report_dir / JUNIT
     what = ""

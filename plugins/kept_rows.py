@@ -36,13 +36,13 @@ class KeptRows:
     def due(self) -> None:
         """Write the judged rows unless that would take too much of the run's time.
 
-        A step of unknown length calls this from another thread while it lasts, and ends only after this returned.
+        Another thread calls this during a step of unknown length.
         """
         if self._unsaved and time.monotonic() >= self._next:
             self._save()
 
     def before(self, seconds: float | None) -> None:
-        """Write the judged rows if the step that begins may take ``LONG`` or more, so that a kill during it loses none.
+        """Write the judged rows if the step that begins may take ``LONG`` or more.
 
         ``seconds`` is the longest time that the step may take; ``None`` if unknown.
         """

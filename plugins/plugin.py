@@ -43,8 +43,7 @@ MISREAD = (
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Add the ``--hil-…`` options; ``--target`` follows in ``pytest_load_initial_conftests``.
 
-    Also mark an earlier report as incomplete if the command line uses hil: a mistake on the command line or in a
-    conftest may end pytest before any later hook.
+    Also mark an earlier report as incomplete if the command line uses hil.
     """
     group = parser.getgroup("hil", "hardware in the loop: judge neural networks on the target")
     add = group.addoption
@@ -101,7 +100,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 
 def _text(text: str) -> str:
-    """Return ``text``. Raise ``ArgumentTypeError`` if it is empty, which an unset shell variable leaves behind."""
+    """Return ``text``. Raise ``ArgumentTypeError`` if it is empty, as from an unset shell variable."""
     if not text.strip():
         raise argparse.ArgumentTypeError(EMPTY)
     return text
@@ -185,7 +184,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Write an incomplete report if the command line uses hil, so that no earlier passed report remains."""
+    """Write an incomplete report if the command line uses hil."""
     if run := current_run.active_run(session.config):
         run.open_report()
 
@@ -204,7 +203,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
-    """Note the deselected tests: their rows stay planned and become ``not_run``."""
+    """Note the deselected tests: their rows become ``not_run``."""
     if items and (run := current_run.active_run(items[0].config)):
         run.deselected([item.nodeid for item in items])
 
@@ -220,7 +219,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Attach the outcomes to pytest's report as one string, because xdist transfers strings from workers."""
+    """Attach the outcomes to pytest's report as one string."""
     report = yield
     if run := current_run.active_run(item.config):
         run.attach(item, call, report)
@@ -281,7 +280,7 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
-    """Note the tests that a worker selected, because the controller itself collects nothing."""
+    """Note the tests that a worker selected."""
     if run := current_run.active_run(node.config):
         run.selected(ids)
 

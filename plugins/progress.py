@@ -1,4 +1,4 @@
-"""Prints a line for each long step of a run, and its remaining time, which shows that the run is still active."""
+"""Prints a line for each long step of a run, and its remaining time."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Progress(steps.Progress):
     def replace(self, text: str) -> bool:
         """Show ``text`` on the terminal's last line; an empty text clears it.
 
-        Return false, and print nothing, if the output is not a terminal or nothing may be printed.
+        Return false, and print nothing, if the output is not a terminal or must stay empty.
         """
         with self._terminal() as terminal:
             if terminal is None or not terminal.isatty:
@@ -74,10 +74,7 @@ class Progress(steps.Progress):
 
     @contextlib.contextmanager
     def _terminal(self) -> Iterator[TerminalReporter | None]:
-        """Yield pytest's terminal; ``None`` if nothing may be printed.
-
-        Capturing is suspended in the context, so that no line becomes part of a test's output.
-        """
+        """Yield pytest's terminal; ``None`` if nothing may be printed. Capturing is suspended in the context."""
         if self._quiet or self._config.get_verbosity() < 0:
             yield None
             return

@@ -21,9 +21,9 @@ REPORT_KEY = re.compile(r"""^[^#\n]*\breport\s*=\s*(["'])(.+?)\1""", re.MULTILIN
 def report_folder(options: Mapping[str, Any], start: Path, root: Path) -> Path:
     """Return the report's folder for a run with ``options`` that was started in ``start``.
 
-    It is ``--hil-report``, else ``[project] report`` of the config, else ``report`` beside the config, or in ``start``
-    without a config. The config is ``--hil-config``, else the ``hil.toml`` nearest to ``start``, else the one nearest
-    to ``root`` (pytest's rootdir). Mistakes in the config are ignored.
+    It is ``--hil-report``, else ``[project] report`` of the config, else ``report`` beside the config or in ``start``.
+    The config is ``--hil-config``, else the ``hil.toml`` nearest to ``start`` or to ``root`` (pytest's rootdir).
+    Mistakes in the config are ignored.
     """
     if folder := options.get("hil_report"):
         return start / str(folder)

@@ -92,7 +92,7 @@ class HilRun(RunState):
     def _baseline(self) -> Baseline | None:
         """Return the baseline, or ``None`` without ``--hil-baseline``.
 
-        The controller reads it from the history, a worker gets it from the controller; without any test it is empty.
+        A worker gets it from the controller. It is empty if there is no test.
         """
         ref: str | None = self.pytest_config.getoption("hil_baseline", None)
         if ref is None:
@@ -162,7 +162,7 @@ class HilRun(RunState):
             pytest.exit(f"error: {error}", returncode=int(error.exit_code))
 
     def will_run(self, items: list[pytest.Item]) -> None:
-        """Note the engines to build before the tests: none in an xdist worker, since other workers may be measuring."""
+        """Note the engines to build before the tests: none in an xdist worker."""
         self._engines = [] if self.is_worker else collection.engines_of(items)
 
     def deselected(self, nodeids: list[str]) -> None:
@@ -220,7 +220,7 @@ class HilRun(RunState):
     def account(self, report: pytest.TestReport) -> None:
         """Enter the outcomes on pytest's report into the accounts.
 
-        A failed test counts in ``other_tests_failed`` if it has no outcome, or only passed and warned ones.
+        A failed test without a failing outcome counts in ``other_tests_failed``.
         """
         if report.when not in ("setup", "call", "teardown"):
             self.states.crashed.add(report.nodeid)

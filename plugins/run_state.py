@@ -137,7 +137,7 @@ class RunState:
     def timed_runs(self, config: Config) -> int | None:
         """Return in how many fresh processes each engine is timed; ``None`` means as often as ``[measure] runs``.
 
-        That is ``--hil-runs``, else ``RUNS`` if the run has a baseline and ``[measure] runs`` is 1, else ``None``.
+        That is ``--hil-runs``, else ``RUNS`` for a run with a baseline whose ``[measure] runs`` is 1, else ``None``.
         """
         option: int | None = self.pytest_config.getoption("hil_runs", None)
         enough = self.baseline is None or config.spec.measure.runs > 1

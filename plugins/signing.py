@@ -18,9 +18,8 @@ VARIABLE = "env:"
 def signer(run: RunState) -> Signer | None:
     """Return the signer of this run's report, or ``None`` without ``--hil-sign-key``.
 
-    The variables of key and password are removed from the environment, so that tests cannot read them. Raise
-    ``UserError`` for an unusable key. With ``--hil-gate`` and ``gate.signed_by``, a missing or unlisted key is an error
-    too.
+    The variables of key and password are removed from the environment. Raise ``UserError`` for an unusable key. With
+    ``--hil-gate`` and ``gate.signed_by``, a missing or unlisted key is an error too.
     """
     option: str | None = run.pytest_config.getoption("hil_sign_key", None)
     allowed = run.config.spec.gate.signed_by if run.config else ()

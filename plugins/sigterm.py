@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def sigterm_interrupts(target: str) -> Iterator[None]:
     """Make the first SIGTERM raise ``KeyboardInterrupt`` in the context; later ones are ignored.
 
-    Does nothing if other code installed a handler of SIGTERM, or outside the main thread.
+    Does nothing outside the main thread, or if other code installed a handler of SIGTERM.
     """
 
     def end(*_: object) -> NoReturn:

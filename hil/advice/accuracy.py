@@ -47,7 +47,7 @@ def three_ways(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def worst_output(check: CheckResult, _around: Around) -> Iterator[str]:
-    """Name the outputs that exceed their tolerance, each with the multiple of the tolerance that it reaches."""
+    """Name the outputs that exceed their tolerance, each with its error as a multiple of the tolerance."""
     rows = listed(check.details.get("outputs"))
     out = [row for row in rows if row.get("met") is False]
     if not _failed(check, *OUTPUTS, "int8.drop") or not out or len(out) == len(rows) == 1:

@@ -18,7 +18,7 @@ FREE, FORCED = "sequence.free_running", "sequence.teacher_forced"
 
 
 def where_it_arises(check: CheckResult, around: Around) -> Iterator[str]:
-    """State whether single steps are right, and so what to correct: the step, or how the state is passed on."""
+    """Report whether single steps are right, and so whether to correct the step or how the state is passed on."""
     if check.id != FREE or check.verdict is not Verdict.FAILED:
         return
     other = around.judged(check, FORCED, check.precision)

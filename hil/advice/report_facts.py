@@ -130,9 +130,9 @@ def excess(check: CheckResult) -> float | None:
 
 
 def keeps(measured: Measurement | None, check: CheckResult) -> bool:
-    """Return whether ``measured``, the measurement of another row, would keep the limit of ``check``.
+    """Return whether ``measured``, the measurement of another row, would meet the limit of ``check``.
 
-    If ``measured`` has an interval, its worse end must keep the limit.
+    If ``measured`` has an interval, its worse end must meet the limit.
     """
     limit = check.limit
     if measured is None or limit is None or measured.unit != limit.unit:

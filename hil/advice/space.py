@@ -46,7 +46,7 @@ def runtime_alone(check: CheckResult, _around: Around) -> Iterator[str]:
 
 
 def quantize(check: CheckResult, around: Around) -> Iterator[str]:
-    """Name a precision that keeps the limit, or estimate how much memory weights of fewer bits save."""
+    """Name a precision whose memory is within the limit, or estimate how much memory weights of fewer bits save."""
     engine, need = around.engine(check), excess(check)
     if not _failed(check, "memory.peak", "memory.model", "memory.engine_size") or engine is None or need is None:
         return

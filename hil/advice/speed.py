@@ -44,7 +44,7 @@ def stalled(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def _stalled(check: CheckResult, around: Around) -> bool:
-    """Return whether a slow moment missed the limit although the overall rate is at least ``STALL`` times the limit."""
+    """Return whether only a slow moment missed the limit: the overall rate is ``STALL`` times the limit or more."""
     rate = around.measured(check, "fps.sustained")
     if check.id not in MOMENTS or not _missed(check) or check.limit is None or rate is None:
         return False
@@ -52,10 +52,7 @@ def _stalled(check: CheckResult, around: Around) -> bool:
 
 
 def slowest(check: CheckResult, around: Around) -> Iterator[str]:
-    """Report which layers must become faster to meet the limit: the slowest, or the few slowest together.
-
-    If even these take too little of the time, advise to prune the model.
-    """
+    """Report which layers must become faster to meet the limit, or advise to prune the model if none would suffice."""
     need, nodes = excess(check), listed(check.details.get("slowest_nodes"))
     ranked = [(named(node.get("name")), number(node.get("share")) or 0.0) for node in nodes]
     if not _missed(check) or need is None or not ranked or not ranked[0][1] or _stalled(check, around):
@@ -79,7 +76,7 @@ def slowest(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def lower_precision(check: CheckResult, around: Around) -> Iterator[str]:
-    """Name each coarser precision of the same model that keeps the limit."""
+    """Name each coarser precision of the same model that meets the limit."""
     if not _missed(check) or check.limit is None:
         return
     for precision in around.coarser(check):
@@ -195,9 +192,9 @@ def cold(check: CheckResult, _around: Around) -> Iterator[str]:
 
 
 def paced(check: CheckResult, around: Around) -> Iterator[str]:
-    """If an inference takes longer than a period of the rate, report the rate that the engine sustains.
+    """Report the rate that the engine sustains, if an inference takes longer than a period of the required rate.
 
-    Otherwise, if more than half of the response time is spent waiting for the processor, report this.
+    Otherwise, report if more than half of the response time is spent waiting for the processor.
     """
     rate, took = number(check.details.get("rate")), around.measured(check, "latency.p99")
     if not check.id.startswith("paced.") or check.verdict not in (Verdict.FAILED, Verdict.INCONCLUSIVE):

@@ -24,11 +24,7 @@ LONGEST = 400
 
 
 def advice(check: CheckResult, around: Around) -> tuple[str, ...]:
-    """Return at most ``MOST`` pieces of advice for ``check``; empty if it passed or no rule applies.
-
-    If the model could not be built or run, only the rules on the target's state apply: there is no speed, space or
-    accuracy to improve.
-    """
+    """Return at most ``MOST`` pieces of advice for ``check``; empty if it passed or no rule applies."""
     if check.verdict is Verdict.PASSED:
         return ()
     rules = target_state.RULES if check.details.get("no_engine") else RULES

@@ -62,7 +62,7 @@ def attest(report: Path, signer: Signer, out: Path | None = None, *, now: dateti
 
 
 def _refuse_new_failure(report: Report, path: Path, around: Circumstances) -> None:
-    """Raise ``AttestationRefused`` if the report recorded a pass and fails now: the statement would record the pass."""
+    """Raise ``AttestationRefused`` if the report recorded a pass and fails now."""
     decision = judge(report, report.policy, around=around)
     if decision.exit_code and not report.exit_code:
         why = "; ".join(decision.reasons)

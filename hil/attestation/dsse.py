@@ -1,7 +1,6 @@
 """Write and read a signed envelope (DSSE 1.0, https://github.com/secure-systems-lab/dsse) in a Sigstore bundle 0.3.
 
-A bundle has exactly one valid serialization, and ``read`` accepts no other. So any changed byte makes a bundle invalid,
-even outside of the signed payload.
+A bundle has exactly one valid serialization, and ``read`` accepts no other.
 """
 
 from __future__ import annotations
@@ -39,10 +38,7 @@ class Envelope:
 
 
 def pae(payload: bytes, kind: str = PAYLOAD) -> bytes:
-    """Return the bytes that DSSE signs (its pre-authentication encoding): ``kind`` and ``payload`` with their lengths.
-
-    With the lengths, the border between the two is unambiguous.
-    """
+    """Return the bytes that DSSE signs (pre-authentication encoding): ``kind`` and ``payload`` with their lengths."""
     name = kind.encode("utf-8")
     return b"DSSEv1 %d %s %d %s" % (len(name), name, len(payload), payload)
 

@@ -100,18 +100,19 @@ class KeySigner:
 def lowest(signature: bytes) -> bytes:
     """Return the ECDSA ``signature`` (DER) with the lower of the two values of s that verify.
 
-    From a signature (r, s) anybody can compute the second valid one, (r, n - s), without the key. Raises
-    ``ValueError`` if ``signature`` is not an ECDSA signature.
+    Raises ``ValueError`` if ``signature`` is not an ECDSA signature.
     """
     r, s = decode_dss_signature(signature)
     return encode_dss_signature(r, min(s, ORDER - s))
 
 
 def key_from_file(path: Path) -> KeySigner:
-    """Return the private key in a PEM file. An encrypted key needs its password in ``HIL_SIGN_KEY_PASSWORD``.
+    """Return the private key in a PEM file.
 
-    Raises ``UserError`` if the file has no P-256 private key, is readable by other users, or belongs to another user
-    than this one and root, and for a wrong or missing password.
+    An encrypted key needs its password in ``HIL_SIGN_KEY_PASSWORD``.
+
+    Raises ``UserError`` if the file has no P-256 private key or is not private to this user or root, and for a wrong or
+    missing password.
     """
     if SECRET in str(path):
         raise UserError(

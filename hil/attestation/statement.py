@@ -1,7 +1,6 @@
 """Make from a report the statement that is signed: an in-toto Statement v1 with the predicate test-result v0.1.
 
-The predicate (https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md) has no list for tests
-that were not run. Required checks that were not run, and all inconclusive checks, are therefore listed as failed.
+Required checks that were not run, and all inconclusive checks, are therefore listed as failed.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class SubjectNotes(Part):
     """The role of a subject, and the model and precision that it belongs to.
 
     ``precision`` is empty except for an engine and a calibration cache. For the ONNX file, ``identity`` is the digest
-    of all files of the model; otherwise it is empty, as in reports of earlier versions.
+    of all files of the model; otherwise it is empty.
     """
 
     role: Role
@@ -91,10 +90,7 @@ class Subject(Part):
 
 
 class PolicyUsed(Part):
-    """The gate's name and the digest of its policy.
-
-    It is the first configuration entry of the statement, in which tools look for the test's name.
-    """
+    """The gate's name and the digest of its policy."""
 
     name: Literal["hil-gate"] = "hil-gate"
     digest: Sha256
@@ -203,7 +199,7 @@ def _policy_digest(policy: GateSpec) -> str:
 
 
 def as_signed(current: Statement, signed: Statement) -> Statement:
-    """Return ``current``; its annotation ``dirty`` is made empty if ``signed``, of an earlier version, has none."""
+    """Return ``current``; if ``signed``, of an earlier version, lacks the annotation ``dirty``, it is made empty."""
     notes = signed.report.annotations
     if "dirty" in notes.model_fields_set:
         return current

@@ -1,4 +1,4 @@
-"""Verify a signed report: the signature, the decision and the files. If the report is given, judge it again too."""
+"""Verify a signed report: the signature, the decision and the files. A given report is judged again too."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Verified:
     Attributes:
         gate: the gate's name.
         policy: SHA-256 of the gate's policy.
-        decision: FAILED only if ``verify`` was called with ``failed_too``.
+        decision: the gate's decision; FAILED only if ``verify`` was called with ``failed_too``.
         report_digest: SHA-256 of the bytes of ``report.json``.
         subjects: the files that were judged, engines first.
         key: id of the key that signed the bundle.

@@ -1,7 +1,6 @@
 """The root part of ``hil board setup`` and ``hil board remove``, run on the board by ``/usr/bin/python3 -IS``.
 
-The host sends this script and the helper over standard input, so that no file of the user is read or run. The last line
-of output is JSON: ``ok``, the ``steps`` done, ``error``. Python 3.6.
+The last line of output is JSON: ``ok``, the ``steps`` done, ``error``. Python 3.6.
 """
 
 import contextlib

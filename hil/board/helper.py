@@ -1,9 +1,9 @@
 #!/usr/bin/python3 -IS
 """The board operations that need root; ``hil board setup`` installs it as ``/usr/local/sbin/pytest-hil-helper``.
 
-One user may start it by sudo, without a password. It reads one command per line and answers each with a line of JSON.
-It undoes its changes when its input ends, a signal arrives or nobody reads its answers; if it is killed, the next
-helper does. ``docs/board-setup.md`` explains the design. It is one file for Python 3.6 without other packages.
+One user may start it by sudo, without a password. It answers each line of input, a command, with a line of JSON. It
+undoes its changes when its input ends; if it is killed, the next helper does. ``docs/board-setup.md`` explains the
+design. It is one file for Python 3.6 without other packages.
 """
 
 import contextlib
@@ -190,8 +190,8 @@ def wait_until_stopped(unit: str) -> None:
 class Changes:
     """The record of the helpers' changes in the folder ``STATE``, which only root can read.
 
-    A helper locks the file ``gate`` during a change. It holds a shared lock on the file ``users`` while it relies on
-    changes; the last such helper undoes them all.
+    A helper locks the file ``gate`` during a change. While it relies on changes, it holds a shared lock on the file
+    ``users``; the last helper to release it undoes them all.
     """
 
     def __init__(self) -> None:
@@ -247,7 +247,7 @@ class Changes:
         return entries
 
     def write(self, entries: List[List[Any]]) -> None:
-        """Replace the record. Callers record a change before they make it, so that every change is recorded."""
+        """Replace the record; callers record a change before they make it."""
         with os.fdopen(self._open("undo.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as file:
             json.dump(entries, file)
         os.rename("undo.new", "undo", src_dir_fd=self.folder, dst_dir_fd=self.folder)
@@ -306,8 +306,8 @@ class Changes:
     def leave(self, seconds: float) -> Dict[str, Any]:
         """Stop relying on changes, and undo all if no other helper relies on them.
 
-        Return ``left``: the changes that could not be undone, and ``deferred``: whether another helper still relies on
-        changes and will undo them when it exits. Raise ``Refused`` as ``turn`` does.
+        Return ``left``, the changes that could not be undone, and ``deferred``: whether another helper will undo them.
+        Raise ``Refused`` as ``turn`` does.
         """
         try:
             with self.turn(seconds) as alone:

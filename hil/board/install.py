@@ -142,10 +142,7 @@ def _as_root(target: Target, order: dict[str, Any], user: str, password: Callabl
 
 
 def _with_password(target: Target, command: Sequence[str], data: bytes, secret: str) -> dict[str, Any]:
-    """Run ``command`` by sudo with the password ``secret``; return its JSON line.
-
-    ``-k`` ignores cached credentials and caches none, so that sudo always reads the password from the first line.
-    """
+    """Run ``command`` by sudo with the password ``secret``; return its JSON line."""
     if not secret or "\n" in secret:
         raise UserError(
             f"root is needed once, but no password was entered: on target {target.name!r}: enter the password of "

@@ -1,7 +1,6 @@
 """Measures a board's noise with A/A sessions: each engine is compared with itself, so every alarm is false.
 
-Separate sessions are compared, because the runs of one session share its connection, agent, clocks and temperature. A
-session that was disturbed from outside is repeated.
+A session that was disturbed from outside is repeated.
 """
 
 from __future__ import annotations
@@ -153,10 +152,7 @@ def _session(
 
 
 def _values(sessions: Sequence[Mapping[tuple[str, str], list[Series]]], notify: Callable[[str], None]) -> Values:
-    """Return the values by row. A row that lacks a value in some session is reported and left out.
-
-    Without that session, the row's other values would be biased.
-    """
+    """Return the values by row; a row that lacks a value in some session is reported and left out."""
     values: Values = {}
     for model, precision in sessions[0]:
         method = sessions[0][model, precision][0].method

@@ -1,7 +1,7 @@
-"""Checks that a user cannot become root by restarting a service. Python 3.6.
+"""Checks that a user cannot become root by restarting a service.
 
-A key of the unit's files that is not listed here is refused, and so is a value that does not match its pattern. The
-same rules apply to systemd's loaded properties, and to each service that the unit starts.
+Python 3.6. Unknown keys of the unit's files, and values that do not match their patterns, are refused. The same rules
+apply to systemd's loaded properties, and to each service that the unit starts.
 """
 
 import os
@@ -61,7 +61,7 @@ OPTION_WITH_PATH = re.compile(r"-{0,2}[A-Za-z0-9_-]+=(/[A-Za-z0-9_.+@/-]*)")
 
 
 def _anything(value: str) -> None:
-    """Accept any value: whoever restarts a service that does not run as root cannot become root by that."""
+    """Accept any value, for keys that cannot make the caller root unless the service runs as root."""
 
 
 class Service(NamedTuple):
@@ -176,7 +176,7 @@ class UnitCheck:
         check(value)
 
     def _check_of(self, service: Service, key: str) -> Any:
-        """Return the function that checks values of ``key``; None if the key is not supported."""
+        """Return the function that checks values of ``key``; ``None`` if the key is not supported."""
         if EXEC.fullmatch(key):
             return self._command if service.privileged else _anything
         if key in ("StandardOutput", "StandardError"):

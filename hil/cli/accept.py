@@ -118,7 +118,7 @@ def decider(who: str | None) -> str:
 def _settled_point(run: RunRecord, points: Sequence[Point], check: str, model: str, precision: str | None) -> Point:
     """Return the one measurement of ``check``, ``model`` and ``precision`` in ``points``, the measurements of ``run``.
 
-    Raise ``UserError`` if there is none or more than one, if it is inconclusive, or if the run is unusable.
+    Raise ``UserError`` unless there is exactly one, conclusive, of a usable run.
     """
     from hil.catalogue import CATALOGUE
     from hil.results import Verdict

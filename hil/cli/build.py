@@ -75,7 +75,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
 
 
 def _build(session: Session, model: str, precisions: Sequence[str]) -> tuple[dict[str, Provisioned], list[HilError]]:
-    """Return the engines by precision, and the errors of the precisions that failed; the others are still built."""
+    """Return the engines by precision, and the errors of the precisions that failed."""
     engines: dict[str, Provisioned] = {}
     failures: list[HilError] = []
     for precision in precisions:

@@ -63,8 +63,8 @@ def command(
 def _checks(config: Config, before: tuple[OwnCheck, ...], path: Path) -> tuple[OwnCheck, ...]:
     """Return the new list: the own checks of the report ``path``, and those of ``before`` that its target does not run.
 
-    Checks whose test was removed are left out. Raise ``UserError`` if the run was incomplete, if a test that still
-    exists gave no result, or if the new list would be empty or invalid.
+    Raise ``UserError`` if the run was incomplete, if a test that still exists gave no result, or if the new list would
+    be empty or invalid.
     """
     from hil.config import own_checks
     from hil.gate.gate import open_report
@@ -87,7 +87,7 @@ def _checks(config: Config, before: tuple[OwnCheck, ...], path: Path) -> tuple[O
 
 
 def _removed() -> frozenset[object]:
-    """Return the causes of a listed check that no test judges any more."""
+    """Return the causes of a result that mean that no test judges the check any more."""
     from hil.results import Cause
 
     return frozenset({Cause.NOT_COLLECTED, Cause.NO_RESULT})
@@ -96,8 +96,7 @@ def _removed() -> frozenset[object]:
 def _require_whole(report: Report, path: Path, folder: Path) -> None:
     """Raise ``UserError`` for a run that did not finish, or in which an own test that still exists gave no result.
 
-    A list made from such a report would lack checks. ``path`` is the report's path, for messages; ``folder`` is the
-    config's. A new test file that pytest did not collect cannot be noticed, because the report does not mention it.
+    ``path`` is the report's path, for messages; ``folder`` is the config's.
     """
     from hil.config.own_checks import is_own
     from hil.results import Cause, Verdict

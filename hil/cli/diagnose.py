@@ -91,8 +91,8 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
 def _compared(session: Session, row: Row) -> tuple[Judgement, Callable[[], Chosen]]:
     """Return the judgement of the comparison with the reference, and a function that chooses the inputs to examine.
 
-    For a model with a state, sequences are compared twice: with the engine's own state, then with the reference's. The
-    judgement is the first of these two that did not pass; if both passed, it is the first.
+    Sequences are compared with the engine's own state, then with the reference's; the judgement is the first that did
+    not pass, else the first.
     """
     from hil.session.diagnosing import worst_batch
     from hil.session.gather import parity, sequence_runs

@@ -89,7 +89,7 @@ def _contact_all(specs: Mapping[str, TargetSpec]) -> dict[str, tuple[str | None,
 def _of_pool(spec: TargetSpec, answers: Mapping[str, tuple[str | None, Any]]) -> tuple[str | None, Any]:
     """Return the answer of the pool ``spec``, from the ``answers`` of its members.
 
-    The reason is ``None`` if at least one member answers. The holder is ``None`` if a member that answers is free.
+    The reason is ``None`` if at least one member answers.
     """
     held = {name: answers[name][1] for name in spec.members if answers[name][0] is None}
     if not held:

@@ -96,10 +96,7 @@ class Origin:
 
 
 class Streamed(ABC):
-    """Base class of the data sets: it limits the number of samples, checks batch sizes and computes digests.
-
-    For data from the user's code it also checks that each pass returns the samples of the first pass.
-    """
+    """Base class of the data sets: it limits the number of samples, checks batch sizes and computes digests."""
 
     synthetic = False
     chunk = 64
@@ -137,10 +134,12 @@ class Streamed(ABC):
         """Yield the inputs and the labels of all samples, ``size`` samples at a time."""
 
     def batches(self, size: int, limit: int | None = None) -> Iterator[Batch]:
-        """Yield batches of ``size`` samples; the last may have fewer. Stop after ``limit`` samples (``None``: all).
+        """Yield batches of ``size`` samples; the last may have fewer.
 
-        Raise ``UserError`` if a batch, also the last, would not have the model's fixed batch size, if the source
-        returns more or fewer than ``count`` samples or, with ``checks_repeats``, not those of the first pass.
+        Stop after ``limit`` samples (``None``: all).
+
+        Raise ``UserError`` if a batch would not have the model's fixed batch size, if the source does not return
+        ``count`` samples or, with ``checks_repeats``, other samples than in the first pass.
         """
         count_needed = self.count if limit is None else min(limit, self.count)
         self._check_batch(size, count_needed)
@@ -184,10 +183,7 @@ class Streamed(ABC):
         return total.hexdigest()
 
     def sample_digests(self) -> Iterator[str]:
-        """Yield the SHA-256 of each sample over all inputs, without labels, as hexadecimal text.
-
-        If ``digest`` was computed before, user code is not run again.
-        """
+        """Yield the SHA-256 of each sample over all inputs, without labels, as hexadecimal text."""
         if self._of_inputs is not None:
             size = sha256().digest_size
             yield from (self._of_inputs[at : at + size].hex() for at in range(0, len(self._of_inputs), size))

@@ -37,10 +37,7 @@ class Distinct:
     """Counts the samples that differ from each earlier sample. Samples of different shapes differ."""
 
     def __init__(self, samples: int) -> None:
-        """Start at 0. ``samples`` is the number that will be added.
-
-        The more there are, the closer two samples must be to count as the same.
-        """
+        """Start at 0. ``samples`` is the number that will be added."""
         self._samples = samples
         self._shapes: dict[tuple[tuple[str, tuple[int, ...]], ...], _OfOneShape] = {}
 
@@ -58,8 +55,8 @@ class Distinct:
 class _OfOneShape:
     """Counts the distinct samples of one shape in ``count``.
 
-    Two samples are the same if all inputs are equal or, for float and uint8, at most ``_reach`` apart. Such near
-    samples are searched among the 4096 latest distinct ones.
+    Two samples are the same if all inputs are equal or, for float and uint8, at most ``_reach`` apart. Only the 4096
+    latest distinct samples are compared by distance.
     """
 
     def __init__(self, samples: int) -> None:
@@ -96,7 +93,7 @@ class _OfOneShape:
     def _close(self, vectors: dict[str, Array], reaches: dict[str, Array]) -> npt.NDArray[np.bool_]:
         """Return which stored samples may be close enough to be the same, shape (rows, stored).
 
-        This is fast but may include samples that are slightly too far, because of rounding.
+        Some may be slightly too far, because of rounding.
         """
         filled = min(self.count, MOST)
         close = np.ones((len(next(iter(vectors.values()), ())), filled), bool)
@@ -109,7 +106,7 @@ class _OfOneShape:
         return close
 
     def _reach(self, values: Array) -> Array:
-        """Return for each row of ``values`` (rows, size) the distance up to which another input is the same."""
+        """Return for each row of ``values`` (rows, size) the largest distance at which an input counts as the same."""
         size = values.shape[1]
         # Of n samples drawn uniformly from size / 2 dimensions, about one pair is closer than this by chance. Half the
         # number of elements, because data have fewer dimensions than elements.

@@ -64,8 +64,8 @@ class Feeding:
     def sequence(self, samples: Arrays, start: int) -> Sequence | None:
         """Return the steps of ``samples``, whose arrays are [samples, steps, ...]; ``None`` for a model without state.
 
-        A carried input has no steps in ``samples``: it is the state where each sequence begins, zeros if it is missing.
-        Raise ``UserError`` when ``feeds`` does.
+        A carried input has no steps in ``samples``: it is the first state of each sequence, by default zeros. Raise
+        ``UserError`` when ``feeds`` does.
         """
         carry = self._signature.carry
         if not carry:

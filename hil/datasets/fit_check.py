@@ -85,8 +85,8 @@ class Matcher:
         """Raise ``UserError`` if a dtype or shape of one sample (without the batch dimension) does not fit its input.
 
         Dynamic dimensions with the same name must have the same size, which must fit the declared sizes and multiples.
-        Of a model with a state, a sample is a sequence: its arrays have the steps as their first dimension, except the
-        states where it begins.
+        For a model with a state, a sample is a sequence: its arrays begin with the axis of steps, except its first
+        states.
         """
         if self.carry:
             tensors = self._of_one_step(tensors)

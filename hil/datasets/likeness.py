@@ -53,8 +53,7 @@ def near(
 ) -> Near:
     """Return the near-duplicates of ``samples`` among ``others``: for each sample, at most the closest other.
 
-    Only float and uint8 inputs are compared; with fewer than 64 elements in them, ``checked`` is 0. A sample with
-    constant inputs has no near-duplicate.
+    Only float and uint8 inputs are compared; ``checked`` is 0 if they have fewer than 64 elements.
 
     Args:
         samples: the samples for which near-duplicates are searched.
@@ -88,8 +87,7 @@ def _vectors(data: Dataset, count: int, batch: int) -> Array | None:
 def _sketched(data: Dataset, count: int | None, size: int) -> Iterator[tuple[Array, Array]]:
     """Yield for each batch the samples' sketches and norms.
 
-    A sketch is a row of 256 numbers for each input. The norm is that of the sample's difference from its mean, and the
-    distances of near-duplicates are relative to it.
+    A sketch is a row of 256 numbers for each input. The norm is that of the sample's difference from its mean.
     """
     sketches: dict[tuple[str, int], Sketch] = {}
     for batch in data.batches(size, count):
@@ -112,20 +110,20 @@ def _sketch(sketches: dict[tuple[str, int], Sketch], name: str, size: int) -> Sk
 
 
 def _padded(vectors: Array) -> Array:
-    """Return ``vectors`` with zeros added up to 256 elements, which changes no distance: samples may differ in size."""
+    """Return ``vectors`` with zeros added up to 256 elements, since samples may differ in size."""
     return np.pad(vectors, ((0, 0), (0, WIDTH - vectors.shape[1])))
 
 
 def is_signal(array: Array) -> bool:
     """Return whether the distance of two such arrays is meaningful: true for float and uint8, false for others.
 
-    Other arrays may be indices, such as those of classes or tokens. Arrays without elements have no distance.
+    Arrays without elements have no distance.
     """
     return bool(array.size) and (is_float(array.dtype) or array.dtype == np.uint8)
 
 
 class Sketch:
-    """A count sketch whose signs and places depend only on ``size``, so that it is the same for two data sets."""
+    """A count sketch whose signs and places depend only on ``size``."""
 
     def __init__(self, size: int) -> None:
         random = np.random.default_rng(size)

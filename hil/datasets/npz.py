@@ -1,4 +1,4 @@
-"""Read the arrays of an ``.npz`` file a few rows at a time, so that only one batch, or 1 MiB, is in memory.
+"""Read the arrays of an ``.npz`` file a few rows at a time.
 
 The file is a zip archive of ``.npy`` members (numpy.lib.format, versions 1.0 and 2.0). Pickled objects are never read.
 """
@@ -47,7 +47,7 @@ class NpzArrays:
     """
 
     def __init__(self, path: Path) -> None:
-        """Read and check the headers of all arrays. ``rows`` opens the file again at each call."""
+        """Read and check the headers of all arrays."""
         self.path = path
         self._headers: dict[str, Header] = {}
         with self._archive() as archive:

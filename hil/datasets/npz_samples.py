@@ -95,7 +95,7 @@ class NpzDataset(Streamed):
             yield {name: rows[name] for name in self._inputs}, labels
 
     def _cut(self, rows: Arrays) -> Arrays:
-        """Return the sequences without the steps behind their length, which must be the same for all of a batch."""
+        """Return the sequences of a batch, cut to their length, which must be the same for all."""
         lengths = {int(one) for one in rows[LENGTHS]}
         if len(lengths) > 1:
             raise UserError(

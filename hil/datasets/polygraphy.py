@@ -33,9 +33,8 @@ _REFERENCE = "onnxrt"
 def converted(path: Path, folder: Path) -> Path:
     """Return the ``.npz`` file in ``folder`` with the content of ``path``, converted unless an intact one exists.
 
-    If ``path`` has the outputs of several runs, those of ONNX Runtime are used. Raise ``UserError`` if none or several
-    are of ONNX Runtime, if iterations have different arrays, or if Polygraphy did not write the file; ``LabError`` if
-    the disk is full.
+    Of several runs in ``path``, the only one of ONNX Runtime is used. Raise ``UserError`` if there is no such run, if
+    iterations have different arrays, or if Polygraphy did not write the file; ``LabError`` if the disk is full.
     """
     made = folder / "polygraphy" / f"{FORMAT}-{file_digest(path)}.npz"
     note = made.with_suffix(".seal")
@@ -119,7 +118,7 @@ def _joined(path: Path, iterations: list[dict[str, Any]]) -> dict[str, np.ndarra
 
 
 def _array(path: Path, name: str, entry: Any) -> np.ndarray[Any, Any]:
-    """Return the array in ``entry``, which in saved outputs is nested one level deeper than in saved inputs."""
+    """Return the array in ``entry``, an item of saved inputs or saved outputs."""
     inner = entry.get("values", entry) if isinstance(entry, dict) else entry
     kind = inner.get("polygraphy_class") if isinstance(inner, dict) else type(inner).__name__
     if kind != "ndarray" or not isinstance(inner.get("array"), str):

@@ -48,5 +48,5 @@ class Sequence:
         }
 
     def is_still(self) -> bool:
-        """Return whether each input that is not carried is the same in all steps, which tests a state poorly."""
+        """Return whether each input that is not carried is the same in all steps."""
         return all((array[1:] == array[0]).all() for array in self.steps.values())

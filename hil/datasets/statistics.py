@@ -133,8 +133,7 @@ class _Input:
 def far(peaks: Array, times: float) -> list[tuple[int, float]]:
     """Return (index, ratio) of each sample whose peak exceeds the 99th percentile of the peaks by the factor ``times``.
 
-    The ratio is that of the peak to the percentile, and the largest comes first. With few samples the second largest
-    peak replaces the percentile.
+    The ratio is that of the peak to the percentile, and the largest comes first.
     """
     if len(peaks) < 2:
         return []

@@ -50,7 +50,7 @@ class SyntheticDataset(Streamed):
     ) -> None:
         """Raise ``UserError`` if a range is not within the limits of its input's dtype.
 
-        ``count`` is the number of samples; ``None`` for 64, rounded up to a multiple of the fixed batch size.
+        ``count`` is the number of samples (``None``: 64, rounded up to a multiple of the fixed batch size).
         """
         feeding = Feeding(signature, model)
         batch = feeding.fixed

@@ -39,7 +39,7 @@ number of samples is twice that of ImageNet's validation images."""
 
 
 class CodeDataset(Streamed):
-    """Base class of the data sets that call user code: it checks each sample, and that later passes give the same."""
+    """Base class of the data sets that call user code: it checks each sample, and that passes return equal samples."""
 
     chunk = 1  # samples may differ in shape; only those of one batch must have the same shape
 
@@ -205,7 +205,7 @@ class FolderDataset(CodeDataset):
 
 
 def _described(path: Path, error: UserError) -> str:
-    """Return what kind of file ``path`` is and what helps, as the end of the message of ``error``; empty if unknown."""
+    """Return the end of a message about ``error``: what kind of file ``path`` is, and what helps; empty if unknown."""
     if path.stat().st_size == 0:
         return ", which is empty: copy it again, or remove it from the folder"
     try:

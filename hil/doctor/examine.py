@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def examine(name: str, spec: TargetSpec, facts: Mapping[str, Any], ahead: float | None = None) -> list[Finding]:
-    """Return the findings for target ``name``; a session would start if none is ``bad``, as far as the facts show.
+    """Return the findings for target ``name``; if none is ``bad``, a session would probably start.
 
     ``facts`` are those of ``hil.agent.machine.survey``; they may be malformed. ``ahead`` is how many seconds the
     target's clock is ahead of this machine's; ``None`` if unknown.

@@ -94,7 +94,7 @@ def driver(identity: Identity) -> str:
 
 
 def has_jetpack(case: Case) -> bool:
-    """Return whether the package ``nvidia-jetpack`` is installed on the board; flashing alone does not install it."""
+    """Return whether the package ``nvidia-jetpack`` is installed on the board."""
     return case.text("board", "packages", "nvidia-jetpack") is not None
 
 
@@ -104,10 +104,7 @@ def _folder(case: Case) -> str:
 
 
 def _dla_compiler(identity: Identity) -> str:
-    """Return the fix for a missing DLA compiler.
-
-    It is a package in L4T 36 and 38. TensorRT of L4T 39 does not need it, so there an older TensorRT is replaced.
-    """
+    """Return the fix for a missing DLA compiler."""
     major = (identity.l4t or "").partition(".")[0]
     if major in {"36", "38"}:
         return f"{APT} nvidia-l4t-dla-compiler"

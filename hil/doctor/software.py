@@ -92,7 +92,7 @@ def _reason(case: Case, key: str) -> str:
 
 
 def _same(version: str, usual: str) -> bool:
-    """Return whether two versions agree in the parts that both have, as 10.3.0 and 10.3.0.30 do."""
+    """Return whether two versions agree in the parts that both have, such as 10.3.0 and 10.3.0.30."""
     one, other = re.split(r"\.", version), re.split(r"\.", usual)
     shared = min(len(one), len(other))
     return one[:shared] == other[:shared]
@@ -137,10 +137,7 @@ def _closed(case: Case) -> dict[str, str | None]:
 
 
 def _join_groups(case: Case, closed: dict[str, str | None]) -> str:
-    """Return the command that adds the user to the groups of ``closed``; empty if there are none.
-
-    The group ``root`` is left out, because it grants too much.
-    """
+    """Return the command that adds the user to the groups of ``closed``; empty if there are none."""
     groups = sorted({group for group in closed.values() if group and group != "root"})
     if not groups:
         return ""

@@ -20,10 +20,10 @@ THE_LAB = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.
 
 @contextlib.contextmanager
 def writing(folder: Path, hint: str = "name another folder with --hil-report=DIR") -> Iterator[None]:
-    """Create ``folder``, and return a context for writing into it that turns an ``OSError`` into an error of ours.
+    """Create ``folder``, and return a context that turns an ``OSError`` while writing there into a ``HilError``.
 
-    That is ``LabError`` for an errno in ``THE_LAB``, such as a full disk, otherwise ``UserError``. Its message ends
-    with ``hint``, how to choose another folder.
+    It is a ``LabError`` for an errno in ``THE_LAB``, such as a full disk, otherwise a ``UserError``. Its message ends
+    with ``hint``.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,4 @@
-"""Write arrays to a stream one after the other, as ``.npy`` records, and read them back.
-
-numpy does the same, but makes and parses each header anew, which takes longer than the data of a small array. The
-headers of equal batches are equal.
-"""
+"""Write arrays to a stream one after the other, as ``.npy`` records, and read them back."""
 
 from __future__ import annotations
 
@@ -35,7 +31,7 @@ def write(stream: Stream, array: Array) -> None:
 
 
 def read(stream: Stream) -> Array:
-    """Return the next array, which is writable. Raise ``ValueError`` for anything but a whole record of ``write``."""
+    """Return the next array, which is writable. Raise ``ValueError`` unless it is a whole record of ``write``."""
     start = stream.read(START)
     dtype, shape = _parsed(start + stream.read(int.from_bytes(start[-2:], "little")))
     # A bytearray makes the array writable, like any other numpy array.

@@ -1,7 +1,6 @@
 """Makes and checks seals: a seal proves that a cached file was written by this user's runs and was not changed.
 
-A seal is an HMAC under a key that is stored elsewhere, because a digest next to the file can be replaced with it. A
-cached file without a valid seal is generated again.
+A cached file without a valid seal is generated again.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def is_sealed(facts: Mapping[str, Any], sealed: object) -> bool:
 
 
 def _folder() -> Path:
-    """Return the folder of the key. It also has the store of a local target, so that a user deletes both together."""
+    """Return the folder of the key."""
     place = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(place) if Path(place).is_absolute() else Path("~/.cache").expanduser()) / "pytest-hil"
 

@@ -133,7 +133,7 @@ def _point(run: RunRecord, row: Any, verdict: str, engine: str | None, processor
 
 
 def _disturbances(row: Any) -> tuple[str, ...]:
-    """Return the text of each disturbance from outside in the details of a checked row; others have none."""
+    """Return the text of each disturbance from outside in the details of a checked row; empty for other rows."""
     findings = getattr(row, "details", {}).get("state") or ()
     return tuple(str(finding["text"]) for finding in findings if finding.get("source") == "outside")
 
@@ -143,10 +143,7 @@ def _processor_text(processor: ExecutedOn | None) -> str | None:
 
 
 def _score(run: RunRecord, row: CheckResult) -> Iterator[Point]:
-    """Yield the task's score on the target as a point; nothing if the row has none.
-
-    The row's own measurement is the loss against the reference.
-    """
+    """Yield the task's score on the target as a point; nothing if the row has none."""
     score = row.details.get("candidate")
     if isinstance(score, (int, float)) and not isinstance(score, bool) and row.measurement is not None:
         update = {"value": float(score), "unit": "score", "low": None, "high": None, "runs": (), "control": None}

@@ -68,7 +68,7 @@ class RunRecord:
 
     @property
     def fallback(self) -> bool:
-        """Whether another target than the requested one did the work."""
+        """Whether a fallback target did the work."""
         return self.used != self.target
 
     @property
@@ -145,7 +145,7 @@ class Noise:
 
     Attributes:
         serial: the board's serial number, or what ``hil.baseline.machine`` returns.
-        sd: relative standard deviation between sessions, beyond that between the runs of one session.
+        sd: relative standard deviation between sessions, without the part between the runs of one session.
         false_alarm: share of the ``comparisons`` that reported a change.
         comparisons: number of comparisons of two sessions.
     """

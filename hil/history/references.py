@@ -66,8 +66,7 @@ def resolve(scope: Scope, ref: str) -> tuple[RunRecord, ...]:
 def find(scope: Scope, ref: str) -> RunRecord:
     """Return the run, usable or not, whose id begins with ``ref``, else the newest one that ``resolve`` returns.
 
-    A ``ref`` with fewer than 4 characters, or with which several ids begin, is left to ``resolve``. Raises
-    ``UserError`` as ``resolve`` does.
+    Raises ``UserError`` as ``resolve`` does.
     """
     begins = RUNS.c.id.startswith(ref.lower(), autoescape=True)
     runs = queries.runs(scope.connection, where=[begins], limit=2) if len(ref) >= LEAST else []

@@ -22,7 +22,7 @@ MOST_SESSIONS = 100
 
 
 def _values(group: Sequence[Point]) -> list[Sequence[float]]:
-    """Return the run values of each session of ``group`` in which the control was as in most of them."""
+    """Return the run values of each session of ``group`` whose control was as in most sessions."""
     kept = usual([point.control for point in group], EXCLUDE)
     return [point.runs or (point.value,) for point, keep in zip(group, kept, strict=True) if keep]
 
@@ -39,11 +39,9 @@ class SessionNoises:
     def of(self, compared: Sequence[Point]) -> SessionNoise:
         """Return the noise between sessions of one row, whose points are ``compared``, on the machine of the first.
 
-        If that machine was calibrated for the row, it is the last calibration's. Otherwise it is estimated from the
-        earlier sessions of the same target, machine and method, in groups of equal environment, which includes the
-        model's files; without enough of them, ``known`` of the result is false. The sessions of ``compared`` are left
-        out: they would be judged by their own difference. So are sessions whose control differs from that of their
-        group: a comparison with one of them is confounded and needs no noise.
+        It is from the last calibration of the machine or, without one, from earlier sessions of the same target,
+        machine, method and environment. Without enough sessions, ``known`` of the result is false. Sessions of
+        ``compared``, and those whose control differs, are left out.
         """
         first = compared[0]
         board = self._machine(first)
@@ -74,7 +72,7 @@ class SessionNoises:
         return rows[0] == rows[1] and recorded and self._method(point.method) == self._method(other.method)
 
     def _method(self, digest: str) -> str:
-        """Return the digest of a method without its control, which does not change what is measured."""
+        """Return the digest of a method without its control."""
         if digest not in self._methods:
             self._methods[digest] = comparable_digest(self._history.method(digest), digest)
         return self._methods[digest]

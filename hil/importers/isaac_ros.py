@@ -81,8 +81,8 @@ def read(path: Path, requested: str | None = None) -> Node:
 def inference_node(parameters: Mapping[str, Parameters], file: str, requested: str | None) -> Node:
     """Return the inference node ``requested``, or the only one for ``None``, with the parameters of matching wildcards.
 
-    If all names in the file are wildcards, they are the nodes. Raise ``UserError`` if there is no such node, or if
-    there are several and ``requested`` is ``None``.
+    If the file names only wildcards, these count as nodes. Raise ``UserError`` if there is no such node, or if there
+    are several and ``requested`` is ``None``.
     """
     wild = {name: keys for name, keys in parameters.items() if "*" in name}
     own = {name: keys for name, keys in parameters.items() if "*" not in name}

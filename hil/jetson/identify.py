@@ -1,7 +1,7 @@
 """Identify a machine's module and JetPack from the raw facts that ``hil.agent.jetson.board_facts`` reads.
 
-If two facts contradict each other, what they would identify is unknown, unless one of them takes precedence. A fact of
-an unexpected type counts as not read.
+Contradictory facts identify nothing, unless one of them takes precedence. A fact of an unexpected type counts as not
+read.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def identify(raw: Any) -> Identity:
 def _part(facts: Raw, doubts: list[str]) -> tuple[str | None, str]:
     """Return the part number that identifies the module, and an empty text.
 
-    If no part number identifies it, the text is the reason, and the part number may be ``None``.
+    If none does, the text is the reason, and the part number may be ``None``.
     """
     soc, tree, spec = facts.soc, facts.tree_parts, facts.spec_parts
     why = ""
@@ -155,9 +155,9 @@ def _three(version: str) -> str:
 
 
 def _release(facts: Raw, l4t: str | None, doubts: list[str]) -> tuple[Release | None, str | None]:
-    """Return the release that has this L4T, and its JetPack version.
+    """Return the release that has this L4T or, without one, the package nvidia-jetpack; and its JetPack version.
 
-    If no release has it, return those that the package nvidia-jetpack names. Either is ``None`` if it is unknown.
+    Either is ``None`` if it is unknown.
     """
     package = _JETPACK.match(facts.package("nvidia-jetpack"))
     named = package.group(1) if package else None

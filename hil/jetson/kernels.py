@@ -27,8 +27,8 @@ class Lacking(NamedTuple):
 def lacking_kernels(board: Any, sm: str | None) -> Lacking | None:
     """Return what TensorRT's builder lacks for a GPU of compute capability ``sm`` (``"8.7"``).
 
-    Return ``None`` if it lacks nothing, or if this is unknown: for releases with one file for all architectures, and
-    for an unknown capability. ``board`` has the raw facts (``hil.agent.jetson.board_facts``).
+    Return ``None`` if it lacks nothing, or if this is unknown. ``board`` has the raw facts
+    (``hil.agent.jetson.board_facts``).
     """
     raw = Raw(board)
     listed = raw.facts.get("kernels")

@@ -75,8 +75,7 @@ class Raw:
     def spec_parts(self) -> list[str]:
         """A list with the module's part number in ``specs``, such as ``p3767-0005``; empty if they have none.
 
-        A spec consists of board, revision (three characters, or none) and SKU: ``3767-301-0005-M.1-1-1-…``; on Thor the
-        SKU may precede the revision. TNSPEC takes precedence: COMPATIBLE_SPEC may name a compatible older module.
+        TNSPEC takes precedence over COMPATIBLE_SPEC.
         """
         matches = [match for match in map(_SPEC.match, self.specs) if match and match.group(1) in FAMILIES]
         return [f"p{match.group(1)}-{match.group(2)}" for match in matches][:1]

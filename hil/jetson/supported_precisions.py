@@ -47,7 +47,7 @@ NEEDS: dict[str, Need] = {
 def refusal(precision: str, sm: str | None, tensorrt: str | None) -> str:
     """Return why a GPU with ``sm`` or this release of TensorRT cannot run ``precision``; empty if it may.
 
-    An unknown ``sm`` or release (``None``, or text that is no version) is no reason.
+    An unknown ``sm`` or release is not a reason.
     """
     need = NEEDS.get(precision)
     if need is None:

@@ -1,4 +1,6 @@
-"""Which layers a DLA may run, judged by their operators. This is an upper bound: sizes and attributes restrict it.
+"""Which layers a DLA may run, judged by their operators.
+
+The result is an upper bound, since sizes and attributes are not examined.
 
 Source: NVIDIA's guide to the DLA, "Layer Support and Restrictions", read as ONNX operators. Nothing was run on a DLA.
 """

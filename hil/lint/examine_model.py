@@ -68,9 +68,8 @@ def examine(
     """Return what is wrong with the ONNX file at ``path`` for ``machine``, without any target.
 
     ``spec`` is the config of the model ``name``, whose sizes, precisions, plugins and DLA core are used. With
-    ``parser``, TensorRT-RTX's parser reads the file too, if it is installed, the runtime compiles, and neither the
-    external data nor ONNX's checker gave a finding. Raise ``UserError`` for a file that is not an ONNX model with
-    inputs and outputs of numbers, and for declarations that contradict it.
+    ``parser``, TensorRT-RTX's installed parser also reads a file without other faults. Raise ``UserError`` for a file
+    that is not an ONNX model with inputs and outputs of numbers, and for declarations that contradict it.
     """
     proto = read_proto(path)
     if has_broken_text(proto):

@@ -1,6 +1,6 @@
 """Estimate the memory of a model on a module: its weights, and the tensors that exist at the same time.
 
-An estimate: TensorRT fuses layers, which needs less, and copies weights while building, which needs more.
+TensorRT fuses layers, which needs less, and copies weights while building, which needs more.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Memory:
 
 
 def estimate(graph: Graph) -> Memory:
-    """Return the size of the weights, and of the activations that exist at once if nodes run in the file's order."""
+    """Return the size of the weights, and of the activations that exist at once when nodes run in the file's order."""
     weights = sum(_size(tensor.data_type, tuple(tensor.dims)) or 0 for tensor in graph.constants.values())
     last: dict[str, int] = {}
     order = list(graph.proto.graph.node)

@@ -1,4 +1,4 @@
-"""Define a finding on a model, and how the nodes that it is about are named."""
+"""Define a finding on a model, and name the nodes of a finding."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Finding:
 
     Attributes:
         rule: the rule that it comes from, such as ``operator``; a stable name for scripts.
-        where: the node, tensor or file that it is about.
+        where: the faulty node, tensor or file.
         what: what is wrong there.
         fix: what to do.
         level: how serious it is.
@@ -54,14 +54,14 @@ class Finding:
 
 
 def nodes(concerned: Sequence[onnx.NodeProto]) -> str:
-    """Return the nodes as text: ``node 'conv1' (Conv)``; of several the first ``NAMED`` and how many there are."""
+    """Return the nodes as text: ``node 'conv1' (Conv)``; of many, the first ``NAMED`` and their number."""
     if len(concerned) == 1:
         return f"node {_node(concerned[0])}"
     return f"{len(concerned)} nodes ({_listed([_node(node) for node in concerned])})"
 
 
 def tensors(names: Sequence[str], kind: str = "tensor", kinds: str = "") -> str:
-    """Return the tensors as text: ``tensor 'x'``; of several the first ``NAMED`` and how many there are.
+    """Return the tensors as text: ``tensor 'x'``; of many, the first ``NAMED`` and their number.
 
     ``kind`` is what they are, ``kinds`` its plural.
     """

@@ -86,7 +86,7 @@ class Graph:
     def before(self, name: str, passed: Collection[str]) -> onnx.NodeProto | None:
         """Follow ``name`` back over nodes with operators in ``passed``, by their first input; return the farthest node.
 
-        Return ``None`` if no such node makes ``name``, and for a cycle, which no valid file has.
+        Return ``None`` if no such node makes ``name``.
         """
         first, visited = None, set()
         while (maker := self.makers.get(name)) is not None and maker.op_type in passed and maker.input:
@@ -144,10 +144,7 @@ def _constants(nodes: tuple[onnx.NodeProto, ...]) -> Iterator[tuple[str, onnx.Te
 def _inferred(
     proto: onnx.ModelProto, signature: Signature, largest: Mapping[str, int]
 ) -> tuple[dict[str, int], dict[str, Shape]]:
-    """Return types and shapes of the main graph's tensors; without those that cannot be inferred.
-
-    Weights are declared as inputs, so that they are neither copied nor read.
-    """
+    """Return types and shapes of the main graph's tensors, as far as they can be inferred."""
     graph = onnx.GraphProto(name="inferred", node=proto.graph.node, output=[])
     declared = {one.name: one for one in signature.inputs}
     for tensor in proto.graph.initializer:

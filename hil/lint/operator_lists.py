@@ -1,8 +1,7 @@
 """The operators that TensorRT's ONNX parser imports, by release of TensorRT, from ``tensorrt_operators.json``.
 
-The lists are those of onnx-tensorrt at the commit that NVIDIA pins for the release: the parser's own registration of
-operators where its source was available, else its documented list. There is none for some releases. Where the lists of
-the releases before and after agree, the release between them is taken to agree too; otherwise the answer is unknown.
+The lists are those of onnx-tensorrt at the commit that NVIDIA pins for the release. A release without a list has the
+operators on which the lists before and after it agree.
 """
 
 from __future__ import annotations
@@ -79,7 +78,7 @@ def importing_anywhere(operator: str) -> bool:
 def newest_opset(tensorrt: str | None) -> int | None:
     """Return the newest opset of the release ``tensorrt``; ``None`` if it is unknown.
 
-    Between two lists it is the older one's, which the release supports in any case.
+    A release between two lists has the older one's.
     """
     known = release_lists(tensorrt)
     return min(one.opset for one in known) if known else None

@@ -70,7 +70,7 @@ def _operator(
 
 
 def opset_findings(graph: Graph, machine: Machine) -> Iterator[Finding]:
-    """Yield the finding on nodes that use inputs or attributes from after the newest opset that the parser supports.
+    """Yield the finding on nodes whose inputs or attributes are newer than the newest opset that the parser supports.
 
     If no operator list of the machine's release is known, yield a finding that states this.
     """

@@ -1,4 +1,4 @@
-"""Precisions that the module or its TensorRT lacks: those that the file is made for, and those of the config."""
+"""Find precisions that the module or its TensorRT lacks, among those of the file and those of the config."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Q/DQ nodes that TensorRT refuses or misreads, and places without them that keep layers from running in INT8.
 
-Sources: onnx-tensorrt's ``QuantDequantLinearHelper`` (zero points, scales, axis), and NVIDIA's guide to quantized types
-(weights by output channel, activations by tensor, a residual sum needs Q/DQ on the branch that it adds).
+Sources: onnx-tensorrt's ``QuantDequantLinearHelper``, and NVIDIA's guide to quantized types.
 """
 
 from __future__ import annotations

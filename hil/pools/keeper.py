@@ -247,7 +247,7 @@ class Keeper:
 
 
 async def _answer(order: dict[str, Any]) -> None:
-    """Answer the question in ``order``: who holds the places, or, to release a place that ``by`` holds, ``closed``."""
+    """Answer the question in ``order``: who holds the places, or ``closed`` once a place that ``by`` holds is free."""
     lab = CoordinatorSession(order["coordinator"], order["filter"])
     await lab.connect()
     if order["only"] == "holders":

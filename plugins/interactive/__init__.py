@@ -1,1 +1,1 @@
-"""Two rules for runs by hand, outside of CI and without the gate: trials of a selection, and a report that may stay."""
+"""Two rules for runs by hand, outside of CI and without the gate: on selections, and on keeping an earlier report."""

@@ -1,6 +1,6 @@
-"""Keeps the report of an earlier run, for the case that this run never begins because another one holds the target.
+"""Keeps the report of an earlier run, in case this run cannot begin because another one holds the target.
 
-In a pipeline (see ``selection``) nothing is restored: there, no earlier report may stand in for this run's.
+In a pipeline (see ``selection``) nothing is restored.
 """
 
 from __future__ import annotations

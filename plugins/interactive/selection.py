@@ -41,8 +41,8 @@ KEY = "hil_selection"
 class Selection:
     """What the user selected, as ``text`` such as ``-k grasp``; false in a condition if nothing was selected.
 
-    ``files`` are the files and folders of which all tests were selected; empty if an option such as ``-k`` selects
-    among these tests. ``root`` is pytest's rootdir, to which node ids are relative.
+    ``files`` are the files and folders whose tests were all selected; empty with an option such as ``-k``. ``root`` is
+    pytest's rootdir, to which node ids are relative.
     """
 
     text: str = ""
@@ -92,10 +92,7 @@ def _text(value: object) -> str:
 
 
 def _is_path(word: str, folder: Path) -> bool:
-    """Return whether ``word`` looks like a path or node id, or exists in ``folder``.
-
-    Other words are values of options whose plugins are not loaded yet, so that pytest's parser cannot assign them.
-    """
+    """Return whether ``word`` looks like a path or node id, or exists in ``folder``."""
     if any(sign in word for sign in ("::", "/", os.sep)) or word.endswith(".py"):
         return True
     try:

@@ -38,10 +38,7 @@ def boards_of(outcomes: Iterable[Outcome], lost: Mapping[str, str]) -> dict[str,
 
 
 def unlike_boards(target: str, outcomes: Iterable[Outcome]) -> LabError | None:
-    """Return an error if two boards of a run have one serial number or are of different kinds; otherwise ``None``.
-
-    The facts that were read on the boards are compared. The keys in ``hil.toml`` were compared when it was loaded.
-    """
+    """Return an error if two boards of a run have one serial number or are of different kinds; otherwise ``None``."""
     boards = boards_of(outcomes, {})
     for (one, first), (other, second) in combinations(boards.items(), 2):
         where = f"on target {target!r}"

@@ -82,7 +82,7 @@ class PoolController:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
-        """Fail the run if tests are left in the queue: no row would show that a test without a check did not run."""
+        """Fail the run if tests are left in the queue."""
         queue = {} if self._scheduling is None else self._scheduling.workqueue
         left = [nodeid for unit in queue.values() for nodeid in unit]
         if left:
@@ -160,8 +160,8 @@ class PoolController:
     def void(self, model: str, tests: Sequence[str], node: Any, why: str, *, again: bool) -> None:
         """Remove the results of ``tests`` from the accounts, and list them in the report as a void attempt.
 
-        ``node`` is the worker that ran them and ``why`` the reason. Unless ``again`` is true, the tests do not begin
-        again: their rows are ``not_run``.
+        ``node`` is the worker that ran them and ``why`` the reason. Unless ``again`` is true, the rows of these tests
+        become ``not_run``.
         """
         board = self._given.get(node.gateway.id)
         name, run = "cpu" if board is None else board.name, self.run

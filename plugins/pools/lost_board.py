@@ -16,7 +16,7 @@ LOST = "hil_lost"
 def leave_board(run: RunState, item: pytest.Item, report: pytest.TestReport, why: str) -> None:
     """Note that the board was lost because of ``why`` during the test ``item``, and let this worker end after it.
 
-    ``report``, the test's report, counts neither as passed nor as failed: the test begins again in another worker.
+    ``report``, the test's report, then counts neither as passed nor as failed.
     """
     run.lost = run.lost or why
     report.outcome = "rerun"  # type: ignore[assignment] # as pytest-rerunfailures does

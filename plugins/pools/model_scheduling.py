@@ -1,7 +1,6 @@
 """Distribute the tests over the workers, each of which has a board: the tests of one model stay together.
 
-xdist's scheduling by scope distributes them; here, a scope is a model. In addition, a worker gets tests only once it
-has a board, and the models of a lost board begin again.
+A worker gets tests only once it has a board, and the models of a lost board begin again.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class Boards(Protocol):
     def give(self, node: WorkerController) -> bool:
         """Give the worker a board unless it has one; return whether it may get tests.
 
-        It may unless its board was lost or no board is free now; if the run uses its fallback, it needs no board.
+        Return false if its board was lost or no board is free now. With the fallback, no board is needed.
         """
 
     def is_lost(self, node: WorkerController) -> bool:
@@ -90,7 +89,7 @@ class ModelScheduling(LoadScopeScheduling):  # type: ignore[misc] # xdist ships 
             self.boards_changed()
 
     def boards_changed(self) -> None:
-        """Give models to workers that have no work; a board may have come, or none will come."""
+        """Give models to workers that have no work."""
         for node in self.nodes:
             self._reschedule(node)
         self._end_without_boards()
@@ -103,7 +102,7 @@ class ModelScheduling(LoadScopeScheduling):  # type: ignore[misc] # xdist ships 
     def remove_node(self, node: WorkerController) -> str | None:
         """Remove a worker that ended, and return ``None``.
 
-        If it ended too early, its unfinished models go back to the queue; a model that it had begun, only once.
+        If it ended too early, its unfinished models go back to the queue; a begun model goes back only once.
         """
         workload = self.assigned_work.pop(node)
         why = self._boards.ended(node)

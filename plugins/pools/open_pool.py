@@ -37,10 +37,7 @@ def is_pool(run: RunState) -> bool:
 
 
 def check_distribution(run: RunState) -> None:
-    """Raise ``UserError`` if xdist's options do not fit a target that is several boards.
-
-    They must not distribute the checks of one model over several boards, nor start workers on other machines.
-    """
+    """Raise ``UserError`` if xdist's options do not fit a target that is several boards."""
     option = run.pytest_config.getoption
     if run.is_worker or not is_pool(run):
         return
@@ -55,7 +52,7 @@ def check_distribution(run: RunState) -> None:
 def workers_for_all(config: pytest.Config) -> int | None:
     """Return how many boards the run's target can have, for ``-n auto``; ``None`` if it is one board.
 
-    A lab without ``at_most`` is asked. Also ``None`` if that or ``hil.toml`` is wrong: the run begins with that error.
+    A lab without ``at_most`` is asked for its places. Also ``None`` if this fails or ``hil.toml`` is wrong.
     """
     name = config.getoption("hil_target")
     try:
@@ -86,8 +83,8 @@ def open_pool(run: RunState, config: Config, wanted: int) -> Pool:
 def board_request(run: RunState, config: Config) -> dict[str, Any]:
     """Return the fields of the session's ``Request`` about the board; empty for a target that is one machine.
 
-    If no board can be reached, the fields have the reason as ``unreachable``. If no board can be used for another
-    reason, raise it as a ``LabError`` or ``UserError``.
+    If no board can be reached, ``unreachable`` is the reason; for any other reason, raise ``LabError`` or
+    ``UserError``.
     """
     if not is_pool(run):
         return {}

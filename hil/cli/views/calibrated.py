@@ -76,7 +76,7 @@ def store_noise(history: History, at: str, target: str, learned: Sequence[Learne
 
 
 def print_noise(at: str, learned: Sequence[Learned]) -> None:
-    """Print a table for each engine: spread, false alarms, the worsening that few runs detect, and the runs needed."""
+    """Print a table for each engine: spread, false alarms, the worsening that few runs detect, and required runs."""
     out = console()
     out.soft_wrap = False  # tables are drawn to the terminal's width
     out.print(Text(f"{at}: measured and stored in the history; comparisons on this machine now allow for this noise"))

@@ -54,8 +54,8 @@ def recommend(  # noqa: PLR0913 - the outcome, and where it is written
 ) -> None:
     """Print what to do after ``search``, the trials of ``hil int8 tune``.
 
-    If ``write`` is true, write the nodes of the best trial into hil.toml; if that is false, or if hil.toml has no
-    calibration table with a header, print them instead. Raise ``UserError`` if hil.toml cannot be written.
+    With ``write``, write the nodes of the best trial into the calibration table of hil.toml, if it has a header; else
+    print them. Raise ``UserError`` if hil.toml cannot be written.
     """
     out, best, over = console(), search.best, trials.over
     full = next(trial for trial in search.trials if not trial.keep)

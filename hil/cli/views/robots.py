@@ -37,8 +37,8 @@ class Steps:
 def print_outcome(outcome: Outcome, steps: Steps, done: str = "deployed") -> int:
     """Print the outcome of a deployment or a rollback, and return the exit code.
 
-    The exit code is 0 if the requested release runs now, even if it ran before; else it is 1. ``done`` is the word
-    that is printed for a new release.
+    The exit code is 0 if the requested release runs now, else 1. ``done`` is the word that is printed for a new
+    release.
     """
     good = outcome.how in GOOD and outcome.release is not None
     how = done if outcome.how == "deployed" else outcome.how

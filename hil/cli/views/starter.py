@@ -211,7 +211,7 @@ def _detection(family: Recognized | None, model: str) -> Iterator[str]:
 
 
 def _outputs(proposal: Proposal, model: str) -> Iterator[str]:
-    """Yield, as comments, the kind of each output, or a choice if no family was recognized."""
+    """Yield, as comments, the kind of each output, or the possible kinds if no family was recognized."""
     kinds = kinds_of(proposal.observed, proposal.family)
     names = list(kinds) or [spec.name for spec in proposal.signature.outputs]
     yield ""
