@@ -14,7 +14,7 @@ PIPE_BYTES = 1 << 20  # fs.pipe-max-size: the most that an unprivileged user may
 def private_stdout() -> int:
     """Return a new descriptor of standard output, for frames, and redirect descriptor 1 to standard error.
 
-    Native libraries print to descriptor 1: without this, their text would get between the frames.
+    Native libraries print to descriptor 1, which would otherwise mix their text with frames.
     """
     frames = os.dup(1)  # not inherited by workers
     os.dup2(2, 1)
@@ -22,10 +22,7 @@ def private_stdout() -> int:
 
 
 def main() -> None:
-    """Run as the kind of process that the first argument selects; without one of those options, serve a host.
-
-    To serve a host, standard output is redirected before any module is imported that may print.
-    """
+    """Run as the kind of process that the first argument selects; without one of those options, serve a host."""
     if sys.argv[1:2] == ["--worker"]:
         from .workers.worker import main as work
 
@@ -64,7 +61,7 @@ def containers(text: str, store: str, archive: str) -> object:
 def serve(frames: int) -> None:
     """Answer the requests on standard input, with frames written to the descriptor ``frames``, until the host is gone.
 
-    If the store or the container cannot be used, send this error instead of the first message, and return.
+    If the store or the container is unusable, send an error instead of the greeting, and return.
     """
     import argparse
     import contextlib

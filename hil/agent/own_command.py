@@ -8,8 +8,7 @@ from typing import List, Optional
 def own_command(archive: str) -> List[str]:
     """Return the command that starts ``archive`` with this interpreter, with ``-X hil_agent`` if this process has it.
 
-    ``-X hil_agent=FOLDER`` makes the agent import its modules from a folder. It is set only if the host is its own
-    target.
+    ``-X hil_agent=FOLDER`` makes the agent import its modules from a folder.
     """
     folder = _folder()
     if folder is None:
@@ -18,7 +17,7 @@ def own_command(archive: str) -> List[str]:
 
 
 def own_path() -> str:
-    """Return the path that a new interpreter needs in ``sys.path`` to import this package under its present name."""
+    """Return the path that a new interpreter needs in ``sys.path`` to import this package ."""
     if _folder() is not None:
         return os.path.abspath(sys.argv[0])  # the archive
     path = os.path.abspath(__file__)

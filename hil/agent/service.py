@@ -74,7 +74,7 @@ class Service(Transfers):
     def answer(self, request: Dict[str, Any]) -> None:
         """Process a request and send the reply.
 
-        A failure, an ``OSError`` and a malformed request become error replies. A lost host is raised.
+        A failure, an ``OSError`` and a malformed request become error replies. The error of a lost host is raised.
         """
         number = request.get("id")
         try:
@@ -143,10 +143,7 @@ class Service(Transfers):
         return {"ok": self.builds.build(request)}, []
 
     def _watch(self, facts: Dict[str, Any], options: Dict[str, Any]) -> Optional[Watch]:
-        """Return the object that watches the GPU memory of the next worker.
-
-        Return None if the engine's ``facts`` name no GPU, or if the target does not list the GPU in ``options``.
-        """
+        """Return the object that watches the GPU memory of the next worker; None if the engine uses no listed GPU."""
         if not facts.get("gpu"):
             return None
         return self._watching.watch(self.libraries().get("gpus") or [], int(options.get("gpu") or 0))
@@ -157,10 +154,7 @@ class Service(Transfers):
         return None if watch is None else watch.device.gpu
 
     def adopt(self, request: Dict[str, Any]) -> Reply:
-        """Record an uploaded engine that was built elsewhere.
-
-        Its facts contain ``foreign``, so that its key differs from that of every engine that was built here.
-        """
+        """Record an uploaded engine that was built elsewhere. Its facts contain ``foreign``."""
         self._must_hold()
         digest = request["digest"]
         self.store.verify(digest)
@@ -237,9 +231,8 @@ class Service(Transfers):
     def engine_work(self, request: Dict[str, Any]) -> Reply:
         """Forward a request to a worker while holding the turn lock, and return the worker's reply.
 
-        The worker is sampled meanwhile if the request is timed (a series or a soak) or if the worker's GPU memory is
-        watched. A timed request's reply gets ``telemetry``; that of a series also gets ``state``, the board's state
-        before and after the series.
+        The reply to a series or a soak has ``telemetry``, samples of the worker; that of a series also has ``state``,
+        the board's state before and after it.
         """
         worker = self._take_body(request)
         with self.turn():

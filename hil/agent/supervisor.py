@@ -44,8 +44,7 @@ def readable_bytes(fd: int) -> int:
 class Supervisor:
     """The event loop: ``step`` waits for the host, the workers and their output.
 
-    The host counts as lost when nothing arrives from it for ``silence`` seconds (None: no limit). The host sends pings
-    between its requests.
+    The host counts as lost when nothing arrives from it for ``silence`` seconds (None: no limit).
     """
 
     def __init__(self, host: Channel, archive: str, scratch: str, silence: Optional[float] = None) -> None:
@@ -78,9 +77,8 @@ class Supervisor:
     ) -> bool:
         """Wait until something happens or ``timeout`` seconds (None: no limit) have passed.
 
-        Return True if the poll event ``event`` occurred on the host's descriptor, or if ``worker`` replied or went
-        away. Return False for anything else, such as the timeout or a readable ``fd``. Raise ``HostGone`` if the host
-        is lost.
+        Return True if the poll event ``event`` occurred on the host's descriptor, or if ``worker`` replied or ended;
+        else False. Raise ``HostGone`` if the host is lost.
         """
         listens = event | (select.POLLIN if self.silence is not None and self._next is None else 0)
         events = self._poll(listens | GONE, self._patience(timeout), worker.channel.read_fd if worker else fd)
@@ -101,7 +99,7 @@ class Supervisor:
     def _poll(self, listens: int, patience: Optional[float], fd: Optional[int]) -> Dict[int, int]:
         """Wait at most ``patience`` milliseconds (None: no limit) and return the events by descriptor.
 
-        Output that workers have printed is read at once.
+        Output of workers is read at once.
         """
         poller = select.poll()
         poller.register(self.host.read_fd, listens)
@@ -132,7 +130,7 @@ class Supervisor:
     def _check_silence(self) -> None:
         """Raise ``HostGone`` if the host has been silent for too long.
 
-        Unread bytes that arrive count as a sign of life. While the pipe may be full, silence is not counted.
+        Arriving bytes, and a pipe that may be full, are not silence.
         """
         # While the pipe is full, the host cannot send more.
         behind = readable_bytes(self.host.read_fd)
@@ -263,7 +261,7 @@ class Supervisor:
     def beat(self) -> None:
         """Send the host a heartbeat if one is due: every ``HEARTBEAT`` seconds while a request is processed.
 
-        Work that takes long must call this repeatedly.
+        Long work must call this repeatedly.
         """
         now = time.monotonic()
         if self._due is not None and now >= self._due:

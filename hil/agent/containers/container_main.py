@@ -1,7 +1,6 @@
 """The first process of a worker's container: it starts the worker, and ends if the worker or the supervisor ends.
 
-A Unix socket connects it to the supervisor, because a container inherits no descriptors. When this process ends, the
-kernel kills all others in the container.
+A Unix socket connects it to the supervisor, because a container inherits no descriptors.
 """
 
 import array
@@ -78,7 +77,7 @@ def watch(life: socket.socket, ended: int, worker: int) -> None:
     """Wait until the process ``worker`` ends, then exit with its exit code, or ``SIGNALLED`` plus its signal's number.
 
     ``life`` is the connection to the supervisor. ``ended`` is a descriptor that becomes readable when the worker ends.
-    If the supervisor ends first, the worker is killed unless it ends within ``LEAVE`` seconds.
+    If the supervisor ends first, the worker gets ``LEAVE`` seconds to end, then it is killed.
     """
     poller = select.poll()
     poller.register(life.fileno(), HUNG_UP)

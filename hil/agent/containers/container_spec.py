@@ -49,10 +49,7 @@ class Image(NamedTuple):
 
 
 def is_reference(text: str) -> bool:
-    """Return whether ``text`` is an image reference of at most ``MOST_CHARACTERS``.
-
-    A container engine cannot mistake a reference for an option, because a reference does not start with a dash.
-    """
+    """Return whether ``text`` is an image reference of at most ``MOST_CHARACTERS``."""
     return len(text) <= MOST_CHARACTERS and REFERENCE.fullmatch(text) is not None
 
 
@@ -199,8 +196,8 @@ def start_trouble(container: Container, code: int, output: str) -> Failure:
 def with_container(container: Container, image: Image, libraries: Dict[str, Any]) -> Dict[str, Any]:
     """Return ``libraries``, a worker's report of its library versions, with the keys ``container`` and ``why_not``.
 
-    ``container`` has the facts that identify the container. ``why_not`` maps each runtime that the image lacks to a
-    message. Raise ``Failure`` if the image lacks numpy.
+    ``container`` has the container's facts. ``why_not`` maps each runtime that the image lacks to a message. Raise
+    ``Failure`` if the image lacks numpy.
     """
     if libraries.get("numpy") is None:
         what = "%s in image %s cannot import numpy" % (container.python, container.image)

@@ -137,9 +137,11 @@ class ContainedWorker(WorkerProcess):
         return self._name
 
     def _engine(self, *words: str) -> str:
-        """Run the engine with the arguments ``words``. Return its output; empty if it fails.
+        """Run the engine with the arguments ``words``.
 
-        The supervisor waits for the engine, so call this only for short commands, or when the worker ends.
+        Return its output; empty if it fails.
+
+        Call this only for short commands, since the supervisor waits.
         """
         try:
             done = subprocess.run(  # noqa: S603 - words, never a shell's

@@ -1,9 +1,8 @@
 """Loads, pulls, compares and removes the container images of releases, and starts and inspects their containers.
 
 An image is named by its id, the SHA-256 of its configuration, without ``sha256:``; only ``pull`` takes a reference, and
-returns the id. Equal ids mean equal files. ``engine`` is a container engine: docker or podman. While one of its
-commands runs, ``wait`` is called repeatedly and must wait for the seconds that it is given. Invalid arguments raise
-``Failure``.
+returns the id. Equal ids mean equal files. ``engine`` is a container engine: docker or podman. While a command runs,
+``wait`` is called repeatedly with the seconds to wait. Invalid arguments raise ``Failure``.
 """
 
 import json
@@ -72,10 +71,7 @@ def compare(engine: str, image: str, release: str, place: str, scratch: str, wai
 
 
 def _volume_trouble(engine: str, image: str, place: str, wait: Wait) -> str:
-    """Return a message if the image declares a volume at, above or below ``place``; otherwise an empty string.
-
-    Such a volume would hide the files in ``place``.
-    """
+    """Return a message if the image declares a volume that would hide files in ``place``; otherwise an empty string."""
     output = _must([engine, "image", "inspect", "--format", "{{json .Config.Volumes}}", "sha256:" + image], ASK, wait)
     match = VOLUMES.search(output)
     try:
@@ -143,8 +139,8 @@ def of_releases(folder: Releases) -> Set[str]:
 def start(container: Dict[str, Any], image: Optional[str], within: float) -> str:
     """Remove the old container and start a new one of ``image`` (an id); return an empty text, or why this failed.
 
-    ``container`` has the keys ``engine``, ``name``, ``args`` and ``command``. If ``image`` is None, no container is
-    started, and the result states this. ``within`` is the limit of each command in seconds.
+    ``container`` has the keys ``engine``, ``name``, ``args`` and ``command``. If ``image`` is None, nothing is started,
+    and the result states this. ``within`` is the limit of each command in seconds.
     """
     engine, name = container["engine"], container["name"]
     commands.run([engine, "rm", "--force", name], within)  # if this fails, run reports the name as taken
@@ -168,6 +164,6 @@ def trouble(container: Dict[str, Any], image: Optional[str]) -> str:
 
 
 def remove(container: Dict[str, Any], images: Set[str]) -> None:
-    """Remove ``images`` (ids) with the engine of ``container``; the engine keeps those that a container still uses."""
+    """Remove ``images`` (ids) with the engine of ``container``; images in use by a container stay."""
     for image in sorted(images):
         commands.run([container["engine"], "image", "rm", "sha256:" + image], ASK)

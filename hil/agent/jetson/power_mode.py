@@ -27,8 +27,7 @@ class Late(OSError):
 def output_of(command: List[str], deadline: float = DEADLINE) -> str:
     """Return what a command prints to standard output and error, at most ``MOST`` bytes, as text.
 
-    Raise ``Late`` if it runs longer than ``deadline`` seconds, another ``OSError`` if it cannot be run or fails. The
-    command runs in its own process group, which is killed on a timeout: a hanging command may have children.
+    Raise ``Late`` if it runs longer than ``deadline`` seconds, another ``OSError`` if it cannot be run or fails.
     """
     process = subprocess.Popen(  # noqa: S603 - the board's own program with fixed words, no shell
         command,
@@ -61,10 +60,7 @@ def _text(path: str) -> str:
 
 
 class PowerMode:
-    """Reads the power mode.
-
-    Once nvpmodel has hung, it is not run again: each further run would take the whole ``deadline``.
-    """
+    """Reads the power mode. A program nvpmodel that has hung once is not run again."""
 
     def __init__(self, root: str = "/", program: Optional[str] = None, deadline: float = DEADLINE) -> None:
         self.root = root
@@ -73,10 +69,7 @@ class PowerMode:
         self._hung = ""
 
     def program(self) -> Optional[str]:
-        """Return the path of nvpmodel, or None if it cannot be run.
-
-        PATH is not used, because users other than root may not have nvpmodel's folder in it.
-        """
+        """Return the path of nvpmodel, or None if it cannot be run."""
         if self._program is not None:
             return self._program if os.access(self._program, os.X_OK) else None
         places = [os.path.join(self.root, place) for place in PLACES]

@@ -35,7 +35,7 @@ def total(rails: Sequence[str], missing: Mapping[str, str]) -> Tuple[List[str], 
 def column(names: Sequence[str], columns: Mapping[str, Sequence[Optional[float]]]) -> List[Optional[float]]:
     """Return the sum of the columns ``names`` in W at each sample.
 
-    A sum is None if a column has no reading at that sample, or if the sum is not positive.
+    A sum is None if a reading is missing or the sum is not positive.
     """
     sums: List[Optional[float]] = []
     for row in zip(*(columns[name] for name in names)):

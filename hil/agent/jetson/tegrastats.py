@@ -180,9 +180,9 @@ def _share(text: str) -> Optional[float]:
 
 
 def _load(text: str) -> Optional[Fields]:
-    """Return ``on``, ``load`` and ``hz`` of ``off``, ``X%``, ``X%@Y``, ``X%@[Y,Z]``, ``@Y``, ``@[Y,off]`` or ``Y``.
+    """Return ``on``, ``load`` and ``hz`` of a text such as ``off``, ``X%``, ``X%@[Y,Z]`` or ``@Y``; else None.
 
-    X is the load, Y and Z are clocks in MHz. Return None for any other text.
+    X is the load, Y and Z are clocks in MHz.
     """
     if text == "off":
         return {"on": False, "load": None, "hz": []}

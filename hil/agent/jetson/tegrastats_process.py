@@ -26,10 +26,7 @@ def find() -> Optional[str]:
 
 
 def _die_with_parent() -> Callable[[], None]:
-    """Return a function that makes the kernel kill the child when this process dies.
-
-    The library is loaded here, because that is not safe in a child between fork and exec.
-    """
+    """Return a function that makes the kernel kill the child when this process dies."""
     import ctypes
 
     prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -48,7 +45,7 @@ class TegrastatsProcess:
     Attributes:
         process: the running program; None if it does not run.
         why: the reason if the process was not started or was given up; None otherwise.
-        odd: what it printed last that cannot be parsed, shortened; empty if the last line could be parsed.
+        odd: the last line, shortened, if it cannot be parsed; else empty.
     """
 
     def __init__(self, path: Optional[str], now: float) -> None:
@@ -79,7 +76,7 @@ class TegrastatsProcess:
     def latest(self, now: float) -> Dict[str, Any]:
         """Return the newest line, parsed by ``tegrastats.parse``; empty if there is none or it is older than ``STALE``.
 
-        If there was no readable line for ``SILENCE`` seconds, kill the process and set ``why``.
+        After ``SILENCE`` seconds without a readable line, kill the process and set ``why``.
         """
         if self.process is not None:
             self._read_lines(now)
@@ -136,7 +133,7 @@ class TegrastatsProcess:
         self._give_up(how + (" after printing %s" % self.odd if self.odd else ""))
 
     def _lines(self, data: bytes) -> List[str]:
-        """Append ``data`` to what is left of earlier calls and return its last four complete lines, or all if fewer.
+        """Append ``data`` to the rest of earlier calls and return up to four complete lines, the last ones.
 
         A line that is too long to be valid is dropped.
         """

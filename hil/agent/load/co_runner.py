@@ -1,7 +1,7 @@
 """Load a board as the robot's other software would: reserve memory, and run a command of the user during the timing.
 
-Each load is a separate process, which ends when its input from the supervisor closes. It then kills the processes that
-it started. Those of another user (``sudo``) are reported; those of another service (``docker run``) are not detected.
+Each load is a process that ends, with the processes that it started, when its input from the supervisor closes.
+Processes of another user (``sudo``) are only reported; those of another service (``docker run``) are not detected.
 """
 
 import contextlib
@@ -35,14 +35,14 @@ class Load:
 
     Attributes:
         ready: the load's report that it is ready; None before.
-        ended: why the load ended by itself; None if it did not. It has no meaning after ``close``.
+        ended: why the load ended by itself; None if it did not.
         left: commands of processes that could not be killed, by process id.
     """
 
     def __init__(self, archive: str, kind: str, words: List[str], place: str) -> None:
         """Start the process; ``kind`` is ``RESERVE`` or ``RUN``, ``words`` are its arguments.
 
-        ``place`` is a path that identifies the target. It marks the process, so that ``sweep(place)`` finds it.
+        ``place``, a path that identifies the target, marks the process for ``sweep(place)``.
         """
         self.kind = kind
         self.place = place
@@ -140,9 +140,9 @@ def _die_with(parent: int) -> None:
 
 
 def _wait(seconds: Optional[float]) -> bool:
-    """Wait for standard input to close, for ``seconds`` at most (None: without limit). Return whether it has closed.
+    """Wait until standard input closes, for ``seconds`` at most (None: without limit); return whether it has closed.
 
-    Input that arrives is ignored, but ends the wait with False.
+    Input that arrives is ignored, but may end the wait early.
     """
     poller = select.poll()
     poller.register(0, select.POLLIN)
@@ -152,7 +152,7 @@ def _wait(seconds: Optional[float]) -> bool:
 def reserve(size: int) -> None:
     """Hold ``size`` bytes of memory until standard input closes, filled with random data that does not compress.
 
-    The memory is locked if this user may lock that much; the report to the supervisor states whether it is.
+    The memory is locked if allowed, which the report to the supervisor states.
     """
     memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     noise = os.urandom(CHUNK)
@@ -169,8 +169,7 @@ def reserve(size: int) -> None:
 def run(command: List[str]) -> None:
     """Run ``command`` until standard input closes, and then end it with all its descendants.
 
-    Two processes watch over it: if one is killed, the other cleans up. Both are subreapers: an orphaned descendant
-    becomes a child of one of them, so that no descendant escapes.
+    Two processes watch over the command; if one is killed, the other cleans up.
     """
     os.setsid()  # a kill of the agent's process group must not reach the processes that clean up
     _prctl(PR_SET_CHILD_SUBREAPER, 1)

@@ -1,6 +1,6 @@
 """Controls the conditions of a measurement: reports the state, stops services, locks clocks, runs loads.
 
-Changes last until they are undone or this process ends: then the root helper undoes them, and the loads end.
+Changes and loads last at most until this process ends.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ class Conditions:
         """Return the machine's current state, as ``StateReader.snapshot`` does.
 
         The request has ``gpu``, the number of the GPU to query (None: no GPU), and ``quick``, an option of
-        ``snapshot``. In the reply, ``load_ended`` has a message for each load that should run and has ended.
+        ``snapshot``. In the reply, ``load_ended`` has a message for each load that ended too early.
         """
         quick = bool(request.get("quick"))
         gpu = None if request.get("gpu") is None else self.nvml(int(request["gpu"]))
@@ -81,10 +81,7 @@ class Conditions:
         return state if isinstance(state, str) and state else None
 
     def meanwhile(self, work: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
-        """Return the result of ``work``. Until it ends, send signs of life to the host.
-
-        ``work`` may take seconds, for example if it waits for a program that hangs.
-        """
+        """Return the result of ``work``, and send signs of life to the host meanwhile."""
         results: List[Union[Dict[str, Any], BaseException]] = []
 
         def target() -> None:
@@ -135,9 +132,8 @@ class Conditions:
     def prepare(self, request: Dict[str, Any]) -> Reply:
         """Stop ``services`` and, if ``lock`` is true, lock the clocks, until ``restore`` or this process's end.
 
-        The reply's ``helper`` is true if the root helper did this; ``done`` then lists what was done. If there is no
-        root helper, ``helper`` is None if only a lock was requested and the clocks are locked already; otherwise it is
-        false, with the reason in ``why_not``. Raise ``Failure`` if this session does not hold the target, or if the
+        In the reply, ``helper`` is true if the root helper did this, with ``done``; false if there is no helper, with
+        ``why_not``; None if none was needed. Raise ``Failure`` if this session does not hold the target, or if the
         helper refuses an order; the orders before it are then undone.
         """
         self._must_hold()
@@ -188,7 +184,7 @@ class Conditions:
         return [{"what": ", ".join(changed), "why": why, "mend": RESTORE_COMMAND}]
 
     def _restore_with_new_helper(self) -> Dict[str, Any]:
-        """Start a new helper and return its answer to ``restore``; for use after the helper with the changes failed."""
+        """Start a new helper and return its answer to ``restore``."""
         helper = Helper.open(self.supervisor.beat)
         if helper is None:
             return {"ok": False, "error": Helper.why_not}
@@ -228,7 +224,9 @@ class Conditions:
         return {"ok": {"loads": [dict(load.ready or {}, kind=load.kind) for load in self.loads]}}, []
 
     def load_end(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
-        """End the loads. In the reply, ``ended`` has a message for each load that had ended before this request.
+        """End the loads.
+
+        In the reply, ``ended`` has a message for each load that ended before this request.
 
         Raise ``Failure`` if a process cannot be killed and so still loads the board.
         """

@@ -14,10 +14,7 @@ MOST_DEVICES = 64
 
 
 def groups(reader: Reader) -> List[Dict[str, Any]]:
-    """Return ``number`` and ``name`` of each group of this process.
-
-    A group that the user was added to after logging in is missing.
-    """
+    """Return ``number`` and ``name`` of each group of this process."""
     numbers = sorted({os.getegid(), *os.getgroups()})
     return [{"number": number, "name": group_name(reader, number)} for number in numbers]
 

@@ -1,8 +1,4 @@
-"""Read limits and current values of GPU, memory and CPU clocks, in Hz, and conclude whether they are locked.
-
-The GPU's devfreq folder is named like ``17000000.ga10b``, or ``gpu-gpc-0`` on Thor. The memory's clock (EMC) is in
-devfreq on Thor, otherwise in debugfs, which only root may read.
-"""
+"""Read limits and current values of GPU, memory and CPU clocks, in Hz, and conclude whether they are locked."""
 
 import glob
 import os
@@ -78,7 +74,7 @@ def _emc(sys_root: str, privileged: Optional[Mapping[str, Any]]) -> Optional[Dic
 def policies(sys_root: str) -> Dict[str, Dict[str, Any]]:
     """Return ``min``, ``max``, ``cur`` (Hz) and ``governor`` of each cpufreq policy, by its name.
 
-    A policy whose CPUs are all offline is left out, since it limits nothing.
+    A policy whose CPUs are all offline is left out.
     """
     by_policy = {}
     for folder in sorted(glob.glob(os.path.join(sys_root, "devices/system/cpu/cpufreq/policy*"))):
@@ -130,10 +126,7 @@ def emc_cap(sys_root: str) -> Optional[int]:
 
 
 def _emc_locked(emc: Mapping[str, Any]) -> Optional[bool]:
-    """Return whether the memory is fixed to one clock or runs at the highest that its power mode allows.
-
-    Return None if this is unknown.
-    """
+    """Return whether the memory's clock is fixed or the highest of its power mode; None if unknown."""
     top, low, now, cap = (emc.get(key) for key in ("max", "min", "cur", "cap"))
     if top is None or (now is None and low != top):
         return None
@@ -148,9 +141,9 @@ def _emc_locked(emc: Mapping[str, Any]) -> Optional[bool]:
 def locked(clocks: Mapping[str, Mapping[str, Any]], why: Dict[str, str]) -> Optional[bool]:
     """Return whether GPU, CPUs and memory are at fixed clocks, from the result of ``read``.
 
-    The result is False if one of them is not, otherwise None if the GPU, all CPUs or one of their limits is missing.
-    GPU and CPUs need equal lower and upper limits. The memory must be fixed to one clock or run at the highest clock of
-    its power mode; if this is unknown, the memory is ignored, with a note in ``why["clocks.emc"]``.
+    The result is False if one of them is not, otherwise None if a limit of the GPU or a CPU is missing. GPU and CPUs
+    need equal lower and upper limits; the memory's clock must be fixed or the highest of its power mode. An unknown
+    memory clock is ignored, with a note in ``why["clocks.emc"]``.
     """
     answers: List[Optional[bool]] = []
     for part, part_clocks in clocks.items():

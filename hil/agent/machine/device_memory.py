@@ -1,7 +1,9 @@
-"""Read the GPU memory of a process from outside, in bytes. What cannot be read is None, never 0.
+"""Read the GPU memory of a process from outside, in bytes.
 
-Discrete GPUs and Thor list processes through NVML, Orin and older boards in NvMap's file in debugfs. For a process that
-is in no list, the growth of the used memory of the whole GPU or machine is read instead.
+What cannot be read is None, never 0.
+
+Discrete GPUs and Thor list processes through NVML, Orin and older boards in NvMap's file in debugfs. For an unlisted
+process, the growth of the whole GPU's or machine's used memory is read instead.
 """
 
 import os
@@ -24,7 +26,7 @@ BY_MACHINE = "MemAvailable, less what was available before the worker"
 def nvmap_clients(text: str) -> Dict[int, int]:
     """Return bytes by process id from ``iovmm/clients``: lines of client, process name, id and size (``14617792K``).
 
-    The sizes of a process's clients are added. Processes of size 0 and lines of another format are left out.
+    The sizes of a process's clients are added. Processes of size 0 are left out.
     """
     used: Dict[int, int] = {}
     for line in text.splitlines():
@@ -85,7 +87,7 @@ class DeviceMemory:
 
     @property
     def source(self) -> str:
-        """Label of the best source: the first list that has any process's memory, else the whole GPU or machine."""
+        """Label of the best source: the first list with a process's memory, else the whole GPU or machine."""
         return next((label for label, read in self.readers if any(read().values())), self.whole)
 
     def process(self, pid: int) -> Optional[int]:
@@ -133,19 +135,19 @@ class Watch:
     def follow(self, pid: int) -> None:
         """Follow process ``pid``, which has no memory on the GPU yet.
 
-        A list that already contains ``pid`` is not used: there the number is another process's.
+        A list that already contains ``pid`` is not used, since its entry is another process's.
         """
         self._pid = pid
         self._readers = [(label, read) for label, read in self.device.readers if pid not in read()]
 
     def restart(self) -> None:
-        """Reset the peaks. Growth is still measured since before the worker's start."""
+        """Reset the peaks. Growth is still measured from the time before the worker's start."""
         self._peaks.clear()
 
     def baseline(self) -> None:
         """Record the memory of the worker's context and runtime before an engine is loaded.
 
-        From then on, only the source that provided this reading is used.
+        Later readings use only the source of this one.
         """
         self._baseline = self.note()
         if self._settled is None:

@@ -1,7 +1,6 @@
 """Read which other processes use the GPU, from NvMap's list (Orin and older) and from NVML.
 
-Processes of this agent, and of other agents from the same archive, are left out: with pytest-xdist several such agents
-share a target.
+Processes of this agent, and of other agents from the same archive, are left out.
 """
 
 import os
@@ -91,7 +90,7 @@ class GpuClients:
         return clients, reason and "NvMap's list: %s" % reason
 
     def _own_process_uses_gpu(self) -> bool:
-        """Return whether a process of this agent has opened the GPU."""
+        """Return whether a process of this agent uses the GPU."""
         try:
             pids = [int(name) for name in os.listdir(self._proc) if name.isdigit()]
         except OSError:

@@ -1,8 +1,4 @@
-"""Determine what the interpreter can import, in a separate process, since an import may crash or hang.
-
-The process writes one line when an import begins and another when it ends. If the process dies, the last line names
-the import that ended it.
-"""
+"""Determine what the interpreter can import, in a separate process, since an import may crash or hang."""
 
 import ctypes
 import json
@@ -110,7 +106,7 @@ def _ended(status: int) -> str:
 def read(out: bytes, how: str) -> Dict[str, Any]:
     """Return what ``ImportProbe.answers`` returns, from the lines ``out`` that the process wrote.
 
-    ``how`` states how the process ended; it becomes the reason for an import that began and did not end.
+    ``how`` states how the process ended; this is the reason for an import that did not end.
     """
     values: Dict[str, Any] = {}
     why: Dict[str, str] = {}

@@ -1,7 +1,6 @@
 """Query native libraries for their versions (TensorRT, cuDNN) and call cuInit.
 
-This runs in a process of its own (``main``), since a library may crash or hang when it is opened. The process writes
-one line when a query begins and another when it ends.
+This runs in a process of its own (``main``), since a library may crash or hang when it is opened.
 """
 
 import ctypes
@@ -33,9 +32,11 @@ class NotThere(Exception):
 
 
 def _open(names: Tuple[str, ...]) -> Any:
-    """Open the first of the libraries ``names`` that can be opened. Raise ``NotThere`` if none can.
+    """Open the first of the libraries ``names`` that can be opened.
 
-    If a library exists but fails to open, the message is the loader's reason for that library.
+    Raise ``NotThere`` if none can.
+
+    The message is the loader's reason, if a library exists.
     """
     reasons = []
     for name in names:
@@ -95,8 +96,8 @@ def loaded() -> Optional[str]:
 def kernels() -> List[str]:
     """Return the architectures (``"87"``) for which TensorRT's builder has kernels in files of their own.
 
-    These files are next to libnvinfer. The list is empty if there are none: older releases have one file for all
-    architectures. Raise ``NotThere`` if there is no TensorRT.
+    The list is empty for older releases, which have one file for all architectures. Raise ``NotThere`` if there is no
+    TensorRT.
     """
     _open(NVINFER)
     paths = _mapped()
@@ -196,7 +197,7 @@ def _ended(status: int) -> str:
 def read(out: bytes, end: str) -> Answers:
     """Return the answers in ``out``, what the process wrote, and the reason for each missing answer.
 
-    ``end`` states how the process ended; it becomes the reason for a query that was begun and not answered.
+    ``end`` states how the process ended; this is the reason for a query without an answer.
     """
     values: Dict[str, Any] = dict.fromkeys(QUESTIONS)
     why: Dict[str, str] = {}

@@ -28,7 +28,7 @@ THROTTLE = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClock
 def processes_of(raw: bytes, count: int, layout: struct.Struct) -> Dict[int, Optional[int]]:
     """Return bytes of GPU memory by process id; None for a process whose memory NVML does not report.
 
-    ``raw`` has ``count`` entries of ``layout``. The entries of a process, one for each MIG instance, are added.
+    ``raw`` has ``count`` entries of ``layout``. Several entries of a process are added.
     """
     used_by_pid: Dict[int, Optional[int]] = {}
     for pid, used in (layout.unpack_from(raw, at * layout.size)[:2] for at in range(count)):
@@ -38,9 +38,9 @@ def processes_of(raw: bytes, count: int, layout: struct.Struct) -> Dict[int, Opt
 
 
 def uuids(raw: Optional[str]) -> List[str]:
-    """Return the names that NVML may have for the GPU or MIG instance with CUDA's UUID ``raw``, 32 hex digits.
+    """Return the possible NVML names of the GPU or MIG instance with CUDA's UUID ``raw``, 32 hex digits.
 
-    Empty if ``raw`` is not such a UUID.
+    Empty if ``raw`` is not a UUID of this form.
     """
     if raw is None or len(raw) != UUID_DIGITS:
         return []
@@ -144,7 +144,7 @@ def _lookups(device: Mapping[str, Any]) -> List[Tuple[str, Any, Any]]:
 
 
 def _typed(library: Any) -> Any:
-    """Set the functions' argument types and return ``library``: ctypes would otherwise cut a handle to 32 bits."""
+    """Set the functions' argument types, and return ``library``."""
     number = ctypes.POINTER(c_uint)
     types: Dict[str, Tuple[Any, ...]] = {
         "nvmlDeviceGetMemoryInfo": (c_void_p, c_void_p),

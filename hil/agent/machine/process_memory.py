@@ -1,6 +1,6 @@
 """Read the memory of a process and of the machine from /proc, in bytes.
 
-The segment shared with the supervisor is excluded: it holds tensors in transit, which are not the engine's memory.
+The segment shared with the supervisor is excluded.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ def fields(path: str) -> Dict[str, int]:
 
 
 def resident(pid: object = "self") -> int:
-    """Return the resident bytes of process ``pid``, shared pages included; the fastest of these readings.
+    """Return the resident bytes of process ``pid``, shared pages included.
 
     Raise ``OSError`` if there is no such process.
     """
@@ -43,8 +43,8 @@ def shared() -> int:
 def return_free_memory() -> bool:
     """Return freed memory to the system, and use small pages from now on, so that a leak shows in the resident bytes.
 
-    Return whether small pages are used: False if the kernel refuses them. If the C library is not glibc, do neither and
-    return False. Sources: malloc_trim(3), all arenas since glibc 2.8; prctl(2), PR_SET_THP_DISABLE (Linux 3.15).
+    Return whether small pages are used; False without glibc, where nothing is done. Sources: malloc_trim(3), all arenas
+    since glibc 2.8; prctl(2), PR_SET_THP_DISABLE (Linux 3.15).
     """
     try:
         library = ctypes.CDLL(None)
@@ -83,9 +83,8 @@ def machine() -> Dict[str, Optional[int]]:
 class Peak:
     """The peak of this process's resident memory, without the segment.
 
-    Call ``begin`` once the inputs are resident, and ``end`` before outputs are copied to the segment. In between the
-    segment's part is constant, so that it can be subtracted. ``highest`` is the peak in bytes; ``is_reset`` is false
-    once the kernel's peak could not be reset.
+    Call ``begin`` once the inputs are resident, and ``end`` before outputs are copied to the segment. ``highest`` is
+    the peak in bytes; ``is_reset`` is false once the kernel's peak could not be reset.
     """
 
     def __init__(self) -> None:

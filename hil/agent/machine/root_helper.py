@@ -1,7 +1,6 @@
 """Start the board's root helper, which ``hil board setup`` installs, and send it verbs; it carries them out as root.
 
-The helper undoes its changes when the agent closes the pipe, exits or is killed. Nothing here asks for a password or
-waits without a time limit.
+The helper undoes its changes when the agent closes the pipe, exits or is killed.
 """
 
 import contextlib
@@ -86,14 +85,14 @@ class Helper:
     def ask(self, verb: str, *words: str) -> Dict[str, Any]:
         """Send ``verb`` with the arguments ``words`` and return the answer: ``ok``, and ``error`` if ``ok`` is false.
 
-        A timeout or a lost connection also gives such an answer; after it, each further request fails.
+        After a timeout or a lost connection, ``ok`` is false for this and every later request.
         """
         return self._ask(" ".join((verb, *words)), LIMITS.get(verb, LIMIT))
 
     def close(self) -> None:
         """End the helper, which makes it undo its changes, and wait for its exit, at most ``START`` seconds.
 
-        To learn whether undoing succeeded, call ``ask("restore")`` before.
+        Only ``ask("restore")`` returns whether undoing succeeded.
         """
         with self._lock:
             process = self._process

@@ -52,7 +52,7 @@ def numbered(name: str, *used: Container[str]) -> str:
 
 
 def throttles(kind: str) -> bool:
-    """Return whether a cooling device of type ``kind`` slows down GPU or CPUs in states above 0; a fan does not."""
+    """Return whether a cooling device of type ``kind`` slows down GPU or CPUs in states above 0."""
     if kind.startswith(DEVFREQ):
         return GPUS.fullmatch(kind[len(DEVFREQ) :]) is not None
     return THROTTLES.fullmatch(kind) is not None

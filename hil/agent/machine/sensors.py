@@ -1,7 +1,7 @@
 """Read a machine's own sensors from sysfs: temperatures, clocks, throttling, over-current counts, power.
 
 Names and paths are those of NVIDIA's kernels for each L4T release and of the kernel's documentation (thermal/sysfs-api,
-hwmon/sysfs-interface, hwmon/ina3221, hwmon/ina238). No sensor was read on a real board.
+hwmon/sysfs-interface, hwmon/ina3221, hwmon/ina238).
 """
 
 import glob
@@ -23,7 +23,7 @@ COLDEST = -200.0
 class Channel:
     """One number in one file; ``scale`` converts it to base units, ``word`` is its index among the file's words.
 
-    A value below ``least`` counts as no reading.
+    A value below ``least`` is not a reading.
     """
 
     def __init__(self, path: str, scale: float, word: int = 0, least: float = -math.inf) -> None:
@@ -46,7 +46,7 @@ class Channel:
 
 
 class Rail:
-    """Power of one rail in W: voltage times current. The meter's offset can make a current negative."""
+    """Power of one rail in W: voltage times current."""
 
     def __init__(self, volts: Channel, amperes: Channel) -> None:
         self.volts = volts
@@ -84,7 +84,7 @@ class Sensors:
         self.channels = {}
 
     def drop_silent(self, kinds: Tuple[str, ...]) -> None:
-        """Close each channel that gives no reading now and whose name starts with one of ``kinds``.
+        """Close each channel whose name starts with one of ``kinds`` and that gives no reading now.
 
         ``not_readable`` then has the reason.
         """

@@ -42,7 +42,7 @@ def number(path: str) -> Tuple[Optional[int], str]:
 
 
 class StateReader:
-    """Reads one machine's state below a root, so that tests can read a tree of files.
+    """Reads one machine's state below a root.
 
     ``nvpmodel`` is the program's path (None: search for it), ``archive`` the agent's own file. Each method adds to
     ``why`` the reason for what it cannot read.

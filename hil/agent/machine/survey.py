@@ -1,6 +1,6 @@
 """Collect what ``hil doctor`` needs to know about a machine, without writing files on it.
 
-The target is held meanwhile. If another session holds it, no runtime, GPU, root helper or tegrastats is used.
+The target is held meanwhile, if it is free; if not, no runtime, GPU, root helper or tegrastats is used.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Conversion between numpy arrays and the bodies of frames, without a copy if the memory layout allows it.
 
-A type that numpy lacks is represented by a record with one field, named after the type, that has the element's bits:
-``[("bfloat16", "<u2")]``.
+A type that numpy lacks is a record whose only field has the type's name and the element's bits: ``[("bfloat16",
+"<u2")]``.
 """
 
 from typing import Any, Dict, Iterable, List, Sequence, Tuple

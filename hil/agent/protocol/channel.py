@@ -61,7 +61,7 @@ class Frames:
         """Read one frame's header and return it; ``pending`` is then its body's length in bytes.
 
         An unread body of the previous frame is discarded. Raise ``Closed`` at the end of the stream, ``WireError`` for
-        anything that is not a frame, or a frame that is cut off.
+        anything that is not a whole frame.
         """
         self.drain()
         head = bytearray(HEAD.size)
@@ -90,7 +90,7 @@ class Frames:
         self.pending -= len(view)
 
     def take(self) -> bytearray:
-        """Read and return the rest of the body. Memory grows with the bytes received, not with the announced length."""
+        """Read and return the rest of the body."""
         data = bytearray()
         while self.pending:
             piece = bytearray(min(self.pending, PIECE))

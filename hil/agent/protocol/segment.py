@@ -26,10 +26,9 @@ class Segment:
 
     @classmethod
     def create(cls, fallback: str) -> "Segment":
-        """Return an empty segment.
+        """Return an empty segment, in anonymous memory (Python 3.8 or later) or an unlinked file.
 
-        Its memory is anonymous (memfd) from Python 3.8 on; otherwise it is an unlinked file in ``/dev/shm``, or in the
-        folder ``fallback`` if ``/dev/shm`` is not writable.
+        The file is in ``/dev/shm`` or, if that is not writable, in the folder ``fallback``.
         """
         if hasattr(os, "memfd_create"):  # novermin - Python 3.8
             return cls(os.memfd_create("hil", os.MFD_CLOEXEC))  # novermin - checked above

@@ -1,6 +1,6 @@
 """Activate a staged release in a process of its own (``--activate``), and roll back if it does not become healthy.
 
-A lost connection does not stop the process. If it is killed, the next deployment finishes its operation (``recover``).
+A lost connection does not stop the process. After a kill, the next deployment finishes the operation (``recover``).
 """
 
 import contextlib
@@ -55,7 +55,7 @@ class Activation:
     def forward(self) -> None:
         """Switch from the old release to the new one, and back if the new one does not become healthy.
 
-        If the new release's files are damaged, do not switch, and end the operation as ``stay`` does.
+        If the new release's files are damaged, end the operation as ``stay`` does.
         """
         new = str(self.new)
         self.report("checking", "the files of release %.12s" % new)
@@ -82,10 +82,7 @@ class Activation:
             images.remove(self.container, before - images.of_releases(self.folder))
 
     def back(self, trouble: str) -> None:
-        """Switch back to the old release because of ``trouble``, start it and check its health.
-
-        Do not verify its files: it ran until now, and the host may be unreachable.
-        """
+        """Switch back to the old release because of ``trouble``, start it and check its health."""
         self.report("rolling back", trouble)
         self.journal.unmark()
         self.journal.point(BACK)
@@ -101,8 +98,8 @@ class Activation:
     def stay(self, why: str) -> None:
         """End the operation without a switch, because of ``why``.
 
-        If the robot has a command for its safe state, which may have stopped the old release, start that release again.
-        The new release gets back the health mark that it had before the operation.
+        A robot with a command for its safe state starts the old release again. The new release keeps its earlier health
+        mark.
         """
         if self.operation.get("was_healthy"):
             self.journal.mark(str(self.new))
@@ -115,8 +112,7 @@ class Activation:
     def recover(self) -> None:
         """Finish the operation of a process that was killed.
 
-        If the switch was made and the new release was healthy, only record the outcome. If the switch was not made,
-        start the old release again. Otherwise switch back to the old release.
+        Record the outcome if the new release was already healthy; otherwise run the old release again.
         """
         current = self.folder.current()
         if current == self.new and self.new is not None and self.folder.healthy(self.new):
@@ -127,10 +123,7 @@ class Activation:
             self.back("it was interrupted before release %.12s was healthy" % self.new)
 
     def resume(self, why: str) -> None:
-        """End the operation without a switch, because of ``why``, and start the old release again.
-
-        The old release is still the current one, but it may not run.
-        """
+        """End the operation without a switch, because of ``why``, and start the old release again."""
         if self.operation.get("was_healthy"):
             self.journal.mark(str(self.new))
         trouble = self.start() if self.old is not None else ""
@@ -209,8 +202,7 @@ def restart_service(name: str) -> str:
 def main() -> None:
     """Carry out the operation in a folder's journal, for ``--activate FOLDER WHAT``; the folder's lock is inherited.
 
-    WHAT is ``forward``, ``stay`` or ``recover``. If the folder cannot be used, only report this; the operation stays
-    unfinished.
+    WHAT is ``forward``, ``stay`` or ``recover``. An unusable folder is only reported; the operation stays unfinished.
     """
     root, what = sys.argv[2:4]
     for number in (signal.SIGHUP, signal.SIGPIPE):

@@ -36,9 +36,9 @@ def run(
 ) -> Ended:
     """Run ``argv`` for at most ``seconds``, with the additional environment variables ``extra``; return how it ended.
 
-    A command that takes longer is killed with its process group. With ``reap``, the rest of its process group is also
-    killed when the command ends in time. ``meanwhile`` is called repeatedly with the seconds to wait; if it raises an
-    exception, the command is killed and the exception is raised.
+    A command that takes longer is killed with its process group. With ``reap``, the group is also killed after a
+    command that ends in time. ``meanwhile`` is called repeatedly with the seconds to wait; if it raises an exception,
+    the command is killed and the exception is raised.
     """
     with _output() as output:
         try:

@@ -88,8 +88,8 @@ class Deploying:
     def open(self, request: Dict[str, Any]) -> Reply:
         """Lock the folder for one deployment and return its state.
 
-        In the state, ``pending`` is an interrupted operation, which must be finished first; None if there is none.
-        Raise ``Failure`` if another deployment has locked the folder.
+        Its ``pending`` is an interrupted operation, which must be finished first, or None. Raise ``Failure`` if another
+        deployment has locked the folder.
         """
         folder = Releases(request["folder"], self.store.beat)
         self.claim = {key: str(request[key]) for key in ("who", "host", "pid")}
@@ -106,7 +106,7 @@ class Deploying:
         return {"ok": state}, []
 
     def stage(self, request: Dict[str, Any]) -> Reply:
-        """Stage a release from the store's blobs. The reply's ``staged`` is false if it was there, undamaged."""
+        """Stage a release from the store's blobs. The reply's ``staged`` is false if an undamaged one was there."""
         return {"ok": {"staged": Staging(self._open()).stage(request["release"], self.store.verify)}}, []
 
     def load(self, request: Dict[str, Any]) -> Reply:
@@ -155,8 +155,8 @@ class Deploying:
     def begin(self, request: Dict[str, Any]) -> Reply:
         """Record the operation in the journal, and run the robot's command for its safe state, if it has one.
 
-        The reply's ``trouble`` is why the command failed, empty on success. From now on the operation is always
-        finished. Raise ``Failure`` if another operation is unfinished, or the folder lacks the release.
+        The reply's ``trouble`` is why the command failed, empty on success. Raise ``Failure`` if another operation is
+        unfinished, or the folder lacks the release.
         """
         folder = self._open()
         if Journal(folder).operation() is not None:
@@ -208,7 +208,7 @@ class Deploying:
     def watch(self, request: Dict[str, Any]) -> Reply:  # noqa: ARG002 - as every operation
         """Wait at most a second for new progress lines of the activation, and return them as ``steps``.
 
-        In the reply, ``ended`` is whether the activation has ended, ``current`` the release that ``current`` links to.
+        In the reply, ``ended`` is whether the activation has ended, ``current`` the digest of the current release.
         """
         process = self._process
         if process is None:
@@ -236,7 +236,7 @@ class Deploying:
         return self.folder
 
     def leave(self) -> None:
-        """If an operation is unfinished and this agent has started no process for it, start one that finishes it."""
+        """Start a process that finishes an unfinished operation, unless this agent has started one."""
         if self._unfinished and self.folder is not None and self._process is None:
             with contextlib.suppress(OSError):
                 self._start(self.folder, "recover")

@@ -1,6 +1,6 @@
 """Keep the journal of a robot's releases: an operation is recorded before it starts, so that it is always finished.
 
-Files that must be replaced even on a full disk are prepared before the operation and only renamed during it.
+Its files are prepared before the operation and only renamed during it, so that a full disk does not matter.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ class Journal:
         self.folder = folder
 
     def ready(self, operation: Dict[str, Any]) -> None:
-        """Record ``operation``, prepare the files that it will rename, and withdraw its new release's health mark.
+        """Record ``operation``, prepare the files that it will rename, and remove the new release's health mark.
 
         Raise ``Failure`` if writing fails.
         """

@@ -30,7 +30,7 @@ Beat = Callable[[], None]
 
 
 def nothing() -> None:
-    """Do nothing. This is the heartbeat of a process for which no host waits."""
+    """Do nothing: the heartbeat of a process without a host."""
 
 
 def sync(path: str) -> None:
@@ -93,8 +93,8 @@ class Releases:
     def lock(self, claim: Dict[str, str]) -> Optional[int]:
         """Lock the folder for one deployment, and record its ``claim`` (``who``, ``host``, ``pid``) for messages.
 
-        Return the lock's descriptor, or None if another deployment has the lock.
-        A child process may inherit the descriptor; the lock is released when the last process closes it.
+        Return the lock's descriptor, or None if another deployment has the lock. The lock is released when the last
+        process closes the descriptor.
         """
         with self.file_errors():
             fd = open_lock(self.own(LOCK))
@@ -226,7 +226,7 @@ class Releases:
     def newest(self, place: str) -> None:
         """Make the release in the folder ``place`` the newest by its modification time.
 
-        This works even if the board's clock is wrong: many boards boot with a date of 1970.
+        This works even if the board's clock is wrong.
         """
         others = [self._order(name) for name in self.ordered() if self.path("releases", name) != place]
         at = max([int(time.time() * 1e9)] + [1 + other for other in others])
@@ -235,8 +235,7 @@ class Releases:
     def prune(self, keep: int) -> List[str]:
         """Remove old releases, and return their digests.
 
-        The newest ``keep`` releases (at least 1) stay, and so do the current one and the one to which a rollback would
-        return.
+        The newest ``keep`` releases (at least 1), the current one and the target of a rollback stay.
         """
         current = self.current()
         needed = {current, self.previous(current)} | set(self.ordered()[-max(1, keep) :])
@@ -246,10 +245,7 @@ class Releases:
         return removed
 
     def remove(self, digest: str) -> None:
-        """Remove the release ``digest``, if there is one. Errors are ignored.
-
-        The release's folder is renamed first, so that no partial release is ever under its digest.
-        """
+        """Remove the release ``digest``, if there is one. Errors are ignored."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.own("healthy", digest))
         trash = self.path("releases", ".gone")

@@ -11,7 +11,7 @@ class Bound:
 
     Attributes:
         run: runs the feed once; returns the outputs in the engine's order, valid until the next run in the slot.
-        start: queues a run; None, as ``finish``, if the runtime runs one inference at a time.
+        start: queues a run; None, like ``finish``, if the runtime runs one inference at a time.
         finish: waits for the queued run and returns its outputs.
         device_seconds: returns the device time of the last run in seconds; None if there is no device clock.
     """

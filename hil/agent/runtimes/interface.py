@@ -16,7 +16,7 @@ Dim = Any  # int if fixed, str if the model names it, None if it is unnamed
 class Port(NamedTuple):
     """An input or output; ``dtype`` is numpy's or ml_dtypes' name.
 
-    A dimension in ``shape`` is int, str (named) or None (any).
+    A dimension in ``shape`` is an int, a str (its name) or None (any size).
     """
 
     name: str
@@ -60,8 +60,7 @@ class Engine(ABC):
     def recurrence(self, carry: Mapping[str, str], begin: Feed) -> Recurrence:
         """Return a new sequence; ``carry`` and ``begin`` are those of ``Recurrence``.
 
-        The base class keeps the states in the host's memory, which works with every runtime. A runtime with a device
-        overrides this, to keep them in the device's memory.
+        The states are in the host's memory; a runtime with a device overrides this.
         """
         return Recurrence(self, carry, begin)
 
@@ -70,7 +69,7 @@ class Engine(ABC):
         return None
 
     def facts(self) -> Dict[str, Any]:
-        """Return facts about the loaded engine that ``method`` does not return, such as the engine's sizes in bytes."""
+        """Return further facts about the loaded engine, such as its sizes in bytes."""
         return {}
 
     def layers(self) -> Optional[List[Dict[str, Any]]]:
@@ -87,10 +86,7 @@ class Engine(ABC):
 
     @abstractmethod
     def profile(self, feed: Feed, runs: int) -> List[NodeCost]:
-        """Return the mean seconds per node over ``runs`` runs, slowest node first.
-
-        This uses a separate session or context, so that no timed run has a profiler attached.
-        """
+        """Return the mean seconds per node over ``runs`` runs, slowest node first."""
 
     def close(self) -> None:  # noqa: B027 - most runtimes have nothing to free
         """Free what the engine holds."""
@@ -156,17 +152,18 @@ class Runtime(ABC):
         """Return why ``precision`` is not supported here; None if it is."""
 
     def start(self, options: Mapping[str, Any]) -> None:  # noqa: B027 - a runtime without a device has nothing to open
-        """Import the runtime and open its context on the device, so that the memory before ``load`` can be read.
+        """Import the runtime and open its context on the device.
 
-        If ``facts`` names a ``gpu``, this is called before ``load``, on the same object and with the same ``options``.
+        A runtime with a ``gpu`` in its ``facts`` gets this call before ``load``, with the same ``options``.
         """
 
     @abstractmethod
     def build(self, model: str, precision: str, options: Mapping[str, Any], out: str) -> Built:
-        """Build an engine from the ONNX file ``model``. Raise ``Failure`` if this fails.
+        """Build an engine from the ONNX file ``model``.
 
-        A runtime that ``compiles`` writes the engine to ``out``. With ``options["more"]``, another build follows, and
-        this object may keep what that build can reuse.
+        Raise ``Failure`` if this fails.
+
+        A runtime that ``compiles`` writes the engine to ``out``. ``options["more"]`` states that another build follows.
         """
 
     @abstractmethod

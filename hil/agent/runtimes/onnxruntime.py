@@ -250,7 +250,7 @@ def _ports(args: Any) -> Tuple[Port, ...]:
 def _node_costs(path: str, runs: int) -> List[NodeCost]:
     """Return the mean seconds per run of each node, slowest first, from the trace file at ``path``.
 
-    Events before the end of the first run are warm-up and do not count. Raise ``Failure`` if the file is too large.
+    The first run does not count. Raise ``Failure`` if the file is too large.
     """
     if os.path.getsize(path) > MAX_PROFILE:
         raise Failure(ENGINE, "the profile has over %d bytes" % MAX_PROFILE, "profile fewer runs")

@@ -1,6 +1,6 @@
 """Runs ONNX Runtime sessions whose inputs or outputs have types that numpy lacks, such as bfloat16.
 
-ONNX Runtime passes them as ``OrtValue``: the type's number and the raw bits. This has worked since version 1.20.
+ONNX Runtime (1.20 or later) passes them as ``OrtValue``: the type's number and the raw bits.
 """
 
 import ctypes
@@ -38,8 +38,7 @@ def needs_values(session: Any) -> bool:
 def values_of(feed: Mapping[str, Any]) -> Fed:
     """Return a feed as ``OrtValue`` objects by input name, and the arrays whose memory these use.
 
-    Arrays of a type that numpy lacks are those of ``hil.agent.protocol.arrays``. Raise ``Failure`` if this version of
-    ONNX Runtime cannot take such an array.
+    Raise ``Failure`` if this version of ONNX Runtime cannot take such an array.
     """
     import numpy as np
     import onnxruntime
@@ -81,10 +80,7 @@ def _array(value: Any) -> Any:
 
 
 def _packed(bits: Any, name: str) -> Any:
-    """Return ``bits`` as ONNX Runtime requires elements of type ``name``.
-
-    For a packed type this is an array of the same shape that begins with the packed bits; the rest of it is not read.
-    """
+    """Return ``bits`` as ONNX Runtime requires elements of type ``name``: packed types fill the array's beginning."""
     import numpy as np
 
     width = WIDTHS.get(name)
@@ -98,7 +94,7 @@ def _packed(bits: Any, name: str) -> Any:
 
 
 def _unpacked(bits: Any, name: str, count: int) -> Any:
-    """Return ``count`` elements, each in the low bits of a byte of its own if they are packed."""
+    """Return ``count`` elements; those of packed types are unpacked to the low bits of a byte each."""
     import numpy as np
 
     width = WIDTHS.get(name)

@@ -100,8 +100,7 @@ class Store:
         """Start or resume an upload of ``size`` bytes; return the offset (bytes) to continue at.
 
         Return None while another agent writes this upload. ``name`` is the blob's digest, or its outline if the digest
-        is not known yet. If an earlier attempt left more than ``size`` bytes, they are deleted. Raise ``Failure`` if
-        the store is full or cannot be written.
+        is not known yet. Raise ``Failure`` if the store is full or cannot be written.
         """
         valid_digest(name)
         if name not in self.uploads:
@@ -125,7 +124,7 @@ class Store:
         return self.uploads[name].offset
 
     def has_like(self, outline: str, size: int) -> bool:
-        """Return whether a blob of ``size`` bytes has this outline (``outline_of``); it may still be another file."""
+        """Return whether a blob of ``size`` bytes has this outline (``outline_of``)."""
         for entry in os.scandir(self.path("blobs")):
             with contextlib.suppress(FileNotFoundError):  # evicted by another agent meanwhile
                 if entry.stat().st_size == size and outline_of(entry.path) == outline:

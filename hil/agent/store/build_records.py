@@ -42,7 +42,7 @@ def key_facts(request: Dict[str, Any], libraries: Dict[str, Any], l4t: Optional[
 
 
 def _known(libraries: Dict[str, Any], runtime: str, number: Optional[int]) -> Dict[str, Any]:
-    """Return the runtime's facts for GPU ``number`` (None: the first). A worker reports the facts for the first GPU."""
+    """Return the runtime's facts for GPU ``number`` (None: the first)."""
     known = dict(libraries.get("facts", {}).get(runtime, {}))
     if number and known.get("gpu") is not None:
         known.update(gpu=None, sm=None, sms=None)

@@ -17,8 +17,7 @@ GATE_SECONDS = 2.0
 def held_if_free(root: str, claim: Dict[str, Any], *, holder_only: bool) -> Iterator[Optional[Dict[str, Any]]]:
     """Yield None if no other session holds the store ``root``, otherwise the facts of its holder (see ``holder``).
 
-    A free store is held for ``claim`` within the context, if ``holder_only`` is false, the disk has room, and a session
-    has held the store before.
+    Within the context, a free store is held for ``claim`` if possible, unless ``holder_only`` is true.
     """
     if not os.path.exists(os.path.join(root, "hold.lock")):
         yield None

@@ -15,10 +15,7 @@ from ..failure import HELD, Failure
 
 
 def open_lock(path: str) -> int:
-    """Open a lock file, or create it, and return its descriptor.
-
-    Child processes do not inherit the descriptor, so they cannot keep the lock.
-    """
+    """Open a lock file, or create it, and return its descriptor."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 

@@ -1,7 +1,7 @@
 """Receive the bytes of an upload from further SSH channels of the host, each through a named pipe.
 
-sshd allows 2 MiB in flight on a channel (channels.h: CHAN_SES_WINDOW_DEFAULT): 52 MB/s at a round trip of 40 ms. Frames
-on the first channel announce each piece that a pipe carries.
+One channel is slow over a long round trip, since sshd allows 2 MiB in flight (channels.h: CHAN_SES_WINDOW_DEFAULT).
+Frames on the first channel announce each piece.
 """
 
 import contextlib
@@ -52,12 +52,15 @@ class UploadPipe:
         self._unlink()
 
     def take_into(self, view: memoryview) -> None:
-        """Fill ``view`` with the next bytes of the piece. Raise ``PipeLost`` if the writer closes the pipe before."""
+        """Fill ``view`` with the next bytes of the piece.
+
+        Raise ``PipeLost`` if the writer closes the pipe too early.
+        """
         self._fill(view, joining=False)
         self.pending -= len(view)
 
     def drain(self) -> None:
-        """Read and discard the rest of the piece. Raise ``PipeLost`` if the writer closes the pipe before."""
+        """Read and discard the rest of the piece. Raise ``PipeLost`` if the writer closes the pipe too early."""
         scratch = memoryview(bytearray(min(self.pending, PIPE_BYTES)))
         while self.pending:
             self.take_into(scratch[: self.pending])
@@ -77,7 +80,7 @@ class UploadPipe:
             at += count
 
     def close(self) -> None:
-        """Close the pipe and delete its path. Terminate its writer, a ``cat`` that may wait for a lost host."""
+        """Close the pipe and delete its path. Terminate its writer."""
         os.close(self._fd)
         self._unlink()
         if self.pid > 1:

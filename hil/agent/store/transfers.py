@@ -32,10 +32,10 @@ class Transfers:
     def blob_begin(self, request: Dict[str, Any]) -> Reply:
         """Start or resume an upload of ``size`` bytes; with ``restart``, delete the open upload of this name first.
 
-        If the request has a ``digest``, the reply's ``have`` states whether that blob is stored; otherwise ``like``
-        states whether a blob of this size and outline (``outline_of``) is stored. If so, there is nothing to upload and
-        ``offset`` is ``size``. If not, the upload continues at ``offset``, and ``prefix`` is the digest of the bytes
-        before it. Raise ``Failure`` if another agent is still uploading it after ``OTHER_UPLOAD`` seconds.
+        With a ``digest`` in the request, the reply's ``have`` states whether that blob is stored; otherwise ``like``
+        states whether one of this size and outline (``outline_of``) is. The upload continues at ``offset``, which is
+        ``size`` for a stored blob; ``prefix`` is the digest of the bytes before. Raise ``Failure`` if another agent is
+        still uploading it after ``OTHER_UPLOAD`` seconds.
         """
         name, digest, size = valid_digest(request["name"]), request.get("digest"), int(request["size"])
         state: Dict[str, Any] = {"have": False, "like": False, "offset": size}
@@ -93,7 +93,7 @@ class Transfers:
             raise
 
     def _skip(self, source: Any) -> None:
-        """Read and discard the rest of a piece that could not be stored, because the next piece comes after it."""
+        """Read and discard the rest of a piece that could not be stored."""
         try:
             source.drain()
         except PipeLost:

@@ -22,10 +22,7 @@ def digest_of(path: str, beat: Optional[Callable[[], None]] = None) -> str:
 
 
 def outline_of(path: str) -> str:
-    """Return the outline of a file: the SHA-256 of its size, its first MiB and its last MiB.
-
-    Reading it is quick. Files with different outlines differ; files with equal outlines may differ too.
-    """
+    """Return the outline of a file: the SHA-256 of its size, its first MiB and its last MiB."""
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         ends = file.read(CHUNK)
@@ -44,10 +41,10 @@ def _hash_into(hasher: Any, path: str, beat: Optional[Callable[[], None]] = None
 
 
 class Upload:
-    """One upload, written by a thread. It locks its partial file, so that two agents never write the same file at once.
+    """One upload, written by a thread.
 
-    An error of the thread is raised by the next ``free_buffer``, ``write`` or ``end``; while one of these waits,
-    ``beat`` is called repeatedly.
+    It locks its partial file. An error of the thread is raised by the next ``free_buffer``, ``write`` or ``end``; while
+    these wait, ``beat`` is called repeatedly.
     """
 
     def __init__(self, path: str, beat: Callable[[], None] = lambda: None) -> None:

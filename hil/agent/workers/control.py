@@ -1,8 +1,4 @@
-"""Time the control, a fixed workload, in short windows before, between and after the inferences of a series.
-
-Its times show how fast the machine was while the series was timed. It never runs inside a timed inference, and its
-share of the time is limited.
-"""
+"""Time the control, a fixed workload, in short windows before, between and after the inferences of a series."""
 
 import time
 from array import array
@@ -35,11 +31,12 @@ Call = Callable[[], Any]
 
 
 class Control:
-    """The windows beside one series. They take about ``share`` of the series' ``seconds`` at most.
+    """The windows beside one series; they take at most about ``share`` of the series' ``seconds``.
 
-    ``run`` runs the workload once. Call ``before``; for pauses, call ``plan`` once the series' own inference time is
-    known, and ``pause`` whenever the time has come that ``plan`` or the last ``pause`` returned; call ``after``. An
-    error of the workload is not raised: it ends the control, not the series.
+    ``run`` runs the workload once. An error of the workload ends the control, not the series. Attributes: start,
+    duration: of each inference of the workload that was recorded, in seconds. sizes: the number of inferences in each
+    window. cuts: the numbers of the series' inferences before which a pause was made. spent: the seconds that the
+    windows and the discarded inferences took. why_not: why there is no control; empty if there is one.
 
     Attributes:
         start, duration: of each inference of the workload that was recorded, in seconds.
@@ -101,8 +98,7 @@ class Control:
     def plan(self, each: float, seconds: float) -> float:
         """Return the seconds until the first pause of a series, whose inferences take about ``each`` seconds.
 
-        It is infinite if there is no control, if its share does not suffice for a pause, or if ``each`` is 0 (unknown).
-        ``seconds`` is the length of the series.
+        It is infinite if no pause is possible, or if ``each`` is 0 (unknown). ``seconds`` is the length of the series.
         """
         if self.why_not or not each:
             return float("inf")
@@ -164,7 +160,7 @@ class Control:
 
 
 class LoadedControl:
-    """The engine of the control in this process; it is loaded when it is first needed."""
+    """The engine of the control in this process, loaded when it is first needed."""
 
     def __init__(self) -> None:
         self._order: Any = None

@@ -74,7 +74,7 @@ class EngineBuilds:
         return dict(record, cached=cached)
 
     def _undamaged(self, key: str, model: str) -> Tuple[Optional[Dict[str, Any]], Optional[str]]:
-        """Return the engine's record, or None if there is none or its file is damaged; and the damage, or None."""
+        """Return the engine's record, or None if it is missing or its file is damaged; and the damage, or None."""
         record = self.records.find(key)
         if record is not None and record.get("built_on") and not _in_this_mode(record):
             return None, None  # the power mode was changed since, so the board that built it is not an equal one
@@ -142,7 +142,7 @@ class EngineBuilds:
     def _build_in_worker(
         self, request: Dict[str, Any], order: Dict[str, Any], facts: Dict[str, Any]
     ) -> Tuple[WorkerProcess, Dict[str, Any]]:
-        """Build in the idle builder, or in a fresh worker if there is none or it fails. Return worker and reply.
+        """Build in the idle builder, else (also after its failure) in a fresh worker; return worker and reply.
 
         ``retried`` in the reply is the idle builder's failure. Raise ``Failure`` if the build fails.
         """

@@ -14,8 +14,8 @@ READY_SECONDS = 60.0
 class IdleWorkers:
     """At most one idle worker that has imported the runtimes, one idle builder, and new workers for announced loads.
 
-    The idle worker, for the next engine, is stopped before a fresh worker starts and before a build. The builder, which
-    has loaded TensorRT's builder, is kept only if the host has announced another build.
+    The idle worker is stopped before a fresh worker starts and before a build. The builder is kept only if the host has
+    announced another build.
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
@@ -27,7 +27,7 @@ class IdleWorkers:
     def keep(self, worker: WorkerProcess, libraries: Dict[str, Any]) -> None:
         """Stop all idle workers, and make ``worker`` the idle worker.
 
-        If ``libraries``, a worker's report, has a GPU, stop ``worker`` instead: a runtime may have opened the GPU.
+        If ``libraries``, a worker's report, has a GPU, stop ``worker`` instead.
         """
         self.clear()
         facts = libraries.get("facts") or {}
@@ -39,9 +39,8 @@ class IdleWorkers:
     def worker(self, runtime: str, *, fresh: bool, more: int = 0) -> WorkerProcess:
         """Return a worker for one engine: the idle worker if it is alive and ``fresh`` is false, otherwise a new one.
 
-        The builder, and an idle worker that is not returned, are stopped. ``more`` announces that so many new workers
-        will be needed next: they are started at the same time, since an import keeps one processor busy. All of them
-        have imported ``runtime``, and nothing else, when this returns, so that none disturbs a measurement.
+        All other idle workers are stopped. ``more`` further new workers are started at the same time, for the next
+        calls. All of them have imported ``runtime``, and nothing else, when this returns.
         """
         self.stop_builder()
         idle, self._idle = self._idle, None

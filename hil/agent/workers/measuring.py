@@ -85,9 +85,7 @@ class Measuring(ABC):
     def pace(self, request: Dict[str, Any]) -> Answer:
         """Time inferences as ``time`` does, but start them ``period`` seconds apart (later if one ends late).
 
-        After the warm-up, inferences start at this period for another ``warmup`` seconds without being recorded,
-        because clocks and caches settle at other values than in the back-to-back warm-up. A control is timed only
-        before and after.
+        A second warm-up of ``warmup`` seconds has this period too. A control is timed only before and after.
         """
         feeds, period, releases = self._feeds(request), float(request["period"]), int(request["releases"])
         if not period > 0 or releases < 1:
@@ -114,7 +112,7 @@ class Measuring(ABC):
         return answer, named
 
     def control(self, request: Dict[str, Any]) -> Answer:
-        """Time the control alone, after a measurement of ``seconds`` that it must not precede, such as a cold start."""
+        """Time the control alone, after a measurement of ``seconds``, such as a cold start."""
         control = self.loaded_control.of(request["control"], request["seconds"])
         if control is None:
             raise Failure(failure.PROTOCOL, "no control is requested")
@@ -126,8 +124,8 @@ class Measuring(ABC):
     def _bound(self, request: Dict[str, Any], pairs: List[Tuple[Dict[str, Any], int]]) -> Iterator[List[Any]]:
         """Return a context with the binding of each pair of feed and slot (number of the inference in flight).
 
-        With ``carry`` in the request, the feeds are steps of one sequence: each run begins with the state that the run
-        before it left, and the first with that of the first feed.
+        With ``carry`` in the request, the feeds are steps of one sequence that begins with the states in the first
+        feed.
         """
         carry = request.get("carry") or {}
         with contextlib.ExitStack() as stack:
@@ -203,10 +201,12 @@ class Measuring(ABC):
         return memory.usage(self.peak), []
 
     def soak(self, request: Dict[str, Any]) -> Answer:
-        """Return readings of memory over many inferences. Host memory excludes the segment shared with the supervisor.
+        """Return readings of memory over many inferences.
 
-        GPU memory, if there is a GPU, is that of this process with ``watched`` in the request, otherwise that of all
-        processes; ``by_process`` states which. ``trimmed`` is the result of ``process_memory.return_free_memory``.
+        Host memory excludes the segment shared with the supervisor.
+
+        GPU memory is that of this process (``by_process``) with ``watched`` in the request, otherwise that of all
+        processes. ``trimmed`` is the result of ``process_memory.return_free_memory``.
         """
         feeds, watched = self._feeds(request), request.get("watched")
         read_device = None if self.engine.device_bytes() is None else self.engine.device_bytes

@@ -25,10 +25,10 @@ class Sequences:
     def run(self, engine: Any, request: Dict[str, Any], arrays: Dict[str, Any]) -> Tuple[Dict[str, Any], List[Any]]:
         """Run the steps in ``arrays`` and return the outputs of those that were run, each stacked: ``[steps, *shape]``.
 
-        Fewer steps than given may be run (see ``LARGEST`` and ``LONGEST``). ``request["carry"]`` maps each carried
-        input to the output that feeds it. If ``arrays`` has the carried inputs, the sequence ``request["key"]`` begins
-        with them, otherwise it goes on. The other inputs are ``[steps, *shape]``. Raise ``Failure`` if the request or
-        its arrays are invalid, or an output changes its shape.
+        Fewer steps than given may be run (``LARGEST``, ``LONGEST``). ``request["carry"]`` maps each carried input to
+        the output that feeds it. The sequence ``request["key"]`` begins if ``arrays`` has the carried inputs, otherwise
+        it continues. The other inputs are ``[steps, *shape]``. Raise ``Failure`` if the request or its arrays are
+        invalid, or an output changes its shape.
         """
         carry, key = request["carry"], request["key"]
         if not isinstance(carry, dict) or not isinstance(key, str):

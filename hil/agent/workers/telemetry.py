@@ -1,7 +1,4 @@
-"""Sample a worker from outside while it works: its memory and, while it is timed, the machine's sensors.
-
-Every file is opened once and reread at offset 0, so that ten samples a second cost well under 1 % of one core.
-"""
+"""Sample a worker from outside while it works: its memory and, while it is timed, the machine's sensors."""
 
 from typing import Any, Callable, Dict, List, Optional
 
@@ -42,8 +39,8 @@ def gpu_sensors(watch: Watch) -> Dict[str, Any]:
 class Sampler:
     """Samples of one worker's memory, and of the machine's sensors during a timed series.
 
-    The caller calls ``take`` when ``due`` is reached. When ``MAX_KEPT`` samples or ``MAX_CELLS`` values are stored,
-    every other sample is dropped, and from then on half as many are stored.
+    The caller calls ``take`` when ``due`` is reached. With ``MAX_KEPT`` samples or ``MAX_CELLS`` values, every other
+    sample is dropped, and later ones are stored half as often.
 
     Args:
         watch: reads the worker's GPU memory; with it, samples are ``INTERVAL_DEVICE`` seconds apart, else ``INTERVAL``.

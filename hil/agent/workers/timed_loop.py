@@ -87,8 +87,8 @@ def measure(
     """Time ``calls`` in turn and return the columns ``start`` and ``duration`` (seconds); no sample is dropped.
 
     ``clocks``, one for each call, add the column ``device``: the seconds that the call's latest run took on the device.
-    After ``gap`` seconds, and then as ``control`` decides, the series pauses for a window of the control. The pauses
-    extend ``window.seconds``, but not ``window.budget``.
+    After ``gap`` seconds, and then as ``control`` decides, the series pauses for the control. Pauses extend
+    ``window.seconds``, but not ``window.budget``.
     """
     clock = time.perf_counter
     start, duration, device = array("d"), array("d"), array("d")
@@ -233,8 +233,7 @@ class SoakLength(NamedTuple):
     """When a soak ends: after ``most`` inferences, when both ``seconds`` and ``fewest`` are reached, or at ``budget``.
 
     ``seconds`` and ``budget`` count from the start of the soak. If ``seconds`` is None, only ``most`` and ``budget``
-    end it. After ``seconds`` it goes on until ``settled`` inferences are done, if at the speed so far this takes at
-    most ``longest`` seconds in all.
+    end it. It is extended to ``settled`` inferences if that takes at most ``longest`` seconds in all.
     """
 
     most: int
@@ -262,8 +261,8 @@ def soak(
     """Run inferences for ``length``, and read memory at the start, at regular intervals and at the end.
 
     Return the columns ``t`` (seconds since the start), ``runs`` (inferences done), ``rss`` (from ``read``, bytes) and,
-    with ``read_device``, ``device`` (bytes). Rows are at most a 200th of ``length.most`` inferences and, if inferences
-    are short, a 200th of ``length.seconds`` apart. There is at most one row for each inference.
+    with ``read_device``, ``device`` (bytes). There are about 200 rows or a few times as many, but at most one for each
+    inference.
     """
     clock = time.perf_counter
     began = clock()

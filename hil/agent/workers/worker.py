@@ -118,7 +118,7 @@ class Worker(Measuring):
     def _as_death(self, problem: Failure) -> Failure:
         """Return ``problem``, or a failure of kind ``DIED`` if it is a sticky device error (an illegal access, e.g.).
 
-        A sticky error persists in the process, so this process ends after its reply.
+        After a sticky error, this process ends after its reply.
         """
         if not getattr(problem, "sticky", False):
             return problem

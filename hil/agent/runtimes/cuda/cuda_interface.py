@@ -107,8 +107,7 @@ class Graph:
 class Cuda(ABC):
     """One GPU's primary context, current in this thread from opening until ``close``.
 
-    Every method may raise ``CudaError``. TensorRT, the CUDA runtime and other libraries of the process use the same
-    primary context, so handles can be passed between them.
+    Every method may raise ``CudaError``. All libraries of the process share this context and its handles.
     """
 
     binding = ""

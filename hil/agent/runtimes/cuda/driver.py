@@ -1,8 +1,4 @@
-"""CUDA through ctypes, which needs only the driver on the target.
-
-The calls of a timed run check the error code themselves instead of using ``Functions.call``: each additional Python
-call adds to the measured host latency.
-"""
+"""CUDA through ctypes, which needs only the driver on the target."""
 
 import ctypes
 from ctypes import byref, c_float, c_size_t, c_uint64, c_void_p

@@ -70,7 +70,7 @@ OPTIONAL: Dict[str, Tuple[Tuple[str, ...], Tuple[Any, ...]]] = {
 class Functions:
     """The functions of one loaded driver library; ``functions["cuMemAlloc"](…)`` returns the error code.
 
-    Raise ``Failure`` if the library lacks a required function, or later if it lacks an ``OPTIONAL`` one that is used.
+    Raise ``Failure`` if the library lacks a function; for an ``OPTIONAL`` one only when it is used.
     """
 
     def __init__(self, library: Any) -> None:

@@ -1,4 +1,4 @@
-"""CUDA through pycuda, on the primary context; what pycuda lacks (graphs) uses libcuda with pycuda's handles."""
+"""CUDA through pycuda, on the primary context; graphs, which pycuda lacks, use libcuda."""
 
 import contextlib
 import ctypes
@@ -14,10 +14,7 @@ LAST_CODE = 1000  # CUDA_ERROR_UNKNOWN is 999, the highest
 
 
 def code_of(functions: Functions, text: str) -> int:
-    """Return the driver's code for a pycuda message (``cuMemAlloc failed: out of memory``); 0 if no code matches.
-
-    pycuda's exceptions have the driver's text, but no code.
-    """
+    """Return the driver's code for a pycuda message (``cuMemAlloc failed: out of memory``); 0 if no code matches."""
     sentence = text.partition("failed:")[2].partition(" - ")[0].strip()
     for code in range(1, LAST_CODE):
         if sentence and functions.text_of(code) == sentence:
@@ -90,10 +87,7 @@ class PyCudaEvent(Event):
 
 
 class PrimaryContext:
-    """A device's primary context on pycuda's stack, pushed once per process however often it is opened.
-
-    Pushing a context twice would make pycuda's own stack differ from CUDA's.
-    """
+    """A device's primary context on pycuda's stack, pushed once per process however often it is opened."""
 
     opened: ClassVar[Dict[int, "PrimaryContext"]] = {}
 
@@ -113,7 +107,7 @@ class PrimaryContext:
         return cls.opened[device]
 
     def release(self, functions: Functions) -> None:
-        """Pop and release the context after its last user. Raise nothing, since a lost context cannot be recovered."""
+        """Pop and release the context after its last user. Raise nothing."""
         self.users -= 1
         if self.users:
             return
@@ -175,7 +169,7 @@ class PyCuda(Cuda):
         return PyCudaEvent(self)
 
     def _view(self, address: int, nbytes: int) -> Any:
-        """Return host memory as the buffer that pycuda requires; cached, since the same few addresses recur."""
+        """Return host memory as the buffer that pycuda requires; cached."""
         try:
             return self._views[address, nbytes]
         except KeyError:

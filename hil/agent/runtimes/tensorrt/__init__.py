@@ -77,7 +77,7 @@ class TensorRt(Runtime):
     def start(self, options: Mapping[str, Any]) -> None:
         """Open the GPU's context and TensorRT's runtime, and keep them open.
 
-        The memory of both is then in use before ``load``, and does not count as the engine's.
+        Their memory does not count as the engine's.
         """
         trt = self._need()
         from ..cuda import open_cuda

@@ -49,8 +49,7 @@ def can_be_typed(trt: Any) -> bool:
 def network(trt: Any, builder: Any, *, typed: bool = False) -> Any:
     """Return an empty network with explicit batch dimensions, strongly typed if ``typed`` is true.
 
-    TensorRT 8 requires a flag for explicit batch dimensions. TensorRT 10 ignores this flag, and 11 lacks it. Networks
-    of 11 are always strongly typed.
+    Networks of TensorRT 11 are always strongly typed.
     """
     names = ("EXPLICIT_BATCH", "STRONGLY_TYPED") if typed else ("EXPLICIT_BATCH",)
     flags = (getattr(trt.NetworkDefinitionCreationFlag, name, None) for name in names)
@@ -73,13 +72,13 @@ def set_workspace(trt: Any, config: Any, nbytes: Optional[int]) -> int:
 
 
 def has_fast(builder: Any, precision: str) -> bool:
-    """Return whether the GPU has fast fp16, int8 or tf32; True if the builder does not report this, such as in 11."""
+    """Return whether the GPU has fast fp16, int8 or tf32; True if the builder does not report this (TensorRT 11)."""
     name = "platform_has_tf32" if precision == "tf32" else "platform_has_fast_" + precision
     return bool(getattr(builder, name, True))
 
 
 def calibrator_class(trt: Any, algorithm: str) -> Any:
-    """Return the calibrator's base class; None if this version of TensorRT has no calibrators, such as 11.
+    """Return the calibrator's base class; None if this TensorRT has no calibrators, as from 11 on.
 
     Raise ``KeyError`` for an unknown algorithm.
     """

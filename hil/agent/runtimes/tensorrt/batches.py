@@ -18,9 +18,8 @@ class InputSpec(NamedTuple):
 class Batches:
     """``samples`` samples of every input in batches of ``batch``; each file has shape ``(samples, …)``.
 
-    ``files`` and ``specs`` are by input. ``consumed`` has the digests of the samples returned so far, in the files'
-    dtype. int64 data becomes int32 if the network's input is int32; a value outside int32 is an error. Raise
-    ``Failure`` if a file cannot be read or does not fit its input, or if the samples do not make whole batches.
+    ``files`` and ``specs`` are by input. int64 data becomes int32 if the network's input is int32. Raise ``Failure`` if
+    a file cannot be read or does not fit its input, or if the samples do not make whole batches.
     """
 
     def __init__(self, files: Mapping[str, str], specs: Mapping[str, InputSpec], batch: int, samples: int) -> None:

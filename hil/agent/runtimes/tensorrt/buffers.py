@@ -12,9 +12,9 @@ KEPT = 64 << 20
 
 
 class Pool:
-    """Page-locked blocks by size (a power of two), reused because locking pages takes longer than most inferences.
+    """Page-locked blocks by size (a power of two), which are reused.
 
-    Released blocks are kept up to ``KEPT`` bytes in total, or one larger block. ``close`` also frees blocks in use.
+    Released blocks are kept up to ``KEPT`` bytes in total, or one larger block.
     """
 
     def __init__(self, cuda: Any) -> None:
@@ -65,7 +65,7 @@ class GrowingBuffers:
         self.by_name: Dict[str, Any] = {}
 
     def need(self, name: str, nbytes: int) -> Any:
-        """Return the buffer called ``name``, of at least ``nbytes``; even for 0 bytes it has memory and an address.
+        """Return the buffer called ``name``, of at least ``nbytes``.
 
         A buffer of this name that is too small is freed and replaced.
         """
@@ -93,7 +93,7 @@ def volume(shape: Tuple[int, ...], dtype: str) -> int:
 
 
 def view(block: Any, offset: int, shape: Tuple[int, ...], dtype: str) -> Any:
-    """Return an array over the page-locked ``block`` from ``offset`` on; an array without elements has own memory."""
+    """Return an array over the page-locked ``block`` from ``offset`` on."""
     nbytes = volume(shape, dtype)
     if not nbytes:
         return np.empty(shape, dtype_of(dtype))

@@ -39,7 +39,7 @@ class Calibration:
     def _read_cache_file(self) -> Optional[bytes]:
         """Return the cache of an earlier build; None if there is no cache, or if it is damaged.
 
-        This also sets ``_cached_source``, the description of the data that the earlier build consumed.
+        This also sets ``_cached_source``, the description of that build's data.
         """
         try:
             content = digest_file.read(self._path)
@@ -83,14 +83,14 @@ class Calibration:
         return self._offered
 
     def write_cache(self, cache: Any) -> None:
-        """Copy the cache that TensorRT wrote; TensorRT frees that memory when this returns."""
+        """Copy the cache that TensorRT wrote."""
         self._written = bytes(cache)
 
     def finish(self) -> Dict[str, Any]:
         """Save the cache and return the facts of a finished build.
 
-        ``samples`` and ``consumed`` describe the data that the scales come from. Raise ``Failure`` if a callback
-        failed, TensorRT used neither the cache nor all of the data, or the new cache is invalid.
+        Their ``samples`` and ``consumed`` describe the data behind the scales. Raise ``Failure`` if a callback failed,
+        TensorRT used neither the cache nor all of the data, or the new cache is invalid.
         """
         if self.problem is not None:
             raise self.problem
@@ -123,10 +123,9 @@ class Calibration:
         }
 
     def _state(self) -> str:
-        """Return what happened to the cache. Raise ``Failure`` if TensorRT used neither the cache nor all of the data.
+        """Return what happened to the cache: ``read``, ``written`` or ``ignored``.
 
-        The result is ``read`` (the earlier cache replaced the data), ``written`` (there was no earlier cache) or
-        ``ignored`` (TensorRT used the data although there was one).
+        Raise ``Failure`` if TensorRT used neither the cache nor all of the data.
         """
         requested, count = self.batches.returned, self.batches.count
         if not requested and self._offered is not None and self._cache_read:

@@ -1,4 +1,4 @@
-"""Small files kept between builds, stored with a digest so that a damaged or truncated one is not used."""
+"""Small files kept between builds, stored with a digest, so that a damaged file is not used."""
 
 import contextlib
 import hashlib

@@ -134,10 +134,7 @@ class Slot:
             raise self.resources.refusal(what, "report this as a bug, with the report's log")
 
     def _captured(self, timed_feed: TimedFeed, enqueue: Callable[[], Any], unsized: Sequence[Any]) -> Callable[[], Any]:
-        """Return a function that launches ``enqueue``, captured as a CUDA graph.
-
-        One run without a graph comes first, since TensorRT requires it after shapes have changed.
-        """
+        """Return a function that launches ``enqueue``, captured as a CUDA graph."""
         assert not unsized  # noqa: S101 - refused before
         timed_feed.copy()
         if enqueue() is False:

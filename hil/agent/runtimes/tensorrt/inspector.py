@@ -1,7 +1,7 @@
 """What each layer of an engine executes, as reported by ``IEngineInspector``.
 
-Its JSON is ``{"Layers": […], "Bindings": […]}``. A layer is an object if the engine was built with detailed profiling
-verbosity, otherwise a string. Any key of the object may be missing, since keys differ between versions.
+Its JSON is ``{"Layers": […], "Bindings": […]}``. A layer is an object, whose keys may be missing, or a string in an
+engine without detailed verbosity.
 """
 
 import json
@@ -42,7 +42,7 @@ def layers(trt: Any, engine: Any, context: Any) -> List[Dict[str, Any]]:
 def parse(text: str) -> List[Dict[str, Any]]:
     """Return ``name``, ``type``, ``precision``, ``inputs``, ``outputs``, ``device``, ``onnx`` of each layer, in order.
 
-    ``precision`` is the type that a layer computes in; None if that is unknown or the layer only moves data. Layers of
+    ``precision`` is the type that a layer computes in; None if it is unknown or the layer only moves data. Layers of
     later optimization profiles are left out.
     """
     try:
@@ -100,7 +100,7 @@ def _tensors(entries: Any) -> List[Optional[str]]:
 
 
 def _by_kernel(precision: Optional[str], entry: Dict[str, Any]) -> Optional[str]:
-    """Return ``tf32`` for a layer of fp32 tensors whose kernel rounds them to TF32, as its name shows."""
+    """Return ``tf32`` for a layer of fp32 tensors whose kernel's name shows that it computes in TF32."""
     return "tf32" if precision == "fp32" and TF32_KERNEL.search(str(entry.get("TacticName", ""))) else precision
 
 

@@ -24,7 +24,7 @@ class Journal:
         self._by_severity: Dict[int, List[str]] = {0: [], 1: [], 2: []}
 
     def add(self, severity: int, text: str) -> None:
-        """Store a message, except a verbose one (severity above 3); never raise, since the caller is native code."""
+        """Store a message, except a verbose one (severity above 3); never raise."""
         if severity >= VERBOSE:
             return
         line = "[%s] %s" % (LETTERS.get(severity, "?"), str(text)[:LINE])
@@ -66,10 +66,7 @@ _LOGS: List[Tuple[Any, Any]] = []
 
 
 def of(trt: Any) -> Any:
-    """Return this process's only ``ILogger`` for TensorRT, which is a ``Journal`` too and is never freed.
-
-    All objects of TensorRT refer to it.
-    """
+    """Return this process's only ``ILogger`` for TensorRT, which is a ``Journal`` too and is never freed."""
     for module, existing in _LOGS:
         if module is trt:
             return existing

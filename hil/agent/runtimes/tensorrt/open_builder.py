@@ -1,4 +1,4 @@
-"""The objects that every build needs, opened once for consecutive builds, since they take seconds and gigabytes."""
+"""The objects that every build needs, opened once for consecutive builds."""
 
 import time
 from typing import Any, Mapping

@@ -18,10 +18,7 @@ class DynamicOutputs:
         self.problem: Optional[Failure] = None
 
     def reallocate(self, name: str, nbytes: int) -> int:
-        """Return the address of at least ``nbytes`` for the output; 0 if there is no memory.
-
-        An exception must not pass through TensorRT's frames, so it is stored and raised after the enqueue.
-        """
+        """Return the address of at least ``nbytes`` for the output; 0 if there is no memory."""
         try:
             return int(self.device.need(name, nbytes).address)
         except Failure as problem:

@@ -113,7 +113,7 @@ def _where(error: ParserError, file: Optional[onnx_file.OnnxFile]) -> str:
 def _node(error: ParserError, file: Optional[onnx_file.OnnxFile]) -> Tuple[Optional[str], Optional[str], str]:
     """Return the node's name, operator and domain, from the parser or else from the file by its index.
 
-    The file's node is not used if the error names another operator: the index may count the nodes of a subgraph.
+    The file's node is not used if the error names another operator.
     """
     node = None
     if file is not None and error.index is not None and error.index < len(file.nodes):

@@ -11,8 +11,7 @@ from . import api
 def load(trt: Any, log: Any, paths: Sequence[str]) -> List[str]:
     """Register TensorRT's own plugins and those of the libraries at ``paths``; return warnings.
 
-    Raise ``Failure`` for a library that cannot be loaded here. Libraries are never unloaded: the process ends with its
-    engine.
+    Raise ``Failure`` for a library that cannot be loaded here. Libraries are never unloaded.
     """
     trt.init_libnvinfer_plugins(log, "")
     registry = trt.get_plugin_registry()

@@ -46,7 +46,7 @@ def strongly_typed(flags: Collection[str]) -> bool:
 def reason(
     precision: str, flags: Collection[str], sm: Optional[str], types: Collection[str] = (), *, typed: bool = True
 ) -> Optional[str]:
-    """Return why these flags and this architecture (``"8.7"``) rule out ``precision``; None if they may support it.
+    """Return why these flags and this architecture (``"8.7"``) exclude ``precision``; None if they may support it.
 
     ``flags`` are the names of the members of ``BuilderFlag``, ``types`` those of ``DataType``. ``sm`` is None if
     unknown. ``typed`` states that networks can be strongly typed.
@@ -83,8 +83,7 @@ def flags_for(  # noqa: PLR0913 - a precision, and what decides about it
     Raise ``Failure`` if ``precision`` is not supported, or if the engine would compute in another precision.
 
     ``flags`` are the names of the members of ``BuilderFlag``. ``fast`` returns whether the GPU has fast fp16, int8 or
-    tf32. ``typed`` states that the network is strongly typed, although the builder has flags for precisions. Whether
-    TensorRT and the GPU support a precision of ``BROUGHT`` is not checked here.
+    tf32. ``typed`` states that the network is strongly typed. Precisions of ``BROUGHT`` are not checked here.
     """
     why = None if precision in BROUGHT else reason(precision, flags, sm)
     if why is None and precision in ("fp16", "int8", "tf32") and not fast(precision):
@@ -124,10 +123,9 @@ def check_route(
     *,
     typed: bool = False,
 ) -> None:
-    """Raise ``Failure`` if an int8 engine would silently compute in other types, or a calibrator would be ignored.
+    """Raise ``Failure`` if an int8 engine would silently compute in other types, or a calibrator does not fit.
 
-    Also raise it if a calibrator is used for another precision than int8. ``implicit`` states that a calibrator is
-    used, ``typed`` that the network is strongly typed.
+    ``implicit`` states that a calibrator is used, ``typed`` that the network is strongly typed.
     """
     other = sorted(set(OTHER) & set(content.types))
     if precision == "int8" and other:
@@ -150,7 +148,7 @@ def check_route(
 def content_of(trt: Any, network: Any) -> Content:
     """Return the numbers of Q and DQ layers of a parsed network, and the types that it computes in.
 
-    Casts, constants and identities compute nothing, so only their types in ``OTHER`` count.
+    Of casts, constants and identities only types in ``OTHER`` count.
     """
     kinds, types = {"q": 0, "d": 0}, set()
     for index in range(network.num_layers):

@@ -8,7 +8,7 @@ from ..interface import Feed, NodeCost
 def record(trt: Any, slot: Any, feed: Feed, runs: int) -> Dict[str, float]:
     """Return the total milliseconds per layer over ``runs`` runs of ``slot``, after one warm-up run.
 
-    ``slot`` must be used for nothing else: the profiler stays attached to its context.
+    ``slot`` must be used for nothing else.
     """
     totals: Dict[str, float] = {}
 

@@ -28,7 +28,7 @@ def inputs_of(network: Any) -> Dict[str, Tuple[int, ...]]:
 def fixed(network: Any, inputs: Mapping[str, Shape]) -> Dict[str, List[Shape]]:
     """Return a profile for a network with fixed inputs and a dynamic output; empty for any other network.
 
-    TensorRT 8.6 needs it to create a context (observed on an H200 with NonZero).
+    TensorRT 8.6 requires it.
     """
     if any(-1 in shape for shape in inputs.values()):
         return {}

@@ -20,8 +20,7 @@ class State(NamedTuple):
 class DeviceRecurrence(Recurrence):
     """A step copies each state from its own memory to the input before the work, and from the output after it.
 
-    The copies stay on the GPU and in the slot's stream. Thus another sequence, or an inference without a state, may use
-    the slot in between, and a CUDA graph finds every tensor where it was captured.
+    Other sequences, and inferences without a state, may use the slot in between.
     """
 
     def __init__(self, engine: Any, slot: Any, carry: Mapping[str, str], begin: Feed) -> None:

@@ -42,10 +42,7 @@ def decode(cache: bytes) -> Scales:
 
 
 def misfit(cache: bytes, algorithm: str) -> str:
-    """Return why ``cache`` is not a valid cache of ``algorithm`` with scales; empty if it is valid.
-
-    The text continues "a cache …".
-    """
+    """Return why ``cache`` is not a valid cache of ``algorithm`` with scales; empty if it is valid."""
     try:
         scales = decode(cache)
     except ValueError as error:

@@ -139,7 +139,7 @@ class NamedCalls:
         return bool(self.context.set_input_shape(tensor.name, shape))
 
     def settle(self) -> List[str]:
-        """Compute the outputs' shapes; return the names of inputs that are not set yet. Raise ``Failure`` on errors."""
+        """Compute the outputs' shapes; return the names of inputs without a shape. Raise ``Failure`` on errors."""
         try:
             return list(self.context.infer_shapes())
         except RuntimeError as error:
@@ -187,10 +187,7 @@ class BindingCalls:
         return True
 
     def allocate(self, tensor: Tensor, allocator: Optional[Any]) -> bool:
-        """Return True if ``allocator`` is None, otherwise raise ``Failure``: bindings have no allocators.
-
-        An output needs one if its shape depends on the data.
-        """
+        """Return True if ``allocator`` is None, otherwise raise ``Failure``: bindings have no allocators."""
         if allocator is None:
             return True
         what = "the shape of output %r depends on the data, which needs TensorRT 8.5 or later" % tensor.name

@@ -33,7 +33,7 @@ class Layout(NamedTuple):
 class TimedFeed:
     """A feed in page-locked memory, bound to a slot; it provides the functions of ``Bound``.
 
-    ``start`` runs within the measured time, so it only looks up attributes and calls the driver, and allocates nothing.
+    ``start`` runs within the measured time, so it allocates nothing.
     """
 
     def __init__(self, slot: Any, feed: Feed, states: Sequence[Any] = ()) -> None:
@@ -85,7 +85,7 @@ class TimedFeed:
         return [(buffers[name].address, source, size) for name, source, size in self._sources]
 
     def copy(self) -> None:
-        """Copy the inputs to the device, outside of any timed run."""
+        """Copy the inputs to the device, before any timed run."""
         for to, source, size in self._placed():
             self.slot.resources.cuda.copy_in(to, source, size, self.slot.stream)
 

@@ -26,7 +26,7 @@ class Attached(NamedTuple):
 def attach(config: Any, path: Optional[str], log: Any) -> Attached:
     """Attach to ``config`` the timing cache at ``path``, or an empty one if it is unusable; none if ``path`` is None.
 
-    ``log`` shows whether TensorRT used only a part of the stored cache.
+    ``log`` is TensorRT's log.
     """
     if path is None:
         return Attached("none", None)
