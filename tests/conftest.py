@@ -48,10 +48,7 @@ def fresh_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make every warning an error. List exceptions below, each with the reason why it cannot be fixed here.
-
-    Under ``-n`` an idle worker takes over tests of a busy one.
-    """
+    """Make every warning an error. Under ``-n`` an idle worker takes over tests of a busy one."""
     config.addinivalue_line("filterwarnings", "error")
     # With "load" the shares are fixed early, and one worker is idle for minutes while another runs the boards' tests.
     if config.getoption("dist", "no") == "load":
@@ -85,7 +82,7 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail the run under ``HIL_CI=1`` if a test was skipped for a missing part: there, everything is installed."""
+    """Fail the run under ``HIL_CI=1`` if a test was skipped for a missing part."""
     if _in_ci() and _missing_parts() and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -93,7 +90,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List what the machine lacks: interpreters in one line, anything else as a failure.
 
-    Also name the tests that failed while other work kept the machine busy: they may need a quiet machine.
+    Also name the tests that failed while other work kept the machine busy.
     """
     if _failed_while_busy:
         most = max(_failed_while_busy.values())

@@ -16,7 +16,7 @@ _held: list[int] = []
 def free_port() -> int:
     """Return a port of 127.0.0.1 on which nothing listens, and which the system assigns to no client.
 
-    No other process that calls this function gets the same port while this one lives, also before a server binds it.
+    While this process lives, no other process gets this port from this function.
     """
     folder = Path(tempfile.gettempdir()) / f"hil-test-ports-{os.getuid()}"
     folder.mkdir(exist_ok=True)

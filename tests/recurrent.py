@@ -35,7 +35,7 @@ def write_cell(
 ) -> Path:
     """Write ``hn = tanh(x w + scale h r)``, ``y = hn c`` with ``x: [batch, 3]``, ``h: [1, batch, 4]``.
 
-    ``fed`` is the tensor that is used as ``h``, of which ``after`` has the nodes; ``grown`` is what ``hn`` is.
+    ``fed`` is the tensor used as ``h``, made by the nodes ``after``; ``grown`` is the tensor used as ``hn``.
     """
     nodes = [
         *after,

@@ -1,4 +1,4 @@
-"""What two sides of a comparison say about their highest clocks."""
+"""The highest clocks in a comparison of two sides."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _clocks(*megahertz: float) -> list[dict[str, float]]:
 def test_each_named_clock_was_read_on_the_side_that_it_is_named_for(
     base: tuple[float, ...], cand: tuple[float, ...], low: int, slower: str, high: int, faster: str
 ) -> None:
-    """A message names a clock only for the side on which that clock was read."""
+    """A message names a clock only for a side on which that clock was read."""
     why = why_clocks_differ(_clocks(*base), _clocks(*cand), NAMES)
     assert f"limited to {low} MHz on the side of {slower}, to {high} MHz on {faster}" in why
 

@@ -28,7 +28,7 @@ def case(name: str) -> Case:
 
 
 def test_text_changes_by_its_share_of_characters() -> None:
-    """Equal steps are one character unless separated; a missing character of three is a third."""
+    """Equal classes in a row are one character unless separated; a missing character of three is a third."""
     steps = np.eye(4)[[[1, 1, 0, 1, 2, 0], [1, 0, 0, 2, 2, 0]]]
     ours, theirs = text("t").answers({"t": steps})
     assert (ours, theirs) == ((1, 1, 2), (1, 2))
@@ -65,7 +65,7 @@ def test_one_box_is_not_matched_twice() -> None:
 
 
 def test_answers_that_say_nothing_are_no_truth() -> None:
-    """One class for all samples, empty masks and images without boxes are not telling."""
+    """Samples of one class, empty masks and images without boxes are not telling."""
     assert a_class("c").telling([3] * 9 + [1]) == 0
     assert region("m").telling([np.zeros((4, 4), bool)]) == 0
     assert boxes().telling(boxes().answers(detections((0, 0, 1, 0.1)))) == 0
@@ -87,7 +87,7 @@ def test_a_value_that_is_not_finite_has_changed() -> None:
 
 @pytest.mark.parametrize("name", ["digits", "arm", "scenes"])
 def test_a_sound_change_keeps_the_outputs(name: str) -> None:
-    """Every change of the graph alone gives the same numbers but for rounding, and has changed the graph."""
+    """Each sound change alters the graph and keeps the outputs, up to rounding."""
     one = case(name)
     arrays = {key: values[:4] for key, values in one.calibration.items()}
     ours, applied = graphs.run(one.model, arrays), 0
@@ -161,7 +161,7 @@ def test_truth_and_judges_see_different_samples(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("factor", [1.0, 1 + 0.9 * POLYGRAPHY, 1 + 1.1 * POLYGRAPHY, 0.0])
 def test_the_rule_of_polygraphy_is_its_own(factor: float) -> None:
-    """The judge gives the verdict that the installed package gives."""
+    """Our copy of Polygraphy's rule gives the verdict of the installed package."""
     pytest.importorskip("polygraphy")
     from benchmarks.parity.holes import theirs
 
@@ -172,7 +172,7 @@ def test_the_rule_of_polygraphy_is_its_own(factor: float) -> None:
 
 
 def test_earlier_rules_pass_an_engine_of_dead_scores() -> None:
-    """Scores of zero beside large boxes passed by the earlier rules, which this benchmark was made to show."""
+    """Scores of zero beside large boxes pass by the earlier rules."""
     random = np.random.default_rng(0)
     table = np.concatenate([random.uniform(0, 320, (8, 4, 100)), random.uniform(0, 1, (8, 18, 100))], 1)
     dead = table.copy()
@@ -193,7 +193,7 @@ def test_earlier_rules_pass_an_engine_of_dead_scores() -> None:
     ],
 )
 def test_limits_from_errors(errors: list[tuple[float, bool]], limits: tuple[float, float]) -> None:
-    """No broken engine passes, no sound one fails, and the limit is one where the two are apart."""
+    """No broken engine passes and no sound one fails; the limit lies between their errors."""
     assert band(errors) == pytest.approx(limits)
 
 

@@ -64,7 +64,7 @@ FLOATS = np.array([1.0, -2.0], np.float32)
     ids=["vector", "scalar", "bfloat16", "other", "empty", "complex", "operator"],
 )
 def test_outcomes(agent: AgentClient, tmp_path: Path, given: Case, outcome: str, reason: str) -> None:
-    """A case passes, fails or is refused with its reason; neither is wrong, and damage never passes."""
+    """A case passes, fails or is refused with its reason; damage never passes."""
     row = judged(agent, given, tmp_path / "case")
     assert row["outcome"] == outcome, row
     assert reason in row["reason"]

@@ -33,13 +33,13 @@ def test_each_wrong_row_of_a_disturbed_lab_misses_its_bar(at: int, wrong: dict[s
 
 @pytest.mark.parametrize("wrong", [{"passed": 15}, {"used": 3}, {"seconds": 110.0}])
 def test_a_speed_counts_only_if_all_rows_passed_on_all_boards(wrong: dict[str, Any]) -> None:
-    """Boards that judged fewer rows are not faster, and three boards are not four."""
+    """A pool of boards that judged fewer rows is not faster, and three boards do not count as four."""
     one, four = pool_speed()
     assert not judging.pool.speed([one, {**four, **wrong}])[0]["met"]
 
 
 def test_a_pair_of_runs_that_did_not_judge_has_no_cost() -> None:
-    """A run that failed early costs nothing and counts for nothing."""
+    """A run that failed early has no cost and is left out."""
     rows = pool_cost()
     rows[0]["passed"] = False
     assert [bar["figure"] for bar in judging.pool.cost(rows)] == [None, 0.5]

@@ -77,7 +77,7 @@ def test_bare_scripts_import_nothing_of_hil(repository: Path, name: str) -> None
 
 
 def test_provisioning_is_measured_first() -> None:
-    """Provisioning needs an empty store: after another benchmark its cold build would not be cold."""
+    """Provisioning is measured first, since another benchmark would fill the store."""
     assert next(iter(BENCHMARKS)) == "provision"
 
 

@@ -388,7 +388,7 @@ def schema() -> dict[str, Any]:
 
 
 def test_each_stored_result_is_valid_and_derived_from_its_rows() -> None:
-    """A stored result fits the schema, its bars are those of its rows, and its file has its name."""
+    """A stored result fits the schema, has the bars of its rows, and is in a file of its name."""
     checker = jsonschema.Draft202012Validator(schema())
     stored = list(results.read_all())
     assert stored
@@ -407,7 +407,7 @@ def test_readme_has_the_stored_results() -> None:
 
 
 def test_each_judge_has_a_good_sample() -> None:
-    """Each benchmark's judge has good rows here, also one that is added later."""
+    """There are good rows here for each benchmark's judge."""
     models = {f"tensorrt-suites-{model}" for model in judging.suites.MODELS}
     assert set(GOOD) | models == set(judging.JUDGES)
 
@@ -462,7 +462,7 @@ def test_false_alarms_count_in_both_directions(make: Callable[[str, Rows], dict[
 
 
 def test_sessions_of_one_engine_miss_a_bar_by_any_false_row(make: Callable[[str, Rows], dict[str, Any]]) -> None:
-    """Two of 100 pairs with a better row are 2 %, whether it counts or not; other wrong pairs miss their own bar."""
+    """Two of 100 pairs with a better row miss a bar, even if the row does not count; other wrong pairs miss others."""
     good = separate_sessions()
     p99 = {"check": "latency.p99", "precision": "fp32", "status": "better", "counts": False}
     rows = [{**row, "rows": [*row["rows"], p99]} if at in {1, 2} else row for at, row in enumerate(good)]
@@ -488,7 +488,7 @@ def test_a_simulated_claim_is_judged_by_its_worst_cell(make: Callable[[str, Rows
 
 
 def test_a_promised_power_is_met_within_three_points(make: Callable[[str, Rows], dict[str, Any]]) -> None:
-    """A statistical power over three points below the promised one misses its bar, without an allowance for chance."""
+    """A statistical power more than three points below the promised one misses its bar."""
     rows = compared()
     rows[-1].update(rate=0.969)
     assert [bar["met"] for bar in make("verdicts-comparison", rows)["bars"]].count(False) == 1
@@ -526,7 +526,7 @@ def test_growth_of_memory_is_detected(make: Callable[[str, Rows], dict[str, Any]
 
 
 def test_the_report_must_state_a_miss_of_parity(make: Callable[[str, Rows], dict[str, Any]]) -> None:
-    """An engine out of its bar misses one bar, and a second if the report's verdict is ``passed``."""
+    """An engine that misses parity misses one bar, and a second one if its verdict is ``passed``."""
     rows = suites()
     rows[0]["max_rel"] = 1.0
     silent = {bar["name"]: bar for bar in make("tensorrt-suites-digits", rows)["bars"]}
@@ -601,7 +601,7 @@ def test_faults_must_be_named_and_healthy_ones_not_accused(make: Callable[[str, 
 
 
 def test_one_claim_judged_wrongly_misses_a_bar(make: Callable[[str, Rows], dict[str, Any]]) -> None:
-    """A wrong claim that was not found, a sound one accused or contradicted, a missing case, and no parser."""
+    """Each of these misses a bar: a wrong claim not found, a sound one accused, a missing case, no parser."""
     for number, change in ((0, {"found": False}), (-1, {"found": True}), (0, {"name": "1"})):
         rows = precisions()
         rows[number] = {**rows[number], **change}
@@ -611,7 +611,7 @@ def test_one_claim_judged_wrongly_misses_a_bar(make: Callable[[str, Rows], dict[
 
 
 def test_the_audits_seeds_are_consecutive(make: Callable[[str, Rows], dict[str, Any]]) -> None:
-    """The first seed is free; a draw that was replaced by one of another seed fails the result."""
+    """The first seed may be any; a draw of another seed than the next one fails the result."""
     later = [{**row, "seed": row["seed"] + 2000} for row in int8_audit()]
     assert make("int8-audit", later)["passed"] is True
     for number in (0, -1):
@@ -684,7 +684,7 @@ def test_a_slow_or_lossy_history_is_detected(
 
 
 def test_a_result_needs_a_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the hash of the measured commit no result is written."""
+    """No result is written without the hash of the measured commit."""
     monkeypatch.setenv("HIL_COMMIT", "HEAD")
     with pytest.raises(SystemExit, match="HIL_COMMIT"):
         results.commit()
@@ -694,7 +694,7 @@ def test_a_result_needs_a_commit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_case_of_onnx_that_goes_wrong_misses_a_bar(
     change: dict[str, Any], make: Callable[[str, Rows], dict[str, Any]]
 ) -> None:
-    """A traceback, a wrong verdict and damage that passed each miss their bar; without a case, so do all."""
+    """A traceback, a wrong verdict and damage that passed each miss their bar; without cases, all bars are missed."""
     first, *others = onnx_backend()
     assert [bar["met"] for bar in make("onnx-backend", [{**first, **change}, *others])["bars"]].count(False) == 1
     assert [bar["met"] for bar in make("onnx-backend", others)["bars"]].count(True) == 1
@@ -728,7 +728,7 @@ def test_a_third_party_model_that_ends_otherwise_misses_a_bar(
 def test_wrong_verdicts_on_real_models_miss_a_bar(
     truth: str, judge: str, verdict: str, count: int, missed: int, make: Callable[[str, Rows], dict[str, Any]]
 ) -> None:
-    """A broken engine that passes misses a bar in either column; sound ones that fail only where kinds are declared."""
+    """A broken engine that passes misses a bar in either column; a sound one that fails only with declared kinds."""
     rows = accuracy()
     for row in [row for row in rows if row["truth"] == truth][:count]:
         row["verdicts"] = {**row["verdicts"], judge: verdict}
@@ -747,7 +747,7 @@ def test_wrong_verdicts_on_real_models_miss_a_bar(
 def test_a_planted_sequence_that_goes_wrong_misses_a_bar(
     part: str, change: dict[str, Any], make: Callable[[str, Rows], dict[str, Any]]
 ) -> None:
-    """A fault that passes and an accused variant do, and cases of which one is left out or drawn by another seed."""
+    """A fault that passes, an accused variant, a missing case and a case of another seed each miss a bar."""
     rows = planted_sequences()
     number = next(at for at, row in enumerate(rows) if row["part"] == part)
     rows[number] |= change
@@ -767,14 +767,14 @@ def test_a_planted_sequence_that_goes_wrong_misses_a_bar(
 def test_a_real_recurrent_model_that_goes_wrong_misses_a_bar(
     precision: str, change: dict[str, Any], make: Callable[[str, Rows], dict[str, Any]]
 ) -> None:
-    """FP32 that does not pass does, INT8 that fails without a cause, short recordings, and a check that is missing."""
+    """FP32 that does not pass, INT8 that fails without a cause, short recordings or a missing check miss a bar."""
     rows = heard_models()
     next(row for row in rows if row["precision"] == precision).update(change)
     assert make("sequences-speech", rows)["passed"] is False
 
 
 def test_a_step_that_costs_too_much_misses_a_bar(make: Callable[[str, Rows], dict[str, Any]]) -> None:
-    """Beyond the larger of 30 µs and 2 % of the bare step, and too few pairs."""
+    """A step that costs more than 30 µs and more than 2 % of the bare step misses a bar, and so do too few pairs."""
     rows = [{**row, "agent": row["bare"] + 31e-6} for row in cost_of_steps()]
     assert [bar["met"] for bar in make("sequences-cost", rows)["bars"]] == [False, False]
     large = [{**row, "bare": 2e-3, "agent": 2e-3 + 31e-6} for row in rows]

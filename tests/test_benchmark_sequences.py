@@ -19,7 +19,7 @@ LARGEST = {"fp32": 1e-3, "fp16": 0.1, "bf16": 0.3, "int8": 0.5}
 
 @pytest.mark.parametrize("kind", sound.SOUND)
 def test_a_sound_variant_computes_the_same(kind: str) -> None:
-    """Step after step, up to the rounding of its precision, in each model that it applies to."""
+    """Each step of a sound variant gives the model's outputs, up to the rounding of its precision."""
     precision, change = sound.SOUND[kind]
     x = sequences(2, 5, steps=40)
     for name, make in MAKERS.items():
@@ -32,7 +32,7 @@ def test_a_sound_variant_computes_the_same(kind: str) -> None:
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_model_is_stable_and_needs_its_state(name: str) -> None:
-    """The state stays finite over a long sequence, and the answers depend on where it begins for some steps only."""
+    """The state stays finite over a long sequence, and its start affects only the first steps."""
     model = MAKERS[name](4)
     x = sequences(1, 6, steps=300)
     (whole,) = free_running(model, [x])
@@ -54,7 +54,7 @@ def test_a_seed_draws_the_same_cases_again() -> None:
 
 
 def test_a_variant_is_not_accused(tmp_path: Path) -> None:
-    """By the checks of sequences."""
+    """The checks of sequences accuse no sound variant."""
     (row,) = judging.rows(tmp_path, [planting.draw_sound(5, 0)])
     assert (row["failed"], row["named"]) == (False, ""), row
 
@@ -65,7 +65,7 @@ NAMED = ("not reset", "exchanged", "wrong output", "last steps", "drift", "leaki
 
 @pytest.mark.parametrize("kind", NAMED)
 def test_each_fault_of_a_runner_is_found_and_named(tmp_path: Path, kind: str) -> None:
-    """States that are left over, exchanged, wired to another output or leak, drift, and steps that are missing."""
+    """States left over, exchanged, wrongly wired, leaking or drifting, and missing steps are found and named."""
     (row,) = judging.rows(tmp_path, [planting.draw_fault(11, list(FAULTS).index(kind))])
     assert (row["passed"], row["right"]) == (False, True), row
 
@@ -73,7 +73,7 @@ def test_each_fault_of_a_runner_is_found_and_named(tmp_path: Path, kind: str) ->
 def test_sequences_that_share_a_state_are_found_without_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With one sequence a call, two that run in turn show that a runner keeps one state for all."""
+    """With one sequence a call, two sequences in turn show that a runner keeps one state for all."""
     monkeypatch.setattr(judging, "BATCH", 1)
     (row,) = judging.rows(tmp_path, [planting.draw_fault(12, list(FAULTS).index("shared"))])
     assert row["verdicts"]["sequence.isolation"] == "failed"

@@ -1,4 +1,4 @@
-"""The benchmark of separate sessions: what it simulates, and that an ended run continues."""
+"""The benchmark of separate sessions: its simulation, and continuing a stopped run."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("case", simulated.CASES, ids=lambda case: str(case.name))
 def test_simulated_sessions_of_one_engine_report_no_change(case: simulated.Case) -> None:
-    """A machine that is 40 % slower in one session, or in each by another amount, gives next to no false change."""
+    """A machine that is 40 % slower in one session, or varies in each, gives almost no false change."""
     random = np.random.default_rng(2)
     assert simulated.alarms(random, 25, "Gaussian", case, 0.4) <= 1
 
 
 def test_a_simulated_change_of_the_code_is_found() -> None:
-    """The same rule calls 40 % worse where the history knows the noise and nothing shows another machine."""
+    """A row that is 40 % worse is called worse if the noise is known and nothing points to another machine."""
     slower = simulated.Case("the code is slower", one_sided=True, control=False)
     random = np.random.default_rng(3)
     assert simulated.alarms(random, 20, "Gaussian", slower, 0.4) == 20
 
 
 def test_there_is_a_cell_for_each_claimed_one() -> None:
-    """The number of cells is the one that the bar requires."""
+    """There are as many cells as the bar requires."""
     assert len(simulated.CASES) * len(simulated.SHIFTS) == judging.SIMULATED_CELLS
 
 
 def test_a_third_of_the_pairs_is_disturbed_on_one_side() -> None:
-    """Of the pairs of neighbours, a third has one disturbed session, and none has two."""
+    """A third of the pairs of neighbours has one disturbed session, and none has two."""
     pairs = list(zip(ROUND, (*ROUND[1:], ROUND[0]), strict=True))
     assert sum(any(pair) for pair in pairs) == len(pairs) / 3
     assert not any(all(pair) for pair in pairs)
 
 
 def test_recorded_sessions_are_not_run_again(tmp_path: Path) -> None:
-    """A chain whose sessions and pairs are recorded runs nothing; each row is read as it was written."""
+    """Recorded sessions and pairs are not run again, and each row is read as it was written."""
     rows = [
         *(
             {"kind": "session", "chain": "chain", "number": at, "variant": "plain", "disturbed": "", "id": str(at)}

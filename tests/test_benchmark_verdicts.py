@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def test_bounds_are_the_published_ones() -> None:
-    """The bounds equal published values: 0 of 100 is at most 2.95 % at 95 %, and 100 of 100 mirrors it."""
+    """The bounds equal published values: 0 of 100 is at most 2.95 % at 95 %; 100 of 100 gives the mirrored bound."""
     assert list(table.bounds(0, 100, 0.95)) == pytest.approx([0, 1 - 0.05**0.01])
     assert list(table.bounds(100, 100, 0.95)) == pytest.approx([0.05**0.01, 1])
     assert list(table.bounds(10, 100, 0.975)) == pytest.approx([0.0490, 0.1762], abs=1e-4)
@@ -22,7 +22,7 @@ def test_bounds_are_the_published_ones() -> None:
 
 @pytest.mark.parametrize(("hits", "met", "outright"), [(10, True, True), (25, True, False), (40, False, False)])
 def test_a_bar_is_missed_if_the_bound_is_beyond_it(hits: int, *, met: bool, outright: bool) -> None:
-    """With a bar of 1 %, 1.25 % of 2,000 may be chance, which the last line states; 2 % misses the bar."""
+    """With a bar of 1 %, 1.25 % of 2,000 may be chance and is met, as the last line states; 2 % misses the bar."""
     cell = table.cell("what", "noise", hits, 2000, bar=0.01, sense="at most")
     assert (cell.met, cell.outright) == (met, outright)
     assert table.passed([cell]) is met

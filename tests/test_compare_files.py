@@ -33,7 +33,7 @@ def scaled(path: Path, scale: list[float]) -> Path:
 def test_dead_scores_beside_boxes_fail_as_in_a_run(
     tmp_path: Path, precision: Precision, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Scores that are dead beside boxes fail with the reason that parity.outputs has, whatever makes the comparison."""
+    """Scores that are dead beside boxes fail with the reason of ``parity.outputs``, without a config too."""
     random = np.random.default_rng(0)
     scores = np.where(random.random((16, 3, 50)) < 0.05, 0.9, 0.001)
     x = np.concatenate([random.uniform(0, 320, (16, 4, 50)), scores], axis=1).astype(np.float32)
@@ -59,7 +59,7 @@ inputs = {{ rate = {rate} }}
 
 
 def with_rate(path: Path) -> Path:
-    """Write a model with an input ``rate`` that data need not have."""
+    """Write a model with an input ``rate`` that the data may lack."""
     text = """<ir_version: 9, opset_import: ["": 17]>
     g (float[n, 3] x, float[1] rate) => (float[n, 3] y, float[1] next) { y = Mul(x, rate) next = Identity(rate) }"""
     onnx.save(parser.parse_model(text), path)
@@ -76,7 +76,7 @@ def with_rate(path: Path) -> Path:
 def test_inputs_are_fed_as_declared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], rate: str, code: int, message: str
 ) -> None:
-    """With --model, a declared value is fed as in a run, and a carried input is refused, as a run refuses it."""
+    """With --model, a declared value is fed and a carried input is refused, as in a run."""
     np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32))
     (tmp_path / "hil.toml").write_text(DECLARED.format(rate=rate))
     model, data = str(with_rate(tmp_path / "m.onnx")), str(tmp_path / "data.npz")

@@ -196,7 +196,7 @@ WARNED = [
 
 @pytest.mark.parametrize(("path", "value", "what", "fix"), WARNED)
 def test_what_only_spoils_numbers_warns(path: str, value: Any, what: str, fix: str) -> None:
-    """Facts that only disturb measurements are warnings: a session would still start."""
+    """Facts that only disturb measurements are warnings."""
     findings = findings_of(changed(path, value))
     assert of(what, findings).state == "warn"
     assert fix in of(what, findings).fix
@@ -224,7 +224,7 @@ def test_a_missing_helper_is_bad_only_where_it_is_needed() -> None:
     ],
 )
 def test_a_wrong_clock_is_reported_with_its_offset(ahead: float | None, state: str, message: str) -> None:
-    """A board without a battery starts in 1970. That breaks TLS and logs but not a session, so it is a warning."""
+    """A wrong clock of the board is only a warning."""
     finding = of("clock", findings_of(ready(), ahead))
     assert finding.state == state
     assert message in finding.result
@@ -255,7 +255,7 @@ MISSING = [
 
 @pytest.mark.parametrize(("other", "what", "fix"), MISSING)
 def test_the_fix_depends_on_the_interpreter(other: dict[str, Any], what: str, fix: str) -> None:
-    """The fix is apt for the system's interpreter and pip for others; JetPack's TensorRT needs the system's."""
+    """The fix uses apt for the system's interpreter and pip for others; JetPack's TensorRT needs the system's."""
     facts = {**ready(), **other, "numpy": None, "runtimes": {}}
     assert fix in of(what, findings_of(facts)).fix
 
@@ -274,7 +274,7 @@ def test_the_dla_compiler_by_jetpack(generation: str, fix: str) -> None:
 
 
 def test_a_user_without_the_groups_gets_the_command_to_join_them() -> None:
-    """The command names the group of each device node that cannot be opened, and never ``root``."""
+    """The command names the group of each device node that cannot be opened, but never ``root``."""
     nodes = [
         {"path": "/dev/nvhost-gpu", "group": {"number": 44, "name": "video"}, "usable": False},
         {"path": "/dev/dri/renderD128", "group": {"number": 110, "name": "render"}, "usable": False},
@@ -331,7 +331,7 @@ def test_no_facts_are_never_ready() -> None:
 
 
 def test_what_a_session_would_refuse_is_never_ready() -> None:
-    """Doctor also runs the session's own check, in case no other finding covers its reason."""
+    """Doctor reports what the session's own check refuses, even without another finding."""
     facts = changed("facts.tensorrt.sm", "8.9")
     findings = findings_of(facts)
     assert of("confirmed", findings).state == "bad"
@@ -377,7 +377,7 @@ def test_malformed_facts_are_never_a_traceback(path: str, value: Any, runtime: s
 
 @given(st.sampled_from(paths(ready())), st.none() | JSON)
 def test_ready_means_that_a_session_would_confirm_it(path: str, value: Any) -> None:
-    """If one fact of a healthy board is changed and no finding is ``bad``, a session confirms the board too."""
+    """If doctor finds nothing ``bad`` after one fact of a healthy board was changed, a session confirms it too."""
     facts = changed(path, value)
     if facts.get("holder") is None and "bad" not in {finding.state for finding in findings_of(facts)}:
         assert confirm("rover", spec(), facts) is not None

@@ -27,7 +27,7 @@ def test_files_keep_every_type_rank_and_bit(array: npt.NDArray[Any]) -> None:
 
 @pytest.mark.parametrize("name", sorted(ITEM_SIZES))
 def test_what_a_type_is(name: str) -> None:
-    """Floats are those whose name has "float"; limits are finite values of the type; NaN and infinity are found."""
+    """Float types have "float" in their name, limits are finite, and NaN and infinity are recognized."""
     dtype = np.dtype(name)
     assert dtype.name == name
     assert dtype.itemsize == ITEM_SIZES[name]
@@ -43,7 +43,7 @@ def test_what_a_type_is(name: str) -> None:
 
 
 def test_only_numbers_are_numbers() -> None:
-    """Text, objects, complex numbers and untyped bytes are no numbers, so nothing compares them."""
+    """Text, objects, complex numbers and untyped bytes are not numbers."""
     for value in (np.array(["a"]), np.array([{}]), np.array([1j]), np.zeros(2, "V1"), np.zeros(2, "M8[s]")):
         assert not is_number(value.dtype)
         assert named(value.dtype) == value.dtype
@@ -57,6 +57,6 @@ def test_the_advice_on_saving_works(name: str) -> None:
 
 
 def test_two_bytes_of_void_are_bfloat16() -> None:
-    """``numpy.save`` writes bfloat16 as two bytes of void; one byte could be of many types and stays void."""
+    """Two bytes of void are read as bfloat16, which ``numpy.save`` writes so; one byte of void stays void."""
     assert named(np.dtype("V2")) == np.dtype("bfloat16")
     assert named(np.dtype("V1")) == np.dtype("V1")

@@ -244,7 +244,7 @@ def test_agent_imports_nothing_else_of_hil() -> None:
 
 
 def test_agent_imports_itself_relatively() -> None:
-    """The agent imports its modules relatively, because its package has another name on a board."""
+    """The agent imports its modules relatively, since its package has another name on a board."""
     for module in below("hil.agent"):
         tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
         named = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level]

@@ -61,7 +61,7 @@ def test_no_translated_idiom(room: str) -> None:
 
 @pytest.mark.parametrize("room", [r for r in ROOMS if r not in ("docs", "changelog", ".")])
 def test_functions_are_named_after_what_they_return(room: str) -> None:
-    """No function is called by a bare participle such as `told`, which says nothing about its result."""
+    """No function is called by a bare participle such as `told`."""
     trees = {name: ast.parse(text) for name, text in texts(room).items() if name.endswith(".py")}
     assert trees, f"nothing to read in {room}"
     offences = [

@@ -89,7 +89,7 @@ def test_int8_checks_are_planned_for_int8_only(tmp_path: Path) -> None:
     ],
 )
 def test_a_pattern_without_a_match_is_a_user_error(tmp_path: Path, pattern: str, message: str) -> None:
-    """A policy's pattern that matches no planned row is a user error: no run could meet it."""
+    """A policy's pattern that matches no planned row is a user error."""
     with pytest.raises(UserError, match=r"hil\.toml:") as raised:
         _plan(tmp_path, ('"contract.*"', f'"{pattern}"'))
     assert message in str(raised.value)
@@ -121,7 +121,7 @@ def test_limits_of_a_precision_have_their_line_and_reason(tmp_path: Path) -> Non
 
 
 def test_the_default_share_is_of_runtimes_that_report_layers(tmp_path: Path) -> None:
-    """On TensorRT int8 fails below it and fp16 is only warned; ONNX Runtime has only the limit that is written."""
+    """By default, too small a share fails int8 and warns of fp16 on TensorRT; ONNX Runtime has no default limit."""
     plan = _plan(tmp_path, GPU, ("[measure]", TABLE), target="gpu")
     rows = {row.precision: row.limit for row in plan.rows if row.id == "placement.in_precision"}
     assert set(rows) == {"fp16", "int8"}
@@ -134,5 +134,5 @@ def test_the_default_share_is_of_runtimes_that_report_layers(tmp_path: Path) -> 
 
 
 def test_what_was_brought_is_held_against_its_claim(tmp_path: Path) -> None:
-    """Only a quantized precision of a model with deployed is planned."""
+    """``placement.declared`` is planned only for a quantized precision of a model with ``deployed``."""
     assert [row.precision for row in _plan(tmp_path, GPU).of("placement.declared")] == ["int8"]

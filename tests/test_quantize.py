@@ -176,7 +176,7 @@ def test_the_quantizer_is_silent(
 
 
 def test_old_opsets_are_converted_and_the_ir_version_kept(tmp_path: Path, data: MemoryData) -> None:
-    """Scales per channel need opset 13; the IR version stays readable for old runtimes."""
+    """Old opsets are converted to 13 for scales per channel; the IR version stays readable for old runtimes."""
     made = onnx.load(quantize(convnet(tmp_path / "m.onnx", opset=11), tmp_path, data, spec()).path)
     assert max(entry.version for entry in made.opset_import if not entry.domain) >= 13
     assert made.ir_version == 7
@@ -191,7 +191,7 @@ def test_batch_norm_is_folded(tmp_path: Path, data: MemoryData) -> None:
 
 
 def test_nodes_without_names_are_quantized(tmp_path: Path, data: MemoryData) -> None:
-    """Some exporters leave names empty; each node is listed all the same."""
+    """Nodes without names are quantized and listed too."""
     made = quantize(convnet(tmp_path / "m.onnx", named=False), tmp_path, data, spec())
     assert made.provenance["quantized"] == ["Conv_0", "MatMul_4"]
 
@@ -214,7 +214,7 @@ def test_excluded_nodes_stay_in_float_with_the_reason(tmp_path: Path, data: Memo
 
 
 def test_a_model_with_qdq_nodes_is_used_as_it_is(tmp_path: Path, data: MemoryData) -> None:
-    """A model with Q/DQ nodes is not quantized again; the origin of its ranges is recorded as unknown."""
+    """A model with Q/DQ nodes is not quantized again, and its record states that they are foreign."""
     first = quantize(convnet(tmp_path / "m.onnx"), tmp_path, data, spec())
     second = quantize(first.path, tmp_path, data, spec())
     assert second.path == first.path
@@ -223,7 +223,7 @@ def test_a_model_with_qdq_nodes_is_used_as_it_is(tmp_path: Path, data: MemoryDat
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_calibration_data_that_is_not_finite_is_refused(tmp_path: Path, value: float) -> None:
-    """A single NaN would make every range after it invalid."""
+    """Calibration data with a single NaN is refused."""
     bad = images(20)
     bad[7, 0, 0, 0] = value
     with pytest.raises(UserError, match="NaN or infinity"):
@@ -254,7 +254,7 @@ def test_an_unsupported_operator_is_named(tmp_path: Path) -> None:
 
 
 def test_a_record_without_our_seal_is_ignored(tmp_path: Path, data: MemoryData) -> None:
-    """A file whose record was forged or made on another machine is made again; that is not reported as damage."""
+    """A file whose record was forged or made on another machine is made again, and not reported as damaged."""
     model = convnet(tmp_path / "m.onnx")
     first = quantize(model, tmp_path / "out", data, spec())
     record = first.path.with_suffix(".json")
@@ -293,7 +293,7 @@ def with_a_function(model: onnx.ModelProto) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_layers_in_a_local_function_are_quantized(tmp_path: Path, data: MemoryData, layout: QdqLayout) -> None:
-    """A function is inlined: without that its layers would stay in float, or calibration fail."""
+    """Layers in a local function are quantized."""
     model = changed(convnet(tmp_path / "m.onnx", opset=17), with_a_function)
     made = quantize(model, tmp_path / "out", data, spec(), layout=layout)
     assert len(made.provenance["quantized"]) == 2

@@ -50,7 +50,7 @@ def test_calibrating_again_gives_the_same_ranges(tmp_path: Path, layout: QdqLayo
 
 
 def test_half_of_few_samples_is_calibrated_separately(tmp_path: Path) -> None:
-    """Ranges are recorded at half and at all of the samples; a single fixed batch cannot be halved."""
+    """Ranges are recorded at half and at all of the samples; the only batch of a fixed size cannot be halved."""
     data = MemoryData(image=images(20))
 
     def counts(path: Path) -> list[int]:
@@ -62,7 +62,7 @@ def test_half_of_few_samples_is_calibrated_separately(tmp_path: Path) -> None:
 
 
 def test_activations_beyond_each_range_are_counted(tmp_path: Path) -> None:
-    """Count and energy equal NumPy's; a tensor that only a ReLU reads is measured after it."""
+    """Count and energy equal NumPy's; a tensor that only a ReLU reads is measured behind the ReLU."""
     model, shown = convnet(tmp_path / "m.onnx"), images(50)
     flow = observe(model, {"image": 1.0, "mapped": 2.0, "nowhere": 1.0, "kernel": 1.0}, MemoryData(image=shown))
     use = flow.uses["image"]
@@ -104,7 +104,7 @@ def test_layers_are_ranked_and_a_proposal_is_measured(tmp_path: Path) -> None:
 
 
 def test_a_proposal_has_few_layers_and_a_predicted_noise() -> None:
-    """The noisiest layers are proposed, a quarter of all at most, until a quarter of the noise is left."""
+    """The noisiest layers are proposed, a quarter of all at most, until a quarter of the noise remains."""
     layers = [Layer(name, "Conv", noise, 1) for name, noise in zip("abcdefgh", [4, 3, 1, 1, 1, 0, 0, 0], strict=True)]
     assert proposed(layers, 20.0) == (("a", "b"), 6.0)
     assert proposed(layers[:3], 8.0) == (("a",), 4.0)

@@ -148,19 +148,19 @@ def test_weights_have_a_scale_for_each_output_channel(quantized: Quantized, name
 
 
 def test_a_residual_add_shares_the_quantized_input(quantized: Quantized) -> None:
-    """The identity branch reads the same Q/DQ pair as the convolution, so that both fuse in INT8."""
+    """The identity branch of a residual add reads the same Q/DQ pair as the convolution."""
     add, body = quantized.named("add"), quantized.named("body")
     assert add.input[1] == body.input[0]
     assert quantized.quantizer(add.input[1]).input[0] == "r0"
 
 
 def test_an_output_that_feeds_no_node_is_not_quantized(quantized: Quantized) -> None:
-    """Q/DQ on an output would round values that no node uses."""
+    """An output that no node reads gets no Q/DQ nodes."""
     assert not [node for node in quantized.nodes if node.op_type == "QuantizeLinear" and node.input[0] == "attention"]
 
 
 def test_weighted_nodes_are_listed_by_name(quantized: Quantized, tmp_path: Path) -> None:
-    """Placement finds the nodes in the engine's layers by these names."""
+    """The result lists weighted nodes by name."""
     network(tmp_path / "net.onnx")
     assert set(weighted_nodes(tmp_path / "net.onnx")) == {
         node.name for node in quantized.nodes if node.op_type in WEIGHTED

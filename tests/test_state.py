@@ -68,7 +68,7 @@ def kinds_of(
 
 
 def test_an_undisturbed_board_and_a_pc_have_no_findings() -> None:
-    """There is no finding if nothing changed, nor for a fact that is neither declared nor readable."""
+    """There is no finding if nothing changed, nor for an undeclared fact that cannot be read."""
     assert not kinds_of(state(), Contract("MAXN"))
     assert not judge(Contract(), State.read(PC), [], State.read(PC), State.read(PC))
     assert not judge(Contract(), State(), [{}], State())
@@ -192,7 +192,7 @@ def test_conditions_at_the_start(spec: dict[str, Any], before: dict[str, Any], k
 
 
 def test_reserved_memory_counts_as_free() -> None:
-    """Reserved memory counts as free, because the contract itself reserves it; a saved contract equals the config's."""
+    """Memory that the contract reserves counts as free; a saved contract equals the config's."""
     contract = Contract.of(
         TargetSpec.model_validate({"free_memory": "5 GiB", "reserve_memory": "1 GiB", "start_below": "60 °C"})
     )
@@ -241,7 +241,7 @@ def test_an_unreadable_memory_clock_is_reported() -> None:
 
 
 def hot(**changes: Any) -> State:
-    """Return a state with an active alert of the GPU, which is 20 °C hotter."""
+    """Return a state with an active alert of the GPU, whose temperature is 20 °C higher."""
     up = {"throttle": {"gpu-throttle-alert": 1}, "temperature": {"gpu-thermal": 65.0}}
     return state(**{**up, **changes})
 
@@ -258,7 +258,7 @@ def test_throttling_by_the_models_own_heat_changes_no_verdict() -> None:
 
 
 def test_throttling_without_heat_is_from_outside() -> None:
-    """Throttling is from outside if the alert's own zone did not become hotter; half a degree is a sensor's step."""
+    """Throttling is from outside if the alert's own zone did not become hotter; half a degree does not count."""
     assert kinds_of(hot(temperature={"gpu-thermal": 45.4, "cpu-thermal": 90.0})) == [("throttle", "outside")]
     text = judge(Contract(), state(), [], hot(temperature={"gpu-thermal": 45.0}))[0].text
     assert "did not become hotter" in text
@@ -271,7 +271,7 @@ def test_throttling_of_unknown_heat_is_from_outside() -> None:
 
 
 def test_an_alert_without_its_own_zone_is_judged_by_the_hottest() -> None:
-    """An alert without a zone of its name is judged by the hottest zone; a constant 100 °C is a placeholder."""
+    """An alert without a zone of its name is judged by the hottest zone; a zone at a constant 100 °C is ignored."""
     before = state(throttle={"cv0-throttle-alert": 0}, temperature={"PMIC-Die": 100.0})
     after = state(throttle={"cv0-throttle-alert": 1}, temperature={"PMIC-Die": 100.0, "tj-thermal": 60.0})
     assert before.hottest() == ("tj-thermal", 48.0)
@@ -303,7 +303,7 @@ def test_a_temporary_alert_is_detected_in_the_samples() -> None:
     ],
 )
 def test_own_heat_is_near_where_the_kernel_throttles(trips: dict[str, float], heat: float, source: str) -> None:
-    """Heat is the model's own near the zone's trip point (5 °C), or without a trip point from 3 °C of rise."""
+    """Throttling is the model's own near the zone's trip point (5 °C) or, without one, after a rise of 3 °C."""
     before = state(trips=trips)
     after = hot(temperature={"gpu-thermal": 45.0 + heat})
     assert kinds_of(after, before=before) == [("throttle", source)]
@@ -354,7 +354,7 @@ def test_an_alert_between_two_windows_is_a_finding() -> None:
     ],
 )
 def test_nvml_throttle_bits(first: int, second: int, kinds: list[tuple[str, str]]) -> None:
-    """Idle and power caps are no throttling; a power brake and a slowdown without own heat are from outside."""
+    """Idle and power caps are not throttling; a power brake and a slowdown without heat are from outside."""
     before = state(temperature={"gpu": 50.0, "gpu-thermal": None})
     column = {"throttle.gpu": [None, first, second], "temperature.gpu": [50.0, 50.0, 88.0]}
     assert kinds_of(before, windows=(column,), before=before) == kinds
@@ -414,7 +414,7 @@ def test_a_change_before_the_first_window_is_a_finding() -> None:
 
 
 def test_a_change_between_two_windows_is_a_finding() -> None:
-    """Each window has its own readings, so a change that was reverted before the end is a finding."""
+    """A change that was reverted before the end of the series is a finding."""
     window = {"state": {"before": UNDISTURBED, "after": {**UNDISTURBED, "power_mode": "15W"}}}
     assert kinds_of(state(), windows=(window, {"state": {"before": UNDISTURBED, "after": UNDISTURBED}})) == [
         ("power_mode", "outside")
@@ -445,7 +445,7 @@ def test_a_load_that_ended_by_itself_is_from_outside() -> None:
 
 
 def test_a_saved_series_is_judged_alike() -> None:
-    """A series that was saved as JSON gives the same findings; without readings the contract is not confirmed."""
+    """A series that was saved as JSON gives the same findings; without readings the contract is unconfirmed."""
     contract = Contract("MAXN", "as-deployed", ("Xorg",), clients_declared=True)
     window = {
         "state": {"before": UNDISTURBED, "after": {**UNDISTURBED, "swap_used": 5 << 20}},
@@ -462,7 +462,7 @@ def test_a_saved_series_is_judged_alike() -> None:
 
 
 def test_a_row_without_a_verdict_gets_none() -> None:
-    """A disturbance gives no verdict to a row without a limit, and a memory row ignores disturbances of time."""
+    """A disturbance does not judge a row without a limit; disturbances of time do not affect a memory row."""
     judgement = Judgement(verdict=Verdict.NOT_RUN, reason="no limit", cause=Cause.NO_LIMIT)
     disturbed = fold(judgement, [Finding("swap", "outside", "swap grew")])
     assert (disturbed.verdict, disturbed.cause) == (Verdict.NOT_RUN, Cause.NO_LIMIT)

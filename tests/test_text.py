@@ -124,13 +124,13 @@ def deep(levels: int) -> Any:
 
 
 def test_depth_is_bounded() -> None:
-    """Deep nesting is cut off and does not exhaust the stack."""
+    """Deep nesting is cut off."""
     assert "ill" in json.dumps(cleaned(deep(50)))
     assert "ill" not in json.dumps(cleaned(deep(900)))
 
 
 class FixedAnswer(AgentClient):
-    """A client that gets this answer to each request, and processes it like an agent's answer."""
+    """A client whose agent gives this answer to each request."""
 
     def __init__(self, **ok: Any) -> None:
         self.answer = {"ok": ok}

@@ -107,7 +107,7 @@ def test_split_keeps_any_unit() -> None:
     ],
 )
 def test_values_are_shown_with_readable_units(value: float, unit: str, text: str) -> None:
-    """A value is shown with a few digits, in the unit that keeps the number small."""
+    """A value is shown with a few digits, in a unit that keeps the number small."""
     assert show(value, unit) == text
 
 

@@ -1,10 +1,8 @@
-"""Start Python commands from a process that has imported the heavy libraries already, by a fork.
+"""Start Python commands by a fork of a process that has imported the heavy libraries, which saves the imports.
 
-A test that runs ``python -m pytest`` or ``hil`` hundreds of times pays for the imports of numpy, onnx and pydantic each
-time; a fork of a warm interpreter does not. What runs is the same code with the same arguments, environment, working
-folder and standard streams, in a process of its own. The pytest plugin, its fixtures and the suites are not imported
-beforehand, because pytest rewrites some of them. The command's agent is a fork, too (``warm_agent/forks.py``). The main
-job and ``tests/test_startup.py`` start real interpreters.
+The code, arguments, environment, working folder and standard streams are those of a fresh interpreter. The pytest
+plugin, its fixtures and the suites are not imported beforehand, because pytest rewrites some of them. The main job and
+``tests/test_startup.py`` start real interpreters.
 """
 
 from __future__ import annotations
@@ -81,8 +79,8 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Return what ``python -m pytest ARGUMENTS`` or ``python -c CODE ARGUMENTS`` returned, with its output as text.
 
-    ``command`` begins with ``sys.executable``. A command with other options, or with variables that act at the start of
-    an interpreter, gets a fresh one. Raise ``subprocess.TimeoutExpired`` after ``timeout`` seconds.
+    ``command`` begins with ``sys.executable``. Commands with other options, or with variables for the interpreter's
+    start, get a fresh interpreter. Raise ``subprocess.TimeoutExpired`` after ``timeout`` seconds.
     """
     if command[1] not in {"-m", "-c"} or _at_start(env) != _at_start(os.environ) or (cwd / "sitecustomize.py").exists():
         return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout, check=False)
@@ -122,7 +120,7 @@ def _read(texts: list[str], at: int, descriptor: int) -> None:
 
 @functools.cache
 def _server() -> str:
-    """Start the warm process of this test process; return its socket. The warm process ends with this one."""
+    """Start the warm process of this test process; return its socket."""
     folder = tempfile.mkdtemp(prefix="hil-warm-")
     path = f"{folder}/socket"
     process = subprocess.Popen(

@@ -256,9 +256,7 @@ class Rejected(Stored):
 
 
 class Report(Stored):
-    """The report of one run.
-
-    ``decision`` and ``exit_code`` are the gate's result under ``policy``, if ``complete``.
+    """The report of one run. ``decision`` and ``exit_code`` are the gate's result under ``policy``, if ``complete``.
 
     ``attempts`` are the attempts that do not count.
 

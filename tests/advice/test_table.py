@@ -25,7 +25,7 @@ ROWS = sample.checks(("arm",), ("fp32", "fp16", "int8"))
 
 
 def measured(value: float, unit: str, **more: Any) -> Measurement:
-    """Return a measurement with the sample's method and environment."""
+    """Return a measurement with the sample report's method and environment."""
     about = {"method": digest_of(sample.METHOD), "environment": digest_of(sample.ENVIRONMENT)}
     return Measurement(**{"value": value, "unit": unit, "n": 4096, **about, **more})
 

@@ -40,7 +40,7 @@ INSIDE = (
 
 
 def path_of(program: str) -> str:
-    """Return the program's path, searching the folders of root's programs too."""
+    """Return the program's path, also from folders that only root's PATH has."""
     return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or ""
 
 

@@ -29,7 +29,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch, fresh_workers: None) -> None:  # noqa: ARG001 - it sets a variable
-    """The agent's processes are started as for users, since most tests here are about them."""
+    """The agent's processes start as for users."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
 
 

@@ -134,7 +134,7 @@ def test_an_overdue_worker_is_killed(worker: EngineWorker, feed: Feed) -> None:
 def test_a_crash_names_its_signal_and_shows_the_last_output(
     agent: AgentClient, model: Path, worker: EngineWorker, feed: Feed
 ) -> None:
-    """If a worker dies in a run, the message names the signal and quotes faulthandler's output; the next load works."""
+    """If a worker dies in a run, the message has the signal and faulthandler's output; the next load works."""
     threading.Timer(0.3, os.kill, (worker.pid, signal.SIGSEGV)).start()
     with pytest.raises(WorkerLost, match=r"was killed by SIGSEGV; its last output: .*worker\.py"):
         worker.soak(feed, 10**9)
@@ -151,7 +151,7 @@ def test_signals_are_named(number: int, name: str) -> None:
 
 
 def test_a_worker_can_be_identified_and_closed(worker: EngineWorker) -> None:
-    """The kernel kills a worker before the supervisor, ``ps`` shows it as a worker, and closing twice ends it once."""
+    """A worker is the kernel's first choice to kill, ``ps`` shows it as a worker, and closing twice is allowed."""
     assert int(Path(f"/proc/{worker.pid}/oom_score_adj").read_text()) == 900
     assert b"\0--worker\0" in Path(f"/proc/{worker.pid}/cmdline").read_bytes()
     worker.close()
@@ -206,7 +206,7 @@ def test_malformed_requests_are_answered(shared_agent: AgentClient) -> None:
 
 
 def test_a_malformed_frame_ends_the_agent(agent: AgentClient) -> None:
-    """After a malformed frame the next one cannot be found: the agent reports the reason and ends."""
+    """A malformed frame ends the agent, which reports the reason."""
     channel = agent._link.channel  # noqa: SLF001 - the raw pipe
     assert isinstance(channel, Channel)
     os.write(channel.write_fd, b"x" * 100)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def refused(case: Case, why: str, **changes: Any) -> None:
-    """Assert that ``verify`` refuses the bundle with ``why``, with the report and, by default, without it."""
+    """Assert that ``verify`` refuses the bundle with ``why``, with the report and, by default, also without it."""
     with pytest.raises(UserError, match=why):
         verify(case.bundle, **{"keys": case.keys, "report": case.report, **changes})
 

@@ -127,7 +127,7 @@ def test_a_run_that_did_not_finish_cannot_be_signed(tmp_path: Path) -> None:
 
 
 def test_a_run_with_guesses_is_never_signed_as_a_pass(tmp_path: Path) -> None:
-    """A warned run with unconfirmed guesses is not signed, and a bundle of one does not verify; a failed one is."""
+    """A warned run with unconfirmed guesses is not signed, and its bundle does not verify; a failed run is signed."""
     policy = sample.POLICY.model_copy(update={"warnings": True})
     draft = sample.draft(policy=policy)
     guessing = draft.model_copy(update={"config": draft.config.model_copy(update={"guessed": {"arm": ("task",)}})})

@@ -1,4 +1,4 @@
-"""Turns this process's mount namespace into a board; ``sandbox.py`` runs it in a new one, without site-packages.
+"""Turns this process's mount namespace into a board; ``sandbox.py`` runs it in a new namespace, without site-packages.
 
 The files that the helper and sudo use are mounted over this machine's folders, and vanish with the process.
 """

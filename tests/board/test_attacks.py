@@ -102,7 +102,7 @@ def test_unknown_lines_run_nothing(board: Sandbox) -> None:
 
 
 def test_a_newline_is_a_second_line(board: Sandbox) -> None:
-    """A newline cannot append another command to an allowed one."""
+    """A newline cannot add a command to an allowed one."""
     with board.helper(user=True) as helper:
         helper.send(b"service restart robot\nservice restart sshd\n")
         assert helper.answer()["ok"]
@@ -148,7 +148,7 @@ def test_an_endless_line_ends_the_helper(board: Sandbox) -> None:
 
 
 def test_unread_answers_do_not_block_the_helper(board: Sandbox) -> None:
-    """The helper notices the end of its caller while it writes an answer."""
+    """A helper whose answers nobody reads notices the end of its caller."""
     helper = board.helper()
     helper.ask("clocks lock")
     board.place("/sys/kernel/debug/nvmap/iovmm/clients", "x" * (1 << 20))
@@ -231,7 +231,7 @@ def test_a_timer_of_the_caller_does_not_end_it(board: Sandbox) -> None:
 
 
 def test_closed_descriptors_are_not_reused(board: Sandbox) -> None:
-    """Otherwise an answer could be written into a file of root."""
+    """Closed descriptors are not reused for a file of root."""
     board.run("/bin/sh", "-c", f"exec {PROGRAM} <&- >&- 2>&-")
     shell = f"echo 'clocks lock' | {PROGRAM} >&- 2>&-"
     board.run("/bin/sh", "-c", shell)
@@ -244,7 +244,7 @@ def test_closed_descriptors_are_not_reused(board: Sandbox) -> None:
 
 @pytest.mark.parametrize("how", ["link", "owner", "mode"])
 def test_a_state_folder_open_to_other_users_is_refused(board: Sandbox, how: str) -> None:
-    """Nothing is saved in such a folder, or restored from it, although only root can have created it."""
+    """A state folder that other users can change is neither used for saving nor for restoring."""
     folder = board.file("/run/pytest-hil")
     if how == "link":
         board.run("/usr/bin/ln", "-s", "/srv/hil", "/run/pytest-hil").check_returncode()
@@ -273,7 +273,7 @@ PATHS = {
 
 @pytest.mark.parametrize("how", ["group", "others", "owner", "link", "linked folder"])
 def test_files_that_others_can_change_are_not_used(board: Sandbox, how: str) -> None:
-    """Such a file is neither run nor read; this includes every folder and link on its path."""
+    """A file that others can change, itself or by a folder or link on its path, is neither run nor read."""
     for path, line in PATHS.items():
         with changeable_by_others(board, path, how), board.helper(user=True) as helper:
             reply = helper.ask(line)
@@ -306,7 +306,7 @@ def changeable_by_others(board: Sandbox, path: str, how: str) -> Iterator[None]:
 
 
 def test_parallel_and_killed_helpers_restore_the_clocks(board: Sandbox) -> None:
-    """Some of the parallel callers are killed: locked clocks are never saved, and the last helper restores them."""
+    """With parallel callers, some of them killed, locked clocks are never saved; the last helper restores them."""
     chance = random.Random(7)  # noqa: S311 - which of them die
     for _ in range(3):
         helpers = [HelperProcess((*board.into, PROGRAM)) for _ in range(4)]

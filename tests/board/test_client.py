@@ -56,7 +56,7 @@ def ask(board: Sandbox, *calls: str) -> Any:
 
 
 def test_client_and_helper_agree_on_path_and_version() -> None:
-    """Several files define path and version, since they cannot import each other."""
+    """All files that define path and version have the same."""
     assert ASKED_FOR == as_root.PROGRAM == PROGRAM
     assert (KNOWN, helper.STATE, helper.SERVICES) == (helper.VERSION, as_root.STATE, as_root.SERVICES)
 
@@ -101,7 +101,7 @@ def test_sudos_refusal_is_reported_without_a_prompt(board: Sandbox) -> None:
 
 
 def test_another_version_is_not_used(board: Sandbox) -> None:
-    """An older helper may behave differently from what this agent expects."""
+    """A helper of another version is not used."""
     text = SOURCE.read_text(encoding="ascii").replace("VERSION = 2\n", "VERSION = 0\n")
     board.place(PROGRAM, text, 0o755)
     assert "version 0, not 2" in ask(board)["why_not"]

@@ -140,7 +140,7 @@ def test_locked_clocks_are_never_saved_over(board: Sandbox) -> None:
 
 
 def test_clocks_that_were_already_locked_stay_locked(board: Sandbox) -> None:
-    """The helper changed nothing, so it restores nothing."""
+    """Clocks that were locked before stay locked."""
     board.fake("clocks").write_text(LOCKED)
     with board.helper() as helper:
         assert helper.ask("clocks lock") == {"ok": True, "changed": False, "saved": False, "locked": True}
@@ -150,7 +150,7 @@ def test_clocks_that_were_already_locked_stay_locked(board: Sandbox) -> None:
 
 
 def test_the_last_of_several_restores(board: Sandbox) -> None:
-    """A session of several processes has several helpers. The clocks stay locked until the last one exits."""
+    """With several helpers, the clocks stay locked until the last one exits."""
     with board.helper() as second:
         with board.helper(user=True) as first:
             assert first.ask("clocks lock")["changed"]
@@ -199,7 +199,7 @@ def test_a_restore_that_fails_once_is_repeated(board: Sandbox) -> None:
 
 
 def test_a_lock_that_fails_midway_is_undone(board: Sandbox) -> None:
-    """A change is recorded before it is made."""
+    """A lock that fails midway is undone."""
     board.fake("fail-jetson_clocks").write_text("\n")
     with board.helper() as helper:
         assert "jetson_clocks exited with code 3" in helper.ask("clocks lock")["error"]
@@ -237,7 +237,7 @@ def test_a_mode_that_requires_a_reboot_is_refused(board: Sandbox) -> None:
 
 
 def test_a_mode_change_with_locked_clocks_is_refused(board: Sandbox) -> None:
-    """Clocks are restored in the mode in which they were locked."""
+    """A mode change is refused while clocks are locked."""
     with board.helper() as helper:
         helper.ask("clocks lock")
         assert "set the mode before locking" in helper.ask("mode MAXN")["error"]
@@ -255,7 +255,7 @@ def test_changes_are_undone_newest_first(board: Sandbox) -> None:
 
 
 def test_stopped_services_are_started_again(board: Sandbox) -> None:
-    """Only services that ran are started again. ``start`` is for a stopped service, ``restart`` for a deployment."""
+    """Only services that ran are started again."""
     board.fake("units/camera.service").write_text("inactive\n")
     with board.helper(user=True) as helper:
         assert helper.ask("service stop robot") == {"ok": True, "changed": True}

@@ -150,7 +150,7 @@ def test_a_user_who_may_not_use_sudo(bare: Sandbox) -> None:
 
 
 def test_a_lost_connection_installs_nothing(bare: Sandbox) -> None:
-    """The script runs as root only if it arrived completely."""
+    """A script that arrived incompletely installs nothing."""
     bare.place("/etc/sudoers.d/lab", f"{inside.USER} ALL=(ALL) NOPASSWD: ALL\n", 0o440)
     for cut in (0, 100, 5000):
         with pytest.raises((LabError, UserError)):
@@ -208,7 +208,7 @@ SERVICES_OF_USERS_FILES: list[tuple[dict[str, str], bool]] = [
 
 
 def test_a_service_that_runs_the_users_files_as_root_is_refused(bare: Sandbox) -> None:
-    """Restarting such a service could make its caller root. A service of another user may run anything."""
+    """A service of root that runs files of the user is refused; a service of another user may run anything."""
     robot = bare.file("/srv/hil/robot.py")
     robot.write_text("")
     os.chown(robot, 4711, 4711)
@@ -288,7 +288,7 @@ PROPERTIES = (
 
 
 def test_loaded_properties_follow_the_same_rules(bare: Sandbox) -> None:
-    """This holds for properties that are in no unit file, and for services of other users with root's privileges."""
+    """Loaded properties that are in no unit file, and other users' services with root's privileges, are checked too."""
     add_root_files(bare)
     place = bare.fake("shown/robot.service")
     for shown, lines, user in PROPERTIES:
@@ -387,7 +387,7 @@ def test_names_of_users_are_checked_on_both_sides(bare: Sandbox) -> None:
 
 
 def test_a_user_cannot_be_passed_off_as_another(bare: Sandbox) -> None:
-    """The user that sudo recorded decides, not the output of ``id`` in the account's shell."""
+    """The user that sudo recorded decides, not the output of ``id`` ."""
     allow_by_password(bare)
     order = {**ORDER, "user": "daemon", "sudoers": "daemon ALL=(root) NOPASSWD: ALL\n"}
     with pytest.raises(LabError, match="the helper is for user daemon, but user hil ran sudo"):
@@ -396,7 +396,7 @@ def test_a_user_cannot_be_passed_off_as_another(bare: Sandbox) -> None:
 
 
 def test_an_invalid_sudoers_file_is_not_installed(bare: Sandbox) -> None:
-    """An invalid file in sudoers.d would stop sudo from working for all users."""
+    """An invalid sudoers file is not installed."""
     order = {"do": "install", "user": "hil", "services": [], "sudoers": "hil ALL=(root NOPASSWD\n"}
     with pytest.raises(LabError, match="visudo rejects"):
         install._as_root(Inside(bare, root=True), order, "root", no_password)  # noqa: SLF001 - no public way leads there

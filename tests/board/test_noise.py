@@ -46,7 +46,7 @@ def test_a_board_without_noise_between_sessions() -> None:
 
 @pytest.mark.parametrize("count", [0, 2, 5])
 def test_too_few_sessions_are_an_error(count: int) -> None:
-    """One pair has no other sessions to estimate the noise from, and an odd session has no partner."""
+    """One pair of sessions, or an odd number of sessions, is an error."""
     with pytest.raises(ValueError, match="do not make two or more pairs"):
         learn({KEY: simulated_sessions(count, between=0.01)})
 

@@ -36,7 +36,7 @@ class Interpreter:
 
 
 class SimulatedBoard(Condition):
-    """A running board of ``generation``, with its keys in ``folder``. ``close`` or the end of the process ends it."""
+    """A running board of ``generation``, with its keys in ``folder``. It ends by ``close`` or with the process."""
 
     user = accounts.USER
     port = 22
@@ -134,7 +134,7 @@ class SimulatedBoard(Condition):
         return Path(f"/proc/{self.first}/root")
 
     def file(self, path: str | Path) -> Path:
-        """Return this machine's path of a file on the board; symbolic links are resolved within the board."""
+        """Return the path on this machine of a file on the board; symbolic links are resolved within the board."""
         resolved, rest = self.root, list(Path(path).relative_to("/").parts)
         for _ in range(200):
             if not rest:

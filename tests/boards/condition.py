@@ -62,7 +62,7 @@ class Condition:
         raise LookupError("this board has no over-current counters")
 
     def power_mode(self, name: str) -> None:
-        """Set a power mode by name with ``nvpmodel -m``, as root. It confirms a reboot, but does not reboot."""
+        """Set a power mode by name with ``nvpmodel -m``, as root."""
         modes = self.facts["power_modes"]["modes"]
         [number] = [mode["id"] for mode in modes if mode["name"] == name]
         self.shell("nvpmodel", "-m", str(number), stdin="YES\n")

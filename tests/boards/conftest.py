@@ -64,7 +64,7 @@ def missing_requirement() -> str:
 def boards(
     interpreters: Callable[..., Interpreter], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., SimulatedBoard]]:
-    """Return a function that starts a board of a generation, with these wheels or the default ones, in 0.2 s."""
+    """Return a function that starts a board of a generation, with these wheels or the default ones."""
     if why := missing_requirement():
         pytest.skip(why)
     started: list[SimulatedBoard] = []

@@ -81,7 +81,7 @@ class BoardProject:
         return RunResult(process.returncode, out, self.local.report())
 
     def worker(self) -> int:
-        """Wait for a worker with 0.5 s of processor time; return its process id on the board."""
+        """Wait until a worker has used 0.5 s of processor time; return its process id on the board."""
         workers: list[int] = []
 
         def busy() -> bool:
@@ -95,7 +95,7 @@ class BoardProject:
 
 
 def set_window(local: Project, seconds: float = 60) -> None:
-    """Set the timed window of a project; the default is longer than the detection of any fault."""
+    """Set the timed window of a project."""
     text = local.toml.read_text(encoding="utf-8")
     text = re.sub(r'(duration|budget) = "[^"]*"', rf'\1 = "{seconds} s"', text)
     local.toml.write_text(text, encoding="utf-8")
@@ -119,10 +119,7 @@ def cpu_seconds(outer: int) -> float:
 
 
 def assert_ended_with(ran: RunResult, code: int, *words: str) -> str:
-    """Assert the exit code and exactly one message with these words, no traceback and no pass; return the message.
-
-    The message is in the headline of the summary. All other output that names the target must repeat it.
-    """
+    """Assert the exit code and exactly one message with these words, no traceback and no pass; return the message."""
     assert ran.code == code, ran.out
     assert "Traceback" not in ran.out, ran.out
     plain = re.sub(r"[\s│]+", " ", ran.out)

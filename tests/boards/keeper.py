@@ -1,8 +1,7 @@
 """The process that holds a board's namespaces: ``python -m tests.boards.keeper``, with commands on standard input.
 
 It creates the root once. Each boot is a new PID namespace whose first process starts sshd. When standard input ends,
-even because the tests were killed, the board ends: with the last process of a namespace, the kernel removes its
-mounts, interfaces and files.
+the board ends.
 """
 
 from __future__ import annotations

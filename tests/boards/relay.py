@@ -1,7 +1,7 @@
 """A TCP relay in front of a board that can delay, stall and reset connections.
 
-``python -m tests.boards.relay HOST PORT DELAY`` prints its port and reads the commands ``stall``, ``resume``, ``cut``
-and ``received``, one a line.
+``python -m tests.boards.relay HOST PORT DELAY`` prints its port and reads commands, one per line: ``stall``,
+``resume``, ``cut`` and ``received``.
 """
 
 from __future__ import annotations

@@ -53,11 +53,7 @@ def shared_board(
 
 @EVERY
 def test_each_generation(board: SimulatedBoard) -> None:
-    """Over SSH, each generation has its own interpreter, release, module, power modes and tegrastats.
-
-    tegrastats prints at the requested interval and has the temperature that was set. A power mode limits the GPU,
-    pinning sets all clocks to that limit, and restoring resets them.
-    """
+    """Over SSH, each generation has its own interpreter, release, module, power modes and tegrastats."""
     assert_identity(board)
     assert_tegrastats(board)
     assert_power_modes(board)
@@ -163,7 +159,7 @@ def test_wall_clock(shared_board: SimulatedBoard) -> None:
 
 
 def test_link(shared_board: SimulatedBoard) -> None:
-    """A disconnected cable passes nothing, but breaks no connection: once reconnected, pending data arrives."""
+    """A disconnected cable breaks no connection: once it is reconnected, pending data arrives."""
     with socket.create_connection((shared_board.host, shared_board.port), 5) as connection:
         assert connection.recv(100).startswith(b"SSH-2.0")
         shared_board.link(up=False)

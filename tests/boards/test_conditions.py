@@ -76,7 +76,7 @@ def test_a_service_is_stopped_for_the_session(board: SimulatedBoard, start: Open
 
 
 def test_a_service_that_does_not_stop_ends_the_session(board: SimulatedBoard, start: Opens) -> None:
-    """The success of ``systemctl stop`` alone is not sufficient."""
+    """A service that still runs after ``systemctl stop`` succeeded ends the session."""
     add_service(board)
     board.shell("sh", "-c", f"echo active > {FAKE}/stays")
     with pytest.raises(LabError, match=r"robot\.service is active after it was stopped: on target 'orin'"):
@@ -86,7 +86,7 @@ def test_a_service_that_does_not_stop_ends_the_session(board: SimulatedBoard, st
 def test_a_service_started_while_timing_is_inconclusive(
     board: SimulatedBoard, start: Opens, messages: list[str]
 ) -> None:
-    """A service started while timing makes the row inconclusive. At the end it runs, as before."""
+    """A service that starts while timing makes the row inconclusive, and runs at the end as before."""
     add_service(board)
     with closing(start(stop_services=["robot"])) as session:
         result = while_timing(session, messages, lambda: board.shell("systemctl", "start", "robot.service"))
@@ -198,7 +198,7 @@ def test_a_co_runner_that_cannot_be_ended_is_a_lab_error(board: SimulatedBoard, 
 
 
 def test_a_hanging_nvpmodel_does_not_time_out(board: SimulatedBoard, start: Opens) -> None:
-    """An agent that waits for nvpmodel sends signs of life, so that the session does not time out."""
+    """An agent that waits for nvpmodel keeps its session alive."""
     board.shell("sh", "-c", "printf '#!/bin/sh\\nsleep 600\\n' > /usr/sbin/nvpmodel")
     with closing(start(silence="5 s")) as session:
         assert row_result(session).verdict is not Verdict.FAILED
@@ -213,7 +213,7 @@ def test_a_memory_reserve_that_is_not_locked_is_reported(start: Opens, messages:
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "xdist"])
 def test_the_run_ends_with_a_lab_error(board: SimulatedBoard, tmp_path: Path, workers: tuple[str, ...]) -> None:
-    """Exit code 11 with the command that undoes the change, although all rows passed."""
+    """If a change cannot be undone, exit code 11 and the command that undoes it follow, although all rows passed."""
     add_service(board)
     project = BoardProject.make(tmp_path, board, stop_services=["robot"])
     board.shell("sed", "-i", "s/^start|restart)/start) exit 3 ;; restart)/", "/usr/bin/systemctl")

@@ -121,10 +121,7 @@ def test_wrong_architecture(board: SimulatedBoard, start: Opens) -> None:
 
 
 def test_harmless_faults(board: SimulatedBoard, tmp_path: Path) -> None:
-    """A run passes whatever sshd, the login shell, native libraries and tegrastats print, and whatever the clock is.
-
-    The library prints at loading and at exit; the wall clock is ten years off; tegrastats prints one endless line.
-    """
+    """A run passes whatever sshd, the login shell, native libraries and tegrastats print, and whatever the clock is."""
     board.file("/etc/banner").write_text("HIL\x01 authorised use only\n" * 20, encoding="utf-8")
     board.sshd_config(Banner="/etc/banner")
     board.clock("-3650d")

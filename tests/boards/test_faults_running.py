@@ -58,7 +58,7 @@ def workers(board: SimulatedBoard) -> list[int]:
 
 
 def kill(board: SimulatedBoard, pids: list[int]) -> None:
-    """Kill processes of the board; there must be at least one."""
+    """Kill processes of the board; fail if there are none."""
     assert pids
     board.shell("kill", "-KILL", *map(str, pids))
 

@@ -183,7 +183,7 @@ def test_throttling_without_heat_is_inconclusive(board: SimulatedBoard, start: O
 
 
 def test_throttling_by_the_model_counts_against_it(board: SimulatedBoard, start: Opens, messages: list[str]) -> None:
-    """If the model's load heated the board, throttling is reported, and the measurement decides."""
+    """Throttling after heating by the model's load is reported, and the measurement decides."""
 
     def heat() -> None:
         board.temperature(95)

@@ -1,4 +1,4 @@
-"""The suites end to end over SSH: two of the bundled models on one board, a small model on others."""
+"""The suites run end to end over SSH: two of the bundled models on one board, a small model on others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ examples = 10
 
 
 def test_the_main_job(board: SimulatedBoard, repository: Path, tmp_path: Path) -> None:
-    """Every planned row is judged on the board with evidence ``emulated``; the run passes and leaves a clean board."""
+    """Every planned row is judged with evidence ``emulated``; the run passes and leaves a clean board."""
     for name in ("examples", "hil.toml"):
         source = repository / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)

@@ -1,4 +1,4 @@
-"""Small models and data of the kinds that go wrong in other tools: each a folder, as a user would have it."""
+"""Small models and data of kinds that often go wrong, each a folder as a user would have it."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _boxes(random: np.random.Generator) -> Array:
 
 
 def _scores(random: np.random.Generator) -> Array:
-    """Half of the samples have no score above the threshold."""
+    """Return scores of which half of the samples have none above the threshold."""
     return np.asarray(random.uniform(size=(3, 20)) * random.choice([0.5, 1]), np.float32)
 
 

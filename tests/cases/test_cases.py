@@ -80,7 +80,7 @@ def write(root: Path, cases: dict[str, Case]) -> Project:
 
 
 def with_plugin(folder: Path) -> None:
-    """Write the deployed file and the saved reference of ``PLUGIN``, whose operator stands for ReLU."""
+    """Write the deployed file and the saved reference of ``PLUGIN``, whose operator computes ReLU."""
     model = onnx.load(folder / "model.onnx")
     model.graph.node[1].CopyFrom(onnx.helper.make_node("Relu", ["a"], ["y"]))
     onnx.save(model, folder / "deployed.onnx")
@@ -90,7 +90,7 @@ def with_plugin(folder: Path) -> None:
 
 
 def test_all_that_pass(tmp_path: Path) -> None:
-    """One run of them has exit code 0: each precision has its rows, and each of the rows that ran passed."""
+    """One run of all passing cases has exit code 0: each precision has rows, and each of these that ran passed."""
     project = write(tmp_path, PASSING)
     with_plugin(tmp_path / "model_plugin")
     assert not read_signature(tmp_path / "model_no_shape/model.onnx").outputs[0].ranked
@@ -109,7 +109,7 @@ def test_all_that_pass(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", LINES)
 def test_a_batch_that_is_unclear(tmp_path: Path, name: str) -> None:
-    """Without its lines the case is the user's mistake, and the message proposes just these lines."""
+    """Without its lines, the case is a user error, and the message proposes these lines."""
     case, lines = LINES[name]
     project = write(tmp_path, {"m": case})
     with pytest.raises(UserError) as raised:
@@ -121,7 +121,7 @@ def test_a_batch_that_is_unclear(tmp_path: Path, name: str) -> None:
 
 
 def test_an_operator_that_is_lacking(tmp_path: Path) -> None:
-    """The run fails, with one message for all rows: operator, domain and what helps."""
+    """A run with a missing operator fails, with one message for all rows: operator, domain and advice."""
     done = write(tmp_path, {"m": folders.CUSTOM}).run(*JUDGED)
     assert done.code == ExitCode.FAILED, done.out
     assert done.report is not None
@@ -135,7 +135,7 @@ def test_an_operator_that_is_lacking(tmp_path: Path) -> None:
 
 
 def test_other_weights_beside_the_same_file(tmp_path: Path) -> None:
-    """An INT8 file of former weights fails, with and without the caches, although the ONNX file keeps every byte."""
+    """An INT8 file of earlier weights fails, with and without the caches, although the ONNX file is unchanged."""
     case = replace(folders.EXTERNAL, precisions=("int8",), lines='deployed = "int8.onnx"')
     project = write(tmp_path, {"m": case})
     quantized(project, case)
@@ -178,7 +178,7 @@ def quantized(project: Project, case: Case) -> None:
 
 
 def test_a_quantized_file_as_path(tmp_path: Path) -> None:
-    """It is refused before anything is built: it would be the reference of itself. Saved outputs make it possible."""
+    """A quantized file as ``path`` is refused before any build, except with saved outputs as reference."""
     case = replace(folders.EXTERNAL, external=False, precisions=("fp32",))
     project = write(tmp_path, {"m": case})
     quantized(project, case)
@@ -190,7 +190,7 @@ def test_a_quantized_file_as_path(tmp_path: Path) -> None:
 
 
 def test_an_image_of_another_mode(tmp_path: Path) -> None:
-    """One RGBA file among RGB files: the message names the file and its mode."""
+    """One RGBA file among RGB files is refused by its name and mode."""
     from PIL import Image
 
     case = replace(folders.EXTERNAL, text=PICTURES, weights={"w2": (3, 2)}, precisions=("fp32",), external=False)

@@ -1,4 +1,4 @@
-"""Batches compared together: what would pass if a block hid the batch, the sample or the moment of a difference."""
+"""Batches that are compared together have the result of single batches."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_block_is_judged_as_its_batches_one_by_one(
 
 
 def test_a_block_has_a_limit_of_bytes_and_of_batches() -> None:
-    """Small batches come many at a time, and a batch over the limit comes alone, so that memory does not grow."""
+    """Small batches are compared many at a time, a batch over the limit alone."""
     small = [Pair(batch(1, 2), batch(1, 2))] * (MOST_BATCHES + 1)
     large, larger = (Pair(batch(*np.zeros(size)), batch(*np.zeros(size))) for size in (MOST_BYTES // 8, MOST_BYTES))
     sizes = [len(block) for block in blocks([*small, large, large, larger, *small[:2]])]
@@ -84,7 +84,7 @@ def test_a_block_has_a_limit_of_bytes_and_of_batches() -> None:
 
 
 def test_what_came_before_an_error_is_compared_first() -> None:
-    """An engine that answers wrongly and then crashes has failed, not only crashed: the crash is raised afterwards."""
+    """Outputs before a crash are compared first: a wrong answer fails, then the crash is raised."""
 
     def engine() -> Iterator[Outputs]:
         yield batch(1, 2)

@@ -14,7 +14,7 @@ from hil.results import Verdict
 
 @pytest.mark.parametrize("name", SOUND)
 def test_a_right_claim_is_not_accused(name: str) -> None:
-    """The reason has the shares, labelled as declared."""
+    """A correct claim passes, and the reason has the shares, labelled as declared."""
     precision, network = SOUND[name]
     judged = claim(precisions_of(network.model()), precision)
     assert judged.verdict is Verdict.PASSED
@@ -23,7 +23,7 @@ def test_a_right_claim_is_not_accused(name: str) -> None:
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_claim_is_found(name: str) -> None:
-    """The reason names what is wrong."""
+    """A wrong claim fails, and the reason names the mistake."""
     precision, network, words = WRONG[name]
     judged = claim(precisions_of(network.model()), precision)
     assert judged.verdict is Verdict.FAILED
@@ -32,12 +32,12 @@ def test_a_wrong_claim_is_found(name: str) -> None:
 
 @pytest.mark.parametrize("precision", ["int8", "fp8", "fp4", "int4", "fp16"])
 def test_nothing_is_no_claim(precision: str) -> None:
-    """A file without products fails, whatever is claimed."""
+    """A file without products fails under any claim."""
     assert claim(Precisions(), precision).verdict is Verdict.FAILED
 
 
 def test_runtimes_without_tensorrt_take_other_schemes() -> None:
-    """ONNX Runtime takes unsigned and shifted values; the types must still be those of the claim."""
+    """ONNX Runtime accepts unsigned and shifted values; the types must still be those of the claim."""
     _, network, _ = WRONG["int8 with a zero point"]
     declared = precisions_of(network.model())
     assert not list(faults(declared, "int8", symmetric=False))

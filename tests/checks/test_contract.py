@@ -140,7 +140,7 @@ ALL = [RefusalTrial(kind, refused=True, message="no") for kind in KINDS]
 
 
 def test_all_kinds_refused_pass() -> None:
-    """Every kind of bad input was refused, or is excused by name because the model cannot have it."""
+    """Every kind of bad input was refused, or is excused because the model cannot have it."""
     assert contract.bad_input(ALL).verdict is Verdict.PASSED
     assert contract.bad_input(ALL[:-1], {"shape": "all sizes are dynamic"}).verdict is Verdict.PASSED
 
@@ -160,7 +160,7 @@ def test_bad_input_not_refused_never_passes(trials: list[RefusalTrial], verdict:
 
 
 def test_what_failed_after_a_refusal_is_named() -> None:
-    """If a valid input no longer runs after a refused one, the reason has the error of the valid one, not the other."""
+    """If a valid input no longer runs after a refused one, the reason has the error of the valid input."""
     dead = RefusalTrial("missing", refused=True, alive=False, message="x is missing", after="the stream is broken")
     reason = contract.bad_input([dead, *ALL[1:]]).reason
     assert reason == (
@@ -174,7 +174,7 @@ def test_excusing_every_kind_is_inconclusive() -> None:
 
 
 def test_a_bounded_engine_without_a_refusal_is_a_warning() -> None:
-    """An engine with size limits that refused no shape is a warning, because no size beyond them was tried."""
+    """An engine with size limits that refused no shape is a warning."""
     assert contract.shapes([RAN], bounded=True).verdict is Verdict.WARNED
     assert contract.shapes([RAN, REFUSED], bounded=True).verdict is Verdict.PASSED
     assert contract.shapes([RAN, replace(REFUSED, ok=True)], bounded=True).verdict is Verdict.FAILED

@@ -204,7 +204,7 @@ def test_other_checks_have_energy_details_only_where_known() -> None:
 
 
 def test_timing_continues_only_while_energy_is_unsettled() -> None:
-    """Timing continues until the interval is clear of the limit, and not without a limit or meter."""
+    """Timing continues until the interval is clear of the limit, and only with a limit and a meter."""
     near, clear = at_most(0.1), at_most(0.2)
     assert energy.unsettled(series([window(noisy(100))]), near, 0.99)
     assert not energy.unsettled(series([window(noisy(100))]), clear, 0.99)
@@ -229,7 +229,7 @@ def test_the_verdict_follows_the_true_power(mean: float, spread: float, seed: in
 
 
 def test_the_power_of_the_control_does_not_count() -> None:
-    """While the control ran the board used 30 W; neither that power nor that time is of the inferences."""
+    """Power and time while the control ran do not count."""
     facts = window(noisy(80) + [30.0] * 8 + noisy(100, seed=1))
     plain = series([facts])
     pause = (facts["t"][80], facts["t"][87] + STEP / 2)

@@ -1,4 +1,4 @@
-"""The share of an engine's multiply-adds in the asked precision: what is hidden makes an interval, never a pass."""
+"""The share of an engine's multiply-adds in the requested precision; hidden layers make it an interval."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_without_shapes_the_share_is_of_nodes() -> None:
     ],
 )
 def test_where_a_layer_runs(asked: str, inputs: list[str], computed: str, inside: bool | None) -> None:
-    """A quantized precision is that of the activations; the kernel tells TF32 from FP32."""
+    """A layer's quantized precision is that of its activations; the kernel's name distinguishes TF32 from FP32."""
     judged = in_precision([layer("n0", *inputs, computed=computed)], model(5), asked, EIGHTY)
     assert judged.verdict is {True: Verdict.PASSED, False: Verdict.FAILED, None: Verdict.INCONCLUSIVE}[inside]
 
@@ -78,7 +78,7 @@ HIDING = {"name": "{ForeignNode[n1...n3]}", "type": "Myelin", "precision": None,
 
 
 def test_what_is_hidden_is_an_interval() -> None:
-    """Straddling the limit is inconclusive, and warned of where nothing fails; enough visible layers decide alone."""
+    """An interval on both sides of the limit is inconclusive, or warned where nothing fails."""
     straddling = in_precision([layer("n0", "int8"), HIDING], model(1, 5, 5, 5), "int8", EIGHTY)
     assert straddling.verdict is Verdict.INCONCLUSIVE
     assert straddling.measurement is not None
@@ -91,14 +91,14 @@ def test_what_is_hidden_is_an_interval() -> None:
 
 
 def test_a_default_of_a_weak_precision_only_warns() -> None:
-    """TensorRT may prefer fp32 for a small network: nothing fails by that default, and a written limit does."""
+    """Below the default limit fp32 layers are only warned of; below a written limit they fail."""
     layers = [layer("n0", "fp32"), layer("n1", "fp32")]
     assert in_precision(layers, model(1, 1), "fp16", ONLY_WARNED).verdict is Verdict.WARNED
     assert in_precision(layers, model(1, 1), "fp16", EIGHTY).verdict is Verdict.FAILED
 
 
 def test_what_the_file_declares_decides_nothing() -> None:
-    """A file that declares INT8 throughout fails if its layers run in another type, and is unknown without layers."""
+    """A file that declares INT8 fails if its layers run in another type, and is inconclusive without layers."""
     declared = model(5, 5, declared="int8")
     assert in_precision([layer("n0", "fp16"), layer("n1", "fp16")], declared, "int8", TENTH).verdict is Verdict.FAILED
     assert in_precision([], declared, "int8", TENTH).verdict is Verdict.INCONCLUSIVE
@@ -107,7 +107,7 @@ def test_what_the_file_declares_decides_nothing() -> None:
 
 
 def test_nodes_without_names_are_in_the_layers_that_name_none() -> None:
-    """If all such layers agree they have the nodes' precision; if not, or if there are too few, it is unknown."""
+    """Nodes without names have the precision of the unnamed layers if these agree; else it is unknown."""
     nameless = Precisions(tuple(WeightedNode("", "MatMul", "float32", multiply_adds=3) for _ in range(2)))
     agree = [layer("Conv_0", "int8"), layer("Conv_1", "int8")]
     assert in_precision(agree, nameless, "int8", EIGHTY).verdict is Verdict.PASSED
@@ -117,13 +117,13 @@ def test_nodes_without_names_are_in_the_layers_that_name_none() -> None:
 
 
 def test_a_node_in_two_layers_of_different_types_is_unknown() -> None:
-    """Neither layer is taken for the node."""
+    """A node in two layers of different types has an unknown precision."""
     layers = [layer("n0", "int8"), layer("n0 + relu", "fp16")]
     assert in_precision(layers, model(5), "int8", EIGHTY).verdict is Verdict.INCONCLUSIVE
 
 
 def test_the_slowest_layers_are_named_first() -> None:
-    """By the profile where it has the layer, else by multiply-adds."""
+    """The slowest layers are named first, by the profile or else by multiply-adds."""
     layers = [layer(f"n{at}", "fp16") for at in range(4)]
     judged = in_precision(layers, model(1, 2, 3, 4), "int8", TENTH, {"n1": 0.5, "n0": 0.1})
     assert [one["layer"] for one in judged.details["fell_back"]] == ["n1", "n0", "n3", "n2"]
@@ -151,7 +151,7 @@ def test_without_a_limit_it_is_only_measured() -> None:
     st.floats(0.01, 1.0),
 )
 def test_a_pass_holds_whatever_is_hidden(work: list[tuple[str | None, int]], limit: float) -> None:
-    """It never passes if the hidden layers could make it fail, and never fails if they could make it pass."""
+    """A share passes or fails only if hidden layers could not change the verdict."""
     layers = [layer(f"n{at}", kind) for at, (kind, _) in enumerate(work) if kind is not None]
     layers += [HIDING] if any(kind is None for kind, _ in work) else []
     sizes = [size for _, size in work]

@@ -37,7 +37,7 @@ def test_impossible_scales_and_unknown_tensors_fail(change: dict[str, Any], reas
 
 
 def test_a_cache_of_this_model_passes() -> None:
-    """Half of the tensors are enough, because TensorRT renames some."""
+    """A cache with scales of half of this model's tensors passes, since TensorRT renames some."""
     assert int8.cache(SOUND).verdict is Verdict.PASSED
     assert int8.cache(replace(SOUND, flowing=("x", "elsewhere"))).verdict is Verdict.PASSED
 

@@ -87,7 +87,7 @@ def test_the_same_ranges_are_repeatable() -> None:
     ],
 )
 def test_missing_tensors_channels_or_scales_fail(again: dict[str, list[float]]) -> None:
-    """A tensor that is missing, renamed, has other channels or an invalid scale fails."""
+    """A tensor that is missing or renamed, or that has other channels or an invalid scale, fails."""
     assert repeated(again) is Verdict.FAILED
 
 

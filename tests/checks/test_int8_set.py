@@ -65,12 +65,12 @@ def test_each_fault_of_a_set_fails(change: dict[str, Any], reason: str) -> None:
     ],
 )
 def test_unobserved_facts_do_not_pass(change: dict[str, Any], verdict: Verdict) -> None:
-    """Without inputs to compare or ranges over time there is no pass; a few constant samples are allowed."""
+    """Without inputs to compare, or ranges of growing sets, there is no pass; a few constant samples are allowed."""
     assert int8_set.calibration_set(replace(GOOD, **change)).verdict is verdict
 
 
 def test_all_faults_are_listed_with_the_cause_first() -> None:
-    """Of several faults the reason names the underlying one, and the details list all."""
+    """Of several faults the reason names the cause, and the details list all."""
     judged = int8_set.calibration_set(
         replace(GOOD, constant=100, distinct=1, classes=Classes({0: 100}, EVEN, "labels"))
     )

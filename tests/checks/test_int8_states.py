@@ -19,13 +19,13 @@ def state(seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
 
 
 def test_a_state_within_its_range_is_no_finding() -> None:
-    """Values up to the end of the range, and half an INT8 step beyond it, are not clipped."""
+    """Values up to the end of the range, and half an INT8 step beyond it, do not count as clipped."""
     assert state_use("h", 1.0, 0, state()) is None
     assert state_use("h", 1.0, 0, state() * 1.003) is None
 
 
 def test_one_element_that_drifts_away_late_is_named_with_its_step() -> None:
-    """One of 32 elements in the last 40 of 400 steps is 0.3 % of all values, far below any limit of a share."""
+    """A single element that is clipped only in the last 40 of 400 steps is named with its step."""
     values = state()
     values[360:, 0, 5] = 1.5
     use = state_use("h", 1.0, 3, values)
@@ -43,7 +43,7 @@ def test_one_element_that_drifts_away_late_is_named_with_its_step() -> None:
 def test_short_or_small_excess_is_listed_but_does_not_fail(
     values: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
 ) -> None:
-    """Calibrators cut rare peaks on purpose: single steps far outside, or many steps slightly outside."""
+    """Single steps far outside the range, and many steps slightly outside it, do not fail."""
     use = state_use("h", 1.0, 0, values)
     assert use is not None
     assert not clipping([use])
@@ -59,7 +59,7 @@ def test_the_worst_sequence_of_each_state_is_listed() -> None:
 
 
 def test_a_short_sequence_is_judged_as_a_whole() -> None:
-    """Fewer steps than a part has."""
+    """A sequence with fewer steps than a part is judged as a whole."""
     use = state_use("h", 1.0, 0, np.full((3, 1), 2.0))
     assert use is not None
     assert use.beyond == pytest.approx(1.0)

@@ -18,7 +18,7 @@ METHOD = {"timed": "host-to-host"}
 
 
 def series(duration: object, start: object = None, batch: int = 1, **method: str) -> Series:
-    """Return a back-to-back series, unless ``start`` is passed."""
+    """Return a series, by default a back-to-back one; ``start`` sets other start times."""
     seconds = np.asarray(duration, dtype=np.float64)
     if start is None:
         start = np.concatenate([[0.0], np.cumsum(seconds)[:-1]])[: seconds.size]
@@ -73,7 +73,7 @@ def test_too_few_samples_never_pass(n: int) -> None:
 
 
 def test_samples_that_count_for_less_say_why_and_how_long_more_take() -> None:
-    """If slow samples follow each other, the reason states what they count for, why, and the missing seconds."""
+    """For correlated samples, the reason states what they count for, why, and the missing seconds."""
     duration = np.full(2209, 0.02)
     for at in range(50, 2209, 300):
         duration[at : at + 6] = 0.1
@@ -87,7 +87,7 @@ def test_samples_that_count_for_less_say_why_and_how_long_more_take() -> None:
 
 
 def test_a_drifting_series_never_passes() -> None:
-    """A thousand samples that only slow down are too correlated to pass."""
+    """A thousand samples that only become slower never pass."""
     judgement = latency.percentile(series(np.linspace(0.001, 0.002, 1000)), 0.99, at_most(1.0), 0.99)
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert "correlated" in judgement.reason
@@ -154,7 +154,7 @@ def test_the_verdict_agrees_with_its_interval(durations: list[float], limit: flo
     ],
 )
 def test_the_worst_repeat_counts(values: list[float], verdict: Verdict) -> None:
-    """The slowest of the repeats is judged; invalid values are inconclusive."""
+    """The slowest repeat is judged; invalid values are inconclusive."""
     assert latency.single(values, at_most(0.5)).verdict is verdict
 
 
@@ -242,7 +242,7 @@ def test_starts_that_run_backwards_are_refused() -> None:
 
 
 def test_a_short_series_without_a_limit_is_not_run() -> None:
-    """Without a limit even a series too short for a rate is not run, instead of inconclusive."""
+    """Without a limit, a series too short for a rate is ``not_run``, not inconclusive."""
     assert {(j.verdict, j.cause) for j in rates(series(np.full(50, 0.01)), None)} == {(Verdict.NOT_RUN, Cause.NO_LIMIT)}
 
 
@@ -353,7 +353,7 @@ def test_device_times_may_exceed_the_hosts_by_their_resolution() -> None:
 
 
 def test_the_gap_between_windows_is_not_a_slow_second() -> None:
-    """The time between two windows, or of the control, does not count as a slow second: nothing was requested."""
+    """The time between two windows, and that of the control, does not count as a slow second."""
     durations = np.full(8000, 0.001)
     start = np.cumsum(durations) - durations + np.where(np.arange(8000) < 4000, 0.0, 3.0)
 

@@ -102,7 +102,7 @@ def test_flat_memory_does_not_grow() -> None:
 def test_a_soak_too_short_to_show_a_leak_never_passes(
     inferences: int, trimmed: bool, device: bool, verdict: Verdict
 ) -> None:
-    """Constant readings pass only if a leak of the limit's size would have changed them."""
+    """Constant readings pass only if the soak was long enough for a leak of the limit's size to show."""
     runs = np.linspace(0, inferences, 51)
     unseen = memory.hidden(trimmed=trimmed, has_device=device)
     judgement = memory.growth(runs, np.full(runs.size, 50 * MIB), LEAK, unseen=unseen)
@@ -114,7 +114,7 @@ def test_a_soak_too_short_to_show_a_leak_never_passes(
 
 @given(st.floats(2.0**10, 2.0**30), st.booleans())
 def test_no_soak_passes_with_fewer_inferences_than_are_stated(limit: float, device: bool) -> None:
-    """Constant readings pass with the stated number of inferences, and not with a tenth fewer."""
+    """Constant readings pass with the stated number of inferences, and not with 10 % fewer."""
     fewest = memory.fewest_to_pass(at_most(limit, memory.GROWTH_UNIT), has_device=device)
     assert fewest is not None
     for inferences, verdict in ((fewest, Verdict.PASSED), (0.9 * fewest, Verdict.INCONCLUSIVE)):
@@ -130,7 +130,7 @@ def test_no_soak_passes_with_fewer_inferences_than_are_stated(limit: float, devi
 
 
 def test_settling_at_the_start_of_a_short_soak_is_no_leak() -> None:
-    """Memory that the first inferences of 100 take, and no later ones, does not make the soak inconclusive."""
+    """Memory that only the first of 100 inferences allocate does not make the soak inconclusive."""
     runs = np.arange(101)
     resident = 50 * MIB + np.minimum(runs, 5) * 40 * 1024
     assert memory.growth(runs, resident, LEAK, unseen=UNSEEN).verdict is Verdict.PASSED
@@ -138,7 +138,7 @@ def test_settling_at_the_start_of_a_short_soak_is_no_leak() -> None:
 
 @given(st.integers(30, 4000), st.floats(1.01, 50), st.floats(0, 1))
 def test_a_hidden_leak_never_passes(inferences: int, rate: float, share: float) -> None:
-    """A leak over the limit never passes, however much of it fills memory that the readings include already."""
+    """A leak over the limit never passes, even if it first fills memory that the readings include already."""
     runs = np.linspace(0, inferences, 60)
     leaked = runs / 1000 * rate * MIB
     shown = np.maximum(leaked - share * UNSEEN, 0)
@@ -162,7 +162,7 @@ def test_a_leak_fails() -> None:
 
 
 def test_a_buffer_that_is_allocated_late_is_no_proven_leak() -> None:
-    """The readings of a sound detector: one increase of 700 KiB in the later half of 300 inferences does not fail."""
+    """One increase of 700 KiB in the later half of 300 inferences does not fail."""
     runs = np.arange(0, 301, 3)
     resident = 50 * MIB + np.where(runs >= 215, 700 * 1024, 0) + np.where(runs >= 240, 40 * 1024, 0)
     assert memory.growth(runs, resident, LEAK, unseen=UNSEEN).verdict is Verdict.INCONCLUSIVE
@@ -177,7 +177,7 @@ def test_a_leak_in_several_steps_fails(steps: int, seed: int) -> None:
 
 
 def test_a_small_step_passes_by_its_size() -> None:
-    """One step of 100 KiB has no useful slope, but its size bounds the growth."""
+    """One step of 100 KiB passes, since its size bounds the growth."""
     resident = np.where(RUNS > 1500, 50 * MIB + 100 * 1024, 50 * MIB)
     assert memory.growth(RUNS, resident, LEAK, unseen=UNSEEN).verdict is Verdict.PASSED
 

@@ -37,7 +37,7 @@ def limit(value: float, unit: str = "s") -> Limit:
 
 
 def judge_all(series: Series) -> list[Verdict]:
-    """Return the verdicts of all four rows under limits that any engine meets."""
+    """Return the verdicts of all four rows under very loose limits."""
     return [
         paced.response_p99(series, limit(1e3), CONFIDENCE).verdict,
         paced.missed(series, 1e3, limit(0.5, "1"), CONFIDENCE).verdict,
@@ -115,7 +115,7 @@ def test_a_stall_counts_for_every_waiting_release() -> None:
 
 
 def test_consecutive_misses_widen_the_interval() -> None:
-    """Thirty consecutive misses are one event, so their interval is wider than that of thirty separate ones."""
+    """Thirty consecutive misses give a wider interval than thirty separate ones."""
     row, spread = steady(), steady()
     row[500] = 0.3
     spread[25::66] = 0.012

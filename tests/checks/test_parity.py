@@ -104,7 +104,7 @@ def test_a_pass_needs_enough_samples_to_exclude_the_loss(n: int, lost: int, verd
 
 
 def test_a_reference_that_is_never_right_has_nothing_to_lose() -> None:
-    """If the reference scores nothing, a loss cannot be measured: inconclusive."""
+    """If the reference scores nothing, the row is inconclusive."""
     judgement = parity.task(Scores("top1_drop", np.zeros(400), np.zeros(400)), "fp32", None)
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert "labels" in judgement.reason
@@ -284,7 +284,7 @@ def test_the_cost_of_int8_is_judged_by_task_or_outputs() -> None:
 
 
 def test_few_equal_samples_pass_only_where_the_weaker_claim_is_accepted() -> None:
-    """With no_disagreement_in = 48, 48 samples without one pass a task; the reason states what they exclude."""
+    """With no_disagreement_in = 48, 48 samples without a disagreement pass; the reason states what they exclude."""
     accepted = TolerancesSpec(no_disagreement_in=48)
     same = Scores("top1_drop", hits(48, 3), hits(48, 3))
     assert parity.task(same, "fp32").verdict is Verdict.INCONCLUSIVE
@@ -305,6 +305,6 @@ def test_few_equal_samples_pass_only_where_the_weaker_claim_is_accepted() -> Non
     ],
 )
 def test_the_weaker_claim_needs_its_samples(scores: Scores) -> None:
-    """Too few distinct samples, other misses, and scores without hits are not accepted."""
+    """Too few distinct samples, any miss, and scores that are not hits are not accepted."""
     judgement = parity.task(scores, "fp32", TolerancesSpec(no_disagreement_in=48))
     assert judgement.verdict is not Verdict.PASSED

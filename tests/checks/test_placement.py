@@ -34,7 +34,7 @@ REFORMAT = layer("Reformatting CopyNode for Input Tensor 0", "Reformat", "fp32")
 
 @pytest.mark.parametrize(("good", "bad", "verdict"), [(8, 2, Verdict.PASSED), (7, 3, Verdict.FAILED)])
 def test_the_share_is_of_weighted_layers(good: int, bad: int, verdict: Verdict) -> None:
-    """Only layers with weights count; pooling, reformats and elementwise layers do not."""
+    """Only convolutions and matrix products count; pooling, reformats and elementwise layers do not."""
     others = [layer("MaxPool_1", "CaskPooling", "fp32"), REFORMAT, layer("Add_1", "PointWiseV2", "int8")]
     judged = placement.int8_layers([*convs(good), *convs(bad, "fp16"), *others], SHARE)
     assert judged.verdict is verdict
@@ -110,7 +110,7 @@ def test_without_a_limit_the_share_is_only_measured() -> None:
 
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 3), st.booleans())
 def test_more_floating_point_is_never_better(good: int, bad: int, hidden: int, blob: bool) -> None:
-    """No engine passes whose certain share of INT8 layers is under the limit."""
+    """An engine whose known share of INT8 layers is under the limit never passes."""
     layers = [*convs(good), *convs(bad, "fp16"), *([BLOB] if blob else [])]
     nodes = [each["name"] for each in layers if each is not BLOB] + ["h"] * hidden
     judged = placement.int8_layers(layers, SHARE, nodes)
@@ -178,7 +178,7 @@ def test_a_myelin_graph_is_at_least_one_layer(limit: int, verdict: Verdict) -> N
 
 
 def test_any_int8_is_unknown_with_hidden_layers() -> None:
-    """One INT8 layer is enough; without one the answer is no only if no layer is hidden."""
+    """One INT8 layer is enough; without one, the answer is unknown if a layer is hidden, else no."""
     plain = {"name": "conv", "type": "CaskConvolution", "inputs": ["fp16"], "outputs": ["fp16"], "device": "gpu"}
     quantized = {**plain, "outputs": ["int8"]}
     hidden = {**plain, "name": "{ForeignNode[a...b]}", "type": "Myelin", "inputs": [], "outputs": []}

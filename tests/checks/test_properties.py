@@ -82,7 +82,7 @@ def test_the_scale_is_that_of_the_validation_data() -> None:
 
 @pytest.mark.parametrize("spec", [{"max_abs": 0.001}, {"outputs": {"y": ToleranceSpec(max_abs=0.001, max_rel=0.9)}}])
 def test_the_tighter_of_both_bounds_counts(spec: Mapping[str, object]) -> None:
-    """Of a configured absolute and relative bound, the tighter one is used."""
+    """Of an absolute and a relative bound in the config, the tighter one is used."""
     tolerances = TolerancesSpec.model_validate(spec)
     assert difference(_y(HALF), _y(HALF + np.float32(0.002)), {}, "fp16", tolerances)
     assert not difference(_y(HALF), _y(HALF + np.float32(0.0005)), {}, "fp16", tolerances)

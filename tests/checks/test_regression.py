@@ -1,4 +1,4 @@
-"""The regression check: each way in which it must not pass, then what it detects."""
+"""The regression check: cases in which it must not pass, then the changes that it detects."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_equal_runs_pass() -> None:
 )
 @pytest.mark.parametrize("judge", [by_runs, exactly])
 def test_without_a_usable_baseline_the_row_is_not_run(judge: Any, earlier: Baseline | None, reason: str) -> None:
-    """A baseline that is missing, stale or not comparable makes the row not run, with what to do."""
+    """A baseline that is missing, stale or not comparable makes the row not run, with advice."""
     judged = judge(earlier, measured(), LIMIT, RULES)
     assert (judged.verdict, judged.cause) == (Verdict.NOT_RUN, Cause.NO_BASELINE), judged.reason
     assert reason in judged.reason
@@ -213,7 +213,7 @@ def test_learned_noise_between_sessions_counts() -> None:
 @pytest.mark.parametrize("noise", [None, SessionNoise(0.001, 4.0, "history", 5)])
 @pytest.mark.parametrize("factor", [0.57, 1.06, 1.43])
 def test_one_session_of_unknown_noise_neither_fails_nor_passes_a_change(noise: Any, factor: float) -> None:
-    """A change in either direction may be the machine's: it is inconclusive, also with too few earlier sessions."""
+    """A change in one session of unknown noise is inconclusive, in either direction."""
     judged = by_runs(baseline(noise=noise), measured(tuple(factor * value for value in QUIET)), LIMIT, RULES)
     assert judged.verdict is Verdict.INCONCLUSIVE
     assert "a change of the code cannot be distinguished from one of the machine" in judged.reason
@@ -226,7 +226,7 @@ def test_one_session_of_unknown_noise_neither_fails_nor_passes_a_change(noise: A
 
 
 def test_a_control_is_no_difference_of_the_method() -> None:
-    """A baseline from before the control is compared; any other difference of the method refuses it."""
+    """A baseline without a control is compared; any other difference of the method is refused."""
     timed = {**METHOD, "control": {"workload": "w1", "share": 0.05}}
     row = measured(method=timed, digest=digest_of(timed))
     assert by_runs(baseline(), row, LIMIT, RULES).verdict is Verdict.PASSED
@@ -272,7 +272,7 @@ def test_a_lowered_clock_is_inconclusive(factor: float) -> None:
 
 
 def test_without_a_control_on_one_side_the_row_is_judged_as_before() -> None:
-    """A baseline from before the control is still compared."""
+    """A baseline without a control is still compared."""
     measurement = Measurement(value=1.0, unit="s", n=1000, runs=QUIET, control=control(1.4))
     row = measured(judgement=judgement(measurement=measurement), setting="s1")
     for controls in ((None,), ()):
@@ -319,7 +319,7 @@ def test_exact_values_are_judged_for_inconclusive_rows() -> None:
 
 
 def test_a_missing_baseline_is_reported_before_timing() -> None:
-    """``missing`` reports the missing baseline without a measurement, so that no time is wasted."""
+    """``missing`` reports the missing baseline before any measurement."""
     assert missing(None, KEY, RULES).cause is Cause.NO_BASELINE
 
 

@@ -1,4 +1,4 @@
-"""Sequences are compared whole: what passes, what fails, and what shows nothing."""
+"""Sequences are compared whole: which pass, which fail, and which prove nothing."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def from_step(step: int, add: Fault) -> Fault:
 
 @pytest.mark.parametrize("scale", [0.0, 1e-7, 1e-5])
 def test_rounding_passes(scale: float) -> None:
-    """Rounding errors that stay as they are pass, with an interval over sequences, not steps."""
+    """Rounding errors that do not grow pass, with an interval over sequences, not steps."""
     judgement = judged(signals(), noisy(scale))
     assert judgement.verdict is Verdict.PASSED, judgement.reason
     assert judgement.measurement is not None
@@ -102,13 +102,13 @@ def test_missing_sequences_fail() -> None:
 
 
 def test_constant_outputs_do_not_pass() -> None:
-    """Outputs that never change show nothing, neither where both sides agree nor where only the engine's are."""
+    """Outputs that never change do not pass, on both sides or only in the engine."""
     assert judged(np.ones((8, STEPS, WIDTH), np.float32)).verdict is Verdict.INCONCLUSIVE
     assert judged(signals(), lambda one: np.full_like(one, one.mean())).verdict is Verdict.FAILED
 
 
 def test_still_inputs_do_not_pass() -> None:
-    """Sequences of zeros, or of another constant, show little of a state: they do not count."""
+    """Sequences with constant inputs do not count."""
     comparison = SequenceComparison(Comparison("fp32"))
     for one in signals():
         comparison.update([("y", one)], [("y", one)], still=True)
@@ -124,12 +124,12 @@ def test_copies_of_one_sequence_do_not_pass() -> None:
 
 
 def test_two_sequences_do_not_pass() -> None:
-    """Two sequences with thousands of steps each are still too few for an interval over sequences."""
+    """Two sequences with thousands of steps each do not pass."""
     assert judged(signals(2, 2000), noisy(1e-5)).verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_state_whose_loss_would_not_show_does_not_pass() -> None:
-    """A state that changes nothing, as one that is declared but never fed, makes agreement worthless."""
+    """A state without effect on the outputs does not pass."""
     reference = signals()
     comparison = SequenceComparison(Comparison("fp32"), states=["h", "c"])
     for one in reference:
@@ -142,12 +142,12 @@ def test_a_state_whose_loss_would_not_show_does_not_pass() -> None:
 
 
 def test_a_state_of_which_nothing_was_tried_does_not_pass() -> None:
-    """Without a run that lacks the state, nothing is known about it."""
+    """A state does not pass without a run that lacks it."""
     assert judged(signals(), states=["h"]).verdict is Verdict.INCONCLUSIVE
 
 
 def test_an_error_that_grows_needs_longer_sequences() -> None:
-    """An error within its tolerance that would leave it soon does not pass; fed with the reference's state it may."""
+    """An error that would soon leave its tolerance does not pass free-running; teacher-forced it may."""
     grow = from_step(0, lambda after: 1e-6 * np.exp(0.02 * after))
     judgement = judged(signals(), grow)
     assert judgement.verdict is Verdict.INCONCLUSIVE, judgement.reason
@@ -156,7 +156,7 @@ def test_an_error_that_grows_needs_longer_sequences() -> None:
 
 
 def test_an_error_that_adds_up_slowly_passes() -> None:
-    """Rounding errors of an integrator, which grow with the root of the steps, leave the tolerance after ages."""
+    """Rounding errors that grow with the root of the steps pass if they would leave the tolerance much later."""
     random = np.random.default_rng(2)
     judgement = judged(
         signals(),
@@ -168,7 +168,7 @@ def test_an_error_that_adds_up_slowly_passes() -> None:
 
 
 def test_a_sample_is_reported_as_step_and_sequence() -> None:
-    """A reader finds the worst element by its sequence and step."""
+    """The worst element is reported with its sequence and step."""
     reference = signals()
     bad = reference[3].copy()
     bad[17] += 40

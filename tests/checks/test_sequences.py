@@ -28,7 +28,7 @@ def test_identical_runs_pass() -> None:
 
 
 def test_a_state_that_is_left_over_fails_with_its_step() -> None:
-    """The last bit of one element is enough."""
+    """A difference in the last bit of one element fails, with its step."""
     judgement = reset(SAME, changed(7), sequences=1)
     assert judgement.verdict is Verdict.FAILED
     assert "'y' from step 7 on" in judgement.reason
@@ -45,13 +45,13 @@ def test_the_sign_of_a_zero_counts() -> None:
 
 
 def test_one_sequence_does_not_pass() -> None:
-    """Nothing ran before or beside it."""
+    """One sequence, with nothing before or beside it, does not pass."""
     assert reset(SAME, SAME, sequences=0).verdict is Verdict.INCONCLUSIVE
     assert isolation(SAME, SAME, sequences=0).verdict is Verdict.INCONCLUSIVE
 
 
 def test_outputs_that_never_change_do_not_pass() -> None:
-    """A constant is the same whatever the state is."""
+    """Outputs that never change do not pass."""
     constant = [("y", np.ones((50, 4), np.float32))]
     assert reset(constant, constant, sequences=1).verdict is Verdict.INCONCLUSIVE
     assert isolation(constant, constant, sequences=1).verdict is Verdict.INCONCLUSIVE

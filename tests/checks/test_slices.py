@@ -1,4 +1,4 @@
-"""Slices of outputs: what would pass if one scale measured all of an output."""
+"""Errors of slices are measured by each slice's own scale."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_scores_that_are_low_in_every_sample_still_have_to_live() -> None:
 
 
 def test_a_class_that_only_the_engine_detects_does_not_pass() -> None:
-    """A slice that does not vary in the reference is measured by the others of its kind."""
+    """A slice that does not vary in the reference is measured by the scale of the other slices."""
     good = detections()
     good[:, 5] = 0.001
     bad = good.copy()
@@ -86,14 +86,14 @@ def test_a_class_that_only_the_engine_detects_does_not_pass() -> None:
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("value", [0.0, 3.0])
 def test_a_constant_that_changes_does_not_pass(precision: Precision, value: float) -> None:
-    """An output that is constant in the reference has no deviation: its magnitude is the scale."""
+    """An output that is constant in the reference is measured by its magnitude."""
     good = np.full((16, 5), value, np.float32)
     assert judge(good, good.copy(), precision).verdict is Verdict.PASSED
     assert judge(good, good + np.float32(1), precision).verdict is not Verdict.PASSED
 
 
 def test_what_varies_by_rounding_alone_is_not_dead() -> None:
-    """A constant with noise of FP32 is no live slice, and its loss accuses no engine."""
+    """A constant with rounding noise is not a live slice, and its loss does not fail."""
     good = np.float32(7) + RNG.normal(0, 4e-7, (64, 3)).astype(np.float32)
     assert judge(good, np.full_like(good, 7), "fp32").verdict is Verdict.PASSED
     still = np.float32(100) + RNG.normal(0, 0.2, (64, 3)).astype(np.float32)  # a camera that does not move
@@ -108,7 +108,7 @@ def test_permuted_slices_fail(axis: int) -> None:
 
 
 def test_one_sample_is_measured_by_its_own_elements() -> None:
-    """With one sample, a slice of one element has no deviation: that of all elements is the scale."""
+    """With one sample, a slice of one element is measured by the deviation of all elements."""
     good = RNG.normal(0, 1, (1, 20)).astype(np.float32)
     assert judge(good, good * np.float32(1.0001), "fp32").verdict is Verdict.PASSED
     assert judge(good, good[:, ::-1].copy(), "int8").verdict is Verdict.FAILED
@@ -117,7 +117,7 @@ def test_one_sample_is_measured_by_its_own_elements() -> None:
 
 
 def test_one_element_that_is_zero_but_for_rounding_is_measured_by_the_others() -> None:
-    """The ends of a window are 0 in exact arithmetic, and are no error where both sides round them differently."""
+    """An element that is 0 but for rounding is measured by the deviation of the others."""
     turns = np.linspace(0, 2 * np.pi, 10, dtype=np.float32)[None]
     exact = (0.42 - 0.5 * np.cos(turns.astype(np.float64)) + 0.08 * np.cos(2 * turns.astype(np.float64))).astype(
         np.float32
@@ -159,7 +159,7 @@ def test_a_declared_axis_is_the_axis_of_the_slices() -> None:
 
 
 def test_a_map_of_scores_is_one_slice() -> None:
-    """Rows of a map in which little happens are not judged alone; a table with boxes keeps its columns."""
+    """A map of scores is one slice; a table with boxes keeps its columns as slices."""
     calm = RNG.uniform(0, 0.01, (16, 1, 40, 40))
     calm[:, :, 10:30] = RNG.uniform(0, 1, (16, 1, 20, 40))
     engine = calm + RNG.normal(0, 3e-4, calm.shape)
@@ -172,7 +172,7 @@ def test_a_map_of_scores_is_one_slice() -> None:
 
 
 def test_the_samples_axis_has_no_slices() -> None:
-    """The samples' axis is never an axis of slices, also where a batch of one makes it look like another."""
+    """The samples' axis is never an axis of slices."""
     slices = Slices()
     for rows in (4, 4, 1):
         x = RNG.normal(0, 1, (rows, 4))
@@ -186,7 +186,7 @@ def test_the_samples_axis_has_no_slices() -> None:
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.bool_])
 def test_integers_have_to_vary_too(dtype: type) -> None:
-    """A tolerance that allows integers to differ does not allow them to be constant."""
+    """With a tolerance for integers, constant integers still fail."""
     good: np.ndarray = (RNG.random((64, 4)) < 0.5).astype(dtype)
     spec = TolerancesSpec(outputs={"y": ToleranceSpec(max_abs=5)})
     assert judge(good, good.copy(), "int8", spec).verdict is Verdict.PASSED
@@ -194,7 +194,7 @@ def test_integers_have_to_vary_too(dtype: type) -> None:
 
 
 def test_equal_masks_of_infinity_are_left_out() -> None:
-    """Elements that are infinite on both sides count in no slice."""
+    """Elements that are infinite on both sides are left out."""
     good = RNG.normal(0, 1, (32, 4)).astype(np.float32)
     good[:, 2] = -np.inf
     good[::2, 1] = np.nan
@@ -205,7 +205,7 @@ def test_equal_masks_of_infinity_are_left_out() -> None:
 
 
 def test_between_the_thresholds_nothing_is_decided() -> None:
-    """An error that sound and broken engines both have is inconclusive, and a written tolerance decides."""
+    """An error between the two default thresholds is inconclusive, and a written tolerance decides."""
     good = RNG.normal(0, 1, (64, 10)).astype(np.float32)
     off = (good + RNG.normal(0, 0.3, good.shape)).astype(np.float32)
     judgement = judge(good, off)
@@ -219,7 +219,7 @@ def test_between_the_thresholds_nothing_is_decided() -> None:
 
 @pytest.mark.parametrize(("dtype", "precision"), [("float16", "fp16"), ("bfloat16", "bf16")])
 def test_a_coarse_output_is_judged_by_its_own_rounding(dtype: str, precision: Precision) -> None:
-    """An output that rounds to FP16 or bfloat16 has the default of that precision in an FP32 engine."""
+    """An FP16 or bfloat16 output of an FP32 engine has the default tolerance of its own type."""
     good = RNG.normal(0, 1, (64, 10)).astype(np.float32).astype(dtype)
     off = (good.astype(np.float32) * np.float32(1.01)).astype(dtype)
     assert judge(good, off, "fp32").verdict is judge(good, off, precision).verdict is Verdict.PASSED
@@ -242,7 +242,7 @@ def test_the_report_has_the_facts_of_the_slices() -> None:
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.floats(-1e3, 1e3), st.integers(0, 2**32 - 1))
 def test_streaming_is_the_same_as_two_passes(sizes: list[int], offset: float, seed: int) -> None:
-    """Sums over any division into batches give numpy's mean, deviation, error and extremes of the whole."""
+    """Sums over any division into batches equal numpy's mean, deviation, error and extremes of the whole."""
     rng = np.random.default_rng(seed)
     x = rng.normal(offset, 1, (sum(sizes), 3, 4)) * rng.choice([1e-3, 1.0, 1e3], (1, 3, 1))
     y = x + rng.normal(0, 1e-2, x.shape)
@@ -270,13 +270,13 @@ def test_streaming_is_the_same_as_two_passes(sizes: list[int], offset: float, se
 
 
 def rounded(values: np.ndarray) -> np.ndarray:
-    """Return ``values`` in steps of INT8, of which the largest magnitude has 127."""
+    """Return ``values`` rounded in steps of INT8; the largest magnitude is 127 steps."""
     step = float(np.abs(values).max()) / 127
     return (np.round(values / step) * step).astype(np.float32)
 
 
 def test_rounding_of_slices_that_are_alike_is_no_error() -> None:
-    """Slices that vary little about a mean are rounded in the output's steps; twice that error does not pass."""
+    """Slices that vary little about a mean may have an error of the output's rounding, but not twice that."""
     means = np.array([12, 3, -5, 0.5])
     good = (means + np.random.default_rng(5).normal(0, 0.15, (64, 4))).astype(np.float32)
     assert judge(good, rounded(good)).verdict is Verdict.PASSED
@@ -285,13 +285,13 @@ def test_rounding_of_slices_that_are_alike_is_no_error() -> None:
 
 
 def test_rounding_in_steps_of_boxes_is_an_error_of_scores() -> None:
-    """Slices that are unlike have no common step: scores that are rounded in steps of boxes do not pass."""
+    """Scores that are rounded in the steps of boxes do not pass."""
     good = detections()
     assert judge(good, rounded(good)).verdict is Verdict.FAILED
 
 
 def test_a_slice_with_a_large_mean_excuses_no_other_slice() -> None:
-    """One slice may be a million: a slice of the wrong samples beside it, and one of half its size, do not pass."""
+    """A slice with a mean of a million does not excuse wrong slices beside it."""
     good = np.random.default_rng(6).normal(0, 1, (64, 3)).astype(np.float32)
     good[:, 0] += 1e6
     for wrong in (np.roll(good[:, 1], 1), good[:, 1] / 2):

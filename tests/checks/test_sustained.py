@@ -62,7 +62,7 @@ def test_an_even_series_passes() -> None:
 
 
 def test_throttling_fails() -> None:
-    """A series that is a third slower after ten seconds fails, because the robot gets the slower rate."""
+    """A series that is a third slower after ten seconds fails."""
     judgements = judge_all(sustained_series(lambda now: 1.0 if now < 10 else 1.33))
     assert verdicts(judgements) == [Verdict.FAILED] * 3
     assert judgements[2].measurement is not None
@@ -97,7 +97,7 @@ def test_few_inferences_are_inconclusive() -> None:
 
 
 def test_too_few_blocks_give_no_slowdown() -> None:
-    """If the first tenth of the series has too few blocks for an interval, slowdown is inconclusive."""
+    """Slowdown is inconclusive if the first tenth has too few blocks for an interval."""
     slowdown = judge_all(sustained_series(lambda _: 25.0), slowdown=10.0)[2]
     assert slowdown.verdict is Verdict.INCONCLUSIVE
     assert "inferences in a compared part" in slowdown.reason
@@ -134,6 +134,6 @@ def test_an_even_series_has_no_slowdown(seed: int) -> None:
 
 
 def test_a_single_step_does_not_pass_slowdown() -> None:
-    """A step within a part correlates its blocks, so the interval is too wide to pass."""
+    """A single step in the duration makes the interval of slowdown too wide to pass."""
     series = sustained_series(lambda now: 1.0 if now < 47 else 1.04)
     assert judge_all(series, slowdown=0.03)[2].verdict is not Verdict.PASSED

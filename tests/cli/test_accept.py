@@ -45,7 +45,7 @@ def make_project(folder: Path) -> Project:
 
 
 def test_a_level_is_accepted_on_record(project: Project) -> None:
-    """An acceptance records who, why and which run; the id of a regression check means the check that it compares."""
+    """An acceptance records who, why and which run; the id of a regression check stands for the compared check."""
     done = project.hil("accept", "latest", *P99, *WHY, "--precision", "int8", "--who", "ann", "--history", URL)
     assert done.code == 0, done.out
     regression = ("--check", "regression.fps", "--model", "digits", "--precision", "fp32", "--why", "same")
@@ -87,7 +87,7 @@ def test_a_mistake_accepts_nothing(unchanged_project: Project, arguments: tuple[
 
 
 def test_a_baseline_can_be_renamed(project: Project) -> None:
-    """The last runs with a name count and earlier ones stay on record; a name cannot be another kind of reference."""
+    """The last assignment of a name counts, earlier ones stay; a name cannot be another kind of reference."""
     for ref in ("latest~1", "latest"):
         done = project.hil(
             "history", "baseline", "shipped", ref, "--why", f"is {ref}", "--who", "ann", "--history", URL

@@ -67,7 +67,7 @@ def test_mistakes_are_one_message(project: Project, arguments: tuple[str, ...], 
 
 @pytest.mark.parametrize(("added", "verdict"), [(None, "failed"), (0.01, "inconclusive")])
 def test_a_parity_check_that_does_not_pass_names_its_node(project: Project, added: float | None, verdict: str) -> None:
-    """A run diagnoses outputs that are not within tolerance: reason, details and the report's folder have the cause."""
+    """A run diagnoses outputs outside their tolerance: the cause is in reason, details and the report's folder."""
     write_corrupted(project, added=added)
     project.edit('path = "toy.onnx"', 'path = "toy.onnx"\ndeployed = "corrupted.onnx"')
     ran = project.run("--pyargs", "hil.suites", "-k", "test_parity and test_outputs")
@@ -79,7 +79,7 @@ def test_a_parity_check_that_does_not_pass_names_its_node(project: Project, adde
 
 
 def test_deployed_int8_needs_its_nodes(project: Project) -> None:
-    """A deployed file without Q/DQ nodes is not run in float and reported as INT8."""
+    """A deployed file without Q/DQ nodes is refused for INT8."""
     write_corrupted(project)
     project.edit('precisions = ["fp32"]', 'precisions = ["int8"]\ndeployed = "corrupted.onnx"')
     ran = project.hil("diagnose", "toy", "--precision", "int8")
@@ -88,7 +88,7 @@ def test_deployed_int8_needs_its_nodes(project: Project) -> None:
 
 
 def test_equal_names_that_the_data_refutes_are_separated(project: Project) -> None:
-    """``hil parity`` runs files whose equal names of dimensions stand for other sizes in the data, as a run does."""
+    """``hil parity`` runs files whose dimensions of one name have different sizes in the data, as a run does."""
     networks.lengths(project.root / "lengths.onnx")
     random = np.random.default_rng(0)
     arrays = {"a": random.normal(size=(5, 128)), "b": random.normal(size=(5, 64))}

@@ -79,7 +79,7 @@ def test_the_table_agrees_with_the_json(project: Path, capsys: pytest.CaptureFix
 
 
 def test_a_store_that_cannot_be_written_is_bad(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The store's folder cannot be created where a file has its name."""
+    """A store is bad if a file is in the place of its folder."""
     (project / "store").write_text("", encoding="ascii")
     code, document = run_json(capsys, "doctor", "bench")
     [finding] = [finding for finding in document["findings"] if finding["what"] == "store"]
@@ -89,7 +89,7 @@ def test_a_store_that_cannot_be_written_is_bad(project: Path, capsys: pytest.Cap
 def test_the_holder_is_reported_without_disturbing_the_session(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The session still holds the target, no runtime is imported meanwhile, and doctor holds nothing afterwards."""
+    """The holder keeps the target, no runtime is imported meanwhile, and doctor holds nothing afterwards."""
     with open_target("bench", TargetSpec(store=str(project / "store"))).start_agent() as agent:
         agent.hold("theirs", "alice")
         code, document = run_json(capsys, "doctor", "bench")
@@ -118,7 +118,7 @@ def test_an_unreachable_target_is_the_labs_error(capsys: pytest.CaptureFixture[s
 
 
 def test_a_file_that_is_not_an_interpreter_is_bad(capsys: pytest.CaptureFixture[str]) -> None:
-    """The machine was reached, so this is not a lab error; the finding has a fix."""
+    """A file that is not an interpreter is a bad finding with a fix, not a lab error."""
     code, document = run_json(capsys, "doctor", "odd")
     [finding] = document["findings"]
     assert (code, finding["what"], finding["state"]) == (1, "python", "bad")

@@ -78,7 +78,7 @@ def guesses(model: ModelSpec) -> dict[str, Any]:
 
 
 def test_every_declaration_is_listed_as_a_guess(project: Path) -> None:
-    """No declaration that init wrote passes as the user's: each one is an entry of ``guessed``, and so warns."""
+    """Each declaration that init wrote is an entry of ``guessed``, and so warns."""
     config = load(project / "hil.toml")
     for name, model in config.spec.models.items():
         assert set(guesses(model)) == set(model.guessed), name
@@ -184,7 +184,7 @@ def test_the_file_runs_as_it_is_and_the_run_is_warned(project: Path, tmp_path: P
 
 
 def test_a_model_is_added_to_a_file(project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A model is added at the end of an existing file, with a name of its own; the same model is not added twice."""
+    """A model is added at the end of an existing file, with a new name; the same model is not added twice."""
     (tmp_path / "other").mkdir()
     for path in ("reader.onnx", "other/reader.onnx"):
         shutil.copy(project / "resized.onnx", tmp_path / path)

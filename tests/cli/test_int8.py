@@ -135,7 +135,7 @@ def test_models_and_reports_are_compared_too(tmp_path: Path, capsys: pytest.Capt
 def test_layers_of_a_model_with_a_state_are_ranked_by_its_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each step has the reference's state, not zeros, so that the layer that reads the state makes noise."""
+    """Layers of a model with a state are ranked on steps with the reference's states."""
     recurrent.write_cell(tmp_path / "m.onnx")
     for name, count in (("data", 6), ("calibration", 4)):
         np.savez(
@@ -166,7 +166,7 @@ def write_uneven(path: Path) -> None:
 
 
 def test_tuning_keeps_what_is_sensitive_and_writes_it(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A search that ran out of builds continues where it ended, and what holds is written into hil.toml."""
+    """A search that ran out of builds can continue; nodes that meet the tolerances are written to hil.toml."""
     write_uneven(project / "toy.onnx")
     data = samples(400, seed=6)
     scores = cpu_session(project / "toy.onnx", 1).run(None, {"x": data["x"]})[0]

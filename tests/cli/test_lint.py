@@ -91,7 +91,7 @@ def test_the_config_declares_sizes_and_machine(capsys: pytest.CaptureFixture[str
 
 
 def test_missing_sizes_stop_a_model_of_the_config(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where sizes can be declared and are not, the build would refuse the model."""
+    """Missing sizes of a model in the config are a finding that stops it."""
     (project / "hil.toml").write_text(CONFIG.replace("width = [8, 16, 32]", ""))
     code, answer = run_json(capsys, "net", "--target", "board")
     assert code == 1
@@ -153,7 +153,7 @@ FILES = {
 
 @pytest.mark.parametrize("kind", FILES)
 def test_a_file_that_is_no_model_is_one_message(kind: str, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Such a file never passes as a model in which nothing was found."""
+    """A file that is not a model never passes."""
     path, content = project / "odd.onnx", FILES[kind]
     if kind == "a graph without nodes":
         content = built([], {"x": (1, [1])}, {"x": (1, [1])}).SerializeToString()

@@ -1,4 +1,4 @@
-"""Which rows decide the exit code of a comparison: nobody asked about the others, which never hide one that counts."""
+"""Which rows decide the exit code of a comparison; other rows never hide one that counts."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_by_default_p50_counts_and_the_rest_is_information() -> None:
 
 
 def test_without_a_row_that_counts_nothing_passes() -> None:
-    """Rows that nobody asked about never make a comparison pass."""
+    """By default a worse p50 decides; a p99 that is worse or unclear is only shown."""
     comparison = compared({})
     alone = comparison.model_copy(update={"rows": tuple(each for each in comparison.rows if not each.counts)})
     assert {each.status for each in alone.rows} == {Status.SAME}
@@ -100,14 +100,14 @@ def test_named_rows_replace_the_default() -> None:
 
 @pytest.mark.parametrize("pattern", ["latency.p77", "latency.p99 arm", "a b c d", "", "contract.signature"])
 def test_a_pattern_that_names_no_compared_row_is_a_mistake(pattern: str) -> None:
-    """A mistyped row would make nothing count, and so does a row that is never compared; the checks are listed."""
+    """A mistyped row, or one that is never compared, is a mistake; the message lists the checks."""
     settings = Settings(rows=("latency.p50", pattern))
     with pytest.raises(UserError, match=r"no compared row matches.*latency\.p50, latency\.p99"):
         document([compared({}, settings=settings)], settings)
 
 
 def test_a_limit_asks_for_no_worsening_and_to_be_met() -> None:
-    """A row with a limit counts if it is worse. If it is unclear, it counts unless the candidate meets the limit."""
+    """A row with a limit counts if it is worse, or if it is unclear and the candidate misses the limit."""
     limited = ("latency.p99",)
     assert row(compared({}, limited=limited), "latency.p99").asked is Asked.LIMIT
     assert not compared({"latency.p99": 1.5}, limited=limited).passed
@@ -125,7 +125,7 @@ def test_a_size_with_a_limit_counts() -> None:
 
 
 def test_a_regression_table_asks_about_what_the_regression_checks_compare() -> None:
-    """With a table for its model an unclear p99 counts, though its limit is met; another model has no effect."""
+    """With a ``regression`` table for its model, an unclear p99 counts although its limit is met."""
     for models, passes in ((("digits",), False), (("arm",), True)):
         settings = Settings(regression=models)
         comparison = compared({"latency.p99": NOISY}, limited=("latency.p99",), settings=settings)
@@ -134,7 +134,7 @@ def test_a_regression_table_asks_about_what_the_regression_checks_compare() -> N
 
 
 def test_a_regression_check_of_a_run_asks_too() -> None:
-    """A row that a run compared with its baseline counts."""
+    """A row that a run compared with its baseline counts in a comparison too."""
     sides = [side(number, dict.fromkeys(CHECKS, UNLIMITED), {}) for number in (1, 2)]
     checked = replace(next(point for point in sides[1].points if point.check == "latency.p99"), unit="1")
     checked = replace(checked, check="regression.latency_p99", verdict="passed")

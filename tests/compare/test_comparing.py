@@ -1,4 +1,4 @@
-"""Comparing two sides: refused, confounded and missing rows prevent a pass, and differences are listed."""
+"""Comparing two sides: refused, confounded and missing rows prevent a pass."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FASTER, SAME, SLOWER = 0.8, 1.0, 1.2
 
 
 def with_noise(sd: float, *levels: Level, df: float = NOISE_DF) -> HistoryFacts:
-    """Return what a history knows in which sessions differ by ``sd``."""
+    """Return a history's facts in which sessions differ by ``sd``."""
     return HistoryFacts(lambda _: SessionNoise(sd, df, "history", 21), levels)
 
 
@@ -137,7 +137,7 @@ def test_a_change_within_known_noise_is_unclear() -> None:
 def test_one_session_a_side_of_unknown_noise_is_never_a_change(
     facts: HistoryFacts | None, factor: float, expected: Status
 ) -> None:
-    """Without enough sessions to know their noise, one session a side shows no change, and what to do is stated."""
+    """Without enough sessions to know the noise, one session a side shows no change, and advice is given."""
     comparison = compare(side(1, "6.1"), side(2, "6.2", factor), RULE, facts)
     assert {row.status for row in comparison.rows} == {expected}
     assert all("the noise between sessions of cpu is unknown" in row.reason for row in comparison.rows)

@@ -60,7 +60,7 @@ def test_a_control_that_drifts_is_confounded() -> None:
 
 
 def test_a_change_must_exceed_that_of_the_control() -> None:
-    """A control that differs by less than matters still weighs: a change as large as its own is not a change."""
+    """A change that is no larger than that of the control does not count."""
     for factor, expected in ((1.04, Status.SAME), (1.065, Status.UNCLEAR), (1.1, Status.WORSE), (0.9, Status.BETTER)):
         rows = compared(factor, control(1), control(1.04)).rows
         assert next(row for row in rows if row.check == "latency.p50").status is expected
@@ -76,7 +76,7 @@ def with_fact(made: Side, **facts: Any) -> Side:
 
 @pytest.mark.parametrize("factor", [FASTER, SAME, SLOWER])
 def test_a_lowered_clock_is_confounded(factor: float) -> None:
-    """A clock that was limited to less on one side is no setting: the control counts, and the limit alone suffices."""
+    """A clock that was limited on one side confounds a comparison."""
     base = with_fact(timed(1, SAME, control(1)), clocks={"gpu": {"min": 3e8, "max": 1.3e9}})
     cand = with_fact(timed(2, factor, control(1)), clocks={"gpu": {"min": 3e8, "max": 6.24e8}})
     cand = as_environment(cand, "lowered")
@@ -89,7 +89,7 @@ def test_a_lowered_clock_is_confounded(factor: float) -> None:
 
 
 def test_another_power_mode_explains_another_clock() -> None:
-    """A declared difference such as the power mode is what is compared: it confounds nothing."""
+    """A declared difference such as the power mode confounds nothing."""
     base = with_fact(timed(1, SAME, None), clocks={"gpu": {"max": 1.3e9}}, identity={"power_mode": "MAXN"})
     cand = with_fact(timed(2, SLOWER, None), clocks={"gpu": {"max": 6e8}}, identity={"power_mode": "15W"})
     rows = compare(base, as_environment(cand, "other"), RULE, QUIET).rows
@@ -115,7 +115,7 @@ def test_a_recorded_disturbance_is_confounded(factor: float) -> None:
 
 
 def test_a_recorded_difference_may_explain_the_control() -> None:
-    """Another runtime changes the control as well, so its difference confounds nothing; another model explains none."""
+    """Another runtime may explain another control and confounds nothing; another model explains none."""
     base, cand = timed(1, SAME, control(1)), timed(2, SLOWER, control(1.4))
     other = compare(base, with_fact(cand, runtimes={"tensorrt": "10.3"}), RULE, QUIET)
     assert {row.status for row in other.rows} == {Status.WORSE, Status.BETTER}
@@ -125,7 +125,7 @@ def test_a_recorded_difference_may_explain_the_control() -> None:
 
 
 def test_runs_without_a_control_are_compared_and_this_is_stated() -> None:
-    """Reports from before the control are judged as before, also against new ones, in every format with a note."""
+    """Runs without a control are compared, with a note in every format."""
     for sides in ((None, None), (None, control(1)), (control(1.4), None)):
         comparison = compared(SLOWER, *sides)
         assert {row.status for row in comparison.rows} == {Status.WORSE, Status.BETTER}
@@ -136,7 +136,7 @@ def test_runs_without_a_control_are_compared_and_this_is_stated() -> None:
 
 
 def test_a_missing_control_of_one_of_several_sessions_is_no_control() -> None:
-    """A side of which one session has no control is not judged by the others'."""
+    """If one session of a side has no control, the side has none."""
     base, cand = timed(1, SAME, control(1)), timed(2, SLOWER, control(1.4))
     more = timed(3, SAME, None)
     mixed = replace(base, points=(*base.points, *more.points))

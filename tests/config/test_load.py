@@ -61,7 +61,7 @@ def test_where_returns_the_line_of_a_key(tmp_path: Path) -> None:
 def test_a_soak_is_a_number_or_a_time(
     tmp_path: Path, written: str, most: int | None, seconds: float | None, method: object
 ) -> None:
-    """``soak`` is inferences or a time; the method states which, so that no other soak is compared with it."""
+    """``soak`` is a number of inferences or a time, and the method states which."""
     length = loaded(tmp_path, f"{MODEL}[measure]\n{written}\n").spec.measure.soak_length
     assert (length.most if most else None, length.seconds, length.method()) == (most, seconds, method)
     assert length.fewest == (400 if most == 400 else 100)
@@ -207,7 +207,7 @@ def test_time_limits_have_bounds(tmp_path: Path, key: str, value: str) -> None:
     "board", ["orin-nx-16gb", "jetson-thor-t5000", "h200", "geforce-rtx-4090", "a-card-of-tomorrow"]
 )
 def test_other_board_names_are_accepted(tmp_path: Path, board: str) -> None:
-    """``board`` accepts a Jetson module and any other name, which may be a GPU's."""
+    """``board`` accepts any name, which may be a GPU's, besides Jetson modules."""
     assert loaded(tmp_path, f'{MODEL}[targets.orin]\nboard = "{board}"\n').spec.targets["orin"].board == board
 
 

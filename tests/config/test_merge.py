@@ -51,7 +51,7 @@ def test_other_targets_keep_the_model_as_it_is(tmp_path: Path) -> None:
 
 
 def test_limits_of_a_precision_go_over_the_general_ones(tmp_path: Path) -> None:
-    """Key by key, also within tables; a target's override of either is merged before."""
+    """Limits of a precision replace the general ones key by key, after the overrides of a target."""
     text = """
 [models.digits.limits.int8]
 in_precision = "80 %"

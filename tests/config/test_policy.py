@@ -152,7 +152,7 @@ def test_an_interval_wider_than_the_required_power_fails() -> None:
 
 
 def test_a_policy_on_power_needs_a_measured_row() -> None:
-    """``detects`` fails if no required row can detect a change of time, as with exact checks alone."""
+    """``detects`` fails if no required row can detect a change."""
     decision = judge(sample.passed(), policy(require=["contract.*"], detects="50 %"), around=NOW)
     assert decision.status == "FAILED"
     assert "no required check can detect a change" in rule_outcome(decision, "power")[1]
@@ -266,7 +266,7 @@ def lacking(*keys: tuple[str, str, str]) -> Report:
     ],
 )
 def test_a_policy_requires_the_rows_that_its_plan_would_have(pattern: str, missing: list[str]) -> None:
-    """A pattern requires an id of each model and a comparison of each family; a wildcard requires only planned rows."""
+    """A literal id is required of each model; a wildcard requires only planned rows."""
     lacks = [("latency.p90", "arm", "fp32"), ("latency.p90", "arm", "int8"), ("int8.ranges", "arm", "int8")]
     report = lacking(*lacks, ("regression.fps", "arm", "fp32"))
     assert report.decision == "PASSED"

@@ -44,7 +44,7 @@ def test_only_the_key_is_changed() -> None:
     "present", ['exclude_nodes = ["x"]  # old', 'exclude_nodes = [\n  "x",  # [1]\n  "y",\n]', "exclude_nodes=[]"]
 )
 def test_a_present_value_is_replaced(present: str) -> None:
-    """The present value goes, however many lines it has."""
+    """The present value is replaced, however many lines it has."""
     text = TEXT.replace('method = "minmax"', present)
     written = with_strings(text, TABLE, "exclude_nodes", ["a"])
     assert written == TEXT.replace('method = "minmax"', 'exclude_nodes = ["a"]')
@@ -65,7 +65,7 @@ def test_without_a_table_of_its_own_nothing_is_written(text: str) -> None:
 
 
 def test_a_header_in_a_text_is_not_a_table() -> None:
-    """A line inside a text that looks like the table's header leads to no change at a wrong place."""
+    """A line inside a text that looks like the table's header is not changed."""
     text = "about = '''\n[models.m.calibration]\ndata = 1\n'''\n[models.m.calibration]\ndata = \"c\"\n"
     written = with_strings(text, TABLE, "exclude_nodes", ["a"])
     assert written is None or parse(written, "t")["models"]["m"]["calibration"]["exclude_nodes"] == ("a",)

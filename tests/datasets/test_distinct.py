@@ -59,7 +59,7 @@ def test_bundled_samples_are_distinct(name: str, part: str) -> None:
 
 
 def test_each_input_counts() -> None:
-    """A large constant input does not hide differences of another one; token numbers are compared exactly."""
+    """A large constant input does not hide differences of another input; token numbers are compared exactly."""
     image, constant = normal(50, 64), np.full((50, 64), 1e6, np.float32)
     assert distinct(MemoryData(image=image, where=constant)) == 50
     tokens = np.arange(50)[:, None] % 5
@@ -87,7 +87,7 @@ def test_only_the_first_samples_count() -> None:
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 0, 3)], ids=str)
 def test_an_input_without_elements_distinguishes_nothing(shape: tuple[int, ...]) -> None:
-    """Samples of a zero-length input are equal in it; another input still counts, for statistics and likeness too."""
+    """Samples of a zero-length input are equal in that input; other inputs still count."""
     empty = np.zeros((5, *shape), np.float32)
     assert distinct(MemoryData(x=empty)) == 1
     both = MemoryData(x=empty, y=normal(5, 64))

@@ -33,7 +33,7 @@ def test_samples_are_stacked_along_each_inputs_own_axis() -> None:
 
 
 def test_one_tensor_a_call_must_be_the_same_for_all_samples() -> None:
-    """Different ones in a batch cannot be fed, and the first is never taken for all."""
+    """Samples that differ in an input without a batch axis cannot share a batch."""
     size = TensorSpec("size", "float32", (2,), batch_axis=None)
     rows = np.ones((3, 2), np.float32)
     assert feeding(size).feeds({"x": SAMPLES, "size": rows}, 0)["size"].shape == (2,)
@@ -45,7 +45,7 @@ def test_one_tensor_a_call_must_be_the_same_for_all_samples() -> None:
 
 @pytest.mark.parametrize("shape", [(), (1,), ("batch",)])
 def test_a_constant_is_fed_without_being_in_the_data(shape: tuple[int | str, ...]) -> None:
-    """A scalar, an array of fixed size, and one value for each sample."""
+    """A constant, scalar or array, is fed to each sample without being in the data."""
     axis = 0 if shape == ("batch",) else None
     rate = TensorSpec("sr", "int64", shape, batch_axis=axis, value=16000)
     fed = feeding(rate).feeds({"x": SAMPLES}, 0)["sr"]
@@ -56,7 +56,7 @@ def test_a_constant_is_fed_without_being_in_the_data(shape: tuple[int | str, ...
 
 
 def test_data_that_contradicts_a_constant_is_refused() -> None:
-    """Neither side wins silently."""
+    """Data that contradicts a declared constant is refused."""
     rate = feeding(TensorSpec("sr", "int64", (), batch_axis=None, value=16000))
     rows = np.full(3, 16000)
     assert rate.feeds({"x": SAMPLES, "sr": rows}, 0)["sr"] == 16000
@@ -67,19 +67,19 @@ def test_data_that_contradicts_a_constant_is_refused() -> None:
 
 @pytest.mark.parametrize(("dtype", "value"), [("int64", 1.5), ("uint8", 300), ("float32", (1.0, 2.0, 3.0))])
 def test_a_constant_that_the_input_cannot_hold_is_refused(dtype: str, value: object) -> None:
-    """It is neither rounded, nor wrapped, nor cut."""
+    """A constant that the input cannot hold is refused."""
     with pytest.raises(UserError, match="is not a value of c"):
         feeding(TensorSpec("c", dtype, (2,), batch_axis=None, value=value))  # type: ignore[arg-type]  # what is tested
 
 
 def test_a_carried_state_begins_with_zeros() -> None:
-    """It need not be in the data."""
+    """A carried state that is not in the data begins with zeros."""
     state = TensorSpec("h", "float32", ("batch", 3), carry="hn")
     assert np.array_equal(feeding(state).feeds({"x": SAMPLES}, 0)["h"], np.zeros((3, 3), np.float32))
 
 
 def test_declarations_are_part_of_the_digest(tmp_path: Path) -> None:
-    """Otherwise a cached reference would stand for other inputs."""
+    """Declarations of inputs are part of the digest."""
     digests = set()
     for axis in ("0", "1", "'none'"):
         project = Project(tmp_path, shape=[None, None], extra=f"[models.m.inputs.x]\nbatch_axis = {axis}")

@@ -125,7 +125,7 @@ def claimed(shape: tuple[int, ...], data: bytes = b"") -> bytes:
     ],
 )
 def test_damage_is_one_message(tmp_path: Path, members: dict[str, bytes], message: str) -> None:
-    """A header that does not match the data is refused before memory is allocated for it."""
+    """A header that does not match the data gives one message, before memory is allocated."""
     with pytest.raises(UserError) as error:
         NpzArrays(write(tmp_path / "x.npz", members))
     assert message in str(error.value)

@@ -1,4 +1,4 @@
-"""``.npz`` data is compared with the model: no array is silently renamed, converted, padded or dropped."""
+"""``.npz`` data is compared with the model; no array is renamed, converted, padded or dropped."""
 
 from __future__ import annotations
 

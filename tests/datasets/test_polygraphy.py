@@ -76,7 +76,7 @@ def test_a_file_is_converted_once(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_names_its_key(tmp_path: Path) -> None:
-    """The conversion is stored in the cache: the message names the key that moves it, not the report's folder."""
+    """If the cache cannot be written, the message names the key for its folder."""
     (tmp_path / "saved.json").write_text(json.dumps([{"x": _json(IMAGES)}]))
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(UserError, match=r"cannot be written: .*write cache = 'FOLDER' under \[project\]"):

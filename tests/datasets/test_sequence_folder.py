@@ -47,7 +47,7 @@ def write(root: Path, **changed: Any) -> None:
 
 
 def test_each_file_is_a_sequence(tmp_path: Path) -> None:
-    """In the order of their names, each with its own length; states begin with zeros; the digest covers all."""
+    """Each file is a sequence of its own length, in the order of names; states begin with zeros."""
     write(tmp_path)
     data = opened(tmp_path)
     digest = data.digest
@@ -75,7 +75,7 @@ def test_each_file_is_a_sequence(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_is_no_sequence_is_named(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
-    """Every file is checked before anything runs."""
+    """A file that is not a sequence is named, before anything runs."""
     write(tmp_path, **changed)
     with pytest.raises(UserError) as error:
         opened(tmp_path)
@@ -83,14 +83,14 @@ def test_a_file_that_is_no_sequence_is_named(tmp_path: Path, changed: dict[str, 
 
 
 def test_sequences_of_different_lengths_share_no_batch(tmp_path: Path) -> None:
-    """The message states the key that helps."""
+    """Sequences of different lengths in one batch are refused, with the key that helps."""
     write(tmp_path)
     with pytest.raises(UserError, match="batch = 1"):
         list(opened(tmp_path, batch=2).batches(2))
 
 
 def test_sequences_of_a_batch_lie_along_the_batch_axis(tmp_path: Path) -> None:
-    """Steps come first, then each step as the model takes it; a state in the data is where a sequence begins."""
+    """Steps are the first axis, before the axes of the model's input; a state in the data is the first state."""
     x = recurrent.inputs(4, 7)
     h = np.random.default_rng(0).normal(size=(4, 1, 4)).astype(np.float32)
     np.savez(tmp_path / "data.npz", x=x, h=h)
@@ -102,7 +102,7 @@ def test_sequences_of_a_batch_lie_along_the_batch_axis(tmp_path: Path) -> None:
 
 
 def test_synthetic_sequences_have_steps(tmp_path: Path) -> None:
-    """Random inputs are sequences too."""
+    """Synthetic data for a model with a state consists of sequences."""
     batch = next(opened(tmp_path, "synthetic").batches(1))
     assert batch.sequence is not None
     assert len(batch.sequence) == 64

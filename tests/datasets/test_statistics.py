@@ -29,7 +29,7 @@ def saved_again(picture: np.ndarray, quality: int) -> np.ndarray:
 
 
 def test_statistics_ignore_an_outlier() -> None:
-    """One outlier among thousands does not change the deviation; its sample is reported by its peak."""
+    """One outlier among thousands does not change the deviation; the sample with the outlier is reported."""
     values = np.random.default_rng(0).normal(0, 1, (100, 50)).astype(np.float32)
     changed = values.copy()
     changed[17, 3] = 1e6
@@ -42,7 +42,7 @@ def test_statistics_ignore_an_outlier() -> None:
 
 
 def test_constants_and_repeats_are_counted() -> None:
-    """A sample is constant if all its signals are; integer inputs, such as token numbers, are not signals."""
+    """A sample is constant if all its float and uint8 inputs are; token numbers do not matter."""
     values = np.random.default_rng(0).normal(0, 1, (10, 4)).astype(np.float32)
     values[:3] = 0.5
     statistics = statistics_of(MemoryData(x=values, kinds=np.zeros((10, 6), np.int64)))

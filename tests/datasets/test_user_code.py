@@ -111,7 +111,7 @@ def samples():
 
 
 def test_only_the_requested_samples_are_read(project: Project) -> None:
-    """An endless callable has ``samples`` samples in each pass, and no further one is requested of it."""
+    """An endless callable is read for ``samples`` samples in each pass, and no further."""
     project.module("endless", ENDLESS.format(most=7))
     data = project.open("endless:samples", samples=7)
     assert data.count == len(list(data.sample_digests())) == 7
@@ -122,7 +122,7 @@ def test_only_the_requested_samples_are_read(project: Project) -> None:
 
 
 def test_code_runs_once_for_the_digests(project: Project) -> None:
-    """The digests of code's samples are those of the same samples in a file, and its first pass computed them."""
+    """The first pass over user code computes the digests, which equal those of the same samples in a file."""
     project.module("counting", "CALLS = []\n" + GOOD.replace("    for ", "    CALLS.append(1)\n    for "))
     data = project.open("counting:samples")
     calls = sys.modules["counting"].CALLS
@@ -137,7 +137,7 @@ def test_code_runs_once_for_the_digests(project: Project) -> None:
 def test_a_callable_without_end_is_given_up(
     project: Project, monkeypatch: pytest.MonkeyPatch, name: str, most: int
 ) -> None:
-    """Without ``samples`` an endless callable is refused at a limit of samples or bytes, with advice to set it."""
+    """Without ``samples``, an endless callable is refused after a number of samples or bytes, with advice to set it."""
     monkeypatch.setattr(user_code, name, most)
     project.module("endless", ENDLESS.format(most=60))
     with pytest.raises(UserError, match="has not ended: model m: set samples"):
@@ -154,7 +154,7 @@ def test_a_callable_without_end_is_given_up(
     ids=["random", "longer", "used-up"],
 )
 def test_different_samples_in_another_pass_are_refused(project: Project, body: str) -> None:
-    """A source that gives other samples in another pass is refused: reference and engine need the same ones."""
+    """A source with other samples in another pass is refused."""
     project.module("shaky", body)
     data = project.open("shaky:samples")
     with pytest.raises(UserError, match="differs from the pass before"):
@@ -224,7 +224,7 @@ def test_a_file_that_cannot_be_read_names_the_callable(project: Project) -> None
 
 @pytest.mark.parametrize(("mode", "words"), [("RGBA", "convert"), ("L", "convert"), ("I;16", "scale its values")])
 def test_an_image_of_another_mode_is_named_with_what_helps(project: Project, mode: str, words: str) -> None:
-    """The message names the file and its mode; nothing is converted silently."""
+    """An image of another mode is refused; the message names the file and its mode."""
     image = pytest.importorskip("PIL.Image")
     project.shape = ["batch", 2, 2, 3]
     read = "from PIL import Image\ndef read(path):\n    return {'x': np.asarray(Image.open(path)).astype('float32')}\n"
@@ -265,7 +265,7 @@ def _cut(path: Path) -> None:
 def test_a_file_that_does_not_fit_is_named_with_what_helps(
     project: Project, name: str, make: Callable[[Path], object], words: str
 ) -> None:
-    """Whatever is wrong with a file, the message names it; the extension does not matter for a good image."""
+    """A file that does not fit is named in the message; the extension of a good image does not matter."""
     project.shape = ["batch", 2, 2, 3]
     read = "    with Image.open(path) as image:\n        return {'x': np.asarray(image).astype('float32')}\n"
     project.module("reading", f"from PIL import Image\ndef read(path):\n{read}")

@@ -216,7 +216,7 @@ def _agents(fleet: Fleet) -> list[Any]:
 
 
 def _mixed(fleet: Fleet) -> str:
-    """Return the error if the service runs files of several releases before recovery; else an empty text."""
+    """Return the error if the service runs files of several releases before recovery; else empty."""
     try:
         fleet.robot.running_release()
     except AssertionError as error:
@@ -225,7 +225,7 @@ def _mixed(fleet: Fleet) -> str:
 
 
 def _held(fleet: Fleet, old: str | None, listing: dict[str, Any], mood: str, code: int | None) -> dict[str, Any]:
-    """Return which release runs, whether that is right, and if not, why."""
+    """Return which release runs, whether that is right, and the reason if not."""
     runs = fleet.robot.running_release()
     which = "old" if runs == old else "new"
     wrong = ""

@@ -61,7 +61,7 @@ class Fleet:
     def mood(self, mood: str, note: str = "") -> None:
         """Write the config that decides how the service behaves: ``well``, ``ill``, ``hangs`` or ``dies``.
 
-        Another ``note`` makes another release.
+        A different ``note`` gives a different release.
         """
         (self.root / "robot.yaml").write_text(f"mood: {mood}\nnote: {note}\n", encoding="utf-8")
 

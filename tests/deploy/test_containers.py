@@ -104,7 +104,7 @@ def test_deploy_and_roll_back_images(fleet: container.ImageFleet, first: Path) -
 def test_an_image_of_another_release_is_refused(fleet: container.ImageFleet, first: Path) -> None:
     """An archive with another config is refused before the robot is contacted.
 
-    An engine that only a container shows, below a link in a layer, is refused on the robot, and no release is switched.
+    An engine below a link in a layer, which only a container shows, is refused on the robot.
     """
     fleet.mood("well", "changed since")
     result = fleet.deploy_image(first)

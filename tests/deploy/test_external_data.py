@@ -65,7 +65,7 @@ def test_external_data_is_verified_by_its_digest(engine: EngineUsed, tmp_path: P
 
 
 def test_a_report_that_omits_external_data(engine: EngineUsed, tmp_path: Path) -> None:
-    """The ONNX file decides which external data is required; the report does not."""
+    """An engine's external data is required as in its ONNX file, even if the report omits it."""
     bare = engine.model_copy(update={"external": ()})
     assert "are not those that the report lists" in _problems(bare, tmp_path)[0]
 

@@ -129,7 +129,7 @@ def test_a_layer_that_changes_the_release(archive: ImageArchive, layer: list[Ent
 
 
 def test_a_hard_link_in_place_of_an_engine(archive: ImageArchive) -> None:
-    """A hard link is refused: its content would be another file's."""
+    """A hard link in place of an engine is refused."""
     archive.kind = tarfile.LNKTYPE
     archive.layers[0] = [("bin/sh", b"#!")]
     archive.layers.append([("opt/hil/release/engines/a-fp32.plan", "bin/sh")])

@@ -1,4 +1,4 @@
-"""What a container of an image shows, by a real podman, if it differs from the names in the archive's layers."""
+"""What a container of an image shows, by a real podman, where it differs from the archive's names."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ LINKED: list[list[Entry]] = [
 
 @pytest.mark.parametrize("layer", LINKED)
 def test_a_file_below_a_link(engine: Podman, archive: ImageArchive, layer: list[Entry]) -> None:
-    """If a link makes the container read another engine, the image is refused, though the archive's names match."""
+    """An image in which a link makes the container read another engine is refused, although the names match."""
     base: list[Entry] = [("opt/", None), ("opt/hil/", None), (f"{image.FOLDER}/", None), (f"{ENGINES}/", None)]
     # The link points to a folder of its own layer, so everything is in one layer.
     archive.layers = [[*base, *archive.layers[1][2:], *layer]]
@@ -113,7 +113,7 @@ def test_a_volume_over_the_release(engine: Podman, archive: ImageArchive, volume
 
 
 def test_a_release_folder_that_is_a_link(tmp_path: Path) -> None:
-    """A release folder that is a link counts as damaged: it points to a folder of this machine, not of the image."""
+    """A release folder that is a link counts as damaged."""
     manifest = json.dumps({"schema": 1, "files": [_listed("e", ENGINE), _listed("c", CONFIG)]}).encode()
     digest = hashlib.sha256(manifest).hexdigest()
     good = tmp_path / "elsewhere"

@@ -54,7 +54,7 @@ def refusal(root: Path, **late: float) -> str:
 
 
 def read(root: Path) -> Report:
-    """Return the project's report."""
+    """Return the parsed report of the project."""
     return parse((root / "report/report.json").read_bytes())
 
 
@@ -86,7 +86,7 @@ def test_too_old_or_from_the_future(project: Path) -> None:
 
 
 def test_evidence_below_the_policy(project: Path) -> None:
-    """The policy of the deploying project decides on the evidence; the report's own does not."""
+    """The policy of the deploying project decides on the evidence, not the report's own."""
     text = (project / "hil.toml").read_text(encoding="utf-8")
     (project / "hil.toml").write_text(
         text.replace('evidence = "emulated"\n[t', "\n[t").replace('= "emulated"', '= "device"', 1)
@@ -160,7 +160,7 @@ def test_a_gate_that_did_not_pass(project: Path) -> None:
 
 
 def test_an_engine_that_no_check_used(project: Path) -> None:
-    """An engine that was built but not checked is refused, and its evidence is the lowest."""
+    """An engine that was built but not checked is refused; its evidence is the lowest."""
     report = read(project)
     other = report.engines[0].model_copy(update={"digest": "1" * 64})
     assert "no check of the report used" in next(refusals.of_engines(report, [other]))

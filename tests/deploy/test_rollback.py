@@ -90,7 +90,7 @@ class Rover:
         return digest
 
     def refusal(self, release: str) -> str:
-        """Return why a rollback to ``release`` is refused; assert that the running release stays."""
+        """Return why a rollback to ``release`` is refused; assert that the current release continues."""
         before = self.current
         code, out = self.hil("rollback", "rover", "--to", release)
         assert code == 1, out
@@ -173,7 +173,7 @@ def test_which_releases_may_run_again(rover: Rover) -> None:
 
 
 def test_the_signature_of_a_release(rover: Rover) -> None:
-    """A release runs again only with a signature by one of the robot's keys over its report, and then at any age."""
+    """A release of any age runs again only with a signature of its report by one of the robot's keys."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
     from hil.attestation import KeySigner, attest

@@ -91,7 +91,7 @@ def test_every_limit(kind: Any) -> None:
 
 
 def test_other_settings_of_a_judgement() -> None:
-    """A stricter ``above`` of a regression or deadline of a pace refuses the report, and so does an unrecorded one."""
+    """A stricter ``above`` of a regression, or deadline of a pace, refuses the report; so does an unrecorded one."""
     worse, missed = limited(KINDS_BY_ID["regression.fps"]), limited(KINDS_BY_ID["paced.missed"])
     assert not reasons(worse, row_of(worse), limits={"regression": {"above": 0.02}})
     assert "above is 0.5 % now" in reasons(worse, row_of(worse), limits={"regression": {"above": 0.005}})[0]
@@ -247,7 +247,7 @@ def test_limits_of_answers() -> None:
 
 
 def test_a_weaker_claim_that_is_no_longer_accepted() -> None:
-    """A row that passed by few samples refuses the report unless the config still accepts so few."""
+    """A row that passed by few samples refuses the report if the config no longer accepts so few."""
     claim = {"weaker_claim": "no disagreement", "tolerances": in_force("int8", None, DTYPES)}
     loss = Measurement(value=0, unit="1", high=0.061, confidence=0.95, n=48)
     check = sample.check(KINDS_BY_ID["parity.task"], "digits", "int8", details=claim, measurement=loss)

@@ -62,7 +62,7 @@ def test_a_changed_constant_is_found_at_its_node(
 
 
 def test_nodes_that_pass_an_error_on_are_not_accused(tmp_path: Path) -> None:
-    """In the whole engine every tensor after the fault differs; run alone, only the faulty node does."""
+    """Only the faulty node is accused, although every later tensor of the whole engine differs."""
     model = net(tmp_path)
     diagnosis = diagnose(model, with_constant(model, "kernel", one_weight), feeds(), "fp32")
     assert diagnosis.first is not None
@@ -73,7 +73,7 @@ def test_nodes_that_pass_an_error_on_are_not_accused(tmp_path: Path) -> None:
 
 
 def test_ranges_that_follow_from_a_changed_node_are_named_after_it(tmp_path: Path) -> None:
-    """An engine with wrong weights is calibrated on what they give: its ranges are too small, but not the origin."""
+    """Ranges that were calibrated on wrong weights are listed after the node with these weights."""
     model = net(tmp_path)
     suspect = in_int8(with_constant(model, "kernel", lambda array: array * 0.02), samples(64))
     first, *others = diagnose(model, suspect, feeds(), "int8").culprits
@@ -248,7 +248,7 @@ def fusing(model: onnx.ModelProto, fed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def test_a_wrong_fusion_that_marking_prevents_is_bisected(tmp_path: Path) -> None:
-    """If each node alone and the marked engine are right, bisection finds the mark that fixes the outputs."""
+    """If each node alone and the marked engine are right, bisection finds the marked tensor that fixes the outputs."""
     model = net(tmp_path)
     diagnosis = diagnose(model, model, feeds(), "fp32", fusing)
     (culprit,) = diagnosis.culprits
@@ -258,7 +258,7 @@ def test_a_wrong_fusion_that_marking_prevents_is_bisected(tmp_path: Path) -> Non
 
 
 def whole_only(model: onnx.ModelProto, fed: Mapping[str, Any]) -> dict[str, Any]:
-    """Run ``model`` with a wrong mean, but only in a graph that has the convolution too, whatever is marked."""
+    """Run ``model`` with a wrong mean, but only in a graph that also has the convolution."""
     made = copied(model)
     if not {"flat", "pooled", "lit"} & set(fed):
         node(made, "mean").op_type = "GlobalMaxPool"

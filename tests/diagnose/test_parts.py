@@ -36,7 +36,7 @@ def test_a_channel_is_not_averaged_away() -> None:
 
 
 def plain_error(expected: np.ndarray[Any, Any], obtained: np.ndarray[Any, Any]) -> float:
-    """Return what ``error`` means, one channel after the other."""
+    """Return the expected result of ``error``, computed one channel after the other."""
     x, y = expected.astype(np.float64), obtained.astype(np.float64)
     means = [((y - x) ** 2).mean()]
     for axis in {1, x.ndim - 1} if x.ndim > 1 else ():
@@ -56,7 +56,7 @@ def test_an_error_is_the_worst_of_the_whole_and_of_each_channel(shape: tuple[int
 
 
 def test_equal_values_that_are_not_finite_are_no_error() -> None:
-    """Infinities and NaN in the same places do not count, and the finite values beside them do."""
+    """Infinities and NaN in the same places are not an error; finite values beside them are compared."""
     x = np.array([[1.0, np.inf], [np.nan, -1.0]], np.float32)
     y = np.array([[1.5, np.inf], [np.nan, -1.0]], np.float32)
     assert error(x, x) == 0
@@ -65,7 +65,7 @@ def test_equal_values_that_are_not_finite_are_no_error() -> None:
 
 
 def test_the_best_range_has_the_error_of_rounding_and_clipping() -> None:
-    """``quantization`` is the least error over its ranges; values that are not finite have none."""
+    """``quantization`` is the least error over its ranges; for values that are not finite it is infinite."""
     array = np.random.default_rng(4).standard_t(3, (2, 3, 4, 5)).astype(np.float32)
     top = float(np.abs(array).max())
     steps = [top * shrink / 127 for shrink in error_bounds.SHRINKS]
@@ -76,7 +76,7 @@ def test_the_best_range_has_the_error_of_rounding_and_clipping() -> None:
 
 
 def test_a_constant_that_fp16_cannot_hold_is_an_overflow() -> None:
-    """A variance beyond FP16 that became infinite, or 65504, is named so, and not as a weight that differs."""
+    """A constant beyond FP16 that became infinite or 65504 is named as an overflow, not as a changed weight."""
     model = np.array([2.0, 1e5, 3.0], np.float32)
     for high in (np.inf, 65504.0):
         found = constants.difference(np.array([2.0, high, 3.0], np.float32), model, "fp16")
@@ -232,7 +232,7 @@ def test_no_dequantize_makes_a_graph_output(tmp_path: Path) -> None:
 
 
 def test_patching_an_input_adds_no_second_input(tmp_path: Path) -> None:
-    """The range of an input may be at fault too; the corrected tensor is then the input that the model has already."""
+    """A corrected input of the model replaces that input; no second input is added."""
     x = feeds()
     (name, value), *_ = x.items()
     made = patched(Graph(net(tmp_path)), name, value)
@@ -242,7 +242,7 @@ def test_patching_an_input_adds_no_second_input(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("zeros", [None, [0, 0, 0], [128, 5, 0]])
 def test_a_dequantized_constant_is_without_its_zero_point(zeros: list[int] | None) -> None:
-    """A quantized constant is (q - zero point) * scale, by channel; without a zero point it is q * scale."""
+    """A quantized constant is (q - zero point) * scale, per channel; without a zero point, q * scale."""
     weights, scales = np.arange(12, dtype=np.uint8).reshape(4, 3), np.array([0.5, 1, 2], np.float32)
     initializers = [numpy_helper.from_array(weights, "q"), numpy_helper.from_array(scales, "s")]
     if zeros is not None:

@@ -1,4 +1,4 @@
-"""Where the signal ends in an engine with dead outputs: the node is named, and only if correcting it helps."""
+"""In an engine with dead outputs, the node at which the signal ends is named, if correcting it helps."""
 
 from __future__ import annotations
 
@@ -111,13 +111,13 @@ def test_a_lost_weak_channel_is_not_where_the_signal_ends() -> None:
 
 
 def test_wrong_values_that_vary_have_no_end() -> None:
-    """An engine whose outputs are wrong and vary, and one that is right, have no node at which the signal ends."""
+    """Outputs that vary, right or wrong, have no node at which the signal ends."""
     assert examined(detector(score_weights=np.ones((3, 6, 1, 1)))).signal_end is None
     assert examined(detector()).signal_end is None
 
 
 def test_a_constant_tensor_in_both_is_not_dead() -> None:
-    """What does not vary in the reference, differs in shape, or is not finite, is not constant in the engine."""
+    """A tensor that does not vary in the reference, has another shape, or is not finite, is not called constant."""
     flat, varied = np.full((4, 3, 8), 7, np.float32), np.random.default_rng(0).normal(size=(4, 3, 8))
     assert not constant_slices(flat, np.zeros_like(flat)).any()
     assert constant_slices(varied, flat).all()

@@ -34,7 +34,7 @@ def step(feed: Any) -> Arrays:
 
 
 def own(made: list[Arrays]) -> Arrays:
-    """Return the states as they should be carried."""
+    """Return the states as a correct engine carries them."""
     return {name: made[-1][source] for name, source in CARRY.items()} if made else BEGIN
 
 
@@ -84,7 +84,7 @@ def test_a_fault_of_the_runner_is_named(text: str) -> None:
 
 
 def test_a_sound_engine_has_no_cause() -> None:
-    """Rounding, as another order of sums gives it, is no fault of a state."""
+    """Rounding, as from another order of sums, is not a fault of a state."""
     outputs = engine(lambda _, made: own(made))
     assert named(outputs) == ""
     noise = np.random.default_rng(1)
@@ -92,7 +92,7 @@ def test_a_sound_engine_has_no_cause() -> None:
 
 
 def test_a_state_that_is_not_reset_is_named() -> None:
-    """A sequence that begins with another state, which may be that of the sequence before."""
+    """A sequence that begins with another state, such as that of the sequence before, is named."""
     left = {"h": np.full((2, UNITS), 0.5, np.float32), "c": np.full((2, UNITS), -1, np.float32)}
     outputs = engine(lambda _, made: own(made), left)
     assert "that of the sequence before" in named(outputs, {"hn": left["h"], "cn": left["c"]})
@@ -100,7 +100,7 @@ def test_a_state_that_is_not_reset_is_named() -> None:
 
 
 def test_outputs_are_judged_too() -> None:
-    """Exchanged outputs, a coarse state, repeated last steps, and a drift that no state shows, are named."""
+    """Exchanged outputs, a coarse state, repeated last steps, and a drift without a wrong state are named."""
     sound = engine(lambda _, made: own(made))
     late = np.maximum(np.arange(STEPS) - 50, 0).astype(np.float32)[:, None, None]
     assert "output 'y' drifts from step 51 on" in named({**sound, "y": sound["y"] + 0.1 * late})

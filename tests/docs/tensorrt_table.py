@@ -51,7 +51,7 @@ def built() -> set[str]:
 
 
 def cells(release: str) -> list[str]:
-    """Return what is known of each precision under ``release``."""
+    """Return the table's cell for each precision under ``release``."""
     types = read().classes["DataType"]
     on_gpu = executed().get(release, set())
     return [

@@ -68,13 +68,13 @@ def test_the_table_is_that_of_the_records() -> None:
 
 
 def test_the_records_are_not_empty() -> None:
-    """Without records, nothing would be called executed or built, and the table would still be equal."""
+    """The records of what was executed and built are not empty."""
     assert {"fp32", "tf32", "fp16", "int8"} <= executed()["8.6"]
     assert {"fp32", "fp16", "bf16", "int8", "fp8", "fp4", "int4"} <= built()
 
 
 def test_needs_of_a_precision_are_those_of_the_table() -> None:
-    """Oldest capability, release and source of each precision that is brought."""
+    """The page has the oldest capability, the release and the source of each precision of a deployed file."""
     rows = re.findall(
         r"^\| `(\w+)` \| ([\d.]+): .*? \| ([\d.]+) \| (.+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE
     )

@@ -35,7 +35,7 @@ def of_board(folder: Path, facts: dict[str, Any], runtime: str = "tensorrt") -> 
 
 
 def test_a_sound_model_is_named(tmp_path: Path) -> None:
-    """A model without findings has a line of its own, so that nobody takes silence for an answer."""
+    """A model without findings has a line of its own."""
     (tmp_path / "net.onnx").write_bytes(sized(["n", 3, 8, 8]).SerializeToString())
     assert [(one.what, one.state) for one in of_board(tmp_path, {})] == [("net", "ok")]
 
@@ -48,7 +48,7 @@ def test_the_target_s_own_tensorrt_decides(version: object, state: str, tmp_path
 
 
 def test_what_stops_a_model_is_bad(tmp_path: Path) -> None:
-    """Then the target is not ready for it, and the fix is shown."""
+    """A finding that stops a model makes the target not ready, and the fix is shown."""
     path = tmp_path / "net.onnx"
     path.write_bytes(MADE["a zero point that is not 0"].broken(path).SerializeToString())
     [one] = of_board(tmp_path, {})
@@ -64,6 +64,6 @@ def test_a_file_that_is_no_model_is_bad(tmp_path: Path) -> None:
 
 
 def test_other_runtimes_have_no_findings_on_models(tmp_path: Path) -> None:
-    """The rules are TensorRT's."""
+    """There are no findings on models for runtimes other than TensorRT."""
     (tmp_path / "net.onnx").write_bytes(b"nothing")
     assert not of_board(tmp_path, {}, "onnxruntime")

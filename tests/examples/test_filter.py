@@ -78,7 +78,7 @@ def test_errors_are_those_the_readme_states(folder: Path, session: onnxruntime.I
 
 
 def test_an_error_of_the_state_dies_away(folder: Path, session: onnxruntime.InferenceSession) -> None:
-    """Whatever the states were, after two seconds the estimates are the same as if they had been zero."""
+    """After two seconds, the estimates do not depend on the first states."""
     with np.load(folder / "validation.npz", allow_pickle=False) as data:
         readings = {name: data[name] for name in ("encoder", "torque")}
     count = len(readings["encoder"])
@@ -92,7 +92,7 @@ def test_an_error_of_the_state_dies_away(folder: Path, session: onnxruntime.Infe
 
 
 def test_a_lost_state_shows(folder: Path, session: onnxruntime.InferenceSession) -> None:
-    """With either state set to zero in each step, the velocity is wrong: the data can show that a state is lost."""
+    """With either state set to zero in each step, the velocity is wrong."""
     with np.load(folder / "validation.npz", allow_pickle=False) as data:
         readings = {name: data[name][:2, :100] for name in ("encoder", "torque")}
     names = [one.name for one in session.get_outputs()]
@@ -162,7 +162,7 @@ JUDGED = ("sequence.free_running", "parity.task", "int8.ranges")
 def test_the_engines_pass_what_they_are_judged_by(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With its own config, in FP32 and INT8, over whole sequences; timing is left to a run."""
+    """In FP32 and INT8, the engines pass with the example's own config, over whole sequences; timing is left out."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name in ("hil.toml", "model.onnx", "calibration.npz"):
         shutil.copy(folder / name, tmp_path / name)

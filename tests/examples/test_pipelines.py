@@ -101,7 +101,7 @@ def wheel(folder: Path) -> Path:
 
 
 def test_the_steps_run_as_far_as_they_go_here(repository: Path, tmp_path: Path) -> None:
-    """Each step of both pipelines runs in a project; the checkout's cleaning keeps the history; a robot is missing."""
+    """Each step of both pipelines runs in a project, as far as it needs no robot."""
     for folder in ("project", "home", "temp"):
         (tmp_path / folder).mkdir()
     project = Project.make(tmp_path / "project")

@@ -267,7 +267,7 @@ def test_no_judge_takes_a_selection_for_a_run() -> None:
 
 
 def test_a_selection_is_judged_by_what_it_did_not_leave_out() -> None:
-    """Rows that were left out do not count; a bad one among the others does, and nothing at all is no pass."""
+    """Rows that were left out do not count; a bad row among the others fails, and so does an empty selection."""
     names = {row.id for row in sample.checks()}
     assert judge_selection(partial("parity.outputs", "latency.p99"), 0).exit_code == 0
     for verdict in (Verdict.FAILED, Verdict.INCONCLUSIVE):
@@ -291,7 +291,7 @@ def test_totals_are_counted_again() -> None:
 
 
 def test_a_row_required_by_a_users_test_stays_required() -> None:
-    """A user's test that requested ``hil_check`` must give a result, under any policy."""
+    """A row of a user's test that requested ``hil_check`` stays required under any policy."""
     own = sample.checks()[0].model_copy(
         update={**NOT_RUN, "id": "grasp.error", "required": True, "cause": Cause.NO_RESULT, "reason": "none"}
     )
@@ -389,7 +389,7 @@ GUESSED = {"a model without a row": ("inputs.images.shape", "task")}
 @pytest.mark.parametrize("warnings", [False, True])
 @pytest.mark.parametrize("evidence", ["host", "emulated", "device"])
 def test_a_guess_never_passes_as_a_declaration(evidence: str, *, warnings: bool) -> None:
-    """A run with guesses is at best warned, by any policy, even if its models have no rows."""
+    """A run with guesses is warned at best, under any policy, even if its models have no rows."""
     policy = sample.POLICY.model_copy(update={"warnings": warnings, "evidence": evidence})
     report = guessing(policy)
     assert report.decision == ("WARNED" if warnings and evidence == "host" else "FAILED")
@@ -409,7 +409,7 @@ def test_a_guess_cannot_be_removed_from_a_report(tmp_path: Path) -> None:
 
 
 def test_a_weaker_claim_is_among_the_reasons() -> None:
-    """A check that passed by a weaker claim than its tolerance asks for is named with this claim."""
+    """A check that passed by a claim weaker than its tolerance is named in the reasons, with this claim."""
     claim = "no disagreement in 48 samples excludes a loss above 6.1 % at 95 % confidence"
     report = seal(sample.with_row(sample.draft(), "parity.task", details={"weaker_claim": claim}))
     assert report.decision == "PASSED"
@@ -420,7 +420,7 @@ def test_a_weaker_claim_is_among_the_reasons() -> None:
     ("verdict", "code"), [(Verdict.PASSED, 0), (Verdict.NOT_RUN, 0), (Verdict.FAILED, 1), (Verdict.INCONCLUSIVE, 1)]
 )
 def test_losing_a_board_is_no_way_to_get_rid_of_a_verdict(verdict: Verdict, code: int) -> None:
-    """A row that passes on a second board does not pass the run if it failed on a first one that was lost."""
+    """A row that failed on a lost board does not pass the run by passing on a second board."""
     row = VoidRow(
         id="latency.p99", model="detector", precision="int8", verdict=verdict, reason="9 ms: not at most 5 ms"
     )

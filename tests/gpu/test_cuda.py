@@ -1,7 +1,7 @@
 """Both CUDA bindings on a real GPU, with the same cases, each in a process of $HIL_GPU_PYTHON.
 
 Run by hand: ``HIL_GPU_PYTHON=/path/to/python pytest tests/gpu/test_cuda.py``. A case is the source of a function below,
-run after ``PREPARE``, which defines the names it uses. Its last line of output must be ``passed``.
+run after ``PREPARE``, and must end by printing ``passed``.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def copies(cuda: Any) -> None:
 
 
 def graphs(cuda: Any) -> None:
-    """A captured copy runs only when it is launched, and each time it is."""
+    """A captured copy runs only when it is launched, and every time."""
     stream, device, source, back = cuda.stream(), cuda.alloc(16), cuda.pin(16), cuda.pin(16)
 
     def work() -> None:

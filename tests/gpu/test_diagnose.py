@@ -59,7 +59,7 @@ def test_a_changed_weight_is_found_in_the_engine(board: Board, precision: str) -
 def loud(board: Board) -> None:
     """Write two convolutions wide enough for FP16: the first gives about 10^5, the second scales it back.
 
-    FP16 can represent the weights: if it could not, TensorRT would keep the layer in FP32.
+    FP16 can represent the weights, so that TensorRT uses it.
     """
     random = np.random.default_rng(0)
     kernels = [random.normal(0, size, (WIDTH, WIDTH, 3, 3)).astype(np.float32) for size in (3e3, 1e-3)]

@@ -98,10 +98,7 @@ def test_report_has_evidence_device(board: Board, gpu_agent: AgentClient) -> Non
 
 @pytest.mark.parametrize("route", ["explicit", "implicit"])
 def test_int8_runs_in_int8(board: Board, route: str) -> None:
-    """Either route is calibrated on the declared data; an engine without any INT8 layer does not pass as INT8.
-
-    TensorRT chooses the fastest layers whatever was calibrated, so the implicit route's small network may have none.
-    """
+    """Either route is calibrated on the declared data; an engine without any INT8 layer does not pass as INT8."""
     session = board.session(INT8)
     for check in ("parity.outputs", "int8.calibration"):
         result = board.ask(session, check, route, "int8")
@@ -117,10 +114,7 @@ def test_int8_runs_in_int8(board: Board, route: str) -> None:
 
 @pytest.mark.parametrize("route", ["explicit", "implicit"])
 def test_the_audit_reads_the_ranges_of_either_route(board: Board, route: str) -> None:
-    """Validation data is compared with the ranges by the model's own names, and calibrating again repeats them.
-
-    On the implicit route that is a second build by TensorRT, without the first one's cache.
-    """
+    """Validation data is compared with the ranges by the model's own names, and calibrating again repeats them."""
     session = board.session(INT8)
     ranges = board.ask(session, "int8.ranges", route, "int8")
     assert ranges.verdict in (Verdict.PASSED, Verdict.FAILED), ranges.reason

@@ -73,7 +73,7 @@ def main(url: str, folder: Path, seconds: float, seed: int = 1) -> WriterCounts:
 
 
 def _import_and_compile_once() -> None:
-    """Write a run to another database, so that each forked writer need not import modules and compile statements."""
+    """Write a run to another database, so that forked writers start with loaded modules."""
     with tempfile.TemporaryDirectory() as folder, open_history("sqlite:///history.db", base=Path(folder)) as history:
         history.append(run_reports.report())
 
@@ -95,10 +95,7 @@ def _kill(process: int) -> None:
 
 
 def _write(number: int, url: str, folder: Path) -> NoReturn:
-    """Add runs, each through its own connection, and record each id after its commit is confirmed.
-
-    After a kill the writer continues with the first run that it has not recorded, which may be stored already.
-    """
+    """Add runs, each through its own connection, and record each id after its commit is confirmed."""
     try:
         record = folder / str(number)
         first = len(record.read_bytes().splitlines()) if record.exists() else 0

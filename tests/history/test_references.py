@@ -127,6 +127,6 @@ def test_references_can_be_limited_to_a_target_and_a_model(history: History) -> 
 
 @pytest.mark.parametrize("name", ["latest", "latest~1", "jetpack:6.2", " ", ""])
 def test_a_name_means_one_thing(history: History, name: str) -> None:
-    """A baseline cannot have a name that is another kind of reference."""
+    """A baseline's name cannot be another kind of reference."""
     with pytest.raises(UserError, match="choose another"):
         history.name_baseline(name, of(1), who="ann", why="shipped")

@@ -72,13 +72,13 @@ def _points(history: History, reports: list[Report]) -> list[Point]:
 
 
 def test_the_compared_sessions_are_no_noise(tmp_path: Path) -> None:
-    """Two sessions that differ by half would hide any change if they counted themselves."""
+    """The sessions that are compared do not count as noise."""
     noise = noise_of(tmp_path)
     assert (noise.known, noise.sessions) == (False, 0)
 
 
 def test_earlier_sessions_of_the_same_target_make_the_noise_known(tmp_path: Path) -> None:
-    """The standard deviation is that of the logarithms of the earlier sessions, with one degree of freedom less."""
+    """The noise is the standard deviation of the logarithms of n earlier sessions, with n - 1 degrees of freedom."""
     noise = noise_of(tmp_path, *(session(number, level) for number, level in enumerate(LEVELS)))
     logs = [math.log(level) for level in LEVELS]
     mean = sum(logs) / 8
@@ -98,13 +98,13 @@ def test_earlier_sessions_of_the_same_target_make_the_noise_known(tmp_path: Path
 def test_sessions_of_another_machine_or_method_do_not_count(
     tmp_path: Path, changes: dict[str, Any], sessions: int
 ) -> None:
-    """Another board or method never counts; a control or an earlier version of the model makes no other method."""
+    """Sessions of another board or method do not count; a control, or another version of the model, does not matter."""
     others = [session(number, level, **changes) for number, level in enumerate(LEVELS)]
     assert noise_of(tmp_path, *others).sessions == sessions
 
 
 def test_versions_of_the_model_are_groups_of_their_own(tmp_path: Path) -> None:
-    """A version that is twice as slow adds no noise between sessions."""
+    """A version of the model that is twice as slow adds no noise between sessions."""
     first = [session(number, 1.0) for number in range(4)]
     second = [
         session(number, 2.0, table="environments", models={"digits": {"model": "0123"}}) for number in range(4, 8)
@@ -114,7 +114,7 @@ def test_versions_of_the_model_are_groups_of_their_own(tmp_path: Path) -> None:
 
 
 def test_sessions_of_an_unusual_control_do_not_count(tmp_path: Path) -> None:
-    """Sessions on a machine slowed by 40 %, which would be confounded, do not make all others unclear."""
+    """Sessions on a machine slowed by 40 %, as their control shows, do not count as noise."""
     others = [session(number, level, beside=control(1 + number / 1000)) for number, level in enumerate(LEVELS)]
     slow = [session(number, 1.4, beside=control(1.4)) for number in (20, 21)]
     noise = noise_of(tmp_path, *others, *slow)
@@ -122,7 +122,7 @@ def test_sessions_of_an_unusual_control_do_not_count(tmp_path: Path) -> None:
 
 
 def test_sessions_without_a_control_count(tmp_path: Path) -> None:
-    """Earlier sessions without a control cannot be distinguished, so that their noise counts in full."""
+    """Earlier sessions without a control count in full."""
     others = [session(number, level, beside=control(1)) for number, level in enumerate(LEVELS)]
     noise = noise_of(tmp_path, *others, *(session(number, 1.4) for number in (20, 21)))
     assert (noise.sessions, noise.sd > 0.1) == (10, True)

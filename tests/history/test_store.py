@@ -160,7 +160,7 @@ def test_an_acceptance_needs_a_reason(history: History) -> None:
 
 @pytest.mark.parametrize(("boards", "serial"), [(1, "1420"), (2, None)])
 def test_a_run_on_several_boards_is_of_no_one_machine(boards: int, serial: str | None) -> None:
-    """The serial number of one board of several is not that of the run: a comparison would blame the model."""
+    """A run on several boards has no serial number."""
     report = run_reports.on_jetpack(1, RELEASES[1])
     used = {f"orin-{number}": BoardUsed(facts=report.target.facts) for number in range(boards)}
     used["lost"] = BoardUsed(lost="unplugged")

@@ -118,7 +118,7 @@ def test_a_newer_database_is_refused(url: str) -> None:
 
 
 def test_another_programs_database_is_refused(url: str) -> None:
-    """A wrong URL never writes to the database of another program."""
+    """A database of another program is refused and not written to."""
     for table in ("runs", "measurements"):
         with writing(url) as connection:
             connection.execute(sa.text(f"CREATE TABLE {table} (x INTEGER)"))

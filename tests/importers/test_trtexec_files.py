@@ -60,7 +60,7 @@ def test_profiles_name_the_slowest_layer_first(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_layers_are_counted_by_the_type_they_compute_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Layers are read by the reader of the engine inspector; a layer without details is unknown."""
+    """Layers are counted by the type they compute in; a layer without details is unknown."""
     assert isinstance(read(written(tmp_path, {"Layers": [LAYER, "relu"], "Bindings": []})), LayerInfo)
     assert isinstance(read(written(tmp_path, rb'{"Layers": ["a\b", {"Name": "c\d"}]}')), LayerInfo)
     read(written(tmp_path, {"Layers": [LAYER, "relu"]}))
@@ -91,7 +91,7 @@ def test_layers_are_counted_by_the_type_they_compute_in(tmp_path: Path, capsys: 
     ],
 )
 def test_other_content_is_refused(content: Any, tmp_path: Path) -> None:
-    """An empty, damaged or foreign file is refused, and one row without its times refuses the whole file."""
+    """An empty, damaged or foreign file is refused, and so is a file with a row without times."""
     with pytest.raises(UserError, match="not a file that trtexec exported"):
         read(written(tmp_path, content))
 

@@ -148,7 +148,7 @@ def test_memory_distinguishes_modules_of_one_part_number(tmp_path: Path) -> None
 
 
 def test_a_thor_is_identified_by_the_part_number_of_its_tnspec(tmp_path: Path) -> None:
-    """T4000 and T5000 may share a device tree: the part number read at flashing decides, and the other is a doubt."""
+    """Of a Thor, the part number of the TNSPEC decides; another one in the device tree is a doubt."""
     tnspec = {"TNSPEC": "3834-400-0000--1-0-jetson-agx-thor-devkit-"}
     board = identify(THOR.facts(tmp_path, boot_control=tnspec, memory_total=62 * GIB))
     assert board.module is not None

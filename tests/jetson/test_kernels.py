@@ -1,4 +1,4 @@
-"""A TensorRT without kernels for the board's GPU is found; what is unknown is not."""
+"""A TensorRT without kernels for the board's GPU is reported; unknown kernels are not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def board(version: str, *known: str) -> dict[str, Any]:
 
 
 def test_an_orin_without_its_kernels() -> None:
-    """10.13.3 cannot build; 10.16 was observed to use those of sm_86."""
+    """TensorRT 10.13.3 lacks the kernels of an Orin; 10.16 uses those of sm_86 instead."""
     old = lacking_kernels(board("10.13.3.9", "75", "86", "110"), "8.7")
     new = lacking_kernels(board("10.16.2.10", "75", "80", "86", "110"), "8.7")
     assert old is not None
@@ -38,6 +38,6 @@ def test_an_orin_without_its_kernels() -> None:
     ],
 )
 def test_nothing_is_known_to_be_lacking(facts: Any, sm: str | None) -> None:
-    """The GPU's own kernels, one file for all architectures, an unknown capability, and malformed facts."""
+    """Nothing is lacking with the GPU's own kernels, one file for all architectures, or unknown facts."""
     assert lacking_kernels(facts, sm) is None
     assert not kernels_text({"board": facts}, sm)

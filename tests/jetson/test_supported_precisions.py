@@ -1,4 +1,4 @@
-"""Precisions that a GPU or a release of TensorRT lacks are refused with the reason; what is unknown is not."""
+"""A precision that a GPU or a release of TensorRT lacks is refused with the reason, unless that is unknown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_every_precision_has_a_row_and_a_source() -> None:
     ],
 )
 def test_what_a_module_lacks(slug: str, lacking: set[str]) -> None:
-    """By the compute capability of its GPU, with the module named."""
+    """A precision that a module's GPU lacks is refused with the module's name."""
     found = {precision: refusal_of_module(precision, NAMED[slug]) for precision in PRECISIONS}
     assert {precision for precision, why in found.items() if why} == lacking
     assert all(NAMED[slug].name in why for why in found.values() if why)
@@ -49,7 +49,7 @@ def test_what_a_jetpack_release_lacks() -> None:
 
 
 def test_what_is_unknown_is_no_reason() -> None:
-    """Neither an unknown capability nor an unknown release refuses a precision; an unknown precision is refused."""
+    """An unknown capability or release refuses no precision; an unknown precision is refused."""
     assert not any(refusal(precision, None, None) for precision in PRECISIONS)
     assert not refusal("fp8", "N/A", "dev build")
     assert refusal("fp6", None, None)

@@ -1,7 +1,4 @@
-"""The files of a board of each generation, written below a folder as the board has them below ``/``.
-
-The lines are those of device logs and of NVIDIA's own configurations that the tables cite, not of a board of ours.
-"""
+"""The files of a board of each generation, written below a folder as the board has them below ``/``."""
 
 from __future__ import annotations
 

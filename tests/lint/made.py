@@ -21,9 +21,9 @@ Shape = list[Any]
 
 @dataclass(frozen=True)
 class Made:
-    """A fault: ``rule`` must report ``broken`` and nothing may be reported of ``sound``, on ``module`` and ``jetpack``.
+    """A fault: ``rule`` must report ``broken``, and no rule ``sound``, for ``module`` and ``jetpack``.
 
-    ``level`` is that of the finding. ``says`` is in its text. ``also`` are rules that necessarily report it too.
+    The finding has ``level`` and contains ``says``. ``also`` are rules that report the fault too.
     """
 
     rule: str

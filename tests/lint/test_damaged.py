@@ -1,4 +1,4 @@
-"""A damaged model ends with one message or with findings, never with another error, and never runs on without end."""
+"""A damaged model gives one message or findings, without another error, and within a time limit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def content(name: str) -> bytes:
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(sorted(MADE)), DAMAGE)
 def test_changed_bytes(name: str, damage: list[tuple[float, int]]) -> None:
-    """Any bytes of a file may be wrong."""
+    """A file with changed bytes gives one message or findings."""
     damaged = bytearray(content(name))
     for place, byte in damage:
         damaged[int(place * len(damaged))] = byte
@@ -60,7 +60,7 @@ def test_graphs_that_no_exporter_writes(nodes: list[object], tmp_path: Path) -> 
 
 
 def test_text_that_is_not_utf_8_is_one_message(tmp_path: Path) -> None:
-    """A name of other bytes is refused, as nobody could print it."""
+    """A name that is not UTF-8 is refused with one message."""
     damaged = content("a scale of 0").replace(b"n_xq", b"n_\xad\xff")
     (tmp_path / "m.onnx").write_bytes(damaged)
     with pytest.raises(UserError, match="is not UTF-8"):

@@ -18,7 +18,7 @@ EXAMPLES = sorted((Path(__file__).parent.parent.parent / "examples").rglob("*.on
 
 
 def findings(model: onnx.ModelProto | None, path: Path, module: str | None, jetpack: str | None) -> tuple[Finding, ...]:
-    """Return what is found in the model, without asking TensorRT-RTX."""
+    """Return the findings on the model, without TensorRT-RTX's parser."""
     if model is not None:
         path.write_bytes(model.SerializeToString())
     return examine(path, machine_named(module, jetpack), parser=False).findings
@@ -38,7 +38,7 @@ def test_each_fault_is_found(made: Made, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("made", MADE.values(), ids=MADE)
 def test_nothing_is_found_without_the_fault(made: Made, tmp_path: Path) -> None:
-    """The same model without the fault, as its fix makes it, has no finding."""
+    """The same model without the fault has no finding."""
     path = tmp_path / "m.onnx"
     assert not findings(made.sound(path), path, made.module, made.jetpack)
 

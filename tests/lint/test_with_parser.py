@@ -1,4 +1,4 @@
-"""What TensorRT-RTX's parser says of the made models, and ``hil lint`` of third-party models."""
+"""TensorRT-RTX's parser on the made models, and ``hil lint`` on third-party models."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ REFUSED = (
 @needs_rtx
 @pytest.mark.parametrize("name", MADE)
 def test_the_parser_agrees(name: str, tmp_path: Path) -> None:
-    """The parser refuses what the rules call refused by the parser, and takes every model without its fault."""
+    """The parser refuses what the rules predict, and accepts every model without its fault."""
     made, path = MADE[name], tmp_path / "m.onnx"
     path.write_bytes(made.broken(path).SerializeToString())
     assert bool(parse_answer(module(), str(path)).get("refusal")) == (name in REFUSED)
@@ -47,7 +47,7 @@ def test_the_parser_agrees(name: str, tmp_path: Path) -> None:
 
 @needs_rtx
 def test_a_refusal_of_the_parser_alone_is_a_finding(tmp_path: Path) -> None:
-    """What only the parser knows is reported, labelled as TensorRT-RTX's answer, with the node."""
+    """A refusal by the parser alone is reported as TensorRT-RTX's answer, with the node."""
     path = tmp_path / "m.onnx"
     model = built([node("MaxPool", "x", "y", kernel_shape=[1, 1], dilations=[2, 2])], X, Y)
     path.write_bytes(model.SerializeToString())
@@ -68,7 +68,7 @@ def packages() -> Path:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_nothing_is_found_in_third_party_models(name: str, packages: Path) -> None:
-    """Real models with declared sizes have no finding but the placeholders that some of them really have."""
+    """Third-party models with declared sizes have no finding except repeated placeholders."""
     path = packages / MODELS[name].file
     inputs = read_signature(path).inputs
     sizes = {

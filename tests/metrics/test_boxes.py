@@ -72,7 +72,7 @@ def test_every_layout_gives_the_same_boxes(spec: dict[str, Any], outputs: dict[s
     ],
 )
 def test_outputs_of_another_layout_are_refused(layout: Any, outputs: dict[str, np.ndarray]) -> None:
-    """Outputs that do not fit the configured layout are refused."""
+    """Outputs that do not fit the declared layout are refused."""
     with pytest.raises(UserError, match="'layout'"):
         decoder(DetectionSpec(layout=layout))(outputs)
 

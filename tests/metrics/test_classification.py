@@ -24,6 +24,6 @@ def test_top5_is_membership_of_the_five_largest(rows: np.ndarray, labels: np.nda
 
 
 def test_top5_of_five_classes_is_refused() -> None:
-    """Top-5 of five classes is refused, because every answer would be right."""
+    """Top-5 of five classes is refused."""
     with pytest.raises(UserError, match="top1"):
         open_metric("classification", name="top5").score({"y": np.zeros((2, 5))}, {"": np.zeros(2, int)})

@@ -42,7 +42,7 @@ def signature(**shapes: Shape) -> Signature:
 def test_inputs_without_a_common_batch_are_refused_with_lines_that_help(
     shapes: dict[str, Shape], lines: list[str]
 ) -> None:
-    """No axis is guessed where the file leaves the batch open; with the proposed lines the model is accepted."""
+    """If the file leaves the batch axis open, the inputs are refused; with the proposed lines they are accepted."""
     with pytest.raises(UserError) as caught:
         declare(signature(**shapes), model(), "m")
     written = [line.partition("  #")[0] for line in str(caught.value).splitlines()[1:]]
@@ -67,12 +67,12 @@ def test_inputs_without_a_common_batch_are_refused_with_lines_that_help(
     ],
 )
 def test_a_first_axis_beyond_doubt_needs_no_declaration(shapes: dict[str, Shape]) -> None:
-    """Files that were accepted before stay accepted."""
+    """A first axis that no other input contradicts needs no declaration."""
     assert all(one.batch_axis == 0 for one in declare(signature(**shapes), model(), "m").inputs)
 
 
 def test_equal_names_share_their_sizes_across_inputs() -> None:
-    """A size that is declared for one axis holds for each axis of that name; another size for it is refused."""
+    """A size that is declared for one axis holds for each axis of that name; a second size is refused."""
     declared = declare(
         signature(ids=("batch", "seq"), mask=("batch", "seq")),
         model(inputs={"ids": {"shape": ("batch", (8, 16, 32))}}),
@@ -85,7 +85,7 @@ def test_equal_names_share_their_sizes_across_inputs() -> None:
 
 
 def test_dimensions_without_a_name_are_separate_until_they_are_named() -> None:
-    """Each has a name by its position; the same declared name ties them."""
+    """Dimensions without a name get one by their position; the same declared name makes them equal."""
     free = declare(signature(x=(None, None, None)), model(), "m")
     assert free.inputs[0].shape == (None, "x[1]", "x[2]")
     tied = declare(signature(x=(None, None, None)), model(inputs={"x": {"shape": ("batch", "side", "side")}}), "m")
@@ -93,7 +93,7 @@ def test_dimensions_without_a_name_are_separate_until_they_are_named() -> None:
 
 
 def test_a_batch_dimension_without_a_name_gets_that_of_the_others() -> None:
-    """The batch is common, so that all inputs change with it; without any name, or with two, the file's names stay."""
+    """A batch dimension without a name gets the name of the others, unless there is none or there are two."""
     shapes: dict[str, Shape] = {"x": (None, "n"), "state": (2, None, 8)}
     inputs = {"state": {"batch_axis": 1}}
     named = declare(signature(**shapes), model(inputs={**inputs, "x": {"shape": ("batch", 512)}}), "m")
@@ -125,19 +125,19 @@ def test_multiples_belong_to_dimensions() -> None:
     ],
 )
 def test_what_the_file_contradicts_is_refused(table: dict[str, Any], words: str) -> None:
-    """A declaration never overrides the file."""
+    """A declaration that the file contradicts is refused."""
     with pytest.raises(UserError, match=words):
         declare(signature(x=("batch", 3)), model(inputs={"x": table}), "m")
 
 
 def test_an_unknown_input_is_refused() -> None:
-    """A misspelt table would have no effect."""
+    """A declaration of an unknown input is refused."""
     with pytest.raises(UserError, match="did you mean 'image'"):
         declare(signature(image=("batch", 3)), model(inputs={"imgae": {"batch_axis": 0}}), "m")
 
 
 def test_an_input_of_unknown_rank_needs_a_shape() -> None:
-    """The file declares none, which is not rank 0."""
+    """An input of unknown rank needs a declared shape."""
     unknown = Signature((TensorSpec("x", "float32", (), ranked=False),), ())
     with pytest.raises(UserError, match="declares no shape of input 'x'"):
         declare(unknown, model(), "m")
@@ -145,19 +145,19 @@ def test_an_input_of_unknown_rank_needs_a_shape() -> None:
 
 
 def test_a_constant_of_fixed_size_has_no_batch_axis() -> None:
-    """It is the same tensor in every call, whatever the batch; its presence raises no doubt about the others."""
+    """A constant of fixed size has no batch axis, and raises no doubt about other inputs."""
     declared = declare(signature(x=("batch", 3), size=(2,)), model(inputs={"size": {"value": (8, 8)}}), "m")
     assert declared.input("size").batch_axis is None
     assert declared.batch() is None
 
 
 def test_a_model_without_a_batch_axis_runs_one_sample_a_call() -> None:
-    """Then the batch is 1."""
+    """A model without a batch axis has batch 1."""
     assert declare(signature(x=(3, 8)), model(inputs={"x": {"batch_axis": "none"}}), "m").batch() == 1
 
 
 def test_the_batch_axis_of_an_output() -> None:
-    """It follows the batch dimension's name, and is unknown for a fixed first axis that is not the batch."""
+    """An output's batch axis has the batch dimension's name; a fixed first axis that is not the batch is unknown."""
     inputs = (TensorSpec("x", "float32", ("seq", "batch", 4), batch_axis=1),)
     outputs = (TensorSpec("a", "float32", ("seq", "batch")), TensorSpec("b", "float32", ("n", 2)))
     assert [Signature(inputs, outputs).output_axis(name) for name in "ab"] == [1, None]
@@ -167,7 +167,7 @@ def test_the_batch_axis_of_an_output() -> None:
 
 
 def test_samples_that_differ_in_what_a_call_takes_once_cannot_share_a_call() -> None:
-    """Then each call takes one sample; a constant leaves the number open."""
+    """Samples that differ in an input without a batch axis need one call each; a constant input does not."""
     shapes: dict[str, Shape] = {"x": ("batch", 3), "size": (2,)}
     alone = declare(signature(**shapes), model(inputs={"size": {"batch_axis": "none"}}), "m")
     assert (alone.stride(), alone.batch()) == (1, None)

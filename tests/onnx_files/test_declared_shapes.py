@@ -58,7 +58,7 @@ def model(path: Path, given: Shape, result: Shape, inner: Shape | None = None) -
 def test_the_declaration_is_named_and_the_command_repairs_it(
     tmp_path: Path, given: Shape, result: Shape, inner: Shape | None, words: str
 ) -> None:
-    """After the command the declarations agree, and ONNX Runtime runs the file."""
+    """After the proposed command, the declarations agree and ONNX Runtime runs the file."""
     path = model(tmp_path / "m.onnx", given, result, inner)
     text = wrong_declaration(path)
     assert text is not None
@@ -73,7 +73,7 @@ def test_the_declaration_is_named_and_the_command_repairs_it(
 
 
 def test_an_output_with_the_name_of_another_size(tmp_path: Path) -> None:
-    """An output that is called like a dimension of an input, but has another size, is named and repaired."""
+    """An output with the name of an input's dimension but another size is named and repaired."""
     nodes = [helper.make_node("Concat", ["x", "x"], ["y"], axis=1), helper.make_node("Relu", ["x"], ["z"])]
     path = write(tmp_path / "m.onnx", nodes, {"x": ("batch", "n")}, {"z": ("batch", "n"), "y": ("batch", "n")})
     text = wrong_declaration(path)
@@ -87,7 +87,7 @@ def test_an_output_with_the_name_of_another_size(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("given", "result"), [(("n", 8), ("n", 12)), ((1, 8), (1, "m")), ((1, "a", "b"), ("n", 12))])
 def test_declarations_that_agree(tmp_path: Path, given: Shape, result: Shape) -> None:
-    """A shape with free sizes contradicts nothing; nor does a file that is not ONNX declare anything."""
+    """Shapes with free sizes contradict nothing, and neither does a file that is not ONNX."""
     assert wrong_declaration(model(tmp_path / "m.onnx", given, result)) is None
     (tmp_path / "text.onnx").write_text("hello")
     assert wrong_declaration(tmp_path / "text.onnx") is None

@@ -41,7 +41,7 @@ def test_a_placeholder_that_occurs_twice(tmp_path: Path, word: str) -> None:
 
 
 def test_names_that_need_no_change(tmp_path: Path) -> None:
-    """A file without repeated placeholders is sent as it is, whatever one name its dimensions are declared to have."""
+    """A file without repeated placeholders is used unchanged, even if its dimensions are declared with one name."""
     path = write(tmp_path / "m.onnx", [helper.make_node("Relu", ["a"], ["y"])], {"a": ["?", "n", "n"]}, {"y": [1]})
     inputs = read_signature(path).inputs
     assert addressed(path, tmp_path / "cache", inputs) == path
@@ -49,7 +49,7 @@ def test_names_that_need_no_change(tmp_path: Path) -> None:
 
 
 def test_names_that_hil_toml_separates(tmp_path: Path) -> None:
-    """The declared names go into the file; where else the shared name occurs, the size is unknown."""
+    """Declared names replace the shared name in the file; elsewhere the size becomes unknown."""
     path = _model(tmp_path / "m.onnx", ["batch", "n"], ["batch", "n"], ["batch", "n"])
     proto = onnx.load(path)
     assert separate(proto, [TensorSpec("a", "float32", ("batch", "n")), TensorSpec("b", "float32", ("batch", "b[1]"))])
@@ -85,7 +85,7 @@ def test_declarations_inside_of_the_graph() -> None:
 
 
 def test_onnx_runtime_runs_the_copy(tmp_path: Path) -> None:
-    """ONNX Runtime lets tensors of equal dimensions share memory, so it cannot run a file with wrong equal names."""
+    """ONNX Runtime runs the copy, but not the file with wrong equal names."""
     steps = [("Neg", ["a"], "t"), ("Concat", ["t", "t"], "u"), ("Neg", ["u"], "v"), ("Relu", ["v"], "w")]
     nodes = [helper.make_node(op, takes, [gives]) for op, takes, gives in (*steps, ("Neg", ["w"], "y"))]
     nodes[1].attribute.append(helper.make_attribute("axis", 0))

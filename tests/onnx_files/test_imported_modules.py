@@ -72,7 +72,7 @@ def test_namespace_packages_and_compiled_modules_are_included(tmp_path: Path) ->
 
 
 def test_installed_modules_are_not_the_projects(tmp_path: Path) -> None:
-    """The standard library, installed packages and a virtual environment in the project are not followed."""
+    """The standard library, installed packages and a virtual environment in the project are not included."""
     _write(
         tmp_path,
         {"pre.py": "import json, numpy, venv.lib.site_packages, env", "env/lib/site-packages/numpy/__init__.py": "("},
@@ -83,7 +83,7 @@ def test_installed_modules_are_not_the_projects(tmp_path: Path) -> None:
 
 
 def test_a_module_outside_the_project_folder(tmp_path: Path) -> None:
-    """A project's code may be next to the folder of ``hil.toml``, where Python finds it on its path."""
+    """A module next to the project's folder is included if Python finds it there."""
     _write(
         tmp_path, {"src/lib/__init__.py": "from . import leaf", "src/lib/leaf.py": "import other", "src/other.py": ""}
     )
@@ -103,7 +103,7 @@ def test_a_module_outside_the_project_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("text", "why"), [("def (", "line 1"), ("x = '\0'", "null")])
 def test_a_module_that_cannot_be_read_is_an_error(tmp_path: Path, text: str, why: str) -> None:
-    """Its imports would be unknown, so it is named with the model, wherever it is imported."""
+    """A module that cannot be read is an error that names it and the model."""
     _write(tmp_path, {"pre.py": "import leaf", "leaf.py": text})
     with pytest.raises(UserError, match=rf"leaf\.py cannot be read as Python .*{why}.*: model m: "):
         modules_of("pre", tmp_path, "m")

@@ -32,12 +32,12 @@ FUNCTION = """g (float[n, 4] x) => (float[n, 4] y) { y = pkg.Part(x) }
 
 @pytest.mark.parametrize("graph", [PLAIN, INNER, FUNCTION])
 def test_operators_of_another_domain(graph: str) -> None:
-    """They are found in subgraphs and functions too; a function of the file is none."""
+    """Operators of another domain are found in subgraphs and functions too; the file's own functions are not listed."""
     assert foreign(operators(parser.parse_model(HEAD + graph))) == ("trt:Decode",)
 
 
 def test_operators_of_a_quantizer() -> None:
-    """Those of ONNX and of ONNX Runtime are recognized; none of ONNX's other operators is."""
+    """Operators of quantizers, ONNX's and ONNX Runtime's, are recognized, and no others."""
     assert quantized(operators(parser.parse_model(HEAD + INNER))) == ("DynamicQuantizeLinear",)
     assert quantized([("pkg", "QLinearConv"), ("trt", "TRT_FP8QuantizeLinear")]) == ("TRT_FP8QuantizeLinear",)
     names = {schema.name for schema in onnx.defs.get_all_schemas()}
@@ -50,7 +50,7 @@ def test_operators_of_a_quantizer() -> None:
 
 
 def test_one_message_for_an_operator_that_is_lacking(tmp_path: Path) -> None:
-    """Found before a run or by ONNX Runtime: operator, domain and what helps, and never to export again."""
+    """A missing operator gives one message, found before or by a run: operator, domain and advice."""
     path = tmp_path / "m.onnx"
     path.write_bytes(parser.parse_model(HEAD + PLAIN).SerializeToString())
     with pytest.raises(EngineBuildError) as before:
@@ -74,7 +74,7 @@ def test_an_operator_that_is_too_new_is_none_of_them(tmp_path: Path) -> None:
 
 
 def test_a_quantized_path_is_refused() -> None:
-    """A quantized model is no reference of itself: the message names its operators and points to deployed."""
+    """A quantized ``path`` is refused; the message names its operators and the key ``deployed``."""
     signature = Signature((), (), quantized=("DequantizeLinear", "QuantizeLinear"))
     with pytest.raises(
         UserError, match=r"m8.onnx is quantized already \(DequantizeLinear, Quant.*this file as deployed"

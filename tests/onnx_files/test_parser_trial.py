@@ -20,7 +20,7 @@ needs_parser = pytest.mark.skipif(parser_module() is None, reason="TensorRT-RTX 
 
 @needs_parser
 def test_the_parser_takes_a_model(tmp_path: Path) -> None:
-    """A sound model is taken, and the version is stated."""
+    """A sound model is accepted, and the version is stated."""
     answer = ParserTrial(models.tiny(tmp_path / "m.onnx")).answer()
     assert (answer.refusal, answer.trouble) == ("", "")
     assert answer.version.startswith("1.")
@@ -28,7 +28,7 @@ def test_the_parser_takes_a_model(tmp_path: Path) -> None:
 
 @needs_parser
 def test_a_refusal_names_the_node(tmp_path: Path) -> None:
-    """The refusal is ours: node, operator and opset, with advice."""
+    """A refusal has node, operator and opset, with advice."""
     answer = ParserTrial(models.unknown_operator(tmp_path / "m.onnx")).answer()
     assert "node 'odd_node' (Frobnicate, opset 13)" in answer.refusal
     assert "plugin" in answer.advice
@@ -36,14 +36,14 @@ def test_a_refusal_names_the_node(tmp_path: Path) -> None:
 
 @needs_parser
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
-    """Bytes that are no model are a refusal, not a crash."""
+    """Bytes that are not a model are a refusal, not a crash."""
     (tmp_path / "m.onnx").write_bytes(b"\x08\x01 nothing")
     assert ParserTrial(tmp_path / "m.onnx").answer().refusal
 
 
 @needs_parser
 def test_a_shape_that_needs_a_gpu_is_no_refusal(tmp_path: Path) -> None:
-    """Where the parser wants to compute a size on a GPU and there is none, it says nothing of the file."""
+    """If the parser needs a GPU to compute a size, there is no answer about the file."""
     text = """
         <ir_version: 9, opset_import: ["": 17]>
         sized (float[n, 3, 8, 8] x, float[2] size) => (float[n, 3, h, w] y) <float[2] head = {1, 3}> {
@@ -60,7 +60,7 @@ def test_a_shape_that_needs_a_gpu_is_no_refusal(tmp_path: Path) -> None:
 
 @needs_parser
 def test_a_refusal_that_is_followed_by_a_missing_gpu_stays_one(tmp_path: Path) -> None:
-    """Without a GPU, the parser's refusal of a type ends with lines about CUDA, and is a refusal all the same."""
+    """A refusal of a type stays a refusal, even if lines about a missing GPU follow."""
     text = """
         <ir_version: 9, opset_import: ["": 17]>
         bytes (uint8[2, 4] x) => (uint8[2, 4] y) { y = Add(x, x) }"""
@@ -71,7 +71,7 @@ def test_a_refusal_that_is_followed_by_a_missing_gpu_stays_one(tmp_path: Path) -
 
 
 def test_without_the_parser_there_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without TensorRT-RTX, that it is not installed is stated, and nothing is refused or taken."""
+    """Without TensorRT-RTX, the answer states that it is not installed."""
     monkeypatch.setattr(parser_trial, "MODULES", ("tensorrt_of_nobody",))
     answer = ParserTrial(tmp_path / "m.onnx").answer()
     assert (answer.version, answer.trouble) == ("", "TensorRT-RTX is not installed")

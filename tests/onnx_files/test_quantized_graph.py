@@ -21,7 +21,7 @@ HEAD = '<ir_version: 10, opset_import: ["": 21, "pkg": 1]> '
 
 @pytest.mark.parametrize("name", SOUND)
 def test_each_way_of_quantizing_is_recognized(name: str) -> None:
-    """Most of the multiply-adds are declared in the precision, whatever the operators, floats and forms of weights."""
+    """A file quantized in each usual way has most of its multiply-adds in the precision."""
     precision, network = SOUND[name]
     declared = precisions_of(network.model())
     assert declared.counted
@@ -30,7 +30,7 @@ def test_each_way_of_quantizing_is_recognized(name: str) -> None:
 
 
 def test_multiply_adds_of_each_operator() -> None:
-    """They follow from shapes, with the declared sizes of dynamic dimensions and one sample by default."""
+    """Multiply-adds follow from shapes, with declared sizes of dynamic dimensions and one sample by default."""
     graph = """g (float[n, 4, h, 8] x, float[8, 2, 3, 3] w, float[8, 4, 2, 2] u, float[4, 5] v) => (float[n, k] y) {
         a = Conv <group = 2, pads = [1, 1, 1, 1]> (x, w)
         b = ConvTranspose <strides = [2, 2]> (a, u)
@@ -50,7 +50,7 @@ def test_multiply_adds_of_each_operator() -> None:
 
 
 def test_unknown_sizes_are_not_counted() -> None:
-    """Without the size of a dimension that matters, shares are of nodes."""
+    """If a needed size is unknown, shares are of nodes."""
     graph = "g (float[n, h, 4] x, float[4, 4] w) => (float[n, h, 4] y) { a = MatMul(x, w) y = MatMul(a, w) }"
     declared = precisions_of(parser.parse_model(HEAD + graph))
     assert not declared.counted
@@ -58,7 +58,7 @@ def test_unknown_sizes_are_not_counted() -> None:
 
 
 def test_weights_alone_are_no_precision_but_int4() -> None:
-    """Stored FP8 weights are restored to floats before they are multiplied, and so are FP16 weights that are cast."""
+    """Weights that are stored in FP8 or FP16 and restored to floats do not count as that precision."""
     assert precisions_of(Network(weights=FP8).model()).shares() == {"fp32": 1.0}
     assert precisions_of(Network(activations=FP8).model()).shares() == {"fp32": 1.0}
     assert precisions_of(Network(cast=TensorProto.FLOAT16).model()).shares() == {"fp32": 1.0}
@@ -68,7 +68,7 @@ def test_weights_alone_are_no_precision_but_int4() -> None:
 
 
 def test_quantized_elsewhere_than_before_a_product() -> None:
-    """Q and DQ nodes count only where nothing but reordering is between them and a product."""
+    """Q and DQ nodes count only if nothing but reordering is between them and a product."""
     assert precisions_of(Network(activations=INT8, weights=INT8_WEIGHT, after=True).model()).shares() == {"fp32": 1.0}
 
 
@@ -84,7 +84,7 @@ def test_scales_blocks_and_zero_points() -> None:
 
 
 def test_functions_and_bodies_are_read() -> None:
-    """A product in a function of the file, or in a branch, is a product of the file."""
+    """A product in a local function or a branch is read too."""
     graph = """g (float[n, 4] x, bool c) => (float[n, 4] y) {
         a = pkg.Part(x)
         y = If(c) <then_branch = t () => (float[n, 4] b) { b = MatMul(a, a) },
@@ -97,7 +97,7 @@ def test_functions_and_bodies_are_read() -> None:
 
 
 def test_reading_changes_nothing(tmp_path: Path) -> None:
-    """The model in memory is as before, and a file with external weights is read without them."""
+    """Reading does not change the model in memory, and needs no external weights."""
     model = SOUND["int8 conv"][1].model()
     before = model.SerializeToString()
     in_memory = precisions_of(model)

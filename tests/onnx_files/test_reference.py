@@ -110,7 +110,7 @@ def test_a_consistent_index_is_not_enough(tmp_path: Path, model: Path, data: Mem
 
 
 def test_outputs_of_another_model_under_its_name(tmp_path: Path, model: Path, data: MemoryData) -> None:
-    """A sealed folder of another model that was copied to this one's place is rejected."""
+    """A sealed folder that was copied from another model is rejected."""
     first = open_reference(model, data, 3, tmp_path)
     folder = next((tmp_path / "reference").iterdir())
     open_reference(convnet(tmp_path / "o.onnx", norm=True), data, 3, tmp_path)

@@ -155,7 +155,7 @@ class Project:
         self.edit('duration = "0.5 s"', 'duration = "2.2 s"')
 
     def keep_history(self) -> None:
-        """Store runs in a history, as is the default. Opening it takes half a second, so most tests have none."""
+        """Store runs in a history, as is the default."""
         self.edit('history = "none"\n', "")
 
     def command(self, *args: str, python: tuple[str, ...] = ()) -> list[str]:
@@ -189,10 +189,7 @@ class Project:
             return RunResult(code, out.getvalue(), self.report())
 
     def add_own_check(self, *required: str, value: float = 1.0) -> None:
-        """Add a check of the user's own with a limit of 2; the policy requires it and ``required``.
-
-        The check builds no engine, so that its run is short.
-        """
+        """Add a check of the user's own with a limit of 2; the policy requires it and ``required``."""
         (self.root / "test_own.py").write_text(
             f"def test_own(hil_check): hil_check.at_most('grasp.error', {value}, '2 mm')\n"
         )

@@ -49,7 +49,7 @@ def test_a_model_with_an_unsupported_operator(project: Project) -> None:
 
 
 def test_near_copies_of_one_sample_are_one_sample(project: Project) -> None:
-    """400 noisy copies of a sample decide no task, and the row of the data states why."""
+    """Near copies of one sample count as one sample: the task is inconclusive, and the data row states why."""
     copies = {name: np.repeat(array[:1], 400, axis=0) for name, array in samples().items()}
     copies["x"] = (copies["x"] * (1 + 1e-6 * np.random.default_rng(0).normal(size=copies["x"].shape))).astype(
         np.float32
@@ -76,7 +76,7 @@ def samples():
 
 
 def test_a_generator_without_end_is_read_to_the_samples_asked_for(project: Project) -> None:
-    """An endless generator yields ``samples`` samples for validation, and as many as declared for calibration."""
+    """An endless generator is read only up to the declared numbers of validation and calibration samples."""
     (project.root / "endless.py").write_text(ENDLESS)
     project.edit('data = "validation.npz"', 'data = "endless:samples"\nsamples = 320')
     project.edit('precisions = ["fp32"]', 'precisions = ["fp32", "int8"]')

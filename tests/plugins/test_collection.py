@@ -1,4 +1,4 @@
-"""Tests are grouped by model, so that one is judged completely before the next; what failed beside them is named."""
+"""Tests are grouped by model, and other failures are named."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_model_is_judged_before_the_next() -> None:
 
 @given(st.lists(st.sampled_from([None, "a", "b", "c"])))
 def test_no_test_is_lost_or_moved_among_its_own(models: list[str | None]) -> None:
-    """The same tests remain, each model's in their order and together, and a second call changes nothing."""
+    """No test is lost; each model's tests stay together and in order, and a second call changes nothing."""
     items = [item(str(number), model) for number, model in enumerate(models)]
     by_model(items)
     order = names(items)
@@ -55,7 +55,7 @@ def test_no_test_is_lost_or_moved_among_its_own(models: list[str | None]) -> Non
 
 
 def test_what_failed_beside_the_checks_is_named_with_its_exception(project: Project) -> None:
-    """Another failed test, and a file that cannot be collected, are in the report with the line of their exception."""
+    """Other failed tests, and files that cannot be collected, are in the report with the line of their exception."""
     project.add_own_check()
     (project.root / "test_reach.py").write_text("def test_reach(): assert 3 < 2, 'the gripper is 3 mm off'\n")
     (project.root / "test_broken.py").write_text("import nothing_of_this_name\n")

@@ -1,4 +1,4 @@
-"""No run passes through hooks that end pytest, options that only list, or attempts that a retry hides."""
+"""No run passes after a hook that ends pytest, with an option that only lists, or by a retry."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def test_the_healthy_project_passes(project: Project) -> None:
 
 
 def test_a_reference_that_differs_fails(project: Project) -> None:
-    """Correct saved outputs pass; an engine with an output more than they have, all NaN, fails."""
+    """Correct saved outputs pass; an engine with one more output, all NaN, fails."""
     toy(project.root / "extra.onnx", extra="extra")
     references = {
         "toy": ("toy.onnx", _scores()),
@@ -103,7 +103,7 @@ def test_a_node_id_leaves_the_rest_planned(project: Project) -> None:
 
 
 def test_last_failed_leaves_the_rest_planned(project: Project) -> None:
-    """Under ``--lf`` a check that passed in the run before is not run, and the run fails."""
+    """Under ``--lf``, checks that passed in the run before are not run, and the run fails."""
     project.require("grasp.error", "carry.mass")
     text = (
         "def test_grasp(hil_check): hil_check.at_most('grasp.error', 9.0, '2 mm')\n"
@@ -159,7 +159,7 @@ def test_of_reruns_the_worst_attempt_counts(project: Project) -> None:
 
 
 def test_a_users_fixture_of_the_same_name_gives_no_verdict(project: Project) -> None:
-    """If a conftest replaces ``hil_check``, the tests judge nothing and the run fails."""
+    """If a conftest replaces ``hil_check``, no test judges anything and the run fails."""
     _copy_suites(project)
     (project.root / "conftest.py").write_text(
         "import pytest\n"

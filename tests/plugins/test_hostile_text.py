@@ -34,7 +34,7 @@ def _in_a_pipeline(project: Project) -> list[Path]:
 
 
 def test_an_outputs_name_is_obeyed_by_nothing(project: Project) -> None:
-    """An output with control sequences in its name is judged by that name and shown everywhere as plain text."""
+    """An output with control sequences in its name keeps this name and is shown as plain text everywhere."""
     nodes = [helper.make_node("MatMul", ["x", "w"], ["scores"], name=EVIL)]
     nodes += [helper.make_node("Identity", ["x"], [name], name=name) for name in (EVIL + "2", TWIN)]
     nodes[1].output[0] = EVIL

@@ -77,10 +77,7 @@ def _code(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_changed_module_is_another_model(coded: Project) -> None:
-    """A changed module of preprocessing changes the data, one of a metric the method; the engine is reused.
-
-    The ONNX file's digest is the same; a comparison names the changed modules.
-    """
+    """A changed preprocessing module changes the data, a changed metric module the method; the engine is reused."""
     first = _report(coded, "first")
     for name in ("helping.py", "scores_of.py"):
         (coded.root / name).write_text(FILES[name] + "# the same numbers\n")
@@ -103,7 +100,7 @@ def _part(report: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def test_a_module_that_changes_after_it_was_imported_ends_the_run(coded: Project) -> None:
-    """A module that changes after it was imported is a user error that names it: the run executes the old code."""
+    """A module that changes after it was imported is a user error that names it."""
     (coded.root / "conftest.py").write_text(
         "import pathlib\n"
         "def pytest_collection_finish(session):\n"

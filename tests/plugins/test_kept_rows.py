@@ -41,7 +41,7 @@ def at(seconds: float) -> None:
 
 
 def run(*, is_worker: bool = False, begun: bool = True) -> RunState:
-    """Return a run with what ``KeptRows`` reads of it."""
+    """Return a run with only the fields that ``KeptRows`` reads."""
     return cast("RunState", SimpleNamespace(is_worker=is_worker, begun=begun, report_dir=None))
 
 
@@ -55,7 +55,7 @@ def test_rows_are_written_within_a_share_of_the_time(written: list[float]) -> No
 
 
 def test_rows_are_written_before_a_long_step(written: list[float]) -> None:
-    """A step that may take long finds no row unwritten, and writes nothing if there is none."""
+    """Before a step that may take long, unwritten rows are written."""
     kept = KeptRows(run())
     kept.before(1800.0)
     assert written == []
@@ -71,7 +71,7 @@ def test_rows_are_written_before_a_long_step(written: list[float]) -> None:
 
 
 def test_rows_are_written_while_a_step_lasts(written: list[float]) -> None:
-    """Rows that were judged too soon after the last writing are written once, as soon as that is due."""
+    """Rows judged soon after the last writing are written once, as soon as the share of time allows."""
     kept = KeptRows(run())
     kept.judged()
     at(101.0)
@@ -84,6 +84,6 @@ def test_rows_are_written_while_a_step_lasts(written: list[float]) -> None:
 
 @pytest.mark.parametrize("other", [run(is_worker=True), run(begun=False)], ids=["worker", "not begun"])
 def test_only_the_run_that_began_the_report_writes_it(other: RunState, written: list[float]) -> None:
-    """A worker of pytest-xdist, and a run whose report is not begun, write nothing."""
+    """A worker of pytest-xdist, and a run whose report has not begun, write nothing."""
     KeptRows(other).judged()
     assert written == []

@@ -90,7 +90,7 @@ def test_a_killed_host_leaves_no_orphan_and_nothing_green(project: Project, star
 
 
 def test_the_run_continues_after_a_killed_worker(project: Project, started: subprocess.Popen[bytes]) -> None:
-    """If a worker is killed in its timed window, its row is not run (crashed), and the next row gets a new worker."""
+    """After a killed worker, its row is not run (crashed), and the next row gets a new worker."""
     _wait_for_the_timed_window(project, started.pid)
     workers = _workers(started.pid)
     for worker in workers:

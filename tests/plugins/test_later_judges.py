@@ -1,4 +1,4 @@
-"""A later judge may refuse what a run passed, never the reverse: through the real command line."""
+"""A later judge may refuse what a run passed, never the reverse."""
 
 from __future__ import annotations
 

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class Terminal(io.StringIO):
-    """A file that says whether it is a terminal."""
+    """A file that is a terminal or not, as requested."""
 
     def __init__(self, *, tty: bool) -> None:
         super().__init__()
         self.tty = tty
 
     def isatty(self) -> bool:
-        """Return what was given."""
+        """Return whether the file is a terminal."""
         return self.tty
 
 
@@ -52,7 +52,7 @@ def test_only_a_step_of_unknown_length_is_interrupted(
 
 
 def test_a_terminal_shows_one_line_that_is_replaced(pytestconfig: pytest.Config) -> None:
-    """Each text erases the one before, an empty one only erases, and a line erases what is left of a text."""
+    """Each text replaces the one before, an empty text erases it, and a line erases the rest of a text."""
     file = Terminal(tty=True)
     progress = progress_on(pytestconfig, file)
     assert progress.replace("a: 2 s so far")

@@ -28,7 +28,7 @@ def _one_message(ran: RunResult, message: str, code: int) -> None:
 
 
 def test_a_test_marked_hil_owes_a_verdict(project: Project) -> None:
-    """A user's test that is marked with a stock row and judges nothing fails, even if the stock test judged the row."""
+    """A user's test that is marked with a stock check and judges nothing fails, even if the stock test judged it."""
     project.require("contract.signature")
     mark = "@pytest.mark.hil('contract.signature')"
     (project.root / "test_own.py").write_text(

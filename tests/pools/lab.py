@@ -50,7 +50,7 @@ class Lab:
         self.start("coordinator", "Coordinator ready", "-l", f"127.0.0.1:{self.port}")
 
     def write(self, boards: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, str], exporter: str = "lab") -> None:
-        """Write what an exporter exports, and the places with the tag ``kind`` of each, before the parts start."""
+        """Write the exporter's resources and the places, each with its tag ``kind``, before the parts start."""
         groups = {name: {"NetworkService": dict(service)} for name, service in boards.items()}
         (self.folder / f"{exporter}.yaml").write_text(json.dumps(groups))
         places = self.folder / "places.yaml"
@@ -73,7 +73,7 @@ class Lab:
         process.wait()
 
     def by(self) -> dict[str, str]:
-        """Return who holds each place that is held."""
+        """Return the holder of each held place."""
         spec = self.spec().model_copy(update={"filter": {"lab": "test"}})
         return {each["place"]: each["by"] for each in stale_places.places_of("lab", spec) if each["by"]}
 

@@ -54,7 +54,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 def opened(lab: Lab, wanted: int, run: str, kind: str = "board", wait: float = 0.0) -> Pool:
-    """Return a pool of the lab's places that holds what it gets at once."""
+    """Return a pool of the lab's places that has begun to hold them."""
     pool = Pool("lab", Places("lab", lab.spec(kind), run, wait, lambda _line: None), wanted)
     pool.start()
     pool.wait()
@@ -62,7 +62,7 @@ def opened(lab: Lab, wanted: int, run: str, kind: str = "board", wait: float = 0
 
 
 def until(true: Callable[[], object]) -> None:
-    """Wait until ``true`` returns something true."""
+    """Wait until ``true`` returns a true value."""
     end = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < end
@@ -70,7 +70,7 @@ def until(true: Callable[[], object]) -> None:
 
 
 def test_two_runs_share_three_boards_and_leave_none(lab: Lab) -> None:
-    """Two runs that want two boards each hold three, none twice; who waits is told who holds them; all are released."""
+    """Two runs that need two boards each hold three together; waiting names the holders; all are released."""
     first, second = opened(lab, 2, "run-a"), opened(lab, 2, "run-b")
     until(lambda: not (first._working or second._working))  # noqa: SLF001 - a test may look
     names = [pool.take(user) for pool in (first, second) for user in ("gw0", "gw1")]
@@ -88,7 +88,7 @@ def test_two_runs_share_three_boards_and_leave_none(lab: Lab) -> None:
 
 
 def test_a_place_that_is_taken_away_is_lost_with_the_name_of_who_has_it(lab: Lab) -> None:
-    """A kick reaches the user of the board with a reason, and the place of another is not released at the end."""
+    """A place that another user takes is lost with the reason, and is not released at the end."""
     pool, told = opened(lab, 1, "kicked"), list[tuple[str, str]]()
     pool.on_loss = lambda user, reason: told.append((user, reason))
     board = pool.take("gw0")
@@ -107,7 +107,7 @@ def test_a_place_that_is_taken_away_is_lost_with_the_name_of_who_has_it(lab: Lab
 
 
 def test_a_place_without_resources_is_no_board(lab: Lab) -> None:
-    """A place without a NetworkService is refused by name, and released: it is not held until somebody notices."""
+    """A place without a NetworkService is refused by name, and released."""
     pool = opened(lab, 1, "empty", "empty")
     assert pool.take("gw0") is None
     assert "empty cannot be used: it has 0 resources NetworkService" in str(pool.error())
@@ -156,7 +156,7 @@ def test_what_a_power_cut_left_is_named_and_freed(lab: Lab) -> None:
 
 
 def test_an_exporter_and_a_coordinator_that_go_away_are_losses(lab: Lab) -> None:
-    """Without its exporter a place is lost; a coordinator that restarts has forgotten its holders: lost, too."""
+    """A place without its exporter is lost, and so are all places if the coordinator restarts."""
     pool, told = opened(lab, 1, "gone"), list[str]()
     pool.on_loss = lambda _user, reason: told.append(reason)
     assert pool.take("gw0") is not None
@@ -179,7 +179,7 @@ def test_an_exporter_and_a_coordinator_that_go_away_are_losses(lab: Lab) -> None
 
 
 def test_a_coordinator_that_does_not_answer_is_unreachable(tmp_path: Path) -> None:
-    """Only then may the CPU replace the lab, and the message names the coordinator."""
+    """Only if the coordinator does not answer may the CPU replace the lab; the message names the coordinator."""
     there = Lab(tmp_path, free_port())
     pool = opened(there, 1, "nobody")
     assert isinstance(pool.error(), TargetUnreachable)
@@ -190,7 +190,7 @@ def test_a_coordinator_that_does_not_answer_is_unreachable(tmp_path: Path) -> No
 def test_the_command_shows_who_holds_places_and_frees_those_of_dead_runs(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``--check`` lists each place with its holder and what frees it; ``--release`` frees only a dead run's."""
+    """``--check`` lists each place, its holder and the command that frees it; ``--release`` frees only a dead run's."""
     with Project.make(tmp_path).toml.open("a") as file:
         file.write(f'[targets.lab]\nkind = "labgrid"\ncoordinator = "127.0.0.1:{lab.port}"\n')
         file.write('filter = { kind = "board" }\n')

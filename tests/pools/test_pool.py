@@ -28,7 +28,7 @@ def board(name: str) -> PoolBoard:
 
 
 class Shelf(Source):
-    """Boards that are there at once."""
+    """A source whose boards are available at once."""
 
     def __init__(self, names: list[str]) -> None:
         self.free = list(names)
@@ -62,7 +62,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["take", "give", "lose"]), st.integer
 def test_no_board_has_two_users_and_none_returns_after_its_loss(
     boards: int, wanted: int, steps: list[tuple[str, int]]
 ) -> None:
-    """After any steps each board has at most one user, at most ``wanted`` are out, and a lost one stays lost."""
+    """After any steps, each board has at most one user, at most ``wanted`` are held, and lost boards stay lost."""
     source = Shelf([f"b{number}" for number in range(boards)])
     pool, users, lost = Pool("all", source, wanted), {}, set()
     pool.start()
@@ -91,7 +91,7 @@ def test_no_board_has_two_users_and_none_returns_after_its_loss(
 
 
 def test_waiting_ends_when_no_board_will_come() -> None:
-    """Without any board, waiting ends and the reason is the source's; it is never an endless wait."""
+    """If no board will come, waiting ends with the source's reason."""
     pool = Pool("all", Shelf([]), 2)
     pool.start()
     pool.wait()
@@ -100,7 +100,7 @@ def test_waiting_ends_when_no_board_will_come() -> None:
 
 
 def test_an_unforeseen_error_of_a_source_reaches_the_run() -> None:
-    """A source that fails in its thread leaves no run waiting, and the error is a lab error, without a fallback."""
+    """An unexpected error of a source ends the wait as a lab error, without a fallback."""
 
     class Broken(Shelf):
         def obtain(self, pool: Pool) -> HilError | None:
@@ -115,7 +115,7 @@ def test_an_unforeseen_error_of_a_source_reaches_the_run() -> None:
 
 @pytest.mark.parametrize("user", ["gw0", None], ids=["used", "free"])
 def test_a_loss_that_the_source_reports_reaches_the_user(user: str | None) -> None:
-    """A kicked board that is in use is reported to its user; a free one is never given away."""
+    """A lost board in use is reported to its user; a lost free board is never given away."""
     pool, told = Pool("all", Shelf(["b0"]), 1), []
     pool.on_loss = lambda name, reason: told.append((name, reason))
     pool.start()
@@ -128,7 +128,7 @@ def test_a_loss_that_the_source_reports_reaches_the_user(user: str | None) -> No
 
 
 def test_members_are_held_for_the_run_and_no_machine_twice(tmp_path: Path) -> None:
-    """Free members are taken in order, another run's is left out, and two names of one store are one board."""
+    """Free members are held in order, those of another run are left out, and one store is held only once."""
     specs = {name: TargetSpec(store=str(tmp_path / name)) for name in ("theirs", "one", "two")}
     specs["again"] = specs["one"]
     with open_target("theirs", specs["theirs"]).start_agent() as other:
@@ -152,7 +152,7 @@ def test_members_are_held_for_the_run_and_no_machine_twice(tmp_path: Path) -> No
 
 
 def test_who_waits_is_told_for_whom_and_gets_the_member_when_it_is_free(tmp_path: Path) -> None:
-    """While a member is held, the holder is named; when it is released, it is taken."""
+    """While a member is held, its holder is named; once it is released, it is held by this run."""
     spec, lines = TargetSpec(store=str(tmp_path)), list[str]()
     holder = open_target("one", spec).start_agent()
     holder.hold("another run", "ann (pid 7)")
@@ -182,21 +182,21 @@ def test_who_waits_is_told_for_whom_and_gets_the_member_when_it_is_free(tmp_path
     ],
 )
 def test_only_unreachable_members_allow_a_fallback(troubles: dict[str, HilError], kind: type[HilError]) -> None:
-    """If one member is held or broken, the CPU does not replace the pool: only if none can be reached."""
+    """The CPU replaces a pool only if none of its members can be reached."""
     source = Members("all", {}, "run", 0.0, lambda _line: None)
     source.troubles.update(troubles)
     assert type(source._error()) is kind  # noqa: SLF001 - a test may look
 
 
 def test_a_board_survives_its_journey_as_json() -> None:
-    """A process gets the board as it was."""
+    """A board is the same after being sent as JSON."""
     here = PoolBoard("b", "t", {"kind": "ssh", "host": "h", "port": 22})
     assert PoolBoard.from_json(here.as_json()) == here
 
 
 @pytest.mark.parametrize("reason", ["kicked by ann", ""], ids=["told", "controller died"])
 def test_a_process_learns_that_its_board_is_lost(reason: str) -> None:
-    """A loss, and the death of the controller, reach the process, whether it began to watch before or after."""
+    """A loss, and the death of the controller, reach the process, even if it begins to watch later."""
     leases = Leases()
     leases.open("gw0")
     leases.give("gw0", board("b"))

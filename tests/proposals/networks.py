@@ -141,7 +141,7 @@ def resized(path: Path) -> Path:
 
 
 def lengths(path: Path) -> Path:
-    """Write a network for a[batch, 2 * n] and b[batch, n], of which the file says that both are [batch, n].
+    """Write a network for a[batch, 2 * n] and b[batch, n], both declared as [batch, n].
 
     Its declarations of inner tensors let ONNX Runtime use the memory of one for the other, which fails.
     """

@@ -43,7 +43,7 @@ def test_the_batch_axis_of_a_state(
 
 
 def test_settings_of_a_call_are_no_samples() -> None:
-    """A sampling rate is a constant; a size for the whole call has no batch axis, one for each sample has one."""
+    """A sampling rate is a constant; a size per call has no batch axis, a size per sample has one."""
     inputs = (
         spec("x", "float32", "batch", 3, 8, 8),
         spec("sr", "int64"),
@@ -57,20 +57,20 @@ def test_settings_of_a_call_are_no_samples() -> None:
 
 
 def test_one_tensor_for_the_steps_of_all_samples_has_no_batch_axis() -> None:
-    """An input without the batch dimension whose first axis is another dimension of the samples is the same for all."""
+    """An input of the steps of all samples, without the batch dimension, has no batch axis."""
     inputs = (spec("ids", "int64", "batch", "length"), spec("position_ids", "int64", "length"))
     found = input_proposals(Signature(inputs, (spec("y", "float32", "batch", "length"),)), {})
     assert [found[one.name].batch_axis for one in inputs] == [0, "none"]
 
 
 def test_one_image_has_no_batch_axis() -> None:
-    """The colours of one image are no batch of three."""
+    """The three colours of one image are not a batch."""
     found = input_proposals(Signature((spec("x", "float32", 3, "h", "w"),), (spec("y", "float32", 10),)), {})
     assert found["x"].batch_axis == "none"
 
 
 def test_tokens_are_indices_of_their_table() -> None:
-    """Token ids are drawn within their table, and a mask hides nothing."""
+    """Token ids are drawn within their table, and a mask is all ones."""
     inputs = (spec("input_ids", "int64", "b", "n"), spec("attention_mask", "int64", "b", "n"))
     found = input_proposals(Signature(inputs, ()), {"input_ids": 30_522})
     assert found["input_ids"].range == (0, 30_521)

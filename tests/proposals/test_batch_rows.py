@@ -1,4 +1,4 @@
-"""What several samples show together beside each alone."""
+"""The outputs of several samples together, compared with those of each alone."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ TOGETHER = np.concatenate(ALONE)
     ],
 )
 def test_rows_are_compared_with_each_sample_alone(together: Any, alone: list[Any], found: Rows) -> None:
-    """Equal rows agree up to rounding; swapped, mixed, pooled ones do not; sizes that the data decides say nothing."""
+    """Equal rows agree up to rounding; swapped, mixed and pooled rows do not; sizes that depend on data are unknown."""
     assert compare_rows({"y": together}, [{"y": one} for one in alone]) is found
 
 
 def test_one_output_whose_rows_differ_decides() -> None:
-    """An output that agrees does not excuse another one whose rows are mixed; a pooled one beside it may be."""
+    """Of several outputs, one with mixed rows decides; a pooled output beside it is allowed."""
     alone = [{"y": one, "z": one, "sum": one.sum()} for one in ALONE]
     assert compare_rows({"y": TOGETHER, "z": TOGETHER[::-1]}, alone) is Rows.DIFFER
     assert compare_rows({"y": TOGETHER, "sum": TOGETHER.sum()}, alone) is Rows.AGREE
 
 
 def test_a_model_that_draws_random_numbers_shows_nothing() -> None:
-    """Rows that differ in each run anyway are unknown, and so is a model that refuses one sample."""
+    """The rows of a model that draws random numbers, or refuses one sample, are unknown."""
     random = np.random.default_rng(0)
     drawn = {"y": random.normal(0, 1, (3, 6))}
     assert rows_of(lambda _: {"y": random.normal(0, 1, (1, 6))}, drawn, [{}] * 3) is Rows.UNKNOWN

@@ -27,7 +27,7 @@ LINE = st.one_of(
 
 
 def mine(folder: Path, text: str | bytes) -> Path:
-    """Write a config of the user's, and an empty model."""
+    """Write an existing config of a user, and an empty model."""
     (folder / "m.onnx").touch()
     path = folder / "hil.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())

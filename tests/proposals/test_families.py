@@ -1,4 +1,4 @@
-"""A model's family follows from the shapes of a trial run; what fits several families is the more specific one."""
+"""A model's family follows from the shapes of a trial run; of several families, the more specific one is chosen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What trial runs do not find is an error with what was tried; what they find is in ``tests/cli/test_init.py``."""
+"""If trial runs fail, the error states what was tried."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_model_that_takes_texts_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_is_refused_is_no_guess(tmp_path: Path) -> None:
-    """A model with a dynamic batch that takes one sample a call is proposed, with a note that a batch failed."""
+    """A model with a dynamic batch that accepts only one sample is proposed without a batch, with a note."""
     text = "network (float[batch, 8] x) => (float[1, 8] y) { y = Reshape (x, shape) }"
     path = networks.save(tmp_path / "m.onnx", text, shape=np.array([1, 8]))
     with TrialProcess() as process:
@@ -62,7 +62,7 @@ def test_an_operator_that_the_reference_lacks_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("network", [networks.detector, networks.strict_if_large])
 def test_multiples_hold_at_the_proposed_sizes(network: Callable[[Path], Path], tmp_path: Path) -> None:
-    """Multiples are found at small sizes where these behave as the proposed ones, else at the proposed ones."""
+    """Multiples are searched at small sizes if these behave like the proposed sizes."""
     with TrialProcess() as process:
         proposal = propose(network(tmp_path / "m.onnx"), "m", process)
     assert proposal.inputs["images"].multiple_of == (1, 1, 32, 32)
@@ -82,7 +82,7 @@ MISNAMED = "network (float[N, 3, N, N] x) => (float[N, 6, h, w] y) { y = Conv <p
     ],
 )
 def test_a_batch_has_a_size_of_its_own(text: str, declared: dict[str, Any], tmp_path: Path) -> None:
-    """An axis with the name of another axis is a batch only if a batch of a size that no other axis has runs."""
+    """An axis that shares its name is a batch only if a batch with a size of its own runs."""
     path = networks.save(tmp_path / "m.onnx", text, kernel=networks.random(6, 3, 3, 3))
     with TrialProcess() as process:
         proposal = propose(path, "m", process)
@@ -91,7 +91,7 @@ def test_a_batch_has_a_size_of_its_own(text: str, declared: dict[str, Any], tmp_
 
 @pytest.mark.parametrize(("classes", "side"), [(10, 28), (11, 224)])
 def test_a_size_that_one_sample_fills_is_preferred(classes: int, side: int, tmp_path: Path) -> None:
-    """Images that a network takes for several smaller ones are proposed only if no size fits the declared outputs."""
+    """Sizes that give one sample several rows are proposed only if no size fits the declared outputs."""
     text = "network (float[batch, 1, h, w] x) => (float[batch, 10] y) { f = Reshape (x, rows) y = MatMul (f, dense) }"
     rows, dense = np.array([-1, 784]), networks.random(784, classes)
     with TrialProcess() as process:
@@ -120,7 +120,7 @@ ALONE = {"shape": (128, 4), "batch_axis": "none"}
 def test_a_batch_gives_each_sample_what_it_gives_alone(
     text: str, declared: dict[str, Any], takes_batches: object, tmp_path: Path
 ) -> None:
-    """Without a usual name, an axis is a batch only if outputs grow and each row is that of its sample alone."""
+    """Without a usual name, an axis is a batch only if each row equals the output of its sample alone."""
     with TrialProcess() as process:
         proposal = propose(networks.save(tmp_path / "m.onnx", f"network {text}"), "m", process)
     assert {name: one.model_dump(exclude_unset=True) for name, one in proposal.inputs.items()} == declared

@@ -1,4 +1,4 @@
-"""Metadata and name of a file suggest sizes of images, which are tried first; whatever they hold, nothing fails."""
+"""Metadata and name of a file suggest sizes of images, which are tried first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.datasets.project import spec
 
 
 def with_metadata(**values: str) -> onnx.ModelProto:
-    """Return a model with nothing but this metadata."""
+    """Return a model with only this metadata."""
     model = onnx.ModelProto()
     onnx.helper.set_model_props(model, values)
     return model
@@ -43,7 +43,7 @@ def test_the_sizes_that_a_file_names(
 
 
 def test_a_classifier_of_text_looks_at_lines() -> None:
-    """A classifier whose name is that of text recognition is tried with a line of text first."""
+    """A classifier with the name of a text recognizer is tried with a line of text first."""
     assert hinted_sizes(with_metadata(), "ch_ppocr_mobile_v2.0_cls", "classifier")[0] == (48, 192)
 
 

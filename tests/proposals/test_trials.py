@@ -1,4 +1,4 @@
-"""A trial run is bounded, and ends only itself: a crash or a time-out is an answer, and the next trial runs again."""
+"""A trial run is bounded, and a crash or time-out ends only this trial."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_no_trial_starts_after_the_time_is_up(tmp_path: Path) -> None:
 
 
 def test_a_trial_runs_what_a_run_would(tmp_path: Path) -> None:
-    """Declared names go into a copy of the file, which is loaded once for all trials with these names."""
+    """Declared names are written into a copy of the file, which is loaded once for all trials with these names."""
     path = networks.lengths(tmp_path / "m.onnx")
     own = {"b": InputSpec(shape=("batch", "b[1]"))}
     with TrialProcess() as process:

@@ -139,7 +139,7 @@ def test_bodies_stay_in_float(tmp_path: Path, case: str) -> None:
 
 
 def test_a_model_with_all_its_layers_in_bodies(tmp_path: Path) -> None:
-    """Nothing can become INT8: the message says why, rather than that there are no layers."""
+    """If all layers are in bodies, the message states that as the reason why nothing can become INT8."""
     start = helper.make_node("Identity", ["x"], ["h"], name="h")
     end = helper.make_node("Identity", ["b"], ["y"], name="y")
     path = model(tmp_path / "m.onnx", [start, *branches("h", [product("h", "w0", "t")], NEGATED), end])

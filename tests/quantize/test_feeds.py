@@ -44,7 +44,7 @@ def settings(method: str) -> CalibrationSpec:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_one_sample_a_call_gives_the_same_ranges(tmp_path: Path, method: str) -> None:
-    """A model that takes one sample a call gets the ranges of one that takes 32, and is built of all samples."""
+    """A model that takes one sample a call gets the ranges of one that takes 32."""
     model = convnet(tmp_path / "m.onnx")
     together, one = MemoryData(image=images(80)), MemoryData(image=images(80))
     one.stride = 1
@@ -75,7 +75,7 @@ def test_samples_of_different_length(tmp_path: Path, method: str) -> None:
 
 
 def test_a_fixed_batch_without_samples(tmp_path: Path) -> None:
-    """No samples at all is a mistake of the user with its own message, whatever the batch."""
+    """Data without samples is a user error, whatever the batch."""
     data: Any = MemoryData(image=images(1))
     data.stride, data.batches = 4, lambda *_: iter(())
     with pytest.raises(UserError, match="calibration data has no samples"):

@@ -56,7 +56,7 @@ def test_what_stays_in_float32_has_a_reason(tmp_path: Path) -> None:
 
 
 def test_outputs_and_signature_are_kept(tmp_path: Path) -> None:
-    """The mask still masks, inputs and outputs are float32, and the products compute in FP16."""
+    """The outputs are kept, inputs and outputs are float32, and the products compute in FP16."""
     path = masked(tmp_path / "m.onnx")
     converted = convert(path, tmp_path / "out", "fp16")
     x = np.linspace(-2, 2, 8, dtype=np.float32).reshape(2, 4)
@@ -69,7 +69,7 @@ def test_outputs_and_signature_are_kept(tmp_path: Path) -> None:
 
 
 def test_converting_again_gives_the_same_file(tmp_path: Path) -> None:
-    """The file's digest is part of an engine's key, so it must not change from run to run."""
+    """Converting a model again gives the same file."""
     path = tmp_path / "m.onnx"
     onnx.save(Network(4, width=16).model(), path)
     first = convert(path, tmp_path / "out", "fp16").path.read_bytes()
@@ -85,7 +85,7 @@ def test_without_autocast_there_is_no_bf16(tmp_path: Path) -> None:
 
 
 def test_a_package_that_is_only_called_modelopt_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder of that name, without NVIDIA's package, changes nothing."""
+    """A folder named like NVIDIA's package, without the package, is not used."""
     (tmp_path / "modelopt").mkdir()
     (tmp_path / "modelopt" / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)

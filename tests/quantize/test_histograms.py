@@ -22,7 +22,7 @@ def histogram(*feeds: list[float]) -> Histogram:
 
 @given(st.lists(st.lists(MAGNITUDES, min_size=1, max_size=5), min_size=1, max_size=4))
 def test_each_element_is_counted_once_in_a_fixed_number_of_bins(feeds: list[list[float]]) -> None:
-    """Also after a tensor of zeros, and after values 60 orders of magnitude apart."""
+    """Each element is counted once in a fixed number of bins, also after zeros and for very different values."""
     made = histogram(*feeds)
     values = np.abs(np.concatenate([np.array(feed, np.float32) for feed in feeds]))
     assert made.counts.size == BINS
@@ -34,7 +34,7 @@ def test_each_element_is_counted_once_in_a_fixed_number_of_bins(feeds: list[list
 
 
 def test_a_first_feed_of_tiny_values() -> None:
-    """The range that follows from later values 100,000 times as large is not that of the first feed."""
+    """A first feed of tiny values does not limit the range of later, much larger values."""
     random = np.random.default_rng(0)
     made = histogram([1e-4], list(random.normal(0, 10, 100_000)))
     assert made.counts.size == BINS
@@ -42,7 +42,7 @@ def test_a_first_feed_of_tiny_values() -> None:
 
 
 def test_the_first_values_are_never_clipped() -> None:
-    """The entropy method clips only what comes after the first feed: else few samples give far too narrow ranges."""
+    """The entropy method never clips the values of the first feed."""
     random = np.random.default_rng(0)
     made = histogram([*random.normal(0, 0.01, 10_000), 1.0])
     assert float(made.range(entropy_bins)[1]) == pytest.approx(1.0)
@@ -57,7 +57,7 @@ def test_the_percentile_is_exact_to_a_bin() -> None:
 
 
 def test_values_that_are_not_finite_are_left_out() -> None:
-    """An infinity would double the range forever, and NaN has no bin."""
+    """Infinity and NaN are left out of a histogram."""
     made = histogram([np.inf, -np.inf, np.nan, 2.0], [np.nan])
     assert (made.top, made.low, made.counts.sum()) == (2.0, 2.0, 1)
 

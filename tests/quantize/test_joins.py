@@ -70,7 +70,7 @@ def quantized(model: Path, folder: Path, **changes: Any) -> Any:
 
 @pytest.mark.parametrize("tail", TAILS)
 def test_scores_next_to_boxes(tmp_path: Path, tail: str) -> None:
-    """Each score is within 0.1 of the float model's, however the joined values go on; both products are in INT8."""
+    """Each score is within 0.1 of the float model's, whatever reads the joined values; both products are in INT8."""
     model = detector(tmp_path / "m.onnx", TAILS[tail])
     made = quantized(model, tmp_path)
     expected, obtained = outputs(model), outputs(made.path)
@@ -94,14 +94,14 @@ def test_a_layer_that_reads_unlike_ranges(tmp_path: Path) -> None:
 
 
 def test_alike_ranges_stay_in_int8(tmp_path: Path) -> None:
-    """A Concat whose inputs differ by less than eight times runs in INT8, as in the feature maps of detectors."""
+    """A Concat whose inputs differ by less than a factor of eight runs in INT8."""
     made = quantized(detector(tmp_path / "m.onnx", TAILS["output"], wide=4.0), tmp_path)
     assert "unlike ranges" not in made.provenance["floating"]["reasons"]
     assert {"pixels", "scores"} <= set(read_ranges(made.path).scales)
 
 
 def test_the_sum_behind_a_join_is_quantized(tmp_path: Path) -> None:
-    """Adding other activations ends it: otherwise one Concat would keep a whole residual network in float."""
+    """A sum of joined values and other activations is quantized."""
     tail = "joined = Concat<axis = 1>(pixels, scores) twice = Concat<axis = 1>(logits, logits) "
     made = quantized(detector(tmp_path / "m.onnx", f"{tail} sum = Add(joined, twice) y = MatMul(sum, dense)"), tmp_path)
     assert len(made.provenance["quantized"]) == 3

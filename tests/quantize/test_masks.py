@@ -54,7 +54,7 @@ SIZE, PRODUCTS = 16, 5
 
 
 def attention(path: Path, form: str, large: float) -> Path:
-    """Write attention of one head over ``x`` [batch, 8, 16] with ``mask`` [batch, 8], in one of ``FORMS`` or fed."""
+    """Write attention of one head over ``x`` [batch, 8, 16] with ``mask`` [batch, 8], one of ``FORMS`` or an input."""
     taken = "int64" if form in FORMS else "float"
     text = f"""<ir_version: 9, opset_import: ["": 17]>
     g (float[batch, 8, {SIZE}] x, {taken}[batch, 8] mask) => (float[batch, 8, {SIZE}] y) {{
@@ -90,7 +90,7 @@ def samples(count: int, seed: int) -> dict[str, Array]:
 
 
 def judged(model: Path, int8: Path, feeds: dict[str, Array]) -> Any:
-    """Return the judgement of parity of an INT8 model with ``model``; random weights lose more than trained ones."""
+    """Return the judgement of parity of an INT8 model with ``model``."""
     expected, obtained = (
         [("y", open_session(str(path), onnxruntime.SessionOptions()).run(None, feeds)[0])] for path in (model, int8)
     )
@@ -120,7 +120,7 @@ def test_each_form_of_a_mask(tmp_path: Path, form: str) -> None:
     [(-1e4, "entropy"), (-1e9, "percentile"), (LOWEST, "minmax"), *((-np.inf, m) for m in METHODS)],
 )
 def test_each_constant(tmp_path: Path, large: float, method: str) -> None:
-    """Also -inf, of which there is no histogram, and constants that follow on a feed without any."""
+    """Each constant works as a mask, -inf and constants that only follow in a later feed included."""
     check_mask(attention(tmp_path / "m.onnx", "filled", large), tmp_path, method, samples(96, 1), samples(64, 2))
 
 

@@ -76,7 +76,7 @@ def test_each_ir_version(tmp_path: Path, ir: int) -> None:
 
 
 def test_a_model_in_float64(tmp_path: Path) -> None:
-    """Its products cannot become INT8, which the message states, whatever the calibration method."""
+    """Products in float64 cannot become INT8, which the message states."""
     node = helper.make_node("MatMul", ["x", "w"], ["y"], name="fc")
     weights = {"w": np.ones((4, 2), np.float64)}
     path = write(tmp_path / "m.onnx", [node], {"x": ["n", 4]}, {"y": ["n", 2]}, weights, dtype=TensorProto.DOUBLE)

@@ -40,7 +40,7 @@ WAYS = {
 
 
 class Sized(MemoryData):
-    """Images, each with the size that it had: one tensor a call, without a batch axis."""
+    """Images, each with its original size; a call takes one image, without a batch axis."""
 
     def __init__(self, **inputs: np.ndarray) -> None:
         super().__init__(image=inputs["image"], hw=inputs["hw"])
@@ -54,7 +54,7 @@ class Sized(MemoryData):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_size_that_is_fed(tmp_path: Path, way: str) -> None:
-    """The INT8 model returns the reference's shape for sizes that calibration has not seen, and its Conv is INT8."""
+    """The INT8 model returns the reference's shape for sizes that calibration lacked, and its Conv is INT8."""
     model = parser.parse_model(f"""<ir_version: 9, opset_import: ["": 17]>
     g (float[1, 2, 6, 6] image, float[2] hw) => (float[1, 8, h, w] y) {{
         c = Conv<pads = [1, 1, 1, 1]>(image, kernel)
@@ -75,7 +75,7 @@ def test_a_size_that_is_fed(tmp_path: Path, way: str) -> None:
 
 
 def test_an_omitted_input_is_no_value() -> None:
-    """An omitted output of a node is not the omitted region of a later Resize: the node is not left in float."""
+    """A node that omits an output does not stay in float because a later Resize omits an input."""
     model = parser.parse_model("""<ir_version: 9, opset_import: ["": 17]>
     g (float[1, 2, 6, 6] x, float[4] scales) => (float[1, 2, h, w] y) {
         r = Relu(x)

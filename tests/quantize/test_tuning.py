@@ -17,7 +17,7 @@ GROUPS = [Candidate(("add0", "add1")), Candidate(("mul0",))]
 
 
 def engine(needed: frozenset[str], most: int = 1000) -> tuple[Callable[[tuple[str, ...]], Trial], list[int]]:
-    """Return a function that judges an engine whose tolerances hold if ``needed`` are kept, and the builds it made."""
+    """Return a function that judges an engine, passing if ``needed`` are kept, and the list of its builds."""
     built: list[int] = []
     cost = {node: one.cost for one in LAYERS for node in one.nodes}
 
@@ -44,7 +44,7 @@ def test_what_is_needed_is_kept_and_nothing_else(needed: set[str]) -> None:
 
 @given(st.sets(st.sampled_from([one.nodes[0] for one in LAYERS[:8]]), max_size=2), st.integers(0, 25))
 def test_the_builds_are_limited(needed: set[str], most: int) -> None:
-    """No more engines are built than allowed, none is built twice, and a result held in a trial that was made."""
+    """No more engines are built than allowed, none is built twice, and the result is one of the trials."""
     attempt, built = engine(frozenset(needed), most)
     search = Search(LAYERS, GROUPS, attempt)
     best = search.run()
@@ -64,7 +64,7 @@ def test_two_sensitive_layers_of_forty_are_found_in_25_builds() -> None:
 
 
 def test_a_search_without_a_trial_that_holds_has_no_result() -> None:
-    """If the tolerances hold in no trial, there is no result, and one layer was always in INT8."""
+    """If the tolerances hold in no trial, there is no result; one layer always stays in INT8."""
     attempt, _ = engine(frozenset({"no such node"}))
     search = Search(LAYERS, GROUPS, attempt)
     assert search.run() is None
@@ -73,14 +73,14 @@ def test_a_search_without_a_trial_that_holds_has_no_result() -> None:
 
 
 def test_one_layer_alone_is_never_kept() -> None:
-    """A network with one layer and no other nodes in INT8 is tried once: without the layer, nothing is in INT8."""
+    """A network with a single layer is tried only once, in INT8."""
     attempt, built = engine(frozenset({"layer0"}))
     assert Search(LAYERS[:1], (), attempt).run() is None
     assert built == [0]
 
 
 def test_of_equal_shares_the_fastest_engine_is_the_result() -> None:
-    """Nodes without multiply-adds stay in floating point where that is faster."""
+    """Nodes without multiply-adds stay in floating point if that is faster."""
     speeds = {("a", "b"): 1.4, ("b",): 1.2}
 
     def attempt(keep: tuple[str, ...]) -> Trial:

@@ -21,10 +21,11 @@ class Staging:
         self.folder = folder
 
     def stage(self, digest: str, blob: Callable[[str], str]) -> bool:
-        """Make release ``digest`` the newest in the folder, and return whether it had to be staged.
+        """Make release ``digest`` the newest in the folder, and return whether it was staged.
 
-        It is not staged if it is there already, undamaged. ``blob`` returns the path of a verified blob by its SHA-256.
-        Raise ``Failure`` if the manifest is invalid, the disk is too small, or a file does not match the manifest.
+        An undamaged release that is there already is not staged again. ``blob`` returns the path of a verified blob by
+        its SHA-256. Raise ``Failure`` if the manifest is invalid, the disk is too small, or a file does not match the
+        manifest.
         """
         with open(blob(digest), "rb") as file:
             content = file.read(manifest.LARGEST + 1)

@@ -12,11 +12,9 @@ CPU = "cpu"
 
 
 class BoundRecurrence(Recurrence):
-    """A sequence in two I/O bindings with fixed addresses, which run in turn.
+    """A sequence in two I/O bindings with fixed addresses, which run in turn: one writes the states for the other.
 
-    The memory to which one binding writes a state is the memory from which the other reads it. The first step runs
-    without a binding and shows the shapes of the outputs. Each later step copies its inputs to fixed memory and
-    allocates nothing, except for an output whose shape may depend on values.
+    The first step runs without a binding and shows the shapes of the outputs.
     """
 
     def __init__(

@@ -188,9 +188,9 @@ class Measuring(ABC):
         return {"nodes": [dict(cost._asdict(), name=failure.short(cost.name, 500)) for cost in costs]}, []
 
     def layers(self, request: Dict[str, Any]) -> Answer:  # noqa: ARG002 - as every operation
-        """Return the engine's ``layers``, shortened if there are many; None if the runtime does not report layers.
+        """Return the engine's ``layers``, as far as a reply can hold them; None if the runtime does not report layers.
 
-        Raise ``Failure`` if no engine is loaded, or there are too many layers for a reply.
+        Raise ``Failure`` if no engine is loaded, or if even shortened layers do not fit.
         """
         if self.engine is None:
             raise Failure(failure.PROTOCOL, "no engine is loaded in this worker")

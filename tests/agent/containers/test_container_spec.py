@@ -55,7 +55,7 @@ def test_invalid_references_are_refused(name: str) -> None:
 )
 @example("registry.example/robots/base:1.2")
 def test_no_image_is_ever_an_option(name: str) -> None:
-    """An accepted reference begins with a letter or digit and contains neither spaces nor equals signs."""
+    """An accepted image begins with a letter or digit and contains neither spaces nor equals signs."""
     if container_spec.is_reference(name):
         assert name[0].isalnum()
         assert not set(name) & set(" \n\t=")
@@ -89,7 +89,7 @@ def test_the_agent_gets_the_configured_container() -> None:
 
 
 def test_the_command_is_as_documented() -> None:
-    """No privileges, no network, no pull; a read-only store with writable scratch folders; the user's args last."""
+    """A container has no privileges, no network and no pull; its store is read-only with writable scratch folders."""
     user_options = container_spec.account("docker", 1000, 1000, [44, 104])
     order = Order(REQUESTED, Image(DIGEST, "27.1"), MOUNTS, tuple(user_options))
     words = container_spec.run_words(order, "hil-1", "/home/hil/store/tmp/worker-1")
@@ -104,7 +104,7 @@ def test_the_command_is_as_documented() -> None:
 
 
 def test_rootless_podman_keeps_the_users_ids() -> None:
-    """Rootless podman can only pass on the user's own groups."""
+    """Rootless podman gets only the user's own groups."""
     assert container_spec.account("podman", 1000, 1000, [44]) == ["--userns", "keep-id", "--group-add", "keep-groups"]
     assert container_spec.account("podman", 0, 0, [44]) == ["--user", "0:0", "--group-add", "44"]
 
@@ -166,7 +166,7 @@ def test_start_errors_are_distinguished(code: int, output: str, message: str) ->
 
 
 def test_args_are_not_reported() -> None:
-    """Args may contain secrets, so only their digest is reported, which still shows that they differ."""
+    """Only a digest of args is reported, since they may contain secrets."""
     libraries = {"numpy": "1", "runtimes": {"tensorrt": "10.3.0"}}
     image = Image(DIGEST, None)
     first, second = (
@@ -181,7 +181,7 @@ def test_args_are_not_reported() -> None:
 
 
 def test_an_image_is_part_of_the_key() -> None:
-    """Another image, other args and no container each give another key, since an image has its own libraries."""
+    """Another image, other args and no container each give another key."""
     libraries = {"numpy": "1", "runtimes": {"onnxruntime": "1"}}
     request = {"model": "a" * 64, "precision": "fp32", "runtime": "onnxruntime", "options": {}}
 

@@ -152,7 +152,7 @@ def build(agent: AgentClient, model: Path) -> BuiltEngine:
 
 
 def test_end_to_end(worker: EngineWorker) -> None:
-    """A worker in a container loads, runs, times, measures memory, and takes a large tensor."""
+    """A worker in a container loads, runs, times, measures memory, and receives a large tensor."""
     assert worker.first(FEED) > 0
     [(name, value)] = worker.run(FEED)
     timed = worker.time([FEED], warmup=0.1, seconds=0.3, min_samples=20, max_samples=10**6)
@@ -207,7 +207,7 @@ def test_an_engine_is_built_inside(shared: AgentClient, model: Path) -> None:
 
 
 def test_lost_workers_are_reported(shared: AgentClient, podman: image.Podman) -> None:
-    """The message states how a worker ended; one that is late is killed with its container, by the container's id."""
+    """The message states how a worker ended; a late one is killed with its container."""
     before = containers(podman)
     crashed, late = (shared.call("spawn")[0] for _ in range(2))
     os.kill(crashed["pid"], signal.SIGSEGV)
@@ -348,7 +348,7 @@ def test_the_suites_across_a_network(podman: image.Podman, tmp_path: Path, store
 def test_board_and_image_may_have_other_interpreters(
     contained: Starts, request: pytest.FixtureRequest, model: Path
 ) -> None:
-    """The board's interpreter, which runs the agent, needs only its standard library."""
+    """The board's interpreter needs only its standard library if workers run in containers."""
     version = "3.6"
     python = find(version)
     if python is None:

@@ -104,7 +104,7 @@ def test_a_damaged_version_file_gives_no_version(text: str, tmp_path: Path) -> N
     ],
 )
 def test_a_container_is_recognized_or_unknown(files: dict[str, str], container: str | None, tmp_path: Path) -> None:
-    """A container with cgroups of its own looks like a system without systemd, so the answer is None."""
+    """A system with cgroups of its own and without systemd may be a container, so the answer is None."""
     assert replace(THOR, files=files).facts(tmp_path)["container"] == container
 
 
@@ -132,7 +132,7 @@ def test_any_configuration_is_parsed(text: str) -> None:
 
 @given(st.lists(st.sampled_from([*ORIN_NX.nvpmodel().splitlines(), "< PM_CONFIG DEFAULT=x >", "< POWER_MODEL ID= >"])))
 def test_ambiguous_modes_are_left_out(lines: list[str]) -> None:
-    """Modes that share a name or an id are left out, since it would be a guess which is meant."""
+    """Modes that share a name or an id are left out."""
     modes, _ = nvpmodel.parse("\n".join(lines))
     assert len({mode["name"] for mode in modes}) == len({mode["id"] for mode in modes}) == len(modes)
 
@@ -188,7 +188,7 @@ def compiled(folder: Path, name: str, source: str) -> Path:
 def answers_of(
     folder: Path, monkeypatch: pytest.MonkeyPatch, patience: float = 20.0, **other: str
 ) -> library_versions.Answers:
-    """Return the answers with these libraries installed; ``other`` replaces sources by the start of their name."""
+    """Return the answers with these libraries installed; ``other`` replaces some of them."""
     for name, source in LIBRARIES.items():
         chosen = next((text for start, text in other.items() if name.startswith(start)), source)
         compiled(folder, name, chosen)
@@ -212,7 +212,7 @@ def test_an_old_library_has_one_number(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("call", ["abort", "crash"])
 def test_a_crash_ends_only_the_library_s_own_query(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Earlier answers stay, the crash has the signal as its reason, and later queries are marked as not made."""
+    """After a crash, earlier answers stay, the crashed query has the signal as reason, and later ones are marked."""
     body = {"abort": "abort();", "crash": "*(volatile int *)0 = 1;"}[call]
     source = f"#include <stdlib.h>\nint getInferLibVersion(void) {{ {body} return 1; }}"
     answers, reasons = answers_of(tmp_path, monkeypatch, libnvinfer=source)
@@ -223,7 +223,7 @@ def test_a_crash_ends_only_the_library_s_own_query(call: str, tmp_path: Path, mo
 
 
 def test_a_library_that_hangs_has_a_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A driver that never answers costs the patience once, and the reason states it."""
+    """A library that never answers is waited for once, and the reason states this."""
     began = time.monotonic()
     hanging = "#include <unistd.h>\nint cuInit(unsigned f) { for (;;) pause(); }"
     answers, reasons = answers_of(tmp_path, monkeypatch, patience=1.5, libcuda=hanging)
@@ -243,7 +243,7 @@ def test_output_of_a_library_is_not_an_answer(tmp_path: Path, monkeypatch: pytes
 
 
 def test_architectures_with_kernels_are_those_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The builder's files are next to the library, also where that is a link; older releases have none by name."""
+    """Architectures are read from the builder's files next to the library, through links too; older ones have none."""
     real = tmp_path / "real"
     real.mkdir()
     for name in ("sm86.so.10.13.3", "sm120.so.10.13.3", "sm80.so.10.13.3", "ptx.so.10.13.3"):

@@ -62,13 +62,13 @@ def test_reserved_memory_is_resident(shared_agent: AgentClient) -> None:
 
 
 def test_a_reserve_that_does_not_fit_is_refused(shared_agent: AgentClient) -> None:
-    """A reserve above the available memory is refused before a page is written; the kernel would kill a process."""
+    """A reserve above the available memory is refused before any page is written."""
     with pytest.raises(LabError, match=r"cannot be reserved: \d+ MiB are available: on target 'bench': lower"):
         shared_agent.call("load_begin", {"reserve": 1 << 50})
 
 
 def test_a_co_runner_ends_with_all_that_it_started(shared_agent: AgentClient) -> None:
-    """Its children end, also in a session of their own, and a process that ignores SIGTERM."""
+    """A co-runner ends with its children, those in other sessions and those that ignore SIGTERM included."""
     shared_agent.call("load_begin", {"co_runner": ["sh", "-c", SHELL.format(n=7401)]})
     limit = time.monotonic() + 10
     while len(running("7401")) < 3 and time.monotonic() < limit:
@@ -129,7 +129,7 @@ def test_either_keeper_ends_the_load_if_the_other_is_killed(shared_agent: AgentC
 
 
 def test_the_agent_ends_the_load_if_both_keepers_are_killed(shared_agent: AgentClient) -> None:
-    """The processes are identified by a mark in their environment; others keep running."""
+    """The agent recognizes the processes of a load by a mark in their environment; others keep running."""
     with subprocess.Popen(["/bin/sleep", "7406"]) as own:
         for pid in start_co_runner("7405", shared_agent):
             os.kill(pid, signal.SIGKILL)

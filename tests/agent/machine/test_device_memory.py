@@ -45,7 +45,7 @@ def test_any_text_is_read(text: str) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_nvml_lists_processes(layout: struct.Struct) -> None:
-    """All struct versions give the same result; "not available" is None, also in a sum."""
+    """All struct versions give the same result; "not available" gives None, also in a sum."""
     entries = [(41, 7 * MIB), (42, nvml.NOT_AVAILABLE), (41, MIB), (42, 5)]
     tail = (0, 0) if layout.size == 24 else ()
     raw = b"".join(layout.pack(pid, used, *tail) for pid, used in entries) + b"\xff" * 64
@@ -120,7 +120,7 @@ def test_orin_is_read_through_nvmap(board: Board) -> None:
 
 
 def test_without_root_the_machine_is_read(board: Board) -> None:
-    """The machine's usage is labelled as such, includes the worker's host memory, and stays the source."""
+    """Without root, the machine's usage is the source, labelled so, and includes the worker's host memory."""
     watch = Watch(board.open())
     watch.follow(12)
     board.set_available(5500)
@@ -135,7 +135,7 @@ def test_without_root_the_machine_is_read(board: Board) -> None:
 
 
 def test_a_process_id_that_was_listed_before_is_ignored(board: Board) -> None:
-    """In a container the list may hold the host's process ids: one that was listed before is another process."""
+    """A process id that was listed before the worker started is another process."""
     board.list_processes(p12=4000)
     watch = Watch(board.open())
     watch.follow(12)
@@ -168,7 +168,7 @@ def test_what_cannot_be_read_is_none(board: Board) -> None:
 
 
 def test_a_decrease_of_the_total_is_not_a_reading(board: Board) -> None:
-    """If other processes freed more than the worker allocated, the difference is not used."""
+    """A total that decreased is not used as a reading."""
     watch = Watch(board.open())
     watch.follow(12)
     board.set_available(7000)

@@ -42,7 +42,7 @@ def test_the_peak_includes_memory_that_was_freed() -> None:
 
 
 def test_use_is_plausible(agent: AgentClient, worker: EngineWorker, model: Path, feed: Feed) -> None:
-    """RSS, peak and PSS of a fresh worker are consistent with each other and with /proc, and do not include another's.
+    """RSS, peak and PSS of a fresh worker are consistent with each other and with /proc.
 
     Without a GPU no NVIDIA library is loaded and no GPU memory is reported.
     """
@@ -72,7 +72,7 @@ def check_use(worker: EngineWorker) -> None:
 
 
 def test_tensors_in_transit_are_left_out(shared_worker: EngineWorker) -> None:
-    """A large input lies in shared memory and does not count; what the engine allocates does."""
+    """A large input in shared memory does not count; memory that the engine allocates does."""
     small, large = np.zeros((1, 4), np.float32), np.zeros((2 * MIB, 4), np.float32)  # 32 MiB in, 24 MiB out
     shared_worker.run({"x": small})
     before = shared_worker.memory()
@@ -113,6 +113,6 @@ print(process_memory.resident() - before)
 
 @pytest.mark.parametrize(("trimmed", "least", "most"), [("trimmed", 300_000, 500_000), ("kept", 0, 100_000)])
 def test_a_leak_shows_once_freed_memory_was_returned(trimmed: str, least: int, most: int) -> None:
-    """A leak of 400 KB fills memory that was freed before, and changes no reading, unless that was returned first."""
+    """A leak that fills freed memory shows only if that memory was returned to the system first."""
     done = subprocess.run([sys.executable, "-c", LEAKING, trimmed], capture_output=True, text=True, check=True)
     assert least <= int(done.stdout) <= most

@@ -222,7 +222,7 @@ def test_which_rails_are_the_board_s_power(rails: list[str], missing: dict[str, 
     ],
 )
 def test_an_incomplete_sum_is_no_total(rails: list[str], missing: dict[str, str], why: str) -> None:
-    """Without one of its rails the sum would be too low, and an energy limit would pass."""
+    """Without one of its rails, a sum is not a total."""
     names, reason = power_rails.total(rails, missing)
     assert names == []
     assert why in reason

@@ -118,7 +118,7 @@ def test_an_unknown_gpu_is_found_by_its_node(tmp_path: Path) -> None:
 
 
 def test_locked_means_one_frequency_each(orin: Path) -> None:
-    """GPU and each online CPU have one frequency left; the memory, if it can be read, runs at its highest."""
+    """Clocks are locked if GPU and each online CPU have one frequency left and the memory runs at its highest."""
     clock(orin / "sys/class/devfreq/17000000.gpu", 9, 9, 9)
     assert StateReader(str(orin)).snapshot()["locked"] is False
     cpu(orin, 0, 5, 5)
@@ -148,7 +148,7 @@ def test_locked_means_one_frequency_each(orin: Path) -> None:
 def test_memory_is_locked_at_what_its_mode_allows(
     orin: Path, place: str, cap: float | None, now: int, locked: bool, known: bool
 ) -> None:
-    """A mode may cap the memory clock below its maximum; if the cap is unknown, GPU and CPUs decide, with a reason."""
+    """The mode's cap counts as the memory's highest clock; without a known cap GPU and CPUs decide, with a reason."""
     clock(orin / "sys/class/devfreq/17000000.gpu", 9, 9, 9)
     cpu(orin, 0, 5, 5)
     if cap is not None:
@@ -235,7 +235,7 @@ def test_a_failing_nvpmodel_gives_no_mode(tmp_path: Path, script: str, why: str)
 
 
 def test_a_hung_nvpmodel_runs_once(tmp_path: Path) -> None:
-    """An nvpmodel that hung is not run again: each reading around a timed window would wait for its deadline."""
+    """An nvpmodel that hung is not run again."""
     mode = PowerMode(str(tmp_path), program(tmp_path / "nvpmodel", "sleep 60"), deadline=0.3)
     mode.read({})
     began = time.monotonic()
@@ -255,7 +255,7 @@ def test_the_status_file_replaces_a_missing_nvpmodel(tmp_path: Path, status: str
 
 @pytest.mark.parametrize("script", ["exit 1", "echo none", "sleep 60"])
 def test_the_status_file_does_not_replace_a_failed_nvpmodel(tmp_path: Path, script: str) -> None:
-    """The status file may name a mode that could not be set, so it is not used if nvpmodel fails or hangs."""
+    """The status file is not used if nvpmodel fails or hangs."""
     write(tmp_path / "var/lib/nvpmodel/status", "pmode:0002")
     write(tmp_path / "etc/nvpmodel.conf", CONF)
     path = program(tmp_path / "usr/sbin/nvpmodel", script)
@@ -335,7 +335,7 @@ def test_session_0_does_not_identify_own_processes(tmp_path: Path, monkeypatch: 
 
 
 def test_a_list_without_our_own_worker_is_unusable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a process of ours uses the GPU and the list lacks it, the list may lack others too."""
+    """A list is unusable if a process of ours uses the GPU and the list lacks it."""
     monkeypatch.setattr(os, "getsid", lambda _: OUR_SESSION)
     process(tmp_path, 90, OUR_SESSION, "python -B agent-1.pyz --worker")
     clients = GpuClients(str(tmp_path / "sys"), str(tmp_path / "proc"), None)

@@ -18,7 +18,7 @@ SURVEYOR = {"token": "survey 1", "who": "doctor", "host": "here", "pid": "1"}
 
 
 def test_a_survey_writes_nothing_into_a_store_never_held(tmp_path: Path) -> None:
-    """A survey of a store that was never held writes nothing into it: no session has to be excluded."""
+    """A survey of a store that was never held writes nothing into it."""
     with held_if_free(str(tmp_path), SURVEYOR, holder_only=False) as owner:
         assert owner is None
         assert list(tmp_path.iterdir()) == []
@@ -52,7 +52,7 @@ def test_the_store_is_held_during_a_full_survey(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_cannot_be_opened_counts_as_held(tmp_path: Path) -> None:
-    """If the holder of the store is unknown, the store counts as held, since the GPU must not be opened."""
+    """A store whose holder is unknown counts as held."""
     (tmp_path / "hold.lock").touch()
     with held_if_free(str(tmp_path), SURVEYOR, holder_only=False) as owner:
         assert owner is not None

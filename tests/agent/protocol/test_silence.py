@@ -63,7 +63,7 @@ class Host:
         return header["ok"]
 
     def spawn(self) -> int:
-        """Return the process id of a worker without an engine, which has answered a request."""
+        """Return the process id of a worker without an engine that has answered a request."""
         self.ask("spawn")
         spawned = self.answer()
         self.worker, self.worker_pid = spawned["worker"], int(spawned["pid"])
@@ -112,10 +112,7 @@ def test_pings_keep_an_idle_agent(host: Host) -> None:
 
 
 def test_pings_keep_a_busy_agent(host: Host) -> None:
-    """A long request goes on for as long as the host pings, and no longer, also if another request waits behind it.
-
-    While a request waits, its bytes are not read, and pings that arrive behind it count as a sign of life.
-    """
+    """A long request continues exactly as long as the host pings, even if another request waits."""
     pid = host.spawn()
     host.begin_long_request()
     host.ping_for(2 * SILENCE)
@@ -204,7 +201,7 @@ def test_a_stopped_host_loses_the_board(tmp_path: Path) -> None:
 
 
 def test_a_local_agent_has_no_limit() -> None:
-    """An agent on this machine notices the closed pipe, so it has no silence limit and its client sends no pings."""
+    """An agent on this machine has no silence limit, and its client sends no pings."""
     assert "--host-silence" not in agent_arguments(TargetSpec())
     spec = TargetSpec.model_validate({"kind": "ssh", "host": "x", "silence": "7 s"})
     assert agent_arguments(spec)[-2:] == ["--host-silence", "7.0"]

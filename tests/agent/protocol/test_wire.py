@@ -188,7 +188,7 @@ def test_silence_is_an_error() -> None:
 
 
 def test_memory_follows_what_arrives() -> None:
-    """A frame that announces 2 GiB and contains ten bytes allocates no memory for the rest."""
+    """A frame that announces 2 GiB and contains ten bytes allocates memory only for these."""
     channel = through_pipe(wire.encode({"op": "x"}, wire.MAX_BODY) + b"0123456789")
     channel.receive()
     tracemalloc.start()

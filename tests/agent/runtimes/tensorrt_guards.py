@@ -1,9 +1,9 @@
 """The releases of TensorRT under which a condition in our code can hold or fail.
 
 ``hasattr(x, "name")`` is feature detection: if it holds, the release has the name. A condition thus splits the possible
-releases into those under which it may hold and those under which it may fail. Understood are ``hasattr``, ``getattr(x,
-"name", None)`` compared to ``None``, ``not``, ``and``, ``or``, names and attributes of ``self`` that are assigned once,
-functions that only return such a condition, and conditions declared in a table.
+releases. Understood are ``hasattr``, ``getattr(x, "name", None)`` compared to ``None``, ``not``, ``and``, ``or``, names
+and attributes of ``self`` that are assigned once, functions that only return such a condition, and conditions declared
+in a table.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ Table = dict[str, dict[str, set[str]]]
 
 @dataclass(frozen=True)
 class Correction:
-    """Names that are in the sources of a release and not in its module."""
+    """Names that the sources of a release have and its module lacks."""
 
     version: str
     owner: str
@@ -161,7 +161,7 @@ def read_installed() -> tuple[str, dict[str, set[str]]]:
 class Matrix:
     """``classes[owner][name]`` is the releases in which that class has that name; ``MODULE`` is the module itself.
 
-    ``callbacks`` has the same structure: methods that the bindings look up on an object of a user's subclass.
+    ``callbacks`` has the same structure, for methods that the bindings call on objects of a user's subclass.
     """
 
     sources: Mapping[str, str]

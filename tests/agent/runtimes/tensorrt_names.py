@@ -2,11 +2,9 @@
 
 ``python -m tests.agent.runtimes.tensorrt_names CHECKOUT`` writes ``tensorrt_api.json`` next to this file. Without an
 argument it writes ``tensorrt_seen.json``, the names of the installed module. With a release of ``MODULES`` as argument
-it adds the names of that release's module to ``tensorrt_wheels.json``; the module can be imported with empty libraries
-in place of TensorRT's own. Methods that bindings look up on a user's object are invisible there, and are taken to be
-those of the newest release with sources. Only facts are stored: which class has
-which name in which release. A name is one that is passed to pybind11 (``.def("x"``, ``.value("X"``, …) or that the
-package's ``__init__.py`` adds in Python; a class also has the names of its base classes.
+it adds the names of that release's module to ``tensorrt_wheels.json``. A name is one that is passed to pybind11
+(``.def("x"``, ``.value("X"``, …) or that the package's ``__init__.py`` adds; a class also has the names of its base
+classes.
 """
 
 from __future__ import annotations
@@ -60,8 +58,8 @@ class Known:
 class Names:
     """The names of one release: ``classes`` by Python name (``MODULE`` is the module itself), ``types`` by C++ name.
 
-    ``callbacks`` is what the bindings look up on an object, by C++ type and name, whether or not the class has it.
-    ``unread`` is names that belong to no known class.
+    ``callbacks`` are the methods that bindings call on objects, by C++ type and name. ``unread`` are names that belong
+    to no known class.
     """
 
     classes: dict[str, Known] = field(default_factory=lambda: {MODULE: Known()})

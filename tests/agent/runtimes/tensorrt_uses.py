@@ -1,10 +1,8 @@
 """Which names of TensorRT our code uses, and under which releases each use can be reached.
 
 Each function is walked (``tensorrt_walk``) with the set of releases that are possible at that point, which conditions
-narrow (``tensorrt_guards``). A function of the package starts with the releases of all places that mention it, a method
-with those of its class, a private one with those of its mentions: code reached only on one side of a feature detection
-needs no detection of its own. After a call of a function that raises under some releases, only the others remain. A use
-is valid if every release that is possible there has the name.
+narrow (``tensorrt_guards``). A function starts with the releases of all places that mention it, a method with those of
+its class. A use is valid if every release that is possible there has the name.
 """
 
 from __future__ import annotations
@@ -58,7 +56,7 @@ class Package:
                 return sorted({finding for walk in walks for finding in walk.findings})
 
     def _compute_returns(self) -> None:
-        """Compute the releases under which each function returns at all: some raise under others."""
+        """Compute the releases under which each function returns instead of raising."""
         before = None
         while self.returns != before:
             before = dict(self.returns)

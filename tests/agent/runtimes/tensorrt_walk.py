@@ -26,7 +26,7 @@ def is_private(node: ast.Attribute | ast.FunctionDef) -> bool:
 
 
 def private_key(module: str, node: ast.Attribute) -> tuple[str, str]:
-    """Return where a mention of a private method counts: ``self._x`` in its module, others in all (``""``)."""
+    """Return the scope in which mentions of a private method count: its module for ``self._x``, else all (``""``)."""
     own = isinstance(node.value, ast.Name) and node.value.id == "self"
     return (module if own else "", node.attr)
 
@@ -85,10 +85,7 @@ class Walk:
         return ends
 
     def members(self, node: ast.ClassDef, now: Versions) -> Versions:
-        """Walk the body of a class.
-
-        A private method starts with the releases of its mentions, within those of its class.
-        """
+        """Walk the body of a class."""
         for part in node.body:
             if isinstance(part, ast.FunctionDef) and is_private(part):
                 self.definition(part, now & self.package.entry(self.module.name, part.name))
@@ -192,7 +189,7 @@ class Walk:
             self.mentions[target] = self.mentions.get(target, NONE) | now
 
     def call(self, node: ast.Call, now: Versions) -> None:
-        """Check the names passed to ``hasattr`` and the like: a misspelt name exists in no release."""
+        """Check the names passed to ``hasattr`` and the like."""
         for function in ("hasattr", "getattr", "setattr", "delattr"):
             name = literal_name(node, function)
             if name is None:

@@ -26,7 +26,7 @@ def one(path: Path, op: str, element: int = TensorProto.FLOAT, opset: int = 13, 
 
 
 def changed(path: Path, **fields: int) -> Path:
-    """Set fields of the model in the file, such as ``ir_version``; ``opset`` is that of its first import."""
+    """Set fields of the model in the file, such as ``ir_version``."""
     model = onnx.load(path)
     for name, value in fields.items():
         if name == "opset":
@@ -70,7 +70,7 @@ def cast_before(path: Path) -> None:
 
 
 def as_declared(path: Path) -> None:
-    """Declare the size that the network takes."""
+    """Declare the size that the network expects."""
     model = onnx.load(path)
     model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 8
     onnx.save(model, path)
@@ -134,6 +134,6 @@ def test_equal_names_of_sizes_that_differ(tmp_path: Path) -> None:
 
 
 def test_every_cause_has_a_file() -> None:
-    """A cause without a file that provokes it could be wrong unnoticed; those left out share another one's message."""
+    """Each known cause has a file that provokes it, or shares another cause's message."""
     shared = {"under development", "NOT_IMPLEMENTED", "Exception during initialization"}
     assert {words for words, _ in CAUSES} - shared == {*CASES, "re-use buffer"}

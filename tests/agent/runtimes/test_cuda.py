@@ -53,7 +53,7 @@ def cuda(library: str, state: Any) -> Iterator[Cuda]:
 
 
 def test_a_missing_driver_is_unsupported() -> None:
-    """Without libcuda the failure is "unsupported", with advice on what to check."""
+    """Without libcuda the failure is "unsupported", with advice about what to check."""
     with pytest.raises(Failure, match="driver cannot be loaded") as caught:
         open_cuda(0, "auto", "libcuda-that-is-nowhere.so.1")
     assert (caught.value.kind, "nvidia-smi" in caught.value.advice) == (UNSUPPORTED, True)
@@ -207,7 +207,7 @@ class PyCudaMemoryError(PyCudaError):
 
 
 class PyCudaDriver:
-    """The two names of ``pycuda.driver`` that are needed; the module itself cannot be imported without a GPU."""
+    """The two names of ``pycuda.driver`` that are needed."""
 
     Error = PyCudaError
     MemoryError = PyCudaMemoryError

@@ -130,7 +130,7 @@ def test_an_unknown_operator_is_named(shared_agent: AgentClient, tmp_path: Path)
 
 
 def test_a_type_that_an_operator_lacks_is_no_damage(shared_agent: AgentClient, tmp_path: Path) -> None:
-    """An operator without a kernel for its types is no reason to check the file; the advice is about the operator."""
+    """An operator without a kernel for its types gets advice about the operator, not about the file."""
     path = models.cast(tmp_path / "fp4.onnx", TensorProto.FLOAT4E2M1, TensorProto.FLOAT, (3,))
     with pytest.raises(EngineBuildError, match=r"Cast\(.*: upgrade onnxruntime .* with types and attributes"):
         build(shared_agent, path)
@@ -198,9 +198,9 @@ def test_a_profile_names_the_nodes(shared_worker: EngineWorker, feed: Feed) -> N
 
 @pytest.mark.parametrize("products", [1, 2])
 def test_sums_of_8_bit_products_do_not_saturate(products: int, tmp_path: Path) -> None:
-    """The largest products are exact on every processor, as far as ONNX Runtime loads the graph with that option.
+    """The largest 8-bit products are exact on every processor, as far as ONNX Runtime loads the graph with that option.
 
-    Two products share the zero point of their weights, which it refuses; the graph is loaded all the same.
+    A graph with which ONNX Runtime refuses the option is loaded all the same.
     """
     path = models.largest_products(tmp_path / "products.onnx", products)
     (found,) = runtime("onnxruntime").load(str(path), {}).bind({"x": np.full((1, 64), 255.0, np.float32)}).run()

@@ -74,7 +74,7 @@ def test_every_name_exists_everywhere_or_is_detected() -> None:
 
 @pytest.mark.parametrize("requested", ["auto", "named", "bindings"])
 def test_labels_match_the_interface(requested: str) -> None:
-    """An engine without an interface never gets its label, as ``DECLARED`` claims of ``label``."""
+    """An engine without an interface never gets its label."""
     tensors = importlib.import_module("hil.agent.runtimes.tensorrt.tensors")
     failure = importlib.import_module("hil.agent.failure")
     for attribute, label in (("num_io_tensors", "named"), ("num_bindings", "bindings")):
@@ -87,7 +87,7 @@ def test_labels_match_the_interface(requested: str) -> None:
 
 
 def test_names_in_tables_are_real() -> None:
-    """Names in the agent's tables, which a walk of the syntax tree does not see, are TensorRT's."""
+    """Names in the agent's tables are TensorRT's."""
     api = importlib.import_module("hil.agent.runtimes.tensorrt.api")
     precision = importlib.import_module("hil.agent.runtimes.tensorrt.precision")
     assert set(api.NAMES) <= set(MATRIX.classes["DataType"])
@@ -288,7 +288,7 @@ def test_the_names_of_wheels_are_in_the_matrix() -> None:
 
 @needs_rtx
 def test_the_installed_module_has_the_names_of_its_column() -> None:
-    """The column of TensorRT-RTX is that of the module that the tests execute, if that is the release of the column."""
+    """The column of TensorRT-RTX has the names of the installed module, if that is the column's release."""
     version, installed = installed_names(MODULES["rtx1.7"])
     if version.startswith("1.7."):
         assert {owner: named for owner, named in installed.items() if named} == {
@@ -322,7 +322,7 @@ m.attr("alias") = m.attr("Base");
 
 
 def test_bindings_are_read() -> None:
-    """Classes, enums, inheritance, exported values, chains on variables and macros are read as a compiler would."""
+    """Classes, enums, inheritance, exported values, chains on variables and macros are read as by a compiler."""
     read_names = names.Names()
     names.read_cpp(BINDINGS, read_names)
     assert read_names.classes[MODULE].names == {"Base", "Derived", "alias"}

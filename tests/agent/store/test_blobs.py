@@ -78,7 +78,7 @@ def test_an_upload_resumes(shared_agent: AgentClient, tmp_path: Path) -> None:
 
 
 def test_an_upload_resumes_only_from_its_own_bytes(shared_agent: AgentClient, tmp_path: Path) -> None:
-    """A partial file with other bytes is detected by its digest, and the upload starts over by itself, once."""
+    """A partial file with other bytes is detected by its digest, and the upload starts over once."""
     data = os.urandom(1 << 20)
     (folder_of(shared_agent) / "partial" / sha(data)).write_bytes(b"not the beginning")
     (tmp_path / "x").write_bytes(data)
@@ -121,7 +121,7 @@ def test_the_least_recently_used_blob_is_evicted_first(tmp_path: Path) -> None:
 
 
 def test_a_blob_in_use_is_not_evicted(tmp_path: Path) -> None:
-    """A blob that this session uses is never evicted; the message states which limit to raise."""
+    """A blob that this session uses is never evicted; the message names the limit to raise."""
     store = Store(str(tmp_path), limit=1500)
     digest = put(store, b"x" * 1000)
     with pytest.raises(Failure, match="is limited to") as caught:
@@ -281,7 +281,7 @@ def test_a_partial_file_of_another_version(shared_agent: AgentClient, tmp_path: 
 
 
 def test_a_file_that_changes_is_hashed_again(shared_agent: AgentClient, tmp_path: Path) -> None:
-    """The remembered digest of a file is always that of its current bytes."""
+    """A cached digest is never used for a file that has changed."""
     path = tmp_path / "x"
     for content in (b"one", b"two", b"333", b"one"):
         path.write_bytes(content)

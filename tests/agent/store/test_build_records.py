@@ -145,7 +145,7 @@ def test_a_build_is_described_in_its_record(tmp_path: Path) -> None:
 
 
 def test_a_foreign_engine_is_not_used_for_a_build(shared_agent: AgentClient, model: Path) -> None:
-    """An adopted engine loads by its own key and is marked foreign; the same build request builds its own."""
+    """An adopted engine loads by its own key and is marked foreign; an equal build request builds another engine."""
     digest = shared_agent.put_blob(model)
     foreign = shared_agent.adopt(digest, "fp32", "onnxruntime", {})
     assert foreign.facts["foreign"] is True

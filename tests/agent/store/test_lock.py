@@ -106,10 +106,7 @@ CLAIM = {"token": "theirs", "who": "alice", "host": "runner", "pid": "7"}
 
 @pytest.mark.parametrize("time_held", [0.0, 4e9, -1.0, "yesterday", None])
 def test_a_wrong_time_decides_nothing(tmp_path: Path, time_held: object) -> None:
-    """Only the kernel's lock decides who holds the target, whatever the time in the owner file.
-
-    A second agent of the session joins, another session is refused, and once the session has ended it is accepted.
-    """
+    """Only the kernel's lock decides who holds the target, whatever the time in the owner file."""
     owner = tmp_path / "owner.json"
     locks = [SessionLock(str(tmp_path)) for _ in range(3)]
     assert locks[0].attempt(CLAIM)

@@ -1,7 +1,7 @@
 """Checks of the agent that each interpreter of a JetPack must pass: plain unittest, CPython 3.6 syntax.
 
-Run with the agent's archive on PYTHONPATH. HIL_MODEL is the path of an ONNX file from ``x: float32[n, 4]`` to ``y``,
-HIL_MODULES the number of modules in the archive.
+Run with the agent's archive on PYTHONPATH. HIL_MODEL is the path of an ONNX file with input ``x: float32[n, 4]`` and
+output ``y``, HIL_MODULES the number of modules in the archive.
 """
 
 import fcntl
@@ -94,7 +94,7 @@ class Pace(unittest.TestCase):
     """Fixed release times."""
 
     def test_a_stall_delays_the_following_responses(self):
-        """Releases are not postponed: a response time starts at its own release, even during a slow inference."""
+        """A stall does not postpone releases: response times count from each inference's own release."""
         pauses = iter([0.0, 0.05] + [0.0] * 8)
         series = timed_loop.pace([lambda: time.sleep(next(pauses))], 0.01, 10, 60.0)
         ends = np.array(series["start"]) + np.array(series["duration"])
@@ -144,7 +144,7 @@ class Stores(WithFolder):
         os.close(two)
 
     def test_shared_memory_grows(self):
-        """Each side reads what the other writes, also after growth; older views stay valid."""
+        """Each side reads data of the other, also after growth; older views stay valid."""
         ours = Segment.create(self.folder)
         ours.reserve(10)
         theirs = Segment(os.dup(ours.fd))
@@ -189,7 +189,7 @@ class Readings(unittest.TestCase):
         self.assertGreater(min(report["rss"]), 1 << 20)
 
     def test_time_is_measured(self):
-        """Samples are as long as the timed call."""
+        """Durations are as long as the timed call."""
         self.assertTrue(timed_loop.warm_up([lambda: time.sleep(0.001)], 0.1).runs >= 10)
         series = timed_loop.measure([lambda: time.sleep(0.01)], timed_loop.Window(0.0, 5, 5, 10.0))
         self.assertGreaterEqual(min(series["duration"]), 0.01)

@@ -1,4 +1,4 @@
-"""A runtime with a simulated device, shipped in place of ONNX Runtime: slots, device clock, layers, sticky errors.
+"""A runtime with a simulated device, sent in place of ONNX Runtime: slots, device clock, layers, sticky errors.
 
 It computes ``y = 2 x``. A feed that starts with 7 breaks the device, as an illegal memory access of a kernel does.
 """

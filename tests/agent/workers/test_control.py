@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """A simulated clock, since on a busy machine another process may interrupt any window."""
+    """A simulated clock."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -91,7 +91,7 @@ def test_the_share_is_kept(clock: Clock) -> None:
 
 
 def test_a_slow_workload_is_no_control(clock: Clock) -> None:
-    """A runtime that needs too long for the workload, or a series without time for it, has none, with the reason."""
+    """If the workload is too slow, or the series too short, there is no control, with the reason."""
     slow = Control(lambda: clock.work(0.05), SHARE, 1.0)
     slow.before()
     slow.after()
@@ -120,7 +120,7 @@ def test_a_failing_workload_ends_the_control_only(clock: Clock) -> None:
 
 
 def test_an_engine_that_cannot_be_loaded_is_a_reason(tmp_path: Any) -> None:
-    """A missing file, an unknown runtime and a request without an engine give the reason, never an error."""
+    """A missing file, an unknown runtime and a request without an engine give a reason instead of an error."""
     loaded = LoadedControl()
     assert loaded.of(None, 10.0) is None
     order = {"runtime": "onnxruntime", "path": str(tmp_path / "none.onnx"), "options": {}, "share": SHARE}
@@ -133,7 +133,7 @@ def test_an_engine_that_cannot_be_loaded_is_a_reason(tmp_path: Any) -> None:
 
 
 def test_without_a_known_time_there_is_no_pause(clock: Clock) -> None:
-    """A series without a warm-up gets windows before and after, because the cost of a pause is not known."""
+    """A series without a warm-up gets windows only before and after."""
     made = Control(lambda: clock.work(0.0005), SHARE, 4.0)
     made.before()
     assert made.plan(0.0, 4.0) == float("inf")
@@ -169,7 +169,7 @@ def test_a_worker_times_the_control_beside_its_engine(shared_worker: EngineWorke
 
 
 def test_a_lost_control_does_not_fail_a_series(shared_worker: EngineWorker) -> None:
-    """If the store no longer has the control's engine, the series is timed without it, and states why."""
+    """If the store no longer has the control's engine, the series is timed without it, with the reason."""
     feeds = [{"x": np.zeros((1, 4), dtype=np.float32)}]
     gone = ControlOrder("net v1", "0" * 64, {})
     timed = shared_worker.time(feeds, warmup=0.0, seconds=0.2, min_samples=1, max_samples=100, control=gone)

@@ -75,7 +75,7 @@ def test_announced_loads_get_processes_that_started_together(key: str, agent: Ag
 
 
 def test_what_was_announced_and_is_not_needed_is_stopped(key: str, agent: AgentClient) -> None:
-    """A process that waits and is killed is replaced; the next load without announcement leaves none that waits."""
+    """A waiting process that was killed is replaced; the next load without an announcement stops all that wait."""
     with agent.load(key, {}, 60, more=2) as worker:
         first, second = set(workers(agent)) - {worker.pid}
     os.kill(first, signal.SIGKILL)
@@ -124,7 +124,7 @@ def model_files(tmp_path: Path) -> list[Path]:
 
 @pytest.fixture
 def build_agent(shared_agent: AgentClient) -> AgentClient:
-    """An agent without a builder."""
+    """An agent that keeps no builder."""
     shared_agent.call("state", {"quick": True})
     return shared_agent
 
@@ -143,7 +143,7 @@ def test_builds_one_after_the_other_share_a_process(build_agent: AgentClient, mo
 
 @pytest.mark.parametrize("op", ["load", "probe", "spawn", "state"])
 def test_other_requests_stop_the_builder(op: str, build_agent: AgentClient, model_files: list[Path]) -> None:
-    """A builder holds memory and, on a GPU, a context, so it is stopped before anything is loaded or measured."""
+    """A builder is stopped before anything is loaded or measured."""
     key = build_agent.build(build_agent.put_blob(model_files[0]), "fp32", "onnxruntime", {}, 60, more=True).key
     [builder] = workers(build_agent)
     if op == "load":
@@ -190,7 +190,7 @@ def test_a_model_that_cannot_be_built_leaves_no_builder(
 
 
 def test_both_attempts_share_the_time_limit(build_agent: AgentClient, model_files: list[Path]) -> None:
-    """If the idle builder hangs until the time limit, no second attempt with a limit of its own follows."""
+    """If the idle builder hangs until the time limit, there is no second attempt."""
     build(build_agent, model_files[0])
     [builder] = workers(build_agent)
     os.kill(builder, signal.SIGSTOP)

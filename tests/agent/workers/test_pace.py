@@ -18,7 +18,7 @@ Feed = dict[str, "npt.NDArray[np.float32]"]
 
 
 def test_a_stall_delays_all_releases_that_fall_into_it() -> None:
-    """No coordinated omission: releases during a stall keep their times, and the wait is part of their response."""
+    """Releases during a stall keep their times, and the wait is part of their response."""
     pauses = iter([0.0] * 20 + [0.2] + [0.0] * 79)
     series = timed_loop.pace([lambda: time.sleep(next(pauses))], 0.01, 100, 60.0)
     release = series["first"] + np.arange(100) * 0.01
@@ -41,7 +41,7 @@ def test_pacing_ends_with_its_budget() -> None:
 
 
 def test_a_paced_series_has_its_release_times(shared_worker: EngineWorker, feed: Feed) -> None:
-    """The host gets what it needs to compute response times, and a method that differs from back to back."""
+    """The host gets the release times, and a method that differs from the back-to-back one."""
     timed = shared_worker.pace([feed, feed], warmup=0.05, period=0.005, releases=40)
     pace = timed.telemetry["pace"]
     assert timed.start.shape == timed.duration.shape == (40,)
@@ -56,6 +56,6 @@ def test_a_paced_series_has_its_release_times(shared_worker: EngineWorker, feed:
 
 @pytest.mark.parametrize(("period", "releases"), [(0.0, 5), (-1.0, 5), (0.01, 0)])
 def test_an_invalid_pace_is_refused(shared_worker: EngineWorker, feed: Feed, period: float, releases: int) -> None:
-    """A period that is not positive, or zero releases, is an error and not an empty series."""
+    """A period that is not positive, or zero releases, is an error."""
     with pytest.raises(HilError):
         shared_worker.pace([feed], warmup=0.0, period=period, releases=releases)

@@ -34,7 +34,7 @@ def outputs(named: list[tuple[str, np.ndarray[Any, Any]]]) -> dict[str, np.ndarr
 
 
 def test_on_the_target(agent: AgentClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one part, in parts with the state kept, interleaved with another, and with states that the host gives."""
+    """A sequence gives the same outputs in one part, in parts, interleaved with another, and with given states."""
     path, want = recurrent.write_cell(tmp_path / "cell.onnx"), recurrent.expected(X, BEGIN["h"])
     with load(agent, path) as worker:
         whole = outputs(worker.sequence({"x": X}, BEGIN, CARRY))
@@ -57,7 +57,7 @@ def test_on_the_target(agent: AgentClient, tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("base", [False, True])
 def test_the_bound_and_the_plain_way_give_the_same_bits(tmp_path: Path, *, base: bool) -> None:
-    """I/O binding changes where the state is kept, not what is computed; a step does not change its inputs."""
+    """I/O binding and plain runs give the same bits; a step does not change its inputs."""
     engine = runtime("onnxruntime").load(str(recurrent.write_cell(tmp_path / "cell.onnx")), {})
     steps = Recurrence(engine, CARRY, BEGIN) if base else engine.recurrence(CARRY, BEGIN)
     again = engine.recurrence(CARRY, BEGIN)
@@ -71,7 +71,7 @@ def test_the_bound_and_the_plain_way_give_the_same_bits(tmp_path: Path, *, base:
 
 
 def test_an_answer_ends_at_its_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker returns the steps that fit and keeps the state, so that the rest can be asked for."""
+    """The worker returns the steps that fit and keeps the state, so that the rest can be requested."""
     engine = runtime("onnxruntime").load(str(recurrent.write_cell(tmp_path / "cell.onnx")), {})
     sequences, order = stepping.Sequences(), {"carry": CARRY, "key": ""}
     whole = dict(sequences.run(engine, order, {"x": X, **BEGIN})[1])
@@ -88,7 +88,7 @@ def test_an_answer_ends_at_its_limits(tmp_path: Path, monkeypatch: pytest.Monkey
     "arrays", [{}, {"x": X[:0], **BEGIN}, {"x": np.float32(1), **BEGIN}, {"x": X, "z": X[1:], **BEGIN}], ids=len
 )
 def test_arrays_that_are_no_steps_are_refused(tmp_path: Path, arrays: dict[str, Any]) -> None:
-    """An empty sequence, or inputs with other numbers of steps, would be judged as something else."""
+    """An empty sequence, and inputs with different numbers of steps, are refused."""
     engine = runtime("onnxruntime").load(str(recurrent.write_cell(tmp_path / "cell.onnx")), {})
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
     with pytest.raises(Failure, match="the same number of steps"):
@@ -97,7 +97,7 @@ def test_arrays_that_are_no_steps_are_refused(tmp_path: Path, arrays: dict[str, 
 
 @pytest.mark.parametrize("base", [False, True])
 def test_a_state_that_grows_is_refused(tmp_path: Path, *, base: bool) -> None:
-    """A cache of keys and values, which is longer after each step, is not run as if it had a fixed size."""
+    """A state whose shape grows with each step is refused."""
     path = recurrent.write_cell(tmp_path / "cell.onnx", grown="cache", fed="last", after=[recurrent.LAST])
     engine = runtime("onnxruntime").load(str(path), {})
     begin = {"h": np.zeros((1, 2, STATES), np.float32)}
@@ -107,7 +107,7 @@ def test_a_state_that_grows_is_refused(tmp_path: Path, *, base: bool) -> None:
 
 
 def test_timed_steps_go_on_with_their_state(agent: AgentClient, tmp_path: Path) -> None:
-    """A step is what is timed: the method states that its state is carried, and memory is read over such steps."""
+    """The method of timed steps states that the state is carried; memory is read over these steps."""
     window: Any = {"warmup": 0.0, "seconds": 0.0, "min_samples": 40, "max_samples": 40}
     feeds = [{"x": x, **BEGIN} for x in X]
     with load(agent, recurrent.write_cell(tmp_path / "cell.onnx")) as worker:
@@ -120,7 +120,7 @@ def test_timed_steps_go_on_with_their_state(agent: AgentClient, tmp_path: Path) 
 
 
 def test_an_output_whose_shape_depends_on_values_is_not_cut(tmp_path: Path) -> None:
-    """It is returned as it is as long as its shape stays the same, and refused where it changes."""
+    """An output whose shape depends on values is returned while its shape stays the same, and refused if it changes."""
     nodes = [
         helper.make_node("Add", ["h", "x"], ["hn"]),
         helper.make_node("NonZero", ["x"], ["places"]),

@@ -84,7 +84,7 @@ def test_late_samples_do_not_lower_the_rate(tmp_path: Path) -> None:
 
 
 def test_a_board_whose_meters_are_not_readable(tmp_path: Path) -> None:
-    """Rails and the total then come from tegrastats, without the rail NC (not connected)."""
+    """Rails and total come from tegrastats if sysfs has no readable meters; the rail NC is left out."""
     root = orin.sysfs(tmp_path / "sys", {})
     (root / "class/devfreq/17000000.gpu/device/load").write_text("nothing")
     report = sample(root, orin.tegrastats(tmp_path / "t", THOR_R38 + " NC 7mW/7mW"), 1.5)
@@ -194,7 +194,7 @@ def test_a_timed_window_has_telemetry(worker: EngineWorker, feed: dict[str, Any]
 
 
 def test_a_clock_that_tegrastats_does_not_show_is_absent(tmp_path: Path) -> None:
-    """A line of tegrastats read as a user gives loads but no clocks; 0 MHz means that the clock is not shown."""
+    """A clock of 0 MHz in tegrastats means that the clock is not shown, and has no value."""
     (tmp_path / "sys").mkdir()
     line = ORIN_NANO_R36.replace("GR3D_FREQ 0%", "GR3D_FREQ 7%@[0]")
     report = sample(tmp_path / "sys", orin.tegrastats(tmp_path / "t", line), 1.0)

@@ -113,13 +113,13 @@ def test_a_soak_ends_by_time_or_number_whichever_is_first() -> None:
     ],
 )
 def test_a_soak_goes_on_only_to_settle_the_limit(done: int, elapsed: float, over: bool) -> None:
-    """After its time a soak goes on to the number that settles the limit, if it is reached within the longest time."""
+    """After its time, a soak continues to the number that decides the limit, if the longest time suffices."""
     length = timed_loop.SoakLength(4000, 20.0, 100, 600.0, settled=2000, longest=60.0)
     assert length.is_over(done, elapsed) == over
 
 
 def test_a_slow_soak_still_has_enough_readings() -> None:
-    """A soak that time ends after 100 inferences of a possible million has a reading for each."""
+    """A soak that ends after 100 inferences of a possible million has a reading for each inference."""
     length = timed_loop.SoakLength(10**6, 0.0, 100, 60.0)
     table = timed_loop.soak([lambda: time.sleep(0.0005)], length, lambda: 1)
     assert list(table["runs"]) == list(range(101))

@@ -32,7 +32,7 @@ VALUES = st.recursive(
 
 
 def proposal(name: str, dimension: str, family: Recognized | None = None) -> Proposal:
-    """Return what could be proposed for a model with two inputs, a state among them, whose names are these."""
+    """Return a proposal for a model with two inputs of these names, one of them a state."""
     inputs = (spec(name, "float32", "batch", dimension), spec(f"{name}0", "float32", "batch", 2))
     return Proposal(
         signature=Signature(inputs, (spec("y", "float32", "batch", 2),), sizes={dimension: (3, 3, 3)}),

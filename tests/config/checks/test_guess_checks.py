@@ -1,4 +1,4 @@
-"""``guessed``: an entry names a written key of its model; an entry that confirms nothing by accident is refused."""
+"""``guessed``: each entry names a written key of its model."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def project(folder: Path, guessed: str) -> Path:
     ],
 )
 def test_an_entry_that_names_no_written_key_is_refused(tmp_path: Path, entry: str, words: str) -> None:
-    """An entry that no written key corresponds to is a mistake with its line, never ignored."""
+    """An entry without a corresponding written key is a mistake with its line."""
     with pytest.raises(UserError, match=words) as caught:
         load(project(tmp_path, f"[{quoted(entry)}]"))
     assert str(caught.value).startswith("hil.toml:5: models.m.guessed[0]")

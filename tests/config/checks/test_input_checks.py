@@ -39,7 +39,7 @@ def test_a_table_that_contradicts_itself_is_refused(tmp_path: Path, lines: str, 
 
 
 def test_a_model_with_a_state_has_no_saved_reference(tmp_path: Path) -> None:
-    """Its states could not be fed to the engine step by step."""
+    """A model with a state must not have a saved reference."""
     (tmp_path / "m.onnx").touch()
     (tmp_path / "hil.toml").write_text(
         "[models.m]\npath = 'm.onnx'\nreference = 'm.onnx'\ndata = 'synthetic'\n[models.m.inputs.x]\ncarry = 'y'\n"
@@ -49,7 +49,7 @@ def test_a_model_with_a_state_has_no_saved_reference(tmp_path: Path) -> None:
 
 
 def test_a_model_with_a_state_has_one_inference_in_flight(tmp_path: Path) -> None:
-    """A step needs the state that the step before it leaves."""
+    """A model with a state must not have several inferences in flight."""
     (tmp_path / "m.onnx").touch()
     (tmp_path / "hil.toml").write_text(
         "[models.m]\npath = 'm.onnx'\ndata = 'synthetic'\nrun = { streams = 2 }\ninputs.x.carry = 'y'\n"

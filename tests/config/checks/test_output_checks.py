@@ -39,7 +39,7 @@ def test_keys_without_effect(declared: dict[str, Any], key: str, what: str) -> N
 
 
 def test_one_detector_has_one_layout() -> None:
-    """Outputs that are read together cannot have two layouts."""
+    """Outputs of one detector must not declare two layouts."""
     one, other = ({"kind": "detection", "layout": layout} for layout in ("boxes-scores", "efficient-nms"))
     assert listed(boxes=one, scores=other)[0][0] == "layout"
     assert listed(boxes=one, scores={"kind": "detection"}) == []

@@ -46,7 +46,7 @@ def scores(classes: int = 4, samples: int = N, top: float = 0.9) -> np.ndarray[A
 
 
 def boxes(samples: int = N, score: float = 0.9) -> np.ndarray[Any, Any]:
-    """Return detections [samples, 5, 6] of which two an image have the score ``score``, the others 0."""
+    """Return detections [samples, 5, 6] of which two per image have the score ``score``, the others 0."""
     random = np.random.default_rng(0)
     low = random.uniform(0, 200, (samples, 5, 2))
     high = low + random.uniform(20, 60, (samples, 5, 2))
@@ -59,7 +59,7 @@ BOXES = {"kind": "detection"}
 
 
 def test_other_numbers_and_the_same_classes_pass() -> None:
-    """With a kind, the default limits are on the answers: numbers beyond the element-wise defaults do not matter."""
+    """With a kind, the default limits apply to the answers, not to the numbers."""
     engine = scores()
     engine[0] *= 1.9
     assert judged({"y": scores()}, {"y": engine}).verdict is Verdict.INCONCLUSIVE
@@ -71,7 +71,7 @@ def test_other_numbers_and_the_same_classes_pass() -> None:
 
 
 def test_a_written_tolerance_of_numbers_binds_too() -> None:
-    """A tolerance of numbers that is written applies to an output whose kind is declared."""
+    """A written tolerance of numbers also applies to an output whose kind is declared."""
     engine = scores() - 0.01
     judgement = judged({"y": scores()}, {"y": engine}, {"max_abs": 0.001}, y=CLASSES)
     assert judgement.verdict is Verdict.FAILED
@@ -88,7 +88,7 @@ def test_a_tenth_of_other_classes_fails() -> None:
 
 
 def test_few_samples_are_inconclusive_and_the_reason_counts() -> None:
-    """20 samples of an equal engine exclude too little; the reason states that 59 would do."""
+    """20 samples of an equal engine are inconclusive; the reason states that 59 are enough."""
     judgement = judged({"y": scores(samples=20)}, {"y": scores(samples=20)}, y=CLASSES)
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert "59" in judgement.reason
@@ -120,12 +120,12 @@ def test_few_samples_pass_where_the_weaker_claim_is_accepted() -> None:
     ],
 )
 def test_broken_scores_fail(engine: np.ndarray[Any, Any]) -> None:
-    """A classifier whose scores are compressed, dead or constant fails, though the best class may be the same."""
+    """A classifier whose scores are compressed, dead or constant fails, even if the best class is the same."""
     assert judged({"y": scores()}, {"y": engine}, y=CLASSES).verdict is Verdict.FAILED
 
 
 def test_a_systematic_drift_of_logits_fails() -> None:
-    """Scores of logits are their softmax: logits a tenth as large keep each argmax and fail."""
+    """Logits that are a tenth as large keep each argmax, but their softmax drifts: the check fails."""
     logits = np.log(scores())
     assert judged({"y": logits}, {"y": logits / 10}, y=CLASSES).verdict is Verdict.FAILED
     assert judged({"y": logits}, {"y": logits + np.float32(3)}, y=CLASSES).verdict is Verdict.PASSED
@@ -160,7 +160,7 @@ def test_rare_answers_are_not_hidden_by_empty_images() -> None:
 
 
 def test_one_class_alone_is_an_answer_or_none() -> None:
-    """A single score is compared with the threshold; an engine whose score is always 0 fails."""
+    """A single class is compared with the threshold; an engine whose score is always 0 fails."""
     reference = scores(2)[:, :1]
     assert judged({"y": reference}, {"y": reference * 0}, y=CLASSES).verdict is Verdict.FAILED
     assert judged({"y": reference}, {"y": reference}, y=CLASSES).verdict is Verdict.PASSED
@@ -185,7 +185,7 @@ def _changed(change: str) -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize("change", ["shifted", "halved", "dead", "other class", "tenth less"])
 def test_broken_boxes_fail(change: str) -> None:
-    """Boxes shifted by half their size, scores halved or a tenth less, no scores and other classes fail."""
+    """Boxes shifted by half their size, scores lower by a half or a tenth, no scores and other classes fail."""
     assert judged({"y": boxes()}, {"y": _changed(change)}, y=BOXES).verdict is Verdict.FAILED
 
 
@@ -220,7 +220,7 @@ def test_a_decoder_that_returns_fewer_images_is_refused(tmp_path: Path) -> None:
 
 
 def test_pixels_count_in_relation_to_the_object() -> None:
-    """A small object that disappears in every image fails, though less than one pixel in a hundred changes."""
+    """A small object that disappears in every image fails, although under 1 % of the pixels change."""
     reference = np.zeros((N, 3, 16, 16), np.float32)
     reference[:, 0] = 1
     places = np.random.default_rng(0).integers(0, 16, (N, 2))
@@ -235,14 +235,14 @@ def test_pixels_count_in_relation_to_the_object() -> None:
 
 
 def test_a_tolerance_of_answers_needs_a_kind() -> None:
-    """A tolerance of answers fails the check if no output has a kind, as any tolerance that applies to nothing."""
+    """A tolerance of answers fails the check if no output has a kind."""
     judgement = judged({"y": scores()}, {"y": scores()}, {"answers": "1 %"})
     assert judgement.verdict is Verdict.FAILED
     assert "answers applied to nothing" in judgement.reason
 
 
 def test_a_drift_is_that_of_unchanged_answers() -> None:
-    """Answers that changed are counted as changed; their scores are no drift of the others."""
+    """The scores of changed answers are not part of the drift."""
     engine = scores()
     engine[:4] = np.roll(engine[:4], 1, axis=1)
     judgement = judged({"y": scores()}, {"y": engine}, y=CLASSES)
@@ -251,7 +251,7 @@ def test_a_drift_is_that_of_unchanged_answers() -> None:
 
 
 def test_a_spot_check_finds_a_broken_engine_in_few_samples() -> None:
-    """16 golden samples pass if the engine agrees, also with one class in all, but not if nothing is detected."""
+    """16 golden samples pass if the engine agrees, even with one class in all, but not if nothing is detected."""
     few = boxes(16)
     assert judged({"y": few}, {"y": few}, spot_check=True, y=BOXES).verdict is Verdict.PASSED
     dead = _changed("dead")[:16]
@@ -262,7 +262,7 @@ def test_a_spot_check_finds_a_broken_engine_in_few_samples() -> None:
 
 
 def test_dead_scores_fail_and_their_answers_are_in_the_details() -> None:
-    """A dead slice is the reason, and the details have the answers that it cost, without a claim that they hold."""
+    """A dead slice is the reason of a failure, and the details have the answers that changed."""
     engine = {"y": np.zeros((N, 4), np.float32), "z": scores()}
     judgement = judged({"y": scores(), "z": scores()}, engine, {"no_disagreement_in": 48}, y=CLASSES, z=CLASSES)
     assert judgement.verdict is Verdict.FAILED

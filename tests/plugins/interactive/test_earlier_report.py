@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run_in(folder: Path, *arguments: str) -> Any:
-    """Return what the module uses of a run whose report is in ``folder``."""
+    """Return a run with only the fields that the module uses; its report is in ``folder``."""
     config = SimpleNamespace(stash={COMMAND_LINE: parsed(arguments)})
     accounts = SimpleNamespace(outcomes={})
     return SimpleNamespace(
@@ -33,13 +33,13 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def shell(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run outside of any CI system."""
+    """Run without the variables of a CI system."""
     for name in ("CI", "BUILD_NUMBER"):
         monkeypatch.delenv(name, raising=False)
 
 
 def test_a_run_that_found_the_target_held_leaves_the_earlier_report(tmp_path: Path) -> None:
-    """If another run holds the target, every file of the earlier report is as it was, and a note states it."""
+    """If another run holds the target, the earlier report stays unchanged, and a note states this."""
     finish(tmp_path, sample.passed())
     (tmp_path / "report.sigstore.json").write_text("signed")
     before = files(tmp_path)
@@ -57,7 +57,7 @@ def test_a_run_that_found_the_target_held_leaves_the_earlier_report(tmp_path: Pa
 
 @pytest.mark.parametrize("why", ["ci", "gate", "other error", "judged", "no earlier report"])
 def test_otherwise_no_earlier_report_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
-    """In CI, with --hil-gate, after another error or once a row was judged, the earlier report is gone for good."""
+    """In CI, with --hil-gate, after another error, or once a row was judged, the earlier report is not restored."""
     if why == "ci":
         monkeypatch.setenv("CI", "true")
     if why != "no earlier report":

@@ -1,4 +1,4 @@
-"""A selection that the user typed is judged alone, in a folder of its own, and no gate takes its report."""
+"""A selection that the user typed is judged alone, in its own folder, and no gate accepts its report."""
 
 from __future__ import annotations
 
@@ -88,14 +88,14 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_what_was_typed_is_a_selection(shell: Path, typed: list[str], text: str) -> None:
-    """What leaves out tests is a selection, except with an option of the gate; the stock suites as a whole are none."""
+    """Options that leave out tests make a selection, except with options of the gate; the stock suites do not."""
     assert selected(shell, typed).text == text
     assert bool(selected(shell, typed)) is bool(text)
 
 
 @pytest.mark.parametrize(("name", "value"), [("CI", "true"), ("CI", "1"), ("BUILD_NUMBER", "7")])
 def test_in_ci_nothing_is_a_trial(shell: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    """Where a CI system's variable is set, the run is judged as a whole; an empty variable is not set."""
+    """With a CI system's variable, the run is judged as a whole; an empty variable counts as unset."""
     monkeypatch.setenv(name, value)
     assert not selected(shell, ["-k", "grasp"])
     monkeypatch.setenv(name, "")
@@ -103,13 +103,13 @@ def test_in_ci_nothing_is_a_trial(shell: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_an_ini_file_types_nothing(shell: Path) -> None:
-    """``addopts`` and ``PYTEST_ADDOPTS`` select nothing, but ``--hil-gate`` there makes the run a gate."""
+    """``addopts`` and ``PYTEST_ADDOPTS`` make no selection, but ``--hil-gate`` in them makes the run a gate."""
     assert not selected(shell, ["--target=cpu"], ["-k", "grasp", "tests"])
     assert not selected(shell, ["-k", "grasp"], ["--hil-gate"])
 
 
 def test_a_worker_gets_the_selection_of_its_controller() -> None:
-    """An xdist worker reads no command line: it uses what the controller sent, and nothing without that."""
+    """An xdist worker uses the selection that its controller sent, or none."""
     sent: Any = SimpleNamespace(workerinput={KEY: ["-k grasp", ["/tests"], "/"]})
     assert selection_of(sent) == Selection("-k grasp", ("/tests",), "/")
     nothing: Any = SimpleNamespace(workerinput={})
@@ -117,7 +117,7 @@ def test_a_worker_gets_the_selection_of_its_controller() -> None:
 
 
 def test_what_a_folder_must_contain(shell: Path) -> None:
-    """A test in a folder that was selected as a whole cannot have been left out; any other test can."""
+    """``has`` is true for a test in a folder that was selected as a whole, and false for any other."""
     whole = selected(shell, ["tests"])
     assert whole.has("tests/test_own.py::test_grasp[x]")
     assert whole.has("tests/below/test_lost.py::test_x")

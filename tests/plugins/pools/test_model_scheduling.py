@@ -21,7 +21,7 @@ TESTS["test_own.py::test_plain"] = ""
 
 
 class Worker:
-    """A worker that runs the tests which it was sent, one at a time."""
+    """A worker that runs the tests that were sent to it, one at a time."""
 
     def __init__(self, name: str) -> None:
         self.gateway = SimpleNamespace(id=name)
@@ -37,7 +37,7 @@ class Worker:
 
 
 class Lab:
-    """A pool with a number of boards, and what the scheduling told it."""
+    """A pool with a number of boards; records the calls of the scheduling."""
 
     def __init__(self, boards: int) -> None:
         self.free = boards
@@ -92,7 +92,7 @@ class Lab:
 
 
 def scheduling(lab: Lab, workers: int) -> ModelScheduling:
-    """Return a scheduling for so many workers."""
+    """Return a scheduling for a number of workers."""
     option = SimpleNamespace(loadscopereorder=True, debug=False)
     config: Any = SimpleNamespace(option=option, getvalue=lambda _name: ["popen"] * workers)
     log: Any = SimpleNamespace(loadscopesched=lambda *_args: None)
@@ -186,14 +186,14 @@ def test_without_any_board_all_tests_are_accounted_for() -> None:
 
 
 def test_a_worker_that_tells_nothing_ends_the_run() -> None:
-    """Without knowing the models, their tests might be split: the run ends with an error."""
+    """A worker that reports no models ends the run with an error."""
     lab = Lab(1)
     joined(scheduling(lab, 1), "mute")
     assert "mute" in lab.stopped
 
 
 def test_tests_that_could_not_begin_again_fail_the_run() -> None:
-    """If xdist starts no further worker, the tests that are left count as a failure, also those without a row."""
+    """If xdist starts no further worker, the remaining tests count as a failure, even without rows."""
     lab = Lab(1)
     schedule = scheduling(lab, 1)
     schedule.remove_node(joined(schedule, "gw0"))  # killed, and not replaced

@@ -80,7 +80,7 @@ def test_models_of_lost_boards_begin_again_and_no_row_is_lost_or_doubled(project
 
 
 def test_without_xdist_one_member_is_used_and_its_loss_ends_the_run(project: Project) -> None:
-    """Without ``-n`` the first free member does all the work; if it is lost, the rows that are left are not run."""
+    """Without ``-n`` the first free member does all the work; if it is lost, the remaining rows are not run."""
     (project.root / "faults.py").write_text(FAULTS)
     pool_of(project, 2)
     ran = project.run(*SUITES, "--target=boards", "-p", "faults", "-k", "signature or outputs")
@@ -104,7 +104,7 @@ def test_without_xdist_one_member_is_used_and_its_loss_ends_the_run(project: Pro
 def test_a_distribution_that_may_split_a_model_is_refused(
     dist: str, options: dict[str, Any], refused: str | None
 ) -> None:
-    """``--dist`` of the user, and workers on other machines, are refused with the reason; one worker splits nothing."""
+    """``--dist`` and workers on other machines are refused with the reason, except with one worker."""
     config = SimpleNamespace(
         stash={activation.DIST: dist}, getoption=lambda name, default=None: options.get(name, default)
     )
@@ -139,7 +139,7 @@ def test_auto_means_as_many_workers_as_boards(project: Project, target: str, wor
 
 
 def test_ctrl_c_ends_the_waiting(project: Project) -> None:
-    """Who waits is told who holds the board, and Ctrl-C ends the run within seconds: no row is judged, none passes."""
+    """While waiting, the holder is named, and Ctrl-C ends the run within seconds without a judged row."""
     pool_of(project, 1)
     spec = load(project.toml).target("b0")
     with open_target("b0", spec).start_agent() as agent:

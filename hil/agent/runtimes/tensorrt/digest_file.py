@@ -25,10 +25,7 @@ def read(path: Optional[str]) -> Optional[bytes]:
 
 
 def write(path: Optional[str], content: Any) -> bool:
-    """Replace the file atomically; return whether that succeeded: False if ``path`` is None or ``content`` too large.
-
-    A failure only makes the next build slower.
-    """
+    """Replace the file atomically; return whether it worked: False if ``path`` is None or ``content`` too large."""
     if path is None or len(content) > LIMIT:
         return False
     temporary = "%s.%d.new" % (path, os.getpid())

@@ -1,7 +1,4 @@
-"""A ``tensorrt`` module without a GPU: the names that building uses, with a record of their calls.
-
-It is used only where no GPU is needed: order of calls, refusals, message texts.
-"""
+"""A ``tensorrt`` module without a GPU: the names that building uses, with a record of their calls."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """A simulated GPU and engine that record the order of calls; streams are queues that ``synchronize`` executes.
 
-They replace CUDA and TensorRT only where our own bookkeeping is tested: what is copied, set, captured and freed, and
-when. The real ones are tested on a real GPU.
+They replace CUDA and TensorRT only in tests of our own bookkeeping.
 """
 
 from __future__ import annotations
@@ -222,7 +221,7 @@ class Plan:
         return [[1, 3], [4, 3], [8, 3]]
 
     def create_execution_context(self) -> Context:
-        """As in TensorRT before 10: the first context has the profile, unless it is shared."""
+        """As in TensorRT before 10: only the first context has the profile, unless it is shared."""
         self.contexts += 1
         return Context(self, 0 if self.shared or self.contexts == 1 else -1)
 

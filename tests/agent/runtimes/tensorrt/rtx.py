@@ -1,6 +1,6 @@
 """TensorRT-RTX in place of TensorRT: the modern API, whose parser and builder are executed here without any GPU.
 
-It cannot load an engine here. The driver that our own code opens is a stub; TensorRT-RTX does not use it.
+It cannot load an engine here.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def build(model: Path, precision: str = "fp32", **options: Any) -> Built:
 
 
 def as_tensorrt(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let processes that start from now on import TensorRT-RTX as ``tensorrt``, with a stub of the driver."""
+    """Let later processes import TensorRT-RTX as ``tensorrt``, with a stub of the driver."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("there is no C compiler for the stub of a driver")
@@ -79,10 +79,7 @@ def typed(path: Path, kind: int) -> Path:
 
 
 def quantized(path: Path, kind: int) -> Path:
-    """Write the product with Q/DQ nodes of the type ``kind`` as ModelOpt places them.
-
-    INT8 and FP8 on both operands; INT4 on blocks of the weights; FP4 (NVFP4) on blocks of both, with scales in FP8.
-    """
+    """Write the product with Q/DQ nodes of the type ``kind``, placed as ModelOpt places them."""
     nodes, tensors = [], [numpy_helper.from_array(np.ones((64, 64), np.float32), "w")]
     for name, made in (("x", "a"), ("w", "b")):
         if name == "x" and kind == INT4:

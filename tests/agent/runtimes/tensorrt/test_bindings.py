@@ -114,7 +114,7 @@ def test_an_engine_runs_by_numbers() -> None:
 
 
 def test_shape_tensors_need_names() -> None:
-    """Bindings would require them in host memory, through another call."""
+    """An engine with a shape tensor is refused without names."""
     gpu = Gpu()
     plan = OldPlan(gpu)
     plan.is_shape_binding = lambda number: number == 0
@@ -124,7 +124,7 @@ def test_shape_tensors_need_names() -> None:
 
 
 def test_an_implicit_batch_is_refused() -> None:
-    """Without the batch dimension, shapes would lack their first dimension."""
+    """An engine with an implicit batch dimension is refused."""
     gpu = Gpu()
     plan = OldPlan(gpu)
     plan.has_implicit_batch_dimension = True
@@ -133,13 +133,13 @@ def test_an_implicit_batch_is_refused() -> None:
 
 
 def test_data_dependent_outputs_need_names() -> None:
-    """Bindings have no allocator from which to request the memory."""
+    """An engine with data-dependent outputs is refused without names, since bindings have no allocators."""
     with pytest.raises(Failure, match=r"needs TensorRT 8\.5"):
         tensors.BindingCalls(None, 1).allocate(tensors.Tensor("z", "float32", (-1,), False, False, 0), object())  # noqa: FBT003 - fields
 
 
 def test_names_are_preferred_and_bindings_can_be_forced() -> None:
-    """8.5 to 9 have both interfaces, so the old one can be tested there."""
+    """With both interfaces (8.5 to 9), names are used unless bindings are requested."""
 
     class Both(Plan):
         num_bindings = 2

@@ -89,7 +89,7 @@ def test_a_missing_plan_is_a_failure_with_tensorrt_s_errors(plan: bytes | None, 
 
 
 def test_errors_of_an_earlier_build_are_dropped(tmp_path: Path) -> None:
-    """The logger lives as long as the process, but a failure quotes only its own build."""
+    """A failure quotes only errors of its own build."""
     trt = Trt()
     trt.plan, trt.messages = None, [(1, "x" * 9000)]
     assert len(refusal(trt, tmp_path)) < 2500
@@ -99,13 +99,13 @@ def test_errors_of_an_earlier_build_are_dropped(tmp_path: Path) -> None:
 
 
 def test_int8_without_qdq_is_refused(tmp_path: Path) -> None:
-    """Without Q/DQ layers or a calibrator an int8 build would succeed and run in floating point."""
+    """An int8 build without Q/DQ layers and calibrator is refused."""
     for layers in ([Layer()], QDQ[:1], QDQ[1:]):
         assert "no Q/DQ layers after parsing" in refusal(Trt(layers=layers), tmp_path, "int8")
 
 
 def test_a_calibrator_with_qdq_layers_is_refused(tmp_path: Path) -> None:
-    """With Q/DQ layers TensorRT would silently ignore the calibrator."""
+    """A calibrator for a network with Q/DQ layers is refused."""
     assert "ignore the calibrator" in refusal(Trt(layers=QDQ), tmp_path, "int8", implicit=IMPLICIT)
     assert "for int8, not for fp16" in refusal(Trt(), tmp_path, "fp16", implicit=IMPLICIT)
 
@@ -124,7 +124,7 @@ def test_the_implicit_route(tmp_path: Path) -> None:
 
 
 def test_bad_data_fails_even_if_a_plan_was_built(tmp_path: Path) -> None:
-    """NaN in the data ends calibration early; TensorRT builds anyway, and the build is refused."""
+    """NaN in the data fails the build, although TensorRT returns a plan."""
     np.save(tmp_path / "x.npy", np.full((4, 3), np.nan, np.float32))
     paths = {"data": {"x": str(tmp_path / "x.npy")}}
     assert "NaN" in refusal(Trt(), tmp_path, "int8", implicit=IMPLICIT, paths=paths)
@@ -167,7 +167,7 @@ def test_a_strongly_typed_network_by_choice(tmp_path: Path) -> None:
 
 
 def test_a_calibrator_of_a_strongly_typed_network_is_refused(tmp_path: Path) -> None:
-    """It would be ignored, on 10 as on 11."""
+    """A calibrator of a strongly typed network is refused, on 10 as on 11."""
     message = refusal(Typed(), tmp_path, "int8", strongly_typed=True, implicit=IMPLICIT)
     assert "the calibrator would be ignored" in message
 
@@ -191,7 +191,7 @@ def test_brought_precisions(precision: str, kind: DataType, sm: str, tmp_path: P
 
 
 def test_layers_that_only_move_values_do_not_count(tmp_path: Path) -> None:
-    """A float32 model with a cast, constant or input in fp16 stays one: fp16 is refused, fp32 is built."""
+    """A float32 model with a cast, constant or input in fp16 still counts as float32: only fp32 is built."""
     half = Tensor(dtype=DataType.HALF)
     bearing = Strong(inputs=[half], layers=[Layer(), Layer(LayerType.CAST, half), Layer(LayerType.CONSTANT, half)])
     assert "computes nothing in fp16" in refusal(bearing, tmp_path, "fp16")
@@ -232,7 +232,7 @@ def test_a_data_dependent_output_gets_a_profile(tmp_path: Path) -> None:
 
 
 def test_optimization_levels(tmp_path: Path) -> None:
-    """A builder without levels refuses one, instead of building at its own."""
+    """A builder without optimization levels refuses a requested one."""
     assert "no optimization levels" in refusal(Trt(), tmp_path, optimization_level=3)
     trt = Trt()
     trt.config.builder_optimization_level = None  # type: ignore[attr-defined]  # as later configs have it
@@ -271,10 +271,7 @@ def test_dla_refusals_and_facts(tmp_path: Path) -> None:
 
 
 def test_a_gpu_without_a_fast_precision_is_refused(tmp_path: Path) -> None:
-    """The builder accepts fp16, int8 and tf32 on GPUs without them; the agent refuses.
-
-    bf16 needs flag and architecture.
-    """
+    """fp16, int8 and tf32 are refused on GPUs that lack fast ones; bf16 needs flag and architecture."""
 
     class Slow(Builder):
         platform_has_fast_fp16 = platform_has_fast_int8 = platform_has_tf32 = False
@@ -305,7 +302,7 @@ def test_the_timing_cache_is_stored_or_refused(tmp_path: Path) -> None:
 
 
 def test_a_partly_accepted_timing_cache_is_reported(tmp_path: Path) -> None:
-    """TensorRT uses the cache and logs an error: the state is ``partly``, and the error is quoted."""
+    """If TensorRT uses only a part of the cache, the state is ``partly`` and TensorRT's error is quoted."""
     path = tmp_path / "timing"
     build(Trt(), tmp_path, paths={"timing_cache": str(path)})
     trt = Trt()

@@ -93,7 +93,7 @@ def test_it_is_recorded_whether_the_cache_was_used(tmp_path: Path) -> None:
 
 
 def test_a_build_that_requests_no_data_fails(tmp_path: Path) -> None:
-    """An int8 engine built without requesting cache or data is refused, since it would not be calibrated."""
+    """An int8 engine that was built without a request for cache or data is refused."""
     state, _ = calibration(tmp_path)
     state.write_cache(CACHE)
     with pytest.raises(Failure, match="without asking for calibration data"):
@@ -207,7 +207,7 @@ def test_int64_is_narrowed_exactly(tmp_path: Path) -> None:
 
 
 def test_the_scales_of_a_record_are_bounded() -> None:
-    """JSON escapes count: the scales of a record never exceed the limit."""
+    """The scales of a record never exceed the limit, with JSON escapes counted."""
     names = 2000
     fitting = scales.bounded({"\x00" * 60 + str(number): -1.2345678901234567e-300 for number in range(names)})
     assert 0 < len(fitting) < names
@@ -218,10 +218,7 @@ def test_the_scales_of_a_record_are_bounded() -> None:
     st.dictionaries(st.text(st.characters(codec="ascii", exclude_categories=["C"]), min_size=1), st.floats(width=32))
 )
 def test_scales_are_read_back(table: dict[str, float]) -> None:
-    """Scales in TensorRT's format are read back, also for names with colons; NaN becomes None.
-
-    The format has no leading zeros, so a scale of zero is one digit.
-    """
+    """Scales in TensorRT's format are read back, also for names with colons; NaN becomes None."""
     digits = {name: struct.pack("!f", value).hex().lstrip("0") or "0" for name, value in table.items()}
     lines = ["TRT-8600-MinMaxCalibration", *(f"{name}: {scale}" for name, scale in digits.items())]
     scales_read = scales.decode("\n".join(lines).encode()).by_tensor

@@ -53,7 +53,7 @@ def plain(outputs: list[Any]) -> list[Any]:
 
 
 def test_a_run_makes_no_unneeded_calls(gpu: Gpu, load: Load) -> None:
-    """Nothing else happens between the first copy and the wait, so a bare loop is no faster."""
+    """Between the first copy and the wait, nothing else is called."""
     bound = load().bind(batch(2))
     assert (plain(bound.run())[0] == 2 * batch(2)["x"]).all()
     gpu.calls.clear()
@@ -117,7 +117,7 @@ def test_a_feed_may_outlive_its_engine(gpu: Gpu, load: Load) -> None:
 
 
 def test_a_released_feed_does_not_run(load: Load) -> None:
-    """Its memory may belong to another feed by now."""
+    """A released feed does not run."""
     bound = load().bind(batch(1))
     bound.run()
     bound.close()
@@ -145,7 +145,7 @@ def test_the_length_of_an_output_may_depend_on_the_data(gpu: Gpu, load: Load) ->
 
 
 def test_an_allocation_failure_in_tensorrt_is_reported(gpu: Gpu, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The failure is the driver's, not the one of TensorRT that follows from it."""
+    """The reported failure is the driver's, not TensorRT's that follows from it."""
     engine = load(Plan(gpu, dependent=True))
     slot = engine._open_slots[0]  # noqa: SLF001 - to make one tensor's allocation fail
 
@@ -161,7 +161,7 @@ def test_an_allocation_failure_in_tensorrt_is_reported(gpu: Gpu, load: Load, mon
 
 
 def test_the_graph_is_captured_once_for_each_shape(gpu: Gpu, load: Load) -> None:
-    """A plain run precedes the capture; a change of shapes drops the graph and captures a new one."""
+    """The graph is captured after one plain run, and again after a change of shapes."""
     engine = load(cuda_graph=True)
     first, second, larger = engine.bind(batch(2)), engine.bind(batch(2, 9)), engine.bind(batch(4))
     for bound, feed in ((first, batch(2)), (second, batch(2, 9)), (first, batch(2))):
@@ -185,7 +185,7 @@ def test_a_failed_capture_is_a_failure(gpu: Gpu, load: Load) -> None:
 
 
 def test_graphs_are_refused_where_impossible(gpu: Gpu, load: Load) -> None:
-    """Data-dependent outputs and DLA cores are refused in advance."""
+    """Graphs are refused for data-dependent outputs and DLA cores."""
     with pytest.raises(Failure, match="depends on the data") as caught:
         load(Plan(gpu, dependent=True), cuda_graph=True).bind(batch(1)).run()
     assert caught.value.kind == UNSUPPORTED
@@ -211,14 +211,14 @@ def test_several_are_in_flight(gpu: Gpu, load: Load) -> None:
 
 
 def test_a_slot_beyond_streams_is_refused(load: Load) -> None:
-    """A slot beyond ``streams`` is refused."""
+    """A slot number beyond ``streams`` is refused."""
     with pytest.raises(Failure, match="loaded for 1") as caught:
         load().bind(batch(1), 1)
     assert caught.value.kind == UNSUPPORTED
 
 
 def test_a_second_context_without_the_profile_gets_an_engine_of_its_own(gpu: Gpu, load: Load) -> None:
-    """Before TensorRT 10 a second context has no profile and would run with nothing set."""
+    """Before TensorRT 10, where a second context has no profile, it gets an engine of its own."""
     plan = Plan(gpu, shared=False)
     engine = load(plan, streams=2)
     assert plan.deserialized == 2
@@ -228,7 +228,7 @@ def test_a_second_context_without_the_profile_gets_an_engine_of_its_own(gpu: Gpu
 
 
 def test_contexts_that_share_their_profile_share_the_engine(gpu: Gpu, load: Load) -> None:
-    """From TensorRT 10, and for fixed shapes, the weights are loaded once."""
+    """From TensorRT 10, and for fixed shapes, contexts share one engine."""
     plan = Plan(gpu)
     engine = load(plan, streams=2)
     assert (plan.contexts, len(gpu.streams)) == (2, 2), "memory is read after the load, so all must be there by then"
@@ -246,14 +246,14 @@ def test_the_profile_of_layers_is_a_run_of_its_own(gpu: Gpu, load: Load) -> None
 
 
 def test_layers_are_profiled_without_a_shared_profile(gpu: Gpu, load: Load) -> None:
-    """A second copy of the engine is used, whose first context has the optimization profile."""
+    """Without a shared profile, layers are profiled on a second copy of the engine."""
     plan = Plan(gpu, shared=False)
     engine = load(plan)
     assert engine.profile(batch(2), 2)
 
 
 def test_a_length_outside_the_profile_is_named(load: Load) -> None:
-    """TensorRT itself would refuse it without a reason."""
+    """A length outside the profile is refused with its name."""
     with pytest.raises(Failure, match="'x' has length 9 in dimension 0; the engine was built for 1 to 8"):
         load().check(batch(9))
 
@@ -269,13 +269,13 @@ def test_a_shape_that_tensorrt_refuses_is_a_failure(gpu: Gpu, load: Load) -> Non
 
 
 def test_a_refused_enqueue_is_a_failure(gpu: Gpu, load: Load) -> None:
-    """If False from an enqueue were ignored, the outputs would be the previous run's."""
+    """An enqueue that TensorRT refuses is a failure."""
     with pytest.raises(Failure, match="TensorRT refused to run"):
         load(Plan(gpu, refuse=True)).bind(batch(1)).run()
 
 
 def test_a_broken_context_is_reported_by_a_refused_enqueue(gpu: Gpu, load: Load) -> None:
-    """If the CUDA context is broken, the driver's error is raised and not TensorRT's."""
+    """After a broken CUDA context, the driver's error is raised and not TensorRT's."""
     engine = load(Plan(gpu, refuse=True))
     bound = engine.bind(batch(1))
     gpu.fault = Failure(ENGINE, "CUDA_ERROR_ILLEGAL_ADDRESS (700)")
@@ -301,7 +301,7 @@ def test_dynamic_dimensions_are_open_in_ports(load: Load) -> None:
 def test_a_foreign_engine_may_be_for_a_dla(
     load: Load, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], kind: str
 ) -> None:
-    """How a foreign engine was built is unknown, so its layers decide; ours runs where it was built for."""
+    """The layers of a foreign engine decide whether it runs on a DLA; for our own engine the build's option does."""
     engine = load(**options)
     monkeypatch.setattr(engine, "layers", lambda: [{"device": "dla"}])
     processor = engine.executed_on()
@@ -343,7 +343,7 @@ def test_a_failed_load_frees_tensorrt_s_objects_before_the_context(
 def test_tensors_that_numpy_cannot_hold_are_refused(
     gpu: Gpu, load: Load, attribute: str, value: Named, text: str
 ) -> None:
-    """Otherwise bytes of another type would be compared as numbers."""
+    """A tensor of a type that numpy cannot hold is refused."""
     plan = Plan(gpu)
     setattr(plan, attribute, lambda _: value)
     with pytest.raises(Failure, match=text) as caught:
@@ -353,7 +353,7 @@ def test_tensors_that_numpy_cannot_hold_are_refused(
 
 
 def test_bindings_cannot_be_forced_where_there_are_none(load: Load) -> None:
-    """``io = "bindings"`` uses the old interface or reports that it does not exist."""
+    """``io = "bindings"`` uses the old interface; the load fails if that does not exist."""
     with pytest.raises(Failure, match="no bindings interface"):
         load(io="bindings")
 
@@ -390,14 +390,14 @@ def test_a_refused_engine_is_explained(text: str, message: str) -> None:
 
 
 def test_an_empty_file_is_no_engine(tmp_path: Path) -> None:
-    """An empty file cannot be mapped."""
+    """An empty file is refused as an engine."""
     (tmp_path / "x").touch()
     with pytest.raises(Failure, match="the file is empty"):
         engine_module._deserialize(str(tmp_path / "x"), None, Log())  # noqa: SLF001 - it loads a plan
 
 
 def test_a_runtime_that_does_not_start_is_reported(gpu: Gpu, tmp_path: Path) -> None:
-    """pybind11 raises TypeError if TensorRT returns a null pointer."""
+    """A runtime that does not start, a TypeError of pybind11, is one failure."""
 
     def broken(_: Any) -> Any:
         raise TypeError("pybind11::init(): factory function returned nullptr")
@@ -410,7 +410,7 @@ def test_a_runtime_that_does_not_start_is_reported(gpu: Gpu, tmp_path: Path) -> 
 
 
 def test_a_state_stays_on_the_device(gpu: Gpu, load: Load) -> None:
-    """Each step copies the state on the device only, and others may use the slot in between, with a CUDA graph too."""
+    """Each step copies the state on the device only; others may use the slot in between, with a CUDA graph too."""
     for options in ({}, {"cuda_graph": True}):
         engine = load(**options)
         begin = batch(1, 1.0)

@@ -65,7 +65,7 @@ def test_precisions_of_computing_and_moving_layers() -> None:
 
 
 def test_a_name_alone_gives_no_precision() -> None:
-    """An engine built without detail lists only names, from which nothing is inferred."""
+    """A layer of which only the name is listed has no precision."""
     layers = inspector.parse('{"Layers": ["Conv_0 + Relu_1", "{ForeignNode[a...b]}"], "Bindings": ["x"]}')
     assert [layer["name"] for layer in layers] == ["Conv_0 + Relu_1", "{ForeignNode[a...b]}"]
     assert all((layer["precision"], layer["type"], layer["onnx"]) == (None, "", []) for layer in layers)
@@ -78,7 +78,7 @@ def test_a_dla_layer_is_on_the_dla() -> None:
 
 
 def test_layers_of_later_profiles_never_run() -> None:
-    """Only the first optimization profile is used."""
+    """Layers of later optimization profiles are left out."""
     layers = inspector.parse(json.dumps({"Layers": ["a", "a [profile 1]", "b [profile 12]", "b [profile 0]"]}))
     assert [layer["name"] for layer in layers] == ["a", "b [profile 0]"]
 
@@ -98,7 +98,7 @@ def test_layers_of_later_profiles_never_run() -> None:
     ],
 )
 def test_datatypes_by_their_many_names(text: str, name: str | None) -> None:
-    """uint8 is not read as int8, nor bfloat16 as float."""
+    """uint8 is not read as int8, and bfloat16 not as float."""
     assert inspector.datatype(text) == name
 
 
@@ -202,7 +202,7 @@ LISTINGS = {
     ],
 )
 def test_shares_by_the_listings_of_releases(release: str, precision: str, low: float, high: float) -> None:
-    """Each of four nodes is found in its layer, or counts as hidden: half of them are, in every listing."""
+    """In the listings of all releases, each of four nodes is found in its layer or counts as hidden, two each."""
     layers = inspector.parse(json.dumps({"Layers": LISTINGS[release]}))
     nodes = [WeightedNode(name, "Conv", "float32", multiply_adds=10) for name in NODES]
     judged = in_precision(layers, Precisions(tuple(nodes)), precision, None)
@@ -214,7 +214,7 @@ NODES = ("/c0/Conv", "/c1/Conv", "/m0/MatMul", "/m1/MatMul")
 
 
 def test_a_listing_of_names_alone_shows_nothing() -> None:
-    """An engine that was built without detailed verbosity is unknown, never within a limit."""
+    """An engine that was built without detailed verbosity is inconclusive, never within a limit."""
     layers = inspector.parse(json.dumps({"Layers": ["/c0/Conv", "/m0/MatMul"]}))
     nodes = Precisions(tuple(WeightedNode(name, "Conv", "float32", multiply_adds=10) for name in NODES))
     judged = in_precision(layers, nodes, "fp16", None)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Counted(Trt):
-    """Has weak references to every builder that it created."""
+    """A fake module with weak references to every builder that it created."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ def test_consecutive_builds_share_a_builder(trt: Counted, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_builder_is_freed_before_the_context(fails: bool, tmp_path: Path) -> None:
-    """Freeing it after its CUDA context aborts the process; this also holds after a failure."""
+    """The builder is freed before its CUDA context, also after a failure."""
     trt, cuda, alive = Counted(), Cuda(), []
     cuda.at_close = lambda: alive.append([reference() for reference in trt.builders])
     opened = OpenBuilder(trt, cuda, {})
@@ -77,7 +77,7 @@ def test_the_builder_is_freed_before_the_context(fails: bool, tmp_path: Path) ->
 
 
 def test_a_failure_is_followed_by_a_new_builder(trt: Counted, tmp_path: Path) -> None:
-    """Nothing that a failed build has used is reused."""
+    """After a failure, the next build gets a new builder."""
     model, out = str(models.tiny(tmp_path / "m.onnx")), str(tmp_path / "out")
     runtime = tensorrt.TensorRt()
     trt.plan = None

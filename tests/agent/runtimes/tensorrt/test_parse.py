@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Error:
-    """As in 8.x: an index, no name."""
+    """An error as in 8.x, with an index and without a name."""
 
     def __init__(self, index: int, text: str) -> None:
         self._index, self._text = index, text
@@ -39,7 +39,7 @@ class Error:
 
 
 class NamedError(Error):
-    """As in 10: also name and operator."""
+    """An error as in 10, also with name and operator."""
 
     def node_name(self) -> str:
         """Return the node's name."""
@@ -77,7 +77,7 @@ def test_the_node_is_found_by_its_index(tmp_path: Path) -> None:
 
 
 def test_another_node_is_not_named(tmp_path: Path) -> None:
-    """If the index points at another operator than the text names (a subgraph's node), no name is given."""
+    """No node is named if the index points at another operator than the error's text names."""
     path = models.tiny(tmp_path / "m.onnx")
     text = message(path, Error(0, "No importer registered for op: Frobnicate"))
     assert "multiply" not in text

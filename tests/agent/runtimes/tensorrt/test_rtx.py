@@ -54,7 +54,7 @@ def message(model: Path, asked: str = "fp32", **options: object) -> str:
 
 @pytest.mark.parametrize("asked", TYPED)
 def test_each_float_precision_is_built(asked: str, tmp_path: Path) -> None:
-    """A network that computes in the asked type is built, with no flag but TF32, and only where that is asked."""
+    """A network of the requested type is built; the only flag is TF32, and only where that is requested."""
     built = build(typed(tmp_path / "m.onnx", TYPED[asked]), asked, profiles=PROFILES)
     assert (tmp_path / "m.plan").stat().st_size > 1000
     assert ("TF32" in built.facts["flags"]) == (asked != "fp32")
@@ -102,7 +102,7 @@ def test_each_quantized_precision_is_built_from_qdq_nodes(kind: str, tmp_path: P
     ],
 )
 def test_another_type_than_asked_is_refused(asked: str, kind: int, says: str, tmp_path: Path) -> None:
-    """A strongly typed builder takes types from the file, so another precision is refused before the build."""
+    """A precision other than that of the file's types is refused before the build."""
     assert says in message(typed(tmp_path / "m.onnx", kind), asked, profiles=PROFILES)
 
 
@@ -113,7 +113,7 @@ def test_another_quantization_is_not_built_as_int8(kind: str, tmp_path: Path) ->
 
 
 def test_the_calibrator_is_refused(tmp_path: Path) -> None:
-    """There is no implicit INT8."""
+    """A calibrator is refused."""
     implicit = {"algorithm": "entropy2", "batch": 2, "samples": 4, "data": {"x": "0" * 64}}
     assert "explicit" in message(models.tiny(tmp_path / "m.onnx"), "int8", implicit=implicit, profiles=TINY)
 
@@ -129,7 +129,7 @@ def test_profiles(tmp_path: Path) -> None:
 
 
 def test_equal_names_with_unequal_sizes_fail_in_the_builder(tmp_path: Path) -> None:
-    """Dimensions of one name that get different sizes are TensorRT's own refusal, with our advice."""
+    """Dimensions of one name with different sizes are refused by TensorRT itself; the message has our advice."""
     nodes = [helper.make_node("Relu", ["a"], ["c"]), helper.make_node("Relu", ["b"], ["d"])]
     ends = [helper.make_tensor_value_info(name, FLOAT, ["n", 4]) for name in "abcd"]
     graph = helper.make_graph(nodes, "g", ends[:2], ends[2:])
@@ -171,7 +171,7 @@ def test_parser_errors_name_node_operator_and_opset(tmp_path: Path) -> None:
 # TensorRT-RTX has the calls of TensorRT's timing cache, and deprecates them, since it needs no such cache.
 @pytest.mark.filterwarnings("ignore:.*[Tt]iming cache:DeprecationWarning")
 def test_the_timing_cache(tmp_path: Path) -> None:
-    """The cache is stored and offered again; where TensorRT drops it whole, this is not called a use of a part."""
+    """The cache is stored and offered again; a cache that TensorRT drops completely is not called partly used."""
     model, paths = models.tiny(tmp_path / "m.onnx"), {"timing_cache": str(tmp_path / "cache")}
     first = build(model, profiles=TINY, paths=paths)
     assert first.facts["timing_cache"] == "cold"
@@ -182,7 +182,7 @@ def test_the_timing_cache(tmp_path: Path) -> None:
 
 
 def test_workspace_and_level_are_set(tmp_path: Path) -> None:
-    """The workspace's limit and the optimization level are those of the options."""
+    """The workspace limit and the optimization level of the options are set."""
     built = build(models.tiny(tmp_path / "m.onnx"), profiles=TINY, workspace=1 << 24, optimization_level=2)
     assert built.facts["workspace"] == 1 << 24
 
