@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from benchmarks.results import judging
-from tests.test_benchmark_results import pool_cost, pool_random, pool_speed
+from tests.test_benchmark_results import pool_cost, pool_main, pool_random, pool_speed
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,30 @@ def test_a_pair_of_runs_that_did_not_judge_has_no_cost() -> None:
     rows = pool_cost()
     rows[0]["passed"] = False
     assert [bar["figure"] for bar in judging.pool.cost(rows)] == [None, 0.5]
+
+
+LOST, DOUBLED = "rows of the main job that a pool lost", "rows of the main job that a pool doubled"
+SPLIT, OTHER = "models of the main job split between boards", "verdicts of untimed rows that differ on a pool"
+USED = "boards that the main job used at once"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "missed"),
+    [
+        ({}, []),
+        ({"model": "other"}, [LOST, DOUBLED, OTHER, USED]),
+        ({"board": "b-arm"}, [SPLIT]),
+        ({"verdict": "failed"}, [OTHER]),
+    ],
+)
+def test_each_wrong_row_of_a_main_job_on_a_pool_misses_its_bar(wrong: dict[str, Any], missed: list[str]) -> None:
+    """A row that is lost, doubled, judged on another board or judged otherwise misses its bar."""
+    rows = pool_main()
+    rows[6] = {**rows[6], **wrong}
+    assert [bar["name"] for bar in judging.pool.main_job(rows) if not bar["met"]] == missed
+
+
+def test_a_main_job_without_rows_meets_no_bar() -> None:
+    """Neither two runs without rows nor a run that is missing is a main job."""
+    assert not any(bar["met"] for bar in judging.pool.main_job([]))
+    assert not all(bar["met"] for bar in judging.pool.main_job(pool_main()[:4]))

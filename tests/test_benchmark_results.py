@@ -323,6 +323,17 @@ def pool_cost() -> Rows:
     return [{**row, "way": way} for way in ("without pytest-xdist", "with -n 1") for _ in range(judging.pool.PAIRS)]
 
 
+def pool_main() -> Rows:
+    """Return two models with the same rows on one target and on a pool of two boards."""
+    made = []
+    for side in ("one", "pool"):
+        for model in ("arm", "digits"):
+            board = "cpu" if side == "one" else f"b-{model}"
+            row = {"side": side, "code": 0, "model": model, "precision": "fp32", "scenario": None, "board": board}
+            made += [{**row, "id": check, "verdict": "passed"} for check in ("parity.outputs", "latency.p50")]
+    return made
+
+
 def pool_random() -> Rows:
     """Return runs of which one was killed, on a lab that was disturbed in each way and is free at the end."""
     lab = {"boards": judging.pool.LAB_BOARDS, "kicks": 9, "exporters": 2, "seconds": 0.1, "seconds_after_kill": 5.0}
@@ -335,6 +346,7 @@ GOOD: dict[str, Callable[[], Rows]] = {
     "pool-speed": pool_speed,
     "pool-cost": pool_cost,
     "pool-random": pool_random,
+    "pool-main": pool_main,
     "history": history,
     "deploy-faults": deploy_faults,
     "parity-planted": planted,

@@ -11,6 +11,10 @@ Bar: at most 2 s.
 random: 50 runs on 20 made boards of a real labgrid coordinator, while places are kicked, exporters restart, and runs
 and workers are killed (``random_runs.py``). Bars: no board used by two, none left, no row lost or doubled.
 
+main: the bundled main job on a pool of four targets of this machine with ``-n 4`` beside the main job on one; it is
+left out with ``--quick``. Bars: no row lost or doubled, no model split, the same verdicts of all rows that are not
+timed. Both processors are shared by the workers, so its times show nothing about boards.
+
 The exit code is 1 if a bar is missed. ``--out FOLDER`` writes the result of each part as ``pool-PART.json``.
 """
 
@@ -90,7 +94,22 @@ def disturbed(folder: Path, *, quick: bool) -> Rows:
     return random_runs.measure(folder, counts, int(time.time()), notify)
 
 
-PARTS: dict[str, Callable[..., Rows]] = {"speed": speed, "cost": cost, "random": disturbed}
+def main_job(folder: Path, *, quick: bool) -> Rows:
+    """Return a row for each row of the main job's report, on one target and on the pool."""
+    if quick:
+        raise ValueError("the main job is never quick")
+    rows: Rows = []
+    for side, options in (("one", ("--target=cpu",)), ("pool", (f"--target={project.POOL}", "-n", str(bars.BOARDS)))):
+        place = folder / side
+        project.copy_main_job(place, bars.BOARDS)
+        taken, code, report = project.run(place, *options)
+        kept = ("id", "model", "precision", "scenario", "verdict", "board")
+        rows += [{"side": side, "code": code} | {key: row[key] for key in kept} for row in report["checks"]]
+        notify(f"the main job on {side}: {len(report['checks'])} rows, exit code {code}, {taken:.1f} s")
+    return rows
+
+
+PARTS: dict[str, Callable[..., Rows]] = {"speed": speed, "cost": cost, "random": disturbed, "main": main_job}
 
 
 def shown(part: str, rows: Rows, *, quick: bool) -> bool:
@@ -124,6 +143,8 @@ def main() -> int:
     versions = {"host python": platform.python_version(), **named}
     good = True
     for part in arguments.part or PARTS:
+        if part == "main" and arguments.quick:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             rows = PARTS[part](Path(folder) / part, quick=arguments.quick)
         good = shown(part, rows, quick=arguments.quick) and good

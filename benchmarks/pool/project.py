@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RUNTIME = Path(__file__).with_name("waiting_runtime.py")
+REPOSITORY = Path(__file__).parent.parent.parent
 POOL = "boards"
 HEAD = """
 [project]
@@ -82,6 +83,17 @@ def write(root: Path, models: int, boards: int, seconds: float) -> None:
     parts = [HEAD.format(seconds=seconds, budget=4 * seconds + 4), *(MODEL.format(name=name) for name in names)]
     parts += [f'[targets.{POOL}]\nkind = "pool"\nmembers = {json.dumps(members)}\n']
     parts += [BOARD.format(name=name, root=root) for name in members]
+    (root / "hil.toml").write_text("".join(parts), encoding="utf-8")
+
+
+def copy_main_job(root: Path, boards: int) -> None:
+    """Copy the bundled examples and their ``hil.toml``, with a pool of so many targets of this machine."""
+    root.mkdir(parents=True)
+    shutil.copytree(REPOSITORY / "examples", root / "examples")
+    members = [f"b{number}" for number in range(boards)]
+    parts = [(REPOSITORY / "hil.toml").read_text(encoding="utf-8")]
+    parts += [f'\n[targets.{POOL}]\nkind = "pool"\nmembers = {json.dumps(members)}\n']
+    parts += [f'[targets.{name}]\nruntime = "onnxruntime"\nstore = "{root}/stores/{name}"\n' for name in members]
     (root / "hil.toml").write_text("".join(parts), encoding="utf-8")
 
 

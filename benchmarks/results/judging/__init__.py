@@ -54,6 +54,7 @@ JUDGES: Mapping[str, Callable[[Sequence[Row]], list[Bar]]] = {
     "pool-speed": pool.speed,
     "pool-cost": pool.cost,
     "pool-random": pool.disturbed,
+    "pool-main": pool.main_job,
     "precision": precision.judge,
     "sequences-cost": sequences.cost,
     "sequences-planted": sequences.planted,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from benchmarks.results.judging.bars import bar
@@ -17,6 +18,9 @@ BOARDS, SPEED_UP = 4, 3.5
 
 COST, PAIRS = 2.0, 4
 """Seconds that a pool may add to a run on one board, and the fewest pairs of runs."""
+
+UNTIMED = ("contract", "parity", "property", "int8")
+"""Families of checks whose verdicts do not depend on the time that anything takes."""
 
 LAB_BOARDS, RUNS = 20, 50
 """Boards and runs of the disturbed lab."""
@@ -47,6 +51,33 @@ def cost(rows: Sequence[Row]) -> list[Bar]:
             bar(f"what a pool costs on one board, {way}", figure, COST, unit="s", low=bounds[0], high=bounds[1])
         )
     return bars
+
+
+def main_job(rows: Sequence[Row]) -> list[Bar]:
+    """Return bars for the rows of the main job on a pool that differ from those of the main job on one target."""
+    sides = {side: [row for row in rows if row["side"] == side] for side in ("one", "pool")}
+    one, pool = (Counter(map(_key, mine)) for mine in sides.values())
+    verdicts = {_key(row): row["verdict"] for row in sides["pool"]}
+    untimed = [row for row in sides["one"] if row["id"].split(".")[0] in UNTIMED]
+    used = {(row["model"], row["board"]) for row in sides["pool"]}
+    models, boards = ({pair[at] for pair in used} for at in (0, 1))
+    counts = {
+        "rows of the main job that a pool lost": (one - pool).total(),
+        "rows of the main job that a pool doubled": (pool - one).total(),
+        "models of the main job split between boards": len(used) - len(models),
+        "verdicts of untimed rows that differ on a pool": sum(
+            row["verdict"] != verdicts.get(_key(row)) for row in untimed
+        ),
+    }
+    known = bool(untimed and pool)
+    return [
+        *(bar(name, figure if known else None, 0) for name, figure in counts.items()),
+        bar("boards that the main job used at once", len(boards) if known else None, len(models), at_least=True),
+    ]
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    return (row["id"], row["model"], row["precision"], row["scenario"])
 
 
 def disturbed(rows: Sequence[Row]) -> list[Bar]:
