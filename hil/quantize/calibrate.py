@@ -28,6 +28,7 @@ from hil.quantize.histograms import Collector
 from hil.quantize.layout import EXTRA, OPERATORS
 from hil.quantize.masks import masked_tensors
 from hil.quantize.node_order import sort_nodes
+from hil.quantize.own_constants import separate_constants
 from hil.quantize.prepare import prepared
 
 if TYPE_CHECKING:
@@ -253,6 +254,8 @@ def insert(
     copy.CopyFrom(proto)
     ranges = {name: one for name, one in calibration.ranges.items() if name not in calibration.masked}
     kept = kept_of(proto, calibration, spec)
+    if layout == "onnxruntime":
+        separate_constants(copy.graph, OPERATORS[layout])
     quantizer = QDQQuantizer(
         copy,
         True,  # noqa: FBT003 - per_channel; the parameters' names differ between versions
