@@ -62,7 +62,10 @@ def _gather(session: EngineContext, row: Row) -> Gathered:
         session.parts(row.model)  # watch the model's files before the first of them is used
     foreign = _foreign_engine(session, row)
     gathered = GATHER[row.id](session, row)
-    facts = replace(gathered.facts, foreign_engine=foreign, tolerances=_tolerances(session, row))
+    saturating = bool(session.engines.facts(row.model, row.precision).get("saturating_sums"))
+    facts = replace(
+        gathered.facts, foreign_engine=foreign, tolerances=_tolerances(session, row), saturating_sums=saturating
+    )
     return replace(gathered, facts=facts)
 
 

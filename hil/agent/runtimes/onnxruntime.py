@@ -3,6 +3,7 @@
 import json
 import mmap
 import os
+import platform
 import re
 import shutil
 import tempfile
@@ -40,7 +41,7 @@ EXACT_PRODUCTS = "session.x64quantprecision"
 It has no effect on other processors. Source: ONNX Runtime, onnxruntime_session_options_config_keys.h.
 """
 NOT_EXACT = "Attempt to replace the existing tensor"
-"""ONNX Runtime's error for a graph whose weights share a zero point: 1.32 does not support the option for it."""
+"""ONNX Runtime's error for nodes that share a quantized constant: 1.32 does not support the option for them."""
 
 CUSTOM = re.compile(r"(?P<domain>[\w.-]+):(?P<operator>\w+)\(-?\d+\) is not a registered function/op")
 CUSTOM_ADVICE = "run it on TensorRT with its plugin under build.plugins, and give the framework's outputs as reference"
@@ -100,7 +101,9 @@ def open_session(model: Any, settings: Any) -> Any:
     except Exception as error:
         if NOT_EXACT not in str(error):
             raise
+    ort.set_default_logger_severity(3)  # otherwise it warns that the entry is replaced
     settings.add_session_config_entry(EXACT_PRODUCTS, "0")
+    ort.set_default_logger_severity(2)
     settings.log_severity_level = logged
     return ort.InferenceSession(model, settings, providers=PROVIDERS)
 
@@ -152,6 +155,15 @@ def _load_failure(error: str) -> Failure:
     return Failure(BUILD, "ONNX Runtime cannot load the model: %s" % error, advice(error) or CHECK)
 
 
+def _lacks_vnni() -> bool:
+    try:
+        with open("/proc/cpuinfo") as file:
+            flags = next((line for line in file if line.startswith("flags")), "")  # only x86 has this line
+    except OSError:
+        return platform.machine() in ("x86_64", "AMD64")
+    return bool(flags) and "vnni" not in flags
+
+
 def _has_qdq(path: str) -> bool:
     if os.path.getsize(path) == 0:
         return False
@@ -165,6 +177,7 @@ class Session(Engine):
     def __init__(self, path: str, options: Mapping[str, Any]) -> None:
         self._path = path
         self._threads = options.get("threads")
+        self._saturating = False
         self._session = self._open(path)
         self.inputs = _ports(self._session.get_inputs())
         self.outputs = _ports(self._session.get_outputs())
@@ -181,9 +194,15 @@ class Session(Engine):
             settings.enable_profiling = True
             settings.profile_file_prefix = profile
         try:
-            return open_session(path, settings)
+            session = open_session(path, settings)
         except Exception as error:  # noqa: BLE001 - its exceptions share no other base class
             raise _load_failure(short(error)) from None
+        self._saturating = settings.get_session_config_entry(EXACT_PRODUCTS) == "0" and _lacks_vnni()
+        return session
+
+    def facts(self) -> Dict[str, Any]:
+        """Return ``saturating_sums`` if the sums of 8-bit products may saturate on this processor."""
+        return {"saturating_sums": True} if self._saturating else {}
 
     def method(self) -> Dict[str, Any]:
         threads = self._threads or 0

@@ -30,6 +30,7 @@ AMENDMENTS: tuple[Amendment, ...] = (
     Amendment("state", measurement.add_state),
     Amendment("slowest nodes", explanation.add_slowest_nodes),
     Amendment("diagnosis", explanation.add_diagnosis),
+    Amendment("saturation", explanation.add_saturation),
     Amendment("foreign engine", foreign.warn_of_foreign_engine),
     Amendment("limit expiry", expiry.expire_limit),
     Amendment("tolerance expiry", expiry.expire_tolerance),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hil.results import Verdict
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -11,6 +13,13 @@ if TYPE_CHECKING:
     from hil.session.amendments.row_facts import Facts
 
 NODES_NAMED = 3
+COMPARED = ("parity.", "int8.", "sequence.", "property.")
+"""The beginnings of the ids of checks that compare an engine's values."""
+
+SATURATING = (
+    "8-bit sums may saturate on this processor, which lacks VNNI, since several nodes share a quantized constant: "
+    "give each node its own copy of the constant, or judge on another processor"
+)
 NAME_LENGTH = 60
 
 
@@ -31,6 +40,14 @@ def _short(node: Mapping[str, Any]) -> str:
     if len(name) > NAME_LENGTH:
         name = f"{name[: NAME_LENGTH // 2]}…{name[-NAME_LENGTH // 2 + 1 :]}"
     return f"{name} ({kind}) {node['share']:.0%}" if kind else f"{name} {node['share']:.0%}"
+
+
+def add_saturation(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
+    """Add to the reason of a comparison that did not pass that the engine's sums may saturate on this processor."""
+    bad = judgement.verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE}
+    if not (facts.saturating_sums and bad and row.id.startswith(COMPARED)):
+        return judgement
+    return judgement.model_copy(update={"reason": f"{judgement.reason}; {SATURATING}"})
 
 
 def add_diagnosis(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:

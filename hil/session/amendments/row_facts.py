@@ -67,6 +67,7 @@ class Facts:
         controls: the controls that were timed beside the row's own series; ``runs`` has those of separate runs.
         slowest_nodes: the slowest nodes of the engine; ``None`` if it was not profiled.
         diagnosis: the diagnosis of the difference between engine and reference that the row found.
+        saturating_sums: whether the engine's sums of 8-bit products may saturate on the target's processor.
         foreign_engine: the file of the row's engine if it was built elsewhere.
         tolerances: the tolerances of the row.
         today: the date in UTC; without it nothing expires.
@@ -80,6 +81,7 @@ class Facts:
     controls: tuple[ControlSeries | None, ...] = ()
     slowest_nodes: Sequence[Mapping[str, Any]] | None = None
     diagnosis: Diagnosis | None = None
+    saturating_sums: bool = False
     foreign_engine: str | None = None
     tolerances: Tolerances | None = None
     today: date | None = None

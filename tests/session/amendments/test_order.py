@@ -43,6 +43,7 @@ def facts() -> Facts:
         controls=(None, ControlSeries("net v1", np.zeros(1), np.full(1, 0.1), (1,))),
         slowest_nodes=[{"name": "conv", "op": "Conv", "share": 0.5}],
         diagnosis=Diagnosis({"diagnosis": {"node": "conv"}}, "it starts at conv"),
+        saturating_sums=True,
         foreign_engine="a.engine",
         tolerances=Tolerances("int8", table, {"y": "float32"}, "hil.toml:9"),
         today=date(2026, 3, 1),
@@ -61,6 +62,7 @@ def test_amendments_have_a_fixed_order() -> None:
         "state",
         "slowest nodes",
         "diagnosis",
+        "saturation",
         "foreign engine",
         "limit expiry",
         "tolerance expiry",
@@ -81,7 +83,17 @@ def test_each_is_a_pure_function(amendment: Amendment, row: Row) -> None:
 @pytest.mark.parametrize("amendment", AMENDMENTS, ids=lambda amendment: amendment.name)
 def test_each_changes_something(amendment: Amendment) -> None:
     """Each amendment changes a judgement; one that never acts would pass every other test here."""
-    assert any(amendment.apply(row, judgement(), facts()) != judgement() for row in ROWS)
+    cases = [(row, judgement(verdict)) for row in ROWS for verdict in (Verdict.PASSED, Verdict.FAILED)]
+    assert any(amendment.apply(row, before, facts()) != before for row, before in cases)
+
+
+def test_saturation_explains_comparisons_that_did_not_pass() -> None:
+    """Neither a passed comparison nor a measured time has to do with sums that saturate."""
+    saturating = Facts(saturating_sums=True)
+    for row in ROWS:
+        assert amended(row, judgement(), saturating) == judgement()
+        reason = amended(row, judgement(Verdict.FAILED), saturating).reason
+        assert ("saturate on this processor" in reason) is row.id.startswith(("int8.", "parity."))
 
 
 @pytest.mark.parametrize("verdict", Verdict)
