@@ -32,9 +32,10 @@ COMPARED = 28
 
 
 def model_row(name: str, packages: Path, folder: Path, *, quick: bool) -> dict[str, Any]:
-    """Take one model from ``hil init`` to ``hil gate``; return exit codes, and the rows that did not pass.
+    """Take one model from ``hil init`` to ``hil gate``.
 
-    ``ended`` names the checks that were not passed, with their verdicts, after the exit code of the gate.
+    Return the exit codes, and the checks that did not pass. ``ended`` names these checks with their verdicts; if there
+    are none, it has the exit code of the gate.
     """
     project = Project(folder / name, packages, [name])
     codes = {"init": project.init()}

@@ -49,7 +49,7 @@ CONFIDENCE = 0.95
 
 
 def judged(store: Store, chosen: Sequence[Variant]) -> Iterator[dict[str, Any]]:
-    """Yield a row for each change that the model can have, and precision: its truth, and each judge's verdict."""
+    """Yield a row for each change and precision of the model: the truth, and the verdict of each judge."""
     for variant in chosen:
         facts = store.facts(variant)
         if facts["reason"] == NOTHING:
@@ -89,7 +89,7 @@ def line(row: Mapping[str, Any]) -> str:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the shares of wrong and open verdicts of each judge, with exact bounds at 95 % on either side."""
+    """Return a table of each judge's shares of wrong and undecided verdicts, with exact bounds at 95 %."""
     lines = [f"{'judge':<16}{'broken passed':<30}{'sound failed':<30}{'inconclusive':<30}"]
     for name in JUDGES:
         cells = []
@@ -102,7 +102,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def left_out_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what becomes of each model's engines with limits of the slices' error that the others give, as text."""
+    """Return a table: the verdicts on each model's engines by limits of slice_error that come from the other models."""
     lines = ["limits of slice_error from all models but one (kinds not declared), and that one's engines by them:"]
     for one in left_out(rows):
         counts = ", ".join(f"{name} {one[name]}" for name in ("broken passed", "sound failed", "open"))

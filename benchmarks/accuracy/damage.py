@@ -60,7 +60,7 @@ def _classes_shifted(_: Case, model: Model, part: Part, __: np.random.Generator)
 
 
 def _saturated(case: Case, model: Model, part: Part, _: np.random.Generator) -> Model:
-    """Clip the scores where a third of the highest ones lie above, as a scale does that is too small."""
+    """Clip scores at a limit that a third of the highest ones exceed."""
     values = graphs.run(model, case.calibration)[part.output]
     values = np.take(values, range(part.first, part.first + part.count), part.axis)
     best = np.sort(values.reshape(len(values), -1).max(1))
@@ -89,7 +89,7 @@ def _map_moved(case: Case, model: Model, part: Part, random: np.random.Generator
 
 
 def _truncated(case: Case, model: Model, _: np.random.Generator) -> Model | None:
-    """Keep the first half of a sequence: of the steps of the output, of the file's bytes, of the audio."""
+    """Keep only the first part of an output's steps, a file's bytes or the audio, and repeat its last element."""
     subject = case.subject
     if subject.task == "ctc" and subject.scores is not None:
         few = {name: one[:1] for name, one in case.calibration.items()}
@@ -102,7 +102,7 @@ def _truncated(case: Case, model: Model, _: np.random.Generator) -> Model | None
 
 
 def _output_stuck(case: Case, model: Model, random: np.random.Generator) -> Model:
-    """Make a whole output what it is for one sample, for all samples."""
+    """Replace an output by its value for one sample, for all samples."""
     name = case.model.graph.output[int(random.integers(len(case.model.graph.output)))].name
     value = graphs.run(case.model, {key: one[:1] for key, one in case.calibration.items()})[name]
     return applied(model, name, *linear(0, value))
@@ -153,7 +153,7 @@ def _image(kind: str) -> Damage:
 
 
 def _bytes_off(case: Case, model: Model, _: np.random.Generator) -> Model | None:
-    """Add one to each byte: a padding value that became a content, and vice versa."""
+    """Add one to each byte."""
     if "bytes" not in case.calibration:
         return None
     return applied(model, "bytes", ("Add", [np.int32(1)], {}), ("Min", [np.int32(256)], {}))

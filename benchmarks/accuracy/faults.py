@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _edited(make: Callable[[np.random.Generator], Edit], *, everything: bool = False) -> Damage:
-    """Return the damage to one layer's weights, or to those of all layers, by what ``make`` returns."""
+    """Return damage that replaces the weights of one layer, or of all layers, by what ``make`` returns."""
 
     def damage(_: Case, model: Model, random: np.random.Generator) -> Model:
         known = graphs.weights(model)
@@ -34,7 +34,7 @@ def _edited(make: Callable[[np.random.Generator], Edit], *, everything: bool = F
 
 
 def _shuffled(random: np.random.Generator) -> Edit:
-    """Return weights as of a model that was trained on something else: as wide, in another order."""
+    """Return the weights in random order."""
     return lambda values: random.permutation(values.ravel()).reshape(values.shape)
 
 
@@ -60,7 +60,7 @@ def _in_four_bits(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _saturated(case: Case, model: Model, random: np.random.Generator) -> Model | None:
-    """Clip what one layer puts out to a small share of its range, as a scale does that is far too small."""
+    """Clip the output of one layer to a small share of its range."""
     found = graphs.layers(model)
     if not found:
         return None
@@ -72,7 +72,7 @@ def _saturated(case: Case, model: Model, random: np.random.Generator) -> Model |
 
 
 def _relu_lost(_: Case, model: Model, random: np.random.Generator) -> Model | None:
-    """Take one activation out."""
+    """Remove one activation."""
     kinds = {"Relu", "HardSwish", "Clip", "Sigmoid", "HardSigmoid", "Tanh", "Erf"}
     ends = {one.name for one in model.graph.output}
     places = [n for n, one in enumerate(model.graph.node) if one.op_type in kinds and one.output[0] not in ends]

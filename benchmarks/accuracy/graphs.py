@@ -62,7 +62,7 @@ def ends(model: onnx.ModelProto, first: float, last: float) -> tuple[str, ...]:
 
 
 def rename_inputs(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
-    """Rename inputs of ``node``, and what its subgraphs take from outside."""
+    """Rename inputs of ``node``, and the same tensors in its subgraphs."""
     node.input[:] = [names.get(one, one) for one in node.input]
     for attribute in node.attribute:
         for inner in attribute.g.node:
@@ -107,7 +107,7 @@ def with_weights(model: onnx.ModelProto, values: Arrays) -> onnx.ModelProto:
 
 
 def layers(model: onnx.ModelProto, kinds: Sequence[str] = LAYERS) -> list[tuple[int, onnx.NodeProto, NDArray[Any]]]:
-    """Return the nodes of ``kinds`` whose second input is a weight, with their places and weights."""
+    """Return the nodes of ``kinds`` whose second input is a weight, each with its place and its weight."""
     known = weights(model)
     return [
         (place, node, known[node.input[1]])
@@ -117,7 +117,7 @@ def layers(model: onnx.ModelProto, kinds: Sequence[str] = LAYERS) -> list[tuple[
 
 
 def before(model: onnx.ModelProto, name: str, make: Make) -> onnx.ModelProto:
-    """Return ``model`` with the nodes of ``make(model, source, result)`` between input ``name`` and what takes it."""
+    """Return ``model`` with the nodes of ``make(model, source, result)`` between input ``name`` and its readers."""
     made = copied(model)
     result = f"{name}.{len(made.graph.node)}"  # another one if this is done twice
     for node in made.graph.node:
@@ -140,7 +140,7 @@ def after(model: onnx.ModelProto, name: str, make: Make) -> onnx.ModelProto:
 
 
 def applied(model: onnx.ModelProto, name: str, *steps: Step) -> onnx.ModelProto:
-    """Return ``model`` with operators applied one after the other to an input or to what a node makes.
+    """Return ``model`` with operators applied one after another to an input or to the output of a node.
 
     A step is an operator, its inputs after the first as constants, and its attributes.
     """
@@ -163,7 +163,7 @@ def linear(factor: Any, offset: Any) -> list[Step]:
 
 
 def ordered(indices: Any, axis: int) -> Step:
-    """Return the step that takes places in another order along ``axis``."""
+    """Return the step that permutes the places along ``axis``."""
     return "Gather", [np.asarray(indices, np.int64)], {"axis": axis}
 
 

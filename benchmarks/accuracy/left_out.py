@@ -13,10 +13,10 @@ PRECISIONS = ("fp16", "int8")
 
 
 def band(errors: Sequence[tuple[float, bool]]) -> tuple[float, float]:
-    """Return up to which error engines would pass, and beyond which they would fail; each error is with "is sound".
+    """Return the errors up to which engines pass and beyond which they fail.
 
-    No broken one passes and no sound one fails; what lies between stays open. Where the two groups are apart, the
-    limit is one, in their middle.
+    Each error of ``errors`` comes with whether its engine is sound. No broken engine passes and no sound one fails. If
+    the two groups do not overlap, both limits are a value between them.
     """
     sound = max((error for error, is_sound in errors if is_sound), default=0.0)
     broken = min((error for error, is_sound in errors if not is_sound), default=math.inf)

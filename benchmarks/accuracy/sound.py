@@ -52,7 +52,10 @@ def _simplified(case: Case, _: np.random.Generator) -> onnx.ModelProto | None:
 
 
 def _rewritten(case: Case, edit: Edit) -> onnx.ModelProto | None:
-    """Return the model with the nodes of ``edit(model, place, node)`` instead of each node; ``None``: it stays."""
+    """Return the model with each node replaced by the nodes of ``edit(model, place, node)``.
+
+    ``None`` keeps the node.
+    """
     made, edits = graphs.copied(case.simple), 0
     nodes: list[onnx.NodeProto] = []
     for place, node in enumerate(made.graph.node):

@@ -1,4 +1,4 @@
-"""The models that are changed: where each one is, samples that tell something, and what its outputs mean."""
+"""The models that are changed: their files, their samples and the meaning of their outputs."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _files(_: onnx.ModelProto, count: int, seed: int) -> Arrays:
 
 
 def _speech(_: onnx.ModelProto, count: int, seed: int) -> Arrays:
-    """Return steps with the state that earlier steps left; as many with speech as without."""
+    """Return steps with the states of earlier steps: as many with speech as without."""
     new, earlier = 512, 64
     session, state = graphs.session(str(installed() / _SPEECH)), np.zeros((2, 1, 128), np.float32)
     rows: dict[bool, list[tuple[Any, Any]]] = {True: [], False: []}
@@ -126,7 +126,7 @@ def _speech(_: onnx.ModelProto, count: int, seed: int) -> Arrays:
 
 
 def _stateless(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model of speech with a fixed rate, one output, and a state whose first axis is that of the samples."""
+    """Return the speech model with a fixed rate, one output, and a state whose first axis is the samples."""
     made = graphs.copied(model)
     rest = [one for one in made.graph.input if one.name == "input"]
     del made.graph.input[:]
@@ -142,7 +142,7 @@ def _stateless(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _bundled(name: str, *keys: str) -> Callable[[onnx.ModelProto, int, int], Arrays]:
-    """Return samples of the example's own files, in an order that the seed decides."""
+    """Return samples of the example's own files, in an order drawn with the seed."""
 
     def make(_: onnx.ModelProto, count: int, seed: int) -> Arrays:
         with np.load(ROOT / "examples" / name / "train.npz") as file:

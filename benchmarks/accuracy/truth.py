@@ -1,7 +1,7 @@
-"""What a user of the model reads from its outputs, and which share of it differs: the truth that verdicts are held to.
+"""The truth that verdicts are compared with: the share of answers that differ, as a user of the model reads them.
 
-These decoders share nothing with ``hil``. A reference that says the same for nearly every sample, or nothing, is no
-truth.
+The decoders share no code with ``hil``. A reference with the same answer, or none, for nearly every sample is not
+accepted.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ class Truth(NamedTuple):
 
 
 def a_class(output: str) -> Truth:
-    """Return the truth of scores [samples, classes]: the highest; of a single one whether it is over 0.5."""
+    """Return the truth of scores [samples, classes]: the class of the highest score.
+
+    With one class, it is whether its score exceeds 0.5.
+    """
 
     def answers(outputs: Outputs) -> list[int]:
         scores = outputs[output]
@@ -106,7 +109,7 @@ def _ious(one: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
 
 
 def region(output: str, threshold: float = 0.3) -> Truth:
-    """Return the truth of maps [images, 1, height, width]: which pixels are over a threshold. A change is 1 - IoU."""
+    """Return the truth of maps [images, 1, height, width]: the pixels above a threshold. A change is 1 - IoU."""
 
     def changed(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
         whole = (ours | theirs).sum()
@@ -120,9 +123,9 @@ def region(output: str, threshold: float = 0.3) -> Truth:
 
 
 def text(output: str) -> Truth:
-    """Return the truth of scores [images, steps, characters], where character 0 separates equal ones: the characters.
+    """Return the truth of scores [images, steps, characters]: the text.
 
-    A change is the edit distance relative to the longer of the two.
+    Character 0 separates equal characters. A change is the edit distance relative to the longer text.
     """
 
     def answers(outputs: Outputs) -> list[tuple[int, ...]]:

@@ -54,7 +54,7 @@ class Variant(NamedTuple):
 
 
 def variants(model: str, seed: int) -> list[Variant]:
-    """Return all changes of a model; the seed decides which damage is done to the INT8 copy."""
+    """Yield all changes of a model. The seed chooses the damage to the INT8 copy."""
     made = [Variant(model, "sound", kind, (precision,)) for kind, (precision, _) in SOUND.items()]
     random = np.random.default_rng([seed, *model.encode()])
     for kind in PLACED:
@@ -66,7 +66,7 @@ def variants(model: str, seed: int) -> list[Variant]:
 
 
 class Store:
-    """The outputs of one model and its changed copies, below ``folder``."""
+    """The outputs of one model and its changed copies, stored below ``folder``."""
 
     def __init__(self, folder: Path, packages: Path, model: str, seed: int, samples: int) -> None:
         self.folder = folder / f"{seed}-{samples}" / model
@@ -81,7 +81,7 @@ class Store:
 
     @cached_property
     def data(self) -> tuple[Arrays, Arrays]:
-        """Samples for the truth, and others for the judges."""
+        """The samples for the truth, and those for the judges."""
         made = self.subject.make(self.case.model, 2 * self.samples, self.seed)
         order = np.random.default_rng(self.seed).permutation(2 * self.samples)
         first, second = order[: self.samples], order[self.samples :]
@@ -94,7 +94,7 @@ class Store:
 
     @cached_property
     def _answers(self) -> tuple[Truth, Sequence[Any]]:
-        """What reads the answers to the truth's samples, and those of the reference."""
+        """The reader of answers, and the reference's answers to the truth's samples."""
         reader = self.subject.truth()
         return reader, reader.answers(self._stored("reference-truth", 0))
 
@@ -105,7 +105,7 @@ class Store:
         return read(path)
 
     def facts(self, variant: Variant) -> dict[str, Any]:
-        """Return what is known of one change: the share of answers changed, or that there is nothing to change."""
+        """Return the share of answers that one change alters, or that the change does not apply."""
         path = self.folder / f"{variant.file}.json"
         if not path.exists():
             started = time.perf_counter()
@@ -144,7 +144,11 @@ class Store:
 
 
 def truth_of(variant: Variant, facts: dict[str, Any]) -> str:
-    """Return sound, broken or between; ``harmless`` for damage without effect, ``none`` where there is nothing."""
+    """Return how an engine counts: ``none``, ``untold``, ``broken``, ``between``, ``sound`` or ``harmless``.
+
+    It is ``none`` if the change does not apply, ``untold`` if too few answers are telling, and ``harmless`` if damage
+    has no effect.
+    """
     if facts["changed"] is None:
         return "none"
     if facts["telling"] < TELLING:

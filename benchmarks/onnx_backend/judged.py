@@ -1,4 +1,7 @@
-"""One case through hil: signature, data, agent and parity; and what ONNX's own rule and ONNX Runtime alone say."""
+"""One case through hil: signature, data, agent and parity.
+
+Its verdict is compared with ONNX's own rule and ONNX Runtime alone.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,7 @@ BY_DESIGN = ("an input or output", "the model has no inputs", "the expected outp
 
 
 def judged(agent: AgentClient, case: Case, folder: Path) -> Row:
-    """Return the case's row: ``outcome``, ``reason``, whether it is ``wrong``, and whether damage was ``missed``."""
+    """Return the case's row: ``outcome``, ``reason``, ``wrong`` and ``missed`` (the damage was not found)."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     row: Row = {"case": case.name, "kind": case.kind, "reason": "", "note": "", "wrong": "", "missed": False}

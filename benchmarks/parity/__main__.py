@@ -38,9 +38,9 @@ GRAPHS = {"planted": planting.GRAPHS, "third-party": third_party.NAMES}
 
 
 def measure(part: str, seed: int, *, quick: bool, keep: Path | None = None, jobs: int = 1) -> list[dict[str, Any]]:
-    """Return the rows of one part; those of planted faults are printed when they are complete.
+    """Return the rows of one part, and add them to the file ``keep``.
 
-    They are also added to the file ``keep``, whose rows are not made again.
+    Rows that the file has already are not made again.
     """
     if part == "holes":
         return holes.rows()

@@ -1,4 +1,4 @@
-"""The rows of a run that was stopped: a file with one row a line, from which the next run takes them."""
+"""The rows of an interrupted run, one per line of a file, for the next run to continue."""
 
 from __future__ import annotations
 

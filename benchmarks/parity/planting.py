@@ -133,7 +133,7 @@ def _plant(case: Case, kind: str, precision: str, rng: np.random.Generator) -> D
 
 
 def _survives(model: onnx.ModelProto, feeds: Feeds) -> bool:
-    """Return whether ONNX Runtime runs the model: some shapes end the whole process, so another one tries."""
+    """Return whether ONNX Runtime runs the model, tried in another process, because some shapes crash it."""
     child = os.fork()
     if not child:
         try:

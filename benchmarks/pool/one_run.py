@@ -41,7 +41,7 @@ def _as_any(**fields: Any) -> Any:
 
 
 class Worker:
-    """A worker of xdist: it runs the tests that it was sent, one at a time, on the board that it was given."""
+    """A worker of xdist: it runs the tests it gets one at a time, on its board."""
 
     def __init__(self, run: OneRun, number: int) -> None:
         """Open the lease, as a worker does when it starts."""
@@ -68,7 +68,7 @@ class Worker:
         self.shutting_down = True
 
     def step(self) -> str:
-        """Do what is due; return ``"ended"``, ``"lost"`` or ``"killed"`` if the worker ended with that."""
+        """Do the next action. Return ``"ended"``, ``"lost"`` or ``"killed"`` if the worker ended that way."""
         if not self.queue:
             return "ended" if self.shutting_down else ""
         if self._until is None:
@@ -178,7 +178,7 @@ class OneRun:
             self.scheduling.schedule()
 
     def loop(self, workers: int, patience: float) -> dict[str, Any]:
-        """Run all tests; return what happened, after ``patience`` seconds also if the run hangs."""
+        """Run all tests and return what happened. After ``patience`` seconds, return even if the run hangs."""
         for _ in range(workers):
             self._add_worker()
         until = time.monotonic() + patience

@@ -1,4 +1,4 @@
-"""A project whose boards wait: models, data and ``hil.toml``, and one run of pytest on some of its boards."""
+"""A project whose boards only wait: models, data, ``hil.toml``, and one run of pytest on some of its boards."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ threads = 1
 
 
 def model(path: Path) -> None:
-    """Write the only model that the boards know; its file differs from model to model by its name."""
+    """Write the only model that the boards know. Files of two models differ only in the name."""
     ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, SHAPE) for name in "xy"]
     graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], path.stem, ports[:1], ports[1:])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7), str(path))
 
 
 def interpreter(root: Path) -> Path:
-    """Write the boards' interpreter, to which ``onnxruntime`` is the runtime that waits; return its path."""
+    """Write the boards' interpreter, which has the waiting runtime as ``onnxruntime``; return its path."""
     (root / "runtime").mkdir()
     shutil.copy(RUNTIME, root / "runtime" / "onnxruntime.py")
     path = root / "python"
@@ -72,7 +72,7 @@ def interpreter(root: Path) -> Path:
 
 
 def write(root: Path, models: int, boards: int, seconds: float) -> None:
-    """Write a project with so many models and boards; a latency is timed for ``seconds``."""
+    """Write a project with so many models and boards. Latency is timed for ``seconds``."""
     root.mkdir(parents=True)
     interpreter(root)
     names = [f"m{number}" for number in range(models)]

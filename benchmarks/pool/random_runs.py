@@ -1,7 +1,7 @@
-"""Many runs at once on made boards of a real labgrid coordinator, while places are kicked and exporters go away.
+"""Simultaneous runs on simulated boards of a real labgrid coordinator, while places are kicked and exporters stop.
 
-Each run is a process (``one_run.py``) with a keeper of its own. Some are killed. What is looked for: a board that two
-runs use at once although nobody was kicked, a place that is still held at the end, and a row that is missing or double.
+Each run is a process (``one_run.py``) with its own keeper. Some runs are killed. The measurement looks for a board that
+two runs use although nobody was kicked, a place still held at the end, and a row that is missing or occurs twice.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Disturbed:
     slowest: float = 0.0  # seconds until the places of a killed run were free
 
     def order(self, number: int) -> dict[str, Any]:
-        """Return what a run is to do."""
+        """Return the order for one run."""
         spec = {**self.lab.spec().model_dump(exclude_unset=True, mode="json"), "wait": WAIT}
         return {
             "seed": self.random.randrange(1 << 30),
@@ -85,7 +85,7 @@ class Disturbed:
         self.running.append(Running(number, process))
 
     def collect(self) -> None:
-        """Keep what ended runs wrote."""
+        """Store the results of runs that ended."""
         for one in [each for each in self.running if each.process.poll() is not None]:
             self.running.remove(one)
             out, err = one.process.communicate()
@@ -129,7 +129,7 @@ class Disturbed:
                 del self.dead[user]
 
     async def all_runs(self, runs: int, at_once: int, notify: Callable[[str], None]) -> float:
-        """Start all runs, at most ``at_once`` at a time; return after how many seconds all places were free."""
+        """Start all runs, at most ``at_once`` at a time. Return after how many seconds all places were free."""
         session = CoordinatorSession(f"127.0.0.1:{self.lab.port}", {"lab": "test"})
         await session.connect()
         started, shown = 0, 0
@@ -167,7 +167,7 @@ class Disturbed:
         return seconds
 
     def used_by_two(self) -> None:
-        """Note in each run's row how many of its collisions no kick explains."""
+        """Write into each run's row how many of its collisions no kick explains."""
         for row in self.rows:
             alone = [each for each in row.pop("collisions", ()) if not self._after_kick(*each)]
             if row["part"] == "run":

@@ -26,7 +26,7 @@ class Port(NamedTuple):
 
 
 class SessionOptions:
-    """Options, which change nothing."""
+    """Options without effect."""
 
     def add_session_config_entry(self, key: str, value: str) -> None:
         """Accept any option."""

@@ -248,7 +248,7 @@ class _Maker:
         return [scale, f"{name}_zero"]
 
     def _values(self, name: str, kind: int, dims: tuple[int, ...], value: float = 1.0) -> None:
-        """Store a tensor of ``value``, which every type that is used here holds."""
+        """Store a tensor that is filled with ``value``."""
         dtype = helper.tensor_dtype_to_np_dtype(kind)
         self._store(name, np.full(dims, value, np.float32).astype(dtype), kind)
 

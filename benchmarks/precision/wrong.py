@@ -1,4 +1,4 @@
-"""Networks whose claimed precision is wrong, each in one way, with words of the reason that has to be given."""
+"""Networks whose claimed precision is wrong, each in one way, with words that the reason must contain."""
 
 from __future__ import annotations
 

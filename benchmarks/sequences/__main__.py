@@ -55,7 +55,7 @@ def planted(folder: Path, seed: int, *, quick: bool) -> list[dict[str, Any]]:
 
 
 def line(row: dict[str, Any]) -> str:
-    """Return the result of one case as a line, with the reasons where it is wrong."""
+    """Return the result of one case as a line; if it is wrong, with the reasons."""
     verdicts = ", ".join(f"{check.partition('.')[2]} {one}" for check, one in row["verdicts"].items())
     text = f"{row['number']:3} {row['model']:<7} {row['what'] or row['kind']} ({row['precision']}): "
     if row["part"] == "fault":

@@ -21,7 +21,7 @@ class NotReset(Behaviour):
         self._left: Arrays = {}
 
     def begin(self, states: Arrays) -> Arrays:
-        """Return the states with which a sequence begins."""
+        """Return the states at the start of a sequence."""
         same = {name: self._left.get(name, array) for name, array in states.items()}
         return {name: array if array.shape == states[name].shape else states[name] for name, array in same.items()}
 
@@ -32,18 +32,18 @@ class NotReset(Behaviour):
 
 
 class WrongBegin(Behaviour):
-    """A sequence begins with values that are not zero, always the same."""
+    """Each sequence begins with the same states, which are not zero."""
 
     def __init__(self, value: float) -> None:
         self._value = np.float32(value)
 
     def begin(self, states: Arrays) -> Arrays:
-        """Return the states with which a sequence begins."""
+        """Return the states at the start of a sequence."""
         return {name: np.full_like(array, self._value) for name, array in states.items()}
 
 
 class Carried(Behaviour):
-    """Carries ``change(name, before, after, outputs, step)`` instead of each state, or of the one called ``only``."""
+    """Carries ``change(name, before, after, outputs, step)`` instead of each state, or only of the state ``only``."""
 
     def __init__(self, change: Callable[..., Array], only: str = "") -> None:
         self._change, self._only = change, only
@@ -69,13 +69,13 @@ class Late(Behaviour):
 
 
 class Shared(Behaviour):
-    """All sequences that are in flight share one set of states."""
+    """All sequences in flight share one set of states."""
 
     def __init__(self) -> None:
         self._states: Arrays = {}
 
     def begin(self, states: Arrays) -> Arrays:
-        """Return the states with which a sequence begins."""
+        """Return the states at the start of a sequence."""
         self._states = states
         return states
 
@@ -91,7 +91,7 @@ class Shared(Behaviour):
 
 
 class Feeds(Behaviour):
-    """Feeds the inputs of the step before."""
+    """Feeds the inputs of the previous step."""
 
     def feed(self, run: dict[str, Any], feed: Arrays) -> Arrays:
         """Return the inputs of a step."""
@@ -101,7 +101,7 @@ class Feeds(Behaviour):
 
 
 class Answers(Behaviour):
-    """Returns ``change(array, step)`` of each output that is no state."""
+    """Returns ``change(array, step)`` of each output that is not a state."""
 
     def __init__(self, change: Callable[[Array, int], Array]) -> None:
         self._change = change
@@ -112,7 +112,7 @@ class Answers(Behaviour):
 
 
 class Last(Behaviour):
-    """Does not run the last ``count`` steps: their answers are missing, or those of the step before."""
+    """Skips the last ``count`` steps: their outputs are missing, or are those of the step before."""
 
     def __init__(self, count: int, *, repeated: bool) -> None:
         self._count, self._repeated = count, repeated

@@ -23,7 +23,7 @@ LATE = (200, 260)
 
 
 def not_reset(model: Recurrent, rng: Rng) -> Planted:  # noqa: ARG001 - as all faults
-    """Begin a sequence with what the one before has left."""
+    """Begin a sequence with the last states of the sequence before."""
     return Planted("states are not reset", NotReset, cause="not reset where a sequence begins")
 
 
@@ -53,7 +53,7 @@ def late(model: Recurrent, rng: Rng) -> Planted:  # noqa: ARG001 - as all faults
 
 
 def exchanged(model: Recurrent, rng: Rng) -> Planted | None:  # noqa: ARG001 - as all faults
-    """Exchange two states of the same shape."""
+    """Exchange two states of equal shape."""
     if len(model.states) < 2:
         return None
     first, second = model.states
@@ -117,7 +117,7 @@ def shared(model: Recurrent, rng: Rng) -> Planted:  # noqa: ARG001 - as all faul
 
 
 def clipped(model: Recurrent, rng: Rng) -> Planted:
-    """Clip one state at a range that its first steps stay within, as INT8 calibrated on short sequences does."""
+    """Clip one state at the range of its first steps, as INT8 calibrated on short sequences does."""
     only = state_of(model, rng)
     span = np.float32(range_of(model, only, rng, steps=int(rng.integers(20, 60))))
     change = lambda name, _b, after, *_: np.clip(after[name], -span, span)  # noqa: E731 - one of several
@@ -129,7 +129,7 @@ def clipped(model: Recurrent, rng: Rng) -> Planted:
 
 
 def part_lost(model: Recurrent, rng: Rng) -> Planted:
-    """Carry only the first part of one state, as a buffer that is too short does."""
+    """Carry only the first part of one state."""
     only, share = state_of(model, rng), float(rng.uniform(0.3, 0.7))
 
     def change(name: str, _before: Arrays, after: Arrays, *_: Any) -> Array:
@@ -156,7 +156,7 @@ def skipped(model: Recurrent, rng: Rng) -> Planted:  # noqa: ARG001 - as all fau
 
 
 def frozen(model: Recurrent, rng: Rng) -> Planted:  # noqa: ARG001 - as all faults
-    """Do not update the states any more from some step on."""
+    """Stop updating the states from some step on."""
     first = int(rng.integers(*LATE))
     change = lambda name, before, after, _o, step: (before if step >= first else after)[name]  # noqa: E731 - one of several
     return Planted(
@@ -172,14 +172,14 @@ def drifting(model: Recurrent, rng: Rng) -> Planted:  # noqa: ARG001 - as all fa
 
 
 def not_a_number(model: Recurrent, rng: Rng) -> Planted:  # noqa: ARG001 - as all faults
-    """Answer NaN from some step on."""
+    """Return NaN from some step on."""
     first = int(rng.integers(*LATE))
     change = lambda array, step: array if step < first else np.full_like(array, np.nan)  # noqa: E731 - one of several
     return Planted(f"NaN from step {first}", lambda: Answers(change), cause=f"NaN or infinity from step {first}")
 
 
 def inputs_late(model: Recurrent, rng: Rng) -> Planted:  # noqa: ARG001 - as all faults
-    """Feed the inputs of the step before."""
+    """Feed the inputs of the previous step."""
     return Planted("inputs are one step late", Feeds, cause="inputs (are|were) one step late")
 
 

@@ -120,14 +120,17 @@ def judge(session: Session, name: str, case: Drawn) -> dict[str, Any]:
 
 
 def _cause(judgement: Judgement) -> str:
-    """Return the cause that a judgement names, in its details or, of reset and isolation, in its reason."""
+    """Return the cause that a judgement names.
+
+    Reset and isolation name it in their reason, other checks in their details.
+    """
     if "cause" in judgement.details:
         return str(judgement.details["cause"])
     return judgement.reason.rpartition(": ")[2]
 
 
 def _node(case: Drawn) -> str:
-    """Return the node that ``hil diagnose`` names on some steps, each with the reference's states."""
+    """Return the node that ``hil diagnose`` names on some steps, each run with the reference's states."""
     outputs, wrong = (free_running(case.model, [case.x[:1]], graph=graph)[0] for graph in (None, case.graph))
     worst = int(np.abs(wrong["y"] - outputs["y"]).max(axis=(1, 2)).argmax())
     step = max(worst, 1)
@@ -137,7 +140,7 @@ def _node(case: Drawn) -> str:
 
 
 def _is_node(case: Drawn, node: str) -> bool:
-    """Return whether ``node`` makes the wrong tensor, or reads it, since runtimes fuse nodes."""
+    """Return whether ``node`` makes the wrong tensor or reads it, since runtimes fuse nodes."""
     graph, planted = Graph(case.model.model), case.planted
     assert planted is not None  # noqa: S101 - the caller's condition
     allowed = {graph.label(at) for at, one in enumerate(graph.nodes) if planted.node in (*one.input, *one.output)}

@@ -82,7 +82,7 @@ class Draft:
         return name
 
     def add(self, kind: str, inputs: list[str], *outputs: str, **attributes: Any) -> str:
-        """Add a node that is called like its first output, and return that output."""
+        """Add a node named after its first output, and return that output."""
         named = next(one for one in outputs if one)
         self.nodes.append(helper.make_node(kind, inputs, list(outputs), name=named, **attributes))
         return named

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 class Behaviour:
     """How a runner carries states; each fault overrides a part of it.
 
-    One object belongs to one engine, so what it stores is shared by all sequences; ``run`` belongs to one sequence.
-    Each state is called like the input that takes it.
+    One object belongs to one engine, and all its sequences share what it stores. ``run`` belongs to one sequence. Each
+    state has the name of its input.
     """
 
     def begin(self, states: Arrays) -> Arrays:
-        """Return the states with which a sequence begins; ``states`` are right."""
+        """Return the states at the start of a sequence; ``states`` are the right ones."""
         return states
 
     def feed(self, run: dict[str, Any], feed: Arrays) -> Arrays:  # noqa: ARG002 - faults use them
@@ -54,7 +54,7 @@ class Behaviour:
 def free_running(
     model: Recurrent, batches: Sequence[Array], behaviour: Behaviour | None = None, graph: Any = None
 ) -> list[Arrays]:
-    """Return the outputs [steps, …] for each of ``batches`` (sequences, steps, width), one after the other.
+    """Return the outputs [steps, …] for each of ``batches`` (sequences, steps, width), one after another.
 
     ``graph`` is executed instead of the model's own. This is the benchmark's own truth: it uses no part of ``hil``.
     """

@@ -43,7 +43,7 @@ def _edited(model: onnx.ModelProto, edit: Callable[[Any], Any]) -> onnx.ModelPro
 
 
 def _noise(model: Recurrent, rng: np.random.Generator) -> onnx.ModelProto:
-    """Change each weight by about a rounding error of FP32, as another order of sums does to results."""
+    """Change each weight by about one rounding error of FP32."""
     return _edited(model.model, lambda values: values * (1 + NOISE * rng.standard_normal(values.shape)))
 
 
@@ -100,7 +100,7 @@ def _reordered(model: Recurrent, rng: np.random.Generator) -> onnx.ModelProto:
 
 
 def _constants(model: Recurrent, _: np.random.Generator) -> onnx.ModelProto:
-    """Turn initializers into ``Constant`` nodes, as some exporters write them."""
+    """Turn initializers into ``Constant`` nodes."""
     made = graphs.copied(model.model)
     nodes = [
         helper.make_node("Constant", [], [one.name], name=f"{one.name}.c", value=one) for one in made.graph.initializer
@@ -111,7 +111,7 @@ def _constants(model: Recurrent, _: np.random.Generator) -> onnx.ModelProto:
 
 
 def _identities(model: Recurrent, _: np.random.Generator) -> onnx.ModelProto:
-    """Put an ``Identity`` behind each state that is taken, and before each that is given."""
+    """Put an ``Identity`` after each state input and before each state output."""
     made = model.model
     for taken, given in model.states.items():
         made = graphs.before(made, taken, lambda _, source, result: [graphs.node("Identity", [source], result)])

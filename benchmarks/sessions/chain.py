@@ -1,7 +1,7 @@
-"""Run sessions of the bundled digits model one after another, as a user does, and compare neighbours.
+"""Run sessions of the bundled digits model one after another, and compare neighbours.
 
-Every session and every comparison is recorded in ``rows.jsonl`` before the next one begins, so that a run that was
-ended from outside continues where it was.
+Each session and each comparison is stored in ``rows.jsonl`` before the next one begins, so that an interrupted run can
+continue.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Chain:
         self.rows: list[Row] = [json.loads(line) for line in lines]
 
     def pairs(self, count: int, notify: Callable[[str], None]) -> None:
-        """Run sessions until ``count`` pairs of neighbours are compared."""
+        """Run sessions until ``count`` pairs of neighbouring sessions are compared."""
         self._configure(["fp32", "int8"])
         for number in range(count + 1):
             at = ROUND[number % len(ROUND)]
@@ -113,7 +113,7 @@ class Chain:
                 notify(f"pair {number} of {count}: {_summary(self.rows[-1])}")
 
     def one_sided(self, notify: Callable[[str], None]) -> None:
-        """Compare an undisturbed session with one of each disturbance, and with another undisturbed one."""
+        """Compare an undisturbed session with one of each disturbance, and with another undisturbed session."""
         self._configure(["fp32"])
         base = self._session("one-sided", 0, "plain", RUNS)
         for number, name in enumerate(("", *self._disturbances), 1):
@@ -144,7 +144,7 @@ class Chain:
                 notify(f"slowdown {row['number']} of {count}: {_summary(self.rows[-1])}")
 
     def _planned(self) -> tuple[int, int]:
-        """Return how many runs and how many sessions per side the planner asks for; kept once it is known."""
+        """Return how many runs and sessions per side the planner asks for; stored after the first call."""
         known = next((row for row in self.rows if row["kind"] == "plan"), None)
         if known is None:
             ids = [row["id"] for row in self.rows if row["kind"] == "session" and not row["disturbed"]]
@@ -177,7 +177,7 @@ class Chain:
         slowed("digits", self.folder / "slowed.onnx", OPERANDS)
 
     def _session(self, chain: str, number: int, variant: str, runs: int, disturbed: str = "") -> str:
-        """Run one session, unless it is recorded, and return the id of its run."""
+        """Run one session unless it is stored; return the id of its run."""
         if known := self._id(chain, number, variant):
             return known
         shutil.copy(self.folder / f"{variant}.onnx", self.folder / "model.onnx")

@@ -26,9 +26,9 @@ BLINK = 0.25
 
 
 def rows(folder: Path, notify: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Return the comparison of an undisturbed session with each other one, and the pair without a disturbance.
+    """Return comparisons of an undisturbed session with each disturbed one, and with an undisturbed one.
 
-    Raises ``SystemExit`` if this machine cannot simulate a board.
+    Raise ``SystemExit`` if this machine cannot simulate a board.
     """
     if why := missing_requirement():
         raise SystemExit(f"sessions: a simulated board is needed: {why}")
@@ -63,7 +63,7 @@ def _limited_clock(board: SimulatedBoard) -> Any:
 def _alert(board: SimulatedBoard) -> Any:
     @contextmanager
     def blinking(_process: Process) -> Iterator[None]:
-        """Let the throttle alert come and go without heat; only the telemetry shows it."""
+        """Switch the throttle alert on and off without heat; only the telemetry shows it."""
         ended = threading.Event()
 
         def blink() -> None:
@@ -87,7 +87,7 @@ def _alert(board: SimulatedBoard) -> Any:
 def _slow(board: SimulatedBoard) -> Any:
     @contextmanager
     def slow(process: Process) -> Iterator[None]:
-        """Slow the board's workers down: one core, which others use too. Only the control shows it."""
+        """Slow the board's workers down by other work on their core. Only the control shows it."""
         with neighbour(process), limit(lambda: board.first):
             yield
 

@@ -90,7 +90,7 @@ def cells(trials: int, seed: int) -> list[Cell]:
 
 
 def alarms(random: np.random.Generator, trials: int, model: str, case: Case, shift: float) -> int:
-    """Return how many of ``trials`` comparisons of two simulated sessions of one engine report a change."""
+    """Return in how many of ``trials`` comparisons of two simulated sessions of one engine a change is reported."""
     shape = (trials, 2 + EARLIER)
     levels = np.zeros(shape) if case.one_sided else np.log1p(shift) * random.standard_normal(shape)
     if case.one_sided:

@@ -47,11 +47,7 @@ def random_file(path: Path, size: int) -> None:
 
 
 def settle(scratch: Path, size: int) -> None:
-    """Give both sides the same conditions: no pending writes, and free memory for a file of this size.
-
-    Memory that a virtual machine has not used for a while comes from its host page by page, which makes writing a file
-    several times slower for the side that is measured first.
-    """
+    """Give both sides the same conditions: no pending writes, and free memory for a file of this size."""
     with scratch.open("wb") as file:
         for _ in range(size // (4 * MIB)):
             file.write(bytes(4 * MIB))

@@ -54,10 +54,9 @@ def generator(seed: int, *what: object) -> np.random.Generator:
 
 
 def _planned(trials: int, seed: int, model: str, sd: float, between: str) -> list[Cell]:
-    """Return the cells for as many runs as the planner requires: false alarms, detections, and predicted power.
+    """Return the rates for the number of runs that the planner asks for: false alarms, detections and predicted power.
 
-    If runs do not differ normally, only false alarms have a bar: the planner knows only a standard deviation, so its
-    predictions are reported without a bar.
+    If ``between`` is not Gaussian, only false alarms have a bar.
     """
     noise = f"{model}, runs {100 * sd:g} %" + ("" if between == "Gaussian" else f", {between}")
     random = generator(seed, noise)

@@ -77,7 +77,7 @@ def coverage(trials: int, seed: int) -> list[Cell]:
 
 
 def drift(trials: int, seed: int) -> list[Cell]:
-    """Return how often a series that drifts by ``DRIFT``, or without a bar by ``SLIGHT``, gets no verdict.
+    """Return how often a drifting series gets no verdict: by ``DRIFT``, and by ``SLIGHT``, which has no bar.
 
     The limit is near its percentile, or twice as high.
     """

@@ -50,7 +50,7 @@ def truth(inputs: Arrays) -> Arrays:
 
 
 def split() -> dict[str, Arrays]:
-    """Inputs of each part, all drawn at once and made distinct before they are parted."""
+    """The inputs of each part, drawn together. Raise ``ValueError`` if two samples are equal."""
     rng = np.random.default_rng(SEED)
     inputs = draw(sum(COUNTS.values()), rng)
     rows = np.concatenate([inputs["joints"], inputs["tool"]], axis=1)

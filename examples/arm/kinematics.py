@@ -1,7 +1,7 @@
-"""Closed-form forward kinematics of a UR5, the truth that the network is held against.
+"""Forward kinematics of a UR5 in closed form, the network's ground truth.
 
-Source of the geometry: Universal Robots, "DH Parameters for calculations of kinematics and dynamics",
-table UR5 (standard Denavit-Hartenberg convention).
+Source: Universal Robots, "DH Parameters for calculations of kinematics and dynamics", table UR5 (standard
+Denavit-Hartenberg convention).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def to_six(rotation: Floats) -> Floats:
 def from_six(six: npt.ArrayLike) -> Floats:
     """Rotation matrices (n, 3, 3) from six numbers (n, 6) by Gram-Schmidt; inverse of ``to_six``.
 
-    The six numbers need not be exactly orthonormal, only not parallel: a network's output will do.
+    The two vectors must not be parallel, but need not be orthonormal.
     """
     values = np.asarray(six, dtype=np.float64)
     x = values[:, :3] / np.linalg.norm(values[:, :3], axis=1, keepdims=True)

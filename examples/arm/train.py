@@ -38,9 +38,9 @@ torch: Any = import_module("torch")
 
 
 def network() -> Any:
-    """Features (n, 15) to position and rotation (n, 9): three hidden layers, ReLU between.
+    """Position and rotation (n, 9) from features (n, 15): three hidden layers with ReLU.
 
-    ReLU because it survives eight bits: SiLU halves the error in FP32 and has the larger one in INT8.
+    SiLU halves the error in FP32, but has a larger error in INT8.
     """
     nn = torch.nn
     return nn.Sequential(

@@ -55,7 +55,7 @@ def network() -> Any:
 
 
 def shifted(images: Images, rng: np.random.Generator) -> Images:
-    """Each image moved by at most one pixel in each direction, black coming in at the edge."""
+    """Each image moved by at most one pixel in each direction, with black at the edge."""
     count, _, height, width = images.shape
     padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)))
     down, right = rng.integers(0, 3, (2, count))

@@ -151,7 +151,7 @@ def errors(answer: Arrays, truth: Arrays) -> tuple[float, float]:
 
 
 def measured(readings: Arrays) -> Arrays:
-    """What the readings say without an estimator: the encoder's position, and its change since the step before."""
+    """The state without an estimator: the encoder's position, and its change since the previous step."""
     position = readings["encoder"] * np.float32(2 * np.pi)
     return {"position": position, "velocity": np.diff(position, axis=1, prepend=position[:, :1]) * np.float32(RATE)}
 

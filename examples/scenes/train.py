@@ -64,7 +64,7 @@ def grid() -> npt.NDArray[np.float32]:
 
 
 def targets(labels: npt.NDArray[np.float32]) -> tuple[Any, Any, Any]:
-    """Of each cell: its class as one of ten (n, 144, 10), its box (n, 144, 4), and whether it has one (n, 144)."""
+    """For each cell: its class as one of ten (n, 144, 10), its box (n, 144, 4), and whether it has one (n, 144)."""
     classes = np.zeros((len(labels), CELLS * CELLS, CLASSES), np.float32)
     boxes = np.zeros((len(labels), CELLS * CELLS, 4), np.float32)
     for image, rows in enumerate(labels):
@@ -95,7 +95,7 @@ def loss_of(maps: Any, labels: npt.NDArray[np.float32]) -> Any:
 
 
 def train(count: int, held_out: int = 0) -> Any:
-    """Train from ``SEED`` on ``count`` scenes an epoch, each epoch its own; the same machine gives the same network."""
+    """Train from ``SEED`` with ``count`` new scenes in each epoch. One machine always gives the same network."""
     torch.manual_seed(SEED)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(mode=True)

@@ -37,7 +37,7 @@ def test_answers_are_in_every_view() -> None:
 
 
 def test_samples_that_would_settle_it_are_in_every_view() -> None:
-    """An inconclusive agreement has the number of samples that would settle it, and no advice to declare a kind."""
+    """An inconclusive agreement has the number of samples that would settle it, but no advice to declare a kind."""
     few = {"y": scores(samples=20)}
     judgement = judged(few, few, y=CLASSES)
     changes = {"verdict": Verdict.INCONCLUSIVE, "reason": judgement.reason, "details": judgement.details}

@@ -9,7 +9,7 @@ CONTROL = ControlSummary(workload="net v1", windows=9, median=1e-3, low=0.9e-3, 
 
 
 def test_the_page_shows_the_control_of_each_series() -> None:
-    """Rows of one series share a line; a report without controls has none."""
+    """Rows of one series share a line of their control; a report without controls has none."""
     report = run_reports.with_control(1, CONTROL)
     lines = controls(report)
     assert "digits fp32 saturated" in lines

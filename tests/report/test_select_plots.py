@@ -216,5 +216,5 @@ def test_the_error_over_steps_is_drawn_with_its_limit() -> None:
 
 @given(st.lists(st.lists(st.one_of(st.floats(), st.integers(), st.text(), st.none()), max_size=4)), st.floats())
 def test_any_curve_is_drawn_or_left_out(curve: list[list[object]], limit: float) -> None:
-    """A report may hold anything where the curve should be."""
+    """Whatever a report has in place of the curve, it is drawn or left out."""
     assert "nan" not in plots.errors(curve, limit)

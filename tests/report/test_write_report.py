@@ -66,7 +66,7 @@ def partial(run_id: str = "new") -> Report:
 
 
 def test_a_killed_run_that_judged_everything_has_not_passed(tmp_path: Path) -> None:
-    """A report of judged rows that passed is refused by its own policy as long as it is incomplete."""
+    """A report that is still incomplete fails its own policy, even if all its rows passed."""
     begin(tmp_path, started())
     update(tmp_path, partial())
     report = open_report(tmp_path)
@@ -77,7 +77,7 @@ def test_a_killed_run_that_judged_everything_has_not_passed(tmp_path: Path) -> N
 
 
 def test_judged_rows_replace_only_the_incomplete_report_of_their_run(tmp_path: Path) -> None:
-    """A finished report, that of another run, and a missing one stay as they are; a complete one is never accepted."""
+    """Judged rows replace only the incomplete report of the same run, never a complete or another run's report."""
     update(tmp_path, partial())
     assert not list(tmp_path.iterdir())
     begin(tmp_path, started("other"))

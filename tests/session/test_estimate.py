@@ -32,7 +32,7 @@ def config(tmp_path: Path) -> Config:
 
 
 def test_an_estimate_says_what_it_consists_of(config: Config) -> None:
-    """The line has the length, its parts, that it is an estimate, from what, and what it leaves out."""
+    """The line has the length, its parts, its basis, and what it leaves out."""
     rows = expand(config, "gpu").rows
     text = str(estimate(config, "gpu", rows, {"a": Speed(0.05, 1000)}, 1))
     assert text.startswith("estimated length: ")
@@ -43,7 +43,7 @@ def test_an_estimate_says_what_it_consists_of(config: Config) -> None:
 
 
 def test_the_steps_of_sequences_are_counted(tmp_path: Path) -> None:
-    """A sample of a model with a state takes as long as all its steps; half of them take half as long."""
+    """A sample of a model with a state is estimated by all its steps."""
     config = load(project(tmp_path, f'{MODEL}[models.a.inputs.image]\ncarry = "scores"\n'))
     rows = expand(config, "cpu").rows
     short, long = (estimate(config, "cpu", rows, {"a": Speed(0.01, 10, steps)}, 1) for steps in (100, 200))
@@ -68,7 +68,7 @@ def test_nothing_to_run_takes_no_time(config: Config) -> None:
 
 @given(st.floats(1e-5, 5), st.integers(1, 30))
 def test_a_slower_model_and_more_runs_take_longer(one: float, runs: int) -> None:
-    """The estimated soak grows with the time of an inference, and ends by the rule of ``[measure] soak``."""
+    """The estimate grows with the time of an inference and the number of runs."""
     spec = MeasureSpec()
     assert soak_seconds(spec, one) <= soak_seconds(spec, 2 * one)
     assert 100 * one <= soak_seconds(spec, one) <= max(20.0, 100 * one) + 1e-9
@@ -76,7 +76,7 @@ def test_a_slower_model_and_more_runs_take_longer(one: float, runs: int) -> None
 
 
 def test_the_reference_is_run_for_a_moment(config: Config) -> None:
-    """The references of the planned models are timed on their own data; one that cannot run stops nothing."""
+    """The references of the planned models are timed on their own data; one that cannot run is left out."""
     toy(config.resolve("examples/digits/model.onnx"))
     save(config.resolve("examples/digits/validation.npz"), samples())
     assert not estimated(config, "cpu").unknown

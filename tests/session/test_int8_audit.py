@@ -90,7 +90,7 @@ def test_the_audit_respects_a_fixed_batch(audit: dict[str, dict[str, CheckResult
 
 
 def test_ranges_that_came_with_the_model_are_audited(audit: dict[str, dict[str, CheckResult]]) -> None:
-    """A quantized model has no calibration to repeat, and whether its ranges settled is unknown."""
+    """For a model with its own ranges, a second calibration and the settling of ranges are not judged."""
     results = audit["quantized"]
     assert results["int8.ranges"].verdict is Verdict.PASSED, results["int8.ranges"].reason
     assert results["int8.ranges"].measurement is not None

@@ -34,7 +34,7 @@ def test_a_permanent_error_is_remembered(kind: type[HilError], times: int) -> No
 
 
 def test_a_lost_worker_is_remembered_where_that_is_asked_for() -> None:
-    """With ``lasting``, exactly its kinds of error are remembered."""
+    """With ``lasting``, exactly these kinds of errors are remembered."""
     memo, attempts = Memo(), []
 
     def work() -> NoReturn:

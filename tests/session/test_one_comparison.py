@@ -1,4 +1,4 @@
-"""Runs, ``hil parity``, ``hil diagnose`` and golden samples state the same of the same two files."""
+"""Runs, ``hil parity``, ``hil diagnose`` and golden samples agree on the same two files."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def parity(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_run_and_parity_and_golden_samples_agree(
     opened: Opened, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without a kind the numbers decide, with one the answers, whichever command compares; the reasons are equal."""
+    """The reasons of all commands are equal: without a kind by the numbers, with a kind by the answers."""
     outcome = opened.judged(model)
     result = outcome.result
     assert result.verdict.value == VERDICTS[model], result.reason
@@ -144,7 +144,7 @@ def test_diagnose_agrees(opened: Opened, model: str, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("model", ["int8", "int8kind", "int8exact"])
 def test_int8_drop_agrees(opened: Opened, model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a task, ``int8.drop`` is the comparison of both engines' files, kinds and tolerances included."""
+    """Without a task, ``int8.drop`` compares both engines' files, with kinds and tolerances."""
     result = opened.judged(model, "int8.drop", "int8").result
     files = [str(opened.session.engines.provisioned(model, precision).source) for precision in ("fp32", "int8")]
     line = parity(capsys, *files, "--precision", "int8", "--model", model)
@@ -154,7 +154,7 @@ def test_int8_drop_agrees(opened: Opened, model: str, capsys: pytest.CaptureFixt
 
 
 def test_parity_without_the_declarations_states_that(opened: Opened, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without --model, the defaults apply, and one line names the option by which the declarations would."""
+    """Without --model, the defaults apply, and one line names the option."""
     assert opened.root.is_dir()
     arguments = ["parity", "model.onnx", f"{LOUD}.onnx", "--data", "data.npz"]
     assert main(arguments) == 1
@@ -165,7 +165,7 @@ def test_parity_without_the_declarations_states_that(opened: Opened, capsys: pyt
 
 
 def test_mistakes_in_naming_a_declaration(opened: Opened, capsys: pytest.CaptureFixture[str]) -> None:
-    """A config without a model and an unknown model end with code 4 and a message."""
+    """``--config`` without ``--model``, and an unknown model, end with exit code 4 and a message."""
     assert opened.root.is_dir()
     arguments = ["parity", "model.onnx", f"{LOUD}.onnx", "--data", "data.npz"]
     for more, message in (

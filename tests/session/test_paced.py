@@ -53,7 +53,7 @@ def row(request: Request, check_id: str) -> Row:
 
 
 def test_all_rows_of_a_pace_read_one_series(make_request: MakesRequests) -> None:
-    """Four rows judge one series; the method has the rate, and the deadline for rows that use it."""
+    """Four rows judge one series; the method has the rate and, for rows that use it, the deadline."""
     request = with_scenarios(make_request(), 'deadline = "2 s"')
     with closing(Session.open(request)) as session:
         outcomes = [

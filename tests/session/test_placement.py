@@ -71,7 +71,10 @@ def layers_of(network: Network, dtype: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_weak_fp16_engine_only_warns_and_a_typed_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the default limit; the slowest layer by the profile is named first."""
+    """By the default limit, a partly fp32 engine in fp16 is warned, but a strongly typed one fails.
+
+    The slowest layer is named.
+    """
     network = Network(4, width=16)
     onnx.save(network.model(), tmp_path / "m.onnx")
     layers = layers_of(network, "fp32", monkeypatch)
@@ -85,7 +88,7 @@ def test_a_weak_fp16_engine_only_warns_and_a_typed_one_fails(tmp_path: Path, mon
 def test_a_file_that_declares_int8_does_not_make_an_int8_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The layers decide; the declared share is in the details, under that name."""
+    """A file that declares int8 does not decide: the layers do, and the declared share is in the details."""
     network = SOUND["int8 matmul"][1]
     onnx.save(network.model(), tmp_path / "m.onnx")
     limit = DEFAULT.model_copy(update={"fail_at": None})
@@ -98,14 +101,14 @@ def test_a_file_that_declares_int8_does_not_make_an_int8_engine(
 
 
 def test_a_runtime_that_reports_no_layers_is_refused(tmp_path: Path) -> None:
-    """Whatever the file declares."""
+    """A runtime that reports no layers is refused, whatever the file declares."""
     onnx.save(SOUND["int8 matmul"][1].model(), tmp_path / "m.onnx")
     with pytest.raises(Unsupported, match="does not report an engine's layers"):
         placement.in_asked_precision(context(tmp_path / "m.onnx", None), row("int8", DEFAULT))
 
 
 def test_the_brought_file_is_held_against_its_claim(tmp_path: Path) -> None:
-    """The file of this precision; without one there is nothing to judge."""
+    """``placement.declared`` judges the deployed file of the row's precision, and is refused without one."""
     onnx.save(Network(4, width=16).model(), tmp_path / "m.onnx")
     for name in ("int8 matmul", "fp8 matmul"):
         kind, network = SOUND[name]

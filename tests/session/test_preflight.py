@@ -27,7 +27,7 @@ def raises(outputs, labels):
 
 
 def test_code_that_cannot_score_is_refused(make_request: MakesRequests) -> None:
-    """It gets the reference's outputs for the first batch; if it raises or gives another shape, the run ends."""
+    """Scoring code that raises, or returns another shape, for the reference's first outputs ends the run."""
     config = make_request().config
     (config.root / "scorer.py").write_text(SCORER)
     text = config.path.read_text()

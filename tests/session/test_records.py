@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_facts_of_the_loaded_engine_are_recorded_under_loaded() -> None:
-    """Build facts and load facts are separate; what all engines of the target share is not recorded per engine."""
+    """Build facts and load facts are separate; facts of the whole target are not recorded per engine."""
     built = BuiltEngine(
         "k", "d", 1, 0.1, cached=False, runtime="tensorrt", runtime_version="8.6.0", log="", about={"a": 1}
     )
@@ -62,7 +62,7 @@ def test_raw_facts_are_recorded_with_the_target_only(tmp_path: Path) -> None:
 
 
 def test_the_limits_of_all_clocks_are_recorded(tmp_path: Path) -> None:
-    """The environment has the limits of the GPU's clock as of the processors', and no current value, which varies."""
+    """The environment has the limits of the GPU's and the processors' clocks, and no current values."""
     row: Any = SimpleNamespace(model="m", precision="fp32")
     gpu = {"governor": "nvhost_podgov", "min": 306_000_000, "max": 918_000_000}
     opened = {"clocks": {"gpu": {**gpu, "cur": 612_000_000}}}

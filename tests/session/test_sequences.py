@@ -100,7 +100,7 @@ def write_scalars(path: Path) -> None:
 
 @dataclass(frozen=True)
 class Judge:
-    """Judges rows ``sequence.NAME`` of a model on the CPU; all share one session, whose report is in ``report``."""
+    """Judges the rows ``sequence.NAME`` of a model on the CPU, in one session with its report in ``report``."""
 
     session: Session
     report: Path
@@ -139,7 +139,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
 
 @pytest.mark.parametrize("model", ["sound", "batched"])
 def test_a_sound_model_passes(judge: Judge, model: str) -> None:
-    """Alone, and several sequences in a batch."""
+    """A sound model passes, alone and with several sequences in a batch."""
     results = judge(model)
     assert {name: one.verdict for name, one in results.items()} == dict.fromkeys(ROWS, Verdict.PASSED), results
     assert results["free_running"].measurement is not None
@@ -157,7 +157,7 @@ def test_a_fault_in_the_deployed_file_fails(judge: Judge, fault: str) -> None:
 
 
 def test_a_fault_in_a_step_is_found_at_its_step_and_node(judge: Judge) -> None:
-    """The reason names node and step, found with the reference's state, and the bundle replays the sequence."""
+    """The reason names node and step of a fault in a step, and the bundle replays the sequence."""
     results = judge("scaled", "teacher_forced", "free_running")
     for one in results.values():
         diagnosis = one.details["diagnosis"]
@@ -172,7 +172,7 @@ def test_a_fault_in_a_step_is_found_at_its_step_and_node(judge: Judge) -> None:
 
 
 def test_int8_that_clips_the_state_late_in_a_sequence_is_named_with_the_step(judge: Judge) -> None:
-    """Calibrated on short and quiet sequences, the range of the state is too small for the end of long ones."""
+    """A range that is too small for the state at the end of long sequences fails, with the step."""
     row = Row(id="int8.ranges", model="short", precision="int8", required=True)
     result = judge.session.judge(row).result
     assert result.verdict is Verdict.FAILED
@@ -182,7 +182,7 @@ def test_int8_that_clips_the_state_late_in_a_sequence_is_named_with_the_step(jud
 
 
 def test_few_calibration_samples_reach_the_late_steps_of_all_sequences(judge: Judge) -> None:
-    """24 steps of six sequences of 60, whose state is large from step 40 on: the first 24 steps would not show it."""
+    """24 calibration steps of six sequences cover the late steps, in which the state is large."""
     for check, limit in (
         ("ranges", Limit(value=0.05, unit="1", sense=Sense.AT_MOST, source="test")),
         ("calibration", None),
@@ -194,7 +194,7 @@ def test_few_calibration_samples_reach_the_late_steps_of_all_sequences(judge: Ju
 
 @pytest.mark.parametrize(("model", "verdict"), [("scored", Verdict.PASSED), ("badly_scored", Verdict.FAILED)])
 def test_the_task_is_scored_over_whole_sequences(judge: Judge, model: str, verdict: Verdict) -> None:
-    """With the engine's own state, and one score a sequence: a thousand steps are no thousand samples."""
+    """The task is scored with the engine's own state, and with one score per sequence."""
     result = judge.session.judge(Row(id="parity.task", model=model, precision="fp32", required=True)).result
     assert result.verdict is verdict, result.reason
     assert result.measurement is not None
@@ -202,7 +202,7 @@ def test_the_task_is_scored_over_whole_sequences(judge: Judge, model: str, verdi
 
 
 def test_drawn_sequences_find_what_data_may_not_show(judge: Judge) -> None:
-    """A sound model has the properties; one that mixes the sequences of a batch does not, from a step on."""
+    """With drawn sequences, a sound model has both properties, and one that mixes sequences has not."""
     for check in ("property.parity", "property.stable"):
         result = judge.session.judge(Row(id=check, model="batched", precision="fp32", required=True)).result
         assert result.verdict is Verdict.PASSED, result.reason
@@ -214,7 +214,7 @@ def test_drawn_sequences_find_what_data_may_not_show(judge: Judge) -> None:
 
 
 def test_sequences_that_leak_into_each_other_fail(judge: Judge) -> None:
-    """A model that mixes the sequences of a batch agrees with itself, but not beside other companions."""
+    """A model that mixes the sequences of a batch fails the isolation check, although it agrees with itself."""
     results = judge("leaking", "free_running", "isolation")
     assert results["free_running"].verdict is Verdict.PASSED
     assert results["isolation"].verdict is Verdict.FAILED
@@ -230,14 +230,14 @@ def test_sequences_that_leak_into_each_other_fail(judge: Judge) -> None:
     ],
 )
 def test_what_shows_nothing_does_not_pass(judge: Judge, model: str, words: str) -> None:
-    """Sequences of zeros, two sequences, and a state that is declared but not used."""
+    """Sequences of zeros, only two sequences, and an unused state do not pass."""
     result = judge(model, "free_running")["free_running"]
     assert result.verdict is Verdict.INCONCLUSIVE
     assert words in result.reason
 
 
 def test_runs_for_comparisons_time_steps_that_carry_the_state(judge: Judge) -> None:
-    """As ``hil board calibrate`` and ``hil compare`` need them: each run has a process of its own, which carries."""
+    """Each run for a comparison has its own process, whose steps carry the state."""
     series = replicates.measure_run(judge.session, "sound", "fp32", "run-1")
     assert series.n >= replicates.MIN_SAMPLES
     with judge.session.engines.fresh("sound", "fp32") as worker:
@@ -245,13 +245,13 @@ def test_runs_for_comparisons_time_steps_that_carry_the_state(judge: Judge) -> N
 
 
 def test_scalars_are_fed_as_any_other_input(judge: Judge) -> None:
-    """A constant such as a sample rate, and a state, may have no dimension at all."""
+    """Constants and states may be scalars."""
     results = judge("scalars")
     assert {name: one.verdict for name, one in results.items()} == dict.fromkeys(ROWS, Verdict.PASSED), results
 
 
 def test_ragged_sequences_begin_with_their_state(judge: Judge) -> None:
-    """Lengths cut the padding, and each sequence begins with its own state."""
+    """Padding is cut by the lengths, and each sequence begins with its own state."""
     result = judge("ragged", "free_running")["free_running"]
     assert result.verdict is Verdict.PASSED, result.reason
 
@@ -277,14 +277,14 @@ def project(root: Path, **arrays: np.ndarray[Any, Any]) -> Path:
     ],
 )
 def test_data_without_sequences_is_refused(tmp_path: Path, arrays: dict[str, np.ndarray[Any, Any]], words: str) -> None:
-    """Single steps, and lengths that do not fit, are mistakes of the user before anything runs."""
+    """Single steps, and lengths that do not fit, are user errors before anything runs."""
     with pytest.raises(UserError) as error:
         preflight(load(project(tmp_path, **arrays)), "cpu")
     assert words in str(error.value)
 
 
 def test_a_state_that_grows_is_refused_by_name(tmp_path: Path) -> None:
-    """A cache of keys and values is refused before anything is built, with what is missing."""
+    """A state whose shape grows, such as a key-value cache, is refused by name before any build."""
     config = project(tmp_path, x=recurrent.inputs(6, 60))
     recurrent.write_cell(tmp_path / "m.onnx", grown="cache", fed="last", after=[recurrent.LAST])
     with pytest.raises(UserError, match=r"the state 'h' grows: it is \[1, 1, 4\] before a step.*not supported"):

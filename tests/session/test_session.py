@@ -64,7 +64,7 @@ def test_a_copy_with_separated_dimensions_is_built_and_the_users_file_is_recorde
 
 
 def test_a_wrongly_declared_output_fails_the_contract_only(make_request: MakesRequests) -> None:
-    """The contract names declaration and repair, and the values are still compared."""
+    """For a wrongly declared output, the contract fails with the repair, and the values are still compared."""
     request = make_request()
     path = request.config.resolve("toy.onnx")
     proto = onnx.load(path)
@@ -79,7 +79,7 @@ def test_a_wrongly_declared_output_fails_the_contract_only(make_request: MakesRe
 
 
 def test_data_that_fit_the_network_but_not_its_declaration(make_request: MakesRequests) -> None:
-    """The declaration of the input is named as wrong, and with the size that the network takes it is right."""
+    """A wrongly declared input is named; with the size that the network accepts, it is right."""
     request = make_request()
     path = request.config.resolve("toy.onnx")
     proto = onnx.load(path)
@@ -103,7 +103,7 @@ def test_data_that_fit_the_network_but_not_its_declaration(make_request: MakesRe
 def test_a_soak_that_cannot_pass_is_refused_at_once(
     make_request: MakesRequests, target: str, soak: str, limit: str, least: str
 ) -> None:
-    """A number that is too small for the limit of a required ``memory.growth`` is refused with the number it takes."""
+    """A number that is too small for the limit of a required ``memory.growth`` is refused with the required number."""
     path = make_request().config.path
     text = path.read_text()
     start = text.index("soak")
@@ -164,7 +164,7 @@ def test_a_foreign_engine_is_never_replaced_by_a_new_build(make_request: MakesRe
 
 
 def test_declared_answers_are_compared_by_a_session(make_request: MakesRequests) -> None:
-    """40 samples are too few for the limit of changed answers; no_disagreement_in accepts them and states so."""
+    """40 samples are inconclusive for the limit of changed answers; with no_disagreement_in they pass."""
     request = make_request()
     path = request.config.path
     text = f'{path.read_text()}\n[models.toy.outputs.scores]\nkind = "classification"\nscore = 0.0\n'

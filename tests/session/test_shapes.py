@@ -26,7 +26,7 @@ def refused_shapes(lengths: tuple[int, int, int], batch: int = 1) -> list[dict[s
 
 
 def test_each_dynamic_dimension_is_exceeded_at_both_ends() -> None:
-    """One dimension at a time is outside of its profile, equal names move together, and no size is below 1."""
+    """One dynamic dimension at a time is outside its profile, at both ends; equal names change together."""
     assert refused_shapes((8, 16, 32)) == [
         {"ids": [5, 16], "mask": [5, 16], "scale": [1]},
         {"ids": [1, 33], "mask": [1, 33], "scale": [1]},
@@ -75,21 +75,21 @@ def test_resizing_repeats_real_values(rows: int, columns: int, shape: list[int])
 
 
 def test_an_input_without_elements_is_resized() -> None:
-    """There is nothing to repeat, so a zero-length input becomes zeros of the size that is tried."""
+    """A zero-length input is resized to zeros of the requested size."""
     tried = resized({"x": np.ones((2, 0, 3), np.float32)}, {"x": [4, 2, 3]})
     assert tried["x"].tolist() == np.zeros((4, 2, 3)).tolist()
 
 
 @pytest.mark.parametrize("length", [0, 2])
 def test_the_wrong_size_is_another_size(length: int) -> None:
-    """The bad input of a wrong size differs from the declared size, also if that is zero."""
+    """The bad input of a wrong size differs from the declared size, even if that is zero."""
     model = Signature((TensorSpec("x", "float32", ("n", length)),), (TensorSpec("y", "float32", ("n",)),))
     tried = dict(_bad(model, {"x": np.ones((1, length), np.float32)}))
     assert tried["shape"]["x"].shape == (1, max(1, 2 * length))
 
 
 def test_all_batch_axes_have_one_size() -> None:
-    """Where only some inputs name their batch dimension, the batch axes without a name follow it."""
+    """Batch axes without a name have the size of the named ones."""
     audio = TensorSpec("audio", "float32", ("batch", 512))
     state = TensorSpec("state", "float32", (2, None, 128), batch_axis=1)
     feeds = {"audio": np.zeros((1, 512)), "state": np.zeros((2, 1, 128))}
@@ -100,7 +100,7 @@ def test_all_batch_axes_have_one_size() -> None:
 
 
 def test_a_batch_without_any_name_is_varied() -> None:
-    """The batch sizes of a model whose batch dimension is a placeholder are tried too."""
+    """The batch sizes of a model without a named batch dimension are varied too."""
     model = Signature((TensorSpec("x", "float32", (None, 3)),), ())
     shapes = accepted(model, ModelSpec(path="x.onnx", data="synthetic"), {"x": np.zeros((1, 3))})
     assert [shape["x"] for shape in shapes] == [[1, 3], [2, 3], [4, 3]]

@@ -1,4 +1,4 @@
-"""A task that loses everything names the node at which the signal ends, in its reason and in the advice."""
+"""A task that loses its whole score names the node at which the signal ends, in reason and advice."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_the_node_is_in_the_reason(results: dict[str, CheckResult]) -> None:
 
 
 def test_an_engine_that_varies_has_no_end(results: dict[str, CheckResult]) -> None:
-    """An engine that loses all of mAP since its boxes are shifted names no such node, and states why."""
+    """An engine that loses its whole mAP by shifted boxes names no such node, and states why."""
     result = results["shifted"]
     assert result.verdict.value == "failed"
     assert result.details["candidate"] == 0

@@ -64,7 +64,7 @@ def test_a_short_step_prints_its_line_alone() -> None:
 
 @pytest.mark.usefixtures("_quick")
 def test_a_long_step_is_reported_in_a_log() -> None:
-    """Where nothing can be replaced, what is left is printed as a line, and not at each moment."""
+    """In a log, the remaining work of a long step is printed as lines, at intervals."""
     lines: list[str] = []
     with Progress(lines.append).step("reading", total=4, unit="files", said=False) as step:
         step.advance()
@@ -79,7 +79,7 @@ def test_a_long_step_is_reported_in_a_log() -> None:
 
 @pytest.mark.usefixtures("_quick")
 def test_a_terminal_shows_the_innermost_step_and_is_left_clean() -> None:
-    """On a terminal only the innermost step is shown, and its text is removed at its end."""
+    """On a terminal only the innermost step is shown, and its text is removed at the end."""
     screen = Screen()
     with screen.step("outer"):
         with screen.step("inner"):

@@ -31,7 +31,7 @@ LONG = "model.0.conv.weight + QuantizeLinear_8 + /model.0/conv/Conv + PWN(PWN(Si
 
 
 class Worker:
-    """A stand-in with 3000 inferences of 2 ms each, started 1 ms apart if several are in flight."""
+    """A stand-in for a worker, with 3000 inferences of 2 ms each; with several in flight, they start 1 ms apart."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, int]] = []

@@ -1,4 +1,4 @@
-"""Nodes are advised to stay in floating point only after the run has tried that."""
+"""Nodes are advised to stay in floating point only after a trial."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def diagnosis(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_the_layer_that_reads_the_values_is_tried_too(diagnosis: dict[str, Any]) -> None:
-    """A layer in INT8 rounds what it reads, so keeping only the node before it would gain nothing."""
+    """A trial keeps in floating point the layers that read the culprit's result too."""
     tried = diagnosis["kept_in_float"]
     assert tried["nodes"][:2] == ["make_wide", "make_hidden"]
     assert tried["before"] > 0.2
@@ -93,7 +93,7 @@ def test_a_trial_is_judged_by_the_task_too(diagnosis: dict[str, Any]) -> None:
 
 
 def test_what_counts_as_help() -> None:
-    """Half of the error, or half of a loss that is beyond its tolerance; a loss within it is chance."""
+    """A trial helps if it halves the error, or a loss beyond its tolerance."""
     tried = {"before": 0.4, "after": 0.3}
     assert not helped(tried)
     assert helped({**tried, "after": 0.2})

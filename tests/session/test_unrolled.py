@@ -1,4 +1,4 @@
-"""Calibration sees each step with the state that the reference has before it, not a state of zeros."""
+"""Calibration uses each step with the reference's state before it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("lengths", [None, [7, 3, 9, 5]])
 def test_each_step_is_a_sample_with_its_state(tmp_path: Path, lengths: list[int] | None) -> None:
-    """In the order of sequences and steps, from the given state on; the second call reads the stored steps."""
+    """Each step is a sample with its state, in order; the second call reads the stored steps."""
     x = recurrent.inputs(4, 9)
     h = np.random.default_rng(0).normal(size=(4, 1, 4)).astype(np.float32)
     arrays: dict[str, Any] = {"x": x, "h": h} if lengths is None else {"x": x, "h": h, "lengths": np.array(lengths)}
@@ -46,7 +46,7 @@ def test_each_step_is_a_sample_with_its_state(tmp_path: Path, lengths: list[int]
 
 @given(st.lists(st.integers(2, 50), min_size=1, max_size=12), st.integers(1, 700))
 def test_steps_are_spread_over_all_sequences_and_reach_their_ends(lengths: list[int], samples: int) -> None:
-    """As many as asked for, each once, by a sequence's length; several of a sequence have its last, and one early."""
+    """The requested number of distinct steps is spread by length over all sequences, ends included."""
     chosen = spread(lengths, samples)
     used, total = min(samples, sum(lengths)), sum(lengths)
     assert sum(map(len, chosen)) == used
@@ -60,7 +60,7 @@ def test_steps_are_spread_over_all_sequences_and_reach_their_ends(lengths: list[
 
 
 def test_single_steps_of_many_sequences_are_not_all_as_late() -> None:
-    """Fewer steps than sequences: they are taken of sequences at equal distances, early, late and between."""
+    """If there are fewer steps than sequences, the chosen ones are early, late and between."""
     chosen = spread([100] * 40, 20)
     assert [len(steps) for steps in chosen] == [0, 1] * 20
     places = np.concatenate(chosen)
@@ -68,7 +68,7 @@ def test_single_steps_of_many_sequences_are_not_all_as_late() -> None:
 
 
 def test_some_steps_are_those_of_all_steps(tmp_path: Path) -> None:
-    """The steps that are used have the states that they have among all steps, and another number has its own file."""
+    """Selected steps have the same states as among all steps; each number of steps has its own file."""
     x = recurrent.inputs(4, 9)
     np.savez(tmp_path / "data.npz", allow_pickle=False, x=x)
     data = opened(tmp_path, "data.npz")

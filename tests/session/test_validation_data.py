@@ -1,4 +1,4 @@
-"""Equal names of dimensions are separated where data or declared sizes refute them and the reference agrees."""
+"""Dimensions of one name are separated where data or declared sizes differ and the reference accepts that."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def project(root: Path, text: str, lines: str = "", shapes: dict[str, tuple[int,
 
 
 def test_data_separates_what_the_reference_takes(tmp_path: Path) -> None:
-    """The row of the signature states it once, and an output with the divided name may have any size there."""
+    """If the reference accepts sizes that differ in the data, the signature's row states the separation once."""
     config = project(tmp_path, APART)
     request = Request(config, "cpu", "fail", 0.0, "one", tmp_path / "report", lambda _: None)
     with closing(Session.open(request)) as session:
@@ -58,14 +58,14 @@ def test_data_separates_what_the_reference_takes(tmp_path: Path) -> None:
 
 
 def test_declared_sizes_separate_what_the_reference_takes(tmp_path: Path) -> None:
-    """Two sizes for one name separate it, and each input has its own."""
+    """Two declared sizes for one name separate it if the reference accepts them."""
     signature, _ = open_validation(project(tmp_path, APART, SIZES), "cpu", "m")
     assert (signature.sizes["n"], signature.sizes["b[1]"]) == ((8, 8, 8), (4, 4, 4))
     assert "separated as 'b[1]'" in signature.separated[0]
 
 
 def test_names_that_the_reference_needs_stay_equal(tmp_path: Path) -> None:
-    """If the reference refuses the data too, the data or the declaration is wrong, and nothing is separated."""
+    """If the reference refuses the data too, nothing is separated."""
     with pytest.raises(UserError, match=r"has 4 on axis 1 of 'b', and 8 .*\n.*\nshape = \[\"batch\", \"b\[1\]\"\]"):
         preflight(project(tmp_path, SUM), "cpu")
     with pytest.raises(UserError, match=r"inputs.b.shape has 4 for 'n', but \[8, 8, 8\] is declared"):
@@ -73,19 +73,19 @@ def test_names_that_the_reference_needs_stay_equal(tmp_path: Path) -> None:
 
 
 def test_without_a_reference_run_nothing_is_separated(tmp_path: Path) -> None:
-    """Saved outputs of a reference cannot show that the network takes other sizes."""
+    """With saved reference outputs, nothing is separated."""
     with pytest.raises(UserError, match="make both equal in the data"):
         preflight(project(tmp_path, APART, "reference = 'data.npz'\n"), "cpu")
 
 
 def test_names_that_nothing_refutes_stay_equal(tmp_path: Path) -> None:
-    """Equal sizes in the data separate nothing."""
+    """Names with equal sizes in the data stay equal."""
     signature, _ = open_validation(project(tmp_path, APART, shapes={"a": (8,), "b": (8,)}), "cpu", "m")
     assert (signature.inputs[1].shape, signature.separated) == (("batch", "n"), ())
 
 
 def test_a_batch_is_no_size_of_another_axis(tmp_path: Path) -> None:
-    """A name that the batch shares with other axes is separated from it, even if these have one size."""
+    """A batch dimension is separated from other axes of its name, even if these have one size."""
     text = "network (float[D, 3, D, D] x) => (float[D, 3, D, D] y) { y = Neg (x) }"
     config = project(tmp_path, text, "[models.m.inputs.x]\nbatch_axis = 0\n", {"x": (3, 5, 5)})
     signature, _ = open_validation(config, "cpu", "m")
@@ -94,7 +94,7 @@ def test_a_batch_is_no_size_of_another_axis(tmp_path: Path) -> None:
 
 
 def test_a_separated_dimension_has_sizes_for_tensorrt(tmp_path: Path) -> None:
-    """It keeps declared sizes that fit; otherwise the message asks for sizes, and the lines that it gives suffice."""
+    """A separated dimension keeps declared sizes that fit; otherwise the message has the lines to write."""
     fits = project(tmp_path, APART, "[models.m.shapes]\nn = [4, 8, 8]\n")
     preflight(fits, "gpu")
     assert open_validation(fits, "gpu", "m")[0].sizes["b[1]"] == (4, 8, 8)
@@ -105,7 +105,7 @@ def test_a_separated_dimension_has_sizes_for_tensorrt(tmp_path: Path) -> None:
 
 
 def test_samples_of_a_folder_separate_names_too(tmp_path: Path) -> None:
-    """The error of a single file separates names as that of a whole array does."""
+    """Sizes that differ within the files of a folder separate names too."""
     project(tmp_path, APART)
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "1.bin").write_bytes(b"1")

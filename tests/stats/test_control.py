@@ -27,7 +27,7 @@ def noisy(n: int, sd: float = 0.01, seed: int = 0) -> np.ndarray:
 
 
 def test_without_a_usable_window_there_is_no_summary() -> None:
-    """Nothing, a broken duration, windows that do not add up, or two workloads give no summary, never a number."""
+    """No windows, a broken duration, windows that do not add up, or two workloads give no summary."""
     good = control([1e-3] * 6)
     for bad in (math.nan, math.inf, 0.0, -1.0):
         assert summary([replace(good, duration=np.append(good.duration[:-1], bad))]) is None
@@ -40,7 +40,7 @@ def test_without_a_usable_window_there_is_no_summary() -> None:
 
 
 def test_a_few_windows_have_no_interval() -> None:
-    """An interval of five windows or fewer would not hold at 95 %, so it is open instead of narrow."""
+    """A summary of five windows or fewer has no interval."""
     few = summary([control(noisy(5))])
     assert few is not None
     assert (few.low, few.high, few.drift_low, few.drift_high) == (None, None, None, None)
@@ -61,7 +61,7 @@ def test_the_interval_holds(n: int) -> None:
 
 
 def test_an_interrupted_window_changes_neither_median_nor_spread() -> None:
-    """One window of a dozen that another process interrupted is not how fast the machine is."""
+    """One interrupted window of a dozen changes neither median nor spread."""
     medians = noisy(12)
     before = summary([control(medians)])
     medians[5] *= 3
@@ -75,7 +75,7 @@ def test_an_interrupted_window_changes_neither_median_nor_spread() -> None:
 
 
 def test_a_slower_end_is_a_drift() -> None:
-    """A machine that became 10 % slower in between drifts for certain; a steady one does in about 5 % of series."""
+    """A machine that became 10 % slower shows a drift; a steady one does so in about 5 % of series."""
     slower = summary([control(noisy(18) * np.where(np.arange(18) < 9, 1.0, 1.1))])
     assert slower is not None
     assert slower.drift == pytest.approx(math.log(1.1), abs=0.02)

@@ -1,4 +1,4 @@
-"""The difference of two controls: what must not look like the same machine, and how rarely the same one differs."""
+"""The difference of two controls: different machines are found, and equal ones rarely differ."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def measured(seed: int, level: float = 1.0, sd: float = 0.02, late: float = 1.0)
     ],
 )
 def test_what_cannot_be_compared_is_no_difference_of_zero(base: list[Any], cand: list[Any]) -> None:
-    """A session without a control, and two workloads, give no result instead of equal machines."""
+    """A session without a control, and two workloads, give no result."""
     assert control_difference(base, cand) is None
 
 
@@ -69,7 +69,7 @@ def test_a_machine_of_another_speed_differs(factor: float, differs: bool) -> Non
 
 
 def test_a_difference_within_the_noise_is_none() -> None:
-    """Eight percent between two controls that are known to 5 % each prove nothing, and so do two noisy windows."""
+    """A difference of 8 % between controls known to 5 % each does not count, nor one of two noisy windows."""
     for noisy in (control(1.08e-3, error=0.05), control(1.08e-3, windows=2, low=None, high=None, spread=0.1)):
         found = control_difference([control(error=0.05)], [noisy])
         assert found is not None
@@ -77,7 +77,7 @@ def test_a_difference_within_the_noise_is_none() -> None:
 
 
 def test_two_windows_without_an_interval_are_not_exact() -> None:
-    """Windows that happen to agree do not make the control exact: a spread of 2 % is assumed."""
+    """For two windows that agree exactly, a spread of 2 % is assumed."""
     few: dict[str, Any] = {"windows": 2, "low": None, "high": None, "spread": 0.0}
     found = control_difference([control(**few)], [control(1.01e-3, **few)])
     assert found is not None
@@ -85,7 +85,7 @@ def test_two_windows_without_an_interval_are_not_exact() -> None:
 
 
 def test_sessions_of_one_side_that_differ_widen_the_interval() -> None:
-    """If the control differs between the sessions of one side, the difference of the sides is known less well."""
+    """Sessions of one side with different controls widen the interval."""
     found = control_difference([control(0.7e-3), control(1.3e-3)], [control(1.1e-3)])
     assert found is not None
     assert not found.differs(TOLERANCE)
@@ -93,7 +93,7 @@ def test_sessions_of_one_side_that_differ_widen_the_interval() -> None:
 
 @pytest.mark.parametrize("late", [1.0, 1.4])
 def test_a_control_that_changes_within_a_session_drifts(late: float) -> None:
-    """A host that slows down in the last third is found although both medians agree; constant noise is no drift."""
+    """A machine that slows down in the last third drifts, even if both medians agree."""
     found = control_difference([measured(1)], [measured(2, late=late)])
     assert found is not None
     assert (found.drifts(TOLERANCE), found.differs(TOLERANCE)) == (late > 1, False)

@@ -22,7 +22,7 @@ def test_effective_size_of_ar1_series(rho: float) -> None:
 
 
 def test_a_drifting_series_has_a_small_effective_size() -> None:
-    """A ramp has no percentile, so it counts as few independent samples."""
+    """A ramp has a small effective size."""
     drift = np.linspace(1, 2, 2000) + np.random.default_rng(0).normal(0, 0.01, 2000)
     assert effective_size(drift) < 20
     assert effective_size(drift, 0.99) < 200

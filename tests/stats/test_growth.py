@@ -23,7 +23,7 @@ KINDS: dict[str, Callable[[], np.ndarray[tuple[int], np.dtype[np.float64]]]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_kind_is_found(kind: str) -> None:
-    """Errors that settle, that add up and that multiply are distinguished, with noise on every step."""
+    """Errors that are bounded, grow linearly or grow exponentially are distinguished, with noise."""
     random = np.random.default_rng(3)
     errors = [1e-6 * KINDS[kind]() * np.abs(random.normal(size=600)) for _ in range(8)]
     found = growth(errors, 0.95)
@@ -39,7 +39,7 @@ def test_reduced_curves_give_the_same_rate() -> None:
 
 
 def test_when_an_error_reaches_a_limit() -> None:
-    """By its kind: never, in proportion to the steps, or by its rate per step."""
+    """An error reaches its limit never, in proportion to the steps, or by its rate, depending on its kind."""
     assert growth([KINDS["bounded"]()] * 3, 0.95).steps_until(5.0, 1.0, 600) == math.inf
     assert growth([KINDS["linear"]()] * 3, 0.95).steps_until(5.0, 1.0, 600) == pytest.approx(3000, rel=0.05)
     grown = growth([KINDS["exponential"]()] * 3, 0.95).steps_until(math.e, 1.0, 600)
@@ -53,7 +53,7 @@ def test_too_few_curves_have_no_rate() -> None:
 
 
 def test_the_interval_of_independent_values_covers_their_mean() -> None:
-    """Each bound is wrong in at most about 5 % of the series at 95 %, and infinite for one distinct value."""
+    """Each bound is wrong in at most about 5 % of series at 95 %, and infinite with fewer than two distinct values."""
     random = np.random.default_rng(4)
     above = [independent_mean(random.normal(size=6), 0.95)[1] > 0 for _ in range(2000)]
     assert np.mean(above) < 0.065

@@ -90,7 +90,7 @@ def test_one_run_has_no_spread(single: tuple[list[list[float]], list[list[float]
 
 @given(st.integers(1, FEWEST - 1), st.integers(1, 40))
 def test_fewer_than_five_runs_a_side_are_never_judged(few: int, others: int) -> None:
-    """Few runs can agree by chance, so any difference would be significant: they are unclear, equal or not."""
+    """Comparisons with fewer than five runs a side are unclear."""
     for cand in (1.0, 2.0):
         assert judge_change(compare_runs([[1.0] * few], [[cand] * others])) is Change.UNCLEAR
         assert judge_change(compare_runs([[1.0] * others], [[cand] * few])) is Change.UNCLEAR
@@ -147,7 +147,7 @@ def test_change_of_a_comparison(change: dict[str, Any], lower: Change, higher: C
 )
 @pytest.mark.parametrize("lower", [True, False])
 def test_one_session_a_side_of_unknown_noise_is_never_a_change(factor: float, expected: Change, *, lower: bool) -> None:
-    """Whatever its size, a change may be the machine's; a gain of 43 % may hide a worsening, so it is not the same."""
+    """With unknown noise, no change is better or worse, and a gain of 43 % is not called the same."""
     base, cand = runs(1, 7, 0.001), [factor * value for value in runs(2, 7, 0.001)]
     assert judge_change(compare_runs([base], [cand]), lower_is_better=lower) is expected
     assert judge_change(compare_runs([base] * 4, [cand] * 4), lower_is_better=lower) is expected
@@ -189,7 +189,7 @@ def test_pairs_are_students_test_of_the_ratios_logarithms() -> None:
 
 
 def test_fewer_than_eight_pairs_are_never_judged() -> None:
-    """Seven pairs with the same sign have a chance of 2 in 128, whatever the t test gives; eight are judged."""
+    """Comparisons of fewer than eight pairs are unclear."""
     ratios = runs(6, FEWEST_PAIRS, 0.001, 0.05)
     assert judge_change(compare_pairs(ratios)) is Change.WORSE
     assert judge_change(compare_pairs(ratios[:-1])) is Change.UNCLEAR

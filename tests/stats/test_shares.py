@@ -9,7 +9,7 @@ from hil.stats import share_bounds
 
 
 def test_nothing_observed_excludes_nothing() -> None:
-    """Without a value, every mean remains possible."""
+    """Without values, the bounds are 0 and 1."""
     assert share_bounds([], 0.95) == (0.0, 1.0)
 
 
@@ -53,6 +53,6 @@ def test_the_bounds_cover_the_mean(mean: float, most: float) -> None:
 
 
 def test_values_of_small_spread_have_close_bounds() -> None:
-    """Alike values are bounded more closely than rare large ones of the same mean."""
+    """Values of small spread have closer bounds than rare large values of the same mean."""
     alike = share_bounds(np.tile([0.02, 0.03], 128), 0.95)[1]
     assert alike < share_bounds(np.repeat([1.0, 0.0], [7, 249]), 0.95)[1]

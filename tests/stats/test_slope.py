@@ -49,5 +49,5 @@ def test_bounds_are_plausible_or_infinite(n: int, at: int, height: int, noise: f
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_too_few_points_have_no_bounds(n: int) -> None:
-    """Two points define a line, but not its uncertainty."""
+    """Two points give no bounds of the slope."""
     assert slope_interval(np.arange(n), np.arange(n), 0.95)[1:] == (-math.inf, math.inf)

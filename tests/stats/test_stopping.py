@@ -34,7 +34,7 @@ def test_analyses_grow_from_the_first_amount_to_the_budget(first: float, most: f
 
 @pytest.mark.parametrize("number", [0, -1, 5])
 def test_an_unplanned_analysis_is_refused(number: int) -> None:
-    """``level`` raises for one analysis more than planned, because no error is reserved for it."""
+    """``level`` raises for one analysis more than planned."""
     with pytest.raises(ValueError, match="not one of 1 to 4"):
         InterimAnalyses(4, 20, 0.99).level(number)
 
@@ -47,7 +47,7 @@ def test_a_single_analysis_has_the_whole_error() -> None:
 
 @pytest.mark.parametrize(("q", "n"), [(0.99, 688), (0.9, 66), (0.5, 10)])
 def test_the_first_analysis_can_decide(q: float, n: int) -> None:
-    """It takes 1.5 times the smallest number of samples, which is enough for a bound at its level."""
+    """The first analysis has 1.5 times the smallest number of samples, enough for a bound at its level."""
     assert samples_of_first_analysis(q, 0.99) == n
     level = InterimAnalyses(n, 30 * n, 0.99).level(1)
     assert smallest_n(q, level) <= n
@@ -55,7 +55,7 @@ def test_the_first_analysis_can_decide(q: float, n: int) -> None:
 
 
 def test_several_analyses_have_no_larger_error_than_one() -> None:
-    """With the quantile at the limit a pass is wrong: over all analyses at 95 % it occurs in at most 5 % of series."""
+    """If the quantile is at the limit, a wrong pass over all analyses at 95 % occurs in at most 5 % of series."""
     random = np.random.default_rng(11)
     plan = InterimAnalyses(samples_of_first_analysis(0.9, 0.95), 5000, 0.95)
     naive = ours = 0

@@ -55,7 +55,7 @@ def test_a_login_banner_is_skipped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["labgrid", "pool"])
 def test_several_boards_are_not_one(kind: str) -> None:
-    """A command that uses one board refuses a target that is several boards: that is no reason for a fallback."""
+    """A command for a single board refuses a target of several boards, without a fallback."""
     with pytest.raises(UserError, match=f"kind '{kind}' is several boards.*on target 'boards'.*name "):
         open_target("boards", TargetSpec.model_validate({"kind": kind, "members": ("one",)}))
 

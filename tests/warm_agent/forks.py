@@ -1,9 +1,8 @@
 """Start the agent of a host that is its own target, and its workers, as forks of processes that are warm already.
 
-Half of what a short session costs is the import of onnxruntime in each of its workers. A fork runs the same code with
-the same arguments, descriptors, signals and parent. How much memory it holds, how long it takes to start, and its
-command line differ: tests about those use the fixture ``fresh_workers``. Agents on boards, in containers and under
-another interpreter are never forks.
+A fork runs the same code with the same arguments, descriptors, signals and parent. Tests about memory, start time or
+command line use the fixture ``fresh_workers``. Agents on boards, in containers and under another interpreter are never
+forks.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _fork_exec = getattr(subprocess, "_fork_exec", None)  # from CPython 3.11 on; be
 
 
 def install() -> None:
-    """From now on this process forks where it would start an agent of this host or a worker."""
+    """Let this process fork instead of starting an agent of this host or a worker."""
     if _fork_exec is not None:
         subprocess._fork_exec = _start  # type: ignore[attr-defined]  # noqa: SLF001 - the one place where Popen forks
 
@@ -50,7 +49,7 @@ def _is_agent(args: list[Any]) -> bool:
 
 
 def _imported() -> bool:
-    """Import the runtimes. Return False if one is missing: then a new process is to report that."""
+    """Import the runtimes. Return False if one is missing."""
     try:
         for name in RUNTIMES:
             import_module(name)

@@ -59,10 +59,7 @@ def _weights(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 
 
 def damages(name: str, labels: NDArray[np.integer] | None) -> dict[str, Damage]:
-    """Return what is done to copies of model ``name``; each makes it useless, for all samples or for those of a class.
-
-    ``labels`` are the classes of the samples; the class that is silenced occurs in them.
-    """
+    """Return the kinds of damage for copies of model ``name``. ``labels`` are the classes of the samples."""
     kinds = {"noise on the weights": noise_on_weights(0.5, 1)}
     if name == "320n":  # four corners, then the scores of 18 classes
         return kinds | {"scores zeroed": factors_on_output(np.repeat([1, 0], [4, 18]).astype(np.float32)[:, None])}

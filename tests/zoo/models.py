@@ -42,7 +42,7 @@ class Model:
         calibration: number of calibration samples; 0 if INT8 is not used.
         method: how INT8 ranges are computed from them.
         tolerance: the task's largest accepted loss, as a line of TOML; it is large, since there are few samples.
-        ends: what must come out: the gate's exit code, or the checks that do not pass, with their verdicts.
+        ends: the expected outcome: the gate's exit code, or the checks that do not pass, with their verdicts.
     """
 
     file: str
@@ -63,7 +63,7 @@ def _session(path: Path) -> Any:
 
 
 def steps(path: Path, count: int, seed: int) -> Arrays:
-    """Return steps of a recurrent model of speech, each with the state that the steps before it have left."""
+    """Return steps of a recurrent model of speech, each with the state after the steps before it."""
     session = _session(path)
     state = np.zeros((2, 1, 128), np.float32)
     made: dict[str, list[NDArray[Any]]] = {"input": [], "state": []}

@@ -37,8 +37,8 @@ def installed(packages: Path = PACKAGES, patterns: Sequence[str] = ("*.onnx",)) 
 
     ``packages`` lists the packages, as pip reads them; without ``patterns``, the ONNX files are kept.
 
-    Other files of the packages are deleted at once: nothing of them is imported. Raise ``OSError`` with pip's message
-    if they cannot be installed, e.g. without a network.
+    Other files of the packages are deleted. Raise ``OSError`` with pip's message if they cannot be installed, e.g.
+    without a network.
     """
     folder = cached(packages)
     if folder.is_dir():

@@ -68,7 +68,7 @@ class Project:
         return self._step("init", [*HIL, "init", *(str(self.packages / MODELS[name].file) for name in self.names)])
 
     def write_data(self) -> None:
-        """Write the validation and calibration data of each model, and the module with the readers' score."""
+        """Write the validation and calibration data of each model, and the module with the text recognizers' score."""
         shutil.copyfile(Path(__file__).with_name("scores.py"), self.root / "scores.py")
         for name in self.names:
             model = MODELS[name]

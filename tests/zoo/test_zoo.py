@@ -47,7 +47,7 @@ def test_models_go_from_init_to_gate(packages: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_that_carries_its_state_is_judged_by_sequences(packages: Path, tmp_path: Path) -> None:
-    """With ``carry``, as the written file proposes it, single steps are refused as data, and sequences pass."""
+    """With ``carry``, a model with a state is judged by sequences, and single steps are refused as data."""
     project = Project(tmp_path, packages, [WHOLE], warm_start.run)
     assert project.init() == 0, project.outputs["init"]
     project.write_data()

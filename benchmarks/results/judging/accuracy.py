@@ -21,7 +21,7 @@ SOUND_FAILED, INCONCLUSIVE = 0.03, 0.10
 
 
 def counted(rows: Sequence[Row], truth: str, judge: str, verdict: str) -> tuple[int, int]:
-    """Return how many engines of that truth, or of any if it is empty, got that verdict, and of how many."""
+    """Return how many engines of ``truth`` (empty: any) got ``verdict``, and how many engines of it there are."""
     those = [row for row in rows if row["truth"] in ({truth} if truth else {"sound", "broken"})]
     return sum(row["verdicts"][judge] == verdict for row in those), len(those)
 

@@ -30,7 +30,7 @@ FREE = 60.0
 
 
 def speed(rows: Sequence[Row]) -> list[Bar]:
-    """Return a bar for the time of one board by that of four, if both judged all rows, on so many boards."""
+    """Return a bar for how much faster four boards are than one, if both runs judged all rows on that many boards."""
     by = {row["boards"]: row for row in rows}
     good = {1, BOARDS} <= set(by) and all(
         row["passed"] == row["rows"] > 0 and row["used"] == boards for boards, row in by.items()
@@ -40,7 +40,7 @@ def speed(rows: Sequence[Row]) -> list[Bar]:
 
 
 def cost(rows: Sequence[Row]) -> list[Bar]:
-    """Return bars for the median over pairs of a run on a pool of one board less one on that board."""
+    """Return bars for the median difference between a run on a pool of one board and a run on that board."""
     bars = []
     for way in ("without pytest-xdist", "with -n 1"):
         mine = [row for row in rows if row["way"] == way and row["passed"]]
@@ -81,7 +81,7 @@ def _key(row: Row) -> tuple[str, ...]:
 
 
 def disturbed(rows: Sequence[Row]) -> list[Bar]:
-    """Return bars for what random kicks, losses, deaths and waits must not do."""
+    """Return bars for what random kicks, losses, killed runs and waits must not cause."""
     runs, labs = ([row for row in rows if row["part"] == part] for part in ("run", "lab"))
     ended = [row for row in runs if not row["killed"]]
     judged = [row for row in ended if "error" not in row]

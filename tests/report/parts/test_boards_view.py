@@ -41,7 +41,7 @@ def report_of(times: dict[str, list[float]]) -> Report:
     ids=["slow", "fast", "of-four", "two", "two-of-four", "spread", "unsteady", "alone", "none"],
 )
 def test_a_board_that_differs_from_its_siblings_is_named(times: dict[str, list[float]], named: list[str]) -> None:
-    """A board beyond the spread of its siblings is named; if nobody can tell which one is at fault, both are."""
+    """A board beyond the spread of its siblings is named; if it is unclear which one is at fault, both are."""
     lines = boards_view.unlike_lines(report_of(times))
     assert len(lines) == len(named)
     for line, words in zip(lines, named, strict=True):
@@ -49,7 +49,7 @@ def test_a_board_that_differs_from_its_siblings_is_named(times: dict[str, list[f
 
 
 def test_times_of_different_workloads_are_not_compared() -> None:
-    """Another version of the control's network takes another time on the same board."""
+    """Times of different versions of the control's network are not compared."""
     report = report_of({"a": [1.0], "b": [2.0]})
     measurement = report.checks[1].measurement
     assert measurement is not None
@@ -60,7 +60,7 @@ def test_times_of_different_workloads_are_not_compared() -> None:
 
 
 def test_each_view_shows_boards_and_the_one_that_differs() -> None:
-    """Terminal, page and summary name the board that differs; terminal and page say which board judged what."""
+    """Terminal, page and summary name the board that differs; terminal and page show which board judged what."""
     report = report_of({"orin-a": [1.0], "orin-b": [1.0], "orin-c": [1.2]})
     texts = terminal.as_text(report, width=200), html.render(report), markdown.render(report)
     for text in texts:
@@ -71,7 +71,7 @@ def test_each_view_shows_boards_and_the_one_that_differs() -> None:
 
 
 def test_one_board_has_no_column() -> None:
-    """A report of one board, or without boards, looks as it did."""
+    """A report of one board, or without boards, has no column of boards."""
     for report in (report_of({"orin-a": [1.0]}), sample.passed()):
         assert boards_view.board_of(report) == {}
         assert "board" not in terminal.as_text(report, width=200).split("p50")[-1]

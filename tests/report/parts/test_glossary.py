@@ -16,7 +16,7 @@ def test_the_words_that_occur_are_explained() -> None:
 
 
 def test_only_shown_text_counts() -> None:
-    """Names of classes, styles and attributes are no words of the page; a part of a word is not the word."""
+    """Names of classes, styles and attributes, and parts of words, are not explained."""
     page = f"<style>.cold {{}}</style><p class='foreign' title='paced'>unforeignness</p>{PLACE}"
     assert explained(page) == page.replace(PLACE, "")
     assert WORDS["cold"] in explained(f"<p>Cold</p>{PLACE}")

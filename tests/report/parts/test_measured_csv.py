@@ -38,14 +38,14 @@ def test_every_measurement_is_a_line() -> None:
 
 
 def test_a_large_report_has_it_packed() -> None:
-    """The page of many models offers the same text compressed, to stay small."""
+    """A large report's page has the same text compressed."""
     report = sample.large()
     (href,) = re.findall(r'href="data:application/gzip;base64,([^"]*)" download="measured.csv.gz"', html.render(report))
     assert gzip.decompress(base64.b64decode(href)).decode() == as_csv(report)
 
 
 def test_a_name_is_no_formula() -> None:
-    """A model's name that a spreadsheet would execute is marked as text."""
+    """A name that a spreadsheet would execute is marked as text."""
     report = sample.passed()
     rows = tuple(row.model_copy(update={"model": f"=HYPERLINK({row.model})"}) for row in report.checks)
     lines = list(csv.DictReader(io.StringIO(as_csv(report.model_copy(update={"checks": rows})))))

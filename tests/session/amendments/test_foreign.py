@@ -131,7 +131,7 @@ def test_int8_of_a_foreign_engine_needs_no_calibration_table(
 
 
 def test_a_foreign_engine_that_was_never_loaded_has_no_processor() -> None:
-    """The engine's record has the GPU of the target that stored it, which does not prove that it ran there."""
+    """A foreign engine that was never loaded has the processor of its target only in the engine's record."""
     facts = {"gpu": "NVIDIA H200", "sm": "9.0", "options": {}}
     assert _built_on(facts) is not None
     assert _built_on({**facts, "foreign": True}) is None

@@ -50,7 +50,7 @@ def test_the_network_is_the_same_in_every_session(workload: Any) -> None:
 
 
 def test_a_timed_row_has_a_control(make_request: MakesRequests) -> None:
-    """The measurement of a latency has the summary of its control; its environment knows nothing of it."""
+    """The measurement of a latency has the summary of its control; its environment does not."""
     request = longer(make_request())
     with closing(Session.open(request)) as session:
         outcome = session.judge(expand(request.config, request.target).of("latency.p99")[0])
@@ -63,7 +63,7 @@ def test_a_timed_row_has_a_control(make_request: MakesRequests) -> None:
 
 
 def test_a_gpu_has_a_larger_network_on_the_same_device() -> None:
-    """The control of TensorRT is built and loaded for the GPU of the target, by its binding, once for a session."""
+    """The control of TensorRT is built once for a session, on the target's GPU and with its binding."""
     orders: list[Any] = []
     uploads: list[bytes] = []
 

@@ -1,4 +1,4 @@
-"""The file that an engine is built from: brought, converted for strong typing, or refused with the reason."""
+"""The file that an engine is built from: ``deployed``, converted for strong typing, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def source(
     model = ModelSpec(path="m.onnx", data="synthetic", build=BuildSpec(strongly_typed=typed), **spec)
 
     class Progress:
-        """Takes what is shown."""
+        """Takes progress messages and shows none."""
 
         def __call__(self, _text: str) -> None:
             """Show nothing."""
@@ -64,14 +64,14 @@ def test_fp16_is_converted_for_strongly_typed_networks_only(
     typed: bool,
     converted: bool,
 ) -> None:
-    """By choice on TensorRT 10, always on 11; else the builder's flag does it."""
+    """fp16 is converted by choice on TensorRT 10 and always on 11; otherwise the builder's flag is used."""
     path, record = source(tmp_path, "fp16", version=version, typed=typed)
     assert (record is not None) is converted
     assert (read_precisions(path).shares() == {"fp16": 1.0}) is converted
 
 
 def test_a_file_that_has_the_type_already_is_taken_as_it_is(tmp_path: Path) -> None:
-    """A converted ``deployed`` is not converted again."""
+    """A ``deployed`` file that has the type already is not converted."""
     onnx.save(SOUND["bf16"][1].model(), tmp_path / "b.onnx")
     path, record = source(tmp_path, "bf16", version="11.1.0", deployed="b.onnx")
     assert (path.name, record) == ("b.onnx", None)
@@ -79,7 +79,7 @@ def test_a_file_that_has_the_type_already_is_taken_as_it_is(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("precision", ["int8", "fp8", "fp4", "int4"])
 def test_a_brought_file_must_have_the_type_that_is_claimed(tmp_path: Path, precision: str) -> None:
-    """Each quantized precision is taken from its own file, and refused from one of another type or of floats."""
+    """Each quantized precision uses its own file, and refuses a file of another type or of floats."""
     for name in ("int8 matmul", "fp8 matmul", "fp4 fp16", "int4 64", "fp16"):
         kind, network = SOUND[name]
         onnx.save(network.model(), tmp_path / f"{kind}.onnx")
@@ -91,13 +91,13 @@ def test_a_brought_file_must_have_the_type_that_is_claimed(tmp_path: Path, preci
 
 
 def test_without_a_file_the_command_is_given(tmp_path: Path) -> None:
-    """Nothing is quantized here to FP8: the reason has ModelOpt's command."""
+    """Without a file in FP8, the reason has ModelOpt's command."""
     with pytest.raises(Unsupported, match=r"modelopt\.onnx\.quantization --onnx_path=m\.onnx --quantize_mode=fp8"):
         source(tmp_path, "fp8")
 
 
 def test_what_the_target_lacks_is_refused_before_anything_is_built(tmp_path: Path) -> None:
-    """By the GPU's compute capability and TensorRT's release, each with what is needed."""
+    """A precision that the GPU or TensorRT's release lacks is refused before any build, with what is needed."""
     with pytest.raises(Unsupported, match=r"fp8 needs a GPU of compute capability 8\.9.* has 8\.7.*leave fp8 out"):
         source(tmp_path, "fp8", sm="8.7")
     with pytest.raises(Unsupported, match=r"bf16 needs TensorRT 10\.0 or newer; this is 8\.6\.2"):

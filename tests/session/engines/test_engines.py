@@ -130,7 +130,7 @@ def test_without_a_plan_nothing_is_built_ahead(three_precisions: Request, tmp_pa
 
 
 def test_a_quantized_deployed_file_is_the_source_of_the_int8_engine_only(three_precisions: Request) -> None:
-    """The fp32 engine is built from ``path``: from a quantized ``deployed`` it would be the int8 engine itself."""
+    """The fp32 engine is built from ``path``, even if ``deployed`` is quantized."""
     path = three_precisions.config.path
     with closing(Session.open(three_precisions)) as session:
         quantized = session.engines.provisioned("toy", "int8").source

@@ -9,6 +9,6 @@ from hil.session.engines.provision import of_one_model
 
 
 def test_a_mistake_in_calibration_data_belongs_to_the_engine() -> None:
-    """The message is kept; the run goes on with other models, and with this model's other precisions."""
+    """A mistake in calibration data fails only the rows that need it, with its message."""
     with pytest.raises(EngineBuildError, match="holds NaN: remove it"), of_one_model():
         raise UserError("calibration data holds NaN: remove it")

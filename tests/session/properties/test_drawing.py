@@ -106,7 +106,7 @@ def test_batches_that_judge_nothing_are_counted_apart() -> None:
 
 
 def test_sizes_are_multiples_of_what_is_declared() -> None:
-    """Every multiple between the ends and every listed size is drawn."""
+    """Sizes are multiples of the declared number; every multiple and every listed size is drawn."""
     signature = replace(SIGNATURE, multiples={"side": 8})
     space = replace(SPACE, signature=signature, sizes={"side": (8, 16, 40), "image[3]": (1,)})
     sizes: list[int] = []

@@ -1,4 +1,4 @@
-"""Runs of an engine in fresh processes, through a real agent."""
+"""Runs of an engine in fresh processes, by a real agent."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def row(request: Request, check_id: str) -> Row:
 
 
 def test_one_unusable_run_leaves_no_values() -> None:
-    """A run that is too short, broken or by another method discards all values: the rest would be a selection.
+    """One run that is too short, broken or by another method discards all values.
 
-    A method is the same with and without a control.
+    A control does not change the method.
     """
     good = [timed_series(), timed_series(level=0.0021)]
     method = {**METHOD, "control": {"workload": "net v1"}}
@@ -81,7 +81,7 @@ def test_a_percentile_needs_samples_beyond_it() -> None:
 
 
 def test_runs_are_fresh_processes_measured_once(make_request: MakesRequests, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each run has a new worker and the method of the row's series; other rows read the same files."""
+    """Each run has a new worker and the method of the row's series; other rows read the files of these runs."""
     request = quick(make_request(), runs=3)
     pids: list[int] = []
     with closing(Session.open(request)) as session:
@@ -119,7 +119,7 @@ def test_without_runs_only_the_series_is_timed(make_request: MakesRequests) -> N
 
 
 def test_cold_starts_are_runs(make_request: MakesRequests) -> None:
-    """Each cold start is already a fresh process, so its loads are the run values."""
+    """Each cold start is a run of its own, in a fresh process."""
     request = quick(make_request(), runs=4)
     with closing(Session.open(request)) as session:
         result = session.judge(row(request, "latency.cold_load")).result

@@ -44,7 +44,7 @@ def runs_of(over: float, n: int, took: float, now: list[float]) -> tuple[list[tu
 
 
 def test_the_runs_of_all_engines_are_spread(now: list[float]) -> None:
-    """Each engine's first run is at the beginning, its last ends with the time; an engine that fails is left out."""
+    """Each engine's first run is at the beginning and its last at the end; an engine that fails is left out."""
     runs, messages = runs_of(600, 4, 5, now)
     assert runs[:4] == [("fp32", 1, 0.0), ("int8", 1, 5.0), ("fp32", 2, pytest.approx(590 / 3)), runs[3]]
     assert [run[:2] for run in runs[3:]] == [("int8", 2), ("fp32", 3), ("fp32", 4)]

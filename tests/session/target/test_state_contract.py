@@ -43,7 +43,7 @@ TPC_POWER_GATING TPC_PG_MASK 0
 
 
 class StartsSession(Protocol):
-    """Open a session on the target ``bench`` with these lines in its table."""
+    """Opens a session on the target ``bench`` with these lines in its table."""
 
     def __call__(self, *keys: str) -> Session:
         """Return the session; the test closes it."""

@@ -92,7 +92,7 @@ def test_a_jump_host_behind_a_proxy_command(machine: Machine, serve: MakeServer)
 
 
 def test_ssh_as_the_proxy_command(machine: Machine, serve: MakeServer) -> None:
-    """``ssh -W`` through another machine works, as people write it who have no ProxyJump."""
+    """``ssh -W`` through another machine works."""
     gate = serve()
     known = f"-o UserKnownHostsFile={machine.known_hosts} -i {machine.identity}"
     configure(machine, f"ssh -F none {known} -p {gate.port} -W %h:%p {USER}@127.0.0.1")
@@ -136,7 +136,7 @@ def test_a_proxy_command_that_fails(machine: Machine) -> None:
 
 
 def test_a_proxy_command_that_does_not_exist(machine: Machine) -> None:
-    """A command that cannot be run is a user error, which no fallback target answers."""
+    """A command that cannot be run is a user error, without a fallback."""
     configure(machine, "no-such-program %h %p")
     with pytest.raises(UserError, match=r"exit status 127 .*: on target 'board': correct ProxyCommand"):
         open_target("board", spec(machine)).start_agent()
@@ -151,7 +151,7 @@ def test_a_shell_that_does_not_exist(machine: Machine, monkeypatch: pytest.Monke
 
 
 def test_a_proxy_command_that_says_nothing(machine: Machine) -> None:
-    """A silent command is given up after the time limit, and ended."""
+    """A silent command is ended after the time limit."""
     configure(machine, f"sh -c 'exec sleep 600' {machine.home}/relay.py")
     assert "no SSH greeting" in refused(spec(machine, connect_timeout="500 ms"), ssh_errors.NotSsh)
     assert becomes_true(5, lambda: not processes(machine))
@@ -194,7 +194,7 @@ def test_algorithms_of_the_config_are_kept(machine: Machine) -> None:
 
 
 def test_the_agent_of_the_config(machine: Machine, tmp_path: Path) -> None:
-    """IdentityAgent names the agent that is asked for keys."""
+    """The SSH agent of IdentityAgent is asked for keys."""
     (machine.home / ".ssh" / "config").write_text(f"Host *\n IdentityAgent {tmp_path}/none\n IdentityFile /none\n")
     assert "the SSH agent cannot be used" in refused(machine.spec(), ssh_errors.RefusedKey)
 

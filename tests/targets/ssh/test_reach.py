@@ -81,7 +81,7 @@ def test_the_advised_command_adds_the_key(machine: Machine) -> None:
 
 
 def test_a_changed_host_key_is_a_lab_error(machine: Machine, tmp_path: Path) -> None:
-    """A host key that differs from the known one is a lab error, which no fallback answers."""
+    """A host key that differs from the known one is a lab error, without a fallback."""
     other = make_key(tmp_path / "other")
     words = (tmp_path / "other.pub").read_text().split()
     machine.known_hosts.write_text(f"# ours\n[127.0.0.1]:{machine.server.port} {words[0]} {words[1]}\n")
@@ -259,7 +259,7 @@ def test_an_ssh_agent_that_hangs_or_is_broken(
 
 
 def test_revoked_host_keys_of_the_users_config(machine: Machine, tmp_path: Path) -> None:
-    """A revoked key is refused although it is known; an unreadable list of revoked keys refuses every host."""
+    """A known key that is revoked is refused; with an unreadable list of revoked keys, every host is refused."""
     listed = tmp_path / "revoked"
     (machine.home / ".ssh" / "config").write_text(f"Host *\n RevokedHostKeys {listed}\n")
     public = machine.server.key.with_name(f"{machine.server.key.name}.pub").read_text()

@@ -103,7 +103,7 @@ def test_a_file_over_several_channels(machine: Machine, agent: AgentClient, sour
 def test_no_channels_on_a_short_round_trip(
     machine: Machine, agent: AgentClient, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a short round trip no upload channels are opened, because one channel is as fast as several."""
+    """With a short round trip no upload channels are opened."""
     monkeypatch.setattr(file_transfer, "FAR", 10.0)
     with file_transfer.upload_channels(agent, SIZE) as further:
         assert further == []
@@ -122,11 +122,7 @@ def test_a_server_that_allows_no_more_channels(machine: Machine, serve: MakeServ
 
 
 def test_an_upload_channel_that_is_killed(machine: Machine, agent: AgentClient, source: Path) -> None:
-    """The upload fails with one message, leaves nothing behind, and the next one resumes where it stopped.
-
-    If paramiko sends bytes on a channel just after its end, OpenSSH closes the whole connection, so the agent may be
-    lost as well.
-    """
+    """The upload fails with one message, leaves nothing behind, and the next one resumes where it stopped."""
     size = 3 * SIZE  # more than is in flight at once
     source.write_bytes(os.urandom(size))
     digest = sha(source)

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 
 class Written(NamedTuple):
-    """A config, and the expected ``user@address:port`` of each hop; the target's is the last.
+    """A config, and the expected ``user@address:port`` of each hop, the target's last; ``me`` is the local user.
 
-    ``me`` stands for the local user. ``refused``: OpenSSH itself refuses it, from or up to some version.
+    ``refused`` states that some versions of OpenSSH refuse the config.
     """
 
     text: str

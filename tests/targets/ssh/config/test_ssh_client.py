@@ -87,7 +87,7 @@ def test_the_route_is_the_one_of_ssh(home: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def assert_as_asked(hop: Hop, path: Path, home: Path) -> None:
-    """Assert that all of ``hop`` is what ssh says and does."""
+    """Assert that all fields of ``hop`` are those of ssh."""
     values, account = asked(path, hop), pwd.getpwuid(os.getuid()).pw_dir
     assert [hop.host, hop.user, str(hop.port)] == [values[key][0] for key in ("hostname", "user", "port")]
     if hop.chosen:
@@ -108,7 +108,7 @@ def assert_as_asked(hop: Hop, path: Path, home: Path) -> None:
 
 
 def test_the_login_of_hil_toml_takes_part(home: Path) -> None:
-    """``user`` and ``port`` of a target are given to ssh, so that criteria and tokens see them, as with -l and -p."""
+    """``user`` and ``port`` of a target are passed to ssh, so that the config's criteria and tokens use them."""
     write(home, "Match user hil\n HostName ten\nHost *\n User x\n Port 1\n IdentityFile /k/%r-%p\n")
     (hop,) = to("rover", user="hil", port=2222)
     assert (hop.host, hop.user, hop.port, str(hop.identities[0])) == ("ten", "hil", 2222, "/k/hil-2222")
@@ -118,7 +118,7 @@ def test_the_login_of_hil_toml_takes_part(home: Path) -> None:
     "host", ["-oProxyCommand=touch x", "a;b", "a b", "$(touch x)", "`x`", "", " ", "me@rover", "rover:22", "a\nb"]
 )
 def test_odd_host_names_are_refused(home: Path, host: str) -> None:
-    """A host that a program could take for an option, or a shell for a command, never reaches ssh."""
+    """A host name that could be an option or a shell command never reaches ssh."""
     write(home, "Host *\n HostName 10.0.0.5\n")
     with pytest.raises(UserError, match="on target 'board'"):
         to(host)
@@ -126,7 +126,7 @@ def test_odd_host_names_are_refused(home: Path, host: str) -> None:
 
 @pytest.mark.parametrize("user", ["-x", "a;b", "$(x)", "a b", "x\\", "`x`", "a'b"])
 def test_odd_users_are_refused(home: Path, user: str) -> None:
-    """The same for the user, which a ProxyCommand may get by ``%r``."""
+    """A user name that could be an option or a shell command never reaches ssh."""
     write(home, "Host *\n ProxyCommand nc %h %p %r\n")
     with pytest.raises(UserError, match="cannot be a user name: on target 'board'"):
         to("rover", user=user)
@@ -156,7 +156,7 @@ def test_odd_users_are_refused(home: Path, user: str) -> None:
     ],
 )
 def test_what_cannot_be_followed_is_refused(home: Path, text: str, message: str) -> None:
-    """A setting that would change the route or the keys, and cannot be followed, is a user error, never ignored."""
+    """An unsupported setting that would change the route or the keys is a user error."""
     write(home, text)
     with pytest.raises(UserError, match=message) as refused:
         to("rover")
@@ -164,7 +164,7 @@ def test_what_cannot_be_followed_is_refused(home: Path, text: str, message: str)
 
 
 def test_a_known_hosts_file_of_the_target_replaces_a_command(home: Path) -> None:
-    """``known_hosts`` in hil.toml decides about the target's key alone, so that KnownHostsCommand is not needed."""
+    """With ``known_hosts`` in hil.toml, KnownHostsCommand is not needed."""
     write(home, "Host rover\n KnownHostsCommand /bin/x %H\n")
     assert [str(file) for file in to("rover", known_hosts="/k")[0].known_hosts] == ["/k"]
 
@@ -198,7 +198,7 @@ def test_escapes_of_a_config_are_shown_as_text(home: Path) -> None:
 
 
 def test_without_another_home_the_account_decides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A HOME without ``.ssh`` is not taken: ssh reads the account's own config and that of the system."""
+    """With a HOME without ``.ssh``, ssh reads the account's own config and that of the system."""
     monkeypatch.setenv("HOME", str(tmp_path))
     (hop,) = to("rover.invalid", user="x", port=1)
     assert str(hop.known_hosts[0]).startswith(pwd.getpwuid(os.getuid()).pw_dir)

@@ -12,20 +12,20 @@ PARTS = st.lists(st.one_of(st.sampled_from(["%h", "%p", "%n", "%k", "%%"]), st.t
 
 @given(PARTS)
 def test_each_token_is_replaced_once(parts: list[str]) -> None:
-    """No value that was put in is expanded again, whatever it has; all other text stays as it is."""
+    """Each token is replaced once, and nothing in its value is expanded."""
     text = "".join(parts)
     replaced = "".join("%" if part == "%%" else VALUES[part[1]] if part.startswith("%") else part for part in parts)
     assert expanded(text, VALUES, variables=False) == replaced
 
 
 def test_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``${NAME}`` is the environment's value, which is not expanded again; a dollar sign alone is none."""
+    """``${NAME}`` becomes the environment's value, which is not expanded again; a single dollar sign stays."""
     monkeypatch.setenv("HIL_X", "%h${HIL_X}")
     assert expanded("$a/${HIL_X}/%p$", VALUES) == "$a/%h${HIL_X}/22$"
 
 
 @pytest.mark.parametrize("text", ["%q", "%", "a%", "${HIL_NO}", "${HIL_NO", "${}"])
 def test_what_cannot_be_expanded_is_refused(text: str) -> None:
-    """An unknown token or variable is an error, as for ssh; it is never left in the text."""
+    """An unknown token or variable is an error."""
     with pytest.raises(ValueError, match="has"):
         expanded(text, VALUES)
