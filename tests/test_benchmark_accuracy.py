@@ -198,7 +198,7 @@ def test_limits_from_errors(errors: list[tuple[float, bool]], limits: tuple[floa
 
 
 def test_a_left_out_model_does_not_set_its_own_limits() -> None:
-    """A broken engine with a smaller error than those of all other models passes, a sound one with a larger fails."""
+    """Without its own limits, a model's broken engine with a small error passes, but no sound one with a large one."""
     rows = [
         {"model": model, "precision": "int8", "truth": truth, "slice_error": error}
         for model, truth, error in [

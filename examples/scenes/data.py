@@ -104,7 +104,7 @@ def enlarged(glyph: Images, side: int) -> Images:
 
 @cache
 def _between(pixels: int, side: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """For each new pixel: the old one before it, shape (side,), and the share of the one after, shape (side, 1)."""
+    """For each new pixel: the old pixel before it, shape (side,), and the weight of the next one, shape (side, 1)."""
     at = np.clip((np.arange(side) + 0.5) * pixels / side - 0.5, 0, pixels - 1)
     low = np.minimum(at.astype(np.int64), pixels - 2)
     return low, (at - low)[:, None]

@@ -133,7 +133,7 @@ def more_samples(check: CheckResult, _around: Around) -> Iterator[str]:
         return
     least = math.ceil(math.log(1 - measured.confidence) / math.log(1 - limit.value))
     if measured.value <= 0 and measured.n < least:
-        needed = f"excluding {show(limit.value, '1')} needs {least:,} samples"
+        needed = f"excluding a loss of {show(limit.value, '1')} needs {least:,} samples"
         yield f"even without any loss, {needed}; there are {measured.n:,}"
     elif measured.high is not None and 0 < measured.value < limit.value < measured.high:
         # A mean's interval shrinks as the square root of the samples.

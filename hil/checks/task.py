@@ -124,7 +124,7 @@ def no_disagreement(n: int, confidence: float) -> str:
     """Return, as text, which loss ``n`` samples without a disagreement exclude, and at which confidence."""
     excluded = 100 * (1 - (1 - confidence) ** (1 / max(n, 1)))
     at = f"at {100 * confidence:g} % confidence"
-    return f"no disagreement in {n} samples excludes a loss above {excluded:.2g} % {at}"
+    return f"{n} samples without a disagreement exclude a loss above {excluded:.2g} % {at}"
 
 
 def _without_disagreement(judgement: Judgement, scores: Scores, confidence: float, where: Where) -> Judgement:

@@ -69,7 +69,7 @@ def build_app(names: Sequence[str] = COMMANDS) -> typer.Typer:
     """Return the typer application with the commands ``names``. Modules of other commands are not imported."""
     app = typer.Typer(
         name="hil",
-        epilog="The main job is pytest's: pytest --target=NAME. Each command shows examples: hil COMMAND --help.",
+        epilog="To judge models, run: pytest --target=NAME. Each command shows examples: hil COMMAND --help.",
         add_completion=False,
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,

@@ -156,7 +156,7 @@ class _Declaring:
             place, shapes = written((own,)), written(("models", self._name, "shapes"))
             remedy = f"write one size for both or, to separate the axes, {place} for this axis and {place} = … under"
             raise self._error(tensor, "shape", f"{what}: {remedy} [{shapes}]")
-        self.separated.append(f"inputs.{tensor.name}.shape {what}: separated as {own!r}")
+        self.separated.append(f"inputs.{tensor.name}.shape {what}: axis {axis} is now named {own!r}")
         self.sizes[own] = interval
         return own
 

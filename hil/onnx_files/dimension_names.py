@@ -37,8 +37,8 @@ class Unequal:
         (tensor, axis, size), (other, other_axis, other_size) = self.new, self.kept
         where = f"axis {other_axis} of it" if other == tensor else f"axis {other_axis} of {other!r}"
         return (
-            f"dimension {self.name!r} has size {size} on axis {axis} of input {tensor!r} where {where} has "
-            f"{other_size}: separated as {dimension(tensor, axis)!r}"
+            f"dimension {self.name!r} has size {size} on axis {axis} of input {tensor!r}, but {other_size} on {where}: "
+            f"axis {axis} of {tensor!r} is now named {dimension(tensor, axis)!r}"
         )
 
 

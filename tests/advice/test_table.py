@@ -138,7 +138,7 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("calibration", {"parity.task int8": FAILED}, "parity.task int8", "come from 256 samples by entropy: try minmax"),
     ("few samples", {"parity.task fp32": {**UNSETTLED, "measurement": measured(0.0, "1", low=0.0, high=0.03, n=100,
      confidence=0.95), "limit": limit(0.01, "1")}}, "parity.task fp32",
-     "even without any loss, excluding 1 % needs 299 samples; there are 100"),
+     "even without any loss, excluding a loss of 1 % needs 299 samples; there are 100"),
     ("loss not settled", {"parity.task fp32": {**UNSETTLED, "measurement": measured(0.005, "1", low=0.0, high=0.015,
      n=100, confidence=0.95), "limit": limit(0.01, "1")}}, "parity.task fp32", "about 400 validation samples"),
     ("int8 brought nothing", {"int8.speedup": {**FAILED, "measurement": measured(0.9, "x")},

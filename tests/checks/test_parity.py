@@ -290,7 +290,7 @@ def test_few_equal_samples_pass_only_where_the_weaker_claim_is_accepted() -> Non
     assert parity.task(same, "fp32").verdict is Verdict.INCONCLUSIVE
     judgement = parity.task(same, "fp32", accepted)
     assert judgement.verdict is Verdict.PASSED
-    assert "no disagreement in 48 samples excludes a loss above 6.1 % at 95 % confidence" in judgement.reason
+    assert "48 samples without a disagreement exclude a loss above 6.1 % at 95 % confidence" in judgement.reason
     assert judgement.details["weaker_claim"] in judgement.reason
 
 

@@ -410,7 +410,7 @@ def test_a_guess_cannot_be_removed_from_a_report(tmp_path: Path) -> None:
 
 def test_a_weaker_claim_is_among_the_reasons() -> None:
     """A check that passed by a claim weaker than its tolerance is named in the reasons, with this claim."""
-    claim = "no disagreement in 48 samples excludes a loss above 6.1 % at 95 % confidence"
+    claim = "48 samples without a disagreement exclude a loss above 6.1 % at 95 % confidence"
     report = seal(sample.with_row(sample.draft(), "parity.task", details={"weaker_claim": claim}))
     assert report.decision == "PASSED"
     assert any(reason.startswith("parity.task digits") and claim in reason for reason in report.reasons)

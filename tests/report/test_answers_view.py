@@ -31,7 +31,7 @@ def test_answers_are_in_every_view() -> None:
     report = with_answers()
     columns = (("y", "classification"), ("boxes", "detection"))
     for text in (html.render(report), markdown.render(report), terminal.as_text(report, width=300)):
-        for parts in (*columns, ("0 %", "5 %", "0.05", "1.000", "weaker claim: no disagreement in 48 samples")):
+        for parts in (*columns, ("0 %", "5 %", "0.05", "1.000", "weaker claim: 48 samples without a disagreement")):
             assert all(part in text for part in parts), text
     assert page(report).headers_without_scope == 0
 

@@ -51,7 +51,8 @@ def test_data_separates_what_the_reference_takes(tmp_path: Path) -> None:
         for check in ("contract.signature", "contract.shapes", "parity.outputs"):
             result = session.judge(expand(config, "cpu").of(check)[0]).result
             assert result.verdict is Verdict.PASSED, result.reason
-            stated = "dimension 'n' has size 4 on axis 1 of input 'b' where axis 1 of 'a' has 8: separated as 'b[1]'"
+            sizes = "dimension 'n' has size 4 on axis 1 of input 'b', but 8 on axis 1 of 'a'"
+            stated = f"{sizes}: axis 1 of 'b' is now named 'b[1]'"
             assert (stated in result.reason) == (check == "contract.signature")
     assert [one.shape for one in signature.inputs] == [("batch", "n"), ("batch", "b[1]")]
     assert [one.shape for one in signature.outputs] == [("batch", None)] * 2
@@ -61,7 +62,7 @@ def test_declared_sizes_separate_what_the_reference_takes(tmp_path: Path) -> Non
     """Two declared sizes for one name separate it if the reference accepts them."""
     signature, _ = open_validation(project(tmp_path, APART, SIZES), "cpu", "m")
     assert (signature.sizes["n"], signature.sizes["b[1]"]) == ((8, 8, 8), (4, 4, 4))
-    assert "separated as 'b[1]'" in signature.separated[0]
+    assert "axis 1 is now named 'b[1]'" in signature.separated[0]
 
 
 def test_names_that_the_reference_needs_stay_equal(tmp_path: Path) -> None:

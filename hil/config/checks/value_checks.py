@@ -116,7 +116,7 @@ def _limits(keys: Keys, limits: CommonLimits) -> Iterator[Mistake]:
     above, exclude = limits.regression.above, limits.regression.exclude
     if above is not None and exclude is not None and above > exclude:
         what = f"above ({show(above, '1')}) is greater than exclude ({show(exclude, '1')})"
-        yield Mistake((*keys, "regression"), f"{what}: write an above of at most exclude")
+        yield Mistake((*keys, "regression"), f"{what}: set above to exclude or less")
 
 
 def _order(keys: Keys, latency: LatencyLimits) -> Iterator[Mistake]:

@@ -13,13 +13,13 @@ NEXT = {
     "deselected": "run without -k, -m, --lf or node ids: deselected checks stay planned",
     "not_collected": "restore the test file, or run the whole suite",
     "out_of_scope": "run without --hil-model",
-    "unsupported": "follow the reason, or remove the precision from hil.toml for this target",
+    "unsupported": "do what the reason names, or remove the precision from hil.toml for this target",
     "fallback": "make TARGET reachable as configured in [targets.TARGET] of hil.toml, or use another target",
     "crashed": "see the worker's last output above; run this test alone, with --hil-model",
     "stopped": "do what the reason names, and run again",
     "no_result": "make the test call hil_check.judge() exactly once on every path",
     "no_limit": "add the limit to hil.toml, or remove the check from gate.require",
-    "no_baseline": "follow the reason: name a comparable baseline, or create one",
+    "no_baseline": "name a comparable baseline, or create one, as the reason states",
 }
 HINT = {
     "parity.data": "set data of [models.NAME] to real validation data that was not used for training",

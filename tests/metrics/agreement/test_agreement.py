@@ -100,7 +100,7 @@ def test_few_samples_pass_where_the_weaker_claim_is_accepted() -> None:
     same = {"y": scores(samples=48)}
     judgement = judged(same, same, accepted, y=CLASSES)
     assert judgement.verdict is Verdict.PASSED
-    assert "no disagreement in 48 samples excludes a loss above 6.1 % at 95 % confidence" in judgement.reason
+    assert "48 samples without a disagreement exclude a loss above 6.1 % at 95 % confidence" in judgement.reason
     fewer = {"y": scores(samples=47)}
     assert judged(fewer, fewer, accepted, y=CLASSES).verdict is Verdict.INCONCLUSIVE
     other = {"y": scores(samples=48)}
