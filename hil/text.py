@@ -42,7 +42,7 @@ def clean(text: object, most: int = LONGEST) -> str:
 
 
 def clean_lines(text: object, most: int = LONGEST) -> str:
-    """Return ``str(text)`` escaped and cut as ``clean`` does, but with its tabs and line ends, which all become LF."""
+    """Return ``str(text)`` escaped and cut as by ``clean``, but with tabs and line ends. Each line end becomes LF."""
     whole = NEWLINES.sub("\n", str(text)[: most + 1])
     lines = "\n".join("\t".join(clean(part, most) for part in line.split("\t")) for line in whole.split("\n"))
     return lines if len(lines) <= most else lines[: max(0, most - 1)] + "…"

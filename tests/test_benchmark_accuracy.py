@@ -74,7 +74,7 @@ def test_answers_that_say_nothing_are_no_truth() -> None:
 
 
 def test_a_value_that_is_not_finite_has_changed() -> None:
-    """NaN is an answer of its own, which no reference gives."""
+    """An answer with NaN counts as changed."""
     ours, theirs = np.array([[0.1, 0.9]]), np.array([[np.nan, np.nan]])
     assert a_class("c").answers({"c": theirs}) != a_class("c").answers({"c": ours})
     one = vector()

@@ -213,7 +213,7 @@ def separate_sessions() -> Rows:
 
 
 def planted_sequences() -> Rows:
-    """Return all faults found and named, and all sound variants passed."""
+    """Return rows in which all faults are found and named, and all sound variants pass."""
     wrong = {"part": "fault", "passed": False, "right": True, "failed": True}
     sound = {"part": "sound", "passed": True, "right": False, "failed": False}
     counts = (wrong, judging.sequences.PLANTED), (sound, judging.sequences.SOUND)

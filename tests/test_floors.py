@@ -178,7 +178,7 @@ def floor_of(entry: str) -> int:
 
 
 def of_hil(module: str) -> list[Import]:
-    """Return the imports of ``module`` within ``hil``, without those of its own entry."""
+    """Return the imports of ``module`` within ``hil``, without those of its own entry of ``FLOORS``."""
     own = home(module)
     return [each for each in imports(module) if each.name.split(".")[0] == "hil" and home(each.name) != own]
 

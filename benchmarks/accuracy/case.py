@@ -89,7 +89,10 @@ class Case:
 
     @cached_property
     def folded(self) -> onnx.ModelProto:
-        """The model as ONNX Runtime folds it, which is what gets Q/DQ nodes."""
+        """The simplified model after ONNX Runtime's basic optimizations, with named nodes.
+
+        Q/DQ nodes are added to it.
+        """
         made = graphs.optimized(self.simple, "BASIC")
         graphs.names_nodes(made)
         return made

@@ -53,7 +53,10 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def ends(model: onnx.ModelProto, first: float, last: float) -> tuple[str, ...]:
-    """Return the nodes up to that share of the first layers, and those from that share of the last ones on."""
+    """Return the names of the nodes up to the end of the first layers and from the start of the last layers.
+
+    ``first`` and ``last`` are shares of all layers.
+    """
     places = [place for place, *_ in layers(model)]
     names = [node.name for node in model.graph.node]
     head, tail = (max(1, round(share * len(places))) if share else 0 for share in (first, last))

@@ -27,10 +27,10 @@ def band(errors: Sequence[tuple[float, bool]]) -> tuple[float, float]:
 
 
 def left_out(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return for each model and precision what limits from all other models would make of its engines.
+    """Judge each model's engines by limits that come from all other models; return a row for each model and precision.
 
-    ``passed`` and ``failed`` are the limits, ``broken passed``, ``sound failed`` and ``open`` counts of ``engines``.
-    A row has the worst slice's error, ``None`` where it has no bound or a slice is dead.
+    ``passed`` and ``failed`` are the limits. ``broken passed``, ``sound failed`` and ``open`` count engines, of
+    ``engines`` in all. A row has the worst slice's error, ``None`` where it has no bound or a slice is dead.
     """
     made = []
     for model in dict.fromkeys(row["model"] for row in rows):

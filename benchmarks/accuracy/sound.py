@@ -52,9 +52,9 @@ def _simplified(case: Case, _: np.random.Generator) -> onnx.ModelProto | None:
 
 
 def _rewritten(case: Case, edit: Edit) -> onnx.ModelProto | None:
-    """Return the model with each node replaced by the nodes of ``edit(model, place, node)``.
+    """Return the model with each node replaced by the nodes that ``edit(model, place, node)`` returns.
 
-    ``None`` keeps the node.
+    A node for which ``edit`` returns ``None`` stays. Return ``None`` if all nodes stay.
     """
     made, edits = graphs.copied(case.simple), 0
     nodes: list[onnx.NodeProto] = []

@@ -83,7 +83,7 @@ def _operators(graph: str) -> frozenset[str]:
 
 
 def _case(graph: str, seed: int) -> Case:
-    """Return a graph; those of other projects have their own weights whatever ``seed`` is."""
+    """Return a graph. The graphs of other projects have fixed weights, whatever ``seed`` is."""
     return third_party.third_party(graph) if graph in third_party.NAMES else MAKERS[graph](seed)
 
 

@@ -36,7 +36,7 @@ LONGEST_TEST = 0.6
 
 
 def _as_any(**fields: Any) -> Any:
-    """Return an object with these fields, in place of one of pytest's or of the plugin's."""
+    """Return an object with these attributes, in place of an object of pytest or of the plugin."""
     return SimpleNamespace(**fields)
 
 

@@ -214,7 +214,7 @@ class _Maker:
         return f"{name}_dq"
 
     def _cast(self, name: str) -> str:
-        """Return ``name``, which is float32 behind nested scales, in the network's type."""
+        """Return ``name`` cast from float32 to the network's type."""
         if self.network.dtype == TensorProto.FLOAT:
             return name
         self._node("Cast", [name], f"{name}_cast", to=self.network.dtype)

@@ -30,7 +30,7 @@ class FaultyRecurrence(Recurrence):
         self._number = 0
 
     def step(self, feed: Mapping[str, Array]) -> list[Any]:
-        """Go one step further, as the behaviour does."""
+        """Run the next step with the behaviour."""
         known = {port.name for port in self.engine.inputs} - {"x"}
         forced = {name: array for name, array in feed.items() if name in known}
         states = self._behaviour.states_of(self._states)

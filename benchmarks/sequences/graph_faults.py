@@ -1,4 +1,4 @@
-"""Faults within one step: an edited graph, whose node has to be named, or which state it clips or rounds."""
+"""Faults within one step: each edits the graph, and the node or the state that must be named is known."""
 
 from __future__ import annotations
 

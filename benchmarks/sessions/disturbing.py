@@ -25,7 +25,7 @@ SLICE = 0.002
 
 @contextmanager
 def neighbour(_process: Process) -> Iterator[None]:
-    """Keep every core but one busy with matrix products, at least one."""
+    """Keep all cores but one busy with matrix products, and at least one."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     busy = [
         subprocess.Popen([sys.executable, "-c", BUSY], env={**os.environ, **threads})

@@ -112,7 +112,10 @@ class AxisFacts:
         return f"worst slice: {self.name(worst)}, standard deviation {self.deviation[worst]:.3g}{first}"
 
     def dead_text(self) -> str:
-        """Return which slice is dead, as text for a message; there must be one."""
+        """Return text for a message that names the first dead slice and counts the others.
+
+        At least one must be dead.
+        """
         dead = np.flatnonzero(self.dead)
         one = int(dead[0])
         more = f" and {len(dead) - 1} more" if len(dead) > 1 else ""

@@ -122,7 +122,7 @@ class PrecisionLimits(CommonLimits):
 
 
 class LimitsSpec(CommonLimits):
-    """``[models.NAME.limits]``: the limits of measurements, and by precision those that replace them."""
+    """``[models.NAME.limits]``: the limits of measurements, and tables for single precisions that replace them."""
 
     fp32: PrecisionLimits | None = None
     tf32: PrecisionLimits | None = None

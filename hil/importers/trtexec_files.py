@@ -31,7 +31,7 @@ HINT = "export it again with trtexec's --exportTimes, --exportProfile or --expor
 
 @dataclass(frozen=True)
 class Times:
-    """``seconds`` of each inference, in order, by trtexec's words for the quantity."""
+    """``seconds`` of each inference, in order, by trtexec's name for the quantity."""
 
     seconds: Mapping[str, Sequence[float]]
 

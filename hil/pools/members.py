@@ -51,10 +51,10 @@ class Members(Source):
         self._closed = False
 
     def obtain(self, pool: Pool) -> HilError | None:
-        """Hold free members in their order, as many at the same time as are missing.
+        """Hold free members in their order, until no board is missing.
 
-        If boards are still missing, try again while others hold members, until the time to wait is over. Return why
-        boards are missing at the end; ``None`` if none are.
+        While others hold members, retry until the time to wait is over. Return why boards are missing at the end, or
+        ``None`` if none are.
         """
         until = time.monotonic() + self._wait
         reported = ""

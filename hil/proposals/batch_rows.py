@@ -44,7 +44,7 @@ class Rows(str, Enum):
 
 
 def compare_rows(together: Arrays, alone: Sequence[Arrays]) -> Rows:
-    """Return what the outputs of all samples ``together`` show, compared with those of each sample ``alone``."""
+    """Compare the outputs of all samples ``together`` with those of each sample ``alone``; return the result."""
     found = {_of_output(array, [one.get(name) for one in alone]) for name, array in together.items()}
     return next((rows for rows in (Rows.DIFFER, Rows.AGREE, Rows.POOLED) if rows in found), Rows.UNKNOWN)
 

@@ -85,7 +85,10 @@ def recognized(observed: Observed, graph: onnx.GraphProto) -> Recognized | None:
 
 
 def kinds_of(observed: Observed, family: Recognized | None) -> dict[str, str]:
-    """Return the kind of answer of each output that the family has one for, by the name of the output."""
+    """Return, by output name, the kind of answer that the family states for the output.
+
+    Outputs without one are left out.
+    """
     if family is None:
         return {}
     kind, axes = family.family.kind, family.family.axes

@@ -70,7 +70,7 @@ def _top(name: str, ranges: Mapping[str, Any], constants: Mapping[str, onnx.Tens
 
 
 def nodes_at_joins(proto: onnx.ModelProto, joined: Mapping[str, str]) -> dict[str, str]:
-    """Return the nodes that read or return a tensor of ``joined``, with its text.
+    """Return, by name, the nodes that read or return a tensor of ``joined``, with the tensor's text.
 
     Convolutions and matrix products count only if they read one.
     """

@@ -64,7 +64,7 @@ class Answers:
 
 
 def tables(group: Group) -> list[tuple[str, list[Answers]]]:
-    """Return each check of ``group`` that compared answers, by its id, with what it compared."""
+    """Return the id of each check of ``group`` that compared answers, and what was compared."""
     shown = ((check.id, list(answers(check.details))) for check in group.checks if check.id in CHECKS)
     return [(check, rows) for check, rows in shown if rows]
 

@@ -1,4 +1,4 @@
-"""Models as people export them: what a run says of each, from the command line or from the check before it."""
+"""Models as people export them: the messages of a run or of a check before the run."""
 
 from __future__ import annotations
 

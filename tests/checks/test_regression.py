@@ -35,7 +35,7 @@ RULES = Rules(
 
 
 def level(**changes: Any) -> Level:
-    """Return a usable level: one session, a day old, of five runs of a second with little noise, also in sessions."""
+    """Return a usable level of five runs in one session, a day old, with little noise in runs and between sessions."""
     fields: dict[str, Any] = {
         "check": KEY[0],
         "model": KEY[1],

@@ -26,7 +26,7 @@ NOISY = (0.8, 1.2, 1.0, 0.7, 1.3)
 
 
 def side(number: int, verdicts: dict[str, str], factors: dict[str, tuple[float, ...] | float]) -> Side:
-    """Return a run with five values of each check in ``verdicts``, which has their verdicts; ``factors`` scale them."""
+    """Return a run with five values and the verdict of each check of ``verdicts``. ``factors`` scale the values."""
     derived = derive(run_reports.on_jetpack(number, "6.2"))
     points = [point for point in derived.points if point.check in verdicts and point.precision == "fp32"]
     return Side(str(number), tuple(_point(point, verdicts, factors) for point in points), derived.facts, derived.facts)

@@ -82,7 +82,7 @@ def rounded() -> onnx.ModelProto:
 )
 @pytest.mark.parametrize("count", [1, 4])
 def test_dead_scores_beside_boxes(suspect: onnx.ModelProto, node: str, text: str, count: int) -> None:
-    """The first node whose scores are constant is named, with the value, whatever large boxes beside them do."""
+    """The first node whose scores are constant is named, with the value, even if boxes beside the scores are large."""
     diagnosis = examined(suspect, count=count)
     assert diagnosis.signal_end is not None
     assert diagnosis.signal_end.node.name == node

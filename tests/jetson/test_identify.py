@@ -175,7 +175,7 @@ def test_a_third_party_carrier_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("tree", "is_super"), [(ORIN_NX, True), (ORIN_NANO, False), (AGX_ORIN, False)])
 def test_the_super_configuration_is_reported(tree: Tree, is_super: bool, tmp_path: Path) -> None:
-    """The suffix from flashing shows it; the module is the same, with other power modes."""
+    """The suffix from flashing shows the super configuration. The module is the same, with other power modes."""
     assert identify(tree.facts(tmp_path)).is_super is is_super
     assert identify({}).is_super is None
 

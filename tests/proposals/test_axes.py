@@ -79,7 +79,7 @@ def test_tokens_are_indices_of_their_table() -> None:
 
 @given(TENSORS)
 def test_no_batch_has_the_name_of_another_axis(inputs: tuple[TensorSpec, ...]) -> None:
-    """Without the batch axes whose names other axes have, no such name is left, and no other input is changed."""
+    """After such batch axes are removed, no batch has the name of another axis. All other inputs are unchanged."""
     signature = Signature(inputs, ())
     first = input_proposals(signature, {})
     names = shared_names(signature, first)

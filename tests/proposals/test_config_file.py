@@ -84,7 +84,7 @@ def test_a_file_that_cannot_be_extended_stays(tmp_path: Path, text: str, words: 
 
 
 def test_a_file_without_models_gets_its_first(tmp_path: Path) -> None:
-    """A file with other tables only becomes a valid one; a link stays a link, and paths are relative to its folder."""
+    """A file without models becomes a valid config. A link stays a link, and paths are relative to its folder."""
     path = mine(tmp_path, "# only a comment\n[project]\nreport = 'r'\n")
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/m.onnx").touch()

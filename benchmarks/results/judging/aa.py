@@ -23,7 +23,10 @@ SLOWDOWN_BAR = 0.055
 
 
 def aa_called(row: Row, *, paired: bool = True) -> str:
-    """Return the verdict on one comparison, by the pairs' ratios or by each side's times as runs of one session."""
+    """Return the verdict on one comparison.
+
+    It is based on the pairs' ratios if ``paired``, else on each side's times.
+    """
     first, second, ratios = (list(side) for side in zip(*row["pairs"], strict=True))
     comparison = compare_pairs(ratios) if paired else compare_runs([first], [second], noise=0.0)
     return judge_change(comparison).value

@@ -146,7 +146,7 @@ def advice(error: str) -> str:
 
 
 def _load_failure(error: str) -> Failure:
-    """Return the failure for a model that cannot be loaded, with what helps against its cause."""
+    """Return the failure for a model that cannot be loaded, with advice that fits the cause."""
     custom = CUSTOM.search(error)
     if custom is not None:
         what = "ONNX Runtime has no operator %s of domain %s" % (custom.group("operator"), custom.group("domain"))

@@ -1,4 +1,4 @@
-"""Defines what the comparison of the answers of two sides yields, and what every kind of answer does."""
+"""Defines what a comparison of answers returns, and the interface that every kind of answer implements."""
 
 from __future__ import annotations
 

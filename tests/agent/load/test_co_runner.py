@@ -121,7 +121,7 @@ def start_co_runner(word: str, agent: AgentClient) -> list[int]:
 
 @pytest.mark.parametrize("killed", [0, 1])
 def test_either_keeper_ends_the_load_if_the_other_is_killed(shared_agent: AgentClient, killed: int) -> None:
-    """The other keeper ends all processes of the load at once, including those in a session of their own."""
+    """If one keeper is killed, the other ends all processes of the load at once, also those in their own session."""
     keepers = start_co_runner("7404", shared_agent)
     os.kill(keepers[killed], signal.SIGKILL)
     assert have_ended("7404")

@@ -61,7 +61,7 @@ def test_invalid_paths(path: Any) -> None:
     "paths", [("a", "a"), ("a", "A"), ("a", "a/b"), ("a/b", "A/c"), ("a/B", "A/b"), ("a/b/c", "a/b")]
 )
 def test_colliding_paths(paths: tuple[str, str]) -> None:
-    """Duplicate paths are rejected, also if they differ only by case, and a path that is a folder of another."""
+    """Two paths that are equal or differ only by case are rejected, and so is a path that is a folder of another."""
     with pytest.raises(Failure, match="the manifest is invalid"):
         entries(manifest_of(*paths))
 

@@ -275,7 +275,7 @@ def test_every_release_has_its_source() -> None:
 
 
 def test_the_names_of_wheels_are_in_the_matrix() -> None:
-    """The columns of releases without public sources are, name for name, what their modules have."""
+    """For releases without public sources, the matrix has exactly the names that their modules have."""
     for version in MODULES:
         matrix_names = {
             owner: {name for name, versions in named.items() if version in versions}

@@ -24,7 +24,7 @@ def number(place: str) -> Optional[int]:
 
 
 class Board:
-    """The values of the fields of a line."""
+    """The board's values for the fields of a line of tegrastats."""
 
     def __init__(self, facts: Dict[str, Any]) -> None:
         self.facts = facts

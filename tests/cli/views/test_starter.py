@@ -1,4 +1,4 @@
-"""The text of a starter config: any names survive as valid TOML, and only comments have what is not known."""
+"""A starter config is valid TOML for any names, and values that are not known appear only in comments."""
 
 from __future__ import annotations
 

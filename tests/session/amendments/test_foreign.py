@@ -83,7 +83,7 @@ def test_an_engine_built_here_gives_no_warning(make_request: MakesRequests, monk
 
 
 def test_preflight_checks_sizes_for_tensorrt_only(make_request: MakesRequests) -> None:
-    """A batch outside of ``shapes`` is a user error on a TensorRT target, and only there."""
+    """A batch outside of ``shapes`` is a user error, but only on a TensorRT target."""
     sizes = 'task = "classification"\nbatch = 8\nshapes = { batch = [1, 2, 4] }'
     request = edited(make_request("gpu"), 'task = "classification"', sizes)
     with pytest.raises(UserError, match="batch = 8 is outside"):
