@@ -21,10 +21,6 @@ BROUGHT: tuple[Precision, ...] = ("fp8", "fp4", "int4")
 class Reach:
     """Which limits of a quantity are refused, because every model meets them.
 
-    Attributes: why: why every model meets them; if ``edge`` is ``None``, why a model can miss any limit. edge: this
-    limit and any looser one are refused; ``None``: none is. example: a limit that a model can miss. at_least: whether a
-    lower limit is looser; otherwise a higher one is. share: whether a limit above 1 is refused too.
-
     Attributes:
         why: why every model meets these limits; if ``edge`` is ``None``, why a model can miss any limit.
         edge: this limit and any looser one are refused; ``None`` if no limit is refused for being loose.

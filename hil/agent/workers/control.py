@@ -33,10 +33,7 @@ Call = Callable[[], Any]
 class Control:
     """The windows beside one series; they take at most about ``share`` of the series' ``seconds``.
 
-    ``run`` runs the workload once. An error of the workload ends the control, not the series. Attributes: start,
-    duration: of each inference of the workload that was recorded, in seconds. sizes: the number of inferences in each
-    window. cuts: the numbers of the series' inferences before which a pause was made. spent: the seconds that the
-    windows and the discarded inferences took. why_not: why there is no control; empty if there is one.
+    ``run`` runs the workload once. An error of the workload ends the control, not the series.
 
     Attributes:
         start, duration: of each inference of the workload that was recorded, in seconds.
