@@ -183,7 +183,7 @@ class Comparison:
         if unused:
             there = ", ".join(sorted(self.numbers))
             reason = (
-                f"tolerance {unused[0]} applied to nothing ({self.where(*unused[0].split('.'))}); outputs are {there}"
+                f"tolerance {unused[0]} applies to no output ({self.where(*unused[0].split('.'))}); outputs are {there}"
             )
             return failed(f"{reason}: fix or remove it", details)
         return self._with_answers(self._verdict(rows, details))

@@ -83,7 +83,7 @@ def task(  # noqa: PLR0911, PLR0913 - one return per reason; all arguments but t
     if scores is None or not scores.reference.size:
         return inconclusive(why_not)
     others = [k for k in TASK_KEYS if k != scores.key and spec is not None and getattr(spec, k) is not None]
-    unused = f"tolerance {others[0]} applied to nothing ({where(others[0])}): use {scores.key}" if others else ""
+    unused = f"tolerance {others[0]} applies to no score ({where(others[0])}): use {scores.key}" if others else ""
     wrong = unused or _unscored(scores)
     if wrong:
         return failed(wrong)

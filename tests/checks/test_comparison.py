@@ -205,12 +205,12 @@ def test_large_integers_that_look_equal_as_floats_differ() -> None:
     ],
     ids=["unknown output", "unknown output, empty", "metric that does not apply"],
 )
-def test_a_tolerance_that_applied_to_nothing_fails(spec: TolerancesSpec) -> None:
+def test_a_tolerance_that_applies_to_no_output_fails(spec: TolerancesSpec) -> None:
     """A tolerance of an unknown output or of a metric that does not apply fails."""
     outputs: list[Outputs] = [[("boxes", BOXES), ("flag", np.ones((4, 1), np.float32))]]
     judgement = judge(outputs, outputs, "fp32", spec)
     assert judgement.verdict is Verdict.FAILED
-    assert "applied to nothing" in judgement.reason
+    assert "applies to no output" in judgement.reason
 
 
 def test_a_top1_tolerance_without_a_ranked_output_fails() -> None:

@@ -165,7 +165,7 @@ def test_a_tolerance_of_another_task_fails() -> None:
     """A tolerance that does not apply to the task fails."""
     judgement = parity.task(Scores("error_increase", hits(500), hits(500)), "fp32", TolerancesSpec(top1_drop=0.01))
     assert judgement.verdict is Verdict.FAILED
-    assert "applied to nothing" in judgement.reason
+    assert "applies to no score" in judgement.reason
 
 
 OUTPUTS: Outputs = [("x", np.array([[1.0, np.nan]], np.float32)), ("y", np.array([[2]]))]

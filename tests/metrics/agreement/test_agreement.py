@@ -238,7 +238,7 @@ def test_a_tolerance_of_answers_needs_a_kind() -> None:
     """A tolerance of answers fails the check if no output has a kind."""
     judgement = judged({"y": scores()}, {"y": scores()}, {"answers": "1 %"})
     assert judgement.verdict is Verdict.FAILED
-    assert "answers applied to nothing" in judgement.reason
+    assert "answers applies to no output" in judgement.reason
 
 
 def test_a_drift_is_that_of_unchanged_answers() -> None:
