@@ -5,14 +5,14 @@ A family proposes task, metric, layout and exceptions from INT8, as comments.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hil.proposals.graph_facts import last_weighted, of_operators
+from hil.proposals.graph_facts import MAPPED, NORMS, SCORES, VALUES, last_weighted, of_operators
 from hil.proposals.roles import Role, image_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     import onnx
 
@@ -30,11 +30,15 @@ STRIDES = (2, 4, 8, 16)
 
 @dataclass(frozen=True)
 class Observed:
-    """A model, as a trial run of one sample showed: roles and shapes of its inputs, shapes of its outputs."""
+    """A model, as a trial run of one sample showed: roles and shapes of its inputs, shapes of its outputs.
+
+    ``ends`` has the operator that made the values of each output (``graph_facts.last_operators``).
+    """
 
     roles: Mapping[str, Role]
     inputs: Mapping[str, Shape]
     outputs: Mapping[str, Shape]
+    ends: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def image(self) -> tuple[int, int] | None:
@@ -177,17 +181,45 @@ LAYOUTS: dict[str, Callable[[Shapes, int], bool]] = {
 """The layouts of ``[models.NAME.detection]``, each with a test of the outputs' shapes and the number of cells."""
 
 
-def _dense(observed: Observed) -> str:
-    shapes = list(observed.outputs.values())
-    four = [shape for shape in shapes if len(shape) == 4 and shape[2] > 1 and shape[3] > 1]
+def _map(observed: Observed) -> Shape | None:
+    """Return the shape of the outputs that are maps of the image; ``None`` without one, or if they differ."""
+    maps = {shape for shape in observed.outputs.values() if len(shape) == 4 and shape[2] > 1 and shape[3] > 1}
     image = observed.image
-    return "map" if image and four and all(image[0] % size == 0 for size in (four[0][2],)) else ""
+    # Maps of several sizes are the heads of a detector.
+    if image is None or len(maps) != 1:
+        return None
+    (found,) = maps
+    return found if image[0] % found[2] == 0 else None
+
+
+def _dense(observed: Observed) -> str:
+    found = _map(observed)
+    if found is None:
+        return ""
+    # One channel of any value is a map such as depth: as classes, half of every value would be the same answer.
+    many = found[1] > 1 and not _ends_in(observed, VALUES | MAPPED)
+    return "classes" if many or _ends_in(observed, SCORES) else ""
+
+
+def _values_of_map(observed: Observed) -> str:
+    return "values" if _map(observed) is not None else ""
 
 
 def _classifier(observed: Observed) -> str:
+    return "classes" if _is_vector(observed) and not _ends_in(observed, VALUES | NORMS) else ""
+
+
+def _embedding(observed: Observed) -> str:
+    return "vector" if _is_vector(observed) and _ends_in(observed, NORMS) else ""
+
+
+def _is_vector(observed: Observed) -> bool:
     shapes = list(observed.outputs.values())
-    one = len(shapes) == 1 and len(shapes[0]) == 2 and shapes[0][1] > 1
-    return "classes" if observed.image and one else ""
+    return observed.image is not None and len(shapes) == 1 and len(shapes[0]) == 2 and shapes[0][1] > 1
+
+
+def _ends_in(observed: Observed, operators: Collection[str]) -> bool:
+    return any(end in operators for end in observed.ends.values())
 
 
 def _audio(observed: Observed) -> str:
@@ -234,6 +266,22 @@ FAMILIES = (
         exceptions=last_weighted,
         kind="segmentation",
         axes=(4,),
+    ),
+    Family(
+        "model of a map of values",
+        _values_of_map,
+        keys=(("task", "regression"),),
+        exceptions=last_weighted,
+        remark=', such as depth, or of the scores of one class (kind "segmentation")',
+        kind="regression",
+        axes=(4,),
+    ),
+    Family(
+        "model that embeds images",
+        _embedding,
+        keys=(("task", "embedding"),),
+        exceptions=last_weighted,
+        kind="embedding",
     ),
     Family(
         "classifier",

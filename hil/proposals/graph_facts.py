@@ -5,12 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     import onnx
 
 PASSED_ON = frozenset({"Cast", "Identity", "Unsqueeze", "Squeeze", "Reshape", "Flatten", "Clip"})
 """Operators whose output has the values of their first input, for looking up rows of a table."""
+
+LAST = frozenset({*PASSED_ON, "Transpose", "Slice", "QuantizeLinear", "DequantizeLinear"}) - {"Clip"}
+"""Operators that move or retype values, for finding the operator that made the values of an output."""
+
+SCORES = frozenset({"Sigmoid", "HardSigmoid", "Softmax", "LogSoftmax", "ArgMax"})
+VALUES = frozenset({"Tanh", "Softplus", "Clip", "Relu", "Exp"})
+NORMS = frozenset({"LpNormalization"})
+MAPPED = frozenset({"Add", "Sub", "Mul", "DepthToSpace"})
+"""Last operators of scores, of other values, of normalized vectors, and of images made from images."""
+
+SCALED = frozenset({*PASSED_ON, "Expand", "Max", "Add"})
+"""Operators between a norm and the division by it."""
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 """Operators that are quantized because of their weights."""
@@ -35,6 +47,31 @@ def table_rows(graph: onnx.GraphProto) -> dict[str, int]:
             name = origin[indices]
             rows[name] = min(tables[table], rows.get(name, tables[table]))
     return rows
+
+
+def last_operators(graph: onnx.GraphProto) -> dict[str, str]:
+    """Return for each output the operator that made its values; an empty text for an input or a constant.
+
+    A division by the L2 norm is ``LpNormalization``.
+    """
+    makers = {output: node for node in graph.node for output in node.output}
+    found = {}
+    for output in graph.output:
+        node = _maker(makers, output.name, LAST)
+        name = "" if node is None else node.op_type
+        norm = _maker(makers, node.input[1], SCALED) if node is not None and name == "Div" else None
+        found[output.name] = "LpNormalization" if norm is not None and norm.op_type == "ReduceL2" else name
+    return found
+
+
+def _maker(makers: Mapping[str, onnx.NodeProto], tensor: str, passed: Collection[str]) -> onnx.NodeProto | None:
+    """Return the node that makes ``tensor``, before any whose operators are in ``passed``; ``None`` without one."""
+    node = makers.get(tensor)
+    for _ in makers:
+        if node is None or node.op_type not in passed or not node.input:
+            break
+        node = makers.get(node.input[0])
+    return node
 
 
 def last_weighted(graph: onnx.GraphProto) -> tuple[str, ...]:

@@ -65,8 +65,8 @@ def roles(signature: Signature) -> dict[str, Role]:
 def next_states(signature: Signature) -> dict[str, str]:
     """Return for each state input the output with its value after the step.
 
-    Output and input agree in dtype and, as far as known, in shape. If several outputs do, it is the one whose name
-    begins like the input's, otherwise the first.
+    Output and input agree in dtype and, as far as known, in shape. Of all pairs, those whose
+    names begin or end most alike come first, then those first in the file.
     """
     states = [
         one for one in signature.inputs if len(one.shape) > 1 and STATE.search(one.name) and not MASK.search(one.name)

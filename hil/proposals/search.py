@@ -12,7 +12,7 @@ from hil.onnx_files.signature import read_proto, read_signature
 from hil.proposals.axes import input_proposals, other_axes, shared_names, without_batch
 from hil.proposals.batch_rows import is_batch, without_doubtful
 from hil.proposals.families import Observed, Recognized, recognized
-from hil.proposals.graph_facts import table_rows
+from hil.proposals.graph_facts import last_operators, table_rows
 from hil.proposals.input_specs import BATCH, changed, repeated, separated, spec_of, with_axis
 from hil.proposals.multiples import multiples_of
 from hil.proposals.roles import roles
@@ -105,7 +105,7 @@ class _Search:
         batch = self._declared(inputs, sizes).batch() or 1
         answer = self._runs(inputs, sizes, batch)
         multiples = multiples_of(sizes, lambda sizes: self._runs(inputs, sizes, batch).ran)
-        observed = Observed(roles(self._raw), answer.inputs, answer.outputs)
+        observed = Observed(roles(self._raw), answer.inputs, answer.outputs, last_operators(proto.graph))
         return self._written(plan, inputs, sizes, multiples, observed, recognized(observed, proto.graph), takes_batches)
 
     def _takes_batches(

@@ -16,9 +16,10 @@ IMAGE = {"images": Role.IMAGE}
 SHAPES = st.dictionaries(st.text(max_size=3), st.lists(st.integers(0, 9000), max_size=5).map(tuple), max_size=4)
 
 
-def observed_as(image: tuple[int, ...], *outputs: tuple[int, ...]) -> Observed:
-    """Return a model with one image input and these outputs."""
-    return Observed(IMAGE, {"images": image}, {str(number): shape for number, shape in enumerate(outputs)})
+def observed_as(image: tuple[int, ...], *outputs: tuple[int, ...], ends: str = "") -> Observed:
+    """Return a model with one image input and these outputs, which end in the operator ``ends``."""
+    shapes = {str(number): shape for number, shape in enumerate(outputs)}
+    return Observed(IMAGE, {"images": image}, shapes, dict.fromkeys(shapes, ends))
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,15 @@ def observed_as(image: tuple[int, ...], *outputs: tuple[int, ...]) -> Observed:
         (observed_as((1, 1, 32, 100), (25, 1, 37)), "text recognizer", ""),
         (observed_as((1, 3, 224, 224), (1, 1000)), "classifier", ""),
         (observed_as((1, 512, 512, 3), (1, 21, 512, 512)), "segmentation model", ""),
+        (observed_as((1, 3, 512, 512), (1, 1, 512, 512), ends="Sigmoid"), "segmentation model", ""),
+        (observed_as((1, 3, 512, 512), (1, 1, 512, 512), ends="Conv"), "model of a map of values", ""),
+        (observed_as((1, 3, 512, 512), (1, 1, 512, 512), ends="Softplus"), "model of a map of values", ""),
+        (observed_as((1, 3, 512, 512), (1, 3, 512, 512), ends="Tanh"), "model of a map of values", ""),
+        (observed_as((1, 3, 64, 64), (1, 3, 128, 128), ends="DepthToSpace"), "", ""),
+        (observed_as((1, 3, 640, 640), (1, 255, 80, 80), (1, 255, 40, 40), ends="Conv"), "", ""),
+        (observed_as((1, 3, 224, 224), (1, 6), ends="Tanh"), "", ""),
+        (observed_as((1, 3, 224, 224), (1, 6), ends="Gemm"), "classifier", ""),
+        (observed_as((1, 3, 112, 112), (1, 512), ends="LpNormalization"), "model that embeds images", ""),
         (observed_as((1, 3, 640, 640), (1, 77, 512)), "", ""),
         (observed_as((1, 3, 640, 640), (1, 1)), "", ""),
     ],

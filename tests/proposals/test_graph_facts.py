@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from hil.proposals.graph_facts import NAMED, last_weighted, of_operators, table_rows
+from hil.proposals.graph_facts import NAMED, last_operators, last_weighted, of_operators, table_rows
 
 
 def test_an_input_that_is_looked_up_has_rows() -> None:
@@ -34,3 +35,19 @@ def test_the_last_layers_of_each_output_are_found() -> None:
         [helper.make_node("Add", ["z", "z"], ["z"])], "g", [], [helper.make_tensor_value_info("z", 1, None)]
     )
     assert last_weighted(looped) == ()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "last"),
+    [
+        ([("Sigmoid", "x", "a"), ("Transpose", "a", "y")], "Sigmoid"),
+        ([("ReduceL2", "x", "n"), ("Clip", "n", "c"), ("Div", "x c", "y")], "LpNormalization"),
+        ([("Exp", "x", "e"), ("ReduceSum", "e", "n"), ("Div", "e n", "y")], "Div"),
+        ([("Identity", "x", "y")], ""),
+    ],
+)
+def test_the_last_operator_made_the_values(nodes: list[tuple[str, str, str]], last: str) -> None:
+    """Operators that only move values are passed over, and a division by the L2 norm has a name of its own."""
+    made = [helper.make_node(operator, inputs.split(), [output]) for operator, inputs, output in nodes]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 8]) for name in "xy"]
+    assert last_operators(helper.make_graph(made, "g", ports[:1], ports[1:])) == {"y": last}
