@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from hil.onnx_files.batch_axes import USUAL
-from hil.proposals.roles import MASK, Role, next_states, roles
+from hil.proposals.roles import MASK, STATE, Role, next_states, roles
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -159,8 +159,9 @@ def _axis(tensor: TensorSpec, role: Role, batch: str | None) -> Axis:
         return 0 if one_a_sample else "none"
     if role is Role.IMAGE and len(shape) == 3:
         return "none"
-    # Layers come first in the states of recurrent layers: [layers, batch, features].
-    layers_first = role is Role.STATE and len(shape) > 2 and isinstance(shape[0], int)
+    # Layers come first in the states of recurrent layers: [layers, batch, features]. An initial state has no output.
+    is_state = role is Role.STATE or (STATE.search(tensor.name) is not None and not MASK.search(tensor.name))
+    layers_first = is_state and len(shape) > 2 and isinstance(shape[0], int)
     if layers_first and (not isinstance(shape[1], int) or (shape[1] == 1 and shape[0] != 1)):
         return 1
     return 0

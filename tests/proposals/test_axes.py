@@ -42,6 +42,15 @@ def test_the_batch_axis_of_a_state(
     assert found["h0"].carry == "hn"
 
 
+def test_an_initial_state_without_an_output_has_layers_first() -> None:
+    """Layers are no batch, also if the model keeps the state to itself; a mask is no state."""
+    inputs = (spec("x", "float32", "batch", 3, "frames", 160), spec("h0", "float32", 4, 1, 64))
+    found = input_proposals(Signature(inputs, (spec("y", "float32", "batch"),)), {})
+    assert (found["x"].batch_axis, found["h0"].batch_axis, found["h0"].carry) == (0, 1, None)
+    masked = Signature((spec("state_mask", "float32", 4, 1, 64),), ())
+    assert input_proposals(masked, {})["state_mask"].batch_axis == 0
+
+
 def test_settings_of_a_call_are_no_samples() -> None:
     """A sampling rate is a constant; a size per call has no batch axis, a size per sample has one."""
     inputs = (
