@@ -12,7 +12,7 @@ from hil.checks.bounds import bound_of
 from hil.checks.numbers import Array, Numbers, not_finite
 from hil.checks.slice_rules import deciding, facts_of, noise_of
 from hil.checks.slices import Slices
-from hil.checks.tolerances import ANSWERS, UNITS, Tolerance, Where, merge, somewhere, written
+from hil.checks.tolerances import ANSWERS, CLASSES, EXACT, UNITS, Tolerance, Where, merge, somewhere, written
 from hil.checks.verdicts import failed, finite, judged
 from hil.results import CLAIM, Judgement, Limit, Measurement, Sense, Verdict
 from hil.units import show
@@ -288,6 +288,8 @@ class Comparison:
         reason += f"; {len(out)} of {len(rows)} outputs are out of tolerance"
         if not bound["failed"]:
             return judged(Verdict.INCONCLUSIVE, f"{reason}: {ADVICE}", measurement, limit, details)
+        if bound["source"] == EXACT:
+            reason += f": {CLASSES}"
         return judged(Verdict.FAILED, reason, measurement, limit, details)
 
 

@@ -84,6 +84,9 @@ TASK_DEFAULTS: Mapping[str, Mapping[Precision, float]] = {
 }
 """The largest accepted loss of a task metric. A user's own score has no default, since its unit is not known."""
 
+EXACT = "default: integers may not differ"
+CLASSES = "for classes, declare the output's kind ([models.NAME.outputs.OUTPUT] kind), so that answers are compared"
+
 ANSWER_DEFAULTS: Mapping[str, float] = {"answers": 0.05, "score_drift": 0.05}
 ANSWER_ORIGIN = "default: one answer in twenty"
 
@@ -132,7 +135,7 @@ def merge(
     table = spec.outputs.get(output) if spec is not None else None
     own = {} if table is None else _written(table, where, "outputs", output)
     if not is_float(np.dtype(dtype)):
-        return own or {"max_abs": Tolerance("max_abs", 0.0, "default: integers may not differ")}
+        return own or {"max_abs": Tolerance("max_abs", 0.0, EXACT)}
     value, fail_at = SLICE_ERRORS[precision]
     coarse = rounding_of(dtype)
     if coarse != "fp32":

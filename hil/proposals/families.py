@@ -183,7 +183,11 @@ LAYOUTS: dict[str, Callable[[Shapes, int], bool]] = {
 
 def _map(observed: Observed) -> Shape | None:
     """Return the shape of the outputs that are maps of the image; ``None`` without one, or if they differ."""
-    maps = {shape for shape in observed.outputs.values() if len(shape) == 4 and shape[2] > 1 and shape[3] > 1}
+    shapes = [
+        (*shape[:1], 1, *shape[1:]) if len(shape) == 3 and observed.ends.get(name) == "ArgMax" else shape
+        for name, shape in observed.outputs.items()
+    ]
+    maps = {shape for shape in shapes if len(shape) == 4 and shape[2] > 1 and shape[3] > 1}
     image = observed.image
     # Maps of several sizes are the heads of a detector.
     if image is None or len(maps) != 1:
@@ -265,7 +269,7 @@ FAMILIES = (
         keys=(("task", "segmentation"),),
         exceptions=last_weighted,
         kind="segmentation",
-        axes=(4,),
+        axes=(3, 4),
     ),
     Family(
         "model of a map of values",

@@ -182,10 +182,12 @@ def test_values_too_large_to_square_do_not_pass() -> None:
 
 
 def test_integers_may_not_differ_by_default() -> None:
-    """An integer that differs by one fails, unless a tolerance allows it."""
+    """An integer that differs by one fails, unless a tolerance allows it; the reason names the kind for classes."""
     ours, off = np.array([[3], [900]]), np.array([[0], [1]])
     assert judge([[("y", ours)]], [[("y", ours)]], "int8").verdict is Verdict.PASSED
-    assert judge([[("y", ours)]], [[("y", ours + off)]], "int8").verdict is Verdict.FAILED
+    failed = judge([[("y", ours)]], [[("y", ours + off)]], "int8")
+    assert failed.verdict is Verdict.FAILED
+    assert "[models.NAME.outputs.OUTPUT] kind" in failed.reason
     allowed = TolerancesSpec(outputs={"y": ToleranceSpec(max_abs=1)})
     assert judge([[("y", ours)]], [[("y", ours + off)]], "int8", allowed).verdict is Verdict.PASSED
 

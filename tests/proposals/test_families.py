@@ -37,6 +37,7 @@ def observed_as(image: tuple[int, ...], *outputs: tuple[int, ...], ends: str = "
         (observed_as((1, 3, 224, 224), (1, 1000)), "classifier", ""),
         (observed_as((1, 512, 512, 3), (1, 21, 512, 512)), "segmentation model", ""),
         (observed_as((1, 3, 512, 512), (1, 1, 512, 512), ends="Sigmoid"), "segmentation model", ""),
+        (observed_as((1, 3, 512, 512), (1, 512, 512), ends="ArgMax"), "segmentation model", ""),
         (observed_as((1, 3, 512, 512), (1, 1, 512, 512), ends="Conv"), "model of a map of values", ""),
         (observed_as((1, 3, 512, 512), (1, 1, 512, 512), ends="Softplus"), "model of a map of values", ""),
         (observed_as((1, 3, 512, 512), (1, 3, 512, 512), ends="Tanh"), "model of a map of values", ""),
