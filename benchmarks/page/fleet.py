@@ -20,13 +20,13 @@ from benchmarks.verdicts.noise import trace
 from hil.advice import advised
 from hil.checks import energy, fps, int8, latency, memory, parity
 from hil.checks.comparison import Comparison
-from hil.checks.verdicts import judged
+from hil.checks.verdicts import hold, judged
 from hil.config.load import load
 from hil.gate.gate import seal
 from hil.plan import expand
 from hil.report.schema import ConfigUsed, EngineUsed, ModelUsed, Report, Run, TargetReport, count
 from hil.report.write_report import finish
-from hil.results import CheckResult, Evidence, ExecutedOn, Judgement, TargetUse, Verdict
+from hil.results import CheckResult, Evidence, ExecutedOn, Judgement, Measurement, TargetUse, Verdict
 from hil.series import Series, digest_of
 from hil.session.gather.timing import histogram
 from hil.session.sampling.series_files import Samples
@@ -225,13 +225,14 @@ def _judge(row: Row, subject: Subject, series: dict[tuple[str, str], Series]) ->
         return _of_time(row, name, one)
     if family == "memory":
         return _of_memory(row, name, subject)
-    if family == "int8" and name == "speedup":
-        return latency.ratio(series[row.model, "fp32"], one, row.limit, 0.99)
-    if family == "int8" and name == "drop":
-        return int8.drop(_scores(subject))
+    if row.id in ("int8.speedup", "int8.drop"):
+        ratio = name == "speedup"
+        return latency.ratio(series[row.model, "fp32"], one, row.limit, 0.99) if ratio else int8.drop(_scores(subject))
     if family == "parity":
         return _of_parity(name, subject)
-    return judged(Verdict.PASSED, f"{subject.number + 3} cases of {row.id} gave the expected result")
+    if row.limit is None:
+        return judged(Verdict.PASSED, f"{subject.number + 3} cases of {row.id} gave the expected result")
+    return hold(Measurement(value=row.limit.value, unit=row.limit.unit, n=1), row.limit)
 
 
 def _of_time(row: Row, name: str, one: Series) -> Judgement:

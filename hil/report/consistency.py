@@ -12,6 +12,7 @@ from hil.config.policy import named_by
 from hil.jetson import identify, module_of
 from hil.onnx_files.identity import ONNX, identity_of
 from hil.report.schema import BoardUsed, Report, count
+from hil.report.stock_rows import of_measurement, stock_rows
 from hil.results import Cause, CheckResult, Evidence, ExecutedOn, Sense, Verdict
 from hil.series import digest_of
 
@@ -28,6 +29,7 @@ def problems(report: Report) -> Iterator[str]:
     """Yield one line for each contradiction within the report; nothing for a consistent report."""
     yield from _totals(report)
     yield from _rows(report)
+    yield from stock_rows(report)
     yield from _boards(report)
     yield from _devices(report)
     yield from _tables(report)
@@ -187,6 +189,7 @@ def _tables(report: Report) -> Iterator[str]:
     for name, measurement in measurements:
         if measurement is None:
             continue
+        yield from (f"{name}: {what}" for what in of_measurement(measurement))
         if measurement.method and measurement.method not in report.methods:
             yield f"{name}: its method {measurement.method[:12]} is not in the report"
         if measurement.environment and measurement.environment not in report.environments:
@@ -199,7 +202,12 @@ def _tables(report: Report) -> Iterator[str]:
 
 def _models(report: Report) -> Iterator[str]:
     """Yield one line for each model whose digests contradict its list of parts."""
+    for name, times in Counter(model.name for model in report.models).items():
+        if times > 1:
+            yield f"model {name} is listed {times} times"
     for model in report.models:
+        if model.samples < 1:
+            yield f"model {model.name}: it has no validation samples"
         if model.identity is None and not model.parts:
             continue
         if model.identity != identity_of(model.parts):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from hil.config.spec import GateSpec
 from hil.errors import HilError, ReportRefused
+from hil.gate.demands import Circumstances
 from hil.gate.gate import exit_code_of, judge, judge_selection, open_report, seal, verify
 from hil.report.schema import Rejected, Report, TargetReport, VoidAttempt, VoidRow, count
 from hil.report.write_report import begin, finish, sealed, unfinished
@@ -428,3 +430,18 @@ def test_losing_a_board_is_no_way_to_get_rid_of_a_verdict(verdict: Verdict, code
     report = seal(sample.draft(attempts=(attempt,)))
     assert exit_code_of(report, full=False) == code
     assert any("lost afterwards" in reason for reason in report.reasons) == bool(code)
+
+
+@pytest.mark.parametrize("now", ["2026-11-21T10:00:00+00:00", "2026-11-23T10:00:00+00:00"])
+@pytest.mark.parametrize("finished", ["2026-11-22T10:00:42+00:00", "2026-11-22T10:00:42", None])
+def test_a_clock_before_the_run_cannot_tell_that_a_limit_is_valid(now: str, finished: str | None) -> None:
+    """With an expiry date, the time of the run must be known and not in the future; without one, it does not matter."""
+    report = sample.draft(run=sample.run(finished=finished)).model_copy(update={"status": "complete"})
+    limit = next(row.limit for row in report.checks if row.id == "latency.p99")
+    assert limit is not None
+    expires = limit.model_copy(update={"expires": "2026-12-31"}).model_dump()
+    expiring = sample.with_row(report, "latency.p99", limit=expires)
+    around = Circumstances(datetime.fromisoformat(now))
+    plausible = finished is not None and finished.endswith("+00:00") and now > finished
+    assert (judge(expiring, expiring.policy, around=around).exit_code == 0) is plausible
+    assert judge(report, report.policy, around=around).exit_code == 0

@@ -73,7 +73,12 @@ def hostile() -> Report:
     run = sample.run(arguments=(HOSTILE,), lab_error=HOSTILE)
     policy = sample.POLICY.model_copy(update={"require": ("contract.*",)})
     rows = tuple(row.model_copy(update={"required": row.id.startswith("contract.")}) for row in rows)
-    return seal(report.model_copy(update={"checks": rows, "rejected": rejected, "run": run, "policy": policy}))
+    used = {
+        "models": tuple(model.model_copy(update={"name": HOSTILE + model.name}) for model in report.models),
+        "engines": tuple(engine.model_copy(update={"model": HOSTILE + engine.model}) for engine in report.engines),
+    }
+    changed = {"checks": rows, "rejected": rejected, "run": run, "policy": policy, **used}
+    return seal(report.model_copy(update=changed))
 
 
 @pytest.mark.parametrize("make", [sample.passed, sample.failed, sample.fallback, sample.draft, hostile])
