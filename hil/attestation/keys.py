@@ -163,6 +163,8 @@ def parse_public(content: bytes | str, name: str = "public key") -> PublicKey:
     text = content.encode("utf-8", "replace") if isinstance(content, str) else content
     if SECRET.encode() in text:
         raise UserError(f"{name}: contains a private key, a public key is required: {PUBLIC}")
+    if text.count(b"-----BEGIN") > 1:
+        raise UserError(f"{name}: contains several keys: keep each in a file of its own, and name each")
     try:
         if b"-----BEGIN" in text:
             key = serialization.load_pem_public_key(text)

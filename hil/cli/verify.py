@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -129,14 +130,20 @@ def command(  # noqa: PLR0913 - each is an option of its own
 
 def _report_next_to(bundle: Path) -> Path | None:
     file = (bundle if bundle.is_dir() else bundle.parent) / "report.json"
-    return file if file.exists() else None
+    return file if os.path.lexists(file) else None  # a link that leads nowhere is refused when it is read
 
 
 def _age(text: str | None) -> float | None:
+    from hil.config.fields import ANY_AGE
+
     try:
-        return None if text is None else parse(text, Dimension.AGE)
+        age = None if text is None else parse(text, Dimension.AGE)
+        wrong = "" if age is None else ANY_AGE.wrong(age)
     except ValueError as error:
-        raise UserError(f"--max-age: {error}") from None
+        wrong = str(error)
+    if wrong:
+        raise UserError(f"--max-age: {wrong}")
+    return age
 
 
 def _moment(text: str | None) -> datetime | None:

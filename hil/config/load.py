@@ -136,6 +136,8 @@ def load_policy(path: Path) -> GateSpec:
     """
     text, _ = read_text(path)
     values = parse(text, path.name)
+    if "gate" not in values and "models" not in values:
+        raise UserError(f"{path.name}: it has no table [gate], so it is not a policy: name a file that has one")
     if set(values) != {"gate"}:
         return load(path).spec.gate
     try:

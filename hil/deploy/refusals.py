@@ -5,7 +5,7 @@ Each generator yields its reasons as text, and nothing if there is no reason. An
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from hil.catalogue import CATALOGUE
@@ -13,7 +13,6 @@ from hil.jetson import SMS, identify
 from hil.results import EVIDENCE_RANK, Evidence, Verdict
 from hil.runtimes import RUNTIMES
 from hil.session.target.board_match import DEVICES, runtime_facts
-from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,15 +22,10 @@ if TYPE_CHECKING:
 
 NO_JETSON, NO_JETPACK = "no Jetson module", "an unnamed release"
 UNKNOWN = "an unknown one"
-AHEAD = 300.0
-"""Seconds by which a report's time may lie in the future, since clocks differ between machines."""
 
 
-def of_report(report: Report, decisions: Mapping[str, Decision], *, now: datetime, max_age: float) -> Iterator[str]:
-    """Yield reasons from the run itself, from ``decisions`` and from the report's age (``max_age`` is in seconds).
-
-    ``decisions`` are the gate's decisions on the report as of now, by the name of the policy.
-    """
+def of_report(report: Report, decisions: Mapping[str, Decision]) -> Iterator[str]:
+    """Yield reasons from the run itself, and from ``decisions``: those of the gate on it, by the name of the policy."""
     if report.status != "complete":
         yield "its run did not finish"
     if report.exit_code != 0:
@@ -41,27 +35,17 @@ def of_report(report: Report, decisions: Mapping[str, Decision], *, now: datetim
             yield from (f"{policy}: {reason}" for reason in decision.reasons)
     if report.target.fallback_reason is not None:
         yield f"it judged {report.target.used} instead of {report.target.requested}"
-    yield from _age(report.run.finished, now, max_age)
-
-
-def _age(finished: str | None, now: datetime, max_age: float) -> Iterator[str]:
-    try:
-        then = datetime.fromisoformat((finished or "").replace("Z", "+00:00"))
-        seconds = (now - then.astimezone(timezone.utc)).total_seconds()
-    except (ValueError, OverflowError):
-        yield "the time when it was finished is unreadable"
-        return
-    if seconds < -AHEAD:
-        yield f"it was finished in the future ({finished}): set the clocks of this machine and of the one that made it"
-    elif seconds > max_age:
-        yield f"it is {seconds / 86400:.1f} days old, but max_age allows {show(max_age, 's')}"
 
 
 def of_engines(report: Report, engines: Sequence[EngineUsed]) -> Iterator[str]:
     """Yield a reason for each engine that has no rows, and for each that has no file.
 
-    Also yields a reason for up to three required rows of each engine that neither passed nor warned.
+    Also yields a reason for up to three required rows of each engine that neither passed nor warned, and for engines of
+    one model and precision, of which only one could be deployed.
     """
+    for (model, precision), times in Counter((engine.model, engine.precision) for engine in engines).items():
+        if times > 1:
+            yield f"the report has {times} engines of {model} {precision}"
     for engine in engines:
         rows = [row for row in report.checks if row.engine == engine.digest]
         if not rows:

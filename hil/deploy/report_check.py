@@ -13,6 +13,7 @@ from hil.errors import DeployRefused
 from hil.files.digests import file_digest
 from hil.gate import gate
 from hil.gate.circumstances import circumstances
+from hil.gate.demands import age_of
 from hil.importers import isaac_ros
 from hil.onnx_files.external_data import external_files
 from hil.plan import expand
@@ -72,7 +73,8 @@ def judged_report(config: Config, path: Path, robot: str, now: datetime) -> Judg
     }
     changed_files = list(refusals.of_files(engines, {name: file_digest(file) for name, file in files.items()}))
     reasons = [
-        *refusals.of_report(report, decisions, now=now, max_age=spec.max_age),
+        *refusals.of_report(report, decisions),
+        *filter(None, [age_of(report.run.finished or "", now, spec.max_age)[1]]),
         *refusals.of_engines(report, engines),
         *changed_files,
         *_of_nodes(config, robot, engines),

@@ -14,6 +14,7 @@ from hil.deploy import refusals
 from hil.deploy.make_release import board_of
 from hil.errors import DeployRefused, HilError
 from hil.gate.demands import guess_problem
+from hil.gate.gate import judge
 from hil.report.read_report import content_of, parse
 from hil.report.write_report import BUNDLE, REPORT
 
@@ -52,6 +53,8 @@ def check(
         reasons = []
         if report.digest != judged or board_of(report) != board or len(judged_engines) != len(engines):
             reasons.append("its manifest and its report contradict each other")
+        reasons += refusals.of_report(report, {"the run's own policy": judge(report, report.policy)})
+        reasons += refusals.of_engines(report, judged_engines)
         reasons += [problem] if (problem := guess_problem(report)) else []
         reasons += refusals.of_robot(judged_engines, report.target.facts, facts, config.target(there.name).gpu)
         if there.spec.keys:

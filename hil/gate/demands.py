@@ -234,7 +234,7 @@ def _asked_for(report: Report, around: Circumstances) -> Iterator[RuleOutcome]:
         yield outcome("commit asked for", [wrong] if wrong else [], good)
     for rule, actual, requested in (("run", run.id, around.run), ("target", report.target.requested, around.target)):
         if requested is not None:
-            wrong = "" if actual == requested else f"the report's {rule} is {actual}, but {requested} is requested"
+            wrong = "" if actual == requested else f"the report's {rule} is {actual!r}, but {requested!r} is requested"
             yield outcome(f"{rule} asked for", [wrong] if wrong else [], f"the report's {rule} is {requested}")
 
 

@@ -11,8 +11,8 @@ from hil.catalogue import CATALOGUE
 from hil.config.policy import named_by
 from hil.jetson import identify, module_of
 from hil.onnx_files.identity import ONNX, identity_of
+from hil.report.parts.stock_rows import of_measurement, stock_rows
 from hil.report.schema import BoardUsed, Report, count
-from hil.report.stock_rows import of_measurement, stock_rows
 from hil.results import Cause, CheckResult, Evidence, ExecutedOn, Sense, Verdict
 from hil.series import digest_of
 

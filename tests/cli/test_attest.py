@@ -65,6 +65,22 @@ def test_a_failed_report_does_not_verify(folder: Path, capsys: pytest.CaptureFix
     assert "the gate's decision is FAILED" in capsys.readouterr().err
 
 
+def test_a_report_that_cannot_be_read_is_not_a_missing_one(signed: Path) -> None:
+    """Next to a bundle, a ``report.json`` that leads nowhere is an error; without one, only the signature counts."""
+    (signed / "report.json").unlink()
+    assert main(["verify", str(signed), "--key", str(signed / "hil.pub")]) == 0
+    (signed / "report.json").symlink_to(signed / "gone.json")
+    assert main(["verify", str(signed), "--key", str(signed / "hil.pub")]) == USER
+
+
+def test_a_file_of_two_keys_is_refused(signed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of several keys in one file none is silently ignored."""
+    both = signed / "both.pub"
+    both.write_text((signed / "hil.pub").read_text() * 2)
+    assert main(["verify", str(signed), "--key", str(both)]) == USER
+    assert "contains several keys" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -76,6 +92,7 @@ def test_a_failed_report_does_not_verify(folder: Path, capsys: pytest.CaptureFix
         (["verify", "."], USER, "no key to verify"),
         (["verify", ".", "--key", "hil.key"], USER, "a public key is required"),
         (["verify", ".", "--key", "hil.pub", "--max-age", "7"], USER, "--max-age"),
+        (["verify", ".", "--key", "hil.pub", "--max-age", "1e9 days"], USER, "so every age would pass"),
         (["verify", ".", "--key", "hil.pub", "--newer-than", "yesterday"], USER, "--newer-than"),
         (["verify", ".", "--key", "hil.pub", "--newer-than", "2026-11-22"], USER, "--newer-than"),
         (["verify", ".", "--key", "hil.pub", "--commit", "HEAD"], USER, "is not a full commit"),
@@ -84,7 +101,7 @@ def test_a_failed_report_does_not_verify(folder: Path, capsys: pytest.CaptureFix
         (["verify", ".", "--key", "hil.pub", "--commit", "a" * 40], FAILED, "aaaaaaaaaaaa is requested"),
         (["verify", "none", "--key", "hil.pub"], USER, "there is no bundle"),
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_mistakes_are_one_message(
     signed: Path,
@@ -114,6 +131,13 @@ def test_a_policy_file_of_its_own(folder: Path, capsys: pytest.CaptureFixture[st
     (folder / "report.sigstore.json").unlink()
     assert main(["gate", str(folder), "--policy", str(policy)]) == FAILED
     assert "the policy requires a signature" in " ".join(capsys.readouterr().out.split())
+    for key in ("signed_by", "state"):  # as a template writes it whose variable is not set
+        policy.write_text(f'[gate]\nrequire = ["contract.*"]\nevidence = "host"\n{key} = []\n')
+        assert main(["gate", str(folder), "--policy", str(policy)]) == USER
+        assert f"release.toml:4: gate.{key}: is empty, so it demands nothing" in capsys.readouterr().err
+    policy.write_text("")
+    assert main(["gate", str(folder), "--policy", str(policy)]) == USER
+    assert "release.toml: it has no table [gate]" in capsys.readouterr().err
     policy.write_text('[gate]\nmax_age = "7 d"\n')
     assert main(["gate", str(folder), "--policy", str(policy)]) == USER
     assert "release.toml:2: gate.max_age:" in capsys.readouterr().err

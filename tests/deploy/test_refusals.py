@@ -13,7 +13,7 @@ from hil.deploy import refusals, release
 from hil.deploy.report_check import judged_report
 from hil.errors import DeployRefused, HilError, UserError
 from hil.gate import gate
-from hil.report.canonical import as_document
+from hil.report.canonical import as_document, report_digest
 from hil.report.read_report import parse
 from hil.results import Evidence
 
@@ -66,6 +66,12 @@ def rewrite(root: Path, change: Callable[[dict[str, Any]], object]) -> None:
     place.write_text(json.dumps(document), encoding="utf-8")
 
 
+def redated(document: dict[str, Any], finished: str | None) -> None:
+    """Change the end of the run, with a new digest."""
+    document["run"]["finished"] = finished
+    document["digest"] = report_digest(document)
+
+
 def test_a_report_that_may_be_deployed(project: Path) -> None:
     """The unchanged report is accepted, so each refusal below is caused by its change."""
     judged = judged_report(load(project / "hil.toml"), project / "report", "rover", datetime.now(timezone.utc))
@@ -81,8 +87,11 @@ def test_no_report(project: Path) -> None:
 
 def test_too_old_or_from_the_future(project: Path) -> None:
     """A report older than ``max_age`` or from the future, by this machine's clock, is refused."""
-    assert "it is 8.0 days old, but max_age allows" in refusal(project, days=8)
-    assert "it was finished in the future" in refusal(project, days=-1)
+    assert "the run finished 8 days ago" in refusal(project, days=8)
+    assert "the run finished in the future" in refusal(project, days=-1)
+    for finished in (None, "", "2026-11-22T10:00:42"):  # without a time zone it may be any hour of that day
+        rewrite(project, lambda document, finished=finished: redated(document, finished))  # type: ignore[misc]
+        assert "does not state when the run finished" in refusal(project)
 
 
 def test_evidence_below_the_policy(project: Path) -> None:
@@ -151,11 +160,10 @@ def test_a_gate_that_did_not_pass(project: Path) -> None:
     """A report that a gate does not pass is refused, whether by the config's policy or by its own."""
     report = read(project)
     spec = load(project / "hil.toml").spec.gate.model_copy(update={"require": ("energy.inference",)})
-    now = datetime.now(timezone.utc)
-    reasons = list(refusals.of_report(report, {"the gate of hil.toml": gate.judge(report, spec)}, now=now, max_age=1e9))
+    reasons = list(refusals.of_report(report, {"the gate of hil.toml": gate.judge(report, spec)}))
     assert any(reason.startswith("the gate of hil.toml: ") for reason in reasons)
     failed = report.model_copy(update={"exit_code": 1, "decision": "FAILED"})
-    reasons = list(refusals.of_report(failed, {"own": gate.judge(report, report.policy)}, now=now, max_age=1e9))
+    reasons = list(refusals.of_report(failed, {"own": gate.judge(report, report.policy)}))
     assert "its own gate decided FAILED (exit code 1)" in reasons
 
 
@@ -165,6 +173,13 @@ def test_an_engine_that_no_check_used(project: Path) -> None:
     other = report.engines[0].model_copy(update={"digest": "1" * 64})
     assert "no check of the report used" in next(refusals.of_engines(report, [other]))
     assert refusals.evidence_of(report, [other]) is Evidence.CPU_FALLBACK
+
+
+def test_two_engines_of_one_model_and_precision(project: Path) -> None:
+    """Two engines that would have one path in the release are refused, so that neither replaces the other."""
+    report = read(project)
+    other = report.engines[0].model_copy(update={"file": "engines/other.onnx"})
+    assert "the report has 2 engines of toy fp32" in list(refusals.of_engines(report, [report.engines[0], other]))
 
 
 def test_a_pattern_that_matches_no_engine(project: Path) -> None:

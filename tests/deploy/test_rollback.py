@@ -131,6 +131,17 @@ def guessing(_: dict[str, Any], report: dict[str, Any]) -> None:
     report["config"]["guessed"] = {"toy": ["task"]}
 
 
+def failing(_: dict[str, Any], report: dict[str, Any]) -> None:
+    """Make a row of the report fail, whatever decision it records."""
+    report["checks"][0]["verdict"] = "failed"
+    report["totals"].update(passed=report["totals"]["passed"] - 1, failed=1)
+
+
+def unfinished(_: dict[str, Any], report: dict[str, Any]) -> None:
+    """Make the report one of a run that did not finish."""
+    report.update(status="incomplete", decision=None, exit_code=None)
+
+
 def other_engine(manifest: dict[str, Any], _: dict[str, Any]) -> None:
     """Name an engine in the manifest that was not judged."""
     manifest["engines"][0]["sha256"] = "0" * 64
@@ -145,6 +156,8 @@ def test_which_releases_may_run_again(rover: Rover) -> None:
         (other_machine, "onnxruntime: judged on 0.1, the robot has"),
         (other_board, "its manifest and its report contradict each other"),
         (guessing, "guessed and not confirmed: toy: task"),
+        (failing, "the run's own policy: 1 failed: "),
+        (unfinished, "its run did not finish"),
         (other_engine, "its manifest and its report contradict each other"),
         (lambda manifest, _: manifest.pop("board"), "its manifest is incomplete: KeyError: 'board'"),
     ):

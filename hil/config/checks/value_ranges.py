@@ -1,4 +1,4 @@
-"""Find limits that every model meets, anywhere in a config, by the ``Reach`` of their keys."""
+"""Find limits that every model meets, anywhere in a config, and empty lists of demands."""
 
 from __future__ import annotations
 
@@ -14,17 +14,24 @@ from hil.units import Dimension, parse
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+DEMANDS = frozenset({"signed_by", "state", "keys"})
+"""Keys whose elements are demands. An empty list demands nothing, as if a variable in a template was not set."""
+
 
 def mistakes(table: BaseModel | Mapping[str, Any], keys: Keys = ()) -> Iterator[Mistake]:
     """Yield a mistake for each value in ``table`` and its sub-tables that the ``Reach`` of its key refuses.
 
-    ``keys`` is the path of ``table``. Values inside lists are not checked.
+    Also yield one for each of ``DEMANDS`` that is given and empty. ``keys`` is the path of ``table``. Values inside
+    lists are not checked.
     """
     declared: dict[str, Reach] = {}
     values: Mapping[str, Any]
     if isinstance(table, BaseModel):
         declared = declared_by(type(table))
         values = {name: getattr(table, name) for name in type(table).model_fields}
+        for name in sorted(DEMANDS & table.model_fields_set):
+            if values[name] == ():
+                yield Mistake((*keys, name), "is empty, so it demands nothing: name at least one, or remove the key")
     else:
         values = table
     for name, value in values.items():

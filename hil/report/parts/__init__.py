@@ -1,1 +1,1 @@
-"""Parts of the views of a report: next steps, the selected rows, measured values as CSV, the meaning of words."""
+"""Parts of a report: rules for its rows, next steps, selected rows, measured values as CSV, the meaning of words."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hil.report.consistency import problems
-from hil.report.stock_rows import stock_rows
+from hil.report.parts.stock_rows import stock_rows
 from hil.results import Limit, Sense, Verdict
 from tests.report import sample
 
