@@ -109,9 +109,13 @@ def signal_end(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def calibration_data(check: CheckResult, around: Around) -> Iterator[str]:
-    """Advise on what the INT8 ranges were calibrated with: synthetic data, few samples, or else the method."""
+    """Advise on the calibration: data that is at fault, synthetic data, few samples, or else the method."""
     model = around.model(check)
     if check.precision != "int8" or not _failed(check, *ANSWERS) or model is None:
+        return
+    data = around.judged(check, "int8.calibration_set")
+    if data is not None and data.verdict is Verdict.FAILED:
+        yield "the calibration data is at fault (int8.calibration_set): fix it first"
         return
     about = table(model.calibration)
     samples, method = number(about.get("samples")), about.get("method")
@@ -130,6 +134,8 @@ def more_samples(check: CheckResult, _around: Around) -> Iterator[str]:
     if check.id not in ("parity.task", "int8.drop") or check.verdict is not Verdict.INCONCLUSIVE:
         return
     if measured is None or limit is None or measured.confidence is None or not 0 < limit.value < 1 or measured.n < 1:
+        return
+    if "answers" in check.details:  # the reason has the number, by the bound for shares
         return
     least = math.ceil(math.log(1 - measured.confidence) / math.log(1 - limit.value))
     if measured.value <= 0 and measured.n < least:

@@ -125,6 +125,8 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("one sample", {"parity.outputs fp32": {**FAILED, "details": {"outputs": [{"output": "y", "met": False, "use": 2.0,
      "metrics": {"cosine": 0.999}, "worst_cosine": 0.5, "worst_cosine_sample": 17}]}}}, "parity.outputs fp32",
      "sample 17 is an outlier (cosine 0.5, the mean is 0.999)"),
+    ("calibration at fault", {"int8.drop": FAILED, "int8.calibration_set": FAILED}, "int8.drop int8",
+     "the calibration data is at fault (int8.calibration_set): fix it first"),
     ("keep in float", {"int8.drop": FAILED, "parity.outputs int8": {**FAILED, "details": {"diagnosis": {"kept_in_float":
      {"nodes": ["Conv_4"], "before": 0.42, "after": 0.031, "samples": 4}}}}}, "int8.drop int8",
      "tried on this target with 4 samples, the error of the worst output channel falls from 0.42 to 0.031"),
@@ -238,6 +240,14 @@ def test_a_failure_without_a_number_has_no_advice() -> None:
     """A failed row without details has no advice of its own; pages show the general next step."""
     rows = {"parity.outputs fp32": FAILED, "contract.shapes": FAILED, "latency.cold_load": FAILED}
     assert advice_by_row(rows) == {}
+
+
+def test_one_number_of_samples_is_named() -> None:
+    """A loss that is a share of answers gets no second estimate: its reason has the number by the bound for shares."""
+    bounds = {"low": 0.01, "high": 0.11, "n": 79, "confidence": 0.95}
+    row = {**UNSETTLED, "measurement": measured(0.04, "1", **bounds), "limit": limit(0.05, "1")}
+    assert "would settle it" in advice_by_row({"int8.drop": row})["int8.drop int8"]
+    assert advice_by_row({"int8.drop": {**row, "details": {"answers": {}}}}) == {}
 
 
 def test_advice_is_shown_in_every_format() -> None:
