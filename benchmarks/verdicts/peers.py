@@ -58,7 +58,7 @@ def benchmark_mean(base: FloatArray, cand: FloatArray) -> FloatArray:
 
 
 def plain_p99(base: FloatArray, cand: FloatArray) -> FloatArray:
-    """Return whether one run's 99th percentile exceeds the other's by 5 %."""
+    """Return whether the candidate's 99th percentile exceeds the base's by more than 5 %, with one run of each."""
     return np.asarray(cand[:, 0, P99] > 1.05 * base[:, 0, P99])
 
 

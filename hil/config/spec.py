@@ -133,9 +133,7 @@ class GateSpec(Table):
     evidence: Literal["device", "emulated", "host"] = "device"
     warnings: bool = False
     detects: (
-        Annotated[
-            Fraction, Field(gt=0), Reach("a measurement that may miss any change detects none", 1.0, "5 %", share=True)
-        ]
+        Annotated[Fraction, Field(gt=0), Reach("at 100 %, no change needs to be detectable", 1.0, "5 %", share=True)]
         | None
     ) = None
     state: Annotated[tuple[Declared, ...], Field(max_length=10)] = ()

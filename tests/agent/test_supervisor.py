@@ -121,7 +121,7 @@ def test_a_slow_request_is_not_silence(agent: AgentClient) -> None:
 
 
 def test_an_overdue_worker_is_killed(worker: EngineWorker, feed: Feed) -> None:
-    """A worker that exceeds its deadline is killed and reported, and the next load works."""
+    """A worker that exceeds its deadline is killed. That run and any later one raise ``WorkerLost``."""
     os.kill(worker.pid, signal.SIGSTOP)
     with pytest.raises(WorkerLost, match=r"run took longer than its deadline of 0\.5 s; its worker .* was killed"):
         worker.run(feed, deadline=0.5)

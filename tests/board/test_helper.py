@@ -87,7 +87,7 @@ def test_a_signal_restores(board: Sandbox) -> None:
 
 @pytest.mark.parametrize("defaults", ["!use_pty", "use_pty"])
 def test_a_killed_caller_restores(board: Sandbox, defaults: str) -> None:
-    """The agent's client is killed, running as the user, through sudo with and without a pseudo-terminal."""
+    """If the agent's client is killed, the helper restores the clocks, with each of these defaults of sudo."""
     board.place("/etc/sudoers.d/lab", f"Defaults {defaults}\n", 0o440)
     command = board.agent(CALLER)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as caller:

@@ -41,7 +41,7 @@ def fixed(network: Any, inputs: Mapping[str, Shape]) -> Dict[str, List[Shape]]:
 def check(inputs: Mapping[str, Shape], profiles: Mapping[str, Sequence[Shape]], names: Names) -> None:
     """Raise ``Failure`` if a dynamic input has no ``[min, opt, max]`` in ``profiles``, or if these do not fit an input.
 
-    ``names`` has the names of each input's dimensions, for the message.
+    A profile of an unknown input also raises it. ``names`` has the names of each input's dimensions, for the message.
     """
     for name, shape in inputs.items():
         if -1 in shape and name not in profiles:
