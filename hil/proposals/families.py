@@ -91,12 +91,17 @@ def recognized(observed: Observed, graph: onnx.GraphProto) -> Recognized | None:
 def kinds_of(observed: Observed, family: Recognized | None) -> dict[str, str]:
     """Return, by output name, the kind of answer that the family states for the output.
 
-    Outputs without one are left out.
+    Outputs without one are left out, and those without samples along the first axis, which no kind fits.
     """
     if family is None:
         return {}
     kind, axes = family.family.kind, family.family.axes
-    return {name: kind for name, shape in observed.outputs.items() if kind and (not axes or len(shape) in axes)}
+    batches = {observed.inputs[one][:-3] for one, role in observed.roles.items() if role is Role.IMAGE} - {()}
+    return {
+        name: kind
+        for name, shape in observed.outputs.items()
+        if kind and (not axes or len(shape) in axes) and (not batches or shape[:1] in batches)
+    }
 
 
 def _recurrent(observed: Observed) -> str:
@@ -188,12 +193,11 @@ def _map(observed: Observed) -> Shape | None:
         for name, shape in observed.outputs.items()
     ]
     maps = {shape for shape in shapes if len(shape) == 4 and shape[2] > 1 and shape[3] > 1}
-    image = observed.image
     # Maps of several sizes are the heads of a detector.
-    if image is None or len(maps) != 1:
+    if observed.image is None or len(maps) != 1:
         return None
     (found,) = maps
-    return found if image[0] % found[2] == 0 else None
+    return found if observed.image[0] % found[2] == 0 else None
 
 
 def _dense(observed: Observed) -> str:
@@ -203,10 +207,6 @@ def _dense(observed: Observed) -> str:
     # One channel of any value is a map such as depth: as classes, half of every value would be the same answer.
     many = found[1] > 1 and not _ends_in(observed, VALUES | MAPPED)
     return "classes" if many or _ends_in(observed, SCORES) else ""
-
-
-def _values_of_map(observed: Observed) -> str:
-    return "values" if _map(observed) is not None else ""
 
 
 def _classifier(observed: Observed) -> str:
@@ -273,7 +273,7 @@ FAMILIES = (
     ),
     Family(
         "model of a map of values",
-        _values_of_map,
+        lambda observed: "values" if _map(observed) else "",
         keys=(("task", "regression"),),
         exceptions=last_weighted,
         remark=', such as depth, or of the scores of one class (kind "segmentation")',

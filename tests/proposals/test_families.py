@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from hil.config.checks.cross_checks import METRICS
-from hil.proposals.families import FAMILIES, Observed, layout_of, recognized
+from hil.proposals.families import FAMILIES, Observed, kinds_of, layout_of, recognized
 from hil.proposals.roles import Role
 
 IMAGE = {"images": Role.IMAGE}
@@ -54,6 +54,15 @@ def test_a_family_is_recognized(observed: Observed, family: str, layout: str) ->
     """Usual networks are recognized with the layout of their boxes; other shapes belong to no family."""
     found = recognized(observed, onnx.GraphProto())
     assert (found.family.name if found else "", found.layout if found else "") == (family, layout)
+
+
+def test_a_kind_needs_samples_first() -> None:
+    """A text whose steps come before the samples has no kind, since each kind would be refused."""
+    kinds = []
+    for shape in ((25, 1, 37), (1, 25, 37)):
+        observed = observed_as((1, 1, 32, 100), shape)
+        kinds.append(kinds_of(observed, recognized(observed, onnx.GraphProto())))
+    assert kinds == [{}, {"0": "ctc"}]
 
 
 @given(st.sampled_from(Role), st.lists(st.integers(1, 700), min_size=4, max_size=4).map(tuple), SHAPES)

@@ -212,7 +212,14 @@ def _detection(family: Recognized | None, model: str) -> Iterator[str]:
 
 def _outputs(proposal: Proposal, model: str) -> Iterator[str]:
     """Yield, as comments, the kind of each output, or the possible kinds if no family was recognized."""
-    kinds = kinds_of(proposal.observed, proposal.family)
+    ranks = {spec.name: len(spec.shape) for spec in proposal.signature.outputs if spec.ranked}
+    shapes = proposal.observed.outputs
+    # A run refuses a kind that does not fit the axes that the file declares, though a trial run showed others.
+    kinds = {
+        name: kind
+        for name, kind in kinds_of(proposal.observed, proposal.family).items()
+        if ranks.get(name, len(shapes[name])) == len(shapes[name])
+    }
     names = list(kinds) or [spec.name for spec in proposal.signature.outputs]
     yield ""
     yield "# What an output means: then parity.outputs compares answers, which needs no labels."

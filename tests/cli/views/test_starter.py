@@ -126,3 +126,13 @@ def test_the_kind_of_an_output_is_a_comment(
     lines = text.split("# What an output means")[1].splitlines()[1:]
     tables = "\n".join(line.removeprefix("# ") for line in lines[: lines.index("")])
     assert tomllib.loads(tables)["models"]["m"]["outputs"] == expected
+
+
+def test_a_kind_that_a_run_would_refuse_is_not_proposed() -> None:
+    """If the file declares other axes than a trial run gave, the choice of kinds is shown instead."""
+    one = next(each for each in FAMILIES if each.name == "text recognizer")
+    found = replace(proposal("x", "n", Recognized(one, "", ())), observed=Observed({}, {}, {"y": (1, 24, 97)}))
+    for shape in ((1, "length", 97), (1, "length")):
+        signature = replace(found.signature, outputs=(spec("y", "float32", *shape),))
+        text = model_table(replace(found, signature=signature), "m.onnx", "m")
+        assert ('# kind = "ctc"' in text) == (len(shape) == 3)
