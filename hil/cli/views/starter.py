@@ -243,9 +243,10 @@ def _inputs(proposal: Proposal, model: str) -> Iterator[str]:
             yield f"# carry = {clean(quoted(output))}{CARRY_REMARK}"
     if not proposal.inputs and names:
         yield ""
-        yield "# The range of random inputs; default for floats: 0 to 1."
+        yield "# The range of random inputs; default: 0 to 1, for uint8 0 to 255."
         yield f"# [{model}.ranges]"
-        yield f"# {clean(written((names[0],)))} = [0.0, 1.0]"
+        usual = [0, 255] if proposal.signature.inputs[0].dtype == "uint8" else [0.0, 1.0]
+        yield f"# {clean(written((names[0],)))} = {toml_value(usual)}"
 
 
 REMARKS = {

@@ -136,3 +136,11 @@ def test_a_kind_that_a_run_would_refuse_is_not_proposed() -> None:
         signature = replace(found.signature, outputs=(spec("y", "float32", *shape),))
         text = model_table(replace(found, signature=signature), "m.onnx", "m")
         assert ('# kind = "ctc"' in text) == (len(shape) == 3)
+
+
+@pytest.mark.parametrize(("dtype", "shown"), [("uint8", "# x = [0, 255]"), ("float32", "# x = [0.0, 1.0]")])
+def test_the_range_in_the_comment_is_the_default(dtype: str, shown: str) -> None:
+    """Uncommented, the range of random inputs changes nothing."""
+    signature = Signature((spec("x", dtype, "batch", 8, 8, 3),), ())
+    found = replace(proposal("x", "n"), signature=signature, inputs={}, shapes={}, guessed=(), carried={})
+    assert shown in model_table(found, "m.onnx", "m").splitlines()
