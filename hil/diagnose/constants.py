@@ -34,6 +34,9 @@ SAME: Mapping[str, float] = {
 }
 """Largest difference, relative to the largest magnitude, at which two constants count as equal in a precision."""
 
+STEP: Mapping[str, float] = {"fp16": 2.0**-24}
+"""Absolute difference that counts as equal too: the step of FP16 near zero. The other precisions' steps follow SAME."""
+
 LISTED_SHAPE = 6
 MOST_CHANNELS = 512
 """Largest number of channels for which a permutation is searched; more would take minutes."""
@@ -127,7 +130,8 @@ def difference(ours: Array, theirs: Array, precision: str) -> tuple[Cause, str] 
         )
     a, b = ours.astype(np.float64), theirs.astype(np.float64)
     top = float(np.abs(b).max()) if b.size else 0.0
-    apart = ~(np.abs(a - b) <= SAME[precision] * top)
+    room = max(SAME[precision] * top, STEP.get(precision, 0.0))
+    apart = ~(np.abs(a - b) <= room)
     if not apart.any():
         return None
     beyond = np.isfinite(b) & (np.abs(b) > FP16_MAX) & (np.isinf(a) | (np.abs(a) == FP16_MAX))
@@ -135,7 +139,7 @@ def difference(ours: Array, theirs: Array, precision: str) -> tuple[Cause, str] 
         return Cause.OVERFLOW, f"{int(beyond.sum())} of {a.size} elements exceed ±{FP16_MAX:.0f}, the largest {top:.6g}"
     if not a.any():
         return Cause.BIAS, "it is all zeros, the model's is not"
-    order = _order(a, b, SAME[precision] * top)
+    order = _order(a, b, room)
     if order is not None:
         return Cause.CHANNELS, order
     ratio = _ratio(a, b)

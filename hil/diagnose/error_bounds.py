@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from hil.diagnose.tensor_error import FP16_MAX, mean_square, relative_error
+from hil.diagnose.tensor_error import FP16_MAX, mean_squares, relative_error
 from hil.dtypes import is_float
 
 if TYPE_CHECKING:
@@ -106,6 +106,18 @@ def quantized_weight(array: Array, axis: int) -> Array:
     return (np.clip(np.round(array / safe), -127, 127) * safe).astype(array.dtype)
 
 
+def quantized(array: Array) -> Array:
+    """Return ``array`` after symmetric INT8 quantization with one scale for all its finite elements.
+
+    Other elements, and arrays of other types than float, are unchanged.
+    """
+    if not is_float(array.dtype) or not array.size:
+        return array
+    finite = np.isfinite(array)
+    flat = np.where(finite, array, 0).reshape(1, -1)
+    return np.where(finite, quantized_weight(flat, 0).reshape(array.shape), array)
+
+
 def quantization(array: Array) -> float:
     """Return the relative error of ``array`` after INT8 quantization with the best of several scales for all elements.
 
@@ -116,7 +128,7 @@ def quantization(array: Array) -> float:
         return 0.0
     if not math.isfinite(top):
         return math.inf
-    power, errors = mean_square(array), []
+    powers, errors = mean_squares(np.multiply(array, array, dtype=np.float64)), []
     for shrink in SHRINKS:
         step = top * shrink / 127
         codes = np.asarray(np.divide(array, step, dtype=np.float64))
@@ -124,7 +136,7 @@ def quantization(array: Array) -> float:
         codes *= step
         codes -= array
         codes *= codes
-        errors.append(relative_error(codes, power))
+        errors.append(relative_error(codes, powers))
     return min(errors)
 
 

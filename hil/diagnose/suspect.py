@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hil.diagnose import error_bounds
 from hil.diagnose.causes import scale_of
-from hil.diagnose.graph import Graph, Region, pairs, regions, tensors_read_by
+from hil.diagnose.graph import QUANTIZE, Graph, Region, pairs, regions, tensors_read_by
 from hil.diagnose.running import Runner, Values, on_host, portions
 from hil.diagnose.tensor_error import error, largest
 from hil.diagnose.variants import OWN, marked, severed, types_of
 from hil.dtypes import is_float
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import onnx
 
@@ -151,7 +151,10 @@ def relevant_values(case: Case, region: Region, array: np.ndarray) -> np.ndarray
 def bounds(case: Case) -> dict[str, float]:
     """Return the largest relative error of a correct engine for each region, by the name of the suspect's tensor."""
     origin = tuple(region for region in case.regions if region.origin)
-    measured = _rounding_errors(case, origin)
+    inner = tuple(region for region in origin if _quantizes(case, region))
+    others = tuple(region for region in origin if region not in inner)
+    measured = _rounding_errors(case, others, partial(error_bounds.rounded, precision=case.precision))
+    measured |= _rounding_errors(case, inner, error_bounds.quantized)
     for region in case.regions:
         if region.pair.quantized:
             name = region.pair.suspect
@@ -168,11 +171,21 @@ def bounds(case: Case) -> dict[str, float]:
     return {region.pair.suspect: result.get(region.pair.suspect, floor) for region in case.regions}
 
 
-def _rounding_errors(case: Case, origin: tuple[Region, ...]) -> dict[str, float]:
+def _quantizes(case: Case, region: Region) -> bool:
+    """Return whether a region has a Q/DQ pair of its own, as where a quantizer added a Flatten before a Softmax."""
+    nodes = [case.suspect.nodes[number] for number in region.nodes]
+    return not region.pair.quantized and any(
+        node.op_type == QUANTIZE and node.input[0] in case.suspect.varying for node in nodes
+    )
+
+
+def _rounding_errors(
+    case: Case, origin: tuple[Region, ...], rounding: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, float]:
     """Return the relative errors of the regions ``origin`` of the reference, by name of the suspect's tensor.
 
-    Each region runs alone on the host, with operands and weights rounded to the case's precision. An infinite error
-    counts as 0.
+    Each region runs alone on the host, with operands changed by ``rounding`` and weights rounded to the case's
+    precision. An infinite error counts as 0.
     """
     errors: dict[str, float] = {}
     cut = frozenset(
@@ -184,7 +197,7 @@ def _rounding_errors(case: Case, origin: tuple[Region, ...]) -> dict[str, float]
         parts = [by_name[name] for name in names]
         takes = {source for part in parts for source in case.reference.between(part.pair.reference, cut)[1]}
         exact = {name: case.expected[name] for name in (*takes, *names) if name in cut or name in case.feeds}
-        rounded = {name: error_bounds.rounded(array, case.precision) for name, array in exact.items()}
+        rounded = {name: rounding(array) for name, array in exact.items()}
         model = severed(case.reference, parts, exact, "reference")
         error_bounds.round_weights(model, case.precision)
         outputs = on_host(model, rounded)

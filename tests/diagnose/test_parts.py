@@ -35,19 +35,27 @@ def test_a_channel_is_not_averaged_away() -> None:
     assert error(x, x) == 0
 
 
+def test_the_only_class_among_thousands_has_no_huge_error() -> None:
+    """One per cent of the only probability is an error of one per cent, however many classes have none."""
+    x = np.zeros((3, 5, 6625), np.float32)
+    x[:, :, 7] = 1
+    assert error(x, x * np.float32(0.99)) == pytest.approx(0.01, rel=1e-3)
+
+
 def plain_error(expected: np.ndarray[Any, Any], obtained: np.ndarray[Any, Any]) -> float:
     """Return the expected result of ``error``, computed one channel after the other."""
     x, y = expected.astype(np.float64), obtained.astype(np.float64)
-    means = [((y - x) ** 2).mean()]
+    parts = [(x, y)]
     for axis in {1, x.ndim - 1} if x.ndim > 1 else ():
-        means += [((np.take(y, at, axis) - np.take(x, at, axis)) ** 2).mean() for at in range(x.shape[axis])]
-    return math.sqrt(max(means)) / math.sqrt((x**2).mean())
+        parts += [(np.take(x, at, axis), np.take(y, at, axis)) for at in range(x.shape[axis])]
+    scales = [max((one**2).mean(), (x**2).mean()) for one, _ in parts]
+    return math.sqrt(max(((b - a) ** 2).mean() / scale for (a, b), scale in zip(parts, scales, strict=True)))
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (2, 3), (2, 3, 4), (2, 3, 4, 5), (1, 3, 2, 2, 4), (2, 1, 4, 1)])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64", "bfloat16"])
 def test_an_error_is_the_worst_of_the_whole_and_of_each_channel(shape: tuple[int, ...], dtype: str) -> None:
-    """For each rank and dtype, it is the largest RMS error along the second or last axis over the reference's RMS."""
+    """For each rank and dtype, it is the largest RMS error along the second or last axis over the larger RMS."""
     random = np.random.default_rng(3)
     kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
     x, y = (np.asarray(random.normal(size=shape)).astype(kind) for _ in range(2))
@@ -85,6 +93,17 @@ def test_a_constant_that_fp16_cannot_hold_is_an_overflow() -> None:
     other = constants.difference(np.array([2.0, np.inf, 3.0], np.float32), np.ones(3, np.float32), "fp16")
     assert other is not None
     assert other[0] is Cause.WEIGHTS
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_small_constant_that_fp16_rounds_is_the_same(size: int) -> None:
+    """Near zero the steps of FP16 are far apart: rounding to one of them is no difference, half the value is one."""
+    model = np.full(size, 1.01e-5, np.float32)
+    half = model.astype(np.float16).astype(np.float32)
+    assert np.abs(half / model - 1).max() > constants.SAME["fp16"]
+    assert constants.difference(half, model, "fp16") is None
+    assert constants.difference(half, model, "fp32") is not None
+    assert constants.difference(model / 2, model, "fp16") is not None
 
 
 def test_values_that_became_infinite_have_an_infinite_error() -> None:
