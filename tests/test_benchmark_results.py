@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 
 from benchmarks import results
+from benchmarks.int8_audit import third_party
 from benchmarks.int8_audit.faults import FAULTS
 from benchmarks.projects import PARITY_BARS
 from benchmarks.results import judging
@@ -272,6 +273,13 @@ def int8_audit() -> Rows:
     return rows + [{"kind": "healthy", "seed": seed, "accused": False} for seed in range(judging.int8.INT8_HEALTHY)]
 
 
+def foreign_audit() -> Rows:
+    """Return networks of other projects of which each fault was found and named, and no healthy one was accused."""
+    outcome = {"found": True, "named": True, "accused": False}
+    models = [str(number) for number in range(judging.int8.THIRD_PARTY_MODELS)]
+    return [{**outcome, "model": model, "kind": kind} for model in models for kind in judging.int8.THIRD_PARTY]
+
+
 def onnx_backend() -> Rows:
     """Return a passed row for each case."""
     kinds = (("node", judging.onnx_backend.NODE_CASES), ("simple", judging.onnx_backend.STORED_CASES))
@@ -371,6 +379,7 @@ GOOD: dict[str, Callable[[], Rows]] = {
     "ssh": ssh,
     "telemetry": telemetry,
     "int8-audit": int8_audit,
+    "int8-audit-third-party": foreign_audit,
     "precision": precisions,
     "onnx-backend": onnx_backend,
     "zoo": zoo,
@@ -610,6 +619,20 @@ def test_faults_must_be_named_and_healthy_ones_not_accused(make: Callable[[str, 
         rows = int8_audit()
         rows[number][key] = value
         assert [bar["met"] for bar in make("int8-audit", rows)["bars"]].count(False) == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "change"),
+    [(0, {"accused": True}), (1, {"found": False}), (1, {"kind": "healthy"}), (0, {"model": "another"})],
+)
+def test_one_wrong_audit_of_another_projects_network_misses_a_bar(
+    make: Callable[[str, Rows], dict[str, Any]], place: int, change: dict[str, Any]
+) -> None:
+    """A healthy network accused, a fault not found, and a network that was not audited wholly."""
+    assert judging.int8.THIRD_PARTY == third_party.KINDS
+    rows = foreign_audit()
+    rows[place] |= change
+    assert make("int8-audit-third-party", rows)["passed"] is False
 
 
 def test_one_claim_judged_wrongly_misses_a_bar(make: Callable[[str, Rows], dict[str, Any]]) -> None:

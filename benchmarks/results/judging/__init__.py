@@ -50,6 +50,7 @@ JUDGES: Mapping[str, Callable[[Sequence[Row]], list[Bar]]] = {
     "parity-holes": parity.holes,
     "history": history.judge,
     "int8-audit": int8.judge,
+    "int8-audit-third-party": int8.third_party,
     "onnx-backend": onnx_backend.judge,
     "pool-speed": pool.speed,
     "pool-cost": pool.cost,

@@ -25,6 +25,11 @@ INT8_FAULTS = (
     "a scale of zero",
     "a truncated cache",
 )
+KEYS = ("found", "named")
+THIRD_PARTY = ("healthy", "one saturated scale", "one scale too wide", "calibrated on noise")
+THIRD_PARTY_MODELS, THIRD_PARTY_NAMED = 3, 0.9
+"""Fewest networks of other projects, each audited healthy and with each fault, and the share of faults to be named."""
+
 INT8_SEEDS, INT8_HEALTHY = 3, 12
 """Number of draws of each fault, and of healthy calibrations."""
 
@@ -46,3 +51,18 @@ def judge(rows: Sequence[Row]) -> list[Bar]:
     accused = sum(row["accused"] is not False for row in healthy) if drawn else None
     bars.append(bar(f"healthy calibrations accused, of {INT8_HEALTHY}", accused, 0))
     return bars
+
+
+def third_party(rows: Sequence[Row]) -> list[Bar]:
+    """Return bars for networks of other projects: how many were audited wholly, and what ``judge`` counts."""
+    kinds = {name: sorted(row["kind"] for row in rows if row["model"] == name) for name in {r["model"] for r in rows}}
+    whole = bool(kinds) and all(mine == sorted(THIRD_PARTY) for mine in kinds.values())
+    faulty = [row for row in rows if row["kind"] != "healthy"]
+    found, named = (sum(row[key] is True for row in faulty) / len(faulty) if whole else None for key in KEYS)
+    accused = sum(row["accused"] is not False for row in rows if row["kind"] == "healthy") if whole else None
+    return [
+        bar("networks of other projects", len(kinds) if whole else None, THIRD_PARTY_MODELS, at_least=True),
+        bar("faults found", found, 1, at_least=True),
+        bar("faults named with their tensor or input", named, THIRD_PARTY_NAMED, at_least=True),
+        bar("healthy calibrations accused", accused, 0),
+    ]
