@@ -18,6 +18,8 @@ from hil.onnx_files.external_data import save
 from hil.onnx_files.host_run import run_on_host
 from hil.onnx_files.ort_errors import ort_error
 from hil.quantize.calibrate import silence, stride_of
+from hil.quantize.layout import OPERATORS
+from hil.quantize.own_constants import copies
 from hil.quantize.prepare import prepared
 
 if TYPE_CHECKING:
@@ -86,10 +88,11 @@ def plain_name(tensor: str) -> str:
 
 
 def tensors_of(proto: onnx.ModelProto) -> tuple[set[str], set[str]]:
-    """Return the names of activations (inputs and nodes' outputs), and of constants."""
+    """Return the names of activations (inputs and nodes' outputs), and of constants and their copies (``copies``)."""
     graph = proto.graph
     constants = {value.name for value in graph.initializer}
     constants |= {node.output[0] for node in graph.node if node.op_type == "Constant"}
+    constants |= {copy for *_, copy in copies(graph, OPERATORS["onnxruntime"])}
     flowing = {value.name for value in graph.input} | {name for node in graph.node for name in node.output if name}
     return flowing - constants, constants
 

@@ -12,7 +12,8 @@ from onnx import numpy_helper, parser
 
 from hil.agent.runtimes.onnxruntime import EXACT_PRODUCTS, open_session
 from hil.config.spec import CalibrationSpec
-from hil.quantize import quantize
+from hil.quantize import quantize, read_ranges
+from hil.quantize.activations import known_tensors
 from tests.memory_data import MemoryData
 
 if TYPE_CHECKING:
@@ -59,3 +60,12 @@ def test_each_node_reads_its_own_quantized_constant(tmp_path: Path, layout: QdqL
         session = open_session(str(made.path), settings)
         assert settings.get_session_config_entry(EXACT_PRODUCTS) == "1"
         assert np.isfinite(session.run(None, {"x": DATA})[0]).all()
+
+
+def test_each_range_is_of_a_tensor_that_the_audit_knows(tmp_path: Path) -> None:
+    """A constant's copy for another reader is no tensor of another model: the audit of a sound engine names none."""
+    spec = CalibrationSpec(data="c.npz", method="minmax")
+    made = quantize(write_twins(tmp_path / "twins.onnx"), tmp_path, MemoryData(x=DATA), spec, layout="onnxruntime")
+    scales = read_ranges(made.path).scales
+    assert any("@" in name for name in scales)
+    assert set(scales) <= set().union(*known_tensors(tmp_path / "twins.onnx"))
