@@ -28,6 +28,7 @@ from hil.diagnose.running import on_host
 from hil.diagnose.tensor_error import error
 from hil.diagnose.variants import marked
 from hil.errors import HilError
+from hil.session.diagnosing import passes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -165,7 +166,9 @@ def judge(drawn: Drawn, engine: engines.Engine) -> dict[str, Any]:
     verdict = comparison.judge().verdict.value
     errors = [max(error(want[name], have[name]) for name in want) for want, have in zip(expected, answers, strict=True)]
     feeds = _together(drawn) or drawn.samples[int(np.argmax(errors))]
-    diagnosis = diagnose(drawn.reference, drawn.suspect, feeds, drawn.precision, engine)
+    diagnosis = diagnose(
+        drawn.reference, drawn.suspect, feeds, drawn.precision, engine, passes=partial(passes, drawn.precision)
+    )
     named = diagnosis.culprits[0].seen.node.name if diagnosis.culprits else ""
     return {
         "graph": drawn.graph,

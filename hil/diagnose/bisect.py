@@ -22,7 +22,7 @@ from hil.diagnose.graph import BODIES, Region
 from hil.diagnose.place import Place
 from hil.diagnose.running import Runner, Values, on_host
 from hil.diagnose.signal_end import signal_end
-from hil.diagnose.suspect import Case, feeds_of, output_errors
+from hil.diagnose.suspect import Case, Passes, feeds_of, output_errors
 from hil.diagnose.tensor_error import error, slice_error, statistics
 from hil.diagnose.variants import patched, severed
 from hil.errors import HilError, LabError
@@ -42,26 +42,31 @@ LOST = 0.5
 """Share of a slice's own deviation above which its error makes a Q/DQ pair suspicious (``slice_error``)."""
 
 MORE = 4.0
-"""Multiple of the error floor that is needed where a lost slice is all the evidence: sound INT8 engines lose some."""
+"""Multiple of the error floor that is needed where a lost slice is all the evidence: sound INT8 engines lose some.
+
+Then the outputs must also fail to pass (``Case.passes``).
+"""
 
 TRIED = 20
 """Largest number of suspicious nodes whose effect on the outputs is measured."""
 
 
-def diagnose(
+def diagnose(  # noqa: PLR0913 - the two models, the inputs and how they are judged
     reference: onnx.ModelProto,
     suspect: onnx.ModelProto,
     feeds: Values,
     precision: str,
     runner: Runner = on_host,
+    *,
+    passes: Passes = cases.never,
 ) -> Diagnosis:
     """Return which nodes of ``reference`` the engine of ``suspect`` gets wrong on the inputs ``feeds``.
 
     ``suspect`` is the ONNX model that the engine was built from; ``runner`` builds and runs variants of it.
-    ``precision`` sets the allowed errors (``hil.diagnose.error_bounds``). Raise ``EngineBuildError`` or ``EngineError``
-    if a variant cannot be built or run, and ``LabError`` if the target is lost.
+    ``precision`` sets the allowed errors (``hil.diagnose.error_bounds``), ``passes`` is that of ``Case``. Raise
+    ``EngineBuildError`` or ``EngineError`` if a variant cannot be built or run, and ``LabError`` if the target is lost.
     """
-    case = cases.make_case(reference, suspect, feeds, precision, runner)
+    case = replace(cases.make_case(reference, suspect, feeds, precision, runner), passes=passes)
     outputs = runner(suspect, feeds)
     inside = cases.intermediate_values(case)
     alone = cases.isolated_values(case, inside)
@@ -154,17 +159,21 @@ def _guilty(case: Case, errors: Mapping[Region, NodeErrors], alone: Values) -> l
     evidence lowers or raises.
     """
     floor = error_bounds.FLOORS[case.precision]
-    tried: list[tuple[float, Region, float]] = []
+    tried: list[tuple[float, Region, float, bool]] = []
     for region, node in errors.items():
         differs = difference(_place(case, region, alone)) is not None
         if node.ratio > 1 or differs or _loses_slice(case, region, alone):
             # Strong evidence: the region's error exceeds its bound, and it differs or uses little of its INT8 range.
             strict = node.ratio > 1 and (differs or (region.pair.quantized and node.bound < error_bounds.CLIPPING))
-            share = LESS if strict else 1 if node.ratio > 1 or differs else MORE
-            tried.append((min(max(node.ratio, 1.0), 1e12), region, share * floor))
+            more = not (node.ratio > 1 or differs)
+            share = LESS if strict else MORE if more else 1
+            tried.append((min(max(node.ratio, 1.0), 1e12), region, share * floor, more))
     tried.sort(key=lambda candidate: -candidate[0])
-    effects = [(region, _effect(case, region, alone[region.pair.suspect]), least) for _, region, least in tried[:TRIED]]
-    guilty = [(region, effect) for region, effect, least in effects if effect > least]
+    guilty = []
+    for _, region, least, more in tried[:TRIED]:
+        effect, within = _effect(case, region, alone[region.pair.suspect])
+        if effect > least and not (more and within):
+            guilty.append((region, effect))
     # The ranges after a node whose constants differ were calibrated on what it computes: they follow from it.
     changed = {region.pair.suspect for region, _ in guilty if difference(_place(case, region, alone)) is not None}
     return sorted(guilty, key=lambda pair: (_follows(case, pair[0], changed), -pair[1]))[:LISTED]
@@ -195,23 +204,24 @@ def _place(case: Case, region: Region, alone: Values) -> Place:
     return Place(case.reference, case.suspect, region, case.precision, case.value(name), alone[name], entering)
 
 
-def _effect(case: Case, region: Region, value: np.ndarray) -> float:
+def _effect(case: Case, region: Region, value: np.ndarray) -> tuple[float, bool]:
     """Return the largest error of the reference's outputs if only the region's tensor has the engine's ``value``.
 
-    It is infinite if the shape of ``value`` differs from the reference's.
+    Also return whether these outputs pass. If the shape of ``value`` differs from the
+    reference's, the error is infinite.
     """
     name = region.pair.reference
     expected = case.expected[name]
     if value.shape != expected.shape:
-        return math.inf
+        return math.inf, False
     ends = [output for output in case.reference.outputs if output != name and output in case.expected]
-    own = error(expected, value) if name in case.reference.outputs else 0.0
-    if not ends:
-        return own
-    with np.errstate(over="ignore"):
-        feeds = {**case.feeds, name: value.astype(expected.dtype)}
-    outputs = on_host(patched(case.reference, name, expected, ends), feeds)
-    return max(own, *(error(case.expected[output], outputs[output]) for output in ends))
+    outputs = {name: value} if name in case.reference.outputs else {}
+    if ends:
+        with np.errstate(over="ignore"):
+            feeds = {**case.feeds, name: value.astype(expected.dtype)}
+        outputs |= on_host(patched(case.reference, name, expected, ends), feeds)
+    theirs = {one: case.expected[one] for one in outputs}
+    return max(error(theirs[one], array) for one, array in outputs.items()), case.passes(theirs, outputs)
 
 
 def _culprit(case: Case, region: Region, errors: NodeErrors, alone: Values) -> Culprit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -18,9 +19,17 @@ from hil.diagnose.variants import OWN, marked, severed, types_of
 from hil.dtypes import is_float
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     import onnx
+
+
+Passes = Callable[[Values, Values], bool]
+
+
+def never(expected: Values, obtained: Values) -> bool:  # noqa: ARG001 - as Passes
+    """Return ``False``: without tolerances nothing passes."""
+    return False
 
 
 @dataclass
@@ -28,7 +37,7 @@ class Case:
     """A suspect model and its reference, with the inputs (``feeds``) and the reference's values (``expected``).
 
     ``expected`` has inputs, intermediate tensors and outputs by name. ``runner`` builds and runs variants of the
-    suspect where the engine runs.
+    suspect where the engine runs. ``passes`` returns whether outputs pass parity, given the expected ones.
     """
 
     reference: Graph
@@ -38,6 +47,7 @@ class Case:
     runner: Runner
     expected: Values
     regions: tuple[Region, ...] = ()
+    passes: Passes = never
 
     @cached_property
     def dtypes(self) -> dict[str, np.dtype[np.generic]]:

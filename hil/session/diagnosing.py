@@ -6,10 +6,12 @@ import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hil.checks.comparison import Comparison
 from hil.errors import HilError, Unsupported
 from hil.onnx_files.external_data import INLINE, save, size_of
 from hil.onnx_files.signature import read_signature
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     import numpy as np
     import onnx
 
-    from hil.checks.comparison import Comparison
     from hil.diagnose.diagnosis import Diagnosis, Step
     from hil.diagnose.repro import Replayed
     from hil.session.engine_context import EngineContext
@@ -150,8 +151,18 @@ def examine(
         suspect = onnx.load(str(made.source))
         chosen = choose()
         runner = OnTarget(session, model, precision, budget)
-        diagnosis = replace(diagnose(reference, suspect, chosen.feeds, precision, runner), step=chosen.step)
+        diagnosis = replace(
+            diagnose(reference, suspect, chosen.feeds, precision, runner, passes=partial(passes, precision)),
+            step=chosen.step,
+        )
     return Examined(diagnosis, reference, suspect, chosen.feeds, chosen.replayed)
+
+
+def passes(precision: str, expected: Mapping[str, Any], obtained: Mapping[str, Any]) -> bool:
+    """Return whether outputs pass at the default tolerances of a precision; their names are those of ``expected``."""
+    comparison = Comparison(precision)  # type: ignore[arg-type]  # one of Precision
+    comparison.update(list(expected.items()), [(name, obtained[name]) for name in expected])
+    return comparison.within()
 
 
 def is_batch_free(session: EngineContext, model: str) -> bool:
