@@ -59,7 +59,8 @@ class ThirdParty(Project):
         self.root.mkdir(parents=True, exist_ok=True)
         model = third_party(self.model).model
         onnx.save(model, str(self.root / "model.onnx"))
-        validation = SUBJECTS[self.model].make(model, VALIDATION, self.facts["seed"] + 1)
+        # Pages and lines of text number their samples from the seed on.
+        validation = SUBJECTS[self.model].make(model, VALIDATION, self.facts["seed"] + (1 << 20))
         for name, arrays in (("validation", validation), ("calibration", self.calibration)):
             np.savez(self.root / f"{name}.npz", allow_pickle=False, **arrays)
         (self.root / "hil.toml").write_text(CONFIG.format(model=self.model, method=self.method))
