@@ -10,8 +10,11 @@ import tempfile
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from hil.baseline import machine
 from hil.errors import LabError, Unsupported, UserError
@@ -21,6 +24,7 @@ from hil.session import Request, Session, records
 from hil.session.sampling import replicates
 from hil.session.target import state_contract
 from hil.state import fold
+from hil.stats.control_difference import CONTROL
 from hil.stats.runs import FEWEST, NOISE_DF, Change, compare_runs, judge_change, spread_of
 
 if TYPE_CHECKING:
@@ -75,6 +79,22 @@ def learn(values: Mapping[Key, Sequence[Sequence[float]]]) -> list[Learned]:
         spread = spread_of(sessions)
         noise.append(Learned(key, spread.runs, spread.sessions, len(sessions) // 2, unaware, alarms))
     return noise
+
+
+def between_boards(values: Mapping[str, Values]) -> dict[Key, float]:
+    """Return how much boards differ in each row, a fraction; ``values`` are those of each board, by its name.
+
+    It is the largest difference between two boards with its 99 % interval. A row that a board lacks is left out. Raise
+    ``ValueError`` for fewer than two boards.
+    """
+    if len(values) < 2:
+        raise ValueError("the difference between boards needs two boards")
+    shared = set.intersection(*(set(rows) for rows in values.values()))
+    spreads = {}
+    for key in [key for key in next(iter(values.values())) if key in shared]:
+        compared = [compare_runs(one[key], other[key]) for one, other in combinations(values.values(), 2)]
+        spreads[key] = max(max(each.high, 1 / each.low) for each in compared) - 1
+    return spreads
 
 
 def _is_alarm(base: Sequence[float], cand: Sequence[float], noise: float) -> bool:
@@ -162,4 +182,9 @@ def _values(sessions: Sequence[Mapping[tuple[str, str], list[Series]]], notify: 
                 notify(f"{check} {model} {precision} is left out: {why}: raise [measure] run_duration")
             else:
                 values[check, model, precision] = [run_values for run_values, _ in results]
+    controls = [[one.control for series in session.values() for one in series] for session in sessions]
+    workloads = {None if one is None else one.workload for session in controls for one in session}
+    if len(workloads) == 1 and None not in workloads:
+        key = (CONTROL, str(workloads.pop()), "")
+        values[key] = [tuple(float(np.median(one.duration)) for one in session if one) for session in controls]
     return values

@@ -109,7 +109,8 @@ def calibrate(
 
     Each engine is compared with itself, so every difference is noise of the board. hil compare and the regression
     checks then allow for this noise. Nobody else should use the board meanwhile. An estimate of the time is printed
-    after the first session.
+    after the first session. Of a pool, each member is measured, one after the other, and the differences between the
+    boards are stored too; hil compare then compares runs of different boards of the pool.
 
     [bold]Examples[/bold]
 

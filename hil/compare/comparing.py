@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from hil import __version__
 from hil.compare import environment
 from hil.compare.asked_rows import refuse_unmatched
+from hil.compare.calibrated_boards import judge_across_boards
 from hil.compare.compared_checks import order
 from hil.compare.control import uncontrolled
 from hil.compare.row_verdicts import Known, judge_pairs
-from hil.compare.schema import Compared, Document, Settings
+from hil.compare.schema import Compared, Document, Settings, Status
 from hil.compare.sides import Side, machine_of, pairs
 from hil.errors import UserError, did_you_mean
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from hil.compare.accepted_levels import Level
+    from hil.compare.calibrated_boards import Between
     from hil.compare.sides import Facts, Pair
     from hil.history import By, Point, RunRecord
     from hil.stats.session_noise import SessionNoise
@@ -32,11 +34,13 @@ SHORT = 12
 class HistoryFacts:
     """What a comparison uses of a history besides points.
 
-    ``noise`` returns the noise between the sessions of a pair's target, ``levels`` are the accepted levels.
+    ``noise`` returns the noise between the sessions of a pair's target, ``levels`` are the accepted levels, and
+    ``between`` returns by how much calibrated boards differ (``hil.compare.calibrated_boards``).
     """
 
     noise: Callable[[Pair], SessionNoise | None] | None = None
     levels: Sequence[Level] = ()
+    between: Between | None = None
 
 
 def compare(base: Side, cand: Side, settings: Settings, history_facts: HistoryFacts | None = None) -> Compared:
@@ -61,7 +65,9 @@ def compare(base: Side, cand: Side, settings: Settings, history_facts: HistoryFa
     )
     models = list(dict.fromkeys(pair.key[1] for pair in row_pairs))
     rows = sorted(
-        judge_pairs(row_pairs, known),
+        judge_across_boards(row_pairs, known, history_facts.between)
+        if known.confounded and history_facts.between
+        else judge_pairs(row_pairs, known),
         key=lambda row: (models.index(row.model), row.precision, order(row.check), row.scenario),
     )
     return Compared(
@@ -69,7 +75,9 @@ def compare(base: Side, cand: Side, settings: Settings, history_facts: HistoryFa
         cand=cand.used,
         rows=tuple(rows),
         changed=environment.changed(base, cand),
-        confounded=confounded,
+        confounded=confounded
+        if settings.across_boards or any(row.status is Status.CONFOUNDED for row in rows)
+        else None,
         uncontrolled=uncontrolled(base, cand),
     )
 

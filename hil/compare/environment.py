@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hil.compare.machines import UNKNOWN_MACHINE
 from hil.compare.methods import ABSENT, flat
 from hil.compare.schema import Differing
+from hil.compare.sides import UNKNOWN_MACHINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,10 +68,13 @@ def confounded(base: Side, cand: Side) -> str | None:
     ours, theirs = base.machines, cand.machines
     if len({*ours, *theirs}) == 1 and UNKNOWN_MACHINE not in ours[0]:
         return None
+    boards = {(run.serial is not None, run.module) for run in (*base.runs, *cand.runs)}
+    alike = len(boards) == 1 and all(known and module for known, module in boards)
+    advice = "calibrate the boards as a pool (hil board calibrate POOL), or " if alike else "or "
     what = "an unknown machine" if len({*ours, *theirs}) == 1 else "different machines"
     return (
         f"measured on {what} ({base.name}: {', '.join(ours)}; {cand.name}: {', '.join(theirs)}): "
-        "the machine may be the cause of a change: measure both on the same machine, or pass --across-boards"
+        f"the machine may be the cause of a change: measure both on the same machine, {advice}pass --across-boards"
     )
 
 

@@ -68,9 +68,13 @@ def facts_of(history: History, points: Iterable[Point]) -> tuple[dict[str, Facts
 def history_facts_of(history: History, model: str | None = None) -> HistoryFacts:
     """Return the noise between sessions, and the accepted levels of ``model`` (of all models if ``None``)."""
     noises = SessionNoises(history)
-    return HistoryFacts(
-        lambda pair: noises.of((*pair.cand, *pair.base)), _levels(history, history.acceptances(model=model))
-    )
+
+    def between(serials: Iterable[str], check: str, model: str, precision: str) -> float | None:
+        entry = history.between_boards(serials, check, model, precision)
+        return None if entry is None else entry.sd
+
+    levels = _levels(history, history.acceptances(model=model))
+    return HistoryFacts(lambda pair: noises.of((*pair.cand, *pair.base)), levels, between)
 
 
 def _levels(history: History, acceptances: Sequence[Acceptance]) -> tuple[Level, ...]:

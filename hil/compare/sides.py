@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from hil.baseline import machine
-from hil.compare.machines import machine_name
 from hil.compare.schema import SideUsed
 from hil.errors import UserError
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     from hil.history import Point, RunRecord
 
+UNKNOWN_MACHINE = "machine unknown"
 Key = tuple[str, str, str, str]
 Facts = dict[str, Any]
 
@@ -55,6 +55,12 @@ class Side:
         first, last = (f"{run.started:%Y-%m-%d %H:%M}" for run in (runs[-1], runs[0]))
         ids = tuple(run.id for run in runs)
         return SideUsed(name=self.name, runs=ids, first=first, last=last, machines=self.machines)
+
+
+def machine_name(run: RunRecord, environment: Mapping[str, Any]) -> str:
+    """Return the name of the run's machine: a board's serial number, or the target with host name, GPU and CPU."""
+    known = machine(run.serial, environment)
+    return known if run.serial else f"{run.used} ({known or UNKNOWN_MACHINE})"
 
 
 def machine_of(serial: str | None, environments: Iterable[Facts]) -> str:

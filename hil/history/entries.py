@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from hil.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from hil.results import ControlSummary
@@ -139,13 +141,22 @@ class Baseline:
     when: datetime
 
 
+BETWEEN = "between boards "
+
+
+def between(serials: Iterable[str]) -> str:
+    """Return what stands for several boards in ``Noise.serial``."""
+    return BETWEEN + json.dumps(sorted(set(serials)))
+
+
 @dataclass(frozen=True)
 class Noise:
     """The noise of one row between sessions on one machine, measured by repeated sessions of one engine.
 
     Attributes:
-        serial: the board's serial number, or what ``hil.baseline.machine`` returns.
-        sd: relative standard deviation between sessions, without the part between the runs of one session.
+        serial: the board's serial number, or what ``hil.baseline.machine`` returns; or ``between`` of several boards.
+        sd: relative standard deviation between sessions, without the part between the runs of one session; of several
+            boards, the largest difference between two of them, a fraction.
         false_alarm: share of the ``comparisons`` that reported a change.
         comparisons: number of comparisons of two sessions.
     """

@@ -16,7 +16,7 @@ from hil.history.add_run import write
 from hil.history.connect import WRITES, engine_for, is_transient
 from hil.history.database_errors import database_errors
 from hil.history.derive import derive
-from hil.history.entries import Acceptance, Baseline, By, Noise, Point, RunRecord
+from hil.history.entries import BETWEEN, Acceptance, Baseline, By, Noise, Point, RunRecord
 from hil.history.rows import added_of, added_row
 from hil.history.tables import ACCEPTANCES, BASELINES, FACTS, NOISE, RUN_MODELS, RUNS
 from hil.history.urls import place_of
@@ -189,6 +189,13 @@ class History:
         """Return the latest noise of this row on the machine ``serial`` (see ``Noise``); ``None`` without one."""
         entries = self._added(NOISE, Noise, serial=serial, check_id=check, model=model, precision=precision)
         return entries[-1] if entries else None
+
+    def between_boards(self, serials: Iterable[str], check: str, model: str, precision: str) -> Noise | None:
+        """Return the latest difference between boards of this row, from a calibration that has all of ``serials``."""
+        entries = self._added(NOISE, Noise, check_id=check, model=model, precision=precision)
+        boards = [each for each in entries if each.serial.startswith(BETWEEN)]
+        fitting = [each for each in boards if set(serials) <= set(json.loads(each.serial.removeprefix(BETWEEN)))]
+        return fitting[-1] if fitting else None
 
     def _added(self, table: sa.Table, kind: type[T], **narrow: str | None) -> list[T]:
         return self._read(lambda connection: self._added_in(connection, table, kind, **narrow))

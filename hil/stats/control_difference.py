@@ -61,6 +61,9 @@ class ControlDifference:
         return max(abs(self.base_drift), abs(self.cand_drift)) >= math.log1p(tolerance)
 
 
+CONTROL = "control"
+"""Stands for the check where a calibration has a row of the control, whose model is its workload."""
+
 ADVICE = "measure both again, soon after each other, with nothing else running on the machine"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from hil.board.noise import CHECKS, learn, measure
+from hil.board.noise import CHECKS, between_boards, learn, measure
 from hil.config.load import load
 from hil.errors import UserError
 from tests.plugins.project import Project
@@ -72,3 +72,17 @@ def test_nothing_to_time_is_a_user_error(tmp_path: Path, monkeypatch: pytest.Mon
     Project.make(tmp_path).edit('["fp32"]', '["fp16"]')
     with pytest.raises(UserError, match=r"nothing can be timed on target 'cpu': .*fp16"):
         measure(load(tmp_path / "hil.toml"), "cpu", [("toy", "fp16")], lambda _: None, comparisons=2)
+
+
+def test_the_difference_between_boards_is_the_largest_of_any_two_with_its_interval() -> None:
+    """A row that a board lacks has none, and a single board differs from nothing."""
+    sessions = simulated_sessions(40, between=0.002)
+    boards = {
+        name: {KEY: [tuple(value * level for value in one) for one in sessions]}
+        for name, level in (("a", 1.0), ("b", 0.97), ("c", 1.01))
+    }
+    assert 1.01 / 0.97 - 1 < between_boards(boards)[KEY] < 1.01 / 0.97 - 1 + 0.005
+    other = {"d": {("latency.p99", "detector", "fp16"): sessions}}
+    assert between_boards({**boards, **other}) == {}
+    with pytest.raises(ValueError, match="needs two boards"):
+        between_boards({"a": boards["a"]})

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from hil.board.noise import Learned, learn, measure
+from hil.board.noise import Learned, between_boards, learn, measure
 from hil.cli.views.configs import config_at
 from hil.cli.views.console import console
 from hil.cli.views.histories import history_at
-from hil.errors import UserError, did_you_mean
+from hil.errors import LabError, UserError, did_you_mean
 from hil.history import Noise
+from hil.history.entries import between
+from hil.stats.control_difference import CONTROL
 from hil.stats.power import CAP, runs_needed, visible_effect
 from hil.stats.runs import FEWEST
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
+    from hil.board.noise import Key, Values
     from hil.config.load import Config
     from hil.history import History
 
@@ -35,15 +39,35 @@ def calibrate(target: str, models: Sequence[str], comparisons: int, history: str
     The measurement starts only if the history is writable.
     """
     loaded = config_at(config)
-    loaded.target(target)
+    spec = loaded.target(target)
+    if spec.kind == "labgrid":
+        raise UserError(f"{target} is a lab, whose places may change: on target {target!r}: write its boards as a pool")
     engines = engines_to_time(loaded, target, models)
     with history_at(history, config, read_only=False) as database:
         database.check()
-    at, values = measure(loaded, target, engines, lambda line: typer.echo(line, err=True), comparisons=comparisons)
-    learned = learn(values)
-    with history_at(history, config, read_only=False) as database:
-        store_noise(database, at, target, learned)
-    print_noise(at, learned)
+    measured: dict[str, Values] = {}
+    for name in spec.members if spec.kind == "pool" else (target,):
+        say = partial(_say, f"{name}: " if spec.kind == "pool" else "")
+        at, values = measure(loaded, name, engines, say, comparisons=comparisons)
+        if at in measured:
+            raise LabError(f"{name} is a board that another name has too ({at}): on target {target!r}: remove one name")
+        measured[at] = values
+        learned = learn({key: rows for key, rows in values.items() if key[0] != CONTROL})
+        with history_at(history, config, read_only=False) as database:
+            store_noise(database, at, name, learned)
+        print_noise(at, learned)
+    if spec.kind == "pool":
+        spreads = between_boards(measured)
+        when = datetime.now(timezone.utc)
+        with history_at(history, config, read_only=False) as database:
+            for (check, model, precision), spread in spreads.items():
+                entry = Noise(between(measured), target, check, model, precision, spread, 0.0, comparisons, when)
+                database.add_noise(entry)
+        print_between(target, measured, spreads)
+
+
+def _say(before: str, line: str) -> None:
+    typer.echo(before + line, err=True)
 
 
 def engines_to_time(config: Config, target: str, models: Sequence[str]) -> list[tuple[str, str]]:
@@ -102,6 +126,15 @@ def print_noise(at: str, learned: Sequence[Learned]) -> None:
         f"and how many runs per side detect {WORSENING:.0%},"
     )
     out.print("each with a statistical power of 90 %")
+
+
+def print_between(target: str, boards: Collection[str], spreads: Mapping[Key, float]) -> None:
+    """Print how much the boards of a pool differ in each row."""
+    out = console()
+    out.print(Text(f"{target}: the most by which two of the boards {', '.join(boards)} differ, at 99 %:"))
+    for key, spread in spreads.items():
+        out.print(Text(f"  {' '.join(filter(None, key))}: {_percent(spread)}"))
+    out.print("hil compare now compares these rows across these boards")
 
 
 def _cells(row: Learned) -> tuple[str, ...]:
