@@ -20,7 +20,7 @@ from hil.gate.gate import exit_code_of, judge_selection, seal
 from hil.history.urls import shown_arguments
 from hil.plugins import add_to_history, folder_lock, signing
 from hil.plugins.interactive import earlier_report
-from hil.plugins.pools.board_records import boards_of, unlike_boards
+from hil.plugins.pools.board_records import boards_of, unlike_boards, with_calibration
 from hil.plugins.run_state import now
 from hil.report.parts.selected import left_out_text, selected
 from hil.report.schema import ConfigUsed, EngineUsed, Measured, ModelUsed, Rejected, Report, Run, TargetReport, count
@@ -124,8 +124,10 @@ def _finish(run: RunState, pytest_status: int) -> Report:
 def _sealed(run: RunState, checks: tuple[CheckResult, ...], pytest_status: int) -> Report:
     """Return the report of the finished run, with its decision; the report of a selection has no decision."""
     if not run.selection:
-        return seal(advised(_report(run, checks, status="complete", pytest_status=pytest_status)))
-    report = advised(_report(run, checks, status="partial", pytest_status=pytest_status))
+        return seal(
+            advised(with_calibration(run, _report(run, checks, status="complete", pytest_status=pytest_status)))
+        )
+    report = advised(with_calibration(run, _report(run, checks, status="partial", pytest_status=pytest_status)))
     reasons = left_out_text(report, run.selection.text), *judge_selection(report, run.other_tests_passed).reasons
     return sealed(report.model_copy(update={"reasons": reasons}))
 

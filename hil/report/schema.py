@@ -113,9 +113,9 @@ class BoardUsed(Stored):
 class TargetReport(Stored):
     """The name of the requested target and of the used one, and the facts that the probe read on the used one.
 
-    ``board`` is the declared board, if the probe confirmed it. ``contract`` is the declared state contract
-    (``hil.state.state_types.Contract``). If the target is several boards, ``boards`` has the used ones by name, and
-    ``facts`` are those of the first.
+    ``board`` is the declared board, if the probe confirmed it, ``contract`` the declared ``hil.state.Contract``. Of
+    several boards, ``boards`` has the used ones by name, ``facts`` are those of the first, and ``boards_differ`` has
+    for each workload the most by which their controls differed in their calibration, a fraction; empty without one.
     """
 
     requested: str
@@ -126,6 +126,7 @@ class TargetReport(Stored):
     board: str | None = None
     contract: Table | None = None
     boards: dict[str, BoardUsed] = Field(default_factory=dict)
+    boards_differ: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
 
 
 class VoidRow(Stored):

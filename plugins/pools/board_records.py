@@ -5,13 +5,18 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from hil.errors import LabError
+from hil.errors import HilError, LabError
+from hil.history import open_history
 from hil.jetson import identity_fields
+from hil.plugins import add_to_history
 from hil.report.schema import BoardUsed
+from hil.stats.control_difference import CONTROL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from hil.plugins.run_state import RunState
+    from hil.report.schema import Report
     from hil.session.outcome import Outcome
 
 
@@ -58,3 +63,22 @@ def _nature(board: BoardUsed) -> list[tuple[str, Any]]:
     gpus = {name: facts.get("gpu") for name, facts in by_runtime.items()} if isinstance(by_runtime, dict) else {}
     machine = [(name, board.facts.get(key)) for name, key in (("architecture", "machine"), ("CPU", "cpu_model"))]
     return [("module", board.module), ("GPU", gpus), *machine]
+
+
+def with_calibration(run: RunState, report: Report) -> Report:
+    """Return the report with ``target.boards_differ``, if the history has a calibration of all boards that it names."""
+    serials = {board.serial or "" for board in report.target.boards.values() if board.facts}
+    location = add_to_history.place(run)
+    if len(serials) < 2 or "" in serials or location is None:
+        return report
+    measured = [row.measurement.control for row in report.checks if row.measurement is not None]
+    differ: dict[str, float] = {}
+    try:
+        with open_history(location.url, read_only=True, base=location.base) as history:
+            for workload in {control.workload for control in measured if control is not None}:
+                entry = history.between_boards(serials, CONTROL, workload, "")
+                if entry is not None:
+                    differ[workload] = entry.sd
+    except HilError:  # an unusable history is reported where the run is added to it
+        return report
+    return report.model_copy(update={"target": report.target.model_copy(update={"boards_differ": differ})})

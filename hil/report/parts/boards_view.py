@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from hil.report.schema import Report
 
 LEAST = 0.05
-"""Differences up to this share are never named: so much may differ between two sessions of one board."""
+"""Without a calibration, differences up to this share are not named: sessions of one board may differ so much."""
 
 TIMES = 3.0
-"""A board is named if it is so many times as far from its nearest sibling as its siblings are from each other."""
+"""Without a calibration, a board is named if it is so many times as far from its nearest sibling as they are apart."""
 
 FEWEST = 3
 """With fewer boards, nobody can tell which one is at fault."""
@@ -55,18 +55,23 @@ def board_lines(report: Report) -> list[BoardLine]:
 def unlike_lines(report: Report) -> list[str]:
     """Return one line for each board whose control differs from that of its siblings, as text."""
     lines: list[str] = []
-    for times in _times(report).values():
+    for workload, times in _times(report).items():
         middles = {name: statistics.median(map(math.log, values)) for name, values in times.items()}
         within = max(_range([*map(math.log, values)]) for values in times.values())
-        least = max(math.log1p(LEAST), within)  # a board that changes during the run says nothing about its siblings
+        known = report.target.boards_differ.get(workload)
+        least = max(
+            math.log1p(LEAST if known is None else known), within
+        )  # a board that changes during the run says nothing about its siblings
         if _range(middles.values()) <= least:
             continue
-        odd = [name for name in middles if _is_odd(name, middles, least)] if len(middles) >= FEWEST else []
-        lines += [_line(name, middles) for name in odd]
+        beyond = "" if known is None else f" (at most {known:.1%} when they were calibrated)"
+        is_odd = _is_odd if known is None else _is_beyond
+        odd = [name for name in middles if is_odd(name, middles, least)] if len(middles) >= FEWEST else []
+        lines += [_line(name, middles, beyond) for name in odd]
         if not odd:
             slowest, fastest = max(middles, key=middles.__getitem__), min(middles, key=middles.__getitem__)
             more = math.expm1(_range(middles.values()))
-            lines.append(f"board {slowest} takes {more:.0%} longer than {fastest} for the same work: {ADVICE}")
+            lines.append(f"board {slowest} takes {more:.0%} longer than {fastest} for the same work{beyond}: {ADVICE}")
     return lines
 
 
@@ -76,12 +81,19 @@ def _is_odd(name: str, middles: Mapping[str, float], least: float) -> bool:
     return gap > max(least, TIMES * _range(siblings.values()))
 
 
-def _line(name: str, middles: Mapping[str, float]) -> str:
+def _is_beyond(name: str, middles: Mapping[str, float], least: float) -> bool:
+    """Return whether a board differs by more than ``least`` from all its siblings, and they do not from each other."""
+    siblings = [middle for other, middle in middles.items() if other != name]
+    return min(abs(middles[name] - middle) for middle in siblings) > least >= _range(siblings)
+
+
+def _line(name: str, middles: Mapping[str, float], beyond: str) -> str:
     siblings = {other: middle for other, middle in middles.items() if other != name}
     ratio = math.exp(middles[name] - statistics.median(siblings.values()))
     how = f"{ratio - 1:.0%} longer" if ratio > 1 else f"{1 - ratio:.0%} less time"
     apart = f"which differ by {math.expm1(_range(siblings.values())):.1%}"
-    return f"board {name} takes {how} than its siblings {', '.join(siblings)}, {apart}, for the same work: {ADVICE}"
+    others = ", ".join(siblings)
+    return f"board {name} takes {how} than its siblings {others}, {apart}, for the same work{beyond}: {ADVICE}"
 
 
 def _range(values: Collection[float]) -> float:

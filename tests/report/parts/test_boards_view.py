@@ -48,6 +48,34 @@ def test_a_board_that_differs_from_its_siblings_is_named(times: dict[str, list[f
         assert words in line
 
 
+@pytest.mark.parametrize(
+    ("times", "differ", "named"),
+    [
+        ({"a": [1.0], "b": [1.0], "c": [1.18]}, 0.2, []),
+        ({"a": [1.0], "b": [1.001], "c": [1.04]}, 0.03, ["c takes 4% longer than its siblings a, b"]),
+        ({"a": [1.0], "b": [1.03], "c": [1.08]}, 0.04, ["c takes 6% longer"]),
+        ({"a": [1.0], "b": [1.03], "c": [1.08]}, 0.02, ["c takes 8% longer than a"]),
+        ({"a": [1.0], "b": [1.04]}, 0.03, ["b takes 4% longer than a"]),
+        ({"a": [1.0, 1.06], "b": [1.04]}, 0.03, []),
+    ],
+    ids=["within", "beyond", "wider-siblings", "all-apart", "two", "unsteady"],
+)
+def test_calibrated_boards_are_judged_by_their_calibration(
+    times: dict[str, list[float]], differ: float, named: list[str]
+) -> None:
+    """The difference at the calibration replaces the fixed factors, and the line states it."""
+    plain = report_of(times)
+    target = plain.target.model_copy(update={"boards_differ": {"net v1": differ}})
+    lines = boards_view.unlike_lines(plain.model_copy(update={"target": target}))
+    assert len(lines) == len(named)
+    for line, words in zip(lines, named, strict=True):
+        assert words in line
+        assert f"(at most {differ:.1%} when they were calibrated)" in line
+    other = plain.target.model_copy(update={"boards_differ": {"net v2": differ}})
+    unknown = boards_view.unlike_lines(plain.model_copy(update={"target": other}))
+    assert unknown == boards_view.unlike_lines(plain)
+
+
 def test_times_of_different_workloads_are_not_compared() -> None:
     """Times of different versions of the control's network are not compared."""
     report = report_of({"a": [1.0], "b": [2.0]})
