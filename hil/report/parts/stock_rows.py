@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 GOOD = (Verdict.PASSED, Verdict.WARNED)
 QUANTILE = re.compile(r"(?:latency|sustained|paced)\.(?:response_)?p(\d{2})")
 """Ids of checks that judge a percentile of a series by order statistics."""
+COMPARED = frozenset({"parity.outputs", "parity.task", "int8.drop"})
+"""Ids of checks whose method records the validation data that was compared."""
 ROUNDING = 1e-9
 LEAST_CONFIDENCE = 0.5
 """``[measure] confidence`` may not be smaller."""
@@ -29,7 +31,7 @@ def stock_rows(report: Report) -> Iterator[str]:
 
     A check of the project's own is not judged here.
     """
-    models = {model.name for model in report.models}
+    models = {model.name: model.data_digest for model in report.models}
     engines = {(engine.digest, engine.model, engine.precision) for engine in report.engines}
     for check in report.checks:
         if check.verdict not in GOOD or is_own(check.id):
@@ -41,6 +43,8 @@ def stock_rows(report: Report) -> Iterator[str]:
         yield from (f"{check.name}: {what}" for what in _of_kind(check, kind))
         if check.model not in models:
             yield f"{check.name}: its model is not in the report"
+        elif _data_of(check, report) not in (None, models[check.model]):
+            yield f"{check.name}: it was measured with other data than the report lists for its model"
         # ``consistency`` requires the engine of a row with evidence ``device``.
         if (
             not kind.on_host
@@ -52,6 +56,13 @@ def stock_rows(report: Report) -> Iterator[str]:
             yield f"{check.name}: it passed, but by its own details output {beyond} is beyond a tolerance"
         if QUANTILE.fullmatch(check.id):
             yield from (f"{check.name}: {what}" for what in _of_quantile(check))
+
+
+def _data_of(check: CheckResult, report: Report) -> object:
+    """Return the digest of the validation data that the method of a row records; ``None`` if it records none."""
+    of_others = check.id not in COMPARED  # some methods of ``int8`` record the calibration data
+    method = {} if of_others or check.measurement is None else report.methods.get(check.measurement.method, {})
+    return method.get("data")
 
 
 def _of_kind(check: CheckResult, kind: CheckKind) -> Iterator[str]:

@@ -9,6 +9,7 @@ import pytest
 from hil.report.consistency import problems
 from hil.report.parts.stock_rows import stock_rows
 from hil.results import Limit, Sense, Verdict
+from hil.series import digest_of
 from tests.report import sample
 
 if TYPE_CHECKING:
@@ -99,3 +100,16 @@ def test_a_model_is_listed_once_and_has_samples() -> None:
     assert "model digits is listed 2 times" in list(problems(twice))
     empty = draft.model_copy(update={"models": (first.model_copy(update={"samples": 0}), *others)})
     assert "model digits: it has no validation samples" in list(problems(empty))
+
+
+def test_the_data_of_a_comparison_are_those_of_its_model() -> None:
+    """A comparison that was made with other validation data than the report lists is a contradiction."""
+    draft = sample.draft()
+    own = {"version": 1, "data": draft.models[0].data_digest}
+    other = {"version": 1, "data": "0" * 64}
+    whole = draft.model_copy(update={"methods": {digest_of(one): one for one in (own, other, *draft.methods.values())}})
+    row = next(one for one in whole.checks if one.id == "parity.task")
+    for method, wrong in ((own, False), (other, True)):
+        measured = sample.measurement("parity.task", 0.0, "1").model_copy(update={"method": digest_of(method)})
+        found = list(stock_rows(sample.with_row(whole, row.id, measurement=measured.model_dump())))
+        assert any("other data than the report lists" in line for line in found) is wrong
