@@ -47,6 +47,9 @@ MORE = 4.0
 Then the outputs must also fail to pass (``Case.passes``).
 """
 
+ALIKE = 0.9
+"""Share of the largest effect from which effects count as equal: outputs that are lost have errors of about 1."""
+
 TRIED = 20
 """Largest number of suspicious nodes whose effect on the outputs is measured."""
 
@@ -155,6 +158,8 @@ def node_of(case: Case, region: Region) -> Node:
 def _guilty(case: Case, errors: Mapping[Region, NodeErrors], alone: Values) -> list[tuple[Region, float]]:
     """Return at most ``LISTED`` regions at fault, worst first, each with the error that it alone causes in the outputs.
 
+    Of those whose errors are about the largest one, the first in the model is first.
+
     A region is at fault if this error exceeds the floor of the precision (``error_bounds.FLOORS``), which other
     evidence lowers or raises.
     """
@@ -176,7 +181,14 @@ def _guilty(case: Case, errors: Mapping[Region, NodeErrors], alone: Values) -> l
             guilty.append((region, effect))
     # The ranges after a node whose constants differ were calibrated on what it computes: they follow from it.
     changed = {region.pair.suspect for region, _ in guilty if difference(_place(case, region, alone)) is not None}
-    return sorted(guilty, key=lambda pair: (_follows(case, pair[0], changed), -pair[1]))[:LISTED]
+    worst = max((effect for _, effect in guilty), default=0.0)
+
+    def rank(pair: tuple[Region, float]) -> tuple[bool, bool, float]:
+        region, effect = pair
+        alike = effect >= ALIKE * worst
+        return _follows(case, region, changed), not alike, node_of(case, region).position if alike else -effect
+
+    return sorted(guilty, key=rank)[:LISTED]
 
 
 def _follows(case: Case, region: Region, changed: set[str]) -> bool:
