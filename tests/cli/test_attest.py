@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +14,6 @@ from hil.errors import ExitCode
 from hil.report.write_report import finish
 from tests.attestation import case as cases
 from tests.report import sample
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 USER, FAILED = int(ExitCode.USER_ERROR), int(ExitCode.FAILED)
 
@@ -65,17 +63,18 @@ def test_a_failed_report_does_not_verify(folder: Path, capsys: pytest.CaptureFix
     assert "the gate's decision is FAILED" in capsys.readouterr().err
 
 
-def test_a_report_that_cannot_be_read_is_not_a_missing_one(signed: Path) -> None:
+def test_a_report_that_cannot_be_read_is_not_a_missing_one(signed: Path, tmp_path: Path) -> None:
     """Next to a bundle, a ``report.json`` that leads nowhere is an error; without one, only the signature counts."""
-    (signed / "report.json").unlink()
-    assert main(["verify", str(signed), "--key", str(signed / "hil.pub")]) == 0
-    (signed / "report.json").symlink_to(signed / "gone.json")
-    assert main(["verify", str(signed), "--key", str(signed / "hil.pub")]) == USER
+    folder = Path(shutil.copytree(signed, tmp_path / "copy"))
+    (folder / "report.json").unlink()
+    assert main(["verify", str(folder), "--key", str(folder / "hil.pub")]) == 0
+    (folder / "report.json").symlink_to(folder / "gone.json")
+    assert main(["verify", str(folder), "--key", str(folder / "hil.pub")]) == USER
 
 
-def test_a_file_of_two_keys_is_refused(signed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_of_two_keys_is_refused(signed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of several keys in one file none is silently ignored."""
-    both = signed / "both.pub"
+    both = tmp_path / "both.pub"
     both.write_text((signed / "hil.pub").read_text() * 2)
     assert main(["verify", str(signed), "--key", str(both)]) == USER
     assert "contains several keys" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -90,7 +91,7 @@ def test_too_old_or_from_the_future(project: Path) -> None:
     assert "the run finished 8 days ago" in refusal(project, days=8)
     assert "the run finished in the future" in refusal(project, days=-1)
     for finished in (None, "", "2026-11-22T10:00:42"):  # without a time zone it may be any hour of that day
-        rewrite(project, lambda document, finished=finished: redated(document, finished))  # type: ignore[misc]
+        rewrite(project, partial(redated, finished=finished))
         assert "does not state when the run finished" in refusal(project)
 
 
