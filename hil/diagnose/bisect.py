@@ -12,8 +12,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from hil.diagnose import error_bounds, fusion
 from hil.diagnose import suspect as cases
 from hil.diagnose.causes import cause_of, difference
@@ -176,7 +174,7 @@ def _guilty(case: Case, errors: Mapping[Region, NodeErrors], alone: Values) -> l
     tried.sort(key=lambda candidate: -candidate[0])
     guilty = []
     for _, region, least, more in tried[:TRIED]:
-        effect, within = _effect(case, region, alone[region.pair.suspect])
+        effect, within = cases.effect(case, region, alone[region.pair.suspect])
         if effect > least and not (more and within):
             guilty.append((region, effect))
     # The ranges after a node whose constants differ were calibrated on what it computes: they follow from it.
@@ -214,26 +212,6 @@ def _place(case: Case, region: Region, alone: Values) -> Place:
     name = region.pair.suspect
     entering = frozenset(source for source in region.takes if case.meaning.get(source, source) in case.reference.inputs)
     return Place(case.reference, case.suspect, region, case.precision, case.value(name), alone[name], entering)
-
-
-def _effect(case: Case, region: Region, value: np.ndarray) -> tuple[float, bool]:
-    """Return the largest error of the reference's outputs if only the region's tensor has the engine's ``value``.
-
-    Also return whether these outputs pass. If the shape of ``value`` differs from the
-    reference's, the error is infinite.
-    """
-    name = region.pair.reference
-    expected = case.expected[name]
-    if value.shape != expected.shape:
-        return math.inf, False
-    ends = [output for output in case.reference.outputs if output != name and output in case.expected]
-    outputs = {name: value} if name in case.reference.outputs else {}
-    if ends:
-        with np.errstate(over="ignore"):
-            feeds = {**case.feeds, name: value.astype(expected.dtype)}
-        outputs |= on_host(patched(case.reference, name, expected, ends), feeds)
-    theirs = {one: case.expected[one] for one in outputs}
-    return max(error(theirs[one], array) for one, array in outputs.items()), case.passes(theirs, outputs)
 
 
 def _culprit(case: Case, region: Region, errors: NodeErrors, alone: Values) -> Culprit:

@@ -15,7 +15,7 @@ from hil.diagnose.causes import scale_of
 from hil.diagnose.graph import QUANTIZE, Graph, Region, pairs, regions, tensors_read_by
 from hil.diagnose.running import Runner, Values, on_host, portions
 from hil.diagnose.tensor_error import error, largest
-from hil.diagnose.variants import OWN, marked, severed, types_of
+from hil.diagnose.variants import OWN, marked, patched, severed, types_of
 from hil.dtypes import is_float
 
 if TYPE_CHECKING:
@@ -217,3 +217,22 @@ def _rounding_errors(
                 off = error(case.expected[name], error_bounds.rounded(array, case.precision))
                 errors[by_name[name].pair.suspect] = off if math.isfinite(off) else 0.0
     return errors
+
+
+def effect(case: Case, region: Region, value: np.ndarray) -> tuple[float, bool]:
+    """Return the largest error of the reference's outputs if only the region's tensor has the engine's ``value``.
+
+    Also return whether these outputs pass. The error is infinite if the shape of ``value`` is not the reference's.
+    """
+    name = region.pair.reference
+    expected = case.expected[name]
+    if value.shape != expected.shape:
+        return math.inf, False
+    ends = [output for output in case.reference.outputs if output != name and output in case.expected]
+    outputs = {name: value} if name in case.reference.outputs else {}
+    if ends:
+        with np.errstate(over="ignore"):
+            feeds = {**case.feeds, name: value.astype(expected.dtype)}
+        outputs |= on_host(patched(case.reference, name, expected, ends), feeds)
+    theirs = {one: case.expected[one] for one in outputs}
+    return max(error(theirs[one], array) for one, array in outputs.items()), case.passes(theirs, outputs)
