@@ -126,7 +126,7 @@ class _Entry:
             yield locked
 
     def uploaded(self, session: Context, model: str) -> dict[str, Any] | None:
-        """Upload the engine to the session's board, and return its record; ``None`` if there is none, or a damaged one.
+        """Upload the engine to the session's board, and return its record; ``None`` without a sound engine.
 
         ``model`` is the digest of the ONNX file, which is on the board already.
         """
