@@ -76,6 +76,6 @@ def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
 
 
 def test_rows_that_are_there_are_not_made_again() -> None:
-    """Only the missing ones are drawn."""
+    """Only rows that are missing are computed."""
     (row,) = planting.rows(22, 1, SMALL, [{"kind": planting.HEALTHY, "number": 0}])
     assert (row["number"], row["kind"]) == (0, "weight")

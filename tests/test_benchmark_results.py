@@ -628,7 +628,7 @@ def test_faults_must_be_named_and_healthy_ones_not_accused(make: Callable[[str, 
 def test_one_wrong_audit_of_another_projects_network_misses_a_bar(
     make: Callable[[str, Rows], dict[str, Any]], place: int, change: dict[str, Any]
 ) -> None:
-    """A healthy network accused, a fault not found, and a network that was not audited wholly."""
+    """A network accused though sound, a fault not found, and a network not audited wholly each miss a bar."""
     assert judging.int8.THIRD_PARTY == third_party.KINDS
     rows = foreign_audit()
     rows[place] |= change

@@ -103,7 +103,7 @@ def findings_of(facts: dict[str, Any], ahead: float | None = 0.0, **keys: Any) -
 
 
 def test_healthy_board_has_no_findings_to_fix() -> None:
-    """Every finding is ``ok``, and none has a fix."""
+    """On a healthy board every finding is ``ok`` and without a fix."""
     findings = findings_of(ready())
     assert {
         (finding.what, finding.state, finding.fix) for finding in findings if finding.state != "ok" or finding.fix
@@ -339,7 +339,7 @@ def test_what_a_session_would_refuse_is_never_ready() -> None:
 
 
 def test_interpreter_finding_splits_message_and_fix() -> None:
-    """The part of the message after the target's name becomes the fix."""
+    """Of a message about the interpreter, the part after the target's name is the fix."""
     finding = interpreter_finding(
         "rover", "the interpreter python3 does not exist: on target 'rover': install it (`sudo apt …`)"
     )

@@ -51,7 +51,7 @@ def test_only_numbers_are_numbers() -> None:
 
 @pytest.mark.parametrize("name", sorted(BITS))
 def test_the_advice_on_saving_works(name: str) -> None:
-    """What the message tells the user to write gives an array that is read with its type."""
+    """An array that is saved as the message advises is read with its type."""
     saved = eval("array" + how_to_save(name).removeprefix("save it with ").split(" after ")[0], {"array": np.ones(2)})  # noqa: S307 - the advice is code
     assert from_file(saved).dtype == np.dtype(name)
 

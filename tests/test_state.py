@@ -407,7 +407,7 @@ def test_oc3_events_are_the_models_own() -> None:
 
 
 def test_a_change_before_the_first_window_is_a_finding() -> None:
-    """Readings are also compared with the session's first: a mode that was changed before the window is a finding."""
+    """A mode that changed after the session's first reading is a finding, even if it is the same around the window."""
     other = state(power_mode="15W", clocks={"gpu": {"max": 600 * MHZ}})
     assert not kinds_of(other, before=other)
     assert kinds_of(other, before=other, opened=state()) == [("clocks", "outside"), ("power_mode", "outside")]

@@ -71,7 +71,7 @@ def test_the_helper_is_opened_used_and_closed(board: Sandbox) -> None:
 
 
 def test_without_the_helper_the_setup_command_is_named(bare: Sandbox) -> None:
-    """The reason names ``hil board setup``."""
+    """Without the helper, the reason names ``hil board setup``."""
     result = ask(bare)
     assert result["opened"] is False
     assert "hil board setup" in result["why_not"]
@@ -79,7 +79,7 @@ def test_without_the_helper_the_setup_command_is_named(bare: Sandbox) -> None:
 
 @pytest.mark.parametrize("how", ["mode", "owner", "folder", "link"])
 def test_a_program_that_others_can_change_is_not_started(board: Sandbox, how: str) -> None:
-    """The client refuses it even if sudo allows it."""
+    """The client does not start a helper that other users can change, even if sudo allows it."""
     program = board.file(PROGRAM)
     if how == "mode":
         program.chmod(0o757)

@@ -99,7 +99,7 @@ def test_a_killed_caller_restores(board: Sandbox, defaults: str) -> None:
 
 
 def test_a_caller_that_stops_reading_ends_the_helper(board: Sandbox) -> None:
-    """This holds even if another process keeps the helper's input open."""
+    """The helper ends if its caller no longer reads, even if another process keeps its input open."""
     helper = board.helper()
     helper.ask("clocks lock")
     assert helper.process.stdout is not None
@@ -172,7 +172,7 @@ def test_a_change_is_not_made_under_another_session(board: Sandbox) -> None:
 
 
 def test_a_restore_that_fails_is_tried_again_and_logged(board: Sandbox) -> None:
-    """The helper tries twice. Then the change stays recorded for the next helper, and the other changes are undone."""
+    """The helper tries twice to restore the clocks; then it records them for the next helper and undoes the rest."""
     fails = board.fake("fail-jetson_clocks")
     fails.write_text("--restore /run/pytest-hil/clocks\n")
     with board.helper() as helper:
@@ -300,7 +300,7 @@ def test_every_board_s_python_runs_it(board: Sandbox, version: str) -> None:
 
 
 def test_the_sudoers_file_is_valid(board: Sandbox) -> None:
-    """The tests install the same line as ``setup``."""
+    """``visudo`` accepts the sudoers file, whose line allows the helper without arguments only."""
     assert board.run("/usr/sbin/visudo", "-c").returncode == 0
     assert SUDOERS.endswith('pytest-hil-helper ""\n')
 
@@ -339,7 +339,7 @@ def test_restore_reports_failures(board: Sandbox) -> None:
 
 
 def test_restore_keeps_changes_that_another_helper_relies_on(board: Sandbox) -> None:
-    """The answer is ``deferred``; the restore of the other helper undoes them."""
+    """``restore`` returns ``deferred`` and keeps a change that another helper needs, until that one restores."""
     with board.helper() as second, board.helper(user=True) as first:
         assert first.ask("clocks lock")["changed"]
         assert second.ask("clocks lock")["ok"]

@@ -134,7 +134,7 @@ def test_root_needs_no_sudo(bare: Sandbox) -> None:
 
 
 def test_a_wrong_password_installs_nothing(bare: Sandbox) -> None:
-    """The error contains sudo's refusal, but not the password."""
+    """With a wrong password nothing is installed, and the error does not contain the password."""
     allow_by_password(bare)
     with pytest.raises(LabError, match="sudo did not accept the password") as error:
         set_up(Inside(bare), ask=lambda _: "open sesame")
@@ -143,7 +143,7 @@ def test_a_wrong_password_installs_nothing(bare: Sandbox) -> None:
 
 
 def test_a_user_who_may_not_use_sudo(bare: Sandbox) -> None:
-    """With the right password, the error is sudo's own."""
+    """If sudo does not allow the user anything, the error is sudo's own, and nothing is installed."""
     with pytest.raises(LabError, match="not in the sudoers file"):
         set_up(Inside(bare))
     assert installed_files(bare) == []
@@ -300,7 +300,7 @@ def test_loaded_properties_follow_the_same_rules(bare: Sandbox) -> None:
 
 
 def test_a_supported_service_is_accepted(bare: Sandbox) -> None:
-    """An ordinary service of root with supported keys only, and a service of the user that may run anything."""
+    """Accepted are a service of root with supported keys only, and any service of the user."""
     add_root_files(bare)
     add_service(bare, lines=CHECKED, env="/srv/root/good.env (ignore_errors=no)")
     assert set_up(Inside(bare, root=True), "robot")
@@ -387,7 +387,7 @@ def test_names_of_users_are_checked_on_both_sides(bare: Sandbox) -> None:
 
 
 def test_a_user_cannot_be_passed_off_as_another(bare: Sandbox) -> None:
-    """The user that sudo recorded decides, not the output of ``id`` ."""
+    """The helper is installed only for the user that sudo recorded, whatever user the request names."""
     allow_by_password(bare)
     order = {**ORDER, "user": "daemon", "sudoers": "daemon ALL=(root) NOPASSWD: ALL\n"}
     with pytest.raises(LabError, match="the helper is for user daemon, but user hil ran sudo"):
@@ -414,7 +414,7 @@ def test_links_in_place_of_the_files_are_replaced_not_followed(bare: Sandbox, na
 
 
 def test_remove_undoes_the_changes_of_a_killed_helper(board: Sandbox) -> None:
-    """The clocks are unlocked again, and the record of changes is deleted."""
+    """Removal restores the clocks that a killed helper had locked, and deletes the record of changes."""
     helper = board.helper()
     helper.ask("clocks lock")
     helper.process.kill()
@@ -427,7 +427,7 @@ def test_remove_undoes_the_changes_of_a_killed_helper(board: Sandbox) -> None:
 
 
 def test_remove_during_a_session_revokes_the_permission(board: Sandbox) -> None:
-    """No new helper can start. The running one still undoes its changes, and a second removal deletes the rest."""
+    """Removal deletes the sudoers file at once; the running helper still undoes its changes."""
     with board.helper() as helper:
         helper.ask("clocks lock")
         with pytest.raises(LabError, match="a session still relies on them"):

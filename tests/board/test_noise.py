@@ -75,7 +75,7 @@ def test_nothing_to_time_is_a_user_error(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_the_difference_between_boards_is_the_largest_of_any_two_with_its_interval() -> None:
-    """A row that a board lacks has none, and a single board differs from nothing."""
+    """The difference of a row is the largest between any two boards; a row that one board lacks has none."""
     sessions = simulated_sessions(40, between=0.002)
     boards = {
         name: {KEY: [tuple(value * level for value in one) for one in sessions]}

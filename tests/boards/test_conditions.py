@@ -127,7 +127,7 @@ def test_changes_of_a_killed_helper_are_undone_at_the_end(board: SimulatedBoard,
 
 
 def test_a_change_that_cannot_be_undone_is_a_lab_error(board: SimulatedBoard, start: Opens) -> None:
-    """The error names the command that undoes the change, also if no helper can be started any more."""
+    """The error has the command that undoes the change, also if no helper can be started any more."""
     add_service(board)
     session = start(stop_services=["robot"])
     board.shell("sh", "-c", "printf '#!/bin/sh\\nexit 3\\n' > /usr/bin/systemctl")
@@ -144,7 +144,7 @@ def test_a_change_that_cannot_be_undone_is_a_lab_error(board: SimulatedBoard, st
 
 
 def test_two_workers_of_a_session_share_the_lock(board: SimulatedBoard) -> None:
-    """The clocks stay locked until the second session ends, although they were locked before it began."""
+    """Two agents of a session share locked clocks, which stay locked until the second agent restores them."""
     add_service(board)
     with open_target("orin", board.spec()) as target, target.start_agent() as one, target.start_agent() as other:
         for agent in (one, other):
@@ -176,7 +176,7 @@ def test_throttling_before_the_start_is_ignored(board: SimulatedBoard, start: Op
 
 @pytest.mark.parametrize("board", ["jp46", "jp62"], indirect=True)
 def test_a_co_runner_with_any_letters(board: SimulatedBoard, start: Opens) -> None:
-    """The command may have any letters, even with locale C and Python 3.6. It is sent as UTF-8."""
+    """A co-runner's command is sent as UTF-8 and may have any letters, even with locale C and Python 3.6."""
     with closing(start(co_runner="sh -c 'echo ü > heard; sleep 7602' ü")) as session:
         result = row_result(session)
     assert result.verdict is Verdict.PASSED, result.reason
@@ -184,7 +184,7 @@ def test_a_co_runner_with_any_letters(board: SimulatedBoard, start: Opens) -> No
 
 
 def test_a_co_runner_that_cannot_be_ended_is_a_lab_error(board: SimulatedBoard, start: Opens) -> None:
-    """The error names the process id of root's process, which ignores signals from sudo, and how to kill it."""
+    """If a process of root, started by the co-runner, ignores signals, the error has the command that ends it."""
     board.shell("sh", "-c", f"umask 337; echo '{board.user} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/lab")
     with (
         closing(start(co_runner="sudo -n sh -c 'trap \"\" TERM; while :; do sleep 7603; done'")) as session,

@@ -65,7 +65,7 @@ def files(board: SimulatedBoard) -> set[str]:
 
 @ALL
 def test_a_healthy_board_is_ready_and_unchanged(board: SimulatedBoard, doctor: Any) -> None:
-    """Exit code 0 within 5 s; no new file and no new process on the board."""
+    """A healthy board has exit code 0 within 5 s, and neither a new file nor a new process."""
     before = files(board)
     code, document = doctor()
     assert (code, document["ready"], document["held"]) == (0, True, None), document
@@ -123,7 +123,7 @@ def test_a_full_disk(board: SimulatedBoard, doctor: Any) -> None:
 
 
 def test_device_nodes_of_another_group(board: SimulatedBoard, doctor: Any) -> None:
-    """The command adds the user to the nodes' group, and fixes the warning."""
+    """The warning about groups has the command that adds the user to the group of the device nodes."""
     board.shell("groupadd", "-f", "video")
     for node in facts_of(board.generation)["nodes"]:
         board.shell("chown", "root:video", f"/dev/{node}")
@@ -151,7 +151,7 @@ def test_state_of_the_board(board: SimulatedBoard, doctor: Any) -> None:
 
 
 def test_a_power_mode_other_than_declared(board: SimulatedBoard, doctor: Any) -> None:
-    """The line has the command that sets the declared mode, and is ok afterwards."""
+    """The finding on another power mode has the command that sets the declared mode."""
     code, document = doctor(power_mode="10W")
     command = line(document, "power mode")["mend"].partition("  #")[0]
     assert (code, command) == (1, "sudo nvpmodel -m 1")
@@ -160,7 +160,7 @@ def test_a_power_mode_other_than_declared(board: SimulatedBoard, doctor: Any) ->
 
 
 def test_a_board_and_serial_other_than_declared(doctor: Any) -> None:
-    """The board and the serial number are bad; the board's line has the key to write instead."""
+    """Another board or serial number than declared is bad; the fix of the board is the key to write instead."""
     code, document = doctor(board="agx-orin-64gb", serial="1")
     assert (code, line(document, "board")["mend"].partition("  #")[0]) == (1, 'board = "orin-nx-16gb"')
     assert line(document, "serial")["state"] == "bad"
@@ -214,7 +214,7 @@ def test_the_root_helper(board: SimulatedBoard, doctor: Any) -> None:
 def test_an_unreachable_board_is_one_message(
     board: SimulatedBoard, doctor: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The exit code is 11, with one line on standard error and nothing on standard output."""
+    """If the board is unreachable, the exit code is 11, with one line on stderr and nothing on stdout."""
     board.sshd(on=False)
     assert doctor() == (11, {})
     assert main(["doctor", "rover"]) == 11

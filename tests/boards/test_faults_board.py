@@ -83,7 +83,7 @@ def test_python_missing(board: SimulatedBoard, start: Opens) -> None:
 
 
 def test_numpy_missing(board: SimulatedBoard, tmp_path: Path) -> None:
-    """The run ends in one message with numpy and ``hil doctor``, which shows the command that installs it."""
+    """Without numpy, the run ends in one message that names numpy and ``hil doctor``."""
     remove(board, "numpy")
     assert_ended_with(BoardProject.make(tmp_path, board).run("-k", "contract"), LAB, "numpy", "hil doctor")
     assert_clean(board)
@@ -100,7 +100,7 @@ def test_stock_numpy_of_jetpack_4(board: SimulatedBoard, boards: Callable[..., S
 
 
 def test_runtime_missing(board: SimulatedBoard, start: Opens) -> None:
-    """The error names the runtime and ``hil doctor``, which shows the command that installs it."""
+    """Without the runtime, the error names the runtime and ``hil doctor``."""
     remove(board, "onnxruntime")
     message = lab_error(open_and_provision, start=start)
     assert "onnxruntime" in message

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def test_unknown_host_key(board: SimulatedBoard, tmp_path: Path) -> None:
-    """The run ends in one message, with the command that fetches the key; the host is not added to known_hosts."""
+    """An unknown host key ends the run with the command that fetches it; it is not added to known_hosts."""
     board.known_hosts.write_text("", encoding="ascii")
     ran = BoardProject.make(tmp_path, board).run("-k", "contract")
     assert_ended_with(ran, LAB, "ssh-keyscan", "SHA256:")

@@ -36,7 +36,7 @@ def project(board: SimulatedBoard, tmp_path: Path) -> BoardProject:
 
 
 def test_waiting_ends_after_its_limit(project: BoardProject) -> None:
-    """After the limit, the error names the holder, its host and start time; no worker is started beside it."""
+    """A run that waits for a held target ends after its limit; the error names the holder, host and start time."""
     with open_target("board", project.board.spec()).start_agent() as agent:
         agent.hold("theirs", "alice")
         began = time.monotonic()

@@ -136,7 +136,7 @@ def test_an_undisturbed_board_passes(board: SimulatedBoard, start: Opens) -> Non
 
 
 def test_a_wrong_mode_at_the_start_ends_the_session(board: SimulatedBoard, start: Opens) -> None:
-    """The error names the current mode and the command that sets the declared one. An unknown mode is a user error."""
+    """Another mode than declared is a lab error with the command that sets it; an unknown mode is a user error."""
     declared = other_mode(board)
     with pytest.raises(LabError, match=f"the power mode is {default_mode(board)}, not {declared}: .*sudo nvpmodel -m"):
         start(power_mode=declared)
@@ -159,7 +159,7 @@ def test_a_mode_changed_while_timing_is_inconclusive(board: SimulatedBoard, star
 
 
 def test_a_mode_changed_between_windows_is_inconclusive(board: SimulatedBoard, start: Opens) -> None:
-    """The readings around the window agree with each other, but differ from the first of the session."""
+    """A power mode that changed after the session's first reading makes the row inconclusive."""
     other = other_mode(board)
     with closing(start()) as session:
         board.power_mode(other)
@@ -215,7 +215,7 @@ def test_throttling_far_from_the_trip_point_is_inconclusive(
 def test_a_clock_limit_changed_and_reset_is_inconclusive(
     board: SimulatedBoard, start: Opens, messages: list[str]
 ) -> None:
-    """The readings around the window agree, but its samples show the change."""
+    """A clock limit that changes and returns within the window is found in the window's samples."""
     device = board.facts["devfreq"][0]
     least, most = device["min_freq"], device["max_freq"]
 

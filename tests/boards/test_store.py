@@ -39,7 +39,7 @@ def test_the_least_recently_used_file_is_deleted(board: SimulatedBoard, local: P
 
 
 def test_a_model_that_is_larger_than_the_store(board: SimulatedBoard, local: Project, start: Opens) -> None:
-    """The error names the config key that raises the limit."""
+    """If the model is larger than the store, the error names the config key that raises the store's limit."""
     larger(local.root / "toy.onnx", 6 * MIB)
     message = lab_error(open_and_provision, start=start, store_size="5 MiB")
     assert "limited to 5 MiB" in message

@@ -57,7 +57,7 @@ def test_the_main_job(board: SimulatedBoard, repository: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("board", ["jp46", "jp72"], indirect=True)
 def test_oldest_and_newest_generation(board: SimulatedBoard, tmp_path: Path) -> None:
-    """On their interpreters and runtimes, a small model is built, checked and timed, and the run passes."""
+    """On the oldest and the newest JetPack, a small model is built, checked and timed, and the run passes."""
     ran = BoardProject.make(tmp_path, board).brief()
     assert ran.code == 0, ran.out
     assert {ran.check(check)["evidence"] for check in ("parity.outputs", "latency.p99")} == {"emulated"}

@@ -53,7 +53,7 @@ def timed(board: SimulatedBoard, folder: Path, seconds: float) -> Timed:
 
 @pytest.mark.parametrize("board", POWER, indirect=True)
 def test_each_generation_is_read(board: SimulatedBoard, tmp_path: Path) -> None:
-    """Zones by type, GPU and EMC, throttle alerts, rails and total power, at 10 Hz, as that release names them."""
+    """On every generation, thermal zones, clocks, alerts, rails and total power are read at about 10 Hz."""
     telemetry = timed(board, tmp_path, 0.8).telemetry
     names = set(telemetry) - NO_COLUMNS
     assert {len(telemetry[name]) for name in names} == {len(telemetry["t"])}
@@ -72,7 +72,7 @@ def test_each_generation_is_read(board: SimulatedBoard, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", TROUBLE)
 def test_a_failing_tegrastats_is_reported(board: SimulatedBoard, kind: str, tmp_path: Path) -> None:
-    """The columns of tegrastats are absent, not zero; the telemetry has the reason and all other columns."""
+    """If tegrastats fails, its columns are absent and the reason is reported; all other columns are there."""
     body, why, seconds = TROUBLE[kind]
     program = board.file("/usr/bin/tegrastats")
     if body is None:

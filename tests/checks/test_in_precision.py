@@ -142,7 +142,7 @@ def test_no_weighted_layer_at_all() -> None:
 
 
 def test_without_a_limit_it_is_only_measured() -> None:
-    """The share is reported and not judged."""
+    """Without a limit the share is measured, with cause ``no_limit``."""
     assert in_precision([layer("n0", "int8")], model(5), "int8", None).cause is Cause.NO_LIMIT
 
 

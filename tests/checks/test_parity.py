@@ -50,7 +50,7 @@ def test_data_that_proves_nothing_never_passes(change: dict[str, object], verdic
 
 @given(st.lists(st.sampled_from("abcdef")), st.lists(st.sampled_from("abcdef")))
 def test_overlap_counts_every_shared_sample(ours: list[str], theirs: list[str]) -> None:
-    """The count is that of a plain double loop, with both sizes."""
+    """The number of shared samples is exact, and both sides' sizes are returned."""
     shared = parity.overlap(iter(ours), iter(theirs))
     assert shared.count == sum(digest in theirs for digest in ours)
     assert (shared.checked, shared.against) == (len(ours), len(set(theirs)))

@@ -22,7 +22,7 @@ def changed(step: int, by: float = 1e-7) -> list[tuple[str, np.ndarray[Any, Any]
 
 
 def test_identical_runs_pass() -> None:
-    """Bit for bit the same outputs, with another sequence in between."""
+    """Outputs that are equal bit for bit pass both checks."""
     assert reset(SAME, SAME, sequences=1).verdict is Verdict.PASSED
     assert isolation(SAME, SAME, sequences=1).verdict is Verdict.PASSED
 

@@ -64,7 +64,7 @@ def test_a_failed_report_does_not_verify(folder: Path, capsys: pytest.CaptureFix
 
 
 def test_a_report_that_cannot_be_read_is_not_a_missing_one(signed: Path, tmp_path: Path) -> None:
-    """Next to a bundle, a ``report.json`` that leads nowhere is an error; without one, only the signature counts."""
+    """A ``report.json`` that is a broken link is an error; without the file, only the signature is verified."""
     folder = Path(shutil.copytree(signed, tmp_path / "copy"))
     (folder / "report.json").unlink()
     assert main(["verify", str(folder), "--key", str(folder / "hil.pub")]) == 0

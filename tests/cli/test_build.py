@@ -79,7 +79,7 @@ def test_a_build_that_takes_too_long_is_stopped(project: Project) -> None:
 
 
 def test_one_precision_that_fails_does_not_stop_the_others(project: Project) -> None:
-    """The other precisions are built and shown; the exit code is that of the failure."""
+    """If one precision cannot be built, the others are built, and the exit code is that of the failure."""
     project.edit('precisions = ["fp32"]', 'precisions = ["fp16", "fp32"]')
     done = project.hil("build", "toy", "--target=cpu")
     assert done.code == ExitCode.FAILED

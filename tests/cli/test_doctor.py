@@ -60,7 +60,7 @@ def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, 
 
 
 def test_a_healthy_machine_is_ready(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The exit code is 0, and neither a store nor the agent's files are left behind."""
+    """A healthy machine gives exit code 0, and neither a store nor the agent's files are left behind."""
     code, document = run_json(capsys, "doctor", "bench")
     assert (code, document["schema"], document["ready"], document["held"]) == (0, 1, True, None)
     assert {finding["state"] for finding in document["findings"]} <= {"ok", "warn", "unknown"}
@@ -89,7 +89,7 @@ def test_a_store_that_cannot_be_written_is_bad(project: Path, capsys: pytest.Cap
 def test_the_holder_is_reported_without_disturbing_the_session(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The holder keeps the target, no runtime is imported meanwhile, and doctor holds nothing afterwards."""
+    """While a target is held, doctor names the holder, imports no runtime and does not end the holder's session."""
     with open_target("bench", TargetSpec(store=str(project / "store"))).start_agent() as agent:
         agent.hold("theirs", "alice")
         code, document = run_json(capsys, "doctor", "bench")
@@ -107,7 +107,7 @@ def test_the_holder_is_reported_without_disturbing_the_session(
 
 
 def test_an_unreachable_target_is_the_labs_error(capsys: pytest.CaptureFixture[str]) -> None:
-    """The message of the transport is the only line on stderr, stdout is empty, and the exit code is 11."""
+    """An unreachable target gives one line on stderr, nothing on stdout, and exit code 11."""
     for command in ("doctor", "probe"):
         assert main([command, "closed", "--json"]) == 11
         out, err = capsys.readouterr()
@@ -128,7 +128,7 @@ def test_a_file_that_is_not_an_interpreter_is_bad(capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize("command", ["doctor", "probe"])
 def test_an_unknown_target_is_the_users_mistake(capsys: pytest.CaptureFixture[str], command: str) -> None:
-    """The message suggests the name of a similar target."""
+    """An unknown target is refused with the name of a similar one."""
     assert main([command, "bensh"]) == 4
     assert "did you mean 'bench'?" in capsys.readouterr().err
 
@@ -146,7 +146,7 @@ def test_probe_prints_one_document(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_probe_with_a_broken_interpreter_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without an interpreter there is no output, and the exit code is 11."""
+    """If the target's interpreter cannot run, probe prints nothing and exits with 11."""
     assert main(["probe", "odd", "--json"]) == 11
     assert capsys.readouterr().out == ""
 
@@ -161,7 +161,7 @@ def test_targets_are_listed_without_being_reached(capsys: pytest.CaptureFixture[
 
 
 def test_check_reports_which_targets_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    """``--check`` also reports why the others do not answer; the exit code is 11."""
+    """``--check`` reports for each target whether it answers, and exits with 11 if one does not."""
     code, document = run_json(capsys, "targets", "--check")
     by_name = {target["name"]: target for target in document["targets"]}
     assert code == 11

@@ -132,7 +132,7 @@ def test_what_is_found_by_trial_runs(project: Path, name: str, declared: dict[st
 
 
 def test_what_only_real_data_can_confirm_is_a_comment(project: Path) -> None:
-    """Task, metric, layout, ``carry`` and exceptions from INT8 are comments, which are valid once they are removed."""
+    """What only real data can confirm is proposed in comments; uncommented lines are valid."""
     text = (project / "hil.toml").read_text(encoding="utf-8")
     for line in (
         '# task     = "detection"',
@@ -226,7 +226,7 @@ def test_the_starter_loads_and_gives_data(tmp_path: Path, repository: Path) -> N
 
 
 def test_a_config_is_replaced_only_with_force(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file that is not TOML stays unless ``--force`` is given; the next commands and the batch size are written."""
+    """A file that is not TOML is replaced only with ``--force``."""
     model = write_model(tmp_path / "m.onnx", [4, 2])
     output = tmp_path / "hil.toml"
     output.write_text("mine")

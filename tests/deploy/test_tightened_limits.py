@@ -234,7 +234,7 @@ def rewrite(root: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def test_limits_of_answers() -> None:
-    """Stricter limits of answers than the report has are a change; looser ones and defaults of numbers are not."""
+    """A stricter limit of answers than the report's is a change; a looser or an omitted one is not."""
 
     def stricter(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         before, after = (TolerancesSpec.model_validate(table) for table in (then, now))

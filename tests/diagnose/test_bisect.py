@@ -148,7 +148,7 @@ def ordered(model: onnx.ModelProto) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("factor", [1e5, 1e3])
 def test_an_overflow_inside_the_engine_is_not_a_wrong_fusion(tmp_path: Path, factor: float) -> None:
-    """If each node alone and the marked engine are right, the first tensor that FP16 cannot hold is named."""
+    """A tensor beyond FP16's range is named as an overflow, even if each node alone gives the right values."""
     model = with_constant(net(tmp_path), "kernel", lambda a: a * factor)
     model = with_constant(model, "dense", lambda a: a / factor)
     diagnosis = diagnose(model, model, feeds(), "fp16", narrow)
@@ -248,7 +248,7 @@ def fusing(model: onnx.ModelProto, fed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def test_a_wrong_fusion_that_marking_prevents_is_bisected(tmp_path: Path) -> None:
-    """If each node alone and the marked engine are right, bisection finds the marked tensor that fixes the outputs."""
+    """If each node alone is right, the node is named whose tensor, made an output, corrects the engine."""
     model = net(tmp_path)
     diagnosis = diagnose(model, model, feeds(), "fp32", fusing)
     (culprit,) = diagnosis.culprits

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def test_a_channel_is_not_averaged_away() -> None:
-    """The error of one wrong channel in a hundred is that channel's error, relative to the RMS of the tensor."""
+    """A tensor with one wrong channel in a hundred has the error of that channel, not the mean over channels."""
     x = np.ones((2, 100, 5), np.float32)
     y = x.copy()
     y[:, 3] = 2
@@ -36,7 +36,7 @@ def test_a_channel_is_not_averaged_away() -> None:
 
 
 def test_the_only_class_among_thousands_has_no_huge_error() -> None:
-    """One per cent of the only probability is an error of one per cent, however many classes have none."""
+    """If one class has all the probability, the error is relative to that class, however many others are zero."""
     x = np.zeros((3, 5, 6625), np.float32)
     x[:, :, 7] = 1
     assert error(x, x * np.float32(0.99)) == pytest.approx(0.01, rel=1e-3)
@@ -55,7 +55,7 @@ def plain_error(expected: np.ndarray[Any, Any], obtained: np.ndarray[Any, Any]) 
 @pytest.mark.parametrize("shape", [(), (5,), (2, 3), (2, 3, 4), (2, 3, 4, 5), (1, 3, 2, 2, 4), (2, 1, 4, 1)])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64", "bfloat16"])
 def test_an_error_is_the_worst_of_the_whole_and_of_each_channel(shape: tuple[int, ...], dtype: str) -> None:
-    """For each rank and dtype, it is the largest RMS error along the second or last axis over the larger RMS."""
+    """The error is the largest RMS error of the tensor or of any slice of its second or last axis."""
     random = np.random.default_rng(3)
     kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
     x, y = (np.asarray(random.normal(size=shape)).astype(kind) for _ in range(2))
@@ -73,7 +73,7 @@ def test_equal_values_that_are_not_finite_are_no_error() -> None:
 
 
 def test_the_best_range_has_the_error_of_rounding_and_clipping() -> None:
-    """``quantization`` is the least error over its ranges; for values that are not finite it is infinite."""
+    """``quantization`` is the smallest error of the ranges it tries, and infinite for a tensor with infinity."""
     array = np.random.default_rng(4).standard_t(3, (2, 3, 4, 5)).astype(np.float32)
     top = float(np.abs(array).max())
     steps = [top * shrink / 127 for shrink in error_bounds.SHRINKS]
@@ -97,7 +97,7 @@ def test_a_constant_that_fp16_cannot_hold_is_an_overflow() -> None:
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_a_small_constant_that_fp16_rounds_is_the_same(size: int) -> None:
-    """Near zero the steps of FP16 are far apart: rounding to one of them is no difference, half the value is one."""
+    """A small constant that was rounded to FP16 is the same in fp16; half the constant is not."""
     model = np.full(size, 1.01e-5, np.float32)
     half = model.astype(np.float16).astype(np.float32)
     assert np.abs(half / model - 1).max() > constants.SAME["fp16"]

@@ -88,7 +88,7 @@ def test_reading_an_older_database_changes_nothing(older: str) -> None:
 
 
 def test_a_database_of_the_first_version_is_read_and_migrated(url: str) -> None:
-    """Its measurements have no control and no disturbance; after the migration, those of new runs can have them."""
+    """A database of version 1 is read without controls and disturbances; after migration it stores them."""
     with open_history(url, base=HERE) as history:
         history.append(run_reports.report(1))
     with writing(url) as connection:

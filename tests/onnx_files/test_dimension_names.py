@@ -32,7 +32,7 @@ def _names(values: Sequence[onnx.ValueInfoProto]) -> list[list[int | str]]:
 
 @pytest.mark.parametrize("word", ["?", "unk__7", "-1", "None"])
 def test_a_placeholder_that_occurs_twice(tmp_path: Path, word: str) -> None:
-    """Each place gets its own name; a name that is not a placeholder still ties its dimensions."""
+    """Each occurrence of a placeholder becomes a name of its own; other names stay."""
     path = _model(tmp_path / "m.onnx", ["n", word], ["n", word], ["n", word])
     proto = onnx.load(path)
     assert separate(proto, read_signature(path).inputs)

@@ -63,7 +63,7 @@ def _everywhere(path: Path) -> Path:
 
 
 def test_every_place_of_a_tensor(tmp_path: Path) -> None:
-    """Initializers, sparse ones, attributes, nested subgraphs and local functions: each file once, sorted."""
+    """The files of all tensors are found: initializers, attributes, subgraphs and local functions."""
     files = external_files(_everywhere(tmp_path / "m.onnx"))
     names = ["branch", "constant", "deep", "indices", "initializer", "listed", "local", "sparse", "sparse_attribute"]
     assert [file.location for file in files] == [f"{name}.bin" for name in names]
@@ -96,7 +96,7 @@ def test_one_file_of_many_tensors(tmp_path: Path) -> None:
     ],
 )
 def test_invalid_locations(tmp_path: Path, location: str, message: str) -> None:
-    """One message names model, file and remedy; a missing file is not called damaged."""
+    """An invalid location is refused with one message that names model, file and remedy."""
     folder, away = tmp_path / "models", tmp_path / "away"
     (folder / "folder").mkdir(parents=True)
     away.mkdir()
@@ -144,7 +144,7 @@ def test_a_link_to_a_model_with_its_weights_there(tmp_path: Path) -> None:
 
 
 def test_an_onnx_file_over_protobufs_limit(tmp_path: Path) -> None:
-    """The file is rejected before it is read, and the message states the remedy."""
+    """An ONNX file over 2 GiB is refused with the remedy."""
     model = tmp_path / "large.onnx"
     with model.open("wb") as file:
         file.truncate(LARGEST + 1)
@@ -184,7 +184,7 @@ def test_a_copy_is_hashed_when_it_is_used_again(tmp_path: Path) -> None:
 
 
 def test_every_location_of_a_copy_is_a_digest(tmp_path: Path) -> None:
-    """This includes attributes, subgraphs and local functions; equal contents are one file."""
+    """In an addressed copy, every external tensor's file is named by its digest; equal contents are one file."""
     whole = addressed(_everywhere(tmp_path / "m.onnx"), tmp_path / "cache")
     assert [file.location for file in external_files(whole)] == [file_digest(tmp_path / "deep.bin")]
 

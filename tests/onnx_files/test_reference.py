@@ -73,7 +73,7 @@ def test_outputs_are_cached(tmp_path: Path, model: Path, data: MemoryData) -> No
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "missing", "index", "escape"])
 def test_a_damaged_cache_is_run_again(tmp_path: Path, model: Path, data: MemoryData, damage: str) -> None:
-    """A flipped byte, a short or missing file, a broken index or a path out of the folder: the model is run again."""
+    """A reference is run again if a cached file is changed, cut, missing or outside of the folder."""
     first = open_reference(model, data, 3, tmp_path)
     folder = next((tmp_path / "reference").iterdir())
     file, index = folder / "0.npy", folder / "index.json"
@@ -170,7 +170,7 @@ def test_data_without_samples_is_an_error(tmp_path: Path, model: Path) -> None:
     ],
 )
 def test_an_unsupported_operator_is_named(tmp_path: Path, operator: str, domain: str, dtype: int, message: str) -> None:
-    """The message has operator, node, opset and ONNX Runtime's message on one line."""
+    """An unsupported operator is refused in one line with operator, node, opset and ONNX Runtime's message."""
     node = helper.make_node(operator, ["x"], ["y"], name="odd", domain=domain)
     model = write(tmp_path / "m.onnx", [node], {"x": ["n", 4]}, {"y": ["n", 4]}, dtype=dtype, domain=domain)
     with pytest.raises(EngineBuildError, match=message) as caught:
@@ -188,7 +188,7 @@ def test_an_unreadable_model_is_the_users_mistake(tmp_path: Path, model: Path, c
 
 
 def test_rejected_inputs_are_reported(tmp_path: Path, model: Path) -> None:
-    """The message has ONNX Runtime's own message about the wrong shape."""
+    """If ONNX Runtime rejects the inputs, the error has its message."""
     with pytest.raises(EngineBuildError, match="image"):
         open_reference(model, MemoryData(image=np.ones((2, 3, 6, 6), np.float32)), 1, tmp_path)
 

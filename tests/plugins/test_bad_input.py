@@ -25,7 +25,7 @@ def _one_message(ran: RunResult, message: str) -> None:
 
 
 def test_an_onnx_file_cut_in_half(project: Project) -> None:
-    """The message names the model, and no engine is built from it."""
+    """A truncated ONNX file ends the run with one message that names it, and no report is written."""
     path = project.root / "toy.onnx"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     ran = project.run(*SUITES, "--target=cpu")
@@ -35,7 +35,7 @@ def test_an_onnx_file_cut_in_half(project: Project) -> None:
 
 
 def test_a_model_with_an_unsupported_operator(project: Project) -> None:
-    """Every row fails with the runtime's message, which names the operator and is shown once."""
+    """Each row that needs a model with an unsupported operator fails with a message that names the operator."""
     toy(project.root / "toy.onnx", op="FancyGemm")
     ran = project.run(*SUITES, "-k", "contract or outputs or test_data", "--tb=short", "-r", "")
     assert ran.code == FAILED, ran.out
@@ -91,7 +91,7 @@ def test_a_generator_without_end_is_read_to_the_samples_asked_for(project: Proje
 
 
 def test_data_whose_names_do_not_match_the_inputs(project: Project) -> None:
-    """The message names both sides of the mismatch."""
+    """Data whose names are not the model's inputs ends the run with a message that has both names."""
     save(project.root / "validation.npz", {"y": samples()["x"], "labels": samples()["labels"]})
     ran = project.run(*SUITES, "--target=cpu")
     assert ran.code == USER, ran.out
@@ -101,7 +101,7 @@ def test_data_whose_names_do_not_match_the_inputs(project: Project) -> None:
 
 
 def test_an_unknown_target(project: Project) -> None:
-    """The message suggests the most similar name."""
+    """An unknown target ends the run with a message that suggests the most similar name."""
     ran = project.run(*SUITES, "--target=cpuu")
     assert ran.code == USER, ran.out
     _one_message(ran, "unknown target 'cpuu'")

@@ -43,7 +43,7 @@ def test_the_batch_axis_of_a_state(
 
 
 def test_an_initial_state_without_an_output_has_layers_first() -> None:
-    """Layers are no batch, also if the model keeps the state to itself; a mask is no state."""
+    """The first axis of a state has layers and is no batch, also without an output for the state."""
     inputs = (spec("x", "float32", "batch", 3, "frames", 160), spec("h0", "float32", 4, 1, 64))
     found = input_proposals(Signature(inputs, (spec("y", "float32", "batch"),)), {})
     assert (found["x"].batch_axis, found["h0"].batch_axis, found["h0"].carry) == (0, 1, None)
@@ -88,7 +88,7 @@ def test_tokens_are_indices_of_their_table() -> None:
 
 @given(TENSORS)
 def test_no_batch_has_the_name_of_another_axis(inputs: tuple[TensorSpec, ...]) -> None:
-    """After such batch axes are removed, no batch has the name of another axis. All other inputs are unchanged."""
+    """``without_batch`` removes exactly the batch axes whose name another axis has too."""
     signature = Signature(inputs, ())
     first = input_proposals(signature, {})
     names = shared_names(signature, first)

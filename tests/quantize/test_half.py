@@ -45,7 +45,7 @@ def masked(path: Path) -> Path:
 
 
 def test_what_stays_in_float32_has_a_reason(tmp_path: Path) -> None:
-    """Nodes with constants beyond FP16's range, and operators that the converter does not convert."""
+    """Listed are nodes with constants beyond FP16, and operators that the converter keeps in float32."""
     converted = convert(masked(tmp_path / "m.onnx"), tmp_path / "out", "fp16")
     kept = {one["node"]: one["why"] for one in converted.record["in_fp32"]}
     assert set(kept) >= {"masking", "scaling", "sums"}
@@ -78,7 +78,7 @@ def test_converting_again_gives_the_same_file(tmp_path: Path) -> None:
 
 
 def test_without_autocast_there_is_no_bf16(tmp_path: Path) -> None:
-    """The reason names the package; nothing is written."""
+    """Without NVIDIA's ModelOpt, bf16 is refused with the command that installs it."""
     with pytest.raises(Unsupported, match=r"pip install 'pytest-hil\[modelopt\]'"):
         convert(masked(tmp_path / "m.onnx"), tmp_path / "out", "bf16")
     assert not (tmp_path / "out").exists()
@@ -94,7 +94,7 @@ def test_a_package_that_is_only_called_modelopt_is_not_used(tmp_path: Path, monk
 
 
 def test_a_file_that_cannot_be_converted_is_an_error_of_the_build(tmp_path: Path) -> None:
-    """The message has the tool, the file and what to do."""
+    """A file that cannot be converted is refused with its name and the key ``deployed``."""
     path = tmp_path / "m.onnx"
     path.write_bytes(b"not onnx")
     with pytest.raises(EngineBuildError, match=r"cannot convert m\.onnx to fp16.*deployed"):

@@ -71,7 +71,7 @@ def test_power_becomes_joules() -> None:
 
 
 def test_unreadable_power_is_unsupported() -> None:
-    """The error has the telemetry's reason, the target and what to do."""
+    """Unreadable power makes the row unsupported, with the telemetry's reason, the target and what to do."""
     facts = {**window(noisy(100)), "not_readable": {"power.total": "the rail GPU cannot be read"}}
     del facts["power.total"]
     base = series([window(noisy(100))])

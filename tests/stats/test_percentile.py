@@ -105,7 +105,7 @@ def test_no_samples_have_no_bounds() -> None:
 
 
 def test_samples_needed_grows_towards_the_limit() -> None:
-    """It is smallest with no sample over the limit, and None for a share equal to 1 - q."""
+    """``samples_needed`` is smallest with no sample over the limit, and None if their share is exactly 1 - q."""
     assert samples_needed(0.99, 0.99, 0.0) == smallest_n(0.99, 0.99)
     near = samples_needed(0.99, 0.99, 0.009)
     assert near is not None

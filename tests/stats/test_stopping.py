@@ -69,7 +69,7 @@ def test_several_analyses_have_no_larger_error_than_one() -> None:
 
 
 def test_the_missing_samples_are_estimated() -> None:
-    """Their number is positive, grows with correlation, and is None if the share is exactly that of the quantile."""
+    """``samples_missing`` grows with correlation, and is None if the share over the limit is exactly 1 - q."""
     missing = samples_missing(0.99, 0.99, 0.009, 1000, 1000)
     assert missing is not None
     assert missing > 10_000

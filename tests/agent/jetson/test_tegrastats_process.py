@@ -65,7 +65,7 @@ def test_the_newest_line_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_failing_program_gives_a_reason(kind: str, tmp_path: Path) -> None:
-    """There are no values, the reason is one line, and the process has ended."""
+    """A tegrastats that fails gives no values and a reason of one line, and its process has ended."""
     body, reason = FAILURES[kind]
     reader = TegrastatsProcess(str(orin.program(tmp_path / "tegrastats", body)), time.monotonic())
     pid = pid_of(reader)
@@ -83,7 +83,7 @@ def test_a_failing_program_gives_a_reason(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["missing", "not a program", "folder"])
 def test_a_program_that_cannot_start_gives_a_reason(kind: str, tmp_path: Path) -> None:
-    """If it is not found, not a program or not permitted, nothing is raised."""
+    """A tegrastats that is missing or cannot be started raises nothing: it gives no values, but a reason."""
     file = tmp_path / "tegrastats"
     if kind == "not a program":
         file.write_bytes(b"\x7fELF nonsense")

@@ -163,7 +163,7 @@ def test_an_early_end_is_reported(shared_agent: AgentClient) -> None:
 
 @pytest.mark.parametrize(("command", "why"), [(["/no/such"], "No such file"), (["/"], "Permission denied")])
 def test_a_command_that_cannot_start_is_an_error(shared_agent: AgentClient, command: list[str], why: str) -> None:
-    """The error has the reason, and no process remains."""
+    """If the co-runner's command cannot be started, ``LabError`` has the reason, and no process remains."""
     with pytest.raises(LabError, match=f"co_runner did not start: it cannot be started: {why}"):
         shared_agent.call("load_begin", {"co_runner": command})
     assert not running("--load")

@@ -206,7 +206,7 @@ def test_opening_a_pipe_does_not_block(tmp_path: Path) -> None:
     ],
 )
 def test_which_rails_are_the_board_s_power(rails: list[str], missing: dict[str, str], label: str) -> None:
-    """The meter on the input if there is one, otherwise the rails that are known to add up."""
+    """The board's power is that of the meter on its input or, without one, of rails that are known to add up."""
     assert power_rails.total(rails, missing)[1] == label
 
 

@@ -160,7 +160,7 @@ def test_memory_is_locked_at_what_its_mode_allows(
 
 
 def test_locked_is_none_if_a_limit_is_missing(orin: Path) -> None:
-    """Without a limit, a GPU or CPUs it is not known whether the clocks are locked."""
+    """Whether the clocks are locked is unknown if a limit of the GPU's clock, or all clocks, cannot be read."""
     clock(orin / "sys/class/devfreq/17000000.gpu", 9, 9, 9)
     cpu(orin, 0, 5, 5)
     (orin / "sys/class/devfreq/17000000.gpu/min_freq").unlink()
@@ -171,7 +171,7 @@ def test_locked_is_none_if_a_limit_is_missing(orin: Path) -> None:
 
 
 def test_the_trip_point_of_each_zone(orin: Path) -> None:
-    """The lowest temperature at which the kernel throttles or warns; trips for fans and shutdown do not count."""
+    """A zone's trip point is the lowest at which the kernel throttles or warns; fans and shutdown do not count."""
     zone = orin / "sys/class/thermal/thermal_zone1"
     for at, (kind, value) in enumerate([("active", 51_000), ("hot", 97_000), ("passive", 95_000), ("critical", 1_000)]):
         write(zone / f"trip_point_{at}_type", kind)

@@ -83,7 +83,7 @@ def parse(out: bytes, ending: str = "it ended the interpreter") -> dict[str, Any
 
 
 def test_an_import_that_kills_the_interpreter_is_named() -> None:
-    """The reason for the unfinished import is how the process ended; earlier answers are kept."""
+    """The reason for an unfinished import is how the process ended; answers that were complete are kept."""
     lines = [{"begin": "numpy"}, {"name": "numpy", "value": "1.19.5"}, {"begin": "runtime tensorrt"}]
     facts = parse(b"\n".join(json.dumps(line).encode() for line in lines), "the interpreter was killed by SIGSEGV")
     assert facts["numpy"] == "1.19.5"

@@ -45,7 +45,7 @@ def test_outputs_equal_numpy_s(shared_worker: EngineWorker, feed: Feed) -> None:
 @pytest.mark.parametrize("shape", [(2, 3), (5,), (), (0, 3)], ids=str)
 @pytest.mark.parametrize("name", sorted(NUMBERS))
 def test_types_that_numpy_lacks(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
-    """Such a tensor is fed and returned bit for bit, whatever its rank; ONNX Runtime reads and writes the values."""
+    """A tensor of a type that numpy lacks is fed and returned bit for bit, whatever its rank."""
     held = [1, 2, 4, 0.5] if "float" in name else [1, 3, 0, 2] if name.startswith("u") else [1, -2, -1, 0]
     values = np.resize(np.array(held, np.float32), shape)
     cast = values.astype(name)

@@ -118,7 +118,7 @@ def test_rails_of_sysfs_and_tegrastats_add_up(tmp_path: Path) -> None:
     ],
 )
 def test_a_failing_tegrastats_is_reported(body: str | None, why: str, without_tegrastats: Path) -> None:
-    """Its columns are absent, not zero, the report gives the reason, and the sensors of sysfs are still read."""
+    """If tegrastats fails, its columns are absent and the reason is reported; the sensors of sysfs are still read."""
     program = None if body is None else orin.program(without_tegrastats / "t", body)
     report = sample(orin.sysfs(without_tegrastats / "sys", orin.NANO), program, 2.6)
     assert report["not_readable"]["tegrastats"].startswith(why)

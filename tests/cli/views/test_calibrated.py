@@ -59,7 +59,7 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_pool_stores_the_noise_of_each_board_and_the_most_by_which_two_differ(
     pool: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The difference covers the 4 % between the first two boards, and is known for these three boards only."""
+    """Calibrating a pool stores the noise of each board, and the largest difference between two of its boards."""
     url = f"sqlite:///{pool.parent}/history.db"
     calibrated.calibrate("orins", (), 20, url, pool)
     boards = [f"serial of {name}" for name in LEVELS]
@@ -77,7 +77,7 @@ def test_a_pool_stores_the_noise_of_each_board_and_the_most_by_which_two_differ(
 
 
 def test_one_board_under_two_names_and_a_lab_cannot_be_calibrated(pool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two names of one board would show no difference between boards; the places of a lab change."""
+    """A pool in which one board has two names, and a lab, whose boards may change, cannot be calibrated."""
     url = f"sqlite:///{pool.parent}/history.db"
     with pytest.raises(UserError, match=r"lab is a lab.*on target 'lab': write its boards as a pool"):
         calibrated.calibrate("lab", (), 20, url, pool)

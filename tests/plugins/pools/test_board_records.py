@@ -21,7 +21,7 @@ TIMES = {"a": [1.0], "b": [1.001], "c": [1.04]}
 
 
 def test_a_calibration_counts_only_if_it_has_all_boards_of_the_run(tmp_path: Path) -> None:
-    """The last one with all serial numbers is in the report; without a history or a serial number, none is."""
+    """The report has the last calibration that covers all boards of the run, by serial number."""
     url = f"sqlite:///{tmp_path}/history.db"
     config = SimpleNamespace(root=tmp_path, spec=SimpleNamespace(project=SimpleNamespace(history=url)))
     config.spec.project.model_fields_set = {"history"}

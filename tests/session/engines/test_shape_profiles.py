@@ -51,7 +51,7 @@ def test_shapes_set_named_dimensions(shapes: dict[str, list[int]]) -> None:
 
 
 def test_an_undeclared_dimension_is_reported_with_the_lines_to_add() -> None:
-    """The error has the table to write, without the batch, which needs no entry."""
+    """A dynamic dimension without sizes is refused with the lines to add; the batch needs none."""
     with pytest.raises(UserError, match=r"\[models\.m\.shapes\]\nheight = \[1, 1, 1\]\nwidth = \[1, 1, 1\]"):
         profiles(model(), ("batch", 3, "height", "width"))
 
@@ -62,7 +62,7 @@ def test_the_batch_dimension_has_one_size_in_all_inputs() -> None:
 
 
 def test_a_dimension_without_name_is_named_by_its_position() -> None:
-    """The message has a line to write for such a dimension too, and that line is accepted."""
+    """A dimension without a name is refused with the line that declares it by its position."""
     with pytest.raises(UserError, match=r"\[models\.m\.shapes\]\n\"i0\[1\]\" = \[1, 1, 1\]"):
         profiles(model(), (None, None))
     declared = model(shapes={"i0[1]": (1, 2, 3)})

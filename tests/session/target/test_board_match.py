@@ -83,7 +83,7 @@ def test_the_declared_board_is_confirmed() -> None:
 
 
 def test_the_wrong_board_is_a_lab_error_without_fallback() -> None:
-    """The error names both boards and the value that would match."""
+    """A GPU other than declared is a lab error that names both, and the value that would match."""
     with pytest.raises(LabError, match=r"NVIDIA GeForce RTX 4090, not h200.*'gpu'.*'geforce-rtx-4090'") as caught:
         confirm("gpu", GPU, facts_of("NVIDIA GeForce RTX 4090"))
     assert not isinstance(caught.value, TargetUnreachable)
@@ -126,7 +126,7 @@ def test_a_board_without_sm_is_not_confirmed(sm: Any) -> None:
 )
 @pytest.mark.parametrize("board", ["h200", None])
 def test_a_machine_without_tensorrt_or_gpu_is_unreachable(facts: dict[str, Any], why: str, board: str | None) -> None:
-    """The error has the reason and allows a fallback, whether or not a board was declared."""
+    """Without TensorRT or a GPU the target is unreachable, with the reason, whether or not a board is declared."""
     with pytest.raises(TargetUnreachable, match=rf"{why}.*on target 'gpu'.*\[targets\.gpu\]"):
         confirm("gpu", TargetSpec(runtime="tensorrt", board=board), facts)
 
@@ -150,7 +150,7 @@ def test_without_a_declared_board_none_is_confirmed() -> None:
     ],
 )
 def test_work_counts_for_the_board_only_with_its_name_and_sm(work: ExecutedOn | None, *, ran: bool) -> None:
-    """Kind, name and SM must all be those of the confirmed board."""
+    """Work counts for the board only if it ran on a processor with the board's name and SM."""
     assert Board("h200", "NVIDIA H200", "9.0").ran(work) is ran
 
 

@@ -113,7 +113,7 @@ def mode_error(declared: str, current: str | None, conf: str = CONF) -> str:
 
 
 def test_a_wrong_power_mode_names_the_command_that_sets_it() -> None:
-    """The command has the number of the board's table, and a reboot if TPC masks differ; no number is guessed."""
+    """The error has the command that sets the mode, and asks for a reboot if the two modes' TPC masks differ."""
     assert mode_error("MODE_30W", "MAXN") == (
         "LabError the power mode is MAXN, not MODE_30W: on target 'orin': run `sudo nvpmodel -m 2` there"
     )
@@ -142,13 +142,13 @@ def test_keys_that_need_root_need_the_root_helper(start: StartsSession) -> None:
 
 
 def test_too_little_memory_ends_the_session(start: StartsSession) -> None:
-    """The error has the required and the available memory."""
+    """Too little free memory ends the session with the required and the available memory."""
     with pytest.raises(LabError, match=r"free_memory requires .* and there is .*: on target 'bench': end"):
         start('free_memory = "9999999 GiB"')
 
 
 def test_a_board_that_does_not_cool_ends_the_session(start: StartsSession, messages: list[str]) -> None:
-    """The error lists every temperature, or states that no temperature can be read."""
+    """A board that does not cool in time ends the session with all its temperatures."""
     if list(Path("/sys/class/thermal").glob("thermal_zone*/temp")):
         with pytest.raises(LabError, match=r"did not get cooler than -200 °C within 2 s \(.*°C\): on target 'bench'"):
             start('start_below = "-200 °C"', 'cool_within = "2 s"')

@@ -164,7 +164,7 @@ def test_an_interpreter_that_may_not_be_executed(machine: Machine, tmp_path: Pat
 
 
 def test_an_interpreter_of_another_architecture(machine: Machine, tmp_path: Path) -> None:
-    """The message names both architectures, however the shell handles such a file."""
+    """An interpreter for another architecture is refused with both architectures."""
     other = 62 if os.uname().machine == "aarch64" else 183
     python = tmp_path / "python"
     python.write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + (2).to_bytes(2, "little") + other.to_bytes(2, "little"))

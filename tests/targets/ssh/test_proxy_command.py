@@ -128,7 +128,7 @@ def test_no_file_of_known_hosts(machine: Machine) -> None:
 
 
 def test_a_proxy_command_that_fails(machine: Machine) -> None:
-    """The message has its exit status and what it wrote to stderr; the host is not tried in another way."""
+    """A ProxyCommand that fails gives one message with its exit status and what it wrote to stderr."""
     configure(machine, "sh -c 'echo no route to the moon >&2; exit 3'")
     text = refused(spec(machine), ssh_errors.ProxyFailed)
     assert "ended with exit status 3 (no route to the moon): cannot reach" in text

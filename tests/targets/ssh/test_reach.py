@@ -61,7 +61,7 @@ def test_an_agent_across_a_network(machine: Machine) -> None:
 
 
 def test_an_unknown_host_key_is_never_added(machine: Machine) -> None:
-    """The message has the fingerprint and the command that adds the key; the file stays unchanged."""
+    """An unknown host key is never added; the message has the fingerprint and the command that adds it."""
     machine.known_hosts.write_text("")
     text = refused(machine.spec(), ssh_errors.UnknownHostKey)
     assert print_of(machine.server.key) in text
@@ -183,7 +183,7 @@ def test_a_file_of_known_hosts_in_the_config_is_the_only_one(machine: Machine, t
 
 
 def test_a_refused_key(machine: Machine, tmp_path: Path) -> None:
-    """The message names the account, the key and the command that authorizes it."""
+    """If the server refuses the key, the message has account, key and the command that authorizes the key."""
     other = make_key(tmp_path / "other")
     text = refused(machine.spec(identity=str(other)), ssh_errors.RefusedKey)
     assert f"{USER} could not log in" in text
@@ -199,7 +199,7 @@ def test_a_missing_key(machine: Machine, tmp_path: Path) -> None:
 
 
 def test_an_encrypted_key_leads_to_the_agent(machine: Machine, tmp_path: Path) -> None:
-    """No passphrase is prompted for: the message has the command that adds the key to the SSH agent."""
+    """For a key with a passphrase, the message has the command that adds the key to the SSH agent."""
     locked = make_key(tmp_path / "locked", "-t", "ed25519", "-N", "secret phrase")
     text = refused(machine.spec(identity=str(locked)), ssh_errors.RefusedKey)
     assert f"run ssh-add {locked}" in text

@@ -154,7 +154,7 @@ class Typed(Trt):
 
 
 def test_a_strongly_typed_network_by_choice(tmp_path: Path) -> None:
-    """The network is made with the flag, no flag of a precision is set, and the file must have the type."""
+    """With ``strongly_typed``, TensorRT 10 gets no precision flag but TF32; a file without FP16 is refused."""
     half = [Layer(output=Tensor(dtype=DataType.HALF))]
     trt = Typed(layers=half)
     built = build(trt, tmp_path, "fp16", strongly_typed=True)
@@ -177,7 +177,7 @@ def test_a_calibrator_of_a_strongly_typed_network_is_refused(tmp_path: Path) -> 
     [("fp8", DataType.FP8, "8.9"), ("fp4", DataType.FP4, "10.0"), ("int4", DataType.INT4, "8.7")],
 )
 def test_brought_precisions(precision: str, kind: DataType, sm: str, tmp_path: Path) -> None:
-    """The network is strongly typed and has the type; an older GPU, TensorRT or a file without it is refused."""
+    """Such a precision is built strongly typed; an older GPU or TensorRT, or a file without it, is refused."""
     layers = [Layer(LayerType.DEQUANTIZE, Tensor(dtype=DataType.FLOAT)), Layer(LayerType.CONSTANT, Tensor(dtype=kind))]
     trt, gpu = Typed(layers=layers), Cuda()
     gpu.sm = sm
@@ -222,7 +222,7 @@ def test_dynamic_shapes_need_ranges(tmp_path: Path) -> None:
 
 
 def test_a_data_dependent_output_gets_a_profile(tmp_path: Path) -> None:
-    """Without a profile TensorRT 8.6 creates no context for such an engine; a model of fixed shapes gets none."""
+    """A network with a data-dependent output is built with a profile, even if its inputs have fixed shapes."""
     trt = Trt(outputs=[Tensor("y", shape=(2, -1))])
     build(trt, tmp_path)
     assert trt.config.profiles == [{"x": ((2, 3),) * 3}]
@@ -271,7 +271,7 @@ def test_dla_refusals_and_facts(tmp_path: Path) -> None:
 
 
 def test_a_gpu_without_a_fast_precision_is_refused(tmp_path: Path) -> None:
-    """fp16, int8 and tf32 are refused on GPUs that lack fast ones; bf16 needs flag and architecture."""
+    """A precision that the builder does not report as fast is refused; bf16 also needs the builder's flag."""
 
     class Slow(Builder):
         platform_has_fast_fp16 = platform_has_fast_int8 = platform_has_tf32 = False
@@ -288,7 +288,7 @@ def test_a_gpu_without_a_fast_precision_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_timing_cache_is_stored_or_refused(tmp_path: Path) -> None:
-    """Cold, then warm; a cache that is damaged, malformed or another GPU's is refused, reported and replaced."""
+    """The first build stores a timing cache, the second uses it; an unusable cache is reported and replaced."""
     path = tmp_path / "timing"
     states = [build(Trt(), tmp_path, paths={"timing_cache": str(path)}).facts["timing_cache"] for _ in range(2)]
     assert states == ["cold", "warm"]
