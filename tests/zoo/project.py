@@ -19,6 +19,8 @@ from tests.zoo.models import MODELS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from tests.zoo.models import Model
+
 VALIDATION_SEED, CALIBRATION_SEED = 1_000, 2_000
 
 SHORT = """
@@ -44,10 +46,11 @@ def plain_run(command: Sequence[str], **options: Any) -> subprocess.CompletedPro
 
 @dataclass
 class Project:
-    """A project below ``root`` with ``names`` of ``MODELS``, whose files are below ``packages``.
+    """A project below ``root`` with ``names`` of ``models``, whose files are below ``packages``.
 
     Attributes:
         run: starts a command, as ``plain_run`` does.
+        models: ``MODELS``, or other data and edits for some of them.
         outputs: the output of each step, by the name of the step.
     """
 
@@ -55,6 +58,7 @@ class Project:
     packages: Path
     names: Sequence[str]
     run: Callable[..., subprocess.CompletedProcess[str]] = plain_run
+    models: Mapping[str, Model] = field(default_factory=lambda: MODELS)
     outputs: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -65,13 +69,13 @@ class Project:
     def init(self) -> int:
         """Run ``hil init`` for all models, and return its exit code."""
         self.root.mkdir(parents=True, exist_ok=True)
-        return self._step("init", [*HIL, "init", *(str(self.packages / MODELS[name].file) for name in self.names)])
+        return self._step("init", [*HIL, "init", *(str(self.packages / self.models[name].file) for name in self.names)])
 
     def write_data(self) -> None:
         """Write the validation and calibration data of each model, and the module with the text recognizers' score."""
         shutil.copyfile(Path(__file__).with_name("scores.py"), self.root / "scores.py")
         for name in self.names:
-            model = MODELS[name]
+            model = self.models[name]
             for part, count, seed in (
                 ("validation", model.samples, VALIDATION_SEED),
                 ("calibration", model.calibration, CALIBRATION_SEED),
@@ -86,7 +90,9 @@ class Project:
             r"(?=^# The model's own inputs and outputs)", self.toml.read_text(), flags=re.MULTILINE
         )
         last, gate = re.split(r"(?=^# What the release pipeline)", tables.pop(), flags=re.MULTILINE)
-        edited = [_edited(table, name) for name, table in zip(self.names, [*tables, last], strict=True)]
+        edited = [
+            _edited(table, name, self.models[name]) for name, table in zip(self.names, [*tables, last], strict=True)
+        ]
         gate = _replaced(gate, "warnings = true ", "warnings = false ")
         self.toml.write_text("".join([head, *edited, gate, measure]))
 
@@ -101,6 +107,14 @@ class Project:
     def gate(self) -> int:
         """Run ``hil gate``, and return its exit code."""
         return self._step("gate", [*HIL, "gate", "report/report.json"])
+
+    def tune(self, model: str, builds: int) -> int:
+        """Run ``hil int8 tune`` for ``model`` with at most ``builds`` builds, and return the exit code.
+
+        The outcome is in ``tuned.json`` below ``root``.
+        """
+        options = ["--no-write", "--builds", str(builds), "--json", "tuned.json"]
+        return self._step("tune", [*HIL, "int8", "tune", model, *options])
 
     def checks(self) -> list[dict[str, Any]]:
         """Return the rows of the report."""
@@ -117,9 +131,8 @@ class Project:
         return {**mine, "XDG_CACHE_HOME": str(self.root / "cache"), "COLUMNS": "120", "CI": "true"}
 
 
-def _edited(table: str, name: str) -> str:
+def _edited(table: str, name: str, model: Model) -> str:
     """Return a model's tables with real data, without guesses, and with INT8 if it is calibrated."""
-    model = MODELS[name]
     table = _replaced(table, 'data       = "synthetic"', f'data       = "{name}-validation.npz"')
     table = re.sub(r"^guessed +=.*\n", "", table, flags=re.MULTILINE)
     for old, new in model.edits:

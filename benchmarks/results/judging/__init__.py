@@ -24,6 +24,7 @@ from benchmarks.results.judging import (
     sessions,
     suites,
     tensorrt,
+    tune,
     verdicts,
     zoo,
 )
@@ -51,6 +52,7 @@ JUDGES: Mapping[str, Callable[[Sequence[Row]], list[Bar]]] = {
     "history": history.judge,
     "int8-audit": int8.judge,
     "int8-audit-third-party": int8.third_party,
+    "int8-tune": tune.judge,
     "onnx-backend": onnx_backend.judge,
     "pool-speed": pool.speed,
     "pool-cost": pool.cost,
