@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.checks.comparison import Comparison
 from hil.checks.int8_floating import floating_texts
+from hil.checks.int8_scales import is_zero_constant, scale_faults, silent, some
 from hil.checks.task import CONFIDENCE, Scores, task
 from hil.checks.tolerances import Where, somewhere
 from hil.checks.verdicts import failed, inconclusive, judged
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
     from hil.checks.parity import Overlap
     from hil.config.spec import Precision, TolerancesSpec
-
-CONSTANT = " [Constant]_output"
-"""The end of a constant's name in TensorRT's calibration cache: ``(Unnamed Layer* 11) [Constant]_output``."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +94,8 @@ class CacheFacts:
         header_versions: the spellings of this TensorRT's version in the first line, empty if not known.
         known: the names of the model's tensors, the only ones that may have a range; ``None`` if not checked.
         damaged: a stored calibration did not match its record and was made again.
+        zeros: implicit route only: the model's constants whose values are all 0.
+        computed: implicit route only: the tensors that the model's nodes compute.
         flowing: implicit route only: the inputs of convolutions and matrix products; half of them must have a range.
         in_use: whether any layer of the built engine computes in ``precision``, ``None`` if not known.
         precision: the precision whose ranges these are.
@@ -115,6 +115,8 @@ class CacheFacts:
     header_versions: Collection[str] = ()
     known: Collection[str] | None = None
     damaged: bool = False
+    zeros: Collection[str] = ()
+    computed: Collection[str] = ()
     flowing: Sequence[str] = ()
     in_use: bool | None = None
     precision: str = "int8"
@@ -123,7 +125,8 @@ class CacheFacts:
 def cache(facts: CacheFacts) -> Judgement:
     """Judge ``int8.cache``: the ranges are of this model and data, finite, positive, symmetric, complete and in use.
 
-    Failed if they are not. Warned if the stored calibration was damaged and was made again.
+    Failed if they are not. Warned if the stored calibration was damaged and was made again, and if an activation in
+    TensorRT's cache has the scale 0.
     """
     keys = sorted(set(facts.recorded) | set(facts.recomputed))
     differ = [k for k in keys if facts.recorded.get(k) != facts.recomputed.get(k) or k not in facts.recomputed]
@@ -144,39 +147,31 @@ def cache(facts: CacheFacts) -> Judgement:
     measurement = Measurement(value=len(facts.scales), unit="tensors", n=sum(map(len, facts.scales.values())))
     count = f"{len(facts.scales)} tensors have valid ranges, {len(facts.skipped)} stay in float for a stated reason"
     reason = "; ".join([count, *floating_texts(facts.floating)])
+    dead = silent(facts.scales, facts.zeros, facts.computed) if facts.used is not None else []
+    if dead:
+        details["silent"] = dead[:MOST_SCALES]
+        reason += (
+            f"; {some(dead)} were 0 in every calibration sample, and int8.ranges compares them with validation data"
+        )
     if facts.damaged:
         reason += "; the stored calibration was damaged or incomplete and was made again: check the disk"
-        return judged(Verdict.WARNED, reason, measurement, details=details)
-    return judged(Verdict.PASSED, reason, measurement, details=details)
+    verdict = Verdict.WARNED if dead or facts.damaged else Verdict.PASSED
+    return judged(verdict, reason, measurement, details=details)
 
 
-TINIEST, LARGEST = 2.0**-126, 3.4e38 / 127
-"""Valid scales: from the smallest normal float32 to the scale at which the largest code exceeds float32."""
-
-
-def _sound(tensor: str, scale: float) -> bool:
-    """Return whether ``scale`` is valid. 0 is valid only for a constant: TensorRT's cache lists constants of zeros."""
-    return TINIEST <= scale <= LARGEST or (scale == 0 and tensor.endswith(CONSTANT))
-
-
-def _scale_faults(scales: Mapping[str, Sequence[float]]) -> Iterator[str]:
-    bad = sorted(name for name, each in scales.items() if not all(_sound(name, one) for one in each))
-    if not bad:
-        return
-    ill = next(one for one in scales[bad[0]] if not _sound(bad[0], one))
-    if not math.isfinite(ill) or ill < 0:
-        yield f"scales of {_some(bad)} are not finite and positive"
-    elif ill < TINIEST:
-        yield f"scales of {_some(bad)} are {'zero' if ill == 0 else 'practically zero'}, not finite and positive"
-    else:
-        yield f"scales of {_some(bad)} are saturated: they are at the end of the range of float32"
+def _may_be_zero(facts: CacheFacts) -> set[str]:
+    """Return the tensors whose scale may be 0: constants of zeros and activations in TensorRT's own cache."""
+    if facts.used is None:
+        return set()
+    constants = {name for name in facts.scales if is_zero_constant(name, facts.zeros)}
+    return constants | set(silent(facts.scales, facts.zeros, facts.computed))
 
 
 def _renamed(facts: CacheFacts) -> Iterator[str]:
     if facts.known is not None:
         strange = sorted(set(facts.scales) - set(facts.known))
         if strange:
-            what = f"{_some(strange)} have ranges, but the model has no such tensors"
+            what = f"{some(strange)} have ranges, but the model has no such tensors"
             yield f"{what}: they were renamed since, or the ranges are another model's: calibrate again"
     covered = [name for name in facts.flowing if name in facts.scales]
     if facts.flowing and 2 * len(covered) < len(facts.flowing):
@@ -192,14 +187,14 @@ def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
     yield from _unused(facts)
     if not facts.scales or not all(facts.scales.values()):
         yield "there are no scales: nothing was quantized"
-    yield from _scale_faults(facts.scales)
+    yield from scale_faults(facts.scales, _may_be_zero(facts))
     yield from _renamed(facts)
     skewed = sorted(name for name, points in facts.zero_points.items() if any(point != 0 for point in points))
     if skewed:
-        yield f"zero points of {_some(skewed)} are not 0: TensorRT accepts only symmetric ranges"
+        yield f"zero points of {some(skewed)} are not 0: TensorRT accepts only symmetric ranges"
     bare = sorted(set(facts.quantizable) - set(facts.scales) - set(facts.skipped))
     if bare and not facts.foreign:
-        yield f"{_some(bare)} should be quantized but have no range"
+        yield f"{some(bare)} should be quantized but have no range"
     if facts.in_use is False:
         what = f"no layer of the engine computes in {facts.precision.upper()}, so the ranges are not in use"
         fix = f"leave {facts.precision} out of precisions for this target, or use the explicit route"
@@ -216,10 +211,6 @@ def _unused(facts: CacheFacts) -> Iterator[str]:
     elif facts.header_versions and not set(facts.header_versions) & set(facts.header.split("-")):
         what = f"{facts.header!r}, another version than the one that built the engine"
         yield f"TensorRT's calibration cache begins with {what}: calibrate again"
-
-
-def _some(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
 
 
 @dataclass(frozen=True)

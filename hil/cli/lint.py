@@ -46,7 +46,8 @@ def command(  # noqa: PLR0913, PLR0917 - the command's options
 ) -> int:
     r"""Report, in seconds and without a board, what will stop a model on a Jetson, each with its fix.
 
-    Without a module and a JetPack release, only what holds for all of them is reported. TensorRT-RTX's parser is asked
+    Without a module and a JetPack release, only what holds for all of them is reported. If the nearest hil.toml has the
+    model, its sizes and precisions are used. TensorRT-RTX's parser is asked
     too, where it is installed (pip install tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings). Exit code 0: nothing
     that stops the model; 1: something does; 4: the file cannot be read, or a name is wrong.
 
@@ -77,6 +78,7 @@ def _examined(
 
     Raise ``UserError`` if a file cannot be read, or for a name that does not exist.
     """
+    from hil.config.find_config import find
     from hil.lint import examine
     from hil.lint.machine import machine_named
 
@@ -84,7 +86,8 @@ def _examined(
         raise UserError("--target and --module name two machines: leave one of them out")
     file = Path(model)
     is_file = file.suffix == ".onnx" or file.exists()
-    loaded = config_at(config) if target is not None or config is not None or not is_file else None
+    needed = target is not None or not is_file
+    loaded = config_at(config) if needed or config is not None or find(Path.cwd()) is not None else None
     machine = machine_named(module, jetpack, None if loaded is None or target is None else loaded.target(target))
     if loaded is None:
         return [examine(file, machine)]

@@ -2,7 +2,9 @@
 
 The result is an upper bound, since sizes and attributes are not examined.
 
-Source: NVIDIA's guide to the DLA, "Layer Support and Restrictions", read as ONNX operators. Nothing was run on a DLA.
+Sources: NVIDIA's guide to the DLA, "Layer Support and Restrictions", and NVIDIA's list of ONNX operators for Orin's DLA
+(operators/README.md of NVIDIA/Deep-Learning-Accelerator-SW at ea61780e, TensorRT 8.6). An operator is listed if either
+names it. Neither has GlobalAveragePool, which the parser makes a mean, nor Flatten. Nothing was run on a DLA.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from hil.lint.model_findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+
+    import onnx
 
     from hil.lint.machine import Machine
     from hil.lint.model_graph import Graph
@@ -32,17 +36,14 @@ OPERATORS = frozenset(
         "ConvTranspose",
         "Cos",
         "Div",
-        "Dropout",
         "Equal",
-        "Flatten",
         "Gemm",
-        "GlobalAveragePool",
         "GlobalMaxPool",
         "Greater",
-        "Identity",
         "LRN",
         "LeakyRelu",
         "Less",
+        "MatMul",
         "Max",
         "MaxPool",
         "Min",
@@ -57,6 +58,7 @@ OPERATORS = frozenset(
         "Sin",
         "Slice",
         "Softmax",
+        "Split",
         "Sub",
         "Sum",
         "Tanh",
@@ -67,6 +69,9 @@ OPERATORS = frozenset(
 QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
 COSTLESS = frozenset({"Constant", "Identity", "Dropout"}) | QDQ
 """Operators that do not become layers of an engine."""
+
+PRODUCTS = frozenset({"Gemm", "MatMul"})
+"""A DLA runs them as convolutions, so their second input must be constant."""
 
 PRECISIONS = frozenset({"fp16", "int8"})
 LAST_WITH_DLA, FIRST_AGAIN = (10, 7), (11, 4)
@@ -91,9 +96,17 @@ class Eligible:
 
 def eligible(graph: Graph) -> Eligible:
     """Return how many layers of the main graph a DLA may run, and the operators of the others."""
-    names = [node.op_type for node in graph.proto.graph.node if node.op_type not in COSTLESS]
-    others = Counter(name for name in names if name not in OPERATORS)
-    return Eligible(len(names), len(names) - others.total(), others)
+    nodes = [node for node in graph.proto.graph.node if node.op_type not in COSTLESS]
+    others = Counter(node.op_type for node in nodes if not _may_run(graph, node))
+    return Eligible(len(nodes), len(nodes) - others.total(), others)
+
+
+def _may_run(graph: Graph, node: onnx.NodeProto) -> bool:
+    if node.op_type not in PRODUCTS:
+        return node.op_type in OPERATORS
+    second = node.input[1] if len(node.input) > 1 else ""
+    first = graph.before(second, QDQ | {"Transpose"})
+    return (second if first is None else first.input[0]) in graph.constants
 
 
 def has_dla(machine: Machine) -> bool | None:

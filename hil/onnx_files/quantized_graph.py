@@ -130,11 +130,14 @@ class _Graph:
     def _source(self, name: str) -> onnx.NodeProto | None:
         """Return the node that computes the values of ``name``, skipping operators that only reorder them.
 
-        Return ``None`` if the values are an input or a stored tensor.
+        Return ``None`` if the values are an input or a stored tensor, or if these operators form a cycle.
         """
-        node = self.producers.get(name)
-        while node is not None and node.op_type in _PASSING and node.input:
-            node = self.producers.get(node.input[0])
+        passed = set[str]()
+        while (node := self.producers.get(name)) is not None and node.op_type in _PASSING and node.input:
+            if name in passed:
+                return None
+            passed.add(name)
+            name = node.input[0]
         return node
 
     def _traced(self, name: str) -> QuantizedTensor | None:

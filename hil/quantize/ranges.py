@@ -61,6 +61,27 @@ def weighted_inputs(path: Path) -> tuple[str, ...]:
     return tuple(sorted({name for name in fed if name not in constants}))
 
 
+def computed_tensors(path: Path) -> frozenset[str]:
+    """Return the tensors that nodes of the model's main graph compute, without constants."""
+    import onnx
+
+    nodes = onnx.load(str(path), load_external_data=False).graph.node
+    return frozenset(name for node in nodes if node.op_type != "Constant" for name in node.output if name)
+
+
+def zero_constants(path: Path) -> frozenset[str]:
+    """Return the names of the model's constants whose values are all 0."""
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(str(path)).graph
+    tensors = {one.name: one for one in graph.initializer}
+    for node in graph.node:
+        values = [one.t for one in node.attribute if one.name == "value"] if node.op_type == "Constant" else []
+        tensors |= dict(zip(node.output, values, strict=False))
+    return frozenset(name for name, one in tensors.items() if not numpy_helper.to_array(one).any())
+
+
 def ranges_of(model: onnx.ModelProto, folder: Path | None = None) -> Ranges:
     """Return the ranges of a model in memory; ``folder`` contains its external data if that is not loaded."""
     constants = _constants(model, str(folder or ""))

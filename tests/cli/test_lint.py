@@ -82,12 +82,30 @@ def test_a_warning_does_not_fail(project: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_the_config_declares_sizes_and_machine(capsys: pytest.CaptureFixture[str]) -> None:
-    """A model by its name or its file has the sizes of ``hil.toml``; the machine is the target's."""
+    """A model by its name or its file has the sizes of ``hil.toml``; the machine is the target's, if one is named."""
     for model in ("net", "net.onnx"):
         code, answer = run_json(capsys, model, "--target", "board", "--jetpack", "6.2")
         assert (code, answer["findings"]) == (0, [])
         assert (answer["module"], answer["jetpack"], answer["tensorrt"]) == ("agx-orin-64gb", "6.2", "10.3.0")
+        assert run_json(capsys, model)[1]["findings"] == []
+
+
+def test_a_file_without_a_config_has_no_declared_sizes(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that no ``hil.toml`` lists has no declared sizes, whether there is a ``hil.toml`` or not."""
+    write(project / "other.onnx", sized(["batch", 3, "height", "width"]))
+    assert run_json(capsys, "other.onnx")[1]["findings"][0]["rule"] == "dynamic-axes"
+    (project / "hil.toml").unlink()
     assert run_json(capsys, "net.onnx")[1]["findings"][0]["rule"] == "dynamic-axes"
+
+
+def test_the_shape_of_an_input_is_declared_too(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``inputs.NAME.shape`` declares sizes as ``shapes`` does, also for a file beside ``hil.toml``."""
+    shape = 'inputs.x.shape = ["batch", 3, [8, 16, 32], 8]\n'
+    sizes = CONFIG[CONFIG.index("[models.net.shapes]") : CONFIG.index("[targets")]
+    (project / "hil.toml").write_text(
+        CONFIG.replace(sizes, "").replace('data = "synthetic"\n', f'data = "synthetic"\n{shape}')
+    )
+    assert run_json(capsys, "net.onnx")[1]["findings"] == []
 
 
 def test_missing_sizes_stop_a_model_of_the_config(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

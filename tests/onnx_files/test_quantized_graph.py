@@ -114,3 +114,17 @@ def test_how_a_quantized_file_is_made(precision: str, command: str) -> None:
     text = how_to_bring("net.onnx", precision)
     assert command in text
     assert f"deployed = 'net.{precision}.onnx'" in text
+
+
+@pytest.mark.parametrize(("weight", "is_quantized"), [("a", False), ("w", True)])
+def test_a_cycle_has_no_source(weight: str, *, is_quantized: bool) -> None:
+    """In a damaged file, a weight or a scale that depends on itself is computed by no Q/DQ node, and is unknown."""
+    graph = f"""g (float[4, 4] x, int8[4, 4] q) => (float[4, 4] y) {{
+        a = Identity(b)
+        b = Identity(a)
+        w = DequantizeLinear(q, b)
+        y = MatMul(x, {weight})
+    }}"""
+    (found,) = precisions_of(parser.parse_model(HEAD + graph)).nodes
+    assert found.first is None
+    assert (found.second is not None and found.second.dynamic) is is_quantized

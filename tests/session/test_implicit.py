@@ -7,10 +7,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from onnx import parser
 
 from hil.checks import int8
 from hil.checks.int8 import CacheFacts
 from hil.errors import Unsupported
+from hil.quantize.ranges import computed_tensors, zero_constants
 from hil.results import Verdict
 from hil.session.engines.implicit_calibration import Streamed, header_versions
 from hil.session.engines.provision import Provisioned, provision
@@ -108,10 +110,35 @@ def test_a_cache_header_names_the_tensorrt_version() -> None:
         assert int8.cache(replace(SOUND, header_versions=versions)).verdict is Verdict.PASSED
 
 
-def test_a_constant_of_zeros_may_have_a_zero_scale() -> None:
-    """A scale of zero is allowed for a constant, which TensorRT lists beside the activations."""
-    scales = {**SOUND.scales, "(Unnamed Layer* 3) [Constant]_output": [0.0]}
-    assert int8.cache(replace(SOUND, scales=scales)).verdict is Verdict.PASSED
+@pytest.mark.parametrize(
+    "name", ["(Unnamed Layer* 3) [Constant]_output", "(Unnamed Layer* 173) [Shuffle]_output", "features.11.fc1.bias"]
+)
+def test_a_constant_of_zeros_may_have_a_zero_scale(name: str) -> None:
+    """A scale of zero is allowed for a constant of zeros, which TensorRT lists beside the activations, or reshaped."""
+    scales = {**SOUND.scales, name: [0.0]}
+    assert int8.cache(replace(SOUND, scales=scales, zeros={"features.11.fc1.bias"})).verdict is Verdict.PASSED
+
+
+def test_an_activation_of_zeros_is_warned() -> None:
+    """An activation that was 0 in every calibration sample has the scale 0 in TensorRT's cache, and is named."""
+    judgement = int8.cache(replace(SOUND, scales={**SOUND.scales, "relu": [0.0]}, computed={"relu", "y"}))
+    assert judgement.verdict is Verdict.WARNED
+    assert "relu were 0 in every calibration sample" in judgement.reason
+    assert judgement.details["silent"] == ["relu"]
+
+
+def test_constants_of_zeros_are_read_from_the_model(tmp_path: Path) -> None:
+    """Constants whose values are all 0 are found in initializers and nodes; other tensors are computed, or inputs."""
+    model = parser.parse_model("""<ir_version: 8, opset_import: ["": 17]>
+        g (float[2] x) => (float[2] y) <float[2] bias = {0, 0}, float[2] some = {0, 1}> {
+            none = Constant <value = float[2] {0, 0}> ()
+            a = Add (x, bias)
+            b = Add (a, none)
+            y = Add (b, some)
+        }""")
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    assert zero_constants(tmp_path / "m.onnx") == {"bias", "none"}
+    assert computed_tensors(tmp_path / "m.onnx") == {"a", "b", "y"}
 
 
 @pytest.mark.parametrize(
@@ -125,6 +152,8 @@ def test_a_constant_of_zeros_may_have_a_zero_scale() -> None:
         ({"scales": {}}, "no scales"),
         ({"scales": {"x": [float("nan")]}}, "not finite and positive"),
         ({"scales": {"x": [0.0]}}, "not finite and positive"),
+        ({"scales": {**SOUND.scales, "other.bias": [0.0]}, "zeros": {"bias"}}, "scales of other.bias are zero"),
+        ({"scales": {**SOUND.scales, "y": [1e-40]}, "computed": {"y"}}, "practically zero"),
         ({"scales": {**SOUND.scales, "(Unnamed Layer* 3) [Constant]_output": [float("inf")]}}, "not finite"),
         ({"scales": {"y": [0.2]}}, "should be quantized but have no range"),
         ({"recomputed": {"model": "n"}}, "of another model"),

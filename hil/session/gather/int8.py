@@ -142,7 +142,7 @@ def _explicit_cache(session: EngineContext, row: Row, made: Provisioned) -> Cach
 
 def _implicit_cache(session: EngineContext, row: Row, made: Provisioned) -> CacheFacts:
     """Return the facts of TensorRT's calibration cache on the target, such as its scales and how the build used it."""
-    from hil.quantize.ranges import weighted_inputs
+    from hil.quantize.ranges import computed_tensors, weighted_inputs, zero_constants
     from hil.session.engines.implicit_calibration import expected_header, float_inputs, header_versions, key_parts
 
     spec, streamed, about = session.model(row.model), made.streamed, _about(made)
@@ -160,6 +160,8 @@ def _implicit_cache(session: EngineContext, row: Row, made: Provisioned) -> Cach
         header=header,
         expected_header=expected_header(streamed.algorithm),
         header_versions=header_versions(made.engine.runtime_version),
+        zeros=zero_constants(session.onnx(row.model)),
+        computed=computed_tensors(session.onnx(row.model)),
         flowing=weighted_inputs(session.onnx(row.model)),
     )
 

@@ -1,0 +1,59 @@
+"""Which scales of an INT8 calibration are valid."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+TINIEST, LARGEST = 2.0**-126, 3.4e38 / 127
+"""Valid scales: from the smallest normal float32 to the scale at which the largest code exceeds float32."""
+
+ADDED = re.compile(r"\(Unnamed Layer\* \d+\) \[(Constant|Shuffle)\]_output")
+"""Tensors in TensorRT's cache that its parser adds: constants, and constants or activations that it reshapes.
+
+A reshaped activation is also in the cache under its own name.
+"""
+
+
+def is_zero_constant(tensor: str, zeros: Collection[str]) -> bool:
+    """Return whether a scale of 0 of ``tensor`` in TensorRT's cache is that of a constant of zeros.
+
+    ``zeros`` are the model's constants whose values are all 0.
+    """
+    return tensor in zeros or ADDED.fullmatch(tensor) is not None
+
+
+def silent(scales: Mapping[str, Sequence[float]], zeros: Collection[str], computed: Collection[str]) -> list[str]:
+    """Return the activations whose scale in TensorRT's cache is 0, as they were 0 in every calibration sample.
+
+    ``computed`` are the tensors that the model's nodes compute; the scale of an input may not be 0.
+    """
+    none = (name for name, each in scales.items() if name in computed and not is_zero_constant(name, zeros))
+    return sorted(name for name in none if not any(scales[name]))
+
+
+def scale_faults(scales: Mapping[str, Sequence[float]], may_be_zero: Collection[str]) -> Iterator[str]:
+    """Yield why scales are invalid; those of ``may_be_zero`` may be 0."""
+
+    def sound(tensor: str, scale: float) -> bool:
+        return TINIEST <= scale <= LARGEST or (scale == 0 and tensor in may_be_zero)
+
+    bad = sorted(name for name, each in scales.items() if not all(sound(name, one) for one in each))
+    if not bad:
+        return
+    ill = next(one for one in scales[bad[0]] if not sound(bad[0], one))
+    if not math.isfinite(ill) or ill < 0:
+        yield f"scales of {some(bad)} are not finite and positive"
+    elif ill < TINIEST:
+        yield f"scales of {some(bad)} are {'zero' if ill == 0 else 'practically zero'}, not finite and positive"
+    else:
+        yield f"scales of {some(bad)} are saturated: they are at the end of the range of float32"
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first three of ``names`` as text, and how many more there are."""
+    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
