@@ -1,9 +1,9 @@
 """What the control costs, and whether it changes what it is beside: ``python -m benchmarks.control [--quick]``.
 
-Series with and without the control are timed alternately in one worker, AB BA AB …, in several rounds with a fresh
-worker each. A round's figure is the median ratio of its neighbours' p50 (or p99), the benchmark's is the median of its
-rounds. The share is the time of the windows and of the discarded inferences, by that of the series with its warm-up.
-The exit code is 1 if a figure is over its bar.
+Series with and without the control are timed alternately in one worker, AB BA AB …; each round has a fresh worker. A
+round's figure is the median ratio of neighbouring series, for p50 and p99. The benchmark's figure is the median of its
+rounds. The share is the control's time divided by the time of the series with its warm-up. The exit code is 1 if a
+figure is over its bar.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def left_out_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a table: the verdicts on each model's engines by limits of slice_error that come from the other models."""
+    """Return a table: each model's engines judged by limits of slice_error that were chosen from the other models."""
     lines = ["limits of slice_error from all models but one (kinds not declared), and that one's engines by them:"]
     for one in left_out(rows):
         counts = ", ".join(f"{name} {one[name]}" for name in ("broken passed", "sound failed", "open"))

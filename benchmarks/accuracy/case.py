@@ -30,7 +30,7 @@ CALIBRATION = 48
 
 @dataclass
 class Case:
-    """A reference model ``model`` of ``subject``; ``seed`` decides samples, and what each change is in detail."""
+    """A reference model of ``subject``; ``seed`` decides the samples and the details of changes."""
 
     name: str
     subject: Subject

@@ -80,7 +80,7 @@ def replace_nodes(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> No
 
 
 def names_nodes(model: onnx.ModelProto) -> None:
-    """Give each node a name of its own, and none that ONNX Runtime gives to nodes which it adds (``Reshape_308``)."""
+    """Give each node a unique name that ONNX Runtime does not give to nodes of its own (``Reshape_308``)."""
     for number, node in enumerate(model.graph.node):
         node.name = f"{node.op_type}.{number}"
 
@@ -143,9 +143,9 @@ def after(model: onnx.ModelProto, name: str, make: Make) -> onnx.ModelProto:
 
 
 def applied(model: onnx.ModelProto, name: str, *steps: Step) -> onnx.ModelProto:
-    """Return ``model`` with operators applied one after another to an input or to the output of a node.
+    """Return ``model`` with the operators ``steps`` after tensor ``name``, or after that input.
 
-    A step is an operator, its inputs after the first as constants, and its attributes.
+    A step is an operator, its constant inputs after the first input, and its attributes.
     """
 
     def make(made: onnx.ModelProto, source: str, result: str) -> list[onnx.NodeProto]:

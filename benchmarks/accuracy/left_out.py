@@ -13,10 +13,10 @@ PRECISIONS = ("fp16", "int8")
 
 
 def band(errors: Sequence[tuple[float, bool]]) -> tuple[float, float]:
-    """Return the errors up to which engines pass and beyond which they fail.
+    """Return the largest error that passes, and the error above which an engine fails.
 
-    Each error of ``errors`` comes with whether its engine is sound. No broken engine passes and no sound one fails. If
-    the two groups do not overlap, both limits are a value between them.
+    ``errors`` has pairs of an engine's error and whether it is sound. By these limits no broken engine passes and no
+    sound one fails. If every sound engine's error is below every broken one's, both limits are equal.
     """
     sound = max((error for error, is_sound in errors if is_sound), default=0.0)
     broken = min((error for error, is_sound in errors if not is_sound), default=math.inf)
@@ -27,10 +27,10 @@ def band(errors: Sequence[tuple[float, bool]]) -> tuple[float, float]:
 
 
 def left_out(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Judge each model's engines by limits that come from all other models; return a row for each model and precision.
+    """Judge each model's engines by limits chosen from all other models; return a row for each model and precision.
 
-    ``passed`` and ``failed`` are the limits. ``broken passed``, ``sound failed`` and ``open`` count engines, of
-    ``engines`` in all. A row has the worst slice's error, ``None`` where it has no bound or a slice is dead.
+    ``passed`` and ``failed`` are the limits of ``band``. ``broken passed``, ``sound failed`` and ``open`` count
+    engines, of ``engines`` in all.
     """
     made = []
     for model in dict.fromkeys(row["model"] for row in rows):

@@ -1,4 +1,4 @@
-"""Changes after which a model answers as before: what exporters, optimizers and number formats do to it."""
+"""Return RGB images [count, 3, size, size] in 0..1: one portrait, or two side by side, in changing light."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _other_sums(case: Case, _: np.random.Generator) -> onnx.ModelProto | None:
 
 
 def _norm_folded(case: Case, _: np.random.Generator) -> onnx.ModelProto | None:
-    """Fold each batch normalization behind a convolution into it; where there is none, put one there."""
+    """Fold each batch normalization into the convolution before it; add one after each other convolution."""
     known = _constants(case.simple)
     norms = {node.input[0]: node for node in case.simple.graph.node if node.op_type == "BatchNormalization"}
     folded = set()
@@ -174,7 +174,7 @@ def _eight_bit_weights(case: Case, _: np.random.Generator) -> onnx.ModelProto:
 
 
 def _int8_of_half(case: Case, _: np.random.Generator) -> onnx.ModelProto:
-    """Convert the second half of the layers that the good INT8 copy has in INT8."""
+    """Convert only the second half of the layers that are INT8 in the good INT8 copy."""
     first, last = case.subject.spared
     return case.in_int8(spared=((1 + first - last) / 2, last))
 

@@ -142,7 +142,7 @@ def _stateless(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _bundled(name: str, *keys: str) -> Callable[[onnx.ModelProto, int, int], Arrays]:
-    """Return samples of the example's own files, in an order drawn with the seed."""
+    """Return a function that draws samples of the example's training data."""
 
     def make(_: onnx.ModelProto, count: int, seed: int) -> Arrays:
         with np.load(ROOT / "examples" / name / "train.npz") as file:

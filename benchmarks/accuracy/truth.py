@@ -26,7 +26,7 @@ OFF = 0.05
 
 
 class Truth(NamedTuple):
-    """Reads answers and compares them.
+    """How answers are read from outputs and compared.
 
     Attributes:
         answers: returns the answer to each sample.
@@ -147,7 +147,7 @@ def text(output: str) -> Truth:
 
 
 def vector() -> Truth:
-    """Return the truth of all components of all outputs together. The first outputs read define the ranges."""
+    """Return the truth of all components of all outputs together; their ranges are those of the first outputs read."""
     ranges: list[NDArray[Any]] = []
 
     def answers(outputs: Outputs) -> list[NDArray[Any]]:

@@ -54,7 +54,7 @@ class Variant(NamedTuple):
 
 
 def variants(model: str, seed: int) -> list[Variant]:
-    """Yield all changes of a model. The seed chooses the damage to the INT8 copy."""
+    """Yield all changes of a model; ``seed`` decides which damage starts from the INT8 copy."""
     made = [Variant(model, "sound", kind, (precision,)) for kind, (precision, _) in SOUND.items()]
     random = np.random.default_rng([seed, *model.encode()])
     for kind in PLACED:
@@ -105,7 +105,10 @@ class Store:
         return read(path)
 
     def facts(self, variant: Variant) -> dict[str, Any]:
-        """Return the share of answers that one change alters, or that the change does not apply."""
+        """Return the facts of a change: the shares ``changed`` and ``telling`` of answers, and ``seconds``.
+
+        ``changed`` is ``None``, with a ``reason``, if the change does not apply or cannot be built.
+        """
         path = self.folder / f"{variant.file}.json"
         if not path.exists():
             started = time.perf_counter()

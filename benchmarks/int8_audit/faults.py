@@ -205,7 +205,7 @@ def _zero_scale(project: Project, random: Random) -> Config:
 
 
 def _truncated(project: Project, random: Random) -> Config:
-    """Truncate the file; the record may have been made after that."""
+    """Truncate the stored file after, or before, its digest is recorded."""
     config = project.write()
     healthy = _healthy_calibration(project, config)
     content = healthy.path.read_bytes()

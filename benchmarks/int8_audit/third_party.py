@@ -1,7 +1,7 @@
 """Networks of other projects, audited: healthy, with one wrong scale, and calibrated on noise.
 
-A wrong scale counts as named if ``int8.ranges`` or ``int8.repeatable`` does not pass and its reason has the tensor's
-name; noise counts as named if ``int8.ranges`` has the name of a tensor, or ``int8.calibration_set`` the input's.
+A wrong scale counts as named if the reason of ``int8.ranges`` or ``int8.repeatable`` has the tensor's name. Noise
+counts as named if the reason of ``int8.ranges`` has a tensor's name, or that of ``int8.calibration_set`` an input's.
 """
 
 from __future__ import annotations
@@ -118,7 +118,10 @@ def audited(name: str, fault: Fault | None, seed: int, root: Path) -> dict[str, 
 
 
 def outcome(project: Project, reasons: Mapping[str, str]) -> tuple[bool, bool]:
-    """Return whether a check did not pass, and whether its reason has the name that this module's text states."""
+    """Return whether a check did not pass, and whether a reason names the fault.
+
+    A wrong scale is named by its tensor, noise by any tensor or input (see the module).
+    """
     if "tensor" in project.facts:
         name = repr(project.facts["tensor"])
         return bool(reasons), any(name in reasons.get(check, "") for check in ("int8.ranges", "int8.repeatable"))

@@ -118,7 +118,7 @@ def _numbers(folder: Path, what: str) -> range:
 
 
 def _value(path: Path, declared: onnx.ValueInfoProto) -> Any:
-    """Return the array in a file; the bytes of a value that is declared as no tensor."""
+    """Return the array in a file, or the file's bytes if the model declares another kind of value."""
     data = path.read_bytes()
     if not declared.type.HasField("tensor_type"):
         return data

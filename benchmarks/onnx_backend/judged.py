@@ -153,7 +153,7 @@ def _judge(expected: Arrays, outputs: list[tuple[str, Any]]) -> Any:
 
 
 def _damaged(case: Case) -> Arrays:
-    """Return the expected outputs with one element changed; a zero-length output is one longer along its first axis."""
+    """Return the expected outputs with one element changed; if all outputs are empty, one is made longer."""
     random = np.random.default_rng(len(case.name))
     names = list(case.expected)
     name = next((one for one in names if np.asarray(case.expected[one]).size), names[0])

@@ -38,10 +38,7 @@ GRAPHS = {"planted": planting.GRAPHS, "third-party": third_party.NAMES}
 
 
 def measure(part: str, seed: int, *, quick: bool, keep: Path | None = None, jobs: int = 1) -> list[dict[str, Any]]:
-    """Return the rows of one part, and add them to the file ``keep``.
-
-    Rows that the file has already are not made again.
-    """
+    """Return the rows of one part; rows of planted faults that the file ``keep`` has are not made again."""
     if part == "holes":
         return holes.rows()
     if part == "peer":

@@ -37,9 +37,9 @@ TRUNK = 0.5
 
 @dataclass(frozen=True)
 class Case:
-    """A model with its data; ``samples(count, seed)`` returns a list of feeds with one sample each.
+    """A model with its data; ``samples(count, seed)`` returns ``count`` feeds of one sample each.
 
-    A healthy INT8 engine has the nodes ``floating`` in floating point.
+    ``floating`` names the nodes that stay in floating point in a healthy INT8 engine.
     """
 
     name: str

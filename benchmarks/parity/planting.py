@@ -84,7 +84,7 @@ def _operators(graph: str) -> frozenset[str]:
 
 
 def _case(graph: str, seed: int) -> Case:
-    """Return a graph. The graphs of other projects have fixed weights, whatever ``seed`` is."""
+    """Return a graph: another project's with its own weights, or one with weights drawn by ``seed``."""
     return third_party.third_party(graph) if graph in third_party.NAMES else MAKERS[graph](seed)
 
 

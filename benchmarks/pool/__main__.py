@@ -113,7 +113,10 @@ PARTS: dict[str, Callable[..., Rows]] = {"speed": speed, "cost": cost, "random":
 
 
 def shown(part: str, rows: Rows, *, quick: bool) -> bool:
-    """Print the bars of a part; return whether they are met. A quick run's rows are too few for some of them."""
+    """Print the bars of a part, and return whether they are met.
+
+    In a quick run, bars that need more rows are not required.
+    """
     good = True
     for bar in results.judge(f"pool-{part}", rows):
         figure, limit, met = bar["figure"], bar["limit"], bar["met"]

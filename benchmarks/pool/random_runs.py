@@ -119,7 +119,7 @@ class Disturbed:
             self.dead[f"{MARK}{one.process.pid}-r{one.number}"] = one.killed
 
     def watch_dead(self, session: CoordinatorSession) -> None:
-        """Note how long the places of killed runs were held after their death."""
+        """Note how long the places of killed runs stay held."""
         holders = [each["by"] for each in session.holders() if each["by"]]
         for user in list(self.dead):
             seconds = time.monotonic() - self.dead[user]
@@ -129,7 +129,10 @@ class Disturbed:
                 del self.dead[user]
 
     async def all_runs(self, runs: int, at_once: int, notify: Callable[[str], None]) -> float:
-        """Start all runs, at most ``at_once`` at a time. Return after how many seconds all places were free."""
+        """Start all runs, at most ``at_once`` at a time.
+
+        Return the seconds from the end of the last run until no place was held, at most about ``PATIENCE``.
+        """
         session = CoordinatorSession(f"127.0.0.1:{self.lab.port}", {"lab": "test"})
         await session.connect()
         started, shown = 0, 0

@@ -94,7 +94,7 @@ class Opinion:
 
 
 def needed() -> Iterator[tuple[str, str]]:
-    """Yield each judge with each rule that it must apply."""
+    """Yield each pair of a judge and a rule that the judge must apply."""
     for name in JUDGES:
         for rule in (*RULES, *ROBOTS):
             alone = (rule in ASKED and name != "gate") or (rule in ROBOTS and name != "deploy")
@@ -103,7 +103,7 @@ def needed() -> Iterator[tuple[str, str]]:
 
 
 def pairs(made: Iterable[Placed]) -> list[tuple[str, str]]:
-    """Return the pairs of ``needed`` that some report decides."""
+    """Return the pairs of ``needed`` that at least one of the reports tests."""
     decided = {(name, rule) for placed in made for name in JUDGES for rule in placed.broken(name)}
     return [pair for pair in needed() if pair in decided]
 

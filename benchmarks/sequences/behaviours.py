@@ -43,7 +43,7 @@ class WrongBegin(Behaviour):
 
 
 class Carried(Behaviour):
-    """Carries ``change(name, before, after, outputs, step)`` instead of each state, or only of the state ``only``."""
+    """Replaces each carried state, or only the state ``only``, by ``change(name, before, after, outputs, step)``."""
 
     def __init__(self, change: Callable[..., Array], only: str = "") -> None:
         self._change, self._only = change, only
@@ -112,7 +112,7 @@ class Answers(Behaviour):
 
 
 class Last(Behaviour):
-    """Skips the last ``count`` steps: their outputs are missing, or are those of the step before."""
+    """Omits the last ``count`` steps of a sequence, or repeats the outputs of the step before them."""
 
     def __init__(self, count: int, *, repeated: bool) -> None:
         self._count, self._repeated = count, repeated

@@ -57,12 +57,15 @@ class Replaced:
         yield self._worker
 
     def provisioned(self, *_: str) -> NoReturn:
-        """Raise ``Unsupported``: nothing was built, so no node can be examined by building variants."""
+        """Raise ``Unsupported``, since no engine was built."""
         raise Unsupported("the engine of a case is in this process")
 
 
 def write_project(folder: Path, cases: Sequence[Drawn]) -> Path:
-    """Write models, data and ``hil.toml`` of all cases; case 3 is the model ``m3``. Return the config's path."""
+    """Write models, data and ``hil.toml`` of all cases, and return the config's path.
+
+    The model of case 3 is called ``m3``.
+    """
     lines = []
     for number, case in enumerate(cases):
         onnx.save(case.model.model, folder / f"m{number}.onnx")

@@ -124,10 +124,10 @@ class Chain:
                 notify(f"{self._target}, {name or 'undisturbed'}: {_summary(self.rows[-1])}")
 
     def slowdowns(self, count: int, notify: Callable[[str], None]) -> None:
-        """Compare ``count`` times sessions of the model with those of its slowed copy, as many as the planner asks for.
+        """Run ``count`` comparisons of the model with its slowed copy, with runs and sessions as the planner decides.
 
-        The sessions alternate, so that both sides are of the same time. Neighbouring comparisons share sessions if the
-        planner asks for several a side.
+        Sessions of the model and of the copy alternate. If a side has several sessions, neighbouring comparisons share
+        some.
         """
         runs, sessions = self._planned()
         self._configure(["fp32"])
@@ -203,7 +203,7 @@ class Chain:
         return next((str(row["id"]) for row in self.rows if tuple(map(row.get, fields)) == key), "")
 
     def _compared(self, kind: str, number: int, base: list[str], cand: list[str]) -> Row | None:
-        """Return the result of ``hil compare``; ``None`` if it is recorded already. Several runs are named first."""
+        """Run ``hil compare`` on two sides and return the result as a row; ``None`` if that row is stored already."""
         if any((row["kind"], row.get("number")) == (kind, number) for row in self.rows):
             return None
         names = [self._named(f"{kind}-{number}-{at}", ids) for at, ids in enumerate((base, cand))]

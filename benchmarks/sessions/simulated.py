@@ -71,7 +71,7 @@ CASES = (
 def cells(trials: int, seed: int) -> list[Cell]:
     """Return the rate of false changes of each case and shift; the same for the same seed.
 
-    ``trials`` is divided among the noise models within a run; at least one is of each.
+    ``trials`` is divided among the noise models.
     """
     each = max(1, trials // len(timings.MODELS))
     return [

@@ -19,9 +19,9 @@ MIB = 1 << 20
 
 
 class Pair(NamedTuple):
-    """Seconds of one round: ours and scp's, each including connecting, and ``start``, the start of the agent.
+    """Seconds of one round: ``ours`` and ``scp``, both with connecting, and ``start``.
 
-    A session needs its agent whatever it uploads, so its start counts for neither side; ``strict`` counts it for ours.
+    ``start`` is the start of the agent, which ``ours`` does not contain.
     """
 
     ours: float

@@ -54,10 +54,7 @@ def generator(seed: int, *what: object) -> np.random.Generator:
 
 
 def _planned(trials: int, seed: int, model: str, sd: float, between: str) -> list[Cell]:
-    """Return the rates for the number of runs that the planner asks for: false alarms, detections and predicted power.
-
-    If ``between`` is not Gaussian, only false alarms have a bar.
-    """
+    """Return the rates of false alarms and detections for the number of runs that the planner asks for."""
     noise = f"{model}, runs {100 * sd:g} %" + ("" if between == "Gaussian" else f", {between}")
     random = generator(seed, noise)
     pool = timings.values(random, model, (CALIBRATED,), sd=sd, between=between)

@@ -93,7 +93,7 @@ RULES: dict[str, Callable[[FloatArray, FloatArray], FloatArray]] = {
 
 
 def ours(base: FloatArray, cand: FloatArray, runs: int, *, either: bool) -> FloatArray:
-    """Return what our rule reports as worse on the first ``runs`` of each side; with ``either`` also as better."""
+    """Return on which trials our rule reports worse, from ``runs`` runs of each side; with ``either`` also better."""
     called = {Change.WORSE, Change.BETTER} if either else {Change.WORSE}
     sides = zip(base[:, :runs, MEDIAN].tolist(), cand[:, :runs, MEDIAN].tolist(), strict=True)
     return np.array([judge_change(compare_runs([before], [after], noise=0.0)) in called for before, after in sides])

@@ -77,9 +77,9 @@ def coverage(trials: int, seed: int) -> list[Cell]:
 
 
 def drift(trials: int, seed: int) -> list[Cell]:
-    """Return how often a drifting series gets no verdict: by ``DRIFT``, and by ``SLIGHT``, which has no bar.
+    """Return how often a drifting series gets no verdict, with the limit near its percentile or twice as high.
 
-    The limit is near its percentile, or twice as high.
+    A drift of ``SLIGHT`` has no bar.
     """
     cells = []
     for q in (0.5, 0.99):

@@ -27,7 +27,10 @@ def counted(rows: Sequence[Row], truth: str, judge: str, verdict: str) -> tuple[
 
 
 def judge(rows: Sequence[Row]) -> list[Bar]:
-    """Return the bars on the product's verdicts, and those on what was judged; without enough of it, no figures."""
+    """Return the bars on the verdicts and on the numbers of engines, models and kinds.
+
+    If a number is too small, the bars on verdicts have no figure.
+    """
     of = {truth: [row for row in rows if row["truth"] == truth] for truth in ("sound", "broken")}
     models = {row["model"] for row in rows}
     counts = [
@@ -42,7 +45,7 @@ def judge(rows: Sequence[Row]) -> list[Bar]:
 
 
 def judge_sample(rows: Sequence[Row]) -> list[Bar]:
-    """Return the bars that a part of the engines can meet; without rows they have no figure."""
+    """Return the bars on the verdicts; without rows they have no figure."""
     return [
         _share(rows, "broken engines passed, kinds declared", "broken", "declared", "passed", 0.0),
         _share(rows, "sound engines failed, kinds declared", "sound", "declared", "failed", SOUND_FAILED),

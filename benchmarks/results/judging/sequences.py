@@ -27,7 +27,7 @@ LONGEST = 180.0
 def planted(rows: Sequence[Row], *, whole: bool = True) -> list[Bar]:
     """Return the bars of the planted faults and of the sound variants; without all cases they have no figure.
 
-    Not ``whole``: of the cases that there are, and names are missed only where chance does not explain the figure.
+    With ``whole`` false, missing cases are allowed, and chance may explain too few named faults.
     """
     faults, sound = ([row for row in rows if row["part"] == part] for part in ("fault", "sound"))
     seeds = {row["seed"] for row in rows}
@@ -57,7 +57,7 @@ def planted(rows: Sequence[Row], *, whole: bool = True) -> list[Bar]:
 def cost(rows: Sequence[Row], *, whole: bool = True) -> list[Bar]:
     """Return a bar for each model's cost of a step: the median difference of the pairs, in µs.
 
-    The largest that is allowed is the larger of ``SHARE`` of the bare step and ``SECONDS``.
+    The limit is ``SECONDS`` or ``SHARE`` of the bare step, whichever is larger.
     """
     made = []
     for size in SIZES:
@@ -71,10 +71,9 @@ def cost(rows: Sequence[Row], *, whole: bool = True) -> list[Bar]:
 
 
 def speech(rows: Sequence[Row]) -> list[Bar]:
-    """Return a bar for the checks of real models in FP32 that did not pass, and one for INT8 whose cause is unknown.
+    """Return a bar for FP32 checks that did not pass, and one for failed INT8 checks without a cause.
 
-    INT8 may miss its tolerances, but then a node or a step must be named, and it must never pass with less than all
-    checks. Bars of models, precisions, checks or minutes that are missing have no figure.
+    Without all models, precisions, checks and minutes, the bars have no figure.
     """
     keys = sorted((row["model"], row["precision"], row["check"]) for row in rows if row["check"] in CHECKS)
     wanted = sorted((model, precision, check) for model in REAL for precision in PRECISIONS for check in CHECKS)

@@ -109,7 +109,7 @@ def rate(row: Row) -> float:
 
 
 def streams(rows: Sequence[Row]) -> list[Bar]:
-    """Return our best rate divided by the bare loop's best, each at the number of streams with its highest median."""
+    """Return a bar: our highest rate divided by the bare loop's, each at the number of streams that suits it best."""
     name = "rate at the best number of streams, by the bare loop's"
     rates: dict[str, dict[int, list[float]]] = {"ours": {}, "bare": {}}
     for row in sorted(rows, key=lambda row: int(row["round"])):

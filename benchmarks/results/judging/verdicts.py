@@ -40,7 +40,7 @@ def _all_cells(cells: int, mine: Sequence[Row]) -> bool:
 
 
 def compared(rows: Sequence[Row]) -> list[Bar]:
-    """Return the bars of comparisons, and one for how far a measured power is more than 3 points from the predicted."""
+    """Return the bars of comparisons, and one for measured powers more than three points from the predicted ones."""
     mine = [row for row in rows if row["claim"] == comparison.PROMISE_CLAIM]
     beyond = [(row["rate"] - row["bar"]) * (1 if row["sense"] == "at most" else -1) for row in mine]
     name = f"{comparison.PROMISE_CLAIM}: how far beyond, the worst of {comparison.PROMISES} cells"
