@@ -17,7 +17,7 @@ def own_command(archive: str) -> List[str]:
 
 
 def own_path() -> str:
-    """Return the path that a new interpreter needs in ``sys.path`` to import this package ."""
+    """Return the path that a new interpreter needs in ``sys.path`` to import this package."""
     if _folder() is not None:
         return os.path.abspath(sys.argv[0])  # the archive
     path = os.path.abspath(__file__)

@@ -80,7 +80,7 @@ def form_of(outputs: Outputs) -> Form:
 
 
 def together(alike: Sequence[Batch], name: str, first: int) -> tuple[Array, Array, IntArray]:
-    """Return the output ``name`` of both sides for batches of one form, [batches, ...], and the samples' numbers.
+    """Return output ``name`` of both sides for batches of one form, [batches, ...], and the numbers of its samples.
 
     ``first`` is the number of the first sample. A batch without an axis of samples counts as one sample.
     """

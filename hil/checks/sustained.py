@@ -174,7 +174,7 @@ def _throughout(judgement: Judgement, series: Series, figure: Callable[[Series],
 
 
 def _settled(judgement: Judgement, value: float, grows: float, series: Series) -> Judgement:
-    """Return ``judgement``; a pass becomes inconclusive if one more rise of the same size would break the limit.
+    """Return ``judgement``; a pass becomes inconclusive if another rise as in the last third would break the limit.
 
     ``value`` is the judged value, ``grows`` the value that rises.
     """

@@ -55,7 +55,10 @@ def judge_across_boards(pairs: Sequence[Pair], known: Known, between: Between) -
 
 
 def _settled(spread: float, row: Row, *moved: Row) -> Row:
-    """Return ``row``, judged as measured, if its status is that of the rows whose values were ``moved``."""
+    """Return ``row``; unclear unless all rows ``moved`` have its status.
+
+    The values of ``moved`` were changed by the whole difference between the boards.
+    """
     if not spread or row.status is Status.REFUSED:
         return row
     boards = f"these boards differ by up to {spread * 100:.2g} %, as calibrated"

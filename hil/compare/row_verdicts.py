@@ -1,7 +1,6 @@
 """Judge the rows of a comparison: noisy values statistically, from the values of several runs, other values exactly.
 
-The p-values of all noisy rows are adjusted (Holm), so that more rows do not give more false alarms. L., 1982,
-Technometrics 24(4), 295-300).
+The p-values of all noisy rows are adjusted (Holm), so that more rows do not give more false alarms.
 """
 
 from __future__ import annotations

@@ -156,10 +156,7 @@ def node_of(case: Case, region: Region) -> Node:
 def _guilty(case: Case, errors: Mapping[Region, NodeErrors], alone: Values) -> list[tuple[Region, float]]:
     """Return at most ``LISTED`` regions at fault, worst first, each with the error that it alone causes in the outputs.
 
-    Of those whose errors are about the largest one, the first in the model is first.
-
-    A region is at fault if this error exceeds the floor of the precision (``error_bounds.FLOORS``), which other
-    evidence lowers or raises.
+    Of regions with about the largest error, the first in the model is first.
     """
     floor = error_bounds.FLOORS[case.precision]
     tried: list[tuple[float, Region, float, bool]] = []
@@ -203,7 +200,7 @@ def _follows(case: Case, region: Region, changed: set[str]) -> bool:
 
 
 def _loses_slice(case: Case, region: Region, alone: Values) -> bool:
-    """Return whether a Q/DQ pair loses most of a slice of its tensor, even if ``error`` is small."""
+    """Return whether a Q/DQ pair loses most of a slice of its tensor."""
     name = region.pair.suspect
     return region.pair.quantized and slice_error(case.value(name), alone[name], 1e-6) > LOST
 

@@ -156,9 +156,9 @@ Each rule gets the trace, its replay, the wrong steps and the number of finite s
 
 
 def _tried(trace: Trace, replay: Replay, steps: Any, errors: Any, share: float) -> Iterator[tuple[float, str]]:
-    """Yield each hypothesis that explains enough of the wrong ``steps``, after the mean share of error that remains.
+    """Yield each hypothesis that explains enough of the wrong ``steps``, after the mean share of error that it leaves.
 
-    ``errors`` are those of all steps, ``share`` is the share of wrong ones among the steps after the first.
+    ``errors`` are those of all steps; ``share`` is the share of wrong steps after the first.
     """
     for text, feed in guesses(trace, steps, always=share >= ALMOST_ALL):
         left = np.array([replay.error(step, feed(step)) for step in steps]) / errors[steps]

@@ -52,8 +52,8 @@ def judge(report: Report, policy: GateSpec, *, full: bool = True, around: Circum
 def judge_selection(report: Report, other_tests: int) -> Decision:
     """Return the decision on what the user selected: the rows of ``report`` that its selection did not leave out.
 
-    It decides the exit code of pytest and nothing else. Without ``other_tests``, passed tests that have no row, at
-    least one row must have a verdict.
+    It decides only the exit code of pytest. It is failed if no row has a verdict and ``other_tests``, the number of
+    passed tests without a row, is 0.
     """
     part = selected(report).model_copy(update={"status": "complete"})
     rules = judge_rules(part, part.policy, required_rows(part, part.policy), full=False)

@@ -102,15 +102,15 @@ def _norm(array: Any, counted: Any) -> float:
 
 
 def is_batch(signature: Signature, plan: Mapping[str, InputProposal], rows: Rows) -> bool:
-    """Return whether the axes of ``plan`` are a batch, as ``rows`` or else the file shows.
+    """Return whether the batch axes of ``plan`` are right: by ``rows`` or, if these are unknown, by the file.
 
-    The file shows it by the name of the dimension, or by images.
+    The file shows a batch by the dimension's name, or by an image.
     """
     return rows is Rows.AGREE or (rows is Rows.UNKNOWN and not _doubtful(signature, plan))
 
 
 def without_doubtful(signature: Signature, plan: Mapping[str, InputProposal]) -> Mapping[str, InputProposal]:
-    """Return ``plan`` with a batch axis only where the file shows one: by the name of the dimension, or by images."""
+    """Return ``plan`` without the batch axes that neither the dimension's name nor an image shows to be a batch."""
     doubtful = _doubtful(signature, plan)
     return {name: replace(one, batch_axis="none") if name in doubtful else one for name, one in plan.items()}
 

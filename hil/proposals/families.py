@@ -161,7 +161,7 @@ def _end_to_end(shapes: Shapes, _: int) -> bool:
 
 
 def _channels_first(shapes: Shapes, cells: int) -> bool:
-    """Match four coordinates and classes [samples, 4 + classes, boxes]; ``cells`` divides boxes."""
+    """Match four coordinates and classes [samples, 4 + classes, boxes], of a multiple of ``cells`` boxes."""
     if [len(shape) for shape in shapes] != [3]:
         return False
     _, columns, boxes = shapes[0]

@@ -281,7 +281,7 @@ class _Search:
     def _needs_no_more(
         self, own: Mapping[str, InputSpec], shapes: Mapping[str, tuple[int, int, int]], declared: Signature
     ) -> bool:
-        """Return whether the tried batch axes follow from the file and ``own``."""
+        """Return whether the file with only ``own`` and ``shapes`` declared has the batch axes that were tried."""
         spec = ModelSpec(path=str(self._path), data="synthetic", inputs=dict(own), shapes=dict(shapes))
         try:
             result = declare(self._raw, spec, self._name)

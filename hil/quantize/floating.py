@@ -63,7 +63,7 @@ def kept_nodes(
 
 
 def _before(proto: onnx.ModelProto, joins: Mapping[str, str]) -> dict[str, str]:
-    """Return the nodes before ``joins`` that would gain nothing from INT8, each with a text."""
+    """Return the nodes whose results only ``joins`` read, so that INT8 gains nothing there, each with a text."""
     made: dict[str, str] = {}
     readers: dict[str, list[str]] = {output.name: [""] for output in proto.graph.output}
     for node in with_inner(proto.graph.node):

@@ -72,7 +72,7 @@ def _top(name: str, ranges: Mapping[str, Any], constants: Mapping[str, onnx.Tens
 def nodes_at_joins(proto: onnx.ModelProto, joined: Mapping[str, str]) -> dict[str, str]:
     """Return, by name, the nodes that read or return a tensor of ``joined``, with the tensor's text.
 
-    Convolutions and matrix products count only if they read one.
+    Convolutions and matrix products that only return one are left out.
     """
     return {
         node.name: joined[name]

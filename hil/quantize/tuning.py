@@ -116,9 +116,9 @@ class Search:
         return self._layers[:high]
 
     def _returned(self, needed: list[Candidate], kept: list[Candidate]) -> list[Candidate]:
-        """Return those of ``kept`` that must stay in floating point together with ``needed``.
+        """Return the nodes of ``kept`` that must stay in floating point beside ``needed``.
 
-        The tolerances hold with ``needed`` and ``kept`` in floating point.
+        With all of both in floating point, the tolerances hold.
         """
         if needed and self._holds(needed):
             return []

@@ -102,7 +102,7 @@ class Context:
         return self.config.model(name, self.requested)
 
     def signature(self, name: str) -> Signature:
-        """Return the inputs and outputs of the model's ONNX file, completed with what the config declares for them."""
+        """Return the inputs and outputs of the model's ONNX file, completed by the config and, if needed, the data."""
         path = self.config.resolve(self.model(name).path)
         self.sources.watch(path)
 

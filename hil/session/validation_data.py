@@ -41,8 +41,8 @@ class Opened:
 def open_validation(config: Config, target: str, name: str) -> tuple[Signature, Dataset]:
     """Return the signature of the model ``name`` with what ``hil.toml`` declares, and its validation data.
 
-    If the data contradicts that dimensions of one name have one size, they get names by their position, and
-    ``separated`` of the signature lists them. Raise ``UserError`` for data that does not fit the model.
+    Axes with one name but different sizes get names by their position, if the reference accepts these sizes;
+    ``separated`` of the signature lists these axes. Raise ``UserError`` for data that does not fit the model.
     """
     spec, path = config.model(name, target), config.resolve(config.model(name, target).path)
     signature = declared_signature(path, spec, name, apart=True)

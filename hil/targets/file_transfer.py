@@ -145,7 +145,7 @@ def upload_channels(agent: AgentCalls, size: int) -> Iterator[list[UploadChannel
 def _open(agent: AgentCalls, opened: list[UploadChannel]) -> None:
     """Add ``CHANNELS`` channels to ``opened``; none if the round trip is shorter than ``FAR``.
 
-    Raise ``LabError`` if one cannot be opened; ``opened`` is empty then.
+    Raise ``LabError``, and leave ``opened`` empty, if a channel cannot be opened.
     """
     began = time.monotonic()
     paths = agent.call("pipes_open", {"count": CHANNELS})[0]["paths"]

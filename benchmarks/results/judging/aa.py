@@ -23,10 +23,7 @@ SLOWDOWN_BAR = 0.055
 
 
 def aa_called(row: Row, *, paired: bool = True) -> str:
-    """Return the verdict on one comparison.
-
-    It is based on the pairs' ratios if ``paired``, else on each side's times.
-    """
+    """Return ``worse``, ``better``, ``same`` or ``unclear``, by the pairs' ratios if ``paired``, else by both sides."""
     first, second, ratios = (list(side) for side in zip(*row["pairs"], strict=True))
     comparison = compare_pairs(ratios) if paired else compare_runs([first], [second], noise=0.0)
     return judge_change(comparison).value

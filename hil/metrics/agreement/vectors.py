@@ -191,10 +191,10 @@ class Points:
 
 
 def _of_samples(changed: FloatArray, live: Array) -> FloatArray:
-    """Return the change of each sample, NaN for none: the mean of its components, or of one that is lost that one.
+    """Return the change of each sample: the mean over its components, NaN if none counts.
 
-    ``changed`` has 0, 1, or NaN for a component that is not counted (samples, components); those in ``live`` can be
-    lost.
+    ``changed`` is 0, 1, or NaN for a component that does not count, (samples, components). If a component in ``live``
+    changed in more than ``LOST`` of the samples, return the changes of the worst such component.
     """
     counted, sums = (~np.isnan(changed)).sum(axis=1), np.nansum(changed, axis=1)
     shares = np.where(live, np.nansum(changed, axis=0) / max(len(changed), 1), 0.0)
@@ -204,7 +204,7 @@ def _of_samples(changed: FloatArray, live: Array) -> FloatArray:
 
 
 def _drawn(size: int) -> Array:
-    """Return the components that are compared, the same for each batch: a fixed step would leave out whole columns."""
+    """Return the indices of the components that are compared, the same for each batch."""
     if size <= COMPONENTS:
         return np.arange(size)
     return np.sort(np.random.default_rng(0).choice(size, COMPONENTS, replace=False))

@@ -82,7 +82,7 @@ def _is_odd(name: str, middles: Mapping[str, float], least: float) -> bool:
 
 
 def _is_beyond(name: str, middles: Mapping[str, float], least: float) -> bool:
-    """Return whether a board differs by more than ``least`` from all its siblings, and they do not from each other."""
+    """Return whether a board differs by more than ``least`` from each sibling, and no sibling from another one."""
     siblings = [middle for other, middle in middles.items() if other != name]
     return min(abs(middles[name] - middle) for middle in siblings) > least >= _range(siblings)
 

@@ -160,7 +160,10 @@ class _Entry:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock the file and return true; return false if another process has it. Raise ``OSError`` if that cannot be."""
+    """Lock the file and return true; return false if another process has it.
+
+    Raise ``OSError`` if it cannot be locked.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -59,9 +59,9 @@ def located(
 ) -> Diagnosis | None:
     """Search for the node at fault, write the folder that reproduces it, and return the diagnosis.
 
-    ``choose`` returns the inputs that are examined. Return ``None`` if the session does not explain failures, or if
-    ``judgement`` neither failed nor is inconclusive with an output outside its tolerance. If the search failed, the
-    details have only ``diagnosis.why_not``.
+    ``choose`` returns the inputs that are examined. Only a failed judgement is examined, and an inconclusive one with
+    an output outside its tolerance. For any other, and if the session does not explain failures, return ``None``. If
+    the search failed, the details have only ``diagnosis.why_not``.
     """
     # Between the two bounds of a default tolerance lie sound and broken engines: the node shows which one this is.
     between = judgement.verdict is Verdict.INCONCLUSIVE and not all(
@@ -97,11 +97,12 @@ def _examined(session: EngineContext, row: Row, choose: Callable[[], Chosen]) ->
 def signal_end_of(
     session: EngineContext, row: Row, comparison: Comparison, judgement: Judgement, *, shares: bool
 ) -> Diagnosis | None:
-    """Return, as a diagnosis, the node from which on values that should vary are constant: the signal ends there.
+    """Return, as a diagnosis, the node after which values that should vary are constant: the signal ends there.
 
-    ``judgement`` is that of the task, and ``shares`` is true if its score is a share of right answers. Return ``None``
-    unless it failed with nearly all of its score lost or with constant outputs. If the node is not identified, the
-    details have the reason, ``signal_end.why_not``.
+    ``judgement`` is that of the task, and ``shares`` is true if its score is a share of right answers. Only a failed
+    judgement is examined, with nearly all of the score lost or a dead output. For any other, and if the session does
+    not explain failures, return ``None``. If the node is not identified, the details have the reason,
+    ``signal_end.why_not``.
     """
     if not session.explains or judgement.verdict is not Verdict.FAILED or not comparison.numbers:
         return None

@@ -47,7 +47,7 @@ def signature(session: EngineContext, row: Row) -> Gathered:
 
 
 def _profiles(session: EngineContext, model: Signature, row: Row) -> Profiles:
-    """Return the optimization profiles of the engine; empty for a runtime without them, and without declared sizes."""
+    """Return the optimization profiles of the engine; empty if the runtime has none, or sizes are not declared."""
     if not runtime_record(session.spec.runtime).compiles:
         return {}
     try:

@@ -74,8 +74,8 @@ class Use:
     def counted(self, host: float, part: str) -> float | None:
         """Return the bytes that count against a limit; ``None`` if the device's memory could not be read.
 
-        ``host`` are the bytes of host memory, and ``part`` names the field of ``device`` with the same reading. Host
-        memory counts if there is no device, device memory if it is separate, and the sum if it is shared.
+        ``host`` are the bytes of host memory, ``part`` is the field of ``device`` that corresponds to them. Without a
+        device, ``host`` counts; with one, what ``hil.checks.memory.footprint`` returns.
         """
         if not self.has_device:
             return host

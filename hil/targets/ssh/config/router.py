@@ -41,9 +41,8 @@ USER = re.compile(r"(?!-)([\w.+-]+\\)?[\w.:+@/-]+")
 def route(target: str, spec: TargetSpec) -> tuple[Hop, ...]:
     """Return the hops to a target; the last is the target itself.
 
-    Raises ``UserError`` for an unusable config.
-
-    Otherwise the SSH config is read with paramiko.
+    Raises ``UserError`` for an unusable config. The installed ``ssh`` reads the SSH config or, if there is none,
+    paramiko.
     """
     if not spec.host:
         raise UserError(f"kind 'ssh' has no host: on target {target!r}: write host = \"…\" in [targets.{target}]")
