@@ -1,15 +1,14 @@
 """Verdicts on real models: ``python -m benchmarks.accuracy [--quick] [--seed N] [--jobs N] [--cache DIR] [--out DIR]``.
 
-Models that other projects ship, and the three bundled ones, are changed soundly, as exporters and optimizers do it, and
-damaged, within the graph. Which engines are sound is decided by decoders of the benchmark's own: at most 2 % of the
-answers to 256 samples changed; of a broken one at least 10 %. What lies between, and damage without effect, is shown
-and not counted. The judges see the outputs for 256 other samples. The seed decides samples and details, and is a new
-one each time. No broken engine may pass at the default tolerances, whether the kinds of outputs are declared, as
-``hil init`` proposes them, or not; declared, at most 3 % of the sound ones may fail and 10 % may be inconclusive.
-``--cache`` stores the outputs, several GB, so that they can be judged again in minutes; making takes an hour of one
-core, and ``--jobs`` takes several models at once.
-``--quick`` takes some changes of small models, within a minute, and is not a result: a bar is missed where chance does
-not explain the figure. Exit code 1 if a bar is missed.
+Models that other projects ship, and the bundled ones, are changed in two ways: soundly, as exporters and optimizers do
+it, and by damage within the graph. Decoders of the benchmark itself decide which engines are sound. Of 256 samples, a
+sound engine answers at most 2 % otherwise, a broken one at least 10 %. Engines in between, and damage without effect,
+are shown and not counted. The judges see the outputs for 256 other samples, at the default tolerances, with the kinds
+of outputs that ``hil init`` proposes and with none. No broken engine may pass. With kinds, at most 3 % of the sound
+engines may fail, and 10 % may be inconclusive. The seed decides samples and details; by default it is a new one each
+time. ``--cache`` stores the outputs, several GB, so that they can be judged again in minutes. Making them takes an hour
+of one core; ``--jobs`` takes several models at once. ``--quick`` takes some changes of small models, within a minute,
+and is not a result. Exit code 1 if a bar is missed; with ``--quick``, only where chance does not explain the figure.
 """
 
 from __future__ import annotations

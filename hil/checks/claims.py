@@ -113,7 +113,7 @@ def _shares(declared: Precisions, precision: str) -> Iterator[str]:
     elif precision in SCHEMES:
         rival = max(((shares.get(one, 0.0), one) for one in SCHEMES if one != precision), default=(0.0, ""))
         if rival[0] > shares[precision]:
-            yield f"more is declared {rival[1]} ({rival[0]:.1%}) than {precision} ({shares[precision]:.1%})"
+            yield f"{rival[0]:.1%} is declared {rival[1]}, but only {shares[precision]:.1%} {precision}"
 
 
 def _schemes(tensors: Sequence[QuantizedTensor], precision: str) -> Iterator[str]:

@@ -133,7 +133,8 @@ def tensors_read_by(node: onnx.NodeProto) -> Iterator[str]:
 def pairs(reference: Graph, suspect: Graph) -> tuple[Pair, ...]:
     """Return the pairs of corresponding tensors, in the suspect's order, without constants.
 
-    Tensors correspond by name. The output of a Q/DQ pair corresponds to the reference's tensor that the pair quantizes.
+    Tensors correspond by name. The output of a Q/DQ pair corresponds to the reference's tensor that the pair quantizes
+    or, if the pair makes an output of the model, to that output.
     """
     paired: dict[str, Pair] = {}
     known = reference.varying

@@ -45,7 +45,7 @@ def equal(ours: Any, theirs: Any) -> bool:
 def test_a_block_is_judged_as_its_batches_one_by_one(
     batches: list[tuple[int, tuple[int, ...]]], dtype: str, kind: str, seed: int
 ) -> None:
-    """Verdict, reason and all details are the same, whichever batches have equal shapes and whatever differs."""
+    """Batches that are compared together give the same verdict, reason and details as one by one."""
     rng = np.random.default_rng(seed)
     pairs: list[Pair] = []
     chosen = int(rng.integers(len(batches)))

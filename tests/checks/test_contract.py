@@ -38,7 +38,7 @@ def test_the_models_own_signature_passes() -> None:
     ],
 )
 def test_any_difference_fails_and_is_named(engine: Signature, named: str) -> None:
-    """A missing, extra or renamed port fails, and so does another dtype, rank, fixed size or free size."""
+    """A missing, extra or renamed port fails, and so does another dtype, rank or size."""
     judgement = contract.signature(MODEL, engine)
     assert judgement.verdict is Verdict.FAILED
     assert any(named in difference for difference in judgement.details["differences"])

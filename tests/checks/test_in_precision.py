@@ -69,7 +69,7 @@ def test_without_shapes_the_share_is_of_nodes() -> None:
     ],
 )
 def test_where_a_layer_runs(asked: str, inputs: list[str], computed: str, inside: bool | None) -> None:
-    """A layer's quantized precision is that of its activations; the kernel's name distinguishes TF32 from FP32."""
+    """A layer runs in the type of its activations; TF32 is recognized by the kernel's name."""
     judged = in_precision([layer("n0", *inputs, computed=computed)], model(5), asked, EIGHTY)
     assert judged.verdict is {True: Verdict.PASSED, False: Verdict.FAILED, None: Verdict.INCONCLUSIVE}[inside]
 
@@ -107,7 +107,7 @@ def test_what_the_file_declares_decides_nothing() -> None:
 
 
 def test_nodes_without_names_are_in_the_layers_that_name_none() -> None:
-    """Nodes without names have the precision of the unnamed layers if these agree; else it is unknown."""
+    """Nodes without names have the precision of the unnamed layers, if these agree."""
     nameless = Precisions(tuple(WeightedNode("", "MatMul", "float32", multiply_adds=3) for _ in range(2)))
     agree = [layer("Conv_0", "int8"), layer("Conv_1", "int8")]
     assert in_precision(agree, nameless, "int8", EIGHTY).verdict is Verdict.PASSED

@@ -79,7 +79,7 @@ def test_all_faults_are_listed_with_the_cause_first() -> None:
 
 
 def test_coverage_is_compared_with_a_random_draw() -> None:
-    """Coverage is compared with what a random draw of as many samples would cover."""
+    """A calibration set may lack classes that a random draw of its size would lack too."""
     many = dict.fromkeys(range(1000), 10)
     assert 90 < int8_set.expected_classes(many, 100) < 100
     drawn = Classes(dict.fromkeys(range(95), 1), many, "labels")

@@ -71,7 +71,7 @@ def test_an_engine_without_weighted_layers_is_inconclusive() -> None:
 
 @pytest.mark.parametrize("layers", [[BLOB], [*convs(9), BLOB], [layer("Conv_0", dtype=None)], [layer("Conv_0", None)]])
 def test_hidden_layers_are_inconclusive(layers: list[Any]) -> None:
-    """Myelin graphs and layers without dtype or type may hide weights, so the row is inconclusive."""
+    """A layer whose content or type is hidden makes the row inconclusive."""
     judged = placement.int8_layers(layers, SHARE)
     assert judged.verdict is Verdict.INCONCLUSIVE
     assert "not visible" in judged.reason
@@ -178,7 +178,7 @@ def test_a_myelin_graph_is_at_least_one_layer(limit: int, verdict: Verdict) -> N
 
 
 def test_any_int8_is_unknown_with_hidden_layers() -> None:
-    """One INT8 layer is enough; without one, the answer is unknown if a layer is hidden, else no."""
+    """Whether any layer runs in INT8 is unknown if none is visible and one is hidden."""
     plain = {"name": "conv", "type": "CaskConvolution", "inputs": ["fp16"], "outputs": ["fp16"], "device": "gpu"}
     quantized = {**plain, "outputs": ["int8"]}
     hidden = {**plain, "name": "{ForeignNode[a...b]}", "type": "Myelin", "inputs": [], "outputs": []}

@@ -138,7 +138,7 @@ def test_a_sample_that_depends_on_its_batch_is_reported(first: float) -> None:
     [(40, 10, Verdict.PASSED), (10, 40, Verdict.PASSED), (4, 46, Verdict.WARNED), (0, 50, Verdict.INCONCLUSIVE)],
 )
 def test_batches_that_the_reference_refuses_prove_nothing(examples: int, refused: int, verdict: Verdict) -> None:
-    """Refused batches are counted, reported if they are the majority, and alone never lead to a pass."""
+    """Refused batches are counted, and named in the reason if they are more than the accepted ones."""
     judgement = properties.judge(SearchResult(examples, examples, refused=refused), "all hold")
     assert judgement.verdict is verdict
     assert ("the reference refuses" in judgement.reason) is (refused > examples)

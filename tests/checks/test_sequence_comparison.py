@@ -59,7 +59,7 @@ def from_step(step: int, add: Fault) -> Fault:
 
 @pytest.mark.parametrize("scale", [0.0, 1e-7, 1e-5])
 def test_rounding_passes(scale: float) -> None:
-    """Rounding errors that do not grow pass, with an interval over sequences, not steps."""
+    """Rounding errors that do not grow pass; the sample count is that of the sequences."""
     judgement = judged(signals(), noisy(scale))
     assert judgement.verdict is Verdict.PASSED, judgement.reason
     assert judgement.measurement is not None
@@ -156,7 +156,7 @@ def test_an_error_that_grows_needs_longer_sequences() -> None:
 
 
 def test_an_error_that_adds_up_slowly_passes() -> None:
-    """Rounding errors that grow with the root of the steps pass if they would leave the tolerance much later."""
+    """Rounding errors that grow slowly pass if they leave the tolerance only after many more steps."""
     random = np.random.default_rng(2)
     judgement = judged(
         signals(),

@@ -159,7 +159,7 @@ def test_a_declared_axis_is_the_axis_of_the_slices() -> None:
 
 
 def test_a_map_of_scores_is_one_slice() -> None:
-    """A map of scores is one slice; a table with boxes keeps its columns as slices."""
+    """A map of scores counts as one slice, a table with boxes has its columns as slices."""
     calm = RNG.uniform(0, 0.01, (16, 1, 40, 40))
     calm[:, :, 10:30] = RNG.uniform(0, 1, (16, 1, 20, 40))
     engine = calm + RNG.normal(0, 3e-4, calm.shape)
@@ -276,7 +276,7 @@ def rounded(values: np.ndarray) -> np.ndarray:
 
 
 def test_rounding_of_slices_that_are_alike_is_no_error() -> None:
-    """Slices that vary little about a mean may have an error of the output's rounding, but not twice that."""
+    """Slices that hardly vary about their mean may have the rounding error of the whole output, not a larger one."""
     means = np.array([12, 3, -5, 0.5])
     good = (means + np.random.default_rng(5).normal(0, 0.15, (64, 4))).astype(np.float32)
     assert judge(good, rounded(good)).verdict is Verdict.PASSED
@@ -291,7 +291,7 @@ def test_rounding_in_steps_of_boxes_is_an_error_of_scores() -> None:
 
 
 def test_a_slice_with_a_large_mean_excuses_no_other_slice() -> None:
-    """A slice with a mean of a million does not excuse wrong slices beside it."""
+    """Beside a slice with a mean of a million, a wrong slice still fails."""
     good = np.random.default_rng(6).normal(0, 1, (64, 3)).astype(np.float32)
     good[:, 0] += 1e6
     for wrong in (np.roll(good[:, 1], 1), good[:, 1] / 2):

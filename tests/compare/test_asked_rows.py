@@ -80,7 +80,7 @@ def test_without_a_row_that_counts_nothing_passes() -> None:
 
 
 def test_a_row_that_counts_and_is_missing_prevents_a_pass() -> None:
-    """A p50 that one side lacks is missing, although every other row is the same; an unasked row may be missing."""
+    """A missing row prevents a pass if it counts; p50 counts by default, p99 does not."""
     both = dict.fromkeys(CHECKS, UNLIMITED)
     for lacking, passes in (("latency.p50", False), ("latency.p99", True)):
         others = {check: verdict for check, verdict in both.items() if check != lacking}
@@ -107,7 +107,7 @@ def test_a_pattern_that_names_no_compared_row_is_a_mistake(pattern: str) -> None
 
 
 def test_a_limit_asks_for_no_worsening_and_to_be_met() -> None:
-    """A row with a limit counts if it is worse, or if it is unclear and the candidate misses the limit."""
+    """A row with a limit prevents a pass if it is worse, or if it is unclear and misses the limit."""
     limited = ("latency.p99",)
     assert row(compared({}, limited=limited), "latency.p99").asked is Asked.LIMIT
     assert not compared({"latency.p99": 1.5}, limited=limited).passed

@@ -63,7 +63,7 @@ def test_without_a_calibration_boards_are_different_environments(tmp_path: Path)
 
 
 def test_a_board_that_was_not_calibrated_with_the_other_is_another_environment(tmp_path: Path) -> None:
-    """A calibration holds for its own boards and rows only: a third board, and a row without one, are confounded."""
+    """A calibration applies only to the boards and rows that it has; any other row is confounded."""
     third = compared(tmp_path, on(BOARDS[0], 1), on("7777", 2), row=0.01)
     assert set(statuses(third).values()) == {Status.CONFOUNDED}
     both = compared(tmp_path, on(BOARDS[0], 1), on(BOARDS[1], 2), row=0.01)
@@ -88,7 +88,7 @@ def test_a_board_that_was_not_calibrated_with_the_other_is_another_environment(t
 def test_a_verdict_must_hold_for_every_difference_that_the_boards_may_have(
     tmp_path: Path, factor: float, spread: float, expected: Status
 ) -> None:
-    """A change within the boards' difference is no verdict, and a worsening that it may hide is not the same."""
+    """A row has a verdict only if it would be the same for every possible difference between the boards."""
     comparison = compared(tmp_path, on(BOARDS[0], 1), on(BOARDS[1], 2, factor), row=spread)
     [row] = [row for row in comparison.rows if row.check == "latency.p50"]
     assert row.status is expected, row.reason

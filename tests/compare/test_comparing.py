@@ -137,7 +137,7 @@ def test_a_change_within_known_noise_is_unclear() -> None:
 def test_one_session_a_side_of_unknown_noise_is_never_a_change(
     facts: HistoryFacts | None, factor: float, expected: Status
 ) -> None:
-    """Without enough sessions to know the noise, one session a side shows no change, and advice is given."""
+    """If the noise between sessions is unknown, one session a side shows no change; the reason has the advice."""
     comparison = compare(side(1, "6.1"), side(2, "6.2", factor), RULE, facts)
     assert {row.status for row in comparison.rows} == {expected}
     assert all("the noise between sessions of cpu is unknown" in row.reason for row in comparison.rows)
@@ -191,7 +191,7 @@ def test_an_accepted_level_does_not_cover_a_worse_one(worse: float, expected: St
 
 
 def test_a_level_accepted_on_an_unknown_machine_covers_no_other() -> None:
-    """Without serial numbers an acceptance applies on the same machine only, never between unknown machines."""
+    """An accepted level without a serial number applies only to the same known machine."""
     facts = {name: {"hostname": name, "cpu_model": "Some CPU"} for name in ("bench", "lab")}
     jetson = {"hostname": "tegra", "identity": {"module": "agx-orin-64gb", "serial": None}}
     assert machine(None, jetson) == machine(None, {"cpu_model": "Some CPU"}) == ""

@@ -51,7 +51,7 @@ def test_a_machine_of_another_speed_is_confounded(factor: float, level: float, s
 
 
 def test_a_control_that_drifts_is_confounded() -> None:
-    """A machine that slows down within a session is confounded although both medians agree."""
+    """A machine that slows down within a session makes the comparison confounded."""
     drifting = control(1, drift=0.3, drift_low=0.2, drift_high=0.4)
     for sides in ((control(1), drifting), (drifting, control(1))):
         comparison = compared(SAME, *sides)
@@ -60,7 +60,7 @@ def test_a_control_that_drifts_is_confounded() -> None:
 
 
 def test_a_change_must_exceed_that_of_the_control() -> None:
-    """A change that is no larger than that of the control does not count."""
+    """A change counts only as far as it exceeds that of the control."""
     for factor, expected in ((1.04, Status.SAME), (1.065, Status.UNCLEAR), (1.1, Status.WORSE), (0.9, Status.BETTER)):
         rows = compared(factor, control(1), control(1.04)).rows
         assert next(row for row in rows if row.check == "latency.p50").status is expected
@@ -146,7 +146,7 @@ def test_a_missing_control_of_one_of_several_sessions_is_no_control() -> None:
 
 
 def test_the_ratio_to_the_control_is_never_judged() -> None:
-    """A network that does not follow the control is not worse, although its ratio to the control rose by 40 %."""
+    """If the controls differ, no row is better or worse, whatever its ratio to the control."""
     comparison = compared(SAME, control(1.4), control(1))
     assert {row.status for row in comparison.rows} == {Status.CONFOUNDED}
     assert all(math.isclose(row.effect or 0.0, 0.0, abs_tol=1e-9) for row in comparison.rows)

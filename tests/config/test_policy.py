@@ -76,7 +76,7 @@ def test_a_report_of_unknown_age_fails(finished: str | None) -> None:
 
 
 def test_the_recorded_decision_ignores_age_and_signature() -> None:
-    """The report's own decision is made without age and signature, which are judged later, so it stays verifiable."""
+    """The report's recorded decision leaves out the rules on age and signature."""
     report = seal(sample.draft(policy=policy(max_age="1 h", signed_by=[_key()])))
     assert report.decision == "PASSED"
     assert parse(to_json(report).encode()).policy == report.policy
@@ -294,7 +294,7 @@ def test_a_required_own_check_does_not_satisfy_an_empty_policy() -> None:
     ],
 )
 def test_an_unknown_working_tree_is_not_clean(facts: dict[str, Any], clean: bool) -> None:
-    """Only a known, unmodified commit is clean, which ``clean``, evidence of a device and a required commit demand."""
+    """An unknown commit or working tree is not clean, so that ``clean``, ``device`` and a required commit fail it."""
     report = seal(sample.draft(run=sample.run(**facts)))
     assert report.policy.clean is False
     assert (judge(report, policy(clean=True)).exit_code == 0) is clean

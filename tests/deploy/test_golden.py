@@ -86,7 +86,7 @@ def _judged(root: Path) -> ModelUsed:
 
 
 def test_golden_samples_of_the_judged_model(root: Path) -> None:
-    """Golden samples are as many as requested, with the reference's outputs, for the CPU and for an engine file."""
+    """``golden`` returns as many samples as requested, for the CPU and for a robot with an engine file."""
     used = _judged(root)
     for target in ("cpu", "robot-8"):
         assert golden(load(root / "hil.toml"), target, used, 4).count == 4

@@ -91,7 +91,7 @@ def test_every_limit(kind: Any) -> None:
 
 
 def test_other_settings_of_a_judgement() -> None:
-    """A stricter ``above`` of a regression, or deadline of a pace, refuses the report; so does an unrecorded one."""
+    """A stricter ``above`` or deadline refuses the report; a report that does not record it is refused too."""
     worse, missed = limited(KINDS_BY_ID["regression.fps"]), limited(KINDS_BY_ID["paced.missed"])
     assert not reasons(worse, row_of(worse), limits={"regression": {"above": 0.02}})
     assert "above is 0.5 % now" in reasons(worse, row_of(worse), limits={"regression": {"above": 0.005}})[0]
@@ -157,7 +157,7 @@ def test_loosened_tolerances_do_not_judge_the_golden_samples(check: str) -> None
 
 
 def test_a_state_that_the_robot_declares() -> None:
-    """A state that the robot declares must be that of the judged target; an undeclared one is no reason."""
+    """A state that the robot declares must be that of the judged target."""
     report = sample.draft(())
     fast = report.model_copy(
         update={"target": report.target.model_copy(update={"contract": Contract(power_mode="MAXN").plain()})}

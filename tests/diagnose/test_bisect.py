@@ -73,7 +73,7 @@ def test_nodes_that_pass_an_error_on_are_not_accused(tmp_path: Path) -> None:
 
 
 def test_ranges_that_follow_from_a_changed_node_are_named_after_it(tmp_path: Path) -> None:
-    """Ranges that were calibrated on wrong weights are listed after the node with these weights."""
+    """Ranges that are wrong because of wrong weights are listed after the node with these weights."""
     model = net(tmp_path)
     suspect = in_int8(with_constant(model, "kernel", lambda array: array * 0.02), samples(64))
     first, *others = diagnose(model, suspect, feeds(), "int8").culprits

@@ -195,7 +195,7 @@ def test_a_node_reads_what_its_body_reads() -> None:
 
 
 def test_the_output_of_a_qdq_pair_is_paired_with_its_input(tmp_path: Path) -> None:
-    """Each Q/DQ pair is a region of its own, so a wrong range is distinguished from wrong weights after it."""
+    """A Q/DQ pair's output corresponds to the reference's tensor that it quantizes."""
     model = net(tmp_path)
     quantized = in_int8(model, [{"image": row[None]} for row in images(8, 1)])
     paired = pairs(Graph(model), Graph(quantized))
@@ -261,7 +261,7 @@ def test_patching_an_input_adds_no_second_input(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("zeros", [None, [0, 0, 0], [128, 5, 0]])
 def test_a_dequantized_constant_is_without_its_zero_point(zeros: list[int] | None) -> None:
-    """A quantized constant is (q - zero point) * scale, per channel; without a zero point, q * scale."""
+    """A dequantized constant has the value (q - zero point) * scale, per channel."""
     weights, scales = np.arange(12, dtype=np.uint8).reshape(4, 3), np.array([0.5, 1, 2], np.float32)
     initializers = [numpy_helper.from_array(weights, "q"), numpy_helper.from_array(scales, "s")]
     if zeros is not None:

@@ -82,7 +82,7 @@ def rounded() -> onnx.ModelProto:
 )
 @pytest.mark.parametrize("count", [1, 4])
 def test_dead_scores_beside_boxes(suspect: onnx.ModelProto, node: str, text: str, count: int) -> None:
-    """The first node whose scores are constant is named, with the value, even if boxes beside the scores are large."""
+    """If scores are dead beside boxes, the node after which they are constant is named."""
     diagnosis = examined(suspect, count=count)
     assert diagnosis.signal_end is not None
     assert diagnosis.signal_end.node.name == node
@@ -99,7 +99,7 @@ def test_the_engines_own_node_is_named_too() -> None:
 
 
 def test_a_lost_weak_channel_is_not_where_the_signal_ends() -> None:
-    """A channel that is constant earlier, and on which the dead outputs do not depend, is not accused."""
+    """A constant channel that does not cause the dead outputs is not named."""
     random = np.random.default_rng(0)
     stem = random.normal(size=(6, 3, 1, 1))
     stem[0] *= 0.05
@@ -117,7 +117,7 @@ def test_wrong_values_that_vary_have_no_end() -> None:
 
 
 def test_a_constant_tensor_in_both_is_not_dead() -> None:
-    """A tensor that does not vary in the reference, has another shape, or is not finite, is not called constant."""
+    """Only a finite tensor that varies in the reference can be called constant in the engine."""
     flat, varied = np.full((4, 3, 8), 7, np.float32), np.random.default_rng(0).normal(size=(4, 3, 8))
     assert not constant_slices(flat, np.zeros_like(flat)).any()
     assert constant_slices(varied, flat).all()

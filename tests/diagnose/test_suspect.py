@@ -42,7 +42,7 @@ def attention(scale: float | None = None) -> onnx.ModelProto:
 
 @pytest.mark.parametrize(("factor", "named"), [(1, []), (8, ["softmax"])])
 def test_a_node_that_quantizes_its_operand_again_may_round_it(factor: float, named: list[str]) -> None:
-    """A second Q/DQ pair within a node's part rounds as INT8 does, which is no fault; a wrong range in it is one."""
+    """A second Q/DQ pair within a node's part is a fault only if its range is wrong."""
     image = np.random.default_rng(0).normal(size=(32, 8)).astype(np.float32)
     image[0, 0] = 30  # the steps are wide for the rest
     fed, scale = {"image": image}, factor * 30 / 127

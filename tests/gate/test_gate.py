@@ -150,7 +150,7 @@ def test_checks_on_the_host_need_evidence(evidence: Evidence | None) -> None:
 
 
 def test_evidence_device_is_verified_by_the_processor() -> None:
-    """``device`` with work on a CPU ranks as ``host``, even in a report that was not checked for contradictions."""
+    """A row whose work ran on a CPU does not have evidence ``device``, whatever it claims."""
     report = sample.with_row(sample.on_board(), "latency.p99", executed_on=ExecutedOn(kind="cpu", name="AMD EPYC 9004"))
     assert judge(report, report.policy).exit_code == 1
 
@@ -422,7 +422,7 @@ def test_a_weaker_claim_is_among_the_reasons() -> None:
     ("verdict", "code"), [(Verdict.PASSED, 0), (Verdict.NOT_RUN, 0), (Verdict.FAILED, 1), (Verdict.INCONCLUSIVE, 1)]
 )
 def test_losing_a_board_is_no_way_to_get_rid_of_a_verdict(verdict: Verdict, code: int) -> None:
-    """A row that failed on a lost board does not pass the run by passing on a second board."""
+    """A row that failed on a lost board fails the run, even if it passed on a second board."""
     row = VoidRow(
         id="latency.p99", model="detector", precision="int8", verdict=verdict, reason="9 ms: not at most 5 ms"
     )

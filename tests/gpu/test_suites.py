@@ -206,7 +206,7 @@ def variants() -> list[dict[str, Any]]:
 
 
 def test_all_ways_to_run_give_the_same_bits(board: Board, gpu_agent: AgentClient) -> None:
-    """Bindings or names, pycuda or ctypes, with a graph or without: the outputs are equal bit for bit."""
+    """The outputs are equal bit for bit for all ways to run the engine, such as bindings, names and CUDA graphs."""
     engine = built(gpu_agent, board.root / "net.onnx")
     feed = {"image": images(1, 9)}
     plain = outputs(gpu_agent, engine, feed)

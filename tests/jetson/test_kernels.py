@@ -38,6 +38,6 @@ def test_an_orin_without_its_kernels() -> None:
     ],
 )
 def test_nothing_is_known_to_be_lacking(facts: Any, sm: str | None) -> None:
-    """Nothing is lacking with the GPU's own kernels, one file for all architectures, or unknown facts."""
+    """No kernels are reported as lacking if the facts are unknown or the GPU's kernels are present."""
     assert lacking_kernels(facts, sm) is None
     assert not kernels_text({"board": facts}, sm)

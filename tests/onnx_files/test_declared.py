@@ -93,7 +93,7 @@ def test_dimensions_without_a_name_are_separate_until_they_are_named() -> None:
 
 
 def test_a_batch_dimension_without_a_name_gets_that_of_the_others() -> None:
-    """A batch dimension without a name gets the name of the others, unless there is none or there are two."""
+    """A batch dimension without a name gets the only name that other batch dimensions have."""
     shapes: dict[str, Shape] = {"x": (None, "n"), "state": (2, None, 8)}
     inputs = {"state": {"batch_axis": 1}}
     named = declare(signature(**shapes), model(inputs={**inputs, "x": {"shape": ("batch", 512)}}), "m")
@@ -105,7 +105,7 @@ def test_a_batch_dimension_without_a_name_gets_that_of_the_others() -> None:
 
 
 def test_multiples_belong_to_dimensions() -> None:
-    """A multiple applies to its dimension wherever it occurs; sizes must be multiples."""
+    """A declared multiple applies to the dimension everywhere; other sizes are refused."""
     table = {"x": {"multiple_of": (1, 1, 32)}}
     declared = declare(signature(x=("batch", 3, "side")), model(inputs=table, shapes={"side": (32, 64, 96)}), "m")
     assert declared.multiples == {"side": 32}
@@ -157,7 +157,7 @@ def test_a_model_without_a_batch_axis_runs_one_sample_a_call() -> None:
 
 
 def test_the_batch_axis_of_an_output() -> None:
-    """An output's batch axis has the batch dimension's name; a fixed first axis that is not the batch is unknown."""
+    """An output's batch axis is the one with the batch dimension's name; otherwise it may be unknown."""
     inputs = (TensorSpec("x", "float32", ("seq", "batch", 4), batch_axis=1),)
     outputs = (TensorSpec("a", "float32", ("seq", "batch")), TensorSpec("b", "float32", ("n", 2)))
     assert [Signature(inputs, outputs).output_axis(name) for name in "ab"] == [1, None]

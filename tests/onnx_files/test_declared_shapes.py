@@ -58,7 +58,7 @@ def model(path: Path, given: Shape, result: Shape, inner: Shape | None = None) -
 def test_the_declaration_is_named_and_the_command_repairs_it(
     tmp_path: Path, given: Shape, result: Shape, inner: Shape | None, words: str
 ) -> None:
-    """After the proposed command, the declarations agree and ONNX Runtime runs the file."""
+    """A wrong declaration is named, and the proposed command repairs the file."""
     path = model(tmp_path / "m.onnx", given, result, inner)
     text = wrong_declaration(path)
     assert text is not None

@@ -49,7 +49,7 @@ def test_names_that_need_no_change(tmp_path: Path) -> None:
 
 
 def test_names_that_hil_toml_separates(tmp_path: Path) -> None:
-    """Declared names replace the shared name in the file; elsewhere the size becomes unknown."""
+    """A dimension gets the name that ``hil.toml`` declares; other dimensions of the old name become unknown."""
     path = _model(tmp_path / "m.onnx", ["batch", "n"], ["batch", "n"], ["batch", "n"])
     proto = onnx.load(path)
     assert separate(proto, [TensorSpec("a", "float32", ("batch", "n")), TensorSpec("b", "float32", ("batch", "b[1]"))])

@@ -68,7 +68,7 @@ def test_weights_alone_are_no_precision_but_int4() -> None:
 
 
 def test_quantized_elsewhere_than_before_a_product() -> None:
-    """Q and DQ nodes count only if nothing but reordering is between them and a product."""
+    """Q and DQ nodes count only if no computation lies between them and a product."""
     assert precisions_of(Network(activations=INT8, weights=INT8_WEIGHT, after=True).model()).shares() == {"fp32": 1.0}
 
 

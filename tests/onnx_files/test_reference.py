@@ -51,7 +51,7 @@ def test_outputs_come_back_batch_by_batch(tmp_path: Path, model: Path, data: Mem
 
 @pytest.mark.parametrize("limit", [1, 3, 4, 7, 100])
 def test_a_limit_cuts_within_a_batch(tmp_path: Path, model: Path, data: MemoryData, limit: int) -> None:
-    """No more samples than the limit are returned, whether it is set for the run or for reading."""
+    """A limit of samples holds both when the reference is run and when it is read."""
     for reference in (open_reference(model, data, 3, tmp_path), open_reference(model, data, 3, tmp_path, limit=limit)):
         read = [dict(batch)["logits"] for batch in reference.batches(3, limit)]
         assert sum(map(len, read)) == min(limit, 7)
@@ -194,7 +194,7 @@ def test_rejected_inputs_are_reported(tmp_path: Path, model: Path) -> None:
 
 
 def test_saved_outputs_of_a_model_without_a_batch_dimension(tmp_path: Path, model: Path) -> None:
-    """Each row is the output of one call: a scalar, an empty array and a bfloat16 vector keep rank, size and dtype."""
+    """Saved outputs of a model without a batch keep their ranks and dtypes, one row for each call."""
     vectors = for_file(np.arange(6, dtype=np.float32).astype("bfloat16").reshape(2, 3))
     np.savez(tmp_path / "outputs.npz", a=np.array([1, 2], np.float32), b=np.zeros((2, 0, 3), np.int64), c=vectors)
     data = MemoryData(x=np.ones((2, 4), np.float32))
@@ -254,7 +254,7 @@ def test_saved_outputs_are_the_reference(tmp_path: Path, model: Path, data: Memo
 def test_saved_outputs_that_differ_fail_as_parity(
     tmp_path: Path, model: Path, data: MemoryData, arrays: dict[str, np.ndarray]
 ) -> None:
-    """Names, dtypes and lengths are not checked on opening: a difference fails the comparison."""
+    """Saved outputs that do not fit the engine's fail the comparison, not the opening."""
     assert against(tmp_path, model, data, arrays).verdict is Verdict.FAILED
 
 

@@ -44,7 +44,7 @@ def _outcome(row: Row, verdict: Verdict, reason: str = "because") -> Outcome:
 
 @given(st.lists(st.tuples(st.sampled_from(ROWS), st.sampled_from(list(Verdict)), st.booleans())))
 def test_planned_rows_and_results_stay_one_to_one(entries: list[tuple[Row, Verdict, bool]]) -> None:
-    """After any sequence of results, reruns and foreign tests, a row has one result, no better than its worst."""
+    """After any results, reruns and foreign tests, each planned row has one result, none better than its worst."""
     accounts = Accounts(Plan("cpu", ROWS))
     for row, verdict, stranger in entries:
         accounts.enter("other.py::test" if stranger else f"suites/{row.test}", _outcome(row, verdict), own=False)

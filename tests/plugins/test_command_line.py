@@ -52,7 +52,7 @@ def test_hil_is_named(tmp_path: Path, arguments: list[str], named: bool) -> None
 
 @pytest.mark.parametrize("option", ["--target", *WITH_VALUE])
 def test_a_value_that_pytest_takes_for_a_path(tmp_path: Path, option: str) -> None:
-    """A value after a space that is an existing path is misread; one after ``=``, or that does not exist, is not."""
+    """A hil option's value after a space is misread by pytest if it is an existing path."""
     (tmp_path / "here").mkdir()
     for value in ("here", str(tmp_path), "here::x"):
         assert misread(parsed(["-q", option, value]), tmp_path) == (option, value)

@@ -87,7 +87,7 @@ def test_a_gate_on_a_listing_is_refused(project: Project) -> None:
 
 
 def test_an_attempt_that_a_retry_hides_counts(project: Project) -> None:
-    """The worst of several attempts in one test protocol counts, although pytest gets only the last one's reports."""
+    """Of several attempts in one test protocol, the worst result counts."""
     project.add_own_check()
     (project.root / "conftest.py").write_text(RETRY)
     (project.root / "test_own.py").write_text(

@@ -46,7 +46,7 @@ def run(*, is_worker: bool = False, begun: bool = True) -> RunState:
 
 
 def test_rows_are_written_within_a_share_of_the_time(written: list[float]) -> None:
-    """The first row is written at once, later ones only so often that writing takes 2 % of the time."""
+    """Judged rows are written at once, or later if writing would take more than 2 % of the time."""
     kept = KeptRows(run())
     for seconds in (100.0, 101.0, 109.0, 111.0, 112.0):
         at(seconds)
@@ -71,7 +71,7 @@ def test_rows_are_written_before_a_long_step(written: list[float]) -> None:
 
 
 def test_rows_are_written_while_a_step_lasts(written: list[float]) -> None:
-    """Rows judged soon after the last writing are written once, as soon as the share of time allows."""
+    """Rows that were judged too soon after the last writing are written while the next step lasts."""
     kept = KeptRows(run())
     kept.judged()
     at(101.0)

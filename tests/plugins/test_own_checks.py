@@ -132,7 +132,7 @@ GRASP = {"id": "grasp.error", "model": "toy", "precision": "int8", "scenario": "
 
 
 def test_a_target_has_the_rows_of_its_precisions(tmp_path: Path) -> None:
-    """A target has the own checks of its precisions and those without a precision; all are required."""
+    """A target requires the own checks of its precisions, and those without a precision."""
     loaded = config(tmp_path, GRASP, {"id": "idle.memory"})
     assert [row.id for row in expand(loaded, "cpu").own] == ["idle.memory"]
     both = expand(loaded, "orin").own

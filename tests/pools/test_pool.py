@@ -62,7 +62,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["take", "give", "lose"]), st.integer
 def test_no_board_has_two_users_and_none_returns_after_its_loss(
     boards: int, wanted: int, steps: list[tuple[str, int]]
 ) -> None:
-    """After any steps, each board has at most one user, at most ``wanted`` are held, and lost boards stay lost."""
+    """After any steps, no board has two users, and no lost board returns."""
     source = Shelf([f"b{number}" for number in range(boards)])
     pool, users, lost = Pool("all", source, wanted), {}, set()
     pool.start()

@@ -52,7 +52,7 @@ def test_an_initial_state_without_an_output_has_layers_first() -> None:
 
 
 def test_settings_of_a_call_are_no_samples() -> None:
-    """A sampling rate is a constant; a size per call has no batch axis, a size per sample has one."""
+    """A sampling rate is a constant; an input with one value for the whole call has no batch axis."""
     inputs = (
         spec("x", "float32", "batch", 3, 8, 8),
         spec("sr", "int64"),
@@ -66,7 +66,7 @@ def test_settings_of_a_call_are_no_samples() -> None:
 
 
 def test_one_tensor_for_the_steps_of_all_samples_has_no_batch_axis() -> None:
-    """An input of the steps of all samples, without the batch dimension, has no batch axis."""
+    """An input without the batch dimension of the others has no batch axis."""
     inputs = (spec("ids", "int64", "batch", "length"), spec("position_ids", "int64", "length"))
     found = input_proposals(Signature(inputs, (spec("y", "float32", "batch", "length"),)), {})
     assert [found[one.name].batch_axis for one in inputs] == [0, "none"]

@@ -31,7 +31,7 @@ TOGETHER = np.concatenate(ALONE)
     ],
 )
 def test_rows_are_compared_with_each_sample_alone(together: Any, alone: list[Any], found: Rows) -> None:
-    """Equal rows agree up to rounding; swapped, mixed and pooled rows do not; sizes that depend on data are unknown."""
+    """Outputs of several samples agree if each row equals that of its sample alone, up to rounding."""
     assert compare_rows({"y": together}, [{"y": one} for one in alone]) is found
 
 

@@ -10,7 +10,7 @@ from hil.proposals.graph_facts import NAMED, last_operators, last_weighted, of_o
 
 
 def test_an_input_that_is_looked_up_has_rows() -> None:
-    """An input that selects rows of constant tables, also through other operators, has the rows of the smallest."""
+    """An input that selects rows of tables has the number of rows of the smallest table."""
     ids = helper.make_tensor_value_info("ids", TensorProto.INT64, ["b", "n"])
     tables = [numpy_helper.from_array(np.zeros((rows, 4), np.float32), f"t{rows}") for rows in (10, 7)]
     nodes = [
@@ -47,7 +47,7 @@ def test_the_last_layers_of_each_output_are_found() -> None:
     ],
 )
 def test_the_last_operator_made_the_values(nodes: list[tuple[str, str, str]], last: str) -> None:
-    """Operators that only move values are passed over, and a division by the L2 norm has a name of its own."""
+    """The last operator is the one that computed the values, not one that only moved them."""
     made = [helper.make_node(operator, inputs.split(), [output]) for operator, inputs, output in nodes]
     ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 8]) for name in "xy"]
     assert last_operators(helper.make_graph(made, "g", ports[:1], ports[1:])) == {"y": last}

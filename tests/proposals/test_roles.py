@@ -45,7 +45,7 @@ def test_an_input_has_a_role(tensor: TensorSpec, role: Role) -> None:
 
 
 def test_a_state_is_matched_with_the_output_of_its_own_name() -> None:
-    """Of several outputs of one shape, each state gets the one whose name begins alike, and none is used twice."""
+    """Each state gets the output whose name is most alike, and no output is used twice."""
     states = (spec("h0", "float32", 1, "batch", 8), spec("c0", "float32", 1, "batch", 8))
     outputs = (spec("y", "float32", 1, "batch", 8), *(spec(name, "float32", 1, "batch", 8) for name in ("cn", "hn")))
     assert next_states(Signature((spec("x", "float32", "batch", 4), *states), outputs)) == {"h0": "hn", "c0": "cn"}
@@ -61,7 +61,7 @@ def test_a_state_is_matched_with_the_output_of_its_own_name() -> None:
     ],
 )
 def test_an_output_goes_to_the_state_whose_name_it_shares(pairs: dict[str, str]) -> None:
-    """Names decide, whatever the order in the file; what only looks like a state takes no output from another."""
+    """An output goes to the state with the most similar name, whatever their order in the file."""
     memory = spec("memory", "float32", "batch", "length", 256)
     states = [spec(name, "float32", "batch", 2, 256) for name in pairs]
     outputs = [spec(name, "float32", "batch", 2, None) for name in sorted(pairs.values(), reverse=True)]
@@ -84,7 +84,7 @@ def test_any_signature_has_one_role_for_each_input(
 
 @given(st.lists(SIZE, max_size=6).map(tuple))
 def test_an_image_has_three_different_axes(shape: tuple[int | str | None, ...]) -> None:
-    """The axes of channels, height and width are axes of the shape, and never the batch, if there is one."""
+    """The axes of an image are three different axes, none of them the batch."""
     axes = image_axes(shape)
     batches = len(shape) == 4 and axes is not None and sorted(axes) == [1, 2, 3]
     assert axes is None or batches or (axes == (0, 1, 2) and len(shape) == 3 and shape[0] == 3)

@@ -62,7 +62,7 @@ def test_an_operator_that_the_reference_lacks_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("network", [networks.detector, networks.strict_if_large])
 def test_multiples_hold_at_the_proposed_sizes(network: Callable[[Path], Path], tmp_path: Path) -> None:
-    """Multiples are searched at small sizes if these behave like the proposed sizes."""
+    """A multiple that is proposed also holds at the proposed sizes."""
     with TrialProcess() as process:
         proposal = propose(network(tmp_path / "m.onnx"), "m", process)
     assert proposal.inputs["images"].multiple_of == (1, 1, 32, 32)
@@ -82,7 +82,7 @@ MISNAMED = "network (float[N, 3, N, N] x) => (float[N, 6, h, w] y) { y = Conv <p
     ],
 )
 def test_a_batch_has_a_size_of_its_own(text: str, declared: dict[str, Any], tmp_path: Path) -> None:
-    """An axis that shares its name is a batch only if a batch with a size of its own runs."""
+    """Of an axis whose name another axis has, a batch is proposed only if it may differ in size from that axis."""
     path = networks.save(tmp_path / "m.onnx", text, kernel=networks.random(6, 3, 3, 3))
     with TrialProcess() as process:
         proposal = propose(path, "m", process)
@@ -91,7 +91,7 @@ def test_a_batch_has_a_size_of_its_own(text: str, declared: dict[str, Any], tmp_
 
 @pytest.mark.parametrize(("classes", "side"), [(10, 28), (11, 224)])
 def test_a_size_that_one_sample_fills_is_preferred(classes: int, side: int, tmp_path: Path) -> None:
-    """Sizes that give one sample several rows are proposed only if no size fits the declared outputs."""
+    """A size that gives one sample one row is preferred to one that gives it several."""
     text = "network (float[batch, 1, h, w] x) => (float[batch, 10] y) { f = Reshape (x, rows) y = MatMul (f, dense) }"
     rows, dense = np.array([-1, 784]), networks.random(784, classes)
     with TrialProcess() as process:

@@ -41,7 +41,7 @@ def test_the_first_sizes_are_those_of_the_family() -> None:
 
 
 def test_each_candidate_of_the_task_is_tried() -> None:
-    """Images of 224, 320, 640, 416, 512 and 256 pixels and lines of 48 x 192 and 32 x 320 are tried, in few runs."""
+    """The usual sizes of images and of lines of text are among the first 30 that are tried."""
     found = groups(Signature((spec("x", "float32", "batch", 3, "h", "w"),), ()))
     tried = [(sizes["h"], sizes["w"]) for sizes in assignments(found)]
     usual = {(size, size) for size in (224, 320, 640, 416, 512, 256)} | {(48, 192), (32, 320)}

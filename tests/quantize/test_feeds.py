@@ -44,7 +44,7 @@ def settings(method: str) -> CalibrationSpec:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_one_sample_a_call_gives_the_same_ranges(tmp_path: Path, method: str) -> None:
-    """A model that takes one sample a call gets the ranges of one that takes 32."""
+    """A model that takes one sample a call gets the same ranges as one that takes many."""
     model = convnet(tmp_path / "m.onnx")
     together, one = MemoryData(image=images(80)), MemoryData(image=images(80))
     one.stride = 1

@@ -54,7 +54,7 @@ def quantized(path: Path, layout: QdqLayout, *excluded: str) -> tuple[Path, dict
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_state_that_a_layer_reads_leaves_the_model_unrounded(tmp_path: Path, layout: QdqLayout) -> None:
-    """Only the layer that reads the state gets eight bits; the output itself is not rounded."""
+    """An output that a layer reads in INT8 leaves the model unrounded."""
     path, makers = quantized(write_cell(tmp_path / "m.onnx", "y", "hn"), layout)
     assert makers["hn"].op_type == "Tanh"
     layer = next(node for node in makers.values() if node.name == "y")
@@ -75,13 +75,13 @@ def state() -> np.ndarray:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_an_output_that_no_node_reads_is_as_before(tmp_path: Path, layout: QdqLayout) -> None:
-    """The last layer's output is rounded only in the layout of a runtime that fuses it."""
+    """An output that no node reads is rounded only for ONNX Runtime, which fuses the rounding."""
     _, makers = quantized(write_cell(tmp_path / "m.onnx", "y"), layout)
     assert makers["y"].op_type == ("DequantizeLinear" if layout == "onnxruntime" else "MatMul")
 
 
 def test_an_output_of_a_node_in_int8_stays_fused_unless_it_is_excluded(tmp_path: Path) -> None:
-    """In ONNX Runtime's layout the output of an Add stays in INT8, and an excluded Add returns float."""
+    """For ONNX Runtime, an output of a node in INT8 stays in INT8 unless the node is excluded."""
     path = write_cell(tmp_path / "m.onnx", "y", "hn", last="Relu")
     assert quantized(path, "onnxruntime")[1]["hn"].op_type == "DequantizeLinear"
     assert quantized(path, "onnxruntime", "hn")[1]["hn"].op_type == "Relu"

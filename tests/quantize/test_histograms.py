@@ -42,7 +42,7 @@ def test_a_first_feed_of_tiny_values() -> None:
 
 
 def test_the_first_values_are_never_clipped() -> None:
-    """The entropy method never clips the values of the first feed."""
+    """The entropy method does not clip the values that were added first."""
     random = np.random.default_rng(0)
     made = histogram([*random.normal(0, 0.01, 10_000), 1.0])
     assert float(made.range(entropy_bins)[1]) == pytest.approx(1.0)

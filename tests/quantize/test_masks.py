@@ -120,7 +120,7 @@ def test_each_form_of_a_mask(tmp_path: Path, form: str) -> None:
     [(-1e4, "entropy"), (-1e9, "percentile"), (LOWEST, "minmax"), *((-np.inf, m) for m in METHODS)],
 )
 def test_each_constant(tmp_path: Path, large: float, method: str) -> None:
-    """Each constant works as a mask, -inf and constants that only follow in a later feed included."""
+    """A mask of any form and size sets no scale, even if it first appears in a later feed."""
     check_mask(attention(tmp_path / "m.onnx", "filled", large), tmp_path, method, samples(96, 1), samples(64, 2))
 
 

@@ -63,7 +63,7 @@ def test_each_node_reads_its_own_quantized_constant(tmp_path: Path, layout: QdqL
 
 
 def test_each_range_is_of_a_tensor_that_the_audit_knows(tmp_path: Path) -> None:
-    """A constant's copy for another reader is no tensor of another model: the audit of a sound engine names none."""
+    """Copies of a constant have ranges under names that the audit knows."""
     spec = CalibrationSpec(data="c.npz", method="minmax")
     made = quantize(write_twins(tmp_path / "twins.onnx"), tmp_path, MemoryData(x=DATA), spec, layout="onnxruntime")
     scales = read_ranges(made.path).scales

@@ -34,7 +34,7 @@ def engine(needed: frozenset[str], most: int = 1000) -> tuple[Callable[[tuple[st
 
 @given(st.sets(st.sampled_from([node for one in [*LAYERS, *GROUPS] for node in one.nodes]), max_size=3))
 def test_what_is_needed_is_kept_and_nothing_else(needed: set[str]) -> None:
-    """The result has each needed node, and no candidate that could return to INT8."""
+    """The search keeps exactly the nodes that the tolerances need."""
     search = Search(LAYERS, GROUPS, engine(frozenset(needed))[0])
     best = search.run()
     assert best is not None

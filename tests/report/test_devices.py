@@ -110,7 +110,7 @@ def test_the_engine_of_a_device_row_ran_on_that_device() -> None:
 
 
 def test_each_row_of_several_boards_is_confirmed_by_its_own() -> None:
-    """Evidence of a pool counts for the board that judged the row: another board's facts, or none, are refused."""
+    """Evidence ``device`` in a report of a pool is confirmed by the facts of the board that judged the row."""
     report = sample.on_board()
     own = BoardUsed(board=report.target.board, facts=report.target.facts)
     bare = report.target.model_copy(update={"boards": {"a": own, "b": BoardUsed()}})

@@ -271,7 +271,7 @@ def test_control_characters_in_build_facts_are_escaped() -> None:
     ],
 )
 def test_the_next_step_suits_the_reason(check_id: str, reason: str, step: str) -> None:
-    """The next step of an inconclusive row suits its reason: longer measurement is not advised where it cannot help."""
+    """The next step of an inconclusive row suits its reason."""
     row = next(check for check in sample.checks() if check.id == check_id)
     update = {"verdict": Verdict.INCONCLUSIVE, "reason": reason, "measurement": None, "cause": None}
     assert step in next_steps.next_step(row.model_copy(update=update))

@@ -199,7 +199,7 @@ CURVE = [[step, 1e-4 * (1 + step), 2e-4 * (1 + step)] for step in range(200)]
 
 
 def test_the_error_over_steps_is_drawn_with_its_limit() -> None:
-    """The worst outputs of ``sequence.free_running`` are drawn, on a logarithmic scale if the limit is far away."""
+    """The three outputs that are closest to their limit are drawn, with the limit."""
     horizon = [
         {"output": name, "value": value, "limit": 0.1, "growth": {"kind": "linear"}}
         for name, value in (("a", 0.01), ("b", 0.09), ("c", 0.001), ("d", 0.02))

@@ -120,7 +120,7 @@ def test_orin_is_read_through_nvmap(board: Board) -> None:
 
 
 def test_without_root_the_machine_is_read(board: Board) -> None:
-    """Without root, the machine's usage is the source, labelled so, and includes the worker's host memory."""
+    """Without root, the growth of the machine's used memory is reported, and named as the source."""
     watch = Watch(board.open())
     watch.follow(12)
     board.set_available(5500)
@@ -145,7 +145,7 @@ def test_a_process_id_that_was_listed_before_is_ignored(board: Board) -> None:
 
 
 def test_an_unlisted_process_is_none_and_not_zero(board: Board) -> None:
-    """If the list no longer contains the worker, the current value is None and the peak stays."""
+    """If the list no longer contains the worker, the current value is None, and the peak stays."""
     watch = Watch(board.open())
     watch.follow(12)
     board.list_processes(p12=7)
@@ -212,7 +212,7 @@ def test_a_gpu_that_does_not_list_the_process_is_read_as_a_whole(processes: dict
 
 
 def test_the_source_is_fixed_once_the_process_is_listed() -> None:
-    """A process is not listed before it has a context; the whole GPU's growth until then is dropped."""
+    """Once NVML lists the process, only the listed values count; earlier growth of the whole GPU is dropped."""
     gpu = Gpu({}, 10 * MIB)
     watch = watch_of(gpu)
     gpu.used = 90 * MIB

@@ -335,7 +335,7 @@ def test_session_0_does_not_identify_own_processes(tmp_path: Path, monkeypatch: 
 
 
 def test_a_list_without_our_own_worker_is_unusable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list is unusable if a process of ours uses the GPU and the list lacks it."""
+    """A list of GPU clients is unusable if a process of the agent uses the GPU and is not in it."""
     monkeypatch.setattr(os, "getsid", lambda _: OUR_SESSION)
     process(tmp_path, 90, OUR_SESSION, "python -B agent-1.pyz --worker")
     clients = GpuClients(str(tmp_path / "sys"), str(tmp_path / "proc"), None)

@@ -200,10 +200,9 @@ def test_a_profile_names_the_nodes(shared_worker: EngineWorker, feed: Feed) -> N
 def test_sums_of_8_bit_products_do_not_saturate_unnoticed(
     products: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The largest products are exact on every processor, or the engine's facts state that they may not be.
+    """The largest 8-bit products are exact, or the engine's facts state that their sums may saturate.
 
-    Two products share the zero point of their weights, for which ONNX Runtime refuses exact sums: the graph is loaded
-    all the same, without a warning of ONNX Runtime about the option.
+    With two products that share a zero point, ONNX Runtime refuses exact sums; the model is loaded all the same.
     """
     path = models.largest_products(tmp_path / "products.onnx", products)
     engine = runtime("onnxruntime").load(str(path), {})

@@ -154,7 +154,7 @@ def test_a_blob_damaged_at_rest_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_blob_is_hashed_again_only_if_it_was_written_to(tmp_path: Path) -> None:
-    """A blob is hashed again only if its file was written to, also if size and date are the same."""
+    """A blob is hashed again only if its file was written to, even if its size and date stayed the same."""
     store = Store(str(tmp_path))
     hashed: list[int] = []
     digest = put(store, b"engine")

@@ -54,7 +54,7 @@ def timed(made: Control, seconds: float, calls: list[Any], warmup: float = 0.05)
 
 
 def test_the_control_runs_in_no_timed_inference(clock: Clock) -> None:
-    """Each inference of the workload ends before the next timed one begins, or begins after the last one ended."""
+    """No inference of the workload overlaps a timed inference."""
     made = Control(lambda: clock.work(0.0005), SHARE, 2.05)
     series = timed(made, 2.0, [lambda: clock.work(0.002)])
     own = [(begin, begin + took) for begin, took in zip(series["start"], series["duration"], strict=True)]
@@ -65,7 +65,7 @@ def test_the_control_runs_in_no_timed_inference(clock: Clock) -> None:
 
 
 def test_windows_are_before_between_and_after(clock: Clock) -> None:
-    """A series has windows on both sides, and as many pauses as its share of the time allows."""
+    """A series has a window before and after it, and windows between its inferences."""
     made = Control(lambda: clock.work(0.0005), SHARE, 4.5)
     series = timed(made, 4.0, [lambda: clock.work(0.002)], 0.5)
     begin, end = series["start"][0], series["start"][-1]

@@ -34,7 +34,7 @@ def outputs(named: list[tuple[str, np.ndarray[Any, Any]]]) -> dict[str, np.ndarr
 
 
 def test_on_the_target(agent: AgentClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sequence gives the same outputs in one part, in parts, interleaved with another, and with given states."""
+    """A sequence gives the same outputs whether it is sent whole or in parts, also with another one in between."""
     path, want = recurrent.write_cell(tmp_path / "cell.onnx"), recurrent.expected(X, BEGIN["h"])
     with load(agent, path) as worker:
         whole = outputs(worker.sequence({"x": X}, BEGIN, CARRY))

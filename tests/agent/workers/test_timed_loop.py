@@ -93,7 +93,7 @@ def test_a_soak_ends_with_its_budget() -> None:
 
 
 def test_a_soak_ends_by_time_or_number_whichever_is_first() -> None:
-    """Time ends a soak after at least ``fewest`` inferences; a number ends it before its time."""
+    """A soak ends after ``most`` inferences, or after its time and at least ``fewest`` inferences."""
     slow, quick = [lambda: time.sleep(0.002)], [lambda: None]
     assert timed_loop.soak(quick, timed_loop.SoakLength(50, 60.0, 10, 60.0), lambda: 1)["runs"][-1] == 50
     assert timed_loop.soak(slow, timed_loop.SoakLength(10**6, 0.01, 30, 60.0), lambda: 1)["runs"][-1] == 30

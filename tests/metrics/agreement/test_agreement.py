@@ -59,7 +59,7 @@ BOXES = {"kind": "detection"}
 
 
 def test_other_numbers_and_the_same_classes_pass() -> None:
-    """With a kind, the default limits apply to the answers, not to the numbers."""
+    """If an output's kind is declared, its numbers may drift as long as its answers do not."""
     engine = scores()
     engine[0] *= 1.9
     assert judged({"y": scores()}, {"y": engine}).verdict is Verdict.INCONCLUSIVE
@@ -144,7 +144,7 @@ def test_a_systematic_drift_of_logits_fails() -> None:
     ],
 )
 def test_trivial_answers_show_nothing(reference: np.ndarray[Any, Any], kind: dict[str, Any], what: str) -> None:
-    """An equal engine does not pass where the reference answers nothing, or the same in every sample."""
+    """An equal engine does not pass if the reference's answers are empty or all the same."""
     judgement = judged({"y": reference}, {"y": reference}, y=kind)
     assert judgement.verdict in {Verdict.INCONCLUSIVE, Verdict.FAILED}
     assert what in judgement.reason

@@ -115,7 +115,7 @@ def joined(schedule: ModelScheduling, name: str) -> Worker:
 def test_each_test_ends_once_on_the_board_of_its_model(  # noqa: C901 - xdist's loop, in one place
     workers: int, boards: int, events: list[tuple[int, str]]
 ) -> None:
-    """After any sequence of results, kills and losses each test has one result or is not run; models are not split."""
+    """After any results, kills and losses, each test has one result or is not run."""
     lab = Lab(boards)
     schedule = scheduling(lab, workers)
     alive = [joined(schedule, f"gw{number}") for number in range(workers)]
@@ -161,7 +161,7 @@ def test_each_test_ends_once_on_the_board_of_its_model(  # noqa: C901 - xdist's 
 
 
 def test_a_worker_without_a_board_waits_for_one() -> None:
-    """A worker gets no test before it has a board, is not ended meanwhile, and gets one when a board comes."""
+    """A worker without a board gets no test and is not ended; it gets tests when a board is free."""
     lab = Lab(1)
     schedule = scheduling(lab, 2)
     first, second = joined(schedule, "gw0"), joined(schedule, "gw1")

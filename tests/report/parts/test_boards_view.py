@@ -41,7 +41,7 @@ def report_of(times: dict[str, list[float]]) -> Report:
     ids=["slow", "fast", "of-four", "two", "two-of-four", "spread", "unsteady", "alone", "none"],
 )
 def test_a_board_that_differs_from_its_siblings_is_named(times: dict[str, list[float]], named: list[str]) -> None:
-    """A board beyond the spread of its siblings is named; if it is unclear which one is at fault, both are."""
+    """A board whose control differs from those of its siblings is named."""
     lines = boards_view.unlike_lines(report_of(times))
     assert len(lines) == len(named)
     for line, words in zip(lines, named, strict=True):

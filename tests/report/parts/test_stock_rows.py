@@ -66,7 +66,7 @@ def test_rows_of_a_run_are_accepted(make: Any) -> None:
     ],
 )
 def test_a_pass_that_no_check_gives_is_a_contradiction(check_id: str, changes: dict[str, Any], message: str) -> None:
-    """A passed row contradicts the report if no run gives such a row, even if it is within its limit."""
+    """A passed row that no check of the catalogue can give contradicts the report."""
     assert message in " | ".join(problems(changed(check_id, **changes)))
 
 
@@ -103,7 +103,7 @@ def test_a_model_is_listed_once_and_has_samples() -> None:
 
 
 def test_the_data_of_a_comparison_are_those_of_its_model() -> None:
-    """A comparison that was made with other validation data than the report lists is a contradiction."""
+    """A comparison with other validation data than the report lists contradicts it."""
     draft = sample.draft()
     own = {"version": 1, "data": draft.models[0].data_digest}
     other = {"version": 1, "data": "0" * 64}

@@ -53,7 +53,7 @@ def plain(outputs: list[Any]) -> list[Any]:
 
 
 def test_a_run_makes_no_unneeded_calls(gpu: Gpu, load: Load) -> None:
-    """Between the first copy and the wait, nothing else is called."""
+    """A run is one copy in, the work between two events, one copy out and one wait."""
     bound = load().bind(batch(2))
     assert (plain(bound.run())[0] == 2 * batch(2)["x"]).all()
     gpu.calls.clear()
@@ -77,7 +77,7 @@ def test_shapes_are_set_only_when_they_change(load: Load) -> None:
 
 
 def test_feeds_bound_earlier_use_buffers_that_grew(load: Load) -> None:
-    """A small feed bound before a large one ran does not use the old addresses."""
+    """A feed that was bound before the buffers grew runs with the new buffers."""
     engine = load()
     small = engine.bind(batch(1))
     small.run()
@@ -145,7 +145,7 @@ def test_the_length_of_an_output_may_depend_on_the_data(gpu: Gpu, load: Load) ->
 
 
 def test_an_allocation_failure_in_tensorrt_is_reported(gpu: Gpu, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reported failure is the driver's, not TensorRT's that follows from it."""
+    """If the driver has no memory for an output, that failure is reported, not the error of TensorRT that follows."""
     engine = load(Plan(gpu, dependent=True))
     slot = engine._open_slots[0]  # noqa: SLF001 - to make one tensor's allocation fail
 
@@ -218,7 +218,7 @@ def test_a_slot_beyond_streams_is_refused(load: Load) -> None:
 
 
 def test_a_second_context_without_the_profile_gets_an_engine_of_its_own(gpu: Gpu, load: Load) -> None:
-    """Before TensorRT 10, where a second context has no profile, it gets an engine of its own."""
+    """If a second context has no profile, as before TensorRT 10, its slot gets an engine of its own."""
     plan = Plan(gpu, shared=False)
     engine = load(plan, streams=2)
     assert plan.deserialized == 2

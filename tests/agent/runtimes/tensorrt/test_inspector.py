@@ -202,7 +202,7 @@ LISTINGS = {
     ],
 )
 def test_shares_by_the_listings_of_releases(release: str, precision: str, low: float, high: float) -> None:
-    """In the listings of all releases, each of four nodes is found in its layer or counts as hidden, two each."""
+    """In the listing of each release, the share has the bounds that its visible and hidden nodes give."""
     layers = inspector.parse(json.dumps({"Layers": LISTINGS[release]}))
     nodes = [WeightedNode(name, "Conv", "float32", multiply_adds=10) for name in NODES]
     judged = in_precision(layers, Precisions(tuple(nodes)), precision, None)
