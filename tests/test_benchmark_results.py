@@ -428,7 +428,7 @@ def test_readme_has_the_stored_results() -> None:
 
 
 def test_each_judge_has_a_good_sample() -> None:
-    """There are good rows here for each benchmark's judge."""
+    """This module has good rows for the judge of each benchmark."""
     models = {f"tensorrt-suites-{model}" for model in judging.suites.MODELS}
     assert set(GOOD) | models == set(judging.JUDGES)
 

@@ -31,7 +31,7 @@ def test_a_simulated_change_of_the_code_is_found() -> None:
 
 
 def test_there_is_a_cell_for_each_claimed_one() -> None:
-    """There are as many cells as the bar requires."""
+    """The simulation has as many cells as its bar requires."""
     assert len(simulated.CASES) * len(simulated.SHIFTS) == judging.SIMULATED_CELLS
 
 

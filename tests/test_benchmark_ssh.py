@@ -67,7 +67,7 @@ def test_scp_gets_its_own_defaults(there: Board) -> None:
 
 
 def test_each_round_uploads_a_new_file(there: Board, tmp_path: Path) -> None:
-    """Both sides upload the complete file, and both copies are deleted before the next round."""
+    """In each round, both sides upload the complete new file, and both copies are deleted."""
     folder = tmp_path / "upload"
     folder.mkdir()
     pairs = upload.measure(there.way(0.0), folder, 8 * upload.MIB, 2)

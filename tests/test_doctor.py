@@ -255,7 +255,7 @@ MISSING = [
 
 @pytest.mark.parametrize(("other", "what", "fix"), MISSING)
 def test_the_fix_depends_on_the_interpreter(other: dict[str, Any], what: str, fix: str) -> None:
-    """The fix uses apt for the system's interpreter and pip for others; JetPack's TensorRT needs the system's."""
+    """A missing module is installed by apt for the system's interpreter, by pip for any other."""
     facts = {**ready(), **other, "numpy": None, "runtimes": {}}
     assert fix in of(what, findings_of(facts)).fix
 
@@ -274,7 +274,7 @@ def test_the_dla_compiler_by_jetpack(generation: str, fix: str) -> None:
 
 
 def test_a_user_without_the_groups_gets_the_command_to_join_them() -> None:
-    """The command names the group of each device node that cannot be opened, but never ``root``."""
+    """If device nodes cannot be opened, the fix adds the user to their groups, except ``root``."""
     nodes = [
         {"path": "/dev/nvhost-gpu", "group": {"number": 44, "name": "video"}, "usable": False},
         {"path": "/dev/dri/renderD128", "group": {"number": 110, "name": "render"}, "usable": False},

@@ -160,7 +160,7 @@ def test_an_output_that_feeds_no_node_is_not_quantized(quantized: Quantized) -> 
 
 
 def test_weighted_nodes_are_listed_by_name(quantized: Quantized, tmp_path: Path) -> None:
-    """The result lists weighted nodes by name."""
+    """``weighted_nodes`` lists the convolutions and matrix products by name."""
     network(tmp_path / "net.onnx")
     assert set(weighted_nodes(tmp_path / "net.onnx")) == {
         node.name for node in quantized.nodes if node.op_type in WEIGHTED

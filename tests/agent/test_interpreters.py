@@ -99,7 +99,7 @@ def test_the_agents_parts(interpreter: str, cache: Path, model: Path) -> None:
 
 
 def test_end_to_end(interpreter: str, store: Path, model: Path) -> None:
-    """The host drives an agent of that interpreter: build, load, run, time, memory."""
+    """The host builds, loads, runs, times and measures memory through an agent of each interpreter."""
     feed = {"x": np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)}
     with open_target("board", TargetSpec(store=str(store), python=interpreter)).start_agent() as agent:
         agent.hold("token", "tester")

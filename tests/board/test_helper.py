@@ -322,7 +322,7 @@ def test_a_service_that_does_not_stop_is_refused(board: Sandbox) -> None:
 
 
 def test_restore_reports_failures(board: Sandbox) -> None:
-    """The answer lists each failed change with the reason and the command that undoes it. A second restore retries."""
+    """If changes cannot be undone, ``restore`` lists each with the reason and the command that undoes it."""
     fails = board.fake("fail-jetson_clocks")
     fails.write_text("--restore /run/pytest-hil/clocks\n")
     with board.helper(user=True) as helper:

@@ -88,7 +88,7 @@ def installed_files(sandbox: Sandbox) -> list[str]:
 
 
 def test_setup_with_the_password_and_removal(bare: Sandbox) -> None:
-    """Setup writes three files of root, a second setup changes nothing, and removal deletes everything."""
+    """Setup installs three files; a second setup changes nothing, and removal deletes them all."""
     allow_by_password(bare)
     add_service(bare)
     target = Inside(bare)
@@ -349,7 +349,7 @@ def test_an_unknown_service_is_refused(bare: Sandbox) -> None:
 
 
 def test_names_of_services_are_checked_on_both_sides(bare: Sandbox) -> None:
-    """The host refuses an invalid name at once, and the script on the board checks it again."""
+    """An invalid name of a service is refused by the host, and again by the script on the board."""
     target = Inside(bare, root=True)
     helper = SOURCE.read_text(encoding="ascii")
     for name in ("../x", "--force", "a\nb", "a b", "", "x;y", "*", "a/b", ".x", "é", "x" * 200):

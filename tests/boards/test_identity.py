@@ -48,7 +48,7 @@ def test_each_generation_is_identified(board: SimulatedBoard) -> None:
 
 
 def test_a_board_other_than_declared_is_a_lab_error(board: SimulatedBoard) -> None:
-    """The message names the identified board; a missing serial number is not confirmed."""
+    """If a board is not the declared one, the message names it; a missing serial number is not confirmed."""
     with pytest.raises(LabError, match=r"is orin-nx-16gb .* not agx-orin-64gb"):
         confirm("board", board.spec(board="agx-orin-64gb"), probed(board))
     with pytest.raises(LabError, match="has serial"):

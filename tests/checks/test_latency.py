@@ -305,7 +305,7 @@ def test_a_drift_far_from_the_limit_passes() -> None:
 
 
 def test_device_times_are_details_only() -> None:
-    """The host's times are judged; the device's times are only in the details."""
+    """A latency is judged by the host's times; the device's times are only details."""
     timed = series(spread(2000))
     with_device = replace(timed, device=timed.duration - 0.001)
     judgement = latency.percentile(with_device, 0.99, at_most(0.0051), 0.99)

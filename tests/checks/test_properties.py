@@ -30,7 +30,7 @@ def test_without_batches_the_search_is_inconclusive() -> None:
 
 
 def test_a_failure_names_the_batch_and_its_file() -> None:
-    """The reason has the fault, the kind of batch and the file with its inputs."""
+    """If a batch violates a property, the reason has the fault, the batch and the file with its inputs."""
     example = {"samples": [{"kind": "spike", "level": 3, "seed": 0}], "sizes": {}}
     judgement = properties.judge(SearchResult(7, 20, "output 'y' is off", example, "repro/x.npz"), "")
     assert judgement.verdict is Verdict.FAILED

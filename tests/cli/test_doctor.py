@@ -134,7 +134,7 @@ def test_an_unknown_target_is_the_users_mistake(capsys: pytest.CaptureFixture[st
 
 
 def test_probe_prints_one_document(capsys: pytest.CaptureFixture[str]) -> None:
-    """The document has facts, identity and state; a machine that is not a Jetson has no identity."""
+    """``hil probe --json`` prints facts, identity and state; a machine that is not a Jetson has no identity."""
     code, document = run_json(capsys, "probe", "bench")
     assert (code, document["schema"], document["target"], document["identity"]) == (0, 1, "bench", None)
     assert document["facts"]["python"] == ".".join(map(str, sys.version_info[:3]))

@@ -42,7 +42,7 @@ def test_a_sound_model_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("version", "state"), [("8.5.2", "warn"), ("10.3.0", "ok"), (None, "ok"), (7, "ok")])
 def test_the_target_s_own_tensorrt_decides(version: object, state: str, tmp_path: Path) -> None:
-    """The version that the target reports is used; a malformed one counts as unknown."""
+    """A model is examined for the TensorRT version that the target reports; a malformed one counts as unknown."""
     (tmp_path / "net.onnx").write_bytes(MADE["an input of int64"].broken(tmp_path / "net.onnx").SerializeToString())
     assert [one.state for one in of_board(tmp_path, {"runtimes": {"tensorrt": version}})] == [state]
 

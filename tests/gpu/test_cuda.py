@@ -175,7 +175,7 @@ def test_both_bindings_alike(binding: str, case: Any) -> None:
 @pytest.mark.skipif(not PYTHON, reason="HIL_GPU_PYTHON names no interpreter with a GPU")
 @pytest.mark.parametrize("binding", ["ctypes", "pycuda"])
 def test_a_missing_gpu_is_refused(binding: str) -> None:
-    """The message names the number of the missing GPU."""
+    """If a GPU is missing, the message has its number."""
     done = in_process(
         binding,
         f"try:\n    open_cuda(99, {binding!r})\nexcept Failure as error:\n    print(error.kind, error.message)\n",

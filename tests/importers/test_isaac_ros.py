@@ -105,6 +105,6 @@ def test_any_bytes_are_a_node_or_one_message(content: bytes | str) -> None:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    """The message has the path and states what to correct."""
+    """If the parameter file is missing, the message has its path and what to correct."""
     with pytest.raises(UserError, match=r"cannot be read: .*correct isaac_ros"):
         isaac_ros.read(tmp_path / "params.yaml")

@@ -224,7 +224,7 @@ def test_jetpack_is_derived_from_l4t_or_its_package(
 
 
 def test_the_recorded_identity_has_the_installed_versions(tmp_path: Path) -> None:
-    """The versions come from the libraries; the records of two JetPack releases differ."""
+    """The versions in an identity are those of the installed libraries."""
     libraries = {"nvinfer": "10.3.0.30", "cudnn": "9.3.0"}
     recorded = identity_fields(ORIN_NX.facts(tmp_path, libraries=libraries))
     assert recorded is not None

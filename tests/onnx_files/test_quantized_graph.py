@@ -110,7 +110,7 @@ def test_reading_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("precision", "command"), [("fp8", "--quantize_mode=fp8"), ("fp4", "--qformat=nvfp4")])
 def test_how_a_quantized_file_is_made(precision: str, command: str) -> None:
-    """The advice has ModelOpt's command and the file to declare."""
+    """The advice on a precision has ModelOpt's command, and names the file to declare."""
     text = how_to_bring("net.onnx", precision)
     assert command in text
     assert f"deployed = 'net.{precision}.onnx'" in text

@@ -40,7 +40,7 @@ def logits(model: Path, data: MemoryData) -> np.ndarray:
 
 
 def test_outputs_come_back_batch_by_batch(tmp_path: Path, model: Path, data: MemoryData) -> None:
-    """The values are those of one plain session, in order, with a shorter last batch."""
+    """The batches of a reference have the values of one plain session, in order."""
     reference = open_reference(model, data, 3, tmp_path)
     batches = [dict(batch)["logits"] for batch in reference.batches(3)]
     assert [len(batch) for batch in batches] == [3, 3, 1]

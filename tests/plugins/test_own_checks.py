@@ -170,7 +170,7 @@ def test_a_file_that_does_not_fit_is_the_users_mistake(tmp_path: Path, entries: 
 
 
 def test_the_same_checks_give_the_same_file(tmp_path: Path) -> None:
-    """The list is sorted, has a line for each check, and is read as written."""
+    """The written list of own checks is sorted, has one line for each check, and is read back unchanged."""
     first, second = own_checks.OwnCheck(**GRASP), own_checks.OwnCheck(id="a.b")
     text = own_checks.to_json([first, second])
     assert text == own_checks.to_json([second, first])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def test_a_model_that_never_runs_is_an_error_with_what_was_tried(tmp_path: Path) -> None:
-    """The message names the sizes that were tried and the last error of the reference."""
+    """If a model runs with no size, the message has the sizes that were tried and the reference's last error."""
     lines: list[str] = []
     with pytest.raises(UserError) as caught, TrialProcess() as process:
         propose(networks.never(tmp_path / "m.onnx"), "m", process, notify=lines.append)

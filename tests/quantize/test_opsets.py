@@ -1,4 +1,4 @@
-"""Opsets from 7 and IR versions from 3 to the newest that ONNX Runtime takes: each loads and becomes INT8."""
+"""Opsets from 7 and IR versions from 3 to the newest that ONNX Runtime takes: each is read and runs."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_evidence_device_requires_a_confirmed_board() -> None:
 
 
 def test_a_jetson_is_the_module_of_its_facts(tmp_path: Path) -> None:
-    """The report's Jetson module must be the one that the raw facts identify."""
+    """A report whose Jetson module is not the one that its facts identify is refused."""
     for gpu, sm, changes, problem in (
         ("Orin", "8.7", {}, None),
         ("Orin", "8.7", {"memory_total": 2**33}, "according to the probe's facts the board is not orin-nx-16gb"),

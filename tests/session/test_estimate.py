@@ -32,7 +32,7 @@ def config(tmp_path: Path) -> Config:
 
 
 def test_an_estimate_says_what_it_consists_of(config: Config) -> None:
-    """The line has the length, its parts, its basis, and what it leaves out."""
+    """An estimate has the length, its parts, its basis, and what it leaves out."""
     rows = expand(config, "gpu").rows
     text = str(estimate(config, "gpu", rows, {"a": Speed(0.05, 1000)}, 1))
     assert text.startswith("estimated length: ")

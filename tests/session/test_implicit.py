@@ -102,7 +102,7 @@ def test_a_sound_cache_passes() -> None:
 
 
 def test_a_cache_header_names_the_tensorrt_version() -> None:
-    """The version is written as in NvInferVersion.h, before and from release 10 on; an unknown one passes."""
+    """The first line of a cache must have the version of TensorRT; for an unknown version, any number passes."""
     assert header_versions("8.6.0") == ("8600", "80600")
     assert header_versions("10.3.0.26")[1] == "100300"
     assert header_versions("unknown") == header_versions("8.6") == ()

@@ -50,7 +50,7 @@ def test_two_jetpacks_are_two_environments(tmp_path: Path) -> None:
 
 
 def test_raw_facts_are_recorded_with_the_target_only(tmp_path: Path) -> None:
-    """The report has all raw facts of the target; those that affect no measurement do not change the environment."""
+    """The report has all facts of the target, also those that are not in an environment."""
     session = session_on(ORIN_NX, tmp_path)
     row: Any = SimpleNamespace(model="m", precision="fp32")
     recorded = target(session)["facts"]

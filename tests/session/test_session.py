@@ -32,7 +32,7 @@ def row(request: Request, check_id: str) -> Row:
 
 
 def test_an_outcome_has_everything_its_digests_refer_to(make_request: MakesRequests) -> None:
-    """The outcome includes the method, environment, engine and model of its result."""
+    """An outcome includes the method, environment, engine and model that its result refers to."""
     request = make_request()
     with closing(Session.open(request)) as session:
         assert (session.requested, session.used, session.is_fallback) == ("cpu", "cpu", False)

@@ -34,7 +34,7 @@ LEVEL = st.integers(500, 999).map(lambda thousandths: (thousandths + 0.3) / 1000
     ],
 )
 def test_smallest_n_is_the_published_value(q: float, confidence: float, n: int) -> None:
-    """The values are those of the published table."""
+    """``smallest_n`` has the values of the published table."""
     assert smallest_n(q, confidence) == n
 
 

@@ -207,7 +207,7 @@ def test_an_engine_is_built_inside(shared: AgentClient, model: Path) -> None:
 
 
 def test_lost_workers_are_reported(shared: AgentClient, podman: image.Podman) -> None:
-    """The message states how a worker ended; a late one is killed with its container."""
+    """If a worker ends, the message states how; one that exceeds its time is killed with its container."""
     before = containers(podman)
     crashed, late = (shared.call("spawn")[0] for _ in range(2))
     os.kill(crashed["pid"], signal.SIGSEGV)

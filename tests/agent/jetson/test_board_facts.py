@@ -205,7 +205,7 @@ def test_versions_come_from_the_libraries(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_an_old_library_has_one_number(tmp_path: Path) -> None:
-    """The version of TensorRT 8.2, which has no function for each part of it, is decoded from its one number."""
+    """A TensorRT library that reports one number for its version, as 8.2 does, has that number decoded."""
     library = compiled(tmp_path, "libnvinfer.so.8", "int getInferLibVersion(void) { return 8201; }")
     assert library_versions.nvinfer_of(ctypes.CDLL(str(library))) == "8.2.1"
 

@@ -52,7 +52,7 @@ def pid_of(reader: TegrastatsProcess) -> int:
 
 
 def test_the_newest_line_is_read(tmp_path: Path) -> None:
-    """The values are those of the newest line; a program that ignores SIGTERM is killed and reaped."""
+    """The values are those of the newest line of tegrastats, and closing ends a program that ignores SIGTERM."""
     reader = TegrastatsProcess(str(orin.tegrastats(tmp_path / "tegrastats", ORIN_R39)), time.monotonic())
     pid = pid_of(reader)
     values = watch(reader, 1.5)

@@ -187,7 +187,7 @@ def test_a_damaged_engine_is_built_again_at_once(shared_agent: AgentClient, mode
 
 
 def test_a_build_that_takes_too_long_names_the_limit(shared_agent: AgentClient, model: Path) -> None:
-    """The message names the key of hil.toml that raises the time limit, and the next build works."""
+    """A build that exceeds its time limit names the key of hil.toml that raises it, and the next build works."""
     digest = shared_agent.put_blob(model)
     shared_agent.probe()
     with pytest.raises(EngineBuildError, match=r"longer than 0\.01 s and was stopped.*raise time_limit"):
@@ -196,6 +196,6 @@ def test_a_build_that_takes_too_long_names_the_limit(shared_agent: AgentClient, 
 
 
 def test_without_tensorrt_a_build_is_unsupported(shared_agent: AgentClient, model: Path) -> None:
-    """The message has the interpreter that cannot import TensorRT, and the error of the import."""
+    """If TensorRT cannot be imported, a build is refused with the interpreter and the error of the import."""
     with pytest.raises(Unsupported, match=r"tensorrt cannot be imported by \S+python\S*: ModuleNotFoundError"):
         shared_agent.build(shared_agent.put_blob(model), "fp16", "tensorrt", {}, 60)

@@ -37,7 +37,7 @@ def refused(shapes: dict[str, Shape], **outputs: Any) -> str:
     ],
 )
 def test_kinds_that_do_not_fit(shape: Shape, declared: dict[str, Any], what: str) -> None:
-    """The message has the place, the model, and what does not fit."""
+    """If a kind does not fit an output, the message has the place, the model and what does not fit."""
     message = refused({"y": shape}, y=declared)
     assert message.startswith("hil.toml:9 outputs.y: model m: ")
     assert what in message

@@ -88,7 +88,7 @@ def test_each_changes_something(amendment: Amendment) -> None:
 
 
 def test_saturation_explains_comparisons_that_did_not_pass() -> None:
-    """Neither a passed comparison nor a measured time has to do with sums that saturate."""
+    """A reason mentions saturating sums only for a comparison of outputs that did not pass."""
     saturating = Facts(saturating_sums=True)
     for row in ROWS:
         assert amended(row, judgement(), saturating) == judgement()

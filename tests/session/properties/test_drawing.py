@@ -86,7 +86,7 @@ def test_other_imports_do_not_change_the_batches(tmp_path: Path, monkeypatch: py
 
 
 def test_all_batches_are_counted_without_a_failure() -> None:
-    """The counts are the requested number of batches and their samples."""
+    """A search without a failure counts all requested batches and their samples."""
     sizes: list[int] = []
 
     def trial(drawn: Drawn) -> str:

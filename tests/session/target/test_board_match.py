@@ -132,7 +132,7 @@ def test_a_machine_without_tensorrt_or_gpu_is_unreachable(facts: dict[str, Any],
 
 
 def test_without_a_declared_board_none_is_confirmed() -> None:
-    """Neither a target that names no board nor one on ONNX Runtime's CPU has a confirmed board."""
+    """Without a declared board, or with work on the CPU, no board is confirmed."""
     assert confirm("gpu", TargetSpec(runtime="tensorrt"), facts_of()) is None
     assert confirm("cpu", TargetSpec(), facts_of()) is None
 

@@ -125,7 +125,7 @@ def test_a_wrong_power_mode_names_the_command_that_sets_it() -> None:
 
 
 def test_a_power_mode_the_board_lacks_is_a_user_error() -> None:
-    """The error suggests the mode that was probably meant and lists the board's modes."""
+    """A power mode that the board lacks is refused with a similar mode and the list of the board's modes."""
     assert mode_error("MODE_30", "MAXN") == (
         "UserError power_mode is 'MODE_30', which the board does not have (did you mean 'MODE_30W'?): "
         "on target 'orin': write one of MAXN, MODE_15W, MODE_30W in [targets.orin]"

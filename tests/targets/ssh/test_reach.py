@@ -377,7 +377,7 @@ def test_jump_hosts(machine: Machine, serve: MakeServer) -> None:
 
 
 def test_a_closed_port_behind_a_jump_host(machine: Machine) -> None:
-    """The message names the jump host that could not connect."""
+    """If a jump host cannot connect to the target, the message names the jump host."""
     (machine.home / ".ssh" / "config").write_text(
         f"Host jump\n HostName 127.0.0.1\n Port {machine.server.port}\n"
         "Host orin\n HostName 127.0.0.1\n ProxyJump jump\n"

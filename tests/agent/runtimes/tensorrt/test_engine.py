@@ -381,7 +381,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("text", "message"), REFUSALS)
 def test_a_refused_engine_is_explained(text: str, message: str) -> None:
-    """The message has one clear sentence, TensorRT's own text (as in libnvinfer 8.6), and advice."""
+    """If TensorRT refuses an engine, the message has a sentence of ours, TensorRT's own text, and advice."""
     with pytest.raises(Failure, match=message) as caught:
         engine_module._deserialize(__file__, SimpleNamespace(deserialize_cuda_engine=lambda _: None), Log(text))  # noqa: SLF001 - it loads a plan
     assert caught.value.kind == BUILD

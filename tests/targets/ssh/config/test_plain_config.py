@@ -126,7 +126,7 @@ LENIENT = {"unknown-keyword"}
     ],
 )
 def test_what_paramiko_does_not_know_is_refused(home: Path, text: str, message: str) -> None:
-    """The message about an unsupported setting has file, line and advice; nothing of the config is executed."""
+    """A config that paramiko would misread is refused with file, line and advice, and none of it is executed."""
     write(home, text.replace("{ran}", str(home / "ran")))
     with pytest.raises(UserError, match=rf"{message}.*without OpenSSH's client: on target 'board': install it"):
         to("orin")
