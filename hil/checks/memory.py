@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.checks.verdicts import hold, hold_interval, inconclusive
-from hil.results import Judgement, Limit, Measurement
+from hil.results import Judgement, Limit, Measurement, Verdict
 from hil.stats import slope_interval
 from hil.units import show
 
@@ -123,6 +123,19 @@ def fewest_to_pass(limit: Limit, *, has_device: bool) -> int | None:
     """
     needed = hidden(trimmed=True, has_device=has_device) * PER / limit.value if limit.value > 0 else math.inf
     return math.ceil(needed) if math.isfinite(needed) else None
+
+
+def worth_repeating(found: Judgement, limit: Limit, possible: float, *, has_device: bool) -> bool:
+    """Return whether a soak that ``growth`` judged so is worth repeating for longer, with ``possible`` inferences.
+
+    Not if it passed; nor if memory grew by no more than ``limit``, and so many inferences are too few to show a leak of
+    that size.
+    """
+    measured, unseen = found.measurement, found.details.get("smallest_visible")
+    if found.verdict is not Verdict.INCONCLUSIVE or measured is None or measured.high != unseen:
+        return found.verdict is not Verdict.PASSED
+    needed = fewest_to_pass(limit, has_device=has_device)
+    return measured.value > limit.value or (needed is not None and needed <= possible)
 
 
 def growth(  # noqa: PLR0913 - a series, its limit, and what the series cannot show

@@ -153,6 +153,21 @@ class SoakLength:
         return rule | ({"inferences": self.most} if self.most < UNLIMITED else {})
 
 
+@dataclass(frozen=True)
+class Draws:
+    """How many batches are drawn: ``most``, or as many as ``seconds`` allow, but at least ``fewest``."""
+
+    most: int = 50
+    fewest: int = 20
+    seconds: float | None = 10.0
+
+    def method(self) -> int | dict[str, float]:
+        """Return the field of a method on the draws: their number, or their rule if it has a time."""
+        if self.seconds is None:
+            return self.most
+        return {"most": self.most, "at_least": self.fewest, "seconds": self.seconds}
+
+
 ANY_AGE = Reach("nothing is older than ten years, so every age would pass", 3650 * 86400.0, "7 days")
 """The ``Reach`` of every maximum age."""
 P256 = re.compile(r"MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE[A-Za-z0-9+/]{86}==")

@@ -15,6 +15,7 @@ from hil.config.fields import (
     Age,
     AgeText,
     Declared,
+    Draws,
     Fraction,
     Pattern,
     Precision,
@@ -106,7 +107,12 @@ class MeasureSpec(Table):
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.99
     baseline_age: Annotated[Age, Field(gt=0)] = 90 * 86400.0
     soak: Soak | None = None
-    examples: Annotated[int, Field(ge=1, le=100_000)] = 50
+    examples: Annotated[int, Field(ge=1, le=100_000)] | None = None
+
+    @property
+    def draws(self) -> Draws:
+        """How many batches are drawn for the properties: ``examples``, or the default if it is not written."""
+        return Draws() if self.examples is None else Draws(self.examples, self.examples, None)
 
     @property
     def soak_length(self) -> SoakLength:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hil.runtimes import runtime_record
+from hil.session.sampling.replicates import fewest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,8 +23,9 @@ START = 0.6
 DRAW = 0.02
 """Seconds that drawing a batch and comparing its outputs take, without the inferences."""
 
-RUNS_OF_A_DRAWN_BATCH = 3
-"""The inferences for a drawn batch: the engine's, and the reference's or those of parts of the batch."""
+RUNS_OF_A_DRAWN_BATCH = {1: 3, 2: 4}
+"""The inferences for a drawn batch by the number of properties that it is drawn for: the engine's, the reference's and
+those that repeat it."""
 
 CALIBRATIONS = 8
 """Cost of a calibration sample, in inferences: calibration reads all activations, and the int8 checks do so again."""
@@ -124,7 +126,7 @@ def _of_engine(  # noqa: PLR0913, PLR0917 - private: what is known of one engine
     families = Counter(check.split(".", maxsplit=1)[0] for check in ids)
     one = 0.0 if speed is None else speed.seconds
     parts: dict[str, float] = defaultdict(float, loading=START)
-    timed = spec.warmup + spec.duration
+    timed = spec.warmup + max(spec.duration, fewest_of(0.99) * one)
     if families["latency"] or families["fps"] or families["energy"]:
         parts["timing"] += timed * (2 if families["fps"] and model.run.streams > 1 else 1)
     if (families["latency"] or families["fps"]) and runs > 1:
@@ -141,13 +143,20 @@ def _of_engine(  # noqa: PLR0913, PLR0917 - private: what is known of one engine
         parts["comparing"] += _pass(model, speed)
     if speed is not None and families["sequence"]:
         parts["comparing"] += SEQUENCE_PASSES * _pass(model, speed) + SEQUENCE_RUNS * speed.steps * one
-    drawn = spec.examples * (DRAW + RUNS_OF_A_DRAWN_BATCH * one)
-    parts["drawn inputs"] += families["property"] * drawn
+    parts["drawn inputs"] += drawing_seconds(spec, families["property"], one)
     if precision == "int8" and families["int8"] and model.calibration is not None:
         samples = model.calibration.samples or (0 if speed is None else speed.samples * speed.steps)
         parts["calibration"] += CALIBRATIONS * samples * one / model.batch
         parts["timing"] += PAIRS if "int8.speedup" in ids else 0.0
     return parts
+
+
+def drawing_seconds(spec: MeasureSpec, properties: int, one: float) -> float:
+    """Return how many seconds the drawn batches of some properties take if an inference takes ``one`` seconds."""
+    if not properties:
+        return 0.0
+    draw, draws = DRAW + RUNS_OF_A_DRAWN_BATCH[properties] * one, spec.draws
+    return min(draws.most * draw, max(math.inf if draws.seconds is None else draws.seconds, draws.fewest * draw))
 
 
 def soak_seconds(spec: MeasureSpec, one: float) -> float:

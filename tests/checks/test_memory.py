@@ -205,6 +205,20 @@ def test_an_unusable_soak_never_passes(runs: np.ndarray, resident: np.ndarray) -
     assert memory.growth(runs, resident, LEAK, unseen=UNSEEN).verdict is Verdict.INCONCLUSIVE
 
 
+def test_a_soak_is_repeated_where_a_longer_one_may_change_its_verdict() -> None:
+    """Flat memory: only if the longer soak can pass. Grown beyond the limit: always. Passed: never."""
+    flat, grown = np.full(RUNS.size, 64 * MIB), 64 * MIB + 4096.0 * (RUNS > 1500)
+    limit = at_most(1024.0, memory.GROWTH_UNIT)
+    needed = memory.fewest_to_pass(limit, has_device=False)
+    assert needed is not None
+    short = memory.growth(RUNS, flat, limit, unseen=UNSEEN)
+    assert memory.worth_repeating(short, limit, needed, has_device=False)
+    assert not memory.worth_repeating(short, limit, needed - 1, has_device=False)
+    stepped = memory.growth(RUNS, grown, limit, unseen=UNSEEN)
+    assert memory.worth_repeating(stepped, limit, needed - 1, has_device=False)
+    assert not memory.worth_repeating(memory.growth(RUNS, flat, LEAK, unseen=UNSEEN), LEAK, 1e9, has_device=False)
+
+
 def test_a_soak_that_ended_early_is_inconclusive() -> None:
     """A soak that ended before its least number of inferences does not pass, however large the limit."""
     limit = at_most(1e12, memory.GROWTH_UNIT)

@@ -42,9 +42,10 @@ NODES = {
 
 @dataclass(frozen=True)
 class Judged:
-    """The results of ``property.parity`` and ``property.stable`` by model, in the project at ``root``."""
+    """The results of both properties by model, in the project at ``root``, and the steps that were announced."""
 
     root: Path
+    said: list[str]
     results: dict[str, tuple[CheckResult, CheckResult]]
 
 
@@ -60,13 +61,14 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
         patch.chdir(root)
-        request = Request(load(root / "hil.toml"), "cpu", "cpu", 0.0, "one", root / "report", lambda _: None)
+        said: list[str] = []
+        request = Request(load(root / "hil.toml"), "cpu", "cpu", 0.0, "one", root / "report", said.append)
         with closing(Session.open(request)) as session:
 
             def judge(model: str, name: str) -> CheckResult:
                 return session.judge(Row(id=f"property.{name}", model=model, precision="fp32", required=True)).result
 
-            yield Judged(root, {model: (judge(model, "parity"), judge(model, "stable")) for model in NODES})
+            yield Judged(root, said, {model: (judge(model, "parity"), judge(model, "stable")) for model in NODES})
 
 
 def test_a_sound_engine_passes_both_properties(judged: Judged) -> None:
@@ -76,6 +78,15 @@ def test_a_sound_engine_passes_both_properties(judged: Judged) -> None:
     assert parity.measurement is not None
     assert parity.measurement.value == EXAMPLES
     assert not (judged.root / ".hypothesis").exists()
+
+
+def test_both_properties_are_judged_by_the_same_inferences(judged: Judged) -> None:
+    """A sound engine's batches are drawn and run once for both properties; a failed property is searched alone."""
+    searches = [text for text in judged.said if "drawn batches" in text]
+    assert [text for text in searches if text.startswith("relu ")] == [
+        f"relu fp32: property.parity and property.stable, up to {EXAMPLES} drawn batches"
+    ]
+    assert f"batch_statistics fp32: property.stable, up to {EXAMPLES} drawn batches" in searches
 
 
 def test_batch_statistics_fail_stability(judged: Judged) -> None:

@@ -125,6 +125,15 @@ def test_one_stream_is_the_saturated_series(tmp_path: Path, streams: int, runtim
     assert rate.method == latency.method
 
 
+def test_a_series_without_a_limit_has_fewer_samples() -> None:
+    """The first window has 100 samples, and 688 if a percentile of this engine has a limit; no other limit counts."""
+    limit = Limit(value=1.0, unit="s", sense=Sense.AT_MOST, source="test")
+    rows = [row("latency.p99"), row("fps.sustained", limit)]
+    assert timing.fewest_samples(rows, "toy", "fp16", 0.99) == 100
+    assert timing.fewest_samples([*rows, row("latency.p50", limit)], "toy", "fp16", 0.99) == 688
+    assert timing.fewest_samples([*rows, row("latency.p50", limit)], "toy", "fp32", 0.99) == 100
+
+
 def test_slow_layers_are_named_within_120_characters(tmp_path: Path) -> None:
     """Long layer names are shortened in the reason and complete in the details, without empty brackets."""
     limit = Limit(value=0.001, unit="s", sense=Sense.AT_MOST, source="test")

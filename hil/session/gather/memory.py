@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hil.checks import memory
-from hil.results import Verdict
 from hil.session.amendments.row_facts import Facts, RunValues
 from hil.session.gather.gathered import Gathered
 from hil.session.sampling.sampling import feeds_of
@@ -42,6 +41,7 @@ class Use:
         system_used: the used memory of the whole system; ``None`` if not readable.
         system_total: the memory of the whole system; ``None`` if not readable.
         runs: inferences done at each reading, shape (n,).
+        seconds: how long the soak took.
         resident: host memory at each reading, shape (n,).
         has_device: whether the engine ran on a device.
         device: the device's memory; with ``has_device``, ``None`` if it could not be read.
@@ -58,6 +58,7 @@ class Use:
     system_used: float | None
     system_total: float | None
     runs: npt.NDArray[np.int64]
+    seconds: float
     resident: npt.NDArray[np.int64]
     has_device: bool = False
     device: DeviceUse | None = None
@@ -181,13 +182,11 @@ def _watch(session: EngineContext, row: Row) -> Use:
         limit = _limit(session, row)
         length = spec.soak_length.settling(_needed(limit, has_device=has_device))
         use = _soaked(session, row, worker, feeds[0], length, has_device=has_device)
-        if (
-            length.longest
-            and limit is not None
-            and _judged_growth(session, use, limit)[0].verdict is not Verdict.PASSED
-        ):
-            # One buffer that is allocated late, or a cache that still fills, looks like a leak in a short soak.
-            use = _soaked(session, row, worker, feeds[0], length.repeated(), has_device=has_device)
+        if length.longest and limit is not None:
+            judged, possible = _judged_growth(session, use, limit)[0], use.runs[-1] / use.seconds * length.longest
+            if memory.worth_repeating(judged, limit, float(possible), has_device=has_device):
+                # One buffer that is allocated late, or a cache that still fills, looks like a leak in a short soak.
+                use = _soaked(session, row, worker, feeds[0], length.repeated(), has_device=has_device)
     return replace(use, findings=tuple(disturbances.findings))
 
 
@@ -217,6 +216,7 @@ def _soaked(  # noqa: PLR0913 - the row, its worker, and how long
         system_used=None if used is None else float(used),
         system_total=total,
         runs=soak.runs,
+        seconds=float(soak.t[-1]),
         resident=soak.rss,
         has_device=has_device,
         device=use.device,

@@ -27,7 +27,7 @@ from hil.stats import InterimAnalyses, samples_of_first_analysis
 from hil.stats.control import ControlSeries
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from hil.config.spec import MeasureSpec
     from hil.results import Judgement, Row
@@ -140,10 +140,24 @@ def _sample_streams(session: EngineContext, model: str, precision: str, streams:
         return series_of(session, model, timed, len(feeds))
 
 
+def fewest_samples(rows: Iterable[Row], model: str, precision: str, level: float) -> int:
+    """Return how many samples the first window of an engine's series has at least.
+
+    An engine with a limit of a percentile has as many as the first analysis of its p99 needs at confidence ``level``;
+    without one, percentiles are only recorded, and it has as many as a p99 of its own needs.
+    """
+    limited = any(
+        row.id in QUANTILES and row.limit is not None
+        for row in rows
+        if (row.model, row.precision) == (model, precision)
+    )
+    return samples_of_first_analysis(0.99, level) if limited else replicates.fewest_of(0.99)
+
+
 def _sample(session: EngineContext, model: str, precision: str) -> Series:
     spec = session.config.spec.measure
     feeds = feeds_of(session, model, session.model(model).batch)
-    fewest = samples_of_first_analysis(0.99, spec.confidence)
+    fewest = fewest_samples(session.plan.rows, model, precision, spec.confidence)
     spent = 0.0
     parts: list[Series] = []
     session.engines.provisioned(model, precision)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from hypothesis.strategies import SearchStrategy
 
+    from hil.config.fields import Draws
     from hil.datasets.sequence import Sequence
     from hil.onnx_files.signature import Signature, TensorSpec
 
@@ -158,9 +161,15 @@ class Searched:
     smallest: Drawn | None = None
     wrong: str = ""
 
+    def count(self, drawn: Drawn, *, judged: bool) -> None:
+        """Count a batch without a problem, or one that could not be judged."""
+        self.refused += not judged
+        self.examples += judged
+        self.samples += len(drawn.samples) if judged else 0
 
-def search(space: Space, most: int, trial: Callable[[Drawn], str | None]) -> Searched:
-    """Try up to ``most`` batches until one has a problem, shrink that batch, and return the result.
+
+def search(space: Space, draws: Draws, trial: Callable[[Drawn], str | None]) -> Searched:
+    """Try as many batches as ``draws`` until one has a problem, shrink that batch, and return the result.
 
     ``trial`` returns the problem of a batch as text, an empty text for none, and ``None`` for a batch that it cannot
     judge. Its exceptions end the search and are raised. The same space and trial always give the same batches.
@@ -169,11 +178,11 @@ def search(space: Space, most: int, trial: Callable[[Drawn], str | None]) -> Sea
 
     from hil.session.properties.provider import seeded_backend
 
-    state = _Search(trial)
+    state = _Search(trial, draws)
     try:
         with seeded_backend() as backend:
             quiet = settings(
-                max_examples=most,
+                max_examples=draws.most,
                 derandomize=True,
                 database=None,
                 deadline=None,
@@ -202,14 +211,19 @@ class _Wrong(Exception):  # noqa: N818 - a signal to Hypothesis, never visible o
 class _Search:
     """The state of a search. Batches are counted until the first with a problem: later trials are for shrinking."""
 
-    def __init__(self, trial: Callable[[Drawn], str | None]) -> None:
+    def __init__(self, trial: Callable[[Drawn], str | None], draws: Draws) -> None:
         self.trial = trial
+        self.fewest = draws.fewest
+        self.until = math.inf if draws.seconds is None else time.monotonic() + draws.seconds
         self.found = Searched()
         self.broken: BaseException | None = None
 
     def run(self, drawn: Drawn) -> None:
         if self.broken is not None:
             raise _Wrong
+        tried = self.found.examples + self.found.refused
+        if self.found.smallest is None and tried >= self.fewest and time.monotonic() > self.until:
+            return
         try:
             wrong = self.trial(drawn)
         except BaseException as error:
@@ -219,6 +233,4 @@ class _Search:
             self.found.smallest, self.found.wrong = drawn, wrong
             raise _Wrong
         if self.found.smallest is None:
-            self.found.refused += wrong is None
-            self.found.examples += wrong is not None
-            self.found.samples += 0 if wrong is None else len(drawn.samples)
+            self.found.count(drawn, judged=wrong is not None)

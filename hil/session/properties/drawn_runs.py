@@ -33,8 +33,8 @@ class DrawnBatches:
         return worker.run(inputs)
 
     def run_as(self, worker: EngineWorker, inputs: Any, reference: Outputs) -> Outputs:  # noqa: ARG002 - sequences need it
-        """Return the engine's outputs to compare with those of the reference."""
-        return worker.run(inputs)
+        """Return the engine's outputs to compare with those of the reference; without a state, those of ``run``."""
+        return self.run(worker, inputs)
 
     def reference(self, inputs: Any) -> Outputs | None:
         """Return the reference's outputs; ``None`` if the reference refuses the inputs."""

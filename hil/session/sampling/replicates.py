@@ -70,6 +70,11 @@ def _spread(session: EngineContext, row: Row, n: int, streams: int) -> None:
     spreading.spread(session, row.model, row.precision, n, measure)
 
 
+def fewest_of(q: float) -> int:
+    """Return the fewest samples with which the ``q`` quantile of a run is a value of its own: 100 for the p99."""
+    return math.ceil(round(1 / (1 - q), 6))
+
+
 def value(check: str, series: Series) -> float | None:
     """Return the value of ``check`` in one run: ``latency.p50``, ``p90``, ``p99`` (s) or ``fps.sustained`` (1/s).
 
@@ -79,7 +84,7 @@ def value(check: str, series: Series) -> float | None:
         return None
     if check in QUANTILES:
         q = QUANTILES[check]
-        if series.n < math.ceil(round(1 / (1 - q), 6)):
+        if series.n < fewest_of(q):
             return None
         return float(np.quantile(series.duration, q, method="inverted_cdf"))
     return fps.rate(series) if check == "fps.sustained" else None

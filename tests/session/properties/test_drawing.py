@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.agent.protocol.wire import ITEM_SIZES
+from hil.config.fields import Draws
 from hil.dtypes import limits
 from hil.errors import WorkerLost
 from hil.onnx_files.signature import Signature, TensorSpec
@@ -59,7 +60,7 @@ def test_a_search_is_deterministic_and_shrinks_to_the_simplest_batch() -> None:
         bad = dict(drawn.sizes)["side"] >= 4 and any(recipe.kind == "noise" for recipe in drawn.samples)
         return "wrong" if bad else ""
 
-    results = [search(SPACE, 50, lambda drawn, into=into: trial(drawn, into)) for into in batches]  # type: ignore[misc]  # bound early
+    results = [search(SPACE, Draws(50, 50, None), lambda drawn, into=into: trial(drawn, into)) for into in batches]  # type: ignore[misc]  # bound early
     assert batches[0] == batches[1]
     assert results[0] == results[1]
     smallest = results[0].smallest
@@ -77,11 +78,11 @@ def test_other_imports_do_not_change_the_batches(tmp_path: Path, monkeypatch: py
         into.append(drawn)
         return ""
 
-    search(SPACE, 150, lambda drawn: trial(drawn, batches[0]))
+    search(SPACE, Draws(150, 150, None), lambda drawn: trial(drawn, batches[0]))
     (tmp_path / "numbers_of_mine.py").write_text(f"SEEDS = {list(range(30000, 30400))}\n", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.import_module("numbers_of_mine")
-    search(SPACE, 150, lambda drawn: trial(drawn, batches[1]))
+    search(SPACE, Draws(150, 150, None), lambda drawn: trial(drawn, batches[1]))
     assert batches[0] == batches[1]
 
 
@@ -93,16 +94,33 @@ def test_all_batches_are_counted_without_a_failure() -> None:
         sizes.append(len(drawn.samples))
         return ""
 
-    assert search(SPACE, 40, trial) == Searched(examples=40, samples=sum(sizes))
+    assert search(SPACE, Draws(40, 40, None), trial) == Searched(examples=40, samples=sum(sizes))
+
+
+def test_a_search_without_time_tries_the_fewest_batches() -> None:
+    """After its time a search ends at the fewest batches, which are the first of those that more time would try."""
+    batches: list[list[Drawn]] = [[], []]
+
+    def trial(drawn: Drawn, into: list[Drawn]) -> str:
+        into.append(drawn)
+        return ""
+
+    found = search(SPACE, Draws(40, 7, 0.0), lambda drawn: trial(drawn, batches[0]))
+    search(SPACE, Draws(40, 40, None), lambda drawn: trial(drawn, batches[1]))
+    assert found.examples == len(batches[0]) == 7
+    assert batches[0] == batches[1][:7]
 
 
 def test_batches_that_judge_nothing_are_counted_apart() -> None:
     """Batches that judge nothing do not count as examples; the first real failure is still found."""
-    odd = search(SPACE, 40, lambda drawn: None if dict(drawn.sizes)["side"] % 2 else "")
+    odd = search(SPACE, Draws(40, 40, None), lambda drawn: None if dict(drawn.sizes)["side"] % 2 else "")
     assert odd.refused > 0
     assert odd.examples == 40 - odd.refused
-    assert search(SPACE, 40, lambda _: None) == Searched(refused=40)
-    assert search(SPACE, 40, lambda drawn: "wrong" if dict(drawn.sizes)["side"] == 4 else None).wrong == "wrong"
+    assert search(SPACE, Draws(40, 40, None), lambda _: None) == Searched(refused=40)
+    assert (
+        search(SPACE, Draws(40, 40, None), lambda drawn: "wrong" if dict(drawn.sizes)["side"] == 4 else None).wrong
+        == "wrong"
+    )
 
 
 def test_sizes_are_multiples_of_what_is_declared() -> None:
@@ -115,7 +133,7 @@ def test_sizes_are_multiples_of_what_is_declared() -> None:
         sizes.append(dict(drawn.sizes)["side"])
         return ""
 
-    search(space, 60, trial)
+    search(space, Draws(60, 60, None), trial)
     assert set(sizes) == {8, 16, 24, 32, 40}
 
 
@@ -128,7 +146,7 @@ def test_a_lost_worker_ends_the_search() -> None:
         raise WorkerLost("the worker ended")
 
     with pytest.raises(WorkerLost):
-        search(SPACE, 50, trial)
+        search(SPACE, Draws(50, 50, None), trial)
     assert len(trials) == 1
 
 
