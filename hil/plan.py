@@ -228,5 +228,6 @@ def _check_policy(config: Config, policy: GateSpec, rows: list[Row]) -> None:
             raise UserError(f"{where}: gate.require: {literal!r} is not a check{did_you_mean(literal, CATALOGUE)}")
         if not any(matches(pattern, row.id, row.model, row.precision) for row in rows):
             raise UserError(
-                f"{where}: gate.require: {pattern!r} matches no planned check: add a limit, or remove the pattern"
+                f"{where}: gate.require: {pattern!r} matches no planned check: declare what it needs (a limit, a "
+                "precision, task, or carry for sequence.*), or remove the pattern"
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from hil.checks.verdicts import failed, inconclusive, judged
 from hil.results import Judgement, Measurement, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -68,6 +68,8 @@ class DataFacts:
         declared: how many samples the config requests; ``None`` for all.
         distinct: how many samples differ by more than noise.
         training: the overlap with the training data, if that is declared.
+        exchanged: for each state that seems fed with the output of another state, the output that has its own name.
+        states: for each input that seems to be a state and has no ``carry``, the output that seems to feed it.
     """
 
     count: int
@@ -77,13 +79,15 @@ class DataFacts:
     declared: int | None = None
     distinct: int | None = None
     training: Overlap | None = None
+    exchanged: Mapping[str, str] = field(default_factory=dict)
+    states: Mapping[str, str] = field(default_factory=dict)
 
 
 def data(facts: DataFacts) -> Judgement:
     """Judge ``parity.data``: is the validation data real, sufficient and not used in training?
 
     Failed if samples or needed labels are missing, or if a sample is, or may be, in the declared training data. Warned
-    for synthetic data, fewer than ten distinct samples, or mostly repeated samples.
+    for synthetic data, fewer than ten distinct samples, mostly repeated samples, or states that seem exchanged.
     """
     details: dict[str, Any] = {"count": facts.count, "synthetic": facts.synthetic, "distinct": facts.distinct}
     if facts.training is not None:
@@ -99,7 +103,11 @@ def data(facts: DataFacts) -> Judgement:
     training = "not compared with training data, since none is declared"
     if facts.training is not None:
         training = f"none of them among {facts.training.against} training samples"
-    return judged(Verdict.PASSED, f"{facts.count} real samples, {training}", measurement, details=details)
+    steps = "".join(
+        f"; input {name!r} seems to be a state, which only carry = {output!r} passes on"
+        for name, output in facts.states.items()
+    )
+    return judged(Verdict.PASSED, f"{facts.count} real samples, {training}{steps}", measurement, details=details)
 
 
 def _unfit(facts: DataFacts) -> str:
@@ -118,6 +126,9 @@ def _unfit(facts: DataFacts) -> str:
 
 
 def _weak(facts: DataFacts) -> str:
+    if facts.exchanged:
+        name, output = next(iter(facts.exchanged.items()))
+        return f"states seem exchanged: {name!r} has the name of output {output!r} and is fed with another: check carry"
     if facts.synthetic:
         return f"{facts.count} synthetic samples: real validation data is needed for a gate"
     if facts.count < FEW:

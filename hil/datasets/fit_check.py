@@ -71,7 +71,8 @@ class Matcher:
                 f"has {_list(names)}, but the inputs are {_list(self.inputs)}"
                 + (f"; missing {_list(missing)}" if missing else "")
                 + (f"; unknown {_list(unknown)}{hints[0] if hints else ''}" if unknown else ""),
-                f"name the arrays after the inputs, and labels {LABELS!r} or '{LABELS}.OUTPUT'",
+                f"name the arrays after the inputs, and labels {LABELS!r} or '{LABELS}.OUTPUT'"
+                + ("; an input that is fed with an output of the step before needs carry instead" if missing else ""),
             )
         for name in labels:
             output = label_key(name)
@@ -102,7 +103,8 @@ class Matcher:
                 takes = ", ".join("any" if size is None else str(size) for size in spec.sample)
                 raise self._error(
                     f"has samples of {name!r} shaped {list(shape)}, but the input takes [{takes}] per sample",
-                    "shapes are those of one sample, without the batch dimension",
+                    "shapes are those of one sample, without the batch dimension"
+                    + ("" if self.carry else "; only a model with carry takes sequences"),
                 )
             axes = [axis for axis in range(len(spec.shape)) if axis != spec.batch_axis]
             sizes |= {(name, axis): size for axis, size in zip(axes, shape, strict=True)}

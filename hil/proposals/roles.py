@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from hil.onnx_files.signature import Signature, TensorSpec
 
@@ -65,20 +65,57 @@ def roles(signature: Signature) -> dict[str, Role]:
 def next_states(signature: Signature) -> dict[str, str]:
     """Return for each state input the output with its value after the step.
 
-    Output and input agree in dtype and, as far as known, in shape. Of all pairs, those whose
-    names begin or end most alike come first, then those first in the file.
+    A state is recognized by its name, or by an output that has its name with a word such as "next". Output and input
+    agree in dtype and, as far as known, in shape. Of all pairs, those whose names begin or end most alike come first,
+    then those first in the file.
     """
     states = [
-        one for one in signature.inputs if len(one.shape) > 1 and STATE.search(one.name) and not MASK.search(one.name)
+        one
+        for one in signature.inputs
+        if not MASK.search(one.name)
+        and ((len(one.shape) > 1 and STATE.search(one.name)) or _has_successor(one, signature))
     ]
-    pairs = [(state.name, one.name) for state in states for one in signature.outputs if _fits(state, one)]
+    return _paired(states, signature.outputs)
+
+
+def _paired(states: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> dict[str, str]:
+    pairs = [(state.name, one.name) for state in states for one in outputs if _fits(state, one)]
     # A recurrent layer's own output may have the same shape, but only the state shares the name.
-    pairs.sort(key=lambda pair: -_alike(_stem(pair[0]), _stem(pair[1])))
+    pairs.sort(key=lambda pair: -_names_alike(*pair))
     found: dict[str, str] = {}
     for state, output in pairs:
         if state not in found and output not in found.values():
             found[state] = output
     return {one.name: found[one.name] for one in states if one.name in found}
+
+
+def _has_successor(tensor: TensorSpec, signature: Signature) -> bool:
+    """Return whether an output has the input's name, shape and dtype, and only one of them a word such as "next".
+
+    False for the only input, and for what may be an image, which models return changed.
+    """
+    if len(signature.inputs) < 2 or len(tensor.shape) not in {2, 3} or image_axes(tensor.shape) is not None:
+        return False
+    stem, words = _stem(tensor.name), _before_or_after(tensor.name)
+    return bool(stem) and any(
+        _stem(one.name) == stem and _before_or_after(one.name) != words and one.shape == tensor.shape
+        for one in signature.outputs
+        if _fits(tensor, one)
+    )
+
+
+def exchanged_states(signature: Signature) -> dict[str, str]:
+    """Return, for each carried input that seems fed with the output of another, the output that has its own name.
+
+    Empty unless each name is then more alike than now.
+    """
+    carry = signature.carry
+    outputs = [one for one in signature.outputs if one.name in carry.values()]
+    found = _paired([signature.input(name) for name in carry], outputs)
+    changed = {name: output for name, output in found.items() if carry[name] != output}
+    whole = set(changed.values()) == {carry[name] for name in changed}
+    better = all(_names_alike(name, output) > _names_alike(name, carry[name]) for name, output in changed.items())
+    return changed if whole and better else {}
 
 
 def image_axes(shape: tuple[int | str | None, ...]) -> tuple[int, int, int] | None:
@@ -148,7 +185,19 @@ def _fits(state: TensorSpec, output: TensorSpec) -> bool:
 
 def _stem(name: str) -> str:
     """Return a name in small letters without separators, and without the words for before and after a step."""
-    return "".join(word for word in re.split(r"[^a-z0-9]+", name.lower()) if word not in BEFORE_OR_AFTER)
+    return "".join(word for word in _words(name) if word not in BEFORE_OR_AFTER)
+
+
+def _before_or_after(name: str) -> list[str]:
+    return [word for word in _words(name) if word in BEFORE_OR_AFTER]
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[^a-z0-9]+", name.lower())
+
+
+def _names_alike(one: str, other: str) -> int:
+    return _alike(_stem(one), _stem(other))
 
 
 def _alike(one: str, other: str) -> int:

@@ -28,6 +28,13 @@ def test_real_data_outside_of_training_passes() -> None:
     assert "none of them among 1000" in judgement.reason
 
 
+def test_an_input_that_seems_to_be_a_state_without_carry_is_named() -> None:
+    """Where carry is missing, only single steps are judged: the reason names the input and the output."""
+    judgement = parity.data(replace(SOUND, states={"h": "hn"}))
+    assert judgement.verdict is Verdict.PASSED
+    assert "input 'h' seems to be a state, which only carry = 'hn' passes on" in judgement.reason
+
+
 @pytest.mark.parametrize(
     ("change", "verdict"),
     [
@@ -41,6 +48,7 @@ def test_real_data_outside_of_training_passes() -> None:
         ({"count": 9, "declared": 9}, Verdict.WARNED),
         ({"distinct": 1}, Verdict.WARNED),
         ({"count": 12, "declared": None, "distinct": 9}, Verdict.WARNED),
+        ({"exchanged": {"h": "hn", "c": "cn"}}, Verdict.WARNED),
     ],
 )
 def test_data_that_proves_nothing_never_passes(change: dict[str, object], verdict: Verdict) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.onnx_files.signature import Signature, TensorSpec
-from hil.proposals.roles import Role, image_axes, next_states, roles
+from hil.proposals.roles import Role, exchanged_states, image_axes, next_states, roles
 from tests.datasets.project import spec
 
 SIZE = st.one_of(st.none(), st.integers(1, 9), st.sampled_from(["batch", "n", "T"]))
@@ -88,3 +90,36 @@ def test_an_image_has_three_different_axes(shape: tuple[int | str | None, ...]) 
     axes = image_axes(shape)
     batches = len(shape) == 4 and axes is not None and sorted(axes) == [1, 2, 3]
     assert axes is None or batches or (axes == (0, 1, 2) and len(shape) == 3 and shape[0] == 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "output"), [("pose", "pose_next"), ("mem", "mem_out"), ("prev_action", "action"), ("step", "new_step")]
+)
+def test_an_output_with_a_word_for_the_next_step_makes_its_input_a_state(name: str, output: str) -> None:
+    """An input is a state, whatever it is called, if an output has its name, shape and dtype, and says when."""
+    x, dtype = spec("x", "float32", "batch", 4), "int64" if name == "step" else "float32"
+    state, after = spec(name, dtype, "batch", 6), spec(output, dtype, "batch", 6)
+    assert next_states(Signature((x, state), (after,))) == {name: output}
+    assert next_states(Signature((state,), (after,))) == {}, "a model that changes its only input"
+    assert next_states(Signature((x, state), (spec(name, dtype, "batch", 6),))) == {}, "the input itself"
+    assert next_states(Signature((x, state), (spec(output, dtype, "batch", 7),))) == {}, "another shape"
+
+
+@pytest.mark.parametrize(
+    ("carry", "exchanged"),
+    [
+        ({"h1": "h1_out", "h2": "h2_out"}, {}),
+        ({"h1": "h2_out", "h2": "h1_out"}, {"h1": "h1_out", "h2": "h2_out"}),
+        ({"h0": "cn", "c0": "hn"}, {"h0": "hn", "c0": "cn"}),
+        ({"a": "c_out", "b": "a_out", "c": "b_out"}, {"a": "a_out", "b": "b_out", "c": "c_out"}),
+        ({"delay1": "x_out", "delay2": "delay1_out"}, {}),
+        ({"blorb": "quux", "grault": "waldo"}, {}),
+    ],
+)
+def test_states_fed_with_each_other_are_noticed_by_their_names(
+    carry: dict[str, str], exchanged: dict[str, str]
+) -> None:
+    """States seem exchanged only if each of them has a name more like another's output than like its own."""
+    states = [replace(spec(name, "float32", "batch", 6), carry=output) for name, output in carry.items()]
+    outputs = tuple(spec(name, "float32", "batch", 6) for name in sorted(carry.values()))
+    assert exchanged_states(Signature(tuple(states), outputs)) == exchanged

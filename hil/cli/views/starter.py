@@ -85,7 +85,10 @@ LOSSES = {
 
 KINDS = '  # or "classification", "segmentation", "detection", "ctc", "embedding", "keypoints"'
 TASK_REMARK = "  # needs labelled data"
-CARRY_REMARK = "  # fed with this output of the step before; data then needs sequences: [sequences, steps, ...]"
+CARRY_REMARK = (
+    "  # fed with this output of the step before; data then needs sequences: [sequences, steps, ...], "
+    "and the gate 'sequence.*'"
+)
 
 
 def model_name(path: Path, used: Collection[str] = ()) -> str:

@@ -17,6 +17,7 @@ from hil.checks.task import SHARES
 from hil.compare_files import Declared, comparison_of, refuse_carried
 from hil.datasets.distinct import distinct
 from hil.metrics import Metric, open_metric
+from hil.proposals.roles import exchanged_states, next_states
 from hil.session.amendments.row_facts import Facts
 from hil.session.gather.cause import diagnosis_of, signal_end_of
 from hil.session.gather.gathered import Gathered
@@ -90,7 +91,7 @@ def distinct_of(session: EngineContext, model: str) -> int:
 
 
 def _facts(session: EngineContext, model: str) -> DataFacts:
-    spec, data = session.model(model), session.dataset(model)
+    spec, data, signature = session.model(model), session.dataset(model), session.signature(model)
     training = session.training_data(model)
     digests = [] if training is None else data.sample_digests()
     return DataFacts(
@@ -101,6 +102,8 @@ def _facts(session: EngineContext, model: str) -> DataFacts:
         declared=spec.samples,
         distinct=distinct_of(session, model),
         training=None if training is None else parity.overlap(digests, training.sample_digests()),
+        exchanged=exchanged_states(signature),
+        states={name: output for name, output in next_states(signature).items() if not signature.input(name).is_given},
     )
 
 
