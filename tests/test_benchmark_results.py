@@ -483,7 +483,7 @@ def test_false_alarms_count_in_both_directions(make: Callable[[str, Rows], dict[
 
 
 def test_sessions_of_one_engine_miss_a_bar_by_any_false_row(make: Callable[[str, Rows], dict[str, Any]]) -> None:
-    """Two of 100 pairs with a better row miss a bar, even if the row does not count; other wrong pairs miss others."""
+    """Two of 100 pairs with a better row miss a bar, even if the row does not count."""
     good = separate_sessions()
     p99 = {"check": "latency.p99", "precision": "fp32", "status": "better", "counts": False}
     rows = [{**row, "rows": [*row["rows"], p99]} if at in {1, 2} else row for at, row in enumerate(good)]

@@ -190,7 +190,7 @@ ODD: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
 
 @pytest.mark.parametrize(("what", "change"), ODD, ids=[what for what, _ in ODD])
 def test_an_odd_bundle(tmp_path: Path, what: str, change: Callable[[dict[str, Any]], Any]) -> None:
-    """A bundle in any other form is refused before its signature is verified."""
+    """A bundle that is not exactly in hil's form is refused before its signature is verified."""
     case = cases.signed(tmp_path)
     document = case.document()
     change(document)

@@ -135,7 +135,7 @@ result["beats"] = len(beats)
 
 @pytest.mark.parametrize("allowed", [True, False])
 def test_nvmap_is_read_through_the_helper(board: Sandbox, *, allowed: bool) -> None:
-    """With the helper, memory is measured by process, otherwise by the machine's difference. The source is recorded."""
+    """With the helper, GPU memory is measured by process; without it, by the machine's used memory."""
     clients = "/sys/kernel/debug/nvmap/iovmm/clients"
     board.place(clients, "total 0K\n")
     opener = "Helper.open" if allowed else "lambda: None"

@@ -110,7 +110,7 @@ def test_setup_with_the_password_and_removal(bare: Sandbox) -> None:
 
 
 def test_the_sudoers_line_allows_the_program_alone(board: Sandbox) -> None:
-    """Arguments, other programs, variables and other users are refused."""
+    """The sudoers line allows neither arguments nor other programs, variables or users."""
     for words in (
         (PROGRAM, "version"),
         (PROGRAM, ""),

@@ -169,7 +169,7 @@ def test_link(shared_board: SimulatedBoard) -> None:
 
 
 def test_loss(shared_board: SimulatedBoard) -> None:
-    """About this share of packets is lost, and none after the loss is reset."""
+    """About as many packets are lost as was set, and none after the loss is reset."""
     shared_board.loss(0.3)
     count = ping(shared_board, 60)
     assert 15 <= count <= 45

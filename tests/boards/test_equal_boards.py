@@ -26,7 +26,7 @@ ROW = Row(id="parity.outputs", model="toy", precision="fp32", required=True)
 def test_an_engine_is_built_once_for_equal_boards(
     boards: Callable[..., SimulatedBoard], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two boards at once, one builds and the other's report names it; in another power mode, a board builds."""
+    """Of two equal boards one builds an engine, and the other uses it; in another power mode a board builds its own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     pool = {name: boards("jp62") for name in ("orin-1", "orin-2")}
     for name, board in pool.items():

@@ -53,7 +53,7 @@ def test_any_difference_fails_and_is_named(engine: Signature, named: str) -> Non
     ],
 )
 def test_an_engine_may_fix_the_only_size_that_it_was_built_for(shapes: list[list[int]], verdict: Verdict) -> None:
-    """A dynamic input of the model may be fixed in the engine if min, opt and max are that size, else not."""
+    """The engine may fix a dynamic size of an input only if min, opt and max of the profile are that size."""
     engine = Signature((replace(IMAGE, shape=(2, 1, 8, 8)), SCALE), (LOGITS,))
     assert contract.signature(MODEL, engine, built_for={"image": shapes}).verdict is verdict
     assert contract.signature(MODEL, MODEL, built_for={"image": shapes}).verdict is Verdict.PASSED

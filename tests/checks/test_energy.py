@@ -195,7 +195,7 @@ def test_the_reason_for_missing_power() -> None:
 
 
 def test_other_checks_have_energy_details_only_where_known() -> None:
-    """Other checks have mean power and joules as details, and no such detail if power is unknown."""
+    """Other checks have mean power and joules in their details only if the power is known."""
     details = energy.as_details(series([window(noisy(100))]))["energy"]
     assert details["mean_power"] == pytest.approx(10, rel=0.02)
     assert details["joules"] == pytest.approx(0.1, rel=0.02)

@@ -15,6 +15,6 @@ def test_counts_by_reason_and_rounded_values() -> None:
 
 
 def test_nothing_to_state() -> None:
-    """Without such nodes, and for a record of an earlier version, there is no text."""
+    """Without nodes in floating point, and for a record of an earlier version, there is no text."""
     assert not list(floating_texts({"count": 0, "reasons": {}, "rounded": {}}))
     assert not list(floating_texts({}))

@@ -288,7 +288,7 @@ def drifting(rise: float, seed: int = 4, n: int = 4000) -> np.ndarray:
 @pytest.mark.parametrize("limit", [0.0009, 0.00095, 0.001, 0.0011, 0.0012, 0.0015, 0.002])
 @pytest.mark.parametrize("q", [0.5, 0.99])
 def test_a_noisy_drift_across_the_limit_is_inconclusive(q: float, limit: float) -> None:
-    """A noisy series whose trend crosses the limit neither passes at its end nor fails at its start."""
+    """A noisy series that rises over the limit does not pass, and one that falls below it does not fail."""
     rising, falling = drifting(0.1), drifting(0.1)[::-1].copy()
     crossing = {Verdict.INCONCLUSIVE} | ({Verdict.FAILED} if limit < np.quantile(rising[:200], q) else set())
     assert latency.percentile(series(rising), q, at_most(limit), 0.99).verdict in crossing

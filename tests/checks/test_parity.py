@@ -198,7 +198,7 @@ def test_identical_runs_are_repeatable() -> None:
     ids=["bits", "dtype", "shape", "missing", "order", "none"],
 )
 def test_a_differing_repetition_fails(again: Outputs, verdict: Verdict) -> None:
-    """One other bit, dtype, shape, order or a missing output fails."""
+    """A repetition that differs in a bit, dtype, shape, order or output fails."""
     assert parity.repeatable([OUTPUTS, again]).verdict is verdict
 
 
@@ -313,6 +313,6 @@ def test_few_equal_samples_pass_only_where_the_weaker_claim_is_accepted() -> Non
     ],
 )
 def test_the_weaker_claim_needs_its_samples(scores: Scores) -> None:
-    """Too few distinct samples, any miss, and scores that are not hits are not accepted."""
+    """``no_disagreement_in`` needs enough distinct samples, each of them a hit."""
     judgement = parity.task(scores, "fp32", TolerancesSpec(no_disagreement_in=48))
     assert judgement.verdict is not Verdict.PASSED

@@ -124,7 +124,7 @@ def test_unusable_content_is_one_message(tmp_path: Path, content: object, word: 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
 def test_any_other_json_is_refused(tmp_path_factory: pytest.TempPathFactory, content: object) -> None:
-    """Any other JSON is refused with a ``UserError``."""
+    """JSON that Polygraphy did not write is refused with ``UserError``."""
     with pytest.raises(UserError):
         _read(tmp_path_factory.mktemp("any"), content)
 

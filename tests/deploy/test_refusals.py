@@ -177,7 +177,7 @@ def test_an_engine_that_no_check_used(project: Path) -> None:
 
 
 def test_two_engines_of_one_model_and_precision(project: Path) -> None:
-    """Two engines that would have one path in the release are refused, so that neither replaces the other."""
+    """Two engines that would have the same path in a release are refused."""
     report = read(project)
     other = report.engines[0].model_copy(update={"file": "engines/other.onnx"})
     assert "the report has 2 engines of toy fp32" in list(refusals.of_engines(report, [report.engines[0], other]))

@@ -31,7 +31,7 @@ class Different(Exception):  # noqa: N818 - what differs from the page
 
 @dataclass
 class Reader:
-    """Follows the page in ``folder``, where ``installed`` without the commands that install pytest-hil."""
+    """Follows the page in ``folder``. If ``installed`` is true, the commands that install pytest-hil are skipped."""
 
     folder: Path
     installed: bool = False

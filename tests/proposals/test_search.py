@@ -82,7 +82,7 @@ MISNAMED = "network (float[N, 3, N, N] x) => (float[N, 6, h, w] y) { y = Conv <p
     ],
 )
 def test_a_batch_has_a_size_of_its_own(text: str, declared: dict[str, Any], tmp_path: Path) -> None:
-    """Of an axis whose name another axis has, a batch is proposed only if it may differ in size from that axis."""
+    """An axis is proposed as a batch only if its size may differ from that of other axes with its name."""
     path = networks.save(tmp_path / "m.onnx", text, kernel=networks.random(6, 3, 3, 3))
     with TrialProcess() as process:
         proposal = propose(path, "m", process)

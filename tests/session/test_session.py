@@ -152,7 +152,7 @@ def test_skipped_rows_state_the_reason(make_request: MakesRequests) -> None:
 
 
 def test_a_foreign_engine_is_never_replaced_by_a_new_build(make_request: MakesRequests) -> None:
-    """With ``engine = "x.plan"``, a runtime that cannot load that file does not judge one built here instead."""
+    """If the runtime cannot load the file of ``engine``, no engine built here is judged instead."""
     request = make_request()
     path = request.config.path
     path.write_text(path.read_text().replace('path = "toy.onnx"', 'path = "toy.onnx"\nengine = "toy.onnx"'))

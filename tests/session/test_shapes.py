@@ -64,7 +64,7 @@ def test_a_static_model_has_no_refused_shapes() -> None:
 
 @given(st.integers(1, 5), st.integers(1, 5), st.lists(st.integers(1, 9), min_size=2, max_size=2))
 def test_resizing_repeats_real_values(rows: int, columns: int, shape: list[int]) -> None:
-    """The array has the requested shape and only values of the data; other inputs stay unchanged."""
+    """A resized input has the requested shape and only values of the data; other inputs stay unchanged."""
     data = np.arange(rows * columns, dtype=np.int64).reshape(rows, columns)
     feeds: dict[str, np.ndarray[Any, Any]] = {"ids": data, "scale": np.ones(1, np.float32)}
     feeds_resized = resized(feeds, {"ids": shape})

@@ -105,7 +105,7 @@ def test_the_node_is_in_the_reason(results: dict[str, CheckResult]) -> None:
 
 
 def test_an_engine_that_varies_has_no_end(results: dict[str, CheckResult]) -> None:
-    """An engine that loses its whole mAP by shifted boxes names no such node, and states why."""
+    """An engine that loses its mAP by shifted boxes has no node at which the signal ends, with the reason."""
     result = results["shifted"]
     assert result.verdict.value == "failed"
     assert result.details["candidate"] == 0

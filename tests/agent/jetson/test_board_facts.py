@@ -83,7 +83,7 @@ def test_an_empty_serial_is_not_known(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 50_000, "[]", '{"cuda": 12}', '{"cuda": {}}', "null", "\udcff"])
 def test_a_damaged_version_file_gives_no_version(text: str, tmp_path: Path) -> None:
-    """The toolkit's version is None with a reason; all other facts are read."""
+    """If the CUDA toolkit's version file is damaged, the version is None with a reason, and other facts are read."""
     tree = replace(ORIN_NX, files={})
     root = tree.write(tmp_path)
     (root / "usr/local/cuda/version.json").write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -154,7 +154,7 @@ def test_versions_have_two_layouts(number: int, version: str) -> None:
 
 @given(st.integers(max_value=999) | st.integers(min_value=10_000_000))
 def test_other_numbers_are_no_version(number: int) -> None:
-    """A number of neither layout gives no version."""
+    """A version number in an unknown layout gives no version."""
     assert library_versions.decoded(number) is None
 
 

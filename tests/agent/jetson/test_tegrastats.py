@@ -325,7 +325,7 @@ def test_a_line_without_ram_gives_nothing(line: str) -> None:
 
 
 def test_a_repeated_name_counts_once() -> None:
-    """Of two values under one name the first is used; the other is unknown, and never added or averaged."""
+    """Of two values with one name the first is used, and the second is listed as unknown."""
     fields = parse("RAM 1/2MB VDD_IN 5mW/5mW VDD_IN 900mW/900mW gpu@40C gpu@90C")
     assert fields["power"] == {"VDD_IN": 0.005}
     assert fields["temperature"] == {"gpu": 40.0}

@@ -73,7 +73,7 @@ def test_a_library_that_is_not_a_driver_is_refused() -> None:
 
 @pytest.mark.parametrize("number", [2, -1, 99])
 def test_a_gpu_that_is_not_visible_is_refused(library: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No other GPU is used instead, and the message names CUDA_VISIBLE_DEVICES."""
+    """A GPU that is not visible is refused; the message names CUDA_VISIBLE_DEVICES."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     with pytest.raises(Failure, match=rf"no GPU {number}: GPUs 0 to 1 are visible .*'3,5'"):
         open_cuda(number, "ctypes", library)
@@ -166,7 +166,7 @@ def test_a_capture_is_launched_and_freed(cuda: Cuda, state: Any) -> None:
 
 
 def test_a_failed_capture_leaves_the_stream_usable(cuda: Cuda, state: Any) -> None:
-    """The exception of the work is raised, as is an error of the driver, and neither leaves the stream capturing."""
+    """A failed capture raises the error of the work or of the driver, and the stream stays usable."""
 
     def fail() -> None:
         raise RuntimeError("the engine refused")

@@ -58,10 +58,7 @@ def without_tegrastats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_sysfs_is_preferred_to_tegrastats(tmp_path: Path) -> None:
-    """Only columns that sysfs lacks (EMC's load) come from tegrastats, and ``sources`` states it.
-
-    The total is that of the meter on the board's input.
-    """
+    """Only columns that sysfs lacks come from tegrastats; the total is that of the meter on the board's input."""
     report = sample(orin.sysfs(tmp_path / "sys", orin.NANO), orin.tegrastats(tmp_path / "t", ORIN_R39), 1.5)
     names = columns(report)
     assert {"temperature.gpu-thermal", "clock.gpu", "clock.emc", "load.gpu", "over_current.oc3"} <= names
@@ -128,7 +125,7 @@ def test_a_failing_tegrastats_is_reported(body: str | None, why: str, without_te
 
 
 def test_tegrastats_is_expected_only_on_tegra(without_tegrastats: Path) -> None:
-    """On other machines a missing tegrastats is not reported, but missing power is."""
+    """A missing tegrastats is reported only on a Tegra, missing power everywhere."""
     (without_tegrastats / "sys").mkdir()
     report = sample(without_tegrastats / "sys", None, 0.3)
     assert columns(report) == {"rss"}

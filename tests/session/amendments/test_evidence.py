@@ -147,7 +147,7 @@ def test_an_engine_that_changes_its_processor_is_an_error(make_request: MakesReq
 def test_under_a_fallback_no_row_is_better_than_fallback(
     make_request: MakesRequests, engine_on: Any, messages: list[str]
 ) -> None:
-    """Under a fallback timed rows are not run; others have evidence fallback on any processor. A message reports it."""
+    """Under a fallback, timed rows are not run, and all others have evidence ``fallback``."""
     request = make_request("board")
     engine_on(H200)
     with closing(Session.open(request)) as session:

@@ -111,7 +111,7 @@ def test_options_without_effect_on_the_cpu_are_reported_once(make_request: Makes
 def test_int8_of_a_foreign_engine_needs_no_calibration_table(
     make_request: MakesRequests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the table, ``int8.calibration`` is a warning and the other INT8 rows are not run with what is missing."""
+    """Without a calibration table, ``int8.calibration`` of a foreign engine warns, and other INT8 rows are not run."""
     request = edited(with_engine(make_request()), 'precisions = ["fp32"]', 'precisions = ["int8"]')
     preflight(request.config, "cpu")
     with closing(Session.open(request)) as session:
