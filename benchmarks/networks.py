@@ -9,11 +9,15 @@ network's. This needs PyTorch (the CPU build is enough), and torchvision for the
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from tests.zoo.models import MODELS
+from tests.zoo.packages import installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +28,7 @@ SEED = 1
 OPSET = 17
 SAMPLES, CALIBRATION = 16, 32
 NETWORKS = ("resnet50", "mobilenet", "encoder")
+DETECTOR = "detector"
 IMAGE = (3, 224, 224)
 SEQUENCE, WIDTH, HEADS, LAYERS = 128, 384, 6, 6
 
@@ -115,7 +120,12 @@ def network(name: str) -> Any:
 
 
 def export(name: str, folder: Path) -> Path:
-    """Write ``NAME.onnx`` with input ``x`` and output ``y``, and its two data sets, and return the model's path."""
+    """Write ``NAME.onnx``, and its two data sets, and return the model's path.
+
+    ``detector`` is NudeNet's, from its package; the others have random weights, input ``x`` and output ``y``.
+    """
+    if name == DETECTOR:
+        return _detector(folder)
     import torch
 
     made, path = network(name), folder / f"{name}.onnx"
@@ -125,6 +135,16 @@ def export(name: str, folder: Path) -> Path:
         torch.onnx.export(made, (sample,), str(path), opset_version=OPSET, dynamo=False, **names)
     np.savez(folder / f"{name}-validation.npz", x=DATA[name](SAMPLES, 3))
     np.savez(folder / f"{name}-calibration.npz", x=DATA[name](CALIBRATION, 4))
+    return path
+
+
+def _detector(folder: Path) -> Path:
+    packaged, path = MODELS["320n"], folder / f"{DETECTOR}.onnx"
+    source = installed() / packaged.file
+    shutil.copy(source, path)
+    for part, count, seed in (("validation", 40, 3), ("calibration", 40, 4)):
+        arrays: Mapping[str, Any] = packaged.data(source, count, seed)
+        np.savez(folder / f"{DETECTOR}-{part}.npz", **arrays)
     return path
 
 

@@ -7,8 +7,14 @@ TensorRT's own calibrator, from the same file and the same data.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,6 +77,51 @@ data   = {calibration}
 method = "{method}"
 route  = "{route}"
 """
+
+FILTER = """
+[models.{name}]
+path       = {path}
+precisions = ["fp32", "fp16", "int8"]
+data       = {data}
+task       = "regression"
+run        = {{ cuda_graph = {graph} }}
+{build}
+[models.{name}.inputs.estimate]
+carry = "next_estimate"
+
+[models.{name}.inputs.memory]
+carry = "next_memory"
+
+[models.{name}.calibration]
+data          = {calibration}
+method        = "minmax"
+exclude_nodes = {floating}
+"""
+
+DETECTOR = """
+[models.detector]
+path       = "detector.onnx"
+precisions = ["fp32", "tf32", "fp16", "int8"]
+data       = "detector-validation.npz"
+{build}
+[models.detector.inputs.images]
+shape = [1, 3, 320, 320]
+
+[models.detector.detection]
+layout = "channels-first"
+boxes  = "centers"
+nms    = 0.65
+
+[models.detector.outputs.output0]
+kind = "detection"
+
+[models.detector.calibration]
+data          = "detector-calibration.npz"
+method        = "percentile"
+exclude_nodes = {floating}
+"""
+HEADS = [f"/model.22/cv{branch}.{scale}/cv{branch}.{scale}.2/Conv" for branch in (2, 3) for scale in range(3)]
+"""The last layers of the detector's boxes and scores, which ``hil init`` proposes to keep in floating point."""
 
 LEVEL = "build      = {{ optimization_level = {level} }}\n"
 
@@ -144,6 +195,36 @@ def bundled_project(  # noqa: PLR0913, PLR0917 - as above
             if route == "explicit":
                 parts.append(TOLERANCES.format(name=twin))
     return _write(folder, parts)
+
+
+def filter_project(
+    folder: Path, python: str, board: str | None, store: Path | None = None, level: int | None = None
+) -> Path:
+    """Write ``hil.toml`` for ``examples/filter`` twice, as ``filter`` and with CUDA graphs as ``filter-graph``."""
+    place = ROOT / "examples" / "filter"
+    declared = tomllib.loads((place / "hil.toml").read_text(encoding="utf-8"))["models"]["filter"]
+    parts = [head(python, board, store).replace("parity.outputs", "sequence.*")]
+    for name, graph in (("filter", "false"), ("filter-graph", "true")):
+        text = FILTER.format(
+            name=name,
+            path=json.dumps(str(place / "model.onnx")),
+            data=json.dumps(str(place / "validation.npz")),
+            calibration=json.dumps(str(place / "calibration.npz")),
+            floating=json.dumps(declared["calibration"]["exclude_nodes"]),
+            graph=graph,
+            build="" if level is None else LEVEL.format(level=level),
+        )
+        parts += [text, LIMITS.format(name=name)]
+    return _write(folder, parts)
+
+
+def detector_project(
+    folder: Path, python: str, board: str | None, store: Path | None = None, level: int | None = None
+) -> Path:
+    """Write ``hil.toml`` for ``detector.onnx`` and its data in ``folder``, and return its path."""
+    build = "" if level is None else LEVEL.format(level=level)
+    text = DETECTOR.format(floating=json.dumps([*HEADS, "/model.22/dfl/conv/Conv"]), build=build)
+    return _write(folder, [head(python, board, store), text, LIMITS.format(name="detector")])
 
 
 def _model(twin: str, name: str, files: tuple[str, ...], precisions: tuple[str, ...], route: str) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import networks, projects
-from benchmarks.results.judging.suites import MODELS
+from benchmarks.results.judging.suites import MODELS, TRAINED
 from benchmarks.tensorrt.__main__ import BENCHMARKS, parsed
 from hil.config.load import load
 from hil.plan import expand
@@ -48,6 +48,18 @@ def test_bundled_models_are_compared_in_each_precision(tmp_path: Path) -> None:
     path = projects.bundled_project(tmp_path, "/opt/trt/python", None)
     assert planned(path) == expected(tuple(projects.BUNDLED))
     assert load(path).spec.gate.evidence == "host"
+
+
+def test_trained_models_are_compared_in_each_precision(tmp_path: Path) -> None:
+    """The projects of the recurrent model and of the detector are valid and plan each engine that is judged."""
+    path = projects.filter_project(tmp_path / "filter", "/opt/trt/python", "h200", level=1)
+    plan = expand(load(path), projects.TARGET)
+    assert {(row.model, row.precision) for row in plan.of("sequence.free_running")} == TRAINED["filter"]
+    assert [model.run.cuda_graph for model in load(path).spec.models.values()] == [False, True]
+    (tmp_path / "detector.onnx").touch()
+    for data in ("validation", "calibration"):
+        np.savez(tmp_path / f"detector-{data}.npz", images=np.zeros((1, 3, 320, 320), np.float32))
+    assert planned(projects.detector_project(tmp_path, "/opt/trt/python", "h200")) == TRAINED["detector"]
 
 
 def test_judging_requires_each_model() -> None:

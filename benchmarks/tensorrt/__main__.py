@@ -17,7 +17,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.networks import NETWORKS
+from benchmarks.networks import DETECTOR, NETWORKS
 from benchmarks.projects import BUNDLED
 from benchmarks.tensorrt import faults, honesty, leak, provision, streams, suites
 from benchmarks.tensorrt.stage import Stage
@@ -36,7 +36,7 @@ BENCHMARKS: dict[str, Callable[[Stage], int]] = {
     "faults": faults.measure,
 }
 
-ALL = [*BUNDLED, *NETWORKS]
+ALL = [*BUNDLED, "filter", *NETWORKS, DETECTOR]
 
 
 def parsed(arguments: list[str] | None = None) -> argparse.Namespace:

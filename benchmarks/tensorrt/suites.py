@@ -1,8 +1,9 @@
-"""The stock suites on the GPU: five models in fp32, tf32, fp16 and int8 by both routes, through the real command line.
+"""The stock suites on the GPU, through the real command line: a recurrent model, a detector, and five other models.
 
-It runs ``pytest --pyargs hil.suites --target=gpu`` in a project of each exported network and each bundled model, and
-reads from ``report.json`` how far each engine is from ONNX Runtime in FP32. The projects run concurrently, each with a
-store of its own, so their timings are disturbed; no timing is part of a claim.
+The five run in fp32, tf32, fp16 and int8 by both routes. Each model has a project, in which
+``pytest --pyargs hil.suites --target=gpu`` runs; ``report.json`` shows how far each engine is from ONNX Runtime in
+FP32. The projects run concurrently, each with a store of its own, so their timings are disturbed; no timing is part of
+a claim.
 """
 
 from __future__ import annotations
@@ -17,8 +18,16 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.networks import NETWORKS
-from benchmarks.projects import BUNDLED, PARITY_BARS, TARGET, bundled_project, networks_project
+from benchmarks.networks import DETECTOR, NETWORKS
+from benchmarks.projects import (
+    BUNDLED,
+    PARITY_BARS,
+    TARGET,
+    bundled_project,
+    detector_project,
+    filter_project,
+    networks_project,
+)
 from hil.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
@@ -107,7 +116,10 @@ def measure(stage: Stage) -> int:
     folders = {name: folder for name, folder in folders.items() if name in stage.models}
     for name, folder in folders.items():
         bundled_project(folder, stage.python, stage.board, folder / "store", stage.level, [name])
-    for name in () if stage.quick else (name for name in NETWORKS if name in stage.models):
+    if "filter" in stage.models:
+        folders["filter"] = stage.work / "filter"
+        filter_project(folders["filter"], stage.python, stage.board, folders["filter"] / "store", stage.level)
+    for name in () if stage.quick else (name for name in (*NETWORKS, DETECTOR) if name in stage.models):
         folders[name] = project_of(stage, name)
     with ThreadPoolExecutor(max(1, len(folders))) as pool:
         ended = {pool.submit(report_of, stage, folder, select): name for name, folder in folders.items()}
@@ -144,5 +156,8 @@ def project_of(stage: Stage, name: str) -> Path:
     for file in stage.networks.glob(f"{name}*"):
         if not (folder / file.name).exists():
             os.link(file, folder / file.name)
-    networks_project(folder, stage.python, stage.board, [name], folder / "store", stage.level)
+    if name == DETECTOR:
+        detector_project(folder, stage.python, stage.board, folder / "store", stage.level)
+    else:
+        networks_project(folder, stage.python, stage.board, [name], folder / "store", stage.level)
     return folder

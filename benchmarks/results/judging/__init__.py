@@ -70,4 +70,5 @@ JUDGES: Mapping[str, Callable[[Sequence[Row]], list[Bar]]] = {
     "tensorrt-leak": tensorrt.leak,
     "tensorrt-faults": tensorrt.faults,
     **{f"tensorrt-suites-{model}": partial(suites.judge, model) for model in suites.MODELS},
+    **{f"tensorrt-suites-{model}": partial(suites.trained, model) for model in suites.TRAINED},
 }
