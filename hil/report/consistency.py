@@ -189,7 +189,7 @@ def _tables(report: Report) -> Iterator[str]:
     for name, measurement in measurements:
         if measurement is None:
             continue
-        yield from (f"{name}: {what}" for what in of_measurement(measurement))
+        yield from (f"{name}: {what}" for what in of_measurement(name, measurement))
         if measurement.method and measurement.method not in report.methods:
             yield f"{name}: its method {measurement.method[:12]} is not in the report"
         if measurement.environment and measurement.environment not in report.environments:

@@ -21,6 +21,8 @@ QUANTILE = re.compile(r"(?:latency|sustained|paced)\.(?:response_)?p(\d{2})")
 """Ids of checks that judge a percentile of a series by order statistics."""
 COMPARED = frozenset({"parity.outputs", "parity.task", "int8.drop"})
 """Ids of checks whose method records the validation data that was compared."""
+COUNTED = "placement."
+"""Prefix of the ids of checks that count layers."""
 ROUNDING = 1e-9
 LEAST_CONFIDENCE = 0.5
 """``[measure] confidence`` may not be smaller."""
@@ -146,10 +148,14 @@ def _share_over(details: dict[str, Any], limit: float) -> float:
         return 0.0
 
 
-def of_measurement(measurement: Measurement) -> Iterator[str]:
-    """Yield one line if the interval of ``measurement`` is reversed, and one if its confidence cannot be one."""
+def of_measurement(check_id: str, measurement: Measurement) -> Iterator[str]:
+    """Yield one line if the interval of ``measurement`` is reversed, and one if its confidence cannot be one.
+
+    Only the interval of a count is certain: a layer that the inspector hides either counts or does not.
+    """
     low, high, confidence = measurement.low, measurement.high, measurement.confidence
     if low is not None and high is not None and low > high:
         yield f"the lower end of its interval, {low:g}, is above the upper one, {high:g}"
-    if confidence is not None and not LEAST_CONFIDENCE <= confidence < 1:
+    certain = confidence == 1 and check_id.startswith(COUNTED)
+    if confidence is not None and not LEAST_CONFIDENCE <= confidence < 1 and not certain:
         yield f"its confidence is {confidence:g}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hil.checks.placement import int8_layers
 from hil.report.consistency import problems
 from hil.report.parts.stock_rows import stock_rows
 from hil.results import Limit, Sense, Verdict
@@ -33,6 +34,19 @@ def changed(check_id: str, **changes: Any) -> Report:
 def test_rows_of_a_run_are_accepted(make: Any) -> None:
     """The rows that runs give contradict nothing."""
     assert not list(stock_rows(make()))
+
+
+@pytest.mark.parametrize(
+    ("check_id", "value"),
+    [("placement.in_precision", 0.97), ("placement.int8_layers", 0.94), ("placement.dla_fallback", 0.0)],
+)
+def test_a_count_of_layers_is_certain(check_id: str, value: float) -> None:
+    """The interval of a count of layers has a confidence of 1, which no statistical interval has."""
+    judged = int8_layers([{"type": "Convolution", "name": "conv", "inputs": ["Int8"]}], None, ["conv"])
+    assert judged.measurement is not None
+    assert judged.measurement.confidence == 1
+    report = changed(check_id, measurement={"confidence": 1.0, "low": value, "high": value})
+    assert not [line for line in problems(report) if "confidence" in line]
 
 
 @pytest.mark.parametrize(
