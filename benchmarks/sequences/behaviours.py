@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class NotReset(Behaviour):
-    """A sequence begins with the states that the one before has left."""
+    """A sequence begins with the last states of the sequence before it."""
 
     def __init__(self) -> None:
         self._left: Arrays = {}

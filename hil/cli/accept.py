@@ -116,9 +116,9 @@ def decider(who: str | None) -> str:
 
 
 def _settled_point(run: RunRecord, points: Sequence[Point], check: str, model: str, precision: str | None) -> Point:
-    """Return the one measurement of ``check``, ``model`` and ``precision`` in ``points``, the measurements of ``run``.
+    """Return the measurement of ``check``, ``model`` and ``precision`` in ``points``, the measurements of ``run``.
 
-    Raise ``UserError`` unless there is exactly one, conclusive, of a usable run.
+    Raise ``UserError`` unless there is exactly one, it is conclusive, and the run is usable.
     """
     from hil.catalogue import CATALOGUE
     from hil.results import Verdict

@@ -155,7 +155,7 @@ def test_all_kinds_refused_pass() -> None:
     ],
 )
 def test_bad_input_not_refused_never_passes(trials: list[RefusalTrial], verdict: Verdict) -> None:
-    """A kind that was not tried is inconclusive; one that ran or ended the worker fails."""
+    """A kind of bad input that was not tried is inconclusive; a kind that ran, or ended the worker, fails."""
     assert contract.bad_input(trials).verdict is verdict
 
 

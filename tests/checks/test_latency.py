@@ -297,7 +297,7 @@ def test_a_noisy_drift_across_the_limit_is_inconclusive(q: float, limit: float) 
 
 
 def test_a_drift_far_from_the_limit_passes() -> None:
-    """A drift of 1 % at 58 % of the limit passes; one of 10 % is inconclusive."""
+    """A drift of 1 % at 58 % of the limit passes; a drift of 10 % is inconclusive."""
     assert latency.percentile(series(drifting(0.01)), 0.99, at_most(0.002), 0.99).verdict is Verdict.PASSED
     judgement = latency.percentile(series(drifting(0.1)), 0.99, at_most(0.002), 0.99)
     assert judgement.verdict is Verdict.INCONCLUSIVE
@@ -353,7 +353,7 @@ def test_device_times_may_exceed_the_hosts_by_their_resolution() -> None:
 
 
 def test_the_gap_between_windows_is_not_a_slow_second() -> None:
-    """The time between two windows, and that of the control, does not count as a slow second."""
+    """The time between two windows, and the time of the control, does not count as a slow second."""
     durations = np.full(8000, 0.001)
     start = np.cumsum(durations) - durations + np.where(np.arange(8000) < 4000, 0.0, 3.0)
 

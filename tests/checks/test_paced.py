@@ -176,7 +176,7 @@ def test_a_stall_is_not_attributed_to_the_machine() -> None:
 
 
 def test_jitter_is_not_slowness() -> None:
-    """An engine with constant durations passes however slow; one that alternates fails."""
+    """An engine with constant durations passes however slow; an engine that alternates fails."""
     even, uneven = np.full(2000, 0.009), np.full(2000, 0.002)
     uneven[::7] = 0.006
     assert paced.jitter(served(even), limit(0.001), CONFIDENCE).verdict is Verdict.PASSED

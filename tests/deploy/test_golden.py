@@ -130,7 +130,7 @@ def test_golden_samples_keep_the_types_that_numpy_lacks() -> None:
 
 @pytest.mark.parametrize("batch", [1, 2])
 def test_golden_sequences_are_run_with_the_engine_s_own_state(tmp_path: Path, batch: int) -> None:
-    """The first steps of whole sequences: a sound engine reproduces them, one that scales its state does not."""
+    """A sound engine reproduces the first steps of golden sequences; an engine that scales its state does not."""
     np.savez(tmp_path / "data.npz", x=recurrent.inputs(6, 250))
     data = opened(tmp_path, "data.npz", batch)
     config = load(tmp_path / "hil.toml")

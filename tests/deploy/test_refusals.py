@@ -198,7 +198,7 @@ def test_an_unsigned_report(project: Path) -> None:
 
 
 def test_a_signature_by_another_key(project: Path) -> None:
-    """A report that one of the robot's keys signed is accepted; one that another key signed is refused."""
+    """Only a report that one of the robot's keys signed is accepted."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
     from hil.attestation import KeySigner, attest

@@ -64,7 +64,7 @@ def test_a_robot_is_deployed_from_the_main_branch_after_an_approval(repository: 
 
 
 def steps(repository: Path, name: str) -> list[str]:
-    """Return the shell commands of a pipeline, in the order of its jobs; those of several jobs once."""
+    """Return the shell commands of a pipeline, in the order of its jobs, without repetitions."""
     document: dict[str, Any] = yaml.safe_load((repository / "examples" / "ci" / name).read_text(encoding="utf-8"))
     if name == "github.yml":
         listed = [step["run"] for job in document["jobs"].values() for step in job["steps"] if "run" in step]
@@ -89,7 +89,7 @@ def test_a_pipeline_installs_what_exists(repository: Path, name: str) -> None:
 
 
 def wheel(folder: Path) -> Path:
-    """Return a wheel with the name of ours and no content: the installed package is the one of this run."""
+    """Return an empty wheel with the name of ours, since the package is installed already."""
     path, info = folder / "pytest_hil-0-py3-none-any.whl", "pytest_hil-0.dist-info"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: pytest-hil\nVersion: 0\n")

@@ -24,7 +24,7 @@ def folder(repository: Path) -> Path:
 
 
 def test_map_is_the_one_the_readme_states(folder: Path) -> None:
-    """The mAP on the held-out scenes, by the project's metric, is the one of the README up to rounding."""
+    """The mAP on the held-out scenes, by the project's metric, is that of the README up to rounding."""
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     with np.load(folder / "validation.npz", allow_pickle=False) as data:
         outputs = dict(zip(("boxes", "scores"), session.run(None, {"image": data["image"]}), strict=True))

@@ -249,7 +249,7 @@ def test_output_whose_shape_depends_on_the_data(board: Board, gpu_agent: AgentCl
 
 
 def test_int64_ids_are_narrowed_exactly(board: Board) -> None:
-    """Token ids stay int64 for the user; one that TensorRT's int32 cannot represent is refused, not wrapped."""
+    """Token ids stay int64 for the user; a value that TensorRT's int32 cannot represent is refused."""
     path, table = board.root / "ids.onnx", np.random.default_rng(0).normal(0, 1, (50, 8)).astype(np.float32)
     end = helper.make_tensor_value_info("ids", TensorProto.INT64, [1, 16])
     out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 16, 8])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_facts_of_the_process_that_loaded_an_engine_win() -> None:
-    """Of several records of an engine, that of the process that loaded it is kept."""
+    """Of several records of an engine, the record of the process that loaded it is kept."""
     built = sample.on_board().engines[0].model_dump()
     loaded: dict[str, Any] = {**built, "about": {**built["about"], "loaded": {"layers": 7}}}
     only_built: dict[str, Any] = {**built, "executed_on": None}

@@ -137,7 +137,7 @@ def test_a_killed_run_leaves_no_place_held(lab: Lab, how: signal.Signals) -> Non
 
 
 def test_what_a_power_cut_left_is_named_and_freed(lab: Lab) -> None:
-    """A place of a run that is not alive is shown with the command that frees it; that of a live run is not freed."""
+    """A dead run's place is shown with the command that frees it; a live run's place cannot be freed."""
     pool = opened(lab, 1, "alive")
     board = pool.take("gw0")
     assert board is not None

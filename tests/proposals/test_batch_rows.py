@@ -36,7 +36,7 @@ def test_rows_are_compared_with_each_sample_alone(together: Any, alone: list[Any
 
 
 def test_one_output_whose_rows_differ_decides() -> None:
-    """Of several outputs, one with mixed rows decides; a pooled output beside it is allowed."""
+    """An output with mixed rows decides against a batch; a pooled output beside equal rows does not."""
     alone = [{"y": one, "z": one, "sum": one.sum()} for one in ALONE]
     assert compare_rows({"y": TOGETHER, "z": TOGETHER[::-1]}, alone) is Rows.DIFFER
     assert compare_rows({"y": TOGETHER, "sum": TOGETHER.sum()}, alone) is Rows.AGREE

@@ -76,7 +76,7 @@ def test_a_slower_model_and_more_runs_take_longer(one: float, runs: int) -> None
 
 
 def test_the_reference_is_run_for_a_moment(config: Config) -> None:
-    """The references of the planned models are timed on their own data; one that cannot run is left out."""
+    """The references of the planned models are timed on their own data; a reference that cannot run is left out."""
     toy(config.resolve("examples/digits/model.onnx"))
     save(config.resolve("examples/digits/validation.npz"), samples())
     assert not estimated(config, "cpu").unknown

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def test_a_default_soak_that_did_not_pass_is_repeated_for_longer(
     make_request: MakesRequests, monkeypatch: pytest.MonkeyPatch, limit: str, inferences: int
 ) -> None:
-    """A soak whose growth did not pass is repeated once, for longer; one that passed is not."""
+    """Only a soak whose growth did not pass is repeated, once and for longer."""
     length = SoakLength(200, 60.0, 100, longest=120.0)
     monkeypatch.setattr(SoakLength, "of", lambda _: length)
     monkeypatch.setattr(SoakLength, "settling", lambda self, _needed: self)

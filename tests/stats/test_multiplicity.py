@@ -11,7 +11,7 @@ from hil.stats.multiplicity import adjusted
 
 
 def test_holms_adjustment() -> None:
-    """The smallest p is multiplied by n, the next by n - 1 and so on; none is below the one before it."""
+    """The smallest p is multiplied by n, the next by n - 1 and so on; no result is below the result before it."""
     assert adjusted([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 

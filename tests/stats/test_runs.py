@@ -205,7 +205,7 @@ def test_invalid_ratios_are_refused(wrong: list[float]) -> None:
 
 @pytest.mark.parametrize("sd", [0.0, 0.005, 0.02])
 def test_spread_separates_sessions_from_runs(sd: float) -> None:
-    """Both standard deviations of 400 sessions are recovered, that of sessions without the part due to runs."""
+    """The standard deviations within and between 400 simulated sessions are recovered."""
     random = np.random.default_rng(3)
     levels = random.normal(0, sd, (400, 1))
     spread = spread_of(np.exp(levels + random.normal(0, 0.01, (400, 5))).tolist())

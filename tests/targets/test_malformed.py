@@ -20,7 +20,7 @@ DIGEST = "0" * 64
 
 
 def fake_agent(defect: str) -> AgentClient:
-    """Return a client of a fake agent whose messages have this defect."""
+    """Return a client of a fake agent whose messages have the named defect."""
     process = spawn([sys.executable, "-m", FAKE, DIGEST, defect], "board")
     return AgentClient(Link(LocalProcess(process, links.GREETING_PATIENCE), "board", 10.0), DIGEST)
 

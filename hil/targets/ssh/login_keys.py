@@ -90,7 +90,7 @@ class Keys:
         return key
 
     def _certified(self, key: paramiko.PKey, path: Path) -> Iterator[Candidate]:
-        """Yield ``key`` with each certificate of the SSH config, and the one next to its file, that was made for it."""
+        """Yield ``key`` with each certificate made for it, from the SSH config or next to its file."""
         beside = path.with_name(f"{path.name}-cert.pub")
         for file in dict.fromkeys((*self.hop.certificates, beside)):
             try:

@@ -68,7 +68,7 @@ def test_a_reserve_that_does_not_fit_is_refused(shared_agent: AgentClient) -> No
 
 
 def test_a_co_runner_ends_with_all_that_it_started(shared_agent: AgentClient) -> None:
-    """A co-runner ends with its children, those in other sessions and those that ignore SIGTERM included."""
+    """A co-runner ends with all its children, also those in other sessions and those that ignore SIGTERM."""
     shared_agent.call("load_begin", {"co_runner": ["sh", "-c", SHELL.format(n=7401)]})
     limit = time.monotonic() + 10
     while len(running("7401")) < 3 and time.monotonic() < limit:

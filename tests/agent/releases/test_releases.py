@@ -149,7 +149,7 @@ def test_an_unhealthy_first_release(folder: Releases, blobs: Blobs, tmp_path: Pa
 
 
 def test_pruning(folder: Releases, blobs: Blobs, tmp_path: Path) -> None:
-    """The newest releases stay, and always the current one and the one that a rollback would return to."""
+    """The newest releases stay, and always the current release and the one to which a rollback would return."""
     names = [blobs.release(robot=str(number)) for number in range(5)]
     for name in names:
         Staging(folder).stage(name, blobs)

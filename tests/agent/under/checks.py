@@ -106,7 +106,7 @@ class Stores(WithFolder):
     """Blobs, locks, shared memory."""
 
     def test_an_upload_becomes_a_blob(self):
-        """An upload in two pieces becomes a blob; one with a wrong digest is deleted."""
+        """An upload in two pieces becomes a blob; an upload with a wrong digest is deleted."""
         store = Store(self.folder)
         digest = hashlib.sha256(b"abcd").hexdigest()
         self.assertEqual(store.begin(digest, 4), 0)

@@ -134,7 +134,7 @@ def test_tegrastats_is_expected_only_on_tegra(without_tegrastats: Path) -> None:
 
 
 def test_a_sensor_without_any_reading_is_absent(without_tegrastats: Path) -> None:
-    """A zone without any reading is listed with a reason; one that starts to read late has None before."""
+    """A zone without any reading is listed with a reason; a zone that is read late has None before."""
     root = orin.sysfs(without_tegrastats / "sys", orin.NANO)
     (root / "class/thermal/thermal_zone2/temp").write_text("-256000\n")
     gpu = root / "class/thermal/thermal_zone1/temp"

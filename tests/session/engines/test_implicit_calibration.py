@@ -154,7 +154,7 @@ def test_integers_that_do_not_fit_are_refused(tmp_path: Path, value: int) -> Non
 
 
 def test_int64_is_not_narrowed_from_tensorrt_10(tmp_path: Path) -> None:
-    """For TensorRT 10 int64 inputs are streamed as int64, which its calibrator reads."""
+    """For TensorRT 10, int64 inputs are streamed as int64."""
     arrays = images()
     arrays["ids"][0, 0] = 2**40
     made, store = stream_to_store(tmp_path, arrays, narrow=False)

@@ -88,7 +88,7 @@ def test_a_damaged_archive_is_replaced(machine: Machine, damage: str) -> None:
 
 
 def test_a_stale_upload_is_deleted(machine: Machine) -> None:
-    """The partial file of an upload interrupted long ago is deleted; that of a recent one is not."""
+    """The partial file of an upload interrupted long ago is deleted, that of a recent upload is not."""
     folder = archive(machine).parent
     folder.mkdir(parents=True)
     old, new = folder / ".agent-abc.1", folder / ".agent-abc.2"

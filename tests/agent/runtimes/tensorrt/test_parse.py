@@ -116,7 +116,7 @@ def test_no_outputs_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_plugin_library(tmp_path: Path) -> None:
-    """A file that is not a library is refused with the loader's message; one without plugins gives a warning."""
+    """A file that is not a library is refused with the loader's message; a library without plugins is a warning."""
     (tmp_path / "libx.so").write_bytes(b"#!/bin/sh\n")
     with pytest.raises(Failure, match=r"plugin library libx\.so cannot be loaded: .*(header|short)"):
         plugins.load(Trt(), Journal(), [str(tmp_path / "libx.so")])

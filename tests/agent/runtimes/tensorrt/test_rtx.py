@@ -171,7 +171,7 @@ def test_parser_errors_name_node_operator_and_opset(tmp_path: Path) -> None:
 # TensorRT-RTX has the calls of TensorRT's timing cache, and deprecates them, since it needs no such cache.
 @pytest.mark.filterwarnings("ignore:.*[Tt]iming cache:DeprecationWarning")
 def test_the_timing_cache(tmp_path: Path) -> None:
-    """The cache is stored and offered again; a cache that TensorRT drops completely is not called partly used."""
+    """The second build uses the timing cache of the first, unless TensorRT drops it completely."""
     model, paths = models.tiny(tmp_path / "m.onnx"), {"timing_cache": str(tmp_path / "cache")}
     first = build(model, profiles=TINY, paths=paths)
     assert first.facts["timing_cache"] == "cold"
