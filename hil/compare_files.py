@@ -23,6 +23,7 @@ from hil.onnx_files.dimension_names import separated, unequal
 from hil.onnx_files.external_data import openable
 from hil.onnx_files.host_run import run_on_host
 from hil.onnx_files.ort_errors import ort_error
+from hil.onnx_files.random_operators import refuse_random
 from hil.onnx_files.reference import cpu_session
 from hil.onnx_files.signature import read_signature
 
@@ -101,8 +102,8 @@ def compare(  # noqa: PLR0913, PLR0917 - two files and their data, and how they 
     ``model`` is the original file, ``engine`` the one made from it; both get ``batch`` samples in each call.
     ``precision`` selects the tolerances; ``declared`` states what a config declares about ``model``. If names, shapes
     or dtypes of the outputs differ, the comparison fails. Raises ``UserError`` if a file cannot be read, or if the data
-    or the declarations do not fit the model, ``Unsupported`` for a carried input, and ``EngineBuildError`` for an
-    operator that ONNX Runtime lacks.
+    or the declarations do not fit the model, ``Unsupported`` for a carried input and for outputs that are random, and
+    ``EngineBuildError`` for an operator that ONNX Runtime lacks.
     """
     fed = _Fed(data, batch, None if declared is None else _signature(model, declared), model.stem)
     with tempfile.TemporaryFile() as stored, tempfile.TemporaryDirectory(prefix="hil-parity-") as folder:
@@ -189,11 +190,14 @@ def _outputs(model: Path, fed: _Fed, distinct: Distinct | None = None) -> Iterat
             f"{data} has no array {missing[0]!r}, an input of model {model.stem}: "
             f"name the array like the input (the file has {present})"
         )
+    random = read_signature(model).random
     for feeds in fed.batches(inputs, distinct):
+        run = partial(run_on_host, session, names, {name: array for name, array in feeds.items() if name in inputs})
         try:
-            results = run_on_host(session, names, {name: array for name, array in feeds.items() if name in inputs})
+            results = run()
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors have no common base class
             raise ort_error(error, model, f"on the samples of {data.name}") from None
+        refuse_random(random, names, [run] if random else [])
         for name, array in zip(names, results, strict=True):
             if not isinstance(array, np.ndarray):
                 what = f"output {name!r} of model {model.stem} is not a tensor, so it cannot be compared"

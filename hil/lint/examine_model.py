@@ -91,7 +91,7 @@ def examine(
         what = "ONNX Runtime does not have this operator"
         fix = "replace it, or run the model on a target with TensorRT and a plugin"
         findings += [Finding("domain", f"operator {one}", what, fix) for one in signature.foreign]
-        return Examined(path, machine, _sorted(findings))
+        return Examined(path, machine, _sorted([*findings, *_random_findings(graph)]))
     trial = ParserTrial(path) if parser and not findings else None
     try:
         findings += _model_findings(graph, machine, spec, name or path.stem)
@@ -109,6 +109,7 @@ def examine(
 def _model_findings(graph: Graph, machine: Machine, spec: ModelSpec | None, name: str) -> list[Finding]:
     """Return the findings of the rules on operators, types, shapes, quantization and the DLA."""
     findings = [
+        *_random_findings(graph),
         *operator_findings(graph, machine, plugins=spec is not None and bool(spec.build.plugins)),
         *opset_findings(graph, machine),
         *type_findings(graph, machine),
@@ -154,6 +155,12 @@ def _invalid(proto: onnx.ModelProto, path: str | None) -> str:
         why = " ".join(str(error).split("\n\n")[0].split())
         return "" if "No Op registered for" in why or "No opset import" in why else why[:300]
     return ""
+
+
+def _random_findings(graph: Graph) -> Iterator[Finding]:
+    what = "it draws random numbers, and outputs that depend on them cannot be compared with any engine's"
+    fix = "export the model for inference, or with the random values as an input"
+    yield from (Finding("random", one, what, fix, "warn") for one in graph.signature.random)
 
 
 def _parser_findings(answer: ParserAnswer | None, others: list[Finding]) -> Iterator[Finding]:

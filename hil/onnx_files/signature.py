@@ -12,6 +12,7 @@ from hil.agent.runtimes.onnxruntime import WHOLE_FILE
 from hil.agent.runtimes.ort_values import NUMBERS
 from hil.errors import UserError
 from hil.onnx_files.operators import QDQ, foreign, operators, quantized
+from hil.onnx_files.random_operators import random_nodes
 from hil.text import clean
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class Signature:
         ir_version: the file's IR version.
         foreign: the operators that the host cannot run, as ``domain:operator``.
         quantized: the operators that only a quantizer writes (``hil.onnx_files.operators``).
+        random: the nodes that may draw random numbers, as text.
         sizes: ``(min, opt, max)`` by the name of a dynamic dimension, from ``hil.toml``.
         multiples: the number of which a dynamic dimension must be a multiple, by its name, from ``hil.toml``.
         separated: which dimensions got other names than in the file, since their sizes differ.
@@ -99,6 +101,7 @@ class Signature:
     ir_version: int = 0
     foreign: tuple[str, ...] = ()
     quantized: tuple[str, ...] = ()
+    random: tuple[str, ...] = ()
     sizes: Mapping[str, Interval] = field(default_factory=dict)
     multiples: Mapping[str, int] = field(default_factory=dict)
     separated: tuple[str, ...] = ()
@@ -207,6 +210,7 @@ def signature_of(model: onnx.ModelProto, path: Path) -> Signature:
         ir_version=model.ir_version,
         foreign=foreign(used),
         quantized=quantized(used),
+        random=random_nodes(model),
     )
 
 

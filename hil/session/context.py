@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hil.datasets import Dataset, open_dataset
-from hil.errors import Unsupported
+from hil.errors import EngineBuildError, Unsupported
 from hil.onnx_files.declared import declared_signature
 from hil.onnx_files.external_data import addressed, external_files
+from hil.onnx_files.host_sequence import run_batch
 from hil.onnx_files.identity import sources_of
 from hil.onnx_files.ort_errors import check_operators
-from hil.onnx_files.reference import Reference, open_reference
+from hil.onnx_files.random_operators import refuse_random
+from hil.onnx_files.reference import Reference, cpu_session, open_reference
 from hil.plan import expand
 from hil.session.engines import load_options
 from hil.session.memo import Memo
@@ -221,8 +224,8 @@ class Context:
     def reference(self, name: str) -> Reference:
         """Return the reference outputs: from the file that the config names or, without one, of the FP32 model.
 
-        The first call runs that model on the host. Raise ``EngineBuildError`` if ONNX Runtime cannot run it, and
-        ``UserError`` if the named file cannot be read.
+        The first call runs that model on the host. Raise ``EngineBuildError`` if ONNX Runtime cannot run it,
+        ``UserError`` if the named file cannot be read, and ``Unsupported`` as ``refuse_random`` does.
         """
         spec = self.model(name)
         saved = None if spec.reference is None else self.config.resolve(spec.reference)
@@ -231,6 +234,7 @@ class Context:
             check_operators(self.onnx(name), self.signature(name).foreign)
         else:
             self.sources.watch(saved)
+        self.refuse_random(name)
 
         def work() -> Reference:
             data, text = self.dataset(name), f"{name}: running the reference"
@@ -247,6 +251,26 @@ class Context:
                 )
 
         return self.memo.once(("reference", name), work)
+
+    def refuse_random(self, name: str) -> None:
+        """Raise ``Unsupported`` if the model draws random numbers and answers the same data differently each time."""
+        spec, nodes = self.model(name), self.signature(name).random
+
+        def work() -> None:
+            try:
+                host = cpu_session(self.onnx(name))
+            except EngineBuildError:
+                if spec.reference is None:
+                    raise
+                what = f"{', '.join(nodes[:3])} may draw random numbers, and the host cannot run the model to see that"
+                raise Unsupported(f"{what}: model {name}: export the model without random values") from None
+            data = self.dataset(name).batches(spec.batch, spec.samples)
+            names = [output.name for output in host.get_outputs()]
+            with self.progress.step(f"{name}: running the reference twice", said=False):
+                refuse_random(nodes, names, (partial(run_batch, host, names, batch) for batch in data))
+
+        if nodes:
+            self.memo.once(("random", name), work)
 
     def load_options(self, model: str) -> dict[str, Any]:
         """Return the options for loading ``model``.

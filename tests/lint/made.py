@@ -348,6 +348,9 @@ MADE = {
     "external data that is missing": Made(
         "external-data", lambda path: external(path, whole=False), lambda path: external(path, whole=True), says="w.bin"
     ),
+    "a node that draws random numbers": Made(
+        "random", lambda _: one("RandomNormalLike"), relu, "warn", says="random numbers"
+    ),
     "a tensor that nothing makes": Made("invalid", undefined, relu, says="nothing"),
 }
 """By what is wrong with the model."""

@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 
 from hil.config.load import load
-from hil.results import Row, Verdict
+from hil.results import Cause, Row, Verdict
 from hil.session import Request, Session
 from tests.models import images, write
 
@@ -105,3 +105,20 @@ def test_non_finite_outputs_within_the_range_fail_and_are_saved(judged: Judged) 
     assert "not finite" in stable.reason
     with np.load(judged.root / "report" / stable.details["inputs"], allow_pickle=False) as saved:
         assert (saved["image"] == 0).any()
+
+
+def test_a_model_that_draws_random_numbers_is_not_blamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks that compare outputs are not run, with the node as the reason: neither failed nor passed."""
+    nodes = [helper.make_node("RandomNormalLike", ["image"], ["noise"], name="sampler", seed=1.0)]
+    nodes.append(helper.make_node("Add", ["image", "noise"], ["y"]))
+    write(tmp_path / "m.onnx", nodes, {"image": ["batch", 2, 6, 6]}, {"y": ["batch", 2, 6, 6]})
+    np.savez(tmp_path / "data.npz", image=np.abs(images(16)))
+    (tmp_path / "hil.toml").write_text(TOML.format(name="m") + 'task = "regression"\n')
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    request = Request(load(tmp_path / "hil.toml"), "cpu", "cpu", 0.0, "one", tmp_path / "report", lambda _: None)
+    checks = ("parity.outputs", "parity.task", "parity.repeatable", "property.parity", "property.stable")
+    with closing(Session.open(request)) as session:
+        for check in checks:
+            result = session.judge(Row(id=check, model="m", precision="fp32", required=True)).result
+            assert (result.verdict, result.cause) == (Verdict.NOT_RUN, Cause.UNSUPPORTED), (check, result.reason)
+            assert "node 'sampler' (RandomNormalLike) draws random numbers" in result.reason

@@ -149,9 +149,10 @@ def scored_by(session: EngineContext, model: str) -> dict[str, Any]:
 def repeatable(session: EngineContext, row: Row) -> Gathered:
     """Judge ``parity.repeatable``: whether the engine returns bit for bit the same outputs for the same inputs.
 
-    Raises ``Unsupported`` for a model with a state.
+    Raises ``Unsupported`` for a model with a state, and for one that draws random numbers.
     """
     refuse_sequences(session, row.model)
+    session.refuse_random(row.model)
     best: list[Outputs] = []
     with session.engines.lease(row.model, row.precision) as worker:
         for feeds in feeds_of(session, row.model, session.model(row.model).batch):

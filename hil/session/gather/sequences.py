@@ -75,6 +75,7 @@ def _diagnosis(session: EngineContext, row: Row, judgement: Judgement) -> Diagno
 
 def reset(session: EngineContext, row: Row) -> Gathered:
     """Judge ``sequence.reset``: whether a batch of sequences gives the same outputs again after other batches ran."""
+    session.refuse_random(row.model)
     batches = _first_batches(session, row.model)
     with session.engines.lease(row.model, row.precision) as worker:
         first = run_free(worker, batches[0])
@@ -89,6 +90,7 @@ _METHOD = {"version": 1, "compared": "bit for bit"}
 
 def isolation(session: EngineContext, row: Row) -> Gathered:
     """Judge ``sequence.isolation``: whether sequences that run at the same time do not change each other's state."""
+    session.refuse_random(row.model)
     batches = _first_batches(session, row.model)
     steps = min(INTERLEAVED, *(len(sequence_of(batch)) for batch in batches))
     parts = [_cut(sequence_of(batch), 0, steps) for batch in batches]

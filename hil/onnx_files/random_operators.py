@@ -1,0 +1,88 @@
+"""Nodes that draw random numbers, which make a model differ from itself, so that no engine can agree with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hil.errors import Unsupported
+from hil.onnx_files.operators import DOMAINS, with_inner
+from hil.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    import onnx
+
+RANDOM = frozenset(
+    {
+        "Bernoulli",
+        "Dropout",
+        "Multinomial",
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+        "Sampling",
+    }
+)
+"""Operators that draw random numbers; ``Dropout`` does so only in training mode."""
+
+TRAINING = 2
+"""Number of the input of ``Dropout`` that sets the training mode."""
+
+NAMED = 3
+
+
+def random_nodes(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Return, as text, each node that may draw random numbers: in the graph, its subgraphs and its functions."""
+    nodes = list(with_inner([*model.graph.node, *(node for one in model.functions for node in one.node)]))
+    off = {one.name for one in model.graph.initializer if _is_false(one)} | {
+        name
+        for node in nodes
+        if node.op_type == "Constant" and any(_is_false(one.t) for one in node.attribute if one.name == "value")
+        for name in node.output
+    }
+    found = (node for node in nodes if node.op_type in RANDOM and node.domain in DOMAINS)
+    return tuple(_text(node) for node in found if node.op_type != "Dropout" or _trains(node, off))
+
+
+def _trains(node: onnx.NodeProto, off: set[str]) -> bool:
+    mode = node.input[TRAINING] if len(node.input) > TRAINING else ""
+    return bool(mode) and mode not in off
+
+
+def _is_false(tensor: onnx.TensorProto) -> bool:
+    from onnx import TensorProto
+
+    return tensor.data_type == TensorProto.BOOL and not any(tensor.raw_data) and not any(tensor.int32_data)
+
+
+def _text(node: onnx.NodeProto) -> str:
+    kind = f"{node.op_type} in training mode" if node.op_type == "Dropout" else node.op_type
+    name = repr(node.name) if node.name else f"that makes {next(iter(node.output), '')!r}"
+    return clean(f"node {name} ({kind})")
+
+
+def refuse_random(nodes: Sequence[str], names: Sequence[str], runs: Iterable[Callable[[], Sequence[Any]]]) -> None:
+    """Raise ``Unsupported`` if one of ``runs`` returns other outputs ``names`` when it is called again.
+
+    ``nodes`` are those of ``random_nodes``. The two calls must be made in one session: a seed in the file starts anew
+    in each.
+    """
+    for run in runs:
+        first, again = run(), run()
+        odd = [name for name, one, other in zip(names, first, again, strict=True) if not _same(one, other)]
+        if odd:
+            more = f" and {len(nodes) - NAMED} more" if len(nodes) > NAMED else ""
+            verb = "draws" if len(nodes) == 1 else "draw"
+            raise Unsupported(
+                f"{', '.join(nodes[:NAMED])}{more} {verb} random numbers, so that output {odd[0]!r} differs between "
+                "two runs of the reference on the same input, and no engine can be compared with it: export the model "
+                "for inference (model.eval() in PyTorch), or with the random values as an input"
+            )
+
+
+def _same(one: Any, other: Any) -> bool:
+    if not hasattr(one, "tobytes"):
+        return bool(one == other)
+    return bool(one.shape == other.shape and one.tobytes() == other.tobytes())
