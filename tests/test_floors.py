@@ -19,7 +19,7 @@ FLOORS = (
     ("hil.text",),
     ("hil.dtypes", "hil.errors"),
     ("hil.onnx_files.operators", "hil.onnx_files.multiply_adds"),
-    ("hil.onnx_files.precisions",),
+    ("hil.onnx_files.precisions", "hil.onnx_files.random_operators"),
     ("hil.onnx_files.quantized_graph",),
     (
         "hil.files.digests",

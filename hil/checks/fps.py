@@ -27,6 +27,9 @@ FRAMES = 100
 FEWEST_WINDOWS = 2.0
 """The number of windows that a series must span for its slowest one to be judged."""
 
+ROUNDING = 1e-9
+"""By how much the sum of a series' parts may be less than the time that was asked for, as a share."""
+
 
 def sustained(series: Series, limit: Limit | None) -> Judgement:
     """Judge ``fps.sustained``: all frames divided by the time from the first start to the last end.
@@ -83,7 +86,7 @@ def _unusable(series: Series, limit: Limit | None, seconds: float) -> str:
         return "a frame rate's limit must be a minimum"
     times, _ = progress(series)
     span = float(times[-1] - times[0])
-    if span < seconds:
+    if span < seconds * (1 - ROUNDING):
         return f"the series spans {span:.6g} s, {seconds:g} s are needed: measure longer"
     return ""
 

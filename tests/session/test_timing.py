@@ -115,6 +115,20 @@ def test_the_frame_rate_has_a_series_of_all_streams(tmp_path: Path) -> None:
     assert str(judgement(row("latency.p50"), latency).details["samples"]).endswith("toy-fp16-saturated.npz")
 
 
+def test_a_step_of_less_than_a_second_shows_its_length(tmp_path: Path) -> None:
+    """A series of half a second is not announced as one of 0 s."""
+    lines: list[str] = []
+    for streams in (1, 2):
+        stand_in = session(tmp_path / str(streams), Worker(), streams)
+        stand_in.progress = Progress(lines.append)
+        half = MeasureSpec.model_validate({"duration": "500 ms", "budget": "500 ms"})
+        stand_in.config = SimpleNamespace(spec=SimpleNamespace(measure=half))
+        timing.rate(stand_in, row("fps.sustained"))
+    shown = [line for line in lines if " for " in line]
+    assert len(shown) == 2
+    assert all("for 500 ms" in line for line in shown), shown
+
+
 @pytest.mark.parametrize(("streams", "runtime"), [(1, "tensorrt"), (4, "onnxruntime")])
 def test_one_stream_is_the_saturated_series(tmp_path: Path, streams: int, runtime: str) -> None:
     """With one stream, or a runtime without streams, latency and frame rate read the same samples."""

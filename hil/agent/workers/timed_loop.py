@@ -4,7 +4,7 @@ import contextlib
 import gc
 import time
 from array import array
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from .control import Control
 
@@ -38,7 +38,7 @@ class Warmup(NamedTuple):
 class Window(NamedTuple):
     """When timing stops: once ``seconds`` and ``min_samples`` are both reached, at ``max_samples``, or at ``budget``.
 
-    ``seconds`` and ``budget`` both count from the first inference.
+    ``seconds`` and ``budget`` both count from the first inference; pauses for the control extend ``seconds``.
     """
 
     seconds: float
@@ -95,6 +95,7 @@ def measure(
     with _no_collector():
         began = clock()  # after the last garbage collection, so that the series covers the requested seconds
         enough, latest, due = began + window.seconds, began + window.budget, began + gap
+        pauses: List[Tuple[int, float]] = []
         done = 0
         while done < window.max_samples:
             at = done % len(calls)
@@ -107,10 +108,17 @@ def measure(
             if clocks:
                 device.append(clocks[at]())
             done += 1
-            if after >= latest or (after >= enough and done >= window.min_samples):
+            if after >= latest:
                 break
+            if after >= enough and done >= window.min_samples:
+                # The first inference begins a moment after the clock was read, and so does the first after a pause.
+                left = window.seconds - (after - start[0] - sum(start[at] - end for at, end in pauses))
+                if left <= 0:
+                    break
+                enough = after + left
             if after >= due and control is not None:
                 took, gap = control.pause(done, calls)
+                pauses.append((done, after))
                 enough, due = enough + took, after + took + gap
     series = {"start": start, "duration": duration}
     if clocks:
@@ -168,9 +176,8 @@ def fly(bounds: Sequence[Any], streams: int, window: Window) -> Dict[str, "array
     flight = Flight(bounds, streams)
     pairs, count = flight.pairs, len(flight.pairs)
     start, duration = array("d"), array("d")
-    began = clock()
-    enough, latest = began + window.seconds, began + window.budget
     with _no_collector():
+        latest = clock() + window.budget
         started = ended = 0
         going = window.max_samples > 0
         while going or ended < started:
@@ -179,7 +186,7 @@ def fly(bounds: Sequence[Any], streams: int, window: Window) -> Dict[str, "array
                 after = clock()
                 duration.append(after - start[ended])
                 ended += 1
-                if after >= latest or (after >= enough and started >= window.min_samples):
+                if after >= latest or (after - start[0] >= window.seconds and started >= window.min_samples):
                     going = False
             if going:
                 start.append(clock())

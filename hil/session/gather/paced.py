@@ -12,6 +12,7 @@ from hil.session.engines.control import control
 from hil.session.gather import timing
 from hil.session.sampling.sampling import MAX_SAMPLES, conditions, feeds_of, series_of
 from hil.stats import smallest_n
+from hil.units import show
 
 if TYPE_CHECKING:
     from hil.results import Judgement, Row
@@ -91,7 +92,7 @@ def _measure(session: EngineContext, model: str, precision: str, pace: Pace) -> 
     beside = control(session)
     with session.engines.lease(model, precision) as worker, conditions(session):
         seconds = count / pace.rate
-        text = f"{model} {precision}: {count} releases at {pace.rate:g} /s, for {seconds:.0f} s"
+        text = f"{model} {precision}: {count} releases at {pace.rate:g} /s, for {show(seconds, 's')}"
         with session.progress.step(text, seconds=timing.longest(spec, seconds)):
             timed = worker.pace(feeds, warmup=spec.warmup, period=1 / pace.rate, releases=count, control=beside)
         return series_of(session, model, timed, len(feeds))

@@ -8,6 +8,7 @@ from hil.checks import sustained
 from hil.session.engines.control import control
 from hil.session.gather import timing
 from hil.session.sampling.sampling import conditions, feeds_of, series_of
+from hil.units import show
 
 if TYPE_CHECKING:
     from hil.results import Row
@@ -52,7 +53,10 @@ def _measure(session: EngineContext, model: str, precision: str) -> Series:
     beside = control(session)
     with session.engines.lease(model, precision) as worker, conditions(session):
         window = {"min_samples": 1, "max_samples": MAX_SAMPLES}
-        text, longest = f"{model} {precision}: working for {spec.sustained:.0f} s", timing.longest(spec, spec.sustained)
+        text, longest = (
+            f"{model} {precision}: working for {show(spec.sustained, 's')}",
+            timing.longest(spec, spec.sustained),
+        )
         with session.progress.step(text, seconds=longest):
             timed = worker.time(feeds, warmup=spec.warmup, seconds=spec.sustained, control=beside, **window)
         timed.method.update(scenario="sustained", seconds=spec.sustained)

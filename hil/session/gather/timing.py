@@ -25,6 +25,7 @@ from hil.session.sampling.sampling import MAX_SAMPLES, conditions, feeds_of, ser
 from hil.session.target import contract_method, state_contract
 from hil.stats import InterimAnalyses, samples_of_first_analysis
 from hil.stats.control import ControlSeries
+from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -126,7 +127,7 @@ def _sample_streams(session: EngineContext, model: str, precision: str, streams:
     session.engines.provisioned(model, precision)
     beside = control(session)
     with session.engines.lease(model, precision) as worker, conditions(session):
-        text = f"{model} {precision}: timing {streams} in flight for {spec.duration:.0f} s"
+        text = f"{model} {precision}: timing {streams} in flight for {show(spec.duration, 's')}"
         with session.progress.step(text, seconds=longest(spec, spec.duration)):
             timed = worker.throughput(
                 feeds,
@@ -165,7 +166,7 @@ def _sample(session: EngineContext, model: str, precision: str) -> Series:
     with session.engines.lease(model, precision) as worker, conditions(session):
         for end in interim_analyses(spec).ends:
             seconds, spent = end - spent, end
-            text = f"{model} {precision}: timing for {seconds:.0f} s"
+            text = f"{model} {precision}: timing for {show(seconds, 's')}"
             with session.progress.step(text, seconds=longest(spec, seconds)):
                 timed = worker.time(
                     feeds,

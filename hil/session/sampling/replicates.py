@@ -18,6 +18,7 @@ from hil.session.engines.control import control
 from hil.session.sampling import spreading
 from hil.session.sampling.sampling import MAX_SAMPLES, conditions, feeds_of, series_of
 from hil.session.target import state_contract
+from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +56,7 @@ def _run(session: EngineContext, model: str, precision: str, label: str, streams
     session.engines.provisioned(model, precision)  # build first: building heats the board before the state is read
     beside = control(session)
     with session.engines.fresh(model, precision) as worker, conditions(session):
-        text = f"{model} {precision}: {label.replace('-', ' ')}: timing for {spec.run_duration:g} s"
+        text = f"{model} {precision}: {label.replace('-', ' ')}: timing for {show(spec.run_duration, 's')}"
         window: dict[str, Any] = {"min_samples": MIN_SAMPLES, "max_samples": MAX_SAMPLES}
         window |= {"warmup": spec.warmup, "seconds": spec.run_duration, "control": beside}
         with session.progress.step(text, seconds=spec.run_duration + 4 * spec.warmup + 1):

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import gc
 import time
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +55,39 @@ def test_no_warm_up_runs_nothing() -> None:
 def test_timing_stops_at_its_limits(window: timed_loop.Window, count: int) -> None:
     """Timing stops after the seconds and the minimum number of samples, at the maximum, or when the budget is spent."""
     assert len(timed_loop.measure([lambda: None], window)["start"]) == count
+
+
+class Ticking:
+    """A clock that advances by a second with each reading, and a control that pauses for some of them."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        self.now += 1.0
+        return self.now
+
+    def pause(self, _done: int, _calls: object) -> tuple[float, float]:
+        """Take 7 s, and state only 5 of them; the next pause is due in 9 s."""
+        self.now += 7.0
+        return 5.0, 9.0
+
+
+@pytest.mark.parametrize("seconds", [10.0, 11.0, 40.0])
+def test_a_series_lasts_as_long_as_was_asked(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time from the first start to the last end, without pauses, is never less than the seconds asked for."""
+    clock = Ticking()
+    monkeypatch.setattr(time, "perf_counter", clock)
+    control: Any = clock
+    window = timed_loop.Window(seconds, 1, 10**6, 10**6)
+    timed = timed_loop.measure([lambda: None], window, (), control, 9.0)
+    start, duration = np.array(timed["start"]), np.array(timed["duration"])
+    gaps = start[1:] - (start + duration)[:-1]
+    assert start[-1] + duration[-1] - start[0] - gaps[gaps > 2].sum() >= seconds
+    bound: Any = SimpleNamespace(start=lambda: None, finish=lambda: None)
+    timed = timed_loop.fly([bound, bound], 2, window)
+    assert (np.array(timed["start"]) + np.array(timed["duration"])).max() - timed["start"][0] >= seconds
 
 
 def test_slow_samples_stay_in_the_series() -> None:
