@@ -11,6 +11,7 @@ from hil.datasets.dataset import Arrays, Origin, Streamed
 from hil.datasets.feeding import Feeding
 from hil.dtypes import is_float, limits
 from hil.errors import UserError
+from hil.onnx_files.masks import all_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,9 +34,9 @@ Interval = tuple[float, float]
 class SyntheticDataset(Streamed):
     """Uniform random inputs; sample ``i`` is the same for every batch size.
 
-    Values are in the interval that ``ranges`` or else the input's declaration has; otherwise from 0 to 1, and for
-    ``uint8`` from 0 to 255. A dynamic dimension has the ``opt`` of its declared sizes, else its declared multiple (1 by
-    default).
+    Values are in the interval that ``ranges`` or else the input's declaration has; otherwise from 0 to 1, for ``uint8``
+    from 0 to 255, and for a mask the value with which all positions count. A dynamic dimension has the ``opt`` of its
+    declared sizes, else its declared multiple (1 by default).
     """
 
     synthetic = True
@@ -90,7 +91,7 @@ class _Draw:
         self._shape = (*steps, *(_size(size, signature) for size in spec.sample))
         self._same = spec.batch_axis is None
         least, greatest = _span(self._dtype)
-        default = BYTE if spec.dtype == "uint8" else UNIT
+        default = all_count(spec) or (BYTE if spec.dtype == "uint8" else UNIT)
         self._low, self._high = interval or (max(default[0], least), default[1])  # float8_e8m0fnu has no zero
         if not is_float(self._dtype):
             self._low, self._high = math.ceil(self._low), math.floor(self._high)

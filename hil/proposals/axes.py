@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from hil.onnx_files.batch_axes import USUAL
-from hil.proposals.roles import MASK, STATE, Role, next_states, roles
+from hil.onnx_files.masks import MASK, all_count
+from hil.proposals.roles import STATE, Role, next_states, roles
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -45,7 +46,6 @@ PARAMETERS = (
 """Values of inputs that are one setting for the whole call, and of inputs with one such setting for each sample."""
 
 TOKENS = (
-    Usual(MASK, range=(1, 1)),
     Usual(_named(r"type|segment"), range=(0, 0)),
     Usual(_named(r"len"), range=(1, 1)),
     Usual(_named(r"byte"), range=(0, 255)),
@@ -77,7 +77,7 @@ def input_proposals(signature: Signature, rows: Mapping[str, int]) -> dict[str, 
     for tensor in signature.inputs:
         role = kinds[tensor.name]
         usual = _usual(tensor, role)
-        interval = None if usual is None else usual.range
+        interval = all_count(tensor) or (None if usual is None else usual.range)
         if tensor.name in rows and interval is None:
             interval = (0, rows[tensor.name] - 1)
         value = None if usual is None or role is not Role.PARAMETER else usual.value

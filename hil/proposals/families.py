@@ -8,22 +8,31 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hil.proposals.graph_facts import MAPPED, NORMS, SCORES, VALUES, last_weighted, of_operators
-from hil.proposals.roles import Role, image_axes
+from hil.proposals.graph_facts import (
+    MAPPED,
+    NORMS,
+    SCORES,
+    VALUES,
+    class_maps,
+    has_raw_boxes,
+    label_count,
+    last_operators,
+    last_weighted,
+    of_operators,
+)
+from hil.proposals.layouts import OF_CELLS, Shape, layout_of_shapes
+from hil.proposals.roles import Role, image_axes, roles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     import onnx
 
-
-Shape = tuple[int, ...]
-Shapes = tuple[Shape, ...]
+    from hil.onnx_files.signature import Signature
 
 LINE_HEIGHT = 64
 """The greatest height of an image of one line of text, in pixels."""
 
-FEWEST_BOXES, MOST_AFTER_NMS = 20, 2000
 STRIDES = (2, 4, 8, 16)
 """Pixels of width for each step of a text recognizer's output."""
 
@@ -32,13 +41,17 @@ STRIDES = (2, 4, 8, 16)
 class Observed:
     """A model, as a trial run of one sample showed: roles and shapes of its inputs, shapes of its outputs.
 
-    ``ends`` has the operator that made the values of each output (``graph_facts.last_operators``).
+    ``ends`` has the operator that made the values of each output (``graph_facts.last_operators``). The others are those
+    functions of ``graph_facts``.
     """
 
     roles: Mapping[str, Role]
     inputs: Mapping[str, Shape]
     outputs: Mapping[str, Shape]
     ends: Mapping[str, str] = field(default_factory=dict)
+    class_maps: Collection[str] = ()
+    label_count: int = 0
+    has_raw_boxes: bool = False
 
     @property
     def image(self) -> tuple[int, int] | None:
@@ -48,6 +61,15 @@ class Observed:
             if axes is not None:
                 return self.inputs[name][axes[1]], self.inputs[name][axes[2]]
         return None
+
+
+def observed_of(
+    model: onnx.ModelProto, signature: Signature, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]
+) -> Observed:
+    """Return what the file and the shapes of a trial run show."""
+    graph = model.graph
+    maps, raw = class_maps(graph), has_raw_boxes(graph)
+    return Observed(roles(signature), inputs, outputs, last_operators(graph), maps, label_count(model), raw)
 
 
 @dataclass(frozen=True)
@@ -129,61 +151,16 @@ def layout_of(observed: Observed) -> str:
     """Return the ``layout`` of ``[models.NAME.detection]`` that the outputs have; empty if they are not boxes."""
     if observed.image is None:
         return ""
-    shapes = tuple(observed.outputs.values())
-    return next((name for name, applies in LAYOUTS.items() if applies(shapes, _cells(observed.image))), "")
+    return layout_of_shapes(observed.image, tuple(observed.outputs.values()))
 
 
-def _cells(image: tuple[int, int]) -> int:
-    """Return the number of cells of the grids with 8, 16 and 32 pixels a cell."""
-    return sum(-(-image[0] // stride) * -(-image[1] // stride) for stride in (8, 16, 32))
+def _with_boxes(observed: Observed) -> str:
+    layout = layout_of(observed)
+    return "" if observed.has_raw_boxes and layout in OF_CELLS else layout
 
 
-def _efficient_nms(shapes: Shapes, _: int) -> bool:
-    """Match the number of boxes [samples, 1], boxes [samples, boxes, 4], scores and classes [samples, boxes]."""
-    boxes = any(len(shape) == 3 and shape[2] == 4 for shape in shapes)
-    return boxes and sorted(map(len, shapes)) == [2, 2, 2, 3]
-
-
-def _boxes_and_scores(shapes: Shapes, _: int) -> bool:
-    """Match boxes [samples, boxes, 4] and scores [samples, boxes, classes], in either order, of 20 boxes or more."""
-    if [len(shape) for shape in shapes] != [3, 3]:
-        return False
-    (_, first, four), (_, second, other) = shapes
-    return 4 in {four, other} and first == second >= FEWEST_BOXES
-
-
-def _end_to_end(shapes: Shapes, _: int) -> bool:
-    """Match x1 y1 x2 y2 score class [samples, boxes, 6], of 20 to 2000 boxes."""
-    if [len(shape) for shape in shapes] != [3]:
-        return False
-    _, boxes, columns = shapes[0]
-    return columns == 6 and FEWEST_BOXES <= boxes <= MOST_AFTER_NMS
-
-
-def _channels_first(shapes: Shapes, cells: int) -> bool:
-    """Match four coordinates and classes [samples, 4 + classes, boxes], of a multiple of ``cells`` boxes."""
-    if [len(shape) for shape in shapes] != [3]:
-        return False
-    _, columns, boxes = shapes[0]
-    return boxes > columns >= 5 and boxes % cells == 0
-
-
-def _objectness(shapes: Shapes, cells: int) -> bool:
-    """Match four coordinates, objectness and classes [samples, boxes, 5 + classes]; ``cells`` divides boxes."""
-    if [len(shape) for shape in shapes] != [3]:
-        return False
-    _, boxes, columns = shapes[0]
-    return boxes > columns >= 6 and boxes % cells == 0
-
-
-LAYOUTS: dict[str, Callable[[Shapes, int], bool]] = {
-    "efficient-nms": _efficient_nms,
-    "boxes-scores": _boxes_and_scores,
-    "end-to-end": _end_to_end,
-    "channels-first": _channels_first,
-    "objectness": _objectness,
-}
-"""The layouts of ``[models.NAME.detection]``, each with a test of the outputs' shapes and the number of cells."""
+def _raw_boxes(observed: Observed) -> str:
+    return "cells" if observed.has_raw_boxes and layout_of(observed) in OF_CELLS else ""
 
 
 def _map(observed: Observed) -> Shape | None:
@@ -204,9 +181,14 @@ def _dense(observed: Observed) -> str:
     found = _map(observed)
     if found is None:
         return ""
-    # One channel of any value is a map such as depth: as classes, half of every value would be the same answer.
-    many = found[1] > 1 and not _ends_in(observed, VALUES | MAPPED)
-    return "classes" if many or _ends_in(observed, SCORES) else ""
+    # Channels of any value are depth, flow or heat maps: as classes, half of every value would be the same answer.
+    one = found[1] == 1 and _ends_in(observed, SCORES)
+    return "classes" if one or observed.class_maps or 1 < found[1] == observed.label_count else ""
+
+
+def _values(observed: Observed) -> str:
+    found = _map(observed)
+    return "values" if found and (found[1] == 1 or _ends_in(observed, VALUES | MAPPED)) else ""
 
 
 def _classifier(observed: Observed) -> str:
@@ -258,10 +240,19 @@ FAMILIES = (
     ),
     Family(
         "detector",
-        layout_of,
+        _with_boxes,
         keys=(("task", "detection"), ("metric", "map50")),
         exceptions=last_weighted,
         kind="detection",
+    ),
+    Family(
+        "detector without decoding",
+        _raw_boxes,
+        exceptions=last_weighted,
+        remark=(
+            ": its boxes are the values of a convolution, in cells of a grid, which no layout reads. For the task and "
+            'kind "detection", write a decode of your own in [models.NAME.detection]'
+        ),
     ),
     Family(
         "segmentation model",
@@ -273,12 +264,21 @@ FAMILIES = (
     ),
     Family(
         "model of a map of values",
-        lambda observed: "values" if _map(observed) else "",
+        _values,
         keys=(("task", "regression"),),
         exceptions=last_weighted,
         remark=', such as depth, or of the scores of one class (kind "segmentation")',
         kind="regression",
         axes=(4,),
+    ),
+    Family(
+        "model of maps",
+        lambda observed: "maps" if _map(observed) else "",
+        exceptions=last_weighted,
+        remark=(
+            '. The file does not show whether the channels are classes (task and kind "segmentation") or values such '
+            'as flow or heat maps (task and kind "regression")'
+        ),
     ),
     Family(
         "model that embeds images",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +22,15 @@ VALUES = frozenset({"Tanh", "Softplus", "Clip", "Relu", "Exp"})
 NORMS = frozenset({"LpNormalization"})
 MAPPED = frozenset({"Add", "Sub", "Mul", "DepthToSpace"})
 """Last operators of scores, of other values, of normalized vectors, and of images made from images."""
+
+CLASSES = frozenset({"Softmax", "LogSoftmax", "ArgMax"})
+"""Operators that show by their axis which axis has the classes."""
+
+JOINED = frozenset({*LAST, "Concat", "Sigmoid"})
+"""Operators between the last convolutions of a detector and its output, if boxes are not decoded."""
+
+LABELS = ("names", "labels", "classes", "class_names", "id2label")
+"""Keys of the metadata whose value has the names of the classes."""
 
 SCALED = frozenset({*PASSED_ON, "Expand", "Max", "Add"})
 """Operators between a norm and the division by it."""
@@ -62,6 +73,42 @@ def last_operators(graph: onnx.GraphProto) -> dict[str, str]:
         norm = _maker(makers, node.input[1], SCALED) if node is not None and name == "Div" else None
         found[output.name] = "LpNormalization" if norm is not None and norm.op_type == "ReduceL2" else name
     return found
+
+
+def class_maps(graph: onnx.GraphProto) -> frozenset[str]:
+    """Return the outputs [samples, channels, height, width] whose channels the graph shows to be classes.
+
+    These are made by an operator of ``CLASSES`` over the channels.
+    """
+    makers = {output: node for node in graph.node for output in node.output}
+    found = set()
+    for output in graph.output:
+        node, last = _maker(makers, output.name, LAST), _maker(makers, output.name, LAST - {"Transpose"})
+        if node is None or node.op_type not in CLASSES:
+            continue
+        axis = next((one.i for one in node.attribute if one.name == "axis"), None)
+        # Older exporters transpose, so that the channels are the last axis, and back.
+        if axis in ({1, -3} if last is node else {3, -1, None}):
+            found.add(output.name)
+    return frozenset(found)
+
+
+def has_raw_boxes(graph: onnx.GraphProto) -> bool:
+    """Return whether the first columns of the first output are values of a convolution, so that no box is decoded."""
+    makers = {output: node for node in graph.node for output in node.output}
+    node = _maker(makers, graph.output[0].name, JOINED) if graph.output else None
+    return node is not None and node.op_type == "Conv"
+
+
+def label_count(model: onnx.ModelProto) -> int:
+    """Return the number of classes that the metadata names; 0 if it names none."""
+    values = {one.key: one.value for one in model.metadata_props}
+    text = next((values[key] for key in LABELS if key in values), "")
+    try:
+        named = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        named = [one for one in re.split(r"[,\n]", text) if one.strip()]
+    return len(named) if isinstance(named, (dict, list, tuple)) else 0
 
 
 def _maker(makers: Mapping[str, onnx.NodeProto], tensor: str, passed: Collection[str]) -> onnx.NodeProto | None:

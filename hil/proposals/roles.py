@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from hil.onnx_files.masks import MASK
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -30,7 +32,6 @@ BEFORE_OR_AFTER = frozenset(
 """Words in the names of states that say before or after which step they are."""
 
 AUDIO = re.compile(r"audio|wav|speech|pcm|signal|samples|sound", re.IGNORECASE)
-MASK = re.compile(r"mask", re.IGNORECASE)
 PARAMETER = re.compile(
     r"^(sr|sample_?rate|sampling_?rate|orig_?(im|img|image|target)?_?sizes?|im(g|age)?_?(shape|size)|scale_?factor|"
     r"has_mask_input|.*(threshold|thresh)|max_(output_boxes.*|det.*))$",

@@ -11,11 +11,10 @@ from hil.onnx_files.declared import declare
 from hil.onnx_files.signature import read_proto, read_signature
 from hil.proposals.axes import input_proposals, other_axes, shared_names, without_batch
 from hil.proposals.batch_rows import is_batch, without_doubtful
-from hil.proposals.families import Observed, Recognized, recognized
-from hil.proposals.graph_facts import last_operators, table_rows
+from hil.proposals.families import observed_of, recognized
+from hil.proposals.graph_facts import table_rows
 from hil.proposals.input_specs import BATCH, changed, repeated, separated, spec_of, with_axis
 from hil.proposals.multiples import multiples_of
-from hil.proposals.roles import roles
 from hil.proposals.size_hints import hinted_sizes
 from hil.proposals.sizes import assignments, groups, kind_of
 from hil.proposals.trials import Trial, Trials
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from hil.config.spec import InputSpec
     from hil.onnx_files.signature import Signature
     from hil.proposals.axes import InputProposal
+    from hil.proposals.families import Observed, Recognized
     from hil.proposals.trials import Answer, TrialProcess
 
     Way = tuple[Mapping[str, InputProposal], dict[str, InputSpec], dict[str, int]]
@@ -105,7 +105,7 @@ class _Search:
         batch = self._declared(inputs, sizes).batch() or 1
         answer = self._runs(inputs, sizes, batch)
         multiples = multiples_of(sizes, lambda sizes: self._runs(inputs, sizes, batch).ran)
-        observed = Observed(roles(self._raw), answer.inputs, answer.outputs, last_operators(proto.graph))
+        observed = observed_of(proto, self._raw, answer.inputs, answer.outputs)
         return self._written(plan, inputs, sizes, multiples, observed, recognized(observed, proto.graph), takes_batches)
 
     def _takes_batches(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hil.datasets.synthetic import SyntheticDataset
 from hil.onnx_files.signature import Signature, TensorSpec
 from hil.proposals.axes import input_proposals, other_axes, shared_names, without_batch
 from tests.datasets.project import spec
@@ -84,6 +86,27 @@ def test_tokens_are_indices_of_their_table() -> None:
     found = input_proposals(Signature(inputs, ()), {"input_ids": 30_522})
     assert found["input_ids"].range == (0, 30_521)
     assert found["attention_mask"].range == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "drawn"),
+    [
+        (spec("attention_mask", "bool", "b", "n"), (1, 1)),
+        (spec("mask", "uint8", "b", 1), (1, 1)),
+        (spec("attn_mask", "bool", "b", 1, "n", "n"), (1, 1)),
+        (spec("attention_mask", "int32", "b", 1, 1, "n"), (1, 1)),
+        (spec("src_key_padding_mask", "bool", "b", "n"), (0, 0)),
+        (spec("mask", "uint8", "b", 1, 64, 64), None),
+        (spec("mask_input", "float32", "b", 1, 256, 256), None),
+        (spec("mask", "float32", "b", "n"), None),
+    ],
+)
+def test_all_positions_of_a_mask_count(tensor: TensorSpec, drawn: tuple[float, float] | None) -> None:
+    """A mask of any rank is drawn so that nothing is masked; images and values with that name are drawn as such."""
+    signature = Signature((spec("input_ids", "int64", "b", "n"), tensor), ())
+    assert input_proposals(signature, {})[tensor.name].range == drawn
+    samples = next(SyntheticDataset(Signature((tensor,), ()), model="m", count=8, ranges={}).batches(8)).inputs
+    assert (np.unique(samples[tensor.name]) == drawn[:1]).all() if drawn else np.unique(samples[tensor.name]).size > 1
 
 
 @given(TENSORS)

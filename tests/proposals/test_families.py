@@ -16,10 +16,17 @@ IMAGE = {"images": Role.IMAGE}
 SHAPES = st.dictionaries(st.text(max_size=3), st.lists(st.integers(0, 9000), max_size=5).map(tuple), max_size=4)
 
 
-def observed_as(image: tuple[int, ...], *outputs: tuple[int, ...], ends: str = "") -> Observed:
+def observed_as(
+    image: tuple[int, ...],
+    *outputs: tuple[int, ...],
+    ends: str = "",
+    maps: str = "",
+    labels: int = 0,
+    raw: bool = False,
+) -> Observed:
     """Return a model with one image input and these outputs, which end in the operator ``ends``."""
     shapes = {str(number): shape for number, shape in enumerate(outputs)}
-    return Observed(IMAGE, {"images": image}, shapes, dict.fromkeys(shapes, ends))
+    return Observed(IMAGE, {"images": image}, shapes, dict.fromkeys(shapes, ends), maps, labels, raw)
 
 
 @pytest.mark.parametrize(
@@ -29,15 +36,21 @@ def observed_as(image: tuple[int, ...], *outputs: tuple[int, ...], ends: str = "
         (observed_as((1, 3, 320, 320), (1, 22, 2100)), "detector", "channels-first"),
         (observed_as((1, 3, 640, 640), (1, 25200, 85)), "detector", "objectness"),
         (observed_as((1, 3, 416, 416), (1, 3549, 85)), "detector", "objectness"),
+        (observed_as((1, 3, 416, 416), (1, 3549, 85), raw=True), "detector without decoding", ""),
+        (observed_as((1, 3, 640, 640), (1, 84, 8400), raw=True), "detector without decoding", ""),
         (observed_as((1, 3, 640, 640), (1, 300, 6)), "detector", "end-to-end"),
         (observed_as((1, 3, 640, 640), (1, 1), (1, 100, 4), (1, 100), (1, 100)), "detector", "efficient-nms"),
         (observed_as((1, 3, 300, 300), (1, 3000, 4), (1, 3000, 21)), "detector", "boxes-scores"),
         (observed_as((1, 3, 48, 320), (1, 40, 6625)), "text recognizer", ""),
         (observed_as((1, 1, 32, 100), (25, 1, 37)), "text recognizer", ""),
         (observed_as((1, 3, 224, 224), (1, 1000)), "classifier", ""),
-        (observed_as((1, 512, 512, 3), (1, 21, 512, 512)), "segmentation model", ""),
+        (observed_as((1, 512, 512, 3), (1, 21, 512, 512), ends="Softmax", maps="0"), "segmentation model", ""),
+        (observed_as((1, 3, 512, 512), (1, 21, 512, 512), ends="Conv", labels=21), "segmentation model", ""),
+        (observed_as((1, 3, 512, 512), (1, 21, 512, 512), ends="Conv", labels=80), "model of maps", ""),
+        (observed_as((1, 3, 512, 512), (1, 2, 512, 512), ends="Conv"), "model of maps", ""),
+        (observed_as((1, 3, 512, 512), (1, 17, 128, 128), ends="Sigmoid"), "model of maps", ""),
         (observed_as((1, 3, 512, 512), (1, 1, 512, 512), ends="Sigmoid"), "segmentation model", ""),
-        (observed_as((1, 3, 512, 512), (1, 512, 512), ends="ArgMax"), "segmentation model", ""),
+        (observed_as((1, 3, 512, 512), (1, 512, 512), ends="ArgMax", maps="0"), "segmentation model", ""),
         (observed_as((1, 3, 512, 512), (1, 1, 512, 512), ends="Conv"), "model of a map of values", ""),
         (observed_as((1, 3, 512, 512), (1, 1, 512, 512), ends="Softplus"), "model of a map of values", ""),
         (observed_as((1, 3, 512, 512), (1, 3, 512, 512), ends="Tanh"), "model of a map of values", ""),

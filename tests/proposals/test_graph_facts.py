@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, parser
 
-from hil.proposals.graph_facts import NAMED, last_operators, last_weighted, of_operators, table_rows
+from hil.proposals.graph_facts import (
+    NAMED,
+    class_maps,
+    has_raw_boxes,
+    label_count,
+    last_operators,
+    last_weighted,
+    of_operators,
+    table_rows,
+)
+
+LAST, BACK = "Transpose <perm = [0, 2, 3, 1]>", "Transpose <perm = [0, 3, 1, 2]>"
 
 
 def test_an_input_that_is_looked_up_has_rows() -> None:
@@ -51,3 +63,63 @@ def test_the_last_operator_made_the_values(nodes: list[tuple[str, str, str]], la
     made = [helper.make_node(operator, inputs.split(), [output]) for operator, inputs, output in nodes]
     ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 8]) for name in "xy"]
     assert last_operators(helper.make_graph(made, "g", ports[:1], ports[1:])) == {"y": last}
+
+
+@pytest.mark.parametrize(
+    ("text", "classes"),
+    [
+        ("y = Softmax <axis = 1> (mapped)", True),
+        ("y = Softmax <axis = -3> (mapped)", True),
+        ("y = Softmax <axis = -1> (mapped)", False),
+        ("y = Softmax (mapped)", False),
+        ("one = ArgMax <axis = 1> (mapped) y = Cast <to = 1> (one)", True),
+        ("y = Sigmoid (mapped)", False),
+        ("y = Identity (mapped)", False),
+        (f"last = {LAST} (mapped) s = Softmax <axis = 3> (last) y = {BACK} (s)", True),
+    ],
+)
+def test_channels_are_classes_if_an_operator_reads_them_so(text: str, classes: bool) -> None:
+    """An operator over the channels shows classes; values, heat maps and a softmax over a row of pixels do not."""
+    head = "g (float[n, 3, 8, 8] x) => (float[n, 3, 8, 8] y) <float[3, 3, 1, 1] k = {0,0,0,0,0,0,0,0,0}>"
+    model = parser.parse_model(f'<ir_version: 9, opset_import: ["": 17]> {head} {{ mapped = Conv (x, k) {text} }}')
+    assert class_maps(model.graph) == ({"y"} if classes else set())
+
+
+@pytest.mark.parametrize(
+    ("boxes", "raw"),
+    [
+        ("boxes = Identity (reg)", True),
+        ("boxes = Reshape (reg, rows)", True),
+        ("moved = Add (reg, grid) boxes = Mul (moved, grid)", False),
+        ("boxes = Exp (reg)", False),
+    ],
+)
+def test_boxes_that_nothing_decodes_are_found(boxes: str, raw: bool) -> None:
+    """The values of a convolution that are only moved are no boxes, whatever is done to the scores beside them."""
+    head = "g (float[n, 3, 8, 8] x) => (float[n, 64, 6] y) <float[4, 3, 1, 1] k = {0,0,0,0,0,0,0,0,0,0,0,0}, "
+    head += "float[1] grid = {1}, int64[4] rows = {0, 4, 8, 8}, int64[3] flat = {0, 6, 64}>"
+    text = f"""{head} {{
+        reg = Conv (x, k) {boxes}
+        score = Conv (x, k) sure = Sigmoid (score) more = Mul (sure, grid)
+        level = Concat <axis = 1> (boxes, more) rows_of = Reshape (level, flat)
+        all = Concat <axis = 2> (rows_of, rows_of) y = Transpose <perm = [0, 2, 1]> (all)
+    }}"""
+    assert has_raw_boxes(parser.parse_model(f'<ir_version: 9, opset_import: ["": 17]> {text}').graph) == raw
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "count"),
+    [
+        ("names", "{0: 'person', 1: 'car'}", 2),
+        ("labels", "road, car, sky", 3),
+        ("classes", '["a", "b"]', 2),
+        ("names", "", 0),
+        ("author", "a, b", 0),
+        ("names", "{" * 5000, 1),
+    ],
+)
+def test_the_classes_that_the_metadata_names_are_counted(key: str, value: str, count: int) -> None:
+    """Names are counted in the notations that exporters write; any other text raises nothing."""
+    model = onnx.ModelProto()
+    model.metadata_props.add(key=key, value=value)
+    assert label_count(model) == count

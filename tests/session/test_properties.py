@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 from hil.config.load import load
 from hil.results import Cause, Row, Verdict
@@ -122,3 +123,36 @@ def test_a_model_that_draws_random_numbers_is_not_blamed(tmp_path: Path, monkeyp
             result = session.judge(Row(id=check, model="m", precision="fp32", required=True)).result
             assert (result.verdict, result.cause) == (Verdict.NOT_RUN, Cause.UNSUPPORTED), (check, result.reason)
             assert "node 'sampler' (RandomNormalLike) draws random numbers" in result.reason
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.bool_])
+def test_a_mask_of_valid_lengths_is_drawn_as_one(dtype: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample without any valid position, which no data has, is not drawn: its mean over no value is not finite."""
+    nodes = [
+        helper.make_node("Cast", ["mask"], ["counted"], to=1),
+        helper.make_node("Mul", ["x", "counted"], ["kept"]),
+        helper.make_node("ReduceSum", ["kept"], ["sum"], keepdims=0),
+        helper.make_node("ReduceSum", ["counted"], ["count"], keepdims=0),
+        helper.make_node("Div", ["sum", "count"], ["y"]),
+    ]
+    for node in nodes[2:4]:
+        node.input.append("axis")
+    ports = [helper.make_tensor_value_info("x", 1, ["n", 6])]
+    ports.append(helper.make_tensor_value_info("mask", helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), ["n", 6]))
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        ports,
+        [helper.make_tensor_value_info("y", 1, ["n"])],
+        [helper.make_tensor("axis", TensorProto.INT64, [1], [1])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "m.onnx")
+    mask = np.arange(6) < np.arange(1, 17)[:, None] % 6 + 1
+    np.savez(tmp_path / "data.npz", x=images(16)[:, 0, 0, :6], mask=mask.astype(dtype))
+    (tmp_path / "hil.toml").write_text(TOML.format(name="m") + f"[measure]\nexamples = {EXAMPLES}\n")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    request = Request(load(tmp_path / "hil.toml"), "cpu", "cpu", 0.0, "one", tmp_path / "report", lambda _: None)
+    with closing(Session.open(request)) as session:
+        for check in ("property.parity", "property.stable"):
+            result = session.judge(Row(id=check, model="m", precision="fp32", required=True)).result
+            assert result.verdict is Verdict.PASSED, result.reason

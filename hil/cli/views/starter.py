@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from hil.config.checks.cross_checks import MAX_NAME
@@ -195,7 +196,8 @@ def _task(family: Recognized | None) -> Iterator[str]:
     if family is None:
         yield '# task     = "classification"  # or "regression", or "package.module:callable" for a score of your own'
         return
-    yield f"# The shapes are those of a {family.family.name}{family.family.remark}."
+    what = f"The shapes are those of a {family.family.name}{family.family.remark}."
+    yield from textwrap.wrap(what, 110, initial_indent="# ", subsequent_indent="# ", break_long_words=False)
     for key, value in family.family.keys or (("task", "package.module:callable"),):
         yield f"# {key:<8} = {quoted(value)}" + (TASK_REMARK if key == "task" else "")
 

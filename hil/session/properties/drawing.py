@@ -65,6 +65,11 @@ class Recipe:
         values = np.clip(low + share * (high - low), low, high)
         return np.asarray(values if is_float(np.dtype(dtype)) else np.round(values)).astype(dtype)
 
+    def lengths(self, dtype: str, shape: tuple[int, ...], low: float, high: float) -> np.ndarray[Any, Any]:
+        """Return the sample as a mask: ``high`` up to a valid length of at least 1 on the last axis, then ``low``."""
+        valid = 1 + round(self.level / STEPS * max(0, shape[-1] - 1))
+        return np.broadcast_to(np.where(np.arange(shape[-1]) < valid, high, low), shape).astype(dtype)
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -89,8 +94,9 @@ class Drawn:
                 continue
             shape = tuple(sizes[key] if not isinstance(size, int) else size for size, key in _keyed(spec))
             low, high = space.ranges[spec.name]
+            make = Recipe.lengths if spec.name in space.lengths else Recipe.array
             recipes = self.samples if spec.batch_axis is not None else self.samples[:1] * len(self.samples)
-            samples[spec.name] = np.stack([recipe.array(spec.dtype, steps + shape, low, high) for recipe in recipes])
+            samples[spec.name] = np.stack([make(one, spec.dtype, steps + shape, low, high) for one in recipes])
         return samples
 
     def as_dict(self) -> dict[str, Any]:
@@ -108,6 +114,7 @@ class Space:
         sizes: some sizes of each dynamic dimension, ascending; the first and the last are its least and greatest.
         batch: the smallest and the largest batch size.
         steps: the number of steps of a sequence; 0 for a model without a state.
+        lengths: the inputs that are masks of valid lengths.
     """
 
     signature: Signature
@@ -115,6 +122,7 @@ class Space:
     sizes: Mapping[str, tuple[int, ...]]
     batch: tuple[int, int]
     steps: int = 0
+    lengths: frozenset[str] = frozenset()
 
     @cached_property
     def feeding(self) -> Feeding:

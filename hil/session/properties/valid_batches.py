@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from hil.dtypes import is_float
 from hil.onnx_files.signature import dimension
 from hil.runtimes import runtime_record
 from hil.session.engines.shape_profiles import profiles_of
@@ -34,7 +37,13 @@ def space(session: EngineContext, row: Row) -> Space:
             if axis != tensor.batch_axis and not isinstance(size, int):
                 key = size or dimension(tensor.name, axis)
                 sizes[key] = signature.sizes.get(key) or observed[tensor.name].sizes(axis)
-    return Space(signature, ranges, sizes, _batch(session, row, signature), DRAWN_STEPS * bool(signature.carry))
+    lengths = frozenset(
+        one.name
+        for one in signature.inputs
+        if ranges[one.name] == (0, 1) and one.batch_axis != len(one.shape) - 1 and observed[one.name].lengths
+    )
+    steps = DRAWN_STEPS * bool(signature.carry)
+    return Space(signature, ranges, sizes, _batch(session, row, signature), steps, lengths)
 
 
 def _batch(session: EngineContext, row: Row, signature: Signature) -> tuple[int, int]:
@@ -54,10 +63,14 @@ def _batch(session: EngineContext, row: Row, signature: Signature) -> tuple[int,
 
 @dataclass
 class Observed:
-    """The least and the greatest value of one input in some batches, and the shapes that the input had there."""
+    """The least and the greatest value of one input in some batches, and the shapes that the input had there.
+
+    ``lengths`` is whether all values were those of masks of valid lengths: ones, then zeros, along the last axis.
+    """
 
     range: tuple[float, float]
     shapes: set[tuple[int, ...]]
+    lengths: bool = True
 
     def sizes(self, axis: int) -> tuple[int, ...]:
         """Return the distinct sizes of ``axis`` in ascending order."""
@@ -74,4 +87,12 @@ def _observed_inputs(session: EngineContext, model: str) -> dict[str, Observed]:
             ends = observed.setdefault(name, Observed((low, high), set()))
             ends.range = min(low, ends.range[0]), max(high, ends.range[1])
             ends.shapes.add(first.shape)
+            ends.lengths = ends.lengths and _has_lengths(array)
     return observed
+
+
+def _has_lengths(array: np.ndarray[Any, Any]) -> bool:
+    if is_float(array.dtype) or not array.ndim or not array.size:
+        return False
+    whole = array.astype(np.int64)
+    return bool((whole[..., 0] == 1).all() and (whole >= 0).all() and (np.diff(whole) <= 0).all())
