@@ -11,7 +11,7 @@ from hil.datasets.dataset import Arrays, Origin, Streamed
 from hil.datasets.feeding import Feeding
 from hil.dtypes import is_float, limits
 from hil.errors import UserError
-from hil.onnx_files.masks import all_count
+from hil.onnx_files.valid_positions import all_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,7 +91,7 @@ class _Draw:
         self._shape = (*steps, *(_size(size, signature) for size in spec.sample))
         self._same = spec.batch_axis is None
         least, greatest = _span(self._dtype)
-        default = all_count(spec) or (BYTE if spec.dtype == "uint8" else UNIT)
+        default = all_count(spec.name, spec.dtype, len(spec.shape)) or (BYTE if spec.dtype == "uint8" else UNIT)
         self._low, self._high = interval or (max(default[0], least), default[1])  # float8_e8m0fnu has no zero
         if not is_float(self._dtype):
             self._low, self._high = math.ceil(self._low), math.floor(self._high)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from hil.onnx_files.batch_axes import USUAL
-from hil.onnx_files.masks import MASK, all_count
+from hil.onnx_files.valid_positions import MASK, all_count
 from hil.proposals.roles import STATE, Role, next_states, roles
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def input_proposals(signature: Signature, rows: Mapping[str, int]) -> dict[str, 
     for tensor in signature.inputs:
         role = kinds[tensor.name]
         usual = _usual(tensor, role)
-        interval = all_count(tensor) or (None if usual is None else usual.range)
+        interval = all_count(tensor.name, tensor.dtype, len(tensor.shape)) or (None if usual is None else usual.range)
         if tensor.name in rows and interval is None:
             interval = (0, rows[tensor.name] - 1)
         value = None if usual is None or role is not Role.PARAMETER else usual.value

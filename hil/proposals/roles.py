@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from hil.onnx_files.masks import MASK
+from hil.onnx_files.valid_positions import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

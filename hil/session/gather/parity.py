@@ -149,7 +149,7 @@ def scored_by(session: EngineContext, model: str) -> dict[str, Any]:
 def repeatable(session: EngineContext, row: Row) -> Gathered:
     """Judge ``parity.repeatable``: whether the engine returns bit for bit the same outputs for the same inputs.
 
-    Raises ``Unsupported`` for a model with a state, and for one that draws random numbers.
+    Raises ``Unsupported`` for a model with a state or with random outputs.
     """
     refuse_sequences(session, row.model)
     session.refuse_random(row.model)
@@ -202,12 +202,11 @@ def side_by_side(
     refuse_sequences(session, row.model)
     spec, data = session.model(row.model), session.dataset(row.model)
     metric, why_not = scorer_of(session, row.model)
-    declared = data.count if spec.samples is None else min(spec.samples, data.count)
     comparison = comparison_of(
         Declared(session.config, row.model, session.requested),
         precision_of(row),
         spec.tolerances.get(precision_of(row)),
-        samples=declared,
+        samples=data.count if spec.samples is None else min(spec.samples, data.count),
         distinct=distinct_of(session, row.model) if spec.outputs else None,
     )
     distinct = 0 if metric is None else distinct_of(session, row.model)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from hil.onnx_files.signature import TensorSpec
 
 MASK = re.compile(r"mask", re.IGNORECASE)
 IGNORED = re.compile(r"pad|ignore", re.IGNORECASE)
@@ -19,10 +15,10 @@ RANK = 2
 """The most axes of a mask of bytes: with more it is an image."""
 
 
-def all_count(tensor: TensorSpec) -> tuple[float, float] | None:
+def all_count(name: str, dtype: str, rank: int) -> tuple[float, float] | None:
     """Return the range with which all positions count for a mask of integers or booleans; ``None`` for other inputs."""
-    whole = tensor.dtype == "bool" or "int" in tensor.dtype
-    image = tensor.dtype == "uint8" and len(tensor.shape) > RANK
-    if not tensor.shape or not whole or image or not MASK.search(tensor.name) or SETTING.search(tensor.name):
+    whole = dtype == "bool" or "int" in dtype
+    image = dtype == "uint8" and rank > RANK
+    if not rank or not whole or image or not MASK.search(name) or SETTING.search(name):
         return None
-    return (0, 0) if IGNORED.search(tensor.name) else (1, 1)
+    return (0, 0) if IGNORED.search(name) else (1, 1)
