@@ -158,10 +158,7 @@ def _rows_of(config: Config, target: str, name: str, model: ModelSpec, precision
 
 
 def _only_saved(config: Config, model: ModelSpec) -> bool:
-    """Return whether saved outputs are the model's only reference, because the host cannot run the model.
-
-    A model that cannot be read counts as one that the host can run.
-    """
+    """Return whether saved outputs are the model's only reference, because the host cannot run the model."""
     try:
         return model.reference is not None and bool(read_signature(config.resolve(model.path)).foreign)
     except UserError:  # reported where the model is used

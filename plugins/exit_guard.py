@@ -68,7 +68,7 @@ def _unconfigure(config: pytest.Config) -> SystemExit | None:
 def _code(config: pytest.Config, code: object) -> object:
     """Return the exit code of a hil run that pytest ended with ``code``.
 
-    A 0 that the accounts did not decide becomes their code, or 1 if pytest ended before they decided.
+    If ``code`` is 0, it is the code of the accounts, or 1 if pytest ended before they decided.
     """
     if code != 0 or config.stash.get(activation.DECIDED, None) == 0:
         return code

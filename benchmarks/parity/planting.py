@@ -199,10 +199,9 @@ def _node(drawn: Drawn, tensor: str) -> str:
 
 
 def _right(drawn: Drawn, diagnosis: Diagnosis) -> bool:
-    """Return whether the named node is the faulty one, or one that a runtime fuses with it: a reader of its output.
+    """Return whether the named node is the faulty one, reads its output, or reads the wrongly preprocessed input.
 
-    For an input that is preprocessed differently, the node is one that reads the input. If the quantizer put a Q/DQ
-    pair behind the output, the pair's result counts as the output too.
+    A Q/DQ pair that the quantizer put behind the output counts as part of the faulty node.
     """
     assert drawn.planted is not None  # noqa: S101 - the caller's condition
     graph, suspect = Graph(drawn.reference), Graph(drawn.suspect)

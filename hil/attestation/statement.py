@@ -191,10 +191,7 @@ def statement_of(report: Report, content_digest: str) -> Statement:
 
 
 def _policy_digest(policy: GateSpec) -> str:
-    """Return the digest of the policy's keys, without ``clean`` if it is unset.
-
-    So policies from before that key keep their digest.
-    """
+    """Return the digest of the policy's keys, without ``clean`` if it is unset."""
     return digest_of(policy.model_dump(mode="json", exclude={"clean"} if policy.clean is None else None))
 
 

@@ -120,7 +120,7 @@ def _limit(tolerance: Tolerance, spec: TolerancesSpec | None) -> Limit:
 def _worthless(found: Evidence, limit: float | None) -> str:
     """Return, as text, why the agreement of these answers proves nothing; empty if it proves something.
 
-    With a ``limit``, it proves nothing if an engine that ignores its input would be within the limit.
+    With a ``limit``, agreement proves nothing if constant answers would be within the limit.
     """
     if found.silent == found.total:
         return _silence(found)

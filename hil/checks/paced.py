@@ -159,7 +159,7 @@ def _pace(series: Series) -> Mapping[str, float] | None:
 def _judge(series: Series, limit: Limit | None, judge: Callable[[Series], Judgement]) -> Judgement:
     """Return the judgement of ``judge``, made inconclusive if the series does not support it.
 
-    A pass requires that all releases were served; a failure, that late starts are not its only cause.
+    A pass is supported if all releases were served, a failure if late starts are not its only cause.
     """
     broken = unusable(series)
     if broken:

@@ -127,7 +127,7 @@ def _within(build: Any, limit: float) -> Any:
 
 
 def _precisions(spec: ModelSpec, model: str, target: str, requested: Sequence[str] | None) -> list[str]:
-    """Return the precisions to build: those of ``requested``, once each; if it is empty or ``None``, all of ``model``.
+    """Return the precisions to build: ``requested`` without repetitions; if it is empty or ``None``, all of ``model``.
 
     Raise ``UserError`` for a precision that the model does not have.
     """

@@ -100,9 +100,9 @@ def _show(target: Target, findings: Sequence[Finding], seconds: float) -> None:
 
 
 def _findings_by_fix(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
-    """Return the findings that are not ``ok``, grouped by the command that fixes them.
+    """Return the findings that are not ``ok``, grouped by their fix, the group with the worst finding first.
 
-    The command that fixes the worst finding comes first. Findings without such a command are left out.
+    Findings without a fix are left out.
     """
     wrong = [finding for finding in findings if finding.fix and finding.state != "ok"]
     worst_first = sorted(wrong, key=lambda finding: ("bad", "warn", "unknown").index(finding.state))

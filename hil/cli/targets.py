@@ -73,10 +73,9 @@ def _specs(config: Config) -> dict[str, TargetSpec]:
 
 
 def _contact_all(specs: Mapping[str, TargetSpec]) -> dict[str, tuple[str | None, Any]]:
-    """Contact each target, and return its answer by its name: why it does not answer, and who holds it.
+    """Contact each target; return, by its name, why it does not answer (``None`` if it does) and who holds it.
 
-    The reason is ``None`` if the target answers. The holder is ``None`` if nobody is known to hold the target; for a
-    lab it has the list of its places, for a pool of held boards the list of these.
+    The holder is ``None`` if unknown or nobody; of a lab, the list of its places; of a held pool, the list of holders.
     """
     from concurrent.futures import ThreadPoolExecutor
 

@@ -219,10 +219,10 @@ def _why_machine(pending: _PendingRow, known: Known) -> str:
 
 
 def _guarded(pair: Pair, row: Row, confounded: str) -> Row:
-    """Return ``row`` with the status confounded or unclear if its verdict cannot be trusted.
+    """Return ``row``; its status becomes confounded or unclear if its verdict cannot be trusted.
 
-    It is confounded if ``confounded``, the reason why the machine may be the cause, is not empty. It is unclear if it
-    would pass, but was inconclusive in one of the runs.
+    ``confounded`` is the reason why the machine may be the cause, or empty. A row that would pass, but was inconclusive
+    in one of the runs, is unclear.
     """
     if row.status in {Status.MISSING, Status.REFUSED, Status.TOLD}:
         return row

@@ -93,7 +93,7 @@ def _of_limit(row: Row, check: CheckResult) -> Iterator[str]:
 
 
 def _edge(limit: Limit) -> float:
-    """Return the value at which a limit fails: the end of its warning band, if it has one."""
+    """Return the value at which a limit fails: the end of its warning band or, without one, the limit."""
     return limit.value if limit.fail_at is None else limit.fail_at
 
 

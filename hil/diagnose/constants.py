@@ -170,9 +170,9 @@ def _order(ours: Array, theirs: Array, room: float) -> str | None:
 
 
 def _ratio(ours: Array, theirs: Array) -> float | None:
-    """Return the factor from ``theirs`` to ``ours`` if it is within 2 % the same for all elements that are not tiny.
+    """Return the factor from ``theirs`` to ``ours`` if it is the same for all elements, else ``None``.
 
-    Return ``None`` if it is not.
+    Factors may differ by 2 %; tiny elements are ignored.
     """
     significant = np.abs(theirs) > 1e-3 * np.abs(theirs).max()
     if not significant.any():

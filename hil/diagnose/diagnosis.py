@@ -137,7 +137,7 @@ class Part:
 
     Attributes:
         model: the nodes of the engine's graph.
-        reference: the nodes of the original model; ``None`` for a Q/DQ pair, which it does not have.
+        reference: the nodes of the original model; ``None`` for a Q/DQ pair, which the model does not have.
         feeds: the reference's values of the inputs.
         expected: the reference's output of ``model``.
         obtained: the engine's output of ``model``.

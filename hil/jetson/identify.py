@@ -135,9 +135,9 @@ def _by_memory(facts: Raw, part: str) -> tuple[Module | None, str]:
 
 
 def _l4t(facts: Raw, doubts: list[str]) -> str | None:
-    """Return the L4T version that the release file or, without it, the package nvidia-l4t-core states.
+    """Return the L4T version of the release file, else of the package nvidia-l4t-core; ``None`` if unknown.
 
-    Return ``None`` if they differ or neither states one.
+    Return ``None`` also if both have a version and these differ.
     """
     line = _RELEASE.search(facts.text("nv_tegra_release") or "")
     core = _CORE.match(facts.package("nvidia-l4t-core"))
@@ -155,9 +155,9 @@ def _three(version: str) -> str:
 
 
 def _release(facts: Raw, l4t: str | None, doubts: list[str]) -> tuple[Release | None, str | None]:
-    """Return the release that has this L4T or, without one, the package nvidia-jetpack; and its JetPack version.
+    """Return the release with this L4T version, else with this package nvidia-jetpack; and its JetPack version.
 
-    Either is ``None`` if it is unknown.
+    Each is ``None`` if unknown.
     """
     package = _JETPACK.match(facts.package("nvidia-jetpack"))
     named = package.group(1) if package else None

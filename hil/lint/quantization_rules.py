@@ -121,10 +121,7 @@ def _is_weight(graph: Graph, name: str) -> bool:
 
 
 def _axis(graph: Graph, node: onnx.NodeProto) -> tuple[int, int, int] | None:
-    """Return the axis, the number of scales along it and the rank of weights with several scales.
-
-    Return ``None`` for a tensor that is not a weight, for one scale, and if scales or rank are unknown.
-    """
+    """Return the axis, the number of scales along it and the rank of weights with several scales."""
     scales, rank = _scales(graph, node), graph.rank(node.input[0])
     if scales is None or len(scales) != 1 or scales[0] == 1 or rank is None or not _is_weight(graph, node.input[0]):
         return None

@@ -122,7 +122,7 @@ def _int64(graph: Graph, machine: Machine) -> Iterator[Finding]:
 def _only_indexes(graph: Graph, name: str, visited: set[str]) -> bool:
     """Return whether a constant serves only as an index, so that clamping its values to int32 changes nothing.
 
-    It is false for a constant that no node reads. ``visited`` has the tensors that were examined before.
+    ``visited`` has the tensors that were examined before.
     """
     if name in visited:
         return True

@@ -130,7 +130,7 @@ class _Graph:
     def _source(self, name: str) -> onnx.NodeProto | None:
         """Return the node that computes the values of ``name``, skipping operators that only reorder them.
 
-        Return ``None`` if the values are an input or a stored tensor, or if these operators form a cycle.
+        Return ``None`` if there is no such node.
         """
         passed = set[str]()
         while (node := self.producers.get(name)) is not None and node.op_type in _PASSING and node.input:

@@ -91,9 +91,9 @@ def _paired(states: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> dict
 
 
 def _has_successor(tensor: TensorSpec, signature: Signature) -> bool:
-    """Return whether an output has the input's name, shape and dtype, and only one of them a word such as "next".
+    """Return whether an output is this input after a step: equal in name, shape and dtype but for a word like "next".
 
-    False for the only input, and for what may be an image, which models return changed.
+    False for the only input, and for an input that may be an image.
     """
     if len(signature.inputs) < 2 or len(tensor.shape) not in {2, 3} or image_axes(tensor.shape) is not None:
         return False

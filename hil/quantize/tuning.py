@@ -101,7 +101,10 @@ class Search:
         self._returned([], sorted(kept, key=lambda one: -one.cost))
 
     def _fewest(self, groups: Sequence[Candidate]) -> list[Candidate]:
-        """Return the fewest first layers that suffice together with ``groups``; all but the first one if none do."""
+        """Return the shortest beginning of the layers that suffices with ``groups``.
+
+        If none suffices, return all layers but the first.
+        """
         low, high, most = 0, min(1, len(self._layers) - 1), len(self._layers) - 1
         while high < most and not self._holds([*groups, *self._layers[:high]]):
             low, high = high, min(2 * high, most)

@@ -134,7 +134,7 @@ def test_a_target_of_somebody_elses(project: Project) -> None:
 
 
 def test_a_target_of_ours_beside_a_required_option() -> None:
-    """Another required option does not count as a definition of ``--target``; an option with that name does."""
+    """``--target`` is taken only if another plugin defines it, not if it has any other required option."""
     parser = pytest.Parser(_ispytest=True)
     parser.addoption("--needed", required=True)
     assert not plugin.is_taken(parser, "--target")

@@ -94,9 +94,9 @@ class Sensors:
                 self.not_readable[name] = "gave no reading"
 
     def _add(self, name: str, make: Callable[[], Any]) -> Optional[str]:
-        """Add the channel that ``make`` opens, and return its column name; None if it cannot be opened.
+        """Add the channel that ``make`` opens, and return its column name; None, with the reason recorded, if it fails.
 
-        The name is numbered if ``name`` is in use. The reason for a failure is recorded.
+        The name is numbered if ``name`` is in use.
         """
         name = numbered(name, self.channels, self.not_readable)
         try:

@@ -133,10 +133,7 @@ def _number(details: dict[str, Any], key: str, default: float) -> float:
 
 
 def _share_over(details: dict[str, Any], limit: float) -> float:
-    """Return at least which share of the samples in a row's histogram is over ``limit``.
-
-    0 without a histogram, and for one that cannot be read: no verdict follows from it.
-    """
+    """Return the least share of the samples in a row's histogram that is over ``limit``; 0 without a readable one."""
     if "histogram" not in details:
         return 0.0
     try:

@@ -38,10 +38,9 @@ def log_in(transport: paramiko.Transport, hop: Hop, where: str) -> None:
 
 
 def _try(transport: paramiko.Transport, hop: Hop, keys: Keys, where: str) -> tuple[list[str], list[str]]:
-    """Try the keys until one is accepted, or without keys a login without a key.
+    """Try the keys until one is accepted; without keys, try a login without a key.
 
-    Return the names of the tried keys, and the server's login methods. The login methods are empty if the login
-    succeeded or the server did not name them.
+    Return the names of the tried keys, and the server's login methods; empty after a login.
     """
     tried: list[str] = []
     for key, name in keys.candidates():
