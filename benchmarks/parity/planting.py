@@ -28,7 +28,6 @@ from hil.diagnose.running import on_host
 from hil.diagnose.tensor_error import error
 from hil.diagnose.variants import marked
 from hil.errors import HilError
-from hil.session.diagnosing import passes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -184,6 +183,13 @@ def judge(drawn: Drawn, engine: engines.Engine) -> dict[str, Any]:
         "exact": drawn.planted is not None and named == _node(drawn, drawn.planted.tensor),
         "seconds": time.perf_counter() - start,
     }
+
+
+def passes(precision: Any, expected: Feeds, obtained: Feeds) -> bool:
+    """Return whether outputs pass at the default tolerances of a precision; their names are those of ``expected``."""
+    comparison = Comparison(precision)
+    comparison.update(list(expected.items()), [(name, obtained[name]) for name in expected])
+    return comparison.within()
 
 
 def _together(drawn: Drawn) -> Feeds | None:

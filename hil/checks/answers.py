@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     FloatArray = npt.NDArray[np.float64]
 
 
+FEWEST = 7
+"""The fewest distinct samples that prove that a class is lost: half of a class's answers differ so by chance (1 %)."""
+
+
 class Evidence(Protocol):
     """How far the answers of both sides differ; ``hil.metrics.agreement.evidence`` describes the attributes."""
 
@@ -44,6 +48,8 @@ class Evidence(Protocol):
     def drift(self) -> FloatArray | None: ...  # noqa: D102 - as above
     @property
     def f1(self) -> float | None: ...  # noqa: D102 - as above
+    @property
+    def part(self) -> str: ...  # noqa: D102 - as above
 
 
 class Answers(Protocol):
@@ -78,6 +84,9 @@ def judge(  # noqa: PLR0913 - all but the answers have a default
     limits = answer_limits(spec, answers.outputs, where)
     n = len(found.changed)
     worth = n if distinct is None else min(n, distinct)
+    copies = bool(found.part) and distinct is not None and 0 < n < found.total
+    if copies and distinct is not None:  # of the part's samples, an equal share is taken to be distinct
+        worth = min(worth, max(1, distinct * n // found.total))
     several = len(answers.outputs) > 1
     name = f"output{'s' if several else ''} {', '.join(map(repr, answers.outputs))} ({answers.kind})"
     details, limit = _details(answers, found, worth, limits), _limit(limits["answers"], spec)
@@ -89,7 +98,11 @@ def judge(  # noqa: PLR0913 - all but the answers have a default
     needed = _needed(share, limit.value, worth, confidence)
     measurement = Measurement(value=share, unit="1", low=low, high=high, confidence=confidence, n=worth)
     judgement = hold_interval(measurement, limit, _advice(worth, needed), details)
-    reason = f"share of answers changed: {judgement.reason}"
+    if copies and worth < FEWEST and judgement.verdict is Verdict.FAILED:
+        reason = f"{judgement.reason}: {worth} distinct samples of it are too few, {FEWEST} are needed"
+        judgement = judgement.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": reason})
+    alone = f" ({found.part} alone, which is lost)" if found.part else ""
+    reason = f"share of answers changed{alone}: {judgement.reason}"
     verdict = judgement.verdict
     if verdict is Verdict.FAILED:
         first = int(found.samples[int((found.changed >= min(0.5, found.changed.max())).argmax())])
@@ -172,5 +185,6 @@ def _details(answers: Answers, found: Evidence, worth: int, limits: Mapping[str,
         "score_drift": drift,
         "score_drift_limit": None if drift is None else limits["score_drift"].value,
         "f1": found.f1,
+        "part": found.part,
         "most_changed": [int(found.samples[place]) for place in most if found.changed[place] > 0],
     }

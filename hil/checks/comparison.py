@@ -189,24 +189,20 @@ class Comparison:
         return self._with_answers(self._verdict(rows, details))
 
     def within(self) -> bool:
-        """Return whether all samples were compared and each output is within its bounds; answers do not count."""
+        """Return whether all samples were compared, each output is within its bounds, and all answers pass."""
         rows = [] if self.fatal or self._incomplete() else [self._row(name) for name in self.numbers]
-        return bool(rows) and all(row["met"] and not row["dead"] for row in rows)
+        good = bool(rows) and all(row["met"] and not row["dead"] for row in rows)
+        return good and all(one.verdict is Verdict.PASSED for one in self._judged_answers())
+
+    def _judged_answers(self) -> list[Judgement]:
+        spec, where, distinct, spot_check = self.spec, self.where, self.distinct, self.spot_check
+        return [judge_answers(one, spec, where=where, distinct=distinct, spot_check=spot_check) for one in self.answers]
 
     def _with_answers(self, numbers: Judgement) -> Judgement:
         """Return the worst judgement of ``numbers`` and the answers."""
         if not self.answers:
             return numbers
-        judgements = [
-            judge_answers(
-                one,
-                self.spec,
-                where=self.where,
-                distinct=self.distinct,
-                spot_check=self.spot_check,
-            )
-            for one in self.answers
-        ]
+        judgements = self._judged_answers()
         order = (Verdict.FAILED, Verdict.INCONCLUSIVE, Verdict.PASSED)
         # Of equal verdicts, min() takes the first.
         sides = [numbers, *judgements] if numbers.verdict is Verdict.FAILED else [*judgements, numbers]

@@ -7,7 +7,7 @@ import re
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from hil.checks.comparison import ADVICE, Comparison
+from hil.checks.comparison import ADVICE
 from hil.checks.step_errors import StepErrors, first_not_finite
 from hil.checks.task import CONFIDENCE
 from hil.checks.tolerances import merge
@@ -17,9 +17,10 @@ from hil.stats import growth, independent_mean
 from hil.units import show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping
 
     from hil.checks.blocks import Outputs
+    from hil.checks.comparison import Comparison
 
 FEW = 3
 """The fewest sequences in which inputs and outputs vary; the interval of fewer is not meaningful."""
@@ -39,7 +40,12 @@ class SequenceComparison:
     """
 
     def __init__(
-        self, steps: Comparison, *, sequences: int | None = None, grows: bool = True, states: Sequence[str] = ()
+        self,
+        steps: Comparison,
+        *,
+        sequences: int | None = None,
+        grows: bool = True,
+        lost: Mapping[str, Comparison] | None = None,
     ) -> None:
         """Create an empty comparison.
 
@@ -48,7 +54,7 @@ class SequenceComparison:
                 distinct sequences, and the axes of its slices are counted with the steps' axis.
             sequences: how many sequences must have been compared at the end; ``None``: at least one.
             grows: whether the growth of the error is judged, as for an engine that is fed with its own state.
-            states: the carried inputs; ``without`` must be called for each.
+            lost: for each carried input, a comparison to which ``without`` must add something.
         """
         self.steps, self.expected, self.grows = steps, sequences, grows
         self.fatal = ""
@@ -58,7 +64,7 @@ class SequenceComparison:
         self._answered = {name for one in steps.answers for name in one.outputs}
         self._errors: dict[str, StepErrors] = {}
         self._limits: dict[str, Limit] = {}
-        self._without = {state: Comparison(steps.precision, steps.spec, axes=steps.axes) for state in states}
+        self._without = lost or {}
 
     def update(self, reference: Outputs, candidate: Outputs, *, still: bool = False) -> None:
         """Add the outputs of one sequence, ``[steps, …]`` each.

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hil.checks.comparison import Comparison
+from hil.compare_files import Declared, comparison_of
 from hil.errors import HilError, Unsupported
 from hil.onnx_files.external_data import INLINE, save, size_of
 from hil.onnx_files.signature import read_signature
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     import numpy as np
     import onnx
 
+    from hil.checks.comparison import Comparison
     from hil.diagnose.diagnosis import Diagnosis, Step
     from hil.diagnose.repro import Replayed
+    from hil.diagnose.suspect import Passes
     from hil.session.engine_context import EngineContext
     from hil.targets.engine_worker import EngineWorker
 
@@ -151,18 +153,38 @@ def examine(
         suspect = onnx.load(str(made.source))
         chosen = choose()
         runner = OnTarget(session, model, precision, budget)
-        diagnosis = replace(
-            diagnose(reference, suspect, chosen.feeds, precision, runner, passes=partial(passes, precision)),
-            step=chosen.step,
-        )
+        passes = passing(session, model, precision, chosen.feeds)
+        diagnosis = diagnose(reference, suspect, chosen.feeds, precision, runner, passes=passes)
+        diagnosis = replace(diagnosis, step=chosen.step)
     return Examined(diagnosis, reference, suspect, chosen.feeds, chosen.replayed)
 
 
-def passes(precision: str, expected: Mapping[str, Any], obtained: Mapping[str, Any]) -> bool:
-    """Return whether outputs pass at the default tolerances of a precision; their names are those of ``expected``."""
-    comparison = Comparison(precision)  # type: ignore[arg-type]  # one of Precision
-    comparison.update(list(expected.items()), [(name, obtained[name]) for name in expected])
-    return comparison.within()
+def passing(session: EngineContext, model: str, precision: Any, feeds: Values) -> Passes:
+    """Return a function that judges outputs for the inputs ``feeds`` by what the config declares, as a run does."""
+    spec, signature = session.model(model), session.signature(model)
+    empty = partial(
+        comparison_of,
+        Declared(session.config, model, session.requested),
+        precision,
+        spec.tolerances.get(precision),
+        samples=None,
+        spot_check=True,
+    )
+    stacked = [one for one in signature.inputs if one.name in feeds and one.batch_axis is not None]
+    rows = next((feeds[one.name].shape[one.batch_axis] for one in stacked), 1)
+    states = {source: signature.input(name).batch_axis for name, source in signature.carry.items()}
+
+    def samples_first(name: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        axis = states.get(name, signature.output_axis(name)) if states else None
+        return array if axis is None or array.shape[axis : axis + 1] != (rows,) else array.swapaxes(axis, 0)
+
+    def passes(expected: Values, obtained: Values) -> bool:
+        comparison = empty()
+        ours, theirs = ([(name, samples_first(name, side[name])) for name in expected] for side in (expected, obtained))
+        comparison.update(ours, theirs, rows)
+        return comparison.within()
+
+    return passes
 
 
 def is_batch_free(session: EngineContext, model: str) -> bool:

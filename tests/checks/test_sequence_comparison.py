@@ -131,7 +131,7 @@ def test_two_sequences_do_not_pass() -> None:
 def test_a_state_whose_loss_would_not_show_does_not_pass() -> None:
     """A state without effect on the outputs does not pass."""
     reference = signals()
-    comparison = SequenceComparison(Comparison("fp32"), states=["h", "c"])
+    comparison = SequenceComparison(Comparison("fp32"), lost={"h": Comparison("fp32"), "c": Comparison("fp32")})
     for one in reference:
         comparison.update([("y", one)], [("y", one)])
         comparison.without("h", [("y", one)], [("y", one[::-1].copy())])
@@ -143,7 +143,7 @@ def test_a_state_whose_loss_would_not_show_does_not_pass() -> None:
 
 def test_a_state_of_which_nothing_was_tried_does_not_pass() -> None:
     """A state does not pass without a run that lacks it."""
-    assert judged(signals(), states=["h"]).verdict is Verdict.INCONCLUSIVE
+    assert judged(signals(), lost={"h": Comparison("fp32")}).verdict is Verdict.INCONCLUSIVE
 
 
 def test_an_error_that_grows_needs_longer_sequences() -> None:

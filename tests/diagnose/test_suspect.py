@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from benchmarks.parity.planting import passes
 from hil.diagnose.bisect import diagnose
-from hil.session.diagnosing import passes
 
 
 def attention(scale: float | None = None) -> onnx.ModelProto:

@@ -14,10 +14,12 @@ from onnx import numpy_helper, parser
 from hil.cli import main
 from hil.config.load import load
 from hil.deploy import golden
+from hil.diagnose.running import on_host
 from hil.errors import DeployRefused
 from hil.report.schema import EngineUsed, ModelUsed
 from hil.results import Row
 from hil.session import Request, Session
+from hil.session.diagnosing import passing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,6 +142,16 @@ def test_diagnose_agrees(opened: Opened, model: str, capsys: pytest.CaptureFixtu
     assert f"{result.verdict.value} parity: {result.reason.partition('; the error starts')[0]}" in shown
     # A node at fault is an error too where the answers hold.
     assert code == 1
+
+
+@pytest.mark.parametrize("model", list(VERDICTS))
+def test_a_diagnosis_judges_outputs_by_what_is_declared(opened: Opened, model: str) -> None:
+    """A node's effect on the outputs is accepted exactly where the run accepts such outputs, kinds included."""
+    with np.load(opened.root / "data.npz") as file:
+        feeds = dict(file)
+    engine = SWAPPED if model == "other" else LOUD
+    expected, obtained = (on_host(onnx.load(opened.root / f"{name}.onnx"), feeds) for name in ("model", engine))
+    assert passing(opened.session, model, "fp32", feeds)(expected, obtained) == (VERDICTS[model] == "passed")
 
 
 @pytest.mark.parametrize("model", ["int8", "int8kind", "int8exact"])

@@ -10,6 +10,7 @@ import numpy as np
 
 from hil.dtypes import is_finite, is_float
 from hil.metrics.agreement.evidence import Changes, Evidence, class_axis, joined, samples_first
+from hil.metrics.agreement.lost import ByClass
 
 if TYPE_CHECKING:
     from hil.config.spec import OutputSpec
@@ -26,6 +27,7 @@ class _Read:
     changes: Changes = field(default_factory=Changes)
     drift: list[FloatArray] = field(default_factory=list)
     classes: Counter[int] = field(default_factory=Counter)
+    by_class: ByClass = field(default_factory=ByClass)
     both: int = 0
     answers: int = 0
 
@@ -37,6 +39,7 @@ class _Read:
         self.both += int(((ours == theirs) & (ours >= 0)).sum())
         self.answers += int((ours >= 0).sum() + (theirs >= 0).sum())
         counted = (mine | other).sum(axis=1)
+        self.by_class.add_all(ours, theirs, silent, self.changes.total)
         with np.errstate(invalid="ignore", divide="ignore"):
             self.changes.add((ours != theirs).sum(axis=1) / counted, int((~mine.any(axis=1)).sum()))
 
@@ -46,7 +49,7 @@ class Classes:
 
     Positions whose highest score is under ``spec.score`` have no answer; with a single class, the answer is then "no".
     Outputs outside 0 to 1 are converted to scores by softmax or, for one class, by the logistic function. The change of
-    a sample is the share of its answers that differ.
+    a sample is the share of its answers that differ. A class that is lost (``ByClass``) is counted alone.
     """
 
     kind = "classification"
@@ -84,7 +87,7 @@ class Classes:
         read = self._read["given" if self._within else "logits"]
         changed, samples = read.changes.counted()
         commonest = max((count for one, count in read.classes.items() if one != NONE), default=0)
-        return Evidence(
+        evidence = Evidence(
             changed,
             samples,
             read.changes.total,
@@ -94,13 +97,15 @@ class Classes:
             joined(read.drift) if self._scored else None,
             2 * read.both / read.answers if read.answers and self._scored else None,
         )
+        return read.by_class.alone(evidence)
 
 
 class Pixels:
     """Compares the class of each pixel: the highest score along an axis (by default the second), or integers.
 
     A single class is compared with ``spec.score``. The commonest class of the reference's image is its background. The
-    change of a sample is the share of pixels whose class differs, without pixels that are background on both sides.
+    change of a sample is the share of pixels whose class differs, without pixels that are background on both sides. A
+    class that is lost (``ByClass``) is counted alone.
     """
 
     kind = "segmentation"
@@ -134,8 +139,10 @@ class Pixels:
 
     def evidence(self) -> Evidence:
         """Return the evidence of all batches so far."""
-        changes = self._read["given" if self._within else "logits"].changes
-        return Evidence(*changes.counted(), changes.total, changes.silent, "has one class in all pixels")
+        read = self._read["given" if self._within else "logits"]
+        changes = read.changes
+        evidence = Evidence(*changes.counted(), changes.total, changes.silent, "has one class in all pixels")
+        return read.by_class.alone(evidence)
 
 
 def reached(scores: FloatArray, least: float) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 
 from hil.errors import UserError
 from hil.metrics.agreement.evidence import Changes, Evidence, joined
+from hil.metrics.agreement.lost import ByClass
 
 if TYPE_CHECKING:
     from hil.metrics.boxes import Decode, Detections
@@ -27,7 +28,8 @@ class Boxes:
     """Compares the boxes whose score reaches a threshold.
 
     The change of an image is 1 - F1, with the reference's boxes as the truth: 1 if no box is the same, 0 if all are. An
-    image in which neither side detects anything is not counted.
+    image in which neither side detects anything is not counted. If a class is lost (``ByClass``), its share of the
+    reference's boxes that the engine lacks is counted alone.
     """
 
     kind = "detection"
@@ -37,6 +39,7 @@ class Boxes:
         self.outputs, self.score = outputs, score
         self._decode = decode
         self._changes = Changes()
+        self._by_class = ByClass()
         self._drift: list[FloatArray] = []
         self._same = self._boxes = 0
         self._kept: list[Detections] = []
@@ -51,6 +54,11 @@ class Boxes:
             first, second = matched(mine, other)
             boxes = len(mine.scores) + len(other.scores)
             changed[place] = 1 - 2 * len(first) / boxes if boxes else np.nan
+            for one in np.unique(mine.classes):
+                at, found = mine.classes == one, mine.classes[first] == one
+                number, lacking = self._changes.total + place, 1 - found.sum() / at.sum()
+                number, lacking = self._changes.total + place, 1 - found.sum() / at.sum()
+                self._by_class.add(int(one), np.array([number]), np.array([lacking]))
             self._drift.append(other.scores[second] - mine.scores[first])
             self._same += len(first)
             self._boxes += boxes
@@ -79,7 +87,7 @@ class Boxes:
         """Return the evidence of all batches so far."""
         changes, compared = self._changes, self._against > 0
         constant = float((self._apart[compared] / self._against[compared]).min()) if compared.any() else 1.0
-        return Evidence(
+        evidence = Evidence(
             *changes.counted(),
             changes.total,
             changes.silent,
@@ -88,6 +96,7 @@ class Boxes:
             joined(self._drift),
             2 * self._same / self._boxes if self._boxes else None,
         )
+        return self._by_class.alone(evidence)
 
 
 def matched(ours: Detections, theirs: Detections) -> tuple[Array, Array]:

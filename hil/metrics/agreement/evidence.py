@@ -30,6 +30,7 @@ class Evidence:
         constant: the smallest mean of ``changed`` that an engine with one fixed answer would have; 1 if not computed.
         drift: for each answer that both sides give, the engine's score minus the reference's; ``None`` without scores.
         f1: the F1 of the engine's answers at the threshold, with the reference's as the truth; ``None`` without scores.
+        part: the class, component or point that is lost, if ``changed`` has only its answers; empty for all.
     """
 
     changed: FloatArray
@@ -40,6 +41,7 @@ class Evidence:
     constant: float = 1.0
     drift: FloatArray | None = None
     f1: float | None = None
+    part: str = ""
 
 
 class Answers(Protocol):

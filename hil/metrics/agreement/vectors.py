@@ -8,6 +8,7 @@ import numpy as np
 
 from hil.errors import UserError
 from hil.metrics.agreement.evidence import Changes, Evidence, joined, samples_first
+from hil.metrics.agreement.lost import LOST
 
 if TYPE_CHECKING:
     from hil.config.spec import OutputSpec
@@ -22,8 +23,14 @@ SHARE = 0.05
 COMPONENTS = 1024
 """How many components of a sample are compared at most, drawn at random: of 1,000 samples, 16 MiB are kept."""
 
-LOST = 0.5
-"""The share of samples: what changed in more of them, a component or a point, is counted alone."""
+FAR = 0.2
+"""The error from which on a value is of no use, as a share of the same range.
+
+Where sound INT8 engines stay within the limit of answers, no more than 5 % of a component's values are this far off.
+"""
+
+OFTEN = 0.1
+"""The share of samples: a component or a point that is ``FAR`` off in more of them is lost, and is counted alone."""
 
 LIVE = 0.1
 """The least range of such a component, as a share of the widest range: an INT8 output has one step for all."""
@@ -101,7 +108,8 @@ class Values(_Kept):
 
     A component changed if it differs by more than ``SHARE`` of the range between its 5th and 95th percentiles over all
     samples of the reference. Of an output with more than ``COMPONENTS``, as many drawn at random are compared. If a
-    component changed in more than ``LOST`` of the samples, the worst such component is counted alone.
+    component changed in more than ``LOST`` of the samples, or by more than ``FAR`` in more than ``OFTEN`` of them, the
+    worst such component is counted alone.
     """
 
     kind = "regression"
@@ -118,9 +126,11 @@ class Values(_Kept):
         changed = ~(np.abs(theirs - ours) <= most)  # also where one is NaN
         constant = float((np.abs(ours - middle) > most)[:, varies].mean()) if varies.any() else 0.0
         silent = 0 if varies.any() else len(ours)
+        far = ~(np.abs(theirs - ours) <= most * (FAR / SHARE))
+        counted, one = _of_samples(changed.astype(np.float64), far, varies & (spread >= LIVE * spread.max()))
+        part = "" if one is None else f"component {_drawn(self._size or 0)[one]}"
         samples = np.arange(len(ours))
-        counted = _of_samples(changed.astype(np.float64), varies & (spread >= LIVE * spread.max()))
-        return Evidence(counted, samples, len(ours), silent, "does not vary", constant)
+        return Evidence(counted, samples, len(ours), silent, "does not vary", constant, part=part)
 
 
 class Points:
@@ -130,7 +140,8 @@ class Points:
     visible if its score is ``spec.score`` or more; without scores, if it is finite. A point changed if it moved by more
     than ``SHARE`` of the extent of the reference's visible points in that sample, or if it is visible on one side only.
     The change of a sample is the share of changed points among those that are visible on either side. If a point
-    changed in more than ``LOST`` of the samples, the worst such point is counted alone.
+    changed in more than ``LOST`` of the samples, or moved by over ``FAR`` in more than ``OFTEN`` of them, the worst
+    such point is counted alone.
     """
 
     kind = "keypoints"
@@ -141,6 +152,7 @@ class Points:
         self._spec = spec
         self._silent = 0
         self._changed: list[FloatArray] = []
+        self._far: list[Array] = []
         self._first: FloatArray | None = None
         self._apart: list[FloatArray] = []
 
@@ -156,6 +168,7 @@ class Points:
             extent = (high.reduce(visible, axis=1) - low.reduce(visible, axis=1)).max(axis=1)
             least = SHARE * np.maximum(np.nan_to_num(extent), 0.0)[:, None]
             moved = ~(np.linalg.norm(theirs - ours, axis=-1) <= least)
+            self._far.append(mine & other & ~(np.linalg.norm(theirs - ours, axis=-1) <= least * (FAR / SHARE)))
         counted = mine | other
         self._changed.append(np.where(counted, moved | (mine != other), np.nan))
         self._silent += int((~mine.any(axis=1)).sum())
@@ -182,25 +195,31 @@ class Points:
     def evidence(self) -> Evidence:
         """Return the evidence of all batches so far."""
         apart, one = joined(self._apart), len({part.shape[1] for part in self._changed}) == 1
-        changes = Changes(silent=self._silent)
-        for part in [np.concatenate(self._changed)] if one else self._changed:
-            changes.add(_of_samples(part, np.full(part.shape[1], fill_value=one)))
+        changes, lost = Changes(silent=self._silent), None
+        whole = ([np.concatenate(parts)] if one else parts for parts in (self._changed, self._far))
+        for changed, far in zip(*whole, strict=True):
+            counted, lost = _of_samples(changed, far, np.full(changed.shape[1], fill_value=one))
+            changes.add(counted)
         constant = float(apart.mean()) if len(apart) else 1.0
         nothing = f"has no point with a score of {self._spec.score:g} or more"
-        return Evidence(*changes.counted(), changes.total, changes.silent, nothing, constant)
+        part = "" if lost is None else f"point {lost}"
+        return Evidence(*changes.counted(), changes.total, changes.silent, nothing, constant, part=part)
 
 
-def _of_samples(changed: FloatArray, live: Array) -> FloatArray:
-    """Return the change of each sample: the mean over its components, NaN if none counts.
+def _of_samples(changed: FloatArray, far: Array, live: Array) -> tuple[FloatArray, int | None]:
+    """Return the change of each sample, NaN for none, and the number of the component that it is of.
 
-    ``changed`` is 0, 1, or NaN for a component that does not count, (samples, components). If a component in ``live``
-    changed in more than ``LOST`` of the samples, return the changes of the worst such component.
+    It is the mean of all components (``None``) if none is lost, or most are, else the worst lost one. ``changed`` has
+    0, 1, or NaN for a component that is not counted (samples, components), ``far`` is true for one that is of no use;
+    those in ``live`` can be lost.
     """
     counted, sums = (~np.isnan(changed)).sum(axis=1), np.nansum(changed, axis=1)
-    shares = np.where(live, np.nansum(changed, axis=0) / max(len(changed), 1), 0.0)
-    if shares.max(initial=0.0) > LOST:
-        return np.asarray(changed[:, shares.argmax()])
-    return np.asarray(np.divide(sums, counted, out=np.full(len(changed), np.nan), where=counted > 0))
+    shares = np.nansum(changed, axis=0) / max(len(changed), 1)
+    lost = live & ((shares > LOST) | (far.sum(axis=0) > OFTEN * len(far)))
+    if lost.any() and np.nanmean(changed) <= LOST:
+        worst = int(np.where(lost, shares, 0.0).argmax())
+        return np.asarray(changed[:, worst]), worst
+    return np.asarray(np.divide(sums, counted, out=np.full(len(changed), np.nan), where=counted > 0)), None
 
 
 def _drawn(size: int) -> Array:

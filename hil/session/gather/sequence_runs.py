@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -63,18 +64,19 @@ def compared(session: EngineContext, row: Row, *, free: bool) -> ComparedSequenc
 def _compared(session: EngineContext, row: Row, *, free: bool) -> ComparedSequences:
     model, precision = row.model, precision_of(row)
     spec, data, reference = session.model(model), session.dataset(model), session.reference(model)
-    steps = comparison_of(
+    empty = partial(
+        comparison_of,
         Declared(session.config, model, session.requested),
         precision,
         spec.tolerances.get(precision),
         samples=None,
-        distinct=distinct_of(session, model),
     )
+    steps = empty(distinct=distinct_of(session, model))
     comparison = SequenceComparison(
         steps,
         sequences=data.count if spec.samples is None else min(spec.samples, data.count),
         grows=free,
-        states=list(session.signature(model).carry) if free else (),
+        lost={state: empty(spot_check=True) for state in session.signature(model).carry} if free else {},
     )
     suspicion, scored = Suspicion(session, row), _scored(session, model, steps, free=free)
     pairs = zip_longest(data.batches(spec.batch, spec.samples), reference.batches(spec.batch, spec.samples))

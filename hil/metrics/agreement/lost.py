@@ -1,0 +1,58 @@
+"""Finds a class of answers that an engine has lost, however few of all answers have it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hil.metrics.agreement.evidence import joined
+from hil.stats import share_bounds
+
+if TYPE_CHECKING:
+    from hil.metrics.agreement.evidence import Evidence
+    from hil.metrics.metric import Array, FloatArray
+
+LOST = 0.5
+"""The share of its answers: what changed in more of them is lost, and is counted alone."""
+
+CONFIDENCE = 0.99
+"""The confidence of the bound that must exceed ``LOST``, of all classes together: 7 of 7 answers suffice for one."""
+
+
+@dataclass
+class ByClass:
+    """The change of each class of the reference's answers in each sample that has it, over all batches."""
+
+    _samples: dict[int, list[Array]] = field(default_factory=dict)
+    _changes: dict[int, list[FloatArray]] = field(default_factory=dict)
+
+    def add(self, one: int, samples: Array, changes: FloatArray) -> None:
+        """Add the changes, each from 0 to 1, of the class ``one`` in the samples with these indices."""
+        self._samples.setdefault(one, []).append(samples)
+        self._changes.setdefault(one, []).append(changes)
+
+    def add_all(self, ours: Array, theirs: Array, silent: Array, first: int) -> None:
+        """Add the classes (samples, positions) of a batch; ``first`` is the index of its first sample.
+
+        ``silent`` has, by sample, the class that is no answer.
+        """
+        wrong, counted = ours != theirs, ours != silent
+        for one in np.unique(ours[counted]):
+            at = counted & (ours == one)
+            (rows,) = np.nonzero(at.any(axis=1))
+            self.add(int(one), first + rows, (wrong & at).sum(axis=1)[rows] / at.sum(axis=1)[rows])
+
+    def alone(self, evidence: Evidence) -> Evidence:
+        """Return ``evidence`` with only the answers of the worst class that is lost; unchanged if none or most are."""
+        if evidence.changed.size and evidence.changed.mean() > LOST:
+            return evidence
+        changes = {one: joined(parts) for one, parts in self._changes.items()}
+        confidence = 1 - (1 - CONFIDENCE) / max(len(changes), 1)
+        bounds = {one: share_bounds(all_of, confidence)[0] for one, all_of in changes.items() if all_of.mean() > LOST}
+        worst = max(bounds, key=lambda one: bounds[one], default=None)
+        if worst is None or bounds[worst] <= LOST:
+            return evidence
+        part = f"class {worst}" if worst >= 0 else "the answer 'no'"
+        return replace(evidence, changed=changes[worst], samples=np.concatenate(self._samples[worst]), part=part)
