@@ -43,19 +43,19 @@ def maps(*, lost: bool) -> Array:
     for number, column in enumerate(np.random.default_rng(0).integers(0, 4, 64)):
         best[number, :, column : column + 3] = 1
         best[number, 0, column] = 1 if lost else 2
-    return _scores(best, 3).transpose(0, 3, 1, 2)
+    return np.asarray(_scores(best, 3).transpose(0, 3, 1, 2))
 
 
 def rare_boxes(change: float) -> Array:
     """Return boxes of which those of class 7, one in each of 12 of 200 images, have a score of ``change``."""
     table = boxes(200)
     table[:12, 0, 5], table[:12, 0, 4] = 7, change
-    return table
+    return np.asarray(table)
 
 
 def often_wrong(values: Array, share: float) -> Array:
     """Return vectors of which component 5 is negated in the first ``share`` of the samples."""
-    made = values.copy()
+    made: Array = values.copy()
     made[: round(share * len(made)), 5] *= -1
     return made
 
@@ -64,7 +64,7 @@ def jumping(share: float) -> Array:
     """Return keypoints of which point 3 is elsewhere in the first ``share`` of the samples."""
     made = many()
     made[: round(share * len(made)), 3] += 90
-    return made
+    return np.asarray(made)
 
 
 @pytest.mark.parametrize(
