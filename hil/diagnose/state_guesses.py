@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from itertools import combinations, permutations
+from itertools import combinations, islice, permutations
 from typing import TYPE_CHECKING, Any
 
+import ml_dtypes
 import numpy as np
+
+from hil.dtypes import is_float
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
 
     Guess = tuple[str, Callable[[int], Arrays]]
     Valued = tuple[str, float, Callable[[int, float], Arrays]]
+
+MOST_PAIRS = 10
+"""Most pairs of sequences of a batch that are tried."""
 
 TRIED = 41
 """Values of a factor or a limit that are tried in a row; the best one is refined twice."""
@@ -26,7 +32,11 @@ def guesses(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:
     ``steps`` are the first wrong step and some later ones; ``always`` states that almost all steps are wrong.
     """
     yield from _other_states(trace, steps, always=always)
+    yield from _other_rows(trace, steps, always=always)
     yield from _other_steps(trace, steps, always=always)
+    for short in (np.float16, ml_dtypes.bfloat16):
+        text = f"the state is rounded to {np.dtype(short).name} from step to step"
+        yield text, lambda step, short=short: _fed(trace, step, **_rounded(trace.own(step), short))  # type: ignore[misc]  # a default binds the names
     for name, array in trace.begin.items():
         if sum(size > 1 for size in array.shape) > 1:
             yield f"the state {name!r} has its axes in another order", partial(_turned, trace, name)
@@ -36,6 +46,10 @@ def _fed(trace: Trace, step: int, **states: Any) -> Arrays:
     return {**trace.inputs(step), **trace.own(step), **states}
 
 
+def _rounded(states: Mapping[str, Any], short: Any) -> dict[str, Any]:
+    return {n: one.astype(short).astype(one.dtype) if is_float(one.dtype) else one for n, one in states.items()}
+
+
 def _turned(trace: Trace, name: str, step: int) -> Arrays:
     own = trace.own(step)[name]
     return _fed(trace, step, **{name: np.ascontiguousarray(own.T).reshape(own.shape)})
@@ -43,10 +57,9 @@ def _turned(trace: Trace, name: str, step: int) -> Arrays:
 
 def _other_states(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:
     """Yield hypotheses in which a state is replaced by its initial value, by another state, or by another output."""
-    first = int(steps[0])
-
-    states = list(trace.carry)
-    when = "at each step" if always else f"at some steps, the first is step {first}"
+    states, when = list(trace.carry), _when(steps, always)
+    if len(states) > 1:
+        yield f"{_listed(states)} reset {when}", lambda step: {**trace.inputs(step), **trace.begin}
     for name in states:
         yield (
             f"the state {name!r} is reset {when}",
@@ -68,6 +81,19 @@ def _other_states(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:
                 yield text, lambda step, name=name, like=like: _fed(trace, step, **{name: like[step - 1, ...]})  # type: ignore[misc]  # a default binds the names
 
 
+def _other_rows(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:
+    """Yield hypotheses in which two sequences of a batch have exchanged their states."""
+    axes = {name: axis for name, axis in trace.axes.items() if axis is not None}
+    rows = min((trace.begin[name].shape[axis] for name, axis in axes.items()), default=1)
+    for pair in islice(combinations(range(rows), 2), MOST_PAIRS):
+
+        def exchanged(step: int, pair: tuple[int, int] = pair) -> Arrays:
+            order = [pair[1 - pair.index(row)] if row in pair else row for row in range(rows)]
+            return _fed(trace, step, **{n: np.take(trace.own(step)[n], order, axis) for n, axis in axes.items()})
+
+        yield f"sequences {pair[0]} and {pair[1]} of a batch exchange their states {_when(steps, always)}", exchanged
+
+
 def _other_steps(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:
     """Yield hypotheses in which a step gets states or inputs of an earlier step."""
     first, states = int(steps[0]), list(trace.carry)
@@ -78,6 +104,11 @@ def _other_steps(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:
         f"the state is not updated from step {first - 1} on",
         lambda step: _fed(trace, step, **trace.own(first - 1)),
     )
+    last = len(next(iter(trace.outputs.values()))) - 1
+    yield (
+        "the outputs are returned in reverse order",
+        lambda step: {**trace.inputs(last - step), **(trace.own(step + 2) if step < last else trace.begin)},
+    )
     yield "the inputs are one step late", lambda step: {**_fed(trace, step), **trace.inputs(step - 1)}
 
 
@@ -86,9 +117,19 @@ def _only(states: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
 
 
 def _late(names: list[str], always: bool, first: int) -> str:  # noqa: FBT001 - one of two texts
-    listed = " and ".join(repr(name) for name in names)
-    state = f"the state {listed} is" if len(names) == 1 else f"the states {listed} are"
+    state = _listed(names)
     return f"{state} one step late" if always else f"{state} not updated in some steps, the first is step {first - 1}"
+
+
+def _listed(names: list[str]) -> str:
+    listed = " and ".join(repr(name) for name in names)
+    return f"the state {listed} is" if len(names) == 1 else f"the states {listed} are"
+
+
+def _when(steps: Any, always: bool) -> str:  # noqa: FBT001 - one of three texts
+    if always:
+        return "at each step"
+    return f"at step {steps[0]}" if len(steps) == 1 else f"at some steps, the first is step {steps[0]}"
 
 
 def valued(trace: Trace, replay: Replay, steps: Any) -> Iterator[Valued]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,7 @@ class Trace:
         outputs: the engine's outputs, ``[steps, *shape]``, among them all that ``carry`` names.
         before: the engine's last outputs of the batch before; empty for the first one.
         floor: the error of a replayed step from which on it is wrong, in standard deviations of an output.
+        axes: the axis of each state along which sequences are stacked; ``None`` for a state without one.
     """
 
     step: Step
@@ -38,6 +39,7 @@ class Trace:
     outputs: Arrays
     before: Arrays
     floor: float = FLOOR
+    axes: Mapping[str, int | None] = field(default_factory=dict)
 
     def own(self, step: int) -> dict[str, Any]:
         """Return the states that ``step`` should begin with, from the engine's own outputs."""

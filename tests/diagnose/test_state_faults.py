@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -49,7 +50,11 @@ def engine(carried: Carried, begin: Arrays | None = None) -> Arrays:
 
 def named(outputs: Arrays, before: Arrays | None = None) -> str:
     """Return the cause."""
-    return cause(Trace(step, {"x": X}, BEGIN, CARRY, outputs, before or {}))
+    return cause(Trace(step, {"x": X}, BEGIN, CARRY, outputs, before or {}, axes=dict.fromkeys(BEGIN, 0)))
+
+
+def _rounded(states: Arrays, short: Any) -> Arrays:
+    return {name: array.astype(short).astype(np.float32) for name, array in states.items()}
 
 
 def _held(number: int, made: list[Arrays]) -> Arrays:
@@ -63,6 +68,13 @@ FAULTS: dict[str, Carried] = {
     "the states 'h' and 'c' are one step late": lambda _, made: own(made[:-1]),
     "the state 'c' is one step late": lambda _, made: {**own(made), "c": own(made[:-1])["c"]},
     "the state 'c' is scaled by 0.8": lambda _, made: {**own(made), "c": np.float32(0.8) * own(made)["c"]},
+    "the state 'c' is scaled by 0.998": lambda _, made: {**own(made), "c": np.float32(0.998) * own(made)["c"]},
+    "the states 'h' and 'c' are reset at step 60": lambda number, made: BEGIN if number == 60 else own(made),
+    "sequences 0 and 1 of a batch exchange their states at step 57": lambda number, made: (
+        {name: array[::-1] for name, array in own(made).items()} if number == 57 else own(made)
+    ),
+    "the state is rounded to float16 from step to step": lambda _, made: _rounded(own(made), np.float16),
+    "the state is rounded to bfloat16 from step to step": lambda _, made: _rounded(own(made), ml_dtypes.bfloat16),
     "the state 'c' clips at 0.5": lambda _, made: {**own(made), "c": np.clip(own(made)["c"], -0.5, 0.5)},
     "the state is not updated from step 40 on": _held,
     "are not updated in some steps": lambda number, made: own(made[:-1]) if number % 5 == 0 else own(made),
@@ -88,7 +100,9 @@ def test_a_sound_engine_has_no_cause() -> None:
     outputs = engine(lambda _, made: own(made))
     assert named(outputs) == ""
     noise = np.random.default_rng(1)
-    assert named({name: array * (1 + 1e-5 * noise.normal(size=array.shape)) for name, array in outputs.items()}) == ""
+    for size in (1e-5, 1e-3):
+        noisy = {name: array * (1 + size * noise.normal(size=array.shape)) for name, array in outputs.items()}
+        assert named(noisy) == ""
 
 
 def test_a_state_that_is_not_reset_is_named() -> None:
@@ -100,10 +114,13 @@ def test_a_state_that_is_not_reset_is_named() -> None:
 
 
 def test_outputs_are_judged_too() -> None:
-    """Exchanged outputs, a coarse state, repeated last steps, and a drift without a wrong state are named."""
+    """Late outputs, outputs in reverse order, repeated last steps, and a drift without a wrong state are named."""
     sound = engine(lambda _, made: own(made))
     late = np.maximum(np.arange(STEPS) - 50, 0).astype(np.float32)[:, None, None]
     assert "output 'y' drifts from step 51 on" in named({**sound, "y": sound["y"] + 0.1 * late})
+    delayed = np.concatenate([sound["y"][:1], sound["y"][:-1]])
+    assert "output 'y' is one step late, with the right state" in named({**sound, "y": delayed})
+    assert "in reverse order" in named({name: array[::-1] for name, array in sound.items()})
     repeated = {name: np.concatenate([array[:-2], array[-3:-2], array[-3:-2]]) for name, array in sound.items()}
     assert "the last 2 steps are not run" in named(repeated)
 

@@ -84,7 +84,9 @@ class Suspicion:
             return dict(zip(names, run_on_host(session, names, feed), strict=True))
 
         floor = max(FLOOR, LARGE * SLICE_ERRORS[precision_of(self._row)][0])
-        return cause(Trace(step, sequence.steps, sequence.begin, sequence.carry, kept.engine, kept.before, floor))
+        signature = self._session.signature(self._row.model)
+        axes = {name: signature.input(name).batch_axis for name in sequence.carry}
+        return cause(Trace(step, sequence.steps, sequence.begin, sequence.carry, kept.engine, kept.before, floor, axes))
 
     def worst_step(self) -> Chosen:
         """Return the inputs of the step with the largest error, for a diagnosis.
