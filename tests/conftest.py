@@ -88,7 +88,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """List what the machine lacks: interpreters in one line, anything else as a failure.
+    """List the interpreters that the machine lacks; under ``HIL_CI``, also list other missing parts, as failures.
 
     Also name the tests that failed while other work kept the machine busy.
     """

@@ -729,7 +729,7 @@ def test_a_result_needs_a_commit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_case_of_onnx_that_goes_wrong_misses_a_bar(
     change: dict[str, Any], make: Callable[[str, Rows], dict[str, Any]]
 ) -> None:
-    """A traceback, a wrong verdict and damage that passed each miss their bar; without cases, all bars are missed."""
+    """A traceback, a wrong verdict and damage that passed each miss one bar; a missing case misses all bars but one."""
     first, *others = onnx_backend()
     assert [bar["met"] for bar in make("onnx-backend", [{**first, **change}, *others])["bars"]].count(False) == 1
     assert [bar["met"] for bar in make("onnx-backend", others)["bars"]].count(True) == 1

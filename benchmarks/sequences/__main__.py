@@ -39,7 +39,10 @@ PARTS = ("planted", "cost", "speech")
 
 
 def planted(folder: Path, seed: int, *, quick: bool) -> list[dict[str, Any]]:
-    """Return the rows of all cases, and print each when it is complete; kinds of a quick run start at a random one."""
+    """Return the rows of all cases, and print each when it is complete.
+
+    A quick run has fewer cases, and ``seed`` determines the first kind of fault.
+    """
     first = seed % len(FAULTS) if quick else 0
     faults, sound = (
         range(first, first + count) for count in ((QUICK_PLANTED, QUICK_SOUND) if quick else (PLANTED, SOUND))

@@ -95,9 +95,9 @@ def _declared(name: str | None, config: Path | None) -> Declared | None:
 
 
 def _unused(model: Path, precision: str) -> str:
-    """Return a note if the nearest hil.toml declares how to compare the file ``model``; otherwise an empty text.
+    """Return a note if the nearest hil.toml declares outputs, inputs or tolerances of ``precision`` for ``model``.
 
-    It does so by outputs, inputs or tolerances of ``precision``.
+    Otherwise return an empty text.
     """
     from hil.config.load import CPU
 

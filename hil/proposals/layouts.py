@@ -57,7 +57,7 @@ def _channels_first(shapes: Shapes, cells: int) -> bool:
 
 
 def _objectness(shapes: Shapes, cells: int) -> bool:
-    """Match four coordinates, objectness and classes [samples, boxes, 5 + classes]; ``cells`` divides boxes."""
+    """Match coordinates, objectness and classes [samples, boxes, 5 + classes]; ``boxes`` is a multiple of ``cells``."""
     if [len(shape) for shape in shapes] != [3]:
         return False
     _, boxes, columns = shapes[0]

@@ -69,7 +69,10 @@ class Answer:
         return not self.error
 
     def fits(self, signature: Signature) -> bool:
-        """Return whether the outputs have the sizes that the file declares: numbers, and those of inputs' names."""
+        """Return whether the outputs have the sizes that the file declares.
+
+        A name of a size stands for the size of the input that has this name.
+        """
         named = {
             size: number
             for one in signature.inputs

@@ -120,7 +120,7 @@ class Context:
         return self.addressed(self.config.resolve(self.model(name).path), name)
 
     def addressed(self, path: Path, name: str) -> Path:
-        """Return ``path``, or a copy in the cache that computes the same, and watch all files of ``path``."""
+        """Return the addressed model of the file ``path`` (``external_data.addressed``), and watch its files."""
 
         def work() -> Path:
             for file in (path, *(external.path for external in external_files(path))):

@@ -54,7 +54,10 @@ SIZE, PRODUCTS = 16, 5
 
 
 def attention(path: Path, form: str, large: float) -> Path:
-    """Write attention of one head over ``x`` [batch, 8, 16] with ``mask`` [batch, 8], one of ``FORMS`` or an input."""
+    """Write attention of one head over ``x`` [batch, 8, 16] with ``mask`` [batch, 8], applied as ``form`` of ``FORMS``.
+
+    Another ``form`` adds ``mask``, which then is an input of type float.
+    """
     taken = "int64" if form in FORMS else "float"
     text = f"""<ir_version: 9, opset_import: ["": 17]>
     g (float[batch, 8, {SIZE}] x, {taken}[batch, 8] mask) => (float[batch, 8, {SIZE}] y) {{

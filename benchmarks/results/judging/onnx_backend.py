@@ -18,7 +18,10 @@ OUTCOMES = ("passed", "failed", "refused")
 
 
 def judge(rows: Sequence[Row]) -> list[Bar]:
-    """Return bars for tracebacks, wrong verdicts and refusals, damage that passed, and the number of cases."""
+    """Return bars for tracebacks, wrong verdicts and refusals, damage that passed, and the number of cases.
+
+    If a case is missing, only the numbers of cases have a figure.
+    """
     node = len({row["case"] for row in rows if row["kind"] == "node"})
     stored = len({(row["kind"], row["case"]) for row in rows if row["kind"] != "node"})
     counts = [

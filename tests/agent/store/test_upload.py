@@ -20,7 +20,7 @@ def open_files() -> int:
 
 
 def test_an_upload_whose_file_was_deleted_is_closed(tmp_path: Path) -> None:
-    """If the partial file is deleted meanwhile, the error is still reported and no descriptor leaks."""
+    """If the partial file is deleted before the commit, the commit fails, and no descriptor leaks."""
     store = Store(str(tmp_path))
     before = open_files()
     store.begin(NAME, 3)
