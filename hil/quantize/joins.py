@@ -28,6 +28,9 @@ In three detectors and a text reader, the concatenations of feature maps have ra
 _ARITHMETIC = frozenset({"Add", "Div", "Mul", "Sub"})
 """They keep unlike ranges if their other operand is constant. After a sum with other values, the ranges are new."""
 
+_OVERLAYING = frozenset({"Add", "Max", "Sum"})
+"""They join their operands if one of them is padded, so that each value of the result is that of one operand."""
+
 _KEEPING = (CARRYING | BOUNDED) - _ARITHMETIC - {"Gather", "Slice", "Split", "Where"}
 """Operators whose result has the ranges of their operand; a part of it may have one range only."""
 
@@ -35,21 +38,22 @@ _KEEPING = (CARRYING | BOUNDED) - _ARITHMETIC - {"Gather", "Slice", "Split", "Wh
 def unlike_joins(proto: onnx.ModelProto, ranges: Mapping[str, Any]) -> dict[str, str]:
     """Return the tensors that consist of values of unlike ranges, each with a text that states the ranges.
 
-    They begin at the outputs of a Concat. ``ranges`` has ``range_value``, the smallest and the largest value, of the
-    calibrated tensors. The nodes of ``proto`` are sorted.
+    They begin at the outputs of a Concat, and of a sum of padded tensors. ``ranges`` has ``range_value``, the smallest
+    and the largest value, of the calibrated tensors. The nodes of ``proto`` are sorted.
     """
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
     for node in proto.graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
             constants[node.output[0]] = node.attribute[0].t
     joined: dict[str, str] = {}
+    padded = {name for node in proto.graph.node if node.op_type == "Pad" for name in node.output}
     for node in proto.graph.node:
         origin = next((name for name in node.input if name in joined), "")
         others = (name for name in node.input if name != origin)
         scaled = node.op_type in _ARITHMETIC and all(name in constants for name in others)
         if origin and (node.op_type in _KEEPING or scaled):
             joined |= dict.fromkeys(node.output, joined[origin])
-        elif node.op_type == "Concat":
+        elif node.op_type == "Concat" or (node.op_type in _OVERLAYING and padded.intersection(node.input)):
             tops = [top for name in node.input if (top := _top(name, ranges, constants))]
             if tops and max(tops) >= UNLIKE * min(tops):
                 joined[node.output[0]] = f"{node.name} joins values up to {min(tops):.3g} and up to {max(tops):.3g}"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 TAILS = {
     "output": "y = Concat<axis = 1>(pixels, scores)",
     "moved": "joined = Concat<axis = 1>(pixels, scores) y = Transpose<perm = [0, 2, 1]>(joined)",
+    "padded": "first = Pad(pixels, after) last = Pad(scores, before) y = Add(first, last)",
     "nested": "both = Concat<axis = 1>(pixels, pixels) y = Concat<axis = 1>(scores, both)",
     "scaled": "joined = Concat<axis = 1>(pixels, scores) y = Mul(joined, two)",
     "divided": "joined = Concat<axis = 1>(pixels, scores) one, other = Split<axis = 1>(joined, parts) "
@@ -45,6 +46,7 @@ def detector(path: Path, tail: str, wide: float = 320.0) -> Path:
     arrays = {"boxes": random.normal(size=(16, 16)), "classes": random.normal(size=(16, 16)), "two": np.array(2.0)}
     weights = {name: array.astype(np.float32) for name, array in (arrays | {"wide": np.array(wide)}).items()}
     weights["parts"] = np.array([8, 8])
+    weights |= {"before": np.array([0, 8, 0, 0, 0, 0]), "after": np.array([0, 0, 0, 0, 8, 0])}
     weights["dense"] = random.normal(0, 0.2, (16, 4)).astype(np.float32)
     model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights.items())
     onnx.save(model, path)
