@@ -13,6 +13,7 @@ _TAIL = 40  # fewest exceedances from which an autocorrelation is estimated
 FEWEST = 4  # samples below which no autocorrelation is estimated
 _BODY = (0.75, 0.9)  # quantiles at which the correlation is estimated too, for a percentile in the body
 _BULK = 0.95  # a limit above this quantile is outside the body
+_FAR = 0.1  # a limit is far from the body if at most this share of the samples that may be above it are
 _CUT = 2.0  # a pair of autocorrelations within this many standard errors counts as noise
 _MARGIN = 1.5  # standard errors that are added to tau
 _MOST_MARGIN = 4.0
@@ -43,7 +44,8 @@ def effective_size(samples: npt.ArrayLike, q: float | None = None, at: float | N
     threshold, least, most, bulk, *body = np.quantile(series, shares)
     if at is not None:
         threshold = np.clip(at, least, most)
-    if q > _BODY[-1] or n <= 2 * _TAIL or threshold > bulk:
+    far = at is not None and float(np.mean(series > at)) <= (1 - q) * _FAR
+    if q > _BODY[-1] or n <= 2 * _TAIL or threshold > bulk or far:
         body = []
     return min(_cautious(_indicator(series, float(each))) for each in (threshold, *body))
 

@@ -41,10 +41,10 @@ def test_files_are_written_and_changed(tmp_path: Path) -> None:
 
 
 def test_every_command_of_the_page_is_executed() -> None:
-    """Each block is a file, a diff of a file or commands, and each step has commands."""
+    """Each block is a file, a diff of a file, commands or a board to start, and each step has commands."""
     for title, blocks in sections(PAGE).items():
         assert [block for block in blocks if block.kind == "console"], title
-        assert all(block.path or commands(block.body) for block in blocks), title
+        assert all(block.path or block.kind == "sh" or commands(block.body) for block in blocks), title
 
 
 def test_the_model_is_that_of_the_tests() -> None:

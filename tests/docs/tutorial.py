@@ -1,21 +1,28 @@
 """Run ``docs/tutorial.md`` in an empty folder with the wheel alone: ``python -m tests.docs.tutorial WHEEL``.
 
-Each command must have the exit code and output of the page. Time and number of commands of each step are printed.
+Each command must have the exit code and output of the page. Time, processor time and number of commands of each step
+are printed.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.docs.page import Block, Command, commands, is_shown, patched, sections
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "tutorial.md"
@@ -23,6 +30,8 @@ INSTALLING = ("python3 -m venv", "pip install --quiet ./pytest_hil")
 OURS = ("PYTEST_", "COV_", "HIL_", "GITHUB_", "GITLAB_")
 """Variables that a reader's shell does not have."""
 SECONDS = 600
+BOARDS = "*/ssh_config"
+"""The files that simulated boards write when they can be reached."""
 
 
 class Different(Exception):  # noqa: N818 - what differs from the page
@@ -31,10 +40,15 @@ class Different(Exception):  # noqa: N818 - what differs from the page
 
 @dataclass
 class Reader:
-    """Follows the page in ``folder``. If ``installed`` is true, the commands that install pytest-hil are skipped."""
+    """Follows the page in ``folder``, without commands that contain ``without``.
+
+    If ``installed`` is true, the commands that install pytest-hil are skipped.
+    """
 
     folder: Path
     installed: bool = False
+    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    without: str | None = None
 
     def __post_init__(self) -> None:
         """Set up the reader's environment: nothing of this repository."""
@@ -52,15 +66,46 @@ class Reader:
         count = 0
         for block in blocks:
             for command in commands(block.body) if block.kind == "console" else ():
+                if self.without is not None and self.without in command.text:
+                    continue
                 count += 1
                 if not (self.installed and command.text.startswith(INSTALLING)):
                     self.run(command)
+            if block.kind == "sh":
+                self.start(block.body.strip())
             if block.path is not None:
                 path = self.folder / block.path
                 path.parent.mkdir(exist_ok=True)
                 text = patched(path.read_text(encoding="utf-8"), block.body) if block.kind == "diff" else block.body
                 path.write_text(text, encoding="utf-8")
         return count
+
+    def start(self, text: str) -> None:
+        """Start a simulated board in this clone and wait until it is there; ``close`` stops it."""
+        count = len(list(self.folder.glob(BOARDS)))
+        env = os.environ | {"TUTORIAL": str(self.folder)}
+        log = (self.folder / f"board-{count}.log").open("wb")
+        with log:
+            process = subprocess.Popen(
+                ["/bin/bash", "-c", f"exec {text}"],
+                cwd=ROOT,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.running.append(process)
+        until = time.monotonic() + SECONDS
+        while len(list(self.folder.glob(BOARDS))) == count:
+            if process.poll() is not None or time.monotonic() > until:
+                raise Different(f"$ {text}\nno board: {Path(log.name).read_text(encoding='utf-8')}")
+            time.sleep(0.1)
+
+    def close(self) -> None:
+        """Stop the simulated boards."""
+        for process in self.running:
+            process.terminate()
+            process.wait(60)
 
     def run(self, command: Command) -> None:
         """Run a command to its end."""
@@ -97,18 +142,48 @@ def main(argv: list[str] | None = None) -> int:
             shutil.copy(options.wheel, reader.folder)
         if options.venv and not options.first:
             (reader.folder / ".venv").symlink_to(options.venv.resolve())
-        for title, blocks in sections(PAGE).items():
-            number = int(title.split(".")[0] or 0) if title else 0
-            if not options.first <= number <= options.last:
-                continue
-            started = time.monotonic()
-            try:
-                count = reader.follow(blocks)
-            except (Different, subprocess.TimeoutExpired) as error:
-                print(f"{title or 'installation'}: not as the page shows: {error}", flush=True)  # noqa: T201 - a program for people
-                return 1
-            print(f"{time.monotonic() - started:6.1f} s {count:3} commands  {title or 'installation'}", flush=True)  # noqa: T201 - as above
-    return 0
+        with closing(reader):
+            return 0 if all(step.show() for step in steps(reader, options.first, options.last)) else 1
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step that was followed: its time, with the processors' of its commands, and how it differs from the page."""
+
+    title: str
+    seconds: float
+    processors: float
+    commands: int
+    wrong: str = ""
+
+    def show(self) -> bool:
+        """Print the step as one line, after how it differs; return whether it is as the page shows."""
+        if self.wrong:
+            print(f"{self.title}: not as the page shows: {self.wrong}", flush=True)  # noqa: T201 - a program for people
+        figures = f"{self.seconds:6.1f} s {self.processors:6.1f} s of processors {self.commands:3} commands"
+        print(f"{figures}  {self.title}", flush=True)  # noqa: T201 - as above
+        return not self.wrong
+
+
+def steps(reader: Reader, first: int, last: int) -> Iterator[Step]:
+    """Follow the steps ``first`` to ``last``, as far as they are as the page shows; yield each when it has ended."""
+    for title, blocks in sections(PAGE).items():
+        if not first <= int(title.split(".")[0] or 0) <= last:
+            continue
+        began, used, count, wrong = time.monotonic(), _processors(), 0, ""
+        try:
+            count = reader.follow(blocks)
+        except (Different, subprocess.TimeoutExpired) as error:
+            wrong = str(error)
+        yield Step(title or "installation", time.monotonic() - began, _processors() - used, count, wrong)
+        if wrong:
+            return
+
+
+def _processors() -> float:
+    """Return the processor seconds of all commands that have ended; the agent on a simulated board is not included."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

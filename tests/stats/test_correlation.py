@@ -42,3 +42,13 @@ def test_bursts_in_the_tail_reduce_the_effective_size() -> None:
 def test_effective_size_stays_between_one_and_n(samples: list[float], q: float | None) -> None:
     """The effective size is at most n, and at least 1 for a series with samples."""
     assert min(1, len(samples)) <= effective_size(samples, q) <= len(samples)
+
+
+def test_a_limit_far_above_all_samples_is_not_judged_by_their_body() -> None:
+    """Phases of two speeds count for less at a limit that a part of the samples is over than far above all of them."""
+    random = np.random.default_rng(5)
+    phases = np.repeat(random.random(16) < 0.5, 43)
+    series = (1 + 0.6 * phases) * (1 + 0.1 * random.random(phases.size))
+    assert effective_size(series, 0.5, 20.0) > 100
+    assert effective_size(series, 0.5, float(np.quantile(series, 0.93))) < 10
+    assert effective_size(series, 0.9, float(np.quantile(series, 0.97))) < 10
