@@ -28,7 +28,7 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentClient]:
         yield client
 
 
-def case(operator: str, x: Any, y: Any, **attributes: Any) -> Case:
+def case(operator: str, x: Any, y: Any, *, opset: int = 25, **attributes: Any) -> Case:
     """Return a case of one operator; the expected output is ``y``, whatever the operator computes."""
     values = {"x": np.asarray(x), "y": np.asarray(y)}
     types = {name: helper.np_dtype_to_tensor_dtype(value.dtype) for name, value in values.items()}
@@ -38,7 +38,7 @@ def case(operator: str, x: Any, y: Any, **attributes: Any) -> Case:
         [helper.make_tensor_value_info("x", types["x"], values["x"].shape)],
         [helper.make_tensor_value_info("y", types["y"], values["y"].shape)],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 25)], ir_version=11)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=11)
     return Case(operator, "node", model, [values["x"]], [values["y"]], 1e-3, 1e-7)
 
 
@@ -60,8 +60,9 @@ FLOATS = np.array([1.0, -2.0], np.float32)
         ),
         (case("Identity", np.array([1j], np.complex64), np.array([1j], np.complex64)), "refused", "type complex64"),
         (case("Frobnicate", FLOATS, FLOATS), "refused", "no such operator"),
+        (case("RandomNormalLike", FLOATS, FLOATS, opset=17), "refused", "draws random numbers"),
     ],
-    ids=["vector", "scalar", "bfloat16", "other", "empty", "complex", "operator"],
+    ids=["vector", "scalar", "bfloat16", "other", "empty", "complex", "operator", "random"],
 )
 def test_outcomes(agent: AgentClient, tmp_path: Path, given: Case, outcome: str, reason: str) -> None:
     """A case passes, fails or is refused with its reason; damage never passes."""

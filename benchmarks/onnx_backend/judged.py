@@ -10,6 +10,7 @@ import re
 import shutil
 import traceback
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,8 @@ from hil.dtypes import for_file, is_float, limits
 from hil.errors import HilError
 from hil.onnx_files.declared import declare
 from hil.onnx_files.host_run import run_on_host
-from hil.onnx_files.reference import open_reference
+from hil.onnx_files.random_operators import refuse_random
+from hil.onnx_files.reference import cpu_session, open_reference
 from hil.onnx_files.signature import read_signature
 from hil.results import Verdict
 
@@ -50,6 +52,7 @@ GROUPS = (
     (r"is a (sequence|optional|map|sparse tensor), not a tensor", "an input or output is a {}"),
     (r"has elements of type (\w+), and only numbers", "an input or output has elements of type {}"),
     (r"has no (?:inputs|outputs)", "the model has no inputs"),
+    (r"draws? random numbers", "the model draws random numbers"),
     (r"is not a registered function/op|ONNX Runtime has no operator", "ONNX Runtime has no such operator"),
     (
         r"Could not find an implementation for|find kernel for",
@@ -65,7 +68,12 @@ GROUPS = (
 )
 """The reasons of refusals, by words of their messages."""
 
-BY_DESIGN = ("an input or output", "the model has no inputs", "the expected output is empty")
+BY_DESIGN = (
+    "an input or output",
+    "the model has no inputs",
+    "the expected output is empty",
+    "the model draws random numbers",
+)
 """The refusals that do not depend on ONNX Runtime: hil feeds and compares tensors of numbers."""
 
 
@@ -112,6 +120,11 @@ def _run(agent: AgentClient, case: Case, folder: Path) -> tuple[Verdict, str, li
         spec.data, config=config, model=NAME, signature=signature, preprocess=None, ranges={}, where="hil.toml"
     )
     reference = open_reference(path, data, 1, folder, folder / "expected.npz", per_call=not signature.batched)
+    if in_file.random:
+        host, names = cpu_session(path), [one.name for one in signature.outputs]
+        refuse_random(
+            in_file.random, names, (partial(run_on_host, host, names, batch.feeds) for batch in data.batches(1))
+        )
     digest, external = agent.put_model(path)
     key = agent.adopt(digest, "fp32", "onnxruntime", {}, external=external).key
     comparison, outputs = Comparison("fp32", spec.tolerances.get("fp32"), samples=1), []
