@@ -31,29 +31,32 @@ from tests.zoo.project import SHORT, Project
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BUILDS, QUICK_BUILDS = 6, 2
+BUILDS, QUICK_BUILDS = 8, 2
 TIMED = '\n[measure]\nduration = "1 s"\n'
-SIDE = 192
+SIDE = 128
 QUICK = "standard_v3_3"
 
 
-def crops(_: Path, count: int, seed: int) -> dict[str, NDArray[Any]]:
-    """Return small crops of photographs, RGB in 0..1."""
-    made = [np.asarray(image, np.float32) for image in inputs.photographs(count, SIDE, seed)]
-    return {"images": np.stack(made).transpose(0, 3, 1, 2).copy() / np.float32(255)}
+def small_pages(_: Path, count: int, seed: int) -> dict[str, NDArray[Any]]:
+    """Return small images with several lines of text."""
+    return {"x": np.stack([inputs.normalized(inputs.page(SIDE, SIDE, seed + index)) for index in range(count)])}
 
 
-_TURNED, _FILES, _DETECTOR = "ch_ppocr_mobile_v2.0_cls_mobile", QUICK, "320n"
+_TURNED, _FILES, _PAGES = "ch_ppocr_mobile_v2.0_cls_mobile", QUICK, "ch_PP-OCRv4_det_infer"
+_KIND = [
+    ("# [models.standard_v3_3.outputs", "[models.standard_v3_3.outputs"),
+    ('# kind = "regression"', 'kind = "classification"'),
+]
 SUBJECTS = {
-    _FILES: replace(MODELS[_FILES], samples=322, calibration=140, tolerance=""),
-    _TURNED: replace(MODELS[_TURNED], samples=320, calibration=128, tolerance=""),
-    _DETECTOR: replace(
-        MODELS[_DETECTOR],
-        data=crops,
-        samples=64,
-        calibration=64,
-        edits=[('shape = ["batch", 3, 320, 320]', f'shape = ["batch", 3, {SIDE}, {SIDE}]')],
+    _FILES: replace(MODELS[_FILES], samples=322, calibration=140, tolerance="", edits=[*MODELS[_FILES].edits, *_KIND]),
+    _PAGES: replace(
+        MODELS[_PAGES],
+        data=small_pages,
+        samples=48,
+        calibration=48,
+        edits=[("3, 512, 512]  #", f"3, {SIDE}, {SIDE}]  #")],
     ),
+    _TURNED: replace(MODELS[_TURNED], samples=320, calibration=128, tolerance=""),
 }
 """The models with the data that their tolerances need; their tolerances are the defaults."""
 

@@ -342,6 +342,13 @@ def pool_main() -> Rows:
     return made
 
 
+def tuned() -> Rows:
+    """Return models of which full INT8 missed a tolerance and the second build met all of them."""
+    trials = [{"holds": False, "missed": {"parity.task": "5 %"}}, {"holds": True, "missed": {}}]
+    row = {"met": True, "builds": 25, "share": 0.8, "trials": trials}
+    return [{**row, "model": str(number)} for number in range(judging.tune.MODELS)]
+
+
 def pool_random() -> Rows:
     """Return runs of which one was killed, on a lab that was disturbed in each way and is free at the end."""
     lab = {"boards": judging.pool.LAB_BOARDS, "kicks": 9, "exporters": 2, "seconds": 0.1, "seconds_after_kill": 5.0}
@@ -380,6 +387,7 @@ GOOD: dict[str, Callable[[], Rows]] = {
     "telemetry": telemetry,
     "int8-audit": int8_audit,
     "int8-audit-third-party": foreign_audit,
+    "int8-tune": tuned,
     "precision": precisions,
     "onnx-backend": onnx_backend,
     "zoo": zoo,
@@ -815,3 +823,22 @@ def test_a_step_that_costs_too_much_misses_a_bar(make: Callable[[str, Rows], dic
     large = [{**row, "bare": 2e-3, "agent": 2e-3 + 31e-6} for row in rows]
     assert [bar["met"] for bar in make("sequences-cost", large)["bars"]] == [True, True]
     assert [bar["met"] for bar in make("sequences-cost", cost_of_steps()[1:])["bars"]] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("change", "missed"),
+    [
+        ({"met": False}, 3),
+        ({"trials": [{"holds": True, "missed": {}}]}, 3),
+        ({"trials": [{"holds": False, "missed": {}}, {"holds": True, "missed": {}}]}, 3),
+        ({"model": "1"}, 3),
+        ({"builds": 26}, 1),
+        ({"share": 0.79}, 1),
+    ],
+)
+def test_a_model_that_was_not_tuned_misses_a_bar(
+    change: dict[str, Any], missed: int, make: Callable[[str, Rows], dict[str, Any]]
+) -> None:
+    """Full INT8 that misses nothing, tolerances that hold in no build, too many builds or a small share miss a bar."""
+    first, *rest = tuned()
+    assert [bar["met"] for bar in make("int8-tune", [{**first, **change}, *rest])["bars"]].count(False) == missed
