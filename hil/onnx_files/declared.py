@@ -33,9 +33,9 @@ def declare(signature: Signature, spec: ModelSpec, name: str, *, apart: bool = F
     """Return ``signature`` with what the config ``spec`` of model ``name`` declares about the inputs.
 
     Dynamic dimensions without a name get one by their position, such as ``images[2]``, or that of the other batch
-    dimensions. With ``apart``, so do dimensions of one name with different declared sizes, and ``separated`` of the
-    result lists them. Raise ``UserError`` for a declaration that contradicts the file or another one, an input without
-    any declared shape, or inputs without a common batch.
+    dimensions. With ``apart``, dimensions of one name with different declared sizes are named by position too, and
+    ``separated`` of the result lists them. Raise ``UserError`` for a declaration that contradicts the file or another
+    one, an input without any declared shape, or inputs without a common batch.
     """
     known = [one.name for one in signature.inputs]
     for key in spec.inputs:

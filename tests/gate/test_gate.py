@@ -52,7 +52,7 @@ def test_a_bad_verdict_fails_required_or_not(verdict: Verdict, *, required: bool
 
 
 def test_a_required_check_that_did_not_run_fails() -> None:
-    """A required ``not_run`` row fails the gate, except for cause ``fallback``."""
+    """A required ``not_run`` row fails the gate for every cause but ``fallback``."""
     for cause in set(Cause) - {Cause.FALLBACK}:
         report = seal(sample.with_row(sample.draft(), "parity.outputs", **NOT_RUN, cause=cause, reason="lost"))
         assert (report.decision, report.exit_code) == ("FAILED", 1), cause
