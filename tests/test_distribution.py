@@ -75,7 +75,7 @@ def files_of_wheel(folder: Path) -> list[str]:
 
 
 def package_files(root: Path) -> list[str]:
-    """Return the files of the package: those of ``hil`` and of the three rooms that it links to."""
+    """Return the files of the package: those of ``hil`` and of the folders ``ROOMS``, which it links to."""
     files = [path.relative_to(root) for path in (root / "hil").rglob("*") if path.is_file()]
     files += [
         Path("hil") / path.relative_to(root) for room in ROOMS for path in (root / room).rglob("*") if path.is_file()

@@ -124,7 +124,7 @@ def _gates(draft: Draft, name: str, count: int, norm: float, units: int = UNITS)
 
 
 def _step_axis(draft: Draft) -> tuple[str, str]:
-    """Add ``x`` with an axis for its one step; return it, and the axis as a constant."""
+    """Add a node that gives ``x`` an axis for its one step. Return the names of its output and of the axis."""
     axis = draft.weight("step_axis", np.array([0]))
     return draft.add("Unsqueeze", ["x", axis], "x.step"), axis
 

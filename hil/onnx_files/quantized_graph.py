@@ -50,7 +50,8 @@ _FED = 2  # inputs of a weighted node that count: activation and weight; a bias 
 def read_precisions(path: Path, sizes: Mapping[str, int] | None = None, batch: int = 1) -> Precisions:
     """Return what the ONNX file at ``path`` declares; external weights are not read.
 
-    ``sizes`` has the sizes of dynamic dimensions, by name or as ``input[axis]``. Other first dimensions have ``batch``.
+    ``sizes`` has the sizes of dynamic dimensions, by name or as ``input[axis]``. If missing, a
+    first dimension has size ``batch``.
     """
     import onnx
 

@@ -168,7 +168,7 @@ def test_what_cannot_be_read_is_none(board: Board) -> None:
 
 
 def test_a_decrease_of_the_total_is_not_a_reading(board: Board) -> None:
-    """A total that decreased is not used as a reading."""
+    """If the memory in use decreased since the start, the difference is not used as a reading."""
     watch = Watch(board.open())
     watch.follow(12)
     board.set_available(7000)

@@ -228,7 +228,7 @@ def test_a_second_context_without_the_profile_gets_an_engine_of_its_own(gpu: Gpu
 
 
 def test_contexts_that_share_their_profile_share_the_engine(gpu: Gpu, load: Load) -> None:
-    """From TensorRT 10, and for fixed shapes, contexts share one engine."""
+    """If contexts can share a profile, as from TensorRT 10 or for fixed shapes, they share one engine."""
     plan = Plan(gpu)
     engine = load(plan, streams=2)
     assert (plan.contexts, len(gpu.streams)) == (2, 2), "memory is read after the load, so all must be there by then"
