@@ -13,7 +13,7 @@ from hil.jetson import identify, module_of
 from hil.onnx_files.identity import ONNX, identity_of
 from hil.report.parts.stock_rows import of_measurement, stock_rows
 from hil.report.schema import BoardUsed, Report, count
-from hil.results import Cause, CheckResult, Evidence, ExecutedOn, Sense, Verdict
+from hil.results import CLAIM, Cause, CheckResult, Evidence, ExecutedOn, Sense, Verdict
 from hil.series import digest_of
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 GOOD = (Verdict.PASSED, Verdict.WARNED)
 DEVICES = ("gpu", "dla")
+FEWEST = 10
+"""The least value of ``no_disagreement_in``."""
 PERCENTILE = re.compile(r"latency\.p\d+")
 """Ids of checks whose pass requires a confidence bound, even if no confidence level is recorded."""
 
@@ -156,7 +158,18 @@ def contradiction(check: CheckResult) -> str | None:
         return "it has no confidence bound"
     edge = limit.value if check.verdict is Verdict.PASSED or limit.fail_at is None else limit.fail_at
     good = bound <= edge if limit.sense is Sense.AT_MOST else bound >= edge
-    return None if good else f"{bound:g} against {limit.sense.value} {edge:g} {limit.unit}"
+    return None if good or _is_claimed(check) else f"{bound:g} against {limit.sense.value} {edge:g} {limit.unit}"
+
+
+def _is_claimed(check: CheckResult) -> bool:
+    """Return whether a row passed by the weaker claim (``CLAIM``) that its own measurement without a loss supports."""
+    from hil.checks.task import no_disagreement  # with scipy, which no other row needs
+
+    claim, measurement = check.details.get(CLAIM), check.measurement
+    if check.verdict is not Verdict.PASSED or not isinstance(claim, str) or measurement is None:
+        return False
+    supported = measurement.confidence is not None and measurement.n >= FEWEST and measurement.value == 0
+    return supported and no_disagreement(measurement.n, measurement.confidence or 0.0) in claim.split("; ")
 
 
 def deciding_value(check: CheckResult) -> float | None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hil.checks.task import no_disagreement
 from hil.config.spec import GateSpec
 from hil.errors import HilError, ReportRefused
 from hil.gate.demands import Circumstances
@@ -416,6 +417,38 @@ def test_a_weaker_claim_is_among_the_reasons() -> None:
     report = seal(sample.with_row(sample.draft(), "parity.task", details={"weaker_claim": claim}))
     assert report.decision == "PASSED"
     assert any(reason.startswith("parity.task digits") and claim in reason for reason in report.reasons)
+
+
+def claimed(check: str, claim: str = no_disagreement(48, 0.95), **changes: Any) -> Report:
+    """Return a draft in which 48 samples without a disagreement passed ``check``, whose limit needs more of them."""
+    row = next(row for row in sample.draft().checks if row.id == check)
+    numbers = {"value": 0, "unit": "1", "low": 0, "high": 0.0605, "confidence": 0.95, "n": 48, **changes}
+    measured = sample.measurement(check, 0.0, "1").model_dump() | numbers
+    limit = {"value": 0.05, "unit": "1", "sense": "at_most", "source": "default"}
+    details = {**row.details, "weaker_claim": claim}
+    return sample.with_row(sample.draft(), check, measurement=measured, limit=limit, details=details)
+
+
+@pytest.mark.parametrize("check", ["parity.task", "parity.outputs"])
+def test_a_row_may_pass_by_a_weaker_claim_that_its_measurement_supports(check: str) -> None:
+    """A row whose interval reaches beyond its limit is consistent if no sample disagreed and the claim fits them."""
+    assert seal(claimed(check)).decision == "PASSED"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"value": 0.02},
+        {"n": 47},
+        {"n": 9, "claim": no_disagreement(9, 0.95)},
+        {"claim": "accepted"},
+        {"confidence": 0.9},
+    ],
+)
+def test_a_weaker_claim_that_nothing_supports_is_refused(changes: dict[str, Any]) -> None:
+    """With a disagreement, another number of samples, fewer than ten, or another text, the report is refused."""
+    with pytest.raises(HilError, match="does not follow from its own measurement"):
+        seal(claimed("parity.outputs", **changes))
 
 
 @pytest.mark.parametrize(
