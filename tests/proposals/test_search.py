@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto
 
@@ -58,6 +59,29 @@ def test_an_operator_that_the_reference_lacks_is_named(tmp_path: Path) -> None:
         TrialProcess() as one,
     ):
         propose(path, "m", one)
+
+
+def test_boxes_and_classes_are_proposed_as_the_file_shows_them(tmp_path: Path) -> None:
+    """A grid's boxes without decoding have no layout, and several channels are classes if as many are named."""
+    text = """network (float[batch, 3, 64, 64] images) => (float[batch, 9, 84] y) {
+        fine = Conv <strides = [8, 8]> (images, kernel) middle = Conv <strides = [16, 16]> (images, kernel)
+        coarse = Conv <strides = [32, 32]> (images, kernel)
+        a = Reshape (fine, rows) b = Reshape (middle, rows) c = Reshape (coarse, rows) y = Concat <axis = 2> (a, b, c)
+    }"""
+    maps = """network (float[batch, 3, 64, 64] images) => (float[batch, 9, 64, 64] y) { y = Conv (images, kernel) }"""
+    kernel, rows = networks.random(9, 3, 1, 1), np.array([0, 9, -1])
+    paths = [networks.save(tmp_path / "raw.onnx", text, kernel=kernel, rows=rows)]
+    paths += [networks.save(tmp_path / f"{name}.onnx", maps, kernel=kernel) for name in ("maps", "named")]
+    named = onnx.load(str(paths[2]))
+    named.metadata_props.add(key="names", value=str(dict(enumerate("abcdefghi"))))
+    onnx.save(named, str(paths[2]))
+    with TrialProcess() as process:
+        families = [propose(path, "m", process).family for path in paths]
+    assert [one and (one.family.name, one.layout) for one in families] == [
+        ("detector without decoding", ""),
+        ("model of maps", ""),
+        ("segmentation model", ""),
+    ]
 
 
 @pytest.mark.parametrize("network", [networks.detector, networks.strict_if_large])
