@@ -239,6 +239,8 @@ MISSING = [
         "/home/hil/venv/bin/python -m pip install numpy",
     ),
     ({"why_not": {"numpy": "the interpreter was killed by SIGILL"}}, "numpy", "numpy==1.19.4"),
+    ({"late": ["numpy", "tensorrt"], "there": {"numpy": True}}, "numpy", "run hil doctor again"),
+    ({"late": ["numpy", "tensorrt"], "there": {"numpy": False}}, "numpy", "apt-get install python3-numpy"),
     ({"executable": "/opt/py/bin/python3"}, "TensorRT", 'python = "/usr/bin/python3"'),
     (
         {"executable": "/home/hil/venv/bin/python", "prefix": ["/home/hil/venv", "/usr"]},

@@ -41,6 +41,9 @@ def _module(case: Case, key: str, name: str, version: str | None, fix: str) -> F
     if case.held:
         return Finding("software", name, f"not installed for {fixes.python_of(case)}", "bad", fix)
     why = text(case.table("why_not").get(key)) or "the reason is unknown"
+    late = case.facts.get("late")
+    if isinstance(late, list) and key in late and case.table("there").get(key) is True:
+        fix = "run hil doctor again while nothing else uses the machine: it is installed, but its import takes too long"
     return Finding("software", name, f"cannot be imported: {why}", "bad", fix)
 
 

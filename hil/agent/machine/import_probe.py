@@ -74,6 +74,7 @@ class ImportProbe:
     """A process that imports numpy and ``runtimes``; ``answers`` waits for its end."""
 
     def __init__(self, runtimes: List[str], *, gpu: bool) -> None:
+        self.runtimes = runtimes
         code = "import sys; sys.path.insert(0, %r); from %s import main; main(%d, %r, gpu=%r)"
         command = [sys.executable, "-B", "-c", code % (own_path(), __name__, os.getpid(), runtimes, gpu)]
         environment = dict(os.environ, XDG_CACHE_HOME=NOWHERE, CUDA_CACHE_DISABLE="1")
@@ -85,18 +86,25 @@ class ImportProbe:
         """Wait for the process, and return ``numpy`` and ``runtimes`` (versions), ``facts`` by runtime, and ``gpus``.
 
         The process is killed after ``PATIENCE`` seconds. A version is None if the import failed; a runtime whose import
-        did not end is left out. ``why_not`` has the reasons. ``gpus`` is missing if no GPU was queried or found.
+        did not end is left out. ``why_not`` has the reasons; ``late`` lists what lacks an answer because the time was
+        over. ``gpus`` is missing if no GPU was queried or found.
         """
-        how = ""
+        how, late = "", False
         try:
             out, err = self.process.communicate(timeout=PATIENCE)
             how = _ended(self.process.returncode)
         except subprocess.TimeoutExpired:
             self.process.kill()
             out, err = self.process.communicate()
-            how = "it did not end within %g s" % PATIENCE
+            how, late = "it did not end within %g s" % PATIENCE, True
         printed = last_lines(err[-4096:], 2)
-        return read(out[:MOST], how + (" (%s)" % printed if printed else ""))
+        facts = read(out[:MOST], how + (" (%s)" % printed if printed else ""))
+        asked = dict({name: name in facts["runtimes"] for name in self.runtimes}, numpy=facts["numpy"] is not None)
+        missing = [name for name, answered in asked.items() if not answered]
+        facts["late"] = [name for name in missing if late and facts["why_not"].get(name, how).startswith(how)]
+        for name in missing:
+            facts["why_not"].setdefault(name, "not tried, since an import before it did not end: %s" % how)
+        return facts
 
 
 def _ended(status: int) -> str:

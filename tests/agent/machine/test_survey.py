@@ -110,3 +110,15 @@ def test_each_missing_module_has_python_s_own_reason(tmp_path: Path) -> None:
     facts = parse(done.stdout)
     assert "libopenblas.so.0" in facts["why_not"]["numpy"]
     assert "libnvinfer.so.8" in facts["why_not"]["tensorrt"]
+
+
+def test_an_import_that_takes_too_long_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has no answer when the time is over is late, each with a reason, and nothing else is."""
+    monkeypatch.setattr(import_probe, "PATIENCE", 0.001)
+    facts = import_probe.ImportProbe(["onnxruntime"], gpu=False).answers()
+    assert facts["late"] == ["onnxruntime", "numpy"]
+    assert all("it did not end within 0.001 s" in facts["why_not"][name] for name in facts["late"])
+    monkeypatch.setattr(import_probe, "PATIENCE", 120.0)
+    facts = import_probe.ImportProbe(["onnxruntime", "tensorrt"], gpu=False).answers()
+    assert facts["late"] == []
+    assert set(facts["why_not"]) <= {"tensorrt"}
