@@ -43,8 +43,11 @@ def command(
     from hil.config import own_checks
 
     if write is None:
-        for check in config_at(config).own_checks:
+        listed = config_at(config).own_checks
+        for check in listed:
             typer.echo(f"{check.name}  {check.test}".rstrip())
+        if not listed:
+            typer.echo("no own checks are listed: record those of a run with hil checks --write REPORT", err=True)
         return
     loaded = config_at(config, own=False)
     path = own_checks.place(loaded.path)

@@ -77,7 +77,9 @@ def _latest(scope: Scope, back: int) -> tuple[RunRecord, ...]:
     runs = scope.runs(limit=1, offset=back)
     if not runs:
         count = len(scope.runs(limit=back + 1))
-        raise UserError(f"latest~{back}: the history has {count} usable runs{scope}: run pytest --target=NAME first")
+        found = "1 usable run" if count == 1 else f"{count or 'no'} usable runs"
+        again = "once more" if count else "first"
+        raise UserError(f"latest~{back}: the history has {found}{scope}: run pytest --target=NAME {again}")
     return tuple(runs)
 
 

@@ -96,6 +96,8 @@ def test_an_own_check_that_is_left_out_is_a_row(own: Project) -> None:
     assert "if it was removed on purpose, run: hil checks --write REPORT" in stale["reason"]
     again = own.hil("checks", "--write", "report")
     assert "- carry.mass\n+ carry.load" in again.out
+    listed.unlink()
+    assert "no own checks are listed" in own.hil("checks").out
     listed.write_text("{")
     damaged = own.hil("checks")
     assert damaged.code == USER

@@ -22,6 +22,6 @@ def test_the_numbers_are_those_of_the_report() -> None:
 
 
 def test_the_next_step_suits_the_check() -> None:
-    """The next step for synthetic data is real data, not another tolerance."""
+    """The next step for synthetic data is real data of that model, not another tolerance."""
     row = next(check for check in sample.passed().checks if check.id == "parity.data")
-    assert "real validation data" in next_steps.next_step(row)
+    assert f"data of [models.{row.model}] to real validation data" in next_steps.next_step(row)

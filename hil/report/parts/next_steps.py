@@ -65,7 +65,7 @@ def _settle(check: CheckResult) -> str:
     """Return general advice on how to settle an inconclusive row."""
     of_samples = family(check) in {"parity", "sequence"} or check.id == "int8.drop"
     if of_samples and (check.measurement is not None or check.id not in {"parity.task", "int8.drop"}):
-        kind = ", or write what the outputs mean: kind in [models.M.outputs.OUTPUT]"
+        kind = ", or write what the outputs mean: kind in [models.NAME.outputs.OUTPUT]"
         return "validate with more samples" + kind * ("answers" not in check.details)
     if family(check) == "placement":
         return "the engine inspector lacks the details: see the layers in report.html, or remove the limit"
@@ -86,6 +86,10 @@ def next_steps(check: CheckResult) -> tuple[str, ...]:
 
 def next_step(check: CheckResult) -> str:
     """Return the general advice for a row: by its cause; without a cause, by its verdict, id and family."""
+    return _general(check).replace("[models.NAME", f"[models.{check.model or 'NAME'}")
+
+
+def _general(check: CheckResult) -> str:
     if check.reason.startswith("stopping after"):  # pytest's own words
         return "run again without -x and --maxfail"
     if (cause := cause_key(check)) in NEXT:
