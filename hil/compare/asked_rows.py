@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hil.catalogue import CATALOGUE
 from hil.compare.schema import Asked, Row, Settings, Status
 from hil.config.policy import matches, named_by
-from hil.errors import UserError, did_you_mean
+from hil.errors import UserError, nearest
 from hil.results import Verdict
 
 if TYPE_CHECKING:
@@ -62,5 +62,6 @@ def refuse_unmatched(rows: Sequence[Row], settings: Settings) -> None:
     for pattern in settings.rows:
         if not any(matches(pattern, row.check, row.model, row.precision) for row in judged):
             known = sorted({row.check for row in judged})
-            hint = did_you_mean((pattern.split() or [""])[0], known)
+            similar = nearest((pattern.split() or [""])[0], known)
+            hint = "" if similar is None else f": did you mean {similar!r}?"
             raise UserError(f"--row {pattern!r}: no compared row matches{hint}: the checks are {', '.join(known)}")

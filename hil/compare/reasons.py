@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hil.stats.session_noise import SessionNoise
 
 MORE_RUNS = f"pytest --hil-runs={FEWEST + SPARE}"
-ONE_RUN = f"one run per side does not show the spread: {MORE_RUNS} on both sides"
+ONE_RUN = f"a side with one run does not show the spread: {MORE_RUNS} on both sides"
 
 
 @dataclass(frozen=True)
