@@ -24,6 +24,9 @@ PARTS = tuple(SIGN)
 NEAR = 1.8
 """A limit beyond this many times the slowest inference is written as text, not drawn: it would squeeze the plot."""
 FLOOR = 168
+LABEL = 16
+"""Height of a label below a line."""
+
 TALL_BAR = 50
 """The count's scale is logarithmic if the tallest bar is more than this many times the median bar."""
 MOST_POINTS = 10_000
@@ -178,14 +181,17 @@ def errors(curve: Sequence[Sequence[object]], limit: float) -> str:
     x = svg.Scale(float(steps[0]), float(steps[-1]), svg.GUTTER, svg.RIGHT)
     places = x.all(steps)
     body = [
-        *svg.levels(y, lambda value: f"{value:.3g}"),
+        *svg.levels(y, lambda value: show(value, "1")),
         svg.area("band", places, y.all(mean), y.all(largest)),
         svg.line("median", places, y.all(mean)),
     ]
     if known:
-        body += svg.across("limit-line", y(limit), f"limit {limit:.3g} at the end", below=True)
+        # Below a line at the bottom, the label would lie on the numbers of the steps.
+        free = y(limit) + LABEL <= FLOOR
+        body += svg.across("limit-line", y(limit), f"limit {show(limit, '1')} at the end", below=free)
     body += svg.bottom(x, FLOOR, lambda value: f"{value:,.0f}")
-    ends = f"mean error {mean[0]:.3g} in the first step, {mean[-1]:.3g} in the last, largest {most:.3g}"
+    first, last, top = (show(float(one), "1") for one in (mean[0], mean[-1], most))
+    ends = f"mean error {first} in the first step, {last} in the last, largest {top}"
     return svg.figure("errors", 190, f"error over {steps[-1] + 1:,.0f} steps", ends, body)
 
 

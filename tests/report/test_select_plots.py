@@ -210,8 +210,15 @@ def test_the_error_over_steps_is_drawn_with_its_limit() -> None:
     drawn = select_plots.pictures(sample.draft((row,)), group, None, 40)
     assert [one.caption.rpartition(" ")[2] for one in drawn] == ["b", "d", "a"]
     assert "adds up" in drawn[0].note
-    assert "limit 0.1 at the end" in drawn[0].drawn
+    assert "limit 10 % at the end" in drawn[0].drawn
     assert "error over 200 steps" in plots.errors(CURVE, 1e-3)
+
+
+@pytest.mark.parametrize("limit", [1e-5, 1e-3, 0.03])
+def test_the_limit_of_an_error_is_named_above_the_numbers_of_the_steps(limit: float) -> None:
+    """Wherever the line of the limit is, its label stays above the labels of the steps."""
+    (label,) = re.findall(r'y="(\d+)"[^>]*>limit', plots.errors(CURVE, limit))
+    assert int(label) <= plots.FLOOR
 
 
 @given(st.lists(st.lists(st.one_of(st.floats(), st.integers(), st.text(), st.none()), max_size=4)), st.floats())
