@@ -100,6 +100,14 @@ def suites() -> Rows:
     ]
 
 
+def trained(model: str) -> Rows:
+    """Return a row that passed for each engine of a model with trained weights."""
+    check = "sequence.free_running" if model == "filter" else "parity.outputs"
+    row = {"check": check, "verdict": "passed", "executed_on": "gpu", "evidence": "device", "on_host": False}
+    engines = judging.suites.TRAINED[model]
+    return [{**row, "model": name, "precision": precision} for name, precision in sorted(engines)]
+
+
 def faults() -> Rows:
     """Return a failed row with a message for each fault."""
     verdict = {"verdict": "failed", "message": "it happened: on target 'gpu': do that", "fresh": True}
@@ -373,6 +381,7 @@ GOOD: dict[str, Callable[[], Rows]] = {
     "tensorrt-streams": streams,
     "tensorrt-leak": leak,
     "tensorrt-suites-digits": suites,
+    **{f"tensorrt-suites-{model}": partial(trained, model) for model in judging.suites.TRAINED},
     "tensorrt-faults": faults,
     "compare-aa": aa,
     "sequences-cost": cost_of_steps,
@@ -574,6 +583,19 @@ def test_an_engine_that_ran_elsewhere_is_detected(
     rows = suites()
     rows[-1].update(change)
     assert make("tensorrt-suites-digits", rows)["passed"] is False
+
+
+@pytest.mark.parametrize(
+    "change", [{"evidence": "host"}, {"verdict": "failed"}, {"verdict": "inconclusive"}, {"verdict": "not_run"}]
+)
+@pytest.mark.parametrize("model", list(judging.suites.TRAINED))
+def test_a_trained_model_must_pass_in_floating_point(
+    model: str, change: dict[str, Any], make: Callable[[str, Rows], dict[str, Any]]
+) -> None:
+    """An engine in floating point that was not compared on this GPU, or did not pass, misses a bar."""
+    rows = trained(model)
+    next(row for row in rows if row["precision"] == "fp16").update(change)
+    assert make(f"tensorrt-suites-{model}", rows)["passed"] is False
 
 
 @pytest.mark.parametrize(
