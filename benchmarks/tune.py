@@ -116,6 +116,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for name in [QUICK] if options.quick else SUBJECTS:
             kept = (options.cache or Path(folder)) / f"{results.commit()}-{name}.json"
+            kept.parent.mkdir(parents=True, exist_ok=True)
             if not kept.exists():
                 kept.write_text(json.dumps(row(name, packages, Path(folder), quick=options.quick)))
             made.append(json.loads(kept.read_text()))
