@@ -64,8 +64,11 @@ def plant_fault(fault: Fault, seed: int, root: Path) -> dict[str, Any]:
 
 
 def _digests(config: Config) -> dict[Path, str]:
-    """Return the SHA-256 of each calibrated model that a session of ``config`` may use."""
-    return {path: file_digest(path) for path in stored_models(config).glob("*.onnx")}
+    """Return the SHA-256 of each calibrated model that a session of ``config`` may use, and of its record.
+
+    A model that is calibrated again may be equal to the former one; then only its record changes.
+    """
+    return {path: file_digest(path) for path in stored_models(config).glob("*.*")}
 
 
 def audit_healthy(seed: int, root: Path) -> dict[str, Any]:
