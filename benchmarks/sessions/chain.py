@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import statistics
 import subprocess
@@ -45,6 +46,7 @@ LOCAL = """[targets.cpu]
 kind    = "local"
 runtime = "onnxruntime"
 store   = "{store}"
+threads = {threads}
 """
 CONFIG = """# Written by the benchmarks of pytest-hil.
 {target}
@@ -170,7 +172,7 @@ class Chain:
     def _configure(self, precisions: list[str]) -> None:
         """Write ``hil.toml`` and both variants of the model."""
         data = ROOT / "examples" / "digits"
-        target = self._table.format(store=self.folder / "store")
+        target = self._table.format(store=self.folder / "store", threads=len(os.sched_getaffinity(0)))
         text = CONFIG.format(target=target, precisions=json.dumps(precisions), data=data)
         (self.folder / "hil.toml").write_text(text + self._measure, encoding="utf-8")
         shutil.copy(data / "model.onnx", self.folder / "plain.onnx")
@@ -232,7 +234,8 @@ class Chain:
 
 
 def _started(command: list[str], folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    env = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}  # chains do not wait for each other's targets
+    return subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def _hil(folder: Path, *arguments: str) -> tuple[str, int]:

@@ -25,11 +25,11 @@ SLICE = 0.002
 
 @contextmanager
 def neighbour(_process: Process) -> Iterator[None]:
-    """Keep all cores but one busy with matrix products, and at least one."""
+    """Keep all cores of this thread but one busy with matrix products, and at least one."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     busy = [
         subprocess.Popen([sys.executable, "-c", BUSY], env={**os.environ, **threads})
-        for _ in range(max(1, (os.cpu_count() or 1) - 1))
+        for _ in range(max(1, len(os.sched_getaffinity(0)) - 1))
     ]
     try:
         yield
@@ -46,7 +46,7 @@ def limit(process: Process) -> Iterator[None]:
     The agent itself keeps all cores: it reads their number, which the report records. A quota of processor time
     (``cpu.max``) would interrupt few inferences for long and leave the median of the others unchanged.
     """
-    ended = threading.Event()
+    ended, core = threading.Event(), min(os.sched_getaffinity(0))
 
     def pin() -> None:
         while not ended.wait(SLICE):
@@ -54,7 +54,7 @@ def limit(process: Process) -> Iterator[None]:
             for worker in _workers(root) if root is not None else ():
                 for thread in _threads(worker):
                     with suppress(OSError):
-                        os.sched_setaffinity(thread, {0})
+                        os.sched_setaffinity(thread, {core})
 
     pinning = threading.Thread(target=pin)
     pinning.start()

@@ -25,32 +25,39 @@ SIMULATED_CLAIM, SIMULATED_CELLS = "false changes of simulated sessions", 20
 P50 = "latency.p50"
 
 
-def judge(rows: Sequence[Row]) -> list[Bar]:
-    """Return the bars; those of real sessions have Clopper and Pearson's bounds, each one-sided at 95 %.
+def real(rows: Sequence[Row]) -> list[Bar]:
+    """Return the bars of real sessions, with Clopper and Pearson's bounds, each one-sided at 95 %.
 
-    A pair with any row better or worse, whether it counts or not, is a false change, since all sessions of the chain
+    A pair with any row better or worse, whether it counts or not, is a false change, since all sessions of the chains
     run the same code. A pair is confounded if p50 is, in each precision.
     """
     pairs = [row for row in rows if row["kind"] == "pair"]
     disturbed = [row for row in pairs if any(row["disturbed"])]
     quiet = [row for row in pairs if not any(row["disturbed"])]
     slowed = [row for row in rows if row["kind"] == "slowdown"]
-    whole = len(pairs) == PAIRS and len(slowed) == SLOWDOWNS
-    cells = [row for row in rows if row["kind"] == "simulated"]
-    claims: dict[str, tuple[int, float, Any]] = {SIMULATED_CLAIM: (SIMULATED_CELLS, FALSE_BAR, "at most")}
-    share = partial(_share, whole=whole)
-    board = [row for row in rows if row["kind"] == "board"]
-    calm, throttled = ([row for row in board if any(row["disturbed"]) is disturbed] for disturbed in (False, True))
-    there = {row["disturbed"][1] for row in throttled} == THROTTLED and bool(calm)
+    share = partial(_share, whole=len(pairs) == PAIRS and len(slowed) == SLOWDOWNS)
     return [
         share("pairs of one engine called better or worse", pairs, changed, FALSE_BAR),
         share("pairs disturbed on one side, confounded", disturbed, confounded, CONFOUNDED_BAR, at_least=True),
         share("undisturbed pairs, exit code 0", quiet, lambda row: row["code"] == 0, PASSED_BAR, at_least=True),
-        _share("throttled sessions of a board, confounded", throttled, confounded, 1.0, whole=there, at_least=True),
-        _share("undisturbed sessions of a board, confounded", calm, confounded, 0.0, whole=there),
         share("slowdowns of 5 % found", slowed, is_found, FOUND_BAR, at_least=True),
-        *judge_claims(claims, cells),
     ]
+
+
+def board(rows: Sequence[Row]) -> list[Bar]:
+    """Return the bars of a simulated board: each throttled session is confounded, and an undisturbed one is not."""
+    calm, throttled = ([row for row in rows if any(row["disturbed"]) is disturbed] for disturbed in (False, True))
+    whole = {row["disturbed"][1] for row in throttled} == THROTTLED and bool(calm)
+    return [
+        _share("throttled sessions of a board, confounded", throttled, confounded, 1.0, whole=whole, at_least=True),
+        _share("undisturbed sessions of a board, confounded", calm, confounded, 0.0, whole=whole),
+    ]
+
+
+def simulated(rows: Sequence[Row]) -> list[Bar]:
+    """Return the bar of simulated sessions: false changes in the worst cell."""
+    claims: dict[str, tuple[int, float, Any]] = {SIMULATED_CLAIM: (SIMULATED_CELLS, FALSE_BAR, "at most")}
+    return judge_claims(claims, rows)
 
 
 def changed(row: Row) -> bool:
