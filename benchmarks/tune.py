@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shutil
 import sys
 import tempfile
 import time
@@ -61,37 +62,59 @@ SUBJECTS = {
 """The models with the data that their tolerances need; their tolerances are the defaults."""
 
 
-def row(name: str, packages: Path, folder: Path, *, quick: bool) -> dict[str, Any]:
-    """Tune one model, and return what the command wrote of it."""
-    subject = replace(SUBJECTS[name], samples=112, calibration=56) if quick else SUBJECTS[name]
-    project = Project(folder / name, packages, [name], models={name: subject})
+def prepared(name: str, packages: Path, folder: Path, *, quick: bool = False) -> Project:
+    """Return a project in ``folder`` with the model, a copy of its file, and its data, few of them if ``quick``.
+
+    Raise ``SystemExit`` with the output of ``hil init`` if that fails.
+    """
+    subject = (
+        replace(SUBJECTS[name], samples=64, calibration=56, tolerance=MODELS[name].tolerance)
+        if quick
+        else SUBJECTS[name]
+    )
+    copy = folder / "packages" / subject.file
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(packages / subject.file, copy)
+    project = Project(folder, folder / "packages", [name], models={name: subject})
     if project.init():
         raise SystemExit(f"hil init of {name} failed:\n{project.outputs['init']}")
     project.write_data()
     project.edit(measure=SHORT if quick else TIMED)
-    builds, began = QUICK_BUILDS if quick else BUILDS, time.monotonic()
-    code = project.tune(name, builds)
+    return project
+
+
+def tuned(project: Project, builds: int, *options: str) -> dict[str, Any]:
+    """Tune the project's only model in at most ``builds`` builds, and return what the command wrote of it."""
+    (name,) = project.names
+    began = time.monotonic()
+    code = project.tune(name, builds, *options)
     seconds = time.monotonic() - began
     if not (project.root / "tuned.json").exists():
         raise SystemExit(f"hil int8 tune of {name} ended with exit code {code}:\n{project.outputs['tune'][-2000:]}")
-    tuned = json.loads((project.root / "tuned.json").read_text())
+    made = json.loads((project.root / "tuned.json").read_text())
     shown = ("holds", "missed", "losses", "share", "speedup")
-    trials = [{"nodes": len(one["keep"]), **{key: one[key] for key in shown}} for one in tuned["trials"]]
-    best = tuned["best"]
+    trials = [{"nodes": len(one["keep"]), **{key: one[key] for key in shown}} for one in made["trials"]]
+    best = made["best"]
     return {
         "model": name,
-        "samples": subject.samples,
-        "calibration": subject.calibration,
+        "samples": project.models[name].samples,
+        "calibration": project.models[name].calibration,
         "code": code,
-        "builds": tuned["builds"],
+        "builds": made["builds"],
         "seconds": seconds,
-        "over": tuned["over"],
+        "over": made["over"],
         "trials": trials,
         "met": best is not None,
         "share": None if best is None else best["share"] / trials[0]["share"],
         "speedup": None if best is None else best["speedup"],
         "keep": [] if best is None else best["keep"],
     }
+
+
+def row(name: str, packages: Path, folder: Path, *, quick: bool) -> dict[str, Any]:
+    """Tune one model on this machine's CPU, and return its row."""
+    project = prepared(name, packages, folder / name, quick=quick)
+    return tuned(project, QUICK_BUILDS if quick else BUILDS)
 
 
 def line(made: dict[str, Any]) -> str:

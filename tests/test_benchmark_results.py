@@ -407,6 +407,7 @@ GOOD: dict[str, Callable[[], Rows]] = {
     "int8-audit": int8_audit,
     "int8-audit-third-party": foreign_audit,
     "int8-tune": tuned,
+    "tensorrt-tune": lambda: [{**tuned()[0], "builds": 8}],
     "precision": precisions,
     "onnx-backend": onnx_backend,
     "zoo": zoo,

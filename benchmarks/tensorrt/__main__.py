@@ -1,10 +1,10 @@
 """Claims about TensorRT, measured on a real GPU: ``python -m benchmarks.tensorrt NAME --python PYTHON --out DIR``.
 
-NAME is ``all`` or one or more of provision, honesty, streams, leak, suites, faults. PYTHON is the interpreter with
-TensorRT, numpy and, for half of the measurements, pycuda; the host's own interpreter needs PyTorch and torchvision to
-export the networks. ``--work`` is a folder for networks and engines, which are reused if they exist; for ``provision``
-it must not contain engines. Results are written to ``--out``. Without a git history, ``HIL_COMMIT`` names the commit
-that is measured.
+NAME is ``all`` or one or more of provision, honesty, streams, leak, suites, tune, faults. PYTHON is the interpreter
+with TensorRT, numpy and, for half of the measurements, pycuda; the host's own interpreter needs PyTorch and torchvision
+to export the networks. ``--work`` is a folder for networks and engines, which are reused if they exist; for
+``provision`` it must not contain engines. Results are written to ``--out``. Without a git history, ``HIL_COMMIT`` names
+the commit that is measured.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.networks import DETECTOR, NETWORKS
 from benchmarks.projects import BUNDLED
-from benchmarks.tensorrt import faults, honesty, leak, provision, streams, suites
+from benchmarks.tensorrt import faults, honesty, leak, provision, streams, suites, tune
 from benchmarks.tensorrt.stage import Stage
 from hil.errors import HilError
 
@@ -33,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[Stage], int]] = {
     "streams": streams.measure,
     "leak": leak.measure,
     "suites": suites.measure,
+    "tune": tune.measure,
     "faults": faults.measure,
 }
 

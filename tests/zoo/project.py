@@ -108,12 +108,12 @@ class Project:
         """Run ``hil gate``, and return its exit code."""
         return self._step("gate", [*HIL, "gate", "report/report.json"])
 
-    def tune(self, model: str, builds: int) -> int:
+    def tune(self, model: str, builds: int, *more: str) -> int:
         """Run ``hil int8 tune`` for ``model`` with at most ``builds`` builds, and return the exit code.
 
         The outcome is in ``tuned.json`` below ``root``.
         """
-        options = ["--no-write", "--builds", str(builds), "--json", "tuned.json"]
+        options = ["--no-write", "--builds", str(builds), "--json", "tuned.json", *more]
         return self._step("tune", [*HIL, "int8", "tune", model, *options])
 
     def checks(self) -> list[dict[str, Any]]:

@@ -53,6 +53,7 @@ JUDGES: Mapping[str, Callable[[Sequence[Row]], list[Bar]]] = {
     "int8-audit": int8.judge,
     "int8-audit-third-party": int8.third_party,
     "int8-tune": tune.judge,
+    "tensorrt-tune": partial(tune.judge, models=1, builds=8),
     "onnx-backend": onnx_backend.judge,
     "pool-speed": pool.speed,
     "pool-cost": pool.cost,

@@ -20,16 +20,16 @@ def met(row: Row) -> bool:
     return holds[0] is False and bool(row["trials"][0]["missed"]) and any(holds[1:]) and row["met"] is True
 
 
-def judge(rows: Sequence[Row]) -> list[Bar]:
+def judge(rows: Sequence[Row], models: int = MODELS, builds: int = BUILDS) -> list[Bar]:
     """Return bars for the models whose tolerances were met after full INT8 missed one, the builds and the shares.
 
     Figures are absent if a model is missing or its tolerances were not met.
     """
     tuned = len({row["model"] for row in rows if met(row)})
-    whole = tuned >= MODELS and all(map(met, rows))
+    whole = tuned >= models and all(map(met, rows))
     return [
-        bar("models whose missed tolerances hold after tuning", tuned, MODELS, at_least=True),
-        bar("most builds of a model", max(row["builds"] for row in rows) if whole else None, BUILDS),
+        bar("models whose missed tolerances hold after tuning", tuned, models, at_least=True),
+        bar("most builds of a model", max(row["builds"] for row in rows) if whole else None, builds),
         bar(
             "least share of full INT8's multiply-adds still in INT8",
             min(row["share"] for row in rows) if whole else None,
