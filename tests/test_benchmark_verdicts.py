@@ -22,7 +22,7 @@ def test_bounds_are_the_published_ones() -> None:
 
 @pytest.mark.parametrize(("hits", "met", "outright"), [(10, True, True), (25, True, False), (40, False, False)])
 def test_a_bar_is_missed_if_the_bound_is_beyond_it(hits: int, *, met: bool, outright: bool) -> None:
-    """With a bar of 1 %, 1.25 % of 2,000 may be chance and is met, as the last line states; 2 % misses the bar."""
+    """With a bar of 1 %, 1.25 % of 2,000 may be chance and meets the bar, which the last line states; 2 % misses it."""
     cell = table.cell("what", "noise", hits, 2000, bar=0.01, sense="at most")
     assert (cell.met, cell.outright) == (met, outright)
     assert table.passed([cell]) is met

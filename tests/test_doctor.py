@@ -147,7 +147,7 @@ def test_what_stops_a_session_is_bad_and_has_its_fix(path: str, value: Any, what
 
 
 def test_other_gpu_clients_only_warn_if_none_are_declared() -> None:
-    """Without ``gpu_clients`` in the config, a session reports them and continues: every desktop has some."""
+    """If the config does not declare ``gpu_clients``, other GPU clients are a warning, since every desktop has some."""
     assert of("GPU clients", findings_of(changed("state.gpu_clients", OTHERS))).state == "warn"
 
 

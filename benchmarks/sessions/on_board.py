@@ -26,7 +26,7 @@ BLINK = 0.25
 
 
 def rows(folder: Path, notify: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Return comparisons of an undisturbed session with each disturbed one, and with an undisturbed one.
+    """Return the comparisons of an undisturbed session with each disturbed session, and with a second undisturbed one.
 
     Raise ``SystemExit`` if this machine cannot simulate a board.
     """

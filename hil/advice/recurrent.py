@@ -49,7 +49,7 @@ def longer_sequences(check: CheckResult, _around: Around) -> Iterator[str]:
         if until is not None and longest is not None and math.isfinite(until) and until > longest:
             yield (
                 f"record sequences of about {math.ceil(until):,} steps ({longest:,.0f} now): there the error of "
-                f"{named(row.get('output'))} would reach its limit if it went on like this"
+                f"{named(row.get('output'))} would reach its limit if it continued to grow at this rate"
             )
             return
 

@@ -126,10 +126,10 @@ def fewest_to_pass(limit: Limit, *, has_device: bool) -> int | None:
 
 
 def worth_repeating(found: Judgement, limit: Limit, possible: float, *, has_device: bool) -> bool:
-    """Return whether a soak that ``growth`` judged so is worth repeating for longer, with ``possible`` inferences.
+    """Return whether to repeat a soak with this ``growth`` judgement for longer, with ``possible`` inferences.
 
-    Not if it passed; nor if memory grew by no more than ``limit``, and so many inferences are too few to show a leak of
-    that size.
+    Return False if it passed, and if memory grew by no more than ``limit`` but so many inferences could not show a
+    leak of that size.
     """
     measured, unseen = found.measurement, found.details.get("smallest_visible")
     if found.verdict is not Verdict.INCONCLUSIVE or measured is None or measured.high != unseen:

@@ -237,13 +237,13 @@ def test_a_host_bound_engine_is_advised_to_use_a_cuda_graph() -> None:
 
 
 def test_a_failure_without_a_number_has_no_advice() -> None:
-    """A failed row without details has no advice of its own; pages show the general next step."""
+    """A failed row without details has no advice."""
     rows = {"parity.outputs fp32": FAILED, "contract.shapes": FAILED, "latency.cold_load": FAILED}
     assert advice_by_row(rows) == {}
 
 
 def test_one_number_of_samples_is_named() -> None:
-    """A loss that is a share of answers gets no second estimate: its reason has the number by the bound for shares."""
+    """If a loss is a share of answers, the advice has no number of samples: the row's reason has it already."""
     bounds = {"low": 0.01, "high": 0.11, "n": 79, "confidence": 0.95}
     row = {**UNSETTLED, "measurement": measured(0.04, "1", **bounds), "limit": limit(0.05, "1")}
     assert "would settle it" in advice_by_row({"int8.drop": row})["int8.drop int8"]

@@ -76,7 +76,7 @@ def test_the_other_signature_of_the_same_key(tmp_path: Path, dirty: str) -> None
 
 
 def test_a_swapped_subject(tmp_path: Path) -> None:
-    """Refused are an unjudged engine, an engine passed as a model, and a statement about another engine."""
+    """An engine that was not judged, an engine passed as a model, and a statement about another engine are refused."""
     case = cases.signed(tmp_path)
     rogue = tmp_path / "rogue.plan"
     rogue.write_text("never judged")

@@ -94,7 +94,7 @@ def test_the_statement_is_that_of_the_specification(tmp_path: Path) -> None:
 
 
 def test_an_unsettled_required_row_is_a_failed_test(tmp_path: Path) -> None:
-    """The predicate has no list for skipped tests: inconclusive and required not run rows are listed as failed."""
+    """The predicate has no list for skipped tests: inconclusive rows and required rows not run are listed as failed."""
     report = sample.failed()
     case = cases.signed(tmp_path, report)
     predicate = case.statement()["predicate"]

@@ -300,7 +300,7 @@ def test_loaded_properties_follow_the_same_rules(bare: Sandbox) -> None:
 
 
 def test_a_supported_service_is_accepted(bare: Sandbox) -> None:
-    """Accepted are a service of root with supported keys only, and any service of the user."""
+    """A service of root with supported keys only is accepted, and so is any service of the user."""
     add_root_files(bare)
     add_service(bare, lines=CHECKED, env="/srv/root/good.env (ignore_errors=no)")
     assert set_up(Inside(bare, root=True), "robot")

@@ -1,4 +1,4 @@
-"""What a file declares against the precision that is claimed: every wrong claim is found, no right one accused."""
+"""The precision claimed for a file is compared with what the file declares: wrong claims fail, right claims pass."""
 
 from __future__ import annotations
 

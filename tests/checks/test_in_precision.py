@@ -78,7 +78,7 @@ HIDING = {"name": "{ForeignNode[n1...n3]}", "type": "Myelin", "precision": None,
 
 
 def test_what_is_hidden_is_an_interval() -> None:
-    """An interval on both sides of the limit is inconclusive, or warned where nothing fails."""
+    """If the share may lie on either side of the limit, the row is inconclusive, or warned if no share would fail."""
     straddling = in_precision([layer("n0", "int8"), HIDING], model(1, 5, 5, 5), "int8", EIGHTY)
     assert straddling.verdict is Verdict.INCONCLUSIVE
     assert straddling.measurement is not None

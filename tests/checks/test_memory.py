@@ -206,7 +206,7 @@ def test_an_unusable_soak_never_passes(runs: np.ndarray, resident: np.ndarray) -
 
 
 def test_a_soak_is_repeated_where_a_longer_one_may_change_its_verdict() -> None:
-    """Flat memory: only if the longer soak can pass. Grown beyond the limit: always. Passed: never."""
+    """A longer soak follows flat memory only if it can pass, growth beyond the limit always, and a pass never."""
     flat, grown = np.full(RUNS.size, 64 * MIB), 64 * MIB + 4096.0 * (RUNS > 1500)
     limit = at_most(1024.0, memory.GROWTH_UNIT)
     needed = memory.fewest_to_pass(limit, has_device=False)

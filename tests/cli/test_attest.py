@@ -73,7 +73,7 @@ def test_a_report_that_cannot_be_read_is_not_a_missing_one(signed: Path, tmp_pat
 
 
 def test_a_file_of_two_keys_is_refused(signed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of several keys in one file none is silently ignored."""
+    """A file with several keys is refused, so that no key is silently ignored."""
     both = tmp_path / "both.pub"
     both.write_text((signed / "hil.pub").read_text() * 2)
     assert main(["verify", str(signed), "--key", str(both)]) == USER

@@ -52,7 +52,7 @@ def statuses(comparison: Compared) -> dict[str, Status]:
 
 
 def test_without_a_calibration_boards_are_different_environments(tmp_path: Path) -> None:
-    """No row is judged, and the reason names the command that calibrates; boards of two modules cannot be."""
+    """No row is judged, and the reason has the command that calibrates; boards of two modules cannot be calibrated."""
     comparison = compared(tmp_path, on(BOARDS[0], 1), on(BOARDS[1], 2, SLOWER))
     assert set(statuses(comparison).values()) == {Status.CONFOUNDED}
     assert "hil board calibrate POOL" in comparison.rows[0].reason

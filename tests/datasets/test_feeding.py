@@ -18,7 +18,7 @@ SAMPLES = np.arange(6, dtype=np.float32).reshape(3, 2)
 
 
 def feeding(*inputs: TensorSpec) -> Feeding:
-    """How a model with ``x`` and these inputs is fed."""
+    """Return how a model with ``x`` and these inputs is fed."""
     return Feeding(Signature((X, *inputs), ()), "m")
 
 

@@ -32,7 +32,7 @@ NAMES = {
 
 
 def executed() -> dict[str, set[str]]:
-    """Return by release of TensorRT the precisions whose engines passed a check on a real GPU."""
+    """Return the precisions whose engines passed a check on a real GPU, by release of TensorRT."""
     found: dict[str, set[str]] = {}
     for path in sorted((ROOT / "benchmarks" / "results").glob("tensorrt-suites-*.json")):
         document = json.loads(path.read_text(encoding="utf-8"))

@@ -148,7 +148,7 @@ def main(argv: list[str] | None = None) -> int:
 
 @dataclass(frozen=True)
 class Step:
-    """A step that was followed: its time, with the processors' of its commands, and how it differs from the page."""
+    """A step that was followed: its time, the processor time of its commands, and how it differs from the page."""
 
     title: str
     seconds: float
@@ -157,7 +157,7 @@ class Step:
     wrong: str = ""
 
     def show(self) -> bool:
-        """Print the step as one line, after how it differs; return whether it is as the page shows."""
+        """Print how the step differs from the page, if it does, and its figures; return whether it does not differ."""
         if self.wrong:
             print(f"{self.title}: not as the page shows: {self.wrong}", flush=True)  # noqa: T201 - a program for people
         figures = f"{self.seconds:6.1f} s {self.processors:6.1f} s of processors {self.commands:3} commands"
@@ -166,7 +166,7 @@ class Step:
 
 
 def steps(reader: Reader, first: int, last: int) -> Iterator[Step]:
-    """Follow the steps ``first`` to ``last``, as far as they are as the page shows; yield each when it has ended."""
+    """Follow the steps ``first`` to ``last``, until one differs from the page; yield each step when it has ended."""
     for title, blocks in sections(PAGE).items():
         if not first <= int(title.split(".")[0] or 0) <= last:
             continue

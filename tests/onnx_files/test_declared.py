@@ -13,7 +13,7 @@ Shape = tuple["int | str | None", ...]
 
 
 def model(**keys: Any) -> ModelSpec:
-    """A model's table with what a test is about."""
+    """A model's table with these keys."""
     return ModelSpec.model_validate({"path": "m.onnx", "data": "synthetic", **keys})
 
 

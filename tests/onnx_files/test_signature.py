@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def test_names_dtypes_and_shapes(tmp_path: Path) -> None:
-    """Fixed, named and unnamed dynamic dimensions; an initializer is not an input, even if it is listed as one."""
+    """Fixed, named and unnamed dimensions are distinguished; an initializer is not an input, even if listed as one."""
     signature = read_signature(write_model(tmp_path / "m.onnx", ["batch", 3, None], initializer=True))
     assert signature.inputs == (spec("x", "float32", "batch", 3, None),)
     assert signature.outputs == (spec("y", "float32", "batch", 3, None),)

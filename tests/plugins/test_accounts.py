@@ -78,7 +78,7 @@ def test_a_users_own_result_adds_a_required_row() -> None:
 
 
 def test_a_missing_result_has_its_cause() -> None:
-    """The cause of a missing result is the first that applies of a fixed order."""
+    """The cause of a missing result is the first one that applies, in a fixed order."""
     row = ROWS[0]
     node = f"suites/{row.test}"
     cases = [

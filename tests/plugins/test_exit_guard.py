@@ -55,7 +55,7 @@ def pytest_runtest_protocol(item, nextitem):
 
 
 def test_system_exit_is_never_green(project: Project) -> None:
-    """A hook, fixture or module that calls ``sys.exit(0)`` or sets status 0: exit code not 0, report not passed."""
+    """If a hook, fixture or module calls ``sys.exit(0)`` or sets status 0, neither exit code nor report is a pass."""
     project.add_own_check()
     project.write_passed_report()
     runs = {name: {"conftest.py": f"import sys, pytest\n{text}\n"} for name, text in EXITS.items()}

@@ -34,7 +34,7 @@ class Lab:
         return TargetSpec.model_validate({**keys, **more})
 
     def start(self, name: str, ready: str, *args: str, called: str = "") -> None:
-        """Start a part of labgrid, and wait until it says ``ready``; ``end`` knows it as ``called``."""
+        """Start a part of labgrid, and wait until it prints ``ready``; ``called`` is its name for ``end``."""
         called = called or name
         log = self.folder / f"{called}.log"
         with log.open("w") as file:

@@ -179,7 +179,7 @@ def test_an_exporter_and_a_coordinator_that_go_away_are_losses(lab: Lab) -> None
 
 
 def test_a_coordinator_that_does_not_answer_is_unreachable(tmp_path: Path) -> None:
-    """Only if the coordinator does not answer may the CPU replace the lab; the message names the coordinator."""
+    """A coordinator that does not answer is an unreachable target, for which the CPU may stand in; it is named."""
     there = Lab(tmp_path, free_port())
     pool = opened(there, 1, "nobody")
     assert isinstance(pool.error(), TargetUnreachable)

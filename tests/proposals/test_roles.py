@@ -96,7 +96,7 @@ def test_an_image_has_three_different_axes(shape: tuple[int | str | None, ...]) 
     ("name", "output"), [("pose", "pose_next"), ("mem", "mem_out"), ("prev_action", "action"), ("step", "new_step")]
 )
 def test_an_output_with_a_word_for_the_next_step_makes_its_input_a_state(name: str, output: str) -> None:
-    """An input is a state, whatever it is called, if an output has its name, shape and dtype, and says when."""
+    """An input is a state if an output has its shape, its dtype, and its name with a word such as ``next``."""
     x, dtype = spec("x", "float32", "batch", 4), "int64" if name == "step" else "float32"
     state, after = spec(name, dtype, "batch", 6), spec(output, dtype, "batch", 6)
     assert next_states(Signature((x, state), (after,))) == {name: output}

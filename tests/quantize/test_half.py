@@ -45,7 +45,7 @@ def masked(path: Path) -> Path:
 
 
 def test_what_stays_in_float32_has_a_reason(tmp_path: Path) -> None:
-    """Listed are nodes with constants beyond FP16, and operators that the converter keeps in float32."""
+    """Nodes with constants beyond FP16, and operators that the converter keeps in float32, have a reason."""
     converted = convert(masked(tmp_path / "m.onnx"), tmp_path / "out", "fp16")
     kept = {one["node"]: one["why"] for one in converted.record["in_fp32"]}
     assert set(kept) >= {"masking", "scaling", "sums"}

@@ -114,7 +114,7 @@ def check_mask(model: Path, folder: Path, method: str, data: dict[str, Array], f
 
 @pytest.mark.parametrize("form", FORMS)
 def test_each_form_of_a_mask(tmp_path: Path, form: str) -> None:
-    """INT8 is within the tolerances that hold without a mask, and the products run in INT8 on either side of it."""
+    """INT8 is within the tolerances that hold without a mask; the products before and after the mask run in INT8."""
     check_mask(attention(tmp_path / "m.onnx", form, -1e9), tmp_path, "minmax", samples(96, 1), samples(64, 2))
 
 

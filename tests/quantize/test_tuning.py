@@ -17,7 +17,7 @@ GROUPS = [Candidate(("add0", "add1")), Candidate(("mul0",))]
 
 
 def engine(needed: frozenset[str], most: int = 1000) -> tuple[Callable[[tuple[str, ...]], Trial], list[int]]:
-    """Return a function that judges an engine, passing if ``needed`` are kept, and the list of its builds."""
+    """Return a function that judges an engine, which passes if ``needed`` stay in float, and the list of its builds."""
     built: list[int] = []
     cost = {node: one.cost for one in LAYERS for node in one.nodes}
 

@@ -69,7 +69,7 @@ def test_a_machine_of_another_speed_differs(factor: float, differs: bool) -> Non
 
 
 def test_a_difference_within_the_noise_is_none() -> None:
-    """A difference of 8 % between controls known to 5 % each does not count, nor one of two noisy windows."""
+    """A difference of 8 % does not count between controls known to 5 % each, nor between two noisy windows."""
     for noisy in (control(1.08e-3, error=0.05), control(1.08e-3, windows=2, low=None, high=None, spread=0.1)):
         found = control_difference([control(error=0.05)], [noisy])
         assert found is not None

@@ -15,7 +15,7 @@ from tests.stats.series import ar1_rows
 @pytest.mark.parametrize("n", [40, 400])
 @pytest.mark.parametrize(("confidence", "wrong"), [(0.95, 0.06), (0.99, 0.03)])
 def test_the_mean_of_a_correlated_series_keeps_its_bounds(phi: float, n: int, confidence: float, wrong: float) -> None:
-    """With a worth of five or more, a bound excludes the true mean at the documented rate at most."""
+    """With an effective size of five or more, a bound excludes the true mean no more often than documented."""
     runs = 1000
     intervals = [mean_interval(each, confidence) for each in ar1_rows(7, runs, n, phi)]
     missed = sum(worth >= 5 and high < 0 for _, _, high, worth in intervals)

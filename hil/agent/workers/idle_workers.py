@@ -27,7 +27,8 @@ class IdleWorkers:
     def keep(self, worker: WorkerProcess, libraries: Dict[str, Any]) -> None:
         """Stop all idle workers, and make ``worker`` the idle worker.
 
-        If ``libraries``, a worker's report, has a GPU, stop ``worker`` instead.
+        If the worker's report ``libraries`` lists a GPU, stop ``worker`` too: it would remain a client of that
+        GPU.
         """
         self.clear()
         facts = libraries.get("facts") or {}

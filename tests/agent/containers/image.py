@@ -40,7 +40,7 @@ class Podman:
 
 
 def podman(folder: Path) -> Podman:
-    """Return a podman that also works where cgroups are of version 1 or mixed: it only sees version 2."""
+    """Return a podman that also works with cgroups of version 1, or of both versions: it is shown version 2 only."""
     program = _program("podman")
     bin_folder = folder / "bin"
     bin_folder.mkdir(parents=True)

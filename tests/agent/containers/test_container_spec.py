@@ -65,7 +65,7 @@ def test_no_image_is_ever_an_option(name: str) -> None:
 
 @given(st.text(max_size=60) | st.recursive(st.none() | st.text(), st.lists).map(json.dumps))
 def test_invalid_descriptions_are_refused(text: str) -> None:
-    """Whatever a host sends, the error is first ``Failure``."""
+    """Any text that is not a valid description raises ``Failure``, and no other exception."""
     with pytest.raises(Failure):
         container_spec.parse(text)
 

@@ -53,7 +53,7 @@ def test_nvml_lists_processes(layout: struct.Struct) -> None:
 
 
 def test_nvml_structs_have_the_header_s_sizes() -> None:
-    """nvml.h: 16 bytes for the plain call, 24 with the MIG instances."""
+    """The structs have the sizes in nvml.h: 16 bytes for the plain call, 24 with the MIG instances."""
     assert [layout.size for layout in LAYOUTS] == [24, 24, 16]
 
 

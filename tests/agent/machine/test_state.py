@@ -368,7 +368,7 @@ class Nvml:
 
 
 def test_nvml_lists_process_ids(tmp_path: Path) -> None:
-    """Names come from /proc, or are None for a process of another container; no list is not an empty list."""
+    """Names come from /proc, or are None for a process of another container; a missing list is None, not empty."""
     process(tmp_path, 42, 42, "blender x")
     reader = StateReader(str(tmp_path))
     state = reader.snapshot(Nvml({42: 5, 43: None}))

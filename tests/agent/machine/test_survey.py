@@ -113,7 +113,7 @@ def test_each_missing_module_has_python_s_own_reason(tmp_path: Path) -> None:
 
 
 def test_an_import_that_takes_too_long_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has no answer when the time is over is late, each with a reason, and nothing else is."""
+    """Each import without an answer at the time limit is listed as late, with a reason; no other import is."""
     monkeypatch.setattr(import_probe, "PATIENCE", 0.001)
     facts = import_probe.ImportProbe(["onnxruntime"], gpu=False).answers()
     assert facts["late"] == ["onnxruntime", "numpy"]

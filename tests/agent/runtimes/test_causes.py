@@ -114,7 +114,7 @@ def test_the_advice_helps(tmp_path: Path, words: str) -> None:
 
 
 def test_equal_names_of_sizes_that_differ(tmp_path: Path) -> None:
-    """ONNX Runtime refuses the run, not to load the file, and the advice is about the names of the dimensions."""
+    """ONNX Runtime loads the file and refuses to run it; the advice is about the names of the dimensions."""
     steps = [("Neg", ["x"], "t"), ("Concat", ["t", "t"], "u"), ("Neg", ["u"], "v"), ("Relu", ["v"], "w")]
     nodes = [helper.make_node(op, takes, [gives]) for op, takes, gives in (*steps, ("Neg", ["w"], "y"))]
     nodes[1].attribute.append(helper.make_attribute("axis", 0))

@@ -74,7 +74,7 @@ def test_every_name_exists_everywhere_or_is_detected() -> None:
 
 @pytest.mark.parametrize("requested", ["auto", "named", "bindings"])
 def test_labels_match_the_interface(requested: str) -> None:
-    """An engine without an interface never gets its label."""
+    """An engine is never labelled with an interface that it does not have."""
     tensors = importlib.import_module("hil.agent.runtimes.tensorrt.tensors")
     failure = importlib.import_module("hil.agent.failure")
     for attribute, label in (("num_io_tensors", "named"), ("num_bindings", "bindings")):

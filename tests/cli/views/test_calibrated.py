@@ -38,14 +38,14 @@ LEVELS = {"orin-1": 1.0, "orin-2": 1.04, "orin-3": 1.01}
 
 
 def sessions(level: float) -> Values:
-    """Return sessions of one board, which all boards have alike but for ``level``."""
+    """Return the sessions of one board; boards differ only in ``level``."""
     made = [tuple(value * level for value in one) for one in simulated_sessions(40, between=0.002)]
     return {ROW: made, (CONTROL, "net v1", ""): made}
 
 
 @pytest.fixture
 def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The config of a pool, whose members are measured as ``sessions`` says; a real measurement takes minutes."""
+    """The config of a pool, with ``sessions`` in place of real measurements, which take minutes."""
     project = Project.make(tmp_path)
     project.toml.write_text(project.toml.read_text() + POOL)
 

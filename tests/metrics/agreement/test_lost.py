@@ -107,12 +107,12 @@ def test_a_rare_alarm_that_never_comes_fails() -> None:
     ],
 )
 def test_what_chance_explains_is_not_lost(kind: str, reference: Array, engine: Array) -> None:
-    """A part that may be right as often as not is counted with all others."""
+    """A rare class or a component does not fail the check if chance may explain its changed answers."""
     assert judged({"y": reference}, {"y": engine}, y={"kind": kind}).verdict is Verdict.PASSED
 
 
 def test_copies_of_one_sample_do_not_prove_a_loss() -> None:
-    """If a tenth of the samples is distinct, so is a tenth of a class: the loss of one sample is no failure."""
+    """If only a tenth of the samples is distinct, the loss of a whole class is inconclusive: it may be one sample."""
     spec = ModelSpec.model_validate({"path": "m", "data": "d", "outputs": {"y": {"kind": "classification"}}})
     comparison = Comparison("int8", samples=N, answers=open_answers(spec), distinct=N // 10)
     comparison.update([("y", classes())], [("y", classes(RARE))])

@@ -51,7 +51,7 @@ def pool_of(project: Project, boards: int) -> None:
 
 
 def test_models_of_lost_boards_begin_again_and_no_row_is_lost_or_doubled(project: Project) -> None:
-    """A killed worker and an unplugged board: the run passes, each row once, and the void attempts are listed."""
+    """After a killed worker and an unplugged board the run passes, with each row once and the void attempts listed."""
     (project.root / "faults.py").write_text(FAULTS)
     toy(project.root / "first.onnx")
     with project.toml.open("a") as file:
@@ -123,7 +123,7 @@ def test_a_distribution_that_may_split_a_model_is_refused(
 
 @pytest.mark.parametrize(("target", "workers"), [("boards", 3), ("cpu", None), ("typo", None), ("lab", 7)])
 def test_auto_means_as_many_workers_as_boards(project: Project, target: str, workers: int | None) -> None:
-    """``-n auto`` counts boards, not this machine's processors; xdist decides for one board, and before an error."""
+    """``-n auto`` starts one worker for each board of a pool; for one board or an unknown target, xdist decides."""
     pool_of(project, 3)
     with project.toml.open("a") as file:
         file.write('[targets.lab]\nkind = "labgrid"\ncoordinator = "h:1"\nfilter = { board = "orin" }\nat_most = 7\n')

@@ -55,7 +55,7 @@ def test_device_times_are_in_the_file(tmp_path: Path) -> None:
 
 
 def test_the_control_is_in_the_file(tmp_path: Path) -> None:
-    """A process that reads a series has the control that was timed beside it, or none if none was."""
+    """A process that reads a series also reads the control that was timed beside it, if there was one."""
     beside = ControlSeries("net v1", np.array([1.0, 1.1, 2.0]), np.array([0.01, 0.02, 1e-9]), (2, 1), 0.25)
     Samples(tmp_path, "run").once(NAME, lambda: replace(series(), control=beside))
     read = Samples(tmp_path, "run").once(NAME, refuse).control

@@ -177,7 +177,7 @@ def test_a_calibrator_of_a_strongly_typed_network_is_refused(tmp_path: Path) -> 
     [("fp8", DataType.FP8, "8.9"), ("fp4", DataType.FP4, "10.0"), ("int4", DataType.INT4, "8.7")],
 )
 def test_brought_precisions(precision: str, kind: DataType, sm: str, tmp_path: Path) -> None:
-    """Such a precision is built strongly typed; an older GPU or TensorRT, or a file without it, is refused."""
+    """FP8, FP4 and INT4 are built strongly typed; an older GPU or TensorRT, or a file without the type, is refused."""
     layers = [Layer(LayerType.DEQUANTIZE, Tensor(dtype=DataType.FLOAT)), Layer(LayerType.CONSTANT, Tensor(dtype=kind))]
     trt, gpu = Typed(layers=layers), Cuda()
     gpu.sm = sm
