@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import results
 from benchmarks.results.judging import sessions as judging
-from benchmarks.sessions import on_board, simulated
+from benchmarks.sessions import simulated
 from benchmarks.sessions.chain import Chain
 from benchmarks.verdicts import table
 
@@ -100,6 +100,8 @@ def _real(parsed: argparse.Namespace, folder: Path, notify: Notify) -> list[dict
 
 
 def _board(_parsed: argparse.Namespace, folder: Path, notify: Notify) -> list[dict[str, Any]]:
+    from benchmarks.sessions import on_board  # imports simulated boards, which not every machine has
+
     return on_board.rows(folder, notify)
 
 
