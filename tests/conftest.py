@@ -53,6 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # With "load" the shares are fixed early, and one worker is idle for minutes while another runs the boards' tests.
     if config.getoption("dist", "no") == "load":
         config.option.dist = "worksteal"
+    if _in_ci() and config.option.durations is None:
+        config.option.durations, config.option.durations_min = 60, 3.0
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
