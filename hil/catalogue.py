@@ -47,7 +47,7 @@ class CheckKind:
         question: what it answers, as a question to the user.
         test: its test, as ``FILE::FUNCTION`` in the stock suites.
         limit: the key of its limit; ``None`` for a check with a fixed criterion.
-        needs_target: its result is meaningless on another machine than the requested target.
+        needs_target: its result is meaningless on any machine but the requested target.
         on_host: the host does its work without the engine, so its evidence is at most ``host``.
         precisions: the precisions it applies to; ``None`` for all.
         needs_task: it is planned only for models with a task.

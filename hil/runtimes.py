@@ -32,7 +32,7 @@ class RuntimeRecord:
         compiles: it builds an engine file that runs only on one kind of machine.
         has_profiles: dynamic dimensions are limited to the sizes of an optimization profile.
         has_streams: several inferences can be in flight at once.
-        chooses_precision: its builder may compute a layer in another precision than requested.
+        chooses_precision: its builder may compute a layer in a precision that was not requested.
         reports_layers: it reports what each layer of an engine executes.
         takes_foreign_engines: it can load an engine that was built elsewhere.
         has_trtexec: ``trtexec`` builds engines of this runtime.

@@ -172,7 +172,7 @@ class HilRun(RunState):
     def read_notes(self, notes: dict[str, Any]) -> None:
         """Read the notes that an xdist worker left at its end.
 
-        Set ``problem`` if the worker had a lab error, or read another config than the controller.
+        Set ``problem`` if the worker had a lab error, or its config differs from the controller's.
         """
         self.deselected(notes["hil_deselected"])
         self.states.own.update((nodeid, OwnTest(nodeid, *rest)) for nodeid, *rest in notes["hil_own"])

@@ -687,7 +687,7 @@ def test_one_claim_judged_wrongly_misses_a_bar(make: Callable[[str, Rows], dict[
 
 
 def test_the_audits_seeds_are_consecutive(make: Callable[[str, Rows], dict[str, Any]]) -> None:
-    """The first seed may be any; a draw of another seed than the next one fails the result."""
+    """The first seed may be any; a draw whose seed is not the next one fails the result."""
     later = [{**row, "seed": row["seed"] + 2000} for row in int8_audit()]
     assert make("int8-audit", later)["passed"] is True
     for number in (0, -1):

@@ -100,7 +100,7 @@ def edited(project: Project, edit: Callable[[onnx.ModelProto], None]) -> Config:
 
 
 def _renamed(project: Project, random: Random) -> Config:
-    """The exported model's tensors have other names than when it was calibrated."""
+    """The exported model's tensors were renamed after it was calibrated."""
     prefix = str(random.choice(["/model/", "onnx::", "main_graph_"]))
     project.facts["prefix"] = prefix
 

@@ -102,7 +102,7 @@ def problems(document: Mapping[str, Any]) -> list[str]:
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         return [*wrong, f"the rows cannot be judged: {type(error).__name__}: {error}"]
     if [bar["name"] for bar in computed] != [bar["name"] for bar in document["bars"]]:
-        return [*wrong, "the rows give other bars than the file has"]
+        return [*wrong, "the bars that the rows give are not those of the file"]
     wrong += [
         f"{ours['name']}: {key} is {theirs.get(key)}, the rows give {ours[key]}"
         for ours, theirs in zip(computed, document["bars"], strict=True)

@@ -58,7 +58,7 @@ def calibration(facts: CalibrationFacts, brought: str = "the model came with its
     if facts.consumed != facts.declared:
         return failed(f"calibration consumed {facts.consumed} samples, {facts.declared} are declared", details)
     if not facts.consumed_digest or facts.consumed_digest != facts.declared_digest:
-        return failed("calibration consumed other samples than the declared ones", details)
+        return failed("calibration consumed samples that are not the declared ones", details)
     measurement = Measurement(value=facts.consumed, unit="samples", n=facts.consumed)
     if facts.synthetic:
         reason = f"calibrated on {facts.consumed} synthetic samples: the ranges may not fit real data"
@@ -209,7 +209,7 @@ def _unused(facts: CacheFacts) -> Iterator[str]:
         what = f"{facts.header!r}, not {facts.expected_header}" if facts.header else "no name of an algorithm"
         yield f"TensorRT's calibration cache begins with {what}"
     elif facts.header_versions and not set(facts.header_versions) & set(facts.header.split("-")):
-        what = f"{facts.header!r}, another version than the one that built the engine"
+        what = f"{facts.header!r}, not the version that built the engine"
         yield f"TensorRT's calibration cache begins with {what}: calibrate again"
 
 

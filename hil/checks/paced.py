@@ -166,7 +166,9 @@ def _judge(series: Series, limit: Limit | None, judge: Callable[[Series], Judgem
         return inconclusive(broken, limit)
     judgement, planned, reason = judge(series), int((_pace(series) or {})["releases"]), ""
     if series.n < planned and judgement.verdict in (Verdict.PASSED, Verdict.WARNED):
-        reason = f"only {series.n} of {planned} releases were served in the time: the engine cannot keep the rate"
+        reason = (
+            f"only {series.n} of {planned} releases were served in the time: the engine cannot keep up with the rate"
+        )
     elif judgement.verdict is Verdict.FAILED and judge(prompt(series)).verdict is not Verdict.FAILED:
         late = show(float(_as_details(series)["late_wakeup_p99"]), "s")
         cause = f"the machine woke an idle worker late (p99 {late})"

@@ -132,7 +132,7 @@ def _weak(facts: DataFacts) -> str:
     if facts.synthetic:
         return f"{facts.count} synthetic samples: real validation data is needed for a gate"
     if facts.count < FEW:
-        return f"only {facts.count} validation samples: add some, {FEW} at least"
+        return f"only {facts.count} validation samples: at least {FEW} are needed"
     judged_on = facts.count if facts.declared is None else min(facts.count, facts.declared)
     if facts.distinct is not None and (2 * facts.distinct < judged_on or facts.distinct < FEW):
         return f"only {facts.distinct} of {judged_on} validation samples differ by more than noise: add different ones"

@@ -29,7 +29,7 @@ def reset(first: Outputs, again: Outputs, *, sequences: int) -> Judgement:
         return empty
     wrong = _differs(first, again)
     if wrong:
-        return failed(f"after another sequence, a sequence gives other outputs than before it: {wrong}: {_RESET}")
+        return failed(f"after another sequence, a sequence gives different outputs: {wrong}: {_RESET}")
     return judged(Verdict.PASSED, f"a sequence of {len(first[0][1])} steps gave the same outputs after another one")
 
 
@@ -58,7 +58,7 @@ def isolation(  # noqa: PLR0913 - what was run, and by what it is judged
         return empty
     wrong = _differs(alone, interleaved)
     if wrong:
-        return failed(f"interleaved with another, a sequence gives other outputs than alone: {wrong}: {_SHARED}")
+        return failed(f"interleaved with another, a sequence gives different outputs: {wrong}: {_SHARED}")
     if beside is None:
         return judged(Verdict.PASSED, "interleaved with another sequence, a sequence gave identical outputs")
     one, other = beside
@@ -68,7 +68,7 @@ def isolation(  # noqa: PLR0913 - what was run, and by what it is judged
         comparison.update(one, other, samples=len(one[0][1]))
     if wrong or not comparison.within():
         at = wrong or comparison.fatal or _first(one, other)
-        return failed(f"beside other sequences in its batch, a sequence gives other outputs: {at}: {_LEAK}")
+        return failed(f"beside other sequences in its batch, a sequence gives different outputs: {at}: {_LEAK}")
     return judged(Verdict.PASSED, "a sequence gave the same outputs interleaved with another and in two batches")
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 SLOWEST = 10
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-NO_VERDICT = "these figures are not a verdict: trtexec measures in another way than pytest-hil (docs/coming-from.md)"
+NO_VERDICT = "these figures are not a verdict: trtexec measures differently from pytest-hil (docs/coming-from.md)"
 
 
 def command(

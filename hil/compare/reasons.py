@@ -84,7 +84,7 @@ def _unknown_noise(measured: Measured) -> str:
     known = f"{earlier} earlier sessions of the same model are comparable, {FEWEST_DF + 1} are needed"
     advice = f"hil board calibrate {measured.target}, or measure {FEWEST} sessions a side"
     what = f"the noise between sessions of {measured.target} is unknown ({known})"
-    return f"it differs, but {sides} cannot tell code from machine, because {what}: {advice}"
+    return f"it differs, but {sides} cannot show whether code or machine changed, because {what}: {advice}"
 
 
 def _advice(measured: Measured, settings: Settings) -> str:

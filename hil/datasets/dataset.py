@@ -139,7 +139,7 @@ class Streamed(ABC):
         Stop after ``limit`` samples (``None``: all).
 
         Raise ``UserError`` if a batch would not have the model's fixed batch size, if the source does not return
-        ``count`` samples or, with ``checks_repeats``, other samples than in the first pass.
+        ``count`` samples or, with ``checks_repeats``, samples that differ from the first pass.
         """
         count_needed = self.count if limit is None else min(limit, self.count)
         self._check_batch(size, count_needed)

@@ -45,7 +45,7 @@ class SequenceFolder(Streamed):
             self._names = self._names or names
             if names != self._names:
                 raise UserError(
-                    f"{path} has other arrays than {self._files[0].name}: model {self._model}: save the same inputs "
+                    f"{path} and {self._files[0].name} have different arrays: model {self._model}: save the same inputs "
                     "and labels in each file"
                 )
             try:

@@ -142,7 +142,7 @@ class CallableDataset(CodeDataset):
             expected = set(checked[1]) if expected is None else expected
             if set(checked[1]) != expected:
                 raise UserError(
-                    f"{self._code.name} gave sample {index} other labels than the first: model {self._model}: "
+                    f"{self._code.name} gave sample {index} labels unlike those of the first: model {self._model}: "
                     "give all samples the same labels"
                 )
             yield checked

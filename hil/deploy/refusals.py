@@ -87,7 +87,7 @@ def of_files(engines: Sequence[EngineUsed], digests: Mapping[str, str]) -> Itera
 def of_robot(
     engines: Sequence[EngineUsed], judged: Mapping[str, Any], robot: Mapping[str, Any], gpu: int = 0
 ) -> Iterator[str]:
-    """Yield reasons if the robot is another kind of machine than the judged one, or lacks the runtime of an engine.
+    """Yield reasons if the robot is a different kind of machine from the judged one, or lacks the runtime of an engine.
 
     ``judged`` and ``robot`` are facts of a probe. ``gpu`` is the index of the robot's GPU. An unknown fact is a reason.
     """

@@ -109,7 +109,7 @@ def quantized_weight(array: Array, axis: int) -> Array:
 def quantized(array: Array) -> Array:
     """Return ``array`` after symmetric INT8 quantization with one scale for all its finite elements.
 
-    Other elements, and arrays of other types than float, are unchanged.
+    Other elements, and arrays that are not of a float type, are unchanged.
     """
     if not is_float(array.dtype) or not array.size:
         return array

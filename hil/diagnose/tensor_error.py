@@ -73,7 +73,7 @@ def slice_error(expected: Array, obtained: Array, least: float = 0.01) -> float:
     """Return the largest error of a slice (index along the second axis) relative to that slice's own deviation.
 
     The deviation counts as at least ``least`` times the largest one of a slice. Return ``error`` where slices cannot be
-    compared: for fewer than two axes, other types than float, an infinite error, or no variation.
+    compared: for fewer than two axes, types that are not float, an infinite error, or no variation.
     """
     whole = error(expected, obtained)
     if not math.isfinite(whole) or not is_float(expected.dtype):

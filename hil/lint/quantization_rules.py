@@ -158,7 +158,7 @@ def _wrong_axis(graph: Graph, node: onnx.NodeProto) -> str:
 def _channel_axis(reader: onnx.NodeProto, number: int, rank: int) -> int | None:
     """Return the axis of the output channels of the weights that ``reader`` reads as input ``number``.
 
-    Return ``None`` for other inputs than the second, and for operators without weights.
+    Return ``None`` for any input but the second, and for operators without weights.
     """
     if number != 1:
         return None

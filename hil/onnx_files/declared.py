@@ -67,7 +67,7 @@ def _with_one_batch(signature: Signature, name: str) -> Signature:
 
 
 def with_inputs(signature: Signature, inputs: Sequence[TensorSpec]) -> Signature:
-    """Return ``signature`` with ``inputs``, whose dimensions may have other names than before.
+    """Return ``signature`` with ``inputs``, whose dimensions may be renamed.
 
     If a name was divided, the outputs' dimensions of this name become unknown (``None``).
     """

@@ -56,7 +56,7 @@ def run_sequence(
 
 
 def refuse_growing(begin: Arrays, states: Arrays, carry: Mapping[str, str]) -> None:
-    """Raise ``UserError`` if a state has another shape after a step than before it, as a key-value cache has."""
+    """Raise ``UserError`` if a step changes the shape of a state, as a key-value cache has."""
     for name, source in carry.items():
         if states[name].shape != begin[name].shape:
             before, after = list(begin[name].shape), list(states[name].shape)

@@ -1,6 +1,6 @@
 """Find the project's own Python files that a module depends on: its own file and, recursively, the modules it imports.
 
-Imports are read from the source, and nothing is executed. Imports by computed names, and other files than modules, are
+Imports are read from the source, and nothing is executed. Imports by computed names, and files other than modules, are
 missed.
 """
 

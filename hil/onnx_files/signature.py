@@ -92,7 +92,7 @@ class Signature:
         random: the nodes that may draw random numbers, as text.
         sizes: ``(min, opt, max)`` by the name of a dynamic dimension, from ``hil.toml``.
         multiples: the number of which a dynamic dimension must be a multiple, by its name, from ``hil.toml``.
-        separated: which dimensions got other names than in the file, since their sizes differ.
+        separated: which dimensions were renamed, since their sizes differ.
     """
 
     inputs: tuple[TensorSpec, ...]

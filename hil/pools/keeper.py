@@ -99,7 +99,7 @@ class Keeper:
             where = {key: args.get(key) for key in ("address", "username", "port")}
             tell("acquired", place=name, proxy=proxy, **where)
             return
-        what = f"it has {len(found)} resources NetworkService, and 1 is needed"
+        what = f"it has {len(found)} NetworkService resources, and 1 is needed"
         tell("unusable", place=name, reason="its NetworkService is not available" if len(found) == 1 else what)
         # Reserved but not acquired: another reservation of this run would be given the same place again.
         await self._release(name, cancel=False)

@@ -38,7 +38,7 @@ MOST_TRIALS = 120
 """The most combinations of sizes that are tried for one model."""
 
 MOST_UNFIT = 8
-"""Combinations of sizes that run, but give outputs of other shapes than declared, before the first is proposed."""
+"""Combinations of sizes that run, but not with outputs of the declared shapes, before the first is proposed."""
 
 SHOWN = 12
 """The most sizes of a dimension that a message names."""

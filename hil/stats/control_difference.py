@@ -111,7 +111,7 @@ def control_difference(
 def usual(controls: Sequence[ControlSummary | None], tolerance: float) -> list[bool]:
     """Return for each session of one machine whether the control was as in most of them, within ``tolerance``.
 
-    A session without a control, or with another workload than most, cannot be distinguished and counts as usual.
+    A session without a control, or with a different workload from most, cannot be distinguished and counts as usual.
     """
     workloads = [control.workload for control in controls if control is not None]
     if not workloads:

@@ -64,7 +64,7 @@ class AgentClient(AgentCalls):
     def get_blob(self, digest: str, path: Path, size: int | None = None) -> None:
         """Download a blob to ``path`` on the host, verified and written atomically.
 
-        Raises ``LabError`` if the blob arrives damaged, has another size than ``size`` (bytes), or exceeds 64 GiB.
+        Raises ``LabError`` if the blob arrives damaged, does not have ``size`` bytes, or exceeds 64 GiB.
         """
         file_transfer.get(self, digest, path, size)
 

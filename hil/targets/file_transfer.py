@@ -216,7 +216,7 @@ def get(agent: AgentCalls, digest: str, path: Path, size: int | None = None) -> 
 
 
 def _pieces(agent: AgentCalls, digest: str, expected: int | None) -> Iterator[memoryview]:
-    """Yield the blob's content in pieces. Raise ``LabError`` if the blob or a piece has another size than expected."""
+    """Yield the blob's content in pieces. Raise ``LabError`` if the blob or a piece does not have the expected size."""
     ok, _, first = agent.ask_raw(_read_request(digest, 0), [], PIECE)
     with agent.reading():
         size = size_in(ok["size"])

@@ -70,11 +70,11 @@ class ModelScheduling(LoadScopeScheduling):  # type: ignore[misc] # xdist ships 
         return f"model {model}" if model else str(super()._split_scope(nodeid))
 
     def add_node_collection(self, node: WorkerController, collection: Sequence[str]) -> None:
-        """Add the tests of a worker. Stop the run if it collected other tests than the workers before it."""
+        """Add the tests of a worker. Stop the run if its tests differ from those of the earlier workers."""
         models = self._boards.models_of(node)
         known = self.collection if self.collection_is_completed else None
         if models is None or (known is not None and list(collection) != known):
-            self._boards.stop(f"worker {node.gateway.id} collected other tests than the other workers: run again")
+            self._boards.stop(f"worker {node.gateway.id} and the other workers collected different tests: run again")
             return
         self._models.update(models)
         super().add_node_collection(node, collection)

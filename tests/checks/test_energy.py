@@ -179,7 +179,7 @@ def test_a_lower_limit_is_refused() -> None:
 
 @pytest.mark.parametrize("unit", ["W", "mJ"])
 def test_another_unit_is_refused(unit: str) -> None:
-    """A limit in another unit than joules is inconclusive."""
+    """A limit in a unit other than joules is inconclusive."""
     limit = Limit(value=1e9, unit=unit, sense=Sense.AT_MOST, source="x")
     assert energy.inference(series([window(noisy(100))]), limit, 0.99).verdict is Verdict.INCONCLUSIVE
 

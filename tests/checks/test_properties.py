@@ -56,7 +56,7 @@ def test_any_difference_is_reported(engine: list[tuple[str, np.ndarray]], named:
 
 
 def test_the_order_of_the_outputs_does_not_matter() -> None:
-    """A runtime may list the outputs in another order than the file; they are compared by name."""
+    """A runtime may list the outputs in an order unlike the file's; they are compared by name."""
     both = [("y", HALF), ("z", HALF * 2)]
     signature = replace(SIGNATURE, outputs=(*SIGNATURE.outputs, replace(SIGNATURE.outputs[0], name="z")))
     assert not difference(both, both[::-1], {}, "fp32")

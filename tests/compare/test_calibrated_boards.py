@@ -36,7 +36,7 @@ def on(board: str, number: int, factor: float = SAME, beside: ControlSummary | N
 
 
 def compared(folder: Path, base: Side, cand: Side, boards: tuple[str, ...] = BOARDS, **spreads: float) -> Compared:
-    """Return the comparison with a history in which ``boards`` were calibrated: ``row`` and ``control`` by how much."""
+    """Return the comparison in a history where ``boards`` differ by ``spreads``, given for ``row`` and ``control``."""
     with open_history(f"sqlite:///{folder}/history.db", base=folder) as history:
         rows = {"row": ROW, "control": (CONTROL, "net v1", "")}
         for name, spread in spreads.items():

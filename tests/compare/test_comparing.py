@@ -142,7 +142,7 @@ def test_one_session_a_side_of_unknown_noise_is_never_a_change(
     assert {row.status for row in comparison.rows} == {expected}
     assert all("the noise between sessions of cpu is unknown" in row.reason for row in comparison.rows)
     if expected is Status.UNCLEAR:
-        assert all("one session a side cannot tell code from machine" in row.reason for row in comparison.rows)
+        assert all("one session a side cannot show" in row.reason for row in comparison.rows)
         assert all("hil board calibrate cpu, or measure 5 sessions a side" in row.reason for row in comparison.rows)
 
 

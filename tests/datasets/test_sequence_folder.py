@@ -71,7 +71,7 @@ def test_each_file_is_a_sequence(tmp_path: Path) -> None:
         ({"x": np.zeros((4, 2), np.float32)}, "file 2.npz"),
         ({"x": np.zeros(4, np.float32)}, "a sample is a sequence"),
         ({"extra": np.zeros(4)}, "unknown 'extra'"),
-        ({"h": np.zeros((1, 4), np.float32)}, "has other arrays than 0.npz"),
+        ({"h": np.zeros((1, 4), np.float32)}, "and 0.npz have different arrays"),
     ],
 )
 def test_a_file_that_is_no_sequence_is_named(tmp_path: Path, changed: dict[str, Any], words: str) -> None:

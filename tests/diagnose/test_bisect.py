@@ -266,7 +266,7 @@ def whole_only(model: onnx.ModelProto, fed: Mapping[str, Any]) -> dict[str, Any]
 
 
 def test_an_error_only_in_the_whole_engine_is_found(tmp_path: Path) -> None:
-    """A node that gives other values in the engine than alone, on the same inputs, is named."""
+    """A node whose values in the engine differ from those alone, on the same inputs, is named."""
     model = net(tmp_path)
     (culprit,) = diagnose(model, model, feeds(), "fp32", whole_only).culprits
     assert (culprit.seen.node.name, culprit.cause) == ("mean", Cause.FUSION)

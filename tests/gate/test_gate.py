@@ -95,7 +95,7 @@ def flagged(report: Report, policy: GateSpec) -> list[CheckResult]:
 
 
 def test_warnings_pass_only_where_allowed() -> None:
-    """``warned`` is exit code 0 with ``warnings = true`` and 1 without, with and without ``--hil-gate``."""
+    """A ``warned`` row has exit code 0 if ``warnings = true``, else 1, with or without ``--hil-gate``."""
     draft = sample.with_row(sample.draft(), "parity.data", verdict=Verdict.WARNED, reason="few samples")
     strict, lenient = (
         seal(draft),
@@ -403,7 +403,7 @@ def test_a_guess_never_passes_as_a_declaration(evidence: str, *, warnings: bool)
 
 
 def test_a_guess_cannot_be_removed_from_a_report(tmp_path: Path) -> None:
-    """A report without its guesses has another decision than the recorded one, so that it is refused."""
+    """A report without its guesses gives a decision that is not the recorded one, so it is refused."""
     report = guessing(sample.POLICY.model_copy(update={"warnings": True}))
     edited = report.model_copy(update={"config": report.config.model_copy(update={"guessed": {}})})
     finish(tmp_path, sealed(edited))

@@ -55,7 +55,7 @@ def one_message(text: str) -> str:
 
 
 def is_fresh(board: Board, session: Session, before: int | None = None) -> bool:
-    """Return whether the next check passes, on another process than ``before``."""
+    """Return whether the next check passes, in a process other than ``before``."""
     passes = board.ask(session, "parity.outputs").verdict is Verdict.PASSED
     with session.engines.lease("net", "fp32") as worker:
         return passes and worker.pid != before

@@ -110,7 +110,7 @@ def test_a_place_without_resources_is_no_board(lab: Lab) -> None:
     """A place without a NetworkService is refused by name, and released."""
     pool = opened(lab, 1, "empty", "empty")
     assert pool.take("gw0") is None
-    assert "empty cannot be used: it has 0 resources NetworkService" in str(pool.error())
+    assert "empty cannot be used: it has 0 NetworkService resources" in str(pool.error())
     pool.close()
     assert not lab.by()
 

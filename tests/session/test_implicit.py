@@ -158,7 +158,7 @@ def test_constants_of_zeros_are_read_from_the_model(tmp_path: Path) -> None:
         ({"scales": {"y": [0.2]}}, "should be quantized but have no range"),
         ({"recomputed": {"model": "n"}}, "of another model"),
         ({"recorded": {}}, "no key"),
-        ({"header_versions": ("8601", "80601")}, "another version than the one that built the engine"),
+        ({"header_versions": ("8601", "80601")}, "not the version that built the engine"),
         ({"flowing": ("a", "b", "c", "x")}, "renamed since"),
         ({"in_use": False}, "no layer of the engine computes in INT8"),
     ],

@@ -44,7 +44,7 @@ class Recurrence:
             bound.close()
 
     def check(self, name: str, shape: Any) -> None:
-        """Raise ``Failure`` if the output that feeds ``name`` has another shape than the state had at the beginning."""
+        """Raise ``Failure`` if the output that feeds ``name`` does not have the state's shape at the beginning."""
         if shape != self.shapes[name]:
             what = "the state %r grows from %s to %s in one step" % (name, list(self.shapes[name]), list(shape))
             raise Failure(ENGINE, what, "export the model with a state of a fixed size: others are not supported")

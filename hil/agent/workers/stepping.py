@@ -39,7 +39,7 @@ class Sequences:
         if len(counts) != 1 or counts == {0} or len(begin) not in (0, len(carry)):
             raise Failure(
                 failure.PROTOCOL,
-                "all inputs of a sequence need the same number of steps, and all of its states or none are needed",
+                "the inputs of a sequence need equal numbers of steps, and a request needs all of its states or none",
             )
         if begin or not carry:
             first = {name: array[0, ...] for name, array in steps.items()}

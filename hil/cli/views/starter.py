@@ -158,7 +158,7 @@ def _lines(proposal: Proposal, path: str, model: str) -> Iterator[str]:
     if batch is not None and signature.stacked:
         yield f"batch      = {batch}  # fixed by the model"
     if proposal.takes_batches is False:
-        yield "# A trial run of 3 samples failed, or gave them other outputs than alone: the model seems to take one."
+        yield "# A trial run of 3 samples failed, or gave other outputs than single runs: the model seems to take one."
     if proposal.guessed:
         yield from GUESSED.splitlines()
         yield f"guessed    = {toml_value([written(key) for key in proposal.guessed])}"

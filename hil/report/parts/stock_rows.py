@@ -46,7 +46,7 @@ def stock_rows(report: Report) -> Iterator[str]:
         if check.model not in models:
             yield f"{check.name}: its model is not in the report"
         elif _data_of(check, report) not in (None, models[check.model]):
-            yield f"{check.name}: it was measured with other data than the report lists for its model"
+            yield f"{check.name}: it was measured with data that the report does not list for its model"
         # ``consistency`` requires the engine of a row with evidence ``device``.
         if (
             not kind.on_host

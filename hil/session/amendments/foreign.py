@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hil.session.amendments.row_facts import Facts
 
 UNVERIFIABLE = frozenset({"int8.calibration", "int8.calibration_set", "int8.cache", "int8.disjoint"})
-"""Checks that depend on the calibration data. An engine built elsewhere may have used other data than ``hil.toml``."""
+"""Checks that depend on the calibration data. An engine built elsewhere may have used other data."""
 
 
 def warn_of_foreign_engine(row: Row, judgement: Judgement, facts: Facts) -> Judgement:

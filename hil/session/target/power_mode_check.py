@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check(name: str, declared: str, state: State, facts: Mapping[str, Any]) -> None:
-    """Raise ``LabError`` if the ``state`` of target ``name`` has another power mode than ``declared``, or no mode.
+    """Raise ``LabError`` if the ``state`` of target ``name`` is not in the power mode ``declared``, or has no mode.
 
     Raise ``UserError`` if the board, by the ``facts`` that the probe read, has no mode ``declared``.
     """

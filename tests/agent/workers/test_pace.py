@@ -41,7 +41,7 @@ def test_pacing_ends_with_its_budget() -> None:
 
 
 def test_a_paced_series_has_its_release_times(shared_worker: EngineWorker, feed: Feed) -> None:
-    """A paced series has its release times, and another method than a back-to-back one."""
+    """A paced series has its release times, and its method differs from that of a back-to-back series."""
     timed = shared_worker.pace([feed, feed], warmup=0.05, period=0.005, releases=40)
     pace = timed.telemetry["pace"]
     assert timed.start.shape == timed.duration.shape == (40,)

@@ -129,7 +129,7 @@ def test_the_kind_of_an_output_is_a_comment(
 
 
 def test_a_kind_that_a_run_would_refuse_is_not_proposed() -> None:
-    """If the file declares other axes than a trial run gave, the choice of kinds is shown instead."""
+    """If the declared axes differ from those of a trial run, the choice of kinds is shown instead."""
     one = next(each for each in FAMILIES if each.name == "text recognizer")
     found = replace(proposal("x", "n", Recognized(one, "", ())), observed=Observed({}, {}, {"y": (1, 24, 97)}))
     for shape in ((1, "length", 97), (1, "length")):

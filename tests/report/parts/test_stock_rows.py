@@ -117,7 +117,7 @@ def test_a_model_is_listed_once_and_has_samples() -> None:
 
 
 def test_the_data_of_a_comparison_are_those_of_its_model() -> None:
-    """A comparison with other validation data than the report lists contradicts it."""
+    """A comparison with validation data that the report does not list contradicts it."""
     draft = sample.draft()
     own = {"version": 1, "data": draft.models[0].data_digest}
     other = {"version": 1, "data": "0" * 64}
@@ -126,4 +126,4 @@ def test_the_data_of_a_comparison_are_those_of_its_model() -> None:
     for method, wrong in ((own, False), (other, True)):
         measured = sample.measurement("parity.task", 0.0, "1").model_copy(update={"method": digest_of(method)})
         found = list(stock_rows(sample.with_row(whole, row.id, measurement=measured.model_dump())))
-        assert any("other data than the report lists" in line for line in found) is wrong
+        assert any("data that the report does not list" in line for line in found) is wrong

@@ -77,7 +77,7 @@ def test_the_node_is_found_by_its_index(tmp_path: Path) -> None:
 
 
 def test_another_node_is_not_named(tmp_path: Path) -> None:
-    """No node is named if the index points at another operator than the error's text names."""
+    """No node is named if the operator at the index is not the one in the error's text."""
     path = models.tiny(tmp_path / "m.onnx")
     text = message(path, Error(0, "No importer registered for op: Frobnicate"))
     assert "multiply" not in text

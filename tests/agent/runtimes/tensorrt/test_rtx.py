@@ -108,7 +108,7 @@ def test_another_type_than_asked_is_refused(asked: str, kind: int, says: str, tm
 
 @pytest.mark.parametrize("kind", ["FP8", "INT4", "FP4"])
 def test_another_quantization_is_not_built_as_int8(kind: str, tmp_path: Path) -> None:
-    """A network that is quantized to another type than int8 is no int8 engine."""
+    """A network that is quantized to a type other than int8 is not built as an int8 engine."""
     assert f"quantized to {kind}" in message(quantized(tmp_path / "m.onnx", QUANTIZED[kind]), "int8", profiles=PROFILES)
 
 
