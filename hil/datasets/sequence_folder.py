@@ -45,8 +45,8 @@ class SequenceFolder(Streamed):
             self._names = self._names or names
             if names != self._names:
                 raise UserError(
-                    f"{path} and {self._files[0].name} have different arrays: model {self._model}: save the same inputs "
-                    "and labels in each file"
+                    f"{path} and {self._files[0].name} have different arrays: model {self._model}: save the same "
+                    "inputs and labels in each file"
                 )
             try:
                 matcher.tensors({name: arrays.header(name) for name in names[0]})

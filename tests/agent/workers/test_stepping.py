@@ -91,7 +91,7 @@ def test_arrays_that_are_no_steps_are_refused(tmp_path: Path, arrays: dict[str, 
     """An empty sequence, and inputs with different numbers of steps, are refused."""
     engine = runtime("onnxruntime").load(str(recurrent.write_cell(tmp_path / "cell.onnx")), {})
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
-    with pytest.raises(Failure, match="the same number of steps"):
+    with pytest.raises(Failure, match="equal numbers of steps"):
         stepping.Sequences().run(engine, {"carry": CARRY, "key": ""}, arrays)
 
 
