@@ -65,6 +65,17 @@ def test_the_order_of_the_outputs_does_not_matter() -> None:
     assert "instead of" in malformed([("z", HALF), ("y", HALF[:, :2])], signature, {"n": 2})
 
 
+def test_rounding_counts_only_beyond_a_default() -> None:
+    """What rounding causes is asked for only beyond the tolerance, and does not change a tolerance of the config."""
+    engine, large = _y(HALF * np.float32(1.001)), {"y": 1e-4}
+    assert not difference(_y(HALF), engine, {}, "fp32", rounding=lambda: large)
+    assert "differs" in difference(_y(HALF), engine, {}, "fp32", rounding=lambda: {"y": 5e-5})
+    assert "differs" in difference(_y(HALF), engine, {}, "fp32", rounding=lambda: {"other": 1.0})
+    for spec in (TolerancesSpec(max_rel=1e-4), TolerancesSpec(max_abs=1e-5)):
+        assert "differs" in difference(_y(HALF), engine, {}, "fp32", spec, rounding=lambda: large)
+    assert not difference(_y(HALF), _y(HALF), {}, "fp32", rounding=lambda: pytest.fail("asked"))
+
+
 def test_outputs_within_the_tolerance_have_no_difference() -> None:
     """Outputs within the tolerance, or with equal non-finite values, have no difference."""
     assert not difference(_y(HALF), _y(HALF * np.float32(1.00005)), {}, "fp32")

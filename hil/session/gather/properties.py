@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from hil.checks import properties
 from hil.dtypes import for_file
 from hil.errors import EngineBuildError, EngineError, Unsupported, UserError, WorkerLost
 from hil.onnx_files.reference import cpu_session
+from hil.onnx_files.rounding_error import RoundingErrors
 from hil.session.gather.declaration import declaration_of
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.parity import precision_of, where_of
@@ -75,20 +76,29 @@ def stable(session: EngineContext, row: Row) -> Gathered:
 
 def _parity_trial(session: EngineContext, row: Row, runs: DrawnBatches) -> Trial:
     scales, tolerances = _scales(session, row.model), session.model(row.model).tolerances.get(precision_of(row))
-    precision, where = precision_of(row), where_of(session, row)
+    precision, where, path = precision_of(row), where_of(session, row), session.onnx(row.model)
+    errors = session.memo.once(("rounding errors", row.model, precision), lambda: RoundingErrors(path, precision))
 
     def trial(case: _Case) -> str | None:
         ours = case.reference
         if ours is None:
             return None
         engine = runs.run_as(case.worker, case.inputs, ours) if runs.space.steps else case.engine
-        found = (
-            (place, properties.difference(one, other, scales, precision, tolerances, where=where))
-            for (place, one), (_, other) in zip(runs.calls(ours), runs.calls(engine), strict=True)
-        )
-        return next((f"{place}{wrong}" for place, wrong in found if wrong), "")
+        for number, ((place, one), (_, other)) in enumerate(zip(runs.calls(ours), runs.calls(engine), strict=True)):
+            rounding = partial(_rounding, errors, runs, case, number)
+            wrong = properties.difference(one, other, scales, precision, tolerances, where=where, rounding=rounding)
+            if wrong:
+                return f"{place}{wrong}"
+        return ""
 
     return trial
+
+
+def _rounding(errors: RoundingErrors, runs: DrawnBatches, case: _Case, number: int) -> Mapping[str, float]:
+    """Return the errors that rounding causes in the reference's inference ``number`` of a drawn batch."""
+    reference = case.reference or []
+    _, outputs = next(islice(runs.calls(reference), number, None))
+    return errors.of((case.drawn, number), outputs, runs.of_call(case.inputs, reference, number))
 
 
 def _stable_trial(session: EngineContext, row: Row, runs: DrawnBatches) -> Trial:
@@ -151,7 +161,7 @@ def _searched(session: EngineContext, row: Row, what: str) -> Gathered:
     result = properties.SearchResult(found.examples, found.samples, found.wrong, example, saved, found.refused)
     judgement = properties.judge(result, what)
     ranges = {name: list(ends) for name, ends in valid.ranges.items()}
-    method = {"version": 2, "drawn": "by Hypothesis, derandomized", "examples": draws.method(), "ranges": ranges}
+    method = {"version": 3, "drawn": "by Hypothesis, derandomized", "examples": draws.method(), "ranges": ranges}
     method |= {"steps": valid.steps} if valid.steps else {}
     method |= {"lengths": sorted(valid.lengths)} if valid.lengths else {}
     return Gathered(judgement, {**method, "sizes": {name: list(ends) for name, ends in valid.sizes.items()}})

@@ -56,6 +56,10 @@ class DrawnBatches:
         feeds: Feeds = inputs
         return feeds
 
+    def of_call(self, inputs: Any, reference: Outputs, number: int) -> Feeds:  # noqa: ARG002 - sequences need them
+        """Return the inputs of the inference ``number``; of a model with a state, with the reference's state."""
+        return self.of_one_call(inputs)
+
     def saved(self, drawn: Drawn) -> Feeds:
         """Return the inputs in the form of a model's data."""
         return drawn.feeds(self.space)
@@ -87,6 +91,11 @@ class DrawnSequences(DrawnBatches):
     def of_one_call(self, inputs: Sequence) -> Feeds:
         """Return the inputs of the first step."""
         return {**inputs.step(0), **inputs.begin}
+
+    def of_call(self, inputs: Sequence, reference: Outputs, number: int) -> Feeds:
+        """Return the inputs of a step, with the reference's state before it."""
+        states = {name: array[number] for name, array in inputs.states(dict(reference)).items()}
+        return {**inputs.step(number), **states}
 
     def saved(self, drawn: Drawn) -> Feeds:
         """Return the inputs of all steps, [sequences, steps, …]."""
