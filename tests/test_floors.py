@@ -38,7 +38,7 @@ FLOORS = (
     ("hil.onnx_files.declared_shapes", "hil.onnx_files.dimension_names"),
     ("hil.onnx_files.imported_modules", "hil.onnx_files.external_data", "hil.onnx_files.ort_errors", "hil.importers"),
     ("hil.config",),
-    ("hil.onnx_files.batch_axes",),
+    ("hil.onnx_files.batch_axes", "hil.onnx_files.rounding_error"),
     ("hil.callables", "hil.onnx_files.declared", "hil.onnx_files.identity", "hil.plan", "hil.state"),
     ("hil.datasets", "hil.metrics"),
     ("hil.onnx_files.host_sequence",),
