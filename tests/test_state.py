@@ -119,7 +119,7 @@ def test_an_unreadable_governor_is_named() -> None:
 
 @pytest.mark.parametrize("changes", [{"swap_used": 1 << 20}, {"memory_available": 0}, {"temperature": {"x": 90.0}}])
 def test_changes_that_are_no_disturbance(changes: dict[str, Any]) -> None:
-    """1 MiB of swap, memory that the engine uses, and heat without throttling are no disturbance."""
+    """1 MiB of swap, memory that the engine uses, and heat without throttling are not a disturbance."""
     assert not kinds_of(state(**changes))
 
 

@@ -15,7 +15,7 @@ def service_findings(before: object, after: object) -> list[Finding]:
 
 @pytest.mark.parametrize("state", ["inactive", "failed"])
 def test_stopped_services_are_no_disturbance(state: str) -> None:
-    """An inactive or failed unit is no disturbance: neither has a process."""
+    """An inactive or failed unit is not a disturbance: neither has a process."""
     assert service_findings({"robot": state}, {"robot": state}) == []
     assert service_findings(None, 5) == []
 

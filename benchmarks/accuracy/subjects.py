@@ -49,7 +49,7 @@ class Subject:
         truth: returns a new reader of the answers.
         task: what the outputs are: classification, detection, segmentation, ctc or regression.
         size: length along which boxes and maps are shifted, in the outputs' unit.
-        scores: where the scores are; ``logits`` if they are no probabilities.
+        scores: where the scores are; ``logits`` if they are not probabilities.
         boxes: where the boxes are.
         image: the input that is an image [images, channels, height, width].
         signal: the float input that is scaled; the image where there is one.
@@ -255,7 +255,7 @@ SUBJECTS: Mapping[str, Subject] = {
         _speech,
         lambda: a_class("output"),
         "classification",
-        {},  # one score is no classification among classes
+        {},  # one score is not a classification among classes
         scores=Part("output", 1, 0, 1, 1),
         signal="input",
         prepare=_stateless,

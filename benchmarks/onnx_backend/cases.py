@@ -34,7 +34,7 @@ SLOW = frozenset({"attention", "causal_conv_with_state", "flexattention", "group
 
 @dataclass(frozen=True)
 class Case:
-    """A model with inputs and expected outputs in the file's order; a value that is no array is left as it is."""
+    """A model with inputs and expected outputs in the file's order; a value that is not an array is left as it is."""
 
     name: str
     kind: str

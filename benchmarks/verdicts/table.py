@@ -57,7 +57,7 @@ def cell(  # noqa: PLR0913 - what a cell is, named at each call
     Raise ``ValueError`` for impossible counts.
     """
     if not 0 <= hits <= trials or not trials:
-        raise ValueError(f"{name}, {model}: {hits} of {trials} is no rate")
+        raise ValueError(f"{name}, {model}: {hits} of {trials} is not a rate")
     low, high = bounds(hits, trials)
     met = None if bar is None else within(low, high, bar, sense)
     return Cell(claim, name, model, hits / trials, low, high, bar, sense, met, int(hits), int(trials))

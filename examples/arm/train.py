@@ -33,7 +33,7 @@ RATE = 2e-3
 LAYERS = {"dense1": 0, "dense2": 2, "dense3": 4, "heads": 6}
 """Position of each layer that has weights in ``network``."""
 
-# Named at run time: training alone needs it, so it is no dependency of the project.
+# Named at run time: training alone needs it, so it is not a dependency of the project.
 torch: Any = import_module("torch")
 
 

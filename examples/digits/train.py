@@ -32,7 +32,7 @@ DECAY = 1e-3
 LAYERS = {"conv1": 0, "conv2": 2, "conv3": 5, "logits": 10}
 """Position of each layer that has weights in ``network``."""
 
-# Named at run time: training alone needs it, so it is no dependency of the project.
+# Named at run time: training alone needs it, so it is not a dependency of the project.
 torch: Any = import_module("torch")
 
 

@@ -53,7 +53,7 @@ UNITS = {"position": 2e-3, "velocity": 5e-2}
 SETTLED = 50
 """Steps after which the errors are stated: an estimator begins with nothing."""
 
-# Named at run time: training alone needs it, so it is no dependency of the project.
+# Named at run time: training alone needs it, so it is not a dependency of the project.
 torch: Any = import_module("torch")
 
 

@@ -35,7 +35,7 @@ LEVELS = 16
 """Grey levels, those of the scanned digits."""
 
 INK = 0.25
-"""What counts as ink: paper between is no part of the box."""
+"""What counts as ink: paper between is not a part of the box."""
 
 SEEDS = {"train": 1, "validation": 2, "calibration": 3}
 VALIDATION, CALIBRATION, TRAINING = 320, 128, 3000

@@ -40,7 +40,7 @@ CONVOLUTIONS = {"conv1": 0, "conv2": 2, "conv3": 4, "conv4": 6, "conv5": 8, "con
 
 STRIDES = {"conv1": 2, "conv3": 2}
 
-# Named at run time: training alone needs it, so it is no dependency of the project.
+# Named at run time: training alone needs it, so it is not a dependency of the project.
 torch: Any = import_module("torch")
 
 

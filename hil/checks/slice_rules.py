@@ -185,7 +185,7 @@ def _facts(axis: int, sums: AxisSums, slices: Slices, noise: float) -> AxisFacts
             live |= score & (high >= _LOW_SCORE) & (deviation >= score_lively / 2)
         # A slice that is not live is measured by the liveliest slice of its kind, or by its own magnitude.
         other = np.where(within & (score_lively > 0), score_lively, lively)
-        # One of few elements may be 0 but for rounding, beside larger ones: its magnitude alone is no scale.
+        # One of few elements may be 0 but for rounding, beside larger ones: its magnitude alone is not a scale.
         own = np.maximum(magnitude, np.where(few, deviation, 0.0))
         scale = np.where(live, deviation, np.maximum(other, np.where(varies, 0.0, own)))
         if live.any() and float(deviation[live].max()) < ALIKE * float(deviation[live].min()):

@@ -79,7 +79,7 @@ def relative_errors(reference: Array, candidate: Array) -> FloatArray | None:
     """Return the root mean square error of each step, shape [steps].
 
     Errors are relative to the standard deviation of the element over the reference's steps. ``None`` if the elements
-    are no floats, or if none of them varies. Elements that are not finite count as equal.
+    are not floats, or if none of them varies. Elements that are not finite count as equal.
     """
     if not is_float(reference.dtype) or not reference.size:
         return None

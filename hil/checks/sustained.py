@@ -106,7 +106,7 @@ def slowdown(series: Series, seconds: float, limit: Limit | None, confidence: fl
         value=math.expm1(after - before),
         unit="1",
         low=finite(math.expm1(low - before_high)),
-        # A change above e^100 is no usable bound.
+        # A change above e^100 is not a usable bound.
         high=None if high - before_low > 100 else finite(math.expm1(high - before_low)),
         confidence=confidence,
         n=series.n,

@@ -1,4 +1,4 @@
-"""Apply accepted levels: a worse row is no regression if it is not worse than a level that somebody accepted.
+"""Apply accepted levels: a worse row is not a regression if it is not worse than a level that somebody accepted.
 
 An accepted level applies only to its row, target and machine, and only until a newer base is measured.
 """

@@ -48,9 +48,9 @@ class OutputSpec(Table):
     Attributes:
         kind: what the answer is (``hil.metrics.agreement``); all outputs of kind "detection" are read together.
         axis: the axis of the classes.
-        score: the robot's threshold; a lower score is no answer.
+        score: the robot's threshold; a lower score is not an answer.
         layout: as in ``[models.NAME.detection]``, whose value is the default, as are ``boxes`` and ``nms``.
-        blank: the class of kind "ctc" that is no character.
+        blank: the class of kind "ctc" that is not a character.
         decode: a callable from a batch's outputs to the answer of each sample; of kind "detection", to its boxes.
     """
 

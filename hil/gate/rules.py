@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NOT_WHOLE = {
     "incomplete": "the run did not finish: its report is incomplete",
-    "partial": "the run judged only a selection of the tests, which is no gate",
+    "partial": "the run judged only a selection of the tests, which no gate accepts",
 }
 EXIST = "required checks exist"
 """The rule that is not applied to a selection of tests, which may lack required checks."""

@@ -158,7 +158,8 @@ class Signature:
     def output_axis(self, name: str) -> int | None:
         """Return the axis of output ``name`` along which samples are stacked; ``None`` if unknown or if there is none.
 
-        It is the axis with the name of a batch dimension, else the first axis if all inputs are stacked along theirs.
+        It is the axis with the name of a batch dimension. Without one, it is the first axis if all inputs are
+        stacked along their first axis, and unless that of the output has a fixed size that is not the batch.
         """
         shape = next(spec.shape for spec in self.outputs if spec.name == name)
         named = [axis for axis, size in enumerate(shape) if size in self.batch_names()]

@@ -34,7 +34,7 @@ class Rows(str, Enum):
     """An output has one more row, or as many, for each sample, with the values that the sample alone gives."""
 
     DIFFER = "differ"
-    """Rows differ, or several axes of an output grow with the number of samples: these are no samples of a batch."""
+    """Rows differ, or several axes of an output grow with the number of samples: these are not samples of a batch."""
 
     POOLED = "pooled"
     """No output grows with the number of samples, and one differs from what each sample alone gives."""

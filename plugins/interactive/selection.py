@@ -78,7 +78,7 @@ def selection_of(config: pytest.Config) -> Selection:
 def _selection(options: argparse.Namespace, config: pytest.Config) -> Selection:
     folder = config.invocation_params.dir
     words = [word for word in options.file_or_dir if options.pyargs or _is_path(word, folder)]
-    paths = [] if SUITES in words else words  # the stock suites as a whole are no selection, whatever is added
+    paths = [] if SUITES in words else words  # the stock suites as a whole are not a selection, whatever is added
     shown = [f"{name} {_text(value)}" for key, name in VALUES.items() if (value := getattr(options, key, None))]
     shown += [name for key, name in FLAGS.items() if getattr(options, key, False)]
     text = " ".join([*paths, *shown])

@@ -64,7 +64,7 @@ def made(project: Path, name: str) -> tuple[Made, str]:
 
 
 def test_what_stops_a_model_is_one_line_with_its_fix(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A finding that stops the model is one line: where, what, fix; the exit code is 1."""
+    """A finding that stops the model is reported in one line (where, what, fix), and the exit code is 1."""
     one, path = made(project, "a zero point that is not 0")
     assert main(["lint", path, "--module", one.module, "--jetpack", one.jetpack]) == 1
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("✗")]

@@ -81,7 +81,7 @@ def test_a_soak_is_a_number_or_a_time(
     ],
 )
 def test_a_soak_that_shows_no_leak_is_refused(tmp_path: Path, value: str, message: str) -> None:
-    """A soak of too few inferences, without a unit or of another type is one message at its line."""
+    """A soak of too few inferences, without a unit or of another type gives one message at its line."""
     (line,) = refused(tmp_path, f"{MODEL}[measure]\nsoak = {value}\n")
     assert line.startswith("hil.toml:5: measure.soak: ")
     assert message in line

@@ -63,7 +63,7 @@ def reason_against(engine: Podman, archive: ImageArchive, *volumes: str) -> str:
 
 
 def test_an_image_with_the_release_is_accepted(engine: Podman, archive: ImageArchive) -> None:
-    """A link that a later layer replaces, and a volume outside of the release, are no reasons to refuse an image."""
+    """A link that a later layer replaces, and a volume outside of the release, are not reasons to refuse an image."""
     archive.layers += [[("srv", f"/{ENGINES}")], [("srv/a-fp32.plan", b"another engine"), ("dev/null2", b"")]]
     assert not reason_against(engine, archive, "/var/lib/app", "/opt/hil/releases")
     absent = images.compare(

@@ -282,7 +282,7 @@ def test_a_diagnosis_is_deterministic(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_large_values_are_no_overflow_in_an_engine_without_fp16(tmp_path: Path, precision: str) -> None:
-    """Values beyond the range of FP16 that the engine holds are no evidence of an overflow."""
+    """Values beyond the range of FP16 that the engine holds are not evidence of an overflow."""
     model = with_constant(net(tmp_path), "kernel", lambda a: a * 1e6)
     suspect = with_constant(model, "kernel", lambda a: a * 1.5)
     (culprit, *_) = diagnose(model, suspect, feeds(), precision).culprits

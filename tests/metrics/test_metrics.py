@@ -124,7 +124,7 @@ def test_a_callable_is_imported_from_the_configs_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["one_number", "broken"])
 def test_a_callable_that_does_not_score_samples_is_named(name: str) -> None:
-    """A callable that returns a single number or raises is one error with its name."""
+    """A callable that returns a single number or raises gives one error with its name."""
     with pytest.raises(UserError, match=f"tests.metrics.test_metrics:{name}"):
         open_metric(f"tests.metrics.test_metrics:{name}").score({"logits": LOGITS}, {})
 

@@ -95,7 +95,7 @@ def test_channels_are_classes_if_an_operator_reads_them_so(text: str, classes: b
     ],
 )
 def test_boxes_that_nothing_decodes_are_found(boxes: str, raw: bool) -> None:
-    """The values of a convolution that are only moved are no boxes, whatever is done to the scores beside them."""
+    """The values of a convolution that are only moved are not boxes, whatever is done to the scores beside them."""
     head = "g (float[n, 3, 8, 8] x) => (float[n, 64, 6] y) <float[4, 3, 1, 1] k = {0,0,0,0,0,0,0,0,0,0,0,0}, "
     head += "float[1] grid = {1}, int64[4] rows = {0, 4, 8, 8}, int64[3] flat = {0, 6, 64}>"
     text = f"""{head} {{

@@ -38,7 +38,7 @@ def with_metadata(**values: str) -> onnx.ModelProto:
 def test_the_sizes_that_a_file_names(
     name: str, metadata: dict[str, str], kind: str, sizes: list[tuple[int, int]]
 ) -> None:
-    """The metadata comes first, then a size in the name; numbers of versions and layers are no sizes."""
+    """The metadata comes first, then a size in the name; numbers of versions and layers are not sizes."""
     assert list(hinted_sizes(with_metadata(**metadata), name, kind)) == sizes
 
 

@@ -331,7 +331,7 @@ def test_a_red_page_never_states_that_nothing_needs_attention(evidence: str) -> 
 
 
 def test_rows_that_were_not_run_are_listed_even_if_they_are_not_required() -> None:
-    """A row that was not run and is not required is no problem, but the page lists it with its reason."""
+    """A row that was not run and is not required is not a problem, but the page lists it with its reason."""
     lost: dict[str, Any] = {
         "verdict": Verdict.NOT_RUN,
         "evidence": None,

@@ -186,7 +186,7 @@ def test_a_killed_worker_ends_a_stream(agent: AgentClient, worker: EngineWorker)
 
 
 def test_a_killed_agent_ends_a_stream(agent: AgentClient, worker: EngineWorker) -> None:
-    """The loss of the agent is one message for the stream and for every later call."""
+    """The loss of the agent gives one message, for the stream and for every later call."""
     stream = worker.run_many(feeds(100_000))
     next(stream)
     os.kill(agent.hello["pid"], signal.SIGKILL)

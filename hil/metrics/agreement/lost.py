@@ -36,7 +36,7 @@ class ByClass:
     def add_all(self, ours: Array, theirs: Array, silent: Array, first: int) -> None:
         """Add the classes (samples, positions) of a batch; ``first`` is the index of its first sample.
 
-        ``silent`` has, by sample, the class that is no answer.
+        ``silent`` has, by sample, the class that is not an answer.
         """
         wrong, counted = ours != theirs, ours != silent
         for one in np.unique(ours[counted]):

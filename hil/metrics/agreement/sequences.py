@@ -85,7 +85,7 @@ class Texts:
 
 
 class Decoded:
-    """Compares what a callable returns for each sample: an array, or any other value; ``None`` is no answer."""
+    """Compares what a callable returns for each sample: an array, or any other value; ``None`` is not an answer."""
 
     kind = "decode"
 

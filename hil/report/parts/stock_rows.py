@@ -115,7 +115,7 @@ def _of_quantile(check: CheckResult) -> Iterator[str]:
     if measurement.confidence is not None and LEAST_CONFIDENCE <= measurement.confidence < 1:
         fewest = smallest_n(quantile, measurement.confidence)
         for worth in (measurement.n, _number(details, "effective_samples", measurement.n)):
-            if not worth >= fewest:  # also if it is no number
+            if not worth >= fewest:  # also if it is not a number
                 yield f"{worth:g} independent samples give no bound: at least {fewest} are needed"
     least, most = (_number(details, key, measurement.value) for key in ("smallest", "largest"))
     if not least <= measurement.value <= most:
@@ -127,7 +127,7 @@ def _of_quantile(check: CheckResult) -> Iterator[str]:
 
 
 def _number(details: dict[str, Any], key: str, default: float) -> float:
-    """Return the number ``key`` of ``details``; ``default`` if it is missing, NaN if it is no number."""
+    """Return the number ``key`` of ``details``; ``default`` if it is missing, NaN if it is not a number."""
     value = details.get(key, default)
     return value if isinstance(value, (int, float)) else float("nan")
 

@@ -229,6 +229,6 @@ def test_an_incomplete_sum_is_no_total(rails: list[str], missing: dict[str, str]
 
 
 def test_a_sample_with_a_gap_has_no_total() -> None:
-    """If one rail has no reading, that sample has no total; a total that is not positive is no reading either."""
+    """If one rail has no reading, that sample has no total; a total that is not positive is not a reading either."""
     columns: dict[str, list[float | None]] = {"power.a": [1.0, None, 0.0, 2.0], "power.b": [2.5, 2.5, 0.0, -3.0]}
     assert power_rails.column(["power.a", "power.b"], columns) == [3.5, None, None, None]

@@ -130,7 +130,7 @@ def test_an_unknown_operator_is_named(shared_agent: AgentClient, tmp_path: Path)
 
 
 def test_a_type_that_an_operator_lacks_is_no_damage(shared_agent: AgentClient, tmp_path: Path) -> None:
-    """An operator without a kernel for its types is no reason to check the file; the advice is about the operator."""
+    """If an operator has no kernel for its types, the advice is about the operator and not about the file."""
     path = models.cast(tmp_path / "fp4.onnx", TensorProto.FLOAT4E2M1, TensorProto.FLOAT, (3,))
     with pytest.raises(EngineBuildError, match=r"Cast\(.*: upgrade onnxruntime .* with types and attributes"):
         build(shared_agent, path)

@@ -132,7 +132,7 @@ def test_a_blob_in_use_is_not_evicted(tmp_path: Path) -> None:
 
 
 def test_two_agents_evict_at_the_same_time(tmp_path: Path) -> None:
-    """A blob or temporary file that another agent has just deleted is no error."""
+    """A blob or temporary file that another agent has just deleted is not an error."""
     stores = [Store(str(tmp_path), limit=1000) for _ in range(4)]
     names = [*(f"blobs/{number:064x}" for number in range(200)), *(f"tmp/{number}" for number in range(200))]
     for name in names:

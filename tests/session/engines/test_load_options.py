@@ -44,7 +44,7 @@ def test_every_key_belongs_to_a_runtime(key: str) -> None:
 
 
 def test_ignored_keys_are_reported_in_one_line() -> None:
-    """The CPU's ignored keys are one progress message, and a model without such keys has none."""
+    """All keys that the CPU ignores are reported in one message, and a model without such keys gets no message."""
     messages: list[str] = []
     report_ignored_keys(CPU, WITH_OPTIONS, "toy", messages.append)
     report_ignored_keys(CPU, PLAIN, "toy", messages.append)

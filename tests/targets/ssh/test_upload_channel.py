@@ -173,7 +173,7 @@ def test_an_agent_that_is_killed(machine: Machine, agent: AgentClient, source: P
 
 
 def test_a_disk_that_is_full(machine: Machine, source: Path, tmp_path: Path) -> None:
-    """A full disk is one message although pieces are in flight on every channel; then a smaller file still fits."""
+    """A full disk gives one message although pieces are in flight on every channel; then a smaller file still fits."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small disk needs root")
     disk = tmp_path / "disk"

@@ -397,7 +397,7 @@ def test_an_empty_file_is_no_engine(tmp_path: Path) -> None:
 
 
 def test_a_runtime_that_does_not_start_is_reported(gpu: Gpu, tmp_path: Path) -> None:
-    """A runtime that does not start, a TypeError of pybind11, is one failure."""
+    """If the runtime does not start, the failure quotes TensorRT's log in place of pybind11's TypeError."""
 
     def broken(_: Any) -> Any:
         raise TypeError("pybind11::init(): factory function returned nullptr")

@@ -152,7 +152,7 @@ def test_a_build_that_fails_quotes_the_builder(tmp_path: Path) -> None:
 
 
 def test_parser_errors_name_node_operator_and_opset(tmp_path: Path) -> None:
-    """An unknown operator, a missing external file and bytes that are no model each have their message and advice."""
+    """An unknown operator, a missing external file and bytes that are not a model each have a message and advice."""
     text = message(models.unknown_operator(tmp_path / "m.onnx"), profiles=TINY)
     assert "(opset 13): node 'odd_node' (Frobnicate, opset 13)" in text
     assert "plugins in [models.M.build]" in text
