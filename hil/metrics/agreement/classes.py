@@ -32,7 +32,7 @@ class _Read:
     answers: int = 0
 
     def add(self, ours: Array, theirs: Array, silent: Array) -> None:
-        """Add the classes of a batch, (samples, positions); ``silent`` has, by sample, the class that means no answer."""
+        """Add the classes of a batch, (samples, positions); ``silent`` is, by sample, the class for no answer."""
         values, counts = np.unique(ours, return_counts=True)
         self.classes.update({int(value): int(count) for value, count in zip(values, counts, strict=True)})
         mine, other = ours != silent, theirs != silent
