@@ -33,6 +33,7 @@ TargetName = Annotated[str, typer.Argument(metavar="TARGET", help="A target of h
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="The config; default: the nearest hil.toml.")
 ]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before the board is changed.")]
 
 
 @group.command()
@@ -42,6 +43,7 @@ def setup(
         list[str] | None,
         typer.Option("--service", metavar="NAME", help="A service that sessions may stop and restart (repeatable)."),
     ] = None,
+    yes: Yes = False,  # noqa: FBT002 - an option, given by name
     dry_run: Annotated[  # noqa: FBT002 - an option, given by name
         bool, typer.Option("--dry-run", help="Print what would be installed and change nothing.")
     ] = False,
@@ -50,7 +52,7 @@ def setup(
     """Install the root helper: a program with a fixed set of commands, and a sudoers rule for this user to start it.
 
     Without it, clocks cannot be locked, services cannot be stopped, and facts that only root can read are unknown. You
-    are asked for sudo's password here; it is passed only to sudo on the board.
+    are asked before anything changes, and for sudo's password; it is passed only to sudo on the board.
 
     [bold]Examples[/bold]
 
@@ -65,11 +67,18 @@ def setup(
         if dry_run:
             _print_lines([f"would be installed on {target}:", *plan.describe()])
             return
+        if not yes:
+            _print_lines([f"to be installed on {target}:", *plan.describe()])
+            _agree(target)
         _print_lines(install.install(opened, plan, _ask_password))
 
 
 @group.command()
-def remove(target: TargetName, config: ConfigFile = None) -> None:
+def remove(
+    target: TargetName,
+    yes: Yes = False,  # noqa: FBT002 - an option, given by name
+    config: ConfigFile = None,
+) -> None:
     """Restore what the root helper changed, then remove the helper.
 
     [bold]Examples[/bold]
@@ -79,6 +88,8 @@ def remove(target: TargetName, config: ConfigFile = None) -> None:
     from hil.board import install
 
     with closing(_target(target, config)) as opened:
+        if not yes:
+            _agree(target)
         _print_lines(install.remove(opened, _ask_password))
 
 
@@ -127,6 +138,14 @@ def _target(name: str, config: Path | None) -> Target:
     from hil.targets.target import open_target
 
     return open_target(name, config_at(config).target(name))
+
+
+def _agree(target: str) -> None:
+    """Ask whether the board may be changed. Raise ``UserError`` without a yes or without a terminal."""
+    if not sys.stdin.isatty():
+        raise UserError(f"nobody was asked whether root's files may change: on target {target!r}: pass --yes")
+    if not typer.confirm(f"change root's files on {target}?"):
+        raise UserError(f"nothing was changed: on target {target!r}: answer y, or pass --yes, to go on")
 
 
 def _ask_password(prompt: str) -> str:

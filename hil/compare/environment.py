@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from hil.compare.methods import ABSENT, flat
 from hil.compare.schema import Differing
 from hil.compare.sides import UNKNOWN_MACHINE
+from hil.units import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,6 +50,9 @@ ORDER = (
 REPLACED = {"runtime", "l4t"}
 """Fields of an environment that are left out, because the run record has them in a better form."""
 UNKNOWN = "unknown"
+UNITS = (("clocks: ", (".min", ".max"), "Hz"), ("memory_total", ("",), "B"))
+"""Beginnings and ends of the names of fields that are numbers, and their unit."""
+NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e\+?\d+)?")
 SHORT = 12
 MOST_VALUES = 4
 
@@ -59,7 +64,10 @@ def changed(base: Side, cand: Side) -> tuple[Differing, ...]:
     for name in sorted(dict.fromkeys((*ours, *theirs)), key=_order):
         left, right = ours.get(name, {ABSENT}), theirs.get(name, {ABSENT})
         if left != right:
-            differences.append(Differing(name=name, base=_values_text(left), cand=_values_text(right)))
+            pair = _with_units(name, left), _with_units(name, right)
+            if pair[0] == pair[1]:  # the shown digits do not tell them apart
+                pair = left, right
+            differences.append(Differing(name=name, base=_values_text(pair[0]), cand=_values_text(pair[1])))
     return tuple(differences)
 
 
@@ -119,6 +127,12 @@ def _routes(side: Side) -> set[str]:
 def _order(name: str) -> tuple[int, str]:
     word = name.split(":", maxsplit=1)[0]
     return (ORDER.index(word) if word in ORDER else len(ORDER), name)
+
+
+def _with_units(name: str, values: set[str]) -> set[str]:
+    """Return the values of a field as the report shows them, with their unit if the field has one."""
+    unit = next((unit for start, ends, unit in UNITS if name.startswith(start) and name.endswith(ends)), None)
+    return {show(float(text), unit) if unit and NUMBER.fullmatch(text) else text for text in values}
 
 
 def _values_text(values: set[str]) -> str:

@@ -56,23 +56,26 @@ def test_a_wrong_call_is_the_users_mistake(project: Project, arguments: tuple[st
 
 
 def test_set_up_and_removed_by_root(project: Project, bare: Sandbox) -> None:
-    """``hil board setup`` and ``remove`` report each step, in a sandbox that replaces the machine."""
+    """Without a terminal, ``hil board setup`` and ``remove`` need ``--yes``; they report each step."""
 
     def hil(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [*bare.into, sys.executable, "-c", HIL, "board", *arguments, f"--config={project.root}/hil.toml"]
         return subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
 
-    first = hil("setup", "cpu")
+    for verb in ("setup", "remove"):
+        asked = hil(verb, "cpu")
+        assert (asked.returncode, "on target 'cpu': pass --yes" in asked.stderr) == (4, True)
+    first = hil("setup", "cpu", "--yes")
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout.splitlines()[0] == f"{PROGRAM} was written"
     assert first.stdout.splitlines()[-1] == "the helper answers"
-    refused = hil("setup", "cpu", "--service", "robot")
+    refused = hil("setup", "cpu", "--service", "robot", "--yes")
     assert refused.returncode == 11
     assert "this board has no service robot" in refused.stderr
     assert "on target 'cpu'" in refused.stderr
-    removed = hil("remove", "cpu")
+    removed = hil("remove", "cpu", "--yes")
     assert (removed.returncode, "was removed" in removed.stdout) == (0, True)
-    assert hil("remove", "cpu").stdout == "there was nothing to remove\n"
+    assert hil("remove", "cpu", "--yes").stdout == "there was nothing to remove\n"
 
 
 def test_a_password_is_read_from_a_terminal_only() -> None:

@@ -88,6 +88,19 @@ def test_a_lowered_clock_is_confounded(factor: float) -> None:
     assert "ran the control 40 % slower" in compare(base, slow, RULE, QUIET).rows[0].reason
 
 
+def test_clocks_and_memory_that_changed_are_shown_with_units() -> None:
+    """Clocks and memory have units; values that the shown digits do not tell apart are shown as recorded."""
+    base = with_fact(timed(1, SAME, None), clocks={"gpu": {"min": 0, "max": 1.3e9}}, memory_total=2**33)
+    cand = with_fact(timed(2, SAME, None), clocks={"gpu": {"min": 3e8, "max": 1.3e9 + 1}}, memory_total=2**32)
+    changed = compare(base, as_environment(cand, "other"), RULE, QUIET).changed
+    shown = {each.name: (each.base, each.cand) for each in changed if each.name.startswith(("clocks", "memory"))}
+    assert shown == {
+        "clocks: gpu.max": ("1300000000.0", "1300000001.0"),
+        "clocks: gpu.min": ("0 Hz", "300 MHz"),
+        "memory_total": ("8 GiB", "4 GiB"),
+    }
+
+
 def test_another_power_mode_explains_another_clock() -> None:
     """A declared difference such as the power mode confounds nothing."""
     base = with_fact(timed(1, SAME, None), clocks={"gpu": {"max": 1.3e9}}, identity={"power_mode": "MAXN"})
