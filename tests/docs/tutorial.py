@@ -40,7 +40,7 @@ class Different(Exception):  # noqa: N818 - what differs from the page
 
 @dataclass
 class Reader:
-    """Follows the page in ``folder``, without commands that contain ``without``.
+    """Follows the page in ``folder``; with ``without``, leaves out commands that contain it, and diffs.
 
     If ``installed`` is true, the commands that install pytest-hil are skipped.
     """
@@ -73,7 +73,7 @@ class Reader:
                     self.run(command)
             if block.kind == "sh":
                 self.start(block.body.strip())
-            if block.path is not None:
+            if block.path is not None and not (self.without and block.kind == "diff"):
                 path = self.folder / block.path
                 path.parent.mkdir(exist_ok=True)
                 text = patched(path.read_text(encoding="utf-8"), block.body) if block.kind == "diff" else block.body
