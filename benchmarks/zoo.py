@@ -86,7 +86,7 @@ def main() -> int:
             made.append(row)
     if options.quick:
         ended = sum(row["ended"] != row["expected"] for row in made if row["part"] == "model")
-        print(f"zoo: {ended} of {len(QUICK)} models ended otherwise than stated; bar: 0")
+        print(f"zoo: {ended} of {len(QUICK)} models do not have the stated outcome; bar: 0")
         return 1 if ended else 0
     names = ("numpy", "onnx", "onnxruntime", "pytest-hil")
     versions = {"host python": platform.python_version(), **{name: version(name) for name in names}}

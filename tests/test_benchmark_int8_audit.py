@@ -18,6 +18,6 @@ from benchmarks.int8_audit.third_party import ThirdParty, outcome
     ],
 )
 def test_a_wrong_scale_is_named_by_its_own_tensor_alone(reasons: dict[str, str], expected: tuple[bool, bool]) -> None:
-    """Another tensor, or a check that judges no range, does not count as naming the tensor with the wrong scale."""
+    """A tensor without the wrong scale, or a check that judges no range, does not count as naming the right tensor."""
     project = ThirdParty(Path(), "turned", "minmax", {"x": np.zeros(1)}, facts={"tensor": "relu_1"})
     assert outcome(project, reasons) == expected

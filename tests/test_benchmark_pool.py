@@ -60,7 +60,7 @@ USED = "boards that the main job used at once"
     ],
 )
 def test_each_wrong_row_of_a_main_job_on_a_pool_misses_its_bar(wrong: dict[str, Any], missed: list[str]) -> None:
-    """A row that is lost, doubled, judged on another board or judged otherwise misses its bar."""
+    """A row that is lost, doubled, judged on another board or has another verdict misses its bar."""
     rows = pool_main()
     rows[6] = {**rows[6], **wrong}
     assert [bar["name"] for bar in judging.pool.main_job(rows) if not bar["met"]] == missed

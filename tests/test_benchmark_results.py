@@ -780,7 +780,7 @@ def test_a_case_of_onnx_that_goes_wrong_misses_a_bar(
 def test_a_third_party_model_that_ends_otherwise_misses_a_bar(
     change: dict[str, Any], make: Callable[[str, Rows], dict[str, Any]]
 ) -> None:
-    """A model that ends otherwise than stated, a damaged copy that passes and a missing one each miss their bar."""
+    """A model without the stated outcome, a damaged copy that passes, and a missing row each miss a bar."""
     rows = zoo()
     row = next(row for row in rows if change.keys() <= row.keys())
     rest = [one for one in rows if one is not row]

@@ -141,7 +141,7 @@ def test_a_damaged_store_is_made_again(tmp_path: Path, data: MemoryData, damage:
 
 
 def test_processes_give_the_same_model(tmp_path: Path) -> None:
-    """Another hash seed does not change the model."""
+    """A different hash seed does not change the model."""
     convnet(tmp_path / "m.onnx", norm=True)
     code = (
         "import sys; from pathlib import Path; from tests.models import images; from hil.quantize import quantize;"

@@ -1,7 +1,7 @@
 """One run of the benchmark's random part: ``python -m benchmarks.pool.one_run ORDER``, ORDER as JSON.
 
 The controller, the scheduling, the accounts, the leases, the keeper and the coordinator are real. Only the workers are
-stand-ins of this process: a test of theirs waits, while it holds a lock of its board's file, as an agent would. A
+stand-ins of this process: each of their tests locks its board's file, as an agent would, and waits. A
 worker may be killed in any test. The last line of output has what happened to each row.
 """
 

@@ -74,7 +74,7 @@ HISTORY = ("project", "history")
 def _wrong_value(keys: Keys, error: ErrorDetails) -> str:
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     if keys[:2] == HISTORY:  # the value may contain a password
-        return "expected the URL of a history, as a text"
+        return "expected the URL of a history as a string: write e.g. 'sqlite:///history.db'"
     if kind == "value_error":
         return str(context["error"])
     if kind == "literal_error":

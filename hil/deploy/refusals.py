@@ -45,7 +45,7 @@ def of_engines(report: Report, engines: Sequence[EngineUsed]) -> Iterator[str]:
     """
     for (model, precision), times in Counter((engine.model, engine.precision) for engine in engines).items():
         if times > 1:
-            yield f"the report has {times} engines of {model} {precision}"
+            yield f"the report has {times} engines of {model} {precision}, and a release can have only one"
     for engine in engines:
         rows = [row for row in report.checks if row.engine == engine.digest]
         if not rows:

@@ -83,7 +83,7 @@ def table(facts: Any, *keys: str) -> Mapping[str, Any]:
 
 
 def text(value: Any) -> str | None:
-    """Return ``value`` on one line if it is a text with content, else ``None``."""
+    """Return ``value`` on one line if it is a string that is not empty, else ``None``."""
     return " ".join(value.split()) or None if isinstance(value, str) else None
 
 

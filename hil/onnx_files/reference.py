@@ -47,7 +47,7 @@ class Reference(Protocol):
     """The outputs that an engine's outputs are compared with.
 
     ``names`` are the outputs' names, ``count`` is the number of samples, ``digest`` identifies the values, ``source``
-    is a text about where the values come from.
+    states where the values come from.
     """
 
     @property

@@ -160,7 +160,7 @@ def test_a_power_mode_other_than_declared(board: SimulatedBoard, doctor: Any) ->
 
 
 def test_a_board_and_serial_other_than_declared(doctor: Any) -> None:
-    """Another board or serial number than declared is bad; the fix of the board is the key to write instead."""
+    """A board or serial number that is not the declared one is bad; the fix is the key to write instead."""
     code, document = doctor(board="agx-orin-64gb", serial="1")
     assert (code, line(document, "board")["mend"].partition("  #")[0]) == (1, 'board = "orin-nx-16gb"')
     assert line(document, "serial")["state"] == "bad"

@@ -28,7 +28,7 @@ def normal(*shape: int, dtype: str = "float32") -> Callable[[np.random.Generator
 
 
 def varying(*shape: int) -> Callable[[np.random.Generator], Array]:
-    """Return a function that draws a float32 array of normally distributed values of another amplitude each time."""
+    """Return a function that draws a float32 array of normally distributed values, each time of a random amplitude."""
     return lambda random: (random.normal(size=shape) * random.uniform(0.2, 2)).astype(np.float32)
 
 

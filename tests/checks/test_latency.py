@@ -121,7 +121,7 @@ def test_without_a_limit_latency_is_only_measured() -> None:
     ids=["unit", "sense"],
 )
 def test_a_limit_of_another_kind_is_refused(limit: Limit) -> None:
-    """Another unit, or a lower limit, is not comparable with a latency."""
+    """A limit in another unit, or a lower limit, is not comparable with a latency."""
     assert latency.percentile(series(spread(2000)), 0.99, limit, 0.99).verdict is Verdict.INCONCLUSIVE
 
 

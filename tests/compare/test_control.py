@@ -128,7 +128,7 @@ def test_a_recorded_disturbance_is_confounded(factor: float) -> None:
 
 
 def test_a_recorded_difference_may_explain_the_control() -> None:
-    """Another runtime may explain another control and confounds nothing; another model explains none."""
+    """A different runtime may explain a different control and confounds nothing; a different model does not."""
     base, cand = timed(1, SAME, control(1)), timed(2, SLOWER, control(1.4))
     other = compare(base, with_fact(cand, runtimes={"tensorrt": "10.3"}), RULE, QUIET)
     assert {row.status for row in other.rows} == {Status.WORSE, Status.BETTER}

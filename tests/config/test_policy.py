@@ -199,7 +199,7 @@ def test_a_report_without_a_contract_fails_if_a_state_is_required() -> None:
 
 
 def test_another_policy_judges_the_same_measurements() -> None:
-    """Another policy can give a better or a worse decision on the same report."""
+    """A different policy can give a better or a worse decision on the same report."""
     report = seal(
         sample.with_row(
             sample.draft(), "fps.sustained", verdict=Verdict.WARNED, reason="27 /s", measurement=None, limit=None

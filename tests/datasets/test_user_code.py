@@ -43,7 +43,7 @@ def _fresh_modules() -> Iterator[None]:
 
 
 def images(project: Project, *names: str) -> None:
-    """Write images of two pixels, each of another grey."""
+    """Write images of two pixels, each image with its own grey level."""
     for grey, name in enumerate(names):
         path = project.root / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)

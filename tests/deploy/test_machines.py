@@ -127,7 +127,7 @@ def test_unidentified_machines_never_match(tmp_path: Path) -> None:
 
 
 def test_another_jetson(tmp_path: Path) -> None:
-    """Another module, Jetson Linux or runtime version is a difference."""
+    """A different module, Jetson Linux or runtime version is a difference."""
     orin, other = jetson(ORIN_NX, tmp_path / "a"), jetson(AGX_ORIN, tmp_path / "b")
     assert "module" in differences(orin, other, engine("onnxruntime"))
     assert "module" in differences(orin, host(), engine("onnxruntime"))

@@ -180,7 +180,9 @@ def test_two_engines_of_one_model_and_precision(project: Path) -> None:
     """Two engines that would have the same path in a release are refused."""
     report = read(project)
     other = report.engines[0].model_copy(update={"file": "engines/other.onnx"})
-    assert "the report has 2 engines of toy fp32" in list(refusals.of_engines(report, [report.engines[0], other]))
+    assert "the report has 2 engines of toy fp32, and a release can have only one" in list(
+        refusals.of_engines(report, [report.engines[0], other])
+    )
 
 
 def test_a_pattern_that_matches_no_engine(project: Path) -> None:

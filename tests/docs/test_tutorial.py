@@ -29,7 +29,7 @@ def console(text: str) -> list[Block]:
     ],
 )
 def test_a_command_that_ends_otherwise_is_refused(tmp_path: Path, text: str) -> None:
-    """Another exit code, output that is missing, and a traceback are differences."""
+    """A different exit code, output that is missing, and a traceback are differences."""
     with pytest.raises(Different):
         Reader(tmp_path).follow(console(text))
 

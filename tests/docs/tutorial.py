@@ -35,7 +35,7 @@ BOARDS = "*/ssh_config"
 
 
 class Different(Exception):  # noqa: N818 - what differs from the page
-    """A command ended otherwise than the page shows."""
+    """The outcome of a command is not the one that the page shows."""
 
 
 @dataclass

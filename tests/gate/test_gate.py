@@ -205,7 +205,7 @@ def test_an_error_that_ended_the_run_decides(changes: dict[str, Any], code: int)
 
 
 def test_a_fallback_never_passes() -> None:
-    """Another target than the requested one gives exit code 10, with and without the gate."""
+    """A run on a target that was not the requested one gives exit code 10, with and without the gate."""
     report = sample.fallback()
     assert (report.decision, report.exit_code) == ("FAILED", 10)
     assert exit_code_of(report, full=False) == 10

@@ -32,7 +32,7 @@ def grow(project: Project, times: int) -> None:
 
 
 def test_a_run_is_compared_with_its_baseline(tmp_path: Path) -> None:
-    """The same engine passes, a larger one fails until it is accepted, and a still larger one fails again."""
+    """The baseline's engine passes, a larger one fails until it is accepted, and a still larger one fails again."""
     project = Project.make(tmp_path)
     project.keep_history()
     first = project.run(*SUITES, *SIZE, "--hil-baseline=latest").check("regression.engine_size")

@@ -71,7 +71,7 @@ def test_the_limits_of_all_clocks_are_recorded(tmp_path: Path) -> None:
 
 
 def test_only_a_jetson_has_an_identity(tmp_path: Path) -> None:
-    """Another machine has no identity, whether its board facts are empty or absent."""
+    """A machine that is not a Jetson has no identity, whether its board facts are empty or absent."""
     row: Any = SimpleNamespace(model="m", precision="fp32")
     empty_facts = session_on(None, tmp_path)
     empty_facts.facts["board"] = {"compatible": None}

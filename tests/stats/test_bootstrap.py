@@ -27,7 +27,7 @@ def test_bootstrap_is_paired() -> None:
 
 
 def test_bootstrap_repeats_with_its_seed() -> None:
-    """The same seed gives the same bounds, also if the resamples are drawn in several blocks."""
+    """Equal seeds give equal bounds, also if the resamples are drawn in several blocks."""
     ours, theirs = np.random.default_rng(0).random((2, 1500))  # 699 resamples a block
     bounds = [bootstrap_drop(ours, theirs, 0.95, 4, resamples=1000) for _ in range(2)]
     assert bounds[0] == bounds[1]

@@ -18,7 +18,7 @@ PRECISIONS = ("fp32", "int8")
 
 
 def judge(rows: Sequence[Row]) -> list[Bar]:
-    """Return bars for models that ended otherwise than stated, and for damaged copies within a precision's tolerances.
+    """Return bars for models without the stated outcome, and for damaged copies within a precision's tolerances.
 
     If models or copies are missing, the bars have no figure.
     """

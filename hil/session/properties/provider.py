@@ -47,15 +47,15 @@ class SeededProvider(PrimitiveProvider):
         return self._random.randint(min_value, max_value)
 
     def draw_float(self, *_: Any, **__: Any) -> float:
-        """Not used by the strategies of a search."""
+        """Raise ``NotImplementedError``: no strategy of a search draws floats."""
         self._unused()
 
     def draw_string(self, *_: Any, **__: Any) -> str:
-        """Not used by the strategies of a search."""
+        """Raise ``NotImplementedError``: no strategy of a search draws strings."""
         self._unused()
 
     def draw_bytes(self, *_: Any, **__: Any) -> bytes:
-        """Not used by the strategies of a search."""
+        """Raise ``NotImplementedError``: no strategy of a search draws bytes."""
         self._unused()
 
     def _unused(self) -> NoReturn:

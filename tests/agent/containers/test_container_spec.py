@@ -181,7 +181,7 @@ def test_args_are_not_reported() -> None:
 
 
 def test_an_image_is_part_of_the_key() -> None:
-    """Another image, other args and no container each give another key."""
+    """A different image, different args, and no container each give a different key."""
     libraries = {"numpy": "1", "runtimes": {"onnxruntime": "1"}}
     request = {"model": "a" * 64, "precision": "fp32", "runtime": "onnxruntime", "options": {}}
 

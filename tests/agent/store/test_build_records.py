@@ -37,7 +37,7 @@ def request_of(**changes: Any) -> dict[str, Any]:
 
 
 def test_every_fact_is_in_the_key() -> None:
-    """Another TensorRT, GPU, architecture, number of multiprocessors, driver or option gives another key."""
+    """A different TensorRT, GPU, architecture, number of multiprocessors, driver or option gives a different key."""
     keys = {key_of(key_facts(request_of(), LIBRARIES, None))}
     for name in ("cuda", "gpu", "sm", "sms", "dla"):
         libraries = json.loads(json.dumps(LIBRARIES))

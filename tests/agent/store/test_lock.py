@@ -47,7 +47,7 @@ def holder(store: Path, seconds: float) -> subprocess.Popen[bytes]:
 
 @pytest.mark.usefixtures("agent")
 def test_a_second_session_is_refused(store: Path) -> None:
-    """Another token is refused with the holder's name, host, process and time."""
+    """A session with a different token is refused, and the message has the holder's name, host, process and time."""
     with start_agent(store) as other, pytest.raises(TargetHeld) as caught:
         other.hold("another", "bob")
     assert "the target is held by tester from host " in str(caught.value)

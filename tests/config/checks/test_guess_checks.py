@@ -57,7 +57,7 @@ def test_an_entry_that_names_no_written_key_is_refused(tmp_path: Path, entry: st
 
 @pytest.mark.parametrize("guessed", ["'task'", "[1]", "['task', 'task']", "true"])
 def test_only_an_array_of_different_texts_is_a_list_of_guesses(tmp_path: Path, guessed: str) -> None:
-    """Another type, or an entry that occurs twice, is a mistake."""
+    """A value that is not an array of strings, or an entry that occurs twice, is a mistake."""
     with pytest.raises(UserError, match="guessed"):
         load(project(tmp_path, guessed))
 

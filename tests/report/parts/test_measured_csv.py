@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def test_every_measurement_is_a_line() -> None:
-    """Each measurement, with or without a limit, is a line with its exact values; the page's link has the same text."""
+    """Each measurement, with or without a limit, is a line with its exact values; the page links to this CSV."""
     report = sample.failed()
     rows = list(csv.DictReader(io.StringIO(as_csv(report))))
     both: list[CheckResult | Measured] = [*report.checks, *report.measurements]
@@ -38,7 +38,7 @@ def test_every_measurement_is_a_line() -> None:
 
 
 def test_a_large_report_has_it_packed() -> None:
-    """A large report's page has the same text compressed."""
+    """The page of a large report links to the CSV in compressed form."""
     report = sample.large()
     (href,) = re.findall(r'href="data:application/gzip;base64,([^"]*)" download="measured.csv.gz"', html.render(report))
     assert gzip.decompress(base64.b64decode(href)).decode() == as_csv(report)

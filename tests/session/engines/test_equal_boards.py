@@ -72,7 +72,7 @@ class Builds(EngineBuilds):
 def test_a_board_accepts_only_an_engine_of_its_own_key_and_power_mode(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another key or mode, an unknown mode or builder, and a lost file mean a build; so does a mode changed later."""
+    """A different or unknown key, mode or builder, and a lost file, lead to a build; so does a mode changed later."""
     status = tmp_path / "status"
     read = partial(build_inputs.power_mode, str(status))
     for module in (build_inputs, build_records):

@@ -108,7 +108,7 @@ def test_the_batch_divides_the_samples(samples: int, most: int) -> None:
     [({"method": "minmax"}, "method"), ({"samples": 7}, "samples")],
 )
 def test_the_key_covers_method_samples_data_and_model(tmp_path: Path, changed: dict[str, Any], part: str) -> None:
-    """Another method, number of samples, data set or model changes the key."""
+    """A different method, number of samples, data set or model changes the key."""
     base, _ = stream_to_store(tmp_path, images())
     other, _ = stream_to_store(tmp_path, images(), **changed)
     assert base.key != other.key

@@ -58,7 +58,7 @@ def test_a_board_matches_the_name_of_its_gpu(board: str, gpu: str) -> None:
     ],
 )
 def test_a_part_of_a_name_does_not_match(board: str, gpu: str) -> None:
-    """Another card of the same family does not match, and an empty name matches nothing."""
+    """The name of a different card of the same family does not match, and an empty name matches nothing."""
     assert not is_gpu(board, gpu)
 
 
@@ -205,7 +205,7 @@ def test_under_tensorrt_the_gpu_must_be_the_modules(tmp_path: Path) -> None:
 def test_an_unconfirmed_module_never_falls_back(
     runtime: Any, declared: str, changes: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    """Another module and an unidentified one are lab errors, even if TensorRT is missing too."""
+    """A module other than the declared one, or an unidentified one, is a lab error, even if TensorRT is missing too."""
     facts = {**jetson(ORIN_NX, tmp_path, **changes), "runtimes": {}}
     with pytest.raises(LabError, match=message) as caught:
         confirm("orin", TargetSpec(runtime=runtime, board=declared), facts)

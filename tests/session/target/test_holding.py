@@ -28,7 +28,7 @@ def test_fail_raises_a_lab_error(make_request: MakesRequests) -> None:
 
 
 def test_only_processes_of_one_run_share_the_target(make_request: MakesRequests) -> None:
-    """Another run gets an error with the holder, not a fallback, until the last process of the run has ended."""
+    """A second run gets an error with the holder, not a fallback, until the last process of the first has ended."""
     first, second = Session.open(make_request()), Session.open(make_request())
     first.close()
     for fallback in ("cpu", "skip"):
