@@ -196,7 +196,7 @@ class Streamed(ABC):
         fixed = self._feeding.fixed
         if fixed is None:
             return
-        what = f"the inputs of model {self._model} are fixed at batch {fixed}"
+        what = f"model {self._model}: {self._feeding.fixed_inputs()} fixed at batch {fixed}"
         if size != fixed:
             raise UserError(f"batch = {size}, but {what}: write batch = {fixed} under [models.{self._model}]")
         if wanted % fixed:

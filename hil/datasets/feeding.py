@@ -44,6 +44,12 @@ class Feeding:
         """The model's fixed batch size; 1 if no input has a batch axis, ``None`` if it is dynamic."""
         return self._signature.batch()
 
+    def fixed_inputs(self) -> str:
+        """Return the subject of a sentence on the inputs whose batch size is fixed: ``"input 'x' is"``."""
+        stacked = ((one.name, one.shape[one.batch_axis or 0]) for one in self._signature.stacked)
+        names = [repr(name) for name, size in stacked if isinstance(size, int)]
+        return f"input {names[0]} is" if len(names) == 1 else f"inputs {', '.join(names)} are"
+
     @cached_property
     def digest(self) -> bytes:
         """The SHA-256 of the declarations that change how samples are fed; empty if samples are fed unchanged."""

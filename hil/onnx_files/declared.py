@@ -43,6 +43,7 @@ def declare(signature: Signature, spec: ModelSpec, name: str, *, apart: bool = F
             raise UserError(f"models.{name}.inputs.{key}: there is no such input{did_you_mean(key, known)}")
     declaring = _Declaring(signature, spec, name, apart=apart)
     inputs = tuple(declaring.input(one) for one in signature.inputs)
+    declaring.check_states(signature.inputs, inputs)
     check_batch_axes(inputs, {key for key, own in spec.inputs.items() if own.batch_axis is not None}, name)
     result = replace(
         with_inputs(signature, inputs),
@@ -188,9 +189,40 @@ class _Declaring:
         if other != tensor.name:
             raise self._error(tensor, "carry", f"names the output {own.carry!r}, which feeds {other!r} already")
 
+    def check_states(self, tensors: Sequence[TensorSpec], inputs: Sequence[TensorSpec]) -> None:
+        """Raise ``UserError`` for a state whose dynamic dimension is not along its batch axis, as in other inputs.
+
+        ``tensors`` are the inputs as in the file. States without ``batch_axis`` whose dimensions have names are left to
+        ``check_batch_axes``.
+        """
+        pairs = [(old, new) for old, new in zip(tensors, inputs, strict=True) if old.ranked]
+        batches = {old.shape[axis] for old, new in pairs if new.carry is None for axis in _batch_axis_of(new)}
+        if not batches or any(isinstance(size, int) for size in batches):
+            return
+        for old, new in pairs:
+            free = [
+                axis
+                for axis, size in enumerate(old.shape)
+                if size is None or size in batches or (None in batches and not isinstance(size, int))
+            ]
+            if new.carry is not None and free and new.batch_axis not in free:
+                if self._spec.inputs[new.name].batch_axis is None and any(isinstance(size, str) for size in old.shape):
+                    continue
+                has = "no batch axis" if new.batch_axis is None else f"the batch axis {new.batch_axis}"
+                table = written(("models", self._name, "inputs", new.name))
+                raise UserError(
+                    f"the state {new.name!r} of model {self._name} has {has}, but its dynamic dimension is "
+                    f"axis {free[0]}: input {old}: write batch_axis = {free[0]} under [{table}]"
+                )
+
     def _error(self, tensor: TensorSpec, key: str, what: str) -> UserError:
         place = written(("models", self._name, "inputs", tensor.name, key))
         return UserError(f"{place} {what}: input {tensor}: correct it in hil.toml")
+
+
+def _batch_axis_of(tensor: TensorSpec) -> Sequence[int]:
+    axis = tensor.batch_axis
+    return () if axis is None or axis >= len(tensor.shape) else (axis,)
 
 
 def _shown(declared: Declared) -> str:

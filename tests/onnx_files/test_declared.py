@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -128,6 +129,32 @@ def test_what_the_file_contradicts_is_refused(table: dict[str, Any], words: str)
     """A declaration that the file contradicts is refused."""
     with pytest.raises(UserError, match=words):
         declare(signature(x=("batch", 3)), model(inputs={"x": table}), "m")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "axis"),
+    [
+        ({"x": ("batch", 3), "h": (1, "batch", 4)}, 0),
+        ({"x": ("batch", 3), "h": (1, "batch", 4)}, 2),
+        ({"x": ("batch", 3), "h": (1, "batch", 4)}, "none"),
+        ({"x": (None, 3), "h": (1, None, 4)}, 0),
+        ({"x": (None, 3), "h": (1, None, 4)}, None),
+        ({"x": ("batch", "time"), "h": ("time", "batch", 4)}, 0),
+    ],
+)
+def test_a_state_with_another_batch_axis_than_its_own_is_named(
+    shapes: dict[str, Shape], axis: int | str | None
+) -> None:
+    """A carried input declared along an axis of fixed size is refused with its own axis, which is then accepted."""
+    outputs = (TensorSpec("y", "float32", ("batch", 2)), TensorSpec("hn", "float32", shapes["h"]))
+    known = replace(signature(**shapes), outputs=outputs)
+    state = {"carry": "hn"} if axis is None else {"carry": "hn", "batch_axis": axis}
+    with pytest.raises(
+        UserError, match=r"the state 'h' of model m has .*write batch_axis = 1 under \[models.m.inputs.h\]"
+    ):
+        declare(known, model(inputs={"h": state}), "m")
+    declared = declare(known, model(inputs={"h": {"carry": "hn", "batch_axis": 1}}), "m")
+    assert declared.input("h").batch_axis == 1
 
 
 def test_an_unknown_input_is_refused() -> None:
