@@ -125,17 +125,22 @@ def test_a_model_that_draws_random_numbers_is_not_blamed(tmp_path: Path, monkeyp
             assert "node 'sampler' (RandomNormalLike) draws random numbers" in result.reason
 
 
-@pytest.mark.parametrize("dtype", [np.int64, np.bool_])
-def test_a_mask_of_valid_lengths_is_drawn_as_one(dtype: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("dtype", "padding"), [(np.int64, "right"), (np.bool_, "left"), (np.int64, "ignored")])
+def test_a_mask_of_valid_lengths_is_drawn_as_one(
+    dtype: Any, padding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A sample without any valid position, which no data has, is not drawn: its mean over no value is not finite."""
     nodes = [
-        helper.make_node("Cast", ["mask"], ["counted"], to=1),
+        helper.make_node("Cast", ["mask"], ["written"], to=1),
+        helper.make_node("Sub", ["one", "written"], ["counted"])
+        if padding == "ignored"
+        else helper.make_node("Identity", ["written"], ["counted"]),
         helper.make_node("Mul", ["x", "counted"], ["kept"]),
         helper.make_node("ReduceSum", ["kept"], ["sum"], keepdims=0),
         helper.make_node("ReduceSum", ["counted"], ["count"], keepdims=0),
         helper.make_node("Div", ["sum", "count"], ["y"]),
     ]
-    for node in nodes[2:4]:
+    for node in nodes[3:5]:
         node.input.append("axis")
     ports = [helper.make_tensor_value_info("x", 1, ["n", 6])]
     ports.append(helper.make_tensor_value_info("mask", helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), ["n", 6]))
@@ -144,10 +149,11 @@ def test_a_mask_of_valid_lengths_is_drawn_as_one(dtype: Any, tmp_path: Path, mon
         "g",
         ports,
         [helper.make_tensor_value_info("y", 1, ["n"])],
-        [helper.make_tensor("axis", TensorProto.INT64, [1], [1])],
+        [helper.make_tensor("axis", TensorProto.INT64, [1], [1]), helper.make_tensor("one", 1, [], [1.0])],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "m.onnx")
-    mask = np.arange(6) < np.arange(1, 17)[:, None] % 6 + 1
+    valid = np.arange(6) < np.arange(1, 17)[:, None] % 6 + 1
+    mask = {"right": valid, "left": valid[:, ::-1], "ignored": ~valid}[padding]
     np.savez(tmp_path / "data.npz", x=images(16)[:, 0, 0, :6], mask=mask.astype(dtype))
     (tmp_path / "hil.toml").write_text(TOML.format(name="m") + f"[measure]\nexamples = {EXAMPLES}\n")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -163,7 +163,7 @@ def _searched(session: EngineContext, row: Row, what: str) -> Gathered:
     ranges = {name: list(ends) for name, ends in valid.ranges.items()}
     method = {"version": 3, "drawn": "by Hypothesis, derandomized", "examples": draws.method(), "ranges": ranges}
     method |= {"steps": valid.steps} if valid.steps else {}
-    method |= {"lengths": sorted(valid.lengths)} if valid.lengths else {}
+    method |= {"lengths": dict(valid.lengths)} if valid.lengths else {}
     return Gathered(judgement, {**method, "sizes": {name: list(ends) for name, ends in valid.sizes.items()}})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,18 @@ class Recipe:
         valid = 1 + round(self.level / STEPS * max(0, shape[-1] - 1))
         return np.broadcast_to(np.where(np.arange(shape[-1]) < valid, high, low), shape).astype(dtype)
 
+    def left_padded(self, dtype: str, shape: tuple[int, ...], low: float, high: float) -> np.ndarray[Any, Any]:
+        """Return the mask of ``lengths`` with the padding before the valid positions."""
+        return self.lengths(dtype, shape, low, high)[..., ::-1]
+
+    def ignored(self, dtype: str, shape: tuple[int, ...], low: float, high: float) -> np.ndarray[Any, Any]:
+        """Return the mask of ``lengths`` with ``high`` for the padding instead of the valid positions."""
+        return self.lengths(dtype, shape, high, low)
+
+
+MASKS = {"right": Recipe.lengths, "left": Recipe.left_padded, "ignored": Recipe.ignored}
+"""How a mask of valid lengths is drawn, by where and how it shows the padding."""
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -94,7 +106,7 @@ class Drawn:
                 continue
             shape = tuple(sizes[key] if not isinstance(size, int) else size for size, key in _keyed(spec))
             low, high = space.ranges[spec.name]
-            make = Recipe.lengths if spec.name in space.lengths else Recipe.array
+            make = MASKS[space.lengths[spec.name]] if spec.name in space.lengths else Recipe.array
             recipes = self.samples if spec.batch_axis is not None else self.samples[:1] * len(self.samples)
             samples[spec.name] = np.stack([make(one, spec.dtype, steps + shape, low, high) for one in recipes])
         return samples
@@ -114,7 +126,7 @@ class Space:
         sizes: some sizes of each dynamic dimension, ascending; the first and the last are its least and greatest.
         batch: the smallest and the largest batch size.
         steps: the number of steps of a sequence; 0 for a model without a state.
-        lengths: the inputs that are masks of valid lengths.
+        lengths: for each input that is a mask of valid lengths, its key in ``MASKS``.
     """
 
     signature: Signature
@@ -122,7 +134,7 @@ class Space:
     sizes: Mapping[str, tuple[int, ...]]
     batch: tuple[int, int]
     steps: int = 0
-    lengths: frozenset[str] = frozenset()
+    lengths: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def feeding(self) -> Feeding:

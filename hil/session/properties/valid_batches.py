@@ -10,9 +10,10 @@ import numpy as np
 
 from hil.dtypes import is_float
 from hil.onnx_files.signature import dimension
+from hil.onnx_files.valid_positions import IGNORED
 from hil.runtimes import runtime_record
 from hil.session.engines.shape_profiles import profiles_of
-from hil.session.properties.drawing import DRAWN_STEPS, MOST_MATES, Space
+from hil.session.properties.drawing import DRAWN_STEPS, MASKS, MOST_MATES, Space
 
 if TYPE_CHECKING:
     from hil.onnx_files.signature import Signature
@@ -37,11 +38,11 @@ def space(session: EngineContext, row: Row) -> Space:
             if axis != tensor.batch_axis and not isinstance(size, int):
                 key = size or dimension(tensor.name, axis)
                 sizes[key] = signature.sizes.get(key) or observed[tensor.name].sizes(axis)
-    lengths = frozenset(
-        one.name
+    lengths = {
+        one.name: observed[one.name].padding[-1 if IGNORED.search(one.name) else 0]
         for one in signature.inputs
-        if ranges[one.name] == (0, 1) and one.batch_axis != len(one.shape) - 1 and observed[one.name].lengths
-    )
+        if ranges[one.name] == (0, 1) and one.batch_axis != len(one.shape) - 1 and observed[one.name].padding
+    }
     steps = DRAWN_STEPS * bool(signature.carry)
     return Space(signature, ranges, sizes, _batch(session, row, signature), steps, lengths)
 
@@ -65,12 +66,12 @@ def _batch(session: EngineContext, row: Row, signature: Signature) -> tuple[int,
 class Observed:
     """The least and the greatest value of one input in some batches, and the shapes that the input had there.
 
-    ``lengths`` is whether all values were those of masks of valid lengths: ones, then zeros, along the last axis.
+    ``padding`` has the keys of ``MASKS`` of which all values may be: masks of valid lengths along the last axis.
     """
 
     range: tuple[float, float]
     shapes: set[tuple[int, ...]]
-    lengths: bool = True
+    padding: tuple[str, ...] = tuple(MASKS)
 
     def sizes(self, axis: int) -> tuple[int, ...]:
         """Return the distinct sizes of ``axis`` in ascending order."""
@@ -87,12 +88,16 @@ def _observed_inputs(session: EngineContext, model: str) -> dict[str, Observed]:
             ends = observed.setdefault(name, Observed((low, high), set()))
             ends.range = min(low, ends.range[0]), max(high, ends.range[1])
             ends.shapes.add(first.shape)
-            ends.lengths = ends.lengths and _has_lengths(array)
+            ends.padding = tuple(one for one in ends.padding if one in _paddings(array))
     return observed
 
 
-def _has_lengths(array: np.ndarray[Any, Any]) -> bool:
+def _paddings(array: np.ndarray[Any, Any]) -> tuple[str, ...]:
     if is_float(array.dtype) or not array.ndim or not array.size:
-        return False
+        return ()
     whole = array.astype(np.int64)
-    return bool((whole[..., 0] == 1).all() and (whole >= 0).all() and (np.diff(whole) <= 0).all())
+    if whole.min() < 0 or whole.max() > 1:
+        return ()
+    # Where the padding is on the left, the last position is valid; where it is marked instead, the first one.
+    forms = {"right": whole, "left": whole[..., ::-1], "ignored": 1 - whole}
+    return tuple(name for name, one in forms.items() if (one[..., 0] == 1).all() and (np.diff(one) <= 0).all())
