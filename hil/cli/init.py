@@ -108,7 +108,9 @@ def _proposals(names: Mapping[str, Path]) -> dict[str, Proposal]:
 def _print_summary(output: Path, proposals: Mapping[str, Proposal], *, adding: bool) -> None:
     from rich.markup import escape
 
+    from hil.cli.views.starter import NOT_RUN
     from hil.config.explain import written
+    from hil.onnx_files.random_operators import REPEATABLE
 
     screen = console()
     screen.print(f"[bold green]{'added to' if adding else 'wrote'}[/] {escape(str(output))}")
@@ -120,6 +122,8 @@ def _print_summary(output: Path, proposals: Mapping[str, Proposal], *, adding: b
                 screen.print(f"    {way}  {escape(str(spec))}")
         for key in proposal.guessed:
             screen.print(f"    [yellow]guessed[/] {escape(written(key))}")
+        if proposal.drawn:
+            screen.print(f"    [bold yellow]warning:[/] {escape(f'{proposal.drawn}, so {NOT_RUN}: {REPEATABLE}')}")
     screen.print(
         '[bold yellow]warning:[/] the data is random (data = "synthetic"): it shows that a model runs, '
         "but never satisfies a gate for a robot"

@@ -97,9 +97,17 @@ def _wrong_name(proto: onnx.ModelProto, bare: onnx.ModelProto, file: str) -> str
             example = ", ".join(f"{name} = {size}" for name, size in sizes.items())
             return (
                 f"{file} declares output {value.name!r} as {_shape(value)}, but its graph gives "
-                f"{_shape(inferred[value.name])} for {example}: repair the file with {AGAIN.format(file=file)}"
+                f"{_shape(inferred[value.name])} for {example}: {_one(value)}repair the file with "
+                f"{AGAIN.format(file=file)}"
             )
     return None
+
+
+def _one(value: onnx.ValueInfoProto) -> str:
+    """Return the advice for an output of one sample, whose network may take no more; else an empty text."""
+    first = value.type.tensor_type.shape.dim[:1]
+    takes_one = "if the network takes one sample, declare 1 as its size in [models.NAME.inputs.INPUT] shape; else "
+    return takes_one if first and first[0].dim_value == 1 else ""
 
 
 def _bare(proto: onnx.ModelProto) -> onnx.ModelProto:

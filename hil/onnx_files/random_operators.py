@@ -32,6 +32,8 @@ TRAINING = 2
 
 NAMED = 3
 
+REPEATABLE = "export the model for inference (model.eval() in PyTorch), or with the random values as an input"
+
 
 def random_nodes(model: onnx.ModelProto) -> tuple[str, ...]:
     """Return, as text, each node that may draw random numbers: in the graph, its subgraphs and its functions."""
@@ -70,16 +72,24 @@ def refuse_random(nodes: Sequence[str], names: Sequence[str], runs: Iterable[Cal
     in each.
     """
     for run in runs:
-        first, again = run(), run()
-        odd = [name for name, one, other in zip(names, first, again, strict=True) if not _same(one, other)]
+        odd = output_that_differs(run, names)
         if odd:
-            more = f" and {len(nodes) - NAMED} more" if len(nodes) > NAMED else ""
-            verb = "draws" if len(nodes) == 1 else "draw"
             raise Unsupported(
-                f"{', '.join(nodes[:NAMED])}{more} {verb} random numbers, so that output {odd[0]!r} differs between "
-                "two runs of the reference on the same input, and no engine can be compared with it: export the model "
-                "for inference (model.eval() in PyTorch), or with the random values as an input"
+                f"{drawn_by(nodes)}, so that output {odd!r} differs between two runs of the reference on the same "
+                f"input, and no engine can be compared with it: {REPEATABLE}"
             )
+
+
+def output_that_differs(run: Callable[[], Sequence[Any]], names: Sequence[str]) -> str:
+    """Return the first of the outputs ``names`` that ``run`` gives another value in a second call; empty if none."""
+    first, again = run(), run()
+    return next((name for name, one, other in zip(names, first, again, strict=True) if not _same(one, other)), "")
+
+
+def drawn_by(nodes: Sequence[str]) -> str:
+    """Return that ``nodes``, those of ``random_nodes``, draw random numbers."""
+    more = f" and {len(nodes) - NAMED} more" if len(nodes) > NAMED else ""
+    return f"{', '.join(nodes[:NAMED])}{more} {'draws' if len(nodes) == 1 else 'draw'} random numbers"
 
 
 def _same(one: Any, other: Any) -> bool:

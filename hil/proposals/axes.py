@@ -84,10 +84,20 @@ def input_proposals(signature: Signature, rows: Mapping[str, int]) -> dict[str, 
         # A constant of fixed size has no batch axis.
         fixed = value is not None and not (tensor.shape and not isinstance(tensor.shape[0], int))
         axis = None if fixed else _axis(tensor, role, batch)
+        one_state = role is Role.STATE and len(tensor.shape) == 1
+        if axis == 0 and (one_state or _is_fixed_among_dynamic(tensor, signature)):
+            axis = "none"
         if axis == 0 and batch is not None and tensor.shape and tensor.shape[0] in _inner(signature, batch):
             axis = "none"  # one value for each step, such as the positions of tokens
         found[tensor.name] = InputProposal(axis, value, interval, carried.get(tensor.name))
     return found
+
+
+def _is_fixed_among_dynamic(tensor: TensorSpec, signature: Signature) -> bool:
+    """Return whether the first axis has a fixed size beside inputs whose first axis has any size: it is no batch."""
+    first = tensor.shape[0] if tensor.shape else None
+    others = [one.shape[0] for one in signature.inputs if one is not tensor and len(one.shape) > 1]
+    return isinstance(first, int) and first > 1 and bool(others) and not any(isinstance(one, int) for one in others)
 
 
 def other_axes(signature: Signature, proposals: Mapping[str, InputProposal]) -> Iterator[dict[str, InputProposal]]:

@@ -5,71 +5,26 @@ A family proposes task, metric, layout and exceptions from INT8, as comments.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hil.proposals.graph_facts import (
-    MAPPED,
-    NORMS,
-    SCORES,
-    VALUES,
-    class_maps,
-    has_raw_boxes,
-    label_count,
-    last_operators,
-    last_weighted,
-    of_operators,
-)
+from hil.proposals.graph_facts import MAPPED, NORMS, SCORES, VALUES, last_weighted, of_operators
 from hil.proposals.layouts import OF_CELLS, Shape, layout_of_shapes
-from hil.proposals.roles import Role, image_axes, roles
+from hil.proposals.observed import EDGES
+from hil.proposals.roles import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection
 
     import onnx
 
-    from hil.onnx_files.signature import Signature
+    from hil.proposals.observed import Observed
 
 LINE_HEIGHT = 64
 """The greatest height of an image of one line of text, in pixels."""
 
 STRIDES = (2, 4, 8, 16)
 """Pixels of width for each step of a text recognizer's output."""
-
-
-@dataclass(frozen=True)
-class Observed:
-    """A model, as a trial run of one sample showed: roles and shapes of its inputs, shapes of its outputs.
-
-    ``ends`` has the operator that made the values of each output (``graph_facts.last_operators``). The others are those
-    functions of ``graph_facts``.
-    """
-
-    roles: Mapping[str, Role]
-    inputs: Mapping[str, Shape]
-    outputs: Mapping[str, Shape]
-    ends: Mapping[str, str] = field(default_factory=dict)
-    class_maps: Collection[str] = ()
-    label_count: int = 0
-    has_raw_boxes: bool = False
-
-    @property
-    def image(self) -> tuple[int, int] | None:
-        """Height and width of the first image input; ``None`` without one."""
-        for name, role in self.roles.items():
-            axes = image_axes(self.inputs[name]) if role is Role.IMAGE else None
-            if axes is not None:
-                return self.inputs[name][axes[1]], self.inputs[name][axes[2]]
-        return None
-
-
-def observed_of(
-    model: onnx.ModelProto, signature: Signature, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]
-) -> Observed:
-    """Return what the file and the shapes of a trial run show."""
-    graph = model.graph
-    maps, raw = class_maps(graph), has_raw_boxes(graph)
-    return Observed(roles(signature), inputs, outputs, last_operators(graph), maps, label_count(model), raw)
 
 
 @dataclass(frozen=True)
@@ -216,7 +171,17 @@ def _recurrent_layers(graph: onnx.GraphProto) -> tuple[str, ...]:
     return of_operators(graph, {"LSTM", "GRU", "RNN"})
 
 
+def _graph(observed: Observed) -> str:
+    return "edges" if any(EDGES.search(name) for name in observed.roles) else ""
+
+
 FAMILIES = (
+    Family(
+        "graph network",
+        _graph,
+        exceptions=last_weighted,
+        remark=", whose inputs are the nodes and edges of one graph: random edges may lead to nodes that do not exist",
+    ),
     Family(
         "recurrent model",
         _recurrent,
@@ -295,6 +260,6 @@ FAMILIES = (
         remark=', or of one that embeds images (task "embedding")',
         kind="classification",
     ),
-    Family("audio model", _audio, exceptions=last_weighted),
+    Family("model of audio or other signals", _audio, exceptions=last_weighted),
 )
 """The more specific come first."""

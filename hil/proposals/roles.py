@@ -73,16 +73,23 @@ def next_states(signature: Signature) -> dict[str, str]:
     states = [
         one
         for one in signature.inputs
-        if not MASK.search(one.name)
-        and ((len(one.shape) > 1 and STATE.search(one.name)) or _has_successor(one, signature))
+        if not MASK.search(one.name) and (_is_called_state(one, signature) or _has_successor(one, signature))
     ]
     return _paired(states, signature.outputs)
+
+
+def _is_called_state(tensor: TensorSpec, signature: Signature) -> bool:
+    """Return whether an input has the name of a state; a vector also needs an output of its size with such a name."""
+    if not STATE.search(tensor.name) or not tensor.shape:
+        return False
+    outputs = (one for one in signature.outputs if one.shape == tensor.shape)
+    return len(tensor.shape) > 1 or any(STATE.search(one.name) or "cell" in _words(one.name) for one in outputs)
 
 
 def _paired(states: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> dict[str, str]:
     pairs = [(state.name, one.name) for state in states for one in outputs if _fits(state, one)]
     # A recurrent layer's own output may have the same shape, but only the state shares the name.
-    pairs.sort(key=lambda pair: -_names_alike(*pair))
+    pairs.sort(key=lambda pair: (-_names_alike(*pair), -_shared_words(*pair)))
     found: dict[str, str] = {}
     for state, output in pairs:
         if state not in found and output not in found.values():
@@ -152,10 +159,13 @@ def _is_parameter(tensor: TensorSpec, signature: Signature) -> bool:
     return one_axis and (isinstance(tensor.shape[0], int) or PARAMETER.search(tensor.name) is not None)
 
 
-def _is_audio(tensor: TensorSpec, _: Signature) -> bool:
+def _is_audio(tensor: TensorSpec, signature: Signature) -> bool:
     shape = tensor.shape
     flat = len(shape) == 2 or (len(shape) == 3 and shape[1] == 1)
-    return _is_float(tensor) and flat and (not isinstance(shape[-1], int) or AUDIO.search(tensor.name) is not None)
+    # Samples are the last axis wherever they occur: a name that is also another axis is no number of samples.
+    inner = {size for one in signature.inputs for size in one.shape[1:-1] if isinstance(size, str)}
+    is_open = bool(shape) and not isinstance(shape[-1], int) and shape[-1] not in inner
+    return _is_float(tensor) and flat and (is_open or AUDIO.search(tensor.name) is not None)
 
 
 def _is_tokens(tensor: TensorSpec, _: Signature) -> bool:
@@ -195,6 +205,10 @@ def _before_or_after(name: str) -> list[str]:
 
 def _words(name: str) -> list[str]:
     return re.split(r"[^a-z0-9]+", name.lower())
+
+
+def _shared_words(one: str, other: str) -> int:
+    return len({*_words(one)} & {*_words(other)})
 
 
 def _names_alike(one: str, other: str) -> int:

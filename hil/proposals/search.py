@@ -8,31 +8,33 @@ from typing import TYPE_CHECKING, Any
 from hil.config.spec import ModelSpec
 from hil.errors import UserError
 from hil.onnx_files.declared import declare
+from hil.onnx_files.random_operators import drawn_by, random_nodes
 from hil.onnx_files.signature import read_proto, read_signature
-from hil.proposals.axes import input_proposals, other_axes, shared_names, without_batch
+from hil.proposals.axes import input_proposals, other_axes
 from hil.proposals.batch_rows import is_batch, without_doubtful
-from hil.proposals.families import observed_of, recognized
+from hil.proposals.families import recognized
 from hil.proposals.graph_facts import table_rows
-from hil.proposals.input_specs import BATCH, changed, repeated, separated, spec_of, with_axis
+from hil.proposals.graph_sizes import weight_sizes
+from hil.proposals.input_specs import BATCH, changed, with_axis
 from hil.proposals.multiples import multiples_of
+from hil.proposals.observed import EDGES, observed_of
 from hil.proposals.size_hints import hinted_sizes
 from hil.proposals.sizes import assignments, groups, kind_of
 from hil.proposals.trials import Trial, Trials
+from hil.proposals.ways import SAMPLES, tied_again, ways
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from hil.config.spec import InputSpec
     from hil.onnx_files.signature import Signature
     from hil.proposals.axes import InputProposal
-    from hil.proposals.families import Observed, Recognized
+    from hil.proposals.families import Recognized
+    from hil.proposals.observed import Observed
     from hil.proposals.trials import Answer, TrialProcess
 
     Way = tuple[Mapping[str, InputProposal], dict[str, InputSpec], dict[str, int]]
-
-SAMPLES = 3
-"""How many samples are run together to find whether an axis is a batch."""
 
 MOST_TRIALS = 120
 """The most combinations of sizes that are tried for one model."""
@@ -50,7 +52,8 @@ class Proposal:
 
     ``inputs`` and ``shapes`` are the values of ``[models.NAME]``, ``guessed`` the guessed keys. ``signature`` is the
     declared one. ``takes_batches`` is whether a batch of three ran and gave each sample its own outputs; ``None`` if
-    the batch size is fixed. ``carried`` has the output for each state input.
+    the batch size is fixed. ``carried`` has the output for each state input. ``drawn`` says which nodes draw random
+    numbers, so that an output differs between two runs; empty if none does.
     """
 
     signature: Signature
@@ -61,6 +64,7 @@ class Proposal:
     family: Recognized | None
     takes_batches: bool | None
     carried: Mapping[str, str]
+    drawn: str
     trials: int = 0
 
 
@@ -84,11 +88,16 @@ class _Search:
         self._trials, self._notify = trials, notify
         self._tried: dict[str, list[int]] = {}
         self._last = ""
+        self._known: Mapping[str, Mapping[int, int]] = {}
 
     def proposal(self, proto: Any) -> Proposal:
         """Return the proposal. Raise ``UserError`` with what was tried if nothing runs."""
         hinted = hinted_sizes(proto, self._name, kind_of(self._raw))
-        plan, inputs, sizes = self._sizes(input_proposals(self._raw, table_rows(proto.graph)), hinted)
+        self._known = weight_sizes(proto.graph)
+        plan = input_proposals(self._raw, table_rows(proto.graph))
+        if any(EDGES.search(one.name) for one in self._raw.inputs):
+            plan = dict(without_doubtful(self._raw, plan))
+        plan, inputs, sizes = self._sizes(plan, hinted)
         takes_batches: bool | None = None
         if self._declared(inputs, sizes).stride() is None:
             takes_batches = self._takes_batches(plan, inputs, sizes)
@@ -106,7 +115,15 @@ class _Search:
         answer = self._runs(inputs, sizes, batch)
         multiples = multiples_of(sizes, lambda sizes: self._runs(inputs, sizes, batch).ran)
         observed = observed_of(proto, self._raw, answer.inputs, answer.outputs)
-        return self._written(plan, inputs, sizes, multiples, observed, recognized(observed, proto.graph), takes_batches)
+        family, drawn = recognized(observed, proto.graph), self._drawn(random_nodes(proto), inputs, sizes, batch)
+        return self._written(plan, inputs, sizes, multiples, observed, family, takes_batches, drawn)
+
+    def _drawn(
+        self, nodes: tuple[str, ...], inputs: Mapping[str, InputSpec], sizes: Mapping[str, int], batch: int
+    ) -> str:
+        """Return that ``nodes`` draw random numbers, if an output differs between two runs; else an empty text."""
+        odd = self._trials.run(Trial(inputs, sizes, batch, twice=True)).differs if nodes else ""
+        return odd and f"{drawn_by(nodes)}, so that output {odd!r} differs between two runs"
 
     def _takes_batches(
         self, plan: Mapping[str, InputProposal], inputs: Mapping[str, InputSpec], sizes: Mapping[str, int]
@@ -132,13 +149,14 @@ class _Search:
 
     def _sizes(self, plan: Mapping[str, InputProposal], hinted: tuple[tuple[int, int], ...]) -> Way:
         """Return the proposals, declarations and sizes that run, if possible with outputs of their declared shapes."""
-        for way, inputs, batch in self._ways(plan):
+        for way, inputs, batch in ways(self._raw, plan):
             signature = self._declared(inputs, {})
             unfit: list[dict[str, int]] = []
-            for number, sizes in enumerate(assignments(groups(signature, hinted))):
+            large: list[dict[str, int]] = []
+            for number, sizes in enumerate(assignments(groups(signature, hinted, self._known))):
                 if number >= MOST_TRIALS or len(unfit) >= MOST_UNFIT or self._trials.is_over:
                     break
-                if batch is not None and batch in sizes.values():
+                if batch in sizes.values() or _is_beyond(sizes, large):
                     continue
                 for dimension, size in sizes.items():
                     self._tried.setdefault(dimension, []).append(size)
@@ -146,55 +164,14 @@ class _Search:
                 self._notify(f"trial run {self._trials.count + 1}: {shown or 'the declared sizes'}")
                 answer = self._runs(inputs, sizes, signature.batch() or batch or 1)
                 if answer.ran and answer.fits(signature):
-                    return way, self._tied_again(inputs, sizes), sizes
+                    return way, tied_again(self._raw, inputs, sizes), sizes
                 if answer.ran:
                     unfit.append(sizes)
+                if answer.is_large:
+                    large.append(sizes)
             if unfit:
-                return way, self._tied_again(inputs, unfit[0]), unfit[0]
+                return way, tied_again(self._raw, inputs, unfit[0]), unfit[0]
         raise self._nothing_runs()
-
-    def _ways(
-        self, plan: Mapping[str, InputProposal]
-    ) -> Iterator[tuple[Mapping[str, InputProposal], dict[str, InputSpec], int | None]]:
-        """Yield what may be declared, in the order in which it is tried: proposals, declarations and a batch size.
-
-        ``None`` as batch size allows any.
-        """
-        tied = {one.name: spec_of(plan[one.name]) for one in self._raw.inputs}
-        apart = {one.name: separated(one, tied[one.name]) for one in self._raw.inputs}
-        shared = shared_names(self._raw, plan)
-        if shared:
-            yield plan, apart, SAMPLES
-            other = without_batch(self._raw, plan, shared)
-            yield other, {one.name: spec_of(other[one.name]) for one in self._raw.inputs}, None
-        else:
-            yield plan, tied, None
-        if any(repeated(self._raw)):
-            yield plan, apart, None
-
-    def _tied_again(self, inputs: dict[str, InputSpec], sizes: dict[str, int]) -> dict[str, InputSpec]:
-        """Return ``inputs`` with the file's name for separated dimensions whose sizes are all equal.
-
-        In ``sizes``, these names replace those of the separated dimensions.
-        """
-        places: dict[str, dict[str, int]] = {}
-        for tensor in self._raw.inputs:
-            shape = inputs[tensor.name].shape or ()
-            for own, new in zip(tensor.shape, shape, strict=False):
-                if isinstance(own, str) and isinstance(new, str) and own != new:
-                    places.setdefault(own, {})[new] = sizes.get(new, 0)
-        again = {own: news for own, news in places.items() if len(set(news.values())) == 1 and 0 not in news.values()}
-        back = {new: own for own, news in again.items() for new in news}
-        for own, news in again.items():
-            sizes[own] = next(iter(news.values()))
-        for new in back:
-            del sizes[new]
-        result = {}
-        for tensor in self._raw.inputs:
-            spec = inputs[tensor.name]
-            shape = tuple(back.get(str(size), size) for size in spec.shape or ())
-            result[tensor.name] = changed(spec, shape=shape if spec.shape and shape != tensor.shape else None)
-        return result
 
     def _declared(self, inputs: Mapping[str, InputSpec], sizes: Mapping[str, int]) -> Signature:
         shapes = {name: (size, size, size) for name, size in sizes.items()}
@@ -238,6 +215,7 @@ class _Search:
         observed: Observed,
         family: Recognized | None,
         takes_batches: bool | None,  # noqa: FBT001 - as above
+        drawn: str,
     ) -> Proposal:
         """Return the proposal with only the keys that add to what the file states."""
         declared = self._declared(inputs, sizes)
@@ -252,6 +230,9 @@ class _Search:
             )
             used |= {size for size in tensor.shape if isinstance(size, str) and size not in separated}
             is_open = any(isinstance(size, str) and size in sizes for size in tensor.shape)
+            if takes_batches is False and not tensor.is_given:
+                place, is_open = tensor.batch_axis, is_open or isinstance(tensor.batch_axis, int)
+                numbers = tuple(1 if axis == place else size for axis, size in enumerate(numbers))
             shape = tuple(BATCH if size is None else size for size in numbers) if is_open else None
             steps = tuple(multiples.get(str(size), 1) for size in tensor.shape)
             axis = None if spec.batch_axis == 0 else spec.batch_axis
@@ -275,6 +256,7 @@ class _Search:
             family=family,
             takes_batches=takes_batches,
             carried={name: one.carry for name, one in plan.items() if one.carry is not None},
+            drawn=drawn,
             trials=self._trials.count,
         )
 
@@ -295,3 +277,8 @@ KEYS = ("shape", "batch_axis", "value", "multiple_of", "range")
 
 def _order(key: str) -> int:
     return KEYS.index(key)
+
+
+def _is_beyond(sizes: Mapping[str, int], large: Sequence[Mapping[str, int]]) -> bool:
+    """Return whether all sizes are at least those of a trial for which the time or the memory did not suffice."""
+    return any(all(sizes[name] >= size for name, size in one.items()) for one in large)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hil.proposals.roles import AUDIO, Role, image_axes, roles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hil.onnx_files.signature import Signature, TensorSpec
 
@@ -57,14 +58,24 @@ class Group:
     candidates: tuple[tuple[int, ...], ...]
 
 
-def groups(signature: Signature, hinted: Sequence[tuple[int, int]] = ()) -> tuple[Group, ...]:
+def groups(
+    signature: Signature,
+    hinted: Sequence[tuple[int, int]] = (),
+    required: Mapping[str, Mapping[int, int]] = MappingProxyType({}),
+) -> tuple[Group, ...]:
     """Return the dynamic dimensions of a declared signature that have no sizes yet, except batch dimensions.
 
     Each dimension is in one group, that of the first input that has it. The heights and widths ``hinted`` come before
-    the usual ones of images.
+    the usual ones of images, and those of ``graph_sizes.weight_sizes`` (``required``) before all others.
     """
     kinds, found, known = roles(signature), [], {*signature.batch_names(), *signature.sizes}
     recurrent = Role.STATE in kinds.values()
+    for tensor in signature.inputs:
+        for axis, size in required.get(tensor.name, {}).items():
+            name = tensor.shape[axis] if -len(tensor.shape) <= axis < len(tensor.shape) else None
+            if isinstance(name, str) and name not in known:
+                found.append(Group((name,), tuple((one,) for one in dict.fromkeys([size, *LENGTHS[Role.OTHER]]))))
+                known.add(name)
     for tensor in signature.inputs:
         for group in _of_input(tensor, kinds[tensor.name], kind_of(signature), hinted, recurrent=recurrent):
             left = [place for place, name in enumerate(group.dimensions) if name not in known]

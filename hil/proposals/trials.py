@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import tempfile
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hil.errors import HilError, UserError
-from hil.proposals.batch_rows import Rows, rows_of
+from hil.proposals.batch_rows import Rows
+from hil.proposals.trial_child import serve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from multiprocessing.connection import Connection
+    from pathlib import Path
     from types import TracebackType
 
     from typing_extensions import Self
 
     from hil.config.models import InputSpec
-    from hil.onnx_files.signature import Signature, TensorSpec
+    from hil.onnx_files.signature import Signature
 
 LOADING = 60.0
 """Seconds that loading a model may take."""
@@ -34,27 +32,26 @@ RUNNING = 20.0
 ALL = 240.0
 """Seconds that all trials of a model may take."""
 
-LEAST_MEMORY = 2 * 2**30
-"""Bytes: the child may use half of the machine's memory, but at least this much."""
-
 
 @dataclass(frozen=True)
 class Trial:
     """One question: does the reference run with these declarations, and with ``batch`` samples?
 
-    ``shapes`` has the size of each dynamic dimension, by name.
+    ``shapes`` has the size of each dynamic dimension, by name. With ``twice``, it also asks for an output that differs
+    in a second run.
     """
 
     inputs: Mapping[str, InputSpec] = field(default_factory=dict)
     shapes: Mapping[str, int] = field(default_factory=dict)
     batch: int = 1
+    twice: bool = False
 
 
 @dataclass(frozen=True)
 class Answer:
     """The shapes of the fed inputs and of the outputs if the reference ran, else the error.
 
-    ``loaded`` is false if the model could not be loaded.
+    ``loaded`` is false if the model could not be loaded, ``is_large`` true if the time or the memory did not suffice.
     """
 
     error: str = ""
@@ -62,6 +59,8 @@ class Answer:
     outputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     loaded: bool = True
     rows: Rows = Rows.UNKNOWN  # of a run of several samples
+    differs: str = ""  # an output that differs in a second run
+    is_large: bool = False
 
     @property
     def ran(self) -> bool:
@@ -142,7 +141,7 @@ class TrialProcess:
         except (EOFError, OSError):
             return {"error": f"the runtime crashed: the process ended {self._ended()}"}
         self.stop()
-        return {"error": f"no result within {seconds:.0f} s"}
+        return {"error": f"no result within {seconds:.0f} s", "is_large": True}
 
     def stop(self) -> None:
         """End the process, if there is one."""
@@ -202,7 +201,7 @@ class Trials:
             "inputs": {name: one.model_dump(mode="json", exclude_unset=True) for name, one in trial.inputs.items()},
             "shapes": {name: [size] * 3 for name, size in trial.shapes.items()},
         }
-        question = json.dumps([declared, trial.batch])
+        question = json.dumps([declared, trial.batch, trial.twice])
         if question in self._ran:
             return self._ran[question]
         self.count += 1
@@ -210,89 +209,14 @@ class Trials:
         if error:
             return Answer(error, loaded=False)
         most = self._limits[1] * (1 if trial.batch == 1 else 2 * trial.batch)  # together, and each alone
-        answer = self._process.ask({**declared, "batch": trial.batch}, self._seconds(most))
+        answer = self._process.ask({**declared, "batch": trial.batch, "twice": trial.twice}, self._seconds(most))
         fed, out = ({name: tuple(one) for name, one in answer.get(key, {}).items()} for key in ("inputs", "outputs"))
-        result = Answer(str(answer.get("error", "")), fed, out, rows=Rows(answer.get("rows", Rows.UNKNOWN)))
+        rows, differs = Rows(answer.get("rows", Rows.UNKNOWN)), str(answer.get("differs", ""))
+        is_large = bool(answer.get("is_large"))
+        result = Answer(str(answer.get("error", "")), fed, out, rows=rows, differs=differs, is_large=is_large)
         if result.ran:
             self._ran[question] = result
         return result
 
     def _seconds(self, most: float) -> float:
         return min(most, self._end - time.monotonic())
-
-
-def serve(pipe: Connection) -> None:
-    """Answer questions until the pipe is closed. The main function of the child process."""
-    _limit_memory()
-    null = os.open(os.devnull, os.O_WRONLY)
-    for descriptor in (1, 2):  # native libraries print there
-        os.dup2(null, descriptor)
-    from hil.onnx_files.external_data import openable
-    from hil.onnx_files.reference import cpu_session
-
-    path, session = Path(), None
-    with suppress(EOFError, OSError, KeyboardInterrupt):
-        while True:
-            question = json.loads(pipe.recv_bytes())
-            answer: dict[str, Any] = {}
-            if "load" in question:
-                path, session = Path(question["load"]), None
-                try:
-                    inputs: tuple[TensorSpec, ...] = ()
-                    with suppress(UserError):  # declarations that do not fit are the trial's error
-                        inputs = _declared(path, question).inputs
-                    session = cpu_session(openable(path, Path(question["folder"]), inputs))
-                except HilError as error:
-                    answer = {"error": str(error)}
-            else:
-                answer = _run(path, session, question)
-            pipe.send_bytes(json.dumps(answer).encode())
-
-
-def _run(path: Path, session: Any, question: dict[str, Any]) -> dict[str, Any]:
-    """Run the model on synthetic data with these declarations; several samples also one by one."""
-    from hil.datasets.synthetic import SyntheticDataset
-    from hil.onnx_files.host_run import run_on_host
-    from hil.onnx_files.ort_errors import ort_error
-
-    try:
-        data = SyntheticDataset(_declared(path, question), model=path.stem, count=question["batch"], ranges={})
-        feeds, several = next(data.batches(question["batch"])).feeds, question["batch"] > 1 and data.stride is None
-        names = [one.name for one in session.get_outputs()]
-
-        def run(own: Mapping[str, Any]) -> dict[str, Any]:
-            return dict(zip(names, run_on_host(session, names, own), strict=True))
-
-        try:
-            outputs = run(feeds)
-        except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no class of their own
-            return {"error": str(ort_error(error, path, "in a trial run"))}
-        rows = rows_of(run, outputs, [one.feeds for one in data.batches(1)] if several else [])
-    except (HilError, MemoryError) as error:
-        return {"error": str(error) or "not enough memory"}
-    return {
-        "rows": rows.value,
-        "inputs": {name: list(array.shape) for name, array in feeds.items()},
-        "outputs": {name: list(getattr(array, "shape", ())) for name, array in outputs.items()},
-    }
-
-
-def _declared(path: Path, question: dict[str, Any]) -> Signature:
-    """Return the model's signature with the declarations of a question. Raise ``UserError`` if they do not fit it."""
-    from hil.config.spec import ModelSpec
-    from hil.onnx_files.declared import declared_signature
-
-    document = {"path": str(path), "data": "synthetic", "inputs": question["inputs"], "shapes": question["shapes"]}
-    return declared_signature(path, ModelSpec.model_validate_json(json.dumps(document)), path.stem)
-
-
-def _limit_memory() -> None:
-    """Limit the memory of this process, where the system can; write no core file."""
-    try:
-        import resource
-    except ImportError:  # not on this system
-        return
-    with suppress(OSError, ValueError):
-        most = max(LEAST_MEMORY, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

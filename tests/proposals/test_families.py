@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from hil.config.checks.cross_checks import METRICS
-from hil.proposals.families import FAMILIES, Observed, kinds_of, layout_of, recognized
+from hil.proposals.families import FAMILIES, kinds_of, layout_of, recognized
+from hil.proposals.observed import Observed
 from hil.proposals.roles import Role
 
 IMAGE = {"images": Role.IMAGE}

@@ -40,14 +40,14 @@ def test_a_model_that_takes_texts_is_an_error(tmp_path: Path) -> None:
         propose(path, "m", process)
 
 
-def test_a_batch_that_is_refused_is_no_guess(tmp_path: Path) -> None:
-    """A model with a dynamic batch that accepts only one sample is proposed without a batch, with a note."""
+def test_a_batch_that_is_refused_is_one_sample(tmp_path: Path) -> None:
+    """A model with a dynamic batch that accepts only one sample is proposed with one, which is a guess."""
     text = "network (float[batch, 8] x) => (float[1, 8] y) { y = Reshape (x, shape) }"
     path = networks.save(tmp_path / "m.onnx", text, shape=np.array([1, 8]))
     with TrialProcess() as process:
         proposal = propose(path, "m", process)
     assert proposal.takes_batches is False
-    assert (proposal.guessed, proposal.inputs) == ((), {})
+    assert (proposal.guessed, proposal.inputs["x"].shape) == ((("inputs", "x", "shape"),), (1, 8))
 
 
 def test_an_operator_that_the_reference_lacks_is_named(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ ALONE = {"shape": (128, 4), "batch_axis": "none"}
         ("(float[n, 4] a, float[m, 4] b) => (float[n, 4] y) { y = Add (a, b) }", {}, True),
         (f"(float[n, 4] a) => (float[n, 4] y) {ATTENTION}", {"a": ALONE}, None),
         ("(float[n, 4] a) => (float[1, 4] y) { y = ReduceMax <axes = [0]> (a) }", {"a": ALONE}, None),
-        ("(float[batch, 4] a) => (float[1, 4] y) { y = ReduceMax <axes = [0]> (a) }", {}, False),
+        ("(float[batch, 4] a) => (float[1, 4] y) { y = ReduceMax <axes = [0]> (a) }", {"a": {"shape": (1, 4)}}, False),
         ("(float[batch, 4] a) => (float[batch, 4] y) { r = RandomNormalLike (a) y = Add (a, r) }", {}, True),
     ],
 )
@@ -149,3 +149,51 @@ def test_a_batch_gives_each_sample_what_it_gives_alone(
         proposal = propose(networks.save(tmp_path / "m.onnx", f"network {text}"), "m", process)
     assert {name: one.model_dump(exclude_unset=True) for name, one in proposal.inputs.items()} == declared
     assert proposal.takes_batches is takes_batches
+
+
+FRAMES = "{ t = Transpose (w) u = Mul (x, v) p = MatMul (u, t) y = CumSum (p, zero) }"
+EDGES = "{ e = Gather (nodes, edge_index) m = ReduceSum (edge_index) f = Cast <to = 1> (m) y = Mul (nodes, f) }"
+
+
+@pytest.mark.parametrize(
+    ("text", "declared"),
+    [
+        (f"(float[a, b] x) => (float[c, d] y) {FRAMES}", {"x": {"shape": (16_000, 37), "batch_axis": "none"}}),
+        (
+            f"(float[n, 3] nodes, int64[2, e] edge_index) => (float[n, 3] y) {EDGES}",
+            {
+                "nodes": {"shape": (128, 3), "batch_axis": "none"},
+                "edge_index": {"shape": (2, 128), "batch_axis": "none"},
+            },
+        ),
+    ],
+)
+def test_sizes_of_weights_and_of_edges_are_no_batch(text: str, declared: dict[str, Any], tmp_path: Path) -> None:
+    """A size that weights require is found, and neither the frames of a recording nor two ends of edges are samples."""
+    weights = {"w": networks.random(5, 37), "v": networks.random(37), "zero": np.array(0)}
+    with TrialProcess() as process:
+        proposal = propose(networks.save(tmp_path / "m.onnx", f"network {text}", **weights), "m", process)
+    assert {name: one.model_dump(exclude_unset=True) for name, one in proposal.inputs.items()} == declared
+
+
+def test_sizes_beyond_one_that_was_too_large_are_not_tried(tmp_path: Path) -> None:
+    """After a trial without enough memory, no trial has sizes that are all as large or larger."""
+    text = "(float[batch, n] x) => (float[batch, one] y) { s = Expand (x, big) t = Add (s, s) y = ReduceSum (t, last) }"
+    path = networks.save(tmp_path / "m.onnx", f"network {text}", big=np.array([10**13, 1, 1]), last=np.array([0]))
+    with pytest.raises(UserError, match="n: 16000, 512, 256, 160, 128, 64"), TrialProcess() as process:
+        propose(path, "m", process)
+
+
+def test_nodes_that_draw_random_numbers_are_said(tmp_path: Path) -> None:
+    """The proposal says which node draws random numbers, unless the outputs repeat."""
+    drawn = "(float[batch, 4] a) => (float[batch, 4] y) { r = RandomNormalLike (a) y = Add (a, r) }"
+    same = "(float[batch, 4] a) => (float[batch, 4] y) { r = RandomNormalLike (a) z = Sub (r, r) y = Add (a, z) }"
+    with TrialProcess() as process:
+        found = [
+            propose(networks.save(tmp_path / f"{name}.onnx", f"network {text}"), "m", process).drawn
+            for name, text in (("drawn", drawn), ("same", same))
+        ]
+    assert found == [
+        "node 'RandomNormalLike_0' (RandomNormalLike) draws random numbers, so that output 'y' differs between two runs",
+        "",
+    ]

@@ -63,6 +63,10 @@ CAUSES = (
         "ShapeInferenceError",
         "correct the shapes that the file declares: onnx.checker.check_model(path, full_check=True)",
     ),
+    (
+        "indices element out of data bounds",
+        "an input has a number that no row of a table has: give the data and the input's range the numbers named above",
+    ),
     ("re-use buffer", "correct the shapes that the file declares: dimensions of equal name must have equal sizes"),
     ("Type Error", "insert a Cast before that node, so that it gets types that the operator takes"),
     ("NOT_IMPLEMENTED", LACKING_KERNEL),

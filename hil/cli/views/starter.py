@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.config.checks.cross_checks import MAX_NAME
 from hil.config.explain import quoted, written
+from hil.onnx_files.random_operators import REPEATABLE
 from hil.proposals.families import kinds_of
 from hil.text import UNSAFE, clean
 
@@ -75,6 +76,9 @@ system_memory = "98 %"  # for a desktop machine; remove this line for a board, w
 # cosine    = 0.99
 """
 
+
+NOT_RUN = "checks that compare with the reference are not run (unsupported)"
+"""What follows for a model that draws random numbers."""
 
 LOSSES = {
     "detection": "map_drop",
@@ -157,6 +161,9 @@ def _lines(proposal: Proposal, path: str, model: str) -> Iterator[str]:
     batch = signature.batch()
     if batch is not None and signature.stacked:
         yield f"batch      = {batch}  # fixed by the model"
+    if proposal.drawn:
+        what = clean(f"{proposal.drawn[0].upper()}{proposal.drawn[1:]}, so {NOT_RUN}: {REPEATABLE}.")
+        yield from textwrap.wrap(what, 110, initial_indent="# ", subsequent_indent="# ", break_long_words=False)
     if proposal.takes_batches is False:
         yield "# A trial run of 3 samples failed, or gave other outputs than single runs: the model seems to take one."
     if proposal.guessed:

@@ -14,7 +14,8 @@ from hil.cli.views.starter import model_name, model_table, starter, toml_value
 from hil.config.load import load
 from hil.config.models import InputSpec
 from hil.onnx_files.signature import Signature
-from hil.proposals.families import FAMILIES, Observed, Recognized
+from hil.proposals.families import FAMILIES, Recognized
+from hil.proposals.observed import Observed
 from hil.proposals.search import Proposal
 from tests.datasets.project import spec
 
@@ -42,6 +43,7 @@ def proposal(name: str, dimension: str, family: Recognized | None = None) -> Pro
         observed=Observed({}, {}, {}),
         family=family,
         takes_batches=False,
+        drawn="node 'n' (RandomNormal) draws random numbers",
         carried={name: dimension, f"{name}0": name},
     )
 
@@ -111,7 +113,7 @@ def test_names_are_unique(stems: list[str]) -> None:
                 "s": {"kind": "detection"},
             },
         ),
-        ("audio model", "", {"y": (1, 2)}, {"y": {"kind": "regression"}}),
+        ("model of audio or other signals", "", {"y": (1, 2)}, {"y": {"kind": "regression"}}),
     ],
 )
 def test_the_kind_of_an_output_is_a_comment(
