@@ -18,8 +18,7 @@ LAST = frozenset({"Unsqueeze", "Slice"})
 PAIRED = frozenset({"Add", "Sub", "Mul", "Div"})
 """Operators of two tensors that keep the last axis of one if the other is a vector of this size."""
 
-ROWS = {"MatMul": -2, "LSTM": 2, "GRU": 2, "RNN": 2, "LayerNormalization": -1, "Conv": 1}
-"""The axis of the weights that has the size of the input's last axis; for ``Conv``, of its axis 1."""
+RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 
 
 def weight_sizes(graph: onnx.GraphProto) -> dict[str, dict[int, int]]:
@@ -35,15 +34,19 @@ def weight_sizes(graph: onnx.GraphProto) -> dict[str, dict[int, int]]:
     for node in graph.node:
         _constant(node, weights)
         names = [name for name in node.input if name in origin]
-        if len(names) != 1:
+        fixed = [weights[name] for name in node.input if name in weights]
+        if not names:
             continue
-        dims = next((weights[name] for name in node.input if name in weights), ())
-        paired = node.op_type in PAIRED and all(one in weights for one in {*node.input} - {*names})
+        paired = node.op_type in PAIRED and len(names) == len(fixed) == 1
         if node.op_type in SAME | LAST or paired:
             origin[node.output[0]] = origin[names[0]]
         if node.op_type in LAST or names[0] in moved:
             moved.add(node.output[0])
-        axis, size = _required(node, dims, first=node.input[0] == names[0])
+        axis, size = 0, 0
+        if paired and len(fixed[0]) == 1 and names[0] not in moved:
+            axis, size = -1, fixed[0][0]
+        elif node.input[0] in origin and fixed:
+            axis, size = _required(node, fixed[0])
         if size > 1 and (axis == -1 or names[0] not in moved):
             found.setdefault(origin[names[0]], {}).setdefault(axis, size)
     return found
@@ -61,19 +64,15 @@ def _constant(node: onnx.NodeProto, weights: dict[str, tuple[int, ...]]) -> None
         weights[node.output[0]] = weights[node.input[0]]
 
 
-def _required(node: onnx.NodeProto, dims: tuple[int, ...], *, first: bool) -> tuple[int, int]:
-    """Return an axis of the node's one tensor, and the size that weights of ``dims`` require; 0 if they require none.
-
-    ``first`` is whether the tensor is the node's first input.
-    """
-    if node.op_type in PAIRED and len(dims) == 1:
-        return -1, dims[0]
+def _required(node: onnx.NodeProto, dims: tuple[int, ...]) -> tuple[int, int]:
+    """Return an axis of the node's first input and the size that weights of ``dims`` require; 0 if none."""
     attributes: Mapping[str, int] = {one.name: one.i for one in node.attribute}
-    if node.op_type == "Gemm" and first and len(dims) == 2 and not attributes.get("transA"):
+    if node.op_type == "Gemm" and len(dims) == 2 and not attributes.get("transA"):
         return -1, dims[1 if attributes.get("transB") else 0]
-    place = ROWS.get(node.op_type)
-    if place is None or not first or len(dims) < 3 - (node.op_type in {"MatMul", "LayerNormalization"}) * 2:
-        return 0, 0
-    if node.op_type == "MatMul" and len(dims) < 2:
-        return -1, dims[0]
-    return (1, dims[1] * attributes.get("group", 1)) if node.op_type == "Conv" else (-1, dims[place])
+    if node.op_type == "Conv" and len(dims) > 2:
+        return 1, dims[1] * attributes.get("group", 1)
+    if node.op_type == "MatMul" and dims:
+        return -1, dims[max(0, len(dims) - 2)]
+    if node.op_type in RECURRENT and len(dims) == 3:
+        return -1, dims[2]
+    return -1, dims[-1] if node.op_type == "LayerNormalization" and dims else 0

@@ -128,6 +128,8 @@ def _of_input(
     if axes is not None:
         yield from _of_image(tensor, axes, kind, hinted)
         return
+    if role is Role.AUDIO and tensor.batch_axis is None and len(open_axes) > 1:
+        role = Role.FEATURES  # of one recording: frames and their values
     for axis in open_axes:
         lengths = STEP if role is Role.AUDIO and recurrent else LENGTHS[role]
         if role is Role.FEATURES and AUDIO.search(tensor.name):

@@ -90,6 +90,14 @@ def test_any_shapes_can_be_judged(role: Role, image: tuple[int, ...], outputs: d
     assert not found.layout or found.layout == layout_of(observed)
 
 
+def test_a_graph_network_is_no_token_model() -> None:
+    """Integers that say which nodes are joined are no tokens, and nothing is proposed for them."""
+    observed = Observed({"atom": Role.TOKENS, "edge_index": Role.TOKENS}, {"atom": (9,), "edge_index": (2, 20)}, {})
+    found = recognized(observed, onnx.GraphProto())
+    assert found is not None
+    assert (found.family.name, found.family.keys) == ("graph network", ())
+
+
 def test_tasks_and_metrics_exist() -> None:
     """Each task that a family proposes exists, and has the metric."""
     for family in FAMILIES:

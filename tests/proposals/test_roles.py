@@ -123,3 +123,24 @@ def test_states_fed_with_each_other_are_noticed_by_their_names(
     states = [replace(spec(name, "float32", "batch", 6), carry=output) for name, output in carry.items()]
     outputs = tuple(spec(name, "float32", "batch", 6) for name in sorted(carry.values()))
     assert exchanged_states(Signature(tuple(states), outputs)) == exchanged
+
+
+def test_a_state_that_is_a_vector_needs_an_output_that_is_called_a_state() -> None:
+    """Vectors are matched by the words of their names; one beside an output of another name is a parameter."""
+    inputs = (
+        spec("x", "float32", "frames", 8),
+        spec("state_1_cell_in", "float32", 25),
+        spec("state_1_hidden_in", "float32", 25),
+    )
+    outputs = tuple(spec(name, "float32", 25) for name in ("lstm_hidden_1", "lstm_cell_1"))
+    assert next_states(Signature(inputs, outputs)) == {
+        "state_1_cell_in": "lstm_cell_1",
+        "state_1_hidden_in": "lstm_hidden_1",
+    }
+    assert next_states(Signature(inputs, (spec("mean", "float32", 25),))) == {}
+
+
+def test_a_length_that_is_also_an_inner_axis_is_no_number_of_samples() -> None:
+    """The last axis of scores [items, kinds] is no audio if another input is [items, kinds, values]."""
+    inputs = (spec("logit", "float32", "D", "K"), spec("Z", "float32", "D", "K", 128))
+    assert roles(Signature(inputs, ()))["logit"] is Role.OTHER
