@@ -123,7 +123,7 @@ def _print_summary(output: Path, proposals: Mapping[str, Proposal], *, adding: b
         for key in proposal.guessed:
             screen.print(f"    [yellow]guessed[/] {escape(written(key))}")
         if proposal.drawn:
-            screen.print(f"    [bold yellow]warning:[/] {escape(f'{proposal.drawn}, so {NOT_RUN}: {REPEATABLE}')}")
+            screen.print(f"    [bold yellow]warning:[/] {escape(f'{proposal.drawn}: {NOT_RUN}: {REPEATABLE}')}")
     screen.print(
         '[bold yellow]warning:[/] the data is random (data = "synthetic"): it shows that a model runs, '
         "but never satisfies a gate for a robot"

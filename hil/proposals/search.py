@@ -94,9 +94,9 @@ class _Search:
         """Return the proposal. Raise ``UserError`` with what was tried if nothing runs."""
         hinted = hinted_sizes(proto, self._name, kind_of(self._raw))
         self._known = weight_sizes(proto.graph)
-        plan = input_proposals(self._raw, table_rows(proto.graph))
+        plan: Mapping[str, InputProposal] = input_proposals(self._raw, table_rows(proto.graph))
         if any(EDGES.search(one.name) for one in self._raw.inputs):
-            plan = dict(without_doubtful(self._raw, plan))
+            plan = without_doubtful(self._raw, plan)
         plan, inputs, sizes = self._sizes(plan, hinted)
         takes_batches: bool | None = None
         if self._declared(inputs, sizes).stride() is None:

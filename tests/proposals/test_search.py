@@ -170,7 +170,7 @@ EDGES = "{ e = Gather (nodes, edge_index) m = ReduceSum (edge_index) f = Cast <t
 )
 def test_sizes_of_weights_and_of_edges_are_no_batch(text: str, declared: dict[str, Any], tmp_path: Path) -> None:
     """A size that weights require is found, and neither the frames of a recording nor two ends of edges are samples."""
-    weights = {"w": networks.random(5, 37), "v": networks.random(37), "zero": np.array(0)}
+    weights: dict[str, Any] = {"w": networks.random(5, 37), "v": networks.random(37), "zero": np.array(0)}
     with TrialProcess() as process:
         proposal = propose(networks.save(tmp_path / "m.onnx", f"network {text}", **weights), "m", process)
     assert {name: one.model_dump(exclude_unset=True) for name, one in proposal.inputs.items()} == declared

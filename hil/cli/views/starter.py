@@ -162,7 +162,7 @@ def _lines(proposal: Proposal, path: str, model: str) -> Iterator[str]:
     if batch is not None and signature.stacked:
         yield f"batch      = {batch}  # fixed by the model"
     if proposal.drawn:
-        what = clean(f"{proposal.drawn[0].upper()}{proposal.drawn[1:]}, so {NOT_RUN}: {REPEATABLE}.")
+        what = clean(f"{proposal.drawn[0].upper()}{proposal.drawn[1:]}: {NOT_RUN}: {REPEATABLE}.")
         yield from textwrap.wrap(what, 110, initial_indent="# ", subsequent_indent="# ", break_long_words=False)
     if proposal.takes_batches is False:
         yield "# A trial run of 3 samples failed, or gave other outputs than single runs: the model seems to take one."
