@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from benchmarks.parity import engines, faults, holes, planting
+from benchmarks.accuracy.graphs import weights, with_weights
+from benchmarks.parity import engines, faults, holes, planting, third_party
 from benchmarks.parity.graphs import MAKERS
 from benchmarks.parity.kept import Kept
 from hil.diagnose.error_bounds import FLOORS
@@ -79,3 +80,23 @@ def test_rows_that_are_there_are_not_made_again() -> None:
     """Only rows that are missing are computed."""
     (row,) = planting.rows(22, 1, SMALL, [{"kind": planting.HEALTHY, "number": 0}])
     assert (row["number"], row["kind"]) == (0, "weight")
+
+
+def test_an_undamaged_engine_is_healthy_by_its_answers() -> None:
+    """An engine that keeps its reference's answers is sound; the text of another one has the share that changed."""
+    model = third_party.third_party("digits").model
+    assert third_party.unsound("digits", engines.optimized(model)) == ""
+    zeros = {name: np.zeros_like(values) for name, values in weights(model).items()}
+    assert third_party.unsound("digits", with_weights(model, zeros)).endswith("% of the answers changed")
+
+
+def test_an_unsound_engine_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No engine is drawn as healthy, and none for a fault, if each changes more answers than a sound one."""
+    monkeypatch.setattr(third_party, "NAMES", ("digits",))
+    monkeypatch.setattr(planting, "TRIES", 2)
+    assert planting.draw_healthy(22, 2, ("digits",)).unsound == ()
+    monkeypatch.setattr(third_party, "MOST_SOUND", -1.0)
+    planting._wrong.cache_clear()  # noqa: SLF001 - the limit changed
+    with pytest.raises(SystemExit, match="no sound int8 engine"):
+        planting.draw_healthy(22, 2, ("digits",))
+    planting._wrong.cache_clear()  # noqa: SLF001 - the limit changes back

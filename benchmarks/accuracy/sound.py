@@ -1,4 +1,4 @@
-"""Return RGB images [count, 3, size, size] in 0..1: one portrait, or two side by side, in changing light."""
+"""Sound changes of a model, as exporters, optimizers and INT8 calibration make them."""
 
 from __future__ import annotations
 

@@ -4,7 +4,9 @@ Four parts. ``planted``: 40 faults planted in real graphs, and 40 healthy engine
 detected, 36 must be named by their node or one that is fused with it, and no healthy engine may be accused. An engine
 counts as detected or accused if the diagnosis names a node or, except for INT8, if parity fails: with random weights
 INT8 alone exceeds the tolerance in some networks, and then no node is blamed. ``third-party``: the same in networks
-that other projects ship (``third_party.py``). ``peer``: time and memory compared with
+that other projects ship (``third_party.py``), where an undamaged engine counts as healthy only if at most 2 % of its
+answers to 256 fresh samples change, read by the decoders of ``benchmarks.accuracy``; one that is not is neither healthy
+nor accused, but drawn again, and counted and shown as ``unsound``. ``peer``: time and memory compared with
 Polygraphy (``peer.py``). ``holes``: eight comparisons that must not pass (``holes.py``). ``--quick`` runs fewer cases
 within a minute and is not a result. A part that plants faults may take an hour: ``--jobs N`` uses N processes, and with
 ``--keep FILE`` a run that was stopped goes on where it ended. The exit code is 1 if a bar is missed.
@@ -17,6 +19,7 @@ import os
 import platform
 import sys
 import tempfile
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +66,7 @@ def line(row: Mapping[str, Any]) -> str:
     )
     mark = "exact" if row["exact"] else "near" if row["right"] else "WRONG" if row["planted"] else ""
     where = f"{row['graph']} {row['precision']}"
+    where += "".join(f" (unsound, drawn again: {one})" for one in row["unsound"])
     planted = f"{row['number']:3} {row['kind']:<13} {where:<18} {row['planted'] or '':<14}"
     return f"{planted} -> {outcome} {mark} {row['seconds']:.1f} s"
 
@@ -78,6 +82,10 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         if row["part"] == "peer":
             numbers = f"{row['seconds']:6.2f} s  {row['cpu']:6.2f} s of CPU  {row['peak'] / 2**20:6.1f} MiB"
             lines.append(f"{row['model']:<9} {row['side']:<7} {numbers}")
+    unsound = Counter(one.split(":")[0] for row in rows for one in row.get("unsound", ()))
+    if unsound:
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(unsound.items()))
+        lines.append(f"unsound without a fault, drawn again: {unsound.total()} engines ({counts})")
     return lines
 
 

@@ -5,13 +5,17 @@ discarded and drawn again if the graph has no node for the fault, if ONNX Runtim
 has no effect: in FP32 it changes no output of any sample by more than the rounding of the engine's precision
 (``hil.diagnose.error_bounds.FLOORS``, relative to the RMS). A weight of an inactive channel is such a fault. A wrong
 scale of Q and DQ and an overflow have no effect in FP32: they must change the outputs of the engine in its precision.
+
+An undamaged engine of another project's network is healthy only if it is sound (``third_party.unsound``). One that is
+not is neither healthy nor accused: it is drawn again, also where a fault would be planted in it, and its row lists it
+as ``unsound``.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from multiprocessing import Pool
 from typing import TYPE_CHECKING, Any
@@ -50,7 +54,10 @@ HEALTHY = "healthy"
 
 @dataclass(frozen=True)
 class Drawn:
-    """An engine's graph and its reference; ``planted`` is ``None`` for a healthy engine."""
+    """An engine's graph and its reference; ``planted`` is ``None`` for a healthy engine.
+
+    ``unsound`` lists the engines drawn before that are not sound even without a fault.
+    """
 
     graph: str
     precision: str
@@ -59,6 +66,7 @@ class Drawn:
     suspect: onnx.ModelProto
     samples: list[Feeds]
     planted: faults.Planted | None
+    unsound: tuple[str, ...] = ()
 
 
 def draw_fault(seed: int, number: int, graphs: Sequence[str]) -> Drawn:
@@ -66,13 +74,15 @@ def draw_fault(seed: int, number: int, graphs: Sequence[str]) -> Drawn:
     kind = faults.KINDS[number % len(faults.KINDS)]
     rng = np.random.default_rng([seed, number])
     fit = [graph for graph in graphs if faults.NEEDS.get(kind, _operators(graph)) & _operators(graph)]
+    unsound: list[str] = []
     for _ in range(TRIES):
         graph = str(rng.choice(fit))
         precision = {"overflow": "fp16", "range": "int8"}.get(kind) or str(rng.choice(PRECISIONS))
         case = _case(graph, int(rng.integers(1 << 16)))
-        made = None if (graph, precision) in third_party.UNSOUND else _plant(case, kind, precision, rng)
-        if made is not None:
-            return made
+        calibration = int(rng.integers(1 << 16))
+        made = _plant(case, kind, precision, rng, calibration)
+        if made is not None and _is_sound(case, precision, calibration, unsound):
+            return replace(made, unsound=tuple(unsound))
     raise SystemExit(f"no {kind} fault could be drawn in {TRIES} tries: seed {seed}, number {number}")
 
 
@@ -91,21 +101,43 @@ def draw_healthy(seed: int, number: int, graphs: Sequence[str]) -> Drawn:
     """Return the healthy engine number ``number``: precisions alternate. An FP32 graph is rewritten by ONNX Runtime."""
     rng = np.random.default_rng([seed, 1000 + number])
     precision = PRECISIONS[number % len(PRECISIONS)]
-    graph = str(rng.choice([graph for graph in graphs if (graph, precision) not in third_party.UNSOUND]))
-    case = _case(graph, int(rng.integers(1 << 16)))
-    samples = case.samples(SAMPLES, int(rng.integers(1 << 16)))
-    suspect = engines.optimized(case.model) if precision == "fp32" else _built(case, case.model, precision, rng)
-    return Drawn(graph, precision, HEALTHY, case.model, suspect, samples, None)
+    unsound: list[str] = []
+    for _ in range(TRIES):
+        case = _case(str(rng.choice(graphs)), int(rng.integers(1 << 16)))
+        samples = case.samples(SAMPLES, int(rng.integers(1 << 16)))
+        calibration = int(rng.integers(1 << 16))
+        if _is_sound(case, precision, calibration, unsound):
+            suspect = _undamaged(case, precision, calibration)
+            return Drawn(case.name, precision, HEALTHY, case.model, suspect, samples, None, tuple(unsound))
+    raise SystemExit(f"no sound {precision} engine could be drawn in {TRIES} tries: seed {seed}, number {number}")
 
 
-def _built(case: Case, model: onnx.ModelProto, precision: str, rng: np.random.Generator) -> onnx.ModelProto:
+def _is_sound(case: Case, precision: str, calibration: int, unsound: list[str]) -> bool:
+    """Return whether the undamaged engine is sound; append it to ``unsound`` if not."""
+    wrong = _wrong(case.name, precision, calibration * (precision == "int8")) if case.name in third_party.NAMES else ""
+    if wrong:
+        unsound.append(f"{case.name} {precision}: {wrong}")
+    return not wrong
+
+
+@cache
+def _wrong(name: str, precision: str, calibration: int) -> str:
+    return third_party.unsound(name, _undamaged(third_party.third_party(name), precision, calibration))
+
+
+def _undamaged(case: Case, precision: str, calibration: int) -> onnx.ModelProto:
+    return engines.optimized(case.model) if precision == "fp32" else _built(case, case.model, precision, calibration)
+
+
+def _built(case: Case, model: onnx.ModelProto, precision: str, calibration: int) -> onnx.ModelProto:
+    """Return the engine's graph; ``calibration`` is the seed of the samples that calibrate INT8."""
     if precision == "int8":
-        calibration = case.samples(CALIBRATION.get(case.name, FEW), int(rng.integers(1 << 16)))
-        return engines.in_int8(model, calibration, case.floating)
+        samples = case.samples(CALIBRATION.get(case.name, FEW), calibration)
+        return engines.in_int8(model, samples, case.floating)
     return engines.in_fp16(model) if precision == "fp16" else model
 
 
-def _plant(case: Case, kind: str, precision: str, rng: np.random.Generator) -> Drawn | None:
+def _plant(case: Case, kind: str, precision: str, rng: np.random.Generator, calibration: int) -> Drawn | None:
     samples = case.samples(SAMPLES, int(rng.integers(1 << 16)))
     reference, faulty = case.model, engines.copied(case.model)
     try:
@@ -115,7 +147,7 @@ def _plant(case: Case, kind: str, precision: str, rng: np.random.Generator) -> D
             reference = engines.copied(faulty)
             sound, suspect = reference, engines.in_fp16(faulty)
         elif kind == "range":
-            sound = _built(case, reference, precision, rng)
+            sound = _built(case, reference, precision, calibration)
             suspect = engines.copied(sound)
             planted = faults.range_(suspect, rng)
         else:
@@ -126,7 +158,7 @@ def _plant(case: Case, kind: str, precision: str, rng: np.random.Generator) -> D
         if not _has_effect(sound, suspect, samples, FLOORS[precision]):
             return None
         if kind in faults.GRAPH_FAULTS:
-            suspect = _built(case, faulty, precision, rng)
+            suspect = _built(case, faulty, precision, calibration)
     except HilError:  # a draw that ONNX Runtime cannot run
         return None
     return Drawn(case.name, precision, kind, reference, suspect, samples, planted)
@@ -181,6 +213,7 @@ def judge(drawn: Drawn, engine: engines.Engine) -> dict[str, Any]:
         "cause": diagnosis.culprits[0].cause.value if diagnosis.culprits else "",
         "right": drawn.planted is not None and bool(named) and _right(drawn, diagnosis),
         "exact": drawn.planted is not None and named == _node(drawn, drawn.planted.tensor),
+        "unsound": list(drawn.unsound),
         "seconds": time.perf_counter() - start,
     }
 
