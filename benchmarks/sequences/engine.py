@@ -1,4 +1,4 @@
-"""The product's agent in this process, with a runner that may be faulty: its runtime, and how it runs sequences."""
+"""The agent's ONNX Runtime and its running of sequences, in this process, with a runner that may be faulty."""
 
 from __future__ import annotations
 

@@ -93,4 +93,4 @@ def memory_findings(memory: Memory, machine: Machine) -> Iterator[Finding]:
         yield Finding("memory", "model", f"{parts}, and {has}", "use a smaller model, batch or size, or another module")
     elif memory.total > TIGHT * total:
         fix = "check memory.peak on the board, and build with nothing else running"
-        yield Finding("memory", "model", f"{parts}, and {has}, with the weights twice while building", fix, "warn")
+        yield Finding("memory", "model", f"{parts}; {has}, and a build holds the weights twice", fix, "warn")

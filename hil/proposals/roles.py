@@ -1,4 +1,4 @@
-"""The role of each input, from its name, dtype and shape: a table of rules, the first that applies decides."""
+"""The role of each input, from its name, dtype and shape: a table of rules, of which the first that applies decides."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def _out(row: Row) -> bool:
 
 
 def peer(rows: Sequence[Row]) -> list[Bar]:
-    """Return bars for our fastest process relative to theirs, and our largest memory peak relative to theirs."""
+    """Return bars for the time and for the peak of memory of our processes, each divided by Polygraphy's."""
     bars = []
     for model in dict.fromkeys(row["model"] for row in rows):
         mine = {side: [r for r in rows if (r["model"], r["side"]) == (model, side)] for side in ("ours", "theirs")}
