@@ -77,9 +77,9 @@ def task(  # noqa: PLR0911, PLR0913 - one return per reason; all arguments but t
     Passed if the upper bound of the loss is within the tolerance, failed if the measured loss is beyond it, otherwise
     inconclusive. Also failed if scores are not finite or ``spec`` has a tolerance for another metric, and ``not_run``
     without a tolerance. For ``SHARES``, also passed if no score differs in as many distinct samples as
-    ``no_disagreement_in`` of ``spec`` demands, and inconclusive if the reference's own score is not above the tolerance.
-    The bounds come from a paired bootstrap, each one-sided at ``confidence``; for ``SHARES`` the upper bound also obeys
-    the rule of three. ``why_not`` is the reason without scores.
+    ``spec.no_disagreement_in`` requires, and inconclusive if the reference's own score is not above the tolerance. The
+    bounds come from a paired bootstrap, each one-sided at ``confidence``; for ``SHARES`` the upper bound also obeys the
+    rule of three. ``why_not`` is the reason without scores.
     """
     if scores is None or not scores.reference.size:
         return inconclusive(why_not)

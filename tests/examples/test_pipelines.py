@@ -89,7 +89,7 @@ def test_a_pipeline_installs_what_exists(repository: Path, name: str) -> None:
 
 
 def wheel(folder: Path) -> Path:
-    """Return an empty wheel with the name of ours, since the package is installed already."""
+    """Return an empty wheel named pytest-hil, since the package is installed already."""
     path, info = folder / "pytest_hil-0-py3-none-any.whl", "pytest_hil-0.dist-info"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: pytest-hil\nVersion: 0\n")

@@ -99,7 +99,7 @@ def test_arguments_without_a_secret_are_unchanged() -> None:
 
 
 def test_a_driver_that_repeats_the_password() -> None:
-    """If SQLAlchemy or psycopg refuse a URL, the user gets one message without the password."""
+    """If SQLAlchemy or psycopg refuses a URL, the user gets one message without the password."""
     secret = uuid4().hex  # not a literal, because a traceback shows the source
     for query in ("connect_timeout={}", "{}=1&password={}", "port={}", "options={}", "host={}"):
         url = "://hil:{}@127.0.0.1:1/runs?" + query

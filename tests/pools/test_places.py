@@ -54,7 +54,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 def opened(lab: Lab, wanted: int, run: str, kind: str = "board", wait: float = 0.0) -> Pool:
-    """Return a pool of the lab's places that has begun to hold them."""
+    """Return a pool of the lab's places, after it has obtained them or failed to."""
     pool = Pool("lab", Places("lab", lab.spec(kind), run, wait, lambda _line: None), wanted)
     pool.start()
     pool.wait()
