@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hil.session.engine_context import EngineContext
 
 NO_ENGINE = {"no_engine": True}
-"""Details of a row that failed because the model could not be built or run at all. Its reason states what to do."""
+"""Details of a row that failed because the model could not be built or run. Its reason states what to do."""
 
 
 def judge(session: EngineContext, row: Row) -> Outcome:
@@ -45,10 +45,8 @@ def judge(session: EngineContext, row: Row) -> Outcome:
         gathered = _without_number(Verdict.NOT_RUN, str(error), cause)
     except WorkerLost as error:
         gathered = _without_number(Verdict.NOT_RUN, str(error), Cause.CRASHED)
-    except EngineBuildError as error:
+    except (EngineBuildError, EngineError) as error:
         gathered = _without_number(Verdict.FAILED, str(error), None, NO_ENGINE)
-    except EngineError as error:
-        gathered = _without_number(Verdict.FAILED, str(error), None)
     return _outcome(session, row, gathered)
 
 

@@ -6,6 +6,7 @@ from contextlib import closing, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
 import pytest
 
@@ -13,6 +14,7 @@ from hil.config.load import load
 from hil.errors import UserError, WorkerLost
 from hil.files.digests import file_digest
 from hil.plan import expand
+from hil.report.parts.next_steps import next_steps
 from hil.results import Cause, Evidence, Row, Verdict
 from hil.series import digest_of
 from hil.session import Request, Session
@@ -76,6 +78,22 @@ def test_a_wrongly_declared_output_fails_the_contract_only(make_request: MakesRe
     for result in results:
         assert result.verdict is Verdict.FAILED
         assert "toy.onnx declares output 'scores' as [batch, 5], but its graph gives [batch, 4]" in result.reason
+
+
+def test_a_refused_run_states_what_to_do_once(make_request: MakesRequests) -> None:
+    """A row whose engine refuses every run gets no general advice on its measurement, which was never made."""
+    request = make_request()
+    path = request.config.resolve("toy.onnx")
+    proto = onnx.load(path)
+    last = proto.graph.node[-1]
+    last.output[0] = "before"
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.full(4, 9), "absent"))
+    proto.graph.node.append(onnx.helper.make_node("Gather", ["before", "absent"], ["scores"], axis=1))
+    path.write_bytes(proto.SerializeToString())
+    with closing(Session.open(request)) as session:
+        result = session.judge(row(request, "parity.repeatable")).result
+    assert (result.verdict, next_steps(result)) == (Verdict.FAILED, ())
+    assert "check shapes and values of the inputs" in result.reason
 
 
 def test_data_that_fit_the_network_but_not_its_declaration(make_request: MakesRequests) -> None:
