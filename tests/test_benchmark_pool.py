@@ -1,11 +1,22 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from benchmarks.pool import project
 from benchmarks.results import judging
 from tests.test_benchmark_results import pool_cost, pool_main, pool_random, pool_speed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_waiting_boards_run_a_model(tmp_path: Path) -> None:
+    """The stand-in for the runtime has all that the agent uses: a row passes on it."""
+    project.write(tmp_path / "one", 1, 1, 0.2)
+    _, code, report = project.run(tmp_path / "one", "-k", "signature", "--target=b0")
+    assert project.judged(report, ["contract.signature"]) == (1, 1), (code, report["run"])
 
 
 @pytest.mark.parametrize(

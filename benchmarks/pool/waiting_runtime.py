@@ -31,6 +31,10 @@ class SessionOptions:
     def add_session_config_entry(self, key: str, value: str) -> None:
         """Accept any option."""
 
+    def get_session_config_entry(self, _key: str) -> str:
+        """Return the default value of any option."""
+        return "0"
+
 
 class InferenceSession:
     """A session that waits."""
