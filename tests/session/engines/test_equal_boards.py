@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,10 @@ from hil.agent.store import build_inputs, build_records
 from hil.agent.store.blobs import Store
 from hil.agent.store.build_records import Records, key_facts, key_of
 from hil.agent.workers.engine_builds import EngineBuilds
+from hil.config.spec import TargetSpec
 from hil.session.engines import equal_boards
+from hil.targets.answers import BuiltEngine
+from hil.targets.target import open_target
 from tests.agent.store.test_build_records import LIBRARIES, put, request_of
 from tests.boards.generations import facts_of
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
+
+    from hil.targets.client import AgentClient
 
 MODE = "pmode:0002"
 
@@ -101,3 +106,58 @@ def test_a_board_accepts_only_an_engine_of_its_own_key_and_power_mode(
     status.unlink()
     assert built(9)[2]["built_on"] is None
     assert built(10, power_mode=None)[2]["built_on"] is None
+
+
+class Agent:
+    """A board without TensorRT: its store is real, and a build of its own stores the plan ``plan``."""
+
+    def __init__(self, client: AgentClient, plan: Path) -> None:
+        self.get_blob, self.put_blob, self._plan = client.get_blob, client.put_blob, plan
+
+    def find(self, *_what: Any) -> Any:
+        return SimpleNamespace(key="k", stored=False, power_mode=MODE)
+
+    def build(self, *_what: Any, shared: dict[str, Any] | None = None, **_how: Any) -> BuiltEngine:
+        digest = self.put_blob(self._plan) if shared is None else shared["digest"]
+        by, size = None if shared is None else shared["built_on"], self._plan.stat().st_size
+        return BuiltEngine(
+            "k",
+            digest,
+            size,
+            9.0,
+            cached=False,
+            runtime="tensorrt",
+            runtime_version="10.3",
+            log="",
+            power_mode=MODE,
+            built_on=by,
+        )
+
+
+def test_a_plan_goes_through_the_host_to_an_equal_board_and_only_undamaged(tmp_path: Path) -> None:
+    """The plan of the first board is on the second, byte for byte; after damage in the cache that board builds."""
+    (tmp_path / "plan").write_bytes(bytes(range(256)) * 4096)
+    config = SimpleNamespace(resolve=lambda path: tmp_path / path, spec=SimpleNamespace())
+    config.spec.project = SimpleNamespace(cache="cache")
+
+    def built(name: str) -> tuple[BuiltEngine, bytes, bool]:
+        with closing(open_target(name, TargetSpec(store=str(tmp_path / name))).start_agent()) as client:
+            agent: Any = Agent(client, tmp_path / "plan")
+            session: Any = SimpleNamespace(config=config, member=name, facts=probed(serial=name), agent=agent)
+            session.spec = SimpleNamespace(runtime="tensorrt")
+            engine = equal_boards.build(session, "a" * 64, "fp16", {}, 10.0)
+            client.get_blob(engine.digest, tmp_path / "there", engine.size)
+            copied = equal_boards.copied(session, engine, tmp_path / "copy")
+            return engine, (tmp_path / "there").read_bytes(), copied
+
+    plan = (tmp_path / "plan").read_bytes()
+    assert built("1422")[0].built_on is None
+    engine, there, copied = built("2422")
+    assert (engine.built_on, there, copied) == ("1422 (serial 1422)", plan, True)
+    assert (tmp_path / "copy").read_bytes() == plan
+    [kept] = (tmp_path / "cache" / "engines").glob("*.plan")
+    kept.write_bytes(plan[:-1])
+    assert built("3422")[0].built_on is None
+    assert kept.read_bytes() == plan  # the board that built it again replaced the damaged one
+    kept.unlink()
+    assert built("4422")[0].built_on is None
