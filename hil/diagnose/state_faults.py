@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hil.diagnose.state_guesses import guesses, valued
-from hil.diagnose.step_replay import FLOOR, Replay, Trace
+from hil.diagnose.step_replay import FLOOR, Replay, Trace, alike, apart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,10 +118,12 @@ def _clipping(trace: Trace, replay: Replay, wrong: Any, _: int) -> str:
         shares = []
         for step in wrong[:: max(1, len(wrong) // REPLAYED)]:
             made, ours = replay.made(step)[source], trace.outputs[source][step]
-            whole = float(np.abs(made - ours).max())
+            whole = apart(made, ours)
             if whole > FLOOR * replay.spreads[source][step]:
-                shares.append(float(np.abs(np.clip(made, low, high) - ours).max()) / whole)
+                shares.append(apart(np.clip(made, low, high), ours) / whole)
         if shares and np.mean(np.array(shares) <= EXPLAINED) >= MOST:
+            if low == high:
+                return f"the state {name!r} is not updated: it is {low:.4g} in all steps"
             return f"the state {name!r} clips at {max(-low, high):.4g} from step {wrong[0]} on"
     return ""
 
@@ -129,7 +131,7 @@ def _clipping(trace: Trace, replay: Replay, wrong: Any, _: int) -> str:
 def _exchanged_outputs(trace: Trace, replay: Replay, wrong: Any, _: int) -> str:
     some = wrong[:REPLAYED]
     for one, other in combinations(trace.carry.values(), 2):
-        if trace.outputs[one].shape == trace.outputs[other].shape:
+        if alike(trace.outputs[one], trace.outputs[other]):
             names = {one: other, other: one}
             feeds = [{**trace.inputs(step), **trace.own(step)} for step in some]
             shares = [
@@ -159,8 +161,8 @@ def _drifting(trace: Trace, replay: Replay, wrong: Any, count: int) -> str:
 
 def _is_late(replay: Replay, name: str, step: int) -> bool:
     """Return whether the engine returned the value that output ``name`` had in the step before."""
-    apart = np.abs(replay.made(step - 1)[name] - replay.trace.outputs[name][step]).max()
-    return bool(apart <= EXPLAINED * replay.by_output(step)[name] * replay.spreads[name][step])
+    late = apart(replay.made(step - 1)[name], replay.trace.outputs[name][step])
+    return bool(late <= EXPLAINED * replay.by_output(step)[name] * replay.spreads[name][step])
 
 
 RULES = (_repeated, _few_values, _clipping, _exchanged_outputs, _drifting)

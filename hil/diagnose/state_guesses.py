@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 
+from hil.diagnose.step_replay import alike
 from hil.dtypes import is_float
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _other_states(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:
             lambda step, name=name: _fed(trace, step, **{name: trace.begin[name]}),  # type: ignore[misc]  # a default binds the names
         )
     for one, other in combinations(states, 2):
-        if trace.begin[one].shape == trace.begin[other].shape:
+        if alike(trace.begin[one], trace.begin[other]):
 
             def exchanged(step: int, one: str = one, other: str = other) -> Arrays:
                 own = trace.own(step)

@@ -52,6 +52,16 @@ class Trace:
         return {name: array[max(step, 0), ...] for name, array in self.steps.items()}
 
 
+def apart(one: Any, other: Any) -> float:
+    """Return the largest difference of two arrays of any type of numbers or booleans."""
+    return float(np.abs(np.subtract(one, other, dtype=np.float64)).max())
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Return whether two arrays have the same type and shape, so that one can be fed in place of the other."""
+    return (one.dtype, one.shape) == (other.dtype, other.shape)
+
+
 class Replay:
     """The errors of replayed steps, in standard deviations of each output over all steps up to the replayed one."""
 
@@ -84,7 +94,7 @@ class Replay:
     def _errors(self, step: int, made: Arrays, names: Mapping[str, str]) -> dict[str, float]:
         found = {}
         for name, spread in self.spreads.items():
-            error = float(np.abs(made[names.get(name, name)] - self.trace.outputs[name][step]).max())
+            error = apart(made[names.get(name, name)], self.trace.outputs[name][step])
             if spread[step] > 0:
                 found[name] = error / float(spread[step]) if np.isfinite(error) else np.inf
         return found

@@ -132,3 +132,23 @@ def test_only_steps_before_nan_count() -> None:
         array[60:] = np.nan
     assert "reset at each step" in named(outputs)
     assert named({name: np.full_like(array, np.nan) for name, array in outputs.items()}) == ""
+
+
+def test_a_counter_that_stands_still_is_named() -> None:
+    """A state of integers and one of booleans are replayed like others, and are not fed in place of each other."""
+
+    def count(feed: Any, made: int = 1) -> Arrays:
+        level = np.asarray(0.9 * feed["level"] + feed["x"], np.float32)
+        counted = feed["count"] + made
+        return {"level": level, "count": counted, "flag": feed["flag"] | (counted > 20), "y": level + 0.1 * counted}
+
+    x = np.random.default_rng(0).normal(size=(60, 2, 1)).astype(np.float32)
+    begin: Arrays = {"level": np.zeros((2, 1), np.float32), "count": np.zeros((2, 1), np.int64)}
+    begin["flag"] = np.zeros((2, 1), bool)
+    rows, states = [], begin
+    for number in range(60):
+        states = count({"x": x[number], **states}, 0)
+        rows.append(states)
+    outputs = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    found = cause(Trace(count, {"x": x}, begin, {name: name for name in begin}, outputs, {}))
+    assert found == "the state 'count' is not updated: it is 0 in all steps"
