@@ -48,7 +48,8 @@ def signature(
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         return failed(wrong[0] + more, details)
-    counts = f"{len(model.inputs)} inputs and {len(model.outputs)} outputs"
+    sizes = ((len(model.inputs), "input"), (len(model.outputs), "output"))
+    counts = " and ".join(f"{size} {word}{'s' * (size != 1)}" for size, word in sizes)
     reason = f"{counts} have the names, dtypes and shapes of the model"
     if narrowed:
         reason += f"; as this runtime has no int64, int32 is accepted for {', '.join(narrowed)}"

@@ -12,6 +12,7 @@ import numpy as np
 from markupsafe import Markup
 
 from hil.checks.latency import unusable
+from hil.checks.tolerances import ANSWERS, UNITS
 from hil.report import over_time, plots, svg
 from hil.report.shown_text import one_line, printable
 from hil.session.sampling.series_files import read
@@ -204,7 +205,9 @@ def _bounds(row: Mapping[str, Any], most: int) -> Iterator[Bound]:
         part = part if known else 1.5
         bar = Markup(plots.used(part, met=bound.get("met") is True))  # noqa: S704 - numbers alone
         use_text = f"{100 * part:.3g} %" if known else "–"
-        yield Bound(_name(row.get("output")), _name(bound.get("metric")), _number(value), _number(limit), use_text, bar)
+        metric = _name(bound.get("metric"))
+        unit = {**UNITS, **ANSWERS}.get(metric, "")
+        yield Bound(_name(row.get("output")), metric, _number(value, unit), _number(limit, unit), use_text, bar)
 
 
 def slowest(group: Group, *, large: bool = False) -> list[Node]:
@@ -235,6 +238,8 @@ def _name(value: object) -> str:
     return one_line(str(value), LONGEST)
 
 
-def _number(value: object) -> str:
+def _number(value: object, unit: str = "") -> str:
     known = svg.number(value)
+    if unit and math.isfinite(known):
+        return show(known, unit)
     return number_text(known, 4) if math.isfinite(known) else printable(str(value))[:LONGEST]

@@ -176,6 +176,18 @@ def test_malformed_details_do_not_break_the_page(first: object, second: object) 
     html.render(report)
 
 
+def test_tolerances_have_the_units_of_their_rows() -> None:
+    """A relative tolerance is shown in percent, as in its row; one in the output's own unit as a number."""
+    made = {
+        "output": "y",
+        "bounds": [{"metric": each, "value": 0.001, "limit": 0.002} for each in ("slice_error", "rmse")],
+    }
+    report = sample.with_row(sample.draft(), "parity.outputs", details={"outputs": [made]})
+    checks = tuple(row for row in report.checks if row.id == "parity.outputs")
+    found, _ = select_plots.bounds(view.Group("arm", "fp32", checks))
+    assert [(each.value, each.limit) for each in found] == [("0.1 %", "0.2 %"), ("0.001", "0.002")]
+
+
 @pytest.mark.parametrize("file", ["../x.npz", "/etc/passwd", "samples/../../x.npz", "javascript:alert(1)", 3, "x.npz"])
 def test_no_file_outside_the_samples_is_read_or_linked(file: object, tmp_path: Path) -> None:
     """Only a file directly in the report's folder ``samples`` is read or linked."""
