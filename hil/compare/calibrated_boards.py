@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hil.catalogue import CATALOGUE
 from hil.compare.asked_rows import settled_by_limit
@@ -24,17 +24,24 @@ if TYPE_CHECKING:
     from hil.stats.session_noise import SessionNoise
 
     Noises = Callable[[Pair], SessionNoise | None]
-    Between = Callable[[Iterable[str], str, str, str], float | None]
+    Between = Callable[[Iterable[str], str, str, str], "Spread | None"]
 
 OF_THE_BOARD = ("hostname", "member", "target", "memory_total")
 """Fields of an environment in which boards of one kind differ."""
 
 
+class Spread(NamedTuple):
+    """The most by which boards differ in a row, a fraction, and the day of the calibration that measured it."""
+
+    most: float
+    day: str
+
+
 def judge_across_boards(pairs: Sequence[Pair], known: Known, between: Between) -> tuple[Row, ...]:
     """Return the rows of sides that ``known.confounded`` says are of different machines.
 
-    ``between`` returns by how much boards with these serial numbers differ in a row (check, model and precision), a
-    fraction; ``None`` if they were not calibrated. Rows that were not calibrated are confounded.
+    ``between`` returns by how much boards with these serial numbers differ in a row (check, model and precision);
+    ``None`` if they were not calibrated. Rows that were not calibrated are confounded.
     """
     confounded = judge_pairs(pairs, known)
     spreads = [_spread(pair, known.environments, between) for pair in pairs]
@@ -54,14 +61,17 @@ def judge_across_boards(pairs: Sequence[Pair], known: Known, between: Between) -
     )
 
 
-def _settled(spread: float, row: Row, *moved: Row) -> Row:
+def _settled(spread: Spread, row: Row, *moved: Row) -> Row:
     """Return ``row``; unclear unless all rows ``moved`` have its status.
 
     The values of ``moved`` were changed by the whole difference between the boards.
     """
-    if not spread or row.status is Status.REFUSED:
+    if not spread.most or row.status is Status.REFUSED:
         return row
-    boards = f"these boards differ by up to {spread * 100:.2g} %, as calibrated"
+    boards = (
+        f"these boards differ by up to {spread.most * 100:.2g} %, as calibrated on {spread.day} "
+        "(with the JetPack, runtime and power mode of that day, which are not recorded)"
+    )
     if all(each.status is row.status for each in moved):
         return row.model_copy(update={"reason": f"{row.reason}; {boards}"})
     why = f"{boards}, which may explain what was measured: measure both sides on one board"
@@ -83,34 +93,35 @@ def _board(point: Point, environments: Mapping[str, Facts]) -> tuple[str | None,
     return identity.get("serial"), identity.get("module")
 
 
-def _spread(pair: Pair, environments: Mapping[str, Facts], between: Between) -> float | None:
+def _spread(pair: Pair, environments: Mapping[str, Facts], between: Between) -> Spread | None:
     """Return by how much the boards of ``pair`` differ in its row; ``None`` if that is not known."""
     kind = CATALOGUE.get(pair.key[0])
     as_calibrated = kind is not None and kind.scenario == pair.key[3]
     serials = _serials(pair, environments) if pair.base and pair.cand and as_calibrated else set()
     if len(serials) < 2:
-        return 0.0 if serials else None
+        return Spread(0.0, "") if serials else None
     return between(serials, *pair.key[:3])
 
 
-def _moved(pair: Pair, spread: float | None, way: int, known: Known, between: Between) -> Pair:
+def _moved(pair: Pair, spread: Spread | None, way: int, known: Known, between: Between) -> Pair:
     """Return ``pair`` with the candidate's values multiplied by ``(1 + spread) ** way``.
 
     The candidate's control is moved towards that of the base, at most by as much as the boards' controls differ.
     """
-    if not spread:
+    if spread is None or not spread.most:
         return pair
     controls = [point.control for point in (*pair.base, *pair.cand)]
     allowed = 0.0
     if None not in controls and len({each.workload for each in controls if each}) == 1:
         assert controls[0] is not None  # noqa: S101 - as above; for the type checker
-        allowed = between(_serials(pair, known.environments), CONTROL, controls[0].workload, "") or 0.0
+        calibrated = between(_serials(pair, known.environments), CONTROL, controls[0].workload, "")
+        allowed = calibrated.most if calibrated else 0.0
     middles = [
         statistics.median(p.control.median for p in side if p.control) if allowed else 1.0
         for side in (pair.base, pair.cand)
     ]
     towards = min(max(middles[0] / middles[1], 1 / (1 + allowed)), 1 + allowed)
-    return replace(pair, cand=tuple(_scaled(point, (1 + spread) ** way, towards) for point in pair.cand))
+    return replace(pair, cand=tuple(_scaled(point, (1 + spread.most) ** way, towards) for point in pair.cand))
 
 
 def _scaled(point: Point, factor: float, of_control: float) -> Point:

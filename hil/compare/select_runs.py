@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hil.compare.accepted_levels import Level
+from hil.compare.calibrated_boards import Spread
 from hil.compare.comparing import HistoryFacts
 from hil.compare.sides import Side, machine_of
 from hil.errors import UserError
@@ -69,9 +70,9 @@ def history_facts_of(history: History, model: str | None = None) -> HistoryFacts
     """Return the noise between sessions, and the accepted levels of ``model`` (of all models if ``None``)."""
     noises = SessionNoises(history)
 
-    def between(serials: Iterable[str], check: str, model: str, precision: str) -> float | None:
+    def between(serials: Iterable[str], check: str, model: str, precision: str) -> Spread | None:
         entry = history.between_boards(serials, check, model, precision)
-        return None if entry is None else entry.sd
+        return None if entry is None else Spread(entry.sd, f"{entry.when:%Y-%m-%d}")
 
     levels = _levels(history, history.acceptances(model=model))
     return HistoryFacts(lambda pair: noises.of((*pair.cand, *pair.base)), levels, between)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hil.results import ControlSummary
 
 BOARDS = ("1420", "9999")
+OLD = timedelta(days=40)
 ROW = ("latency.p50", "digits", "fp32")
 
 
@@ -40,7 +41,7 @@ def compared(folder: Path, base: Side, cand: Side, boards: tuple[str, ...] = BOA
     with open_history(f"sqlite:///{folder}/history.db", base=folder) as history:
         rows = {"row": ROW, "control": (CONTROL, "net v1", "")}
         for name, spread in spreads.items():
-            now = datetime.now(timezone.utc)
+            now = datetime.now(timezone.utc) - OLD
             history.add_noise(Noise(between(boards), "orins", *rows[name], spread, 0.0, 20, now))
         facts = replace(history_facts_of(history), noise=QUIET.noise)
         return compare(base, cand, RULE, facts)
@@ -92,7 +93,8 @@ def test_a_verdict_must_hold_for_every_difference_that_the_boards_may_have(
     comparison = compared(tmp_path, on(BOARDS[0], 1), on(BOARDS[1], 2, factor), row=spread)
     [row] = [row for row in comparison.rows if row.check == "latency.p50"]
     assert row.status is expected, row.reason
-    assert f"these boards differ by up to {spread * 100:.2g} %" in row.reason
+    day = datetime.now(timezone.utc).date() - OLD
+    assert f"these boards differ by up to {spread * 100:.2g} %, as calibrated on {day} (with the JetPack" in row.reason
     assert ("measure both sides on one board" in row.reason) == (expected is Status.UNCLEAR)
 
 
