@@ -32,6 +32,7 @@ from hil.diagnose.running import on_host
 from hil.diagnose.tensor_error import error
 from hil.diagnose.variants import marked
 from hil.errors import HilError
+from hil.results import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -198,7 +199,7 @@ def judge(drawn: Drawn, engine: engines.Engine) -> dict[str, Any]:
     errors = [max(error(want[name], have[name]) for name in want) for want, have in zip(expected, answers, strict=True)]
     feeds = _together(drawn) or drawn.samples[int(np.argmax(errors))]
     diagnosis = diagnose(
-        drawn.reference, drawn.suspect, feeds, drawn.precision, engine, passes=partial(passes, drawn.precision)
+        drawn.reference, drawn.suspect, feeds, drawn.precision, engine, stands=partial(stands, drawn.precision)
     )
     named = diagnosis.culprits[0].seen.node.name if diagnosis.culprits else ""
     return {
@@ -218,11 +219,11 @@ def judge(drawn: Drawn, engine: engines.Engine) -> dict[str, Any]:
     }
 
 
-def passes(precision: Any, expected: Feeds, obtained: Feeds) -> bool:
-    """Return whether outputs pass at the default tolerances of a precision; their names are those of ``expected``."""
+def stands(precision: Any, expected: Feeds, obtained: Feeds) -> bool:
+    """Return whether outputs do not fail at the default tolerances; their names are those of ``expected``."""
     comparison = Comparison(precision)
     comparison.update(list(expected.items()), [(name, obtained[name]) for name in expected])
-    return comparison.within()
+    return comparison.judge().verdict is not Verdict.FAILED
 
 
 def _together(drawn: Drawn) -> Feeds | None:

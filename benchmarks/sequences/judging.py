@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import numpy as np
 import onnx
 
-from benchmarks.parity.planting import passes
+from benchmarks.parity.planting import stands
 from benchmarks.sequences.engine import InProcess
 from benchmarks.sequences.runner import free_running
 from hil.config.load import load
@@ -141,8 +141,8 @@ def _node(case: Drawn) -> str:
     step = max(worst, 1)
     states = {taken: outputs[given][step - 1] for taken, given in case.model.states.items()}
     feeds = {"x": case.x[:1, step], **states}
-    judged = partial(passes, case.precision)
-    found = diagnose(case.model.model, case.graph, feeds, case.precision, passes=judged)
+    judged = partial(stands, case.precision)
+    found = diagnose(case.model.model, case.graph, feeds, case.precision, stands=judged)
     return found.culprits[0].seen.node.name if found.culprits else ""
 
 

@@ -20,7 +20,7 @@ from hil.diagnose.graph import BODIES, Region
 from hil.diagnose.place import Place
 from hil.diagnose.running import Runner, Values, on_host
 from hil.diagnose.signal_end import signal_end
-from hil.diagnose.suspect import Case, Passes, feeds_of, output_errors
+from hil.diagnose.suspect import Case, Stands, feeds_of, output_errors
 from hil.diagnose.tensor_error import error, slice_error, statistics
 from hil.diagnose.variants import patched, severed
 from hil.errors import HilError, LabError
@@ -42,7 +42,7 @@ LOST = 0.5
 MORE = 4.0
 """Multiple of the error floor that is needed where a lost slice is all the evidence: sound INT8 engines lose some.
 
-Then the outputs must also fail to pass (``Case.passes``).
+Then the outputs must also fail (``Case.stands``): sound and broken engines both have errors that are inconclusive.
 """
 
 ALIKE = 0.9
@@ -59,15 +59,15 @@ def diagnose(  # noqa: PLR0913 - the two models, the inputs and how they are jud
     precision: str,
     runner: Runner = on_host,
     *,
-    passes: Passes = cases.never,
+    stands: Stands = cases.never,
 ) -> Diagnosis:
     """Return which nodes of ``reference`` the engine of ``suspect`` gets wrong on the inputs ``feeds``.
 
     ``suspect`` is the ONNX model that the engine was built from; ``runner`` builds and runs variants of it.
-    ``precision`` sets the allowed errors (``hil.diagnose.error_bounds``), ``passes`` is that of ``Case``. Raise
+    ``precision`` sets the allowed errors (``hil.diagnose.error_bounds``), ``stands`` is that of ``Case``. Raise
     ``EngineBuildError`` or ``EngineError`` if a variant cannot be built or run, and ``LabError`` if the target is lost.
     """
-    case = replace(cases.make_case(reference, suspect, feeds, precision, runner), passes=passes)
+    case = replace(cases.make_case(reference, suspect, feeds, precision, runner), stands=stands)
     outputs = runner(suspect, feeds)
     inside = cases.intermediate_values(case)
     alone = cases.isolated_values(case, inside)
@@ -171,8 +171,8 @@ def _guilty(case: Case, errors: Mapping[Region, NodeErrors], alone: Values) -> l
     tried.sort(key=lambda candidate: -candidate[0])
     guilty = []
     for _, region, least, more in tried[:TRIED]:
-        effect, within = cases.effect(case, region, alone[region.pair.suspect])
-        if effect > least and not (more and within):
+        effect, stands = cases.effect(case, region, alone[region.pair.suspect])
+        if effect > least and not (more and stands):
             guilty.append((region, effect))
     # The ranges after a node whose constants differ were calibrated on what it computes: they follow from it.
     changed = {region.pair.suspect for region, _ in guilty if difference(_place(case, region, alone)) is not None}

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     import onnx
 
 
-Passes = Callable[[Values, Values], bool]
+Stands = Callable[[Values, Values], bool]
 
 
-def never(expected: Values, obtained: Values) -> bool:  # noqa: ARG001 - as Passes
-    """Return ``False``: without tolerances nothing passes."""
+def never(expected: Values, obtained: Values) -> bool:  # noqa: ARG001 - as Stands
+    """Return ``False``: without tolerances every error counts."""
     return False
 
 
@@ -37,7 +37,7 @@ class Case:
     """A suspect model and its reference, with the inputs (``feeds``) and the reference's values (``expected``).
 
     ``expected`` has inputs, intermediate tensors and outputs by name. ``runner`` builds and runs variants of the
-    suspect where the engine runs. ``passes`` returns whether outputs pass parity, given the expected ones.
+    suspect where the engine runs. ``stands`` returns whether outputs do not fail parity, given the expected ones.
     """
 
     reference: Graph
@@ -47,7 +47,7 @@ class Case:
     runner: Runner
     expected: Values
     regions: tuple[Region, ...] = ()
-    passes: Passes = never
+    stands: Stands = never
 
     @cached_property
     def dtypes(self) -> dict[str, np.dtype[np.generic]]:
@@ -222,7 +222,7 @@ def _rounding_errors(
 def effect(case: Case, region: Region, value: np.ndarray) -> tuple[float, bool]:
     """Return the largest error of the reference's outputs if only the region's tensor has the engine's ``value``.
 
-    Also return whether these outputs pass. The error is infinite if the shape of ``value`` is not the reference's.
+    Also return whether these outputs do not fail. The error is infinite if the shapes of both values differ.
     """
     name = region.pair.reference
     expected = case.expected[name]
@@ -235,4 +235,4 @@ def effect(case: Case, region: Region, value: np.ndarray) -> tuple[float, bool]:
             feeds = {**case.feeds, name: value.astype(expected.dtype)}
         outputs |= on_host(patched(case.reference, name, expected, ends), feeds)
     theirs = {one: case.expected[one] for one in outputs}
-    return max(error(theirs[one], array) for one, array in outputs.items()), case.passes(theirs, outputs)
+    return max(error(theirs[one], array) for one, array in outputs.items()), case.stands(theirs, outputs)

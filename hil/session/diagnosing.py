@@ -15,6 +15,7 @@ from hil.compare_files import Declared, comparison_of
 from hil.errors import HilError, Unsupported
 from hil.onnx_files.external_data import INLINE, save, size_of
 from hil.onnx_files.signature import read_signature
+from hil.results import Verdict
 from hil.runtimes import runtime_record
 from hil.session.engines.int64 import narrows, with_model_dtypes
 from hil.session.engines.provision import build_options
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from hil.checks.comparison import Comparison
     from hil.diagnose.diagnosis import Diagnosis, Step
     from hil.diagnose.repro import Replayed
-    from hil.diagnose.suspect import Passes
+    from hil.diagnose.suspect import Stands
     from hil.session.engine_context import EngineContext
     from hil.targets.engine_worker import EngineWorker
 
@@ -153,14 +154,14 @@ def examine(
         suspect = onnx.load(str(made.source))
         chosen = choose()
         runner = OnTarget(session, model, precision, budget)
-        passes = passing(session, model, precision, chosen.feeds)
-        diagnosis = diagnose(reference, suspect, chosen.feeds, precision, runner, passes=passes)
+        stands = standing(session, model, precision, chosen.feeds)
+        diagnosis = diagnose(reference, suspect, chosen.feeds, precision, runner, stands=stands)
         diagnosis = replace(diagnosis, step=chosen.step)
     return Examined(diagnosis, reference, suspect, chosen.feeds, chosen.replayed)
 
 
-def passing(session: EngineContext, model: str, precision: Any, feeds: Values) -> Passes:
-    """Return a function that judges outputs for the inputs ``feeds`` by what the config declares, as a run does."""
+def standing(session: EngineContext, model: str, precision: Any, feeds: Values) -> Stands:
+    """Return a function that returns whether outputs for the inputs ``feeds`` do not fail in a run, by the config."""
     spec, signature = session.model(model), session.signature(model)
     empty = partial(
         comparison_of,
@@ -178,13 +179,13 @@ def passing(session: EngineContext, model: str, precision: Any, feeds: Values) -
         axis = states.get(name, signature.output_axis(name)) if states else None
         return array if axis is None or array.shape[axis : axis + 1] != (rows,) else array.swapaxes(axis, 0)
 
-    def passes(expected: Values, obtained: Values) -> bool:
+    def stands(expected: Values, obtained: Values) -> bool:
         comparison = empty()
         ours, theirs = ([(name, samples_first(name, side[name])) for name in expected] for side in (expected, obtained))
         comparison.update(ours, theirs, rows)
-        return comparison.within()
+        return comparison.judge().verdict is not Verdict.FAILED
 
-    return passes
+    return stands
 
 
 def is_batch_free(session: EngineContext, model: str) -> bool:

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from benchmarks.parity.planting import passes
+from benchmarks.parity.planting import stands
 from hil.diagnose.bisect import diagnose
 
 
@@ -78,14 +78,14 @@ def table(gain: float, scale: float | None = None) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-@pytest.mark.parametrize(("gain", "named"), [(18, []), (100, ["both"])])
-def test_a_lost_slice_is_judged_by_what_passes_parity(gain: float, named: list[str]) -> None:
-    """A range too coarse for one slice is a fault only if the outputs then miss parity."""
+@pytest.mark.parametrize(("gain", "named"), [(18, []), (100, []), (400, ["both"])])
+def test_a_lost_slice_is_judged_by_what_fails_parity(gain: float, named: list[str]) -> None:
+    """A range too coarse for one slice is a fault only if the outputs then fail; inconclusive ones may be sound."""
     random = np.random.default_rng(0)
     image = random.normal(size=(64, 2, 4)).astype(np.float32)
     scale = float(np.abs(image).max()) / 127
     image[:, 1] = random.uniform(-scale / 2, scale / 2, (64, 4))
     culprits = diagnose(
-        table(gain), table(gain, scale), {"image": image}, "int8", passes=partial(passes, "int8")
+        table(gain), table(gain, scale), {"image": image}, "int8", stands=partial(stands, "int8")
     ).culprits
     assert [one.seen.node.name for one in culprits] == named
