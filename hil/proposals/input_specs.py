@@ -41,8 +41,10 @@ def repeated(signature: Signature) -> Iterable[str]:
 def separated(tensor: TensorSpec, spec: InputSpec) -> InputSpec:
     """Return ``spec`` with a shape that names each dynamic dimension by its position, and the batch axis ``BATCH``.
 
-    Without dynamic dimensions, return ``spec`` unchanged.
+    Without dynamic dimensions, or with a length of zero, which no declaration has, return ``spec`` unchanged.
     """
+    if 0 in tensor.shape:
+        return spec
     shape = tuple(
         size if isinstance(size, int) else BATCH if axis == spec.batch_axis else f"{tensor.name}[{axis}]"
         for axis, size in enumerate(tensor.shape)

@@ -233,7 +233,7 @@ class _Search:
             if takes_batches is False and not tensor.is_given:
                 place, is_open = tensor.batch_axis, is_open or isinstance(tensor.batch_axis, int)
                 numbers = tuple(1 if axis == place else size for axis, size in enumerate(numbers))
-            shape = tuple(BATCH if size is None else size for size in numbers) if is_open else None
+            shape = tuple(BATCH if size is None else size for size in numbers) if is_open and 0 not in numbers else None
             steps = tuple(multiples.get(str(size), 1) for size in tensor.shape)
             axis = None if spec.batch_axis == 0 else spec.batch_axis
             own[tensor.name] = changed(

@@ -195,3 +195,10 @@ def test_nodes_that_draw_random_numbers_are_said(tmp_path: Path) -> None:
         ]
     what = "node 'RandomNormalLike_0' (RandomNormalLike) draws random numbers"
     assert found == [f"{what}, so that output 'y' differs between two runs", ""]
+
+
+def test_a_length_of_zero_is_proposed_as_the_file_has_it(tmp_path: Path) -> None:
+    """An input without elements needs no declaration."""
+    path = networks.save(tmp_path / "m.onnx", "network (float[batch, 0] x) => (float[batch, 0] y) { y = Identity (x) }")
+    with TrialProcess() as process:
+        assert "x" not in propose(path, "m", process).inputs
