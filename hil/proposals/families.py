@@ -137,13 +137,14 @@ def _dense(observed: Observed) -> str:
     if found is None:
         return ""
     # Channels of any value are depth, flow or heat maps: as classes, half of every value would be the same answer.
-    one = found[1] == 1 and _ends_in(observed, SCORES)
-    return "classes" if one or observed.class_maps or 1 < found[1] == observed.label_count else ""
+    return "classes" if observed.class_maps or 1 < found[1] == observed.label_count else ""
 
 
 def _values(observed: Observed) -> str:
     found = _map(observed)
-    return "values" if found and (found[1] == 1 or _ends_in(observed, VALUES | MAPPED)) else ""
+    # One channel of scores is the mask of one class, depth or heat: the file does not show which.
+    one = found is not None and found[1] == 1 and not _ends_in(observed, SCORES)
+    return "values" if found and (one or _ends_in(observed, VALUES | MAPPED)) else ""
 
 
 def _classifier(observed: Observed) -> str:
@@ -241,8 +242,8 @@ FAMILIES = (
         lambda observed: "maps" if _map(observed) else "",
         exceptions=last_weighted,
         remark=(
-            '. The file does not show whether the channels are classes (task and kind "segmentation") or values such '
-            'as flow or heat maps (task and kind "regression")'
+            ". The file does not show whether the channels are classes or the mask of one (task and kind "
+            '"segmentation") or values such as depth, flow or heat (task and kind "regression")'
         ),
     ),
     Family(

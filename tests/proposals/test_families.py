@@ -50,7 +50,7 @@ def observed_as(
         (observed_as((1, 3, 512, 512), (1, 21, 512, 512), ends="Conv", labels=80), "model of maps", ""),
         (observed_as((1, 3, 512, 512), (1, 2, 512, 512), ends="Conv"), "model of maps", ""),
         (observed_as((1, 3, 512, 512), (1, 17, 128, 128), ends="Sigmoid"), "model of maps", ""),
-        (observed_as((1, 3, 512, 512), (1, 1, 512, 512), ends="Sigmoid"), "segmentation model", ""),
+        (observed_as((1, 3, 512, 512), (1, 1, 512, 512), ends="Sigmoid"), "model of maps", ""),
         (observed_as((1, 3, 512, 512), (1, 512, 512), ends="ArgMax", maps="0"), "segmentation model", ""),
         (observed_as((1, 3, 512, 512), (1, 1, 512, 512), ends="Conv"), "model of a map of values", ""),
         (observed_as((1, 3, 512, 512), (1, 1, 512, 512), ends="Softplus"), "model of a map of values", ""),
