@@ -10,6 +10,7 @@ import numpy as np
 from hil.callables import load_callable
 from hil.errors import UserError
 from hil.metrics.agreement.evidence import Changes, Evidence, class_axis, samples_first
+from hil.metrics.agreement.lost import ByClass
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -42,7 +43,8 @@ class Texts:
     """Compares the texts that greedy CTC decoding reads from scores [samples, steps, classes].
 
     If samples are on the second axis, the steps are on the first. The change of a text is its edit distance over the
-    length of the longer text. A sample in which both sides read an empty text is not counted.
+    length of the longer text. A sample in which both sides read an empty text is not counted. A class that is lost
+    (``ByClass``), by how many fewer of it each text has, is counted alone.
     """
 
     kind = "ctc"
@@ -51,7 +53,7 @@ class Texts:
         """Compare the output ``name`` as ``spec`` declares it."""
         self.outputs = (name,)
         self._spec = spec
-        self._changes, self._repeated = Changes(), _Repeated()
+        self._changes, self._repeated, self._by_class = Changes(), _Repeated(), ByClass()
 
     def add(self, reference: Arrays, candidate: Arrays, samples: int) -> None:
         """Add the outputs of one batch; raises ``UserError`` if they do not fit the declared kind."""
@@ -62,6 +64,10 @@ class Texts:
             changed[place] = edit_distance(mine, other) / longest if longest else np.nan
             if mine:
                 self._repeated.add(mine)
+            left = Counter(other)
+            for one, count in Counter(mine).items():
+                fewer = max(count - left[one], 0) / count
+                self._by_class.add(one, np.array([self._changes.total + place]), np.array([fewer]))
         self._changes.add(changed, sum(not text for text in ours))
 
     def _texts(self, scores: Array, samples: int) -> list[Text]:
@@ -81,7 +87,8 @@ class Texts:
         """Return the evidence of all batches so far."""
         changes = self._changes
         nothing, constant = "reads an empty text", self._repeated.constant()
-        return Evidence(*changes.counted(), changes.total, changes.silent, nothing, constant)
+        evidence = Evidence(*changes.counted(), changes.total, changes.silent, nothing, constant)
+        return self._by_class.alone(evidence)
 
 
 class Decoded:

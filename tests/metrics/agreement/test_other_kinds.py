@@ -171,3 +171,15 @@ def test_a_callable_with_another_number_of_answers_is_refused(tmp_path: Path, bo
     """Fewer or more answers than samples give one message, also if the callable yields without end."""
     with pytest.raises(UserError, match="answers for 4 samples"):
         _decoded(tmp_path, body).add({"y": vectors(2)[:4]}, {"y": vectors(2)[:4]}, 4)
+
+
+def test_a_character_that_is_never_read_fails() -> None:
+    """A rare character that the engine's texts lack is counted alone; if half of them have it, it is not lost."""
+    ours = np.concatenate([texts(), np.zeros((N, 10, 1), np.float32)], axis=2)
+    ours[::8, 4] = np.eye(7, dtype=np.float32)[6]
+    theirs, half = ours.copy(), ours.copy()
+    theirs[::8, 4] = half[::16, 4] = np.array([1, 0, 0, 0, 0, 0, 0.7], np.float32)  # no slice is constant
+    judgement = judged({"y": ours}, {"y": theirs}, y={"kind": "ctc"})
+    assert judgement.verdict is Verdict.FAILED
+    assert "class 6 alone, which is lost" in judgement.reason
+    assert "alone" not in judged({"y": ours}, {"y": half}, y={"kind": "ctc"}).reason
