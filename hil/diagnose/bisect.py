@@ -249,7 +249,7 @@ def _part(case: Case, region: Region, inside: Values, alone: Values) -> Part:
     """
     name, meant = region.pair.suspect, region.pair.reference
     feeds = feeds_of(case, [region], inside)
-    model = severed(case.suspect, [region], feeds)
+    model = severed(case.suspect, [region], feeds, dtypes=case.dtypes)
     reference = None
     if region.origin:
         theirs = {

@@ -119,7 +119,7 @@ def isolated_values(case: Case, inside: Values, fed_by: Values | None = None) ->
     for names in portions(by_name, sizes):
         parts = [by_name[name] for name in names]
         feeds = feeds_of(case, parts, inside, fed_by or {})
-        outputs = case.runner(severed(case.suspect, parts, feeds), feeds)
+        outputs = case.runner(severed(case.suspect, parts, feeds, dtypes=case.dtypes), feeds)
         by_tensor = {name: outputs.get(name + OWN, outputs.get(name)) for name in names}
         values |= {name: array for name, array in by_tensor.items() if array is not None}
     return values

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import starmap
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import onnx
@@ -52,18 +54,24 @@ def types_of(model: onnx.ModelProto) -> dict[str, np.dtype[np.generic]]:
 
 
 def severed(
-    graph: Graph, parts: Iterable[Region], feeds: Mapping[str, Array], side: str = "suspect"
+    graph: Graph,
+    parts: Iterable[Region],
+    feeds: Mapping[str, Array],
+    side: str = "suspect",
+    dtypes: Mapping[str, np.dtype[np.generic]] = MappingProxyType({}),
 ) -> onnx.ModelProto:
     """Return a model of only the nodes of ``parts``, in which no part gets a value from another part.
 
     ``graph`` is that of ``side``, "suspect" or "reference". Each tensor in ``feeds`` becomes an input. A part's tensor
-    T is the output ``T + OWN`` if T is in ``feeds``, else the output T.
+    T is the output ``T + OWN`` if T is in ``feeds``, else the output T. ``dtypes`` has known dtypes of tensors that are
+    not in ``feeds``.
     """
     chosen = list(parts)
     suspect = side == "suspect"
     made = [region.pair.suspect if suspect else region.pair.reference for region in chosen]
     numbers = sorted({number for region in chosen for number in (region.nodes if suspect else region.origin)})
-    return _only(graph, numbers, feeds, dict.fromkeys(made))
+    known = {**dtypes, **{name: array.dtype for name, array in feeds.items()}}
+    return _only(graph, numbers, feeds, {name: known.get(name) for name in made})
 
 
 def patched(graph: Graph, name: str, value: Array, outputs: Iterable[str] | None = None) -> onnx.ModelProto:
@@ -88,7 +96,7 @@ def patched(graph: Graph, name: str, value: Array, outputs: Iterable[str] | None
 
 
 def _only(
-    graph: Graph, numbers: Iterable[int], feeds: Mapping[str, Array], made: Mapping[str, None]
+    graph: Graph, numbers: Iterable[int], feeds: Mapping[str, Array], made: Mapping[str, np.dtype[np.generic] | None]
 ) -> onnx.ModelProto:
     nodes = []
     for number in numbers:
@@ -96,9 +104,9 @@ def _only(
         node.CopyFrom(graph.nodes[number])
         node.output[:] = [name + OWN if name in feeds and name in graph.makers else name for name in node.output]
         nodes.append(node)
-    out = [name + OWN if name in feeds else name for name in made]
+    out = {name + OWN if name in feeds else name: dtype for name, dtype in made.items()}
     proto = graph.model
-    ends = [_value(new, feeds[old].dtype if old in feeds else None) for old, new in zip(made, out, strict=True)]
+    ends = list(starmap(_value, out.items()))
     begins = [_value(name, array.dtype, array.shape) for name, array in feeds.items()]
     built = helper.make_graph(nodes, "severed", begins, ends, list(proto.graph.initializer))
     made_model = helper.make_model(built, opset_imports=list(proto.opset_import), functions=list(proto.functions))

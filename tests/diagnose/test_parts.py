@@ -17,8 +17,9 @@ from hil.diagnose.diagnosis import Cause
 from hil.diagnose.graph import Graph, Pair, pairs, regions, tensors_read_by
 from hil.diagnose.running import on_host, portions
 from hil.diagnose.tensor_error import clipped, error, statistics
-from hil.diagnose.variants import OWN, marked, patched, severed
+from hil.diagnose.variants import OWN, marked, patched, severed, types_of
 from hil.errors import EngineBuildError
+from hil.onnx_files.signature import read_signature
 from tests.diagnose.graphs import copied, feeds, net, node
 from tests.models import images
 
@@ -217,6 +218,20 @@ def test_each_severed_part_is_fed_by_itself(tmp_path: Path) -> None:
     assert not got["lit" + OWN].any()
     np.testing.assert_allclose(got["mapped" + OWN], values["mapped"], rtol=1e-5)
     np.testing.assert_allclose(got["logits" + OWN], values["logits"], rtol=1e-5)
+
+
+def test_a_severed_output_that_is_not_fed_has_its_type(tmp_path: Path) -> None:
+    """An integer output, which no part is fed, keeps its type: without one a target refuses the part."""
+    model = net(tmp_path)
+    model.graph.node.append(helper.make_node("ArgMax", ["logits"], ["best"], name="best", axis=1))
+    model.graph.output.append(helper.make_tensor_value_info("best", TensorProto.INT64, ["batch", 1]))
+    graph = Graph(model)
+    paired = pairs(graph, graph)
+    parts = regions(graph, graph, paired, frozenset(pair.reference for pair in paired))
+    values = on_host(marked(graph, [pair.suspect for pair in paired], {}), feeds())
+    fed = {**feeds(), **{name: array for name, array in values.items() if name != "best"}}
+    onnx.save(severed(graph, parts, fed, dtypes=types_of(model)), tmp_path / "part.onnx")
+    assert {one.name: one.dtype for one in read_signature(tmp_path / "part.onnx").outputs}["best"] == "int64"
 
 
 def test_portions_hold_everything_once() -> None:
