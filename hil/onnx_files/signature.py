@@ -148,8 +148,9 @@ class Signature:
         return any(one.batch_axis is not None and not one.is_given for one in self.inputs)
 
     def stride(self) -> int | None:
-        """Return the number of samples that one call takes; ``None`` if any number is possible."""
-        return 1 if self.alone else self.batch()
+        """Return the number of samples that one call takes; ``None`` if several numbers are possible."""
+        one = any(self.sizes.get(name) == (1, 1, 1) for name in self.batch_names())
+        return 1 if self.alone or one else self.batch()
 
     def batch_names(self) -> frozenset[str]:
         """Return the names of the dimensions along which samples are stacked."""

@@ -90,3 +90,10 @@ def test_a_truncated_file(tmp_path: Path, repository: Path) -> None:
             read_signature(path)
     with pytest.raises(UserError, match="No such file"):
         read_signature(tmp_path / "absent.onnx")
+
+
+def test_a_batch_declared_as_one_sample_is_one_a_call() -> None:
+    """Where the declared batch has only the size 1, no call takes several samples, whatever the file allows."""
+    tensor = TensorSpec("x", "float32", ("batch", 4))
+    strides = [Signature((tensor,), (), sizes={"batch": size}).stride() for size in ((1, 1, 1), (1, 1, 4))]
+    assert strides == [1, None]
