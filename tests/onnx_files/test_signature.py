@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto
 
 from hil.errors import UserError
-from hil.onnx_files.signature import read_signature
+from hil.onnx_files.signature import Signature, read_signature
 from tests.datasets.project import spec, write_model
 
 if TYPE_CHECKING:
@@ -94,6 +94,6 @@ def test_a_truncated_file(tmp_path: Path, repository: Path) -> None:
 
 def test_a_batch_declared_as_one_sample_is_one_a_call() -> None:
     """Where the declared batch has only the size 1, no call takes several samples, whatever the file allows."""
-    tensor = TensorSpec("x", "float32", ("batch", 4))
+    tensor = spec("x", "float32", "batch", 4)
     strides = [Signature((tensor,), (), sizes={"batch": size}).stride() for size in ((1, 1, 1), (1, 1, 4))]
     assert strides == [1, None]
