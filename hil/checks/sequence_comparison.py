@@ -7,6 +7,7 @@ import re
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+from hil.checks.clipped_state import StateRange
 from hil.checks.comparison import ADVICE
 from hil.checks.step_errors import StepErrors, first_not_finite
 from hil.checks.task import CONFIDENCE
@@ -46,6 +47,7 @@ class SequenceComparison:
         sequences: int | None = None,
         grows: bool = True,
         lost: Mapping[str, Comparison] | None = None,
+        states: Mapping[str, str] | None = None,
     ) -> None:
         """Create an empty comparison.
 
@@ -55,6 +57,7 @@ class SequenceComparison:
             sequences: how many sequences must have been compared at the end; ``None``: at least one.
             grows: whether the growth of the error is judged, as for an engine that is fed with its own state.
             lost: for each carried input, a comparison to which ``without`` must add something.
+            states: each carried input with the output that it is fed from.
         """
         self.steps, self.expected, self.grows = steps, sequences, grows
         self.fatal = ""
@@ -65,6 +68,7 @@ class SequenceComparison:
         self._errors: dict[str, StepErrors] = {}
         self._limits: dict[str, Limit] = {}
         self._without = lost or {}
+        self._ranges = {output: (name, StateRange()) for name, output in (states or {}).items()}
 
     def update(self, reference: Outputs, candidate: Outputs, *, still: bool = False) -> None:
         """Add the outputs of one sequence, ``[steps, …]`` each.
@@ -91,6 +95,9 @@ class SequenceComparison:
             self.fatal = f"sequence {number}: {self.steps.fatal}"
             return
         varies = [self._of(name, array).add(number, array, theirs[name]) for name, array in reference]
+        for name, array in reference:
+            if name in self._ranges:
+                self._ranges[name][1].add(array, theirs[name])
         self.lengths.append(count)
         self.live += any(varies) and not still
 
@@ -116,7 +123,8 @@ class SequenceComparison:
         The error at the end of the sequences must be within the tolerance ``slice_error``, and must not be about to
         exceed it by growing. Inconclusive if the data shows nothing: fewer than three sequences vary, or a state could
         be lost without a change of the outputs. If the judgement is not passed, ``explain`` returns the fault in
-        handling a state as text, which is added to the reason, or an empty text.
+        handling a state as text, which is added to the reason, or an empty text. A state that the engine clips by
+        more than a tenth of its range is inconclusive too.
         """
         judgement = self._judged()
         cause = "" if explain is None or judgement.verdict is Verdict.PASSED else explain()
@@ -135,8 +143,11 @@ class SequenceComparison:
         steps = self.steps.judge()
         rows = [self._horizon(name) for name in self._limits if self._errors[name].horizon]
         details["horizon"] = [{"output": name, **facts} for name, _, facts in rows]
-        judgements = [steps, *(judgement for _, judgement, _ in rows), *self._shown()]
+        clipped = self._clipped()
+        judgements = [steps, *(judgement for _, judgement, _ in rows), *self._shown(), *clipped]
         worst = min(judgements, key=lambda one: ORDER.index(one.verdict))
+        if worst in clipped:
+            details["cause"] = worst.reason.partition(",")[0]
         measured = next((one for one in judgements[1:] if one.measurement is not None), steps)
         if worst.measurement is None and worst.verdict is not Verdict.FAILED:
             worst = worst.model_copy(update={"measurement": measured.measurement, "limit": measured.limit})
@@ -212,6 +223,18 @@ class SequenceComparison:
                 verdict = Verdict.INCONCLUSIVE
                 reason = f"output {name!r}: the error, {show(mean, '1')} after {longest} steps, {what}: {LONGER}"
         return name, judged(verdict, reason, measurement, limit), facts
+
+    def _clipped(self) -> list[Judgement]:
+        """Return an inconclusive judgement for each state that the engine clips: longer sequences may clip it more."""
+        found = ((name, range_.clips_at()) for name, range_ in self._ranges.values())
+        return [
+            inconclusive(
+                f"the state {name!r} clips at {one[0]:.4g}, which the engine returned {one[2]} times; the reference "
+                f"reaches {one[1]:.4g}: calibrate int8 with sequences as long as the robot runs without a reset"
+            )
+            for name, one in found
+            if one is not None
+        ]
 
     def _shown(self) -> list[Judgement]:
         """Return an inconclusive judgement for each reason why agreement on this data proves nothing; empty if none."""

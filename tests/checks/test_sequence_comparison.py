@@ -182,3 +182,14 @@ def test_only_written_tolerances_hold() -> None:
     judgement = judged(signals(), noisy(0.05), spec=TolerancesSpec(slice_error=0.3))
     assert judgement.verdict is Verdict.PASSED, judgement.reason
     assert judged(signals(), noisy(0.05)).verdict is Verdict.FAILED
+
+
+def test_a_state_that_clips_in_one_sequence_is_inconclusive_and_named() -> None:
+    """Clipping that costs little in these sequences may cost more in longer ones, whatever the tolerance."""
+    reference = signals(12)
+    reference[3] *= 1.5
+    loose = TolerancesSpec.model_validate({"slice_error": 0.5})
+    result = judged(reference, lambda one: np.clip(one, -1, 1), loose, states={"h": "y"})
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.details["cause"] == "the state 'h' clips at -1"
+    assert judged(reference, lambda one: np.clip(one, -1, 1), loose).verdict is Verdict.PASSED

@@ -77,6 +77,7 @@ def _compared(session: EngineContext, row: Row, *, free: bool) -> ComparedSequen
         sequences=data.count if spec.samples is None else min(spec.samples, data.count),
         grows=free,
         lost={state: empty(spot_check=True) for state in session.signature(model).carry} if free else {},
+        states=session.signature(model).carry,
     )
     suspicion, scored = Suspicion(session, row), _scored(session, model, steps, free=free)
     pairs = zip_longest(data.batches(spec.batch, spec.samples), reference.batches(spec.batch, spec.samples))

@@ -1,0 +1,51 @@
+"""A state that an engine clips is told from one that it rounds, quantizes or lets saturate as the reference does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hil.checks.clipped_state import StateRange
+from tests.checks.test_sequence_comparison import signals
+
+
+def clips(engine: np.ndarray, reference: np.ndarray) -> bool:
+    """Return whether clipping is found in sequences."""
+    seen = StateRange()
+    for ours, theirs in zip(reference, engine, strict=True):
+        seen.add(ours, theirs)
+    return seen.clips_at() is not None
+
+
+STATES = 10 * signals(6).cumsum(axis=1)[:, :, :2] / 40
+
+
+@pytest.mark.parametrize("low", [-1e9, -0.7])
+def test_a_state_that_stops_at_one_value_is_clipped(low: float) -> None:
+    """On one side or on both: the reference exceeds a value that the engine returns again and again."""
+    top = 0.7 * float(STATES.max())
+    assert clips(np.clip(STATES, low * top, top), STATES)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x,
+        lambda x: 0.7 * x,
+        lambda x: np.float32(np.float16(x)),
+        lambda x: np.round(x / 0.2) * 0.2,
+        lambda x: np.clip(x, -0.95 * abs(x).max(), 0.95 * abs(x).max()),
+        np.zeros_like,
+    ],
+    ids=["equal", "smaller", "fp16", "8 bits", "clipped little", "constant"],
+)
+def test_other_states_are_not_clipped(change: object) -> None:
+    """Smaller, rounded and quantized values, and clipping within the tolerance of INT8, are not named."""
+    assert callable(change)
+    assert not clips(change(STATES), STATES)
+
+
+def test_a_state_that_the_reference_lets_saturate_is_not_clipped() -> None:
+    """A state after tanh or ReLU stops at one value in the reference too."""
+    bounded = np.clip(STATES, 0, 1)
+    assert not clips(bounded, bounded)
