@@ -30,6 +30,9 @@ CLIPPED = 0.001
 IMPLIED = frozenset({"kernel_shape"})
 """Attributes that are not compared, because they follow from the shape of the weights."""
 
+BIAS_OPERAND = 2
+"""The operand of a convolution, a Gemm and a normalization that is its bias; other operands are weights."""
+
 AXES = frozenset({"axis", "axes", "perm"})
 
 
@@ -159,7 +162,7 @@ def _weights(place: Place) -> Finding | None:
                 continue  # an INT32 bias has the step of the sums, which may be coarse for its values
             if first and ours.op_type in {"Sub", "Div", "Mul", "Add"}:
                 cause = Cause.PREPROCESSING
-            if cause is Cause.BIAS and number == 0:
+            if cause is Cause.BIAS and number != BIAS_OPERAND and ours.op_type not in {"Add", "Sub"}:
                 cause = Cause.WEIGHTS
             return cause, [f"operand {number} ({want!r}) of the {ours.op_type}: {text}"]
     return None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NAMED = 100
 """The most nodes that the record names; all are counted."""
 
-_MOVING = frozenset({"Concat", "Flatten", "Identity", "Pad", "Reshape", "Split", "Squeeze", "Transpose", "Unsqueeze"})
+MOVING = frozenset({"Concat", "Flatten", "Identity", "Pad", "Reshape", "Split", "Squeeze", "Transpose", "Unsqueeze"})
 """Operators whose result consists of unchanged values."""
 
 _REMOVABLE = frozenset(PASSING) - BOUNDED
@@ -57,7 +57,7 @@ def kept_nodes(
             origin := next((followers[n] for n in node.input if n in followers), "")
         ):
             kept[node.name] = ("after an excluded node", f"it reads values of the excluded node {origin}")
-            if node.op_type in _MOVING:
+            if node.op_type in MOVING:
                 followers |= dict.fromkeys(node.output, origin)
     return kept
 

@@ -16,6 +16,7 @@ from hil.checks.tolerances import TASK_DEFAULTS
 from hil.diagnose.tensor_error import slice_error
 from hil.errors import EngineBuildError, EngineError, Unsupported, UserError, WorkerLost
 from hil.onnx_files.precisions import WEIGHTED
+from hil.quantize.floating import MOVING
 from hil.runtimes import runtime_record
 from hil.session.diagnosing import DiagnosisTimeout, OnTarget
 
@@ -89,13 +90,20 @@ def _rank(tried: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _nodes(examined: Examined, count: int) -> tuple[str, ...]:
-    """Return the names of the nodes of the ``count`` worst culprits and of the layers that read their results."""
+    """Return the names of the nodes of the ``count`` worst culprits and of the layers that read their results.
+
+    A layer behind nodes that only move values, e.g. a Reshape, reads them too: it would round them all the same.
+    """
     named = [node for node in examined.reference.graph.node if node.name]
     names: dict[str, None] = {}
     for culprit in examined.diagnosis.culprits[:count]:
         tensor = culprit.seen.tensor
+        moved = {tensor}
+        for node in examined.reference.graph.node:
+            if node.op_type in MOVING and not moved.isdisjoint(node.input):
+                moved.update(node.output)
         own = [node.name for node in named if tensor in node.output]
-        readers = [node.name for node in named if tensor in node.input and node.op_type in WEIGHTED]
+        readers = [node.name for node in named if node.op_type in WEIGHTED and not moved.isdisjoint(node.input)]
         names |= dict.fromkeys([*own, *readers])
     return tuple(names)
 

@@ -44,6 +44,7 @@ def samples(count: int) -> list[dict[str, np.ndarray[Any, Any]]]:
         ("kernel", one_weight, "conv", Cause.WEIGHTS),
         ("kernel", lambda a: np.flip(a, 1), "conv", Cause.CHANNELS),
         ("kernel", lambda a: a * 0.5, "conv", Cause.SCALE),
+        ("kernel", lambda a: a * 0, "conv", Cause.WEIGHTS),
         ("offset", lambda a: a * 0, "conv", Cause.BIAS),
         ("dense", one_weight, "head", Cause.WEIGHTS),
         ("gain", lambda a: a * 0.5, "norm", Cause.SCALE),

@@ -36,17 +36,19 @@ def write(path: Path) -> None:
     """Write two products; the first reads values of which one is 10,000 times as large as the others."""
     model = parser.parse_model("""<ir_version: 9, opset_import: ["": 17]>
     g (float[batch, 16] x) => (float[batch, 8] y) {
-        wide = Mul(x, factors)
-        hidden = MatMul(wide, first)
+        wide = MatMul(x, factors)
+        shaped = Reshape(wide, as_is)
+        hidden = MatMul(shaped, first)
         y = MatMul(hidden, second)
     }""")
     random = np.random.default_rng(0)
     first = random.normal(size=(16, 16))
     first[0] = 0
     factors = np.where(np.arange(16) == 0, 1e4, 1.0)
-    weights = {"factors": factors, "first": first, "second": random.normal(size=(16, 8))}
+    weights = {"factors": np.diag(factors), "first": first, "second": random.normal(size=(16, 8))}
     for name, array in weights.items():
         model.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0, 16]), "as_is"))
     for node in model.graph.node:
         node.name = f"make_{node.output[0]}"
     onnx.save(model, path)
@@ -75,7 +77,7 @@ def diagnosis(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_the_layer_that_reads_the_values_is_tried_too(diagnosis: dict[str, Any]) -> None:
-    """A trial keeps in floating point the layers that read the culprit's result too."""
+    """A trial keeps in floating point the layers that read the culprit's result too, also behind a Reshape."""
     tried = diagnosis["kept_in_float"]
     assert tried["nodes"][:2] == ["make_wide", "make_hidden"]
     assert tried["before"] > 0.2
