@@ -16,11 +16,13 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from hil.agent.failure import Failure
 from hil.agent.runtimes.onnxruntime import OnnxRuntime
 from hil.config.spec import CalibrationSpec
 from hil.datasets.dataset import Batch
 from hil.diagnose.graph import Graph
 from hil.diagnose.variants import types_of
+from hil.errors import EngineError
 from hil.onnx_files.signature import read_signature
 from hil.quantize import quantize
 
@@ -115,11 +117,18 @@ class Engine:
     """Runs variants of a graph with the agent's own runtime, in this process instead of a worker."""
 
     def __call__(self, model: onnx.ModelProto, feeds: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the outputs by name. Raise ``Failure`` with the runtime's message."""
+        """Return the outputs by name. Raise ``EngineError`` with the runtime's message."""
         return self.many(model, [feeds])[0]
 
     def many(self, model: onnx.ModelProto, samples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Return the outputs by name for each of ``samples``."""
+        """Return the outputs by name for each of ``samples``. Raise ``EngineError`` with the runtime's message."""
+        try:
+            return self._many(model, samples)
+        except Failure as failure:
+            raise EngineError(str(failure)) from None
+
+    @staticmethod
+    def _many(model: onnx.ModelProto, samples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model.onnx")
             path.write_bytes(model.SerializeToString())

@@ -228,8 +228,8 @@ def _culprit(case: Case, region: Region, errors: NodeErrors, alone: Values) -> C
 def _confirmed(case: Case, region: Region, culprit: Culprit, whole: Mapping[str, float]) -> Culprit:
     """Return the culprit with ``before``, the error of the engine's outputs, and ``after``, measured here.
 
-    For ``after``, the whole engine runs with only the culprit's tensor corrected. ``whole`` are the errors of the
-    engine's outputs by name.
+    For ``after``, the whole engine runs with only the culprit's tensor corrected; ``None`` if that run fails. ``whole``
+    are the errors of the engine's outputs by name.
     """
     before = max(whole.values(), default=0.0)
     name = region.pair.suspect
@@ -238,7 +238,12 @@ def _confirmed(case: Case, region: Region, culprit: Culprit, whole: Mapping[str,
         return replace(culprit, before=before, after=max(rest, default=0.0))
     value = case.value(name)
     feeds = {**case.feeds, name: value}
-    after = output_errors(case, case.runner(patched(case.suspect, name, value), feeds))
+    try:
+        after = output_errors(case, case.runner(patched(case.suspect, name, value), feeds))
+    except LabError:
+        raise
+    except HilError:  # e.g. the right value has another shape, which the rest of the engine cannot take
+        return replace(culprit, before=before)
     return replace(culprit, before=before, after=max(after.values(), default=0.0))
 
 

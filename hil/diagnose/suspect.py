@@ -17,12 +17,16 @@ from hil.diagnose.running import Runner, Values, on_host, portions
 from hil.diagnose.tensor_error import error, largest
 from hil.diagnose.variants import OWN, marked, patched, severed, types_of
 from hil.dtypes import is_float
+from hil.errors import EngineBuildError, EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     import onnx
 
+
+REFUSED = 8
+"""The most regions that the runtime may refuse to run alone."""
 
 Stands = Callable[[Values, Values], bool]
 
@@ -108,7 +112,9 @@ def intermediate_values(case: Case) -> Values:
 def isolated_values(case: Case, inside: Values, fed_by: Values | None = None) -> Values:
     """Run each region alone where the engine runs, and return the regions' tensors by the suspect's name.
 
-    The inputs are the reference's values, or those of ``fed_by``. A tensor that cannot be obtained is left out.
+    The inputs are the reference's values, or those of ``fed_by``. A tensor that cannot be obtained is left out, for
+    example where the reference's value has a shape that the region does not take. Raise the runtime's error if it
+    refuses more than ``REFUSED`` regions: then it is not the region that is wrong.
     """
     by_name = {region.pair.suspect: region for region in case.regions}
     sizes = {
@@ -116,10 +122,21 @@ def isolated_values(case: Case, inside: Values, fed_by: Values | None = None) ->
         for name, region in by_name.items()
     }
     values: Values = {}
-    for names in portions(by_name, sizes):
+    waiting = [list(names) for names in portions(by_name, sizes)]
+    refused = 0
+    while waiting:
+        names = waiting.pop(0)
         parts = [by_name[name] for name in names]
         feeds = feeds_of(case, parts, inside, fed_by or {})
-        outputs = case.runner(severed(case.suspect, parts, feeds, dtypes=case.dtypes), feeds)
+        try:
+            outputs = case.runner(severed(case.suspect, parts, feeds, dtypes=case.dtypes), feeds)
+        except (EngineError, EngineBuildError):
+            refused += len(names) == 1
+            if refused > REFUSED:
+                raise
+            middle = len(names) // 2
+            waiting[:0] = [names[:middle], names[middle:]] if middle else []
+            continue
         by_tensor = {name: outputs.get(name + OWN, outputs.get(name)) for name in names}
         values |= {name: array for name, array in by_tensor.items() if array is not None}
     return values

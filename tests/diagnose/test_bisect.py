@@ -273,6 +273,26 @@ def test_an_error_only_in_the_whole_engine_is_found(tmp_path: Path) -> None:
     assert (culprit.seen.node.name, culprit.cause) == ("mean", Cause.FUSION)
 
 
+def turning(path: Path, order: list[int], rows: int) -> onnx.ModelProto:
+    """Write and return a network that transposes ``x``, multiplies it with a matrix of ``rows`` rows, and averages."""
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["turned"], name="turn", perm=order),
+        helper.make_node("MatMul", ["turned", "weight"], ["product"], name="product"),
+        helper.make_node("ReduceMean", ["product"], ["y"], name="mean", axes=[1], keepdims=0),
+    ]
+    weight = {"weight": np.linspace(-1, 1, 2 * rows, dtype=np.float32).reshape(rows, 2)}
+    return onnx.load(write(path, nodes, {"x": [1, 3, 4]}, {"y": [1, 2]}, weight, opset=17))
+
+
+def test_a_tensor_of_another_shape_is_named_although_correcting_it_cannot_run(tmp_path: Path) -> None:
+    """The rest of the engine cannot take the right value: the error after a correction is then not measured."""
+    model, engine = turning(tmp_path / "a.onnx", [0, 2, 1], 3), turning(tmp_path / "b.onnx", [0, 1, 2], 4)
+    x = np.random.default_rng(0).normal(size=(1, 3, 4)).astype(np.float32)
+    diagnosis = diagnose(model, engine, {"x": x}, "fp32")
+    assert diagnosis.culprits[0].seen.node.name == "turn"
+    assert diagnosis.culprits[0].after is None
+
+
 def test_a_diagnosis_is_deterministic(tmp_path: Path) -> None:
     """Two runs give the same JSON."""
     model = net(tmp_path)
