@@ -23,6 +23,8 @@ MOST_SLICES = 8192
 _LIVELY = 0.1  # slices below this share of the largest standard deviation do not make a sample odd
 _CLEAR = 0.5  # an error beyond this share of the slice's standard deviation so far is a clear difference
 
+_ROUNDED = 16 * np.finfo(np.float64).eps  # a variance below this share of the mean square is the sums' rounding
+
 
 class AxisSums:
     """Sums over the elements of each slice along one axis; values are relative to ``shift``.
@@ -117,7 +119,9 @@ def _running(before: FloatArray, each: FloatArray) -> FloatArray:
 
 def _variance(n: FloatArray, total: FloatArray, squares: FloatArray) -> FloatArray:
     n = np.maximum(n, 1)
-    return np.maximum(squares / n - (total / n) ** 2, 0.0)
+    mean = squares / n
+    value = mean - (total / n) ** 2
+    return np.where(value <= _ROUNDED * mean, 0.0, value)
 
 
 @dataclass

@@ -83,7 +83,7 @@ def calibrated(  # noqa: PLR0913, PLR0917 - the values of quantize()
     try:
         with silence():
             proto = prepared(model, folder)
-            _check_excluded(proto, spec.exclude_nodes, model)
+            spec = spec.model_copy(update={"exclude_nodes": _excluded(proto, spec.exclude_nodes, model)})
             feed = Feed(data, parts["samples"], model.stem, counted)
             [(_, calibration)] = collect(proto, folder, feed, spec, layout)
             result = insert(proto, calibration, spec, layout)
@@ -118,11 +118,21 @@ def silence() -> Iterator[None]:
         root.removeHandler(sink)
 
 
-def _check_excluded(proto: onnx.ModelProto, excluded: tuple[str, ...], model: Path) -> None:
+def _excluded(proto: onnx.ModelProto, excluded: tuple[str, ...], model: Path) -> tuple[str, ...]:
+    """Return the excluded nodes as ``proto`` names them: a folded node of ``model`` is the one with its result now.
+
+    Raise ``UserError`` for a name of neither.
+    """
     names = [node.name for node in proto.graph.node]
+    if missing := set(excluded) - set(names):
+        makers = {output: node.name for node in proto.graph.node for output in node.output}
+        own = [node for node in onnx.load(str(model), load_external_data=False).graph.node if node.name in missing]
+        folded = {node.name: makers[output] for node in own for output in node.output if output in makers}
+        excluded = tuple(dict.fromkeys(folded.get(name, name) for name in excluded))
     for name in excluded:
         if name not in names:
             raise UserError(f"exclude_nodes: model {model.stem} has no node {name!r}{did_you_mean(name, names)}")
+    return excluded
 
 
 def stride_of(data: Dataset, most_bytes: int = FEED) -> int:

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from hil.config.spec import CalibrationSpec
-from hil.errors import EngineBuildError
+from hil.errors import EngineBuildError, UserError
 from hil.onnx_files.reference import cpu_session
 from hil.onnx_files.signature import read_signature
 from hil.quantize import quantize
@@ -101,3 +101,14 @@ def test_the_bias_of_a_gemm(tmp_path: Path, beta: float, shape: list[int], layou
     made = quantize(path, tmp_path / "int8", MemoryData(x=x), CalibrationSpec(data="c.npz"), layout=layout)
     [expected], [obtained] = (cpu_session(file).run(None, {"x": x}) for file in (path, made.path))
     assert float(np.abs(expected - obtained).max()) < 0.05 * float(np.abs(expected).max())
+
+
+def test_a_folded_batch_norm_can_be_excluded(tmp_path: Path) -> None:
+    """Excluding a batch norm excludes the convolution that it is folded into; a name of no node is refused."""
+    path = network(tmp_path / "m.onnx", 17, 8)
+    spec = CalibrationSpec(data="c.npz", exclude_nodes=("norm",))
+    made = quantize(path, tmp_path / "int8", MemoryData(image=IMAGES), spec)
+    assert set(made.provenance["quantized"]) == {"head"}
+    unknown = CalibrationSpec(data="c.npz", exclude_nodes=("norm", "nor"))
+    with pytest.raises(UserError, match="no node 'nor'"):
+        quantize(path, tmp_path / "other", MemoryData(image=IMAGES), unknown)
