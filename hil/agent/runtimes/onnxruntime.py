@@ -65,7 +65,7 @@ CAUSES = (
     ),
     (
         "indices element out of data bounds",
-        "an input has a number that no row of a table has: give the data and the input's range the numbers named above",
+        "an input has an index that a table does not have: give the data and the input's range the numbers named above",
     ),
     ("re-use buffer", "correct the shapes that the file declares: dimensions of equal name must have equal sizes"),
     ("Type Error", "insert a Cast before that node, so that it gets types that the operator takes"),
