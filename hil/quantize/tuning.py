@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
+LEFT_OUT = 3
+"""How many layers are left out in turn, if all but the last are not enough: more builds would hardly find a way."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """Nodes that are kept in floating point together: one layer, or a group of nodes without multiply-adds.
@@ -95,21 +99,23 @@ class Search:
             return
         kept = list(self._groups)
         if not (kept and self._holds(kept)):
-            kept += self._fewest(kept)
-            if not self._holds(kept):
+            layers = self._fewest(kept)
+            if layers is None:
                 return
+            kept += layers
         self._returned([], sorted(kept, key=lambda one: -one.cost))
 
-    def _fewest(self, groups: Sequence[Candidate]) -> list[Candidate]:
+    def _fewest(self, groups: Sequence[Candidate]) -> list[Candidate] | None:
         """Return the shortest beginning of the layers that suffices with ``groups``.
 
-        If none suffices, return all layers but the first.
+        If none suffices, return all layers but one of the first ``LEFT_OUT``, or ``None`` if that does not suffice.
         """
         low, high, most = 0, min(1, len(self._layers) - 1), len(self._layers) - 1
         while high < most and not self._holds([*groups, *self._layers[:high]]):
             low, high = high, min(2 * high, most)
         if high == most and not self._holds([*groups, *self._layers[:high]]):
-            return self._layers[1:]
+            others = (self._layers[:at] + self._layers[at + 1 :] for at in range(min(LEFT_OUT, most)))
+            return next((layers for layers in others if self._holds([*groups, *layers])), None)
         while high - low > 1:
             middle = (low + high) // 2
             if self._holds([*groups, *self._layers[:middle]]):
