@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     Notify = Callable[[str], None]
 
-QUICK_PAIRS, QUICK_TRIALS = 1, 10
+QUICK_PAIRS, QUICK_TRIALS = 1, 5
 SEED = 20261130
 
 
