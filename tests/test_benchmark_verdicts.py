@@ -33,7 +33,7 @@ def test_a_table_without_bars_does_not_pass() -> None:
     """A table without a bar of ours, or without cells, does not pass."""
     assert not table.passed([])
     assert not table.passed([table.cell("what", "noise", 0, 10, bar=None, sense="at most")])
-    with pytest.raises(ValueError, match="no rate"):
+    with pytest.raises(ValueError, match="is not a rate"):
         table.cell("what", "noise", 3, 2, bar=None, sense="at most")
 
 
