@@ -1,4 +1,4 @@
-"""A state that an engine clips is told from one that it rounds, quantizes or lets saturate as the reference does."""
+"""A state that an engine clips differs from one that it rounds, quantizes or lets saturate as the reference does."""
 
 from __future__ import annotations
 
