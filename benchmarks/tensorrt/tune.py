@@ -1,4 +1,4 @@
-"""``hil int8 tune`` on the GPU: a third-party classifier under 5 MB, in at most 8 builds with a timing cache.
+"""``hil int8 tune`` on the GPU: a third-party text detector under 5 MB, in at most 8 builds with a timing cache.
 
 ``--work`` may hold the project in ``tune`` already, for a machine that cannot install the packages of the models.
 """
@@ -16,7 +16,7 @@ from tests.zoo.project import Project
 if TYPE_CHECKING:
     from benchmarks.tensorrt.stage import Stage
 
-MODEL = "ch_ppocr_mobile_v2.0_cls_mobile"
+MODEL = "ch_PP-OCRv4_det_infer"
 TABLE = """
 [targets.{target}]
 kind    = "local"
