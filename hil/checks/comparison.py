@@ -224,8 +224,10 @@ class Comparison:
 
     def _row(self, name: str) -> dict[str, Any]:
         numbers, dtype = self.numbers[name], self._dtypes[name]
-        facts = facts_of(numbers.slices, noise_of(self.precision, dtype))
-        chosen = deciding(facts, single=numbers.slices.single)
+        sides = [one for one in (numbers.slices, numbers.bare) if one is not None]
+        of_sides = [facts_of(one, noise_of(self.precision, dtype)) for one in sides]
+        decided = [deciding(one, single=numbers.slices.single) for one in of_sides]
+        chosen = max((one for one in decided if one is not None), key=lambda one: one.largest, default=None)
         metrics = {"slice_error": None if chosen is None else chosen.largest, **numbers.metrics()}
         tolerances = merge(self.precision, self.spec, name, dtype=dtype, where=self.where)
         applicable = _applicable(tolerances, numbers)
@@ -236,7 +238,8 @@ class Comparison:
         bounds.sort(key=lambda bound: -bound["use"])
         # A written slice_error accepts an odd sample too.
         default = any(bound["metric"] == "slice_error" and bound["key"] is None for bound in bounds)
-        odd = "" if chosen is None or not default else chosen.odd_text()
+        odd = next((text for one in decided if default and one is not None and (text := one.odd_text())), "")
+        facts = (one for axes in of_sides for one in axes)
         dead = next((f"output {name!r}: {one.dead_text()}" for one in facts if one.dead.any()), "")
         return {
             "output": name,

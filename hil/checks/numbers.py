@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,12 @@ IntArray = npt.NDArray[np.int64]
 
 LISTED = 5
 """How many of the worst elements are recorded."""
+
+MASK = 1e4
+"""The smallest magnitude of a mask, such as -1e9 for scores that must not count. It would be the scale of its slice."""
+
+_FAR = 100.0  # a mask is at least this multiple of all other magnitudes
+_EQUAL = 0.01  # the relative difference up to which both sides have the same mask
 
 _MATRIX = 2  # rank of the outputs that have a top1_agreement
 
@@ -39,7 +46,8 @@ class Numbers:
 
     ``error``, ``signal`` and ``candidate`` are the sums of squares of the difference, the reference and the engine;
     ``dot`` is the sum of reference times engine. ``largest`` is the reference's largest magnitude. Of ``ranked`` rows
-    of class scores, ``agreed`` have the same best class.
+    of class scores, ``agreed`` have the same best class. ``unmasked`` is the reference's largest magnitude below
+    ``MASK``. ``bare`` are the slices without the elements that are a mask on both sides, ``None`` if there are none.
     """
 
     elements: int = 0
@@ -53,8 +61,10 @@ class Numbers:
     worst_sample: int | None = None
     agreed: int = 0
     ranked: int = 0
+    unmasked: float = 0.0
     worst: list[Element] = field(default_factory=list)
     slices: Slices = field(default_factory=Slices)
+    bare: Slices | None = None
 
     def add(self, reference: Array, candidate: Array, numbers: IntArray) -> None:
         """Add one or more batches of one shape; both arrays have the same shape [batches, ...] and dtype.
@@ -75,12 +85,31 @@ class Numbers:
             error = np.where(ours != theirs, _error(x, y, ours.dtype), 0.0)
             self._accumulate(x, y, error, numbers)
             self._list(x, y, error, numbers, shape[batched:])
+            masked = self._masked(x, y)
+            if self.bare is None and masked.any():
+                self.bare = deepcopy(self.slices)
             kept = None if complete else keep.reshape(reference.shape)
             full = x.reshape(reference.shape), y.reshape(reference.shape)
             self.slices.add(*full, kept, numbers, batched=batched)
+            if self.bare is not None:
+                rest, other = (np.where(masked, 0.0, side).reshape(reference.shape) for side in (x, y))
+                self.bare.add(rest, other, (keep & ~masked).reshape(reference.shape), numbers, batched=batched)
         if len(shape) == _MATRIX and ours.shape[1] > 1:
             self.agreed += int((x.argmax(axis=1) == y.argmax(axis=1)).sum())
             self.ranked += len(numbers)
+
+    def _masked(self, x: FloatArray, y: FloatArray) -> npt.NDArray[np.bool_]:
+        """Return which elements are a mask on both sides."""
+        if self.largest < MASK:
+            self.unmasked = self.largest
+            return np.zeros(x.shape, np.bool_)
+        size = np.abs(x)
+        large = size >= MASK
+        self.unmasked = max(self.unmasked, float(size.max(initial=0.0, where=~large)))
+        least = float(size.min(initial=math.inf, where=large))
+        if not self.unmasked or least < _FAR * self.unmasked:
+            return np.zeros(x.shape, np.bool_)
+        return np.asarray(large & (np.abs(x - y) <= _EQUAL * size))
 
     def _accumulate(self, x: FloatArray, y: FloatArray, error: FloatArray, numbers: IntArray) -> None:
         self.max_abs = float(np.fmax(self.max_abs, error.max()))

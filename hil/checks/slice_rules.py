@@ -23,6 +23,12 @@ LIVE_SHARE = 0.01
 SCORE = 0.25
 """A slice whose values are from 0 to 1 is also live if it reaches this value: a score beside boxes in pixels."""
 
+SMALL_SHARE = 1e-4
+"""A slice between this share and ``LIVE_SHARE`` is small: it may be of another unit, as an angle beside pixels."""
+
+LOST = 0.5
+"""A small slice is lost in an engine that is off by this multiple of the slice's own standard deviation."""
+
 DEAD_SHARE = 0.01
 """A live slice is dead in an engine where its standard deviation is under this share of the reference's."""
 
@@ -74,7 +80,8 @@ class AxisFacts:
         error: root mean square error over the slice's scale.
         deviation: standard deviation in the reference.
         engine_deviation: standard deviation in the engine.
-        dead: live slices that hardly vary in the engine.
+        dead: live slices that hardly vary in the engine; small ones too, except with INT8.
+        lost: small slices (``SMALL_SHARE``) that hardly vary in the engine, or are wrong by their own scale.
         first: the first sample in which the slice clearly differs, else its worst sample; -1 if none differs.
         scores: whether all values of the reference are from 0 to 1.
         odd: the sample that differs most in all slices together, and its error in standard deviations.
@@ -86,6 +93,7 @@ class AxisFacts:
     deviation: FloatArray
     engine_deviation: FloatArray
     dead: BoolArray
+    lost: BoolArray
     first: FloatArray
     odd: tuple[int, float]
     scores: bool
@@ -126,10 +134,18 @@ class AxisFacts:
         )
 
     def odd_text(self) -> str:
-        """Return, as text, which sample is unrelated to the reference (``UNRELATED``); empty if none is."""
+        """Return, as text, which sample is unrelated to the reference (``UNRELATED``), and which small slices are lost.
+
+        Empty if there are none.
+        """
         sample, error = self.odd
         odd = self.live.any() and error >= UNRELATED
-        return f"; sample {sample} differs by {error:.3g} standard deviations" if odd else ""
+        text = f"; sample {sample} differs by {error:.3g} standard deviations" if odd else ""
+        if not self.lost.any():
+            return text
+        one, more = int(self.lost.argmax()), int(self.lost.sum()) - 1
+        others = f" and {more} more" * bool(more)
+        return f"{text}; {self.name(one)}{others}, small beside the other slices, is lost by its own scale"
 
     def as_json(self) -> dict[str, Any]:
         """Return the facts for the report."""
@@ -142,6 +158,7 @@ class AxisFacts:
             "error": self.largest,
             "sample": int(self.first[worst]),
             "dead": len(dead),
+            "lost": int(self.lost.sum()),
             "first_dead": [{"index": int(each), "sample": int(self.first[each])} for each in dead[:LISTED]],
         }
 
@@ -180,6 +197,7 @@ def _facts(axis: int, sums: AxisSums, slices: Slices, noise: float) -> AxisFacts
         score = within & varies
         lively = float(np.max(deviation, where=varies, initial=0.0))
         live = varies & ((deviation > LIVE_SHARE * lively) | (score & (high >= SCORE)))
+        small = varies & ~live & ~within & ~few & (deviation > SMALL_SHARE * lively)
         score_lively = float(np.max(deviation, where=score, initial=0.0))
         if not (live & score).any():  # scores of which none is high still have to be the reference's
             live |= score & (high >= _LOW_SCORE) & (deviation >= score_lively / 2)
@@ -192,11 +210,14 @@ def _facts(axis: int, sums: AxisSums, slices: Slices, noise: float) -> AxisFacts
             # At most this much: a slice with a large mean must not excuse any error of the others.
             scale = np.maximum(scale, np.minimum(STEPS * noise * float(magnitude.max()), MOST_WIDENED * scale))
         error = np.where(rmse == 0, 0.0, rmse / scale)
-    dead = live & ~few & (engine < DEAD_SHARE * deviation)
+    constant = engine < DEAD_SHARE * deviation
+    # INT8 may have one step for all slices, which makes a small one constant; other types round by each value's size.
+    dead = (live | small if noise < NOISE["int8"] else live) & ~few & constant
+    lost = small & (constant | (rmse >= LOST * deviation))
     first = np.where(sums.first >= 0, sums.first, sums.worst)
     odd = (sums.odd, float(np.sqrt(sums.odd_error)))
     return AxisFacts(
-        axis, live, np.where(sums.n > 0, error, 0.0), deviation, engine, dead, first, odd, bool(within.all())
+        axis, live, np.where(sums.n > 0, error, 0.0), deviation, engine, dead, lost, first, odd, bool(within.all())
     )
 
 

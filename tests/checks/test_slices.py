@@ -205,6 +205,54 @@ def test_equal_masks_of_infinity_are_left_out() -> None:
     assert "slice 1 of axis 1" in judge(good, bad, "fp32").reason
 
 
+def beside_pixels(change: float) -> np.ndarray:
+    """Return boxes in pixels, and two slices of another unit that vary by 1/400 of that, multiplied by ``change``."""
+    angles = np.random.default_rng(1).uniform(-0.8, 0.8, (24, 2, 50)) * change
+    return np.concatenate([detections()[:, :4], angles], axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_a_small_slice_that_is_constant_fails_in_floating_point(precision: Precision) -> None:
+    """A slice that varies little beside pixels fails if it is constant: floating point rounds it by its own size."""
+    judgement = judge(beside_pixels(1), beside_pixels(0), precision, ANYTHING)
+    assert judgement.verdict is Verdict.FAILED
+    assert "slice 4 of axis 1 and 1 more varies in the reference" in judgement.reason
+
+
+@pytest.mark.parametrize(("precision", "change"), [("int8", 0), ("int8", -1), ("fp16", -1), ("fp16", 3), ("fp32", 0.4)])
+def test_a_small_slice_that_is_lost_does_not_pass(precision: Precision, change: float) -> None:
+    """A small slice that is wrong by its own scale is inconclusive by default, and is named."""
+    judgement = judge(beside_pixels(1), beside_pixels(change), precision)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "slice 4 of axis 1 and 1 more, small beside the other slices, is lost" in judgement.reason
+    assert judge(beside_pixels(1), beside_pixels(1.003), precision).verdict is Verdict.PASSED
+
+
+def masked(values: np.ndarray, mask: float) -> np.ndarray:
+    """Return ``values`` of which three in ten are ``mask``."""
+    return np.where(np.random.default_rng(2).random(values.shape) < 0.3, mask, values).astype(np.float32)
+
+
+@pytest.mark.parametrize("mask", [-1e9, -1e4, float(np.finfo(np.float32).min)])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_mask_is_not_the_scale_of_its_slice(mask: float, precision: Precision) -> None:
+    """Scores beside equal masks are judged by their own scale: unrelated or constant ones fail."""
+    good = RNG.normal(0, 3, (200, 6))
+    expected = masked(good, mask)
+    assert judge(expected, masked(good * (1 + 1e-4), mask), precision).verdict is Verdict.PASSED
+    assert judge(expected, masked(np.roll(good, 1, axis=0), mask), precision).verdict is Verdict.FAILED
+    assert "constant in the engine" in judge(expected, masked(good * 0 + 1, mask), precision).reason
+
+
+def test_large_values_that_are_no_mask_still_count() -> None:
+    """A slice of large values beside small ones fails if it is constant, or wrong by its own scale."""
+    good = np.stack([RNG.normal(5e5, 300, 200), RNG.normal(0, 1, 200)], axis=1).astype(np.float32)
+    for wrong in (np.full(200, 5e5, np.float32), np.roll(good[:, 0], 1)):
+        bad = np.stack([wrong, good[:, 1]], axis=1)
+        assert judge(good, good, "fp32").verdict is Verdict.PASSED
+        assert judge(good, bad, "fp32").verdict is Verdict.FAILED
+
+
 def test_between_the_thresholds_nothing_is_decided() -> None:
     """An error between the two default thresholds is inconclusive, and a written tolerance decides."""
     good = RNG.normal(0, 1, (64, 10)).astype(np.float32)
