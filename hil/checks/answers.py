@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -46,6 +47,8 @@ class Evidence(Protocol):
     def constant(self) -> float: ...  # noqa: D102 - as above
     @property
     def drift(self) -> FloatArray | None: ...  # noqa: D102 - as above
+    @property
+    def scores(self) -> FloatArray | None: ...  # noqa: D102 - as above
     @property
     def f1(self) -> float | None: ...  # noqa: D102 - as above
     @property
@@ -149,13 +152,26 @@ def _silence(found: Evidence) -> str:
 
 
 def _drifted(found: Evidence, most: float) -> str:
+    """Return, as text, which scores drifted by more than ``most``: of all answers, or of those with low or high scores.
+
+    High scores that fall and low ones that rise may have no mean, but no threshold that fits them.
+    """
     if found.drift is None or not len(found.drift):
         return ""
-    drift = float(found.drift.mean())
-    if abs(drift) <= most:
-        return ""
-    what = f"the scores of the answers that both sides give changed by {drift:+.3g} on average"
-    return f"{what}, at most {most:g} is accepted: the robot's thresholds would no longer fit"
+    scores = np.zeros(len(found.drift)) if found.scores is None else found.scores
+    order, half = np.argsort(scores, kind="stable"), len(scores) // 2
+    parts = (
+        {"": order}
+        if half < FEWEST
+        else {"": order, "lower half of the ": order[:half], "upper half of the ": order[half:]}
+    )
+    for name, part in parts.items():
+        drift = float(found.drift[part].mean())
+        doubt = float(2 * found.drift[part].std() / math.sqrt(len(part))) if name else 0.0
+        if abs(drift) - doubt > most:
+            what = f"the {name}scores of the answers that both sides give changed by {drift:+.3g} on average"
+            return f"{what}, at most {most:g} is accepted: the robot's thresholds would no longer fit"
+    return ""
 
 
 def _needed(share: float, limit: float, worth: int, confidence: float) -> int | None:

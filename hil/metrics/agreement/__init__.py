@@ -5,6 +5,7 @@ There is one module for each kind of answer. ``hil.checks.answers`` judges how m
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from hil.dtypes import is_float
 from hil.errors import UserError, did_you_mean
 from hil.metrics import boxes, own
 from hil.metrics.agreement.classes import Classes, Pixels
-from hil.metrics.agreement.detected import Boxes
+from hil.metrics.agreement.detected import HIGHEST, Boxes
 from hil.metrics.agreement.evidence import class_axis
 from hil.metrics.agreement.sequences import Decoded, Texts
 from hil.metrics.agreement.vectors import Embeddings, Points, Values
@@ -55,7 +56,8 @@ def _opened(spec: ModelSpec, root: Path, model: str, where: str) -> Iterator[Ans
     if detecting:
         layout = _layout(detecting, spec.detection)
         decode = own.decoder(layout, root, model, where) if layout.decode else boxes.decoder(layout)
-        yield Boxes(tuple(detecting), decode, layout.score)
+        # A callable may return scores of any unit.
+        yield Boxes(tuple(detecting), decode, layout.score, math.inf if layout.decode else HIGHEST)
     for name, one in spec.outputs.items():
         if one.kind is not None and one.kind in _OPEN:
             yield _OPEN[one.kind](name, one)

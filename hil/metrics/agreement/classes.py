@@ -26,6 +26,7 @@ class _Read:
 
     changes: Changes = field(default_factory=Changes)
     drift: list[FloatArray] = field(default_factory=list)
+    scores: list[FloatArray] = field(default_factory=list)
     classes: Counter[int] = field(default_factory=Counter)
     by_class: ByClass = field(default_factory=ByClass)
     both: int = 0
@@ -80,7 +81,9 @@ class Classes:
             p, q = (x, y) if how == "given" else (probabilities(x), probabilities(y))
             mine, other = (reached(one, self.spec.score) for one in (p, q))
             read.add(mine, other, none)
-            read.drift.append(_drift(p, q, np.where(mine == other, mine, NONE)))
+            both = np.where(mine == other, mine, NONE)
+            read.drift.append(_means(q - p, both))
+            read.scores.append(_means(p, both))
 
     def evidence(self) -> Evidence:
         """Return the evidence of all batches so far."""
@@ -95,6 +98,7 @@ class Classes:
             f"has no score of {self.spec.score:g} or more",
             1 - commonest / max(sum(read.classes.values()), 1),
             joined(read.drift) if self._scored else None,
+            joined(read.scores) if self._scored else None,
             2 * read.both / read.answers if read.answers and self._scored else None,
         )
         return read.by_class.alone(evidence)
@@ -174,12 +178,12 @@ def _commonest(classes: Array) -> int:
     return int(values[counts.argmax()])
 
 
-def _drift(ours: FloatArray, theirs: FloatArray, classes: Array) -> FloatArray:
-    """Return, for each sample, the mean change of the scores of ``classes`` that both sides give."""
-    change = np.take_along_axis(theirs - ours, np.maximum(classes, 0)[..., None], axis=-1)[..., 0]
+def _means(values: FloatArray, classes: Array) -> FloatArray:
+    """Return, for each sample that has an answer, the mean of the ``values`` of its ``classes``."""
+    own = np.take_along_axis(values, np.maximum(classes, 0)[..., None], axis=-1)[..., 0]
     answered = classes >= 0
     counted = answered.sum(axis=1)
-    sums = np.where(answered, change, 0.0).sum(axis=1)
+    sums = np.where(answered, own, 0.0).sum(axis=1)
     return np.asarray(sums[counted > 0] / counted[counted > 0], dtype=np.float64)
 
 

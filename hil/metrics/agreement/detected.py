@@ -20,6 +20,9 @@ IOU = 0.5
 MOST = 300
 """How many boxes of an image count, those with the highest scores: as many as detectors commonly return."""
 
+HIGHEST = 1.01
+"""The highest score that a layout may read: higher values are logits, keypoints or other columns that are no scores."""
+
 KEPT = 4
 """Number of the reference's first non-empty answers with which its answers are compared, to see whether they vary."""
 
@@ -34,21 +37,31 @@ class Boxes:
 
     kind = "detection"
 
-    def __init__(self, outputs: tuple[str, ...], decode: Decode, score: float) -> None:
-        """Compare what ``decode`` reads from ``outputs``; ``score`` is its threshold, for messages."""
-        self.outputs, self.score = outputs, score
+    def __init__(self, outputs: tuple[str, ...], decode: Decode, score: float, highest: float = HIGHEST) -> None:
+        """Compare what ``decode`` reads from ``outputs``.
+
+        ``score`` is its threshold, for messages; the reference's scores may be ``highest`` at most.
+        """
+        self.outputs, self.score, self.highest = outputs, score, highest
         self._decode = decode
         self._changes = Changes()
         self._by_class = ByClass()
         self._drift: list[FloatArray] = []
+        self._scores: list[FloatArray] = []
         self._same = self._boxes = 0
         self._kept: list[Detections] = []
         self._apart = np.zeros(KEPT)
         self._against = np.zeros(KEPT)
 
     def add(self, reference: Arrays, candidate: Arrays, samples: int) -> None:
-        """Add the outputs of one batch. Raises ``UserError`` if they do not have the declared layout."""
+        """Add the outputs of one batch. Raises ``UserError`` if the reference's do not have the declared layout."""
         ours, theirs = (self._images(side, samples) for side in (reference, candidate))
+        top = max((float(one.scores.max(initial=0.0)) for one in ours), default=0.0)
+        if top > self.highest:
+            raise UserError(
+                f"the scores that the layout reads reach {top:.3g}, and scores are from 0 to 1: outputs "
+                f"{', '.join(self.outputs)}: correct 'layout', or write 'decode' = a callable"
+            )
         changed = np.empty(samples)
         for place, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
             first, second = matched(mine, other)
@@ -57,9 +70,9 @@ class Boxes:
             for one in np.unique(mine.classes):
                 at, found = mine.classes == one, mine.classes[first] == one
                 number, lacking = self._changes.total + place, 1 - found.sum() / at.sum()
-                number, lacking = self._changes.total + place, 1 - found.sum() / at.sum()
                 self._by_class.add(int(one), np.array([number]), np.array([lacking]))
             self._drift.append(other.scores[second] - mine.scores[first])
+            self._scores.append(mine.scores[first])
             self._same += len(first)
             self._boxes += boxes
             self._vary(mine)
@@ -94,6 +107,7 @@ class Boxes:
             f"detects nothing at score {self.score:g}",
             constant,
             joined(self._drift),
+            joined(self._scores),
             2 * self._same / self._boxes if self._boxes else None,
         )
         return self._by_class.alone(evidence)

@@ -29,6 +29,7 @@ class Evidence:
         nothing: how a message describes that there is no answer, such as "detects nothing".
         constant: the smallest mean of ``changed`` that an engine with one fixed answer would have; 1 if not computed.
         drift: for each answer that both sides give, the engine's score minus the reference's; ``None`` without scores.
+        scores: the reference's score of each of these answers, in the order of ``drift``.
         f1: the F1 of the engine's answers at the threshold, with the reference's as the truth; ``None`` without scores.
         part: the class, component or point that is lost, if ``changed`` has only its answers; empty for all.
     """
@@ -40,6 +41,7 @@ class Evidence:
     nothing: str = "gives no answer"
     constant: float = 1.0
     drift: FloatArray | None = None
+    scores: FloatArray | None = None
     f1: float | None = None
     part: str = ""
 

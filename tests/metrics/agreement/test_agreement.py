@@ -124,6 +124,29 @@ def test_broken_scores_fail(engine: np.ndarray[Any, Any]) -> None:
     assert judged({"y": scores()}, {"y": engine}, y=CLASSES).verdict is Verdict.FAILED
 
 
+def spread(share: float) -> np.ndarray[Any, Any]:
+    """Return scores of one class from 0.3 to 0.95, of whose spread about 0.625 ``share`` is left."""
+    top = np.linspace(0.3, 0.95, N)
+    best = np.random.default_rng(0).integers(0, 4, N)
+    return (np.eye(4)[best] * (0.625 + share * (top - 0.625))[:, None]).astype(np.float32)
+
+
+def test_scores_that_are_compressed_about_their_mean_fail() -> None:
+    """High scores that fall and low scores that rise fail, although no answer and no mean changes."""
+    judgement = judged({"y": spread(1)}, {"y": spread(0.3)}, y=CLASSES)
+    assert judgement.verdict is Verdict.FAILED
+    assert "the lower half of the scores" in judgement.reason
+    assert judged({"y": spread(1)}, {"y": spread(0.95)}, y=CLASSES).verdict is Verdict.PASSED
+
+
+def test_boxes_whose_scores_are_compressed_about_their_mean_fail() -> None:
+    """Scores of boxes that are compressed about their mean fail too."""
+    levels = np.linspace(0.35, 0.95, 2 * N).reshape(N, 2)
+    good, bad = boxes(), boxes()
+    good[:, :2, 4], bad[:, :2, 4] = levels, 0.65 + 0.3 * (levels - 0.65)
+    assert "half of the scores" in judged({"y": good}, {"y": bad}, y=BOXES).reason
+
+
 def test_a_systematic_drift_of_logits_fails() -> None:
     """Logits that are a tenth as large keep each argmax, but their softmax drifts: the check fails."""
     logits = np.log(scores())
@@ -217,6 +240,21 @@ def test_a_decoder_that_returns_fewer_images_is_refused(tmp_path: Path) -> None:
     comparison = Comparison("int8", answers=open_answers(spec, tmp_path))
     with pytest.raises(UserError, match="1 images were decoded for 128 samples"):
         comparison.update([("y", boxes())], [("y", boxes())])
+
+
+def detected_first() -> np.ndarray[Any, Any]:
+    """Return detections [samples, 4 + 1, 50], boxes first, then a score."""
+    random = np.random.default_rng(0)
+    return np.concatenate([random.uniform(20, 60, (N, 4, 50)), random.random((N, 1, 50))], axis=1).astype(np.float32)
+
+
+def test_columns_that_are_no_scores_are_refused() -> None:
+    """Keypoints in pixels behind the scores are no classes: a layout that reads them as scores gives one message."""
+    table = np.concatenate([detected_first(), np.full((N, 3, 50), 217.0, np.float32)], axis=1)
+    with pytest.raises(UserError, match="the scores that the layout reads reach 217"):
+        judged({"y": table}, {"y": table}, y={**BOXES, "layout": "channels-first"})
+    scored = {"y": table[:, :5]}
+    assert judged(scored, scored, y={**BOXES, "layout": "channels-first"}).verdict is Verdict.PASSED
 
 
 def test_pixels_count_in_relation_to_the_object() -> None:
