@@ -23,6 +23,9 @@ MOST = 300
 HIGHEST = 1.01
 """The highest score that a layout may read: higher values are logits, keypoints or other columns that are no scores."""
 
+ENOUGH = 10
+"""The fewest boxes of the reference of which most have no area, so that they must be read in another way."""
+
 KEPT = 4
 """Number of the reference's first non-empty answers with which its answers are compared, to see whether they vary."""
 
@@ -48,7 +51,7 @@ class Boxes:
         self._by_class = ByClass()
         self._drift: list[FloatArray] = []
         self._scores: list[FloatArray] = []
-        self._same = self._boxes = 0
+        self._same = self._boxes = self._ours = self._flat = 0
         self._kept: list[Detections] = []
         self._apart = np.zeros(KEPT)
         self._against = np.zeros(KEPT)
@@ -56,12 +59,7 @@ class Boxes:
     def add(self, reference: Arrays, candidate: Arrays, samples: int) -> None:
         """Add the outputs of one batch. Raises ``UserError`` if the reference's do not have the declared layout."""
         ours, theirs = (self._images(side, samples) for side in (reference, candidate))
-        top = max((float(one.scores.max(initial=0.0)) for one in ours), default=0.0)
-        if top > self.highest:
-            raise UserError(
-                f"the scores that the layout reads reach {top:.3g}, and scores are from 0 to 1: outputs "
-                f"{', '.join(self.outputs)}: correct 'layout', or write 'decode' = a callable"
-            )
+        self._refuse(ours)
         changed = np.empty(samples)
         for place, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
             first, second = matched(mine, other)
@@ -77,6 +75,23 @@ class Boxes:
             self._boxes += boxes
             self._vary(mine)
         self._changes.add(changed, sum(not len(one.scores) for one in ours))
+
+    def _refuse(self, images: list[Detections]) -> None:
+        """Raise ``UserError`` if what is read from the reference cannot be scores, or cannot be boxes."""
+        top = max((float(one.scores.max(initial=0.0)) for one in images), default=0.0)
+        read = f"outputs {', '.join(self.outputs)}: correct 'layout'"
+        if top > self.highest:
+            raise UserError(
+                f"the scores that the layout reads reach {top:.3g}, and scores are from 0 to 1: {read}, or write "
+                "'decode' = a callable"
+            )
+        self._ours += sum(len(one.scores) for one in images)
+        self._flat += sum(int((one.boxes[:, 2:] <= one.boxes[:, :2]).any(axis=1).sum()) for one in images)
+        if self._ours >= ENOUGH and 2 * self._flat > self._ours:
+            raise UserError(
+                f"{self._flat} of {self._ours} boxes of the reference have no area: {read}, or 'boxes' (\"centers\" "
+                "for centre, width and height)"
+            )
 
     def _images(self, outputs: Arrays, samples: int) -> list[Detections]:
         images = self._decode({name: outputs[name] for name in self.outputs})

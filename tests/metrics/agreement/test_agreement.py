@@ -242,19 +242,26 @@ def test_a_decoder_that_returns_fewer_images_is_refused(tmp_path: Path) -> None:
         comparison.update([("y", boxes())], [("y", boxes())])
 
 
-def detected_first() -> np.ndarray[Any, Any]:
-    """Return detections [samples, 4 + 1, 50], boxes first, then a score."""
+def centers() -> np.ndarray[Any, Any]:
+    """Return detections [samples, 4 + 1, 5]: x, y, width, height and a score of 0.9."""
     random = np.random.default_rng(0)
-    return np.concatenate([random.uniform(20, 60, (N, 4, 50)), random.random((N, 1, 50))], axis=1).astype(np.float32)
+    places, sizes = random.uniform(100, 200, (N, 2, 5)), random.uniform(20, 60, (N, 2, 5))
+    return np.concatenate([places, sizes, np.full((N, 1, 5), 0.9)], axis=1).astype(np.float32)
 
 
 def test_columns_that_are_no_scores_are_refused() -> None:
     """Keypoints in pixels behind the scores are no classes: a layout that reads them as scores gives one message."""
-    table = np.concatenate([detected_first(), np.full((N, 3, 50), 217.0, np.float32)], axis=1)
+    kind = {**BOXES, "layout": "channels-first", "boxes": "centers"}
+    table = np.concatenate([centers(), np.full((N, 3, 5), 217.0, np.float32)], axis=1)
     with pytest.raises(UserError, match="the scores that the layout reads reach 217"):
-        judged({"y": table}, {"y": table}, y={**BOXES, "layout": "channels-first"})
-    scored = {"y": table[:, :5]}
-    assert judged(scored, scored, y={**BOXES, "layout": "channels-first"}).verdict is Verdict.PASSED
+        judged({"y": table}, {"y": table}, y=kind)
+    assert judged({"y": centers()}, {"y": centers()}, y=kind).verdict is Verdict.PASSED
+
+
+def test_centers_that_are_read_as_corners_are_refused() -> None:
+    """Boxes without an area are not the same as themselves: the message names the key, and blames no engine."""
+    with pytest.raises(UserError, match="boxes of the reference have no area: outputs y: correct 'layout'"):
+        judged({"y": centers()}, {"y": centers()}, y={**BOXES, "layout": "channels-first"})
 
 
 def test_pixels_count_in_relation_to_the_object() -> None:
