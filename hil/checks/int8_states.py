@@ -36,6 +36,7 @@ class StateUse:
         step: the first step in which the state's worst element is clipped.
         steps: the number of steps in which that element is clipped.
         beyond: the mean excess of that element over ``top`` in the worst part of the sequence, as a share of ``top``.
+        whole: the state, if the tensor is another one that holds some of its elements; else empty.
     """
 
     name: str
@@ -45,6 +46,7 @@ class StateUse:
     step: int
     steps: int
     beyond: float
+    whole: str = ""
 
 
 def state_use(name: str, top: float, sequence: int, values: Array) -> StateUse | None:
@@ -82,7 +84,8 @@ def clipping(uses: Sequence[StateUse]) -> str:
     if not worst or worst[0].beyond <= BEYOND:
         return ""
     use = worst[0]
+    part = f"{use.whole!r} in {use.name!r}" if use.whole else repr(use.name)
     return (
-        f"the state {use.name!r} clips from step {use.step} of sequence {use.sequence} on: its range ends at "
+        f"the state {part} clips from step {use.step} of sequence {use.sequence} on: its range ends at "
         f"{use.top:.4g}, validation reaches {use.peak:.4g}: calibrate on sequences as long as those of the robot"
     )

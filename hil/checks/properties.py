@@ -17,7 +17,7 @@ from hil.dtypes import is_finite, is_float
 from hil.results import Judgement, Measurement, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from hil.checks.blocks import Outputs
     from hil.config.spec import Precision, TolerancesSpec
@@ -200,11 +200,12 @@ def batch_dependence(  # noqa: PLR0913, PLR0917 - two runs, and what their outpu
     scales: Mapping[str, float],
     precision: Precision,
     signature: Signature,
+    same: Sequence[int] = (0,),
 ) -> str:
-    """Return, as text, which output of the first sample changes with the other samples of its batch; empty if none.
+    """Return, as text, which output of one sample changes with the other samples of its batch; empty if none.
 
-    ``first`` and ``others`` are the outputs of two batches that have only their first sample in common. Changes within
-    rounding are allowed. Outputs without a batch axis are ignored.
+    ``first`` and ``others`` are the outputs of two batches that have only the samples with the numbers ``same`` in
+    common. Changes within rounding are allowed. Outputs without a batch axis are ignored.
     """
     sizes = {size for spec in signature.inputs for size in spec.shape if isinstance(size, str)}
     for (name, ours), (_, theirs) in zip(first, others, strict=True):
@@ -217,7 +218,7 @@ def batch_dependence(  # noqa: PLR0913, PLR0917 - two runs, and what their outpu
             if not declared.ranked or any(not isinstance(size, int) for size in free):
                 continue
             return f"output {name!r} of one sample changes its shape with the other samples of its batch"
-        one, other = (np.take(array, 0, axis).astype(np.float64) for array in (ours, theirs))
+        one, other = (np.take(array, same, axis).astype(np.float64) for array in (ours, theirs))
         apart = float(np.abs(one - other).max(initial=0.0))
         scale = max(float(np.abs(one).max(initial=0.0)), scales.get(name, 0.0))
         allowed = ROUNDING[precision] * scale if is_float(ours.dtype) else 0.0

@@ -11,6 +11,8 @@ from hil.checks.verdicts import failed, inconclusive, judged
 from hil.results import Judgement, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hil.checks.blocks import Outputs
     from hil.checks.numbers import Array
     from hil.config.spec import Precision, TolerancesSpec
@@ -38,38 +40,39 @@ _SHARED = "the sequences share a state"
 _LEAK = "the sequences of a batch influence each other"
 
 
-def isolation(  # noqa: PLR0913 - what was run, and by what it is judged
-    alone: Outputs,
-    interleaved: Outputs,
+def isolation(
+    alone: Sequence[Outputs],
+    interleaved: Sequence[Outputs],
     *,
-    sequences: int,
-    beside: tuple[Outputs, Outputs] | None = None,
+    beside: Sequence[tuple[Outputs, Outputs]] = (),
     precision: Precision = "fp32",
     spec: TolerancesSpec | None = None,
 ) -> Judgement:
     """Judge ``sequence.isolation``: does no sequence change the outputs of another that runs at the same time?
 
-    ``alone`` are the outputs of one sequence by itself, ``interleaved`` those with steps of ``sequences`` others in
-    between; both must be identical. ``beside`` are its outputs in two batches with different other sequences, which
-    must agree within the tolerances; ``None`` if batches hold one sequence.
+    ``alone`` are the outputs of each sequence by itself, ``interleaved`` those with steps of the others in between;
+    both must be identical. ``beside`` has, for sequences of a batch, their outputs in it and in a batch of copies,
+    which must agree within the tolerances; empty if batches hold one sequence.
     """
-    empty = _nothing(alone, sequences)
+    empty = _nothing(alone[0], len(alone) - 1)
     if empty is not None:
         return empty
-    wrong = _differs(alone, interleaved)
+    wrong = next(filter(None, map(_differs, alone, interleaved)), "")
     if wrong:
         return failed(f"interleaved with another, a sequence gives different outputs: {wrong}: {_SHARED}")
-    if beside is None:
+    if not beside:
         return judged(Verdict.PASSED, "interleaved with another sequence, a sequence gave identical outputs")
-    one, other = beside
-    wrong = _structure(one, other)
-    comparison = Comparison(precision, spec)
-    if not wrong:
-        comparison.update(one, other, samples=len(one[0][1]))
-    if wrong or not comparison.within():
-        at = wrong or comparison.fatal or _first(one, other)
-        return failed(f"beside other sequences in its batch, a sequence gives different outputs: {at}: {_LEAK}")
-    return judged(Verdict.PASSED, "a sequence gave the same outputs interleaved with another and in two batches")
+    for number, (one, other) in enumerate(beside):
+        wrong = _structure(one, other)
+        comparison = Comparison(precision, spec)
+        if not wrong:
+            comparison.update(one, other, samples=len(one[0][1]))
+        if wrong or not comparison.within():
+            at = wrong or comparison.fatal or _first(one, other)
+            return failed(
+                f"beside other sequences in its batch, sequence {number} gives different outputs: {at}: {_LEAK}"
+            )
+    return judged(Verdict.PASSED, "sequences gave the same outputs interleaved with another and in other batches")
 
 
 def _nothing(outputs: Outputs, sequences: int) -> Judgement | None:

@@ -53,8 +53,10 @@ class Trace:
 
 
 def apart(one: Any, other: Any) -> float:
-    """Return the largest difference of two arrays of any type of numbers or booleans."""
-    return float(np.abs(np.subtract(one, other, dtype=np.float64)).max())
+    """Return the largest difference of two arrays of numbers or booleans; infinite if their shapes differ."""
+    if one.shape != other.shape:  # as of an output whose shape depends on values
+        return float("inf")
+    return float(np.abs(np.subtract(one, other, dtype=np.float64)).max(initial=0.0))
 
 
 def alike(one: Any, other: Any) -> bool:
@@ -68,7 +70,7 @@ class Replay:
     def __init__(self, trace: Trace, count: int) -> None:
         self.trace = trace
         self.spreads: dict[str, Any] = {}
-        for name, array in trace.outputs.items():
+        for name, array in ((name, array) for name, array in trace.outputs.items() if array.size):
             flat = array[:count].reshape(count, -1).astype(np.float64)
             number = np.arange(1, count + 1)
             mean = np.cumsum(flat.mean(axis=1)) / number

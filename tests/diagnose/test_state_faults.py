@@ -125,6 +125,20 @@ def test_outputs_are_judged_too() -> None:
     assert "the last 2 steps are not run" in named(repeated)
 
 
+def test_outputs_whose_shape_depends_on_values_end_no_search() -> None:
+    """Outputs without elements, and replayed outputs of another shape, do not hide what is wrong with a state."""
+
+    def with_events(feed: Any) -> Arrays:
+        made = step(feed)
+        return {**made, "never": np.empty((2, 0), np.int64), "events": np.argwhere(made["hn"] > 0)}
+
+    outputs = engine(FAULTS["the state 'h' is reset at each step"])
+    odd = {"never": np.empty((STEPS, 2, 0), np.int64), "events": np.zeros((STEPS, 3, 2), np.int64)}
+    trace = Trace(with_events, {"x": X}, BEGIN, CARRY, {**outputs, "never": odd["never"]}, {})
+    assert "reset at each step" in cause(trace)
+    cause(Trace(with_events, {"x": X}, BEGIN, CARRY, {**outputs, **odd}, {}))
+
+
 def test_only_steps_before_nan_count() -> None:
     """An engine that becomes unstable is judged by its finite steps."""
     outputs = engine(FAULTS["the state 'h' is reset at each step"])

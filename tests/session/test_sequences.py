@@ -53,6 +53,9 @@ FAULTS: dict[str, dict[str, Any]] = {
     "clipped": {"fed": "clipped", "after": [*BOUNDS, helper.make_node("Clip", ["h", "low", "high"], ["clipped"])]},
 }
 CAUSES = {"scaled": "is scaled by 0.9", "lost": "is reset at each step", "clipped": "clips at 0.4 from step"}
+ONWARD = helper.make_node("CumSum", ["h", "along"], ["onward"])
+"""A state to which those of all sequences before it in the batch are added; the first sequence is not changed."""
+
 MEAN = helper.make_node("ReduceMean", ["h"], ["mean"], axes=[1], keepdims=1)
 X = recurrent.inputs(6, 60)
 DATA = {
@@ -74,11 +77,13 @@ MODELS = {
     "sound": ("m", "data", ""),
     "batched": ("m", "data", "batch = 2"),
     "leaking": ("leaking", "data", "batch = 2"),
+    "onward": ("onward", "data", "batch = 2"),
     "unused": ("unused", "data", ""),
     "zeros": ("m", "zeros", ""),
     "two": ("m", "two", ""),
     "ragged": ("m", "ragged", ""),
     "short": ("m", "rising", INT8),
+    "stacked": ("stacked", "rising", INT8.replace("short", "stacked")),
     "few": ("m", "rising", FEW),
     "scalars": ("scalars", "data", SCALARS),
     "scored": ("m", "labelled", 'task = "regression"'),
@@ -96,6 +101,37 @@ def write_scalars(path: Path) -> None:
         helper.make_node("Add", ["x", "hn"], ["y"]),
     ]
     write(path, nodes, {"x": ["batch", 3], "h": [], "gain": []}, {"y": ["batch", 3], "hn": []})
+
+
+def write_stacked(path: Path) -> None:
+    """Write a model whose state ``h`` has the states of two layers."""
+    random = np.random.default_rng(5)
+    weights = {name: (0.4 * random.normal(size=(3, 3))).astype(np.float32) for name in ("r", "w", "c")}
+    numbers = {"first": np.array(0), "second": np.array(1), "axis": np.array([0]), "share": np.array(0.95, np.float32)}
+    nodes = []
+    for op, inputs, output in (
+        ("Gather", ["h", "first"], "lower"),
+        ("Gather", ["h", "second"], "upper"),
+        ("MatMul", ["lower", "r"], "lr"),
+        ("Add", ["lr", "x"], "sum"),
+        ("Tanh", ["sum"], "low"),
+        ("MatMul", ["low", "w"], "lw"),
+        ("Mul", ["upper", "share"], "kept"),
+        ("Add", ["kept", "lw"], "high"),
+        ("MatMul", ["upper", "c"], "y"),
+        ("Unsqueeze", ["low", "axis"], "lows"),
+        ("Unsqueeze", ["high", "axis"], "highs"),
+        ("Concat", ["lows", "highs"], "hn"),
+    ):
+        axis: dict[str, Any] = {"axis": 0} if op in {"Gather", "Concat"} else {}
+        nodes.append(helper.make_node(op, inputs, [output], **axis))
+    write(
+        path,
+        nodes,
+        {"x": ["batch", 3], "h": [2, "batch", 3]},
+        {"y": ["batch", 3], "hn": [2, "batch", 3]},
+        weights | numbers,
+    )
 
 
 @dataclass(frozen=True)
@@ -119,8 +155,11 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
     root = tmp_path_factory.mktemp("sequences")
     recurrent.write_cell(root / "m.onnx")
     recurrent.write_cell(root / "leaking.onnx", fed="mean", after=[MEAN])
+    along = helper.make_node("Constant", [], ["along"], value_ints=[1])
+    recurrent.write_cell(root / "onward.onnx", fed="onward", after=[along, ONWARD])
     recurrent.write_cell(root / "unused.onnx", scale=0.0)
     write_scalars(root / "scalars.onnx")
+    write_stacked(root / "stacked.onnx")
     for name, options in FAULTS.items():
         recurrent.write_cell(root / f"{name}.onnx", **options)
     for name, arrays in DATA.items():
@@ -181,6 +220,13 @@ def test_int8_that_clips_the_state_late_in_a_sequence_is_named_with_the_step(jud
     assert RISES <= int(found[1]) < RISES + 10
 
 
+def test_int8_that_clips_a_layer_of_a_stacked_state_is_named_with_state_and_step(judge: Judge) -> None:
+    """One layer's part of a state is judged as the state; no tensor with a range has its name."""
+    result = judge.session.judge(Row(id="int8.ranges", model="stacked", precision="int8", required=True)).result
+    assert result.verdict is Verdict.FAILED
+    assert re.search(r"the state 'h' in '(lower|upper)' clips from step \d+ of sequence \d on", result.reason)
+
+
 def test_few_calibration_samples_reach_the_late_steps_of_all_sequences(judge: Judge) -> None:
     """24 calibration steps of six sequences cover the late steps, in which the state is large."""
     for check, limit in (
@@ -206,16 +252,18 @@ def test_drawn_sequences_find_what_data_may_not_show(judge: Judge) -> None:
     for check in ("property.parity", "property.stable"):
         result = judge.session.judge(Row(id=check, model="batched", precision="fp32", required=True)).result
         assert result.verdict is Verdict.PASSED, result.reason
-    result = judge.session.judge(Row(id="property.stable", model="leaking", precision="fp32", required=True)).result
-    assert result.verdict is Verdict.FAILED
-    assert "in step" in result.reason
+    for model in ("leaking", "onward"):
+        result = judge.session.judge(Row(id="property.stable", model=model, precision="fp32", required=True)).result
+        assert result.verdict is Verdict.FAILED
+        assert "in step" in result.reason
     with np.load(judge.report / result.details["inputs"]) as saved:
         assert saved["x"].shape[1:] == (DRAWN_STEPS, 3)
 
 
-def test_sequences_that_leak_into_each_other_fail(judge: Judge) -> None:
-    """A model that mixes the sequences of a batch fails the isolation check, although it agrees with itself."""
-    results = judge("leaking", "free_running", "isolation")
+@pytest.mark.parametrize("model", ["leaking", "onward"])
+def test_sequences_that_leak_into_each_other_fail(judge: Judge, model: str) -> None:
+    """A model that mixes the sequences of a batch, or only those before, agrees with itself and fails isolation."""
+    results = judge(model, "free_running", "isolation")
     assert results["free_running"].verdict is Verdict.PASSED
     assert results["isolation"].verdict is Verdict.FAILED
     assert "influence each other" in results["isolation"].reason

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from hil.checks import int8_ranges, int8_set
 from hil.checks.int8_ranges import RangesFacts, RepeatFacts, TensorUse
@@ -197,28 +200,50 @@ def ranges(session: EngineContext, row: Row) -> Gathered:
 
 def _states(session: EngineContext, name: str, tops: Mapping[str, float]) -> list[StateUse]:
     """Return, for each sequence of the validation data, how the reference's states exceed their INT8 ranges."""
-    from hil.quantize.activations import plain_name
-
-    carry, spec, uses = session.signature(name).carry, session.model(name), []
-    by_name = {plain_name(tensor): top for tensor, top in tops.items()}
-    ranges = {
-        state: min((by_name[tensor], tensor) for tensor in (state, source) if tensor in by_name)
-        for state, source in carry.items()
-        if state in by_name or source in by_name
-    }
+    signature, spec, data, uses, number = session.signature(name), session.model(name), session.dataset(name), [], 0
+    ranges = _ranges_of_states(session, name, tops)
     if not ranges:
         return []
-    data, number = session.dataset(name), 0
     answers = session.reference(name).batches(spec.batch, spec.samples)
     for batch, answer in zip(data.batches(spec.batch, spec.samples), answers, strict=True):
-        rows = len(next(iter(batch.inputs.values())))
-        kept = [(source, dict(answer)[source]) for source in carry.values()]
-        for at, outputs in enumerate(split_sequences(session.signature(name), name, rows, kept)):
-            found = dict(outputs)
-            made = (state_use(tensor, top, number + at, found[carry[state]]) for state, (top, tensor) in ranges.items())
-            uses += [use for use in made if use is not None]
+        rows, outputs = len(next(iter(batch.inputs.values()))), dict(answer)
+        for state, tensor, top, parts in ranges:
+            source = signature.carry[state]
+            split = split_sequences(signature, name, rows, [(source, outputs[source])])
+            for at, ((_, values),) in enumerate(split):
+                use = state_use(tensor, top, number + at, values[:, parts[at]]) if parts[at].any() else None
+                uses += [] if use is None else [replace(use, whole="" if tensor in {state, source} else state)]
         number += rows
     return uses
+
+
+def _ranges_of_states(
+    session: EngineContext, name: str, tops: Mapping[str, float]
+) -> list[tuple[str, str, float, list[np.ndarray[Any, Any]]]]:
+    """Return the ranges of states: the state, the tensor that has the range, its end, and the elements that it holds.
+
+    A range is that of the state, of the output that feeds it, or of a tensor that holds some of its elements, which are
+    returned for each sequence of a batch.
+    """
+    from hil.quantize.activations import plain_name
+    from hil.quantize.state_parts import state_parts
+
+    signature, by_name = session.signature(name), {plain_name(tensor): top for tensor, top in tops.items()}
+    first = next(session.dataset(name).batches(session.model(name).batch, session.model(name).samples))
+    carry, rows = signature.carry, len(next(iter(first.inputs.values())))
+    found = state_parts(session.onnx(name), carry, first.feeds, set(by_name), fold=not signature.has_qdq)
+    for state, source in carry.items():
+        whole = [(by_name[tensor], tensor) for tensor in (state, source) if tensor in by_name]
+        found += [(state, tensor, np.ones(first.feeds[state].shape, bool)) for _, tensor in sorted(whole)[:1]]
+    return [
+        (
+            state,
+            tensor,
+            by_name[tensor],
+            [held[0] for ((_, held),) in split_sequences(signature, name, rows, [(carry[state], part[None])])],
+        )
+        for state, tensor, part in found
+    ]
 
 
 def repeatable(session: EngineContext, row: Row) -> Gathered:

@@ -112,14 +112,14 @@ def _stable_trial(session: EngineContext, row: Row, runs: DrawnBatches) -> Trial
         batch = len(case.drawn.samples)
         if wrong or batch == 1:
             return wrong
-        mates = Drawn((case.drawn.samples[0], *[Recipe(level=9)] * (batch - 1)), case.drawn.sizes)
-        others = runs.run(case.worker, runs.inputs(mates))
-        pairs = zip(runs.calls(first), runs.calls(others), strict=True)
-        dependent = (
-            (place, properties.batch_dependence(one, other, batch, scales, precision_of(row), signature))
-            for (place, one), (_, other) in pairs
-        )
-        return next((f"{place}{wrong}" for place, wrong in dependent if wrong), "")
+        for same in ((0,), range(1, batch)):  # a sample may also change only those after it
+            mates = tuple(one if at in same else Recipe(level=9) for at, one in enumerate(case.drawn.samples))
+            others = runs.run(case.worker, runs.inputs(Drawn(mates, case.drawn.sizes)))
+            for (place, one), (_, other) in zip(runs.calls(first), runs.calls(others), strict=True):
+                wrong = properties.batch_dependence(one, other, batch, scales, precision_of(row), signature, same)
+                if wrong:
+                    return f"{place}{wrong}"
+        return ""
 
     return trial
 

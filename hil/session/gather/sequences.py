@@ -19,8 +19,11 @@ from hil.session.gather.parity import method_of, precision_of
 from hil.session.gather.sequence_runs import compared, rows_of, run, run_free, sequence_of, split
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hil.checks.blocks import Outputs
     from hil.datasets import Batch
+    from hil.onnx_files.signature import Signature
     from hil.results import Judgement, Row
     from hil.session.amendments.row_facts import Diagnosis
     from hil.session.diagnosing import Chosen
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
 
 INTERLEAVED = 100
 """The most steps of two batches of sequences that run in turn, each step in its own request."""
+
+BESIDE = 8
+"""The most sequences of a batch that run beside copies of themselves, evenly spaced, with the first and the last."""
 
 
 def free_running(session: EngineContext, row: Row) -> Gathered:
@@ -95,22 +101,19 @@ def isolation(session: EngineContext, row: Row) -> Gathered:
     steps = min(INTERLEAVED, *(len(sequence_of(batch)) for batch in batches))
     parts = [_cut(sequence_of(batch), 0, steps) for batch in batches]
     with session.engines.lease(row.model, row.precision) as worker:
-        alone = run(worker, parts[0], "alone")
+        alone = [run(worker, part, "alone") for part in parts]
         rows: list[list[Outputs]] = [[] for _ in parts]
         for number in range(steps):
             for at, part in enumerate(parts):
                 one = _cut(part, number, number + 1)
                 rows[at].append(run(worker, one, f"sequence {at}", begins=not number))
-        beside = _beside(session, row.model, worker, batches[0], parts[0])
-    together = [(name, np.concatenate([dict(one)[name] for one in rows[0]])) for name, _ in alone]
-    tolerances = session.model(row.model).tolerances.get(precision_of(row))
+        beside = list(_beside(session, row.model, worker, batches[0], parts[0]))
     judgement = sequences.isolation(
         alone,
-        together,
-        sequences=len(parts) - 1,
+        [_joined(made) for made in rows],
         beside=beside,
         precision=precision_of(row),
-        spec=tolerances,
+        spec=session.model(row.model).tolerances.get(precision_of(row)),
     )
     return Gathered(judgement, {**_METHOD, "steps": steps, "batch": session.model(row.model).batch})
 
@@ -124,28 +127,37 @@ def _cut(sequence: Sequence, start: int, end: int) -> Sequence:
     return replace(sequence, steps={name: array[start:end] for name, array in sequence.steps.items()})
 
 
+def _joined(rows: list[Outputs]) -> Outputs:
+    """Return the outputs of single steps as those of one sequence."""
+    return [(name, np.concatenate([dict(one)[name] for one in rows])) for name, _ in rows[0]]
+
+
 def _beside(
     session: EngineContext, model: str, worker: EngineWorker, batch: Batch, part: Sequence
-) -> tuple[Outputs, Outputs] | None:
-    """Return the outputs of a batch's first sequence in that batch, and in a batch of copies of that sequence.
+) -> Iterator[tuple[Outputs, Outputs]]:
+    """Yield the outputs of sequences of a batch in that batch, each with those in a batch of its copies.
 
-    Return ``None`` for a batch of one sequence.
+    These are all of its sequences, at most ``BESIDE``. Yield nothing for a batch of one sequence.
     """
-    if rows_of(batch) < 2:
-        return None
-    axes = {one.name: one.batch_axis for one in session.signature(model).inputs}
-    copies = Sequence(
-        {name: _repeated(array, axes[name], 1) for name, array in part.steps.items()},
-        {name: _repeated(array, axes[name], 0) for name, array in part.begin.items()},
-        part.carry,
-    )
-    runs = (run(worker, one, "beside") for one in (part, copies))
-    first, second = (next(split(session, model, batch, one)) for one in runs)
-    return first, second
+    count = rows_of(batch)
+    if count < 2:
+        return
+    together = list(split(session, model, batch, run(worker, part, "beside")))
+    for number in sorted({round(at) for at in np.linspace(0, count - 1, min(count, BESIDE))}):
+        copies = _copies(session.signature(model), part, number)
+        apart = list(split(session, model, batch, run(worker, copies, "beside")))
+        yield together[number], apart[number]
 
 
-def _repeated(array: np.ndarray[Any, Any], axis: int | None, before: int) -> np.ndarray[Any, Any]:
-    if axis is None:
-        return array
-    first = np.take(array, [0], axis=axis + before)
-    return np.repeat(first, array.shape[axis + before], axis=axis + before)
+def _copies(signature: Signature, part: Sequence, number: int) -> Sequence:
+    """Return a batch in which each sequence is a copy of that with this number."""
+
+    def copied(name: str, array: np.ndarray[Any, Any], before: int) -> np.ndarray[Any, Any]:
+        axis = signature.input(name).batch_axis
+        if axis is None:
+            return array
+        one = np.take(array, [number], axis=axis + before)
+        return np.repeat(one, array.shape[axis + before], axis=axis + before)
+
+    steps = {name: copied(name, array, 1) for name, array in part.steps.items()}
+    return Sequence(steps, {name: copied(name, array, 0) for name, array in part.begin.items()}, part.carry)
