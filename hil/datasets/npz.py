@@ -1,4 +1,4 @@
-"""Read the arrays of an ``.npz`` file a few rows at a time.
+"""Read the arrays of an ``.npz`` file a few rows at a time, and write such files.
 
 The file is a zip archive of ``.npy`` members (numpy.lib.format, versions 1.0 and 2.0). Pickled objects are never read.
 """
@@ -9,7 +9,7 @@ import math
 import zlib
 from contextlib import ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 from numpy.lib import format as npy
@@ -18,7 +18,7 @@ from hil.dtypes import from_file, how_to_save, named
 from hil.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
 SUFFIX = ".npy"
@@ -37,6 +37,17 @@ UNREADABLE = "not a valid dtype descriptor"
 READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 Header = tuple[np.dtype, tuple[int, ...]]
+
+
+def write_npz(file: Path | IO[bytes], arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:
+    """Write ``arrays`` to an ``.npz`` file, in C order.
+
+    Unlike ``numpy.savez``, it accepts any names, also those of that function's parameters, such as ``file``.
+    """
+    with ZipFile(file, "w", ZIP_DEFLATED if compressed else ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            with archive.open(name + SUFFIX, "w", force_zip64=True) as stream:
+                npy.write_array(stream, np.asarray(array, order="C"), allow_pickle=False)
 
 
 class NpzArrays:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from hil.datasets.npz import write_npz
 from hil.dtypes import for_file, from_file
 from hil.errors import UserError
 from hil.files.digests import file_digest, writing
@@ -44,7 +45,7 @@ def converted(path: Path, folder: Path) -> Path:
             handle, name = tempfile.mkstemp(prefix=".making-", dir=made.parent)
             try:
                 with os.fdopen(handle, "wb") as stream:
-                    np.savez(stream, **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
+                    write_npz(stream, arrays)
                 note.write_text(seal({"file": made.name, "sha256": file_digest(Path(name))}))
                 Path(name).replace(made)
             finally:

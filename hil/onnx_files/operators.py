@@ -29,6 +29,9 @@ DOMAINS = frozenset(
 QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
 """Operators that mark what runs in a quantized type."""
 
+PAIRED = re.compile(r"(Quantize|Dequantize)Linear|TRT_\w+")
+"""Names of those that are, or stand for, Q/DQ nodes, from which engines are built."""
+
 QUANTIZED = re.compile(
     r"(Dynamic)?Quantize\w+|Dequantize\w+|Q(Linear|Ordered)\w+|Q(Attention|EmbedLayerNormalization|Gemm|MoE)"
     r"|\w+Integer\w*|MatMulNBits|MatMulBnb4|GatherBlockQuantized|TRT_\w*QuantizeLinear"

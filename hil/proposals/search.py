@@ -21,7 +21,7 @@ from hil.proposals.observed import EDGES, observed_of
 from hil.proposals.size_hints import hinted_sizes
 from hil.proposals.sizes import assignments, groups, kind_of
 from hil.proposals.trials import Trial, Trials
-from hil.proposals.ways import SAMPLES, tied_again, ways
+from hil.proposals.ways import SAMPLES, agreeing, tied_again, ways
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -149,8 +149,7 @@ class _Search:
 
     def _sizes(self, plan: Mapping[str, InputProposal], hinted: tuple[tuple[int, int], ...]) -> Way:
         """Return the proposals, declarations and sizes that run, if possible with outputs of their declared shapes."""
-        for way, inputs, batch in ways(self._raw, plan):
-            signature = self._declared(inputs, {})
+        for signature, (way, inputs, batch) in agreeing(ways(self._raw, plan), self._declared):
             unfit: list[dict[str, int]] = []
             large: list[dict[str, int]] = []
             for number, sizes in enumerate(assignments(groups(signature, hinted, self._known))):
@@ -255,7 +254,11 @@ class _Search:
             observed=observed,
             family=family,
             takes_batches=takes_batches,
-            carried={name: one.carry for name, one in plan.items() if one.carry is not None},
+            carried={
+                name: one.carry
+                for name, one in plan.items()
+                if one.carry is not None and observed.inputs[name] == observed.outputs[one.carry]
+            },
             drawn=drawn,
             trials=self._trials.count,
         )

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hil.errors import UserError
 from hil.proposals.axes import shared_names, without_batch
 from hil.proposals.batch_rows import without_doubtful
 from hil.proposals.input_specs import changed, repeated, separated, spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from hil.config.spec import InputSpec
     from hil.onnx_files.signature import Signature
     from hil.proposals.axes import InputProposal
 
+    Way = tuple[Mapping[str, InputProposal], dict[str, InputSpec], int | None]
+
 SAMPLES = 3
 """How many samples are run together to find whether an axis is a batch."""
 
 
-def ways(
-    raw: Signature, plan: Mapping[str, InputProposal]
-) -> Iterator[tuple[Mapping[str, InputProposal], dict[str, InputSpec], int | None]]:
+def ways(raw: Signature, plan: Mapping[str, InputProposal]) -> Iterator[Way]:
     """Yield what may be declared, in the order in which it is tried: proposals, declarations and a batch size.
 
     ``None`` as batch size allows any.
@@ -40,6 +41,26 @@ def ways(
     bare = without_doubtful(raw, plan)
     if bare != plan:
         yield bare, {one.name: spec_of(bare[one.name]) for one in raw.inputs}, None
+
+
+def agreeing(
+    possible: Iterable[Way], declared: Callable[[dict[str, InputSpec], dict[str, int]], Signature]
+) -> Iterator[tuple[Signature, Way]]:
+    """Yield the ``possible`` ways whose batch axes agree, each with the signature that ``declared`` returns.
+
+    Raise the first ``UserError`` of ``declared`` if it refuses all.
+    """
+    refused, agree = None, False
+    for way in possible:
+        try:
+            signature = declared(way[1], {})
+        except UserError as error:
+            refused = refused or error
+            continue
+        agree = True
+        yield signature, way
+    if refused is not None and not agree:
+        raise refused
 
 
 def tied_again(raw: Signature, inputs: dict[str, InputSpec], sizes: dict[str, int]) -> dict[str, InputSpec]:

@@ -21,6 +21,7 @@ from hil.session.gather import GATHER
 from hil.session.gather.gathered import Gathered
 from hil.session.gather.parity import precision_of, where_of
 from hil.session.outcome import Outcome
+from hil.text import cleaned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,8 +111,9 @@ def _outcome(session: EngineContext, row: Row, gathered: Gathered, *, by_engine:
     methods, environments = {}, {}
     measurement: Measurement | None = judgement.measurement
     if measurement is not None:
-        digest, environment = digest_of(gathered.method), records.environment(session, row)
-        methods[digest] = dict(gathered.method)
+        method = cleaned(dict(gathered.method))  # as the report holds it: its digest must match
+        digest, environment = digest_of(method), records.environment(session, row)
+        methods[digest] = method
         environments[digest_of(environment)] = environment
         measurement = measurement.model_copy(update={"method": digest, "environment": digest_of(environment)})
     engines = records.engines(session, row) if ran else []

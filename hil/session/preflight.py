@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hil.catalogue import QUANTIZED
 from hil.checks import memory
 from hil.config.data_sources import is_callable
 from hil.datasets import open_dataset
@@ -16,6 +17,8 @@ from hil.metrics.agreement import open_answers, refuse_misfits
 from hil.onnx_files.declared_shapes import wrong_declaration
 from hil.onnx_files.host_sequence import refuse_growing
 from hil.onnx_files.identity import sources_of
+from hil.onnx_files.operators import PAIRED
+from hil.onnx_files.signature import read_signature
 from hil.runtimes import runtime_record
 from hil.session.engines.shape_profiles import profiles_of
 from hil.session.steps import Progress
@@ -59,6 +62,7 @@ def preflight(  # noqa: PLR0913, PLR0917 - what is checked, and who is informed 
         opened.signatures[name], opened.datasets[name, "data"] = signature, dataset
         if spec.reference is None:
             check_unquantized(signature, spec.path, name)
+        _check_deployed(config, name, spec)
         _check_states(config, target, name, signature, batch)
         _check_answers(config, target, name, signature, batch)
         if batch is not None and spec.reference is None:
@@ -150,10 +154,28 @@ def _check_scorer(config: Config, target: str, name: str, signature: Signature, 
 def check_unquantized(signature: Signature, path: str, model: str) -> None:
     """Raise ``UserError`` if the model's file ``path`` is quantized: its outputs cannot be its own reference."""
     if signature.quantized:
+        paired = any(map(PAIRED.fullmatch, signature.quantized))
+        # A file without Q/DQ nodes would be refused as deployed.
+        files = "and this file as deployed" if paired else "and a file with Q/DQ nodes, or none, as deployed"
         raise UserError(
             f"{path} is quantized already ({', '.join(signature.quantized)}), so it cannot be its own reference: "
-            f"model {model}: write the float model as path and this file as deployed, or name saved outputs of the "
-            "float model as reference"
+            f"model {model}: write the float model as path {files}, or name saved outputs of the float model as "
+            "reference"
+        )
+
+
+def _check_deployed(config: Config, name: str, spec: ModelSpec) -> None:
+    """Raise ``UserError`` if ``deployed`` is quantized, but no engine of any target would be built from it."""
+    model, deployed = config.spec.models[name], spec.deployed
+    precisions = {*model.precisions, *(one for own in model.on.values() for one in own.precisions or ())}
+    if spec.engine is not None or not isinstance(deployed, str) or not precisions.isdisjoint(QUANTIZED):
+        return
+    quantized = read_signature(config.resolve(deployed)).quantized
+    if quantized:
+        raise UserError(
+            f"{config.where('models', name, 'deployed')}: {deployed} is quantized ({', '.join(quantized)}), and "
+            f"precisions has only {', '.join(sorted(precisions))}, so it would never be judged: model {name}: add "
+            "the precision that it is quantized to, or remove deployed"
         )
 
 

@@ -16,6 +16,7 @@ from hil.datasets import NpzArrays
 from hil.datasets.dataset import Origin
 from hil.datasets.feeding import Feeding
 from hil.datasets.fit_check import Matcher
+from hil.datasets.npz import write_npz
 from hil.datasets.npz_samples import NpzDataset
 from hil.dtypes import for_file
 from hil.errors import UserError
@@ -133,7 +134,7 @@ def _write(path: Path, parts: Iterator[Arrays], model: str) -> None:
                 name: np.memmap(Path(folder) / str(number), dtype, "r", shape=(count, *shape))
                 for number, (name, (dtype, shape)) in enumerate(shapes.items())
             }
-            np.savez(Path(folder) / "all.npz", **arrays)  # type: ignore[arg-type]  # no input is named allow_pickle
+            write_npz(Path(folder) / "all.npz", arrays)
             (Path(folder) / "all.npz").replace(path)
     except OSError as error:
         raise UserError(

@@ -7,13 +7,15 @@ import tracemalloc
 import zipfile
 from typing import TYPE_CHECKING
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hil.datasets.npz import MAX_ROW, NpzArrays
+from hil.datasets.npz import MAX_ROW, NpzArrays, write_npz
+from hil.dtypes import for_file
 from hil.errors import UserError
 
 if TYPE_CHECKING:
@@ -169,3 +171,20 @@ def test_no_flipped_byte_gets_through(tmp_path_factory: pytest.TempPathFactory, 
     if not arrays.names:  # a changed byte at the end can make an archive without members, which no data set accepts
         return
     np.testing.assert_array_equal(np.concatenate([row["a"] for row in rows]).ravel(), np.arange(50))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_any_arrays_are_written_as_they_are_read(tmp_path: Path, *, compressed: bool) -> None:
+    """Arrays are read back whatever their names, order in memory, types and sizes are."""
+    arrays = {
+        "file": np.arange(6).reshape(2, 3),
+        "allow_pickle": np.arange(6.0).reshape(3, 2).T,
+        "args/x:0 []": np.empty((2, 0), bool),
+        "half": for_file(np.ones((2, 2), ml_dtypes.bfloat16)),
+    }
+    write_npz(tmp_path / "x.npz", arrays, compressed=compressed)
+    (rows,) = NpzArrays(tmp_path / "x.npz").rows(2)
+    assert {name: array.tolist() for name, array in rows.items()} == {
+        **{name: array.tolist() for name, array in arrays.items()},
+        "half": [[1, 1], [1, 1]],
+    }

@@ -80,3 +80,11 @@ def test_a_quantized_path_is_refused() -> None:
         UserError, match=r"m8.onnx is quantized already \(DequantizeLinear, Quant.*this file as deployed"
     ):
         check_unquantized(signature, "m8.onnx", "m")
+
+
+def test_a_file_without_pairs_is_not_proposed_as_deployed() -> None:
+    """A file that is quantized without Q/DQ nodes is refused too, and is not named as a possible ``deployed``."""
+    signature = Signature((), (), quantized=("DynamicQuantizeLinear", "MatMulInteger"))
+    with pytest.raises(UserError, match="a file with Q/DQ nodes, or none, as deployed") as raised:
+        check_unquantized(signature, "m8.onnx", "m")
+    assert "this file as deployed" not in str(raised.value)

@@ -60,6 +60,19 @@ def test_an_outputs_name_is_obeyed_by_nothing(project: Project) -> None:
     assert "pwned" in ran.out
 
 
+def test_an_inputs_name_leaves_the_report_whole(project: Project) -> None:
+    """The report of a model with control sequences in the names of an input and a dimension is written and judged."""
+    nodes = [helper.make_node("MatMul", [EVIL, "w"], ["scores"])]
+    weights = {"w": np.random.default_rng(7).normal(size=(FEATURES, CLASSES)).astype(np.float32)}
+    models.write(project.root / "toy.onnx", nodes, {EVIL: [EVIL, FEATURES]}, {"scores": [EVIL, CLASSES]}, weights)
+    arrays = samples()
+    save(project.root / "validation.npz", {EVIL: arrays["x"], "labels": arrays["labels"]})
+    project.edit('"latency.p99", "memory.peak"', '"property.*"')
+    ran = project.run(*SUITES, "-k", "contract or parity or property", "--target=cpu")
+    assert ran.code == 0, ran.out
+    assert {ran.verdict("property.stable"), ran.verdict("property.parity")} == {"passed"}
+
+
 def test_a_historys_password_is_shown_nowhere(project: Project) -> None:
     """The password of a history's URL is in no message and no report, whether or not the URL is valid."""
     secret = uuid4().hex

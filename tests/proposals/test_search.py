@@ -166,6 +166,14 @@ EDGES = "{ e = Gather (nodes, edge_index) m = ReduceSum (edge_index) f = Cast <t
                 "edge_index": {"shape": (2, 128), "batch_axis": "none"},
             },
         ),
+        (
+            "(float[1, 4] x, float[300, 4] anchors) => (float[300, 4] y) { y = Add (x, anchors) }",
+            {"x": {"batch_axis": "none"}, "anchors": {"batch_axis": "none"}},
+        ),
+        (
+            "(float[1, 3, 32, 32] image, float[300, 32] rows) => (float[1, 3, 300, 32] y) { y = MatMul (rows, image) }",
+            {"rows": {"batch_axis": "none"}},
+        ),
     ],
 )
 def test_sizes_of_weights_and_of_edges_are_no_batch(text: str, declared: dict[str, Any], tmp_path: Path) -> None:
@@ -202,3 +210,15 @@ def test_a_length_of_zero_is_proposed_as_the_file_has_it(tmp_path: Path) -> None
     path = networks.save(tmp_path / "m.onnx", "network (float[batch, 0] x) => (float[batch, 0] y) { y = Identity (x) }")
     with TrialProcess() as process:
         assert "x" not in propose(path, "m", process).inputs
+
+
+def test_a_state_that_grows_is_not_carried(tmp_path: Path) -> None:
+    """A cache that is longer after each step is not proposed as carried, since a run would refuse it."""
+    text = """network (float[n, 4] x, float[n, past, 4] past_key) => (float[n, 4] y, float[n, all, 4] key) {
+        one = Unsqueeze (x, first)
+        key = Concat <axis = 1> (past_key, one)
+        y = ReduceMax <axes = [1], keepdims = 0> (key)
+    }"""
+    with TrialProcess() as process:
+        proposal = propose(networks.save(tmp_path / "m.onnx", text, first=np.array([1])), "m", process)
+    assert proposal.carried == {}

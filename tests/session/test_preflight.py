@@ -5,11 +5,15 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from onnx import helper
 
 from hil.config.load import load
 from hil.errors import UserError
 from hil.session.preflight import preflight
+from tests import models
+from tests.plugins.project import CLASSES, FEATURES
 
 if TYPE_CHECKING:
     from tests.session.conftest import MakesRequests
@@ -60,4 +64,28 @@ def test_a_kind_that_does_not_fit_is_refused(make_request: MakesRequests, table:
     (config.root / "kinds.py").write_text(KINDS)
     config.path.write_text(f"{config.path.read_text()}\n{table}\n")
     with pytest.raises(UserError, match=message) if message else nullcontext():
+        preflight(load(config.path), "cpu")
+
+
+@pytest.mark.parametrize(("lines", "refused"), [("", True), ('[models.toy.on.board]\nprecisions = ["int8"]', False)])
+def test_a_quantized_file_that_nothing_uses_is_refused(
+    make_request: MakesRequests, lines: str, *, refused: bool
+) -> None:
+    """A quantized ``deployed`` without a quantized precision for any target would not be judged, so the run ends."""
+    config = make_request().config
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
+        helper.make_node("MatMul", ["d", "w"], ["scores"]),
+    ]
+    weights: dict[str, np.ndarray] = {
+        "w": np.ones((FEATURES, CLASSES), np.float32),
+        "scale": np.array(0.1, np.float32),
+        "zero": np.array(0, np.int8),
+    }
+    models.write(config.root / "q.onnx", nodes, {"x": ["n", FEATURES]}, {"scores": ["n", CLASSES]}, weights)
+    text = config.path.read_text().replace("[models.toy]", '[models.toy]\ndeployed = "q.onnx"')
+    config.path.write_text(f"{text}\n{lines}")
+    expected = pytest.raises(UserError, match="so it would never be judged: model toy: add the precision")
+    with expected if refused else nullcontext():
         preflight(load(config.path), "cpu")

@@ -68,6 +68,7 @@ CAUSES = (
         "an input has an index that a table does not have: give the data and the input's range the numbers named above",
     ),
     ("re-use buffer", "correct the shapes that the file declares: dimensions of equal name must have equal sizes"),
+    ("of output arg", "correct the type that the file declares for that output, or insert a Cast after that node"),
     ("Type Error", "insert a Cast before that node, so that it gets types that the operator takes"),
     ("NOT_IMPLEMENTED", LACKING_KERNEL),
     ("Could not find an implementation", LACKING_KERNEL),

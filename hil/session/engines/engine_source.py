@@ -89,9 +89,8 @@ def _file(session: Context, name: str, precision: str, spec: ModelSpec) -> Path:
         source = session.addressed(session.config.resolve(deployed), name)
         is_quantized = bool(read_signature(source).quantized)
         if precision in QUANTIZED:
-            _check_quantized(
-                source, precision, f"{where}: quantize it, or leave {precision} out of precisions", deployed
-            )
+            advice = f"{where}: quantize the float model with Q/DQ nodes, or leave {precision} out of precisions"
+            _check_quantized(source, precision, advice, deployed)
         if precision in QUANTIZED or not is_quantized:
             return source
     elif precision in BROUGHT:
@@ -108,7 +107,8 @@ def _check_quantized(source: Path, precision: str, advice: str, name: str) -> No
     """Raise ``Unsupported`` if the file has no Q/DQ nodes of this precision."""
     kinds = {STORED.get(one.dtype, "another type") for one in read_precisions(source).tensors}
     if not kinds:
-        what = f"{name} has no QuantizeLinear and DequantizeLinear nodes, so it would not run in {precision}"
-        raise Unsupported(f"{what}: {advice}")
+        others = ", ".join(read_signature(source).quantized)
+        end = f"but {others}, which TensorRT does not run" if others else f"so it would not run in {precision}"
+        raise Unsupported(f"{name} has no QuantizeLinear and DequantizeLinear nodes, {end}: {advice}")
     if precision not in kinds:
         raise Unsupported(f"{name} is quantized to {', '.join(sorted(kinds))}, not to {precision}: {advice}")

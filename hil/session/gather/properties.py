@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hil.checks import properties
+from hil.datasets.npz import write_npz
 from hil.dtypes import for_file
 from hil.errors import EngineBuildError, EngineError, Unsupported, UserError, WorkerLost
 from hil.onnx_files.reference import cpu_session
@@ -230,7 +231,7 @@ def _save_inputs(session: EngineContext, row: Row, feeds: Feeds) -> str:
     folder = session.report_dir / "repro"
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {key: for_file(array) for key, array in feeds.items()}
-    np.savez_compressed(folder / name, **arrays)  # type: ignore[arg-type]  # names of inputs are not those of its parameters
+    write_npz(folder / name, arrays, compressed=True)
     return f"repro/{name}"
 
 

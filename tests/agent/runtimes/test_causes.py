@@ -76,6 +76,14 @@ def as_declared(path: Path) -> None:
     onnx.save(model, path)
 
 
+def typed(path: Path, element: int) -> None:
+    """Write a model whose output has the type ``element``, with int64 as the only right one."""
+    one(path, "ArgMax", axis=1, keepdims=1)
+    model = onnx.load(path)
+    model.graph.output[0].type.tensor_type.elem_type = element
+    onnx.save(model, path)
+
+
 CASES: dict[str, tuple[Any, Any]] = {
     "Unsupported model IR version": (
         lambda path: changed(convnet(path), ir_version=99),
@@ -88,6 +96,7 @@ CASES: dict[str, tuple[Any, Any]] = {
     "No Op registered": (lambda path: one(path, "Gelu"), lambda path: one(path, "Gelu", opset=20)),
     "Unrecognized attribute": (lambda path: one(path, "Relu", foo=1), lambda path: one(path, "Relu")),
     "ShapeInferenceError": (wide, as_declared),
+    "of output arg": (lambda path: typed(path, TensorProto.INT32), lambda path: typed(path, TensorProto.INT64)),
     "Type Error": (lambda path: one(path, "Erf", TensorProto.INT32), cast_before),
     "Could not find an implementation": (
         lambda path: one(path, "Erf", TensorProto.BFLOAT16),
