@@ -19,7 +19,7 @@ OUTPUTS = ("parity.outputs", "sequence.teacher_forced", "sequence.free_running")
 """Checks that compare outputs with the reference's."""
 ANSWERS = (*OUTPUTS, "parity.task", "int8.drop")
 FEW_SAMPLES = 100
-"""With fewer calibration samples, more are advised (TensorRT's guide: about 500 for an image classifier)."""
+"""The advice is to add samples if calibration used fewer (TensorRT's guide: about 500 for an image classifier)."""
 FAR_OFF = 10
 """A sample whose distance (1 - cosine) is over this multiple of the mean distance counts as an outlier."""
 MOST_NAMED = 3
@@ -47,7 +47,7 @@ def three_ways(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def worst_output(check: CheckResult, _around: Around) -> Iterator[str]:
-    """Name the outputs that exceed their tolerance, each with its error as a multiple of the tolerance."""
+    """Name up to ``MOST_NAMED`` outputs that exceed their tolerance, each with its error as a multiple of it."""
     rows = listed(check.details.get("outputs"))
     out = [row for row in rows if row.get("met") is False]
     if not _failed(check, *OUTPUTS, "int8.drop") or not out or len(out) == len(rows) == 1:
@@ -75,7 +75,7 @@ def one_sample(check: CheckResult, _around: Around) -> Iterator[str]:
 
 
 def layers_to_keep(check: CheckResult, around: Around) -> Iterator[str]:
-    """Advise to keep in float the nodes at which the INT8 error starts, if the run tried it and it helped."""
+    """Name the nodes at which the INT8 error starts, if the run tried these in floating point and the error fell."""
     if check.precision != "int8" or not _failed(check, *ANSWERS):
         return
     source = check.id if check.id in OUTPUTS else "parity.outputs"
@@ -96,7 +96,7 @@ def layers_to_keep(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def signal_end(check: CheckResult, around: Around) -> Iterator[str]:
-    """Name the node from which on values are constant that should vary, or state why it is not known."""
+    """Name the first node whose values are constant although they should vary, or state why this node is not known."""
     if not _failed(check, "parity.task", "int8.drop"):
         return
     end = table(around.details(check, "parity.task").get("signal_end"))
@@ -109,7 +109,7 @@ def signal_end(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def calibration_data(check: CheckResult, around: Around) -> Iterator[str]:
-    """Advise on the calibration: data that is at fault, synthetic data, few samples, or else the method."""
+    """Advise on the first fault of the calibration: failed data, synthetic samples, few samples, or else the method."""
     model = around.model(check)
     if check.precision != "int8" or not _failed(check, *ANSWERS) or model is None:
         return

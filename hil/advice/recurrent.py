@@ -18,7 +18,7 @@ FREE, FORCED = "sequence.free_running", "sequence.teacher_forced"
 
 
 def where_it_arises(check: CheckResult, around: Around) -> Iterator[str]:
-    """Report whether single steps are right, and so whether to correct the step or how the state is passed on."""
+    """Report whether single steps pass: if so, correct how the state is passed on, otherwise correct the step."""
     if check.id != FREE or check.verdict is not Verdict.FAILED:
         return
     other = around.judged(check, FORCED, check.precision)
@@ -68,7 +68,7 @@ def more_sequences(check: CheckResult, _around: Around) -> Iterator[str]:
 
 
 def state_kept(check: CheckResult, _around: Around) -> Iterator[str]:
-    """Advise on a sequence that depends on what ran before it or beside it."""
+    """Advise on a sequence whose outputs depend on another sequence that ran before it or at the same time."""
     if check.verdict is not Verdict.FAILED:
         return
     if check.id == "sequence.reset":

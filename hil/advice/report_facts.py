@@ -61,7 +61,7 @@ class Around:
             yield from (name for name in planned if COARSER.get(name, -1) > rank)
 
     def engine(self, check: CheckResult, precision: str | None = None) -> EngineUsed | None:
-        """Return the engine of the row's model in ``precision`` (default: the row's); ``None`` if it has none."""
+        """Return the engine of the row's model in ``precision`` (default: the row's); ``None`` if there is no engine."""
         key = (check.model, precision or check.precision)
         return next((engine for engine in self.report.engines if (engine.model, engine.precision) == key), None)
 
@@ -96,12 +96,12 @@ def table(value: Any) -> Mapping[str, Any]:
 
 
 def listed(value: Any) -> list[Mapping[str, Any]]:
-    """Return the tables in a list, without its other items; empty if ``value`` is not a list."""
+    """Return the items of the list ``value`` that are tables; an empty list if ``value`` is not a list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def named(value: Any) -> str:
-    """Return a name from outside as one short line of safe text."""
+    """Return ``value``, a name from a report, as one line of printable text of at most ``LONGEST_NAME`` characters."""
     return one_line(str(value), LONGEST_NAME)
 
 
@@ -118,9 +118,9 @@ def deciding_value(check: CheckResult) -> float | None:
 
 
 def excess(check: CheckResult) -> float | None:
-    """Return the share by which time or memory must shrink to meet the limit; ``None`` if it is met or not comparable.
+    """Return the share by which time or memory must shrink to meet the limit; ``None`` if the limit is met or unknown.
 
-    For a frame rate, it is the share by which the time of one frame must shrink.
+    For a frame rate, the result is the share by which the time of one frame must shrink.
     """
     bound, limit = deciding_value(check), check.limit
     if bound is None or limit is None or number(limit.value) is None:

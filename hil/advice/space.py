@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hil.results import CheckResult
 
 WEIGHTS = {"fp32": {"fp16": 2, "int8": 4}, "fp16": {"int8": 2}}
-"""The factor by which weights shrink, by the present precision and the new one."""
+"""The factor by which weights shrink, by the present precision and then the new precision."""
 BIG = 0.2
 """Scratch memory is reported if it is at least this share of the used memory."""
 HOUR = 3600
@@ -54,14 +54,14 @@ def quantize(check: CheckResult, around: Around) -> Iterator[str]:
     for precision in planned:
         other = around.measured(check, check.id, precision)
         if other is not None and keeps(other, check):
-            fits = f"{precision} of {check.model} fits, with {show(other.value, 'B')}"
+            fits = f"{precision} of {check.model} meets the limit, with {show(other.value, 'B')}"
             yield fits + parity_of(around, check, precision)
             return
     used = _used(check)
     for precision, times in WEIGHTS.get(check.precision, {}).items():
         saved = engine.size * (1 - 1 / times)
         if precision not in planned and used is not None and saved >= need * used:
-            what = f"the engine has {show(engine.size, 'B')}, and {show(need * used, 'B')} must be saved"
+            what = f"the engine file has {show(engine.size, 'B')}, and {show(need * used, 'B')} must be saved"
             yield f"{what}: weights in {precision} would save up to {show(saved, 'B')}: add {precision!r} to precisions"
             return
     if used is not None and check.id == "memory.engine_size":
@@ -102,9 +102,9 @@ def others(check: CheckResult, around: Around) -> Iterator[str]:
     rest, most = used - own.value, check.limit.value * total
     text = f"{show(rest, 'B')} of the {show(used, 'B')} in use is not this model's"
     if rest > most:
-        yield f"{text}, and that alone exceeds the limit of {show(most, 'B')}: end services there (stop_services)"
+        yield f"{text}, and that alone exceeds the limit of {show(most, 'B')}: stop services there (stop_services)"
     else:
-        yield f"{text}: {show(used - most, 'B')} must be freed, the model uses {show(own.value, 'B')}"
+        yield f"{text}: {show(used - most, 'B')} must be freed, and the model uses {show(own.value, 'B')}"
 
 
 def leak(check: CheckResult, around: Around) -> Iterator[str]:

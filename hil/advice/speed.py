@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PERCENTILES = ("latency.p50", "latency.p90", "latency.p99")
 TIMED = (*PERCENTILES, "fps.sustained", "fps.slowest_second", "fps.last_100", "sustained.p99", "sustained.fps")
 HOST_BOUND = 0.6
-"""Device time as a share of an inference's time below which the host is the bottleneck."""
+"""The host is the bottleneck if the device computes for less than this share of an inference's time."""
 MOST_NAMED = 5
 MOMENTS = ("fps.slowest_second", "fps.last_100")
 STALL = 2
@@ -82,7 +82,7 @@ def lower_precision(check: CheckResult, around: Around) -> Iterator[str]:
     for precision in around.coarser(check):
         other = around.measured(check, check.id, precision)
         if other is not None and keeps(other, check):
-            text = f"{precision} of {check.model} keeps this limit here, with {show(other.value, other.unit)}"
+            text = f"{precision} of {check.model} meets this limit here, with {show(other.value, other.unit)}"
             yield text + parity_of(around, check, precision)
 
 
@@ -129,7 +129,7 @@ def settle(check: CheckResult, around: Around) -> Iterator[str]:
             return
         more = f"{missing:,.0f} more samples take about {show(seconds, 's')}"
         worth = number(check.details.get("effective_samples")) or measured.n
-        other = f", or stop other work on the target, because of which {measured.n:,} samples count for {worth:,.0f}"
+        other = f", or stop other work there: because of it, {measured.n:,} samples count for only {worth:,.0f}"
         yield f"{more}: raise [measure] budget to {math.ceil(total)} s or more{other * (worth <= COUNTS * measured.n)}"
     elif "samples_missing" in check.details and measured.high is not None and measured.low is not None:
         need = excess(check)
@@ -165,7 +165,7 @@ def drifting(check: CheckResult, _around: Around) -> Iterator[str]:
 
 
 def frames_short(check: CheckResult, around: Around) -> Iterator[str]:
-    """Report, for a rate below its limit, the time of a frame and the time that it may take."""
+    """Report, for a frame rate below its limit, how long a frame takes and how long a frame may take."""
     bound, limit = deciding_value(check), check.limit
     if not _missed(check) or _stalled(check, around) or bound is None or limit is None or limit.unit != "1/s":
         return
@@ -174,7 +174,7 @@ def frames_short(check: CheckResult, around: Around) -> Iterator[str]:
 
 
 def cold(check: CheckResult, _around: Around) -> Iterator[str]:
-    """Report that only the first of several repeats exceeds the limit, as it does if caches are cold."""
+    """Report that only the first of several repeats exceeds the limit, which cold caches can cause."""
     repeats = check.details.get("repeats")
     if check.id not in ("latency.cold_load", "latency.first_inference") or check.verdict is not Verdict.FAILED:
         return

@@ -77,8 +77,9 @@ class Supervisor:
     ) -> bool:
         """Wait until something happens or ``timeout`` seconds (None: no limit) have passed.
 
-        Return True if the poll event ``event`` occurred on the host's descriptor, or if ``worker`` replied or ended;
-        else False. Raise ``HostGone`` if the host is lost.
+        Without ``worker``, input on the descriptor ``fd`` ends the wait too. Return True if the poll event ``event``
+        occurred on the host's descriptor, or if ``worker`` replied or ended; else False. Raise ``HostGone`` if the host
+        is lost.
         """
         listens = event | (select.POLLIN if self.silence is not None and self._next is None else 0)
         events = self._poll(listens | GONE, self._patience(timeout), worker.channel.read_fd if worker else fd)
@@ -128,9 +129,9 @@ class Supervisor:
         return max(self._last_growth, self.host.came)
 
     def _check_silence(self) -> None:
-        """Raise ``HostGone`` if the host has been silent for too long.
+        """Raise ``HostGone`` if the host has been silent for ``silence`` seconds.
 
-        Arriving bytes, and a pipe that may be full, are not silence.
+        The host is not silent while more unread bytes arrive, or while the pipe from the host may be full.
         """
         # While the pipe is full, the host cannot send more.
         behind = readable_bytes(self.host.read_fd)
@@ -207,7 +208,7 @@ class Supervisor:
                     raise Failure(
                         DEADLINE,
                         what % (request["op"], deadline, worker.pid),
-                        "check what hangs, or raise the deadline",
+                        "find out what hangs there, or give this call a longer deadline",
                     )
                 if sampler and now >= sampler.due:
                     sampler.take(now)

@@ -67,7 +67,7 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("no layer", {"latency.p99": slow(0.1, details=nodes(0.3, 0.3))}, "latency.p99 fp32",
      "the time must shrink by 95%, and the 2 slowest layers take only 60%"),
     ("lower precision", {"latency.p99 fp32": slow(0.006)}, "latency.p99 fp32",
-     "int8 of arm keeps this limit here, with 1.094 ms (parity.task passed)"),
+     "int8 of arm meets this limit here, with 1.094 ms (parity.task passed)"),
     ("stall", {"fps.slowest_second fp32": {**FAILED, "measurement": measured(2.0, "1/s"), "details":
      {"at_seconds": 3.5, **nodes(0.9)}}}, "fps.slowest_second fp32", "1,181 /s overall but only 2.0 /s from 3.5 s on"),
     ("frame", {"fps.sustained": {**FAILED, "measurement": measured(20.0, "1/s")}}, "fps.sustained fp32",
@@ -103,7 +103,7 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("build peak", {"memory.peak": {**FAILED, "measurement": measured(900 * MIB, "B"), "details":
      {"build_peak": {"rss": 3000 * MIB}}}}, "memory.peak fp32", "building the engine took 2.93 GiB"),
     ("fits in int8", {"memory.engine_size fp32": {**FAILED, "measurement": measured(5e6, "B")}},
-     "memory.engine_size fp32", "fp16 of arm fits, with 305.2 KiB"),
+     "memory.engine_size fp32", "fp16 of arm meets the limit, with 305.2 KiB"),
     ("prune", {"memory.engine_size int8": {**FAILED, "measurement": measured(5e6, "B")}},
      "memory.engine_size int8", "3.815 MiB must be saved (80%)"),
     ("machine", {"memory.system": {**FAILED, "measurement": measured(0.95, "1"), "details":

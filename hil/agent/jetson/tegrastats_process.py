@@ -133,9 +133,9 @@ class TegrastatsProcess:
         self._give_up(how + (" after printing %s" % self.odd if self.odd else ""))
 
     def _lines(self, data: bytes) -> List[str]:
-        """Append ``data`` to the rest of earlier calls and return up to four complete lines, the last ones.
+        """Append ``data`` to the incomplete line of earlier calls, and return the last complete lines, at most four.
 
-        A line that is too long to be valid is dropped.
+        An incomplete line of more than ``tegrastats.LONGEST`` bytes is dropped.
         """
         complete, newline, rest = (self._rest + data).rpartition(b"\n")
         lines = complete.split(b"\n") if newline else []

@@ -106,7 +106,7 @@ class Conditions:
             raise Failure(failure.PROTOCOL, what, "hold it first")
 
     def around(self, watch: Any) -> Dict[str, Any]:
-        """Return the state as ``state`` does, for the GPU of the ``device_memory.Watch`` ``watch``; None: no GPU."""
+        """Return the state as ``state`` does, for the GPU of ``watch`` (``device_memory.Watch``; None: no GPU)."""
         return self._state(None if watch is None else watch.device.gpu)
 
     def _privileged(self) -> Dict[str, Any]:
@@ -132,9 +132,10 @@ class Conditions:
     def prepare(self, request: Dict[str, Any]) -> Reply:
         """Stop ``services`` and, if ``lock`` is true, lock the clocks, until ``restore`` or this process's end.
 
-        In the reply, ``helper`` is true if the root helper did this, with ``done``; false if there is no helper, with
-        ``why_not``; None if none was needed. Raise ``Failure`` if this session does not hold the target, or if the
-        helper refuses an order; the orders before it are then undone.
+        In the reply, ``helper`` is true if the root helper carried out the orders that ``done`` lists. Without a root
+        helper, it is None if the clocks, the only request, were locked already; otherwise it is false, and ``why_not``
+        has the reason. Raise ``Failure`` if this session does not hold the target, or if the helper refuses an order;
+        the earlier orders are then undone.
         """
         self._must_hold()
         services, lock = [str(name) for name in request["services"]], bool(request["lock"])

@@ -91,8 +91,8 @@ def read(sys_root: str, why: Dict[str, str], privileged: Optional[Mapping[str, A
     """Return ``{"gpu": {"min", "max", "cur", "governor"}, "emc": …, "policy0": …}``, clocks in Hz.
 
     ``emc``, the memory's clock, also has ``cap`` (see ``emc_cap``). Unreadable parts are left out, unreadable values
-    are None. ``why`` gets the reason for each such part, and for each such ``min`` and ``max``. ``privileged`` is what
-    the root helper has read (None: nothing).
+    are None. ``why`` gets the reason for each part that is left out, and for each ``min`` and ``max`` that is None.
+    ``privileged`` is what the root helper has read (None: nothing).
     """
     by_part: Dict[str, Any] = {}
     folder = gpu_folder(sys_root)

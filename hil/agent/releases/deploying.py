@@ -106,7 +106,7 @@ class Deploying:
         return {"ok": state}, []
 
     def stage(self, request: Dict[str, Any]) -> Reply:
-        """Stage a release from the store's blobs. The reply's ``staged`` is false if an undamaged one was there."""
+        """Stage a release from the store's blobs. The reply's ``staged`` is false if the folder had it undamaged."""
         return {"ok": {"staged": Staging(self._open()).stage(request["release"], self.store.verify)}}, []
 
     def load(self, request: Dict[str, Any]) -> Reply:
@@ -163,7 +163,7 @@ class Deploying:
             raise Failure(failure.PROTOCOL, "another operation is under way in that folder")
         plan, to = request["plan"], request["to"]
         if to not in folder.ordered():
-            raise Failure(failure.RELEASE, "there is no release %.12s" % to, "run `hil releases`, which lists them")
+            raise Failure(failure.RELEASE, "there is no release %.12s" % to, "run `hil releases` to list the releases")
         operation = dict(self.claim, plan=plan, to=to, kind=str(request["kind"]), was_healthy=folder.healthy(to))
         operation["from"] = folder.current()
         Journal(folder).ready(operation)

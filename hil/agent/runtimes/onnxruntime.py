@@ -65,7 +65,7 @@ CAUSES = (
     ),
     (
         "indices element out of data bounds",
-        "an input has an index that a table does not have: give the data and the input's range the numbers named above",
+        "an index selects an entry that does not exist: keep the data and the input's range within the range named above",
     ),
     ("re-use buffer", "correct the shapes that the file declares: dimensions of equal name must have equal sizes"),
     ("of output arg", "correct the type that the file declares for that output, or insert a Cast after that node"),
@@ -74,7 +74,7 @@ CAUSES = (
     ("Could not find an implementation", LACKING_KERNEL),
     ("Exception during initialization", LACKING_KERNEL),
 )
-"""What helps against each known cause, by words of ONNX Runtime's message."""
+"""Words of ONNX Runtime's message, each with the advice against their cause; the first match applies."""
 
 
 LEAST_NUMPY = (1, 16)
@@ -146,7 +146,7 @@ class OnnxRuntime(Runtime):
 
 
 def advice(error: str) -> str:
-    """Return what helps against the cause of an error of ONNX Runtime; empty if the cause is not known."""
+    """Return advice on ONNX Runtime's message ``error``; empty if its cause is not known."""
     return next((helps for words, helps in CAUSES if words in error), "")
 
 

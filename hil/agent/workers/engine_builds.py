@@ -42,11 +42,11 @@ class EngineBuilds:
         self._turn = turn
 
     def build(self, request: Dict[str, Any]) -> Dict[str, Any]:
-        """Return the build record of the requested engine, with ``cached``: whether the store had the engine.
+        """Return the build record of the requested engine, with ``cached``: whether the store had a usable engine.
 
         With ``find`` in the request, build nothing: return only ``key``, ``stored`` (whether the store has the engine)
-        and the current ``power_mode``. ``shared`` is the record of an uploaded engine that an equal board has built: it
-        is used if the store has none, and if its key and power mode are those of this board.
+        and the current ``power_mode``. ``shared`` is the record of an uploaded engine that an equal board has built.
+        This engine is used if the store has no engine, and if the record has this board's key and power mode.
 
         A damaged engine is rebuilt; ``about.rebuilt`` then has the reason. Raise ``Failure`` if the model or one of
         ``request["external"]`` (digests of its data files) is missing or damaged, if the container lacks the runtime,
@@ -74,7 +74,11 @@ class EngineBuilds:
         return dict(record, cached=cached)
 
     def _undamaged(self, key: str, model: str) -> Tuple[Optional[Dict[str, Any]], Optional[str]]:
-        """Return the engine's record, or None if it is missing or its file is damaged; and the damage, or None."""
+        """Return the engine's record or None, and the damage of its file or None.
+
+        The record is None if it is missing, if its file is damaged, or if another board built the engine and the power
+        mode was changed since then.
+        """
         record = self.records.find(key)
         if record is not None and record.get("built_on") and not _in_this_mode(record):
             return None, None  # the power mode was changed since, so the board that built it is not an equal one
@@ -91,7 +95,10 @@ class EngineBuilds:
     def _shared(
         self, request: Dict[str, Any], key: str, facts: Dict[str, Any], damage: Optional[str]
     ) -> Optional[Dict[str, Any]]:
-        """Record the engine that an equal board has built; return None if the request has none that may be used."""
+        """Record the uploaded engine of an equal board, and return the record.
+
+        Return None if the request has no such engine, or if its key, its power mode or its file does not fit.
+        """
         shared = request.get("shared")
         if not shared or shared["key"] != key or not shared["built_on"] or not _in_this_mode(shared):
             return None
@@ -142,9 +149,10 @@ class EngineBuilds:
     def _build_in_worker(
         self, request: Dict[str, Any], order: Dict[str, Any], facts: Dict[str, Any]
     ) -> Tuple[WorkerProcess, Dict[str, Any]]:
-        """Build in the idle builder, else (also after its failure) in a fresh worker; return worker and reply.
+        """Build in the idle builder; without one, or if it fails, in a fresh worker. Return the worker and its reply.
 
-        ``retried`` in the reply is the idle builder's failure. Raise ``Failure`` if the build fails.
+        ``about.retried`` in the reply is the message of the idle builder's failure. Raise ``Failure`` if the build
+        fails, without a second attempt if it is unsupported or the time is over.
         """
         deadline = float(request["deadline"])
         limit = time.monotonic() + deadline

@@ -70,7 +70,7 @@ OPTIONAL: Dict[str, Tuple[Tuple[str, ...], Tuple[Any, ...]]] = {
 class Functions:
     """The functions of one loaded driver library; ``functions["cuMemAlloc"](…)`` returns the error code.
 
-    Raise ``Failure`` if the library lacks a function; for an ``OPTIONAL`` one only when it is used.
+    Raise ``Failure`` if the library lacks a function. If a function of ``OPTIONAL`` is missing, raise only at its use.
     """
 
     def __init__(self, library: Any) -> None:

@@ -25,7 +25,10 @@ def read(path: Optional[str]) -> Optional[bytes]:
 
 
 def write(path: Optional[str], content: Any) -> bool:
-    """Replace the file atomically; return whether it worked: False if ``path`` is None or ``content`` too large."""
+    """Replace the file at ``path`` atomically, and return whether this worked.
+
+    Return False if ``path`` is None, if ``content`` has more than ``LIMIT`` bytes, or if the file cannot be written.
+    """
     if path is None or len(content) > LIMIT:
         return False
     temporary = "%s.%d.new" % (path, os.getpid())

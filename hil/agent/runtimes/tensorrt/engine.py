@@ -161,7 +161,8 @@ class TensorRtEngine(Engine):
     def _context(self, engine: Any) -> Any:
         context = engine.create_execution_context()
         if context is None:
-            raise self._refusal("TensorRT created no execution context", "read its message; another precision may work")
+            advice = "follow TensorRT's message, or try another precision"
+            raise self._refusal("TensorRT created no execution context", advice)
         return context
 
     def bind(self, feed: Feed, slot: int = 0) -> Bound:
