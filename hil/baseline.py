@@ -95,7 +95,7 @@ def highest_clocks(environment: Mapping[str, Any]) -> dict[str, float]:
 
 
 def why_clocks_differ(base: Clocks, cand: Clocks, names: tuple[str, str]) -> str:
-    """Return as text which part's clock was limited to less on one side, and what to do; empty if no clock was.
+    """Return as text which part's clock had a lower limit on one side, and what to do; empty if none had.
 
     ``base`` and ``cand`` have the highest clocks of each session of their side, in Hz by part. Differences below 1 %
     (``SAME_CLOCK``) are ignored. ``names`` are the names of base and candidate, such as ``("latest~1", "latest")``.
@@ -111,7 +111,7 @@ def why_clocks_differ(base: Clocks, cand: Clocks, names: tuple[str, str]) -> str
             continue
         low, high = low / 1e6, high / 1e6
         what = f"the {part} clock was limited to {low:.0f} MHz on the side of {slower}, to {high:.0f} MHz on {faster}"
-        return f"{what}, in the same power mode: find what limits it there, such as heat, and measure both again"
+        return f"{what}, in the same power mode: find what limited {slower}, such as heat, and measure both again"
     return ""
 
 

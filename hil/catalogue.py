@@ -162,7 +162,7 @@ _IN_PRECISION = LimitKey(
     "1",
     Sense.AT_LEAST,
     0.1,
-    "an engine that computes less than a tenth in the asked precision is an engine of another precision",
+    "an engine that computes less than a tenth in the requested precision is an engine of another precision",
     # A builder that chooses precisions may prefer fp32 for a small network: only warned of.
     default_for={"int8": None, "fp8": None, "fp4": None, "fp16": 0.0, "bf16": 0.0},
 )
@@ -247,7 +247,7 @@ KINDS: tuple[CheckKind, ...] = (
         brought=True,
     ),
     replace(
-        _placement("in_precision", "How much of the network runs in the precision that was asked for?", _IN_PRECISION),
+        _placement("in_precision", "How much of the network runs in the requested precision?", _IN_PRECISION),
         needs_layers=True,
         only_limited=True,
     ),

@@ -61,7 +61,7 @@ class Around:
             yield from (name for name in planned if COARSER.get(name, -1) > rank)
 
     def engine(self, check: CheckResult, precision: str | None = None) -> EngineUsed | None:
-        """Return the engine of the row's model in ``precision`` (default: the row's); ``None`` if there is no engine."""
+        """Return the engine of the row's model in ``precision`` (default: the row's); ``None`` without an engine."""
         key = (check.model, precision or check.precision)
         return next((engine for engine in self.report.engines if (engine.model, engine.precision) == key), None)
 

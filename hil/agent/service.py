@@ -166,9 +166,10 @@ class Service(Transfers):
         return {"ok": dict(self.records.write(key_of(facts), facts, digest, built), cached=False)}, []
 
     def load(self, request: Dict[str, Any]) -> Reply:
-        """Verify the engine with the key ``key`` and load it: into a new worker, or if ``fresh`` is false an idle one.
+        """Verify the engine with the key ``key``, load it into a worker, and return what the worker reports.
 
-        Raise ``Failure`` if the target is not held, or the engine is missing, damaged or cannot be loaded.
+        If ``fresh`` is false, an idle worker may be used; otherwise the worker is new. Raise ``Failure`` if the target
+        is not held, or the engine is missing, damaged or cannot be loaded.
         """
         self._must_hold()
         record = self.records.need(request["key"])
@@ -196,7 +197,7 @@ class Service(Transfers):
     def _load(
         self, worker: WorkerProcess, order: Dict[str, Any], deadline: float, watch: Optional[Watch]
     ) -> Dict[str, Any]:
-        """Load the engine and return the answer. With ``watch``, start the runtime and read the GPU memory before."""
+        """Load the engine and return the answer. With ``watch``, first start the runtime and read the GPU memory."""
         sampler = start_sampler(worker, watch)
         if watch is None or sampler is None:
             return dict(self.supervisor.exchange(worker, order, deadline)["ok"])

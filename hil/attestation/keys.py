@@ -57,7 +57,10 @@ class PublicKey:
         return self._key.public_bytes(serialization.Encoding.PEM, kind).decode("ascii")
 
     def verifies(self, signature: bytes, data: bytes) -> bool:
-        """Return whether ``signature`` (DER) is a valid signature of ``data`` by this key, with any s (``lowest``)."""
+        """Return whether ``signature`` (DER) is a valid signature of ``data`` by this key.
+
+        Both values of s that verify are accepted (see ``lowest``).
+        """
         try:
             self._key.verify(signature, data, ALGORITHM)
         except InvalidSignature:
@@ -111,8 +114,8 @@ def key_from_file(path: Path) -> KeySigner:
 
     An encrypted key needs its password in ``HIL_SIGN_KEY_PASSWORD``.
 
-    Raises ``UserError`` if the file has no P-256 private key or is not private to this user or root, and for a wrong or
-    missing password.
+    Raises ``UserError`` if the file cannot be read, has no P-256 private key, can be read by others, or belongs to a
+    user other than this one or root, and for a wrong or missing password.
     """
     if SECRET in str(path):
         raise UserError(
@@ -135,20 +138,20 @@ def key_from_environment(name: str) -> KeySigner:
     content = os.environ.get(name)
     if not content:
         raise UserError(
-            f"the environment variable {one_line(name, LONGEST)} is not set or empty: put the key (PEM) into it"
+            f"the environment variable {one_line(name, LONGEST)} is unset or empty: put the key (PEM) into it"
         )
     return _private(content.encode("utf-8", "replace"), f"variable {one_line(name, LONGEST)}")
 
 
 def public_key(path: Path) -> PublicKey:
-    """Return the public key in a PEM file. Raises ``UserError`` if it is not a P-256 public key."""
+    """Return the public key in a PEM file. Raises ``UserError`` if it cannot be read or has no P-256 public key."""
     return parse_public(_content(path, private=False), _shown(path))
 
 
 def signature_by(key: PublicKey, signed_by: Iterable[str]) -> dict[str, str]:
     """Return the fields ``signer`` and ``unsigned`` of ``hil.gate.demands.Circumstances`` for a signature by ``key``.
 
-    ``signed_by`` are the public keys of the policy. Raises ``UserError`` for one that cannot be parsed.
+    ``signed_by`` are the public keys of the policy. Raises ``UserError`` if one of these cannot be parsed.
     """
     trusted = [parse_public(text, "gate.signed_by").id for text in signed_by]
     unsigned = "" if key.id in trusted else f"key {key.id[:12]} is not listed in gate.signed_by"

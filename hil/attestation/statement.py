@@ -196,7 +196,7 @@ def _policy_digest(policy: GateSpec) -> str:
 
 
 def as_signed(current: Statement, signed: Statement) -> Statement:
-    """Return ``current``; if ``signed``, of an earlier version, lacks the annotation ``dirty``, it is made empty."""
+    """Return ``current``, but with an empty annotation ``dirty`` if ``signed``, of an earlier version, lacks it."""
     notes = signed.report.annotations
     if "dirty" in notes.model_fields_set:
         return current
@@ -215,8 +215,8 @@ def write(document_of: Statement) -> bytes:
 def parse(payload: bytes, name: str) -> Statement:
     """Return the statement in ``payload``. Messages begin with ``name``.
 
-    Raises ``AttestationRefused`` for an unknown type, predicate or field, and for a result that contradicts the listed
-    tests.
+    Raises ``AttestationRefused`` for damaged JSON, for an unknown type, predicate or field, and for a result that
+    contradicts the listed tests.
     """
     try:
         strictjson.loads(payload)  # refuses repeated keys, of which pydantic would use the last

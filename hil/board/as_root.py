@@ -85,7 +85,7 @@ class Run:
             raise Stopped("there is no user %s" % user) from None
 
     def _check_service(self, name: str) -> None:
-        """Raise ``Stopped`` if a user who may restart the service could become root by that."""
+        """Raise ``Stopped`` if ``name`` is invalid, or if a user could become root by restarting the service."""
         if not SERVICE.fullmatch(name):
             raise Stopped("%r is not a valid service name" % name)
         unit = name if name.endswith(".service") else name + ".service"
@@ -144,7 +144,10 @@ class Run:
             raise Stopped("visudo rejects the sudoers file: %s" % done.stdout.decode("ascii", "replace").strip()[-200:])
 
     def remove(self) -> None:
-        """Remove the sudoers file first, then restore what the helper changed, then remove the rest."""
+        """Remove the sudoers file first, then undo the helper's changes, then remove the rest.
+
+        Raise ``Stopped`` if changes remain; their record then stays on the board.
+        """
         for path in (SUDOERS, SUDOERS + ".new"):
             self._unlink(path)
         self._restore()
@@ -172,7 +175,10 @@ class Run:
             self.steps.append("%s was removed" % path)
 
     def _restore(self) -> None:
-        """If changes of a killed helper are recorded, start the helper, which undoes them; add a step for each."""
+        """If changes of a killed helper are recorded, start the helper, which undoes them.
+
+        Add a step for each change that is no longer recorded afterwards.
+        """
         left = self._left()
         if left and os.path.lexists(PROGRAM):
             with contextlib.suppress(subprocess.TimeoutExpired):

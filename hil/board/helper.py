@@ -113,8 +113,8 @@ def run(name: str, *arguments: str, **limit: float) -> str:
 def locked(shown: str) -> Optional[bool]:
     """Return whether ``shown``, the output of ``jetson_clocks --show``, reports locked clocks.
 
-    GPU and online CPUs need equal limits, the memory its highest clock. Return None if a limit of GPU or CPU is
-    missing.
+    The limits of the GPU and of each online CPU must be equal, and the memory must run at its highest clock. Return
+    None if a limit of GPU or CPU is missing.
     """
     rows = [(line.split(" ")[0], dict(re.findall(r"(\w+)=(\S+)", line))) for line in shown.splitlines()]
     gpu = [row for name, row in rows if name == "GPU"]
@@ -152,7 +152,7 @@ def current_mode(modes: Dict[int, Tuple[str, Dict[str, str]]]) -> int:
 
 
 def set_mode(modes: Dict[int, Tuple[str, Dict[str, str]]], number: int) -> None:
-    """Set the mode. Raise ``Refused`` unless nvpmodel then reports it."""
+    """Set the power mode ``number`` of ``modes``. Raise ``Refused`` unless nvpmodel then reports this mode."""
     run("nvpmodel", "-m", str(number))
     if current_mode(modes) != number:
         raise Refused("nvpmodel did not change to mode %s" % modes[number][0])
@@ -374,7 +374,8 @@ class Verbs:
         if entry not in self.changes.read():
             return {"changed": False}
         if not alone:
-            return {"changed": False, "deferred": "another session relies on it; the last session to end restores it"}
+            why = "another session relies on this change; the last session to end undoes it"
+            return {"changed": False, "deferred": why}
         self.changes.undo(entry)
         return {"changed": True}
 

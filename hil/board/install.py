@@ -96,8 +96,8 @@ def install(target: Target, setup: Setup, password: Callable[[str], str]) -> lis
     """Install the helper; return the steps done.
 
     ``password`` is called with a prompt and returns the password of the board's user; it is called at most once, and
-    only if sudo needs it. Raises ``UserError`` if it returns none, ``LabError`` if sudo refuses it, a check on the
-    board fails (the message lists the steps done so far), or the installed helper does not answer.
+    only if sudo needs it. Raises ``UserError`` if it returns an empty text, ``LabError`` if sudo refuses the password,
+    a check on the board fails (the message lists the steps done so far), or the installed helper does not answer.
     """
     order = {"do": "install", "user": setup.user, "services": list(setup.services), "sudoers": setup.sudoers}
     steps = _as_root(target, order, setup.user, password)
@@ -142,7 +142,10 @@ def _as_root(target: Target, order: dict[str, Any], user: str, password: Callabl
 
 
 def _with_password(target: Target, command: Sequence[str], data: bytes, secret: str) -> dict[str, Any]:
-    """Run ``command`` by sudo with the password ``secret``; return its JSON line."""
+    """Run ``command`` by sudo with the password ``secret``; return the JSON object that the command printed last.
+
+    Raises ``UserError`` if ``secret`` is empty, ``LabError`` if sudo refuses it.
+    """
     if not secret or "\n" in secret:
         raise UserError(
             f"root is needed once, but no password was entered: on target {target.name!r}: enter the password of "

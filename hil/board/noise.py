@@ -82,10 +82,10 @@ def learn(values: Mapping[Key, Sequence[Sequence[float]]]) -> list[Learned]:
 
 
 def between_boards(values: Mapping[str, Values]) -> dict[Key, float]:
-    """Return how much boards differ in each row, a fraction; ``values`` are those of each board, by its name.
+    """Return by row how much boards differ, as a fraction; ``values`` has the values of each board, by its name.
 
-    It is the largest difference between two boards with its 99 % interval. A row that a board lacks is left out. Raise
-    ``ValueError`` for fewer than two boards.
+    The fraction is the far end of the 99 % interval of the difference between two boards, for the pair with the
+    largest. A row that a board lacks is left out. Raise ``ValueError`` for fewer than two boards.
     """
     if len(values) < 2:
         raise ValueError("the difference between boards needs two boards")

@@ -104,7 +104,8 @@ class UnitCheck:
                 raise Unchecked("service %s: %s: remove that from its unit" % (name, problem)) from None
             raise Unchecked(
                 "service %s runs as root, and %s: restarting it could make its caller root: "
-                "run it as a separate user (User=), or let only root change that" % (name, problem)
+                "run it as a separate user (User=), let only root change its files, or remove what is not supported"
+                % (name, problem)
             ) from None
         for other in self._started_units(service):
             if not other.endswith(RUNS_NOTHING):

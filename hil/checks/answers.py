@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 
 FEWEST = 7
-"""The fewest distinct samples that prove that a class is lost: half of a class's answers differ so by chance (1 %)."""
+"""The fewest distinct samples that prove that a class is lost.
+
+If half of the answers of a class differ, seven samples all differ by chance in under 1 % of cases.
+"""
 
 
 class Evidence(Protocol):
@@ -102,9 +105,9 @@ def judge(  # noqa: PLR0913 - all but the answers have a default
     measurement = Measurement(value=share, unit="1", low=low, high=high, confidence=confidence, n=worth)
     judgement = hold_interval(measurement, limit, _advice(worth, needed), details)
     if copies and worth < FEWEST and judgement.verdict is Verdict.FAILED:
-        reason = f"{judgement.reason}: {worth} distinct samples of it are too few, {FEWEST} are needed"
+        reason = f"{judgement.reason}: {worth} distinct samples of {found.part} are too few, {FEWEST} are needed"
         judgement = judgement.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": reason})
-    alone = f" ({found.part} alone, which is lost)" if found.part else ""
+    alone = f" (only {found.part}, which is lost)" if found.part else ""
     reason = f"share of answers changed{alone}: {judgement.reason}"
     verdict = judgement.verdict
     if verdict is Verdict.FAILED:

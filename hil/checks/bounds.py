@@ -16,9 +16,9 @@ _SQNR_FULL = 20.0  # decibels of a tenfold amplitude
 def bound_of(tolerance: Tolerance, value: float | None, *, identical: bool) -> dict[str, Any]:
     """Return the facts of one bound as a dict: the metric's value, its limit, and how they compare.
 
-    ``met`` is whether ``value`` is within the tolerance; ``failed`` is whether it fails the check. ``use`` is the share
-    of the tolerance that it uses (above 1: it is exceeded). An undefined ``value`` (``None`` or NaN) fails, unless the
-    outputs are ``identical``.
+    ``met`` is whether ``value`` is within the tolerance; ``failed`` is whether ``value`` fails the check. ``use`` is
+    the share of the tolerance that ``value`` uses; above 1, the tolerance is exceeded. An undefined ``value`` (``None``
+    or NaN) fails, unless the outputs are ``identical``.
     """
     defined = value is not None and not math.isnan(value)
     met = identical or (defined and value is not None and tolerance.met(value))

@@ -113,7 +113,8 @@ def _shares(declared: Precisions, precision: str) -> Iterator[str]:
     elif precision in SCHEMES:
         rival = max(((shares.get(one, 0.0), one) for one in SCHEMES if one != precision), default=(0.0, ""))
         if rival[0] > shares[precision]:
-            yield f"{rival[0]:.1%} is declared {rival[1]}, but only {shares[precision]:.1%} {precision}"
+            by = "multiply-adds" if declared.counted else "nodes"
+            yield f"{rival[0]:.1%} of the {by} are declared {rival[1]}, but only {shares[precision]:.1%} {precision}"
 
 
 def _schemes(tensors: Sequence[QuantizedTensor], precision: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ PLATEAU = 8
 """How often the engine must return its extreme value exactly; unclipped values in floating point differ."""
 
 EXCESS = 0.1
-"""The share by which it must exceed that value, as the default ``slice_error`` of INT8.
+"""The share by which the reference must exceed the engine's extreme value: the default ``slice_error`` of INT8.
 
 It is a share of the reference's span or of its largest magnitude, whichever is less.
 """
@@ -25,7 +25,7 @@ class StateRange:
         self._times = np.zeros(2, np.int64)
 
     def add(self, reference: np.ndarray[Any, Any], engine: np.ndarray[Any, Any]) -> None:
-        """Add one sequence of both sides, finite, of any shape. Values that are no numbers are ignored."""
+        """Add one sequence of both sides: finite values of any shape. Ignore values that are not in floating point."""
         if not engine.size or not np.issubdtype(engine.dtype, np.floating):
             return
         self._ours = _wider(self._ours, reference)
@@ -35,9 +35,9 @@ class StateRange:
         self._times += [int((engine == end).sum()) for end in ends]
 
     def clips_at(self) -> tuple[float, float, int] | None:
-        """Return the value at which the engine clips, the reference's extreme, and how often; ``None`` if it does not.
+        """Return the value at which the engine clips, the reference's extreme, and how often the value was returned.
 
-        A state that does not change in the engine is not clipped.
+        Return ``None`` if the engine does not clip the state, or if the state does not change in the engine.
         """
         if not np.isfinite(self._ends).all():
             return None

@@ -14,9 +14,9 @@ GOOD = frozenset({Verdict.PASSED, Verdict.WARNED})
 
 
 def unexpired(judgement: Judgement, what: str, expires: str | None, why: str | None, today: date) -> Judgement:
-    """Return ``judgement``; make it inconclusive if it is passed or warned and ``expires`` has passed.
+    """Return ``judgement``, but inconclusive instead of passed or warned if ``expires`` is before ``today``.
 
-    ``what`` names the limit or tolerances, ``why`` is the config's reason for it. ``expires`` is the last valid day
+    ``what`` names the limit or tolerances, ``why`` is the config's reason for these. ``expires`` is the last valid day
     (ISO 8601), ``None`` for no expiry.
     """
     if expires is None or judgement.verdict not in GOOD or today <= date.fromisoformat(expires):

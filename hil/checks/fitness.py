@@ -108,7 +108,7 @@ def _unfit(baseline: Baseline, level: Level, row: MeasuredRow, measurement: Meas
     """Yield the reasons why ``row`` cannot be compared with ``level``."""
     of = f"baseline {baseline.ref}"
     if row.run in level.runs:
-        yield f"{of} is this run itself: name an earlier one"
+        yield f"{of} is this run itself: name an earlier run"
     if measurement.unit != level.unit:
         units = f"{of} is in {level.unit!r}, this run in {measurement.unit!r}"
         yield f"{units}: not comparable; to make a new one: {rules.again}"
@@ -117,7 +117,8 @@ def _unfit(baseline: Baseline, level: Level, row: MeasuredRow, measurement: Meas
         fields = _differing([baseline.methods.get(digest, {}) for digest in level.methods], row.method)
         yield f"{of} was measured by another method ({fields}): not comparable; to make a new one: {rules.again}"
     if not row.machine or set(level.machines) != {row.machine}:
-        then, now = ", ".join(filter(None, level.machines)) or "an unknown machine", row.machine or "an unknown one"
+        unknown = "an unknown machine"
+        then, now = ", ".join(filter(None, level.machines)) or unknown, row.machine or unknown
         what = f"{of} was measured on {then}, this run on {now}: the machine may be the cause of a change (confounded)"
         yield f"{what}: make a baseline on this machine: {rules.again}"
     age = rules.now - datetime.fromisoformat(level.newest)

@@ -28,7 +28,7 @@ FEWEST_WINDOWS = 2.0
 """The number of windows that a series must span for its slowest one to be judged."""
 
 ROUNDING = 1e-9
-"""By how much the sum of a series' parts may be less than the time that was asked for, as a share."""
+"""The share by which the sum of a series' parts may be less than the requested time."""
 
 
 def sustained(series: Series, limit: Limit | None) -> Judgement:

@@ -19,9 +19,9 @@ QUANTIZED = ("int8", "fp8", "fp4")
 
 DEFAULT = "default"
 HIDDEN = (
-    "the inspector does not show the content or the type of some layers, as where TensorRT compiles a transformer as "
-    "one layer; an engine that was built elsewhere needs --profilingVerbosity=detailed; 'in_precision = \"0 %\"' "
-    "removes the limit"
+    "the inspector does not show the content or the type of some layers, for example of a transformer that TensorRT "
+    "compiles as one layer; an engine that was built elsewhere needs --profilingVerbosity=detailed; "
+    "'in_precision = \"0 %\"' removes the limit"
 )
 
 
@@ -52,9 +52,9 @@ def in_precision(
     """Judge ``placement.in_precision`` by the loaded engine's ``layers``.
 
     The share is of the multiply-adds or, if shapes are unknown, of the convolutions and matrix products; without these,
-    of all computing layers. It is an interval if the inspector hides layers. ``seconds`` has the known times of layers
-    by name: the slowest layers in another precision are named first. Under a limit whose ``fail_at`` is 0, the verdict
-    is warned instead of inconclusive.
+    of all computing layers. If the inspector hides layers, the share is an interval. ``seconds`` has the known times of
+    layers by name: the slowest layers in another precision are named first. Under a limit whose ``fail_at`` is 0, the
+    verdict is warned instead of inconclusive.
     """
     work, basis = _work(layers, model, precision)
     details = _details(work, basis, precision, model)

@@ -32,7 +32,7 @@ class CalibrationFacts:
         consumed_digest: the digest of the consumed samples.
         synthetic: whether the samples are generated.
         foreign: whether the model or engine came with its own ranges, so that nothing was calibrated here.
-        earlier: whether this build read the calibration cache of an earlier one.
+        earlier: whether this build read the calibration cache of an earlier build.
     """
 
     declared: int
@@ -275,10 +275,10 @@ def drop(  # noqa: PLR0913 - all arguments but one have a default
 
 
 def split(judgement: Judgement, means: Mapping[str, float], fp16: float | None, why_not: str = "") -> Judgement:
-    """Add to ``judgement`` the losses from FP32 to FP16 and from FP16 to INT8; its verdict stays.
+    """Return ``judgement`` with the losses from FP32 to FP16 and from FP16 to the quantized precision; same verdict.
 
-    ``means`` are the mean scores of the ``fp32`` engine and of a quantized one, ``fp16`` is that of the fp16 engine.
-    Without finite scores of all three, the details have the reason instead.
+    ``means`` has the mean scores of the ``fp32`` engine and of the quantized engine, by precision; ``fp16`` is the mean
+    score of the fp16 engine. Without finite scores of all three, the details have the reason (``why_not``) instead.
     """
     parts: dict[str, Any] = {"scores": {**means, "fp16": fp16}}
     if fp16 is None or not all(map(math.isfinite, (fp16, *means.values()))):

@@ -72,8 +72,8 @@ class RangesFacts:
 def ranges(facts: RangesFacts, limit: Limit | None) -> Judgement:
     """Judge ``int8.ranges``: the clipping rate of the worst tensor.
 
-    Also failed if a tensor or a state loses too much by clipping, or if a range is over four times too wide.
-    Inconclusive without finite values. Synthetic samples warn instead of passing.
+    Also failed if a tensor or a state loses too much by clipping, or if a range is more than four times as wide as the
+    values in it (``STRETCHED``). Inconclusive without finite values. Warned instead of passed for synthetic samples.
     """
     worst = sorted(facts.uses, key=lambda use: (use.rate, use.lost), reverse=True) if _finite(facts.uses) else []
     details: dict[str, Any] = {"samples": facts.samples, "unseen": list(facts.unseen[:LISTED])}

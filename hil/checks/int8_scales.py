@@ -20,9 +20,9 @@ A reshaped activation is also in the cache under its own name.
 
 
 def is_zero_constant(tensor: str, zeros: Collection[str]) -> bool:
-    """Return whether a scale of 0 of ``tensor`` in TensorRT's cache is that of a constant of zeros.
+    """Return whether ``tensor`` is a constant of zeros, or a tensor that TensorRT's parser added (``ADDED``).
 
-    ``zeros`` are the model's constants whose values are all 0.
+    Such a tensor may have the scale 0 in TensorRT's cache. ``zeros`` are the model's constants whose values are all 0.
     """
     return tensor in zeros or ADDED.fullmatch(tensor) is not None
 
@@ -37,7 +37,7 @@ def silent(scales: Mapping[str, Sequence[float]], zeros: Collection[str], comput
 
 
 def scale_faults(scales: Mapping[str, Sequence[float]], may_be_zero: Collection[str]) -> Iterator[str]:
-    """Yield why scales are invalid; those of ``may_be_zero`` may be 0."""
+    """Yield why scales are invalid; the scales of the tensors in ``may_be_zero`` may be 0."""
 
     def sound(tensor: str, scale: float) -> bool:
         return TINIEST <= scale <= LARGEST or (scale == 0 and tensor in may_be_zero)

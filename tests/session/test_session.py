@@ -93,7 +93,7 @@ def test_a_refused_run_states_what_to_do_once(make_request: MakesRequests) -> No
     with closing(Session.open(request)) as session:
         result = session.judge(row(request, "parity.repeatable")).result
     assert (result.verdict, next_steps(result)) == (Verdict.FAILED, ())
-    assert "keep the data and the input's range within the range named above" in result.reason
+    assert "keep the data and the input's range within the named bounds" in result.reason
 
 
 def test_data_that_fit_the_network_but_not_its_declaration(make_request: MakesRequests) -> None:

@@ -49,7 +49,7 @@ def pull(engine: str, reference: str, wait: Wait) -> str:
     image = words.replace("sha256:", "").split()[-1:]
     if not image or not DIGEST.fullmatch(image[0]):
         what = "%s does not report the id of %s: %s" % (engine, reference, words)
-        raise Failure(CONTAINER, what, "run `%s image inspect` there, which may show the reason" % engine)
+        raise Failure(CONTAINER, what, "run `%s image inspect %s` there to find the reason" % (engine, reference))
     return image[0]
 
 

@@ -147,7 +147,7 @@ class Watch:
     def baseline(self) -> None:
         """Record the memory of the worker's context and runtime before an engine is loaded.
 
-        Later readings use only the source of this one.
+        Later readings use only the source of this reading.
         """
         self._baseline = self.note()
         if self._settled is None:

@@ -86,8 +86,8 @@ class ImportProbe:
         """Wait for the process, and return ``numpy`` and ``runtimes`` (versions), ``facts`` by runtime, and ``gpus``.
 
         The process is killed after ``PATIENCE`` seconds. A version is None if the import failed; a runtime whose import
-        did not end is left out. ``why_not`` has the reasons; ``late`` lists what lacks an answer because the time was
-        over. ``gpus`` is missing if no GPU was queried or found.
+        did not end is left out. ``why_not`` has the reason for each missing answer; ``late`` lists the names without an
+        answer in time. ``gpus`` is missing if no GPU was queried or found.
         """
         how, late = "", False
         try:

@@ -42,7 +42,7 @@ class Activation:
         self.container: Optional[Dict[str, Any]] = self.plan.get("container")
 
     def report(self, step: str, text: str = "") -> None:
-        """Write one line of progress to standard output, JSON; errors are ignored, since the host may be lost."""
+        """Write one line of progress to standard output, as JSON; errors are ignored, since the host may be lost."""
         line = json.dumps({"step": step, "text": short(text, 500)}) + "\n"
         with contextlib.suppress(OSError):
             os.write(1, line.encode("ascii"))
@@ -98,8 +98,8 @@ class Activation:
     def stay(self, why: str) -> None:
         """End the operation without a switch, because of ``why``.
 
-        A robot with a command for its safe state starts the old release again. The new release keeps its earlier health
-        mark.
+        If the robot has a command for its safe state, start the old release again. The new release keeps its earlier
+        health mark.
         """
         if self.operation.get("was_healthy"):
             self.journal.mark(str(self.new))

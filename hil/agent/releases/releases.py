@@ -245,7 +245,7 @@ class Releases:
         return removed
 
     def remove(self, digest: str) -> None:
-        """Remove the release ``digest``, if there is one. Errors are ignored."""
+        """Remove the release ``digest``, if it exists. Errors in removing its files are ignored."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.own("healthy", digest))
         trash = self.path("releases", ".gone")

@@ -65,7 +65,7 @@ CAUSES = (
     ),
     (
         "indices element out of data bounds",
-        "an index selects an entry that does not exist: keep the data and the input's range within the range named above",
+        "an index selects an entry that does not exist: keep the data and the input's range within the named bounds",
     ),
     ("re-use buffer", "correct the shapes that the file declares: dimensions of equal name must have equal sizes"),
     ("of output arg", "correct the type that the file declares for that output, or insert a Cast after that node"),

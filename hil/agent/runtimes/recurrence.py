@@ -44,10 +44,10 @@ class Recurrence:
             bound.close()
 
     def check(self, name: str, shape: Any) -> None:
-        """Raise ``Failure`` if the output that feeds ``name`` does not have the state's shape at the beginning."""
+        """Raise ``Failure`` unless ``shape``, of the output that feeds input ``name``, is the state's first shape."""
         if shape != self.shapes[name]:
-            what = "the state %r grows from %s to %s in one step" % (name, list(self.shapes[name]), list(shape))
-            raise Failure(ENGINE, what, "export the model with a state of a fixed size: others are not supported")
+            what = "the shape of state %r changes from %s to %s" % (name, list(self.shapes[name]), list(shape))
+            raise Failure(ENGINE, what, "export the model with a state of a fixed shape: no other is supported")
 
     def close(self) -> None:
         """Free the states; the engine stays loaded."""

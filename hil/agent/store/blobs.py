@@ -224,7 +224,8 @@ class Store:
     def make_room(self, size: int) -> None:
         """Evict least recently used blobs until ``size`` more bytes fit within ``limit``.
 
-        Raise ``Failure`` if the blobs that may be evicted do not free enough.
+        Partial and temporary files older than ``STALE`` are deleted too. Raise ``Failure`` if the blobs that may be
+        evicted do not free enough.
         """
         self._drop_stale()
         entries = []

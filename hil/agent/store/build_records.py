@@ -88,9 +88,10 @@ class Records:
         return record
 
     def control(self, order: Dict[str, Any]) -> Dict[str, Any]:
-        """Return ``order``, a request for a control, with runtime, path and options of the engine of its ``key``.
+        """Return ``order``, a request for a control, with ``runtime``, ``path`` and ``options`` of its engine.
 
-        If that engine is not usable, return only ``why_not``, the reason; the series is then timed without a control.
+        ``order["key"]`` is the engine's key. If the engine is not usable, return only ``why_not``, the reason; the
+        series is then timed without a control.
         """
         try:
             record = self.need(order["key"])

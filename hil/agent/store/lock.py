@@ -50,8 +50,8 @@ class SessionLock:
     def attempt(self, claim: Dict[str, Any]) -> bool:
         """Take the lock for ``claim`` (``token``, ``who``, ``host``, ``pid``); return whether this agent has it now.
 
-        Agents with the same token share the lock. ``owner`` is the claim that has it. Raise ``Failure`` if this agent
-        already holds the lock for another token.
+        Agents with the same token share the lock. ``owner`` is the claim that holds the lock. Raise ``Failure`` if this
+        agent already holds the lock for another token.
         """
         if self.held:
             if self.owner.get("token") == claim["token"]:

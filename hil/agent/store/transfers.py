@@ -33,9 +33,9 @@ class Transfers:
         """Start or resume an upload of ``size`` bytes; with ``restart``, delete the open upload of this name first.
 
         With a ``digest`` in the request, the reply's ``have`` states whether that blob is stored; otherwise ``like``
-        states whether one of this size and outline (``outline_of``) is. The upload continues at ``offset``, which is
-        ``size`` for a stored blob; ``prefix`` is the digest of the bytes before. Raise ``Failure`` if another agent is
-        still uploading it after ``OTHER_UPLOAD`` seconds.
+        states whether a blob of this size and outline (``outline_of``) is stored. The upload continues at ``offset``,
+        which is ``size`` for a stored blob; ``prefix`` is the digest of the bytes before ``offset``. Raise ``Failure``
+        if another agent is still uploading the blob after ``OTHER_UPLOAD`` seconds.
         """
         name, digest, size = valid_digest(request["name"]), request.get("digest"), int(request["size"])
         state: Dict[str, Any] = {"have": False, "like": False, "offset": size}
@@ -72,7 +72,10 @@ class Transfers:
         return bool(state["like"] or state["have"])
 
     def blob_append(self, request: Dict[str, Any]) -> Reply:
-        """Append the next piece to an upload, and return the new ``offset`` in bytes."""
+        """Append the next piece to an upload, and return the new ``offset`` in bytes.
+
+        Raise ``Failure`` if the piece is too long, its channel is lost, or the store refuses it.
+        """
         source = self._source(request)
         if not 0 <= source.pending <= MAX_PIECE:
             raise Failure(failure.PROTOCOL, "a piece of %d bytes is too long" % source.pending)

@@ -95,7 +95,7 @@ class Control:
     def plan(self, each: float, seconds: float) -> float:
         """Return the seconds until the first pause of a series, whose inferences take about ``each`` seconds.
 
-        It is infinite if no pause is possible, or if ``each`` is 0 (unknown). ``seconds`` is the length of the series.
+        ``seconds`` is the length of the series. Return infinity if no pause is possible, or if ``each`` is 0 (unknown).
         """
         if self.why_not or not each:
             return float("inf")
@@ -110,8 +110,8 @@ class Control:
         """Take a window, then discard inferences of the series until its caches are warm again.
 
         ``done`` inferences of the series were recorded; ``calls`` run its inferences, in turn. Return the seconds that
-        the pause took, and those until the next one (infinite: there is none). Raise what an inference of the series
-        raises.
+        the pause took, and the seconds until the next pause (infinity if there is no next pause). An exception of an
+        inference of the series is raised.
         """
         began = time.perf_counter()
         self._guarded(self._window)

@@ -41,7 +41,8 @@ class IdleWorkers:
         """Return a worker for one engine: the idle worker if it is alive and ``fresh`` is false, otherwise a new one.
 
         All other idle workers are stopped. ``more`` further new workers are started at the same time, for the next
-        calls. All of them have imported ``runtime``, and nothing else, when this returns.
+        calls. Workers that are started in advance have imported ``runtime``, and nothing else, when this returns; a
+        single new worker imports it when the engine is loaded.
         """
         self.stop_builder()
         idle, self._idle = self._idle, None

@@ -58,10 +58,10 @@ class Measuring(ABC):
         return self._timed(request, feeds, warmup, series, control)
 
     def throughput(self, request: Dict[str, Any]) -> Answer:
-        """Time inferences as ``time`` does, but with ``streams`` of them in flight, and without device times.
+        """Time inferences as ``time`` does, but with ``streams`` inferences in flight, and without device times.
 
-        A control is timed only before and after them. Raise ``Failure`` if the runtime or the loaded engine cannot have
-        so many in flight.
+        A control is timed only before and after the series. Raise ``Failure`` if the runtime or the loaded engine
+        cannot have ``streams`` inferences in flight.
         """
         feeds, streams = self._feeds(request), int(request["streams"])
         if not 1 <= streams <= self.engine.slots:
@@ -83,9 +83,9 @@ class Measuring(ABC):
         return self._timed(request, feeds, warmup, series, control, streams)
 
     def pace(self, request: Dict[str, Any]) -> Answer:
-        """Time inferences as ``time`` does, but start them ``period`` seconds apart (later if one ends late).
+        """Time inferences as ``time`` does, but start one every ``period`` seconds (later if the previous one is late).
 
-        A second warm-up of ``warmup`` seconds has this period too. A control is timed only before and after.
+        A second warm-up of ``warmup`` seconds has this period too. A control is timed only before and after the series.
         """
         feeds, period, releases = self._feeds(request), float(request["period"]), int(request["releases"])
         if not period > 0 or releases < 1:
@@ -188,7 +188,7 @@ class Measuring(ABC):
         return {"nodes": [dict(cost._asdict(), name=failure.short(cost.name, 500)) for cost in costs]}, []
 
     def layers(self, request: Dict[str, Any]) -> Answer:  # noqa: ARG002 - as every operation
-        """Return the engine's ``layers``, as far as a reply can hold them; None if the runtime does not report layers.
+        """Return the engine's ``layers``, shortened if a reply requires it; None if the runtime reports no layers.
 
         Raise ``Failure`` if no engine is loaded, or if even shortened layers do not fit.
         """

@@ -28,7 +28,7 @@ class Sequences:
         Fewer steps than given may be run (``LARGEST``, ``LONGEST``). ``request["carry"]`` maps each carried input to
         the output that feeds it. The sequence ``request["key"]`` begins if ``arrays`` has the carried inputs, otherwise
         it continues. The other inputs are ``[steps, *shape]``. Raise ``Failure`` if the request or its arrays are
-        invalid, or an output changes its shape.
+        invalid, if ``MOST_OPEN`` sequences are open already, or if an output changes its shape.
         """
         carry, key = request["carry"], request["key"]
         if not isinstance(carry, dict) or not isinstance(key, str):

@@ -126,7 +126,10 @@ class Sampler:
 
 
 def _short(value: Any) -> Any:
-    """Round a float to 6 decimals, which shortens the JSON; return any other value unchanged."""
+    """Return a float rounded to 6 decimals, or as an int if it is whole; return any other value unchanged.
+
+    This shortens the JSON.
+    """
     if not isinstance(value, float):
         return value
     return int(value) if value.is_integer() else round(value, 6)

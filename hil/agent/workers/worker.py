@@ -199,7 +199,7 @@ class Worker(Measuring):
         return {}, []
 
     def load(self, request: Dict[str, Any]) -> Answer:
-        """Import the runtime, unless ``start`` has done so, and load the engine.
+        """Import the runtime, unless ``start`` has done so, and load the engine; an earlier engine is closed first.
 
         Return the engine's ports and facts, and in ``load`` the seconds of each step and the memory between them.
         """

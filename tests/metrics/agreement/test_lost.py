@@ -81,7 +81,7 @@ def test_a_lost_part_fails_and_is_named(kind: str, reference: Array, engine: Arr
     """The mean over all answers is within its limit; the lost part alone is not."""
     judgement = judged({"y": reference}, {"y": engine}, y={"kind": kind})
     assert judgement.verdict is Verdict.FAILED
-    assert f"share of answers changed ({part} alone, which is lost)" in judgement.reason
+    assert f"share of answers changed (only {part}, which is lost)" in judgement.reason
     (answers,) = judgement.details["answers"]
     assert answers["part"] == part
     assert judged({"y": reference}, {"y": reference}, y={"kind": kind}).verdict is Verdict.PASSED

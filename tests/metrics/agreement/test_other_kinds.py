@@ -181,5 +181,5 @@ def test_a_character_that_is_never_read_fails() -> None:
     theirs[::8, 4] = half[::16, 4] = np.array([1, 0, 0, 0, 0, 0, 0.7], np.float32)  # no slice is constant
     judgement = judged({"y": ours}, {"y": theirs}, y={"kind": "ctc"})
     assert judgement.verdict is Verdict.FAILED
-    assert "class 6 alone, which is lost" in judgement.reason
+    assert "only class 6, which is lost" in judgement.reason
     assert "alone" not in judged({"y": ours}, {"y": half}, y={"kind": "ctc"}).reason

@@ -123,7 +123,7 @@ class Calibration:
         }
 
     def _state(self) -> str:
-        """Return what happened to the cache: ``read``, ``written`` or ``ignored``.
+        """Return what TensorRT did with the cache: ``read``, ``written``, or ``ignored`` (it calibrated nevertheless).
 
         Raise ``Failure`` if TensorRT used neither the cache nor all of the data.
         """

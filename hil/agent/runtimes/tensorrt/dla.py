@@ -8,7 +8,7 @@ ADVICE = "leave dla out of [models.M.build] for this target"
 
 
 def check(cores: int, core: int, precision: str) -> None:
-    """Raise ``Failure`` if the machine, with ``cores`` DLA cores, has no core ``core``, or if DLAs lack ``precision``."""
+    """Raise ``Failure`` if a machine with ``cores`` DLA cores has no core ``core``, or if DLAs lack ``precision``."""
     if cores <= 0:
         raise Failure(UNSUPPORTED, "this machine has no DLA that TensorRT can use (num_DLA_cores is 0)", ADVICE)
     if core >= cores:

@@ -51,7 +51,7 @@ class Journal:
         return " | ".join(_unique(self._by_severity[0] + self._by_severity[1]))[:limit]
 
     def warnings(self) -> List[str]:
-        """Return the distinct ones of the first ``KEPT`` warnings, at most 20."""
+        """Return at most 20 distinct warnings among the first ``KEPT`` warnings, in order."""
         return _unique(self._by_severity[2])[:20]
 
 

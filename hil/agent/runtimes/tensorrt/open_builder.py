@@ -34,7 +34,10 @@ class OpenBuilder:
 
 
 def open_builder(trt: Any, options: Mapping[str, Any]) -> OpenBuilder:
-    """Open a builder on the GPU that ``options`` names. Raise ``Failure`` if GPU, a plugin or builder fails."""
+    """Open a builder on the GPU that ``options`` names.
+
+    Raise ``Failure`` if the GPU cannot be used, a plugin cannot be loaded, or the builder cannot be created.
+    """
     from ..cuda import open_cuda
 
     cuda = open_cuda(int(options.get("gpu") or 0), "ctypes")  # the target's ``cuda`` setting applies to running only
@@ -46,9 +49,9 @@ def open_builder(trt: Any, options: Mapping[str, Any]) -> OpenBuilder:
 
 
 def require(make: Any, what: str, journal: Any) -> Any:
-    """Return the object that ``make`` creates. Raise ``Failure`` with TensorRT's own message if it creates none.
+    """Return the object that ``make`` creates; ``what`` names the object in messages.
 
-    ``what`` names the object in that message.
+    Raise ``Failure``, with TensorRT's own message, if ``make`` returns None or raises ``TypeError``.
     """
     try:
         created = make()

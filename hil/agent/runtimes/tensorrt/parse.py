@@ -41,7 +41,7 @@ class ParserError(NamedTuple):
 def parse(trt: Any, network: Any, log: Any, path: str) -> Any:
     """Fill ``network`` from the ONNX file; return the parser, which holds weights and must outlive the build.
 
-    Raise ``Failure`` with the parser's own message.
+    Raise ``Failure``, with the parser's own message, if the file cannot be parsed, or if the network has no outputs.
     """
     parser = trt.OnnxParser(network, log)
     # Parse the file, not its bytes: external data is found next to it, and the file is not in memory twice.

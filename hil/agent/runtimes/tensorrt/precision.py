@@ -148,7 +148,7 @@ def check_route(
 def content_of(trt: Any, network: Any) -> Content:
     """Return the numbers of Q and DQ layers of a parsed network, and the types that it computes in.
 
-    Of casts, constants and identities only types in ``OTHER`` count.
+    The types of casts, constants and identities count only if they are in ``OTHER``.
     """
     kinds, types = {"q": 0, "d": 0}, set()
     for index in range(network.num_layers):

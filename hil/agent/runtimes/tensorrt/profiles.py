@@ -28,7 +28,7 @@ def inputs_of(network: Any) -> Dict[str, Tuple[int, ...]]:
 def fixed(network: Any, inputs: Mapping[str, Shape]) -> Dict[str, List[Shape]]:
     """Return a profile for a network with fixed inputs and a dynamic output; empty for any other network.
 
-    TensorRT 8.6 requires it.
+    TensorRT 8.6 requires this profile.
     """
     if any(-1 in shape for shape in inputs.values()):
         return {}
@@ -41,7 +41,8 @@ def fixed(network: Any, inputs: Mapping[str, Shape]) -> Dict[str, List[Shape]]:
 def check(inputs: Mapping[str, Shape], profiles: Mapping[str, Sequence[Shape]], names: Names) -> None:
     """Raise ``Failure`` if a dynamic input has no ``[min, opt, max]`` in ``profiles``, or if these do not fit an input.
 
-    A profile of an unknown input also raises it. ``names`` has the names of each input's dimensions, for the message.
+    Raise ``Failure`` for a profile of an unknown input too. ``names`` has the names of each input's dimensions, for
+    the message.
     """
     for name, shape in inputs.items():
         if -1 in shape and name not in profiles:

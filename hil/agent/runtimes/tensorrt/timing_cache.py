@@ -11,7 +11,7 @@ class Attached(NamedTuple):
     """The timing cache that a build uses; ``cache`` is None if the build uses none.
 
     ``state`` states what happened to the earlier cache:
-        none: there is no path, or TensorRT makes no cache.
+        none: there is no path, or TensorRT cannot create a cache.
         cold: there was no earlier cache.
         warm: it is used.
         partly: a part of it is used; ``error`` is TensorRT's error about the rest.
@@ -24,9 +24,10 @@ class Attached(NamedTuple):
 
 
 def attach(config: Any, path: Optional[str], log: Any) -> Attached:
-    """Attach to ``config`` the timing cache at ``path``, or an empty one if it is unusable; none if ``path`` is None.
+    """Attach to ``config`` the timing cache at ``path``, and return what was attached.
 
-    ``log`` is TensorRT's log.
+    A missing or unusable cache is replaced by an empty one; if ``path`` is None, none is attached. ``log`` is
+    TensorRT's log.
     """
     if path is None:
         return Attached("none", None)
