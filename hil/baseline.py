@@ -62,7 +62,7 @@ class Level(Frozen):
 class Baseline(Frozen):
     """The levels that the reference ``ref`` selects on one target.
 
-    ``why_not`` is the reason if there are none; otherwise empty.
+    ``why_not`` is the reason if there are no levels; otherwise empty.
     """
 
     ref: str

@@ -102,7 +102,7 @@ def signal_end(check: CheckResult, around: Around) -> Iterator[str]:
     end = table(around.details(check, "parity.task").get("signal_end"))
     why_not = end.get("why_not")
     if isinstance(why_not, str):
-        yield f"where the signal ends is not known: {why_not}"
+        yield f"the node at which the signal ends is not known: {why_not}"
     elif isinstance(end.get("text"), str):
         command = f"hil diagnose {check.model} --precision {check.precision} --target {check.target.requested}"
         yield f"{end['text']}: examine that node first, also with {command}"

@@ -28,7 +28,7 @@ def where_it_arises(check: CheckResult, around: Around) -> Iterator[str]:
     if other.verdict is not Verdict.PASSED:
         place = table(table(other.details.get("diagnosis")).get("step"))
         at = f", as in step {place.get('step')} of sequence {place.get('sequence')}" if place else ""
-        yield f"{FORCED} is {other.verdict.value} too{at}: correct the single step first, since its error is carried on"
+        yield f"{FORCED} is {other.verdict.value}{at}: correct the single step first, since its error is carried on"
     elif isinstance(cause, str) and cause:
         yield f"each single step is right ({FORCED} passed): correct how the state is passed on from step to step"
     elif check.precision != "fp32":

@@ -51,7 +51,7 @@ class Setup:
         )
 
     def describe(self) -> list[str]:
-        """Return lines with the owner, the mode and the content of each file; for the program, its digest instead."""
+        """Return lines with the owner, the mode and the content of each file; the program's content as its digest."""
         digest = hashlib.sha256(self.helper.encode("ascii")).hexdigest()
         lines = [f"{PROGRAM} (root:root, 0755): sha256 {digest}, the file {_source('helper.py')} of this installation"]
         lines.append(

@@ -138,7 +138,7 @@ def runs_in(layer: Layer, precision: str) -> str | None:
     """Return the precision in which a visible layer computes, ``None`` if it is unknown.
 
     ``precision`` is the row's. A layer computes in a quantized type if its activations have that type, and in int4 if
-    any of its inputs has it.
+    any of its inputs is int4.
     """
     inputs = list(layer.get("inputs") or ())
     computed = layer.get("precision")

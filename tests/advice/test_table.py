@@ -136,7 +136,7 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
     ("signal ends", {"parity.task int8": {**FAILED, "details": {"signal_end": {"text": "the signal ends at 'n'"}}}},
      "parity.task int8", "the signal ends at 'n': examine that node first, also with hil diagnose arm --precision"),
     ("no end known", {"int8.drop": FAILED, "parity.task int8": {**FAILED, "details": {"signal_end": {"why_not":
-     "built elsewhere"}}}}, "int8.drop int8", "where the signal ends is not known: built elsewhere"),
+     "built elsewhere"}}}}, "int8.drop int8", "the node at which the signal ends is not known: built elsewhere"),
     ("calibration", {"parity.task int8": FAILED}, "parity.task int8", "come from 256 samples by entropy: try minmax"),
     ("few samples", {"parity.task fp32": {**UNSETTLED, "measurement": measured(0.0, "1", low=0.0, high=0.03, n=100,
      confidence=0.95), "limit": limit(0.01, "1")}}, "parity.task fp32",
@@ -166,7 +166,7 @@ CASES: list[tuple[str, dict[str, dict[str, Any]], str, str]] = [
      "reduce the target's noise")),
     ("steps are wrong", {"sequence.free_running fp32": FAILED, "sequence.teacher_forced fp32": {**FAILED, "details":
      {"diagnosis": {"step": {"sequence": 2, "step": 37}}}}}, "sequence.free_running fp32",
-     "sequence.teacher_forced is failed too, as in step 37 of sequence 2: correct the single step first"),
+     "sequence.teacher_forced is failed, as in step 37 of sequence 2: correct the single step first"),
     ("between steps", {"sequence.free_running fp32": {**FAILED, "details": {"cause": "the state 'h' is late"}}},
      "sequence.free_running fp32", "each single step is right (sequence.teacher_forced passed)"),
     ("adds up", {"sequence.free_running int8": FAILED}, "sequence.free_running int8", "and the errors add up"),

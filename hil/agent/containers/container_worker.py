@@ -116,9 +116,9 @@ class ContainedWorker(WorkerProcess):
         raise container_spec.start_trouble(self.container, code, last_lines(self.output))
 
     def _check(self) -> None:
-        """Raise ``Failure`` unless the process that connected as the worker descends from the right processes.
+        """Raise ``Failure`` unless the process that connected as the worker runs in the worker's container.
 
-        These are the container's first process and the process that connected before the worker.
+        It must descend from the container's first process, and from the process that connected before it.
         """
         pid = self._engine("inspect", "--format", "{{.State.Pid}}", self._cid()).strip()
         first = int(pid) if pid.isdigit() else 0
@@ -185,7 +185,7 @@ class ContainedWorker(WorkerProcess):
 
 
 def ancestry(pid: int) -> List[int]:
-    """Return the ids of process ``pid``, its parent, and so on up to process 1; the last id is 0 if one is unknown."""
+    """Return the ids of process ``pid``, its parent, and so on up to process 1; the last is 0 if one is unknown."""
     pids = [pid]
     while pids[-1] > 1:
         pids.append(parent(pids[-1]))

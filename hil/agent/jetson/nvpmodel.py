@@ -19,8 +19,8 @@ _MASK = re.compile(r"\s*TPC_POWER_GATING\s+TPC_PG_MASK\s+(0[xX][0-9a-fA-F]{1,8}|
 def parse(text: str) -> Tuple[List[Dict[str, Any]], Optional[str]]:
     """Return ``[{"id", "name", "tpc_mask"}]`` in the file's order, and the default mode's name; never raise.
 
-    ``tpc_mask`` is None if the mode sets no mask. Modes that share a name or an id are all left out, as are those after
-    the first ``MOST_MODES``. The default is None if its mode is not in the list.
+    ``tpc_mask`` is None if the mode sets no mask. Modes that share a name or an id are all left out, and so are all
+    modes after the first ``MOST_MODES``. The default is None if its mode is not in the list.
     """
     modes: List[Dict[str, Any]] = []
     default = None

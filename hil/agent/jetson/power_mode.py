@@ -60,7 +60,7 @@ def _text(path: str) -> str:
 
 
 class PowerMode:
-    """Reads the power mode. A program nvpmodel that has hung once is not run again."""
+    """Reads the power mode. If nvpmodel has hung once, it is not run again."""
 
     def __init__(self, root: str = "/", program: Optional[str] = None, deadline: float = DEADLINE) -> None:
         self.root = root

@@ -18,7 +18,7 @@ def _text(path: str) -> Optional[str]:
 
 
 def _cpu_model() -> Optional[str]:
-    """Return the CPU's model from /proc/cpuinfo. Most Arm kernels lack it there: then return the board's model."""
+    """Return the CPU's model from /proc/cpuinfo or, if that file lacks it as on most Arm kernels, the board's model."""
     for line in (_text("/proc/cpuinfo") or "").splitlines():
         key, _, value = line.partition(":")
         if key.strip() in ("model name", "Model"):

@@ -44,7 +44,7 @@ NOT_EXACT = "Attempt to replace the existing tensor"
 """ONNX Runtime's error for nodes that share a quantized constant: 1.32 does not support the option for them."""
 
 CUSTOM = re.compile(r"(?P<domain>[\w.-]+):(?P<operator>\w+)\(-?\d+\) is not a registered function/op")
-CUSTOM_ADVICE = "run it on TensorRT with its plugin under build.plugins, and give the framework's outputs as reference"
+CUSTOM_ADVICE = "run the model on TensorRT with a plugin (build.plugins), and give the framework's outputs as reference"
 LACKING_ADVICE = "upgrade onnxruntime on this target, or export the model without this operator"
 LACKING_KERNEL = "upgrade onnxruntime on this target, or export the model with types and attributes that it implements"
 OLDER_OPSET = "upgrade onnxruntime on this target, or export the model with an older opset"

@@ -62,7 +62,7 @@ class Store:
         return self.path("blobs", valid_digest(digest))
 
     def trouble(self, error: OSError) -> Failure:
-        """Return, for the caller to raise, the failure that reports ``error`` with the store's path and what to do."""
+        """Return the failure for ``error``, with the store's path and advice; the caller raises it."""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             free = shutil.disk_usage(self.root).free if os.path.isdir(self.root) else 0
             return Failure(

@@ -1,4 +1,4 @@
-"""Complete the options of a build or a load with the paths of caches and of files that they name by digest."""
+"""Complete the options of a build or a load with the paths of caches, and of files that the options name by digest."""
 
 import hashlib
 import json

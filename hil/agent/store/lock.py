@@ -77,7 +77,7 @@ class SessionLock:
                 os.close(hold)
 
     def refusal(self) -> Failure:
-        """Return, for the caller to raise, the failure that names who holds the target, from which host, since when."""
+        """Return the failure that names who holds the target, from which host and since when; the caller raises it."""
         owner = self.owner
         return Failure(
             HELD,

@@ -42,7 +42,7 @@ class UploadPipe:
             fcntl.fcntl(self._fd, F_SETPIPE_SZ, PIPE_BYTES)
 
     def join(self) -> None:
-        """Wait for a writer, read its process id and delete the path. Raise ``PipeLost`` if none opens the pipe."""
+        """Wait for a writer, read its process id and delete the path. Raise ``PipeLost`` if no writer opens it."""
         digits = bytearray(PID_DIGITS)
         self._fill(memoryview(digits), joining=True)
         try:
@@ -95,7 +95,10 @@ class UploadPipe:
 
 
 def open_pipes(folder: str, count: int, wait: Callable[[int], None]) -> List[UploadPipe]:
-    """Create ``count`` pipes (at most ``MOST_PIPES``) in ``folder``, or none and raise ``OSError``."""
+    """Create ``count`` pipes (at most ``MOST_PIPES``) in ``folder``, and return their reading ends.
+
+    If a pipe cannot be created, close all and raise ``OSError``. ``wait`` is that of ``UploadPipe``.
+    """
     pipes: List[UploadPipe] = []
     try:
         for number in range(min(count, MOST_PIPES)):

@@ -9,17 +9,19 @@ from ..failure import short
 from ..runtimes import runtime
 
 WINDOW = 0.002
-"""Seconds of a window. They are less than a scheduler's time slice, so that most windows are not interrupted by another
-process: an interrupted window takes as much of the control's share of the time as several others."""
+"""Seconds of a window: less than a scheduler's time slice, so that another process interrupts few windows.
+
+An interrupted window takes as much of the control's share of the time as several others.
+"""
 
 FEWEST = 3
 """The fewest inferences of a window."""
 
 LEAD = 0.001
-"""Seconds in which the workload runs before a window without being recorded, at least once: its caches are cold."""
+"""Seconds before a window in which the workload runs unrecorded, at least once, because the caches are cold."""
 
 SETTLE = 0.005
-"""Seconds in which the series' own inferences are discarded after a window, at least two: their caches are cold."""
+"""Seconds after a window in which the series' inferences, at least two, are discarded, because the caches are cold."""
 
 AROUND = 6
 """The most windows before and after a series."""

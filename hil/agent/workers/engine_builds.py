@@ -21,7 +21,7 @@ class EngineBuilds:
 
     Args:
         libraries: returns what a worker can import, as ``probe.libraries`` does.
-        watch: returns a watch of the memory of the GPU in an engine's facts and build options; None without a GPU.
+        watch: returns a watch of GPU memory, given an engine's facts and build options; None without a GPU.
         turn: returns a context in which no other engine of this target works.
     """
 

@@ -15,7 +15,7 @@ SPIN = 5e-4
 """Seconds before a release in which the loop spins instead of sleeping: a sleep may end 0.1 ms late."""
 
 READINGS = 200
-"""About how often a soak reads memory."""
+"""The approximate number of times that a soak reads memory."""
 
 WAIT_RULE = "v1: sleep until 0.5 ms before the release, then spin"
 

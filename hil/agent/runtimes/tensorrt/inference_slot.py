@@ -151,7 +151,8 @@ class Slot:
 
     def _enqueue_or_raise(self, enqueue: Callable[[], Any]) -> None:
         if enqueue() is False:  # waiting is not allowed during a capture, so the CUDA context cannot be checked here
-            raise self.resources.refusal("TensorRT refused to enqueue it", "set cuda_graph = false for this model")
+            what = "TensorRT refused to enqueue the inference"
+            raise self.resources.refusal(what, "set cuda_graph = false for this model")
 
     def refused(self) -> Failure:
         """Return the failure for a run that TensorRT refused; raise ``CudaError`` if the CUDA context is broken."""

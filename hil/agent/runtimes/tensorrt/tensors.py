@@ -31,7 +31,7 @@ class Tensor(NamedTuple):
         return -1 in self.shape
 
     def port(self) -> Port:
-        """Return the tensor as the rest of the agent describes it."""
+        """Return the tensor as a ``Port``, which the rest of the agent uses."""
         return Port(self.name, self.dtype, tuple(None if dim < 0 else dim for dim in self.shape))
 
 
