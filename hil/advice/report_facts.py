@@ -44,7 +44,7 @@ class Around:
         return self._judged.get((check.model, precision or check.precision, other))
 
     def measured(self, check: CheckResult, other: str, precision: str | None = None) -> Measurement | None:
-        """Return the measurement of row ``other`` (see ``judged``), with or without a limit; ``None`` without one."""
+        """Return the measurement of row ``other`` (see ``judged``), with or without a limit; ``None`` if unmeasured."""
         row = self._rows.get((check.model, precision or check.precision, other))
         return None if row is None else row.measurement
 
@@ -66,7 +66,7 @@ class Around:
         return next((engine for engine in self.report.engines if (engine.model, engine.precision) == key), None)
 
     def model(self, check: CheckResult) -> ModelUsed | None:
-        """Return the report's entry of the row's model; ``None`` without one."""
+        """Return the report's entry of the row's model; ``None`` without such an entry."""
         return next((model for model in self.report.models if model.name == check.model), None)
 
     def method(self, check: CheckResult) -> Mapping[str, Any]:

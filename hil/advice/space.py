@@ -87,7 +87,7 @@ def build_peak(check: CheckResult, _around: Around) -> Iterator[str]:
     peak, used = table(check.details.get("build_peak")), _used(check)
     most = number(peak.get("device")) or number(peak.get("rss"))
     if _failed(check, "memory.peak", "memory.system") and most is not None and used is not None and most > 2 * used:
-        what = f"building the engine took {show(most, 'B')}, more than running it"
+        what = f"building the engine took {show(most, 'B')} of memory, more than running it"
         yield f"{what}: a board that builds the engine needs that much free memory"
 
 
@@ -117,7 +117,7 @@ def leak(check: CheckResult, around: Around) -> Iterator[str]:
         return
     total = number(around.details(check, "memory.system").get("total"))
     full = f", and fills the {show(total, 'B')} of this machine in {total / hourly:.3g} hours" if total else ""
-    yield f"at {show(rate.value, '1/s')} it leaks {show(hourly, 'B')} per hour{full}"
+    yield f"at {show(rate.value, '1/s')} the process leaks {show(hourly, 'B')} per hour{full}"
 
 
 def soak(check: CheckResult, _around: Around) -> Iterator[str]:

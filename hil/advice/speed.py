@@ -158,10 +158,10 @@ def drifting(check: CheckResult, _around: Around) -> Iterator[str]:
         return
     share = abs(rise) / check.measurement.value
     if rise < 0:
-        yield f"it got {share:.0%} faster while it was timed: raise [measure] warmup until the latency is steady"
+        yield f"the engine got {share:.0%} faster during timing: raise [measure] warmup until the latency is steady"
     else:
         limit = f"[models.{check.model}.limits.sustained]"
-        yield f"it got {share:.0%} slower while it was timed: judge minutes of work instead, with p99 in {limit}"
+        yield f"the engine got {share:.0%} slower during timing: judge minutes of work instead, with p99 in {limit}"
 
 
 def frames_short(check: CheckResult, around: Around) -> Iterator[str]:
@@ -203,7 +203,7 @@ def paced(check: CheckResult, around: Around) -> Iterator[str]:
     if rate is not None and took is not None and took.value > 1 / rate:
         yield (
             f"at {rate:g} /s a frame arrives every {show(1 / rate, 's')} and an inference takes "
-            f"{show(took.value, 's')} (p99): it sustains {1 / took.value:.3g} /s"
+            f"{show(took.value, 's')} (p99): the engine sustains {1 / took.value:.3g} /s"
         )
     elif late is not None and response is not None and late > response / 2:
         what = f"{show(late, 's')} of the {show(response, 's')} response time (p99) is spent waiting for the processor"

@@ -99,8 +99,8 @@ class PolicyUsed(Part):
 class RunNotes(Part):
     """The main facts of the run, readable without the report; empty where the report has no value.
 
-    ``dirty`` is ``yes`` if the run used files that differ from ``commit``, else ``no``. It is empty if that is unknown
-    and in older statements.
+    ``dirty`` is ``yes`` if the run used files that differ from ``commit``, else ``no``; it is empty in older
+    statements, and if the difference is unknown.
     """
 
     run: str

@@ -1,9 +1,9 @@
 #!/usr/bin/python3 -IS
 """The board operations that need root; ``hil board setup`` installs it as ``/usr/local/sbin/pytest-hil-helper``.
 
-One user may start it by sudo, without a password. It answers each line of input, a command, with a line of JSON. It
-undoes its changes when its input ends; if it is killed, the next helper does. ``docs/board-setup.md`` explains the
-design. It is one file for Python 3.6 without other packages.
+One user may start it by sudo, without a password. Each line of input is a command, which the helper answers with a line
+of JSON. It undoes its changes when its input ends; if it is killed, the next helper undoes them.
+``docs/board-setup.md`` explains the design. It is one file for Python 3.6 without other packages.
 """
 
 import contextlib
@@ -191,7 +191,7 @@ class Changes:
     """The record of the helpers' changes in the folder ``STATE``, which only root can read.
 
     A helper locks the file ``gate`` during a change. While it relies on changes, it holds a shared lock on the file
-    ``users``; the last helper to release it undoes them all.
+    ``users``; the last helper to release this lock undoes all changes.
     """
 
     def __init__(self) -> None:
@@ -432,7 +432,7 @@ class Verbs:
             if what != "restart":
                 raise Refused("unknown command: use service show, service stop, service start or service restart")
             if entry in self.changes.read():
-                raise Refused("%s is stopped for a measurement: try again after it" % name)
+                raise Refused("%s is stopped for a measurement: try again after the measurement" % name)
             run("systemctl", "restart", "--", unit, seconds=SLOW)
             return {"changed": True, "running": is_running(unit)}
 

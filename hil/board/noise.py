@@ -111,7 +111,7 @@ def measure(
 ) -> tuple[str, Values]:
     """Return the machine (a board's serial number if known) and the run values of ``2 * comparisons`` sessions.
 
-    ``engines`` are pairs of model and precision; those that the target does not support are left out. Each session has
+    ``engines`` are pairs of model and precision; pairs that the target does not support are left out. Each session has
     five runs of each engine. ``notify`` is called with messages about the progress.
 
     Raises:

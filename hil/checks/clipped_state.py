@@ -1,4 +1,4 @@
-"""Finds a carried state that an engine clips: it stops at one value that the reference exceeds."""
+"""Finds a carried state that an engine clips: the state stops at one value that the reference exceeds."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def unreadable(series: Series) -> str:
     if any(POWER in window for window in windows):
         return ""
     reasons = [str(window.get("not_readable", {}).get(POWER, "")) for window in windows]
-    return next(filter(None, reasons), "nothing was sampled while it was timed")
+    return next(filter(None, reasons), "no sensor was sampled during timing")
 
 
 def source(series: Series) -> str:
@@ -141,7 +141,7 @@ def _energy(series: Series, confidence: float) -> Energy | str:
         return broken or "no window was timed"
     samples = np.concatenate([window.power for window in windows])
     if samples.size < FEWEST:
-        return f"{samples.size} power samples while it was timed, {FEWEST} are needed: measure longer"
+        return f"{samples.size} power samples during timing, {FEWEST} are needed: measure longer"
     if samples.min() == samples.max():
         return f"all {samples.size} power samples are {samples[0]:g} W: the meter does not follow the load"
     mean, low, high, worth = mean_interval(samples, confidence)

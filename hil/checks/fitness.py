@@ -111,11 +111,11 @@ def _unfit(baseline: Baseline, level: Level, row: MeasuredRow, measurement: Meas
         yield f"{of} is this run itself: name an earlier run"
     if measurement.unit != level.unit:
         units = f"{of} is in {level.unit!r}, this run in {measurement.unit!r}"
-        yield f"{units}: not comparable; to make a new one: {rules.again}"
+        yield f"{units}: not comparable; to make a new baseline: {rules.again}"
     methods = {comparable_digest(baseline.methods.get(digest), digest) for digest in level.methods}
     if methods != {comparable_digest(row.method, row.digest)}:
         fields = _differing([baseline.methods.get(digest, {}) for digest in level.methods], row.method)
-        yield f"{of} was measured by another method ({fields}): not comparable; to make a new one: {rules.again}"
+        yield f"{of} was measured by another method ({fields}): not comparable; to make a new baseline: {rules.again}"
     if not row.machine or set(level.machines) != {row.machine}:
         unknown = "an unknown machine"
         then, now = ", ".join(filter(None, level.machines)) or unknown, row.machine or unknown
@@ -124,9 +124,9 @@ def _unfit(baseline: Baseline, level: Level, row: MeasuredRow, measurement: Meas
     age = rules.now - datetime.fromisoformat(level.newest)
     if age > timedelta(seconds=rules.oldest):
         most = f"measure.baseline_age is {rules.oldest / DAY:.4g} days"
-        yield f"{of} is {age / timedelta(days=1):.4g} days old ({most}): make a new one: {rules.again}"
+        yield f"{of} is {age / timedelta(days=1):.4g} days old ({most}): make a new baseline: {rules.again}"
     if age < timedelta(0):
-        yield f"{of} is dated in the future ({level.newest}): set the clock, or make a new one: {rules.again}"
+        yield f"{of} is dated in the future ({level.newest}): set the clock, or make a new baseline: {rules.again}"
 
 
 def _doubt(level: Level, row: MeasuredRow, rules: Rules) -> str:

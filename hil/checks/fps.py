@@ -25,7 +25,7 @@ FRAMES = 100
 """The number of consecutive frames of ``last_100``."""
 
 FEWEST_WINDOWS = 2.0
-"""The number of windows that a series must span for its slowest one to be judged."""
+"""The number of windows that a series must span for its slowest window to be judged."""
 
 ROUNDING = 1e-9
 """The share by which the sum of a series' parts may be less than the requested time."""

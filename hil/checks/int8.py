@@ -87,7 +87,7 @@ class CacheFacts:
         quantizable: the tensors that should have a range.
         skipped: tensors without a range, with the reason.
         floating: the nodes in float, as ``hil.quantize.floating.floating_facts`` returns them.
-        foreign: the model came with its own Q/DQ nodes: it has no key, and it may leave any tensor in float.
+        foreign: the model came with its own Q/DQ nodes, so its ranges have no key, and any tensor may stay in float.
         used: implicit route only: what TensorRT did with its calibration cache: ``written``, ``read``, ``ignored`` ….
         header: the first line of that cache.
         expected_header: the algorithm that the first line must name.
@@ -231,7 +231,7 @@ class NearFacts:
 def disjoint(shared: Overlap, near: NearFacts | None = None) -> Judgement:
     """Judge ``int8.disjoint``: no validation sample was used for calibration, neither unchanged nor slightly changed.
 
-    ``shared`` are the samples with equal digests, ``near`` the nearly equal ones; ``None`` if these were not searched.
+    ``shared`` are the samples with equal digests, ``near`` the nearly equal samples (``None``: not searched for).
     """
     details: dict[str, Any] = dict(vars(shared))
     if near is not None:

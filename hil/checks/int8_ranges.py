@@ -184,7 +184,7 @@ def _relative(old: float, new: float) -> float:
 
 @dataclass(frozen=True)
 class RepeatFacts:
-    """The ranges in use and those of a second calibration on the same samples; ``where`` states where it was done."""
+    """The ranges in use, and those of a second calibration on the same samples; ``where`` states where that one ran."""
 
     in_use: Mapping[str, Sequence[float]]
     again: Mapping[str, Sequence[float]]

@@ -125,7 +125,7 @@ def test_the_differing_fields_of_a_method_are_named() -> None:
     other = {**METHOD, "warmup": 2.0}
     earlier = Baseline(ref="latest", levels=(level(methods=(digest_of(other),)),), methods={digest_of(other): other})
     judged = by_runs(earlier, measured(), LIMIT, RULES)
-    assert "(warmup was 2.0, is 0.5): not comparable; to make a new one: pytest --target=orin" in judged.reason
+    assert "(warmup was 2.0, is 0.5): not comparable; to make a new baseline: pytest --target=orin" in judged.reason
 
 
 def test_an_unmeasured_or_inconclusive_row_does_not_pass() -> None:

@@ -153,7 +153,7 @@ class Deploying:
         return {"ok": {}}, []
 
     def begin(self, request: Dict[str, Any]) -> Reply:
-        """Record the operation in the journal, and run the robot's command for its safe state, if it has one.
+        """Record the operation in the journal, and run the robot's command for its safe state, if the plan has one.
 
         The reply's ``trouble`` is why the command failed, empty on success. Raise ``Failure`` if another operation is
         unfinished, or the folder lacks the release.

@@ -13,7 +13,7 @@ from .releases import Releases, sync
 
 OPERATION, HISTORY = "operation.json", "history.jsonl"
 FORWARD, BACK, MARK = "forward", "back", "mark"
-"""Files prepared in ``.hil``: the links to the new and to the old release, the health mark of the new one."""
+"""Files prepared in ``.hil``: the links to the new and to the old release, and the new release's health mark."""
 HISTORY_TAIL = 64 << 10  # bytes of the history that are read
 
 

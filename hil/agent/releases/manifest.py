@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 
 def parse(content: bytes) -> Dict[str, Any]:
-    """Return the manifest in ``content``. Raise ``Failure`` if it is not a manifest or an object has a key twice."""
+    """Return the manifest in ``content``. Raise ``Failure`` if it is not a manifest, or a JSON object repeats a key."""
     if len(content) > LARGEST:
         raise _refused("it is larger than %d bytes" % LARGEST)
     try:

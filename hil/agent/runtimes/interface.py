@@ -127,7 +127,7 @@ class Runtime(ABC):
     Attributes:
         uses_gpu: whether the runtime computes on a GPU.
         compiles: whether it builds a file for one kind of machine, with plugins and caches.
-        precisions: those that some version of the runtime supports on some device.
+        precisions: all precisions that some version of the runtime supports on some device.
     """
 
     name = ""

@@ -54,11 +54,11 @@ CAUSES = (
     ("Unsupported model IR version", "upgrade onnxruntime on this target, or save the file with an older ir_version"),
     ("is till opset", OLDER_OPSET),
     ("under development", OLDER_OPSET),
-    ("External data path", "put the file with the weights beside the ONNX file, under the name that it had"),
+    ("External data path", "put the file with the weights next to the ONNX file, under its original name"),
     ("Protobuf parsing failed", WHOLE_FILE),
     ("No graph was found", WHOLE_FILE),
     ("No Op registered", "import an opset that has the operator, upgrade onnxruntime, or export the model without it"),
-    ("Unrecognized attribute", "import an opset whose operator has this attribute, or remove it from the node"),
+    ("Unrecognized attribute", "import an opset whose operator has this attribute, or remove the attribute"),
     (
         "ShapeInferenceError",
         "correct the shapes that the file declares: onnx.checker.check_model(path, full_check=True)",

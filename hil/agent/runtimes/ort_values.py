@@ -94,7 +94,7 @@ def _packed(bits: Any, name: str) -> Any:
 
 
 def _unpacked(bits: Any, name: str, count: int) -> Any:
-    """Return ``count`` elements; those of packed types are unpacked to the low bits of a byte each."""
+    """Return ``count`` elements; elements of packed types are unpacked, each to the low bits of a byte."""
     import numpy as np
 
     width = WIDTHS.get(name)

@@ -131,7 +131,7 @@ class Measuring(ABC):
         with contextlib.ExitStack() as stack:
             bounds = []
             if carry and any(slot for _, slot in pairs):
-                what = "a model whose state goes from step to step has one inference in flight"
+                what = "a model whose state goes from step to step can have only one inference in flight"
                 raise Failure(failure.UNSUPPORTED, what, "set streams = 1 in [models.M.run]")
             if carry:
                 recurrence = self.engine.recurrence(carry, {name: pairs[0][0][name] for name in carry})

@@ -268,8 +268,8 @@ def soak(
     """Run inferences for ``length``, and read memory at the start, at regular intervals and at the end.
 
     Return the columns ``t`` (seconds since the start), ``runs`` (inferences done), ``rss`` (from ``read``, bytes) and,
-    with ``read_device``, ``device`` (bytes). There are about 200 rows or a few times as many, but at most one for each
-    inference.
+    with ``read_device``, ``device`` (bytes). There are about ``READINGS`` rows or a few times as many, but at most one
+    before each inference and one at the end.
     """
     clock = time.perf_counter
     began = clock()

@@ -1,6 +1,6 @@
 """The process of one engine: it answers requests from the supervisor. Tensors are passed in the shared segment.
 
-This process may crash, hang or be killed; the supervisor survives that and reports it.
+This process may crash, hang or be killed; the supervisor then continues and reports what happened.
 """
 
 import contextlib
@@ -110,7 +110,8 @@ class Worker(Measuring):
             return {"error": Failure(failure.ENGINE, "memory ran out", "use a smaller batch").reply()}
         except ImportError as problem:
             what = "%s cannot load the libraries that run an engine: %s" % (sys.executable, failure.short(problem))
-            return {"error": Failure(failure.MISSING, what, "`hil doctor` shows the command that fixes it").reply()}
+            advice = "run `hil doctor` to see the command that fixes this"
+            return {"error": Failure(failure.MISSING, what, advice).reply()}
         except Exception as problem:  # noqa: BLE001 - whatever a runtime raises is an answer
             what = "%s in the worker: %s" % (type(problem).__name__, failure.short(problem))
             return {"error": Failure(failure.INTERNAL, what, "report this as a bug, with the report's log").reply()}

@@ -153,7 +153,7 @@ class Cuda(ABC):
 
     @abstractmethod
     def memory_info(self) -> Tuple[int, int]:
-        """Return free and total bytes as the driver reports them: of the GPU, or of the machine if it is integrated."""
+        """Return free and total bytes as the driver reports them: the GPU's, or the machine's for an integrated GPU."""
 
     @abstractmethod
     def synchronize(self) -> None:

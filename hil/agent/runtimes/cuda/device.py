@@ -37,7 +37,7 @@ class Device(NamedTuple):
 
 
 def identify(functions: Functions, number: int) -> Device:
-    """Return GPU ``number`` among those that CUDA_VISIBLE_DEVICES leaves. Raise ``Failure`` if it does not exist."""
+    """Return GPU ``number`` of the GPUs that CUDA_VISIBLE_DEVICES leaves visible. Raise ``Failure`` if it is absent."""
     present = count(functions)
     if not 0 <= number < present:
         limit = os.environ.get("CUDA_VISIBLE_DEVICES")
