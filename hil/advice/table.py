@@ -24,7 +24,10 @@ LONGEST = 400
 
 
 def advice(check: CheckResult, around: Around) -> tuple[str, ...]:
-    """Return at most ``MOST`` pieces of advice for ``check``; empty if it passed or no rule applies."""
+    """Return at most ``MOST`` pieces of advice for ``check``; empty if it passed or no rule applies.
+
+    Only the rules of ``target_state`` apply to a row whose details have ``no_engine``.
+    """
     if check.verdict is Verdict.PASSED:
         return ()
     rules = target_state.RULES if check.details.get("no_engine") else RULES

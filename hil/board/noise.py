@@ -57,9 +57,9 @@ class Learned:
     comparisons: int
     """number of compared session pairs"""
     unaware: int
-    """comparisons that reported a change when the noise between sessions was ignored"""
+    """number of comparisons that reported a change if the noise between sessions was ignored"""
     alarms: int
-    """comparisons that reported a change with the noise of all other sessions considered"""
+    """number of comparisons that reported a change if the noise between all other sessions was included"""
 
 
 def learn(values: Mapping[Key, Sequence[Sequence[float]]]) -> list[Learned]:

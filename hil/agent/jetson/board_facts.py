@@ -82,8 +82,8 @@ def _memory(reader: Reader) -> int:
 def _cuda(reader: Reader) -> Dict[str, str]:
     """Return ``toolkit``, a version of CUDA, and ``source``, the file that has it.
 
-    The version is that of the CUDA compiler or, if the file lacks it, of the toolkit. Raise ``NotReadable`` if there is
-    no such file, or it has no version.
+    The version is that of the CUDA compiler or, if the file lacks the compiler, of the toolkit. Raise an exception that
+    ``Reader.fact`` handles, such as ``NotReadable``, if there is no such file, or it has no version.
     """
     try:
         name = "usr/local/cuda/version.json"

@@ -59,7 +59,7 @@ def network(trt: Any, builder: Any, *, typed: bool = False) -> Any:
 def set_workspace(trt: Any, config: Any, nbytes: Optional[int]) -> int:
     """Limit the workspace to ``nbytes``, or to a default if ``nbytes`` is None; return the limit in bytes.
 
-    The default is TensorRT's, or ``UNSET_WORKSPACE`` if that is 0.
+    The default is TensorRT's own, or ``UNSET_WORKSPACE`` if TensorRT's is 0, as before 8.4.
     """
     if hasattr(config, "set_memory_pool_limit"):
         pool = trt.MemoryPoolType.WORKSPACE

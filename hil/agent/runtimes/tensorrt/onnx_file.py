@@ -1,4 +1,4 @@
-"""A minimal ONNX reader for messages, based on protobuf's wire format: targets have no onnx package.
+"""Read the parts of an ONNX file that messages name, by protobuf's wire format, since targets have no onnx package.
 
 Sources: field numbers from onnx.proto3, the wire format from protobuf.dev, "Encoding". Weights are not read.
 """

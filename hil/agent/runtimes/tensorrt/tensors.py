@@ -105,7 +105,7 @@ def _read_bindings(engine: Any) -> List[Tensor]:
 
 
 def dims(trt_dims: Any) -> Shape:
-    """Return TensorRT's ``Dims`` as a tuple. Raise ``Failure`` for an invalid one (a negative rank)."""
+    """Return TensorRT's ``Dims`` as a tuple. Raise ``Failure`` for invalid ``Dims``, which have a negative rank."""
     try:
         return tuple(int(dim) for dim in trt_dims)
     except ValueError:
