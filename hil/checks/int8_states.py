@@ -21,7 +21,7 @@ A tenth of the range is 13 steps of INT8: an error that no rounding explains, an
 """
 
 PART, FEWEST = 0.1, 10
-"""The part of a sequence over which is averaged: a tenth of its steps, but 10 at least."""
+"""The steps over which an excess is averaged: a tenth of the sequence, but at least 10 steps."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,10 @@ class StateUse:
 
 
 def state_use(name: str, top: float, sequence: int, values: Array) -> StateUse | None:
-    """Return how ``values``, [steps, …], of a state exceed its range ``top``; ``None`` if nothing is clipped.
+    """Return how the state ``name`` exceeds its range in one sequence; ``None`` if nothing is clipped.
 
-    Values that are not finite do not count.
+    ``top`` is the largest magnitude that the range holds, ``sequence`` the number of the sequence, and ``values``
+    [steps, …] are those of the state in the reference. Values that are not finite do not count.
     """
     magnitudes = np.abs(np.asarray(values, np.float64).reshape(len(values), -1))
     magnitudes = np.where(np.isfinite(magnitudes), magnitudes, 0.0)
@@ -71,7 +72,7 @@ def state_use(name: str, top: float, sequence: int, values: Array) -> StateUse |
 
 
 def worst_states(uses: Sequence[StateUse]) -> list[StateUse]:
-    """Return the worst sequence of each state that is clipped, the worst state first."""
+    """Return, for each clipped state, its use in its worst sequence; the worst state is first."""
     worst: dict[str, StateUse] = {}
     for use in sorted(uses, key=lambda one: -one.beyond):
         worst.setdefault(use.name, use)
@@ -79,7 +80,7 @@ def worst_states(uses: Sequence[StateUse]) -> list[StateUse]:
 
 
 def clipping(uses: Sequence[StateUse]) -> str:
-    """Return an error message for the state that exceeds its range most; empty if none exceeds it by a tenth."""
+    """Return an error message for the state with the largest ``beyond``; empty if none is over ``BEYOND``."""
     worst = worst_states(uses)
     if not worst or worst[0].beyond <= BEYOND:
         return ""

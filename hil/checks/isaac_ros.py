@@ -42,7 +42,7 @@ def isaac_ros(node: NodeParameters | None, engine: Signature, batch: int) -> Jud
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         return failed(f"{node.source}: {wrong[0]}{more}", details)
     bindings = len(node.input_binding_names or ()) + len(node.output_binding_names or ())
-    return judged(Verdict.PASSED, f"{node.source}: its {bindings} bindings are the engine's", details=details)
+    return judged(Verdict.PASSED, f"{node.source}: its {bindings} bindings match the engine's", details=details)
 
 
 def _names(node: NodeParameters, engine: Signature) -> Iterator[str]:
@@ -68,14 +68,14 @@ def _compared(side: str, bindings: Sequence[str], there: Sequence[str]) -> Itera
         yield f"{side}_binding_names has a name twice"
     for name in bindings:
         if name not in there:
-            yield f"{side}_binding_names has {name!r}, and the engine's {side}s are {', '.join(there)}"
+            yield f"{side}_binding_names has {name!r}, but the engine's {side}s are {', '.join(there)}"
     for name in there:
         if name not in bindings:
             yield f"{side}_binding_names lacks the engine's {side} {name!r}"
 
 
 def _batch(node: NodeParameters, engine: Signature, batch: int) -> Iterator[str]:
-    """Yield an error if the node's largest batch is not the judged one, or exceeds the batch of an engine's input."""
+    """Yield an error if the node's largest batch is not ``batch``, and for each engine input whose batch is smaller."""
     largest = node.max_batch_size
     if largest is None:
         return

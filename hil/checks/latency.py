@@ -25,7 +25,7 @@ AHEAD = 10
 inconclusive."""
 
 COUNTS = 0.9
-"""The reason mentions correlation only if the effective size is at most this share of the number of samples."""
+"""The reason mentions correlation only if the effective sample size is at most this share of the number of samples."""
 
 DEVICE_DRIFT = 1e-3
 """The relative rate by which the device's clock may run faster than the host's."""
@@ -95,7 +95,10 @@ def _withdraw_if_drifting(judgement: Judgement, rise: float) -> Judgement:
 
 
 def _decided(low: float, high: float, at_limit: tuple[float, float], limit: float) -> tuple[float, float]:
-    """Return the interval ``(low, high)``, adjusted to agree with the verdict by the deciding bounds ``at_limit``."""
+    """Return the interval ``(low, high)``, adjusted where it contradicts the verdict.
+
+    ``at_limit`` are the lower and the upper bound that decide the verdict.
+    """
     high = min(high, limit) if at_limit[1] <= limit else max(high, at_limit[1])
     low = max(low, float(np.nextafter(limit, np.inf))) if at_limit[0] > limit else min(low, at_limit[0])
     return low, high
@@ -105,7 +108,7 @@ def _advice(series: Series, q: float, limit: float, confidence: float, worth: fl
     share = float(np.mean(series.duration > limit))
     missing = _missing(series, q, limit, confidence, worth)
     if missing is None:
-        return f"{share:.3%} of the samples are over the limit, no number of samples would settle it"
+        return f"{share:.3%} of the samples are over the limit, so no number of samples would settle it"
     over = f"{share:.3%} of the samples are" if share else "no sample is"
     correlated = ""
     if worth <= COUNTS * series.n:

@@ -26,20 +26,20 @@ PER = 1000
 """Growth is stated in bytes per this many inferences."""
 
 HIDDEN_TRIMMED = 32 * 1024.0
-"""Bytes that a leak on the host may fill unnoticed in a process that returned its freed memory before the soak.
+"""The most bytes that can leak on the host without a visible growth, if the process returned its freed memory first.
 
-Measured with ONNX Runtime on glibc 2.36: of leaks of 256 B to 4 KiB an inference, over 100 to 1,000 inferences, at most
-28 KiB did not show.
+Measured with ONNX Runtime on glibc 2.36, with leaks of 256 B to 4 KiB per inference over 100 to 1,000 inferences: at
+most 28 KiB leaked before the growth was visible.
 """
 
 HIDDEN_UNTRIMMED = 2.0**20
-"""The same without returning freed memory: leaks of up to 900 KiB were not visible in the same processes."""
+"""The same for a process that did not return its freed memory: up to 900 KiB leaked without a visible growth."""
 
 HIDDEN_DEVICE = 2.0 * 2**20
-"""The same on a GPU: CUDA's driver takes memory in blocks of 2 MiB, measured on an H200 with cuMemAlloc of 256 B."""
+"""The same on a GPU: CUDA's driver allocates blocks of 2 MiB (measured on an H200 with cuMemAlloc of 256 B)."""
 
 SETTLING = 1.25
-"""By default, a soak has this many times the fewest inferences that can pass, since the first may still take memory."""
+"""By default, a soak has the fewest inferences that can pass times this, since the first ones may still allocate."""
 
 GROWTH_UNIT = "B/1000 inferences"
 
@@ -59,7 +59,7 @@ def footprint(host: float | None, device: float | None, *, unified: bool, includ
 def soaked(
     resident: npt.NDArray[np.int64], device: npt.NDArray[np.int64] | None, *, unified: bool
 ) -> npt.NDArray[np.float64]:
-    """Return the bytes of a worker with a GPU whose growth is judged, shape (n,).
+    """Return the bytes whose growth is judged for a worker with a GPU, shape (n,).
 
     These are resident plus device memory; with ``unified`` memory the device memory alone, which includes the resident
     bytes. If a device reading is missing, all values are NaN.
@@ -108,7 +108,7 @@ def system(used: float | None, total: float | None, limit: Limit | None) -> Judg
 
 
 def hidden(*, trimmed: bool, has_device: bool) -> float:
-    """Return the bytes of a leak that no reading of a soak may show.
+    """Return how many bytes can leak during a soak without a visible growth.
 
     ``trimmed`` is whether the process returned its freed memory before the soak.
     """
@@ -126,10 +126,10 @@ def fewest_to_pass(limit: Limit, *, has_device: bool) -> int | None:
 
 
 def worth_repeating(found: Judgement, limit: Limit, possible: float, *, has_device: bool) -> bool:
-    """Return whether to repeat a soak with this ``growth`` judgement for longer, with ``possible`` inferences.
+    """Return whether to repeat a soak with ``possible`` inferences after the ``growth`` judgement ``found``.
 
-    Return False if it passed, and if memory grew by no more than ``limit`` but so many inferences could not show a
-    leak of that size.
+    Return False if the soak passed. Also return False if the measured growth is within ``limit`` and ``possible``
+    inferences are too few to show a leak of the size of ``limit``.
     """
     measured, unseen = found.measurement, found.details.get("smallest_visible")
     if found.verdict is not Verdict.INCONCLUSIVE or measured is None or measured.high != unseen:

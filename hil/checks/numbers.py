@@ -69,8 +69,8 @@ class Numbers:
     def add(self, reference: Array, candidate: Array, numbers: IntArray) -> None:
         """Add one or more batches of one shape; both arrays have the same shape [batches, ...] and dtype.
 
-        ``numbers`` are the numbers of all their samples. The first axis of a batch holds its samples if the lengths
-        fit; else the batch is one sample.
+        ``numbers`` has, for each batch, the numbers of the samples along its first axis, or one number if the whole
+        batch is one sample.
         """
         rows, shape = len(numbers) // len(reference), reference.shape[1:]
         batched = bool(shape) and shape[0] == rows

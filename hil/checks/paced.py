@@ -31,7 +31,7 @@ def unusable(series: Series) -> str:
         return broken
     pace = _pace(series)
     if pace is None:
-        return "the release times of the inferences are not known: they were not paced"
+        return "the inferences were not paced, so their release times are not known"
     if series.n > pace["releases"]:
         return f"{series.n} inferences were run for {pace['releases']:.0f} releases: timing is broken"
     if bool((series.start < release(series) - EARLY).any()):
@@ -211,7 +211,7 @@ def _advice(series: Series, share: float, limit: Limit | None, worth: float, con
         return ""
     needed = samples_needed(1 - limit.value, confidence, share)
     if needed is None:
-        return f"{share:.3%} missed the deadline, no number of releases would settle it"
+        return f"{share:.3%} missed the deadline, so no number of releases would settle it"
     total = math.ceil(needed * series.n / worth)
     total = total if total > series.n else 2 * series.n
     seconds = total * float((_pace(series) or {})["period"])
@@ -219,7 +219,7 @@ def _advice(series: Series, share: float, limit: Limit | None, worth: float, con
 
 
 def _as_details(series: Series, deadline: float | None = None) -> dict[str, Any]:
-    """Return the details that all ``paced`` checks share; times in seconds. ``deadline`` adds those on deadlines."""
+    """Return the details that all ``paced`` checks share; times in seconds. With ``deadline``, add its misses."""
     grid, took = release(series), response(series)
     ends = series.start + series.duration
     free = np.maximum(grid, np.concatenate([grid[:1], ends[:-1]]))  # released, and the one before has ended

@@ -68,7 +68,7 @@ class DataFacts:
         declared: how many samples the config requests; ``None`` for all.
         distinct: how many samples differ by more than noise.
         training: the overlap with the training data, if that is declared.
-        exchanged: for each state that seems fed with the output of another state, the output that has its own name.
+        exchanged: for each state that seems fed with the output of another state, the output with a matching name.
         states: for each input that seems to be a state and has no ``carry``, the output that seems to feed it.
     """
 
@@ -104,7 +104,7 @@ def data(facts: DataFacts) -> Judgement:
     if facts.training is not None:
         training = f"none of them among {facts.training.against} training samples"
     steps = "".join(
-        f"; input {name!r} seems to be a state, which only carry = {output!r} passes on"
+        f"; input {name!r} seems to be a state, but has no carry: if it is one, write carry = {output!r}"
         for name, output in facts.states.items()
     )
     return judged(Verdict.PASSED, f"{facts.count} real samples, {training}{steps}", measurement, details=details)
@@ -117,7 +117,7 @@ def _unfit(facts: DataFacts) -> str:
     if facts.declared is not None and count < facts.declared:
         return f"{count} validation samples, {facts.declared} are declared"
     if facts.task and facts.task not in LABELLESS and not facts.has_labels:
-        return f"task {facts.task!r} needs labels, the validation data has none: add them as 'labels'"
+        return f"task {facts.task!r} needs labels, but the validation data has none: add them as 'labels'"
     if training is not None and (training.checked < count or training.against < 1):
         return f"only {training.checked} of {count} samples were compared with {training.against} training samples"
     if training is not None and training.count:
@@ -128,7 +128,9 @@ def _unfit(facts: DataFacts) -> str:
 def _weak(facts: DataFacts) -> str:
     if facts.exchanged:
         name, output = next(iter(facts.exchanged.items()))
-        return f"states seem exchanged: {name!r} has the name of output {output!r} and is fed with another: check carry"
+        return (
+            f"states seem exchanged: input {name!r} is not fed with output {output!r}, whose name matches: check carry"
+        )
     if facts.synthetic:
         return f"{facts.count} synthetic samples: real validation data is needed for a gate"
     if facts.count < FEW:

@@ -58,7 +58,7 @@ class WeightedLayers:
 
 
 def weighted_layers(layers: Sequence[Layer], nodes: Sequence[str] = ()) -> WeightedLayers:
-    """Return the convolutions and matrix products in ``layers``, the engine's.
+    """Return the convolutions and matrix products among the engine's ``layers``.
 
     ``nodes`` are the names of the model's convolutions and matrix products; empty if they are not known.
     """

@@ -40,13 +40,13 @@ ROUNDING: Mapping[Precision, float] = {
 This is about 80 units in the last place of fp32, 2 to 3 of tf32, fp16 and bf16, or 2 to 3 steps of 8-bit integers."""
 
 ROUNDED = 6.0
-"""How many times the root mean square error of rounding an engine may differ from the reference.
+"""An engine may differ from the reference by this many times the root mean square error that rounding causes.
 
 Student's t with eight degrees of freedom is beyond 6 once in 3,000 draws.
 """
 
 FEW = 9
-"""The check is warned if the reference refuses more than this many times as many batches as it accepts."""
+"""The verdict is warned if the reference refuses more than this many batches for each batch that it accepts."""
 SIZES = "declare the sizes that the network takes, by shape and multiple_of under [models.NAME.inputs.INPUT]"
 
 
@@ -114,8 +114,8 @@ def difference(  # noqa: PLR0913 - both sides and the parts of their tolerance
 
     Names, dtypes, shapes and the places of NaN and infinity must be equal, and values within ``max_rel`` and
     ``max_abs``. ``max_rel`` is relative to the output's largest magnitude, in the batch or in ``scales``, whichever is
-    larger. ``rounding`` returns, for each output, the error that rounding to ``precision`` causes in the reference
-    itself: ``ROUNDED`` times that is allowed where the default of ``max_rel`` is less.
+    larger. ``rounding`` returns, by output, the error that rounding to ``precision`` causes in the reference itself; a
+    default ``max_rel`` below ``ROUNDED`` times this error is raised to it.
     """
     if wrong := _other_names(engine, [name for name, _ in reference]):
         return wrong
@@ -128,7 +128,7 @@ def difference(  # noqa: PLR0913 - both sides and the parts of their tolerance
 
 
 def _other_names(outputs: Outputs, expected: list[str]) -> str:
-    """Return how the names of ``outputs`` differ from those expected; a runtime may list them in another order."""
+    """Return, as text, how the names of ``outputs`` differ from ``expected``; empty if only their order differs."""
     names = [name for name, _ in outputs]
     return "" if sorted(names) == sorted(expected) else f"outputs {names} instead of {expected}"
 
@@ -164,9 +164,10 @@ def _difference(  # noqa: PLR0913, PLR0917 - as ``difference``
 
 
 def malformed(outputs: Outputs, signature: Signature, sizes: Mapping[str, int]) -> str:
-    """Return which output lacks the signature's name, dtype or shape, or is not finite; empty if none.
+    """Return, as text, the first output that is not finite or differs from the signature; empty if there is none.
 
-    ``sizes`` are the sizes of the inputs' named dimensions. An output dimension with any other name may have any size.
+    Names, dtypes and shapes are compared. ``sizes`` are the sizes of the inputs' named dimensions. An output dimension
+    with any other name may have any size.
     """
     if wrong := _other_names(outputs, [spec.name for spec in signature.outputs]):
         return wrong

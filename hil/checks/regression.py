@@ -27,6 +27,7 @@ UNKNOWN_NOISE = (
     "with one session on each side, a change of the code cannot be distinguished from one of the machine, and how much "
     "sessions of this target differ is not known"
 )
+SEE_ROW = "see the row of the compared check"
 
 Sides = tuple[tuple[tuple[float, ...], ...], tuple[tuple[float, ...], ...]]
 """The run values of the baseline and of this run, one tuple per session."""
@@ -45,7 +46,7 @@ def by_runs(baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, ru
         return level
     sides: Sides = (tuple(session for session in level.sessions if session), (_values(row),))
     if not all(0 < value < math.inf for side in sides for session in side for value in session):
-        return inconclusive("a value that is not positive and finite has no ratio: see the row itself", limit)
+        return inconclusive(f"a value is not positive and finite, so there is no ratio: {SEE_ROW}", limit)
     control = _control_difference(level, row)
     if why := _why_machine(level, row, control, rules):
         return inconclusive(f"confounded: {why}", limit)
@@ -75,7 +76,7 @@ def by_runs(baseline: Baseline | None, row: MeasuredRow, limit: Limit | None, ru
 
 
 def _why_machine(level: Level, row: MeasuredRow, control: ControlDifference | None, rules: Rules) -> str:
-    """Return why the machine may have caused a change, by the control or its clocks; empty if it cannot have."""
+    """Return why the machine may have caused a change: the control changed or the clocks differ; empty if neither."""
     names = ("the baseline", "this run")
     if control is not None and (why := why_confounded(control, rules.exclude, *names)):
         return why
@@ -107,7 +108,7 @@ def exactly(
     then = [value for session in level.sessions for value in session]
     now = math.nan if row.judgement.measurement is None else row.judgement.measurement.value
     if not all(map(math.isfinite, (now, *then))) or not (difference or min(now, *then) > 0):
-        return inconclusive("a value that cannot be compared: see the row itself", limit)
+        return inconclusive(f"a value is not finite, or not positive, so it cannot be compared: {SEE_ROW}", limit)
     middle = statistics.median(then)
     scale = 1.0 if difference else middle
     spread = (max(then) - min(then)) / scale

@@ -56,7 +56,7 @@ class SequenceComparison:
                 distinct sequences, and the axes of its slices are counted with the steps' axis.
             sequences: how many sequences must have been compared at the end; ``None``: at least one.
             grows: whether the growth of the error is judged, as for an engine that is fed with its own state.
-            lost: for each carried input, a comparison to which ``without`` must add something.
+            lost: for each carried input, an empty comparison, which ``without`` fills.
             states: each carried input with the output that it is fed from.
         """
         self.steps, self.expected, self.grows = steps, sequences, grows
@@ -73,7 +73,7 @@ class SequenceComparison:
     def update(self, reference: Outputs, candidate: Outputs, *, still: bool = False) -> None:
         """Add the outputs of one sequence, ``[steps, …]`` each.
 
-        ``still`` states that its inputs are equal in all steps.
+        ``still`` states that the inputs of the sequence are equal in all steps.
         """
         if self.fatal:
             return
@@ -118,13 +118,13 @@ class SequenceComparison:
         return self._errors[name]
 
     def judge(self, explain: Callable[[], str] | None = None) -> Judgement:
-        """Return passed if the steps pass as ``Comparison`` judges them, and the error stays within its tolerance.
+        """Return the judgement of the sequences: the worst of the judgements listed here.
 
-        The error at the end of the sequences must be within the tolerance ``slice_error``, and must not be about to
-        exceed it by growing. Inconclusive if the data shows nothing: fewer than three sequences vary, or a state could
-        be lost without a change of the outputs. If the judgement is not passed, ``explain`` returns the fault in
-        handling a state as text, which is added to the reason, or an empty text. A state that the engine clips by
-        more than a tenth of its range is inconclusive too.
+        ``Comparison`` judges the steps. The error at the end of the sequences must be within the tolerance
+        ``slice_error``, and must not be about to exceed it by growing. Inconclusive if fewer than three sequences vary,
+        if a state could be lost without a change of the outputs, or if the engine clips a state by more than a tenth
+        of its range. Unless the verdict is passed, the text that ``explain`` returns is added to the reason: the fault
+        in handling a state, or an empty text.
         """
         judgement = self._judged()
         cause = "" if explain is None or judgement.verdict is Verdict.PASSED else explain()

@@ -33,10 +33,10 @@ DEAD_SHARE = 0.01
 """A live slice is dead in an engine where its standard deviation is under this share of the reference's."""
 
 FEW = 10
-"""The standard deviation of a slice with fewer elements is not reliable: it counts as at least the whole output's."""
+"""With fewer elements, a slice's standard deviation is unreliable: at least that of the whole output is used."""
 
 UNRELATED = 1.0
-"""A sample with this error or more, in standard deviations, is no nearer to the reference than a constant mean is."""
+"""A sample with this error or more, in standard deviations, is no nearer to the reference than its mean would be."""
 
 ALIKE = 8.0
 """Slices whose standard deviations differ by a smaller factor are alike: an engine rounds them in common steps."""
@@ -48,7 +48,7 @@ Rounding a few times causes an error of about 0.8 steps, however little the slic
 """
 
 MOST_WIDENED = 4.5
-"""The largest factor by which rounding in common steps widens a slice's scale: no slice passes that is off by half."""
+"""The largest factor by which rounding in common steps widens a slice's scale. A slice that is off by half fails."""
 
 LISTED = 5
 """How many dead slices are recorded."""
@@ -171,8 +171,8 @@ def noise_of(precision: Precision, dtype: str) -> float:
 def deciding(facts: list[AxisFacts], *, single: bool = False) -> AxisFacts | None:
     """Return the facts of the axis that decides; ``None`` if there are none.
 
-    It is the shortest axis of more than one slice. An output of scores with a single channel (``single``) counts as one
-    slice.
+    The shortest axis of more than one slice decides. An output of scores with a single channel (``single``) counts as
+    one slice.
     """
     axes = [one for one in facts if one.axis >= 0 and not (single and one.scores)]
     return min(axes or facts, key=lambda one: len(one.error), default=None)

@@ -129,7 +129,8 @@ class Slices:
     """The sums (``sums``) of an output along each axis whose size is the same in all batches, except the samples' axis.
 
     The key -1 stands for the whole output as one slice. ``axis`` is the only axis to examine, counted including the
-    samples' axis; ``None``: all of them. ``single`` states whether another axis has one element in all batches.
+    samples' axis; ``None``: all of them. ``single`` states whether every batch has an axis of one element besides that
+    of the samples.
     """
 
     axis: int | None = None

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     FloatArray = npt.NDArray[np.float64]
 
 LIVELY = 0.1
-"""The error of an element is relative to its standard deviation, but at least to this share of the largest one."""
+"""An element's error is relative to its standard deviation, or to this share of the largest one if that is more."""
 
 LAST = 0.1
-"""The share of the steps, at the end of a sequence, over which its error at the horizon is taken."""
+"""The last share of a sequence's steps, over which the error at its end is averaged."""
 
 POINTS = 200
 """Most points of a stored curve."""

@@ -112,7 +112,7 @@ def slowdown(series: Series, seconds: float, limit: Limit | None, confidence: fl
         n=series.n,
         method=digest_of(series.method),
     )
-    advice = "its blocks are correlated: raise [measure] sustained"
+    advice = "the measured time is too short: raise [measure] sustained"
     judgement = hold_interval(measurement, limit, advice, as_details(series))
     return _settled(judgement, measurement.value, 1 + measurement.value, series)
 
@@ -174,9 +174,10 @@ def _throughout(judgement: Judgement, series: Series, figure: Callable[[Series],
 
 
 def _settled(judgement: Judgement, value: float, grows: float, series: Series) -> Judgement:
-    """Return ``judgement``; a pass becomes inconclusive if another rise as in the last third would break the limit.
+    """Return ``judgement``; a pass becomes inconclusive if the rise in the last third, repeated, would break the limit.
 
-    ``value`` is the judged value, ``grows`` the value that rises.
+    The rise is a fraction of the time per inference. ``value`` is the judged value; for an upper limit, ``value`` rises
+    by that fraction of ``grows``.
     """
     limit, rise = judgement.limit, steadiness(_levels(series)).rise
     if judgement.verdict is not Verdict.PASSED or limit is None or rise <= 0:

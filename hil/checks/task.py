@@ -79,7 +79,7 @@ def task(  # noqa: PLR0911, PLR0913 - one return per reason; all arguments but t
     without a tolerance. For ``SHARES``, also passed if no score differs in as many distinct samples as
     ``spec.no_disagreement_in`` requires, and inconclusive if the reference's own score is not above the tolerance. The
     bounds come from a paired bootstrap, each one-sided at ``confidence``; for ``SHARES`` the upper bound also obeys the
-    rule of three. ``why_not`` is the reason without scores.
+    rule of three. ``why_not`` is the reason if there are no ``scores``.
     """
     if scores is None or not scores.reference.size:
         return inconclusive(why_not)

@@ -40,7 +40,7 @@ SLICE_ERRORS: Mapping[Precision, tuple[float, float]] = {
     "fp4": (0.1, 0.75),
     "int4": (0.1, 0.75),
 }
-"""The error of the worst slice up to which outputs pass, and beyond which they fail.
+"""Two errors of the worst slice: outputs pass up to the first, and fail beyond the second.
 
 Both sound and broken engines have errors between the two, so that only a comparison of answers can decide. FP8, FP4 and
 INT4 have the values of INT8: no engine of these types was measured, and a robot that accepts an error accepts it
@@ -111,7 +111,7 @@ class Tolerance:
 
     @property
     def sense(self) -> Sense:
-        """The side of the bound on which a value has to be."""
+        """Whether a value must be at least or at most the bound."""
         return Sense.AT_LEAST if self.metric in AT_LEAST else Sense.AT_MOST
 
     def met(self, value: float) -> bool:
@@ -129,8 +129,9 @@ def merge(
 ) -> dict[str, Tolerance]:
     """Return the bounds of ``output`` by metric: the output's own, else the config's, else the precision's defaults.
 
-    For integers and booleans (``dtype``) only the output's own bounds count; without any, no element may differ. A
-    float type coarser than ``precision`` has the defaults of its own rounding.
+    For integers and booleans (``dtype``) only the output's own bounds count; without any, no element may differ. If
+    a float type is coarser than ``precision``, the default is at least that of its own rounding (``rounding_of``), and
+    ``fail_at`` at least that of fp16.
     """
     table = spec.outputs.get(output) if spec is not None else None
     own = {} if table is None else _written(table, where, "outputs", output)
@@ -169,7 +170,7 @@ def answer_limits(
 
 
 def rounding_of(dtype: str) -> Precision:
-    """Return the precision that rounds like the float type ``dtype``: fp32 also for float64, int8 for narrower ones."""
+    """Return the precision that rounds like the float type ``dtype``: fp32 for float64, int8 for 8 bits or less."""
     if dtype in {"float32", "float64"}:
         return "fp32"
     return {"float16": "fp16", "bfloat16": "bf16"}.get(dtype, "int8")  # type: ignore[return-value]  # names of precisions
@@ -181,7 +182,7 @@ def in_force(
     """Return all tolerances in JSON types: the bounds of each output and the accepted losses of the task metrics.
 
     ``dtypes`` maps the model's outputs to the names of their types (``merge``). Outputs in ``answered`` have the limits
-    of answers, and of the other limits only written ones.
+    of answers, and other limits only where the config has them.
     """
     outputs = {}
     for name, dtype in dtypes.items():

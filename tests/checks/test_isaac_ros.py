@@ -20,7 +20,7 @@ def test_a_matching_node_passes() -> None:
     """A node whose names, batch and path match the engine passes."""
     judgement = isaac_ros(GOOD, ENGINE, 1)
     assert judgement.verdict is Verdict.PASSED
-    assert judgement.reason == "params.yaml /trt: its 2 bindings are the engine's"
+    assert judgement.reason == "params.yaml /trt: its 2 bindings match the engine's"
 
 
 def test_a_missing_file_fails() -> None:
@@ -33,7 +33,7 @@ def test_a_missing_file_fails() -> None:
     [
         ({"input_binding_names": None}, "input_binding_names is not given; the engine has x"),
         ({"input_binding_names": ()}, "input_binding_names lacks the engine's input 'x'"),
-        ({"input_binding_names": ("X",)}, "input_binding_names has 'X', and the engine's inputs are x"),
+        ({"input_binding_names": ("X",)}, "input_binding_names has 'X', but the engine's inputs are x"),
         ({"input_binding_names": ("x", "x"), "input_tensor_names": ("a", "b")}, "input_binding_names has a name twice"),
         ({"output_binding_names": ("logits",)}, "output_binding_names has 'logits'"),
         ({"output_tensor_names": None}, "output_tensor_names is not given"),
