@@ -120,8 +120,8 @@ def calibrate(
 
     Each engine is compared with itself, so every difference is noise of the board. hil compare and the regression
     checks then allow for this noise. Nobody else should use the board meanwhile. An estimate of the time is printed
-    after the first session. Of a pool, each member is measured, one after the other, and the differences between the
-    boards are stored too; hil compare then compares runs of different boards of the pool.
+    after the first session. If the target is a pool, its members are measured one after the other, and the differences
+    between them are stored too; hil compare then compares runs of different boards of the pool.
 
     [bold]Examples[/bold]
 
@@ -141,9 +141,11 @@ def _target(name: str, config: Path | None) -> Target:
 
 
 def _agree(target: str) -> None:
-    """Ask whether the board may be changed. Raise ``UserError`` without a yes or without a terminal."""
+    """Ask whether the board may be changed. Raise ``UserError`` if the answer is no or stdin is not a terminal."""
     if not sys.stdin.isatty():
-        raise UserError(f"nobody was asked whether root's files may change: on target {target!r}: pass --yes")
+        raise UserError(
+            f"stdin is not a terminal, so nobody can agree to change root's files: on target {target!r}: pass --yes"
+        )
     if not typer.confirm(f"change root's files on {target}?"):
         raise UserError(f"nothing was changed: on target {target!r}: answer y, or pass --yes, to go on")
 

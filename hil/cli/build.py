@@ -42,8 +42,8 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
 ) -> int:
     """Build a model's engines on a target, ahead of a run.
 
-    The engines stay in the target's store for the next run, and copies in the config's cache folder. For TensorRT
-    engines, the equivalent trtexec command is shown, and what it would do differently.
+    The engines stay in the target's store for the next run, and copies stay in the config's cache folder. For TensorRT
+    engines, the equivalent trtexec command is shown, with what trtexec would do differently.
 
     [bold]Examples[/bold]
 

@@ -26,15 +26,15 @@ File = Annotated[
 def command(
     write: Annotated[
         Path | None,
-        typer.Option("--write", metavar="REPORT", help="Replace the list by the own checks of this report.json."),
+        typer.Option("--write", metavar="REPORT", help="Replace the list with your own checks in this report.json."),
     ] = None,
     config: File = None,
 ) -> None:
     """List your own checks that every run must have, or write that list from a report.
 
     The list is hil.checks.json next to hil.toml; commit it. A run fails if a listed check has no result, for example
-    because its test was renamed. With --write, entries of models and precisions that the report's target does not run
-    stay.
+    because its test was renamed. --write keeps the entries of models and precisions that the report's target does not
+    run.
 
     [bold]Examples[/bold]
 
@@ -90,7 +90,7 @@ def _checks(config: Config, before: tuple[OwnCheck, ...], path: Path) -> tuple[O
 
 
 def _removed() -> frozenset[object]:
-    """Return the causes of a result that mean that no test judges the check any more."""
+    """Return the causes of results of checks that no test judges any more."""
     from hil.results import Cause
 
     return frozenset({Cause.NOT_COLLECTED, Cause.NO_RESULT})

@@ -58,7 +58,7 @@ def command(  # noqa: PLR0913, PLR0917 - options, given by name
     above: Annotated[str, typer.Option("--above", help="Changes up to this size count as unchanged.")] = "1 %",
     exclude: Annotated[str, typer.Option("--exclude", help="The worsening that the data must exclude.")] = "5 %",
     across_boards: Annotated[  # noqa: FBT002 - an option
-        bool, typer.Option("--across-boards", help="Judge runs of different machines as if they were one.")
+        bool, typer.Option("--across-boards", help="Judge runs of different machines as if they were of one machine.")
     ] = False,
     as_json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the comparison as JSON.")
@@ -76,9 +76,9 @@ def command(  # noqa: PLR0913, PLR0917 - options, given by name
 ) -> int:
     """Compare two runs, or the JetPack releases, commits or targets of the history.
 
-    Numbers measured by different methods are refused, those of different machines are marked as confounded. The rows
+    Numbers measured by different methods are refused. Numbers of different machines are marked as confounded. The rows
     that count decide the exit code; the others are shown as information. Exit code 0: a row that counts was judged, and
-    none is worse, unclear, confounded, missing or refused; 1: otherwise; 4: a mistake on the command line.
+    no such row is worse, unclear, confounded, missing or refused; 1: otherwise; 4: a mistake on the command line.
 
     [bold]Examples[/bold]
 

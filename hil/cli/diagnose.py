@@ -50,9 +50,9 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
     """Find the ONNX node where an engine starts to differ from its model, and why.
 
     Compares the engine with the reference on all validation data, then examines the graph on the samples around the
-    worst one; of a model with a state, on its worst step, which gets the reference's state. Exit code 0: the engine is
-    within its tolerances and no node is at fault; 1: otherwise, and a folder is written with a script that reproduces
-    the result on any CPU.
+    worst one. For a model with a state, the graph is examined on the worst step, which gets the reference's state. Exit
+    code 0: the engine is within its tolerances and no node is at fault; 1: otherwise, and a folder is written with a
+    script that reproduces the result on any CPU.
 
     [bold]Examples[/bold]
 
@@ -91,8 +91,8 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option of the command line
 def _compared(session: Session, row: Row) -> tuple[Judgement, Callable[[], Chosen]]:
     """Return the judgement of the comparison with the reference, and a function that chooses the inputs to examine.
 
-    Sequences are compared with the engine's own state, then with the reference's; the judgement is the first that did
-    not pass, else the first.
+    Sequences are compared with the engine's own state, then with the reference's state; the judgement is that of the
+    first comparison that did not pass, else that of the first comparison.
     """
     from hil.session.diagnosing import worst_batch
     from hil.session.gather import parity, sequence_runs

@@ -64,7 +64,7 @@ def command(
 def _examine(target: Target, config: Config) -> tuple[list[Finding], Any, float]:
     """Return the findings, who holds the target, and how many seconds the examination took.
 
-    The holder is ``None`` if nobody holds the target, and if the target's interpreter cannot run the examination.
+    The holder is ``None`` if nobody holds the target, or if the target's interpreter cannot run the examination.
     """
     from hil.doctor import declared_models, examine
     from hil.doctor.examine import interpreter_finding

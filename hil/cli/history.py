@@ -114,7 +114,7 @@ def baseline(  # noqa: PLR0913, PLR0917 - as above
 ) -> None:
     """Give runs a name, for use as --hil-baseline NAME or in hil compare NAME latest.
 
-    A name stands for the runs that it was last given to. Earlier assignments stay in the history.
+    A name stands for the runs in its latest assignment. Earlier assignments stay in the history.
 
     [bold]Examples[/bold]
 

@@ -1,4 +1,4 @@
-"""``hil lint MODEL``: what TensorRT, a module or a JetPack release will not take, before any board is used."""
+"""``hil lint MODEL``: what TensorRT, a module or a JetPack release does not support, without the use of a board."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def command(  # noqa: PLR0913, PLR0917 - the command's options
         Path | None, typer.Option("--config", metavar="FILE", help="The config; default: the nearest hil.toml.")
     ] = None,
 ) -> int:
-    r"""Report, in seconds and without a board, what will stop a model on a Jetson, each with its fix.
+    r"""Report, in seconds and without a board, what will stop a model on a Jetson, with a fix for each problem.
 
-    Without a module and a JetPack release, only what holds for all of them is reported. If the nearest hil.toml has the
-    model, its sizes and precisions are used. TensorRT-RTX's parser is asked
-    too, where it is installed (pip install tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings). Exit code 0: nothing
-    that stops the model; 1: something does; 4: the file cannot be read, or a name is wrong.
+    Without a module and a JetPack release, only problems on all of them are reported. If the nearest hil.toml has the
+    model, its sizes and precisions are used. TensorRT-RTX's parser reads the file too if it is installed (pip install
+    tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings). Exit code 0: nothing stops the model; 1: something does; 4: the
+    file cannot be read, or a name is wrong.
 
     [bold]Examples[/bold]
 
@@ -74,7 +74,7 @@ def command(  # noqa: PLR0913, PLR0917 - the command's options
 def _examined(
     model: str, target: str | None, module: str | None, jetpack: str | None, config: Path | None
 ) -> list[Examined]:
-    """Return what ``hil.lint.examine`` reports about each ONNX file of the model, the argument MODEL of the command.
+    """Return what ``hil.lint.examine`` reports about each ONNX file of ``model``, the command's argument MODEL.
 
     Raise ``UserError`` if a file cannot be read, or for a name that does not exist.
     """
@@ -99,9 +99,9 @@ def _examined(
 
 
 def _name(config: Config, model: str, *, is_file: bool) -> str | None:
-    """Return the name in the config of ``model``, a name or (if ``is_file``) a file; ``None`` for an unlisted file.
+    """Return the name of ``model`` in the config; ``None`` for a file of no model.
 
-    Raise ``UserError`` for an unknown name.
+    ``model`` is a file if ``is_file``, else a name. Raise ``UserError`` for an unknown name.
     """
     names = config.spec.models
     if not is_file:
@@ -169,12 +169,12 @@ def _facts(examined: Examined) -> Sequence[str]:
         sizes = f"weights {show(memory.weights, 'B')}, activations at least {show(memory.activations, 'B')}"
         lines.append(f"estimate: {sizes}{left_out}")
     if examined.eligible is not None:
-        lines.append(f"a DLA can take {examined.eligible}, by operator")
+        lines.append(f"by its operators, a DLA can run {examined.eligible}")
     known = [f"{one['tensorrt']} ({one['commit'][:8]})" for one in _lists(examined.machine)]
     if known:
         lines.append(f"operators: onnx-tensorrt's list of TensorRT {' and '.join(known)}")
     if parser is not None:
-        took = "refuses" if parser.refusal else "takes"
+        took = "refuses" if parser.refusal else "accepts"
         lines.append(f"parser: {parser.trouble or f'TensorRT-RTX {parser.version} {took} the file'}")
     elif examined.machine.compiles:
         lines.append("parser: not run, because the file itself has errors")

@@ -48,7 +48,7 @@ def command(
 
 
 def _document(name: str, config: Path | None) -> dict[str, Any]:
-    """Return what ``hil probe --json`` prints of the target ``name``.
+    """Return the document that ``hil probe --json`` prints about the target ``name``.
 
     ``identity`` is ``None`` if the target is not a known Jetson. Raise ``LabError`` if the target's interpreter cannot
     read the facts.

@@ -28,7 +28,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the table.")] = False,  # noqa: FBT002 - an option
     release: Annotated[
         str | None,
-        typer.Option("--release", metavar="PLACE", help="Free a place of a lab that a dead run of this machine holds."),
+        typer.Option("--release", metavar="PLACE", help="Free this lab place, which a dead run of this machine still holds."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="The config; default: the nearest hil.toml.")
@@ -37,7 +37,7 @@ def command(
     """List the targets of hil.toml; with --check, report which ones answer and who holds them.
 
     Without --check, no target is contacted. With it, the exit code is 11 if any target does not answer. A target that
-    somebody holds does answer. A pool answers if one of its members does; of a lab, each place is listed. With
+    somebody holds does answer. A pool answers if one of its members does. For a lab, each place is listed. With
     --release, nothing is listed: the place is freed.
 
     [bold]Examples[/bold]
@@ -75,7 +75,8 @@ def _specs(config: Config) -> dict[str, TargetSpec]:
 def _contact_all(specs: Mapping[str, TargetSpec]) -> dict[str, tuple[str | None, Any]]:
     """Contact each target; return, by its name, why it does not answer (``None`` if it does) and who holds it.
 
-    The holder is ``None`` if unknown or nobody; of a lab, the list of its places; of a held pool, the list of holders.
+    The holder is ``None`` if it is unknown or nobody holds the target. For a lab it is a dict with the list ``places``,
+    for a pool of which every member that answers is held, a dict with the list ``boards``.
     """
     from concurrent.futures import ThreadPoolExecutor
 

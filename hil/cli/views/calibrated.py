@@ -41,7 +41,7 @@ def calibrate(target: str, models: Sequence[str], comparisons: int, history: str
     loaded = config_at(config)
     spec = loaded.target(target)
     if spec.kind == "labgrid":
-        raise UserError(f"{target} is a lab, whose places may change: on target {target!r}: write its boards as a pool")
+        raise UserError(f"{target} is a lab, whose boards may change: on target {target!r}: write its boards as a pool")
     engines = engines_to_time(loaded, target, models)
     with history_at(history, config, read_only=False) as database:
         database.check()
@@ -50,7 +50,8 @@ def calibrate(target: str, models: Sequence[str], comparisons: int, history: str
         say = partial(_say, f"{name}: " if spec.kind == "pool" else "")
         at, values = measure(loaded, name, engines, say, comparisons=comparisons)
         if at in measured:
-            raise LabError(f"{name} is a board that another name has too ({at}): on target {target!r}: remove one name")
+            what = f"{name} is the same board as another member ({at})"
+            raise LabError(f"{what}: on target {target!r}: remove one of the two names")
         measured[at] = values
         learned = learn({key: rows for key, rows in values.items() if key[0] != CONTROL})
         with history_at(history, config, read_only=False) as database:

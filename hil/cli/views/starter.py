@@ -78,7 +78,7 @@ system_memory = "98 %"  # for a desktop machine; remove this line for a board, w
 
 
 NOT_RUN = "checks that compare with the reference are not run (unsupported)"
-"""What follows for a model that draws random numbers."""
+"""The consequence of random numbers that a model draws."""
 
 LOSSES = {
     "detection": "map_drop",
@@ -97,9 +97,10 @@ CARRY_REMARK = (
 
 
 def model_name(path: Path, used: Collection[str] = ()) -> str:
-    """Return a name for ``[models.NAME]`` that is not in ``used``: the stem of ``path`` or, for ``model``, its folder.
+    """Return a name for ``[models.NAME]`` that is not in ``used``.
 
-    Characters that are not allowed in a name become ``-``; a number at the end makes the name unique.
+    It is the stem of ``path``, or the name of the file's folder if the stem is ``model``. Characters that are not
+    allowed in a name become ``-``; a number at the end makes the name unique.
     """
     stem = path.absolute().parent.name if path.stem == "model" else path.stem
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", stem)[:MAX_NAME].strip("-._") or "model"
@@ -133,7 +134,7 @@ def _loss(family: Recognized | None) -> str:
 
 
 def _escaped(unsafe: str) -> str:
-    """Return the characters of ``unsafe`` as TOML escapes. They occur only inside strings."""
+    """Return ``unsafe``, characters inside a TOML string, as TOML escapes."""
     return "".join(f"\\U{ord(one):08x}" for one in unsafe)
 
 
@@ -165,7 +166,7 @@ def _lines(proposal: Proposal, path: str, model: str) -> Iterator[str]:
         what = clean(f"{proposal.drawn[0].upper()}{proposal.drawn[1:]}: {NOT_RUN}: {REPEATABLE}.")
         yield from textwrap.wrap(what, 110, initial_indent="# ", subsequent_indent="# ", break_long_words=False)
     if proposal.takes_batches is False:
-        yield "# A trial run of 3 samples failed, or gave other outputs than single runs: the model seems to take one."
+        yield "# A trial run of 3 samples failed or differed from single runs: the model seems to take one sample a call."
     if proposal.guessed:
         yield from GUESSED.splitlines()
         yield f"guessed    = {toml_value([written(key) for key in proposal.guessed])}"

@@ -82,7 +82,7 @@ def test_one_board_under_two_names_and_a_lab_cannot_be_calibrated(pool: Path, mo
     with pytest.raises(UserError, match=r"lab is a lab.*on target 'lab': write its boards as a pool"):
         calibrated.calibrate("lab", (), 20, url, pool)
     monkeypatch.setattr(calibrated, "measure", lambda *_, **__: ("one serial", sessions(1.0)))
-    with pytest.raises(LabError, match=r"orin-2 is a board that another name has too.*on target 'orins'"):
+    with pytest.raises(LabError, match=r"orin-2 is the same board as another member.*on target 'orins'"):
         calibrated.calibrate("orins", (), 20, url, pool)
     with open_history(url, base=pool.parent, read_only=True) as history:
         assert history.between_boards(["one serial"], *ROW) is None
