@@ -89,8 +89,8 @@ def refuse_carried(signature: Signature, model: str) -> None:
     carried = [spec.name for spec in signature.inputs if spec.carry is not None]
     if carried:
         raise Unsupported(
-            f"the value of input {', '.join(carried)} is carried from step to step, and single steps are no "
-            f"evidence of a sequence: model {model}: run pytest, whose rows sequence.* compare whole sequences"
+            f"the value of input {', '.join(carried)} is carried from step to step, so comparing single steps proves "
+            f"nothing: model {model}: run pytest, whose checks sequence.* compare whole sequences"
         )
 
 
@@ -137,7 +137,7 @@ def _signature(model: Path, declared: Declared) -> Signature:
 class _Fed:
     """The samples of the .npz file ``data`` in batches of ``batch``, converted as ``signature`` declares.
 
-    If ``signature`` is ``None``, they are fed unchanged. ``model`` is the model's name, for messages.
+    If ``signature`` is ``None``, the samples are fed unchanged. ``model`` is the model's name, for messages.
     """
 
     def __init__(self, data: Path, batch: int, signature: Signature | None, model: str) -> None:

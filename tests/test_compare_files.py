@@ -70,7 +70,7 @@ def with_rate(path: Path) -> Path:
     ("rate", "code", "message"),
     [
         ('{ value = 2.0, batch_axis = "none" }', 0, "passed"),
-        ('{ carry = "next", batch_axis = "none" }', 1, "whose rows sequence"),
+        ('{ carry = "next", batch_axis = "none" }', 1, "whose checks sequence"),
     ],
 )
 def test_inputs_are_fed_as_declared(

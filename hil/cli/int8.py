@@ -86,8 +86,8 @@ def sensitivity(
 ) -> None:
     """Rank a model's layers by the noise that INT8 adds in each, and propose which to keep in float.
 
-    Everything runs on this machine's CPU: first the model with one layer quantized, for each layer, then the proposed
-    model. --target only decides where Q/DQ nodes are inserted.
+    Everything runs on this machine's CPU: first the model with each layer quantized alone, then the proposed model.
+    --target only decides where Q/DQ nodes are inserted.
 
     [bold]Example[/bold]
 

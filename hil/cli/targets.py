@@ -28,7 +28,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the table.")] = False,  # noqa: FBT002 - an option
     release: Annotated[
         str | None,
-        typer.Option("--release", metavar="PLACE", help="Free this lab place, which a dead run of this machine still holds."),
+        typer.Option("--release", metavar="PLACE", help="Free this lab place, if a dead run of this machine holds it."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="The config; default: the nearest hil.toml.")

@@ -34,8 +34,8 @@ class Level:
 def applicable_level(pair: Pair, levels: Sequence[Level], machines: Mapping[str, str]) -> Level | None:
     """Return the latest of ``levels`` that was accepted for this row on the candidate's target and machine.
 
-    The unit must also be equal. Return ``None`` if there is none, or if it is older than the newest run of the base.
-    ``machines`` has the names of the machines of the candidate's runs, by run id.
+    The unit must also be equal. Return ``None`` if there is no such level, or if the latest is older than the newest
+    run of the base. ``machines`` has the names of the machines of the candidate's runs, by run id.
     """
     if not pair.base or not pair.cand:
         return None

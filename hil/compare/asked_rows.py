@@ -49,7 +49,7 @@ def asked_by(pair: Pair, settings: Settings, regressions: frozenset[tuple[str, s
 
 
 def settled_by_limit(row: Row, pair: Pair) -> Row:
-    """Return ``row``; if only a limit made it count, it no longer counts if it is unclear and the candidate passed."""
+    """Return ``row``; it no longer counts if only a limit made it count, it is unclear, and the candidate passed."""
     met = bool(pair.cand) and all(point.verdict == Verdict.PASSED.value for point in pair.cand)
     if row.asked is not Asked.LIMIT or row.status is not Status.UNCLEAR or not met:
         return row

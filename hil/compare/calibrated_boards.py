@@ -1,7 +1,7 @@
 """Judge rows that were measured on different boards, by how much these boards differ according to their calibration.
 
-Nobody knows which part of that difference applies. So a row is judged as measured, and with the candidate's values
-moved by the whole difference in either direction: its status counts only if it is the same each time.
+How much of that difference is in a row is unknown. So each row is judged three times: as measured, and with the
+candidate's values moved by the whole difference in either direction. Its status counts only if all three agree.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ class Spread(NamedTuple):
 
 
 def judge_across_boards(pairs: Sequence[Pair], known: Known, between: Between) -> tuple[Row, ...]:
-    """Return the rows of sides that ``known.confounded`` says are of different machines.
+    """Return the judged row of each pair, for two sides that were measured on different machines.
 
-    ``between`` returns by how much boards with these serial numbers differ in a row (check, model and precision);
-    ``None`` if they were not calibrated. Rows that were not calibrated are confounded.
+    ``known.confounded`` is the reason for a row whose boards were not calibrated: such a row is confounded. ``between``
+    returns by how much boards with these serial numbers differ in a row (check, model and precision); ``None`` if they
+    were not calibrated.
     """
     confounded = judge_pairs(pairs, known)
     spreads = [_spread(pair, known.environments, between) for pair in pairs]
@@ -62,9 +63,10 @@ def judge_across_boards(pairs: Sequence[Pair], known: Known, between: Between) -
 
 
 def _settled(spread: Spread, row: Row, *moved: Row) -> Row:
-    """Return ``row``; unclear unless all rows ``moved`` have its status.
+    """Return ``row`` with the boards' difference in its reason; unclear unless all rows ``moved`` have its status.
 
-    The values of ``moved`` were changed by the whole difference between the boards.
+    The values of ``moved`` were changed by the whole difference between the boards. A refused row, and a row of a
+    single board, stay as they are.
     """
     if not spread.most or row.status is Status.REFUSED:
         return row
@@ -79,7 +81,7 @@ def _settled(spread: Spread, row: Row, *moved: Row) -> Row:
 
 
 def _serials(pair: Pair, environments: Mapping[str, Facts]) -> set[str]:
-    """Return the serial numbers of the boards that measured ``pair``; empty if one is unknown, or of another module."""
+    """Return the serial numbers of the boards that measured ``pair``; empty if one is unknown, or if modules differ."""
     boards = {_board(point, environments) for point in (*pair.base, *pair.cand)}
     known = all(serial and module for serial, module in boards) and len({module for _, module in boards}) == 1
     return {str(serial) for serial, _ in boards} if known else set()
@@ -136,7 +138,7 @@ def _scaled(point: Point, factor: float, of_control: float) -> Point:
 
 
 def _without_board(facts: Facts) -> Facts:
-    """Return an environment without what tells one board from another of the same kind."""
+    """Return an environment without the fields in which boards of one kind differ."""
     rest = {name: value for name, value in facts.items() if name not in OF_THE_BOARD}
     identity = facts.get("identity")
     return {**rest, "identity": {**identity, "serial": None}} if isinstance(identity, dict) else rest

@@ -60,7 +60,7 @@ def uncontrolled(base: Side, cand: Side) -> str | None:
     """Return a sentence that names the sides with timed rows without a control; ``None`` if there is no such side."""
     without = [side.name for side in (base, cand) if _lacks_control(side.points)]
     sides = " and ".join(without)
-    return f"no control was timed on the side of {sides}: a slower machine is not noticed" if without else None
+    return f"no control was timed on the side of {sides}: a slower machine would not be noticed" if without else None
 
 
 def _lacks_control(points: Iterable[Point]) -> bool:

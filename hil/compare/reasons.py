@@ -29,7 +29,7 @@ class Measured:
         sd: relative standard deviation between the runs of a side, pooled over both sides.
         sessions: the number of sessions of the base and of the candidate.
         target: the target of the candidate.
-        noise: the noise between sessions of the target, known or not; ``None`` without a history.
+        noise: the noise between sessions of the target, which may be unknown; ``None`` without a history.
         control: the difference of the control between the sides; ``None`` if a side has no usable control.
     """
 
@@ -84,7 +84,7 @@ def _unknown_noise(measured: Measured) -> str:
     known = f"{earlier} earlier sessions of the same model are comparable, {FEWEST_DF + 1} are needed"
     advice = f"hil board calibrate {measured.target}, or measure {FEWEST} sessions a side"
     what = f"the noise between sessions of {measured.target} is unknown ({known})"
-    return f"it differs, but {sides} cannot show whether code or machine changed, because {what}: {advice}"
+    return f"the sides differ, but {sides} cannot show whether code or machine changed, because {what}: {advice}"
 
 
 def _advice(measured: Measured, settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""Judge the rows of a comparison: noisy values statistically, from the values of several runs, other values exactly.
+"""Judge the rows of a comparison: noisy values statistically over several runs, other values exactly.
 
 The p-values of all noisy rows are adjusted (Holm), so that more rows do not give more false alarms.
 """
@@ -45,9 +45,9 @@ BUILD = "build.seconds"
 class Known:
     """What is known in a comparison besides its points: settings, methods, noise and accepted levels.
 
-    ``methods`` and ``environments`` are by digest, ``names`` are those of the sides. ``confounded`` is why different
-    machines may be the cause of a change; ``None`` if they cannot be. ``machines`` are the machines of the candidate's
-    runs, by run id.
+    ``methods`` and ``environments`` are by digest, ``names`` are those of the sides. ``confounded`` is the
+    reason if different machines may be the cause of a change, else ``None``. ``machines`` are the names of the machines
+    of the candidate's runs, by run id.
     """
 
     settings: Settings
@@ -62,9 +62,9 @@ class Known:
 
 @dataclass(frozen=True)
 class _PendingRow:
-    """A row whose verdict may be missing.
+    """A row that may still lack its status.
 
-    ``measured`` has its p-value before the adjustment; ``None`` if ``row`` has its verdict.
+    ``measured`` has the p-value before the adjustment; ``None`` if ``row`` has its status already.
     """
 
     pair: Pair
@@ -144,7 +144,7 @@ def _unjudged_row(pair: Pair) -> Row:
 
 
 def _distinct(points: Sequence[Point]) -> Sequence[Point]:
-    """Return ``points``; of build times only one per engine, since a cached engine repeats its build time."""
+    """Return ``points``; for build times, only one point per engine, since a cached engine repeats its build time."""
     if points and points[0].check == BUILD:
         return list({point.engine: point for point in points}.values())
     return points
@@ -204,13 +204,13 @@ def _final_row(pending: _PendingRow, measured: Measured, p: float, known: Known)
     if measure.sense is None:
         other = judge_change(with_p, lower_is_better=not lower, **rule)
         if change is not Change.SAME or other is not Change.SAME:
-            reason = "it changed or may have changed, and neither direction is better: see the test of this check"
+            reason = "the value changed or may have changed, and no direction is better: see the test of this check"
             return _with_status(row, Status.UNCLEAR, reason)
     return _with_status(row, STATUS[change], reason_of(STATUS[change], measured, settings))
 
 
 def _why_machine(pending: _PendingRow, known: Known) -> str:
-    """Return why the control or the recorded state shows that the machine may be the cause of a change; else empty."""
+    """Return why the control or the recorded state makes the machine a possible cause of a change; empty if neither."""
     if pending.measured is None:
         return ""
     control = pending.measured.control
@@ -230,7 +230,7 @@ def _guarded(pair: Pair, row: Row, confounded: str) -> Row:
         return _with_status(row, Status.CONFOUNDED, confounded)
     inconclusive = [point.run.id for point in (*pair.base, *pair.cand) if point.verdict == Verdict.INCONCLUSIVE.value]
     if inconclusive and row.status in {Status.SAME, Status.BETTER, Status.ACCEPTED}:
-        reason = f"it was inconclusive in run {inconclusive[0]} itself, which may hide a change: run that side again"
+        reason = f"this row was inconclusive in run {inconclusive[0]}, which may hide a change: run that side again"
         return _with_status(row, Status.UNCLEAR, reason)
     return row
 

@@ -123,7 +123,7 @@ class Row(Frozen):
         control: the change of the control; ``None`` if the sides' controls cannot be compared.
         runs: number of runs of the base and of the candidate.
         sessions: number of sessions of the base and of the candidate.
-        differing: of a row with different methods, the fields in which the methods differ.
+        differing: if the row is refused for different methods, the fields in which the methods differ.
         accepted: the accepted level that applies to a row that is worse than the base.
     """
 
@@ -170,8 +170,8 @@ class SideUsed(Frozen):
 class Compared(Frozen):
     """The comparison of two sides: every row of either side, and the differences of their environments.
 
-    ``confounded`` is why different machines may be the cause of a change, ``uncontrolled`` a sentence on sides with
-    timed rows but without a control; ``None`` if not.
+    ``confounded`` is the reason if different machines may be the cause of a change, else ``None``. ``uncontrolled`` is a
+    sentence that names the sides with timed rows but without a control; ``None`` if there is no such side.
     """
 
     base: SideUsed

@@ -73,7 +73,7 @@ def machine_of(serial: str | None, environments: Iterable[Facts]) -> str:
 class Pair:
     """All points of one row, on the base and on the candidate side, one point per run.
 
-    A side that does not have the row is empty; never both.
+    A side that does not have the row is empty; at least one side has it.
     """
 
     key: Key

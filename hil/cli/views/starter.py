@@ -166,7 +166,7 @@ def _lines(proposal: Proposal, path: str, model: str) -> Iterator[str]:
         what = clean(f"{proposal.drawn[0].upper()}{proposal.drawn[1:]}: {NOT_RUN}: {REPEATABLE}.")
         yield from textwrap.wrap(what, 110, initial_indent="# ", subsequent_indent="# ", break_long_words=False)
     if proposal.takes_batches is False:
-        yield "# A trial run of 3 samples failed or differed from single runs: the model seems to take one sample a call."
+        yield "# A trial run of 3 samples failed or differed from single runs: the model seems to take one a call."
     if proposal.guessed:
         yield from GUESSED.splitlines()
         yield f"guessed    = {toml_value([written(key) for key in proposal.guessed])}"
