@@ -170,8 +170,8 @@ class SideUsed(Frozen):
 class Compared(Frozen):
     """The comparison of two sides: every row of either side, and the differences of their environments.
 
-    ``confounded`` is the reason if different machines may be the cause of a change, else ``None``. ``uncontrolled`` is a
-    sentence that names the sides with timed rows but without a control; ``None`` if there is no such side.
+    ``confounded`` is the reason if different machines may be the cause of a change, else ``None``. ``uncontrolled`` is
+    a sentence that names the sides with timed rows but without a control; ``None`` if there is no such side.
     """
 
     base: SideUsed

@@ -79,9 +79,9 @@ def _signer(value: object) -> str:
 
 
 UNLIMITED = 10**12
-"""More inferences than any soak does."""
+"""A number of inferences that no soak reaches."""
 SOAK_FEWEST = 100
-"""The fewest inferences of a soak: fewer show no leak of a size that matters."""
+"""The fewest inferences of a soak: with fewer, no leak that matters is visible."""
 
 
 def _soak(value: object) -> int | float:
@@ -92,7 +92,7 @@ def _soak(value: object) -> int | float:
     if isinstance(value, int) and not isinstance(value, bool):
         if value < SOAK_FEWEST:
             least = f"write at least {SOAK_FEWEST}, or a time such as '20 s'"
-            raise ValueError(f"{value} is a number of inferences, and too few show no leak: {least}")
+            raise ValueError(f"{value} inferences are too few to show a leak: {least}")
         return value
     seconds = parse(value, Dimension.TIME) if isinstance(value, str) else 0.0
     if seconds <= 0:
@@ -102,11 +102,11 @@ def _soak(value: object) -> int | float:
 
 @dataclass(frozen=True)
 class SoakLength:
-    """How long memory is observed: ``most`` inferences or ``seconds``, whichever ends first, at least ``fewest``.
+    """How long memory is observed: until ``most`` inferences or ``seconds``, but for at least ``fewest`` inferences.
 
-    The default length may continue after ``seconds`` until ``settled`` inferences are done, if they end within
-    ``longest`` seconds. If memory was still settling then, the observation is repeated once. In other lengths,
-    ``settled`` and ``longest`` are 0.
+    With the default length, the observation continues after ``seconds`` until ``settled`` inferences are done, if that
+    takes at most ``longest`` seconds in all. If the growth of the memory did not pass, the observation may be repeated
+    once (``repeated``). In other lengths, ``settled`` and ``longest`` are 0.
     """
 
     most: int
@@ -126,7 +126,7 @@ class SoakLength:
         return cls(soak, None, soak) if isinstance(soak, int) else cls(UNLIMITED, soak, SOAK_FEWEST)
 
     def settling(self, needed: int) -> SoakLength:
-        """Return the length for a limit that ``needed`` inferences decide. Only the default length depends on it."""
+        """Return the length for a limit that ``needed`` inferences decide. Only the default length is changed."""
         return replace(self, most=max(self.most, needed), settled=needed) if self.longest else self
 
     def repeated(self) -> SoakLength:
@@ -144,7 +144,7 @@ class SoakLength:
         return " or ".join(filter(None, parts))
 
     def method(self) -> int | dict[str, float]:
-        """Return the fields of a method on the length: its number of inferences, or its rule if it has a time."""
+        """Return the length for a measurement's method: the number of inferences, or a rule if the length has a time."""
         if self.seconds is None:
             return self.most
         rule: dict[str, float] = {"seconds": self.seconds, "at_least": self.fewest}
@@ -162,7 +162,7 @@ class Draws:
     seconds: float | None = 10.0
 
     def method(self) -> int | dict[str, float]:
-        """Return the field of a method on the draws: their number, or their rule if it has a time."""
+        """Return the draws for a measurement's method: a number of batches, or their rule if it has a time."""
         if self.seconds is None:
             return self.most
         return {"most": self.most, "at_least": self.fewest, "seconds": self.seconds}

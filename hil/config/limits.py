@@ -172,7 +172,7 @@ class ToleranceSpec(Table):
     sqnr_db: Annotated[float, Reach("a ratio in decibels has no lower bound")] | None = None
     top1_agreement: _LeastShare | None = None
     answers: Annotated[Fraction, Reach("every answer may change", 1.0, "5 %", share=True)] | None = None
-    score_drift: Annotated[float, Field(ge=0), Reach("a score from 0 to 1 cannot change more", 1.0, "0.05")] | None = (
+    score_drift: Annotated[float, Field(ge=0), Reach("scores from 0 to 1 change by 1 at most", 1.0, "0.05")] | None = (
         None
     )
 

@@ -29,8 +29,8 @@ class DetectionSpec(Table):
     Attributes:
         layout: the arrangement of boxes, scores and classes (``hil.metrics.boxes``).
         boxes: whether a box is two corners, or centre and size.
-        nms: of two boxes of a class with an IoU above this, the lower score is dropped; ``None`` if the graph does
-            this.
+        nms: of two boxes of a class with an IoU above this, the one with the lower score is dropped; ``None`` if the
+            graph does this.
         score: boxes with a lower score are dropped.
         decode: a callable from a batch's outputs to one array [boxes, 6] for each image: x1 y1 x2 y2 score class.
     """
@@ -48,8 +48,8 @@ class OutputSpec(Table):
     Attributes:
         kind: what the answer is (``hil.metrics.agreement``); all outputs of kind "detection" are read together.
         axis: the axis of the classes.
-        score: the robot's threshold; a lower score is not an answer.
-        layout: as in ``[models.NAME.detection]``, whose value is the default, as are ``boxes`` and ``nms``.
+        score: the robot's threshold; results with a lower score are not answers.
+        layout, boxes, nms: as in ``[models.NAME.detection]``, whose values are the defaults.
         blank: the class of kind "ctc" that is not a character.
         decode: a callable from a batch's outputs to the answer of each sample; of kind "detection", to its boxes.
     """

@@ -103,7 +103,7 @@ class Streamed(ABC):
     """Number of samples that are read at a time for digests."""
 
     checks_repeats = False
-    """Whether passes after the one that computed ``digest`` are compared with it: code may return other samples."""
+    """Whether later passes are compared with the pass that computed ``digest``: user code may return other samples."""
 
     def __init__(self, origin: Origin) -> None:
         """Store the origin. No sample is read yet."""
@@ -139,7 +139,7 @@ class Streamed(ABC):
         Stop after ``limit`` samples (``None``: all).
 
         Raise ``UserError`` if a batch would not have the model's fixed batch size, if the source does not return
-        ``count`` samples or, with ``checks_repeats``, samples that differ from the first pass.
+        ``count`` samples, or if ``checks_repeats`` is true and a sample differs from the first pass.
         """
         count_needed = self.count if limit is None else min(limit, self.count)
         self._check_batch(size, count_needed)

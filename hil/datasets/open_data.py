@@ -38,7 +38,7 @@ def open_dataset(  # noqa: PLR0913 - all but the source are keyword arguments
 ) -> Dataset:
     """Open ``source``: an ``.npz`` or Polygraphy file, a folder, ``package.module:callable`` or ``synthetic``.
 
-    Of a callable, at most ``samples`` samples are read (``None``: until it ends). ``model`` is the model's name, and
+    At most ``samples`` samples of a callable are read (``None``: until it ends). ``model`` is the model's name, and
     messages begin with ``where`` (``hil.toml:23``). ``preprocess`` is the callable (``package.module:callable``) that
     reads one file of a folder. ``ranges`` are intervals of synthetic inputs, by input.
 
@@ -51,7 +51,7 @@ def open_dataset(  # noqa: PLR0913 - all but the source are keyword arguments
     if all(one.is_given for one in signature.inputs):
         raise UserError(
             f"hil.toml gives every input of model {model} a value or carry, so no data is used: "
-            "remove that key of the input that the data has"
+            "remove value or carry from each input that the data has"
         )
     _check_names(config, model, signature, ranges)
     feeding = Feeding(signature, model)

@@ -39,7 +39,7 @@ number of samples is twice that of ImageNet's validation images."""
 
 
 class CodeDataset(Streamed):
-    """Base class of the data sets that call user code: it checks each sample, and that passes return equal samples."""
+    """Base class of the data sets that call user code. It checks each sample, and that passes return equal samples."""
 
     chunk = 1  # samples may differ in shape; only those of one batch must have the same shape
 
@@ -71,7 +71,7 @@ class CodeDataset(Streamed):
         except (KeyError, ValueError):
             raise UserError(
                 f"{self.name} gives samples that cannot be stacked, since shapes or names differ: "
-                f"model {self._model}: return equal ones, or set batch = 1"
+                f"model {self._model}: return equal shapes and names, or set batch = 1"
             ) from None
 
     def _checked(self, sample: Any, index: int) -> Sample:
@@ -205,7 +205,7 @@ class FolderDataset(CodeDataset):
 
 
 def _described(path: Path, error: UserError) -> str:
-    """Return the end of a message about ``error``: what kind of file ``path`` is, and what helps; empty if unknown."""
+    """Return the end of a message about ``error``: the kind of file at ``path`` and a fix; empty if unknown."""
     if path.stat().st_size == 0:
         return ", which is empty: copy it again, or remove it from the folder"
     try:
@@ -223,7 +223,7 @@ def _described(path: Path, error: UserError) -> str:
         return ", an image that is damaged or cut short: copy it again, or remove it from the folder"
     advice = MODES.get(mode, "")
     if turned:
-        advice += ", and PIL.ImageOps.exif_transpose(image) turns it upright, as its EXIF data asks"
+        advice += ", and PIL.ImageOps.exif_transpose(image) turns it upright, as its EXIF data states"
     return f", an image of mode {mode}{advice}"
 
 

@@ -52,7 +52,7 @@ def of_rows(report: Report, rows: Sequence[Row], models: Mapping[str, ModelSpec]
 
 
 def judged_by(report: Report, model: str, precision: str, now: TolerancesSpec | None) -> TolerancesSpec | None:
-    """Return the tolerances by which the engine's outputs passed in the report; ``now`` if it records none.
+    """Return the tolerances by which the engine's outputs passed in the report; ``now`` if the report records none.
 
     ``now`` are the tolerances of ``hil.toml``.
     """
@@ -86,7 +86,7 @@ def _of_limit(row: Row, check: CheckResult) -> Iterator[str]:
     if then is None:
         yield f"{row.name}: the limit is {_shown(now)} now, but it was judged without one: {AGAIN}"
     elif (now.unit, now.sense) != (then.unit, then.sense):
-        yield f"{row.name}: the limit is {_shown(now)} now, but of another kind when judged, {_shown(then)}: {AGAIN}"
+        yield f"{row.name}: the limit is {_shown(now)} now, but it was judged by another kind, {_shown(then)}: {AGAIN}"
     elif _stricter(now.value, then.value, now.sense) or _stricter(_edge(now), _edge(then), now.sense):
         yield f"{row.name}: the limit is {_shown(now)} now, but it was judged by {_shown(then)}: {AGAIN}"
     yield from _expiry(check.name, "limit", now.expires, None if then is None else then.expires)

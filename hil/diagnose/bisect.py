@@ -34,19 +34,23 @@ LISTED = 5
 """Largest number of culprits, and of tensors in ``grown``, that are reported."""
 
 LESS = 0.1
-"""Share of the precision's error floor that is enough for a node above its bound with other evidence (``_guilty``)."""
+"""The smallest effect on the outputs, as a share of the error floor, by which a node with strong evidence is at fault.
+
+Strong evidence is an error above the bound, with a difference between the graphs or a badly used INT8 range.
+"""
 
 LOST = 0.5
 """Share of a slice's own deviation above which its error makes a Q/DQ pair suspicious (``slice_error``)."""
 
 MORE = 4.0
-"""Multiple of the error floor that is needed where a lost slice is all the evidence: sound INT8 engines lose some.
+"""The same, as a multiple of the error floor, for a node whose only evidence is a lost slice.
 
-Then the outputs must also fail (``Case.stands``): sound and broken engines both have errors that are inconclusive.
+Sound INT8 engines lose some slices too. So the outputs must also fail (``Case.stands``): an inconclusive error does not
+distinguish a sound engine from a broken one.
 """
 
 ALIKE = 0.9
-"""Share of the largest effect from which effects count as equal: outputs that are lost have errors of about 1."""
+"""Effects of at least this share of the largest effect count as equal to it: lost outputs have errors of about 1."""
 
 TRIED = 20
 """Largest number of suspicious nodes whose effect on the outputs is measured."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Finding = tuple[Cause, list[str]]
 
 CLIPPED = 0.001
-"""Share of clipped values above which the range is too small, rather than its step too coarse."""
+"""Share of clipped values above which the cause is a range that is too small, not a step that is too coarse."""
 
 IMPLIED = frozenset({"kernel_shape"})
 """Attributes that are not compared, because they follow from the shape of the weights."""

@@ -35,7 +35,7 @@ SAME: Mapping[str, float] = {
 """Largest difference, relative to the largest magnitude, at which two constants count as equal in a precision."""
 
 STEP: Mapping[str, float] = {"fp16": 2.0**-24}
-"""Absolute difference that counts as equal too: the step of FP16 near zero. The other precisions' steps follow SAME."""
+"""Absolute difference up to which constants count as equal too: FP16's step near zero. Other precisions have none."""
 
 LISTED_SHAPE = 6
 MOST_CHANNELS = 512

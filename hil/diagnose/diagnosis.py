@@ -87,7 +87,7 @@ class Culprit:
     Attributes:
         seen: the node, and the errors of its tensor.
         cause: the likely cause.
-        evidence: the evidence for it, in sentences.
+        evidence: the evidence for the cause, in sentences.
         suspect_nodes: the names of the corresponding nodes of the engine's graph.
         reference: statistics of the tensor in the reference.
         engine: statistics of the tensor in the engine.

@@ -29,9 +29,9 @@ FLOORS: Mapping[str, float] = {
     "fp4": 0.4,
     "int4": 0.3,
 }
-"""Relative errors that are normal at any node of a correct engine. Sums of thousands of products differ by as much, and
-FP32 convolutions do under Winograd's algorithm. Those of fp8, fp4 and int4 are about four times the error of rounding
-normally distributed values to the type; they were not measured on engines."""
+"""Relative errors that are normal at any node of a correct engine. Sums of thousands of products have such errors, and
+FP32 convolutions by Winograd's algorithm do too. The values of fp8, fp4 and int4 are about four times the error of
+rounding normally distributed values to the type; they were not measured on engines."""
 
 ROOM: Mapping[str, float] = {
     "fp32": 30.0,

@@ -1,7 +1,7 @@
 """Finds wrong fusions and kernels of the runtime: every node is right alone, but the engine is wrong.
 
-One sign is that the model's outputs become right once intermediate tensors are outputs too. The other is a node with
-other values in the whole engine than alone.
+One sign is that the model's outputs become right if intermediate tensors are marked as outputs too. The other sign is a
+node that has other values in the whole engine than alone.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from hil.diagnose.suspect import Case
 
 JUMP = 10.0
-"""How many times smaller the outputs' error must be with marks than without for marking to count as a fix."""
+"""Marking all intermediate tensors as outputs is a fix if it divides the outputs' error by more than this."""
 
 CURED = 0.1
-"""Largest share of the outputs' error that may remain for a set of marks to count as a fix."""
+"""Marking some of the tensors as outputs is a fix if less than this share of the outputs' error remains."""
 
 
 def with_fusion(case: Case, diagnosis: Diagnosis, errors: Mapping[Region, NodeErrors], inside: Values) -> Diagnosis:
@@ -71,8 +71,8 @@ def _fused(
 def with_cured_tensor(case: Case, diagnosis: Diagnosis, errors: Mapping[Region, NodeErrors]) -> Diagnosis:
     """Return ``diagnosis`` with one culprit: the node whose tensor, made an output, makes the model's outputs right.
 
-    The node is found by bisection, in about log2(regions) builds. If FP16 cannot hold values, the culprit is the first
-    node with such values.
+    The node is found by bisection, in about log2(regions) builds. If FP16 cannot hold its values, the culprit is the
+    first node whose values FP16 cannot hold.
     """
     ordered = list(errors)
     before = max(diagnosis.outputs.values())

@@ -22,7 +22,7 @@ MUCH = 0.5
 
 
 def arrays(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return the arrays of the file that ``entry``, an entry of the index, describes, by tensor name."""
+    """Return, by tensor name, the arrays of the file that the index entry ``entry`` describes."""
     with np.load(HERE / entry["file"], allow_pickle=False) as file:
         return {name: file[key] for key, name in entry["names"].items()}
 
@@ -48,7 +48,7 @@ def relative_error(expected: Any, obtained: Any) -> float:
     """Return the RMS of the difference divided by the RMS of ``expected``, over the finite elements of ``expected``.
 
     It is infinite if the shapes differ, or if ``obtained`` is NaN or infinite where ``expected`` is finite; 0 if no
-    element of ``expected`` is finite. If these are all 0, it is the RMS of the difference.
+    element of ``expected`` is finite. If all finite elements are 0, it is the RMS of the difference.
     """
     x, y = np.asarray(expected, np.float64), np.asarray(obtained, np.float64)
     if x.shape != y.shape or not np.isfinite(y[np.isfinite(x)]).all():
@@ -110,7 +110,7 @@ def sequence(index: dict[str, Any]) -> int:
 def report_outcome(on_cpu: float, on_target: float, index: dict[str, Any]) -> int:
     """Print what the relative errors on this CPU and on the target mean, and return the exit code.
 
-    The failure counts as reproduced if this CPU shows at least the share ``MUCH`` of the target's error.
+    The failure counts as reproduced if this CPU has the same error or at least the share ``MUCH`` of it.
     """
     if on_cpu == on_target or on_cpu >= MUCH * on_target > 0:
         print("reproduced: the same graph gives the same failure on this CPU, so the graph is at fault, not the target")

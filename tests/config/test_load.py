@@ -71,7 +71,7 @@ def test_a_soak_is_a_number_or_a_time(
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("20", "20 is a number of inferences, and too few show no leak: write at least 100, or a time such as '20 s'"),
+        ("20", "20 inferences are too few to show a leak: write at least 100, or a time such as '20 s'"),
         ("0", "write at least 100"),
         ('"20"', "a unit is missing (one of ns, us, µs, ms, s, min, h): write e.g. '5 ms'"),
         ('"0 s"', "is neither a number of inferences nor a time: write e.g. 2000 or '20 s'"),

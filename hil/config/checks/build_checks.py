@@ -35,7 +35,7 @@ def _impossible_settings(model: ModelSpec) -> Iterator[tuple[Keys, str]]:
         yield ("build", "time_limit"), "must be more than 0: write e.g. '30 min'"
     unsupported = [precision for precision in model.precisions if precision not in DLA_PRECISIONS]
     if build.dla is not None and unsupported:
-        what = f"a DLA computes in {' and '.join(DLA_PRECISIONS)}, and {', '.join(unsupported)} is listed in precisions"
+        what = f"a DLA computes in {' and '.join(DLA_PRECISIONS)}, but {', '.join(unsupported)} is listed in precisions"
         yield ("build", "dla"), f"{what}: remove it from precisions, or set precisions for this target"
     if model.engine is not None and len(model.precisions) > 1:
         what = (
@@ -45,7 +45,7 @@ def _impossible_settings(model: ModelSpec) -> Iterator[tuple[Keys, str]]:
 
 
 def doubts(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
-    """Yield at most one limit without effect: on INT8 layers without int8, or on DLA layers without a DLA core."""
+    """Yield at most one limit that is useless: ``int8_layers`` without int8, or ``dla_fallback`` without a DLA core."""
     every_variant = [variant for _, variant in variants(model)]
     for inner, variant in variants(model):
         place = (*keys, *inner, "limits")

@@ -71,7 +71,7 @@ def mistakes(values: Values, root: Path) -> Iterator[Mistake]:
 
 
 def _words(keys: Keys, target: Any) -> Iterator[Mistake]:
-    """Yield a mistake for each name, path or argument with a control character."""
+    """Yield a mistake for each text in the table ``target`` that contains a control character."""
     for key in WORDS if isinstance(target, dict) else ():
         value = target.get(key)
         if isinstance(value, str) and CONTROL.search(value):
@@ -102,7 +102,7 @@ def _names(keys: Keys, table: Values) -> Iterator[Mistake]:
 
 
 def _board(keys: Keys, target: Any) -> Iterator[Mistake]:
-    """Yield a mistake for a name that resembles a Jetson module's but is not one; any other name may be a GPU's."""
+    """Yield a mistake for a board name that resembles the name of a Jetson module; other names may be those of GPUs."""
     board = target.get("board") if isinstance(target, dict) else None
     slugs = likely_slugs(board) if isinstance(board, str) else ()
     if slugs:

@@ -38,7 +38,7 @@ def _output(keys: Keys, declared: OutputSpec) -> Iterator[Mistake]:
         elif key in written and key != "nms" and declared.decode is not None:
             yield Mistake((*keys, key), f"has no effect, since decode returns the boxes: remove {key} or decode")
     if "blank" in written and kind != "ctc":
-        yield Mistake((*keys, "blank"), 'is a class of kind = "ctc": write that too, or remove it')
+        yield Mistake((*keys, "blank"), 'is a class of kind = "ctc": write kind = "ctc" too, or remove it')
     if "score" in written and kind not in SCORED:
         yield Mistake((*keys, "score"), f"is a threshold of the kinds {', '.join(SCORED)}: remove it")
 

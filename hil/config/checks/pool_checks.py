@@ -33,7 +33,7 @@ def mistakes(name: str, targets: Mapping[str, Any]) -> Iterator[Mistake]:
         return
     if kind == "labgrid":
         for key in target.keys() & NOT_OF_PLACES:
-            yield Mistake((*keys, key), "has no effect on kind 'labgrid', whose places have their own: remove it")
+            yield Mistake((*keys, key), "has no effect on a target of kind 'labgrid': remove it")
         yield from _lab(keys, target)
         return
     for key in target.keys() & {*OF_LAB, "members", "wait"}:
@@ -77,9 +77,9 @@ def _lab(keys: tuple[str, ...], target: Mapping[str, Any]) -> Iterator[Mistake]:
 
 
 def unlike(targets: Mapping[str, TargetSpec]) -> Iterator[Mistake]:
-    """Yield a mistake for each two members of a pool that are one machine, and for members that differ.
+    """Yield a mistake for each pair of members of a pool that are one machine, and for each member that differs.
 
-    Members may differ from the first one only in the keys in ``OWN``.
+    Members may differ from the pool's first member only in the keys in ``OWN``.
     """
     for name, pool in targets.items():
         members = {each: targets[each] for each in pool.members if each in targets} if pool.kind == "pool" else {}

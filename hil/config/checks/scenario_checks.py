@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hil.config.spec import CommonLimits, MeasureSpec, ModelSpec
 
 Q = 0.99
-"""The percentile, as a fraction, at which the paced limits ``p99``, ``streak`` and ``jitter`` are proved."""
+"""The percentile, as a fraction, that must be provable for the paced limits ``p99``, ``streak`` and ``jitter``."""
 
 
 def mistakes(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
@@ -58,7 +58,7 @@ def _unprovable(limits: CommonLimits, model: ModelSpec) -> Iterator[tuple[Keys, 
     if limited and model.run.rate is None:
         yield ("paced",), "paced limits need the rate of the inputs: write e.g. rate = '30 fps' under run"
     if paced.missed == 0:
-        what = "no number of releases can prove that none is ever missed"
+        what = "no number of releases can prove that no deadline is ever missed"
         yield ("paced", "missed"), f"{what}: write a share such as '0.1 %', or streak = 0"
     if sustained.slowdown == 0:
         what = "no measurement can prove that the model never gets slower: write an acceptable share, e.g. '5 %'"

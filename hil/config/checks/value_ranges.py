@@ -21,8 +21,8 @@ DEMANDS = frozenset({"signed_by", "state", "keys"})
 def mistakes(table: BaseModel | Mapping[str, Any], keys: Keys = ()) -> Iterator[Mistake]:
     """Yield a mistake for each value in ``table`` and its sub-tables that the ``Reach`` of its key refuses.
 
-    Also yield one for each of ``DEMANDS`` that is given and empty. ``keys`` is the path of ``table``. Values inside
-    lists are not checked.
+    Also yield a mistake for each key of ``DEMANDS`` whose list is empty. ``keys`` is the path of ``table``. Values
+    inside lists are not checked.
     """
     declared: dict[str, Reach] = {}
     values: Mapping[str, Any]
