@@ -74,7 +74,8 @@ def missed(series: Series, deadline: float, limit: Limit | None, confidence: flo
     """Judge ``paced.missed``: the share of inferences that end later than ``deadline`` (s) after their release.
 
     The bounds are Clopper and Pearson's (Biometrika 26, 1934), each side at ``confidence``, for the effective number of
-    releases, since misses are correlated.
+    releases, since misses are correlated. A pass becomes inconclusive if the responses got slower during the run, so
+    that the 99th percentile may cross the deadline.
     """
     return _judge(series, limit, lambda one: _missed(one, deadline, limit, confidence))
 

@@ -194,4 +194,4 @@ def _details(layers: Sequence[Layer]) -> dict[str, Any]:
 
 
 def _counts(layers: Sequence[Mapping[str, Any]], key: str) -> dict[str, int]:
-    return dict(sorted(Counter(str(layer.get(key) or "not told") for layer in layers).items()))
+    return dict(sorted(Counter(str(layer.get(key) or "not reported") for layer in layers).items()))

@@ -68,7 +68,10 @@ def command(
 
 
 def _image_source(image: str) -> Path | str:
-    """Return ``image`` itself if it is NAME@sha256:…, else the path of the archive that it names."""
+    """Return ``image`` itself if it is NAME@sha256:…, else the path of the archive that it names.
+
+    Raise ``UserError`` if there is no such archive.
+    """
     if "@sha256:" in image and is_reference(image):
         return image
     path = Path(image)

@@ -33,7 +33,7 @@ def judge_exact(row: Row, pair: Pair, measure: Measure, settings: Settings) -> R
     row = row.model_copy(update={"absolute": loss, "effect": effect, "low": low, "high": high})
     spread = max(_range(effects[: len(base)]), _range(effects[len(base) :]))
     if spread > settings.above:
-        return _with_status(row, Status.UNCLEAR, f"its values on one side differ by {show(spread, '1')}")
+        return _with_status(row, Status.UNCLEAR, f"the values of one side differ by {show(spread, '1')}")
     if base == cand or not effect:
         return _with_status(row, Status.SAME, "the same value")
     worse = effect if measure.sense is not Sense.AT_LEAST else -effect

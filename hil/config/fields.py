@@ -144,7 +144,7 @@ class SoakLength:
         return " or ".join(filter(None, parts))
 
     def method(self) -> int | dict[str, float]:
-        """Return the length for a measurement's method: the number of inferences, or a rule if the length has a time."""
+        """Return the length for a measurement's method: a number of inferences, or a rule if it has a time."""
         if self.seconds is None:
             return self.most
         rule: dict[str, float] = {"seconds": self.seconds, "at_least": self.fewest}

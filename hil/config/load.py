@@ -63,7 +63,7 @@ class Config:
     def where(self, *keys: str) -> str:
         """Return the file and line of a key, such as ``hil.toml:41``; for a limit in ``elsewhere``, its place there.
 
-        For a key that is not in the file, it is the line of the nearest table above.
+        For a key that is not in the file, the line is that of the nearest table above.
         """
         if keys in self.elsewhere:
             return self.elsewhere[keys]
@@ -96,7 +96,7 @@ class Config:
         return on_target(self.spec.models[name], target)
 
     def resolve(self, path: str) -> Path:
-        """Return a path that is written in the config as a full path; a relative path starts at the config's folder."""
+        """Return the full path of ``path``, as written in the config; a relative path starts at the config's folder."""
         return self.root / path
 
 

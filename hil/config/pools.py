@@ -21,7 +21,7 @@ OF_POOL = frozenset({"kind", "members", "wait"})
 """The keys that ``[targets.NAME]`` of a pool may have."""
 
 NOT_OF_PLACES = frozenset({"host", "serial", "deploy", "members"})
-"""The keys that ``[targets.NAME]`` of kind ``labgrid`` may not have: its places have addresses of their own."""
+"""The keys that ``[targets.NAME]`` of kind ``labgrid`` may not have."""
 
 OF_LAB = frozenset({"coordinator", "filter", "at_most"})
 """The keys that only kind ``labgrid`` has."""

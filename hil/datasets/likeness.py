@@ -53,7 +53,7 @@ def near(
 ) -> Near:
     """Return the near-duplicates of ``samples`` among ``others``: for each sample, at most the closest other.
 
-    Only float and uint8 inputs are compared; ``checked`` is 0 if they have fewer than 64 elements.
+    Only float and uint8 inputs are compared; ``checked`` is 0 if a sample has fewer than 64 elements in them.
 
     Args:
         samples: the samples for which near-duplicates are searched.

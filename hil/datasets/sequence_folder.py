@@ -35,7 +35,10 @@ class SequenceFolder(Streamed):
     chunk = 1  # sequences may differ in their lengths
 
     def __init__(self, folder: Path, matcher: Matcher, origin: Origin) -> None:
-        """Read all headers. Raise ``UserError`` if one has names, dtypes or shapes that do not fit the model."""
+        """Read all headers.
+
+        Raise ``UserError`` if names, dtypes or shapes do not fit the model, or if the files have different arrays.
+        """
         super().__init__(origin)
         self._files = sorted(folder.glob(PATTERN))
         self._names: tuple[list[str], list[str]] | None = None

@@ -133,7 +133,8 @@ class _Input:
 def far(peaks: Array, times: float) -> list[tuple[int, float]]:
     """Return (index, ratio) of each sample whose peak exceeds the 99th percentile of the peaks by the factor ``times``.
 
-    The ratio is that of the peak to the percentile, and the largest comes first.
+    The ratio is that of the peak to the percentile, and the largest comes first. With few samples, the second largest
+    peak takes the place of the percentile. Return an empty list for fewer than two samples.
     """
     if len(peaks) < 2:
         return []

@@ -77,8 +77,9 @@ def deploy(config: Config, path: Path, robot: str, notify: Notify, carried: Path
 def containerize(config: Config, path: Path, robot: str, folder: Path, notify: Notify) -> str:
     """Write the build context of an image with the engines of the report at ``path`` into ``folder``.
 
-    Return the command that builds the image. The robot is not contacted. Raises ``DeployRefused`` like ``deploy``, and
-    ``UserError`` if the robot's config has no ``container``, no base image is known, or ``folder`` is not empty.
+    Return the command that builds the image. The robot is not contacted. Raises ``DeployRefused`` and
+    ``AttestationRefused`` like ``deploy``, and ``UserError`` if the robot's config has no ``container``, no base image
+    is known, or ``folder`` is not empty.
     """
     spec = deploy_spec(config, robot).container
     if spec is None:
@@ -179,7 +180,8 @@ def roll_back(config: Config, robot: str, to: str | None, notify: Notify) -> Out
     """Switch the robot back to its previous release, or to the release whose digest begins with ``to``.
 
     Raises:
-        UserError: the robot has no such release.
+        UserError: the robot has no such release, or several; or the config deploys images and the release has files,
+            or the reverse.
         DeployRefused: the release is damaged, lacks a required signature, was judged on another board or runtime, or
             its image is gone.
         LabError: the robot cannot be reached, is lost, or is not the configured board.

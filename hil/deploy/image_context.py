@@ -31,8 +31,8 @@ COPY release/ /{folder}/
 def base_of(spec: DeployContainerSpec, l4t: str | None, robot: str) -> tuple[str, str]:
     """Return the base image, and a text that states where it is from.
 
-    It is the base in ``spec``, else the known base for the board's Jetson Linux release ``l4t``. Raises ``UserError``
-    if there is neither.
+    The base image is that of ``spec``, else the known one for the board's Jetson Linux release ``l4t``. Raises
+    ``UserError`` if there is neither.
     """
     if spec.base is not None:
         return spec.base, "hil.toml"

@@ -38,10 +38,10 @@ def of_report(report: Report, decisions: Mapping[str, Decision]) -> Iterator[str
 
 
 def of_engines(report: Report, engines: Sequence[EngineUsed]) -> Iterator[str]:
-    """Yield a reason for each engine that has no rows, and for each that has no file.
+    """Yield a reason for each engine without rows, for each without a file, and for engines of one model and precision.
 
-    Also yields a reason for up to three required rows of each engine that neither passed nor warned, and for engines of
-    one model and precision, of which only one could be deployed.
+    Of the latter, a release can have only one. Also yield a reason for each required row of an engine that neither
+    passed nor warned, at most three for each engine.
     """
     for (model, precision), times in Counter((engine.model, engine.precision) for engine in engines).items():
         if times > 1:
@@ -89,7 +89,8 @@ def of_robot(
 ) -> Iterator[str]:
     """Yield reasons if the robot is a different kind of machine from the judged one, or lacks the runtime of an engine.
 
-    ``judged`` and ``robot`` are facts of a probe. ``gpu`` is the index of the robot's GPU. An unknown fact is a reason.
+    ``judged`` and ``robot`` are the facts that a probe read on each machine. ``gpu`` is the index of the robot's GPU.
+    An unknown fact is a reason.
     """
     for runtime, work in dict.fromkeys((engine.runtime, engine.executed_on) for engine in engines):
         own = runtime_facts(robot, runtime, gpu)

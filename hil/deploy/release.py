@@ -72,7 +72,7 @@ def named(pattern: str, model: str, precision: str) -> bool:
 def engine_files(folder: Path, engines: Iterable[EngineUsed]) -> dict[str, Path]:
     """Return the files of the engines and of their external data, by their name in the report; leave out missing ones.
 
-    The names are relative to ``folder``, that of the report. Raises ``DeployRefused`` if a name leads out of it.
+    The names are relative to ``folder``, the report's folder. Raises ``DeployRefused`` if a name leads out of it.
     """
     files: dict[str, Path] = {}
     for name in [file for engine in engines for file, _ in engine.files]:

@@ -240,7 +240,7 @@ class Robot:
     def give_up(self, error: BaseException) -> None:
         """Abandon an operation, because of ``error``, before it switches releases.
 
-        An error of abandoning is not raised; its message is appended to that of ``error``.
+        If abandoning fails, no error is raised. If ``error`` is a ``HilError``, it gets the message of the failure too.
         """
         try:
             self.notify("giving up", f"{self.activate('stay').text}")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hil.session.int8_trials import Trials
 
 REASON = 90
-"""The most letters that are shown of the reason why a check did not pass."""
+"""The most characters of a reason that are shown for a check that did not pass."""
 
 
 def print_search(trials: Trials, search: Search) -> None:
@@ -54,8 +54,8 @@ def recommend(  # noqa: PLR0913 - the outcome, and where it is written
 ) -> None:
     """Print what to do after ``search``, the trials of ``hil int8 tune``.
 
-    With ``write``, write the nodes of the best trial into the calibration table of hil.toml, if it has a header; else
-    print them. Raise ``UserError`` if hil.toml cannot be written.
+    If nodes must stay in floating point, write them into the calibration table of hil.toml; without ``write``, or if
+    that table has no header of its own, print them. Raise ``UserError`` if hil.toml cannot be written.
     """
     out, best, over = console(), search.best, trials.over
     full = next(trial for trial in search.trials if not trial.keep)
