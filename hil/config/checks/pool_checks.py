@@ -33,7 +33,7 @@ def mistakes(name: str, targets: Mapping[str, Any]) -> Iterator[Mistake]:
         return
     if kind == "labgrid":
         for key in target.keys() & NOT_OF_PLACES:
-            yield Mistake((*keys, key), "has no effect on a target of kind 'labgrid': remove it")
+            yield Mistake((*keys, key), "has no effect on kind 'labgrid': remove it")
         yield from _lab(keys, target)
         return
     for key in target.keys() & {*OF_LAB, "members", "wait"}:

@@ -37,7 +37,7 @@ def write(folder: Path, text: str) -> Path:
         ('build.plugins = ["libx.so", "libx.so"]', "the same plugin library is listed twice"),
         ('on.cpu.build.plugins = ["liby.so"]', "models.a.on.cpu.build.plugins: no such plugin library"),
         ('on.cpu.engine = "y.plan"', "models.a.on.cpu.engine: no such file"),
-        ("build.dla = 0", "models.a.build.dla: a DLA computes in fp16 and int8, and fp32 is listed in precisions"),
+        ("build.dla = 0", "models.a.build.dla: a DLA computes in fp16 and int8, but fp32 is listed in precisions"),
         ("on.cpu.build.dla = 1", "models.a.on.cpu.build.dla: a DLA computes in fp16 and int8"),
         (
             'engine = "x.plan"\nprecisions = ["fp16", "fp32"]',
