@@ -21,8 +21,8 @@ DEVICE_RESOLUTION = 2e-6
 """Error of the time between two CUDA events, in seconds: about 0.5 µs each (cuEventElapsedTime), and a margin."""
 
 AHEAD = 10
-"""A drift is extrapolated over this many times the measured time. If it would cross the limit, the verdict is
-inconclusive."""
+"""A drift is extrapolated over this many times the measured time. If the durations would then cross the limit, the
+verdict is inconclusive."""
 
 COUNTS = 0.9
 """The reason mentions correlation only if the effective sample size is at most this share of the number of samples."""
@@ -88,7 +88,7 @@ def _withdraw_if_drifting(judgement: Judgement, rise: float) -> Judgement:
     threshold, direction = show(limit.value, "s"), "slower" if rise > 0 else "faster"
     measured = f"{show(measurement.value, 's')}, but {show(abs(rise), 's')} {direction} at the end than at the start"
     approaching = judgement.verdict is (Verdict.PASSED if rise > 0 else Verdict.FAILED)
-    where = f"if this continues it crosses {threshold}" if approaching else f"it began on the other side of {threshold}"
+    where = f"it will cross {threshold} at this rate" if approaching else f"it began on the other side of {threshold}"
     fix = "measure longer, or judge minutes of work by limits.sustained" if rise > 0 else "raise [measure] warmup"
     reason = f"{measured}: {where}: {fix}"
     return judgement.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": reason})

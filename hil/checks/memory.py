@@ -152,8 +152,8 @@ def growth(  # noqa: PLR0913 - a series, its limit, and what the series cannot s
     ``runs`` counts the inferences so far, ``resident`` holds the worker's memory at that moment, in bytes; equal
     length. Passed if the upper bound is within the limit, failed if the lower bound is beyond it. The largest single
     increase does not count for the lower bound, since a runtime may allocate one buffer late. A leak smaller than
-    ``unseen`` bytes (``hidden``) shows in no reading, so the upper bound includes it. A soak with fewer than ``fewest``
-    inferences is inconclusive.
+    ``unseen`` bytes (``hidden``) may show in no reading, so the upper bound includes it. A soak with fewer than
+    ``fewest`` inferences is inconclusive.
     """
     done, bytes_ = np.asarray(runs, dtype=np.float64), np.asarray(resident, dtype=np.float64)
     broken = _unusable(done, bytes_)

@@ -125,7 +125,7 @@ class Numbers:
             self.worst_cosine, self.worst_sample = float(cosine.min()), int(numbers[cosine.argmin()])
 
     def _list(self, x: FloatArray, y: FloatArray, error: FloatArray, numbers: IntArray, shape: tuple[int, ...]) -> None:
-        """Keep the five largest errors so far; of equal errors the earlier. ``shape`` is that of one sample."""
+        """Keep the five largest errors so far; of equal errors, the earlier ones. ``shape`` is that of one sample."""
         flat = error.ravel()
         if len(self.worst) == LISTED and flat.max() <= self.worst[-1].error:
             return
@@ -174,7 +174,7 @@ def _error(x: FloatArray, y: FloatArray, dtype: np.dtype[Any]) -> FloatArray:
 def not_finite(reference: Array, candidate: Array, numbers: IntArray) -> str:
     """Return which elements of batches [batches, ...] are NaN or infinite on one side only, as text for a message.
 
-    Empty if there are none. ``numbers`` are those of the batches' samples.
+    Empty if there are none. ``numbers`` are the numbers of the batches' samples.
     """
     if not is_float(reference.dtype):
         return ""

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["MeasuredRow", "Rules", "by_runs", "exactly", "missing"]
 
 UNKNOWN_NOISE = (
-    "with one session on each side, a change of the code cannot be distinguished from one of the machine, and how much "
-    "sessions of this target differ is not known"
+    "with one session on each side, a change of the code cannot be distinguished from a change of the machine, and the "
+    "noise between sessions of this target is not known"
 )
 SEE_ROW = "see the row of the compared check"
 

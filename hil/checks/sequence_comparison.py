@@ -102,7 +102,7 @@ class SequenceComparison:
         self.live += any(varies) and not still
 
     def without(self, state: str, reference: Outputs, lost: Outputs) -> None:
-        """Add the reference's outputs of one sequence, and ``lost``, those with ``state`` held at its start value."""
+        """Add the reference's outputs of one sequence, and ``lost``, its outputs with ``state`` held at its start."""
         self._without[state].update(reference, lost, samples=len(reference[0][1]))
 
     def _of(self, name: str, array: Any) -> StepErrors:

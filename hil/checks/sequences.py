@@ -24,7 +24,7 @@ FEWEST = 2
 def reset(first: Outputs, again: Outputs, *, sequences: int) -> Judgement:
     """Judge ``sequence.reset``: does a sequence give the same outputs, bit for bit, after ``sequences`` others?
 
-    ``first`` and ``again`` are its outputs before and after them.
+    ``first`` are the outputs of the sequence before the others, ``again`` its outputs after them.
     """
     empty = _nothing(first, sequences)
     if empty is not None:

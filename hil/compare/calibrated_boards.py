@@ -108,7 +108,7 @@ def _spread(pair: Pair, environments: Mapping[str, Facts], between: Between) -> 
 def _moved(pair: Pair, spread: Spread | None, way: int, known: Known, between: Between) -> Pair:
     """Return ``pair`` with the candidate's values multiplied by ``(1 + spread) ** way``.
 
-    The candidate's control is moved towards that of the base, at most by as much as the boards' controls differ.
+    The candidate's control is moved towards the base's control, at most by as much as the boards' controls differ.
     """
     if spread is None or not spread.most:
         return pair

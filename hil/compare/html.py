@@ -24,7 +24,7 @@ TONE = {
     Status.CONFOUNDED: "inconclusive",
     Status.REFUSED: "failed",
 }
-"""The CSS class of each status: those that ``report.html`` uses for verdicts."""
+"""The CSS class of each status; ``report.html`` uses the same classes for verdicts."""
 
 
 def render(document: Document) -> str:

@@ -86,7 +86,7 @@ class Settings(Frozen):
     """The rule by which rows are judged; ``above``, ``exclude`` and ``confidence`` are fractions.
 
     A noisy row is worse or better if its change is significant at ``confidence`` and larger than ``above``. Otherwise
-    it is the same if its interval excludes a worsening of ``exclude``. ``across_boards`` allows sides that were
+    its status is ``same`` if its interval excludes a worsening of ``exclude``. ``across_boards`` allows sides that were
     measured on different machines. ``rows`` are the patterns of ``--row``; ``regression`` names the models whose
     ``regression`` table makes rows count.
     """

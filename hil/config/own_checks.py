@@ -100,7 +100,7 @@ def read(path: Path, spec: ConfigSpec) -> tuple[tuple[OwnCheck, ...], str | None
 
 
 def require_valid(checks: Iterable[OwnCheck], spec: ConfigSpec, name: str) -> None:
-    """Raise a ``UserError`` with the mistakes in ``checks``, those of the file ``name``; return if there are none.
+    """Raise a ``UserError`` with the mistakes in ``checks``, which the file ``name`` lists; return if there are none.
 
     A check that no run with ``spec`` can contain is a mistake, and so is a duplicate.
     """

@@ -131,7 +131,7 @@ class GateSpec(Table):
         detects: the change, as a fraction, that each required row with an interval must be able to detect.
         state: the keys that the target's state contract must declare.
         max_age: the maximum age of a report; judged by commands such as ``hil gate``, not by the run that writes it.
-        clean: whether the run may use only files of a commit; by default, for evidence ``device``.
+        clean: whether the run may use only files of a commit; by default, true for evidence ``device``.
         signed_by: the accepted signers; judged by commands such as ``hil gate``, not by the run that writes the report.
     """
 
@@ -149,7 +149,7 @@ class GateSpec(Table):
 
     @property
     def requires_clean(self) -> bool:
-        """Whether the run may only use files of a commit: as ``clean`` states; if unset, for evidence ``device``."""
+        """Whether the run may use only files of a commit: ``clean``; if unset, true for evidence ``device``."""
         return self.evidence == "device" if self.clean is None else self.clean
 
     @property

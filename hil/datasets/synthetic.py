@@ -34,9 +34,9 @@ Interval = tuple[float, float]
 class SyntheticDataset(Streamed):
     """Uniform random inputs; sample ``i`` is the same for every batch size.
 
-    Values are in the interval that ``ranges`` or else the input's declaration has; otherwise from 0 to 1, for ``uint8``
-    from 0 to 255, and for a mask the value with which all positions count. A dynamic dimension has the ``opt`` of its
-    declared sizes, else its declared multiple (1 by default).
+    Values are in the interval of ``ranges``, else in that of the input's declaration. By default they are from 0 to 1,
+    for ``uint8`` from 0 to 255, and for a mask the value with which all positions count. A dynamic dimension has the
+    ``opt`` of its declared sizes, else its declared multiple (1 by default).
     """
 
     synthetic = True

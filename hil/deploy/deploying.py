@@ -180,8 +180,8 @@ def roll_back(config: Config, robot: str, to: str | None, notify: Notify) -> Out
     """Switch the robot back to its previous release, or to the release whose digest begins with ``to``.
 
     Raises:
-        UserError: the robot has no such release, or several; or the config deploys images and the release has files,
-            or the reverse.
+        UserError: there is no such release, or several; or the release is an image and the config deploys files, or
+            the reverse.
         DeployRefused: the release is damaged, lacks a required signature, was judged on another board or runtime, or
             its image is gone.
         LabError: the robot cannot be reached, is lost, or is not the configured board.

@@ -25,7 +25,7 @@ UNKNOWN = "an unknown one"
 
 
 def of_report(report: Report, decisions: Mapping[str, Decision]) -> Iterator[str]:
-    """Yield reasons from the run itself, and from ``decisions``: those of the gate on it, by the name of the policy."""
+    """Yield reasons from the run, and from ``decisions``: the gate's decisions on the report, by name of the policy."""
     if report.status != "complete":
         yield "its run did not finish"
     if report.exit_code != 0:
@@ -57,9 +57,9 @@ def of_engines(report: Report, engines: Sequence[EngineUsed]) -> Iterator[str]:
 
 
 def evidence_of(report: Report, engines: Sequence[EngineUsed]) -> Evidence:
-    """Return the weakest evidence of the rows judged with these engines, without those judged on the host.
+    """Return the weakest evidence of the rows that were judged with these engines.
 
-    The result is ``CPU_FALLBACK`` without any such row.
+    Rows that were judged on the host do not count. Return ``CPU_FALLBACK`` if no row counts.
     """
     digests = {engine.digest for engine in engines}
     rows = [row for row in report.checks if row.engine in digests and not _on_host(row.id)]

@@ -57,7 +57,7 @@ def judged_report(config: Config, path: Path, robot: str, now: datetime) -> Judg
     Raises:
         DeployRefused: there are reasons against the deployment.
         UserError: ``path`` is not a report, has no engine for the robot, or its signature is for other files.
-        AttestationRefused: the robot requires a signature, and that of the report does not verify.
+        AttestationRefused: the robot requires a signature, and the report's signature does not verify.
     """
     spec = deploy_spec(config, robot)
     path = file_in(path, REPORT)

@@ -1,4 +1,4 @@
-"""Find requirements of the current ``hil.toml`` that are stricter than those a report was judged by. Pure functions.
+"""Find requirements of the current ``hil.toml`` that are stricter than a report's own. Pure functions.
 
 A new row, and a requirement that the report does not record, count as stricter.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 AGAIN = "run again"
 GOOD = frozenset({Verdict.PASSED, Verdict.WARNED})
 COMPARING = ("parity.outputs", "sequence.free_running")
-"""The checks that compare outputs as golden samples do; the second is that of a model with a state."""
+"""The checks that compare outputs as golden samples do; the second is for models with a state."""
 DEADLINES = frozenset({"paced.missed", "paced.streak"})
 
 

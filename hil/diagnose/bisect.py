@@ -120,7 +120,7 @@ def _with_signal_end(case: Case, diagnosis: Diagnosis, outputs: Values, inside: 
 
 
 def _overflowing_region(case: Case, diagnosis: Diagnosis) -> Region | None:
-    """Return the first region whose tensor is that of a culprit with an FP16 overflow; ``None`` without one."""
+    """Return the first region that computes the tensor of a culprit with an FP16 overflow; ``None`` without one."""
     tensors = {culprit.seen.tensor for culprit in diagnosis.culprits if culprit.cause is Cause.OVERFLOW}
     return next((region for region in case.regions if region.pair.reference in tensors), None)
 

@@ -154,7 +154,7 @@ class Part:
 class Diagnosis:
     """The result of a diagnosis. ``culprits`` are the nodes at fault; empty if there are none.
 
-    They are listed worst first, except that INT8 ranges after a node with other constants follow it.
+    They are listed worst first, but an INT8 range after a node whose constants differ is listed after that node.
 
     Attributes:
         precision: the engine's precision.
