@@ -30,7 +30,7 @@ LABELLESS = frozenset({"embedding"})
 
 @dataclass(frozen=True)
 class Overlap:
-    """Samples of one data set that another contains, by digest.
+    """How many samples of one data set are in another too, by digest.
 
     Attributes:
         count: the number of these samples.
@@ -46,7 +46,7 @@ class Overlap:
 
 
 def overlap(samples: Iterable[str], others: Iterable[str]) -> Overlap:
-    """Return how many of ``samples`` (digests) are among ``others``, with up to five examples."""
+    """Return how many of the digests ``samples`` are among the digests ``others``, with up to five examples."""
     known = set(others)
     checked, common = 0, []
     for digest in samples:

@@ -64,10 +64,10 @@ def _same_machine(accepted: Level, run: RunRecord, machines: Mapping[str, str]) 
 def with_acceptance(
     row: Row, pair: Pair, levels: Sequence[Level], machines: Mapping[str, str], against: Callable[[Point], Status]
 ) -> Row:
-    """Return ``row`` with the accepted level that applies to it.
+    """Return ``row``; if its status is worse, with the accepted level that applies to it.
 
-    The status of a worse row becomes ``accepted`` if the candidate is not worse than that level. ``against`` judges the
-    candidate against the accepted point in place of the base.
+    The status becomes ``accepted`` if the candidate is the accepted run or is not worse than that level. ``against``
+    judges the candidate against the accepted point in place of the base.
     """
     applicable = applicable_level(pair, levels, machines)
     if applicable is None or row.status is not Status.WORSE:
@@ -81,4 +81,5 @@ def with_acceptance(
         return row.model_copy(update={"status": Status.ACCEPTED, "reason": f"{row.reason}; {level}"})
     if applicable.point is not None and against(applicable.point) in {Status.SAME, Status.BETTER}:
         return row.model_copy(update={"status": Status.ACCEPTED, "reason": f"{row.reason}; {level}"})
-    return row.model_copy(update={"reason": f"{row.reason}; it may be worse than the accepted level ({level})"})
+    reason = f"{row.reason}; the candidate may be worse than the accepted level ({level})"
+    return row.model_copy(update={"reason": reason})

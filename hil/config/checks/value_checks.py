@@ -88,7 +88,7 @@ def _loose(keys: Keys, tolerances: Mapping[Precision, TolerancesSpec]) -> Iterat
 
 
 def _vacuous(keys: Keys, tolerance: ToleranceSpec) -> Iterator[Mistake]:
-    """Yield tolerances that any output meets."""
+    """Yield tolerances that an output unrelated to the reference can meet."""
     loose = (
         ("max_rel", tolerance.max_rel is not None and tolerance.max_rel >= 1),
         ("cosine", tolerance.cosine is not None and tolerance.cosine <= 0),
