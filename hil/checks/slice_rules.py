@@ -36,7 +36,7 @@ FEW = 10
 """With fewer elements, a slice's standard deviation is unreliable: at least that of the whole output is used."""
 
 UNRELATED = 1.0
-"""A sample with this error or more, in standard deviations, is no nearer to the reference than its mean would be."""
+"""A sample with this error or more, in standard deviations, is no nearer to the reference than the slice's mean."""
 
 ALIKE = 8.0
 """Slices whose standard deviations differ by a smaller factor are alike: an engine rounds them in common steps."""

@@ -20,7 +20,7 @@ LIVELY = 0.1
 """An element's error is relative to its standard deviation, or to this share of the largest one if that is more."""
 
 LAST = 0.1
-"""The last share of a sequence's steps, over which the error at its end is averaged."""
+"""The share of a sequence's steps, counted from its end, over which the error at the end is averaged."""
 
 POINTS = 200
 """Most points of a stored curve."""

@@ -1,4 +1,4 @@
-"""``hil lint MODEL``: what TensorRT, a module or a JetPack release does not support, without the use of a board."""
+"""``hil lint MODEL``: report, without a board, what TensorRT, a module or a JetPack release does not support."""
 
 from __future__ import annotations
 

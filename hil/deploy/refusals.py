@@ -38,10 +38,9 @@ def of_report(report: Report, decisions: Mapping[str, Decision]) -> Iterator[str
 
 
 def of_engines(report: Report, engines: Sequence[EngineUsed]) -> Iterator[str]:
-    """Yield a reason for each engine without rows, for each without a file, and for engines of one model and precision.
+    """Yield a reason for each engine that has no rows or no file, and if several have the same model and precision.
 
-    Of the latter, a release can have only one. Also yield a reason for each required row of an engine that neither
-    passed nor warned, at most three for each engine.
+    Also yield a reason for each required row of an engine that neither passed nor warned, at most three for each engine.
     """
     for (model, precision), times in Counter((engine.model, engine.precision) for engine in engines).items():
         if times > 1:

@@ -86,7 +86,8 @@ def _of_limit(row: Row, check: CheckResult) -> Iterator[str]:
     if then is None:
         yield f"{row.name}: the limit is {_shown(now)} now, but it was judged without one: {AGAIN}"
     elif (now.unit, now.sense) != (then.unit, then.sense):
-        yield f"{row.name}: the limit is {_shown(now)} now, but it was judged by another kind, {_shown(then)}: {AGAIN}"
+        kind = f"it was judged by a limit of another kind, {_shown(then)}"
+        yield f"{row.name}: the limit is {_shown(now)} now, but {kind}: {AGAIN}"
     elif _stricter(now.value, then.value, now.sense) or _stricter(_edge(now), _edge(then), now.sense):
         yield f"{row.name}: the limit is {_shown(now)} now, but it was judged by {_shown(then)}: {AGAIN}"
     yield from _expiry(check.name, "limit", now.expires, None if then is None else then.expires)

@@ -25,7 +25,7 @@ def mistakes(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
         what = "a model whose state goes from step to step has one inference in flight: remove this key, or carry"
         yield Mistake((*keys, "run", "streams"), what)
     if model.recurrent and model.reference is not None:
-        what = "saved outputs are not read for a model with a state: remove this key, so that ONNX Runtime runs it"
+        what = "saved outputs are not read for a model with a state: remove this key, so that the model runs"
         yield Mistake((*keys, "reference"), f"{what} on the host, or remove carry")
 
 
