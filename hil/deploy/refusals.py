@@ -40,7 +40,7 @@ def of_report(report: Report, decisions: Mapping[str, Decision]) -> Iterator[str
 def of_engines(report: Report, engines: Sequence[EngineUsed]) -> Iterator[str]:
     """Yield a reason for each engine that has no rows or no file, and if several have the same model and precision.
 
-    Also yield a reason for each required row of an engine that neither passed nor warned, at most three for each engine.
+    Also yield a reason for each required row of an engine that neither passed nor warned, at most three per engine.
     """
     for (model, precision), times in Counter((engine.model, engine.precision) for engine in engines).items():
         if times > 1:
