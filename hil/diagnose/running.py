@@ -16,7 +16,10 @@ from hil.onnx_files.host_run import run_on_host
 Array = npt.NDArray[Any]
 Values = dict[str, Array]
 Runner = Callable[[onnx.ModelProto, Mapping[str, Array]], Values]
-"""Builds a model where the engine runs and returns its outputs. Raises ``EngineBuildError`` or ``EngineError``."""
+"""A function that builds a model where the engine runs, runs it on inputs by name, and returns the outputs by name.
+
+It raises ``EngineBuildError`` or ``EngineError``.
+"""
 
 AT_ONCE = 256 * 2**20
 """Limit in bytes for the input and output tensors of one variant."""

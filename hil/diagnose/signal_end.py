@@ -28,22 +28,27 @@ LIVE = 0.01
 """A slice is live if its standard deviation in the reference exceeds this share of the largest of all slices."""
 
 SCORE = 0.25
-"""A slice with values from 0 to 1 that reach this value is live too: scores in one tensor with boxes in pixels."""
+"""A slice is also live if its values lie from 0 to 1 and vary, and the largest is at least this value.
+
+Such slices are scores, which may share a tensor with boxes in pixels.
+"""
 
 CONSTANT = 0.01
-"""A live slice is constant in an engine where its standard deviation is under this share of the reference's."""
+"""A live slice is constant if its standard deviation in the engine is less than this share of that in the reference."""
 
 ENOUGH = 10
-"""Fewest elements of a slice that is examined by itself; smaller ones only together with all slices of the tensor."""
+"""Fewest elements of a slice for which slices are examined one by one; shorter slices are only examined together."""
 
 TRIED = 10
-"""Largest number of tensors, wholly constant ones and others each, that are corrected to see whether outputs vary."""
+"""Most tensors that are corrected to test whether the outputs then vary: this many of which all live slices are
+constant, and this many others.
+"""
 
 
 def signal_end(case: Case, outputs: Values, inside: Values, node_of: Callable[[Region], Node]) -> SignalEnd | None:
-    """Return where the signal ends in the engine; ``None`` if its outputs vary, or if no node could be confirmed.
+    """Return where the signal ends in the engine; ``None`` if the outputs vary, or if no node could be confirmed.
 
-    ``outputs`` are those of the whole engine, ``inside`` its intermediate tensors, ``node_of`` returns a region's node.
+    ``outputs`` are those of the whole engine, ``inside`` its intermediate tensors; ``node_of`` returns a region's node.
     Raises the errors of ``case.runner``.
     """
     dead = _dead_outputs(case, outputs)
@@ -86,8 +91,8 @@ def _dead_outputs(case: Case, outputs: Mapping[str, Array]) -> dict[str, int]:
 def constant_slices(expected: Array, obtained: Array) -> BoolArray:
     """Return for each live slice of a tensor whether it is constant in the engine.
 
-    A slice has all elements with one index along the shortest axis, except the samples' axis. The result is empty if no
-    slice is live, if the shapes differ, or if the values are not finite floats.
+    A slice is the elements with one index along the shortest axis; the samples' axis and axes of size 1 do not count.
+    The result is empty if no slice is live, if the shapes differ, or if the values are not finite floats.
     """
     nothing = np.zeros(0, np.bool_)
     if expected.shape != obtained.shape or not expected.size or not is_float(expected.dtype):

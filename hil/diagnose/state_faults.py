@@ -1,4 +1,4 @@
-"""Names what is done wrong with a state between steps, by replaying single steps on the reference.
+"""Names the fault in how an engine passes a state from step to step, by replaying single steps on the reference.
 
 Each hypothesis names a state that a step may have begun with, such as zeros. If the reference then gives the engine's
 outputs, the hypothesis is the cause.
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RARE = 6.0
-"""Multiple of the median error from which on a step is wrong, if that is less than the precision's floor."""
+"""A step is wrong if its error exceeds this multiple of the median error (at least ``FLOOR``) or the trace's floor,
+whichever is smaller."""
 
 SMALL = 1e-4
-"""Error of a replayed step that is examined if no error is larger, and nearly all steps have it."""
+"""If no step is wrong, steps with an error larger than this are examined, provided that nearly all steps have one."""
 
 EXPLAINED = 0.25
 """A hypothesis explains a wrong step if it leaves at most this share of its error."""
@@ -39,7 +40,7 @@ the reference."""
 
 
 def cause(trace: Trace) -> str:
-    """Return what is done wrong with the state, such as "the state 'h' is one step late"; empty if nothing fits.
+    """Return the fault as text, such as "the states 'h' and 'c' are exchanged"; empty if no hypothesis fits.
 
     The first step with NaN or infinity and all later steps are left out.
     """
@@ -74,7 +75,7 @@ def _cause(trace: Trace) -> str:
 
 
 def _finite_steps(trace: Trace) -> int:
-    """Return the number of steps before the first NaN or infinity."""
+    """Return the number of steps before the first NaN or infinity; the number of all steps if there is none."""
     finite = [np.isfinite(array.reshape(len(array), -1)).all(axis=1) for array in trace.outputs.values()]
     together = np.logical_and.reduce(finite)
     return len(together) if together.all() else int(together.argmin())
@@ -86,12 +87,12 @@ def _beginning(trace: Trace, replay: Replay, error: float) -> str:
         left = {name: trace.before[source] for name, source in trace.carry.items()}
         same = all(left[name].shape == trace.begin[name].shape for name in left)
         if same and replay.error(0, {**trace.inputs(0), **left}) <= EXPLAINED * error:
-            return "the state is not reset where a sequence begins: it is that of the sequence before"
+            return "the state is not reset where a sequence begins: its first value is that of the sequence before"
     return "the state is not reset where a sequence begins: the first step begins with other values"
 
 
 def _repeated(trace: Trace, _: Replay, wrong: Any, count: int) -> str:
-    """Return a sentence if all wrong steps repeat the outputs of the step before them, up to the last; else empty."""
+    """Return a sentence if the wrong steps are the last ones and all repeat one earlier step's outputs; else empty."""
     first = int(wrong[0])
     steps = [array[first - 1 :] for array in trace.outputs.values()]
     if first + len(wrong) == count == len(steps[0]) + first - 1 and all(
@@ -166,16 +167,18 @@ def _is_late(replay: Replay, name: str, step: int) -> bool:
 
 
 RULES = (_repeated, _few_values, _clipping, _exchanged_outputs, _drifting)
-"""Causes that show in the outputs and in replays from the engine's own states; they are tried before other states.
+"""Rules for causes that are visible in the outputs and in replays from the engine's own states.
 
-Each rule gets the trace, its replay, the wrong steps and the number of finite steps, and returns a sentence or nothing.
+They are tried before any other state is. Each rule gets the trace, its replay, the wrong steps and the number of finite
+steps, and returns a sentence, or an empty text if it does not apply.
 """
 
 
 def _tried(trace: Trace, replay: Replay, steps: Any, errors: Any, share: float) -> Iterator[tuple[float, str]]:
-    """Yield each hypothesis that explains enough of the wrong ``steps``, after the mean share of error that it leaves.
+    """Yield a pair for each hypothesis that explains enough of the wrong ``steps``: its rank and its sentence.
 
-    ``errors`` are those of all steps; ``share`` is the share of wrong steps after the first.
+    The rank is the mean share of the error that the hypothesis leaves unexplained; the smallest is the best. ``errors``
+    has the error of each step; ``share`` is the share of the steps after the first that are wrong.
     """
     for text, feed in guesses(trace, steps, always=share >= ALMOST_ALL):
         left = np.array([replay.error(step, feed(step)) for step in steps]) / errors[steps]

@@ -1,4 +1,4 @@
-"""Guesses which states an engine really began its steps with, where these are not its own outputs."""
+"""Guesses which states an engine really began its steps with, if it did not use its own outputs of the step before."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ MOST_PAIRS = 10
 """Most pairs of sequences of a batch that are tried."""
 
 TRIED = 41
-"""Values of a factor or a limit that are tried in a row; the best one is refined twice."""
+"""Number of evenly spaced values that are tried for a factor or a limit; the best one is refined twice."""
 
 
 def guesses(trace: Trace, steps: Any, *, always: bool) -> Iterator[Guess]:
-    """Yield hypotheses: a sentence on what may be wrong, and a function of a step that returns the reference's inputs.
+    """Yield hypotheses: a sentence on what may be wrong, and a function from a step's number to the reference's inputs.
 
-    ``steps`` are the first wrong step and some later ones; ``always`` states that almost all steps are wrong.
+    ``steps`` are the first wrong step and some later wrong ones; ``always`` is whether almost all steps are wrong.
     """
     yield from _other_states(trace, steps, always=always)
     yield from _other_rows(trace, steps, always=always)

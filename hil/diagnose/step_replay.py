@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Step = Callable[[Arrays], Arrays]
 
 FLOOR = 0.02
-"""Error of a replayed step, in standard deviations of an output, from which on a step in FP32 is wrong."""
+"""A step in FP32 is wrong if its error in the replay exceeds this value, in standard deviations of an output."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Trace:
         begin: the states with which the sequences begin.
         carry: the output that feeds each carried input.
         outputs: the engine's outputs, ``[steps, *shape]``, among them all that ``carry`` names.
-        before: the engine's last outputs of the batch before; empty for the first one.
-        floor: the error of a replayed step from which on it is wrong, in standard deviations of an output.
-        axes: the axis of each state along which sequences are stacked; ``None`` for a state without one.
+        before: the engine's last outputs of the batch before; empty for the first batch.
+        floor: a step whose error in the replay exceeds this value, in standard deviations of an output, is wrong.
+        axes: the axis of each state along which sequences are stacked; ``None`` for a state without such an axis.
     """
 
     step: Step

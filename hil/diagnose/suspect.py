@@ -1,4 +1,7 @@
-"""Computes the values of a suspect and its reference, whole and region by region, and a correct engine's bounds."""
+"""Computes the tensors of a suspect and of its reference, and the largest errors of a correct engine.
+
+The suspect is run whole, and each region alone.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,8 @@ class Case:
     """A suspect model and its reference, with the inputs (``feeds``) and the reference's values (``expected``).
 
     ``expected`` has inputs, intermediate tensors and outputs by name. ``runner`` builds and runs variants of the
-    suspect where the engine runs. ``stands`` returns whether outputs do not fail parity, given the expected ones.
+    suspect where the engine runs. ``stands`` gets the expected and the obtained outputs, and returns whether the
+    obtained ones do not fail parity.
     """
 
     reference: Graph
@@ -113,8 +117,8 @@ def isolated_values(case: Case, inside: Values, fed_by: Values | None = None) ->
     """Run each region alone where the engine runs, and return the regions' tensors by the suspect's name.
 
     The inputs are the reference's values, or those of ``fed_by``. A tensor that cannot be obtained is left out, for
-    example where the reference's value has a shape that the region does not take. Raise the runtime's error if it
-    refuses more than ``REFUSED`` regions: then it is not the region that is wrong.
+    example where the reference's value has a shape that the region does not accept. Raise the runtime's error if it
+    refuses more than ``REFUSED`` regions: the fault is then in the runtime, not in a region.
     """
     by_name = {region.pair.suspect: region for region in case.regions}
     sizes = {
@@ -148,10 +152,10 @@ def feeds_of(
     inside: Mapping[str, np.ndarray],
     instead: Mapping[str, np.ndarray] | None = None,
 ) -> Values:
-    """Return the values to feed to ``parts``, by the suspect's name: of the tensors that they read or compute.
+    """Return the values to feed to ``parts``, by the suspect's name, for the tensors that the parts read or compute.
 
-    The values are the reference's, or those of ``instead``. Only inputs of the model and floating-point tensors of
-    regions are fed.
+    A value is that of ``instead`` if it has the tensor, else the reference's, in the dtype that the tensor has in
+    ``inside``. Only inputs of the model and floating-point tensors of regions are fed.
     """
     cut = {region.pair.suspect for region in case.regions}
     names = dict.fromkeys(name for part in parts for name in (*part.takes, part.pair.suspect))
@@ -199,7 +203,10 @@ def bounds(case: Case) -> dict[str, float]:
 
 
 def _quantizes(case: Case, region: Region) -> bool:
-    """Return whether a region has a Q/DQ pair of its own, as where a quantizer added a Flatten before a Softmax."""
+    """Return whether a region contains a Q/DQ pair that does not make its output.
+
+    An example is a Q/DQ pair around a Flatten that a quantizer added before a Softmax.
+    """
     nodes = [case.suspect.nodes[number] for number in region.nodes]
     return not region.pair.quantized and any(
         node.op_type == QUANTIZE and node.input[0] in case.suspect.varying for node in nodes
@@ -239,7 +246,8 @@ def _rounding_errors(
 def effect(case: Case, region: Region, value: np.ndarray) -> tuple[float, bool]:
     """Return the largest error of the reference's outputs if only the region's tensor has the engine's ``value``.
 
-    Also return whether these outputs do not fail. The error is infinite if the shapes of both values differ.
+    Also return whether these outputs do not fail parity. The error is infinite, and the outputs fail, if ``value`` has
+    another shape than the reference's tensor.
     """
     name = region.pair.reference
     expected = case.expected[name]

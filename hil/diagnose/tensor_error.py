@@ -26,7 +26,7 @@ def error(expected: Array, obtained: Array) -> float:
 
     For floats, it is the largest root mean square (RMS) error of the whole tensor or of a channel, relative to the RMS
     of ``expected``, or of the channel if that is larger. It is infinite if the shapes differ, or if NaN and infinite
-    elements are not the same.
+    elements are not at the same places in both.
     """
     if expected.shape != obtained.shape:
         return math.inf
@@ -72,8 +72,9 @@ def relative_error(squares: Array, powers: list[Array]) -> float:
 def slice_error(expected: Array, obtained: Array, least: float = 0.01) -> float:
     """Return the largest error of a slice (index along the second axis) relative to that slice's own deviation.
 
-    The deviation counts as at least ``least`` times the largest one of a slice. Return ``error`` where slices cannot be
-    compared: for fewer than two axes, types that are not float, an infinite error, or no variation.
+    The deviation counts as at least ``least`` times the largest deviation of any slice, except for slices of scores
+    (all values from 0 to 1, the largest at least 0.25). Return ``error`` if slices cannot be compared: for fewer than
+    two axes, more than ``MOST_CHANNELS`` slices, a type that is not float, an infinite error, or no variation.
     """
     whole = error(expected, obtained)
     if not math.isfinite(whole) or not is_float(expected.dtype):

@@ -32,8 +32,8 @@ BOOT = (
     'sys.path.insert(0, "/proc/%d/fd/%d" % (os.getpid(), f.fileno())); '
     f"from {PACKAGE}.machine.survey import main; main()"
 )
-"""Runs the archive from standard input. Its file has no name, so it disappears with the process, however that ends.
-Child processes open it through the process id of the first one."""
+"""Runs the archive from standard input. The archive's file has no name, so it disappears when the process ends, also
+if it is killed. Child processes open the file through the id of this process."""
 
 START = 'P=$1; shift; case $P in "~/"*) P=$HOME/${P#"~/"};; esac; exec "$P" -B -c "$@"'
 """A constant script for POSIX sh, like those in ``hil.targets.ssh.scripts``."""
@@ -57,10 +57,10 @@ class SurveyResult:
 
 
 def survey_target(target: Target, *, runtimes: Sequence[str], gpu: bool, holder_only: bool = False) -> SurveyResult:
-    """Return the facts of ``target``; with ``holder_only``, only who holds it and the time of its clock.
+    """Return the survey of ``target``; with ``holder_only``, its facts are only who holds it and its clock's time.
 
-    ``runtimes`` are the names of those to import. They are imported, and the GPU is queried if ``gpu`` is true, only if
-    nobody holds the target. Raise the errors of ``Target.run``.
+    ``runtimes`` are the names of the runtimes to import. They are imported, and the GPU is queried if ``gpu`` is true,
+    only if nobody holds the target. Raises the errors of ``Target.run``.
     """
     begun = time.monotonic()
     order = {"store": _store(target), "runtimes": list(runtimes), "gpu": gpu, "holder_only": holder_only}
@@ -107,9 +107,9 @@ def _facts(done: Done) -> dict[str, Any] | None:
 
 
 def _trouble(target: Target, done: Done) -> str:
-    """Return the message why the interpreter gave no facts.
+    """Return the message that states why the interpreter returned no facts.
 
-    The reason is what an inspection of the interpreter reports, else the last line of its stderr.
+    The reason is the fault that an inspection of the interpreter reports, else the last line of its stderr.
     """
     from hil.targets.ssh import scripts, start_failures  # imports paramiko, which a local target does not need
 

@@ -129,7 +129,7 @@ def _user(case: Case) -> str:
 
 
 def _closed(case: Case) -> dict[str, str | None]:
-    """Return the GPU's device nodes that the user cannot open: by path, the group's name (``None`` if unknown)."""
+    """Return the group (``None`` if unknown) of each of the GPU's device nodes that the user cannot open, by path."""
     nodes = case.table("board").get("devices")
     listed = [node for node in nodes if table(node)] if isinstance(nodes, list) else []
     return {
@@ -140,7 +140,7 @@ def _closed(case: Case) -> dict[str, str | None]:
 
 
 def _join_groups(case: Case, closed: dict[str, str | None]) -> str:
-    """Return the command that adds the user to the groups of ``closed``; empty if there are none."""
+    """Return the command that adds the user to the groups of ``closed``; empty if it has no group other than root."""
     groups = sorted({group for group in closed.values() if group and group != "root"})
     if not groups:
         return ""

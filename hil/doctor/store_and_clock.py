@@ -58,7 +58,10 @@ def _quoted(case: Case) -> str:
 
 
 def _helper(case: Case) -> Iterator[Finding]:
-    """Yield a finding on the root helper; none for a machine other than a Jetson that neither has nor needs it."""
+    """Yield a finding on the root helper.
+
+    Yield nothing for a machine that is not a Jetson, does not have the helper and does not need it.
+    """
     needs = _needs(case)
     helper = case.table("helper")
     if not needs and not helper.get("installed") and not identify(case.facts.get("board")).is_jetson:
