@@ -1,7 +1,7 @@
 """Element types: which ones hil can feed and compare, which are floats, and how files hold those that numpy lacks.
 
-On the host these have the dtypes of ml_dtypes; in files and on the wire they are record arrays, whose only field has
-the type's name: ``[("bfloat16", "<u2")]``.
+Types that numpy lacks have the dtypes of ml_dtypes on the host. In files and on the wire they are record arrays, whose
+only field has the type's name: ``[("bfloat16", "<u2")]``.
 """
 
 from __future__ import annotations

@@ -109,8 +109,8 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Return the end of a message about the unknown name ``word``.
 
-    It has the most similar candidate or, if none is similar, the first ``LISTED`` ones. The text begins with ``": "``;
-    without candidates it is empty.
+    It names the most similar candidate or, if none is similar, the first ``LISTED`` candidates. The text begins with
+    ``": "``; it is empty if there are no candidates.
     """
     names = list(candidates)
     similar = nearest(word, names)

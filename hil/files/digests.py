@@ -22,8 +22,8 @@ THE_LAB = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.
 def writing(folder: Path, hint: str = "name another folder with --hil-report=DIR") -> Iterator[None]:
     """Create ``folder``, and return a context that turns an ``OSError`` while writing there into a ``HilError``.
 
-    It is a ``LabError`` for an errno in ``THE_LAB``, such as a full disk, otherwise a ``UserError``. Its message ends
-    with ``hint``.
+    The error is a ``LabError`` for an errno in ``THE_LAB``, such as a full disk, otherwise a ``UserError``. Its message
+    ends with ``hint``. An ``OSError`` while the folder is created is converted in the same way.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,10 @@ def writing(folder: Path, hint: str = "name another folder with --hil-report=DIR
 
 
 def file_digest(path: Path, hint: str = "check its path in hil.toml") -> str:
-    """Return the SHA-256 (hex) of a file. Raises ``UserError``, which ends with ``hint``, if it cannot be read."""
+    """Return the SHA-256 (hex) of a file.
+
+    Raises ``UserError``, whose message ends with ``hint``, if the file cannot be read.
+    """
     state = hashlib.sha256()
     try:
         with path.open("rb") as stream:

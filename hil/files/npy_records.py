@@ -31,7 +31,10 @@ def write(stream: Stream, array: Array) -> None:
 
 
 def read(stream: Stream) -> Array:
-    """Return the next array, which is writable. Raise ``ValueError`` unless it is a whole record of ``write``."""
+    """Return the next array, which is writable.
+
+    Raise ``ValueError`` if the stream does not continue with a whole record that ``write`` made.
+    """
     start = stream.read(START)
     dtype, shape = _parsed(start + stream.read(int.from_bytes(start[-2:], "little")))
     # A bytearray makes the array writable, like any other numpy array.
@@ -48,7 +51,7 @@ def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
 
 @lru_cache(maxsize=64)
 def _parsed(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """Return dtype and shape that a header states. Raise ``ValueError`` if ``_header`` would not make it."""
+    """Return the dtype and shape that ``header`` states. Raise ``ValueError`` if it is not a header of ``_header``."""
     stream = BytesIO(header)
     if npy.read_magic(stream) != (1, 0):
         raise ValueError("not the header of a record")

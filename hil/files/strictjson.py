@@ -1,4 +1,4 @@
-"""Parses strict JSON, which all parsers read the same: no duplicate keys, no NaN, no infinity, no too large number."""
+"""Parses strict JSON, which all parsers read alike: no duplicate keys, no NaN, and no infinite or too large numbers."""
 
 from __future__ import annotations
 

@@ -151,8 +151,9 @@ def age_text(seconds: float) -> str:
 def smallest_change(check: CheckResult) -> float | None:
     """Return the smallest relative change that a row could have detected; infinite if that is unknown.
 
-    A comparison with a baseline detects it with 90 % statistical power; a row with a limit by its interval. Return
-    ``None`` for an exact value, and for a row without measurement or limit.
+    For a comparison with a baseline, it is the change that is detected with 90 % statistical power. For a row with a
+    limit, it is the distance from the measured value to the worse end of its interval, relative to the limit. Return
+    ``None`` for an exact value, for a row without a measurement, and for any other row without a limit.
     """
     measurement, limit = check.measurement, check.limit
     if measurement is None or measurement.confidence is None:

@@ -50,10 +50,10 @@ def judge(report: Report, policy: GateSpec, *, full: bool = True, around: Circum
 
 
 def judge_selection(report: Report, other_tests: int) -> Decision:
-    """Return the decision on what the user selected: the rows of ``report`` that its selection did not leave out.
+    """Return the decision on the tests that the user selected: on the rows of ``report`` that were not deselected.
 
-    It decides only the exit code of pytest. It is failed if no row has a verdict and ``other_tests``, the number of
-    passed tests without a row, is 0.
+    The decision determines only pytest's exit code. It is FAILED also if no selected row has a verdict and
+    ``other_tests``, the number of passed tests without a row, is 0.
     """
     part = selected(report).model_copy(update={"status": "complete"})
     rules = judge_rules(part, part.policy, required_rows(part, part.policy), full=False)

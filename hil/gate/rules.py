@@ -196,10 +196,10 @@ def _warnings(report: Report, policy: GateSpec) -> RuleOutcome:
 
 
 def _guesses(report: Report, policy: GateSpec, *, full: bool, release: bool) -> RuleOutcome:
-    """Return the rule on guessed declarations.
+    """Return the outcome of the rule on guessed declarations.
 
-    Guesses violate it for a release, if the policy allows no warnings, and, with ``full``, if the policy requires
-    better evidence than ``host``.
+    Any guess violates the rule in each of these cases: ``release`` is true; the policy allows no warnings; ``full`` is
+    true and the policy requires better evidence than ``host``.
     """
     problem = guess_problem(report)
     strict = release or not policy.warnings or (full and policy.evidence != "host")
@@ -213,7 +213,7 @@ def _rejected(report: Report) -> RuleOutcome:
 
 
 def _attempts(report: Report) -> RuleOutcome:
-    """Return the rule on attempts whose board was lost: a failed or inconclusive row in an attempt violates it."""
+    """Return the outcome of the rule that attempts whose board was lost have no failed or inconclusive row."""
     rows = [(row, attempt) for attempt in report.attempts for row in attempt.rows if row.verdict in UNSETTLED]
     names = [f"{row.id} {row.model} {row.precision} on {attempt.board} ({row.verdict.value})" for row, attempt in rows]
     wrong = _listed("did not pass on a board that was lost afterwards: run again", names)
