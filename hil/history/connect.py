@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hil.history.urls import Place
 
 PATIENCE = 30.0
-"""How long a connection waits for a lock that another holds, in seconds. Writing a run takes milliseconds."""
+"""How long a connection waits for another connection's lock, in seconds. Writing a run takes milliseconds."""
 CONNECT = 10
 """Seconds after which an attempt to connect to PostgreSQL is given up, unless the URL sets ``connect_timeout``."""
 WRITES = "hil_writes"

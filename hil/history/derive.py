@@ -133,7 +133,7 @@ def _point(run: RunRecord, row: Any, verdict: str, engine: str | None, processor
 
 
 def _disturbances(row: Any) -> tuple[str, ...]:
-    """Return the text of each disturbance from outside in the details of a checked row; empty for other rows."""
+    """Return the text of each disturbance from outside that the row's details have; empty for a row without details."""
     findings = getattr(row, "details", {}).get("state") or ()
     return tuple(str(finding["text"]) for finding in findings if finding.get("source") == "outside")
 

@@ -145,7 +145,7 @@ BETWEEN = "between boards "
 
 
 def between(serials: Iterable[str]) -> str:
-    """Return what stands for several boards in ``Noise.serial``."""
+    """Return the text that ``Noise.serial`` has for the noise between the boards with these serial numbers."""
     return BETWEEN + json.dumps(sorted(set(serials)))
 
 
@@ -155,8 +155,8 @@ class Noise:
 
     Attributes:
         serial: the board's serial number, or what ``hil.baseline.machine`` returns; or ``between`` of several boards.
-        sd: relative standard deviation between sessions, without the part between the runs of one session; of several
-            boards, the largest difference between two of them, a fraction.
+        sd: relative standard deviation between sessions (a fraction), without the deviation between the runs of one
+            session. For several boards: the largest relative difference between two boards.
         false_alarm: share of the ``comparisons`` that reported a change.
         comparisons: number of comparisons of two sessions.
     """

@@ -97,7 +97,7 @@ def _group(scope: Scope, kind: str, name: str) -> tuple[RunRecord, ...]:
 
 
 def _commit(scope: Scope, name: str) -> str:
-    """Return the commit in the history that begins with ``name``; ``name`` itself without one.
+    """Return the commit in the history that begins with ``name``; ``name`` itself if there is no such commit.
 
     Raises ``UserError`` if ``name`` is too short or several commits begin with it.
     """

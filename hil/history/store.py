@@ -186,12 +186,15 @@ class History:
         self._add(NOISE, noise)
 
     def noise(self, serial: str, check: str, model: str, precision: str) -> Noise | None:
-        """Return the latest noise of this row on the machine ``serial`` (see ``Noise``); ``None`` without one."""
+        """Return the latest noise of this row on the machine ``serial`` (see ``Noise``); ``None`` if there is none."""
         entries = self._added(NOISE, Noise, serial=serial, check_id=check, model=model, precision=precision)
         return entries[-1] if entries else None
 
     def between_boards(self, serials: Iterable[str], check: str, model: str, precision: str) -> Noise | None:
-        """Return the latest difference between boards of this row, from a calibration that has all of ``serials``."""
+        """Return this row's latest noise between boards, from a calibration that had all of ``serials``.
+
+        Return ``None`` if there is no such calibration.
+        """
         entries = self._added(NOISE, Noise, check_id=check, model=model, precision=precision)
         boards = [each for each in entries if each.serial.startswith(BETWEEN)]
         fitting = [each for each in boards if set(serials) <= set(json.loads(each.serial.removeprefix(BETWEEN)))]

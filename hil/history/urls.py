@@ -28,14 +28,15 @@ _PARTS = re.compile(
     r"(?:/(?P<database>[\w./~ -]*))?(?:\?.*)?",
     re.DOTALL,
 )
-"""It is stricter than any driver, so that a URL with a password that is not percent-encoded does not match."""
+"""The form of a URL that can be shown. It is stricter than any driver: a URL with a password that is not
+percent-encoded does not match."""
 _SECRET = re.compile(r"(?i)\b(\w*(?:password|passwd|pwd|passphrase|secret|token)\s*=).*", re.DOTALL)
 _KEY = "PRIVATE KEY"  # part of every PEM text of a private key
 NOT_SHOWN = "***"
 
 
 def shown_url(url: str) -> str:
-    """Return driver, host and database of ``url``; ``***`` if they cannot be distinguished from a password."""
+    """Return the URL with only driver, host and database; ``***`` if these cannot be told apart from a password."""
     parts = _PARTS.fullmatch(url)
     if parts is None:
         return NOT_SHOWN

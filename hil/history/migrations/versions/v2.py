@@ -10,5 +10,5 @@ down_revision = "1"
 
 
 def upgrade() -> None:
-    """Add the column ``control`` (JSON of ``hil.results.ControlSummary``); NULL for what was measured without one."""
+    """Add the column ``control`` (JSON of ``hil.results.ControlSummary``); NULL for a measurement without one."""
     op.add_column("measurements", sa.Column("control", sa.Text))

@@ -10,5 +10,5 @@ down_revision = "2"
 
 
 def upgrade() -> None:
-    """Add the column ``disturbed`` (a JSON list of texts); NULL for what was stored by earlier versions."""
+    """Add the column ``disturbed`` (a JSON list of texts); NULL for rows that earlier versions stored."""
     op.add_column("measurements", sa.Column("disturbed", sa.Text))
