@@ -79,10 +79,10 @@ def read(path: Path, requested: str | None = None) -> Node:
 
 
 def inference_node(parameters: Mapping[str, Parameters], file: str, requested: str | None) -> Node:
-    """Return the inference node ``requested``, or the only one for ``None``, with the parameters of matching wildcards.
+    """Return the inference node ``requested``; if this is ``None``, the only inference node of the file.
 
-    If the file names only wildcards, these count as nodes. Raise ``UserError`` if there is no such node, or if there
-    are several and ``requested`` is ``None``.
+    The node also has the parameters of wildcards that match its name. If the file names only wildcards, these count as
+    nodes. Raise ``UserError`` if there is no such node, or if there are several and ``requested`` is ``None``.
     """
     wild = {name: keys for name, keys in parameters.items() if "*" in name}
     own = {name: keys for name, keys in parameters.items() if "*" not in name}

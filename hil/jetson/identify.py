@@ -30,7 +30,7 @@ class Identity:
         l4t: the version of Jetson Linux.
         serial: the serial number.
         why: the reason why the module is unknown; empty if it is known.
-        jetpack: the JetPack version, which may be known from the package nvidia-jetpack without ``release``.
+        jetpack: the JetPack version. The package nvidia-jetpack may name one although ``release`` is ``None``.
         soc: the chip (``tegra234``).
         part: the module's part number.
         power_mode: the name of the power mode.
@@ -84,7 +84,8 @@ def identify(raw: Any) -> Identity:
 def _part(facts: Raw, doubts: list[str]) -> tuple[str | None, str]:
     """Return the part number that identifies the module, and an empty text.
 
-    If none does, the text is the reason, and the part number may be ``None``.
+    If no part number identifies the module, the text is the reason; the part number is then ``None``, or one that
+    another fact contradicts.
     """
     soc, tree, spec = facts.soc, facts.tree_parts, facts.spec_parts
     why = ""
@@ -155,9 +156,10 @@ def _three(version: str) -> str:
 
 
 def _release(facts: Raw, l4t: str | None, doubts: list[str]) -> tuple[Release | None, str | None]:
-    """Return the release with this L4T version, else with this package nvidia-jetpack; and its JetPack version.
+    """Return the JetPack release and its version; each is ``None`` if unknown.
 
-    Each is ``None`` if unknown.
+    The release is that of the version ``l4t``, else that of the installed package nvidia-jetpack. The version may be
+    known without the release.
     """
     package = _JETPACK.match(facts.package("nvidia-jetpack"))
     named = package.group(1) if package else None

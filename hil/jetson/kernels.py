@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 OBSERVED = "10.16"
 """The release in which the builder was observed to use the files of sm_86 on an Orin (sm_87), with JetPack 7.2. Source:
-OE4T/meta-tegra, master, ``tensorrt-core_10.16.2.10-1.bb``. Users of 10.13.3 report that it cannot build there."""
+OE4T/meta-tegra, master, ``tensorrt-core_10.16.2.10-1.bb``. Users report that 10.13.3 builds no engines on an Orin."""
 
 
 class Lacking(NamedTuple):
@@ -41,11 +41,14 @@ def lacking_kernels(board: Any, sm: str | None) -> Lacking | None:
     release = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     what = f"TensorRT {version or 'there'} has kernels for sm {', '.join(known)}, and none for this GPU (sm {code})"
     if older and release >= tuple(int(part) for part in OBSERVED.split(".")):
-        return Lacking(f"{what}: its builder uses those of sm {older[-1]}, which may be slower", replaced=True)
+        return Lacking(f"{what}: its builder uses the kernels of sm {older[-1]}, which may be slower", replaced=True)
     return Lacking(f"{what}: it cannot build engines there", replaced=False)
 
 
 def kernels_text(facts: Mapping[str, Any], sm: str | None) -> str:
-    """Return what is lacking as the end of a failed build's message; empty if nothing is known to be lacking."""
+    """Return the text on lacking kernels for the end of a failed build's message, with ``"; "`` before it.
+
+    The text is empty if no kernels are known to be lacking.
+    """
     lacking = lacking_kernels(facts.get("board"), sm)
     return "" if lacking is None else f"; {lacking.text}"

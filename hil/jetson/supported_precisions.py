@@ -15,12 +15,12 @@ Version = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Need:
-    """What a precision needs.
+    """The compute capability and the release of TensorRT that a precision needs.
 
     Attributes:
-        sm: the oldest compute capability that has it, as CUDA reports it; ``None`` if all capabilities have it.
-        lacking: newer compute capabilities that lack it.
-        tensorrt: the first release of TensorRT that has it; ``None`` if all releases from 8.0 on have it.
+        sm: the oldest compute capability with this precision, as CUDA reports it; ``None`` if all have the precision.
+        lacking: newer compute capabilities without this precision.
+        tensorrt: the first release of TensorRT with this precision; ``None`` if all from 8.0 on have the precision.
         source: where the row comes from.
     """
 
@@ -41,7 +41,7 @@ NEEDS: dict[str, Need] = {
     "fp4": Need("10.0", (), "10.8", "TensorRT-RTX, Working with Quantized Types; release notes of TensorRT 10.8"),
     "int4": Need("8.0", (), "10.0", "support matrix of TensorRT-RTX (8.6 has it, 7.5 not); INT4 in the API of 10.0"),
 }
-"""By precision. No page that was read lists FP8, FP4 or INT4 for Orin (8.7): it follows from the oldest capability."""
+"""By precision. No source states whether Orin (8.7) has FP8, FP4 or INT4: this follows from the oldest capability."""
 
 
 def refusal(precision: str, sm: str | None, tensorrt: str | None) -> str:

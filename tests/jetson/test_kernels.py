@@ -22,7 +22,7 @@ def test_an_orin_without_its_kernels() -> None:
     assert new is not None
     assert (old.replaced, new.replaced) == (False, True)
     assert "none for this GPU (sm 87): it cannot build engines there" in old.text
-    assert "uses those of sm 86" in new.text
+    assert "uses the kernels of sm 86" in new.text
     assert "sm 87" in kernels_text({"board": board("10.13.3.9", "86")}, "8.7")
 
 
