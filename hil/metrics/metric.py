@@ -121,6 +121,6 @@ def class_labels(name: str, truth: Array, classes: int) -> Array:
     if truth.size and (truth.min() < 0 or truth.max() >= classes):
         raise UserError(
             f"labels of output {name!r} run from {truth.min()} to {truth.max()}, "
-            f"its classes from 0 to {classes - 1}: number the labels as the model does"
+            f"but its classes from 0 to {classes - 1}: number the labels as the model does"
         )
     return truth

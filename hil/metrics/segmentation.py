@@ -25,7 +25,7 @@ def metric(_name: str) -> Metric:
 
 
 def overlaps(outputs: Arrays, labels: Arrays) -> FloatArray:
-    """Return for each class the pixels in the intersection and the union of output and label, shape (n, classes, 2).
+    """Return, by class, how many pixels are in the intersection and the union of output and label: (n, classes, 2).
 
     The output is scores (n, classes, …) or integer classes (n, …). Labels are integers of shape (n, …); pixels with a
     label of 255 or below 0 are ignored. A pixel with a score that is not finite has no class. Raise ``UserError`` for
@@ -39,7 +39,7 @@ def overlaps(outputs: Arrays, labels: Arrays) -> FloatArray:
     counted = (truth >= 0) & (truth != IGNORE)
     if counted.any() and truth[counted].max() >= classes:
         raise UserError(
-            f"labels of output {name!r} go up to {truth[counted].max()}, its classes to {classes - 1}: "
+            f"labels of output {name!r} go up to {truth[counted].max()}, but its classes only to {classes - 1}: "
             "number them as the model does, with 255 for ignored pixels"
         )
     overlap = np.empty((len(truth), classes, 2))

@@ -43,10 +43,11 @@ _OPEN: Mapping[str, Callable[[str, OutputSpec], Answers]] = {
 def open_answers(
     spec: ModelSpec, root: Path = Path(), *, model: str = "", where: str = "outputs"
 ) -> tuple[Answers, ...]:
-    """Return an object for each declared output that compares its answers; one for all outputs of a detector.
+    """Return the objects that compare answers: one for each output with a kind or ``decode``.
 
-    Callables are imported from the folder ``root``, else as installed; ``model`` and ``where`` (e.g. ``hil.toml:12``)
-    are for messages. Raises ``UserError`` if a callable cannot be imported.
+    All outputs of a detector share one object. Callables are imported from the folder ``root``, else as installed;
+    ``model`` and ``where`` (e.g. ``hil.toml:12``) are for messages. Raises ``UserError`` if a callable cannot be
+    imported.
     """
     return tuple(_opened(spec, root, model, where))
 

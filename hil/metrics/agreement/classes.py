@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from hil.metrics.metric import Array, Arrays, FloatArray
 
 NONE, NO = -1, -2
-"""The class of a position at which no score reaches the threshold; ``NO`` if there is only one class."""
+"""The class of a position where no score reaches the threshold: ``NONE``, or ``NO`` if the model has only one class."""
 
 
 @dataclass
 class _Read:
-    """The classes that the scores give if read in one of two ways, and how they differ, over all batches."""
+    """The classes of all batches and how they differ, for one way to read the output: as scores, or as logits."""
 
     changes: Changes = field(default_factory=Changes)
     drift: list[FloatArray] = field(default_factory=list)
@@ -33,7 +33,10 @@ class _Read:
     answers: int = 0
 
     def add(self, ours: Array, theirs: Array, silent: Array) -> None:
-        """Add the classes of a batch, (samples, positions); ``silent`` is, by sample, the class for no answer."""
+        """Add the classes of a batch, (samples, positions).
+
+        ``silent``, (samples, 1), has the class that means that there is no answer.
+        """
         values, counts = np.unique(ours, return_counts=True)
         self.classes.update({int(value): int(count) for value, count in zip(values, counts, strict=True)})
         mine, other = ours != silent, theirs != silent
@@ -50,7 +53,7 @@ class Classes:
 
     Positions whose highest score is under ``spec.score`` have no answer; with a single class, the answer is then "no".
     Outputs outside 0 to 1 are converted to scores by softmax or, for one class, by the logistic function. The change of
-    a sample is the share of its answers that differ. A class that is lost (``ByClass``) is counted alone.
+    a sample is the share of its answers that differ. If a class is lost (``ByClass``), only its answers are counted.
     """
 
     kind = "classification"
@@ -107,9 +110,9 @@ class Classes:
 class Pixels:
     """Compares the class of each pixel: the highest score along an axis (by default the second), or integers.
 
-    A single class is compared with ``spec.score``. The commonest class of the reference's image is its background. The
-    change of a sample is the share of pixels whose class differs, without pixels that are background on both sides. A
-    class that is lost (``ByClass``) is counted alone.
+    The score of a single class is compared with ``spec.score``. The commonest class of the reference's image is its
+    background. The change of a sample is the share of pixels whose class differs, without pixels that are background on
+    both sides. If a class is lost (``ByClass``), only its pixels are counted.
     """
 
     kind = "segmentation"
@@ -150,9 +153,10 @@ class Pixels:
 
 
 def reached(scores: FloatArray, least: float) -> Array:
-    """Return the class with the highest score along the last axis, or ``NONE`` if it is under ``least`` or any is NaN.
+    """Return the class with the highest score along the last axis.
 
-    A single class is 0 if its score reaches ``least``, else ``NO``.
+    It is ``NONE`` if a score is NaN or the highest is under ``least``. With a single class, it is 0 if the score
+    reaches ``least``, else ``NO``.
     """
     best = scores.argmax(axis=-1)
     top = np.take_along_axis(scores, best[..., None], axis=-1)[..., 0]
@@ -161,7 +165,7 @@ def reached(scores: FloatArray, least: float) -> Array:
 
 
 def probabilities(logits: FloatArray) -> FloatArray:
-    """Return the softmax along the last axis; of a single class, the logistic function."""
+    """Return the softmax along the last axis; for a single class, the logistic function."""
     with np.errstate(over="ignore", invalid="ignore"):
         if logits.shape[-1] == 1:
             return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float64)

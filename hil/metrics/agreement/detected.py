@@ -27,15 +27,16 @@ ENOUGH = 10
 """The fewest boxes of the reference of which most have no area, so that they must be read in another way."""
 
 KEPT = 4
-"""Number of the reference's first non-empty answers with which its answers are compared, to see whether they vary."""
+"""With how many of the reference's first images that have boxes its later images are compared, to measure how much the
+answers vary."""
 
 
 class Boxes:
     """Compares the boxes whose score reaches a threshold.
 
     The change of an image is 1 - F1, with the reference's boxes as the truth: 1 if no box is the same, 0 if all are. An
-    image in which neither side detects anything is not counted. If a class is lost (``ByClass``), its share of the
-    reference's boxes that the engine lacks is counted alone.
+    image in which neither side detects anything is not counted. If a class is lost (``ByClass``), the change is instead
+    the share of the reference's boxes of this class that the engine lacks.
     """
 
     kind = "detection"

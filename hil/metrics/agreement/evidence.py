@@ -31,7 +31,7 @@ class Evidence:
         drift: for each answer that both sides give, the engine's score minus the reference's; ``None`` without scores.
         scores: the reference's score of each of these answers, in the order of ``drift``.
         f1: the F1 of the engine's answers at the threshold, with the reference's as the truth; ``None`` without scores.
-        part: the class, component or point that is lost, if ``changed`` has only its answers; empty for all.
+        part: the lost class, component or point, if ``changed`` has only its answers; empty if it has all answers.
     """
 
     changed: FloatArray
@@ -104,7 +104,7 @@ def class_axis(name: str, spec: OutputSpec, rank: int, default: int) -> int:
     """Return the axis of the classes as a number from 1 to ``rank`` - 1.
 
     It is the axis that ``spec`` declares, else ``default``. Raises ``UserError`` for an axis that an array of this rank
-    lacks, and for the first, along which samples are.
+    does not have, and for the first axis, which is that of the samples.
     """
     if rank < 2:
         raise UserError(

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from hil.metrics.metric import Array, FloatArray
 
 LOST = 0.5
-"""The share of its answers: what changed in more of them is lost, and is counted alone."""
+"""A class, component or point is lost if more than this share of its answers changed. Only its answers then count."""
 
 CONFIDENCE = 0.99
-"""The confidence of the bound that must exceed ``LOST``, of all classes together: 7 of 7 answers suffice for one."""
+"""A class is lost only if the lower bound of its changed share exceeds ``LOST`` with this confidence, which is for all
+classes together. For a single class, 7 changed answers of 7 suffice."""
 
 
 @dataclass
@@ -45,7 +46,10 @@ class ByClass:
             self.add(int(one), first + rows, (wrong & at).sum(axis=1)[rows] / at.sum(axis=1)[rows])
 
     def alone(self, evidence: Evidence) -> Evidence:
-        """Return ``evidence`` with only the answers of the worst class that is lost; unchanged if none or most are."""
+        """Return ``evidence`` with only the answers of the worst lost class.
+
+        It is unchanged if no class is lost, or if the mean change of all answers is over ``LOST``.
+        """
         if evidence.changed.size and evidence.changed.mean() > LOST:
             return evidence
         changes = {one: joined(parts) for one, parts in self._changes.items()}

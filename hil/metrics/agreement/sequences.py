@@ -43,8 +43,8 @@ class Texts:
     """Compares the texts that greedy CTC decoding reads from scores [samples, steps, classes].
 
     If samples are on the second axis, the steps are on the first. The change of a text is its edit distance over the
-    length of the longer text. A sample in which both sides read an empty text is not counted. A class that is lost
-    (``ByClass``), by how many fewer of it each text has, is counted alone.
+    length of the longer text. A sample in which both sides read an empty text is not counted. If a class is lost
+    (``ByClass``), the change is instead the share of its occurrences that the engine's text lacks.
     """
 
     kind = "ctc"

@@ -15,25 +15,28 @@ if TYPE_CHECKING:
     from hil.metrics.metric import Array, Arrays, FloatArray
 
 CLEAR = 0.02
-"""A difference of cosines from which one sample is clearly farther than another: less is a tie."""
+"""One sample is clearly farther than another if their cosines differ by more than this; otherwise it is a tie."""
 
 SHARE = 0.05
 """The error above which a value has changed, as a share of the range in which it varies."""
 
 COMPONENTS = 1024
-"""How many components of a sample are compared at most, drawn at random: of 1,000 samples, 16 MiB are kept."""
+"""Most components of a sample that are compared, drawn at random. The values of 1,000 samples then take 8 MiB."""
 
 FAR = 0.2
-"""The error from which on a value is of no use, as a share of the same range.
+"""The error above which a value is useless, as a share of the range in which it varies.
 
-Where sound INT8 engines stay within the limit of answers, no more than 5 % of a component's values are this far off.
+In sound INT8 engines whose answers stay within their limit, at most 5 % of a component's values are this far off.
 """
 
 OFTEN = 0.1
-"""The share of samples: a component or a point that is ``FAR`` off in more of them is lost, and is counted alone."""
+"""A component or point is also lost if its error exceeds ``FAR`` in more than this share of the samples."""
 
 LIVE = 0.1
-"""The least range of such a component, as a share of the widest range: an INT8 output has one step for all."""
+"""The least range of a component that can be lost, as a share of the widest range of a component.
+
+An INT8 output has one step for all components, so that a component with a small range is coarse without a fault.
+"""
 
 _ROWS = 256  # rows of a block of the matrix of similarities
 _ROUNDING = 1e-3  # the error of a component that never varies, as a share of its value
@@ -71,11 +74,12 @@ class _Kept:
 
 
 class Embeddings(_Kept):
-    """Compares which other sample is nearest, by cosine, and whether a sample is still nearest to itself.
+    """Compares which other sample is nearest by cosine, and whether a sample is still nearest to itself.
 
-    An answer has changed if the nearest other sample of the engine is, for the reference, clearly farther (``CLEAR``)
-    than its own nearest, or if the engine's vector is clearly nearer to another sample's vector of the reference than
-    to its own. Cosines alone would depend on how much of all vectors is common.
+    The answer of a sample has changed in two cases. First: the other sample that is nearest in the engine is, by the
+    reference's vectors, clearly farther (``CLEAR``) than the one that is nearest in the reference. Second: the engine's
+    vector is clearly nearer to the reference's vector of another sample than to that of the same sample. Cosines alone
+    would depend on how much all vectors have in common.
     """
 
     kind = "embedding"
@@ -107,9 +111,9 @@ class Values(_Kept):
     """Compares each component of a regression. The change of a sample is the share of its components that changed.
 
     A component changed if it differs by more than ``SHARE`` of the range between its 5th and 95th percentiles over all
-    samples of the reference. Of an output with more than ``COMPONENTS``, as many drawn at random are compared. If a
-    component changed in more than ``LOST`` of the samples, or by more than ``FAR`` in more than ``OFTEN`` of them, the
-    worst such component is counted alone.
+    samples of the reference. Of an output with more than ``COMPONENTS``, as many drawn at random are compared. A
+    component is lost if it changed in more than ``LOST`` of the samples, or differs by more than ``FAR`` in more than
+    ``OFTEN`` of them. If any is lost, only the worst one is counted.
     """
 
     kind = "regression"
@@ -139,9 +143,9 @@ class Points:
     The point of a heat map [samples, points, height, width] is its maximum, whose value is the score. A point is
     visible if its score is ``spec.score`` or more; without scores, if it is finite. A point changed if it moved by more
     than ``SHARE`` of the extent of the reference's visible points in that sample, or if it is visible on one side only.
-    The change of a sample is the share of changed points among those that are visible on either side. If a point
-    changed in more than ``LOST`` of the samples, or moved by over ``FAR`` in more than ``OFTEN`` of them, the worst
-    such point is counted alone.
+    The change of a sample is the share of changed points among those that are visible on either side. A point is lost
+    if it changed in more than ``LOST`` of the samples, or moved by over ``FAR`` in more than ``OFTEN`` of them. If any
+    is lost, only the worst one is counted.
     """
 
     kind = "keypoints"
@@ -207,11 +211,12 @@ class Points:
 
 
 def _of_samples(changed: FloatArray, far: Array, live: Array) -> tuple[FloatArray, int | None]:
-    """Return the change of each sample, NaN for none, and the number of the component that it is of.
+    """Return the change of each sample (NaN if it is not counted), and the index of the lost component, or ``None``.
 
-    It is the mean of all components (``None``) if none is lost, or most are, else the worst lost one. ``changed`` has
-    0, 1, or NaN for a component that is not counted (samples, components), ``far`` is true for one that is of no use;
-    those in ``live`` can be lost.
+    If no component is lost, or if the mean of ``changed`` is over ``LOST``, the change is the mean over the components.
+    Otherwise it is the change of the worst lost component. ``changed`` (samples, components) has 0, 1, or NaN for a
+    component that is not counted. ``far``, of the same shape, is true where the error exceeds ``FAR``. Only components
+    for which ``live`` is true can be lost.
     """
     counted, sums = (~np.isnan(changed)).sum(axis=1), np.nansum(changed, axis=1)
     shares = np.nansum(changed, axis=0) / max(len(changed), 1)
