@@ -20,7 +20,7 @@ def check_batch_axes(inputs: Sequence[TensorSpec], declared: Collection[str], mo
     """Raise ``UserError``, with lines for ``hil.toml``, if the batch axis of an input is neither declared nor clear.
 
     ``declared`` are the names of the inputs whose ``batch_axis`` is in ``hil.toml``. The batch axis of any other input
-    is its first axis, unless other inputs contradict that.
+    is its first axis. It is unclear if the input has no axis, or if the sizes or names of other axes contradict it.
     """
     stacked = [one for one in inputs if one.batch_axis is not None]
     open_ones = [one for one in stacked if one.name not in declared]

@@ -32,10 +32,10 @@ def declared_signature(path: Path, spec: ModelSpec, name: str, *, apart: bool = 
 def declare(signature: Signature, spec: ModelSpec, name: str, *, apart: bool = False) -> Signature:
     """Return ``signature`` with what the config ``spec`` of model ``name`` declares about the inputs.
 
-    Dynamic dimensions without a name get one by their position, such as ``images[2]``, or that of the other batch
-    dimensions. With ``apart``, dimensions of one name with different declared sizes are named by position too, and
-    ``separated`` of the result lists them. Raise ``UserError`` for a declaration that contradicts the file or another
-    one, an input without any declared shape, or inputs without a common batch.
+    A dynamic dimension without a name is named by its position, such as ``images[2]``; a batch dimension gets the name
+    of the other batch dimensions. With ``apart``, dimensions that share a name but have different declared sizes are
+    named by position too, and ``separated`` of the result lists them. Raise ``UserError`` for a declaration that
+    contradicts the file or another declaration, an input without any declared shape, or inputs without a common batch.
     """
     known = [one.name for one in signature.inputs]
     for key in spec.inputs:
@@ -190,10 +190,10 @@ class _Declaring:
             raise self._error(tensor, "carry", f"names the output {own.carry!r}, which feeds {other!r} already")
 
     def check_states(self, tensors: Sequence[TensorSpec], inputs: Sequence[TensorSpec]) -> None:
-        """Raise ``UserError`` for a state whose dynamic dimension is not along its batch axis, as in other inputs.
+        """Raise ``UserError`` for a state whose batch axis is not its dynamic dimension, unlike that of other inputs.
 
-        ``tensors`` are the inputs as in the file. States without ``batch_axis`` whose dimensions have names are left to
-        ``check_batch_axes``.
+        ``tensors`` are the inputs as in the file. A state without ``batch_axis`` in ``hil.toml`` is left to
+        ``check_batch_axes`` if one of its dimensions has a name.
         """
         pairs = [(old, new) for old, new in zip(tensors, inputs, strict=True) if old.ranked]
         batches = {old.shape[axis] for old, new in pairs if new.carry is None for axis in _batch_axis_of(new)}

@@ -1,4 +1,4 @@
-"""Find a shape that an ONNX file declares and its graph contradicts, and say how to repair the file."""
+"""Find a shape that an ONNX file declares but its graph contradicts, and state how to repair the file."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SMALL = 1024
 """Most bytes of a weight whose values shape inference may need, such as the new shape of a Reshape."""
 
 EXAMPLE = 64
-"""The dynamic sizes of an example are multiples of it, as most networks need."""
+"""Dynamic dimensions get example sizes that are multiples of this number, which most networks accept."""
 
 SIZES = (*range(1, 65), 80, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384, 416, 448, 480, 512, 640, 768, 1024)
-"""Sizes that are tried for the axis of an input, with the sizes of the weights."""
+"""Sizes that are tried for the axis of an input, in addition to the sizes of the weights' axes."""
 
 AGAIN = (
     'python -c "import onnx; m = onnx.load({file!r}, load_external_data=False); '
@@ -73,9 +73,10 @@ def _wrong(proto: onnx.ModelProto, file: str) -> str | None:
 
 
 def _wrong_name(proto: onnx.ModelProto, bare: onnx.ModelProto, file: str) -> str | None:
-    """Return the message for an output with the name of an input's dimension but another size.
+    """Return the message for an output dimension that has the name, but not the size, of an input's dimension.
 
-    ``bare`` is the model without other declared shapes.
+    ``bare`` is the model in which only the inputs have declared shapes; it is changed. Return ``None`` if there is no
+    such output.
     """
     import onnx
 
@@ -104,7 +105,7 @@ def _wrong_name(proto: onnx.ModelProto, bare: onnx.ModelProto, file: str) -> str
 
 
 def _one(value: onnx.ValueInfoProto) -> str:
-    """Return the advice for an output of one sample, whose network may take no more; else an empty text."""
+    """Return advice if the output's first axis has size 1, since the network may take only one sample; else empty."""
     first = value.type.tensor_type.shape.dim[:1]
     takes_one = "if the network takes one sample, declare 1 as its size in [models.NAME.inputs.INPUT] shape; else "
     return takes_one if first and first[0].dim_value == 1 else ""
@@ -137,7 +138,10 @@ def _contradiction(proto: onnx.ModelProto) -> str | None:
 
 
 def _wrong_input(bare: onnx.ModelProto, file: str, fault: str) -> str | None:
-    """Return the message for the axis of an input that fits with the least change of its size."""
+    """Return the message that names the input axis whose size must change least to fit the graph, and its new size.
+
+    Return ``None`` if no change of a single axis makes the shapes fit.
+    """
     weights = {tensor.name for tensor in bare.graph.initializer}
     sizes = {size for tensor in bare.graph.initializer for size in tensor.dims if size <= max(SIZES)} | set(SIZES)
     best: tuple[float, str] | None = None
@@ -154,7 +158,7 @@ def _wrong_input(bare: onnx.ModelProto, file: str, fault: str) -> str | None:
                 continue
             size = min(fitting, key=lambda size: (abs(size - before), size))
             command = RESIZE.format(file=file, number=number, axis=axis, size=size)
-            fits = f"with {size} on axis {axis} it fits: if the network takes that, repair the file with {command}"
+            fits = f"with {size} on axis {axis} it fits: if that is the network's size, repair the file with {command}"
             text = f"{shown}; {fits}"
             best = min(best or (math.inf, ""), (abs(size - before) / before, text))
     return None if best is None else best[1]

@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Unequal:
-    """Two axes with the dimension ``name`` and different sizes, each as input, axis and size.
+    """Two axes with the same dimension ``name`` but different sizes.
 
-    ``new`` is to be renamed.
-
-    ``str`` states the renaming and its reason.
+    ``new`` is the axis to rename, ``kept`` the other one; each is input, axis and size. ``str`` returns a sentence on
+    the new name and its reason.
     """
 
     name: str
@@ -43,9 +42,10 @@ class Unequal:
 
 
 def unequal(inputs: Sequence[TensorSpec], sizes: Mapping[tuple[str, int], int]) -> list[Unequal]:
-    """Return the axes whose size differs from that of the first axis with the same name, in the order of the inputs.
+    """Return each axis whose size differs from that of the first axis with the same name, in the order of the inputs.
 
-    ``sizes`` are those of one call, by input and axis; the others are unknown. Batch axes count as first.
+    Batch axes come before all other axes. ``sizes`` has the sizes in one call, by input and axis; axes that it lacks
+    are left out.
     """
     places = [(one, axis) for one in inputs for axis in range(len(one.shape)) if (one.name, axis) in sizes]
     first: dict[str, tuple[str, int, int]] = {}
@@ -58,7 +58,7 @@ def unequal(inputs: Sequence[TensorSpec], sizes: Mapping[tuple[str, int], int]) 
 
 
 def separated(inputs: Sequence[TensorSpec], found: Sequence[Unequal]) -> tuple[TensorSpec, ...]:
-    """Return ``inputs`` with the name of its position for each axis that ``unequal`` found."""
+    """Return ``inputs``, in which each axis ``new`` of ``found`` is named by its position (``dimension``)."""
     new = {one.new[:2] for one in found}
     return tuple(
         replace(
@@ -74,7 +74,7 @@ def separated(inputs: Sequence[TensorSpec], found: Sequence[Unequal]) -> tuple[T
 def separate(proto: onnx.ModelProto, inputs: Sequence[TensorSpec]) -> bool:
     """Rename the dimensions of ``proto`` that share a name without sharing a size; return whether any was renamed.
 
-    Each gets its name in ``inputs``, else that of its position (``dimension``). Sizes and all other names stay.
+    Each gets the name that it has in ``inputs``, else one by its position (``dimension``). Sizes and other names stay.
     """
     declared = {(one.name, axis): size for one in inputs for axis, size in enumerate(one.shape)}
     main = {(value.name, axis): size for value in proto.graph.input for axis, size in _named(value)}

@@ -53,9 +53,9 @@ class _Place:
 def modules_of(name: str, root: Path, model: str) -> tuple[Module, ...]:
     """Return the files of the module ``name`` (dotted) and of every project module that it imports, sorted by name.
 
-    Project modules are below ``root``, the folder of ``hil.toml``, or next to such a module elsewhere. Installed
-    modules that ``name`` imports are left out. The result is empty if ``name`` has no file. Raise ``UserError``, naming
-    ``model``, for a file that is not valid Python.
+    Project modules are below ``root``, the folder of ``hil.toml``. If the module ``name`` is elsewhere and not
+    installed, those in its folder are project modules too. Installed modules that ``name`` imports are left out. The
+    result is empty if ``name`` has no file. Raise ``UserError``, naming ``model``, for a file that is not valid Python.
     """
     finder = _Finder(root, name)
     waiting, visited = [name], {name}
@@ -131,7 +131,7 @@ class _Finder:
 
 
 def _installed(name: str) -> ModuleSpec | None:
-    """Return the spec that Python would import as ``name``, without looking at ``sys.modules``."""
+    """Return the spec that Python would import as ``name``, without using ``sys.modules``."""
     finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path)
     specs = (find(name, None) for find in finders if find is not None)
     return next((spec for spec in specs if spec is not None), None)

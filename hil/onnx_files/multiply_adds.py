@@ -70,7 +70,7 @@ def _prepare(model: onnx.ModelProto, sizes: Mapping[str, int], batch: int, quant
 
 
 def multiply_adds(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
-    """Return the multiply-adds of one call of the convolution or matrix product ``node``; ``None`` without shapes."""
+    """Return the multiply-adds of one call of a convolution or matrix product; ``None`` if a shape is unknown."""
     places = {"QLinearConv": (0, 3), "QLinearMatMul": (0, 3)}.get(node.op_type, (0, 1))
     read = [node.input[at] if at < len(node.input) else "" for at in places]
     first, second, given = (shapes.get(name) for name in (*read, node.output[0]))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import onnx
 
 LENGTH = 400
-"""Maximum number of characters of ONNX Runtime's message in ours; some contain a whole C++ signature."""
+"""Maximum number of characters of ONNX Runtime's message in hil's; some contain a whole C++ signature."""
 
 _STAMP = re.compile(r"\[ONNXRuntimeError\] : \d+ : (?P<code>[A-Z_]+) : (?P<text>.*)", re.DOTALL)
 _LOAD = re.compile(r"^Load model from .*? failed:\s*", re.DOTALL)
@@ -32,8 +32,8 @@ _UNREADABLE = ("INVALID_PROTOBUF", "NO_SUCHFILE", "NO_MODEL")
 def ort_error(error: Exception, model: Path, doing: str) -> HilError:
     """Return the error to raise for an exception of ONNX Runtime.
 
-    It is a ``UserError`` for an unreadable file, else an ``EngineBuildError``. ``doing`` completes "ONNX Runtime failed
-    …".
+    The returned error is a ``UserError`` if the file cannot be read, else an ``EngineBuildError``. ``doing`` completes
+    "ONNX Runtime failed …".
     """
     match = _STAMP.match(str(error))
     code, text = (match["code"], match["text"]) if match else (type(error).__name__, str(error))

@@ -39,9 +39,9 @@ class ParserAnswer:
 
     Attributes:
         version: the version of TensorRT-RTX; empty if it is not installed, or if the child ended without an answer.
-        refusal: why the parser refuses the file; empty if it accepts it or gave no answer.
+        refusal: why the parser refuses the file; empty if the parser accepts the file or gave no answer.
         advice: what to do about the refusal.
-        trouble: why there is no answer; empty if there is one.
+        trouble: why the parser gave no answer; empty if it gave one.
     """
 
     version: str = ""
@@ -51,7 +51,7 @@ class ParserAnswer:
 
 
 def parser_module() -> str | None:
-    """Return the name of the module of TensorRT-RTX that is installed for this interpreter; ``None`` without one."""
+    """Return the name of TensorRT-RTX's module that this interpreter can import; ``None`` if it is not installed."""
     return next((name for name in MODULES if find_spec(name) is not None), None)
 
 
@@ -91,7 +91,7 @@ class ParserTrial:
 
 
 def parse_answer(trt: Any, path: str) -> dict[str, str]:
-    """Return the fields of the ``ParserAnswer`` of the module ``trt`` on the ONNX file at ``path``."""
+    """Let the parser of the module ``trt`` read the ONNX file at ``path``; return the fields of a ``ParserAnswer``."""
     from hil.agent.failure import Failure
     from hil.agent.runtimes.tensorrt import api, log, open_builder, parse
 

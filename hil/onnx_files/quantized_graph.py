@@ -24,7 +24,8 @@ _QUANTIZE = {
     "TRT_MXFP8DynamicQuantize": "float8_e4m3fn",
     "TRT_FP4DynamicQuantize": "float4_e2m1fn",
 }
-"""Operators that quantize, with the type that they give; ``TRT_…`` are those of ModelOpt and of TensorRT's parser."""
+"""Operators that quantize, with the type of their results (empty: it varies). ModelOpt and TensorRT's parser define
+those that begin with ``TRT_``."""
 _SCALES = {"TRT_MXFP8DynamicQuantize": "float8_e8m0fnu", "TRT_FP4DynamicQuantize": "float8_e4m3fn"}
 _DEQUANTIZE = {
     "DequantizeLinear": "",
@@ -122,7 +123,7 @@ class _Graph:
         return known and not all(name in self.constants for name in node.input[:_FED])
 
     def weighted(self, node: onnx.NodeProto) -> WeightedNode:
-        """Return ``node`` and how its inputs are quantized, without the type and the number of its multiply-adds."""
+        """Return ``node`` with how its inputs are quantized; its ``dtype`` and ``multiply_adds`` are not set."""
         if node.op_type in _NATIVE:
             return WeightedNode(node.name, node.op_type, "", native=_NATIVE[node.op_type])
         first, second = (self._traced(name) for name in node.input[:_FED])

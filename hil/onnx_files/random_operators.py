@@ -1,4 +1,4 @@
-"""Nodes that draw random numbers, which make a model differ from itself, so that no engine can agree with it."""
+"""Nodes that draw random numbers: two runs of a model with them differ, so no engine can be compared with the model."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def _text(node: onnx.NodeProto) -> str:
 def refuse_random(nodes: Sequence[str], names: Sequence[str], runs: Iterable[Callable[[], Sequence[Any]]]) -> None:
     """Raise ``Unsupported`` if one of ``runs`` returns other outputs ``names`` when it is called again.
 
-    ``nodes`` are those of ``random_nodes``. The two calls must be made in one session: a seed in the file starts anew
-    in each.
+    ``nodes`` are those of ``random_nodes``. Both calls must use the same session: if the file has a seed, each new
+    session draws the same numbers again.
     """
     for run in runs:
         odd = output_that_differs(run, names)
@@ -87,7 +87,7 @@ def output_that_differs(run: Callable[[], Sequence[Any]], names: Sequence[str]) 
 
 
 def drawn_by(nodes: Sequence[str]) -> str:
-    """Return that ``nodes``, those of ``random_nodes``, draw random numbers."""
+    """Return a clause for a message: ``nodes``, those of ``random_nodes``, draw random numbers."""
     more = f" and {len(nodes) - NAMED} more" if len(nodes) > NAMED else ""
     return f"{', '.join(nodes[:NAMED])}{more} {'draws' if len(nodes) == 1 else 'draw'} random numbers"
 

@@ -75,7 +75,7 @@ class SavedReference:
         count: the number of samples.
         digest: the digest of the outputs.
         source: where the outputs come from.
-        per_call: the model has no batch dimension, and each array has the output of one call per row.
+        per_call: whether the model has no batch dimension; each row of an array is then the output of one call.
     """
 
     path: Path

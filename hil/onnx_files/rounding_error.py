@@ -26,17 +26,17 @@ BITS: Mapping[str, int] = {"fp32": 24, "tf32": 11, "fp16": 11, "bf16": 8}
 """Significant bits of a value in each precision whose rounding is estimated."""
 
 RUNS = 8
-"""The runs with rounding of which one estimate is made."""
+"""Number of runs with rounding for one estimate."""
 
 SIZED_BY = frozenset({"Resize", "Upsample", "Range", "NonMaxSuppression"})
-"""Operators whose further inputs decide how many elements they return: those stay exact."""
+"""Operators whose inputs after the first decide how many elements they return: these inputs stay exact."""
 
 
 def with_rounding(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
     """Change ``model`` and return it, with each FP32 input, weight and result of a node multiplied by 1 + a rounding.
 
-    A rounding is uniform up to half a unit in the last place of ``precision``, and another one in each run. Tensors
-    whose type ONNX cannot infer stay exact, and so do those within subgraphs.
+    A rounding is drawn anew in each run, uniformly up to half a unit in the last place of ``precision``. Tensors whose
+    type ONNX cannot infer and tensors within subgraphs stay exact.
     """
     known = onnx.shape_inference.infer_shapes(model).graph
     floats = {one.name for one in known.initializer if one.data_type == TensorProto.FLOAT}
@@ -81,8 +81,9 @@ class RoundingErrors:
     def of(self, key: Hashable, reference: Outputs, feeds: Feeds) -> Mapping[str, float]:
         """Return for each FP32 output the largest root mean square error of an element, over ``RUNS`` runs.
 
-        ``reference`` has the outputs for ``feeds`` without rounding, ``key`` identifies both: the same key always has
-        the same errors. Elements that are not finite count as exact. Empty if a copy with rounding does not run.
+        ``reference`` has the outputs for ``feeds`` without rounding. ``key`` identifies both: for a known key, the
+        earlier result is returned. Elements that are not finite count as exact. The result is empty if a copy of the
+        model with rounding does not run.
         """
         if key not in self._known:
             try:

@@ -159,8 +159,9 @@ class Signature:
     def output_axis(self, name: str) -> int | None:
         """Return the axis of output ``name`` along which samples are stacked; ``None`` if unknown or if there is none.
 
-        It is the axis with the name of a batch dimension. Without one, it is the first axis if all inputs are
-        stacked along their first axis, and unless that of the output has a fixed size that is not the batch.
+        It is the first axis that has the name of a batch dimension. If no axis has, it is the first axis, provided
+        that all inputs with a batch axis are stacked along their first axis, and that the output's first axis has no
+        fixed size other than ``batch()``.
         """
         shape = next(spec.shape for spec in self.outputs if spec.name == name)
         named = [axis for axis, size in enumerate(shape) if size in self.batch_names()]
@@ -246,14 +247,14 @@ def _spec(value: onnx.ValueInfoProto, path: Path) -> TensorSpec:
     if not value.type.HasField("tensor_type"):
         kind = (value.type.WhichOneof("value") or "value of no type").removesuffix("_type").replace("_", " ")
         raise UserError(
-            f"{value.name!r} of {path} is a {kind}, not a tensor, and only tensors can be fed and compared: model "
+            f"{value.name!r} of {path} is a {kind}, but only tensors can be fed and compared: model "
             f"{path.stem}: cut the graph before it (onnx.utils.extract_model), or export the model without it"
         )
     tensor = value.type.tensor_type
     dtype = element_type(tensor.elem_type)
     if dtype not in ITEM_SIZES:
         raise UserError(
-            f"{value.name!r} of {path} has elements of type {dtype}, and only numbers can be fed and compared "
+            f"{value.name!r} of {path} has elements of type {dtype}, but only numbers can be fed and compared "
             f"({', '.join(ITEM_SIZES)}): model {path.stem}: cut the graph before it (onnx.utils.extract_model), or "
             "export the model with another type"
         )

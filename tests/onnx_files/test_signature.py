@@ -57,7 +57,7 @@ def test_dtypes_have_numpys_names(tmp_path: Path, element: int, name: str) -> No
 )
 def test_elements_that_are_no_numbers_are_refused(tmp_path: Path, element: int, name: str) -> None:
     """Text, complex numbers and types that no runtime here takes are refused by name before anything is built."""
-    with pytest.raises(UserError, match=rf"'x' of .* has elements of type {name}, and only numbers .*: model m: cut"):
+    with pytest.raises(UserError, match=rf"'x' of .* has elements of type {name}, but only numbers .*: model m: cut"):
         read_signature(write_model(tmp_path / "m.onnx", [1], dtype=element))
 
 
