@@ -1,1 +1,1 @@
-"""Obtain the boards of a target that is several boards, give them to the processes of a run, and release them."""
+"""Obtain the boards of a target that has several boards, assign them to the processes of a run, and release them."""

@@ -24,7 +24,7 @@ class CoordinatorSession:
     """A session with a coordinator. ``tags`` select the places; ``connect`` reopens a lost session."""
 
     def __init__(self, coordinator: str, tags: dict[str, str]) -> None:
-        """Connect to nothing yet."""
+        """Store the arguments; ``connect`` opens the session."""
         self.coordinator = coordinator
         self.tags = tags
         self._session: Any = None

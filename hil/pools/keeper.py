@@ -1,10 +1,10 @@
 """Hold places of a labgrid coordinator for one run, in a process of its own: ``python -m hil.pools.keeper``.
 
-Input and output are JSON lines. The first line of input is the order (``coordinator``, ``filter``); with ``only``, it
-is one question (``_answer``). Later lines are commands: ``want`` (hold ``count`` places), ``release`` (``place``),
-``close``. The keeper writes events: ``acquired``, ``unusable``, ``waiting``, ``lost``, ``failed``, ``left`` and
-``closed``. At the end of its input it releases everything. The variables LG_HOSTNAME and LG_USERNAME have the name
-under which it holds places.
+Input and output are JSON lines. The first line of input is the order (``coordinator``, ``filter``); if it has the key
+``only``, the keeper answers this one question (``_answer``) and ends. Later lines are commands: ``want`` (hold
+``count`` places), ``release`` (``place``), ``close``. The keeper writes events: ``acquired``, ``unusable``,
+``waiting``, ``lost``, ``failed``, ``left`` and ``closed``. At the end of its input it releases all places. The
+environment variables LG_HOSTNAME and LG_USERNAME have the name under which it holds places.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ POLL = 1.0
 RECONNECT = 30.0
 """Seconds for which a coordinator that stopped answering is tried again, before its places count as lost."""
 GRACE = 3.0
-"""Seconds between the death of the run and the release of its places, in which its workers can end on the boards."""
+"""Seconds between the death of the run and the release of its places, so that its workers on the boards can end."""
 
 
 def tell(event: str, **fields: Any) -> None:
@@ -42,7 +42,7 @@ class Keeper:
     """The places and reservations of one run."""
 
     def __init__(self, coordinator: str, tags: dict[str, str]) -> None:
-        """Connect to nothing yet."""
+        """Store the arguments; ``run`` connects to the coordinator."""
         self.lab = CoordinatorSession(coordinator, tags)
         self.wanted = 0
         self.held: dict[str, str] = {}  # places by name, with the token of their reservation
@@ -54,7 +54,7 @@ class Keeper:
     # Obtaining
 
     async def step(self) -> None:
-        """Reserve as many places as are missing, acquire allocated ones, and report what is waited for if that changed.
+        """Reserve the missing places, acquire allocated ones, and report for what the run waits if that has changed.
 
         Raise ``LookupError`` if the coordinator has no place with the tags.
         """
@@ -99,7 +99,7 @@ class Keeper:
             where = {key: args.get(key) for key in ("address", "username", "port")}
             tell("acquired", place=name, proxy=proxy, **where)
             return
-        what = f"it has {len(found)} NetworkService resources, and 1 is needed"
+        what = f"it has {len(found)} NetworkService resources, but exactly 1 is needed"
         tell("unusable", place=name, reason="its NetworkService is not available" if len(found) == 1 else what)
         # Reserved but not acquired: another reservation of this run would be given the same place again.
         await self._release(name, cancel=False)
@@ -127,7 +127,7 @@ class Keeper:
     # Watching
 
     async def watch(self) -> None:
-        """Report and release the places that were lost: taken by somebody, deleted, or without their exporter."""
+        """Report and release the lost places: places that somebody took or deleted, or that have no usable resource."""
         for name in list(self.held):
             place = self.lab.place(name)
             if place is None:
@@ -247,7 +247,11 @@ class Keeper:
 
 
 async def _answer(order: dict[str, Any]) -> None:
-    """Answer the question in ``order``: who holds the places, or ``closed`` once a place that ``by`` holds is free."""
+    """Write the answer to ``order["only"]``.
+
+    For ``holders``, it has who holds each place. For any other value, release ``place`` if ``by`` holds it, and write
+    ``closed``.
+    """
     lab = CoordinatorSession(order["coordinator"], order["filter"])
     await lab.connect()
     if order["only"] == "holders":

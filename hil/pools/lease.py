@@ -21,7 +21,7 @@ from hil.pools.pool_board import PoolBoard
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DIED = "the run's controller died, which held the board"
+DIED = "the run's controller, which held the board, died"
 LONGEST = 4000
 
 

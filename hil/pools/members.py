@@ -34,8 +34,7 @@ class Members(Source):
     def __init__(
         self, name: str, members: Mapping[str, TargetSpec], run_id: str, wait: float, say: Callable[[str], None]
     ) -> None:
-        """Contact no member yet.
-
+        """Store the arguments, without contacting a member.
         ``members`` are the targets by name, ``wait`` is how many seconds to wait for members that others hold, and
         ``say`` prints a line for the user.
         """
@@ -53,8 +52,8 @@ class Members(Source):
     def obtain(self, pool: Pool) -> HilError | None:
         """Hold free members in their order, until no board is missing.
 
-        While others hold members, retry until the time to wait is over. Return why boards are missing at the end, or
-        ``None`` if none are.
+        While others hold members, retry until the time to wait is over. Return why boards are missing at the end;
+        ``None`` if no board is missing.
         """
         until = time.monotonic() + self._wait
         reported = ""
@@ -67,7 +66,7 @@ class Members(Source):
             if not held:
                 break
             if held != reported:
-                what = f"waiting for {pool.missing} more of its boards, at most {left:.0f} s (Ctrl-C gives up)"
+                what = f"waiting for {pool.missing} more of the pool's boards, at most {left:.0f} s (Ctrl-C gives up)"
                 self._say(f"{self.name}: {what}: {held}")
                 reported = held
             pool.stop.wait(min(PAUSE, left))

@@ -33,7 +33,10 @@ class Places(Source):
     """Places of the target ``name``, held for the run ``run_id``."""
 
     def __init__(self, name: str, spec: TargetSpec, run_id: str, wait: float, say: Callable[[str], None]) -> None:
-        """Contact no coordinator yet. ``wait``: seconds to wait for places that others hold; ``say``: prints a line."""
+        """Store the arguments, without contacting the coordinator.
+
+        ``wait`` is how many seconds to wait for places that others hold, and ``say`` prints a line for the user.
+        """
         self.name = name
         self.spec = spec
         self._run_id = run_id
@@ -53,7 +56,10 @@ class Places(Source):
         self._asked: int | None = None
 
     def obtain(self, pool: Pool) -> HilError | None:
-        """Hold free places; if some are still missing, wait for others, and print who holds them."""
+        """Hold free places until none is missing; if not enough are free, print who holds the others, and wait.
+
+        Return why places are missing at the end; ``None`` if no place is missing.
+        """
         self._begin(pool)
         until = time.monotonic() + self._wait
         with self._lock:

@@ -25,8 +25,8 @@ class Source(ABC):
     def obtain(self, pool: Pool) -> HilError | None:
         """Call ``pool.add`` for boards until ``pool.missing`` is 0, ``pool.stop`` is set, or the time to wait is over.
 
-        Return why boards are still missing; ``None`` if none are, or if the run ended. Never obtain more than are
-        missing.
+        Return why boards are still missing; ``None`` if no board is missing, or if the run ended. Never obtain more
+        boards than are missing.
         """
 
     @abstractmethod
@@ -44,13 +44,13 @@ class Pool:
     Attributes:
         lost: the boards that were lost, each with the reason, in the order of the losses.
         stop: is set when the run ends.
-        on_change: is called, from another thread, after a board was added, after the source lost one, and when no
-            further one will come.
+        on_change: is called, from another thread, after a board was added, after the source lost a board, and when no
+            further board will come.
         on_loss: is called with the user of a board and the reason if the source loses this board.
     """
 
     def __init__(self, name: str, source: Source, wanted: int) -> None:
-        """Obtain nothing yet."""
+        """Create the pool without boards; ``start`` obtains them."""
         self.name = name
         self.wanted = wanted
         self.lost: dict[str, str] = {}
@@ -139,7 +139,7 @@ class Pool:
             return self._used.get(user)
 
     def give_back(self, user: str) -> None:
-        """Make the board of ``user`` free; it will be taken again last. Do nothing if ``user`` has no board."""
+        """Make the board of ``user`` free, after all other free boards. Do nothing if ``user`` has no board."""
         with self._change:
             if (board := self._used.pop(user, None)) is not None:
                 self._spare.append(board)
