@@ -1,4 +1,4 @@
-"""What is proposed for each input beside its sizes: batch axis, constant, range, and the output it is carried from."""
+"""Propose for each input what its sizes do not state: batch axis, constant, range, and for a state the output."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PARAMETERS = (
     Usual(_named(r"size|shape"), range=(640, 640)),
     Usual(_named(r"scale"), range=(1, 1)),
 )
-"""Values of inputs that are one setting for the whole call, and of inputs with one such setting for each sample."""
+"""Usual values of inputs that are settings: one for the whole call (``value``), or one for each sample (``range``)."""
 
 TOKENS = (
     Usual(_named(r"type|segment"), range=(0, 0)),
@@ -94,7 +94,7 @@ def input_proposals(signature: Signature, rows: Mapping[str, int]) -> dict[str, 
 
 
 def _is_fixed_among_dynamic(tensor: TensorSpec, signature: Signature) -> bool:
-    """Return whether the first axis has a fixed size beside inputs whose first axis has any size: it is no batch."""
+    """Return whether only this input's first axis has a fixed size (over 1), so that it is not a batch axis."""
     first = tensor.shape[0] if tensor.shape else None
     others = [one.shape[0] for one in signature.inputs if one is not tensor and len(one.shape) > 1]
     return isinstance(first, int) and first > 1 and bool(others) and not any(isinstance(one, int) for one in others)
@@ -142,7 +142,10 @@ def _usual(tensor: TensorSpec, role: Role) -> Usual | None:
 
 
 def _batch(signature: Signature) -> str | None:
-    """Return the name of the batch dimension: a usual name, else one of states and other inputs, else ``None``."""
+    """Return the name of the batch dimension: a usual name, else one that states share with other inputs.
+
+    Return ``None`` if there is no such name.
+    """
     names = [size for one in signature.inputs for size in one.shape if isinstance(size, str)]
     usual = [name for name in names if name.lower() in USUAL]
     if usual:
@@ -154,7 +157,7 @@ def _batch(signature: Signature) -> str | None:
 
 
 def _inner(signature: Signature, batch: str) -> set[str]:
-    """Return the names of the other dimensions of the inputs that have the dimension ``batch``."""
+    """Return the names of all dimensions but ``batch``, of the inputs that have the dimension ``batch``."""
     return {size for one in signature.inputs if batch in one.shape for size in one.shape if isinstance(size, str)} - {
         batch
     }

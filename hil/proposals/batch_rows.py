@@ -1,4 +1,4 @@
-"""Whether samples that are run together are independent of each other: what makes an axis of the inputs a batch."""
+"""Test whether samples that run together are independent of each other, as samples along a batch axis are."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, Any]
 
 NEAR = 1e-3
-"""By how much rows that are the same may differ, as a share of the largest value: rounding in another order."""
+"""Accepted difference between a sample's row and its own run, as a share of that run's norm, for rounding errors."""
 
 MIXED = 0.2
-"""By how much they may differ as a share of the difference between samples: a scale of INT8 that all rows share."""
+"""Accepted further difference, as a share of the largest difference from another sample, since rows share INT8 scales.
+"""
 
 
 class Rows(str, Enum):
     """What a run of several samples shows, compared with runs of each sample alone."""
 
     AGREE = "agree"
-    """An output has one more row, or as many, for each sample, with the values that the sample alone gives."""
+    """An output has for each sample the rows, with the values, that the sample alone gives."""
 
     DIFFER = "differ"
     """Rows differ, or several axes of an output grow with the number of samples: these are not samples of a batch."""
 
     POOLED = "pooled"
-    """No output grows with the number of samples, and one differs from what each sample alone gives."""
+    """No output grows with the number of samples, and an output differs from that of a sample alone."""
 
     UNKNOWN = "unknown"
-    """No output shows it, since their sizes depend on the data."""
+    """No output shows whether samples are independent, for example because its size depends on the data."""
 
 
 def compare_rows(together: Arrays, alone: Sequence[Arrays]) -> Rows:
@@ -52,8 +53,8 @@ def compare_rows(together: Arrays, alone: Sequence[Arrays]) -> Rows:
 def rows_of(run: Callable[[Arrays], Arrays], together: Arrays, samples: Sequence[Arrays]) -> Rows:
     """Return what the outputs of all ``samples`` together show, compared with runs of each alone.
 
-    ``run`` returns the outputs by name. Unknown without samples, and for a model that refuses one sample or that draws
-    random numbers.
+    ``run`` returns the outputs by name. The result is ``UNKNOWN`` if there are no samples, if the model refuses a
+    sample, or if two runs of one sample differ.
     """
     try:
         found = compare_rows(together, [run(one) for one in samples])
@@ -110,7 +111,7 @@ def is_batch(signature: Signature, plan: Mapping[str, InputProposal], rows: Rows
 
 
 def without_doubtful(signature: Signature, plan: Mapping[str, InputProposal]) -> Mapping[str, InputProposal]:
-    """Return ``plan`` without the batch axes that neither the dimension's name nor an image shows to be a batch."""
+    """Return ``plan`` without the doubtful batch axes: without a usual name, and not those of images."""
     doubtful = _doubtful(signature, plan)
     return {name: replace(one, batch_axis="none") if name in doubtful else one for name, one in plan.items()}
 

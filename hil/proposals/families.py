@@ -1,4 +1,4 @@
-"""Families of models, recognized from the shapes of a trial run: a table, the first that matches decides.
+"""Families of models, recognized from the shapes of a trial run: the first family of a table that matches.
 
 A family proposes task, metric, layout and exceptions from INT8, as comments.
 """
@@ -68,7 +68,7 @@ def recognized(observed: Observed, graph: onnx.GraphProto) -> Recognized | None:
 def kinds_of(observed: Observed, family: Recognized | None) -> dict[str, str]:
     """Return, by output name, the kind of answer that the family states for the output.
 
-    Outputs without one are left out, and those without samples along the first axis, which no kind fits.
+    Outputs without a kind are left out. So are outputs without samples along the first axis, which every kind needs.
     """
     if family is None:
         return {}
@@ -119,7 +119,7 @@ def _raw_boxes(observed: Observed) -> str:
 
 
 def _map(observed: Observed) -> Shape | None:
-    """Return the shape of the outputs that are maps of the image; ``None`` without one, or if they differ."""
+    """Return the shape of the outputs that are maps of the image; ``None`` if there is no map, or if shapes differ."""
     shapes = [
         (*shape[:1], 1, *shape[1:]) if len(shape) == 3 and observed.ends.get(name) == "ArgMax" else shape
         for name, shape in observed.outputs.items()
@@ -263,4 +263,4 @@ FAMILIES = (
     ),
     Family("model of audio or other signals", _audio, exceptions=last_weighted),
 )
-"""The more specific come first."""
+"""All families; the more specific ones come first."""

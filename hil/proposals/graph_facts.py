@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     import onnx
 
 PASSED_ON = frozenset({"Cast", "Identity", "Unsqueeze", "Squeeze", "Reshape", "Flatten", "Clip"})
-"""Operators whose output has the values of their first input, for looking up rows of a table."""
+"""Operators that pass on the values of their first input, so that an index of a table stays an index behind them."""
 
 LAST = frozenset({*PASSED_ON, "Transpose", "Slice", "QuantizeLinear", "DequantizeLinear"}) - {"Clip"}
-"""Operators that move or retype values, for finding the operator that made the values of an output."""
+"""Operators that move or retype values. The operator that made the values of an output is searched before them."""
 
 SCORES = frozenset({"Sigmoid", "HardSigmoid", "Softmax", "LogSoftmax", "ArgMax"})
 VALUES = frozenset({"Tanh", "Softplus", "Clip", "Relu", "Exp"})
 NORMS = frozenset({"LpNormalization"})
 MAPPED = frozenset({"Add", "Sub", "Mul", "DepthToSpace"})
-"""Last operators of scores, of other values, of normalized vectors, and of images made from images."""
+"""``SCORES``, ``VALUES``, ``NORMS`` and ``MAPPED`` are the last operators of networks that return scores, other values,
+normalized vectors, and images made from images."""
 
 CLASSES = frozenset({"Softmax", "LogSoftmax", "ArgMax"})
 """Operators that show by their axis which axis has the classes."""
@@ -43,7 +44,10 @@ NAMED = 8
 
 
 def table_rows(graph: onnx.GraphProto) -> dict[str, int]:
-    """Return for each input whose values are indices of a constant table the number of its rows."""
+    """Return the number of rows of the constant table that an input indexes, by the input's name.
+
+    Inputs that do not index a table are left out; if an input indexes several tables, the smallest counts.
+    """
     tables = {one.name: one.dims[0] for one in graph.initializer if one.dims}
     origin = {one.name: one.name for one in graph.input}
     rows: dict[str, int] = {}
@@ -61,7 +65,7 @@ def table_rows(graph: onnx.GraphProto) -> dict[str, int]:
 
 
 def last_operators(graph: onnx.GraphProto) -> dict[str, str]:
-    """Return for each output the operator that made its values; an empty text for an input or a constant.
+    """Return the operator that made the values of each output, by name; empty if the output is an input or a constant.
 
     A division by the L2 norm is ``LpNormalization``.
     """
@@ -112,7 +116,10 @@ def label_count(model: onnx.ModelProto) -> int:
 
 
 def _maker(makers: Mapping[str, onnx.NodeProto], tensor: str, passed: Collection[str]) -> onnx.NodeProto | None:
-    """Return the node that makes ``tensor``, before any whose operators are in ``passed``; ``None`` without one."""
+    """Return the node that makes ``tensor``, going back over nodes with operators in ``passed``.
+
+    Return ``None`` if there is no such node.
+    """
     node = makers.get(tensor)
     for _ in makers:
         if node is None or node.op_type not in passed or not node.input:

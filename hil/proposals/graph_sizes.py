@@ -24,8 +24,8 @@ RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 def weight_sizes(graph: onnx.GraphProto) -> dict[str, dict[int, int]]:
     """Return for each input the sizes of its axes, counted from the end (axis 1 of a convolution from the start).
 
-    They are found where an input reaches weights only through operators that keep its axes. A size of 1, which may
-    stand for any size, is left out.
+    A size is known if the input reaches weights only through operators that keep its axes. A size of 1, which may stand
+    for any size, is left out.
     """
     weights = {one.name: tuple(one.dims) for one in graph.initializer}
     origin = {one.name: one.name for one in graph.input if one.name not in weights}
@@ -65,7 +65,10 @@ def _constant(node: onnx.NodeProto, weights: dict[str, tuple[int, ...]]) -> None
 
 
 def _required(node: onnx.NodeProto, dims: tuple[int, ...]) -> tuple[int, int]:
-    """Return an axis of the node's first input and the size that weights of ``dims`` require; 0 if none."""
+    """Return an axis of the node's first input, and the size that weights of the shape ``dims`` require there.
+
+    The size is 0 if they require none.
+    """
     attributes: Mapping[str, int] = {one.name: one.i for one in node.attribute}
     if node.op_type == "Gemm" and len(dims) == 2 and not attributes.get("transA"):
         return -1, dims[1 if attributes.get("transB") else 0]

@@ -41,7 +41,7 @@ def repeated(signature: Signature) -> Iterable[str]:
 def separated(tensor: TensorSpec, spec: InputSpec) -> InputSpec:
     """Return ``spec`` with a shape that names each dynamic dimension by its position, and the batch axis ``BATCH``.
 
-    Without dynamic dimensions, or with a length of zero, which no declaration has, return ``spec`` unchanged.
+    Return ``spec`` unchanged if the input has no dynamic dimension, or a size of 0, which cannot be declared.
     """
     if 0 in tensor.shape:
         return spec

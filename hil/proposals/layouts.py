@@ -27,13 +27,16 @@ def _cells(image: tuple[int, int]) -> int:
 
 
 def _efficient_nms(shapes: Shapes, _: int) -> bool:
-    """Match the number of boxes [samples, 1], boxes [samples, boxes, 4], scores and classes [samples, boxes]."""
+    """Return whether there are counts [samples, 1], boxes [samples, boxes, 4], scores and classes [samples, boxes]."""
     boxes = any(len(shape) == 3 and shape[2] == 4 for shape in shapes)
     return boxes and sorted(map(len, shapes)) == [2, 2, 2, 3]
 
 
 def _boxes_and_scores(shapes: Shapes, _: int) -> bool:
-    """Match boxes [samples, boxes, 4] and scores [samples, boxes, classes], in either order, of 20 boxes or more."""
+    """Return whether there are 20 or more boxes [samples, boxes, 4], and scores [samples, boxes, classes].
+
+    Both outputs may be in either order.
+    """
     if [len(shape) for shape in shapes] != [3, 3]:
         return False
     (_, first, four), (_, second, other) = shapes
@@ -41,7 +44,7 @@ def _boxes_and_scores(shapes: Shapes, _: int) -> bool:
 
 
 def _end_to_end(shapes: Shapes, _: int) -> bool:
-    """Match x1 y1 x2 y2 score class [samples, boxes, 6], of 20 to 2000 boxes."""
+    """Return whether there are 20 to 2000 boxes [samples, boxes, 6], each x1 y1 x2 y2 score class."""
     if [len(shape) for shape in shapes] != [3]:
         return False
     _, boxes, columns = shapes[0]
@@ -49,7 +52,7 @@ def _end_to_end(shapes: Shapes, _: int) -> bool:
 
 
 def _channels_first(shapes: Shapes, cells: int) -> bool:
-    """Match four coordinates and classes [samples, 4 + classes, boxes], of a multiple of ``cells`` boxes."""
+    """Return whether there are boxes [samples, 4 + classes, boxes], whose number is a multiple of ``cells``."""
     if [len(shape) for shape in shapes] != [3]:
         return False
     _, columns, boxes = shapes[0]
@@ -57,7 +60,7 @@ def _channels_first(shapes: Shapes, cells: int) -> bool:
 
 
 def _objectness(shapes: Shapes, cells: int) -> bool:
-    """Match coordinates, objectness and classes [samples, boxes, 5 + classes]; ``boxes`` is a multiple of ``cells``."""
+    """Return whether there are boxes [samples, boxes, 5 + classes], whose number is a multiple of ``cells``."""
     if [len(shape) for shape in shapes] != [3]:
         return False
     _, boxes, columns = shapes[0]
@@ -74,4 +77,4 @@ LAYOUTS: dict[str, Callable[[Shapes, int], bool]] = {
 """The layouts of ``[models.NAME.detection]``, each with a test of the outputs' shapes and the number of cells."""
 
 OF_CELLS = frozenset({"channels-first", "objectness"})
-"""Layouts of one box for each cell of a grid, which are also the shapes of a network that leaves decoding to others."""
+"""Layouts with one box for each cell of a grid. A network that does not decode its boxes may have the same shapes."""

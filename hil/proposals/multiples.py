@@ -15,7 +15,10 @@ MULTIPLES = (2, 4, 8, 16, 32, 64, 128)
 
 
 def multiples_of(sizes: Mapping[str, int], runs: Runs) -> dict[str, int]:
-    """Return for each dimension the smallest multiple that runs, if the next greater size is refused."""
+    """Return the number of which each dimension must be a multiple: the smallest in ``MULTIPLES`` that runs.
+
+    Dimensions are left out if the next greater size runs, or if no multiple runs.
+    """
     if not sizes or runs({dimension: size + 1 for dimension, size in sizes.items()}):
         return {}
     divisors = {dimension: math.gcd(size, MULTIPLES[-1]) for dimension, size in sizes.items()}
@@ -28,7 +31,7 @@ def multiples_of(sizes: Mapping[str, int], runs: Runs) -> dict[str, int]:
 
 
 def _smallest(sizes: Mapping[str, int], runs: Runs) -> dict[str, int]:
-    """Return the smallest multiple that runs, for each dimension whose next greater size is refused."""
+    """Return what ``multiples_of`` does, by increasing one size at a time, beginning with ``sizes``, which run."""
     found: dict[str, int] = {}
     for dimension, size in sizes.items():
         if runs({**sizes, dimension: size + 1}):

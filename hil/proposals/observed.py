@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from hil.proposals.layouts import Shape
 
 EDGES = re.compile(r"edge_?(index|indices)|^(edges|senders|receivers)$|adjacency", re.IGNORECASE)
-"""Names of inputs that say which nodes of a graph are joined."""
+"""Names of inputs that state which nodes of a graph are joined."""
 
 
 @dataclass(frozen=True)
 class Observed:
     """A model, as a trial run of one sample showed: roles and shapes of its inputs, shapes of its outputs.
 
-    ``ends`` has the operator that made the values of each output (``graph_facts.last_operators``). The others are those
-    functions of ``graph_facts``.
+    ``ends`` has the operator that made the values of each output (``graph_facts.last_operators``). ``class_maps``,
+    ``label_count`` and ``has_raw_boxes`` are the results of the functions of these names in ``graph_facts``.
     """
 
     roles: Mapping[str, Role]
@@ -39,7 +39,7 @@ class Observed:
 
     @property
     def image(self) -> tuple[int, int] | None:
-        """Height and width of the first image input; ``None`` without one."""
+        """Height and width of the first image input; ``None`` if no input is an image."""
         for name, role in self.roles.items():
             axes = image_axes(self.inputs[name]) if role is Role.IMAGE else None
             if axes is not None:

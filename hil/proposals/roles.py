@@ -29,7 +29,7 @@ STATE = re.compile(
 BEFORE_OR_AFTER = frozenset(
     {"past", "present", "prev", "previous", "next", "new", "old", "in", "out", "input", "output"}
 )
-"""Words in the names of states that say before or after which step they are."""
+"""Words in the name of a state that distinguish its value before a step from its value after it."""
 
 AUDIO = re.compile(r"audio|wav|speech|pcm|signal|samples|sound", re.IGNORECASE)
 PARAMETER = re.compile(
@@ -98,9 +98,10 @@ def _paired(states: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> dict
 
 
 def _has_successor(tensor: TensorSpec, signature: Signature) -> bool:
-    """Return whether an output is this input after a step: equal in name, shape and dtype but for a word like "next".
+    """Return whether an output is this input after a step: with its shape and dtype, and its name but for such words.
 
-    False for the only input, and for an input that may be an image.
+    The words are those of ``BEFORE_OR_AFTER``, such as "next". Return ``False`` for the only input, and for an input
+    that may be an image.
     """
     if len(signature.inputs) < 2 or len(tensor.shape) not in {2, 3} or image_axes(tensor.shape) is not None:
         return False
@@ -113,9 +114,9 @@ def _has_successor(tensor: TensorSpec, signature: Signature) -> bool:
 
 
 def exchanged_states(signature: Signature) -> dict[str, str]:
-    """Return, for each carried input that seems fed with the output of another, the output that has its own name.
+    """Return the output that fits each carried input by name, for inputs that seem to be fed with another's output.
 
-    Empty unless each name is then more alike than now.
+    Return an empty mapping unless the exchange makes the names of every such input and its output more alike.
     """
     carry = signature.carry
     outputs = [one for one in signature.outputs if one.name in carry.values()]

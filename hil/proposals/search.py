@@ -40,7 +40,7 @@ MOST_TRIALS = 120
 """The most combinations of sizes that are tried for one model."""
 
 MOST_UNFIT = 8
-"""Combinations of sizes that run, but not with outputs of the declared shapes, before the first is proposed."""
+"""After this many combinations that run but give outputs of other than the declared shapes, the first is proposed."""
 
 SHOWN = 12
 """The most sizes of a dimension that a message names."""
@@ -51,9 +51,9 @@ class Proposal:
     """The inputs that a model accepts, as far as trial runs show, and what is proposed for it.
 
     ``inputs`` and ``shapes`` are the values of ``[models.NAME]``, ``guessed`` the guessed keys. ``signature`` is the
-    declared one. ``takes_batches`` is whether a batch of three ran and gave each sample its own outputs; ``None`` if
-    the batch size is fixed. ``carried`` has the output for each state input. ``drawn`` says which nodes draw random
-    numbers, so that an output differs between two runs; empty if none does.
+    file's signature with these declarations. ``takes_batches`` is whether a batch of three ran and gave each sample its
+    own outputs; ``None`` if the batch size is fixed. ``carried`` has the output for each state input. ``drawn`` states
+    which nodes draw random numbers, so that an output differs between two runs; empty if no output differs.
     """
 
     signature: Signature
@@ -121,7 +121,7 @@ class _Search:
     def _drawn(
         self, nodes: tuple[str, ...], inputs: Mapping[str, InputSpec], sizes: Mapping[str, int], batch: int
     ) -> str:
-        """Return that ``nodes`` draw random numbers, if an output differs between two runs; else an empty text."""
+        """Return a text on the random ``nodes`` and the output that differs between two runs; empty if none differs."""
         odd = self._trials.run(Trial(inputs, sizes, batch, twice=True)).differs if nodes else ""
         return odd and f"{drawn_by(nodes)}, so that output {odd!r} differs between two runs"
 
@@ -138,7 +138,10 @@ class _Search:
         sizes: Mapping[str, int],
         hinted: tuple[tuple[int, int], ...],
     ) -> Way | None:
-        """Return what runs without a batch if the file names none; ``None`` if several samples are refused."""
+        """Return proposals, declarations and sizes that run without the doubtful batch axes of ``plan``.
+
+        Return ``None`` if no batch axis is doubtful, if the reference refuses several samples, or if nothing runs.
+        """
         other = without_doubtful(self._raw, plan)
         if other == plan or not self._runs(inputs, sizes, SAMPLES).ran:
             return None
@@ -283,5 +286,5 @@ def _order(key: str) -> int:
 
 
 def _is_beyond(sizes: Mapping[str, int], large: Sequence[Mapping[str, int]]) -> bool:
-    """Return whether all sizes are at least those of a trial for which the time or the memory did not suffice."""
+    """Return whether all sizes are at least those of a trial in ``large``, which exceeded its time or memory."""
     return any(all(sizes[name] >= size for name, size in one.items()) for one in large)

@@ -16,10 +16,10 @@ KEYS = ("imgsz", "img_size", "image_size", "input_size")
 """Keys of the metadata whose value is the size of images: one number, or height and width."""
 
 SIDES = range(16, 4097)
-"""Sizes in pixels that are taken for sides of images."""
+"""Numbers that may be the height or width of an image, in pixels."""
 
 SMALLEST_NAMED = 96
-"""A smaller number in a name is more often that of a version or of layers."""
+"""The smallest number in a name that counts as a size: a smaller one is more often a version or a number of layers."""
 
 PAIR = re.compile(r"(?<!\d)(\d{2,4})x(\d{2,4})(?!\d)")
 NUMBER = re.compile(r"(?<![\d.])(\d{2,4})(?![\d.]*\d)")

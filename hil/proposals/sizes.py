@@ -45,7 +45,8 @@ STEP = (512, 576, 256, 1536, 160, 400, 16_000, 1024)
 
 CHANNELS = (3, 1, 4)
 MANY_CLASSES = 1500
-"""An output with so many scores for each of a dynamic number of places has scores of characters, not of boxes."""
+"""The least number of scores per position that suggests characters, not boxes, if the number of positions is dynamic.
+"""
 MOST = 4096
 """The most combinations that are put into order."""
 

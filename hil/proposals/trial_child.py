@@ -22,7 +22,7 @@ LEAST_MEMORY = 2 * 2**30
 """Bytes: the child may use half of the machine's memory, but at least this much."""
 
 NO_MEMORY = ("bad_alloc", "Failed to allocate memory", "Available memory")
-"""Words of ONNX Runtime where the memory does not suffice."""
+"""Texts in ONNX Runtime's errors if there is not enough memory."""
 
 
 def serve(pipe: Connection) -> None:

@@ -51,7 +51,7 @@ class Trial:
 class Answer:
     """The shapes of the fed inputs and of the outputs if the reference ran, else the error.
 
-    ``loaded`` is false if the model could not be loaded, ``is_large`` true if the time or the memory did not suffice.
+    ``loaded`` is false if the model could not be loaded, ``is_large`` is true if the time or the memory was exceeded.
     """
 
     error: str = ""
@@ -70,7 +70,7 @@ class Answer:
     def fits(self, signature: Signature) -> bool:
         """Return whether the outputs have the sizes that the file declares.
 
-        A name of a size stands for the size of the input that has this name.
+        If a declared size is a name, it stands for the size of the input's dimension with this name.
         """
         named = {
             size: number
@@ -90,7 +90,7 @@ class TrialProcess:
     """The child process. It starts when a question needs it, also after a crash or a time-out."""
 
     def __init__(self) -> None:
-        """Start nothing yet."""
+        """Start no process; the first question does."""
         self._child: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -107,7 +107,7 @@ class TrialProcess:
     def load(self, model: Path, seconds: float, declared: Mapping[str, Any]) -> str:
         """Load ``model``, with the dimension names that a run with ``declared`` uses, unless it is loaded.
 
-        ``declared`` has the keys ``inputs`` and ``shapes`` of ``[models.NAME]``. Return the error; empty without one.
+        ``declared`` has the keys ``inputs`` and ``shapes`` of ``[models.NAME]``. Return the error; empty if it loads.
         """
         names = {
             name: [size if isinstance(size, str) else None for size in one.get("shape") or ()]
@@ -125,7 +125,7 @@ class TrialProcess:
     def ask(self, question: dict[str, Any], seconds: float) -> dict[str, Any]:
         """Return the answer to a question, or ``{"error": TEXT}`` if the child ends or does not answer in ``seconds``.
 
-        Then the child is stopped; the next question starts another one.
+        In both cases of an error the child is stopped, and the next question starts another one.
         """
         if self._pipe is None:
             context = multiprocessing.get_context("spawn")

@@ -64,9 +64,9 @@ def agreeing(
 
 
 def tied_again(raw: Signature, inputs: dict[str, InputSpec], sizes: dict[str, int]) -> dict[str, InputSpec]:
-    """Return ``inputs`` with the file's name for separated dimensions whose sizes are all equal.
+    """Return ``inputs`` with the file's name for the separated dimensions of a name whose sizes turned out equal.
 
-    In ``sizes``, these names replace those of the separated dimensions.
+    In ``sizes``, which is changed, these names replace those of the separated dimensions.
     """
     places: dict[str, dict[str, int]] = {}
     for tensor in raw.inputs:
