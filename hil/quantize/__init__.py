@@ -100,7 +100,7 @@ def quantize(  # noqa: PLR0913 - a model, data, settings, and a place for the re
         return Quantized(model, parts["model"], key, note)
     if parts["samples"] > data.count:
         raise UserError(
-            f"calibration of model {model.stem} asks for {parts['samples']} samples, {data.name} has {data.count}: "
+            f"calibration of model {model.stem} asks for {parts['samples']} samples, but {data.name} has {data.count}: "
             "lower calibration.samples or provide more data"
         )
     path, record = out_dir / f"{key}.onnx", out_dir / f"{key}.json"

@@ -45,8 +45,8 @@ class Use:
     """The values of one tensor over all samples, compared with ``top``, the largest magnitude within its range.
 
     ``n`` is the number of elements, ``peak`` their largest magnitude. ``beyond`` counts the clipped elements: those
-    more than half an INT8 step above ``top``. ``energy`` is the sum of the squares of all elements, ``lost`` the same
-    of what clipping cuts off.
+    more than half an INT8 step above ``top``. ``energy`` is the sum of the squares of all elements, ``lost`` the sum of
+    the squares of what clipping cuts off.
     """
 
     top: float
@@ -83,7 +83,7 @@ class Flow:
 
 
 def plain_name(tensor: str) -> str:
-    """Return the name in the FP32 model for ``tensor`` of the quantized model; they may differ for an output."""
+    """Return the name that ``tensor`` of the quantized model has in the FP32 model; outputs may have another name."""
     return tensor.removesuffix(_APPENDED)
 
 

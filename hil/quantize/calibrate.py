@@ -119,9 +119,10 @@ def silence() -> Iterator[None]:
 
 
 def _excluded(proto: onnx.ModelProto, excluded: tuple[str, ...], model: Path) -> tuple[str, ...]:
-    """Return the excluded nodes as ``proto`` names them: a folded node of ``model`` is the one with its result now.
+    """Return the names that the excluded nodes have in ``proto``, the prepared ``model``.
 
-    Raise ``UserError`` for a name of neither.
+    For a node of ``model`` that was folded, it is the name of the node that now makes its result. Raise ``UserError``
+    for a name that neither model has.
     """
     names = [node.name for node in proto.graph.node]
     if missing := set(excluded) - set(names):
@@ -188,7 +189,7 @@ class Feed:
 
     @property
     def loaded(self) -> list[dict[str, np.ndarray]]:
-        """The batches of the loaded feed that were not consumed yet, as the model takes them."""
+        """The batches of the loaded feed that were not consumed yet, each as the model's inputs by name."""
         return [batch.feeds for batch in self._loaded]
 
     def get_next(self) -> dict[str, np.ndarray] | None:

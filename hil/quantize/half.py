@@ -43,7 +43,7 @@ BOUNDED = frozenset(
         ),
     }
 )
-"""Operators whose results FP16 holds whatever they read."""
+"""Operators whose results always fit in FP16, whatever they read."""
 LISTED = 200
 EXTERNAL = 1 << 30
 """Bytes: the weights of a larger model are saved in a file beside it; a protobuf message has 2 GiB at most."""
@@ -177,7 +177,7 @@ def _beyond_fp16(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> Iterato
         if tensor.data_type == TensorProto.FLOAT:
             most = float(np.abs(numpy_helper.to_array(tensor)).max(initial=0.0))
             if not most <= FP16_MOST:
-                large[name] = f"the constant {name} has {most:.3g}, and FP16 ends at {FP16_MOST:g}"
+                large[name] = f"the constant {name} has {most:.3g}, but FP16 ends at {FP16_MOST:g}"
     yield from ((own[name], why) for name, why in large.items() if name in own)
     for node in nodes:  # in topological order
         why = next((large[name] for name in node.input if name in large), None)
@@ -185,11 +185,11 @@ def _beyond_fp16(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> Iterato
             continue
         yield node.name, why
         if node.op_type not in BOUNDED:
-            large.update(dict.fromkeys(node.output, f"it reads what {node.name} returns, where {why}"[:300]))
+            large.update(dict.fromkeys(node.output, f"it reads the result of {node.name}: there, {why}"[:300]))
 
 
 def _in_fp32(model: onnx.ModelProto, reasons: dict[str, str]) -> tuple[int, list[dict[str, str]]]:
-    """Return how many nodes compute with floats, and those that still use float32 only, with the reason."""
+    """Return how many nodes compute with floats, and those that still use only float32, each with the reason."""
     copy = type(model)()
     copy.CopyFrom(model)
     shapes: dict[str, tuple[int, ...]] = {}

@@ -29,10 +29,10 @@ STEP = 8
 
 @dataclass
 class Histogram:
-    """Counts of the magnitudes of one tensor's elements: bin ``n`` is from ``n`` to ``n + 1`` parts of ``top / BINS``.
+    """Counts of the magnitudes of one tensor's elements: bin ``n`` is from ``n`` to ``n + 1`` times ``top / BINS``.
 
-    ``low`` and ``high`` are the smallest and the largest element, ``first`` is the largest magnitude of the first
-    elements that were added. ``zeros`` counts the elements while all are zero.
+    ``low`` and ``high`` are the smallest and the largest element. ``first`` is the largest magnitude in the first
+    arrays that were added and not all zero; ``zeros`` is the number of elements that were added before.
     """
 
     dtype: np.dtype[Any]

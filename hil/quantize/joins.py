@@ -20,26 +20,29 @@ if TYPE_CHECKING:
     import onnx
 
 UNLIKE = 8.0
-"""Ratio of two largest magnitudes from which values are unlike: the smaller ones have at most 16 of 127 steps.
+"""Two tensors are unlike if the ratio of their largest magnitudes is at least this: the smaller one then has at most 16
+of 127 steps.
 
 In three detectors and a text reader, the concatenations of feature maps have ratios from 1 to 5.
 """
 
 _ARITHMETIC = frozenset({"Add", "Div", "Mul", "Sub"})
-"""They keep unlike ranges if their other operand is constant. After a sum with other values, the ranges are new."""
+"""Operators that keep unlike ranges if the other operand is constant; with another operand, the ranges are new."""
 
 _OVERLAYING = frozenset({"Add", "Max", "Sum"})
-"""They join their operands if one of them is padded, so that each value of the result is that of one operand."""
+"""Operators that join their operands if one operand is padded: each value of the result is then that of one operand."""
 
 _KEEPING = (CARRYING | BOUNDED) - _ARITHMETIC - {"Gather", "Slice", "Split", "Where"}
-"""Operators whose result has the ranges of their operand; a part of it may have one range only."""
+"""Operators whose result has the ranges of their operand. Those that select a part are not among them: a part may have
+only one range."""
 
 
 def unlike_joins(proto: onnx.ModelProto, ranges: Mapping[str, Any]) -> dict[str, str]:
     """Return the tensors that consist of values of unlike ranges, each with a text that states the ranges.
 
-    They begin at the outputs of a Concat, and of a sum of padded tensors. ``ranges`` has ``range_value``, the smallest
-    and the largest value, of the calibrated tensors. The nodes of ``proto`` are sorted.
+    These are the outputs of a Concat or of a sum of padded tensors, and tensors computed from them by operators that
+    keep the ranges. ``ranges`` has ``range_value``, the smallest and the largest value, of the calibrated tensors. The
+    nodes of ``proto`` must be sorted.
     """
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
     for node in proto.graph.node:
@@ -76,7 +79,7 @@ def _top(name: str, ranges: Mapping[str, Any], constants: Mapping[str, onnx.Tens
 def nodes_at_joins(proto: onnx.ModelProto, joined: Mapping[str, str]) -> dict[str, str]:
     """Return, by name, the nodes that read or return a tensor of ``joined``, with the tensor's text.
 
-    Convolutions and matrix products that only return one are left out.
+    Convolutions and matrix products that return such a tensor but read none are left out.
     """
     return {
         node.name: joined[name]

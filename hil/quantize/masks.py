@@ -53,7 +53,10 @@ def masked_tensors(proto: onnx.ModelProto, feeds: Iterable[Mapping[str, np.ndarr
 
 
 def masked_nodes(proto: onnx.ModelProto, masked: Collection[str]) -> list[str]:
-    """Return the names of the nodes that read or return a tensor of ``masked``, without convolutions and products."""
+    """Return the names of the nodes that read or return a tensor of ``masked``.
+
+    Convolutions and matrix products are left out.
+    """
     return [
         node.name
         for node in proto.graph.node

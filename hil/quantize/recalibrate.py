@@ -37,8 +37,8 @@ class Snapshot:
 def snapshots(model: Path, data: Dataset, spec: CalibrationSpec, layout: QdqLayout) -> list[Snapshot]:
     """Calibrate ``model`` without storing anything; return its ranges after 25 %, 50 % and 100 % of the samples.
 
-    There may be fewer snapshots, or other shares, since one is made only at the end of a feed (``Feed``). Raises the
-    same errors as ``quantize``.
+    There may be fewer snapshots, or other shares, since a snapshot is made only at the end of a feed (``Feed``). Raises
+    the same errors as ``quantize``.
     """
     samples = spec.samples or data.count
     try:

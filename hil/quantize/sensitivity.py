@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     Outputs = list[npt.NDArray[Any]]
 
 MOST = 128
-"""The most validation samples whose outputs are compared, but at least one batch is."""
+"""The most validation samples whose outputs are compared; a whole batch is compared even if it has more."""
 
 KEPT = 0.25
 """Largest share of the layers that is proposed to stay in float."""
@@ -102,9 +102,9 @@ def sqnr(noise: float) -> float:
 def proposed(layers: Sequence[Layer], noise: float) -> tuple[tuple[str, ...], float]:
     """Return the layers to keep in float, the noisiest first, and the noise that is predicted to remain.
 
-    Layers are added until a quarter of the noise remains, but at most a quarter of all layers, or one of fewer than
-    four. No layer is proposed if there is only one, or if no layer adds noise. ``noise`` is that of the model with all
-    layers in INT8.
+    Layers are added until a quarter of the noise remains, but at most a quarter of all layers (one layer if there are
+    fewer than four). No layer is proposed if there is only one, or if no layer adds noise. ``noise`` is that of the
+    model with all layers in INT8.
     """
     total = sum(layer.noise for layer in layers)
     if not total > 0 or len(layers) < 2:  # without its only layer, nothing would be INT8

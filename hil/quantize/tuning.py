@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 LEFT_OUT = 3
-"""How many layers are left out in turn, if all but the last are not enough: more builds would hardly find a way."""
+"""How many layers are left out, one at a time, if all layers but the last do not suffice.
+
+With more builds, it would still be unlikely to find layers that suffice.
+"""
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,8 @@ class Trial:
         keep: the nodes in floating point, sorted.
         holds: whether each tolerance was judged and passed.
         missed: the checks that did not pass, each with its reason.
-        failed: whether one of them failed; otherwise they are inconclusive or did not run.
-        losses: the measured value of each check, by check, where there is one.
+        failed: whether one of the missed checks failed; otherwise they are inconclusive or did not run.
+        losses: the measured values of the checks that have one, by check.
         speedup: the latency in floating point divided by that of this engine; ``None`` if it was not measured.
         share: the part of all multiply-adds of the layers that is still in INT8.
     """
@@ -106,9 +109,10 @@ class Search:
         self._returned([], sorted(kept, key=lambda one: -one.cost))
 
     def _fewest(self, groups: Sequence[Candidate]) -> list[Candidate] | None:
-        """Return the shortest beginning of the layers that suffices with ``groups``.
+        """Return the first layers, as few as possible, with which and ``groups`` the tolerances hold.
 
-        If none suffices, return all layers but one of the first ``LEFT_OUT``, or ``None`` if that does not suffice.
+        If even all layers but the last do not suffice, return all layers but one of the first ``LEFT_OUT``; ``None`` if
+        none of these sets suffices.
         """
         low, high, most = 0, min(1, len(self._layers) - 1), len(self._layers) - 1
         while high < most and not self._holds([*groups, *self._layers[:high]]):
@@ -125,9 +129,9 @@ class Search:
         return self._layers[:high]
 
     def _returned(self, needed: list[Candidate], kept: list[Candidate]) -> list[Candidate]:
-        """Return the nodes of ``kept`` that must stay in floating point beside ``needed``.
+        """Return the nodes of ``kept`` that must stay in floating point in addition to ``needed``.
 
-        With all of both in floating point, the tolerances hold.
+        The tolerances must hold with all nodes of ``needed`` and ``kept`` in floating point.
         """
         if needed and self._holds(needed):
             return []

@@ -52,7 +52,10 @@ def _closest_pass(report: Report) -> Iterator[str]:
 
 
 def _margin(check: CheckResult) -> float | None:
-    """Return the distance of a passed row's value from its limit, as a share of the limit; ``None`` if it has none."""
+    """Return the distance of a passed row's value from its limit, as a share of the limit.
+
+    Return ``None`` for other rows, for checks of a family that is not in ``LIMITED``, and without a positive limit.
+    """
     measurement, limit = check.measurement, check.limit
     if check.verdict is not Verdict.PASSED or measurement is None or limit is None or limit.value <= 0:
         return None

@@ -162,7 +162,10 @@ def contradiction(check: CheckResult) -> str | None:
 
 
 def _is_claimed(check: CheckResult) -> bool:
-    """Return whether a row passed by the weaker claim (``CLAIM``) that its own measurement without a loss supports."""
+    """Return whether a row passed by the weaker claim in its details (``CLAIM``), supported by its own measurement.
+
+    The measurement supports the claim with a confidence level, a value of 0 and at least ``FEWEST`` samples.
+    """
     from hil.checks.task import no_disagreement  # with scipy, which no other row needs
 
     claim, measurement = check.details.get(CLAIM), check.measurement

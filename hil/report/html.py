@@ -39,7 +39,7 @@ OPEN_GROUPS = 6
 MOST_OPEN = 12
 """The most groups that are open at first in a large report."""
 BINS = (200, 30)
-"""Points of a plotted line: in a small report, and in one with more than ``MOST_OPEN`` groups (to limit its size)."""
+"""Points of a plotted line: in a report with at most ``MOST_OPEN`` groups, and in a larger one, to limit its size."""
 LAYERS = (200, 30)
 """Layers listed per engine: in a small and in a large report."""
 MINUTE = 60
@@ -98,7 +98,11 @@ def render(report: Report, folder: Path | None = None) -> str:
 
 
 def _opened(groups: tuple[view.Group, ...]) -> set[int]:
-    """Return the indices of the groups that the page shows opened: all, or the ``MOST_OPEN`` worst of too many."""
+    """Return the indices of the groups that the page shows opened.
+
+    In a small report, these are all groups. In one with more than ``OPEN_GROUPS``, they are the worst groups that did
+    not pass, at most ``MOST_OPEN``.
+    """
     if len(groups) <= OPEN_GROUPS:
         return set(range(len(groups)))
     bad = [index for index, group in enumerate(groups) if group.worst is not Verdict.PASSED]
