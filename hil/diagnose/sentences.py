@@ -27,7 +27,7 @@ def sentence(diagnosis: Diagnosis) -> str:
 
 
 def _place(diagnosis: Diagnosis) -> str:
-    """Return a text on the examined step; empty for a model without a state."""
+    """Return which step was examined, as text in parentheses; empty for a model without a state."""
     return "" if diagnosis.step is None else f" (in {diagnosis.step}, with the reference's state before it)"
 
 

@@ -103,7 +103,10 @@ def _repeated(trace: Trace, _: Replay, wrong: Any, count: int) -> str:
 
 
 def _few_values(trace: Trace, replay: Replay, wrong: Any, _: int) -> str:
-    """Return a sentence on a state that has far fewer values in the engine than in the reference; empty without one."""
+    """Return a sentence on a state that has far fewer values in the engine than in the reference.
+
+    Return an empty text if there is no such state.
+    """
     for name, source in trace.carry.items():
         ours = np.unique(np.stack([trace.outputs[source][step] for step in wrong]))
         theirs = np.unique(np.stack([replay.made(step)[source] for step in wrong[:REPLAYED]]))
@@ -113,7 +116,7 @@ def _few_values(trace: Trace, replay: Replay, wrong: Any, _: int) -> str:
 
 
 def _clipping(trace: Trace, replay: Replay, wrong: Any, _: int) -> str:
-    """Return a sentence on a state that the engine clips before returning it; empty without one."""
+    """Return a sentence on a state that the engine clips before returning it; empty if it clips no state."""
     for name, source in trace.carry.items():
         low, high = float(trace.outputs[source].min()), float(trace.outputs[source].max())
         shares = []
@@ -145,7 +148,7 @@ def _exchanged_outputs(trace: Trace, replay: Replay, wrong: Any, _: int) -> str:
 
 
 def _drifting(trace: Trace, replay: Replay, wrong: Any, count: int) -> str:
-    """Return a sentence on an output that is wrong although all states are right in each step; empty without one."""
+    """Return a sentence on an output that is wrong although all states are right in each step; empty if none is."""
     found = [replay.by_output(step) for step in wrong]
     sources = set(trace.carry.values())
     states = [error for row in found for name, error in row.items() if name in sources]
@@ -155,9 +158,9 @@ def _drifting(trace: Trace, replay: Replay, wrong: Any, count: int) -> str:
     errors = [row[name] for row in found]
     grows = len(errors) > 2 and float(np.corrcoef(np.arange(len(errors)), errors)[0, 1]) > ALMOST_ALL
     if all(_is_late(replay, name, int(step)) for step in wrong):
-        return f"output {name!r} is one step late, with the right state"
+        return f"output {name!r} is one step late, although the state is right"
     what = "drifts" if grows else "is wrong"
-    return f"output {name!r} {what} from step {wrong[0]} on, with the right state"
+    return f"output {name!r} {what} from step {wrong[0]} on, although the state is right"
 
 
 def _is_late(replay: Replay, name: str, step: int) -> bool:

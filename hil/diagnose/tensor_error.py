@@ -1,4 +1,4 @@
-"""Computes the relative error between two tensors, and statistics of one: pure functions over arrays."""
+"""Computes the relative error between two tensors, and statistics of a tensor: pure functions over arrays."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def _kernels(case: Case, identity: Identity) -> Iterator[Finding]:
     if lacking is None:
         return
     state: State = "warn" if lacking.replaced or not case.wants_gpu else "bad"
-    fix = f"{fixes.APT} nvidia-jetpack  # its own TensorRT; in a container, an image made for this module"
+    fix = f"{fixes.APT} nvidia-jetpack  # installs JetPack's TensorRT; in a container, use an image for this module"
     yield Finding("software", "kernels", lacking.text, state, "" if lacking.replaced else fix)
 
 

@@ -1,4 +1,4 @@
-"""Parses strict JSON, which all parsers read alike: no duplicate keys, no NaN, and no infinite or too large numbers."""
+"""Parses strict JSON, which all parsers read alike: without duplicate keys, NaN, and infinite or too large floats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def loads(content: bytes) -> Any:
 
     Raise ``UnicodeDecodeError`` if ``content`` is not UTF-8, ``json.JSONDecodeError`` if it is not JSON,
     ``RecursionError`` if it is nested too deeply, and ``ValueError`` for a duplicate key, NaN, infinity, and a number
-    too large for float64.
+    with a fraction or an exponent that is too large for float64.
     """
     return json.loads(content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite)
 

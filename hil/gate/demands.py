@@ -127,9 +127,10 @@ def _is_valid_on(day: object, today: date) -> bool:
 
 
 def age_of(finished: str, now: datetime, most: float | None) -> tuple[float, str]:
-    """Return the seconds since ``finished`` (ISO 8601), and what is wrong with that time; empty if nothing is.
+    """Return the seconds since ``finished`` (ISO 8601), and what is wrong with this time; empty if it is accepted.
 
-    ``most`` is the largest accepted age in seconds (``None``: no limit).
+    The seconds are 0 if ``finished`` is not a time with a zone. ``most`` is the largest accepted age in seconds
+    (``None``: no limit).
     """
     try:
         age = (now - datetime.fromisoformat(finished)).total_seconds()

@@ -85,7 +85,7 @@ def instant(text: str) -> datetime:
 
 
 def _cuda(report: Report) -> str | None:
-    """Return the CUDA version in the report's environments; ``None`` if they have none or different ones."""
+    """Return the CUDA version in the report's environments; ``None`` if none has a version, or if versions differ."""
     tables = [facts.get(part) for facts in report.environments.values() for part in ("accelerator", "driven_by")]
     versions = {str(table["cuda"]) for table in tables if isinstance(table, dict) and table.get("cuda")}
     return versions.pop() if len(versions) == 1 else None

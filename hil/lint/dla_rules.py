@@ -95,7 +95,7 @@ class Eligible:
 
 
 def eligible(graph: Graph) -> Eligible:
-    """Return how many layers of the main graph a DLA may run, and the operators of the others."""
+    """Return how many layers of the main graph a DLA may run, and the operators of all other layers."""
     nodes = [node for node in graph.proto.graph.node if node.op_type not in COSTLESS]
     others = Counter(node.op_type for node in nodes if not _may_run(graph, node))
     return Eligible(len(nodes), len(nodes) - others.total(), others)

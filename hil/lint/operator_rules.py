@@ -1,4 +1,4 @@
-"""Which operators TensorRT's parser does not import: by the list of the release, whatever the machine is."""
+"""Find operators that TensorRT's parser does not import, by the list of the release; the GPU does not matter."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def _operator(
         yield Finding(rule, where, f"{who} {verb} this operator", REPLACE)
     elif answer == "unknown" and release_lists(machine.tensorrt):
         older, newer = release_lists(machine.tensorrt)
-        what = f"no operator list of {who} is known, and those of {older.tensorrt} and {newer.tensorrt} differ"
+        what = f"no operator list of {who} is known, and the lists of {older.tensorrt} and {newer.tensorrt} differ"
         yield Finding(rule, where, what, "build the model on the board: hil build MODEL --target TARGET", "unknown")
     elif domain not in STANDARD | CONTRIBUTED and answer != "unknown":
         what = f"the parser ignores the domain {domain!r} and imports the operator as ONNX's own {operator}"
-        yield Finding(rule, where, what, "use ONNX's operator, or give yours a name of its own and a plugin", "warn")
+        yield Finding(rule, where, what, "use ONNX's operator, or give yours another name and a plugin", "warn")
 
 
 def opset_findings(graph: Graph, machine: Machine) -> Iterator[Finding]:

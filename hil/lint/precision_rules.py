@@ -1,4 +1,4 @@
-"""Find precisions that the module or its TensorRT lacks, among those of the file and those of the config."""
+"""Find precisions that the file or the config requires, but that the module or its TensorRT lacks."""
 
 from __future__ import annotations
 

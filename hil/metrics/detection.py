@@ -156,7 +156,7 @@ def _precisions(weights: FloatArray, hits: FloatArray, totals: FloatArray) -> Fl
     """Return the average precision of one class in each draw, averaged over the IoU thresholds, shape (draws,).
 
     Each detection counts as often as ``weights``, shape (draws, detections), states. ``hits`` has shape (detections,
-    IoU thresholds), and ``totals`` is the number of labelled boxes, shape (draws,); without any the result is NaN.
+    IoU thresholds), and ``totals`` is the number of labelled boxes, shape (draws,); where it is 0, the result is NaN.
     """
     reported = np.cumsum(weights, axis=1)
     boxes = np.where(totals > 0, totals, np.nan)

@@ -24,7 +24,7 @@ from labgrid.remote.generated import labgrid_coordinator_pb2 as pb
 from hil.pools.coordinator_session import CoordinatorSession, details, identity, tags_text
 
 POLL = 1.0
-"""Seconds between two polls of a reservation, which the coordinator forgets after 60 s without one."""
+"""Seconds between two polls of a reservation, which the coordinator forgets after 60 s without a poll."""
 RECONNECT = 30.0
 """Seconds for which a coordinator that stopped answering is tried again, before its places count as lost."""
 GRACE = 3.0
@@ -54,7 +54,7 @@ class Keeper:
     # Obtaining
 
     async def step(self) -> None:
-        """Reserve the missing places, acquire allocated ones, and report for what the run waits if that has changed.
+        """Reserve the missing places, acquire allocated ones, and report changes in what the run is waiting for.
 
         Raise ``LookupError`` if the coordinator has no place with the tags.
         """

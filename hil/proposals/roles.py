@@ -79,7 +79,7 @@ def next_states(signature: Signature) -> dict[str, str]:
 
 
 def _is_called_state(tensor: TensorSpec, signature: Signature) -> bool:
-    """Return whether an input has the name of a state; a vector also needs an output of its size with such a name."""
+    """Return whether an input has the name of a state; for a vector, also whether an output of its size has one."""
     if not STATE.search(tensor.name) or not tensor.shape:
         return False
     outputs = (one for one in signature.outputs if one.shape == tensor.shape)

@@ -66,8 +66,8 @@ def groups(
 ) -> tuple[Group, ...]:
     """Return the dynamic dimensions of a declared signature that have no sizes yet, except batch dimensions.
 
-    Each dimension is in one group, that of the first input that has it. The heights and widths ``hinted`` come before
-    the usual ones of images, and those of ``graph_sizes.weight_sizes`` (``required``) before all others.
+    Each dimension is in one group, that of the first input that has the dimension. The heights and widths ``hinted``
+    come before the usual sizes of images, and the sizes ``required`` (``graph_sizes.weight_sizes``) before all others.
     """
     kinds, found, known = roles(signature), [], {*signature.batch_names(), *signature.sizes}
     recurrent = Role.STATE in kinds.values()

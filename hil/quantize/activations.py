@@ -73,8 +73,8 @@ class Use:
 class Flow:
     """The result of ``observe``.
 
-    ``uses`` has an entry for each tensor with floating-point values. ``unknown`` are the tensors that have a range but
-    are not in the model. ``samples`` is the number of samples that ran.
+    ``uses`` has an entry for each tensor with a range and floating-point values. ``unknown`` are the tensors that have
+    a range but are not in the model. ``samples`` is the number of samples that ran.
     """
 
     uses: Mapping[str, Use]
@@ -112,8 +112,8 @@ def observe(
 
     ``tops`` maps each tensor to the largest magnitude within its range. If only a ReLU or Clip reads a tensor, the
     output of that node is measured instead. With ``fold`` the model is first prepared as for the quantizer
-    (``prepared``). Of more than 512 samples, about 512 are run. Raises ``UserError`` for data that cannot be read, and
-    ``EngineBuildError`` if ONNX Runtime fails.
+    (``prepared``). Of more than 512 samples, about 256 to 512, evenly spread, are run. Raises ``UserError`` for data
+    that cannot be read, and ``EngineBuildError`` if ONNX Runtime fails.
     """
     try:
         with silence(), tempfile.TemporaryDirectory(prefix="hil-flow-") as folder:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def restore_float_outputs(graph: onnx.GraphProto, kept: Collection[str], layout: QdqLayout) -> None:
-    """Give each output the float value of its node, without the Q and DQ nodes, if that node computes in float.
+    """Connect each output directly to its node, without Q and DQ nodes between them, if the node computes in float.
 
     Nodes of ``graph`` that read the output still read the dequantized value. ``kept`` are the names of the nodes that
     stay in float.

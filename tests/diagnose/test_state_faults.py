@@ -119,7 +119,7 @@ def test_outputs_are_judged_too() -> None:
     late = np.maximum(np.arange(STEPS) - 50, 0).astype(np.float32)[:, None, None]
     assert "output 'y' drifts from step 51 on" in named({**sound, "y": sound["y"] + 0.1 * late})
     delayed = np.concatenate([sound["y"][:1], sound["y"][:-1]])
-    assert "output 'y' is one step late, with the right state" in named({**sound, "y": delayed})
+    assert "output 'y' is one step late, although the state is right" in named({**sound, "y": delayed})
     assert "in reverse order" in named({name: array[::-1] for name, array in sound.items()})
     repeated = {name: np.concatenate([array[:-2], array[-3:-2], array[-3:-2]]) for name, array in sound.items()}
     assert "the last 2 steps are not run" in named(repeated)
