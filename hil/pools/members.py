@@ -35,6 +35,7 @@ class Members(Source):
         self, name: str, members: Mapping[str, TargetSpec], run_id: str, wait: float, say: Callable[[str], None]
     ) -> None:
         """Store the arguments, without contacting a member.
+
         ``members`` are the targets by name, ``wait`` is how many seconds to wait for members that others hold, and
         ``say`` prints a line for the user.
         """
