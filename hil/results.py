@@ -1,7 +1,7 @@
 """Define the types that every other module uses: check ids, measurements, limits, verdicts, results and rows.
 
 They are immutable and stored in ``report.json``. Values are in base units: seconds (``s``), bytes (``B``), fractions
-(``1``), rates (``1/s``). A check of the user's own keeps its unit.
+(``1``), rates (``1/s``). A check that a user defines keeps its own unit.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ NEAR_ERROR = 12.0
 def gauge(check: CheckResult) -> str:
     """Return a bar of a measurement, its interval and its limit.
 
-    Empty if the row lacks a measurement or a limit, or if a number is too large to draw (``svg.LARGEST``).
+    Return an empty text if the row lacks a measurement or a limit, or if a number is larger than ``svg.LARGEST``.
     """
     measurement, limit = check.measurement, check.limit
     if measurement is None or limit is None:
@@ -66,7 +66,10 @@ def share(part: float, kind: str = "") -> str:
 
 
 def used(part: float, *, met: bool) -> str:
-    """Return a bar of the used share of a tolerance. A share of 1 (all of it) is at two thirds of the bar."""
+    """Return a bar of ``part``, the used share of a tolerance, coloured by whether the tolerance is ``met``.
+
+    A share of 1, the whole tolerance, is at two thirds of the bar.
+    """
     return _bar(
         f"g {'passed' if met else 'failed'}", {"s": 0, "w": round(min(max(part, 0.01), 1.5) / 1.5 * 100), "l": 67}
     )

@@ -94,7 +94,7 @@ class ConfigUsed(Stored):
 
 
 class BoardUsed(Stored):
-    """One board of a target that is several boards.
+    """One board of a target that consists of several boards.
 
     Attributes:
         serial, module: its serial number and module, as far as they could be read.
@@ -113,9 +113,11 @@ class BoardUsed(Stored):
 class TargetReport(Stored):
     """The name of the requested target and of the used one, and the facts that the probe read on the used one.
 
-    ``board`` is the declared board, if the probe confirmed it, ``contract`` the declared ``hil.state.Contract``. Of
-    several boards, ``boards`` has the used ones by name, ``facts`` are those of the first, and ``boards_differ`` has
-    for each workload the most by which their controls differed in their calibration, a fraction; empty without one.
+    ``board`` is the declared board, if the probe confirmed it, ``contract`` the declared ``hil.state.Contract``.
+
+    If the target consists of several boards, ``boards`` has the used boards by name, and ``facts`` are those of the
+    first. ``boards_differ`` has, for each workload of the control, the largest relative difference between the boards
+    during their calibration; it is empty without a calibration.
     """
 
     requested: str

@@ -34,7 +34,7 @@ MOST_CURVES = 3
 """The most outputs whose errors over steps are drawn."""
 GROWTH = {
     "bounded": " It stays bounded.",
-    "linear": " It adds up from step to step.",
+    "linear": " It accumulates from step to step.",
     "exponential": " It grows exponentially.",
 }
 SAFE = re.compile(r"samples/[\w.+-]+\.npz", re.ASCII)
@@ -130,7 +130,7 @@ def _memory(checks: Mapping[str, CheckResult]) -> Iterator[Picture]:
 
 
 def _sequences(checks: Mapping[str, CheckResult]) -> Iterator[Picture]:
-    """Yield the error over the steps of at most ``MOST_CURVES`` outputs: those closest to their limit."""
+    """Yield a figure of the error over the steps, for at most ``MOST_CURVES`` outputs: those closest to their limit."""
     check = checks.get("sequence.free_running")
     curves = None if check is None else check.details.get("curve")
     if check is None or not isinstance(curves, dict):
@@ -143,7 +143,7 @@ def _sequences(checks: Mapping[str, CheckResult]) -> Iterator[Picture]:
         growth = row.get("growth")
         kind = growth.get("kind") if isinstance(growth, dict) else None
         drawn = plots.errors(known[name], svg.number(row.get("limit")))
-        note = "Relative to how much the reference varies: mean of all sequences, and the largest of them."
+        note = "Error relative to how much the reference varies: its mean and its largest value over all sequences."
         note += GROWTH.get(str(kind), "")
         yield Picture(f"Error over the steps of a sequence: {_name(name)}", Markup(drawn), note)  # noqa: S704 - as above
 

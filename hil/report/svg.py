@@ -162,7 +162,7 @@ def above(label: str) -> str:
 
 
 def thinned(at: Floats, values: Floats, bins: int) -> tuple[Floats, Floats, Floats, Floats]:
-    """Divide the range of ``at`` into ``bins`` equal intervals, and summarize ``values``, taken at ``at``, in each.
+    """Divide the range of the positions ``at`` into ``bins`` equal intervals, and summarize ``values`` in each.
 
     Return centres, smallest, median and largest values, one for each interval. Values that are not finite, and
     intervals without values, are left out.

@@ -116,11 +116,14 @@ class Context:
         return self.memo.once(("signature", name), work)
 
     def onnx(self, name: str) -> Path:
-        """Return the ONNX file that this session reads: the model's own, or the copy that ``addressed`` makes."""
+        """Return the ONNX file that this session reads: the model's own file, or its copy by ``addressed``."""
         return self.addressed(self.config.resolve(self.model(name).path), name)
 
     def addressed(self, path: Path, name: str) -> Path:
-        """Return the addressed model of the file ``path`` (``external_data.addressed``), and watch its files."""
+        """Return the file that ``external_data.addressed`` makes of the ONNX file ``path``; watch the model's files.
+
+        The result is ``path`` itself if nothing has to change.
+        """
 
         def work() -> Path:
             for file in (path, *(external.path for external in external_files(path))):
@@ -262,7 +265,7 @@ class Context:
             except EngineBuildError:
                 if spec.reference is None:
                     raise
-                what = f"{', '.join(nodes[:3])} may draw random numbers, and the host cannot run the model to see that"
+                what = f"{', '.join(nodes[:3])} may draw random numbers, and the host cannot run the model to check"
                 raise Unsupported(f"{what}: model {name}: export the model without random values") from None
             data = self.dataset(name).batches(spec.batch, spec.samples)
             names = [output.name for output in host.get_outputs()]

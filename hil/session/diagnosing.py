@@ -161,7 +161,10 @@ def examine(
 
 
 def standing(session: EngineContext, model: str, precision: Any, feeds: Values) -> Stands:
-    """Return a function that returns whether outputs for the inputs ``feeds`` do not fail in a run, by the config."""
+    """Return a function that judges outputs for the inputs ``feeds`` by the tolerances of the config.
+
+    The function takes the expected and the obtained outputs, and returns false if the comparison fails.
+    """
     spec, signature = session.model(model), session.signature(model)
     empty = partial(
         comparison_of,

@@ -24,11 +24,11 @@ DRAW = 0.02
 """Seconds that drawing a batch and comparing its outputs take, without the inferences."""
 
 RUNS_OF_A_DRAWN_BATCH = {1: 3, 2: 4}
-"""The inferences for a drawn batch by the number of properties that it is drawn for: the engine's, the reference's and
-those that repeat it."""
+"""The inferences for one drawn batch, by the number of properties that are checked with it. They include the engine's
+inference, the reference's, and the repetitions."""
 
 CALIBRATIONS = 8
-"""Cost of a calibration sample, in inferences: calibration reads all activations, and the int8 checks do so again."""
+"""Cost of a calibration sample, in inferences: calibration and the int8 checks each read all activations."""
 
 SEQUENCE_PASSES, SEQUENCE_RUNS = 3, 8
 """Passes over all sequences (teacher-forced, free-running, and without a carried state), and runs of one sequence."""

@@ -52,10 +52,11 @@ TOLERANCES = ("parity.outputs", "parity.task", "int8.drop", "sequence.teacher_fo
 SPEEDUP = "latency.speedup"
 
 WORTH = 1.1
-"""The least speed-up over floating point with which INT8 is recommended: less is within the noise of many targets."""
+"""The least speed-up over floating point at which INT8 is recommended. A smaller one is within many targets' noise."""
 
 ANY = 1e-9
-"""A limit that every engine meets: a trial needs the speed-up itself, and an engine that misses a limit is profiled."""
+"""A limit that every engine meets. A trial needs the measured speed-up only, and a missed limit would profile the
+engine."""
 
 VERSION = 2
 """The version of the stored trials: increase it with every change here that changes an outcome."""
@@ -93,7 +94,7 @@ class Trials:
         if not any(row.id in TOLERANCES for row in _rows(changed, target, model)):
             raise UserError(
                 f"no check that compares model {model} in int8 with its reference is planned on target {target!r}: "
-                f"one of these must be, with a tolerance: {', '.join(TOLERANCES)}"
+                f"plan at least one of these, with a tolerance: {', '.join(TOLERANCES)}"
             )
         with closing(Session.open(self._request(changed))) as session:
             self._path, self._stored = self._read(session)
@@ -162,7 +163,10 @@ class Trials:
         }
 
     def _costs(self) -> dict[str, float]:
-        """Return the multiply-adds of each layer of the model; 1 for each layer if one of them is not known."""
+        """Return the multiply-adds of each layer of the model; 1 for each counted layer if any count is unknown.
+
+        A ranked node that was not counted has 1 as well.
+        """
         counted = self._stored.get("costs") or {}
         if any(count is None for count in counted.values()):
             return dict.fromkeys(counted, 1.0)

@@ -35,7 +35,7 @@ class Request:
         over: the seconds over which the runs of each model are spread; 0 if they are to follow each other.
         baseline: the earlier run with which this one is compared; ``None`` for no comparison.
         sources: watches the files that were read before the session opened.
-        opened: models and data that were opened before.
+        opened: models and data that were opened before the session.
         plan: the rows of the run; ``None`` for all rows of ``config`` for ``target``.
         board: the board to use, if the target is several boards: it is held already, with its own token.
         unreachable: why no board can be used, if the target is several boards; else empty.

@@ -1,4 +1,4 @@
-"""The steps of a run that may take long: a line when a step begins and, after two seconds, what is left of it."""
+"""Report the steps of a run that may take long: when a step begins and, after two seconds, what is left of it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ REDRAWN = 1.0
 """Seconds between two texts that replace each other on a terminal."""
 
 KEPT = (2.0, 10.0, 30.0)
-"""Seconds after which a step's remaining work is printed as a line of its own where no line can be replaced.
+"""Seconds after which a step's remaining work is printed, where a printed line cannot be replaced.
 
-After the last of them, such a line follows each 60 s.
+After the last of these times, a line follows every 60 s.
 """
 
 MINUTE = 60.0

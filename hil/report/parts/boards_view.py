@@ -1,4 +1,4 @@
-"""Show which board of several judged what, and name a board that is slower or faster than its siblings."""
+"""Show which of several boards judged each model, and name a board that is slower or faster than its siblings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from hil.report.schema import Report
 
 LEAST = 0.05
-"""Without a calibration, differences up to this share are not named: sessions of one board may differ so much."""
+"""Without a calibration, smaller relative differences are not reported: sessions of one board may differ as much."""
 
 TIMES = 3.0
-"""Without a calibration, a board is named if it is so many times as far from its nearest sibling as they are apart."""
+"""Without a calibration, a board is named if its distance from the nearest sibling is more than this many times the
+largest distance between two siblings."""
 
 FEWEST = 3
 """With fewer boards, nobody can tell which one is at fault."""
@@ -26,7 +27,11 @@ ADVICE = "compare their clocks and temperatures (hil doctor)"
 
 
 class BoardLine(NamedTuple):
-    """One board of a run as text: its name, what it is, the models that it judged, its control, and its loss."""
+    """One board of a run as text.
+
+    ``what`` has its module and serial number, ``models`` the models that it judged, ``control`` the median time of each
+    workload of the control, and ``lost`` why the board was lost. A field is empty if its content is unknown.
+    """
 
     name: str
     what: str
@@ -36,7 +41,7 @@ class BoardLine(NamedTuple):
 
 
 def board_of(report: Report) -> dict[tuple[str, str], str]:
-    """Return the board of each model and precision; nothing if all rows were judged on one board."""
+    """Return the board of each (model, precision); an empty dictionary unless several boards judged rows."""
     boards = {(row.model, row.precision): row.board for row in report.checks if row.board}
     return boards if len(set(boards.values())) > 1 else {}
 
@@ -53,7 +58,11 @@ def board_lines(report: Report) -> list[BoardLine]:
 
 
 def unlike_lines(report: Report) -> list[str]:
-    """Return one line for each board whose control differs from that of its siblings, as text."""
+    """Return one line of text for each board whose control differs from that of its siblings.
+
+    If the controls differ but no board stands out, the line compares the slowest board with the fastest. The list is
+    empty if the controls agree.
+    """
     lines: list[str] = []
     for workload, times in _times(report).items():
         middles = {name: statistics.median(map(math.log, values)) for name, values in times.items()}
@@ -82,7 +91,7 @@ def _is_odd(name: str, middles: Mapping[str, float], least: float) -> bool:
 
 
 def _is_beyond(name: str, middles: Mapping[str, float], least: float) -> bool:
-    """Return whether a board differs by more than ``least`` from each sibling, and no sibling from another one."""
+    """Return whether a board differs by more than ``least`` from each sibling, and the siblings by at most that."""
     siblings = [middle for other, middle in middles.items() if other != name]
     return min(abs(middles[name] - middle) for middle in siblings) > least >= _range(siblings)
 

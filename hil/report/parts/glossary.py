@@ -14,7 +14,7 @@ WORDS = {
     "saturated": "Timed without pauses: one inference at a time, each beginning when the last one ends. Latency and "
     "frame rate are judged by this series.",
     "streams": "Timed with several inferences in flight at once.",
-    "paced": "Timed at the rate of a camera: an inference begins when a frame would arrive, and waits in between.",
+    "paced": "Timed at the rate of a camera: each inference begins when a frame would arrive.",
     "sustained": "Timed for minutes without pauses, until the board is as hot as it gets.",
     "cold": "Timed in a new process that has not loaded anything yet.",
     "inconclusive": "Neither passed nor failed: the measurement does not show on which side of the limit the value is. "
@@ -26,7 +26,8 @@ WORDS = {
     "machine's CPU, in place of a target that could not be reached).",
     "foreign": "An engine that was built elsewhere: how, and with which calibration data, is unknown.",
     "synthetic": "Generated inputs in place of real data. They say nothing about accuracy.",
-    "control": "A fixed small network, timed in between. If its time changes, the machine changed, not the model.",
+    "control": "A fixed small network, timed between inferences. If its time changes, the machine changed and not "
+    "the model.",
     "confounded": "Something else may be the cause of the change, such as another machine or another load.",
     "unclear": "Neither a change nor its absence is shown.",
     "refused": "The two sides were measured by different methods, so their numbers are not compared.",

@@ -27,7 +27,7 @@ SAFE = " ,:/()+-_.~"
 
 
 def as_csv(report: Report) -> str:
-    """Return one line for each measurement, with and without a limit, below a line with the names of the columns.
+    """Return CSV text: a header line, then one line for each measurement, including measurements without a limit.
 
     Values are in the unit of the column ``unit``, exact to the last digit; ``runs`` has the values of separate runs.
     """

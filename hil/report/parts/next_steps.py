@@ -24,9 +24,9 @@ NEXT = {
 HINT = {
     "parity.data": "set data of [models.NAME] to real validation data that was not used for training",
     "parity.task": "see which samples went wrong; if you loosen a tolerance in hil.toml, state the reason next to it",
-    "contract.signature": "if hil.toml names engine or deployed, make that file from the one at path; otherwise repair "
-    "the declaration that the reason names",
-    "contract.shapes": "declare the sizes that the network takes as shape under [models.NAME.inputs.INPUT] in hil.toml",
+    "contract.signature": "if hil.toml names engine or deployed, generate that file again from the one at path; "
+    "otherwise repair the declaration that the reason names",
+    "contract.shapes": "declare the sizes that the network accepts: shape under [models.NAME.inputs.INPUT] in hil.toml",
     "contract.bad_input": "check inputs in the code that calls the engine, so that it never gets a bad one",
     "contract.isaac_ros": "correct the file of the node's parameters as the reason states",
     "parity": "start with the worst output; if you loosen a tolerance in hil.toml, state the reason next to it",

@@ -29,9 +29,9 @@ LEAST_CONFIDENCE = 0.5
 
 
 def stock_rows(report: Report) -> Iterator[str]:
-    """Yield one line for each passed or warned row that no stock check can have given in this report.
+    """Yield, as one line, each reason why no stock check can have produced a passed or warned row of this report.
 
-    A check of the project's own is not judged here.
+    Rows of checks that the project itself defines are skipped.
     """
     models = {model.name: model.data_digest for model in report.models}
     engines = {(engine.digest, engine.model, engine.precision) for engine in report.engines}
@@ -98,7 +98,7 @@ def _kind_of(limit: Limit | LimitKey) -> str:
 
 
 def _has_band(kind: CheckKind, limit: Limit) -> bool:
-    """Return whether the end of the limit's warning band is one that ``kind`` may have."""
+    """Return whether ``limit`` has no warning band, or ends its band where a limit of ``kind`` may end it."""
     if limit.fail_at is None or kind.limit is None:
         return True
     factors = {kind.limit.fail_factor, *(kind.limit.default_for or {}).values()}
@@ -106,7 +106,7 @@ def _has_band(kind: CheckKind, limit: Limit) -> bool:
 
 
 def _of_quantile(check: CheckResult) -> Iterator[str]:
-    """Yield why a row's percentile cannot have passed by its own number of samples and its own series."""
+    """Yield each reason why a passed row's percentile contradicts the row's number of samples or its own series."""
     measurement, limit, details = check.measurement, check.limit, check.details
     match = QUANTILE.fullmatch(check.id)
     if match is None or measurement is None or check.verdict is not Verdict.PASSED:
@@ -146,9 +146,10 @@ def _share_over(details: dict[str, Any], limit: float) -> float:
 
 
 def of_measurement(check_id: str, measurement: Measurement) -> Iterator[str]:
-    """Yield one line if the interval of ``measurement`` is reversed, and one if its confidence cannot be one.
+    """Yield one line if the interval of ``measurement`` is reversed, and one if its confidence is out of range.
 
-    Only the interval of a count is certain: a layer that the inspector hides either counts or does not.
+    A confidence is from 0.5 to below 1. Only counts of layers may have confidence 1: their interval is certain, because
+    a layer that the inspector hides either counts or does not.
     """
     low, high, confidence = measurement.low, measurement.high, measurement.confidence
     if low is not None and high is not None and low > high:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Amendment:
-    """One named change; ``apply`` is a pure function of the row, the judgement so far, and the facts."""
+    """One named change; ``apply`` is a pure function that returns the changed judgement.
+
+    Its arguments are the row, the judgement so far, and the facts.
+    """
 
     name: str
     apply: Callable[[Row, Judgement, Facts], Judgement]

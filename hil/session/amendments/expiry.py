@@ -19,7 +19,7 @@ TOLERATED = frozenset(
 
 
 def expire_limit(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Make a passed or warned judgement inconclusive if the row's limit has expired; else return it unchanged."""
+    """Return a passed or warned judgement as inconclusive if the row's limit has expired; else return it unchanged."""
     limit = row.limit
     if limit is None or facts.today is None:
         return judgement
@@ -27,7 +27,7 @@ def expire_limit(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
 
 
 def expire_tolerance(_row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Add the row's tolerances and who accepted them to the details.
+    """Return the judgement with the row's tolerances, and who accepted them, in the details.
 
     A passed or warned judgement becomes inconclusive if the tolerances have expired.
     """

@@ -66,7 +66,7 @@ class Facts:
         findings: the disturbances of the row's own measurement; ``runs`` has those of separate runs.
         controls: the controls that were timed beside the row's own series; ``runs`` has those of separate runs.
         slowest_nodes: the slowest nodes of the engine; ``None`` if it was not profiled.
-        diagnosis: the diagnosis of the difference between engine and reference that the row found.
+        diagnosis: the diagnosis of the difference between engine and reference that the row's check detected.
         saturating_sums: whether the engine's sums of 8-bit products may saturate on the target's processor.
         foreign_engine: the file of the row's engine if it was built elsewhere.
         tolerances: the tolerances of the row.

@@ -1,7 +1,7 @@
 """Use an engine that an equal board of the pool has built: it comes from the host's cache instead of a second build.
 
-Boards are equal if module, JetPack, version of the runtime, power mode and the engine's key are. If one of these facts
-is not known, nothing is shared.
+Boards are equal if their module, JetPack release, runtime version, power mode and engine key are the same. If one of
+these facts is not known, nothing is shared.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 RECORD = ("key", "digest", "seconds", "log", "about", "peak", "power_mode")
 LARGEST = 1 << 19
-"""Bytes of the longest record that is shared: it must fit into the header of a request."""
+"""The largest size of a shared record, in characters: a record must fit into the header of a request."""
 POLL = 0.2
 
 
@@ -47,7 +47,7 @@ def equal_facts(facts: Mapping[str, Any], runtime: str) -> dict[str, str] | None
 
 
 def own_name(session: Context) -> str:
-    """Return the name of the session's board of a pool, with its serial number if that is known."""
+    """Return the name of the pool's board that the session holds, with the serial number if it is known."""
     serial = identify(session.facts.get("board")).serial
     return session.member + (f" (serial {serial})" if serial else "")
 
@@ -126,9 +126,10 @@ class _Entry:
             yield locked
 
     def uploaded(self, session: Context, model: str) -> dict[str, Any] | None:
-        """Upload the engine to the session's board, and return its record; ``None`` without a sound engine.
+        """Upload the cached engine to the session's board, and return the engine's record.
 
-        ``model`` is the digest of the ONNX file, which is on the board already.
+        Return ``None`` if the cache has no intact engine. ``model`` is the digest of the ONNX file, which is on the
+        board already.
         """
         try:
             stored = json.loads(self.record.read_text(encoding="utf-8"))
@@ -143,9 +144,10 @@ class _Entry:
         return record
 
     def save(self, session: Context, engine: BuiltEngine, model: str) -> None:
-        """Keep the engine, which the session's board has built. Do nothing if the cache cannot be written.
+        """Store the engine, which the session's board has built, in the host's cache.
 
-        A record is written only after its engine.
+        Its record is written last. Nothing is stored if the cache has it already, if the record would be larger than
+        ``LARGEST``, or if the cache cannot be written.
         """
         record = {name: value for name, value in asdict(engine).items() if name in RECORD}
         text = json.dumps({"of": self.of_what, "record": {**record, "built_on": own_name(session)}})

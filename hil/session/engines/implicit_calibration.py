@@ -118,7 +118,7 @@ def stream(  # noqa: PLR0913 - a session's facts of a model, each named at the c
     if samples > data.count:
         raise UserError(
             f"calibration of model {name} asks for {samples} samples, but {data.name} has {data.count}: "
-            "lower calibration.samples or give more data"
+            "lower calibration.samples or provide more data"
         )
     batch = data.stride or divisor(samples)
     try:
@@ -207,8 +207,8 @@ class Writer:
         """Return the file of each input by name. Raises ``UserError`` if fewer rows were written than declared."""
         if self.rows != self._declared or not self._maps:
             raise UserError(
-                f"calibration data gave {self.rows} of {self._declared} samples: model {self._model}: "
-                "give the samples that calibration.samples asks for"
+                f"calibration data has only {self.rows} of {self._declared} samples: model {self._model}: "
+                "provide as many samples as calibration.samples requests"
             )
         files = {}
         for number, (name, array) in enumerate(self._maps.items()):
@@ -227,7 +227,9 @@ def expected_header(algorithm: str) -> str:
 
 
 def header_versions(version: str) -> tuple[str, ...]:
-    """Return the two numbers by which a cache may name TensorRT's ``version``; empty unless that has three numbers.
+    """Return the two numbers, as text, by which a cache may name TensorRT's ``version``, such as ``10.3.0``.
+
+    The result is empty unless ``version`` has three numbers.
 
     For example 8600 for 8.6.0 and 100300 for 10.3.0 (NV_TENSORRT_VERSION of NvInferVersion.h).
     """

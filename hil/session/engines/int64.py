@@ -39,7 +39,7 @@ def narrowed(model: Sequence[TensorSpec], engine: Sequence[TensorSpec]) -> froze
 
 
 def with_model_dtypes(worker: EngineWorker, model: Signature, name: str) -> EngineWorker:
-    """Return ``worker``, or one that converts tensors if its engine has int32 where ``model`` has int64.
+    """Return ``worker``, wrapped in a ``NarrowedWorker`` if its engine has int32 where ``model`` has int64.
 
     ``name`` is the name of the model.
     """
@@ -61,7 +61,7 @@ class NarrowedWorker(EngineWorker):
         self._name = name
 
     def _order(self, feeds: Sequence[Mapping[str, Any]], fields: dict[str, Any]) -> tuple[dict[str, Any], Named]:
-        """Convert the feeds to int32 and send the request."""
+        """Return the fields and the named arrays of a request, with the feeds converted to int32."""
         return super()._order([self._narrowed_feed(feed) for feed in feeds], fields)
 
     def _adapted(self, op: str, named: Named) -> Named:

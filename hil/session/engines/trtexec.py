@@ -92,9 +92,9 @@ def _precision(precision: str, options: Mapping[str, Any], release: Version) -> 
     if precision in {"fp32", "tf32"}:
         return (["--noTF32"] if precision == "fp32" else []), []
     if release < TYPED and (precision in BROUGHT or options.get("strongly_typed")):
-        return ["--stronglyTyped"], [f"a strongly typed network takes types from the ONNX file: {precision} is in it"]
+        return ["--stronglyTyped"], [f"strong typing takes the types from the ONNX file, which is in {precision}"]
     if release >= TYPED:
-        return [], [f"TensorRT {release[0]} takes types from the ONNX file: {precision} must already be in it"]
+        return [], [f"TensorRT {release[0]} takes the types from the ONNX file, which must be in {precision}"]
     if precision in {"bf16", "fp16"}:
         lacks = precision == "bf16" and release < BF16
         return [f"--{precision}"], ["trtexec has no --bf16 before TensorRT 10"] if lacks else []

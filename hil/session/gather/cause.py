@@ -1,6 +1,6 @@
 """Diagnose a parity check that did not pass: find the node at fault, and write a folder that reproduces it.
 
-For a task of which nearly everything is lost, find the node at which the signal ends.
+If a task loses nearly all of its score, find the node after which values no longer vary (the end of the signal).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hil.session.engine_context import EngineContext
 
 NEARLY_ALL = 0.9
-"""The least share of the reference's score that counts as nearly all: if it is lost, the signal's end is searched."""
+"""If an engine loses at least this share of the reference's score, the end of the signal is searched for."""
 
 
 class Compared(Scored, Protocol):
@@ -59,9 +59,9 @@ def located(
 ) -> Diagnosis | None:
     """Search for the node at fault, write the folder that reproduces it, and return the diagnosis.
 
-    ``choose`` returns the inputs that are examined. Only a failed judgement is examined, and an inconclusive one with
-    an output outside its tolerance. For any other, and if the session does not explain failures, return ``None``. If
-    the search failed, the details have only ``diagnosis.why_not``.
+    ``choose`` returns the inputs to examine. The search is made only for a failed judgement, or for an inconclusive
+    judgement with an output outside its tolerance. Return ``None`` for other judgements, and if the session does not
+    explain failures. If the search fails, the details have only ``diagnosis.why_not``.
     """
     # Between the two bounds of a default tolerance lie sound and broken engines: the node shows which one this is.
     between = judgement.verdict is Verdict.INCONCLUSIVE and not all(
@@ -99,10 +99,10 @@ def signal_end_of(
 ) -> Diagnosis | None:
     """Return, as a diagnosis, the node after which values that should vary are constant: the signal ends there.
 
-    ``judgement`` is that of the task, and ``shares`` is true if its score is a share of right answers. Only a failed
-    judgement is examined, with nearly all of the score lost or a dead output. For any other, and if the session does
-    not explain failures, return ``None``. If the node is not identified, the details have the reason,
-    ``signal_end.why_not``.
+    ``judgement`` is that of the task. ``shares`` is true if the task's score is a share of right answers. The search is
+    made only for a failed judgement, if nearly all of such a score is lost or an output is dead. Return ``None`` for
+    other judgements, if nothing was compared, and if the session does not explain failures. If the node is not
+    identified, ``signal_end.why_not`` in the details is the reason.
     """
     if not session.explains or judgement.verdict is not Verdict.FAILED or not comparison.numbers:
         return None
@@ -117,7 +117,7 @@ def signal_end_of(
         return Diagnosis({"signal_end": {"why_not": str(error)}})
     end = diagnosis.as_json()["signal_end"]
     if end is None:
-        what = "in the examined samples, every output varies in the engine, or no single node explains that it does not"
+        what = "in the examined samples, every output of the engine varies, or no single node makes an output constant"
         return Diagnosis({"signal_end": {"why_not": what}})
     text = sentences.signal_end(diagnosis)
     return Diagnosis({"signal_end": {**end, "text": text}}, text)

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     Starts = tuple[list[tuple[float, float]], list[Finding], tuple[ControlSeries | None, ...]]
 
 EXPECTED = 5.0
-"""Seconds that a start is expected to take at most.
+"""The longest expected time of a start, in seconds.
 
-The step states this length because the report may be rewritten during a step of unknown length, which would disturb
-the times.
+The step states it, because the report may be rewritten during a step of unknown length. Rewriting would disturb the
+measured times.
 """
 
 REPEATS = 3

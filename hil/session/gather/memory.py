@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SAMPLED = "highest of samples taken each 20 ms and after each request"
 DEADLINE = 600.0
-"""Seconds after which a soak without a time ends (``EngineWorker.soak``)."""
+"""Seconds after which a soak ends if its length is a number of inferences (``EngineWorker.soak``)."""
 NOT_READ = "not readable"
 
 
@@ -75,8 +75,8 @@ class Use:
     def counted(self, host: float, part: str) -> float | None:
         """Return the bytes that count against a limit; ``None`` if the device's memory could not be read.
 
-        ``host`` are the bytes of host memory, ``part`` is the field of ``device`` that corresponds to them. Without a
-        device, ``host`` counts; with one, what ``hil.checks.memory.footprint`` returns.
+        ``host`` are the bytes of host memory, and ``part`` is the corresponding field of ``device``. If the engine ran
+        on a device, the result is that of ``hil.checks.memory.footprint``, otherwise it is ``host``.
         """
         if not self.has_device:
             return host

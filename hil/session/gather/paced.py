@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hil.session.gather.gathered import Gathered
 
 SPARE = 2
-"""The fewest releases that can decide a limit are multiplied by this, so that a few late responses can be tolerated."""
+"""Factor on the fewest releases that can decide a limit. It leaves room for a few late responses."""
 
 
 @dataclass(frozen=True)

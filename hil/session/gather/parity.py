@@ -194,7 +194,7 @@ def refuse_sequences(session: EngineContext, model: str) -> None:
 def side_by_side(
     session: EngineContext, row: Row, answers: Iterable[Outputs], known: dict[int, np.ndarray[Any, Any]] | None = None
 ) -> Compared:
-    """Run the engine of ``row`` over the validation data and compare its outputs with ``answers``.
+    """Run the engine of ``row`` over the validation data, and return the comparison of its outputs with ``answers``.
 
     The comparison stops early, with the reason in its ``fatal``, if one side ends before the other. ``known`` is as in
     ``Compared``; scores that it lacks are computed and added to it.

@@ -126,7 +126,8 @@ def _stable_trial(session: EngineContext, row: Row, runs: DrawnBatches) -> Trial
 
 
 TRIALS = {"property.parity": _parity_trial, "property.stable": _stable_trial}
-"""The trial of a batch for each check: the problem as text, empty without one, ``None`` if it judges nothing."""
+"""The function of each check that makes its trial. A trial judges one drawn batch: it returns the problem as text, an
+empty text if there is no problem, and ``None`` if it cannot judge the batch."""
 
 
 def _runs(session: EngineContext, row: Row) -> DrawnBatches:
@@ -179,9 +180,10 @@ class _Wrong(Exception):  # noqa: N818 - a signal that ends a search, never visi
 def _sound(
     session: EngineContext, row: Row, runs: DrawnBatches, checks: Sequence[str]
 ) -> Mapping[str, Searched | None]:
-    """Return the search for each of ``checks`` on the same batches, run once; all ``None`` if any has a problem.
+    """Run one search for all ``checks`` on the same batches, and return its result for each check.
 
-    Each then needs a search of its own, since a batch is shrunk for one problem.
+    If any check has a problem or the search fails, all results are ``None``. Each check then needs its own search,
+    because a batch is shrunk for one problem.
     """
     try:
         return _search(session, row, runs, checks)
@@ -190,7 +192,10 @@ def _sound(
 
 
 def _search(session: EngineContext, row: Row, runs: DrawnBatches, checks: Sequence[str]) -> dict[str, Searched]:
-    """Return each check's search, on the same batches. Raise ``_Wrong`` if any of several has a problem."""
+    """Search the same batches for a problem of each of ``checks``, and return the result for each check.
+
+    With more than one check, raise ``_Wrong`` as soon as a check has a problem.
+    """
     draws, trials = session.config.spec.measure.draws, {check: TRIALS[check](session, row, runs) for check in checks}
     counted = {check: Searched() for check in checks}
     with session.engines.lease(row.model, row.precision) as worker:

@@ -110,9 +110,10 @@ class Suspicion:
 
 
 def single_steps(signature: Signature, sequence: Steps, outputs: Arrays, steps: Sequence[int]) -> Arrays:
-    """Return the inputs of the steps with the numbers ``steps`` as one batch, or of the last if they cannot be stacked.
+    """Return the inputs of the steps with the numbers ``steps``, stacked into one batch.
 
-    Each step gets the state before it from ``outputs``, which are the reference's.
+    If the steps differ in an input that has no batch axis, return only the inputs of the last step. ``outputs`` are the
+    reference's, from which each step gets the state before it.
     """
     feeds = []
     for number in steps:

@@ -111,7 +111,7 @@ def saturated(session: EngineContext, model: str, precision: str) -> Series:
 
 
 def longest(spec: MeasureSpec, seconds: float) -> float:
-    """Return the longest time, in seconds, of a timed window of ``seconds`` with its warm-up."""
+    """Return the most seconds that the warm-up and a timed window of length ``seconds`` take together."""
     return seconds + 4 * spec.warmup + 1  # the rule of the agent's warm-up
 
 
@@ -142,10 +142,10 @@ def _sample_streams(session: EngineContext, model: str, precision: str, streams:
 
 
 def fewest_samples(rows: Iterable[Row], model: str, precision: str, level: float) -> int:
-    """Return how many samples the first window of an engine's series has at least.
+    """Return the least number of samples in the first window of an engine's series.
 
-    An engine with a limit of a percentile has as many as the first analysis of its p99 needs at confidence ``level``;
-    without one, percentiles are only recorded, and it has as many as a p99 of its own needs.
+    If one of the engine's percentiles has a limit, this number suffices for the first analysis of a p99 at confidence
+    ``level``. Otherwise percentiles are only recorded, and 100 samples suffice (``replicates.fewest_of``).
     """
     limited = any(
         row.id in QUANTILES and row.limit is not None

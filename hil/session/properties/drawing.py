@@ -189,10 +189,12 @@ class Searched:
 
 
 def search(space: Space, draws: Draws, trial: Callable[[Drawn], str | None]) -> Searched:
-    """Try as many batches as ``draws`` until one has a problem, shrink that batch, and return the result.
+    """Try batches until one has a problem, shrink that batch, and return the result.
 
-    ``trial`` returns the problem of a batch as text, an empty text for none, and ``None`` for a batch that it cannot
-    judge. Its exceptions end the search and are raised. The same space and trial always give the same batches.
+    At most ``draws.most`` batches are tried. After ``draws.seconds``, the search ends once ``draws.fewest`` batches
+    were tried. ``trial`` returns the problem of a batch as text, an empty text if there is none, and ``None`` for a
+    batch that it cannot judge. Its exceptions end the search and are raised. The same space and trial always give the
+    same batches.
     """
     from hypothesis import HealthCheck, Phase, given, settings
 
@@ -229,7 +231,7 @@ class _Wrong(Exception):  # noqa: N818 - a signal to Hypothesis, never visible o
 
 
 class _Search:
-    """The state of a search. Batches are counted until the first with a problem: later trials are for shrinking."""
+    """The state of a search. Batches are counted until one has a problem; later trials only shrink that batch."""
 
     def __init__(self, trial: Callable[[Drawn], str | None], draws: Draws) -> None:
         self.trial = trial

@@ -48,7 +48,7 @@ class DrawnBatches:
         return list(zip(self._names, run_on_host(host, self._names, inputs), strict=True))
 
     def calls(self, outputs: Outputs) -> Iterator[tuple[str, Outputs]]:
-        """Yield the outputs of each inference, each after the text that names it in a message."""
+        """Yield, for each inference, the text that names it in messages (may be empty) and its outputs."""
         yield "", outputs
 
     def of_one_call(self, inputs: Any) -> Feeds:
@@ -84,7 +84,7 @@ class DrawnSequences(DrawnBatches):
         return list(run_sequence(host, self._names, inputs).items())
 
     def calls(self, outputs: Outputs) -> Iterator[tuple[str, Outputs]]:
-        """Yield the outputs of each step."""
+        """Yield, for each step, the text that names it in messages and its outputs."""
         for step in range(min((len(array) for _, array in outputs), default=0)):
             yield f"in step {step}: ", [(name, array[step]) for name, array in outputs]
 

@@ -66,7 +66,8 @@ def _batch(session: EngineContext, row: Row, signature: Signature) -> tuple[int,
 class Observed:
     """The least and the greatest value of one input in some batches, and the shapes that the input had there.
 
-    ``padding`` has the keys of ``MASKS`` of which all values may be: masks of valid lengths along the last axis.
+    ``padding`` has the keys of ``MASKS`` that describe every observed array as a mask of valid lengths along the last
+    axis.
     """
 
     range: tuple[float, float]

@@ -46,9 +46,9 @@ class Pair:
 
 
 def pairs(session: EngineContext, base: Engine, candidate: Engine, n: int, *, windows: int = WINDOWS) -> list[Pair]:
-    """Time ``base`` and ``candidate`` in ``n`` pairs of fresh processes; every second pair starts with ``candidate``.
+    """Return the times of ``base`` and ``candidate`` in ``n`` pairs of fresh processes.
 
-    In each result ``first`` is of ``base`` and ``second`` is of ``candidate``, whichever started.
+    Every second pair times ``candidate`` first. In each result, ``first`` is ``base`` and ``second`` is ``candidate``.
     """
     results = []
     for number in range(n):
@@ -61,7 +61,9 @@ def pairs(session: EngineContext, base: Engine, candidate: Engine, n: int, *, wi
 
 
 def pair(session: EngineContext, first: Engine, second: Engine, *, windows: int = WINDOWS) -> Pair:
-    """Load each engine in its own fresh process, and time ``windows`` short windows of each, in the order AB BA AB ….
+    """Return the times of both engines, each in its own fresh process.
+
+    Each engine is timed in ``windows`` short windows, in the order AB BA AB ….
 
     Errors of building, loading and timing are raised unchanged.
     """
