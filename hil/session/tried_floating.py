@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 LIMIT = 60.0
-"""Seconds that calibration may take. Building and running have the same limit again, and so does scoring."""
+"""Seconds that each of three parts of a trial may take: calibrating, building with running, and scoring."""
 
 MOST = 3
 """The most culprits that are kept in floating point together."""
@@ -49,12 +49,12 @@ class Scored(Protocol):
 
 
 def tried_floating(session: EngineContext, row: Row, examined: Examined, scored: Scored) -> dict[str, Any]:
-    """Try to keep the culprits of ``examined`` in floating point, and return what that gained, for the report.
+    """Keep culprits of ``examined`` in floating point, and return the effect on the engine's errors for the report.
 
-    Empty if the engine is not an int8 engine that hil calibrated, or if no culprit has a named node. The result has
-    ``nodes``, the ``slice_error`` of the worst output ``before`` and ``after``, the number of ``samples``, and, if
-    ``scored`` has scores, the losses of ``score``. If the trial failed or took too long, it has ``nodes`` and
-    ``why_not``.
+    The worst culprit is tried first, then up to ``MOST`` culprits together. The result has the ``nodes``, the
+    ``slice_error`` of the worst output ``before`` and ``after``, the number of ``samples`` and, if ``scored`` has
+    scores, the losses of ``score``. If the first trial fails or takes too long, the result has ``nodes`` and
+    ``why_not``. It is empty unless hil calibrated the engine in int8 and a culprit has a named node.
     """
     calibration = session.model(row.model).calibration
     made = session.engines.provisioned(row.model, row.precision)
@@ -92,7 +92,8 @@ def _rank(tried: Mapping[str, Any]) -> tuple[float, float]:
 def _nodes(examined: Examined, count: int) -> tuple[str, ...]:
     """Return the names of the nodes of the ``count`` worst culprits and of the layers that read their results.
 
-    A layer behind nodes that only move values, e.g. a Reshape, reads them too: it would round them all the same.
+    A layer also counts if it reads a result through nodes that only move values, e.g. a Reshape: it rounds the same
+    values.
     """
     named = [node for node in examined.reference.graph.node if node.name]
     names: dict[str, None] = {}

@@ -20,10 +20,10 @@ def _outside(text: str) -> Finding:
 
 
 def limits(states: Sequence[State], *, heated: bool) -> Iterator[Finding]:
-    """Yield a finding for each clock limit or governor that changed, or became unreadable, between two readings.
+    """Yield a finding for each clock limit or governor that changed between two readings, or became unreadable.
 
-    The findings are ``outside``; with ``heated`` (the model's own heat made the board throttle), lower highest clocks
-    are ``own``, except the memory's.
+    A CPU clock that only a later reading has is a finding too. With ``heated`` (the model's own heat made the board
+    throttle), a reduced upper limit is ``own``, except the memory clock's. All other findings are ``outside``.
     """
     for earlier, later in pairwise(states):
         for part in sorted(set(earlier.clocks) | set(later.clocks)):
@@ -72,10 +72,10 @@ def locked(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
 def below_lock(
     contract: Contract, before: State, windows: Sequence[Mapping[str, Any]], *, heated: bool
 ) -> Iterator[Finding]:
-    """Yield a finding for each GPU or CPU clock that was locked and has a sample below the lock.
+    """Yield a finding for each GPU or CPU clock that was locked and has a sample below the locked frequency.
 
-    It is ``own`` if ``heated`` (see ``limits``), otherwise ``outside``. Samples of 0 (asleep) are ignored. There are no
-    findings if the contract does not require locked clocks.
+    The finding is ``own`` if ``heated`` (see ``limits``), otherwise ``outside``. Samples of 0 (asleep) are ignored.
+    There are no findings if the contract does not require locked clocks.
     """
     if contract.clocks != "locked":
         return
@@ -92,7 +92,7 @@ def below_lock(
 def limits_within(windows: Sequence[Mapping[str, Any]], *, heated: bool) -> Iterator[Finding]:
     """Yield a finding for each clock limit that changed between the samples of a window.
 
-    It is ``own`` if ``heated`` (see ``limits``) and a highest clock became lower, otherwise ``outside``.
+    The finding is ``own`` if ``heated`` (see ``limits``) and an upper limit became lower, otherwise ``outside``.
     """
     for window in windows:
         for name in sorted(name for name in map(str, window) if name.startswith("limit.")):

@@ -61,7 +61,7 @@ def over_current(states: Sequence[State]) -> Iterator[Finding]:
 def gpu_clients(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
     """Yield findings for processes that used the GPU and are not in ``gpu_clients``, and for missing process lists.
 
-    They are ``outside`` if the config declares ``gpu_clients``, otherwise ``told``.
+    The findings are ``outside`` if the config declares ``gpu_clients``, otherwise ``told``.
     """
     source: Source = "outside" if contract.clients_declared else "told"
     for state in states:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Moment = tuple[set[str], Mapping[str, float]]
 
 ROSE = 0.5
-"""°C; resolution of the coarsest sensors known (a Nano's)."""
+"""The least rise of a temperature that counts, in °C: the resolution of the coarsest known sensors (a Nano's)."""
 ROSE_BLIND = 3.0
 """°C by which a zone of unknown trip point must have become hotter for an alert to be the model's own."""
 NEAR = 5.0
@@ -26,11 +26,15 @@ NVML_HW_HEAT = 0x40
 NVML_SLOW, NVML_BRAKE = 0x08, 0x80
 """nvml.h: HwSlowdown, caused by heat, the power brake or too much power; HwPowerBrakeSlowdown."""
 PREFIXES = {"devfreq-": "gpu", "cpufreq-": "cpu", "thermal-cpufreq-": "cpu"}
-"""Prefixes of clock caps (cooling devices) and the part that they cool; of the devfreq caps only the GPU's are read."""
+"""The part that a clock cap (cooling device) limits, by the prefix of its name. Of devfreq caps, only the GPU's are
+read."""
 
 
 def throttling(before: State, windows: Sequence[Mapping[str, Any]], after: State) -> list[Finding]:
-    """Return a finding for each alert that was active before the windows or became active during them."""
+    """Return a finding for each alert that was active before the windows or became active later.
+
+    A GPU clock that NVML reports as reduced for a reason other than heat is a finding too.
+    """
     findings = [
         Finding("throttle", "outside", f"{alert} was active before anything was timed")
         for alert, state in sorted(before.throttle.items())

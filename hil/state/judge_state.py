@@ -65,10 +65,10 @@ def judge(
 
 
 def of_facts(facts: Mapping[str, Any]) -> list[Finding]:
-    """Apply ``judge`` to the facts of a series (``Series.facts``), so that a saved report is judged as before.
+    """Return the findings of ``judge`` for the facts of a series (``Series.facts``), also of a saved report.
 
-    A series without a contract has no findings. One with a contract but without readings has a finding for everything
-    that cannot be confirmed.
+    A series without a contract has no findings. A series with a contract but without readings has a finding for each
+    condition that cannot be confirmed.
     """
     if "contract" not in facts:
         return []

@@ -1,7 +1,7 @@
 """Computes confidence bounds and tests, as pure functions over arrays.
 
 Bounds are one-sided at ``confidence``: the true value is above ``high`` with probability at most ``1 - confidence``,
-and the same for below ``low``. Only the intervals of ``hil.stats.runs`` are two-sided.
+and below ``low`` with probability at most ``1 - confidence``. Only the intervals of ``hil.stats.runs`` are two-sided.
 """
 
 from __future__ import annotations

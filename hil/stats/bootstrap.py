@@ -26,10 +26,10 @@ def bootstrap_drop(  # noqa: PLR0913 - a bootstrap has this many parameters
 ) -> tuple[float, float, float]:
     """Return ``(drop, low, high)``: the drop of the mean score from ``reference`` to ``candidate``, and its bounds.
 
-    The scores are of the same samples, shape (n,), higher is better, and drawn in pairs (Efron and Tibshirani, An
-    Introduction to the Bootstrap, 13.3). Each bound is one-sided at ``confidence``. With ``relative``, the drop is
-    divided by the magnitude of the reference's mean (infinite if that is 0). Raise ``ValueError`` for scores that are
-    empty, not finite, or of different numbers.
+    Both sides have scores of the same samples, shape (n,); higher is better. The two scores of a sample are drawn
+    together (Efron and Tibshirani, An Introduction to the Bootstrap, 13.3). Each bound is one-sided at ``confidence``.
+    With ``relative``, the drop is divided by the magnitude of the reference's mean (infinite if that mean is 0). Raise
+    ``ValueError`` if a side has no scores, a score is not finite, or the numbers of scores differ.
     """
     check(0.5, confidence)
     pair = np.stack([vector(reference, "reference"), vector(candidate, "candidate")])

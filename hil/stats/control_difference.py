@@ -19,7 +19,7 @@ CONFIDENCE = 0.99
 """The confidence of the two-sided interval of a difference."""
 
 MARGIN = 1.5
-"""How much more strongly than the control a network may react to a machine of another speed."""
+"""The largest assumed ratio of a network's change (a logarithm) to the control's, on a machine of another speed."""
 
 _Z90, _Z95, _Z99 = 1.644854, 1.959964, 2.575829  # the normal distribution's quantiles of two-sided 90, 95 and 99 %
 _MEDIAN = math.sqrt(math.pi / 2)  # standard error of a median relative to that of a mean, of normal values
@@ -52,7 +52,11 @@ class ControlDifference:
         return {"effect": self.ratio - 1, "low": self.low - 1, "high": self.high - 1}
 
     def beyond(self, above: float) -> float:
-        """Return ``above``, the change that would be reported (a fraction), plus what the machine explains."""
+        """Return the least change (a fraction) to report, given that the machine may have changed.
+
+        It combines ``above``, the least change on an unchanged machine, with ``MARGIN`` times the control's change and
+        the noise of the control.
+        """
         noise = math.log(self.high / self.low) / 2 * _Z90 / _Z99
         return math.exp(math.log1p(above) + MARGIN * abs(math.log(self.ratio)) + noise) - 1
 
@@ -62,7 +66,7 @@ class ControlDifference:
 
 
 CONTROL = "control"
-"""Stands for the check where a calibration has a row of the control, whose model is its workload."""
+"""In a calibration, replaces the check's id in the row of the control. The model of this row is the workload's name."""
 
 ADVICE = "measure both again, soon after each other, with nothing else running on the machine"
 
@@ -70,8 +74,8 @@ ADVICE = "measure both again, soon after each other, with nothing else running o
 def why_confounded(difference: ControlDifference, tolerance: float, base: str, cand: str) -> str:
     """Return why the machine may be the cause of a change, with what to do; empty if the control shows no reason.
 
-    ``tolerance`` is the change of the control, a fraction, from which on it matters. ``base`` and ``cand`` are the
-    names of the sides, as in "on the side of latest~1".
+    ``tolerance`` is the least change of the control, a fraction, that matters. ``base`` and ``cand`` are the names of
+    the sides, as in "on the side of latest~1".
     """
     if difference.differs(tolerance):
         ratio, low, high, side = difference.ratio, difference.low, difference.high, cand
@@ -109,9 +113,10 @@ def control_difference(
 
 
 def usual(controls: Sequence[ControlSummary | None], tolerance: float) -> list[bool]:
-    """Return for each session of one machine whether the control was as in most of them, within ``tolerance``.
+    """Return for each session of one machine whether its control is usual.
 
-    A session without a control, or with a different workload from most, cannot be distinguished and counts as usual.
+    It is usual if its time is within ``tolerance`` (a fraction) of the sessions' median, and if it did not change by
+    that much within the session. A session without a control, or with a different workload from most, counts as usual.
     """
     workloads = [control.workload for control in controls if control is not None]
     if not workloads:

@@ -1,4 +1,4 @@
-"""Computes whether an error grows from step to step, how fast, and how sure that is, over several sequences."""
+"""Computes whether and how fast an error grows from step to step, with a confidence interval over several sequences."""
 
 from __future__ import annotations
 

@@ -9,12 +9,10 @@ if TYPE_CHECKING:
 
 
 def adjusted(p: Sequence[float]) -> list[float]:
-    """Return Holm's step-down adjusted p values, in the order of ``p`` (Holm 1979, Scand.
+    """Return Holm's step-down adjusted p values, in the order of ``p``.
 
-    J. Statist. 6, 65).
-
-    If changes with adjusted values up to alpha are reported, the chance of a false report is at most alpha. Raise
-    ``ValueError`` unless each value is from 0 to 1.
+    If changes with adjusted values up to alpha are reported, the chance of any false report is at most alpha (Holm
+    1979, Scandinavian Journal of Statistics 6, 65). Raise ``ValueError`` unless each value is from 0 to 1.
     """
     if not all(0 <= one <= 1 for one in p):
         raise ValueError(f"p values must lie between 0 and 1, got {list(p)}")

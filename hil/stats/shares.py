@@ -10,7 +10,7 @@ import numpy.typing as npt
 from hil.stats.vectors import FloatArray, check, vector
 
 _STAKES = np.geomspace(0.02, 1.0, 24)
-"""Stakes, as shares of the largest one, over whose results the bet of ``share_bounds`` is averaged."""
+"""Stakes of the bets of ``share_bounds``, as fractions of the largest stake. The bound averages the bets' capital."""
 
 _HALVINGS = 30
 
@@ -18,10 +18,10 @@ _HALVINGS = 30
 def share_bounds(values: npt.ArrayLike, confidence: float, worth: int | None = None) -> tuple[float, float]:
     """Return ``(low, high)``: bounds of the mean that ``values``, each from 0 to 1, were drawn from.
 
-    Each bound is one-sided at ``confidence``. If every value is 0 or 1, the bounds are Clopper and Pearson's
-    (Biometrika 26, 1934), otherwise those of betting (Waudby-Smith and Ramdas, J. R. Stat. Soc. B 86, 2024). ``worth``
-    is the number of distinct values, if some are copies. The bounds are 0 and 1 without values. Raises ``ValueError``
-    for a value that is not from 0 to 1.
+    Each bound is one-sided at ``confidence``. ``worth`` is the number of distinct values, if some are copies. If every
+    value is 0 or 1, or if some are copies, the bounds are Clopper and Pearson's (Biometrika 26, 1934), otherwise those
+    of betting (Waudby-Smith and Ramdas, J. R. Stat. Soc. B 86, 2024). The bounds are 0 and 1 without values. Raises
+    ``ValueError`` for a value that is not from 0 to 1.
     """
     check(0.5, confidence)
     shares = vector(values, "values")

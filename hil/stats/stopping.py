@@ -75,7 +75,7 @@ def samples_missing(q: float, confidence: float, share: float, n: int, worth: fl
     """Return about how many more samples would decide whether the ``q`` quantile is within its limit.
 
     The share ``share`` of the ``n`` samples so far is over the limit; ``worth`` is the effective size of these samples.
-    Return ``None`` if no number would, and ``n`` if the samples so far should have been enough.
+    Return ``None`` if no number of samples would decide it, and ``n`` if the samples so far should have been enough.
     """
     needed = samples_needed(q, confidence, share)
     if needed is None:

@@ -51,8 +51,8 @@ class BuiltEngine:
         cached: whether the store already had it.
         log: the runtime's build log.
         about: what the build recorded (caches, calibration, flags).
-        peak: highest memory use of the build in bytes: ``rss`` on the host, ``device`` on the GPU by ``source``; or
-            ``None`` if no GPU was watched.
+        peak: the highest memory use of the build: ``rss`` (bytes on the host), ``device`` (bytes on the GPU) and
+            ``source`` (what ``device`` was read from); ``None`` if no GPU was watched.
         power_mode: the number of the power mode in which it was built; ``None`` if unknown.
         built_on: the equal board that built it; ``None`` if the target did.
     """
@@ -113,10 +113,10 @@ class DeviceUse:
     Attributes:
         source: what ``baseline``, ``peak`` and ``now`` are read from.
         unified: whether GPU and CPU share the machine's memory.
-        includes_host: whether these three include the worker's resident memory.
+        includes_host: whether ``baseline``, ``peak`` and ``now`` include the worker's resident memory.
         baseline: context and runtime, before the engine is loaded.
         peak, now: highest and last sample.
-        system_used, system_total: of the machine if ``unified``, otherwise of the GPU.
+        system_used, system_total: memory of the machine if ``unified``, otherwise of the GPU.
     """
 
     source: str
@@ -137,7 +137,7 @@ class MemoryUse:
         rss, peak_rss, pss: the worker's memory without ``shared_bytes``; ``pss`` is ``None`` if unknown.
         peak_reset: whether ``peak_rss`` covers only the load and the inferences.
         shared_bytes: tensors in transit.
-        device: memory on the GPU and whose it is (``DeviceUse``); ``None`` without a GPU.
+        device: memory on the GPU; ``None`` without a GPU.
     """
 
     rss: int

@@ -90,7 +90,7 @@ class AgentCalls:
     def call_many(
         self, op: str, orders: Iterable[tuple[Mapping[str, Any], Iterable[tuple[str, Any]]]]
     ) -> Generator[tuple[dict[str, Any], Named], None, None]:
-        """Like ``call`` for each of ``orders`` (fields and arrays), with many in flight; yields in their order.
+        """Make a ``call`` for each of ``orders`` (fields and arrays), many in flight; yield the answers in their order.
 
         If an order fails, its error is raised in its turn and ends the iteration.
         """
@@ -117,7 +117,7 @@ class AgentCalls:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Return a context in which an answer is parsed: a parsing error ends the agent and becomes a ``LabError``."""
+        """Parse an answer in the ``with`` block: an error of parsing ends the agent and becomes a ``LabError``."""
         try:
             yield
         except (wire.WireError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
@@ -129,7 +129,7 @@ class AgentCalls:
         return self._checked(*self._requests.take(self._requests.send(request, chunks, most)))
 
     def ask_many(self, orders: Iterable[Order], most: int = wire.MAX_BODY) -> Generator[Raw, None, None]:
-        """Like ``ask_raw`` for each of ``orders`` (request and chunks), with many in flight; yields in their order."""
+        """Do ``ask_raw`` for each of ``orders`` (request, chunks), many in flight; yield the answers in their order."""
         with contextlib.closing(pipelined(self._requests, orders, most)) as replies:
             for reply in replies:
                 yield self._checked(*reply)

@@ -130,7 +130,9 @@ class EngineWorker(SequenceCalls):
         deadline: float | None = None,
         control: ControlOrder | None = None,
     ) -> Timed:
-        """Warm up until durations are stable, then time inferences back to back, cycling through ``feeds``.
+        """Warm up until durations are stable, then time inferences back to back, and return their times.
+
+        The inferences cycle through ``feeds``.
 
         Warming up takes at most about 4 × ``warmup`` + 1 s. Timing stops once both ``seconds`` and ``min_samples`` are
         reached, at ``max_samples``, or shortly before ``deadline`` (seconds).
@@ -261,8 +263,9 @@ class EngineWorker(SequenceCalls):
     ) -> Soak:
         """Run ``most`` inferences, or as many as fit into ``seconds`` but at least ``fewest``; read memory meanwhile.
 
-        After ``seconds`` the soak goes on to ``settled`` inferences if these end within ``longest`` seconds. There are
-        about 200 readings or a few times as many. The soak ends early near ``deadline`` (seconds).
+        After ``seconds``, the soak continues until ``settled`` inferences are done, if it then ends within ``longest``
+        seconds in all. The result has some 200 to 1000 readings, at most one for each inference. The soak ends early
+        near ``deadline`` (seconds).
         """
         limit = deadline if deadline is not None else max(600.0, 2 * (seconds or 0.0))
         length = {"most": most, "seconds": seconds, "fewest": fewest, "budget": limit - min(MARGIN, limit / 5)}

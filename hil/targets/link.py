@@ -76,7 +76,7 @@ class Link:
         self._transfer(lambda: self.channel.send(header, *chunks))
 
     def receive(self, number: int) -> dict[str, Any]:
-        """Return the header of the reply to request ``number``; skip the agent's signs of life before the reply.
+        """Return the header of the reply to request ``number``; skip the agent's keep-alive frames before the reply.
 
         Raises ``LabError`` if the agent is lost or answers another request.
         """

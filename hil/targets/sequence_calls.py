@@ -60,6 +60,6 @@ class SequenceCalls(ABC):
             ran = len(named[0][1]) if named else 0
             with self._client.reading():
                 if not 0 < ran <= count - done:
-                    raise ValueError(f"{ran} steps were run, {count - done} were asked for")
+                    raise ValueError(f"{ran} steps were run, {count - done} were requested")
             done += ran
         return [(name, np.concatenate([part[at][1] for part in parts])) for at, (name, _) in enumerate(parts[0])]

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def spread(session: EngineContext, model: str, precision: str, n: int, measure: Callable[[str, int], object]) -> None:
-    """Make the runs 1 to ``n`` of all engines of ``model`` that the session needs, over ``session.over`` seconds.
+    """Make runs 1 to ``n`` of ``model`` in ``precision`` and in each other precision that the session needs.
 
-    ``measure(precision, number)`` makes one run. All engines make their first run, then all their second, and so on. An
-    engine whose run fails makes no further runs.
+    ``measure(precision, number)`` makes one run. The runs are spread over ``session.over`` seconds: every engine makes
+    its first run, then every engine its second, and so on. An engine whose run fails makes no further runs.
     """
     precisions = list(dict.fromkeys([precision, *session.engines.needed(model)]))
     began = time.monotonic()

@@ -70,11 +70,12 @@ def runtime_facts(facts: Mapping[str, Any], runtime: str, number: int = 0) -> di
 
 
 def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | None:
-    """Return the confirmed board of target ``name``; ``None`` if the config declares none that could be confirmed.
+    """Return the confirmed board of target ``name``.
 
-    A Jetson is confirmed by its module, any other board by the name of the GPU that the runtime uses. Raise
-    ``LabError`` if board or serial number cannot be read or is not the declared one. Raise ``TargetUnreachable`` if the
-    runtime cannot be imported or has no GPU with the declared number.
+    A Jetson is confirmed by its module, any other board by the name of the GPU that the runtime uses. Return ``None``
+    if the config declares no board, or a board other than a Jetson for a runtime that uses no GPU. Raise ``LabError``
+    if board or serial number cannot be read or is not the declared one. For a runtime that uses a GPU, raise
+    ``TargetUnreachable`` if the runtime cannot be imported or has no GPU with the declared number.
     """
     identity, module = identify(facts.get("board")), module_of(spec.board or "")
     if spec.serial is not None:
@@ -102,7 +103,7 @@ def confirm(name: str, spec: TargetSpec, facts: Mapping[str, Any]) -> Board | No
         what = f"{gpu} is the GPU of several Jetson modules, so board {spec.board} is ambiguous"
         raise LabError(f"{what}: {_correction(name, _name_to_declare(gpu, sm, identity))}")
     if module is not None and sm != module.sm:
-        what = f"GPU {spec.gpu} there is {gpu} with SM {sm}, and the GPU of {module.name} has SM {module.sm}"
+        what = f"GPU {spec.gpu} there is {gpu} with SM {sm}, but the GPU of {module.name} has SM {module.sm}"
         raise LabError(f"{what}: {_correction(name, None)}")
     return Board(spec.board, gpu, sm, None if module is None else module.slug)
 

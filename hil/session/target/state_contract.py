@@ -178,7 +178,7 @@ class StateControl:
 
     @contextlib.contextmanager
     def loaded(self, *, timed: bool = True) -> Iterator[None]:
-        """During the block, reserve memory and, if ``timed``, run the co-runner. Each is done only if declared."""
+        """Reserve memory and, if ``timed``, run the co-runner during the block, each only if the config declares it."""
         command = self._co_runner if timed else []
         if not command and not self._spec.reserve_memory:
             yield
@@ -203,7 +203,7 @@ class StateControl:
         self._loads = loads
         if any(one.get("kind") == "reserve" and one.get("locked") is False for one in loads) and not self._swappable:
             self._swappable = True
-            what = "reserve_memory is not locked in memory (ulimit -l there): the kernel may swap it out"
+            what = "reserve_memory is not locked, so the kernel may swap it out: raise `ulimit -l` there"
             self._session.progress(f"{self._name}: {what}")
 
     @contextlib.contextmanager

@@ -22,7 +22,7 @@ OVERHEAD = 64  # bytes of a packet that paramiko reserves
 class SshChannel(Frames):
     """Frames over ``channel``; one thread may send while another receives.
 
-    Data or a larger window from the other side is a sign of life.
+    The other side counts as alive whenever it sends data or enlarges the channel's window.
     """
 
     def __init__(self, channel: paramiko.Channel, patience: float | None = None) -> None:
@@ -37,7 +37,7 @@ class SshChannel(Frames):
 
     @property
     def patience(self) -> float | None:
-        """Seconds without a sign of life after which the channel counts as lost; ``None`` means that it never does."""
+        """Seconds without data or a larger window after which the channel counts as lost; ``None`` means never."""
         return self._patience
 
     @patience.setter
@@ -92,7 +92,7 @@ class SshChannel(Frames):
         return sent
 
     def _check_silence(self, began: float) -> None:
-        """Raise ``Silent`` if no sign of life came for ``patience`` seconds, counted from ``began`` at the earliest."""
+        """Raise ``Silent`` if nothing came from the other side for ``patience`` seconds, counted from ``began`` on."""
         granted = self._channel.out_window_size + self._sent
         if granted > self._granted:
             self._granted = granted
@@ -117,12 +117,12 @@ def send_some(channel: paramiko.Channel, piece: bytes) -> int:
     except (paramiko.SSHException, EOFError, OSError) as error:
         raise _closed(error) from None
     if not sent:
-        raise Closed("the other side went away")
+        raise Closed("the channel is closed")
     return sent
 
 
 def _closed(error: Exception) -> Closed:
-    return Closed(f"the other side went away: {str(error) or 'the connection broke'}")
+    return Closed(f"the channel was lost: {str(error) or 'the connection broke'}")
 
 
 class Tunnel:

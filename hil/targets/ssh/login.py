@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def log_in(transport: paramiko.Transport, hop: Hop, where: str) -> None:
-    """Log in to ``hop``: try its candidate keys in turn; if there is none, try to log in without a key.
+    """Log in to ``hop`` with one of its candidate keys; without candidate keys, try to log in without a key.
 
     ``where`` is the hop in messages. Raises ``RefusedKey``, ``NoAnswer`` or ``ConnectionLost``.
     """
@@ -40,7 +40,8 @@ def log_in(transport: paramiko.Transport, hop: Hop, where: str) -> None:
 def _try(transport: paramiko.Transport, hop: Hop, keys: Keys, where: str) -> tuple[list[str], list[str]]:
     """Try the keys until one is accepted; without keys, try a login without a key.
 
-    Return the names of the tried keys, and the server's login methods; empty after a login.
+    Return the names of the tried keys, and the login methods that the server names. The methods are empty after a
+    login, and if the server names none.
     """
     tried: list[str] = []
     for key, name in keys.candidates():

@@ -181,7 +181,7 @@ def test_under_tensorrt_the_gpu_must_be_the_modules(tmp_path: Path) -> None:
     assert board == Board("jetson-orin-nx-16gb", "Orin", "8.7", "orin-nx-16gb")
     assert board.ran(ExecutedOn(kind="dla", name="Orin", sm="8.7"))
     assert not board.ran(ExecutedOn(kind="cpu", name="Orin", sm="8.7"))
-    with pytest.raises(LabError, match=r"RTX A6000 with SM 8\.6, and the GPU of Jetson Orin NX 16GB has SM 8\.7"):
+    with pytest.raises(LabError, match=r"RTX A6000 with SM 8\.6, but the GPU of Jetson Orin NX 16GB has SM 8\.7"):
         confirm("orin", spec, jetson(ORIN_NX, tmp_path, "RTX A6000", "8.6"))
     with pytest.raises(LabError, match="no SM"):
         confirm("orin", spec, jetson(ORIN_NX, tmp_path, sm=None))

@@ -1,4 +1,4 @@
-"""Finds the home folder whose ``.ssh`` is used: that of the account, as OpenSSH does, or the one that HOME names."""
+"""Finds the home folder whose ``.ssh`` is used: ``$HOME`` if it has a ``.ssh``, else the account's, as for OpenSSH."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def account_home() -> Path:
-    """Return the account's home folder in the user database, which is the only one that OpenSSH looks at."""
+    """Return the account's home folder in the user database, the only home folder that OpenSSH uses."""
     try:
         return Path(pwd.getpwuid(os.getuid()).pw_dir)
     except KeyError:

@@ -35,14 +35,15 @@ NAME = re.compile(r"(?!-)[\w.%+/-]+|[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,}(%[\w.-]+)?
 program takes it for an option. Only an IPv6 address has colons, so that ``rover:2222`` is not taken for a name."""
 
 USER = re.compile(r"(?!-)([\w.+-]+\\)?[\w.:+@/-]+")
-"""A user's name, under the same rules; it may begin with a domain and a backslash."""
+"""A user's name, which may begin with a domain and a backslash. It has no other character that a shell interprets, and
+does not begin with ``-``."""
 
 
 def route(target: str, spec: TargetSpec) -> tuple[Hop, ...]:
     """Return the hops to a target; the last is the target itself.
 
-    Raises ``UserError`` for an unusable config. The installed ``ssh`` reads the SSH config or, if there is none,
-    paramiko.
+    The SSH config is read by the installed ``ssh``, or by paramiko if no ``ssh`` is installed. Raises ``UserError`` for
+    an unusable config.
     """
     if not spec.host:
         raise UserError(f"kind 'ssh' has no host: on target {target!r}: write host = \"…\" in [targets.{target}]")

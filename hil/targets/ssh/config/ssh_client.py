@@ -25,8 +25,8 @@ exec``."""
 ASKED = ("C", "l", "L", "u")
 """The tokens whose values are requested from ssh, because they depend on its version: a hash, host names and the user.
 
-For that, they are given as the path of a control socket (``ControlPath``), which ssh prints with its tokens expanded.
-No control socket is used."""
+The tokens are passed as the path of a control socket (``ControlPath``), which ``ssh -G`` prints with its tokens
+expanded. No control socket is used."""
 
 MOST = 1 << 20  # bytes of an answer that are read
 NEEDED = ("hostname", "port", "user")
@@ -36,14 +36,14 @@ class SshClient:
     """The program ``ssh``, which reads its own config; ``source`` is the path of this config, for messages."""
 
     def __init__(self, program: str) -> None:
-        """Do not run ``program`` yet, the path of ``ssh``."""
+        """Store ``program``, the path of ``ssh``, without running it."""
         self.source = str(home() / ".ssh" / "config")
         self._program = program
         found = self.source if os.path.lexists(self.source) else "none"
         self._config = () if home() == account_home() else ("-F", found)
 
     def settings(self, host: str, user: str | None = None, port: int | None = None) -> Settings:
-        """Return what ssh would use for ``ssh -l user -p port host``.
+        """Return the settings that ssh would use for ``ssh -l user -p port host``.
 
         Raises ``ConfigError`` if ssh refuses the config, cannot be run, or does not answer in time.
         """
