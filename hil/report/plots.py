@@ -135,7 +135,8 @@ def memory(resident: Mapping[str, Any], details: Mapping[str, Any], limit: Limit
     """Return an SVG of the worker process's memory over a soak, with the bare runtime's memory and the limit.
 
     ``resident`` has the columns ``runs`` (inferences), ``rss`` and optionally ``device`` (bytes). ``details`` has the
-    bare runtime's memory as ``baseline``. The result is empty if ``runs`` or ``rss`` is missing or malformed.
+    bare runtime's memory as ``baseline``. The result is empty if ``runs`` or ``rss`` is missing or malformed, or if
+    there are fewer than two readings.
     """
     runs, host, device = (_column(resident.get(key)) for key in ("runs", "rss", "device"))
     if runs.size < 2 or host.size != runs.size:
@@ -168,7 +169,8 @@ def memory(resident: Mapping[str, Any], details: Mapping[str, Any], limit: Limit
 def errors(curve: Sequence[Sequence[object]], limit: float) -> str:
     """Return an SVG of the error over the steps of sequences: mean and largest over the sequences, and the limit.
 
-    ``curve`` has rows of step, mean error and largest error. The result is empty if it is malformed or zero throughout.
+    ``curve`` has rows of step, mean error and largest error. The result is empty if ``curve`` is malformed, has fewer
+    than two rows or more than ``MOST_POINTS``, or has no error above 0.
     """
     rows = [[svg.number(each) for each in row] for row in curve[:MOST_POINTS] if len(row) == CURVE_COLUMNS]
     table = np.asarray(rows, dtype=np.float64).reshape(-1, CURVE_COLUMNS)
@@ -199,7 +201,10 @@ def errors(curve: Sequence[Sequence[object]], limit: float) -> str:
 
 
 def _column(value: object) -> svg.Floats:
-    """Return ``value``, a list of finite numbers of 0 or more, as an array; an empty array for anything else."""
+    """Return ``value``, a list of finite numbers of 0 or more, as an array.
+
+    Return an empty array for anything else, and for a list longer than ``MOST_POINTS``.
+    """
     if not isinstance(value, list) or len(value) > MOST_POINTS:
         return np.empty(0)
     column = np.asarray([svg.number(each) for each in value], dtype=np.float64)

@@ -79,7 +79,9 @@ def _parsed(content: bytes, name: str) -> Report:
     version = document.get("schema_version")
     if type(version) is not int or version != SCHEMA_VERSION:
         what = f"report of schema version {version}" if type(version) is int else "no schema_version"
-        raise UserError(f"{name}: {what}: this hil reads {SCHEMA_VERSION}: use the hil that wrote it, or run again")
+        raise UserError(
+            f"{name}: {what}: this hil reads version {SCHEMA_VERSION}: use the hil that wrote it, or run again"
+        )
     try:
         safe = cleaned(document)  # a report from elsewhere, or of an older hil, may hold unsafe text
         unchanged = safe == document

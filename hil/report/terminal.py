@@ -177,7 +177,7 @@ def _cell(checks: Sequence[CheckResult]) -> Text:
 def troubles(report: Report) -> list[RenderableType]:
     """Return the text of each problem (verdict, cause, row names, reason, next steps) and of each rejected result.
 
-    Of both, at most ``MOST_TROUBLES`` are shown.
+    At most ``MOST_TROUBLES`` problems and as many rejected results are shown.
     """
     rows = view.troubles(report)
     lines: list[RenderableType] = []

@@ -256,7 +256,11 @@ class Context:
         return self.memo.once(("reference", name), work)
 
     def refuse_random(self, name: str) -> None:
-        """Raise ``Unsupported`` if the model draws random numbers and answers the same data differently each time."""
+        """Raise ``Unsupported`` if the model draws random numbers and returns different outputs for the same data.
+
+        If the host cannot run a model that may draw random numbers, raise ``Unsupported`` if the config names saved
+        reference outputs, else ``EngineBuildError``.
+        """
         spec, nodes = self.model(name), self.signature(name).random
 
         def work() -> None:

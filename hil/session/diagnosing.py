@@ -199,8 +199,8 @@ def is_batch_free(session: EngineContext, model: str) -> bool:
 def worst_batch(session: EngineContext, model: str, comparison: Comparison) -> Chosen:
     """Return the inputs of the batch that holds the sample with the largest error.
 
-    If ``comparison`` stopped early, return the batch at which it stopped. The batch has at least 4 samples if model and
-    runtime accept any size.
+    If ``comparison`` stopped early, return the batch at which it stopped. If model and runtime accept any batch size,
+    the batch has at least ``ROWS`` samples, except the last batch of the data, which may have fewer.
     """
     spec, data = session.model(model), session.dataset(model)
     size = max(spec.batch, ROWS) if is_batch_free(session, model) else spec.batch

@@ -250,7 +250,7 @@ class Trials:
 
 
 def as_document(trials: Trials, search: Search) -> dict[str, Any]:
-    """Return the outcome as JSON values: each trial, and the ``best`` one; ``None`` if none meets the tolerances."""
+    """Return the outcome as JSON values: all trials, and the ``best`` (``None`` if no trial meets the tolerances)."""
     document: dict[str, Any] = plain(
         {
             "over": trials.over,

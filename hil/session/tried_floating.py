@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 LIMIT = 60.0
-"""Seconds that each of three parts of a trial may take: calibrating, building with running, and scoring."""
+"""Seconds after which calibrating fails, no further engine is built, and scoring stops. Each of the three has its own
+start."""
 
 MOST = 3
 """The most culprits that are kept in floating point together."""

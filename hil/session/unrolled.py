@@ -66,7 +66,7 @@ def unrolled(  # noqa: PLR0913 - a model, data, a place for the result, and how 
 
 
 def spread(lengths: list[int], samples: int) -> list[np.ndarray[Any, Any]]:
-    """Choose ``samples`` steps of sequences of these ``lengths`` (all steps if there are not more).
+    """Choose ``samples`` steps of sequences with these ``lengths``, or all steps if there are at most ``samples``.
 
     Return for each sequence the increasing numbers of its chosen steps. Longer sequences get proportionally more steps,
     which are spread over the sequence.

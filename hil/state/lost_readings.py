@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 WATCHED = {"throttle": "", "over_current": "over-current counter "}
-"""The kinds that are checked part by part, each with the prefix of a part's name in messages."""
+"""The kinds of readings that are checked part by part. The value is the prefix of a part's name in messages."""
 
 
 def lost(states: Sequence[State], windows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:

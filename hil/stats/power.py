@@ -74,7 +74,7 @@ def runs_needed(  # noqa: PLR0913 - as for power_of
 ) -> int | None:
     """Return how many runs per side detect a worsening by ``effect`` with probability ``power``, plus ``SPARE`` runs.
 
-    The result is from five to ``cap``; ``None`` if ``cap`` runs per side are not enough. Raise ``ValueError`` as
+    The result is at most ``cap``; it is ``None`` if ``cap`` runs per side are not enough. Raise ``ValueError`` as
     ``power_of`` does.
     """
     settings = {"confidence": confidence, "above": above, "noise": noise, "noise_df": noise_df}

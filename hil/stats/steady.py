@@ -14,7 +14,7 @@ FEWEST = 12
 """The smallest number of levels whose steadiness is assessed."""
 
 TOLERANCE = 0.01
-"""Relative change of the level that counts as no change: two parts of one steady run differ by as much."""
+"""The largest relative change of the level that counts as no change: parts of one steady run differ by as much."""
 
 LATEST = 2 / 3
 """The series must become steady within this share of its length."""

@@ -13,10 +13,11 @@ _SMALLEST_BLOCK = 5  # samples
 
 
 def drift(samples: npt.ArrayLike, q: float, confidence: float) -> float:
-    """Return by how much the ``q`` quantile rose over the series, negative if it fell; 0.0 if no trend is significant.
+    """Return by how much the series rose, negative if it fell; 0.0 if no trend is significant.
 
-    The trend is Theil and Sen's slope over 20 blocks, by Mann-Kendall's test at ``confidence``. A series too short for
-    20 blocks of five samples has no trend.
+    The result is the change of the ``q`` quantile or of the median, whichever is larger. The trend is Theil and Sen's
+    slope over 20 blocks, by Mann-Kendall's test at ``confidence``. A series too short for 20 blocks of five samples has
+    no trend.
     """
     series = vector(samples, "samples")
     check(q, confidence)

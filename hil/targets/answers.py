@@ -206,7 +206,7 @@ def _text_or_none(value: Any) -> str | None:
 
 
 def found_engine(answer: Mapping[str, Any]) -> Found:
-    """Return the content of an answer. A malformed answer raises ``ValueError``, ``KeyError`` or ``TypeError``."""
+    """Return the ``Found`` in an answer. A malformed answer raises ``ValueError``, ``KeyError`` or ``TypeError``."""
     return Found(digest_in(answer["key"]), answer["stored"] is True, _text_or_none(answer["power_mode"]))
 
 

@@ -102,7 +102,7 @@ class AgentCalls:
         try:
             listing, chunks = arrays.describe(named)
         except wire.WireError as error:
-            raise EngineError(f"{error}: on target {self.target!r}: give numeric arrays") from None
+            raise EngineError(f"{error}: on target {self.target!r}: pass numeric arrays") from None
         request = dict(fields or {}, op=op)
         if listing:
             request["arrays"] = listing

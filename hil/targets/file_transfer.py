@@ -166,7 +166,7 @@ def _user_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}: give a readable file") from None
+        raise UserError(f"{path} cannot be read: {error.strerror}: make it readable") from None
 
 
 def identity(stat: os.stat_result) -> tuple[int, ...]:

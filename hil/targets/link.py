@@ -95,7 +95,7 @@ class Link:
         return size
 
     def take_into(self, view: memoryview) -> None:
-        """Read the reply's body into ``view``, which has its size. Raises ``LabError`` if the agent is lost."""
+        """Read the reply's body into ``view``, which has the body's size. Raises ``LabError`` if the agent is lost."""
         self._transfer(lambda: self.channel.take_into(view))
 
     def drain(self) -> None:

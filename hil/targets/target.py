@@ -89,7 +89,7 @@ def open_target(name: str, spec: TargetSpec) -> Target:
     """Return a target of ``spec.kind`` without connecting. Raises ``UserError`` if the target is several boards."""
     if spec.kind in MANY:
         names = f"name one of its members: {', '.join(spec.members)}" if spec.members else "name a target of kind 'ssh'"
-        raise UserError(f"kind {spec.kind!r} is several boards, and one is needed here: on target {name!r}: {names}")
+        raise UserError(f"kind {spec.kind!r} is several boards, but one is needed here: on target {name!r}: {names}")
     module, attribute = KINDS[spec.kind]
     target: Target = getattr(importlib.import_module(module), attribute)(name, spec)
     return target

@@ -54,7 +54,7 @@ def test_a_written_report_is_read_unchanged() -> None:
         (b"{}", "no schema_version"),
         (b'{"schema_version": true}', "no schema_version"),
         (b'{"schema_version": 1}', "not a report of hil"),
-        (b'{"schema_version": 2}', "report of schema version 2: this hil reads 1"),
+        (b'{"schema_version": 2}', "report of schema version 2: this hil reads version 1"),
         (b'{"schema_version": 1, "schema_version": 1}', "occurs twice"),
         (b'{"schema_version": 1, "value": NaN}', "NaN is not JSON"),
         (b'{"schema_version": 1, "value": -Infinity}', "-Infinity is not JSON"),

@@ -43,7 +43,7 @@ def _short(node: Mapping[str, Any]) -> str:
 
 
 def add_saturation(row: Row, judgement: Judgement, facts: Facts) -> Judgement:
-    """Add to the reason of a comparison that did not pass that the engine's sums may saturate on this processor."""
+    """Extend the reason of a failed or inconclusive comparison if the engine's sums may saturate on this processor."""
     bad = judgement.verdict in {Verdict.FAILED, Verdict.INCONCLUSIVE}
     if not (facts.saturating_sums and bad and row.id.startswith(COMPARED)):
         return judgement

@@ -250,7 +250,8 @@ def repeatable(session: EngineContext, row: Row) -> Gathered:
     """Judge ``int8.repeatable``: calibrate again, and compare the ranges with those in use.
 
     This is done on the host or, if TensorRT's calibrator computed the ranges, by a second build on the target. Raises
-    ``Unsupported`` if the ranges came with the ONNX file or the engine, or if the config names no calibration data.
+    ``Unsupported`` if the ranges came with the ONNX file ``path`` or the engine, or if the config names no calibration
+    data.
     """
     name, source = row.model, session.calibration_data(row.model)
     in_use = scales_in_use(session, row)

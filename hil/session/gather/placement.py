@@ -53,7 +53,7 @@ def in_asked_precision(session: EngineContext, row: Row) -> Gathered:
 
 
 def _strict(limit: Limit | None, about: Mapping[str, Any]) -> Limit | None:
-    """Return ``limit``; for a strongly typed network, the default limit without its warning band."""
+    """Return ``limit``, without its warning band if it is the default limit and the network is strongly typed."""
     if limit is None or limit.source != in_precision.DEFAULT or not about.get("strongly_typed"):
         return limit
     return limit.model_copy(update={"fail_at": None})

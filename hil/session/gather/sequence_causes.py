@@ -161,7 +161,8 @@ def _worst_of(reference: np.ndarray[Any, Any], engine: np.ndarray[Any, Any] | No
 def step_errors(reference: np.ndarray[Any, Any], engine: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return the largest difference in each step, shape ``[steps]``, in standard deviations of the reference.
 
-    It is infinite where only one side is NaN.
+    The difference is infinite where only one side is NaN. If the reference is constant or not finite, any other
+    difference counts as 0.
     """
     ours, theirs = (array.reshape(len(array), -1).astype(np.float64) for array in (reference, engine))
     spread = float(ours.std()) if ours.size else 0.0

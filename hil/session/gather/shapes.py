@@ -86,7 +86,7 @@ def _moved(
 def accepted(model: Signature, spec: ModelSpec, feeds: Feeds) -> Iterator[dict[str, list[int]]]:
     """Yield the shapes of all inputs by name, in up to three choices that the model allows.
 
-    Dimensions with one name have the same size, and so have all batch axes.
+    Dimensions with one name have the same size. All batch axes have the same size, too.
     """
     names = {size for tensor in model.inputs for size in tensor.shape if isinstance(size, str)}
     for choice in range(3 if spec.engine is None or model.sizes else 1):

@@ -1,6 +1,6 @@
 """Measure latency and frame rate: one series of inferences without pauses for each engine.
 
-It is timed until all limits are decided or ``measure.budget`` is spent.
+A series is extended until all limits are decided or ``measure.budget`` is spent.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Samples:
     """
 
     def __init__(self, folder: Path, run_id: str, attempt: str = "") -> None:
-        """``attempt`` is that of the request: only series of the same attempt are used again."""
+        """Store the arguments. Only series of ``attempt``, the request's attempt, are used again."""
         self._folder = folder
         self._run_id = run_id
         self._attempt = attempt

@@ -58,7 +58,7 @@ def is_gpu(board: str, gpu: str) -> bool:
 def runtime_facts(facts: Mapping[str, Any], runtime: str, number: int = 0) -> dict[str, Any]:
     """Return the probe's facts of ``runtime`` (``gpu``, ``sm``, ``cuda`` and others) for GPU ``number``.
 
-    Empty if the probe read no facts; ``None`` for a fact that is unknown for this GPU.
+    The result is empty if the probe read no facts. A fact that is unknown for this GPU is ``None``.
     """
     by_runtime = facts.get("facts")
     known = by_runtime.get(runtime) if isinstance(by_runtime, dict) else None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def method(spec: TargetSpec, *, timed: bool = True) -> dict[str, Any]:
     """Return those keys of the target's state contract that change what is measured, with their values.
 
-    Keys that the config does not set are left out. With ``timed`` false, so are the keys that change only times.
+    Keys that the config does not set are left out. If ``timed`` is false, keys that change only times are left out too.
     """
     keys: dict[str, Any] = {}
     if spec.reserve_memory:
@@ -42,7 +42,7 @@ def co_runner_command(name: str, spec: TargetSpec) -> list[str]:
     except ValueError as error:
         raise UserError(f"co_runner is not a command ({error}): on target {name!r}: correct [targets.{name}]") from None
     if "\0" in spec.co_runner:
-        raise UserError(f"co_runner has a NUL in it: on target {name!r}: correct [targets.{name}]")
+        raise UserError(f"co_runner contains a null byte: on target {name!r}: correct [targets.{name}]")
     if not command or not command[0]:
         raise UserError(f"co_runner is empty: on target {name!r}: write a command, or remove it from [targets.{name}]")
     return command

@@ -56,7 +56,7 @@ def hold(request: Request) -> HeldTarget:
     If the target is unavailable, the request's ``fallback`` decides: hold the CPU, hold nothing, or raise ``LabError``.
     Raise ``LabError`` if the target is not the declared board, and ``TargetHeld`` if another run still holds it after
     ``request.wait`` seconds. If ``request.board`` names one board of several, there is no fallback. Raise ``UserError``
-    if the config has keys that the target's runtime ignores.
+    if the config has keys that the target's runtime ignores, or an invalid co-runner command.
     """
     if request.board is not None:
         return _hold_member(request, request.board)

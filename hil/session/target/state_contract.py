@@ -142,7 +142,7 @@ class StateControl:
         least = self._spec.free_memory
         if least is not None and (state.memory_available is None or state.memory_available < least):
             available = "an unknown amount" if state.memory_available is None else show(state.memory_available, "B")
-            what = f"free_memory requires {show(least, 'B')} and there is {available}"
+            what = f"free_memory requires {show(least, 'B')}, but {available} is free"
             raise LabError(f"{what}: on target {self._name!r}: end programs that use memory there (see stop_services)")
 
     def _cool(self) -> None:
@@ -170,7 +170,7 @@ class StateControl:
     def _too_hot(self, state: State, limit: float) -> str:
         where = f"on target {self._name!r}"
         if not state.temperature:
-            what = f"start_below requires less than {limit:g} °C and no temperature can be read"
+            what = f"start_below requires less than {limit:g} °C, but no temperature can be read"
             return f"{what}{state.why_not('temperature')}: {where}: remove start_below from [targets.{self._name}]"
         zones = ", ".join(f"{zone} {value:.1f} °C" for zone, value in sorted(state.temperature.items()))
         what = f"the board did not get cooler than {limit:g} °C within {self._spec.cool_within:g} s ({zones})"
@@ -225,7 +225,7 @@ class StateControl:
         disturbances.findings = judge(self.contract, State.read(before), [window], State.read(after), opened)
 
     def facts(self) -> dict[str, Any]:
-        """Return the facts of the contract to store with a series, so that its file is enough to judge it again."""
+        """Return the facts of the contract that are stored with a series, so that its file can be judged again."""
         loads = {"loads": self._loads} if self._loads else {}
         return {"contract": self.contract.plain(), "opened": self.opened, **loads}
 

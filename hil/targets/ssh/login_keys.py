@@ -25,7 +25,7 @@ Candidate = tuple[paramiko.PKey, str]
 
 
 class Keys:
-    """The keys to try for one hop, in this order; ``notes`` states which key files cannot be used, and why."""
+    """Finds the keys to try for one hop; ``notes`` states which key files cannot be used, and why."""
 
     def __init__(self, hop: Hop, agent: AgentKeys) -> None:
         """Read no key yet. ``agent`` reads the keys of the SSH agent."""
@@ -37,7 +37,8 @@ class Keys:
     def candidates(self) -> Iterator[Candidate]:
         """Yield each key with its name for messages.
 
-        Key files that the user named come first, then the agent's keys, then OpenSSH's usual key files.
+        Key files that the user named come first, then the agent's keys, then OpenSSH's usual key files. With
+        ``Hop.only``, keys that only the agent holds are left out.
         """
         if self.hop.chosen or self.hop.only:
             yield from self._files()

@@ -51,8 +51,8 @@ def shell(script: str, *arguments: str) -> str:
 class SshProcess:
     """A command on the remote machine, in a process group of its own there.
 
-    ``group`` is that group once ``lines`` has read it, otherwise ``None``. ``begun`` is true once ``lines`` has read
-    the line of ``PRINT_GROUP``. ``at_end`` is called at the end of ``destroy``.
+    ``group`` is the number of this group; it is ``None`` until ``lines`` has read it. ``begun`` is true once ``lines``
+    has read the line of ``PRINT_GROUP``. ``at_end`` is called at the end of ``destroy``.
     """
 
     remote = True

@@ -1,4 +1,4 @@
-"""Defines an error class for each cause why a machine cannot be reached over SSH.
+"""Defines an error class for each reason why a machine cannot be reached over SSH.
 
 All classes except ``ChangedHostKey`` are ``TargetUnreachable``, so that a fallback target may be used.
 """

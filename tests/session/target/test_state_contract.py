@@ -143,7 +143,7 @@ def test_keys_that_need_root_need_the_root_helper(start: StartsSession) -> None:
 
 def test_too_little_memory_ends_the_session(start: StartsSession) -> None:
     """Too little free memory ends the session with the required and the available memory."""
-    with pytest.raises(LabError, match=r"free_memory requires .* and there is .*: on target 'bench': end"):
+    with pytest.raises(LabError, match=r"free_memory requires .*, but .* is free: on target 'bench': end"):
         start('free_memory = "9999999 GiB"')
 
 
@@ -154,7 +154,7 @@ def test_a_board_that_does_not_cool_ends_the_session(start: StartsSession, messa
             start('start_below = "-200 °C"', 'cool_within = "2 s"')
         assert any("to cool" in line for line in messages)
     else:
-        with pytest.raises(LabError, match=r"start_below requires less than 65 °C and no temperature can be read"):
+        with pytest.raises(LabError, match=r"start_below requires less than 65 °C, but no temperature can be read"):
             start('start_below = "65 °C"')
 
 

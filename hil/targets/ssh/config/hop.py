@@ -26,7 +26,7 @@ class Hop:
         name: the name that the user wrote.
         identities: private key files.
         chosen: whether the user named these files; if not, they are OpenSSH's usual ones.
-        only: whether keys of the SSH agent must not be tried.
+        only: whether keys that only the SSH agent holds must not be tried.
         known_as: the host's name in ``known_hosts``.
         known_hosts: files of known host keys; a new key belongs in the first.
         revoked: a file of revoked host keys.

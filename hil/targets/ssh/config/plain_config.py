@@ -50,7 +50,8 @@ class PlainConfig:
         """Return the settings that the config has for ``ssh -l user -p port host``.
 
         ``hostname``, ``user`` and ``port`` are always among them, if necessary with their defaults. Raises
-        ``ConfigError`` if paramiko cannot read the config, or the local account has no name.
+        ``ConfigError`` if paramiko cannot read the config, if a ``HostName`` has tokens that only ``ssh`` expands, or
+        if the local account has no name.
         """
         given = (f"User {user}\n" if user else "") + (f"Port {port}\n" if port else "")
         user_name = _user_name()  # paramiko needs it as well
@@ -81,7 +82,7 @@ def _user_name() -> str:
 
 def _needs_ssh(what: str) -> ConfigError:
     advice = "install it (`sudo apt install openssh-client`)"
-    return ConfigError(f"{what}, which cannot be followed without OpenSSH's client", advice)
+    return ConfigError(f"{what}, which needs OpenSSH's client", advice)
 
 
 def _text(path: Path) -> str:
