@@ -113,11 +113,9 @@ class BoardUsed(Stored):
 class TargetReport(Stored):
     """The name of the requested target and of the used one, and the facts that the probe read on the used one.
 
-    ``board`` is the declared board, if the probe confirmed it, ``contract`` the declared ``hil.state.Contract``.
-
-    If the target consists of several boards, ``boards`` has the used boards by name, and ``facts`` are those of the
-    first. ``boards_differ`` has, for each workload of the control, the largest relative difference between the boards
-    during their calibration; it is empty without a calibration.
+    ``board`` is the declared board, if the probe confirmed it, ``contract`` the declared ``hil.state.Contract``. If the
+    target consists of several boards, ``boards`` has the used boards by name, and ``facts`` are those of the first.
+    ``boards_differ`` has the largest relative difference of their controls in a calibration, by workload.
     """
 
     requested: str

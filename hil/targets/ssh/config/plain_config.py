@@ -82,7 +82,7 @@ def _user_name() -> str:
 
 def _needs_ssh(what: str) -> ConfigError:
     advice = "install it (`sudo apt install openssh-client`)"
-    return ConfigError(f"{what}, which needs OpenSSH's client", advice)
+    return ConfigError(f"{what}, which cannot be used without OpenSSH's client", advice)
 
 
 def _text(path: Path) -> str:
