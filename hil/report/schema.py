@@ -248,7 +248,7 @@ class ModelUsed(Stored):
 
 
 class Rejected(Stored):
-    """A rejected result: its row was not planned, or another test had given a result for this row."""
+    """A rejected result: its row was not planned, or another test had already reported a result for the row."""
 
     id: str
     model: str = ""

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 LIMIT = 60.0
-"""Seconds after which calibrating fails, no further engine is built, and scoring stops. Each of the three has its own
-start."""
+"""Limit of each part of a trial, in seconds from the part's start: calibration fails after this time, no further engine
+is built, and scoring ends with the samples so far."""
 
 MOST = 3
 """The most culprits that are kept in floating point together."""

@@ -19,7 +19,7 @@ CONFIDENCE = 0.99
 """The confidence of the two-sided interval of a difference."""
 
 MARGIN = 1.5
-"""The largest assumed ratio of a network's change (a logarithm) to the control's, on a machine of another speed."""
+"""On a machine of another speed, a network's time is assumed to change by at most this power of the control's ratio."""
 
 _Z90, _Z95, _Z99 = 1.644854, 1.959964, 2.575829  # the normal distribution's quantiles of two-sided 90, 95 and 99 %
 _MEDIAN = math.sqrt(math.pi / 2)  # standard error of a median relative to that of a mean, of normal values

@@ -35,7 +35,7 @@ class Process(Protocol):
     """The process of a started agent. ``channel`` transports the protocol's frames; stderr has the agent's text."""
 
     remote: bool
-    """Whether the process is reached over a network, so that either side can vanish unnoticed by the other."""
+    """Whether the process is reached over a network. If so, either side may not notice that the other is lost."""
 
     @property
     def channel(self) -> Frames:

@@ -60,7 +60,7 @@ def board_lines(report: Report) -> list[BoardLine]:
 def unlike_lines(report: Report) -> list[str]:
     """Return one line of text for each board whose control differs from that of its siblings.
 
-    If the controls differ but no board stands out, the line compares the slowest board with the fastest. The list is
+    If the controls differ but no board stands out, one line compares the slowest board with the fastest. The list is
     empty if the controls agree.
     """
     lines: list[str] = []
@@ -91,7 +91,7 @@ def _is_odd(name: str, middles: Mapping[str, float], least: float) -> bool:
 
 
 def _is_beyond(name: str, middles: Mapping[str, float], least: float) -> bool:
-    """Return whether a board differs by more than ``least`` from each sibling, and the siblings by at most that."""
+    """Return whether a board is more than ``least`` from each sibling, and the siblings are at most ``least`` apart."""
     siblings = [middle for other, middle in middles.items() if other != name]
     return min(abs(middles[name] - middle) for middle in siblings) > least >= _range(siblings)
 

@@ -106,7 +106,7 @@ def _sized(spec: TensorSpec, shape: Sequence[int], sizes: Mapping[str, int], bat
 
 
 def resized(feeds: Feeds, shapes: Mapping[str, Sequence[int]]) -> Feeds:
-    """Return ``feeds`` with each input in ``shapes`` repeated or cut along its axes to have the shape given there."""
+    """Return ``feeds`` with each input that ``shapes`` names repeated or cut along its axes to the named shape."""
     result = dict(feeds)
     for name, shape in shapes.items():
         array = result[name]

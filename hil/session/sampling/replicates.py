@@ -72,7 +72,7 @@ def _spread(session: EngineContext, row: Row, n: int, streams: int) -> None:
 
 
 def fewest_of(q: float) -> int:
-    """Return the fewest samples of a run for its ``q`` quantile not to be the largest sample: 100 for the p99."""
+    """Return the fewest samples with which the ``q`` quantile of a run is not its largest sample: 100 for the p99."""
     return math.ceil(round(1 / (1 - q), 6))
 
 

@@ -1,4 +1,4 @@
-"""Finds the home folder whose ``.ssh`` is used: ``$HOME`` if it has a ``.ssh``, else the account's, as for OpenSSH."""
+"""Finds the home folder whose ``.ssh`` is used: ``$HOME`` if it has one, otherwise, as with OpenSSH, the account's."""
 
 from __future__ import annotations
 
